@@ -1,0 +1,143 @@
+"""A quantised network: populations of integer neurons and the integer weights between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.sim.neuron import NeuronParameters, signed_range
+
+__all__ = ["INPUT", "QuantisedConnection", "QuantisedNetwork", "QuantisedPopulation"]
+
+INPUT = "input"
+"""The name under which connections refer to the network's input."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QuantisedPopulation:
+    """Neurons that share a rule and are updated together."""
+
+    name: str
+    parameters: NeuronParameters
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return self.parameters.size
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QuantisedConnection:
+    """Weights ``(n_target, n_source)`` int64 from ``source`` (`INPUT` or a population) to the population ``target``.
+
+    ``delay`` 0 delivers spikes in the step in which they are fired, 1 (recurrent) in the next.
+    """
+
+    source: str
+    target: str
+    weight: NDArray[np.int64]
+    delay: int = 0
+
+    def __post_init__(self) -> None:
+        weight = np.asarray(self.weight)
+        if not np.issubdtype(weight.dtype, np.integer) or weight.ndim != 2:
+            raise TypeError(f"weight must be a two-dimensional integer array, not {weight.ndim}-d {weight.dtype}")
+        if self.delay not in (0, 1):
+            raise ValueError(f"delay must be 0 or 1, not {self.delay!r}")
+        if self.source == INPUT and self.delay:
+            raise ValueError("delay of a connection from the input must be 0, not 1")
+        weight = weight.astype(np.int64)
+        weight.setflags(write=False)
+        object.__setattr__(self, "weight", weight)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QuantisedNetwork:
+    """Populations in the order in which a step updates them, and their connections.
+
+    A connection with delay 0 must lead from the input or an earlier population to a later one.
+    """
+
+    name: str
+    inputs: int
+    populations: tuple[QuantisedPopulation, ...]
+    connections: tuple[QuantisedConnection, ...]
+    output: str
+    weight_width: int = 8
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.weight_width <= 16:
+            raise ValueError(f"weight_width must be an integer from 2 to 16, not {self.weight_width!r}")
+        if self.inputs < 1:
+            raise ValueError(f"inputs must be at least 1, not {self.inputs!r}")
+        names = [population.name for population in self.populations]
+        if len(set(names)) != len(names) or INPUT in names:
+            raise ValueError(f"population names must be unique and none {INPUT!r}, not {names!r}")
+        if self.output not in names:
+            raise ValueError(f"output must be one of {names!r}, not {self.output!r}")
+        order = {INPUT: -1} | {name: position for position, name in enumerate(names)}
+        low, high = signed_range(self.weight_width)
+        for connection in self.connections:
+            if connection.source not in order or connection.target not in names:
+                raise ValueError(
+                    f"a connection must join known populations, not {connection.source!r} to {connection.target!r}"
+                )
+            if connection.delay == 0 and order[connection.source] >= order[connection.target]:
+                raise ValueError(
+                    f"a connection with delay 0 must lead to a later population, not from {connection.source!r} to "
+                    f"{connection.target!r}"
+                )
+            shape = (self.size(connection.target), self.size(connection.source))
+            if connection.weight.shape != shape:
+                raise ValueError(
+                    f"weight from {connection.source!r} to {connection.target!r} must have shape {shape}, not "
+                    f"{connection.weight.shape}"
+                )
+            if connection.weight.size and (connection.weight.min() < low or connection.weight.max() > high):
+                raise ValueError(
+                    f"weight from {connection.source!r} to {connection.target!r} must be from {low} to {high} at "
+                    f"{self.weight_width} bits, not {int(connection.weight.min())} to {int(connection.weight.max())}"
+                )
+
+    def size(self, name: str) -> int:
+        """Number of neurons of the population ``name``, or of input lines for `INPUT`."""
+        return self.inputs if name == INPUT else self.population(name).size
+
+    def population(self, name: str) -> QuantisedPopulation:
+        """The population called ``name``."""
+        return next(population for population in self.populations if population.name == name)
+
+    @cached_property
+    def fan_out(self) -> dict[str, NDArray[np.int64]]:
+        """Synapses of each source neuron: ``(n,)`` for the input and each population."""
+        counts = {name: np.zeros(self.size(name), np.int64) for name in (INPUT, *(p.name for p in self.populations))}
+        for connection in self.connections:
+            counts[connection.source] += connection.weight.shape[0]
+        return counts
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons."""
+        return sum(population.size for population in self.populations)
+
+    @property
+    def synapses(self) -> int:
+        """Number of weights."""
+        return sum(connection.weight.size for connection in self.connections)
+
+    def current_bounds(self, name: str) -> tuple[int, int]:
+        """Least and greatest sum of weights ``I`` that one step can bring to a neuron of the population ``name``.
+
+        Each source fires at most once a step, and spikes of delay 0 and delay 1 meet in the same sum.
+        """
+        low = np.zeros(self.size(name), np.int64)
+        high = np.zeros(self.size(name), np.int64)
+        for connection in self.connections:
+            if connection.target == name:
+                low += np.minimum(connection.weight, 0).sum(axis=1)
+                high += np.maximum(connection.weight, 0).sum(axis=1)
+        return int(low.min()), int(high.max())
