@@ -1,0 +1,162 @@
+"""The simulator helper: a result only if tests ran and passed, and no second compilation of the same thing."""
+
+import os
+import re
+import shutil
+import sys
+
+import pytest
+
+from spikeloom.sw.verilator import SimulationError, run_cocotb
+
+COUNTER = """
+module counter #(parameter STEP = 1) (input clk, input rst, output reg [15:0] count);
+  reg [15:0] hidden;
+  always @(posedge clk) begin
+    hidden <= hidden + 1;
+    if (rst) count <= 0; else count <= count + STEP;
+  end
+endmodule
+"""
+
+BENCH = """
+import os
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles
+
+@cocotb.test()
+async def counts(dut):
+    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 2)
+    dut.rst.value = 0
+    await ClockCycles(dut.clk, 101)
+    print("the count is", int(dut.count.value))
+    assert int(dut.count.value) == 100 * int(os.environ["EXPECTED_STEP"])
+
+@cocotb.test()
+async def never_ends(dut):
+    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+    while True:
+        await ClockCycles(dut.clk, 1000)
+
+@cocotb.test()
+async def dies(dut):
+    os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def build_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("build")
+
+
+@pytest.fixture
+def run(tmp_path, build_dir):
+    (tmp_path / "counter.v").write_text(COUNTER)
+    (tmp_path / "bench_counter.py").write_text(BENCH)
+    announced = []
+
+    def run(test_filter, *, step=1, expected=1, **options):
+        result = run_cocotb(
+            sources=[tmp_path / "counter.v"],
+            toplevel="counter",
+            test_module="bench_counter",
+            build_dir=build_dir,
+            run_dir=tmp_path / "run",
+            python_path=[tmp_path],
+            parameters={"STEP": step},
+            environment={"EXPECTED_STEP": str(expected)},
+            test_filter=test_filter,
+            announce=announced.append,
+            **options,
+        )
+        return result
+
+    run.announced = announced
+    return run
+
+
+def test_runs_and_compiles_once(run, monkeypatch):
+    # What a surrounding `make simulate WAVES=1` leaves in the environment changes nothing.
+    monkeypatch.setenv("WAVES", "1")
+    monkeypatch.setenv("MAKEFLAGS", "n -- WAVES=1")
+    lines = []
+    first = run("counts", on_line=lines.append)
+    assert first.tests == 1
+    assert first.waves is None
+    assert "the count is 100" in lines
+    assert "the count is 100" in first.log.read_text()
+    again = run("counts")
+    assert not again.compiled
+    assert len(run.announced) == int(first.compiled)
+
+
+def test_parameter_and_waves_have_their_own_binary(run):
+    result = run("counts", step=3, expected=3, waves=True)
+    assert result.tests == 1
+    assert result.waves is not None
+    assert "hidden" in result.waves.read_text()
+
+
+@pytest.mark.parametrize(
+    ("test_filter", "expected", "message"),
+    [
+        ("counts", 2, r"^Simulation failed in 1 of 1 tests \(counts\); the end of .*simulation\.log:\n(.|\n)*assert"),
+        ("dies", 1, r"^Simulation ended without results \(status 0\); the end of "),
+        ("no such test", 1, r"^Simulation ran no test; the end of "),
+    ],
+)
+def test_anything_but_passed_tests_is_an_error(run, test_filter, expected, message):
+    with pytest.raises(SimulationError, match=message):
+        run(test_filter, expected=expected)
+
+
+def test_stops_after_the_timeout(run):
+    with pytest.raises(SimulationError, match=r"^Simulation must end within 2\.0 s; the end of "):
+        run("never_ends", timeout_seconds=2.0)
+
+
+def test_names_what_verilator_found_wrong(tmp_path):
+    (tmp_path / "broken.v").write_text("module broken(input clk); this is no Verilog endmodule")
+    with pytest.raises(SimulationError, match=r"^Verilator did not compile broken; the end of (.|\n)*syntax error"):
+        run_cocotb(
+            sources=[tmp_path / "broken.v"], toplevel="broken", test_module="x", build_dir=tmp_path, run_dir=tmp_path
+        )
+
+
+def test_names_missing_tools(tmp_path, monkeypatch, run):
+    shutil.copy(shutil.which("make") or "", tmp_path / "make")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = r"^Simulation needs g\+\+, perl, which must be on PATH; on Debian or Ubuntu: apt install g\+\+ perl$"
+    with pytest.raises(SimulationError, match=message):
+        run("counts")
+
+
+def test_names_a_missing_shared_library(monkeypatch, run):
+    monkeypatch.setattr("find_libpython.find_libpython", lambda: None)
+    version = re.escape(f"{sys.version_info.major}.{sys.version_info.minor}")
+    with pytest.raises(SimulationError, match=rf"^Simulation needs Python's shared library, libpython{version}\.so, "):
+        run("counts")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"sources": []}, ValueError, r"^Sources must be at least one Verilog file, not none$"),
+        ({"sources": ["missing.v"]}, ValueError, r"^Source must be an existing file, not '.*missing\.v'$"),
+        ({"timeout_seconds": 0}, ValueError, r"^Timeout must be positive, not 0$"),
+        ({"parameters": {"STEP": "3"}}, TypeError, r"^Parameter STEP must be an integer, not '3'$"),
+    ],
+)
+def test_refuses_bad_arguments(tmp_path, change, error, message):
+    arguments = {
+        "sources": [os.devnull],
+        "toplevel": "counter",
+        "test_module": "bench",
+        "build_dir": tmp_path,
+        "run_dir": tmp_path,
+    }
+    with pytest.raises(error, match=message):
+        run_cocotb(**(arguments | change))
