@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,12 @@ _EXACT_FLOAT = 1 << 53
 class ReferenceResult:
     """What a run produced, time first.
 
-    ``spikes[name]`` and, for the populations that were asked for, ``membranes[name]`` are ``(T, B, n)``; the membrane
-    is the value written back at the end of the step. ``synaptic_operations`` is ``(B,)``: weights added a sample.
+    ``spikes[name]`` is ``(T, B, n)``. So is each array of ``states[name]``, for the populations that were recorded: the
+    state written back at the end of each step. ``synaptic_operations`` is ``(B,)``: weights added a sample.
     """
 
     spikes: dict[str, NDArray[np.bool_]]
-    membranes: dict[str, NDArray[np.int64]]
+    states: dict[str, NeuronState]
     synaptic_operations: NDArray[np.int64]
 
 
@@ -49,18 +50,17 @@ def _weighted_sum(spikes: NDArray[np.bool_], weight: NDArray[np.int64]) -> NDArr
     return (spikes.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
 
 
-def simulate(
-    network: QuantisedNetwork, spikes: ArrayLike, *, record_membranes: tuple[str, ...] = ()
-) -> ReferenceResult:
+def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection[str] = ()) -> ReferenceResult:
     """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1 through ``network``; every sample starts from the cleared state.
 
-    The membranes of populations that do not spike are always recorded, others if named in ``record_membranes``.
+    The states of populations that do not spike are always recorded, others if named in ``record``.
     Raises ``ValueError`` if the shape or the values of ``spikes`` do not fit.
     """
     inputs = as_spikes(spikes, network.inputs)
     steps, batch, _ = inputs.shape
-    silent = tuple(p.name for p in network.populations if not p.parameters.spiking)
-    recorded = {name: np.zeros((steps, batch, network.size(name)), np.int64) for name in {*silent, *record_membranes}}
+    recorded: dict[str, list[NeuronState]] = {
+        p.name: [] for p in network.populations if p.name in record or not p.parameters.spiking
+    }
     fired: dict[str, NDArray[np.bool_]] = {
         p.name: np.zeros((steps, batch, p.size), np.bool_) for p in network.populations
     } | {INPUT: inputs}
@@ -74,10 +74,20 @@ def simulate(
             states[population.name], new = step(states[population.name], current, population.parameters)
             fired[population.name][t] = new.astype(np.bool_)
             if population.name in recorded:
-                recorded[population.name][t] = states[population.name].v
+                recorded[population.name].append(states[population.name])
     operations = _synaptic_operations(network, fired)
     del fired[INPUT]
-    return ReferenceResult(spikes=fired, membranes=recorded, synaptic_operations=operations)
+    stacked = {name: _stack(history) for name, history in recorded.items()}
+    return ReferenceResult(spikes=fired, states=stacked, synaptic_operations=operations)
+
+
+def _stack(history: list[NeuronState]) -> NeuronState:
+    """The states of all steps as one, ``(T, B, n)``."""
+    return NeuronState(
+        v=np.stack([state.v for state in history]),
+        pending=np.stack([state.pending for state in history]),
+        refractory_count=np.stack([state.refractory_count for state in history]),
+    )
 
 
 def _synaptic_operations(network: QuantisedNetwork, fired: dict[str, NDArray[np.bool_]]) -> NDArray[np.int64]:

@@ -1,0 +1,63 @@
+"""A fabric: the hardware that programs are placed on, as parameters. The boards are built with the named ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.link import LinkParameters
+
+__all__ = ["FABRICS", "FabricConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FabricConfig:
+    """A host link and one LIF core."""
+
+    name: str = "custom"
+    core: CoreParameters = field(default_factory=CoreParameters)
+    link: LinkParameters = field(default_factory=LinkParameters)
+
+    @property
+    def synapses(self) -> int:
+        """Weights that the fabric holds."""
+        return self.core.weight_words * self.core.lanes
+
+    @property
+    def synaptic_operations_per_cycle(self) -> int:
+        """Weights that the fabric adds a cycle at most."""
+        return self.core.lanes
+
+
+FABRICS = {
+    fabric.name: fabric
+    for fabric in (
+        # Fits an iCE40 UP5K beside the link: 8-bit weights in 8 of its 30 block RAMs, one multiplier a lane.
+        FabricConfig(
+            name="small",
+            core=CoreParameters(
+                lanes=2,
+                neurons=64,
+                axons=128,
+                weight_words=1536,
+                populations=4,
+                refractory_width=3,
+            ),
+        ),
+        # A quarter of an ECP5-85F's block RAM: 256 x 256 neurons with room to spare.
+        FabricConfig(
+            name="medium",
+            core=CoreParameters(
+                lanes=8,
+                neurons=256,
+                axons=1024,
+                weight_words=16384,
+                populations=16,
+                v_width=20,
+                accumulator_width=20,
+                refractory_width=4,
+            ),
+        ),
+    )
+}
+"""Fabrics by name."""

@@ -1,0 +1,62 @@
+"""Memory words made of named bit fields: declared once, packed here for the host, unpacked by the RTL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Field", "WordLayout", "bits_for", "pack_lanes"]
+
+
+def bits_for(count: int) -> int:
+    """Bits that number ``count`` things from 0, at least 1."""
+    return max(1, (count - 1).bit_length())
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named field of ``width`` bits, two's complement if ``signed``; without width it is absent from the hardware."""
+
+    name: str
+    width: int
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class WordLayout:
+    """Fields of a word, the first in the lowest bits."""
+
+    fields: tuple[Field, ...]
+
+    @property
+    def width(self) -> int:
+        """Bits of the word."""
+        return sum(field.width for field in self.fields)
+
+    def bits(self, values: Mapping[str, ArrayLike], count: int) -> NDArray[np.uint8]:
+        """Bits ``(count, width)`` of ``count`` words, lowest first. A field that ``values`` leaves out is 0.
+
+        Raises ``ValueError`` if a value does not fit its field, also where the field has no width.
+        """
+        columns = []
+        for field in self.fields:
+            array = np.broadcast_to(np.asarray(values.get(field.name, 0), np.int64), (count,))
+            low = -(1 << (field.width - 1)) if field.signed and field.width else 0
+            high = (1 << (field.width - 1 if field.signed and field.width else field.width)) - 1
+            if count and (array.min() < low or array.max() > high):
+                raise ValueError(
+                    f"{field.name} must be from {low} to {high}, not {int(array.min())} to {int(array.max())}"
+                )
+            columns.append((array[:, None] >> np.arange(field.width)) & 1)
+        return np.concatenate(columns, axis=1).astype(np.uint8)
+
+
+def pack_lanes(bits: NDArray[np.uint8], lanes: int) -> NDArray[np.uint8]:
+    """Join ``lanes`` consecutive words of bits ``(n, width)`` into one; return bytes ``(n // lanes, planes)``."""
+    count, width = bits.shape
+    if count % lanes:
+        raise ValueError(f"the number of words must be a multiple of {lanes} lanes, not {count}")
+    return np.packbits(bits.reshape(count // lanes, lanes * width), axis=1, bitorder="little")
