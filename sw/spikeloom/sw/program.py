@@ -1,0 +1,52 @@
+"""A program: what runs on a fabric. Memory images, registers, and what packets mean to the outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.sim.fabric import FabricConfig
+
+__all__ = ["MemoryImage", "Program", "Use"]
+
+CORE_TILE = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MemoryImage:
+    """The words of one memory of one tile, from index 0, as bytes ``(n_words, planes)``."""
+
+    tile: int
+    memory: int
+    name: str
+    words: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """How much of a resource a program takes."""
+
+    resource: str
+    used: int
+    available: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Program:
+    """A network placed on a fabric.
+
+    ``registers`` are written after the memories: (tile, register, value). ``input_axons`` ``(inputs,)`` is the axon of
+    each input line, ascending; ``output_slots`` ``(outputs,)`` the neuron slot that each output neuron's packets carry.
+    ``membranes`` tells that the output is membranes, one a neuron and step, instead of spikes.
+    """
+
+    network: str
+    fabric: FabricConfig
+    memories: tuple[MemoryImage, ...]
+    registers: tuple[tuple[int, str, int], ...]
+    input_axons: NDArray[np.int64]
+    output_slots: NDArray[np.int64]
+    membranes: bool
+    uses: tuple[Use, ...]
