@@ -1,0 +1,201 @@
+"""The LIF engine: packets in, packets out; the steps of elastic time, run over the populations of a core.
+
+    i ──▶ SPIKE ──────────▶ Accumulator ◀── local events ── SpikeEmitter ──▶ o
+          TICK, ACK ─▶ step control      ──▶ NeuronSweep ──▶     ▲           ▲
+                              └──────────────── TICK, ACK ───────┴───────────┘
+
+Step *t* begins when there is a TICK(t) from every source and an ACK(t-2) from every sink. Then, for each population in
+turn: its events are all added; its neurons are swept; its spikes go out and back in. Then one TICK and one ACK are
+sent. Events of the next step are added all the while, into the other accumulator bank.
+
+**Input is always consumed**, whatever the output waits for: TICK and ACK at once, SPIKE as soon as the row fetch is
+free, which depends on nothing but the adding of rows.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.accumulate import Accumulator
+from spikeloom.hdl.emit import SpikeEmitter
+from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.packet import PacketKind, packet_layout
+from spikeloom.hdl.sweep import NeuronSweep
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.words import bits_for
+
+__all__ = ["LifEngine"]
+
+
+class LifEngine(wiring.Component):
+    """A LIF core without its registers. After a reset it clears its accumulators, one word a cycle, before it takes input.
+
+    Members
+    -------
+    i, o
+        Packets. A SPIKE in names an axon, one out names a neuron slot.
+    load
+        Writes the memories of `CoreParameters.memories`.
+    sources, sinks, populations
+        Tiles that send a TICK each step (0 keeps the engine still), tiles that acknowledge one, populations to update.
+    idle
+        Nothing is being added, updated or sent.
+    word_added, step_done
+        For counting: a word of weights is added; a step ends.
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        self.parameters = parameters
+        self.accumulator = Accumulator(parameters)
+        self.sweep = NeuronSweep(parameters)
+        packet = packet_layout(parameters.axon_width, parameters.v_width)
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet)),
+                "o": Out(stream.Signature(packet)),
+                "load": In(LoadPort()),
+                "sources": In(8),
+                "sinks": In(8),
+                "populations": In(8),
+                "idle": Out(1),
+                "word_added": Out(1),
+                "step_done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        m.submodules.accumulator = accumulator = self.accumulator
+        m.submodules.sweep = sweep = self.sweep
+        m.submodules.emitter = emitter = SpikeEmitter(p)
+        m.submodules.populations = populations = LoadedMemory(p.memories["populations"])
+        for part in (accumulator, sweep, emitter, populations):
+            wiring.connect(m, wiring.flipped(self.load), part.load)
+
+        parity = Signal()
+        last = Signal()  # the step in progress is the last of its sample
+        fresh = Signal(init=1)  # the step in progress is the first of its sample
+        clearing = Signal()
+        clear_word = Signal(bits_for(p.words))
+
+        # Tokens. `unsent` marks a parity in which no step was sent yet, so that no acknowledgement can be due.
+        ticks = [Signal(8, name=f"ticks_{number}") for number in range(2)]
+        acknowledged = [Signal(8, name=f"acknowledged_{number}") for number in range(2)]
+        unsent = Signal(2, init=0b11)
+        is_last = Signal(2)
+        due = Signal(2)
+        begin = Signal()
+        for number in range(2):
+            m.d.comb += due[number].eq(
+                (self.sources != 0)
+                & (ticks[number] == self.sources)
+                & (unsent[number] | (acknowledged[number] == self.sinks))
+            )
+            with m.If(begin & (parity == number)):
+                m.d.sync += [ticks[number].eq(0), acknowledged[number].eq(0), unsent[number].eq(0)]
+
+        # Input. Local events go first; they wait only for the sweep, which never stalls.
+        packet = self.i.payload
+        local_valid, spike_valid = Signal(), Signal()
+        m.d.comb += [
+            local_valid.eq(emitter.local.valid & ~sweep.reading),
+            accumulator.events.valid.eq(local_valid | spike_valid),
+            accumulator.events.payload.row.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
+            accumulator.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
+            emitter.local.ready.eq(accumulator.events.ready & ~sweep.reading),
+        ]
+        with m.If(~clearing):
+            with m.Switch(packet.kind):
+                with m.Case(PacketKind.SPIKE):
+                    m.d.comb += [
+                        spike_valid.eq(self.i.valid),
+                        self.i.ready.eq(accumulator.events.ready & ~local_valid),
+                    ]
+                with m.Default():
+                    m.d.comb += self.i.ready.eq(1)
+        for number in range(2):
+            with m.If(self.i.valid & self.i.ready & (packet.parity == number)):
+                with m.If(packet.kind == PacketKind.TICK):
+                    m.d.sync += [ticks[number].eq(ticks[number] + 1), is_last[number].eq(packet.last)]
+                with m.If(packet.kind == PacketKind.ACK):
+                    m.d.sync += acknowledged[number].eq(acknowledged[number] + 1)
+
+        # The sweep, on the bank of the step in progress.
+        bounds = data.View(struct_layout(p.population_layout), populations.data)
+        population = Signal(8)
+        m.d.comb += [
+            populations.address.eq(population),
+            populations.enable.eq(1),
+            sweep.first.eq(bounds.first),
+            sweep.last_word.eq(bounds.last),
+            sweep.fresh.eq(fresh),
+            sweep.current.eq(accumulator.current),
+            accumulator.sweep.eq(sweep.reading),
+            accumulator.bank.eq(parity),
+            accumulator.address.eq(sweep.address),
+            accumulator.last.eq(last),
+            accumulator.clear.eq(Mux(clearing, 0b11, Cat(sweep.clear & ~parity, sweep.clear & parity))),
+            accumulator.clear_address.eq(Mux(clearing, clear_word, sweep.clear_address)),
+            emitter.push.eq(sweep.emit_valid),
+            emitter.word.eq(sweep.emit_word),
+            emitter.fired.eq(sweep.emit),
+            emitter.inspect_enable.eq(~sweep.busy),
+            emitter.inspect.eq(sweep.inspect),
+            sweep.inspect_address.eq(emitter.inspect_address),
+        ]
+
+        # Output: spikes, or the tokens that end a step.
+        token = Signal()
+        token_kind = Signal(PacketKind)
+        m.d.comb += [
+            self.o.valid.eq(emitter.packets.valid | token),
+            self.o.payload.parity.eq(parity),
+            emitter.packets.ready.eq(self.o.ready),
+        ]
+        with m.If(token):
+            m.d.comb += [self.o.payload.kind.eq(token_kind), self.o.payload.last.eq(last)]
+        with m.Else():
+            kind = Mux(emitter.packets.payload.membrane, PacketKind.MEMBRANE, PacketKind.SPIKE)
+            m.d.comb += [
+                self.o.payload.kind.eq(kind),
+                self.o.payload.axon.eq(emitter.packets.payload.neuron),
+                self.o.payload.value.eq(emitter.packets.payload.value),
+            ]
+
+        drained = Signal()
+        m.d.comb += drained.eq(~accumulator.busy.bit_select(parity, 1) & ~emitter.busy & ~sweep.busy)
+        with m.FSM():
+            with m.State("CLEAR"):
+                m.d.comb += clearing.eq(1)
+                m.d.sync += clear_word.eq(clear_word + 1)
+                with m.If(clear_word == p.words - 1):
+                    m.next = "WAIT"
+            with m.State("WAIT"):
+                m.d.comb += self.idle.eq(~accumulator.busy.any() & ~spike_valid)
+                with m.If(due.bit_select(parity, 1)):
+                    m.d.comb += begin.eq(1)
+                    m.d.sync += last.eq(is_last.bit_select(parity, 1))
+                    m.next = "DRAIN"
+            with m.State("DRAIN"):
+                with m.If(drained):
+                    with m.If(population == self.populations):
+                        m.next = "TICK"
+                    with m.Else():
+                        m.next = "SWEEP"
+            with m.State("SWEEP"):
+                m.d.comb += sweep.start.eq(1)
+                m.d.sync += population.eq(population + 1)
+                m.next = "DRAIN"
+            with m.State("TICK"):
+                m.d.comb += [token.eq(self.sinks != 0), token_kind.eq(PacketKind.TICK)]
+                with m.If(self.o.ready | (self.sinks == 0)):
+                    m.next = "ACK"
+            with m.State("ACK"):
+                m.d.comb += [token.eq(1), token_kind.eq(PacketKind.ACK)]
+                with m.If(self.o.ready):
+                    m.d.comb += self.step_done.eq(1)
+                    m.d.sync += [parity.eq(~parity), fresh.eq(last), population.eq(0)]
+                    m.next = "WAIT"
+        m.d.comb += self.word_added.eq(accumulator.word_added)
+        return m

@@ -1,0 +1,1 @@
+"""What several test files share: random networks, and the bench of the LIF engine."""

@@ -1,0 +1,199 @@
+"""The bench of the LIF engine: a program and spikes in, and every spike, membrane and state of the RTL out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+from amaranth.hdl import Elaboratable
+from amaranth.sim import Simulator
+
+from spikeloom.hdl.packet import PacketKind
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.reference import ReferenceResult
+from spikeloom.sw.program import Program
+
+
+@dataclass
+class EngineRun:
+    """What the RTL did. Steps count through all samples."""
+
+    spikes: set[tuple[int, int]] = field(default_factory=set)  #: (step, slot)
+    membranes: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value
+    packets: int = 0
+    states: list[list[int]] = field(default_factory=list)  #: after each step, the words of the state memory
+    banks: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators of its parity
+    words_added: int = 0
+    cycles: int = 0
+
+
+def run_engine(
+    engine: Elaboratable,
+    program: Program,
+    spikes: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    idle: float = 0.3,
+    stall: float = 0.3,
+    shuffle: bool = True,
+    timeout: int = 200_000,
+) -> EngineRun:
+    """Load ``program`` and stream ``spikes`` ``(T, B, inputs)``; input pauses and output stalls with these chances."""
+    steps, batch, _ = spikes.shape
+    total = steps * batch
+    run = EngineRun()
+    acknowledged = 0  # steps that the engine has finished
+    answers: list[int] = []  # parities of the acknowledgements that the bench owes the engine
+    core = engine.parameters
+
+    async def load(ctx) -> None:
+        for image in program.memories:
+            for plane in range(image.words.shape[1]):
+                for index, value in enumerate(image.words[:, plane]):
+                    ctx.set(engine.load.write_enable, 1)
+                    ctx.set(engine.load.memory, image.memory)
+                    ctx.set(engine.load.plane, plane)
+                    ctx.set(engine.load.index, index)
+                    ctx.set(engine.load.write_data, int(value))
+                    await ctx.tick()
+        ctx.set(engine.load.write_enable, 0)
+        for _, name, value in program.registers:
+            ctx.set(getattr(engine, name), value)
+
+    async def send(ctx, **packet: object) -> None:
+        while rng.random() < idle:
+            await ctx.tick()
+        ctx.set(engine.i.payload, {"kind": 0, "parity": 0, "last": 0, "axon": 0, "value": 0} | packet)
+        ctx.set(engine.i.valid, 1)
+        await ctx.tick().until(engine.i.ready)
+        ctx.set(engine.i.valid, 0)
+
+    async def source(ctx) -> None:
+        await load(ctx)
+        for step in range(total):
+            sample, t = divmod(step, steps)
+            while step >= acknowledged + 2:
+                await answer(ctx)
+                await ctx.tick()
+            axons = program.input_axons[np.flatnonzero(spikes[t, sample])]
+            if shuffle:
+                axons = rng.permutation(axons)
+            for axon in axons:
+                await answer(ctx)
+                await send(ctx, kind=PacketKind.SPIKE, parity=step & 1, axon=int(axon))
+            await send(ctx, kind=PacketKind.TICK, parity=step & 1, last=int(t == steps - 1))
+        while acknowledged < total or answers:
+            await answer(ctx)
+            await ctx.tick()
+
+    async def answer(ctx) -> None:
+        while answers:
+            await send(ctx, kind=PacketKind.ACK, parity=answers.pop(0))
+
+    async def sink(ctx) -> None:
+        nonlocal acknowledged
+        step = 0
+        while True:
+            ready = int(rng.random() >= stall)
+            ctx.set(engine.o.ready, ready)
+            _, _, valid, packet = await ctx.tick().sample(engine.o.valid, engine.o.payload)
+            if not (valid and ready):
+                continue
+            run.packets += 1
+            assert packet.parity == (acknowledged if packet.kind == PacketKind.ACK else step) & 1
+            if packet.kind == PacketKind.SPIKE:
+                assert (step, packet.axon) not in run.spikes
+                run.spikes.add((step, packet.axon))
+            elif packet.kind == PacketKind.MEMBRANE:
+                run.membranes[step, packet.axon] = packet.value
+            elif packet.kind == PacketKind.TICK:
+                assert packet.last == (step % steps == steps - 1)
+                answers.append(step & 1)
+                step += 1
+            else:
+                acknowledged += 1
+
+    async def watch(ctx) -> None:
+        async for _, _, done, added in ctx.tick().sample(engine.step_done, engine.word_added):
+            run.words_added += added
+            run.cycles += 1
+            assert run.cycles < timeout, "the engine must end its run, not hang"
+            if done:
+                parity = len(run.states) & 1
+                run.states.append([ctx.get(engine.sweep.states.data[word]) for word in range(core.words)])
+                bank = engine.accumulator.banks[parity]
+                run.banks.append([ctx.get(bank.data[word]) for word in range(core.words)])
+
+    simulator = Simulator(engine)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(source)
+    simulator.add_testbench(sink, background=True)
+    simulator.add_testbench(watch, background=True)
+    simulator.run()
+    return run
+
+
+def assert_equal_to_reference(
+    run: EngineRun, network: QuantisedNetwork, program: Program, spikes: np.ndarray, reference: ReferenceResult
+) -> None:
+    """Every spike, every membrane read out and every state of every neuron after every step."""
+    core = program.fabric.core
+    steps, batch, outputs = reference.spikes[network.output].shape
+    expected = {
+        (int(sample * steps + t), int(program.output_slots[neuron]))
+        for t, sample, neuron in zip(*np.nonzero(reference.spikes[network.output]), strict=True)
+    }
+    assert run.spikes == expected
+    if program.membranes:
+        values = reference.states[network.output].v
+        assert run.membranes == {
+            (sample * steps + t, int(program.output_slots[neuron])): int(values[t, sample, neuron])
+            for t in range(steps)
+            for sample in range(batch)
+            for neuron in range(outputs)
+        }
+    else:
+        assert not run.membranes
+    assert len(run.states) == steps * batch
+    first = 0
+    for population in network.populations:
+        state = reference.states[population.name]
+        for step in range(steps * batch):
+            sample, t = divmod(step, steps)
+            for neuron in range(population.size):
+                found = unpack_state(core, run.states[step], first * core.lanes + neuron)
+                assert found["v"] == state.v[t, sample, neuron], (population.name, step, neuron)
+                assert found.get("pending", 0) == state.pending[t, sample, neuron]
+                assert found.get("refractory_count", 0) == state.refractory_count[t, sample, neuron]
+        first += -(-population.size // core.lanes)
+    assert all(not any(bank) for bank in run.banks), "every accumulator must be zero again after its step"
+    assert run.words_added == expected_words(network, core, spikes, reference)
+
+
+def unpack_state(core: CoreParameters, words: list[int], slot: int) -> dict[str, int]:
+    """The fields of one neuron's state."""
+    layout = core.state_layout
+    word, lane = divmod(slot, core.lanes)
+    bits = words[word] >> (lane * layout.width)
+    fields: dict[str, int] = defaultdict(int)
+    for entry in layout.fields:
+        value = bits & ((1 << entry.width) - 1)
+        if entry.signed and value >> (entry.width - 1):
+            value -= 1 << entry.width
+        fields[entry.name] = value
+        bits >>= entry.width
+    return fields
+
+
+def expected_words(
+    network: QuantisedNetwork, core: CoreParameters, spikes: np.ndarray, reference: ReferenceResult
+) -> int:
+    """Weight words that the spikes of the whole run must add, by the connections."""
+    words = 0
+    for connection in network.connections:
+        fired = spikes if connection.source == INPUT else reference.spikes[connection.source]
+        events = int(fired[: len(fired) - connection.delay].sum())
+        words += events * -(-connection.weight.shape[0] // core.lanes)
+    return words

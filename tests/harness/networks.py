@@ -1,0 +1,104 @@
+"""Seeded random networks that reach every enumeration of the neuron and every kind of connection."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding, signed_range
+
+
+def rng_of(name: str) -> np.random.Generator:
+    """A generator seeded by a test's own id."""
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def random_parameters(
+    rng: np.random.Generator, size: int, core: CoreParameters, *, spiking: bool = True
+) -> NeuronParameters:
+    """Neurons with random rules that ``core`` can do, and thresholds that small weights reach."""
+    leaks = [Leak.NONE]
+    if core.multiplier:
+        leaks += [Leak.SHIFT, Leak.MULTIPLY]
+    elif core.shifts:
+        leaks += [Leak.SHIFT]
+    leak = Leak(rng.choice([kind.value for kind in leaks]))
+    if leak is Leak.SHIFT:
+        factor = rng.choice(core.shifts or np.arange(1, core.beta_fraction + 1), size)
+    else:
+        factor = rng.integers(0, (1 << core.beta_fraction) + 1, size)
+    resets = [kind for kind in Reset if core.reset_value or kind is not Reset.VALUE]
+    return NeuronParameters(
+        size=size,
+        v_width=core.v_width,
+        threshold=rng.integers(-5, 200, size),
+        bias=rng.integers(-20, 40, size),
+        leak=leak,
+        leak_factor=factor,
+        beta_fraction=core.beta_fraction,
+        rounding=Rounding(rng.choice([kind.value for kind in Rounding])),
+        compare=Compare(rng.choice([kind.value for kind in Compare])),
+        reset=resets[rng.integers(len(resets))],
+        reset_value=rng.integers(-50, 50, size),
+        reset_delay=int(rng.integers(2)) if core.reset_delay else 0,
+        refractory=int(rng.integers(1 << min(core.refractory_width, 2))),
+        spiking=spiking,
+    )
+
+
+def random_network(
+    rng: np.random.Generator,
+    core: CoreParameters,
+    *,
+    inputs: int = 9,
+    sizes: tuple[int, ...] = (7, 5, 4),
+    readout: bool = False,
+) -> QuantisedNetwork:
+    """A chain of populations with skips, loops to themselves and feedback, all at random.
+
+    The last population is the output; with ``readout`` it does not spike.
+    """
+    names = [f"layer{number}" for number in range(len(sizes))]
+    low, high = signed_range(core.weight_width)
+    populations = tuple(
+        QuantisedPopulation(
+            name=name,
+            parameters=random_parameters(rng, size, core, spiking=not (readout and name == names[-1])),
+        )
+        for name, size in zip(names, sizes, strict=True)
+    )
+    size_of = {INPUT: inputs} | dict(zip(names, sizes, strict=True))
+    spiking = [p.name for p in populations if p.parameters.spiking]
+
+    def connect(source: str, target: str, delay: int) -> QuantisedConnection:
+        shape = (size_of[target], size_of[source])
+        weight = rng.integers(low, high + 1, shape) * (rng.random(shape) < 0.8)
+        return QuantisedConnection(source=source, target=target, weight=weight, delay=delay)
+
+    connections = [connect(source, target, 0) for source, target in zip([INPUT, *names], names, strict=False)]
+    connections = [c for c in connections if c.source == INPUT or c.source in spiking]
+    for index, source in enumerate([INPUT, *names]):
+        for target_index, target in enumerate(names):
+            if source not in (INPUT, *spiking) or rng.random() > 0.4:
+                continue
+            if target_index > index:
+                connections.append(connect(source, target, 0))
+            elif source != INPUT and target_index <= index - 1:
+                connections.append(connect(source, target, 1))
+    return QuantisedNetwork(
+        name="random",
+        inputs=inputs,
+        populations=populations,
+        connections=tuple(connections),
+        output=names[-1],
+        weight_width=core.weight_width,
+    )
+
+
+def random_spikes(rng: np.random.Generator, steps: int, batch: int, inputs: int) -> np.ndarray:
+    """Spikes ``(T, B, inputs)`` whose density differs from step to step, from none to all."""
+    density = rng.choice([0.0, 0.1, 0.4, 1.0], (steps, batch, 1), p=[0.1, 0.4, 0.4, 0.1])
+    return rng.random((steps, batch, inputs)) < density
