@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +28,7 @@ class EngineRun:
     banks: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators of its parity
     words_added: int = 0
     cycles: int = 0
+    step_cycles: int = 0  #: cycles between the ends of the last two steps
 
 
 def run_engine(
@@ -39,6 +41,7 @@ def run_engine(
     stall: float = 0.3,
     shuffle: bool = True,
     timeout: int = 200_000,
+    on_accepted: Callable[[object], None] = lambda packet: None,
 ) -> EngineRun:
     """Load ``program`` and stream ``spikes`` ``(T, B, inputs)``; input pauses and output stalls with these chances."""
     steps, batch, _ = spikes.shape
@@ -68,6 +71,7 @@ def run_engine(
         ctx.set(engine.i.payload, {"kind": 0, "parity": 0, "last": 0, "axon": 0, "value": 0} | packet)
         ctx.set(engine.i.valid, 1)
         await ctx.tick().until(engine.i.ready)
+        on_accepted(packet)
         ctx.set(engine.i.valid, 0)
 
     async def source(ctx) -> None:
@@ -116,11 +120,13 @@ def run_engine(
                 acknowledged += 1
 
     async def watch(ctx) -> None:
+        last_done = 0
         async for _, _, done, added in ctx.tick().sample(engine.step_done, engine.word_added):
             run.words_added += added
             run.cycles += 1
             assert run.cycles < timeout, "the engine must end its run, not hang"
             if done:
+                run.step_cycles, last_done = run.cycles - last_done, run.cycles
                 parity = len(run.states) & 1
                 run.states.append([ctx.get(engine.sweep.states.data[word]) for word in range(core.words)])
                 bank = engine.accumulator.banks[parity]

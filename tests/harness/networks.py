@@ -27,14 +27,14 @@ def random_parameters(
         leaks += [Leak.SHIFT]
     leak = Leak(rng.choice([kind.value for kind in leaks]))
     if leak is Leak.SHIFT:
-        factor = rng.choice(core.shifts or np.arange(1, core.beta_fraction + 1), size)
+        factor = rng.choice(core.shifts or np.arange(1, min(core.beta_fraction + 1, core.v_width)), size)
     else:
         factor = rng.integers(0, (1 << core.beta_fraction) + 1, size)
     resets = [kind for kind in Reset if core.reset_value or kind is not Reset.VALUE]
     return NeuronParameters(
         size=size,
         v_width=core.v_width,
-        threshold=rng.integers(-5, 200, size),
+        threshold=rng.integers(-5, 120, size),
         bias=rng.integers(-20, 40, size),
         leak=leak,
         leak_factor=factor,

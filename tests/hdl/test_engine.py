@@ -9,35 +9,132 @@ from harness.networks import random_network, random_spikes, rng_of
 
 from spikeloom.hdl.engine import LifEngine
 from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.fabric import FABRICS, FabricConfig
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import NeuronParameters, Reset
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.place import place
 
 SMALL = CoreParameters(
-    lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, refractory_width=2
+    lanes=1, neurons=64, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
 )
+WITHOUT = {"multiplier": False, "reset_value": False, "reset_delay": False, "refractory_width": 0, "readout": False}
+
+
+def check(rng, core, network, spikes, **bench):
+    """Run the RTL and the reference; return the reference and the run."""
+    program = place(network, FabricConfig(core=core))
+    reference = simulate(network, spikes, record=[p.name for p in network.populations])
+    run = run_engine(LifEngine(core), program, spikes, rng, **bench)
+    assert_equal_to_reference(run, network, program, spikes, reference)
+    return reference, run
+
+
+def one_layer(weight, **parameters):
+    """Inputs straight to one population."""
+    targets, inputs = weight.shape
+    neurons = NeuronParameters(**({"size": targets, "v_width": 12, "threshold": 100} | parameters))
+    return QuantisedNetwork(
+        name="one-layer",
+        inputs=inputs,
+        populations=(QuantisedPopulation(name="a", parameters=neurons),),
+        connections=(QuantisedConnection(source=INPUT, target="a", weight=weight),),
+        output="a",
+    )
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("leak", ["multiplier", "shifts", "none"])
-def test_random_networks(request, lanes, leak):
+@pytest.mark.parametrize("features", ["all", "shifts", "fewest"])
+def test_random_networks(request, lanes, features):
     rng = rng_of(request.node.name)
-    core = dataclasses.replace(
-        SMALL,
-        lanes=lanes,
-        neurons=64,
-        multiplier=leak == "multiplier",
-        shifts=(3, 1, 5) if leak == "shifts" else (),
-        beta_fraction=8,
-        reset_value=leak != "none",
-        reset_delay=leak != "none",
-        refractory_width=0 if leak == "none" else 2,
-    )
+    changes = {"all": {}, "shifts": {"multiplier": False, "shifts": (3, 1, 5)}, "fewest": WITHOUT}[features]
+    core = dataclasses.replace(SMALL, lanes=lanes, **changes)
     network = random_network(rng, core)
-    program = place(network, FabricConfig(core=core))
-    spikes = random_spikes(rng, 6, 2, network.inputs)
-    reference = simulate(network, spikes, record=[p.name for p in network.populations])
-    run = run_engine(LifEngine(core), program, spikes, rng)
+    reference, _ = check(rng, core, network, random_spikes(rng, 6, 2, network.inputs))
     fired = sum(int(s.sum()) for s in reference.spikes.values())
     assert 0 < fired < sum(s.size for s in reference.spikes.values())
-    assert_equal_to_reference(run, network, program, spikes, reference)
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_membranes_are_read_out(request, lanes):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(SMALL, lanes=lanes)
+    network = random_network(rng, core, readout=True)
+    reference, run = check(rng, core, network, random_spikes(rng, 5, 2, network.inputs))
+    assert len(set(run.membranes.values())) > 5
+    assert np.ptp(reference.states[network.output].v) > 0
+
+
+@pytest.mark.parametrize("weight_width", [2, 4, 5, 8, 16])
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_weight_widths(request, weight_width, lanes):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(SMALL, lanes=lanes, weight_width=weight_width, accumulator_width=weight_width + 8)
+    network = random_network(rng, core, sizes=(6, 3))
+    reference, _ = check(rng, core, network, random_spikes(rng, 5, 2, network.inputs))
+    assert any(fired.any() for fired in reference.spikes.values())
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_every_event_to_the_same_neurons_counts(request, lanes):
+    """Rows of one word, all for the same accumulators, in consecutive cycles: four spikes of weight 10 are 40."""
+    core = dataclasses.replace(SMALL, lanes=lanes)
+    network = one_layer(np.full((lanes, 12), 10), threshold=2000, reset=Reset.NONE)
+    spikes = np.zeros((4, 1, 12), bool)
+    for step, events in enumerate((1, 2, 4, 12)):
+        spikes[step, 0, :events] = True
+    reference, run = check(rng_of(request.node.name), core, network, spikes, idle=0, stall=0, shuffle=False)
+    assert reference.states["a"].v[:, 0, 0].tolist() == [10, 30, 70, 190]
+    # A word a cycle: 19 events, and for each step a sweep and its tokens. One event in two cycles would take longer.
+    assert run.cycles < 400
+
+
+def test_input_is_consumed_while_the_output_waits(request):
+    """With nobody to take the output, the whole input of the next step is still accepted, and its TICK."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(SMALL, lanes=2)
+    network = one_layer(rng.integers(1, 100, (12, 9)), threshold=0)
+    program = place(network, FabricConfig(core=core))
+    spikes = np.ones((2, 1, 9), bool)
+    with pytest.raises(AssertionError, match="the engine must end its run, not hang"):
+        run_engine(LifEngine(core), program, spikes, rng, stall=1.0, timeout=3000, on_accepted=(accepted := []).append)
+    assert len(accepted) == 2 * (9 + 1)
+
+
+def test_a_sample_starts_from_nothing(request):
+    """What the last step of a sample leaves, delayed spikes included, does not reach the next sample."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(SMALL, lanes=2)
+    weight = rng.integers(20, 60, (5, 5))
+    network = one_layer(rng.integers(20, 60, (5, 3)), reset_delay=1, refractory=1)
+    loop = QuantisedConnection(source="a", target="a", weight=weight, delay=1)
+    network = dataclasses.replace(network, connections=(*network.connections, loop))
+    spikes = np.zeros((3, 4, 3), bool)
+    spikes[:, ::2] = True  # the second and the fourth sample have no input at all
+    reference, _ = check(rng, core, network, spikes)
+    assert reference.spikes["a"][-1, 0].any()
+    assert not reference.spikes["a"][:, 1].any()
+
+
+def test_sweep_time(request):
+    """A sweep takes ceil(n / lanes) cycles plus a constant; steps without events show it."""
+    rng = rng_of(request.node.name)
+    cycles = {}
+    for lanes, neurons in ((1, 16), (1, 48), (4, 16), (4, 48)):
+        core = dataclasses.replace(SMALL, lanes=lanes)
+        network = one_layer(np.ones((neurons, 2), np.int64))
+        spikes = np.zeros((50, 1, 2), bool)
+        _, run = check(rng, core, network, spikes, idle=0, stall=0)
+        cycles[lanes, neurons] = run.step_cycles
+    assert cycles[1, 48] - cycles[1, 16] == 32
+    assert cycles[4, 48] - cycles[4, 16] == 8
+    assert cycles[1, 16] - 16 == cycles[4, 16] - 4 <= 16
+
+
+@pytest.mark.parametrize("name", FABRICS)
+def test_named_fabrics(request, name):
+    rng = rng_of(request.node.name)
+    core = FABRICS[name].core
+    network = random_network(rng, core, inputs=20, sizes=(21, 17, 5))
+    reference, _ = check(rng, core, network, random_spikes(rng, 4, 1, 20), idle=0.05, stall=0.1)
+    assert all(fired.any() for fired in reference.spikes.values())

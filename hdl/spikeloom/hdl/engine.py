@@ -28,7 +28,7 @@ __all__ = ["LifEngine"]
 
 
 class LifEngine(wiring.Component):
-    """A LIF core without its registers. After a reset it clears its accumulators, one word a cycle, before it takes input.
+    """A LIF core without its registers. After a reset it first clears its accumulators, a word a cycle.
 
     Members
     -------
@@ -105,15 +105,14 @@ class LifEngine(wiring.Component):
             accumulator.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
             emitter.local.ready.eq(accumulator.events.ready & ~sweep.reading),
         ]
-        with m.If(~clearing):
-            with m.Switch(packet.kind):
-                with m.Case(PacketKind.SPIKE):
-                    m.d.comb += [
-                        spike_valid.eq(self.i.valid),
-                        self.i.ready.eq(accumulator.events.ready & ~local_valid),
-                    ]
-                with m.Default():
-                    m.d.comb += self.i.ready.eq(1)
+        with m.If(~clearing), m.Switch(packet.kind):
+            with m.Case(PacketKind.SPIKE):
+                m.d.comb += [
+                    spike_valid.eq(self.i.valid),
+                    self.i.ready.eq(accumulator.events.ready & ~local_valid),
+                ]
+            with m.Default():
+                m.d.comb += self.i.ready.eq(1)
         for number in range(2):
             with m.If(self.i.valid & self.i.ready & (packet.parity == number)):
                 with m.If(packet.kind == PacketKind.TICK):
@@ -177,12 +176,11 @@ class LifEngine(wiring.Component):
                     m.d.comb += begin.eq(1)
                     m.d.sync += last.eq(is_last.bit_select(parity, 1))
                     m.next = "DRAIN"
-            with m.State("DRAIN"):
-                with m.If(drained):
-                    with m.If(population == self.populations):
-                        m.next = "TICK"
-                    with m.Else():
-                        m.next = "SWEEP"
+            with m.State("DRAIN"), m.If(drained):
+                with m.If(population == self.populations):
+                    m.next = "TICK"
+                with m.Else():
+                    m.next = "SWEEP"
             with m.State("SWEEP"):
                 m.d.comb += sweep.start.eq(1)
                 m.d.sync += population.eq(population + 1)

@@ -166,7 +166,7 @@ class CoreParameters:
 
     @property
     def route_layout(self) -> WordLayout:
-        """Where the spikes of one neuron go: out as a packet (or its membrane every step), back into the core, or both."""
+        """Where a neuron's spikes go: out as packets (or its membrane each step), back into the core, or both."""
         return WordLayout(
             (
                 Field("send", 1),

@@ -32,14 +32,14 @@ class FabricConfig:
 FABRICS = {
     fabric.name: fabric
     for fabric in (
-        # Fits an iCE40 UP5K beside the link: 8-bit weights in 8 of its 30 block RAMs, one multiplier a lane.
+        # Fits an iCE40 UP5K beside the link. Shallow words are what costs there: a block RAM has 16 bits and 256 words.
         FabricConfig(
             name="small",
             core=CoreParameters(
-                lanes=2,
+                lanes=1,
                 neurons=64,
                 axons=128,
-                weight_words=1536,
+                weight_words=2560,
                 populations=4,
                 refractory_width=3,
             ),

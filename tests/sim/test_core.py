@@ -1,0 +1,77 @@
+"""Core parameters, memory words and the identity behind the single multiplier."""
+
+import numpy as np
+import pytest
+from harness.networks import rng_of
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FABRICS
+from spikeloom.sim.neuron import Leak, NeuronParameters, leak
+from spikeloom.sim.words import Field, WordLayout, bits_for, pack_lanes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lanes": 3}, r"^lanes must be a power of two from 1 to 16, not 3$"),
+        ({"lanes": 32}, r"^lanes must be a power of two from 1 to 16, not 32$"),
+        ({"lanes": 4, "neurons": 30}, r"^neurons must be a multiple of lanes \(4\), not 30$"),
+        ({"weight_width": 17}, r"^weight_width must be an integer from 2 to 16, not 17$"),
+        ({"accumulator_width": 7}, r"^accumulator_width must be an integer from 8 to 32, not 7$"),
+        ({"shifts": (2,)}, r"^shifts must be empty where there is a multiplier, not \(2,\)$"),
+        ({"multiplier": False, "shifts": (0,)}, r"^shifts must be different integers from 1 to 15, not \(0,\)$"),
+        ({"multiplier": False, "shifts": (2, 2)}, r"^shifts must be different integers from 1 to 15, not \(2, 2\)$"),
+    ],
+)
+def test_bad_parameters(change, message):
+    with pytest.raises(ValueError, match=message):
+        CoreParameters(**change)
+
+
+@pytest.mark.parametrize("shift", range(1, 15))
+def test_a_shift_is_a_product_rounded_up(shift):
+    """The multiplier does ``v - (v >> k)`` for every membrane of 16 bits."""
+    core = CoreParameters()
+    parameters = NeuronParameters(size=1, leak=Leak.SHIFT, leak_factor=shift)
+    fields = core.leak_fields(parameters)
+    v = np.arange(-(1 << 15), 1 << 15)
+    product = (v * np.asarray(fields["leak_factor"]) + (1 << core.beta_fraction) - 1) >> core.beta_fraction
+    assert np.array_equal(product, leak(v[:, None], parameters)[:, 0])
+
+
+def test_words_hold_their_fields():
+    rng = rng_of("test_words_hold_their_fields")
+    layout = WordLayout((Field("a", 3), Field("none", 0), Field("b", 7, signed=True), Field("c", 1)))
+    values = {"a": rng.integers(0, 8, 12), "b": rng.integers(-64, 64, 12), "c": rng.integers(0, 2, 12)}
+    packed = pack_lanes(layout.bits(values, 12), 4)
+    assert packed.shape == (3, 6)
+    for slot in range(12):
+        word = int.from_bytes(packed[slot // 4].tobytes(), "little") >> (slot % 4 * layout.width)
+        assert word & 7 == values["a"][slot]
+        assert word >> 3 & 127 == values["b"][slot] & 127
+        assert word >> 10 & 1 == values["c"][slot]
+
+
+def test_words_refuse_what_does_not_fit():
+    layout = WordLayout((Field("a", 3), Field("none", 0)))
+    with pytest.raises(ValueError, match=r"^a must be from 0 to 7, not 8 to 8$"):
+        layout.bits({"a": 8}, 1)
+    with pytest.raises(ValueError, match=r"^none must be from 0 to 0, not 1 to 1$"):
+        layout.bits({"none": 1}, 1)
+    with pytest.raises(ValueError, match=r"^the number of words must be a multiple of 2 lanes, not 3$"):
+        pack_lanes(np.zeros((3, 4), np.uint8), 2)
+
+
+def test_bits_for():
+    assert [bits_for(count) for count in (1, 2, 3, 4, 5, 256, 257)] == [1, 1, 2, 2, 3, 8, 9]
+
+
+@pytest.mark.parametrize("name", FABRICS)
+def test_named_fabrics_address_all_their_memories(name):
+    core = FABRICS[name].core
+    assert FABRICS[name].name == name
+    assert FABRICS[name].synapses == core.weight_words * core.lanes
+    for memory in core.memories.values():
+        assert memory.depth <= 1 << 18
+        assert memory.planes <= 1 << 10
+    assert sorted(memory.number for memory in core.memories.values()) == [1, 2, 3, 4, 5]
