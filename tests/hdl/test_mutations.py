@@ -1,0 +1,100 @@
+"""Planted bugs: each change to the RTL's text must make the comparison with the reference fail."""
+
+import dataclasses
+import types
+from pathlib import Path
+
+import pytest
+from harness.engine import assert_equal_to_reference, run_engine
+from harness.networks import random_network, random_spikes, rng_of
+
+from spikeloom.hdl import accumulate, emit, engine, sweep
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.place import place
+
+CORE = CoreParameters(
+    lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
+)
+SHIFTS = dataclasses.replace(CORE, multiplier=False, shifts=(2, 3))
+SHORT_ROWS = dataclasses.replace(CORE, lanes=4)  # rows of one and two words, so that sums follow each other at once
+
+MUTATIONS = {
+    "leak shift": (sweep, "self.state.v >> shift", "self.state.v >> (shift + 1)"),
+    "leak shift rounding": (sweep, "Mux(neuron.rounding[1], almost_one,", "Mux(neuron.rounding[1], half,"),
+    "leak product rounding": (sweep, "Mux(neuron.rounding[0], half, 0)", "0"),
+    "compare > for >=": (sweep, "above == 0) & (neuron[4].compare", "above == 0) & 0 & (neuron[4].compare"),
+    "compare >= for >": (sweep, "reached = (above > 0)", "reached = (above >= 0)"),
+    "reset to zero": (sweep, "result.eq(0)", "result.eq(1)"),
+    "reset by subtraction": (
+        sweep,
+        "v - neuron.threshold if above is None else above",
+        "v - neuron.threshold if above is None else above + 1",
+    ),
+    "reset to a value": (sweep, "result.eq(neuron.reset_value)", "result.eq(0)"),
+    "reset delay": (sweep, "spike & ~neuron[4].reset_delay", "spike"),
+    "refractory": (sweep, "~hold[4] & neuron[4].spiking", "neuron[4].spiking"),
+    "bias": (sweep, "self.neuron.bias + self.current", "self.current"),
+    "saturation": (sweep, "self.new_state.v.eq(low)", "self.new_state.v.eq(low + 1)"),
+    "fresh state": (sweep, "Mux(self.fresh, 0,", "Mux(0, 0,"),
+    "forwarding of the sum being written": (accumulate, "with m.If(is_same(sum_)):", "with m.If(0):"),
+    "forwarding of the sum just written": (accumulate, "with m.Elif(is_same(written)):", "with m.Elif(0):"),
+    "clearing of accumulators": (sweep, "self.clear.eq(valid[0])", "self.clear.eq(0)"),
+    "rows that continue": (accumulate, "with m.If(take & row.more):", "with m.If(0):"),
+    "delay": (accumulate, "fetched_parity ^ row.delay", "fetched_parity"),
+    "delayed input of a finished sample": (accumulate, "~(row.delay & self.last)", "1"),
+    "both destinations of a spike": (emit, "sent.eq(sent | (self.packets.valid & self.packets.ready))", "sent.eq(0)"),
+    "a population's events before its sweep": (engine, "~accumulator.busy.bit_select(parity, 1) &", ""),
+    "bank": (accumulate, "(self.bank == number)", "(self.bank != number)"),
+}
+
+
+def mutated(module, old, new):
+    """A copy of ``module`` in which the one place ``old`` reads ``new``."""
+    source = Path(module.__file__).read_text()
+    assert source.count(old) == 1, f"{old!r} must occur once in {module.__name__}, not {source.count(old)} times"
+    copy = types.ModuleType(module.__name__ + "_mutated")
+    exec(compile(source.replace(old, new), module.__file__, "exec"), copy.__dict__)
+    return copy
+
+
+def compare(core, engine_module, name, steps=8):
+    rng = rng_of(name)
+    network = random_network(rng, core, inputs=6, sizes=(5, 5, 4))
+    spikes = random_spikes(rng, steps, 2, network.inputs)
+    program = place(network, FabricConfig(core=core))
+    reference = simulate(network, spikes, record=[p.name for p in network.populations])
+    run = run_engine(
+        engine_module.LifEngine(core), program, spikes, rng, idle=0, stall=0.3, shuffle=False, timeout=20_000
+    )
+    assert_equal_to_reference(run, network, program, spikes, reference)
+
+
+def networks_of(mutation):
+    core = SHIFTS if mutation == "leak shift" else SHORT_ROWS if "forwarding" in mutation else CORE
+    return [(core, f"{mutation} {case}") for case in range(12)]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_planted_bug_is_found(monkeypatch, mutation):
+    module, old, new = MUTATIONS[mutation]
+    copy = mutated(module, old, new)
+    engine_module = engine
+    if module is engine:
+        engine_module = copy
+    else:
+        name = {sweep: "NeuronSweep", accumulate: "Accumulator", emit: "SpikeEmitter"}[module]
+        monkeypatch.setattr(engine, name, getattr(copy, name))
+    for core, name in networks_of(mutation):
+        try:
+            compare(core, engine_module, name)
+        except AssertionError:
+            return
+    pytest.fail(f"the planted bug in {mutation!r} must be found")
+
+
+def test_without_a_planted_bug_the_same_networks_agree():
+    for mutation in ("leak shift", "bias", "forwarding"):
+        for core, name in networks_of(mutation)[:2]:
+            compare(core, engine, name)
