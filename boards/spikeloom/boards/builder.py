@@ -1,0 +1,253 @@
+"""From a board's name to a bitstream: elaborate, synthesise, place and route, pack, report.
+
+The same sources and tools give the same bytes, wherever and whenever they are built: the netlist holds no paths, the
+tools run inside a scratch directory with relative paths, and the seed of placement is fixed.
+
+A bitstream carries an *identity*, by which the driver knows what it talks to: a hash of all that went into the build.
+As the identity is a constant in the netlist itself, the netlist is generated twice: with an identity of zeros, which is
+hashed, and then with the hash.
+"""
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.build.run import BuildPlan
+from amaranth.hdl import Elaboratable, Module
+from amaranth.lib import io
+from amaranth.lib.wiring import Component
+from rich.table import Table
+
+from spikeloom.boards.board import BoardDescription
+from spikeloom.boards.flow import ToolError
+from spikeloom.boards.registry import find_board
+from spikeloom.boards.report import Report, Used, clocks, report_table, used_resources
+from spikeloom.sim.link import PROTOCOL_VERSION
+
+__all__ = ["BuildError", "BuildResult", "TimingError", "ToolError", "build", "build_board", "identity_of"]
+
+_IDENTITY_BYTES = 16
+_NAME = "top"
+_WAITS = {
+    "yosys": "synthesis, 5 to 60 s",
+    "nextpnr-ecp5": "place and route, 10 to 90 s",
+    "nextpnr-ice40": "place and route, 5 to 60 s",
+    "ecppack": "packing",
+    "icepack": "packing",
+}
+
+Design = Callable[[BoardDescription, bytes], Component]
+"""Makes the component to build, with members ``rx`` (In) and ``tx`` (Out), for a board and an identity."""
+
+
+class BuildError(RuntimeError):
+    """A tool refused the design."""
+
+
+class TimingError(BuildError):
+    """The design is too slow for the board's clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """What a build left behind.
+
+    Parameters
+    ----------
+    bitstream : Path
+        What the board is loaded with.
+    report : Report
+        As in ``report.json`` beside it.
+    resources : dict of str to Used
+        What the report says of resources, with what the FPGA has.
+    flash_command : tuple of str
+        Loads this bitstream into the board.
+    """
+
+    bitstream: Path
+    report: Report
+    resources: dict[str, Used]
+    flash_command: tuple[str, ...]
+
+    def table(self) -> Table:
+        """The report for people, for ``rich`` to print."""
+        return report_table(self.report, self.resources)
+
+
+def build(
+    board_name: str, build_dir: Path | str | None = None, *, announce: Callable[[str], None] = print
+) -> BuildResult:
+    """Build the bitstream of a board's own fabric.
+
+    Parameters
+    ----------
+    board_name : str
+        A name from :data:`~spikeloom.boards.registry.BOARDS`.
+    build_dir : path
+        Where ``BOARD.bit`` or ``BOARD.bin``, ``report.json``, ``identity`` and the tools' logs go; ``build/BOARD`` if
+        not given. Only a build that has succeeded replaces anything but the logs.
+    announce : callable
+        Is called with one sentence before each longer wait.
+
+    Raises
+    ------
+    ValueError
+        There is no such board.
+    ToolError
+        A tool is missing.
+    TimingError
+        The board's clock is faster than the design.
+    BuildError
+        A tool refused the design, for example because it does not fit.
+    """
+    board = find_board(board_name)
+    return build_board(board, Path("build") / board.name if build_dir is None else build_dir, announce=announce)
+
+
+def build_board(
+    board: BoardDescription,
+    build_dir: Path | str,
+    *,
+    design: Design | None = None,
+    announce: Callable[[str], None] = print,
+) -> BuildResult:
+    """As :func:`build`, for any board description and any design with a serial line."""
+    design = design or _fabric
+    versions = [tool.version() for tool in board.flow.tools]
+    build_dir = Path(build_dir).resolve()
+    logs = build_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+
+    announce(f"{board.name}: generating the netlist")
+    identity = identity_of(_plan(board, design, bytes(_IDENTITY_BYTES)), versions)
+    plan = _plan(board, design, identity)
+    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=build_dir) as scratch_name:
+        scratch = Path(scratch_name)
+        plan.extract(scratch_name)
+        for name, *arguments in json.loads(plan.files[f"build_{_NAME}.json"])["commands"]:
+            announce(f"{board.name}: {name} ({_WAITS[name]})")
+            _run_tool(board, name, arguments, scratch, logs, announce)
+        nextpnr_report = (scratch / "nextpnr.json").read_text()
+        resources = used_resources(nextpnr_report, (scratch / f"{_NAME}.json").read_text(), board.flow)
+        report = Report(
+            board=board.name,
+            device=board.device,
+            lut=resources["lut"].used,
+            ff=resources["ff"].used,
+            ram=resources["ram"].used,
+            dsp=resources["dsp"].used,
+            clock_mhz=board.clock_hz / 1e6,
+            fmax_mhz=round(clocks(nextpnr_report)[0].achieved_mhz, 2),
+            neurons=board.fabric.core.neurons,
+            synapses=board.fabric.synapses,
+            peak_synaptic_operations_per_s=board.fabric.synaptic_operations_per_cycle * board.clock_hz,
+            identity=identity.hex(),
+        )
+        bitstream = scratch / f"{board.name}{board.flow.suffix}"
+        (scratch / f"{_NAME}{board.flow.suffix}").rename(bitstream)
+        (scratch / "identity").write_text(identity.hex() + "\n")
+        (scratch / "report.json").write_text(report.to_json())
+        # A report without its bitstream would be worse than none: it goes first and comes last.
+        (build_dir / "report.json").unlink(missing_ok=True)
+        for path in (bitstream, scratch / "identity", scratch / "report.json"):
+            path.replace(build_dir / path.name)
+    bitstream = build_dir / bitstream.name
+    return BuildResult(
+        bitstream=bitstream,
+        report=report,
+        resources=resources,
+        flash_command=tuple(word.replace("{bitstream}", str(bitstream)) for word in board.flash_command),
+    )
+
+
+def identity_of(plan: BuildPlan, versions: list[str]) -> bytes:
+    """The identity of a build: 16 bytes of a hash of netlist, constraints, options, tools and the link's version."""
+    digest = hashlib.sha256()
+    parts: list[tuple[str, str | bytes]] = [("protocol", str(PROTOCOL_VERSION)), ("tools", "\n".join(versions))]
+    parts += sorted(plan.files.items())
+    for name, content in parts:
+        for text in (name, content):
+            data = text.encode() if isinstance(text, str) else text
+            digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.digest()[:_IDENTITY_BYTES]
+
+
+class _BoardTop(Elaboratable):
+    """The design with its serial line at the board's pins; the platform brings the clock and the power-on reset."""
+
+    def __init__(self, board: BoardDescription, design: Component):
+        self.board = board
+        self.design = design
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.design = design = self.design
+        uart = platform.request(*self.board.uart, dir="-")
+        m.submodules.rx_buffer = rx_buffer = io.Buffer("i", uart.rx)
+        m.submodules.tx_buffer = tx_buffer = io.Buffer("o", uart.tx)
+        m.d.comb += [design.rx.eq(rx_buffer.i), tx_buffer.o.eq(design.tx)]
+        return m
+
+
+def _fabric(board: BoardDescription, identity: bytes) -> Component:
+    from spikeloom.hdl.top import Top
+
+    return Top(board.fabric, divisor=board.divisor, identity=identity)
+
+
+def _plan(board: BoardDescription, design: Design, identity: bytes) -> BuildPlan:
+    top = _BoardTop(board, design(board, identity))
+    # Without source positions, which are paths of this machine.
+    return board.platform().build(top, name=_NAME, do_build=False, emit_src=False, **board.flow.platform_overrides())
+
+
+def _run_tool(
+    board: BoardDescription,
+    name: str,
+    arguments: list[str],
+    scratch: Path,
+    logs: Path,
+    announce: Callable[[str], None],
+) -> None:
+    log = logs / f"{name}.log"
+    with (
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen(
+            [*board.flow.tool(name).command(), *arguments],
+            cwd=scratch,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            if line.startswith("Preparing to run"):
+                announce(f"{board.name}: {name} is compiled for this machine: 10 to 150 s, once")
+        status = process.wait()
+        # What amaranth has the tools write to files of their own says more than what they print.
+        for own_log in (scratch / f"{_NAME}.rpt", scratch / f"{_NAME}.tim"):
+            if own_log.is_file():
+                file.write(own_log.read_text(encoding="utf-8", errors="replace"))
+                own_log.unlink()
+    if status == 0:
+        return
+    nextpnr_report = scratch / "nextpnr.json"
+    if nextpnr_report.is_file():
+        slow = [clock for clock in clocks(nextpnr_report.read_text()) if clock.missed]
+        if slow:
+            raise TimingError(
+                f"Clock of {board.name} must be at least {slow[0].constraint_mhz:.2f} MHz, "
+                f"and place and route reached {slow[0].achieved_mhz:.2f} MHz; {log} has the path"
+            )
+    errors = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("ERROR: ")]
+    cause = errors[0].removeprefix("ERROR: ") if errors else f"exit status {status}"
+    raise BuildError(f"Build for {board.name} failed in {name}: {cause} (all of it in {log})")

