@@ -105,7 +105,7 @@ def _exponent(network: Network, population: Population, options: Quantisation, n
             f"population {population.name}: its scale is 2**{room}, not 2**{fits}, so that thresholds and biases fit "
             f"{options.v_width} bits"
         )
-    clipped = int(np.sum(np.abs(np.rint(np.ldexp(weights, best))) > high + 1))
+    clipped = int(np.sum(np.rint(np.ldexp(weights, best)) != _to_weights(weights, best, options)))
     if clipped:
         notes.append(f"population {population.name}: {clipped} of {weights.size} weights are clipped")
     return best

@@ -1,0 +1,173 @@
+"""Placement: what lies where, and what is said when something does not fit."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from harness.networks import random_network, rng_of
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FABRICS, FabricConfig
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import Leak, NeuronParameters, Reset
+from spikeloom.sw.place import PlaceError, place
+
+CORE = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=64, v_width=12, accumulator_width=12)
+
+
+def mlp(sizes=(3, 5, 4), fill=1, **parameters):
+    populations = tuple(
+        QuantisedPopulation(
+            name=f"layer{number}", parameters=NeuronParameters(**({"size": size, "v_width": 12} | parameters))
+        )
+        for number, size in enumerate(sizes[1:])
+    )
+    names = [INPUT, *(p.name for p in populations)]
+    connections = tuple(
+        QuantisedConnection(source=names[i], target=names[i + 1], weight=np.full((sizes[i + 1], sizes[i]), fill))
+        for i in range(len(sizes) - 1)
+    )
+    return QuantisedNetwork(
+        name="net", inputs=sizes[0], populations=populations, connections=connections, output=names[-1]
+    )
+
+
+def image(program, name):
+    return next(i for i in program.memories if i.name == name).words
+
+
+def test_layout_by_hand():
+    network = mlp()
+    weight = np.arange(15).reshape(5, 3)
+    first = dataclasses.replace(network.connections[0], weight=weight)
+    network = dataclasses.replace(network, connections=(first, network.connections[1]))
+    program = place(network, FabricConfig(core=CORE))
+    # Neurons: layer0 in words 0 to 2 (one slot unused), layer1 in words 3 and 4.
+    assert program.input_axons.tolist() == [0, 1, 2]
+    assert program.output_slots.tolist() == [6, 7, 8, 9]
+    # Weights: a row of three words for each input line, then a row of two for each neuron of layer0.
+    assert image(program, "weights").shape == (3 * 3 + 5 * 2, 2)
+    assert image(program, "weights")[:3].ravel().tolist() == [0, 3, 6, 9, 12, 0]
+    assert image(program, "rows").shape[0] == 3 + 5
+    assert image(program, "populations").shape[0] == 2
+    assert program.registers == ((1, "sources", 1), (1, "sinks", 1), (1, "populations", 2))
+    assert [(use.resource, use.used) for use in program.uses] == [
+        ("neurons", 10),
+        ("rows", 8),
+        ("weight words of 2 weights", 19),
+        ("populations", 2),
+    ]
+
+
+def test_an_axon_with_several_targets_has_its_rows_in_sequence():
+    rng = rng_of("test_an_axon_with_several_targets_has_its_rows_in_sequence")
+    network = mlp((3, 5, 4))
+    skip = QuantisedConnection(source=INPUT, target="layer1", weight=rng.integers(-9, 9, (4, 3)))
+    network = dataclasses.replace(network, connections=(*network.connections, skip))
+    program = place(network, FabricConfig(core=CORE))
+    assert program.input_axons.tolist() == [0, 2, 4]
+    more = image(program, "rows")
+    bit = CORE.row_layout.width - 1
+    flags = [int.from_bytes(row.tobytes(), "little") >> bit & 1 for row in more]
+    assert flags == [1, 0] * 3 + [0] * 5
+
+
+def test_random_networks_fit_exactly_where_the_uses_say_so():
+    rng = rng_of("test_random_networks_fit_exactly_where_the_uses_say_so")
+    for _ in range(20):
+        core = dataclasses.replace(CORE, neurons=64, axons=256, weight_words=2048, accumulator_width=20)
+        network = random_network(rng, core, sizes=tuple(int(s) for s in rng.integers(1, 9, 3)))
+        program = place(network, FabricConfig(core=core))
+        uses = {use.resource.split()[0]: use.used for use in program.uses}
+        tight = dataclasses.replace(
+            core, neurons=uses["neurons"], axons=uses["rows"], weight_words=uses["weight"], populations=3
+        )
+        place(network, FabricConfig(core=tight))
+        with pytest.raises(PlaceError):
+            place(network, FabricConfig(core=dataclasses.replace(tight, weight_words=uses["weight"] - 1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"weight_words": 18},
+            r"^network net does not fit the fabric custom: it needs 19 weight words of 2 weights, there are 18$",
+        ),
+        (
+            {"neurons": 8, "axons": 7},
+            r"^network net does not fit the fabric custom: it needs 10 neurons, there are 8; 8 rows, there are 7$",
+        ),
+        ({"populations": 1}, r"^network net does not fit the fabric custom: it needs 2 populations, there are 1$"),
+        ({"weight_width": 4}, r"^weights must have at most 4 bits on this fabric, network net has 8$"),
+        ({"v_width": 16}, r"^population layer0: v_width must be 16 on this fabric, not 12$"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    core = dataclasses.replace(CORE, **change)
+    with pytest.raises(PlaceError, match=message):
+        place(mlp(), FabricConfig(core=core))
+
+
+@pytest.mark.parametrize(
+    ("change", "parameters", "message"),
+    [
+        (
+            {"reset_value": False},
+            {"reset": Reset.VALUE},
+            r"^population layer0: a reset to a value must be built into the fabric, and is not$",
+        ),
+        (
+            {"reset_delay": False},
+            {"reset_delay": 1},
+            r"^population layer0: a reset delay must be built into the fabric, and is not$",
+        ),
+        (
+            {"refractory_width": 1},
+            {"refractory": 2},
+            r"^population layer0: refractory must be at most 1 steps on this fabric, not 2$",
+        ),
+        (
+            {"readout": False},
+            {"spiking": False},
+            r"^population layer0: the readout of membranes must be built into the fabric, and is not$",
+        ),
+        (
+            {"multiplier": False, "shifts": (2,)},
+            {"leak": Leak.SHIFT, "leak_factor": 3},
+            r"^population layer0: a leak must be none or a shift by one of \(2,\) on this fabric, which has no "
+            r"multiplier$",
+        ),
+        (
+            {"beta_fraction": 8},
+            {"leak": Leak.MULTIPLY, "leak_factor": 3},
+            r"^population layer0: beta_fraction must be 8 on this fabric, not 14$",
+        ),
+    ],
+)
+def test_what_is_not_built_in_is_named(change, parameters, message):
+    with pytest.raises(PlaceError, match=message):
+        place(mlp(**parameters), FabricConfig(core=dataclasses.replace(CORE, **change)))
+
+
+def test_weights_that_could_overflow_the_accumulator():
+    sizes = (17, 5, 4)
+    core = dataclasses.replace(CORE, weight_words=256, axons=64)
+    place(mlp(sizes, fill=120), FabricConfig(core=core))  # 17 * 120 = 2040 fits 12 bits
+    place(mlp(sizes, fill=-120), FabricConfig(core=core))
+    with pytest.raises(
+        PlaceError,
+        match=r"^population layer0: its weights could overflow the accumulator, their sum needs 13 bits, there are 12$",
+    ):
+        place(mlp(sizes, fill=121), FabricConfig(core=core))
+    place(mlp((16, 5, 4), fill=-128), FabricConfig(core=core))  # -2048 is the least that fits
+
+
+def test_a_network_without_input_is_refused():
+    network = mlp()
+    with pytest.raises(PlaceError, match=r"^network net must have a connection from its input$"):
+        place(dataclasses.replace(network, connections=network.connections[1:]), FabricConfig(core=CORE))
+
+
+def test_the_digits_network_fits_the_small_fabric():
+    place(mlp((64, 32, 10), v_width=16), FABRICS["small"])
