@@ -10,8 +10,10 @@ import pytest
 from spikeloom.sw.verilator import SimulationError, run_cocotb
 
 COUNTER = """
-module counter #(parameter STEP = 1) (input clk, input rst, output reg [15:0] count);
+module counter #(parameter STEP = 1) (input clk, input rst, output reg [15:0] count,
+  output [15:0] hidden_out);
   reg [15:0] hidden;
+  assign hidden_out = hidden;
   always @(posedge clk) begin
     hidden <= hidden + 1;
     if (rst) count <= 0; else count <= count + STEP;
@@ -34,6 +36,12 @@ async def counts(dut):
     await ClockCycles(dut.clk, 101)
     print("the count is", int(dut.count.value))
     assert int(dut.count.value) == 100 * int(os.environ["EXPECTED_STEP"])
+
+@cocotb.test()
+async def reads_hidden(dut):
+    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+    await ClockCycles(dut.clk, 2)
+    print("the hidden count is", int(dut.hidden_out.value))
 
 @cocotb.test()
 async def never_ends(dut):
@@ -100,6 +108,22 @@ def test_parameter_and_waves_have_their_own_binary(run):
     assert "hidden" in result.waves.read_text()
 
 
+def test_undefined_registers_start_at_zero_or_at_seeded_random_bits(run):
+    def hidden(**options):
+        return re.findall(r"the hidden count is (\d+)", run("reads_hidden", **options).log.read_text())
+
+    zero, first, again, other = (
+        hidden(),
+        hidden(random_start=True, seed=1),
+        hidden(random_start=True, seed=1),
+        hidden(random_start=True, seed=2),
+    )
+    assert zero == hidden()
+    assert int(zero[0]) <= 2
+    assert first == again
+    assert len({*zero, *first, *other}) == 3
+
+
 @pytest.mark.parametrize(
     ("test_filter", "expected", "message"),
     [
@@ -146,6 +170,7 @@ def test_names_a_missing_shared_library(monkeypatch, run):
     [
         ({"sources": []}, ValueError, r"^Sources must be at least one Verilog file, not none$"),
         ({"sources": ["missing.v"]}, ValueError, r"^Source must be an existing file, not '.*missing\.v'$"),
+        ({"seed": 0}, ValueError, r"^Seed must be from 1 to 2147483647, not 0$"),
         ({"timeout_seconds": 0}, ValueError, r"^Timeout must be positive, not 0$"),
         ({"parameters": {"STEP": "3"}}, TypeError, r"^Parameter STEP must be an integer, not '3'$"),
     ],

@@ -11,7 +11,8 @@ Choices, and why:
 
 * ``--public-depth 1``: cocotb sees the ports of the top and nothing below. Making every net public, which is cocotb's
   own default, forbids most of Verilator's optimisations. ``internals=True`` gives every net for a bench that peeks.
-* ``--x-assign 0 --x-initial 0``: whatever the design leaves undefined is 0 in every run.
+* ``--x-assign 0 --x-initial unique``: what the design leaves undefined is 0 in every run. ``random_start`` fills
+  memories and registers without an initial value with random bits instead, the same ones for the same seed.
 * ``MAKEFLAGS`` names the flag by which g++ takes a precompiled header: the wheel's makefile was configured without it.
 """
 
@@ -89,6 +90,7 @@ def run_cocotb(
     seed: int = 1,
     waves: bool = False,
     internals: bool = False,
+    random_start: bool = False,
     timeout_seconds: float | None = None,
     announce: Callable[[str], None] | None = None,
     on_line: Callable[[str], None] | None = None,
@@ -116,11 +118,13 @@ def run_cocotb(
     test_filter : str
         Regular expression; only the tests whose full name it matches are run.
     seed : int
-        What cocotb seeds ``random`` with.
+        What cocotb seeds ``random`` with, from 1 to 2**31 - 1.
     waves : bool
         Record every signal. Needs a binary of its own and is slower.
     internals : bool
         Let the tests read and write every signal of the design, not only the ports of the top. Slower.
+    random_start : bool
+        Begin with random bits (from ``seed``), and not with zeros, wherever the design gives no initial value.
     timeout_seconds : float
         Kill the simulation after this time and fail. It does not count the compilation.
     announce : callable
@@ -135,6 +139,8 @@ def run_cocotb(
     """
     if timeout_seconds is not None and timeout_seconds <= 0:
         raise ValueError(f"Timeout must be positive, not {timeout_seconds!r}")
+    if not 1 <= seed < 1 << 31:
+        raise ValueError(f"Seed must be from 1 to 2147483647, not {seed!r}")
     for name, value in (parameters or {}).items():
         if not isinstance(value, int):
             raise TypeError(f"Parameter {name} must be an integer, not {value!r}")
@@ -171,7 +177,11 @@ def run_cocotb(
         "test_module": test_module,
         "test_filter": test_filter,
         "seed": seed,
-        "test_arguments": ["--trace-file", str(vcd)] if waves else [],
+        "test_arguments": [
+            f"+verilator+rand+reset+{2 if random_start else 0}",
+            f"+verilator+seed+{seed}",
+            *(["--trace-file", str(vcd)] if waves else []),
+        ],
     }
     import_path = [str(Path(path).resolve()) for path in python_path] + [path for path in sys.path if path]
     variables = tools.environment() | {"PYTHONPATH": os.pathsep.join(import_path)} | dict(environment or {})
@@ -235,7 +245,7 @@ def _find_tools() -> _Tools:
 
 def _verilator_arguments(*, internals: bool) -> list[str]:
     # Amaranth's Verilog is full of width mismatches that are meant and defined: lint is not this tool's to do here.
-    arguments = ["-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "0", "--x-initial", "0", "-CFLAGS", "-O2"]
+    arguments = ["-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "0", "--x-initial", "unique", "-CFLAGS", "-O2"]
     return arguments if internals else [*arguments, "--public-depth", "1"]
 
 

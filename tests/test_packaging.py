@@ -1,0 +1,133 @@
+"""The package: four portions of one namespace, light imports where they are promised, and a wheel that works."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PORTIONS = ("hdl", "sim", "sw", "boards")
+# What a machine with a board needs: these modules run with NumPy and pyserial only, the latter when a port is opened.
+DRIVER_MODULES = ("driver", "encode", "endpoint", "transport")
+
+ONLY = """
+import importlib, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in sys.stdlib_module_names and top not in {allowed!r}:
+            raise ImportError("this module must not need " + name)
+
+sys.meta_path.insert(0, Refuse())
+importlib.import_module({module!r})
+"""
+
+
+def modules_of(portion):
+    folder = ROOT / portion / "spikeloom" / portion
+    names = [path.stem for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    assert names
+    return [f"spikeloom.{portion}.{name}" for name in names]
+
+
+def import_with_only(module, allowed):
+    script = ONLY.format(module=module, allowed={"spikeloom", *allowed})
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("portion", PORTIONS)
+def test_no_portion_hides_the_others(portion):
+    package = ROOT / portion / "spikeloom"
+    assert not (package / "__init__.py").exists()
+    assert [path.name for path in package.iterdir() if path.name != "__pycache__"] == [portion]
+    assert (package / portion / "__init__.py").is_file()
+    assert (package / portion / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("module", modules_of("sim"))
+def test_the_specification_needs_numpy_only(module):
+    import_with_only(module, {"numpy"})
+
+
+@pytest.mark.parametrize("name", DRIVER_MODULES)
+def test_the_host_driver_needs_numpy_and_pyserial_only(name):
+    import_with_only(f"spikeloom.sw.{name}", {"numpy"})
+
+
+@pytest.mark.parametrize("module", modules_of("sw"))
+def test_software_needs_no_extra_to_be_imported(module):
+    # Of the packages that `pip install spikeloom` brings, these may be imported at once; typer and rich bring others.
+    base = {
+        "numpy",
+        "serial",
+        "nir",
+        "h5py",
+        "typer",
+        "rich",
+        "click",
+        "shellingham",
+        "markdown_it",
+        "mdurl",
+        "pygments",
+    }
+    helpers = {"annotated_doc", "typing_extensions", "_distutils_hack"}
+    import_with_only(module, base | helpers)
+
+
+def test_postponed_annotations_stay_out_of_the_hardware():
+    sources = [path for portion in ("hdl", "boards") for path in (ROOT / portion).rglob("*.py")]
+    assert len(sources) > 10
+    guilty = [str(path) for path in sources if "from __future__ import annotations" in path.read_text()]
+    assert guilty == []
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run([*pip, "wheel", *options, str(ROOT)], check=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_wheel_holds_all_and_only_the_package(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for portion in PORTIONS:
+        sources = (ROOT / portion).rglob("*")
+        files = {str(path.relative_to(ROOT / portion)) for path in sources if path.is_file()}
+        assert {file for file in files if "__pycache__" not in file} <= set(names)
+    assert "spikeloom/__init__.py" not in names
+    for name in ("digits.npz", "digits-mlp.nir", "README.md"):
+        assert f"spikeloom/models/{name}" in names
+    folders = {name.split("/")[1] for name in names if name.startswith("spikeloom/")}
+    assert folders == {*PORTIONS, "models"}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"spikeloom"}
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_wheel_works_where_the_sources_are_not(wheel, tmp_path):
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    python = venv / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--python", str(python)]
+    subprocess.run([*pip, "install", "--no-index", "--no-deps", str(wheel)], check=True)
+    # The dependencies as they are here, but not the sources: a .pth file inside a folder named in one is not read.
+    (site,) = (venv / "lib").glob("python*/site-packages")
+    dependencies = Path(pytest.__file__).parent.parent
+    (site / "dependencies.pth").write_text(f"{dependencies}\n")
+
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    script = (
+        "import spikeloom, spikeloom.sim, spikeloom.hdl, spikeloom.sw, spikeloom.boards; print(*spikeloom.__path__)"
+    )
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": True}
+    assert subprocess.run([python, "-c", script], **options).stdout.split() == [str(site / "spikeloom")]
+    helped = subprocess.run([venv / "bin" / "spikeloom", "--help"], **options).stdout
+    for command in ("check", "simulate", "generate", "bitstream", "run", "info"):
+        assert command in helped
