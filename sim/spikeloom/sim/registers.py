@@ -1,0 +1,306 @@
+"""Every register and memory of the fabric, declared once.
+
+The hardware's register banks (:mod:`spikeloom.hdl.registers`), the driver's addresses and ``docs/registers.md`` are all
+derived from `REGISTER_MAPS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+__all__ = [
+    "BRIDGE",
+    "BRIDGE_TILE",
+    "CORE",
+    "CORE_TILE",
+    "REGISTER_MAPS",
+    "REGISTER_MEMORY",
+    "REGISTER_SPACE",
+    "Access",
+    "MemoryRegion",
+    "Register",
+    "RegisterMap",
+    "to_markdown",
+]
+
+Access = Literal["read", "write", "read-write", "pulse"]
+"""What the host can do: ``read`` only, ``write`` only, both, or ``pulse``: write, and what is written acts once."""
+
+REGISTER_MEMORY = 0
+"""The memory number of the registers of every tile."""
+
+BRIDGE_TILE = 0
+CORE_TILE = 1
+
+REGISTER_SPACE = 64
+"""Bytes that a tile has for registers."""
+
+
+def _check_name(value: object) -> None:
+    if not isinstance(value, str) or not value.isidentifier() or value != value.lower():
+        raise ValueError(f"name must be an identifier in lower case, not {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """A register: ``width_bits`` (1 to 32) from byte ``offset`` on, the lowest byte first.
+
+    ``reset`` is its value when a session begins.
+    """
+
+    name: str
+    offset: int
+    width_bits: int
+    access: Access
+    description: str
+    reset: int = 0
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if not 1 <= self.width_bits <= 32:
+            raise ValueError(f"width_bits must be from 1 to 32, not {self.width_bits!r}")
+        if not 0 <= self.offset <= REGISTER_SPACE - self.size:
+            raise ValueError(f"offset must be from 0 to {REGISTER_SPACE - self.size}, not {self.offset!r}")
+        if self.access not in get_args(Access):
+            raise ValueError(f"access must be one of {', '.join(get_args(Access))}, not {self.access!r}")
+        if not 0 <= self.reset < 1 << self.width_bits:
+            raise ValueError(f"reset must be from 0 to {(1 << self.width_bits) - 1}, not {self.reset!r}")
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return -(-self.width_bits // 8)
+
+    @property
+    def readable(self) -> bool:
+        """Whether the host can read it."""
+        return self.access in ("read", "read-write")
+
+    @property
+    def writable(self) -> bool:
+        """Whether the host can write it."""
+        return self.access != "read"
+
+    def encode(self, value: int) -> bytes:
+        """The bytes of ``value``; ``ValueError`` if it does not fit, or if nobody may write it."""
+        if not self.writable:
+            raise ValueError(f"register {self.name} must be writable, not {self.access}")
+        high = (1 << self.width_bits) - 1
+        if not 0 <= value <= high:
+            raise ValueError(f"{self.name} must be from 0 to {high}, not {value!r}")
+        return int(value).to_bytes(self.size, "little")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRegion:
+    """A memory of a tile, written word by word in planes of bytes; it cannot be read back."""
+
+    name: str
+    number: int
+    description: str
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if not 1 <= self.number <= 15:
+            raise ValueError(f"number must be from 1 to 15, not {self.number!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterMap:
+    """What the host can address in a tile of one kind."""
+
+    name: str
+    tile: int
+    registers: tuple[Register, ...]
+    memories: tuple[MemoryRegion, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if not 0 <= self.tile <= 255:
+            raise ValueError(f"tile must be from 0 to 255, not {self.tile!r}")
+        names = [register.name for register in self.registers]
+        if len(set(names)) != len(names):
+            raise ValueError(f"register names must be unique, not {names!r}")
+        taken: dict[int, str] = {}
+        for register in self.registers:
+            for byte in range(register.offset, register.offset + register.size):
+                if byte in taken:
+                    raise ValueError(f"register {register.name} must not overlap register {taken[byte]}")
+                taken[byte] = register.name
+        numbers = [memory.number for memory in self.memories]
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"memory numbers must be unique, not {numbers!r}")
+
+    @cached_property
+    def _by_name(self) -> dict[str, Register]:
+        return {register.name: register for register in self.registers}
+
+    def register(self, name: str) -> Register:
+        """The register called ``name``; ``ValueError`` if there is none."""
+        if name not in self._by_name:
+            raise ValueError(f"register of {self.name} must be one of {', '.join(self._by_name)}, not {name!r}")
+        return self._by_name[name]
+
+    def memory(self, name: str) -> MemoryRegion:
+        """The memory called ``name``; ``ValueError`` if there is none."""
+        for memory in self.memories:
+            if memory.name == name:
+                return memory
+        names = ", ".join(memory.name for memory in self.memories)
+        raise ValueError(f"memory of {self.name} must be one of {names or 'none'}, not {name!r}")
+
+    def to_markdown(self) -> str:
+        """This map's section of ``docs/registers.md``."""
+        lines = [f"## Tile {self.tile}: {self.name}", ""]
+        lines += ["| register | offset | bits | access | reset | meaning |", "|---|---|---|---|---|---|"]
+        lines += [
+            f"| `{r.name}` | {r.offset} | {r.width_bits} | {r.access} | {r.reset} | {r.description} |"
+            for r in sorted(self.registers, key=lambda register: register.offset)
+        ]
+        if self.memories:
+            lines += ["", "| memory | number | meaning |", "|---|---|---|"]
+            lines += [f"| `{m.name}` | {m.number} | {m.description} |" for m in self.memories]
+        return "\n".join(lines) + "\n"
+
+
+BRIDGE = RegisterMap(
+    name="bridge",
+    tile=BRIDGE_TILE,
+    registers=(
+        Register(
+            name="control",
+            offset=0,
+            width_bits=1,
+            access="pulse",
+            description="bit 0 clears the bridge: parity, credits, counters and errors. Only while the fabric is idle, "
+            "and together with bit 0 of `control` of the core.",
+        ),
+        Register(
+            name="error",
+            offset=1,
+            width_bits=2,
+            access="read",
+            description="bit 0: an unknown message was skipped. Bit 1: a spike of an axon that does not exist was "
+            "dropped. Stays until the bridge is cleared.",
+        ),
+        Register(
+            name="scratch",
+            offset=4,
+            width_bits=32,
+            access="read-write",
+            description="does nothing; reads as it was written.",
+        ),
+        Register(
+            name="events_in",
+            offset=8,
+            width_bits=32,
+            access="read",
+            description="spikes given to the fabric, modulo 2^32.",
+        ),
+        Register(
+            name="events_out",
+            offset=12,
+            width_bits=32,
+            access="read",
+            description="spikes and membranes from the fabric, modulo 2^32.",
+        ),
+    ),
+)
+
+CORE = RegisterMap(
+    name="core",
+    tile=CORE_TILE,
+    registers=(
+        Register(
+            name="control",
+            offset=0,
+            width_bits=1,
+            access="pulse",
+            description="bit 0 clears the core: state, accumulators and counters; memories and the other registers "
+            "stay. Together with bit 0 of `control` of the bridge.",
+        ),
+        Register(
+            name="sources",
+            offset=1,
+            width_bits=8,
+            access="write",
+            description="tiles that send a TICK each step; 0 keeps the core still.",
+        ),
+        Register(
+            name="sinks",
+            offset=2,
+            width_bits=8,
+            access="write",
+            description="tiles that acknowledge a TICK of the core each step.",
+        ),
+        Register(
+            name="populations",
+            offset=3,
+            width_bits=8,
+            access="write",
+            description="populations that a step updates.",
+        ),
+        Register(
+            name="status",
+            offset=4,
+            width_bits=8,
+            access="read",
+            description="bit 0: idle, nothing is being added, updated or sent.",
+        ),
+        Register(
+            name="busy_cycles",
+            offset=8,
+            width_bits=32,
+            access="read",
+            description="clock cycles in which the core was not idle, modulo 2^32.",
+        ),
+        Register(
+            name="words",
+            offset=12,
+            width_bits=32,
+            access="read",
+            description="weight words added, modulo 2^32.",
+        ),
+        Register(
+            name="steps",
+            offset=16,
+            width_bits=32,
+            access="read",
+            description="steps finished, modulo 2^32.",
+        ),
+    ),
+    memories=(
+        MemoryRegion(name="weights", number=1, description="`lanes` weights a word, row after row."),
+        MemoryRegion(name="rows", number=2, description="a row descriptor for each axon."),
+        MemoryRegion(name="neurons", number=3, description="the parameters of `lanes` neurons a word."),
+        MemoryRegion(name="routes", number=4, description="where each neuron's spikes go."),
+        MemoryRegion(name="populations", number=5, description="first and last word of each population."),
+    ),
+)
+
+REGISTER_MAPS = (BRIDGE, CORE)
+"""The maps of all tiles, by tile number."""
+
+
+def to_markdown(maps: Sequence[RegisterMap] = REGISTER_MAPS) -> str:
+    """The text of ``docs/registers.md``."""
+    head = f"""# Registers and memories
+
+Generated from `sim/spikeloom/sim/registers.py`: `python -m spikeloom.sim.registers > docs/registers.md`.
+
+Addresses are those of [the messages](host-protocol.md): tile, memory, plane, index. The registers of a tile are its
+memory {REGISTER_MEMORY}, plane 0; the index is the offset in bytes, and a register of several bytes has its lowest byte
+first. What is not listed reads as 0 and ignores writes. A register that the hardware changes while it is being read
+byte by byte can come out torn: read counters while the fabric is idle.
+
+A new session gives every register its reset value; it leaves the memories as they are.
+
+"""
+    return head + "\n".join(register_map.to_markdown() for register_map in maps)
+
+
+if __name__ == "__main__":
+    print(to_markdown(), end="")
