@@ -1,0 +1,242 @@
+"""The messages between host and board: both halves against each other."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+from harness.networks import rng_of
+
+from spikeloom.sim.bridge import AXON_ERROR, MESSAGE_ERROR, BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.messages import (
+    ConfigurationAddress,
+    MessageDecoder,
+    MessageError,
+    encode_events,
+    encode_read,
+    encode_spikes,
+    encode_write,
+)
+
+ADDRESS = ConfigurationAddress(tile=1, memory=3, plane=5, index=70_000)
+
+
+def pieces(rng, data, largest):
+    """``data`` cut at random places."""
+    position = 0
+    while position < len(data):
+        size = int(rng.integers(1, largest + 1))
+        yield data[position : position + size]
+        position += size
+
+
+def requests_of(spikes, axons):
+    """What the board must understand, from a plain loop."""
+    wanted = []
+    for t, step in enumerate(spikes):
+        wanted += [Spike(axon) for axon in sorted(int(axons[i]) for i in np.flatnonzero(step))]
+        wanted.append(Tick(t == len(spikes) - 1))
+    return wanted
+
+
+@pytest.mark.parametrize("density", [0.0, 0.001, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("inputs", [1, 64, 129, 20_000])
+def test_board_understands_samples(request, inputs, density):
+    rng = rng_of(request.node.name)
+    spikes = rng.random((5, inputs)) < density
+    axons = rng.choice(1 << 16, inputs, replace=False) if inputs > 129 else np.arange(inputs) * 3
+    model = BridgeModel(16)
+    found = []
+    for piece in pieces(rng, encode_spikes(spikes, axons), 4000):
+        found += model.from_host(piece)
+    assert found == requests_of(spikes, axons)
+    assert model.error == 0
+    assert 0 < spikes.sum() < spikes.size or density in (0.0, 0.001, 1.0) or inputs == 1
+
+
+def test_events_are_spikes(request):
+    rng = rng_of(request.node.name)
+    spikes = rng.random((7, 300)) < 0.2
+    step, axon = np.nonzero(spikes)
+    order = rng.permutation(len(step))
+    assert (np.diff(step[order]) < 0).any()
+    assert encode_events(step[order], axon[order], 7) == encode_spikes(spikes)
+    assert encode_spikes(spikes.astype(int)) == encode_spikes(spikes)
+    assert encode_spikes(spikes, last=False) == encode_spikes(spikes)[:-1] + b"\x20"
+
+
+def test_encoding_by_hand():
+    # Axon 0; 127 axons of distance between; a skip and the rest; two skips; the end of the step.
+    assert encode_events([0] * 4, [0, 128, 128 + 130, 128 + 130 + 64 * 128 + 130], 2) == bytes(
+        [0x80, 0xFF, 0x40, 0x81, 0x7F, 0x40, 0x81, 0x20, 0x21]
+    )
+    assert encode_events([], [], 1) == b"\x21"
+    assert encode_write(ADDRESS, b"\x07\x08") == bytes([0x01, 0x70, 0x11, 0x15, 0x30, 0x01, 2, 0, 7, 8])
+    assert encode_read(ADDRESS, 258) == bytes([0x02, 0x70, 0x11, 0x15, 0x30, 0x01, 2, 1])
+
+
+def test_configuration_requests(request):
+    rng = rng_of(request.node.name)
+    stream, wanted = b"", []
+    for _ in range(60):
+        address = ConfigurationAddress(
+            tile=int(rng.integers(256)),
+            memory=int(rng.integers(16)),
+            plane=int(rng.integers(1024)),
+            index=int(rng.integers((1 << 18) - 300)),
+        )
+        assert ConfigurationAddress.decode(address.encode()) == address
+        data = rng.bytes(int(rng.choice([0, 1, 2, 255, 256, 300])))
+        if rng.random() < 0.5:
+            stream += encode_write(address, data)
+            wanted.append(Write(address, data))
+        else:
+            stream += encode_read(address, len(data))
+            wanted.append(Read(address, len(data)))
+        if rng.random() < 0.5:
+            stream += encode_spikes(np.eye(2, 200, dtype=bool))
+            wanted += requests_of(np.eye(2, 200), np.arange(200))
+    model = BridgeModel(8)
+    assert [found for piece in pieces(rng, stream, 50) for found in model.from_host(piece)] == wanted
+    assert {type(request) for request in wanted} == {Spike, Tick, Write, Read}
+
+
+def random_answers(rng, count, axons=1 << 14):
+    """A stream from the board, and what it says."""
+    model = BridgeModel(16)
+    stream, step, near = [], 0, -1
+    spikes, membranes, ticks, reads = [], [], [], []
+    for _ in range(count):
+        kind = rng.choice(["near", "anywhere", "membrane", "tick", "read"], p=[0.6, 0.1, 0.15, 0.13, 0.02])
+        if kind == "near" and near + 130 < axons:
+            near += int(rng.integers(1, 130))
+            stream.append(model.spike(near))
+            spikes.append((step, near))
+        elif kind == "anywhere":
+            near = int(rng.integers(axons))
+            stream.append(model.spike(near))
+            spikes.append((step, near))
+        elif kind == "membrane":
+            axon, value = int(rng.integers(1 << 16)), int(rng.integers(-(1 << 23), 1 << 23))
+            stream.append(model.membrane(axon, value))
+            membranes.append((step, axon, value))
+        elif kind == "tick":
+            ticks.append(bool(rng.random() < 0.3))
+            stream.append(model.tick(ticks[-1]))
+            step, near = step + 1, -1
+        else:
+            reads.append(rng.bytes(int(rng.choice([0, 1, 5, 256, 700]))))
+            stream.append(model.read_data(reads[-1]))
+    return b"".join(stream), spikes, membranes, ticks, reads
+
+
+@pytest.mark.parametrize("largest", [1, 3, 40, 1000, 1_000_000])
+def test_host_understands_answers(request, largest):
+    rng = rng_of(request.node.name)
+    stream, spikes, membranes, ticks, reads = random_answers(rng, 600 if largest == 1 else 4000)
+    assert min(map(len, (spikes, membranes, ticks, reads))) > 3
+    decoder = MessageDecoder()
+    parts = [decoder.feed(piece) for piece in pieces(rng, stream, largest)]
+
+    def joined(*names):
+        return list(zip(*(np.concatenate([getattr(p, n) for p in parts]).tolist() for n in names), strict=True))
+
+    assert joined("spike_step", "spike_axon") == spikes
+    assert joined("membrane_step", "membrane_axon", "membrane_value") == membranes
+    assert [last for part in parts for last in part.ticks.tolist()] == ticks
+    assert [read for part in parts for read in part.reads] == reads
+    assert decoder.steps == len(ticks)
+    assert not decoder.inside
+
+
+def test_host_understands_its_own_skips(request):
+    rng = rng_of(request.node.name)
+    spikes = rng.random((20, 9000)) < 0.002
+    axons = np.arange(9000) * 7
+    decoder = MessageDecoder()
+    messages = decoder.feed(encode_spikes(spikes, axons))
+    step, position = np.nonzero(spikes)
+    assert 0 < len(step) < spikes.size
+    assert messages.spike_step.tolist() == step.tolist()
+    assert messages.spike_axon.tolist() == axons[position].tolist()
+    assert messages.ticks.tolist() == [False] * 19 + [True]
+
+
+@pytest.mark.parametrize("tail", [b"\x10", b"\x10\x05", b"\x11\x00\x00\x01\x02", b"\x02", b"\x02\x02", b"\x02\x02\0\1"])
+def test_a_message_may_be_incomplete(tail):
+    decoder = MessageDecoder()
+    assert decoder.feed(b"\x85\x11\x03\x00\xfe\xff\xff\x20" + tail).spike_axon.tolist() == [5]
+    assert decoder.inside
+    assert decoder.feed(b"").ticks.size == 0
+
+
+def test_unknown_messages_are_found():
+    with pytest.raises(MessageError, match=r"^a message must begin with a known byte, not 0x3f$"):
+        MessageDecoder().feed(b"\x80\x11\x3f\x3f\x3f\x3f\x3f\x3f\x80")
+    # The same byte as part of other messages is none of its own.
+    assert MessageDecoder().feed(b"\x80\x11\x3f\x3f\x3f\x3f\x3f\x80").spike_axon.tolist() == [0, 1]
+
+
+def test_board_notes_what_is_wrong():
+    model = BridgeModel(7)
+    assert model.from_host(b"\x80\x3f\xff\x80\x40\xfd\x80\x21") == [Spike(0), Spike(1), Spike(127), Tick(True)]
+    assert model.error == MESSAGE_ERROR | AXON_ERROR
+    model = BridgeModel(7)
+    assert model.from_host(b"\x80\x00") == [Spike(0)]
+    assert model.error == MESSAGE_ERROR
+    with pytest.raises(ValueError, match=r"^axon_width must be from 1 to 16, not 17$"):
+        BridgeModel(17)
+
+
+def test_encoding_is_fast():
+    rng = np.random.default_rng(0)
+    spikes = rng.random((25, 784)) < 0.1
+    start = time.perf_counter()
+    for _ in range(200):
+        encode_spikes(spikes)
+    assert (time.perf_counter() - start) / 200 < 0.01, "an image must take well below 10 ms"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: encode_events([0], [65536], 1), ValueError, "axon must be from 0 to 65535, not 65536"),
+        (lambda: encode_events([0], [-1], 1), ValueError, "axon must be from 0 to 65535, not -1"),
+        (lambda: encode_events([0], [9], 1, largest_axon=8), ValueError, "axon must be from 0 to 8, not 9"),
+        (lambda: encode_events([3], [9], 3), ValueError, "step must be from 0 to 2, not 3"),
+        (lambda: encode_events([], [], 0), ValueError, "count must be at least 1, not 0"),
+        (lambda: encode_events([0], [1, 2], 1), ValueError, "steps and axons must be as many, not 1 and 2"),
+        (lambda: encode_events([[0]], [1], 1), ValueError, "steps must have one dimension, not 2"),
+        (lambda: encode_events([0], [0.5], 1), TypeError, "axons must be integers, not float64"),
+        (
+            lambda: encode_events([1, 1], [5, 5], 2),
+            ValueError,
+            "axon must fire at most once a step, not twice as axon 5 in step 1",
+        ),
+        (
+            lambda: encode_spikes(np.ones((1, 2, 3))),
+            ValueError,
+            "spikes must have shape (T, n) with at least one step and input, not (1, 2, 3)",
+        ),
+        (lambda: encode_spikes([[2]]), ValueError, "spikes must be 0 or 1, not other values"),
+        (lambda: encode_spikes([["a"]]), ValueError, "spikes must be 0 or 1, not other values"),
+        (lambda: encode_spikes([[1, 0]], [0]), ValueError, "axons must be 2, one for each input, not 1"),
+        (lambda: encode_spikes([[1]], [300], largest_axon=255), ValueError, "axon must be from 0 to 255, not 300"),
+        (lambda: encode_write(ADDRESS, bytes(65536)), ValueError, "count must be from 0 to 65535, not 65536"),
+        (lambda: encode_read(ADDRESS, -1), ValueError, "count must be from 0 to 65535, not -1"),
+        (
+            lambda: encode_read(ConfigurationAddress(tile=0, index=(1 << 18) - 1), 2),
+            ValueError,
+            "index must be at most 262142 for 2 bytes, not 262143",
+        ),
+        (lambda: ConfigurationAddress(tile=256), ValueError, "tile must be from 0 to 255, not 256"),
+        (lambda: ConfigurationAddress(tile=0, memory=16), ValueError, "memory must be from 0 to 15, not 16"),
+        (lambda: ConfigurationAddress(tile=0, plane=1024), ValueError, "plane must be from 0 to 1023, not 1024"),
+        (lambda: ConfigurationAddress(tile=0, index=1 << 18), ValueError, "index must be from 0 to 262143, not 262144"),
+        (lambda: ConfigurationAddress(tile=1.0), TypeError, "tile must be an integer, not 1.0"),
+        (lambda: ConfigurationAddress.decode(b"1234"), ValueError, "an address must be 5 bytes, not 4"),
+    ],
+)
+def test_bad_input_is_refused(call, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        call()
