@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +87,14 @@ def run(tmp_path, build_dir):
     return run
 
 
-def test_runs_and_compiles_once(run, monkeypatch):
+def test_runs_and_compiles_once(run, monkeypatch, tmp_path):
+    # A machine may have no command `python`, only the interpreter that runs this.
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for program in Path("/usr/bin").iterdir():
+        if not program.name.startswith("python"):
+            (programs / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", str(programs))
     # What a surrounding `make simulate WAVES=1` leaves in the environment changes nothing.
     monkeypatch.setenv("WAVES", "1")
     monkeypatch.setenv("MAKEFLAGS", "n -- WAVES=1")
@@ -156,6 +164,15 @@ def test_names_missing_tools(tmp_path, monkeypatch, run):
     message = r"^Simulation needs g\+\+, perl, which must be on PATH; on Debian or Ubuntu: apt install g\+\+ perl$"
     with pytest.raises(SimulationError, match=message):
         run("counts")
+
+
+def test_refuses_a_path_that_make_cannot_handle(tmp_path):
+    with pytest.raises(
+        SimulationError, match=r"^Simulation needs paths without spaces and quotes, .* one is '.*/a b'$"
+    ):
+        run_cocotb(
+            sources=[os.devnull], toplevel="x", test_module="x", build_dir=tmp_path / "a b", run_dir=tmp_path / "run"
+        )
 
 
 def test_names_a_missing_shared_library(monkeypatch, run):

@@ -13,7 +13,8 @@ Choices, and why:
   own default, forbids most of Verilator's optimisations. ``internals=True`` gives every net for a bench that peeks.
 * ``--x-assign 0 --x-initial unique``: what the design leaves undefined is 0 in every run. ``random_start`` fills
   memories and registers without an initial value with random bits instead, the same ones for the same seed.
-* ``MAKEFLAGS`` names the flag by which g++ takes a precompiled header: the wheel's makefile was configured without it.
+* ``MAKEFLAGS`` says what the wheel's makefile was configured without: the compiler, how it takes a precompiled header,
+  and a Python, which would otherwise have to be called ``python`` and be the first on PATH.
 """
 
 import contextlib
@@ -42,7 +43,16 @@ _TAIL_LINES = 30
 _WAVES_NAME = "waves.vcd"
 _DEBIAN_PACKAGES = {"g++": "g++", "make": "make", "perl": "perl"}
 # What a surrounding `make`, pytest or cocotb leaves in the environment and the child would misread.
-_FOREIGN_VARIABLES = {"GNUMAKEFLAGS", "GUI", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VERILATOR_ROOT", "WAVES"}
+_FOREIGN_VARIABLES = {
+    "GNUMAKEFLAGS",
+    "GUI",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "PYTHONPATH",
+    "VERILATOR_ROOT",
+    "WAVES",
+}
 _FOREIGN_PREFIXES = ("COCOTB_", "GPI_", "PYTEST_")
 
 
@@ -148,11 +158,14 @@ def run_cocotb(
     if not files:
         raise ValueError("Sources must be at least one Verilog file, not none")
     for file in files:
-        if not file.is_file():
+        if not file.exists():
             raise ValueError(f"Source must be an existing file, not {str(file)!r}")
     announce = announce or _print
     tools = _find_tools()
     build_dir, run_dir = Path(build_dir).resolve(), Path(run_dir).resolve()
+    for path in (str(build_dir), str(tools.verilator_bin), sys.executable):
+        if any(letter in path for letter in " $#'\"\\"):
+            raise SimulationError(f"Simulation needs paths without spaces and quotes, because of make; one is {path!r}")
     build_dir.mkdir(parents=True, exist_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     job: dict[str, object] = {
@@ -183,8 +196,7 @@ def run_cocotb(
             *(["--trace-file", str(vcd)] if waves else []),
         ],
     }
-    import_path = [str(Path(path).resolve()) for path in python_path] + [path for path in sys.path if path]
-    variables = tools.environment() | {"PYTHONPATH": os.pathsep.join(import_path)} | dict(environment or {})
+    variables = tools.environment() | {"PYTHONPATH": _import_path(python_path)} | dict(environment or {})
     start = time.monotonic()
     status = _call("run", job, variables, log, timeout_seconds=timeout_seconds, on_line=on_line)
     run_seconds = time.monotonic() - start
@@ -213,7 +225,16 @@ class _Tools:
             if name not in _FOREIGN_VARIABLES and not name.startswith(_FOREIGN_PREFIXES)
         }
         variables["PATH"] = f"{self.verilator_bin}{os.pathsep}{variables.get('PATH', os.defpath)}"
-        variables["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
+        settings = {
+            "AR": "ar",
+            "CXX": "g++",
+            "LINK": "g++",
+            "PYTHON3": sys.executable,
+            "CFG_CXXFLAGS_PCH_I": "-include",
+            "CFG_CXXFLAGS_STD": "-std=gnu++17",
+            "CFG_LDLIBS_THREADS": "-pthread",
+        }
+        variables["MAKEFLAGS"] = " ".join(f"{name}={value}" for name, value in settings.items())
         return variables
 
 
@@ -243,6 +264,11 @@ def _find_tools() -> _Tools:
     return _Tools(verilator_bin=Path(spec.origin).parent / "bin")
 
 
+def _import_path(first: Sequence[Path | str]) -> str:
+    """Where the child imports from: where this process does, after ``first``."""
+    return os.pathsep.join([str(Path(path).resolve()) for path in first] + [path for path in sys.path if path])
+
+
 def _verilator_arguments(*, internals: bool) -> list[str]:
     # Amaranth's Verilog is full of width mismatches that are meant and defined: lint is not this tool's to do here.
     arguments = ["-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "0", "--x-initial", "unique", "-CFLAGS", "-O2"]
@@ -262,7 +288,8 @@ def _compile(
         scratch = directory.with_suffix(".scratch")
         log = directory.with_suffix(".log")
         shutil.rmtree(scratch, ignore_errors=True)
-        status = _call("build", {**job, "build_dir": str(scratch)}, tools.environment(), log)
+        variables = tools.environment() | {"PYTHONPATH": _import_path(())}
+        status = _call("build", {**job, "build_dir": str(scratch)}, variables, log)
         binary = scratch / str(job["toplevel"])
         if status != 0 or not binary.is_file():
             raise SimulationError(f"Verilator did not compile {job['toplevel']}; the end of {log}:\n{_tail(log)}")
