@@ -91,6 +91,8 @@ class Endpoint:
         self._again = False
         self._reported = False
         self._heard = False  # a good frame has come since something was last asked
+        self._now = self._transport.now()  # when the last read ended
+        self._outgoing_at = self._incoming_at = self._now  # when something last went right, or was asked for again
         self._timed: tuple[int, float] | None = None  # acknowledged up to there tells the round trip begun then
         self._round_trip: float | None = None
         self._deviation = 0.0
@@ -123,7 +125,7 @@ class Endpoint:
             self._transport.write(opening)
             asked, until = now, min(deadline, now + pause)
             while (now := self._transport.now()) < until:
-                for frame in self._deframer.feed(self._transport.read(until - now)):
+                for frame in self._deframer.feed(self._transport.read(max(until - now, self._transport.round_trip_s / 50))):
                     if self._opened:
                         self._handle(frame)
                     elif frame and frame.kind == Kind.IDENTITY and frame.payload[:NONCE_BYTES] == nonce:
@@ -194,46 +196,52 @@ class Endpoint:
 
     def _wait(self, done: Callable[[], bool], verb: str, timeout_s: float | None = None) -> None:
         """Moves bytes until ``done()``; asks the board after ever longer pauses as long as nothing moves."""
+        self._now = self._transport.now()
         self._write_frames()
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        progress, rewinds = None, self.rewinds
-        give_up = ask = pause = 0.0
+        began = asked = moved = self._now
+        progress = self._progress()
+        pause = self._retry_s()
         while not done():
-            now = self._transport.now()
             if self._progress() != progress:
-                progress = self._progress()
+                progress, moved = self._progress(), self._now
                 pause = self._retry_s()
-                give_up, ask = now + timeout_s, now + pause
-            elif self.rewinds != rewinds:
-                rewinds = self.rewinds
-                pause = self._retry_s()
-                ask = now + pause
-            if now >= give_up:
+            if self._now >= moved + timeout_s:
                 state = "still answers, but" if self._heard else "does not answer any more and"
                 raise LinkError(
                     f"the board on {self._transport.name} {state} did not {verb} any bytes for {timeout_s:g} s"
                 )
-            if now >= ask:
+            # One direction may be stuck while the other one moves. Without a sign of that, both have to rest.
+            outgoing, incoming = self._sent > self._acknowledged, self._reported
+            rest = max(self._outgoing_at, self._incoming_at)
+            if outgoing:
+                rest = min(rest, self._outgoing_at)
+            if incoming:
+                rest = min(rest, self._incoming_at)
+            ask = max(rest, asked, began) + pause
+            if self._now >= ask:
                 self._write_frames(ask=True)
-                # Something is known to be on its way, or the board may just be busy.
-                lost = self._reported or self._sent > self._acknowledged
-                pause = min(2 * pause, (4 if lost else 32) * self._retry_s(), timeout_s / 8)
-                ask = now + pause
-            self._exchange(min(ask, give_up) - now)
+                asked = self._now
+                pause = min(2 * pause, (4 if outgoing or incoming else 32) * self._retry_s(), timeout_s / 8)
+                ask = asked + pause
+            # Not less than a clock cycle, or a simulator's time might stand still.
+            self._exchange(max(min(ask, moved + timeout_s) - self._now, self._transport.round_trip_s / 50))
 
     def _progress(self) -> tuple[int, int]:
         return self._acknowledged, self._expected
 
     def _exchange(self, timeout_s: float) -> None:
         """Reads once and writes once."""
-        for frame in self._deframer.feed(self._transport.read(timeout_s)):
+        data = self._transport.read(timeout_s)
+        self._now = self._transport.now()
+        for frame in self._deframer.feed(data):
             self._handle(frame)
         self._write_frames()
 
     def _handle(self, frame: Frame | None) -> None:
         if frame is None:
             if not self._reported:
-                self._reported = self._answer = self._again = True
+                self._report()
             return
         if frame.kind != Kind.DATA:
             return  # an IDENTITY that was asked for twice
@@ -243,24 +251,32 @@ class Endpoint:
         if frame.payload and ahead == 0:
             self._incoming += frame.payload
             self._expected += len(frame.payload)
+            self._incoming_at = self._now
             self._reported = False
         elif ahead > 0 and (frame.reply or not self._reported):
-            self._reported = self._again = self._answer = True
+            self._report()
         if frame.payload or frame.reply:
             self._answer = True
+
+    def _report(self) -> None:
+        self._reported = self._again = self._answer = True
+        self._incoming_at = self._now
 
     def _handle_acknowledge(self, frame: Frame) -> None:
         step = (frame.acknowledge - self._acknowledged) & 0xFFFF
         if step > len(self._outgoing):
             return  # a repeated old frame
-        del self._outgoing[:step]
-        self._acknowledged += step
+        if step:
+            del self._outgoing[:step]
+            self._acknowledged += step
+            self._outgoing_at = self._now
         if self._timed is not None and self._acknowledged >= self._timed[0]:
-            self._measure(self._transport.now() - self._timed[1])
+            self._measure(self._now - self._timed[1])
             self._timed = None
         if frame.again and self._sent > self._acknowledged:
             self.rewinds += 1
             self._sent = self._acknowledged
+            self._outgoing_at = self._now
             self._timed = None
         self._sent = max(self._sent, self._acknowledged)
         self._limit = max(self._limit, self._acknowledged + ((frame.limit - frame.acknowledge) & 0xFFFF))
@@ -268,6 +284,8 @@ class Endpoint:
     def _write_frames(self, *, ask: bool = False) -> None:
         """Writes what credit allows, and a frame without payload if only that is due or ``ask`` wants an answer."""
         frames = []
+        if self._sent == self._acknowledged:
+            self._outgoing_at = self._now
         end = self._acknowledged + len(self._outgoing)
         while self._sent < end and not ask:
             wanted = min(end - self._sent, self._maximum_payload)
@@ -279,7 +297,7 @@ class Endpoint:
             frames.append(self._frame(bytes(self._outgoing[start : start + size])))
             self._sent += size
         if frames and self._timed is None:
-            self._timed = (self._sent, self._transport.now())
+            self._timed = (self._sent, self._now)
         if ask:
             self.polls += 1
             self._again |= self._reported  # nothing in order has come since AGAIN was said: it may have been lost

@@ -1,0 +1,143 @@
+"""An asynchronous serial line: eight data bits, no parity, one stop bit.
+
+::
+
+    ‾‾‾‾\\_____/ d0 \\/ d1 \\/ ... \\/ d7 \\/‾‾‾‾‾‾‾
+         start                             stop
+
+The receiver takes one sample in the middle of each bit. Both ends' clocks may differ by 3 % together.
+"""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream
+from amaranth.lib.wiring import Component, In, Out
+
+__all__ = ["UartReceiver", "UartTransmitter"]
+
+
+def _check_divisor(divisor: int) -> None:
+    if isinstance(divisor, bool) or not isinstance(divisor, int):
+        raise TypeError(f"divisor must be an integer, not {divisor!r}")
+    if not 3 <= divisor <= 65535:
+        raise ValueError(f"divisor must be from 3 to 65535, not {divisor!r}")
+
+
+class UartReceiver(Component):
+    """Bits from a pin to bytes.
+
+    A byte whose stop bit is low is dropped, and the next one is looked for when the line has been high again. A byte
+    that nobody has taken when the next one is complete stays; the next one is lost.
+
+    Parameters
+    ----------
+    divisor
+        Clock cycles per bit, 3 to 65535.
+
+    Members
+    -------
+    rx : In(1)
+        The pin; need not be synchronous.
+    o : Out(stream.Signature(8))
+        The bytes.
+    """
+
+    def __init__(self, divisor: int):
+        _check_divisor(divisor)
+        self.divisor = divisor
+        super().__init__({"rx": In(1), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        pin = Signal(3, init=0b111)
+        m.d.sync += pin.eq(Cat(pin[1:], self.rx))
+        level = pin[0]
+
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+
+        # Of the cycles 0 to divisor - 1 of the start bit, the one in the middle is looked at; cycle 0 goes by in IDLE.
+        middle = (self.divisor - 1) // 2
+        timer = Signal(range(self.divisor))
+        sample = timer == 0
+        bits = Signal(9)  # a one, pushed from the top to the bottom, tells that eight bits are in
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [timer.eq(middle - 1), bits.eq(0b1_0000_0000)]
+                with m.If(~level):
+                    m.next = "START"
+            with m.State("START"):
+                m.d.sync += timer.eq(timer - 1)
+                with m.If(sample):
+                    m.d.sync += timer.eq(self.divisor - 1)
+                    m.next = "DATA"
+                with m.If(level):
+                    m.next = "IDLE"
+            with m.State("DATA"):
+                m.d.sync += timer.eq(timer - 1)
+                with m.If(sample):
+                    m.d.sync += [timer.eq(self.divisor - 1), bits.eq(Cat(bits[1:], level))]
+                    with m.If(bits[1]):
+                        m.next = "STOP"
+            with m.State("STOP"):
+                m.d.sync += timer.eq(timer - 1)
+                with m.If(sample):
+                    m.next = "IDLE"
+                    with m.If(~level):
+                        m.next = "BREAK"
+                    with m.Elif(~self.o.valid | self.o.ready):
+                        m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(bits[1:])]
+            with m.State("BREAK"), m.If(level):
+                m.next = "IDLE"
+
+        return m
+
+
+class UartTransmitter(Component):
+    """Bytes to bits on a pin, without a pause between bytes that wait.
+
+    Parameters
+    ----------
+    divisor
+        Clock cycles per bit, 3 to 65535.
+
+    Members
+    -------
+    i : In(stream.Signature(8))
+        The bytes.
+    tx : Out(1)
+        The pin, high when idle.
+    """
+
+    def __init__(self, divisor: int):
+        _check_divisor(divisor)
+        self.divisor = divisor
+        super().__init__({"i": In(stream.Signature(8)), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        timer = Signal(range(self.divisor))
+        # The bits still to send above the one on the pin; a final one, under which zeros follow, marks the end.
+        bits = Signal(10)
+        busy = Signal()
+        elapsed = Signal()
+        m.d.comb += [
+            elapsed.eq(timer == 0),
+            self.i.ready.eq(~busy | (elapsed & (bits == 1))),
+        ]
+        with m.If(busy):
+            m.d.sync += timer.eq(timer - 1)
+            with m.If(elapsed):
+                m.d.sync += [timer.eq(self.divisor - 1), self.tx.eq(bits[0]), bits.eq(bits >> 1)]
+                with m.If(bits == 1):
+                    m.d.sync += [self.tx.eq(1), busy.eq(0)]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                busy.eq(1),
+                self.tx.eq(0),
+                timer.eq(self.divisor - 1),
+                bits.eq(Cat(self.i.payload, 1, 1)),
+            ]
+
+        return m

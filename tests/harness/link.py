@@ -1,0 +1,187 @@
+"""The board's end of the link in Amaranth's simulator, with a line that Python code writes and reads."""
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable
+
+from amaranth.sim import Simulator
+
+from spikeloom.hdl.link import Link
+from spikeloom.sim.link import DeviceModel, Frame, Identity
+from spikeloom.sw.transport import Transport
+
+__all__ = ["IDENTITY", "Board", "BoardTransport", "Echo"]
+
+IDENTITY = Identity(lanes=8, neurons=256, axons=784, weight_words=8192, weight_width=8, v_width=16).encode()
+
+PERIOD_S = 1e-6
+
+
+class Board:
+    """A :class:`Link` whose streams are queues here.
+
+    ``to_board`` holds line bytes on their way in, ``from_board`` those that came out. ``received`` are the reliable
+    bytes that came, ``to_send`` those to go. ``take`` and ``give`` are the chances that the bridge is ready and has
+    something in a cycle; ``line`` that the line takes and gives a byte. ``violations`` counts offered bytes that
+    changed or went away before they were taken.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        seed: int = 0,
+        take: float = 1.0,
+        give: float = 1.0,
+        line: float = 1.0,
+        on_reset: Callable[[], None] = lambda: None,
+        serve: Callable[["Board"], None] = lambda board: None,
+    ) -> None:
+        self.link = link
+        self.take, self.give, self.line = take, give, line
+        self.flush = False
+        self.to_board: deque[int] = deque()
+        self.from_board = bytearray()
+        self.received = bytearray()
+        self.to_send: deque[int] = deque()
+        self.resets = 0
+        self.cycles = 0
+        self.violations = 0
+        self._on_reset = on_reset
+        self._serve = serve
+        self._random = random.Random(seed)
+        self._simulator = Simulator(link)
+        self._simulator.add_clock(PERIOD_S)
+        self._simulator.add_testbench(self._run, background=True)
+
+    def step(self, cycles: int) -> None:
+        """Lets so many cycles pass."""
+        self._simulator.run_until((self.cycles + cycles) * PERIOD_S)
+
+    def exchange(self, *frames: Frame | bytes, cycles: int = 1500) -> list[Frame]:
+        """Sends frames (or bytes as they are); returns what the board sends in ``cycles`` cycles."""
+        self.from_board.clear()
+        for frame in frames:
+            self.to_board.extend(frame if isinstance(frame, bytes) else frame.encode())
+        self.step(cycles)
+        pieces = bytes(self.from_board).split(b"\0")
+        assert pieces[-1] == b"", "the frame should have ended"
+        return [Frame.decode(piece) for piece in pieces[:-1]]
+
+    def open(self, nonce: bytes = b"open") -> list[Frame]:
+        from spikeloom.sim.link import Kind
+
+        return self.exchange(Frame(kind=Kind.OPEN, payload=nonce))
+
+    async def _run(self, ctx) -> None:
+        link = self.link
+        chance = self._random.random
+        held = {}  # what each output stream offered in the cycle before without being taken
+        driven = {}
+
+        def drive(signal, value) -> None:
+            if driven.get(id(signal)) != value:
+                driven[id(signal)] = value
+                ctx.set(signal, value)
+
+        line_valid = transmit_valid = False
+        while True:
+            line_valid = line_valid or (bool(self.to_board) and (self.line == 1 or chance() < self.line))
+            drive(link.from_line.valid, int(line_valid))
+            if line_valid:
+                drive(link.from_line.payload, self.to_board[0])
+            transmit_valid = bool(self.to_send) and (transmit_valid or self.give == 1 or chance() < self.give)
+            drive(link.transmit.valid, int(transmit_valid))
+            if transmit_valid:
+                drive(link.transmit.payload, self.to_send[0])
+            line_ready = self.line == 1 or chance() < self.line
+            drive(link.to_line.ready, int(line_ready))
+            receive_ready = self.take == 1 or chance() < self.take
+            drive(link.receive.ready, int(receive_ready))
+            drive(link.flush, int(self.flush))
+            *_, from_line, to_line, to_line_byte, received, received_byte, transmit, reset = await ctx.tick().sample(
+                link.from_line.ready,
+                link.to_line.valid,
+                link.to_line.payload,
+                link.receive.valid,
+                link.receive.payload,
+                link.transmit.ready,
+                link.reset,
+            )
+            self.cycles += 1
+            if reset:
+                held.pop("receive", None)
+            for name, valid, byte, ready in (
+                ("to_line", to_line, to_line_byte, line_ready),
+                ("receive", received, received_byte, receive_ready),
+            ):
+                if name in held and (not valid or byte != held[name]):
+                    self.violations += 1
+                held.pop(name, None)
+                if valid and not ready:
+                    held[name] = byte
+            if line_valid and from_line:
+                self.to_board.popleft()
+                line_valid = False
+            if to_line and line_ready:
+                self.from_board.append(to_line_byte)
+            if received and receive_ready:
+                assert not reset
+                self.received.append(received_byte)
+            if transmit_valid and transmit:
+                assert not reset
+                self.to_send.popleft()
+                transmit_valid = False
+            if reset:
+                self.resets += 1
+                self.received.clear()
+                self.to_send.clear()
+                transmit_valid = False
+                self._on_reset()
+            self._serve(self)
+
+
+class BoardTransport(Transport):
+    """The line of a :class:`Board`; its seconds are those of the simulation."""
+
+    name = "the simulation"
+    round_trip_s = 400 * PERIOD_S
+
+    def __init__(self, board: Board, *, slice_cycles: int = 50) -> None:
+        self.board = board
+        self._slice = slice_cycles
+
+    def write(self, data: bytes) -> None:
+        self.board.to_board.extend(data)
+
+    def read(self, timeout_s: float) -> bytes:
+        board = self.board
+        end = board.cycles + math.ceil(timeout_s / PERIOD_S)
+        while 0 not in board.from_board and board.cycles < end:
+            board.step(min(self._slice, end - board.cycles))
+        data = bytes(board.from_board)
+        board.from_board.clear()
+        return data
+
+    def now(self) -> float:
+        return self.board.cycles * PERIOD_S
+
+
+class Echo:
+    """Sends back what comes, from a :class:`Board` or a :class:`DeviceModel`; a new session begins empty."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+        self._resets = 0
+
+    def __call__(self, end: "Board | DeviceModel") -> None:
+        if isinstance(end, Board):
+            end.to_send.extend(end.received)
+            end.received.clear()
+            return
+        if end.resets != self._resets:
+            self._resets = end.resets
+            self._waiting.clear()
+        self._waiting += end.receive()
+        del self._waiting[: end.transmit(bytes(self._waiting))]
