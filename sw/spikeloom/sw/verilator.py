@@ -441,4 +441,8 @@ def _main(action: str, job: dict) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], json.loads(sys.argv[2]))
+    try:
+        _main(sys.argv[1], json.loads(sys.argv[2]))
+    except RuntimeError as error:
+        # What the tools printed says more than where cocotb's runner gave up.
+        sys.exit(str(error))
