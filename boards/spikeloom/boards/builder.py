@@ -196,7 +196,7 @@ class _BoardTop(Elaboratable):
 def _fabric(board: BoardDescription, identity: bytes) -> Component:
     from spikeloom.hdl.top import Top
 
-    return Top(board.fabric, divisor=board.divisor, identity=identity)
+    return Top(board.fabric, board.divisor, identity)
 
 
 def _plan(board: BoardDescription, design: Design, identity: bytes) -> BuildPlan:
