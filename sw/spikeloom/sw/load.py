@@ -1,0 +1,245 @@
+"""The first front door: a NIR file or graph becomes a float `Network`.
+
+NIR describes neurons in continuous time and holds no time step, no discretisation and no rule for the reset, so the
+caller, the file's metadata or a framework *preset* (`spikeloom.sw.presets`) says how to step it. Whatever was assumed
+is a note of the network; whatever cannot be kept is a `LoadError` of one sentence.
+
+The gain of a neuron is folded into the weights and biases that lead to it. Linear, Affine and Flatten nodes between
+neurons are composed exactly. A connection that closes a cycle carries its spikes with delay 1, any other with delay 0
+(`spikeloom.sw.graph.closing_pairs` has the rule). `docs/loading.md` has the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.sim.neuron import Compare, Reset
+from spikeloom.sw.graph import Graph, closing_pairs, compose, in_order, scalar, text, unfold
+from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Population
+from spikeloom.sw.presets import PRESETS, Discretisation, TimeUnit
+from spikeloom.sw.stepping import RuleOptions, Stepping, population_of
+
+__all__ = ["METADATA_KEYS", "PRESETS", "Discretisation", "LoadError", "load"]
+
+RULE_KEYS = ("compare", "reset", "reset_delay", "refractory")
+"""Keys under ``metadata["spikeloom"]`` of a LIF, IF or LI node."""
+
+METADATA_KEYS = ("preset", "time_step_s", "discretisation", *RULE_KEYS)
+"""Keys under ``metadata["spikeloom"]`` of a graph."""
+
+
+def load(
+    source: str | PathLike[str] | Any,
+    *,
+    name: str | None = None,
+    preset: str | None = None,
+    time_step_s: float | None = None,
+    discretisation: Discretisation | str | None = None,
+    compare: Compare | str | None = None,
+    reset: Reset | str | None = None,
+    reset_delay: int | None = None,
+    refractory: int | None = None,
+) -> Network:
+    """Read a NIR file or take a ``nir.NIRGraph`` and return the float network.
+
+    Parameters
+    ----------
+    source
+        Path of a NIR file, or a ``nir.NIRGraph``.
+    name
+        Name of the network; the file's name without its suffix if not given.
+    preset
+        A key of `PRESETS`: the framework that wrote the file. ``"nir"`` if nobody says.
+    time_step_s, discretisation
+        How to step continuous time. The preset's if nobody says; ``"nir"`` has no time step and steps by Euler.
+    compare, reset, reset_delay, refractory
+        The rule of firing of all neurons, as enumeration members or their values.
+
+    Each option is taken from here if it is not None, otherwise from the metadata of the node, then of the graph (see
+    `METADATA_KEYS`), otherwise from the preset. Raises `LoadError` with one sentence about what is wrong.
+    """
+    if isinstance(source, str | PathLike):
+        path = Path(source)
+        content, default_name = _read_file(path), path.stem
+    elif hasattr(source, "to_dict"):
+        content, default_name = source.to_dict(), "network"
+    else:
+        raise LoadError(f"source must be the path of a NIR file or a nir.NIRGraph, not {type(source).__name__}")
+    graph = unfold(content)
+    rule = {"compare": compare, "reset": reset, "reset_delay": reset_delay, "refractory": refractory}
+    caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, **rule)
+    shared = _metadata(graph.metadata, "the graph", METADATA_KEYS) | caller
+    notes = list(graph.notes)
+    stepping = _stepping(shared, notes)
+    composition = compose(graph)
+    populations: list[Population] = []
+    weights: dict[tuple[str, str], NDArray[np.float64]] = {}
+    for neuron in composition.neurons:
+        node = graph.nodes[neuron]
+        own = _metadata(node.metadata, f"node {neuron!r}", RULE_KEYS)
+        options = {key: value for key, value in (shared | own | caller).items() if key in RULE_KEYS}
+        arrival = composition.arrivals[neuron]
+        population, gain = population_of(
+            neuron, node, composition.shapes[neuron], arrival.bias, stepping, RuleOptions(**options), notes
+        )
+        populations.append(population)
+        for origin in arrival.weights:
+            weights[origin, neuron] = arrival.dense(origin) * gain[:, None]
+    return _assemble(
+        graph,
+        name=name or default_name,
+        input_shape=composition.shapes[graph.input],
+        populations={population.name: population for population in populations},
+        weights=weights,
+        output=composition.output,
+        time_step_s=stepping.time_step_s,
+        notes=notes,
+    )
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    import h5py  # type: ignore[import-untyped]
+
+    if not path.exists():
+        raise LoadError(f"cannot read {str(path)!r}: there is no such file")
+    if not path.is_file():
+        raise LoadError(f"cannot read {str(path)!r}: it is not a file")
+    try:
+        with h5py.File(path, "r") as file:
+            group = file.get("node")
+            if not isinstance(group, h5py.Group):
+                raise LoadError(f"cannot read {str(path)!r}: it is an HDF5 file but not a NIR file, it has no graph")
+            return _read_group(group)
+    except LoadError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise LoadError(f"cannot read {str(path)!r}: it is cut short or not an HDF5 file, as a NIR file is") from error
+
+
+def _read_group(group: Any) -> dict[str, Any]:
+    """A group of an HDF5 file as nested dictionaries, without NIR's own constructors.
+
+    Those refuse files that are in use: parameters without dimensions beside others with one, and nested graphs whose
+    types do not fit (``type_check=False`` does not reach those).
+    """
+    content: dict[str, Any] = {}
+    for key, item in group.items():
+        if hasattr(item, "items"):
+            content[key] = _read_group(item)
+        else:
+            value = item[()]
+            content[key] = value.decode("utf8") if isinstance(value, bytes) else value
+    return content
+
+
+def _options(where: str, **options: Any) -> dict[str, Any]:
+    """The options that are not None, each of its type; ``where`` goes in front of the name in messages."""
+    checked: dict[str, Any] = {}
+    for key, value in options.items():
+        name = f"{where}{key}"
+        if value is None:
+            continue
+        if key == "preset":
+            if text(value) not in PRESETS:
+                raise LoadError(f"{name} must be one of {', '.join(PRESETS)}, not {text(value)!r}")
+            checked[key] = text(value)
+        elif key == "time_step_s":
+            checked[key] = scalar(name, value)
+            if checked[key] <= 0:
+                raise LoadError(f"{name} must be positive, not {checked[key]}")
+        elif key in ("reset_delay", "refractory"):
+            number, high = scalar(name, value), 1 if key == "reset_delay" else 255
+            if number != int(number) or not 0 <= number <= high:
+                raise LoadError(f"{name} must be an integer from 0 to {high}, not {number:g}")
+            checked[key] = int(number)
+        else:
+            kind: type[Enum] = {"discretisation": Discretisation, "compare": Compare, "reset": Reset}[key]
+            try:
+                checked[key] = value if isinstance(value, kind) else kind(text(value))
+            except ValueError:
+                allowed = ", ".join(repr(member.value) for member in kind)
+                raise LoadError(f"{name} must be one of {allowed}, not {text(value)!r}") from None
+    return checked
+
+
+def _metadata(metadata: Mapping[str, Any], where: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    hints = metadata.get("spikeloom")
+    if hints is None:
+        return {}
+    if not isinstance(hints, Mapping):
+        raise LoadError(f"metadata 'spikeloom' of {where} must be a group of keys, not {hints!r}")
+    for key in hints:
+        if key not in keys:
+            raise LoadError(f"metadata 'spikeloom' of {where} must have keys out of {', '.join(keys)}, not {key!r}")
+    return _options(f"metadata of {where}: ", **hints)
+
+
+def _stepping(given: Mapping[str, Any], notes: list[str]) -> Stepping:
+    if "preset" not in given:
+        notes.append("no preset was named, so neurons are stepped by NIR's own equations")
+    preset = PRESETS[given.get("preset", "nir")]
+    time_step_s = given.get("time_step_s", preset.time_step_s)
+    if time_step_s is None:
+        raise LoadError(
+            "time_step_s must be given or a preset named, because NIR holds time constants but no time step"
+        )
+    if "time_step_s" not in given:
+        why = f"the default of {preset.title}"
+        if preset.tau_unit is TimeUnit.STEPS:
+            why = f"a step has no length in {preset.title} and no result depends on it"
+        notes.append(f"a time step of {time_step_s:g} s is assumed: {why}")
+    return Stepping(
+        preset=preset, time_step_s=time_step_s, discretisation=given.get("discretisation", preset.discretisation)
+    )
+
+
+def _assemble(
+    graph: Graph,
+    *,
+    name: str,
+    input_shape: tuple[int, ...],
+    populations: Mapping[str, Population],
+    weights: Mapping[tuple[str, str], NDArray[np.float64]],
+    output: str,
+    time_step_s: float,
+    notes: list[str],
+) -> Network:
+    for source, target in weights:
+        if source != INPUT and not populations[source].spiking:
+            raise LoadError(
+                f"node {source!r} is an LI that leads to {target!r}: its membrane can only be the network's output"
+            )
+    closing = closing_pairs(populations, weights)
+    order = in_order(populations, [pair for pair in weights if pair not in closing])
+    for source, target in sorted(closing):
+        if source != target:
+            notes.append(f"{target}: spikes of {source} arrive one step later, because they close a cycle")
+    reach = {output}
+    while more := {source for source, target in weights if target in reach and source != INPUT} - reach:
+        reach |= more
+    notes.extend(f"{name}: nothing of it reaches the output" for name in order if name not in reach)
+    connections = [
+        Connection(source=source, target=target, weight=weights[source, target], delay=int((source, target) in closing))
+        for target in order
+        for source in (INPUT, *order)
+        if (source, target) in weights
+    ]
+    try:
+        return Network(
+            name=name,
+            input_shape=input_shape,
+            populations=tuple(populations[name] for name in order),
+            connections=tuple(connections),
+            output=output,
+            time_step_s=time_step_s,
+            notes=tuple(notes),
+        )
+    except ValueError as error:
+        raise LoadError(str(error)) from error
