@@ -1,0 +1,210 @@
+"""The second front door: a snnTorch module becomes a float `Network` without the detour over NIR.
+
+A NIR file loses what snnTorch's neurons do after a spike; the module still knows. One step of ``snntorch.Leaky`` is::
+
+    r = (v > threshold)                                           of the step before
+    reset_delay=True    subtract: v = beta v + I - r threshold    zero: v = beta v (1 - r) + I
+    reset_delay=False   v = beta v + I; s = (v > threshold); then v = v - s threshold, or v = 0
+
+which is the step of `spikeloom.sw.network`. Neither torch nor snnTorch is imported: modules are told by the names of
+their classes, tensors by their ``detach``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.sim.neuron import Compare, Reset
+from spikeloom.sw.graph import flattened
+from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Population
+
+__all__ = ["from_snntorch"]
+
+FloatArray = NDArray[np.float64]
+
+_SUPPORTED = "Sequential, Linear, Flatten, Dropout, Identity, Leaky and RLeaky"
+
+
+def from_snntorch(
+    module: Any, input_shape: int | tuple[int, ...], *, name: str = "network", time_step_s: float = 1e-3
+) -> Network:
+    """Take a ``torch.nn.Sequential`` of Linear, Flatten, ``snntorch.Leaky`` and ``snntorch.RLeaky`` modules.
+
+    Parameters
+    ----------
+    module
+        The trained module; its dropout layers do nothing, as in evaluation.
+    input_shape
+        Shape of one sample of one step, without time and batch.
+    name, time_step_s
+        What the network is called and what one step stands for; no arithmetic depends on either.
+
+    Raises `LoadError` with one sentence for a module that is not supported or has an option that hardware has not.
+    """
+    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    if not shape or any(not isinstance(extent, int) or extent < 1 for extent in shape):
+        raise LoadError(f"input_shape must be one or more positive integers, not {input_shape!r}")
+    builder = _Builder(shape=shape)
+    for path, layer in _layers(module, ""):
+        builder.add(path, layer)
+    if not builder.populations or builder.pending:
+        last = builder.pending or "the module"
+        raise LoadError(f"{last} leads to the output without a neuron; end the module with a Leaky or RLeaky")
+    try:
+        return Network(
+            name=name,
+            input_shape=shape,
+            populations=tuple(builder.populations),
+            connections=tuple(builder.connections),
+            output=builder.populations[-1].name,
+            time_step_s=time_step_s,
+            notes=tuple(builder.notes),
+        )
+    except ValueError as error:
+        raise LoadError(str(error)) from error
+
+
+def _kind(module: Any) -> str:
+    return type(module).__name__
+
+
+def _layers(module: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Modules that are no containers, in order, each with its name in the tree such as ``2`` or ``body.0``."""
+    if _kind(module) != "Sequential":
+        yield path or "0", module
+        return
+    for key, child in module.named_children():
+        yield from _layers(child, f"{path}.{key}" if path else str(key))
+
+
+def _array(where: str, value: Any) -> FloatArray:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise LoadError(f"{where} must be numbers, not {array.dtype}")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise LoadError(f"{where} must be finite, not {array[~np.isfinite(array)].flat[0]}")
+    return array
+
+
+def _linear(where: str, module: Any) -> tuple[FloatArray, FloatArray]:
+    weight = _array(f"weight of {where}", module.weight)
+    if module.bias is None:
+        return weight, np.zeros(weight.shape[0])
+    return weight, _array(f"bias of {where}", module.bias)
+
+
+@dataclass(kw_only=True)
+class _Builder:
+    """The network so far: ``weight`` (None for the identity) and ``bias`` since the last population, or the input."""
+
+    shape: tuple[int, ...]
+    source: str = INPUT
+    weight: FloatArray | None = None
+    bias: FloatArray | None = None
+    pending: str = ""
+    populations: list[Population] = field(default_factory=list)
+    connections: list[Connection] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, path: str, module: Any) -> None:
+        kind = _kind(module)
+        where = f"module {path!r}"
+        if kind in ("Leaky", "RLeaky"):
+            self._neurons(path, where, module, kind)
+        elif kind == "Linear":
+            self._through(where, module)
+        elif kind == "Flatten":
+            start, end = module.start_dim, module.end_dim
+            if start == 0:
+                raise LoadError(f"{where} must flatten from dimension 1, not 0, because that one is the batch")
+            without_batch = (dimension - 1 if dimension > 0 else dimension for dimension in (start, end))
+            self.shape = flattened(where, self.shape, *without_batch)
+        elif kind not in ("Dropout", "Identity"):
+            raise LoadError(f"{where} is a {kind}, which is not supported; supported are {_SUPPORTED}")
+
+    def _through(self, where: str, module: Any) -> None:
+        weight, bias = _linear(where, module)
+        if self.shape != (weight.shape[1],):
+            raise LoadError(f"{where} must get values of shape {(weight.shape[1],)}, not {self.shape}")
+        self.bias = bias if self.bias is None else weight @ self.bias + bias
+        self.weight = weight if self.weight is None else weight @ self.weight
+        self.shape = (weight.shape[0],)
+        self.pending = where
+
+    def _neurons(self, path: str, where: str, module: Any, kind: str) -> None:
+        for option in ("inhibition", "state_quant"):
+            if getattr(module, option, False):
+                raise LoadError(f"{where} is a {kind} with {option}, which is not supported")
+        if np.any(_array(f"graded_spikes_factor of {where}", getattr(module, "graded_spikes_factor", 1.0)) != 1.0):
+            raise LoadError(f"graded_spikes_factor of {where} must be 1, because spikes are events without a value")
+        size = prod(self.shape)
+        beta = self._per_neuron(where, "beta", module.beta)
+        if beta.min() < 0.0 or beta.max() > 1.0:
+            self.notes.append(f"{path}: beta is clamped to 0 .. 1, as snnTorch does in every step")
+        try:
+            reset = {"subtract": Reset.SUBTRACT, "zero": Reset.ZERO, "none": Reset.NONE}[module.reset_mechanism]
+        except KeyError:
+            raise LoadError(
+                f"reset_mechanism of {where} must be 'subtract', 'zero' or 'none', not {module.reset_mechanism!r}"
+            ) from None
+        delay = int(bool(getattr(module, "reset_delay", True)))
+        if kind == "RLeaky" and reset is Reset.ZERO and delay:
+            raise LoadError(
+                f"{where} is an RLeaky that resets to zero with a delay, where snnTorch drops the input of the step "
+                "after a spike too; train it with reset_delay=False"
+            )
+        if reset is Reset.SUBTRACT and not delay:
+            self.notes.append(
+                f"{path}: while a membrane stays above its threshold after a reset, snnTorch compares the next step "
+                "with twice the threshold; here every step is compared with the threshold"
+            )
+        bias = np.zeros(size) if self.bias is None else self.bias
+        if kind == "RLeaky":
+            recurrent, more = self._recurrent(where, module, size)
+            self.connections.append(Connection(source=path, target=path, weight=recurrent, delay=1))
+            bias = bias + more
+        weight = np.eye(size) if self.weight is None else self.weight
+        self.connections.append(Connection(source=self.source, target=path, weight=weight))
+        try:
+            population = Population(
+                name=path,
+                shape=self.shape,
+                beta=np.clip(beta, 0.0, 1.0),
+                threshold=self._per_neuron(where, "threshold", module.threshold),
+                bias=bias,
+                compare=Compare.GREATER,
+                reset=reset,
+                reset_delay=delay,
+            )
+        except ValueError as error:
+            raise LoadError(str(error)) from error
+        self.populations.append(population)
+        self.source, self.weight, self.bias, self.pending = path, None, None, ""
+
+    def _per_neuron(self, where: str, name: str, value: Any) -> FloatArray:
+        array = _array(f"{name} of {where}", value)
+        size = prod(self.shape)
+        if array.size not in (1, size):
+            raise LoadError(f"{name} of {where} must have 1 or {size} values, not {array.size}")
+        return np.broadcast_to(array.reshape(-1) if array.size > 1 else array.reshape(()), (size,))
+
+    def _recurrent(self, where: str, module: Any, size: int) -> tuple[FloatArray, FloatArray]:
+        """Weights ``(n, n)`` and bias of an RLeaky's own connection; the bias counts in every step."""
+        inner = module.recurrent
+        if not module.all_to_all:
+            return np.diag(self._per_neuron(where, "V", inner.V)), np.zeros(size)
+        if _kind(inner) != "Linear":
+            raise LoadError(f"{where} has a {_kind(inner)} for its recurrent connection, which is not supported")
+        weight, bias = _linear(f"the recurrent connection of {where}", inner)
+        if weight.shape != (size, size):
+            raise LoadError(f"the recurrent connection of {where} must have shape {(size, size)}, not {weight.shape}")
+        return weight, bias
