@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 PORTIONS = ("hdl", "sim", "sw", "boards")
 # What a machine with a board needs: these modules run with NumPy and pyserial only, the latter when a port is opened.
 DRIVER_MODULES = ("driver", "encode", "endpoint", "transport")
+# What cocotb imports inside the simulator is of no use anywhere else, and may import cocotb.
+SIMULATOR_MODULES = ("simulated_board",)
 
 ONLY = """
 import importlib, sys
