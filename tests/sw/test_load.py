@@ -7,6 +7,7 @@ import h5py
 import nir
 import numpy as np
 import pytest
+from harness.networks import rng_of
 
 from spikeloom.sim.neuron import Compare, Reset
 from spikeloom.sw.load import METADATA_KEYS, PRESETS, Discretisation, LoadError, load
@@ -177,8 +178,8 @@ def step_by_step(network, inputs, one_step, threshold, compare, reset):
     assert 0 < spikes.sum() < spikes.size
 
 
-def stimulus(seed, steps=80, batch=4, lines=3):
-    return np.random.default_rng(seed).random((steps, batch, lines)) < 0.5
+def stimulus(name, steps=80, batch=4, lines=3):
+    return rng_of(name).random((steps, batch, lines)) < 0.5
 
 
 def positive(*shape):
@@ -207,7 +208,7 @@ def test_preset_snntorch():
         "lif: reset subtract is assumed, because snnTorch does not export it",
         "lif: reset_delay 1 is assumed, because snnTorch does not export it",
     )
-    inputs, v = stimulus(1), np.zeros((4, 2))
+    inputs, v = stimulus("test_preset_snntorch"), np.zeros((4, 2))
     spikes = network.simulate(inputs)
     for t, current in enumerate(inputs):
         v = population.beta * v + current @ fc.weight.T - (v > threshold) * threshold
@@ -249,7 +250,7 @@ def test_preset_norse():
     assert network.time_step_s == step
     step_by_step(
         network,
-        stimulus(2),
+        stimulus("test_preset_norse"),
         lambda v, spikes: v + step * rate * (np.float32(0.1) + spikes @ fc.weight.T - v),
         np.float32(threshold),
         ">",
@@ -274,7 +275,7 @@ def test_preset_spikingjelly(decay_input):
     assert population.reset_delay == 0
     step_by_step(
         network,
-        stimulus(4),
+        stimulus("test_preset_spikingjelly"),
         lambda v, spikes: (
             v + (spikes @ fc.weight.T - (v - reset)) / tau
             if decay_input
@@ -292,7 +293,14 @@ def test_preset_spikingjelly_integrate_and_fire():
     fc = nir.Linear(weight=np.array([[0.25, 0.5, 0.0], [0.0, 0.25, 1.0]]))
     network = load(graph({"fc": fc, "lif": integrate_and_fire(2, r=1 / 1e-4)}), preset="spikingjelly")
     assert np.array_equal(weight(network), fc.weight)
-    step_by_step(network, stimulus(5), lambda v, spikes: v + spikes @ fc.weight.T, 1.0, ">=", lambda v: 0)
+    step_by_step(
+        network,
+        stimulus("test_preset_spikingjelly_integrate_and_fire"),
+        lambda v, spikes: v + spikes @ fc.weight.T,
+        1.0,
+        ">=",
+        lambda v: 0,
+    )
 
 
 def test_preset_sinabs():
@@ -305,7 +313,7 @@ def test_preset_sinabs():
     assert (population.compare, population.reset) == (Compare.GREATER_EQUAL, Reset.SUBTRACT)
     step_by_step(
         network,
-        stimulus(6),
+        stimulus("test_preset_sinabs"),
         lambda v, spikes: alpha * v + (1 - alpha) * (spikes @ fc.weight.T),
         1.0,
         ">=",
@@ -329,7 +337,7 @@ def test_preset_rockpool():
     np.testing.assert_allclose(only(network).beta, alpha, rtol=1e-6)
     step_by_step(
         network,
-        stimulus(7),
+        stimulus("test_preset_rockpool"),
         lambda v, spikes: only(network).beta * v + spikes @ fc.weight.T,
         1.0,
         ">=",
@@ -492,7 +500,7 @@ def test_nested_and_flattened_recurrence_are_the_same_network():
         ]
         np.testing.assert_allclose(weight(network, "1.lif", "1.lif"), affine(2, 2, seed=9).weight / 8)
         np.testing.assert_allclose(network.populations[0].bias, affine(2, 2, seed=9).bias / 8)
-    inputs = stimulus(8) * 1
+    inputs = stimulus("test_nested_and_flattened_recurrence_are_the_same_network") * 1
     assert np.array_equal(first.simulate(inputs), second.simulate(inputs))
 
 
@@ -770,7 +778,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
     path = tmp_path / "cut.nir"
     nir.write(path, recurrent_networks()[0])
     content = path.read_bytes()
-    for length in np.random.default_rng(11).integers(1, len(content), 100):
+    for length in rng_of("test_a_file_cut_anywhere_is_refused").integers(1, len(content), 100):
         path.write_bytes(content[:length])
         with pytest.raises(
             LoadError, match=r"^cannot read '.*cut\.nir': it is cut short or not an HDF5 file, as a NIR file is$"

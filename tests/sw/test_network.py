@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from harness.networks import rng_of
 
 from spikeloom.sim.neuron import Compare, Reset
 from spikeloom.sw.network import Connection, Network, Population, describe
@@ -80,7 +81,7 @@ def test_every_reset_steps_as_computed_by_hand(options, membranes, spikes):
 
 def test_delayed_reset_is_what_snntorch_does_by_default():
     """reset_delay=True: r = v_before > threshold; subtract: beta v + I - r threshold; zero: beta v (1 - r) + I."""
-    generator = np.random.default_rng(20)
+    generator = rng_of("test_delayed_reset_is_what_snntorch_does_by_default")
     weight, beta, threshold = generator.normal(0.3, 0.5, (5, 7)), generator.uniform(0.5, 1, 5), 0.8
     inputs = generator.random((60, 3, 7)) < 0.4
     for reset in (Reset.SUBTRACT, Reset.ZERO):
@@ -114,7 +115,7 @@ def test_layers_pass_spikes_in_the_same_step_and_recurrence_in_the_next():
 
 
 def test_a_batch_is_its_samples():
-    generator = np.random.default_rng(5)
+    generator = rng_of("test_a_batch_is_its_samples")
     neurons = population(size=6, reset=Reset.SUBTRACT, reset_delay=1, refractory=1)
     model = network(
         [neurons],

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from harness.networks import rng_of
 
 from spikeloom.sim.neuron import Compare, Reset
 from spikeloom.sw.network import LoadError
@@ -89,7 +90,7 @@ def test_a_leaky_layer_steps_as_snntorch_does(mechanism, reset_delay):
     weight, bias = np.abs(weights(5, 7)) / 4, weights(5, seed=1) / 8
     module = Sequential(Linear(weight, bias), Leaky(beta, threshold, mechanism, reset_delay))
     network = from_snntorch(module, 7)
-    inputs = np.random.default_rng(2).random((60, 3, 7)) < 0.4
+    inputs = rng_of("test_a_leaky_layer_steps_as_snntorch_does").random((60, 3, 7)) < 0.4
     spikes, v = network.simulate(inputs), np.zeros((3, 5))
     for t in range(60):
         current, earlier = inputs[t] @ weight.T.astype(float) + bias, (v > threshold) & reset_delay
@@ -138,7 +139,7 @@ def test_a_recurrent_layer_hears_itself_one_step_later():
     module = Sequential(Linear(weight), RLeaky(beta, Linear(recurrent, bias)))
     network = from_snntorch(module, 3)
     assert [(c.source, c.target, c.delay) for c in network.connections] == [("1", "1", 1), ("input", "1", 0)]
-    inputs = np.random.default_rng(3).random((50, 2, 3)) < 0.5
+    inputs = rng_of("test_a_recurrent_layer_hears_itself_one_step_later").random((50, 2, 3)) < 0.5
     spikes, v, spike = network.simulate(inputs), np.zeros((2, 4)), np.zeros((2, 4))
     for t in range(50):
         heard = spike @ recurrent.T.astype(float) + bias
