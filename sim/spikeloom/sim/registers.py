@@ -189,7 +189,7 @@ BRIDGE = RegisterMap(
         Register(
             name="scratch",
             offset=4,
-            width_bits=32,
+            width_bits=8,
             access="read-write",
             description="does nothing; reads as it was written.",
         ),

@@ -1,0 +1,469 @@
+"""The host bridge: messages of the host on one side, packets and the configuration port on the other.
+
+::
+
+    receive ──▶ RequestDecoder ──── SPIKE, TICK, when there is credit ──▶┬──▶ to_fabric
+                   │    └── WRITE, READ ──▶ configuration               │
+                   │ READ                        │ read_data         ACK for each TICK
+                   ▼                             ▼                      │
+    transmit ◀── AnswerEncoder ◀── SPIKE, MEMBRANE, TICK, ACK ◀──────────┴── from_fabric
+
+The host is a tile. As a source it sends step t when it has ACK(t-2); as a sink it answers each TICK with an ACK.
+
+Nothing here waits in a circle. Spikes and TICKs of the host wait for credit and for the fabric's input, never for
+``transmit``; a READ waits for ``transmit``, and so do packets from the fabric and the ACKs behind them, but the host
+reads whatever else it does. An ACK for the fabric waits for the fabric's input only.
+
+A byte a cycle goes in and comes out: a spike in the next 128 axons is one byte, so that is also a spike a cycle.
+:mod:`spikeloom.sim.messages` and :mod:`spikeloom.sim.bridge` specify the messages.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.packet import PacketKind, packet_layout
+from spikeloom.hdl.registers import ConfigurationPort, RegisterBank
+from spikeloom.sim.bridge import AXON_ERROR, MESSAGE_ERROR
+from spikeloom.sim.messages import (
+    ADDRESS_BYTES,
+    AXON_BYTES,
+    COUNT_BYTES,
+    DISTANCE_BITS,
+    LARGEST_SKIP,
+    VALUE_BYTES,
+    Opcode,
+)
+from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
+
+__all__ = ["AnswerEncoder", "ConfigurationPort", "HostBridge", "RequestDecoder"]
+
+STEPS_AHEAD = 2
+"""Steps that a source may send beyond those that the sink has finished."""
+
+SKIP_BITS = (LARGEST_SKIP - 1).bit_length()
+
+SETTLING = 4
+"""Cycles from the last byte of a WRITE to the next message, so that the tile has seen the one before the other."""
+
+
+class RequestDecoder(wiring.Component):
+    """The host's bytes to packets, and to reads and writes of the configuration port.
+
+    Parameters
+    ----------
+    axon_width
+        Bits of the axon of a packet.
+
+    Members
+    -------
+    i
+        Bytes. Their readiness is registered.
+    packets
+        Spikes and TICKs, without parity.
+    credit
+        A packet may go.
+    clear
+        The next spike is the first of a step.
+    unknown, beyond
+        High for one cycle when a byte begins no message, and when a spike or a skip leaves the axons behind.
+    tile, memory, plane, index, write_enable, write_data
+        The configuration port.
+    reading
+        A READ is due: ``count`` bytes from ``index`` on. ``read_next`` goes on to the next byte, at a ``count`` of 0
+        ``read_done`` ends it.
+    """
+
+    def __init__(self, axon_width: int) -> None:
+        self.axon_width = axon_width
+        packet = data.StructLayout({"tick": 1, "last": 1, "axon": axon_width})
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "packets": Out(stream.Signature(packet)),
+                "credit": In(1),
+                "clear": In(1),
+                "unknown": Out(1),
+                "beyond": Out(1),
+                "tile": Out(8),
+                "memory": Out(4),
+                "plane": Out(10),
+                "index": Out(18),
+                "write_enable": Out(1),
+                "write_data": Out(8),
+                "reading": Out(1),
+                "count": Out(8 * COUNT_BYTES),
+                "read_next": In(1),
+                "read_done": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+
+        # Two bytes are kept, so that neither what is done with one nor the memory it comes from is in the other's path.
+        byte, spare = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        valid, spare_valid = Signal(), Signal()
+        take = Signal()
+        m.d.comb += self.i.ready.eq(~spare_valid)
+        with m.If(~valid | take):
+            m.d.sync += [
+                valid.eq(spare_valid | self.i.valid),
+                byte.eq(Mux(spare_valid, spare, self.i.payload)),
+                spare_valid.eq(0),
+            ]
+        with m.Elif(~spare_valid):
+            m.d.sync += [spare_valid.eq(self.i.valid), spare.eq(self.i.payload)]
+
+        # The axon is that of the spike before plus a distance. `back` is the distance, negative: to subtract inverted
+        # bits adds the one that a SPIKE and a SKIP mean on top of their number. The greatest skip fits in any case.
+        width = max(self.axon_width, DISTANCE_BITS + SKIP_BITS) + 2
+        previous = Signal(signed(width), init=-1)
+        spike_back = Cat(~byte[:DISTANCE_BITS], Const(-1, width - DISTANCE_BITS)).as_signed()
+        skip_back = Cat(Const(0, DISTANCE_BITS), ~byte[:SKIP_BITS], Const(-1, width - DISTANCE_BITS - SKIP_BITS))
+        axon = Signal(width)
+        outside = Signal()
+        m.d.comb += [
+            axon.eq(previous - Mux(byte[7], spike_back, skip_back.as_signed())),
+            outside.eq(axon[self.axon_width :].any()),
+            self.packets.payload.axon.eq(axon),
+            self.packets.payload.tick.eq(~byte[7]),
+            self.packets.payload.last.eq(~byte[7] & byte[0]),
+        ]
+
+        is_read = Signal()
+        position = Signal(3)
+        address = Signal(8 * ADDRESS_BYTES)
+        start = 0
+        for member in (self.index, self.plane, self.memory, self.tile):
+            m.d.comb += member.eq(address[start : start + len(member)])
+            start += len(member)
+        m.d.comb += self.write_data.eq(byte)
+        with m.If(self.write_enable | self.read_next):
+            m.d.sync += [address[: len(self.index)].eq(self.index + 1), self.count.eq(self.count - 1)]
+
+        with m.FSM():
+            with m.State("MESSAGE"), m.If(valid):
+                m.d.sync += [position.eq(0), is_read.eq(byte[1])]
+                with m.If((byte[6:] != 0) & outside):
+                    m.d.comb += [take.eq(1), self.beyond.eq(1)]
+                with m.Elif(byte[7] | (byte[6:] == 0) & (byte[1:6] == Opcode.TICK >> 1)):
+                    m.d.comb += [self.packets.valid.eq(self.credit), take.eq(self.credit & self.packets.ready)]
+                    with m.If(take):
+                        m.d.sync += previous.eq(Mux(byte[7], axon.as_signed(), -1))
+                with m.Elif(byte[6]):
+                    m.d.comb += take.eq(1)
+                    m.d.sync += previous.eq(axon)
+                with m.Else():
+                    m.d.comb += take.eq(1)
+                    with m.If((byte == Opcode.WRITE) | (byte == Opcode.READ)):
+                        m.next = "HEADER"
+                    with m.Else():
+                        m.d.comb += self.unknown.eq(1)
+            with m.State("HEADER"), m.If(valid):
+                m.d.comb += take.eq(1)
+                m.d.sync += [Cat(address, self.count).eq(Cat(address[8:], self.count, byte)), position.eq(position + 1)]
+                with m.If(position == ADDRESS_BYTES + COUNT_BYTES - 1):
+                    m.d.sync += position.eq(0)
+                    m.next = "WRITE"
+                    with m.If(is_read):
+                        m.next = "READ"
+            with m.State("WRITE"):
+                with m.If(self.count == 0):
+                    m.next = "SETTLE"
+                with m.Elif(valid):
+                    m.d.comb += [take.eq(1), self.write_enable.eq(1)]
+            with m.State("SETTLE"):
+                m.d.sync += position.eq(position + 1)
+                with m.If(position == SETTLING - 1):
+                    m.next = "MESSAGE"
+            with m.State("READ"):
+                m.d.comb += self.reading.eq(1)
+                with m.If(self.read_done):
+                    m.next = "MESSAGE"
+
+        with m.If(self.clear):
+            m.d.sync += previous.eq(-1)
+        return m
+
+
+class AnswerEncoder(wiring.Component):
+    """Packets and what was read to bytes for the host.
+
+    Members
+    -------
+    i
+        Packets.
+    o
+        Bytes.
+    flush
+        The last message ended a sample or was read data, and nothing has followed.
+    hold
+        TICKs have to wait.
+    acknowledged, ticked, event
+        High for one cycle when an ACK came, when a TICK and when a spike or a membrane has gone to the host.
+    clear
+        The next spike is the first of a step.
+    reading, count, read_data, read_next, read_done
+        As at `RequestDecoder`; ``read_data`` belongs to the index of the cycle before.
+    """
+
+    def __init__(self, axon_width: int, value_width: int) -> None:
+        self.axon_width = axon_width
+        self.value_width = value_width
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(axon_width, value_width))),
+                "o": Out(stream.Signature(8)),
+                "flush": Out(1),
+                "hold": In(1),
+                "acknowledged": Out(1),
+                "ticked": Out(1),
+                "event": Out(1),
+                "clear": In(1),
+                "reading": In(1),
+                "count": In(8 * COUNT_BYTES),
+                "read_data": In(8),
+                "read_next": Out(1),
+                "read_done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+
+        # The packet at hand; its numbers are shifted out byte by byte.
+        packet = self.i.payload
+        valid = Signal()
+        kind = Signal(PacketKind)
+        last = Signal()
+        number_bits = 8 * (AXON_BYTES + VALUE_BYTES)
+        numbers = Signal(number_bits, reset_less=True)
+        leave = Signal()
+        shift = Signal()
+        m.d.comb += self.i.ready.eq(~valid | leave)
+        with m.If(self.i.ready):
+            m.d.sync += [valid.eq(self.i.valid), kind.eq(packet.kind), last.eq(packet.last)]
+            m.d.sync += [
+                numbers[: 8 * AXON_BYTES].eq(packet.axon),
+                # Sign extension happens here: `value` is signed.
+                numbers[8 * AXON_BYTES :].eq(packet.value),
+            ]
+        with m.Elif(shift):
+            m.d.sync += numbers.eq(numbers >> 8)
+
+        # The byte for the host.
+        byte_valid = Signal()
+        byte = Signal(8, reset_less=True)
+        following = Signal(8)
+        give = Signal()
+        free = ~byte_valid | self.o.ready
+        m.d.comb += [self.o.valid.eq(byte_valid), self.o.payload.eq(byte)]
+        with m.If(free):
+            m.d.sync += [byte_valid.eq(give), byte.eq(following)]
+
+        # The distance is from the axon that would follow at once.
+        axon = numbers[: self.axon_width]
+        width = max(self.axon_width, DISTANCE_BITS) + 1
+        previous = Signal(signed(self.axon_width + 1), init=-1)
+        distance = Signal(width)
+        # Subtracting the inverted bits is adding one less.
+        m.d.comb += distance.eq(axon + ~previous)
+        is_near = distance[DISTANCE_BITS:] == 0
+
+        left = Signal(3)
+        flushing = Signal()
+        m.d.comb += self.flush.eq(flushing & ~byte_valid)
+        with m.If(give):
+            m.d.sync += flushing.eq(0)
+
+        with m.FSM():
+            with m.State("MESSAGE"):
+                with m.If(self.reading):
+                    m.d.comb += [give.eq(1), following.eq(Opcode.READ)]
+                    with m.If(free):
+                        m.next = "COUNT LOW"
+                with m.Elif(valid), m.Switch(kind):
+                    with m.Case(PacketKind.ACK):
+                        m.d.comb += [self.acknowledged.eq(1), leave.eq(1)]
+                    with m.Case(PacketKind.TICK):
+                        m.d.comb += [give.eq(~self.hold), following.eq(Opcode.TICK | last)]
+                        with m.If(free & ~self.hold):
+                            m.d.comb += [leave.eq(1), self.ticked.eq(1)]
+                            m.d.sync += [previous.eq(-1), flushing.eq(last)]
+                    with m.Case(PacketKind.SPIKE):
+                        m.d.comb += give.eq(1)
+                        with m.If(is_near):
+                            m.d.comb += following.eq(Opcode.SPIKE | distance[:DISTANCE_BITS])
+                        with m.Else():
+                            m.d.comb += following.eq(Opcode.ABSOLUTE)
+                        with m.If(free):
+                            m.d.comb += [leave.eq(is_near), self.event.eq(1)]
+                            m.d.sync += [previous.eq(axon), left.eq(AXON_BYTES - 1)]
+                            with m.If(~is_near):
+                                m.next = "NUMBERS"
+                    with m.Case(PacketKind.MEMBRANE):
+                        m.d.comb += [give.eq(1), following.eq(Opcode.VALUE)]
+                        with m.If(free):
+                            m.d.comb += self.event.eq(1)
+                            m.d.sync += left.eq(AXON_BYTES + VALUE_BYTES - 1)
+                            m.next = "NUMBERS"
+            with m.State("NUMBERS"):
+                m.d.comb += [give.eq(1), following.eq(numbers[:8])]
+                with m.If(free):
+                    m.d.comb += shift.eq(1)
+                    m.d.sync += left.eq(left - 1)
+                    with m.If(left == 0):
+                        m.d.comb += leave.eq(1)
+                        m.next = "MESSAGE"
+            with m.State("COUNT LOW"):
+                m.d.comb += [give.eq(1), following.eq(self.count[:8])]
+                with m.If(free):
+                    m.next = "COUNT HIGH"
+            with m.State("COUNT HIGH"):
+                m.d.comb += [give.eq(1), following.eq(self.count[8:])]
+                with m.If(free):
+                    m.next = "FETCH"
+            with m.State("FETCH"):
+                # The tile looks up the byte in this cycle.
+                m.next = "DATA"
+                with m.If(self.count == 0):
+                    m.d.comb += self.read_done.eq(1)
+                    m.d.sync += flushing.eq(1)
+                    m.next = "MESSAGE"
+            with m.State("DATA"):
+                m.d.comb += [give.eq(1), following.eq(self.read_data)]
+                with m.If(free):
+                    m.d.comb += self.read_next.eq(1)
+                    m.next = "FETCH"
+
+        with m.If(self.clear):
+            m.d.sync += previous.eq(-1)
+        return m
+
+
+class HostBridge(wiring.Component):
+    """The host as a tile. `ResetInserter` begins a new session.
+
+    Parameters
+    ----------
+    axon_width, value_width
+        Of the fabric's packets, at most 16 and 24 bits.
+
+    Members
+    -------
+    receive, transmit, flush
+        Reliable bytes from and to the host, as at :class:`spikeloom.hdl.link.Link`. ``flush`` asks for what has been
+        transmitted to be sent at once: a sample or a read has ended.
+    to_fabric, from_fabric
+        Packets; those to the fabric come from a register.
+    configuration
+        The configuration port of the core (tile 1). Tile 0 is the bridge: :data:`spikeloom.sim.registers.BRIDGE`. Of
+        other tiles writes are ignored and reads give 0.
+    """
+
+    def __init__(self, axon_width: int, value_width: int) -> None:
+        for name, value, high in (("axon_width", axon_width, 16), ("value_width", value_width, 24)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, not {value!r}")
+            if not 1 <= value <= high:
+                raise ValueError(f"{name} must be from 1 to {high}, not {value!r}")
+        self.axon_width = axon_width
+        self.value_width = value_width
+        packet = packet_layout(axon_width, value_width)
+        super().__init__(
+            {
+                "receive": In(stream.Signature(8)),
+                "transmit": Out(stream.Signature(8)),
+                "flush": Out(1),
+                "to_fabric": Out(stream.Signature(packet)),
+                "from_fabric": In(stream.Signature(packet)),
+                "configuration": Out(ConfigurationPort()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.decoder = decoder = RequestDecoder(self.axon_width)
+        m.submodules.encoder = encoder = AnswerEncoder(self.axon_width, self.value_width)
+        m.submodules.registers = registers = RegisterBank(BRIDGE)
+        clear = registers.control
+        wiring.connect(m, wiring.flipped(self.receive), decoder.i)
+        wiring.connect(m, encoder.o, wiring.flipped(self.transmit))
+        wiring.connect(m, wiring.flipped(self.from_fabric), encoder.i)
+        m.d.comb += [self.flush.eq(encoder.flush), decoder.clear.eq(clear), encoder.clear.eq(clear)]
+
+        # As a source: steps that may be sent, and the parity of the one that is being sent.
+        credits = Signal(range(STEPS_AHEAD + 1), init=STEPS_AHEAD)
+        parity = Signal()
+        tick_sent = Signal()
+        m.d.comb += decoder.credit.eq(credits != 0)
+        m.d.sync += [credits.eq(credits + encoder.acknowledged - tick_sent), parity.eq(parity ^ tick_sent)]
+
+        # As a sink: ACKs that the fabric is to get, and the parity of the first of them.
+        owed = Signal(range(STEPS_AHEAD + 1))
+        owed_parity = Signal()
+        answered = Signal()
+        m.d.comb += encoder.hold.eq(owed == STEPS_AHEAD)
+        m.d.sync += [owed.eq(owed + encoder.ticked - answered), owed_parity.eq(owed_parity ^ answered)]
+
+        packet = Signal.like(self.to_fabric.payload, reset_less=True)
+        packet_valid = Signal()
+        free = ~packet_valid | self.to_fabric.ready
+        m.d.comb += [
+            self.to_fabric.valid.eq(packet_valid),
+            self.to_fabric.payload.eq(packet),
+            answered.eq(free & (owed != 0)),
+            decoder.packets.ready.eq(free & (owed == 0)),
+            tick_sent.eq(decoder.packets.valid & decoder.packets.ready & decoder.packets.payload.tick),
+        ]
+        with m.If(free):
+            m.d.sync += [
+                packet_valid.eq(answered | decoder.packets.valid),
+                packet.kind.eq(Mux(decoder.packets.payload.tick, PacketKind.TICK, PacketKind.SPIKE)),
+                packet.parity.eq(parity),
+                packet.last.eq(decoder.packets.payload.last),
+                packet.axon.eq(decoder.packets.payload.axon),
+                packet.value.eq(0),
+            ]
+            with m.If(answered):
+                m.d.sync += [packet.kind.eq(PacketKind.ACK), packet.parity.eq(owed_parity), packet.last.eq(0)]
+
+        # Registers.
+        spike_sent = decoder.packets.valid & decoder.packets.ready & ~decoder.packets.payload.tick
+        error = Signal.like(registers.error)
+        m.d.comb += registers.error.eq(error)
+        m.d.sync += error.eq(error | Mux(decoder.unknown, MESSAGE_ERROR, 0) | Mux(decoder.beyond, AXON_ERROR, 0))
+        for counter, happened in ((registers.events_in, spike_sent), (registers.events_out, encoder.event)):
+            count = Signal.like(counter)
+            m.d.comb += counter.eq(count)
+            m.d.sync += count.eq(count + happened)
+            with m.If(clear):
+                m.d.sync += count.eq(0)
+        with m.If(clear):
+            m.d.sync += [
+                credits.eq(STEPS_AHEAD),
+                parity.eq(0),
+                owed.eq(0),
+                owed_parity.eq(0),
+                error.eq(0),
+            ]
+
+        # The configuration ports.
+        for tile, port in ((BRIDGE_TILE, registers.configuration), (CORE_TILE, self.configuration)):
+            m.d.comb += [
+                port.write_enable.eq(decoder.write_enable & (decoder.tile == tile)),
+                port.memory.eq(decoder.memory),
+                port.plane.eq(decoder.plane),
+                port.index.eq(decoder.index),
+                port.write_data.eq(decoder.write_data),
+            ]
+            with m.If(decoder.tile == tile):
+                m.d.comb += encoder.read_data.eq(port.read_data)
+        m.d.comb += [
+            encoder.reading.eq(decoder.reading),
+            encoder.count.eq(decoder.count),
+            decoder.read_next.eq(encoder.read_next),
+            decoder.read_done.eq(encoder.read_done),
+        ]
+        return m
