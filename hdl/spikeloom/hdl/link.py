@@ -12,8 +12,8 @@
 A payload is written to the receive ring as it comes, behind what has been accepted; it counts from the moment in which
 the whole frame has proved right. The transmit ring keeps each byte until the host has acknowledged it.
 
-The receiving side waits for nothing but itself, two cycles after each frame, so the link cannot deadlock. It takes a
-byte a cycle; the sending side takes about three cycles a byte (two to build a frame, one to send it).
+The receiving side waits for nothing but itself, so the link cannot deadlock. It takes two cycles a byte (the CRC is
+worked out four bits at a time), the sending side four (three to build a frame, one to send it).
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
@@ -25,6 +25,61 @@ from amaranth.lib.wiring import Component, In, Out
 from spikeloom.sim.link import CRC_BYTES, HEADER_BYTES, NONCE_BYTES, Kind, LinkParameters
 
 __all__ = ["FrameReceiver", "FrameSender", "Header", "Link"]
+
+
+class ByteMemory(Component):
+    """A block RAM of bytes with one port to write and one to read; what a read of a byte just being written gives is
+    left open.
+
+    Because it is left open, no logic is spent on it, unlike with Amaranth's synchronous read port: an asynchronous
+    read and a register after it become the read port of the block RAM. (The simulator gives the old byte.)
+
+    Parameters
+    ----------
+    depth
+        Bytes.
+    init
+        The first of them at power-up.
+
+    Members
+    -------
+    write_enable, write_address, write_data : In
+        A byte is written at the end of a cycle with ``write_enable``.
+    address : In
+        Of the byte to read.
+    data : Out(8)
+        The byte that was at the ``address`` of the cycle before.
+    """
+
+    def __init__(self, depth: int, init: bytes = b""):
+        self.depth = depth
+        self.init = init
+        width = (depth - 1).bit_length()
+        super().__init__(
+            {
+                "write_enable": In(1),
+                "write_address": In(width),
+                "write_data": In(8),
+                "address": In(width),
+                "data": Out(8),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(
+            shape=8, depth=self.depth, init=self.init, attrs={"no_rw_check": 1, "ram_style": "block"}
+        )
+        write = memory.write_port()
+        read = memory.read_port(domain="comb")
+        m.d.comb += [
+            write.en.eq(self.write_enable),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            read.addr.eq(self.address),
+        ]
+        m.d.sync += self.data.eq(read.data)
+        return m
 
 
 class KindByte(data.Struct):
@@ -66,7 +121,7 @@ class FrameReceiver(Component):
     Members
     -------
     i : In(stream.Signature(8))
-        Bytes from the line. Not ready in the cycle of ``done`` and while ``hold`` is high.
+        Bytes from the line, at most every other cycle. Not ready in the cycle of ``done`` and while ``hold`` is high.
     hold : In(1)
         The frame that has just ended is still being looked at.
     header : Out(Header)
@@ -75,8 +130,10 @@ class FrameReceiver(Component):
         A byte of the payload, to be forgotten if the frame turns out bad.
     payload_valid : Out(1)
         One cycle for each of them.
+    opening : Out(1)
+        The frame has the kind and the length of OPEN. Then its payload is in ``nonce``, ...
     nonce : Out(32)
-        The last four bytes of payload.
+        ... which is the upper half of the header, where OPEN has nothing to say.
     done : Out(1)
         One cycle: a frame has ended. Empty ones (delimiters in a row) are passed over.
     good : Out(1)
@@ -92,6 +149,7 @@ class FrameReceiver(Component):
                 "header": Out(Header),
                 "payload": Out(8),
                 "payload_valid": Out(1),
+                "opening": Out(1),
                 "nonce": Out(8 * NONCE_BYTES),
                 "done": Out(1),
                 "good": Out(1),
@@ -104,43 +162,53 @@ class FrameReceiver(Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = CRC32_ISO_HDLC().create()
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=4).create()
 
         # COBS: a code tells after how many bytes a zero is due. At most one byte comes out for each one that goes in.
         fresh = Signal(init=1)
         left = Signal(8)
-        body = Signal(8)
-        body_valid = Signal()
+        body = Signal(8)  # stays for two cycles, first ...
+        body_first = Signal()
+        body_valid = Signal()  # ... and second
         ended = Signal()
 
-        m.d.comb += self.i.ready.eq(~ended & ~self.hold)
-        m.d.sync += [body_valid.eq(0), ended.eq(0)]
+        m.d.comb += self.i.ready.eq(~body_first & ~ended & ~self.hold)
+        m.d.sync += [body_first.eq(0), body_valid.eq(body_first), ended.eq(0)]
         with m.If(self.i.valid & self.i.ready):
             with m.If(self.i.payload == 0):
                 m.d.sync += ended.eq(~fresh)
             with m.Elif(left == 0):
-                m.d.sync += [left.eq(self.i.payload - 1), body.eq(0), body_valid.eq(~fresh), fresh.eq(0)]
+                m.d.sync += [left.eq(self.i.payload - 1), body.eq(0), body_first.eq(~fresh), fresh.eq(0)]
             with m.Else():
-                m.d.sync += [left.eq(left - 1), body.eq(self.i.payload), body_valid.eq(1)]
+                m.d.sync += [left.eq(left - 1), body.eq(self.i.payload), body_first.eq(1)]
 
         # The parts of a body, each counted down.
         remaining = Signal(8, init=HEADER_BYTES - 1)
         last = remaining == 0
         part = Signal(Part)
         bad = Signal()
-        m.d.comb += [crc.data.eq(body), crc.valid.eq(body_valid)]
-        m.d.sync += [self.payload.eq(body), self.payload_valid.eq(0)]
+        header = Value.cast(self.header)
+        m.d.comb += [
+            crc.data.eq(Mux(body_first, body[:4], body[4:])),
+            crc.valid.eq(body_first | body_valid),
+            self.payload.eq(body),
+            self.payload_valid.eq(body_valid & (part == Part.PAYLOAD) & ~bad),
+            self.nonce.eq(header[-8 * NONCE_BYTES :]),
+        ]
         with m.If(body_valid):
             m.d.sync += remaining.eq(remaining - 1)
         with m.If(body_valid), m.Switch(part):
             with m.Case(Part.HEADER):
-                m.d.sync += self.header.eq(Cat(Value.cast(self.header)[8:], body))
+                m.d.sync += header.eq(Cat(header[8:], body))
                 with m.If(last):
+                    # The kind is still one byte from its place.
+                    m.d.sync += self.opening.eq((header[8:16] == Kind.OPEN) & (body == NONCE_BYTES))
                     m.d.sync += [part.eq(Part.PAYLOAD), remaining.eq(body - 1), bad.eq(body > self.maximum_payload)]
                     with m.If(body == 0):
                         m.d.sync += [part.eq(Part.CRC), remaining.eq(CRC_BYTES - 1)]
             with m.Case(Part.PAYLOAD):
-                m.d.sync += [self.payload_valid.eq(~bad), self.nonce.eq(Cat(self.nonce[8:], body))]
+                with m.If(self.opening):
+                    m.d.sync += header[-8 * NONCE_BYTES :].eq(Cat(self.nonce[8:], body))
                 with m.If(last):
                     m.d.sync += [part.eq(Part.CRC), remaining.eq(CRC_BYTES - 1)]
             with m.Case(Part.CRC), m.If(last):
@@ -174,6 +242,8 @@ class FrameSender(Component):
     ----------
     identity
         The identity record.
+    offset_width
+        How many low bits of an offset address the transmit ring.
 
     Members
     -------
@@ -185,7 +255,7 @@ class FrameSender(Component):
         Sampled with ``start``.
     nonce : In(32)
         Sent ahead of the identity record in a frame of kind IDENTITY.
-    offset : Out(16)
+    offset : Out(offset_width)
         Offset of the payload byte wanted in a frame of kind DATA.
     payload : In(8)
         The byte that was at ``offset`` in the cycle before.
@@ -193,7 +263,7 @@ class FrameSender(Component):
         Bytes to the line.
     """
 
-    def __init__(self, identity: bytes):
+    def __init__(self, identity: bytes, *, offset_width: int = 16):
         self.identity = identity
         super().__init__(
             {
@@ -201,7 +271,7 @@ class FrameSender(Component):
                 "ready": Out(1),
                 "header": In(Header),
                 "nonce": In(8 * NONCE_BYTES),
-                "offset": Out(16),
+                "offset": Out(offset_width),
                 "payload": In(8),
                 "o": Out(stream.Signature(8)),
             }
@@ -209,10 +279,8 @@ class FrameSender(Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = CRC32_ISO_HDLC().create()
-        m.submodules.memory = memory = Memory(shape=8, depth=512, init=[*bytes(256), *self.identity])
-        write = memory.write_port()
-        read = memory.read_port()
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=4).create()
+        m.submodules.memory = memory = ByteMemory(512, bytes(256) + self.identity)
 
         header = Signal(Header)
         identify = Signal()
@@ -221,16 +289,16 @@ class FrameSender(Component):
         crc_part = Signal()
         remaining = Signal(8)
         last = remaining == 0
-        place = Signal(8)  # where the next byte of the frame goes; when it is complete, its length
+        place = Signal(8)  # where the next byte of the frame goes; when it is complete, how many are still to send
         code_place = Signal(8)  # where the code of the present block goes; while sending, the byte on its way
         byte = Signal(8)
 
-        identity_index = Signal(8)
+        identity_index = Signal(range(len(self.identity) + 1))
         m.d.comb += [
-            write.data.eq(byte),
-            write.addr.eq(place),
-            read.addr.eq(Cat(identity_index, 1)),
-            crc.data.eq(byte),
+            memory.write_data.eq(byte),
+            memory.write_address.eq(place),
+            memory.address.eq(256 | identity_index),
+            crc.data.eq(byte[4:]),
         ]
         code = place - code_place
 
@@ -251,7 +319,7 @@ class FrameSender(Component):
                 with m.If(self.start):
                     m.next = "FETCH"
 
-            # Two cycles a byte: choose it, ...
+            # Three cycles a byte: choose it, put half of it into the CRC, ...
             with m.State("FETCH"):
                 with m.If(header_part):
                     m.d.sync += [byte.eq(Value.cast(header)[:8]), header.eq(Value.cast(header) >> 8)]
@@ -265,15 +333,18 @@ class FrameSender(Component):
                     with m.If(identity_index == NONCE_BYTES - 1):
                         m.d.sync += [nonce_part.eq(0), identity_index.eq(0)]
                 with m.Else():
-                    m.d.sync += [byte.eq(read.data), identity_index.eq(identity_index + 1)]
+                    m.d.sync += [byte.eq(memory.data), identity_index.eq(identity_index + 1)]
+                m.next = "HASH"
+            with m.State("HASH"):
+                m.d.comb += [crc.data.eq(byte[:4]), crc.valid.eq(~crc_part)]
                 m.next = "WRITE"
 
             # ... and write it.
             with m.State("WRITE"):
-                m.d.comb += [write.en.eq(1), crc.valid.eq(~crc_part)]
+                m.d.comb += [memory.write_enable.eq(1), crc.valid.eq(~crc_part)]
                 m.d.sync += [place.eq(place + 1), remaining.eq(remaining - 1)]
                 with m.If(byte == 0):
-                    m.d.comb += [write.addr.eq(code_place), write.data.eq(code)]
+                    m.d.comb += [memory.write_address.eq(code_place), memory.write_data.eq(code)]
                     m.d.sync += code_place.eq(place)
                 m.next = "FETCH"
                 with m.If(last):
@@ -288,22 +359,21 @@ class FrameSender(Component):
                         m.next = "CLOSE"
 
             with m.State("CLOSE"):
-                m.d.comb += [write.en.eq(1), write.addr.eq(code_place), write.data.eq(code)]
+                m.d.comb += [memory.write_enable.eq(1), memory.write_address.eq(code_place), memory.write_data.eq(code)]
                 m.d.sync += code_place.eq(0)
                 m.next = "READ"
             with m.State("READ"):
-                m.d.comb += read.addr.eq(Cat(code_place, 0))
+                m.d.comb += memory.address.eq(Cat(code_place, 0))
                 m.next = "SEND"
             with m.State("SEND"):
-                following = (code_place + 1)[:8]
                 m.d.comb += [
                     self.o.valid.eq(1),
-                    self.o.payload.eq(read.data),
-                    read.addr.eq(Cat(Mux(self.o.ready, following, code_place), 0)),
+                    self.o.payload.eq(memory.data),
+                    memory.address.eq(Cat((code_place + self.o.ready)[:8], 0)),
                 ]
                 with m.If(self.o.ready):
-                    m.d.sync += code_place.eq(following)
-                    with m.If(following == place):
+                    m.d.sync += [code_place.eq(code_place + 1), place.eq(place - 1)]
+                    with m.If(place == 1):
                         m.next = "DELIMIT"
             with m.State("DELIMIT"):
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(0)]
@@ -366,23 +436,28 @@ class Link(Component):
     def elaborate(self, platform):
         m = Module()
         parameters = self.parameters
+        m.submodules.sender = sender = FrameSender(
+            self.identity, offset_width=(parameters.transmit_buffer - 1).bit_length()
+        )
         m.submodules.receiver = receiver = FrameReceiver(parameters.maximum_payload)
-        m.submodules.sender = sender = FrameSender(self.identity)
-        m.submodules.receive_ring = receive_ring = Memory(shape=8, depth=parameters.receive_buffer, init=[])
-        m.submodules.transmit_ring = transmit_ring = Memory(shape=8, depth=parameters.transmit_buffer, init=[])
 
-        # Offsets modulo 65536; their low bits are addresses of the rings.
+        m.submodules.receive_ring = receive_ring = ByteMemory(parameters.receive_buffer)
+        m.submodules.transmit_ring = transmit_ring = ByteMemory(parameters.transmit_buffer)
+
+        # Offsets modulo 65536. Those that stay on this side of the line need only tell a full ring from an empty one.
+        receive_bits = parameters.receive_buffer.bit_length()
+        transmit_bits = parameters.transmit_buffer.bit_length()
         expected = Signal(16)  # next byte from the host
         tentative = Signal(16)  # the same, with the payload of the frame that is coming in
         consumed = Signal(16)  # next byte to `receive`
-        advertised = Signal(16)  # `consumed` as the host knows it
-        written = Signal(16)  # next byte from `transmit`
+        advertised = Signal(receive_bits)  # `consumed` as the host knows it
+        written = Signal(transmit_bits)  # next byte from `transmit`
         sent = Signal(16)  # next byte to send
         acknowledged = Signal(16)  # next byte the host waits for
         limit = Signal(16)  # how far the host lets us send
 
         opened = Signal()
-        nonce = Signal(8 * NONCE_BYTES)
+        nonce = Signal(8 * NONCE_BYTES)  # of this session
         identify = Signal()  # OPEN wants an answer
         answer = Signal()  # a frame wants an answer
         again = Signal()  # the answer shall say AGAIN
@@ -390,9 +465,8 @@ class Link(Component):
 
         # From the line into the receive ring. The header stands still while its payload comes.
         header = receiver.header
-        room = Signal(16)
+        room = Signal(receive_bits)
         accept = Signal()
-        ring_write = receive_ring.write_port()
         m.d.sync += [
             room.eq(consumed + parameters.receive_buffer - expected),
             accept.eq((header.sequence == expected) & (header.length <= room) & (header.kind.kind == Kind.DATA)),
@@ -401,11 +475,11 @@ class Link(Component):
             self.from_line.ready.eq(receiver.i.ready),
             receiver.i.valid.eq(self.from_line.valid),
             receiver.i.payload.eq(self.from_line.payload),
-            ring_write.addr.eq(tentative),
-            ring_write.data.eq(receiver.payload),
-            ring_write.en.eq(receiver.payload_valid & accept & opened),
+            receive_ring.write_address.eq(tentative),
+            receive_ring.write_data.eq(receiver.payload),
+            receive_ring.write_enable.eq(receiver.payload_valid & accept & opened),
         ]
-        with m.If(ring_write.en):
+        with m.If(receive_ring.write_enable):
             m.d.sync += tentative.eq(tentative + 1)
         # Room may come up in the middle of a frame that had too little: such a frame stays refused.
         refused = Signal()
@@ -413,53 +487,50 @@ class Link(Component):
             m.d.sync += refused.eq(1)
 
         # From the receive ring to the bridge: the byte after the one that goes is read in the same cycle.
-        ring_read = receive_ring.read_port()
         upcoming = Signal(16)
         offered = Signal()
         m.d.comb += [
             upcoming.eq(consumed + (self.receive.valid & self.receive.ready)),
-            ring_read.addr.eq(upcoming),
-            self.receive.payload.eq(ring_read.data),
+            receive_ring.address.eq(upcoming),
+            self.receive.payload.eq(receive_ring.data),
             self.receive.valid.eq(offered & ~self.reset),
         ]
-        m.d.sync += [consumed.eq(upcoming), offered.eq(upcoming != expected)]
+        m.d.sync += [consumed.eq(upcoming), offered.eq(upcoming[:receive_bits] != expected[:receive_bits])]
 
         # From the bridge into the transmit ring.
-        transmit_write = transmit_ring.write_port()
-        stored = Signal(16)
+        stored = Signal(transmit_bits)
         silence = Signal(range(parameters.idle_cycles + 1))
         full = Signal()
+        difference = (written - acknowledged)[:transmit_bits]
+        # One cycle late, so one place stays free for the byte that may come meanwhile.
+        m.d.sync += [stored.eq(difference), full.eq(difference >= parameters.transmit_buffer - 1)]
         m.d.comb += [
-            stored.eq(written - acknowledged),
-            full.eq(stored[(parameters.transmit_buffer).bit_length() - 1]),
             self.transmit.ready.eq(~full & opened & ~self.reset),
-            transmit_write.addr.eq(written),
-            transmit_write.data.eq(self.transmit.payload),
-            transmit_write.en.eq(self.transmit.valid & self.transmit.ready),
+            transmit_ring.write_address.eq(written),
+            transmit_ring.write_data.eq(self.transmit.payload),
+            transmit_ring.write_enable.eq(self.transmit.valid & self.transmit.ready),
         ]
-        with m.If(transmit_write.en):
+        with m.If(transmit_ring.write_enable):
             m.d.sync += [written.eq(written + 1), silence.eq(parameters.idle_cycles)]
         with m.Elif(silence != 0):
             m.d.sync += silence.eq(silence - 1)
 
         # From the transmit ring to the line. What could be sent is worked out in two steps, and takes two cycles to be
         # right after `sent`, `acknowledged` or `limit` has jumped: until then `settling`.
-        transmit_read = transmit_ring.read_port()
-        waiting = Signal(16)
+        waiting = Signal(transmit_bits)
         credit = Signal(signed(16))
         size = Signal(8)
         worthwhile = Signal()
         update = Signal()
         settling = Signal(range(4))
         largest = parameters.maximum_payload
-        at_most = [Mux(value >= largest, largest, value[:8]) for value in (waiting, credit.as_unsigned())]
-        m.d.comb += [transmit_read.addr.eq(sender.offset), sender.payload.eq(transmit_read.data)]
+        m.d.comb += [transmit_ring.address.eq(sender.offset), sender.payload.eq(transmit_ring.data)]
         m.d.sync += [
             waiting.eq(written - sent),
             credit.eq(limit - sent),
-            size.eq(Mux(credit < 0, 0, Mux(at_most[0] < at_most[1], at_most[0], at_most[1]))),
+            size.eq(Mux(credit < largest, 0, Mux(waiting < largest, waiting, largest))),
             worthwhile.eq((waiting >= largest) | (silence == 0) | self.flush | full),
-            update.eq((consumed - advertised)[parameters.receive_buffer.bit_length() - 2 : 16].any()),
+            update.eq((consumed - advertised)[receive_bits - 2 : receive_bits].any()),
         ]
         with m.If(settling != 0):
             m.d.sync += settling.eq(settling - 1)
@@ -506,7 +577,7 @@ class Link(Component):
                 m.d.comb += receiver.hold.eq(1)
                 m.d.sync += [
                     step_valid.eq(step <= stored),
-                    step_beyond.eq(step > (sent - acknowledged).as_unsigned()[:16]),
+                    step_beyond.eq(step[:transmit_bits] > (sent - acknowledged)[:transmit_bits]),
                     ahead.eq(((header.sequence - expected)[:16].as_signed()) > 0),
                     renew.eq(~opened | (nonce != receiver.nonce)),
                 ]
@@ -518,7 +589,7 @@ class Link(Component):
                 known = header.kind.zero == 0
                 with m.If(~good):
                     m.d.sync += [reported.eq(1), answer.eq(answer | ~reported), again.eq(again | ~reported)]
-                with m.Elif(known & (header.kind.kind == Kind.OPEN) & (header.length == NONCE_BYTES)):
+                with m.Elif(known & receiver.opening):
                     m.d.comb += [moved.eq(1), self.reset.eq(renew)]
                     m.d.sync += identify.eq(1)
                 with m.Elif(known & (header.kind.kind == Kind.DATA) & opened):

@@ -118,23 +118,20 @@ class UartTransmitter(Component):
         m = Module()
 
         timer = Signal(range(self.divisor))
-        # The bits still to send above the one on the pin; a final one, under which zeros follow, marks the end.
+        # The bits still to send above the one on the pin, then a one, which marks the end.
         bits = Signal(10)
-        busy = Signal()
-        elapsed = Signal()
-        m.d.comb += [
-            elapsed.eq(timer == 0),
-            self.i.ready.eq(~busy | (elapsed & (bits == 1))),
-        ]
-        with m.If(busy):
+        # Ready in the last cycle of a stop bit, and while the line is idle.
+        ready = Signal(init=1)
+        m.d.comb += self.i.ready.eq(ready)
+        with m.If(~ready):
             m.d.sync += timer.eq(timer - 1)
-            with m.If(elapsed):
+            with m.If((timer == 1) & (bits == 1)):
+                m.d.sync += ready.eq(1)
+            with m.If(timer == 0):
                 m.d.sync += [timer.eq(self.divisor - 1), self.tx.eq(bits[0]), bits.eq(bits >> 1)]
-                with m.If(bits == 1):
-                    m.d.sync += [self.tx.eq(1), busy.eq(0)]
-        with m.If(self.i.valid & self.i.ready):
+        with m.Elif(self.i.valid):
             m.d.sync += [
-                busy.eq(1),
+                ready.eq(0),
                 self.tx.eq(0),
                 timer.eq(self.divisor - 1),
                 bits.eq(Cat(self.i.payload, 1, 1)),
