@@ -10,7 +10,8 @@ import pytest
 from harness.networks import rng_of
 
 from spikeloom.sim.neuron import Compare, Reset
-from spikeloom.sw.load import METADATA_KEYS, PRESETS, Discretisation, LoadError, load
+from spikeloom.sw.encode import RateEncoder, encoder_from
+from spikeloom.sw.load import ENCODER_KEY, METADATA_KEYS, PRESETS, Discretisation, LoadError, load
 from spikeloom.sw.network import describe
 
 
@@ -794,3 +795,20 @@ def test_a_file_and_its_graph_are_the_same_network(tmp_path):
         assert [describe(first)] == [describe(second)]
         for one, other in zip(first.connections, second.connections, strict=True):
             assert np.array_equal(one.weight, other.weight)
+
+
+def test_the_encoder_of_the_metadata_is_kept(tmp_path):
+    encoder = RateEncoder(steps=12, bits=4)
+    content = feed_forward(lif(2), {"spikeloom": {"time_step_s": 1e-3}, ENCODER_KEY: encoder.settings()})
+    nir.write(tmp_path / "net.nir", content)
+    for source in (content, tmp_path / "net.nir"):
+        settings = load(source).encoder
+        assert settings is not None
+        assert encoder_from(settings) == encoder
+
+
+def test_an_encoder_that_is_no_group_is_refused():
+    content = feed_forward(lif(2), {"spikeloom": {"time_step_s": 1e-3}, ENCODER_KEY: "rate"})
+    message = "metadata 'spikeloom_encoder' of the graph must be a group of keys, not 'rate'"
+    with pytest.raises(LoadError, match=exactly(message)):
+        load(content)

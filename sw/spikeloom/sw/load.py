@@ -26,10 +26,13 @@ from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Populati
 from spikeloom.sw.presets import PRESETS, Discretisation, TimeUnit
 from spikeloom.sw.stepping import RuleOptions, Stepping, population_of
 
-__all__ = ["METADATA_KEYS", "PRESETS", "Discretisation", "LoadError", "load"]
+__all__ = ["ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", "LoadError", "load"]
 
 RULE_KEYS = ("compare", "reset", "reset_delay", "refractory")
 """Keys under ``metadata["spikeloom"]`` of a LIF, IF or LI node."""
+
+ENCODER_KEY = "spikeloom_encoder"
+"""The group of a graph's metadata with the settings of the encoder that it was trained with."""
 
 METADATA_KEYS = ("preset", "time_step_s", "discretisation", *RULE_KEYS)
 """Keys under ``metadata["spikeloom"]`` of a graph."""
@@ -101,7 +104,21 @@ def load(
         output=composition.output,
         time_step_s=stepping.time_step_s,
         notes=notes,
+        encoder=_encoder(graph.metadata),
     )
+
+
+def _encoder(metadata: Mapping[str, Any]) -> dict[str, int | str] | None:
+    """The settings of the encoder that the graph names, numbers as integers; `spikeloom.sw.encode` checks them."""
+    settings = metadata.get(ENCODER_KEY)
+    if settings is None:
+        return None
+    if not isinstance(settings, Mapping):
+        raise LoadError(f"metadata {ENCODER_KEY!r} of the graph must be a group of keys, not {settings!r}")
+    return {
+        str(key): text(value) if isinstance(value, str | bytes) else int(scalar(f"{ENCODER_KEY} {key}", value))
+        for key, value in settings.items()
+    }
 
 
 def _read_file(path: Path) -> Mapping[str, Any]:
@@ -210,6 +227,7 @@ def _assemble(
     output: str,
     time_step_s: float,
     notes: list[str],
+    encoder: Mapping[str, int | str] | None,
 ) -> Network:
     for source, target in weights:
         if source != INPUT and not populations[source].spiking:
@@ -240,6 +258,7 @@ def _assemble(
             output=output,
             time_step_s=time_step_s,
             notes=tuple(notes),
+            encoder=encoder,
         )
     except ValueError as error:
         raise LoadError(str(error)) from error

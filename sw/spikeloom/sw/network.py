@@ -17,7 +17,7 @@ this is the whole arithmetic. `Network.simulate` is the float model of the accur
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, prod
 from typing import Any
@@ -208,6 +208,8 @@ class Network:
     notes
         What was lost or assumed on the way here, one sentence each; one that is about a single population starts with
         its name and a colon.
+    encoder
+        Settings of the encoder that the network was trained with (see `spikeloom.sw.encode`), if the file has them.
     """
 
     name: str
@@ -217,6 +219,7 @@ class Network:
     output: str
     time_step_s: float
     notes: tuple[str, ...] = ()
+    encoder: Mapping[str, int | str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_shape", _shape("input_shape", self.input_shape))

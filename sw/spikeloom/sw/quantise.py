@@ -69,7 +69,7 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         connections=connections,
         output=network.output,
         weight_width=options.weight_width,
-        notes=tuple(notes),
+        notes=network.notes + tuple(notes),
     )
 
 
