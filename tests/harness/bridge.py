@@ -1,0 +1,250 @@
+"""The bench of the host bridge: a host's bytes, and a fabric that obeys the rules of elastic time and checks them."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from amaranth.hdl import Elaboratable, ResetInserter, Signal
+from amaranth.sim import Simulator
+
+from spikeloom.hdl.packet import PacketKind
+from spikeloom.sim.bridge import BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.registers import CORE_TILE, REGISTER_MEMORY
+
+Packet = tuple[PacketKind, int, int]
+"""What the fabric sends: kind, axon (of a TICK: ``last``), value."""
+
+
+@dataclass
+class BridgeRun:
+    """What came out."""
+
+    requests: list[Spike | Tick] = field(default_factory=list)  #: what the fabric was told
+    writes: list[tuple[int, int, int, int]] = field(default_factory=list)  #: (memory, plane, index, byte)
+    answers: bytearray = field(default_factory=bytearray)  #: what the host was told
+    taken: list[Packet] = field(default_factory=list)  #: what the bridge took from the fabric, without ACKs
+    acknowledged: int = 0  #: ACKs that the bridge took
+    answered: int = 0  #: ACKs that the fabric got
+    begun: int = 0  #: steps that the fabric has begun
+    at_limit: int = 0  #: packets of the last step that credit allows
+    cycles: int = 0
+    bytes_taken: int = 0
+    last_byte: int = 0  #: cycle in which the host's last byte was taken
+    last_request: int = 0  #: cycle of the last packet for the fabric
+    flushed: bool = False  #: whether `flush` was high in the last cycle
+    register_bytes: dict[int, int] = field(default_factory=dict)  #: what the core's registers were written
+
+
+class BridgeBench:
+    """Drives a `HostBridge`.
+
+    ``idle`` and ``stall`` are the chances of a pause before each byte or packet and of a stall in each cycle;
+    ``stalled`` names ports that stay unready for ever, "host" or "fabric". ``density`` is the mean number of packets
+    with which the fabric answers a step.
+    """
+
+    def __init__(
+        self,
+        bridge: Elaboratable,
+        rng: np.random.Generator,
+        *,
+        idle: float = 0.3,
+        stall: float = 0.3,
+        density: float = 3,
+        stalled: tuple[str, ...] = (),
+    ) -> None:
+        self.bridge = bridge
+        self.rng = rng
+        self.idle = idle
+        self.stall = stall
+        self.density = density
+        self.stalled = stalled
+
+    def step_answers(self, step: int) -> list[Packet]:
+        """The packets with which the fabric answers a step, the same in every run: spikes in any order, membranes."""
+        rng = np.random.default_rng(step)
+        bridge = self.bridge
+        axons = rng.permutation(1 << bridge.axon_width)[: rng.poisson(self.density)]
+        if rng.random() < 0.7:
+            axons = np.sort(axons)
+        high = 1 << (bridge.value_width - 1)
+        kinds = rng.choice([PacketKind.SPIKE, PacketKind.MEMBRANE], len(axons), p=[0.8, 0.2])
+        values = rng.integers(-high, high, len(axons)) * (kinds == PacketKind.MEMBRANE)
+        return [(PacketKind(k), int(a), int(v)) for k, a, v in zip(kinds, axons, values, strict=True)]
+
+    def simulate(self, data: bytes, *, cycles: int = 100_000, reset_at: int = -1) -> BridgeRun:
+        """Give ``data`` to the bridge until nothing has happened for 100 cycles.
+
+        ``reset_at`` begins a new session in that cycle and gives ``data`` again, from its beginning; what came before
+        is forgotten.
+        """
+        reset = Signal()
+
+        async def clock(ctx) -> None:
+            await self._clock(ctx, data, cycles, reset, reset_at)
+
+        simulator = Simulator(ResetInserter(reset)(self.bridge))
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(clock)
+        simulator.run()
+        return self.run
+
+    def _begin(self, data: bytes) -> None:
+        self.run = BridgeRun()
+        self.host = deque(data)
+        self.packets = deque[dict[str, int]]()
+        self.lasts: list[bool] = []  # of each TICK that the fabric has from the host
+
+    async def _clock(self, ctx, data: bytes, cycles: int, reset: Signal, reset_at: int) -> None:
+        bridge, rng = self.bridge, self.rng
+        port = bridge.configuration
+        self._begin(data)
+        byte_offered = packet_offered = False
+        cycle = quiet = 0
+        while quiet < 100:
+            assert cycle < cycles, "the bridge must end its work, not hang"
+            resetting = cycle == reset_at
+            ctx.set(reset, resetting)
+            if not byte_offered and self.host and rng.random() >= self.idle:
+                ctx.set(bridge.receive.payload, self.host[0])
+                byte_offered = True
+            self._answer_steps()
+            if not packet_offered and self.packets and rng.random() >= self.idle:
+                ctx.set(bridge.from_fabric.payload, self.packets[0])
+                packet_offered = True
+            ctx.set(bridge.receive.valid, byte_offered and not resetting)
+            ctx.set(bridge.from_fabric.valid, packet_offered and not resetting)
+            ctx.set(bridge.transmit.ready, "host" not in self.stalled and rng.random() >= self.stall)
+            ctx.set(bridge.to_fabric.ready, "fabric" not in self.stalled and rng.random() >= self.stall)
+            sample = await ctx.tick().sample(
+                bridge.receive.ready & bridge.receive.valid,
+                bridge.from_fabric.ready & bridge.from_fabric.valid,
+                bridge.transmit.ready & bridge.transmit.valid,
+                bridge.transmit.payload,
+                bridge.to_fabric.ready & bridge.to_fabric.valid,
+                bridge.to_fabric.payload,
+                bridge.flush,
+                port.write_enable,
+                port.memory,
+                port.plane,
+                port.index,
+                port.write_data,
+            )
+            byte_taken, packet_taken, answer, answer_byte, request, packet, flush, write, *place, written = sample[2:]
+            cycle += 1
+            if resetting:
+                self._begin(data)
+                byte_offered = packet_offered = False
+                continue
+            run = self.run
+            run.cycles = cycle
+            run.flushed = bool(flush)
+            quiet = 0 if byte_taken or packet_taken or answer or request else quiet + 1
+            if byte_taken:
+                self.host.popleft()
+                byte_offered = False
+                run.bytes_taken += 1
+                run.last_byte = cycle
+            if packet_taken:
+                self._take(self.packets.popleft())
+                packet_offered = False
+            if answer:
+                run.answers.append(answer_byte)
+            if request:
+                self._request(packet)
+                run.last_request = cycle
+            memory, plane, index = place
+            # In the cycle after its address there is a register's byte, otherwise what must not be taken for it.
+            ctx.set(port.read_data, self.register(index) if memory == REGISTER_MEMORY else 0xEE)
+            if write:
+                run.writes.append((memory, plane, index, written))
+                if memory == REGISTER_MEMORY:
+                    run.register_bytes[index] = written
+
+    def register(self, index: int) -> int:
+        """The byte ``index`` of the core's registers."""
+        return self.run.register_bytes.get(index, (index * 37 + 11) & 0xFF)
+
+    def _answer_steps(self) -> None:
+        """The fabric begins a step when it has all that the step needs; its answers end with TICK and ACK."""
+        run = self.run
+        step = run.begun
+        if step < len(self.lasts) and run.answered >= step - 1:
+            parity = step & 1
+            for kind, axon, value in self.step_answers(step):
+                self.packets.append({"kind": kind, "parity": parity, "last": 0, "axon": axon, "value": value})
+            tick = {"kind": PacketKind.TICK, "parity": parity, "last": int(self.lasts[step]), "axon": 0, "value": 0}
+            self.packets += [tick, tick | {"kind": PacketKind.ACK, "last": 0}]
+            run.begun += 1
+
+    def _take(self, packet: dict[str, int]) -> None:
+        if packet["kind"] == PacketKind.ACK:
+            self.run.acknowledged += 1
+        elif packet["kind"] == PacketKind.TICK:
+            self.run.taken.append((PacketKind.TICK, packet["last"], 0))
+        else:
+            self.run.taken.append((PacketKind(packet["kind"]), packet["axon"], packet["value"]))
+
+    def _request(self, packet) -> None:
+        run = self.run
+        assert packet.value == 0
+        if packet.kind == PacketKind.ACK:
+            ticks = sum(kind is PacketKind.TICK for kind, *_ in run.taken)
+            assert run.answered < ticks, "an ACK must answer a TICK"
+            assert packet.parity == run.answered & 1
+            run.answered += 1
+            return
+        step = len(self.lasts)
+        assert packet.parity == step & 1
+        assert step <= run.acknowledged + 1, "step t must wait for ACK(t-2)"
+        run.at_limit += step == run.acknowledged + 1
+        if packet.kind == PacketKind.TICK:
+            self.lasts.append(bool(packet.last))
+            run.requests.append(Tick(bool(packet.last)))
+        else:
+            assert packet.kind == PacketKind.SPIKE
+            run.requests.append(Spike(packet.axon))
+
+
+@dataclass
+class Expected:
+    """What a host's bytes must lead to."""
+
+    requests: list[Spike | Tick]
+    writes: list[tuple[int, int, int, int]]
+    reads: list[bytes]
+    answers: bytes  #: without those to READs, which may come between any two messages
+    error: int
+
+
+def expected_of(bench: BridgeBench, data: bytes) -> Expected:
+    """What ``data`` must lead to, by the model of the bridge. Only registers of the core are read."""
+    model = BridgeModel(bench.bridge.axon_width)
+    expected = Expected([], [], [], b"", 0)
+    registers: dict[int, int] = {}
+    steps = 0
+    for request in model.from_host(data):
+        if isinstance(request, (Spike, Tick)):
+            expected.requests.append(request)
+        if isinstance(request, Tick):
+            for kind, axon, value in bench.step_answers(steps):
+                spike = kind is PacketKind.SPIKE
+                expected.answers += model.spike(axon) if spike else model.membrane(axon, value)
+            expected.answers += model.tick(request.last)
+            steps += 1
+        if isinstance(request, Write) and request.address.tile == CORE_TILE:
+            place = request.address
+            for offset, byte in enumerate(request.data):
+                expected.writes.append((place.memory, place.plane, place.index + offset, byte))
+                if place.memory == REGISTER_MEMORY:
+                    registers[place.index + offset] = byte
+        if isinstance(request, Read):
+            first = request.address.index
+            indices = range(first, first + request.count)
+            known = request.address.tile == CORE_TILE
+            reads = bytes(registers.get(index, (index * 37 + 11) & 0xFF) if known else 0 for index in indices)
+            expected.reads.append(reads)
+    expected.error = model.error
+    return expected

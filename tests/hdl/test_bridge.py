@@ -1,0 +1,293 @@
+"""The host bridge against its model, under random pauses and stalls, and planted bugs that these tests must find."""
+
+import gc
+import re
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness.bridge import BridgeBench, expected_of
+from harness.networks import rng_of
+
+from spikeloom.hdl import bridge as bridge_module
+from spikeloom.hdl.bridge import HostBridge
+from spikeloom.hdl.packet import PacketKind
+from spikeloom.sim.bridge import AXON_ERROR, MESSAGE_ERROR, Spike, Tick
+from spikeloom.sim.messages import ConfigurationAddress, MessageDecoder, encode_read, encode_spikes, encode_write
+from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
+
+
+def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):
+    """Samples of a few steps each, with WRITEs and READs of the core, and of tiles that do not exist, between them."""
+    data = b""
+    for _ in range(samples):
+        inputs = min(1 << axon_width, 40)
+        spikes = rng.random((int(rng.integers(2, 6)), inputs)) < rng.choice([0.05, 0.4], p=[0.3, 0.7])
+        axons = rng.choice(1 << axon_width, inputs, replace=False)
+        data += encode_spikes(spikes, axons)
+        for _ in range(3 if requests else 0):
+            index = int(rng.choice([0, 60, 250, 65530, (1 << 18) - 30]))
+            tile = int(rng.choice([CORE_TILE, 2, 255], p=[0.8, 0.1, 0.1]))
+            if rng.random() < 0.5:
+                place = {"memory": int(rng.integers(16)), "plane": int(rng.integers(1024)), "index": index}
+                address = ConfigurationAddress(tile=tile, **place)
+                data += encode_write(address, rng.bytes(int(rng.integers(20))))
+            else:
+                data += encode_read(ConfigurationAddress(tile=tile, index=index), int(rng.integers(20)))
+        if errors:
+            data += bytes(rng.permutation([0x00, 0x03, 0x0F, 0x12, 0x1F, 0x22, 0x3F, 0x7F, 0x7F]).tolist())
+    return data
+
+
+def messages_of(answers):
+    """What the host understands: spikes with their step, membranes with theirs, ticks, reads."""
+    decoder = MessageDecoder()
+    found = decoder.feed(bytes(answers))
+    assert not decoder.inside
+    return (
+        np.stack([found.spike_step, found.spike_axon]).tolist(),
+        np.stack([found.membrane_step, found.membrane_axon, found.membrane_value]).tolist(),
+        found.ticks.tolist(),
+    ), list(found.reads)
+
+
+def check(bench, data, **how):
+    """Run, and compare everything with the model."""
+    run = bench.simulate(data, **how)
+    expected = expected_of(bench, data)
+    assert run.requests == expected.requests
+    assert run.writes == expected.writes
+    messages, reads = messages_of(run.answers)
+    assert reads == expected.reads
+    assert messages == messages_of(expected.answers)[0]
+    if not reads:
+        assert bytes(run.answers) == expected.answers
+    assert run.answered == run.acknowledged == sum(isinstance(request, Tick) for request in run.requests)
+    assert run.bytes_taken == len(data)
+    assert run.flushed
+    return run, expected
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("axon_width", [1, 7, 10, 16])
+def test_samples_and_configuration(request, axon_width, stall):
+    rng = rng_of(request.node.name)
+    bench = BridgeBench(HostBridge(axon_width, 20), rng, idle=float(rng.choice([0, 0.5])), stall=stall)
+    run, expected = check(bench, random_data(rng, axon_width, samples=6))
+    assert expected.error == 0
+    assert 0 < sum(isinstance(r, Spike) for r in run.requests) < len(run.requests)
+    assert {PacketKind.SPIKE, PacketKind.MEMBRANE, PacketKind.TICK} == {kind for kind, *_ in run.taken}
+    assert run.writes
+    assert any(expected.reads)
+    assert run.at_limit > 0, "the host must have been as far ahead as it may"
+
+
+def test_answers_are_exact(request):
+    rng = rng_of(request.node.name)
+    bench = BridgeBench(HostBridge(9, 24), rng, density=20)
+    run, _ = check(bench, random_data(rng, 9, samples=6, requests=False))
+    assert 0x10 in run.answers
+    assert 0x11 in run.answers
+    assert sum(byte >= 0x80 for byte in run.answers) > 20
+
+
+def test_bad_messages_are_skipped(request):
+    rng = rng_of(request.node.name)
+    bench = BridgeBench(HostBridge(8, 8), rng)
+    data = random_data(rng, 8, errors=True)
+    run, expected = check(bench, data)
+    assert expected.error == MESSAGE_ERROR | AXON_ERROR
+    assert sum(isinstance(r, Spike) for r in run.requests) > 0
+
+
+@pytest.mark.parametrize("reset_at", [35, 60, 97, 130, 200])
+def test_a_session_begins_anew(request, reset_at):
+    rng = rng_of(request.node.name)
+    bench = BridgeBench(HostBridge(7, 16), rng, idle=0.1)
+    data = random_data(rng, 7, samples=4)
+    before = BridgeBench(HostBridge(7, 16), rng_of(request.node.name), idle=0.1).simulate(data)
+    assert reset_at < before.cycles - 100, "the reset must come in the middle"
+    check(bench, data, reset_at=reset_at)
+
+
+def test_a_host_that_does_not_read_stops_no_input(request):
+    rng = rng_of(request.node.name)
+    spikes = rng.random((5, 30)) < 0.5
+    bench = BridgeBench(HostBridge(7, 16), rng, stalled=("host",), density=0)
+    run = bench.simulate(encode_spikes(spikes))
+    # The TICK that answers step 0 waits as a byte, so the ACK behind it has come through; TICK 1 waits as a packet.
+    steps = run.acknowledged + 2
+    assert steps < 5
+    assert sum(isinstance(r, Tick) for r in run.requests) == steps
+    assert sum(isinstance(r, Spike) for r in run.requests) == spikes[:steps].sum() > 0
+    assert run.answered == run.acknowledged == 1
+    assert not run.answers
+
+
+def test_a_fabric_that_does_not_listen_stops_no_answers(request):
+    # Two steps have been sent when the fabric stops to listen; all it says about them reaches the host.
+    rng = rng_of(request.node.name)
+    bench = BridgeBench(HostBridge(7, 16), rng, density=8, idle=0, stall=0)
+    data = encode_spikes(np.ones((2, 5), bool))
+    run = bench.simulate(data)
+    whole = bytes(run.answers)
+
+    class Deaf(BridgeBench):
+        def _request(self, packet):
+            super()._request(packet)
+            if len(self.lasts) == 2:
+                self.stalled = ("fabric",)
+
+    deaf = Deaf(HostBridge(7, 16), rng, density=8)
+    run = deaf.simulate(data)
+    assert deaf.stalled
+    assert bytes(run.answers) == whole == expected_of(bench, data).answers
+    assert run.answered < 2
+
+
+def test_a_spike_a_cycle_in(request):
+    spikes = np.ones((1, 500), bool)
+    bench = BridgeBench(HostBridge(9, 16), rng_of(request.node.name), idle=0, stall=0, density=0)
+    run, _ = check(bench, encode_spikes(spikes))
+    assert run.last_byte == 501
+    assert run.last_request <= 501 + 8
+
+
+def test_a_spike_a_cycle_out(request):
+    class Dense(BridgeBench):
+        def step_answers(self, step):
+            return [(PacketKind.SPIKE, axon, 0) for axon in range(500)]
+
+    bench = Dense(HostBridge(9, 16), rng_of(request.node.name), idle=0, stall=0)
+    run, _ = check(bench, b"\x21")
+    assert len(run.answers) == 501
+    assert run.cycles <= 501 + 100 + 12
+
+
+def write(name, value):
+    """A message that writes a register of the bridge."""
+    register = BRIDGE.register(name)
+    return encode_write(ConfigurationAddress(tile=BRIDGE_TILE, index=register.offset), register.encode(value))
+
+
+def read(name):
+    """A message that reads a register of the bridge."""
+    register = BRIDGE.register(name)
+    return encode_read(ConfigurationAddress(tile=BRIDGE_TILE, index=register.offset), register.size)
+
+
+NAMES = ("scratch", "error", "events_in", "events_out")
+
+
+def test_registers_of_the_bridge(request):
+    rng = rng_of(request.node.name)
+    spikes = rng.random((3, 200)) < 0.5
+    bench = BridgeBench(HostBridge(8, 16), rng)
+    # The third sample waits for all answers to the first: then the counters stand still.
+    data = b"".join(map(read, NAMES)) + write("scratch", 0x5A) + b"\x04" + encode_spikes(spikes)
+    data += b"\x20\x20\x20" + b"".join(map(read, NAMES))
+    run = bench.simulate(data)
+    values = [int.from_bytes(read, "little") for read in messages_of(run.answers)[1]]
+    events_out = sum(kind is not PacketKind.TICK for kind, *_ in run.taken)
+    assert values[:4] == [0, 0, 0, 0]
+    assert values[4:7] == [0x5A, MESSAGE_ERROR, spikes.sum()]
+    assert 0 < values[7] <= events_out
+    assert not run.writes, "a write to the bridge must not reach the core"
+
+
+def test_registers_that_do_not_exist_read_zero(request):
+    bench = BridgeBench(HostBridge(8, 16), rng_of(request.node.name))
+    data = write("scratch", 0xFF) + encode_read(ConfigurationAddress(tile=BRIDGE_TILE), 64)
+    data += encode_read(ConfigurationAddress(tile=BRIDGE_TILE, index=64), 64)
+    data += encode_read(ConfigurationAddress(tile=BRIDGE_TILE, memory=1), 64)
+    _, reads = messages_of(bench.simulate(data).answers)
+    scratch = BRIDGE.register("scratch").offset
+    assert reads == [bytes(scratch) + b"\xff" + bytes(63 - scratch), bytes(64), bytes(64)]
+
+
+def test_clearing_begins_with_parity_zero(request):
+    # An odd number of steps, and no answers but what the bench gives: then the same again after clearing.
+    rng = rng_of(request.node.name)
+
+    class Cleared(BridgeBench):
+        async def _clock(self, ctx, data, cycles, reset, reset_at):
+            await super()._clock(ctx, data, cycles, reset, reset_at)
+            self.first = self.run
+            await super()._clock(ctx, write("control", 1) + write("scratch", 7), cycles, reset, reset_at)
+            await super()._clock(ctx, data + b"".join(map(read, NAMES)), cycles, reset, reset_at)
+
+    bench = Cleared(HostBridge(8, 16), rng, density=0)
+    data = b"\x03" + encode_spikes(rng.random((3, 200)) < 0.1) + b"\x85"
+    run = bench.simulate(data)
+    expected = expected_of(bench, data)
+    assert bench.first.requests == run.requests == expected.requests
+    values = [int.from_bytes(read, "little") for read in messages_of(run.answers)[1]]
+    assert values == [7, MESSAGE_ERROR, sum(isinstance(r, Spike) for r in run.requests), 0]
+
+
+def test_a_write_settles_before_what_follows(request):
+    # The clearing has been done when the TICK right behind it goes: it has parity 0 again.
+    rng = rng_of(request.node.name)
+
+    class Twice(BridgeBench):
+        async def _clock(self, ctx, data, cycles, reset, reset_at):
+            await super()._clock(ctx, b"\x20", cycles, reset, reset_at)
+            await super()._clock(ctx, data, cycles, reset, reset_at)
+
+    run = Twice(HostBridge(8, 16), rng, density=0, idle=0, stall=0).simulate(write("control", 1) + b"\x80\x21")
+    assert run.requests == [Spike(0), Tick(True)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((0, 8), ValueError, "axon_width must be from 1 to 16, not 0"),
+        ((17, 8), ValueError, "axon_width must be from 1 to 16, not 17"),
+        ((8, 25), ValueError, "value_width must be from 1 to 24, not 25"),
+        ((8.0, 8), TypeError, "axon_width must be an integer, not 8.0"),
+        ((8, True), TypeError, "value_width must be an integer, not True"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_bad_parameters_are_refused(arguments, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        HostBridge(*arguments)
+    gc.collect()  # so that what is said about the unfinished object is said, and ignored, here
+
+
+MUTATIONS = {
+    "credit": ("decoder.credit.eq(credits != 0)", "decoder.credit.eq(1)"),
+    "one credit too many": (
+        "credits = Signal(range(STEPS_AHEAD + 1), init=STEPS_AHEAD)",
+        "credits = Signal(2, init=3)",
+    ),
+    "parity of a step": ("packet.parity.eq(parity)", "packet.parity.eq(0)"),
+    "parity of an answer": ("packet.parity.eq(owed_parity)", "packet.parity.eq(0)"),
+    "answers": ("owed + encoder.ticked - answered", "owed - answered"),
+    "last": ("packet.last.eq(decoder.packets.payload.last)", "packet.last.eq(0)"),
+    "skip": ("Const(0, DISTANCE_BITS), ~byte[:SKIP_BITS]", "Const(0, DISTANCE_BITS - 1), ~byte[:SKIP_BITS]"),
+    "first spike of a step": ("Mux(byte[7], axon.as_signed(), -1)", "axon.as_signed()"),
+    "first answer of a step": ("[previous.eq(-1), flushing", "[flushing"),
+    "far answer": ("is_near = distance[DISTANCE_BITS:] == 0", "is_near = Const(1)"),
+    "sign of a membrane": ("numbers[8 * AXON_BYTES :].eq(packet.value)", "numbers[16:].eq(packet.value.as_unsigned())"),
+    "a byte that waits": ("with m.Elif(~spare_valid):", "with m.Else():"),
+    "unready byte": ("self.i.ready.eq(~spare_valid)", "self.i.ready.eq(1)"),
+    "stalled byte": ("free = ~byte_valid | self.o.ready", "free = 1"),
+    "stalled packet": ("free = ~packet_valid | self.to_fabric.ready", "free = 1"),
+    "other tiles": ("decoder.write_enable & (decoder.tile == tile)", "decoder.write_enable & (decoder.tile != 0)"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_planted_bugs_are_found(request, name):
+    old, new = MUTATIONS[name]
+    source = Path(bridge_module.__file__).read_text(encoding="utf-8")
+    assert source.count(old) == 1, "the text to change must be there once"
+    broken = types.ModuleType("broken_bridge")
+    exec(compile(source.replace(old, new), "broken_bridge", "exec"), broken.__dict__)
+    rng = rng_of("planted")
+    data = random_data(rng, 9, samples=6)
+    check(BridgeBench(HostBridge(9, 20), rng_of("same")), data)
+    with pytest.raises((AssertionError, ValueError)):
+        check(BridgeBench(broken.HostBridge(9, 20), rng_of("same")), data, cycles=20_000)
