@@ -1,0 +1,77 @@
+"""The LIF core as a tile: the engine with its registers behind the configuration port."""
+
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.engine import LifEngine
+from spikeloom.hdl.packet import packet_layout
+from spikeloom.hdl.registers import ConfigurationPort, RegisterBank
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.registers import CORE
+
+__all__ = ["LifCore"]
+
+
+class LifCore(wiring.Component):
+    """An event-driven, time-multiplexed LIF core.
+
+    Writing bit 0 of the register ``control``, or ``reset``, empties the core: states, accumulators, queues and
+    counters, not the program. That takes as many cycles as there are words; input waits for it.
+
+    Members
+    -------
+    i, o
+        Packets. A SPIKE in names an axon, one out names a neuron slot.
+    configuration
+        Registers (`spikeloom.sim.registers`) and memories (`CoreParameters.memories`).
+    reset
+        A new session: empties the core and resets its registers.
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        self.parameters = parameters
+        self.engine = LifEngine(parameters)
+        packet = packet_layout(parameters.axon_width, parameters.v_width)
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet)),
+                "o": Out(stream.Signature(packet)),
+                "configuration": In(ConfigurationPort()),
+                "reset": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        restart = Signal()
+        engine = self.engine
+        m.submodules.engine = ResetInserter(restart)(engine)
+        wiring.connect(m, wiring.flipped(self.i), engine.i)
+        wiring.connect(m, engine.o, wiring.flipped(self.o))
+
+        # The load port is registered once, so that its fan-out to the memories is nobody's critical path.
+        port = self.configuration
+        for name in ("write_enable", "memory", "plane", "index", "write_data"):
+            m.d.sync += getattr(engine.load, name).eq(getattr(port, name))
+
+        registers = RegisterBank(CORE)
+        m.submodules.registers = ResetInserter(self.reset)(registers)
+        wiring.connect(m, wiring.flipped(port), registers.configuration)
+        m.d.comb += [
+            restart.eq(self.reset | registers.control),
+            engine.sources.eq(registers.sources),
+            engine.sinks.eq(registers.sinks),
+            engine.populations.eq(registers.populations),
+            registers.status.eq(engine.idle),
+        ]
+        for count, event in (
+            (registers.busy_cycles, ~engine.idle),
+            (registers.words, engine.word_added),
+            (registers.steps, engine.step_done),
+        ):
+            with m.If(restart):
+                m.d.sync += count.eq(0)
+            with m.Else():
+                m.d.sync += count.eq(count + event)
+        return m

@@ -1,0 +1,125 @@
+// The whole board in a simulator: the top with a UART at its pins, and blocks of bytes for cocotb.
+//
+// The UART is written independently of the design's, from the definition of 8N1: idle high, a low start bit, eight
+// data bits from the lowest, a high stop bit. It hands over bytes in blocks, so that Python wakes rarely: a block is
+// received when a zero byte (the end of a frame) has come, when it is full, or when the line has been idle.
+
+module testbench #(
+    parameter DIVISOR = 4,   // clock cycles a bit
+    parameter IDLE = 400     // cycles of silence that end a block
+) (
+    input  wire          clk,
+    input  wire          rst,
+    input  wire [2047:0] send_bytes,      // the first byte in the lowest bits
+    input  wire [8:0]    send_count,      // 1 to 256
+    input  wire          send_request,    // toggles to send
+    output reg           send_done,       // follows when the last stop bit is over
+    output reg  [2047:0] received_bytes,
+    output reg  [8:0]    received_count,
+    output reg           received_ready,  // toggles when a block is there
+    input  wire          received_taken   // follows when it has been read
+);
+    reg line_to_board;
+    wire line_from_board;
+
+    top top (.clk(clk), .rst(rst), .rx(line_to_board), .tx(line_from_board));
+
+    // To the board.
+    reg [2047:0] send_shift;
+    reg [8:0]    send_left;
+    reg [3:0]    send_bit;      // 0 start, 1 to 8 data, 9 stop
+    reg [15:0]   send_clock;
+    reg          sending;
+
+    always @(posedge clk) begin
+        if (rst) begin
+            line_to_board <= 1'b1;
+            sending <= 1'b0;
+            send_done <= 1'b0;
+        end else if (!sending) begin
+            line_to_board <= 1'b1;
+            if (send_request != send_done) begin
+                sending <= 1'b1;
+                send_shift <= send_bytes;
+                send_left <= send_count;
+                send_bit <= 4'd0;
+                send_clock <= 16'd0;
+            end
+        end else begin
+            line_to_board <= send_bit == 4'd0 ? 1'b0 : send_bit == 4'd9 ? 1'b1 : send_shift[send_bit - 4'd1];
+            if (send_clock != DIVISOR - 1)
+                send_clock <= send_clock + 16'd1;
+            else begin
+                send_clock <= 16'd0;
+                if (send_bit != 4'd9)
+                    send_bit <= send_bit + 4'd1;
+                else begin
+                    send_bit <= 4'd0;
+                    send_shift <= send_shift >> 8;
+                    send_left <= send_left - 9'd1;
+                    if (send_left == 9'd1) begin
+                        sending <= 1'b0;
+                        send_done <= send_request;
+                    end
+                end
+            end
+        end
+    end
+
+    // From the board.
+    reg [2047:0] block;
+    reg [8:0]    block_count;
+    reg          block_ends;
+    reg [7:0]    receive_byte;
+    reg [3:0]    receive_bit;
+    reg [15:0]   receive_clock;
+    reg          receiving;
+    reg [15:0]   silence;
+
+    always @(posedge clk) begin
+        if (rst) begin
+            receiving <= 1'b0;
+            block_count <= 9'd0;
+            block_ends <= 1'b0;
+            silence <= 16'd0;
+            received_ready <= 1'b0;
+            received_count <= 9'd0;
+        end else begin
+            silence <= receiving ? 16'd0 : silence == 16'hffff ? silence : silence + 16'd1;
+            if (!receiving) begin
+                if (!line_from_board) begin
+                    receiving <= 1'b1;
+                    receive_bit <= 4'd0;
+                    receive_clock <= (DIVISOR - 1) / 2;
+                end
+            end else if (receive_clock != 16'd0)
+                receive_clock <= receive_clock - 16'd1;
+            else begin
+                receive_clock <= DIVISOR - 1;
+                receive_bit <= receive_bit + 4'd1;
+                if (receive_bit == 4'd0 && line_from_board)
+                    receiving <= 1'b0;  // a glitch, no start bit
+                else if (receive_bit >= 4'd1 && receive_bit <= 4'd8)
+                    receive_byte <= {line_from_board, receive_byte[7:1]};
+                else if (receive_bit == 4'd9) begin
+                    receiving <= 1'b0;
+                    if (!line_from_board || block_count == 9'd256)
+                        $display("TESTBENCH ERROR: %s", line_from_board ? "block overflow" : "framing error");
+                    else begin
+                        block[8 * block_count[7:0] +: 8] <= receive_byte;
+                        block_count <= block_count + 9'd1;
+                        block_ends <= receive_byte == 8'd0;
+                    end
+                end
+            end
+            if (received_ready == received_taken && block_count != 9'd0 && !receiving
+                && (block_ends || block_count >= 9'd200 || silence > IDLE)) begin
+                received_bytes <= block;
+                received_count <= block_count;
+                received_ready <= !received_ready;
+                block_count <= 9'd0;
+                block_ends <= 1'b0;
+            end
+        end
+    end
+endmodule

