@@ -6,7 +6,7 @@ then neurons; a source that reaches several populations has as many rows in sequ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,11 @@ class PlaceError(ValueError):
     """A network that the fabric cannot run. The message is one sentence that names what is short."""
 
 
-def place(network: QuantisedNetwork, fabric: FabricConfig) -> Program:
-    """Lay ``network`` out on ``fabric``. Raises `PlaceError` if a resource or a feature is missing."""
+def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collection[str] = ()) -> Program:
+    """Lay ``network`` out on ``fabric``. Raises `PlaceError` if a resource or a feature is missing.
+
+    Besides the output's, the spikes of the populations in ``observe`` leave the fabric too.
+    """
     core = fabric.core
     if not _connections_of(network)[INPUT]:
         raise PlaceError(f"network {network.name} must have a connection from its input")
@@ -40,10 +43,12 @@ def place(network: QuantisedNetwork, fabric: FabricConfig) -> Program:
         "weights": _weights(network, core),
         "rows": _rows(network, core, first_words),
         "neurons": _neurons(network, core),
-        "routes": _routes(network, core, first_words, axon_of),
+        "routes": _routes(network, core, first_words, axon_of, {network.output, *observe}),
         "populations": _populations(network, core, first_words),
     }
-    slots = first_words[network.output] * core.lanes + np.arange(network.size(network.output))
+    observed = [network.output, *(p.name for p in network.populations if p.name in observe)]
+    observed = list(dict.fromkeys(observed))
+    slots = [first_words[name] * core.lanes + np.arange(network.size(name)) for name in observed]
     return Program(
         network=network.name,
         fabric=fabric,
@@ -57,7 +62,8 @@ def place(network: QuantisedNetwork, fabric: FabricConfig) -> Program:
             (CORE_TILE, "populations", len(network.populations)),
         ),
         input_axons=axon_of[INPUT],
-        output_slots=slots,
+        observed=tuple((name, network.size(name)) for name in observed),
+        output_slots=np.concatenate(slots),
         membranes=not network.population(network.output).parameters.spiking,
         uses=uses,
     )
@@ -218,6 +224,7 @@ def _routes(
     core: CoreParameters,
     first_words: dict[str, int],
     axon_of: dict[str, NDArray[np.int64]],
+    observed: Collection[str],
 ) -> NDArray[np.uint8]:
     """Where each slot's spikes go."""
     slots = sum(_words(p.size, core.lanes) for p in network.populations) * core.lanes
@@ -225,8 +232,9 @@ def _routes(
     for population in network.populations:
         first = first_words[population.name] * core.lanes
         here = slice(first, first + population.size)
-        if population.name == network.output:
+        if population.name in observed:
             fields["send"][here] = 1
+        if population.name == network.output:
             fields["membrane"][here] = int(not population.parameters.spiking)
         if population.name in axon_of:
             fields["local"][here] = 1

@@ -38,8 +38,9 @@ class Program:
     """A network placed on a fabric.
 
     ``registers`` are written after the memories: (tile, register, value). ``input_axons`` ``(inputs,)`` is the axon of
-    each input line, ascending; ``output_slots`` ``(outputs,)`` the neuron slot that each output neuron's packets carry.
-    ``membranes`` tells that the output is membranes, one a neuron and step, instead of spikes.
+    each input line, ascending. ``observed`` are the populations whose packets leave the fabric, the output population
+    first, with their sizes, and ``output_slots`` ``(sum of sizes,)`` the slots that the packets of their neurons carry.
+    ``membranes`` tells that the output population sends its membranes, one a neuron and step, instead of spikes.
     """
 
     network: str
@@ -47,6 +48,7 @@ class Program:
     memories: tuple[MemoryImage, ...]
     registers: tuple[tuple[int, str, int], ...]
     input_axons: NDArray[np.int64]
+    observed: tuple[tuple[str, int], ...]
     output_slots: NDArray[np.int64]
     membranes: bool
     uses: tuple[Use, ...]
