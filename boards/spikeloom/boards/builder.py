@@ -33,9 +33,9 @@ __all__ = ["BuildError", "BuildResult", "TimingError", "ToolError", "build", "bu
 _IDENTITY_BYTES = 16
 _NAME = "top"
 _WAITS = {
-    "yosys": "synthesis, 5 to 60 s",
-    "nextpnr-ecp5": "place and route, 10 to 90 s",
-    "nextpnr-ice40": "place and route, 5 to 60 s",
+    "yosys": "synthesis, 10 to 60 s",
+    "nextpnr-ecp5": "place and route, 1 to 4 min",
+    "nextpnr-ice40": "place and route, 30 to 90 s",
     "ecppack": "packing",
     "icepack": "packing",
 }
