@@ -392,8 +392,9 @@ class DeviceModel:
         if not self._identify:
             kind = Kind.DATA
             start = (self._sent - self._acknowledged) & 0xFFFF
-            credit = max(0, offset_difference(self._limit, self._sent))
-            size = min(credit, self.parameters.maximum_payload)
+            # A full frame's credit or nothing: the host's window is far larger than that.
+            enough = offset_difference(self._limit, self._sent) >= self.parameters.maximum_payload
+            size = self.parameters.maximum_payload if enough else 0
             payload = bytes(self._unacknowledged[start : start + size])
             freed = (consumed - self._advertised) & 0xFFFF
             if not payload and not self._answer and freed < self.parameters.receive_buffer // 2:

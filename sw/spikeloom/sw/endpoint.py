@@ -125,7 +125,9 @@ class Endpoint:
             self._transport.write(opening)
             asked, until = now, min(deadline, now + pause)
             while (now := self._transport.now()) < until:
-                for frame in self._deframer.feed(self._transport.read(max(until - now, self._transport.round_trip_s / 50))):
+                for frame in self._deframer.feed(
+                    self._transport.read(max(until - now, self._transport.round_trip_s / 50))
+                ):
                     if self._opened:
                         self._handle(frame)
                     elif frame and frame.kind == Kind.IDENTITY and frame.payload[:NONCE_BYTES] == nonce:
