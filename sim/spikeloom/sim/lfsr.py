@@ -1,0 +1,140 @@
+"""Linear feedback shift registers: the only randomness of model and hardware, the same bit for bit in both.
+
+A register of ``width`` bits is seeded with a number that is not 0. One step shifts it up by one and takes in, as bit 0,
+the parity of the bits that the taps name, where tap ``t`` is bit ``t - 1``::
+
+    new   = state[t1 - 1] ^ state[t2 - 1] ^ ...         t1 = width, t2, ... the taps of the width
+    state = ((state << 1) | new) mod 2**width
+
+Bit 0 is the newest bit, so the bits obey ``b[n] = b[n - t1] ^ b[n - t2] ^ ...``. Every polynomial in `TAPS` is
+primitive: from any seed the register runs through all ``2**width - 1`` states other than 0 before it repeats.
+
+Two neighbouring states share all but one bit and are no two random words. Hardware that needs a word of ``w`` bits a
+cycle therefore advances ``w`` steps a cycle and uses the low ``w`` bits: words that share no bit. `Lfsr.words` is that
+sequence, and `spikeloom.hdl.lfsr` the hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TAPS", "Lfsr"]
+
+TAPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
+    {
+        3: (3, 2),
+        4: (4, 3),
+        5: (5, 3),
+        6: (6, 5),
+        7: (7, 6),
+        8: (8, 6, 5, 4),
+        9: (9, 8, 6, 5),
+        10: (10, 9, 7, 6),
+        11: (11, 10, 9, 7),
+        12: (12, 9, 7, 6),
+        13: (13, 12, 10, 9),
+        14: (14, 11, 10, 9),
+        15: (15, 14, 13, 11),
+        16: (16, 13, 12, 11),
+        17: (17, 16, 15, 14),
+        18: (18, 17, 16, 13),
+        19: (19, 18, 17, 14),
+        20: (20, 17, 15, 14),
+        21: (21, 20, 19, 16),
+        22: (22, 19, 18, 17),
+        23: (23, 21, 20, 18),
+        24: (24, 23, 21, 20),
+        25: (25, 24, 23, 22),
+        26: (26, 24, 23, 20),
+        27: (27, 26, 25, 22),
+        28: (28, 27, 24, 22),
+        29: (29, 27, 26, 25),
+        30: (30, 29, 26, 24),
+        31: (31, 30, 29, 28),
+        32: (32, 30, 26, 25),
+    }
+)
+"""Taps by width. Four of them from 8 bits on, which is one 4-input lookup table a new bit, and of those that are
+primitive the ones whose smallest tap is largest: so many steps can be done in one cycle without XORs in a chain."""
+
+
+def _integer(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lfsr:
+    """A shift register of ``width`` bits, 3 to 32, that starts at ``seed``, from 1 to ``2**width - 1``."""
+
+    width: int = 20
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        _integer("width", self.width, min(TAPS), max(TAPS))
+        _integer("seed", self.seed, 1, self.period)
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Taps of the recurrence; the first is ``width``."""
+        return TAPS[self.width]
+
+    @property
+    def period(self) -> int:
+        """Steps until the state is the seed again."""
+        return (1 << self.width) - 1
+
+    def step(self, state: int) -> int:
+        """The state after ``state``: the recurrence as it is written above."""
+        new = 0
+        for tap in self.taps:
+            new ^= state >> (tap - 1) & 1
+        return (state << 1 | new) & self.period
+
+    def bits(self, count: int) -> NDArray[np.uint8]:
+        """The first ``count`` new bits, ``(count,)`` of 0 and 1: those of step 1, 2, ..."""
+        _integer("count", count, 0, 1 << 40)
+        return self._stream(self.width + count)[self.width :]
+
+    def _stream(self, length: int) -> NDArray[np.uint8]:
+        """The seed's bits, highest first, and all new bits after them; ``length`` in total.
+
+        The recurrence also holds with every tap doubled any number of times (squaring a polynomial over GF(2) doubles
+        its exponents), so that each block of bits follows from bits far enough before it to compute it at once.
+        """
+        stream = np.zeros(max(length, self.width), np.uint8)
+        stream[: self.width] = [self.seed >> bit & 1 for bit in reversed(range(self.width))]
+        known = self.width
+        while known < length:
+            factor = 1 << ((known // self.width).bit_length() - 1)
+            block = min(self.taps[-1] * factor, length - known)
+            new = np.zeros(block, np.uint8)
+            for tap in self.taps:
+                start = known - tap * factor
+                new ^= stream[start : start + block]
+            stream[known : known + block] = new
+            known += block
+        return stream[:length]
+
+    def states(self, count: int, *, steps: int = 1) -> NDArray[np.uint32]:
+        """``count`` states ``(count,)``: the seed, then the state after every ``steps`` steps."""
+        _integer("count", count, 1, 1 << 40)
+        _integer("steps", steps, 1, self.width)
+        stream = self._stream(self.width + (count - 1) * steps).astype(np.uint32)
+        states = np.zeros(count, np.uint32)
+        last = len(stream) - self.width
+        for bit in range(self.width):
+            start = self.width - 1 - bit
+            states |= stream[start : start + last + 1 : steps] << np.uint32(bit)
+        return states
+
+    def words(self, count: int, width: int) -> NDArray[np.uint32]:
+        """``count`` words ``(count,)`` of ``width`` bits that share no bit: the low bits of ``states``, ``width`` steps
+        apart. The first word is the low bits of the seed."""
+        _integer("width of a word", width, 1, self.width)
+        return self.states(count, steps=width) & np.uint32((1 << width) - 1)
