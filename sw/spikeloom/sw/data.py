@@ -1,0 +1,57 @@
+"""Files that spikeloom ships: trained networks and the images that they are tried on. NumPy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Digits", "load_digits", "shipped"]
+
+_PORTION = Path(__file__).resolve().parents[1]
+"""The directory ``spikeloom`` that holds ``sw``: of an installed wheel, or ``sw/spikeloom`` of a checkout."""
+
+
+def shipped(name: str) -> Path:
+    """The path of the file ``name`` of ``models/``, in an installed wheel or in a checkout.
+
+    Raises ``FileNotFoundError`` with the places that were tried if it is in neither.
+    """
+    places = (_PORTION / "models" / name, _PORTION.parents[1] / "models" / name)
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(f"{name} must be at {places[0]} (installed) or {places[1]} (checkout), and is at neither")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Digits:
+    """Images of handwritten digits, ``(B, 8, 8)`` uint8 from 0 (paper) to 16 (ink), and labels ``(B,)`` from 0 to 9."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_digits(path: Path | None = None) -> tuple[Digits, Digits]:
+    """The 1,437 training and the 360 held-out digits, from ``path`` or the file that is shipped.
+
+    The split is stored in the file (see ``models/README.md``), so that it is the same everywhere and for ever.
+    Raises ``ValueError`` if the file is not such a file.
+    """
+    source = path or shipped("digits.npz")
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"].astype(np.int64)
+            train, held_out = (
+                Digits(images=images[file[part]], labels=labels[file[part]]) for part in ("train", "held_out")
+            )
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what NumPy and zipfile raise on a damaged file is of many kinds
+        raise ValueError(f"{str(source)!r} must be a file of digits as models/README.md describes it") from error
+    return train, held_out

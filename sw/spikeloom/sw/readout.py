@@ -1,0 +1,27 @@
+"""From output spikes to an answer, the same for the float model, the integers and the hardware."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["accuracy", "classify"]
+
+
+def classify(spikes: ArrayLike) -> NDArray[np.int64]:
+    """The label ``(B,)`` of each sample of output spikes ``(T, B, n)``: the neuron that fired most often.
+
+    Of several that fired equally often it is the lowest, also where none fired at all.
+    """
+    array = np.asarray(spikes)
+    if array.ndim != 3 or array.shape[2] == 0:
+        raise ValueError(f"spikes must have shape (T, B, n), not {array.shape}")
+    return np.argmax(array.sum(axis=0, dtype=np.int64), axis=1).astype(np.int64)
+
+
+def accuracy(spikes: ArrayLike, labels: ArrayLike) -> float:
+    """The share, from 0 to 1, of samples of ``spikes`` ``(T, B, n)`` that `classify` gives their label ``(B,)``."""
+    answers, wanted = classify(spikes), np.asarray(labels)
+    if wanted.shape != answers.shape or not len(answers):
+        raise ValueError(f"labels must have shape {answers.shape} and not be empty, not {wanted.shape}")
+    return float(np.mean(answers == wanted))
