@@ -122,17 +122,27 @@ class LatencyEncoder:
 
 Encoder = RateEncoder | LatencyEncoder
 
+_SETTINGS = {"rate": ("steps", "bits", "lfsr_width", "lfsr_seed"), "latency": ("steps", "bits")}
+
+
+def _whole(name: str, value: object) -> int:
+    """An integer as files bring it: of NumPy, or an array without dimensions."""
+    array = np.asarray(value)
+    if array.ndim or array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be an integer, not {value!r}")
+    return int(array)
+
 
 def encoder_from(settings: Mapping[str, Any]) -> Encoder:
     """The encoder whose ``settings()`` these are, also after a way through a file. Raises ``ValueError`` otherwise."""
-    values = {key: value if isinstance(value, str) else int(value) for key, value in settings.items()}
-    kind = values.pop("kind", None)
-    wanted = {"rate": {"steps", "bits", "lfsr_width", "lfsr_seed"}, "latency": {"steps", "bits"}}
-    if kind not in wanted:
+    kind = settings.get("kind")
+    if not isinstance(kind, str) or kind not in _SETTINGS:
         raise ValueError(f"kind of an encoder must be 'rate' or 'latency', not {kind!r}")
-    if set(values) != wanted[kind]:
-        raise ValueError(f"settings of a {kind} encoder must be {sorted(wanted[kind])}, not {sorted(values)}")
+    names = sorted(set(settings) - {"kind"})
+    if names != sorted(_SETTINGS[kind]):
+        raise ValueError(f"settings of a {kind} encoder must be {', '.join(_SETTINGS[kind])}, not {', '.join(names)}")
+    steps, bits, *register = (_whole(name, settings[name]) for name in _SETTINGS[kind])
     if kind == "latency":
-        return LatencyEncoder(**values)
-    lfsr = Lfsr(width=values.pop("lfsr_width"), seed=values.pop("lfsr_seed"))
-    return RateEncoder(**values, lfsr=lfsr)
+        return LatencyEncoder(steps=steps, bits=bits)
+    width, seed = register
+    return RateEncoder(steps=steps, bits=bits, lfsr=Lfsr(width=width, seed=seed))
