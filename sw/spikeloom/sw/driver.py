@@ -1,0 +1,408 @@
+"""A board for its user: who it is, loading a program into it, running spikes through it.
+
+::
+
+    with Endpoint(SerialTransport("/dev/ttyUSB1", 1_000_000)) as endpoint:
+        board = Board(endpoint)
+        board.check(identity_of_the_build)
+        board.load(program)
+        result = board.run(spikes)
+
+Spikes go out as fast as the board takes them; what comes back is taken in all the while, so neither side's buffers can
+fill up for ever. Samples are not waited for: the board keeps them apart by their TICKs, and so does the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.sim.link import Identity
+from spikeloom.sim.messages import (
+    LARGEST_COUNT,
+    ConfigurationAddress,
+    MessageDecoder,
+    MessageError,
+    Messages,
+    encode_read,
+    encode_spikes,
+    encode_write,
+)
+from spikeloom.sim.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MAPS, REGISTER_MEMORY, Register
+from spikeloom.sw.transport import LinkError
+
+__all__ = ["Board", "BoardResult", "ByteLink", "DriverError", "LoadableProgram", "MemoryWords", "Progress"]
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is."""
+
+_PIECE = 2048
+"""Bytes given to the link at once; between pieces what has come back is looked at."""
+
+_ERRORS = ("an unknown message", "a spike of an axon that it does not have")
+"""What the bits of the bridge's register ``error`` mean the board has found."""
+
+
+class DriverError(RuntimeError):
+    """The board is not the one that is needed, or does not do what it must. The message is one sentence."""
+
+
+class ByteLink(Protocol):
+    """Two reliable byte streams, as :class:`spikeloom.sw.endpoint.Endpoint` provides them."""
+
+    def open(self) -> Identity:
+        """Begin a session: the board forgets all but its program, and says who it is."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Send ``data``, taking in meanwhile what comes; `LinkError` when the board takes none of it for too long."""
+        ...
+
+    def receive(self, minimum: int = 1, *, timeout_s: float | None = None) -> bytes:
+        """All that has come, when it is at least ``minimum`` bytes; `LinkError` if that takes too long."""
+        ...
+
+    def poll(self) -> bytes:
+        """All that has come, without waiting."""
+        ...
+
+
+class MemoryWords(Protocol):
+    """The words ``(n, planes)`` of a memory from index 0."""
+
+    @property
+    def tile(self) -> int: ...
+    @property
+    def memory(self) -> int: ...
+    @property
+    def words(self) -> NDArray[np.uint8]: ...
+
+
+class LoadableProgram(Protocol):
+    """What the driver needs of a :class:`spikeloom.sw.program.Program`."""
+
+    @property
+    def memories(self) -> Sequence[MemoryWords]: ...
+    @property
+    def registers(self) -> Sequence[tuple[int, str, int]]: ...
+    @property
+    def input_axons(self) -> NDArray[np.int64]: ...
+    @property
+    def observed(self) -> Sequence[tuple[str, int]]: ...
+    @property
+    def output_slots(self) -> NDArray[np.int64]: ...
+    @property
+    def membranes(self) -> bool: ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoardResult:
+    """What came back of a run, in the order of the program's ``output_slots``.
+
+    ``spikes`` is ``(T, B, n)``. ``membranes`` ``(T, B, m)`` int64 are those of the first ``m`` of them where the output
+    population sends membranes (its spikes are all False then), otherwise None.
+    """
+
+    spikes: NDArray[np.bool_]
+    membranes: NDArray[np.int64] | None
+
+
+class Board:
+    """A board at the end of a link.
+
+    Parameters
+    ----------
+    link
+        Its session is opened here, which resets the board's bridge and core but not the program in its memories.
+
+    ``identity`` is what the board says about itself.
+    """
+
+    def __init__(self, link: ByteLink) -> None:
+        self._link = link
+        self._program: LoadableProgram | None = None
+        self._decoder = MessageDecoder()
+        self.identity = link.open()
+
+    def reopen(self) -> None:
+        """Begin a new session, after a run that went wrong. The program stays, its registers must be loaded again."""
+        self._decoder = MessageDecoder()
+        self._program = None
+        self.identity = self._link.open()
+
+    # What board it is.
+
+    def check(self, expected: Identity, *, build: bool = True) -> None:
+        """Raise `DriverError` unless the board has the fabric of ``expected``; with ``build`` it must be that build."""
+        for name, words in (
+            ("protocol_version", "speak protocol version {}"),
+            ("tiles", "have {} tiles"),
+            ("lanes", "have {} lanes"),
+            ("neurons", "have {} neurons"),
+            ("axons", "have {} axons"),
+            ("weight_words", "have {} words of weights"),
+            ("weight_width", "have weights of {} bits"),
+            ("v_width", "have membranes of {} bits"),
+        ):
+            wanted, found = getattr(expected, name), getattr(self.identity, name)
+            if wanted != found:
+                raise DriverError(
+                    f"the board must {words.format(wanted)}, not {found}: load the bitstream of the fabric that the "
+                    f"program is made for"
+                )
+        if build and expected.build_hash != self.identity.build_hash:
+            raise DriverError(
+                f"the board must run build {expected.build_hash.hex()}, not {self.identity.build_hash.hex()}: "
+                f"load the bitstream of this build"
+            )
+
+    # Memories and registers.
+
+    def write_memory(self, tile: int, memory: int, words: ArrayLike, *, first: int = 0) -> None:
+        """Write ``words`` ``(n, planes)`` uint8, the bytes of each word from the lowest on, from index ``first`` on."""
+        array = np.asarray(words)
+        if array.dtype != np.uint8:
+            raise TypeError(f"words must be uint8, not {array.dtype}")
+        if array.ndim != 2:
+            raise ValueError(f"words must have shape (n, planes), not {array.shape}")
+        self._send(_memory_messages(tile, memory, array, first))
+
+    def write_register(self, tile: int, name: str, value: int) -> None:
+        """Write the register ``name`` of ``tile``."""
+        register = _register(tile, name)
+        self._send([encode_write(_address(tile, register), register.encode(value))])
+
+    def read_register(self, tile: int, name: str) -> int:
+        """Read the register ``name`` of ``tile``; all that was sent before has been taken in by then."""
+        return self.read_registers([(tile, name)])[0]
+
+    def read_registers(self, names: Iterable[tuple[int, str]]) -> list[int]:
+        """Read several registers ``(tile, name)`` at once."""
+        registers = [(tile, _register(tile, name)) for tile, name in names]
+        for _, register in registers:
+            if not register.readable:
+                raise ValueError(f"register {register.name} must be readable, not {register.access}")
+        self._send(encode_read(_address(tile, register), register.size) for tile, register in registers)
+        reads: list[bytes] = []
+        while len(reads) < len(registers):
+            messages = self._take(self._receive(f"a register was read ({registers[len(reads)][1].name})"))
+            if messages.ticks.size or messages.spike_step.size or messages.membrane_step.size:
+                raise DriverError("the board has sent spikes or steps while nothing was running")
+            reads += messages.reads
+        for (_, register), read in zip(registers, reads, strict=True):
+            if len(read) != register.size:
+                raise DriverError(f"the board must answer with {register.size} bytes, not {len(read)}")
+        return [int.from_bytes(read, "little") for read in reads]
+
+    def counters(self) -> dict[str, int]:
+        """What the core has counted since it was cleared: ``busy_cycles``, ``words``, ``steps``."""
+        names = ("busy_cycles", "words", "steps")
+        return dict(zip(names, self.read_registers([(CORE_TILE, name) for name in names]), strict=True))
+
+    def clear(self) -> None:
+        """Clear core and bridge: states, accumulators, counters. Not while a run is under way."""
+        # The core first: the bridge's first packet finds it cleared.
+        self.write_register(CORE_TILE, "control", 1)
+        self.write_register(BRIDGE_TILE, "control", 1)
+        self._decoder = MessageDecoder()
+
+    def check_errors(self) -> None:
+        """Raise `DriverError` if the board has found something wrong with what it was sent."""
+        error = self.read_register(BRIDGE_TILE, "error")
+        for bit, words in enumerate(_ERRORS):
+            if error >> bit & 1:
+                raise DriverError(f"the board has received {words}: driver and bitstream must be of one release")
+
+    def load(self, program: LoadableProgram, *, progress: Progress | None = None) -> None:
+        """Clear the board, write the memories and registers of ``program``; ``progress`` counts bytes."""
+        self._program = None
+        self.clear()
+        total = sum(image.words.size for image in program.memories)
+        done = 0
+        for image in program.memories:
+            self.write_memory(image.tile, image.memory, image.words)
+            done += image.words.size
+            if progress is not None:
+                progress(done, total)
+        for tile, name, value in program.registers:
+            self.write_register(tile, name, value)
+        self.check_errors()
+        self._program = program
+
+    # Runs.
+
+    def run(
+        self, spikes: ArrayLike, *, progress: Progress | None = None, timeout_s: float | None = None
+    ) -> BoardResult:
+        """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1; every sample starts from the cleared state.
+
+        ``progress`` counts samples that are back. ``timeout_s`` is how long the board may be silent, by default as the
+        link has it. Raises ``ValueError`` for spikes of the wrong shape or values, and `DriverError` if the board stops
+        or answers with what it cannot have; then `reopen` and load again.
+        """
+        program = self._program
+        if program is None:
+            raise DriverError("a program must be loaded before a run")
+        array = np.asarray(spikes)
+        inputs = len(program.input_axons)
+        if array.ndim != 3 or array.shape[2] != inputs or 0 in array.shape:
+            raise ValueError(f"spikes must have shape (T, B, {inputs}), not {array.shape}")
+        if array.dtype != np.bool_:
+            if not np.issubdtype(array.dtype, np.number) or not np.isin(array, (0, 1)).all():
+                raise ValueError("spikes must be 0 or 1, not other values")
+            array = array.astype(np.bool_)
+        steps, samples, _ = array.shape
+        collector = _Collector(program, steps, samples, self._decoder.steps, progress)
+        self._program = None  # until the run has ended well
+        try:
+            piece = bytearray()
+            for sample in range(samples):
+                piece += encode_spikes(array[:, sample], program.input_axons)
+                if len(piece) >= _PIECE or sample == samples - 1:
+                    self._link.send(bytes(piece))
+                    piece.clear()
+                    collector.take(self._take(self._link.poll()))
+            while not collector.complete:
+                collector.take(self._take(self._link.receive(1, timeout_s=timeout_s)))
+            collector.take(self._take(self._link.poll()))
+        except LinkError as error:
+            ended = f"after {collector.done} of {steps * samples} steps"
+            raise DriverError(f"the run has stopped {ended}: {error}") from error
+        result = collector.result()
+        self._program = program
+        return result
+
+    # Bytes.
+
+    def _send(self, messages: Iterable[bytes]) -> None:
+        piece = bytearray()
+        for message in messages:
+            piece += message
+            if len(piece) >= _PIECE:
+                self._link.send(bytes(piece))
+                piece.clear()
+        if piece:
+            self._link.send(bytes(piece))
+
+    def _receive(self, what: str) -> bytes:
+        try:
+            return self._link.receive(1)
+        except LinkError as error:
+            raise DriverError(f"the board has not answered when {what}: {error}") from error
+
+    def _take(self, data: bytes) -> Messages:
+        try:
+            return self._decoder.feed(data)
+        except MessageError as error:
+            raise DriverError(f"the board has sent what is no message: {error}") from error
+
+
+def _register(tile: int, name: str) -> Register:
+    if not 0 <= tile < len(REGISTER_MAPS):
+        raise ValueError(f"tile must be from 0 to {len(REGISTER_MAPS) - 1}, not {tile!r}")
+    return REGISTER_MAPS[tile].register(name)
+
+
+def _address(tile: int, register: Register) -> ConfigurationAddress:
+    return ConfigurationAddress(tile=tile, memory=REGISTER_MEMORY, index=register.offset)
+
+
+def _memory_messages(tile: int, memory: int, words: NDArray[np.uint8], first: int) -> Iterable[bytes]:
+    """WRITEs of all words, plane by plane."""
+    for plane in range(words.shape[1]):
+        for start in range(0, len(words), LARGEST_COUNT):
+            address = ConfigurationAddress(tile=tile, memory=memory, plane=plane, index=first + start)
+            yield encode_write(address, words[start : start + LARGEST_COUNT, plane].tobytes())
+
+
+class _Collector:
+    """Puts what comes back where it belongs: TICK number ``sample * T + t`` ends step t of its sample."""
+
+    def __init__(
+        self, program: LoadableProgram, steps: int, samples: int, first: int, progress: Progress | None
+    ) -> None:
+        slots = np.asarray(program.output_slots, np.int64)
+        self._place = np.full(int(slots.max(initial=0)) + 1, -1, np.int64)
+        self._place[slots] = np.arange(len(slots))
+        self._steps, self._samples = steps, samples
+        self._first = first
+        self._progress = progress
+        self._readouts = program.observed[0][1] if program.membranes else 0
+        total = steps * samples
+        self._spikes = np.zeros((total, len(slots)), np.bool_)
+        self._membranes = np.zeros((total, self._readouts), np.int64)
+        self._seen = np.zeros((total, self._readouts), np.bool_)
+        self.done = 0
+        """Steps that have ended."""
+
+    @property
+    def complete(self) -> bool:
+        return self.done >= len(self._spikes)
+
+    def take(self, messages: Messages) -> None:
+        self._take_ticks(messages.ticks)
+        if messages.reads:
+            raise DriverError("the board has sent the answer to a read that was not made")
+        step, place = self._positions(messages.spike_step, messages.spike_axon, len(self._place), "spike")
+        self._check_new(self._spikes, step, place, "spike")
+        self._spikes[step, place] = True
+        if messages.membrane_step.size:
+            step, place = self._positions(messages.membrane_step, messages.membrane_axon, self._readouts, "membrane")
+            self._check_new(self._seen, step, place, "membrane")
+            self._seen[step, place] = True
+            self._membranes[step, place] = messages.membrane_value
+
+    def _take_ticks(self, ticks: NDArray[np.bool_]) -> None:
+        if not ticks.size:
+            return
+        before = self.done // self._steps
+        number = self.done + np.arange(len(ticks))
+        self.done += len(ticks)
+        if self.done > len(self._spikes):
+            raise DriverError(f"the board must end {len(self._spikes)} steps, not more")
+        wrong = ticks != (number % self._steps == self._steps - 1)
+        if wrong.any():
+            step = int(number[np.argmax(wrong)])
+            raise DriverError(
+                f"the board must end a sample after {self._steps} steps, not "
+                f"{'earlier' if step % self._steps < self._steps - 1 else 'later'} (step {step})"
+            )
+        if self._progress is not None:
+            for sample in range(before + 1, self.done // self._steps + 1):
+                self._progress(sample, self._samples)
+
+    def _positions(
+        self, steps: NDArray[np.int64], slots: NDArray[np.int64], limit: int, what: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows and columns of what came from ``slots`` in ``steps``."""
+        row = steps - self._first
+        if row.size and row.max() >= len(self._spikes):
+            raise DriverError(f"the board has sent a {what} after the last step")
+        place = np.where(slots < len(self._place), self._place[np.minimum(slots, len(self._place) - 1)], -1)
+        unknown = (place < 0) | (place >= limit)
+        if unknown.any():
+            raise DriverError(
+                f"the board has sent a {what} of slot {int(slots[np.argmax(unknown)])}, which the program does not "
+                f"observe"
+            )
+        return row, place
+
+    @staticmethod
+    def _check_new(seen: NDArray[np.bool_], step: NDArray[np.int64], place: NDArray[np.int64], what: str) -> None:
+        if len(np.unique(step * seen.shape[1] + place)) < len(step) or seen[step, place].any():
+            raise DriverError(f"the board must send a {what} of a slot at most once a step, not twice")
+
+    def result(self) -> BoardResult:
+        """All of the run, time first."""
+        if not self._seen.all():
+            missing = int(np.argmin(self._seen.all(axis=1)))
+            raise DriverError(f"the board must send {self._readouts} membranes each step, not fewer (step {missing})")
+
+        def in_time(array: NDArray[Any]) -> NDArray[Any]:
+            return array.reshape(self._samples, self._steps, -1).transpose(1, 0, 2).copy()
+
+        return BoardResult(spikes=in_time(self._spikes), membranes=in_time(self._membranes) if self._readouts else None)

@@ -1,0 +1,410 @@
+"""The driver against a board in plain Python: the model takes messages apart, a known function answers them."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from harness.networks import rng_of
+
+from spikeloom.sim.bridge import BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.link import DeviceModel, Identity, LinkParameters
+from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE, CORE_TILE
+from spikeloom.sw.driver import Board, DriverError
+from spikeloom.sw.endpoint import Endpoint
+from spikeloom.sw.transport import FaultyTransport, LinkError, ModelTransport
+
+IDENTITY = Identity(
+    lanes=2, neurons=64, axons=300, weight_words=512, weight_width=8, v_width=16, build_hash=bytes(range(16))
+)
+INPUTS, OUTPUTS, READOUTS = 70, 12, 5
+
+
+def program_of(rng, *, membranes=False, words=(9, 3)):
+    """What a board needs to be told, with axons and slots anywhere."""
+    return SimpleNamespace(
+        memories=tuple(
+            SimpleNamespace(tile=CORE_TILE, memory=memory, words=rng.integers(0, 256, words, np.uint8))
+            for memory in (1, 4)
+        ),
+        registers=((CORE_TILE, "sources", 1), (CORE_TILE, "populations", 3)),
+        input_axons=np.sort(rng.choice(300, INPUTS, replace=False)),
+        observed=(("output", READOUTS), ("hidden", OUTPUTS - READOUTS)),
+        output_slots=rng.permutation(64)[:OUTPUTS],
+        membranes=membranes,
+    )
+
+
+def answer_of(program, spikes):
+    """The known function: what each output does with the input spikes of a step and those of the step before."""
+    fired = spikes.astype(np.int64) @ np.arange(1, INPUTS + 1)
+    history = fired.copy()
+    history[1:] += 7 * fired[:-1]
+    values = history[..., None] * np.arange(3, 3 + OUTPUTS)
+    output = values % 5 == 0
+    membranes = values[..., :READOUTS] % 40_000 - 20_000
+    if program.membranes:
+        output[..., :READOUTS] = False
+    return output, membranes
+
+
+@dataclass
+class FakeBoard:
+    """What is behind the board's link. ``edit`` may change the answer to a step: bytes to bytes."""
+
+    program: SimpleNamespace
+    edit: object = staticmethod(lambda step, answer: answer)
+    memory: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.begin()
+
+    def begin(self):
+        self.model = BridgeModel(9)
+        self.axons, self.before, self.step = set(), 0, 0
+        self.memory = {address: value for address, value in self.memory.items() if address[1] != 0}
+
+    def answer(self, data):
+        """The bytes that answer ``data``."""
+        answer = b""
+        for request in self.model.from_host(data):
+            if isinstance(request, Spike):
+                self.axons.add(request.axon)
+            elif isinstance(request, Tick):
+                answer += self.edit(self.step, self.end_step(request.last))
+                self.step += 1
+            elif isinstance(request, Write):
+                self.write(request)
+            elif isinstance(request, Read):
+                answer += self.read(request)
+        return answer
+
+    def end_step(self, last):
+        """The answer to a step, in an order of its own."""
+        inputs = np.isin(self.program.input_axons, sorted(self.axons))
+        now = int(inputs.astype(np.int64) @ np.arange(1, INPUTS + 1))
+        values = (now + 7 * self.before) * np.arange(3, 3 + OUTPUTS)
+        self.axons, self.before = set(), 0 if last else now
+        answer = b""
+        for place in np.random.default_rng(self.step).permutation(OUTPUTS):
+            slot = int(self.program.output_slots[place])
+            if self.program.membranes and place < READOUTS:
+                answer += self.model.membrane(slot, int(values[place] % 40_000 - 20_000))
+            elif values[place] % 5 == 0:
+                answer += self.model.spike(slot)
+        return answer + self.model.tick(last)
+
+    def write(self, request):
+        place = request.address
+        for offset, byte in enumerate(request.data):
+            self.memory[place.tile, place.memory, place.plane, place.index + offset] = byte
+        if place.memory == 0 and place.index == 0:
+            if place.tile == BRIDGE_TILE:
+                self.model.error = 0
+            self.axons, self.before, self.step = set(), 0, 0
+
+    def read(self, request):
+        place = request.address
+        self.memory[BRIDGE_TILE, 0, 0, BRIDGE.register("error").offset] = self.model.error
+        indices = range(place.index, place.index + request.count)
+        return self.model.read_data(bytes(self.memory.get((place.tile, 0, 0, index), index) for index in indices))
+
+
+class FakeLink:
+    """A link that loses nothing. What comes back comes in pieces of ``piece`` bytes; at the end it times out."""
+
+    def __init__(self, board, *, identity=IDENTITY, piece=1000):
+        self.board = board
+        self.identity = identity
+        self.piece = piece
+        self.incoming = bytearray()
+        self.opened = 0
+
+    def open(self):
+        self.opened += 1
+        self.incoming.clear()
+        self.board.begin()
+        return self.identity
+
+    def send(self, data):
+        self.incoming += self.board.answer(data)
+
+    def receive(self, minimum=1, *, timeout_s=None):
+        data = bytes(self.incoming[: self.piece])
+        if len(data) < minimum:
+            raise LinkError("the board has not answered")
+        del self.incoming[: len(data)]
+        return data
+
+    def poll(self):
+        return self.receive(0)
+
+
+def loaded(program, **link):
+    """A board with the program."""
+    edit = link.pop("edit", lambda step, answer: answer)
+    fake = FakeBoard(program, edit=edit)
+    board = Board(FakeLink(fake, **link))
+    board.load(program)
+    return board, fake
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+@pytest.mark.parametrize("membranes", [False, True])
+def test_spikes_come_back_where_they_belong(request, membranes, piece):
+    rng = rng_of(request.node.name)
+    program = program_of(rng, membranes=membranes)
+    board, _ = loaded(program, piece=piece)
+    for samples in (1, 9):
+        spikes = rng.random((6, samples, INPUTS)) < 0.3
+        seen = []
+        result = board.run(spikes, progress=lambda *done, seen=seen: seen.append(done))
+        expected, values = answer_of(program, spikes)
+        assert result.spikes.dtype == np.bool_
+        assert (result.spikes == expected).all()
+        assert 0 < expected.sum() < expected.size
+        if membranes:
+            assert (result.membranes == values).all()
+            assert values.min() < 0 < values.max()
+        else:
+            assert result.membranes is None
+        assert seen == [(done, samples) for done in range(1, samples + 1)]
+
+
+@pytest.mark.parametrize("kind", ["clean", "faulty"])
+def test_small_buffers_do_not_lock(request, kind):
+    # Over a real link whose board takes nothing more while its 64 bytes for the host are full.
+    rng = rng_of(request.node.name)
+    program = program_of(rng, membranes=True)
+    fake = FakeBoard(program)
+    parameters = LinkParameters(receive_buffer=64, transmit_buffer=64, maximum_payload=64)
+    waiting = bytearray()
+    waits = resets = 0
+
+    def serve(model):
+        nonlocal waits, resets
+        if model.resets != resets:
+            resets = model.resets
+            fake.begin()
+            waiting.clear()
+        while not waiting and (data := model.receive(5)):
+            waiting.extend(fake.answer(data))
+        del waiting[: model.transmit(bytes(waiting))]
+        waits += bool(waiting)
+
+    transport = ModelTransport(DeviceModel(parameters, IDENTITY.encode()), serve)
+    if kind == "faulty":
+        transport = FaultyTransport(transport, seed=5, flip=0.001, drop=0.001, insert=0.001)
+    with Endpoint(transport, maximum_payload=64) as endpoint:
+        board = Board(endpoint)
+        board.check(IDENTITY)
+        board.load(program)
+        spikes = rng.random((8, 20, INPUTS)) < 0.3
+        result = board.run(spikes)
+    expected, values = answer_of(program, spikes)
+    assert (result.spikes == expected).all()
+    assert (result.membranes == values).all()
+    assert waits > 5, "the board must have had to wait for the host"
+    if kind == "faulty":
+        assert sum(transport.faults.values()) > 5
+
+
+def test_programs_are_loaded(request):
+    rng = rng_of(request.node.name)
+    program = program_of(rng, words=(70_000, 2))
+    seen = []
+    fake = FakeBoard(program)
+    board = Board(FakeLink(fake))
+    board.load(program, progress=lambda *done: seen.append(done))
+    assert seen == [(140_000, 280_000), (280_000, 280_000)]
+    for image in program.memories:
+        found = [[fake.memory[1, image.memory, plane, index] for plane in range(2)] for index in range(70_000)]
+        assert (np.array(found) == image.words).all()
+    assert fake.memory[1, 0, 0, CORE.register("sources").offset] == 1
+    assert fake.memory[1, 0, 0, CORE.register("populations").offset] == 3
+    board.write_memory(1, 2, np.array([[7]], np.uint8), first=40)
+    board.read_register(BRIDGE_TILE, "scratch")
+    assert fake.memory[1, 2, 0, 40] == 7
+
+
+def test_registers(request):
+    board, _ = loaded(program_of(rng_of(request.node.name)))
+    board.write_register(BRIDGE_TILE, "scratch", 0xA5)
+    assert board.read_registers([(BRIDGE_TILE, "scratch"), (BRIDGE_TILE, "error")]) == [0xA5, 0]
+    first = CORE.register("busy_cycles").offset
+    assert board.counters() == {
+        name: int.from_bytes(bytes(range(first + 4 * place, first + 4 * place + 4)), "little")
+        for place, name in enumerate(("busy_cycles", "words", "steps"))
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol_version": 7}, "speak protocol version 1, not 7: "),
+        ({"tiles": 3}, "have 1 tiles, not 3: "),
+        ({"lanes": 1}, "have 2 lanes, not 1: "),
+        ({"neurons": 32}, "have 64 neurons, not 32: "),
+        ({"axons": 64}, "have 300 axons, not 64: "),
+        ({"weight_words": 256}, "have 512 words of weights, not 256: "),
+        ({"weight_width": 4}, "have weights of 8 bits, not 4: "),
+        ({"v_width": 12}, "have membranes of 16 bits, not 12: "),
+    ],
+)
+def test_another_fabric_is_refused(request, change, message):
+    rng = rng_of(request.node.name)
+    board = Board(FakeLink(FakeBoard(program_of(rng)), identity=replace(IDENTITY, **change)))
+    text = f"the board must {message}load the bitstream of the fabric that the program is made for"
+    with pytest.raises(DriverError, match=f"^{re.escape(text)}$"):
+        board.check(IDENTITY)
+
+
+def test_another_build_is_refused(request):
+    rng = rng_of(request.node.name)
+    other = replace(IDENTITY, build_hash=bytes(16))
+    board = Board(FakeLink(FakeBoard(program_of(rng)), identity=other))
+    board.check(IDENTITY, build=False)
+    board.check(other)
+    text = "the board must run build 000102030405060708090a0b0c0d0e0f, not 00000000000000000000000000000000: "
+    with pytest.raises(DriverError, match=f"^{text}load the bitstream of this build$"):
+        board.check(IDENTITY)
+
+
+def unsound(step, answer, *, at=3, change=lambda answer: answer):
+    return change(answer) if step == at else answer
+
+
+SLOT = 63
+EDITS = {
+    "fewer": (lambda answer: b"", "the run has stopped after 11 of 12 steps: the board has not answered"),
+    "more": (lambda answer: answer + b"\x20", "the board must end 12 steps, not more"),
+    "early": (lambda answer: answer[:-1] + b"\x21", "the board must end a sample after 4 steps, not earlier (step 1)"),
+    "late": (lambda answer: answer[:-1] + b"\x20", "the board must end a sample after 4 steps, not later (step 3)"),
+    "no message": (
+        lambda answer: b"\x05" + answer,
+        "the board has sent what is no message: a message must begin with a known byte, not 0x05",
+    ),
+    "read": (lambda answer: b"\x02\x00\x00" + answer, "the board has sent the answer to a read that was not made"),
+    "slot": (
+        lambda answer: bytes([0x10, SLOT, 0]) + answer,
+        "the board has sent a spike of slot 63, which the program does not observe",
+    ),
+    "high slot": (
+        lambda answer: bytes([0x10, 0, 9]) + answer,
+        "the board has sent a spike of slot 2304, which the program does not observe",
+    ),
+    "membrane": (
+        lambda answer: bytes([0x11, SLOT, 0, 0, 0, 0]) + answer,
+        "the board has sent a membrane of slot 63, which the program does not observe",
+    ),
+    "twice": (
+        lambda answer: answer[:-1] + bytes([0x10, 5, 0, 0x10, 5, 0]) + answer[-1:],
+        "the board must send a spike of a slot at most once a step, not twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_unsound_answers_are_found(request, name):
+    rng = rng_of(request.node.name)
+    change, message = EDITS[name]
+    program = program_of(rng)
+    program.output_slots = np.arange(5, 5 + OUTPUTS)
+    at = {"fewer": 11, "early": 1}.get(name, 3)
+    board, _ = loaded(program, edit=lambda step, answer: unsound(step, answer, at=at, change=change))
+    spikes = rng.random((4, 3, INPUTS)) < 0.1
+    with pytest.raises(DriverError, match=f"^{re.escape(message)}$"):
+        board.run(spikes)
+    with pytest.raises(DriverError, match=r"^a program must be loaded before a run$"):
+        board.run(spikes)
+    board.reopen()
+    board.load(program)
+
+
+def test_steps_after_the_last_are_found(request):
+    rng = rng_of(request.node.name)
+    program = program_of(rng)
+    board, _ = loaded(program, edit=lambda step, answer: answer + b"\x20" * (step == 3))
+    with pytest.raises(DriverError, match=r"^the board must end 4 steps, not more$"):
+        board.run(np.zeros((4, 1, INPUTS)))
+    board, _ = loaded(program, edit=lambda step, answer: answer + b"\x80" * (step == 3))
+    with pytest.raises(DriverError, match=r"^the board has sent a spike after the last step$"):
+        board.run(np.zeros((4, 1, INPUTS)))
+
+
+def test_missing_membranes_are_found(request):
+    program = program_of(rng_of(request.node.name), membranes=True)
+    board, _ = loaded(program, edit=lambda step, answer: answer[-1:] if step == 2 else answer)
+    message = "the board must send 5 membranes each step, not fewer (step 2)"
+    with pytest.raises(DriverError, match=f"^{re.escape(message)}$"):
+        board.run(np.zeros((4, 1, INPUTS)))
+
+
+def test_what_comes_at_the_wrong_time_is_found(request):
+    program = program_of(rng_of(request.node.name))
+    board, _ = loaded(program)
+    board._link.incoming += b"\x85"
+    with pytest.raises(DriverError, match=r"^the board has sent spikes or steps while nothing was running$"):
+        board.read_register(BRIDGE_TILE, "scratch")
+    board, _ = loaded(program)
+    board._link.incoming += b"\x02\x02\x00ab"
+    with pytest.raises(DriverError, match=r"^the board must answer with 1 bytes, not 2$"):
+        board.read_register(BRIDGE_TILE, "scratch")
+    board, fake = loaded(program)
+    fake.read = lambda request: b""
+    message = r"^the board has not answered when a register was read \(scratch\): the board has not answered$"
+    with pytest.raises(DriverError, match=message):
+        board.read_register(BRIDGE_TILE, "scratch")
+
+
+def test_errors_of_the_board_are_told(request):
+    board, fake = loaded(program_of(rng_of(request.node.name)))
+    fake.model.error = 1
+    with pytest.raises(DriverError, match=r"^the board has received an unknown message: driver and .* one release$"):
+        board.check_errors()
+    fake.model.error = 2
+    with pytest.raises(DriverError, match=r"^the board has received a spike of an axon that it does not have: "):
+        board.check_errors()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda b: b.run(np.zeros((4, INPUTS))), ValueError, "spikes must have shape (T, B, 70), not (4, 70)"),
+        (lambda b: b.run(np.zeros((4, 1, 9))), ValueError, "spikes must have shape (T, B, 70), not (4, 1, 9)"),
+        (lambda b: b.run(np.zeros((4, 0, 70))), ValueError, "spikes must have shape (T, B, 70), not (4, 0, 70)"),
+        (lambda b: b.run(np.full((1, 1, 70), 2)), ValueError, "spikes must be 0 or 1, not other values"),
+        (lambda b: b.run(np.full((1, 1, 70), "x")), ValueError, "spikes must be 0 or 1, not other values"),
+        (lambda b: b.write_memory(1, 1, np.zeros((4, 1))), TypeError, "words must be uint8, not float64"),
+        (
+            lambda b: b.write_memory(1, 1, np.zeros(4, np.uint8)),
+            ValueError,
+            "words must have shape (n, planes), not (4,)",
+        ),
+        (lambda b: b.write_register(2, "scratch", 0), ValueError, "tile must be from 0 to 1, not 2"),
+        (lambda b: b.write_register(0, "scratch", 256), ValueError, "scratch must be from 0 to 255, not 256"),
+        (lambda b: b.write_register(0, "error", 0), ValueError, "register error must be writable, not read"),
+        (lambda b: b.read_register(1, "sources"), ValueError, "register sources must be readable, not write"),
+        (
+            lambda b: b.read_register(0, "speed"),
+            ValueError,
+            "register of bridge must be one of control, error, scratch, events_in, events_out, not 'speed'",
+        ),
+    ],
+)
+def test_bad_input_is_refused(request, call, error, message):
+    board, _ = loaded(program_of(rng_of(request.node.name)))
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        call(board)
+    board.run(np.zeros((1, 1, INPUTS), bool))
+
+
+def test_nothing_but_numpy_is_needed():
+    # The driver runs on a machine with NumPy and pyserial only.
+    heavy = ("nir", "typer", "rich", "amaranth", "serial", "torch", "cocotb")
+    code = f"import sys, spikeloom.sw.driver; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
