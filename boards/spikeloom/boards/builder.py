@@ -28,7 +28,16 @@ from spikeloom.boards.registry import find_board
 from spikeloom.boards.report import Report, Used, clocks, report_table, used_resources
 from spikeloom.sim.link import PROTOCOL_VERSION
 
-__all__ = ["BuildError", "BuildResult", "TimingError", "ToolError", "build", "build_board", "identity_of"]
+__all__ = [
+    "BuildError",
+    "BuildResult",
+    "TimingError",
+    "ToolError",
+    "board_identity",
+    "build",
+    "build_board",
+    "identity_of",
+]
 
 _IDENTITY_BYTES = 16
 _NAME = "top"
@@ -117,14 +126,12 @@ def build_board(
 ) -> BuildResult:
     """As :func:`build`, for any board description and any design with a serial line."""
     design = design or _fabric
-    versions = [tool.version() for tool in board.flow.tools]
+    announce(f"{board.name}: generating the netlist")
+    identity = board_identity(board, design=design)
+    plan = _plan(board, design, identity)
     build_dir = Path(build_dir).resolve()
     logs = build_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-
-    announce(f"{board.name}: generating the netlist")
-    identity = identity_of(_plan(board, design, bytes(_IDENTITY_BYTES)), versions)
-    plan = _plan(board, design, identity)
     with tempfile.TemporaryDirectory(prefix=".scratch-", dir=build_dir) as scratch_name:
         scratch = Path(scratch_name)
         plan.extract(scratch_name)
@@ -162,6 +169,12 @@ def build_board(
         resources=resources,
         flash_command=tuple(word.replace("{bitstream}", str(bitstream)) for word in board.flash_command),
     )
+
+
+def board_identity(board: BoardDescription, *, design: Design | None = None) -> bytes:
+    """The identity that a build for ``board`` with the tools at hand would have. Raises :exc:`ToolError`."""
+    versions = [tool.version() for tool in board.flow.tools]
+    return identity_of(_plan(board, design or _fabric, bytes(_IDENTITY_BYTES)), versions)
 
 
 def identity_of(plan: BuildPlan, versions: list[str]) -> bytes:

@@ -1,0 +1,41 @@
+"""The boards as users build them: the whole fabric, with a netlist that is always the same, in a bitstream in time."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from spikeloom.boards.builder import build
+from spikeloom.boards.registry import BOARDS
+
+IDENTITY = """
+from spikeloom.boards.builder import board_identity
+from spikeloom.boards.registry import find_board
+print(board_identity(find_board({name!r})).hex())
+"""
+
+
+@pytest.mark.parametrize("name", sorted(BOARDS))
+def test_netlist_does_not_depend_on_the_process(name, tmp_path):
+    identities = []
+    for hash_seed in ("1", "2"):
+        folder = tmp_path / hash_seed
+        folder.mkdir()
+        options = {"cwd": folder, "env": os.environ | {"PYTHONHASHSEED": hash_seed}, "stdout": subprocess.PIPE}
+        done = subprocess.run([sys.executable, "-c", IDENTITY.format(name=name)], check=True, **options)
+        identities.append(done.stdout)
+    assert identities[0] == identities[1]
+    assert len(identities[0].strip()) == 32
+
+
+def test_icebreaker_holds_its_fabric_and_meets_its_clock(tmp_path):
+    # About a minute. A missed clock or a design that does not fit would have raised an error.
+    result = build("icebreaker", tmp_path, announce=lambda sentence: None)
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["fmax_mhz"] >= content["clock_mhz"] == 12.0
+    assert all(used.available is None or used.used <= used.available for used in result.resources.values())
+    assert content["neurons"] == BOARDS["icebreaker"].fabric.core.neurons
+    assert content["synapses"] == BOARDS["icebreaker"].fabric.synapses
+    assert result.bitstream.stat().st_size > 50_000
