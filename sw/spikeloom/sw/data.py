@@ -45,7 +45,7 @@ def load_digits(path: Path | None = None) -> tuple[Digits, Digits]:
     """
     source = path or shipped("digits.npz")
     try:
-        with np.load(source, allow_pickle=False) as file:
+        with source.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             images, labels = file["images"], file["labels"].astype(np.int64)
             train, held_out = (
                 Digits(images=images[file[part]], labels=labels[file[part]]) for part in ("train", "held_out")
