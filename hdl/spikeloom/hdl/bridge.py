@@ -131,6 +131,11 @@ class RequestDecoder(wiring.Component):
             self.packets.payload.last.eq(~byte[7] & byte[0]),
         ]
 
+        moving = Signal()  # a SPIKE or a SKIP is taken
+        with m.If(moving & ~outside):
+            m.d.sync += previous.eq(axon)
+        m.d.comb += self.beyond.eq(moving & outside)
+
         is_read = Signal()
         position = Signal(3)
         address = Signal(8 * ADDRESS_BYTES)
@@ -144,16 +149,19 @@ class RequestDecoder(wiring.Component):
 
         with m.FSM():
             with m.State("MESSAGE"), m.If(valid):
+                m.d.comb += moving.eq(take & (byte[6:] != 0))
                 m.d.sync += [position.eq(0), is_read.eq(byte[1])]
-                with m.If((byte[6:] != 0) & outside):
-                    m.d.comb += [take.eq(1), self.beyond.eq(1)]
-                with m.Elif(byte[7] | (byte[6:] == 0) & (byte[1:6] == Opcode.TICK >> 1)):
-                    m.d.comb += [self.packets.valid.eq(self.credit), take.eq(self.credit & self.packets.ready)]
-                    with m.If(take):
-                        m.d.sync += previous.eq(Mux(byte[7], axon.as_signed(), -1))
+                is_tick = (byte[6:] == 0) & (byte[1:6] == Opcode.TICK >> 1)
+                with m.If(byte[7] | is_tick):
+                    # That an axon does not exist is known late: it decides about the packet, not about the byte.
+                    m.d.comb += [
+                        self.packets.valid.eq(self.credit & ~(byte[7] & outside)),
+                        take.eq(self.credit & self.packets.ready),
+                    ]
+                    with m.If(take & is_tick):
+                        m.d.sync += previous.eq(-1)
                 with m.Elif(byte[6]):
                     m.d.comb += take.eq(1)
-                    m.d.sync += previous.eq(axon)
                 with m.Else():
                     m.d.comb += take.eq(1)
                     with m.If((byte == Opcode.WRITE) | (byte == Opcode.READ)):
@@ -243,14 +251,30 @@ class AnswerEncoder(wiring.Component):
         shift = Signal()
         m.d.comb += self.i.ready.eq(~valid | leave)
         with m.If(self.i.ready):
-            m.d.sync += [valid.eq(self.i.valid), kind.eq(packet.kind), last.eq(packet.last)]
             m.d.sync += [
+                valid.eq(self.i.valid),
+                kind.eq(packet.kind),
+                last.eq(packet.last),
                 numbers[: 8 * AXON_BYTES].eq(packet.axon),
                 # Sign extension happens here: `value` is signed.
                 numbers[8 * AXON_BYTES :].eq(packet.value),
             ]
         with m.Elif(shift):
             m.d.sync += numbers.eq(numbers >> 8)
+
+        # Its distance from the axon that would follow at once, worked out as it comes in: that the sender has to know
+        # early. To add inverted bits is to subtract one more.
+        previous = Signal(signed(self.axon_width + 1), init=-1)
+        distance = Signal(max(self.axon_width, DISTANCE_BITS) + 1, reset_less=True)
+        is_near = distance[DISTANCE_BITS:] == 0
+        with m.If(self.i.ready):
+            m.d.sync += distance.eq(packet.axon + ~previous)
+            with m.If(self.i.valid & (packet.kind == PacketKind.SPIKE)):
+                m.d.sync += previous.eq(packet.axon)
+            with m.If(self.i.valid & (packet.kind == PacketKind.TICK)):
+                m.d.sync += previous.eq(-1)
+        with m.If(self.clear):
+            m.d.sync += previous.eq(-1)
 
         # The byte for the host.
         byte_valid = Signal()
@@ -261,15 +285,6 @@ class AnswerEncoder(wiring.Component):
         m.d.comb += [self.o.valid.eq(byte_valid), self.o.payload.eq(byte)]
         with m.If(free):
             m.d.sync += [byte_valid.eq(give), byte.eq(following)]
-
-        # The distance is from the axon that would follow at once.
-        axon = numbers[: self.axon_width]
-        width = max(self.axon_width, DISTANCE_BITS) + 1
-        previous = Signal(signed(self.axon_width + 1), init=-1)
-        distance = Signal(width)
-        # Subtracting the inverted bits is adding one less.
-        m.d.comb += distance.eq(axon + ~previous)
-        is_near = distance[DISTANCE_BITS:] == 0
 
         left = Signal(3)
         flushing = Signal()
@@ -290,7 +305,7 @@ class AnswerEncoder(wiring.Component):
                         m.d.comb += [give.eq(~self.hold), following.eq(Opcode.TICK | last)]
                         with m.If(free & ~self.hold):
                             m.d.comb += [leave.eq(1), self.ticked.eq(1)]
-                            m.d.sync += [previous.eq(-1), flushing.eq(last)]
+                            m.d.sync += flushing.eq(last)
                     with m.Case(PacketKind.SPIKE):
                         m.d.comb += give.eq(1)
                         with m.If(is_near):
@@ -299,7 +314,7 @@ class AnswerEncoder(wiring.Component):
                             m.d.comb += following.eq(Opcode.ABSOLUTE)
                         with m.If(free):
                             m.d.comb += [leave.eq(is_near), self.event.eq(1)]
-                            m.d.sync += [previous.eq(axon), left.eq(AXON_BYTES - 1)]
+                            m.d.sync += left.eq(AXON_BYTES - 1)
                             with m.If(~is_near):
                                 m.next = "NUMBERS"
                     with m.Case(PacketKind.MEMBRANE):
@@ -336,9 +351,6 @@ class AnswerEncoder(wiring.Component):
                 with m.If(free):
                     m.d.comb += self.read_next.eq(1)
                     m.next = "FETCH"
-
-        with m.If(self.clear):
-            m.d.sync += previous.eq(-1)
         return m
 
 
@@ -430,7 +442,7 @@ class HostBridge(wiring.Component):
                 m.d.sync += [packet.kind.eq(PacketKind.ACK), packet.parity.eq(owed_parity), packet.last.eq(0)]
 
         # Registers.
-        spike_sent = decoder.packets.valid & decoder.packets.ready & ~decoder.packets.payload.tick
+        spike_sent = packet_valid & self.to_fabric.ready & (packet.kind == PacketKind.SPIKE)
         error = Signal.like(registers.error)
         m.d.comb += registers.error.eq(error)
         m.d.sync += error.eq(error | Mux(decoder.unknown, MESSAGE_ERROR, 0) | Mux(decoder.beyond, AXON_ERROR, 0))
