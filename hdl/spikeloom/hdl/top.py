@@ -13,23 +13,8 @@ from spikeloom.hdl.core import LifCore
 from spikeloom.hdl.link import Link
 from spikeloom.hdl.uart import UartReceiver, UartTransmitter
 from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.link import Identity
 
-__all__ = ["Top", "identity_of"]
-
-
-def identity_of(fabric: FabricConfig, build_hash: bytes = bytes(16)) -> Identity:
-    """What a board with this fabric answers when it is asked who it is."""
-    core = fabric.core
-    return Identity(
-        lanes=core.lanes,
-        neurons=core.neurons,
-        axons=core.axons,
-        weight_words=core.weight_words,
-        weight_width=core.weight_width,
-        v_width=core.v_width,
-        build_hash=build_hash,
-    )
+__all__ = ["Top"]
 
 
 class Top(wiring.Component):
@@ -53,7 +38,7 @@ class Top(wiring.Component):
     def __init__(self, fabric: FabricConfig, divisor: int, build_hash: bytes = bytes(16)) -> None:
         self.fabric = fabric
         self.divisor = divisor
-        self.identity = identity_of(fabric, build_hash)
+        self.identity = fabric.identity(build_hash)
         super().__init__({"rx": In(1), "tx": Out(1)})
 
     def elaborate(self, platform: object) -> Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.link import LinkParameters
+from spikeloom.sim.link import Identity, LinkParameters
 
 __all__ = ["FABRICS", "FabricConfig"]
 
@@ -17,6 +17,19 @@ class FabricConfig:
     name: str = "custom"
     core: CoreParameters = field(default_factory=CoreParameters)
     link: LinkParameters = field(default_factory=LinkParameters)
+
+    def identity(self, build_hash: bytes = bytes(16)) -> Identity:
+        """What a board with this fabric answers when it is asked who it is."""
+        core = self.core
+        return Identity(
+            lanes=core.lanes,
+            neurons=core.neurons,
+            axons=core.axons,
+            weight_words=core.weight_words,
+            weight_width=core.weight_width,
+            v_width=core.v_width,
+            build_hash=build_hash,
+        )
 
     @property
     def synapses(self) -> int:

