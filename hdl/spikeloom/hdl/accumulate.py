@@ -129,8 +129,8 @@ class Accumulator(wiring.Component):
 
         # Add: `adding` is the word whose weights and old sum come out of the memories, `sum_` the one being written,
         # `written` the one before that, which the banks' read ports did not see yet.
-        stage = data.StructLayout({"valid": 1, "parity": 1, "bank": 1, "target": target.shape()})
-        adding, sum_, written = Signal(stage), Signal(stage), Signal(stage)
+        word_layout = data.StructLayout({"valid": 1, "parity": 1, "bank": 1, "target": target.shape()})
+        adding, sum_, written = Signal(word_layout), Signal(word_layout), Signal(word_layout)
         sum_value, written_value = Signal(sums), Signal(sums)
         m.d.sync += [
             adding.valid.eq(active),
@@ -167,8 +167,8 @@ class Accumulator(wiring.Component):
         weight = data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data)
         m.d.sync += [sum_value[lane].eq(old[lane] + weight[lane]) for lane in range(p.lanes)]
 
-        pipeline = ((again, again_parity), (fetched, fetched_parity), (active, parity))
-        pipeline += ((adding.valid, adding.parity), (sum_.valid, sum_.parity))
+        pipeline = [(again, again_parity), (fetched, fetched_parity), (active, parity)]
+        pipeline += [(stage.valid, stage.parity) for stage in (adding, sum_)]
         m.d.comb += [
             self.busy[number].eq(Cat(valid & (of == number) for valid, of in pipeline).any()) for number in range(2)
         ]

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
 from spikeloom.sim.words import Field, WordLayout, bits_for
 
@@ -193,21 +196,21 @@ class CoreParameters:
         }
         return {name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1)}
 
-    def leak_fields(self, parameters: NeuronParameters) -> dict[str, object]:
+    def leak_fields(self, parameters: NeuronParameters) -> dict[str, ArrayLike]:
         """The fields ``leak_factor`` and ``rounding`` that make this core leak as ``parameters`` says.
 
         With a multiplier every leak is one product: ``v - (v >> k)`` is ``v (1 - 2**-k)`` rounded up, because
         ``-floor(x) == ceil(-x)``. Raises ``ValueError`` if the core cannot do the leak exactly.
         """
-        factor = parameters.leak_factor
+        factor = np.asarray(parameters.leak_factor)
         if self.multiplier:
             one = 1 << self.beta_fraction
             if parameters.leak is Leak.NONE:
                 return {"leak_factor": one, "rounding": 0}
             if parameters.leak is Leak.SHIFT:
-                if max(factor) > self.beta_fraction:  # type: ignore[type-var, arg-type]
+                if factor.max() > self.beta_fraction:
                     raise ValueError(f"a leak shift must be at most {self.beta_fraction} on this fabric")
-                return {"leak_factor": one - (one >> factor), "rounding": 2}  # type: ignore[operator]
+                return {"leak_factor": one - (one >> factor), "rounding": 2}
             if parameters.beta_fraction != self.beta_fraction:
                 raise ValueError(
                     f"beta_fraction must be {self.beta_fraction} on this fabric, not {parameters.beta_fraction}"
@@ -215,8 +218,8 @@ class CoreParameters:
             return {"leak_factor": factor, "rounding": int(parameters.rounding is Rounding.NEAREST)}
         if parameters.leak is Leak.NONE:
             return {"leak_factor": 0}
-        if parameters.leak is Leak.SHIFT and set(factor.tolist()) <= set(self.shifts):  # type: ignore[union-attr]
-            return {"leak_factor": [1 + self.shifts.index(shift) for shift in factor]}  # type: ignore[union-attr]
+        if parameters.leak is Leak.SHIFT and set(factor.tolist()) <= set(self.shifts):
+            return {"leak_factor": [1 + self.shifts.index(shift) for shift in factor]}
         raise ValueError(
             f"a leak must be none or a shift by one of {self.shifts} on this fabric, which has no multiplier"
         )

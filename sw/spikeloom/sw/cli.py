@@ -147,7 +147,7 @@ def check(
     for column in ("population", "neurons", "one step", "notes"):
         steps.add_column(column, overflow="fold")
     for row in describe(loaded):
-        steps.add_row(row.name, row.shape, row.equation, "; ".join(row.notes))
+        steps.add_row(row.name, " x ".join(map(str, row.shape)), row.equation, "; ".join(row.notes))
     _out.print(steps)
     core = _fabric(fabric).core
     widths = Quantisation(weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction)

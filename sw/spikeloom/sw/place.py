@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.core import COMPARE_CODES, RESET_CODES, CoreParameters
 from spikeloom.sim.fabric import FabricConfig
@@ -202,7 +202,7 @@ def _neurons(network: QuantisedNetwork, core: CoreParameters) -> NDArray[np.uint
     words = []
     for population in network.populations:
         p = population.parameters
-        fields = {
+        fields: dict[str, ArrayLike] = {
             "threshold": p.threshold,
             "bias": p.bias,
             **core.leak_fields(p),
@@ -214,7 +214,7 @@ def _neurons(network: QuantisedNetwork, core: CoreParameters) -> NDArray[np.uint
             "spiking": int(p.spiking),
             "readout": int(not p.spiking and population.name == network.output),
         }
-        bits = core.neuron_layout.bits(fields, p.size)  # type: ignore[arg-type]
+        bits = core.neuron_layout.bits(fields, p.size)
         words.append(np.pad(bits, ((0, -p.size % core.lanes), (0, 0))))
     return pack_lanes(np.concatenate(words), core.lanes)
 
