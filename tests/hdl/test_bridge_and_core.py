@@ -1,0 +1,137 @@
+"""The driver, the host bridge and the LIF core together, without UART and link: spikes equal to the reference."""
+
+from collections import deque
+
+import numpy as np
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+from harness.networks import random_network, random_spikes, rng_of
+
+from spikeloom.hdl.bridge import HostBridge
+from spikeloom.hdl.core import LifCore
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.link import Identity
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.driver import Board
+from spikeloom.sw.place import place
+from spikeloom.sw.transport import LinkError
+
+CORE = CoreParameters(
+    lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
+)
+IDENTITY = Identity(lanes=2, neurons=32, axons=128, weight_words=1024, weight_width=8, v_width=12)
+
+
+class BridgeAndCore(wiring.Component):
+    """A bridge, a core and the reset of a new session."""
+
+    receive: In(stream.Signature(8))
+    transmit: Out(stream.Signature(8))
+    restart: In(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        restart = Signal()
+        m.d.comb += restart.eq(self.restart)
+        m.submodules.bridge = bridge = ResetInserter(restart)(HostBridge(CORE.axon_width, CORE.v_width))
+        m.submodules.core = core = LifCore(CORE)
+        m.d.comb += core.reset.eq(restart)
+        wiring.connect(m, wiring.flipped(self.receive), bridge.receive)
+        wiring.connect(m, bridge.transmit, wiring.flipped(self.transmit))
+        wiring.connect(m, bridge.to_fabric, core.i)
+        wiring.connect(m, core.o, bridge.from_fabric)
+        wiring.connect(m, bridge.configuration, core.configuration)
+        return m
+
+
+class SimulatedLink:
+    """The bytes of the driver, straight into the simulated bridge; time passes when the driver waits."""
+
+    def __init__(self, rng, *, stall):
+        self.top = BridgeAndCore()
+        self.rng = rng
+        self.stall = stall
+        self.outgoing, self.incoming = deque(), bytearray()
+        self.cycles = 0
+        self.opening = False
+        self.simulator = Simulator(self.top)
+        self.simulator.add_clock(1e-6)
+        self.simulator.add_testbench(self._clock, background=True)
+
+    async def _clock(self, ctx):
+        top = self.top
+        while True:
+            ctx.set(top.restart, self.opening)
+            ctx.set(top.receive.valid, bool(self.outgoing) and not self.opening)
+            ctx.set(top.receive.payload, self.outgoing[0] if self.outgoing else 0)
+            ctx.set(top.transmit.ready, self.rng.random() >= self.stall and not self.opening)
+            _, _, taken, given, byte = await ctx.tick().sample(
+                top.receive.valid & top.receive.ready, top.transmit.valid & top.transmit.ready, top.transmit.payload
+            )
+            self.opening = False
+            if taken:
+                self.outgoing.popleft()
+            if given:
+                self.incoming.append(byte)
+
+    def _pass(self, cycles):
+        self.cycles += cycles
+        self.simulator.run_until(self.cycles * 1e-6)
+
+    def open(self):
+        self.outgoing.clear()
+        self.opening = True
+        self._pass(2)
+        self.incoming.clear()
+        return IDENTITY
+
+    def send(self, data):
+        self.outgoing.extend(data)
+        while len(self.outgoing) > 64:
+            self._pass(50)
+
+    def receive(self, minimum=1, *, timeout_s=None):
+        for _ in range(200):
+            if len(self.incoming) >= minimum:
+                break
+            self._pass(50)
+        else:
+            raise LinkError("nothing has come for 10000 cycles")
+        data = bytes(self.incoming)
+        self.incoming.clear()
+        return data
+
+    def poll(self):
+        return self.receive(0)
+
+
+def test_the_driver_runs_networks(request):
+    rng = rng_of(request.node.name)
+    board = Board(SimulatedLink(rng, stall=0.3))
+    fired = []
+    # From one program to the next by clearing after an odd number of steps, then by a new session.
+    for number, readout in enumerate((False, True, False)):
+        if number == 2:
+            board.reopen()
+        network = random_network(rng, CORE, readout=readout)
+        program = place(network, FabricConfig(core=CORE))
+        board.load(program)
+        for samples in (2, 1):
+            spikes = random_spikes(rng, 5, samples, network.inputs)
+            result = board.run(spikes)
+            board.check_errors()
+            reference = simulate(network, spikes)
+            if program.membranes:
+                assert (result.membranes == reference.states[network.output].v).all()
+            else:
+                size = network.size(network.output)
+                assert (result.spikes[..., :size] == reference.spikes[network.output]).all()
+                fired.append(result.spikes.mean())
+        counters = board.counters()
+        assert counters["steps"] == 5 * 3
+        assert counters["words"] > 0
+        assert counters["busy_cycles"] > counters["words"]
+    assert 0 < np.mean(fired) < 1
