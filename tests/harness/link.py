@@ -8,7 +8,7 @@ from collections.abc import Callable
 from amaranth.sim import Simulator
 
 from spikeloom.hdl.link import Link
-from spikeloom.sim.link import DeviceModel, Frame, Identity
+from spikeloom.sim.link import DeviceModel, Frame, Identity, Kind
 from spikeloom.sw.transport import Transport
 
 __all__ = ["IDENTITY", "Board", "BoardTransport", "Echo"]
@@ -41,6 +41,8 @@ class Board:
         self.link = link
         self.take, self.give, self.line = take, give, line
         self.flush = False
+        self.deaf = False  # the line takes nothing
+        self.stalls = 0  # cycles in which a byte was offered and not taken
         self.to_board: deque[int] = deque()
         self.from_board = bytearray()
         self.received = bytearray()
@@ -59,19 +61,16 @@ class Board:
         """Lets so many cycles pass."""
         self._simulator.run_until((self.cycles + cycles) * PERIOD_S)
 
-    def exchange(self, *frames: Frame | bytes, cycles: int = 1500) -> list[Frame]:
-        """Sends frames (or bytes as they are); returns what the board sends in ``cycles`` cycles."""
-        self.from_board.clear()
+    def exchange(self, *frames: Frame | bytes, cycles: int = 900) -> list[Frame]:
+        """Sends frames (or bytes as they are); returns the frames that are complete after ``cycles`` cycles."""
         for frame in frames:
             self.to_board.extend(frame if isinstance(frame, bytes) else frame.encode())
         self.step(cycles)
-        pieces = bytes(self.from_board).split(b"\0")
-        assert pieces[-1] == b"", "the frame should have ended"
-        return [Frame.decode(piece) for piece in pieces[:-1]]
+        *complete, self.from_board = self.from_board.split(b"\0")
+        return [Frame.decode(bytes(piece)) for piece in complete]
 
     def open(self, nonce: bytes = b"open") -> list[Frame]:
-        from spikeloom.sim.link import Kind
-
+        """Begins a session; returns the answer."""
         return self.exchange(Frame(kind=Kind.OPEN, payload=nonce))
 
     async def _run(self, ctx) -> None:
@@ -95,7 +94,7 @@ class Board:
             drive(link.transmit.valid, int(transmit_valid))
             if transmit_valid:
                 drive(link.transmit.payload, self.to_send[0])
-            line_ready = self.line == 1 or chance() < self.line
+            line_ready = not self.deaf and (self.line == 1 or chance() < self.line)
             drive(link.to_line.ready, int(line_ready))
             receive_ready = self.take == 1 or chance() < self.take
             drive(link.receive.ready, int(receive_ready))
@@ -120,6 +119,7 @@ class Board:
                     self.violations += 1
                 held.pop(name, None)
                 if valid and not ready:
+                    self.stalls += 1
                     held[name] = byte
             if line_valid and from_line:
                 self.to_board.popleft()

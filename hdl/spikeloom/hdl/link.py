@@ -412,6 +412,9 @@ class Link(Component):
         stays offered.
     """
 
+    first_offset = 0
+    """Offset of a session's first byte; only a test that wants to see offsets wrap soon has another one."""
+
     def __init__(self, parameters: LinkParameters, identity: bytes):
         if not isinstance(parameters, LinkParameters):
             raise TypeError(f"parameters must be LinkParameters, not {parameters!r}")
@@ -607,7 +610,7 @@ class Link(Component):
 
         with m.If(self.reset):
             for offset in (expected, tentative, consumed, advertised, written, sent, acknowledged, limit):
-                m.d.sync += offset.eq(0)
+                m.d.sync += offset.eq(self.first_offset)
             m.d.sync += [
                 opened.eq(1),
                 nonce.eq(receiver.nonce),

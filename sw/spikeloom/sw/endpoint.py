@@ -286,8 +286,7 @@ class Endpoint:
     def _write_frames(self, *, ask: bool = False) -> None:
         """Writes what credit allows, and a frame without payload if only that is due or ``ask`` wants an answer."""
         frames = []
-        if self._sent == self._acknowledged:
-            self._outgoing_at = self._now
+        rested = self._sent == self._acknowledged
         end = self._acknowledged + len(self._outgoing)
         while self._sent < end and not ask:
             wanted = min(end - self._sent, self._maximum_payload)
@@ -298,6 +297,8 @@ class Endpoint:
             start = self._sent - self._acknowledged
             frames.append(self._frame(bytes(self._outgoing[start : start + size])))
             self._sent += size
+        if frames and rested:
+            self._outgoing_at = self._now
         if frames and self._timed is None:
             self._timed = (self._sent, self._now)
         if ask:
