@@ -83,7 +83,7 @@ class CoreParameters:
             ("neurons", self.lanes, 1 << 14),
             ("axons", 1, 1 << 14),
             ("weight_words", 1, 1 << 18),
-            ("populations", 1, 256),
+            ("populations", 1, 255),
             ("weight_width", 2, 16),
             ("v_width", 8, 24),
             ("accumulator_width", self.weight_width, 32),

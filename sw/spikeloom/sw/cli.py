@@ -13,7 +13,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import numpy as np
 import typer
 from rich.console import Console
@@ -43,6 +42,9 @@ app = typer.Typer(
     help="A trained spiking neural network in; bit-exact RTL, a bitstream and a host driver out.",
 )
 _out = Console(highlight=False)
+
+# Typer carries its own copy of click, or uses the package, as its version has it.
+_UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 _DIGITS = "digits-mlp.nir"
 _DEFAULT_FABRIC = "small"
@@ -322,8 +324,8 @@ def run(
     elif backend is Backend.RTL:
         runner = RtlRunner(program, Path("build/run"), announce=_out.print)
     else:
-        transport = _transport(port, description.baud_rate)
-        runner = BoardRunner(program, transport, build_hash=_build_hash(identity, board))
+        build_hash = _build_hash(identity, board)
+        runner = BoardRunner(program, _transport(port, description.baud_rate), build_hash=build_hash)
     with _bar("images") as bar:
         task = bar.add_task("", total=chosen.spikes.shape[1])
         result = runner.run(chosen.spikes, progress=lambda done, total: bar.update(task, completed=done, total=total))
@@ -407,10 +409,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exits with 0, or with 2 and one sentence."""
     try:
         app(list(arguments) if arguments is not None else None, standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
+    except _UsageError as error:
+        error.show()  # type: ignore[attr-defined]
         sys.exit(2)
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(130)
     except ModuleNotFoundError as error:
         extra = "boards" if (error.name or "").startswith("amaranth_boards") else "simulate"

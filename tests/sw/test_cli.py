@@ -1,0 +1,258 @@
+"""The command: what it prints, and one sentence and exit status 2 for everything that a user can get wrong."""
+
+import itertools
+import json
+import socket
+import threading
+from pathlib import Path
+
+import nir
+import numpy as np
+import pytest
+
+from spikeloom.sim.fabric import FABRICS
+from spikeloom.sim.link import DeviceModel, LinkParameters
+from spikeloom.sw.cli import main
+from spikeloom.sw.encode import RateEncoder
+
+
+def lif(size, tau=8e-4):
+    one = np.ones(size)
+    return nir.LIF(tau=tau * one, r=8 * one, v_leak=0 * one, v_threshold=one, v_reset=0 * one)
+
+
+def write_network(path, *, inputs=64, hidden=8, weight=None, nodes=None, edges=None, hints=None):
+    """A network of two layers; ``nodes`` and ``edges`` are put over it."""
+    rng = np.random.default_rng(5)
+    content = {
+        "input": nir.Input(np.array([inputs])),
+        "fc1": nir.Linear(rng.normal(0, 0.2, (hidden, inputs)) if weight is None else weight),
+        "hidden": lif(hidden),
+        "fc2": nir.Linear(rng.normal(0, 0.4, (10, hidden))),
+        "class": lif(10),
+        "output": nir.Output(np.array([10])),
+    } | (nodes or {})
+    names = ["input", "fc1", "hidden", "fc2", "class", "output"]
+    pairs = [*itertools.pairwise(names), *(edges or [])]
+    metadata = {
+        "spikeloom": {"preset": "snntorch", "reset": "zero", "reset_delay": 0} | (hints or {}),
+        "spikeloom_encoder": RateEncoder(steps=6, bits=4).settings(),
+    }
+    nir.write(path, nir.NIRGraph(nodes=content, edges=pairs, metadata=metadata, type_check=False))
+    return str(path)
+
+
+@pytest.fixture
+def network(tmp_path):
+    return write_network(tmp_path / "net.nir")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path, monkeypatch):
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def refused(capsys, *arguments):
+    """The sentence with which the command refuses ``arguments``; nothing may have been written."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error, error
+    assert error.startswith("spikeloom: ")
+    assert not [path for path in Path().rglob("*") if path.is_file()]
+    return error.removeprefix("spikeloom: ")
+
+
+def test_check_says_how_a_network_is_stepped_and_what_it_takes(network, capsys):
+    main(["check", network])
+    text = capsys.readouterr().out
+    assert "v = 0.875 v + I; spike if v > 1; then v = 0" in text
+    assert "weight words of 1 weights" in text
+
+
+def test_info_lists_fabrics_and_boards(capsys):
+    main(["info"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in (*FABRICS, "icebreaker", "ulx3s-85f", "amaranth"))
+
+
+def test_run_on_the_reference(network, tmp_path, capsys):
+    images = np.random.default_rng(1).integers(0, 17, (5, 8, 8))
+    np.savez(tmp_path / "images.npz", images=images, labels=np.zeros(5, np.int64))
+    output = tmp_path / "out.npy"
+    main(["run", network, "--backend", "reference", "--inputs", str(tmp_path / "images.npz"), "--output", str(output)])
+    assert "accuracy" in capsys.readouterr().out
+    result = np.load(output)
+    assert result.shape == (6, 5, 10)
+    assert 0 < result.sum() < result.size
+
+
+def test_generate_writes_verilog_and_images(network, capsys):
+    main(["generate", network, "--output", "out"])
+    assert "module top" in Path("out/top.v").read_text()
+    with np.load("out/program.npz") as program:
+        assert program["weights"].shape == (64 * 8 + 8 * 10, 1)
+
+
+@pytest.mark.parametrize("command", ["check", "simulate", "generate", "run"])
+def test_a_file_that_is_cut_off(tmp_path, network, capsys, command):
+    content = Path(network).read_bytes()
+    cut = tmp_path / "cut.nir"
+    cut.write_bytes(content[: len(content) // 2])
+    assert "cut.nir" in refused(capsys, command, cut)
+
+
+def test_a_file_that_is_not_nir(tmp_path, capsys):
+    other = tmp_path / "other.nir"
+    other.write_text("no network")
+    assert "other.nir" in refused(capsys, "check", other)
+
+
+def test_a_file_that_does_not_exist(tmp_path, capsys):
+    assert "none.nir" in refused(capsys, "check", tmp_path / "none.nir")
+
+
+def test_an_unknown_node(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", nodes={"fc2": nir.Threshold(np.ones(8))})
+    message = refused(capsys, "check", path)
+    assert "'fc2'" in message
+    assert "Threshold" in message
+
+
+def test_a_cycle_without_delay(tmp_path, capsys):
+    loop = {"back": nir.Linear(np.ones((8, 8))), "forth": nir.Linear(np.ones((8, 8)))}
+    edges = [("fc1", "back"), ("back", "forth"), ("forth", "back"), ("forth", "hidden")]
+    message = refused(capsys, "check", write_network(tmp_path / "x.nir", nodes=loop, edges=edges))
+    assert "cycle" in message
+
+
+def test_a_time_step_larger_than_tau(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", hints={"preset": "nir", "time_step_s": 1e-2})
+    message = refused(capsys, "check", path)
+    assert "'hidden'" in message
+    assert "tau" in message
+
+
+def test_weights_that_could_overflow(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    weight = rng.choice([-1.0, 1.0], (8, 64)) * rng.uniform(0.9, 0.99, (8, 64))
+    path = write_network(tmp_path / "x.nir", weight=np.abs(weight), inputs=64)
+    main(["check", path])
+    capsys.readouterr()
+    wide = write_network(tmp_path / "y.nir", weight=np.full((8, 300), 0.99), inputs=300)
+    message = refused(capsys, "check", wide)
+    assert message == (
+        "population hidden: its weights could overflow the accumulator, their sum needs 17 bits, there are 16"
+    )
+
+
+def test_a_network_that_is_too_large(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", hidden=60)
+    message = refused(capsys, "simulate", path)
+    assert message == (
+        "network x does not fit the fabric small: it needs 70 neurons, there are 64; 4440 weight words of 1 weights, "
+        "there are 2560"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "message"),
+    [
+        ("a.npz", {"images": np.full((2, 8, 8), 17)}, "images must be from 0 to 16, not from 17 to 17"),
+        ("a.npz", {"images": np.zeros((2, 9, 9), int)}, "images must have 64 pixels, not 81"),
+        ("a.npz", {"spikes": np.full((3, 2, 64), 2)}, "spikes must be 0 or 1, not other values"),
+        ("a.npz", {"spikes": np.zeros((3, 2, 63))}, "spikes must have shape (T, B, 64) or (T, 64), not (3, 2, 63)"),
+        ("a.npz", {"pictures": np.zeros(3)}, "must hold an array 'spikes' or 'images', not pictures"),
+        ("a.npz", {"spikes": np.zeros((3, 2, 64)), "labels": np.zeros(3)}, "labels must have shape (2,), not (3,)"),
+    ],
+)
+def test_events_out_of_range(tmp_path, network, capsys, name, arrays, message):
+    np.savez(tmp_path / name, **arrays)
+    assert message in refused(capsys, "run", network, "--backend", "reference", "--inputs", tmp_path / name)
+
+
+def test_inputs_that_are_no_arrays(tmp_path, network, capsys):
+    (tmp_path / "a.npy").write_text("no array")
+    message = refused(capsys, "simulate", network, "--inputs", tmp_path / "a.npy")
+    assert message == f"{tmp_path / 'a.npy'} must be a NumPy file (.npy or .npz) without pickled objects"
+
+
+def test_inputs_that_are_needed(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", inputs=20)
+    assert refused(capsys, "simulate", path) == ("network x has 20 inputs, so --inputs must be given, not left out")
+
+
+def test_a_missing_port(network, capsys):
+    message = refused(capsys, "run", network)
+    assert message == "a port must be given with --port, such as /dev/ttyUSB1 or localhost:5000"
+    assert "/dev/ttyNONE" in refused(capsys, "run", network, "--port", "/dev/ttyNONE")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "--fabric", "huge"], "fabric must be one of small, medium, not 'huge'"),
+        (["bitstream", "nosuchboard"], "Board must be one of icebreaker, ulx3s-85f, not 'nosuchboard'"),
+        (["run", "--board", "nosuchboard"], "Board must be one of icebreaker, ulx3s-85f, not 'nosuchboard'"),
+        (["run", "--output", "x.txt"], "output must be a file that ends in .npy, not 'x.txt'"),
+        (["simulate", "--images", "0"], "the number of images must be at least 1, not 0"),
+        (["check", "--weight-bits", "1"], "weight_width must be an integer from 2 to 16, not 1"),
+        (["check", "--weight-bits", "9"], "weights must have at most 8 bits on this fabric, network net has 9"),
+        (["run", "--identity", "nofile"], "nofile must be the identity file of a build"),
+    ],
+)
+def test_bad_options(network, capsys, arguments, message):
+    command, *options = arguments
+    positional = [] if command == "bitstream" else [network]
+    port = ["--port", "127.0.0.1:9"] if "--identity" in options else []
+    assert refused(capsys, command, *positional, *options, *port) == message
+
+
+def serve_once(listener, model):
+    connection, _ = listener.accept()
+    with connection:
+        while data := connection.recv(4096):
+            model.from_line(data)
+            connection.sendall(model.to_line())
+
+
+def test_a_bitstream_of_another_build(tmp_path, network, capsys):
+    identity = FABRICS["small"].identity(bytes(range(16)))
+    model = DeviceModel(LinkParameters(), identity.encode())
+    expected = tmp_path / "identity"
+    expected.write_text("ff" * 16)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve_once, args=(listener, model))
+        server.start()
+        port = f"127.0.0.1:{listener.getsockname()[1]}"
+        message = refused(capsys, "run", network, "--port", port, "--identity", expected)
+        server.join(10)
+    assert message == (
+        f"the board must run build {'ff' * 16}, not {bytes(range(16)).hex()}: load the bitstream of this build"
+    )
+
+
+def test_usage_errors_exit_with_2():
+    with pytest.raises(SystemExit) as stop:
+        main(["nosuchcommand"])
+    assert stop.value.code == 2
+
+
+def test_simulate_compares_every_spike(network, capsys, shared_build):
+    """The whole way, through the pins of the simulated hardware."""
+    shared_build("build/simulate")
+    main(["simulate", network, "--images", "6"])
+    text = capsys.readouterr().out
+    summary = json.loads(Path("build/simulate/summary.json").read_text())
+    assert summary["images"] == 6
+    assert summary["mismatches"] == 0
+    assert summary["spikes_compared"] > 0
+    assert summary["accuracy_reference"] == summary["accuracy_rtl"]
+    assert summary["cycles_per_image"] > summary["core_cycles_per_image"] > 0
+    assert summary["synaptic_operations_per_image"] > 0
+    assert Path("build/simulate/raster.png").read_bytes().startswith(b"\x89PNG")
+    assert "mismatches" in text
