@@ -44,7 +44,7 @@ app = typer.Typer(
 _out = Console(highlight=False)
 
 # Typer carries its own copy of click, or uses the package, as its version has it.
-_UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 _DIGITS = "digits-mlp.nir"
 _DEFAULT_FABRIC = "small"
@@ -410,7 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(list(arguments) if arguments is not None else None, standalone_mode=False)
     except _UsageError as error:
-        error.show()  # type: ignore[attr-defined]
+        error.show()
         sys.exit(2)
     except typer.Abort:
         sys.exit(130)

@@ -181,8 +181,8 @@ def run_cocotb(
     compile_seconds = time.monotonic() - start
 
     results, log, vcd = run_dir / "results.xml", run_dir / "simulation.log", run_dir / _WAVES_NAME
-    for path in (results, log, vcd):
-        path.unlink(missing_ok=True)
+    for stale in (results, log, vcd):
+        stale.unlink(missing_ok=True)
     job |= {
         "build_dir": str(binaries),
         "run_dir": str(run_dir),
