@@ -43,7 +43,7 @@ class RunResult:
     ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, of those that were observed: the output population
     and, in hardware, what the program observes besides. ``counters`` are the core's registers at the end, ``cycles``
     the clock cycles of the whole run, loading and link included; they are empty or None where there is no hardware to
-    count. ``seconds`` is wall time.
+    count. ``faults`` are those made on purpose on the line. ``seconds`` is wall time.
     """
 
     output_name: str
@@ -51,6 +51,7 @@ class RunResult:
     membranes: dict[str, NDArray[np.int64]]
     counters: dict[str, int] = field(default_factory=dict)
     cycles: int | None = None
+    faults: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -220,4 +221,5 @@ def _run_simulated(
 
     line = FaultyTransport(transport, **faults) if faults else transport
     result = BoardRunner(program, line, build_hash=bytes(16)).run(spikes, progress=report)
-    return dataclasses.replace(result, cycles=transport.cycles())
+    made = dict(line.faults) if isinstance(line, FaultyTransport) else {}
+    return dataclasses.replace(result, cycles=transport.cycles(), faults=made)

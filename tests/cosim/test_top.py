@@ -1,0 +1,50 @@
+"""The whole top: the real driver, a UART at the pins, the generated Verilog, and faults on the line."""
+
+import numpy as np
+import pytest
+from harness.networks import random_network, random_spikes, rng_of
+
+from spikeloom.sim.fabric import FABRICS
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.place import place
+from spikeloom.sw.runner import RtlRunner
+from spikeloom.sw.simulation import compare
+
+SMALL = FABRICS["small"]
+
+
+def run(name, directory, *, readout=False, samples=12, **options):
+    """Random networks observed in every population, on the simulated board and on the reference."""
+    rng = rng_of(name)
+    network = random_network(rng, SMALL.core, inputs=40, sizes=(12, 9, 6), readout=readout)
+    program = place(network, SMALL, observe=[p.name for p in network.populations if p.parameters.spiking])
+    spikes = random_spikes(rng, 6, samples, 40)
+    reference = simulate(network, spikes)
+    result = RtlRunner(program, directory, **options).run(spikes)
+    compared, mismatches = compare(reference, result)
+    assert compared > 100
+    assert mismatches == 0
+    assert set(result.spikes) | set(result.membranes) == {p.name for p in network.populations}
+    assert result.counters["steps"] == 6 * samples
+    return result
+
+
+def test_every_spike_of_every_population(request, tmp_path, shared_build):
+    result = run(request.node.name, shared_build(tmp_path / "run"))
+    assert not result.faults
+    assert result.cycles > result.counters["busy_cycles"] > 0
+
+
+def test_membranes_come_back(request, tmp_path, shared_build):
+    result = run(request.node.name, shared_build(tmp_path / "run"), readout=True)
+    assert result.output.dtype == np.int64
+    assert np.ptp(result.output) > 10
+
+
+@pytest.mark.parametrize("kind", ["flip", "drop", "insert", "all"])
+def test_a_bad_line_changes_nothing(request, tmp_path, shared_build, kind):
+    names = ["flip", "drop", "insert", "repeat", "cut"] if kind == "all" else [kind]
+    rates = {name: 0.02 if name in ("repeat", "cut") else 0.001 for name in names}
+    result = run(request.node.name, shared_build(tmp_path / "run"), faults={"seed": 3} | rates)
+    assert all(result.faults[name] > 0 for name in names)
+    assert sum(result.faults.values()) >= 5
