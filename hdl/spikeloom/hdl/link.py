@@ -292,6 +292,7 @@ class FrameSender(Component):
         place = Signal(8)  # where the next byte of the frame goes; when it is complete, how many are still to send
         code_place = Signal(8)  # where the code of the present block goes; while sending, the byte on its way
         byte = Signal(8)
+        stored = Signal(8)  # from a memory, a cycle after its output: that comes late
 
         identity_index = Signal(range(len(self.identity) + 1))
         m.d.comb += [
@@ -300,6 +301,7 @@ class FrameSender(Component):
             memory.address.eq(256 | identity_index),
             crc.data.eq(byte[4:]),
         ]
+        m.d.sync += stored.eq(Mux(identify, memory.data, self.payload))
         code = place - code_place
 
         with m.FSM():
@@ -326,14 +328,14 @@ class FrameSender(Component):
                 with m.Elif(crc_part):
                     m.d.sync += byte.eq(crc.crc.word_select(~remaining[:2], 8))
                 with m.Elif(~identify):
-                    m.d.sync += [byte.eq(self.payload), self.offset.eq(self.offset + 1)]
+                    m.d.sync += [byte.eq(stored), self.offset.eq(self.offset + 1)]
                 with m.Elif(nonce_part):
                     m.d.sync += byte.eq(self.nonce.word_select(identity_index[:2], 8))
                     m.d.sync += identity_index.eq(identity_index + 1)
                     with m.If(identity_index == NONCE_BYTES - 1):
                         m.d.sync += [nonce_part.eq(0), identity_index.eq(0)]
                 with m.Else():
-                    m.d.sync += [byte.eq(memory.data), identity_index.eq(identity_index + 1)]
+                    m.d.sync += [byte.eq(stored), identity_index.eq(identity_index + 1)]
                 m.next = "HASH"
             with m.State("HASH"):
                 m.d.comb += [crc.data.eq(byte[:4]), crc.valid.eq(~crc_part)]
@@ -452,7 +454,7 @@ class Link(Component):
         transmit_bits = parameters.transmit_buffer.bit_length()
         expected = Signal(16)  # next byte from the host
         tentative = Signal(16)  # the same, with the payload of the frame that is coming in
-        consumed = Signal(16)  # next byte to `receive`
+        consumed = Signal(16)  # next byte to leave the ring for `receive`
         advertised = Signal(receive_bits)  # `consumed` as the host knows it
         written = Signal(transmit_bits)  # next byte from `transmit`
         sent = Signal(16)  # next byte to send
@@ -489,16 +491,22 @@ class Link(Component):
         with m.If(receiver.payload_valid & ~accept):
             m.d.sync += refused.eq(1)
 
-        # From the receive ring to the bridge: the byte after the one that goes is read in the same cycle.
+        # From the receive ring to the bridge, by a register; the byte after the one that goes is read in that cycle.
         upcoming = Signal(16)
+        fetched = Signal()  # the ring's output is the byte at `consumed`
         offered = Signal()
+        moves = Signal()
         m.d.comb += [
-            upcoming.eq(consumed + (self.receive.valid & self.receive.ready)),
+            moves.eq(fetched & (~offered | self.receive.ready)),
+            upcoming.eq(consumed + moves),
             receive_ring.address.eq(upcoming),
-            self.receive.payload.eq(receive_ring.data),
             self.receive.valid.eq(offered & ~self.reset),
         ]
-        m.d.sync += [consumed.eq(upcoming), offered.eq(upcoming[:receive_bits] != expected[:receive_bits])]
+        m.d.sync += [consumed.eq(upcoming), fetched.eq(upcoming[:receive_bits] != expected[:receive_bits])]
+        with m.If(moves):
+            m.d.sync += [self.receive.payload.eq(receive_ring.data), offered.eq(1)]
+        with m.Elif(self.receive.ready):
+            m.d.sync += offered.eq(0)
 
         # From the bridge into the transmit ring.
         stored = Signal(transmit_bits)
@@ -614,6 +622,7 @@ class Link(Component):
             m.d.sync += [
                 opened.eq(1),
                 nonce.eq(receiver.nonce),
+                fetched.eq(0),
                 offered.eq(0),
                 answer.eq(0),
                 again.eq(0),
