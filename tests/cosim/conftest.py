@@ -1,0 +1,42 @@
+"""Generated Verilog under cocotb. Binaries stay in ``build/cosim``, so only a change of the hardware compiles again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Elaboratable
+
+from spikeloom.hdl.verilog import write_verilog
+from spikeloom.sw.verilator import SimulationResult, run_cocotb
+
+HERE = Path(__file__).parent
+BUILD = HERE.parents[1] / "build" / "cosim"
+
+
+@pytest.fixture
+def verilog() -> Callable[[Elaboratable, str], Path]:
+    """Writes a design as the module of the name given, and returns the file."""
+    return lambda design, name: write_verilog(design, name, BUILD)
+
+
+@pytest.fixture
+def run_bench(tmp_path) -> Callable[..., SimulationResult]:
+    """Runs the cocotb tests of a module of this folder on the module ``toplevel`` of a Verilog file."""
+
+    def run(source: Path, toplevel: str, bench: str, tests: int, **options) -> SimulationResult:
+        result = run_cocotb(
+            sources=[source],
+            toplevel=toplevel,
+            test_module=bench,
+            build_dir=BUILD,
+            run_dir=tmp_path / "run",
+            python_path=[HERE.parent, HERE],
+            # What no reset clears begins as random bits, as block RAM of the program before would.
+            random_start=True,
+            timeout_seconds=120,
+            **options,
+        )
+        assert result.tests == tests
+        return result
+
+    return run

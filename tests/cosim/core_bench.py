@@ -1,0 +1,445 @@
+"""What cocotb runs on the Verilog of a LIF core: random networks in, and every spike and membrane out.
+
+The bench is the host bridge and nothing more: it writes the program through the configuration port, sends spikes and
+TICKs at most two steps ahead of the ACKs, and answers each TICK. It sees no signal but the ports.
+"""
+
+import json
+import os
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly
+from harness.engine import expected_words
+from harness.networks import random_network, random_spikes, rng_of
+
+from spikeloom.hdl.packet import PacketKind, packet_layout
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import NeuronParameters, signed_range
+from spikeloom.sim.reference import ReferenceResult, simulate
+from spikeloom.sim.registers import CORE, REGISTER_MEMORY
+from spikeloom.sw.place import place
+from spikeloom.sw.program import Program
+
+_FIELDS = json.loads(os.environ["CORE_PARAMETERS"])
+PARAMETERS = CoreParameters(**_FIELDS | {"shifts": tuple(_FIELDS["shifts"])})
+LAYOUT = packet_layout(PARAMETERS.axon_width, PARAMETERS.v_width)
+CYCLE_LIMIT = 40_000
+PLANTED = json.loads(os.environ.get("PLANTED_BUGS", "[]"))
+
+
+@dataclass
+class Run:
+    """What the core did. Steps count through all samples."""
+
+    spikes: set[tuple[int, int]] = field(default_factory=set)  #: (step, slot)
+    membranes: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value
+    begun: int = 0  #: TICKs that came out
+    finished: int = 0  #: ACKs that came out
+    taken: Counter[PacketKind] = field(default_factory=Counter)  #: packets that the core took
+    at_limit: int = 0  #: packets of the last step that elastic time allows
+    stalled: int = 0  #: cycles in which a packet was offered and not taken by the bench
+    refused: int = 0  #: cycles in which a packet was offered and not taken by the core
+    taken_while_stuck: int = 0  #: packets that the core took while its own was not taken
+    registers: dict[str, int] = field(default_factory=dict)  #: read when all was over
+
+
+class CoreBench:
+    """Drives a core. Whatever is driven changes at the falling edge, what the core does with it is seen after that."""
+
+    def __init__(self, core) -> None:
+        self.core = core
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is offered in either direction."""
+        self.core.i__valid.value = 0
+        self.core.o__ready.value = 0
+        self.offered: PacketKind | None = None
+        self.ready = 0
+        self.held: int | None = None
+
+    @classmethod
+    async def begin(cls, core) -> "CoreBench":
+        """A bench, and the core after a reset. The clock runs."""
+        await FallingEdge(core.clk)
+        bench = cls(core)
+        for name in ("write_enable", "memory", "plane", "index", "write_data"):
+            getattr(core, f"configuration__{name}").value = 0
+        core.i__payload.value = 0
+        core.reset.value = 0
+        core.rst.value = 1
+        await ClockCycles(core.clk, 3)
+        await FallingEdge(core.clk)
+        core.rst.value = 0
+        return bench
+
+    async def write(self, memory: int, plane: int, first: int, data: bytes) -> None:
+        """Bytes through the configuration port, one a cycle."""
+        core = self.core
+        core.configuration__memory.value = memory
+        core.configuration__plane.value = plane
+        core.configuration__write_enable.value = 1
+        for index, byte in enumerate(data, first):
+            core.configuration__index.value = index
+            core.configuration__write_data.value = byte
+            await FallingEdge(core.clk)
+        core.configuration__write_enable.value = 0
+
+    async def write_register(self, name: str, value: int) -> None:
+        register = CORE.register(name)
+        await self.write(REGISTER_MEMORY, 0, register.offset, register.encode(value))
+
+    async def read_register(self, name: str) -> int:
+        register = CORE.register(name)
+        self.core.configuration__memory.value = REGISTER_MEMORY
+        value = bytearray()
+        for index in range(register.offset, register.offset + register.size):
+            self.core.configuration__index.value = index
+            await FallingEdge(self.core.clk)
+            value.append(int(self.core.configuration__read_data.value))
+        return int.from_bytes(value, "little")
+
+    async def load_memories(self, program: Program) -> None:
+        for image in program.memories:
+            for plane in range(image.words.shape[1]):
+                await self.write(image.memory, plane, 0, image.words[:, plane].tobytes())
+
+    async def load_registers(self, program: Program) -> None:
+        for _, name, value in program.registers:
+            await self.write_register(name, value)
+
+    async def clear(self) -> None:
+        """As a host does it between runs: bit 0 of `control`, with nothing on the way."""
+        self._forget()
+        await self.write_register("control", 1)
+        await ClockCycles(self.core.clk, 2)
+        await FallingEdge(self.core.clk)
+
+    async def restart(self, signal: str) -> None:
+        """One cycle of ``reset`` (a new session) or ``rst``."""
+        self._forget()
+        getattr(self.core, signal).value = 1
+        await FallingEdge(self.core.clk)
+        getattr(self.core, signal).value = 0
+
+    async def cycle(self, run: Run) -> tuple[bool, int | None]:
+        """A clock cycle: whether the core took the packet offered to it, and the packet it gave."""
+        core = self.core
+        await ReadOnly()
+        offered = self.offered is not None
+        taken = offered and bool(core.i__ready.value)
+        packet = int(core.o__payload.value) if core.o__valid.value else None
+        assert self.held in (None, packet), "a packet that is offered must stay until it is taken"
+        self.held = None if self.ready else packet
+        stuck = self.held is not None
+        run.stalled += stuck
+        run.refused += offered and not taken
+        run.taken_while_stuck += taken and stuck
+        await FallingEdge(core.clk)
+        return taken, packet if self.ready else None
+
+    async def run(
+        self,
+        program: Program,
+        spikes: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        idle: float = 0.3,
+        stall: float = 0.3,
+        deaf_for: int = 0,
+        stop_after: int = 1 << 30,
+    ) -> Run:
+        """Stream ``spikes`` ``(T, B, inputs)``; input pauses and output stalls with these chances.
+
+        Some ACKs are given late. For ``deaf_for`` cycles no output is taken. After ``stop_after`` cycles the run is
+        left as it is.
+        """
+        steps, batch, _ = spikes.shape
+        total = steps * batch
+        run = Run()
+        core = self.core
+        queue: deque[tuple[int, PacketKind, int]] = deque()  # (step, kind, packet)
+        for step in range(total):
+            sample, t = divmod(step, steps)
+            for axon in rng.permutation(program.input_axons[np.flatnonzero(spikes[t, sample])]):
+                queue.append((step, PacketKind.SPIKE, self._pack(PacketKind.SPIKE, parity=step & 1, axon=int(axon))))
+            tick = self._pack(PacketKind.TICK, parity=step & 1, last=int(t == steps - 1))
+            queue.append((step, PacketKind.TICK, tick))
+        answers: deque[tuple[int, int]] = deque()  # (cycle from which on it is given, packet)
+        cycle = 0
+        while run.finished < total or answers or self.offered is not None:
+            assert cycle < CYCLE_LIMIT, "the core must end its run, not hang"
+            if cycle == stop_after:
+                return run
+            if self.offered is None and rng.random() >= idle:
+                allowed = bool(queue) and queue[0][0] < run.finished + 2
+                if answers and answers[0][0] <= cycle and not (allowed and rng.random() < 0.5):
+                    self._offer(PacketKind.ACK, answers.popleft()[1])
+                elif allowed:
+                    step, kind, packet = queue.popleft()
+                    run.at_limit += step == run.finished + 1
+                    self._offer(kind, packet)
+            ready = int(cycle >= deaf_for and rng.random() >= stall)
+            if ready != self.ready:
+                core.o__ready.value = self.ready = ready
+            taken, packet = await self.cycle(run)
+            cycle += 1
+            if packet is not None:
+                begun = run.begun
+                self._take(run, packet, steps)
+                if run.begun > begun:
+                    late = int(rng.integers(300)) if rng.random() < 0.2 else 0
+                    answers.append((cycle + late, self._pack(PacketKind.ACK, parity=begun & 1)))
+            if taken:
+                run.taken[self.offered] += 1
+                self.offered = None
+                core.i__valid.value = 0
+        # Nothing may follow, and the counters are to be read while the core is idle.
+        core.o__ready.value = self.ready = 1
+        for _ in range(30):
+            assert await self.cycle(run) == (False, None)
+        for name in ("status", "words", "steps", "busy_cycles"):
+            run.registers[name] = await self.read_register(name)
+        return run
+
+    def _offer(self, kind: PacketKind, packet: int) -> None:
+        self.core.i__payload.value = packet
+        self.core.i__valid.value = 1
+        self.offered = kind
+
+    @staticmethod
+    def _take(run: Run, packet: int, steps: int) -> None:
+        kind = PacketKind(_part(packet, "kind"))
+        axon, value = _part(packet, "axon"), _part(packet, "value")
+        step = run.finished if kind is PacketKind.ACK else run.begun
+        assert _part(packet, "parity") == step & 1
+        assert run.begun == run.finished + (kind is PacketKind.ACK), "a step must end with one TICK and one ACK"
+        assert run.taken[PacketKind.TICK] > step, "step t must wait for TICK(t)"
+        assert run.taken[PacketKind.ACK] >= step - 1, "step t must wait for ACK(t-2)"
+        if kind is PacketKind.SPIKE:
+            assert (step, axon) not in run.spikes
+            run.spikes.add((step, axon))
+        elif kind is PacketKind.MEMBRANE:
+            assert (step, axon) not in run.membranes
+            sign = 1 << (PARAMETERS.v_width - 1)
+            run.membranes[step, axon] = (value ^ sign) - sign
+        elif kind is PacketKind.TICK:
+            assert _part(packet, "last") == (step % steps == steps - 1)
+            run.begun += 1
+        else:
+            run.finished += 1
+
+    @staticmethod
+    def _pack(kind: PacketKind, **parts: int) -> int:
+        return sum(value << LAYOUT[name].offset for name, value in (parts | {"kind": kind.value}).items())
+
+
+def _part(packet: int, name: str) -> int:
+    return packet >> LAYOUT[name].offset & ((1 << LAYOUT[name].width) - 1)
+
+
+def check(run: Run, network: QuantisedNetwork, program: Program, spikes: np.ndarray) -> ReferenceResult:
+    """Every spike of every population, every membrane read out, and the counters."""
+    reference = simulate(network, spikes)
+    steps, batch, _ = spikes.shape
+    fired = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
+    expected = {
+        (int(sample * steps + t), int(program.output_slots[neuron])) for t, sample, neuron in np.argwhere(fired)
+    }
+    assert run.spikes == expected
+    values = reference.states[network.output].v if program.membranes else np.zeros((steps, batch, 0), np.int64)
+    assert run.membranes == {
+        (sample * steps + t, int(program.output_slots[neuron])): int(values[t, sample, neuron])
+        for t, sample, neuron in np.ndindex(values.shape)
+    }
+    assert run.begun == run.finished == run.registers["steps"] == steps * batch
+    assert run.registers["words"] == expected_words(network, PARAMETERS, spikes, reference)
+    assert run.registers["status"] == 1
+    assert run.registers["words"] < run.registers["busy_cycles"]
+    return reference
+
+
+def assert_interesting(run: Run, network: QuantisedNetwork, reference: ReferenceResult) -> None:
+    """Neurons fire and do not fire, and both streams were made to wait."""
+    fired = sum(int(s.sum()) for s in reference.spikes.values())
+    assert 0 < fired < sum(s.size for s in reference.spikes.values())
+    assert run.at_limit > 0
+    assert run.stalled > 0
+    assert run.refused > 0
+
+
+def random_program(rng: np.random.Generator, **options) -> tuple[QuantisedNetwork, Program]:
+    """A random network of which every spike can be seen."""
+    network = random_network(rng, PARAMETERS, **options)
+    names = [population.name for population in network.populations]
+    return network, place(network, FabricConfig(core=PARAMETERS), observe=names)
+
+
+async def networks_after_each_other(core) -> None:
+    """Each with a program of its own, smaller or larger than the one before, and only `control` between them."""
+    bench = await CoreBench.begin(core)
+    shapes = [(7, 5, 4), (3,), (9, 8), (1, 2, 3, 4), (4, 4, 4), (11, 2, 6)]
+    pauses = [(0.3, 0.3), (0.0, 0.0), (0.0, 0.6), (0.8, 0.0), (0.1, 0.9)]
+    for number in range(15):
+        rng = rng_of(f"networks_after_each_other-{PARAMETERS.lanes}-{number}")
+        sizes, (idle, stall) = shapes[number % len(shapes)], pauses[number % len(pauses)]
+        network, program = random_program(rng, sizes=sizes)
+        spikes = random_spikes(rng, 6, 2, network.inputs)
+        await bench.clear()
+        await bench.load_memories(program)
+        await bench.load_registers(program)
+        run = await bench.run(program, spikes, rng, idle=idle, stall=stall)
+        reference = check(run, network, program, spikes)
+        fired = sum(int(s.sum()) for s in reference.spikes.values())
+        assert 0 < fired < sum(s.size for s in reference.spikes.values())
+        if number == 0:
+            assert_interesting(run, network, reference)
+
+
+async def membranes(core) -> None:
+    """An output population that does not spike sends its membranes, beside the spikes of the others."""
+    rng = rng_of(f"membranes-{PARAMETERS.lanes}")
+    bench = await CoreBench.begin(core)
+    values: set[int] = set()
+    for _ in range(3):
+        network, program = random_program(rng, readout=True)
+        spikes = random_spikes(rng, 6, 2, network.inputs)
+        await bench.clear()
+        await bench.load_memories(program)
+        await bench.load_registers(program)
+        run = await bench.run(program, spikes, rng)
+        assert_interesting(run, network, check(run, network, program, spikes))
+        values |= set(run.membranes.values())
+    assert len(values) > 50
+    assert min(values) < 0 < max(values)
+
+
+async def membranes_saturate(core) -> None:
+    """At both ends of the range, and come back from there."""
+    rng = rng_of(f"membranes_saturate-{PARAMETERS.lanes}")
+    bench = await CoreBench.begin(core)
+    size, inputs = 6, 8
+    weight = rng.integers(60, 128, (size, inputs)) * np.repeat([-1, 1], size // 2)[:, None]
+    weight[:, inputs // 2 :] *= -1
+    neurons = NeuronParameters(size=size, v_width=PARAMETERS.v_width, threshold=0, spiking=False)
+    network = QuantisedNetwork(
+        name="saturating",
+        inputs=inputs,
+        populations=(QuantisedPopulation(name="a", parameters=neurons),),
+        connections=(QuantisedConnection(source=INPUT, target="a", weight=weight),),
+        output="a",
+    )
+    program = place(network, FabricConfig(core=PARAMETERS))
+    # The first half of the inputs drives each neuron to one end, the other half back to the other end.
+    spikes = np.zeros((48, 1, inputs), bool)
+    for t in range(len(spikes)):
+        half = slice(0, 4) if t < 24 else slice(4, 8)
+        spikes[t, 0, half] = rng.random(4) < 0.8
+    await bench.load_memories(program)
+    await bench.load_registers(program)
+    run = await bench.run(program, spikes, rng)
+    check(run, network, program, spikes)
+    ends = set(signed_range(PARAMETERS.v_width))
+    assert ends < set(run.membranes.values())
+    for slot in program.output_slots:
+        assert {run.membranes[step, slot] for step in (23, 47)} == ends
+
+
+async def a_program_stays(core) -> None:
+    """Neither `control` nor ``reset`` nor ``rst`` clears a program, and each clears whatever a run had begun."""
+    rng = rng_of(f"a_program_stays-{PARAMETERS.lanes}")
+    bench = await CoreBench.begin(core)
+    network, program = random_program(rng)
+    await bench.load_memories(program)
+    await bench.load_registers(program)
+    unfinished = []
+    for number in range(12):
+        spikes = random_spikes(rng, 4, 2, network.inputs)
+        broken = await bench.run(program, spikes, rng, stop_after=int(rng.integers(50, 400)))
+        unfinished.append((broken.begun, broken.taken.total() > 0, bench.held is not None))
+        if number % 3 == 0:
+            await bench.clear()
+        else:
+            await bench.restart("reset" if number % 3 == 1 else "rst")
+            assert await bench.read_register("steps") == 0
+            await bench.load_registers(program)
+        spikes = random_spikes(rng, 4, 2, network.inputs)
+        run = await bench.run(program, spikes, rng)
+        check(run, network, program, spikes)
+        await bench.clear()
+    assert len({begun for begun, _, _ in unfinished}) > 2
+    assert {taken for _, taken, _ in unfinished} == {True}
+    assert {held for _, _, held in unfinished} == {False, True}
+
+
+async def still_without_sources(core) -> None:
+    """With `sources` 0, as after a new session, nothing comes out, whatever goes in."""
+    rng = rng_of(f"still_without_sources-{PARAMETERS.lanes}")
+    bench = await CoreBench.begin(core)
+    network, program = random_program(rng)
+    await bench.load_memories(program)
+    spikes = np.ones((3, 1, network.inputs), bool)
+    run = await bench.run(program, spikes, rng, idle=0, stall=0, stop_after=500)
+    assert run.taken == {PacketKind.SPIKE: 2 * network.inputs, PacketKind.TICK: 2}
+    assert (run.begun, run.finished, run.spikes) == (0, 0, set())
+    assert await bench.read_register("steps") == 0
+
+
+async def input_is_consumed_while_the_output_waits(core) -> None:
+    """All input of the two steps that may be sent is taken while nobody takes the output; nothing is lost by that."""
+    rng = rng_of(f"input_is_consumed_while_the_output_waits-{PARAMETERS.lanes}")
+    bench = await CoreBench.begin(core)
+    network, program = random_program(rng)
+    spikes = np.ones((4, 1, network.inputs), bool)
+    await bench.load_memories(program)
+    await bench.load_registers(program)
+    stuck = await bench.run(program, spikes, rng, idle=0.95, deaf_for=5000, stop_after=5000)
+    assert stuck.taken == {PacketKind.SPIKE: 2 * network.inputs, PacketKind.TICK: 2}
+    assert stuck.taken_while_stuck > network.inputs // 2, "input must have come when the output was stuck already"
+    assert stuck.stalled > 4000
+    assert bench.held is not None
+    await bench.clear()
+    run = await bench.run(program, spikes, rng, deaf_for=5000)
+    reference = check(run, network, program, spikes)
+    assert_interesting(run, network, reference)
+
+
+SCENARIOS = [
+    networks_after_each_other,
+    membranes,
+    membranes_saturate,
+    a_program_stays,
+    still_without_sources,
+    input_is_consumed_while_the_output_waits,
+]
+
+
+@cocotb.test()
+@cocotb.parametrize(scenario=SCENARIOS)
+async def core_fits_its_model(core, scenario) -> None:
+    Clock(core.clk, 10, "ns").start()
+    await scenario(core)
+
+
+if PLANTED:
+
+    @cocotb.test()
+    @cocotb.parametrize(planted=range(1, len(PLANTED) + 1))
+    async def planted_bug_is_found(core, planted: int) -> None:
+        """The scenarios, one after the other, until one finds the bug that is switched on in this Verilog."""
+        Clock(core.clk, 10, "ns").start()
+        await FallingEdge(core.clk)
+        core.planted.value = planted
+        for scenario in SCENARIOS:
+            try:
+                await scenario(core)
+            except AssertionError:
+                core._log.info("%s is found by %s", PLANTED[planted - 1], scenario.__name__)
+                return
+        raise RuntimeError(f"a planted bug must be found: {PLANTED[planted - 1]}")

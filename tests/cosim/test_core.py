@@ -1,0 +1,54 @@
+"""The Verilog of the LIF core against the integer reference, and bugs planted in that Verilog."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from spikeloom.hdl.core import LifCore
+from spikeloom.sim.core import CoreParameters
+
+MULTIPLIER = CoreParameters(
+    lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
+)
+SHIFTS = dataclasses.replace(MULTIPLIER, lanes=4, neurons=64, weight_words=256, multiplier=False, shifts=(3, 1, 5))
+CORES = {"one-lane-multiplier": MULTIPLIER, "four-lanes-shifts": SHIFTS}
+
+SAME_TARGET = r"\\\$signal\$\d+ \[\d+:\d+\] == \\\$signal\$\d+ \[\d+:\d+\]"
+# What is replaced, how often it occurs, and by what. Only names that the design gives are relied upon.
+PLANTED = {
+    "compare": (r"\$signed\(above\) > \$signed\(1'h0\)", 1, "$signed(above) >= $signed(1'h0)"),
+    "rounding of the leak": (r"\$signed\(product\) \+ \$signed\(\{[^}]*\}\)", 1, "$signed(product)"),
+    "reset by subtraction": (r"neuron_4\[\d+:\d+\] == 2'h2", 1, "1'h0"),
+    "saturation": (r"\$signed\(after\) > \$signed\(12'h7ff\)", 1, "1'h0"),
+    "fresh state": (r"(?<=assign state = )fresh(?= \?)", 1, "1'h0"),
+    "forwarding of sums": (SAME_TARGET, 2, "1'h0"),
+    "clearing of accumulators": (r"clear_word == 5'h1f", 1, "clear_word == 5'h00"),
+    "waiting for a TICK": (r"ticks_1 == sources", 1, "1'h1"),
+    "waiting for an ACK": (r"acknowledged_0 == sinks", 1, "1'h1"),
+}
+
+
+def environment(parameters, **more):
+    return {"CORE_PARAMETERS": json.dumps(dataclasses.asdict(parameters))} | more
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_core(name, verilog, run_bench):
+    source = verilog(LifCore(CORES[name]), "core")
+    run_bench(source, "core", "core_bench", tests=6, environment=environment(CORES[name]))
+
+
+def test_planted_bugs(tmp_path, verilog, run_bench):
+    """One binary with all of the bugs, of which a port of the top chooses one; with none chosen it is right."""
+    text = verilog(LifCore(MULTIPLIER), "core").read_text()
+    for number, (name, (pattern, count, bug)) in enumerate(PLANTED.items(), 1):
+        chosen = f"(core.planted == {number} ? {bug} : "
+        text, found = re.subn(pattern, lambda match, chosen=chosen: chosen + match[0] + ")", text)
+        assert found == count, f"{name} must occur {count} times in the Verilog, not {found}"
+    text = text.replace("module core(", "module core(planted, ", 1).replace(");\n", ");\n  input [7:0] planted;\n", 1)
+    source = tmp_path / "core-planted.v"
+    source.write_text(text)
+    variables = environment(MULTIPLIER, PLANTED_BUGS=json.dumps(list(PLANTED)))
+    run_bench(source, "core", "core_bench", tests=6 + len(PLANTED), environment=variables)
