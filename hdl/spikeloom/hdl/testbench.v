@@ -13,6 +13,31 @@ module testbench #(
     input  wire [2047:0] send_bytes,      // the first byte in the lowest bits
     input  wire [8:0]    send_count,      // 1 to 256
     input  wire          send_request,    // toggles to send
+    output wire          send_done,       // follows when the last stop bit is over
+    output wire [2047:0] received_bytes,
+    output wire [8:0]    received_count,
+    output wire          received_ready,  // toggles when a block is there
+    input  wire          received_taken   // follows when it has been read
+);
+    // Cocotb may write whatever is declared in this module, so Verilator evaluates all logic behind it at both edges of
+    // the clock. Therefore nothing but ports is declared here.
+    board #(.DIVISOR(DIVISOR), .IDLE(IDLE)) board (
+        .clk(clk), .rst(rst),
+        .send_bytes(send_bytes), .send_count(send_count), .send_request(send_request), .send_done(send_done),
+        .received_bytes(received_bytes), .received_count(received_count), .received_ready(received_ready),
+        .received_taken(received_taken)
+    );
+endmodule
+
+module board #(
+    parameter DIVISOR = 4,   // clock cycles a bit
+    parameter IDLE = 400     // cycles of silence that end a block
+) (
+    input  wire          clk,
+    input  wire          rst,
+    input  wire [2047:0] send_bytes,      // the first byte in the lowest bits
+    input  wire [8:0]    send_count,      // 1 to 256
+    input  wire          send_request,    // toggles to send
     output reg           send_done,       // follows when the last stop bit is over
     output reg  [2047:0] received_bytes,
     output reg  [8:0]    received_count,
@@ -22,11 +47,15 @@ module testbench #(
     reg line_to_board;
     wire line_from_board;
 
-    top top (.clk(clk), .rst(rst), .rx(line_to_board), .tx(line_from_board));
+    // For the same reason, nothing in the top hangs on a port directly.
+    reg reset;
+    always @(posedge clk) reset <= rst;
 
-    // To the board.
-    reg [2047:0] send_shift;
-    reg [8:0]    send_left;
+    top top (.clk(clk), .rst(reset), .rx(line_to_board), .tx(line_from_board));
+
+    // To the board. The wide registers change rarely: a simulator copies what is written every cycle.
+    reg [7:0]    send_byte;
+    reg [8:0]    send_index;
     reg [3:0]    send_bit;      // 0 start, 1 to 8 data, 9 stop
     reg [15:0]   send_clock;
     reg          sending;
@@ -40,13 +69,13 @@ module testbench #(
             line_to_board <= 1'b1;
             if (send_request != send_done) begin
                 sending <= 1'b1;
-                send_shift <= send_bytes;
-                send_left <= send_count;
+                send_byte <= send_bytes[7:0];
+                send_index <= 9'd1;
                 send_bit <= 4'd0;
                 send_clock <= 16'd0;
             end
         end else begin
-            line_to_board <= send_bit == 4'd0 ? 1'b0 : send_bit == 4'd9 ? 1'b1 : send_shift[send_bit - 4'd1];
+            line_to_board <= send_bit == 4'd0 ? 1'b0 : send_bit == 4'd9 ? 1'b1 : send_byte[send_bit[2:0] - 3'd1];
             if (send_clock != DIVISOR - 1)
                 send_clock <= send_clock + 16'd1;
             else begin
@@ -55,9 +84,9 @@ module testbench #(
                     send_bit <= send_bit + 4'd1;
                 else begin
                     send_bit <= 4'd0;
-                    send_shift <= send_shift >> 8;
-                    send_left <= send_left - 9'd1;
-                    if (send_left == 9'd1) begin
+                    send_byte <= send_bytes[8 * send_index[7:0] +: 8];
+                    send_index <= send_index + 9'd1;
+                    if (send_index == send_count) begin
                         sending <= 1'b0;
                         send_done <= send_request;
                     end
@@ -67,7 +96,7 @@ module testbench #(
     end
 
     // From the board.
-    reg [2047:0] block;
+    reg [7:0]    block [0:255];
     reg [8:0]    block_count;
     reg          block_ends;
     reg [7:0]    receive_byte;
@@ -75,6 +104,7 @@ module testbench #(
     reg [15:0]   receive_clock;
     reg          receiving;
     reg [15:0]   silence;
+    integer      i;
 
     always @(posedge clk) begin
         if (rst) begin
@@ -106,7 +136,7 @@ module testbench #(
                     if (!line_from_board || block_count == 9'd256)
                         $display("TESTBENCH ERROR: %s", line_from_board ? "block overflow" : "framing error");
                     else begin
-                        block[8 * block_count[7:0] +: 8] <= receive_byte;
+                        block[block_count[7:0]] <= receive_byte;
                         block_count <= block_count + 9'd1;
                         block_ends <= receive_byte == 8'd0;
                     end
@@ -114,7 +144,8 @@ module testbench #(
             end
             if (received_ready == received_taken && block_count != 9'd0 && !receiving
                 && (block_ends || block_count >= 9'd200 || silence > IDLE)) begin
-                received_bytes <= block;
+                for (i = 0; i < 256; i = i + 1)
+                    received_bytes[8 * i +: 8] <= block[i];
                 received_count <= block_count;
                 received_ready <= !received_ready;
                 block_count <= 9'd0;

@@ -272,7 +272,8 @@ def _import_path(first: Sequence[Path | str]) -> str:
 def _verilator_arguments(*, internals: bool) -> list[str]:
     # Amaranth's Verilog is full of width mismatches that are meant and defined: lint is not this tool's to do here.
     arguments = ["-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "0", "--x-initial", "unique", "-CFLAGS", "-O2"]
-    return arguments if internals else [*arguments, "--public-depth", "1"]
+    # The runner asks for every net to be public; that forbids most optimisations, and is taken back.
+    return arguments if internals else [*arguments, "--no-public-flat-rw", "--public-depth", "1"]
 
 
 def _compile(
