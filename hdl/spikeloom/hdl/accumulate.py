@@ -11,12 +11,11 @@ Two words for the same accumulators can follow each other at once. A sum needs t
 the two sums on their way are forwarded to the adder.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.memory import LoadedMemory, LoadPort, block_memory, registered_read, struct_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
@@ -51,7 +50,7 @@ class Accumulator(wiring.Component):
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
         width = parameters.accumulator_width * parameters.lanes
-        self.banks = [Memory(shape=unsigned(width), depth=parameters.words, init=[]) for _ in range(2)]
+        self.banks = [block_memory(width, parameters.words) for _ in range(2)]
         word = bits_for(parameters.words)
         super().__init__(
             {
@@ -144,10 +143,9 @@ class Accumulator(wiring.Component):
         banks = []
         for number, memory in enumerate(self.banks):
             m.submodules[f"bank{number}"] = memory
-            read, write = memory.read_port(), memory.write_port()
-            banks.append(read.data)
+            write = memory.write_port()
+            banks.append(registered_read(m, memory, Mux(self.sweep & (self.bank == number), self.address, target)))
             m.d.comb += [
-                read.addr.eq(Mux(self.sweep & (self.bank == number), self.address, target)),
                 write.en.eq(self.clear[number] | (sum_.valid & (sum_.bank == number))),
                 write.addr.eq(Mux(self.clear[number], self.clear_address, sum_.target)),
                 write.data.eq(Mux(self.clear[number], 0, sum_value.as_value())),

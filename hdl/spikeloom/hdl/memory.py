@@ -4,15 +4,15 @@ The configuration port carries one byte a cycle; ``plane`` says which byte of th
 is needed, whatever the width of the word: each byte of a word has a write enable of its own.
 """
 
-from amaranth.hdl import Cat, Module, Shape, unsigned
+from amaranth.hdl import Cat, Module, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory as AmaranthMemory
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, Signature
 
-from spikeloom.sim.core import Memory
+from spikeloom.sim import core
 from spikeloom.sim.words import WordLayout, bits_for
 
-__all__ = ["LoadPort", "LoadedMemory", "struct_layout"]
+__all__ = ["LoadPort", "LoadedMemory", "block_memory", "registered_read", "struct_layout"]
 
 
 class LoadPort(Signature):
@@ -35,13 +35,34 @@ def struct_layout(layout: WordLayout) -> data.StructLayout:
     return data.StructLayout({f.name: Shape(f.width, f.signed) for f in layout.fields if f.width})
 
 
+def block_memory(width: int, depth: int) -> Memory:
+    """A memory of which nobody uses what a read gives of a word that is being written in that cycle.
+
+    Saying so spares the logic with which Yosys otherwise makes such a read give the old word; the simulator gives it.
+    """
+    return Memory(shape=unsigned(width), depth=depth, init=[], attrs={"no_rw_check": 1})
+
+
+def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value | None = None) -> Signal:
+    """Adds a synchronous read port to ``m`` and returns its data: the word at the ``address`` of the cycle before.
+
+    With ``enable`` low the data stay. (Amaranth's own synchronous port would bring the logic back.)
+    """
+    read = memory.read_port(domain="comb")
+    data = Signal(memory.shape, reset_less=True)
+    m.d.comb += read.addr.eq(address)
+    with m.If(1 if enable is None else enable):
+        m.d.sync += data.eq(read.data)
+    return data
+
+
 class LoadedMemory(wiring.Component):
     """A memory of the host's, with one synchronous read port: ``data`` belongs to the ``address`` of the cycle before.
 
-    With ``enable`` low ``data`` keeps its value. Reading and writing the same word in one cycle gives the old word.
+    With ``enable`` low ``data`` keeps its value. The host does not write what is being read.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: core.Memory) -> None:
         self._memory = memory
         super().__init__(
             {
@@ -61,17 +82,14 @@ class LoadedMemory(wiring.Component):
         for name, first_plane, planes, width in (("bytes", 0, whole, 8 * whole), ("rest", whole, int(rest > 0), rest)):
             if not planes:
                 continue
-            memory = AmaranthMemory(shape=unsigned(width), depth=self._memory.depth, init=[])
+            memory = block_memory(width, self._memory.depth)
             m.submodules[name] = memory
             write = memory.write_port(granularity=8 if width > 8 else None)
-            read = memory.read_port()
             m.d.comb += [
                 write.addr.eq(self.load.index),
                 write.data.eq(self.load.write_data.replicate(planes)),
                 write.en.eq(Cat(chosen & (self.load.plane == first_plane + plane) for plane in range(planes))),
-                read.addr.eq(self.address),
-                read.en.eq(self.enable),
             ]
-            parts.append(read.data)
+            parts.append(registered_read(m, memory, self.address, enable=self.enable))
         m.d.comb += self.data.eq(Cat(*parts))
         return m

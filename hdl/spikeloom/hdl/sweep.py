@@ -7,12 +7,11 @@ The recurrence is `spikeloom.sim.neuron`'s, cut into pipeline stages of one carr
 A sweep of a population of ``n`` neurons takes ``ceil(n / lanes)`` cycles plus the pipeline's 7; it never stalls.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.memory import LoadedMemory, LoadPort, block_memory, registered_read, struct_layout
 from spikeloom.sim.core import COMPARE_CODES, RESET_CODES, CoreParameters
 from spikeloom.sim.neuron import Compare, Reset, signed_range
 from spikeloom.sim.words import bits_for
@@ -173,7 +172,7 @@ class NeuronSweep(wiring.Component):
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
         self._states_layout = data.ArrayLayout(struct_layout(parameters.state_layout), parameters.lanes)
-        self.states = Memory(shape=unsigned(self._states_layout.size), depth=parameters.words, init=[])
+        self.states = block_memory(self._states_layout.size, parameters.words)
         word = bits_for(parameters.words)
         super().__init__(
             {
@@ -202,7 +201,7 @@ class NeuronSweep(wiring.Component):
         m.submodules.neurons = neurons = LoadedMemory(p.memories["neurons"])
         wiring.connect(m, wiring.flipped(self.load), neurons.load)
         m.submodules.states = self.states
-        read, write = self.states.read_port(), self.states.write_port()
+        write = self.states.write_port()
 
         running = Signal()
         end = Signal(self.last_word.shape())
@@ -213,7 +212,6 @@ class NeuronSweep(wiring.Component):
         m.d.comb += [
             neurons.address.eq(self.address),
             neurons.enable.eq(1),
-            read.addr.eq(Mux(running, self.address, self.inspect_address)),
         ]
 
         # The word in each stage: 0 is the one whose state and parameters come out of the memories.
@@ -228,7 +226,8 @@ class NeuronSweep(wiring.Component):
             self.busy.eq(running | Cat(valid).any()),
         ]
 
-        read_states = data.View(self._states_layout, read.data)
+        read_address = Mux(running, self.address, self.inspect_address)
+        read_states = data.View(self._states_layout, registered_read(m, self.states, read_address))
         new_states = Signal(self._states_layout)
         parameters = data.View(data.ArrayLayout(struct_layout(p.neuron_layout), p.lanes), neurons.data)
         emit = Signal(p.lanes)
