@@ -183,7 +183,6 @@ def simulate(
     output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/simulate"),
 ) -> None:
     """Run a network through the simulated hardware, from its file to the pins and back, and compare every spike."""
-    from spikeloom.sw.raster import write_raster
     from spikeloom.sw.simulation import simulate_network
 
     options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
@@ -203,8 +202,7 @@ def simulate(
         )
     summary = simulation.summary
     output.mkdir(parents=True, exist_ok=True)
-    layers = {"input": chosen.spikes[:, 0]} | {name: spikes[:, 0] for name, spikes in simulation.rtl.spikes.items()}
-    write_raster(output / "raster.png", layers=_in_order(layers, loaded), title=f"{loaded.name}: image 0, from the RTL")
+    _write_raster(output / "raster.png", loaded, chosen, simulation.rtl.spikes)
     (output / "summary.json").write_text(summary.to_json())
 
     table = Table(title=f"{loaded.name} at {weight_bits} bits on fabric {fabric}, {summary.images} images")
@@ -226,9 +224,19 @@ def simulate(
         raise SimulationError(f"RTL and reference must agree in every spike, and differ in {summary.mismatches} places")
 
 
-def _in_order(layers: dict[str, Any], network: Network) -> dict[str, Any]:
-    names = ["input", *(population.name for population in network.populations)]
-    return {name: layers[name] for name in names if name in layers}
+def _write_raster(path: Path, network: Network, inputs: Inputs, spikes: dict[str, Any]) -> None:
+    """A picture of the first images, one after the other, with all populations whose spikes came out of the RTL."""
+    from spikeloom.sw.raster import write_raster
+
+    steps, images, _ = inputs.spikes.shape
+    shown = min(images, 4)
+    all_spikes = {"input": inputs.spikes} | {p.name: spikes[p.name] for p in network.populations if p.name in spikes}
+    layers = {
+        name: array[:, :shown].transpose(1, 0, 2).reshape(shown * steps, -1) for name, array in all_spikes.items()
+    }
+    names = [f"image {index}" if inputs.labels is None else f"label {inputs.labels[index]}" for index in range(shown)]
+    boundaries = {index * steps: name for index, name in enumerate(names)}
+    write_raster(path, layers=layers, title=f"{network.name}: spikes at the pins of the RTL", boundaries=boundaries)
 
 
 @app.command()
