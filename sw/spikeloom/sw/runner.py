@@ -42,8 +42,8 @@ class RunResult:
 
     ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, of those that were observed: the output population
     and, in hardware, what the program observes besides. ``counters`` are the core's registers at the end, ``cycles``
-    the clock cycles of the whole run, loading and link included; they are empty or None where there is no hardware to
-    count. ``faults`` are those made on purpose on the line. ``seconds`` is wall time.
+    the clock cycles from the end of loading to the last answer, the link's included; they are empty or None where
+    nobody counts. ``faults`` are those made on purpose on the line. ``seconds`` is wall time.
     """
 
     output_name: str
@@ -91,12 +91,21 @@ class BoardRunner(Runner):
     """A board, or anything that answers like one, at the end of ``transport``.
 
     ``build_hash`` is that of the bitstream that is expected; without it any build of the program's fabric will do.
+    ``clock`` tells the board's clock cycles, where somebody counts them.
     """
 
-    def __init__(self, program: Program, transport: Transport, *, build_hash: bytes | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        transport: Transport,
+        *,
+        build_hash: bytes | None = None,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
         self.program = program
         self.transport = transport
         self.build_hash = build_hash
+        self.clock = clock
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
         start = time.monotonic()
@@ -107,7 +116,9 @@ class BoardRunner(Runner):
             expected = self.program.fabric.identity(self.build_hash or bytes(16))
             board.check(expected, build=self.build_hash is not None)
             board.load(self.program)
+            loaded = self.clock() if self.clock else 0
             result = board.run(array, progress=progress)
+            cycles = self.clock() - loaded if self.clock else None
             board.check_errors()
             counters = board.counters()
         spikes_of, membranes_of = _by_population(self.program, result.spikes, result.membranes)
@@ -116,6 +127,7 @@ class BoardRunner(Runner):
             spikes=spikes_of,
             membranes=membranes_of,
             counters=counters,
+            cycles=cycles,
             seconds=time.monotonic() - start,
         )
 
@@ -220,6 +232,7 @@ def _run_simulated(
             print(_PROGRESS_MARK, done, flush=True)
 
     line = FaultyTransport(transport, **faults) if faults else transport
-    result = BoardRunner(program, line, build_hash=bytes(16)).run(spikes, progress=report)
+    runner = BoardRunner(program, line, build_hash=bytes(16), clock=transport.cycles)
+    result = runner.run(spikes, progress=report)
     made = dict(line.faults) if isinstance(line, FaultyTransport) else {}
-    return dataclasses.replace(result, cycles=transport.cycles(), faults=made)
+    return dataclasses.replace(result, faults=made)
