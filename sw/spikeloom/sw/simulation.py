@@ -28,8 +28,8 @@ class Summary:
 
     Accuracies are from 0 to 1, and None without labels. ``spikes_compared`` counts the spikes (and membrane values) of
     all populations that the reference and the RTL were compared in, ``mismatches`` the places in which they differ.
-    ``cycles_per_image`` are clock cycles of the board, link included and loading not; ``core_cycles_per_image`` those in
-    which the core was busy. ``seconds`` is the wall time of everything.
+    ``cycles_per_image`` are clock cycles of the board, link included and loading not; ``core_cycles_per_image`` those
+    in which the core was busy. ``seconds`` is the wall time of everything.
     """
 
     accuracy_float: float | None
