@@ -85,7 +85,7 @@ def load_inputs(path: Path, inputs: int, encoder: Encoder | None) -> Inputs:
     return Inputs(spikes=spikes, labels=None if labels is None else labels.astype(np.int64))
 
 
-def _looks_like_spikes(array: NDArray[Any], inputs: int) -> bool:
+def _looks_like_spikes(array: Any, inputs: int) -> bool:
     """Spikes are booleans, or zeros and ones whose last axis is the input."""
     if array.dtype == np.bool_:
         return True
