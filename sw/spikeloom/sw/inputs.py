@@ -61,7 +61,10 @@ def load_inputs(path: Path, inputs: int, encoder: Encoder | None) -> Inputs:
     where = str(path)
     try:
         content: Any = np.load(path, allow_pickle=False)
-        arrays: dict[str, Any] | None = dict(content) if isinstance(content, np.lib.npyio.NpzFile) else None
+        arrays: dict[str, Any] | None = None
+        if isinstance(content, np.lib.npyio.NpzFile):
+            with content:
+                arrays = dict(content)
     except FileNotFoundError as error:
         raise InputError(f"{where} must be a file, and does not exist") from error
     except Exception as error:  # what NumPy and zipfile raise on a damaged file is of many kinds
