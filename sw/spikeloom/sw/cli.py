@@ -48,6 +48,7 @@ _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 _DIGITS = "digits-mlp.nir"
 _DEFAULT_FABRIC = "small"
+_WAVES_IMAGES = 4  # an image takes about 6 to 10 MB of waveform
 
 NetworkArgument = Annotated[
     Path | None,
@@ -179,7 +180,9 @@ def simulate(
     weight_bits: WeightOption = 8,
     fabric: FabricOption = _DEFAULT_FABRIC,
     images: ImagesOption = None,
-    waves: Annotated[bool, typer.Option("--waves", help="Record a waveform.")] = False,
+    waves: Annotated[
+        bool, typer.Option("--waves", help=f"Record a waveform, of {_WAVES_IMAGES} images unless --images says more.")
+    ] = False,
     output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/simulate"),
 ) -> None:
     """Run a network through the simulated hardware, from its file to the pins and back, and compare every spike."""
@@ -187,7 +190,7 @@ def simulate(
 
     options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
     loaded = options.load(network)
-    chosen = _inputs(loaded, inputs, images)
+    chosen = _inputs(loaded, inputs, _WAVES_IMAGES if waves and images is None else images)
     with _bar("images through the pins") as bar:
         task = bar.add_task("", total=chosen.spikes.shape[1], visible=False)
         simulation = simulate_network(
@@ -218,8 +221,9 @@ def simulate(
     table.add_row("synaptic operations an image", "", f"{summary.synaptic_operations_per_image:,.0f}", "")
     table.add_row("wall time", "", "", f"{summary.seconds:.1f} s")
     _out.print(table)
-    files = ["raster.png", "summary.json", *([simulation.waves.name] if simulation.waves else [])]
-    _out.print(f"{', '.join(files)} in {output}")
+    _out.print(f"raster.png, summary.json in {output}")
+    if simulation.waves:
+        _out.print(f"waveform in {simulation.waves}")
     if summary.mismatches:
         raise SimulationError(f"RTL and reference must agree in every spike, and differ in {summary.mismatches} places")
 
