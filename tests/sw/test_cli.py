@@ -203,6 +203,8 @@ def test_a_missing_port(network, capsys):
         (["check", "--weight-bits", "1"], "weight_width must be an integer from 2 to 16, not 1"),
         (["check", "--weight-bits", "9"], "weights must have at most 8 bits on this fabric, network net has 9"),
         (["run", "--identity", "nofile"], "nofile must be the identity file of a build"),
+        (["generate", "--divisor", "1"], "divisor must be from 3 to 65535, not 1"),
+        (["generate", "--output", "/proc/none"], "cannot use '/proc/none': No such file or directory"),
     ],
 )
 def test_bad_options(network, capsys, arguments, message):

@@ -12,10 +12,10 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out
 
-__all__ = ["UartReceiver", "UartTransmitter"]
+__all__ = ["UartReceiver", "UartTransmitter", "check_divisor"]
 
 
-def _check_divisor(divisor: int) -> None:
+def check_divisor(divisor: int) -> None:
     if isinstance(divisor, bool) or not isinstance(divisor, int):
         raise TypeError(f"divisor must be an integer, not {divisor!r}")
     if not 3 <= divisor <= 65535:
@@ -42,7 +42,7 @@ class UartReceiver(Component):
     """
 
     def __init__(self, divisor: int):
-        _check_divisor(divisor)
+        check_divisor(divisor)
         self.divisor = divisor
         super().__init__({"rx": In(1), "o": Out(stream.Signature(8))})
 
@@ -110,7 +110,7 @@ class UartTransmitter(Component):
     """
 
     def __init__(self, divisor: int):
-        _check_divisor(divisor)
+        check_divisor(divisor)
         self.divisor = divisor
         super().__init__({"i": In(stream.Signature(8)), "tx": Out(1, init=1)})
 

@@ -30,7 +30,6 @@ from spikeloom.sw.place import place
 from spikeloom.sw.program import Program
 from spikeloom.sw.quantise import Quantisation, quantise
 from spikeloom.sw.readout import accuracy, classify
-from spikeloom.sw.transport import LinkError
 from spikeloom.sw.verilator import SimulationError
 
 __all__ = ["app", "main"]
@@ -260,8 +259,10 @@ def generate(
 ) -> None:
     """Write the hardware as Verilog, and the network as the memory images that run on it."""
     from spikeloom.hdl.top import Top
+    from spikeloom.hdl.uart import check_divisor
     from spikeloom.hdl.verilog import write_verilog
 
+    check_divisor(divisor)
     options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
     program = _place(options.load(network), _fabric(fabric), weight_bits)
     verilog = write_verilog(Top(_fabric(fabric), divisor), "top", output / "cache")
@@ -430,7 +431,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         extra = "boards" if (error.name or "").startswith("amaranth_boards") else "simulate"
         print(f"spikeloom: {error.name} is not installed; pip install 'spikeloom[{extra}]'", file=sys.stderr)
         sys.exit(2)
-    except (ValueError, OSError, RuntimeError, LinkError, SimulationError) as error:
+    except OSError as error:
+        reason = f"cannot use {str(error.filename)!r}: {error.strerror}" if error.filename else str(error)
+        print(f"spikeloom: {reason}", file=sys.stderr)
+        sys.exit(2)
+    except (ValueError, RuntimeError) as error:
         print(f"spikeloom: {error}", file=sys.stderr)
         sys.exit(2)
 
