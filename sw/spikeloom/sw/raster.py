@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["RasterError", "write_raster"]
 
 _INK, _FAINT = "#1b2a41", "#c9d1dc"
+_STEP_POINTS = 250.0  # width of all marks of a row together: about half of the panel
 _COLOURS = ("#5b6b82", "#0b7285", "#c2410c", "#5f3dc4", "#2b8a3e")
-_ROW_INCHES, _LEAST_INCHES, _MOST_INCHES = 0.045, 0.9, 3.4
+_ROW_INCHES, _LEAST_INCHES, _MOST_INCHES = 0.045, 1.15, 3.4
 
 
 class RasterError(RuntimeError):
@@ -102,7 +103,7 @@ def _height(neurons: int) -> float:
 def _draw_spikes(panel: Axes, name: str, spikes: NDArray[np.bool_], colour: str) -> None:
     steps, neurons = spikes.shape
     when, who = np.nonzero(spikes)
-    panel.vlines(when, who - 0.4, who + 0.4, color=colour, linewidth=float(np.clip(240 / steps, 1.0, 3.0)))
+    panel.vlines(when, who - 0.4, who + 0.4, color=colour, linewidth=float(np.clip(_STEP_POINTS / steps, 1.0, 9.0)))
     # One margin for all sizes, and the lowest neuron at the bottom, as on an axis.
     panel.set_ylim(-0.5 - 0.02 * neurons, neurons - 0.5 + 0.02 * neurons)
     ticks = range(neurons) if neurons <= 10 else np.linspace(0, neurons, 5, dtype=int)[:-1]
@@ -116,9 +117,14 @@ def _draw_membranes(panel: Axes, name: str, membranes: NDArray[Any]) -> None:
 
 
 def _draw_boundaries(panel: Axes, boundaries: Mapping[int, str]) -> None:
+    if not boundaries:
+        return
+    low, high = panel.get_ylim()
+    panel.set_ylim(low, high + 0.09 * (high - low))  # a strip for the labels, clear of the spikes
     transform = panel.get_xaxis_transform()
+    style = {"fontsize": 8, "fontweight": "bold", "color": _INK, "va": "top", "clip_on": True}
     for step, label in boundaries.items():
-        panel.text(step - 0.4, 0.98, label, transform=transform, fontsize=8, color=_INK, va="top", clip_on=True)
+        panel.text(step - 0.4, 0.985, label, transform=transform, **style)
 
 
 def _label(panel: Axes, name: str, unit: str, remark: str) -> None:
