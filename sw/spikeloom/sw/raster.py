@@ -122,7 +122,7 @@ def _draw_boundaries(panel: Axes, boundaries: Mapping[int, str]) -> None:
     low, high = panel.get_ylim()
     panel.set_ylim(low, high + 0.09 * (high - low))  # a strip for the labels, clear of the spikes
     transform = panel.get_xaxis_transform()
-    style = {"fontsize": 8, "fontweight": "bold", "color": _INK, "va": "top", "clip_on": True}
+    style: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "color": _INK, "va": "top", "clip_on": True}
     for step, label in boundaries.items():
         panel.text(step - 0.4, 0.985, label, transform=transform, **style)
 
