@@ -15,6 +15,7 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from spikeloom.boards.builder import BuildError, TimingError, build, build_board, identity_of
 from spikeloom.boards.flow import ICE40, Tool, ToolError
+from spikeloom.boards.pll import PllError
 from spikeloom.boards.registry import BOARDS, find_board
 
 ICEBREAKER = BOARDS["icebreaker"]
@@ -101,6 +102,20 @@ def test_bitstream_is_the_same_everywhere_and_complete(build_quietly, tmp_path):
     assert (folder / "identity").read_text() == content["identity"] + "\n"
     assert result.flash_command[-1] == str(result.bitstream)
     assert any("place and route" in sentence for sentence in build_quietly.announced)
+
+
+def test_a_pll_makes_the_clock(build_quietly):
+    board = dataclasses.replace(ICEBREAKER, pll_hz=24e6)
+    assert board.divisor == 24
+    result = build_quietly(board)
+    assert result.report.clock_mhz == 24.0
+    assert result.report.fmax_mhz > 24.0
+    assert "(PASS at 24.00 MHz)" in (result.bitstream.parent / "logs" / "nextpnr-ice40.log").read_text()
+
+
+def test_refuses_a_clock_that_the_pll_does_not_make():
+    with pytest.raises(PllError, match=r"^Clock of an iCE40 must be one that its PLL makes of 12 MHz, not 5 MHz$"):
+        dataclasses.replace(ICEBREAKER, pll_hz=5e6)
 
 
 def test_the_identity_is_in_the_netlist_and_hashed_without_itself(build_quietly):

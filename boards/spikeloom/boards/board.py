@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from amaranth.build import Platform
 
 from spikeloom.boards.flow import Flow
+from spikeloom.boards.pll import PLLS
 from spikeloom.sim.fabric import FabricConfig
 
 __all__ = ["BoardDescription"]
@@ -28,7 +29,9 @@ class BoardDescription:
     flow : Flow
         The tools for its FPGA.
     fabric : FabricConfig
-        What is built. The clock of the fabric is the board's oscillator.
+        What is built.
+    pll_hz : float, optional
+        The clock that a PLL makes for the fabric; without it the fabric runs on the board's oscillator.
     baud_rate : int
         Of the serial line to the host, in bits a second. The nearest that the clock gives must be within 1 %.
     flash_command : tuple of str
@@ -46,25 +49,34 @@ class BoardDescription:
     baud_rate: int
     flash_command: tuple[str, ...]
     uart: tuple[str, int] = ("uart", 0)
+    pll_hz: float | None = None
 
     def __post_init__(self):
-        if not isinstance(self.baud_rate, int) or not 0 < self.baud_rate <= self.clock_hz // 3:
+        if not isinstance(self.baud_rate, int) or not 0 < self.baud_rate <= self.clock_hz / 3:
             raise ValueError(
-                f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3}), "
+                f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3:.0f}), "
                 f"not {self.baud_rate!r}"
             )
         if abs(self.clock_hz / self.divisor / self.baud_rate - 1) > 0.01:
             raise ValueError(
-                f"Baud rate of {self.name} must be within 1 % of its clock ({self.clock_hz} Hz) divided by an integer, "
-                f"not {self.baud_rate!r}"
+                f"Baud rate of {self.name} must be within 1 % of its clock ({self.clock_hz:.0f} Hz) divided by an "
+                f"integer, not {self.baud_rate!r}"
             )
         if "{bitstream}" not in self.flash_command:
             raise ValueError(f"Flash command of {self.name} must contain '{{bitstream}}', not {self.flash_command!r}")
 
     @property
-    def clock_hz(self) -> int:
-        """The fabric's clock in Hz."""
-        return round(self.platform().default_clk_frequency)
+    def oscillator_hz(self) -> float:
+        """The board's oscillator in Hz."""
+        return float(self.platform().default_clk_frequency)
+
+    @property
+    def clock_hz(self) -> float:
+        """The fabric's clock in Hz: what the PLL really gives, which may be a little off."""
+        if self.pll_hz is None:
+            return self.oscillator_hz
+        settings, _ = PLLS[self.flow.pll]
+        return settings(self.oscillator_hz, self.pll_hz).output_hz
 
     @property
     def divisor(self) -> int:

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from spikeloom.boards.board import BoardDescription
 from spikeloom.boards.flow import ToolError
+from spikeloom.boards.pll import pll_clock
 from spikeloom.boards.registry import find_board
 from spikeloom.boards.report import Report, Used, clocks, report_table, used_resources
 from spikeloom.sim.link import PROTOCOL_VERSION
@@ -147,11 +148,11 @@ def build_board(
             ff=resources["ff"].used,
             ram=resources["ram"].used,
             dsp=resources["dsp"].used,
-            clock_mhz=board.clock_hz / 1e6,
+            clock_mhz=round(board.clock_hz / 1e6, 3),
             fmax_mhz=round(clocks(nextpnr_report)[0].achieved_mhz, 2),
             neurons=board.fabric.core.neurons,
             synapses=board.fabric.synapses,
-            peak_synaptic_operations_per_s=board.fabric.synaptic_operations_per_cycle * board.clock_hz,
+            peak_synaptic_operations_per_s=round(board.fabric.synaptic_operations_per_cycle * board.clock_hz),
             identity=identity.hex(),
         )
         bitstream = scratch / f"{board.name}{board.flow.suffix}"
@@ -190,7 +191,10 @@ def identity_of(plan: BuildPlan, versions: list[str]) -> bytes:
 
 
 class _BoardTop(Elaboratable):
-    """The design with its serial line at the board's pins; the platform brings the clock and the power-on reset."""
+    """The design with its serial line at the board's pins, and its clock if that is not the oscillator's.
+
+    Otherwise the platform brings the clock and the power-on reset.
+    """
 
     def __init__(self, board: BoardDescription, design: Component):
         self.board = board
@@ -198,12 +202,25 @@ class _BoardTop(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
+        if self.board.pll_hz is not None:
+            self._clock(m, platform)
         m.submodules.design = design = self.design
         uart = platform.request(*self.board.uart, dir="-")
         m.submodules.rx_buffer = rx_buffer = io.Buffer("i", uart.rx)
         m.submodules.tx_buffer = tx_buffer = io.Buffer("o", uart.tx)
         m.d.comb += [design.rx.eq(rx_buffer.i), tx_buffer.o.eq(design.tx)]
         return m
+
+    def _clock(self, m: Module, platform) -> None:
+        board = self.board
+        pin = platform.request(platform.default_clk, dir="-")
+        if board.flow.pll == "ice40":  # its PLL takes the pin itself
+            source = pin.io
+        else:
+            m.submodules.clock_buffer = clock_buffer = io.Buffer("i", pin)
+            source = clock_buffer.i
+        clock = pll_clock(m, board.flow.pll, board.oscillator_hz, board.clock_hz, source)
+        platform.add_clock_constraint(clock, board.clock_hz)
 
 
 def _fabric(board: BoardDescription, identity: bytes) -> Component:

@@ -86,12 +86,15 @@ class Flow:
     resources : mapping of str to str
         nextpnr's names for ``lut``, ``ff``, ``ram`` and ``dsp``. Where it does not count flip-flops by themselves,
         ``ff`` is missing and ``flip_flop_cells`` is the start of the names of the netlist's flip-flop cells.
+    pll : str
+        Its PLL, by its name in `spikeloom.boards.pll.PLLS`.
     """
 
     tools: tuple[Tool, ...]
     overrides: Mapping[str, str]
     suffix: str
     resources: Mapping[str, str]
+    pll: str
     flip_flop_cells: str | None = None
     # Never --timing-allow-fail: a bitstream that misses its clock is not one.
     nextpnr_options: str = field(default="--seed 1 --report nextpnr.json", init=False)
@@ -116,6 +119,7 @@ ECP5 = Flow(
     overrides={"ecppack_opts": "--compress"},
     suffix=".bit",
     resources={"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "ram": "DP16KD", "dsp": "MULT18X18D"},
+    pll="ecp5",
 )
 """Lattice ECP5, by Project Trellis."""
 
@@ -129,6 +133,7 @@ ICE40 = Flow(
     overrides={"synth_opts": "-dsp -abc9"},
     suffix=".bin",
     resources={"lut": "ICESTORM_LC", "ram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP"},
+    pll="ice40",
     flip_flop_cells="SB_DFF",
 )
 """Lattice iCE40, by Project IceStorm."""
