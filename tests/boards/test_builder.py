@@ -231,7 +231,7 @@ def test_refuses_a_board_that_cannot_work(change, message):
 
 def test_timing_failures_are_never_allowed():
     for board in BOARDS.values():
-        options = " ".join(board.flow.platform_overrides().values())
+        options = " ".join(board.flow.platform_overrides(12.0).values())
         assert "--timing-allow-fail" not in options
         assert "--seed 1 " in options
     assert not [name for name in os.environ if name.startswith("AMARANTH_NEXTPNR")]

@@ -46,7 +46,9 @@ _WAITS = {
     "yosys": "synthesis, 10 to 60 s",
     "nextpnr-ecp5": "place and route, 1 to 4 min",
     "nextpnr-ice40": "place and route, 30 to 90 s",
+    "nextpnr-gowin": "place and route, 1 to 5 min",
     "ecppack": "packing",
+    "gowin_pack": "packing",
     "icepack": "packing",
 }
 
@@ -138,9 +140,11 @@ def build_board(
         plan.extract(scratch_name)
         for name, *arguments in json.loads(plan.files[f"build_{_NAME}.json"])["commands"]:
             announce(f"{board.name}: {name} ({_WAITS[name]})")
-            _run_tool(board, name, arguments, scratch, logs, announce)
+            _run_tool(board, name, board.flow.arguments(name, arguments), scratch, logs, announce)
         nextpnr_report = (scratch / "nextpnr.json").read_text()
-        resources = used_resources(nextpnr_report, (scratch / f"{_NAME}.json").read_text(), board.flow)
+        resources = used_resources(
+            nextpnr_report, (scratch / f"{_NAME}{board.flow.netlist_suffix}").read_text(), board.flow
+        )
         report = Report(
             board=board.name,
             device=board.device,
@@ -232,7 +236,8 @@ def _fabric(board: BoardDescription, identity: bytes) -> Component:
 def _plan(board: BoardDescription, design: Design, identity: bytes) -> BuildPlan:
     top = _BoardTop(board, design(board, identity))
     # Without source positions, which are paths of this machine.
-    return board.platform().build(top, name=_NAME, do_build=False, emit_src=False, **board.flow.platform_overrides())
+    overrides = board.flow.platform_overrides(board.clock_hz / 1e6)
+    return board.platform().build(top, name=_NAME, do_build=False, emit_src=False, **overrides)
 
 
 def _run_tool(
