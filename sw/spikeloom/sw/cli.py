@@ -5,7 +5,9 @@ Whatever the user got wrong is one sentence on standard error and exit status 2,
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -358,6 +360,18 @@ def run(
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         np.save(output, result.output)
+
+
+@app.command()
+def serve(board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom info")]) -> None:
+    """Simulate a board behind a pseudo-terminal, which `spikeloom run --port` takes for a serial port."""
+    from spikeloom.boards.registry import find_board
+    from spikeloom.sw.virtual_board import VirtualBoard
+
+    with VirtualBoard(find_board(board).fabric, Path("build/serve"), announce=_out.print) as running:
+        _out.print(f"{board} is at {running.port}; Ctrl-C ends it\nspikeloom run --board {board} --port {running.port}")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 def _transport(port: str | None, baud_rate: int) -> Any:
