@@ -16,10 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from amaranth.build import Attrs
 from amaranth.build.run import BuildPlan
 from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import io
 from amaranth.lib.wiring import Component
+from amaranth_boards.resources import UARTResource
 from rich.table import Table
 
 from spikeloom.boards.board import BoardDescription
@@ -145,18 +147,21 @@ def build_board(
         resources = used_resources(
             nextpnr_report, (scratch / f"{_NAME}{board.flow.netlist_suffix}").read_text(), board.flow
         )
+        fabric = board.buildable_fabric()
         report = Report(
             board=board.name,
-            device=board.device,
+            device=board.device_name,
             lut=resources["lut"].used,
             ff=resources["ff"].used,
             ram=resources["ram"].used,
             dsp=resources["dsp"].used,
             clock_mhz=round(board.clock_hz / 1e6, 3),
             fmax_mhz=round(clocks(nextpnr_report)[0].achieved_mhz, 2),
-            neurons=board.fabric.core.neurons,
-            synapses=board.fabric.synapses,
-            peak_synaptic_operations_per_s=round(board.fabric.synaptic_operations_per_cycle * board.clock_hz),
+            neurons=fabric.core.neurons,
+            synapses=fabric.synapses,
+            peak_synaptic_operations_per_s=round(fabric.synaptic_operations_per_cycle * board.clock_hz)
+            if fabric
+            else 0,
             identity=identity.hex(),
         )
         bitstream = scratch / f"{board.name}{board.flow.suffix}"
@@ -209,11 +214,20 @@ class _BoardTop(Elaboratable):
         if self.board.pll_hz is not None:
             self._clock(m, platform)
         m.submodules.design = design = self.design
-        uart = platform.request(*self.board.uart, dir="-")
+        uart = self._serial_line(platform)
         m.submodules.rx_buffer = rx_buffer = io.Buffer("i", uart.rx)
         m.submodules.tx_buffer = tx_buffer = io.Buffer("o", uart.tx)
         m.d.comb += [design.rx.eq(rx_buffer.i), tx_buffer.o.eq(design.tx)]
         return m
+
+    def _serial_line(self, platform):
+        pins = self.board.serial
+        if pins is None:
+            return platform.request("uart", 0, dir="-")
+        attributes = {"ecp5": {"IO_TYPE": "LVCMOS33"}, "ice40": {"IO_STANDARD": "SB_LVCMOS"}}[self.board.flow.pll]
+        line = UARTResource(0, rx=pins.rx, tx=pins.tx, conn=pins.connector, attrs=Attrs(**attributes))
+        platform.add_resources([line])
+        return platform.request("uart", 0, dir="-")
 
     def _clock(self, m: Module, platform) -> None:
         board = self.board
@@ -230,7 +244,7 @@ class _BoardTop(Elaboratable):
 def _fabric(board: BoardDescription, identity: bytes) -> Component:
     from spikeloom.hdl.top import Top
 
-    return Top(board.fabric, board.divisor, identity)
+    return Top(board.buildable_fabric(), board.divisor, identity)
 
 
 def _plan(board: BoardDescription, design: Design, identity: bytes) -> BuildPlan:
