@@ -80,11 +80,10 @@ def test_info_lists_versions_and_fabrics(capsys):
     assert all(name in text for name in (*FABRICS, "amaranth", "boards: 41"))
 
 
-def test_boards_lists_every_board(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_boards_lists_every_board(capsys):
     main(["boards"])
     text = capsys.readouterr().out
-    assert all(name in text for name in ("icebreaker", "ulx3s-85f", "tang-nano-9k", "do not hold the host link"))
+    assert all(name in text for name in ("icebreaker", "ulx3s-85f", "tang-nano-9k", "built"))
 
 
 def test_run_on_the_reference(network, tmp_path, capsys):
