@@ -1,8 +1,8 @@
 """The LIF engine: packets in, packets out; the steps of elastic time, run over the populations of a core.
 
-    i ──▶ SPIKE ──────────▶ Accumulator ◀── local events ── SpikeEmitter ──▶ o
-          TICK, ACK ─▶ step control      ──▶ NeuronSweep ──▶     ▲           ▲
-                              └──────────────── TICK, ACK ───────┴───────────┘
+    i ──▶ SPIKE ──▶ RowReader ◀───────────── local events ─────── SpikeEmitter ──▶ o
+             │          └──▶ Accumulator ──▶ NeuronSweep ──▶ fired ────┘           ▲
+             └─ TICK, ACK ──▶ step control ───────────────────────── TICK, ACK ────┘
 
 Step *t* begins when there is a TICK(t) from every source and an ACK(t-2) from every sink. Then, for each population in
 turn: its events are all added; its neurons are swept; its spikes go out and back in. Then one TICK and one ACK are
@@ -20,6 +20,7 @@ from spikeloom.hdl.accumulate import Accumulator
 from spikeloom.hdl.emit import SpikeEmitter
 from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
 from spikeloom.hdl.packet import PacketKind, packet_layout
+from spikeloom.hdl.rows import RowReader
 from spikeloom.hdl.sweep import NeuronSweep
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
@@ -66,11 +67,12 @@ class LifEngine(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
+        m.submodules.rows = rows = RowReader(p)
         m.submodules.accumulator = accumulator = self.accumulator
         m.submodules.sweep = sweep = self.sweep
         m.submodules.emitter = emitter = SpikeEmitter(p)
         m.submodules.populations = populations = LoadedMemory(p.memories["populations"])
-        for part in (accumulator, sweep, emitter, populations):
+        for part in (rows, accumulator, sweep, emitter, populations):
             wiring.connect(m, wiring.flipped(self.load), part.load)
 
         parity = Signal()
@@ -100,16 +102,16 @@ class LifEngine(wiring.Component):
         local_valid, spike_valid = Signal(), Signal()
         m.d.comb += [
             local_valid.eq(emitter.local.valid & ~sweep.reading),
-            accumulator.events.valid.eq(local_valid | spike_valid),
-            accumulator.events.payload.row.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
-            accumulator.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
-            emitter.local.ready.eq(accumulator.events.ready & ~sweep.reading),
+            rows.events.valid.eq(local_valid | spike_valid),
+            rows.events.payload.row.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
+            rows.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
+            emitter.local.ready.eq(rows.events.ready & ~sweep.reading),
         ]
         with m.If(~clearing), m.Switch(packet.kind):
             with m.Case(PacketKind.SPIKE):
                 m.d.comb += [
                     spike_valid.eq(self.i.valid),
-                    self.i.ready.eq(accumulator.events.ready & ~local_valid),
+                    self.i.ready.eq(rows.events.ready & ~local_valid),
                 ]
             with m.Default():
                 m.d.comb += self.i.ready.eq(1)
@@ -133,7 +135,8 @@ class LifEngine(wiring.Component):
             accumulator.sweep.eq(sweep.reading),
             accumulator.bank.eq(parity),
             accumulator.address.eq(sweep.address),
-            accumulator.last.eq(last),
+            rows.last.eq(last),
+            accumulator.word.eq(rows.word),
             accumulator.clear.eq(Mux(clearing, 0b11, Cat(sweep.clear & ~parity, sweep.clear & parity))),
             accumulator.clear_address.eq(Mux(clearing, clear_word, sweep.clear_address)),
             emitter.push.eq(sweep.emit_valid),
@@ -162,8 +165,10 @@ class LifEngine(wiring.Component):
                 self.o.payload.value.eq(emitter.packets.payload.value),
             ]
 
+        adding = Signal(2)  # for each parity: events of such a step are being added
         drained = Signal()
-        m.d.comb += drained.eq(~accumulator.busy.bit_select(parity, 1) & ~emitter.busy & ~sweep.busy)
+        m.d.comb += adding.eq(rows.busy | accumulator.busy)
+        m.d.comb += drained.eq(~adding.bit_select(parity, 1) & ~emitter.busy & ~sweep.busy)
         with m.FSM():
             with m.State("CLEAR"):
                 m.d.comb += clearing.eq(1)
@@ -171,7 +176,7 @@ class LifEngine(wiring.Component):
                 with m.If(clear_word == p.words - 1):
                     m.next = "WAIT"
             with m.State("WAIT"):
-                m.d.comb += self.idle.eq(~accumulator.busy.any() & ~spike_valid)
+                m.d.comb += self.idle.eq(~adding.any() & ~spike_valid)
                 with m.If(due.bit_select(parity, 1)):
                     m.d.comb += begin.eq(1)
                     m.d.sync += last.eq(is_last.bit_select(parity, 1))
@@ -195,5 +200,5 @@ class LifEngine(wiring.Component):
                     m.d.comb += self.step_done.eq(1)
                     m.d.sync += [parity.eq(~parity), fresh.eq(last), population.eq(0)]
                     m.next = "WAIT"
-        m.d.comb += self.word_added.eq(accumulator.word_added)
+        m.d.comb += self.word_added.eq(rows.word.valid)
         return m
