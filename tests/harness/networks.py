@@ -8,12 +8,35 @@ import numpy as np
 
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding, signed_range
+from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
+from spikeloom.sim.projection import Convolution
+from spikeloom.sim.words import weight_range
 
 
 def rng_of(name: str) -> np.random.Generator:
     """A generator seeded by a test's own id."""
     return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def random_convolution(
+    rng: np.random.Generator, shape: tuple[int, int, int] | None = None, *, channels: int = 6
+) -> Convolution:
+    """A small convolution with random stride, padding, dilation and groups, each direction on its own."""
+    shape = shape or (int(rng.choice([1, 2, 4])), int(rng.integers(3, 8)), int(rng.integers(3, 8)))
+    groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0]))
+    while True:
+        try:
+            return Convolution(
+                input_shape=shape,
+                output_channels=groups * int(rng.integers(1, channels // groups + 2)),
+                kernel=tuple(int(k) for k in rng.integers(1, 5, 2)),
+                stride=tuple(int(k) for k in rng.integers(1, 4, 2)),
+                padding=tuple(int(k) for k in rng.integers(0, 4, 2)),
+                dilation=tuple(int(k) for k in rng.integers(1, 4, 2)),
+                groups=groups,
+            )
+        except ValueError:  # the kernel does not fit
+            continue
 
 
 def random_parameters(
@@ -62,7 +85,7 @@ def random_network(
     The last population is the output; with ``readout`` it does not spike.
     """
     names = [f"layer{number}" for number in range(len(sizes))]
-    low, high = signed_range(core.weight_width)
+    low, high = weight_range(core.weight_width)
     populations = tuple(
         QuantisedPopulation(
             name=name,
@@ -75,6 +98,8 @@ def random_network(
 
     def connect(source: str, target: str, delay: int) -> QuantisedConnection:
         shape = (size_of[target], size_of[source])
+        if core.weight_width == 1:
+            return QuantisedConnection(source=source, target=target, weight=rng.choice([-1, 1], shape), delay=delay)
         weight = rng.integers(low, high + 1, shape) * (rng.random(shape) < 0.8)
         return QuantisedConnection(source=source, target=target, weight=weight, delay=delay)
 
