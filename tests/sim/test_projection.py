@@ -57,7 +57,8 @@ def test_random_convolutions_are_their_definition(request, case):
         assert sums.dtype == np.int64
         assert np.array_equal(sums, expected)
         assert np.array_equal(images.reshape(3, -1) @ projection.as_dense().T, expected)
-        assert np.any(expected > 0) and np.any(expected < 0)
+        assert np.any(expected > 0)
+        assert np.any(expected < 0)
     np.testing.assert_allclose(
         Projection(weight=weight / 7, convolution=convolution).sum(images.reshape(3, -1)), expected / 7, atol=1e-12
     )

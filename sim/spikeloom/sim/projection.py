@@ -27,7 +27,7 @@ __all__ = ["Convolution", "Pooling", "Projection", "Taps"]
 
 _EXACT_SINGLE = 1 << 24
 _EXACT_DOUBLE = 1 << 53
-_CHUNK = 1 << 23
+_CHUNK = 1 << 21
 """Values of the unrolled input of a convolution that are held at once."""
 
 Taps = list[list[tuple[int, int]]]
@@ -147,7 +147,7 @@ class Convolution:
         outputs, inputs, *_ = self.weight_shape
         _, height, width = self.output_shape
         per_group = outputs // self.groups
-        matrices = weight.reshape(self.groups, per_group, -1).transpose(0, 2, 1)
+        matrices = weight.reshape(self.groups, per_group, -1)
         result = np.empty((len(values), self.groups, per_group, height, width), weight.dtype)
         unrolled = self.input_shape[0] * prod(self.kernel) * height * width
         chunk = max(1, _CHUNK // unrolled)
@@ -160,10 +160,9 @@ class Convolution:
                 :, :, :: self.stride[0], :: self.stride[1], :: self.dilation[0], :: self.dilation[1]
             ]  # (b, c, Y, X, ky, kx)
             for group, matrix in enumerate(matrices):
-                part = windows[:, group * inputs : (group + 1) * inputs].transpose(0, 2, 3, 1, 4, 5)
-                sums = part.reshape(-1, len(matrix)) @ matrix
-                shape = (len(image), height, width, per_group)
-                result[first : first + chunk, group] = sums.reshape(shape).transpose(0, 3, 1, 2)
+                part = windows[:, group * inputs : (group + 1) * inputs].transpose(0, 1, 4, 5, 2, 3)
+                sums = matrix @ part.reshape(len(image), -1, height * width)
+                result[first : first + chunk, group] = sums.reshape(-1, per_group, height, width)
         return result.reshape(len(values), -1)
 
 

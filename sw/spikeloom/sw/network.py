@@ -1,7 +1,7 @@
 """The float network: what a front door (`load`, `from_snntorch`) returns and the quantiser takes.
 
-A network is populations of neurons and connections between them, dense or convolutional. One step of a neuron, in the same order as the
-integer step of `spikeloom.sim.neuron`, with ``I`` the sum of the weights of the step's spikes::
+A network is populations of neurons and connections between them, dense or convolutional. One step of a neuron, in the
+same order as the integer step of `spikeloom.sim.neuron`, with ``I`` the sum of the weights of the step's spikes::
 
     hold   = refractory_count > 0
     base   = v if hold else beta * v                                    leak
