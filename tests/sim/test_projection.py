@@ -4,40 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from harness.loops import convolved, pooled
 from harness.networks import random_convolution, rng_of
 
 from spikeloom.sim.network import INPUT, QuantisedConnection
 from spikeloom.sim.projection import Convolution, Pooling, Projection
-
-
-def convolved(convolution, weight, image):
-    """One image ``(c, y, x)`` through the definition in the docstring of the module, output by output."""
-    outputs, height, width = convolution.output_shape
-    channels = convolution.input_shape[0] // convolution.groups
-    result = np.zeros((outputs, height, width), weight.dtype)
-    for o in range(outputs):
-        first = o // (outputs // convolution.groups) * channels
-        for oy in range(height):
-            for ox in range(width):
-                for c in range(channels):
-                    for ky in range(convolution.kernel[0]):
-                        for kx in range(convolution.kernel[1]):
-                            y = oy * convolution.stride[0] - convolution.padding[0] + ky * convolution.dilation[0]
-                            x = ox * convolution.stride[1] - convolution.padding[1] + kx * convolution.dilation[1]
-                            if 0 <= y < image.shape[1] and 0 <= x < image.shape[2]:
-                                result[o, oy, ox] += weight[o, c, ky, kx] * image[first + c, y, x]
-    return result
-
-
-def pooled(pooling, image):
-    channels, height, width = pooling.output_shape
-    high, wide = pooling.window
-    result = np.zeros((channels, height, width), np.int64)
-    for c in range(channels):
-        for y in range(height):
-            for x in range(width):
-                result[c, y, x] = image[c, y * high : (y + 1) * high, x * wide : (x + 1) * wide].sum()
-    return result
 
 
 def exactly(message):
@@ -82,7 +53,7 @@ def test_pooling_in_front(request, case):
     shape = tuple(int(extent) for extent in rng.integers(2, 8, 3))
     pooling = Pooling(input_shape=shape, window=tuple(int(rng.integers(1, extent + 1)) for extent in shape[1:]))
     image = rng.integers(0, 2, shape)
-    pooled_image = pooled(pooling, image)
+    pooled_image = pooled(pooling.window, image)
     matrix = rng.integers(-8, 8, (5, pooled_image.size))
     dense = Projection(weight=matrix, pooling=pooling)
     assert np.array_equal(dense.sum(image.ravel()), matrix @ pooled_image.ravel())
