@@ -36,7 +36,7 @@ def test_a_shift_is_a_product_rounded_up(shift):
     fields = core.leak_fields(parameters)
     v = np.arange(-(1 << 15), 1 << 15)
     product = (v * np.asarray(fields["leak_factor"]) + (1 << core.beta_fraction) - 1) >> core.beta_fraction
-    assert np.array_equal(product, leak(v[:, None], parameters)[:, 0])
+    assert np.array_equal(product, leak(v[:, None], Leak.SHIFT, shift, parameters)[:, 0])
 
 
 def test_words_hold_their_fields():

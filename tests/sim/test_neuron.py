@@ -21,10 +21,10 @@ from spikeloom.sim.neuron import (
 
 def run(parameters, currents):
     """Membranes and spikes of one neuron for a list of inputs."""
-    state = NeuronState.cleared(1, parameters.size)
+    state = NeuronState.cleared(1, parameters)
     membranes, spikes = [], []
     for current in currents:
-        state, fired = step(state, np.full((1, parameters.size), current), parameters)
+        state, fired, _ = step(state, np.full((1, parameters.size), current), parameters)
         membranes.append(int(state.v[0, 0]))
         spikes.append(int(fired[0, 0]))
     return membranes, spikes
@@ -37,16 +37,16 @@ def test_shift_leak_by_hand():
 
 
 def test_shift_leak_of_negative_membranes_rounds_towards_zero():
-    parameters = NeuronParameters(size=1, leak=Leak.SHIFT, leak_factor=3)
-    assert leak(np.array([[-1, -8, -9]]), parameters).tolist() == [[0, -7, -7]]
+    parameters = NeuronParameters(size=1)
+    assert leak(np.array([[-1, -8, -9]]), Leak.SHIFT, 3, parameters).tolist() == [[0, -7, -7]]
 
 
 @pytest.mark.parametrize(
     ("rounding", "expected"), [(Rounding.FLOOR, [4, -5, 0, -1]), (Rounding.NEAREST, [5, -4, 1, 0])]
 )
 def test_multiply_leak_rounds_as_stated(rounding, expected):
-    parameters = NeuronParameters(size=4, leak=Leak.MULTIPLY, leak_factor=1 << 7, beta_fraction=8, rounding=rounding)
-    assert leak(np.array([[9, -9, 1, -1]]), parameters).tolist() == [expected]
+    parameters = NeuronParameters(size=4, beta_fraction=8, rounding=rounding)
+    assert leak(np.array([[9, -9, 1, -1]]), Leak.MULTIPLY, 1 << 7, parameters).tolist() == [expected]
 
 
 def test_no_leak_integrates():
@@ -158,12 +158,12 @@ def one_neuron(v, pending, count, current, p, n):
 def test_vectorised_step_equals_the_definition(request, case):
     rng = rng_of(request.node.name)
     parameters = random_parameters(rng, 5, CoreParameters(v_width=int(rng.integers(8, 25))), spiking=case % 5 > 0)
-    state = NeuronState.cleared(3, 5)
+    state = NeuronState.cleared(3, parameters)
     expected = [[(0, 0, 0)] * 5 for _ in range(3)]
     fired = 0
     for _ in range(30):
         current = rng.integers(-150, 250, (3, 5))
-        state, spikes = step(state, current, parameters)
+        state, spikes, _ = step(state, current, parameters)
         for b in range(3):
             for n in range(5):
                 *new, spike = one_neuron(*expected[b][n], int(current[b, n]), parameters, n)

@@ -59,7 +59,7 @@ def test_equals_a_plain_loop(request, case):
     net = random_network(rng, CoreParameters(), readout=case % 2 == 1)
     spikes = random_spikes(rng, 7, 3, net.inputs)
     result = simulate(net, spikes, record=[p.name for p in net.populations])
-    states = {p.name: NeuronState.cleared(3, p.size) for p in net.populations}
+    states = {p.name: NeuronState.cleared(3, p.parameters) for p in net.populations}
     before = {p.name: np.zeros((3, p.size), np.int64) for p in net.populations}
     total = 0
     for t in range(7):
@@ -69,7 +69,7 @@ def test_equals_a_plain_loop(request, case):
             for c in net.connections:
                 if c.target == population.name:
                     current += (before if c.delay else now)[c.source] @ c.weight.T
-            states[population.name], now[population.name] = step(
+            states[population.name], now[population.name], _ = step(
                 states[population.name], current, population.parameters
             )
             assert np.array_equal(result.spikes[population.name][t], now[population.name])
