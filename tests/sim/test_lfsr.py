@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikeloom.sim.lfsr import TAPS, Lfsr
+from spikeloom.sim.lfsr import TAPS, Lfsr, leap_table
 
 
 def test_recurrence_by_hand():
@@ -129,3 +129,21 @@ def test_bad_counts():
         lfsr.states(5, steps=9)
     with pytest.raises(ValueError, match=r"^width of a word must be an integer from 1 to 8, not 0$"):
         lfsr.words(5, 0)
+
+
+@pytest.mark.parametrize(("width", "steps"), [(16, 16), (16, 1), (8, 5), (3, 0)])
+def test_leap_table_is_so_many_steps(width, steps):
+    table, lfsr = leap_table(width, steps), Lfsr(width=width)
+    assert table.shape == (1 << width,)
+    assert table[0] == 0
+    assert sorted(table.tolist()) == list(range(1 << width)), "a step loses nothing"
+    for state in {1, 2, 1 << (width - 1), (1 << width) - 1, 0xACE1 % (1 << width)}:
+        after = state
+        for _ in range(steps):
+            after = lfsr.step(after)
+        assert table[state] == after
+
+
+def test_leap_table_of_a_wide_register_is_refused():
+    with pytest.raises(ValueError, match=r"^width must be an integer from 3 to 16, not 17$"):
+        leap_table(17, 1)

@@ -63,8 +63,8 @@ def as_values(values: ArrayLike, inputs: int, width: int) -> NDArray[np.int64]:
 def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection[str] = ()) -> ReferenceResult:
     """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1, or values, through ``network``.
 
-    Every sample starts from the cleared state. The states of populations that do not spike are always recorded, others if named in ``record``.
-    Raises ``ValueError`` if the shape or the values of ``spikes`` do not fit.
+    Every sample starts from the cleared state. The states of populations that do not spike are always recorded, others
+    if named in ``record``. Raises ``ValueError`` if the shape or the values of ``spikes`` do not fit.
     """
     width = network.input_value_width
     inputs = as_values(spikes, network.inputs, width) if width else as_spikes(spikes, network.inputs)
