@@ -1,9 +1,11 @@
 """The parameters of a LIF core and the words of its memories: all that the RTL takes, and all that placement fills.
 
 A core holds ``neurons`` slots, ``lanes`` of them a memory word. Populations occupy consecutive words; a step updates
-them in order. What holds for a whole population, its *rule*, is in one word, read once a sweep; what differs from neuron
-to neuron is in the words of the neurons. `spikeloom.sim.rule` says what to write into both. Each axon number is the address of a *row*: a run of consecutive weight words that is added to a run of
-accumulator words. A row whose ``more`` bit is set is continued by the row at the next address, so that one axon can
+them in order. What holds for a whole population, its *rule*, is in one word, read once a sweep; what differs from
+neuron to neuron is in the words of the neurons. `spikeloom.sim.rule` says what to write into both.
+
+Each axon number is the address of a *row*: a run of consecutive weight words that is added to a run of accumulator
+words. A row whose ``more`` bit is set is continued by the row at the next address, so that one axon can
 reach several populations.
 """
 
@@ -167,10 +169,9 @@ class CoreParameters:
     def update_widths(self) -> UpdateWidths:
         """How wide each intermediate value of a neuron's update must be, so that nothing is ever cut off.
 
-        A leak makes nothing larger in magnitude, and ``-2**(w - 1)`` and ``2**(w - 1) - 1`` stay within ``w`` bits, so a
-        leaked value needs no more bits than the value. Every sum or difference needs one more than its wider operand.
-        The *drive* is the accumulator, plus the leaked synaptic current, plus the bias. A membrane that is reset is
-        ``difference``, or ``u`` (`Reset.NONE`); both are there already.
+        A leak makes nothing larger in magnitude, so a leaked value needs no more bits than the value. Every sum or
+        difference needs one more than its wider operand. The *drive* is the accumulator, plus the leaked synaptic
+        current, plus the bias. A membrane that is reset is ``difference``, or ``u`` (`Reset.NONE`), or fits by itself.
         """
         base = self.v_width + self.reset_delay
         current = self.accumulator_width
@@ -185,7 +186,7 @@ class CoreParameters:
 
     @property
     def sent_width(self) -> int:
-        """Bits of what a lane hands on for each neuron that sends something: the exact ``u`` where spikes can be graded,
+        """Bits of what a lane hands on for a neuron that sends something: the exact ``u`` where spikes can be graded,
         else the membrane."""
         return self.update_widths.u if self.value_width else self.v_width
 
@@ -294,4 +295,6 @@ class CoreParameters:
             "routes": (self.neurons, self.route_layout.width),
             "populations": (self.populations, self.population_layout.width),
         }
-        return {name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1) if shape[1]}
+        return {
+            name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1) if shape[1]
+        }

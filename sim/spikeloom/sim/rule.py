@@ -1,9 +1,9 @@
 """What to write into a core's memories so that it does what a population's `NeuronParameters` say.
 
-With a multiplier every leak is one product ``v * factor`` and a shift by ``beta_fraction``, rounded down, to the nearest
-or up. ``v - (v >> k)`` is ``v (1 - 2**-k)`` rounded up, because ``-floor(x) == ceil(-x)``; by the same identity a product
-rounded up is the negative of a product with the negative factor rounded down. So the sign of a factor says whether it is
-to be rounded up, and rounding up takes no more than a negation.
+With a multiplier every leak is one product ``v * factor`` and a shift by ``beta_fraction``, rounded down, to the
+nearest or up. ``v - (v >> k)`` is ``v (1 - 2**-k)`` rounded up, because ``-floor(x) == ceil(-x)``; by the same identity
+a product rounded up is the negative of a product with the negative factor rounded down. So the sign of a factor says
+whether it is to be rounded up, and rounding up takes no more than a negation.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def leak_code(core: CoreParameters, kind: Leak | None, factor: ArrayLike, beta_f
         return places[factor]
     shifts = tuple(shift for shift in core.shifts if shift)
     clear = ", to clear the membrane" if 0 in core.shifts else ""
-    raise ValueError(f"a leak must be none{clear} or a shift by one of {shifts} on this fabric, which has no multiplier")
+    raise ValueError(
+        f"a leak must be none{clear} or a shift by one of {shifts} on this fabric, which has no multiplier"
+    )
 
 
 def parameter_values(core: CoreParameters, parameters: NeuronParameters) -> dict[str, ArrayLike]:
