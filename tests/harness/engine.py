@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from amaranth.hdl import Elaboratable
@@ -13,6 +13,7 @@ from amaranth.sim import Simulator
 from spikeloom.hdl.packet import PacketKind
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.neuron import NeuronState
 from spikeloom.sim.reference import ReferenceResult
 from spikeloom.sw.program import Program
 
@@ -135,7 +136,7 @@ def run_engine(
             if done:
                 run.step_cycles, last_done = run.cycles - last_done, run.cycles
                 parity = len(run.states) & 1
-                run.states.append([ctx.get(engine.sweep.states.data[word]) for word in range(core.words)])
+                run.states.append([ctx.get(engine.sweep.states.memory.data[word]) for word in range(core.words)])
                 touched = engine.accumulator.touched[parity].memory
                 run.touched.append([ctx.get(touched.data[word]) for word in range(core.words)])
 
@@ -177,9 +178,8 @@ def assert_equal_to_reference(
             sample, t = divmod(step, steps)
             for neuron in range(population.size):
                 found = unpack_state(core, run.states[step], first * core.lanes + neuron)
-                assert found["v"] == state.v[t, sample, neuron], (population.name, step, neuron)
-                assert found.get("pending", 0) == state.pending[t, sample, neuron]
-                assert found.get("refractory_count", 0) == state.refractory_count[t, sample, neuron]
+                expected = {f.name: int(getattr(state, f.name)[t, sample, neuron]) for f in fields(NeuronState)}
+                assert {name: found[name] for name in expected} == expected, (population.name, step, neuron)
         first += -(-population.size // core.lanes)
     assert all(not any(touched) for touched in run.touched), "every accumulator must be zero again after its step"
     assert run.words_added == expected_words(network, core, spikes, reference)
@@ -193,7 +193,7 @@ def unpack_state(core: CoreParameters, words: list[int], slot: int) -> dict[str,
     fields: dict[str, int] = defaultdict(int)
     for entry in layout.fields:
         value = bits & ((1 << entry.width) - 1)
-        if entry.signed and value >> (entry.width - 1):
+        if entry.signed and entry.width and value >> (entry.width - 1):
             value -= 1 << entry.width
         fields[entry.name] = value
         bits >>= entry.width

@@ -13,12 +13,12 @@ free, which depends on nothing but the adding of rows.
 """
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.accumulate import Accumulator
 from spikeloom.hdl.emit import SpikeEmitter
-from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.memory import LoadedMemory, LoadPort
 from spikeloom.hdl.packet import PacketKind, packet_layout
 from spikeloom.hdl.rows import RowReader
 from spikeloom.hdl.sweep import NeuronSweep
@@ -49,7 +49,7 @@ class LifEngine(wiring.Component):
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
         self.accumulator = Accumulator(parameters)
-        self.sweep = NeuronSweep(parameters)
+        self.sweep = NeuronSweep(parameters, read_latency=Accumulator.READ_LATENCY)
         packet = packet_layout(parameters.axon_width, parameters.v_width)
         super().__init__(
             {
@@ -127,14 +127,13 @@ class LifEngine(wiring.Component):
                     m.d.sync += acknowledged[number].eq(acknowledged[number] + 1)
 
         # The sweep, on the bank of the step in progress.
-        bounds = data.View(struct_layout(p.population_layout), populations.data)
         population = Signal.like(self.populations)
         m.d.comb += [
             populations.address.eq(population),
-            sweep.first.eq(bounds.first),
-            sweep.last_word.eq(bounds.last),
+            sweep.rule.eq(populations.data),
             sweep.fresh.eq(fresh),
-            sweep.current.eq(Mux(accumulator.current_valid, accumulator.current.as_value(), 0)),
+            sweep.current.eq(accumulator.current),
+            sweep.current_valid.eq(accumulator.current_valid),
             accumulator.sweep.eq(sweep.reading),
             accumulator.bank.eq(parity),
             accumulator.address.eq(sweep.address),
@@ -146,7 +145,7 @@ class LifEngine(wiring.Component):
             emitter.push.eq(sweep.emit_valid),
             emitter.word.eq(sweep.emit_word),
             emitter.fired.eq(sweep.emit),
-            emitter.value.eq(sweep.emit_value),
+            emitter.value.eq(sweep.sent),
         ]
 
         # Output: spikes, or the tokens that end a step.
