@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding, signed_range
+from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
+from spikeloom.sim.projection import Convolution
+from spikeloom.sim.words import weight_range
 
 
 def rng_of(name: str) -> np.random.Generator:
     """A generator seeded by a test's own id."""
     return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def random_convolution(
+    rng: np.random.Generator, shape: tuple[int, int, int] | None = None, *, channels: int = 6
+) -> Convolution:
+    """A small convolution with random stride, padding, dilation and groups, each direction on its own."""
+    shape = shape or (int(rng.choice([1, 2, 4])), int(rng.integers(3, 8)), int(rng.integers(3, 8)))
+    groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0]))
+    while True:
+        try:
+            return Convolution(
+                input_shape=shape,
+                output_channels=groups * int(rng.integers(1, channels // groups + 2)),
+                kernel=tuple(int(k) for k in rng.integers(1, 5, 2)),
+                stride=tuple(int(k) for k in rng.integers(1, 4, 2)),
+                padding=tuple(int(k) for k in rng.integers(0, 4, 2)),
+                dilation=tuple(int(k) for k in rng.integers(1, 4, 2)),
+                groups=groups,
+            )
+        except ValueError:  # the kernel does not fit
+            continue
 
 
 def random_parameters(
@@ -49,6 +74,43 @@ def random_parameters(
     )
 
 
+FEATURES = ("current", "adaptation", "noise", "graded", "delay_line")
+"""What `with_features` can add to a neuron."""
+
+
+def with_features(
+    rng: np.random.Generator, parameters: NeuronParameters, features: Collection[str], *, value_width: int = 8
+) -> NeuronParameters:
+    """The neurons ``parameters`` with the named ones of `FEATURES`, at random values that small weights make count.
+
+    A delay line has none of the others; what never spikes has only a current; an adaptive threshold that is subtracted
+    later is subtracted at once instead.
+    """
+    size, one = parameters.size, 1 << parameters.beta_fraction
+    if "delay_line" in features and parameters.spiking:
+        line = NeuronParameters(size=size, v_width=parameters.v_width, beta_fraction=parameters.beta_fraction)
+        return replace(line, delay_line=True, delay=rng.integers(0, parameters.v_width, size))
+
+    def leak_of() -> dict[str, object]:
+        kind = [Leak.NONE, Leak.SHIFT, Leak.MULTIPLY][rng.choice(3, p=[0.1, 0.45, 0.45])]
+        shifts = rng.integers(1, min(parameters.beta_fraction, parameters.v_width - 1) + 1, size)
+        return {"leak": kind, "leak_factor": shifts if kind is Leak.SHIFT else rng.integers(0, one + 1, size)}
+
+    changes: dict[str, object] = {}
+    if "current" in features:
+        changes |= {f"current_{name}": value for name, value in leak_of().items()}
+    if "adaptation" in features and parameters.spiking:
+        changes |= {f"adaptation_{name}": value for name, value in leak_of().items()}
+        changes |= {"adaptation_step": rng.integers(-20, 60, size)}
+        if parameters.reset is Reset.SUBTRACT:
+            changes |= {"reset_delay": 0}
+    if "noise" in features and parameters.spiking:
+        changes |= {"noise_bits": int(rng.integers(1, 9)), "seed": rng.integers(1, 1 << 16, size)}
+    if "graded" in features and parameters.spiking:
+        changes |= {"graded": True, "graded_shift": int(rng.integers(0, 4)), "value_width": value_width}
+    return replace(parameters, **changes)
+
+
 def random_network(
     rng: np.random.Generator,
     core: CoreParameters,
@@ -62,7 +124,7 @@ def random_network(
     The last population is the output; with ``readout`` it does not spike.
     """
     names = [f"layer{number}" for number in range(len(sizes))]
-    low, high = signed_range(core.weight_width)
+    low, high = weight_range(core.weight_width)
     populations = tuple(
         QuantisedPopulation(
             name=name,
@@ -75,6 +137,8 @@ def random_network(
 
     def connect(source: str, target: str, delay: int) -> QuantisedConnection:
         shape = (size_of[target], size_of[source])
+        if core.weight_width == 1:
+            return QuantisedConnection(source=source, target=target, weight=rng.choice([-1, 1], shape), delay=delay)
         weight = rng.integers(low, high + 1, shape) * (rng.random(shape) < 0.8)
         return QuantisedConnection(source=source, target=target, weight=weight, delay=delay)
 

@@ -7,6 +7,7 @@ from harness.networks import rng_of
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.neuron import Leak, NeuronParameters, leak
+from spikeloom.sim.rule import leak_code
 from spikeloom.sim.words import Field, WordLayout, bits_for, pack_lanes
 
 
@@ -19,8 +20,8 @@ from spikeloom.sim.words import Field, WordLayout, bits_for, pack_lanes
         ({"weight_width": 17}, r"^weight_width must be an integer from 2 to 16, not 17$"),
         ({"accumulator_width": 7}, r"^accumulator_width must be an integer from 8 to 32, not 7$"),
         ({"shifts": (2,)}, r"^shifts must be empty where there is a multiplier, not \(2,\)$"),
-        ({"multiplier": False, "shifts": (0,)}, r"^shifts must be different integers from 1 to 15, not \(0,\)$"),
-        ({"multiplier": False, "shifts": (2, 2)}, r"^shifts must be different integers from 1 to 15, not \(2, 2\)$"),
+        ({"multiplier": False, "shifts": (16,)}, r"^shifts must be different integers from 0 to 15, not \(16,\)$"),
+        ({"multiplier": False, "shifts": (2, 2)}, r"^shifts must be different integers from 0 to 15, not \(2, 2\)$"),
     ],
 )
 def test_bad_parameters(change, message):
@@ -30,13 +31,16 @@ def test_bad_parameters(change, message):
 
 @pytest.mark.parametrize("shift", range(1, 15))
 def test_a_shift_is_a_product_rounded_up(shift):
-    """The multiplier does ``v - (v >> k)`` for every membrane of 16 bits."""
+    """The multiplier does ``v - (v >> k)`` for every membrane of 16 bits: a negative factor is one to round up."""
     core = CoreParameters()
     parameters = NeuronParameters(size=1, leak=Leak.SHIFT, leak_factor=shift)
-    fields = core.leak_fields(parameters)
+    factor = leak_code(core, Leak.SHIFT, shift, core.beta_fraction)
     v = np.arange(-(1 << 15), 1 << 15)
-    product = (v * np.asarray(fields["leak_factor"]) + (1 << core.beta_fraction) - 1) >> core.beta_fraction
-    assert np.array_equal(product, leak(v[:, None], parameters)[:, 0])
+    negated = v * np.asarray(factor) >> core.beta_fraction
+    assert factor < 0
+    assert negated.min() >= -(1 << 15)
+    assert negated.max() < 1 << 15
+    assert np.array_equal(-negated, leak(v[:, None], Leak.SHIFT, shift, parameters)[:, 0])
 
 
 def test_words_hold_their_fields():

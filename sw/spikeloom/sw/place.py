@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from spikeloom.sim.core import COMPARE_CODES, RESET_CODES, CoreParameters
+from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork
-from spikeloom.sim.neuron import Reset, signed_range
+from spikeloom.sim.neuron import signed_range
+from spikeloom.sim.rule import parameter_values, rule_values
 from spikeloom.sim.words import Field, WordLayout, pack_lanes
 from spikeloom.sw.program import CORE_TILE, MemoryImage, Program, Use
 
@@ -42,7 +43,7 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
     images = {
         "weights": _weights(network, core),
         "rows": _rows(network, core, first_words),
-        "neurons": _neurons(network, core),
+        **({"neurons": _neurons(network, core)} if core.neuron_layout.width else {}),
         "routes": _routes(network, core, first_words, axon_of, {network.output, *observe}),
         "populations": _populations(network, core, first_words),
     }
@@ -128,26 +129,11 @@ def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
             f"{network.weight_width}"
         )
     for population in network.populations:
-        name, parameters = population.name, population.parameters
-        if parameters.v_width != core.v_width:
-            raise PlaceError(
-                f"population {name}: v_width must be {core.v_width} on this fabric, not {parameters.v_width}"
-            )
-        if parameters.reset is Reset.VALUE and not core.reset_value:
-            raise PlaceError(f"population {name}: a reset to a value must be built into the fabric, and is not")
-        if parameters.reset_delay and not core.reset_delay:
-            raise PlaceError(f"population {name}: a reset delay must be built into the fabric, and is not")
-        if parameters.refractory >= 1 << core.refractory_width:
-            raise PlaceError(
-                f"population {name}: refractory must be at most {(1 << core.refractory_width) - 1} steps on this "
-                f"fabric, not {parameters.refractory}"
-            )
-        if not parameters.spiking and not core.readout:
-            raise PlaceError(f"population {name}: the readout of membranes must be built into the fabric, and is not")
         try:
-            core.leak_fields(parameters)
+            rule_values(core, population.parameters)
+            parameter_values(core, population.parameters)
         except ValueError as error:
-            raise PlaceError(f"population {name}: {error}") from error
+            raise PlaceError(f"population {population.name}: {error}") from error
 
 
 def _check_accumulators(network: QuantisedNetwork, core: CoreParameters) -> None:
@@ -198,24 +184,11 @@ def _rows(network: QuantisedNetwork, core: CoreParameters, first_words: dict[str
 
 
 def _neurons(network: QuantisedNetwork, core: CoreParameters) -> NDArray[np.uint8]:
-    """The parameters of every slot. A slot that pads a word neither spikes nor is read out."""
+    """The parameters of every slot. A slot that pads a word may fire; its route leads nowhere."""
     words = []
     for population in network.populations:
-        p = population.parameters
-        fields: dict[str, ArrayLike] = {
-            "threshold": p.threshold,
-            "bias": p.bias,
-            **core.leak_fields(p),
-            "compare": COMPARE_CODES[p.compare],
-            "reset": RESET_CODES[p.reset],
-            "reset_value": p.reset_value if p.reset is Reset.VALUE else 0,
-            "reset_delay": p.reset_delay,
-            "refractory": p.refractory,
-            "spiking": int(p.spiking),
-            "readout": int(not p.spiking and population.name == network.output),
-        }
-        bits = core.neuron_layout.bits(fields, p.size)
-        words.append(np.pad(bits, ((0, -p.size % core.lanes), (0, 0))))
+        bits = core.neuron_layout.bits(parameter_values(core, population.parameters), population.size)
+        words.append(np.pad(bits, ((0, -population.size % core.lanes), (0, 0))))
     return pack_lanes(np.concatenate(words), core.lanes)
 
 
@@ -243,6 +216,17 @@ def _routes(
 
 
 def _populations(network: QuantisedNetwork, core: CoreParameters, first_words: dict[str, int]) -> NDArray[np.uint8]:
-    first = np.array([first_words[p.name] for p in network.populations])
-    last = first + np.array([_words(p.size, core.lanes) for p in network.populations]) - 1
-    return pack_lanes(core.population_layout.bits({"first": first, "last": last}, len(first)), 1)
+    """The words and the rule of every population."""
+    words = []
+    for population in network.populations:
+        parameters = population.parameters
+        readout = not parameters.spiking and population.name == network.output
+        first = first_words[population.name]
+        values = {
+            "first": first,
+            "last": first + _words(population.size, core.lanes) - 1,
+            **parameter_values(core, parameters),
+            **rule_values(core, parameters, readout=readout),
+        }
+        words.append(core.population_layout.bits(values, 1))
+    return pack_lanes(np.concatenate(words), 1)
