@@ -130,6 +130,11 @@ def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptio
     for key, value in (("reset", reset.value), ("reset_delay", reset_delay)):
         if key in preset.lost and getattr(options, key) is None:
             notes.append(f"{name}: {key} {value} is assumed, because {preset.title} does not export it")
+    if preset.title == "snnTorch" and node.kind == "CubaLIF" and reset is Reset.ZERO and reset_delay and not refractory:
+        notes.append(
+            f"{name}: the input of the step after a spike counts, where snnTorch drops it from the membrane; "
+            "refractory 1 does the same"
+        )
     if v_reset.any() and reset is not Reset.VALUE:
         notes.append(f"{name}: v_reset of the file is not used, because reset is {reset.value}")
     return {
