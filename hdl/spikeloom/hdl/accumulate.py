@@ -125,7 +125,7 @@ class Accumulator(wiring.Component):
             self.current_valid.eq(touched.bit_select(bank, 1)),
         ]
 
-        m.d.comb += weights.address.eq(stages[1].weight_address)
+        m.d.comb += weights.address.eq(stages[3 - weights.latency].weight_address)
         weight = data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data)
         width = p.accumulator_width * p.lanes
         is_block = p.accumulator_memory == "block"
