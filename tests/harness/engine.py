@@ -25,7 +25,7 @@ class EngineRun:
     membranes: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value
     packets: int = 0
     states: list[list[int]] = field(default_factory=list)  #: after each step, the words of the state memory
-    banks: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators of its parity
+    touched: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators that are not zero again
     words_added: int = 0
     cycles: int = 0
     step_cycles: int = 0  #: cycles between the ends of the last two steps
@@ -129,8 +129,8 @@ def run_engine(
                 run.step_cycles, last_done = run.cycles - last_done, run.cycles
                 parity = len(run.states) & 1
                 run.states.append([ctx.get(engine.sweep.states.data[word]) for word in range(core.words)])
-                bank = engine.accumulator.banks[parity]
-                run.banks.append([ctx.get(bank.data[word]) for word in range(core.words)])
+                touched = engine.accumulator.touched[parity].memory
+                run.touched.append([ctx.get(touched.data[word]) for word in range(core.words)])
 
     simulator = Simulator(engine)
     simulator.add_clock(1e-6)
@@ -174,7 +174,7 @@ def assert_equal_to_reference(
                 assert found.get("pending", 0) == state.pending[t, sample, neuron]
                 assert found.get("refractory_count", 0) == state.refractory_count[t, sample, neuron]
         first += -(-population.size // core.lanes)
-    assert all(not any(bank) for bank in run.banks), "every accumulator must be zero again after its step"
+    assert all(not any(touched) for touched in run.touched), "every accumulator must be zero again after its step"
     assert run.words_added == expected_words(network, core, spikes, reference)
 
 

@@ -12,7 +12,7 @@ sent. Events of the next step are added all the while, into the other accumulato
 free, which depends on nothing but the adding of rows.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -55,9 +55,9 @@ class LifEngine(wiring.Component):
                 "i": In(stream.Signature(packet)),
                 "o": Out(stream.Signature(packet)),
                 "load": In(LoadPort()),
-                "sources": In(8),
-                "sinks": In(8),
-                "populations": In(8),
+                "sources": In(parameters.token_width),
+                "sinks": In(parameters.token_width),
+                "populations": In(bits_for(parameters.populations + 1)),
                 "idle": Out(1),
                 "word_added": Out(1),
                 "step_done": Out(1),
@@ -81,9 +81,9 @@ class LifEngine(wiring.Component):
         clearing = Signal()
         clear_word = Signal(bits_for(p.words))
 
-        # Tokens. `unsent` marks a parity in which no step was sent yet, so that no acknowledgement can be due.
-        ticks = [Signal(8, name=f"ticks_{number}") for number in range(2)]
-        acknowledged = [Signal(8, name=f"acknowledged_{number}") for number in range(2)]
+        # Tokens of the steps to come. `unsent` marks a parity in which no step was sent yet, so that no ACK can be due.
+        ticks = [Signal(p.token_width, name=f"ticks_{number}") for number in range(2)]
+        acknowledged = [Signal(p.token_width, name=f"acknowledged_{number}") for number in range(2)]
         unsent = Signal(2, init=0b11)
         is_last = Signal(2)
         due = Signal(2)
@@ -124,27 +124,25 @@ class LifEngine(wiring.Component):
 
         # The sweep, on the bank of the step in progress.
         bounds = data.View(struct_layout(p.population_layout), populations.data)
-        population = Signal(8)
+        population = Signal.like(self.populations)
         m.d.comb += [
             populations.address.eq(population),
-            populations.enable.eq(1),
             sweep.first.eq(bounds.first),
             sweep.last_word.eq(bounds.last),
             sweep.fresh.eq(fresh),
-            sweep.current.eq(accumulator.current),
+            sweep.current.eq(Mux(accumulator.current_valid, accumulator.current.as_value(), 0)),
             accumulator.sweep.eq(sweep.reading),
             accumulator.bank.eq(parity),
             accumulator.address.eq(sweep.address),
             rows.last.eq(last),
             accumulator.word.eq(rows.word),
-            accumulator.clear.eq(Mux(clearing, 0b11, Cat(sweep.clear & ~parity, sweep.clear & parity))),
-            accumulator.clear_address.eq(Mux(clearing, clear_word, sweep.clear_address)),
+            accumulator.clear.eq(clearing),
+            accumulator.clear_address.eq(clear_word),
+            emitter.restart.eq(sweep.start),
             emitter.push.eq(sweep.emit_valid),
             emitter.word.eq(sweep.emit_word),
             emitter.fired.eq(sweep.emit),
-            emitter.inspect_enable.eq(~sweep.busy),
-            emitter.inspect.eq(sweep.inspect),
-            sweep.inspect_address.eq(emitter.inspect_address),
+            emitter.value.eq(sweep.emit_value),
         ]
 
         # Output: spikes, or the tokens that end a step.

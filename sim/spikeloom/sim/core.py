@@ -49,7 +49,7 @@ class CoreParameters:
     Parameters
     ----------
     lanes
-        Neurons handled a cycle, a power of two from 1 to 16.
+        Neurons handled a cycle, a power of two from 1 to 256.
     neurons, axons, weight_words, populations
         Depths: neuron slots (a multiple of ``lanes``), rows, words of ``lanes`` weights, populations.
     weight_width, v_width, accumulator_width
@@ -68,6 +68,10 @@ class CoreParameters:
         Whether `Reset.VALUE` and reset delay 1 exist, and the bits of the refractory counter (0 for none).
     readout
         Whether membranes can be sent, as populations that do not spike need.
+    accumulator_memory
+        What the accumulators are made of: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
+    token_width
+        Bits that count the TICKs and ACKs of a step: the core can have ``2**token_width - 1`` sources, and sinks.
     """
 
     lanes: int = 1
@@ -88,10 +92,12 @@ class CoreParameters:
     reset_delay: bool = True
     refractory_width: int = 4
     readout: bool = True
+    accumulator_memory: str = "block"
+    token_width: int = 4
 
     def __post_init__(self) -> None:
-        if self.lanes not in (1, 2, 4, 8, 16):
-            raise ValueError(f"lanes must be a power of two from 1 to 16, not {self.lanes!r}")
+        if self.lanes not in [1 << place for place in range(9)]:
+            raise ValueError(f"lanes must be a power of two from 1 to 256, not {self.lanes!r}")
         for name, low, high in (
             ("neurons", self.lanes, 1 << 14),
             ("axons", 1, 1 << 14),
@@ -104,12 +110,15 @@ class CoreParameters:
             ("accumulator_width", self.weight_width, 32),
             ("beta_fraction", 1, 16),
             ("refractory_width", 0, 8),
+            ("token_width", 1, 8),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
         if self.neurons % self.lanes:
             raise ValueError(f"neurons must be a multiple of lanes ({self.lanes}), not {self.neurons!r}")
+        if self.accumulator_memory not in ("block", "distributed"):
+            raise ValueError(f"accumulator_memory must be 'block' or 'distributed', not {self.accumulator_memory!r}")
         if self.multiplier and self.shifts:
             raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
         if any(not 1 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
