@@ -64,8 +64,8 @@ def test_random_networks_word_for_word(request, kind, case, idle):
     assert rows.weight_words <= core.weight_words
     assert len(words) > 50
     assert {bank ^ parity for _, _, bank, parity in words} == ({0} if last else {0, 1})
-    if not idle and not last:  # rows without words may show between two short ones
-        assert len(words) == cycles if kind == "plain" else len(words) >= 0.9 * cycles
+    if not idle and not last and not core.sparse:  # positions that meet nothing may show between two short rows
+        assert len(words) == cycles if kind == "plain" else len(words) >= 0.95 * cycles
 
 
 def test_rows_that_nothing_continues_keep_the_order(request):

@@ -60,9 +60,11 @@ def check_words(network, core):
                 expected[connection.delay][:, layout_of[connection.target].slots] += connection.as_dense().T
         for neuron, axon in enumerate(axons):
             sums = np.zeros((2, core.words, core.lanes), np.int64)
+            before = words
             for word in tables.words(int(axon)):
                 sums[word.delay, word.target] += weights[word.weight_address]
                 words += 1
+            assert rows.reaches[source][neuron] == (words > before)
             real = np.zeros(core.words * core.lanes, bool)
             for layout in layout_of.values():
                 real[layout.slots] = True

@@ -54,7 +54,7 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
     images = {
         **rows.images,
         "neurons": _neurons(network, core, layout_of),
-        "routes": _routes(network, core, layout_of, rows.axons, {network.output, *observe}),
+        "routes": _routes(network, core, layout_of, rows, {network.output, *observe}),
         "populations": _populations(network, core, layout_of),
     }
     observed = [network.output, *(p.name for p in network.populations if p.name in observe)]
@@ -179,7 +179,7 @@ def _routes(
     network: QuantisedNetwork,
     core: CoreParameters,
     layout_of: Mapping[str, Layout],
-    axon_of: Mapping[str, NDArray[np.int64]],
+    rows: Rows,
     observed: Collection[str],
 ) -> NDArray[np.uint8]:
     """Where each slot's spikes go."""
@@ -191,9 +191,9 @@ def _routes(
             fields["send"][here] = 1
         if population.name == network.output:
             fields["membrane"][here] = int(not population.parameters.spiking)
-        if population.name in axon_of:
-            fields["local"][here] = 1
-            fields["axon"][here] = axon_of[population.name]
+        if population.name in rows.axons:
+            fields["local"][here] = rows.reaches[population.name]
+            fields["axon"][here] = rows.axons[population.name]
     return pack_lanes(core.route_layout.bits(fields, slots), 1)
 
 

@@ -44,11 +44,13 @@ class RowError(ValueError):
 class Rows:
     """The memories of the row reader, and the axons that stand for neurons.
 
-    ``axons`` ``(n,)`` of each source that has connections. ``rows``, ``geometries`` and ``weight_words`` are counted;
+    ``axons`` ``(n,)`` of each source that has connections, and whether an event of each has any words (``reaches``
+    ``(n,)``): if not, nobody needs to hear of it. ``rows``, ``geometries`` and ``weight_words`` are counted;
     ``images`` are the memories' words by name.
     """
 
     axons: dict[str, NDArray[np.int64]]
+    reaches: dict[str, NDArray[np.bool_]]
     rows: int
     geometries: int
     weight_words: int
@@ -98,6 +100,7 @@ def rows_of(network: QuantisedNetwork, core: CoreParameters, layouts: Mapping[st
     builder = _Builder(core=core, weights=[], targets=[], geometries={})
     parts: dict[str, list[NDArray[np.int64]]] = {field.name: [] for field in core.row_layout.fields}
     axons: dict[str, NDArray[np.int64]] = {}
+    reaches: dict[str, NDArray[np.bool_]] = {}
     first_row = 0
     for name in (INPUT, *(p.name for p in network.populations)):
         chain = [c for c in network.connections if c.source == name]
@@ -120,10 +123,14 @@ def rows_of(network: QuantisedNetwork, core: CoreParameters, layouts: Mapping[st
             zeros = np.zeros(shape[0], np.int64)
             arrays.append(np.stack([row.get(field, zeros) for row in rows], axis=1).reshape(-1))
         axons[name] = _axons(shape, first_row, len(chain), core)[: network.size(name)]
+        reaches[name] = np.zeros(network.size(name), np.bool_)
+        for row, connection, thin in zip(rows, chain, sparse, strict=True):
+            reaches[name] |= row["empty"] == 0 if thin else connection.fan_out > 0
         first_row += shape[0] * len(chain)
     columns = {name: np.concatenate(arrays) if arrays else np.zeros(0, np.int64) for name, arrays in parts.items()}
     return Rows(
         axons=axons,
+        reaches=reaches,
         rows=first_row,
         geometries=len(builder.geometries) if core.coordinate_width else 0,
         weight_words=builder.weight_words,
