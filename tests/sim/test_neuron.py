@@ -1,10 +1,13 @@
 """The neuron step against closed forms, worked examples and its own definition in plain Python."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from harness.networks import random_parameters, rng_of
+from harness.networks import FEATURES, random_parameters, rng_of, with_features
 
 from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.lfsr import Lfsr
 from spikeloom.sim.neuron import (
     Compare,
     Leak,
@@ -13,6 +16,7 @@ from spikeloom.sim.neuron import (
     Reset,
     Rounding,
     leak,
+    noise,
     saturate,
     signed_range,
     step,
@@ -21,10 +25,10 @@ from spikeloom.sim.neuron import (
 
 def run(parameters, currents):
     """Membranes and spikes of one neuron for a list of inputs."""
-    state = NeuronState.cleared(1, parameters.size)
+    state = NeuronState.cleared(1, parameters)
     membranes, spikes = [], []
     for current in currents:
-        state, fired = step(state, np.full((1, parameters.size), current), parameters)
+        state, fired, _ = step(state, np.full((1, parameters.size), current), parameters)
         membranes.append(int(state.v[0, 0]))
         spikes.append(int(fired[0, 0]))
     return membranes, spikes
@@ -37,16 +41,16 @@ def test_shift_leak_by_hand():
 
 
 def test_shift_leak_of_negative_membranes_rounds_towards_zero():
-    parameters = NeuronParameters(size=1, leak=Leak.SHIFT, leak_factor=3)
-    assert leak(np.array([[-1, -8, -9]]), parameters).tolist() == [[0, -7, -7]]
+    parameters = NeuronParameters(size=1)
+    assert leak(np.array([[-1, -8, -9]]), Leak.SHIFT, 3, parameters).tolist() == [[0, -7, -7]]
 
 
 @pytest.mark.parametrize(
     ("rounding", "expected"), [(Rounding.FLOOR, [4, -5, 0, -1]), (Rounding.NEAREST, [5, -4, 1, 0])]
 )
 def test_multiply_leak_rounds_as_stated(rounding, expected):
-    parameters = NeuronParameters(size=4, leak=Leak.MULTIPLY, leak_factor=1 << 7, beta_fraction=8, rounding=rounding)
-    assert leak(np.array([[9, -9, 1, -1]]), parameters).tolist() == [expected]
+    parameters = NeuronParameters(size=4, beta_fraction=8, rounding=rounding)
+    assert leak(np.array([[9, -9, 1, -1]]), Leak.MULTIPLY, 1 << 7, parameters).tolist() == [expected]
 
 
 def test_no_leak_integrates():
@@ -130,48 +134,292 @@ def test_a_leaky_integrator_never_spikes():
     assert run(NeuronParameters(size=1, threshold=-5, spiking=False), [100, 100])[1] == [0, 0]
 
 
-def one_neuron(v, pending, count, current, p, n):
-    """The docstring of the module, statement by statement, for one neuron in Python integers."""
-    threshold, value = int(p.threshold[n]), int(p.reset_value[n])
-    resets = {Reset.NONE: lambda x: x, Reset.ZERO: lambda x: 0, Reset.VALUE: lambda x: value}
-    resets[Reset.SUBTRACT] = lambda x: x - threshold
-    hold = count > 0
-    base = v
-    if not hold and p.leak is Leak.SHIFT:
-        base = v - (v >> int(p.leak_factor[n]))
-    elif not hold and p.leak is Leak.MULTIPLY:
+def decayed(value, kind, factor, p):
+    """A leak in Python integers."""
+    if kind is Leak.SHIFT:
+        return value - (value >> factor)
+    if kind is Leak.MULTIPLY:
         half = 1 << (p.beta_fraction - 1) if p.rounding is Rounding.NEAREST else 0
-        base = (v * int(p.leak_factor[n]) + half) >> p.beta_fraction
-    if pending:
-        base = resets[p.reset](base)
+        return (value * factor + half) >> p.beta_fraction
+    return 0 if kind is Leak.CLEAR else value
+
+
+def clamped(value, width):
+    low, high = signed_range(width)
+    return min(max(value, low), high)
+
+
+def one_neuron(state, current, p, n):
+    """The docstring of the module, statement by statement, for one neuron in Python integers.
+
+    ``state`` is a dictionary; returned are the next one, the spike and its value.
+    """
+    v, random = state["v"], state["random"]
+    if p.delay_line:
+        line = (v << 1 | (current > 0)) % (1 << p.v_width)
+        spike = line >> int(p.delay[n]) & 1
+        return state | {"v": line - (line >> (p.v_width - 1) << p.v_width)}, spike, spike
+    threshold, value = int(p.threshold[n]), int(p.reset_value[n])
+    threshold_now = threshold + state["adaptation"]
+    resets = {Reset.NONE: lambda x, _: x, Reset.ZERO: lambda x, _: 0, Reset.VALUE: lambda x, _: value}
+    resets[Reset.SUBTRACT] = lambda x, by: x - by
+    hold = state["refractory_count"] > 0
+    synaptic = p.current_leak is not None
+    if synaptic:
+        current = decayed(state["current"], p.current_leak, int(p.current_leak_factor[n]), p) + current
+    base = v if hold else decayed(v, p.leak, int(p.leak_factor[n]), p)
+    if state["pending"]:
+        base = resets[p.reset](base, threshold)
     u = base if hold else base + int(p.bias[n]) + current
-    above = u > threshold if p.compare is Compare.GREATER else u >= threshold
-    spike = above and not hold and p.spiking
+    noise = random % (1 << p.noise_bits)
+    if p.noise_bits and noise >= 1 << (p.noise_bits - 1):
+        noise -= 1 << p.noise_bits
+    above = u + noise > threshold_now if p.compare is Compare.GREATER else u + noise >= threshold_now
+    spike = int(above and not hold and p.spiking)
+    sent = (clamped(u >> p.graded_shift, p.value_width) if p.graded else 1) * spike
     if spike and p.reset_delay == 0:
-        u = resets[p.reset](u)
-    low, high = signed_range(p.v_width)
-    count = p.refractory if spike else max(count - 1, 0)
-    return min(max(u, low), high), int(spike and p.reset_delay == 1), count, int(spike)
+        u = resets[p.reset](u, threshold_now)
+    adaptation = state["adaptation"]
+    if p.adaptation_leak is not None:
+        adaptation = decayed(adaptation, p.adaptation_leak, int(p.adaptation_leak_factor[n]), p)
+        adaptation = clamped(adaptation + (int(p.adaptation_step[n]) if spike else 0), p.v_width)
+    if p.noise_bits:
+        register = Lfsr(width=16)
+        for _ in range(16):
+            random = register.step(random)
+    new = {
+        "v": clamped(u, p.v_width),
+        "pending": int(spike and p.reset_delay == 1),
+        "refractory_count": p.refractory if spike else max(state["refractory_count"] - 1, 0),
+        "current": clamped(current, p.v_width) if synaptic else 0,
+        "adaptation": adaptation,
+        "random": random,
+    }
+    return new, spike, sent
 
 
-@pytest.mark.parametrize("case", range(40))
+def fields_of(state, b, n):
+    """The state of one neuron as a dictionary."""
+    return {name: int(array[b, n]) for name, array in vars(state).items()}
+
+
+@pytest.mark.parametrize("case", range(80))
 def test_vectorised_step_equals_the_definition(request, case):
     rng = rng_of(request.node.name)
     parameters = random_parameters(rng, 5, CoreParameters(v_width=int(rng.integers(8, 25))), spiking=case % 5 > 0)
-    state = NeuronState.cleared(3, 5)
-    expected = [[(0, 0, 0)] * 5 for _ in range(3)]
+    features = [name for name in FEATURES if rng.random() < (0.1 if name == "delay_line" else 0.4)]
+    parameters = with_features(rng, parameters, features)
+    if not parameters.delay_line and case % 7 == 0:
+        parameters = replace(parameters, leak=Leak.CLEAR)
+    state = NeuronState.cleared(3, parameters)
+    expected = [[fields_of(state, b, n) for n in range(5)] for b in range(3)]
     fired = 0
     for _ in range(30):
         current = rng.integers(-150, 250, (3, 5))
-        state, spikes = step(state, current, parameters)
+        state, spikes, values = step(state, current, parameters)
         for b in range(3):
             for n in range(5):
-                *new, spike = one_neuron(*expected[b][n], int(current[b, n]), parameters, n)
-                expected[b][n] = tuple(new)
-                assert tuple(new) == (state.v[b, n], state.pending[b, n], state.refractory_count[b, n])
-                assert spike == spikes[b, n]
+                expected[b][n], spike, value = one_neuron(expected[b][n], int(current[b, n]), parameters, n)
+                assert expected[b][n] == fields_of(state, b, n)
+                assert (spike, value) == (spikes[b, n], values[b, n])
                 fired += spike
     assert fired > 0 or not parameters.spiking
+
+
+def test_random_neurons_reach_every_feature(request):
+    """What the test above draws is interesting: each feature occurs, alone and with others."""
+    rng = rng_of(request.node.name)
+    seen = set()
+    for _ in range(200):
+        features = [name for name in FEATURES if rng.random() < (0.1 if name == "delay_line" else 0.4)]
+        p = with_features(rng, random_parameters(rng, 2, CoreParameters()), features)
+        has = (p.current_leak is not None, p.adaptation_leak is not None, p.noise_bits > 0, p.graded, p.delay_line)
+        seen.add(has)
+    assert len(seen) == 2**4 + 1
+
+
+# Each model in closed form
+
+
+def test_synaptic_current_decays_in_closed_form():
+    """One event of weight w: the current is w (1 - 2**-k)**n within what each step can round away."""
+    parameters = NeuronParameters(
+        size=1, v_width=24, spiking=False, leak=Leak.CLEAR, current_leak=Leak.SHIFT, current_leak_factor=3
+    )
+    membranes, _ = run(parameters, [1 << 20] + [0] * 60)
+    exact = (1 << 20) * (1 - 2**-3) ** np.arange(61)
+    assert np.all(np.abs(membranes - exact) <= 8)
+    assert membranes[0] == 1 << 20, "the current drives the membrane in the step in which it comes"
+
+
+def test_cuba_membrane_is_the_difference_of_two_exponentials():
+    """With a current factor a and a membrane factor b, v_n = w (a**(n+1) - b**(n+1)) / (a - b)."""
+    a, b, one = 0.75, 0.9, 1 << 16
+    parameters = NeuronParameters(
+        size=1,
+        v_width=24,
+        spiking=False,
+        beta_fraction=16,
+        rounding=Rounding.NEAREST,
+        leak=Leak.MULTIPLY,
+        leak_factor=round(b * one),
+        current_leak=Leak.MULTIPLY,
+        current_leak_factor=round(a * one),
+    )
+    membranes, _ = run(parameters, [1 << 18] + [0] * 50)
+    n = np.arange(1, 52)
+    exact = (1 << 18) * (a**n - b**n) / (a - b)
+    assert np.all(np.abs(membranes - exact) <= 40)
+    assert np.argmax(membranes) == np.argmax(exact) > 0
+
+
+def test_current_flows_on_while_the_neuron_holds():
+    parameters = NeuronParameters(
+        size=1, threshold=9, refractory=2, current_leak=Leak.SHIFT, current_leak_factor=1, reset=Reset.ZERO
+    )
+    state, currents, membranes = NeuronState.cleared(1, parameters), [], []
+    for current in [16, 0, 8, 0]:
+        state, _, _ = step(state, np.array([[current]]), parameters)
+        currents.append(int(state.current[0, 0]))
+        membranes.append(int(state.v[0, 0]))
+    assert currents == [16, 8, 12, 6]
+    assert membranes == [0, 0, 0, 6]
+
+
+def test_exact_current_drives_and_clamped_current_is_stored():
+    parameters = NeuronParameters(
+        size=1, v_width=8, threshold=100, reset=Reset.SUBTRACT, current_leak=Leak.NONE, leak=Leak.CLEAR
+    )
+    state, spikes, _ = step(NeuronState.cleared(1, parameters), np.array([[220]]), parameters)
+    assert (int(state.v[0, 0]), int(state.current[0, 0]), int(spikes[0, 0])) == (120, 127, 1)
+    state, _, _ = step(state, np.array([[0]]), parameters)
+    assert int(state.v[0, 0]) == 127 - 100
+
+
+def test_threshold_node_has_no_memory():
+    parameters = NeuronParameters(size=1, threshold=10, leak=Leak.CLEAR, reset=Reset.NONE)
+    assert run(parameters, [10, 11, 6, 6, -3, 30]) == ([10, 11, 6, 6, -3, 30], [0, 1, 0, 0, 0, 1])
+
+
+def test_adaptive_threshold_by_hand():
+    """Threshold 10, 8 more after each spike, halved each step: 10, 18, 14, 12, ..."""
+    parameters = NeuronParameters(
+        size=1,
+        threshold=10,
+        leak=Leak.CLEAR,
+        reset=Reset.NONE,
+        adaptation_leak=Leak.SHIFT,
+        adaptation_leak_factor=1,
+        adaptation_step=8,
+    )
+    assert run(parameters, [11, 18, 15, 12, 12, 19])[1] == [1, 0, 1, 0, 0, 1]
+
+
+def test_adaptation_subtracts_the_raised_threshold():
+    parameters = NeuronParameters(
+        size=1, threshold=10, reset=Reset.SUBTRACT, adaptation_leak=Leak.NONE, adaptation_step=5
+    )
+    # 12 - 10; 2 + 14 > 15: - 15; 1 + 20 > 20: - 20
+    assert run(parameters, [12, 14, 20]) == ([2, 1, 1], [1, 1, 1])
+
+
+def test_interval_of_an_adaptive_neuron_grows_to_its_fixed_point():
+    """At a constant drive the adaptation just after a spike settles at a = step / (1 - rho**n) with n the interval, the
+    least one at which the membrane of a neuron without leak, n drive, is above threshold + a rho**(n - 1)."""
+    k, drive, threshold, add = 6, 100, 1000, 400
+    parameters = NeuronParameters(
+        size=1,
+        v_width=24,
+        threshold=threshold,
+        reset=Reset.ZERO,
+        adaptation_leak=Leak.SHIFT,
+        adaptation_leak_factor=k,
+        adaptation_step=add,
+    )
+    _, spikes = run(parameters, [drive] * 3000)
+    fired = np.flatnonzero(spikes)
+    intervals = np.diff(fired)
+    rho = 1 - 2.0**-k
+    fixed = next(n for n in range(1, 200) if n * drive > threshold + add / (1 - rho**n) * rho ** (n - 1))
+    assert fired[0] == threshold // drive, "the first spike comes as without adaptation"
+    assert np.all(np.diff(intervals[:5]) >= 0)
+    assert intervals[0] < intervals[4]
+    assert intervals[0] < fixed
+    assert np.all(np.abs(intervals[-10:] - fixed) <= 1)
+
+
+def test_stochastic_neuron_fires_as_often_as_its_noise_says():
+    """P(spike) = share of the noise's values above threshold - u; 256 neurons with seeds of their own, 400 steps."""
+    bits, threshold, count, steps = 8, 500, 256, 400
+    seeds = 1 + np.arange(count) * 251 % 65535
+    for distance in (-200, -128, -64, 0, 50, 127, 128, 200):
+        parameters = NeuronParameters(
+            size=count, threshold=threshold, leak=Leak.CLEAR, reset=Reset.NONE, noise_bits=bits, seed=seeds
+        )
+        state, fired = NeuronState.cleared(1, parameters), 0
+        for _ in range(steps):
+            state, spikes, _ = step(state, np.full((1, count), threshold + distance), parameters)
+            fired += int(spikes.sum())
+        noise_values = np.arange(-(1 << (bits - 1)), 1 << (bits - 1))
+        probability = float(np.mean(noise_values + distance > 0))
+        deviation = 5 * np.sqrt(probability * (1 - probability) / (count * steps))
+        assert abs(fired / (count * steps) - probability) <= deviation, distance
+
+
+def test_random_words_are_those_of_the_shift_register():
+    parameters = NeuronParameters(size=2, noise_bits=16, seed=[1, 0xACE1])
+    state, words = NeuronState.cleared(1, parameters), []
+    for _ in range(40):
+        words.append(state.random[0])
+        state, _, _ = step(state, np.zeros((1, 2), np.int64), parameters)
+    for n, seed in enumerate((1, 0xACE1)):
+        assert [int(word[n]) for word in words] == Lfsr(width=16, seed=seed).words(40, 16).tolist()
+
+
+def test_noise_is_the_low_bits_in_twos_complement():
+    words = np.array([0x0000, 0x0007, 0x0008, 0x000F, 0xFFF1])
+    assert noise(words, 4).tolist() == [0, 7, -8, -1, 1]
+    assert noise(words, 0).tolist() == [0] * 5
+    assert noise(np.array([0x7FFF, 0x8000]), 16).tolist() == [32767, -32768]
+
+
+def test_graded_spikes_bring_the_membrane_before_the_reset():
+    parameters = NeuronParameters(
+        size=4,
+        threshold=[10, 10, 10, -50],
+        reset=Reset.ZERO,
+        graded=True,
+        graded_shift=2,
+        value_width=4,
+    )
+    state, spikes, values = step(NeuronState.cleared(1, parameters), np.array([[23, 10, 400, -21]]), parameters)
+    assert values.tolist() == [[5, 0, 7, -6]]  # 23 >> 2, no spike, clamped to 4 bits, -21 >> 2
+    assert spikes.tolist() == [[1, 0, 1, 1]]
+    assert state.v.tolist() == [[0, 10, 0, 0]]
+
+
+def test_delay_lines_delay_each_by_its_own():
+    parameters = NeuronParameters(size=4, v_width=8, delay_line=True, delay=[0, 1, 6, 7])
+    pattern = [1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+    state, fired = NeuronState.cleared(1, parameters), []
+    for bit in pattern:
+        state, spikes, _ = step(state, np.full((1, 4), 3 * bit - 1), parameters)
+        fired.append(spikes[0])
+    for n, delay in enumerate((0, 1, 6, 7)):
+        assert [int(spikes[n]) for spikes in fired] == ([0] * delay + pattern)[: len(pattern)]
+    assert -128 <= int(state.v.min()) <= int(state.v.max()) <= 127
+
+
+def test_adaptation_and_current_are_clamped_at_both_ends():
+    rule = {"size": 2, "v_width": 8, "threshold": -128, "compare": Compare.GREATER_EQUAL, "leak": Leak.CLEAR}
+    parameters = NeuronParameters(
+        **rule, adaptation_leak=Leak.NONE, adaptation_step=[100, -100], current_leak=Leak.NONE
+    )
+    state = NeuronState.cleared(1, parameters)
+    for current in ([[100, -20]], [[100, -20]]):
+        state, _, _ = step(state, np.array(current), parameters)
+    assert state.adaptation.tolist() == [[127, -128]]
+    assert state.current.tolist() == [[127, -40]]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +434,41 @@ def test_vectorised_step_equals_the_definition(request, case):
         ({"bias": -40000}, r"^bias must be from -32768 to 32767, not -40000$"),
         ({"leak": Leak.SHIFT, "leak_factor": 0}, r"^leak_factor must be from 1 to 15, not 0$"),
         ({"leak": Leak.MULTIPLY, "leak_factor": 20000}, r"^leak_factor must be from 0 to 16384, not 20000$"),
+        ({"noise_bits": 17}, r"^noise_bits must be an integer from 0 to 16, not 17$"),
+        ({"noise_bits": 4, "seed": 0}, r"^seed must be from 1 to 65535, not 0$"),
+        ({"value_width": 1}, r"^value_width must be an integer from 2 to 16, not 1$"),
+        ({"graded_shift": 16}, r"^graded_shift must be an integer from 0 to 15, not 16$"),
+        ({"delay_line": True, "delay": 16}, r"^delay must be from 0 to 15, not 16$"),
+        ({"current_leak": Leak.SHIFT}, r"^current_leak_factor must be from 1 to 15, not 0$"),
+        (
+            {"adaptation_leak": Leak.MULTIPLY, "adaptation_leak_factor": -1},
+            r"^adaptation_leak_factor must be from 0 to 16384, not -1$",
+        ),
+        (
+            {"adaptation_leak": Leak.NONE, "adaptation_step": 32768},
+            r"^adaptation_step must be from -32768 to 32767, not 32768$",
+        ),
+        (
+            {"current_leak": Leak.CLEAR},
+            r"^current_leak must be Leak.NONE, Leak.SHIFT, Leak.MULTIPLY or None, not Leak.CLEAR$",
+        ),
+        ({"delay_line": True, "leak": Leak.CLEAR}, r"^a delay line must be without a leak$"),
+        ({"delay_line": True, "bias": [3]}, r"^a delay line must be without a bias$"),
+        ({"delay_line": True, "current_leak": Leak.NONE}, r"^a delay line must be without a synaptic current$"),
+        ({"delay_line": True, "adaptation_leak": Leak.NONE}, r"^a delay line must be without adaptation$"),
+        ({"delay_line": True, "noise_bits": 1}, r"^a delay line must be without noise$"),
+        ({"delay_line": True, "graded": True}, r"^a delay line must be without graded spikes$"),
+        ({"delay_line": True, "reset_delay": 1}, r"^a delay line must be without a reset delay$"),
+        ({"delay_line": True, "refractory": 1}, r"^a delay line must be without a refractory period$"),
+        ({"delay_line": True, "spiking": False}, r"^a delay line must be without a membrane to read out$"),
+        ({"spiking": False, "adaptation_leak": Leak.NONE}, r"^neurons that never spike must be without adaptation$"),
+        ({"spiking": False, "noise_bits": 1}, r"^neurons that never spike must be without noise$"),
+        ({"spiking": False, "graded": True}, r"^neurons that never spike must be without graded spikes$"),
+        (
+            {"adaptation_leak": Leak.NONE, "reset": Reset.SUBTRACT, "reset_delay": 1},
+            r"^an adaptive threshold must be subtracted in the step of the spike \(reset_delay 0\), because the one "
+            r"that the spike was compared with is not stored$",
+        ),
     ],
 )
 def test_bad_values(change, message):
@@ -199,6 +482,8 @@ def test_bad_values(change, message):
         ({"leak": "shift"}, r"^leak must be a Leak, not 'shift'$"),
         ({"reset": 0}, r"^reset must be a Reset, not 0$"),
         ({"threshold": 1.5}, r"^threshold must be integers, not float64$"),
+        ({"current_leak": "shift"}, r"^current_leak must be a Leak or None, not 'shift'$"),
+        ({"graded": 1}, r"^graded must be a bool, not 1$"),
     ],
 )
 def test_wrong_kinds(change, message):

@@ -1,12 +1,14 @@
 """The reference run: order of populations, delays, exact sums, bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from harness.networks import random_network, random_spikes, rng_of
+from harness.networks import FEATURES, random_network, random_spikes, rng_of, with_features
 
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters, NeuronState, Reset, step
+from spikeloom.sim.neuron import Leak, NeuronParameters, NeuronState, Reset, step
 from spikeloom.sim.reference import simulate
 
 
@@ -59,7 +61,7 @@ def test_equals_a_plain_loop(request, case):
     net = random_network(rng, CoreParameters(), readout=case % 2 == 1)
     spikes = random_spikes(rng, 7, 3, net.inputs)
     result = simulate(net, spikes, record=[p.name for p in net.populations])
-    states = {p.name: NeuronState.cleared(3, p.size) for p in net.populations}
+    states = {p.name: NeuronState.cleared(3, p.parameters) for p in net.populations}
     before = {p.name: np.zeros((3, p.size), np.int64) for p in net.populations}
     total = 0
     for t in range(7):
@@ -69,7 +71,7 @@ def test_equals_a_plain_loop(request, case):
             for c in net.connections:
                 if c.target == population.name:
                     current += (before if c.delay else now)[c.source] @ c.weight.T
-            states[population.name], now[population.name] = step(
+            states[population.name], now[population.name], _ = step(
                 states[population.name], current, population.parameters
             )
             assert np.array_equal(result.spikes[population.name][t], now[population.name])
@@ -95,6 +97,86 @@ def test_large_weights_sum_exactly():
     assert simulate(net, spikes).states["a"].v[0, 0, 0] == 256 * 32767
 
 
+def graded(name, size=1, **changes):
+    """Neurons without memory that send their input as a value."""
+    rule = {"size": size, "threshold": 0, "leak": Leak.CLEAR, "reset": Reset.NONE, "graded": True} | changes
+    return QuantisedPopulation(name=name, parameters=NeuronParameters(**rule))
+
+
+def test_a_graded_spike_brings_weight_times_value():
+    net = network(
+        [graded("a"), relay("b"), QuantisedPopulation(name="c", parameters=NeuronParameters(size=1, spiking=False))],
+        [connection(INPUT, "a", 5), connection(INPUT, "b"), connection("a", "c", 3), connection("b", "c", -1)],
+        input_value_width=6,
+    )
+    result = simulate(net, np.array([[7], [0], [-2], [30]]), record=["a"])
+    assert result.values["a"][:, 0, 0].tolist() == [35, 0, 0, 127]  # 150 is clamped to 8 bits
+    assert result.spikes["a"][:, 0, 0].tolist() == [True, False, False, True]
+    assert result.states["c"].v[:, 0, 0].tolist() == [104, 104, 104, 484]
+    assert result.synaptic_operations.tolist() == [3 * 2 + 2 + 2]
+    assert list(result.values) == ["a"]
+
+
+def test_bounds_of_the_current_take_in_values():
+    net = network(
+        [graded("a", value_width=4), relay("b")],
+        [connection(INPUT, "a", 2), connection("a", "b", -3), connection("b", "b", 5, delay=1)],
+        input_value_width=3,
+    )
+    assert net.current_bounds("a") == (-8, 6)
+    assert net.current_bounds("b") == (-3 * 7, -3 * -8 + 5)
+    assert network([relay("a")], [connection(INPUT, "a", -2)]).current_bounds("a") == (-2, 0)
+
+
+def test_values_and_states_of_all_models_equal_a_plain_loop(request):
+    rng = rng_of(request.node.name)
+    seen = set()
+    for _ in range(12):
+        drawn = random_network(rng, CoreParameters())
+        populations = tuple(
+            replace(p, parameters=with_features(rng, p.parameters, rng.choice(FEATURES, 2))) for p in drawn.populations
+        )
+        net = replace(drawn, populations=populations, input_value_width=4)
+        inputs = rng.integers(-8, 8, (7, 3, net.inputs)) * (rng.random((7, 3, net.inputs)) < 0.4)
+        result = simulate(net, inputs, record=[p.name for p in net.populations])
+        states = {p.name: NeuronState.cleared(3, p.parameters) for p in net.populations}
+        before = {p.name: np.zeros((3, p.size), np.int64) for p in net.populations}
+        for t in range(7):
+            now = {INPUT: inputs[t]}
+            for p in net.populations:
+                current = np.zeros((3, p.size), np.int64)
+                for c in net.connections:
+                    if c.target == p.name:
+                        current += (before if c.delay else now)[c.source] @ c.weight.T
+                low, high = net.current_bounds(p.name)
+                assert low <= current.min()
+                assert current.max() <= high
+                states[p.name], spikes, now[p.name] = step(states[p.name], current, p.parameters)
+                assert np.array_equal(result.spikes[p.name][t], spikes)
+                for name, array in vars(states[p.name]).items():
+                    assert np.array_equal(getattr(result.states[p.name], name)[t], array)
+                    seen |= {name} if array.any() else set()
+                if p.parameters.graded:
+                    assert np.array_equal(result.values[p.name][t], now[p.name])
+                    seen |= {"value"} if np.any(np.abs(now[p.name]) > 1) else set()
+            before = now
+    assert seen == {"v", "pending", "refractory_count", "current", "adaptation", "random", "value"}
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        (np.zeros((3, 2)), ValueError, r"^values must have shape \(T, B, 1\) or \(T, 1\), not \(3, 2\)$"),
+        (np.full((3, 1), 4), ValueError, r"^values must be from -4 to 3, not 4$"),
+        (np.full((3, 1), -5), ValueError, r"^values must be from -4 to 3, not -5$"),
+        (np.full((3, 1), 0.5), TypeError, r"^values must be integers, not float64$"),
+    ],
+)
+def test_bad_values(values, error, message):
+    with pytest.raises(error, match=message):
+        simulate(network([relay("a")], [connection(INPUT, "a")], input_value_width=3), values)
+
+
 @pytest.mark.parametrize(
     ("spikes", "message"),
     [
@@ -113,6 +195,7 @@ def test_bad_spikes(spikes, message):
     [
         ({"output": "b"}, r"^output must be one of \['a'\], not 'b'$"),
         ({"weight_width": 0}, r"^weight_width must be an integer from 1 to 16, not 0$"),
+        ({"input_value_width": 1}, r"^input_value_width must be 0 or from 2 to 16, not 1$"),
         ({"inputs": 0}, r"^inputs must be at least 1, not 0$"),
         (
             {"connections": (connection("a", "a"),)},

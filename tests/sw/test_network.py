@@ -1,5 +1,6 @@
 """The float network: its validation, its step against closed forms and against plain loops, its description."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from harness.networks import rng_of
 
 from spikeloom.sim.neuron import Compare, Reset
-from spikeloom.sw.network import Connection, Network, Population, describe
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.network import Connection, Network, Population, describe, with_constants
+from spikeloom.sw.quantise import quantise
 
 
 def population(name="lif", size=1, **options):
@@ -133,6 +136,109 @@ def test_a_batch_is_its_samples():
         assert np.array_equal(model.simulate(inputs[:, sample]), spikes[:, sample : sample + 1])
 
 
+def test_a_synaptic_current_makes_the_difference_of_two_exponentials():
+    """One spike: v_n = w (alpha**(n+1) - beta**(n+1)) / (alpha - beta), the current's and the membrane's decay."""
+    membranes = single(weight=2.0, alpha=0.8, beta=0.9, spiking=False).simulate(np.eye(1, 30).T)[:, 0, 0]
+    n = np.arange(1, 31)
+    np.testing.assert_allclose(membranes, 2.0 * (0.8**n - 0.9**n) / (0.8 - 0.9), rtol=1e-12)
+
+
+def test_all_models_equal_the_recurrence_in_plain_python(request):
+    """The top of the module, statement by statement, for random combinations; noise is compared by its own numbers."""
+    rng, seen = rng_of(request.node.name), 0
+    for _ in range(40):
+        has = rng.random(3) < 0.5
+        delay = int(rng.integers(2))
+        resets = [r for r in Reset if not (has[1] and delay and r is Reset.SUBTRACT)]
+        options = {
+            "beta": float(rng.random()),
+            "threshold": float(rng.normal(0.5, 0.5)),
+            "bias": float(rng.normal(0, 0.1)),
+            "reset": resets[rng.integers(len(resets))],
+            "reset_value": float(rng.normal(0, 0.2)),
+            "reset_delay": delay,
+            "refractory": int(rng.integers(3)),
+            "alpha": float(rng.random()) if has[0] else None,
+            "adaptation_factor": float(rng.random()) if has[1] else None,
+            "adaptation_step": float(rng.random()) if has[1] else 0.0,
+            "value_limit": 1.25 if has[2] else None,
+        }
+        model = single(**options)
+        inputs = (rng.random((40, 1)) < 0.6).astype(int)
+        result = model.run(inputs, record_membranes=["lif"])
+        v = i = a = pending = count = 0
+        resets = {Reset.NONE: lambda x, _: x, Reset.ZERO: lambda x, _: 0.0, Reset.SUBTRACT: lambda x, by: x - by}
+        resets[Reset.VALUE] = lambda x, _, to=options["reset_value"]: to
+        reset = resets[options["reset"]]
+        for t in range(40):
+            hold = count > 0
+            i = options["alpha"] * i + inputs[t, 0] if has[0] else inputs[t, 0]
+            base = v if hold else options["beta"] * v
+            base = reset(base, options["threshold"]) if pending else base
+            u = base if hold else base + (options["bias"] + i)
+            theta = options["threshold"] + a
+            spike = not hold and u > theta
+            value = max(-1.25, min(u, 1.25)) * spike
+            v = reset(u, theta) if spike and not delay else u
+            a = options["adaptation_factor"] * a + options["adaptation_step"] * spike if has[1] else 0.0
+            pending, count = spike and delay, options["refractory"] if spike else max(count - 1, 0)
+            assert result.spikes["lif"][t, 0, 0] == spike
+            assert result.membranes["lif"][t, 0, 0] == pytest.approx(v, rel=1e-12, abs=1e-12)
+            if has[2]:
+                assert result.values["lif"][t, 0, 0] == pytest.approx(value, rel=1e-12)
+            seen += spike
+    assert 200 < seen < 1400
+
+
+def test_noise_makes_the_probability_rise_linearly_over_its_width():
+    """P(spike) = (u - threshold + noise) / (2 noise); 400 neurons, 200 steps, within five standard deviations; the
+    integers fire as often."""
+    for drive in (0.5, 0.8, 1.0, 1.15, 1.5):
+        neuron = population(size=400, beta=0.0, reset=Reset.NONE, noise=0.25)
+        model = network([neuron], [Connection(source="input", target="lif", weight=np.full((400, 1), drive))], seed=11)
+        expected = min(max((drive - 1.0 + 0.25) / 0.5, 0.0), 1.0)
+        bound = 5 * np.sqrt(expected * (1 - expected) / 80000)
+        inputs = np.ones((200, 1))
+        spikes = model.simulate(inputs)
+        assert abs(spikes.mean() - expected) <= bound
+        integers = simulate(quantise(model), inputs).spikes["lif"]
+        assert abs(integers.mean() - expected) <= bound + 1.5 / 64, "64 steps of noise, and a weight is rounded"
+        if 0 < expected < 1:
+            other = dataclasses.replace(model, seed=12).simulate(inputs)
+            assert not np.array_equal(other, spikes)
+            correlation = np.corrcoef(spikes[:, 0, :].T)[np.triu_indices(400, 1)]
+            assert abs(correlation.mean()) < 5e-3, "neurons are independent of each other"
+
+
+def test_samples_of_a_stochastic_network_have_the_same_noise():
+    model = single(weight=1.0, beta=0.5, noise=0.5)
+    spikes = model.simulate(np.ones((50, 3, 1)))
+    assert 0 < spikes.sum() < spikes.size
+    assert np.array_equal(spikes[:, 0], spikes[:, 1])
+
+
+def test_constants_reach_a_population_in_every_step():
+    first, second = population("a", 2, alpha=0.5), population("b", 1)
+    plain = [join("input", "a", (2, 1)), join("a", "b", (1, 2))]
+    assert with_constants([first, second], plain, {"a": np.zeros(2)}) == ((first, second), tuple(plain), ())
+    populations, connections, notes = with_constants([first, second], plain, {"a": np.array([0.5, -1.0])})
+    assert [p.name for p in populations] == ["constant", "a", "b"]
+    assert notes == ("constant: fires in every step and brings a the bias of what leads there",)
+    result = network(populations, connections).run(np.zeros((6, 1)), record_membranes=["a"])
+    assert result.spikes["constant"].all()
+    assert result.membranes["a"][0, 0].tolist() == [0.5, -1.0]
+    taken = population("constant", 2)
+    populations, _, _ = with_constants([taken, second], [], {"b": np.ones(1)})
+    assert populations[0].name == "constant.0"
+
+
+def test_values_of_the_input_are_weighted():
+    model = dataclasses.replace(single(weight=0.5, beta=1.0, spiking=False), input_value_width=4)
+    assert model.simulate(np.array([[7], [-8], [1]]))[:, 0, 0].tolist() == [3.5, -0.5, 0.0]
+    with pytest.raises(ValueError, match=r"^values must be from -8 to 7, not 8$"):
+        model.simulate(np.array([[8]]))
+
+
 def test_arrays_are_broadcast_checked_and_frozen():
     neurons = population(size=3, bias=[1, 2, 3])
     assert neurons.beta.tolist() == [0.875] * 3
@@ -159,6 +265,23 @@ def test_arrays_are_broadcast_checked_and_frozen():
         ({"beta": -0.5}, ValueError, "beta of population 'lif' must be from 0 to 1, not -0.5"),
         ({"bias": np.nan}, ValueError, "bias of population 'lif' must be finite, not nan"),
         ({"threshold": [1.0, 2.0]}, ValueError, "threshold of population 'lif' must have shape (1,), not (2,)"),
+        ({"alpha": 1.5}, ValueError, "alpha of population 'lif' must be from 0 to 1, not 1.5"),
+        ({"adaptation_factor": -0.5}, ValueError,
+         "adaptation_factor of population 'lif' must be from 0 to 1, not -0.5"),
+        ({"noise": -1.0}, ValueError, "noise of population 'lif' must be finite and at least 0, not -1.0"),
+        ({"value_limit": 0.0}, ValueError, "value_limit of population 'lif' must be finite and positive, not 0.0"),
+        ({"delay": 24}, ValueError, "delay of population 'lif' must be from 0 to 23 steps, not 24"),
+        ({"delay": 1.5}, TypeError, "delay of population 'lif' must be integers, not float64"),
+        ({"delay": 1, "alpha": 0.5}, ValueError,
+         "population 'lif' is delay lines and must be without a synaptic current"),
+        ({"delay": 1, "noise": 0.5}, ValueError, "population 'lif' is delay lines and must be without noise"),
+        ({"delay": 1, "spiking": False}, ValueError,
+         "population 'lif' is delay lines and must be without a membrane to read out"),
+        ({"spiking": False, "value_limit": 1.0}, ValueError,
+         "population 'lif' never spikes and must be without graded spikes"),
+        ({"adaptation_factor": 0.5, "reset": Reset.SUBTRACT, "reset_delay": 1}, ValueError,
+         "population 'lif' has an adaptive threshold, which must be subtracted in the step of the spike "
+         "(reset_delay 0), because the one that the spike was compared with is not stored"),
     ],
 )  # fmt: skip
 def test_a_population_refuses(options, kind, message):
@@ -188,6 +311,8 @@ def join(source, target, shape=(1, 1), delay=0):
 @pytest.mark.parametrize(
     ("populations", "connections", "options", "message"),
     [
+        (["a"], [], {"seed": 0}, "seed must be an integer from 1 to 4294967295, not 0"),
+        (["a"], [], {"input_value_width": 1}, "input_value_width must be 0 or from 2 to 16, not 1"),
         (["a"], [], {"time_step_s": 0}, "time_step_s must be positive and finite, not 0"),
         (["a"], [], {"input_shape": ()}, "input_shape must be one or more positive integers, not ()"),
         (["a", "a"], [], {}, "population names must be unique, not twice 'a'"),
@@ -218,6 +343,17 @@ def test_a_network_refuses_no_populations_and_integrators_inside():
         network([population("a", spiking=False), population("b")], [join("a", "b")])
 
 
+def test_a_delay_line_takes_no_values():
+    line = population("b", delay=2)
+    with pytest.raises(
+        ValueError,
+        match=r"^source of the connection from 'a' to 'b' must bring no values, because a delay line keeps none$",
+    ):
+        network([population("a", value_limit=1.0), line], [join("a", "b")])
+    with pytest.raises(ValueError, match=r"^source of the connection from 'input' to 'b' must bring no values, "):
+        network([line], [join("input", "b")], input_value_width=4)
+
+
 def test_spikes_must_fit_the_network():
     with pytest.raises(ValueError, match=r"^spikes must have shape \(T, B, 1\) or \(T, 1\), not \(3, 2\)$"):
         single().simulate(np.zeros((3, 2)))
@@ -237,6 +373,12 @@ def test_spikes_must_fit_the_network():
         ({"reset_delay": 1, "reset": Reset.SUBTRACT, "bias": 0.5, "refractory": 2},
          "v = 0.875 v + I + 0.5; spike if v > 1; the step after subtracts 1; held for 2 steps after a spike"),
         ({"spiking": False}, "v = 0.875 v + I; never spikes"),
+        ({"alpha": 0.5}, "i = 0.5 i + I; v = 0.875 v + i; spike if v > 1; then v = 0"),
+        ({"adaptation_factor": 0.75, "adaptation_step": 0.5, "reset": Reset.SUBTRACT},
+         "v = 0.875 v + I; spike if v > 1 + a; then v = v - (1 + a); a = 0.75 a, 0.5 more after a spike"),
+        ({"noise": 0.25}, "v = 0.875 v + I; spike if v + noise > 1; then v = 0; noise is uniform in -0.25 .. 0.25"),
+        ({"value_limit": 2.0}, "v = 0.875 v + I; spike if v > 1; then v = 0; a spike brings v, at most 2"),
+        ({"delay": 3}, "spike 3 steps after I > 0"),
         ({"size": 2, "beta": [0.5, 0.75]}, "v = [0.5 .. 0.75] v + I; spike if v > 1; then v = 0"),
     ],
 )  # fmt: skip

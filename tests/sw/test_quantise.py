@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
+from spikeloom.sim.lfsr import distinct_seeds
 from spikeloom.sim.neuron import Compare, Leak, Reset
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.network import Connection, Network, Population
@@ -66,7 +67,7 @@ def test_weights_are_within_half_a_step(width, limit):
         (0.5, Leak.SHIFT, 1),
         (np.float32(1 - 1 / 16), Leak.SHIFT, 4),
         (0.9, Leak.MULTIPLY, round(0.9 * 2**14)),
-        (0.0, Leak.MULTIPLY, 0),
+        (0.0, Leak.CLEAR, 0),
     ],
 )
 def test_leaks(beta, leak, factor):
@@ -108,7 +109,154 @@ def test_a_threshold_that_would_vanish_is_refused():
         quantise(network_of([[7.0]], threshold=0.1), Quantisation(weight_width=4))
 
 
-@pytest.mark.parametrize("change", [{"weight_width": 0}, {"v_width": 25}, {"beta_fraction": 0}])
+def test_currents_and_adaptations_share_the_scale():
+    network = network_of(
+        [[0.5]],
+        alpha=np.array(0.75),
+        adaptation_factor=np.array(0.9),
+        adaptation_step=np.array(0.25),
+        reset=Reset.ZERO,
+    )
+    result = quantise(network)
+    p = result.populations[0].parameters
+    assert (p.current_leak, p.current_leak_factor.tolist()) == (Leak.SHIFT, [2])
+    assert (p.adaptation_leak, p.adaptation_leak_factor.tolist()) == (Leak.MULTIPLY, [round(0.9 * 2**14)])
+    assert p.adaptation_step.tolist() == [p.threshold[0] // 4]
+    assert result.notes == ("population a: adaptation factor is off by 2.4e-05 at most",)
+
+
+def test_a_current_that_keeps_nothing_is_none():
+    p = quantise(network_of([[0.5]], alpha=np.array(0.0))).populations[0].parameters
+    assert p.current_leak is None
+
+
+def test_noise_is_a_power_of_two_steps_and_each_neuron_has_a_seed():
+    result = quantise(dataclasses.replace(network_of([[0.5], [0.25]], noise=0.25), seed=7))
+    p = result.populations[0].parameters
+    assert p.threshold.tolist() == [128, 128]
+    assert p.noise_bits == 6  # -32 .. 31 steps of 1/128
+    assert p.seed.tolist() == distinct_seeds(7, 2).tolist()
+    assert not result.notes
+    assert quantise(network_of([[0.5]], noise=0.2)).notes == ("population a: its noise is 0.25, not 0.2",)
+    silent = quantise(network_of([[0.5]], noise=0.001))
+    assert silent.populations[0].parameters.noise_bits == 0
+    assert silent.notes == ("population a: its noise is less than a step of its membrane and left out",)
+
+
+def test_graded_values_have_a_scale_of_their_own():
+    """Values up to 2 in 8 bits are 64ths; the weights that meet them are scaled so that the sum is right."""
+    first = Population(name="a", shape=(1,), threshold=0.5, reset=Reset.NONE, value_limit=2.0)
+    readout = Population(name="b", shape=(1,), spiking=False, reset=Reset.NONE)
+    network = Network(
+        name="net",
+        input_shape=(2,),
+        populations=(first, readout),
+        connections=(
+            Connection(source="input", target="a", weight=[[0.5, 1.0]]),
+            Connection(source="a", target="b", weight=[[0.75]]),
+        ),
+        output="b",
+        time_step_s=1e-3,
+    )
+    result = quantise(network, Quantisation(weight_width=8))
+    a = result.populations[0].parameters
+    assert (a.graded, a.graded_shift, a.value_width) == (True, 0, 8)
+    assert (a.threshold.tolist(), result.connections[1].weight.tolist()) == ([32], [[96]])
+    spikes = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+    floats, integers = network.run(spikes), simulate(result, spikes)
+    assert floats.values["a"][:, 0, 0].tolist() == [0.0, 0.0, 1.0, 1.5]
+    assert integers.values["a"][:, 0, 0].tolist() == [0, 0, 64, 96]
+    scale = 128 * 64  # of a weight, times that of a value
+    assert (integers.states["b"].v[:, 0, 0] / scale).tolist() == floats.membranes["b"][:, 0, 0].tolist()
+    wide = quantise(network, Quantisation(weight_width=16, v_width=24)).populations[0].parameters
+    assert wide.graded_shift == 8
+    narrow = quantise(network, Quantisation(value_width=4)).populations[0].parameters
+    assert (narrow.graded_shift, narrow.value_width) == (4, 4)
+
+
+def test_a_graded_loop_settles_or_is_refused():
+    def loop(weight):
+        population = Population(name="a", shape=(1,), threshold=0.5, reset=Reset.NONE, value_limit=2.0)
+        return Network(
+            name="net",
+            input_shape=(1,),
+            populations=(population,),
+            connections=(
+                Connection(source="input", target="a", weight=[[1.0]]),
+                Connection(source="a", target="a", weight=[[weight]], delay=1),
+            ),
+            output="a",
+            time_step_s=1e-3,
+        )
+
+    p = quantise(loop(3.0)).populations[0].parameters
+    assert p.graded_shift >= 0
+    with pytest.raises(
+        QuantiseError,
+        match=r"^the values of a must not grow from step to step: make the weights of their loops smaller$",
+    ):
+        quantise(loop(1000.0))
+
+
+def test_input_values_keep_their_width():
+    network = dataclasses.replace(network_of([[0.5, 0.25]], spiking=False, reset=Reset.NONE), input_value_width=4)
+    result = quantise(network)
+    assert result.input_value_width == 4
+    values = np.array([[7, -8], [0, 3]])
+    floats = network.simulate(values)[:, 0, 0]
+    scale = result.connections[0].weight[0, 0] / 0.5
+    integers = simulate(result, values).states["a"].v[:, 0, 0]
+    assert abs(floats[1] * scale - integers[1]) <= 1
+    assert floats[0] * scale == integers[0]
+
+
+def test_delay_lines():
+    lines = Population(name="a", shape=(3,), delay=np.array([0, 2, 15]))
+    network = Network(
+        name="net",
+        input_shape=(3,),
+        populations=(lines,),
+        connections=(Connection(source="input", target="a", weight=np.eye(3)),),
+        output="a",
+        time_step_s=1e-3,
+    )
+    result = quantise(network)
+    assert result.populations[0].parameters.delay.tolist() == [0, 2, 15]
+    rng = rng_of("test_delay_lines")
+    spikes = rng.random((40, 2, 3)) < 0.3
+    fired = network.simulate(spikes)
+    for n, delay in enumerate((0, 2, 15)):
+        assert np.array_equal(fired[delay:, :, n], spikes[: 40 - delay, :, n])
+        assert not fired[:delay, :, n].any()
+    assert np.array_equal(simulate(result, spikes).spikes["a"], fired)
+    with pytest.raises(
+        QuantiseError,
+        match=r"^population a: its delays must be at most 11 steps where membranes have 12 bits, not 15; use wider "
+        r"membranes or a longer time step$",
+    ):
+        quantise(network, Quantisation(v_width=12))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"adaptation_factor": np.array(0.5), "adaptation_step": 0.01},
+            r"^population a: its adaptation step must be at least half of the weights' step at 4 bits, so that it does "
+            r"not become 0; use wider weights$",
+        ),
+        (
+            {"noise": 1e6},
+            r"^population a: its noise must be at most 32768, not 1e\+06, at 4 bits a weight; use fewer$",
+        ),
+    ],
+)
+def test_what_cannot_be_held_is_refused(options, message):
+    with pytest.raises(QuantiseError, match=message):
+        quantise(network_of([[7.0]], **options), Quantisation(weight_width=4))
+
+
+@pytest.mark.parametrize("change", [{"value_width": 1}, {"weight_width": 0}, {"v_width": 25}, {"beta_fraction": 0}])
 def test_bad_widths(change):
     name, value = next(iter(change.items()))
     with pytest.raises(ValueError, match=rf"^{name} must be an integer from \d+ to \d+, not {value}$"):

@@ -29,7 +29,7 @@ GROUP = 8
 
 def _lowest(bits: Value) -> Value:
     """The lowest bit that is set, alone."""
-    return bits & -bits
+    return (bits & -bits)[: len(bits)]
 
 
 def _number(one_hot: Value) -> Value:
@@ -53,6 +53,8 @@ class SpikeEmitter(wiring.Component):
         For the core itself: an axon.
     busy
         Something is still to be sent.
+    done
+        A neuron has been sent to all of its destinations.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -69,6 +71,7 @@ class SpikeEmitter(wiring.Component):
                 "packets": Out(stream.Signature(data.StructLayout(packet))),
                 "local": Out(stream.Signature(parameters.event_width)),
                 "busy": Out(1),
+                "done": Out(1),
                 "load": In(LoadPort()),
             }
         )
@@ -191,7 +194,8 @@ class SpikeEmitter(wiring.Component):
         layout = data.StructLayout({"item": item, "route": struct_layout(p.route_layout)})
         came = Signal(layout)
         out, spare = Signal(layout), Signal(layout)
-        out_valid, spare_valid, done = Signal(), Signal(), Signal()
+        out_valid, spare_valid = Signal(), Signal()
+        done = self.done
         m.d.comb += [came.item.eq(stages[1]), came.route.eq(routes.data), free.eq(~spare_valid)]
         with m.If(~spare_valid):
             m.d.sync += spare.eq(came)

@@ -13,12 +13,12 @@ free, which depends on nothing but the adding of rows.
 """
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.accumulate import Accumulator
 from spikeloom.hdl.emit import SpikeEmitter
-from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.memory import LoadedMemory, LoadPort
 from spikeloom.hdl.packet import PacketKind, packet_layout
 from spikeloom.hdl.rows import RowReader
 from spikeloom.hdl.sweep import NeuronSweep
@@ -41,14 +41,15 @@ class LifEngine(wiring.Component):
         Tiles that send a TICK each step (0 keeps the engine still), tiles that acknowledge one, populations to update.
     idle
         Nothing is being added, updated or sent.
-    word_added, step_done
-        For counting: a word of weights is added; a step ends.
+    waiting, word_added, sweeping, spike, step_done
+        For counting: an event waits for its weights, or is offered; a word of weights is added; neurons are swept; a
+        neuron's spike or membrane is sent; a step ends.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
         self.accumulator = Accumulator(parameters)
-        self.sweep = NeuronSweep(parameters)
+        self.sweep = NeuronSweep(parameters, read_latency=Accumulator.READ_LATENCY)
         packet = packet_layout(parameters.axon_width, parameters.v_width)
         super().__init__(
             {
@@ -59,7 +60,10 @@ class LifEngine(wiring.Component):
                 "sinks": In(parameters.token_width),
                 "populations": In(bits_for(parameters.populations + 1)),
                 "idle": Out(1),
+                "waiting": Out(1),
                 "word_added": Out(1),
+                "sweeping": Out(1),
+                "spike": Out(1),
                 "step_done": Out(1),
             }
         )
@@ -123,14 +127,13 @@ class LifEngine(wiring.Component):
                     m.d.sync += acknowledged[number].eq(acknowledged[number] + 1)
 
         # The sweep, on the bank of the step in progress.
-        bounds = data.View(struct_layout(p.population_layout), populations.data)
         population = Signal.like(self.populations)
         m.d.comb += [
             populations.address.eq(population),
-            sweep.first.eq(bounds.first),
-            sweep.last_word.eq(bounds.last),
+            sweep.rule.eq(populations.data),
             sweep.fresh.eq(fresh),
-            sweep.current.eq(Mux(accumulator.current_valid, accumulator.current.as_value(), 0)),
+            sweep.current.eq(accumulator.current),
+            sweep.current_valid.eq(accumulator.current_valid),
             accumulator.sweep.eq(sweep.reading),
             accumulator.bank.eq(parity),
             accumulator.address.eq(sweep.address),
@@ -142,7 +145,7 @@ class LifEngine(wiring.Component):
             emitter.push.eq(sweep.emit_valid),
             emitter.word.eq(sweep.emit_word),
             emitter.fired.eq(sweep.emit),
-            emitter.value.eq(sweep.emit_value),
+            emitter.value.eq(sweep.sent),
         ]
 
         # Output: spikes, or the tokens that end a step.
@@ -198,5 +201,10 @@ class LifEngine(wiring.Component):
                     m.d.comb += self.step_done.eq(1)
                     m.d.sync += [parity.eq(~parity), fresh.eq(last), population.eq(0)]
                     m.next = "WAIT"
-        m.d.comb += self.word_added.eq(rows.word.valid)
+        m.d.comb += [
+            self.waiting.eq(rows.events.valid | rows.busy.any()),
+            self.word_added.eq(rows.word.valid),
+            self.sweeping.eq(sweep.busy),
+            self.spike.eq(emitter.done),
+        ]
         return m

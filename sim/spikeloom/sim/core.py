@@ -1,8 +1,11 @@
 """The parameters of a LIF core and the words of its memories: all that the RTL takes, and all that placement fills.
 
 A core holds ``neurons`` slots, ``lanes`` of them a memory word. Populations occupy consecutive words; a step updates
-them in order. Each axon number is the address of a *row*: a run of consecutive weight words that is added to a run of
-accumulator words. A row whose ``more`` bit is set is continued by the row at the next address, so that one axon can
+them in order. What holds for a whole population, its *rule*, is in one word, read once a sweep; what differs from
+neuron to neuron is in the words of the neurons. `spikeloom.sim.rule` says what to write into both.
+
+Each axon number is the address of a *row*: a run of consecutive weight words that is added to a run of accumulator
+words. A row whose ``more`` bit is set is continued by the row at the next address, so that one axon can
 reach several populations.
 
 With coordinates an axon is ``x | y << coordinate_width | row << 2 * coordinate_width``, and a row is shared by all
@@ -14,17 +17,25 @@ that position begin and how many taps of a kernel it meets in each direction. `s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
+from spikeloom.sim.neuron import RANDOM_WIDTH
 from spikeloom.sim.words import Field, WordLayout, bits_for
 
-__all__ = ["CoreParameters", "Memory"]
+__all__ = ["PER_NEURON", "CoreParameters", "Memory", "UpdateWidths"]
 
-RESET_CODES = {Reset.NONE: 0, Reset.ZERO: 1, Reset.SUBTRACT: 2, Reset.VALUE: 3}
-COMPARE_CODES = {Compare.GREATER: 0, Compare.GREATER_EQUAL: 1}
+PER_NEURON = (
+    "threshold",
+    "bias",
+    "leak_factor",
+    "reset_value",
+    "current_leak_factor",
+    "adaptation_leak_factor",
+    "adaptation_step",
+    "seed",
+    "delay",
+)
+"""The parameters that a core may hold for each neuron, where it does not hold them for a population."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,17 @@ class Memory:
     def planes(self) -> int:
         """Bytes of a word."""
         return -(-self.width // 8)
+
+
+class UpdateWidths(NamedTuple):
+    """Bits that hold each intermediate value of a neuron's update exactly, two's complement."""
+
+    base: int  #: the membrane after its leak and the reset of an earlier spike
+    drive: int  #: what is added to it
+    u: int  #: their sum
+    threshold: int  #: the threshold with its adaptation
+    difference: int  #: ``u`` less that threshold
+    compared: int  #: the difference with noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +81,24 @@ class CoreParameters:
         geometries of convolutions and poolings. The tables exist only where there are coordinates.
     sparse
         Whether rows can name the accumulator word of each of their weight words.
+    per_neuron
+        Names out of `PER_NEURON`: parameters that each neuron has a value of its own for. The others have one value a
+        population. Names of what the core does not have are ignored.
     multiplier, beta_fraction
-        Whether each lane has a multiplier: then any leak factor is possible, rounded up, down or to the nearest, with
-        ``beta_fraction`` fractional bits.
+        Whether each lane has a multiplier for every leak: then any leak factor is possible, rounded up, down or to the
+        nearest, with ``beta_fraction`` fractional bits.
     shifts
-        The shifts of `Leak.SHIFT` that a core without a multiplier can do.
-    reset_value, reset_delay, refractory_width
-        Whether `Reset.VALUE` and reset delay 1 exist, and the bits of the refractory counter (0 for none).
+        The shifts of `Leak.SHIFT` that a core without a multiplier can do; a shift by 0 is `Leak.CLEAR`.
+    bias, reset_value, reset_delay, refractory_width
+        Whether a bias, `Reset.VALUE` and reset delay 1 exist, and the bits of the refractory counter (0 for none).
+    synaptic_current, adaptation, delay_line
+        Whether these models of neurons exist.
+    noise_bits, value_width
+        Most bits of noise, and the bits of the value of a graded spike (2 to 16); 0 for none.
     readout
         Whether membranes can be sent, as populations that do not spike need.
+    state_memory
+        What the states of the neurons are kept in: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
     accumulator_memory
         What the accumulators are made of: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
     token_width
@@ -92,6 +123,14 @@ class CoreParameters:
     reset_delay: bool = True
     refractory_width: int = 4
     readout: bool = True
+    per_neuron: frozenset[str] = frozenset({"threshold", "bias", "leak_factor", "reset_value"})
+    bias: bool = True
+    synaptic_current: bool = False
+    adaptation: bool = False
+    delay_line: bool = False
+    noise_bits: int = 0
+    value_width: int = 0
+    state_memory: str = "block"
     accumulator_memory: str = "block"
     token_width: int = 4
 
@@ -110,6 +149,8 @@ class CoreParameters:
             ("accumulator_width", self.weight_width, 32),
             ("beta_fraction", 1, 16),
             ("refractory_width", 0, 8),
+            ("noise_bits", 0, RANDOM_WIDTH),
+            ("value_width", 0, 16),
             ("token_width", 1, 8),
         ):
             value = getattr(self, name)
@@ -117,12 +158,17 @@ class CoreParameters:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
         if self.neurons % self.lanes:
             raise ValueError(f"neurons must be a multiple of lanes ({self.lanes}), not {self.neurons!r}")
-        if self.accumulator_memory not in ("block", "distributed"):
-            raise ValueError(f"accumulator_memory must be 'block' or 'distributed', not {self.accumulator_memory!r}")
+        if self.value_width == 1:
+            raise ValueError("value_width must be 0 or from 2 to 16, not 1")
+        if not isinstance(self.per_neuron, frozenset) or not self.per_neuron <= set(PER_NEURON):
+            raise ValueError(f"per_neuron must be a frozenset of names out of {PER_NEURON}, not {self.per_neuron!r}")
+        for name in ("state_memory", "accumulator_memory"):
+            if getattr(self, name) not in ("block", "distributed"):
+                raise ValueError(f"{name} must be 'block' or 'distributed', not {getattr(self, name)!r}")
         if self.multiplier and self.shifts:
             raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
-        if any(not 1 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
-            raise ValueError(f"shifts must be different integers from 1 to {self.v_width - 1}, not {self.shifts!r}")
+        if any(not 0 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
+            raise ValueError(f"shifts must be different integers from 0 to {self.v_width - 1}, not {self.shifts!r}")
 
     @property
     def words(self) -> int:
@@ -140,18 +186,34 @@ class CoreParameters:
         return 2 * self.coordinate_width + bits_for(self.axons)
 
     @property
-    def update_width(self) -> int:
-        """Bits that hold every intermediate value of a neuron's update exactly.
+    def update_widths(self) -> UpdateWidths:
+        """How wide each intermediate value of a neuron's update must be, so that nothing is ever cut off.
 
-        ``base`` is a membrane or its difference from a threshold, ``drive`` a bias plus an accumulator; the second
-        subtraction of a threshold makes a spike's membrane smaller in magnitude or is bounded by one more bit.
+        A leak makes nothing larger in magnitude, so a leaked value needs no more bits than the value. Every sum or
+        difference needs one more than its wider operand. The *drive* is the accumulator, plus the leaked synaptic
+        current, plus the bias. A membrane that is reset is ``difference``, or ``u`` (`Reset.NONE`), or fits by itself.
         """
-        return max(self.v_width, self.accumulator_width) + 3
+        base = self.v_width + self.reset_delay
+        current = self.accumulator_width
+        if self.synaptic_current:
+            current = max(self.v_width, current) + 1
+        drive = max(self.v_width, current) + 1 if self.bias else current
+        u = max(base, drive) + 1
+        threshold = self.v_width + self.adaptation
+        difference = max(u, threshold) + 1
+        compared = max(difference, self.noise_bits) + 1 if self.noise_bits else difference
+        return UpdateWidths(base, drive, u, threshold, difference, compared)
+
+    @property
+    def sent_width(self) -> int:
+        """Bits of what a lane hands on for a neuron that sends something: the exact ``u`` where spikes can be graded,
+        else the membrane."""
+        return self.update_widths.u if self.value_width else self.v_width
 
     @property
     def leak_width(self) -> int:
-        """Bits of the leak's factor: a fixed-point beta up to 1.0, or the place in ``(none, *shifts)``."""
-        return self.beta_fraction + 1 if self.multiplier else (len(self.shifts)).bit_length()
+        """Bits of a leak's factor: a fixed-point beta from -1 to 1, or the place in ``(none, *shifts)``."""
+        return self.beta_fraction + 2 if self.multiplier else (len(self.shifts)).bit_length()
 
     @property
     def row_layout(self) -> WordLayout:
@@ -200,21 +262,53 @@ class CoreParameters:
         return WordLayout((*self.line_layout.fields, *more))
 
     @property
+    def _parameter_fields(self) -> tuple[Field, ...]:
+        """The fields of `PER_NEURON`, whichever word they are in; a negative leak factor is one to round up."""
+        leak = self.leak_width
+        widths = {
+            "threshold": self.v_width,
+            "bias": self.v_width * self.bias,
+            "leak_factor": leak,
+            "reset_value": self.v_width * self.reset_value,
+            "current_leak_factor": leak * self.synaptic_current,
+            "adaptation_leak_factor": leak * self.adaptation,
+            "adaptation_step": self.v_width * self.adaptation,
+            "seed": RANDOM_WIDTH * (self.noise_bits > 0),
+            "delay": bits_for(self.v_width) * self.delay_line,
+        }
+        unsigned = {"seed", "delay"} | (set() if self.multiplier else {name for name in widths if "leak" in name})
+        return tuple(Field(name, widths[name], signed=name not in unsigned) for name in PER_NEURON)
+
+    @property
     def neuron_layout(self) -> WordLayout:
-        """The parameters of one neuron."""
+        """What each neuron has a value of its own for."""
+        return WordLayout(tuple(field for field in self._parameter_fields if field.name in self.per_neuron))
+
+    @property
+    def population_layout(self) -> WordLayout:
+        """A population: its first and last word, and its rule.
+
+        ``nearest`` is the rounding of its leaks, ``current`` whether it has a synaptic current. ``noise`` has the low
+        bits set that its noise has.
+        """
+        graded = self.value_width > 0
         return WordLayout(
             (
-                Field("threshold", self.v_width, signed=True),
-                Field("bias", self.v_width, signed=True),
-                Field("leak_factor", self.leak_width),
-                Field("rounding", 2 if self.multiplier else 0),
-                Field("compare", 1),
+                Field("first", bits_for(self.words)),
+                Field("last", bits_for(self.words)),
+                *(field for field in self._parameter_fields if field.name not in self.per_neuron),
+                Field("nearest", int(self.multiplier)),
+                Field("greater_equal", 1),
                 Field("reset", 2),
-                Field("reset_value", self.v_width if self.reset_value else 0, signed=True),
                 Field("reset_delay", int(self.reset_delay)),
                 Field("refractory", self.refractory_width),
                 Field("spiking", 1),
                 Field("readout", int(self.readout)),
+                Field("current", int(self.synaptic_current)),
+                Field("noise", self.noise_bits),
+                Field("graded", int(graded)),
+                Field("graded_shift", bits_for(self.v_width) * graded),
+                Field("delay_line", int(self.delay_line)),
             )
         )
 
@@ -226,6 +320,9 @@ class CoreParameters:
                 Field("v", self.v_width, signed=True),
                 Field("pending", int(self.reset_delay)),
                 Field("refractory_count", self.refractory_width),
+                Field("current", self.v_width * self.synaptic_current, signed=True),
+                Field("adaptation", self.v_width * self.adaptation, signed=True),
+                Field("random", RANDOM_WIDTH * (self.noise_bits > 0)),
             )
         )
 
@@ -242,13 +339,8 @@ class CoreParameters:
         )
 
     @property
-    def population_layout(self) -> WordLayout:
-        """The words of one population, first and last."""
-        return WordLayout((Field("first", bits_for(self.words)), Field("last", bits_for(self.words))))
-
-    @property
     def memories(self) -> dict[str, Memory]:
-        """The memories that the host loads, by name; number 0 is the registers."""
+        """The memories that the host loads, by name; number 0 is the registers. A word without bits is no memory."""
         shapes = {
             "weights": (self.weight_words, self.lanes * self.weight_width),
             "rows": (self.axons, self.row_layout.width),
@@ -259,35 +351,7 @@ class CoreParameters:
             "lines": (self.geometries << self.coordinate_width, self.line_layout.width),
             "targets": (self.weight_words, bits_for(self.words)),
         }
-        absent = {"targets"} if not self.sparse else set()
-        absent |= {"columns", "lines"} if not self.coordinate_width else set()
+        absent = set() if self.sparse else {"targets"}
+        absent |= set() if self.coordinate_width else {"columns", "lines"}
         numbered = {name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1)}
-        return {name: memory for name, memory in numbered.items() if name not in absent}
-
-    def leak_fields(self, parameters: NeuronParameters) -> dict[str, ArrayLike]:
-        """The fields ``leak_factor`` and ``rounding`` that make this core leak as ``parameters`` says.
-
-        With a multiplier every leak is one product: ``v - (v >> k)`` is ``v (1 - 2**-k)`` rounded up, because
-        ``-floor(x) == ceil(-x)``. Raises ``ValueError`` if the core cannot do the leak exactly.
-        """
-        factor = np.asarray(parameters.leak_factor)
-        if self.multiplier:
-            one = 1 << self.beta_fraction
-            if parameters.leak is Leak.NONE:
-                return {"leak_factor": one, "rounding": 0}
-            if parameters.leak is Leak.SHIFT:
-                if factor.max() > self.beta_fraction:
-                    raise ValueError(f"a leak shift must be at most {self.beta_fraction} on this fabric")
-                return {"leak_factor": one - (one >> factor), "rounding": 2}
-            if parameters.beta_fraction != self.beta_fraction:
-                raise ValueError(
-                    f"beta_fraction must be {self.beta_fraction} on this fabric, not {parameters.beta_fraction}"
-                )
-            return {"leak_factor": factor, "rounding": int(parameters.rounding is Rounding.NEAREST)}
-        if parameters.leak is Leak.NONE:
-            return {"leak_factor": 0}
-        if parameters.leak is Leak.SHIFT and set(factor.tolist()) <= set(self.shifts):
-            return {"leak_factor": [1 + self.shifts.index(shift) for shift in factor]}
-        raise ValueError(
-            f"a leak must be none or a shift by one of {self.shifts} on this fabric, which has no multiplier"
-        )
+        return {name: memory for name, memory in numbered.items() if memory.width and name not in absent}

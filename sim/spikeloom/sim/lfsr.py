@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TAPS", "Lfsr"]
+__all__ = ["TAPS", "Lfsr", "distinct_seeds", "leap_table"]
 
 TAPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
     {
@@ -138,3 +139,37 @@ class Lfsr:
         apart. The first word is the low bits of the seed."""
         _integer("width of a word", width, 1, self.width)
         return self.states(count, steps=width) & np.uint32((1 << width) - 1)
+
+
+@cache
+def leap_table(width: int, steps: int) -> NDArray[np.int64]:
+    """The state after ``steps`` steps for each state ``(2**width,)``, 0 included (it stays 0); ``width`` at most 16.
+
+    With it any number of registers of one width advance at once: ``states = leap_table(16, 16)[states]``.
+    """
+    _integer("width", width, min(TAPS), 16)
+    _integer("steps", steps, 0, 1 << 16)
+    states = np.arange(1 << width)
+    for _ in range(steps):
+        new = np.zeros_like(states)
+        for tap in TAPS[width]:
+            new ^= states >> (tap - 1) & 1
+        states = (states << 1 | new) & ((1 << width) - 1)
+    states.setflags(write=False)
+    return states
+
+
+def distinct_seeds(seed: int, count: int) -> NDArray[np.int64]:
+    """Seeds ``(count,)`` of so many 16-bit registers, from 1 to 65535, in an order that ``seed`` says.
+
+    They are all different up to 65535, and then repeat. Registers of one width run through one cycle: two of them
+    differ in the place where they start, so each repeats the other's words after some number of steps, which a random
+    order scatters. The order sorts the numbers that SplitMix64 (Steele, Lea and Flood 2014) draws from ``seed``, from 1
+    to ``2**32 - 1``; a shift register would give nearly the same order to neighbouring seeds.
+    """
+    _integer("seed", seed, 1, (1 << 32) - 1)
+    keys = (np.uint64(seed << 32) + np.arange((1 << 16) - 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+    keys = (keys ^ keys >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ keys >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    keys ^= keys >> np.uint64(31)
+    return np.resize(1 + np.argsort(keys, kind="stable"), count)

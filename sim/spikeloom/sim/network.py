@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.sim.neuron import NeuronParameters
+from spikeloom.sim.neuron import NeuronParameters, signed_range
 from spikeloom.sim.projection import Projection
 from spikeloom.sim.words import weight_range
 
@@ -65,7 +65,9 @@ class QuantisedConnection(Projection):
 class QuantisedNetwork:
     """Populations in the order in which a step updates them, and their connections.
 
-    A connection with delay 0 must lead from the input or an earlier population to a later one.
+    A connection with delay 0 must lead from the input or an earlier population to a later one. ``input_value_width`` 0
+    means that an input line fires or does not; otherwise it brings a value of so many bits, two's complement, each
+    step, and 0 is no event.
     """
 
     name: str
@@ -74,11 +76,14 @@ class QuantisedNetwork:
     connections: tuple[QuantisedConnection, ...]
     output: str
     weight_width: int = 8
+    input_value_width: int = 0
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.weight_width <= 16:
             raise ValueError(f"weight_width must be an integer from 1 to 16, not {self.weight_width!r}")
+        if self.input_value_width not in (0, *range(2, 17)):
+            raise ValueError(f"input_value_width must be 0 or from 2 to 16, not {self.input_value_width!r}")
         if self.inputs < 1:
             raise ValueError(f"inputs must be at least 1, not {self.inputs!r}")
         names = [population.name for population in self.populations]
@@ -140,8 +145,16 @@ class QuantisedNetwork:
         """Number of weights; those of a kernel count once."""
         return sum(connection.weight.size for connection in self.connections)
 
+    def value_bounds(self, name: str) -> tuple[int, int]:
+        """Least and greatest value that a neuron of the population ``name``, or an input line, brings in a step; the
+        least is at most 0, which is no spike."""
+        if name == INPUT:
+            return signed_range(self.input_value_width) if self.input_value_width else (0, 1)
+        parameters = self.population(name).parameters
+        return signed_range(parameters.value_width) if parameters.graded else (0, 1)
+
     def current_bounds(self, name: str) -> tuple[int, int]:
-        """Least and greatest sum of weights ``I`` that one step can bring to a neuron of the population ``name``.
+        """Least and greatest sum ``I`` that one step can bring to a neuron of the population ``name``.
 
         Each source fires at most once a step, and spikes of delay 0 and delay 1 meet in the same sum.
         """
@@ -149,7 +162,7 @@ class QuantisedNetwork:
         high = np.zeros(self.size(name), np.int64)
         for connection in self.connections:
             if connection.target == name:
-                least, greatest = connection.bounds()
+                least, greatest = connection.bounds(*self.value_bounds(connection.source))
                 low += least
                 high += greatest
         return int(low.min()), int(high.max())

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.network import INPUT, QuantisedNetwork
-from spikeloom.sim.neuron import NeuronState, step
+from spikeloom.sim.neuron import NeuronState, signed_range, step
 
-__all__ = ["ReferenceResult", "as_spikes", "simulate"]
+__all__ = ["ReferenceResult", "as_spikes", "as_values", "simulate"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReferenceResult:
     """What a run produced, time first.
 
-    ``spikes[name]`` is ``(T, B, n)``. So is each array of ``states[name]``, for the populations that were recorded: the
-    state written back at the end of each step. ``synaptic_operations`` is ``(B,)``: weights added a sample.
+    ``spikes[name]`` is ``(T, B, n)``. So is ``values[name]``, for graded populations: the value that each spike brings,
+    0 without a spike. So is each array of ``states[name]``, for the populations that were recorded: the state written
+    back at the end of each step. ``synaptic_operations`` is ``(B,)``: weights added a sample.
     """
 
     spikes: dict[str, NDArray[np.bool_]]
+    values: dict[str, NDArray[np.int64]]
     states: dict[str, NeuronState]
     synaptic_operations: NDArray[np.int64]
 
@@ -41,44 +43,63 @@ def as_spikes(spikes: ArrayLike, inputs: int) -> NDArray[np.bool_]:
     return array.astype(np.bool_)
 
 
-def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection[str] = ()) -> ReferenceResult:
-    """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1 through ``network``; every sample starts from the cleared state.
+def as_values(values: ArrayLike, inputs: int, width: int) -> NDArray[np.int64]:
+    """Check input values of ``width`` bits, two's complement, and return them as ``(T, B, inputs)``; ``(T, inputs)`` is
+    one sample. 0 is no event."""
+    array = np.asarray(values)
+    if array.ndim == 2:
+        array = array[:, None, :]
+    if array.ndim != 3 or array.shape[2] != inputs or 0 in array.shape:
+        raise ValueError(f"values must have shape (T, B, {inputs}) or (T, {inputs}), not {np.shape(values)}")
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"values must be integers, not {array.dtype}")
+    low, high = signed_range(width)
+    if array.min() < low or array.max() > high:
+        worst = int(array.min()) if array.min() < low else int(array.max())
+        raise ValueError(f"values must be from {low} to {high}, not {worst}")
+    return array.astype(np.int64)
 
-    The states of populations that do not spike are always recorded, others if named in ``record``.
-    Raises ``ValueError`` if the shape or the values of ``spikes`` do not fit.
+
+def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection[str] = ()) -> ReferenceResult:
+    """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1, or values, through ``network``.
+
+    Every sample starts from the cleared state. The states of populations that do not spike are always recorded, others
+    if named in ``record``. Raises ``ValueError`` if the shape or the values of ``spikes`` do not fit.
     """
-    inputs = as_spikes(spikes, network.inputs)
+    width = network.input_value_width
+    inputs = as_values(spikes, network.inputs, width) if width else as_spikes(spikes, network.inputs)
     steps, batch, _ = inputs.shape
     recorded: dict[str, list[NeuronState]] = {
         p.name: [] for p in network.populations if p.name in record or not p.parameters.spiking
     }
     fired: dict[str, NDArray[np.bool_]] = {
         p.name: np.zeros((steps, batch, p.size), np.bool_) for p in network.populations
-    } | {INPUT: inputs}
-    states = {p.name: NeuronState.cleared(batch, p.size) for p in network.populations}
+    } | {INPUT: inputs != 0}
+    values = {p.name: np.zeros((steps, batch, p.size), np.int64) for p in network.populations if p.parameters.graded}
+    brought = fired | {INPUT: inputs} | values
+    states = {p.name: NeuronState.cleared(batch, p.parameters) for p in network.populations}
     for t in range(steps):
         for population in network.populations:
+            name = population.name
             current = np.zeros((batch, population.size), np.int64)
             for connection in network.connections:
-                if connection.target == population.name and t >= connection.delay:
-                    current += connection.sum(fired[connection.source][t - connection.delay])
-            states[population.name], new = step(states[population.name], current, population.parameters)
-            fired[population.name][t] = new.astype(np.bool_)
-            if population.name in recorded:
-                recorded[population.name].append(states[population.name])
+                if connection.target == name and t >= connection.delay:
+                    current += connection.sum(brought[connection.source][t - connection.delay])
+            states[name], spiked, value = step(states[name], current, population.parameters)
+            fired[name][t] = spiked.astype(np.bool_)
+            if name in values:
+                values[name][t] = value
+            if name in recorded:
+                recorded[name].append(states[name])
     operations = _synaptic_operations(network, fired)
     del fired[INPUT]
     stacked = {name: _stack(history) for name, history in recorded.items()}
-    return ReferenceResult(spikes=fired, states=stacked, synaptic_operations=operations)
+    return ReferenceResult(spikes=fired, values=values, states=stacked, synaptic_operations=operations)
 
 
 def _stack(history: list[NeuronState]) -> NeuronState:
     """The states of all steps as one, ``(T, B, n)``."""
-    return NeuronState(
-        v=np.stack([state.v for state in history]),
-        pending=np.stack([state.pending for state in history]),
-        refractory_count=np.stack([state.refractory_count for state in history]),
-    )
+    return NeuronState(**{f.name: np.stack([getattr(state, f.name) for state in history]) for f in fields(NeuronState)})
 
 
 def _synaptic_operations(network: QuantisedNetwork, fired: dict[str, NDArray[np.bool_]]) -> NDArray[np.int64]:

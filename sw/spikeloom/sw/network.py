@@ -1,15 +1,22 @@
 """The float network: what a front door (`load`, `from_snntorch`) returns and the quantiser takes.
 
 A network is populations of neurons and connections between them, dense or convolutional. One step of a neuron, in the
-same order as the integer step of `spikeloom.sim.neuron`, with ``I`` the sum of the weights of the step's spikes::
+same order as the integer step of `spikeloom.sim.neuron` (where the sources are), with ``I`` the sum of the weights,
+times the values, of the step's spikes::
 
     hold   = refractory_count > 0
+    i      = alpha * i + I if it has a synaptic current, else I         synapse
     base   = v if hold else beta * v                                    leak
     if pending: base = 0 | reset_value | base - threshold | base        reset of an earlier spike (reset delay 1)
-    u      = base + (0 if hold else bias + I)                           integrate
-    spike  = spiking and not hold and (u > threshold | u >= threshold)  compare
-    if spike and reset_delay == 0: u = 0 | reset_value | u - threshold | u
+    u      = base + (0 if hold else bias + i)                           integrate
+    theta  = threshold + a                                              a: adaptation, 0 without
+    spike  = spiking and not hold and (u + xi > theta | u + xi >= theta)  compare; xi: uniform in -noise .. noise
+    value  = u within -value_limit .. value_limit if graded, else 1     what a spike brings
+    if spike and reset_delay == 0: u = 0 | reset_value | u - theta | u
     v      = u
+    a      = adaptation_factor * a + (adaptation_step if spike else 0)
+
+A population with ``delay`` is delay lines instead: a line fires ``delay`` steps after its ``I`` was positive.
 
 Gains, time constants and leak potentials of the source are already folded into ``beta``, ``bias`` and the weights, so
 this is the whole arithmetic. `Network.simulate` is the float model of the accuracy tables.
@@ -19,20 +26,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isfinite, prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.neuron import Compare, Reset
+from spikeloom.sim.lfsr import distinct_seeds, leap_table
+from spikeloom.sim.neuron import RANDOM_WIDTH, Compare, Reset
+from spikeloom.sim.neuron import noise as signed_word
 from spikeloom.sim.projection import Projection
-from spikeloom.sim.reference import as_spikes
+from spikeloom.sim.reference import as_spikes, as_values
 
-__all__ = ["INPUT", "Connection", "Description", "FloatResult", "LoadError", "Network", "Population", "describe"]
+__all__ = [
+    "INPUT",
+    "LONGEST_DELAY",
+    "Connection",
+    "Description",
+    "FloatResult",
+    "LoadError",
+    "Network",
+    "Population",
+    "describe",
+    "with_constants",
+]
 
 INPUT = "input"
 """The name under which connections refer to the network's input."""
+
+LONGEST_DELAY = 23
+"""Steps of the longest delay line: one less than the bits of the widest membrane."""
 
 FloatArray = NDArray[np.float64]
 
@@ -63,7 +87,14 @@ def _number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _coefficient(values: FloatArray) -> str:
+def _decay(factor: FloatArray, name: str) -> str:
+    """What is left of ``name`` after a step, as text; nothing if it is all gone."""
+    if np.all(factor == 1.0):
+        return name
+    return "" if np.all(factor == 0.0) else f"{_coefficient(factor)} {name}"
+
+
+def _coefficient(values: NDArray[Any]) -> str:
     """A constant as text: one number, or the range that the neurons span."""
     low, high = _number(values.min()), _number(values.max())
     return low if low == high else f"[{low} .. {high}]"
@@ -87,11 +118,24 @@ class Population:
         False for a leaky integrator: it never spikes and its membrane is its output.
     compare, reset, reset_delay, refractory
         The rule of firing; ``refractory`` counts steps, from 0 to 255.
+    alpha
+        Factor of the synaptic current in a step, ``(n,)`` or one number from 0 to 1; None for neurons without one.
+    adaptation_factor, adaptation_step
+        Factor of the adaptation in a step, from 0 to 1, and what a spike adds to it, both ``(n,)`` or one number; None
+        and 0 for a threshold that does not adapt.
+    noise
+        Half the width of the uniform noise that is added to the membrane where it is compared, at least 0. The numbers
+        come from the seeds of the network, by the shift registers of the hardware, but are not the integers' own.
+    value_limit
+        The greatest value that a graded spike brings; None for spikes without values.
+    delay
+        Steps by which each delay line delays, ``(n,)`` or one integer from 0 to `LONGEST_DELAY`; None for neurons. Of
+        all others only ``name`` and ``shape`` then count.
     """
 
     name: str
     shape: tuple[int, ...]
-    beta: FloatArray
+    beta: FloatArray = field(default_factory=lambda: np.zeros(()))
     threshold: FloatArray = field(default_factory=lambda: np.zeros(()))
     reset_value: FloatArray = field(default_factory=lambda: np.zeros(()))
     bias: FloatArray = field(default_factory=lambda: np.zeros(()))
@@ -100,6 +144,12 @@ class Population:
     reset: Reset = Reset.ZERO
     reset_delay: int = 0
     refractory: int = 0
+    alpha: FloatArray | None = None
+    adaptation_factor: FloatArray | None = None
+    adaptation_step: FloatArray = field(default_factory=lambda: np.zeros(()))
+    noise: float = 0.0
+    value_limit: float | None = None
+    delay: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -115,16 +165,60 @@ class Population:
             value = getattr(self, name)
             if not isinstance(value, int) or not 0 <= value <= high:
                 raise ValueError(f"{name} of {where} must be an integer from 0 to {high}, not {value!r}")
-        for name in ("beta", "threshold", "reset_value", "bias"):
-            array = _floats(f"{name} of {where}", getattr(self, name))
-            if array.shape not in ((), (self.size,)):
-                raise ValueError(f"{name} of {where} must have shape {(self.size,)}, not {array.shape}")
-            array = np.broadcast_to(array, (self.size,)).copy()
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
-        if self.beta.min() < 0.0 or self.beta.max() > 1.0:
-            worst = self.beta.min() if self.beta.min() < 0.0 else self.beta.max()
-            raise ValueError(f"beta of {where} must be from 0 to 1, not {worst}")
+        for name in ("beta", "threshold", "reset_value", "bias", "alpha", "adaptation_factor", "adaptation_step"):
+            if getattr(self, name) is not None:
+                self._broadcast(name, _floats(f"{name} of {where}", getattr(self, name)))
+        for name in ("beta", "alpha", "adaptation_factor"):
+            factor = getattr(self, name)
+            if factor is not None and (factor.min() < 0.0 or factor.max() > 1.0):
+                worst = factor.min() if factor.min() < 0.0 else factor.max()
+                raise ValueError(f"{name} of {where} must be from 0 to 1, not {worst}")
+        if not isfinite(self.noise) or self.noise < 0.0:
+            raise ValueError(f"noise of {where} must be finite and at least 0, not {self.noise!r}")
+        if self.value_limit is not None and not (isfinite(self.value_limit) and self.value_limit > 0.0):
+            raise ValueError(f"value_limit of {where} must be finite and positive, not {self.value_limit!r}")
+        if self.delay is not None:
+            self._check_delay(where)
+        self._check_combination(where)
+
+    def _broadcast(self, name: str, array: NDArray[Any]) -> None:
+        if array.shape not in ((), (self.size,)):
+            raise ValueError(f"{name} of population {self.name!r} must have shape {(self.size,)}, not {array.shape}")
+        array = np.broadcast_to(array, (self.size,)).copy()
+        array.setflags(write=False)
+        object.__setattr__(self, name, array)
+
+    def _check_delay(self, where: str) -> None:
+        delay = np.asarray(self.delay)
+        if delay.dtype.kind not in "iu":
+            raise TypeError(f"delay of {where} must be integers, not {delay.dtype}")
+        if delay.min(initial=0) < 0 or delay.max(initial=0) > LONGEST_DELAY:
+            worst = delay.min() if delay.min() < 0 else delay.max()
+            raise ValueError(f"delay of {where} must be from 0 to {LONGEST_DELAY} steps, not {worst}")
+        self._broadcast("delay", delay.astype(np.int64))
+
+    def _check_combination(self, where: str) -> None:
+        features = {
+            "adaptation": self.adaptation_factor is not None,
+            "noise": self.noise > 0.0,
+            "graded spikes": self.graded,
+        }
+        present = [name for name, used in features.items() if used]
+        if present and not self.spiking:
+            raise ValueError(f"{where} never spikes and must be without {present[0]}")
+        if self.delay is not None and (present or self.alpha is not None or not self.spiking):
+            name = (present or ["a synaptic current" if self.alpha is not None else "a membrane to read out"])[0]
+            raise ValueError(f"{where} is delay lines and must be without {name}")
+        if self.adaptation_factor is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
+            raise ValueError(
+                f"{where} has an adaptive threshold, which must be subtracted in the step of the spike "
+                "(reset_delay 0), because the one that the spike was compared with is not stored"
+            )
+
+    @property
+    def graded(self) -> bool:
+        """Whether a spike brings a value."""
+        return self.value_limit is not None
 
     @property
     def size(self) -> int:
@@ -133,29 +227,40 @@ class Population:
 
     @property
     def equation(self) -> str:
-        """The step as text, such as ``v = 0.875 v + I; spike if v > 1; then v = 0``."""
-        if np.all(self.beta == 1.0):
-            decay = "v"
-        elif np.all(self.beta == 0.0):
-            decay = ""
-        else:
-            decay = f"{_coefficient(self.beta)} v"
-        text = f"v = {decay} + I" if decay else "v = I"
+        """The step as text, such as ``v = 0.875 v + I; spike if v > 1; then v = 0``.
+
+        ``I`` is what the spikes bring, ``i`` the synaptic current, ``a`` the adaptation of the threshold.
+        """
+        if self.delay is not None:
+            return f"spike {_coefficient(self.delay)} steps after I > 0"
+        drive = "I" if self.alpha is None else "i"
+        decay = _decay(self.beta, "v")
+        text = "" if self.alpha is None else f"i = {' + '.join(filter(None, (_decay(self.alpha, 'i'), 'I')))}; "
+        text += f"v = {decay} + {drive}" if decay else f"v = {drive}"
         if np.any(self.bias):
             text += f" + {_coefficient(self.bias)}"
         if not self.spiking:
             return f"{text}; never spikes"
         threshold = _coefficient(self.threshold)
-        text += f"; spike if v {self.compare.value} {threshold}"
+        raised = threshold if self.adaptation_factor is None else f"({threshold} + a)"
+        compared = "v" if not self.noise else "v + noise"
+        text += f"; spike if {compared} {self.compare.value} {raised.strip('()')}"
         start = {Reset.ZERO: "0", Reset.VALUE: _coefficient(self.reset_value)}.get(self.reset)
         if self.reset is Reset.NONE:
             text += "; no reset"
         elif self.reset_delay:
             text += f"; the step after starts from {start}" if start else f"; the step after subtracts {threshold}"
         else:
-            text += f"; then v = {start or f'v - {threshold}'}"
+            text += f"; then v = {start or f'v - {raised}'}"
         if self.refractory:
             text += f"; held for {self.refractory} steps after a spike"
+        if self.adaptation_factor is not None:
+            decay = _decay(self.adaptation_factor, "a")
+            text += f"; a = {decay or '0'}, {_coefficient(self.adaptation_step)} more after a spike"
+        if self.noise:
+            text += f"; noise is uniform in -{_number(self.noise)} .. {_number(self.noise)}"
+        if self.value_limit is not None:
+            text += f"; a spike brings v, at most {_number(self.value_limit)}"
         return text
 
 
@@ -184,9 +289,11 @@ class Connection(Projection):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FloatResult:
-    """What a float run produced: ``(T, B, n)`` spikes of every population and membranes of the recorded ones."""
+    """What a float run produced, each ``(T, B, n)``: spikes of every population, the values that those of graded ones
+    bring, and membranes of the recorded ones."""
 
     spikes: dict[str, NDArray[np.bool_]]
+    values: dict[str, FloatArray]
     membranes: dict[str, FloatArray]
 
 
@@ -210,6 +317,10 @@ class Network:
         its name and a colon.
     encoder
         Settings of the encoder that the network was trained with (see `spikeloom.sw.encode`), if the file has them.
+    seed
+        From 1 to 2**32 - 1: the seed from which each neuron with noise gets a seed of its own (`seeds`).
+    input_value_width
+        0 for input lines that fire or not, otherwise the bits, 2 to 16, of the signed integers that they bring.
     """
 
     name: str
@@ -220,6 +331,8 @@ class Network:
     time_step_s: float
     notes: tuple[str, ...] = ()
     encoder: Mapping[str, int | str] | None = None
+    seed: int = 1
+    input_value_width: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_shape", _shape("input_shape", self.input_shape))
@@ -227,6 +340,10 @@ class Network:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not isfinite(self.time_step_s) or self.time_step_s <= 0:
             raise ValueError(f"time_step_s must be positive and finite, not {self.time_step_s!r}")
+        if not isinstance(self.seed, int) or not 1 <= self.seed < 1 << 32:
+            raise ValueError(f"seed must be an integer from 1 to {(1 << 32) - 1}, not {self.seed!r}")
+        if self.input_value_width not in (0, *range(2, 17)):
+            raise ValueError(f"input_value_width must be 0 or from 2 to 16, not {self.input_value_width!r}")
         names = [population.name for population in self.populations]
         if not names:
             raise ValueError("populations must be one or more, not none")
@@ -249,6 +366,8 @@ class Network:
         found = (connection.target_size, connection.source_size)
         if found != shape:
             raise ValueError(f"weight of {where} must have shape {shape}, not {found}")
+        if self.population(target).delay is not None and self.brings_values(source):
+            raise ValueError(f"source of {where} must bring no values, because a delay line keeps none")
         if source == INPUT:
             return
         if not self.population(source).spiking:
@@ -285,6 +404,17 @@ class Network:
                 return population
         raise KeyError(name)
 
+    def brings_values(self, name: str) -> bool:
+        """Whether spikes of the population ``name``, or of the input for `INPUT`, bring values."""
+        return self.input_value_width > 0 if name == INPUT else self.population(name).graded
+
+    @cached_property
+    def seeds(self) -> dict[str, NDArray[np.int64]]:
+        """The seed ``(n,)`` of each neuron by population: different ones, in the order of the populations."""
+        seeds = distinct_seeds(self.seed, self.neurons)
+        firsts = np.cumsum([0, *(population.size for population in self.populations)])
+        return {p.name: seeds[a : a + p.size] for p, a in zip(self.populations, firsts, strict=False)}
+
     def simulate(self, spikes: ArrayLike) -> NDArray[Any]:
         """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1 and return the output population's spikes or membranes.
 
@@ -300,36 +430,45 @@ class Network:
         Membranes of populations that do not spike are always recorded, others if named in ``record_membranes``; a
         membrane is the value at the end of the step. Raises ``ValueError`` if ``spikes`` do not fit.
         """
-        inputs = as_spikes(spikes, self.inputs)
+        width = self.input_value_width
+        inputs = as_values(spikes, self.inputs, width) if width else as_spikes(spikes, self.inputs)
         steps, batch, _ = inputs.shape
         recorded = {*record_membranes} | {p.name for p in self.populations if not p.spiking}
         membranes = {name: np.zeros((steps, batch, self.population(name).size)) for name in recorded}
-        fired = {p.name: np.zeros((steps, batch, p.size), np.bool_) for p in self.populations} | {INPUT: inputs}
-        states = {p.name: _State(p, batch) for p in self.populations}
+        fired = {p.name: np.zeros((steps, batch, p.size), np.bool_) for p in self.populations}
+        values = {p.name: np.zeros((steps, batch, p.size)) for p in self.populations if p.graded}
+        brought: dict[str, NDArray[Any]] = {INPUT: inputs} | fired | values
+        states = {p.name: _State(p, batch, self.seeds[p.name]) for p in self.populations}
         for t in range(steps):
             for population in self.populations:
                 current = np.zeros((batch, population.size))
                 for connection in self.connections:
                     if connection.target == population.name and t >= connection.delay:
-                        current += connection.sum(fired[connection.source][t - connection.delay])
+                        current += connection.sum(brought[connection.source][t - connection.delay])
                 state = states[population.name]
-                fired[population.name][t] = state.step(current)
+                fired[population.name][t], value = state.step(current)
+                if population.name in values:
+                    values[population.name][t] = value
                 if population.name in recorded:
                     membranes[population.name][t] = state.v
-        del fired[INPUT]
-        return FloatResult(spikes=fired, membranes=membranes)
+        return FloatResult(spikes=fired, values=values, membranes=membranes)
 
 
 class _State:
-    """Membrane, pending reset and refractory steps left of one population, each ``(batch, n)``."""
+    """State of one population, each array ``(batch, n)``."""
 
-    def __init__(self, population: Population, batch: int) -> None:
+    def __init__(self, population: Population, batch: int, seeds: NDArray[np.int64]) -> None:
         self.population = population
-        self.v = np.zeros((batch, population.size))
-        self.pending = np.zeros(self.v.shape, np.bool_)
-        self.refractory_count = np.zeros(self.v.shape, np.int64)
+        shape = (batch, population.size)
+        self.v = np.zeros(shape)
+        self.pending = np.zeros(shape, np.bool_)
+        self.refractory_count = np.zeros(shape, np.int64)
+        self.current = np.zeros(shape)
+        self.adaptation = np.zeros(shape)
+        self.random = np.broadcast_to(seeds, shape)
+        self.line = np.zeros(shape, np.int64)
 
-    def _after_reset(self, v: FloatArray) -> FloatArray:
+    def _after_reset(self, v: FloatArray, threshold: FloatArray) -> FloatArray:
         population = self.population
         match population.reset:
             case Reset.ZERO:
@@ -337,24 +476,42 @@ class _State:
             case Reset.VALUE:
                 return np.broadcast_to(population.reset_value, v.shape)
             case Reset.SUBTRACT:
-                return v - population.threshold
+                return v - threshold
             case Reset.NONE:
                 return v
 
-    def step(self, current: FloatArray) -> NDArray[np.bool_]:
+    def step(self, current: FloatArray) -> tuple[NDArray[np.bool_], FloatArray]:
+        """Spikes, and the values that they bring, of a step in which the spikes bring ``current`` ``(batch, n)``."""
         population = self.population
+        if population.delay is not None:
+            self.line = (self.line << 1 | (current > 0.0)) & ((1 << (LONGEST_DELAY + 1)) - 1)
+            spike = (self.line >> population.delay & 1).astype(np.bool_)
+            return spike, spike.astype(np.float64)
         hold = self.refractory_count > 0
+        if population.alpha is not None:
+            current = self.current = population.alpha * self.current + current
         base = np.where(hold, self.v, population.beta * self.v)
-        base = np.where(self.pending, self._after_reset(base), base)
+        base = np.where(self.pending, self._after_reset(base, population.threshold), base)
         u = base + np.where(hold, 0.0, population.bias + current)
-        above = u > population.threshold if population.compare is Compare.GREATER else u >= population.threshold
+        threshold = population.threshold + self.adaptation
+        compared = u + self._noise() if population.noise else u
+        above = compared > threshold if population.compare is Compare.GREATER else compared >= threshold
         spike = above & ~hold & population.spiking
+        limit = population.value_limit
+        values = spike * (1.0 if limit is None else np.clip(u, -limit, limit))
         if population.reset_delay == 0:
-            u = np.where(spike, self._after_reset(u), u)
+            u = np.where(spike, self._after_reset(u, threshold), u)
         self.v = u
+        if population.adaptation_factor is not None:
+            self.adaptation = population.adaptation_factor * self.adaptation + spike * population.adaptation_step
         self.pending = spike & bool(population.reset_delay)
         self.refractory_count = np.where(spike, population.refractory, np.maximum(self.refractory_count - 1, 0))
-        return spike
+        return spike, values
+
+    def _noise(self) -> FloatArray:
+        words = signed_word(self.random, RANDOM_WIDTH).astype(np.float64)
+        self.random = leap_table(RANDOM_WIDTH, RANDOM_WIDTH)[self.random]
+        return words * (self.population.noise / (1 << (RANDOM_WIDTH - 1)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,3 +545,23 @@ def describe(network: Network) -> list[Description]:
             )
         )
     return rows
+
+
+def with_constants(
+    populations: Iterable[Population], connections: Iterable[Connection], constants: Mapping[str, FloatArray]
+) -> tuple[tuple[Population, ...], tuple[Connection, ...], tuple[str, ...]]:
+    """Populations, connections and notes of a network in which ``constants`` ``(n,)`` reach populations in every step.
+
+    The bias of a population counts in its membrane. What is to go through its synaptic current instead is brought by a
+    neuron that fires in every step, the first, with the constants as its weights: exact, for one neuron a network.
+    """
+    populations, connections = tuple(populations), tuple(connections)
+    needed = {target: constant for target, constant in constants.items() if np.any(constant)}
+    if not needed:
+        return populations, connections, ()
+    names = {population.name for population in populations}
+    name = next(name for name in ("constant", *(f"constant.{k}" for k in range(len(names)))) if name not in names)
+    neuron = Population(name=name, shape=(1,), beta=np.ones(()), threshold=np.array(-0.5))
+    extra = (Connection(source=name, target=target, weight=needed[target][:, None]) for target in needed)
+    note = f"{name}: fires in every step and brings {', '.join(needed)} the bias of what leads there"
+    return (neuron, *populations), (*connections, *extra), (note,)

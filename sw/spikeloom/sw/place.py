@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from spikeloom.sim.core import COMPARE_CODES, RESET_CODES, CoreParameters
+from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.messages import LARGEST_AXON
 from spikeloom.sim.network import INPUT, QuantisedNetwork
-from spikeloom.sim.neuron import Reset, signed_range
+from spikeloom.sim.neuron import signed_range
+from spikeloom.sim.rule import parameter_values, rule_values
 from spikeloom.sim.words import pack_lanes
 from spikeloom.sw.layout import Layout, LayoutError, layouts
 from spikeloom.sw.program import CORE_TILE, MemoryImage, Program, Use
@@ -53,7 +54,7 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
         )
     images = {
         **rows.images,
-        "neurons": _neurons(network, core, layout_of),
+        **({"neurons": _neurons(network, core, layout_of)} if core.neuron_layout.width else {}),
         "routes": _routes(network, core, layout_of, rows, {network.output, *observe}),
         "populations": _populations(network, core, layout_of),
     }
@@ -116,26 +117,11 @@ def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
             f"{network.weight_width}"
         )
     for population in network.populations:
-        name, parameters = population.name, population.parameters
-        if parameters.v_width != core.v_width:
-            raise PlaceError(
-                f"population {name}: v_width must be {core.v_width} on this fabric, not {parameters.v_width}"
-            )
-        if parameters.reset is Reset.VALUE and not core.reset_value:
-            raise PlaceError(f"population {name}: a reset to a value must be built into the fabric, and is not")
-        if parameters.reset_delay and not core.reset_delay:
-            raise PlaceError(f"population {name}: a reset delay must be built into the fabric, and is not")
-        if parameters.refractory >= 1 << core.refractory_width:
-            raise PlaceError(
-                f"population {name}: refractory must be at most {(1 << core.refractory_width) - 1} steps on this "
-                f"fabric, not {parameters.refractory}"
-            )
-        if not parameters.spiking and not core.readout:
-            raise PlaceError(f"population {name}: the readout of membranes must be built into the fabric, and is not")
         try:
-            core.leak_fields(parameters)
+            rule_values(core, population.parameters)
+            parameter_values(core, population.parameters)
         except ValueError as error:
-            raise PlaceError(f"population {name}: {error}") from error
+            raise PlaceError(f"population {population.name}: {error}") from error
 
 
 def _check_accumulators(network: QuantisedNetwork, core: CoreParameters) -> None:
@@ -151,23 +137,10 @@ def _check_accumulators(network: QuantisedNetwork, core: CoreParameters) -> None
 
 
 def _neurons(network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping[str, Layout]) -> NDArray[np.uint8]:
-    """The parameters of every slot. A slot that pads a word neither spikes nor is read out."""
+    """The parameters of every slot. A slot that pads a word may fire; its route leads nowhere."""
     words = []
     for population in network.populations:
-        p = population.parameters
-        fields: dict[str, ArrayLike] = {
-            "threshold": p.threshold,
-            "bias": p.bias,
-            **core.leak_fields(p),
-            "compare": COMPARE_CODES[p.compare],
-            "reset": RESET_CODES[p.reset],
-            "reset_value": p.reset_value if p.reset is Reset.VALUE else 0,
-            "reset_delay": p.reset_delay,
-            "refractory": p.refractory,
-            "spiking": int(p.spiking),
-            "readout": int(not p.spiking and population.name == network.output),
-        }
-        bits = core.neuron_layout.bits(fields, p.size)
+        bits = core.neuron_layout.bits(parameter_values(core, population.parameters), population.size)
         layout = layout_of[population.name]
         slots = np.zeros((layout.words * core.lanes, bits.shape[1]), np.uint8)
         slots[layout.offsets] = bits
@@ -198,6 +171,16 @@ def _routes(
 
 
 def _populations(network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping[str, Layout]) -> NDArray[np.uint8]:
-    first = np.array([layout_of[p.name].first_word for p in network.populations])
-    last = first + np.array([layout_of[p.name].words for p in network.populations]) - 1
-    return pack_lanes(core.population_layout.bits({"first": first, "last": last}, len(first)), 1)
+    """The words and the rule of every population."""
+    words = []
+    for population in network.populations:
+        parameters, layout = population.parameters, layout_of[population.name]
+        readout = not parameters.spiking and population.name == network.output
+        values = {
+            "first": layout.first_word,
+            "last": layout.first_word + layout.words - 1,
+            **parameter_values(core, parameters),
+            **rule_values(core, parameters, readout=readout),
+        }
+        words.append(core.population_layout.bits(values, 1))
+    return pack_lanes(np.concatenate(words), 1)

@@ -3,19 +3,22 @@
 The weights into a population share one scale, a power of two: an integer is ``round(value * 2**exponent)``. Threshold,
 bias and reset value use the scale of their population, so that one step in integers is the float step in other units
 and only rounding is lost. With one bit a weight is its sign times the scale, -1 or 1; two bits give ternary weights
-(and -2). A leak that is exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point
-beta. Everything that does not fit is an error or a note, never a silent clamp.
+(and -2). A leak that is exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point beta; so with the
+factors of synaptic currents and adaptations, which share the scale of their population's membrane. The value of a
+graded spike has a scale of its own, as fine as its limit allows, which the weights that it meets make up for. Noise is
+a power of two steps wide. Everything that does not fit is an error or a note, never a silent clamp.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import Leak, NeuronParameters, Rounding, signed_range
+from spikeloom.sim.neuron import RANDOM_WIDTH, Leak, NeuronParameters, Rounding, signed_range
 from spikeloom.sim.words import weight_range
 from spikeloom.sw.network import Network, Population
 
@@ -31,16 +34,22 @@ class Quantisation:
     """Widths of the integers.
 
     ``weight_width`` from 1 to 16 and ``v_width`` from 8 to 24 bits; ``beta_fraction`` fractional bits of a leak that is
-    no shift, rounded as ``rounding`` says.
+    no shift, rounded as ``rounding`` says; ``value_width`` from 2 to 16 bits of a value that a graded spike brings.
     """
 
     weight_width: int = 8
     v_width: int = 16
     beta_fraction: int = 14
     rounding: Rounding = Rounding.NEAREST
+    value_width: int = 8
 
     def __post_init__(self) -> None:
-        for name, low, high in (("weight_width", 1, 16), ("v_width", 8, 24), ("beta_fraction", 1, 16)):
+        for name, low, high in (
+            ("weight_width", 1, 16),
+            ("v_width", 8, 24),
+            ("beta_fraction", 1, 16),
+            ("value_width", 2, 16),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
@@ -50,12 +59,12 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
     """The integer form of ``network``. Raises `QuantiseError` where a value cannot be held."""
     options = quantisation or Quantisation()
     notes: list[str] = []
-    exponents = {p.name: _exponent(network, p, options, notes) for p in network.populations}
+    exponents, value_exponents = _exponents(network, options, notes)
     connections = tuple(
         QuantisedConnection(
             source=INPUT if c.source == "input" else c.source,
             target=c.target,
-            weight=_to_weights(c.weight, exponents[c.target], options),
+            weight=_to_weights(c.weight, exponents[c.target] - value_exponents.get(c.source, 0), options),
             convolution=c.convolution,
             pooling=c.pooling,
             delay=c.delay,
@@ -63,7 +72,7 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         for c in network.connections
     )
     populations = tuple(
-        QuantisedPopulation(name=p.name, parameters=_neuron_parameters(p, exponents[p.name], options, notes))
+        QuantisedPopulation(name=p.name, parameters=_neuron_parameters(network, p, exponents[p.name], options, notes))
         for p in network.populations
     )
     return QuantisedNetwork(
@@ -73,6 +82,7 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         connections=connections,
         output=network.output,
         weight_width=options.weight_width,
+        input_value_width=network.input_value_width,
         notes=network.notes + tuple(notes),
     )
 
@@ -84,13 +94,49 @@ def _to_weights(weight: NDArray[np.float64], exponent: int, options: Quantisatio
     return np.clip(np.rint(np.ldexp(weight, exponent)), low, high).astype(np.int64)
 
 
-def _exponent(network: Network, population: Population, options: Quantisation, notes: list[str]) -> int:
+def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """The scale of each population, and of the values that each graded one sends.
+
+    A value is never finer than the membrane that it comes from, whose scale depends on the values that reach it: hence
+    the rounds, of which all but those for graded spikes in loops need two.
+    """
+    graded = [population for population in network.populations if population.graded]
+    values = {population.name: _value_exponent(population, options) for population in graded}
+    for _ in range(len(graded) + 8):
+        found: list[str] = []
+        exponents = {p.name: _exponent(network, p, values, options, found) for p in network.populations}
+        before = values
+        values = {p.name: exponents[p.name] - _graded_shift(p, exponents[p.name], options) for p in graded}
+        if values == before:
+            notes.extend(found)
+            return exponents, values
+    raise QuantiseError(
+        f"the values of {' and '.join(p.name for p in graded)} must not grow from step to step: make the weights of "
+        "their loops smaller"
+    )
+
+
+def _value_exponent(population: Population, options: Quantisation) -> int:
+    """The finest scale at which the greatest value is at most ``2**(value_width - 1)``."""
+    fraction, exponent = np.frexp(population.value_limit or 1.0)
+    return options.value_width - 1 - int(exponent) + int(fraction == 0.5)
+
+
+def _graded_shift(population: Population, exponent: int, options: Quantisation) -> int:
+    return min(max(exponent - _value_exponent(population, options), 0), options.v_width - 1)
+
+
+def _exponent(
+    network: Network, population: Population, values: Mapping[str, int], options: Quantisation, notes: list[str]
+) -> int:
     """The power of two that scales the population: the one with the least squared error of its weights.
 
     Clipping a few large weights can cost less than coarser steps for all, the more so the fewer the bits; where it
     does, a note says how many.
     """
-    parts = [c.weight.ravel() for c in network.connections if c.target == population.name]
+    parts = [
+        np.ldexp(c.weight.ravel(), -values.get(c.source, 0)) for c in network.connections if c.target == population.name
+    ]
     weights = np.concatenate(parts) if parts else np.zeros(0)
     if options.weight_width == 1 and np.any(weights == 0.0):
         raise QuantiseError(
@@ -125,9 +171,11 @@ def _exponent(network: Network, population: Population, options: Quantisation, n
 
 def _largest_exponent(population: Population, options: Quantisation) -> int:
     """The finest scale at which the population's own constants fit the membrane, with a bit to spare above them."""
-    constants = [population.threshold, population.bias, population.reset_value]
+    constants = [population.threshold, population.bias, population.reset_value, population.adaptation_step]
     if not population.spiking:
         constants = constants[1:]
+    if population.delay is not None:
+        return 64
     largest = max(float(np.abs(values).max(initial=0.0)) for values in constants)
     if largest == 0.0:
         return 64
@@ -136,48 +184,110 @@ def _largest_exponent(population: Population, options: Quantisation) -> int:
 
 
 def _neuron_parameters(
-    population: Population, exponent: int, options: Quantisation, notes: list[str]
+    network: Network, population: Population, exponent: int, options: Quantisation, notes: list[str]
 ) -> NeuronParameters:
-    def scaled(values: NDArray[np.float64]) -> NDArray[np.int64]:
-        return np.rint(np.ldexp(values, exponent)).astype(np.int64)
+    if population.delay is not None:
+        return _delay_line(population, options)
 
-    threshold = scaled(population.threshold)
-    if population.spiking and np.any((threshold == 0) & (population.threshold != 0)):
-        raise QuantiseError(
-            f"population {population.name}: its threshold must be at least half of the weights' step at "
-            f"{options.weight_width} bits, so that it does not become 0; use wider weights"
+    def scaled(name: str) -> NDArray[np.int64]:
+        return np.rint(np.ldexp(getattr(population, name), exponent)).astype(np.int64)
+
+    for name in ("threshold", "adaptation_step"):
+        if population.spiking and np.any((scaled(name) == 0) & (getattr(population, name) != 0)):
+            raise QuantiseError(
+                f"population {population.name}: its {name.replace('_', ' ')} must be at least half of the weights' "
+                f"step at {options.weight_width} bits, so that it does not become 0; use wider weights"
+            )
+    leak, leak_factor = _leak(population, "beta", population.beta, options, notes)
+    if np.all(population.beta == 0.0):
+        leak = Leak.CLEAR
+    current_leak, adaptation_leak = None, None
+    current_factor = adaptation_factor = np.zeros(population.size, np.int64)
+    if population.alpha is not None and np.any(population.alpha != 0.0):
+        current_leak, current_factor = _leak(population, "alpha", population.alpha, options, notes)
+    if population.adaptation_factor is not None:
+        adaptation_leak, adaptation_factor = _leak(
+            population, "adaptation factor", population.adaptation_factor, options, notes
         )
-    leak, factor = _leak(population, options, notes)
+    noise_bits = _noise_bits(population, exponent, options, notes)
     return NeuronParameters(
         size=population.size,
         v_width=options.v_width,
-        threshold=threshold if population.spiking else 0,
-        bias=scaled(population.bias),
+        threshold=scaled("threshold") if population.spiking else 0,
+        bias=scaled("bias"),
         leak=leak,
-        leak_factor=factor,
+        leak_factor=leak_factor,
         beta_fraction=options.beta_fraction,
         rounding=options.rounding,
         compare=population.compare,
         reset=population.reset,
-        reset_value=scaled(population.reset_value),
+        reset_value=scaled("reset_value"),
         reset_delay=population.reset_delay,
         refractory=population.refractory,
         spiking=population.spiking,
+        current_leak=current_leak,
+        current_leak_factor=current_factor,
+        adaptation_leak=adaptation_leak,
+        adaptation_leak_factor=adaptation_factor,
+        adaptation_step=scaled("adaptation_step"),
+        noise_bits=noise_bits,
+        seed=network.seeds[population.name] if noise_bits else 1,
+        graded=population.graded,
+        graded_shift=_graded_shift(population, exponent, options) if population.graded else 0,
+        value_width=options.value_width,
     )
 
 
-def _leak(population: Population, options: Quantisation, notes: list[str]) -> tuple[Leak, NDArray[np.int64]]:
-    beta = np.asarray(population.beta, np.float64)
-    if np.all(beta == 1.0):
+def _delay_line(population: Population, options: Quantisation) -> NeuronParameters:
+    longest = int(np.asarray(population.delay).max())
+    if longest >= options.v_width:
+        raise QuantiseError(
+            f"population {population.name}: its delays must be at most {options.v_width - 1} steps where membranes "
+            f"have {options.v_width} bits, not {longest}; use wider membranes or a longer time step"
+        )
+    return NeuronParameters(
+        size=population.size,
+        v_width=options.v_width,
+        beta_fraction=options.beta_fraction,
+        rounding=options.rounding,
+        delay_line=True,
+        delay=np.asarray(population.delay),
+    )
+
+
+def _noise_bits(population: Population, exponent: int, options: Quantisation, notes: list[str]) -> int:
+    """Bits of the noise: ``-2**(bits - 1)`` to ``2**(bits - 1) - 1`` steps, the nearest power of two."""
+    if not population.noise:
+        return 0
+    bits = int(np.rint(np.log2(population.noise))) + exponent + 1
+    if bits > RANDOM_WIDTH:
+        raise QuantiseError(
+            f"population {population.name}: its noise must be at most {2.0 ** (RANDOM_WIDTH - 1 - exponent):g}, not "
+            f"{population.noise:g}, at {options.weight_width} bits a weight; use fewer"
+        )
+    kept = 2.0 ** (bits - 1 - exponent)
+    if bits < 1:
+        notes.append(f"population {population.name}: its noise is less than a step of its membrane and left out")
+    elif kept != population.noise:
+        notes.append(f"population {population.name}: its noise is {kept:g}, not {population.noise:g}")
+    return max(bits, 0)
+
+
+def _leak(
+    population: Population, name: str, factors: NDArray[np.float64], options: Quantisation, notes: list[str]
+) -> tuple[Leak, NDArray[np.int64]]:
+    """The leak that multiplies by ``factors`` ``(n,)``, called ``name``: none, a shift, or a product."""
+    if np.all(factors == 1.0):
         return Leak.NONE, np.zeros(population.size, np.int64)
     with np.errstate(divide="ignore"):
-        shift = -np.log2(1.0 - beta)
+        shift = -np.log2(1.0 - factors)
     if np.all(np.isfinite(shift)):
         k = np.rint(shift)
         # Exporters store tau as 32-bit floats, so an exact power of two comes back with their rounding.
         if np.all((k >= 1) & (k < min(options.v_width, options.beta_fraction + 1)) & (np.abs(shift - k) < 1e-3)):
             return Leak.SHIFT, k.astype(np.int64)
-    factor = np.rint(np.ldexp(beta, options.beta_fraction)).astype(np.int64)
-    lost = float(np.abs(factor / 2.0**options.beta_fraction - beta).max())
-    notes.append(f"population {population.name}: beta is off by {lost:.1e} at most")
-    return Leak.MULTIPLY, factor
+    fixed = np.rint(np.ldexp(factors, options.beta_fraction)).astype(np.int64)
+    lost = float(np.abs(fixed / 2.0**options.beta_fraction - factors).max())
+    if lost:
+        notes.append(f"population {population.name}: {name} is off by {lost:.1e} at most")
+    return Leak.MULTIPLY, fixed
