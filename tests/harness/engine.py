@@ -15,7 +15,10 @@ from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.neuron import NeuronState
 from spikeloom.sim.reference import ReferenceResult
+from spikeloom.sim.rows import RowTables
+from spikeloom.sw.layout import layouts
 from spikeloom.sw.program import Program
+from spikeloom.sw.rows import rows_of
 
 
 @dataclass
@@ -171,16 +174,15 @@ def assert_equal_to_reference(
     else:
         assert not run.membranes
     assert len(run.states) == steps * batch
-    first = 0
+    layout_of = layouts(network, core.lanes)
     for population in network.populations:
         state = reference.states[population.name]
         for step in range(steps * batch):
             sample, t = divmod(step, steps)
             for neuron in range(population.size):
-                found = unpack_state(core, run.states[step], first * core.lanes + neuron)
+                found = unpack_state(core, run.states[step], int(layout_of[population.name].slots[neuron]))
                 expected = {f.name: int(getattr(state, f.name)[t, sample, neuron]) for f in fields(NeuronState)}
                 assert {name: found[name] for name in expected} == expected, (population.name, step, neuron)
-        first += -(-population.size // core.lanes)
     assert all(not any(touched) for touched in run.touched), "every accumulator must be zero again after its step"
     assert run.words_added == expected_words(network, core, spikes, reference)
 
@@ -203,10 +205,14 @@ def unpack_state(core: CoreParameters, words: list[int], slot: int) -> dict[str,
 def expected_words(
     network: QuantisedNetwork, core: CoreParameters, spikes: np.ndarray, reference: ReferenceResult
 ) -> int:
-    """Weight words that the spikes of the whole run must add, by the connections."""
+    """Weight words that the spikes of the whole run must add, by the model of the row reader."""
+    rows = rows_of(network, core, layouts(network, core.lanes))
+    tables = RowTables(core, rows.images)
     words = 0
-    for connection in network.connections:
-        fired = spikes if connection.source == INPUT else reference.spikes[connection.source]
-        events = int(fired[: len(fired) - connection.delay].sum())
-        words += events * -(-connection.weight.shape[0] // core.lanes)
+    for source, axons in rows.axons.items():
+        fired = np.asarray(spikes if source == INPUT else reference.spikes[source])
+        for delay in range(2):
+            events = fired[: len(fired) - delay].sum(axis=(0, 1))
+            of_each = [sum(word.delay == delay for word in tables.words(int(axon))) for axon in axons]
+            words += int(events @ np.array(of_each))
     return words

@@ -29,7 +29,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.ecp5 import Operand, add
 from spikeloom.hdl.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort
-from spikeloom.hdl.rows import word_layout
+from spikeloom.hdl.words import word_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
@@ -126,7 +126,11 @@ class Accumulator(wiring.Component):
         ]
 
         m.d.comb += weights.address.eq(stages[3 - weights.latency].weight_address)
-        weight = data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data)
+        weight: list[Value]
+        if p.weight_width == 1:  # -1, or 1 where the bit is set
+            weight = [Cat(1, ~bit).as_signed() for bit in weights.data]
+        else:
+            weight = list(data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data))
         width = p.accumulator_width * p.lanes
         is_block = p.accumulator_memory == "block"
         kind = BlockMemory if is_block else DistributedMemory

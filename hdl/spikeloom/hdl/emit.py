@@ -74,7 +74,7 @@ class SpikeEmitter(wiring.Component):
                 "fired": In(parameters.lanes),
                 "value": In(data.ArrayLayout(signed(parameters.v_width), parameters.lanes)),
                 "packets": Out(stream.Signature(data.StructLayout(packet))),
-                "local": Out(stream.Signature(bits_for(parameters.axons))),
+                "local": Out(stream.Signature(parameters.event_width)),
                 "busy": Out(1),
                 "done": Out(1),
                 "load": In(LoadPort()),

@@ -107,7 +107,7 @@ class LifEngine(wiring.Component):
         m.d.comb += [
             local_valid.eq(emitter.local.valid & ~sweep.reading),
             rows.events.valid.eq(local_valid | spike_valid),
-            rows.events.payload.row.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
+            rows.events.payload.axon.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
             rows.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
             emitter.local.ready.eq(rows.events.ready & ~sweep.reading),
         ]

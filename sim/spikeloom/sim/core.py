@@ -7,6 +7,11 @@ neuron to neuron is in the words of the neurons. `spikeloom.sim.rule` says what 
 Each axon number is the address of a *row*: a run of consecutive weight words that is added to a run of accumulator
 words. A row whose ``more`` bit is set is continued by the row at the next address, so that one axon can
 reach several populations.
+
+With coordinates an axon is ``x | y << coordinate_width | row << 2 * coordinate_width``, and a row is shared by all
+positions of a channel: entry ``x`` of a table of *columns* and entry ``y`` of one of *lines* say where the words of
+that position begin and how many taps of a kernel it meets in each direction. `spikeloom.sim.rows` has the loop, and
+`docs/connections.md` the picture.
 """
 
 from __future__ import annotations
@@ -70,7 +75,12 @@ class CoreParameters:
     neurons, axons, weight_words, populations
         Depths: neuron slots (a multiple of ``lanes``), rows, words of ``lanes`` weights, populations.
     weight_width, v_width, accumulator_width
-        Widths in bits: 2 to 16, 8 to 24, and ``weight_width`` to 32.
+        Widths in bits: 1 to 16, 8 to 24, and ``weight_width`` to 32. A weight of one bit is -1 or, if it is set, 1.
+    coordinate_width, geometries
+        Bits of each of the two coordinates of an axon, 0 to 7 (0: axons are rows), and the number of different
+        geometries of convolutions and poolings. The tables exist only where there are coordinates.
+    sparse
+        Whether rows can name the accumulator word of each of their weight words.
     per_neuron
         Names out of `PER_NEURON`: parameters that each neuron has a value of its own for. The others have one value a
         population. Names of what the core does not have are ignored.
@@ -101,6 +111,9 @@ class CoreParameters:
     weight_words: int = 4096
     populations: int = 4
     weight_width: int = 8
+    coordinate_width: int = 0
+    geometries: int = 8
+    sparse: bool = False
     v_width: int = 16
     accumulator_width: int = 16
     multiplier: bool = True
@@ -129,7 +142,9 @@ class CoreParameters:
             ("axons", 1, 1 << 14),
             ("weight_words", 1, 1 << 18),
             ("populations", 1, 255),
-            ("weight_width", 2, 16),
+            ("weight_width", 1, 16),
+            ("coordinate_width", 0, 7),
+            ("geometries", 1, 256),
             ("v_width", 8, 24),
             ("accumulator_width", self.weight_width, 32),
             ("beta_fraction", 1, 16),
@@ -163,7 +178,12 @@ class CoreParameters:
     @property
     def axon_width(self) -> int:
         """Bits of the number in a spike packet: an axon on the way in, a neuron slot on the way out."""
-        return max(bits_for(self.axons), bits_for(self.neurons))
+        return max(self.event_width, bits_for(self.neurons))
+
+    @property
+    def event_width(self) -> int:
+        """Bits of an axon: its coordinates, if there are any, and its row."""
+        return 2 * self.coordinate_width + bits_for(self.axons)
 
     @property
     def update_widths(self) -> UpdateWidths:
@@ -197,16 +217,49 @@ class CoreParameters:
 
     @property
     def row_layout(self) -> WordLayout:
-        """A row: first weight word, first accumulator word, number of words less one, delay, continued."""
+        """A row: first weight word, first accumulator word, words of a position less one, delay, continued.
+
+        With coordinates, which geometry its taps have. A ``sparse`` row's weight words name their own accumulator
+        words, and it may be ``empty``.
+        """
         return WordLayout(
             (
                 Field("weight_address", bits_for(self.weight_words)),
                 Field("target", bits_for(self.words)),
                 Field("length", bits_for(self.words)),
+                Field("geometry", bits_for(self.geometries) if self.coordinate_width else 0),
+                Field("sparse", int(self.sparse)),
+                Field("empty", int(self.sparse)),
                 Field("delay", 1),
                 Field("more", 1),
             )
         )
+
+    @property
+    def line_layout(self) -> WordLayout:
+        """What a geometry makes of a vertical coordinate: its first taps and their number less one, or none at all.
+
+        ``weight`` and ``target`` are offsets in words. Targets wrap around, so that steps back are large numbers.
+        """
+        return WordLayout(
+            (
+                Field("weight", bits_for(self.weight_words)),
+                Field("target", bits_for(self.words)),
+                Field("taps", max(1, self.coordinate_width)),
+                Field("skip", 1),
+            )
+        )
+
+    @property
+    def column_layout(self) -> WordLayout:
+        """What a geometry makes of a horizontal coordinate, as `line_layout`, and the steps from tap to tap.
+
+        ``next_target`` leads from the last accumulator word of a tap to the first of the next column's; ``line_weight``
+        and ``line_target`` lead from the last words of a line's last tap to the first ones of the next line.
+        """
+        weight, target = Field("line_weight", bits_for(self.weight_words)), bits_for(self.words)
+        more = (Field("next_target", target), weight, Field("line_target", target))
+        return WordLayout((*self.line_layout.fields, *more))
 
     @property
     def _parameter_fields(self) -> tuple[Field, ...]:
@@ -281,7 +334,7 @@ class CoreParameters:
                 Field("send", 1),
                 Field("local", 1),
                 Field("membrane", int(self.readout)),
-                Field("axon", bits_for(self.axons)),
+                Field("axon", self.event_width),
             )
         )
 
@@ -294,7 +347,11 @@ class CoreParameters:
             "neurons": (self.words, self.lanes * self.neuron_layout.width),
             "routes": (self.neurons, self.route_layout.width),
             "populations": (self.populations, self.population_layout.width),
+            "columns": (self.geometries << self.coordinate_width, self.column_layout.width),
+            "lines": (self.geometries << self.coordinate_width, self.line_layout.width),
+            "targets": (self.weight_words, bits_for(self.words)),
         }
-        return {
-            name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1) if shape[1]
-        }
+        absent = set() if self.sparse else {"targets"}
+        absent |= set() if self.coordinate_width else {"columns", "lines"}
+        numbered = {name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1)}
+        return {name: memory for name, memory in numbered.items() if memory.width and name not in absent}

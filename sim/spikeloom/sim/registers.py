@@ -300,6 +300,17 @@ CORE = RegisterMap(
         MemoryRegion(name="neurons", number=3, description="the parameters of `lanes` neurons a word."),
         MemoryRegion(name="routes", number=4, description="where each neuron's spikes go."),
         MemoryRegion(name="populations", number=5, description="first and last word of each population."),
+        MemoryRegion(
+            name="columns",
+            number=6,
+            description="for each geometry and horizontal coordinate, the taps that it meets (with coordinates only).",
+        ),
+        MemoryRegion(
+            name="lines",
+            number=7,
+            description="for each geometry and vertical coordinate, the taps that it meets (with coordinates only).",
+        ),
+        MemoryRegion(name="targets", number=8, description="the target of each weight word (with sparse rows only)."),
     ),
 )
 
