@@ -1,21 +1,27 @@
-"""The compiled core under the same comparison as the simulated engine: spikes, membranes, states, accumulators, counters.
+"""The compiled core under the same comparison as the simulated engine, in every spike, membrane, state and counter.
 
 A core that gets a new memory for states, or another sign that its accumulators are clear, is followed here, in `STATES`
 and `BANKS`. A new model of neuron or kind of connection needs nothing here: what `harness.networks` draws and
-`assert_equal_to_reference` compares is compared here too. A feature that a core must be built with gets a core in `CORES`.
+`assert_equal_to_reference` compares is compared here too. A feature that a core must be built with gets a core in
+`CORES`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
-from harness.engine import EngineRun
 
+from harness.engine import EngineRun
+from spikeloom.hdl.core import LifCore
 from spikeloom.sim.core import CoreParameters
-from spikeloom.sw.compiled import CompiledSimulator, Pauses
+from spikeloom.sw.compiled import CompiledSimulator, Pauses, compile_design
 from spikeloom.sw.program import Program
+
+BUILD = Path(__file__).parents[2] / "build" / "cosim"
+"""Where libraries stay, so that only a change of the hardware compiles again."""
 
 STATES = "engine.sweep.states"
 BANKS = ("engine.accumulator.bank0", "engine.accumulator.bank1")  # all zero after a step of their parity
@@ -45,6 +51,12 @@ CORES = {
     ),
 }
 """The cores that are compiled for tests. Each costs 10 s or more to compile, so that networks share them."""
+
+
+@functools.cache
+def library(name: str) -> Path:
+    """The library of one of `CORES`."""
+    return compile_design(LifCore(CORES[name]), BUILD).library
 
 
 def run_compiled(

@@ -52,9 +52,12 @@ struct Random {
 class Simulator {
 public:
     Simulator(bool random_start, int seed) : top{begin(random_start, seed)} {
+        // Ports too may begin with random bits.
+        top.clk = top.reset = top.i_valid = top.o_ready = top.configuration_write_enable = 0;
+        top.i_kind = top.i_parity = top.i_last = top.i_axon = top.i_value = 0;
+        top.configuration_memory = top.configuration_plane = top.configuration_index = 0;
         for (int cycle = 0; cycle < 4; ++cycle) {
             top.rst = cycle < 3;
-            top.eval();
             clock();
         }
         find_memories();
@@ -165,12 +168,13 @@ private:
         return &context;
     }
 
+    // A cycle without packets. The falling edge must be evaluated too, or the rising one is none.
     void clock() {
+        top.eval();
         top.clk = 1;
         top.eval();
         top.clk = 0;
         ++cycles;
-        top.eval();
     }
 
     bool fail(const std::string &sentence) {

@@ -1,8 +1,8 @@
 """The generated design as a compiled library: packets in, packets out, a million clock cycles a second.
 
 :func:`compile_design` turns any component with packet streams and a configuration port into a shared library, by
-Verilator and g++; :class:`CompiledSimulator` is one copy of it, and :class:`CompiledRunner` runs programs on one or more
-copies side by side. No Python runs between two clock cycles: ``hdl/harness.cc`` stands at the ports.
+Verilator and g++; :class:`CompiledSimulator` is one copy of it, and :class:`CompiledRunner` runs programs on one or
+more copies side by side. No Python runs between two clock cycles: ``hdl/harness.cc`` stands at the ports.
 
 Why Verilator and not CXXRTL, both measured on the digits network (build seconds of one core; million cycles a second of
 one core): with 1 lane CXXRTL builds in 7 s and runs at 4.0, Verilator in 9 s at 2.4; with 8 lanes 20 s and 0.3 against
@@ -54,14 +54,15 @@ _VERILATOR_OPTIONS = (
 )
 _COMPILER = "g++"
 _COMPILER_OPTIONS = ("-std=c++17", "-fPIC", "-DVM_TRACE=0", "-DVL_TIME_CONTEXT")
-_FAST, _SLOW = "-O2", "-O0"  # what runs in every cycle, and what runs once; -O3 was no faster, -O1 took a third more time
+_FAST, _SLOW = (
+    "-O2",
+    "-O0",
+)  # what runs in every cycle, and what runs once; -O3 was no faster, -O1 took a third more time
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _TAIL_LINES = 20
 _SAMPLES_A_PIECE = 4  # samples that are given to a design at once, while it still has as many
 _SILENCE = 32  # cycles after a run in which nothing may come out
-_RECORD = np.dtype(
-    [("step", "<i8"), ("kind", "<u4"), ("axon", "<u4"), ("value", "<i4"), ("unused", "<u4")], align=True
-)
+_RECORD = np.dtype([("step", "<i8"), ("kind", "<u4"), ("axon", "<u4"), ("value", "<i4"), ("unused", "<u4")], align=True)
 _SPIKE, _TICK, _MEMBRANE = 0, 1, 3
 _MEMORY = re.compile(r"^  reg (?:signed )?(?:\[\d+:0\] )?(?:\\(\S+) |(\w+)) \[\d+:0\];$", re.MULTILINE)
 
@@ -75,9 +76,7 @@ class CompiledDesign:
     seconds: float
 
 
-def compile_design(
-    design: Component, directory: Path, *, announce: Callable[[str], None] = print
-) -> CompiledDesign:
+def compile_design(design: Component, directory: Path, *, announce: Callable[[str], None] = print) -> CompiledDesign:
     """The library of ``design``, which has packet streams ``i`` and ``o``, ``configuration`` and ``reset``.
 
     Verilog and libraries stay in ``directory``, which any number of designs and processes may share. ``announce`` is
@@ -123,7 +122,14 @@ class _Build:
         self.folder = folder
         self.harness = Path(harness.__file__).with_suffix(".cc")
         version = subprocess.run([_COMPILER, "--version"], capture_output=True, text=True, check=False).stdout
-        self._tools = [importlib.metadata.version("verilator"), version, _COMPILER_OPTIONS, _FAST, _SLOW, os.uname().machine]
+        self._tools = [
+            importlib.metadata.version("verilator"),
+            version,
+            _COMPILER_OPTIONS,
+            _FAST,
+            _SLOW,
+            os.uname().machine,
+        ]
 
     @property
     def digest(self) -> str:
@@ -315,9 +321,7 @@ class CompiledSimulator:
         counts = np.count_nonzero(array, axis=2).astype(np.int64).ravel()
         numbers = np.ascontiguousarray(np.asarray(axons)[places[2]], np.uint32)
         brought = np.ascontiguousarray(array[places], np.int32)
-        self._library.feed(
-            self._handle, samples, steps, counts.ctypes.data, numbers.ctypes.data, brought.ctypes.data
-        )
+        self._library.feed(self._handle, samples, steps, counts.ctypes.data, numbers.ctypes.data, brought.ctypes.data)
 
     def advance(self, steps: int) -> None:
         """Run the clock until so many steps have ended since the reset. `SimulationError` if a rule is broken."""
@@ -386,10 +390,7 @@ class CompiledSimulator:
         number, depth, entry = self._inspected[path]
         data = np.empty(self._library.kept_count(self._handle, number), np.uint8)
         self._library.take_kept(self._handle, number, data.ctypes.data)
-        return [
-            [int.from_bytes(word.tobytes(), "little") for word in step]
-            for step in data.reshape(-1, depth, entry)
-        ]
+        return [[int.from_bytes(word.tobytes(), "little") for word in step] for step in data.reshape(-1, depth, entry)]
 
     def _paths(self) -> dict[str, str]:
         """The path of each memory to its name in the library; the numbers that tell equal names apart are left out."""
@@ -469,6 +470,7 @@ class CompiledRunner(Runner):
     def compile(self) -> CompiledDesign:
         """The library, made now if it is not there."""
         if self._compiled is None:
+            _find_verilator()  # before there is a design that Amaranth would find unused
             from spikeloom.hdl.core import LifCore
 
             design = self.design or LifCore(self.program.fabric.core)
@@ -477,7 +479,7 @@ class CompiledRunner(Runner):
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
         start = time.monotonic()
-        # Where inputs bring values, `as_spikes` is all that has to change: whatever integers come are sent with their spikes.
+        # Where inputs bring values, only `as_spikes` has to change: any integers are sent with their spikes.
         array = as_spikes(spikes, len(self.program.input_axons))
         library = self.compile().library
         total = array.shape[1]

@@ -35,7 +35,16 @@ from spikeloom.sim.messages import (
 from spikeloom.sim.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MAPS, REGISTER_MEMORY, Register
 from spikeloom.sw.transport import LinkError
 
-__all__ = ["Board", "BoardResult", "ByteLink", "DriverError", "LoadableProgram", "MemoryWords", "Progress", "StepCollector"]
+__all__ = [
+    "Board",
+    "BoardResult",
+    "ByteLink",
+    "DriverError",
+    "LoadableProgram",
+    "MemoryWords",
+    "Progress",
+    "StepCollector",
+]
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""

@@ -19,7 +19,7 @@ from spikeloom.sw.network import Network
 from spikeloom.sw.place import place
 from spikeloom.sw.quantise import Quantisation, quantise
 from spikeloom.sw.readout import accuracy
-from spikeloom.sw.runner import Progress, PinsRunner, RunResult
+from spikeloom.sw.runner import PinsRunner, Progress, RunResult
 
 __all__ = ["Simulation", "Summary", "simulate_network"]
 
@@ -31,7 +31,8 @@ class Summary:
     Accuracies are from 0 to 1, and None without labels. ``spikes_compared`` counts the spikes (and membrane values) of
     all populations that the reference and the RTL were compared in, ``mismatches`` the places in which they differ.
     ``cycles_per_image`` are clock cycles without loading, of the board with its link, or of the core alone if that was
-    what was simulated; ``core_cycles_per_image`` those in which the core was busy. ``seconds`` is the wall time of everything.
+    what was simulated; ``core_cycles_per_image`` those in which the core was busy. ``seconds`` is the wall time of
+    everything.
     """
 
     accuracy_float: float | None
@@ -75,9 +76,9 @@ def simulate_network(
 ) -> Simulation:
     """Quantise ``network``, place it on ``fabric``, run it as float, reference and RTL, and compare every spike.
 
-    The RTL is the whole design with the driver at its ``pins``, by cocotb, or the core with its packets, compiled, which
-    is faster. Files go to ``directory``. Raises ``ValueError`` where the network does not fit, ``SimulationError`` if
-    the simulator fails.
+    The RTL is the whole design with the driver at its ``pins``, by cocotb, or the core with its packets, compiled,
+    which is faster. Files go to ``directory``. Raises ``ValueError`` where the network does not fit,
+    ``SimulationError`` if the simulator fails.
     """
     start = time.monotonic()
     core = fabric.core
@@ -117,7 +118,13 @@ def simulate_network(
         synaptic_operations_per_image=round(float(reference.synaptic_operations.mean()), 1),
         seconds=round(time.monotonic() - start, 1),
     )
-    return Simulation(summary=summary, reference=reference, rtl=rtl, inputs=inputs, waves=runner.waves if isinstance(runner, PinsRunner) else None)
+    return Simulation(
+        summary=summary,
+        reference=reference,
+        rtl=rtl,
+        inputs=inputs,
+        waves=runner.waves if isinstance(runner, PinsRunner) else None,
+    )
 
 
 def compare(reference: ReferenceResult, rtl: RunResult) -> tuple[int, int]:
