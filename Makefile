@@ -18,7 +18,7 @@ DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
 PYTEST_ARGS ?= -n 2
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate test lint format types bitstream qor wheel clean
+.PHONY: help simulate bench test lint format types bitstream qor wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -27,6 +27,9 @@ help: ## say what there is
 
 simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hardware (WAVES=1 records a waveform)
 	$(BIN)/spikeloom simulate $(if $(filter-out 0,$(WAVES)),--waves)
+
+bench: $(SIMULATE_STAMP) ## measure how fast the simulations are, into build/bench/simulation.json
+	$(BIN)/python -m spikeloom.sw.bench
 
 test: $(TEST_STAMP) ## run all tests
 	$(BIN)/pytest $(PYTEST_ARGS)

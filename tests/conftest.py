@@ -14,7 +14,7 @@ def shared_build():
     def share(directory):
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        for name in ("verilog", "verilator"):
+        for name in ("verilog", "verilator", "compiled"):
             (_BUILD / name).mkdir(parents=True, exist_ok=True)
             (directory / name).symlink_to(_BUILD / name, target_is_directory=True)
         return directory

