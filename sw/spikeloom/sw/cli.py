@@ -442,9 +442,10 @@ def mnist(
     outcomes = [run(trial) for trial in TRIALS]
     write_summary(output / "summary.json", outcomes)
     _out.print(table_of(outcomes))
+    compared = sum(outcome.spikes_compared for outcome in outcomes)
+    _out.print(f"{len(digits):,} images, {compared:,} output spikes compared, summary.json in {output}")
     for quality in sorted({trial.quality for trial in TRIALS if not Path("qor", trial.quality).exists()}):
         _out.print(f"no clock is known without qor/{quality}, which make qor writes")
-    _out.print(f"summary.json in {output}")
     wrong = [sentence for pair in zip(TRIALS, outcomes, strict=True) for sentence in complaints(*pair)]
     for sentence in wrong:
         print(f"spikeloom: {sentence}", file=sys.stderr)

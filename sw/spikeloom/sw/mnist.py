@@ -221,28 +221,24 @@ def complaints(trial: Trial, outcome: Outcome) -> list[str]:
 def table_of(outcomes: Iterable[Outcome]) -> Table:
     """The outcomes for people."""
     table = Table(title="MNIST through the hardware; times on an ULX3S with an ECP5-85F")
-    table.add_column("model")
+    table.add_column("network")
     for column in ("bits", "steps"):
         table.add_column(column, justify="right")
     table.add_column("encoding")
-    for column in ("accuracy", "images", "spikes", "mismatches", "cycles", "MHz", "images/s", "µs", "wall time"):
-        table.add_column(column, justify="right")
+    for column in ("accuracy", "differ", "cycles", "images/s", "µs"):
+        table.add_column(column, justify="right", no_wrap=True)
     for outcome in outcomes:
         per_s = outcome.images_per_s
         table.add_row(
-            outcome.model,
+            outcome.model.removesuffix(".nir"),
             str(outcome.weight_bits),
             str(outcome.steps),
             outcome.encoding,
             f"{100 * outcome.accuracy:.2f} %",
-            f"{outcome.images:,}",
-            f"{outcome.spikes_compared:,}",
             str(outcome.mismatches),
             "-" if outcome.cycles_per_image is None else f"{outcome.cycles_per_image:,.0f}",
-            "-" if outcome.fmax_mhz is None else f"{outcome.fmax_mhz:.1f}",
             "-" if per_s is None else f"{per_s:,.0f}",
             "-" if per_s is None else f"{1e6 / per_s:.2f}",
-            f"{outcome.seconds:.0f} s",
         )
     return table
 
