@@ -5,7 +5,7 @@
     python examples/train_mnist.py conv          # a quarter of an hour: writes models/mnist-conv.nir
     python examples/train_mnist.py mlp --held 5000   # trains on 55,000 images, measures on the others, writes nothing
 
-Both see each image in four steps: a pixel spikes once, the brighter the earlier (`spikeloom.sw.encode.LatencyEncoder`).
+An image takes a few steps: a pixel spikes once, the brighter the earlier (`spikeloom.sw.encode.LatencyEncoder`).
 One step of a neuron is ``u = v + I``; it spikes when ``u > 1``, which then is subtracted (`Recipe.reset`). There are
 neither leaks nor biases, so that a core needs neither. The answer is the output neuron that spiked most often.
 
@@ -63,28 +63,31 @@ class Dense:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A network and how it is trained. ``distortion`` scales the random changes of the images."""
+class Stage:
+    """A part of a training, with a schedule of its own; ``distortion`` scales the random changes of the images."""
 
-    layers: dict[str, Convolution | Dense]
     encoder: LatencyEncoder
-    reset: str
     widths: tuple[int, ...]
     epochs: int
     learning_rate: float
     distortion: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A network and how it is trained; the last stage has the encoder that the file names."""
+
+    layers: dict[str, Convolution | Dense]
+    stages: tuple[Stage, ...]
+    reset: str = "subtract"
     batch: int = 128
 
 
+FOUR_STEPS = LatencyEncoder(steps=4, bits=2)
 RECIPES = {
     "mlp": Recipe(
         layers={"hidden": Dense(neurons=256), "digit": Dense(neurons=CLASSES)},
-        encoder=LatencyEncoder(steps=4, bits=2),
-        reset="subtract",
-        widths=(8, 4),
-        epochs=40,
-        learning_rate=3e-3,
-        distortion=0.5,
+        stages=(Stage(encoder=FOUR_STEPS, widths=(8, 4), epochs=40, learning_rate=3e-3, distortion=0.5),),
     ),
     "conv": Recipe(
         layers={
@@ -92,12 +95,16 @@ RECIPES = {
             "parts": Convolution(channels=32, kernel=3, stride=2),
             "digit": Dense(neurons=CLASSES),
         },
-        encoder=LatencyEncoder(steps=4, bits=2),
-        reset="subtract",
-        widths=(8,),
-        epochs=24,
-        learning_rate=3e-3,
-        distortion=0.6,
+        stages=(
+            Stage(encoder=FOUR_STEPS, widths=(8,), epochs=24, learning_rate=3e-3, distortion=0.6),
+            Stage(
+                encoder=LatencyEncoder(steps=6, bits=2),
+                widths=(8, 4),
+                epochs=6,
+                learning_rate=1.5e-3,
+                distortion=0.4,
+            ),
+        ),
     ),
 }
 
@@ -203,21 +210,26 @@ def first_weights(recipe: Recipe) -> list[Tensor]:
 
 
 def train(recipe: Recipe, digits: Digits, *, seed: int, checkpoint: Path) -> list[Tensor]:
-    """Weights trained on ``digits``: their moving average at the end of a cosine schedule.
+    """Weights trained on ``digits``: the moving average of the last stage.
 
-    Every epoch is kept in ``checkpoint``, and a training that was cut off goes on there.
+    Every stage is kept beside ``checkpoint``, every epoch in it, and a training that was cut off goes on there.
     """
     torch.manual_seed(seed)
     weights = first_weights(recipe)
+    for number, stage in enumerate(recipe.stages, 1):
+        train_stage(recipe, stage, digits, weights, checkpoint.with_suffix(f".{number}.training"))
+    return [weight.detach() for weight in weights]
+
+
+def train_stage(recipe: Recipe, stage: Stage, digits: Digits, weights: list[Tensor], checkpoint: Path) -> None:
+    """Train ``weights`` by a cosine schedule and leave their moving average in them."""
     average = [weight.detach().clone() for weight in weights]
     images, labels = torch.tensor(digits.images, dtype=torch.float32), torch.tensor(digits.labels)
     batches = len(digits) // recipe.batch
-    optimiser = torch.optim.Adam(weights, lr=recipe.learning_rate)
+    optimiser = torch.optim.Adam(weights, lr=stage.learning_rate)
+    updates = stage.epochs * batches
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda update: (
-            min(1.0, (update + 1) / 200) * 0.5 * (1 + math.cos(math.pi * update / (recipe.epochs * batches)))
-        ),
+        optimiser, lambda update: min(1.0, (update + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * update / updates))
     )
     first = 0
     if checkpoint.exists():
@@ -230,11 +242,11 @@ def train(recipe: Recipe, digits: Digits, *, seed: int, checkpoint: Path) -> lis
             for weight, mean, (old, old_mean) in zip(weights, average, kept["weights"], strict=True):
                 weight.copy_(old)
                 mean.copy_(old_mean)
-    for epoch in range(first, recipe.epochs):
+    for epoch in range(first, stage.epochs):
         start, total = time.monotonic(), 0.0
         for number, batch in enumerate(torch.randperm(len(digits))[: batches * recipe.batch].split(recipe.batch)):
-            spikes = encode(recipe.encoder, distort(images[batch], recipe.distortion))
-            counts, received = run(recipe, weights, spikes, recipe.widths[number % len(recipe.widths)])
+            spikes = encode(stage.encoder, distort(images[batch], stage.distortion))
+            counts, received = run(recipe, weights, spikes, stage.widths[number % len(stage.widths)])
             loss = torch.nn.functional.cross_entropy(COUNT_SCALE * counts, labels[batch])
             loss = loss + torch.nn.functional.cross_entropy(received, labels[batch])
             optimiser.zero_grad()
@@ -255,7 +267,9 @@ def train(recipe: Recipe, digits: Digits, *, seed: int, checkpoint: Path) -> lis
         torch.save(state, checkpoint.with_suffix(".partial"))
         checkpoint.with_suffix(".partial").replace(checkpoint)
         print(f"  epoch {epoch + 1}: loss {total / batches:.3f}, {time.monotonic() - start:.0f} s", flush=True)
-    return average
+    with torch.no_grad():
+        for weight, mean in zip(weights, average, strict=True):
+            weight.copy_(mean)
 
 
 def graph_of(recipe: Recipe, weights: list[Tensor]) -> nir.NIRGraph:
@@ -290,7 +304,7 @@ def graph_of(recipe: Recipe, weights: list[Tensor]) -> nir.NIRGraph:
     nodes["output"] = nir.Output(np.array([CLASSES]))
     metadata = {
         "spikeloom": {"preset": "nir", "time_step_s": TIME_STEP_S, "reset": recipe.reset, "reset_delay": 0},
-        "spikeloom_encoder": recipe.encoder.settings(),
+        "spikeloom_encoder": recipe.stages[-1].encoder.settings(),
     }
     return nir.NIRGraph(nodes=nodes, edges=list(pairwise(nodes)), metadata=metadata)
 
@@ -304,7 +318,7 @@ def report(recipe: Recipe, weights: list[Tensor], digits: Digits) -> None:
         for first in range(0, len(digits), 500):
             part = slice(first, first + 500)
             images = torch.tensor(digits.images[part], dtype=torch.float32)
-            counts, _ = run(recipe, given, encode(recipe.encoder, images), width)
+            counts, _ = run(recipe, given, encode(recipe.stages[-1].encoder, images), width)
             right += int((counts.numpy().argmax(1) == digits.labels[part]).sum())
         print(f"{name}: {100 * right / len(digits):.2f} % of {len(digits)} images")
 
@@ -327,7 +341,7 @@ def main() -> None:
         measured = Digits(images=digits.images[kept:], labels=digits.labels[kept:])
         digits = Digits(images=digits.images[:kept], labels=digits.labels[:kept])
     path = arguments.output or ROOT / "models" / f"mnist-{arguments.name}.nir"
-    checkpoint = ROOT / "build" / f"mnist-{arguments.name}{f'-{arguments.held}' if arguments.held else ''}.training"
+    checkpoint = ROOT / "build" / f"mnist-{arguments.name}-{arguments.held}-{arguments.seed}"
     start = time.monotonic()
     weights = train(recipe, digits, seed=arguments.seed, checkpoint=checkpoint)
     print(f"trained in {time.monotonic() - start:.0f} s")
