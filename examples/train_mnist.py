@@ -89,6 +89,10 @@ RECIPES = {
         layers={"hidden": Dense(neurons=256), "digit": Dense(neurons=CLASSES)},
         stages=(Stage(encoder=FOUR_STEPS, widths=(8, 4), epochs=40, learning_rate=3e-3, distortion=0.5),),
     ),
+    "mlp-128": Recipe(
+        layers={"hidden": Dense(neurons=128), "digit": Dense(neurons=CLASSES)},
+        stages=(Stage(encoder=FOUR_STEPS, widths=(8, 4), epochs=60, learning_rate=3e-3, distortion=0.4),),
+    ),
     "conv": Recipe(
         layers={
             "edges": Convolution(channels=16, kernel=5, stride=2),
