@@ -7,7 +7,7 @@ from harness.networks import random_network, random_spikes, rng_of
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.place import place
-from spikeloom.sw.runner import RtlRunner
+from spikeloom.sw.runner import PinsRunner
 from spikeloom.sw.simulation import compare
 
 SMALL = FABRICS["small"]
@@ -20,7 +20,7 @@ def run(name, directory, *, readout=False, samples=12, **options):
     program = place(network, SMALL, observe=[p.name for p in network.populations if p.parameters.spiking])
     spikes = random_spikes(rng, 6, samples, 40)
     reference = simulate(network, spikes)
-    result = RtlRunner(program, directory, **options).run(spikes)
+    result = PinsRunner(program, directory, **options).run(spikes)
     compared, mismatches = compare(reference, result)
     assert compared > 100
     assert mismatches == 0

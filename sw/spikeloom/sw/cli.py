@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -76,11 +77,19 @@ ImagesOption = Annotated[int | None, typer.Option(help="Run only so many.", show
 
 
 class Backend(Enum):
-    """Where a network runs."""
+    """Where a network runs: `spikeloom.sw.runner` says more."""
 
     REFERENCE = "reference"
     RTL = "rtl"
+    PINS = "pins"
     BOARD = "board"
+
+
+class Simulator(Enum):
+    """What `simulate` simulates: the core with its packets, or the whole design with the driver at its pins."""
+
+    RTL = "rtl"
+    PINS = "pins"
 
 
 @dataclass(frozen=True)
@@ -181,6 +190,9 @@ def simulate(
     weight_bits: WeightOption = 8,
     fabric: FabricOption = _DEFAULT_FABRIC,
     images: ImagesOption = None,
+    backend: Annotated[
+        Simulator, typer.Option(help="The whole design at its pins, by cocotb; or its core, compiled: faster.")
+    ] = Simulator.PINS,
     waves: Annotated[
         bool, typer.Option("--waves", help=f"Record a waveform, of {_WAVES_IMAGES} images unless --images says more.")
     ] = False,
@@ -189,10 +201,14 @@ def simulate(
     """Run a network through the simulated hardware, from its file to the pins and back, and compare every spike."""
     from spikeloom.sw.simulation import simulate_network
 
+    pins = backend is Simulator.PINS
+    if waves and not pins:
+        raise InputError(f"waves must be recorded with --backend pins, not {backend.value}")
+    where = "RTL at the pins" if pins else "compiled RTL"
     options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
     loaded = options.load(network)
     chosen = _inputs(loaded, inputs, _WAVES_IMAGES if waves and images is None else images)
-    with _bar("images through the pins") as bar:
+    with _bar(f"images through the {where}") as bar:
         task = bar.add_task("", total=chosen.spikes.shape[1], visible=False)
         simulation = simulate_network(
             loaded,
@@ -200,18 +216,19 @@ def simulate(
             _fabric(fabric),
             output,
             weight_width=weight_bits,
+            pins=pins,
             waves=waves,
             announce=bar.console.print,
             progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
         )
     summary = simulation.summary
     output.mkdir(parents=True, exist_ok=True)
-    _write_raster(output / "raster.png", loaded, chosen, simulation.rtl.spikes)
+    _write_raster(output / "raster.png", loaded, chosen, simulation.rtl.spikes, where)
     (output / "summary.json").write_text(summary.to_json())
 
     table = Table(title=f"{loaded.name} at {weight_bits} bits on fabric {fabric}, {summary.images} images")
     table.add_column("")
-    for column in ("float model", "integer reference", "RTL at the pins"):
+    for column in ("float model", "integer reference", where):
         table.add_column(column, justify="right")
     scores = (summary.accuracy_float, summary.accuracy_reference, summary.accuracy_rtl)
     table.add_row("accuracy", *("-" if score is None else f"{100 * score:.2f} %" for score in scores))
@@ -229,7 +246,7 @@ def simulate(
         raise SimulationError(f"RTL and reference must agree in every spike, and differ in {summary.mismatches} places")
 
 
-def _write_raster(path: Path, network: Network, inputs: Inputs, spikes: dict[str, Any]) -> None:
+def _write_raster(path: Path, network: Network, inputs: Inputs, spikes: dict[str, Any], where: str) -> None:
     """A picture of the first images, one after the other, with all populations whose spikes came out of the RTL."""
     from spikeloom.sw.raster import write_raster
 
@@ -241,7 +258,7 @@ def _write_raster(path: Path, network: Network, inputs: Inputs, spikes: dict[str
     }
     names = [f"image {index}" if inputs.labels is None else f"label {inputs.labels[index]}" for index in range(shown)]
     boundaries = {index * steps: name for index, name in enumerate(names)}
-    write_raster(path, layers=layers, title=f"{network.name}: spikes at the pins of the RTL", boundaries=boundaries)
+    write_raster(path, layers=layers, title=f"{network.name}: spikes of the {where}", boundaries=boundaries)
 
 
 @app.command()
@@ -320,7 +337,8 @@ def run(
     ] = None,
 ) -> None:
     """Run a network on a board, in simulation or as the reference, and print the answers."""
-    from spikeloom.sw.runner import BoardRunner, ReferenceRunner, RtlRunner, Runner
+    from spikeloom.sw.compiled import CompiledRunner
+    from spikeloom.sw.runner import BoardRunner, PinsRunner, ReferenceRunner, Runner
 
     if output is not None and output.suffix != ".npy":
         raise InputError(f"output must be a file that ends in .npy, not {str(output)!r}")
@@ -337,7 +355,9 @@ def run(
         widths = Quantisation(weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction)
         runner = ReferenceRunner(quantise(loaded, widths))
     elif backend is Backend.RTL:
-        runner = RtlRunner(program, Path("build/run"), announce=_out.print)
+        runner = CompiledRunner(program, Path("build/run"), workers=os.cpu_count() or 1, announce=_out.print)
+    elif backend is Backend.PINS:
+        runner = PinsRunner(program, Path("build/run"), announce=_out.print)
     else:
         build_hash = _build_hash(identity, board)
         runner = BoardRunner(program, _transport(port, description.baud_rate), build_hash=build_hash)

@@ -35,7 +35,7 @@ from spikeloom.sim.messages import (
 from spikeloom.sim.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MAPS, REGISTER_MEMORY, Register
 from spikeloom.sw.transport import LinkError
 
-__all__ = ["Board", "BoardResult", "ByteLink", "DriverError", "LoadableProgram", "MemoryWords", "Progress"]
+__all__ = ["Board", "BoardResult", "ByteLink", "DriverError", "LoadableProgram", "MemoryWords", "Progress", "StepCollector"]
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
@@ -256,7 +256,7 @@ class Board:
                 raise ValueError("spikes must be 0 or 1, not other values")
             array = array.astype(np.bool_)
         steps, samples, _ = array.shape
-        collector = _Collector(program, steps, samples, self._decoder.steps, progress)
+        collector = StepCollector(program, steps, samples, first=self._decoder.steps, progress=progress)
         self._program = None  # until the run has ended well
         try:
             piece = bytearray()
@@ -319,11 +319,20 @@ def _memory_messages(tile: int, memory: int, words: NDArray[np.uint8], first: in
             yield encode_write(address, words[start : start + LARGEST_COUNT, plane].tobytes())
 
 
-class _Collector:
-    """Puts what comes back where it belongs: TICK number ``sample * T + t`` ends step t of its sample."""
+class StepCollector:
+    """Puts what comes back where it belongs: TICK number ``first + sample * T + t`` ends step t of its sample.
+
+    Raises `DriverError` for what the program cannot have sent.
+    """
 
     def __init__(
-        self, program: LoadableProgram, steps: int, samples: int, first: int, progress: Progress | None
+        self,
+        program: LoadableProgram,
+        steps: int,
+        samples: int,
+        *,
+        first: int = 0,
+        progress: Progress | None = None,
     ) -> None:
         slots = np.asarray(program.output_slots, np.int64)
         self._place = np.full(int(slots.max(initial=0)) + 1, -1, np.int64)

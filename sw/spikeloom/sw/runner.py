@@ -1,7 +1,8 @@
-"""One way to run a program on three back ends: the reference, the simulated RTL and a board.
+"""One way to run a program on four back ends: the reference, the compiled RTL, the RTL at its pins, and a board.
 
-Each `Runner` takes spikes and returns what the populations did. The `RtlRunner` and the `BoardRunner` run the same
-driver code; only the transport differs.
+Each `Runner` takes spikes and returns what the populations did. The `PinsRunner` and the `BoardRunner` run the same
+driver code; only the transport differs. The `CompiledRunner` (`spikeloom.sw.compiled`) gives packets to the fabric and
+is the fast one; the `PinsRunner`, through cocotb, judges the Verilog of the whole design.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from spikeloom.sw.transport import FaultyTransport, Transport
 if TYPE_CHECKING:
     from spikeloom.sw.simulated_board import SimulatedTransport
 
-__all__ = ["BoardRunner", "Progress", "ReferenceRunner", "RtlRunner", "RunResult", "Runner"]
+__all__ = ["BoardRunner", "PinsRunner", "Progress", "ReferenceRunner", "RunResult", "Runner", "by_population"]
 
 Progress = Callable[[int, int], None]
 """Called with the samples done and their number."""
@@ -42,8 +43,10 @@ class RunResult:
 
     ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, of those that were observed: the output population
     and, in hardware, what the program observes besides. ``counters`` are the core's registers at the end, ``cycles``
-    the clock cycles from the end of loading to the last answer, the link's included; they are empty or None where
-    nobody counts. ``faults`` are those made on purpose on the line. ``seconds`` is wall time.
+    the clock cycles from the end of loading to the last answer, the link's included where there is one;
+    ``cycles_per_sample`` ``(B,)`` those from a sample's first packet in to its last packet out, which overlap with its
+    neighbours' where samples follow each other without a gap. They are empty or None where nobody counts. ``faults``
+    are those made on purpose on the line. ``seconds`` is wall time.
     """
 
     output_name: str
@@ -51,6 +54,7 @@ class RunResult:
     membranes: dict[str, NDArray[np.int64]]
     counters: dict[str, int] = field(default_factory=dict)
     cycles: int | None = None
+    cycles_per_sample: NDArray[np.int64] | None = None
     faults: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -121,7 +125,7 @@ class BoardRunner(Runner):
             cycles = self.clock() - loaded if self.clock else None
             board.check_errors()
             counters = board.counters()
-        spikes_of, membranes_of = _by_population(self.program, result.spikes, result.membranes)
+        spikes_of, membranes_of = by_population(self.program, result.spikes, result.membranes)
         return RunResult(
             output_name=self.program.observed[0][0],
             spikes=spikes_of,
@@ -132,7 +136,7 @@ class BoardRunner(Runner):
         )
 
 
-def _by_population(
+def by_population(
     program: Program, spikes: NDArray[np.bool_], membranes: NDArray[np.int64] | None
 ) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.int64]]]:
     """The columns of each observed population."""
@@ -148,7 +152,7 @@ def _by_population(
     return by_name, {output: membranes}
 
 
-class RtlRunner(Runner):
+class PinsRunner(Runner):
     """The generated Verilog of the program's fabric, simulated with a UART at its pins.
 
     Parameters

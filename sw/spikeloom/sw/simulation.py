@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,12 +13,13 @@ import numpy as np
 
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.reference import ReferenceResult, simulate
+from spikeloom.sw.compiled import CompiledRunner
 from spikeloom.sw.inputs import Inputs
 from spikeloom.sw.network import Network
 from spikeloom.sw.place import place
 from spikeloom.sw.quantise import Quantisation, quantise
 from spikeloom.sw.readout import accuracy
-from spikeloom.sw.runner import Progress, RtlRunner, RunResult
+from spikeloom.sw.runner import Progress, PinsRunner, RunResult
 
 __all__ = ["Simulation", "Summary", "simulate_network"]
 
@@ -28,8 +30,8 @@ class Summary:
 
     Accuracies are from 0 to 1, and None without labels. ``spikes_compared`` counts the spikes (and membrane values) of
     all populations that the reference and the RTL were compared in, ``mismatches`` the places in which they differ.
-    ``cycles_per_image`` are clock cycles of the board, link included and loading not; ``core_cycles_per_image`` those
-    in which the core was busy. ``seconds`` is the wall time of everything.
+    ``cycles_per_image`` are clock cycles without loading, of the board with its link, or of the core alone if that was
+    what was simulated; ``core_cycles_per_image`` those in which the core was busy. ``seconds`` is the wall time of everything.
     """
 
     accuracy_float: float | None
@@ -66,14 +68,16 @@ def simulate_network(
     directory: Path,
     *,
     weight_width: int = 8,
+    pins: bool = True,
     waves: bool = False,
     announce: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> Simulation:
     """Quantise ``network``, place it on ``fabric``, run it as float, reference and RTL, and compare every spike.
 
-    Files go to ``directory``. Raises ``ValueError`` where the network does not fit, ``SimulationError`` if the
-    simulator fails.
+    The RTL is the whole design with the driver at its ``pins``, by cocotb, or the core with its packets, compiled, which
+    is faster. Files go to ``directory``. Raises ``ValueError`` where the network does not fit, ``SimulationError`` if
+    the simulator fails.
     """
     start = time.monotonic()
     core = fabric.core
@@ -86,7 +90,11 @@ def simulate_network(
     announce(f"Running {images} images as floats and as integers")
     float_output = network.simulate(inputs.spikes)
     reference = simulate(quantised, inputs.spikes)
-    runner = RtlRunner(program, directory, waves=waves, announce=announce)
+    runner: PinsRunner | CompiledRunner
+    if pins:
+        runner = PinsRunner(program, directory, waves=waves, announce=announce)
+    else:
+        runner = CompiledRunner(program, directory, workers=os.cpu_count() or 1, announce=announce)
     rtl = runner.run(inputs.spikes, progress=progress)
 
     compared, mismatches = compare(reference, rtl)
@@ -109,7 +117,7 @@ def simulate_network(
         synaptic_operations_per_image=round(float(reference.synaptic_operations.mean()), 1),
         seconds=round(time.monotonic() - start, 1),
     )
-    return Simulation(summary=summary, reference=reference, rtl=rtl, inputs=inputs, waves=runner.waves)
+    return Simulation(summary=summary, reference=reference, rtl=rtl, inputs=inputs, waves=runner.waves if isinstance(runner, PinsRunner) else None)
 
 
 def compare(reference: ReferenceResult, rtl: RunResult) -> tuple[int, int]:

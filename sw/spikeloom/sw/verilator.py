@@ -37,7 +37,7 @@ from xml.etree import ElementTree
 
 from spikeloom.sw import libpython
 
-__all__ = ["SimulationError", "SimulationResult", "run_cocotb"]
+__all__ = ["SimulationError", "SimulationResult", "locked", "run_cocotb"]
 
 
 _CACHE_FORMAT = 1  # part of every build's name: raise it when the way of building changes
@@ -284,7 +284,7 @@ def _compile(
 ) -> tuple[Path, bool]:
     """The directory with the binary for this job, and whether it had to be made."""
     directory = build_dir / f"{job['toplevel']}-{_job_digest(job, files)}"
-    with _locked(directory.with_suffix(".lock")):
+    with locked(directory.with_suffix(".lock")):
         # The directory gets its name when the binary in it is complete, so its existence says all.
         if directory.is_dir():
             return directory, False
@@ -319,7 +319,8 @@ def _job_digest(job: Mapping[str, object], files: Sequence[Path]) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Holds the file ``path`` as a lock, which other processes wait for."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,0 +1,395 @@
+// The clock of a compiled design, and what stands at its ports: the C++ beside `Harness`, for every design the same.
+//
+// A Simulator is the host bridge and nothing more. It writes the configuration port, sends the packets of a step when
+// the step before the previous one is acknowledged, acknowledges each TICK, and keeps what comes out. It checks every
+// rule of elastic time that can be seen from outside. A cycle is: drive, evaluate with the clock low, look, clock high.
+
+#include <cinttypes>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "Vharness.h"
+#include "verilated.h"
+#include "verilated_syms.h"
+
+namespace {
+
+enum Kind : uint32_t { SPIKE = 0, TICK = 1, ACK = 2, MEMBRANE = 3, NOTHING = 4 };
+const char *const KINDS[] = {"SPIKE", "TICK", "ACK", "MEMBRANE"};
+
+// What came out; the layout is that of a NumPy type in compiled.py. Of a TICK, `axon` is 1 if it ends its sample.
+struct Record {
+    int64_t step;
+    uint32_t kind;
+    uint32_t axon;
+    int32_t value;
+    uint32_t unused;
+};
+
+struct Memory {
+    const uint8_t *data;
+    int64_t depth;
+    int64_t width;
+    int64_t entry;  // bytes of a word as it lies in the simulator
+};
+
+// Uniform bits from a seed: xorshift64* (Vigna 2016, arXiv 1402.6246).
+struct Random {
+    uint64_t state = 1;
+    uint32_t next() {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        return static_cast<uint32_t>((state * UINT64_C(2685821657736338717)) >> 32);
+    }
+    bool chance(uint64_t threshold) { return threshold && next() < threshold; }  // threshold: probability times 2^32
+};
+
+class Simulator {
+public:
+    Simulator(bool random_start, int seed) : top{begin(random_start, seed)} {
+        for (int cycle = 0; cycle < 4; ++cycle) {
+            top.rst = cycle < 3;
+            top.eval();
+            clock();
+        }
+        find_memories();
+    }
+
+    ~Simulator() { top.final(); }
+
+    // Configuration.
+
+    void write(uint32_t memory, uint32_t plane, uint32_t first, const uint8_t *data, int64_t count) {
+        top.configuration_memory = memory;
+        top.configuration_plane = plane;
+        top.configuration_write_enable = 1;
+        for (int64_t place = 0; place < count; ++place) {
+            top.configuration_index = first + place;
+            top.configuration_write_data = data[place];
+            clock();
+        }
+        top.configuration_write_enable = 0;
+        clock();
+    }
+
+    void read(uint32_t memory, uint32_t first, uint8_t *data, int64_t count) {
+        top.configuration_memory = memory;
+        for (int64_t place = 0; place < count; ++place) {
+            top.configuration_index = first + place;
+            clock();
+            data[place] = top.configuration_read_data;
+        }
+    }
+
+    // Input.
+
+    void feed(int64_t samples, int64_t steps, const int64_t *counts, const uint32_t *axons, const int32_t *values) {
+        events.erase(events.begin(), events.begin() + next_event);
+        next_event = 0;
+        const int64_t from = static_cast<int64_t>(events.size());
+        int64_t total = 0;
+        for (int64_t step = 0; step < samples * steps; ++step) {
+            total += counts[step];
+            ends.push_back({counts[step], step % steps == steps - 1, step % steps == 0});
+        }
+        events.resize(from + total);
+        for (int64_t event = 0; event < total; ++event) events[from + event] = {axons[event], values[event]};
+    }
+
+    // The clock runs until `target` steps have ended.
+    bool advance(int64_t target) {
+        quiet = 0;
+        while (begun < target || finished < target)
+            if (!cycle()) return false;
+        return true;
+    }
+
+    // What the design is still owed is given to it; then nothing more may come out.
+    bool finish(int64_t cycles_of_silence) {
+        quiet = 0;
+        while (answered < begun || offered != NOTHING)
+            if (!cycle()) return false;
+        const size_t before = records.size();
+        const int64_t acknowledged = finished;
+        for (int64_t count = 0; count < cycles_of_silence; ++count)
+            if (!cycle()) return false;
+        if (records.size() != before || finished != acknowledged) return fail("the design must be silent after a run");
+        top.o_ready = ready = 0;
+        return true;
+    }
+
+    bool inspect(const char *name) {
+        const auto found = memories.find(name);
+        if (found == memories.end()) return false;
+        inspected.push_back({found->second, {}});
+        return true;
+    }
+
+    struct Step {
+        int64_t events;
+        bool last, first;
+    };
+    struct Event {
+        uint32_t axon;
+        int32_t value;
+    };
+    struct Inspected {
+        Memory memory;
+        std::vector<uint8_t> words;  // after each step, all of them
+    };
+
+    VerilatedContext context;
+    Vharness top;
+    std::vector<Record> records;
+    std::vector<int64_t> starts, stops;  // of each sample: cycle of its first packet in, of its last TICK and ACK out
+    std::map<std::string, Memory> memories;
+    std::string memory_names;
+    std::vector<Inspected> inspected;
+    std::string error;
+    int64_t cycles = 0;
+    int64_t counts[4] = {};  // cycles with input offered and not taken, output offered and not taken; input at its limit
+    int64_t credit = 2;
+    int64_t patience = 1000000;
+    uint64_t idle = 0, stall = 0;
+    Random random;
+
+private:
+    VerilatedContext *begin(bool random_start, int seed) {
+        context.randReset(random_start ? 2 : 0);
+        context.randSeed(seed);
+        return &context;
+    }
+
+    void clock() {
+        top.clk = 1;
+        top.eval();
+        top.clk = 0;
+        ++cycles;
+        top.eval();
+    }
+
+    bool fail(const std::string &sentence) {
+        error = sentence;
+        return false;
+    }
+
+    // One clock cycle with everything at the ports.
+    bool cycle() {
+        if (offered == NOTHING && !random.chance(idle)) offer();
+        top.i_valid = offered != NOTHING;
+        top.o_ready = ready = !random.chance(stall);
+        top.eval();
+        const bool taken = offered != NOTHING && top.i_ready;
+        counts[0] += offered != NOTHING && !taken;
+        bool snapshot = false;
+        if (top.o_valid) {
+            const Record packet{0, top.o_kind, top.o_axon, static_cast<int32_t>(top.o_value), top.o_parity};
+            if (holding && memcmp(&packet, &held, sizeof packet)) return fail("a packet must stay until it is taken");
+            holding = !ready;
+            held = packet;
+            counts[1] += holding;
+            if (ready) {
+                if (!take(packet)) return false;
+                snapshot = packet.kind == ACK;
+                quiet = 0;
+            }
+        } else if (holding) {
+            return fail("a packet must stay until it is taken");
+        }
+        if (taken) {
+            sent();
+            quiet = 0;
+        }
+        top.clk = 1;
+        top.eval();
+        top.clk = 0;
+        ++cycles;
+        if (snapshot) keep_memories();
+        if (++quiet > patience)
+            return fail("the design must end a run of " + std::to_string(counted()) + " steps, not hang in step " +
+                        std::to_string(finished) + " with nothing in or out for " + std::to_string(patience) + " cycles");
+        return true;
+    }
+
+    int64_t counted() const { return static_cast<int64_t>(ends.size()); }
+
+    // The next packet to send, if one may be sent.
+    void offer() {
+        const bool allowed = step_in < counted() && step_in < finished + credit;
+        if (answered < begun && !(allowed && random.chance(idle))) {
+            offered = ACK;
+            top.i_parity = answered & 1;
+            top.i_last = 0;
+        } else if (allowed) {
+            const Step &step = ends[step_in];
+            offered = events_in < step.events ? SPIKE : TICK;
+            top.i_parity = step_in & 1;
+            top.i_last = offered == TICK && step.last;
+            if (offered == SPIKE) {
+                top.i_axon = events[next_event].axon;
+                top.i_value = events[next_event].value;
+            }
+            counts[2] += step_in == finished + 1;
+        } else {
+            return;
+        }
+        top.i_kind = offered;
+    }
+
+    void sent() {
+        if (offered == ACK) {
+            ++answered;
+        } else {
+            if (ends[step_in].first && static_cast<int64_t>(starts.size()) == samples_in) starts.push_back(cycles);
+            if (offered == SPIKE) {
+                ++events_in;
+                ++next_event;
+            } else {
+                samples_in += ends[step_in].last;
+                events_in = 0;
+                ++step_in;
+            }
+        }
+        offered = NOTHING;
+    }
+
+    bool take(const Record &packet) {
+        const int64_t step = packet.kind == ACK ? finished : begun;
+        const auto wrong = [&](const char *rule) {
+            return fail(std::string(KINDS[packet.kind]) + " number " + std::to_string(step) + " " + rule);
+        };
+        if (packet.unused != (step & 1)) return wrong("must have the parity of its step");
+        if (step >= step_in) return wrong("must wait for the TICK of its step");
+        if (packet.kind == ACK) {
+            ++finished;
+        } else {
+            if (answered < step - 1) return wrong("must wait for the ACK of the step before the previous one");
+            records.push_back({step, packet.kind, packet.axon, packet.value, 0});
+            if (packet.kind == TICK) {
+                records.back().axon = top.o_last;
+                if (top.o_last != ends[step].last) return wrong("must end a sample where the input did");
+                ++begun;
+            }
+        }
+        const int64_t ended = finished < begun ? finished : begun;
+        if (packet.kind != SPIKE && packet.kind != MEMBRANE && ended == step + 1 && ends[step].last)
+            stops.push_back(cycles);
+        return true;
+    }
+
+    // Memories by their path: every public variable is one (compiled.py asks Verilator for nothing else).
+    void find_memories() {
+        for (const auto &scope : *context.scopeNameMap()) {
+            const VerilatedVarNameMap *variables = scope.second->varsp();
+            if (!variables) continue;
+            for (const auto &variable : *variables) {
+                const VerilatedVar &found = variable.second;
+                if (found.udims() != 1) continue;
+                const int64_t depth = found.elements(1), width = found.elements(0) ? found.elements(0) : 1;
+                const std::string name = std::string(scope.first) + "." + variable.first;
+                memories[name] = {static_cast<const uint8_t *>(found.datap()), depth, width,
+                                  static_cast<int64_t>(found.entSize())};
+                memory_names += name + "\n";
+            }
+        }
+    }
+
+    void keep_memories() {
+        for (Inspected &each : inspected)
+            each.words.insert(each.words.end(), each.memory.data, each.memory.data + each.memory.depth * each.memory.entry);
+    }
+
+    std::vector<Step> ends;  // of each step fed
+    std::vector<Event> events;  // from the oldest that was fed and not sent, in order
+    int64_t next_event = 0, step_in = 0, events_in = 0, samples_in = 0;
+    int64_t begun = 0, finished = 0, answered = 0;  // TICKs out, ACKs out, ACKs in
+    int64_t quiet = 0;
+    Kind offered = NOTHING;
+    bool ready = false, holding = false;
+    Record held{};
+};
+
+}  // namespace
+
+// What compiled.py calls. A function that can fail returns 0, and `error` says why.
+extern "C" {
+
+Simulator *create(int random_start, int seed) { return new Simulator(random_start, seed); }
+
+void destroy(Simulator *simulator) { delete simulator; }
+
+void settings(Simulator *simulator, int64_t credit, int64_t patience, double idle, double stall, uint64_t seed) {
+    simulator->credit = credit;
+    simulator->patience = patience;
+    simulator->idle = static_cast<uint64_t>(idle * 4294967296.0);
+    simulator->stall = static_cast<uint64_t>(stall * 4294967296.0);
+    simulator->random.state = seed;
+}
+
+void write_bytes(Simulator *simulator, uint32_t memory, uint32_t plane, uint32_t first, const uint8_t *data,
+                 int64_t count) {
+    simulator->write(memory, plane, first, data, count);
+}
+
+void read_bytes(Simulator *simulator, uint32_t memory, uint32_t first, uint8_t *data, int64_t count) {
+    simulator->read(memory, first, data, count);
+}
+
+void feed(Simulator *simulator, int64_t samples, int64_t steps, const int64_t *counts, const uint32_t *axons,
+          const int32_t *values) {
+    simulator->feed(samples, steps, counts, axons, values);
+}
+
+int advance(Simulator *simulator, int64_t target) { return simulator->advance(target); }
+
+int finish(Simulator *simulator, int64_t cycles_of_silence) { return simulator->finish(cycles_of_silence); }
+
+const char *error(const Simulator *simulator) { return simulator->error.c_str(); }
+
+int64_t record_count(const Simulator *simulator) { return static_cast<int64_t>(simulator->records.size()); }
+
+// Gives the records away.
+void take_records(Simulator *simulator, Record *to) {
+    memcpy(to, simulator->records.data(), simulator->records.size() * sizeof(Record));
+    simulator->records.clear();
+}
+
+int64_t cycles(const Simulator *simulator) { return simulator->cycles; }
+
+int64_t waits(const Simulator *simulator, int kind) { return simulator->counts[kind]; }
+
+int64_t samples_done(const Simulator *simulator) { return static_cast<int64_t>(simulator->stops.size()); }
+
+void sample_times(const Simulator *simulator, int64_t *starts, int64_t *stops) {
+    memcpy(starts, simulator->starts.data(), simulator->stops.size() * sizeof(int64_t));
+    memcpy(stops, simulator->stops.data(), simulator->stops.size() * sizeof(int64_t));
+}
+
+const char *memory_names(const Simulator *simulator) { return simulator->memory_names.c_str(); }
+
+// Number of the memory among those inspected, or -1; after each step its words are kept.
+int64_t inspect(Simulator *simulator, const char *name, int64_t *depth, int64_t *width, int64_t *entry) {
+    if (!simulator->inspect(name)) return -1;
+    const Memory &memory = simulator->inspected.back().memory;
+    *depth = memory.depth;
+    *width = memory.width;
+    *entry = memory.entry;
+    return static_cast<int64_t>(simulator->inspected.size()) - 1;
+}
+
+int64_t kept_count(const Simulator *simulator, int64_t number) {
+    return static_cast<int64_t>(simulator->inspected[number].words.size());
+}
+
+void take_kept(Simulator *simulator, int64_t number, uint8_t *to) {
+    std::vector<uint8_t> &words = simulator->inspected[number].words;
+    memcpy(to, words.data(), words.size());
+    words.clear();
+}
+
+}  // extern "C"

@@ -1,0 +1,78 @@
+"""A fabric behind plain ports, as ``harness.cc`` drives it when the design is compiled to a library.
+
+The C++ is one file for all designs: this component takes packets apart and puts them together, whatever their widths
+and fields are. What a packet does not have reads as 0, and what only the packet has is driven with 0.
+"""
+
+from amaranth.hdl import Module, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Harness"]
+
+_AXON_BITS = 32
+_VALUE_BITS = 32
+_FIELDS = {"kind": 2, "parity": 1, "last": 1, "axon": _AXON_BITS, "value": signed(_VALUE_BITS)}
+_CONFIGURATION = {"write_enable": 1, "memory": 8, "plane": 16, "index": 32, "write_data": 8}
+
+
+class Harness(wiring.Component):
+    """Drives ``design``: any component with the packet streams ``i`` and ``o`` and a ``configuration`` port.
+
+    Members
+    -------
+    i_valid, i_ready, i_FIELD, o_valid, o_ready, o_FIELD
+        The streams, each field of a packet a port of its own, ``axon`` and ``value`` of 32 bits.
+    configuration_NAME
+        The configuration port.
+    reset
+        That of the design.
+    """
+
+    def __init__(self, design: wiring.Component) -> None:
+        self.design = design
+        for stream in (design.i, design.o):
+            for name, width in (("axon", _AXON_BITS), ("value", _VALUE_BITS)):
+                found = _fields(stream).get(name, 0)
+                if found > width:
+                    raise ValueError(f"{name} of a packet must have at most {width} bits, not {found}")
+        super().__init__(
+            {
+                "reset": In(1),
+                "i_valid": In(1),
+                "i_ready": Out(1),
+                "o_valid": Out(1),
+                "o_ready": In(1),
+                **{f"i_{name}": In(shape) for name, shape in _FIELDS.items()},
+                **{f"o_{name}": Out(shape) for name, shape in _FIELDS.items()},
+                **{f"configuration_{name}": In(width) for name, width in _CONFIGURATION.items()},
+                "configuration_read_data": Out(8),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.design = design = self.design
+        m.d.comb += [
+            design.reset.eq(self.reset),
+            design.i.valid.eq(self.i_valid),
+            self.i_ready.eq(design.i.ready),
+            self.o_valid.eq(design.o.valid),
+            design.o.ready.eq(self.o_ready),
+            self.configuration_read_data.eq(design.configuration.read_data),
+        ]
+        for name in _FIELDS:
+            if name in _fields(design.i):
+                m.d.comb += getattr(design.i.payload, name).eq(getattr(self, f"i_{name}"))
+            if name in _fields(design.o):
+                m.d.comb += getattr(self, f"o_{name}").eq(getattr(design.o.payload, name))
+        for name in _CONFIGURATION:
+            m.d.comb += getattr(design.configuration, name).eq(getattr(self, f"configuration_{name}"))
+        return m
+
+
+def _fields(stream) -> dict[str, int]:
+    """The fields of a packet and their widths."""
+    layout = stream.payload.shape()
+    assert isinstance(layout, data.Layout)
+    return {str(name): field.width for name, field in layout}

@@ -1,0 +1,89 @@
+"""The compiled core under the same comparison as the simulated engine: spikes, membranes, states, accumulators, counters.
+
+A core that gets a new memory for states, or another sign that its accumulators are clear, is followed here, in `STATES`
+and `BANKS`. A new model of neuron or kind of connection needs nothing here: what `harness.networks` draws and
+`assert_equal_to_reference` compares is compared here too. A feature that a core must be built with gets a core in `CORES`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from harness.engine import EngineRun
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sw.compiled import CompiledSimulator, Pauses
+from spikeloom.sw.program import Program
+
+STATES = "engine.sweep.states"
+BANKS = ("engine.accumulator.bank0", "engine.accumulator.bank1")  # all zero after a step of their parity
+
+_ALL = CoreParameters(
+    lanes=1, neurons=64, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
+)
+CORES = {
+    "one lane": _ALL,
+    "two lanes, 4-bit weights": dataclasses.replace(_ALL, lanes=2, weight_width=4, accumulator_width=12),
+    "four lanes, shifts": dataclasses.replace(_ALL, lanes=4, multiplier=False, shifts=(3, 1, 5), v_width=16),
+    "eight lanes, 16-bit weights": dataclasses.replace(
+        _ALL, lanes=8, weight_width=16, accumulator_width=24, v_width=24, beta_fraction=14
+    ),
+    "sixteen lanes, fewest features": dataclasses.replace(
+        _ALL,
+        lanes=16,
+        neurons=128,
+        weight_width=2,
+        accumulator_width=9,
+        v_width=8,
+        multiplier=False,
+        reset_value=False,
+        reset_delay=False,
+        refractory_width=0,
+        readout=False,
+    ),
+}
+"""The cores that are compiled for tests. Each costs 10 s or more to compile, so that networks share them."""
+
+
+def run_compiled(
+    library: Path,
+    program: Program,
+    spikes: np.ndarray,
+    *,
+    pauses: Pauses | None = None,
+    credit: int = 1,
+    random_start: int | None = None,
+) -> EngineRun:
+    """Like `run_engine`, on the compiled core.
+
+    With credit for one step at a time every state is still when it is read, however the core is made; with two, when
+    steps overlap, states are not read (``states`` stays empty).
+    """
+    steps, batch, _ = spikes.shape
+    with CompiledSimulator(
+        library, pauses=pauses, credit=credit, random_start=random_start, patience=20_000
+    ) as simulator:
+        simulator.load(program)
+        if credit == 1:
+            for path in (STATES, *BANKS):
+                simulator.inspect(path)
+        simulator.feed(spikes, program.input_axons)
+        simulator.advance(steps * batch)
+        simulator.finish()
+        said = simulator.take()
+        run = EngineRun(
+            spikes=set(zip(said.spike_step.tolist(), said.spike_axon.tolist(), strict=True)),
+            packets=said.spike_step.size + said.membrane_step.size + said.ticks.size,
+            words_added=simulator.read_register("words"),
+            cycles=simulator.cycles,
+        )
+        assert len(run.spikes) == said.spike_step.size, "a slot must fire at most once a step"
+        places = zip(said.membrane_step.tolist(), said.membrane_axon.tolist(), strict=True)
+        run.membranes.update(zip(places, said.membrane_value.tolist(), strict=True))
+        if credit == 1:
+            run.states = simulator.kept(STATES)
+            banks = [simulator.kept(path) for path in BANKS]
+            run.banks = [banks[step & 1][step] for step in range(steps * batch)]
+    return run
