@@ -14,7 +14,10 @@ from spikeloom.hdl.packet import PacketKind
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.reference import ReferenceResult
+from spikeloom.sim.rows import RowTables
+from spikeloom.sw.layout import layouts
 from spikeloom.sw.program import Program
+from spikeloom.sw.rows import rows_of
 
 
 @dataclass
@@ -25,7 +28,7 @@ class EngineRun:
     membranes: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value
     packets: int = 0
     states: list[list[int]] = field(default_factory=list)  #: after each step, the words of the state memory
-    banks: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators of its parity
+    touched: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators that are not zero again
     words_added: int = 0
     cycles: int = 0
     step_cycles: int = 0  #: cycles between the ends of the last two steps
@@ -129,8 +132,8 @@ def run_engine(
                 run.step_cycles, last_done = run.cycles - last_done, run.cycles
                 parity = len(run.states) & 1
                 run.states.append([ctx.get(engine.sweep.states.data[word]) for word in range(core.words)])
-                bank = engine.accumulator.banks[parity]
-                run.banks.append([ctx.get(bank.data[word]) for word in range(core.words)])
+                touched = engine.accumulator.touched[parity].memory
+                run.touched.append([ctx.get(touched.data[word]) for word in range(core.words)])
 
     simulator = Simulator(engine)
     simulator.add_clock(1e-6)
@@ -163,18 +166,17 @@ def assert_equal_to_reference(
     else:
         assert not run.membranes
     assert len(run.states) == steps * batch
-    first = 0
+    layout_of = layouts(network, core.lanes)
     for population in network.populations:
         state = reference.states[population.name]
         for step in range(steps * batch):
             sample, t = divmod(step, steps)
             for neuron in range(population.size):
-                found = unpack_state(core, run.states[step], first * core.lanes + neuron)
+                found = unpack_state(core, run.states[step], int(layout_of[population.name].slots[neuron]))
                 assert found["v"] == state.v[t, sample, neuron], (population.name, step, neuron)
                 assert found.get("pending", 0) == state.pending[t, sample, neuron]
                 assert found.get("refractory_count", 0) == state.refractory_count[t, sample, neuron]
-        first += -(-population.size // core.lanes)
-    assert all(not any(bank) for bank in run.banks), "every accumulator must be zero again after its step"
+    assert all(not any(touched) for touched in run.touched), "every accumulator must be zero again after its step"
     assert run.words_added == expected_words(network, core, spikes, reference)
 
 
@@ -196,10 +198,14 @@ def unpack_state(core: CoreParameters, words: list[int], slot: int) -> dict[str,
 def expected_words(
     network: QuantisedNetwork, core: CoreParameters, spikes: np.ndarray, reference: ReferenceResult
 ) -> int:
-    """Weight words that the spikes of the whole run must add, by the connections."""
+    """Weight words that the spikes of the whole run must add, by the model of the row reader."""
+    rows = rows_of(network, core, layouts(network, core.lanes))
+    tables = RowTables(core, rows.images)
     words = 0
-    for connection in network.connections:
-        fired = spikes if connection.source == INPUT else reference.spikes[connection.source]
-        events = int(fired[: len(fired) - connection.delay].sum())
-        words += events * -(-connection.weight.shape[0] // core.lanes)
+    for source, axons in rows.axons.items():
+        fired = np.asarray(spikes if source == INPUT else reference.spikes[source])
+        for delay in range(2):
+            events = fired[: len(fired) - delay].sum(axis=(0, 1))
+            of_each = [sum(word.delay == delay for word in tables.words(int(axon))) for axon in axons]
+            words += int(events @ np.array(of_each))
     return words

@@ -8,7 +8,7 @@ import pytest
 from harness.engine import assert_equal_to_reference, run_engine
 from harness.networks import random_network, random_spikes, rng_of
 
-from spikeloom.hdl import accumulate, emit, engine, sweep
+from spikeloom.hdl import accumulate, emit, engine, rows, sweep
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.reference import simulate
@@ -41,11 +41,11 @@ MUTATIONS = {
     "forwarding of the sum being written": (accumulate, "with m.If(is_same(sum_)):", "with m.If(0):"),
     "forwarding of the sum just written": (accumulate, "with m.Elif(is_same(written)):", "with m.Elif(0):"),
     "clearing of accumulators": (sweep, "self.clear.eq(valid[0])", "self.clear.eq(0)"),
-    "rows that continue": (accumulate, "with m.If(take & row.more):", "with m.If(0):"),
-    "delay": (accumulate, "fetched_parity ^ row.delay", "fetched_parity"),
-    "delayed input of a finished sample": (accumulate, "~(row.delay & self.last)", "1"),
+    "rows that continue": (rows, "with m.If(take & row.more):", "with m.If(0):"),
+    "delay": (rows, "fetched_parity ^ row.delay", "fetched_parity"),
+    "delayed input of a finished sample": (rows, "~(row.delay & self.last)", "1"),
     "both destinations of a spike": (emit, "sent.eq(sent | (self.packets.valid & self.packets.ready))", "sent.eq(0)"),
-    "a population's events before its sweep": (engine, "~accumulator.busy.bit_select(parity, 1) &", ""),
+    "a population's events before its sweep": (engine, "~adding.bit_select(parity, 1) &", ""),
     "bank": (accumulate, "(self.bank == number)", "(self.bank != number)"),
 }
 
@@ -84,7 +84,7 @@ def test_a_planted_bug_is_found(monkeypatch, mutation):
     if module is engine:
         engine_module = copy
     else:
-        name = {sweep: "NeuronSweep", accumulate: "Accumulator", emit: "SpikeEmitter"}[module]
+        name = {sweep: "NeuronSweep", accumulate: "Accumulator", rows: "RowReader", emit: "SpikeEmitter"}[module]
         monkeypatch.setattr(engine, name, getattr(copy, name))
     for core, name in networks_of(mutation):
         try:

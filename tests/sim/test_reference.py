@@ -112,7 +112,7 @@ def test_bad_spikes(spikes, message):
     ("arguments", "message"),
     [
         ({"output": "b"}, r"^output must be one of \['a'\], not 'b'$"),
-        ({"weight_width": 1}, r"^weight_width must be an integer from 2 to 16, not 1$"),
+        ({"weight_width": 0}, r"^weight_width must be an integer from 1 to 16, not 0$"),
         ({"inputs": 0}, r"^inputs must be at least 1, not 0$"),
         (
             {"connections": (connection("a", "a"),)},

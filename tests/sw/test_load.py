@@ -659,14 +659,12 @@ def test_options_are_checked(options, message):
         load(feed_forward(lif(2)), **({"time_step_s": 1e-3} | options))
 
 
-SUPPORTED = "supported are Input, Output, Linear, Affine, LIF, IF, LI and Flatten"
+SUPPORTED = "supported are Input, Output, Linear, Affine, LIF, IF, LI, Conv1d, Conv2d, SumPool2d, AvgPool2d and Flatten"
 
 
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        (nir.Conv2d((5, 5), np.ones((1, 1, 3, 3)), 1, 0, 1, 1, np.zeros(1)),
-         "node 'x' is a Conv2d: convolutions are not supported yet"),
         (nir.CubaLIF(tau_syn=np.ones(2), tau_mem=np.ones(2), r=np.ones(2), v_leak=np.ones(2), v_threshold=np.ones(2)),
          "node 'x' is a CubaLIF: neurons with a synaptic current are not supported yet"),
         (nir.Delay(delay=np.ones(2)), "node 'x' is a Delay: delays in seconds are not supported yet"),

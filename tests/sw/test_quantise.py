@@ -108,7 +108,7 @@ def test_a_threshold_that_would_vanish_is_refused():
         quantise(network_of([[7.0]], threshold=0.1), Quantisation(weight_width=4))
 
 
-@pytest.mark.parametrize("change", [{"weight_width": 1}, {"v_width": 25}, {"beta_fraction": 0}])
+@pytest.mark.parametrize("change", [{"weight_width": 0}, {"v_width": 25}, {"beta_fraction": 0}])
 def test_bad_widths(change):
     name, value = next(iter(change.items()))
     with pytest.raises(ValueError, match=rf"^{name} must be an integer from \d+ to \d+, not {value}$"):
@@ -119,3 +119,28 @@ def test_integrators_keep_their_membrane_scale():
     network = dataclasses.replace(network_of([[0.5]], spiking=False))
     parameters = quantise(network).populations[0].parameters
     assert not parameters.spiking
+
+
+def test_binary_weights_are_signs_at_the_scale_with_the_least_error(request):
+    rng = rng_of(request.node.name)
+    weight = rng.normal(0, 0.3, (20, 50))
+    result = quantise(network_of(weight), Quantisation(weight_width=1))
+    (connection,) = result.connections
+    assert np.array_equal(connection.weight, np.sign(weight))
+    scale = 1 / result.populations[0].parameters.threshold[0]
+    errors = {exponent: np.sum((np.sign(weight) * 2.0**exponent - weight) ** 2) for exponent in range(-8, 3)}
+    assert scale == 2.0 ** min(errors, key=errors.get)
+    assert not result.notes
+
+
+def test_ternary_weights_are_kept_exactly(request):
+    weight = rng_of(request.node.name).choice([-0.5, 0.0, 0.5], (6, 9))
+    (connection,) = quantise(network_of(weight), Quantisation(weight_width=2)).connections
+    assert np.array_equal(connection.weight, 2 * weight)
+
+
+def test_a_weight_of_zero_has_no_sign():
+    with pytest.raises(
+        QuantiseError, match=r"^population a: its weights must not be 0 at 1 bit, and 2 are; use 2 bits$"
+    ):
+        quantise(network_of([[0.5, 0.0, 0.0]]), Quantisation(weight_width=1))

@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from harness.loops import convolved, pooled
 from harness.networks import rng_of
 
 from spikeloom.sim.neuron import Compare, Reset
+from spikeloom.sim.projection import Convolution
 from spikeloom.sw.network import LoadError
 from spikeloom.sw.snntorch import from_snntorch
 
@@ -51,6 +53,21 @@ class Dropout:
 
 
 class Conv2d:
+    def __init__(self, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+        self.weight, self.bias = Tensor(weight), None if bias is None else Tensor(bias)
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.padding_mode = "zeros"
+
+
+class AvgPool2d:
+    def __init__(self, kernel_size, stride=None, padding=0, **options):
+        self.kernel_size, self.stride, self.padding = kernel_size, stride or kernel_size, padding
+        self.ceil_mode, self.count_include_pad, self.divisor_override = False, True, None
+        for name, value in options.items():
+            setattr(self, name, value)
+
+
+class MaxPool2d:
     pass
 
 
@@ -169,9 +186,9 @@ def test_beta_is_clamped_with_a_note():
         ([], "the module leads to the output without a neuron; end the module with a Leaky or RLeaky"),
         ([Leaky(0.5), Linear(weights(2, 4))],
          "module '1' leads to the output without a neuron; end the module with a Leaky or RLeaky"),
-        ([Conv2d(), Leaky(0.5)],
-         "module '0' is a Conv2d, which is not supported; supported are Sequential, Linear, Flatten, Dropout, "
-         "Identity, Leaky and RLeaky"),
+        ([MaxPool2d(), Leaky(0.5)],
+         "module '0' is a MaxPool2d, which is not supported; supported are Sequential, Linear, Conv2d, AvgPool2d, "
+         "Flatten, Dropout, Identity, Leaky and RLeaky"),
         ([Linear(weights(2, 3)), Leaky(0.5)], "module '0' must get values of shape (3,), not (4,)"),
         ([Flatten(0), Leaky(0.5)], "module '0' must flatten from dimension 1, not 0, because that one is the batch"),
         ([Flatten(2), Leaky(0.5)],
@@ -187,7 +204,9 @@ def test_beta_is_clamped_with_a_note():
         ([RLeaky(0.5, Linear(weights(4, 4)), reset_mechanism="zero")],
          "module '0' is an RLeaky that resets to zero with a delay, where snnTorch drops the input of the step after a "
          "spike too; train it with reset_delay=False"),
-        ([RLeaky(0.5, Conv2d())],
+        ([AvgPool2d(2), Leaky(0.5)],
+         "module '0' must get values of shape (channels, height, width), not (4,)"),
+        ([RLeaky(0.5, Conv2d(np.ones((1, 1, 1, 1))))],
          "module '0' has a Conv2d for its recurrent connection, which is not supported"),
         ([RLeaky(0.5, Linear(weights(3, 3)))],
          "the recurrent connection of module '0' must have shape (4, 4), not (3, 3)"),
@@ -204,3 +223,66 @@ def test_the_input_shape_is_checked(shape):
         from_snntorch(Sequential(Leaky(0.5)), shape)
     with pytest.raises(LoadError, match=r"^time_step_s must be positive and finite, not 0$"):
         from_snntorch(Sequential(Leaky(0.5)), 1, time_step_s=0)
+
+
+def test_convolutions_and_averages_are_composed_as_their_definitions(request):
+    """Convolution, average, neurons; average, convolution, neurons; average, Flatten, Linear, neurons."""
+    kernel, bias, other, matrix = weights(4, 2, 3, 2), weights(4, seed=1), weights(6, 2, 2, 2, seed=2), weights(3, 12)
+    module = Sequential(
+        Conv2d(kernel, bias, stride=(1, 2), padding=(1, 0)),
+        AvgPool2d((2, 1)),
+        Leaky(0.5, 1.0),
+        AvgPool2d((1, 2)),
+        Conv2d(other, padding="valid", groups=2),
+        Leaky(0.75, 2.0),
+        AvgPool2d((3, 1)),
+        Flatten(),
+        Linear(matrix[:, :6]),
+        Leaky(0.75, 1.0),
+    )
+    network = from_snntorch(module, (2, 8, 8))
+    assert [population.shape for population in network.populations] == [(4, 4, 4), (6, 3, 1), (3,)]
+    rng = rng_of(request.node.name)
+    one, two, three = network.connections
+
+    def by_hand(kernel, image, **options):
+        geometry = {"input_shape": image.shape, "output_channels": len(kernel), "kernel": kernel.shape[2:]}
+        return convolved(Convolution(**geometry, **options), kernel.astype(float), image)
+
+    image = rng.normal(size=(2, 8, 8))
+    np.testing.assert_allclose(
+        one.sum(image.ravel()) + network.populations[0].bias,
+        (pooled((2, 1), by_hand(kernel, image, stride=(1, 2), padding=(1, 0)) + bias[:, None, None]) / 2).ravel(),
+    )
+    image = rng.normal(size=(4, 4, 4))
+    np.testing.assert_allclose(two.sum(image.ravel()), by_hand(other, pooled((1, 2), image) / 2, groups=2).ravel())
+    image = rng.normal(size=(6, 3, 1))
+    np.testing.assert_allclose(three.sum(image.ravel()), matrix[:, :6] @ pooled((3, 1), image).ravel() / 3)
+    assert (two.pooling.window, three.pooling.window) == ((1, 2), (3, 1))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([Conv2d(weights(4, 3, 3, 3))], "module '0' must get values of 3 channels, not 2"),
+        ([Conv2d(weights(4, 2, 3, 3), stride=(0, 1))],
+         "module '0': stride of a convolution must be 2 integers of at least 1, not (0, 1)"),
+        ([Conv2d(weights(4, 2, 2, 3), padding="same")],
+         "padding of module '0' must be integers, 'valid', or 'same' with stride 1 and odd kernels, not 'same'"),
+        ([AvgPool2d(2, ceil_mode=True)], "ceil_mode of module '0' must be False, not True"),
+        ([AvgPool2d(2, count_include_pad=False)], "count_include_pad of module '0' must be True, not False"),
+        ([Conv2d(weights(4, 2, 3, 3)), Conv2d(weights(4, 4, 3, 3))],
+         "module '1' follows a convolution or an overlapping pooling without a neuron between them, which is not "
+         "supported"),
+        ([AvgPool2d(3, 1), Conv2d(weights(4, 2, 3, 3))],
+         "module '1' follows a convolution or an overlapping pooling without a neuron between them, which is not "
+         "supported"),
+        ([Conv2d(weights(4, 2, 3, 3)), AvgPool2d(2, padding=1)],
+         "module '1' pools a convolution with padding, which is not supported"),
+        ([Conv2d(weights(4, 2, 3, 3)), Flatten(), Linear(weights(2, 144))],
+         "module '2' follows a convolution without a neuron between them, which is not supported"),
+    ],
+)  # fmt: skip
+def test_windows_that_cannot_be_kept_are_refused(layers, message):
+    with pytest.raises(LoadError, match=exactly(message)):
+        from_snntorch(Sequential(*layers, Leaky(0.5)), (2, 8, 8))

@@ -1,69 +1,75 @@
-"""Events to sums: each event adds a row of weights to the accumulators, one memory word of ``lanes`` weights a cycle.
+"""Words of weights to sums: each word of ``lanes`` weights is added to the accumulators in one cycle.
 
-    event ──▶ row memory ──▶ sequencer ──▶ weight memory ─┬─▶ add ──▶ sum ──▶ bank 0 / bank 1
-                  ▲              │ more                   │    ▲       │          │
-                  └── again ◀────┘                        │    └─ forward ◀── read┘
+    cycle   0           1              2              3
+            word ─┬─▶ weight memory ────────────────▶ +  ─▶ accumulators, written; ─▶ sum ─▶ earlier sum
+                  ├─▶ accumulators, read ───────────▶ │                               │         │
+                  └─▶ touched? ──────▶ ok ─────────▶ choose ◀─────────────────────────┴─────────┘
 
-There are two accumulator banks, one for each parity of the step, so that the input of the next step is added while the
-neurons of this one are updated. Sums are exact: placement proves that no accumulator can overflow.
+There are two banks of accumulators, one for each parity of the step, so that the input of the next step is added while
+the neurons of this one are updated: the bank is a bit of the address. There are also two copies, one that is read for
+adding and one that the neuron sweep reads; each sum is written into both. So nothing is to be chosen in front of or
+behind a memory that is as wide as all lanes.
 
-Two words for the same accumulators can follow each other at once. A sum needs two cycles until the bank returns it, so
-the two sums on their way are forwarded to the adder.
+An accumulator is not cleared. A bit for each word says whether it was *touched* since it was last swept; one that was
+not counts as zero in the adder.
+
+Block RAM gives a word two cycles after its address, so the two words before the one that is added may be for the same
+accumulators: their sums are taken from where they are. The last sum goes straight into the carry cell, which chooses
+between it and all else at no cost (`spikeloom.hdl.ecp5`); the one before and the memory meet in one LUT a bit, together
+with *touched*. LUT RAM is read, added to and written in one cycle, so nothing is ever on its way; but its two copies
+cost 48 LUT a lane of 16 bits, where the LUT behind the block RAM cost 16.
 """
 
+import itertools
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.memory import LoadedMemory, LoadPort, block_memory, registered_read, struct_layout
+from spikeloom.hdl.ecp5 import Operand, add
+from spikeloom.hdl.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort
+from spikeloom.hdl.words import word_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
-__all__ = ["Accumulator", "event_layout"]
-
-
-def event_layout(parameters: CoreParameters) -> data.StructLayout:
-    """An event: the address of its first row and the parity of its step."""
-    return data.StructLayout({"row": bits_for(parameters.axons), "parity": 1})
+__all__ = ["Accumulator"]
 
 
 class Accumulator(wiring.Component):
-    """The event engine of a LIF core.
+    """Weights, accumulators and the adders between them.
 
     Members
     -------
-    events
-        Events to add. Accepted whenever the row fetch is free; nothing but rows still being added delays that.
-    last
-        The step in progress is the last of its sample: rows with delay 1 are dropped.
+    word
+        A word to be added; never refused.
     busy
-        For each parity, whether events of such a step are still being added.
-    sweep, bank, address, current
-        While ``sweep`` is high, the neuron sweep reads ``current`` (``lanes`` sums) of ``address`` in ``bank``, a cycle
-        later. Meanwhile no event may be added to that bank; events for the other go on.
+        For each parity, whether words of events of such a step are still being added.
+    sweep, bank, address, current, current_valid
+        While ``sweep`` is high, the neuron sweep takes ``address`` in ``bank``: `READ_LATENCY` cycles later ``current``
+        are its sums, if ``current_valid``, else they are all zero. Then they count as zero. Meanwhile no event may be
+        added to that bank; events for the other go on.
     clear, clear_address
-        For each bank, set ``clear_address`` to zero.
-    word_added
-        High for each word of weights that is added.
+        Make ``clear_address`` count as zero in both banks, while nothing else happens.
     """
+
+    READ_LATENCY = 3
+    """Cycles from ``address`` to ``current``."""
 
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
-        width = parameters.accumulator_width * parameters.lanes
-        self.banks = [block_memory(width, parameters.words) for _ in range(2)]
+        self.touched = [BlockMemory(1, parameters.words) for _ in range(2)]
         word = bits_for(parameters.words)
         super().__init__(
             {
-                "events": In(stream.Signature(event_layout(parameters))),
-                "last": In(1),
+                "word": In(word_layout(parameters)),
                 "busy": Out(2),
                 "sweep": In(1),
                 "bank": In(1),
                 "address": In(word),
                 "current": Out(data.ArrayLayout(signed(parameters.accumulator_width), parameters.lanes)),
-                "clear": In(2),
+                "current_valid": Out(1),
+                "clear": In(1),
                 "clear_address": In(word),
-                "word_added": Out(1),
                 "load": In(LoadPort()),
             }
         )
@@ -71,103 +77,94 @@ class Accumulator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        sums = data.ArrayLayout(signed(p.accumulator_width), p.lanes)
-        m.submodules.rows = rows = LoadedMemory(p.memories["rows"])
         m.submodules.weights = weights = LoadedMemory(p.memories["weights"])
-        for memory in (rows, weights):
-            wiring.connect(m, wiring.flipped(self.load), memory.load)
+        wiring.connect(m, wiring.flipped(self.load), weights.load)
 
-        # Fetch: a row that continues another has priority; it enters in the cycle in which its predecessor leaves, so
-        # the one register for it never overflows.
-        fetched, fetched_parity = Signal(), Signal()
-        fetched_row = Signal(rows.address.shape())
-        again, again_parity = Signal(), Signal()
-        again_row = Signal(rows.address.shape())
-        take = Signal()  # the sequencer takes the fetched row
-        accept = Signal()  # a row may be fetched
+        # The word in each cycle of its way; in cycle 3 it is added.
+        stages = [self.word, *(Signal(word_layout(p), name=f"word_{number}") for number in range(1, 4))]
+        for before, after in itertools.pairwise(stages):
+            m.d.sync += after.eq(before)
         m.d.comb += [
-            accept.eq(~fetched | take),
-            self.events.ready.eq(accept & ~again),
-            rows.address.eq(Mux(again, again_row, self.events.payload.row)),
-            rows.enable.eq(accept),
+            self.busy[number].eq(Cat(stage.valid & (stage.parity == number) for stage in stages[1:]).any())
+            for number in range(2)
         ]
-        with m.If(accept):
-            m.d.sync += [
-                fetched.eq(again | self.events.valid),
-                fetched_row.eq(rows.address),
-                fetched_parity.eq(Mux(again, again_parity, self.events.payload.parity)),
-                again.eq(0),
-            ]
-        row = data.View(struct_layout(p.row_layout), rows.data)
-        with m.If(take & row.more):
-            m.d.sync += [again.eq(1), again_row.eq(fetched_row + 1), again_parity.eq(fetched_parity)]
 
-        # Sequencer: one word of the row a cycle.
-        active, parity, bank = Signal(), Signal(), Signal()
-        weight_address = Signal(weights.address.shape())
-        target = Signal(self.address.shape())
-        remaining = Signal(row.length.shape())
-        m.d.comb += take.eq(fetched & (~active | (remaining == 0)))
-        with m.If(take):
-            m.d.sync += [
-                active.eq(~(row.delay & self.last)),
-                parity.eq(fetched_parity),
-                bank.eq(fetched_parity ^ row.delay),
-                weight_address.eq(row.weight_address),
-                target.eq(row.target),
-                remaining.eq(row.length),
-            ]
-        with m.Elif(active):
-            m.d.sync += [
-                active.eq(remaining != 0),
-                weight_address.eq(weight_address + 1),
-                target.eq(target + 1),
-                remaining.eq(remaining - 1),
-            ]
-        m.d.comb += [weights.address.eq(weight_address), weights.enable.eq(active), self.word_added.eq(active)]
+        def is_same(later: data.View, earlier: data.View) -> Value:
+            return earlier.valid & (earlier.bank == later.bank) & (earlier.target == later.target)
 
-        # Add: `adding` is the word whose weights and old sum come out of the memories, `sum_` the one being written,
-        # `written` the one before that, which the banks' read ports did not see yet.
-        word_layout = data.StructLayout({"valid": 1, "parity": 1, "bank": 1, "target": target.shape()})
-        adding, sum_, written = Signal(word_layout), Signal(word_layout), Signal(word_layout)
-        sum_value, written_value = Signal(sums), Signal(sums)
+        # Whether the word before, and the one before that, are for the same accumulators, as of cycles 1 to 3.
+        hits = [Signal(2, name=f"hits_{number}") for number in range(1, 4)]
         m.d.sync += [
-            adding.valid.eq(active),
-            adding.parity.eq(parity),
-            adding.bank.eq(bank),
-            adding.target.eq(target),
-            sum_.eq(adding),
-            written.eq(sum_),
-            written_value.eq(sum_value),
+            hits[0].eq(Cat(is_same(stages[0], stages[1]), is_same(stages[0], stages[2]))),
+            hits[1].eq(hits[0]),
+            hits[2].eq(hits[1]),
         ]
-        banks = []
-        for number, memory in enumerate(self.banks):
-            m.submodules[f"bank{number}"] = memory
-            write = memory.write_port()
-            banks.append(registered_read(m, memory, Mux(self.sweep & (self.bank == number), self.address, target)))
+
+        swept, swept_bank = Signal(), Signal()  # as `sweep` and `bank`, a cycle later
+        swept_address = Signal.like(self.address)
+        m.d.sync += [swept.eq(self.sweep), swept_bank.eq(self.bank), swept_address.eq(self.address)]
+        for number, memory in enumerate(self.touched):
+            m.submodules[f"touched{number}"] = memory
+            sweeping = self.sweep & (self.bank == number)
+            clearing = swept & (swept_bank == number)
             m.d.comb += [
-                write.en.eq(self.clear[number] | (sum_.valid & (sum_.bank == number))),
-                write.addr.eq(Mux(self.clear[number], self.clear_address, sum_.target)),
-                write.data.eq(Mux(self.clear[number], 0, sum_value.as_value())),
+                memory.address.eq(Mux(sweeping, self.address, stages[0].target)),
+                memory.write_address.eq(
+                    Mux(self.clear, self.clear_address, Mux(clearing, swept_address, stages[1].target))
+                ),
+                memory.write_data.eq(~(self.clear | clearing)),
+                memory.write_enable.eq(self.clear | clearing | (stages[1].valid & (stages[1].bank == number))),
             ]
-        m.d.comb += self.current.eq(Mux(self.bank, banks[1], banks[0]))
-
-        def is_same(other: data.View) -> Value:
-            return other.valid & (other.bank == adding.bank) & (other.target == adding.target)
-
-        old = Signal(sums)
-        with m.If(is_same(sum_)):
-            m.d.comb += old.eq(sum_value)
-        with m.Elif(is_same(written)):
-            m.d.comb += old.eq(written_value)
-        with m.Else():
-            m.d.comb += old.eq(Mux(adding.bank, banks[1], banks[0]))
-        weight = data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data)
-        m.d.sync += [sum_value[lane].eq(old[lane] + weight[lane]) for lane in range(p.lanes)]
-
-        pipeline = [(again, again_parity), (fetched, fetched_parity), (active, parity)]
-        pipeline += [(stage.valid, stage.parity) for stage in (adding, sum_)]
-        m.d.comb += [
-            self.busy[number].eq(Cat(valid & (of == number) for valid, of in pipeline).any()) for number in range(2)
+        touched = Cat(memory.data for memory in self.touched)
+        # The word before is not in `touched` yet.
+        ok, bank = Signal(), Signal()
+        m.d.sync += [
+            ok.eq(touched.bit_select(stages[2].bank, 1) | hits[1][0]),
+            bank.eq(swept_bank),
+            self.current_valid.eq(touched.bit_select(bank, 1)),
         ]
+
+        m.d.comb += weights.address.eq(stages[1].weight_address)
+        weight: list[Value]
+        if p.weight_width == 1:  # -1, or 1 where the bit is set
+            weight = [Cat(1, ~bit).as_signed() for bit in weights.data]
+        else:
+            weight = list(data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data))
+        width = p.accumulator_width * p.lanes
+        new = Signal(width)
+        is_block = p.accumulator_memory == "block"
+        kind = BlockMemory if is_block else DistributedMemory
+        m.submodules.adding = adding = kind(width, 2 * p.words)
+        m.submodules.sweeping = sweeping = kind(width, 2 * p.words)
+        place = Cat(stages[3].target, stages[3].bank)
+        for memory in (adding, sweeping):
+            m.d.comb += [
+                memory.write_enable.eq(stages[3].valid),
+                memory.write_address.eq(place),
+                memory.write_data.eq(new),
+            ]
+        if is_block:
+            m.d.comb += [
+                adding.address.eq(Cat(stages[1].target, stages[1].bank)),
+                sweeping.address.eq(Cat(swept_address, swept_bank)),
+                self.current.eq(sweeping.data),
+            ]
+        else:
+            read_address = Signal.like(sweeping.address)
+            m.d.sync += [read_address.eq(Cat(swept_address, swept_bank)), self.current.eq(sweeping.data)]
+            m.d.comb += [adding.address.eq(place), sweeping.address.eq(read_address)]
+
+        hit, hit_before = hits[2]
+        for lane in range(p.lanes):
+            part = slice(lane * p.accumulator_width, (lane + 1) * p.accumulator_width)
+            addend = Signal(signed(p.accumulator_width), name=f"addend_{lane}")
+            m.d.comb += addend.eq(weight[lane])
+            if is_block:
+                last, before = (Signal(p.accumulator_width, name=f"{name}_{lane}") for name in ("sum", "earlier_sum"))
+                other = Mux(hit_before, before, adding.data[part] & ok.replicate(p.accumulator_width))
+                total = add(m, platform, addend, Operand.CHOOSE, hit, last, other)
+                m.d.sync += [last.eq(total), before.eq(last)]
+            else:
+                total = add(m, platform, addend, Operand.GATE, ok, adding.data[part])
+            m.d.comb += new[part].eq(total)
         return m

@@ -1,8 +1,8 @@
 """The LIF engine: packets in, packets out; the steps of elastic time, run over the populations of a core.
 
-    i ──▶ SPIKE ──────────▶ Accumulator ◀── local events ── SpikeEmitter ──▶ o
-          TICK, ACK ─▶ step control      ──▶ NeuronSweep ──▶     ▲           ▲
-                              └──────────────── TICK, ACK ───────┴───────────┘
+    i ──▶ SPIKE ──▶ RowReader ◀───────────── local events ─────── SpikeEmitter ──▶ o
+             │          └──▶ Accumulator ──▶ NeuronSweep ──▶ fired ────┘           ▲
+             └─ TICK, ACK ──▶ step control ───────────────────────── TICK, ACK ────┘
 
 Step *t* begins when there is a TICK(t) from every source and an ACK(t-2) from every sink. Then, for each population in
 turn: its events are all added; its neurons are swept; its spikes go out and back in. Then one TICK and one ACK are
@@ -12,7 +12,7 @@ sent. Events of the next step are added all the while, into the other accumulato
 free, which depends on nothing but the adding of rows.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,6 +20,7 @@ from spikeloom.hdl.accumulate import Accumulator
 from spikeloom.hdl.emit import SpikeEmitter
 from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
 from spikeloom.hdl.packet import PacketKind, packet_layout
+from spikeloom.hdl.rows import RowReader
 from spikeloom.hdl.sweep import NeuronSweep
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
@@ -54,9 +55,9 @@ class LifEngine(wiring.Component):
                 "i": In(stream.Signature(packet)),
                 "o": Out(stream.Signature(packet)),
                 "load": In(LoadPort()),
-                "sources": In(8),
-                "sinks": In(8),
-                "populations": In(8),
+                "sources": In(parameters.token_width),
+                "sinks": In(parameters.token_width),
+                "populations": In(bits_for(parameters.populations + 1)),
                 "idle": Out(1),
                 "word_added": Out(1),
                 "step_done": Out(1),
@@ -66,11 +67,12 @@ class LifEngine(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
+        m.submodules.rows = rows = RowReader(p)
         m.submodules.accumulator = accumulator = self.accumulator
         m.submodules.sweep = sweep = self.sweep
         m.submodules.emitter = emitter = SpikeEmitter(p)
         m.submodules.populations = populations = LoadedMemory(p.memories["populations"])
-        for part in (accumulator, sweep, emitter, populations):
+        for part in (rows, accumulator, sweep, emitter, populations):
             wiring.connect(m, wiring.flipped(self.load), part.load)
 
         parity = Signal()
@@ -79,9 +81,9 @@ class LifEngine(wiring.Component):
         clearing = Signal()
         clear_word = Signal(bits_for(p.words))
 
-        # Tokens. `unsent` marks a parity in which no step was sent yet, so that no acknowledgement can be due.
-        ticks = [Signal(8, name=f"ticks_{number}") for number in range(2)]
-        acknowledged = [Signal(8, name=f"acknowledged_{number}") for number in range(2)]
+        # Tokens of the steps to come. `unsent` marks a parity in which no step was sent yet, so that no ACK can be due.
+        ticks = [Signal(p.token_width, name=f"ticks_{number}") for number in range(2)]
+        acknowledged = [Signal(p.token_width, name=f"acknowledged_{number}") for number in range(2)]
         unsent = Signal(2, init=0b11)
         is_last = Signal(2)
         due = Signal(2)
@@ -100,16 +102,16 @@ class LifEngine(wiring.Component):
         local_valid, spike_valid = Signal(), Signal()
         m.d.comb += [
             local_valid.eq(emitter.local.valid & ~sweep.reading),
-            accumulator.events.valid.eq(local_valid | spike_valid),
-            accumulator.events.payload.row.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
-            accumulator.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
-            emitter.local.ready.eq(accumulator.events.ready & ~sweep.reading),
+            rows.events.valid.eq(local_valid | spike_valid),
+            rows.events.payload.axon.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
+            rows.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
+            emitter.local.ready.eq(rows.events.ready & ~sweep.reading),
         ]
         with m.If(~clearing), m.Switch(packet.kind):
             with m.Case(PacketKind.SPIKE):
                 m.d.comb += [
                     spike_valid.eq(self.i.valid),
-                    self.i.ready.eq(accumulator.events.ready & ~local_valid),
+                    self.i.ready.eq(rows.events.ready & ~local_valid),
                 ]
             with m.Default():
                 m.d.comb += self.i.ready.eq(1)
@@ -122,26 +124,25 @@ class LifEngine(wiring.Component):
 
         # The sweep, on the bank of the step in progress.
         bounds = data.View(struct_layout(p.population_layout), populations.data)
-        population = Signal(8)
+        population = Signal.like(self.populations)
         m.d.comb += [
             populations.address.eq(population),
-            populations.enable.eq(1),
             sweep.first.eq(bounds.first),
             sweep.last_word.eq(bounds.last),
             sweep.fresh.eq(fresh),
-            sweep.current.eq(accumulator.current),
+            sweep.current.eq(Mux(accumulator.current_valid, accumulator.current.as_value(), 0)),
             accumulator.sweep.eq(sweep.reading),
             accumulator.bank.eq(parity),
             accumulator.address.eq(sweep.address),
-            accumulator.last.eq(last),
-            accumulator.clear.eq(Mux(clearing, 0b11, Cat(sweep.clear & ~parity, sweep.clear & parity))),
-            accumulator.clear_address.eq(Mux(clearing, clear_word, sweep.clear_address)),
+            rows.last.eq(last),
+            accumulator.word.eq(rows.word),
+            accumulator.clear.eq(clearing),
+            accumulator.clear_address.eq(clear_word),
+            emitter.restart.eq(sweep.start),
             emitter.push.eq(sweep.emit_valid),
             emitter.word.eq(sweep.emit_word),
             emitter.fired.eq(sweep.emit),
-            emitter.inspect_enable.eq(~sweep.busy),
-            emitter.inspect.eq(sweep.inspect),
-            sweep.inspect_address.eq(emitter.inspect_address),
+            emitter.value.eq(sweep.emit_value),
         ]
 
         # Output: spikes, or the tokens that end a step.
@@ -162,8 +163,10 @@ class LifEngine(wiring.Component):
                 self.o.payload.value.eq(emitter.packets.payload.value),
             ]
 
+        adding = Signal(2)  # for each parity: events of such a step are being added
         drained = Signal()
-        m.d.comb += drained.eq(~accumulator.busy.bit_select(parity, 1) & ~emitter.busy & ~sweep.busy)
+        m.d.comb += adding.eq(rows.busy | accumulator.busy)
+        m.d.comb += drained.eq(~adding.bit_select(parity, 1) & ~emitter.busy & ~sweep.busy)
         with m.FSM():
             with m.State("CLEAR"):
                 m.d.comb += clearing.eq(1)
@@ -171,7 +174,7 @@ class LifEngine(wiring.Component):
                 with m.If(clear_word == p.words - 1):
                     m.next = "WAIT"
             with m.State("WAIT"):
-                m.d.comb += self.idle.eq(~accumulator.busy.any() & ~spike_valid)
+                m.d.comb += self.idle.eq(~adding.any() & ~spike_valid)
                 with m.If(due.bit_select(parity, 1)):
                     m.d.comb += begin.eq(1)
                     m.d.sync += last.eq(is_last.bit_select(parity, 1))
@@ -195,5 +198,5 @@ class LifEngine(wiring.Component):
                     m.d.comb += self.step_done.eq(1)
                     m.d.sync += [parity.eq(~parity), fresh.eq(last), population.eq(0)]
                     m.next = "WAIT"
-        m.d.comb += self.word_added.eq(accumulator.word_added)
+        m.d.comb += self.word_added.eq(rows.word.valid)
         return m

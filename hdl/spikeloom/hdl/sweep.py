@@ -4,7 +4,7 @@ The recurrence is `spikeloom.sim.neuron`'s, cut into pipeline stages of one carr
 
     read ─▶ leak product, bias + I ─▶ leak rounded, earlier reset ─▶ u ─▶ u - threshold ─▶ spike, reset ─▶ write
 
-A sweep of a population of ``n`` neurons takes ``ceil(n / lanes)`` cycles plus the pipeline's 7; it never stalls.
+A sweep of a population of ``n`` neurons takes ``ceil(n / lanes)`` cycles plus the pipeline's 9; it never stalls.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
@@ -159,14 +159,10 @@ class NeuronSweep(wiring.Component):
     busy
         A sweep is under way.
     reading, address, current
-        While ``reading`` is high the sweep owns one accumulator bank: it reads ``current`` of ``address``, a cycle
-        later.
-    clear, clear_address
-        The accumulators just read, to be set to zero.
-    emit_valid, emit_word, emit
+        While ``reading`` is high the sweep owns one accumulator bank: it reads ``current`` of ``address``, three
+        cycles later.
+    emit_valid, emit_word, emit, emit_value
         The neurons of a word that have something to send: a spike, or a membrane that is read out. Never refused.
-    inspect_address, inspect
-        The membranes of a word, a cycle later, while no sweep is under way.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -184,13 +180,10 @@ class NeuronSweep(wiring.Component):
                 "reading": Out(1),
                 "address": Out(word),
                 "current": In(data.ArrayLayout(signed(parameters.accumulator_width), parameters.lanes)),
-                "clear": Out(1),
-                "clear_address": Out(word),
                 "emit_valid": Out(1),
                 "emit_word": Out(word),
                 "emit": Out(parameters.lanes),
-                "inspect_address": In(word),
-                "inspect": Out(data.ArrayLayout(signed(parameters.v_width), parameters.lanes)),
+                "emit_value": Out(data.ArrayLayout(signed(parameters.v_width), parameters.lanes)),
                 "load": In(LoadPort()),
             }
         )
@@ -209,25 +202,26 @@ class NeuronSweep(wiring.Component):
             m.d.sync += [running.eq(1), self.address.eq(self.first), end.eq(self.last_word)]
         with m.Elif(running):
             m.d.sync += [self.address.eq(self.address + 1), running.eq(self.address != end)]
-        m.d.comb += [
-            neurons.address.eq(self.address),
-            neurons.enable.eq(1),
+        # The accumulators come latest, so the other memories are read later.
+        running_later, address_later = Signal(2), [Signal(self.address.shape(), name=f"address_{n}") for n in range(2)]
+        m.d.sync += [
+            running_later.eq(Cat(running, running_later[0])),
+            address_later[0].eq(self.address),
+            address_later[1].eq(address_later[0]),
         ]
+        m.d.comb += neurons.address.eq(address_later[0])
 
         # The word in each stage: 0 is the one whose state and parameters come out of the memories.
         stages = NeuronLane.LATENCY + 1
         valid = [Signal(name=f"valid_{stage}") for stage in range(stages)]
         word = [Signal(self.address.shape(), name=f"word_{stage}") for stage in range(stages)]
-        m.d.sync += [Cat(valid).eq(Cat(running, *valid[:-1])), Cat(word).eq(Cat(self.address, *word[:-1]))]
+        m.d.sync += [Cat(valid).eq(Cat(running_later[1], *valid[:-1])), Cat(word).eq(Cat(address_later[1], *word[:-1]))]
         m.d.comb += [
-            self.reading.eq(running | valid[0]),
-            self.clear.eq(valid[0]),
-            self.clear_address.eq(word[0]),
-            self.busy.eq(running | Cat(valid).any()),
+            self.reading.eq(running),
+            self.busy.eq(running | running_later.any() | Cat(valid).any()),
         ]
 
-        read_address = Mux(running, self.address, self.inspect_address)
-        read_states = data.View(self._states_layout, registered_read(m, self.states, read_address))
+        read_states = data.View(self._states_layout, registered_read(m, self.states, address_later[1]))
         new_states = Signal(self._states_layout)
         parameters = data.View(data.ArrayLayout(struct_layout(p.neuron_layout), p.lanes), neurons.data)
         emit = Signal(p.lanes)
@@ -239,7 +233,7 @@ class NeuronSweep(wiring.Component):
                 lane.current.eq(self.current[number]),
                 new_states[number].eq(lane.new_state),
                 emit[number].eq(lane.emit),
-                self.inspect[number].eq(read_states[number].v),
+                self.emit_value[number].eq(lane.new_state.v),
             ]
         m.d.comb += [
             write.addr.eq(word[-1]),

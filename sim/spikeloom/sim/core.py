@@ -4,6 +4,11 @@ A core holds ``neurons`` slots, ``lanes`` of them a memory word. Populations occ
 them in order. Each axon number is the address of a *row*: a run of consecutive weight words that is added to a run of
 accumulator words. A row whose ``more`` bit is set is continued by the row at the next address, so that one axon can
 reach several populations.
+
+With coordinates an axon is ``x | y << coordinate_width | row << 2 * coordinate_width``, and a row is shared by all
+positions of a channel: entry ``x`` of a table of *columns* and entry ``y`` of one of *lines* say where the words of
+that position begin and how many taps of a kernel it meets in each direction. `spikeloom.sim.rows` has the loop, and
+`docs/connections.md` the picture.
 """
 
 from __future__ import annotations
@@ -44,11 +49,16 @@ class CoreParameters:
     Parameters
     ----------
     lanes
-        Neurons handled a cycle, a power of two from 1 to 16.
+        Neurons handled a cycle, a power of two from 1 to 256.
     neurons, axons, weight_words, populations
         Depths: neuron slots (a multiple of ``lanes``), rows, words of ``lanes`` weights, populations.
     weight_width, v_width, accumulator_width
-        Widths in bits: 2 to 16, 8 to 24, and ``weight_width`` to 32.
+        Widths in bits: 1 to 16, 8 to 24, and ``weight_width`` to 32. A weight of one bit is -1 or, if it is set, 1.
+    coordinate_width, geometries
+        Bits of each of the two coordinates of an axon, 0 to 7 (0: axons are rows), and the number of different
+        geometries of convolutions and poolings. The tables exist only where there are coordinates.
+    sparse
+        Whether rows can name the accumulator word of each of their weight words.
     multiplier, beta_fraction
         Whether each lane has a multiplier: then any leak factor is possible, rounded up, down or to the nearest, with
         ``beta_fraction`` fractional bits.
@@ -58,6 +68,10 @@ class CoreParameters:
         Whether `Reset.VALUE` and reset delay 1 exist, and the bits of the refractory counter (0 for none).
     readout
         Whether membranes can be sent, as populations that do not spike need.
+    accumulator_memory
+        What the accumulators are made of: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
+    token_width
+        Bits that count the TICKs and ACKs of a step: the core can have ``2**token_width - 1`` sources, and sinks.
     """
 
     lanes: int = 1
@@ -66,6 +80,9 @@ class CoreParameters:
     weight_words: int = 4096
     populations: int = 4
     weight_width: int = 8
+    coordinate_width: int = 0
+    geometries: int = 8
+    sparse: bool = False
     v_width: int = 16
     accumulator_width: int = 16
     multiplier: bool = True
@@ -75,26 +92,33 @@ class CoreParameters:
     reset_delay: bool = True
     refractory_width: int = 4
     readout: bool = True
+    accumulator_memory: str = "block"
+    token_width: int = 4
 
     def __post_init__(self) -> None:
-        if self.lanes not in (1, 2, 4, 8, 16):
-            raise ValueError(f"lanes must be a power of two from 1 to 16, not {self.lanes!r}")
+        if self.lanes not in [1 << place for place in range(9)]:
+            raise ValueError(f"lanes must be a power of two from 1 to 256, not {self.lanes!r}")
         for name, low, high in (
             ("neurons", self.lanes, 1 << 14),
             ("axons", 1, 1 << 14),
             ("weight_words", 1, 1 << 18),
             ("populations", 1, 255),
-            ("weight_width", 2, 16),
+            ("weight_width", 1, 16),
+            ("coordinate_width", 0, 7),
+            ("geometries", 1, 256),
             ("v_width", 8, 24),
             ("accumulator_width", self.weight_width, 32),
             ("beta_fraction", 1, 16),
             ("refractory_width", 0, 8),
+            ("token_width", 1, 8),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
         if self.neurons % self.lanes:
             raise ValueError(f"neurons must be a multiple of lanes ({self.lanes}), not {self.neurons!r}")
+        if self.accumulator_memory not in ("block", "distributed"):
+            raise ValueError(f"accumulator_memory must be 'block' or 'distributed', not {self.accumulator_memory!r}")
         if self.multiplier and self.shifts:
             raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
         if any(not 1 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
@@ -108,7 +132,12 @@ class CoreParameters:
     @property
     def axon_width(self) -> int:
         """Bits of the number in a spike packet: an axon on the way in, a neuron slot on the way out."""
-        return max(bits_for(self.axons), bits_for(self.neurons))
+        return max(self.event_width, bits_for(self.neurons))
+
+    @property
+    def event_width(self) -> int:
+        """Bits of an axon: its coordinates, if there are any, and its row."""
+        return 2 * self.coordinate_width + bits_for(self.axons)
 
     @property
     def update_width(self) -> int:
@@ -126,16 +155,49 @@ class CoreParameters:
 
     @property
     def row_layout(self) -> WordLayout:
-        """A row: first weight word, first accumulator word, number of words less one, delay, continued."""
+        """A row: first weight word, first accumulator word, words of a position less one, delay, continued.
+
+        With coordinates, which geometry its taps have. A ``sparse`` row's weight words name their own accumulator
+        words, and it may be ``empty``.
+        """
         return WordLayout(
             (
                 Field("weight_address", bits_for(self.weight_words)),
                 Field("target", bits_for(self.words)),
                 Field("length", bits_for(self.words)),
+                Field("geometry", bits_for(self.geometries) if self.coordinate_width else 0),
+                Field("sparse", int(self.sparse)),
+                Field("empty", int(self.sparse)),
                 Field("delay", 1),
                 Field("more", 1),
             )
         )
+
+    @property
+    def line_layout(self) -> WordLayout:
+        """What a geometry makes of a vertical coordinate: its first taps and their number less one, or none at all.
+
+        ``weight`` and ``target`` are offsets in words. Targets wrap around, so that steps back are large numbers.
+        """
+        return WordLayout(
+            (
+                Field("weight", bits_for(self.weight_words)),
+                Field("target", bits_for(self.words)),
+                Field("taps", max(1, self.coordinate_width)),
+                Field("skip", 1),
+            )
+        )
+
+    @property
+    def column_layout(self) -> WordLayout:
+        """What a geometry makes of a horizontal coordinate, as `line_layout`, and the steps from tap to tap.
+
+        ``next_target`` leads from the last accumulator word of a tap to the first of the next column's; ``line_weight``
+        and ``line_target`` lead from the last words of a line's last tap to the first ones of the next line.
+        """
+        weight, target = Field("line_weight", bits_for(self.weight_words)), bits_for(self.words)
+        more = (Field("next_target", target), weight, Field("line_target", target))
+        return WordLayout((*self.line_layout.fields, *more))
 
     @property
     def neuron_layout(self) -> WordLayout:
@@ -175,7 +237,7 @@ class CoreParameters:
                 Field("send", 1),
                 Field("local", 1),
                 Field("membrane", int(self.readout)),
-                Field("axon", bits_for(self.axons)),
+                Field("axon", self.event_width),
             )
         )
 
@@ -193,8 +255,14 @@ class CoreParameters:
             "neurons": (self.words, self.lanes * self.neuron_layout.width),
             "routes": (self.neurons, self.route_layout.width),
             "populations": (self.populations, self.population_layout.width),
+            "columns": (self.geometries << self.coordinate_width, self.column_layout.width),
+            "lines": (self.geometries << self.coordinate_width, self.line_layout.width),
+            "targets": (self.weight_words, bits_for(self.words)),
         }
-        return {name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1)}
+        absent = {"targets"} if not self.sparse else set()
+        absent |= {"columns", "lines"} if not self.coordinate_width else set()
+        numbered = {name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1)}
+        return {name: memory for name, memory in numbered.items() if name not in absent}
 
     def leak_fields(self, parameters: NeuronParameters) -> dict[str, ArrayLike]:
         """The fields ``leak_factor`` and ``rounding`` that make this core leak as ``parameters`` says.

@@ -8,7 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.sim.neuron import NeuronParameters, signed_range
+from spikeloom.sim.neuron import NeuronParameters
+from spikeloom.sim.projection import Projection
+from spikeloom.sim.words import weight_range
 
 __all__ = ["INPUT", "QuantisedConnection", "QuantisedNetwork", "QuantisedPopulation"]
 
@@ -30,21 +32,25 @@ class QuantisedPopulation:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class QuantisedConnection:
-    """Weights ``(n_target, n_source)`` int64 from ``source`` (`INPUT` or a population) to the population ``target``.
+class QuantisedConnection(Projection):
+    """Integer weights from ``source`` (`INPUT` or a population) to the population ``target``.
 
-    ``delay`` 0 delivers spikes in the step in which they are fired, 1 (recurrent) in the next.
+    ``weight`` is a matrix ``(n_target, n_source)`` or the kernel of a ``convolution``, with a ``pooling`` in front if
+    there is one (`Projection`), as int64. ``delay`` 0 delivers spikes in the step in which they are fired, 1
+    (recurrent) in the next.
     """
 
     source: str
     target: str
-    weight: NDArray[np.int64]
     delay: int = 0
 
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight)
-        if not np.issubdtype(weight.dtype, np.integer) or weight.ndim != 2:
-            raise TypeError(f"weight must be a two-dimensional integer array, not {weight.ndim}-d {weight.dtype}")
+        dimensions = ("two", 2) if self.convolution is None else ("four", 4)
+        if not np.issubdtype(weight.dtype, np.integer) or weight.ndim != dimensions[1]:
+            raise TypeError(
+                f"weight must be a {dimensions[0]}-dimensional integer array, not {weight.ndim}-d {weight.dtype}"
+            )
         if self.delay not in (0, 1):
             raise ValueError(f"delay must be 0 or 1, not {self.delay!r}")
         if self.source == INPUT and self.delay:
@@ -52,6 +58,7 @@ class QuantisedConnection:
         weight = weight.astype(np.int64)
         weight.setflags(write=False)
         object.__setattr__(self, "weight", weight)
+        self.check_shape(f"the connection from {self.source!r} to {self.target!r}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,8 +77,8 @@ class QuantisedNetwork:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 2 <= self.weight_width <= 16:
-            raise ValueError(f"weight_width must be an integer from 2 to 16, not {self.weight_width!r}")
+        if not 1 <= self.weight_width <= 16:
+            raise ValueError(f"weight_width must be an integer from 1 to 16, not {self.weight_width!r}")
         if self.inputs < 1:
             raise ValueError(f"inputs must be at least 1, not {self.inputs!r}")
         names = [population.name for population in self.populations]
@@ -80,7 +87,7 @@ class QuantisedNetwork:
         if self.output not in names:
             raise ValueError(f"output must be one of {names!r}, not {self.output!r}")
         order = {INPUT: -1} | {name: position for position, name in enumerate(names)}
-        low, high = signed_range(self.weight_width)
+        low, high = weight_range(self.weight_width)
         for connection in self.connections:
             if connection.source not in order or connection.target not in names:
                 raise ValueError(
@@ -92,10 +99,14 @@ class QuantisedNetwork:
                     f"{connection.target!r}"
                 )
             shape = (self.size(connection.target), self.size(connection.source))
-            if connection.weight.shape != shape:
+            found = (connection.target_size, connection.source_size)
+            if found != shape:
                 raise ValueError(
-                    f"weight from {connection.source!r} to {connection.target!r} must have shape {shape}, not "
-                    f"{connection.weight.shape}"
+                    f"weight from {connection.source!r} to {connection.target!r} must have shape {shape}, not {found}"
+                )
+            if self.weight_width == 1 and np.any(connection.weight == 0):
+                raise ValueError(
+                    f"weight from {connection.source!r} to {connection.target!r} must be -1 or 1 at 1 bit, not 0"
                 )
             if connection.weight.size and (connection.weight.min() < low or connection.weight.max() > high):
                 raise ValueError(
@@ -116,7 +127,7 @@ class QuantisedNetwork:
         """Synapses of each source neuron: ``(n,)`` for the input and each population."""
         counts = {name: np.zeros(self.size(name), np.int64) for name in (INPUT, *(p.name for p in self.populations))}
         for connection in self.connections:
-            counts[connection.source] += connection.weight.shape[0]
+            counts[connection.source] += connection.fan_out
         return counts
 
     @property
@@ -126,7 +137,7 @@ class QuantisedNetwork:
 
     @property
     def synapses(self) -> int:
-        """Number of weights."""
+        """Number of weights; those of a kernel count once."""
         return sum(connection.weight.size for connection in self.connections)
 
     def current_bounds(self, name: str) -> tuple[int, int]:
@@ -138,6 +149,7 @@ class QuantisedNetwork:
         high = np.zeros(self.size(name), np.int64)
         for connection in self.connections:
             if connection.target == name:
-                low += np.minimum(connection.weight, 0).sum(axis=1)
-                high += np.maximum(connection.weight, 0).sum(axis=1)
+                least, greatest = connection.bounds()
+                low += least
+                high += greatest
         return int(low.min()), int(high.max())

@@ -13,8 +13,6 @@ from spikeloom.sim.neuron import NeuronState, step
 
 __all__ = ["ReferenceResult", "as_spikes", "simulate"]
 
-_EXACT_FLOAT = 1 << 53
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReferenceResult:
@@ -43,13 +41,6 @@ def as_spikes(spikes: ArrayLike, inputs: int) -> NDArray[np.bool_]:
     return array.astype(np.bool_)
 
 
-def _weighted_sum(spikes: NDArray[np.bool_], weight: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Exact ``spikes @ weight.T``: floating point is a fast way to integers while every partial sum is below 2**53."""
-    if np.abs(weight).sum(axis=1).max(initial=0) >= _EXACT_FLOAT:
-        return spikes.astype(np.int64) @ weight.T
-    return (spikes.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)
-
-
 def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection[str] = ()) -> ReferenceResult:
     """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1 through ``network``; every sample starts from the cleared state.
 
@@ -70,7 +61,7 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
             current = np.zeros((batch, population.size), np.int64)
             for connection in network.connections:
                 if connection.target == population.name and t >= connection.delay:
-                    current += _weighted_sum(fired[connection.source][t - connection.delay], connection.weight)
+                    current += connection.sum(fired[connection.source][t - connection.delay])
             states[population.name], new = step(states[population.name], current, population.parameters)
             fired[population.name][t] = new.astype(np.bool_)
             if population.name in recorded:
@@ -95,6 +86,6 @@ def _synaptic_operations(network: QuantisedNetwork, fired: dict[str, NDArray[np.
     steps, batch, _ = fired[INPUT].shape
     operations = np.zeros(batch, np.int64)
     for connection in network.connections:
-        events = fired[connection.source][: steps - connection.delay].sum(axis=(0, 2))
-        operations += events * connection.weight.shape[0]
+        events = fired[connection.source][: steps - connection.delay].sum(axis=0)
+        operations += events @ connection.fan_out
     return operations

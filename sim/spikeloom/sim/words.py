@@ -8,12 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Field", "WordLayout", "bits_for", "pack_lanes"]
+__all__ = ["Field", "WordLayout", "bits_for", "pack_lanes", "unpack_lanes", "weight_bits", "weight_range"]
 
 
 def bits_for(count: int) -> int:
     """Bits that number ``count`` things from 0, at least 1."""
     return max(1, (count - 1).bit_length())
+
+
+def weight_range(width: int) -> tuple[int, int]:
+    """Smallest and largest weight of ``width`` bits: two's complement, but -1 and 1 for one bit."""
+    return (-1, 1) if width == 1 else (-(1 << (width - 1)), (1 << (width - 1)) - 1)
+
+
+def weight_bits(weights: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
+    """Bits ``(n, width)`` of weights ``(n,)``, lowest first. One bit is set for 1 and not for -1 (nor 0)."""
+    if width == 1:
+        return (weights > 0).astype(np.uint8)[:, None]
+    return WordLayout((Field("weight", width, signed=True),)).bits({"weight": weights}, len(weights))
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,17 @@ class WordLayout:
             columns.append((array[:, None] >> np.arange(field.width)) & 1)
         return np.concatenate(columns, axis=1).astype(np.uint8)
 
+    def values(self, bits: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:
+        """The fields of words of bits ``(count, width)``, each ``(count,)``: the reverse of `bits`."""
+        result, first = {}, 0
+        for field in self.fields:
+            place = np.int64(1) << np.arange(field.width, dtype=np.int64)
+            if field.signed and field.width:
+                place[-1] = -place[-1]
+            result[field.name] = bits[:, first : first + field.width].astype(np.int64) @ place
+            first += field.width
+        return result
+
 
 def pack_lanes(bits: NDArray[np.uint8], lanes: int) -> NDArray[np.uint8]:
     """Join ``lanes`` consecutive words of bits ``(n, width)`` into one; return bytes ``(n // lanes, planes)``."""
@@ -60,3 +83,9 @@ def pack_lanes(bits: NDArray[np.uint8], lanes: int) -> NDArray[np.uint8]:
     if count % lanes:
         raise ValueError(f"the number of words must be a multiple of {lanes} lanes, not {count}")
     return np.packbits(bits.reshape(count // lanes, lanes * width), axis=1, bitorder="little")
+
+
+def unpack_lanes(words: NDArray[np.uint8], lanes: int, width: int) -> NDArray[np.uint8]:
+    """Bits ``(n, width)`` of the parts of words ``(n // lanes, planes)``: the reverse of `pack_lanes`."""
+    bits = np.unpackbits(words, axis=1, bitorder="little", count=lanes * width)
+    return bits.reshape(-1, width)

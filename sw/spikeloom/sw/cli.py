@@ -65,7 +65,7 @@ CompareOption = Annotated[Compare | None, typer.Option(help="When a neuron spike
 ResetOption = Annotated[Reset | None, typer.Option(help="What a spike does to the membrane.", show_default=False)]
 DelayOption = Annotated[int | None, typer.Option(help="Steps from a spike to its reset, 0 or 1.", show_default=False)]
 RefractoryOption = Annotated[int | None, typer.Option(help="Steps held after a spike.", show_default=False)]
-WeightOption = Annotated[int, typer.Option("--weight-bits", help="Bits of a weight, 2 to 8.")]
+WeightOption = Annotated[int, typer.Option("--weight-bits", help="Bits of a weight, 1 to 16.")]
 FabricOption = Annotated[str, typer.Option(help=f"Hardware: {', '.join(FABRICS)}.")]
 InputsOption = Annotated[
     Path | None,

@@ -1,9 +1,9 @@
 """NIR graphs as spikeloom sees them: neurons, and affine maps of spikes between them.
 
 `unfold` takes the nested dictionaries that a NIR file holds and refuses by name what is not supported. `compose` gives
-every node a shape and reduces all that lies between neurons (Linear, Affine, Flatten, the borders of nested graphs) to
-one weight matrix for each pair of neurons and one bias for each neuron, exactly. `closing_pairs` and `in_order` find
-the recurrent connections and the order of a step.
+every node a shape and reduces all that lies between neurons (Linear, Affine, convolutions, pooling, Flatten, the
+borders of nested graphs) to paths from neuron to neuron and one bias for each neuron, exactly. `closing_pairs` and
+`in_order` find the recurrent connections and the order of a step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.sim.projection import Convolution
 from spikeloom.sw.network import INPUT, LoadError
+from spikeloom.sw.paths import Path, geometry_of
 
 __all__ = [
     "NEURONS",
@@ -40,12 +42,11 @@ FloatArray = NDArray[np.float64]
 NEURONS = ("LIF", "IF", "LI")
 """The kinds of node that become populations."""
 
-_SUPPORTED = ("Input", "Output", "Linear", "Affine", *NEURONS, "Flatten")
+_MATRICES = ("Linear", "Affine")
+_CONVOLUTIONS = ("Conv1d", "Conv2d")
+_POOLINGS = ("SumPool2d", "AvgPool2d")
+_SUPPORTED = ("Input", "Output", *_MATRICES, *NEURONS, *_CONVOLUTIONS, *_POOLINGS, "Flatten")
 _REASONS = {
-    "Conv1d": "convolutions are not supported yet",
-    "Conv2d": "convolutions are not supported yet",
-    "SumPool2d": "pooling is not supported yet",
-    "AvgPool2d": "pooling is not supported yet",
     "CubaLIF": "neurons with a synaptic current are not supported yet",
     "CubaLI": "neurons with a synaptic current are not supported yet",
     "Delay": "delays in seconds are not supported yet",
@@ -138,7 +139,7 @@ def unfold(content: Mapping[str, Any]) -> Graph:
         if b == graph.input or a == graph.output:
             raise LoadError(f"the edge from {a!r} to {b!r} leads into the graph's Input or out of its Output")
     for name, node in graph.nodes.items():
-        if node.kind in ("Linear", "Affine", "Flatten", "Output", _IDENTITY) and not graph.before(name):
+        if node.kind not in ("Input", *NEURONS) and not graph.before(name):
             raise LoadError(f"node {name!r} has no edge that leads to it")
     _refuse_cycle_without_neuron(graph)
     return graph
@@ -229,7 +230,7 @@ def _shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
 
 
 def _shape(graph: Graph, name: str, node: Node, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
-    if node.kind in ("Linear", "Affine"):
+    if node.kind in _MATRICES:
         return (_weight(name, node).shape[0],)
     if node.kind == "Input":
         return _extents(name, node.parameters.get("shape"))
@@ -239,12 +240,22 @@ def _shape(graph: Graph, name: str, node: Node, shapes: Mapping[str, tuple[int, 
             return own
     for before in graph.before(name):
         if before in shapes:
-            return _flattened(name, node, shapes[before]) if node.kind == "Flatten" else shapes[before]
+            return _onward(name, node, shapes[before])
     if node.kind in NEURONS:
         for after in graph.after(name):
-            if graph.nodes[after].kind in ("Linear", "Affine"):
+            if graph.nodes[after].kind in _MATRICES:
                 return (_weight(after, graph.nodes[after]).shape[1],)
     return None
+
+
+def _onward(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a node without neurons makes of ``shape``."""
+    if node.kind == "Flatten":
+        return _flattened(name, node, shape)
+    if node.kind in (*_CONVOLUTIONS, *_POOLINGS):
+        channels, height, width = _geometry(name, node, shape).output_shape
+        return (channels, width) if node.kind == "Conv1d" else (channels, height, width)
+    return shape
 
 
 def _extents(name: str, shape: Any) -> tuple[int, ...]:
@@ -273,13 +284,15 @@ def flattened(where: str, shape: tuple[int, ...], start: int, end: int) -> tuple
 def _check_edges(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
     for a, b in graph.edges:
         node = graph.nodes[b]
-        if node.kind in ("Linear", "Affine"):
+        if node.kind in _MATRICES:
             takes = _weight(b, node).shape[1]
             if sum(extent > 1 for extent in shapes[a]) > 1:
                 raise LoadError(
                     f"node {b!r} must get values of one dimension, not of shape {shapes[a]} from {a!r}; put a Flatten "
                     "between them, with dimensions counted without the batch"
                 )
+        elif node.kind in (*_CONVOLUTIONS, *_POOLINGS):
+            takes = prod(_geometry(b, node, shapes[a]).input_shape)
         elif node.kind == "Output" and node.parameters.get("shape") is not None:
             takes = prod(_extents(b, node.parameters["shape"]))
         else:
@@ -312,6 +325,62 @@ def _weight(name: str, node: Node) -> FloatArray:
     return weight
 
 
+def _geometry(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
+    """The geometry of a convolution or a pooling (each channel a group of its own) of values of ``shape``.
+
+    NIR's own rules for shapes are not used; the input's extent comes from what leads to the node.
+    """
+    where, one_dimensional = f"node {name!r}", node.kind == "Conv1d"
+    if len(shape) != (2 if one_dimensional else 3):
+        expected = "(channels, length)" if one_dimensional else "(channels, height, width)"
+        raise LoadError(f"{where} is a {node.kind} and must get values of shape {expected}, not {shape}")
+    channels, height, width = (shape[0], 1, shape[1]) if one_dimensional else shape
+    padding = node.parameters.get("padding")
+    padding = text(padding) if isinstance(padding, str | bytes) else array_of(name, node, "padding")
+    stride = array_of(name, node, "stride")
+    if node.kind in _POOLINGS:
+        kernel = array_of(name, node, "kernel_size")
+        return geometry_of(
+            where,
+            (channels, height, width),
+            outputs=channels,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+            groups=channels,
+        )
+    weight, dilation = _kernel(name, node), array_of(name, node, "dilation")
+    groups = int(scalar(f"groups of {where}", node.parameters.get("groups", 1)))
+    if weight.shape[1] * groups != channels:
+        raise LoadError(f"{where} must get values of {weight.shape[1] * groups} channels, not {channels}")
+    own = np.asarray(node.parameters.get("input_shape"))
+    extents = shape[1:]
+    if own.dtype.kind in "iu" and tuple(own.reshape(-1).tolist()) != extents:
+        raise LoadError(f"{where} must get values of extent {own.tolist()}, not {extents} as it does")
+    if one_dimensional:
+        stride, dilation = ([1, int(np.asarray(value).reshape(-1)[-1])] for value in (stride, dilation))
+        padding = padding if isinstance(padding, str) else [0, int(padding.reshape(-1)[-1])]
+    return geometry_of(
+        where,
+        (channels, height, width),
+        outputs=weight.shape[0],
+        kernel=weight.shape[2:],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+def _kernel(name: str, node: Node) -> FloatArray:
+    """The kernel of a convolution, ``(out, in of a group, height, width)``; in one dimension the height is 1."""
+    weight = _finite(name, node, "weight")
+    dimensions = 3 if node.kind == "Conv1d" else 4
+    if weight.ndim != dimensions or 0 in weight.shape:
+        raise LoadError(f"weight of node {name!r} must have {dimensions} dimensions, not shape {weight.shape}")
+    return weight[:, :, None, :] if node.kind == "Conv1d" else weight
+
+
 def own_shape(name: str, node: Node) -> tuple[int, ...]:
     """The shape that the parameters of a neuron node have together."""
     keys = [key for key in ("tau", "r", "v_leak", "v_threshold", "v_reset") if key in node.parameters]
@@ -327,29 +396,29 @@ def own_shape(name: str, node: Node) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """An affine map of spikes: weights by source, None for the identity, and a bias ``(n,)``."""
+    """An affine map of spikes: the paths from each source, whose sums add up, and a bias ``(n,)``."""
 
-    weights: dict[str, FloatArray | None]
+    paths: dict[str, tuple[Path, ...]]
     bias: FloatArray
-
-    def dense(self, source: str) -> FloatArray:
-        weight = self.weights[source]
-        return np.eye(self.bias.size) if weight is None else weight
 
 
 def _added(arrivals: list[Arrival], size: int) -> Arrival:
-    weights: dict[str, FloatArray | None] = {}
+    paths: dict[str, tuple[Path, ...]] = {}
     bias = np.zeros(size)
     for arrival in arrivals:
         bias = bias + arrival.bias
-        for source in arrival.weights:
-            known = source in weights
-            before = weights.get(source)
-            if known:
-                weights[source] = (np.eye(size) if before is None else before) + arrival.dense(source)
-            else:
-                weights[source] = arrival.weights[source]
-    return Arrival(weights=weights, bias=bias)
+        for source, more in arrival.paths.items():
+            paths[source] = _merged((*paths.get(source, ()), *more), size)
+    return Arrival(paths=paths, bias=bias)
+
+
+def _merged(paths: tuple[Path, ...], size: int) -> tuple[Path, ...]:
+    """The same paths with all that are matrices, or nothing at all, added up in one; nothing alone stays nothing."""
+    plain = [path for path in paths if path.is_matrix or path.is_identity]
+    if len(plain) < 2:
+        return paths
+    total = sum(np.eye(size) if path.weight is None else path.weight for path in plain)
+    return (Path(weight=np.asarray(total)), *(path for path in paths if path not in plain))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -377,12 +446,14 @@ def compose(graph: Graph) -> Composition:
     for name, node in graph.nodes.items():
         if node.kind == "Input" or node.kind in NEURONS:
             source = INPUT if node.kind == "Input" else name
-            leaves[name] = Arrival(weights={source: None}, bias=np.zeros(prod(shapes[name])))
+            leaves[name] = Arrival(paths={source: (Path(),)}, bias=np.zeros(prod(shapes[name])))
     waiting = [name for name in graph.nodes if name not in leaves]
     while waiting:
         for name in waiting:
-            if all(before in leaves for before in graph.before(name)):
-                leaves[name] = _through(name, graph.nodes[name], [leaves[before] for before in graph.before(name)])
+            if all(other in leaves for other in graph.before(name)):
+                before = graph.before(name)
+                arrivals = [leaves[other] for other in before]
+                leaves[name] = _through(name, graph.nodes[name], shapes[before[0]], arrivals)
         waiting = [name for name in waiting if name not in leaves]
     neurons = _first_appearance(graph)
     return Composition(
@@ -395,30 +466,54 @@ def compose(graph: Graph) -> Composition:
     )
 
 
-def _through(name: str, node: Node, arrivals: list[Arrival]) -> Arrival:
+def _through(name: str, node: Node, shape: tuple[int, ...], arrivals: list[Arrival]) -> Arrival:
+    """What a node makes of the sum of ``arrivals``, which have the given shape."""
     total = _added(arrivals, arrivals[0].bias.size)
-    if node.kind not in ("Linear", "Affine"):
-        return total
-    weight = _weight(name, node)
-    bias = weight @ total.bias
-    if node.kind == "Affine":
+    where = f"node {name!r}"
+    if node.kind in _MATRICES:
+        matrix = _weight(name, node)
+        bias = matrix @ total.bias
+        if node.kind == "Affine":
+            own = _finite(name, node, "bias").reshape(-1)
+            if own.size not in (1, bias.size):
+                raise LoadError(f"bias of {where} must have {bias.size} values, not {own.size}")
+            bias = bias + own
+
+        def step(path: Path) -> Path:
+            return path.through_matrix(where, matrix)
+
+    elif node.kind in _CONVOLUTIONS:
+        geometry, kernel = _geometry(name, node, shape), _kernel(name, node)
         own = _finite(name, node, "bias").reshape(-1)
-        if own.size not in (1, bias.size):
-            raise LoadError(f"bias of node {name!r} must have {bias.size} values, not {own.size}")
-        bias = bias + own
-    weights: dict[str, FloatArray | None] = {
-        source: weight if before is None else weight @ before for source, before in total.weights.items()
-    }
-    return Arrival(weights=weights, bias=bias)
+        if own.size not in (1, geometry.output_channels):
+            raise LoadError(f"bias of {where} must have {geometry.output_channels} values, not {own.size}")
+        by_channel = geometry.sum(kernel, total.bias[None]).reshape(geometry.output_channels, -1) + own[:, None]
+        bias = by_channel.reshape(-1)
+
+        def step(path: Path) -> Path:
+            return path.through_convolution(where, geometry, kernel)
+
+    elif node.kind in _POOLINGS:
+        geometry = _geometry(name, node, shape)
+        scale = 1.0 if node.kind == "SumPool2d" else 1.0 / prod(geometry.kernel)
+        bias = geometry.sum(np.full(geometry.weight_shape, scale), total.bias[None])[0]
+
+        def step(path: Path) -> Path:
+            return path.through_pooling(where, geometry, scale)
+
+    else:
+        return total
+    paths = {source: tuple(step(path) for path in several) for source, several in total.paths.items()}
+    return Arrival(paths={source: _merged(several, bias.size) for source, several in paths.items()}, bias=bias)
 
 
 def _output(graph: Graph, arrival: Arrival) -> str:
-    if len(arrival.weights) == 1:
-        (source, weight), *_ = arrival.weights.items()
-        if source != INPUT and weight is None and not arrival.bias.any():
+    if len(arrival.paths) == 1:
+        (source, (path, *others)), *_ = arrival.paths.items()
+        if source != INPUT and path.is_identity and not others and not arrival.bias.any():
             return source
-    before, *others = graph.before(graph.output)
-    if others:
+    before, *more = graph.before(graph.output)
+    if more:
         raise LoadError("the Output must get the value of one node, not a sum of several")
     raise LoadError(f"node {before!r} leads to the Output without a neuron; end the network with a LIF, IF or LI")
 

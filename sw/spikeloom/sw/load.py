@@ -4,9 +4,10 @@ NIR describes neurons in continuous time and holds no time step, no discretisati
 caller, the file's metadata or a framework *preset* (`spikeloom.sw.presets`) says how to step it. Whatever was assumed
 is a note of the network; whatever cannot be kept is a `LoadError` of one sentence.
 
-The gain of a neuron is folded into the weights and biases that lead to it. Linear, Affine and Flatten nodes between
-neurons are composed exactly. A connection that closes a cycle carries its spikes with delay 1, any other with delay 0
-(`spikeloom.sw.graph.closing_pairs` has the rule). `docs/loading.md` has the tables.
+The gain of a neuron is folded into the weights and biases that lead to it. Linear, Affine, convolution, pooling and
+Flatten nodes between neurons are composed exactly (`spikeloom.sw.paths`). A connection that closes a cycle carries its
+spikes with delay 1, any other with delay 0 (`spikeloom.sw.graph.closing_pairs` has the rule). `docs/loading.md` has the
+tables.
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spikeloom.sim.neuron import Compare, Reset
+from spikeloom.sim.projection import Projection
 from spikeloom.sw.graph import Graph, closing_pairs, compose, in_order, scalar, text, unfold
 from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Population
 from spikeloom.sw.presets import PRESETS, Discretisation, TimeUnit
@@ -83,7 +82,7 @@ def load(
     stepping = _stepping(shared, notes)
     composition = compose(graph)
     populations: list[Population] = []
-    weights: dict[tuple[str, str], NDArray[np.float64]] = {}
+    projections: dict[tuple[str, str], list[Projection]] = {}
     for neuron in composition.neurons:
         node = graph.nodes[neuron]
         own = _metadata(node.metadata, f"node {neuron!r}", RULE_KEYS)
@@ -93,14 +92,16 @@ def load(
             neuron, node, composition.shapes[neuron], arrival.bias, stepping, RuleOptions(**options), notes
         )
         populations.append(population)
-        for origin in arrival.weights:
-            weights[origin, neuron] = arrival.dense(origin) * gain[:, None]
+        for origin, paths in arrival.paths.items():
+            projections[origin, neuron] = [
+                path.projection(f"node {neuron!r}", composition.shapes[neuron], gain) for path in paths
+            ]
     return _assemble(
         graph,
         name=name or default_name,
         input_shape=composition.shapes[graph.input],
         populations={population.name: population for population in populations},
-        weights=weights,
+        projections=projections,
         output=composition.output,
         time_step_s=stepping.time_step_s,
         notes=notes,
@@ -223,31 +224,38 @@ def _assemble(
     name: str,
     input_shape: tuple[int, ...],
     populations: Mapping[str, Population],
-    weights: Mapping[tuple[str, str], NDArray[np.float64]],
+    projections: Mapping[tuple[str, str], list[Projection]],
     output: str,
     time_step_s: float,
     notes: list[str],
     encoder: Mapping[str, int | str] | None,
 ) -> Network:
-    for source, target in weights:
+    for source, target in projections:
         if source != INPUT and not populations[source].spiking:
             raise LoadError(
                 f"node {source!r} is an LI that leads to {target!r}: its membrane can only be the network's output"
             )
-    closing = closing_pairs(populations, weights)
-    order = in_order(populations, [pair for pair in weights if pair not in closing])
+    closing = closing_pairs(populations, projections)
+    order = in_order(populations, [pair for pair in projections if pair not in closing])
     for source, target in sorted(closing):
         if source != target:
             notes.append(f"{target}: spikes of {source} arrive one step later, because they close a cycle")
     reach = {output}
-    while more := {source for source, target in weights if target in reach and source != INPUT} - reach:
+    while more := {source for source, target in projections if target in reach and source != INPUT} - reach:
         reach |= more
     notes.extend(f"{name}: nothing of it reaches the output" for name in order if name not in reach)
     connections = [
-        Connection(source=source, target=target, weight=weights[source, target], delay=int((source, target) in closing))
+        Connection(
+            source=source,
+            target=target,
+            weight=projection.weight,
+            convolution=projection.convolution,
+            pooling=projection.pooling,
+            delay=int((source, target) in closing),
+        )
         for target in order
         for source in (INPUT, *order)
-        if (source, target) in weights
+        for projection in projections.get((source, target), ())
     ]
     try:
         return Network(

@@ -1,7 +1,7 @@
 """The float network: what a front door (`load`, `from_snntorch`) returns and the quantiser takes.
 
-A network is populations of neurons and dense connections between them. One step of a neuron, in the same order as the
-integer step of `spikeloom.sim.neuron`, with ``I`` the sum of the weights of the step's spikes::
+A network is populations of neurons and connections between them, dense or convolutional. One step of a neuron, in the
+same order as the integer step of `spikeloom.sim.neuron`, with ``I`` the sum of the weights of the step's spikes::
 
     hold   = refractory_count > 0
     base   = v if hold else beta * v                                    leak
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.neuron import Compare, Reset
+from spikeloom.sim.projection import Projection
 from spikeloom.sim.reference import as_spikes
 
 __all__ = ["INPUT", "Connection", "Description", "FloatResult", "LoadError", "Network", "Population", "describe"]
@@ -159,27 +160,26 @@ class Population:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Connection:
-    """Weights ``(n_target, n_source)`` from ``source`` (`INPUT` or a population) to the population ``target``.
+class Connection(Projection):
+    """Weights from ``source`` (`INPUT` or a population) to the population ``target``.
 
-    ``delay`` 0 delivers spikes in the step in which they are fired, 1 (recurrent) in the next.
+    ``weight`` is a matrix ``(n_target, n_source)`` or the kernel of a ``convolution``, with a ``pooling`` in front if
+    there is one (`Projection`). ``delay`` 0 delivers spikes in the step in which they are fired, 1 (recurrent) in the
+    next.
     """
 
     source: str
     target: str
-    weight: FloatArray
     delay: int = 0
 
     def __post_init__(self) -> None:
         where = f"the connection from {self.source!r} to {self.target!r}"
-        weight = _floats(f"weight of {where}", self.weight)
-        if weight.ndim != 2:
-            raise ValueError(f"weight of {where} must have two dimensions, not {weight.ndim}")
+        object.__setattr__(self, "weight", _floats(f"weight of {where}", self.weight))
         if not isinstance(self.delay, int) or self.delay not in (0, 1):
             raise ValueError(f"delay of {where} must be 0 or 1, not {self.delay!r}")
         if self.source == INPUT and self.delay:
             raise ValueError(f"delay of {where} must be 0 because it starts at the input, not 1")
-        object.__setattr__(self, "weight", weight)
+        self.check_shape(where)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -246,8 +246,9 @@ class Network:
         if target not in names:
             raise ValueError(f"target of {where} must be a population, not {target!r}")
         shape = (self.size(target), self.size(source))
-        if connection.weight.shape != shape:
-            raise ValueError(f"weight of {where} must have shape {shape}, not {connection.weight.shape}")
+        found = (connection.target_size, connection.source_size)
+        if found != shape:
+            raise ValueError(f"weight of {where} must have shape {shape}, not {found}")
         if source == INPUT:
             return
         if not self.population(source).spiking:
@@ -270,7 +271,7 @@ class Network:
 
     @property
     def synapses(self) -> int:
-        """Number of weights."""
+        """Number of weights; those of a kernel count once."""
         return sum(connection.weight.size for connection in self.connections)
 
     def size(self, name: str) -> int:
@@ -310,7 +311,7 @@ class Network:
                 current = np.zeros((batch, population.size))
                 for connection in self.connections:
                     if connection.target == population.name and t >= connection.delay:
-                        current += fired[connection.source][t - connection.delay].astype(float) @ connection.weight.T
+                        current += connection.sum(fired[connection.source][t - connection.delay])
                 state = states[population.name]
                 fired[population.name][t] = state.step(current)
                 if population.name in recorded:

@@ -2,7 +2,8 @@
 
 The weights into a population share one scale, a power of two: an integer is ``round(value * 2**exponent)``. Threshold,
 bias and reset value use the scale of their population, so that one step in integers is the float step in other units
-and only rounding is lost. A leak that is exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point
+and only rounding is lost. With one bit a weight is its sign times the scale, -1 or 1; two bits give ternary weights
+(and -2). A leak that is exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point
 beta. Everything that does not fit is an error or a note, never a silent clamp.
 """
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.neuron import Leak, NeuronParameters, Rounding, signed_range
+from spikeloom.sim.words import weight_range
 from spikeloom.sw.network import Network, Population
 
 __all__ = ["Quantisation", "QuantiseError", "quantise"]
@@ -28,7 +30,7 @@ class QuantiseError(ValueError):
 class Quantisation:
     """Widths of the integers.
 
-    ``weight_width`` from 2 to 16 and ``v_width`` from 8 to 24 bits; ``beta_fraction`` fractional bits of a leak that is
+    ``weight_width`` from 1 to 16 and ``v_width`` from 8 to 24 bits; ``beta_fraction`` fractional bits of a leak that is
     no shift, rounded as ``rounding`` says.
     """
 
@@ -38,7 +40,7 @@ class Quantisation:
     rounding: Rounding = Rounding.NEAREST
 
     def __post_init__(self) -> None:
-        for name, low, high in (("weight_width", 2, 16), ("v_width", 8, 24), ("beta_fraction", 1, 16)):
+        for name, low, high in (("weight_width", 1, 16), ("v_width", 8, 24), ("beta_fraction", 1, 16)):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
@@ -54,6 +56,8 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
             source=INPUT if c.source == "input" else c.source,
             target=c.target,
             weight=_to_weights(c.weight, exponents[c.target], options),
+            convolution=c.convolution,
+            pooling=c.pooling,
             delay=c.delay,
         )
         for c in network.connections
@@ -74,18 +78,26 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
 
 
 def _to_weights(weight: NDArray[np.float64], exponent: int, options: Quantisation) -> NDArray[np.int64]:
-    low, high = signed_range(options.weight_width)
+    if options.weight_width == 1:
+        return np.where(weight < 0, -1, 1)
+    low, high = weight_range(options.weight_width)
     return np.clip(np.rint(np.ldexp(weight, exponent)), low, high).astype(np.int64)
 
 
 def _exponent(network: Network, population: Population, options: Quantisation, notes: list[str]) -> int:
     """The power of two that scales the population: the one with the least squared error of its weights.
 
-    Clipping a few large weights can cost less than coarser steps for all; where it does, a note says how many.
+    Clipping a few large weights can cost less than coarser steps for all, the more so the fewer the bits; where it
+    does, a note says how many.
     """
     parts = [c.weight.ravel() for c in network.connections if c.target == population.name]
     weights = np.concatenate(parts) if parts else np.zeros(0)
-    _, high = signed_range(options.weight_width)
+    if options.weight_width == 1 and np.any(weights == 0.0):
+        raise QuantiseError(
+            f"population {population.name}: its weights must not be 0 at 1 bit, and {int(np.sum(weights == 0.0))} are; "
+            "use 2 bits"
+        )
+    _, high = weight_range(options.weight_width)
     largest = float(np.abs(weights).max(initial=0.0))
     if largest == 0.0:
         largest = float(np.abs(population.threshold).max())
@@ -93,7 +105,7 @@ def _exponent(network: Network, population: Population, options: Quantisation, n
     fits = int(exponent_of_largest) - 1  # the finest scale at which nothing is clipped
     room = _largest_exponent(population, options)
     best, least = None, np.inf
-    for exponent in range(fits, fits + 3):
+    for exponent in range(fits, fits + 8):
         if exponent > room:
             break
         error = float(np.sum((_to_weights(weights, exponent, options) / 2.0**exponent - weights) ** 2))
@@ -106,7 +118,7 @@ def _exponent(network: Network, population: Population, options: Quantisation, n
             f"{options.v_width} bits"
         )
     clipped = int(np.sum(np.rint(np.ldexp(weights, best)) != _to_weights(weights, best, options)))
-    if clipped:
+    if clipped and options.weight_width > 1:
         notes.append(f"population {population.name}: {clipped} of {weights.size} weights are clipped")
     return best
 

@@ -23,18 +23,19 @@ from numpy.typing import NDArray
 from spikeloom.sim.neuron import Compare, Reset
 from spikeloom.sw.graph import flattened
 from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Population
+from spikeloom.sw.paths import Path, geometry_of
 
 __all__ = ["from_snntorch"]
 
 FloatArray = NDArray[np.float64]
 
-_SUPPORTED = "Sequential, Linear, Flatten, Dropout, Identity, Leaky and RLeaky"
+_SUPPORTED = "Sequential, Linear, Conv2d, AvgPool2d, Flatten, Dropout, Identity, Leaky and RLeaky"
 
 
 def from_snntorch(
     module: Any, input_shape: int | tuple[int, ...], *, name: str = "network", time_step_s: float = 1e-3
 ) -> Network:
-    """Take a ``torch.nn.Sequential`` of Linear, Flatten, ``snntorch.Leaky`` and ``snntorch.RLeaky`` modules.
+    """Take a ``torch.nn.Sequential`` of Linear, Conv2d, AvgPool2d, Flatten, ``snntorch.Leaky`` and ``RLeaky`` modules.
 
     Parameters
     ----------
@@ -104,11 +105,11 @@ def _linear(where: str, module: Any) -> tuple[FloatArray, FloatArray]:
 
 @dataclass(kw_only=True)
 class _Builder:
-    """The network so far: ``weight`` (None for the identity) and ``bias`` since the last population, or the input."""
+    """The network so far: the ``way`` of the spikes and the ``bias`` since the last population, or the input."""
 
     shape: tuple[int, ...]
     source: str = INPUT
-    weight: FloatArray | None = None
+    way: Path = field(default_factory=Path)
     bias: FloatArray | None = None
     pending: str = ""
     populations: list[Population] = field(default_factory=list)
@@ -121,7 +122,9 @@ class _Builder:
         if kind in ("Leaky", "RLeaky"):
             self._neurons(path, where, module, kind)
         elif kind == "Linear":
-            self._through(where, module)
+            self._matrix(where, module)
+        elif kind in ("Conv2d", "AvgPool2d"):
+            self._window(where, module, kind)
         elif kind == "Flatten":
             start, end = module.start_dim, module.end_dim
             if start == 0:
@@ -131,13 +134,44 @@ class _Builder:
         elif kind not in ("Dropout", "Identity"):
             raise LoadError(f"{where} is a {kind}, which is not supported; supported are {_SUPPORTED}")
 
-    def _through(self, where: str, module: Any) -> None:
+    def _matrix(self, where: str, module: Any) -> None:
         weight, bias = _linear(where, module)
         if self.shape != (weight.shape[1],):
             raise LoadError(f"{where} must get values of shape {(weight.shape[1],)}, not {self.shape}")
         self.bias = bias if self.bias is None else weight @ self.bias + bias
-        self.weight = weight if self.weight is None else weight @ self.weight
+        self.way = self.way.through_matrix(where, weight)
         self.shape = (weight.shape[0],)
+        self.pending = where
+
+    def _window(self, where: str, module: Any, kind: str) -> None:
+        """A convolution or an average over windows."""
+        if len(self.shape) != 3:
+            raise LoadError(f"{where} must get values of shape (channels, height, width), not {self.shape}")
+        shape = (self.shape[0], self.shape[1], self.shape[2])
+        options = {"stride": module.stride, "padding": module.padding}
+        if kind == "Conv2d":
+            weight, own = _linear(where, module)
+            if module.padding_mode != "zeros":
+                raise LoadError(f"padding_mode of {where} must be 'zeros', not {module.padding_mode!r}")
+            if weight.shape[1] * module.groups != shape[0]:
+                raise LoadError(
+                    f"{where} must get values of {weight.shape[1] * module.groups} channels, not {shape[0]}"
+                )
+            options |= {"dilation": module.dilation, "groups": module.groups}
+            geometry = geometry_of(where, shape, outputs=len(weight), kernel=weight.shape[2:], **options)
+            self.way = self.way.through_convolution(where, geometry, weight)
+        else:
+            for option, only in (("ceil_mode", False), ("count_include_pad", True), ("divisor_override", None)):
+                if getattr(module, option, only) != only:
+                    raise LoadError(f"{option} of {where} must be {only}, not {getattr(module, option)!r}")
+            geometry = geometry_of(
+                where, shape, outputs=shape[0], kernel=module.kernel_size, groups=shape[0], **options
+            )
+            weight, own = np.full(geometry.weight_shape, 1.0 / prod(geometry.kernel)), np.zeros(shape[0])
+            self.way = self.way.through_pooling(where, geometry, 1.0 / prod(geometry.kernel))
+        before = np.zeros(prod(shape)) if self.bias is None else self.bias
+        self.bias = (geometry.sum(weight, before[None]).reshape(len(own), -1) + own[:, None]).reshape(-1)
+        self.shape = geometry.output_shape
         self.pending = where
 
     def _neurons(self, path: str, where: str, module: Any, kind: str) -> None:
@@ -172,8 +206,16 @@ class _Builder:
             recurrent, more = self._recurrent(where, module, size)
             self.connections.append(Connection(source=path, target=path, weight=recurrent, delay=1))
             bias = bias + more
-        weight = np.eye(size) if self.weight is None else self.weight
-        self.connections.append(Connection(source=self.source, target=path, weight=weight))
+        onto = self.way.projection(where, self.shape, np.ones(size))
+        self.connections.append(
+            Connection(
+                source=self.source,
+                target=path,
+                weight=onto.weight,
+                convolution=onto.convolution,
+                pooling=onto.pooling,
+            )
+        )
         try:
             population = Population(
                 name=path,
@@ -188,7 +230,7 @@ class _Builder:
         except ValueError as error:
             raise LoadError(str(error)) from error
         self.populations.append(population)
-        self.source, self.weight, self.bias, self.pending = path, None, None, ""
+        self.source, self.way, self.bias, self.pending = path, Path(), None, ""
 
     def _per_neuron(self, where: str, name: str, value: Any) -> FloatArray:
         array = _array(f"{name} of {where}", value)

@@ -1,0 +1,277 @@
+"""What lies between two populations: a linear map of spikes, stored as a matrix or as the kernel of a convolution.
+
+With ``s`` the values of a source (0 or 1, or the integers of graded spikes) and ``w`` the weights, the sum that a step
+brings to a target neuron is, for a matrix::
+
+    I[j] = sum_i w[j, i] s[i]
+
+and for a convolution of ``(channels, height, width)``, as in `torch.nn.Conv2d` (a cross-correlation; positions outside
+the input count as 0), with stride ``S``, padding ``P``, dilation ``D`` and the input channels of ``o``'s group::
+
+    I[o, Y, X] = sum_{c, ky, kx} w[o, c, ky, kx] s[c, Y S - P + ky D, X S - P + kx D]
+
+In front of either there may be a sum over windows that do not overlap. Neurons are numbered in C order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Convolution", "Pooling", "Projection", "Taps"]
+
+_EXACT_SINGLE = 1 << 24
+_EXACT_DOUBLE = 1 << 53
+_CHUNK = 1 << 21
+"""Values of the unrolled input of a convolution that are held at once."""
+
+Taps = list[list[tuple[int, int]]]
+"""For each position of the input along an axis, the pairs (position in the kernel, position of the output) it meets."""
+
+
+def _integers(name: str, values: Any, count: int, low: int) -> tuple[int, ...]:
+    array = np.asarray(values)
+    if array.shape != (count,) or array.dtype.kind not in "iu" or array.min() < low:
+        raise ValueError(f"{name} must be {count} integers of at least {low}, not {values!r}")
+    return tuple(int(value) for value in array)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooling:
+    """Sums over windows ``(height, width)`` that do not overlap, of an input ``(channels, height, width)``.
+
+    Rows and columns that fill no whole window are left out, as torch does.
+    """
+
+    input_shape: tuple[int, int, int]
+    window: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_shape", _integers("input_shape of a pooling", self.input_shape, 3, 1))
+        object.__setattr__(self, "window", _integers("window of a pooling", self.window, 2, 1))
+        if min(self.output_shape) < 1:
+            raise ValueError(
+                f"window of a pooling must be at most {self.input_shape[1:]}, the extent of its input, not "
+                f"{self.window}"
+            )
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)`` of the sums."""
+        channels, height, width = self.input_shape
+        return channels, height // self.window[0], width // self.window[1]
+
+    def sum(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Sums ``(B, n_out)`` of ``values`` ``(B, n_in)``; booleans become integers."""
+        channels, height, width = self.output_shape
+        image = values.reshape(-1, *self.input_shape)
+        image = image[:, :, : height * self.window[0], : width * self.window[1]]
+        windows = image.reshape(-1, channels, height, self.window[0], width, self.window[1])
+        return windows.sum(axis=(3, 5)).reshape(len(values), -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution:
+    """The geometry of a convolution, in pairs (vertical, horizontal); its weights are ``weight_shape``."""
+
+    input_shape: tuple[int, int, int]
+    output_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        for name, count, low in (
+            ("input_shape", 3, 1),
+            ("kernel", 2, 1),
+            ("stride", 2, 1),
+            ("padding", 2, 0),
+            ("dilation", 2, 1),
+        ):
+            value = _integers(f"{name} of a convolution", getattr(self, name), count, low)
+            object.__setattr__(self, name, value)
+        for name in ("output_channels", "groups"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} of a convolution must be a positive integer, not {value!r}")
+        channels = self.input_shape[0]
+        if channels % self.groups or self.output_channels % self.groups:
+            raise ValueError(
+                f"groups of a convolution must divide its {channels} input and {self.output_channels} output "
+                f"channels, not be {self.groups}"
+            )
+        if min(self.output_shape) < 1:
+            raise ValueError(
+                f"kernel of a convolution must fit the padded input {self.input_shape}, not be {self.kernel} with "
+                f"dilation {self.dilation}"
+            )
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """``(output channels, input channels of a group, kernel height, kernel width)``."""
+        return self.output_channels, self.input_shape[0] // self.groups, *self.kernel
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)`` of the output."""
+        height, width = (
+            (self.input_shape[1 + axis] + 2 * self.padding[axis] - self.dilation[axis] * (self.kernel[axis] - 1) - 1)
+            // self.stride[axis]
+            + 1
+            for axis in range(2)
+        )
+        return self.output_channels, height, width
+
+    def taps(self, axis: int) -> Taps:
+        """What each position along the axis (0 vertical, 1 horizontal) meets, in the order of the kernel."""
+        outputs, stride = self.output_shape[1 + axis], self.stride[axis]
+        result: Taps = []
+        for position in range(self.input_shape[1 + axis]):
+            found = []
+            for k in range(self.kernel[axis]):
+                output, rest = divmod(position + self.padding[axis] - k * self.dilation[axis], stride)
+                if rest == 0 and 0 <= output < outputs:
+                    found.append((k, output))
+            result.append(found)
+        return result
+
+    def sum(self, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+        """``(B, n_out)`` of ``values`` ``(B, n_in)``, both of the type of ``weight`` ``weight_shape``."""
+        outputs, inputs, *_ = self.weight_shape
+        _, height, width = self.output_shape
+        per_group = outputs // self.groups
+        matrices = weight.reshape(self.groups, per_group, -1)
+        result = np.empty((len(values), self.groups, per_group, height, width), weight.dtype)
+        unrolled = self.input_shape[0] * prod(self.kernel) * height * width
+        chunk = max(1, _CHUNK // unrolled)
+        for first in range(0, len(values), chunk):
+            image = values[first : first + chunk].reshape(-1, *self.input_shape).astype(weight.dtype)
+            image = np.pad(image, ((0, 0), (0, 0), *((p, p) for p in self.padding)))
+            extent = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
+            windows = np.lib.stride_tricks.sliding_window_view(image, extent, axis=(2, 3))
+            windows = windows[
+                :, :, :: self.stride[0], :: self.stride[1], :: self.dilation[0], :: self.dilation[1]
+            ]  # (b, c, Y, X, ky, kx)
+            for group, matrix in enumerate(matrices):
+                part = windows[:, group * inputs : (group + 1) * inputs].transpose(0, 1, 4, 5, 2, 3)
+                sums = matrix @ part.reshape(len(image), -1, height * width)
+                result[first : first + chunk, group] = sums.reshape(-1, per_group, height, width)
+        return result.reshape(len(values), -1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Projection:
+    """Weights, and how they reach from the neurons of a source to those of a target.
+
+    Parameters
+    ----------
+    weight
+        ``(n_target, n_source)``, or ``convolution.weight_shape``. Integers or floats.
+    convolution
+        The geometry of a convolution; None for a matrix.
+    pooling
+        Sums over windows in front; then a matrix has a column for each window.
+    """
+
+    weight: NDArray[Any]
+    convolution: Convolution | None = None
+    pooling: Pooling | None = None
+
+    def check_shape(self, where: str) -> None:
+        """Raise ``ValueError`` unless weights, convolution and pooling fit each other; ``where`` begins the message."""
+        expected: tuple[int, ...]
+        if self.convolution is not None:
+            expected = self.convolution.weight_shape
+            if self.pooling is not None and self.pooling.output_shape != self.convolution.input_shape:
+                raise ValueError(
+                    f"input_shape of {where} must be {self.pooling.output_shape}, what its pooling gives, not "
+                    f"{self.convolution.input_shape}"
+                )
+        elif self.weight.ndim != 2:
+            raise ValueError(f"weight of {where} must have two dimensions, not {self.weight.ndim}")
+        else:
+            columns = self.weight.shape[1] if self.pooling is None else prod(self.pooling.output_shape)
+            expected = (self.weight.shape[0], columns)
+        if self.weight.shape != expected:
+            raise ValueError(f"weight of {where} must have shape {expected}, not {self.weight.shape}")
+
+    @property
+    def source_size(self) -> int:
+        """Number of source neurons."""
+        if self.pooling is not None:
+            return prod(self.pooling.input_shape)
+        return self.weight.shape[1] if self.convolution is None else prod(self.convolution.input_shape)
+
+    @property
+    def target_size(self) -> int:
+        """Number of target neurons."""
+        return self.weight.shape[0] if self.convolution is None else prod(self.convolution.output_shape)
+
+    @property
+    def source_shape(self) -> tuple[int, int, int] | None:
+        """``(channels, height, width)`` of the source, where the map depends on it."""
+        if self.pooling is not None:
+            return self.pooling.input_shape
+        return None if self.convolution is None else self.convolution.input_shape
+
+    def sum(self, values: ArrayLike) -> NDArray[Any]:
+        """The exact sums ``(..., n_target)`` for ``values`` ``(..., n_source)``, integers if the weights are."""
+        array = np.asarray(values)
+        sums = self._apply(self.weight, array.reshape(-1, array.shape[-1]))
+        return sums.reshape(*array.shape[:-1], self.target_size)
+
+    def _apply(self, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+        if self.pooling is not None:
+            values = self.pooling.sum(values)
+        kind = np.float64
+        if weight.dtype.kind == "i":
+            # Floating point is a fast way to integers while every partial sum is exact.
+            one = 1 if values.dtype.kind == "b" else int(np.abs(values).max(initial=0))
+            bound = int(np.abs(weight).sum(axis=tuple(range(1, weight.ndim))).max(initial=0)) * one
+            kind = np.float32 if bound < _EXACT_SINGLE else np.float64 if bound < _EXACT_DOUBLE else np.int64
+        factors = weight.astype(kind)
+        if self.convolution is not None:
+            sums = self.convolution.sum(factors, values)
+        else:
+            sums = values.astype(kind) @ factors.T
+        return sums.astype(np.int64) if weight.dtype.kind == "i" else sums
+
+    def bounds(self, least: int = 0, greatest: int = 1) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Least and greatest sum ``(n_target,)`` that a step can bring.
+
+        Each source sends at most one value from ``least`` to ``greatest``, or nothing.
+        """
+        low, high = min(least, 0), max(greatest, 0)
+        everyone = np.ones((1, self.source_size), np.int64)
+        positive = self._apply(np.maximum(self.weight, 0), everyone)[0]
+        negative = self._apply(np.minimum(self.weight, 0), everyone)[0]
+        return positive * low + negative * high, positive * high + negative * low
+
+    @cached_property
+    def fan_out(self) -> NDArray[np.int64]:
+        """Weights that a spike of each source neuron adds, ``(n_source,)``; zeros of a matrix count."""
+        if self.convolution is None:
+            shape = (self.weight.shape[1],) if self.pooling is None else self.pooling.output_shape
+            counts = np.full(shape, self.weight.shape[0], np.int64)
+        else:
+            rows, columns = (np.array([len(taps) for taps in self.convolution.taps(axis)]) for axis in range(2))
+            per_group = self.convolution.output_channels // self.convolution.groups
+            counts = np.broadcast_to(rows[:, None] * columns * per_group, self.convolution.input_shape)
+        if self.pooling is not None:
+            spread = np.zeros(self.pooling.input_shape, np.int64)
+            high, wide = self.pooling.window
+            inside = counts.repeat(high, axis=1).repeat(wide, axis=2)
+            spread[:, : inside.shape[1], : inside.shape[2]] = inside
+            counts = spread
+        return counts.reshape(-1)
+
+    def as_dense(self) -> NDArray[Any]:
+        """The same map as one matrix ``(n_target, n_source)``."""
+        return self.sum(np.eye(self.source_size, dtype=np.int64)).T

@@ -1,0 +1,139 @@
+"""Projections against the definitions written out as loops: convolutions, pooling, bounds and fan-out."""
+
+import re
+
+import numpy as np
+import pytest
+from harness.loops import convolved, pooled
+from harness.networks import random_convolution, rng_of
+
+from spikeloom.sim.network import INPUT, QuantisedConnection
+from spikeloom.sim.projection import Convolution, Pooling, Projection
+
+
+def exactly(message):
+    return f"^{re.escape(message)}$"
+
+
+@pytest.mark.parametrize("case", range(12))
+def test_random_convolutions_are_their_definition(request, case):
+    rng = rng_of(request.node.name)
+    convolution = random_convolution(rng)
+    weight = rng.integers(-8, 8, convolution.weight_shape)
+    projection = Projection(weight=weight, convolution=convolution)
+    for low, high in ((0, 2), (-20, 20)):  # spikes and graded values
+        images = rng.integers(low, high, (3, *convolution.input_shape))
+        sums = projection.sum(images.reshape(3, -1))
+        expected = np.array([convolved(convolution, weight, image).ravel() for image in images])
+        assert sums.dtype == np.int64
+        assert np.array_equal(sums, expected)
+        assert np.array_equal(images.reshape(3, -1) @ projection.as_dense().T, expected)
+        assert np.any(expected > 0)
+        assert np.any(expected < 0)
+    np.testing.assert_allclose(
+        Projection(weight=weight / 7, convolution=convolution).sum(images.reshape(3, -1)), expected / 7, atol=1e-12
+    )
+
+
+def test_a_convolution_by_hand():
+    """A line of four, kernel (1, 2, 3), stride 2, one position of padding: (0 a b) and (b c d)."""
+    convolution = Convolution(input_shape=(1, 1, 4), output_channels=1, kernel=(1, 3), stride=(1, 2), padding=(0, 1))
+    projection = Projection(weight=np.array([1, 2, 3]).reshape(1, 1, 1, 3), convolution=convolution)
+    assert convolution.output_shape == (1, 1, 2)
+    assert projection.as_dense().tolist() == [[2, 3, 0, 0], [0, 1, 2, 3]]
+    assert convolution.taps(1) == [[(1, 0)], [(0, 1), (2, 0)], [(1, 1)], [(2, 1)]]
+    assert projection.fan_out.tolist() == [1, 2, 1, 1]
+    assert [bound.tolist() for bound in projection.bounds()] == [[0, 0], [5, 6]]
+    assert [bound.tolist() for bound in projection.bounds(-3, 2)] == [[-15, -18], [10, 12]]
+
+
+@pytest.mark.parametrize("case", range(6))
+def test_pooling_in_front(request, case):
+    rng = rng_of(request.node.name)
+    shape = tuple(int(extent) for extent in rng.integers(2, 8, 3))
+    pooling = Pooling(input_shape=shape, window=tuple(int(rng.integers(1, extent + 1)) for extent in shape[1:]))
+    image = rng.integers(0, 2, shape)
+    pooled_image = pooled(pooling.window, image)
+    matrix = rng.integers(-8, 8, (5, pooled_image.size))
+    dense = Projection(weight=matrix, pooling=pooling)
+    assert np.array_equal(dense.sum(image.ravel()), matrix @ pooled_image.ravel())
+    convolution = random_convolution(rng, pooling.output_shape)
+    kernel = rng.integers(-8, 8, convolution.weight_shape)
+    both = Projection(weight=kernel, convolution=convolution, pooling=pooling)
+    assert np.array_equal(both.sum(image.ravel()), convolved(convolution, kernel, pooled_image).ravel())
+    for projection in (dense, both):
+        as_dense = projection.as_dense()
+        least, greatest = projection.bounds()
+        assert np.array_equal(least, np.minimum(as_dense, 0).sum(axis=1))
+        assert np.array_equal(greatest, np.maximum(as_dense, 0).sum(axis=1))
+    ones = Projection(weight=np.ones(convolution.weight_shape, np.int64), convolution=convolution, pooling=pooling)
+    assert np.array_equal(both.fan_out, ones.as_dense().sum(axis=0))
+    reached = np.zeros(shape, np.int64)
+    reached[:, : pooling.output_shape[1] * pooling.window[0], : pooling.output_shape[2] * pooling.window[1]] = 5
+    assert np.array_equal(dense.fan_out, reached.ravel())
+
+
+def test_sums_are_exact_beyond_single_and_double_precision():
+    for width, count in ((22, 16), (52, 16), (60, 4)):
+        weight = np.full((1, count), (1 << width) - 1)
+        assert Projection(weight=weight).sum(np.ones(count, bool)).tolist() == [count * ((1 << width) - 1)]
+    graded = Projection(weight=np.array([[(1 << 20) + 1, 1]])).sum(np.array([1 << 10, 1]))
+    assert graded.tolist() == [(1 << 30) + (1 << 10) + 1]
+
+
+def test_many_images_are_summed_in_pieces(request, monkeypatch):
+    rng = rng_of(request.node.name)
+    convolution = random_convolution(rng)
+    projection = Projection(weight=rng.integers(-8, 8, convolution.weight_shape), convolution=convolution)
+    values = rng.integers(0, 2, (3, 9, projection.source_size))
+    whole = projection.sum(values)
+    monkeypatch.setattr("spikeloom.sim.projection._CHUNK", 1)
+    assert np.array_equal(projection.sum(values), whole)
+    assert whole.shape == (3, 9, projection.target_size)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"groups": 3}, "groups of a convolution must divide its 4 input and 6 output channels, not be 3"),
+        ({"stride": (0, 1)}, "stride of a convolution must be 2 integers of at least 1, not (0, 1)"),
+        ({"padding": (1,)}, "padding of a convolution must be 2 integers of at least 0, not (1,)"),
+        (
+            {"kernel": (3, 9)},
+            "kernel of a convolution must fit the padded input (4, 5, 5), not be (3, 9) with dilation (1, 1)",
+        ),
+        ({"output_channels": 0}, "output_channels of a convolution must be a positive integer, not 0"),
+    ],
+)
+def test_impossible_convolutions(change, message):
+    with pytest.raises(ValueError, match=exactly(message)):
+        Convolution(**({"input_shape": (4, 5, 5), "output_channels": 6, "kernel": (3, 3)} | change))
+
+
+def test_impossible_pooling():
+    with pytest.raises(
+        ValueError, match=exactly("window of a pooling must be at most (2, 2), the extent of its input, not (3, 1)")
+    ):
+        Pooling(input_shape=(1, 2, 2), window=(3, 1))
+
+
+def test_weights_that_do_not_fit():
+    convolution = Convolution(input_shape=(1, 4, 4), output_channels=2, kernel=(3, 3))
+    pooling = Pooling(input_shape=(1, 4, 4), window=(2, 2))
+    where = "the connection from 'input' to 'a'"
+    for options, message in (
+        (
+            {"weight": np.zeros((2, 1, 3, 2), int), "convolution": convolution},
+            f"weight of {where} must have shape (2, 1, 3, 3), not (2, 1, 3, 2)",
+        ),
+        (
+            {"weight": np.zeros((2, 5), int), "pooling": pooling},
+            f"weight of {where} must have shape (2, 4), not (2, 5)",
+        ),
+        (
+            {"weight": np.zeros((2, 1, 3, 3), int), "convolution": convolution, "pooling": pooling},
+            f"input_shape of {where} must be (1, 2, 2), what its pooling gives, not (1, 4, 4)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=exactly(message)):
+            QuantisedConnection(source=INPUT, target="a", **options)
