@@ -37,7 +37,7 @@ KEYS = [
     "images_per_s",
     "seconds",
 ]
-TRIAL = Trial(model="mnist-mlp.nir", weight_bits=8, lanes=16, quality="core.json", least_accuracy=0.98)
+TRIAL = Trial(model="mnist-mlp.nir", weight_bits=8, core=TRIALS[0].core, quality="core.json", least_accuracy=0.98)
 
 
 def strokes(rng, count=IMAGES):

@@ -1,6 +1,6 @@
 """All of MNIST through the generated hardware, every output spike compared with the reference: ``make mnist``.
 
-A `Trial` is a trained network, the width of its weights, how its images become spikes and the core that it runs on.
+A `Trial` is a trained network, the width of its weights, how images become spikes and the core that it runs on.
 `run_trial` runs it through a `Runner` and through the integer reference, and counts the places where they differ.
 Images a second are the cycles of an image times the clock that place and route reached for the core on the ECP5-85F of
 an ULX3S, as a file of ``qor/`` keeps it.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +32,20 @@ from spikeloom.sw.quantise import Quantisation, quantise
 from spikeloom.sw.readout import accuracy
 from spikeloom.sw.runner import Progress, Runner
 
-__all__ = ["TRIALS", "Outcome", "Trial", "built_fmax_mhz", "complaints", "run_trial", "table_of", "write_summary"]
+__all__ = [
+    "TRIALS",
+    "Outcome",
+    "Trial",
+    "built_fmax_mhz",
+    "complaints",
+    "fitted",
+    "run_trial",
+    "table_of",
+    "write_summary",
+]
 
 ALL_IMAGES = 10_000
 """Test images of MNIST. A least accuracy is judged on all of them only."""
-
-V_WIDTH = 16
-"""Bits of a membrane."""
 
 _BATCH = 1000  # images that the reference takes at once
 
@@ -53,8 +60,8 @@ class Trial:
         Name of a file of ``models/``.
     weight_bits
         Width of the weights.
-    lanes
-        Of the core, which otherwise has just what the network needs.
+    core
+        What it runs on, but for the depths: those are `fitted`.
     quality
         Name of the file of ``qor/`` that says how fast such a core was built.
     encoder
@@ -65,7 +72,7 @@ class Trial:
 
     model: str
     weight_bits: int
-    lanes: int
+    core: CoreParameters
     quality: str
     encoder: Encoder | None = None
     least_accuracy: float = 0.0
@@ -100,24 +107,28 @@ class Outcome:
     seconds: float
 
 
-def _core(network: QuantisedNetwork, lanes: int) -> CoreParameters:
-    """The core that just holds ``network``: no leak, no other reset than to 0 or by the threshold, no readout."""
-    words = {p.name: -(-p.size // lanes) for p in network.populations}
+def fitted(core: CoreParameters, network: QuantisedNetwork) -> CoreParameters:
+    """``core`` with just the depths and the width of accumulators that ``network`` needs.
+
+    Raises `PlaceError` if the network needs something that ``core`` does not have built in.
+    """
     bounds = [bound for p in network.populations for bound in network.current_bounds(p.name)]
-    return CoreParameters(
-        lanes=lanes,
-        neurons=sum(words.values()) * lanes,
-        axons=sum(connection.weight.shape[1] for connection in network.connections),
-        weight_words=sum(connection.weight.shape[1] * words[connection.target] for connection in network.connections),
+    roomy = replace(
+        core,
+        neurons=1 << 14,
+        axons=1 << 14,
+        weight_words=1 << 16,
         populations=len(network.populations),
         weight_width=network.weight_width,
-        v_width=V_WIDTH,
         accumulator_width=1 + max(max(bound, -bound - 1).bit_length() for bound in bounds),
-        multiplier=False,
-        reset_value=False,
-        reset_delay=False,
-        refractory_width=0,
-        readout=False,
+    )
+    used = {use.resource.partition(" ")[0]: use.used for use in place(network, FabricConfig(core=roomy)).uses}
+    return replace(
+        roomy,
+        neurons=used["neurons"],
+        axons=used["rows"],
+        weight_words=used["weight"],
+        geometries=used.get("geometries", 1),
     )
 
 
@@ -160,8 +171,8 @@ def run_trial(
         if network.encoder is None:
             raise ValueError(f"{trial.model} must name the encoder that it was trained with, and does not")
         encoder = encoder_from(network.encoder)
-    quantised = quantise(network, Quantisation(weight_width=trial.weight_bits, v_width=V_WIDTH))
-    program = place(quantised, FabricConfig(name=f"mnist-{trial.lanes}", core=_core(quantised, trial.lanes)))
+    quantised = quantise(network, Quantisation(weight_width=trial.weight_bits, v_width=trial.core.v_width))
+    program = place(quantised, FabricConfig(name="mnist", core=fitted(trial.core, quantised)))
     spikes = encoder.encode(pixel_levels(digits.images, encoder.bits))
     result = make_runner(program).run(spikes, progress=progress)
     expected = _expected(quantised, spikes)
@@ -183,27 +194,43 @@ def run_trial(
     )
 
 
+_DENSE = CoreParameters(
+    lanes=64,
+    neurons=64,
+    multiplier=False,
+    reset_value=False,
+    reset_delay=False,
+    refractory_width=0,
+    readout=False,
+)
+"""No leak, no reset but to 0 or by the threshold, no readout of membranes: what is not there costs nothing."""
+
+_CONVOLUTIONAL = replace(_DENSE, lanes=16, coordinate_width=5)
+"""As many lanes as the first layer has channels, and coordinates of 28 pixels."""
+
 _MLP, _CONV = "mnist-mlp.nir", "mnist-conv.nir"
 
 TRIALS = tuple(
     Trial(
-        model=_MLP,
+        model=model,
         weight_bits=weight_bits,
-        lanes=16,
-        quality="lif-core-64-lanes-ecp5-85f.json",
+        core=core,
+        quality=f"lif-core-{core.lanes}-lanes-ecp5-85f.json",
         encoder=encoder,
         least_accuracy=least_accuracy,
     )
-    for weight_bits, encoder, least_accuracy in (
-        (8, None, 0.98),
-        (4, None, 0.98),
-        (8, LatencyEncoder(steps=3, bits=2), 0.98),
-        (8, LatencyEncoder(steps=4, bits=1), 0.98),
-        (8, LatencyEncoder(steps=8, bits=3), 0.985),
-        (8, RateEncoder(steps=10, bits=4), 0.98),
+    for model, weight_bits, core, encoder, least_accuracy in (
+        (_MLP, 8, _DENSE, None, 0.98),
+        (_MLP, 4, _DENSE, None, 0.98),
+        (_MLP, 8, _DENSE, LatencyEncoder(steps=3, bits=2), 0.98),
+        (_MLP, 8, _DENSE, LatencyEncoder(steps=4, bits=1), 0.98),
+        (_MLP, 8, _DENSE, LatencyEncoder(steps=8, bits=3), 0.98),
+        (_MLP, 8, _DENSE, RateEncoder(steps=10, bits=4), 0.98),
+        (_CONV, 8, _CONVOLUTIONAL, None, 0.988),
+        (_CONV, 8, _CONVOLUTIONAL, LatencyEncoder(steps=8, bits=3), 0.988),
     )
 )
-"""What ``make mnist`` runs. The encoder that a network was trained with comes first."""
+"""What ``make mnist`` runs. Encoder None is the one that the network was trained with."""
 
 
 def complaints(trial: Trial, outcome: Outcome) -> list[str]:
