@@ -68,8 +68,8 @@ def digits(request):
 class Counting(Runner):
     """The reference, with a clock and perhaps with a spike too many."""
 
-    def __init__(self, program, *, weight_bits=8, wrong=0):
-        network = quantise(load(shipped("mnist-mlp.nir")), Quantisation(weight_width=weight_bits))
+    def __init__(self, program, *, model="mnist-mlp.nir", weight_bits=8, wrong=0):
+        network = quantise(load(shipped(model)), Quantisation(weight_width=weight_bits))
         self.reference = ReferenceRunner(network)
         self.program = program
         self.wrong = wrong
@@ -87,23 +87,24 @@ def test_every_trial_fits_its_core(trial, digits, tmp_path):
 
     def make_runner(program):
         programs.append(program)
-        return Counting(program, weight_bits=trial.weight_bits)
+        return Counting(program, model=trial.model, weight_bits=trial.weight_bits)
 
     outcome = run_trial(trial, digits, make_runner=make_runner, quality_folder=tmp_path)
     (program,) = programs
-    assert program.fabric.core.lanes == trial.lanes
+    assert program.fabric.core.lanes == trial.core.lanes
     assert all(use.used == use.available for use in program.uses)  # the core is as small as it can be
     assert outcome.mismatches == 0
     assert outcome.spikes_compared > IMAGES
-    assert 0.5 < outcome.accuracy <= 1
+    assert outcome.accuracy > 0.5 or trial.model != TRIAL.model  # the labels are those of that network
     assert outcome.images == IMAGES
     assert complaints(trial, outcome) == []
 
 
 def test_trials():
     """What the issue of MNIST asks for: the networks as trained, and several steps and encodings."""
-    trained = [trial for trial in TRIALS if trial.encoder is None]
-    assert ("mnist-mlp.nir", 8, 0.98) in [(trial.model, trial.weight_bits, trial.least_accuracy) for trial in trained]
+    trained = [(trial.model, trial.weight_bits, trial.least_accuracy) for trial in TRIALS if trial.encoder is None]
+    assert ("mnist-mlp.nir", 8, 0.98) in trained
+    assert ("mnist-conv.nir", 8, 0.988) in trained
     assert len({(trial.encoder.steps, trial.title) for trial in TRIALS if trial.encoder}) >= 3
 
 
@@ -270,9 +271,25 @@ def test_mlp_file_needs_no_options():
             assert set(parameters.threshold.tolist()) == {1 << (width - 2 if width == 8 else width - 1)}
 
 
-def test_eight_bits_lose_nothing():
+def test_conv_file_needs_no_options():
+    network = load(shipped("mnist-conv.nir"))
+    assert network.notes == ()
+    assert encoder_from(network.encoder) == LatencyEncoder(steps=6, bits=2)
+    assert [(p.name, p.shape, p.reset) for p in network.populations] == [
+        ("edges", (16, 14, 14), Reset.SUBTRACT),
+        ("parts", (32, 7, 7), Reset.SUBTRACT),
+        ("digit", (10,), Reset.SUBTRACT),
+    ]
+    assert sum(connection.weight.size for connection in network.connections) == 16 * 25 + 32 * 16 * 9 + 10 * 32 * 49
+    for population in quantise(network).populations:
+        assert population.parameters.leak is Leak.NONE
+        assert not population.parameters.bias.any()
+
+
+@pytest.mark.parametrize("model", ["mnist-mlp.nir", "mnist-conv.nir"])
+def test_eight_bits_lose_nothing(model):
     """The file holds weights of 8 bits: as integers the network does what it does in floating point."""
-    network = load(shipped("mnist-mlp.nir"))
+    network = load(shipped(model))
     quantised = quantise(network)
     assert quantised.notes == ()
     for exact, integers in zip(network.connections, quantised.connections, strict=True):
