@@ -1,7 +1,8 @@
-"""Train the MNIST networks of models/mnist-mlp.nir and models/mnist-conv.nir with plain PyTorch, on one thread.
+"""Train the MNIST networks of models/ with plain PyTorch, on one thread.
 
     pip install -e '.[train]'
     python examples/train_mnist.py mlp           # five minutes: writes models/mnist-mlp.nir
+    python examples/train_mnist.py mlp-128       # ten minutes: writes models/mnist-mlp-128.nir
     python examples/train_mnist.py conv          # a quarter of an hour: writes models/mnist-conv.nir
     python examples/train_mnist.py mlp --held 5000   # trains on 55,000 images, measures on the others, writes nothing
 

@@ -286,7 +286,7 @@ def test_conv_file_needs_no_options():
         assert not population.parameters.bias.any()
 
 
-@pytest.mark.parametrize("model", ["mnist-mlp.nir", "mnist-conv.nir"])
+@pytest.mark.parametrize("model", ["mnist-mlp.nir", "mnist-mlp-128.nir", "mnist-conv.nir"])
 def test_eight_bits_lose_nothing(model):
     """The file holds weights of 8 bits: as integers the network does what it does in floating point."""
     network = load(shipped(model))

@@ -208,7 +208,7 @@ _DENSE = CoreParameters(
 _CONVOLUTIONAL = replace(_DENSE, lanes=16, coordinate_width=5)
 """As many lanes as the first layer has channels, and coordinates of 28 pixels."""
 
-_MLP, _CONV = "mnist-mlp.nir", "mnist-conv.nir"
+_MLP, _SMALL_MLP, _CONV = "mnist-mlp.nir", "mnist-mlp-128.nir", "mnist-conv.nir"
 
 TRIALS = tuple(
     Trial(
@@ -222,10 +222,11 @@ TRIALS = tuple(
     for model, weight_bits, core, encoder, least_accuracy in (
         (_MLP, 8, _DENSE, None, 0.98),
         (_MLP, 4, _DENSE, None, 0.98),
-        (_MLP, 8, _DENSE, LatencyEncoder(steps=3, bits=2), 0.98),
         (_MLP, 8, _DENSE, LatencyEncoder(steps=4, bits=1), 0.98),
         (_MLP, 8, _DENSE, LatencyEncoder(steps=8, bits=3), 0.98),
         (_MLP, 8, _DENSE, RateEncoder(steps=10, bits=4), 0.98),
+        (_SMALL_MLP, 8, _DENSE, None, 0.98),
+        (_SMALL_MLP, 4, _DENSE, None, 0.98),
         (_CONV, 8, _CONVOLUTIONAL, None, 0.988),
         (_CONV, 8, _CONVOLUTIONAL, LatencyEncoder(steps=8, bits=3), 0.988),
     )
