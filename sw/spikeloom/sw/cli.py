@@ -437,6 +437,49 @@ def _build_hash(identity: Path | None, board: str) -> bytes | None:
 
 
 @app.command()
+def mnist(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with MNIST's four IDX files; downloaded if not given.", show_default=False),
+    ] = None,
+    images: ImagesOption = None,
+    workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 2,
+    output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/mnist"),
+) -> None:
+    """Run MNIST's test images through the hardware, compare every spike, and say how fast a board would be."""
+    from spikeloom.sw.compiled import CompiledRunner
+    from spikeloom.sw.mnist import TRIALS, Outcome, Trial, complaints, run_trial, table_of, write_summary
+    from spikeloom.sw.mnist_data import fetch_mnist, load_mnist
+
+    digits = load_mnist(data or fetch_mnist(output, announce=_out.print), "test").first(images)
+
+    def run(trial: Trial) -> Outcome:
+        with _bar(trial.title) as bar:
+            say = bar.console.print
+            task = bar.add_task("", total=len(digits), visible=False)
+            return run_trial(
+                trial,
+                digits,
+                make_runner=lambda program: CompiledRunner(program, output, workers=workers, announce=say),
+                quality_folder=Path("qor"),
+                progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+            )
+
+    outcomes = [run(trial) for trial in TRIALS]
+    write_summary(output / "summary.json", outcomes)
+    _out.print(table_of(outcomes))
+    compared = sum(outcome.spikes_compared for outcome in outcomes)
+    _out.print(f"{len(digits):,} images, {compared:,} output spikes compared, summary.json in {output}")
+    for quality in sorted({trial.quality for trial in TRIALS if not Path("qor", trial.quality).exists()}):
+        _out.print(f"no clock is known without qor/{quality}, which make qor writes")
+    wrong = [sentence for pair in zip(TRIALS, outcomes, strict=True) for sentence in complaints(*pair)]
+    for sentence in wrong:
+        print(f"spikeloom: {sentence}", file=sys.stderr)
+    if wrong:
+        sys.exit(1)
+
+
+@app.command()
 def info() -> None:
     """List versions, fabrics and boards."""
     versions = Table(title="spikeloom " + importlib.metadata.version("spikeloom"))

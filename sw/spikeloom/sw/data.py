@@ -28,7 +28,10 @@ def shipped(name: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Digits:
-    """Images of handwritten digits, ``(B, 8, 8)`` uint8 from 0 (paper) to 16 (ink), and labels ``(B,)`` from 0 to 9."""
+    """Images of handwritten digits, ``(B, height, width)`` uint8, 0 is paper, and labels ``(B,)`` from 0 to 9.
+
+    Full ink is 16 in the digits that spikeloom ships, and 255 in MNIST.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -36,9 +39,17 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int | None) -> Digits:
+        """The first ``count`` digits; all without a count. Raises ``ValueError`` if there are not so many."""
+        if count is None:
+            return self
+        if not 1 <= count <= len(self):
+            raise ValueError(f"the number of images must be from 1 to {len(self)}, not {count}")
+        return Digits(images=self.images[:count], labels=self.labels[:count])
+
 
 def load_digits(path: Path | None = None) -> tuple[Digits, Digits]:
-    """The 1,437 training and the 360 held-out digits, from ``path`` or the file that is shipped.
+    """The 1,437 training and the 360 held-out digits, 8x8 pixels of 0 to 16, from ``path`` or the file that is shipped.
 
     The split is stored in the file (see ``models/README.md``), so that it is the same everywhere and for ever.
     Raises ``ValueError`` if the file is not such a file.
