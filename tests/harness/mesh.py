@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from harness.streams import StreamRun, run_streams
 
+from harness.streams import StreamRun, run_streams
 from spikeloom.hdl.mesh import Mesh
 from spikeloom.hdl.router import Router
 from spikeloom.sim.mesh import MeshParameters, Port

@@ -1,4 +1,4 @@
-"""A bench for any design that takes words from some streams and gives words to others, under random pauses and stalls."""
+"""A bench for designs that take words from some streams and give words to others, under random pauses and stalls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routers in rows and columns. Every link between two of them begins at a register, so the clock does not depend on size."""
+"""Routers in rows and columns. Every link between two of them begins at a register, so size does not slow the clock."""
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring

@@ -46,8 +46,8 @@ class Router(wiring.Component):
     Members
     -------
     local_i, local_o
-        Streams from and to the tile. What comes is a packet with its destinations, what goes is a payload alone. Its own
-        tile may be among the destinations; a packet without destinations is taken and goes nowhere.
+        Streams from and to the tile. What comes is a packet with its destinations, what goes is a payload alone. The
+        tile may be its own destination; a packet without destinations is taken and goes nowhere.
     east_i, east_o, west_i, west_o, north_i, north_o, south_i, south_o
         Streams of packets from and to the neighbours, where there are any. Of the destinations that come in, those that
         cannot be meant for this side are ignored.
@@ -179,9 +179,9 @@ def _bits(mask: int) -> list[int]:
 def _select(m: Module, port: Port, choices: Value, words: list[Value]) -> Value:
     """The word whose bit of ``choices`` is set; any value if none is. Never is more than one.
 
-    AND and OR would take three 4-input tables a bit for four words, this takes two, and one for every two words more. The
-    first table chooses between words 0 and 1. Each table behind it passes on what it gets, or chooses between two words
-    itself: then what it gets is not one of the words before but says which of its own two.
+    AND and OR would take three 4-input tables a bit for four words, this takes two, and one for every two words more.
+    The first table chooses between words 0 and 1. Each table behind it passes on what it gets, or chooses between two
+    words itself: then what it gets is not one of the words before but says which of its own two.
     """
     count = len(words)
     if count == 1:

@@ -1,7 +1,7 @@
-"""The mesh of routers: who is where, which way a packet goes, and what it costs. The specification of `spikeloom.hdl.mesh`.
+"""The mesh of routers: who is where, which way a packet goes, and what it costs. The specification of the hardware.
 
-Tiles stand in ``rows`` rows of ``columns`` each; tile ``t`` is in column ``t % columns`` and row ``t // columns``. East is
-the next column, north the next row. A packet carries its destination set: bit ``t`` of ``destinations`` is tile ``t``.
+Tiles stand in ``rows`` rows of ``columns`` each; tile ``t`` is in column ``t % columns`` and row ``t // columns``. East
+is the next column, north the next row. A packet carries its destination set: bit ``t`` of ``destinations`` is tile ``t``.
 
 Dimension order: a packet goes along its row first, then along a column, and forks where its destinations part. All of
 it is said by constant masks. With ``x`` and ``y`` those of the router::
@@ -10,12 +10,13 @@ it is said by constant masks. With ``x`` and ``y`` those of the router::
     mask(WEST)  = tiles in columns < x               mask(SOUTH) = tiles in column x, rows < y
     mask(LOCAL) = the tile itself
 
-A packet leaves by each port whose mask meets its destinations, with the destinations that the mask names: the masks of a
-router are disjoint and cover all tiles, so each destination is on exactly one branch. What can arrive at a port is what
-the neighbour's mask lets out, so a port whose destinations no other port's mask meets needs no wire to it: a packet
-never turns back, nor from a column into a row. That is why no set of packets can wait for each other in a circle
-(Dally and Seitz 1987, IEEE Transactions on Computers C-36(5)): order the links by row first and column second, and
-each waits only for later ones, the last of which is a tile, and a tile's input is always consumed.
+A packet leaves by each port whose mask meets its destinations, with the destinations that the mask names: the masks of
+a router are disjoint and cover all tiles, so each destination is on exactly one branch. What can arrive at a port is
+what the neighbour's mask lets out, and an output whose mask meets none of it needs no wire from there: a packet never
+turns back, nor from a column into a row. That is why packets cannot wait for each other in a circle (Dally and Seitz
+1987, IEEE Transactions on Computers C-36(5)): an output waits only for outputs of the next router that lie further along
+the same row, in a column or at a tile, and in a column only for those further along it or at a tile. A branch of a
+multicast waits for its own output alone. At the end stands a tile, and a tile's input is always consumed.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class MeshParameters:
     payload_width
         Bits of a packet beside its destination set.
     queue_depth
-        Packets that wait at each input of a router: 0, or a power of two up to 1024. From 2 on all of a router's outputs
+        Packets that wait at each input of a router: 0, or a power of two up to 1024. From 2 on all outputs of a router
         are registers, readiness included. With 0 and 1, readiness runs through a row and a column of routers in one
         cycle.
     """
