@@ -112,14 +112,14 @@ def test_bad_parameters():
 
 
 MUTATIONS = {
-    "a packet is gone with its first branch": (router_module, "done.eq(~left.any())", "done.eq(~left.all())"),
-    "a branch goes twice": (router_module, "Mux(done, arriving, left)", "Mux(done, arriving, pending)"),
+    "a packet is gone with its first branch": (router_module, "done.eq(~entry.left.any())", "done.eq(~entry.left.all())"),
+    "a branch goes twice": (router_module, "Mux(done, arriving, entry.left)", "Mux(done, arriving, entry.pending)"),
     "a branch counts as gone when its output is not free": (router_module, " & free[port])", ")"),
     "an output overwrites its packet": (router_module, "free.eq(~outgoing.valid | outgoing.ready)", "free.eq(1)"),
     "a branch too many": (
         router_module,
-        "parameters.mask(tile, output) & arrivals)).any()",
-        "arrivals)).any()",
+        "self.parameters.mask(self.tile, output) & entry.arrivals)).any()",
+        "entry.arrivals)).any()",
     ),
     "a destination is lost on the way": (router_module, "if bit != tile]", "if bit not in (tile, tile + 1)]"),
     "two words exchanged": (router_module, "Mux(odd, words[1], words[0])", "Mux(odd, words[0], words[1])"),
@@ -130,7 +130,7 @@ MUTATIONS = {
     ),
     "the first table is not told": (router_module, "Mux(beyond, odd.replicate(width),", "Mux(0, odd.replicate(width),"),
     "two grants": (arbiter_module, "granted = granted & ~other", "granted = granted"),
-    "a queue takes what it has no room for": (fifo_module, "self.i.ready.eq(~more)", "self.i.ready.eq(1)"),
+    "a queue takes what it has no room for": (fifo_module, "self.i.ready.eq(~full)", "self.i.ready.eq(1)"),
     "a queue forgets that it holds a word": (fifo_module, "self.o.valid.eq(push | more |", "self.o.valid.eq(push |"),
     "a queue gives the word behind": (fifo_module, "read.addr.eq(first)", "read.addr.eq(second)"),
     "the following word comes from the wrong place": (fifo_module, "Mux(more, ahead.data", "Mux(0, ahead.data"),

@@ -8,7 +8,7 @@ of each other.
 
 from itertools import combinations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -38,21 +38,24 @@ class RoundRobinArbiter(wiring.Component):
             raise ValueError(f"requesters must be at least 1, not {requesters!r}")
         self.requesters = requesters
         super().__init__({"requests": In(requesters), "grants": Out(requesters), "taken": In(1)})
+        # Of each pair (a, b), a < b: b is served before a. Here so that proofs can speak of it (tests/formal).
+        self._swapped = {(a, b): Signal(name=f"{b}_before_{a}") for a, b in combinations(range(requesters), 2)}
+
+    def later(self, a: int, b: int) -> Value:
+        """Requester ``a`` is served after ``b``."""
+        return self._swapped[a, b] if a < b else ~self._swapped[b, a]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         numbers = range(self.requesters)
-        later = {}  # later[a, b]: a is served after b
-        for a, b in combinations(numbers, 2):
-            b_first = Signal(name=f"{b}_before_{a}")
-            later[a, b], later[b, a] = b_first, ~b_first
-            with m.If(self.taken):
+        with m.If(self.taken):
+            for (a, b), swapped in self._swapped.items():
                 with m.If(self.grants[a]):
-                    m.d.sync += b_first.eq(1)
+                    m.d.sync += swapped.eq(1)
                 with m.Elif(self.grants[b]):
-                    m.d.sync += b_first.eq(0)
+                    m.d.sync += swapped.eq(0)
         for a in numbers:
-            beaten = [self.requests[b] & later[a, b] for b in numbers if b != a]
+            beaten = [self.requests[b] & self.later(a, b) for b in numbers if b != a]
             granted = self.requests[a]
             for other in beaten:
                 granted = granted & ~other

@@ -51,6 +51,16 @@ class Fifo(wiring.Component):
                 "following": Out(shape),
             }
         )
+        # The state is made here so that proofs can speak of it (tests/formal).
+        if depth > 1:
+            style = {"ram_style": "distributed" if depth > 2 else "logic"}
+            self._storage = Memory(shape=self.i.payload.shape(), depth=depth, init=[], attrs=style)
+            # Both read addresses are registers, so that no adder is in the way of what is read.
+            self._first, self._second = Signal(range(depth), name="first"), Signal(range(depth), name="second", init=1)
+            self._last = Signal(range(depth), name="last")
+            # What is known about the number of words, each in a register: at least two, all, and the number itself.
+            self._more, self._full = Signal(name="more"), Signal(name="full")
+            self._level = Signal(range(depth + 1), name="level")
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -75,14 +85,10 @@ class Fifo(wiring.Component):
         ]
 
     def _elaborate_more(self, m: Module, push: Signal, pop: Signal) -> None:
-        depth = self.depth
-        style = {"ram_style": "distributed" if depth > 2 else "logic"}
-        m.submodules.storage = storage = Memory(shape=self.i.payload.shape(), depth=depth, init=[], attrs=style)
+        depth, first, second, last = self.depth, self._first, self._second, self._last
+        m.submodules.storage = storage = self._storage
         write, read = storage.write_port(), storage.read_port(domain="comb")
         ahead = storage.read_port(domain="comb")
-        # Both read addresses are registers, so that no adder is in the way of what is read.
-        first, second = Signal(range(depth)), Signal(range(depth), init=1)
-        last = Signal(range(depth))
         with m.If(push):
             m.d.sync += last.eq(last + 1)
         with m.If(pop):
@@ -95,24 +101,22 @@ class Fifo(wiring.Component):
             ahead.addr.eq(second),
         ]
 
-        # What is known about the number of words, each in a register; `pop` is late and decides last.
-        more = Signal()  # at least two
+        # `pop` is late in the cycle, and decides last.
+        more, full, level = self._more, self._full, self._level
         one = Signal()
         m.d.comb += one.eq(self.o.valid & ~more)
         m.d.sync += self.o.valid.eq(push | more | (self.o.valid & ~pop))
         if depth == 2:
             m.d.sync += more.eq((more | (one & push)) & ~pop)
-            m.d.comb += self.i.ready.eq(~more)
+            m.d.comb += full.eq(more)
         else:
-            level = Signal(range(depth + 1))
-            full = Signal()
             m.d.sync += [
                 level.eq(level + push - pop),
                 more.eq(Mux(pop, (more & (level != 2)) | (more & push), more | (one & push))),
                 full.eq((full | ((level == depth - 1) & push)) & ~pop),
             ]
-            m.d.comb += self.i.ready.eq(~full)
         m.d.comb += [
+            self.i.ready.eq(~full),
             self.o.payload.eq(read.data),
             self.following_valid.eq(more | push),
             self.following.eq(Mux(more, ahead.data, self.i.payload)),

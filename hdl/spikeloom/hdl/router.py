@@ -65,11 +65,18 @@ class Router(wiring.Component):
             local = port is Port.LOCAL
             members[f"{port.value}_o"] = Out(stream.Signature(parameters.payload_width) if local else packets)
         super().__init__(members)
+        # Made here so that proofs can speak of their state (tests/formal).
+        self._inputs = {port: _Input(parameters, tile, port) for port in parameters.ports(tile)}
+        self._arbiters = {
+            port: RoundRobinArbiter(len(parameters.inputs(tile, port))) for port in parameters.ports(tile)
+        }
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         ports = self.parameters.ports(self.tile)
-        inputs = {port: self._input(m, port) for port in ports}
+        inputs = self._inputs
+        for port, entry in inputs.items():
+            self._enter(m, port, entry)
         free = {port: Signal(name=f"{port.value}_free") for port in ports}
         sent = {port: self._output(m, port, free[port], inputs) for port in ports}
         for entry in inputs.values():
@@ -80,50 +87,43 @@ class Router(wiring.Component):
             m.d.comb += entry.left.eq(Cat(left))
         return m
 
-    def _input(self, m: Module, port: Port) -> "_Input":
-        """The queue of an input, its front packet and the branches that this has still to take."""
-        parameters, tile = self.parameters, self.tile
-        arrivals = parameters.arrivals(tile, port)
-        outputs = [output for output in parameters.ports(tile) if parameters.mask(tile, output) & arrivals]
+    def _enter(self, m: Module, port: Port, entry: "_Input") -> None:
+        """The queue of an input, and which branches its front packet has still to take."""
         incoming = self._stream(port, "i")
         destinations = incoming.payload.destinations
-        # The tile's own bit has done its work once the branches are known.
-        kept = [bit for bit in _bits(arrivals) if bit != tile]
         branches = [
-            Cat(destinations[bit] for bit in _bits(parameters.mask(tile, output) & arrivals)).any()
-            for output in outputs
+            Cat(destinations[bit] for bit in _bits(self.parameters.mask(self.tile, output) & entry.arrivals)).any()
+            for output in entry.outputs
         ]
-        layout = data.StructLayout(
-            {"payload": parameters.payload_width, "destinations": len(kept), "branches": len(outputs)}
-        )
-        word = Signal(layout, name=f"{port.value}_word")
-        pending = Signal(len(outputs), name=f"{port.value}_pending")
-        left = Signal(len(outputs), name=f"{port.value}_left")
+        count = len(branches)
+        word = Signal(entry.layout, name=f"{port.value}_word")
         done = Signal(name=f"{port.value}_done")
         m.d.comb += [
             word.payload.eq(incoming.payload.payload),
-            word.destinations.eq(Cat(destinations[bit] for bit in kept)),
+            word.destinations.eq(Cat(destinations[bit] for bit in entry.kept)),
             word.branches.eq(Cat(branches)),
-            done.eq(~left.any()),
+            done.eq(~entry.left.any()),
         ]
-        if self.parameters.queue_depth == 0:
-            gone = Signal(len(outputs), name=f"{port.value}_gone")
-            m.d.comb += [pending.eq(word.branches & ~gone & incoming.valid.replicate(len(outputs)))]
-            m.d.comb += incoming.ready.eq(done)
-            m.d.sync += gone.eq(Mux(done, 0, word.branches & ~left))
-            front = word
+        queue = entry.queue
+        if queue is None:
+            gone = Signal(count, name=f"{port.value}_gone")
+            m.d.comb += [
+                entry.front.eq(word),
+                entry.pending.eq(word.branches & ~gone & incoming.valid.replicate(count)),
+                incoming.ready.eq(done),
+            ]
+            m.d.sync += gone.eq(Mux(done, 0, word.branches & ~entry.left))
         else:
-            m.submodules[f"{port.value}_queue"] = queue = Fifo(layout, self.parameters.queue_depth)
+            m.submodules[f"{port.value}_queue"] = queue
             m.d.comb += [
                 queue.i.payload.eq(word),
                 queue.i.valid.eq(incoming.valid),
                 incoming.ready.eq(queue.i.ready),
+                entry.front.eq(queue.o.payload),
                 queue.o.ready.eq(done),
             ]
-            arriving = queue.following.branches & queue.following_valid.replicate(len(outputs))
-            m.d.sync += pending.eq(Mux(done, arriving, left))
-            front = queue.o.payload
-        return _Input(port, outputs, kept, front, pending, left)
+            arriving = queue.following.branches & queue.following_valid.replicate(count)
+            m.d.sync += entry.pending.eq(Mux(done, arriving, entry.left))
 
     def _output(self, m: Module, port: Port, free: Signal, inputs: dict[Port, "_Input"]) -> dict[Port, Value]:
         """The register of an output and what chooses its packet; returns the choice, a bit for each input."""
@@ -131,7 +131,7 @@ class Router(wiring.Component):
         mask = self.parameters.mask(self.tile, port)
         entries = [entry for entry in inputs.values() if port in entry.outputs]
         passed = [] if port is Port.LOCAL else _bits(mask)
-        m.submodules[f"{port.value}_arbiter"] = arbiter = RoundRobinArbiter(len(entries))
+        m.submodules[f"{port.value}_arbiter"] = arbiter = self._arbiters[port]
         m.d.comb += [
             free.eq(~outgoing.valid | outgoing.ready),
             arbiter.requests.eq(Cat(entry.pending[entry.outputs.index(port)] for entry in entries)),
@@ -155,21 +155,27 @@ class Router(wiring.Component):
 
 
 class _Input:
-    """What the outputs see of an input."""
+    """An input: what can arrive there and leave from there, and its front packet."""
 
-    def __init__(
-        self, port: Port, outputs: list[Port], kept: list[int], front: data.View, pending: Signal, left: Signal
-    ) -> None:
+    def __init__(self, parameters: MeshParameters, tile: int, port: Port) -> None:
         self.port = port
-        self.outputs = outputs  #: where a packet can go from here, in the order of the bits of the next three
-        self.front = front  #: the packet
-        self.pending = pending  #: branches that it has still to take
-        self.left = left  #: those that it will not have taken after this cycle
-        self._kept = kept
+        self.arrivals = parameters.arrivals(tile, port)
+        # Where a packet can go from here, in the order of the bits of branches, `pending` and `left`.
+        self.outputs = [output for output in parameters.ports(tile) if port in parameters.inputs(tile, output)]
+        # The tile's own bit has done its work once the branches are known.
+        self.kept = [bit for bit in _bits(self.arrivals) if bit != tile]
+        count = len(self.outputs)
+        self.layout = data.StructLayout(
+            {"payload": parameters.payload_width, "destinations": len(self.kept), "branches": count}
+        )
+        self.queue = Fifo(self.layout, parameters.queue_depth) if parameters.queue_depth else None
+        self.front = Signal(self.layout, name=f"{port.value}_front")
+        self.pending = Signal(count, name=f"{port.value}_pending")  #: branches that the front packet has still to take
+        self.left = Signal(count, name=f"{port.value}_left")  #: those that it will not have taken after this cycle
 
     def destination(self, bit: int) -> Value:
         """A bit of the front packet's destination set; 0 where it cannot come this way."""
-        return self.front.destinations[self._kept.index(bit)] if bit in self._kept else Const(0, 1)
+        return self.front.destinations[self.kept.index(bit)] if bit in self.kept else Const(0, 1)
 
 
 def _bits(mask: int) -> list[int]:

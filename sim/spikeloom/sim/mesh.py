@@ -1,7 +1,7 @@
 """The mesh of routers: who is where, which way a packet goes, and what it costs. The specification of the hardware.
 
 Tiles stand in ``rows`` rows of ``columns`` each; tile ``t`` is in column ``t % columns`` and row ``t // columns``. East
-is the next column, north the next row. A packet carries its destination set: bit ``t`` of ``destinations`` is tile ``t``.
+is the next column, north the next row. A packet carries its destination set: bit ``t`` of ``destinations`` is tile t.
 
 Dimension order: a packet goes along its row first, then along a column, and forks where its destinations part. All of
 it is said by constant masks. With ``x`` and ``y`` those of the router::
@@ -14,9 +14,9 @@ A packet leaves by each port whose mask meets its destinations, with the destina
 a router are disjoint and cover all tiles, so each destination is on exactly one branch. What can arrive at a port is
 what the neighbour's mask lets out, and an output whose mask meets none of it needs no wire from there: a packet never
 turns back, nor from a column into a row. That is why packets cannot wait for each other in a circle (Dally and Seitz
-1987, IEEE Transactions on Computers C-36(5)): an output waits only for outputs of the next router that lie further along
-the same row, in a column or at a tile, and in a column only for those further along it or at a tile. A branch of a
-multicast waits for its own output alone. At the end stands a tile, and a tile's input is always consumed.
+1987, IEEE Transactions on Computers C-36(5)): an output waits only for outputs of the next router that lie further
+along the same row, in a column or at a tile, and in a column only for those further along it or at a tile. A branch of
+a multicast waits for its own output alone. At the end stands a tile, and a tile's input is always consumed.
 """
 
 from __future__ import annotations
