@@ -279,7 +279,7 @@ class RouterProof(wiring.Component):
             valid, more = queue.o.valid, queue._more
             m.d.comb += [
                 Assert(queue._second == ~queue._first),
-                Assert(queue._last == queue._first + (valid & ~more)),
+                Assert(queue._last == (queue._first ^ (valid & ~more))),
                 Assert(~more | valid),
                 Assert(valid | (entry.pending == 0)),
                 Assert((entry.pending & ~front.branches) == 0),

@@ -39,7 +39,7 @@ def check(harness: wiring.Component, *, mode: str, depth: int, name: str = "harn
     _BUILD.mkdir(parents=True, exist_ok=True)
     # YoWASP sees only some paths: everything is relative to the directory that it runs in.
     with tempfile.TemporaryDirectory(dir=_BUILD) as scratch:
-        Path(scratch, "design.il").write_text(rtlil.convert(harness, name="harness", emit_src=False))
+        Path(scratch, "design.il").write_text(rtlil.convert(harness, name="harness"))
         Path(scratch, "job.sby").write_text(
             f"[options]\nmode {mode}\ndepth {depth}\nmulticlock off\n"
             "[engines]\nsmtbmc yices\n"

@@ -112,7 +112,11 @@ def test_bad_parameters():
 
 
 MUTATIONS = {
-    "a packet is gone with its first branch": (router_module, "done.eq(~entry.left.any())", "done.eq(~entry.left.all())"),
+    "a packet is gone with its first branch": (
+        router_module,
+        "done.eq(~entry.left.any())",
+        "done.eq(~entry.left.all())",
+    ),
     "a branch goes twice": (router_module, "Mux(done, arriving, entry.left)", "Mux(done, arriving, entry.pending)"),
     "a branch counts as gone when its output is not free": (router_module, " & free[port])", ")"),
     "an output overwrites its packet": (router_module, "free.eq(~outgoing.valid | outgoing.ready)", "free.eq(1)"),
