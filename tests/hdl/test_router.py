@@ -112,7 +112,7 @@ def test_bad_parameters():
 
 
 MUTATIONS = {
-    "a packet is gone with its first branch": (
+    "gone with the first branch": (
         router_module,
         "done.eq(~entry.left.any())",
         "done.eq(~entry.left.all())",
