@@ -6,13 +6,13 @@ A harness has two kinds of assertions. Those about ports are the properties. Tho
 
 from collections.abc import Callable
 
-from amaranth.hdl import Array, Assert, Assume, Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.hdl import Assert, Assume, Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from spikeloom.hdl.arbiter import RoundRobinArbiter
 from spikeloom.hdl.fifo import Fifo
-from spikeloom.hdl.router import Router
+from spikeloom.hdl.router import Router, _Input
 from spikeloom.sim.mesh import MeshParameters, Port
 
 
@@ -171,6 +171,7 @@ class RouterProof(wiring.Component):
         self.parameters, self.tile, self.entry = parameters, tile, entry
         self.dut = router(parameters, tile)
         self.invariants, self.patience = invariants, patience
+        self._waited: dict[Port, Signal] = {}
         ports = parameters.ports(tile)
         members = {"first": In(parameters.tiles), "second": In(parameters.tiles)}
         for port in ports:
@@ -208,6 +209,7 @@ class RouterProof(wiring.Component):
             else:
                 m.d.comb += Assume(payload == 0)
             waited, offered = Signal(name=f"{port.value}_waited"), Signal.like(incoming.payload.as_value())
+            self._waited[port] = waited
             m.d.sync += [
                 waited.eq(incoming.valid & ~incoming.ready),
                 offered.eq(incoming.payload.as_value()),
@@ -258,7 +260,6 @@ class RouterProof(wiring.Component):
         of it, and in exactly one of these for each right output once they have entered."""
         dut = self.dut
         ports = self.parameters.ports(self.tile)
-        assert self.parameters.queue_depth == 2
         m.d.comb += Assert(~entered[1] | entered[0])
         for arbiter in dut._arbiters.values():
             numbers = range(arbiter.requesters)
@@ -268,38 +269,24 @@ class RouterProof(wiring.Component):
                         if len({a, b, c}) == 3:
                             m.d.comb += Assert(~(arbiter.later(a, b) & arbiter.later(b, c)) | arbiter.later(a, c))
         for port, entry in dut._inputs.items():
-            queue = entry.queue
-            rows = []
-            for number in range(2):
-                row = queue._storage.read_port(domain="comb")
-                m.d.comb += row.addr.eq(number)
-                rows.append(row.data.as_value())
-            view = lambda value, layout=entry.layout: layout(value)  # noqa: E731
-            front, back = view(Array(rows)[queue._first]), view(Array(rows)[queue._second])
-            valid, more = queue.o.valid, queue._more
-            m.d.comb += [
-                Assert(queue._second == ~queue._first),
-                Assert(queue._last == (queue._first ^ (valid & ~more))),
-                Assert(~more | valid),
-                Assert(valid | (entry.pending == 0)),
-                Assert((entry.pending & ~front.branches) == 0),
-            ]
+            places = self._places(m, port, entry)
+            held, front = places[0]
+            m.d.comb += [Assert(held | (entry.pending == 0)), Assert((entry.pending & ~front.branches) == 0)]
+            for held, word in places:
+                m.d.comb += Assert(~held | ((word.payload == 0) if port is not self.entry else (word.payload != 3)))
             if port is not self.entry:
-                m.d.comb += [Assert(~valid | (front.payload == 0)), Assert(~more | (back.payload == 0))]
                 continue
-            m.d.comb += [Assert(~valid | (front.payload != 3)), Assert(~more | (back.payload != 3))]
-            at_front = [valid & (front.payload == tag) for tag in (1, 2)]
-            at_back = [more & (back.payload == tag) for tag in (1, 2)]
-            m.d.comb += Assert(~(at_back[0] & at_front[1]))
+            at = [[held & (word.payload == tag) for held, word in places] for tag in (1, 2)]
+            for ahead in range(len(places)):
+                for behind in range(ahead + 1, len(places)):
+                    m.d.comb += Assert(~(at[1][ahead] & at[0][behind]))
             for number, tag in enumerate((1, 2)):
+                begun = entered[number] | self._offers(tag)
                 right = Cat((sets[number] & masks[output]).any() for output in entry.outputs)
                 kept = Cat(sets[number][bit] for bit in entry.kept)
-                m.d.comb += Assert(~(at_front[number] & at_back[number]))
-                for place, word in ((at_front[number], front), (at_back[number], back)):
-                    m.d.comb += [
-                        Assert(~place | entered[number]),
-                        Assert(~place | ((word.branches == right) & (word.destinations == kept))),
-                    ]
+                m.d.comb += Assert(sum(at[number], Const(0, 1)) <= begun)
+                for here, (_, word) in zip(at[number], places, strict=True):
+                    m.d.comb += Assert(~here | ((word.branches == right) & (word.destinations == kept)))
                 for output in ports:
                     outgoing = getattr(dut, f"{output.value}_o")
                     in_register = outgoing.valid & (Value.cast(outgoing.payload)[:2] == tag)
@@ -308,5 +295,34 @@ class RouterProof(wiring.Component):
                         m.d.comb += Assert(~in_register & ~gone)
                         continue
                     index = entry.outputs.index(output)
-                    waits = right[index] & (at_back[number] | (at_front[number] & entry.pending[index]))
-                    m.d.comb += Assert(waits + in_register + gone == (entered[number] & right[index]))
+                    waits = right[index] & ((at[number][0] & entry.pending[index]) | Cat(at[number][1:]).any())
+                    m.d.comb += Assert(waits + in_register + gone == (begun & right[index]))
+
+    def _places(self, m: Module, port: Port, entry: _Input) -> list[tuple[Value, data.View]]:
+        """Where a packet can wait behind an input, from the front: whether one does, and which."""
+        queue = entry.queue
+        if queue is None:
+            incoming = getattr(self.dut, f"{port.value}_i")
+            m.d.comb += [
+                Assert(self._waited[port] | (entry.gone == 0)),
+                Assert((entry.gone & ~entry.front.branches) == 0),
+            ]
+            return [(incoming.valid, entry.front)]
+        if queue.depth == 1:
+            return [(queue.o.valid, queue._word)]
+        held = queue.o.valid + queue._more if queue.depth == 2 else queue._level
+        width = len(queue._first)
+        m.d.comb += [
+            Assert(held <= queue.depth),
+            Assert(queue.o.valid == (held > 0)),
+            Assert(queue._more == (held > 1)),
+            Assert(queue._full == (held == queue.depth)),
+            Assert(queue._second == (queue._first + 1)[:width]),
+            Assert(queue._last == (queue._first + held)[:width]),
+        ]
+        places = []
+        for number in range(queue.depth):
+            row = queue._storage.read_port(domain="comb")
+            m.d.comb += row.addr.eq(queue._first + number)
+            places.append((held > number, row.data))
+        return places

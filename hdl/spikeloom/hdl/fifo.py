@@ -52,7 +52,9 @@ class Fifo(wiring.Component):
             }
         )
         # The state is made here so that proofs can speak of it (tests/formal).
-        if depth > 1:
+        if depth == 1:
+            self._word = Signal(self.i.payload.shape(), name="word", reset_less=True)
+        else:
             style = {"ram_style": "distributed" if depth > 2 else "logic"}
             self._storage = Memory(shape=self.i.payload.shape(), depth=depth, init=[], attrs=style)
             # Both read addresses are registers, so that no adder is in the way of what is read.
@@ -73,7 +75,7 @@ class Fifo(wiring.Component):
         return m
 
     def _elaborate_one(self, m: Module, push: Signal, pop: Signal) -> None:
-        word = Signal(self.i.payload.shape(), reset_less=True)
+        word = self._word
         m.d.sync += self.o.valid.eq(push | (self.o.valid & ~pop))
         with m.If(push):
             m.d.sync += word.eq(self.i.payload)

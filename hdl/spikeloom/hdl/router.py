@@ -106,7 +106,7 @@ class Router(wiring.Component):
         ]
         queue = entry.queue
         if queue is None:
-            gone = Signal(count, name=f"{port.value}_gone")
+            gone = entry.gone
             m.d.comb += [
                 entry.front.eq(word),
                 entry.pending.eq(word.branches & ~gone & incoming.valid.replicate(count)),
@@ -172,6 +172,7 @@ class _Input:
         self.front = Signal(self.layout, name=f"{port.value}_front")
         self.pending = Signal(count, name=f"{port.value}_pending")  #: branches that the front packet has still to take
         self.left = Signal(count, name=f"{port.value}_left")  #: those that it will not have taken after this cycle
+        self.gone = Signal(count, name=f"{port.value}_gone")  #: those that a packet at an input without queue has taken
 
     def destination(self, bit: int) -> Value:
         """A bit of the front packet's destination set; 0 where it cannot come this way."""
