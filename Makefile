@@ -18,7 +18,7 @@ DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
 PYTEST_ARGS ?= -n 2
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench mnist test lint format types bitstream qor wheel clean
+.PHONY: help simulate bench mnist test formal traffic lint format types bitstream qor wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -36,6 +36,12 @@ mnist: $(SIMULATE_STAMP) ## run MNIST's 10,000 test images through the simulated
 
 test: $(TEST_STAMP) ## run all tests
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+formal: $(TEST_STAMP) ## prove queue, arbiter and router
+	PYTHONPATH=tests $(BIN)/python -m formal
+
+traffic: $(TEST_STAMP) ## 10 million packets through a 4 x 4 mesh; summary in build/traffic
+	$(BIN)/python -m spikeloom.sw.traffic
 
 lint: $(DEV_STAMP) ## check style
 	$(BIN)/ruff check .

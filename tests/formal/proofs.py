@@ -1,0 +1,75 @@
+"""Everything that is proven, and to which depth: what `make formal` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amaranth.lib import wiring
+from formal.properties import ArbiterProof, FifoProof, RouterProof
+
+from spikeloom.sim.mesh import MeshParameters, Port
+
+SMALL = MeshParameters(columns=3, rows=3, payload_width=2)
+"""Its middle has five ports and every turn that there is; two bits of payload tell the packets that are followed."""
+MIDDLE = 4
+FOUR = MeshParameters(columns=4, rows=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """``depth`` is that of the induction, or the number of cycles after a reset that are searched. The tests do those
+    that are ``quick``, and search ``short`` cycles."""
+
+    name: str
+    build: Callable[[], wiring.Component]
+    mode: str
+    depth: int
+    short: int
+    quick: bool
+
+    @property
+    def reach(self) -> str:
+        """How far it goes, in words."""
+        return "all cycles, by induction" if self.mode == "prove" else f"the first {self.depth} cycles"
+
+
+def _inductive(name: str, build: Callable[[], wiring.Component], *, quick: bool = True) -> Proof:
+    return Proof(name=name, build=build, mode="prove", depth=2, short=2, quick=quick)
+
+
+def _mesh(mesh: MeshParameters, depth: int) -> MeshParameters:
+    return MeshParameters(columns=mesh.columns, rows=mesh.rows, payload_width=2, queue_depth=depth)
+
+
+def _routers(kind: str, mesh: MeshParameters, tile: int, quick: tuple[Port, ...]) -> tuple[Proof, ...]:
+    return tuple(
+        _inductive(
+            f"router, {kind}, from {port.value}", lambda port=port: RouterProof(mesh, tile, port), quick=port in quick
+        )
+        for port in mesh.ports(tile)
+    )
+
+
+def _patience(port: Port, cycles: int) -> Proof:
+    return Proof(
+        name=f"router at a corner, a packet from {port.value} leaves within {cycles} cycles",
+        build=lambda: RouterProof(SMALL, 0, port, invariants=False, patience=cycles),
+        mode="bmc",
+        depth=cycles + 4,
+        short=8,
+        quick=False,
+    )
+
+
+PROOFS = (
+    *(_inductive(f"queue of {depth}", lambda depth=depth: FifoProof(depth)) for depth in (1, 2, 4, 8, 16, 64)),
+    *(_inductive(f"arbiter of {count}", lambda count=count: ArbiterProof(count)) for count in (2, 3, 4, 5)),
+    *_routers("no queues", _mesh(SMALL, 0), MIDDLE, (Port.LOCAL, Port.WEST)),
+    *_routers("queues of 1", _mesh(SMALL, 1), MIDDLE, (Port.LOCAL,)),
+    *_routers("queues of 2", _mesh(SMALL, 2), MIDDLE, (Port.LOCAL, Port.WEST, Port.SOUTH)),
+    *_routers("queues of 4", _mesh(SMALL, 4), MIDDLE, (Port.WEST,)),
+    *_routers("16 destinations", _mesh(FOUR, 2), 5, (Port.LOCAL,)),
+    *_routers("at a corner", SMALL, 0, (Port.EAST,)),
+    *(_patience(port, 8) for port in SMALL.ports(0)),
+)

@@ -1,0 +1,328 @@
+"""What is proven of queue, arbiter and router: harnesses whose inputs are free.
+
+A harness has two kinds of assertions. Those about ports are the properties. Those about the state inside, the
+*invariants*, say why the properties hold, and make them inductive: if all hold in one cycle, all hold in the next.
+"""
+
+from collections.abc import Callable
+
+from amaranth.hdl import Assert, Assume, Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In
+
+from spikeloom.hdl.arbiter import RoundRobinArbiter
+from spikeloom.hdl.fifo import Fifo
+from spikeloom.hdl.router import Router, _Input
+from spikeloom.sim.mesh import MeshParameters, Port
+
+
+def constant(m: Module, free: Value, name: str) -> Signal:
+    """A value that the solver chooses once: that of the input ``free`` in the first cycle."""
+    kept, begun = Signal(len(free), name=f"{name}_kept"), Signal(name=f"{name}_begun")
+    value = Signal(len(free), name=name)
+    m.d.comb += value.eq(Mux(begun, kept, free))
+    m.d.sync += [kept.eq(value), begun.eq(1)]
+    return value
+
+
+class FifoProof(wiring.Component):
+    """Every word comes out as it went in, in its turn, and readiness is what the number of words says.
+
+    One word, any, is followed: the solver says when it goes in (``follow``). It must come out when as many words have
+    come out as were there before it. Being any word, it stands for all: none is lost, invented, changed or overtaken.
+    """
+
+    def __init__(self, depth: int, *, width: int = 2, fifo: type[Fifo] = Fifo, invariants: bool = True) -> None:
+        self.dut = fifo(width, depth)
+        self.width = width
+        self.invariants = invariants
+        super().__init__({"i_valid": In(1), "i_payload": In(width), "o_ready": In(1), "follow": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        depth = dut.depth
+        m.d.comb += [
+            dut.i.valid.eq(self.i_valid),
+            dut.i.payload.eq(self.i_payload),
+            dut.o.ready.eq(self.o_ready),
+        ]
+        push, pop = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
+
+        held = Signal(range(depth + 2))  # words inside
+        followed, ahead, word = Signal(), Signal(range(depth + 2)), Signal(self.width)
+        m.d.sync += held.eq(held + push - pop)
+        with m.If(~followed & push & self.follow):
+            m.d.sync += [followed.eq(1), ahead.eq(held - pop), word.eq(self.i_payload)]
+        with m.Elif(followed & pop):
+            m.d.sync += [followed.eq(ahead != 0), ahead.eq(ahead - 1)]
+
+        may = (held < depth) | (self.o_ready if depth == 1 else 0)
+        m.d.comb += [
+            Assert(dut.o.valid == (held != 0)),
+            Assert(dut.i.ready == may),
+            Assert(~followed | (ahead != 0) | (dut.o.payload == word)),
+            # What `following` promises: the word that will be in front, here that it is the one followed.
+            Assert(dut.following_valid == ((held > 1) | push)),
+            Assert(~(followed & (ahead == 1)) | (dut.following == word)),
+            Assert((held > 1) | ~push | (dut.following == self.i_payload)),
+        ]
+        if self.invariants:
+            m.d.comb += [Assert(held <= depth), Assert(~followed | (ahead < held))]
+            if depth > 1:
+                last, first = dut._last, dut._first
+                place = dut._storage.read_port(domain="comb")
+                m.d.comb += [
+                    place.addr.eq(first + ahead),
+                    Assert(~followed | (place.data == word)),
+                    Assert((first + held)[: len(last)] == last),
+                    Assert(dut._second == (first + 1)[: len(first)]),
+                    Assert(dut._more == (held > 1)),
+                    Assert(dut._full == (held == depth)),
+                ]
+                if depth > 2:
+                    m.d.comb += Assert(dut._level == held)
+        return m
+
+
+class ArbiterProof(wiring.Component):
+    """One grant at most, of one that asks; one always if any asks; and a bounded wait.
+
+    One requester, any (``watched``), is followed: while it asks, each other is served once at most.
+    """
+
+    def __init__(
+        self, requesters: int, *, arbiter: type[RoundRobinArbiter] = RoundRobinArbiter, invariants: bool = True
+    ) -> None:
+        self.dut = arbiter(requesters)
+        self.invariants = invariants
+        super().__init__({"requests": In(requesters), "taken": In(1), "watched": In(requesters)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        count = dut.requesters
+        numbers = range(count)
+        m.d.comb += [dut.requests.eq(self.requests), dut.taken.eq(self.taken)]
+        grants = dut.grants
+        m.d.comb += [
+            Assert((grants & ~self.requests) == 0),
+            Assert((grants & (grants - 1)[:count]) == 0),
+            Assert(grants.any() == self.requests.any()),
+        ]
+
+        watched = constant(m, self.watched, "watched_one")
+        m.d.comb += Assume((watched != 0) & ((watched & (watched - 1)[:count]) == 0))
+        asks, served = (self.requests & watched).any(), (grants & watched).any()
+        turns = Signal(range(count + 1))  # of others, since it asks
+        passed = Signal(count)  # whose
+        with m.If(~asks | (served & self.taken)):
+            m.d.sync += [turns.eq(0), passed.eq(0)]
+        with m.Elif(self.taken):
+            m.d.sync += [turns.eq(turns + 1), passed.eq(passed | grants)]
+        m.d.comb += [
+            Assert(~asks | (turns <= count - 1)),
+            Assert(~asks | (turns != count - 1) | served),
+            Assert(~asks | served | ((grants & passed) == 0)),
+        ]
+        if self.invariants:
+            for a in numbers:
+                for b in numbers:
+                    for c in numbers:
+                        if len({a, b, c}) == 3:
+                            m.d.comb += Assert(~(dut.later(a, b) & dut.later(b, c)) | dut.later(a, c))
+                # Who has been served since goes behind the one that waits.
+                for b in numbers:
+                    if a != b:
+                        m.d.comb += Assert(~(watched[a] & passed[b]) | dut.later(b, a))
+            m.d.comb += [
+                Assert((passed & watched) == 0),
+                Assert(turns == sum((passed[number] for number in numbers), Const(0, 1))),
+            ]
+        return m
+
+
+class RouterProof(wiring.Component):
+    """A packet leaves by its right ports only, by each once, with the right destinations; those of one input in order.
+
+    Two packets, any two of one input, are followed: the environment gives the payload 1 to the first and 2 to the
+    second of them, and 0 to all others. The router only ever copies payloads, so what holds for these two holds for any
+    two with any payloads. At each output it is known (``entered``, ``left``) which of the two have to come still.
+
+    Parameters
+    ----------
+    entry
+        The input of the two packets.
+    patience
+        If not 0: with all outputs ready, a packet has left by all of its ports so many cycles after it entered.
+    """
+
+    def __init__(
+        self,
+        parameters: MeshParameters,
+        tile: int,
+        entry: Port,
+        *,
+        router: Callable[[MeshParameters, int], Router] = Router,
+        invariants: bool = True,
+        patience: int = 0,
+    ) -> None:
+        assert parameters.payload_width == 2
+        self.parameters, self.tile, self.entry = parameters, tile, entry
+        self.dut = router(parameters, tile)
+        self.invariants, self.patience = invariants, patience
+        self._waited: dict[Port, Signal] = {}
+        ports = parameters.ports(tile)
+        members = {"first": In(parameters.tiles), "second": In(parameters.tiles)}
+        for port in ports:
+            for name in (f"{port.value}_i", f"{port.value}_o"):
+                members[name] = self.dut.signature.members[name]
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        parameters, tile = self.parameters, self.tile
+        ports = parameters.ports(tile)
+        sets = [constant(m, self.first, "first_set"), constant(m, self.second, "second_set")]
+        arrivals = parameters.arrivals(tile, self.entry)
+        masks = {port: parameters.mask(tile, port) & arrivals for port in ports}
+
+        entered = [Signal(name=f"entered_{tag}") for tag in (1, 2)]
+        left = [{port: Signal(name=f"left_{tag}_{port.value}") for port in ports} for tag in (1, 2)]
+        for port in ports:
+            wiring.connect(m, wiring.flipped(getattr(self, f"{port.value}_i")), getattr(dut, f"{port.value}_i"))
+            wiring.connect(m, getattr(dut, f"{port.value}_o"), wiring.flipped(getattr(self, f"{port.value}_o")))
+
+        # The environment offers each of the two once, the first before the second; a word that is offered stays.
+        for port in ports:
+            incoming = getattr(dut, f"{port.value}_i")
+            payload, destinations = incoming.payload.payload, incoming.payload.destinations
+            if port is self.entry:
+                m.d.comb += Assume(payload != 3)
+                for number, tag in enumerate((1, 2)):
+                    with m.If(incoming.valid & (payload == tag)):
+                        m.d.comb += Assume(~entered[number] & (destinations == sets[number]))
+                        m.d.sync += entered[number].eq(entered[number] | incoming.ready)
+                with m.If(incoming.valid & (payload == 2)):
+                    m.d.comb += Assume(entered[0])
+            else:
+                m.d.comb += Assume(payload == 0)
+            waited, offered = Signal(name=f"{port.value}_waited"), Signal.like(incoming.payload.as_value())
+            self._waited[port] = waited
+            m.d.sync += [
+                waited.eq(incoming.valid & ~incoming.ready),
+                offered.eq(incoming.payload.as_value()),
+            ]
+            m.d.comb += Assume(~waited | (incoming.valid & (incoming.payload.as_value() == offered)))
+
+        # The properties. A depth of 0 lets branches leave before the packet counts as taken.
+        begun = [entered[number] | self._offers(tag) for number, tag in enumerate((1, 2))]
+        for port in ports:
+            outgoing = getattr(dut, f"{port.value}_o")
+            value = Value.cast(outgoing.payload)
+            payload = value[:2]
+            for number, tag in enumerate((1, 2)):
+                mine = outgoing.valid & (payload == tag)
+                right = (sets[number] & masks[port]).any()
+                m.d.comb += Assert(~mine | (begun[number] & right & ~left[number][port]))
+                if port is not Port.LOCAL:
+                    m.d.comb += Assert(~mine | (value[2:] == (sets[number] & masks[port])))
+                with m.If(mine & outgoing.ready):
+                    m.d.sync += left[number][port].eq(1)
+            both = (sets[0] & masks[port]).any()
+            m.d.comb += Assert(~(outgoing.valid & (payload == 2) & both) | left[0][port])
+            m.d.comb += Assert(~outgoing.valid | (payload != 3))
+            stays, before = Signal(name=f"{port.value}_stays"), Signal.like(value)
+            m.d.sync += [stays.eq(outgoing.valid & ~outgoing.ready), before.eq(value)]
+            m.d.comb += Assert(~stays | (outgoing.valid & (value == before)))
+
+        if self.patience:
+            age = Signal(range(self.patience + 2))
+            with m.If(entered[0] & (age <= self.patience)):
+                m.d.sync += age.eq(age + 1)
+            for port in ports:
+                m.d.comb += Assume(getattr(dut, f"{port.value}_o").ready)
+                gone = left[0][port] | ~(sets[0] & masks[port]).any()
+                m.d.comb += Assert((age < self.patience) | gone)
+        if self.invariants:
+            self._invariants(m, sets, masks, entered, left)
+        return m
+
+    def _offers(self, tag: int) -> Value:
+        incoming = getattr(self.dut, f"{self.entry.value}_i")
+        if self.parameters.queue_depth:
+            return Const(0, 1)
+        return incoming.valid & (incoming.payload.payload == tag)
+
+    def _invariants(self, m: Module, sets: list, masks: dict, entered: list, left: list) -> None:
+        """Where the two packets are: in the queue of their input and still to go to an output, in its register, or out
+        of it, and in exactly one of these for each right output once they have entered."""
+        dut = self.dut
+        ports = self.parameters.ports(self.tile)
+        m.d.comb += Assert(~entered[1] | entered[0])
+        for arbiter in dut._arbiters.values():
+            numbers = range(arbiter.requesters)
+            for a in numbers:
+                for b in numbers:
+                    for c in numbers:
+                        if len({a, b, c}) == 3:
+                            m.d.comb += Assert(~(arbiter.later(a, b) & arbiter.later(b, c)) | arbiter.later(a, c))
+        for port, entry in dut._inputs.items():
+            places = self._places(m, port, entry)
+            held, front = places[0]
+            m.d.comb += [Assert(held | (entry.pending == 0)), Assert((entry.pending & ~front.branches) == 0)]
+            for held, word in places:
+                m.d.comb += Assert(~held | ((word.payload == 0) if port is not self.entry else (word.payload != 3)))
+            if port is not self.entry:
+                continue
+            at = [[held & (word.payload == tag) for held, word in places] for tag in (1, 2)]
+            for ahead in range(len(places)):
+                for behind in range(ahead + 1, len(places)):
+                    m.d.comb += Assert(~(at[1][ahead] & at[0][behind]))
+            for number, tag in enumerate((1, 2)):
+                begun = entered[number] | self._offers(tag)
+                right = Cat((sets[number] & masks[output]).any() for output in entry.outputs)
+                kept = Cat(sets[number][bit] for bit in entry.kept)
+                m.d.comb += Assert(sum(at[number], Const(0, 1)) <= begun)
+                for here, (_, word) in zip(at[number], places, strict=True):
+                    m.d.comb += Assert(~here | ((word.branches == right) & (word.destinations == kept)))
+                for output in ports:
+                    outgoing = getattr(dut, f"{output.value}_o")
+                    in_register = outgoing.valid & (Value.cast(outgoing.payload)[:2] == tag)
+                    gone = left[number][output]
+                    if output not in entry.outputs:
+                        m.d.comb += Assert(~in_register & ~gone)
+                        continue
+                    index = entry.outputs.index(output)
+                    waits = right[index] & ((at[number][0] & entry.pending[index]) | Cat(at[number][1:]).any())
+                    m.d.comb += Assert(waits + in_register + gone == (begun & right[index]))
+
+    def _places(self, m: Module, port: Port, entry: _Input) -> list[tuple[Value, data.View]]:
+        """Where a packet can wait behind an input, from the front: whether one does, and which."""
+        queue = entry.queue
+        if queue is None:
+            incoming = getattr(self.dut, f"{port.value}_i")
+            m.d.comb += [
+                Assert(self._waited[port] | (entry.gone == 0)),
+                Assert((entry.gone & ~entry.front.branches) == 0),
+            ]
+            return [(incoming.valid, entry.front)]
+        if queue.depth == 1:
+            return [(queue.o.valid, queue._word)]
+        held = queue.o.valid + queue._more if queue.depth == 2 else queue._level
+        width = len(queue._first)
+        m.d.comb += [
+            Assert(held <= queue.depth),
+            Assert(queue.o.valid == (held > 0)),
+            Assert(queue._more == (held > 1)),
+            Assert(queue._full == (held == queue.depth)),
+            Assert(queue._second == (queue._first + 1)[:width]),
+            Assert(queue._last == (queue._first + held)[:width]),
+        ]
+        places = []
+        for number in range(queue.depth):
+            row = queue._storage.read_port(domain="comb")
+            m.d.comb += row.addr.eq(queue._first + number)
+            places.append((held > number, row.data))
+        return places

@@ -1,0 +1,94 @@
+"""The quick ones of the proofs, searches to a short depth, and for each property a planted bug that breaks it."""
+
+import pytest
+from formal.proofs import MIDDLE, PROOFS, SMALL
+from formal.properties import ArbiterProof, FifoProof, RouterProof
+from harness.formal import check
+from harness.mutation import mutated
+
+from spikeloom.hdl import arbiter, fifo, router
+from spikeloom.sim.mesh import Port
+
+
+@pytest.mark.parametrize("proof", [proof for proof in PROOFS if proof.quick], ids=lambda proof: proof.name)
+def test_proof(proof):
+    result = check(proof.build(), mode=proof.mode, depth=proof.short, name=proof.name)
+    assert result.passed, result.log
+
+
+def found(harness, depth=12):
+    """That the ports alone show the bug: no invariant is asserted."""
+    assert not harness.invariants
+    return not check(harness, mode="bmc", depth=depth).passed
+
+
+QUEUE = {
+    "a word is lost": ("self.o.valid.eq(push | more |", "self.o.valid.eq(push |"),
+    "a word is written over": ("self.i.ready.eq(~full)", "self.i.ready.eq(1)"),
+    "order": ("read.addr.eq(first)", "read.addr.eq(second)"),
+    "a word is invented": ("(self.o.valid & ~pop))\n        if depth == 2", "self.o.valid)\n        if depth == 2"),
+    "the following word": ("Mux(more, ahead.data", "Mux(0, ahead.data"),
+    "full for ever": ("((level == depth - 1) & push)) & ~pop)", "((level == depth - 1) & push)))"),
+}
+
+
+@pytest.mark.parametrize("bug", QUEUE)
+def test_queue_with_a_planted_bug(bug):
+    copy = mutated(fifo, *QUEUE[bug])
+    assert found(FifoProof(4, fifo=copy.Fifo, invariants=False))
+
+
+ARBITER = {
+    "a grant that nobody asked for": ("granted = self.requests[a]", "granted = self.requests[a] | self.requests[0]"),
+    "two grants": ("granted = granted & ~other", "granted = granted"),
+    "a grant is lost": ("else ~self._swapped[b, a]", "else self._swapped[b, a]"),
+    "no end of waiting": ("swapped.eq(1)", "swapped.eq(0)"),
+    "twice before another": ("with m.If(self.taken):", "with m.If(self.taken & ~self.requests[0]):"),
+}
+
+
+@pytest.mark.parametrize("bug", ARBITER)
+def test_arbiter_with_a_planted_bug(bug):
+    copy = mutated(arbiter, *ARBITER[bug])
+    assert found(ArbiterProof(4, arbiter=copy.RoundRobinArbiter, invariants=False))
+
+
+ROUTER = {
+    "a wrong port": ("(self.tile, output) & entry.arrivals", "(self.tile, output) | 1 << (self.tile + 1)"),
+    "twice": ("Mux(done, arriving, entry.left)", "Mux(done, arriving, entry.pending)"),
+    "wrong destinations": ("if bit != tile]", "if bit not in (tile, tile + 1)]"),
+    "invented": ("outgoing.valid.eq(arbiter.requests.any())", "outgoing.valid.eq(1)"),
+    "written over": ("free.eq(~outgoing.valid | outgoing.ready)", "free.eq(1)"),
+    "wrong payload": ("Mux(odd, words[1], words[0])", "Mux(odd, words[0], words[1])"),
+}
+
+
+@pytest.mark.parametrize("bug", ROUTER)
+def test_router_with_a_planted_bug(bug):
+    copy = mutated(router, *ROUTER[bug])
+    assert found(RouterProof(SMALL, MIDDLE, Port.LOCAL, router=copy.Router, invariants=False))
+
+
+def test_router_out_of_order(monkeypatch):
+    """The newer of two words goes first."""
+    copy = mutated(fifo, "read.addr.eq(first)", "read.addr.eq(Mux(self._more, second, first))")
+    monkeypatch.setattr(router, "Fifo", copy.Fifo)
+    assert found(RouterProof(SMALL, MIDDLE, Port.WEST, invariants=False))
+
+
+def test_router_that_loses_a_branch():
+    copy = mutated(router, "done.eq(~entry.left.any())", "done.eq(~entry.left.all())")
+    assert found(RouterProof(SMALL, MIDDLE, Port.LOCAL, router=copy.Router, invariants=False, patience=9))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("done.eq(~entry.left.any())", "done.eq(~entry.left.all())"),
+        ("destinations[bit] for bit in entry.kept", "destinations[bit] & (bit > 2) for bit in entry.kept"),
+    ],
+)
+def test_the_induction_fails_where_something_is_lost(old, new):
+    """The invariants hold for what is there, and for nothing less."""
+    copy = mutated(router, old, new)
+    assert not check(RouterProof(SMALL, MIDDLE, Port.LOCAL, router=copy.Router), mode="prove", depth=2).passed

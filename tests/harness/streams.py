@@ -1,0 +1,89 @@
+"""A bench for designs that take words from some streams and give words to others, under random pauses and stalls."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from amaranth.hdl import Elaboratable, Value
+from amaranth.sim import Simulator
+
+QUIET = 60
+"""Cycles without a transfer, all outputs ready, after which nothing more is expected."""
+
+
+@dataclass
+class StreamRun:
+    """What happened: for each stream the words that it transferred, and the cycle in which it did."""
+
+    taken: list[list[tuple[int, int]]] = field(default_factory=list)
+    given: list[list[tuple[int, int]]] = field(default_factory=list)
+    offered: list[int] = field(default_factory=list)  #: the first cycle in which each output was valid, or -1
+    cycles: int = 0
+
+    def words(self, output: int) -> list[int]:
+        """What an output gave."""
+        return [word for word, _ in self.given[output]]
+
+
+def run_streams(
+    design: Elaboratable,
+    inputs: list,
+    outputs: list,
+    words: list[list[int]],
+    rng: np.random.Generator,
+    *,
+    idle: float = 0.3,
+    stall: float = 0.3,
+    timeout: int = 20_000,
+) -> StreamRun:
+    """Offer ``words[n]`` at ``inputs[n]`` until all are taken and the design is silent.
+
+    ``idle`` and ``stall`` are the chances of a pause before a word and of an output that is not ready, in each cycle.
+    What an output offers must stay until it is taken.
+    """
+    run = StreamRun([[] for _ in inputs], [[] for _ in outputs], [-1] * len(outputs))
+    waiting = [deque(some) for some in words]
+    offering = [False] * len(inputs)
+    kept: list[int | None] = [None] * len(outputs)
+
+    async def clock(ctx) -> None:
+        quiet = 0
+        while quiet < QUIET:
+            assert run.cycles < timeout, "the design must end its work, not hang"
+            for number, stream in enumerate(inputs):
+                if not offering[number] and waiting[number] and rng.random() >= idle:
+                    offering[number] = True
+                    ctx.set(Value.cast(stream.payload), waiting[number][0])
+                ctx.set(stream.valid, offering[number])
+            for stream in outputs:
+                ctx.set(stream.ready, rng.random() >= stall)
+            quiet = quiet + 1 if not any(waiting) else 0
+            for number, stream in enumerate(inputs):
+                if offering[number] and ctx.get(stream.ready):
+                    run.taken[number].append((waiting[number].popleft(), run.cycles))
+                    offering[number] = False
+                    quiet = 0
+            for number, stream in enumerate(outputs):
+                valid = ctx.get(stream.valid)
+                word = ctx.get(Value.cast(stream.payload)) if valid else None
+                if kept[number] is not None:
+                    assert word == kept[number], "what is offered must stay until it is taken"
+                kept[number] = word
+                if not valid:
+                    continue
+                if run.offered[number] < 0:
+                    run.offered[number] = run.cycles
+                quiet = 0
+                if ctx.get(stream.ready):
+                    run.given[number].append((word, run.cycles))
+                    kept[number] = None
+            await ctx.tick()
+            run.cycles += 1
+
+    simulator = Simulator(design)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(clock)
+    simulator.run()
+    return run
