@@ -28,6 +28,9 @@ class EngineRun:
     states: list[list[int]] = field(default_factory=list)  #: after each step, the words of the state memory
     touched: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators that are not zero again
     words_added: int = 0
+    waiting_cycles: int = 0  #: in which an event waited or its words were being read
+    sweep_cycles: int = 0
+    sent: int = 0  #: neurons that were sent, out or back into the core
     cycles: int = 0
     step_cycles: int = 0  #: cycles between the ends of the last two steps
 
@@ -122,8 +125,12 @@ def run_engine(
 
     async def watch(ctx) -> None:
         last_done = 0
-        async for _, _, done, added in ctx.tick().sample(engine.step_done, engine.word_added):
+        counted = (engine.step_done, engine.word_added, engine.waiting, engine.sweeping, engine.spike)
+        async for _, _, done, added, waiting, sweeping, sent in ctx.tick().sample(*counted):
             run.words_added += added
+            run.waiting_cycles += waiting
+            run.sweep_cycles += sweeping
+            run.sent += sent
             run.cycles += 1
             assert run.cycles < timeout, "the engine must end its run, not hang"
             if done:

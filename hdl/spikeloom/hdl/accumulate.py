@@ -1,9 +1,9 @@
 """Words of weights to sums: each word of ``lanes`` weights is added to the accumulators in one cycle.
 
-    cycle   0           1              2              3
-            word ─┬─▶ weight memory ────────────────▶ +  ─▶ accumulators, written; ─▶ sum ─▶ earlier sum
-                  ├─▶ accumulators, read ───────────▶ │                               │         │
-                  └─▶ touched? ──────▶ ok ─────────▶ choose ◀─────────────────────────┴─────────┘
+    cycle  0            1              2              3         4
+           word ─┬─▶ weight memory ────────────────▶ add ─▶ sum ─▶ accumulators, written
+                 ├─▶ accumulators, read ───────────▶ ▲ ▲    │
+                 └─▶ touched? ─────────▶ ok ─────────┘ └────┴─ forward
 
 There are two banks of accumulators, one for each parity of the step, so that the input of the next step is added while
 the neurons of this one are updated: the bank is a bit of the address. There are also two copies, one that is read for
@@ -13,11 +13,12 @@ behind a memory that is as wide as all lanes.
 An accumulator is not cleared. A bit for each word says whether it was *touched* since it was last swept; one that was
 not counts as zero in the adder.
 
-Block RAM gives a word two cycles after its address, so the two words before the one that is added may be for the same
-accumulators: their sums are taken from where they are. The last sum goes straight into the carry cell, which chooses
-between it and all else at no cost (`spikeloom.hdl.ecp5`); the one before and the memory meet in one LUT a bit, together
-with *touched*. LUT RAM is read, added to and written in one cycle, so nothing is ever on its way; but its two copies
-cost 48 LUT a lane of 16 bits, where the LUT behind the block RAM cost 16.
+Block RAM gives a word two cycles after its address, and takes a sum a cycle after it was added: one long wire a cycle
+is enough. So the three words before the one that is added may be for the same accumulators, and their sums are taken
+from where they are. The last sum goes straight into the carry cell, which chooses between it and all else at no cost
+(`spikeloom.hdl.ecp5`). Which of the two before could be needed is chosen a cycle earlier; that one and the memory meet
+in one LUT a bit, together with *touched*. LUT RAM is read, added to and written in one cycle, so nothing is ever on its
+way; but its two copies cost 48 LUT a lane of 16 bits, where the LUTs about block RAM cost 32.
 """
 
 import itertools
@@ -80,8 +81,8 @@ class Accumulator(wiring.Component):
         m.submodules.weights = weights = LoadedMemory(p.memories["weights"])
         wiring.connect(m, wiring.flipped(self.load), weights.load)
 
-        # The word in each cycle of its way; in cycle 3 it is added.
-        stages = [self.word, *(Signal(word_layout(p), name=f"word_{number}") for number in range(1, 4))]
+        # The word in each cycle of its way: in cycle 3 it is added, in cycle 4 a sum goes into block RAM.
+        stages = [self.word, *(Signal(word_layout(p), name=f"word_{number}") for number in range(1, 5))]
         for before, after in itertools.pairwise(stages):
             m.d.sync += after.eq(before)
         m.d.comb += [
@@ -92,10 +93,10 @@ class Accumulator(wiring.Component):
         def is_same(later: data.View, earlier: data.View) -> Value:
             return earlier.valid & (earlier.bank == later.bank) & (earlier.target == later.target)
 
-        # Whether the word before, and the one before that, are for the same accumulators, as of cycles 1 to 3.
-        hits = [Signal(2, name=f"hits_{number}") for number in range(1, 4)]
+        # Whether the first, second and third word before are for the same accumulators, as of cycles 1 to 3.
+        hits = [Signal(3, name=f"hits_{number}") for number in range(1, 4)]
         m.d.sync += [
-            hits[0].eq(Cat(is_same(stages[0], stages[1]), is_same(stages[0], stages[2]))),
+            hits[0].eq(Cat(is_same(stages[0], stage) for stage in stages[1:4])),
             hits[1].eq(hits[0]),
             hits[2].eq(hits[1]),
         ]
@@ -124,20 +125,18 @@ class Accumulator(wiring.Component):
             self.current_valid.eq(touched.bit_select(bank, 1)),
         ]
 
-        m.d.comb += weights.address.eq(stages[1].weight_address)
+        m.d.comb += weights.address.eq(stages[3 - weights.latency].weight_address)
         weight = data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data)
         width = p.accumulator_width * p.lanes
-        new = Signal(width)
         is_block = p.accumulator_memory == "block"
         kind = BlockMemory if is_block else DistributedMemory
         m.submodules.adding = adding = kind(width, 2 * p.words)
         m.submodules.sweeping = sweeping = kind(width, 2 * p.words)
-        place = Cat(stages[3].target, stages[3].bank)
+        written = stages[4 if is_block else 3]
         for memory in (adding, sweeping):
             m.d.comb += [
-                memory.write_enable.eq(stages[3].valid),
-                memory.write_address.eq(place),
-                memory.write_data.eq(new),
+                memory.write_enable.eq(written.valid),
+                memory.write_address.eq(Cat(written.target, written.bank)),
             ]
         if is_block:
             m.d.comb += [
@@ -148,19 +147,24 @@ class Accumulator(wiring.Component):
         else:
             read_address = Signal.like(sweeping.address)
             m.d.sync += [read_address.eq(Cat(swept_address, swept_bank)), self.current.eq(sweeping.data)]
-            m.d.comb += [adding.address.eq(place), sweeping.address.eq(read_address)]
+            m.d.comb += [adding.address.eq(Cat(written.target, written.bank)), sweeping.address.eq(read_address)]
 
-        hit, hit_before = hits[2]
+        hit, is_on_way = hits[2][0], Signal()
+        m.d.sync += is_on_way.eq(hits[1][1:].any())
         for lane in range(p.lanes):
             part = slice(lane * p.accumulator_width, (lane + 1) * p.accumulator_width)
             addend = Signal(signed(p.accumulator_width), name=f"addend_{lane}")
             m.d.comb += addend.eq(weight[lane])
             if is_block:
-                last, before = (Signal(p.accumulator_width, name=f"{name}_{lane}") for name in ("sum", "earlier_sum"))
-                other = Mux(hit_before, before, adding.data[part] & ok.replicate(p.accumulator_width))
+                # The last sum, the one before, and of those before the last the one that the word needs.
+                names = ("last", "earlier", "on_way")
+                last, earlier, on_way = (Signal(p.accumulator_width, name=f"{n}_{lane}") for n in names)
+                other = Mux(is_on_way, on_way, adding.data[part] & ok.replicate(p.accumulator_width))
                 total = add(m, platform, addend, Operand.CHOOSE, hit, last, other)
-                m.d.sync += [last.eq(total), before.eq(last)]
+                m.d.sync += [last.eq(total), earlier.eq(last), on_way.eq(Mux(hits[1][1], last, earlier))]
+                stored = last
             else:
-                total = add(m, platform, addend, Operand.GATE, ok, adding.data[part])
-            m.d.comb += new[part].eq(total)
+                stored = add(m, platform, addend, Operand.GATE, ok, adding.data[part])
+            for memory in (adding, sweeping):
+                m.d.comb += memory.write_data[part].eq(stored)
         return m

@@ -41,8 +41,9 @@ class LifEngine(wiring.Component):
         Tiles that send a TICK each step (0 keeps the engine still), tiles that acknowledge one, populations to update.
     idle
         Nothing is being added, updated or sent.
-    word_added, step_done
-        For counting: a word of weights is added; a step ends.
+    waiting, word_added, sweeping, spike, step_done
+        For counting: an event waits for its weights, or is offered; a word of weights is added; neurons are swept; a
+        neuron's spike or membrane is sent; a step ends.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -59,7 +60,10 @@ class LifEngine(wiring.Component):
                 "sinks": In(parameters.token_width),
                 "populations": In(bits_for(parameters.populations + 1)),
                 "idle": Out(1),
+                "waiting": Out(1),
                 "word_added": Out(1),
+                "sweeping": Out(1),
+                "spike": Out(1),
                 "step_done": Out(1),
             }
         )
@@ -197,5 +201,10 @@ class LifEngine(wiring.Component):
                     m.d.comb += self.step_done.eq(1)
                     m.d.sync += [parity.eq(~parity), fresh.eq(last), population.eq(0)]
                     m.next = "WAIT"
-        m.d.comb += self.word_added.eq(rows.word.valid)
+        m.d.comb += [
+            self.waiting.eq(rows.events.valid | rows.busy.any()),
+            self.word_added.eq(rows.word.valid),
+            self.sweeping.eq(sweep.busy),
+            self.spike.eq(emitter.done),
+        ]
         return m
