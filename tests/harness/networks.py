@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.core import PER_NEURON, CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
 from spikeloom.sim.projection import Convolution
@@ -44,25 +44,14 @@ def random_convolution(
 def random_parameters(
     rng: np.random.Generator, size: int, core: CoreParameters, *, spiking: bool = True
 ) -> NeuronParameters:
-    """Neurons with random rules that ``core`` can do, and thresholds that small weights reach."""
-    leaks = [Leak.NONE]
-    if core.multiplier:
-        leaks += [Leak.SHIFT, Leak.MULTIPLY]
-    elif core.shifts:
-        leaks += [Leak.SHIFT]
-    leak = Leak(rng.choice([kind.value for kind in leaks]))
-    if leak is Leak.SHIFT:
-        factor = rng.choice(core.shifts or np.arange(1, min(core.beta_fraction + 1, core.v_width)), size)
-    else:
-        factor = rng.integers(0, (1 << core.beta_fraction) + 1, size)
+    """Neurons with random rules and models that ``core`` can do, and thresholds that small weights reach."""
     resets = [kind for kind in Reset if core.reset_value or kind is not Reset.VALUE]
-    return NeuronParameters(
+    parameters = NeuronParameters(
         size=size,
         v_width=core.v_width,
         threshold=rng.integers(-5, 120, size),
-        bias=rng.integers(-20, 40, size),
-        leak=leak,
-        leak_factor=factor,
+        bias=rng.integers(-20, 40, size) if core.bias else 0,
+        **random_leak(rng, size, core, clear=True),
         beta_fraction=core.beta_fraction,
         rounding=Rounding(rng.choice([kind.value for kind in Rounding])),
         compare=Compare(rng.choice([kind.value for kind in Compare])),
@@ -72,6 +61,39 @@ def random_parameters(
         refractory=int(rng.integers(1 << min(core.refractory_width, 2))),
         spiking=spiking,
     )
+    exists = {
+        "current": core.synaptic_current,
+        "adaptation": core.adaptation,
+        "noise": core.noise_bits > 0,
+        "graded": core.value_width > 0,
+        "delay_line": core.delay_line,
+    }
+    chance = {name: 0.25 if name == "delay_line" else 0.6 for name in FEATURES}
+    chosen = [name for name in FEATURES if exists[name] and rng.random() < chance[name]]
+    if chosen:
+        parameters = with_features(rng, parameters, chosen, value_width=core.value_width or 8, core=core)
+    return as_built(parameters, core)
+
+
+def random_leak(rng: np.random.Generator, size: int, core: CoreParameters, *, clear: bool = False) -> dict[str, object]:
+    """A random ``leak`` and ``leak_factor`` that ``core`` can do; with ``clear`` perhaps one to 0."""
+    leaks, shifts = [Leak.NONE], [shift for shift in core.shifts if shift]
+    if core.multiplier:
+        leaks += [Leak.SHIFT, Leak.MULTIPLY]
+        shifts = list(range(1, min(core.beta_fraction + 1, core.v_width)))
+    elif shifts:
+        leaks += [Leak.SHIFT]
+    if clear and (core.multiplier or 0 in core.shifts):
+        leaks += [Leak.CLEAR]
+    leak = leaks[rng.choice(len(leaks))]
+    factors = {Leak.SHIFT: shifts, Leak.MULTIPLY: np.arange((1 << core.beta_fraction) + 1)}
+    return {"leak": leak, "leak_factor": rng.choice(factors[leak], size) if leak in factors else 0}
+
+
+def as_built(parameters: NeuronParameters, core: CoreParameters) -> NeuronParameters:
+    """The same for all neurons where ``core`` has one value a population."""
+    shared = [name for name in PER_NEURON if name not in core.per_neuron]
+    return replace(parameters, **{name: int(np.asarray(getattr(parameters, name))[0]) for name in shared})
 
 
 FEATURES = ("current", "adaptation", "noise", "graded", "delay_line")
@@ -79,33 +101,36 @@ FEATURES = ("current", "adaptation", "noise", "graded", "delay_line")
 
 
 def with_features(
-    rng: np.random.Generator, parameters: NeuronParameters, features: Collection[str], *, value_width: int = 8
+    rng: np.random.Generator,
+    parameters: NeuronParameters,
+    features: Collection[str],
+    *,
+    value_width: int = 8,
+    core: CoreParameters | None = None,
 ) -> NeuronParameters:
     """The neurons ``parameters`` with the named ones of `FEATURES`, at random values that small weights make count.
 
     A delay line has none of the others; what never spikes has only a current; an adaptive threshold that is subtracted
-    later is subtracted at once instead.
+    later is subtracted at once instead. With ``core`` they are such as it can do.
     """
-    size, one = parameters.size, 1 << parameters.beta_fraction
+    size = parameters.size
+    core = core or CoreParameters(
+        v_width=parameters.v_width, beta_fraction=parameters.beta_fraction, synaptic_current=True, noise_bits=8
+    )
     if "delay_line" in features and parameters.spiking:
         line = NeuronParameters(size=size, v_width=parameters.v_width, beta_fraction=parameters.beta_fraction)
         return replace(line, delay_line=True, delay=rng.integers(0, parameters.v_width, size))
 
-    def leak_of() -> dict[str, object]:
-        kind = [Leak.NONE, Leak.SHIFT, Leak.MULTIPLY][rng.choice(3, p=[0.1, 0.45, 0.45])]
-        shifts = rng.integers(1, min(parameters.beta_fraction, parameters.v_width - 1) + 1, size)
-        return {"leak": kind, "leak_factor": shifts if kind is Leak.SHIFT else rng.integers(0, one + 1, size)}
-
     changes: dict[str, object] = {}
     if "current" in features:
-        changes |= {f"current_{name}": value for name, value in leak_of().items()}
+        changes |= {f"current_{name}": value for name, value in random_leak(rng, size, core).items()}
     if "adaptation" in features and parameters.spiking:
-        changes |= {f"adaptation_{name}": value for name, value in leak_of().items()}
+        changes |= {f"adaptation_{name}": value for name, value in random_leak(rng, size, core).items()}
         changes |= {"adaptation_step": rng.integers(-20, 60, size)}
         if parameters.reset is Reset.SUBTRACT:
             changes |= {"reset_delay": 0}
     if "noise" in features and parameters.spiking:
-        changes |= {"noise_bits": int(rng.integers(1, 9)), "seed": rng.integers(1, 1 << 16, size)}
+        changes |= {"noise_bits": int(rng.integers(1, core.noise_bits + 1)), "seed": rng.integers(1, 1 << 16, size)}
     if "graded" in features and parameters.spiking:
         changes |= {"graded": True, "graded_shift": int(rng.integers(0, 4)), "value_width": value_width}
     return replace(parameters, **changes)

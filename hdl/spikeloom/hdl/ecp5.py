@@ -1,5 +1,7 @@
 """Adders with a choice inside: one carry cell a bit on ECP5, where synthesis takes two; plain sums elsewhere.
 
+And a choice of one lookup table a bit, which synthesis would merge with what decides about it into larger ones.
+
 A bit of ECP5's carry cell CCU2C makes ``sum = p ^ carry`` with any function ``p`` of four inputs A, B, C and D; where
 ``p`` is 0 it sends on the carry ``p(A, B, 0, 0)``. So it adds any e(A, B) and any f(B, C, D) that is 0 where C and D
 are both 0. Take ``p = e ^ f``: then ``p(A, B, 0, 0)`` is e, and where ``p`` is 0 both addends equal e, so e is the
@@ -9,9 +11,9 @@ carry. Synthesis never finds this: it makes adders of two inputs before it knows
 import enum
 from typing import TypeVar
 
-from amaranth.hdl import Const, Instance, Module, Signal, Value, ValueLike
+from amaranth.hdl import Const, Instance, Module, Mux, Signal, Value, ValueLike
 
-__all__ = ["Operand", "add", "is_ecp5"]
+__all__ = ["Operand", "add", "choose", "is_ecp5"]
 
 _Bits = TypeVar("_Bits", Value, int)
 
@@ -124,3 +126,20 @@ def add(
         )
         chain = following
     return total
+
+
+def choose(m: Module, platform: object, same: Value, which: Value, a: Value, b: Value) -> Signal:
+    """All bits ``which`` if ``same``, else ``b`` if ``which``, else ``a``; as wide as ``a`` and ``b``."""
+    chosen = Signal(len(a))
+    if not is_ecp5(platform):
+        m.d.comb += chosen.eq(Mux(same, which.replicate(len(a)), Mux(which, b, a)))
+        return chosen
+    init = 0
+    for index in range(16):
+        at_a, at_b, at_which, at_same = (index >> place & 1 for place in range(4))
+        init |= (at_which if at_same else at_b if at_which else at_a) << index
+    for bit in range(len(a)):
+        m.submodules += Instance(
+            "LUT4", p_INIT=Const(init, 16), i_A=a[bit], i_B=b[bit], i_C=which, i_D=same, o_Z=chosen[bit]
+        )
+    return chosen

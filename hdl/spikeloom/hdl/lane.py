@@ -24,7 +24,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, sign
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.ecp5 import Operand, add
+from spikeloom.hdl.ecp5 import Operand, add, choose
+from spikeloom.hdl.graded import overflows, saturated
 from spikeloom.hdl.lfsr import advanced
 from spikeloom.hdl.memory import struct_layout
 from spikeloom.sim.core import CoreParameters
@@ -32,7 +33,7 @@ from spikeloom.sim.lfsr import TAPS
 from spikeloom.sim.neuron import RANDOM_WIDTH, Reset
 from spikeloom.sim.rule import RESET_CODES
 
-__all__ = ["NeuronLane"]
+__all__ = ["LaneTiming", "NeuronLane"]
 
 
 class _Staged:
@@ -72,17 +73,25 @@ def _extended(value: Value, width: int) -> Value:
     return Cat(value, value[-1].replicate(width - len(value)))
 
 
-def _overflows(value: Value, width: int) -> Value:
-    """Whether the signed ``value`` is not one of ``width`` bits."""
-    top = value[width - 1 :]
-    return top.any() & ~top.all()
+@dataclass(frozen=True)
+class LaneTiming:
+    """The stages of the pipeline, in cycles after the state; each term that a core has takes stages of its own."""
 
+    base: int  #: the membrane after its leak and the reset of an earlier spike is there
+    current: int  #: the accumulator is taken
+    u: int  #: the membrane plus its drive is there
+    spike: int  #: whether the neuron spikes is there
+    latency: int  #: the new state is there
 
-def _saturated(value: Value, width: int, *, enable: ValueLike = 1) -> Value:
-    """The signed ``value`` clamped to ``width`` bits; 0 without ``enable``."""
-    over = _overflows(value, width)
-    low = Mux(over, (~value[-1]).replicate(width - 1), value[: width - 1])
-    return (Cat(low, value[-1]) & Value.cast(enable).replicate(width)).as_signed()
+    @staticmethod
+    def of(p: CoreParameters) -> "LaneTiming":
+        """The timing of a core's lanes."""
+        base = 2 if p.reset_delay or (p.multiplier and p.refractory_width) else 1
+        drive_stages = p.synaptic_current + p.bias
+        current = max(int(p.synaptic_current), base - drive_stages)
+        u = current + drive_stages + 1
+        spike = u + 2 + (p.noise_bits > 0)
+        return LaneTiming(base, current, u, spike, spike + p.adaptation)
 
 
 class NeuronLane(wiring.Component):
@@ -96,20 +105,14 @@ class NeuronLane(wiring.Component):
     state, neuron
         A neuron's state and its own parameters.
     current, current_valid
-        Its accumulator, `current_stage` cycles after ``state``; it counts as 0 while ``current_valid`` is low.
+        Its accumulator, `LaneTiming.current` cycles after ``state``; it counts as 0 while ``current_valid`` is low.
     new_state, emit, sent
-        `latency` cycles after ``state``: what to store, whether the neuron has something to send, and what to send: the
-        membrane, or in a core with graded spikes the exact ``u``.
+        `LaneTiming.latency` cycles after ``state``: what to store, whether the neuron has something to send, and what
+        to send: the membrane, or in a core with graded spikes the exact ``u`` (see `spikeloom.hdl.graded`).
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = p = parameters
-        self._base_stage = 2 if p.reset_delay or (p.multiplier and p.refractory_width) else 1
-        drive_stages = p.synaptic_current + p.bias
-        self.current_stage = max(int(p.synaptic_current), self._base_stage - drive_stages)
-        self._u_stage = self.current_stage + drive_stages + 1
-        self._spike_stage = self._u_stage + 2 + (p.noise_bits > 0)
-        self.latency = self._spike_stage + p.adaptation
         super().__init__(
             {
                 "rule": In(struct_layout(p.population_layout)),
@@ -141,7 +144,8 @@ class _Lane:
         self.parameter = {name: _Staged(self.m, name, ports.neuron[name], 0) for name in own}
         self.parameter |= {name: _Staged(self.m, name, ports.rule[name]) for name in everyone}
 
-        u_stage, decide, end = ports._u_stage, ports._spike_stage - 1, ports.latency
+        self.timing = timing = LaneTiming.of(p)
+        u_stage, decide, end = timing.u, timing.spike - 1, timing.latency
         hold, less = self._refractory() if p.refractory_width else (None, None)
         self.hold = hold
         base = self._base()
@@ -247,7 +251,7 @@ class _Lane:
         hold = self.ports.state.refractory_count.any() if self.hold is not None else 0
         leaked = self._leak("v", v, self.parameter.get("leak_factor"), 0, starts_anew, hold=hold)
         self.kept_v = self._register("kept_v", v, 1, clear=fresh)
-        if self.ports._base_stage == 1:
+        if self.timing.base == 1:
             return leaked
         membrane = leaked.value.at(1)
         carry = Value.cast(0 if leaked.carry is None else leaked.carry.at(1))
@@ -282,7 +286,7 @@ class _Lane:
     def _drive(self) -> tuple[Value, Value]:
         """What is added to the membrane, and where it counts."""
         p, rule, fresh = self.p, self.rule, self.ports.fresh
-        stage, drive, gate = self.ports.current_stage, self.ports.current, self.ports.current_valid
+        stage, drive, gate = self.timing.current, self.ports.current, self.ports.current_valid
         if p.synaptic_current:
             without = fresh | ~rule.current
             leaked = self._leak(
@@ -291,7 +295,9 @@ class _Lane:
             total = self._sum(leaked, stage, drive, gate, max(p.v_width, p.accumulator_width) + 1)
             stage += 1
             drive, gate = self._register("current", total, stage).at(stage), Const(1)
-            self.new_current = _Staged(self.m, "new_current", _saturated(drive, p.v_width, enable=rule.current), stage)
+            self.new_current = _Staged(
+                self.m, "new_current", saturated(drive, p.v_width) & rule.current.replicate(p.v_width), stage
+            )
         if p.bias:
             bias = _Leaked(_Staged(self.m, "bias", self.parameter["bias"].at(stage), stage))
             total = self._sum(bias, stage, drive, gate, p.update_widths.drive)
@@ -309,12 +315,12 @@ class _Lane:
 
     def _adapted(self, fired: _Staged) -> Value:
         """The adaptation after its leak and, if the neuron fired, a step."""
-        p, stage = self.p, self.ports._spike_stage
+        p, stage = self.p, self.timing.spike
         factor = self.parameter.get("adaptation_leak_factor")
         leaked = self._leak("adaptation", self.adaptation.at(stage - 1), factor, stage - 1, Const(0))
         step = self.parameter["adaptation_step"].at(stage)
         total = self._sum(leaked, stage, step, fired.at(stage), p.v_width + 1)
-        return _saturated(self._register("adapted", total, stage + 1).at(stage + 1), p.v_width)
+        return saturated(self._register("adapted", total, stage + 1).at(stage + 1), p.v_width)
 
     def _noisy(self, difference: _Staged) -> _Staged:
         """The difference with noise: the low bits of the neuron's random word."""
@@ -324,7 +330,7 @@ class _Lane:
         self.new_random = _Staged(
             self.m, "new_random", advanced(self.m, random.at(1), TAPS[RANDOM_WIDTH], RANDOM_WIDTH), 1
         )
-        stage, width = self.ports._u_stage + 1, p.update_widths.compared
+        stage, width = self.timing.u + 1, p.update_widths.compared
         bits = random.at(stage)[: p.noise_bits]
         below = Cat(mask[1:], 0)  # the bits below the sign of the noise
         sign = (bits & mask & ~below).any()
@@ -341,7 +347,7 @@ class _Lane:
 
     def _spike(self, compared: Value) -> tuple[Value, Value]:
         """Whether the threshold is reached, and whether the neuron spikes."""
-        p, m, rule, stage = self.p, self.m, self.rule, self.ports._spike_stage - 1
+        p, m, rule, stage = self.p, self.m, self.rule, self.timing.spike - 1
         reached, spike = Signal(), Signal()
         m.d.comb += reached.eq(~compared[-1] & (rule.greater_equal | compared.any()))
         m.d.comb += spike.eq(reached & rule.spiking & ~(0 if self.hold is None else self.hold.at(stage)))
@@ -359,8 +365,8 @@ class _Lane:
 
         It is ``u``, or the *other* value that a spike puts in its place, or all bits below the sign are the same.
         """
-        p, m, rule, stage = self.p, self.m, self.rule, self.ports._spike_stage
-        other, other_sign, other_over = difference[: p.v_width - 1], difference[-1], _overflows(difference, p.v_width)
+        p, m, rule, stage = self.p, self.m, self.rule, self.timing.spike
+        other, other_sign, other_over = difference[: p.v_width - 1], difference[-1], overflows(difference, p.v_width)
         takes: Value = spike & rule.reset[1]
         clears: Value = spike & (rule.reset == RESET_CODES[Reset.ZERO])
         if p.reset_delay:
@@ -381,7 +387,7 @@ class _Lane:
 
         takes, clears = register("takes", takes), register("clears", clears)
         u_sign, other_sign = register("u_sign", u[-1]), register("other_sign", other_sign)
-        u_over, other_over = register("u_over", _overflows(u, p.v_width)), register("other_over", other_over)
+        u_over, other_over = register("u_over", overflows(u, p.v_width)), register("other_over", other_over)
         u, other = register("u_low", u[: p.v_width - 1]), register("other_low", other)
         sign, same, choice = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -389,5 +395,5 @@ class _Lane:
             same.eq(clears | Mux(takes, other_over, u_over)),
             choice.eq(Mux(same, ~clears & ~sign, takes)),
         ]
-        low = Mux(same, choice.replicate(p.v_width - 1), Mux(choice, other, u))
+        low = choose(m, self.platform, same, choice, u, other)
         return _Staged(m, "new_v", Cat(low, sign).as_signed(), stage)

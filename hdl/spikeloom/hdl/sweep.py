@@ -12,7 +12,7 @@ from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.lane import NeuronLane
+from spikeloom.hdl.lane import LaneTiming, NeuronLane
 from spikeloom.hdl.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort, struct_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
@@ -53,7 +53,6 @@ class NeuronSweep(wiring.Component):
     def __init__(self, parameters: CoreParameters, *, read_latency: int) -> None:
         self.parameters = p = parameters
         self.read_latency = read_latency
-        self._lanes = [NeuronLane(p) for _ in range(p.lanes)]
         self._states_layout = data.ArrayLayout(struct_layout(p.state_layout), p.lanes)
         kind = BlockMemory if p.state_memory == "block" else DistributedMemory
         self.states = kind(self._states_layout.size, p.words)
@@ -79,14 +78,14 @@ class NeuronSweep(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        p, lanes = self.parameters, self._lanes
+        p, timing = self.parameters, LaneTiming.of(self.parameters)
         m.submodules.states = states = self.states
 
         # A word's way in cycles from the first read; in `arrival` its states come out of their memory's register.
         state_latency = 2 if p.state_memory == "block" else 1
-        wanted = lanes[0].current_stage
-        arrival = max(state_latency, NEURON_LATENCY if p.neuron_layout.width else 0, self.read_latency - wanted)
-        end = arrival + lanes[0].latency
+        neuron_latency = NEURON_LATENCY if p.neuron_layout.width else 0
+        arrival = max(state_latency, neuron_latency, self.read_latency - timing.current)
+        end = arrival + timing.latency
         valid = [Signal(name=f"valid_{cycle}") for cycle in range(end + 1)]
         word = [Signal(bits_for(p.words), name=f"word_{cycle}") for cycle in range(end + 1)]
         m.d.sync += [Cat(valid[1:]).eq(Cat(valid[:-1])), Cat(word[1:]).eq(Cat(word[:-1]))]
@@ -97,7 +96,7 @@ class NeuronSweep(wiring.Component):
             m.d.sync += [word[0].eq(word[0] + 1), valid[0].eq(word[0] != self.held_rule.last)]
         m.d.comb += self.busy.eq(Cat(valid).any())
 
-        read = arrival + wanted - self.read_latency
+        read = arrival + timing.current - self.read_latency
         m.d.comb += [self.reading.eq(valid[read]), self.address.eq(word[read])]
         m.d.comb += states.address.eq(word[arrival - state_latency])
         state: Value = states.data
@@ -114,8 +113,8 @@ class NeuronSweep(wiring.Component):
             neurons_read = data.View(neurons_layout, neurons.data)
 
         new_states = Signal(self._states_layout)
-        for number, lane in enumerate(lanes):
-            m.submodules[f"lane{number}"] = lane
+        for number in range(p.lanes):
+            m.submodules[f"lane{number}"] = lane = NeuronLane(p)
             m.d.comb += [
                 lane.rule.eq(self.held_rule),
                 lane.fresh.eq(self.fresh),

@@ -1,0 +1,139 @@
+"""The bench of one lane: neurons with arbitrary states in, a neuron a cycle, and their next states and spikes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from amaranth.hdl import Elaboratable
+from amaranth.sim import Simulator
+
+from harness.networks import random_parameters
+from spikeloom.hdl.lane import LaneTiming
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.neuron import NeuronParameters, NeuronState, saturate, signed_range, step
+from spikeloom.sim.rule import parameter_values, rule_values
+
+
+@dataclass
+class LaneRun:
+    """What the RTL did with each neuron, all ``(1, n)`` as `spikeloom.sim.neuron.step` has it."""
+
+    state: NeuronState
+    emit: np.ndarray
+    sent: np.ndarray
+
+
+def extremes(rng: np.random.Generator, low: int, high: int, size: int) -> np.ndarray:
+    """Integers of which a third is an end of the range, a third is near 0 or an end, and a third anywhere."""
+    ends, near = np.array([low, high]), np.array([low + 1, low + 2, -2, -1, 0, 0, 1, 2, high - 2, high - 1])
+    near = near[(near >= low) & (near <= high)]
+    anywhere = rng.integers(low, high + 1, size)
+    return np.choose(rng.integers(3, size=size), [rng.choice(ends, size), rng.choice(near, size), anywhere])
+
+
+def random_states(rng: np.random.Generator, core: CoreParameters, p: NeuronParameters) -> NeuronState:
+    """Any state ``(1, n)`` that neurons with the rule ``p`` can be in."""
+    size, (low, high) = p.size, signed_range(core.v_width)
+    zero = np.zeros(size, np.int64)
+    state = {
+        "v": extremes(rng, low, high, size),
+        "pending": rng.integers(2, size=size) if p.reset_delay else zero,
+        "refractory_count": rng.integers(p.refractory + 1, size=size),
+        "current": extremes(rng, low, high, size) if p.current_leak is not None else zero,
+        "adaptation": extremes(rng, low, high, size) if p.adaptation_leak is not None else zero,
+        "random": rng.integers(1, 1 << 16, size) if p.noise_bits else zero,
+    }
+    return NeuronState(**{name: values[None].astype(np.int64) for name, values in state.items()})
+
+
+def random_rule(rng: np.random.Generator, core: CoreParameters, size: int, *, wide: bool) -> NeuronParameters:
+    """A rule that ``core`` can do; with ``wide`` its thresholds, biases and steps come from their whole range."""
+    p = random_parameters(rng, size, core, spiking=not core.readout or rng.random() < 0.85)
+    if wide and not p.delay_line:
+        low, high = signed_range(core.v_width)
+        names = ["threshold", "reset_value", "bias"] if core.bias else ["threshold", "reset_value"]
+        names += ["adaptation_step"] if p.adaptation_leak is not None else []
+        changes = {name: extremes(rng, low, high, size) for name in names}
+        shared = {name: int(values[0]) for name, values in changes.items() if name not in core.per_neuron}
+        p = replace(p, **(changes | shared))
+    return p
+
+
+def run_lane(
+    lane: Elaboratable, p: NeuronParameters, state: NeuronState, current: np.ndarray, valid: np.ndarray, *, fresh: bool
+) -> LaneRun:
+    """Stream neurons ``(1, n)`` with the accumulators ``current`` through ``lane``; those not ``valid`` count as 0."""
+    core, timing = lane.parameters, LaneTiming.of(lane.parameters)
+    own = {f.name for f in core.neuron_layout.fields if f.width}
+    values = {name: np.broadcast_to(value, p.size) for name, value in parameter_values(core, p).items()}
+    shared = {name: array[0] for name, array in values.items()} | rule_values(core, p, readout=not p.spiking)
+    rule = {f.name: int(shared[f.name]) for f in core.population_layout.fields if f.name in shared and f.width}
+    state_names = [f.name for f in core.state_layout.fields if f.width]
+    found: list[tuple[dict[str, int], int, int]] = []
+
+    async def bench(ctx) -> None:
+        ctx.set(lane.rule, rule)
+        ctx.set(lane.fresh, int(fresh))
+        for cycle in range(p.size + timing.latency):
+            n = cycle if cycle < p.size else 0
+            ctx.set(lane.state, {name: int(getattr(state, name)[0, n]) for name in state_names})
+            ctx.set(lane.neuron, {name: int(values[name][n]) for name in own})
+            late = cycle - timing.current
+            if 0 <= late < p.size:
+                ctx.set(lane.current, int(current[0, late]))
+                ctx.set(lane.current_valid, int(valid[0, late]))
+            if cycle >= timing.latency:
+                new = {name: ctx.get(getattr(lane.new_state, name)) for name in state_names}
+                found.append((new, ctx.get(lane.emit), ctx.get(lane.sent)))
+            await ctx.tick()
+
+    simulator = Simulator(lane)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+    def array(get) -> np.ndarray:
+        return np.array([get(entry) for entry in found], np.int64)[None]
+
+    return LaneRun(
+        state=NeuronState(**{f.name: array(lambda e, name=f.name: e[0].get(name, 0)) for f in fields(NeuronState)}),
+        emit=array(lambda entry: entry[1]),
+        sent=array(lambda entry: entry[2]),
+    )
+
+
+@dataclass
+class LaneCheck:
+    """What a comparison was of, for the assertion that it was of something."""
+
+    parameters: NeuronParameters
+    before: NeuronState
+    after: NeuronState
+    spikes: np.ndarray
+
+
+def check_lane(
+    lane: Elaboratable, rng: np.random.Generator, *, size: int = 48, wide: bool = False, fresh: bool = False
+) -> LaneCheck:
+    """Compare ``lane`` with the recurrence, for neurons with a random rule and arbitrary states."""
+    core = lane.parameters
+    p = random_rule(rng, core, size, wide=wide)
+    state = random_states(rng, core, p)
+    low, high = signed_range(core.accumulator_width)
+    current = extremes(rng, low, high, size) if wide or rng.random() < 0.3 else rng.integers(-90, 130, size)
+    current = np.clip(current, low, high)[None]
+    valid = (rng.random(size) < 0.85)[None]
+    start = NeuronState.cleared(1, p) if fresh else state
+    expected, spikes, values = step(start, current * valid, p)
+    run = run_lane(lane, p, state, current, valid, fresh=fresh)
+    for field in fields(NeuronState):
+        assert np.array_equal(getattr(run.state, field.name), getattr(expected, field.name)), field.name
+    assert np.array_equal(run.emit, spikes if p.spiking else np.ones_like(spikes))
+    emitted = run.emit == 1
+    sent = saturate(run.sent, core.v_width) if not p.spiking else run.sent >> p.graded_shift
+    if core.value_width and p.graded:
+        assert np.array_equal(saturate(sent, core.value_width)[emitted], values[emitted])
+    elif not (core.value_width and p.spiking):
+        assert np.array_equal(sent[emitted], expected.v[emitted])
+    return LaneCheck(p, start, expected, spikes)

@@ -1,0 +1,137 @@
+"""One lane against the recurrence: every state of neurons that are in any state, for every model of a neuron."""
+
+import dataclasses
+
+import pytest
+from harness.lane import check_lane
+from harness.networks import rng_of
+
+from spikeloom.hdl.lane import LaneTiming, NeuronLane
+from spikeloom.sim.core import PER_NEURON, CoreParameters
+from spikeloom.sim.neuron import Leak, Reset, signed_range
+
+PLAIN = CoreParameters(
+    v_width=12,
+    accumulator_width=14,
+    beta_fraction=8,
+    bias=False,
+    reset_value=False,
+    reset_delay=False,
+    refractory_width=0,
+    readout=False,
+    per_neuron=frozenset(),
+)
+EVERYTHING = {
+    "bias": True,
+    "reset_value": True,
+    "reset_delay": True,
+    "refractory_width": 3,
+    "readout": True,
+    "synaptic_current": True,
+    "adaptation": True,
+    "noise_bits": 7,
+    "value_width": 6,
+    "delay_line": True,
+}
+LEAKS = {
+    "product": {},
+    "shifts": {"multiplier": False, "shifts": (3, 1, 0, 7)},
+    "shift": {"multiplier": False, "shifts": (4,)},
+    "none": {"multiplier": False},
+}
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["per-population", "per-neuron"])
+@pytest.mark.parametrize("leak", LEAKS)
+@pytest.mark.parametrize("feature", ["plain", *EVERYTHING, "everything"])
+def test_models(request, feature, leak, own):
+    rng = rng_of(request.node.name)
+    changes = (
+        EVERYTHING if feature == "everything" else {feature: EVERYTHING.get(feature)} if feature != "plain" else {}
+    )
+    core = dataclasses.replace(PLAIN, **LEAKS[leak], **changes, per_neuron=frozenset(PER_NEURON if own else ()))
+    checks = [check_lane(NeuronLane(core), rng, wide=case % 2 == 1, fresh=case % 5 == 4) for case in range(10)]
+    spikes = sum(int(check.spikes.sum()) for check in checks)
+    assert 0 < spikes < sum(check.spikes.size for check in checks)
+
+
+def cores(rng):
+    """Random cores, with any of the features, at widths from the narrowest to the widest."""
+    while True:
+        features = {name: value for name, value in EVERYTHING.items() if rng.random() < 0.5}
+        v_width = int(rng.choice([8, 9, 16, 24]))
+        yield dataclasses.replace(
+            PLAIN,
+            **features,
+            v_width=v_width,
+            accumulator_width=int(rng.choice([8, v_width, 32])),
+            beta_fraction=int(rng.choice([1, 8, 14, 16])),
+            **({} if rng.random() < 0.5 else {"multiplier": False, "shifts": (2, 0, v_width - 1)}),
+            per_neuron=frozenset(name for name in PER_NEURON if rng.random() < 0.5),
+        )
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_random_cores_and_extreme_values(request, part):
+    rng = rng_of(request.node.name)
+    seen = dict.fromkeys(
+        ("spikes", "holding", "saturated high", "saturated low", "pending", "subtract", "value", "noise", "line"), 0
+    )
+    for _, core in zip(range(25), cores(rng), strict=False):
+        check = check_lane(NeuronLane(core), rng, wide=rng.random() < 0.6, fresh=rng.random() < 0.1)
+        p, (low, high) = check.parameters, signed_range(core.v_width)
+        fired = check.spikes.any()
+        seen["spikes"] += check.spikes.sum()
+        seen["holding"] += (check.before.refractory_count > 0).sum()
+        seen["saturated high"] += (check.after.v == high).sum()
+        seen["saturated low"] += (check.after.v == low).sum()
+        seen["pending"] += (check.before.pending > 0).sum()
+        seen["subtract"] += p.reset is Reset.SUBTRACT and not p.reset_delay and fired
+        seen["value"] += p.reset is Reset.VALUE and fired
+        seen["noise"] += p.noise_bits > 0
+        seen["line"] += p.delay_line
+    assert all(seen.values()), seen
+
+
+def test_every_leak_is_reached():
+    rng = rng_of("test_every_leak_is_reached")
+    core = dataclasses.replace(PLAIN, synaptic_current=True, adaptation=True)
+    kinds = set()
+    for _ in range(20):
+        p = check_lane(NeuronLane(core), rng, size=4).parameters
+        kinds |= {("leak", p.leak), ("current", p.current_leak), ("adaptation", p.adaptation_leak)}
+    some = {Leak.NONE, Leak.SHIFT, Leak.MULTIPLY}
+    expected = {("leak", kind) for kind in Leak} | {("current", kind) for kind in some | {None}}
+    assert kinds == expected | {("adaptation", kind) for kind in some | {None}}
+
+
+def test_latency():
+    """A plain neuron takes four cycles; a term that has an addition of its own takes one more."""
+    latency = {
+        name: LaneTiming.of(dataclasses.replace(PLAIN, **{name: value})).latency for name, value in EVERYTHING.items()
+    }
+    assert LaneTiming.of(PLAIN).latency == 4
+    assert latency == dict.fromkeys(EVERYTHING, 4) | {
+        "reset_delay": 5,
+        "refractory_width": 5,
+        "synaptic_current": 5,
+        "adaptation": 5,
+        "noise_bits": 5,
+    }
+
+
+def test_intermediate_values_reach_their_widths():
+    """The widths are as narrow as they can be: the extremes of what is stored need all the bits of the sums."""
+    core = dataclasses.replace(PLAIN, **EVERYTHING)
+    low, high = signed_range(core.v_width)
+    least, most = signed_range(core.accumulator_width)
+    drive = (2 * low + least, 2 * high + most)
+    base = (low - high, high - low)
+    u = (base[0] + drive[0], base[1] + drive[1])
+    difference = (u[0] - 2 * high, u[1] - 2 * low)
+    noise = signed_range(core.noise_bits)
+    compared = (difference[0] + noise[0], difference[1] + noise[1])
+    bounds = {"base": base, "drive": drive, "u": u, "difference": difference, "compared": compared}
+    for name, (smallest, greatest) in bounds.items():
+        wide_low, wide_high = signed_range(getattr(core.update_widths, name))
+        assert wide_low <= smallest <= greatest <= wide_high, name
