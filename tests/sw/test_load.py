@@ -572,6 +572,8 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
         "preset": "snntorch",
         "time_step_s": 1e-3,
         "discretisation": "euler",
+        "seed": 5,
+        "input_value_width": 4,
         "compare": ">=",
         "reset": "zero",
         "reset_delay": 0,
@@ -589,11 +591,13 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
         network = load(given)
         first, last = network.populations
         assert network.time_step_s == 1e-3
+        assert (network.seed, network.input_value_width) == (5, 4)
         assert (first.reset, first.reset_delay, first.refractory) == (Reset.SUBTRACT, 1, 2)
         assert (last.reset, last.reset_delay, last.refractory) == (Reset.ZERO, 0, 2)
         assert first.compare is last.compare is Compare.GREATER_EQUAL
         assert network.notes == ()
-        told = load(given, reset="none", refractory=0)
+        told = load(given, reset="none", refractory=0, seed=6)
+        assert told.seed == 6
         assert {population.reset for population in told.populations} == {Reset.NONE}
         assert {population.refractory for population in told.populations} == {0}
     assert load(tmp_path / "hints.nir").name == "hints"
@@ -632,8 +636,8 @@ def test_time_constants_are_no_metadata_of_a_node():
     with pytest.raises(
         LoadError,
         match=exactly(
-            "metadata 'spikeloom' of node 'lif' must have keys out of compare, reset, reset_delay, refractory, not "
-            "'time_step_s'"
+            "metadata 'spikeloom' of node 'lif' must have keys out of compare, reset, reset_delay, refractory, "
+            "adaptation_tau_s, adaptation_step, noise, value_limit, not 'time_step_s'"
         ),
     ):
         load(feed_forward(neuron), time_step_s=1e-3)
@@ -652,6 +656,7 @@ def test_time_constants_are_no_metadata_of_a_node():
         ({"compare": "="}, "compare must be one of '>', '>=', not '='"),
         ({"reset_delay": 2}, "reset_delay must be an integer from 0 to 1, not 2"),
         ({"refractory": 0.5}, "refractory must be an integer from 0 to 255, not 0.5"),
+        ({"seed": 0}, "seed must be an integer from 1 to 4294967295, not 0"),
     ],
 )
 def test_options_are_checked(options, message):
@@ -659,15 +664,15 @@ def test_options_are_checked(options, message):
         load(feed_forward(lif(2)), **({"time_step_s": 1e-3} | options))
 
 
-SUPPORTED = "supported are Input, Output, Linear, Affine, LIF, IF, LI, Conv1d, Conv2d, SumPool2d, AvgPool2d and Flatten"
+SUPPORTED = (
+    "supported are Input, Output, Linear, Affine, LIF, IF, LI, I, CubaLIF, CubaLI, Threshold, Delay, Conv1d, Conv2d, "
+    "SumPool2d, AvgPool2d and Flatten"
+)
 
 
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        (nir.CubaLIF(tau_syn=np.ones(2), tau_mem=np.ones(2), r=np.ones(2), v_leak=np.ones(2), v_threshold=np.ones(2)),
-         "node 'x' is a CubaLIF: neurons with a synaptic current are not supported yet"),
-        (nir.Delay(delay=np.ones(2)), "node 'x' is a Delay: delays in seconds are not supported yet"),
         (nir.Scale(scale=np.ones(2)), "node 'x' is a Scale: scaling of single lines is not supported yet"),
     ],
 )  # fmt: skip

@@ -119,10 +119,48 @@ def test_currents_and_adaptations_share_the_scale():
     )
     result = quantise(network)
     p = result.populations[0].parameters
-    assert (p.current_leak, p.current_leak_factor.tolist()) == (Leak.SHIFT, [2])
+    assert (p.current_leak, p.current_leak_factor.tolist()) == (Leak.MULTIPLY, [3 << 12])
     assert (p.adaptation_leak, p.adaptation_leak_factor.tolist()) == (Leak.MULTIPLY, [round(0.9 * 2**14)])
     assert p.adaptation_step.tolist() == [p.threshold[0] // 4]
     assert result.notes == ("population a: adaptation factor is off by 2.4e-05 at most",)
+
+
+def test_without_a_multiplier_a_current_decays_by_a_shift_which_is_noted():
+    result = quantise(network_of([[0.5]], alpha=np.array(0.75)), Quantisation(multiplier=False))
+    p = result.populations[0].parameters
+    assert (p.current_leak, p.current_leak_factor.tolist()) == (Leak.SHIFT, [2])
+    assert result.notes == ("population a: alpha is a shift, which is less exact than a product",)
+
+
+@pytest.mark.parametrize(("width", "most", "rate"), [(8, 0.08, 0.01), (16, 2e-4, 1e-3)])
+def test_integers_with_currents_and_adaptation_follow_the_floats(width, most, rate):
+    """Spikes of the first layer that differ, as a share of all neurons and steps, and the relative error of both rates:
+    at 8 bits spikes come earlier or later, but as many."""
+    rng = rng_of("test_integers_with_currents_and_adaptation_follow_the_floats")
+
+    def layer(name, size, **options):
+        return Population(
+            name=name, shape=(size,), alpha=0.875, beta=0.9, threshold=1.0, reset=Reset.SUBTRACT, **options
+        )
+
+    network = Network(
+        name="net",
+        input_shape=(64,),
+        populations=(layer("a", 64, adaptation_factor=0.95, adaptation_step=0.2), layer("b", 10)),
+        connections=(
+            Connection(source="input", target="a", weight=rng.normal(0.01, 0.05, (64, 64))),
+            Connection(source="a", target="b", weight=rng.normal(0.0, 0.03, (10, 64))),
+        ),
+        output="b",
+        time_step_s=1e-3,
+    )
+    spikes = rng.random((100, 8, 64)) < 0.05
+    floats = network.run(spikes).spikes
+    integers = simulate(quantise(network, Quantisation(weight_width=width, v_width=24)), spikes).spikes
+    for name, fired in floats.items():
+        assert 0.01 < fired.mean() < 0.5, name
+        assert abs(integers[name].mean() / fired.mean() - 1) < rate
+    assert (floats["a"] != integers["a"]).mean() < most
 
 
 def test_a_current_that_keeps_nothing_is_none():

@@ -105,7 +105,9 @@ def _fabric(name: str) -> FabricConfig:
 
 def _place(network: Network, fabric: FabricConfig, weight_bits: int) -> Program:
     core = fabric.core
-    widths = Quantisation(weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction)
+    widths = Quantisation(
+        weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction, multiplier=core.multiplier
+    )
     return place(quantise(network, widths), fabric)
 
 
@@ -152,7 +154,9 @@ def check(
         steps.add_row(row.name, " x ".join(map(str, row.shape)), row.equation, "; ".join(row.notes))
     _out.print(steps)
     core = _fabric(fabric).core
-    widths = Quantisation(weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction)
+    widths = Quantisation(
+        weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction, multiplier=core.multiplier
+    )
     quantised = quantise(loaded, widths)
     for note in quantised.notes[len(loaded.notes) :]:
         _out.print(f"as {weight_bits}-bit integers: {note}")
@@ -332,7 +336,9 @@ def run(
     runner: Runner
     if backend is Backend.REFERENCE:
         core = description.fabric.core
-        widths = Quantisation(weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction)
+        widths = Quantisation(
+            weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction, multiplier=core.multiplier
+        )
         runner = ReferenceRunner(quantise(loaded, widths))
     elif backend is Backend.RTL:
         runner = RtlRunner(program, Path("build/run"), announce=_out.print)

@@ -39,20 +39,18 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-NEURONS = ("LIF", "IF", "LI")
+NEURONS = ("LIF", "IF", "LI", "I", "CubaLIF", "CubaLI", "Threshold", "Delay")
 """The kinds of node that become populations."""
 
+_OF_NEURONS = (
+    "tau", "tau_mem", "tau_syn", "w_in", "r", "v_leak", "v_threshold", "v_reset", "threshold", "delay",
+)  # fmt: skip
 _MATRICES = ("Linear", "Affine")
 _CONVOLUTIONS = ("Conv1d", "Conv2d")
 _POOLINGS = ("SumPool2d", "AvgPool2d")
 _SUPPORTED = ("Input", "Output", *_MATRICES, *NEURONS, *_CONVOLUTIONS, *_POOLINGS, "Flatten")
 _REASONS = {
-    "CubaLIF": "neurons with a synaptic current are not supported yet",
-    "CubaLI": "neurons with a synaptic current are not supported yet",
-    "Delay": "delays in seconds are not supported yet",
-    "I": "the integrator without leak is not supported yet",
     "Scale": "scaling of single lines is not supported yet",
-    "Threshold": "a threshold without a neuron is not supported yet",
 }
 
 _IDENTITY = "identity"  # what the Input and Output of a nested graph become
@@ -383,7 +381,7 @@ def _kernel(name: str, node: Node) -> FloatArray:
 
 def own_shape(name: str, node: Node) -> tuple[int, ...]:
     """The shape that the parameters of a neuron node have together."""
-    keys = [key for key in ("tau", "r", "v_leak", "v_threshold", "v_reset") if key in node.parameters]
+    keys = [key for key in _OF_NEURONS if key in node.parameters]
     shapes = [array_of(name, node, key).shape for key in keys]
     try:
         return np.broadcast_shapes(*shapes)

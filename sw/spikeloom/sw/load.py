@@ -18,23 +18,31 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spikeloom.sim.neuron import Compare, Reset
 from spikeloom.sim.projection import Projection
-from spikeloom.sw.graph import Graph, closing_pairs, compose, in_order, scalar, text, unfold
-from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Population
+from spikeloom.sw.graph import Arrival, Graph, closing_pairs, compose, in_order, scalar, text, unfold
+from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Population, with_constants
 from spikeloom.sw.presets import PRESETS, Discretisation, TimeUnit
-from spikeloom.sw.stepping import RuleOptions, Stepping, population_of
+from spikeloom.sw.stepping import MODEL_KEYS, RuleOptions, Stepping, population_of
 
 __all__ = ["ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", "LoadError", "load"]
 
+FloatArray = NDArray[np.float64]
+
 RULE_KEYS = ("compare", "reset", "reset_delay", "refractory")
-"""Keys under ``metadata["spikeloom"]`` of a LIF, IF or LI node."""
+"""Keys under ``metadata["spikeloom"]`` of a neuron node; those of `spikeloom.sw.stepping.MODEL_KEYS` are others."""
 
 ENCODER_KEY = "spikeloom_encoder"
 """The group of a graph's metadata with the settings of the encoder that it was trained with."""
 
-METADATA_KEYS = ("preset", "time_step_s", "discretisation", *RULE_KEYS)
+METADATA_KEYS = ("preset", "time_step_s", "discretisation", "seed", "input_value_width", *RULE_KEYS)
 """Keys under ``metadata["spikeloom"]`` of a graph."""
+
+
+_INTEGERS = {"reset_delay": (0, 1), "refractory": (0, 255), "seed": (1, (1 << 32) - 1), "input_value_width": (0, 16)}
 
 
 def load(
@@ -48,6 +56,7 @@ def load(
     reset: Reset | str | None = None,
     reset_delay: int | None = None,
     refractory: int | None = None,
+    seed: int | None = None,
 ) -> Network:
     """Read a NIR file or take a ``nir.NIRGraph`` and return the float network.
 
@@ -63,6 +72,8 @@ def load(
         How to step continuous time. The preset's if nobody says; ``"nir"`` has no time step and steps by Euler.
     compare, reset, reset_delay, refractory
         The rule of firing of all neurons, as enumeration members or their values.
+    seed
+        From which neurons with noise get theirs; 1 if nobody says.
 
     Each option is taken from here if it is not None, otherwise from the metadata of the node, then of the graph (see
     `METADATA_KEYS`), otherwise from the preset. Raises `LoadError` with one sentence about what is wrong.
@@ -76,25 +87,29 @@ def load(
         raise LoadError(f"source must be the path of a NIR file or a nir.NIRGraph, not {type(source).__name__}")
     graph = unfold(content)
     rule = {"compare": compare, "reset": reset, "reset_delay": reset_delay, "refractory": refractory}
-    caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, **rule)
+    caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)
     shared = _metadata(graph.metadata, "the graph", METADATA_KEYS) | caller
     notes = list(graph.notes)
     stepping = _stepping(shared, notes)
     composition = compose(graph)
     populations: list[Population] = []
     projections: dict[tuple[str, str], list[Projection]] = {}
+    constants: dict[str, FloatArray] = {}
     for neuron in composition.neurons:
         node = graph.nodes[neuron]
-        own = _metadata(node.metadata, f"node {neuron!r}", RULE_KEYS)
-        options = {key: value for key, value in (shared | own | caller).items() if key in RULE_KEYS}
+        own = _metadata(node.metadata, f"node {neuron!r}", (*RULE_KEYS, *MODEL_KEYS))
+        options = {key: value for key, value in (shared | own | caller).items() if key in (*RULE_KEYS, *MODEL_KEYS)}
         arrival = composition.arrivals[neuron]
-        population, gain = population_of(
+        if node.kind == "Delay":
+            _check_delayed(neuron, arrival)
+        stepped = population_of(
             neuron, node, composition.shapes[neuron], arrival.bias, stepping, RuleOptions(**options), notes
         )
-        populations.append(population)
+        populations.append(stepped.population)
+        constants[neuron] = stepped.constant
         for origin, paths in arrival.paths.items():
             projections[origin, neuron] = [
-                path.projection(f"node {neuron!r}", composition.shapes[neuron], gain) for path in paths
+                path.projection(f"node {neuron!r}", composition.shapes[neuron], stepped.gain) for path in paths
             ]
     return _assemble(
         graph,
@@ -102,11 +117,24 @@ def load(
         input_shape=composition.shapes[graph.input],
         populations={population.name: population for population in populations},
         projections=projections,
+        constants=constants,
+        notes=notes,
         output=composition.output,
         time_step_s=stepping.time_step_s,
-        notes=notes,
         encoder=_encoder(graph.metadata),
+        seed=shared.get("seed", 1),
+        input_value_width=shared.get("input_value_width", 0),
     )
+
+
+def _check_delayed(name: str, arrival: Arrival) -> None:
+    """A delay line holds spikes, not sums: refuse anything but the spikes of one source."""
+    ways = [path for paths in arrival.paths.values() for path in paths]
+    if len(ways) != 1 or not ways[0].is_identity or np.any(arrival.bias):
+        raise LoadError(
+            f"node {name!r} is a Delay and must get the spikes of one neuron or of the Input as they are; put it in "
+            "front of the weights"
+        )
 
 
 def _encoder(metadata: Mapping[str, Any]) -> dict[str, int | str] | None:
@@ -172,11 +200,18 @@ def _options(where: str, **options: Any) -> dict[str, Any]:
             checked[key] = scalar(name, value)
             if checked[key] <= 0:
                 raise LoadError(f"{name} must be positive, not {checked[key]}")
-        elif key in ("reset_delay", "refractory"):
-            number, high = scalar(name, value), 1 if key == "reset_delay" else 255
-            if number != int(number) or not 0 <= number <= high:
-                raise LoadError(f"{name} must be an integer from 0 to {high}, not {number:g}")
+        elif key in _INTEGERS:
+            number, (low, high) = scalar(name, value), _INTEGERS[key]
+            if number != int(number) or not low <= number <= high:
+                raise LoadError(f"{name} must be an integer from {low} to {high}, not {number:g}")
             checked[key] = int(number)
+        elif key in ("noise", "value_limit"):
+            checked[key] = scalar(name, value)
+        elif key in MODEL_KEYS:
+            array = np.asarray(value)
+            if array.dtype.kind not in "fiu" or not array.size or not np.isfinite(array).all():
+                raise LoadError(f"{name} must be finite numbers, not {value!r}")
+            checked[key] = array.astype(np.float64)
         else:
             kind: type[Enum] = {"discretisation": Discretisation, "compare": Compare, "reset": Reset}[key]
             try:
@@ -221,19 +256,19 @@ def _stepping(given: Mapping[str, Any], notes: list[str]) -> Stepping:
 def _assemble(
     graph: Graph,
     *,
-    name: str,
-    input_shape: tuple[int, ...],
     populations: Mapping[str, Population],
     projections: Mapping[tuple[str, str], list[Projection]],
-    output: str,
-    time_step_s: float,
+    constants: Mapping[str, FloatArray],
     notes: list[str],
-    encoder: Mapping[str, int | str] | None,
+    output: str,
+    **settings: Any,
 ) -> Network:
+    """The network of populations, what leads to them, and the ``settings`` that go into it as they are."""
     for source, target in projections:
         if source != INPUT and not populations[source].spiking:
             raise LoadError(
-                f"node {source!r} is an LI that leads to {target!r}: its membrane can only be the network's output"
+                f"node {source!r} is {'a' if graph.nodes[source].kind == 'CubaLI' else 'an'} "
+                f"{graph.nodes[source].kind} that leads to {target!r}: its membrane can only be the network's output"
             )
     closing = closing_pairs(populations, projections)
     order = in_order(populations, [pair for pair in projections if pair not in closing])
@@ -258,15 +293,9 @@ def _assemble(
         for projection in projections.get((source, target), ())
     ]
     try:
+        ordered, connected, more_notes = with_constants([populations[name] for name in order], connections, constants)
         return Network(
-            name=name,
-            input_shape=input_shape,
-            populations=tuple(populations[name] for name in order),
-            connections=tuple(connections),
-            output=output,
-            time_step_s=time_step_s,
-            notes=tuple(notes),
-            encoder=encoder,
+            populations=ordered, connections=connected, notes=(*notes, *more_notes), output=output, **settings
         )
     except ValueError as error:
         raise LoadError(str(error)) from error

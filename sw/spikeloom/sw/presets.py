@@ -1,11 +1,14 @@
 """How frameworks step what they write into NIR files: time steps, gains and the rules that the files do not hold.
 
 NIR describes neurons in continuous time: ``tau dv/dt = v_leak - v + r I``, or ``dv/dt = r I`` for IF. One step of
-length ``dt`` is ``v = beta v + bias + gain I`` with::
+length ``dt`` is ``v = beta v + bias + gain I`` with the table below. A synaptic current, ``tau_syn dI/dt = -I + w_in
+S``, is stepped likewise, ``I = alpha I + synapse_gain S``, before the membrane, which takes the new ``I``::
 
     Euler         beta = 1 - dt / tau         gain = r dt / tau         bias = v_leak dt / tau
     exponential   beta = exp(-dt / tau)       gain = r (1 - beta)       bias = v_leak (1 - beta)
-    IF            beta = 1                    gain = r dt               bias = 0
+    IF, I         beta = 1                    gain = r dt               bias = 0
+    synapse       alpha = 1 - dt / tau_syn    synapse_gain = w_in dt / tau_syn
+    exponential   alpha = exp(-dt / tau_syn)  synapse_gain = w_in (1 - alpha)
 
 Some frameworks write an ``r`` that is not the gain they use themselves; their presets name the true one.
 `docs/loading.md` shows the step equation of every preset and where it was read.
@@ -38,7 +41,11 @@ class TimeUnit(Enum):
 
 
 class Gain(Enum):
-    """What a step adds to the membrane for a current ``I`` that lasts the step."""
+    """What a step adds to the membrane for a current ``I`` that lasts the step.
+
+    For a synapse, what a step adds to the current for its spikes ``S``: the same with ``w_in`` in place of ``r`` and
+    ``alpha`` in place of ``beta``.
+    """
 
     NIR = "r dt/tau, r (1 - beta) or, for IF, r dt"
     R = "r"
@@ -52,8 +59,9 @@ class Preset:
 
     ``time_step_s`` None means that it must be given. ``reset`` None means as NIR's equation has it: to ``v_reset``.
     ``r_ratio`` is the ``r dt/tau`` that the exporter is known to write where its own gain does not depend on ``r``: a
-    file with another ratio is refused. ``lost`` names the options whose value the exporter does
-    not write, so that the preset's is an assumption; ``caveats`` are sentences about the rest, a tuple a kind of node.
+    file with another ratio is refused, and for a ``synapse_gain`` of 1 one with another ``w_in dt/tau_syn`` than 1.
+    ``lost`` names the options whose value the exporter does not write, so that the preset's is an assumption;
+    ``caveats`` are sentences about the rest, a tuple a kind of node.
     """
 
     title: str
@@ -63,6 +71,7 @@ class Preset:
     lif_gain: Gain = Gain.NIR
     li_gain: Gain = Gain.NIR
     if_gain: Gain = Gain.NIR
+    synapse_gain: Gain = Gain.NIR
     r_ratio: Gain | None = None
     compare: Compare = Compare.GREATER
     reset: Reset | None = None
@@ -79,6 +88,7 @@ PRESETS: Mapping[str, Preset] = {
         title="snnTorch",
         time_step_s=1e-4,
         lif_gain=Gain.ONE,
+        synapse_gain=Gain.ONE,
         r_ratio=Gain.ONE,
         reset=Reset.SUBTRACT,
         reset_delay=1,
@@ -89,7 +99,9 @@ PRESETS: Mapping[str, Preset] = {
         time_step_s=1e-3,
         tau_unit=TimeUnit.SECONDS_TIMES_STEP,
         if_gain=Gain.R,
+        synapse_gain=Gain.R,
         caveats={
+            "CubaLIF": ("Norse does not export its reset potential; the file's v_reset is taken",),
             "LIF": ("Norse does not export its reset potential; the file's v_reset is taken",),
             "IF": ("Norse does not export its reset potential; the file's v_reset is taken",),
         },
@@ -119,11 +131,13 @@ PRESETS: Mapping[str, Preset] = {
         discretisation=Discretisation.EXPONENTIAL,
         lif_gain=Gain.ONE,
         li_gain=Gain.BETA,
+        synapse_gain=Gain.BETA,
         r_ratio=Gain.BETA,
         compare=Compare.GREATER_EQUAL,
         reset=Reset.SUBTRACT,
         caveats={
             "LIF": ("Rockpool does not export the neuron's own bias", _MULTIPLE_SPIKES.format("Rockpool")),
+            "CubaLIF": ("Rockpool does not export the neuron's own bias", _MULTIPLE_SPIKES.format("Rockpool")),
         },
     ),
 }

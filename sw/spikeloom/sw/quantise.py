@@ -35,6 +35,8 @@ class Quantisation:
 
     ``weight_width`` from 1 to 16 and ``v_width`` from 8 to 24 bits; ``beta_fraction`` fractional bits of a leak that is
     no shift, rounded as ``rounding`` says; ``value_width`` from 2 to 16 bits of a value that a graded spike brings.
+    ``multiplier``: whether the fabric has one. Then factors of currents and adaptations are products even where a shift
+    would do, because a shift decays ever less near 0, and the sum of such errors in the current drives the membrane.
     """
 
     weight_width: int = 8
@@ -42,6 +44,7 @@ class Quantisation:
     beta_fraction: int = 14
     rounding: Rounding = Rounding.NEAREST
     value_width: int = 8
+    multiplier: bool = True
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -281,10 +284,13 @@ def _leak(
         return Leak.NONE, np.zeros(population.size, np.int64)
     with np.errstate(divide="ignore"):
         shift = -np.log2(1.0 - factors)
-    if np.all(np.isfinite(shift)):
+    as_shift = name == "beta" or not options.multiplier
+    if as_shift and np.all(np.isfinite(shift)):
         k = np.rint(shift)
         # Exporters store tau as 32-bit floats, so an exact power of two comes back with their rounding.
         if np.all((k >= 1) & (k < min(options.v_width, options.beta_fraction + 1)) & (np.abs(shift - k) < 1e-3)):
+            if name != "beta":
+                notes.append(f"population {population.name}: {name} is a shift, which is less exact than a product")
             return Leak.SHIFT, k.astype(np.int64)
     fixed = np.rint(np.ldexp(factors, options.beta_fraction)).astype(np.int64)
     lost = float(np.abs(fixed / 2.0**options.beta_fraction - factors).max())

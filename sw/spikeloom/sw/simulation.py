@@ -77,7 +77,9 @@ def simulate_network(
     """
     start = time.monotonic()
     core = fabric.core
-    widths = Quantisation(weight_width=weight_width, v_width=core.v_width, beta_fraction=core.beta_fraction)
+    widths = Quantisation(
+        weight_width=weight_width, v_width=core.v_width, beta_fraction=core.beta_fraction, multiplier=core.multiplier
+    )
     quantised = quantise(network, widths)
     names = [p.name for p in quantised.populations if p.parameters.spiking]
     program = place(quantised, fabric, observe=names)

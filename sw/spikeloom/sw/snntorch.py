@@ -6,8 +6,14 @@ A NIR file loses what snnTorch's neurons do after a spike; the module still know
     reset_delay=True    subtract: v = beta v + I - r threshold    zero: v = beta v (1 - r) + I
     reset_delay=False   v = beta v + I; s = (v > threshold); then v = v - s threshold, or v = 0
 
-which is the step of `spikeloom.sw.network`. Neither torch nor snnTorch is imported: modules are told by the names of
-their classes, tensors by their ``detach``.
+``RLeaky`` hears its own spikes of the step before as part of ``I``; ``Synaptic`` and ``RSynaptic`` have a synaptic
+current in between, ``i = alpha i + I`` and then ``i`` in place of ``I``. These three reset to zero with a
+delay in another way: the membrane is 0 in the step after a spike, whatever reaches it, which is a reset and one
+refractory step. An ``RSynaptic`` resets in the step after a spike even with ``reset_delay=False``, because snnTorch
+1.0.0 drops what it computes for that.
+
+All of these are steps of `spikeloom.sw.network`. Neither torch nor snnTorch is imported: modules are told by the names
+of their classes, tensors by their ``detach``.
 """
 
 from __future__ import annotations
@@ -22,25 +28,27 @@ from numpy.typing import NDArray
 
 from spikeloom.sim.neuron import Compare, Reset
 from spikeloom.sw.graph import flattened
-from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Population
+from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Population, with_constants
 from spikeloom.sw.paths import Path, geometry_of
 
 __all__ = ["from_snntorch"]
 
 FloatArray = NDArray[np.float64]
 
-_SUPPORTED = "Sequential, Linear, Conv2d, AvgPool2d, Flatten, Dropout, Identity, Leaky and RLeaky"
+_SUPPORTED = "Sequential, Linear, Conv2d, AvgPool2d, Flatten, Dropout, Identity, Leaky, RLeaky, Synaptic and RSynaptic"
+_NEURONS = ("Leaky", "RLeaky", "Synaptic", "RSynaptic")
 
 
 def from_snntorch(
     module: Any, input_shape: int | tuple[int, ...], *, name: str = "network", time_step_s: float = 1e-3
 ) -> Network:
-    """Take a ``torch.nn.Sequential`` of Linear, Conv2d, AvgPool2d, Flatten, ``snntorch.Leaky`` and ``RLeaky`` modules.
+    """Take a ``torch.nn.Sequential`` of Linear, Conv2d, AvgPool2d, Flatten and snnTorch neurons.
 
     Parameters
     ----------
     module
-        The trained module; its dropout layers do nothing, as in evaluation.
+        The trained module, with neurons ``Leaky``, ``RLeaky``, ``Synaptic`` and ``RSynaptic``; its dropout layers do
+        nothing, as in evaluation.
     input_shape
         Shape of one sample of one step, without time and batch.
     name, time_step_s
@@ -56,16 +64,17 @@ def from_snntorch(
         builder.add(path, layer)
     if not builder.populations or builder.pending:
         last = builder.pending or "the module"
-        raise LoadError(f"{last} leads to the output without a neuron; end the module with a Leaky or RLeaky")
+        raise LoadError(f"{last} leads to the output without a neuron; end the module with a neuron such as Leaky")
     try:
+        populations, connections, notes = with_constants(builder.populations, builder.connections, builder.constants)
         return Network(
             name=name,
             input_shape=shape,
-            populations=tuple(builder.populations),
-            connections=tuple(builder.connections),
-            output=builder.populations[-1].name,
+            populations=populations,
+            connections=connections,
+            output=populations[-1].name,
             time_step_s=time_step_s,
-            notes=tuple(builder.notes),
+            notes=(*builder.notes, *notes),
         )
     except ValueError as error:
         raise LoadError(str(error)) from error
@@ -114,12 +123,13 @@ class _Builder:
     pending: str = ""
     populations: list[Population] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
+    constants: dict[str, FloatArray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add(self, path: str, module: Any) -> None:
         kind = _kind(module)
         where = f"module {path!r}"
-        if kind in ("Leaky", "RLeaky"):
+        if kind in _NEURONS:
             self._neurons(path, where, module, kind)
         elif kind == "Linear":
             self._matrix(where, module)
@@ -182,8 +192,11 @@ class _Builder:
             raise LoadError(f"graded_spikes_factor of {where} must be 1, because spikes are events without a value")
         size = prod(self.shape)
         beta = self._per_neuron(where, "beta", module.beta)
-        if beta.min() < 0.0 or beta.max() > 1.0:
-            self.notes.append(f"{path}: beta is clamped to 0 .. 1, as snnTorch does in every step")
+        alpha = self._per_neuron(where, "alpha", module.alpha) if kind in ("Synaptic", "RSynaptic") else None
+        for name, factor in (("alpha", alpha), ("beta", beta)):
+            if factor is not None and (factor.min() < 0.0 or factor.max() > 1.0):
+                self.notes.append(f"{path}: {name} is clamped to 0 .. 1, as snnTorch does in every step")
+        alpha = None if alpha is None else np.clip(alpha, 0.0, 1.0)
         try:
             reset = {"subtract": Reset.SUBTRACT, "zero": Reset.ZERO, "none": Reset.NONE}[module.reset_mechanism]
         except KeyError:
@@ -191,10 +204,17 @@ class _Builder:
                 f"reset_mechanism of {where} must be 'subtract', 'zero' or 'none', not {module.reset_mechanism!r}"
             ) from None
         delay = int(bool(getattr(module, "reset_delay", True)))
-        if kind == "RLeaky" and reset is Reset.ZERO and delay:
+        if kind == "RSynaptic" and not delay and reset is not Reset.NONE:
+            delay = 1
+            self.notes.append(
+                f"{path}: resets in the step after a spike, as snnTorch does in spite of reset_delay=False"
+            )
+        threshold = self._per_neuron(where, "threshold", module.threshold)
+        held = int(reset is Reset.ZERO and delay == 1 and kind != "Leaky")
+        if held and threshold.min() < 0.0:
             raise LoadError(
-                f"{where} is an RLeaky that resets to zero with a delay, where snnTorch drops the input of the step "
-                "after a spike too; train it with reset_delay=False"
+                f"threshold of {where}, a {kind} that resets to zero with a delay, must be at least 0, not "
+                f"{threshold.min()}"
             )
         if reset is Reset.SUBTRACT and not delay:
             self.notes.append(
@@ -202,7 +222,7 @@ class _Builder:
                 "with twice the threshold; here every step is compared with the threshold"
             )
         bias = np.zeros(size) if self.bias is None else self.bias
-        if kind == "RLeaky":
+        if kind in ("RLeaky", "RSynaptic"):
             recurrent, more = self._recurrent(where, module, size)
             self.connections.append(Connection(source=path, target=path, weight=recurrent, delay=1))
             bias = bias + more
@@ -221,8 +241,10 @@ class _Builder:
                 name=path,
                 shape=self.shape,
                 beta=np.clip(beta, 0.0, 1.0),
-                threshold=self._per_neuron(where, "threshold", module.threshold),
-                bias=bias,
+                threshold=threshold,
+                bias=bias if alpha is None else np.zeros(size),
+                alpha=alpha,
+                refractory=held,
                 compare=Compare.GREATER,
                 reset=reset,
                 reset_delay=delay,
@@ -230,6 +252,8 @@ class _Builder:
         except ValueError as error:
             raise LoadError(str(error)) from error
         self.populations.append(population)
+        if alpha is not None:
+            self.constants[path] = bias
         self.source, self.way, self.bias, self.pending = path, Path(), None, ""
 
     def _per_neuron(self, where: str, name: str, value: Any) -> FloatArray:
@@ -240,7 +264,7 @@ class _Builder:
         return np.broadcast_to(array.reshape(-1) if array.size > 1 else array.reshape(()), (size,))
 
     def _recurrent(self, where: str, module: Any, size: int) -> tuple[FloatArray, FloatArray]:
-        """Weights ``(n, n)`` and bias of an RLeaky's own connection; the bias counts in every step."""
+        """Weights ``(n, n)`` and bias of a neuron's own connection; the bias counts in every step."""
         inner = module.recurrent
         if not module.all_to_all:
             return np.diag(self._per_neuron(where, "V", inner.V)), np.zeros(size)
