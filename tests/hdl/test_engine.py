@@ -49,7 +49,7 @@ def one_layer(weight, **parameters):
 def test_random_networks(request, lanes, features):
     rng = rng_of(request.node.name)
     changes = {"all": {}, "shifts": {"multiplier": False, "shifts": (3, 1, 5)}, "fewest": WITHOUT}[features]
-    core = dataclasses.replace(SMALL, lanes=lanes, **changes)
+    core = dataclasses.replace(SMALL, lanes=lanes, neurons=max(SMALL.neurons, 8 * lanes), **changes)
     network = random_network(rng, core)
     reference, _ = check(rng, core, network, random_spikes(rng, 6, 2, network.inputs))
     fired = sum(int(s.sum()) for s in reference.spikes.values())

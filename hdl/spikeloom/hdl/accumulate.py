@@ -125,7 +125,7 @@ class Accumulator(wiring.Component):
             self.current_valid.eq(touched.bit_select(bank, 1)),
         ]
 
-        m.d.comb += weights.address.eq(stages[1].weight_address)
+        m.d.comb += weights.address.eq(stages[3 - weights.latency].weight_address)
         weight: list[Value]
         if p.weight_width == 1:  # -1, or 1 where the bit is set
             weight = [Cat(1, ~bit).as_signed() for bit in weights.data]

@@ -29,7 +29,12 @@ GROUP = 8
 
 def _lowest(bits: Value) -> Value:
     """The lowest bit that is set, alone."""
-    return (bits & -bits)[: len(bits)]
+    return Cat(bit & ~bits[:place].any() for place, bit in enumerate(bits))
+
+
+def _is_single(bits: Value) -> Value:
+    """Whether no more than one bit is set."""
+    return ~Cat(bit & bits[:place].any() for place, bit in enumerate(bits)).any()
 
 
 def _number(one_hot: Value) -> Value:
@@ -88,25 +93,27 @@ class SpikeEmitter(wiring.Component):
             {
                 "word": self.word.shape(),
                 "groups": groups,
+                "single": groups,
                 "fired": data.ArrayLayout(group, groups),
                 "value": data.ArrayLayout(value_width * group, groups),
             }
         )
         m.submodules.queue = queue = BlockMemory(entry.size, p.words)
+        parts = [self.fired[first : first + group] for first in range(0, p.lanes, group)]
         pushed = Signal(entry)
         pushing = Signal()
         m.d.sync += [
             pushing.eq(self.push),
             pushed.word.eq(self.word),
-            pushed.groups.eq(Cat(self.fired[first : first + group].any() for first in range(0, p.lanes, group))),
+            pushed.groups.eq(Cat(part.any() for part in parts)),
+            pushed.single.eq(Cat(_is_single(part) for part in parts)),
             pushed.fired.eq(self.fired),
         ]
         if p.readout:
             m.d.sync += pushed.value.eq(self.value)
         count = bits_for(p.words + 1)
         written, read = Signal(count), Signal(count)
-        reading, front_valid = Signal(), Signal()  # a word has been read; it is in the output register
-        waiting = Signal()
+        waiting, reading, front_valid = Signal(), Signal(), Signal()  # in the queue, read, in the output register
         front_done = Signal()
         m.d.comb += [
             waiting.eq(written != read),
@@ -127,44 +134,46 @@ class SpikeEmitter(wiring.Component):
             m.d.sync += front_valid.eq(reading)
         front = data.View(entry, queue.data)
 
-        # The lowest group of the front word that has fired and was not taken yet.
-        fired = Signal(group)
-        word = Signal(self.word.shape())
-        number = Signal(bits_for(groups))
-        values = Signal(max(1, value_width * group))
+        # The groups of the front word that have fired, one after the other.
         active, take = Signal(), Signal()
         chosen = Signal(groups)
-        issue, rest = Signal(), Signal(group)
+        number = Signal(bits_for(groups))
         if groups > 1:
-            taken = Signal(groups)
-            left = Signal(groups)
-            m.d.comb += [
-                left.eq(front.groups & ~taken),
-                chosen.eq(_lowest(left)),
-                front_done.eq(take & (left == chosen)),
-            ]
+            left, left_valid = Signal(groups), Signal()
+            m.d.comb += [chosen.eq(_lowest(left)), front_done.eq(take & _is_single(left))]
+            with m.If(~left_valid):
+                m.d.sync += [left.eq(front.groups), left_valid.eq(front_valid)]
+            with m.Elif(take):
+                m.d.sync += [left.eq(left & ~chosen), left_valid.eq(~front_done)]
             with m.If(take):
-                m.d.sync += taken.eq(Mux(front_done, 0, taken | chosen))
-            m.d.sync += [number.eq(Mux(take, _number(chosen), number))]
+                m.d.sync += number.eq(_number(chosen))
         else:
+            left_valid = front_valid
             m.d.comb += [chosen.eq(1), front_done.eq(take)]
 
         def select(array: data.View, width: int) -> Value:
             return _or(array[place] & chosen[place].replicate(width) for place in range(groups))
 
-        # The lowest lane of that group.
+        # The lanes of a group that have fired, the lowest first. `single` says that there is no more than one.
+        fired = Signal(group)
+        single = Signal(init=1)
+        word = Signal(self.word.shape())
+        values = Signal(max(1, value_width * group))
+        issue = Signal()
         lowest = _lowest(fired)
-        m.d.comb += [
-            rest.eq(fired & ~lowest),
-            take.eq(front_valid & (~active | (issue & (rest == 0)))),
-        ]
+        rest = fired & ~lowest
+        m.d.comb += take.eq(left_valid & (~active | (issue & single)))
         with m.If(take):
-            m.d.sync += [active.eq(1), word.eq(front.word)]
-            m.d.sync += fired.eq(select(front.fired, group))
+            m.d.sync += [
+                active.eq(1),
+                word.eq(front.word),
+                fired.eq(select(front.fired, group)),
+                single.eq((front.single & chosen).any()),
+            ]
             if p.readout:
                 m.d.sync += values.eq(select(front.value, value_width * group))
         with m.Elif(issue):
-            m.d.sync += [active.eq(rest != 0), fired.eq(rest)]
+            m.d.sync += [active.eq(~single), fired.eq(rest), single.eq(_is_single(rest))]
 
         # The route memory, and what belongs to the neuron whose route is read.
         m.submodules.routes = routes = LoadedMemory(p.memories["routes"])

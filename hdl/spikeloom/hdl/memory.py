@@ -74,6 +74,9 @@ class BlockMemory(wiring.Component):
 
     A word that is read in the cycle in which it is written, or before, may come out old or new.
 
+    Where one block RAM is not deep enough, one of several is chosen, which takes a cycle more (`latency`); then both
+    enables must stay high.
+
     Parameters
     ----------
     width, depth
@@ -93,6 +96,7 @@ class BlockMemory(wiring.Component):
 
     def __init__(self, width: int, depth: int, *, part: int | None = None) -> None:
         self.width, self.depth = width, depth
+        self.latency = 2 if depth <= 1 << _BLOCKS[-1][1] else 3
         self.part = part or width
         self.memory = block_memory(width, depth)
         super().__init__(
@@ -121,8 +125,11 @@ class BlockMemory(wiring.Component):
         else:
             m.d.comb += write.en.eq(self.write_enable)
         read = registered_read(m, self.memory, self.address, enable=self.enable)
+        output = Signal(self.width, reset_less=True)
         with m.If(self.output_enable):
-            m.d.sync += self.data.eq(read)
+            m.d.sync += output.eq(read)
+        domain = m.d.comb if self.latency == 2 else m.d.sync
+        domain += self.data.eq(output)
         return m
 
     def _instantiate(self, m: Module) -> None:
@@ -141,13 +148,6 @@ class BlockMemory(wiring.Component):
             step = min(bits, 9)
             parts = [(first, min(step, self.width - first)) for first in range(0, self.width, step)]
             slices = [parts[place : place + lanes] for place in range(0, len(parts), lanes)]
-        chosen = Signal(max(1, (block_count - 1).bit_length()))
-        high, high_read = self.address[address_bits:], Signal.like(chosen)
-        if block_count > 1:
-            with m.If(self.enable):
-                m.d.sync += high_read.eq(high)
-            with m.If(self.output_enable):
-                m.d.sync += chosen.eq(high_read)
         outputs = []
         for block in range(block_count):
             here = self.write_address[address_bits:] == block if block_count > 1 else Const(1)
@@ -156,7 +156,15 @@ class BlockMemory(wiring.Component):
             for number, fields in enumerate(slices):
                 enables = [self.write_enable[first // self.part] & here for first, _ in fields]
                 m.submodules[f"block{block}_{number}"] = self._block(m, bits, address_bits, fields, enables, word)
-        m.d.comb += self.data.eq(Array(outputs)[chosen] if block_count > 1 else outputs[0])
+        if block_count == 1:
+            m.d.comb += self.data.eq(outputs[0])
+        else:
+            chosen = [Signal(range(block_count), name=f"chosen_{cycle}") for cycle in (1, 2)]
+            m.d.sync += [
+                chosen[0].eq(self.address[address_bits:]),
+                chosen[1].eq(chosen[0]),
+                self.data.eq(Array(outputs)[chosen[1]]),
+            ]
 
     def _block(
         self, m: Module, bits: int, address_bits: int, fields: list[tuple[int, int]], enables: list[Value], word: Signal
@@ -253,7 +261,7 @@ class DistributedMemory(wiring.Component):
 
 
 class LoadedMemory(wiring.Component):
-    """A memory of the host's, read as `BlockMemory` is: ``data`` belongs to the ``address`` of two cycles before.
+    """A memory of the host's, read as `BlockMemory` is: ``data`` belongs to the ``address`` `latency` cycles before.
 
     The host does not write what is being read.
 
@@ -267,6 +275,8 @@ class LoadedMemory(wiring.Component):
 
     def __init__(self, memory: core.Memory) -> None:
         self._memory = memory
+        self._block = BlockMemory(memory.width, memory.depth, part=8)
+        self.latency = self._block.latency
         super().__init__(
             {
                 "load": In(LoadPort()),
@@ -281,7 +291,7 @@ class LoadedMemory(wiring.Component):
         m = Module()
         chosen = self.load.write_enable & (self.load.memory == self._memory.number)
         width, planes = self._memory.width, self._memory.planes
-        m.submodules.memory = memory = BlockMemory(width, self._memory.depth, part=8)
+        m.submodules.memory = memory = self._block
         m.d.comb += [
             memory.write_address.eq(self.load.index),
             memory.write_data.eq(self.load.write_data.replicate(planes)[:width]),
