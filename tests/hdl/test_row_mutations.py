@@ -47,9 +47,9 @@ MUTATIONS = {
     "a row before the end of another": (geometry, "(~word.valid | row_ends)", "(~word.valid | line_ends)"),
     "busy": (geometry, "(reading, found, start, word)", "(reading, start, word)"),
     "what waits": (geometry, "space[1].eq(~found.valid | space[2])", "space[1].eq(1)"),
-    "listed targets": (words, "Mux(sparse[1], targets.data,", "Mux(0, targets.data,"),
-    "listed targets of others": (words, "Mux(sparse[1], targets.data,", "Mux(1, targets.data,"),
-    "time of listed targets": (words, "Mux(sparse[1], targets.data,", "Mux(sparse[0], targets.data,"),
+    "listed targets": (words, "Mux(sparse[-1], targets.data,", "Mux(0, targets.data,"),
+    "listed targets of others": (words, "Mux(sparse[-1], targets.data,", "Mux(1, targets.data,"),
+    "time of listed targets": (words, "Mux(sparse[-1], targets.data,", "Mux(sparse[0], targets.data,"),
     "busy with targets": (words, "for stage in stages)", "for stage in stages[:1])"),
 }
 

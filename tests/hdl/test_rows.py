@@ -130,9 +130,11 @@ def test_empty_sparse_rows_cost_no_word(request):
     rng = rng_of(request.node.name)
     weight = np.zeros((32, 60), int)
     weight[:, ::5] = 1
-    for width in (0, 3):
-        core = dataclasses.replace(CORE, lanes=1, coordinate_width=width, sparse=True)
+    for width, depth in ((0, 4096), (3, 4096), (3, 1 << 15)):  # deep memories take a cycle more
+        core = dataclasses.replace(CORE, lanes=1, coordinate_width=width, weight_words=depth, sparse=True)
         network = one_connection(60, QuantisedConnection(source=INPUT, target="a", weight=weight))
         rows = rows_of(network, core, layouts(network, 1))
-        words, cycles = read_rows(RowReader(core), loaded(rows), [(axon, 0) for axon in rows.axons[INPUT]], rng)
+        events = [(axon, 0) for axon in rows.axons[INPUT]]
+        words, cycles = read_rows(RowReader(core), loaded(rows), events, rng)
+        assert words == expected_words(core, rows.images, events)
         assert len(words) == cycles == 12 * 32

@@ -3,8 +3,11 @@
     word ─┬───────────────▶ ┬──▶ listed
           └▶ target memory ─┘ if sparse
 
-A word waits for two cycles, the time of the memory beside the weights, whether it is sparse or not.
+A word waits for the time of the memory beside the weights, two cycles or, where that is deep, three, whether it is
+sparse or not.
 """
+
+from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -38,13 +41,14 @@ class TargetReader(wiring.Component):
     word, sparse
         A word, and whether its row is sparse.
     listed
-        The word of two cycles before with its target.
+        The word of `latency` cycles before with its target.
     busy
         For each parity, whether a word of such a step is here, ``listed`` included and ``word`` not.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
-        self.parameters = parameters
+        self._targets = LoadedMemory(parameters.memories["targets"])
+        self.latency = self._targets.latency
         layout = word_layout(parameters)
         super().__init__(
             {
@@ -58,15 +62,16 @@ class TargetReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.targets = targets = LoadedMemory(self.parameters.memories["targets"])
+        m.submodules.targets = targets = self._targets
         wiring.connect(m, wiring.flipped(self.load), targets.load)
-        stages = [Signal(self.word.shape(), name=f"word_{number}") for number in range(2)]
-        sparse = Signal(2)
-        m.d.sync += [stages[0].eq(self.word), stages[1].eq(stages[0]), sparse.eq(Cat(self.sparse, sparse[0]))]
+        stages = [Signal(self.word.shape(), name=f"word_{number}") for number in range(self.latency)]
+        sparse = Signal(self.latency)
+        m.d.sync += [after.eq(before) for before, after in pairwise([self.word, *stages])]
+        m.d.sync += sparse.eq(Cat(self.sparse, sparse[:-1]))
         m.d.comb += [
             targets.address.eq(self.word.weight_address),
-            self.listed.eq(stages[1]),
-            self.listed.target.eq(Mux(sparse[1], targets.data, stages[1].target)),
+            self.listed.eq(stages[-1]),
+            self.listed.target.eq(Mux(sparse[-1], targets.data, stages[-1].target)),
         ]
         m.d.comb += [
             self.busy[number].eq(Cat(stage.valid & (stage.parity == number) for stage in stages).any())

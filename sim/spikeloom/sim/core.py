@@ -144,7 +144,7 @@ class CoreParameters:
             ("populations", 1, 255),
             ("weight_width", 1, 16),
             ("coordinate_width", 0, 7),
-            ("geometries", 1, 256),
+            ("geometries", 1, 128),
             ("v_width", 8, 24),
             ("accumulator_width", self.weight_width, 32),
             ("beta_fraction", 1, 16),
