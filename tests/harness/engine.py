@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from amaranth.hdl import Elaboratable
@@ -13,8 +13,12 @@ from amaranth.sim import Simulator
 from spikeloom.hdl.packet import PacketKind
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.neuron import NeuronState
 from spikeloom.sim.reference import ReferenceResult
+from spikeloom.sim.rows import RowTables
+from spikeloom.sw.layout import layouts
 from spikeloom.sw.program import Program
+from spikeloom.sw.rows import rows_of
 
 
 @dataclass
@@ -25,8 +29,11 @@ class EngineRun:
     membranes: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value
     packets: int = 0
     states: list[list[int]] = field(default_factory=list)  #: after each step, the words of the state memory
-    banks: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators of its parity
+    touched: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators that are not zero again
     words_added: int = 0
+    waiting_cycles: int = 0  #: in which an event waited or its words were being read
+    sweep_cycles: int = 0
+    sent: int = 0  #: neurons that were sent, out or back into the core
     cycles: int = 0
     step_cycles: int = 0  #: cycles between the ends of the last two steps
 
@@ -121,16 +128,20 @@ def run_engine(
 
     async def watch(ctx) -> None:
         last_done = 0
-        async for _, _, done, added in ctx.tick().sample(engine.step_done, engine.word_added):
+        counted = (engine.step_done, engine.word_added, engine.waiting, engine.sweeping, engine.spike)
+        async for _, _, done, added, waiting, sweeping, sent in ctx.tick().sample(*counted):
             run.words_added += added
+            run.waiting_cycles += waiting
+            run.sweep_cycles += sweeping
+            run.sent += sent
             run.cycles += 1
             assert run.cycles < timeout, "the engine must end its run, not hang"
             if done:
                 run.step_cycles, last_done = run.cycles - last_done, run.cycles
                 parity = len(run.states) & 1
-                run.states.append([ctx.get(engine.sweep.states.data[word]) for word in range(core.words)])
-                bank = engine.accumulator.banks[parity]
-                run.banks.append([ctx.get(bank.data[word]) for word in range(core.words)])
+                run.states.append([ctx.get(engine.sweep.states.memory.data[word]) for word in range(core.words)])
+                touched = engine.accumulator.touched[parity].memory
+                run.touched.append([ctx.get(touched.data[word]) for word in range(core.words)])
 
     simulator = Simulator(engine)
     simulator.add_clock(1e-6)
@@ -163,18 +174,16 @@ def assert_equal_to_reference(
     else:
         assert not run.membranes
     assert len(run.states) == steps * batch
-    first = 0
+    layout_of = layouts(network, core.lanes)
     for population in network.populations:
         state = reference.states[population.name]
         for step in range(steps * batch):
             sample, t = divmod(step, steps)
             for neuron in range(population.size):
-                found = unpack_state(core, run.states[step], first * core.lanes + neuron)
-                assert found["v"] == state.v[t, sample, neuron], (population.name, step, neuron)
-                assert found.get("pending", 0) == state.pending[t, sample, neuron]
-                assert found.get("refractory_count", 0) == state.refractory_count[t, sample, neuron]
-        first += -(-population.size // core.lanes)
-    assert all(not any(bank) for bank in run.banks), "every accumulator must be zero again after its step"
+                found = unpack_state(core, run.states[step], int(layout_of[population.name].slots[neuron]))
+                expected = {f.name: int(getattr(state, f.name)[t, sample, neuron]) for f in fields(NeuronState)}
+                assert {name: found[name] for name in expected} == expected, (population.name, step, neuron)
+    assert all(not any(touched) for touched in run.touched), "every accumulator must be zero again after its step"
     assert run.words_added == expected_words(network, core, spikes, reference)
 
 
@@ -186,7 +195,7 @@ def unpack_state(core: CoreParameters, words: list[int], slot: int) -> dict[str,
     fields: dict[str, int] = defaultdict(int)
     for entry in layout.fields:
         value = bits & ((1 << entry.width) - 1)
-        if entry.signed and value >> (entry.width - 1):
+        if entry.signed and entry.width and value >> (entry.width - 1):
             value -= 1 << entry.width
         fields[entry.name] = value
         bits >>= entry.width
@@ -196,10 +205,14 @@ def unpack_state(core: CoreParameters, words: list[int], slot: int) -> dict[str,
 def expected_words(
     network: QuantisedNetwork, core: CoreParameters, spikes: np.ndarray, reference: ReferenceResult
 ) -> int:
-    """Weight words that the spikes of the whole run must add, by the connections."""
+    """Weight words that the spikes of the whole run must add, by the model of the row reader."""
+    rows = rows_of(network, core, layouts(network, core.lanes))
+    tables = RowTables(core, rows.images)
     words = 0
-    for connection in network.connections:
-        fired = spikes if connection.source == INPUT else reference.spikes[connection.source]
-        events = int(fired[: len(fired) - connection.delay].sum())
-        words += events * -(-connection.weight.shape[0] // core.lanes)
+    for source, axons in rows.axons.items():
+        fired = np.asarray(spikes if source == INPUT else reference.spikes[source])
+        for delay in range(2):
+            events = fired[: len(fired) - delay].sum(axis=(0, 1))
+            of_each = [sum(word.delay == delay for word in tables.words(int(axon))) for axon in axons]
+            words += int(events @ np.array(of_each))
     return words

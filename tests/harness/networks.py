@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
-from spikeloom.sim.projection import Convolution
+from spikeloom.sim.projection import Convolution, Pooling
 from spikeloom.sim.words import weight_range
 
 
@@ -166,3 +167,82 @@ def random_spikes(rng: np.random.Generator, steps: int, batch: int, inputs: int)
     """Spikes ``(T, B, inputs)`` whose density differs from step to step, from none to all."""
     density = rng.choice([0.0, 0.1, 0.4, 1.0], (steps, batch, 1), p=[0.1, 0.4, 0.4, 0.1])
     return rng.random((steps, batch, inputs)) < density
+
+
+def random_spatial_network(
+    rng: np.random.Generator, core: CoreParameters, *, extent: int = 7, readout: bool = False
+) -> QuantisedNetwork:
+    """Convolutions, poolings, matrices and pruned matrices, forward and back, all at random.
+
+    ``map0`` and ``map1`` are convolutional, ``pool`` sums windows of ``map0``, ``flat`` is reached by matrices from the
+    maps, ``out`` by one from ``flat`` of which most weights are 0.
+    """
+    low, high = weight_range(core.weight_width)
+
+    def weights(shape: tuple[int, ...], density: float = 0.8) -> np.ndarray:
+        if core.weight_width == 1:
+            return rng.choice([-1, 1], shape)
+        return rng.integers(low, high + 1, shape) * (rng.random(shape) < density)
+
+    def pooled(shape: tuple[int, int, int]) -> Pooling | None:
+        if rng.random() < 0.4:
+            return None
+        return Pooling(input_shape=shape, window=tuple(int(rng.integers(1, min(e, 3) + 1)) for e in shape[1:]))
+
+    def fits(convolution: Convolution) -> bool:
+        """Neither trivial nor large, and without parts of words at one bit."""
+        per_group = convolution.output_channels // convolution.groups
+        whole = convolution.groups == 1 or per_group % core.lanes == 0
+        small = max(convolution.output_shape[1:]) <= 1 << core.coordinate_width
+        return small and 4 <= prod(convolution.output_shape[1:]) <= 25 and (whole or core.weight_width > 1)
+
+    connections: list[QuantisedConnection] = []
+    shapes: dict[str, tuple[int, int, int]] = {
+        INPUT: (int(rng.integers(1, 4)), *(int(rng.integers(extent - 2, extent + 1)) for _ in range(2)))
+    }
+
+    def connect(source: str, target: str, weight: np.ndarray, delay: int = 0, **options: object) -> None:
+        connections.append(QuantisedConnection(source=source, target=target, weight=weight, delay=delay, **options))
+
+    for source, target in ((INPUT, "map0"), ("map0", "map1")):
+        while True:
+            pooling = pooled(shapes[source])
+            convolution = random_convolution(rng, pooling.output_shape if pooling else shapes[source], channels=5)
+            if fits(convolution):
+                break
+        connect(source, target, weights(convolution.weight_shape), convolution=convolution, pooling=pooling)
+        shapes[target] = convolution.output_shape
+    channels, height, width = shapes["map0"]
+    around = Convolution(input_shape=shapes["map0"], output_channels=channels, kernel=(3, 3), padding=(1, 1))
+    connect("map0", "map0", weights(around.weight_shape), delay=1, convolution=around)
+    window = (min(2, height), min(2, width))
+    sums = Convolution(
+        input_shape=shapes["map0"], output_channels=channels, kernel=window, stride=(1, 1), groups=channels
+    )
+    maps = ["map0", "map1"]
+    if fits(sums):
+        connect("map0", "pool", np.ones(sums.weight_shape, np.int64), convolution=sums)
+        shapes["pool"] = sums.output_shape
+        maps.append("pool")
+    shapes |= {"flat": (int(rng.integers(5, 10)), 1, 1), "out": (int(rng.integers(3, 9)), 1, 1)}
+    for source in maps:
+        pooling = pooled(shapes[source])
+        size = prod(pooling.output_shape if pooling else shapes[source])
+        connect(source, "flat", weights((prod(shapes["flat"]), size)), pooling=pooling)
+    connect("flat", "out", weights((prod(shapes["out"]), prod(shapes["flat"])), 0.15))
+    connect("flat", "map0", weights((prod(shapes["map0"]), prod(shapes["flat"])), 0.1), delay=1)
+    populations = tuple(
+        QuantisedPopulation(
+            name=name,
+            parameters=random_parameters(rng, prod(shapes[name]), core, spiking=not (readout and name == "out")),
+        )
+        for name in (*maps, "flat", "out")
+    )
+    return QuantisedNetwork(
+        name="spatial",
+        inputs=prod(shapes[INPUT]),
+        populations=populations,
+        connections=tuple(connections),
+        output="out",
+        weight_width=core.weight_width,
+    )

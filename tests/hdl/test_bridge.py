@@ -242,8 +242,8 @@ def test_a_write_settles_before_what_follows(request):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((0, 8), ValueError, "axon_width must be from 1 to 16, not 0"),
-        ((17, 8), ValueError, "axon_width must be from 1 to 16, not 17"),
+        ((0, 8), ValueError, "axon_width must be from 1 to 32, not 0"),
+        ((33, 8), ValueError, "axon_width must be from 1 to 32, not 33"),
         ((8, 25), ValueError, "value_width must be from 1 to 24, not 25"),
         ((8.0, 8), TypeError, "axon_width must be an integer, not 8.0"),
         ((8, True), TypeError, "value_width must be an integer, not True"),

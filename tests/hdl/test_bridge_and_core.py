@@ -1,5 +1,6 @@
 """The driver, the host bridge and the LIF core together, without UART and link: spikes equal to the reference."""
 
+import dataclasses
 from collections import deque
 
 import numpy as np
@@ -7,7 +8,7 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
-from harness.networks import random_network, random_spikes, rng_of
+from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 
 from spikeloom.hdl.bridge import HostBridge
 from spikeloom.hdl.core import LifCore
@@ -28,16 +29,18 @@ IDENTITY = Identity(lanes=2, neurons=32, axons=128, weight_words=1024, weight_wi
 class BridgeAndCore(wiring.Component):
     """A bridge, a core and the reset of a new session."""
 
-    receive: In(stream.Signature(8))
-    transmit: Out(stream.Signature(8))
-    restart: In(1)
+    def __init__(self, parameters):
+        self.parameters = parameters
+        super().__init__({"receive": In(stream.Signature(8)), "transmit": Out(stream.Signature(8)), "restart": In(1)})
 
     def elaborate(self, platform):
         m = Module()
         restart = Signal()
         m.d.comb += restart.eq(self.restart)
-        m.submodules.bridge = bridge = ResetInserter(restart)(HostBridge(CORE.axon_width, CORE.v_width))
-        m.submodules.core = core = LifCore(CORE)
+        m.submodules.bridge = bridge = ResetInserter(restart)(
+            HostBridge(self.parameters.axon_width, self.parameters.v_width)
+        )
+        m.submodules.core = core = LifCore(self.parameters)
         m.d.comb += core.reset.eq(restart)
         wiring.connect(m, wiring.flipped(self.receive), bridge.receive)
         wiring.connect(m, bridge.transmit, wiring.flipped(self.transmit))
@@ -50,8 +53,8 @@ class BridgeAndCore(wiring.Component):
 class SimulatedLink:
     """The bytes of the driver, straight into the simulated bridge; time passes when the driver waits."""
 
-    def __init__(self, rng, *, stall):
-        self.top = BridgeAndCore()
+    def __init__(self, rng, core=CORE, *, stall):
+        self.top = BridgeAndCore(core)
         self.rng = rng
         self.stall = stall
         self.outgoing, self.incoming = deque(), bytearray()
@@ -135,3 +138,23 @@ def test_the_driver_runs_networks(request):
         assert counters["words"] > 0
         assert counters["busy_cycles"] > counters["words"]
     assert 0 < np.mean(fired) < 1
+
+
+def test_the_driver_runs_maps(request):
+    """Axons of 17 bits inside the core, 16 at most for the host; slots that do not follow the neurons' numbers."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(
+        CORE, neurons=512, axons=512, weight_words=4096, populations=8, coordinate_width=4, geometries=32, sparse=True
+    )
+    assert core.axon_width == 17
+    board = Board(SimulatedLink(rng, core, stall=0.1))
+    network = random_spatial_network(rng, core, extent=5)
+    spikes = random_spikes(rng, 4, 2, network.inputs)
+    program = place(network, FabricConfig(core=core), observe=["map0"])
+    board.load(program)
+    result = board.run(spikes)
+    board.check_errors()
+    reference = simulate(network, spikes)
+    expected = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
+    assert (result.spikes == expected).all()
+    assert 0 < reference.spikes["map0"].mean() < 1

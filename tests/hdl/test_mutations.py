@@ -1,11 +1,10 @@
 """Planted bugs: each change to the RTL's text must make the comparison with the reference fail."""
 
 import dataclasses
-import types
-from pathlib import Path
 
 import pytest
 from harness.engine import assert_equal_to_reference, run_engine
+from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
 
 from spikeloom.hdl import accumulate, emit, engine, rows, sweep
@@ -18,6 +17,7 @@ CORE = CoreParameters(
     lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
 )
 SHIFTS = dataclasses.replace(CORE, multiplier=False, shifts=(2, 3))
+LUT_RAM = dataclasses.replace(CORE, lanes=4, accumulator_memory="distributed")
 SHORT_ROWS = dataclasses.replace(CORE, lanes=4)  # rows of one and two words, so that sums follow each other at once
 
 MUTATIONS = {
@@ -38,41 +38,65 @@ MUTATIONS = {
     "bias": (sweep, "self.neuron.bias + self.current", "self.current"),
     "saturation": (sweep, "self.new_state.v.eq(low)", "self.new_state.v.eq(low + 1)"),
     "fresh state": (sweep, "Mux(self.fresh, 0,", "Mux(0, 0,"),
-    "forwarding of the sum being written": (accumulate, "with m.If(is_same(sum_)):", "with m.If(0):"),
-    "forwarding of the sum just written": (accumulate, "with m.Elif(is_same(written)):", "with m.Elif(0):"),
-    "clearing of accumulators": (sweep, "self.clear.eq(valid[0])", "self.clear.eq(0)"),
-    "rows that continue": (rows, "with m.If(take & row.more):", "with m.If(0):"),
-    "delay": (rows, "fetched_parity ^ row.delay", "fetched_parity"),
+    "forwarding of the last sum": (accumulate, "hits[2][0], Signal()", "hits[2][0] & 0, Signal()"),
+    "forwarding of the sum before": (accumulate, "Mux(hits[1][1], last, earlier)", "earlier"),
+    "forwarding of the third sum": (accumulate, "stages[1:4])", "stages[1:3])"),
+    "forwarding of another bank's sum": (accumulate, "(earlier.bank == later.bank) &", ""),
+    "touched: never": (accumulate, "ok.eq(", "ok.eq(0 & "),
+    "touched: always": (accumulate, "ok.eq(", "ok.eq(1 | "),
+    "touched: of the other bank": (accumulate, "bit_select(stages[2].bank, 1)", "bit_select(~stages[2].bank, 1)"),
+    "touched by the word before, LUT RAM": (accumulate, " | hits[1][0]),", "),"),
+    "touched: in the sweep": (engine, "Mux(accumulator.current_valid,", "Mux(1,"),
+    "clearing of accumulators": (accumulate, "~(self.clear | clearing)", "~self.clear"),
+    "a row waits for the sequencer": (rows, "rows.output_enable.eq(~fetched.valid | take)", "rows.output_enable.eq(1)"),
+    "a row waits for the one before": (
+        rows,
+        "rows.enable.eq(~reading.valid | rows.output_enable)",
+        "rows.enable.eq(1)",
+    ),
+    "events wait for continued rows": (rows, "rows.enable & ~again.valid", "rows.enable"),
+    "the last word of a row": (rows, "with m.Elif(remaining[-1]):", "with m.Elif(0):"),
+    "the address of a continued row": (rows, "fetched.row + 1", "fetched.row"),
+    "the spare place of the emitter": (emit, "free.eq(~spare_valid)", "free.eq(1)"),
+    "a route waits for the one before": (emit, "~valid[0] | routes.output_enable", "1"),
+    "a word waits for the one before": (emit, "~reading | queue.output_enable", "1"),
+    "rows that continue": (rows, "again.valid.eq(row.more)", "again.valid.eq(0)"),
+    "delay": (rows, "fetched.parity ^ row.delay", "fetched.parity"),
     "delayed input of a finished sample": (rows, "~(row.delay & self.last)", "1"),
     "both destinations of a spike": (emit, "sent.eq(sent | (self.packets.valid & self.packets.ready))", "sent.eq(0)"),
     "a population's events before its sweep": (engine, "~adding.bit_select(parity, 1) &", ""),
-    "bank": (accumulate, "(self.bank == number)", "(self.bank != number)"),
+    "bank of the sweep": (accumulate, "swept_bank.eq(self.bank)", "swept_bank.eq(~self.bank)"),
 }
-
-
-def mutated(module, old, new):
-    """A copy of ``module`` in which the one place ``old`` reads ``new``."""
-    source = Path(module.__file__).read_text()
-    assert source.count(old) == 1, f"{old!r} must occur once in {module.__name__}, not {source.count(old)} times"
-    copy = types.ModuleType(module.__name__ + "_mutated")
-    exec(compile(source.replace(old, new), module.__file__, "exec"), copy.__dict__)
-    return copy
 
 
 def compare(core, engine_module, name, steps=8):
     rng = rng_of(name)
-    network = random_network(rng, core, inputs=6, sizes=(5, 5, 4))
+    busy_output = "waits for the one before" in name  # many spikes, and an output that takes few
+    network = random_network(rng, core, inputs=6, sizes=(14, 9, 6) if busy_output else (5, 5, 4))
     spikes = random_spikes(rng, steps, 2, network.inputs)
     program = place(network, FabricConfig(core=core))
     reference = simulate(network, spikes, record=[p.name for p in network.populations])
     run = run_engine(
-        engine_module.LifEngine(core), program, spikes, rng, idle=0, stall=0.3, shuffle=False, timeout=20_000
+        engine_module.LifEngine(core),
+        program,
+        spikes,
+        rng,
+        idle=0,
+        stall=0.9 if busy_output else 0.3,
+        shuffle=False,
+        timeout=20_000,
     )
     assert_equal_to_reference(run, network, program, spikes, reference)
 
 
 def networks_of(mutation):
-    core = SHIFTS if mutation == "leak shift" else SHORT_ROWS if "forwarding" in mutation else CORE
+    core = CORE
+    if "LUT RAM" in mutation:
+        core = LUT_RAM
+    elif "forwarding" in mutation or "touched" in mutation:
+        core = SHORT_ROWS
+    elif mutation == "leak shift":
+        core = SHIFTS
     return [(core, f"{mutation} {case}") for case in range(12)]
 
 

@@ -7,20 +7,23 @@ from harness.networks import rng_of
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.neuron import Leak, NeuronParameters, leak
+from spikeloom.sim.rule import leak_code
 from spikeloom.sim.words import Field, WordLayout, bits_for, pack_lanes
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lanes": 3}, r"^lanes must be a power of two from 1 to 16, not 3$"),
-        ({"lanes": 32}, r"^lanes must be a power of two from 1 to 16, not 32$"),
+        ({"lanes": 3}, r"^lanes must be a power of two from 1 to 256, not 3$"),
+        ({"lanes": 512}, r"^lanes must be a power of two from 1 to 256, not 512$"),
         ({"lanes": 4, "neurons": 30}, r"^neurons must be a multiple of lanes \(4\), not 30$"),
-        ({"weight_width": 17}, r"^weight_width must be an integer from 2 to 16, not 17$"),
+        ({"weight_width": 17}, r"^weight_width must be an integer from 1 to 16, not 17$"),
         ({"accumulator_width": 7}, r"^accumulator_width must be an integer from 8 to 32, not 7$"),
+        ({"coordinate_width": 8}, r"^coordinate_width must be an integer from 0 to 7, not 8$"),
+        ({"geometries": 0}, r"^geometries must be an integer from 1 to 256, not 0$"),
         ({"shifts": (2,)}, r"^shifts must be empty where there is a multiplier, not \(2,\)$"),
-        ({"multiplier": False, "shifts": (0,)}, r"^shifts must be different integers from 1 to 15, not \(0,\)$"),
-        ({"multiplier": False, "shifts": (2, 2)}, r"^shifts must be different integers from 1 to 15, not \(2, 2\)$"),
+        ({"multiplier": False, "shifts": (16,)}, r"^shifts must be different integers from 0 to 15, not \(16,\)$"),
+        ({"multiplier": False, "shifts": (2, 2)}, r"^shifts must be different integers from 0 to 15, not \(2, 2\)$"),
     ],
 )
 def test_bad_parameters(change, message):
@@ -30,13 +33,16 @@ def test_bad_parameters(change, message):
 
 @pytest.mark.parametrize("shift", range(1, 15))
 def test_a_shift_is_a_product_rounded_up(shift):
-    """The multiplier does ``v - (v >> k)`` for every membrane of 16 bits."""
+    """The multiplier does ``v - (v >> k)`` for every membrane of 16 bits: a negative factor is one to round up."""
     core = CoreParameters()
     parameters = NeuronParameters(size=1, leak=Leak.SHIFT, leak_factor=shift)
-    fields = core.leak_fields(parameters)
+    factor = leak_code(core, Leak.SHIFT, shift, core.beta_fraction)
     v = np.arange(-(1 << 15), 1 << 15)
-    product = (v * np.asarray(fields["leak_factor"]) + (1 << core.beta_fraction) - 1) >> core.beta_fraction
-    assert np.array_equal(product, leak(v[:, None], Leak.SHIFT, shift, parameters)[:, 0])
+    negated = v * np.asarray(factor) >> core.beta_fraction
+    assert factor < 0
+    assert negated.min() >= -(1 << 15)
+    assert negated.max() < 1 << 15
+    assert np.array_equal(-negated, leak(v[:, None], Leak.SHIFT, shift, parameters)[:, 0])
 
 
 def test_words_hold_their_fields():

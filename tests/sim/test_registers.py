@@ -31,7 +31,9 @@ def test_maps_are_numbered_by_tile():
 
 def test_memories_are_those_of_the_core():
     declared = {memory.name: memory.number for memory in CORE.memories}
-    assert declared == {name: memory.number for name, memory in CoreParameters().memories.items()}
+    assert declared == {
+        name: memory.number for name, memory in CoreParameters(coordinate_width=1, sparse=True).memories.items()
+    }
 
 
 def test_look_up():
@@ -39,7 +41,7 @@ def test_look_up():
     assert CORE.memory("rows").number == 2
     with pytest.raises(ValueError, match=r"^register of bridge must be one of control, .*, events_out, not 'steps'$"):
         BRIDGE.register("steps")
-    with pytest.raises(ValueError, match=r"^memory of core must be one of weights, .*, populations, not 'row'$"):
+    with pytest.raises(ValueError, match=r"^memory of core must be one of weights, .*, targets, not 'row'$"):
         CORE.memory("row")
     with pytest.raises(ValueError, match=r"^memory of bridge must be one of none, not 'row'$"):
         BRIDGE.memory("row")

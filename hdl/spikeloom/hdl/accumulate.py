@@ -1,22 +1,35 @@
 """Words of weights to sums: each word of ``lanes`` weights is added to the accumulators in one cycle.
 
-    word ──▶ weight memory ─┬─▶ add ──▶ sum ──▶ bank 0 / bank 1
-                            │    ▲       │          │
-                            │    └─ forward ◀── read┘
+    cycle  0            1              2              3         4
+           word ─┬─▶ weight memory ────────────────▶ add ─▶ sum ─▶ accumulators, written
+                 ├─▶ accumulators, read ───────────▶ ▲ ▲    │
+                 └─▶ touched? ─────────▶ ok ─────────┘ └────┴─ forward
 
-There are two accumulator banks, one for each parity of the step, so that the input of the next step is added while the
-neurons of this one are updated. Sums are exact: placement proves that no accumulator can overflow.
+There are two banks of accumulators, one for each parity of the step, so that the input of the next step is added while
+the neurons of this one are updated: the bank is a bit of the address. There are also two copies, one that is read for
+adding and one that the neuron sweep reads; each sum is written into both. So nothing is to be chosen in front of or
+behind a memory that is as wide as all lanes.
 
-Two words for the same accumulators can follow each other at once. A sum needs two cycles until the bank returns it, so
-the two sums on their way are forwarded to the adder.
+An accumulator is not cleared. A bit for each word says whether it was *touched* since it was last swept; one that was
+not counts as zero in the adder.
+
+Block RAM gives a word two cycles after its address, and takes a sum a cycle after it was added: one long wire a cycle
+is enough. So the three words before the one that is added may be for the same accumulators, and their sums are taken
+from where they are. The last sum goes straight into the carry cell, which chooses between it and all else at no cost
+(`spikeloom.hdl.ecp5`). Which of the two before could be needed is chosen a cycle earlier; that one and the memory meet
+in one LUT a bit, together with *touched*. LUT RAM is read, added to and written in one cycle, so nothing is ever on its
+way; but its two copies cost 48 LUT a lane of 16 bits, where the LUTs about block RAM cost 32.
 """
+
+import itertools
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.memory import LoadedMemory, LoadPort, block_memory, registered_read
-from spikeloom.hdl.rows import word_layout
+from spikeloom.hdl.ecp5 import Operand, add
+from spikeloom.hdl.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort
+from spikeloom.hdl.words import word_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
@@ -32,17 +45,20 @@ class Accumulator(wiring.Component):
         A word to be added; never refused.
     busy
         For each parity, whether words of events of such a step are still being added.
-    sweep, bank, address, current
-        While ``sweep`` is high, the neuron sweep reads ``current`` (``lanes`` sums) of ``address`` in ``bank``, a cycle
-        later. Meanwhile no event may be added to that bank; events for the other go on.
+    sweep, bank, address, current, current_valid
+        While ``sweep`` is high, the neuron sweep takes ``address`` in ``bank``: `READ_LATENCY` cycles later ``current``
+        are its sums, if ``current_valid``, else they are all zero. Then they count as zero. Meanwhile no event may be
+        added to that bank; events for the other go on.
     clear, clear_address
-        For each bank, set ``clear_address`` to zero.
+        Make ``clear_address`` count as zero in both banks, while nothing else happens.
     """
+
+    READ_LATENCY = 3
+    """Cycles from ``address`` to ``current``."""
 
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
-        width = parameters.accumulator_width * parameters.lanes
-        self.banks = [block_memory(width, parameters.words) for _ in range(2)]
+        self.touched = [BlockMemory(1, parameters.words) for _ in range(2)]
         word = bits_for(parameters.words)
         super().__init__(
             {
@@ -52,7 +68,8 @@ class Accumulator(wiring.Component):
                 "bank": In(1),
                 "address": In(word),
                 "current": Out(data.ArrayLayout(signed(parameters.accumulator_width), parameters.lanes)),
-                "clear": In(2),
+                "current_valid": Out(1),
+                "clear": In(1),
                 "clear_address": In(word),
                 "load": In(LoadPort()),
             }
@@ -61,51 +78,97 @@ class Accumulator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        sums = data.ArrayLayout(signed(p.accumulator_width), p.lanes)
         m.submodules.weights = weights = LoadedMemory(p.memories["weights"])
         wiring.connect(m, wiring.flipped(self.load), weights.load)
-        m.d.comb += [weights.address.eq(self.word.weight_address), weights.enable.eq(self.word.valid)]
 
-        # Add: `adding` is the word whose weights and old sum come out of the memories, `sum_` the one being written,
-        # `written` the one before that, which the banks' read ports did not see yet.
-        layout = word_layout(p)
-        adding, sum_, written = Signal(layout), Signal(layout), Signal(layout)
-        sum_value, written_value = Signal(sums), Signal(sums)
-        m.d.sync += [
-            adding.eq(self.word),
-            sum_.eq(adding),
-            written.eq(sum_),
-            written_value.eq(sum_value),
-        ]
-        banks = []
-        for number, memory in enumerate(self.banks):
-            m.submodules[f"bank{number}"] = memory
-            write = memory.write_port()
-            banks.append(
-                registered_read(m, memory, Mux(self.sweep & (self.bank == number), self.address, self.word.target))
-            )
-            m.d.comb += [
-                write.en.eq(self.clear[number] | (sum_.valid & (sum_.bank == number))),
-                write.addr.eq(Mux(self.clear[number], self.clear_address, sum_.target)),
-                write.data.eq(Mux(self.clear[number], 0, sum_value.as_value())),
-            ]
-        m.d.comb += self.current.eq(Mux(self.bank, banks[1], banks[0]))
-
-        def is_same(other: data.View) -> Value:
-            return other.valid & (other.bank == adding.bank) & (other.target == adding.target)
-
-        old = Signal(sums)
-        with m.If(is_same(sum_)):
-            m.d.comb += old.eq(sum_value)
-        with m.Elif(is_same(written)):
-            m.d.comb += old.eq(written_value)
-        with m.Else():
-            m.d.comb += old.eq(Mux(adding.bank, banks[1], banks[0]))
-        weight = data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data)
-        m.d.sync += [sum_value[lane].eq(old[lane] + weight[lane]) for lane in range(p.lanes)]
-
+        # The word in each cycle of its way: in cycle 3 it is added, in cycle 4 a sum goes into block RAM.
+        stages = [self.word, *(Signal(word_layout(p), name=f"word_{number}") for number in range(1, 5))]
+        for before, after in itertools.pairwise(stages):
+            m.d.sync += after.eq(before)
         m.d.comb += [
-            self.busy[number].eq(Cat(stage.valid & (stage.parity == number) for stage in (adding, sum_)).any())
+            self.busy[number].eq(Cat(stage.valid & (stage.parity == number) for stage in stages[1:]).any())
             for number in range(2)
         ]
+
+        def is_same(later: data.View, earlier: data.View) -> Value:
+            return earlier.valid & (earlier.bank == later.bank) & (earlier.target == later.target)
+
+        # Whether the first, second and third word before are for the same accumulators, as of cycles 1 to 3.
+        hits = [Signal(3, name=f"hits_{number}") for number in range(1, 4)]
+        m.d.sync += [
+            hits[0].eq(Cat(is_same(stages[0], stage) for stage in stages[1:4])),
+            hits[1].eq(hits[0]),
+            hits[2].eq(hits[1]),
+        ]
+
+        swept, swept_bank = Signal(), Signal()  # as `sweep` and `bank`, a cycle later
+        swept_address = Signal.like(self.address)
+        m.d.sync += [swept.eq(self.sweep), swept_bank.eq(self.bank), swept_address.eq(self.address)]
+        for number, memory in enumerate(self.touched):
+            m.submodules[f"touched{number}"] = memory
+            sweeping = self.sweep & (self.bank == number)
+            clearing = swept & (swept_bank == number)
+            m.d.comb += [
+                memory.address.eq(Mux(sweeping, self.address, stages[0].target)),
+                memory.write_address.eq(
+                    Mux(self.clear, self.clear_address, Mux(clearing, swept_address, stages[1].target))
+                ),
+                memory.write_data.eq(~(self.clear | clearing)),
+                memory.write_enable.eq(self.clear | clearing | (stages[1].valid & (stages[1].bank == number))),
+            ]
+        touched = Cat(memory.data for memory in self.touched)
+        # The word before is not in `touched` yet.
+        ok, bank = Signal(), Signal()
+        m.d.sync += [
+            ok.eq(touched.bit_select(stages[2].bank, 1) | hits[1][0]),
+            bank.eq(swept_bank),
+            self.current_valid.eq(touched.bit_select(bank, 1)),
+        ]
+
+        m.d.comb += weights.address.eq(stages[1].weight_address)
+        weight: list[Value]
+        if p.weight_width == 1:  # -1, or 1 where the bit is set
+            weight = [Cat(1, ~bit).as_signed() for bit in weights.data]
+        else:
+            weight = list(data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data))
+        width = p.accumulator_width * p.lanes
+        is_block = p.accumulator_memory == "block"
+        kind = BlockMemory if is_block else DistributedMemory
+        m.submodules.adding = adding = kind(width, 2 * p.words)
+        m.submodules.sweeping = sweeping = kind(width, 2 * p.words)
+        written = stages[4 if is_block else 3]
+        for memory in (adding, sweeping):
+            m.d.comb += [
+                memory.write_enable.eq(written.valid),
+                memory.write_address.eq(Cat(written.target, written.bank)),
+            ]
+        if is_block:
+            m.d.comb += [
+                adding.address.eq(Cat(stages[1].target, stages[1].bank)),
+                sweeping.address.eq(Cat(swept_address, swept_bank)),
+                self.current.eq(sweeping.data),
+            ]
+        else:
+            read_address = Signal.like(sweeping.address)
+            m.d.sync += [read_address.eq(Cat(swept_address, swept_bank)), self.current.eq(sweeping.data)]
+            m.d.comb += [adding.address.eq(Cat(written.target, written.bank)), sweeping.address.eq(read_address)]
+
+        hit, is_on_way = hits[2][0], Signal()
+        m.d.sync += is_on_way.eq(hits[1][1:].any())
+        for lane in range(p.lanes):
+            part = slice(lane * p.accumulator_width, (lane + 1) * p.accumulator_width)
+            addend = Signal(signed(p.accumulator_width), name=f"addend_{lane}")
+            m.d.comb += addend.eq(weight[lane])
+            if is_block:
+                # The last sum, the one before, and of those before the last the one that the word needs.
+                names = ("last", "earlier", "on_way")
+                last, earlier, on_way = (Signal(p.accumulator_width, name=f"{n}_{lane}") for n in names)
+                other = Mux(is_on_way, on_way, adding.data[part] & ok.replicate(p.accumulator_width))
+                total = add(m, platform, addend, Operand.CHOOSE, hit, last, other)
+                m.d.sync += [last.eq(total), earlier.eq(last), on_way.eq(Mux(hits[1][1], last, earlier))]
+                stored = last
+            else:
+                stored = add(m, platform, addend, Operand.GATE, ok, adding.data[part])
+            for memory in (adding, sweeping):
+                m.d.comb += memory.write_data[part].eq(stored)
         return m

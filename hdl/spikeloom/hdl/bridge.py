@@ -360,7 +360,8 @@ class HostBridge(wiring.Component):
     Parameters
     ----------
     axon_width, value_width
-        Of the fabric's packets, at most 16 and 24 bits.
+        Of the fabric's packets, at most 32 and 24 bits. Messages hold axons of 16 bits at most: the host cannot name
+        others, and the fabric must not send it any.
 
     Members
     -------
@@ -375,7 +376,7 @@ class HostBridge(wiring.Component):
     """
 
     def __init__(self, axon_width: int, value_width: int) -> None:
-        for name, value, high in (("axon_width", axon_width, 16), ("value_width", value_width, 24)):
+        for name, value, high in (("axon_width", axon_width, 32), ("value_width", value_width, 24)):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
             if not 1 <= value <= high:
@@ -396,13 +397,18 @@ class HostBridge(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.decoder = decoder = RequestDecoder(self.axon_width)
-        m.submodules.encoder = encoder = AnswerEncoder(self.axon_width, self.value_width)
+        axon_width = min(self.axon_width, 8 * AXON_BYTES)
+        m.submodules.decoder = decoder = RequestDecoder(axon_width)
+        m.submodules.encoder = encoder = AnswerEncoder(axon_width, self.value_width)
         m.submodules.registers = registers = RegisterBank(BRIDGE)
         clear = registers.control
         wiring.connect(m, wiring.flipped(self.receive), decoder.i)
         wiring.connect(m, encoder.o, wiring.flipped(self.transmit))
-        wiring.connect(m, wiring.flipped(self.from_fabric), encoder.i)
+        answer = self.from_fabric.payload
+        m.d.comb += [encoder.i.valid.eq(self.from_fabric.valid), self.from_fabric.ready.eq(encoder.i.ready)]
+        m.d.comb += [
+            getattr(encoder.i.payload, name).eq(getattr(answer, name)) for name, _ in encoder.i.payload.shape()
+        ]
         m.d.comb += [self.flush.eq(encoder.flush), decoder.clear.eq(clear), encoder.clear.eq(clear)]
 
         # As a source: steps that may be sent, and the parity of the one that is being sent.

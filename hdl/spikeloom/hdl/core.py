@@ -67,7 +67,10 @@ class LifCore(wiring.Component):
         ]
         for count, event in (
             (registers.busy_cycles, ~engine.idle),
+            (registers.waiting_cycles, engine.waiting),
             (registers.words, engine.word_added),
+            (registers.sweep_cycles, engine.sweeping),
+            (registers.spikes, engine.spike),
             (registers.steps, engine.step_done),
         ):
             with m.If(restart):

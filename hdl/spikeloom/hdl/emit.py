@@ -1,19 +1,41 @@
 """Spikes to events: words of fired neurons become packets for the outside and events for the core, one at a time.
 
-The queue holds every word that a step can fire, so that the sweep never waits for it. The emitter may wait for the
-packet output as long as it likes: nothing else in the core waits for the emitter but the next population's sweep.
+    push ─▶ queue ─▶ group of 8 lanes ─▶ lane ─▶ route memory ─▶ skid buffer ─┬─▶ packets
+                                                                              └─▶ local
+
+The queue holds every word that a population can fire, so that the sweep never waits for it. The emitter may wait for
+the packet output as long as it likes: nothing else in the core waits for the emitter but the next population's sweep.
+
+Every memory is read in two steps, its own and that of its output register; both hold what they have while the step
+after them is busy. The skid buffer is where this ends: it has room for one more when it says that it has none, so that
+whether an output is taken reaches nothing before it in the same cycle.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.memory import BlockMemory, LoadedMemory, LoadPort, struct_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
 __all__ = ["SpikeEmitter"]
+
+GROUP = 8
+"""Lanes among which the lowest that fired is found in one cycle."""
+
+
+def _lowest(bits: Value) -> Value:
+    """The lowest bit that is set, alone."""
+    return (bits & -bits)[: len(bits)]
+
+
+def _number(one_hot: Value) -> Value:
+    """The place of the only bit that is set."""
+    places = range((len(one_hot) - 1).bit_length())
+    return Cat(Cat(bit for place, bit in enumerate(one_hot) if place >> digit & 1).any() for digit in places)
 
 
 class SpikeEmitter(wiring.Component):
@@ -21,16 +43,18 @@ class SpikeEmitter(wiring.Component):
 
     Members
     -------
-    push, word, fired
-        A word of fired neurons; never refused, since a step fires no word twice.
+    restart
+        The queue is empty and begins anew; before the words of a population are pushed.
+    push, word, fired, value
+        A word of fired neurons, and a value for each; never refused, since a population fires no word twice.
     packets
-        For the outside: the neuron's slot, and its membrane where the route asks for it.
+        For the outside: the neuron's slot, and its value where the route asks for it.
     local
         For the core itself: an axon.
-    inspect_enable, inspect_address, inspect
-        Reads the membranes of a word, a cycle later; ``inspect_enable`` low means that they cannot be read now.
     busy
         Something is still to be sent.
+    done
+        A neuron has been sent to all of its destinations.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -39,15 +63,15 @@ class SpikeEmitter(wiring.Component):
         packet = {"membrane": 1, "neuron": bits_for(parameters.neurons), "value": signed(parameters.v_width)}
         super().__init__(
             {
+                "restart": In(1),
                 "push": In(1),
                 "word": In(word),
                 "fired": In(parameters.lanes),
+                "value": In(data.ArrayLayout(signed(parameters.v_width), parameters.lanes)),
                 "packets": Out(stream.Signature(data.StructLayout(packet))),
-                "local": Out(stream.Signature(bits_for(parameters.axons))),
-                "inspect_enable": In(1),
-                "inspect_address": Out(word),
-                "inspect": In(data.ArrayLayout(signed(parameters.v_width), parameters.lanes)),
+                "local": Out(stream.Signature(parameters.event_width)),
                 "busy": Out(1),
+                "done": Out(1),
                 "load": In(LoadPort()),
             }
         )
@@ -55,66 +79,145 @@ class SpikeEmitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        m.submodules.routes = routes = LoadedMemory(p.memories["routes"])
-        wiring.connect(m, wiring.flipped(self.load), routes.load)
-        entry = data.StructLayout({"fired": unsigned(p.lanes), "word": self.word.shape()})
-        m.submodules.queue = queue = SyncFIFOBuffered(width=entry.size, depth=p.words + 1)
-        m.d.comb += [queue.w_en.eq(self.push), queue.w_data.eq(Cat(self.fired, self.word))]
-
-        # The word at hand: its lowest fired lane goes next.
-        front = data.View(entry, queue.r_data)
-        held = Signal()
-        word = Signal(self.word.shape())
-        fired = Signal(p.lanes)
-        lowest = Signal(range(p.lanes))
-        for lane in reversed(range(p.lanes)):
-            with m.If(fired[lane]):
-                m.d.comb += lowest.eq(lane)
-        rest = fired & (fired - 1)[: p.lanes]
-
-        # The neuron whose route and membrane come out of the memories.
-        valid = Signal()
-        neuron = Signal(bits_for(p.neurons))
-        lane = Signal(range(p.lanes))
-        issue, done = Signal(), Signal()
+        value_width = p.v_width if p.readout else 0
         lane_bits = (p.lanes - 1).bit_length()
-        m.d.comb += [
-            issue.eq(held & (~valid | done) & (self.inspect_enable if p.readout else 1)),
-            routes.address.eq(Cat(lowest[:lane_bits], word)),
-            routes.enable.eq(issue),
-            queue.r_en.eq(queue.r_rdy & (~held | (issue & (rest == 0)))),
-            self.inspect_address.eq(word),
-            self.busy.eq(queue.r_rdy | (queue.level != 0) | held | valid),
-        ]
-        with m.If(queue.r_en):
-            m.d.sync += [held.eq(1), fired.eq(front.fired), word.eq(front.word)]
-        with m.Elif(issue):
-            m.d.sync += [held.eq(rest != 0), fired.eq(rest)]
-        with m.If(issue):
-            m.d.sync += [valid.eq(1), neuron.eq(routes.address), lane.eq(lowest)]
-        with m.Elif(done):
-            m.d.sync += valid.eq(0)
+        groups, group = -(-p.lanes // GROUP), min(p.lanes, GROUP)
 
-        # Both destinations must take it; each may do so in its own time.
-        route = data.View(struct_layout(p.route_layout), routes.data)
-        sent, looped = Signal(), Signal()
-        m.d.comb += [
-            self.packets.valid.eq(valid & route.send & ~sent),
-            self.packets.payload.neuron.eq(neuron),
-            self.local.valid.eq(valid & route.local & ~looped),
-            self.local.payload.eq(route.axon),
-            done.eq(valid & (~self.packets.valid | self.packets.ready) & (~self.local.valid | self.local.ready)),
+        # The queue. Words are written behind each other and read in that order; a word can be read a cycle after it.
+        entry = data.StructLayout(
+            {
+                "word": self.word.shape(),
+                "groups": groups,
+                "fired": data.ArrayLayout(group, groups),
+                "value": data.ArrayLayout(value_width * group, groups),
+            }
+        )
+        m.submodules.queue = queue = BlockMemory(entry.size, p.words)
+        pushed = Signal(entry)
+        pushing = Signal()
+        m.d.sync += [
+            pushing.eq(self.push),
+            pushed.word.eq(self.word),
+            pushed.groups.eq(Cat(self.fired[first : first + group].any() for first in range(0, p.lanes, group))),
+            pushed.fired.eq(self.fired),
         ]
         if p.readout:
-            # The membrane is read in the cycle in which the neuron is issued, and kept for as long as it waits.
-            fresh = Signal()
-            kept = Signal(signed(p.v_width))
-            value = Signal(signed(p.v_width))
-            m.d.sync += [fresh.eq(issue), kept.eq(value)]
+            m.d.sync += pushed.value.eq(self.value)
+        count = bits_for(p.words + 1)
+        written, read = Signal(count), Signal(count)
+        reading, front_valid = Signal(), Signal()  # a word has been read; it is in the output register
+        waiting = Signal()
+        front_done = Signal()
+        m.d.comb += [
+            waiting.eq(written != read),
+            queue.write_enable.eq(pushing),
+            queue.write_address.eq(written),
+            queue.write_data.eq(pushed),
+            queue.address.eq(read),
+            queue.output_enable.eq(~front_valid | front_done),
+            queue.enable.eq(~reading | queue.output_enable),
+        ]
+        with m.If(self.restart):
+            m.d.sync += [written.eq(0), read.eq(0)]
+        with m.Else():
+            m.d.sync += [written.eq(written + pushing), read.eq(read + (waiting & queue.enable))]
+        with m.If(queue.enable):
+            m.d.sync += reading.eq(waiting)
+        with m.If(queue.output_enable):
+            m.d.sync += front_valid.eq(reading)
+        front = data.View(entry, queue.data)
+
+        # The lowest group of the front word that has fired and was not taken yet.
+        fired = Signal(group)
+        word = Signal(self.word.shape())
+        number = Signal(bits_for(groups))
+        values = Signal(max(1, value_width * group))
+        active, take = Signal(), Signal()
+        chosen = Signal(groups)
+        issue, rest = Signal(), Signal(group)
+        if groups > 1:
+            taken = Signal(groups)
+            left = Signal(groups)
             m.d.comb += [
-                value.eq(Mux(fresh, self.inspect[lane], kept)),
-                self.packets.payload.membrane.eq(route.membrane),
-                self.packets.payload.value.eq(Mux(route.membrane, value, 0)),
+                left.eq(front.groups & ~taken),
+                chosen.eq(_lowest(left)),
+                front_done.eq(take & (left == chosen)),
+            ]
+            with m.If(take):
+                m.d.sync += taken.eq(Mux(front_done, 0, taken | chosen))
+            m.d.sync += [number.eq(Mux(take, _number(chosen), number))]
+        else:
+            m.d.comb += [chosen.eq(1), front_done.eq(take)]
+
+        def select(array: data.View, width: int) -> Value:
+            return _or(array[place] & chosen[place].replicate(width) for place in range(groups))
+
+        # The lowest lane of that group.
+        lowest = _lowest(fired)
+        m.d.comb += [
+            rest.eq(fired & ~lowest),
+            take.eq(front_valid & (~active | (issue & (rest == 0)))),
+        ]
+        with m.If(take):
+            m.d.sync += [active.eq(1), word.eq(front.word)]
+            m.d.sync += fired.eq(select(front.fired, group))
+            if p.readout:
+                m.d.sync += values.eq(select(front.value, value_width * group))
+        with m.Elif(issue):
+            m.d.sync += [active.eq(rest != 0), fired.eq(rest)]
+
+        # The route memory, and what belongs to the neuron whose route is read.
+        m.submodules.routes = routes = LoadedMemory(p.memories["routes"])
+        wiring.connect(m, wiring.flipped(self.load), routes.load)
+        item = data.StructLayout({"neuron": bits_for(p.neurons), "value": value_width})
+        stages = [Signal(item, name=f"item_{place}") for place in range(2)]
+        valid = [Signal(name=f"valid_{place}") for place in range(2)]
+        free = Signal()
+        lane = Cat(_number(lowest), number if groups > 1 else Cat())[:lane_bits]
+        m.d.comb += [
+            routes.output_enable.eq(~valid[1] | free),
+            routes.enable.eq(~valid[0] | routes.output_enable),
+            routes.address.eq(Cat(lane, word)),
+            issue.eq(active & routes.enable),
+        ]
+        with m.If(routes.enable):
+            m.d.sync += [valid[0].eq(active), stages[0].neuron.eq(routes.address)]
+            if p.readout:
+                parts = (values.word_select(place, value_width) for place in range(group))
+                m.d.sync += stages[0].value.eq(
+                    _or(part & lowest[place].replicate(value_width) for place, part in enumerate(parts))
+                )
+        with m.If(routes.output_enable):
+            m.d.sync += [valid[1].eq(valid[0]), stages[1].eq(stages[0])]
+
+        # The skid buffer: `out` is what is offered, `spare` what came although `out` was not taken.
+        layout = data.StructLayout({"item": item, "route": struct_layout(p.route_layout)})
+        came = Signal(layout)
+        out, spare = Signal(layout), Signal(layout)
+        out_valid, spare_valid = Signal(), Signal()
+        done = self.done
+        m.d.comb += [came.item.eq(stages[1]), came.route.eq(routes.data), free.eq(~spare_valid)]
+        with m.If(~spare_valid):
+            m.d.sync += spare.eq(came)
+        with m.If(done | ~out_valid):
+            m.d.sync += [out.eq(Mux(spare_valid, spare, came)), out_valid.eq(spare_valid | valid[1]), spare_valid.eq(0)]
+        with m.Elif(~spare_valid):
+            m.d.sync += spare_valid.eq(valid[1])
+
+        # Both destinations must take it; each may do so in its own time.
+        sent, looped = Signal(), Signal()
+        m.d.comb += [
+            self.packets.valid.eq(out_valid & out.route.send & ~sent),
+            self.packets.payload.neuron.eq(out.item.neuron),
+            self.local.valid.eq(out_valid & out.route.local & ~looped),
+            self.local.payload.eq(out.route.axon),
+            done.eq(out_valid & (~self.packets.valid | self.packets.ready) & (~self.local.valid | self.local.ready)),
+            self.busy.eq(pushing | waiting | reading | front_valid | active | Cat(valid).any() | out_valid),
+        ]
+        if p.readout:
+            m.d.comb += [
+                self.packets.payload.membrane.eq(out.route.membrane),
+                self.packets.payload.value.eq(Mux(out.route.membrane, out.item.value.as_signed(), 0)),
             ]
         with m.If(done):
             m.d.sync += [sent.eq(0), looped.eq(0)]
@@ -124,3 +227,12 @@ class SpikeEmitter(wiring.Component):
                 looped.eq(looped | (self.local.valid & self.local.ready)),
             ]
         return m
+
+
+def _or(values: Iterable[Value]) -> Value:
+    """All of them, bit by bit."""
+    result: Value | None = None
+    for value in values:
+        result = value if result is None else result | value
+    assert result is not None
+    return result

@@ -12,13 +12,13 @@ sent. Events of the next step are added all the while, into the other accumulato
 free, which depends on nothing but the adding of rows.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.accumulate import Accumulator
 from spikeloom.hdl.emit import SpikeEmitter
-from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.memory import LoadedMemory, LoadPort
 from spikeloom.hdl.packet import PacketKind, packet_layout
 from spikeloom.hdl.rows import RowReader
 from spikeloom.hdl.sweep import NeuronSweep
@@ -41,25 +41,29 @@ class LifEngine(wiring.Component):
         Tiles that send a TICK each step (0 keeps the engine still), tiles that acknowledge one, populations to update.
     idle
         Nothing is being added, updated or sent.
-    word_added, step_done
-        For counting: a word of weights is added; a step ends.
+    waiting, word_added, sweeping, spike, step_done
+        For counting: an event waits for its weights, or is offered; a word of weights is added; neurons are swept; a
+        neuron's spike or membrane is sent; a step ends.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
         self.accumulator = Accumulator(parameters)
-        self.sweep = NeuronSweep(parameters)
+        self.sweep = NeuronSweep(parameters, read_latency=Accumulator.READ_LATENCY)
         packet = packet_layout(parameters.axon_width, parameters.v_width)
         super().__init__(
             {
                 "i": In(stream.Signature(packet)),
                 "o": Out(stream.Signature(packet)),
                 "load": In(LoadPort()),
-                "sources": In(8),
-                "sinks": In(8),
-                "populations": In(8),
+                "sources": In(parameters.token_width),
+                "sinks": In(parameters.token_width),
+                "populations": In(bits_for(parameters.populations + 1)),
                 "idle": Out(1),
+                "waiting": Out(1),
                 "word_added": Out(1),
+                "sweeping": Out(1),
+                "spike": Out(1),
                 "step_done": Out(1),
             }
         )
@@ -81,9 +85,9 @@ class LifEngine(wiring.Component):
         clearing = Signal()
         clear_word = Signal(bits_for(p.words))
 
-        # Tokens. `unsent` marks a parity in which no step was sent yet, so that no acknowledgement can be due.
-        ticks = [Signal(8, name=f"ticks_{number}") for number in range(2)]
-        acknowledged = [Signal(8, name=f"acknowledged_{number}") for number in range(2)]
+        # Tokens of the steps to come. `unsent` marks a parity in which no step was sent yet, so that no ACK can be due.
+        ticks = [Signal(p.token_width, name=f"ticks_{number}") for number in range(2)]
+        acknowledged = [Signal(p.token_width, name=f"acknowledged_{number}") for number in range(2)]
         unsent = Signal(2, init=0b11)
         is_last = Signal(2)
         due = Signal(2)
@@ -103,7 +107,7 @@ class LifEngine(wiring.Component):
         m.d.comb += [
             local_valid.eq(emitter.local.valid & ~sweep.reading),
             rows.events.valid.eq(local_valid | spike_valid),
-            rows.events.payload.row.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
+            rows.events.payload.axon.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
             rows.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
             emitter.local.ready.eq(rows.events.ready & ~sweep.reading),
         ]
@@ -123,28 +127,25 @@ class LifEngine(wiring.Component):
                     m.d.sync += acknowledged[number].eq(acknowledged[number] + 1)
 
         # The sweep, on the bank of the step in progress.
-        bounds = data.View(struct_layout(p.population_layout), populations.data)
-        population = Signal(8)
+        population = Signal.like(self.populations)
         m.d.comb += [
             populations.address.eq(population),
-            populations.enable.eq(1),
-            sweep.first.eq(bounds.first),
-            sweep.last_word.eq(bounds.last),
+            sweep.rule.eq(populations.data),
             sweep.fresh.eq(fresh),
             sweep.current.eq(accumulator.current),
+            sweep.current_valid.eq(accumulator.current_valid),
             accumulator.sweep.eq(sweep.reading),
             accumulator.bank.eq(parity),
             accumulator.address.eq(sweep.address),
             rows.last.eq(last),
             accumulator.word.eq(rows.word),
-            accumulator.clear.eq(Mux(clearing, 0b11, Cat(sweep.clear & ~parity, sweep.clear & parity))),
-            accumulator.clear_address.eq(Mux(clearing, clear_word, sweep.clear_address)),
+            accumulator.clear.eq(clearing),
+            accumulator.clear_address.eq(clear_word),
+            emitter.restart.eq(sweep.start),
             emitter.push.eq(sweep.emit_valid),
             emitter.word.eq(sweep.emit_word),
             emitter.fired.eq(sweep.emit),
-            emitter.inspect_enable.eq(~sweep.busy),
-            emitter.inspect.eq(sweep.inspect),
-            sweep.inspect_address.eq(emitter.inspect_address),
+            emitter.value.eq(sweep.sent),
         ]
 
         # Output: spikes, or the tokens that end a step.
@@ -200,5 +201,10 @@ class LifEngine(wiring.Component):
                     m.d.comb += self.step_done.eq(1)
                     m.d.sync += [parity.eq(~parity), fresh.eq(last), population.eq(0)]
                     m.next = "WAIT"
-        m.d.comb += self.word_added.eq(rows.word.valid)
+        m.d.comb += [
+            self.waiting.eq(rows.events.valid | rows.busy.any()),
+            self.word_added.eq(rows.word.valid),
+            self.sweeping.eq(sweep.busy),
+            self.spike.eq(emitter.done),
+        ]
         return m

@@ -4,13 +4,26 @@ Several steps are done in one cycle by writing the recurrence out: up to the sma
 old bits; beyond it some take in bits that are new themselves, and the path grows by one XOR a tap's length.
 """
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.sim.lfsr import Lfsr
 
-__all__ = ["ShiftRegister"]
+__all__ = ["ShiftRegister", "advanced"]
+
+
+def advanced(m: Module, state: Value, taps: tuple[int, ...], steps: int) -> Value:
+    """The state of a shift register ``steps`` steps, at most its width, after ``state``; the new bits are in ``m``."""
+    bits = [state[bit] for bit in reversed(range(len(state)))]  # oldest first, new ones are appended
+    for step in range(steps):
+        new = Signal(name=f"new_{step}")
+        parity = bits[-taps[0]]
+        for tap in taps[1:]:
+            parity = parity ^ bits[-tap]
+        m.d.comb += new.eq(parity)
+        bits.append(new)
+    return Cat(reversed(bits[-len(state) :]))
 
 
 class ShiftRegister(wiring.Component):
@@ -45,17 +58,8 @@ class ShiftRegister(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width, taps = self.lfsr.width, self.lfsr.taps
-        bits = [self.state[bit] for bit in reversed(range(width))]  # oldest first, new ones are appended
-        for step in range(self.steps):
-            new = Signal(name=f"new_{step}")
-            parity = bits[-taps[0]]
-            for tap in taps[1:]:
-                parity = parity ^ bits[-tap]
-            m.d.comb += new.eq(parity)
-            bits.append(new)
         with m.If(self.restart):
             m.d.sync += self.state.eq(self.lfsr.seed)
         with m.Elif(self.enable):
-            m.d.sync += self.state.eq(Cat(reversed(bits[-width:])))
+            m.d.sync += self.state.eq(advanced(m, self.state, self.lfsr.taps, self.steps))
         return m

@@ -4,15 +4,24 @@ The configuration port carries one byte a cycle; ``plane`` says which byte of th
 is needed, whatever the width of the word: each byte of a word has a write enable of its own.
 """
 
-from amaranth.hdl import Cat, Module, Shape, Signal, Value, unsigned
+from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, Signature
 
+from spikeloom.hdl.ecp5 import is_ecp5
 from spikeloom.sim import core
 from spikeloom.sim.words import WordLayout, bits_for
 
-__all__ = ["LoadPort", "LoadedMemory", "block_memory", "registered_read", "struct_layout"]
+__all__ = [
+    "BlockMemory",
+    "DistributedMemory",
+    "LoadPort",
+    "LoadedMemory",
+    "block_memory",
+    "registered_read",
+    "struct_layout",
+]
 
 
 class LoadPort(Signature):
@@ -56,10 +65,204 @@ def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value 
     return data
 
 
-class LoadedMemory(wiring.Component):
-    """A memory of the host's, with one synchronous read port: ``data`` belongs to the ``address`` of the cycle before.
+class BlockMemory(wiring.Component):
+    """Block RAM with its output register: ``data`` belongs to the ``address`` of two cycles before.
 
-    With ``enable`` low ``data`` keeps its value. The host does not write what is being read.
+    Without the output register a block RAM of an ECP5 takes 5.8 ns from the clock to its output, with it 1.0 ns, and
+    synthesis never uses it. So the block RAMs of an ECP5 are instantiated here, side by side, as narrow as the depth
+    makes them, so that nothing is to be chosen behind them. Elsewhere this is a memory and a register.
+
+    A word that is read in the cycle in which it is written, or before, may come out old or new.
+
+    Parameters
+    ----------
+    width, depth
+        Of the memory, in bits and words.
+    part
+        Bits of a word that ``write_enable`` writes one by one: 8, or the whole word.
+
+    Members
+    -------
+    write_address, write_data, write_enable
+        Written at the end of the cycle; a bit of ``write_enable`` for each part of the word.
+    address, enable
+        Read at the end of the cycle, if ``enable`` is high.
+    output_enable
+        The output register takes what was read; otherwise ``data`` stay. Never high while ``enable`` is low.
+    """
+
+    def __init__(self, width: int, depth: int, *, part: int | None = None) -> None:
+        self.width, self.depth = width, depth
+        self.part = part or width
+        self.memory = block_memory(width, depth)
+        super().__init__(
+            {
+                "write_address": In(bits_for(depth)),
+                "write_data": In(width),
+                "write_enable": In(-(-width // self.part)),
+                "address": In(bits_for(depth)),
+                "enable": In(1, init=1),
+                "output_enable": In(1, init=1),
+                "data": Out(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if is_ecp5(platform):
+            self._instantiate(m)
+            return m
+        m.submodules.memory = self.memory
+        # A part may be cut short by the end of the word; then memories beside each other would have to be joined.
+        write = self.memory.write_port(granularity=1 if self.part < self.width else None)
+        m.d.comb += [write.addr.eq(self.write_address), write.data.eq(self.write_data)]
+        if self.part < self.width:
+            m.d.comb += write.en.eq(Cat(enable.replicate(self.part) for enable in self.write_enable)[: self.width])
+        else:
+            m.d.comb += write.en.eq(self.write_enable)
+        read = registered_read(m, self.memory, self.address, enable=self.enable)
+        with m.If(self.output_enable):
+            m.d.sync += self.data.eq(read)
+        return m
+
+    def _instantiate(self, m: Module) -> None:
+        """Block RAMs of an ECP5, each for a few bits of a word; where one is not deep enough, several."""
+        bits, address_bits = next(shape for shape in _BLOCKS if self.depth <= 1 << shape[1] or shape[0] == 1)
+        block_count = -(-self.depth >> address_bits) if self.depth > 1 << address_bits else 1
+        lanes = max(1, bits // 9)  # bytes of nine bits that a block RAM can write one by one
+        slices = []  # the bits of the word that are in each block RAM: (first, count) for each of its bytes
+        if self.part < self.width:
+            parts = [(first, min(8, self.width - first)) for first in range(0, self.width, 8)]
+            if bits < 9:
+                slices = [[(f, min(bits, first + n - f))] for first, n in parts for f in range(first, first + n, bits)]
+            else:
+                slices = [parts[place : place + lanes] for place in range(0, len(parts), lanes)]
+        else:
+            step = min(bits, 9)
+            parts = [(first, min(step, self.width - first)) for first in range(0, self.width, step)]
+            slices = [parts[place : place + lanes] for place in range(0, len(parts), lanes)]
+        chosen = Signal(max(1, (block_count - 1).bit_length()))
+        high, high_read = self.address[address_bits:], Signal.like(chosen)
+        if block_count > 1:
+            with m.If(self.enable):
+                m.d.sync += high_read.eq(high)
+            with m.If(self.output_enable):
+                m.d.sync += chosen.eq(high_read)
+        outputs = []
+        for block in range(block_count):
+            here = self.write_address[address_bits:] == block if block_count > 1 else Const(1)
+            word = Signal(self.width, name=f"data_{block}")
+            outputs.append(word)
+            for number, fields in enumerate(slices):
+                enables = [self.write_enable[first // self.part] & here for first, _ in fields]
+                m.submodules[f"block{block}_{number}"] = self._block(m, bits, address_bits, fields, enables, word)
+        m.d.comb += self.data.eq(Array(outputs)[chosen] if block_count > 1 else outputs[0])
+
+    def _block(
+        self, m: Module, bits: int, address_bits: int, fields: list[tuple[int, int]], enables: list[Value], word: Signal
+    ) -> Instance:
+        """One block RAM; write through port A, and where it is 36 bits wide through both, read through port B."""
+        write_data, read_data = [Const(0)] * 36, [Signal(name=f"bit_{place}") for place in range(36)]
+        stride = min(bits, 9)
+        for place, (first, count) in enumerate(fields):
+            for bit in range(count):
+                write_data[place * stride + bit] = self.write_data[first + bit]
+                m.d.comb += word[first + bit].eq(read_data[place * stride + bit])
+        unused = 14 - address_bits  # address pins below the word's address, some of which enable bytes
+        ports: dict[str, object] = {}
+        for pin in range(14):
+            low = pin - unused
+            ports[f"i_ADA{pin}"] = self.write_address[low] if 0 <= low < len(self.write_address) else Const(0)
+            ports[f"i_ADB{pin}"] = self.address[low] if 0 <= low < len(self.address) else Const(0)
+        if bits >= 18:
+            for pin in range(bits // 9):
+                ports[f"i_ADA{pin}"] = enables[pin] if pin < len(enables) else Const(0)
+        for pin in range(18):
+            ports[f"i_DIA{pin}"] = write_data[pin]
+            ports[f"i_DIB{pin}"] = write_data[18 + pin]
+            if bits == 36:
+                ports[f"o_DOA{pin}"] = read_data[pin]
+                ports[f"o_DOB{pin}"] = read_data[18 + pin]
+            else:
+                ports[f"o_DOB{pin}"] = read_data[pin]
+        parameters = {
+            f"p_{name}_{port}": value
+            for port in "AB"
+            for name, value in (
+                ("DATA_WIDTH", bits),
+                ("REGMODE", "OUTREG"),
+                ("CSDECODE", "0b000"),
+                ("WRITEMODE", "NORMAL"),
+            )
+        }
+        for port in "AB":
+            ports |= {
+                f"i_CLK{port}": ClockSignal(),
+                f"i_OCE{port}": self.output_enable,
+                f"i_RST{port}": Const(0),
+                **{f"i_CS{port}{pin}": Const(0) for pin in range(3)},
+            }
+        ports |= {
+            "i_CEA": Const(1),
+            "i_WEA": Const(1) if bits >= 18 else enables[0],
+            "i_CEB": self.enable,
+            "i_WEB": Const(0),
+        }
+        return Instance("DP16KD", p_RESETMODE="SYNC", p_ASYNC_RESET_RELEASE="SYNC", p_GSR="AUTO", **parameters, **ports)
+
+
+_BLOCKS = ((36, 9), (18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
+"""The shapes of an ECP5's block RAM: bits of a word, bits of the address."""
+
+
+class DistributedMemory(wiring.Component):
+    """LUT RAM: ``data`` is the word at ``address`` in the same cycle. For up to 16 words; each 4 bits cost 6 LUT.
+
+    Members
+    -------
+    write_address, write_data, write_enable
+        Written at the end of the cycle.
+    address, data
+        Read at once.
+    """
+
+    def __init__(self, width: int, depth: int) -> None:
+        self.memory = Memory(shape=unsigned(width), depth=depth, init=[], attrs={"ram_style": "distributed"})
+        super().__init__(
+            {
+                "write_address": In(bits_for(depth)),
+                "write_data": In(width),
+                "write_enable": In(1),
+                "address": In(bits_for(depth)),
+                "data": Out(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = self.memory
+        write, read = self.memory.write_port(), self.memory.read_port(domain="comb")
+        m.d.comb += [
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            write.en.eq(self.write_enable),
+            read.addr.eq(self.address),
+            self.data.eq(read.data),
+        ]
+        return m
+
+
+class LoadedMemory(wiring.Component):
+    """A memory of the host's, read as `BlockMemory` is: ``data`` belongs to the ``address`` of two cycles before.
+
+    The host does not write what is being read.
+
+    Members
+    -------
+    load
+        From the host, a byte a cycle.
+    address, enable, output_enable, data
+        As of `BlockMemory`.
     """
 
     def __init__(self, memory: core.Memory) -> None:
@@ -68,7 +271,8 @@ class LoadedMemory(wiring.Component):
             {
                 "load": In(LoadPort()),
                 "address": In(bits_for(memory.depth)),
-                "enable": In(1),
+                "enable": In(1, init=1),
+                "output_enable": In(1, init=1),
                 "data": Out(memory.width),
             }
         )
@@ -76,20 +280,15 @@ class LoadedMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         chosen = self.load.write_enable & (self.load.memory == self._memory.number)
-        whole, rest = divmod(self._memory.width, 8)
-        parts = []
-        # The last byte may be narrower; on its own it wastes no memory on bits that nobody reads.
-        for name, first_plane, planes, width in (("bytes", 0, whole, 8 * whole), ("rest", whole, int(rest > 0), rest)):
-            if not planes:
-                continue
-            memory = block_memory(width, self._memory.depth)
-            m.submodules[name] = memory
-            write = memory.write_port(granularity=8 if width > 8 else None)
-            m.d.comb += [
-                write.addr.eq(self.load.index),
-                write.data.eq(self.load.write_data.replicate(planes)),
-                write.en.eq(Cat(chosen & (self.load.plane == first_plane + plane) for plane in range(planes))),
-            ]
-            parts.append(registered_read(m, memory, self.address, enable=self.enable))
-        m.d.comb += self.data.eq(Cat(*parts))
+        width, planes = self._memory.width, self._memory.planes
+        m.submodules.memory = memory = BlockMemory(width, self._memory.depth, part=8)
+        m.d.comb += [
+            memory.write_address.eq(self.load.index),
+            memory.write_data.eq(self.load.write_data.replicate(planes)[:width]),
+            memory.write_enable.eq(Cat(chosen & (self.load.plane == plane) for plane in range(planes))),
+            memory.address.eq(self.address),
+            memory.enable.eq(self.enable),
+            memory.output_enable.eq(self.output_enable),
+            self.data.eq(memory.data),
+        ]
         return m

@@ -1,37 +1,33 @@
 """Events to weight words: each event reads a row, and each row gives one memory word of weights a cycle.
 
-events ─▶ row memory ──▶ sequencer ──▶ word
-              ▲              │ more
-              └── again ◀────┘
+    events ─┬─▶ row memory ─▶ sequencer ──▶ word
+            └── again ◀──────────┘ more
+
+The row memory is read in two steps, its own and that of its output register, and both hold what they have while the
+sequencer is busy: so the rows that wait need no queue. A row that is continued by the next one is sent back to the
+memory when it is taken; meanwhile rows of other events go on.
+
+Rows with coordinates go through a sequencer of their own (`spikeloom.hdl.geometry`), and the words of a core with
+sparse rows through the memory of their targets (`spikeloom.hdl.words`).
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.ecp5 import Operand, add
+from spikeloom.hdl.geometry import GeometrySequencer
 from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.words import TargetReader, word_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
-__all__ = ["RowReader", "event_layout", "word_layout"]
+__all__ = ["RowReader", "event_layout"]
 
 
 def event_layout(parameters: CoreParameters) -> data.StructLayout:
-    """An event: the address of its first row and the parity of its step."""
-    return data.StructLayout({"row": bits_for(parameters.axons), "parity": 1})
-
-
-def word_layout(parameters: CoreParameters) -> data.StructLayout:
-    """A word of weights to be added: where it is, to which accumulators, and the parity of its event's step."""
-    return data.StructLayout(
-        {
-            "valid": 1,
-            "weight_address": bits_for(parameters.weight_words),
-            "target": bits_for(parameters.words),
-            "bank": 1,
-            "parity": 1,
-        }
-    )
+    """An event: its axon, which is a row and, if there are any, coordinates; and the parity of its step."""
+    return data.StructLayout({"axon": parameters.event_width, "parity": 1})
 
 
 class RowReader(wiring.Component):
@@ -40,11 +36,11 @@ class RowReader(wiring.Component):
     Members
     -------
     events
-        Events to add. Accepted whenever the row fetch is free; nothing but rows still being read delays that.
+        Events to add. Nothing but rows that are still to be given delays that.
     last
         The step in progress is the last of its sample: rows with delay 1 are dropped.
     busy
-        For each parity, whether rows of events of such a step are still being read, ``word`` included.
+        For each parity, whether rows of events of such a step are still to be given, ``word`` included.
     word
         The word of this cycle. It is never refused.
     """
@@ -64,57 +60,105 @@ class RowReader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
+        coordinates = 2 * p.coordinate_width
         m.submodules.rows = rows = LoadedMemory(p.memories["rows"])
         wiring.connect(m, wiring.flipped(self.load), rows.load)
 
-        # Fetch: a row that continues another has priority; it enters in the cycle in which its predecessor leaves, so
-        # the one register for it never overflows.
-        fetched, fetched_parity = Signal(), Signal()
-        fetched_row = Signal(rows.address.shape())
-        again, again_parity = Signal(), Signal()
-        again_row = Signal(rows.address.shape())
+        # Fetch: `reading` is the row that the memory has read, `fetched` the one in its output register. A row that
+        # continues another has priority. It goes in when its predecessor's place moves on, and so must leave `again`
+        # by the time the next one comes.
+        stage = data.StructLayout({"valid": 1, "parity": 1, "axon": p.event_width})
+        again, reading, fetched = (Signal(stage, name=name) for name in ("again", "reading", "fetched"))
+        first = Signal(stage)
         take = Signal()  # the sequencer takes the fetched row
-        accept = Signal()  # a row may be fetched
         m.d.comb += [
-            accept.eq(~fetched | take),
-            self.events.ready.eq(accept & ~again),
-            rows.address.eq(Mux(again, again_row, self.events.payload.row)),
-            rows.enable.eq(accept),
+            first.valid.eq(again.valid | self.events.valid),
+            first.parity.eq(Mux(again.valid, again.parity, self.events.payload.parity)),
+            first.axon.eq(Mux(again.valid, again.axon, self.events.payload.axon)),
+            rows.output_enable.eq(~fetched.valid | take),
+            rows.enable.eq(~reading.valid | rows.output_enable),
+            rows.address.eq(first.axon[coordinates:]),
+            self.events.ready.eq(rows.enable & ~again.valid),
         ]
-        with m.If(accept):
-            m.d.sync += [
-                fetched.eq(again | self.events.valid),
-                fetched_row.eq(rows.address),
-                fetched_parity.eq(Mux(again, again_parity, self.events.payload.parity)),
-                again.eq(0),
-            ]
         row = data.View(struct_layout(p.row_layout), rows.data)
-        with m.If(take & row.more):
-            m.d.sync += [again.eq(1), again_row.eq(fetched_row + 1), again_parity.eq(fetched_parity)]
-
-        # Sequencer: one word of the row a cycle.
-        word = self.word
-        remaining = Signal(row.length.shape())
-        m.d.comb += take.eq(fetched & (~word.valid | (remaining == 0)))
+        with m.If(rows.enable):
+            m.d.sync += [reading.eq(first), again.valid.eq(0)]
+        with m.If(rows.output_enable):
+            m.d.sync += fetched.eq(reading)
         with m.If(take):
             m.d.sync += [
-                word.valid.eq(~(row.delay & self.last)),
-                word.parity.eq(fetched_parity),
-                word.bank.eq(fetched_parity ^ row.delay),
-                word.weight_address.eq(row.weight_address),
-                word.target.eq(row.target),
-                remaining.eq(row.length),
-            ]
-        with m.Elif(word.valid):
-            m.d.sync += [
-                word.valid.eq(remaining != 0),
-                word.weight_address.eq(word.weight_address + 1),
-                word.target.eq(word.target + 1),
-                remaining.eq(remaining - 1),
+                again.valid.eq(row.more),
+                again.parity.eq(fetched.parity),
+                again.axon.eq(Cat(fetched.axon[:coordinates], fetched.axon[coordinates:] + 1)),
             ]
 
-        pipeline = [(again, again_parity), (fetched, fetched_parity), (word.valid, word.parity)]
-        m.d.comb += [
-            self.busy[number].eq(Cat(valid & (of == number) for valid, of in pipeline).any()) for number in range(2)
-        ]
+        word, sparse = Signal(word_layout(p)), Signal()
+        busy = [Cat(s.valid & (s.parity == number) for s in (again, reading, fetched)).any() for number in range(2)]
+        if p.coordinate_width:
+            m.submodules.sequencer = sequencer = GeometrySequencer(p)
+            wiring.connect(m, wiring.flipped(self.load), sequencer.load)
+            given = sequencer.i.payload
+            m.d.comb += [
+                sequencer.i.valid.eq(fetched.valid),
+                take.eq(fetched.valid & sequencer.i.ready),
+                given.row.eq(row),
+                Cat(given.x, given.y).eq(fetched.axon),
+                given.parity.eq(fetched.parity),
+                sequencer.last.eq(self.last),
+                word.eq(sequencer.word),
+                sparse.eq(sequencer.sparse),
+            ]
+            busy = [here | there for here, there in zip(busy, sequencer.busy, strict=True)]
+        else:
+            self._sequence(m, platform, fetched, row, take, word, sparse)
+            busy = [here | (word.valid & (word.parity == number)) for number, here in enumerate(busy)]
+        if p.sparse:
+            m.submodules.targets = targets = TargetReader(p)
+            wiring.connect(m, wiring.flipped(self.load), targets.load)
+            m.d.comb += [targets.word.eq(word), targets.sparse.eq(sparse), self.word.eq(targets.listed)]
+            busy = [here | there for here, there in zip(busy, targets.busy, strict=True)]
+        else:
+            m.d.comb += self.word.eq(word)
+        m.d.comb += self.busy.eq(Cat(busy))
         return m
+
+    def _sequence(
+        self,
+        m: Module,
+        platform: object,
+        fetched: data.View,
+        row: data.View,
+        take: Signal,
+        word: data.View,
+        sparse: Signal,
+    ) -> None:
+        """Sequencer without coordinates: one word of the row a cycle.
+
+        `remaining` counts the words after this one, less one, so that its sign says that this one is the last. While
+        no word is there the counters may run. An empty row is taken beside the word of another.
+        """
+        p = self.parameters
+        remaining = Signal(bits_for(p.words) + 1, init=-1)
+        begin = Signal()
+        free = ~word.valid | remaining[-1]
+        if p.sparse:
+            m.d.comb += [take.eq(fetched.valid & (free | row.empty)), begin.eq(take & ~row.empty)]
+            with m.If(begin):
+                m.d.sync += sparse.eq(row.sparse)
+        else:
+            m.d.comb += [take.eq(fetched.valid & free), begin.eq(take)]
+        for counter, start in ((word.weight_address, row.weight_address), (word.target, row.target)):
+            zeros = Signal(len(counter))
+            m.d.sync += counter.eq(add(m, platform, zeros, Operand.CHOOSE, begin, start, counter, carry=~begin))
+        ones = Signal(len(remaining), init=-1)
+        m.d.sync += remaining.eq(
+            add(m, platform, ones, Operand.CHOOSE, begin, Cat(row.length, 0)[: len(remaining)], remaining)
+        )
+        with m.If(begin):
+            m.d.sync += [
+                word.valid.eq(~(row.delay & self.last)),
+                word.parity.eq(fetched.parity),
+                word.bank.eq(fetched.parity ^ row.delay),
+            ]
+        with m.Elif(remaining[-1]):
+            m.d.sync += word.valid.eq(0)

@@ -1,252 +1,137 @@
-"""The neuron sweep: after a step's last event, ``lanes`` neurons a cycle are leaked, integrated, compared and reset.
+"""The neuron sweep: after a step's last event, ``lanes`` neurons a cycle are updated.
 
-The recurrence is `spikeloom.sim.neuron`'s, cut into pipeline stages of one carry chain each::
+    address ─┬─▶ state memory ──────▶ lanes ─▶ state memory
+             ├─▶ neuron memory ─────▶   ▲
+             └─▶ accumulators ──────────┘
 
-    read ─▶ leak product, bias + I ─▶ leak rounded, earlier reset ─▶ u ─▶ u - threshold ─▶ spike, reset ─▶ write
-
-A sweep of a population of ``n`` neurons takes ``ceil(n / lanes)`` cycles plus the pipeline's 7; it never stalls.
+Each memory is read so many cycles before the lanes need what it gives. The lanes (`spikeloom.hdl.lane`) are one
+pipeline, which never stalls: a sweep of ``n`` neurons takes ``ceil(n / lanes)`` cycles and a constant.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.memory import LoadedMemory, LoadPort, block_memory, registered_read, struct_layout
-from spikeloom.sim.core import COMPARE_CODES, RESET_CODES, CoreParameters
-from spikeloom.sim.neuron import Compare, Reset, signed_range
+from spikeloom.hdl.lane import NeuronLane
+from spikeloom.hdl.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort, struct_layout
+from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
 __all__ = ["NeuronSweep"]
 
-
-class NeuronLane(wiring.Component):
-    """The update of one neuron a cycle: state, parameters and input in; `LATENCY` cycles later, new state and spike.
-
-    ``hold`` of the docstring of `spikeloom.sim.neuron` is ``refractory_count > 0``.
-    """
-
-    LATENCY = 5
-
-    def __init__(self, parameters: CoreParameters) -> None:
-        self.parameters = parameters
-        super().__init__(
-            {
-                "state": In(struct_layout(parameters.state_layout)),
-                "neuron": In(struct_layout(parameters.neuron_layout)),
-                "current": In(signed(parameters.accumulator_width)),
-                "new_state": Out(struct_layout(parameters.state_layout)),
-                "emit": Out(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        p = self.parameters
-        wide = signed(p.update_width)
-        has_delay, has_refractory = p.reset_delay, p.refractory_width > 0
-        neuron_layout = struct_layout(p.neuron_layout)
-
-        # Each parameter travels with its neuron as far as it is used; what is not used is removed by synthesis.
-        neuron = [self.neuron, *(Signal(neuron_layout, name=f"neuron_{stage}") for stage in range(1, 6))]
-        hold = [Signal(name=f"hold_{stage}") for stage in range(6)]
-        count = [Signal(max(1, p.refractory_width), name=f"count_{stage}") for stage in range(6)]
-        pending = [Signal(name=f"pending_{stage}") for stage in range(3)]
-        for stage in range(5):
-            m.d.sync += [
-                neuron[stage + 1].eq(neuron[stage]),
-                hold[stage + 1].eq(hold[stage]),
-                count[stage + 1].eq(count[stage]),
-            ]
-        m.d.sync += pending[1].eq(pending[0])
-        if has_refractory:
-            m.d.comb += [count[0].eq(self.state.refractory_count), hold[0].eq(count[0] != 0)]
-        if has_delay:
-            m.d.comb += pending[0].eq(self.state.pending)
-
-        # Stage 0: the leak's product; bias + I.
-        drive = [Signal(wide, name=f"drive_{stage}") for stage in range(3)]
-        held = Signal(signed(p.v_width))
-        m.d.sync += [
-            held.eq(self.state.v),
-            drive[1].eq(Mux(hold[0], 0, self.neuron.bias + self.current)),
-            drive[2].eq(drive[1]),
-        ]
-        leaked = self._leak(m, neuron[1])
-
-        # Stage 1: the membrane after the leak and the reset of an earlier spike.
-        base = Signal(wide)
-        decayed = Signal(signed(p.v_width))
-        m.d.comb += decayed.eq(Mux(hold[1], held, leaked))
-        m.d.sync += base.eq(Mux(pending[1], self._reset(m, decayed, neuron[1], "earlier"), decayed))
-
-        # Stage 2: integrate. Stage 3: compare.
-        u = [Signal(wide, name=f"u_{stage}") for stage in range(3, 5)]
-        above = Signal(wide)
-        m.d.sync += [u[0].eq(base + drive[2]), u[1].eq(u[0]), above.eq(u[0] - neuron[3].threshold)]
-
-        # Stage 4: spike and reset. `above` is u - threshold.
-        spike, emit = Signal(), Signal()
-        reached = (above > 0) | ((above == 0) & (neuron[4].compare == COMPARE_CODES[Compare.GREATER_EQUAL]))
-        m.d.comb += spike.eq(reached & ~hold[4] & neuron[4].spiking)
-        m.d.comb += emit.eq(spike | neuron[4].readout if p.readout else spike)
-        after = Signal(wide)
-        reset_now = spike & ~neuron[4].reset_delay if has_delay else spike
-        m.d.sync += after.eq(Mux(reset_now, self._reset(m, u[1], neuron[4], "now", above), u[1]))
-        fired = Signal()
-        m.d.sync += [fired.eq(spike), self.emit.eq(emit)]
-
-        # Stage 5: the one place where a membrane is narrowed.
-        low, high = signed_range(p.v_width)
-        with m.If(after > high):
-            m.d.comb += self.new_state.v.eq(high)
-        with m.Elif(after < low):
-            m.d.comb += self.new_state.v.eq(low)
-        with m.Else():
-            m.d.comb += self.new_state.v.eq(after)
-        if has_delay:
-            m.d.comb += self.new_state.pending.eq(fired & neuron[5].reset_delay)
-        if has_refractory:
-            less = Mux(hold[5], count[5] - 1, 0)
-            m.d.comb += self.new_state.refractory_count.eq(Mux(fired, neuron[5].refractory, less))
-        return m
-
-    def _leak(self, m: Module, neuron: data.View) -> Value:
-        """The membrane after the leak, a cycle after the state; ``neuron`` are the parameters of that cycle."""
-        p = self.parameters
-        if p.multiplier:
-            product = Signal(signed(p.v_width + p.beta_fraction + 2))
-            half, almost_one = 1 << (p.beta_fraction - 1), (1 << p.beta_fraction) - 1
-            m.d.sync += product.eq(self.state.v * self.neuron.leak_factor)
-            addend = Mux(neuron.rounding[1], almost_one, Mux(neuron.rounding[0], half, 0))
-            return (product + addend) >> p.beta_fraction
-        leaked = Signal(signed(p.v_width))
-        if not p.shifts:
-            m.d.sync += leaked.eq(self.state.v)
-            return leaked
-        decay = Signal(signed(p.v_width))
-        with m.Switch(self.neuron.leak_factor):
-            for code, shift in enumerate(p.shifts, 1):
-                with m.Case(code):
-                    m.d.comb += decay.eq(self.state.v >> shift)
-        m.d.sync += leaked.eq(self.state.v - decay)
-        return leaked
-
-    def _reset(self, m: Module, v: Value, neuron: data.View, name: str, above: Value | None = None) -> Value:
-        """``v`` after a reset; ``above`` is ``v - threshold`` where that is known already."""
-        result = Signal(signed(self.parameters.update_width), name=f"reset_{name}")
-        with m.Switch(neuron.reset):
-            with m.Case(RESET_CODES[Reset.ZERO]):
-                m.d.comb += result.eq(0)
-            with m.Case(RESET_CODES[Reset.SUBTRACT]):
-                m.d.comb += result.eq(v - neuron.threshold if above is None else above)
-            if self.parameters.reset_value:
-                with m.Case(RESET_CODES[Reset.VALUE]):
-                    m.d.comb += result.eq(neuron.reset_value)
-            with m.Default():
-                m.d.comb += result.eq(v)
-        return result
+NEURON_LATENCY = 2
+"""Cycles from an address to the parameters of its neurons."""
 
 
 class NeuronSweep(wiring.Component):
-    """Updates the words ``first`` to ``last_word`` of the core's neurons.
+    """Updates the words of one population.
+
+    Parameters
+    ----------
+    read_latency
+        Cycles from ``address`` to ``current``.
 
     Members
     -------
-    start, first, last_word
-        Begin a sweep; taken only while ``busy`` is low.
+    start, rule
+        Begin a sweep of the population whose word of the population memory is ``rule``; only while ``busy`` is low.
     fresh
-        The step in progress is the first of its sample: every state counts as zero.
+        The step in progress is the first of its sample: every state counts as that of its start. Not to change during
+        a sweep.
     busy
         A sweep is under way.
-    reading, address, current
-        While ``reading`` is high the sweep owns one accumulator bank: it reads ``current`` of ``address``, a cycle
-        later.
-    clear, clear_address
-        The accumulators just read, to be set to zero.
-    emit_valid, emit_word, emit
+    reading, address, current, current_valid
+        While ``reading`` is high the sweep takes the accumulators of ``address``: `read_latency` cycles later they are
+        ``current``, or all 0 where ``current_valid`` is low.
+    emit_valid, emit_word, emit, sent
         The neurons of a word that have something to send: a spike, or a membrane that is read out. Never refused.
-    inspect_address, inspect
-        The membranes of a word, a cycle later, while no sweep is under way.
+        ``sent`` is what they send: their membrane, or in a core with graded spikes the exact ``u``.
+    held_rule
+        The rule of the sweep under way or, after it, of the last one.
     """
 
-    def __init__(self, parameters: CoreParameters) -> None:
-        self.parameters = parameters
-        self._states_layout = data.ArrayLayout(struct_layout(parameters.state_layout), parameters.lanes)
-        self.states = block_memory(self._states_layout.size, parameters.words)
-        word = bits_for(parameters.words)
+    def __init__(self, parameters: CoreParameters, *, read_latency: int) -> None:
+        self.parameters = p = parameters
+        self.read_latency = read_latency
+        self._lanes = [NeuronLane(p) for _ in range(p.lanes)]
+        self._states_layout = data.ArrayLayout(struct_layout(p.state_layout), p.lanes)
+        kind = BlockMemory if p.state_memory == "block" else DistributedMemory
+        self.states = kind(self._states_layout.size, p.words)
+        word, rule = bits_for(p.words), struct_layout(p.population_layout)
         super().__init__(
             {
                 "start": In(1),
-                "first": In(word),
-                "last_word": In(word),
+                "rule": In(rule),
                 "fresh": In(1),
                 "busy": Out(1),
                 "reading": Out(1),
                 "address": Out(word),
-                "current": In(data.ArrayLayout(signed(parameters.accumulator_width), parameters.lanes)),
-                "clear": Out(1),
-                "clear_address": Out(word),
+                "current": In(data.ArrayLayout(signed(p.accumulator_width), p.lanes)),
+                "current_valid": In(1),
                 "emit_valid": Out(1),
                 "emit_word": Out(word),
-                "emit": Out(parameters.lanes),
-                "inspect_address": In(word),
-                "inspect": Out(data.ArrayLayout(signed(parameters.v_width), parameters.lanes)),
+                "emit": Out(p.lanes),
+                "sent": Out(data.ArrayLayout(signed(p.sent_width), p.lanes)),
+                "held_rule": Out(rule),
                 "load": In(LoadPort()),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        p = self.parameters
-        m.submodules.neurons = neurons = LoadedMemory(p.memories["neurons"])
-        wiring.connect(m, wiring.flipped(self.load), neurons.load)
-        m.submodules.states = self.states
-        write = self.states.write_port()
+        p, lanes = self.parameters, self._lanes
+        m.submodules.states = states = self.states
 
-        running = Signal()
-        end = Signal(self.last_word.shape())
+        # A word's way in cycles from the first read; in `arrival` its states come out of their memory's register.
+        state_latency = 2 if p.state_memory == "block" else 1
+        wanted = lanes[0].current_stage
+        arrival = max(state_latency, NEURON_LATENCY if p.neuron_layout.width else 0, self.read_latency - wanted)
+        end = arrival + lanes[0].latency
+        valid = [Signal(name=f"valid_{cycle}") for cycle in range(end + 1)]
+        word = [Signal(bits_for(p.words), name=f"word_{cycle}") for cycle in range(end + 1)]
+        m.d.sync += [Cat(valid[1:]).eq(Cat(valid[:-1])), Cat(word[1:]).eq(Cat(word[:-1]))]
+        # (Whether the word is the last is found a cycle early.)
         with m.If(self.start):
-            m.d.sync += [running.eq(1), self.address.eq(self.first), end.eq(self.last_word)]
-        with m.Elif(running):
-            m.d.sync += [self.address.eq(self.address + 1), running.eq(self.address != end)]
-        m.d.comb += [
-            neurons.address.eq(self.address),
-            neurons.enable.eq(1),
-        ]
+            m.d.sync += [valid[0].eq(1), word[0].eq(self.rule.first), self.held_rule.eq(self.rule)]
+        with m.Elif(valid[0]):
+            m.d.sync += [word[0].eq(word[0] + 1), valid[0].eq(word[0] != self.held_rule.last)]
+        m.d.comb += self.busy.eq(Cat(valid).any())
 
-        # The word in each stage: 0 is the one whose state and parameters come out of the memories.
-        stages = NeuronLane.LATENCY + 1
-        valid = [Signal(name=f"valid_{stage}") for stage in range(stages)]
-        word = [Signal(self.address.shape(), name=f"word_{stage}") for stage in range(stages)]
-        m.d.sync += [Cat(valid).eq(Cat(running, *valid[:-1])), Cat(word).eq(Cat(self.address, *word[:-1]))]
-        m.d.comb += [
-            self.reading.eq(running | valid[0]),
-            self.clear.eq(valid[0]),
-            self.clear_address.eq(word[0]),
-            self.busy.eq(running | Cat(valid).any()),
-        ]
+        read = arrival + wanted - self.read_latency
+        m.d.comb += [self.reading.eq(valid[read]), self.address.eq(word[read])]
+        m.d.comb += states.address.eq(word[arrival - state_latency])
+        state: Value = states.data
+        if p.state_memory == "distributed":
+            state = Signal(states.data.shape(), reset_less=True)
+            m.d.sync += state.eq(states.data)
+        states_read = data.View(self._states_layout, state)
+        neurons_layout = data.ArrayLayout(struct_layout(p.neuron_layout), p.lanes)
+        neurons_read = data.View(neurons_layout, Signal(neurons_layout))  # without bits, if there is no such memory
+        if p.neuron_layout.width:
+            m.submodules.neurons = neurons = LoadedMemory(p.memories["neurons"])
+            wiring.connect(m, wiring.flipped(self.load), neurons.load)
+            m.d.comb += neurons.address.eq(word[arrival - NEURON_LATENCY])
+            neurons_read = data.View(neurons_layout, neurons.data)
 
-        read_address = Mux(running, self.address, self.inspect_address)
-        read_states = data.View(self._states_layout, registered_read(m, self.states, read_address))
         new_states = Signal(self._states_layout)
-        parameters = data.View(data.ArrayLayout(struct_layout(p.neuron_layout), p.lanes), neurons.data)
-        emit = Signal(p.lanes)
-        for number in range(p.lanes):
-            m.submodules[f"lane{number}"] = lane = NeuronLane(p)
+        for number, lane in enumerate(lanes):
+            m.submodules[f"lane{number}"] = lane
             m.d.comb += [
-                lane.state.eq(Mux(self.fresh, 0, read_states[number].as_value())),
-                lane.neuron.eq(parameters[number]),
+                lane.rule.eq(self.held_rule),
+                lane.fresh.eq(self.fresh),
+                lane.state.eq(states_read[number]),
+                lane.neuron.eq(neurons_read[number]),
                 lane.current.eq(self.current[number]),
+                lane.current_valid.eq(self.current_valid),
                 new_states[number].eq(lane.new_state),
-                emit[number].eq(lane.emit),
-                self.inspect[number].eq(read_states[number].v),
+                self.emit[number].eq(lane.emit),
+                self.sent[number].eq(lane.sent),
             ]
         m.d.comb += [
-            write.addr.eq(word[-1]),
-            write.data.eq(new_states),
-            write.en.eq(valid[-1]),
-            self.emit_valid.eq(valid[-1] & emit.any()),
-            self.emit_word.eq(word[-1]),
-            self.emit.eq(emit),
+            states.write_address.eq(word[end]),
+            states.write_data.eq(new_states),
+            states.write_enable.eq(valid[end]),
+            self.emit_valid.eq(valid[end] & self.emit.any()),
+            self.emit_word.eq(word[end]),
         ]
         return m

@@ -1,25 +1,41 @@
 """The parameters of a LIF core and the words of its memories: all that the RTL takes, and all that placement fills.
 
 A core holds ``neurons`` slots, ``lanes`` of them a memory word. Populations occupy consecutive words; a step updates
-them in order. Each axon number is the address of a *row*: a run of consecutive weight words that is added to a run of
-accumulator words. A row whose ``more`` bit is set is continued by the row at the next address, so that one axon can
+them in order. What holds for a whole population, its *rule*, is in one word, read once a sweep; what differs from
+neuron to neuron is in the words of the neurons. `spikeloom.sim.rule` says what to write into both.
+
+Each axon number is the address of a *row*: a run of consecutive weight words that is added to a run of accumulator
+words. A row whose ``more`` bit is set is continued by the row at the next address, so that one axon can
 reach several populations.
+
+With coordinates an axon is ``x | y << coordinate_width | row << 2 * coordinate_width``, and a row is shared by all
+positions of a channel: entry ``x`` of a table of *columns* and entry ``y`` of one of *lines* say where the words of
+that position begin and how many taps of a kernel it meets in each direction. `spikeloom.sim.rows` has the loop, and
+`docs/connections.md` the picture.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
+from spikeloom.sim.neuron import RANDOM_WIDTH
 from spikeloom.sim.words import Field, WordLayout, bits_for
 
-__all__ = ["CoreParameters", "Memory"]
+__all__ = ["PER_NEURON", "CoreParameters", "Memory", "UpdateWidths"]
 
-RESET_CODES = {Reset.NONE: 0, Reset.ZERO: 1, Reset.SUBTRACT: 2, Reset.VALUE: 3}
-COMPARE_CODES = {Compare.GREATER: 0, Compare.GREATER_EQUAL: 1}
+PER_NEURON = (
+    "threshold",
+    "bias",
+    "leak_factor",
+    "reset_value",
+    "current_leak_factor",
+    "adaptation_leak_factor",
+    "adaptation_step",
+    "seed",
+    "delay",
+)
+"""The parameters that a core may hold for each neuron, where it does not hold them for a population."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,17 @@ class Memory:
         return -(-self.width // 8)
 
 
+class UpdateWidths(NamedTuple):
+    """Bits that hold each intermediate value of a neuron's update exactly, two's complement."""
+
+    base: int  #: the membrane after its leak and the reset of an earlier spike
+    drive: int  #: what is added to it
+    u: int  #: their sum
+    threshold: int  #: the threshold with its adaptation
+    difference: int  #: ``u`` less that threshold
+    compared: int  #: the difference with noise
+
+
 @dataclass(frozen=True, kw_only=True)
 class CoreParameters:
     """What a LIF core is built for.
@@ -44,20 +71,38 @@ class CoreParameters:
     Parameters
     ----------
     lanes
-        Neurons handled a cycle, a power of two from 1 to 16.
+        Neurons handled a cycle, a power of two from 1 to 256.
     neurons, axons, weight_words, populations
         Depths: neuron slots (a multiple of ``lanes``), rows, words of ``lanes`` weights, populations.
     weight_width, v_width, accumulator_width
-        Widths in bits: 2 to 16, 8 to 24, and ``weight_width`` to 32.
+        Widths in bits: 1 to 16, 8 to 24, and ``weight_width`` to 32. A weight of one bit is -1 or, if it is set, 1.
+    coordinate_width, geometries
+        Bits of each of the two coordinates of an axon, 0 to 7 (0: axons are rows), and the number of different
+        geometries of convolutions and poolings. The tables exist only where there are coordinates.
+    sparse
+        Whether rows can name the accumulator word of each of their weight words.
+    per_neuron
+        Names out of `PER_NEURON`: parameters that each neuron has a value of its own for. The others have one value a
+        population. Names of what the core does not have are ignored.
     multiplier, beta_fraction
-        Whether each lane has a multiplier: then any leak factor is possible, rounded up, down or to the nearest, with
-        ``beta_fraction`` fractional bits.
+        Whether each lane has a multiplier for every leak: then any leak factor is possible, rounded up, down or to the
+        nearest, with ``beta_fraction`` fractional bits.
     shifts
-        The shifts of `Leak.SHIFT` that a core without a multiplier can do.
-    reset_value, reset_delay, refractory_width
-        Whether `Reset.VALUE` and reset delay 1 exist, and the bits of the refractory counter (0 for none).
+        The shifts of `Leak.SHIFT` that a core without a multiplier can do; a shift by 0 is `Leak.CLEAR`.
+    bias, reset_value, reset_delay, refractory_width
+        Whether a bias, `Reset.VALUE` and reset delay 1 exist, and the bits of the refractory counter (0 for none).
+    synaptic_current, adaptation, delay_line
+        Whether these models of neurons exist.
+    noise_bits, value_width
+        Most bits of noise, and the bits of the value of a graded spike (2 to 16); 0 for none.
     readout
         Whether membranes can be sent, as populations that do not spike need.
+    state_memory
+        What the states of the neurons are kept in: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
+    accumulator_memory
+        What the accumulators are made of: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
+    token_width
+        Bits that count the TICKs and ACKs of a step: the core can have ``2**token_width - 1`` sources, and sinks.
     """
 
     lanes: int = 1
@@ -66,6 +111,9 @@ class CoreParameters:
     weight_words: int = 4096
     populations: int = 4
     weight_width: int = 8
+    coordinate_width: int = 0
+    geometries: int = 8
+    sparse: bool = False
     v_width: int = 16
     accumulator_width: int = 16
     multiplier: bool = True
@@ -75,30 +123,52 @@ class CoreParameters:
     reset_delay: bool = True
     refractory_width: int = 4
     readout: bool = True
+    per_neuron: frozenset[str] = frozenset({"threshold", "bias", "leak_factor", "reset_value"})
+    bias: bool = True
+    synaptic_current: bool = False
+    adaptation: bool = False
+    delay_line: bool = False
+    noise_bits: int = 0
+    value_width: int = 0
+    state_memory: str = "block"
+    accumulator_memory: str = "block"
+    token_width: int = 4
 
     def __post_init__(self) -> None:
-        if self.lanes not in (1, 2, 4, 8, 16):
-            raise ValueError(f"lanes must be a power of two from 1 to 16, not {self.lanes!r}")
+        if self.lanes not in [1 << place for place in range(9)]:
+            raise ValueError(f"lanes must be a power of two from 1 to 256, not {self.lanes!r}")
         for name, low, high in (
             ("neurons", self.lanes, 1 << 14),
             ("axons", 1, 1 << 14),
             ("weight_words", 1, 1 << 18),
             ("populations", 1, 255),
-            ("weight_width", 2, 16),
+            ("weight_width", 1, 16),
+            ("coordinate_width", 0, 7),
+            ("geometries", 1, 256),
             ("v_width", 8, 24),
             ("accumulator_width", self.weight_width, 32),
             ("beta_fraction", 1, 16),
             ("refractory_width", 0, 8),
+            ("noise_bits", 0, RANDOM_WIDTH),
+            ("value_width", 0, 16),
+            ("token_width", 1, 8),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
         if self.neurons % self.lanes:
             raise ValueError(f"neurons must be a multiple of lanes ({self.lanes}), not {self.neurons!r}")
+        if self.value_width == 1:
+            raise ValueError("value_width must be 0 or from 2 to 16, not 1")
+        if not isinstance(self.per_neuron, frozenset) or not self.per_neuron <= set(PER_NEURON):
+            raise ValueError(f"per_neuron must be a frozenset of names out of {PER_NEURON}, not {self.per_neuron!r}")
+        for name in ("state_memory", "accumulator_memory"):
+            if getattr(self, name) not in ("block", "distributed"):
+                raise ValueError(f"{name} must be 'block' or 'distributed', not {getattr(self, name)!r}")
         if self.multiplier and self.shifts:
             raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
-        if any(not 1 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
-            raise ValueError(f"shifts must be different integers from 1 to {self.v_width - 1}, not {self.shifts!r}")
+        if any(not 0 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
+            raise ValueError(f"shifts must be different integers from 0 to {self.v_width - 1}, not {self.shifts!r}")
 
     @property
     def words(self) -> int:
@@ -108,51 +178,137 @@ class CoreParameters:
     @property
     def axon_width(self) -> int:
         """Bits of the number in a spike packet: an axon on the way in, a neuron slot on the way out."""
-        return max(bits_for(self.axons), bits_for(self.neurons))
+        return max(self.event_width, bits_for(self.neurons))
 
     @property
-    def update_width(self) -> int:
-        """Bits that hold every intermediate value of a neuron's update exactly.
+    def event_width(self) -> int:
+        """Bits of an axon: its coordinates, if there are any, and its row."""
+        return 2 * self.coordinate_width + bits_for(self.axons)
 
-        ``base`` is a membrane or its difference from a threshold, ``drive`` a bias plus an accumulator; the second
-        subtraction of a threshold makes a spike's membrane smaller in magnitude or is bounded by one more bit.
+    @property
+    def update_widths(self) -> UpdateWidths:
+        """How wide each intermediate value of a neuron's update must be, so that nothing is ever cut off.
+
+        A leak makes nothing larger in magnitude, so a leaked value needs no more bits than the value. Every sum or
+        difference needs one more than its wider operand. The *drive* is the accumulator, plus the leaked synaptic
+        current, plus the bias. A membrane that is reset is ``difference``, or ``u`` (`Reset.NONE`), or fits by itself.
         """
-        return max(self.v_width, self.accumulator_width) + 3
+        base = self.v_width + self.reset_delay
+        current = self.accumulator_width
+        if self.synaptic_current:
+            current = max(self.v_width, current) + 1
+        drive = max(self.v_width, current) + 1 if self.bias else current
+        u = max(base, drive) + 1
+        threshold = self.v_width + self.adaptation
+        difference = max(u, threshold) + 1
+        compared = max(difference, self.noise_bits) + 1 if self.noise_bits else difference
+        return UpdateWidths(base, drive, u, threshold, difference, compared)
+
+    @property
+    def sent_width(self) -> int:
+        """Bits of what a lane hands on for a neuron that sends something: the exact ``u`` where spikes can be graded,
+        else the membrane."""
+        return self.update_widths.u if self.value_width else self.v_width
 
     @property
     def leak_width(self) -> int:
-        """Bits of the leak's factor: a fixed-point beta up to 1.0, or the place in ``(none, *shifts)``."""
-        return self.beta_fraction + 1 if self.multiplier else (len(self.shifts)).bit_length()
+        """Bits of a leak's factor: a fixed-point beta from -1 to 1, or the place in ``(none, *shifts)``."""
+        return self.beta_fraction + 2 if self.multiplier else (len(self.shifts)).bit_length()
 
     @property
     def row_layout(self) -> WordLayout:
-        """A row: first weight word, first accumulator word, number of words less one, delay, continued."""
+        """A row: first weight word, first accumulator word, words of a position less one, delay, continued.
+
+        With coordinates, which geometry its taps have. A ``sparse`` row's weight words name their own accumulator
+        words, and it may be ``empty``.
+        """
         return WordLayout(
             (
                 Field("weight_address", bits_for(self.weight_words)),
                 Field("target", bits_for(self.words)),
                 Field("length", bits_for(self.words)),
+                Field("geometry", bits_for(self.geometries) if self.coordinate_width else 0),
+                Field("sparse", int(self.sparse)),
+                Field("empty", int(self.sparse)),
                 Field("delay", 1),
                 Field("more", 1),
             )
         )
 
     @property
-    def neuron_layout(self) -> WordLayout:
-        """The parameters of one neuron."""
+    def line_layout(self) -> WordLayout:
+        """What a geometry makes of a vertical coordinate: its first taps and their number less one, or none at all.
+
+        ``weight`` and ``target`` are offsets in words. Targets wrap around, so that steps back are large numbers.
+        """
         return WordLayout(
             (
-                Field("threshold", self.v_width, signed=True),
-                Field("bias", self.v_width, signed=True),
-                Field("leak_factor", self.leak_width),
-                Field("rounding", 2 if self.multiplier else 0),
-                Field("compare", 1),
+                Field("weight", bits_for(self.weight_words)),
+                Field("target", bits_for(self.words)),
+                Field("taps", max(1, self.coordinate_width)),
+                Field("skip", 1),
+            )
+        )
+
+    @property
+    def column_layout(self) -> WordLayout:
+        """What a geometry makes of a horizontal coordinate, as `line_layout`, and the steps from tap to tap.
+
+        ``next_target`` leads from the last accumulator word of a tap to the first of the next column's; ``line_weight``
+        and ``line_target`` lead from the last words of a line's last tap to the first ones of the next line.
+        """
+        weight, target = Field("line_weight", bits_for(self.weight_words)), bits_for(self.words)
+        more = (Field("next_target", target), weight, Field("line_target", target))
+        return WordLayout((*self.line_layout.fields, *more))
+
+    @property
+    def _parameter_fields(self) -> tuple[Field, ...]:
+        """The fields of `PER_NEURON`, whichever word they are in; a negative leak factor is one to round up."""
+        leak = self.leak_width
+        widths = {
+            "threshold": self.v_width,
+            "bias": self.v_width * self.bias,
+            "leak_factor": leak,
+            "reset_value": self.v_width * self.reset_value,
+            "current_leak_factor": leak * self.synaptic_current,
+            "adaptation_leak_factor": leak * self.adaptation,
+            "adaptation_step": self.v_width * self.adaptation,
+            "seed": RANDOM_WIDTH * (self.noise_bits > 0),
+            "delay": bits_for(self.v_width) * self.delay_line,
+        }
+        unsigned = {"seed", "delay"} | (set() if self.multiplier else {name for name in widths if "leak" in name})
+        return tuple(Field(name, widths[name], signed=name not in unsigned) for name in PER_NEURON)
+
+    @property
+    def neuron_layout(self) -> WordLayout:
+        """What each neuron has a value of its own for."""
+        return WordLayout(tuple(field for field in self._parameter_fields if field.name in self.per_neuron))
+
+    @property
+    def population_layout(self) -> WordLayout:
+        """A population: its first and last word, and its rule.
+
+        ``nearest`` is the rounding of its leaks, ``current`` whether it has a synaptic current. ``noise`` has the low
+        bits set that its noise has.
+        """
+        graded = self.value_width > 0
+        return WordLayout(
+            (
+                Field("first", bits_for(self.words)),
+                Field("last", bits_for(self.words)),
+                *(field for field in self._parameter_fields if field.name not in self.per_neuron),
+                Field("nearest", int(self.multiplier)),
+                Field("greater_equal", 1),
                 Field("reset", 2),
-                Field("reset_value", self.v_width if self.reset_value else 0, signed=True),
                 Field("reset_delay", int(self.reset_delay)),
                 Field("refractory", self.refractory_width),
                 Field("spiking", 1),
                 Field("readout", int(self.readout)),
+                Field("current", int(self.synaptic_current)),
+                Field("noise", self.noise_bits),
+                Field("graded", int(graded)),
+                Field("graded_shift", bits_for(self.v_width) * graded),
+                Field("delay_line", int(self.delay_line)),
             )
         )
 
@@ -164,6 +320,9 @@ class CoreParameters:
                 Field("v", self.v_width, signed=True),
                 Field("pending", int(self.reset_delay)),
                 Field("refractory_count", self.refractory_width),
+                Field("current", self.v_width * self.synaptic_current, signed=True),
+                Field("adaptation", self.v_width * self.adaptation, signed=True),
+                Field("random", RANDOM_WIDTH * (self.noise_bits > 0)),
             )
         )
 
@@ -175,51 +334,24 @@ class CoreParameters:
                 Field("send", 1),
                 Field("local", 1),
                 Field("membrane", int(self.readout)),
-                Field("axon", bits_for(self.axons)),
+                Field("axon", self.event_width),
             )
         )
 
     @property
-    def population_layout(self) -> WordLayout:
-        """The words of one population, first and last."""
-        return WordLayout((Field("first", bits_for(self.words)), Field("last", bits_for(self.words))))
-
-    @property
     def memories(self) -> dict[str, Memory]:
-        """The memories that the host loads, by name; number 0 is the registers."""
+        """The memories that the host loads, by name; number 0 is the registers. A word without bits is no memory."""
         shapes = {
             "weights": (self.weight_words, self.lanes * self.weight_width),
             "rows": (self.axons, self.row_layout.width),
             "neurons": (self.words, self.lanes * self.neuron_layout.width),
             "routes": (self.neurons, self.route_layout.width),
             "populations": (self.populations, self.population_layout.width),
+            "columns": (self.geometries << self.coordinate_width, self.column_layout.width),
+            "lines": (self.geometries << self.coordinate_width, self.line_layout.width),
+            "targets": (self.weight_words, bits_for(self.words)),
         }
-        return {name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1)}
-
-    def leak_fields(self, parameters: NeuronParameters) -> dict[str, ArrayLike]:
-        """The fields ``leak_factor`` and ``rounding`` that make this core leak as ``parameters`` says.
-
-        With a multiplier every leak is one product: ``v - (v >> k)`` is ``v (1 - 2**-k)`` rounded up, because
-        ``-floor(x) == ceil(-x)``. Raises ``ValueError`` if the core cannot do the leak exactly.
-        """
-        factor = np.asarray(parameters.leak_factor)
-        if self.multiplier:
-            one = 1 << self.beta_fraction
-            if parameters.leak is Leak.NONE:
-                return {"leak_factor": one, "rounding": 0}
-            if parameters.leak is Leak.SHIFT:
-                if factor.max() > self.beta_fraction:
-                    raise ValueError(f"a leak shift must be at most {self.beta_fraction} on this fabric")
-                return {"leak_factor": one - (one >> factor), "rounding": 2}
-            if parameters.beta_fraction != self.beta_fraction:
-                raise ValueError(
-                    f"beta_fraction must be {self.beta_fraction} on this fabric, not {parameters.beta_fraction}"
-                )
-            return {"leak_factor": factor, "rounding": int(parameters.rounding is Rounding.NEAREST)}
-        if parameters.leak is Leak.NONE:
-            return {"leak_factor": 0}
-        if parameters.leak is Leak.SHIFT and set(factor.tolist()) <= set(self.shifts):
-            return {"leak_factor": [1 + self.shifts.index(shift) for shift in factor]}
-        raise ValueError(
-            f"a leak must be none or a shift by one of {self.shifts} on this fabric, which has no multiplier"
-        )
+        absent = set() if self.sparse else {"targets"}
+        absent |= set() if self.coordinate_width else {"columns", "lines"}
+        numbered = {name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1)}
+        return {name: memory for name, memory in numbered.items() if memory.width and name not in absent}

@@ -230,7 +230,7 @@ class Projection:
     def _apply(self, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
         if self.pooling is not None:
             values = self.pooling.sum(values)
-        kind = np.float64
+        kind: type[np.float32 | np.float64 | np.int64] = np.float64
         if weight.dtype.kind == "i":
             # Floating point is a fast way to integers while every partial sum is exact.
             one = 1 if values.dtype.kind == "b" else int(np.abs(values).max(initial=0))

@@ -271,6 +271,28 @@ CORE = RegisterMap(
             access="read",
             description="steps finished, modulo 2^32.",
         ),
+        Register(
+            name="waiting_cycles",
+            offset=20,
+            width_bits=32,
+            access="read",
+            description="clock cycles in which an event waited or its weight words were being read, modulo 2^32. "
+            "`words` of them added one.",
+        ),
+        Register(
+            name="sweep_cycles",
+            offset=24,
+            width_bits=32,
+            access="read",
+            description="clock cycles in which neurons were being updated, modulo 2^32.",
+        ),
+        Register(
+            name="spikes",
+            offset=28,
+            width_bits=32,
+            access="read",
+            description="spikes and membranes that were sent, out or back into the core, modulo 2^32.",
+        ),
     ),
     memories=(
         MemoryRegion(name="weights", number=1, description="`lanes` weights a word, row after row."),
@@ -278,6 +300,17 @@ CORE = RegisterMap(
         MemoryRegion(name="neurons", number=3, description="the parameters of `lanes` neurons a word."),
         MemoryRegion(name="routes", number=4, description="where each neuron's spikes go."),
         MemoryRegion(name="populations", number=5, description="first and last word of each population."),
+        MemoryRegion(
+            name="columns",
+            number=6,
+            description="for each geometry and horizontal coordinate, the taps that it meets (with coordinates only).",
+        ),
+        MemoryRegion(
+            name="lines",
+            number=7,
+            description="for each geometry and vertical coordinate, the taps that it meets (with coordinates only).",
+        ),
+        MemoryRegion(name="targets", number=8, description="the target of each weight word (with sparse rows only)."),
     ),
 )
 

@@ -356,8 +356,8 @@ def _geometry(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
     if own.dtype.kind in "iu" and tuple(own.reshape(-1).tolist()) != extents:
         raise LoadError(f"{where} must get values of extent {own.tolist()}, not {extents} as it does")
     if one_dimensional:
-        stride, dilation = ([1, int(np.asarray(value).reshape(-1)[-1])] for value in (stride, dilation))
-        padding = padding if isinstance(padding, str) else [0, int(padding.reshape(-1)[-1])]
+        stride, dilation = (np.array([1, *np.ravel(value)[-1:]]) for value in (stride, dilation))
+        padding = padding if isinstance(padding, str) else np.array([0, *np.ravel(padding)[-1:]])
     return geometry_of(
         where,
         (channels, height, width),

@@ -130,23 +130,22 @@ class Path:
         assert kernel is not None
         if window.padding != (0, 0):
             raise LoadError(f"{where} pools a convolution with padding, which is not supported")
-        extent = tuple(
-            (k - 1) * d + (w - 1) * s + 1
-            for k, d, w, s in zip(
-                convolution.kernel, convolution.dilation, window.kernel, convolution.stride, strict=True
-            )
+        dilation, before = convolution.dilation, convolution.stride
+        high, wide = (
+            (convolution.kernel[axis] - 1) * dilation[axis] + (window.kernel[axis] - 1) * before[axis] + 1
+            for axis in range(2)
         )
-        weight = np.zeros((*kernel.shape[:2], *extent))
+        weight = np.zeros((*kernel.shape[:2], high, wide))
         for y in range(window.kernel[0]):
             for x in range(window.kernel[1]):
-                first = y * convolution.stride[0], x * convolution.stride[1]
+                first = y * before[0], x * before[1]
                 rows, columns = (
                     slice(first[axis], first[axis] + (convolution.kernel[axis] - 1) * d + 1, d)
-                    for axis, d in enumerate(convolution.dilation)
+                    for axis, d in enumerate(dilation)
                 )
                 weight[:, :, rows, columns] += kernel * scale
-        stride = tuple(s * w for s, w in zip(convolution.stride, window.stride, strict=True))
-        larger = replace(convolution, kernel=extent, stride=stride, dilation=(1, 1))
+        stride = before[0] * window.stride[0], before[1] * window.stride[1]
+        larger = replace(convolution, kernel=(high, wide), stride=stride, dilation=(1, 1))
         return replace(self, weight=weight, convolution=larger)
 
     def projection(self, where: str, shape: tuple[int, ...], gain: FloatArray) -> Projection:

@@ -1,22 +1,27 @@
 """Placement: a quantised network onto a fabric, as memory images.
 
-All populations lie in one core, each from a word of its own, in the network's order. Rows lie in the order input lines,
-then neurons; a source that reaches several populations has as many rows in sequence, and its axon is the first.
+All populations lie in one core, each from a word of its own, in the network's order (`spikeloom.sw.layout`). Rows lie
+in the order input, then populations; a source that reaches several populations has as many rows in sequence, and its
+axon is the first (`spikeloom.sw.rows`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from spikeloom.sim.core import COMPARE_CODES, RESET_CODES, CoreParameters
+from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork
-from spikeloom.sim.neuron import Reset, signed_range
-from spikeloom.sim.words import Field, WordLayout, pack_lanes
+from spikeloom.sim.messages import LARGEST_AXON
+from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.neuron import signed_range
+from spikeloom.sim.rule import parameter_values, rule_values
+from spikeloom.sim.words import pack_lanes
+from spikeloom.sw.layout import Layout, LayoutError, layouts
 from spikeloom.sw.program import CORE_TILE, MemoryImage, Program, Use
+from spikeloom.sw.rows import RowError, Rows, rows_of
 
 __all__ = ["PlaceError", "place"]
 
@@ -31,37 +36,45 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
     Besides the output's, the spikes of the populations in ``observe`` leave the fabric too.
     """
     core = fabric.core
-    if not _connections_of(network)[INPUT]:
+    if not any(connection.source == INPUT for connection in network.connections):
         raise PlaceError(f"network {network.name} must have a connection from its input")
     _check_features(network, core)
     _check_accumulators(network, core)
-    uses = _uses(network, core)
+    try:
+        layout_of = layouts(network, core.lanes)
+        rows = rows_of(network, core, layout_of)
+    except (LayoutError, RowError) as error:
+        raise PlaceError(str(error)) from error
+    uses = _uses(network, core, layout_of, rows)
     _check_uses(network, fabric, uses)
-    first_words = _first_words(network, core.lanes)
-    axon_of = _number_axons(network)
+    if rows.axons[INPUT].max() > LARGEST_AXON:
+        raise PlaceError(
+            f"network {network.name}: the axons of the input must be at most {LARGEST_AXON}, not "
+            f"{rows.axons[INPUT].max()}; its coordinates take too many bits"
+        )
     images = {
-        "weights": _weights(network, core),
-        "rows": _rows(network, core, first_words),
-        "neurons": _neurons(network, core),
-        "routes": _routes(network, core, first_words, axon_of, {network.output, *observe}),
-        "populations": _populations(network, core, first_words),
+        **rows.images,
+        **({"neurons": _neurons(network, core, layout_of)} if core.neuron_layout.width else {}),
+        "routes": _routes(network, core, layout_of, rows, {network.output, *observe}),
+        "populations": _populations(network, core, layout_of),
     }
     observed = [network.output, *(p.name for p in network.populations if p.name in observe)]
     observed = list(dict.fromkeys(observed))
-    slots = [first_words[name] * core.lanes + np.arange(network.size(name)) for name in observed]
+    slots = [layout_of[name].slots for name in observed]
     return Program(
         network=network.name,
         fabric=fabric,
         memories=tuple(
             MemoryImage(tile=CORE_TILE, memory=core.memories[name].number, name=name, words=words)
-            for name, words in images.items()
+            for name in core.memories
+            for words in (images[name],)
         ),
         registers=(
             (CORE_TILE, "sources", 1),
             (CORE_TILE, "sinks", 1),
             (CORE_TILE, "populations", len(network.populations)),
         ),
-        input_axons=axon_of[INPUT],
+        input_axons=rows.axons[INPUT],
         observed=tuple((name, network.size(name)) for name in observed),
         output_slots=np.concatenate(slots),
         membranes=not network.population(network.output).parameters.spiking,
@@ -69,50 +82,22 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
     )
 
 
-def _words(count: int, lanes: int) -> int:
-    return -(-count // lanes)
-
-
-def _first_words(network: QuantisedNetwork, lanes: int) -> dict[str, int]:
-    """The accumulator word at which each population begins."""
-    first, result = 0, {}
-    for population in network.populations:
-        result[population.name] = first
-        first += _words(population.size, lanes)
-    return result
-
-
-def _connections_of(network: QuantisedNetwork) -> dict[str, list[QuantisedConnection]]:
-    """The connections of the input and of each population, in the order of their rows."""
-    names = [INPUT, *(p.name for p in network.populations)]
-    return {name: [c for c in network.connections if c.source == name] for name in names}
-
-
-def _number_axons(network: QuantisedNetwork) -> dict[str, NDArray[np.int64]]:
-    """The axon of each neuron of each source that has connections: the address of the first of its rows."""
-    first, result = 0, {}
-    for name, chain in _connections_of(network).items():
-        if chain:
-            result[name] = first + np.arange(network.size(name)) * len(chain)
-            first += network.size(name) * len(chain)
-    return result
-
-
-def _weight_words(connection: QuantisedConnection, core: CoreParameters) -> int:
-    targets, sources = connection.weight.shape
-    return sources * _words(targets, core.lanes)
-
-
-def _uses(network: QuantisedNetwork, core: CoreParameters) -> tuple[Use, ...]:
-    slots = sum(_words(p.size, core.lanes) for p in network.populations) * core.lanes
-    rows = sum(c.weight.shape[1] for c in network.connections)
-    weight_words = sum(_weight_words(c, core) for c in network.connections)
-    return (
-        Use(resource="neurons", used=slots, available=core.neurons),
-        Use(resource="rows", used=rows, available=core.axons),
-        Use(resource=f"weight words of {core.lanes} weights", used=weight_words, available=core.weight_words),
+def _uses(
+    network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping[str, Layout], rows: Rows
+) -> tuple[Use, ...]:
+    uses = [
+        Use(
+            resource="neurons",
+            used=sum(layout.words for layout in layout_of.values()) * core.lanes,
+            available=core.neurons,
+        ),
+        Use(resource="rows", used=rows.rows, available=core.axons),
+        Use(resource=f"weight words of {core.lanes} weights", used=rows.weight_words, available=core.weight_words),
         Use(resource="populations", used=len(network.populations), available=core.populations),
-    )
+    ]
+    if core.coordinate_width:
+        uses.append(Use(resource="geometries", used=rows.geometries, available=core.geometries))
+    return tuple(uses)
 
 
 def _check_uses(network: QuantisedNetwork, fabric: FabricConfig, uses: Iterable[Use]) -> None:
@@ -122,32 +107,21 @@ def _check_uses(network: QuantisedNetwork, fabric: FabricConfig, uses: Iterable[
 
 
 def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
+    if core.weight_width == 1 and network.weight_width != 1:
+        raise PlaceError(
+            f"weights must be of 1 bit, -1 or 1, on this fabric, network {network.name} has {network.weight_width}"
+        )
     if network.weight_width > core.weight_width:
         raise PlaceError(
             f"weights must have at most {core.weight_width} bits on this fabric, network {network.name} has "
             f"{network.weight_width}"
         )
     for population in network.populations:
-        name, parameters = population.name, population.parameters
-        if parameters.v_width != core.v_width:
-            raise PlaceError(
-                f"population {name}: v_width must be {core.v_width} on this fabric, not {parameters.v_width}"
-            )
-        if parameters.reset is Reset.VALUE and not core.reset_value:
-            raise PlaceError(f"population {name}: a reset to a value must be built into the fabric, and is not")
-        if parameters.reset_delay and not core.reset_delay:
-            raise PlaceError(f"population {name}: a reset delay must be built into the fabric, and is not")
-        if parameters.refractory >= 1 << core.refractory_width:
-            raise PlaceError(
-                f"population {name}: refractory must be at most {(1 << core.refractory_width) - 1} steps on this "
-                f"fabric, not {parameters.refractory}"
-            )
-        if not parameters.spiking and not core.readout:
-            raise PlaceError(f"population {name}: the readout of membranes must be built into the fabric, and is not")
         try:
-            core.leak_fields(parameters)
+            rule_values(core, population.parameters)
+            parameter_values(core, population.parameters)
         except ValueError as error:
-            raise PlaceError(f"population {name}: {error}") from error
+            raise PlaceError(f"population {population.name}: {error}") from error
 
 
 def _check_accumulators(network: QuantisedNetwork, core: CoreParameters) -> None:
@@ -162,87 +136,51 @@ def _check_accumulators(network: QuantisedNetwork, core: CoreParameters) -> None
             )
 
 
-def _weights(network: QuantisedNetwork, core: CoreParameters) -> NDArray[np.uint8]:
-    """Row after row: for each connection and source neuron, its weights to the target, padded to whole words."""
-    layout = WordLayout((Field("weight", core.weight_width, signed=True),))
-    images = []
-    for connection in network.connections:
-        targets, sources = connection.weight.shape
-        rows = np.zeros((sources, _words(targets, core.lanes) * core.lanes), np.int64)
-        rows[:, :targets] = connection.weight.T
-        images.append(pack_lanes(layout.bits({"weight": rows.ravel()}, rows.size), core.lanes))
-    return np.concatenate(images) if images else np.zeros((0, core.memories["weights"].planes), np.uint8)
-
-
-def _rows(network: QuantisedNetwork, core: CoreParameters, first_words: dict[str, int]) -> NDArray[np.uint8]:
-    """The row memory: for each axon, a row for each connection of its source."""
-    first_weight = np.cumsum([0, *(_weight_words(c, core) for c in network.connections)])
-    parts: dict[str, list[NDArray[np.int64]]] = {field.name: [] for field in core.row_layout.fields}
-    for chain in _connections_of(network).values():
-        if not chain:
-            continue
-        shape = (chain[0].weight.shape[1], len(chain))  # (axons, rows of an axon)
-        lengths = np.array([_words(c.weight.shape[0], core.lanes) for c in chain])
-        first = np.array([first_weight[network.connections.index(c)] for c in chain])
-        values = {
-            "weight_address": first + np.arange(shape[0])[:, None] * lengths,
-            "target": np.array([first_words[c.target] for c in chain]),
-            "length": lengths - 1,
-            "delay": np.array([c.delay for c in chain]),
-            "more": np.arange(len(chain)) < len(chain) - 1,
-        }
-        for name, array in values.items():
-            parts[name].append(np.broadcast_to(array, shape).ravel().astype(np.int64))
-    columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return pack_lanes(core.row_layout.bits(columns, len(columns["target"])), 1)
-
-
-def _neurons(network: QuantisedNetwork, core: CoreParameters) -> NDArray[np.uint8]:
-    """The parameters of every slot. A slot that pads a word neither spikes nor is read out."""
+def _neurons(network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping[str, Layout]) -> NDArray[np.uint8]:
+    """The parameters of every slot. A slot that pads a word may fire; its route leads nowhere."""
     words = []
     for population in network.populations:
-        p = population.parameters
-        fields: dict[str, ArrayLike] = {
-            "threshold": p.threshold,
-            "bias": p.bias,
-            **core.leak_fields(p),
-            "compare": COMPARE_CODES[p.compare],
-            "reset": RESET_CODES[p.reset],
-            "reset_value": p.reset_value if p.reset is Reset.VALUE else 0,
-            "reset_delay": p.reset_delay,
-            "refractory": p.refractory,
-            "spiking": int(p.spiking),
-            "readout": int(not p.spiking and population.name == network.output),
-        }
-        bits = core.neuron_layout.bits(fields, p.size)
-        words.append(np.pad(bits, ((0, -p.size % core.lanes), (0, 0))))
+        bits = core.neuron_layout.bits(parameter_values(core, population.parameters), population.size)
+        layout = layout_of[population.name]
+        slots = np.zeros((layout.words * core.lanes, bits.shape[1]), np.uint8)
+        slots[layout.offsets] = bits
+        words.append(slots)
     return pack_lanes(np.concatenate(words), core.lanes)
 
 
 def _routes(
     network: QuantisedNetwork,
     core: CoreParameters,
-    first_words: dict[str, int],
-    axon_of: dict[str, NDArray[np.int64]],
+    layout_of: Mapping[str, Layout],
+    rows: Rows,
     observed: Collection[str],
 ) -> NDArray[np.uint8]:
     """Where each slot's spikes go."""
-    slots = sum(_words(p.size, core.lanes) for p in network.populations) * core.lanes
+    slots = sum(layout.words for layout in layout_of.values()) * core.lanes
     fields = {field.name: np.zeros(slots, np.int64) for field in core.route_layout.fields}
     for population in network.populations:
-        first = first_words[population.name] * core.lanes
-        here = slice(first, first + population.size)
+        here = layout_of[population.name].slots
         if population.name in observed:
             fields["send"][here] = 1
         if population.name == network.output:
             fields["membrane"][here] = int(not population.parameters.spiking)
-        if population.name in axon_of:
-            fields["local"][here] = 1
-            fields["axon"][here] = axon_of[population.name]
+        if population.name in rows.axons:
+            fields["local"][here] = rows.reaches[population.name]
+            fields["axon"][here] = rows.axons[population.name]
     return pack_lanes(core.route_layout.bits(fields, slots), 1)
 
 
-def _populations(network: QuantisedNetwork, core: CoreParameters, first_words: dict[str, int]) -> NDArray[np.uint8]:
-    first = np.array([first_words[p.name] for p in network.populations])
-    last = first + np.array([_words(p.size, core.lanes) for p in network.populations]) - 1
-    return pack_lanes(core.population_layout.bits({"first": first, "last": last}, len(first)), 1)
+def _populations(network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping[str, Layout]) -> NDArray[np.uint8]:
+    """The words and the rule of every population."""
+    words = []
+    for population in network.populations:
+        parameters, layout = population.parameters, layout_of[population.name]
+        readout = not parameters.spiking and population.name == network.output
+        values = {
+            "first": layout.first_word,
+            "last": layout.first_word + layout.words - 1,
+            **parameter_values(core, parameters),
+            **rule_values(core, parameters, readout=readout),
+        }
+        words.append(core.population_layout.bits(values, 1))
+    return pack_lanes(np.concatenate(words), 1)

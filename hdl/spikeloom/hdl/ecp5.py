@@ -1,0 +1,126 @@
+"""Adders with a choice inside: one carry cell a bit on ECP5, where synthesis takes two; plain sums elsewhere.
+
+A bit of ECP5's carry cell CCU2C makes ``sum = p ^ carry`` with any function ``p`` of four inputs A, B, C and D; where
+``p`` is 0 it sends on the carry ``p(A, B, 0, 0)``. So it adds any e(A, B) and any f(B, C, D) that is 0 where C and D
+are both 0. Take ``p = e ^ f``: then ``p(A, B, 0, 0)`` is e, and where ``p`` is 0 both addends equal e, so e is the
+carry. Synthesis never finds this: it makes adders of two inputs before it knows what these are.
+"""
+
+import enum
+from typing import TypeVar
+
+from amaranth.hdl import Const, Instance, Module, Signal, Value, ValueLike
+
+__all__ = ["Operand", "add", "is_ecp5"]
+
+_Bits = TypeVar("_Bits", Value, int)
+
+
+class Operand(enum.Enum):
+    """The addends, bit by bit: the first is ``a`` if nothing else is said."""
+
+    CHOOSE = 0
+    """``c`` where ``b`` is 1, else ``d``."""
+    GATE = 1
+    """``c`` where ``b`` is 1, else 0; ``d`` is not used."""
+    NEGATE = 2
+    """Where ``d`` is 1: ``c``, inverted where ``b`` is 1; else 0. With ``b`` as carry this adds or subtracts ``c``."""
+    INVERT_FIRST = 3
+    """``a``, inverted where ``b`` is 1, and ``c`` where ``d`` is 1, else 0."""
+    GATE_BOTH = 4
+    """``a`` where ``b`` is 1, else 0, and ``c`` where ``d`` is 1, else 0."""
+
+    def first(self, a: _Bits, b: _Bits) -> _Bits:
+        """The first addend, of values of the same width or of the numbers 0 and 1."""
+        match self:
+            case Operand.INVERT_FIRST:
+                return a ^ b
+            case Operand.GATE_BOTH:
+                return a & b
+            case _:
+                return a
+
+    def second(self, b: _Bits, c: _Bits, d: _Bits) -> _Bits:
+        """The second addend."""
+        match self:
+            case Operand.CHOOSE:
+                return (b & c) | (~b & d)
+            case Operand.GATE:
+                return b & c
+            case Operand.NEGATE:
+                return (b ^ c) & d
+            case _:
+                return c & d
+
+
+def is_ecp5(platform: object) -> bool:
+    """Whether a design is elaborated for ECP5; boards and the size measurement say so by ``platform.family``."""
+    return getattr(platform, "family", None) == "ecp5"
+
+
+def add(
+    m: Module,
+    platform: object,
+    a: Value,
+    operand: Operand,
+    b: ValueLike,
+    c: ValueLike,
+    d: ValueLike = 1,
+    *,
+    carry: ValueLike = 0,
+) -> Signal:
+    """The sum of the two addends of ``operand`` and of ``carry``, modulo the width of ``a``.
+
+    ``b``, ``c`` and ``d`` are as wide as ``a``, or one bit that counts for each bit of ``a``. A ``carry`` that is no
+    constant takes two more bits of carry cells where the width is even, one where it is odd.
+    """
+    width = len(a)
+    inputs = []
+    for value in (b, c, d):
+        bits = Value.cast(value)
+        assert len(bits) in (1, width), f"an input must have 1 or {width} bits, not {len(bits)}"
+        inputs.append(bits if len(bits) == width else bits.replicate(width))
+    total = Signal(width)
+    if not is_ecp5(platform):
+        m.d.comb += total.eq(operand.first(a, inputs[0]).as_unsigned() + operand.second(*inputs).as_unsigned() + carry)
+        return total
+    init = 0
+    for index in range(16):
+        at_a, *rest = (index >> place & 1 for place in range(4))
+        init |= (operand.first(at_a, rest[0]) ^ operand.second(*rest)) << index
+    columns = [list(bits) for bits in (Value.cast(a), *inputs)]
+    inits = [init] * width
+    chain, sums = Value.cast(carry), list(total)
+    if width % 2 and not isinstance(chain, Const):
+        # The cell that is half empty takes the carry in: where C is 1, ``p`` is 0, and A is sent on.
+        for column, value in zip(columns, (chain, Const(0), Const(1), Const(1)), strict=True):
+            column.insert(0, value)
+        inits.insert(0, 0x000A)
+        sums.insert(0, Signal())
+        chain = Const(0)
+    elif width % 2:
+        for column in columns:
+            column.append(Const(0))
+        inits.append(init)
+        sums.append(Signal())
+    for place in range(0, len(sums), 2):
+        following = Signal()
+        ports = {
+            f"i_{name}{half}": column[place + half]
+            for name, column in zip("ABCD", columns, strict=True)
+            for half in range(2)
+        }
+        m.submodules += Instance(
+            "CCU2C",
+            p_INIT0=Const(inits[place], 16),
+            p_INIT1=Const(inits[place + 1], 16),
+            p_INJECT1_0="NO",
+            p_INJECT1_1="NO",
+            i_CIN=chain,
+            o_S0=sums[place],
+            o_S1=sums[place + 1],
+            o_COUT=following,
+            **ports,
+        )
+        chain = following
+    return total

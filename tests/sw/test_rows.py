@@ -1,0 +1,279 @@
+"""The words that events bring, by the model of the row reader, against the connections as matrices; and their space."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from harness.networks import random_spatial_network, rng_of
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import NeuronParameters
+from spikeloom.sim.projection import Convolution, Pooling
+from spikeloom.sim.rows import RowTables
+from spikeloom.sim.words import unpack_lanes
+from spikeloom.sw.layout import layouts
+from spikeloom.sw.place import PlaceError, place
+from spikeloom.sw.rows import rows_of
+
+CORE = CoreParameters(
+    lanes=4,
+    neurons=1024,
+    axons=256,
+    weight_words=8192,
+    populations=8,
+    v_width=16,
+    accumulator_width=20,
+    coordinate_width=3,
+    geometries=32,
+)
+
+
+def weights_of(core, image):
+    """The weights ``(words, lanes)`` of a weight memory."""
+    bits = unpack_lanes(image, core.lanes, core.weight_width).astype(np.int64)
+    if core.weight_width == 1:
+        return (2 * bits[:, 0] - 1).reshape(-1, core.lanes)
+    place = 1 << np.arange(core.weight_width)
+    place[-1] = -place[-1]
+    return (bits @ place).reshape(-1, core.lanes)
+
+
+def exactly(message):
+    return f"^{re.escape(message)}$"
+
+
+def check_words(network, core):
+    """Every event of every source adds its column of every connection, at its delay, and nothing else."""
+    layout_of = layouts(network, core.lanes)
+    rows = rows_of(network, core, layout_of)
+    program = place(network, FabricConfig(core=core))
+    tables, weights = RowTables(core, rows.images), weights_of(core, rows.images["weights"])
+    words = 0
+    for source, axons in rows.axons.items():
+        assert np.all(np.diff(axons) > 0)
+        expected = np.zeros((2, len(axons), core.words * core.lanes), np.int64)
+        for connection in network.connections:
+            if connection.source == source:
+                expected[connection.delay][:, layout_of[connection.target].slots] += connection.as_dense().T
+        for neuron, axon in enumerate(axons):
+            sums = np.zeros((2, core.words, core.lanes), np.int64)
+            before = words
+            for word in tables.words(int(axon)):
+                sums[word.delay, word.target] += weights[word.weight_address]
+                words += 1
+            assert rows.reaches[source][neuron] == (words > before)
+            real = np.zeros(core.words * core.lanes, bool)
+            for layout in layout_of.values():
+                real[layout.slots] = True
+            assert np.array_equal(sums.reshape(2, -1)[:, real], expected[:, neuron][:, real]), (source, neuron)
+    assert [use.used for use in program.uses if use.resource == "rows"] == [rows.rows]
+    return rows, words
+
+
+@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("lanes", [1, 2, 4, 16])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_random_networks(request, lanes, sparse, case):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, lanes=lanes, sparse=sparse, axons=512)
+    rows, words = check_words(random_spatial_network(rng, core), core)
+    assert words > 600 // lanes
+    flags = core.row_layout.values(unpack_lanes(rows.images["rows"], 1, core.row_layout.width))
+    assert flags["sparse"].any() == sparse
+
+
+@pytest.mark.parametrize("weight_width", [1, 2, 4, 16])
+def test_weight_widths(request, weight_width):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, lanes=2, weight_width=weight_width, accumulator_width=weight_width + 12)
+    rows, _ = check_words(random_spatial_network(rng, core), core)
+    assert rows.images["weights"].shape == (rows.weight_words, -(-2 * weight_width // 8))
+    assert core.memories["weights"].width == 2 * weight_width
+
+
+def neurons(name, size):
+    return QuantisedPopulation(name=name, parameters=NeuronParameters(size=size, threshold=50))
+
+
+def network_of(inputs, *connections):
+    """Populations as the connections name them, in order of appearance."""
+    names = list(dict.fromkeys(c.target for c in connections))
+    size = {c.target: c.target_size for c in connections}
+    return QuantisedNetwork(
+        name="net",
+        inputs=inputs,
+        populations=tuple(neurons(name, size[name]) for name in names),
+        connections=connections,
+        output=names[-1],
+    )
+
+
+def test_a_convolution_takes_the_space_of_its_kernel():
+    """5 x 5, 1 to 16 channels, on 28 x 28: 400 weights, not the 9.8 million of the matrix."""
+    core = dataclasses.replace(CORE, lanes=16, neurons=1 << 14, coordinate_width=5)
+    convolution = Convolution(input_shape=(1, 28, 28), output_channels=16, kernel=(5, 5), padding=(2, 2))
+    pooling = Pooling(input_shape=(16, 28, 28), window=(2, 2))
+    deeper = Convolution(input_shape=(16, 14, 14), output_channels=32, kernel=(3, 3), stride=(2, 2), padding=(1, 1))
+    network = network_of(
+        784,
+        QuantisedConnection(
+            source=INPUT, target="a", weight=np.ones(convolution.weight_shape, int), convolution=convolution
+        ),
+        QuantisedConnection(
+            source="a", target="b", weight=np.ones(deeper.weight_shape, int), convolution=deeper, pooling=pooling
+        ),
+        QuantisedConnection(source="b", target="c", weight=np.ones((10, 32 * 49), int)),
+    )
+    rows = rows_of(network, core, layouts(network, core.lanes))
+    assert rows.weight_words == 25 + 16 * 9 * 2 + 32 * 49
+    assert rows.rows == 1 + 16 + 2  # a row a channel; b is folded into two blocks of 32 x 32
+    assert rows.geometries == 3
+    assert network.synapses == 400 + 16 * 9 * 32 + 10 * 32 * 49
+    assert network.connections[0].fan_out.max() == 400
+
+
+def test_a_layout_by_hand():
+    """Two channels on 2 x 2 with one lane: channels lie side by side, the kernel's taps by phase."""
+    core = dataclasses.replace(CORE, lanes=1)
+    convolution = Convolution(input_shape=(1, 2, 5), output_channels=2, kernel=(1, 3), stride=(1, 2), padding=(0, 0))
+    weight = np.array([[1, 2, 3], [11, 12, 13]]).reshape(2, 1, 1, 3)
+    network = network_of(10, QuantisedConnection(source=INPUT, target="a", weight=weight, convolution=convolution))
+    layout = layouts(network, 1)["a"]
+    assert layout.offsets.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    rows = rows_of(network, core, {"a": layout})
+    assert rows.images["weights"].ravel().tolist() == [1, 11, 3, 13, 2, 12]  # taps 0 and 2, then tap 1
+    assert rows.axons[INPUT].tolist() == [0, 1, 2, 3, 4, 8, 9, 10, 11, 12]
+    tables = RowTables(core, rows.images)
+    words = [[(word.weight_address, word.target) for word in tables.words(axon)] for axon in range(5)]
+    assert words == [
+        [(0, 0), (1, 1)],
+        [(4, 0), (5, 1)],
+        [(0, 2), (1, 3), (2, 0), (3, 1)],
+        [(4, 2), (5, 3)],
+        [(2, 2), (3, 3)],
+    ]
+    assert [word.target for word in tables.words(8 + 2)] == [6, 7, 4, 5]
+
+
+def test_pooled_positions_share_their_words():
+    core = dataclasses.replace(CORE, lanes=1)
+    pooling = Pooling(input_shape=(1, 3, 5), window=(3, 2))
+    network = network_of(15, QuantisedConnection(source=INPUT, target="a", weight=np.array([[7, 8]]), pooling=pooling))
+    rows = rows_of(network, core, layouts(network, 1))
+    assert rows.weight_words == 2
+    tables = RowTables(core, rows.images)
+    found = [[word.weight_address for word in tables.words(int(axon))] for axon in rows.axons[INPUT]]
+    assert found == [[0], [0], [1], [1], []] * 3
+
+
+def test_a_sparse_matrix_takes_its_weights_and_no_more():
+    rng = rng_of("test_a_sparse_matrix_takes_its_weights_and_no_more")
+    weight = rng.integers(1, 9, (20, 30)) * (rng.random((20, 30)) < 0.1)
+    network = network_of(30, QuantisedConnection(source=INPUT, target="a", weight=weight))
+    for lanes in (1, 4):
+        core = dataclasses.replace(CORE, lanes=lanes, coordinate_width=0, sparse=True)
+        rows, words = check_words(network, core)
+        count = np.count_nonzero(weight) if lanes == 1 else np.count_nonzero(weight.reshape(5, 4, 30).any(axis=1))
+        assert rows.weight_words == words == count < weight.size // lanes
+        dense = dataclasses.replace(core, sparse=False)
+        assert rows_of(network, dense, layouts(network, lanes)).weight_words == weight.size // lanes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"coordinate_width": 2},
+            "the input: its convolutions and poolings need coordinates of 3 bits, the fabric has 2",
+        ),
+        (
+            {"coordinate_width": 0},
+            "the input: its convolutions and poolings need coordinates of 3 bits, the fabric has 0",
+        ),
+        ({"geometries": 1}, "network net does not fit the fabric custom: it needs 2 geometries, there are 1"),
+        ({"axons": 2}, "network net does not fit the fabric custom: it needs 3 rows, there are 2"),
+        ({"weight_width": 1}, "weights must be of 1 bit, -1 or 1, on this fabric, network net has 8"),
+    ],
+)
+def test_what_a_core_cannot_hold_is_refused(change, message):
+    convolution = Convolution(input_shape=(2, 6, 6), output_channels=2, kernel=(3, 3), groups=2)
+    network = network_of(
+        72,
+        QuantisedConnection(
+            source=INPUT, target="a", weight=np.ones(convolution.weight_shape, int), convolution=convolution
+        ),
+        QuantisedConnection(source="a", target="b", weight=np.ones((3, 32), int)),
+    )
+    place(network, FabricConfig(core=CORE))
+    with pytest.raises(PlaceError, match=exactly(message)):
+        place(network, FabricConfig(core=dataclasses.replace(CORE, **change)))
+
+
+def test_convolutions_that_disagree_are_refused():
+    ones = {"kernel": (1, 1), "output_channels": 1}
+    wide, high = (Convolution(input_shape=shape, **ones) for shape in ((1, 2, 8), (1, 4, 4)))
+    kernel = np.ones((1, 1, 1, 1), int)
+    first = QuantisedConnection(source=INPUT, target="a", weight=kernel, convolution=wide)
+    second = QuantisedConnection(source=INPUT, target="a", weight=kernel, convolution=high)
+    with pytest.raises(
+        PlaceError,
+        match=exactly(
+            "population a: the convolutions that lead to it must give one shape, not (1, 2, 8) and (1, 4, 4)"
+        ),
+    ):
+        place(network_of(16, first, second), FabricConfig(core=CORE))
+    with pytest.raises(
+        PlaceError,
+        match=exactly(
+            "the input: the convolutions and poolings that it leads to must take one shape, not (1, 2, 8) and (1, 4, 4)"
+        ),
+    ):
+        place(network_of(16, first, dataclasses.replace(second, target="b")), FabricConfig(core=CORE))
+
+
+def test_binary_groups_must_fill_words():
+    convolution = Convolution(input_shape=(2, 4, 4), output_channels=4, kernel=(1, 1), groups=2)
+    connection = QuantisedConnection(
+        source=INPUT, target="a", weight=np.ones(convolution.weight_shape, int), convolution=convolution
+    )
+    network = dataclasses.replace(network_of(32, connection), weight_width=1)
+    core = dataclasses.replace(CORE, weight_width=1, lanes=2)
+    check_words(network, core)
+    with pytest.raises(
+        PlaceError,
+        match=exactly(
+            "population a: the 2 output channels of a group must fill whole words of 4 lanes at 1 bit, because there "
+            "is no weight of 0"
+        ),
+    ):
+        place(network, FabricConfig(core=dataclasses.replace(core, lanes=4)))
+
+
+def test_a_kernel_larger_than_the_coordinates_is_refused():
+    core = dataclasses.replace(CORE, coordinate_width=1)
+    convolution = Convolution(input_shape=(1, 1, 2), output_channels=1, kernel=(1, 4), padding=(0, 3))
+    connection = QuantisedConnection(
+        source=INPUT, target="a", weight=np.ones((1, 1, 1, 4), int), convolution=convolution
+    )
+    with pytest.raises(
+        PlaceError, match=exactly("a position must meet at most 2 taps of a kernel in each direction, not 4")
+    ):
+        place(network_of(2, connection), FabricConfig(core=core))
+
+
+def test_axons_of_the_input_that_no_message_can_hold_are_refused():
+    core = dataclasses.replace(CORE, coordinate_width=7, neurons=16)
+    convolution = Convolution(input_shape=(5, 2, 2), output_channels=1, kernel=(2, 2))
+    connection = QuantisedConnection(
+        source=INPUT, target="a", weight=np.ones((1, 5, 2, 2), int), convolution=convolution
+    )
+    with pytest.raises(
+        PlaceError,
+        match=exactly(
+            "network net: the axons of the input must be at most 65535, not 65665; its coordinates take too many bits"
+        ),
+    ):
+        place(network_of(20, connection), FabricConfig(core=core))
