@@ -18,7 +18,7 @@ DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
 PYTEST_ARGS ?= -n 2
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate test lint format types bitstream wheel clean
+.PHONY: help simulate test lint format types bitstream qor wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -46,6 +46,9 @@ types: $(DEV_STAMP) ## check types, with mypy and with pyright
 bitstream: $(TEST_STAMP) ## build the bitstream for BOARD
 	$(if $(BOARD),,$(error BOARD must be set, for example: make bitstream BOARD=icebreaker))
 	$(BIN)/spikeloom bitstream $(BOARD)
+
+qor: $(TEST_STAMP) ## measure size and speed of the blocks and compare with qor/ (ONLY=lif-core: some of them)
+	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY))
 
 wheel: $(TEST_STAMP) ## build dist/spikeloom-*.whl
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

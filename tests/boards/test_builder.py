@@ -1,5 +1,6 @@
 """The build: what an identity depends on, what is refused, and a real iCEBreaker bitstream of a small design."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -13,8 +14,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from spikeloom.boards.builder import BuildError, TimingError, build, build_board, identity_of
+from spikeloom.boards.builder import BuildError, TimingError, _plan, build, build_board, identity_of
+from spikeloom.boards.device import DEVICES
 from spikeloom.boards.flow import ICE40, Tool, ToolError
+from spikeloom.boards.pll import PllError
 from spikeloom.boards.registry import BOARDS, find_board
 
 ICEBREAKER = BOARDS["icebreaker"]
@@ -103,6 +106,20 @@ def test_bitstream_is_the_same_everywhere_and_complete(build_quietly, tmp_path):
     assert any("place and route" in sentence for sentence in build_quietly.announced)
 
 
+def test_a_pll_makes_the_clock(build_quietly):
+    board = dataclasses.replace(ICEBREAKER, pll_hz=24e6)
+    assert board.divisor == 24
+    result = build_quietly(board)
+    assert result.report.clock_mhz == 24.0
+    assert result.report.fmax_mhz > 24.0
+    assert "(PASS at 24.00 MHz)" in (result.bitstream.parent / "logs" / "nextpnr-ice40.log").read_text()
+
+
+def test_refuses_a_clock_that_the_pll_does_not_make():
+    with pytest.raises(PllError, match=r"^Clock of an iCE40 must be one that its PLL makes of 12 MHz, not 5 MHz$"):
+        dataclasses.replace(ICEBREAKER, pll_hz=5e6)
+
+
 def test_the_identity_is_in_the_netlist_and_hashed_without_itself(build_quietly):
     seen = []
 
@@ -134,7 +151,7 @@ def test_a_design_that_does_not_fit_says_what_is_missing(build_quietly, tmp_path
 
 
 def test_refuses_an_unknown_board(tmp_path):
-    with pytest.raises(ValueError, match=r"^Board must be one of icebreaker, ulx3s-85f, not 'arty'$"):
+    with pytest.raises(ValueError, match=r"^Board must be one that 'spikeloom boards' lists, not 'arty'$"):
         build("arty", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -163,12 +180,15 @@ def test_identity_follows_the_link_protocol(monkeypatch):
 
 def test_a_missing_tool_is_named(build_quietly, monkeypatch, tmp_path):
     flow = dataclasses.replace(ICE40, tools=(*ICE40.tools[:-1], Tool(name="nopack", distribution="yowasp-nopack")))
+    device = dataclasses.replace(ICEBREAKER.device, flow=flow)
+    monkeypatch.setitem(DEVICES, device.name, device)
     message = (
         r"^The build needs nopack, which is not installed; install it with: pip install 'spikeloom\[boards\]' "
         r"\(or name a program in NOPACK\)$"
     )
     with pytest.raises(ToolError, match=message):
-        build_quietly(dataclasses.replace(ICEBREAKER, flow=flow))
+        build_quietly(ICEBREAKER)
+    monkeypatch.undo()
     monkeypatch.setenv("NEXTPNR_ICE40", "/nowhere/nextpnr")
     with pytest.raises(ToolError, match=r"^The environment variable NEXTPNR_ICE40 must name a program, not '/nowhere/"):
         build_quietly(ICEBREAKER)
@@ -188,14 +208,45 @@ def test_an_environment_variable_names_another_tool(build_quietly, monkeypatch, 
         build_quietly(ICEBREAKER)
 
 
-@pytest.mark.parametrize("name", sorted(BOARDS))
+BUILDABLE = [name for name, board in BOARDS.items() if board.fabric]
+
+
+@pytest.mark.parametrize("name", BUILDABLE)
 def test_every_board_is_whole(name):
     board = find_board(name)
     assert board.name == name
     assert abs(board.clock_hz / board.divisor / board.baud_rate - 1) <= 0.01
-    assert board.device.startswith(board.platform().device)
-    # The flow builds; what loads a bitstream (openFPGALoader) is no part of it.
-    assert {tool.name for tool in board.flow.tools} == set(board.platform().required_tools) - {"openFPGALoader"}
+    platform = board.platform()
+    assert getattr(platform, "device", None) in (None, board.device_name)
+    # The flow builds; what loads a bitstream (openFPGALoader, dfu-suffix) is no part of it.
+    tools = {tool.name for tool in board.flow.tools}
+    assert tools == set(platform.required_tools) - {"openFPGALoader", "dfu-suffix", "nextpnr-himbaechel"}
+
+
+@pytest.mark.parametrize("name", BUILDABLE)
+def test_every_board_has_a_netlist_with_its_pins(name):
+    """Pins that do not exist or are taken twice show here; what the tools make of it, in the builds."""
+    plan = _plan(find_board(name), echo, bytes(16))
+    constraints = "".join(
+        text if isinstance(text, str) else text.decode()
+        for file, text in plan.files.items()
+        if file.endswith((".lpf", ".pcf", ".cst"))
+    )
+    assert "uart_0__rx" in constraints
+    assert "uart_0__tx" in constraints
+
+
+def test_all_open_boards_are_listed():
+    count = collections.Counter(board.flow.pll for board in BOARDS.values())
+    assert count == {"ecp5": 19, "ice40": 17, "gowin": 5}
+
+
+def test_refuses_a_board_without_a_fabric():
+    message = r"^Board icestick must be able to hold a fabric, and cannot: its 1,280 lookup tables do not hold the host"
+    with pytest.raises(ValueError, match=message):
+        find_board("icestick")
+    with pytest.raises(ValueError, match=r"^Board icebreaker must have either a fabric or an obstacle$"):
+        dataclasses.replace(ICEBREAKER, fabric=None)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +267,7 @@ def test_refuses_a_board_that_cannot_work(change, message):
 
 def test_timing_failures_are_never_allowed():
     for board in BOARDS.values():
-        options = " ".join(board.flow.platform_overrides().values())
+        options = " ".join(board.flow.platform_overrides(12.0).values())
         assert "--timing-allow-fail" not in options
         assert "--seed 1 " in options
     assert not [name for name in os.environ if name.startswith("AMARANTH_NEXTPNR")]

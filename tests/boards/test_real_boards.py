@@ -17,7 +17,7 @@ print(board_identity(find_board({name!r})).hex())
 """
 
 
-@pytest.mark.parametrize("name", sorted(BOARDS))
+@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-85f", "tang-nano-9k"])
 def test_netlist_does_not_depend_on_the_process(name, tmp_path):
     identities = []
     for hash_seed in ("1", "2"):

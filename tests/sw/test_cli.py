@@ -74,10 +74,16 @@ def test_check_says_how_a_network_is_stepped_and_what_it_takes(network, capsys):
     assert "weight words of 1 weights" in text
 
 
-def test_info_lists_fabrics_and_boards(capsys):
+def test_info_lists_versions_and_fabrics(capsys):
     main(["info"])
     text = capsys.readouterr().out
-    assert all(name in text for name in (*FABRICS, "icebreaker", "ulx3s-85f", "amaranth"))
+    assert all(name in text for name in (*FABRICS, "amaranth", "boards: 41"))
+
+
+def test_boards_lists_every_board(capsys):
+    main(["boards"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("icebreaker", "ulx3s-85f", "tang-nano-9k", "built"))
 
 
 def test_run_on_the_reference(network, tmp_path, capsys):
@@ -196,8 +202,11 @@ def test_a_missing_port(network, capsys):
     ("arguments", "message"),
     [
         (["check", "--fabric", "huge"], "fabric must be one of small, medium, not 'huge'"),
-        (["bitstream", "nosuchboard"], "Board must be one of icebreaker, ulx3s-85f, not 'nosuchboard'"),
-        (["run", "--board", "nosuchboard"], "Board must be one of icebreaker, ulx3s-85f, not 'nosuchboard'"),
+        (["bitstream", "nosuchone"], "Board must be one that 'spikeloom boards' lists, not 'nosuchone'"),
+        (
+            ["run", "--board", "icebraker"],
+            "Board must be one that 'spikeloom boards' lists, perhaps icebreaker or icebreaker-bitsy, not 'icebraker'",
+        ),
         (["run", "--output", "x.txt"], "output must be a file that ends in .npy, not 'x.txt'"),
         (["simulate", "--images", "0"], "the number of images must be at least 1, not 0"),
         (["check", "--weight-bits", "0"], "weight_width must be an integer from 1 to 16, not 0"),

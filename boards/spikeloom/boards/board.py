@@ -1,19 +1,41 @@
-"""What a board is to this project: pins, a clock, a serial line and the fabric that fits."""
+"""A board, to this project: an FPGA, pins, a clock and a serial line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from amaranth.build import Platform
 
+from spikeloom.boards.device import DEVICES, Device
 from spikeloom.boards.flow import Flow
+from spikeloom.boards.pll import PLLS
 from spikeloom.sim.fabric import FabricConfig
 
-__all__ = ["BoardDescription"]
+__all__ = ["BoardDescription", "SerialPins"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SerialPins:
+    """Pins for a USB-to-serial adapter, on a board that has none of its own.
+
+    Parameters
+    ----------
+    rx, tx : str
+        The FPGA's input and output, as pins of ``connector``, or of the FPGA itself without one.
+    connector : tuple of str and int, optional
+        As the platform names it.
+    where : str
+        For people.
+    """
+
+    rx: str
+    tx: str
+    where: str
+    connector: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardDescription:
-    """A board that a bitstream can be built for.
+    """A board.
 
     Parameters
     ----------
@@ -21,52 +43,104 @@ class BoardDescription:
         What the user calls it, as in ``spikeloom bitstream NAME``.
     title : str
         What its maker calls it.
-    device : str
-        The FPGA, with package and speed.
+    device_name : str
+        The FPGA, a name of `spikeloom.boards.device.DEVICES`.
     platform : callable
         Makes the amaranth platform, which knows the pins; a platform serves one build.
-    flow : Flow
-        The tools for its FPGA.
-    fabric : FabricConfig
-        What is built. The clock of the fabric is the board's oscillator.
+    fabric : FabricConfig, optional
+        What is built. None where ``obstacle`` says why nothing is.
     baud_rate : int
         Of the serial line to the host, in bits a second. The nearest that the clock gives must be within 1 %.
     flash_command : tuple of str
         Loads a bitstream; the word ``{bitstream}`` stands for its path.
-    uart : tuple of str and int
-        The platform's resource with the pins ``rx`` and ``tx``.
+    serial : SerialPins, optional
+        Without them the platform's own resource ``uart`` is the line.
+    line : str
+        Where the platform's own line is, if not on USB.
+    pll_hz : float, optional
+        The clock that a PLL makes for the fabric; without it the fabric runs on the board's oscillator.
+    obstacle : str
+        Why there is no bitstream for it.
+    built : bool
+        Whether a bitstream has been built and its size and speed are kept in ``qor/``.
     """
 
     name: str
     title: str
-    device: str
+    device_name: str
     platform: Callable[[], Platform]
-    flow: Flow
-    fabric: FabricConfig
-    baud_rate: int
+    fabric: FabricConfig | None
     flash_command: tuple[str, ...]
-    uart: tuple[str, int] = ("uart", 0)
+    baud_rate: int = 1_000_000
+    serial: SerialPins | None = None
+    line: str = ""
+    pll_hz: float | None = None
+    obstacle: str = ""
+    built: bool = False
 
     def __post_init__(self):
-        if not isinstance(self.baud_rate, int) or not 0 < self.baud_rate <= self.clock_hz // 3:
+        if self.device_name not in DEVICES:
+            raise ValueError(f"Device of {self.name} must be one of {', '.join(DEVICES)}, not {self.device_name!r}")
+        if (self.fabric is None) != bool(self.obstacle):
+            raise ValueError(f"Board {self.name} must have either a fabric or an obstacle")
+        if "{bitstream}" not in " ".join(self.flash_command):
+            raise ValueError(f"Flash command of {self.name} must contain '{{bitstream}}', not {self.flash_command!r}")
+        if self.fabric is not None:
+            self._check_baud_rate()
+
+    def _check_baud_rate(self) -> None:
+        if not isinstance(self.baud_rate, int) or not 0 < self.baud_rate <= self.clock_hz / 3:
             raise ValueError(
-                f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3}), "
+                f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3:.0f}), "
                 f"not {self.baud_rate!r}"
             )
         if abs(self.clock_hz / self.divisor / self.baud_rate - 1) > 0.01:
             raise ValueError(
-                f"Baud rate of {self.name} must be within 1 % of its clock ({self.clock_hz} Hz) divided by an integer, "
-                f"not {self.baud_rate!r}"
+                f"Baud rate of {self.name} must be within 1 % of its clock ({self.clock_hz:.0f} Hz) divided by an "
+                f"integer, not {self.baud_rate!r}"
             )
-        if "{bitstream}" not in self.flash_command:
-            raise ValueError(f"Flash command of {self.name} must contain '{{bitstream}}', not {self.flash_command!r}")
+
+    def buildable_fabric(self) -> FabricConfig:
+        """The fabric, or ``ValueError`` with what keeps one from being built."""
+        if self.fabric is None:
+            raise ValueError(f"Board {self.name} must be able to hold a fabric, and cannot: {self.obstacle}")
+        return self.fabric
 
     @property
-    def clock_hz(self) -> int:
-        """The fabric's clock in Hz."""
-        return round(self.platform().default_clk_frequency)
+    def device(self) -> Device:
+        """The FPGA."""
+        return DEVICES[self.device_name]
+
+    @property
+    def flow(self) -> Flow:
+        """The tools for the FPGA."""
+        return self.device.flow
+
+    @property
+    def oscillator_hz(self) -> float:
+        """The board's oscillator in Hz."""
+        return float(self.platform().default_clk_frequency)
+
+    @property
+    def clock_hz(self) -> float:
+        """The fabric's clock in Hz: what the PLL really gives, which may be a little off."""
+        if self.pll_hz is None:
+            return self.oscillator_hz
+        settings, _ = PLLS[self.flow.pll]
+        return settings(self.oscillator_hz, self.pll_hz).output_hz
 
     @property
     def divisor(self) -> int:
         """Clock cycles of one bit on the serial line."""
         return round(self.clock_hz / self.baud_rate)
+
+    @property
+    def link(self) -> str:
+        """How the host gets at it."""
+        where = self.line if self.serial is None else self.serial.where
+        return f"adapter on {where}" if where else "USB"
+
+    @property
+    def status(self) -> str:
+        """Whether there is a bitstream, and if not why."""
+        return self.obstacle or ("built" if self.built else "not built here yet")

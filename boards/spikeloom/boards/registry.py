@@ -1,15 +1,26 @@
-"""The boards that bitstreams can be built for, by name."""
+"""The boards that are known, by name: all of amaranth-boards that have an open toolchain."""
 
-from spikeloom.boards import icebreaker, ulx3s_85f
+import difflib
+
 from spikeloom.boards.board import BoardDescription
+from spikeloom.boards.ecp5_boards import ECP5_BOARDS
+from spikeloom.boards.gowin_boards import GOWIN_BOARDS
+from spikeloom.boards.ice40_boards import ICE40_BOARDS
 
 __all__ = ["BOARDS", "find_board"]
 
-BOARDS: dict[str, BoardDescription] = {module.BOARD.name: module.BOARD for module in (icebreaker, ulx3s_85f)}
+BOARDS: dict[str, BoardDescription] = {board.name: board for board in (*ECP5_BOARDS, *ICE40_BOARDS, *GOWIN_BOARDS)}
 
 
 def find_board(name: str) -> BoardDescription:
-    """The board of that name, or ``ValueError`` with the names that there are."""
+    """The board of that name.
+
+    Raises ``ValueError`` with names like it, or with what keeps a bitstream from being built.
+    """
     if name not in BOARDS:
-        raise ValueError(f"Board must be one of {', '.join(sorted(BOARDS))}, not {name!r}")
-    return BOARDS[name]
+        near = difflib.get_close_matches(name, BOARDS, n=3)
+        hint = f", perhaps {' or '.join(near)}" if near else ""
+        raise ValueError(f"Board must be one that 'spikeloom boards' lists{hint}, not {name!r}")
+    board = BOARDS[name]
+    board.buildable_fabric()
+    return board

@@ -83,13 +83,14 @@ def used_resources(nextpnr_report: str, netlist: str, flow: Flow) -> dict[str, U
     utilization = _section(nextpnr_report, "utilization")
     result = {}
     for resource in ("lut", "ff", "ram", "dsp"):
-        name = flow.resources.get(resource)
-        if name is None:
+        names = flow.resources.get(resource)
+        if names is None:
             result[resource] = Used(used=_count_cells(netlist, flow.flip_flop_cells or ""), available=None)
-        elif name in utilization:
-            result[resource] = Used(used=utilization[name]["used"], available=utilization[name]["available"])
-        else:
-            raise ValueError(f"Report of nextpnr must count {name}, not only {', '.join(sorted(utilization))}")
+            continue
+        if names[0] not in utilization:
+            raise ValueError(f"Report of nextpnr must count {names[0]}, not only {', '.join(sorted(utilization))}")
+        used = sum(utilization[name]["used"] for name in names if name in utilization)
+        result[resource] = Used(used=used, available=utilization[names[0]]["available"])
     return result
 
 

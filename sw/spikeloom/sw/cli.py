@@ -5,7 +5,9 @@ Whatever the user got wrong is one sentence on standard error and exit status 2,
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -284,7 +286,7 @@ def generate(
 
 @app.command()
 def bitstream(
-    board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom info")],
+    board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom boards")],
     output: Annotated[
         Path | None, typer.Option(help="Directory; build/BOARD if not given.", show_default=False)
     ] = None,
@@ -332,10 +334,10 @@ def run(
     from spikeloom.boards.registry import find_board
 
     description = find_board(board)
-    program = _place(loaded, description.fabric, weight_bits)
+    program = _place(loaded, description.buildable_fabric(), weight_bits)
     runner: Runner
     if backend is Backend.REFERENCE:
-        core = description.fabric.core
+        core = description.buildable_fabric().core
         widths = Quantisation(
             weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction, multiplier=core.multiplier
         )
@@ -364,6 +366,33 @@ def run(
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         np.save(output, result.output)
+
+
+@app.command()
+def boards() -> None:
+    """List the boards: FPGA, clock, how the host gets at it, and whether a bitstream can be built."""
+    from spikeloom.boards.registry import BOARDS
+
+    table = Table(title="boards")
+    for column in ("board", "FPGA", "fabric", "clock", "link", "status"):
+        table.add_column(column)
+    for board in BOARDS.values():
+        fabric = board.fabric.name if board.fabric else "-"
+        clock = f"{board.clock_hz / 1e6:g} MHz" if board.fabric else "-"
+        table.add_row(board.name, board.device_name, fabric, clock, board.link, board.status)
+    _out.print(table)
+
+
+@app.command()
+def serve(board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom boards")]) -> None:
+    """Simulate a board behind a pseudo-terminal, which `spikeloom run --port` takes for a serial port."""
+    from spikeloom.boards.registry import find_board
+    from spikeloom.sw.virtual_board import VirtualBoard
+
+    with VirtualBoard(find_board(board).buildable_fabric(), Path("build/serve"), announce=_out.print) as running:
+        _out.print(f"{board} is at {running.port}; Ctrl-C ends it\nspikeloom run --board {board} --port {running.port}")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 def _transport(port: str | None, baud_rate: int) -> Any:
@@ -409,12 +438,7 @@ def info() -> None:
     except ImportError:
         _out.print("boards: not installed; pip install 'spikeloom[boards]'")
         return
-    boards = Table(title="boards")
-    for column in ("board", "device", "fabric", "clock"):
-        boards.add_column(column)
-    for board in BOARDS.values():
-        boards.add_row(board.name, board.device, board.fabric.name, f"{board.clock_hz / 1e6:g} MHz")
-    _out.print(boards)
+    _out.print(f"boards: {len(BOARDS)}, see: spikeloom boards")
 
 
 def _version(name: str) -> str:

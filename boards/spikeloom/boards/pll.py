@@ -1,0 +1,231 @@
+"""The fabric's clock: made from the board's oscillator by the PLL of the FPGA.
+
+Each FPGA family has a PLL with dividers of its own and ranges that its frequencies have to keep; the ranges are those
+of the makers' data sheets (Lattice FPGA-TN-02200 for the ECP5, FPGA-TN-02052 for the iCE40; Gowin UG286 for the rPLL).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
+from amaranth.lib.cdc import ResetSynchronizer
+
+__all__ = ["PLLS", "PllError", "PllSettings", "ecp5_settings", "gowin_settings", "ice40_settings", "pll_clock"]
+
+TOLERANCE = 0.005
+"""How far from the frequency asked for a clock may be, as a part of it. A serial line takes 1 % and more."""
+
+START_SECONDS = 15e-6
+"""How long the fabric stays in reset after the lock: the block RAMs of an iCE40 give zeros for 3 us after power-up."""
+
+
+class PllError(ValueError):
+    """No setting of the PLL gives the frequency."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PllSettings:
+    """A way to set a PLL.
+
+    Parameters
+    ----------
+    output_hz : float
+        The frequency that comes out.
+    oscillator_hz : float
+        That of its own oscillator.
+    dividers : dict of str to int
+        The parameters of the family's PLL cell.
+    """
+
+    output_hz: float
+    oscillator_hz: float
+    dividers: dict[str, int]
+
+
+def _nearest(name: str, input_hz: float, output_hz: float, settings: Iterable[PllSettings]) -> PllSettings:
+    """The setting next to ``output_hz``; among equals the fastest oscillator, which jitters least."""
+    best = min(
+        settings,
+        key=lambda found: (abs(found.output_hz - output_hz), -found.oscillator_hz),
+        default=None,
+    )
+    if best is None or abs(best.output_hz - output_hz) > TOLERANCE * output_hz:
+        raise PllError(
+            f"Clock of {name} must be one that its PLL makes of {input_hz / 1e6:g} MHz, not {output_hz / 1e6:g} MHz"
+        )
+    return best
+
+
+def ecp5_settings(input_hz: float, output_hz: float) -> PllSettings:
+    """Settings of an EHXPLLL whose output is fed back. Raises `PllError`."""
+
+    def candidates() -> Iterator[PllSettings]:
+        for reference in range(1, 129):
+            if not 3.125e6 <= input_hz / reference <= 400e6:
+                continue
+            for feedback in range(1, 81):
+                made = input_hz / reference * feedback
+                for output in range(1, 129):
+                    if 400e6 <= made * output <= 800e6:
+                        yield PllSettings(
+                            output_hz=made,
+                            oscillator_hz=made * output,
+                            dividers={"CLKI_DIV": reference, "CLKFB_DIV": feedback, "CLKOP_DIV": output},
+                        )
+
+    if not 8e6 <= input_hz <= 400e6:
+        raise PllError(f"Oscillator of an ECP5 must have from 8 to 400 MHz, not {input_hz / 1e6:g} MHz")
+    return _nearest("an ECP5", input_hz, output_hz, candidates())
+
+
+def ice40_settings(input_hz: float, output_hz: float) -> PllSettings:
+    """Settings of an SB_PLL40 in its simple feedback mode. Raises `PllError`."""
+
+    def candidates() -> Iterator[PllSettings]:
+        for reference in range(16):
+            compared = input_hz / (reference + 1)
+            if not 10e6 <= compared <= 133e6:
+                continue
+            for feedback in range(128):
+                oscillator = compared * (feedback + 1)
+                if not 533e6 <= oscillator <= 1066e6:
+                    continue
+                for output in range(1, 7):
+                    yield PllSettings(
+                        output_hz=oscillator / 2**output,
+                        oscillator_hz=oscillator,
+                        dividers={
+                            "DIVR": reference,
+                            "DIVF": feedback,
+                            "DIVQ": output,
+                            "FILTER_RANGE": _ice40_filter(compared),
+                        },
+                    )
+
+    return _nearest("an iCE40", input_hz, output_hz, candidates())
+
+
+def _ice40_filter(compared_hz: float) -> int:
+    """The setting of the loop filter for the frequency at which phases are compared."""
+    for setting, limit in enumerate((17e6, 26e6, 44e6, 66e6, 101e6), 1):
+        if compared_hz < limit:
+            return setting
+    return 6
+
+
+def gowin_settings(input_hz: float, output_hz: float) -> PllSettings:
+    """Settings of an rPLL. Raises `PllError`."""
+
+    def candidates() -> Iterator[PllSettings]:
+        for reference in range(64):
+            if not 3e6 <= input_hz / (reference + 1) <= 400e6:
+                continue
+            for feedback in range(64):
+                made = input_hz / (reference + 1) * (feedback + 1)
+                for output in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128):
+                    # 500 to 1,200 MHz is what the ranges of the families have in common.
+                    if 500e6 <= made * output <= 1200e6:
+                        yield PllSettings(
+                            output_hz=made,
+                            oscillator_hz=made * output,
+                            dividers={"IDIV_SEL": reference, "FBDIV_SEL": feedback, "ODIV_SEL": output},
+                        )
+
+    return _nearest("a Gowin FPGA", input_hz, output_hz, candidates())
+
+
+def _ecp5_pll(settings: PllSettings, input_hz: float, source: Value, clock: Signal, locked: Signal) -> Instance:
+    half = settings.dividers["CLKOP_DIV"] // 2
+    return Instance(
+        "EHXPLLL",
+        a_FREQUENCY_PIN_CLKI=f"{input_hz / 1e6:g}",
+        a_FREQUENCY_PIN_CLKOP=f"{settings.output_hz / 1e6:g}",
+        a_ICP_CURRENT="12",
+        a_LPF_RESISTOR="8",
+        a_MFG_ENABLE_FILTEROPAMP="1",
+        a_MFG_GMCREF_SEL="2",
+        p_FEEDBK_PATH="CLKOP",
+        p_CLKOP_ENABLE="ENABLED",
+        p_CLKOP_CPHASE=half,
+        p_CLKOP_FPHASE=0,
+        **{f"p_{name}": value for name, value in settings.dividers.items()},
+        i_CLKI=source,
+        i_CLKFB=clock,
+        i_RST=Const(0),
+        i_STDBY=Const(0),
+        i_ENCLKOP=Const(1),
+        o_CLKOP=clock,
+        o_LOCK=locked,
+    )
+
+
+def _ice40_pll(settings: PllSettings, input_hz: float, source: Value, clock: Signal, locked: Signal) -> Instance:
+    return Instance(
+        "SB_PLL40_PAD",
+        p_FEEDBACK_PATH="SIMPLE",
+        **{f"p_{name}": value for name, value in settings.dividers.items()},
+        i_PACKAGEPIN=source,
+        i_RESETB=Const(1),
+        i_BYPASS=Const(0),
+        o_PLLOUTGLOBAL=clock,
+        o_LOCK=locked,
+    )
+
+
+def _gowin_pll(settings: PllSettings, input_hz: float, source: Value, clock: Signal, locked: Signal) -> Instance:
+    return Instance(
+        "rPLL",
+        p_FCLKIN=f"{input_hz / 1e6:g}",
+        p_DYN_IDIV_SEL="false",
+        p_DYN_FBDIV_SEL="false",
+        p_DYN_ODIV_SEL="false",
+        p_CLKFB_SEL="internal",
+        **{f"p_{name}": value for name, value in settings.dividers.items()},
+        i_CLKIN=source,
+        i_CLKFB=Const(0),
+        i_RESET=Const(0),
+        i_RESET_P=Const(0),
+        i_FBDSEL=Const(0, 6),
+        i_IDSEL=Const(0, 6),
+        i_ODSEL=Const(0, 6),
+        i_PSDA=Const(0, 4),
+        i_DUTYDA=Const(0, 4),
+        i_FDLY=Const(0, 4),
+        o_CLKOUT=clock,
+        o_LOCK=locked,
+    )
+
+
+PLLS: dict[str, tuple[Callable[[float, float], PllSettings], Callable[..., Instance]]] = {
+    "ecp5": (ecp5_settings, _ecp5_pll),
+    "ice40": (ice40_settings, _ice40_pll),
+    "gowin": (gowin_settings, _gowin_pll),
+}
+"""For each family: how to find settings, and the cell."""
+
+
+def pll_clock(m: Module, family: str, input_hz: float, output_hz: float, source: Value) -> Signal:
+    """Adds the domain ``sync`` to ``m``, clocked at about ``output_hz`` from ``source``.
+
+    It is in reset until the PLL has locked, and for `START_SECONDS` more. ``source`` is the oscillator's clock; on an
+    iCE40 the bare pin, which has to be one that the PLL takes. Returns the clock, for the constraint.
+    """
+    find, cell = PLLS[family]
+    settings = find(input_hz, output_hz)
+    clock, locked, started = Signal(name="fabric_clock"), Signal(name="locked"), Signal()
+    wait = int(START_SECONDS * settings.output_hz)
+    count = Signal(range(wait + 1))
+    m.domains.starting = ClockDomain("starting", local=True)
+    m.domains.sync = ClockDomain("sync")
+    m.submodules.pll = cell(settings, input_hz, source, clock, locked)
+    m.submodules.reset = ResetSynchronizer(~locked, domain="starting")
+    with m.If(count == wait):
+        m.d.starting += started.eq(1)
+    with m.Else():
+        m.d.starting += count.eq(count + 1)
+    m.d.comb += [
+        ClockSignal("starting").eq(clock),
+        ClockSignal("sync").eq(clock),
+        ResetSignal("sync").eq(~started),
+    ]
+    return clock

@@ -1,0 +1,240 @@
+"""Quality of results: how large and how fast each block is, measured out of context and kept in ``qor/``.
+
+``make qor`` synthesises every block of `spikeloom.boards.blocks`, places and routes it with three seeds, shows the
+change against the kept file, and replaces the file. It ends with status 1 if a block misses a bound of its own or has
+become worse than the kept file by more than the tolerance.
+
+Out of context means: the block alone, its ports ending nowhere. Paths from and to ports do not count.
+"""
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import Elaboratable
+from rich.console import Console
+from rich.table import Table
+
+from spikeloom.boards.flow import ECP5, Flow
+from spikeloom.boards.report import clocks, used_resources
+
+__all__ = ["ECP5_85F", "Block", "Device", "Quality", "changes", "measure", "missed_bounds"]
+
+SEEDS = (1, 2, 3)
+FOLDER = Path("qor")
+LUT_TOLERANCE = 0.05
+"""How much larger than the kept file a block may become."""
+FMAX_TOLERANCE = 0.10
+"""How much slower. Seeds alone differ by 10 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """An FPGA to measure on.
+
+    Parameters
+    ----------
+    name : str
+        As in the names of the kept files.
+    flow : Flow
+        Its tools.
+    synthesis : str
+        The command of Yosys; ``{options}`` stands for the block's own.
+    place_and_route : tuple of str
+        The options of nextpnr that choose the device.
+    """
+
+    name: str
+    flow: Flow
+    synthesis: str
+    place_and_route: tuple[str, ...]
+
+    @property
+    def family(self) -> str:
+        """As the attribute of an Amaranth platform: designs may look at it."""
+        return self.name.partition("-")[0]
+
+
+ECP5_85F = Device(
+    name="ecp5-85f",
+    flow=ECP5,
+    synthesis="synth_ecp5 -top block {options} -json block.json",
+    place_and_route=("--85k", "--package", "CABGA381", "--speed", "6", "--out-of-context"),
+)
+"""Lattice ECP5-85F, speed grade 6 (the slowest)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Something to measure.
+
+    Parameters
+    ----------
+    name, variant : str
+        What it is, and with which parameters.
+    make : callable
+        Makes the design.
+    maximum_lut, minimum_fmax_mhz
+        Bounds, where there are any.
+    options : str
+        Options of the synthesis.
+    asked_mhz : float
+        The clock that place and route aims at.
+    device : Device
+    """
+
+    name: str
+    variant: str
+    make: Callable[[], Elaboratable]
+    maximum_lut: int | None = None
+    minimum_fmax_mhz: float | None = None
+    options: str = ""
+    asked_mhz: float = 160.0
+    device: Device = ECP5_85F
+
+    @property
+    def file_name(self) -> str:
+        """Of the kept result."""
+        return f"{self.name}-{self.variant}-{self.device.name}.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """What a block takes, and the highest clock that one of the seeds reached; ``seeds`` has them all, in MHz."""
+
+    lut: int
+    ff: int
+    ram: int
+    dsp: int
+    fmax_mhz: float
+    seeds: dict[str, float]
+    tools: list[str]
+
+    def to_json(self) -> str:
+        """The text of a kept file."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Quality":
+        """What a kept file says. Raises ``ValueError`` if it is not one."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, json.JSONDecodeError) as error:
+            names = ", ".join(field.name for field in dataclasses.fields(cls))
+            raise ValueError(f"A kept result must be JSON with {names} ({error})") from error
+
+
+def measure(block: Block, *, seeds: Sequence[int] = SEEDS) -> Quality:
+    """Synthesise ``block`` and place and route it with each of ``seeds``, two at a time.
+
+    Raises ``RuntimeError`` with the last lines of the log if a tool refuses it.
+    """
+    device = block.device
+    with tempfile.TemporaryDirectory(prefix="spikeloom-qor-") as name:
+        folder = Path(name)
+        (folder / "block.il").write_text(rtlil.convert(block.make(), name="block", platform=device, emit_src=False))
+        synthesis = device.synthesis.format(options=block.options)
+        _run(device.flow, "yosys", ["-q", "-p", f"read_rtlil block.il; {synthesis}"], folder)
+
+        def route(seed: int) -> str:
+            options = [*device.place_and_route, "--timing-allow-fail", "-q", "--json", "block.json"]
+            options += ["--freq", str(block.asked_mhz), "--seed", str(seed), "--report", f"{seed}.json"]
+            _run(device.flow, device.flow.tools[1].name, options, folder)
+            return (folder / f"{seed}.json").read_text()
+
+        with ThreadPoolExecutor(2) as pool:
+            reports = dict(zip(seeds, pool.map(route, seeds), strict=True))
+        netlist = (folder / "block.json").read_text()
+    reached = {seed: min(clock.achieved_mhz for clock in clocks(report)) for seed, report in reports.items()}
+    best = max(seeds, key=lambda seed: reached[seed])
+    resources = used_resources(reports[best], netlist, device.flow)
+    return Quality(
+        **{resource: resources[resource].used for resource in ("lut", "ff", "ram", "dsp")},
+        fmax_mhz=round(reached[best], 1),
+        seeds={str(seed): round(mhz, 1) for seed, mhz in reached.items()},
+        tools=[tool.version() for tool in device.flow.tools[:2]],
+    )
+
+
+def _run(flow: Flow, tool: str, arguments: list[str], folder: Path) -> None:
+    done = subprocess.run(
+        [*flow.tool(tool).command(), *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
+        raise RuntimeError(f"{tool} must take the block, and failed: {tail}")
+
+
+def missed_bounds(block: Block, quality: Quality) -> list[str]:
+    """What ``quality`` misses of the block's own bounds, a sentence each."""
+    missed = []
+    if block.maximum_lut is not None and quality.lut > block.maximum_lut:
+        missed.append(f"{block.name} {block.variant}: lut must be at most {block.maximum_lut}, not {quality.lut}")
+    if block.minimum_fmax_mhz is not None and quality.fmax_mhz < block.minimum_fmax_mhz:
+        missed.append(
+            f"{block.name} {block.variant}: fmax_mhz must be at least {block.minimum_fmax_mhz}, not {quality.fmax_mhz}"
+        )
+    return missed
+
+
+def changes(block: Block, kept: Quality, quality: Quality) -> list[str]:
+    """What has become worse than in the kept result by more than the tolerance, a sentence each."""
+    worse = []
+    if quality.lut > kept.lut * (1 + LUT_TOLERANCE):
+        worse.append(f"{block.name} {block.variant}: lut has grown from {kept.lut} to {quality.lut}")
+    if quality.fmax_mhz < kept.fmax_mhz * (1 - FMAX_TOLERANCE):
+        worse.append(
+            f"{block.name} {block.variant}: fmax_mhz has fallen from {kept.fmax_mhz:.1f} to {quality.fmax_mhz:.1f}"
+        )
+    return worse
+
+
+def _row(block: Block, kept: Quality | None, quality: Quality) -> list[str]:
+    def number(name: str) -> str:
+        value = getattr(quality, name)
+        before = None if kept is None else getattr(kept, name)
+        text = f"{value:,}"
+        return text if before in (None, value) else f"{text} ({value - before:+,.4g})"
+
+    return [f"{block.name} {block.variant}", *(number(name) for name in ("lut", "ff", "ram", "dsp", "fmax_mhz"))]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns the exit status."""
+    from spikeloom.boards.blocks import BLOCKS
+
+    parser = argparse.ArgumentParser(prog="make qor", description="measures the size and speed of each block")
+    parser.add_argument("--only", default="", help="measure the blocks whose 'name-variant' contains this")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the results are kept")
+    options = parser.parse_args(arguments)
+    console = Console()
+    table = Table("block", "lut", "ff", "ram", "dsp", "fmax_mhz", title="Quality of results (change)")
+    blocks = [block for block in BLOCKS if options.only in f"{block.name}-{block.variant}"]
+    if not blocks:
+        parser.error(f"--only must be part of one of {', '.join(f'{b.name}-{b.variant}' for b in BLOCKS)}")
+    wrong = []
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for block in blocks:
+        console.print(f"{block.name} {block.variant}: synthesis, then place and route with seeds {SEEDS}")
+        quality = measure(block)
+        path = options.folder / block.file_name
+        kept = Quality.from_json(path.read_text()) if path.exists() else None
+        table.add_row(*_row(block, kept, quality))
+        wrong += missed_bounds(block, quality) + ([] if kept is None else changes(block, kept, quality))
+        path.write_text(quality.to_json())
+    console.print(table)
+    for sentence in wrong:
+        print(sentence, file=sys.stderr)
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Quality of results: a measurement of a small block, the bounds, the tolerances, the kept files."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib.wiring import Component, In, Out
+
+import spikeloom.boards.blocks
+from spikeloom.boards.blocks import BLOCKS
+from spikeloom.boards.qor import Block, Quality, changes, main, measure, missed_bounds
+
+
+class Counter(Component):
+    """Eight bits that count; they look at the platform, as designs with parts of their own for an FPGA do."""
+
+    step: In(4)
+    count: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.count.eq(self.count + self.step)
+        assert platform.family == "ecp5"
+        return m
+
+
+COUNTER = Block(name="counter", variant="8-bits", make=Counter)
+QUALITY = Quality(lut=100, ff=8, ram=0, dsp=0, fmax_mhz=150.0, seeds={"1": 150.0}, tools=["yosys 1"])
+
+
+def test_measures_a_block():
+    quality = measure(COUNTER, seeds=(1, 2))
+    assert quality.ff == 8
+    assert 8 <= quality.lut <= 16
+    assert quality.ram == quality.dsp == 0
+    assert list(quality.seeds) == ["1", "2"]
+    assert quality.fmax_mhz == max(quality.seeds.values()) > 100
+    assert [tool.split()[0] for tool in quality.tools] == ["yosys", "nextpnr-ecp5"]
+    assert Quality.from_json(quality.to_json()) == quality
+
+
+def test_a_block_that_no_tool_takes_is_an_error():
+    block = dataclasses.replace(COUNTER, options="-no-such-option")
+    with pytest.raises(RuntimeError, match=r"^yosys must take the block, and failed: ERROR: Command syntax error"):
+        measure(block)
+
+
+def test_bounds():
+    block = dataclasses.replace(COUNTER, maximum_lut=99, minimum_fmax_mhz=151)
+    assert missed_bounds(block, QUALITY) == [
+        "counter 8-bits: lut must be at most 99, not 100",
+        "counter 8-bits: fmax_mhz must be at least 151, not 150.0",
+    ]
+    assert missed_bounds(dataclasses.replace(COUNTER, maximum_lut=100, minimum_fmax_mhz=150), QUALITY) == []
+
+
+def test_tolerances():
+    assert changes(COUNTER, QUALITY, dataclasses.replace(QUALITY, lut=105, fmax_mhz=135.0)) == []
+    assert changes(COUNTER, QUALITY, dataclasses.replace(QUALITY, lut=106, fmax_mhz=134.9)) == [
+        "counter 8-bits: lut has grown from 100 to 106",
+        "counter 8-bits: fmax_mhz has fallen from 150.0 to 134.9",
+    ]
+
+
+def test_the_command_keeps_results_and_fails_where_one_is_worse(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(spikeloom.boards.blocks, "BLOCKS", (COUNTER,))
+    monkeypatch.setattr("spikeloom.boards.qor.SEEDS", (1,))
+    monkeypatch.setattr("spikeloom.boards.qor.measure", lambda block: QUALITY)
+    assert main(["--folder", str(tmp_path)]) == 0
+    path = tmp_path / "counter-8-bits-ecp5-85f.json"
+    assert list(json.loads(path.read_text())) == ["lut", "ff", "ram", "dsp", "fmax_mhz", "seeds", "tools"]
+    assert main(["--folder", str(tmp_path), "--only", "counter"]) == 0
+    monkeypatch.setattr("spikeloom.boards.qor.measure", lambda block: dataclasses.replace(QUALITY, lut=120))
+    assert main(["--folder", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "counter 8-bits: lut has grown from 100 to 120\n"
+    assert "120 (+20)" in captured.out
+    with pytest.raises(SystemExit) as failure:
+        main(["--only", "nothing"])
+    assert failure.value.code == 2
+
+
+def test_a_kept_file_must_be_whole():
+    message = r"^A kept result must be JSON with lut, ff, ram, dsp, fmax_mhz, seeds, tools \("
+    with pytest.raises(ValueError, match=message):
+        Quality.from_json('{"lut": 3}')
+    with pytest.raises(ValueError, match=message):
+        Quality.from_json("{")
+
+
+def test_blocks_have_names_of_their_own():
+    names = [block.file_name for block in BLOCKS]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9-]+\.json", name) for name in names)
