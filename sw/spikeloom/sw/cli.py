@@ -116,9 +116,7 @@ def _fabric(name: str) -> FabricConfig:
 
 def _place(network: Network, fabric: FabricConfig, weight_bits: int) -> Program:
     core = fabric.core
-    widths = Quantisation(
-        weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction, multiplier=core.multiplier
-    )
+    widths = Quantisation.for_core(core, weight_width=weight_bits)
     return place(quantise(network, widths), fabric)
 
 
@@ -165,9 +163,7 @@ def check(
         steps.add_row(row.name, " x ".join(map(str, row.shape)), row.equation, "; ".join(row.notes))
     _out.print(steps)
     core = _fabric(fabric).core
-    widths = Quantisation(
-        weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction, multiplier=core.multiplier
-    )
+    widths = Quantisation.for_core(core, weight_width=weight_bits)
     quantised = quantise(loaded, widths)
     for note in quantised.notes[len(loaded.notes) :]:
         _out.print(f"as {weight_bits}-bit integers: {note}")
@@ -356,9 +352,7 @@ def run(
     runner: Runner
     if backend is Backend.REFERENCE:
         core = description.buildable_fabric().core
-        widths = Quantisation(
-            weight_width=weight_bits, v_width=core.v_width, beta_fraction=core.beta_fraction, multiplier=core.multiplier
-        )
+        widths = Quantisation.for_core(core, weight_width=weight_bits)
         runner = ReferenceRunner(quantise(loaded, widths))
     elif backend is Backend.RTL:
         runner = CompiledRunner(program, Path("build/run"), workers=os.cpu_count() or 1, announce=_out.print)

@@ -498,7 +498,9 @@ class _State:
         above = compared > threshold if population.compare is Compare.GREATER else compared >= threshold
         spike = above & ~hold & population.spiking
         limit = population.value_limit
-        values = spike * (1.0 if limit is None else np.clip(u, -limit, limit))
+        values = spike.astype(np.float64)
+        if limit is not None:
+            values *= np.clip(u, -limit, limit)
         if population.reset_delay == 0:
             u = np.where(spike, self._after_reset(u, threshold), u)
         self.v = u

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.neuron import RANDOM_WIDTH, Leak, NeuronParameters, Rounding, signed_range
 from spikeloom.sim.words import weight_range
@@ -45,6 +46,18 @@ class Quantisation:
     rounding: Rounding = Rounding.NEAREST
     value_width: int = 8
     multiplier: bool = True
+
+    @classmethod
+    def for_core(cls, core: CoreParameters, *, weight_width: int) -> Quantisation:
+        """The widths of a fabric's core."""
+        value_width = core.value_width or cls.value_width
+        return cls(
+            weight_width=weight_width,
+            v_width=core.v_width,
+            beta_fraction=core.beta_fraction,
+            value_width=value_width,
+            multiplier=core.multiplier,
+        )
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -82,9 +82,7 @@ def simulate_network(
     """
     start = time.monotonic()
     core = fabric.core
-    widths = Quantisation(
-        weight_width=weight_width, v_width=core.v_width, beta_fraction=core.beta_fraction, multiplier=core.multiplier
-    )
+    widths = Quantisation.for_core(core, weight_width=weight_width)
     quantised = quantise(network, widths)
     names = [p.name for p in quantised.populations if p.parameters.spiking]
     program = place(quantised, fabric, observe=names)
