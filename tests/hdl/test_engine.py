@@ -88,6 +88,19 @@ def test_every_event_to_the_same_neurons_counts(request, lanes):
     assert reference.states["a"].v[:, 0, 0].tolist() == [10, 30, 70, 190]
 
 
+@pytest.mark.parametrize("kind", ["block", "distributed"])
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_words_that_are_no_power_of_two(request, lanes, kind):
+    """The banks lie behind each other: the last words of the second one must be there too."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(
+        SMALL, lanes=lanes, neurons=5 * lanes, accumulator_memory=kind, state_memory=kind, reset_value=False
+    )
+    network = random_network(rng, core, sizes=(2 * lanes, 2 * lanes, lanes))
+    reference, _ = check(rng, core, network, random_spikes(rng, 6, 2, network.inputs))
+    assert sum(fired.any() for fired in reference.spikes.values()) > 1
+
+
 def test_input_is_consumed_while_the_output_waits(request):
     """With nobody to take the output, the whole input of the next step is still accepted, and its TICK."""
     rng = rng_of(request.node.name)

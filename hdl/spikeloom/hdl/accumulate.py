@@ -134,8 +134,9 @@ class Accumulator(wiring.Component):
         width = p.accumulator_width * p.lanes
         is_block = p.accumulator_memory == "block"
         kind = BlockMemory if is_block else DistributedMemory
-        m.submodules.adding = adding = kind(width, 2 * p.words)
-        m.submodules.sweeping = sweeping = kind(width, 2 * p.words)
+        depth = 2 << len(self.address)  # the bank is the highest bit, also where the words are no power of two
+        m.submodules.adding = adding = kind(width, depth)
+        m.submodules.sweeping = sweeping = kind(width, depth)
         written = stages[4 if is_block else 3]
         for memory in (adding, sweeping):
             m.d.comb += [

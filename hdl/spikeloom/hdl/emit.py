@@ -192,9 +192,9 @@ class SpikeEmitter(wiring.Component):
         with m.If(routes.enable):
             m.d.sync += [valid[0].eq(active), stages[0].neuron.eq(routes.address)]
             if p.readout:
-                parts = (values.word_select(place, value_width) for place in range(group))
+                found = (values.word_select(place, value_width) for place in range(group))
                 m.d.sync += stages[0].value.eq(
-                    _or(part & lowest[place].replicate(value_width) for place, part in enumerate(parts))
+                    _or(value & lowest[place].replicate(value_width) for place, value in enumerate(found))
                 )
         with m.If(routes.output_enable):
             m.d.sync += [valid[1].eq(valid[0]), stages[1].eq(stages[0])]

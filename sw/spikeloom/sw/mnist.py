@@ -202,10 +202,14 @@ _DENSE = CoreParameters(
     reset_delay=False,
     refractory_width=0,
     readout=False,
+    bias=False,
+    per_neuron=frozenset(),
+    accumulator_memory="distributed",
+    state_memory="distributed",
 )
 """No leak, no reset but to 0 or by the threshold, no readout of membranes: what is not there costs nothing."""
 
-_CONVOLUTIONAL = replace(_DENSE, lanes=16, coordinate_width=5)
+_CONVOLUTIONAL = replace(_DENSE, lanes=16, coordinate_width=5, accumulator_memory="block", state_memory="block")
 """As many lanes as the first layer has channels, and coordinates of 28 pixels."""
 
 _MLP, _SMALL_MLP, _CONV = "mnist-mlp.nir", "mnist-mlp-128.nir", "mnist-conv.nir"
