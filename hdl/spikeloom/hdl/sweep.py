@@ -126,10 +126,13 @@ class NeuronSweep(wiring.Component):
                 self.emit[number].eq(lane.emit),
                 self.sent[number].eq(lane.sent),
             ]
-        m.d.comb += [
+        # (The states go to their memory from registers: it is far from most lanes.)
+        m.d.sync += [
             states.write_address.eq(word[end]),
             states.write_data.eq(new_states),
             states.write_enable.eq(valid[end]),
+        ]
+        m.d.comb += [
             self.emit_valid.eq(valid[end] & self.emit.any()),
             self.emit_word.eq(word[end]),
         ]
