@@ -106,17 +106,18 @@ def test_every_leak_is_reached():
 
 
 def test_latency():
-    """A plain neuron takes four cycles; a term that has an addition of its own takes one more."""
+    """A plain neuron takes four cycles, five with a multiplier; a term with an addition of its own takes one more."""
     latency = {
         name: LaneTiming.of(dataclasses.replace(PLAIN, **{name: value})).latency for name, value in EVERYTHING.items()
     }
-    assert LaneTiming.of(PLAIN).latency == 4
-    assert latency == dict.fromkeys(EVERYTHING, 4) | {
-        "reset_delay": 5,
-        "refractory_width": 5,
-        "synaptic_current": 5,
-        "adaptation": 5,
-        "noise_bits": 5,
+    assert LaneTiming.of(dataclasses.replace(PLAIN, **LEAKS["shift"])).latency == 4
+    assert LaneTiming.of(PLAIN).latency == 5
+    assert latency == dict.fromkeys(EVERYTHING, 5) | {
+        "reset_delay": 6,
+        "refractory_width": 6,
+        "synaptic_current": 6,
+        "adaptation": 6,
+        "noise_bits": 6,
     }
 
 

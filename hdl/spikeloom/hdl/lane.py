@@ -24,7 +24,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, sign
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.ecp5 import Operand, add, choose
+from spikeloom.hdl.ecp5 import Operand, add, choose, multiply
 from spikeloom.hdl.graded import overflows, saturated
 from spikeloom.hdl.lfsr import advanced
 from spikeloom.hdl.memory import struct_layout
@@ -77,6 +77,7 @@ def _extended(value: Value, width: int) -> Value:
 class LaneTiming:
     """The stages of the pipeline, in cycles after the state; each term that a core has takes stages of its own."""
 
+    leak: int  #: the membrane after its leak is there
     base: int  #: the membrane after its leak and the reset of an earlier spike is there
     current: int  #: the accumulator is taken
     u: int  #: the membrane plus its drive is there
@@ -86,12 +87,13 @@ class LaneTiming:
     @staticmethod
     def of(p: CoreParameters) -> "LaneTiming":
         """The timing of a core's lanes."""
-        base = 2 if p.reset_delay or (p.multiplier and p.refractory_width) else 1
+        leak = 2 if p.multiplier else 1
+        base = leak + bool(p.reset_delay or (p.multiplier and p.refractory_width))
         drive_stages = p.synaptic_current + p.bias
-        current = max(int(p.synaptic_current), base - drive_stages)
+        current = max(leak if p.synaptic_current else 0, base - drive_stages)
         u = current + drive_stages + 1
         spike = u + 2 + (p.noise_bits > 0)
-        return LaneTiming(base, current, u, spike, spike + p.adaptation)
+        return LaneTiming(leak, base, current, u, spike, spike + p.adaptation)
 
 
 class NeuronLane(wiring.Component):
@@ -205,16 +207,15 @@ class _Lane:
     def _leak(
         self, name: str, value: Value, factor: _Staged | None, stage: int, clear: Value, *, hold: ValueLike = 0
     ) -> _Leaked:
-        """``value``, of ``stage``, after its leak, in the next stage; 0 where ``clear`` is 1.
+        """``value``, of ``stage``, after its leak, `LaneTiming.leak` stages later; 0 if ``clear``, which is constant.
 
         With ``hold`` it stays as it is, but only where the core leaks by shifts.
         """
-        p, m, following = self.p, self.m, stage + 1
-        if factor is None:
-            return _Leaked(self._register(f"{name}_leaked", value, following, clear=clear))
-        code = factor.at(stage)
+        p, m, following = self.p, self.m, stage + self.timing.leak
         if p.multiplier:
-            product = self._register(f"{name}_product", value * code, following, clear=clear).at(following)
+            assert factor is not None
+            code = factor.at(stage)
+            product = multiply(m, self.platform, value, code, clear=clear)
             kept = product[p.beta_fraction : p.beta_fraction + p.v_width].as_signed()
             negative = _Staged(m, f"{name}_negative", code[-1], None if factor.stage is None else stage)
             carry = negative.at(following) | (self.rule.nearest & product[p.beta_fraction - 1])
@@ -223,6 +224,9 @@ class _Lane:
                 invert=negative,
                 carry=_Staged(m, f"{name}_carry", carry, following),
             )
+        if factor is None:
+            return _Leaked(self._register(f"{name}_leaked", value, following, clear=clear))
+        code = factor.at(stage)
         part = Signal(signed(p.v_width), name=f"{name}_part")
         m.d.comb += part.eq(value >> p.shifts[0])
         with m.Switch(code):
@@ -251,24 +255,27 @@ class _Lane:
         hold = self.ports.state.refractory_count.any() if self.hold is not None else 0
         leaked = self._leak("v", v, self.parameter.get("leak_factor"), 0, starts_anew, hold=hold)
         self.kept_v = self._register("kept_v", v, 1, clear=fresh)
-        if self.timing.base == 1:
+        leak = self.timing.leak
+        if self.timing.base == leak:
             return leaked
-        membrane = leaked.value.at(1)
-        carry = Value.cast(0 if leaked.carry is None else leaked.carry.at(1))
+        membrane = leaked.value.at(leak)
+        carry = Value.cast(0 if leaked.carry is None else leaked.carry.at(leak))
         if leaked.invert is not None:
-            membrane = membrane ^ leaked.invert.at(1).replicate(p.v_width).as_signed()
+            membrane = membrane ^ leaked.invert.at(leak).replicate(p.v_width).as_signed()
             if self.hold is not None:
-                membrane = Mux(self.hold.at(1), self.kept_v.at(1), membrane)
-                carry = carry & ~self.hold.at(1)
+                membrane = Mux(self.hold.at(leak), self.kept_v.at(leak), membrane)
+                carry = carry & ~self.hold.at(leak)
         if not p.reset_delay:
-            return _Leaked(self._register("base", membrane, 2), carry=self._register("base_carry", carry, 2))
-        pending = self._register("pending", self.ports.state.pending, 1, clear=fresh).at(1)
+            return _Leaked(
+                self._register("base", membrane, leak + 1), carry=self._register("base_carry", carry, leak + 1)
+            )
+        pending = self._register("pending", self.ports.state.pending, 1, clear=fresh).at(leak)
         # Zero and a value take the membrane's place, a value or the threshold is added; the threshold's negative is
         # its inverse and one, and that one goes into the next sum.
         erases, adds = pending & rule.reset[0], pending & rule.reset[1]
-        other = ~self.parameter["threshold"].at(1)
+        other = ~self.parameter["threshold"].at(leak)
         if p.reset_value:
-            other = Mux(rule.reset[0], self.parameter["reset_value"].at(1), other)
+            other = Mux(rule.reset[0], self.parameter["reset_value"].at(leak), other)
         width = p.update_widths.base
         base = add(
             m,
@@ -281,7 +288,9 @@ class _Lane:
             carry=0 if leaked.carry is None else carry & ~erases,
         )
         subtracts = adds & ~rule.reset[0]
-        return _Leaked(self._register("base", base.as_signed(), 2), carry=self._register("subtracts", subtracts, 2))
+        return _Leaked(
+            self._register("base", base.as_signed(), leak + 1), carry=self._register("subtracts", subtracts, leak + 1)
+        )
 
     def _drive(self) -> tuple[Value, Value]:
         """What is added to the membrane, and where it counts."""
@@ -316,8 +325,9 @@ class _Lane:
     def _adapted(self, fired: _Staged) -> Value:
         """The adaptation after its leak and, if the neuron fired, a step."""
         p, stage = self.p, self.timing.spike
+        before = stage - self.timing.leak
         factor = self.parameter.get("adaptation_leak_factor")
-        leaked = self._leak("adaptation", self.adaptation.at(stage - 1), factor, stage - 1, Const(0))
+        leaked = self._leak("adaptation", self.adaptation.at(before), factor, before, Const(0))
         step = self.parameter["adaptation_step"].at(stage)
         total = self._sum(leaked, stage, step, fired.at(stage), p.v_width + 1)
         return saturated(self._register("adapted", total, stage + 1).at(stage + 1), p.v_width)
@@ -349,7 +359,7 @@ class _Lane:
         """Whether the threshold is reached, and whether the neuron spikes."""
         p, m, rule, stage = self.p, self.m, self.rule, self.timing.spike - 1
         reached, spike = Signal(), Signal()
-        m.d.comb += reached.eq(~compared[-1] & (rule.greater_equal | compared.any()))
+        m.d.comb += reached.eq(~compared[-1] & (rule.greater_equal | compared[:-1].any()))
         m.d.comb += spike.eq(reached & rule.spiking & ~(0 if self.hold is None else self.hold.at(stage)))
         if p.delay_line:
             delay = self.parameter["delay"].at(0)
@@ -367,13 +377,12 @@ class _Lane:
         """
         p, m, rule, stage = self.p, self.m, self.rule, self.timing.spike
         other, other_sign, other_over = difference[: p.v_width - 1], difference[-1], overflows(difference, p.v_width)
-        takes: Value = spike & rule.reset[1]
-        clears: Value = spike & (rule.reset == RESET_CODES[Reset.ZERO])
+        takes: Value = spike & (rule.reset != RESET_CODES[Reset.NONE])
         if p.reset_delay:
-            takes, clears = takes & ~rule.reset_delay, clears & ~rule.reset_delay
+            takes = takes & ~rule.reset_delay
         replaced: list[tuple[Value, Value]] = []
         if p.reset_value:
-            replaced.append((rule.reset[0], self.parameter["reset_value"].at(stage - 1)))
+            replaced.append((rule.reset[1] & rule.reset[0], self.parameter["reset_value"].at(stage - 1)))
         if p.delay_line:
             takes = takes | rule.delay_line
             replaced.append((rule.delay_line, Cat(reached, self.kept_v.at(stage - 1)[:-1])))
@@ -382,18 +391,19 @@ class _Lane:
             other_sign = Mux(condition, value[-1], other_sign)
             other_over = ~condition & other_over
 
-        def register(name: str, value: Value) -> Value:
-            return self._register(name, value, stage).at(stage)
+        def register(name: str, value: Value, clear: ValueLike | None = None) -> Value:
+            return self._register(name, value, stage, clear=clear).at(stage)
 
-        takes, clears = register("takes", takes), register("clears", clears)
-        u_sign, other_sign = register("u_sign", u[-1]), register("other_sign", other_sign)
-        u_over, other_over = register("u_over", overflows(u, p.v_width)), register("other_over", other_over)
-        u, other = register("u_low", u[: p.v_width - 1]), register("other_low", other)
+        to_zero = rule.reset == RESET_CODES[Reset.ZERO]
+        takes = register("takes", takes)
+        u_sign, other_sign = register("u_sign", u[-1]), register("other_sign", other_sign, to_zero)
+        u_over, other_over = register("u_over", overflows(u, p.v_width)), register("other_over", other_over, to_zero)
+        u, other = register("u_low", u[: p.v_width - 1]), register("other_low", other, to_zero)
         sign, same, choice = Signal(), Signal(), Signal()
         m.d.comb += [
-            sign.eq(~clears & Mux(takes, other_sign, u_sign)),
-            same.eq(clears | Mux(takes, other_over, u_over)),
-            choice.eq(Mux(same, ~clears & ~sign, takes)),
+            sign.eq(Mux(takes, other_sign, u_sign)),
+            same.eq(Mux(takes, other_over, u_over)),
+            choice.eq(Mux(same, ~sign, takes)),
         ]
         low = choose(m, self.platform, same, choice, u, other)
         return _Staged(m, "new_v", Cat(low, sign).as_signed(), stage)
