@@ -2,47 +2,65 @@
 
 from spikeloom.boards.qor import Block
 from spikeloom.hdl.engine import LifEngine
+from spikeloom.hdl.mesh import Mesh
+from spikeloom.hdl.router import Router
 from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.mesh import MeshParameters
 
-__all__ = ["BLOCKS"]
+__all__ = ["BLOCKS", "plain_lif_core"]
 
 
-def _lif_core(lanes: int) -> LifEngine:
-    """256 plain LIF neurons with 256 axons each, 8-bit weights, two accumulator banks."""
-    return LifEngine(
-        CoreParameters(
-            lanes=lanes,
-            neurons=256,
-            axons=256,
-            weight_words=256 * 256 // lanes,
-            populations=4,
-            weight_width=8,
-            v_width=16,
-            accumulator_width=16,
-        )
+def plain_lif_core(lanes: int) -> CoreParameters:
+    """256 neurons with 256 axons each, 8-bit weights, two accumulator banks: a shift leak, and nothing that costs more.
+
+    Thresholds and leaks are those of the population, the reset is to zero or by subtraction, and there is no bias.
+    """
+    few_words = "distributed" if lanes >= 64 else "block"
+    return CoreParameters(
+        lanes=lanes,
+        neurons=256,
+        axons=256,
+        weight_words=256 * 256 // lanes,
+        populations=4,
+        weight_width=8,
+        v_width=16,
+        accumulator_width=16,
+        multiplier=False,
+        shifts=(4,),
+        bias=False,
+        reset_value=False,
+        reset_delay=False,
+        refractory_width=0,
+        readout=False,
+        per_neuron=frozenset(),
+        accumulator_memory=few_words,
+        state_memory=few_words,
     )
 
 
 BLOCKS = (
+    *(
+        Block(
+            name="lif-core",
+            variant=f"{lanes}-lane{'s' * (lanes > 1)}",
+            make=lambda lanes=lanes: LifEngine(plain_lif_core(lanes)),
+            maximum_lut=maximum_lut,
+            minimum_fmax_mhz=minimum_fmax_mhz,
+        )
+        for lanes, maximum_lut, minimum_fmax_mhz in ((1, 650, 140), (8, 2400, 140), (64, 64 * 200, 110))
+    ),
+    # 5 ports, 24 bits of payload, 16 of destinations.
     Block(
-        name="lif-core",
-        variant="1-lane",
-        make=lambda: _lif_core(1),
-        maximum_lut=650,
-        minimum_fmax_mhz=140,
+        name="router",
+        variant="5-ports",
+        make=lambda: Router(MeshParameters(columns=4, rows=4, payload_width=24), 5),
+        maximum_lut=900,
+        minimum_fmax_mhz=150,
     ),
     Block(
-        name="lif-core",
-        variant="8-lanes",
-        make=lambda: _lif_core(8),
-        maximum_lut=2400,
-        minimum_fmax_mhz=140,
-    ),
-    Block(
-        name="lif-core",
-        variant="64-lanes",
-        make=lambda: _lif_core(64),
-        maximum_lut=64 * 200,
-        minimum_fmax_mhz=110,
+        name="mesh",
+        variant="4x4",
+        make=lambda: Mesh(MeshParameters(columns=4, rows=4, payload_width=24)),
+        minimum_fmax_mhz=120,
     ),
 )

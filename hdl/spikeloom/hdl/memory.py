@@ -4,6 +4,8 @@ The configuration port carries one byte a cycle; ``plane`` says which byte of th
 is needed, whatever the width of the word: each byte of a word has a write enable of its own.
 """
 
+from functools import cached_property
+
 from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -98,7 +100,6 @@ class BlockMemory(wiring.Component):
         self.width, self.depth = width, depth
         self.latency = 2 if depth <= 1 << _BLOCKS[-1][1] else 3
         self.part = part or width
-        self.memory = block_memory(width, depth)
         super().__init__(
             {
                 "write_address": In(bits_for(depth)),
@@ -110,6 +111,11 @@ class BlockMemory(wiring.Component):
                 "data": Out(width),
             }
         )
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What holds the words, on other FPGAs and in simulation."""
+        return block_memory(self.width, self.depth)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
