@@ -1,11 +1,10 @@
 """Planted bugs: each change to the RTL's text must make the comparison with the reference fail."""
 
 import dataclasses
-import types
-from pathlib import Path
 
 import pytest
 from harness.engine import assert_equal_to_reference, run_engine
+from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
 
 from spikeloom.hdl import accumulate, emit, engine, rows, sweep
@@ -68,15 +67,6 @@ MUTATIONS = {
     "a population's events before its sweep": (engine, "~adding.bit_select(parity, 1) &", ""),
     "bank of the sweep": (accumulate, "swept_bank.eq(self.bank)", "swept_bank.eq(~self.bank)"),
 }
-
-
-def mutated(module, old, new):
-    """A copy of ``module`` in which the one place ``old`` reads ``new``."""
-    source = Path(module.__file__).read_text()
-    assert source.count(old) == 1, f"{old!r} must occur once in {module.__name__}, not {source.count(old)} times"
-    copy = types.ModuleType(module.__name__ + "_mutated")
-    exec(compile(source.replace(old, new), module.__file__, "exec"), copy.__dict__)
-    return copy
 
 
 def compare(core, engine_module, name, steps=8):

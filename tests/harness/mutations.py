@@ -1,0 +1,15 @@
+"""Planted bugs: copies of a module with one place changed."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+
+
+def mutated(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
+    """A copy of ``module`` in which the one place ``old`` reads ``new``."""
+    source = Path(module.__file__).read_text()
+    assert source.count(old) == 1, f"{old!r} must occur once in {module.__name__}, not {source.count(old)} times"
+    copy = types.ModuleType(module.__name__ + "_mutated")
+    exec(compile(source.replace(old, new), module.__file__, "exec", dont_inherit=True), copy.__dict__)
+    return copy
