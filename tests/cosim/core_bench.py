@@ -27,7 +27,9 @@ from spikeloom.sw.place import place
 from spikeloom.sw.program import Program
 
 _FIELDS = json.loads(os.environ["CORE_PARAMETERS"])
-PARAMETERS = CoreParameters(**_FIELDS | {"shifts": tuple(_FIELDS["shifts"])})
+PARAMETERS = CoreParameters(
+    **_FIELDS | {"shifts": tuple(_FIELDS["shifts"]), "per_neuron": frozenset(_FIELDS["per_neuron"])}
+)
 LAYOUT = packet_layout(PARAMETERS.axon_width, PARAMETERS.v_width)
 CYCLE_LIMIT = 40_000
 PLANTED = json.loads(os.environ.get("PLANTED_BUGS", "[]"))
@@ -204,7 +206,7 @@ class CoreBench:
         core.o__ready.value = self.ready = 1
         for _ in range(30):
             assert await self.cycle(run) == (False, None)
-        for name in ("status", "words", "steps", "busy_cycles"):
+        for name in ("status", "words", "steps", "spikes", "busy_cycles", "waiting_cycles", "sweep_cycles"):
             run.registers[name] = await self.read_register(name)
         return run
 
@@ -261,7 +263,9 @@ def check(run: Run, network: QuantisedNetwork, program: Program, spikes: np.ndar
     assert run.begun == run.finished == run.registers["steps"] == steps * batch
     assert run.registers["words"] == expected_words(network, PARAMETERS, spikes, reference)
     assert run.registers["status"] == 1
-    assert run.registers["words"] < run.registers["busy_cycles"]
+    assert run.registers["words"] <= run.registers["waiting_cycles"] < run.registers["busy_cycles"]
+    assert 0 < run.registers["sweep_cycles"] < run.registers["busy_cycles"]
+    assert run.registers["spikes"] >= len(run.spikes) + len(run.membranes)
     return reference
 
 
@@ -361,7 +365,7 @@ async def a_program_stays(core) -> None:
     unfinished = []
     for number in range(12):
         spikes = random_spikes(rng, 4, 2, network.inputs)
-        broken = await bench.run(program, spikes, rng, stop_after=int(rng.integers(50, 400)))
+        broken = await bench.run(program, spikes, rng, stall=0.95, stop_after=int(rng.integers(50, 400)))
         unfinished.append((broken.begun, broken.taken.total() > 0, bench.held is not None))
         if number % 3 == 0:
             await bench.clear()

@@ -15,23 +15,22 @@ MULTIPLIER = CoreParameters(
 SHIFTS = dataclasses.replace(MULTIPLIER, lanes=4, neurons=64, weight_words=256, multiplier=False, shifts=(3, 1, 5))
 CORES = {"one-lane-multiplier": MULTIPLIER, "four-lanes-shifts": SHIFTS}
 
-SAME_TARGET = r"\\\$signal\$\d+ \[\d+:\d+\] == \\\$signal\$\d+ \[\d+:\d+\]"
 # What is replaced, how often it occurs, and by what. Only names that the design gives are relied upon.
 PLANTED = {
-    "compare": (r"\$signed\(above\) > \$signed\(1'h0\)", 1, "$signed(above) >= $signed(1'h0)"),
-    "rounding of the leak": (r"\$signed\(product\) \+ \$signed\(\{[^}]*\}\)", 1, "$signed(product)"),
-    "reset by subtraction": (r"neuron_4\[\d+:\d+\] == 2'h2", 1, "1'h0"),
-    "saturation": (r"\$signed\(after\) > \$signed\(12'h7ff\)", 1, "1'h0"),
-    "fresh state": (r"(?<=assign state = )fresh(?= \?)", 1, "1'h0"),
-    "forwarding of sums": (SAME_TARGET, 2, "1'h0"),
-    "clearing of accumulators": (r"clear_word == 5'h1f", 1, "clear_word == 5'h00"),
+    "compare": (r"\| difference_4(?=;)", 1, "1'h1"),
+    "rounding of the leak": (r"rule\[\d+\] & v_product_1\[7\]", 1, "1'h0"),
+    "reset by subtraction": (r"(?<=: )difference_4\[10:0\]", 1, "11'h000"),
+    "saturation": (r"takes_5 \? other_over_5 : u_over_5", 1, "1'h0"),
+    "fresh state": (r"fresh(?= \? 22'h000000)", 1, "1'h0"),
+    "forwarding of sums": (r"word_\d\[\d+:\d+\] == word\[\d+:\d+\]", 3, "1'h0"),
+    "clearing of accumulators": (r"clear_address == 5'h1f", 1, "clear_address == 5'h00"),
     "waiting for a TICK": (r"ticks_1 == sources", 1, "1'h1"),
     "waiting for an ACK": (r"acknowledged_0 == sinks", 1, "1'h1"),
 }
 
 
 def environment(parameters, **more):
-    return {"CORE_PARAMETERS": json.dumps(dataclasses.asdict(parameters))} | more
+    return {"CORE_PARAMETERS": json.dumps(dataclasses.asdict(parameters), default=sorted)} | more
 
 
 @pytest.mark.parametrize("name", CORES)

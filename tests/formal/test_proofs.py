@@ -4,7 +4,7 @@ import pytest
 from formal.proofs import MIDDLE, PROOFS, SMALL
 from formal.properties import ArbiterProof, FifoProof, RouterProof
 from harness.formal import check
-from harness.mutation import mutated
+from harness.mutations import mutated
 
 from spikeloom.hdl import arbiter, fifo, router
 from spikeloom.sim.mesh import Port

@@ -14,6 +14,39 @@ from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.neuron import NeuronParameters, NeuronState, saturate, signed_range, step
 from spikeloom.sim.rule import parameter_values, rule_values
 
+PLAIN = CoreParameters(
+    v_width=12,
+    accumulator_width=14,
+    beta_fraction=8,
+    bias=False,
+    reset_value=False,
+    reset_delay=False,
+    refractory_width=0,
+    readout=False,
+    per_neuron=frozenset(),
+)
+"""A core with nothing but plain leaky integrate-and-fire neurons."""
+EVERYTHING = {
+    "bias": True,
+    "reset_value": True,
+    "reset_delay": True,
+    "refractory_width": 3,
+    "readout": True,
+    "synaptic_current": True,
+    "adaptation": True,
+    "noise_bits": 7,
+    "value_width": 6,
+    "delay_line": True,
+}
+"""What can be added to it."""
+LEAKS = {
+    "product": {},
+    "shifts": {"multiplier": False, "shifts": (3, 1, 0, 7)},
+    "shift": {"multiplier": False, "shifts": (4,)},
+    "none": {"multiplier": False},
+}
+"""The kinds of leaks that a core can be built for."""
+
 
 @dataclass
 class LaneRun:

@@ -3,42 +3,12 @@
 import dataclasses
 
 import pytest
-from harness.lane import check_lane
+from harness.lane import EVERYTHING, LEAKS, PLAIN, check_lane
 from harness.networks import rng_of
 
 from spikeloom.hdl.lane import LaneTiming, NeuronLane
-from spikeloom.sim.core import PER_NEURON, CoreParameters
+from spikeloom.sim.core import PER_NEURON
 from spikeloom.sim.neuron import Leak, Reset, signed_range
-
-PLAIN = CoreParameters(
-    v_width=12,
-    accumulator_width=14,
-    beta_fraction=8,
-    bias=False,
-    reset_value=False,
-    reset_delay=False,
-    refractory_width=0,
-    readout=False,
-    per_neuron=frozenset(),
-)
-EVERYTHING = {
-    "bias": True,
-    "reset_value": True,
-    "reset_delay": True,
-    "refractory_width": 3,
-    "readout": True,
-    "synaptic_current": True,
-    "adaptation": True,
-    "noise_bits": 7,
-    "value_width": 6,
-    "delay_line": True,
-}
-LEAKS = {
-    "product": {},
-    "shifts": {"multiplier": False, "shifts": (3, 1, 0, 7)},
-    "shift": {"multiplier": False, "shifts": (4,)},
-    "none": {"multiplier": False},
-}
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["per-population", "per-neuron"])

@@ -5,7 +5,7 @@ import gc
 import pytest
 from amaranth.hdl import Module
 from harness.mesh import Traffic, check, mesh_traffic, run_mesh
-from harness.mutation import mutated
+from harness.mutations import mutated
 from harness.networks import rng_of
 
 from spikeloom.hdl import mesh as mesh_module

@@ -7,7 +7,7 @@ from harness.engine import assert_equal_to_reference, run_engine
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
 
-from spikeloom.hdl import accumulate, emit, engine, rows, sweep
+from spikeloom.hdl import accumulate, emit, engine, lane, rows, sweep
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.reference import simulate
@@ -21,23 +21,23 @@ LUT_RAM = dataclasses.replace(CORE, lanes=4, accumulator_memory="distributed")
 SHORT_ROWS = dataclasses.replace(CORE, lanes=4)  # rows of one and two words, so that sums follow each other at once
 
 MUTATIONS = {
-    "leak shift": (sweep, "self.state.v >> shift", "self.state.v >> (shift + 1)"),
-    "leak shift rounding": (sweep, "Mux(neuron.rounding[1], almost_one,", "Mux(neuron.rounding[1], half,"),
-    "leak product rounding": (sweep, "Mux(neuron.rounding[0], half, 0)", "0"),
-    "compare > for >=": (sweep, "above == 0) & (neuron[4].compare", "above == 0) & 0 & (neuron[4].compare"),
-    "compare >= for >": (sweep, "reached = (above > 0)", "reached = (above >= 0)"),
-    "reset to zero": (sweep, "result.eq(0)", "result.eq(1)"),
-    "reset by subtraction": (
-        sweep,
-        "v - neuron.threshold if above is None else above",
-        "v - neuron.threshold if above is None else above + 1",
+    "leak shift": (lane, "part.eq(value >> shift)", "part.eq(value >> (shift + 1))"),
+    "leak rounded to the nearest": (lane, "(self.rule.nearest & product[p.beta_fraction - 1])", "Const(0)"),
+    "leak rounded up": (lane, "negative.at(following) | (self.rule", "(self.rule"),
+    "compare > for >=": (lane, "(rule.greater_equal | compared.any())", "compared.any()"),
+    "compare >= for >": (lane, "(rule.greater_equal | compared.any())", "1"),
+    "reset to zero": (lane, "spike & (rule.reset == RESET_CODES[Reset.ZERO])", "spike & 0"),
+    "reset by subtraction": (lane, "takes: Value = spike & rule.reset[1]", "takes: Value = spike & rule.reset.all()"),
+    "reset to a value": (lane, "replaced.append((rule.reset[0],", "replaced.append((Const(0),"),
+    "reset delay": (lane, "takes & ~rule.reset_delay, clears & ~rule.reset_delay", "takes, clears"),
+    "refractory": (lane, "~(0 if self.hold is None else self.hold.at(stage))", "1"),
+    "bias": (
+        lane,
+        '_Staged(self.m, "bias", self.parameter["bias"].at(stage), stage)',
+        '_Staged(self.m, "bias", Const(0), stage)',
     ),
-    "reset to a value": (sweep, "result.eq(neuron.reset_value)", "result.eq(0)"),
-    "reset delay": (sweep, "spike & ~neuron[4].reset_delay", "spike"),
-    "refractory": (sweep, "~hold[4] & neuron[4].spiking", "neuron[4].spiking"),
-    "bias": (sweep, "self.neuron.bias + self.current", "self.current"),
-    "saturation": (sweep, "self.new_state.v.eq(low)", "self.new_state.v.eq(low + 1)"),
-    "fresh state": (sweep, "Mux(self.fresh, 0,", "Mux(0, 0,"),
+    "saturation": (lane, "overflows(u, p.v_width)", "Const(0)"),
+    "fresh state": (sweep, "lane.fresh.eq(self.fresh)", "lane.fresh.eq(0)"),
     "forwarding of the last sum": (accumulate, "hits[2][0], Signal()", "hits[2][0] & 0, Signal()"),
     "forwarding of the sum before": (accumulate, "Mux(hits[1][1], last, earlier)", "earlier"),
     "forwarding of the third sum": (accumulate, "stages[1:4])", "stages[1:3])"),
@@ -46,7 +46,7 @@ MUTATIONS = {
     "touched: always": (accumulate, "ok.eq(", "ok.eq(1 | "),
     "touched: of the other bank": (accumulate, "bit_select(stages[2].bank, 1)", "bit_select(~stages[2].bank, 1)"),
     "touched by the word before, LUT RAM": (accumulate, " | hits[1][0]),", "),"),
-    "touched: in the sweep": (engine, "Mux(accumulator.current_valid,", "Mux(1,"),
+    "touched: in the sweep": (engine, "current_valid.eq(accumulator.current_valid)", "current_valid.eq(1)"),
     "clearing of accumulators": (accumulate, "~(self.clear | clearing)", "~self.clear"),
     "a row waits for the sequencer": (rows, "rows.output_enable.eq(~fetched.valid | take)", "rows.output_enable.eq(1)"),
     "a row waits for the one before": (
@@ -69,8 +69,9 @@ MUTATIONS = {
 }
 
 
-def compare(core, engine_module, name, steps=8):
+def compare(core, engine_module, name):
     rng = rng_of(name)
+    steps = 60 if "saturation" in name else 8  # membranes drift far without a leak
     busy_output = "waits for the one before" in name  # many spikes, and an output that takes few
     network = random_network(rng, core, inputs=6, sizes=(14, 9, 6) if busy_output else (5, 5, 4))
     spikes = random_spikes(rng, steps, 2, network.inputs)
@@ -108,8 +109,14 @@ def test_a_planted_bug_is_found(monkeypatch, mutation):
     if module is engine:
         engine_module = copy
     else:
-        name = {sweep: "NeuronSweep", accumulate: "Accumulator", rows: "RowReader", emit: "SpikeEmitter"}[module]
-        monkeypatch.setattr(engine, name, getattr(copy, name))
+        user, name = {
+            sweep: (engine, "NeuronSweep"),
+            lane: (sweep, "NeuronLane"),
+            accumulate: (engine, "Accumulator"),
+            rows: (engine, "RowReader"),
+            emit: (engine, "SpikeEmitter"),
+        }[module]
+        monkeypatch.setattr(user, name, getattr(copy, name))
     for core, name in networks_of(mutation):
         try:
             compare(core, engine_module, name)

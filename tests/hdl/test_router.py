@@ -5,7 +5,7 @@ import gc
 import pytest
 from amaranth.sim import Simulator
 from harness.mesh import Traffic, check, router_traffic, run_router
-from harness.mutation import mutated
+from harness.mutations import mutated
 from harness.networks import rng_of
 
 from spikeloom.hdl import arbiter as arbiter_module

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness.mutation import mutated
+from harness.mutations import mutated
 
 from spikeloom.hdl import mesh as mesh_module
 from spikeloom.hdl import router as router_module

@@ -1,5 +1,7 @@
 """The blocks whose size and speed are kept in ``qor/``, with the bounds that they have to hold."""
 
+from functools import partial
+
 from spikeloom.boards.qor import Block
 from spikeloom.hdl.engine import LifEngine
 from spikeloom.hdl.mesh import Mesh
@@ -38,12 +40,16 @@ def plain_lif_core(lanes: int) -> CoreParameters:
     )
 
 
+def _plain_engine(lanes: int) -> LifEngine:
+    return LifEngine(plain_lif_core(lanes))
+
+
 BLOCKS = (
     *(
         Block(
             name="lif-core",
             variant=f"{lanes}-lane{'s' * (lanes > 1)}",
-            make=lambda lanes=lanes: LifEngine(plain_lif_core(lanes)),
+            make=partial(_plain_engine, lanes),
             maximum_lut=maximum_lut,
             minimum_fmax_mhz=minimum_fmax_mhz,
         )

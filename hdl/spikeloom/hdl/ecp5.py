@@ -10,13 +10,14 @@ carry. Synthesis never finds this: it makes adders of two inputs before it knows
 """
 
 import enum
-from typing import TypeVar
+from typing import Any, TypeAlias
 
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, Signal, Value, ValueLike, signed
 
 __all__ = ["Operand", "add", "choose", "is_ecp5", "multiply"]
 
-_Bits = TypeVar("_Bits", Value, int)
+Bits: TypeAlias = Any
+"""Values of the same width, or the numbers 0 and 1; the functions of an `Operand` take and return either."""
 
 
 class Operand(enum.Enum):
@@ -33,7 +34,7 @@ class Operand(enum.Enum):
     GATE_BOTH = 4
     """``a`` where ``b`` is 1, else 0, and ``c`` where ``d`` is 1, else 0."""
 
-    def first(self, a: _Bits, b: _Bits) -> _Bits:
+    def first(self, a: Bits, b: Bits) -> Bits:
         """The first addend, of values of the same width or of the numbers 0 and 1."""
         match self:
             case Operand.INVERT_FIRST:
@@ -43,7 +44,7 @@ class Operand(enum.Enum):
             case _:
                 return a
 
-    def second(self, b: _Bits, c: _Bits, d: _Bits) -> _Bits:
+    def second(self, b: Bits, c: Bits, d: Bits) -> Bits:
         """The second addend."""
         match self:
             case Operand.CHOOSE:

@@ -142,9 +142,9 @@ class _Lane:
         self.platform = platform
         self.p = p = ports.parameters
         own = {field.name for field in p.neuron_layout.fields if field.width}
-        everyone = {field.name for field in p.population_layout.fields if field.width} - own
+        shared = {field.name for field in p.population_layout.fields if field.width}
         self.parameter = {name: _Staged(self.m, name, ports.neuron[name], 0) for name in own}
-        self.parameter |= {name: _Staged(self.m, name, ports.rule[name]) for name in everyone}
+        self.parameter |= {name: _Staged(self.m, name, ports.rule[name]) for name in shared}
 
         self.timing = timing = LaneTiming.of(p)
         u_stage, decide, end = timing.u, timing.spike - 1, timing.latency
@@ -297,9 +297,9 @@ class _Lane:
         p, rule, fresh = self.p, self.rule, self.ports.fresh
         stage, drive, gate = self.timing.current, self.ports.current, self.ports.current_valid
         if p.synaptic_current:
-            without = fresh | ~rule.current
+            # (Neurons without a synaptic current keep one of 0.)
             leaked = self._leak(
-                "current", self.ports.state.current, self.parameter.get("current_leak_factor"), 0, without
+                "current", self.ports.state.current, self.parameter.get("current_leak_factor"), 0, fresh
             )
             total = self._sum(leaked, stage, drive, gate, max(p.v_width, p.accumulator_width) + 1)
             stage += 1
