@@ -365,7 +365,7 @@ async def a_program_stays(core) -> None:
     unfinished = []
     for number in range(12):
         spikes = random_spikes(rng, 4, 2, network.inputs)
-        broken = await bench.run(program, spikes, rng, stall=0.95, stop_after=int(rng.integers(50, 400)))
+        broken = await bench.run(program, spikes, rng, stall=0.9, stop_after=int(rng.integers(50, 900)))
         unfinished.append((broken.begun, broken.taken.total() > 0, bench.held is not None))
         if number % 3 == 0:
             await bench.clear()

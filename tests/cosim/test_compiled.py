@@ -54,7 +54,7 @@ def test_compiled_simulated_and_reference_agree(request, name):
     """One network on all three, in every state."""
     rng = rng_of(request.node.name)
     core = CORES[name]
-    network = random_network(rng, core, readout=core.readout)
+    network = random_network(rng, core, inputs=24, readout=core.readout)
     spikes = random_spikes(rng, 5, 2, network.inputs)
     reference = check(name, network, spikes)
     program = place(network, FabricConfig(core=core))
@@ -408,7 +408,7 @@ def test_refuses_bad_arguments(make, message):
 
 def test_refuses_an_unknown_memory():
     with CompiledSimulator(library("one lane")) as simulator:
-        assert "engine.accumulator.weights.bytes" in simulator.memories
+        assert "engine.accumulator.weights.memory.memory" in simulator.memories
         with pytest.raises(ValueError, match=r"^path must be one of engine\.accumulator\..*, not 'engine\.nothing'$"):
             simulator.inspect("engine.nothing")
 

@@ -16,9 +16,9 @@ SMALL = FABRICS["small"]
 def run(name, directory, *, readout=False, samples=12, **options):
     """Random networks observed in every population, on the simulated board and on the reference."""
     rng = rng_of(name)
-    network = random_network(rng, SMALL.core, inputs=40, sizes=(12, 9, 6), readout=readout)
+    network = random_network(rng, SMALL.core, inputs=30, sizes=(10, 8, 5), readout=readout)
     program = place(network, SMALL, observe=[p.name for p in network.populations if p.parameters.spiking])
-    spikes = random_spikes(rng, 6, samples, 40)
+    spikes = random_spikes(rng, 6, samples, 30)
     reference = simulate(network, spikes)
     result = PinsRunner(program, directory, **options).run(spikes)
     compared, mismatches = compare(reference, result)

@@ -1,7 +1,7 @@
 """The compiled core under the same comparison as the simulated engine, in every spike, membrane, state and counter.
 
 A core that gets a new memory for states, or another sign that its accumulators are clear, is followed here, in `STATES`
-and `BANKS`. A new model of neuron or kind of connection needs nothing here: what `harness.networks` draws and
+and `TOUCHED`. A new model of neuron or kind of connection needs nothing here: what `harness.networks` draws and
 `assert_equal_to_reference` compares is compared here too. A feature that a core must be built with gets a core in
 `CORES`.
 """
@@ -23,8 +23,8 @@ from spikeloom.sw.program import Program
 BUILD = Path(__file__).parents[2] / "build" / "cosim"
 """Where libraries stay, so that only a change of the hardware compiles again."""
 
-STATES = "engine.sweep.states"
-BANKS = ("engine.accumulator.bank0", "engine.accumulator.bank1")  # all zero after a step of their parity
+STATES = "engine.sweep.states.memory"
+TOUCHED = ("engine.accumulator.touched0.memory", "engine.accumulator.touched1.memory")  # 0 after a step of their parity
 
 _ALL = CoreParameters(
     lanes=1, neurons=64, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
@@ -79,7 +79,7 @@ def run_compiled(
     ) as simulator:
         simulator.load(program)
         if credit == 1:
-            for path in (STATES, *BANKS):
+            for path in (STATES, *TOUCHED):
                 simulator.inspect(path)
         simulator.feed(spikes, program.input_axons)
         simulator.advance(steps * batch)
@@ -96,6 +96,6 @@ def run_compiled(
         run.membranes.update(zip(places, said.membrane_value.tolist(), strict=True))
         if credit == 1:
             run.states = simulator.kept(STATES)
-            banks = [simulator.kept(path) for path in BANKS]
-            run.banks = [banks[step & 1][step] for step in range(steps * batch)]
+            touched = [simulator.kept(path) for path in TOUCHED]
+            run.touched = [touched[step & 1][step] for step in range(steps * batch)]
     return run

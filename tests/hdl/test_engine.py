@@ -165,7 +165,7 @@ def test_sums_on_their_way(request, memory):
         name="distances",
         inputs=24,
         populations=tuple(
-            QuantisedPopulation(name=n, parameters=NeuronParameters(size=size, v_width=12, threshold=200))
+            QuantisedPopulation(name=n, parameters=NeuronParameters(size=size, v_width=12, threshold=50))
             for n, size in sizes.items()
         ),
         connections=tuple(
