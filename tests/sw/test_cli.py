@@ -201,7 +201,7 @@ def test_a_missing_port(network, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check", "--fabric", "huge"], "fabric must be one of small, medium, not 'huge'"),
+        (["check", "--fabric", "huge"], "fabric must be one of small, medium, wide, spatial, not 'huge'"),
         (["bitstream", "nosuchone"], "Board must be one that 'spikeloom boards' lists, not 'nosuchone'"),
         (
             ["run", "--board", "icebraker"],

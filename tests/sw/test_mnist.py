@@ -37,7 +37,7 @@ KEYS = [
     "images_per_s",
     "seconds",
 ]
-TRIAL = Trial(model="mnist-mlp.nir", weight_bits=8, core=TRIALS[0].core, quality="core.json", least_accuracy=0.98)
+TRIAL = Trial(model="mnist-mlp.nir", weight_bits=8, fabric=TRIALS[0].fabric, least_accuracy=0.98)
 
 
 def strokes(rng, count=IMAGES):
@@ -82,7 +82,7 @@ class Counting(Runner):
 
 
 @pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.title)
-def test_every_trial_fits_its_core(trial, digits, tmp_path):
+def test_every_trial_fits_its_fabric(trial, digits, tmp_path):
     programs = []
 
     def make_runner(program):
@@ -91,11 +91,10 @@ def test_every_trial_fits_its_core(trial, digits, tmp_path):
 
     outcome = run_trial(trial, digits, make_runner=make_runner, quality_folder=tmp_path)
     (program,) = programs
-    assert program.fabric.core.lanes == trial.core.lanes
-    assert all(use.used == use.available for use in program.uses)  # the core is as small as it can be
+    assert program.fabric is trial.fabric
     assert outcome.mismatches == 0
     assert outcome.spikes_compared > IMAGES
-    assert outcome.accuracy > 0.5 or trial.model != TRIAL.model  # the labels are those of that network
+    assert outcome.accuracy >= 0.5 or trial.model != TRIAL.model  # the labels are those of that network
     assert outcome.images == IMAGES
     assert complaints(trial, outcome) == []
 
@@ -109,7 +108,7 @@ def test_trials():
 
 
 def test_outcome(digits, tmp_path):
-    (tmp_path / "core.json").write_text('{"fmax_mhz": 110.0, "lut": 1}')
+    (tmp_path / TRIAL.quality).write_text('{"fmax_mhz": 110.0, "lut": 1}')
     outcome = run_trial(TRIAL, digits, make_runner=Counting, quality_folder=tmp_path)
     assert (outcome.steps, outcome.encoding, outcome.accuracy) == (4, "latency, 2 bits", 1.0)
     assert (outcome.cycles_per_image, outcome.fmax_mhz, outcome.images_per_s) == (1000.0, 110.0, 110000)
@@ -129,16 +128,16 @@ def test_core_that_nobody_built(digits, tmp_path):
 
 
 def test_runner_without_clock(digits, tmp_path):
-    (tmp_path / "core.json").write_text('{"fmax_mhz": 110.0}')
+    (tmp_path / TRIAL.quality).write_text('{"fmax_mhz": 110.0}')
     outcome = run_trial(TRIAL, digits, make_runner=lambda program: Counting(program).reference, quality_folder=tmp_path)
     assert (outcome.cycles_per_image, outcome.fmax_mhz, outcome.images_per_s) == (None, 110.0, None)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"fmax_mhz": null}', '{"fmax_mhz": "fast"}'])
 def test_damaged_quality(tmp_path, text):
-    (tmp_path / "core.json").write_text(text)
-    with pytest.raises(ValueError, match=r"^'.*core\.json' must be a kept result of make qor, with fmax_mhz$"):
-        built_fmax_mhz(tmp_path / "core.json")
+    (tmp_path / TRIAL.quality).write_text(text)
+    with pytest.raises(ValueError, match=r"^'.*\.json' must be a kept result of make qor, with fmax_mhz$"):
+        built_fmax_mhz(tmp_path / TRIAL.quality)
 
 
 @pytest.mark.parametrize("wrong", [1, 7])
@@ -206,7 +205,7 @@ def made(monkeypatch, tmp_path):
 
 def test_command(folder, made, tmp_path, capsys):
     (tmp_path / "qor").mkdir()
-    (tmp_path / "qor" / "core.json").write_text('{"fmax_mhz": 110.0}')
+    (tmp_path / "qor" / TRIAL.quality).write_text('{"fmax_mhz": 110.0}')
     main(["mnist", "--data", str(folder), "--workers", "3"])
     ((_, directory, workers),) = made[1:]
     assert (directory, workers) == (Path("build/mnist"), 3)
@@ -221,7 +220,7 @@ def test_command_of_some_images_without_a_clock(folder, made, capsys):
     main(["mnist", "--data", str(folder), "--images", "5"])
     (entry,) = json.loads(Path("build/mnist/summary.json").read_text())
     assert (entry["images"], entry["fmax_mhz"], entry["images_per_s"]) == (5, None, None)
-    assert "no clock is known without qor/core.json, which make qor writes" in capsys.readouterr().out
+    assert "no clock is known without qor/lif-core-wide-ecp5-85f.json, which make qor writes" in capsys.readouterr().out
 
 
 def test_command_fails_where_hardware_and_reference_differ(folder, made, capsys):

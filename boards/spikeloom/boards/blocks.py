@@ -7,6 +7,7 @@ from spikeloom.hdl.engine import LifEngine
 from spikeloom.hdl.mesh import Mesh
 from spikeloom.hdl.router import Router
 from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.mesh import MeshParameters
 
 __all__ = ["BLOCKS", "plain_lif_core"]
@@ -54,6 +55,11 @@ BLOCKS = (
             minimum_fmax_mhz=minimum_fmax_mhz,
         )
         for lanes, maximum_lut, minimum_fmax_mhz in ((1, 650, 140), (8, 2400, 140), (64, 64 * 200, 110))
+    ),
+    # The cores that MNIST runs on.
+    *(
+        Block(name="lif-core", variant=name, make=partial(LifEngine, FABRICS[name].core), asked_mhz=140.0)
+        for name in ("wide", "spatial")
     ),
     # 5 ports, 24 bits of payload, 16 of destinations.
     Block(

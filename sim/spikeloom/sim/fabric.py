@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.link import Identity, LinkParameters
@@ -42,6 +43,16 @@ class FabricConfig:
         return self.core.lanes
 
 
+_INTEGRATE_AND_FIRE: dict[str, Any] = {
+    "multiplier": False,
+    "bias": False,
+    "reset_value": False,
+    "reset_delay": False,
+    "refractory_width": 0,
+    "readout": False,
+    "per_neuron": frozenset(),
+}
+
 FABRICS = {
     fabric.name: fabric
     for fabric in (
@@ -69,6 +80,33 @@ FABRICS = {
                 v_width=20,
                 accumulator_width=20,
                 refractory_width=4,
+            ),
+        ),
+        # Half of an ECP5-85F's block RAM: 784-256-10 with a spike's whole row in four cycles. No leak, reset to 0 or by
+        # the threshold, no bias, no membranes sent: what is not there costs nothing in any of the 64 lanes.
+        FabricConfig(
+            name="wide",
+            core=CoreParameters(
+                lanes=64,
+                neurons=512,
+                axons=2048,
+                weight_words=4096,
+                accumulator_memory="distributed",
+                state_memory="distributed",
+                **_INTEGRATE_AND_FIRE,
+            ),
+        ),
+        # Convolutions and poolings of up to 32 x 32 positions and 16 channels at once: many neurons, few weights.
+        FabricConfig(
+            name="spatial",
+            core=CoreParameters(
+                lanes=16,
+                neurons=8192,
+                axons=64,
+                weight_words=2048,
+                coordinate_width=5,
+                geometries=4,
+                **_INTEGRATE_AND_FIRE,
             ),
         ),
     )

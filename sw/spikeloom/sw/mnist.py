@@ -11,15 +11,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.fabric import FABRICS, FabricConfig
 from spikeloom.sim.network import QuantisedNetwork
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.data import Digits, shipped
@@ -38,7 +37,6 @@ __all__ = [
     "Trial",
     "built_fmax_mhz",
     "complaints",
-    "fitted",
     "run_trial",
     "table_of",
     "write_summary",
@@ -60,10 +58,8 @@ class Trial:
         Name of a file of ``models/``.
     weight_bits
         Width of the weights.
-    core
-        What it runs on, but for the depths: those are `fitted`.
-    quality
-        Name of the file of ``qor/`` that says how fast such a core was built.
+    fabric
+        What it runs on.
     encoder
         How images become spikes; None for the encoder that the network was trained with.
     least_accuracy
@@ -72,10 +68,14 @@ class Trial:
 
     model: str
     weight_bits: int
-    core: CoreParameters
-    quality: str
+    fabric: FabricConfig
     encoder: Encoder | None = None
     least_accuracy: float = 0.0
+
+    @property
+    def quality(self) -> str:
+        """Name of the file of ``qor/`` that says how fast the fabric's core was built."""
+        return f"lif-core-{self.fabric.name}-ecp5-85f.json"
 
     @property
     def title(self) -> str:
@@ -105,31 +105,6 @@ class Outcome:
     fmax_mhz: float | None
     images_per_s: float | None
     seconds: float
-
-
-def fitted(core: CoreParameters, network: QuantisedNetwork) -> CoreParameters:
-    """``core`` with just the depths and the width of accumulators that ``network`` needs.
-
-    Raises `PlaceError` if the network needs something that ``core`` does not have built in.
-    """
-    bounds = [bound for p in network.populations for bound in network.current_bounds(p.name)]
-    roomy = replace(
-        core,
-        neurons=1 << 14,
-        axons=1 << 14,
-        weight_words=1 << 16,
-        populations=len(network.populations),
-        weight_width=network.weight_width,
-        accumulator_width=1 + max(max(bound, -bound - 1).bit_length() for bound in bounds),
-    )
-    used = {use.resource.partition(" ")[0]: use.used for use in place(network, FabricConfig(core=roomy)).uses}
-    return replace(
-        roomy,
-        neurons=used["neurons"],
-        axons=used["rows"],
-        weight_words=used["weight"],
-        geometries=used.get("geometries", 1),
-    )
 
 
 def _encoding(encoder: Encoder) -> str:
@@ -171,8 +146,8 @@ def run_trial(
         if network.encoder is None:
             raise ValueError(f"{trial.model} must name the encoder that it was trained with, and does not")
         encoder = encoder_from(network.encoder)
-    quantised = quantise(network, Quantisation(weight_width=trial.weight_bits, v_width=trial.core.v_width))
-    program = place(quantised, FabricConfig(name="mnist", core=fitted(trial.core, quantised)))
+    quantised = quantise(network, Quantisation(weight_width=trial.weight_bits, v_width=trial.fabric.core.v_width))
+    program = place(quantised, trial.fabric)
     spikes = encoder.encode(pixel_levels(digits.images, encoder.bits))
     result = make_runner(program).run(spikes, progress=progress)
     expected = _expected(quantised, spikes)
@@ -194,45 +169,26 @@ def run_trial(
     )
 
 
-_DENSE = CoreParameters(
-    lanes=64,
-    neurons=64,
-    multiplier=False,
-    reset_value=False,
-    reset_delay=False,
-    refractory_width=0,
-    readout=False,
-    bias=False,
-    per_neuron=frozenset(),
-    accumulator_memory="distributed",
-    state_memory="distributed",
-)
-"""No leak, no reset but to 0 or by the threshold, no readout of membranes: what is not there costs nothing."""
-
-_CONVOLUTIONAL = replace(_DENSE, lanes=16, coordinate_width=5, accumulator_memory="block", state_memory="block")
-"""As many lanes as the first layer has channels, and coordinates of 28 pixels."""
-
 _MLP, _SMALL_MLP, _CONV = "mnist-mlp.nir", "mnist-mlp-128.nir", "mnist-conv.nir"
 
 TRIALS = tuple(
     Trial(
         model=model,
         weight_bits=weight_bits,
-        core=core,
-        quality=f"lif-core-{core.lanes}-lanes-ecp5-85f.json",
+        fabric=FABRICS[fabric],
         encoder=encoder,
         least_accuracy=least_accuracy,
     )
-    for model, weight_bits, core, encoder, least_accuracy in (
-        (_MLP, 8, _DENSE, None, 0.98),
-        (_MLP, 4, _DENSE, None, 0.98),
-        (_MLP, 8, _DENSE, LatencyEncoder(steps=4, bits=1), 0.98),
-        (_MLP, 8, _DENSE, LatencyEncoder(steps=8, bits=3), 0.98),
-        (_MLP, 8, _DENSE, RateEncoder(steps=10, bits=4), 0.98),
-        (_SMALL_MLP, 8, _DENSE, None, 0.98),
-        (_SMALL_MLP, 4, _DENSE, None, 0.98),
-        (_CONV, 8, _CONVOLUTIONAL, None, 0.988),
-        (_CONV, 8, _CONVOLUTIONAL, LatencyEncoder(steps=8, bits=3), 0.988),
+    for model, weight_bits, fabric, encoder, least_accuracy in (
+        (_MLP, 8, "wide", None, 0.98),
+        (_MLP, 4, "wide", None, 0.98),
+        (_MLP, 8, "wide", LatencyEncoder(steps=4, bits=1), 0.98),
+        (_MLP, 8, "wide", LatencyEncoder(steps=8, bits=3), 0.98),
+        (_MLP, 8, "wide", RateEncoder(steps=10, bits=4), 0.98),
+        (_SMALL_MLP, 8, "wide", None, 0.98),
+        (_SMALL_MLP, 4, "wide", None, 0.98),
+        (_CONV, 8, "spatial", None, 0.988),
+        (_CONV, 8, "spatial", LatencyEncoder(steps=8, bits=3), 0.988),
     )
 )
 """What ``make mnist`` runs. Encoder None is the one that the network was trained with."""
