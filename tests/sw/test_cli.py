@@ -98,7 +98,7 @@ def test_run_on_the_reference(network, tmp_path, capsys):
 
 
 def test_generate_writes_verilog_and_images(network, capsys):
-    main(["generate", network, "--output", "out"])
+    main(["generate", network, "--output", "out", "--format", "fabric"])
     assert "module top" in Path("out/top.v").read_text()
     with np.load("out/program.npz") as program:
         assert program["weights"].shape == (64 * 8 + 8 * 10, 1)

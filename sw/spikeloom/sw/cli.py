@@ -92,6 +92,13 @@ class Simulator(Enum):
     PINS = "pins"
 
 
+class Format(Enum):
+    """What `generate` writes: the core for other designs, or the whole fabric as boards are built with it."""
+
+    VERILOG = "verilog"
+    FABRIC = "fabric"
+
+
 @dataclass(frozen=True)
 class _Loading:
     """The options that every command takes which loads a network."""
@@ -273,28 +280,26 @@ def generate(
     refractory: RefractoryOption = None,
     weight_bits: WeightOption = 8,
     fabric: FabricOption = _DEFAULT_FABRIC,
+    what: Annotated[
+        Format,
+        typer.Option("--format", help="The core with AXI ports and a testbench, or the fabric with its UART."),
+    ] = Format.VERILOG,
     divisor: Annotated[int, typer.Option(help="Clock cycles a bit of the UART.")] = 12,
     output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/generate"),
 ) -> None:
-    """Write the hardware as Verilog, and the network as the memory images that run on it."""
-    from spikeloom.hdl.top import Top
+    """Write Verilog: the core with a testbench of this network, or the fabric and the network's memory images."""
     from spikeloom.hdl.uart import check_divisor
-    from spikeloom.hdl.verilog import write_verilog
+    from spikeloom.sw.export import export_core, export_fabric
 
     check_divisor(divisor)
     options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
-    program = _place(options.load(network), _fabric(fabric), weight_bits)
-    verilog = write_verilog(Top(_fabric(fabric), divisor), "top", output / "cache")
-    (output / "top.v").write_bytes(verilog.read_bytes())
-    images = {image.name: image.words for image in program.memories}
-    np.savez_compressed(
-        output / "program.npz",
-        allow_pickle=False,
-        input_axons=program.input_axons,
-        output_slots=program.output_slots,
-        **images,
-    )
-    _out.print(f"top.v (module top: clk, rst, rx, tx) and program.npz ({', '.join(images)}) in {output}")
+    loaded = options.load(network)
+    if what is Format.FABRIC:
+        files = export_fabric(_place(loaded, _fabric(fabric), weight_bits), output, divisor=divisor)
+    else:
+        quantised = quantise(loaded, Quantisation.for_core(_fabric(fabric).core, weight_width=weight_bits))
+        files = export_core(quantised, place(quantised, _fabric(fabric)), output)
+    _out.print(f"{', '.join(file.name for file in files)} in {output}")
 
 
 @app.command()

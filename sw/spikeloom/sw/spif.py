@@ -1,0 +1,233 @@
+"""Events over UDP in the layout of SPIF, the words that event cameras and SpiNNaker's interface speak.
+
+A datagram is a sequence of 32-bit words, the lowest byte first. A word is an event::
+
+    bit     31             30 .. 16   15         14 .. 0
+            no timestamp   x          polarity   y
+
+Where bit 31 is 0 the next word is the event's timestamp. (SPIF is described at
+https://github.com/SpiNNakerManchester/spif; AEStream sends and receives these words as ``output udp``.)
+
+Pixels become lines of a network's input, channel first as in a convolution of shape ``(polarities, rows, columns)``.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["PixelMap", "SpifError", "SpifReceiver", "SpifSender", "decode_events", "encode_events"]
+
+LARGEST_COORDINATE = (1 << 15) - 1
+WORDS_A_DATAGRAM = 256
+"""1024 bytes: no network cuts them apart."""
+
+_WORD = np.dtype("<u4")
+_NO_TIMESTAMP = 1 << 31
+
+
+class SpifError(ValueError):
+    """What came is no sequence of SPIF words."""
+
+
+def encode_events(x: ArrayLike, y: ArrayLike, polarity: ArrayLike) -> bytes:
+    """The words of events without timestamps: ``x``, ``y`` from 0 to 32767 and ``polarity`` 0 or 1, each ``(n,)``."""
+    columns, rows, signs = (np.asarray(values, np.int64).reshape(-1) for values in (x, y, polarity))
+    if not len(columns) == len(rows) == len(signs):
+        raise ValueError(f"x, y and polarity must be as many, not {len(columns)}, {len(rows)} and {len(signs)}")
+    for name, values, high in (
+        ("x", columns, LARGEST_COORDINATE),
+        ("y", rows, LARGEST_COORDINATE),
+        ("polarity", signs, 1),
+    ):
+        if values.size and (values.min() < 0 or values.max() > high):
+            raise ValueError(f"{name} must be from 0 to {high}, not {values.min()} to {values.max()}")
+    return (_NO_TIMESTAMP | columns << 16 | signs << 15 | rows).astype(_WORD).tobytes()
+
+
+def decode_events(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """``x``, ``y`` and ``polarity`` of the events of one datagram; timestamps are skipped.
+
+    Raises `SpifError` if the datagram ends within a word or before a timestamp that it announces.
+    """
+    if len(data) % _WORD.itemsize:
+        raise SpifError(f"a datagram must be of whole 32-bit words, not of {len(data)} bytes")
+    words = np.frombuffer(data, _WORD).astype(np.int64)
+    if (words >= _NO_TIMESTAMP).all():
+        return _parts(words)
+    # Whether a word is an event depends on the one before: within a run of words without bit 31, every second is one.
+    events, place = [], 0
+    while place < len(words):
+        events.append(words[place])
+        place += 1 if words[place] >= _NO_TIMESTAMP else 2
+    if place > len(words):
+        raise SpifError("a datagram must not end before the timestamp of its last event")
+    return _parts(np.array(events, np.int64))
+
+
+def _parts(words: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    return words >> 16 & LARGEST_COORDINATE, words & LARGEST_COORDINATE, words >> 15 & 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelMap:
+    """Which input line a camera's pixel is.
+
+    Parameters
+    ----------
+    columns, rows
+        Shape of the network's input, in lines.
+    polarities
+        2: one channel each, or 1: the polarity does not matter.
+    left, top
+        The pixel of the camera that becomes column 0 of row 0. Pixels outside of what the network sees are dropped.
+    scale
+        So many pixels, in each direction, are one line.
+    """
+
+    columns: int
+    rows: int
+    polarities: int = 2
+    left: int = 0
+    top: int = 0
+    scale: int = 1
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("columns", 1, LARGEST_COORDINATE + 1),
+            ("rows", 1, LARGEST_COORDINATE + 1),
+            ("polarities", 1, 2),
+            ("left", 0, LARGEST_COORDINATE),
+            ("top", 0, LARGEST_COORDINATE),
+            ("scale", 1, LARGEST_COORDINATE),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+
+    @property
+    def size(self) -> int:
+        """Input lines."""
+        return self.polarities * self.rows * self.columns
+
+    def lines(self, x: ArrayLike, y: ArrayLike, polarity: ArrayLike) -> NDArray[np.int64]:
+        """The lines of the events that the network sees, in their order."""
+        column = (np.asarray(x, np.int64) - self.left) // self.scale
+        row = (np.asarray(y, np.int64) - self.top) // self.scale
+        channel = np.asarray(polarity, np.int64) if self.polarities == 2 else np.zeros_like(column)
+        seen = (column >= 0) & (column < self.columns) & (row >= 0) & (row < self.rows)
+        return ((channel * self.rows + row) * self.columns + column)[seen]
+
+    def pixels(self, lines: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """``x``, ``y`` and ``polarity`` of lines: the upper left pixel of each."""
+        line = np.asarray(lines, np.int64)
+        channel, place = np.divmod(line, self.rows * self.columns)
+        row, column = np.divmod(place, self.columns)
+        return column * self.scale + self.left, row * self.scale + self.top, channel
+
+
+class SpifReceiver:
+    """Receives events at a UDP port: a step of time is what comes in ``step_s`` seconds.
+
+    Parameters
+    ----------
+    pixels
+        Which line of the input an event is.
+    port, host
+        Where to listen. Port 0 takes a free one, which ``port`` then is.
+    step_s
+        Seconds of a step.
+
+    Events of a pixel that come twice in a step count once, as everywhere in a network's input. ``malformed`` counts
+    datagrams that were none of SPIF: a network may bring anything, so they are dropped.
+    """
+
+    def __init__(self, pixels: PixelMap, port: int = 0, *, host: str = "127.0.0.1", step_s: float = 0.001) -> None:
+        if not step_s > 0:
+            raise ValueError(f"step_s must be more than 0, not {step_s!r}")
+        self.pixels = pixels
+        self.step_s = step_s
+        self.malformed = 0
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind((host, port))
+        except OSError:
+            self._socket.close()
+            raise
+        self.port: int = self._socket.getsockname()[1]
+
+    def __enter__(self) -> SpifReceiver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+    def steps(self, number: int) -> NDArray[np.bool_]:
+        """Wait for ``number`` steps; the spikes ``(number, size)`` that came in each."""
+        spikes = np.zeros((number, self.pixels.size), np.bool_)
+        start = time.monotonic()
+        for step in range(number):
+            self._until(start + (step + 1) * self.step_s, spikes[step])
+        return spikes
+
+    def _until(self, end: float, spikes: NDArray[np.bool_]) -> None:
+        while (left := end - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                data = self._socket.recv(65535)
+            except TimeoutError:
+                return
+            try:
+                spikes[self.pixels.lines(*decode_events(data))] = True
+            except SpifError:
+                self.malformed += 1
+
+
+class SpifSender:
+    """Sends events to a UDP port.
+
+    Parameters
+    ----------
+    pixels
+        Which pixel a line, or a neuron, is.
+    port, host
+        Where to.
+    """
+
+    def __init__(self, pixels: PixelMap, port: int, *, host: str = "127.0.0.1") -> None:
+        self.pixels = pixels
+        self._to = (host, port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def __enter__(self) -> SpifSender:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop sending."""
+        self._socket.close()
+
+    def send(self, spikes: ArrayLike) -> int:
+        """Send one step ``(size,)`` of spikes; the number of events."""
+        array = np.asarray(spikes, np.bool_)
+        if array.shape != (self.pixels.size,):
+            raise ValueError(f"spikes must have shape {(self.pixels.size,)}, not {array.shape}")
+        lines = np.flatnonzero(array)
+        for first in range(0, len(lines), WORDS_A_DATAGRAM):
+            self._socket.sendto(encode_events(*self.pixels.pixels(lines[first : first + WORDS_A_DATAGRAM])), self._to)
+        return len(lines)

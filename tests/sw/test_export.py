@@ -1,0 +1,112 @@
+"""The exported core: its testbench passes in two simulators, and fails where something is wrong."""
+
+import re
+import subprocess
+
+import numpy as np
+import pytest
+from harness.networks import random_network, rng_of
+
+from spikeloom.sim.fabric import FABRICS
+from spikeloom.sw.data import shipped
+from spikeloom.sw.debian import FOLDER, find_program
+from spikeloom.sw.export import MODULE, export_core
+from spikeloom.sw.load import load
+from spikeloom.sw.place import place
+from spikeloom.sw.quantise import Quantisation, quantise
+from spikeloom.sw.verilator import find_tools
+
+SMALL = FABRICS["small"]
+
+
+def call(*command, folder, **options):
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def icarus(folder):
+    """What the testbench prints in Icarus Verilog."""
+    compiler, machine = find_program("iverilog"), find_program("vvp")
+    assert compiler, "Icarus must be installed, make test does it"
+    libraries = sorted(FOLDER.glob("usr/lib/*/ivl")) if compiler.startswith(str(FOLDER)) else []
+    compile_options = [f"-B{libraries[0]}"] if libraries else []
+    run_options = [f"-M{libraries[0]}"] if libraries else []
+    call(compiler, "-g2005", *compile_options, "-o", "bench.vvp", "testbench.v", f"{MODULE}.v", folder=folder)
+    return call(machine, *run_options, "bench.vvp", folder=folder)
+
+
+def verilator(folder):
+    """What it prints in Verilator."""
+    tools = find_tools()
+    options = (
+        "--binary",
+        "--timing",
+        "-Wno-fatal",
+        "-Wno-lint",
+        "-Wno-style",
+        "--top-module",
+        "testbench",
+        "-Mdir",
+        "obj",
+    )
+    environment = tools.environment()
+    environment["MAKEFLAGS"] = environment["MAKEFLAGS"].replace("gnu++17", "gnu++20 -fcoroutines")
+    binary = str(tools.verilator_bin / "verilator")
+    call(binary, *options, "testbench.v", f"{MODULE}.v", folder=folder, env=environment)
+    return call("obj/Vtestbench", folder=folder)
+
+
+def digits():
+    network = quantise(load(shipped("digits-mlp.nir")), Quantisation.for_core(SMALL.core, weight_width=8))
+    return network, place(network, SMALL, observe=[p.name for p in network.populations if p.parameters.spiking])
+
+
+@pytest.mark.parametrize("simulator", [icarus, verilator])
+def test_the_bench_passes(tmp_path, simulator):
+    export_core(*digits(), tmp_path)
+    number = len((tmp_path / "expected.hex").read_text().split())
+    assert number > 100
+    assert f"PASS: {number} packets" in simulator(tmp_path)
+
+
+def test_a_network_that_sends_membranes(request, tmp_path):
+    network = random_network(rng_of(request.node.name), SMALL.core, sizes=(7, 5), readout=True)
+    export_core(network, place(network, SMALL), tmp_path)
+    kinds = {int(packet, 16) & 3 for packet in (tmp_path / "expected.hex").read_text().split()}
+    assert kinds == {1, 2, 3}
+    assert "PASS" in icarus(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["configuration.hex", "events.hex", "expected.hex"])
+def test_the_bench_fails_where_something_differs(request, tmp_path, name):
+    export_core(*digits(), tmp_path)
+    path = tmp_path / name
+    lines = path.read_text().splitlines()
+    if name == "configuration.hex":
+        weights = [number for number, line in enumerate(lines) if line.startswith("4c") and line != "4c00000000"]
+        for number in weights[:400]:
+            lines[number] = "4c00000000"
+    else:
+        (spike, *_) = [number for number, line in enumerate(lines) if int(line, 16) & 3 == 0]
+        lines[spike] = f"{int(lines[spike], 16) ^ 1 << 8:016x}"  # for the axon beside it
+    path.write_text("\n".join(lines) + "\n")
+    assert "FAIL: packet" in icarus(tmp_path)
+
+
+def test_files(tmp_path):
+    files = export_core(*digits(), tmp_path)
+    verilog = (tmp_path / f"{MODULE}.v").read_text()
+    assert "(*" not in verilog  # no attributes that another tool might not know
+    ports = re.search(rf"^module {MODULE}\((.*?)\);", verilog, re.M | re.S).group(1).split(", ")
+    named = set(
+        (tmp_path / "testbench.v").read_text().split(f"{MODULE} core (")[1].replace(".", " ").replace("(", " ").split()
+    )
+    assert {port.strip() for port in ports} <= named
+    core_file = (tmp_path / f"{MODULE}.core").read_text()
+    assert core_file.startswith("CAPI=2:\n")
+    assert all(file.name in core_file for file in files if file.suffix != ".core")
+    again = tmp_path / "again"
+    again.mkdir()
+    assert [file.read_bytes() for file in export_core(*digits(), again)] == [file.read_bytes() for file in files]
+    assert np.all([file.stat().st_size for file in files])

@@ -1,0 +1,84 @@
+"""SPIF words against their definition, and over a real socket."""
+
+import re
+import socket
+
+import numpy as np
+import pytest
+from harness.networks import rng_of
+
+from spikeloom.sw.spif import PixelMap, SpifError, SpifReceiver, SpifSender, decode_events, encode_events
+
+
+def test_a_word_by_hand():
+    # x = 3, polarity 1, y = 5, no timestamp: 1000 0000 0000 0011 1000 0000 0000 0101, the lowest byte first
+    assert encode_events([3], [5], [1]) == bytes([0x05, 0x80, 0x03, 0x80])
+    assert encode_events([0x7FFF], [0], [0]) == bytes([0x00, 0x00, 0xFF, 0xFF])
+
+
+def test_there_and_back(request):
+    rng = rng_of(request.node.name)
+    x, y, polarity = rng.integers(1 << 15, size=500), rng.integers(1 << 15, size=500), rng.integers(2, size=500)
+    found = decode_events(encode_events(x, y, polarity))
+    assert all((one == other).all() for one, other in zip(found, (x, y, polarity), strict=True))
+    assert {array.dtype for array in found} == {np.dtype(np.int64)}
+
+
+def test_timestamps_are_skipped():
+    with_time = (7 << 16 | 1 << 15 | 9).to_bytes(4, "little")
+    words = with_time + b"\xff\xff\xff\xff" + encode_events([1], [2], [0]) + with_time + bytes(4)
+    assert [values.tolist() for values in decode_events(words)] == [[7, 1, 7], [9, 2, 9], [1, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x00\x00\x00", "a datagram must be of whole 32-bit words, not of 3 bytes"),
+        (bytes(4), "a datagram must not end before the timestamp of its last event"),
+    ],
+)
+def test_refuses_what_is_no_spif(data, message):
+    with pytest.raises(SpifError, match=f"^{message}$"):
+        decode_events(data)
+
+
+def test_lines_and_pixels():
+    pixels = PixelMap(columns=4, rows=3, left=10, top=20, scale=2)
+    assert pixels.size == 24
+    every = np.arange(24)
+    assert (pixels.lines(*pixels.pixels(every)) == every).all()
+    assert pixels.lines([10, 11, 12, 9, 18, 17], [20, 21, 20, 20, 20, 26], [0, 1, 1, 0, 0, 0]).tolist() == [0, 12, 13]
+    assert PixelMap(columns=4, rows=3, polarities=1).lines([1, 1], [2, 2], [0, 1]).tolist() == [9, 9]
+
+
+def test_over_a_socket(request):
+    rng = rng_of(request.node.name)
+    pixels = PixelMap(columns=40, rows=30)
+    with SpifReceiver(pixels, step_s=0.2) as receiver, SpifSender(pixels, receiver.port) as sender:
+        sent = rng.random(pixels.size) < 0.3
+        assert sender.send(sent) == sent.sum() > 256  # several datagrams
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"hello", ("127.0.0.1", receiver.port))
+        received = receiver.steps(2)
+        assert (received[0] == sent).all()
+        assert not received[1].any()
+        assert receiver.malformed == 1
+        with pytest.raises(ValueError, match=r"^spikes must have shape \(2400,\), not \(1,\)$"):
+            sender.send([1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: encode_events([1], [2], [2]), "polarity must be from 0 to 1, not 2 to 2"),
+        (lambda: encode_events([-1], [2], [0]), "x must be from 0 to 32767, not -1 to -1"),
+        (lambda: encode_events([1], [1 << 15], [0]), "y must be from 0 to 32767, not 32768 to 32768"),
+        (lambda: encode_events([1, 2], [1], [0]), "x, y and polarity must be as many, not 2, 1 and 1"),
+        (lambda: PixelMap(columns=0, rows=1), "columns must be an integer from 1 to 32768, not 0"),
+        (lambda: PixelMap(columns=1, rows=1, polarities=3), "polarities must be an integer from 1 to 2, not 3"),
+        (lambda: SpifReceiver(PixelMap(columns=1, rows=1), step_s=0), "step_s must be more than 0, not 0"),
+    ],
+)
+def test_refuses_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make()
