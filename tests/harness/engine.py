@@ -26,6 +26,7 @@ class EngineRun:
     """What the RTL did. Steps count through all samples."""
 
     spikes: set[tuple[int, int]] = field(default_factory=set)  #: (step, slot)
+    values: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value of a spike
     membranes: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value
     packets: int = 0
     states: list[list[int]] = field(default_factory=list)  #: after each step, the words of the state memory
@@ -50,7 +51,10 @@ def run_engine(
     timeout: int = 200_000,
     on_accepted: Callable[[object], None] = lambda packet: None,
 ) -> EngineRun:
-    """Load ``program`` and stream ``spikes`` ``(T, B, inputs)``; input pauses and output stalls with these chances."""
+    """Load ``program`` and stream ``spikes`` ``(T, B, inputs)``; input pauses and output stalls with these chances.
+
+    Where ``spikes`` are integers, each is the value of an event, and 0 is none.
+    """
     steps, batch, _ = spikes.shape
     total = steps * batch
     run = EngineRun()
@@ -88,12 +92,11 @@ def run_engine(
             while step >= acknowledged + 2:
                 await answer(ctx)
                 await ctx.tick()
-            axons = program.input_axons[np.flatnonzero(spikes[t, sample])]
-            if shuffle:
-                axons = rng.permutation(axons)
-            for axon in axons:
+            lines = np.flatnonzero(spikes[t, sample])
+            for line in rng.permutation(lines) if shuffle else lines:
                 await answer(ctx)
-                await send(ctx, kind=PacketKind.SPIKE, parity=step & 1, axon=int(axon))
+                axon, value = int(program.input_axons[line]), int(spikes[t, sample, line])
+                await send(ctx, kind=PacketKind.SPIKE, parity=step & 1, axon=axon, value=value)
             await send(ctx, kind=PacketKind.TICK, parity=step & 1, last=int(t == steps - 1))
         while acknowledged < total or answers:
             await answer(ctx)
@@ -117,6 +120,7 @@ def run_engine(
             if packet.kind == PacketKind.SPIKE:
                 assert (step, packet.axon) not in run.spikes
                 run.spikes.add((step, packet.axon))
+                run.values[step, packet.axon] = packet.value
             elif packet.kind == PacketKind.MEMBRANE:
                 run.membranes[step, packet.axon] = packet.value
             elif packet.kind == PacketKind.TICK:
@@ -163,6 +167,11 @@ def assert_equal_to_reference(
         for t, sample, neuron in zip(*np.nonzero(reference.spikes[network.output]), strict=True)
     }
     assert run.spikes == expected
+    values = reference.values.get(network.output, reference.spikes[network.output].astype(np.int64))
+    assert run.values == {
+        (int(sample * steps + t), int(program.output_slots[neuron])): int(values[t, sample, neuron])
+        for t, sample, neuron in zip(*np.nonzero(reference.spikes[network.output]), strict=True)
+    }
     if program.membranes:
         values = reference.states[network.output].v
         assert run.membranes == {
@@ -210,7 +219,7 @@ def expected_words(
     tables = RowTables(core, rows.images)
     words = 0
     for source, axons in rows.axons.items():
-        fired = np.asarray(spikes if source == INPUT else reference.spikes[source])
+        fired = np.asarray(spikes if source == INPUT else reference.spikes[source]) != 0
         for delay in range(2):
             events = fired[: len(fired) - delay].sum(axis=(0, 1))
             of_each = [sum(word.delay == delay for word in tables.words(int(axon))) for axon in axons]

@@ -19,6 +19,9 @@ from where they are. The last sum goes straight into the carry cell, which choos
 (`spikeloom.hdl.ecp5`). Which of the two before could be needed is chosen a cycle earlier; that one and the memory meet
 in one LUT a bit, together with *touched*. LUT RAM is read, added to and written in one cycle, so nothing is ever on its
 way; but its two copies cost 48 LUT a lane of 16 bits, where the LUTs about block RAM cost 32.
+
+In a core with graded spikes each lane multiplies its weight by the value of the event. That takes two cycles between
+the weights and the adder, so everything else about a word begins two cycles later.
 """
 
 import itertools
@@ -27,13 +30,16 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.ecp5 import Operand, add
+from spikeloom.hdl.ecp5 import Operand, add, multiply
 from spikeloom.hdl.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort
 from spikeloom.hdl.words import word_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
 __all__ = ["Accumulator"]
+
+PRODUCT_CYCLES = 2
+"""Cycles from the factors to the product of `spikeloom.hdl.ecp5.multiply`."""
 
 
 class Accumulator(wiring.Component):
@@ -81,12 +87,15 @@ class Accumulator(wiring.Component):
         m.submodules.weights = weights = LoadedMemory(p.memories["weights"])
         wiring.connect(m, wiring.flipped(self.load), weights.load)
 
-        # The word in each cycle of its way: in cycle 3 it is added, in cycle 4 a sum goes into block RAM.
-        stages = [self.word, *(Signal(word_layout(p), name=f"word_{number}") for number in range(1, 5))]
-        for before, after in itertools.pairwise(stages):
+        # The word in each cycle of its way: in cycle 3 it is added, in cycle 4 a sum goes into block RAM. The product
+        # of its weights and its value takes cycles of its own before.
+        product_cycles = PRODUCT_CYCLES if p.value_width else 0
+        way = [self.word, *(Signal(word_layout(p), name=f"word_{number}") for number in range(1, product_cycles + 5))]
+        stages = way[product_cycles:]
+        for before, after in itertools.pairwise(way):
             m.d.sync += after.eq(before)
         m.d.comb += [
-            self.busy[number].eq(Cat(stage.valid & (stage.parity == number) for stage in stages[1:]).any())
+            self.busy[number].eq(Cat(word.valid & (word.parity == number) for word in way[1:]).any())
             for number in range(2)
         ]
 
@@ -125,12 +134,14 @@ class Accumulator(wiring.Component):
             self.current_valid.eq(touched.bit_select(bank, 1)),
         ]
 
-        m.d.comb += weights.address.eq(stages[3 - weights.latency].weight_address)
+        m.d.comb += weights.address.eq(way[3 - weights.latency].weight_address)
         weight: list[Value]
         if p.weight_width == 1:  # -1, or 1 where the bit is set
             weight = [Cat(1, ~bit).as_signed() for bit in weights.data]
         else:
             weight = list(data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data))
+        if p.value_width:
+            weight = [multiply(m, platform, of_lane, way[3].value) for of_lane in weight]
         width = p.accumulator_width * p.lanes
         is_block = p.accumulator_memory == "block"
         kind = BlockMemory if is_block else DistributedMemory

@@ -9,6 +9,8 @@ the packet output as long as it likes: nothing else in the core waits for the em
 Every memory is read in two steps, its own and that of its output register; both hold what they have while the step
 after them is busy. The skid buffer is where this ends: it has room for one more when it says that it has none, so that
 whether an output is taken reaches nothing before it in the same cycle.
+
+In a core with graded spikes the value of a neuron is worked out on the way through the last two (`spikeloom.hdl.graded`).
 """
 
 from collections.abc import Iterable
@@ -17,6 +19,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.graded import shifted_value, spike_value
 from spikeloom.hdl.memory import BlockMemory, LoadedMemory, LoadPort, struct_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
@@ -51,11 +54,15 @@ class SpikeEmitter(wiring.Component):
     restart
         The queue is empty and begins anew; before the words of a population are pushed.
     push, word, fired, value
-        A word of fired neurons, and a value for each; never refused, since a population fires no word twice.
+        A word of fired neurons, and what each has sent (`NeuronSweep`); never refused, since a population fires no
+        word twice.
+    rule
+        In a core with graded spikes, the rule of the population: it says what the values are.
     packets
-        For the outside: the neuron's slot, and its value where the route asks for it.
+        For the outside: the neuron's slot, and its membrane where the route asks for it, or else the value of its
+        spike, 1 if it is not graded.
     local
-        For the core itself: an axon.
+        For the core itself: an axon and, in a core with graded spikes, the value of the spike.
     busy
         Something is still to be sent.
     done
@@ -66,15 +73,17 @@ class SpikeEmitter(wiring.Component):
         self.parameters = parameters
         word = bits_for(parameters.words)
         packet = {"membrane": 1, "neuron": bits_for(parameters.neurons), "value": signed(parameters.v_width)}
+        event = {"axon": parameters.event_width, "value": signed(parameters.value_width)}
         super().__init__(
             {
                 "restart": In(1),
                 "push": In(1),
                 "word": In(word),
                 "fired": In(parameters.lanes),
-                "value": In(data.ArrayLayout(signed(parameters.v_width), parameters.lanes)),
+                "value": In(data.ArrayLayout(signed(parameters.sent_width), parameters.lanes)),
+                "rule": In(struct_layout(parameters.population_layout)),
                 "packets": Out(stream.Signature(data.StructLayout(packet))),
-                "local": Out(stream.Signature(parameters.event_width)),
+                "local": Out(stream.Signature(data.StructLayout(event))),
                 "busy": Out(1),
                 "done": Out(1),
                 "load": In(LoadPort()),
@@ -84,7 +93,7 @@ class SpikeEmitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        value_width = p.v_width if p.readout else 0
+        value_width = p.sent_width if p.readout or p.value_width else 0
         lane_bits = (p.lanes - 1).bit_length()
         groups, group = -(-p.lanes // GROUP), min(p.lanes, GROUP)
 
@@ -109,7 +118,7 @@ class SpikeEmitter(wiring.Component):
             pushed.single.eq(Cat(_is_single(part) for part in parts)),
             pushed.fired.eq(self.fired),
         ]
-        if p.readout:
+        if value_width:
             m.d.sync += pushed.value.eq(self.value)
         count = bits_for(p.words + 1)
         written, read = Signal(count), Signal(count)
@@ -170,7 +179,7 @@ class SpikeEmitter(wiring.Component):
                 fired.eq(select(front.fired, group)),
                 single.eq((front.single & chosen).any()),
             ]
-            if p.readout:
+            if value_width:
                 m.d.sync += values.eq(select(front.value, value_width * group))
         with m.Elif(issue):
             m.d.sync += [active.eq(~single), fired.eq(rest), single.eq(_is_single(rest))]
@@ -191,21 +200,39 @@ class SpikeEmitter(wiring.Component):
         ]
         with m.If(routes.enable):
             m.d.sync += [valid[0].eq(active), stages[0].neuron.eq(routes.address)]
-            if p.readout:
+            if value_width:
                 found = (values.word_select(place, value_width) for place in range(group))
                 m.d.sync += stages[0].value.eq(
                     _or(value & lowest[place].replicate(value_width) for place, value in enumerate(found))
                 )
         with m.If(routes.output_enable):
             m.d.sync += [valid[1].eq(valid[0]), stages[1].eq(stages[0])]
+            if p.value_width:
+                m.d.sync += stages[1].value.eq(shifted_value(self.rule, stages[0].value.as_signed()))
 
         # The skid buffer: `out` is what is offered, `spare` what came although `out` was not taken.
-        layout = data.StructLayout({"item": item, "route": struct_layout(p.route_layout)})
+        # In a graded core the value has its final width here.
+        final_width = p.v_width if value_width else 0
+        layout = data.StructLayout(
+            {
+                "neuron": bits_for(p.neurons),
+                "value": signed(final_width),
+                "route": struct_layout(p.route_layout),
+            }
+        )
         came = Signal(layout)
         out, spare = Signal(layout), Signal(layout)
         out_valid, spare_valid = Signal(), Signal()
         done = self.done
-        m.d.comb += [came.item.eq(stages[1]), came.route.eq(routes.data), free.eq(~spare_valid)]
+        value = stages[1].value.as_signed()
+        if p.value_width:
+            value = spike_value(p, self.rule, value)
+        m.d.comb += [
+            came.neuron.eq(stages[1].neuron),
+            came.value.eq(value),
+            came.route.eq(routes.data),
+            free.eq(~spare_valid),
+        ]
         with m.If(~spare_valid):
             m.d.sync += spare.eq(came)
         with m.If(done | ~out_valid):
@@ -217,17 +244,20 @@ class SpikeEmitter(wiring.Component):
         sent, looped = Signal(), Signal()
         m.d.comb += [
             self.packets.valid.eq(out_valid & out.route.send & ~sent),
-            self.packets.payload.neuron.eq(out.item.neuron),
+            self.packets.payload.neuron.eq(out.neuron),
+            self.packets.payload.value.eq(1),
             self.local.valid.eq(out_valid & out.route.local & ~looped),
-            self.local.payload.eq(out.route.axon),
+            self.local.payload.axon.eq(out.route.axon),
+            self.local.payload.value.eq(out.value),
             done.eq(out_valid & (~self.packets.valid | self.packets.ready) & (~self.local.valid | self.local.ready)),
             self.busy.eq(pushing | waiting | reading | front_valid | active | Cat(valid).any() | out_valid),
         ]
         if p.readout:
-            m.d.comb += [
-                self.packets.payload.membrane.eq(out.route.membrane),
-                self.packets.payload.value.eq(Mux(out.route.membrane, out.item.value.as_signed(), 0)),
-            ]
+            m.d.comb += self.packets.payload.membrane.eq(out.route.membrane)
+        if p.value_width:
+            m.d.comb += self.packets.payload.value.eq(out.value)
+        elif p.readout:
+            m.d.comb += self.packets.payload.value.eq(Mux(out.route.membrane, out.value, 1))
         with m.If(done):
             m.d.sync += [sent.eq(0), looped.eq(0)]
         with m.Else():

@@ -34,7 +34,7 @@ class LifEngine(wiring.Component):
     Members
     -------
     i, o
-        Packets. A SPIKE in names an axon, one out names a neuron slot.
+        Packets. A SPIKE in names an axon, one out names a neuron slot. Each brings its value, 1 if it is not graded.
     load
         Writes the memories of `CoreParameters.memories`.
     sources, sinks, populations
@@ -107,7 +107,8 @@ class LifEngine(wiring.Component):
         m.d.comb += [
             local_valid.eq(emitter.local.valid & ~sweep.reading),
             rows.events.valid.eq(local_valid | spike_valid),
-            rows.events.payload.axon.eq(Mux(local_valid, emitter.local.payload, packet.axon)),
+            rows.events.payload.axon.eq(Mux(local_valid, emitter.local.payload.axon, packet.axon)),
+            rows.events.payload.value.eq(Mux(local_valid, emitter.local.payload.value, packet.value)),
             rows.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
             emitter.local.ready.eq(rows.events.ready & ~sweep.reading),
         ]
@@ -146,6 +147,7 @@ class LifEngine(wiring.Component):
             emitter.word.eq(sweep.emit_word),
             emitter.fired.eq(sweep.emit),
             emitter.value.eq(sweep.sent),
+            emitter.rule.eq(sweep.held_rule),
         ]
 
         # Output: spikes, or the tokens that end a step.

@@ -7,7 +7,7 @@ three nested counts, whatever the stride, dilation, padding or window. A word co
 event too; a row that meets nothing is dropped on the way and takes none.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,13 +20,14 @@ __all__ = ["GeometrySequencer", "positioned_row_layout"]
 
 
 def positioned_row_layout(parameters: CoreParameters) -> data.StructLayout:
-    """A row, the coordinates of its event and the parity of the event's step."""
+    """A row, and of its event the coordinates, the parity of the step and the value."""
     return data.StructLayout(
         {
             "row": struct_layout(parameters.row_layout),
             "x": parameters.coordinate_width,
             "y": parameters.coordinate_width,
             "parity": 1,
+            "value": signed(parameters.value_width),
         }
     )
 
@@ -72,7 +73,7 @@ class GeometrySequencer(wiring.Component):
         given = self.i.payload
         row_fields = struct_layout(p.row_layout).members
         kept = {name: shape for name, shape in row_fields.items() if name not in ("geometry", "more", "empty")}
-        kept |= {"valid": 1, "parity": 1}
+        kept |= {"valid": 1, "parity": 1, "value": signed(p.value_width)}
         reading, found = (Signal(data.StructLayout(kept), name=name) for name in ("reading", "found"))
         column = data.View(struct_layout(p.column_layout), columns.data)
         line = data.View(struct_layout(p.line_layout), lines.data)
@@ -103,6 +104,7 @@ class GeometrySequencer(wiring.Component):
         with m.If(space[0]):
             m.d.sync += [getattr(reading, name).eq(getattr(given.row, name)) for name in kept if name in row_fields]
             m.d.sync += [reading.valid.eq(self.i.valid & ~dropped), reading.parity.eq(given.parity)]
+            m.d.sync += reading.value.eq(given.value)
         with m.If(space[1]):
             m.d.sync += found.eq(reading)
         with m.If(space[2]):
@@ -147,6 +149,7 @@ class GeometrySequencer(wiring.Component):
                 word.valid.eq(1),
                 word.parity.eq(start.parity),
                 word.bank.eq(start.parity ^ start.delay),
+                word.value.eq(start.value),
             ]
         with m.Elif(row_ends):
             m.d.sync += word.valid.eq(0)

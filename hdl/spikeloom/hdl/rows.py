@@ -11,7 +11,7 @@ Rows with coordinates go through a sequencer of their own (`spikeloom.hdl.geomet
 sparse rows through the memory of their targets (`spikeloom.hdl.words`).
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,8 +26,11 @@ __all__ = ["RowReader", "event_layout"]
 
 
 def event_layout(parameters: CoreParameters) -> data.StructLayout:
-    """An event: its axon, which is a row and, if there are any, coordinates; and the parity of its step."""
-    return data.StructLayout({"axon": parameters.event_width, "parity": 1})
+    """An event: its axon, which is a row and, if there are any, coordinates; the parity of its step; its value.
+
+    A core without graded spikes has no values: its events count as 1.
+    """
+    return data.StructLayout({"axon": parameters.event_width, "parity": 1, "value": signed(parameters.value_width)})
 
 
 class RowReader(wiring.Component):
@@ -67,7 +70,7 @@ class RowReader(wiring.Component):
         # Fetch: `reading` is the row that the memory has read, `fetched` the one in its output register. A row that
         # continues another has priority. It goes in when its predecessor's place moves on, and so must leave `again`
         # by the time the next one comes.
-        stage = data.StructLayout({"valid": 1, "parity": 1, "axon": p.event_width})
+        stage = data.StructLayout({"valid": 1, **dict(event_layout(p).members)})
         again, reading, fetched = (Signal(stage, name=name) for name in ("again", "reading", "fetched"))
         first = Signal(stage)
         take = Signal()  # the sequencer takes the fetched row
@@ -75,6 +78,7 @@ class RowReader(wiring.Component):
             first.valid.eq(again.valid | self.events.valid),
             first.parity.eq(Mux(again.valid, again.parity, self.events.payload.parity)),
             first.axon.eq(Mux(again.valid, again.axon, self.events.payload.axon)),
+            first.value.eq(Mux(again.valid, again.value, self.events.payload.value)),
             rows.output_enable.eq(~fetched.valid | take),
             rows.enable.eq(~reading.valid | rows.output_enable),
             rows.address.eq(first.axon[coordinates:]),
@@ -89,6 +93,7 @@ class RowReader(wiring.Component):
             m.d.sync += [
                 again.valid.eq(row.more),
                 again.parity.eq(fetched.parity),
+                again.value.eq(fetched.value),
                 again.axon.eq(Cat(fetched.axon[:coordinates], fetched.axon[coordinates:] + 1)),
             ]
 
@@ -104,6 +109,7 @@ class RowReader(wiring.Component):
                 given.row.eq(row),
                 Cat(given.x, given.y).eq(fetched.axon),
                 given.parity.eq(fetched.parity),
+                given.value.eq(fetched.value),
                 sequencer.last.eq(self.last),
                 word.eq(sequencer.word),
                 sparse.eq(sequencer.sparse),
@@ -159,6 +165,7 @@ class RowReader(wiring.Component):
                 word.valid.eq(~(row.delay & self.last)),
                 word.parity.eq(fetched.parity),
                 word.bank.eq(fetched.parity ^ row.delay),
+                word.value.eq(fetched.value),
             ]
         with m.Elif(remaining[-1]):
             m.d.sync += word.valid.eq(0)

@@ -9,7 +9,7 @@ sparse or not.
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,7 +21,7 @@ __all__ = ["TargetReader", "word_layout"]
 
 
 def word_layout(parameters: CoreParameters) -> data.StructLayout:
-    """A word of weights to be added: where it is, to which accumulators, and the parity of its event's step."""
+    """A word of weights to be added: where it is, to which accumulators; the parity of its event's step, its value."""
     return data.StructLayout(
         {
             "valid": 1,
@@ -29,6 +29,7 @@ def word_layout(parameters: CoreParameters) -> data.StructLayout:
             "target": bits_for(parameters.words),
             "bank": 1,
             "parity": 1,
+            "value": signed(parameters.value_width),
         }
     )
 

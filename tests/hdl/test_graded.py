@@ -1,0 +1,201 @@
+"""Graded spikes: their values, from the membrane of one neuron to the sums of others, against the integer reference."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from harness.engine import assert_equal_to_reference, run_engine
+from harness.mutations import mutated
+from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
+
+from spikeloom.hdl import accumulate, emit, engine, geometry, graded, rows, words
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import NeuronParameters, signed_range
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.place import PlaceError, place
+
+CORE = CoreParameters(
+    lanes=2,
+    neurons=64,
+    axons=128,
+    weight_words=1024,
+    v_width=12,
+    accumulator_width=24,
+    beta_fraction=8,
+    value_width=6,
+)
+MAPS = dataclasses.replace(
+    CORE, neurons=512, axons=512, weight_words=4096, populations=8, coordinate_width=3, geometries=32, sparse=True
+)
+
+
+def values_of(rng, network, steps, batch):
+    """Input values ``(T, B, inputs)``, of which some are 0."""
+    low, high = signed_range(network.input_value_width)
+    values = rng.integers(low, high + 1, (steps, batch, network.inputs))
+    return values * random_spikes(rng, steps, batch, network.inputs)
+
+
+def check(rng, core, network, inputs, *, engine_module=engine, **bench):
+    """Run the RTL and the reference; return the reference and the run."""
+    # What the packets bring is the bench's business; the host sends no values.
+    program = place(dataclasses.replace(network, input_value_width=0), FabricConfig(core=core))
+    reference = simulate(network, inputs, record=[p.name for p in network.populations])
+    run = run_engine(engine_module.LifEngine(core), program, inputs, rng, **bench)
+    assert_equal_to_reference(run, network, program, inputs, reference)
+    return reference, run
+
+
+def is_interesting(reference):
+    """Some population sends other values than 0 and 1."""
+    return any(len(np.unique(values)) > 2 for values in reference.values.values())
+
+
+@pytest.mark.parametrize(
+    ("lanes", "weight_width", "memory"), [(1, 8, "block"), (4, 1, "block"), (4, 8, "distributed"), (2, 16, "block")]
+)
+def test_random_networks(request, lanes, weight_width, memory):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(
+        CORE,
+        lanes=lanes,
+        weight_width=weight_width,
+        accumulator_width=weight_width + 14,
+        accumulator_memory=memory,
+        readout=lanes > 1,
+    )
+    interesting = 0
+    for case in range(3):
+        network = random_network(rng, core, readout=core.readout and case == 1)
+        reference, _ = check(rng, core, network, random_spikes(rng, 5, 2, network.inputs))
+        interesting += is_interesting(reference)
+    assert interesting
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 8])
+def test_input_with_values(request, lanes):
+    """Packets may bring values, as those of another tile do; most words go to the same sums."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, lanes=lanes)
+    network = dataclasses.replace(random_network(rng, core, inputs=12), input_value_width=core.value_width)
+    values = values_of(rng, network, 6, 2)
+    check(rng, core, network, values, idle=0, stall=0.1)
+    assert values.min() < -20
+    assert values.max() > 20
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_convolutions_and_lists(request, lanes, sparse):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(MAPS, lanes=lanes, sparse=sparse)
+    network = random_spatial_network(rng, core, extent=6)
+    network = dataclasses.replace(network, input_value_width=core.value_width)
+    reference, _ = check(rng, core, network, values_of(rng, network, 4, 2), idle=0.1)
+    assert is_interesting(reference)
+
+
+def test_widest_values(request):
+    """16 bits of weight times 16 of value, in the widest accumulator."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, weight_width=16, value_width=16, v_width=24, accumulator_width=32)
+    network = random_network(rng, core, inputs=2, sizes=(2, 1))
+    network = dataclasses.replace(
+        network,
+        connections=tuple(dataclasses.replace(c, weight=c.weight // 8) for c in network.connections),
+        input_value_width=16,
+    )
+    check(rng, core, network, values_of(rng, network, 8, 2))
+
+
+def test_the_accumulator_must_hold_weights_times_values():
+    """100 times -32 needs 13 bits."""
+    populations = (
+        QuantisedPopulation(name="a", parameters=NeuronParameters(size=1, v_width=12, graded=True, value_width=6)),
+        QuantisedPopulation(name="b", parameters=NeuronParameters(size=1, v_width=12)),
+    )
+    network = QuantisedNetwork(
+        name="product",
+        inputs=1,
+        populations=populations,
+        connections=(
+            QuantisedConnection(source=INPUT, target="a", weight=np.array([[1]])),
+            QuantisedConnection(source="a", target="b", weight=np.array([[100]])),
+        ),
+        output="b",
+    )
+    place(network, FabricConfig(core=dataclasses.replace(CORE, accumulator_width=13)))
+    message = "^population b: its weights could overflow the accumulator, their sum needs 13 bits, there are 12$"
+    with pytest.raises(PlaceError, match=message):
+        place(network, FabricConfig(core=dataclasses.replace(CORE, accumulator_width=12)))
+
+
+MUTATIONS = {
+    "a spike without its value": (accumulate, "multiply(m, platform, of_lane, way[3].value)", "of_lane"),
+    "the value of the word before": (accumulate, "way[3].value)", "way[4].value)"),
+    "the value of the word after": (accumulate, "way[3].value)", "way[2].value)"),
+    "the sign of a value": (words, '"value": signed(parameters.value_width)', '"value": parameters.value_width'),
+    "the sign of a value on its way out": (emit, "stages[0].value.as_signed()", "stages[0].value"),
+    "the product a cycle late": (accumulate, "PRODUCT_CYCLES = 2", "PRODUCT_CYCLES = 3"),
+    "the product a cycle early": (accumulate, "PRODUCT_CYCLES = 2", "PRODUCT_CYCLES = 1"),
+    "words that are multiplied": (accumulate, "for word in way[1:])", "for word in stages[3:])"),
+    "the value of a row that continues": (rows, "again.value.eq(fetched.value)", "again.value.eq(1)"),
+    "the value of an event": (rows, "word.value.eq(fetched.value)", "word.value.eq(first.value)"),
+    "the value of a position": (geometry, "word.value.eq(start.value)", "word.value.eq(found.value)"),
+    "values of events from outside": (
+        engine,
+        "emitter.local.payload.value, packet.value)",
+        "emitter.local.payload.value, 1)",
+    ),
+    "values of events of its own": (engine, "emitter.local.payload.value, packet.value)", "1, packet.value)"),
+    "values for the outside": (
+        emit,
+        "m.d.comb += self.packets.payload.value.eq(out.value)\n        elif",
+        "pass\n        elif",
+    ),
+    "the shift of values": (graded, "sent >> rule.graded_shift", "sent"),
+    "saturation of values": (
+        graded,
+        "saturated(shifted, parameters.value_width)",
+        "shifted[: parameters.value_width].as_signed()",
+    ),
+    "spikes that are not graded": (graded, "parameters.value_width), 1)", "parameters.value_width), 2)"),
+}
+
+
+def draw(name, core, spatial):
+    """A network with values in and between, and what comes in."""
+    rng = rng_of(name)
+    network = random_spatial_network(rng, core, extent=5) if spatial else random_network(rng, core, inputs=6)
+    network = dataclasses.replace(network, input_value_width=core.value_width)
+    return rng, network, values_of(rng, network, 6, 2)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_planted_bug_is_found(monkeypatch, mutation):
+    module, old, new = MUTATIONS[mutation]
+    copy = mutated(module, old, new)
+    engine_module = engine
+    users = {
+        accumulate: [(engine, "Accumulator")],
+        rows: [(engine, "RowReader")],
+        emit: [(engine, "SpikeEmitter")],
+        graded: [(emit, "shifted_value"), (emit, "spike_value")],
+        words: [(rows, "word_layout"), (geometry, "word_layout"), (accumulate, "word_layout")],
+        geometry: [(rows, "GeometrySequencer")],
+    }
+    if module is engine:
+        engine_module = copy
+    else:
+        for user, name in users[module]:
+            monkeypatch.setattr(user, name, getattr(copy, name))
+    core = MAPS if module is geometry else CORE
+    for case in range(8):
+        rng, network, inputs = draw(f"{mutation} {case}", core, module is geometry)
+        try:
+            check(rng, core, network, inputs, engine_module=engine_module, idle=0.1, timeout=40_000)
+        except AssertionError:
+            return
+    pytest.fail(f"the planted bug in {mutation!r} must be found")
