@@ -71,7 +71,8 @@ class BridgeBench:
             axons = np.sort(axons)
         high = 1 << (bridge.value_width - 1)
         kinds = rng.choice([PacketKind.SPIKE, PacketKind.MEMBRANE], len(axons), p=[0.8, 0.2])
-        values = rng.integers(-high, high, len(axons)) * (kinds == PacketKind.MEMBRANE)
+        values = rng.integers(-high, high, len(axons))
+        values[(kinds == PacketKind.SPIKE) & (rng.random(len(axons)) < 0.5)] = 1
         return [(PacketKind(k), int(a), int(v)) for k, a, v in zip(kinds, axons, values, strict=True)]
 
     def simulate(self, data: bytes, *, cycles: int = 100_000, reset_at: int = -1) -> BridgeRun:
@@ -189,7 +190,7 @@ class BridgeBench:
 
     def _request(self, packet) -> None:
         run = self.run
-        assert packet.value == 0
+        assert packet.value == 1
         if packet.kind == PacketKind.ACK:
             ticks = sum(kind is PacketKind.TICK for kind, *_ in run.taken)
             assert run.answered < ticks, "an ACK must answer a TICK"
@@ -230,8 +231,8 @@ def expected_of(bench: BridgeBench, data: bytes) -> Expected:
             expected.requests.append(request)
         if isinstance(request, Tick):
             for kind, axon, value in bench.step_answers(steps):
-                spike = kind is PacketKind.SPIKE
-                expected.answers += model.spike(axon) if spike else model.membrane(axon, value)
+                spike = kind is PacketKind.SPIKE and (value == 1 or not bench.bridge.graded)
+                expected.answers += model.spike(axon) if spike else model.value(axon, value)
             expected.answers += model.tick(request.last)
             steps += 1
         if isinstance(request, Write) and request.address.tile == CORE_TILE:

@@ -87,13 +87,13 @@ def run_compiled(
         said = simulator.take()
         run = EngineRun(
             spikes=set(zip(said.spike_step.tolist(), said.spike_axon.tolist(), strict=True)),
-            packets=said.spike_step.size + said.membrane_step.size + said.ticks.size,
+            packets=said.spike_step.size + said.value_step.size + said.ticks.size,
             words_added=simulator.read_register("words"),
             cycles=simulator.cycles,
         )
         assert len(run.spikes) == said.spike_step.size, "a slot must fire at most once a step"
-        places = zip(said.membrane_step.tolist(), said.membrane_axon.tolist(), strict=True)
-        run.membranes.update(zip(places, said.membrane_value.tolist(), strict=True))
+        places = zip(said.value_step.tolist(), said.value_axon.tolist(), strict=True)
+        run.membranes.update(zip(places, said.value.tolist(), strict=True))
         if credit == 1:
             run.states = simulator.kept(STATES)
             touched = [simulator.kept(path) for path in TOUCHED]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import prod
 
 import numpy as np
+from hypothesis import strategies as st
 
 from spikeloom.sim.core import PER_NEURON, CoreParameters
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
@@ -271,3 +272,86 @@ def random_spatial_network(
         output="out",
         weight_width=core.weight_width,
     )
+
+
+@st.composite
+def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
+    """Cores of any widths, models and memories, mostly with a number of words that is no power of two.
+
+    With ``maps`` they have coordinates, and room for a `random_spatial_network`.
+    """
+    lanes = draw(st.sampled_from([1, 2, 4, 8]))
+    words = draw(st.integers(300, 500) if maps else st.integers(18, 40))
+    v_width = draw(st.integers(8, 24))
+    weight_width = draw(st.integers(1, 16))
+    value_width = draw(st.sampled_from([0, 0, *range(2, 9)]))
+    noise_bits = draw(st.sampled_from([0, 1, 7, 16]))
+    multiplier = draw(st.booleans())
+    shifts = () if multiplier else tuple(draw(st.lists(st.integers(0, 7), unique=True, max_size=4)))
+    memory = st.sampled_from(["block", "distributed"])
+    flags = ("reset_value", "reset_delay", "readout", "bias", "synaptic_current", "adaptation", "delay_line")
+    return CoreParameters(
+        lanes=lanes,
+        neurons=lanes * words,
+        axons=draw(st.integers(100, 300)),
+        weight_words=8192 if maps else 1024,
+        populations=8,
+        weight_width=weight_width,
+        coordinate_width=3 if maps else draw(st.sampled_from([0, 0, 1, 3])),
+        geometries=32,
+        sparse=weight_width > 1 and draw(st.booleans()),
+        v_width=v_width,
+        accumulator_width=min(32, weight_width + max(1, value_width) + 9),
+        multiplier=multiplier,
+        shifts=shifts,
+        beta_fraction=draw(st.integers(4, 16)),
+        refractory_width=draw(st.integers(0, 4)),
+        noise_bits=noise_bits,
+        value_width=value_width,
+        state_memory=draw(memory),
+        accumulator_memory=draw(memory),
+        per_neuron=frozenset(draw(st.sets(st.sampled_from(PER_NEURON)))),
+        **{name: draw(st.booleans()) for name in flags},
+    )
+
+
+def traits(network: QuantisedNetwork, core: CoreParameters) -> set[str]:
+    """What a network and its core have of all that there is, for tests that must have seen each of it."""
+    words = core.words
+    found = {f"{core.lanes} lanes", f"accumulators in {core.accumulator_memory}", f"states in {core.state_memory}"}
+    found |= {"words: a power of two" if words & (words - 1) == 0 else "words: no power of two"}
+    found |= {"multiplier" if core.multiplier else "shifts" if core.shifts else "no leaks"}
+    found |= {"weights of 1 bit" if core.weight_width == 1 else "narrow" if core.weight_width < 8 else "wide weights"}
+    for population in network.populations:
+        p = population.parameters
+        if p.delay_line:
+            found |= {"delay line"}
+            continue
+        found |= {p.leak, p.rounding, p.compare, p.reset, f"reset delay {p.reset_delay}"}
+        features = {
+            "refractory": p.refractory,
+            "bias": p.bias.any(),
+            "current": p.current_leak is not None,
+            "adaptation": p.adaptation_leak is not None,
+            "noise": p.noise_bits,
+            "graded": p.graded,
+            "readout": not p.spiking,
+            "CubaLI": not p.spiking and p.current_leak is not None,
+        }
+        found |= {name for name, has in features.items() if has}
+    for connection in network.connections:
+        found |= {f"delay {connection.delay}", "convolution" if connection.convolution else "matrix"}
+        found |= {"pooling"} if connection.pooling else set()
+        found |= {"list"} if core.sparse and (connection.weight == 0).mean() > 0.5 else set()
+    return {str(name) for name in found}
+
+
+TRAITS = (
+    *(str(kind) for kinds in (Leak, Rounding, Compare, Reset) for kind in kinds),
+    *("1 lanes", "2 lanes", "4 lanes", "8 lanes"),
+    *("accumulators in block", "accumulators in distributed", "states in block", "states in distributed"),
+    *("words: no power of two", "multiplier", "shifts", "narrow", "wide weights"),
+    *("reset delay 0", "reset delay 1", "delay line", "refractory", "bias", "current", "adaptation", "noise"),
+    *("graded", "readout", "CubaLI", "delay 0", "delay 1", "convolution", "matrix", "pooling", "list"),
+)
+"""All `traits` that draws of both kinds of networks must have shown."""

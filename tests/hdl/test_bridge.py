@@ -41,13 +41,13 @@ def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):
 
 
 def messages_of(answers):
-    """What the host understands: spikes with their step, membranes with theirs, ticks, reads."""
+    """What the host understands: spikes with their step, values with theirs, ticks, reads."""
     decoder = MessageDecoder()
     found = decoder.feed(bytes(answers))
     assert not decoder.inside
     return (
         np.stack([found.spike_step, found.spike_axon]).tolist(),
-        np.stack([found.membrane_step, found.membrane_axon, found.membrane_value]).tolist(),
+        np.stack([found.value_step, found.value_axon, found.value]).tolist(),
         found.ticks.tolist(),
     ), list(found.reads)
 

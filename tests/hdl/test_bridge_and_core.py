@@ -38,7 +38,7 @@ class BridgeAndCore(wiring.Component):
         restart = Signal()
         m.d.comb += restart.eq(self.restart)
         m.submodules.bridge = bridge = ResetInserter(restart)(
-            HostBridge(self.parameters.axon_width, self.parameters.v_width)
+            HostBridge(self.parameters.axon_width, self.parameters.v_width, graded=self.parameters.value_width > 0)
         )
         m.submodules.core = core = LifCore(self.parameters)
         m.d.comb += core.reset.eq(restart)

@@ -118,7 +118,7 @@ def random_answers(rng, count, axons=1 << 14):
             spikes.append((step, near))
         elif kind == "membrane":
             axon, value = int(rng.integers(1 << 16)), int(rng.integers(-(1 << 23), 1 << 23))
-            stream.append(model.membrane(axon, value))
+            stream.append(model.value(axon, value))
             membranes.append((step, axon, value))
         elif kind == "tick":
             ticks.append(bool(rng.random() < 0.3))
@@ -142,7 +142,7 @@ def test_host_understands_answers(request, largest):
         return list(zip(*(np.concatenate([getattr(p, n) for p in parts]).tolist() for n in names), strict=True))
 
     assert joined("spike_step", "spike_axon") == spikes
-    assert joined("membrane_step", "membrane_axon", "membrane_value") == membranes
+    assert joined("value_step", "value_axon", "value") == membranes
     assert [last for part in parts for last in part.ticks.tolist()] == ticks
     assert [read for part in parts for read in part.reads] == reads
     assert decoder.steps == len(ticks)

@@ -35,6 +35,7 @@ def program_of(rng, *, membranes=False, words=(9, 3)):
         observed=(("output", READOUTS), ("hidden", OUTPUTS - READOUTS)),
         output_slots=rng.permutation(64)[:OUTPUTS],
         membranes=membranes,
+        graded=(),
     )
 
 
@@ -92,7 +93,7 @@ class FakeBoard:
         for place in np.random.default_rng(self.step).permutation(OUTPUTS):
             slot = int(self.program.output_slots[place])
             if self.program.membranes and place < READOUTS:
-                answer += self.model.membrane(slot, int(values[place] % 40_000 - 20_000))
+                answer += self.model.value(slot, int(values[place] % 40_000 - 20_000))
             elif values[place] % 5 == 0:
                 answer += self.model.spike(slot)
         return answer + self.model.tick(last)
@@ -298,7 +299,7 @@ EDITS = {
     ),
     "membrane": (
         lambda answer: bytes([0x11, SLOT, 0, 0, 0, 0]) + answer,
-        "the board has sent a membrane of slot 63, which the program does not observe",
+        "the board has sent a value of slot 63, which the program does not observe",
     ),
     "twice": (
         lambda answer: answer[:-1] + bytes([0x10, 5, 0, 0x10, 5, 0]) + answer[-1:],

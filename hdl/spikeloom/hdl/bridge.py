@@ -198,6 +198,13 @@ class RequestDecoder(wiring.Component):
 class AnswerEncoder(wiring.Component):
     """Packets and what was read to bytes for the host.
 
+    Parameters
+    ----------
+    axon_width, value_width
+        Of a packet.
+    graded
+        A SPIKE whose value is not 1 goes to the host as a VALUE.
+
     Members
     -------
     i
@@ -216,9 +223,10 @@ class AnswerEncoder(wiring.Component):
         As at `RequestDecoder`; ``read_data`` belongs to the index of the cycle before.
     """
 
-    def __init__(self, axon_width: int, value_width: int) -> None:
+    def __init__(self, axon_width: int, value_width: int, *, graded: bool = False) -> None:
         self.axon_width = axon_width
         self.value_width = value_width
+        self.graded = graded
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(axon_width, value_width))),
@@ -249,11 +257,12 @@ class AnswerEncoder(wiring.Component):
         numbers = Signal(number_bits, reset_less=True)
         leave = Signal()
         shift = Signal()
+        is_valued = (packet.kind == PacketKind.SPIKE) & (packet.value != 1) if self.graded else Const(0)
         m.d.comb += self.i.ready.eq(~valid | leave)
         with m.If(self.i.ready):
             m.d.sync += [
                 valid.eq(self.i.valid),
-                kind.eq(packet.kind),
+                kind.eq(Mux(is_valued, PacketKind.MEMBRANE, packet.kind)),
                 last.eq(packet.last),
                 numbers[: 8 * AXON_BYTES].eq(packet.axon),
                 # Sign extension happens here: `value` is signed.
@@ -269,7 +278,7 @@ class AnswerEncoder(wiring.Component):
         is_near = distance[DISTANCE_BITS:] == 0
         with m.If(self.i.ready):
             m.d.sync += distance.eq(packet.axon + ~previous)
-            with m.If(self.i.valid & (packet.kind == PacketKind.SPIKE)):
+            with m.If(self.i.valid & (packet.kind == PacketKind.SPIKE) & ~is_valued):
                 m.d.sync += previous.eq(packet.axon)
             with m.If(self.i.valid & (packet.kind == PacketKind.TICK)):
                 m.d.sync += previous.eq(-1)
@@ -362,6 +371,8 @@ class HostBridge(wiring.Component):
     axon_width, value_width
         Of the fabric's packets, at most 32 and 24 bits. Messages hold axons of 16 bits at most: the host cannot name
         others, and the fabric must not send it any.
+    graded
+        The fabric sends graded spikes. The host's own are not: their value is 1.
 
     Members
     -------
@@ -375,7 +386,7 @@ class HostBridge(wiring.Component):
         other tiles writes are ignored and reads give 0.
     """
 
-    def __init__(self, axon_width: int, value_width: int) -> None:
+    def __init__(self, axon_width: int, value_width: int, *, graded: bool = False) -> None:
         for name, value, high in (("axon_width", axon_width, 32), ("value_width", value_width, 24)):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
@@ -383,6 +394,7 @@ class HostBridge(wiring.Component):
                 raise ValueError(f"{name} must be from 1 to {high}, not {value!r}")
         self.axon_width = axon_width
         self.value_width = value_width
+        self.graded = graded
         packet = packet_layout(axon_width, value_width)
         super().__init__(
             {
@@ -399,7 +411,7 @@ class HostBridge(wiring.Component):
         m = Module()
         axon_width = min(self.axon_width, 8 * AXON_BYTES)
         m.submodules.decoder = decoder = RequestDecoder(axon_width)
-        m.submodules.encoder = encoder = AnswerEncoder(axon_width, self.value_width)
+        m.submodules.encoder = encoder = AnswerEncoder(axon_width, self.value_width, graded=self.graded)
         m.submodules.registers = registers = RegisterBank(BRIDGE)
         clear = registers.control
         wiring.connect(m, wiring.flipped(self.receive), decoder.i)
@@ -442,7 +454,7 @@ class HostBridge(wiring.Component):
                 packet.parity.eq(parity),
                 packet.last.eq(decoder.packets.payload.last),
                 packet.axon.eq(decoder.packets.payload.axon),
-                packet.value.eq(0),
+                packet.value.eq(1),
             ]
             with m.If(answered):
                 m.d.sync += [packet.kind.eq(PacketKind.ACK), packet.parity.eq(owed_parity), packet.last.eq(0)]

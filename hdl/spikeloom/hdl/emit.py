@@ -10,16 +10,17 @@ Every memory is read in two steps, its own and that of its output register; both
 after them is busy. The skid buffer is where this ends: it has room for one more when it says that it has none, so that
 whether an output is taken reaches nothing before it in the same cycle.
 
-In a core with graded spikes the value of a neuron is worked out on the way through the last two (`spikeloom.hdl.graded`).
+In a core with graded spikes the value of a neuron's spike is worked out on the way through the last two
+(`spikeloom.hdl.graded`).
 """
 
 from collections.abc import Iterable
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.graded import shifted_value, spike_value
+from spikeloom.hdl.graded import shifted_value, spike_value, value_shape
 from spikeloom.hdl.memory import BlockMemory, LoadedMemory, LoadPort, struct_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
@@ -73,7 +74,7 @@ class SpikeEmitter(wiring.Component):
         self.parameters = parameters
         word = bits_for(parameters.words)
         packet = {"membrane": 1, "neuron": bits_for(parameters.neurons), "value": signed(parameters.v_width)}
-        event = {"axon": parameters.event_width, "value": signed(parameters.value_width)}
+        event = {"axon": parameters.event_width, "value": value_shape(parameters)}
         super().__init__(
             {
                 "restart": In(1),
@@ -216,7 +217,7 @@ class SpikeEmitter(wiring.Component):
         layout = data.StructLayout(
             {
                 "neuron": bits_for(p.neurons),
-                "value": signed(final_width),
+                "value": Shape(final_width, signed=final_width > 0),
                 "route": struct_layout(p.route_layout),
             }
         )

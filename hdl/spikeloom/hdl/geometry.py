@@ -7,11 +7,12 @@ three nested counts, whatever the stride, dilation, padding or window. A word co
 event too; a row that meets nothing is dropped on the way and takes none.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.ecp5 import Operand, add
+from spikeloom.hdl.graded import value_shape
 from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
 from spikeloom.hdl.words import word_layout
 from spikeloom.sim.core import CoreParameters
@@ -27,7 +28,7 @@ def positioned_row_layout(parameters: CoreParameters) -> data.StructLayout:
             "x": parameters.coordinate_width,
             "y": parameters.coordinate_width,
             "parity": 1,
-            "value": signed(parameters.value_width),
+            "value": value_shape(parameters),
         }
     )
 
@@ -73,7 +74,7 @@ class GeometrySequencer(wiring.Component):
         given = self.i.payload
         row_fields = struct_layout(p.row_layout).members
         kept = {name: shape for name, shape in row_fields.items() if name not in ("geometry", "more", "empty")}
-        kept |= {"valid": 1, "parity": 1, "value": signed(p.value_width)}
+        kept |= {"valid": 1, "parity": 1, "value": value_shape(p)}
         reading, found = (Signal(data.StructLayout(kept), name=name) for name in ("reading", "found"))
         column = data.View(struct_layout(p.column_layout), columns.data)
         line = data.View(struct_layout(p.line_layout), lines.data)

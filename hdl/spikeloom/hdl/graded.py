@@ -7,12 +7,17 @@ are sent one at a time, instead of in each lane. That takes two cycles::
     value   = saturate(shifted, value_width), or saturate(u, v_width) for a membrane, or 1 for any other spike
 """
 
-from amaranth.hdl import Cat, Mux, Value
+from amaranth.hdl import Cat, Mux, Shape, Value
 from amaranth.lib import data
 
 from spikeloom.sim.core import CoreParameters
 
-__all__ = ["overflows", "saturated", "shifted_value", "spike_value"]
+__all__ = ["overflows", "saturated", "shifted_value", "spike_value", "value_shape"]
+
+
+def value_shape(parameters: CoreParameters) -> Shape:
+    """Of the value of an event; without bits where there are no graded spikes."""
+    return Shape(parameters.value_width, signed=parameters.value_width > 0)
 
 
 def overflows(value: Value, width: int) -> Value:

@@ -11,12 +11,13 @@ Rows with coordinates go through a sequencer of their own (`spikeloom.hdl.geomet
 sparse rows through the memory of their targets (`spikeloom.hdl.words`).
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.ecp5 import Operand, add
 from spikeloom.hdl.geometry import GeometrySequencer
+from spikeloom.hdl.graded import value_shape
 from spikeloom.hdl.memory import LoadedMemory, LoadPort, struct_layout
 from spikeloom.hdl.words import TargetReader, word_layout
 from spikeloom.sim.core import CoreParameters
@@ -30,7 +31,7 @@ def event_layout(parameters: CoreParameters) -> data.StructLayout:
 
     A core without graded spikes has no values: its events count as 1.
     """
-    return data.StructLayout({"axon": parameters.event_width, "parity": 1, "value": signed(parameters.value_width)})
+    return data.StructLayout({"axon": parameters.event_width, "parity": 1, "value": value_shape(parameters)})
 
 
 class RowReader(wiring.Component):

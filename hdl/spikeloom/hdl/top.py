@@ -50,7 +50,9 @@ class Top(wiring.Component):
         # A new session finds everything behind the link as after power-up, but for the program.
         restart = Signal()
         m.d.comb += restart.eq(link.reset)
-        m.submodules.bridge = bridge = ResetInserter(restart)(HostBridge(core.axon_width, core.v_width))
+        m.submodules.bridge = bridge = ResetInserter(restart)(
+            HostBridge(core.axon_width, core.v_width, graded=core.value_width > 0)
+        )
         m.submodules.core = tile = LifCore(core)
         m.d.comb += [
             tile.reset.eq(restart),

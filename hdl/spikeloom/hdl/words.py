@@ -9,10 +9,11 @@ sparse or not.
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.graded import value_shape
 from spikeloom.hdl.memory import LoadedMemory, LoadPort
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
@@ -29,7 +30,7 @@ def word_layout(parameters: CoreParameters) -> data.StructLayout:
             "target": bits_for(parameters.words),
             "bank": 1,
             "parity": 1,
-            "value": signed(parameters.value_width),
+            "value": value_shape(parameters),
         }
     )
 

@@ -117,8 +117,11 @@ class BridgeModel:
             return bytes([Opcode.SPIKE | distance])
         return bytes([Opcode.ABSOLUTE]) + axon.to_bytes(AXON_BYTES, "little")
 
-    def membrane(self, axon: int, value: int) -> bytes:
-        """A membrane for the host; the next spike counts its distance as if this had not been there."""
+    def value(self, axon: int, value: int) -> bytes:
+        """A membrane, or a graded spike with its value, for the host.
+
+        The next spike counts its distance as if this had not been there.
+        """
         number = axon.to_bytes(AXON_BYTES, "little") + value.to_bytes(VALUE_BYTES, "little", signed=True)
         return bytes([Opcode.VALUE]) + number
 

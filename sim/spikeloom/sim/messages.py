@@ -53,7 +53,7 @@ class Opcode(IntEnum):
     ABSOLUTE = 0x10
     """Towards the host only: a spike whose axon is given in full."""
     VALUE = 0x11
-    """Towards the host only: a membrane."""
+    """Towards the host only: a membrane, or a graded spike whose value is not 1."""
     TICK = 0x20
     TICK_LAST = 0x21
     SKIP = 0x40
@@ -216,15 +216,15 @@ class Messages:
     """What a piece of the stream from the board said, in the order of the stream.
 
     ``spike_step``, ``spike_axon``: ``(n,)`` int64; the step counts the TICKs since the decoder began.
-    ``membrane_step``, ``membrane_axon``, ``membrane_value``: likewise. ``ticks`` ``(t,)`` bool: of each TICK whether it
+    ``value_step``, ``value_axon``, ``value``: likewise of VALUEs. ``ticks`` ``(t,)`` bool: of each TICK whether it
     was the last one of its sample. ``reads``: the answers to READs.
     """
 
     spike_step: NDArray[np.int64]
     spike_axon: NDArray[np.int64]
-    membrane_step: NDArray[np.int64]
-    membrane_axon: NDArray[np.int64]
-    membrane_value: NDArray[np.int64]
+    value_step: NDArray[np.int64]
+    value_axon: NDArray[np.int64]
+    value: NDArray[np.int64]
     ticks: NDArray[np.bool_]
     reads: tuple[bytes, ...]
 
@@ -291,9 +291,9 @@ class MessageDecoder:
         return Messages(
             spike_step=step[fires],
             spike_axon=axon[1:][fires],
-            membrane_step=step[is_value],
-            membrane_axon=_numbers(stream, starts[is_value] + 1, AXON_BYTES),
-            membrane_value=(value ^ sign) - sign,
+            value_step=step[is_value],
+            value_axon=_numbers(stream, starts[is_value] + 1, AXON_BYTES),
+            value=(value ^ sign) - sign,
             ticks=opcode[is_tick] == Opcode.TICK_LAST,
             reads=tuple(
                 stream[first + 1 + COUNT_BYTES :][:count].tobytes() for first, count in zip(reads, counts, strict=True)

@@ -37,7 +37,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.sim.messages import Messages
 from spikeloom.sim.reference import as_spikes
 from spikeloom.sim.registers import CORE, REGISTER_MEMORY
-from spikeloom.sw.driver import StepCollector
+from spikeloom.sw.driver import BoardResult, StepCollector
 from spikeloom.sw.program import Program
 from spikeloom.sw.runner import Progress, Runner, RunResult, by_population
 from spikeloom.sw.verilator import SimulationError, locked
@@ -339,13 +339,16 @@ class CompiledSimulator:
         """What has come out since the last call, as from the host link."""
         records = np.empty(self._library.record_count(self._handle), _RECORD)
         self._library.take_records(self._handle, records.ctypes.data)
-        spikes, membranes, ticks = (records[records["kind"] == kind] for kind in (_SPIKE, _MEMBRANE, _TICK))
+        # A spike whose value is not 1 comes as a VALUE, as a membrane does.
+        is_spike, ticks = records["kind"] == _SPIKE, records[records["kind"] == _TICK]
+        is_plain = is_spike & (records["value"] == 1)
+        spikes, valued = records[is_plain], records[(is_spike & ~is_plain) | (records["kind"] == _MEMBRANE)]
         return Messages(
             spike_step=spikes["step"].astype(np.int64),
             spike_axon=spikes["axon"].astype(np.int64),
-            membrane_step=membranes["step"].astype(np.int64),
-            membrane_axon=membranes["axon"].astype(np.int64),
-            membrane_value=membranes["value"].astype(np.int64),
+            value_step=valued["step"].astype(np.int64),
+            value_axon=valued["axon"].astype(np.int64),
+            value=valued["value"].astype(np.int64),
             ticks=ticks["axon"].astype(np.bool_),
             reads=(),
         )
@@ -479,7 +482,6 @@ class CompiledRunner(Runner):
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
         start = time.monotonic()
-        # Where inputs bring values, only `as_spikes` has to change: any integers are sent with their spikes.
         array = as_spikes(spikes, len(self.program.input_axons))
         library = self.compile().library
         total = array.shape[1]
@@ -495,17 +497,8 @@ class CompiledRunner(Runner):
             except BaseException:
                 counter.stopped = True
                 raise
-        spikes_of, membranes_of = by_population(
-            self.program,
-            np.concatenate([part.spikes for part in parts], axis=1),
-            np.concatenate([part.membranes for part in parts if part.membranes is not None], axis=1)
-            if self.program.membranes
-            else None,
-        )
         return RunResult(
-            output_name=self.program.observed[0][0],
-            spikes=spikes_of,
-            membranes=membranes_of,
+            **by_population(self.program, [part.result for part in parts]),
             counters={name: sum(part.counters[name] for part in parts) for name in parts[0].counters},
             cycles=sum(part.cycles for part in parts),
             cycles_per_sample=np.concatenate([part.cycles_per_sample for part in parts]),
@@ -532,8 +525,7 @@ class CompiledRunner(Runner):
             result = collector.result()
             starts, stops = simulator.sample_times()
             return _Part(
-                spikes=result.spikes,
-                membranes=result.membranes,
+                result=result,
                 counters={name: simulator.read_register(name) for name in _counters()},
                 cycles=int(stops[-1] - starts[0]) + 1,
                 cycles_per_sample=stops - starts + 1,
@@ -544,8 +536,7 @@ class CompiledRunner(Runner):
 class _Part:
     """What one copy of the design did."""
 
-    spikes: NDArray[np.bool_]
-    membranes: NDArray[np.int64] | None
+    result: BoardResult
     counters: dict[str, int]
     cycles: int
     cycles_per_sample: NDArray[np.int64]

@@ -106,6 +106,8 @@ class LoadableProgram(Protocol):
     def output_slots(self) -> NDArray[np.int64]: ...
     @property
     def membranes(self) -> bool: ...
+    @property
+    def graded(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,11 +115,13 @@ class BoardResult:
     """What came back of a run, in the order of the program's ``output_slots``.
 
     ``spikes`` is ``(T, B, n)``. ``membranes`` ``(T, B, m)`` int64 are those of the first ``m`` of them where the output
-    population sends membranes (its spikes are all False then), otherwise None.
+    population sends membranes (its spikes are all False then), otherwise None. ``values`` ``(T, B, n)`` int64, None
+    without graded spikes, is what each spike brings, and 0 without a spike.
     """
 
     spikes: NDArray[np.bool_]
     membranes: NDArray[np.int64] | None
+    values: NDArray[np.int64] | None
 
 
 class Board:
@@ -199,7 +203,7 @@ class Board:
         reads: list[bytes] = []
         while len(reads) < len(registers):
             messages = self._take(self._receive(f"a register was read ({registers[len(reads)][1].name})"))
-            if messages.ticks.size or messages.spike_step.size or messages.membrane_step.size:
+            if messages.ticks.size or messages.spike_step.size or messages.value_step.size:
                 raise DriverError("the board has sent spikes or steps while nothing was running")
             reads += messages.reads
         for (_, register), read in zip(registers, reads, strict=True):
@@ -354,6 +358,8 @@ class StepCollector:
         self._spikes = np.zeros((total, len(slots)), np.bool_)
         self._membranes = np.zeros((total, self._readouts), np.int64)
         self._seen = np.zeros((total, self._readouts), np.bool_)
+        self._graded = np.concatenate([np.full(size, name in program.graded) for name, size in program.observed])
+        self._values = np.zeros((total if program.graded else 0, len(slots)), np.int64)
         self.done = 0
         """Steps that have ended."""
 
@@ -365,14 +371,25 @@ class StepCollector:
         self._take_ticks(messages.ticks)
         if messages.reads:
             raise DriverError("the board has sent the answer to a read that was not made")
-        step, place = self._positions(messages.spike_step, messages.spike_axon, len(self._place), "spike")
-        self._check_new(self._spikes, step, place, "spike")
-        self._spikes[step, place] = True
-        if messages.membrane_step.size:
-            step, place = self._positions(messages.membrane_step, messages.membrane_axon, self._readouts, "membrane")
+        everywhere = np.ones_like(self._graded)
+        step, place = self._positions(messages.spike_step, messages.spike_axon, everywhere, "spike")
+        self._take_spikes(step, place, np.ones(len(step), np.int64))
+        if messages.value_step.size:
+            is_readout = np.arange(len(self._graded)) < self._readouts
+            valued = self._graded | is_readout
+            step, place = self._positions(messages.value_step, messages.value_axon, valued, "value")
+            read_out = is_readout[place]
+            self._take_spikes(step[~read_out], place[~read_out], messages.value[~read_out])
+            step, place = step[read_out], place[read_out]
             self._check_new(self._seen, step, place, "membrane")
             self._seen[step, place] = True
-            self._membranes[step, place] = messages.membrane_value
+            self._membranes[step, place] = messages.value[read_out]
+
+    def _take_spikes(self, step: NDArray[np.int64], place: NDArray[np.int64], values: NDArray[np.int64]) -> None:
+        self._check_new(self._spikes, step, place, "spike")
+        self._spikes[step, place] = True
+        if len(self._values):
+            self._values[step, place] = values
 
     def _take_ticks(self, ticks: NDArray[np.bool_]) -> None:
         if not ticks.size:
@@ -394,14 +411,14 @@ class StepCollector:
                 self._progress(sample, self._samples)
 
     def _positions(
-        self, steps: NDArray[np.int64], slots: NDArray[np.int64], limit: int, what: str
+        self, steps: NDArray[np.int64], slots: NDArray[np.int64], allowed: NDArray[np.bool_], what: str
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows and columns of what came from ``slots`` in ``steps``."""
+        """Rows and columns of what came from ``slots`` in ``steps``; ``allowed`` ``(n,)`` are its columns."""
         row = steps - self._first
         if row.size and row.max() >= len(self._spikes):
             raise DriverError(f"the board has sent a {what} after the last step")
         place = np.where(slots < len(self._place), self._place[np.minimum(slots, len(self._place) - 1)], -1)
-        unknown = (place < 0) | (place >= limit)
+        unknown = (place < 0) | ~allowed[place]
         if unknown.any():
             raise DriverError(
                 f"the board has sent a {what} of slot {int(slots[np.argmax(unknown)])}, which the program does not "
@@ -423,4 +440,8 @@ class StepCollector:
         def in_time(array: NDArray[Any]) -> NDArray[Any]:
             return array.reshape(self._samples, self._steps, -1).transpose(1, 0, 2).copy()
 
-        return BoardResult(spikes=in_time(self._spikes), membranes=in_time(self._membranes) if self._readouts else None)
+        return BoardResult(
+            spikes=in_time(self._spikes),
+            membranes=in_time(self._membranes) if self._readouts else None,
+            values=in_time(self._values) if len(self._values) else None,
+        )

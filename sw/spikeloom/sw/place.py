@@ -38,6 +38,11 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
     core = fabric.core
     if not any(connection.source == INPUT for connection in network.connections):
         raise PlaceError(f"network {network.name} must have a connection from its input")
+    if network.input_value_width:
+        raise PlaceError(
+            f"network {network.name}: the input must be spikes, not values of {network.input_value_width} bits, which "
+            f"the host link does not carry"
+        )
     _check_features(network, core)
     _check_accumulators(network, core)
     try:
@@ -78,6 +83,7 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
         observed=tuple((name, network.size(name)) for name in observed),
         output_slots=np.concatenate(slots),
         membranes=not network.population(network.output).parameters.spiking,
+        graded=tuple(name for name in observed if network.population(name).parameters.graded),
         uses=uses,
     )
 

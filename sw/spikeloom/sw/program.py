@@ -40,7 +40,8 @@ class Program:
     ``registers`` are written after the memories: (tile, register, value). ``input_axons`` ``(inputs,)`` is the axon of
     each input line, ascending. ``observed`` are the populations whose packets leave the fabric, the output population
     first, with their sizes, and ``output_slots`` ``(sum of sizes,)`` the slots that the packets of their neurons carry.
-    ``membranes`` tells that the output population sends its membranes, one a neuron and step, instead of spikes.
+    ``membranes`` tells that the output population sends its membranes, one a neuron and step, instead of spikes;
+    ``graded`` are those of the observed populations whose spikes bring values.
     """
 
     network: str
@@ -51,4 +52,5 @@ class Program:
     observed: tuple[tuple[str, int], ...]
     output_slots: NDArray[np.int64]
     membranes: bool
+    graded: tuple[str, ...]
     uses: tuple[Use, ...]

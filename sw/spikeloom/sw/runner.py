@@ -11,7 +11,7 @@ import abc
 import dataclasses
 import pickle
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.network import QuantisedNetwork
 from spikeloom.sim.reference import as_spikes, simulate
-from spikeloom.sw.driver import Board
+from spikeloom.sw.driver import Board, BoardResult
 from spikeloom.sw.endpoint import Endpoint
 from spikeloom.sw.program import Program
 from spikeloom.sw.transport import FaultyTransport, Transport
@@ -41,8 +41,9 @@ _PROGRESS_MARK = "spikeloom samples done:"
 class RunResult:
     """What a run produced.
 
-    ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, of those that were observed: the output population
-    and, in hardware, what the program observes besides. ``counters`` are the core's registers at the end, ``cycles``
+    ``spikes``, ``values`` and ``membranes`` are ``(T, B, n)`` by population, of those that were observed: the output
+    population and, in hardware, what the program observes besides. ``values`` are those of graded spikes, 0 without a
+    spike. ``counters`` are the core's registers at the end, ``cycles``
     the clock cycles from the end of loading to the last answer, the link's included where there is one;
     ``cycles_per_sample`` ``(B,)`` those from a sample's first packet in to its last packet out, which overlap with its
     neighbours' where samples follow each other without a gap. They are empty or None where nobody counts. ``faults``
@@ -52,6 +53,7 @@ class RunResult:
     output_name: str
     spikes: dict[str, NDArray[np.bool_]]
     membranes: dict[str, NDArray[np.int64]]
+    values: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     cycles: int | None = None
     cycles_per_sample: NDArray[np.int64] | None = None
@@ -87,6 +89,7 @@ class ReferenceRunner(Runner):
             output_name=name,
             spikes={} if silent else {name: result.spikes[name]},
             membranes={name: result.states[name].v} if silent else {},
+            values={name: result.values[name]} if name in result.values else {},
             seconds=time.monotonic() - start,
         )
 
@@ -125,31 +128,34 @@ class BoardRunner(Runner):
             cycles = self.clock() - loaded if self.clock else None
             board.check_errors()
             counters = board.counters()
-        spikes_of, membranes_of = by_population(self.program, result.spikes, result.membranes)
         return RunResult(
-            output_name=self.program.observed[0][0],
-            spikes=spikes_of,
-            membranes=membranes_of,
+            **by_population(self.program, [result]),
             counters=counters,
             cycles=cycles,
             seconds=time.monotonic() - start,
         )
 
 
-def by_population(
-    program: Program, spikes: NDArray[np.bool_], membranes: NDArray[np.int64] | None
-) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.int64]]]:
-    """The columns of each observed population."""
-    by_name: dict[str, NDArray[np.bool_]] = {}
+def by_population(program: Program, results: Sequence[BoardResult]) -> dict[str, Any]:
+    """The fields of a `RunResult` that ``results`` fill, each with some of the samples."""
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(result, name) for result in results], axis=1)
+
+    output = program.observed[0][0]
+    spikes, values = joined("spikes"), joined("values") if program.graded else None
+    spikes_of: dict[str, NDArray[np.bool_]] = {}
+    values_of: dict[str, NDArray[np.int64]] = {}
     first = 0
     for name, size in program.observed:
-        by_name[name] = spikes[..., first : first + size]
+        columns = slice(first, first + size)
+        if not (program.membranes and name == output):
+            spikes_of[name] = spikes[..., columns]
+        if values is not None and name in program.graded:
+            values_of[name] = values[..., columns]
         first += size
-    if membranes is None:
-        return by_name, {}
-    output = program.observed[0][0]
-    del by_name[output]
-    return by_name, {output: membranes}
+    membranes_of = {output: joined("membranes")} if program.membranes else {}
+    return {"output_name": output, "spikes": spikes_of, "values": values_of, "membranes": membranes_of}
 
 
 class PinsRunner(Runner):

@@ -128,11 +128,14 @@ def simulate_network(
 
 
 def compare(reference: ReferenceResult, rtl: RunResult) -> tuple[int, int]:
-    """How many spikes and membrane values were compared, and in how many places they differ."""
+    """How many spikes, values of graded spikes and membranes were compared, and in how many places they differ."""
     compared = mismatches = 0
     for name, spikes in rtl.spikes.items():
         compared += int(np.count_nonzero(reference.spikes[name]))
         mismatches += int(np.count_nonzero(reference.spikes[name] != spikes))
+    for name, values in rtl.values.items():
+        compared += int(np.count_nonzero(reference.spikes[name]))
+        mismatches += int(np.count_nonzero(reference.values[name] != values))
     for name, membranes in rtl.membranes.items():
         compared += membranes.size
         mismatches += int(np.count_nonzero(reference.states[name].v != membranes))
