@@ -149,6 +149,21 @@ def test_membranes_come_back(request):
     assert np.ptp(result.output) > 10
 
 
+def test_values_come_back(request):
+    """Values of graded spikes, of the output and of the populations before it."""
+    rng = rng_of(request.node.name)
+    core = CORES["two lanes, every model"]
+    seen = set()
+    for _ in range(6):
+        network, program = placed(rng, core)
+        spikes = random_spikes(rng, 6, 4, network.inputs)
+        result = CompiledRunner(program, BUILD, workers=2, pauses=Pauses(idle=0.2, stall=0.2)).run(spikes)
+        assert compare(simulate(network, spikes), result)[1] == 0
+        assert set(result.values) == {p.name for p in network.populations if p.parameters.graded}
+        seen |= {int(value) for values in result.values.values() for value in np.unique(values)}
+    assert len(seen) > 10
+
+
 def test_pauses_change_cycles_and_nothing_else(request):
     rng = rng_of(request.node.name)
     network, program = placed(rng, CORES["four lanes, shifts"])

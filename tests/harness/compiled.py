@@ -36,6 +36,17 @@ CORES = {
     "eight lanes, 16-bit weights": dataclasses.replace(
         _ALL, lanes=8, weight_width=16, accumulator_width=24, v_width=24, beta_fraction=14
     ),
+    "two lanes, every model": dataclasses.replace(
+        _ALL,
+        lanes=2,
+        neurons=58,
+        accumulator_width=24,
+        synaptic_current=True,
+        adaptation=True,
+        delay_line=True,
+        noise_bits=8,
+        value_width=6,
+    ),
     "sixteen lanes, fewest features": dataclasses.replace(
         _ALL,
         lanes=16,
@@ -91,9 +102,16 @@ def run_compiled(
             words_added=simulator.read_register("words"),
             cycles=simulator.cycles,
         )
-        assert len(run.spikes) == said.spike_step.size, "a slot must fire at most once a step"
-        places = zip(said.value_step.tolist(), said.value_axon.tolist(), strict=True)
-        run.membranes.update(zip(places, said.value.tolist(), strict=True))
+        run.values.update(dict.fromkeys(run.spikes, 1))
+        valued = zip(said.value_step.tolist(), said.value_axon.tolist(), strict=True)
+        found = dict(zip(valued, said.value.tolist(), strict=True))
+        if program.membranes:
+            run.membranes.update(found)
+        else:  # graded spikes
+            run.spikes.update(found)
+            run.values.update(found)
+        events = said.spike_step.size + said.value_step.size
+        assert len(run.spikes) + len(run.membranes) == events, "a slot must fire at most once a step"
         if credit == 1:
             run.states = simulator.kept(STATES)
             touched = [simulator.kept(path) for path in TOUCHED]

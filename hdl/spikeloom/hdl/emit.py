@@ -188,7 +188,8 @@ class SpikeEmitter(wiring.Component):
         # The route memory, and what belongs to the neuron whose route is read.
         m.submodules.routes = routes = LoadedMemory(p.memories["routes"])
         wiring.connect(m, wiring.flipped(self.load), routes.load)
-        item = data.StructLayout({"neuron": bits_for(p.neurons), "value": value_width})
+        sent_shape = Shape(value_width, signed=value_width > 0)
+        item = data.StructLayout({"neuron": bits_for(p.neurons), "value": sent_shape})
         stages = [Signal(item, name=f"item_{place}") for place in range(2)]
         valid = [Signal(name=f"valid_{place}") for place in range(2)]
         free = Signal()
@@ -209,7 +210,7 @@ class SpikeEmitter(wiring.Component):
         with m.If(routes.output_enable):
             m.d.sync += [valid[1].eq(valid[0]), stages[1].eq(stages[0])]
             if p.value_width:
-                m.d.sync += stages[1].value.eq(shifted_value(self.rule, stages[0].value.as_signed()))
+                m.d.sync += stages[1].value.eq(shifted_value(self.rule, stages[0].value))
 
         # The skid buffer: `out` is what is offered, `spare` what came although `out` was not taken.
         # In a graded core the value has its final width here.
@@ -225,7 +226,7 @@ class SpikeEmitter(wiring.Component):
         out, spare = Signal(layout), Signal(layout)
         out_valid, spare_valid = Signal(), Signal()
         done = self.done
-        value = stages[1].value.as_signed()
+        value = stages[1].value
         if p.value_width:
             value = spike_value(p, self.rule, value)
         m.d.comb += [
