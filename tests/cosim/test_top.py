@@ -1,5 +1,7 @@
 """The whole top: the real driver, a UART at the pins, the generated Verilog, and faults on the line."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from harness.networks import random_network, random_spikes, rng_of
@@ -13,11 +15,16 @@ from spikeloom.sw.simulation import compare
 SMALL = FABRICS["small"]
 
 
-def run(name, directory, *, readout=False, samples=12, **options):
+GRADED = dataclasses.replace(
+    SMALL, name="graded", core=dataclasses.replace(SMALL.core, value_width=6, accumulator_width=24)
+)
+
+
+def run(name, directory, *, fabric=SMALL, readout=False, samples=12, **options):
     """Random networks observed in every population, on the simulated board and on the reference."""
     rng = rng_of(name)
-    network = random_network(rng, SMALL.core, inputs=30, sizes=(10, 8, 5), readout=readout)
-    program = place(network, SMALL, observe=[p.name for p in network.populations if p.parameters.spiking])
+    network = random_network(rng, fabric.core, inputs=30, sizes=(10, 8, 5), readout=readout)
+    program = place(network, fabric, observe=[p.name for p in network.populations if p.parameters.spiking])
     spikes = random_spikes(rng, 6, samples, 30)
     reference = simulate(network, spikes)
     result = PinsRunner(program, directory, **options).run(spikes)
@@ -39,6 +46,11 @@ def test_membranes_come_back(request, tmp_path, shared_build):
     result = run(request.node.name, shared_build(tmp_path / "run"), readout=True)
     assert result.output.dtype == np.int64
     assert np.ptp(result.output) > 10
+
+
+def test_values_come_back(request, tmp_path, shared_build):
+    result = run(request.node.name, shared_build(tmp_path / "run"), fabric=GRADED)
+    assert any(len(np.unique(values)) > 3 for values in result.values.values())
 
 
 @pytest.mark.parametrize("kind", ["flip", "drop", "insert", "all"])

@@ -69,6 +69,17 @@ def check(bench, data, **how):
     return run, expected
 
 
+def test_values_of_graded_spikes(request):
+    """A spike whose value is 1 is one byte, another brings its value; a core without values means nothing by them."""
+    data = random_data(rng_of(request.node.name), 9)
+    lengths = []
+    for graded in (False, True):
+        bench = BridgeBench(HostBridge(9, 20, graded=graded), rng_of(request.node.name), density=8)
+        run, _ = check(bench, data)
+        lengths.append(len(run.answers))
+    assert lengths[0] < lengths[1]
+
+
 @pytest.mark.parametrize("stall", [0.0, 0.3, 0.8])
 @pytest.mark.parametrize("axon_width", [1, 7, 10, 16])
 def test_samples_and_configuration(request, axon_width, stall):

@@ -140,6 +140,32 @@ def test_the_driver_runs_networks(request):
     assert 0 < np.mean(fired) < 1
 
 
+def test_values_come_back(request):
+    """Of graded spikes, in every population, and 1 is one of them."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, value_width=6, accumulator_width=24)
+    board = Board(SimulatedLink(rng, core, stall=0.1))
+    seen = []
+    for _ in range(3):
+        network = random_network(rng, core)
+        program = place(network, FabricConfig(core=core), observe=[p.name for p in network.populations])
+        board.load(program)
+        spikes = random_spikes(rng, 5, 2, network.inputs)
+        result = board.run(spikes)
+        board.check_errors()
+        reference = simulate(network, spikes)
+        expected = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
+        values = np.concatenate(
+            [reference.values.get(name, reference.spikes[name]) for name, _ in program.observed], axis=2
+        )
+        assert (result.spikes == expected).all()
+        if program.graded:
+            assert (result.values == values).all()
+            seen += np.unique(values).tolist()
+    assert len(set(seen)) > 4
+    assert 1 in seen
+
+
 def test_the_driver_runs_maps(request):
     """Axons of 17 bits inside the core, 16 at most for the host; slots that do not follow the neurons' numbers."""
     rng = rng_of(request.node.name)
