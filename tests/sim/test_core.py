@@ -83,3 +83,8 @@ def test_named_fabrics_address_all_their_memories(name):
     numbers = [memory.number for memory in core.memories.values()]
     assert len(set(numbers)) == len(numbers)
     assert {1, 2, 4, 5} <= set(numbers) <= set(range(1, 16))
+
+
+def test_a_value_is_no_wider_than_a_membrane():
+    with pytest.raises(ValueError, match=r"^value_width must be at most v_width \(8\), not 9$"):
+        CoreParameters(v_width=8, value_width=9)

@@ -171,3 +171,17 @@ def test_a_network_without_input_is_refused():
 
 def test_the_digits_network_fits_the_small_fabric():
     place(mlp((64, 32, 10), v_width=16), FABRICS["small"])
+
+
+def test_inputs_with_values_are_refused():
+    network = dataclasses.replace(mlp(), input_value_width=4)
+    message = "^network net: the input must be spikes, not values of 4 bits, which the host link does not carry$"
+    with pytest.raises(PlaceError, match=message):
+        place(network, FabricConfig(core=CORE))
+
+
+def test_a_program_names_the_populations_whose_spikes_bring_values():
+    core = dataclasses.replace(CORE, value_width=4, accumulator_width=16)
+    program = place(mlp(graded=True, value_width=4), FabricConfig(core=core), observe=["layer0"])
+    assert program.graded == ("layer1", "layer0")
+    assert place(mlp(), FabricConfig(core=core)).graded == ()
