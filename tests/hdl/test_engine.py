@@ -101,6 +101,14 @@ def test_words_that_are_no_power_of_two(request, lanes, kind):
     assert sum(fired.any() for fired in reference.spikes.values()) > 1
 
 
+def test_weights_in_memory_with_one_port(request):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(SMALL, lanes=2, weight_memory="single-port")
+    network = random_network(rng, core)
+    reference, _ = check(rng, core, network, random_spikes(rng, 6, 2, network.inputs))
+    assert sum(fired.any() for fired in reference.spikes.values()) > 1
+
+
 def test_input_is_consumed_while_the_output_waits(request):
     """With nobody to take the output, the whole input of the next step is still accepted, and its TICK."""
     rng = rng_of(request.node.name)

@@ -84,7 +84,9 @@ class Accumulator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        m.submodules.weights = weights = LoadedMemory(p.memories["weights"])
+        m.submodules.weights = weights = LoadedMemory(
+            p.memories["weights"], single_port=p.weight_memory == "single-port"
+        )
         wiring.connect(m, wiring.flipped(self.load), weights.load)
 
         # The word in each cycle of its way: in cycle 3 it is added, in cycle 4 a sum goes into block RAM. The product

@@ -97,6 +97,9 @@ class CoreParameters:
         Most bits of noise, and the bits of the value of a graded spike (2 to 16); 0 for none.
     readout
         Whether membranes can be sent, as populations that do not spike need.
+    weight_memory
+        What the weights are kept in: ``block`` RAM, or ``single-port`` RAM, of which an iCE40 UP5K has 128 kB. Then
+        they are not to be loaded while the core runs. Other FPGAs make it of block RAM.
     state_memory
         What the states of the neurons are kept in: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
     accumulator_memory
@@ -130,6 +133,7 @@ class CoreParameters:
     delay_line: bool = False
     noise_bits: int = 0
     value_width: int = 0
+    weight_memory: str = "block"
     state_memory: str = "block"
     accumulator_memory: str = "block"
     token_width: int = 4
@@ -164,9 +168,13 @@ class CoreParameters:
             raise ValueError(f"value_width must be at most v_width ({self.v_width}), not {self.value_width!r}")
         if not isinstance(self.per_neuron, frozenset) or not self.per_neuron <= set(PER_NEURON):
             raise ValueError(f"per_neuron must be a frozenset of names out of {PER_NEURON}, not {self.per_neuron!r}")
-        for name in ("state_memory", "accumulator_memory"):
-            if getattr(self, name) not in ("block", "distributed"):
-                raise ValueError(f"{name} must be 'block' or 'distributed', not {getattr(self, name)!r}")
+        for name, other in (
+            ("weight_memory", "single-port"),
+            ("state_memory", "distributed"),
+            ("accumulator_memory", "distributed"),
+        ):
+            if getattr(self, name) not in ("block", other):
+                raise ValueError(f"{name} must be 'block' or {other!r}, not {getattr(self, name)!r}")
         if self.multiplier and self.shifts:
             raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
         if any(not 0 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
