@@ -57,7 +57,9 @@ def test_words_come_back(shape, cells, monkeypatch, request):
 
     async def bench(ctx):
         writes = [(address, (1 << planes) - 1) for address in words]
-        writes += [(addresses[int(place)], int(enable)) for place, enable in rng.integers(0, [60, 1 << planes], (99, 2))]
+        writes += [
+            (addresses[int(place)], int(enable)) for place, enable in rng.integers(0, [60, 1 << planes], (99, 2))
+        ]
         for address, enable in writes:
             value = int(rng.integers(0, 1 << width))
             ctx.set(memory.write_address, address)

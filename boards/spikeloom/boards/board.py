@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from amaranth.build import Platform
 
+from spikeloom.boards.choose import choose_fabric
 from spikeloom.boards.device import DEVICES, Device
 from spikeloom.boards.flow import Flow
 from spikeloom.boards.pll import PLLS
@@ -48,7 +49,7 @@ class BoardDescription:
     platform : callable
         Makes the amaranth platform, which knows the pins; a platform serves one build.
     fabric : FabricConfig, optional
-        What is built. None where ``obstacle`` says why nothing is.
+        What is built; without it the general fabric of the device (`spikeloom.boards.choose`).
     baud_rate : int
         Of the serial line to the host, in bits a second. The nearest that the clock gives must be within 1 %.
     flash_command : tuple of str
@@ -69,8 +70,8 @@ class BoardDescription:
     title: str
     device_name: str
     platform: Callable[[], Platform]
-    fabric: FabricConfig | None
     flash_command: tuple[str, ...]
+    fabric: FabricConfig | None = None
     baud_rate: int = 1_000_000
     serial: SerialPins | None = None
     line: str = ""
@@ -81,11 +82,11 @@ class BoardDescription:
     def __post_init__(self):
         if self.device_name not in DEVICES:
             raise ValueError(f"Device of {self.name} must be one of {', '.join(DEVICES)}, not {self.device_name!r}")
-        if (self.fabric is None) != bool(self.obstacle):
+        if self.fabric is not None and self.obstacle:
             raise ValueError(f"Board {self.name} must have either a fabric or an obstacle")
         if "{bitstream}" not in " ".join(self.flash_command):
             raise ValueError(f"Flash command of {self.name} must contain '{{bitstream}}', not {self.flash_command!r}")
-        if self.fabric is not None:
+        if not self.obstacle:
             self._check_baud_rate()
 
     def _check_baud_rate(self) -> None:
@@ -102,9 +103,9 @@ class BoardDescription:
 
     def buildable_fabric(self) -> FabricConfig:
         """The fabric, or ``ValueError`` with what keeps one from being built."""
-        if self.fabric is None:
+        if self.obstacle:
             raise ValueError(f"Board {self.name} must be able to hold a fabric, and cannot: {self.obstacle}")
-        return self.fabric
+        return choose_fabric(self.device) if self.fabric is None else self.fabric
 
     @property
     def device(self) -> Device:

@@ -7,7 +7,7 @@ from spikeloom.boards.flow import ECP5, GOWIN, ICE40, Flow
 __all__ = ["DEVICES", "Device"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Device:
     """An FPGA.
 
@@ -26,6 +26,8 @@ class Device:
         Multipliers of 18 x 18 bits, or 16 x 16 on an iCE40.
     lut_ram : bool
         Whether lookup tables can be small memories.
+    single_port_ram : int
+        RAMs of 16,384 words of 16 bits with one port.
     """
 
     name: str
@@ -35,14 +37,24 @@ class Device:
     ram_bits: int
     dsp: int
     lut_ram: bool
+    single_port_ram: int = 0
 
 
 def _ecp5(name: str, lut: int, ram: int, dsp: int) -> Device:
     return Device(name=name, flow=ECP5, lut=lut, ram=ram, ram_bits=18 * 1024, dsp=dsp, lut_ram=True)
 
 
-def _ice40(name: str, lut: int, ram: int, dsp: int = 0) -> Device:
-    return Device(name=name, flow=ICE40, lut=lut, ram=ram, ram_bits=4 * 1024, dsp=dsp, lut_ram=False)
+def _ice40(name: str, lut: int, ram: int, dsp: int = 0, single_port_ram: int = 0) -> Device:
+    return Device(
+        name=name,
+        flow=ICE40,
+        lut=lut,
+        ram=ram,
+        ram_bits=4 * 1024,
+        dsp=dsp,
+        lut_ram=False,
+        single_port_ram=single_port_ram,
+    )
 
 
 def _gowin(name: str, lut: int, ram: int, dsp: int) -> Device:
@@ -66,7 +78,7 @@ DEVICES = {
         _ice40("iCE40HX4K", 7_680, 32),
         _ice40("iCE40LP8K", 7_680, 32),
         _ice40("iCE40HX8K", 7_680, 32),
-        _ice40("iCE40UP5K", 5_280, 30, 8),
+        _ice40("iCE40UP5K", 5_280, 30, 8, single_port_ram=4),
         _gowin("GW1N-1", 1_152, 4, 0),
         _gowin("GW1NR-9C", 8_640, 26, 20),
         _gowin("GW2A-18C", 20_736, 46, 48),

@@ -16,12 +16,8 @@ from amaranth_boards.versa_ecp5 import VersaECP5Platform
 from amaranth_boards.versa_ecp5_5g import VersaECP55GPlatform
 
 from spikeloom.boards.board import BoardDescription, SerialPins
-from spikeloom.sim.fabric import FABRICS
 
 __all__ = ["ECP5_BOARDS"]
-
-_LARGE = FABRICS["medium"]
-_SMALL = FABRICS["small"]
 
 
 class _Supercon19Badge(Supercon19BadgePlatform):
@@ -36,7 +32,6 @@ def _ulx3s(size: int, platform: type) -> BoardDescription:
         title=f"Radiona ULX3S {size}F",
         device_name=f"LFE5U-{size}F",
         platform=platform,
-        fabric=_LARGE if size >= 45 else _SMALL,
         flash_command=("openFPGALoader", "--board", "ulx3s", "{bitstream}"),
         built=size == 85,
     )
@@ -53,7 +48,6 @@ def _orangecrab(name: str, title: str, device_name: str, platform: type) -> Boar
         title=title,
         device_name=device_name,
         platform=platform,
-        fabric=_LARGE if "85F" in device_name else _SMALL,
         serial=_FEATHER,
         flash_command=_ORANGECRAB_FLASH,
     )
@@ -72,7 +66,6 @@ ECP5_BOARDS = (
         title="LambdaConcept ECPIX-5 45F",
         device_name="LFE5UM5G-45F",
         platform=ECPIX545Platform,
-        fabric=_LARGE,
         pll_hz=50e6,
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
     ),
@@ -81,7 +74,6 @@ ECP5_BOARDS = (
         title="LambdaConcept ECPIX-5 85F",
         device_name="LFE5UM5G-85F",
         platform=ECPIX585Platform,
-        fabric=_LARGE,
         pll_hz=50e6,
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
     ),
@@ -90,7 +82,6 @@ ECP5_BOARDS = (
         title="Colorlight 5A-75B 7.0",
         device_name="LFE5U-25F",
         platform=Colorlight_5A75B_R70Platform,
-        fabric=_SMALL,
         line="the pads of the LED and of connector J19",
         flash_command=("openFPGALoader", "--board", "colorlight", "{bitstream}"),
     ),
@@ -99,7 +90,6 @@ ECP5_BOARDS = (
         title="Muse Lab iCESugar-pro",
         device_name="LFE5U-25F",
         platform=ICESugarProPlatform,
-        fabric=_SMALL,
         flash_command=("icesprog", "{bitstream}"),
     ),
     BoardDescription(
@@ -107,7 +97,6 @@ ECP5_BOARDS = (
         title="Icepi Zero 1.3",
         device_name="LFE5U-25F",
         platform=IcepiZero1_3Platform,
-        fabric=_SMALL,
         flash_command=("openFPGALoader", "--board", "icepi-zero", "{bitstream}"),
     ),
     BoardDescription(
@@ -115,7 +104,6 @@ ECP5_BOARDS = (
         title="Lattice ECP5 Versa",
         device_name="LFE5UM-45F",
         platform=VersaECP5Platform,
-        fabric=_LARGE,
         pll_hz=50e6,
         flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
     ),
@@ -124,7 +112,6 @@ ECP5_BOARDS = (
         title="Lattice ECP5-5G Versa",
         device_name="LFE5UM5G-45F",
         platform=VersaECP55GPlatform,
-        fabric=_LARGE,
         pll_hz=50e6,
         flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
     ),
@@ -133,7 +120,6 @@ ECP5_BOARDS = (
         title="Lattice ECP5-5G Evaluation Board",
         device_name="LFE5UM5G-85F",
         platform=ECP55GEVNPlatform,
-        fabric=_LARGE,
         flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
     ),
     BoardDescription(
@@ -141,7 +127,6 @@ ECP5_BOARDS = (
         title="Hackaday Supercon 2019 badge",
         device_name="LFE5U-45F",
         platform=_Supercon19Badge,
-        fabric=_LARGE,
         line="the pins TX and RX of the debug header",
         pll_hz=40e6,
         flash_command=("dfu-util", "--device", "1d50:614b", "--alt", "0", "--download", "{bitstream}"),
@@ -151,7 +136,6 @@ ECP5_BOARDS = (
         title="ButterStick r1.0",
         device_name="LFE5UM5G-85F",
         platform=ButterStickPlatform,
-        fabric=_LARGE,
         serial=SerialPins(rx="S0", tx="S1", connector=("syzygy", 0), where="SYZYGY port 0, S0 (RX) and S1 (TX)"),
         flash_command=("dfu-util", "--alt", "0", "--download", "{bitstream}"),
     ),
@@ -160,7 +144,6 @@ ECP5_BOARDS = (
         title="Logicbone 45F",
         device_name="LFE5UM5G-45F",
         platform=LogicbonePlatform,
-        fabric=_LARGE,
         serial=SerialPins(rx="12", tx="13", connector=("P9", 0), where="header P9, pins 12 (RX) and 13 (TX)"),
         flash_command=("dfu-util", "--device", "1d50:615d", "--alt", "0", "--download", "{bitstream}"),
     ),
@@ -169,7 +152,6 @@ ECP5_BOARDS = (
         title="Logicbone 85F",
         device_name="LFE5UM5G-85F",
         platform=Logicbone85FPlatform,
-        fabric=_LARGE,
         serial=SerialPins(rx="12", tx="13", connector=("P9", 0), where="header P9, pins 12 (RX) and 13 (TX)"),
         flash_command=("dfu-util", "--device", "1d50:615d", "--alt", "0", "--download", "{bitstream}"),
     ),

@@ -6,11 +6,9 @@ from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 from amaranth_boards.tang_primer_20k import TangPrimer20kDockPlatform, TangPrimer20kLitePlatform
 
 from spikeloom.boards.board import BoardDescription
-from spikeloom.sim.fabric import FABRICS
 
 __all__ = ["GOWIN_BOARDS"]
 
-_SMALL = FABRICS["small"]
 
 GOWIN_BOARDS = (
     BoardDescription(
@@ -18,7 +16,6 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Nano 9K",
         device_name="GW1NR-9C",
         platform=TangNano9kPlatform,
-        fabric=_SMALL,
         flash_command=("openFPGALoader", "--board", "tangnano9k", "{bitstream}"),
     ),
     BoardDescription(
@@ -26,7 +23,6 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Primer 20K on its dock",
         device_name="GW2A-18C",
         platform=TangPrimer20kDockPlatform,
-        fabric=_SMALL,
         flash_command=("openFPGALoader", "--board", "tangprimer20k", "{bitstream}"),
     ),
     BoardDescription(
@@ -34,7 +30,6 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Primer 20K on its lite dock",
         device_name="GW2A-18C",
         platform=TangPrimer20kLitePlatform,
-        fabric=_SMALL,
         flash_command=("openFPGALoader", "--board", "tangprimer20k", "{bitstream}"),
     ),
     BoardDescription(
@@ -42,7 +37,6 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Nano",
         device_name="GW1N-1",
         platform=TangNanoPlatform,
-        fabric=None,
         obstacle="its 1,152 lookup tables do not hold the host link",
         flash_command=("openFPGALoader", "--board", "tangnano", "{bitstream}"),
     ),
@@ -51,7 +45,6 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Mega 138K Pro on its dock",
         device_name="GW5AST-138B",
         platform=TangMega138kProDockPlatform,
-        fabric=None,
         obstacle="amaranth 0.5.10 does not take its FPGA's part number",
         flash_command=("openFPGALoader", "--board", "tangmega138k", "{bitstream}"),
     ),

@@ -19,11 +19,9 @@ from amaranth_boards.upduino_v2 import UpduinoV2Platform
 from amaranth_boards.upduino_v3 import UpduinoV3Platform
 
 from spikeloom.boards.board import BoardDescription, SerialPins
-from spikeloom.sim.fabric import FABRICS
 
 __all__ = ["ICE40_BOARDS"]
 
-_SMALL = FABRICS["small"]
 _TOO_SMALL = "its 1,280 lookup tables do not hold the host link"
 _BAD_CLOCK = "its only clock is the FPGA's own oscillator, which may be 10 % off: too far for a serial line"
 _NO_PINS = "it has no pins for a serial line but its touch pads"
@@ -45,7 +43,6 @@ def _without(name: str, title: str, device_name: str, platform: type, obstacle: 
         title=title,
         device_name=device_name,
         platform=platform,
-        fabric=None,
         obstacle=obstacle,
         flash_command=_ICEPROG,
     )
@@ -57,7 +54,6 @@ ICE40_BOARDS = (
         title="1BitSquared iCEBreaker",
         device_name="iCE40UP5K",
         platform=ICEBreakerPlatform,
-        fabric=_SMALL,
         flash_command=_ICEPROG,
         built=True,
     ),
@@ -66,7 +62,6 @@ ICE40_BOARDS = (
         title="1BitSquared iCEBreaker bitsy",
         device_name="iCE40UP5K",
         platform=ICEBreakerBitsyPlatform,
-        fabric=_SMALL,
         serial=SerialPins(rx="0", tx="1", connector=("edge", 0), where="edge pins P0 (RX) and P1 (TX)"),
         flash_command=("dfu-util", "--device", "1d50:6146", "--alt", "0", "--download", "{bitstream}"),
     ),
@@ -75,7 +70,6 @@ ICE40_BOARDS = (
         title="Muse Lab iCESugar 1.5",
         device_name="iCE40UP5K",
         platform=ICESugarPlatform,
-        fabric=_SMALL,
         flash_command=("icesprog", "{bitstream}"),
     ),
     BoardDescription(
@@ -83,7 +77,6 @@ ICE40_BOARDS = (
         title="tinyVision UPduino 3",
         device_name="iCE40UP5K",
         platform=_UpduinoWithCrystal,
-        fabric=_SMALL,
         serial=SerialPins(rx="46", tx="47", where="pins 46 (RX) and 47 (TX), with the jumper OSC closed"),
         flash_command=_ICEPROG,
     ),
@@ -94,7 +87,6 @@ ICE40_BOARDS = (
         title="Lattice iCE40UP5K-B-EVN",
         device_name="iCE40UP5K",
         platform=ICE40UP5KBEVNPlatform,
-        fabric=_SMALL,
         serial=SerialPins(rx="9", tx="10", connector=("pmod", 0), where="PMOD pins 9 (RX) and 10 (TX)"),
         flash_command=_ICEPROG,
     ),
@@ -103,7 +95,6 @@ ICE40_BOARDS = (
         title="Lattice iCE40HX8K-B-EVN",
         device_name="iCE40HX8K",
         platform=ICE40HX8KBEVNPlatform,
-        fabric=_SMALL,
         flash_command=_ICEPROG,
     ),
     BoardDescription(
@@ -111,7 +102,6 @@ ICE40_BOARDS = (
         title="TinyFPGA BX",
         device_name="iCE40LP8K",
         platform=TinyFPGABXPlatform,
-        fabric=_SMALL,
         serial=SerialPins(rx="1", tx="2", connector=("gpio", 0), where="pins 1 (RX) and 2 (TX)"),
         flash_command=("tinyprog", "--program", "{bitstream}"),
     ),
@@ -120,7 +110,6 @@ ICE40_BOARDS = (
         title="myStorm BlackIce",
         device_name="iCE40HX4K",
         platform=BlackIcePlatform,
-        fabric=_SMALL,
         pll_hz=20e6,
         flash_command=("sh", "-c", "cat '{bitstream}' > /dev/ttyACM0"),
     ),
@@ -129,7 +118,6 @@ ICE40_BOARDS = (
         title="myStorm BlackIce II",
         device_name="iCE40HX4K",
         platform=BlackIceIIPlatform,
-        fabric=_SMALL,
         pll_hz=20e6,
         flash_command=("sh", "-c", "cat '{bitstream}' > /dev/ttyACM0"),
     ),

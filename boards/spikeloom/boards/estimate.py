@@ -1,0 +1,198 @@
+"""What a LIF core will take of an FPGA, without synthesis.
+
+RAM blocks and multipliers follow from the shapes of the memories and are exact. Lookup tables and flip-flops are a sum
+over what each lane is made of (`terms`). What each term costs in a family is fitted, by least squares, to the cores
+that were synthesised for it: they are kept in ``measured.json``, which ``python -m spikeloom.boards.measured`` writes.
+The measured cores come out within 12 % in lookup tables; tests hold that.
+"""
+
+import functools
+import json
+from dataclasses import dataclass, fields
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.boards.device import Device
+from spikeloom.boards.memories import arrays, block_rams, lut_ram_cells, single_port_rams
+from spikeloom.sim.core import CoreParameters
+
+__all__ = ["MeasuredCore", "Resources", "estimate", "measured_cores", "terms"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Lookup tables, flip-flops, block RAMs, multipliers, and single-port RAMs (of which only an iCE40 UP5K has any)."""
+
+    lut: int
+    ff: int
+    ram: int
+    dsp: int
+    single_port: int = 0
+
+    def __add__(self, other: "Resources") -> "Resources":
+        return Resources(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredCore:
+    """A core that was synthesised: with its registers, and as ``top`` with link, bridge and serial line too.
+
+    ``lut`` and ``ff`` are what Yosys counts, before place and route.
+    """
+
+    name: str
+    family: str
+    core: CoreParameters
+    top: bool
+    lut: int
+    ff: int
+    ram: int
+    dsp: int
+
+
+def core_from_json(values: dict[str, Any]) -> CoreParameters:
+    """A core out of the fields that differ from their defaults."""
+    kinds = {"shifts": tuple, "per_neuron": frozenset}
+    return CoreParameters(**{name: kinds.get(name, lambda same: same)(value) for name, value in values.items()})
+
+
+def core_to_json(core: CoreParameters) -> dict[str, Any]:
+    """The fields that differ from their defaults: the reverse of `core_from_json`."""
+    plain = CoreParameters()
+    values = {f.name: getattr(core, f.name) for f in fields(core) if getattr(core, f.name) != getattr(plain, f.name)}
+    return {
+        name: sorted(v) if isinstance(v, frozenset) else list(v) if isinstance(v, tuple) else v
+        for name, v in values.items()
+    }
+
+
+@functools.cache
+def measured_cores() -> tuple[MeasuredCore, ...]:
+    """What ``measured.json`` holds."""
+    text = resources.files("spikeloom.boards").joinpath("measured.json").read_text()
+    return tuple(MeasuredCore(**entry | {"core": core_from_json(entry["core"])}) for entry in json.loads(text))
+
+
+_LUT_RAM_CELL = {"ecp5": 6, "gowin": 4, "ice40": 0}
+"""Lookup tables of 16 words of 4 bits."""
+
+
+def _routed(family: str, lut: float, ff: float) -> int:
+    """Lookup tables after place and route: with the ends of carry chains; logic cells on an iCE40.
+
+    There a cell is a lookup table and a flip-flop, and as many flip-flops take cells of their own as come from no
+    lookup table, or from one that others need as well: six in ten.
+    """
+    return round(lut + 0.6 * ff if family == "ice40" else 1.11 * lut)
+
+
+def terms(core: CoreParameters) -> dict[str, float]:
+    """What a core is made of, each a number to which lookup tables and flip-flops are in proportion."""
+    p, lanes = core, core.lanes
+    v, sums = lanes * p.v_width, lanes * p.accumulator_width
+    leaks = 1 + p.synaptic_current + p.adaptation
+    shifts = 0 if p.multiplier else leaks * len(p.shifts)
+    in_lut_ram = p.accumulator_memory == "distributed"
+    deep = max(0, -(-2 * p.words // 16) - 1)
+    address = sum((count - 1).bit_length() for count in (p.weight_words, p.axons, p.words, p.neurons))
+    return {
+        "core": 1,
+        "addresses": address,
+        "lanes": lanes,
+        "sums": sums,
+        "membranes": v,
+        "sums in block RAM": sums * (not in_lut_ram),
+        "sums in deep LUT RAM": sums * deep * in_lut_ram,
+        "states in LUT RAM": lanes * p.state_layout.width * (p.state_memory == "distributed"),
+        "leaks by a shift": v * min(shifts, leaks),
+        "leaks by more shifts": v * max(0, shifts - leaks),
+        "leaks by a factor": v * leaks * p.multiplier,
+        "bias": v * p.bias,
+        "reset to a value": v * p.reset_value,
+        "reset delay": v * p.reset_delay,
+        "reset delay and factor": v * (p.reset_delay and p.multiplier),
+        "refractory": lanes * p.refractory_width,
+        "refractory and factor": v * (p.refractory_width > 0 and p.multiplier),
+        "readout": v * p.readout,
+        "synaptic current": v * p.synaptic_current,
+        "adaptation": v * p.adaptation,
+        "noise": lanes * (p.noise_bits > 0) * (16 + p.noise_bits),
+        "delay lines": v * p.delay_line,
+        "graded": v * (p.value_width > 0),
+        "coordinates": int(p.coordinate_width > 0),
+        "sparse": int(p.sparse),
+    }
+
+
+@functools.cache
+def _fit(family: str, resource: str) -> NDArray[np.float64]:
+    """What each of `terms` costs: the least squares of the relative errors over the cores measured in ``family``.
+
+    No term costs less than nothing: one that would is left out, as is one that no measured core has.
+    """
+    cores = [m for m in measured_cores() if m.family == family and not m.top]
+    columns = np.array([list(terms(m.core).values()) for m in cores])
+    values = np.array([_logic(m, resource) for m in cores], float)
+    scale = np.maximum(1, columns.max(axis=0))
+    relative = columns / scale / values[:, None]
+    kept = columns.any(axis=0)
+    while True:
+        solved = np.zeros(len(kept))
+        solved[kept], *_ = np.linalg.lstsq(relative[:, kept], np.ones(len(cores)), rcond=None)
+        if (solved >= 0).all():
+            return solved / scale
+        kept &= solved > solved.min()
+
+
+def _logic(measured: MeasuredCore, resource: str) -> int:
+    """Lookup tables without those of LUT RAM, which are counted apart; or flip-flops."""
+    if resource == "ff":
+        return measured.ff
+    return measured.lut - _lut_ram(measured.core, measured.family)
+
+
+def _lut_ram(core: CoreParameters, family: str) -> int:
+    cells = sum(lut_ram_cells(a.width, a.depth) for a in arrays(core) if a.kind == "distributed")
+    return cells * _LUT_RAM_CELL[family]
+
+
+def _synthesised(core: CoreParameters, family: str, resource: str) -> float:
+    found = float(np.array(list(terms(core).values())) @ _fit(family, resource))
+    return max(0.0, found) + (_lut_ram(core, family) if resource == "lut" else 0)
+
+
+@functools.cache
+def _link(family: str) -> Resources:
+    """Link, bridge and serial line: what a whole design takes beyond its core."""
+    tops = [m for m in measured_cores() if m.family == family and m.top]
+    more = {"lut": 0.0, "ff": 0.0, "ram": 0.0}
+    for top in tops:
+        alone = next(m for m in measured_cores() if m.family == family and not m.top and m.core == top.core)
+        for name in more:
+            more[name] += (getattr(top, name) - getattr(alone, name)) / len(tops)
+    return Resources(lut=_routed(family, more["lut"], more["ff"]), ff=round(more["ff"]), ram=round(more["ram"]), dsp=0)
+
+
+def _multipliers(core: CoreParameters, family: str) -> int:
+    if not core.multiplier:
+        return 0
+    bits = 16 if family == "ice40" else 18
+    each = (1 + (core.v_width > bits)) * (1 + (core.leak_width > bits))
+    return core.lanes * (1 + core.synaptic_current + core.adaptation) * each
+
+
+def estimate(core: CoreParameters, device: Device, *, link: bool = True) -> Resources:
+    """What ``core`` takes of ``device`` after place and route; with ``link`` and all that stands before it, or alone."""
+    family = device.flow.pll
+    ff = _synthesised(core, family, "ff")
+    found = Resources(
+        lut=_routed(family, _synthesised(core, family, "lut"), ff),
+        ff=round(ff),
+        ram=sum(block_rams(array, family) for array in arrays(core)),
+        dsp=_multipliers(core, family),
+        single_port=sum(map(single_port_rams, arrays(core))) if device.single_port_ram else 0,
+    )
+    return found + _link(family) if link else found
