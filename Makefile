@@ -55,9 +55,9 @@ types: $(DEV_STAMP) ## check types, with mypy and with pyright
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
-bitstream: $(TEST_STAMP) ## build the bitstream for BOARD
+bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: with a fabric chosen for it)
 	$(if $(BOARD),,$(error BOARD must be set, for example: make bitstream BOARD=icebreaker))
-	$(BIN)/spikeloom bitstream $(BOARD)
+	$(BIN)/spikeloom bitstream --board $(BOARD) $(NETWORK)
 
 qor: $(TEST_STAMP) ## measure size and speed of the blocks and compare with qor/ (ONLY=lif-core: some of them)
 	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY))

@@ -8,6 +8,7 @@ As the identity is a constant in the netlist itself, the netlist is generated tw
 hashed, and then with the hash.
 """
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -25,10 +26,12 @@ from amaranth_boards.resources import UARTResource
 from rich.table import Table
 
 from spikeloom.boards.board import BoardDescription
+from spikeloom.boards.fabric_file import fabric_to_json
 from spikeloom.boards.flow import ToolError
 from spikeloom.boards.pll import pll_clock
 from spikeloom.boards.registry import find_board
 from spikeloom.boards.report import Report, Used, clocks, report_table, used_resources
+from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.link import PROTOCOL_VERSION
 
 __all__ = [
@@ -93,17 +96,23 @@ class BuildResult:
 
 
 def build(
-    board_name: str, build_dir: Path | str | None = None, *, announce: Callable[[str], None] = print
+    board_name: str,
+    build_dir: Path | str | None = None,
+    *,
+    fabric: FabricConfig | None = None,
+    announce: Callable[[str], None] = print,
 ) -> BuildResult:
-    """Build the bitstream of a board's own fabric.
+    """Build the bitstream of a board.
 
     Parameters
     ----------
     board_name : str
         A name from :data:`~spikeloom.boards.registry.BOARDS`.
     build_dir : path
-        Where ``BOARD.bit`` or ``BOARD.bin``, ``report.json``, ``identity`` and the tools' logs go; ``build/BOARD`` if
-        not given. Only a build that has succeeded replaces anything but the logs.
+        Where ``BOARD.bit`` or ``BOARD.bin``, ``report.json``, ``fabric.json``, ``identity`` and the tools' logs go;
+        ``build/BOARD`` if not given. Only a build that has succeeded replaces anything but the logs.
+    fabric : FabricConfig, optional
+        What is built; without it the general fabric of the board's device.
     announce : callable
         Is called with one sentence before each longer wait.
 
@@ -119,6 +128,8 @@ def build(
         A tool refused the design, for example because it does not fit.
     """
     board = find_board(board_name)
+    if fabric is not None:
+        board = dataclasses.replace(board, fabric=fabric)
     return build_board(board, Path("build") / board.name if build_dir is None else build_dir, announce=announce)
 
 
@@ -159,18 +170,17 @@ def build_board(
             fmax_mhz=round(clocks(nextpnr_report)[0].achieved_mhz, 2),
             neurons=fabric.core.neurons,
             synapses=fabric.synapses,
-            peak_synaptic_operations_per_s=round(fabric.synaptic_operations_per_cycle * board.clock_hz)
-            if fabric
-            else 0,
+            peak_synaptic_operations_per_s=round(fabric.synaptic_operations_per_cycle * board.clock_hz),
             identity=identity.hex(),
         )
         bitstream = scratch / f"{board.name}{board.flow.suffix}"
         (scratch / f"{_NAME}{board.flow.suffix}").rename(bitstream)
         (scratch / "identity").write_text(identity.hex() + "\n")
+        (scratch / "fabric.json").write_text(fabric_to_json(fabric))
         (scratch / "report.json").write_text(report.to_json())
         # A report without its bitstream would be worse than none: it goes first and comes last.
         (build_dir / "report.json").unlink(missing_ok=True)
-        for path in (bitstream, scratch / "identity", scratch / "report.json"):
+        for path in (bitstream, *(scratch / name for name in ("identity", "fabric.json", "report.json"))):
             path.replace(build_dir / path.name)
     bitstream = build_dir / bitstream.name
     return BuildResult(

@@ -10,12 +10,12 @@ import functools
 import json
 from dataclasses import dataclass, fields
 from importlib import resources
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.boards.device import Device
+from spikeloom.boards.fabric_file import core_from_json
 from spikeloom.boards.memories import arrays, block_rams, lut_ram_cells, single_port_rams
 from spikeloom.sim.core import CoreParameters
 
@@ -24,7 +24,7 @@ __all__ = ["MeasuredCore", "Resources", "estimate", "measured_cores", "terms"]
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Lookup tables, flip-flops, block RAMs, multipliers, and single-port RAMs (of which only an iCE40 UP5K has any)."""
+    """Lookup tables, flip-flops, block RAMs, multipliers, and single-port RAMs (only an iCE40 UP5K has any)."""
 
     lut: int
     ff: int
@@ -51,22 +51,6 @@ class MeasuredCore:
     ff: int
     ram: int
     dsp: int
-
-
-def core_from_json(values: dict[str, Any]) -> CoreParameters:
-    """A core out of the fields that differ from their defaults."""
-    kinds = {"shifts": tuple, "per_neuron": frozenset}
-    return CoreParameters(**{name: kinds.get(name, lambda same: same)(value) for name, value in values.items()})
-
-
-def core_to_json(core: CoreParameters) -> dict[str, Any]:
-    """The fields that differ from their defaults: the reverse of `core_from_json`."""
-    plain = CoreParameters()
-    values = {f.name: getattr(core, f.name) for f in fields(core) if getattr(core, f.name) != getattr(plain, f.name)}
-    return {
-        name: sorted(v) if isinstance(v, frozenset) else list(v) if isinstance(v, tuple) else v
-        for name, v in values.items()
-    }
 
 
 @functools.cache
@@ -134,6 +118,10 @@ def _fit(family: str, resource: str) -> NDArray[np.float64]:
     No term costs less than nothing: one that would is left out, as is one that no measured core has.
     """
     cores = [m for m in measured_cores() if m.family == family and not m.top]
+    if family == "gowin":  # the same terms as on an iCE40, where all of them are measured, in another unit
+        like = _fit("ice40", resource)
+        ratios = [_logic(m, resource) / float(np.array(list(terms(m.core).values())) @ like) for m in cores]
+        return like * (sum(ratios) / len(ratios))
     columns = np.array([list(terms(m.core).values()) for m in cores])
     values = np.array([_logic(m, resource) for m in cores], float)
     scale = np.maximum(1, columns.max(axis=0))
@@ -155,8 +143,11 @@ def _logic(measured: MeasuredCore, resource: str) -> int:
 
 
 def _lut_ram(core: CoreParameters, family: str) -> int:
-    cells = sum(lut_ram_cells(a.width, a.depth) for a in arrays(core) if a.kind == "distributed")
-    return cells * _LUT_RAM_CELL[family]
+    """Lookup tables of the memories that are LUT RAM; on a Gowin synthesis makes some so that were meant as blocks."""
+    in_lut_ram = [
+        a for a in arrays(core) if a.kind == "distributed" or (family == "gowin" and not block_rams(a, family))
+    ]
+    return sum(lut_ram_cells(a.width, a.depth) for a in in_lut_ram) * _LUT_RAM_CELL[family]
 
 
 def _synthesised(core: CoreParameters, family: str, resource: str) -> float:
@@ -185,7 +176,7 @@ def _multipliers(core: CoreParameters, family: str) -> int:
 
 
 def estimate(core: CoreParameters, device: Device, *, link: bool = True) -> Resources:
-    """What ``core`` takes of ``device`` after place and route; with ``link`` and all that stands before it, or alone."""
+    """What ``core`` takes of ``device`` after place and route; with the host ``link`` and its bridge, or alone."""
     family = device.flow.pll
     ff = _synthesised(core, family, "ff")
     found = Resources(

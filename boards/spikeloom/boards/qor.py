@@ -26,7 +26,7 @@ from rich.table import Table
 from spikeloom.boards.flow import ECP5, Flow
 from spikeloom.boards.report import clocks, used_resources
 
-__all__ = ["ECP5_85F", "Block", "Device", "Quality", "changes", "measure", "missed_bounds"]
+__all__ = ["ECP5_85F", "Block", "Device", "Quality", "changes", "measure", "missed_bounds", "run_tool"]
 
 SEEDS = (1, 2, 3)
 FOLDER = Path("qor")
@@ -142,12 +142,12 @@ def measure(block: Block, *, seeds: Sequence[int] = SEEDS) -> Quality:
         folder = Path(name)
         (folder / "block.il").write_text(rtlil.convert(block.make(), name="block", platform=device, emit_src=False))
         synthesis = device.synthesis.format(options=block.options)
-        _run(device.flow, "yosys", ["-q", "-p", f"read_rtlil block.il; {synthesis}"], folder)
+        run_tool(device.flow, "yosys", ["-q", "-p", f"read_rtlil block.il; {synthesis}"], folder)
 
         def route(seed: int) -> str:
             options = [*device.place_and_route, "--timing-allow-fail", "-q", "--json", "block.json"]
             options += ["--freq", str(block.asked_mhz), "--seed", str(seed), "--report", f"{seed}.json"]
-            _run(device.flow, device.flow.tools[1].name, options, folder)
+            run_tool(device.flow, device.flow.tools[1].name, options, folder)
             return (folder / f"{seed}.json").read_text()
 
         with ThreadPoolExecutor(2) as pool:
@@ -164,7 +164,8 @@ def measure(block: Block, *, seeds: Sequence[int] = SEEDS) -> Quality:
     )
 
 
-def _run(flow: Flow, tool: str, arguments: list[str], folder: Path) -> None:
+def run_tool(flow: Flow, tool: str, arguments: list[str], folder: Path) -> None:
+    """Run a tool of ``flow`` in ``folder``. Raises ``RuntimeError`` with the last lines of what it printed."""
     done = subprocess.run(
         [*flow.tool(tool).command(), *arguments], cwd=folder, capture_output=True, text=True, check=False
     )

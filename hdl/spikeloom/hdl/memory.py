@@ -268,7 +268,7 @@ class DistributedMemory(wiring.Component):
 
 
 class SinglePortMemory(wiring.Component):
-    """As `BlockMemory`, but of memories with one port: in a cycle that writes nothing is read, and ``data`` are unknown.
+    """As `BlockMemory`, but with one port: in a cycle that writes nothing is read, and ``data`` are unknown.
 
     An iCE40 UP5K has four of them, of 16,384 words of 16 bits, beside 30 block RAMs of 256 such words. Synthesis never
     uses them, so they are instantiated here. Elsewhere this is a block RAM.

@@ -3,8 +3,8 @@
 1. **Features** are what the networks' neurons need, and no others: a multiplier only where a leak is no shift; a
    parameter a neuron only where the neurons of a population differ; coordinates only for convolutions and poolings.
 2. **Depths** are what placement uses with that many lanes, so one core serves all of the networks.
-3. **Lanes**: of those that fit, the fewest that need the fewest *words of a step*, which is how many cycles a step takes
-   in which every neuron spikes.
+3. **Lanes**: of those that fit, the fewest that need the fewest *words of a step*, which are the cycles of a step in
+   which every neuron spikes.
 4. **Memories**: of those that fit, the kinds with which the fullest resource of the device is least full.
 """
 
@@ -16,8 +16,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
-from spikeloom.boards.choose import Shortage, room, shortages
+from spikeloom.boards.choose import RESOURCES, Shortage, room, shortages
 from spikeloom.boards.device import Device
 from spikeloom.boards.estimate import Resources, estimate
 from spikeloom.sim.core import PER_NEURON, CoreParameters
@@ -29,7 +30,7 @@ from spikeloom.sim.words import bits_for
 from spikeloom.sw.layout import layouts
 from spikeloom.sw.place import PlaceError, place
 
-__all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "choose", "choose_core", "features"]
+__all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "boards_for", "choose", "choose_core", "features"]
 
 MOST_LANES = 64
 """Most lanes that are chosen: place and route of more takes an hour. Naming ``lanes`` gives up to 256."""
@@ -61,6 +62,21 @@ class Choice:
     room: Resources
     reasons: tuple[Reason, ...]
 
+    def tables(self) -> tuple[Table, Table]:
+        """What was chosen and why, and what it takes, for people."""
+        chosen = Table(title=f"chosen for {self.device.name}", title_justify="left")
+        for column in ("", "chosen", "why"):
+            chosen.add_column(column, overflow="fold")
+        for reason in self.reasons:
+            chosen.add_row(reason.name, reason.value, reason.why)
+        takes = Table(title="estimate, with the host link", title_justify="left")
+        for column in ("", "takes", "for use"):
+            takes.add_column(column, justify="right" if column else "left")
+        for name, title in RESOURCES.items():
+            if getattr(self.room, name):
+                takes.add_row(title, f"{getattr(self.resources, name):,}", f"{getattr(self.room, name):,}")
+        return chosen, takes
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
@@ -68,6 +84,7 @@ class _Candidate:
     words: int  #: of a step
     short: tuple[Shortage, ...]
     fullness: float
+    fullest: str  #: the resource that is, in words
 
 
 def choose_core(
@@ -105,7 +122,7 @@ def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Devi
     names = " and ".join(network.name for network in networks)
     refused: Exception | None = None
     candidates: list[_Candidate] = []
-    for lanes in [given["lanes"]] if "lanes" in given else [1 << place for place in range(MOST_LANES.bit_length())]:
+    for lanes in [given["lanes"]] if "lanes" in given else [1 << power for power in range(MOST_LANES.bit_length())]:
         try:
             candidates += _with_lanes(networks, device, lanes, given)
         except PlaceError as error:
@@ -117,8 +134,8 @@ def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Devi
     if not fitting:
         nearest = min(candidates, key=lambda candidate: candidate.fullness)
         raise ChoiceError(
-            f"{'networks' if len(networks) > 1 else 'network'} {names} must fit {device.name}, and the nearest core, of "
-            f"{nearest.core.lanes} lane{'s' * (nearest.core.lanes > 1)}, needs {'; '.join(map(str, nearest.short))}"
+            f"{names} must fit {device.name}, and the nearest core, of {nearest.core.lanes} "
+            f"lane{'s' * (nearest.core.lanes > 1)}, needs {'; '.join(map(str, nearest.short))}"
         )
     best = min(fitting, key=lambda candidate: (candidate.words, candidate.core.lanes, candidate.fullness))
     for network in networks:
@@ -127,6 +144,21 @@ def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Devi
     return Choice(
         core=best.core, device=device, resources=estimate(best.core, device), room=room(device), reasons=reasons
     )
+
+
+def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork]) -> tuple[str, ...]:
+    """The names of the boards that have room for a core for ``networks``."""
+    from spikeloom.boards.registry import BOARDS
+
+    holds: dict[str, bool] = {}
+    for board in BOARDS.values():
+        if not board.obstacle and board.device_name not in holds:
+            try:
+                choose(networks, board.device)
+                holds[board.device_name] = True
+            except ValueError:
+                holds[board.device_name] = False
+    return tuple(name for name, board in BOARDS.items() if not board.obstacle and holds[board.device_name])
 
 
 def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
@@ -224,21 +256,21 @@ def _with_lanes(
     for combination in itertools.product(*chosen):
         core = replace(roomy, **depths | dict(zip(kinds, combination, strict=True)) | given)
         needed, available = estimate(core, device), room(device)
-        shares = [
-            (
-                getattr(needed, f.name) / getattr(available, f.name)
-                if getattr(available, f.name)
-                else float(getattr(needed, f.name) > 0) * 1e6
-            )
-            for f in fields(Resources)
-        ]
-        yield _Candidate(core=core, words=words, short=shortages(core, device), fullness=max(shares))
+        shares = {name: getattr(needed, name) / (getattr(available, name) or 1e-6) for name in RESOURCES}
+        fullest = max(shares, key=lambda name: shares[name])
+        yield _Candidate(
+            core=core,
+            words=words,
+            short=shortages(core, device),
+            fullness=shares[fullest],
+            fullest=f"{shares[fullest]:.0%} of the {RESOURCES[fullest]} is most of what it takes",
+        )
 
 
 def _words_of_a_step(network: QuantisedNetwork, lanes: int) -> int:
     """Cycles of a step in which every neuron spikes: words added, and words swept."""
     layout = layouts(network, lanes)
-    count = sum(place.words for place in layout.values())
+    count = sum(placed.words for placed in layout.values())
     for connection in network.connections:
         if connection.convolution is None:
             count += int(np.count_nonzero(connection.fan_out)) * layout[connection.target].words
@@ -284,7 +316,7 @@ def _reasons(
         ("accumulator_memory", f"2 copies of {2 * core.words:,} words"),
         ("state_memory", f"{core.words:,} words"),
     ):
-        yield reason(name, getattr(core, name), f"{what}; so the fullest resource is {best.fullness:.0%} full")
+        yield reason(name, getattr(core, name), f"{what}; {best.fullest}")
     if core.multiplier:
         yield reason("multiplier", "yes", "a leak is no shift")
     else:

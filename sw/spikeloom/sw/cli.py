@@ -159,6 +159,10 @@ def check(
     refractory: RefractoryOption = None,
     weight_bits: WeightOption = 8,
     fabric: FabricOption = _DEFAULT_FABRIC,
+    board: Annotated[
+        str | None,
+        typer.Option(help="Choose a fabric for this board instead, see: spikeloom boards.", show_default=False),
+    ] = None,
 ) -> None:
     """Say how a network will be stepped, what is lost, and what it takes of the hardware."""
     options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
@@ -169,6 +173,9 @@ def check(
     for row in describe(loaded):
         steps.add_row(row.name, " x ".join(map(str, row.shape)), row.equation, "; ".join(row.notes))
     _out.print(steps)
+    if board is not None:
+        _choose([loaded], board, weight_bits)
+        return
     core = _fabric(fabric).core
     widths = Quantisation.for_core(core, weight_width=weight_bits)
     quantised = quantise(loaded, widths)
@@ -304,7 +311,16 @@ def generate(
 
 @app.command()
 def bitstream(
-    board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom boards")],
+    board: Annotated[str, typer.Option(help="Name of the board, see: spikeloom boards.")],
+    networks: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[NETWORK]...",
+            help="NIR files that the fabric is chosen for; the general fabric of the board if none is given.",
+            show_default=False,
+        ),
+    ] = None,
+    weight_bits: WeightOption = 8,
     output: Annotated[
         Path | None, typer.Option(help="Directory; build/BOARD if not given.", show_default=False)
     ] = None,
@@ -312,9 +328,42 @@ def bitstream(
     """Build the bitstream for a board with open tools."""
     from spikeloom.boards.builder import build
 
-    result = build(board, output, announce=_out.print)
+    fabric = _choose([load(path) for path in networks], board, weight_bits) if networks else None
+    result = build(board, output, fabric=fabric, announce=_out.print)
     _out.print(result.table())
     _out.print(f"{result.bitstream}\nto load it: {' '.join(result.flash_command)}")
+
+
+def _choose(networks: Sequence[Network], board: str, weight_bits: int) -> FabricConfig:
+    """The fabric for networks on a board; prints what was chosen and why, or raises with the boards that would do."""
+    from spikeloom.boards.registry import find_board
+    from spikeloom.sw.choose import ChoiceError, boards_for, choose
+
+    device = find_board(board).device
+    widths = Quantisation(weight_width=weight_bits, multiplier=device.dsp > 0)
+    quantised = [quantise(network, widths) for network in networks]
+    for before, after in zip(networks, quantised, strict=True):
+        for note in after.notes[len(before.notes) :]:
+            _out.print(f"{after.name} as {weight_bits}-bit integers: {note}")
+    try:
+        choice = choose(quantised, device)
+    except ChoiceError as error:
+        others = ", ".join(boards_for(quantised)) or "none"
+        raise ChoiceError(f"{error}; boards that would hold it at {weight_bits} bits: {others}") from error
+    name = "-".join(network.name for network in networks)
+    for table in choice.tables():
+        _out.print(table)
+    return FabricConfig(name=name, core=choice.core)
+
+
+def _built_fabric(board: str, identity: Path | None = None) -> FabricConfig:
+    """The fabric of the board's build, if there is one; else its general fabric."""
+    from spikeloom.boards.fabric_file import fabric_from_json
+    from spikeloom.boards.registry import find_board
+
+    path = (identity or Path("build") / board / "identity").with_name("fabric.json")
+    general = find_board(board)
+    return fabric_from_json(path.read_text()) if path.exists() else general.buildable_fabric()
 
 
 @app.command()
@@ -353,11 +402,11 @@ def run(
     from spikeloom.boards.registry import find_board
 
     description = find_board(board)
-    program = _place(loaded, description.buildable_fabric(), weight_bits)
+    fabric = _built_fabric(board, identity)
+    program = _place(loaded, fabric, weight_bits)
     runner: Runner
     if backend is Backend.REFERENCE:
-        core = description.buildable_fabric().core
-        widths = Quantisation.for_core(core, weight_width=weight_bits)
+        widths = Quantisation.for_core(fabric.core, weight_width=weight_bits)
         runner = ReferenceRunner(quantise(loaded, widths))
     elif backend is Backend.RTL:
         runner = CompiledRunner(program, Path("build/run"), workers=os.cpu_count() or 1, announce=_out.print)
@@ -393,22 +442,24 @@ def boards() -> None:
     from spikeloom.boards.registry import BOARDS
 
     table = Table(title="boards")
-    for column in ("board", "FPGA", "fabric", "clock", "link", "status"):
+    for column in ("board", "FPGA", "fabric", "neurons", "synapses", "clock", "link", "status"):
         table.add_column(column)
     for board in BOARDS.values():
-        fabric = board.fabric.name if board.fabric else "-"
-        clock = f"{board.clock_hz / 1e6:g} MHz" if board.fabric else "-"
-        table.add_row(board.name, board.device_name, fabric, clock, board.link, board.status)
+        shown = ["-"] * 4
+        if not board.obstacle:
+            fabric = board.buildable_fabric()
+            lanes = f"{fabric.name}, {fabric.core.lanes} lane{'s' * (fabric.core.lanes > 1)}"
+            shown = [lanes, str(fabric.core.neurons), str(fabric.synapses), f"{board.clock_hz / 1e6:g} MHz"]
+        table.add_row(board.name, board.device_name, *shown, board.link, board.status)
     _out.print(table)
 
 
 @app.command()
 def serve(board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom boards")]) -> None:
     """Simulate a board behind a pseudo-terminal, which `spikeloom run --port` takes for a serial port."""
-    from spikeloom.boards.registry import find_board
     from spikeloom.sw.virtual_board import VirtualBoard
 
-    with VirtualBoard(find_board(board).buildable_fabric(), Path("build/serve"), announce=_out.print) as running:
+    with VirtualBoard(_built_fabric(board), Path("build/serve"), announce=_out.print) as running:
         _out.print(f"{board} is at {running.port}; Ctrl-C ends it\nspikeloom run --board {board} --port {running.port}")
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
