@@ -19,6 +19,7 @@ from spikeloom.boards.device import DEVICES
 from spikeloom.boards.flow import ICE40, Tool, ToolError
 from spikeloom.boards.pll import PllError
 from spikeloom.boards.registry import BOARDS, find_board
+from spikeloom.sim.fabric import FABRICS
 
 ICEBREAKER = BOARDS["icebreaker"]
 
@@ -87,7 +88,13 @@ def test_bitstream_is_the_same_everywhere_and_complete(build_quietly, tmp_path):
     other = build_quietly(ICEBREAKER, design=lambda board, identity: Echo(identity, depth=256), directory="two")
     folder = result.bitstream.parent
     assert folder == tmp_path / "one"
-    assert sorted(path.name for path in folder.iterdir()) == ["icebreaker.bin", "identity", "logs", "report.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "fabric.json",
+        "icebreaker.bin",
+        "identity",
+        "logs",
+        "report.json",
+    ]
     for name in ("icebreaker.bin", "identity", "report.json"):
         assert (folder / name).read_bytes() == (again.bitstream.parent / name).read_bytes()
     assert result.bitstream.read_bytes() != other.bitstream.read_bytes()
@@ -208,7 +215,7 @@ def test_an_environment_variable_names_another_tool(build_quietly, monkeypatch, 
         build_quietly(ICEBREAKER)
 
 
-BUILDABLE = [name for name, board in BOARDS.items() if board.fabric]
+BUILDABLE = [name for name, board in BOARDS.items() if not board.obstacle]
 
 
 @pytest.mark.parametrize("name", BUILDABLE)
@@ -246,7 +253,7 @@ def test_refuses_a_board_without_a_fabric():
     with pytest.raises(ValueError, match=message):
         find_board("icestick")
     with pytest.raises(ValueError, match=r"^Board icebreaker must have either a fabric or an obstacle$"):
-        dataclasses.replace(ICEBREAKER, fabric=None)
+        dataclasses.replace(ICEBREAKER, fabric=FABRICS["small"], obstacle="it is blue")
 
 
 @pytest.mark.parametrize(

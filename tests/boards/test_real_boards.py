@@ -36,6 +36,6 @@ def test_icebreaker_holds_its_fabric_and_meets_its_clock(tmp_path):
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["fmax_mhz"] >= content["clock_mhz"] == 12.0
     assert all(used.available is None or used.used <= used.available for used in result.resources.values())
-    assert content["neurons"] == BOARDS["icebreaker"].fabric.core.neurons
-    assert content["synapses"] == BOARDS["icebreaker"].fabric.synapses
+    assert content["neurons"] == BOARDS["icebreaker"].buildable_fabric().core.neurons
+    assert content["synapses"] == BOARDS["icebreaker"].buildable_fabric().synapses
     assert result.bitstream.stat().st_size > 50_000

@@ -10,6 +10,7 @@ import nir
 import numpy as np
 import pytest
 
+from spikeloom.boards.registry import BOARDS
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.link import DeviceModel, LinkParameters
 from spikeloom.sw.cli import main
@@ -202,7 +203,7 @@ def test_a_missing_port(network, capsys):
     ("arguments", "message"),
     [
         (["check", "--fabric", "huge"], "fabric must be one of small, medium, wide, spatial, not 'huge'"),
-        (["bitstream", "nosuchone"], "Board must be one that 'spikeloom boards' lists, not 'nosuchone'"),
+        (["bitstream", "--board", "nosuchone"], "Board must be one that 'spikeloom boards' lists, not 'nosuchone'"),
         (
             ["run", "--board", "icebraker"],
             "Board must be one that 'spikeloom boards' lists, perhaps icebreaker or icebreaker-bitsy, not 'icebraker'",
@@ -232,7 +233,7 @@ def serve_once(listener, model):
 
 
 def test_a_bitstream_of_another_build(tmp_path, network, capsys):
-    identity = FABRICS["small"].identity(bytes(range(16)))
+    identity = BOARDS["icebreaker"].buildable_fabric().identity(bytes(range(16)))
     model = DeviceModel(LinkParameters(), identity.encode())
     expected = tmp_path / "identity"
     expected.write_text("ff" * 16)

@@ -16,7 +16,9 @@ def core_to_json(core: CoreParameters) -> dict[str, Any]:
     for field in fields(core):
         value = getattr(core, field.name)
         if value != getattr(plain, field.name):
-            found[field.name] = sorted(value) if isinstance(value, frozenset | tuple) else value
+            found[field.name] = (
+                sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
+            )
     return found
 
 

@@ -1,0 +1,68 @@
+"""General fabrics: each fits its device, and a larger device gets no smaller one."""
+
+import dataclasses
+
+import pytest
+
+from spikeloom.boards.choose import choose_fabric, room, shortages
+from spikeloom.boards.device import DEVICES
+from spikeloom.boards.fabric_file import fabric_from_json, fabric_to_json
+from spikeloom.boards.registry import BOARDS
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+
+BUILT = sorted({board.device_name for board in BOARDS.values() if not board.obstacle})
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_every_device_of_a_board_holds_its_fabric(name):
+    device = DEVICES[name]
+    fabric = choose_fabric(device)
+    assert not shortages(fabric.core, device)
+    assert fabric.synapses >= 8192
+    assert fabric.core.neurons**2 <= fabric.synapses
+    assert choose_fabric(device) is fabric
+    assert fabric_from_json(fabric_to_json(fabric)) == fabric
+
+
+def test_larger_devices_hold_more():
+    sizes = [choose_fabric(DEVICES[name]).synapses for name in ("LFE5U-12F", "LFE5U-45F", "LFE5U-85F")]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 3
+
+
+def test_an_icebreaker_has_its_weights_in_single_port_ram():
+    core = choose_fabric(DEVICES["iCE40UP5K"]).core
+    assert core.weight_memory == "single-port"
+    assert core.weight_words * core.lanes * core.weight_width == 4 * 16384 * 16
+    assert core.neurons >= 138  # of 784-128-10
+    assert core.axons >= 912
+
+
+def test_what_is_short_is_named_with_how_much_there_is():
+    device = DEVICES["LFE5U-12F"]
+    core = CoreParameters(lanes=64, neurons=64, weight_words=16384)
+    named = {shortage.resource: shortage for shortage in shortages(core, device)}
+    assert set(named) >= {"block RAMs", "multipliers"}
+    assert str(named["multipliers"]) == "64 multipliers, there are 28"
+    assert named["block RAMs"].available == 56 == room(device).ram
+    message = (
+        r"^iCE40HX1K must be able to hold a fabric, and cannot: the least needs \d,\d\d\d lookup tables, there are"
+    )
+    with pytest.raises(ValueError, match=message):
+        choose_fabric(DEVICES["iCE40HX1K"])
+
+
+def test_a_fabric_file_must_be_one():
+    core = CoreParameters(multiplier=False, shifts=(3, 1), per_neuron=frozenset({"bias"}))
+    fabric = FabricConfig(name="x", core=core)
+    assert fabric_from_json(fabric_to_json(fabric)) == fabric
+    for text in ("", "{}", '{"name": "x", "core": {"lanes": 3}}', '{"name": "x", "core": {"wheels": 3}}'):
+        with pytest.raises(ValueError, match=r"^fabric.json must be the one of a build, with name and core \("):
+            fabric_from_json(text)
+
+
+def test_a_board_can_be_given_another_fabric():
+    board = dataclasses.replace(BOARDS["icebreaker"], fabric=FabricConfig())
+    assert board.buildable_fabric() == FabricConfig()
+    assert BOARDS["icebreaker"].buildable_fabric() is choose_fabric(DEVICES["iCE40UP5K"])

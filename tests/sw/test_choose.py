@@ -1,0 +1,138 @@
+"""Cores chosen for networks: they fit, they run them, they have nothing else, and what is given stays as given."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from harness.networks import random_network, rng_of
+
+from spikeloom.boards.choose import shortages
+from spikeloom.boards.device import DEVICES
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import NeuronParameters
+from spikeloom.sw.choose import ChoiceError, boards_for, choose, choose_core
+from spikeloom.sw.data import shipped
+from spikeloom.sw.load import load
+from spikeloom.sw.place import PlaceError, place
+from spikeloom.sw.quantise import Quantisation, quantise
+
+UP5K, SMALL, LARGE = DEVICES["iCE40UP5K"], DEVICES["LFE5U-12F"], DEVICES["LFE5U-85F"]
+
+
+def network_of(name, bits=8):
+    return quantise(load(shipped(name)), Quantisation(weight_width=bits))
+
+
+def dense(*sizes):
+    """Layers of integrate-and-fire neurons."""
+    names = [INPUT, *(f"layer{number}" for number in range(len(sizes) - 1))]
+    return QuantisedNetwork(
+        name="-".join(map(str, sizes)),
+        inputs=sizes[0],
+        populations=tuple(
+            QuantisedPopulation(name=name, parameters=NeuronParameters(size=size, v_width=16))
+            for name, size in zip(names[1:], sizes[1:], strict=True)
+        ),
+        connections=tuple(
+            QuantisedConnection(source=a, target=b, weight=np.ones((m, n), int))
+            for a, b, n, m in zip(names, names[1:], sizes, sizes[1:], strict=False)
+        ),
+        output=names[-1],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [("digits-mlp.nir", UP5K), ("digits-mlp.nir", SMALL), ("mnist-mlp-128.nir", UP5K), ("mnist-conv.nir", LARGE)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_the_choice_fits_and_runs_the_network(name, device):
+    network = network_of(name)
+    choice = choose(network, device)
+    assert not shortages(choice.core, device)
+    place(network, FabricConfig(core=choice.core))
+    for depth in ("neurons", "weight_words", "axons"):  # and nothing to spare
+        less = getattr(choice.core, depth) - (choice.core.lanes if depth == "neurons" else 1)
+        with pytest.raises(PlaceError):
+            place(network, FabricConfig(core=dataclasses.replace(choice.core, **{depth: less})))
+    assert {"lanes", "weight_memory", "features"} <= {reason.name for reason in choice.reasons}
+    assert all(reason.value and reason.why for reason in choice.reasons)
+
+
+def test_features_are_those_that_the_network_needs():
+    digits, conv = choose_core(network_of("digits-mlp.nir"), LARGE), choose_core(network_of("mnist-conv.nir"), LARGE)
+    assert (digits.shifts, digits.multiplier, digits.bias, digits.coordinate_width) == ((3,), False, True, 0)
+    assert digits.per_neuron == {"bias"}
+    assert not (digits.readout or digits.reset_delay or digits.reset_value or digits.refractory_width)
+    assert (conv.shifts, conv.multiplier, conv.bias, conv.coordinate_width) == ((), False, False, 5)
+
+
+def test_random_networks_run_on_what_is_chosen_for_them(request):
+    rng = rng_of(request.node.name)
+    able = CoreParameters(neurons=64, axons=256, weight_words=2048, accumulator_width=20, v_width=12)
+    lanes = set()
+    for _ in range(12):
+        sizes = tuple(int(size) for size in rng.integers(1, 30, 3))
+        network = random_network(rng, able, sizes=sizes)
+        core = choose_core(network, SMALL)
+        lanes.add(core.lanes)
+        place(network, FabricConfig(core=core))
+    assert len(lanes) > 1
+
+
+def test_more_room_gives_no_fewer_lanes():
+    network = network_of("mnist-mlp-128.nir")
+    half = choose_core(network, dataclasses.replace(LARGE, lut=8000))
+    assert half.lanes <= choose_core(network, LARGE).lanes == 64
+    assert half.lanes < 64
+
+
+def test_one_core_for_several_networks():
+    networks = [network_of("digits-mlp.nir"), dense(20, 70, 3)]
+    core = choose_core(networks, LARGE)
+    for network in networks:
+        place(network, FabricConfig(core=core))
+    assert (core.shifts, core.populations) == ((3,), 2)
+
+
+def test_what_is_given_stays():
+    given = {"lanes": 2, "accumulator_memory": "block", "neurons": 128, "multiplier": True, "shifts": ()}
+    choice = choose(network_of("digits-mlp.nir"), LARGE, **given)
+    assert {name: getattr(choice.core, name) for name in given} == given
+    assert next(reason for reason in choice.reasons if reason.name == "lanes").why == "given"
+    with pytest.raises(PlaceError, match=r"it needs 42 neurons, there are 32$"):
+        choose(network_of("digits-mlp.nir"), LARGE, lanes=1, neurons=32)
+    with pytest.raises(TypeError, match=r"^what is given must be fields of CoreParameters, not wheels$"):
+        choose(network_of("digits-mlp.nir"), LARGE, wheels=4)
+    with pytest.raises(ValueError, match=r"^networks must be at least one, not none$"):
+        choose([], LARGE)
+
+
+def test_what_is_short_is_named_with_the_boards_that_would_do():
+    network = network_of("mnist-mlp.nir")
+    message = (
+        r"^mnist-mlp must fit iCE40UP5K, and the nearest core, of \d+ lanes?, needs .*\d single-port RAMs, there are 4"
+    )
+    with pytest.raises(ChoiceError, match=message):
+        choose(network, UP5K)
+    boards = boards_for(network)
+    assert "ulx3s-85f" in boards
+    assert "icebreaker" not in boards
+
+
+def test_784_512_10_needs_weights_of_4_bits_on_an_85f():
+    """The worked example of docs/choosing.md."""
+    with pytest.raises(ChoiceError, match=r"block RAMs, there are 208$"):
+        choose(dense(784, 512, 10), LARGE)
+    assert choose_core(dataclasses.replace(dense(784, 512, 10), weight_width=4), LARGE).lanes == 64
+
+
+def test_networks_that_no_core_can_serve_together():
+    wide = dataclasses.replace(
+        dense(3, 4),
+        populations=(QuantisedPopulation(name="layer0", parameters=NeuronParameters(size=4, v_width=12)),),
+    )
+    with pytest.raises(ChoiceError, match=r"^v_width must be the same for all neurons of a core, not 12 and 16$"):
+        choose([wide, dense(3, 4)], LARGE)
