@@ -65,7 +65,7 @@ def test_features_are_those_that_the_network_needs():
     digits, conv = choose_core(network_of("digits-mlp.nir"), LARGE), choose_core(network_of("mnist-conv.nir"), LARGE)
     assert (digits.shifts, digits.multiplier, digits.bias, digits.coordinate_width) == ((3,), False, True, 0)
     assert digits.per_neuron == {"bias"}
-    assert not (digits.readout or digits.reset_delay or digits.reset_value or digits.refractory_width)
+    assert not any((digits.readout, digits.reset_delay, digits.reset_value, digits.refractory_width))
     assert (conv.shifts, conv.multiplier, conv.bias, conv.coordinate_width) == ((), False, False, 5)
 
 
@@ -112,9 +112,7 @@ def test_what_is_given_stays():
 
 def test_what_is_short_is_named_with_the_boards_that_would_do():
     network = network_of("mnist-mlp.nir")
-    message = (
-        r"^mnist-mlp must fit iCE40UP5K, and the nearest core, of \d+ lanes?, needs .*\d single-port RAMs, there are 4"
-    )
+    message = r"^mnist-mlp must fit iCE40UP5K, and the nearest core, of \d+ lanes?, needs .*\d single-port RAMs, "
     with pytest.raises(ChoiceError, match=message):
         choose(network, UP5K)
     boards = boards_for(network)

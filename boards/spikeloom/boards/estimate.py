@@ -2,9 +2,9 @@
 
 RAM blocks and multipliers follow from the shapes of the memories. On an ECP5 they are exact, as they are for all cores
 measured on the other families but one, where an iCE40 took a block less. Lookup tables and flip-flops are a sum over
-what each lane is made of (`terms`). What each term costs in a family is fitted, by least squares, to the cores that were
-synthesised for it: they are kept in ``measured.json``, which ``python -m spikeloom.boards.measured`` writes. Before place
-and route the lookup tables of the measured cores are within 6 % on ECP5 and iCE40 and within 13 % on Gowin.
+what each lane is made of (`terms`). What each term costs in a family is fitted, by least squares, to the cores that
+were synthesised for it: they are kept in ``measured.json``, which ``python -m spikeloom.boards.measured`` writes.
+Before place and route the lookup tables of the measured cores are within 6 % on ECP5 and iCE40 and within 13 % on Gowin.
 """
 
 import functools

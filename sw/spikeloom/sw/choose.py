@@ -84,7 +84,7 @@ class _Candidate:
     words: int  #: of a step
     short: tuple[Shortage, ...]
     fullness: float
-    fullest: str  #: the resource that is, in words
+    fullest: str  #: of which resource
 
 
 def choose_core(
@@ -263,7 +263,7 @@ def _with_lanes(
             words=words,
             short=shortages(core, device),
             fullness=shares[fullest],
-            fullest=f"{shares[fullest]:.0%} of the {RESOURCES[fullest]} is most of what it takes",
+            fullest=RESOURCES[fullest],
         )
 
 
@@ -316,7 +316,12 @@ def _reasons(
         ("accumulator_memory", f"2 copies of {2 * core.words:,} words"),
         ("state_memory", f"{core.words:,} words"),
     ):
-        yield reason(name, getattr(core, name), f"{what}; {best.fullest}")
+        yield reason(name, getattr(core, name), what)
+    yield Reason(
+        name="fullest resource",
+        value=best.fullest,
+        why=f"{best.fullness:.0%}; with other kinds of memory it would be more, or would not fit",
+    )
     if core.multiplier:
         yield reason("multiplier", "yes", "a leak is no shift")
     else:
