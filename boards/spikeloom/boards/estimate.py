@@ -4,7 +4,7 @@ RAM blocks and multipliers follow from the shapes of the memories. On an ECP5 th
 measured on the other families but one, where an iCE40 took a block less. Lookup tables and flip-flops are a sum over
 what each lane is made of (`terms`). What each term costs in a family is fitted, by least squares, to the cores that
 were synthesised for it: they are kept in ``measured.json``, which ``python -m spikeloom.boards.measured`` writes.
-Before place and route the lookup tables of the measured cores are within 6 % on ECP5 and iCE40 and within 13 % on Gowin.
+Before place and route the lookup tables of the measured cores are within 6 % on ECP5 and iCE40, within 13 % on Gowin.
 """
 
 import functools
@@ -127,9 +127,9 @@ def _fit(family: str, resource: str) -> NDArray[np.float64]:
     values = np.array([_logic(m, resource) for m in cores], float)
     scale = np.maximum(1, columns.max(axis=0))
     relative = columns / scale / values[:, None]
-    kept = columns.any(axis=0)
+    kept = np.asarray(columns.any(axis=0))
     while True:
-        solved = np.zeros(len(kept))
+        solved = np.zeros(columns.shape[1])
         solved[kept], *_ = np.linalg.lstsq(relative[:, kept], np.ones(len(cores)), rcond=None)
         if (solved >= 0).all():
             return solved / scale

@@ -1,8 +1,8 @@
 """Synthesises the cores of ``measured.json`` again, which `spikeloom.boards.estimate` is fitted to.
 
-``python -m spikeloom.boards.measured`` measures all of them, 10 s each, and shows what has changed; with ``--only NAME``
-those whose name contains it. To add a core, add it to the file with zeros. It is worth doing when the design of the
-core has changed by more than a few percent.
+``python -m spikeloom.boards.measured`` measures all of them, 10 s each, and shows what has changed; with
+``--only NAME`` those whose name contains it. To add a core, add it to the file with zeros. It is worth doing when the
+design of the core has changed by more than a few percent.
 """
 
 import argparse

@@ -231,9 +231,8 @@ def _with_lanes(
     networks: Sequence[QuantisedNetwork], device: Device, lanes: int, given: dict[str, Any]
 ) -> Iterator[_Candidate]:
     """Cores of so many lanes, each with other kinds of memories. Raises `PlaceError`."""
-    roomy = CoreParameters(
-        **features(networks) | {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18} | given
-    )
+    most: dict[str, Any] = {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18}
+    roomy = CoreParameters(**features(networks) | most | given)
     depths: dict[str, int] = {}
     for network in networks:
         # (The weights of a large network are far more than the rest of its program: nothing is laid out twice.)
@@ -254,7 +253,8 @@ def _with_lanes(
     }
     chosen = [(given[name],) if name in given else kinds[name] for name in kinds]
     for combination in itertools.product(*chosen):
-        core = replace(roomy, **depths | dict(zip(kinds, combination, strict=True)) | given)
+        values: dict[str, Any] = depths | dict(zip(kinds, combination, strict=True)) | given
+        core = replace(roomy, **values)
         needed, available = estimate(core, device), room(device)
         shares = {name: getattr(needed, name) / (getattr(available, name) or 1e-6) for name in RESOURCES}
         fullest = max(shares, key=lambda name: shares[name])
