@@ -41,7 +41,7 @@ class BoardDescription:
     Parameters
     ----------
     name : str
-        What the user calls it, as in ``spikeloom bitstream NAME``.
+        What the user calls it, as in ``spikeloom bitstream --board NAME``.
     title : str
         What its maker calls it.
     device_name : str
