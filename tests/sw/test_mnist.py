@@ -118,7 +118,7 @@ def test_outcome(digits, tmp_path):
     assert entry == dataclasses.asdict(outcome)
     console = Console(width=200, record=True)
     console.print(table_of([outcome]))
-    assert re.search(r"mnist-mlp .* 100\.00 % .* 0 .* 1,000 .* 110,000 .* 9\.09 ", console.export_text())
+    assert re.search(r"mlp .* 100\.00 % .* 0 .* 1,000 .* 110,000 .* 9\.1 ", console.export_text())
 
 
 def test_core_that_nobody_built(digits, tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.table import Table
 
 from spikeloom.sim.fabric import FABRICS, FabricConfig
@@ -110,8 +111,12 @@ class Outcome:
 def _encoding(encoder: Encoder) -> str:
     """An encoder in a few words."""
     if isinstance(encoder, LatencyEncoder):
-        return f"latency, {encoder.bits} bits"
-    return f"rate, {encoder.bits} bits"
+        return f"latency, {_bits(encoder)}"
+    return f"rate, {_bits(encoder)}"
+
+
+def _bits(encoder: Encoder) -> str:
+    return f"{encoder.bits} bit" + "s" * (encoder.bits != 1)
 
 
 def built_fmax_mhz(quality: Path) -> float | None:
@@ -208,25 +213,30 @@ def complaints(trial: Trial, outcome: Outcome) -> list[str]:
 
 def table_of(outcomes: Iterable[Outcome]) -> Table:
     """The outcomes for people."""
-    table = Table(title="MNIST through the hardware; times on an ULX3S with an ECP5-85F")
-    table.add_column("network")
+    table = Table(
+        title="MNIST through the hardware; times on an ULX3S with an ECP5-85F",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("network", no_wrap=True)
     for column in ("bits", "steps"):
-        table.add_column(column, justify="right")
-    table.add_column("encoding")
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("encoding", no_wrap=True)
     for column in ("accuracy", "differ", "cycles", "images/s", "µs"):
         table.add_column(column, justify="right", no_wrap=True)
     for outcome in outcomes:
         per_s = outcome.images_per_s
         table.add_row(
-            outcome.model.removesuffix(".nir"),
+            outcome.model.removeprefix("mnist-").removesuffix(".nir"),
             str(outcome.weight_bits),
             str(outcome.steps),
-            outcome.encoding,
+            outcome.encoding.replace(",", ""),
             f"{100 * outcome.accuracy:.2f} %",
             str(outcome.mismatches),
             "-" if outcome.cycles_per_image is None else f"{outcome.cycles_per_image:,.0f}",
             "-" if per_s is None else f"{per_s:,.0f}",
-            "-" if per_s is None else f"{1e6 / per_s:.2f}",
+            "-" if per_s is None else f"{1e6 / per_s:.1f}",
         )
     return table
 
