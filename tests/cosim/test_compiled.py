@@ -11,7 +11,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from harness.compiled import BUILD, CORES, library, run_compiled
 from harness.engine import assert_equal_to_reference, run_engine
-from harness.networks import random_network, random_spikes, rng_of
+from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +26,13 @@ from spikeloom.sw.driver import DriverError
 from spikeloom.sw.place import place
 from spikeloom.sw.simulation import compare
 from spikeloom.sw.verilator import SimulationError
+
+
+def drawn(rng, core, *, inputs, readout, sizes=(7, 5, 4)):
+    """A random network for ``core``; of maps, whose shapes are drawn too, where it has coordinates."""
+    if core.coordinate_width:
+        return random_spatial_network(rng, core, extent=5, readout=readout)
+    return random_network(rng, core, inputs=inputs, sizes=sizes, readout=readout)
 
 
 def placed(rng, core, **options):
@@ -54,7 +61,7 @@ def test_compiled_simulated_and_reference_agree(request, name):
     """One network on all three, in every state."""
     rng = rng_of(request.node.name)
     core = CORES[name]
-    network = random_network(rng, core, inputs=24, readout=core.readout)
+    network = drawn(rng, core, inputs=24, readout=core.readout)
     spikes = random_spikes(rng, 5, 2, network.inputs)
     reference = check(name, network, spikes)
     program = place(network, FabricConfig(core=core))
@@ -85,15 +92,13 @@ def cases(draw):
 def run_case(case):
     core = CORES[case["name"]]
     rng = np.random.default_rng(case["seed"])
-    network = random_network(
-        rng, core, inputs=case["inputs"], sizes=case["sizes"], readout=case["readout"] and core.readout
-    )
+    network = drawn(rng, core, inputs=case["inputs"], sizes=case["sizes"], readout=case["readout"] and core.readout)
     thinned = tuple(
         dataclasses.replace(c, weight=c.weight * (rng.random(c.weight.shape) >= case["sparsity"]))
         for c in network.connections
     )
     network = dataclasses.replace(network, connections=thinned)
-    shape = (case["steps"], case["samples"], case["inputs"])
+    shape = (case["steps"], case["samples"], network.inputs)
     spikes = random_spikes(rng, *shape) if case["burst"] is None else rng.random(shape) < case["burst"]
     return check(case["name"], network, spikes, random_start=case["seed"] % 1000 + 1)
 

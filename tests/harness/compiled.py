@@ -47,6 +47,17 @@ CORES = {
         noise_bits=8,
         value_width=6,
     ),
+    "two lanes, maps and lists": dataclasses.replace(
+        _ALL,
+        lanes=2,
+        neurons=2 * 450,
+        axons=300,
+        weight_words=8192,
+        populations=8,
+        coordinate_width=3,
+        geometries=32,
+        sparse=True,
+    ),
     "sixteen lanes, fewest features": dataclasses.replace(
         _ALL,
         lanes=16,
