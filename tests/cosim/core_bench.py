@@ -252,12 +252,12 @@ def check(run: Run, network: QuantisedNetwork, program: Program, spikes: np.ndar
     steps, batch, _ = spikes.shape
     fired = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
     expected = {
-        (int(sample * steps + t), int(program.output_slots[neuron])) for t, sample, neuron in np.argwhere(fired)
+        (int(sample * steps + t), int(program.output_axons[neuron])) for t, sample, neuron in np.argwhere(fired)
     }
     assert run.spikes == expected
     values = reference.states[network.output].v if program.membranes else np.zeros((steps, batch, 0), np.int64)
     assert run.membranes == {
-        (sample * steps + t, int(program.output_slots[neuron])): int(values[t, sample, neuron])
+        (sample * steps + t, int(program.output_axons[neuron])): int(values[t, sample, neuron])
         for t, sample, neuron in np.ndindex(values.shape)
     }
     assert run.begun == run.finished == run.registers["steps"] == steps * batch
@@ -351,7 +351,7 @@ async def membranes_saturate(core) -> None:
     check(run, network, program, spikes)
     ends = set(signed_range(PARAMETERS.v_width))
     assert ends < set(run.membranes.values())
-    for slot in program.output_slots:
+    for slot in program.output_axons:
         assert {run.membranes[step, slot] for step in (23, 47)} == ends
 
 

@@ -163,19 +163,19 @@ def assert_equal_to_reference(
     core = program.fabric.core
     steps, batch, outputs = reference.spikes[network.output].shape
     expected = {
-        (int(sample * steps + t), int(program.output_slots[neuron]))
+        (int(sample * steps + t), int(program.output_axons[neuron]))
         for t, sample, neuron in zip(*np.nonzero(reference.spikes[network.output]), strict=True)
     }
     assert run.spikes == expected
     values = reference.values.get(network.output, reference.spikes[network.output].astype(np.int64))
     assert run.values == {
-        (int(sample * steps + t), int(program.output_slots[neuron])): int(values[t, sample, neuron])
+        (int(sample * steps + t), int(program.output_axons[neuron])): int(values[t, sample, neuron])
         for t, sample, neuron in zip(*np.nonzero(reference.spikes[network.output]), strict=True)
     }
     if program.membranes:
         values = reference.states[network.output].v
         assert run.membranes == {
-            (sample * steps + t, int(program.output_slots[neuron])): int(values[t, sample, neuron])
+            (sample * steps + t, int(program.output_axons[neuron])): int(values[t, sample, neuron])
             for t in range(steps)
             for sample in range(batch)
             for neuron in range(outputs)

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.registers import BRIDGE, CORE, REGISTER_MAPS, MemoryRegion, Register, RegisterMap, to_markdown
+from spikeloom.sim.registers import (
+    BRIDGE,
+    CORE,
+    REGISTER_MAPS,
+    MemoryRegion,
+    Register,
+    RegisterMap,
+    register_map,
+    to_markdown,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "registers.md"
 
@@ -20,13 +29,13 @@ def test_page_is_up_to_date():
 
 
 def test_page_names_everything():
-    for register_map in REGISTER_MAPS:
-        for item in (*register_map.registers, *register_map.memories):
-            assert f"| `{item.name}` |" in register_map.to_markdown()
+    for of_kind in REGISTER_MAPS:
+        for item in (*of_kind.registers, *of_kind.memories):
+            assert f"| `{item.name}` |" in of_kind.to_markdown()
 
 
-def test_maps_are_numbered_by_tile():
-    assert [register_map.tile for register_map in REGISTER_MAPS] == list(range(len(REGISTER_MAPS)))
+def test_the_maps_of_tiles():
+    assert [register_map(tile) for tile in (0, 1, 2, 63)] == [BRIDGE, CORE, CORE, CORE]
 
 
 def test_memories_are_those_of_the_core():
@@ -39,7 +48,9 @@ def test_memories_are_those_of_the_core():
 def test_look_up():
     assert BRIDGE.register("scratch").offset == 4
     assert CORE.memory("rows").number == 2
-    with pytest.raises(ValueError, match=r"^register of bridge must be one of control, .*, events_out, not 'steps'$"):
+    with pytest.raises(
+        ValueError, match=r"^register of bridge must be one of control, .*, ack_destinations, not 'steps'$"
+    ):
         BRIDGE.register("steps")
     with pytest.raises(ValueError, match=r"^memory of core must be one of weights, .*, targets, not 'row'$"):
         CORE.memory("row")
@@ -53,8 +64,8 @@ def test_look_up():
         ({"name": "A b"}, "name must be an identifier in lower case, not 'A b'"),
         ({"offset": 64}, "offset must be from 0 to 63, not 64"),
         ({"offset": 61, "width_bits": 32}, "offset must be from 0 to 60, not 61"),
-        ({"width_bits": 0}, "width_bits must be from 1 to 32, not 0"),
-        ({"width_bits": 33}, "width_bits must be from 1 to 32, not 33"),
+        ({"width_bits": 0}, "width_bits must be from 1 to 64, not 0"),
+        ({"width_bits": 65}, "width_bits must be from 1 to 64, not 65"),
         ({"access": "any"}, "access must be one of read, write, read-write, pulse, not 'any'"),
         ({"reset": 256}, "reset must be from 0 to 255, not 256"),
     ],
@@ -72,7 +83,6 @@ def test_register_must_be_sound(changes, message):
             {"registers": (register(width_bits=17), register(name="b", offset=2))},
             "register b must not overlap register a",
         ),
-        ({"tile": 256}, "tile must be from 0 to 255, not 256"),
         (
             {"memories": tuple(MemoryRegion(name=name, number=1, description="") for name in "xy")},
             "memory numbers must be unique, not [1, 1]",
@@ -81,7 +91,7 @@ def test_register_must_be_sound(changes, message):
 )
 def test_map_must_be_sound(fields, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        RegisterMap(**{"name": "m", "tile": 0, "registers": ()} | fields)
+        RegisterMap(**{"name": "m", "where": "Tile 0", "registers": ()} | fields)
 
 
 def test_memory_number_zero_is_that_of_the_registers():

@@ -33,7 +33,7 @@ def program_of(rng, *, membranes=False, words=(9, 3)):
         registers=((CORE_TILE, "sources", 1), (CORE_TILE, "populations", 3)),
         input_axons=np.sort(rng.choice(300, INPUTS, replace=False)),
         observed=(("output", READOUTS), ("hidden", OUTPUTS - READOUTS)),
-        output_slots=rng.permutation(64)[:OUTPUTS],
+        output_axons=rng.permutation(64)[:OUTPUTS],
         membranes=membranes,
         graded=(),
     )
@@ -91,7 +91,7 @@ class FakeBoard:
         self.axons, self.before = set(), 0 if last else now
         answer = b""
         for place in np.random.default_rng(self.step).permutation(OUTPUTS):
-            slot = int(self.program.output_slots[place])
+            slot = int(self.program.output_axons[place])
             if self.program.membranes and place < READOUTS:
                 answer += self.model.value(slot, int(values[place] % 40_000 - 20_000))
             elif values[place] % 5 == 0:
@@ -291,19 +291,19 @@ EDITS = {
     "read": (lambda answer: b"\x02\x00\x00" + answer, "the board has sent the answer to a read that was not made"),
     "slot": (
         lambda answer: bytes([0x10, SLOT, 0]) + answer,
-        "the board has sent a spike of slot 63, which the program does not observe",
+        "the board has sent a spike of axon 63, which the program does not observe",
     ),
     "high slot": (
         lambda answer: bytes([0x10, 0, 9]) + answer,
-        "the board has sent a spike of slot 2304, which the program does not observe",
+        "the board has sent a spike of axon 2304, which the program does not observe",
     ),
     "membrane": (
         lambda answer: bytes([0x11, SLOT, 0, 0, 0, 0]) + answer,
-        "the board has sent a value of slot 63, which the program does not observe",
+        "the board has sent a value of axon 63, which the program does not observe",
     ),
     "twice": (
         lambda answer: answer[:-1] + bytes([0x10, 5, 0, 0x10, 5, 0]) + answer[-1:],
-        "the board must send a spike of a slot at most once a step, not twice",
+        "the board must send a spike of an axon at most once a step, not twice",
     ),
 }
 
@@ -313,7 +313,7 @@ def test_unsound_answers_are_found(request, name):
     rng = rng_of(request.node.name)
     change, message = EDITS[name]
     program = program_of(rng)
-    program.output_slots = np.arange(5, 5 + OUTPUTS)
+    program.output_axons = np.arange(5, 5 + OUTPUTS)
     at = {"fewer": 11, "early": 1}.get(name, 3)
     board, _ = loaded(program, edit=lambda step, answer: unsound(step, answer, at=at, change=change))
     spikes = rng.random((4, 3, INPUTS)) < 0.1
@@ -392,7 +392,8 @@ def test_errors_of_the_board_are_told(request):
         (
             lambda b: b.read_register(0, "speed"),
             ValueError,
-            "register of bridge must be one of control, error, scratch, events_in, events_out, not 'speed'",
+            "register of bridge must be one of control, error, sources, sinks, scratch, events_in, events_out, "
+            "spike_destinations, tick_destinations, ack_destinations, not 'speed'",
         ),
     ],
 )

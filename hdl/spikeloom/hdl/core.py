@@ -22,7 +22,7 @@ class LifCore(wiring.Component):
     Members
     -------
     i, o
-        Packets. A SPIKE in names an axon, one out names a neuron slot.
+        Packets. A SPIKE names an axon, on the way in as on the way out.
     configuration
         Registers (`spikeloom.sim.registers`) and memories (`CoreParameters.memories`).
     reset

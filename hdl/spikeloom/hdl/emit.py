@@ -60,7 +60,7 @@ class SpikeEmitter(wiring.Component):
     rule
         In a core with graded spikes, the rule of the population: it says what the values are.
     packets
-        For the outside: the neuron's slot, and its membrane where the route asks for it, or else the value of its
+        For the outside: the neuron's axon, and its membrane where the route asks for it, or else the value of its
         spike, 1 if it is not graded.
     local
         For the core itself: an axon and, in a core with graded spikes, the value of the spike.
@@ -73,7 +73,7 @@ class SpikeEmitter(wiring.Component):
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
         word = bits_for(parameters.words)
-        packet = {"membrane": 1, "neuron": bits_for(parameters.neurons), "value": signed(parameters.v_width)}
+        packet = {"membrane": 1, "axon": parameters.axon_width, "value": signed(parameters.v_width)}
         event = {"axon": parameters.event_width, "value": value_shape(parameters)}
         super().__init__(
             {
@@ -188,8 +188,7 @@ class SpikeEmitter(wiring.Component):
         # The route memory, and what belongs to the neuron whose route is read.
         m.submodules.routes = routes = LoadedMemory(p.memories["routes"])
         wiring.connect(m, wiring.flipped(self.load), routes.load)
-        sent_shape = Shape(value_width, signed=value_width > 0)
-        item = data.StructLayout({"neuron": bits_for(p.neurons), "value": sent_shape})
+        item = data.StructLayout({"value": Shape(value_width, signed=value_width > 0)})
         stages = [Signal(item, name=f"item_{place}") for place in range(2)]
         valid = [Signal(name=f"valid_{place}") for place in range(2)]
         free = Signal()
@@ -201,7 +200,7 @@ class SpikeEmitter(wiring.Component):
             issue.eq(active & routes.enable),
         ]
         with m.If(routes.enable):
-            m.d.sync += [valid[0].eq(active), stages[0].neuron.eq(routes.address)]
+            m.d.sync += valid[0].eq(active)
             if value_width:
                 found = (values.word_select(place, value_width) for place in range(group))
                 m.d.sync += stages[0].value.eq(
@@ -217,7 +216,6 @@ class SpikeEmitter(wiring.Component):
         final_width = p.v_width if value_width else 0
         layout = data.StructLayout(
             {
-                "neuron": bits_for(p.neurons),
                 "value": Shape(final_width, signed=final_width > 0),
                 "route": struct_layout(p.route_layout),
             }
@@ -230,7 +228,6 @@ class SpikeEmitter(wiring.Component):
         if p.value_width:
             value = spike_value(p, self.rule, value)
         m.d.comb += [
-            came.neuron.eq(stages[1].neuron),
             came.value.eq(value),
             came.route.eq(routes.data),
             free.eq(~spare_valid),
@@ -246,7 +243,7 @@ class SpikeEmitter(wiring.Component):
         sent, looped = Signal(), Signal()
         m.d.comb += [
             self.packets.valid.eq(out_valid & out.route.send & ~sent),
-            self.packets.payload.neuron.eq(out.neuron),
+            self.packets.payload.axon.eq(out.route.axon),
             self.packets.payload.value.eq(1),
             self.local.valid.eq(out_valid & out.route.local & ~looped),
             self.local.payload.axon.eq(out.route.axon),

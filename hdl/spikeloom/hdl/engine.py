@@ -34,7 +34,7 @@ class LifEngine(wiring.Component):
     Members
     -------
     i, o
-        Packets. A SPIKE in names an axon, one out names a neuron slot. Each brings its value, 1 if it is not graded.
+        Packets. A SPIKE names an axon, on the way in as on the way out. Each brings its value, 1 if it is not graded.
     load
         Writes the memories of `CoreParameters.memories`.
     sources, sinks, populations
@@ -164,7 +164,7 @@ class LifEngine(wiring.Component):
             kind = Mux(emitter.packets.payload.membrane, PacketKind.MEMBRANE, PacketKind.SPIKE)
             m.d.comb += [
                 self.o.payload.kind.eq(kind),
-                self.o.payload.axon.eq(emitter.packets.payload.neuron),
+                self.o.payload.axon.eq(emitter.packets.payload.axon),
                 self.o.payload.value.eq(emitter.packets.payload.value),
             ]
 

@@ -104,8 +104,11 @@ class CoreParameters:
         What the states of the neurons are kept in: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
     accumulator_memory
         What the accumulators are made of: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
-    token_width
-        Bits that count the TICKs and ACKs of a step: the core can have ``2**token_width - 1`` sources, and sinks.
+    destinations
+        Tiles of the mesh that the core stands on, which are the bits of a destination set; 0 without a mesh.
+    sent_axon_width
+        Bits that the axon of a packet must have at least, so that every tile of the fabric can be told of each of its
+        axons.
     """
 
     lanes: int = 1
@@ -136,7 +139,8 @@ class CoreParameters:
     weight_memory: str = "block"
     state_memory: str = "block"
     accumulator_memory: str = "block"
-    token_width: int = 4
+    destinations: int = 0
+    sent_axon_width: int = 0
 
     def __post_init__(self) -> None:
         if self.lanes not in [1 << place for place in range(9)]:
@@ -155,7 +159,8 @@ class CoreParameters:
             ("refractory_width", 0, 8),
             ("noise_bits", 0, RANDOM_WIDTH),
             ("value_width", 0, 16),
-            ("token_width", 1, 8),
+            ("destinations", 0, 64),
+            ("sent_axon_width", 0, 32),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
@@ -187,8 +192,13 @@ class CoreParameters:
 
     @property
     def axon_width(self) -> int:
-        """Bits of the number in a spike packet: an axon on the way in, a neuron slot on the way out."""
-        return max(self.event_width, bits_for(self.neurons))
+        """Bits of the axon of a packet. There are numbers enough for all neurons to be told apart by the host."""
+        return max(self.event_width, bits_for(self.neurons), self.sent_axon_width)
+
+    @property
+    def token_width(self) -> int:
+        """Bits that count the TICKs and ACKs of a step: two at most from each other tile of a mesh, or one."""
+        return bits_for(2 * self.destinations)
 
     @property
     def event_width(self) -> int:
@@ -296,7 +306,7 @@ class CoreParameters:
 
     @property
     def population_layout(self) -> WordLayout:
-        """A population: its first and last word, and its rule.
+        """A population: its first and last word, the tiles that its packets go to, and its rule.
 
         ``nearest`` is the rounding of its leaks, ``current`` whether it has a synaptic current. ``noise`` has the low
         bits set that its noise has.
@@ -306,6 +316,7 @@ class CoreParameters:
             (
                 Field("first", bits_for(self.words)),
                 Field("last", bits_for(self.words)),
+                Field("destinations", self.destinations),
                 *(field for field in self._parameter_fields if field.name not in self.per_neuron),
                 Field("nearest", int(self.multiplier)),
                 Field("greater_equal", 1),
@@ -338,13 +349,16 @@ class CoreParameters:
 
     @property
     def route_layout(self) -> WordLayout:
-        """Where a neuron's spikes go: out as packets (or its membrane each step), back into the core, or both."""
+        """Where a neuron's spikes go: out as packets (or its membrane each step), back into the core, or both.
+
+        Whoever gets them, they carry one and the same axon.
+        """
         return WordLayout(
             (
                 Field("send", 1),
                 Field("local", 1),
                 Field("membrane", int(self.readout)),
-                Field("axon", self.event_width),
+                Field("axon", self.axon_width),
             )
         )
 

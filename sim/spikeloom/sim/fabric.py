@@ -2,45 +2,134 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.link import Identity, LinkParameters
+from spikeloom.sim.mesh import MeshParameters
 
-__all__ = ["FABRICS", "FabricConfig"]
+__all__ = ["FABRICS", "FabricConfig", "Tile"]
+
+Tile = CoreParameters | None
+"""What a tile is built as; None is the host bridge."""
+
+_HEADER_BITS = 4
+"""Of a packet: kind, parity and last."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class FabricConfig:
-    """A host link and one LIF core."""
+    """A host link and tiles.
 
-    name: str = "custom"
-    core: CoreParameters = field(default_factory=CoreParameters)
-    link: LinkParameters = field(default_factory=LinkParameters)
+    Parameters
+    ----------
+    name
+        How it is called.
+    core
+        The only core: short for ``tiles=(None, core)`` without a mesh.
+    link
+        The host link.
+    tiles
+        Tile 0 is the host bridge, None. Cores are made to fit the fabric: they send axons as wide as those of the
+        widest of them, and destination sets of all tiles.
+    mesh
+        Shape and queues of the mesh that the tiles stand on, with a place for each of them; places left over stay
+        empty. Its payload is made as wide as the packets of the widest tile. Without a mesh, None, there is exactly one
+        core, and the bridge faces it.
+    """
+
+    name: str
+    link: LinkParameters
+    tiles: tuple[Tile, ...]
+    mesh: MeshParameters | None
+
+    def __init__(
+        self,
+        *,
+        name: str = "custom",
+        core: CoreParameters | None = None,
+        link: LinkParameters | None = None,
+        tiles: tuple[Tile, ...] | None = None,
+        mesh: MeshParameters | None = None,
+    ) -> None:
+        if tiles is None:
+            tiles = (None, core or CoreParameters())
+        elif core is not None:
+            raise ValueError("core must not be given beside tiles")
+        cores = [tile for tile in tiles if tile is not None]
+        if not cores or list(tiles) != [None, *cores]:
+            raise ValueError(f"tiles must be None, the host bridge, and then cores, not {tiles!r}")
+        if mesh is None:
+            if len(cores) > 1:
+                raise ValueError(f"mesh must be given for {len(cores)} cores, not None")
+            fitted = [replace(cores[0], destinations=0, sent_axon_width=0)]
+        else:
+            if len(tiles) > mesh.tiles:
+                raise ValueError(f"mesh must have places for {len(tiles)} tiles, not {mesh.tiles}")
+            axon_width = max(core.axon_width for core in cores)
+            fitted = [replace(core, destinations=mesh.tiles, sent_axon_width=axon_width) for core in cores]
+            value_width = max(core.v_width for core in cores)
+            mesh = replace(mesh, payload_width=_HEADER_BITS + axon_width + value_width)
+        for field, value in {
+            "name": name,
+            "link": link or LinkParameters(),
+            "tiles": (None, *fitted),
+            "mesh": mesh,
+        }.items():
+            object.__setattr__(self, field, value)
+
+    @property
+    def cores(self) -> dict[int, CoreParameters]:
+        """The cores by tile."""
+        return {number: tile for number, tile in enumerate(self.tiles) if tile is not None}
+
+    @property
+    def core(self) -> CoreParameters:
+        """The only core; ``ValueError`` if there are more."""
+        cores = list(self.cores.values())
+        if len(cores) > 1:
+            raise ValueError(f"fabric {self.name} must have one core, not {len(cores)}")
+        return cores[0]
+
+    @property
+    def axon_width(self) -> int:
+        """Bits of the axon of a packet."""
+        return max(core.axon_width for core in self.cores.values())
+
+    @property
+    def value_width(self) -> int:
+        """Bits of the value of a packet."""
+        return max(core.v_width for core in self.cores.values())
 
     def identity(self, build_hash: bytes = bytes(16)) -> Identity:
-        """What a board with this fabric answers when it is asked who it is."""
-        core = self.core
+        """What a board with this fabric answers when it is asked who it is; of several cores, the most of each."""
+        cores = self.cores.values()
         return Identity(
-            lanes=core.lanes,
-            neurons=core.neurons,
-            axons=core.axons,
-            weight_words=core.weight_words,
-            weight_width=core.weight_width,
-            v_width=core.v_width,
+            tiles=len(cores),
+            lanes=max(core.lanes for core in cores),
+            neurons=max(core.neurons for core in cores),
+            axons=max(core.axons for core in cores),
+            weight_words=max(core.weight_words for core in cores),
+            weight_width=max(core.weight_width for core in cores),
+            v_width=max(core.v_width for core in cores),
             build_hash=build_hash,
         )
 
     @property
+    def neurons(self) -> int:
+        """Neurons that the fabric holds."""
+        return sum(core.neurons for core in self.cores.values())
+
+    @property
     def synapses(self) -> int:
         """Weights that the fabric holds."""
-        return self.core.weight_words * self.core.lanes
+        return sum(core.weight_words * core.lanes for core in self.cores.values())
 
     @property
     def synaptic_operations_per_cycle(self) -> int:
         """Weights that the fabric adds a cycle at most."""
-        return self.core.lanes
+        return sum(core.lanes for core in self.cores.values())
 
 
 _INTEGRATE_AND_FIRE: dict[str, Any] = {

@@ -23,6 +23,7 @@ __all__ = [
     "MemoryRegion",
     "Register",
     "RegisterMap",
+    "register_map",
     "to_markdown",
 ]
 
@@ -34,9 +35,13 @@ REGISTER_MEMORY = 0
 
 BRIDGE_TILE = 0
 CORE_TILE = 1
+"""The only core of a fabric without a mesh."""
 
 REGISTER_SPACE = 64
 """Bytes that a tile has for registers."""
+
+WIDEST_REGISTER = 64
+"""Bits: a destination set of the largest mesh."""
 
 
 def _check_name(value: object) -> None:
@@ -46,7 +51,7 @@ def _check_name(value: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """A register: ``width_bits`` (1 to 32) from byte ``offset`` on, the lowest byte first.
+    """A register: ``width_bits`` (1 to 64) from byte ``offset`` on, the lowest byte first.
 
     ``reset`` is its value when a session begins.
     """
@@ -60,8 +65,8 @@ class Register:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if not 1 <= self.width_bits <= 32:
-            raise ValueError(f"width_bits must be from 1 to 32, not {self.width_bits!r}")
+        if not 1 <= self.width_bits <= WIDEST_REGISTER:
+            raise ValueError(f"width_bits must be from 1 to {WIDEST_REGISTER}, not {self.width_bits!r}")
         if not 0 <= self.offset <= REGISTER_SPACE - self.size:
             raise ValueError(f"offset must be from 0 to {REGISTER_SPACE - self.size}, not {self.offset!r}")
         if self.access not in get_args(Access):
@@ -110,17 +115,15 @@ class MemoryRegion:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterMap:
-    """What the host can address in a tile of one kind."""
+    """What the host can address in tiles of one kind; ``where`` says which those are."""
 
     name: str
-    tile: int
+    where: str
     registers: tuple[Register, ...]
     memories: tuple[MemoryRegion, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if not 0 <= self.tile <= 255:
-            raise ValueError(f"tile must be from 0 to 255, not {self.tile!r}")
         names = [register.name for register in self.registers]
         if len(set(names)) != len(names):
             raise ValueError(f"register names must be unique, not {names!r}")
@@ -154,7 +157,7 @@ class RegisterMap:
 
     def to_markdown(self) -> str:
         """This map's section of ``docs/registers.md``."""
-        lines = [f"## Tile {self.tile}: {self.name}", ""]
+        lines = [f"## {self.where}: {self.name}", ""]
         lines += ["| register | offset | bits | access | reset | meaning |", "|---|---|---|---|---|---|"]
         lines += [
             f"| `{r.name}` | {r.offset} | {r.width_bits} | {r.access} | {r.reset} | {r.description} |"
@@ -166,17 +169,22 @@ class RegisterMap:
         return "\n".join(lines) + "\n"
 
 
+def _tile_set(name: str, offset: int, description: str) -> Register:
+    """A destination set: bit t is tile t."""
+    return Register(name=name, offset=offset, width_bits=WIDEST_REGISTER, access="write", description=description)
+
+
 BRIDGE = RegisterMap(
     name="bridge",
-    tile=BRIDGE_TILE,
+    where="Tile 0",
     registers=(
         Register(
             name="control",
             offset=0,
             width_bits=1,
             access="pulse",
-            description="bit 0 clears the bridge: parity, credits, counters and errors. Only while the fabric is idle, "
-            "and together with bit 0 of `control` of the core.",
+            description="bit 0 clears the whole fabric at once: what is on its way, states, accumulators, tokens, "
+            "counters and errors. Memories and all other registers stay.",
         ),
         Register(
             name="error",
@@ -185,6 +193,22 @@ BRIDGE = RegisterMap(
             access="read",
             description="bit 0: an unknown message was skipped. Bit 1: a spike of an axon that does not exist was "
             "dropped. Stays until the bridge is cleared.",
+        ),
+        Register(
+            name="sources",
+            offset=2,
+            width_bits=8,
+            access="write",
+            reset=1,
+            description="tiles that send a TICK to the host each step.",
+        ),
+        Register(
+            name="sinks",
+            offset=3,
+            width_bits=8,
+            access="write",
+            reset=1,
+            description="tiles that acknowledge a TICK of the host each step.",
         ),
         Register(
             name="scratch",
@@ -207,34 +231,37 @@ BRIDGE = RegisterMap(
             access="read",
             description="spikes and membranes from the fabric, modulo 2^32.",
         ),
+        _tile_set("spike_destinations", 16, "tiles that get the host's spikes (with a mesh only)."),
+        _tile_set("tick_destinations", 24, "tiles that get the host's TICKs, its sinks (with a mesh only)."),
+        _tile_set("ack_destinations", 32, "tiles that get the host's ACKs, its sources (with a mesh only)."),
     ),
 )
 
 CORE = RegisterMap(
     name="core",
-    tile=CORE_TILE,
+    where="Tiles from 1 on",
     registers=(
         Register(
             name="control",
             offset=0,
             width_bits=1,
             access="pulse",
-            description="bit 0 clears the core: state, accumulators and counters; memories and the other registers "
-            "stay. Together with bit 0 of `control` of the bridge.",
+            description="bit 0 clears the core alone: state, accumulators, tokens and counters; memories and the other "
+            "registers stay. For cores without a bridge; in a fabric clear all at once, by `control` of the bridge.",
         ),
         Register(
             name="sources",
             offset=1,
             width_bits=8,
             access="write",
-            description="tiles that send a TICK each step; 0 keeps the core still.",
+            description="tiles that lead here without delay and send a TICK each step; 0 keeps the core still.",
         ),
         Register(
             name="sinks",
             offset=2,
             width_bits=8,
             access="write",
-            description="tiles that acknowledge a TICK of the core each step.",
+            description="tiles that this one leads to without delay, which acknowledge each step.",
         ),
         Register(
             name="populations",
@@ -249,6 +276,20 @@ CORE = RegisterMap(
             width_bits=8,
             access="read",
             description="bit 0: idle, nothing is being added, updated or sent.",
+        ),
+        Register(
+            name="delayed_sources",
+            offset=5,
+            width_bits=8,
+            access="write",
+            description="tiles that lead here with delay 1 (with a mesh only).",
+        ),
+        Register(
+            name="delayed_sinks",
+            offset=6,
+            width_bits=8,
+            access="write",
+            description="tiles that this one leads to with delay 1 (with a mesh only).",
         ),
         Register(
             name="busy_cycles",
@@ -293,13 +334,17 @@ CORE = RegisterMap(
             access="read",
             description="spikes and membranes that were sent, out or back into the core, modulo 2^32.",
         ),
+        _tile_set("tick_destinations", 32, "the sinks without delay (with a mesh only)."),
+        _tile_set("delayed_tick_destinations", 40, "the sinks with delay 1 (with a mesh only)."),
+        _tile_set("ack_destinations", 48, "the sources without delay (with a mesh only)."),
+        _tile_set("delayed_ack_destinations", 56, "the sources with delay 1 (with a mesh only)."),
     ),
     memories=(
         MemoryRegion(name="weights", number=1, description="`lanes` weights a word, row after row."),
         MemoryRegion(name="rows", number=2, description="a row descriptor for each axon."),
         MemoryRegion(name="neurons", number=3, description="the parameters of `lanes` neurons a word."),
         MemoryRegion(name="routes", number=4, description="where each neuron's spikes go."),
-        MemoryRegion(name="populations", number=5, description="first and last word of each population."),
+        MemoryRegion(name="populations", number=5, description="words, destinations and rule of each population."),
         MemoryRegion(
             name="columns",
             number=6,
@@ -315,7 +360,12 @@ CORE = RegisterMap(
 )
 
 REGISTER_MAPS = (BRIDGE, CORE)
-"""The maps of all tiles, by tile number."""
+"""The maps of all kinds of tiles."""
+
+
+def register_map(tile: int) -> RegisterMap:
+    """The registers of a tile: tile 0 is the bridge, all others are cores."""
+    return BRIDGE if tile == BRIDGE_TILE else CORE
 
 
 def to_markdown(maps: Sequence[RegisterMap] = REGISTER_MAPS) -> str:

@@ -103,7 +103,7 @@ class LoadableProgram(Protocol):
     @property
     def observed(self) -> Sequence[tuple[str, int]]: ...
     @property
-    def output_slots(self) -> NDArray[np.int64]: ...
+    def output_axons(self) -> NDArray[np.int64]: ...
     @property
     def membranes(self) -> bool: ...
     @property
@@ -112,7 +112,7 @@ class LoadableProgram(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoardResult:
-    """What came back of a run, in the order of the program's ``output_slots``.
+    """What came back of a run, in the order of the program's ``output_axons``.
 
     ``spikes`` is ``(T, B, n)``. ``membranes`` ``(T, B, m)`` int64 are those of the first ``m`` of them where the output
     population sends membranes (its spikes are all False then), otherwise None. ``values`` ``(T, B, n)`` int64, None
@@ -347,19 +347,19 @@ class StepCollector:
         first: int = 0,
         progress: Progress | None = None,
     ) -> None:
-        slots = np.asarray(program.output_slots, np.int64)
-        self._place = np.full(int(slots.max(initial=0)) + 1, -1, np.int64)
-        self._place[slots] = np.arange(len(slots))
+        axons = np.asarray(program.output_axons, np.int64)
+        self._place = np.full(int(axons.max(initial=0)) + 1, -1, np.int64)
+        self._place[axons] = np.arange(len(axons))
         self._steps, self._samples = steps, samples
         self._first = first
         self._progress = progress
         self._readouts = program.observed[0][1] if program.membranes else 0
         total = steps * samples
-        self._spikes = np.zeros((total, len(slots)), np.bool_)
+        self._spikes = np.zeros((total, len(axons)), np.bool_)
         self._membranes = np.zeros((total, self._readouts), np.int64)
         self._seen = np.zeros((total, self._readouts), np.bool_)
         self._graded = np.concatenate([np.full(size, name in program.graded) for name, size in program.observed])
-        self._values = np.zeros((total if program.graded else 0, len(slots)), np.int64)
+        self._values = np.zeros((total if program.graded else 0, len(axons)), np.int64)
         self.done = 0
         """Steps that have ended."""
 
@@ -411,17 +411,17 @@ class StepCollector:
                 self._progress(sample, self._samples)
 
     def _positions(
-        self, steps: NDArray[np.int64], slots: NDArray[np.int64], allowed: NDArray[np.bool_], what: str
+        self, steps: NDArray[np.int64], axons: NDArray[np.int64], allowed: NDArray[np.bool_], what: str
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows and columns of what came from ``slots`` in ``steps``; ``allowed`` ``(n,)`` are its columns."""
+        """Rows and columns of what came with ``axons`` in ``steps``; ``allowed`` ``(n,)`` are its columns."""
         row = steps - self._first
         if row.size and row.max() >= len(self._spikes):
             raise DriverError(f"the board has sent a {what} after the last step")
-        place = np.where(slots < len(self._place), self._place[np.minimum(slots, len(self._place) - 1)], -1)
+        place = np.where(axons < len(self._place), self._place[np.minimum(axons, len(self._place) - 1)], -1)
         unknown = (place < 0) | ~allowed[place]
         if unknown.any():
             raise DriverError(
-                f"the board has sent a {what} of slot {int(slots[np.argmax(unknown)])}, which the program does not "
+                f"the board has sent a {what} of axon {int(axons[np.argmax(unknown)])}, which the program does not "
                 f"observe"
             )
         return row, place
@@ -429,7 +429,7 @@ class StepCollector:
     @staticmethod
     def _check_new(seen: NDArray[np.bool_], step: NDArray[np.int64], place: NDArray[np.int64], what: str) -> None:
         if len(np.unique(step * seen.shape[1] + place)) < len(step) or seen[step, place].any():
-            raise DriverError(f"the board must send a {what} of a slot at most once a step, not twice")
+            raise DriverError(f"the board must send a {what} of an axon at most once a step, not twice")
 
     def result(self) -> BoardResult:
         """All of the run, time first."""

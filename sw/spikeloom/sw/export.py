@@ -68,7 +68,7 @@ def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]
         folder / "program.npz",
         allow_pickle=False,
         input_axons=program.input_axons,
-        output_slots=program.output_slots,
+        output_axons=program.output_axons,
         **{image.name: image.words for image in program.memories},
     )
     return [folder / "top.v", folder / "program.npz"]
@@ -108,7 +108,7 @@ def _expected(network: QuantisedNetwork, program: Program, result: ReferenceResu
     """Packets in the order of the core: population after population, slot after slot, then TICK and ACK."""
     sizes = dict(program.observed)
     ends = np.cumsum([0, *sizes.values()])
-    slots = {name: program.output_slots[first:last] for name, first, last in zip(sizes, ends, ends[1:], strict=False)}
+    slots = {name: program.output_axons[first:last] for name, first, last in zip(sizes, ends, ends[1:], strict=False)}
     steps, samples, _ = next(iter(result.spikes.values())).shape
     for step in range(steps * samples):
         sample, t = divmod(step, steps)

@@ -17,10 +17,11 @@ from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.messages import LARGEST_AXON
 from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.neuron import signed_range
+from spikeloom.sim.registers import CORE_TILE
 from spikeloom.sim.rule import parameter_values, rule_values
 from spikeloom.sim.words import pack_lanes
 from spikeloom.sw.layout import Layout, LayoutError, layouts
-from spikeloom.sw.program import CORE_TILE, MemoryImage, Program, Use
+from spikeloom.sw.program import MemoryImage, Program, Use
 from spikeloom.sw.rows import RowError, Rows, rows_of
 
 __all__ = ["PlaceError", "place"]
@@ -57,15 +58,20 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
             f"network {network.name}: the axons of the input must be at most {LARGEST_AXON}, not "
             f"{rows.axons[INPUT].max()}; its coordinates take too many bits"
         )
+    observed = [network.output, *(p.name for p in network.populations if p.name in observe)]
+    observed = list(dict.fromkeys(observed))
+    axons = _axons(network, core, rows, observed)
+    if max(int(axons[name].max()) for name in observed) > LARGEST_AXON:
+        raise PlaceError(
+            f"network {network.name}: the axons of what is observed must be at most {LARGEST_AXON}; its coordinates "
+            "take too many bits"
+        )
     images = {
         **rows.images,
         **({"neurons": _neurons(network, core, layout_of)} if core.neuron_layout.width else {}),
-        "routes": _routes(network, core, layout_of, rows, {network.output, *observe}),
+        "routes": _routes(network, core, layout_of, rows, axons, observed),
         "populations": _populations(network, core, layout_of),
     }
-    observed = [network.output, *(p.name for p in network.populations if p.name in observe)]
-    observed = list(dict.fromkeys(observed))
-    slots = [layout_of[name].slots for name in observed]
     return Program(
         network=network.name,
         fabric=fabric,
@@ -81,7 +87,7 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
         ),
         input_axons=rows.axons[INPUT],
         observed=tuple((name, network.size(name)) for name in observed),
-        output_slots=np.concatenate(slots),
+        output_axons=np.concatenate([axons[name] for name in observed]),
         membranes=not network.population(network.output).parameters.spiking,
         graded=tuple(name for name in observed if network.population(name).parameters.graded),
         uses=uses,
@@ -154,11 +160,28 @@ def _neurons(network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping
     return pack_lanes(np.concatenate(words), core.lanes)
 
 
+def _axons(
+    network: QuantisedNetwork, core: CoreParameters, rows: Rows, observed: Collection[str]
+) -> dict[str, NDArray[np.int64]]:
+    """The axons of each population's neurons: its rows', or numbers that nobody else sends to the host."""
+    axons = {name: numbers for name, numbers in rows.axons.items() if name != INPUT}
+    free = np.ones(1 << core.axon_width, bool)
+    for name in observed:
+        if name in axons:
+            free[axons[name]] = False
+    for name in observed:
+        if name not in axons:
+            axons[name] = np.flatnonzero(free)[: network.size(name)]
+            free[axons[name]] = False
+    return axons
+
+
 def _routes(
     network: QuantisedNetwork,
     core: CoreParameters,
     layout_of: Mapping[str, Layout],
     rows: Rows,
+    axons: Mapping[str, NDArray[np.int64]],
     observed: Collection[str],
 ) -> NDArray[np.uint8]:
     """Where each slot's spikes go."""
@@ -172,7 +195,8 @@ def _routes(
             fields["membrane"][here] = int(not population.parameters.spiking)
         if population.name in rows.axons:
             fields["local"][here] = rows.reaches[population.name]
-            fields["axon"][here] = rows.axons[population.name]
+        if population.name in axons:
+            fields["axon"][here] = axons[population.name]
     return pack_lanes(core.route_layout.bits(fields, slots), 1)
 
 

@@ -11,8 +11,6 @@ from spikeloom.sim.fabric import FabricConfig
 
 __all__ = ["MemoryImage", "Program", "Use"]
 
-CORE_TILE = 1
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MemoryImage:
@@ -39,7 +37,7 @@ class Program:
 
     ``registers`` are written after the memories: (tile, register, value). ``input_axons`` ``(inputs,)`` is the axon of
     each input line, ascending. ``observed`` are the populations whose packets leave the fabric, the output population
-    first, with their sizes, and ``output_slots`` ``(sum of sizes,)`` the slots that the packets of their neurons carry.
+    first, with their sizes, and ``output_axons`` ``(sum of sizes,)`` the axons that the packets of their neurons carry.
     ``membranes`` tells that the output population sends its membranes, one a neuron and step, instead of spikes;
     ``graded`` are those of the observed populations whose spikes bring values.
     """
@@ -50,7 +48,7 @@ class Program:
     registers: tuple[tuple[int, str, int], ...]
     input_axons: NDArray[np.int64]
     observed: tuple[tuple[str, int], ...]
-    output_slots: NDArray[np.int64]
+    output_axons: NDArray[np.int64]
     membranes: bool
     graded: tuple[str, ...]
     uses: tuple[Use, ...]
