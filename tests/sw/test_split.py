@@ -1,0 +1,205 @@
+"""A network cut into parts does what it did in one piece: every spike, every membrane, every word of noise."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from harness.mutations import mutated
+from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import NeuronParameters, NeuronState
+from spikeloom.sim.projection import Convolution
+from spikeloom.sim.reference import simulate
+from spikeloom.sw import split as split_module
+from spikeloom.sw.split import SplitError, neurons_a_channel, split
+
+CORE = CoreParameters(
+    v_width=14,
+    accumulator_width=20,
+    beta_fraction=8,
+    coordinate_width=3,
+    synaptic_current=True,
+    adaptation=True,
+    noise_bits=6,
+    delay_line=True,
+    value_width=6,
+)
+STATE = [field.name for field in dataclasses.fields(NeuronState)]
+
+
+def random_cuts(rng, network, most=4):
+    """Cuts of every population, at most ``most`` each."""
+    cuts = {}
+    for population in network.populations:
+        together = neurons_a_channel(network, population.name)
+        places = np.arange(together, population.size, together)
+        count = int(rng.integers(0, min(most, len(places)) + 1))
+        cuts[population.name] = sorted(int(place) for place in rng.choice(places, count, replace=False))
+    return cuts
+
+
+def random_case(rng, spatial):
+    core = dataclasses.replace(CORE, weight_width=int(rng.choice([1, 3, 8])))
+    if spatial:
+        network = random_spatial_network(rng, core, readout=bool(rng.integers(2)))
+    else:
+        sizes = tuple(int(size) for size in rng.integers(1, 12, int(rng.integers(2, 5))))
+        network = random_network(rng, core, sizes=sizes, readout=bool(rng.integers(2)))
+    return network, random_spikes(rng, 8, 2, network.inputs)
+
+
+def assert_equal(parts, network, spikes):
+    """Equality of everything that the reference knows; returns the spikes of each population."""
+    names = [population.name for population in network.populations]
+    whole = simulate(network, spikes, record=names)
+    pieces = simulate(parts.network, spikes, record=[part.name for part in parts.parts])
+    for name in names:
+        assert np.array_equal(parts.join(pieces.spikes, name), whole.spikes[name]), name
+        if name in whole.values:
+            assert np.array_equal(parts.join(pieces.values, name), whole.values[name]), name
+        for field in STATE:
+            states = {part.name: getattr(pieces.states[part.name], field) for part in parts.parts}
+            assert np.array_equal(parts.join(states, name), getattr(whole.states[name], field)), (name, field)
+    return whole.spikes
+
+
+def interesting(network, fired):
+    """Whether neurons spiked in some steps and not in others, and some that feed back did."""
+    counted = [fired[population.name] for population in network.populations if population.parameters.spiking]
+    loops = [fired[c.source][:-1].any() for c in network.connections if c.delay]
+    return bool(any(0 < spikes.sum() < spikes.size for spikes in counted)), any(loops)
+
+
+found = {"cut": 0, "spiked": 0, "looped": 0, "cases": 0}
+
+
+@given(seed=st.integers(0, 1 << 32), spatial=st.booleans())
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+def test_random_cuts_of_random_networks(seed, spatial):
+    rng = np.random.default_rng(seed)
+    network, spikes = random_case(rng, spatial)
+    parts = split(network, random_cuts(rng, network))
+    assert sum(part.size for part in parts.parts) == network.neurons
+    spiked, looped = interesting(network, assert_equal(parts, network, spikes))
+    found["cases"] += 1
+    found["spiked"] += spiked
+    found["looped"] += looped
+    found["cut"] += len(parts.parts) > len(network.populations)
+
+
+def test_the_random_cases_were_interesting():
+    if not found["cases"]:
+        test_random_cuts_of_random_networks()
+    assert min(found["spiked"], found["cut"]) > found["cases"] * 3 // 4
+    assert found["looped"] > found["cases"] // 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("weight = weight[target.first : target.stop, columns]", "weight = weight[-target.size :, columns]"),
+        ("[part.first : part.stop] for name", "[: part.size] for name"),
+        (
+            "columns = slice(columns.start * a_channel, columns.stop * a_channel)",
+            "columns = slice(0, channels * a_channel)",
+        ),
+        ("kernels = weight[outputs][:, within]", "kernels = weight[: len(group_of_output)][:, within]"),
+        (
+            "together = group_of_output[:, None] == group_of_input",
+            "together = group_of_output[:, None] >= group_of_input",
+        ),
+        ("for source in parts[connection.source]", "for source in parts[connection.source][:2]"),
+        ("not rest and not more and outputs == slice", "not rest and not more and outputs.start == 0 and slice"),
+    ],
+)
+def test_a_planted_bug_is_seen(request, old, new):
+    wrong = mutated(split_module, old, new)
+    rng = rng_of(request.node.name)
+    for case in range(60):
+        network, spikes = random_case(rng, spatial=case % 2 == 0)
+        cuts = random_cuts(rng, network)
+        try:
+            assert_equal(wrong.split(network, cuts), network, spikes)
+        except (AssertionError, ValueError):
+            return
+    raise AssertionError("no network tells")
+
+
+def exactly(message):
+    return f"^{re.escape(message)}$"
+
+
+def dense(size=6):
+    return QuantisedNetwork(
+        name="net",
+        inputs=3,
+        populations=(QuantisedPopulation(name="a", parameters=NeuronParameters(size=size)),),
+        connections=(
+            QuantisedConnection(source=INPUT, target="a", weight=np.arange(3 * size).reshape(size, 3) + 1),
+            QuantisedConnection(source="a", target="a", weight=np.eye(size, dtype=int), delay=1),
+        ),
+        output="a",
+    )
+
+
+def test_parts_by_hand():
+    parts = split(dense(), {"a": [2]})
+    assert [(part.name, part.first, part.stop) for part in parts.parts] == [("a[0:2]", 0, 2), ("a[2:6]", 2, 6)]
+    assert parts.network.output == "a[0:2]"
+    # The matrix to itself is diagonal: nothing leads from one part to the other.
+    assert [(c.source, c.target, c.delay, c.weight.shape) for c in parts.network.connections] == [
+        (INPUT, "a[0:2]", 0, (2, 3)),
+        (INPUT, "a[2:6]", 0, (4, 3)),
+        ("a[0:2]", "a[0:2]", 1, (2, 2)),
+        ("a[2:6]", "a[2:6]", 1, (4, 4)),
+    ]
+    assert parts.part("a[2:6]").size == 4
+    assert split(dense(), {}).network.populations[0].name == "a"
+
+
+def convolutional(groups=2, weight_width=8):
+    convolution = Convolution(input_shape=(2, 4, 4), output_channels=4, kernel=(3, 3), padding=(1, 1), groups=groups)
+    return QuantisedNetwork(
+        name="net",
+        inputs=32,
+        populations=(QuantisedPopulation(name="a", parameters=NeuronParameters(size=64)),),
+        connections=(
+            QuantisedConnection(
+                source=INPUT, target="a", weight=np.ones(convolution.weight_shape, int), convolution=convolution
+            ),
+        ),
+        output="a",
+        weight_width=weight_width,
+    )
+
+
+def test_channels_of_a_convolution():
+    parts = split(convolutional(), {"a": [16, 48]})
+    assert neurons_a_channel(convolutional(), "a") == 16
+    assert [c.convolution.output_shape for c in parts.network.connections] == [(1, 4, 4), (2, 4, 4), (1, 4, 4)]
+    assert [c.convolution.groups for c in parts.network.connections] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("network", "cuts", "message"),
+    [
+        (dense(), {"b": [1]}, "cuts must be of populations of network net, not of 'b'"),
+        (dense(), {"a": [0]}, "cuts of population a must be ascending numbers from 1 to 5, not [0]"),
+        (dense(), {"a": [6]}, "cuts of population a must be ascending numbers from 1 to 5, not [6]"),
+        (dense(), {"a": [3, 3]}, "cuts of population a must be ascending numbers from 1 to 5, not [3, 3]"),
+        (convolutional(), {"a": [8]}, "cuts of population a must be multiples of 16, the neurons of a channel, not 8"),
+        (
+            convolutional(weight_width=1),
+            {"a": [16]},
+            "cuts of population a must be multiples of 64, the neurons of a channel, not 16",
+        ),
+    ],
+)
+def test_cuts_that_cannot_be_made(network, cuts, message):
+    with pytest.raises(SplitError, match=exactly(message)):
+        split(network, cuts)
