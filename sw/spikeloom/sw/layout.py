@@ -9,6 +9,7 @@ width)`` has the slot::
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
 
@@ -49,10 +50,15 @@ class Layout:
         return self.words if self.shape is None else self.words // prod(self.shape[1:])
 
 
-def layouts(network: QuantisedNetwork, lanes: int) -> dict[str, Layout]:
-    """The layout of each population, one after the other. Raises `LayoutError` where convolutions disagree."""
+def layouts(network: QuantisedNetwork, lanes: int, names: Collection[str] | None = None) -> dict[str, Layout]:
+    """The layout of each population of ``names`` (of all), one after the other in a core.
+
+    Raises `LayoutError` where convolutions disagree.
+    """
     first, result = 0, {}
     for population in network.populations:
+        if names is not None and population.name not in names:
+            continue
         shapes = {
             c.convolution.output_shape
             for c in network.connections

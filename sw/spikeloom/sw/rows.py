@@ -16,10 +16,11 @@ taps of the window.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import gcd
+from math import gcd, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +32,42 @@ from spikeloom.sim.projection import Convolution, Taps
 from spikeloom.sim.words import Field, WordLayout, bits_for, pack_lanes, weight_bits
 from spikeloom.sw.layout import Layout
 
-__all__ = ["RowError", "Rows", "rows_of"]
+__all__ = ["Block", "RowError", "Rows", "blocks_of", "rows_of", "words_an_event", "words_stored"]
 
 Columns = dict[str, NDArray[np.int64]]
 
 
 class RowError(ValueError):
     """Connections that the row reader cannot walk. The message is one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The rows of a source, at the same addresses in all tiles that it leads to, and so the axons of its neurons.
+
+    A source of ``size`` neurons seen as ``shape`` has ``pitch`` rows for each channel, from row ``first``: as many as
+    it has connections to one tile. The rows of ``sparse`` blocks can be sparse. There is no other kind of row where a
+    source leads to convolutions or poolings.
+    """
+
+    size: int
+    shape: tuple[int, int, int]
+    pitch: int
+    sparse: bool
+    coordinate_width: int
+    first: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows from the first to the last."""
+        return self.shape[0] * self.pitch
+
+    @property
+    def axons(self) -> NDArray[np.int64]:
+        """The axon ``(size,)`` of each neuron: ascending."""
+        channel, y, x = np.indices(self.shape).reshape(3, -1)[:, : self.size]
+        bits = self.coordinate_width
+        return x | y << bits | (self.first + channel * self.pitch) << 2 * bits
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,46 +125,91 @@ class _Builder:
         return list(self.geometries).index(key)
 
 
-def rows_of(network: QuantisedNetwork, core: CoreParameters, layouts: Mapping[str, Layout]) -> Rows:
-    """Lay out all connections. Raises `RowError` where the core's rows cannot hold one."""
-    builder = _Builder(core=core, weights=[], targets=[], geometries={})
-    parts: dict[str, list[NDArray[np.int64]]] = {field.name: [] for field in core.row_layout.fields}
-    axons: dict[str, NDArray[np.int64]] = {}
-    reaches: dict[str, NDArray[np.bool_]] = {}
-    first_row = 0
+def blocks_of(
+    network: QuantisedNetwork,
+    tile_of: Mapping[str, int],
+    cores: Mapping[int, CoreParameters],
+    layouts: Mapping[str, Layout],
+) -> dict[str, Block]:
+    """The rows of each source that has connections, in sequence from row 0, the input first.
+
+    ``tile_of`` and ``layouts`` are those of every population, ``cores`` those of the tiles. Raises `RowError` where
+    rows cannot hold a connection.
+    """
+    blocks: dict[str, Block] = {}
+    first = 0
     for name in (INPUT, *(p.name for p in network.populations)):
         chain = [c for c in network.connections if c.source == name]
         if not chain:
             continue
-        last_axon = ((first_row + network.size(name) * len(chain)) << 2 * core.coordinate_width) - 1
-        fine = (
-            core.sparse and (name != INPUT or last_axon <= LARGEST_AXON) and all(c.source_shape is None for c in chain)
+        tiles = Counter(tile_of[c.target] for c in chain)
+        widths = sorted({cores[tile].coordinate_width for tile in tiles})
+        if len(widths) > 1:
+            raise RowError(
+                f"{_called(name)}: the tiles that it leads to must have coordinates of one width, not of "
+                f"{' and '.join(map(str, widths))} bits"
+            )
+        pitch = max(tiles.values())
+        last_axon = ((network.size(name) * pitch) << 2 * widths[0]) - 1
+        sparse = (
+            all(cores[tile].sparse for tile in tiles)
+            and (name != INPUT or last_axon <= LARGEST_AXON)
+            and all(c.source_shape is None for c in chain)
+            and any(_is_sparse(c, layouts[c.target]) for c in chain)
         )
-        sparse = [fine and _is_sparse(c, layouts[c.target]) for c in chain]
-        shape = _shape(name, chain, network.size(name), core, any(sparse))
-        rows = [
-            _sparse_rows(c, builder, layouts[c.target]) if thin else _rows(c, shape, builder, layouts[c.target])
-            for c, thin in zip(chain, sparse, strict=True)
-        ]
-        for position, (row, connection) in enumerate(zip(rows, chain, strict=True)):
-            row["delay"] = np.full(shape[0], connection.delay)
-            row["more"] = np.full(shape[0], int(position < len(chain) - 1))
-        for field, arrays in parts.items():
-            zeros = np.zeros(shape[0], np.int64)
-            arrays.append(np.stack([row.get(field, zeros) for row in rows], axis=1).reshape(-1))
-        axons[name] = _axons(shape, first_row, len(chain), core)[: network.size(name)]
-        reaches[name] = np.zeros(network.size(name), np.bool_)
-        for row, connection, thin in zip(rows, chain, sparse, strict=True):
-            reaches[name] |= row["empty"] == 0 if thin else connection.fan_out > 0
-        first_row += shape[0] * len(chain)
-    columns = {name: np.concatenate(arrays) if arrays else np.zeros(0, np.int64) for name, arrays in parts.items()}
+        shape = _shape(name, chain, network.size(name), widths[0], sparse)
+        blocks[name] = Block(
+            shape=shape, size=network.size(name), pitch=pitch, sparse=sparse, coordinate_width=widths[0], first=first
+        )
+        first += blocks[name].rows
+    return blocks
+
+
+def rows_of(
+    network: QuantisedNetwork,
+    core: CoreParameters,
+    layouts: Mapping[str, Layout],
+    blocks: Mapping[str, Block] | None = None,
+) -> Rows:
+    """Lay out all connections to the populations of ``layouts``, those of the core.
+
+    Without ``blocks`` the core is the only one, and they are in sequence. Rows of no connection are empty where the core
+    knows empty rows; no axon names them. Raises `RowError` where the core's rows cannot hold a connection.
+    """
+    if blocks is None:
+        blocks = blocks_of(network, dict.fromkeys(layouts, 0), {0: core}, layouts)
+    builder = _Builder(core=core, weights=[], targets=[], geometries={})
+    chains = {name: [c for c in network.connections if c.source == name and c.target in layouts] for name in blocks}
+    chains = {name: chain for name, chain in chains.items() if chain}
+    count = max((blocks[name].first + blocks[name].rows for name in chains), default=0)
+    columns = {field.name: np.zeros(count, np.int64) for field in core.row_layout.fields}
+    if core.sparse:
+        columns["empty"][:] = 1
+    reaches: dict[str, NDArray[np.bool_]] = {}
+    for name, chain in chains.items():
+        block = blocks[name]
+        reaches[name] = np.zeros(block.size, np.bool_)
+        for position, connection in enumerate(chain):
+            layout = layouts[connection.target]
+            thin = block.sparse and _is_sparse(connection, layout)
+            if thin:
+                row = _sparse_rows(connection, builder, layout)
+                reaches[name] |= row["empty"] == 0
+            else:
+                row = _rows(connection, block.shape, builder, layout)
+                reaches[name] |= connection.fan_out > 0
+            row["delay"] = np.full(block.shape[0], connection.delay)
+            row["more"] = np.full(block.shape[0], int(position < len(chain) - 1))
+            here = block.first + position + block.pitch * np.arange(block.shape[0])
+            for field, values in columns.items():
+                values[here] = row.get(field, 0)
     return Rows(
-        axons=axons,
+        axons={name: blocks[name].axons for name in chains},
         reaches=reaches,
-        rows=first_row,
+        rows=count,
         geometries=len(builder.geometries) if core.coordinate_width else 0,
         weight_words=builder.weight_words,
-        images=_images(builder, columns, first_row),
+        images=_images(builder, columns, count),
     )
 
 
@@ -156,7 +231,8 @@ def _images(builder: _Builder, rows: Columns, count: int) -> dict[str, NDArray[n
     if core.coordinate_width:
         for number, (name, layout) in enumerate((("columns", core.column_layout), ("lines", core.line_layout))):
             tables = [pair[number] for pair in builder.geometries.values()]
-            joined = {f.name: np.concatenate([table[f.name] for table in tables]) for f in layout.fields}
+            none = [np.zeros(0, np.int64)]
+            joined = {f.name: np.concatenate(none + [table[f.name] for table in tables]) for f in layout.fields}
             images[name] = packed(layout, joined, len(tables) << core.coordinate_width)
     if core.sparse:
         targets = np.concatenate([np.zeros(0, np.int64), *builder.targets])
@@ -165,35 +241,31 @@ def _images(builder: _Builder, rows: Columns, count: int) -> dict[str, NDArray[n
     return images
 
 
+def _called(name: str) -> str:
+    return "the input" if name == INPUT else f"population {name}"
+
+
 def _shape(
-    name: str, chain: list[QuantisedConnection], size: int, core: CoreParameters, sparse: bool
+    name: str, chain: list[QuantisedConnection], size: int, coordinate_width: int, sparse: bool
 ) -> tuple[int, int, int]:
     """How the neurons of a source are seen: channels have rows, the rest are coordinates."""
-    where = "the input" if name == INPUT else f"population {name}"
     shapes = {c.source_shape for c in chain if c.source_shape is not None}
     if len(shapes) > 1:
         raise RowError(
-            f"{where}: the convolutions and poolings that it leads to must take one shape, not "
+            f"{_called(name)}: the convolutions and poolings that it leads to must take one shape, not "
             f"{' and '.join(map(str, sorted(shapes)))}"
         )
-    side = 1 << core.coordinate_width
+    side = 1 << coordinate_width
     shape = next(iter(shapes), None)
     if shape is not None:
         needed = bits_for(max(shape[1:]))
         if max(shape[1:]) > side:
             raise RowError(
-                f"{where}: its convolutions and poolings need coordinates of {needed} bits, the fabric has "
-                f"{core.coordinate_width}"
+                f"{_called(name)}: its convolutions and poolings need coordinates of {needed} bits, the fabric has "
+                f"{coordinate_width}"
             )
         return shape
     return (size, 1, 1) if sparse else (-(-size // (side * side)), side, side)
-
-
-def _axons(shape: tuple[int, int, int], first_row: int, chain: int, core: CoreParameters) -> NDArray[np.int64]:
-    """The axons of a source of ``shape``, in C order: ascending."""
-    channel, y, x = np.indices(shape).reshape(3, -1)
-    bits = core.coordinate_width
-    return x | y << bits | (first_row + channel * chain) << 2 * bits
 
 
 def _by_words(weight: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
@@ -206,6 +278,36 @@ def _by_words(weight: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
 def _is_sparse(connection: QuantisedConnection, layout: Layout) -> bool:
     """Whether a matrix takes fewer words sparse: it does where a word has no weight."""
     return not _by_words(connection.weight, layout).any(axis=2).all()
+
+
+def words_an_event(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> NDArray[np.int64]:
+    """Weight words that a spike of each source neuron ``(n_source,)`` adds, where rows can be ``sparse`` or cannot."""
+    if connection.convolution is not None:
+        convolution = connection.convolution
+        a_group = convolution.output_channels // convolution.groups
+        words = np.repeat(_words_of_groups(convolution, layout.lanes), convolution.input_shape[0] // convolution.groups)
+        taps = connection.fan_out.reshape(convolution.input_shape[0], -1) // a_group
+        return (taps * words[:, None]).reshape(-1)
+    if sparse and connection.pooling is None and _is_sparse(connection, layout):
+        return _by_words(connection.weight, layout).any(axis=2).sum(axis=1)
+    return np.where(connection.fan_out > 0, layout.words, 0)
+
+
+def words_stored(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> int:
+    """Weight words that a connection takes, where rows can be ``sparse`` or cannot."""
+    if connection.convolution is not None:
+        _, inputs_a_group, *kernel = connection.convolution.weight_shape
+        return int(_words_of_groups(connection.convolution, layout.lanes).sum()) * inputs_a_group * prod(kernel)
+    if sparse and connection.pooling is None and _is_sparse(connection, layout):
+        return int(words_an_event(connection, layout, sparse=True).sum())
+    return connection.weight.shape[1] * layout.words
+
+
+def _words_of_groups(convolution: Convolution, lanes: int) -> NDArray[np.int64]:
+    """Words that the output channels of each group lie in."""
+    a_group = convolution.output_channels // convolution.groups
+    first = np.arange(convolution.groups) * a_group
+    return (first + a_group - 1) // lanes - first // lanes + 1
 
 
 def _sparse_rows(connection: QuantisedConnection, builder: _Builder, layout: Layout) -> Columns:
