@@ -9,7 +9,7 @@ width)`` has the slot::
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import prod
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.sim.network import QuantisedNetwork
+from spikeloom.sim.projection import Convolution
 
 __all__ = ["Layout", "LayoutError", "layouts"]
 
@@ -39,6 +40,27 @@ class Layout:
     offsets: NDArray[np.int64]
     shape: tuple[int, int, int] | None
 
+    @classmethod
+    def of(cls, size: int, convolutions: Iterable[Convolution | None], lanes: int, first_word: int = 0) -> Layout:
+        """The layout of ``size`` neurons to which ``convolutions`` lead, and matrices where one is None.
+
+        Raises `LayoutError` where convolutions disagree.
+        """
+        shapes = {convolution.output_shape for convolution in convolutions if convolution is not None}
+        if len(shapes) > 1:
+            raise LayoutError(
+                f"the convolutions that lead to it must give one shape, not {' and '.join(map(str, sorted(shapes)))}"
+            )
+        shape = next(iter(shapes), None)
+        if shape is None:
+            words, offsets = -(-size // lanes), np.arange(size)
+        else:
+            channels, height, width = shape
+            pitch = -(-channels // lanes) * lanes
+            words = pitch // lanes * height * width
+            offsets = (np.arange(channels)[:, None] + np.arange(height * width) * pitch).reshape(-1)
+        return cls(first_word=first_word, words=words, lanes=lanes, offsets=offsets, shape=shape)
+
     @property
     def slots(self) -> NDArray[np.int64]:
         """The slot ``(n,)`` of each neuron."""
@@ -59,24 +81,11 @@ def layouts(network: QuantisedNetwork, lanes: int, names: Collection[str] | None
     for population in network.populations:
         if names is not None and population.name not in names:
             continue
-        shapes = {
-            c.convolution.output_shape
-            for c in network.connections
-            if c.target == population.name and c.convolution is not None
-        }
-        if len(shapes) > 1:
-            raise LayoutError(
-                f"population {population.name}: the convolutions that lead to it must give one shape, not "
-                f"{' and '.join(map(str, sorted(shapes)))}"
-            )
-        shape = next(iter(shapes), None)
-        if shape is None:
-            words, offsets = -(-population.size // lanes), np.arange(population.size)
-        else:
-            channels, height, width = shape
-            pitch = -(-channels // lanes) * lanes
-            words = pitch // lanes * height * width
-            offsets = (np.arange(channels)[:, None] + np.arange(height * width) * pitch).reshape(-1)
-        result[population.name] = Layout(first_word=first, words=words, lanes=lanes, offsets=offsets, shape=shape)
-        first += words
+        convolutions = [c.convolution for c in network.connections if c.target == population.name]
+        try:
+            layout = Layout.of(population.size, convolutions, lanes, first)
+        except LayoutError as error:
+            raise LayoutError(f"population {population.name}: {error}") from None
+        result[population.name] = layout
+        first += layout.words
     return result

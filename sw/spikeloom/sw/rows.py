@@ -173,7 +173,7 @@ def rows_of(
 ) -> Rows:
     """Lay out all connections to the populations of ``layouts``, those of the core.
 
-    Without ``blocks`` the core is the only one, and they are in sequence. Rows of no connection are empty where the core
+    Without ``blocks`` the core is the only one and they are in sequence. Rows of no connection are empty where the core
     knows empty rows; no axon names them. Raises `RowError` where the core's rows cannot hold a connection.
     """
     if blocks is None:

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.sim.core import PER_NEURON
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 
-__all__ = ["Part", "SplitError", "SplitNetwork", "neurons_a_channel", "split"]
+__all__ = ["Part", "SplitError", "SplitNetwork", "between", "neurons_a_channel", "split"]
 
 
 class SplitError(ValueError):
@@ -117,7 +117,7 @@ def split(network: QuantisedNetwork, cuts: Mapping[str, Sequence[int]]) -> Split
         for connection in network.connections
         for target in parts[connection.target]
         for source in parts[connection.source]
-        if (found := _between(connection, source, target)) is not None
+        if (found := between(connection, source, target)) is not None
     ]
     return SplitNetwork(
         original=network,
@@ -154,7 +154,7 @@ def _part_of(population: QuantisedPopulation, part: Part) -> QuantisedPopulation
     return QuantisedPopulation(name=part.name, parameters=replace(population.parameters, size=part.size, **own))
 
 
-def _between(connection: QuantisedConnection, source: Part, target: Part) -> QuantisedConnection | None:
+def between(connection: QuantisedConnection, source: Part, target: Part) -> QuantisedConnection | None:
     """What is left of a connection between two parts, None where nothing is."""
     if source.size == connection.source_size and target.size == connection.target_size:
         return replace(connection, source=source.name, target=target.name)

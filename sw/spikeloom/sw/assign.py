@@ -1,0 +1,395 @@
+"""Assignment: where to cut a network, and which part lies in which tile.
+
+All neurons stand in a line, population after population in the order in which a step updates them. The line is cut
+into as many pieces as there are tiles to use, one a tile. Connections without delay lead forward along the line, so no
+tile waits for one that waits for it, whatever the network is like; recurrent ones may lead anywhere.
+
+1. **Pieces**: the tile that works longest limits all others, for they run ahead of it by one step at most. With a limit
+   to the cycles a step, each tile in turn takes as much of the line as its memories hold and the limit allows; the
+   least limit with which the tiles suffice is found by bisection. Pieces are whole memory words where they can be.
+2. **Places**: which router each piece stands at is found by simulated annealing (Kirkpatrick et al. 1983, Science
+   220(4598)) of the packets a step times the links that each crosses, a multicast counted by the links of its tree.
+   The generator is seeded: the same seed gives the same places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import exp, lcm
+
+import numpy as np
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sw.layout import Layout, layouts
+from spikeloom.sw.relations import HOST, Flow, Rates, flows_of, uniform_rates
+from spikeloom.sw.rows import blocks_of, words_an_event, words_stored
+from spikeloom.sw.split import Part, SplitNetwork, between, neurons_a_channel, split
+
+__all__ = ["POPULATION_CYCLES", "AssignError", "Assignment", "Load", "assign", "links_crossed"]
+
+POPULATION_CYCLES = 16
+"""Cycles a step that a population costs beside its words: until its sums are complete, and its last neurons updated."""
+
+_BISECTIONS = 24
+_TRIES_A_TILE = 300
+_MOST_TRIES = 20_000
+
+
+class AssignError(ValueError):
+    """A network that does not fit the tiles. The message is one sentence that names what is short."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Assignment:
+    """The ``parts`` of a network, and the tile of each."""
+
+    parts: SplitNetwork
+    tile_of: Mapping[str, int]
+
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """The tiles that hold something, ascending."""
+        return tuple(sorted(set(self.tile_of.values())))
+
+
+@dataclass(frozen=True)
+class Load:
+    """What some neurons take of a tile: words of neurons, words of weights, and cycles a step."""
+
+    words: int = 0
+    weight_words: int = 0
+    cycles: float = 0.0
+
+    def __add__(self, other: Load) -> Load:
+        return Load(self.words + other.words, self.weight_words + other.weight_words, self.cycles + other.cycles)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Neurons ``first`` to ``stop - 1`` of a population."""
+
+    population: str
+    first: int
+    stop: int
+
+
+def assign(
+    network: QuantisedNetwork,
+    cores: Mapping[int, CoreParameters],
+    mesh: MeshParameters | None,
+    *,
+    observe: Collection[str] = (),
+    tiles: int | None = None,
+    seed: int = 0,
+    rates: Rates | None = None,
+    room: float = 1.0,
+) -> Assignment:
+    """Assign ``network`` to some of the tiles ``cores``.
+
+    ``tiles`` is how many to use; the fewest that hold the network if it is None. ``rates`` are the spikes a step that
+    are expected of the input and of each population, the same for all neurons if they are not known. ``room`` is the
+    share of each tile's rows that may be used. Raises `AssignError` if the network does not fit.
+    """
+    whole = split(network, {})
+    rates = uniform_rates(whole) if rates is None else rates
+    if tiles is not None and not 1 <= tiles <= len(cores):
+        raise AssignError(f"tiles must be from 1 to {len(cores)}, those of the fabric, not {tiles}")
+    if mesh is None or len(cores) == 1 or tiles == 1:
+        (tile, *_) = cores
+        found = Assignment(parts=whole, tile_of={part.name: tile for part in whole.parts})
+        pieces = [tuple(_Piece(part.name, 0, part.size) for part in whole.parts)]
+    else:
+        pieces = _Line(network, cores, rates, room).cut(tiles)
+        found = _assigned(network, pieces, list(cores))
+    if mesh is None:
+        return found
+    observed = [part.name for part in found.parts.parts if part.population in {network.output, *observe}]
+    flows = flows_of(found.parts, found.tile_of, observed, rates)
+    order = _annealed(list(cores), len(pieces), flows, cores, mesh, seed)
+    return _assigned(network, pieces, order)
+
+
+def _assigned(network: QuantisedNetwork, pieces: Sequence[Sequence[_Piece]], order: Sequence[int]) -> Assignment:
+    """The pieces in the tiles ``order``."""
+    cuts: dict[str, list[int]] = {}
+    for piece in (piece for held in pieces for piece in held):
+        if piece.first:
+            cuts.setdefault(piece.population, []).append(piece.first)
+    parts = split(network, cuts)
+    name_of = {(part.population, part.first): part.name for part in parts.parts}
+    return Assignment(
+        parts=parts,
+        tile_of={
+            name_of[piece.population, piece.first]: tile
+            for tile, held in zip(order, pieces, strict=False)
+            for piece in held
+        },
+    )
+
+
+class _Line:
+    """All neurons in a line, and what any range of them takes of a tile."""
+
+    def __init__(
+        self, network: QuantisedNetwork, cores: Mapping[int, CoreParameters], rates: Rates, room: float
+    ) -> None:
+        self.network = network
+        self.cores = list(cores.values())
+        self.rates = rates
+        self.room = room
+        names = [population.name for population in network.populations]
+        self._loads: dict[tuple[CoreParameters, _Piece], Load] = {}
+        self._rows: dict[CoreParameters, dict[str, int]] = {}
+        for core in self.cores:
+            if core not in self._rows:
+                whole = layouts(network, core.lanes)
+                blocks = blocks_of(network, dict.fromkeys(names, 0), {0: core}, whole)
+                self._rows[core] = {source: block.shape[0] for source, block in blocks.items()}
+        self._sparse = {
+            source: all(core.sparse for core in self.cores)
+            and all(c.source_shape is None for c in network.connections if c.source == source)
+            for source in (INPUT, *names)
+        }
+
+    def load(self, core: CoreParameters, piece: _Piece) -> Load:
+        """What a piece takes of a core."""
+        key = core, piece
+        if key not in self._loads:
+            self._loads[key] = self._load(core, piece)
+        return self._loads[key]
+
+    def _load(self, core: CoreParameters, piece: _Piece) -> Load:
+        part = Part(name=piece.population, population=piece.population, first=piece.first, stop=piece.stop)
+        connections = []
+        for connection in self.network.connections:
+            if connection.target == piece.population:
+                size = self.network.size(connection.source)
+                source = Part(name=connection.source, population=connection.source, first=0, stop=size)
+                if (found := between(connection, source, part)) is not None:
+                    connections.append(found)
+        layout = Layout.of(piece.stop - piece.first, [c.convolution for c in connections], core.lanes)
+        total = Load(words=layout.words, cycles=layout.words + POPULATION_CYCLES)
+        for connection in connections:
+            sparse = self._sparse[connection.source]
+            added = float(self.rates[connection.source] @ words_an_event(connection, layout, sparse=sparse))
+            total += Load(weight_words=words_stored(connection, layout, sparse=sparse), cycles=added)
+        return total
+
+    def rows(self, core: CoreParameters, populations: Collection[str]) -> int:
+        """Rows of all that leads to some populations."""
+        leading = [c.source for c in self.network.connections if c.target in populations]
+        return sum(self._rows[core][source] for source in leading)
+
+    def fits(self, core: CoreParameters, pieces: Sequence[_Piece], limit: float) -> bool:
+        """Whether a core holds all of ``pieces`` and is done with a step in ``limit`` cycles."""
+        total = sum((self.load(core, piece) for piece in pieces), Load())
+        return (
+            total.words <= core.words
+            and total.weight_words <= core.weight_words
+            and total.cycles <= limit
+            and len(pieces) <= core.populations
+            and self.rows(core, {piece.population for piece in pieces}) <= core.axons * self.room
+        )
+
+    def places(self, *, fine: bool) -> dict[str, list[int]]:
+        """Where each population can be cut, its ends included: between memory words unless ``fine``."""
+        lanes = lcm(*(core.lanes for core in self.cores))
+        places = {}
+        for population in self.network.populations:
+            step = neurons_a_channel(self.network, population.name)
+            if not fine:
+                spatial = any(c.target == population.name and c.convolution for c in self.network.connections)
+                step = step * lanes if spatial else lcm(step, lanes)
+            places[population.name] = [*range(0, population.size, step), population.size]
+        return places
+
+    def cut(self, tiles: int | None) -> list[list[_Piece]]:
+        """The pieces of each tile, for ``tiles`` of them. Raises `AssignError` if the tiles cannot hold them."""
+        for fine in (False, True):
+            places = self.places(fine=fine)
+            if tiles is not None and sum(len(of) - 1 for of in places.values()) < tiles:
+                continue
+            pieces = self._fill(places, len(self.cores) if tiles is None else tiles, float("inf"))
+            if pieces is None:
+                continue
+            count = len(pieces) if tiles is None else tiles
+            low, high = 0.0, max(self._cycles(pieces))
+            for _ in range(_BISECTIONS):
+                middle = (low + high) / 2
+                if (better := self._fill(places, count, middle)) is not None:
+                    pieces, high = better, max(self._cycles(better))
+                else:
+                    low = middle
+            return self._more(pieces, places, count)
+        raise AssignError(self._shortage(tiles))
+
+    def _cycles(self, pieces: Sequence[Sequence[_Piece]]) -> list[float]:
+        return [
+            sum(self.load(core, piece).cycles for piece in held) for core, held in zip(self.cores, pieces, strict=False)
+        ]
+
+    def _fill(self, places: Mapping[str, Sequence[int]], count: int, limit: float) -> list[list[_Piece]] | None:
+        """Each of the first ``count`` tiles takes as much of the line as it can; None if something is left."""
+        names = list(places)
+        population = position = 0
+        pieces: list[list[_Piece]] = []
+        for core in self.cores[:count]:
+            held: list[_Piece] = []
+            while population < len(names):
+                name, at = names[population], places[names[population]]
+                low, high = position, len(at) - 1  # as far as `low` it fits
+                while low < high:
+                    middle = (low + high + 1) // 2
+                    if self.fits(core, [*held, _Piece(name, at[position], at[middle])], limit):
+                        low = middle
+                    else:
+                        high = middle - 1
+                if low > position:
+                    held.append(_Piece(name, at[position], at[low]))
+                position = low
+                if low < len(at) - 1:
+                    break
+                population, position = population + 1, 0
+            if not held:
+                return None
+            pieces.append(held)
+            if population == len(names):
+                return pieces
+        return None
+
+    def _more(self, pieces: list[list[_Piece]], places: Mapping[str, Sequence[int]], count: int) -> list[list[_Piece]]:
+        """Cut the pieces that take longest in two until there are ``count``."""
+        while len(pieces) < count:
+            order = np.argsort([-cycles for cycles in self._cycles(pieces)], kind="stable")
+            for number in order:
+                halves = self._halves(pieces[number], places, self.cores[number])
+                if halves is not None:
+                    pieces = [*pieces[:number], *halves, *pieces[number + 1 :]]
+                    break
+            else:
+                raise AssertionError("there are at least as many places to cut as tiles")
+        return pieces
+
+    def _halves(
+        self, held: Sequence[_Piece], places: Mapping[str, Sequence[int]], core: CoreParameters
+    ) -> tuple[list[_Piece], list[_Piece]] | None:
+        """The sides of the cut that leaves the least to the longer one; None where nothing can be cut."""
+        best = None
+        for number, piece in enumerate(held):
+            inside = [place for place in places[piece.population] if piece.first < place < piece.stop]
+            for place in [piece.first, *inside] if number else inside:
+                left, right = replace(piece, stop=place), replace(piece, first=place)
+                sides = [*held[:number], left][: number + (place > piece.first)], [right, *held[number + 1 :]]
+                longest = max(sum(self.load(core, piece).cycles for piece in side) for side in sides)
+                if best is None or longest < best[0]:
+                    best = longest, sides
+        return None if best is None else best[1]
+
+    def _shortage(self, tiles: int | None) -> str:
+        """Why the tiles do not hold the network, in one sentence."""
+        cores = self.cores if tiles is None else self.cores[:tiles]
+        places = self.places(fine=True)
+        pieces = sum(len(of) - 1 for of in places.values())
+        if tiles is not None and pieces < tiles:
+            return f"network {self.network.name} can be cut into {pieces} parts at most, not into {tiles}"
+        largest = max(cores, key=lambda core: core.words * core.weight_words)
+        whole = [self.load(largest, _Piece(p.name, 0, p.size)) for p in self.network.populations]
+        total = sum(whole, Load())
+        for name, used, available in (
+            ("words of neurons", total.words, sum(core.words for core in cores)),
+            ("weight words", total.weight_words, sum(core.weight_words for core in cores)),
+        ):
+            if used > available:
+                return (
+                    f"network {self.network.name} does not fit {len(cores)} tiles: it needs {used} {name} of "
+                    f"{largest.lanes} lanes, there are {available}"
+                )
+        for name, at in places.items():
+            for first, stop in pairwise(at):
+                piece = _Piece(name, first, stop)
+                if any(self.fits(core, [piece], float("inf")) for core in cores):
+                    continue
+                load, rows = self.load(largest, piece), self.rows(largest, {name})
+                short = [
+                    f"{used} {what}, a tile has {available}"
+                    for what, used, available in (
+                        ("words of neurons", load.words, largest.words),
+                        ("weight words", load.weight_words, largest.weight_words),
+                        ("rows", rows, largest.axons),
+                    )
+                    if used > available
+                ]
+                return f"population {name} cannot be cut small enough: {stop - first} neurons need {'; '.join(short)}"
+        return (
+            f"network {self.network.name} does not fit {len(cores)} tiles: all together they are large enough, but not "
+            "cut between its layers and channels"
+        )
+
+
+def links_crossed(mesh: MeshParameters, source: int, sinks: Collection[int]) -> int:
+    """Links between routers that a packet from ``source`` to all of ``sinks`` takes: `MeshParameters.route` counted."""
+    column, row = source % mesh.columns, source // mesh.columns
+    rows_of: dict[int, list[int]] = {}
+    for sink in sinks:
+        rows_of.setdefault(sink % mesh.columns, [row]).append(sink // mesh.columns)
+    along = max(column, *rows_of) - min(column, *rows_of) if rows_of else 0
+    return along + sum(max(rows) - min(rows) for rows in rows_of.values())
+
+
+def _annealed(
+    places: list[int],
+    pieces: int,
+    flows: Sequence[Flow],
+    cores: Mapping[int, CoreParameters],
+    mesh: MeshParameters,
+    seed: int,
+) -> list[int]:
+    """The tile of each of ``pieces``: ``places`` in the order that makes the flows cross the fewest links.
+
+    ``flows`` are those for the pieces in the first of ``places``. Tiles change places with tiles of the same core.
+    """
+    number = {tile: index for index, tile in enumerate(places)}
+    ends = [(_number(flow.source, number), [_number(sink, number) for sink in flow.sinks]) for flow in flows]
+    touching: list[list[int]] = [[] for _ in places]
+    for index, (source, sinks) in enumerate(ends):
+        for end in {source, *sinks} - {None}:
+            touching[end].append(index)
+    order = list(places)
+
+    def cost(index: int) -> float:
+        source, sinks = ends[index]
+        at = [HOST if end is None else order[end] for end in (source, *sinks)]
+        return flows[index].packets * links_crossed(mesh, at[0], at[1:])
+
+    swaps = [(a, b) for a in range(pieces) for b in range(a + 1, len(places)) if cores[places[a]] == cores[places[b]]]
+    if not swaps:
+        return order
+    rng = np.random.default_rng(seed)
+    total = sum(cost(index) for index in range(len(flows)))
+    best, least = list(order), total
+    tries = min(_MOST_TRIES, _TRIES_A_TILE * len(places))
+    heat = max(total, 1.0) / max(len(flows), 1)
+    cooling = (1e-3) ** (1 / tries)
+    for chosen, chance in zip(rng.integers(len(swaps), size=tries), rng.random(tries), strict=True):
+        a, b = swaps[chosen]
+        affected = {*touching[a], *touching[b]}
+        before = sum(cost(index) for index in affected)
+        order[a], order[b] = order[b], order[a]
+        change = sum(cost(index) for index in affected) - before
+        if change <= 0 or chance < exp(-change / heat):
+            total += change
+            if total < least - 1e-9:
+                best, least = list(order), total
+        else:
+            order[a], order[b] = order[b], order[a]
+        heat *= cooling
+    return best
+
+
+def _number(tile: int, number: Mapping[int, int]) -> int | None:
+    """The piece in a tile, None for the host."""
+    return None if tile == HOST else number[tile]

@@ -1,0 +1,142 @@
+"""Who sends to whom: the relations between tiles that follow from where parts lie.
+
+A relation is *direct* where spikes count in the step in which they are fired, *delayed* where they count in the next
+one; two tiles can have both. A tile waits for its direct sources in every step, so direct relations must not lead in a
+circle: tiles would wait for each other for ever. Delayed ones may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.sim.network import INPUT
+from spikeloom.sw.split import SplitNetwork
+
+__all__ = ["HOST", "UNIFORM_RATE", "Flow", "Rates", "RelationError", "Relations", "flows_of", "uniform_rates"]
+
+HOST = 0
+"""The tile of the host bridge."""
+
+UNIFORM_RATE = 0.1
+"""Spikes a step that are expected of a neuron of which nothing is known."""
+
+Rates = Mapping[str, NDArray[np.float64]]
+"""Spikes a step of each neuron ``(n,)`` of the input and of each population."""
+
+
+class RelationError(ValueError):
+    """Tiles that would wait for each other. The message is one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relations:
+    """Pairs ``(source tile, sink tile)``. ``inputs`` are the tiles that are given the network's input."""
+
+    direct: frozenset[tuple[int, int]]
+    delayed: frozenset[tuple[int, int]]
+    inputs: frozenset[int]
+
+    @classmethod
+    def of(cls, parts: SplitNetwork, tile_of: Mapping[str, int], observed: Collection[str]) -> Relations:
+        """The relations of ``parts`` in the tiles ``tile_of``, of which those in ``observed`` send to the host too.
+
+        A tile without a direct source has the host for one, which says when a step begins. Raises `RelationError` if
+        direct relations lead in a circle.
+        """
+        tiles = set(tile_of.values())
+        inputs = {tile_of[c.target] for c in parts.network.connections if c.source == INPUT}
+        direct = {(HOST, tile) for tile in inputs} | {(tile_of[name], HOST) for name in observed}
+        delayed = set()
+        for connection in parts.network.connections:
+            if connection.source != INPUT:
+                pair = tile_of[connection.source], tile_of[connection.target]
+                if pair[0] != pair[1]:
+                    (delayed if connection.delay else direct).add(pair)
+        _check_order(parts, tile_of, direct)
+        direct |= {(HOST, tile) for tile in tiles - {sink for _, sink in direct}}
+        return cls(direct=frozenset(direct), delayed=frozenset(delayed), inputs=frozenset(inputs))
+
+    def sources(self, tile: int, *, delayed: bool = False) -> frozenset[int]:
+        """The tiles that send to ``tile``."""
+        return frozenset(source for source, sink in (self.delayed if delayed else self.direct) if sink == tile)
+
+    def sinks(self, tile: int, *, delayed: bool = False) -> frozenset[int]:
+        """The tiles that ``tile`` sends to."""
+        return frozenset(sink for source, sink in (self.delayed if delayed else self.direct) if source == tile)
+
+
+def _check_order(parts: SplitNetwork, tile_of: Mapping[str, int], direct: Collection[tuple[int, int]]) -> None:
+    """Refuse direct relations that lead in a circle."""
+    waiting = {tile: {source for source, sink in direct if sink == tile and source != HOST} for _, tile in direct}
+    waiting.pop(HOST, None)
+    while free := {tile for tile, sources in waiting.items() if not sources & set(waiting)}:
+        for tile in free:
+            del waiting[tile]
+    if not waiting:
+        return
+    circle = [min(waiting)]
+    while circle.count(circle[-1]) == 1:
+        circle.append(min(waiting[circle[-1]] & set(waiting)))
+    circle = circle[circle.index(circle[-1]) : -1]
+
+    def held(tile: int) -> str:
+        return ", ".join(part.name for part in parts.parts if tile_of[part.name] == tile)
+
+    raise RelationError(
+        "layers may share a tile only if nothing between them lies elsewhere, and in one step "
+        + ", ".join(
+            f"tile {tile} ({held(tile)}) waits for tile {before}"
+            for tile, before in zip(circle, [*circle[1:], circle[0]], strict=True)
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """Packets that one tile sends to others, each once and to all of ``sinks``: ``packets`` of them a step.
+
+    ``name`` is the part whose spikes they are, `INPUT`, or ``tokens``.
+    """
+
+    name: str
+    source: int
+    sinks: frozenset[int]
+    packets: float
+
+
+def uniform_rates(parts: SplitNetwork, rate: float = UNIFORM_RATE) -> Rates:
+    """The same ``rate`` for all neurons that can spike."""
+    network = parts.original
+    of = {INPUT: rate} | {p.name: rate * p.parameters.spiking for p in network.populations}
+    return {name: np.full(network.size(name), value) for name, value in of.items()}
+
+
+def flows_of(
+    parts: SplitNetwork, tile_of: Mapping[str, int], observed: Collection[str], rates: Rates
+) -> tuple[Flow, ...]:
+    """What goes from tile to tile in a step: the spikes of the input and of each part, and the tokens of each tile."""
+    flows = []
+    relations = Relations.of(parts, tile_of, observed)
+    for name in (INPUT, *(part.name for part in parts.parts)):
+        sinks = {tile_of[c.target] for c in parts.network.connections if c.source == name}
+        here = HOST if name == INPUT else tile_of[name]
+        sinks |= {HOST} if name in observed else set()
+        sinks -= {here}
+        if name == INPUT:
+            packets = float(rates[INPUT].sum())
+        else:
+            part = parts.part(name)
+            spiking = parts.network.population(name).parameters.spiking
+            packets = float(rates[part.population][part.first : part.stop].sum()) if spiking else float(part.size)
+        if sinks:
+            flows.append(Flow(name=name, source=here, sinks=frozenset(sinks), packets=packets))
+    for tile in sorted({HOST, *tile_of.values()}):
+        for to in (relations.sinks, relations.sources):
+            for delayed in (False, True):
+                if others := to(tile, delayed=delayed):
+                    flows.append(Flow(name="tokens", source=tile, sinks=others, packets=1.0))
+    return tuple(flows)
