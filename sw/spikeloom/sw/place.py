@@ -1,13 +1,19 @@
 """Placement: a quantised network onto a fabric, as memory images.
 
-All populations lie in one core, each from a word of its own, in the network's order (`spikeloom.sw.layout`). Rows lie
-in the order input, then populations; a source that reaches several populations has as many rows in sequence, and its
-axon is the first (`spikeloom.sw.rows`).
+Parts of the populations lie in tiles (`spikeloom.sw.assign`). In a tile, each part lies from a word of its own, in the
+network's order (`spikeloom.sw.layout`), and rows stand for the events of everybody who sends to it
+(`spikeloom.sw.rows`).
+
+A spike carries one axon, whoever gets it. So each source has a *block* of axons, and of rows, at the same addresses in
+all tiles that it leads to, its own among them; the host reads its axons alike. Blocks are given out in the network's
+order, the input first, each from the first address that is free in all of those tiles. With one core they follow each
+other. What leads to the host alone takes no rows, only numbers that nobody else sends to the host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,26 +23,125 @@ from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.messages import LARGEST_AXON
 from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.neuron import signed_range
-from spikeloom.sim.registers import CORE_TILE
 from spikeloom.sim.rule import parameter_values, rule_values
 from spikeloom.sim.words import pack_lanes
+from spikeloom.sw.assign import AssignError, Assignment, assign
 from spikeloom.sw.layout import Layout, LayoutError, layouts
 from spikeloom.sw.program import MemoryImage, Program, Use
-from spikeloom.sw.rows import RowError, Rows, rows_of
+from spikeloom.sw.relations import HOST, Rates, RelationError, Relations
+from spikeloom.sw.rows import Block, RowError, Rows, blocks_of, rows_of
 
-__all__ = ["PlaceError", "place"]
+__all__ = ["PlaceError", "place", "place_assigned"]
+
+_ROOMS = (1.0, 0.85, 0.7, 0.5)
+"""Shares of a tile's rows that an assignment may count on: blocks at common addresses can leave gaps between them."""
 
 
 class PlaceError(ValueError):
     """A network that the fabric cannot run. The message is one sentence that names what is short."""
 
 
-def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collection[str] = ()) -> Program:
+def place(
+    network: QuantisedNetwork,
+    fabric: FabricConfig,
+    *,
+    observe: Collection[str] = (),
+    tiles: int | None = None,
+    seed: int = 0,
+    rates: Rates | None = None,
+) -> Program:
     """Lay ``network`` out on ``fabric``. Raises `PlaceError` if a resource or a feature is missing.
 
-    Besides the output's, the spikes of the populations in ``observe`` leave the fabric too.
+    Besides the output's, the spikes of the populations in ``observe`` leave the fabric too. ``tiles``, ``seed`` and
+    ``rates`` are those of `spikeloom.sw.assign.assign`.
     """
-    core = fabric.core
+    cores = fabric.cores
+    _check_network(network, list(cores.values()))
+    first: PlaceError | None = None
+    for room in _ROOMS:
+        try:
+            assignment = assign(
+                network, cores, fabric.mesh, observe=observe, tiles=tiles, seed=seed, rates=rates, room=room
+            )
+            return place_assigned(assignment, fabric, observe=observe)
+        except (AssignError, RowError, LayoutError) as error:
+            first = first or PlaceError(str(error))
+        except PlaceError as error:
+            first = first or error
+        if len(cores) == 1:
+            break
+    assert first is not None
+    raise first from first.__cause__
+
+
+def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Collection[str] = ()) -> Program:
+    """Lay out parts that are assigned to tiles of ``fabric`` already.
+
+    Raises `PlaceError` if they do not fit, or if tiles would wait for each other.
+    """
+    parts, tile_of = assignment.parts, assignment.tile_of
+    original, network = parts.original, parts.network
+    cores = {tile: fabric.cores[tile] for tile in assignment.tiles}
+    _check_network(original, list(cores.values()))
+    _check_accumulators(network, {part: cores[tile] for part, tile in tile_of.items()})
+    spiking = [p.name for p in original.populations if p.parameters.spiking]
+    observed = list(dict.fromkeys([original.output, *(name for name in spiking if name in observe)]))
+    observed_parts = [part.name for name in observed for part in parts.parts_of(name)]
+    held = {tile: [p.name for p in network.populations if tile_of[p.name] == tile] for tile in cores}
+    try:
+        relations = Relations.of(parts, tile_of, observed_parts)
+        layouts_of = {tile: layouts(network, core.lanes, held[tile]) for tile, core in cores.items()}
+        layout_of = {name: layout for here in layouts_of.values() for name, layout in here.items()}
+        blocks = blocks_of(network, tile_of, cores, layout_of)
+        axons = _allocate(network, tile_of, cores, blocks, observed_parts)
+        rows = {tile: rows_of(network, core, layouts_of[tile], blocks) for tile, core in cores.items()}
+    except (LayoutError, RowError, RelationError) as error:
+        raise PlaceError(str(error)) from error
+    uses = tuple(
+        use for tile, core in cores.items() for use in _uses(tile, core, held[tile], layouts_of[tile], rows[tile])
+    )
+    _check_uses(original, fabric, uses)
+    input_axons = axons.get(INPUT, np.arange(network.inputs))
+    output_axons = np.concatenate([axons[name] for name in observed_parts])
+    _check_axons(original, fabric, input_axons, output_axons)
+    memories = []
+    for tile, core in cores.items():
+        destinations = {name: _sinks(network, name, tile_of, observed_parts) - {tile} for name in held[tile]}
+        sent = {
+            name: np.logical_or.reduce(
+                [np.full(network.size(name), name in observed_parts)]
+                + [rows[sink].reaches[name] for sink in destinations[name] - {HOST}]
+            )
+            for name in held[tile]
+        }
+        images = {
+            **rows[tile].images,
+            **({"neurons": _neurons(network, core, layouts_of[tile])} if core.neuron_layout.width else {}),
+            "routes": _routes(network, core, layouts_of[tile], axons, rows[tile].reaches, sent),
+            "populations": _populations(
+                network, core, layouts_of[tile], destinations if fabric.mesh else {}, observed_parts
+            ),
+        }
+        memories += [
+            MemoryImage(tile=tile, memory=core.memories[name].number, name=name, words=images[name])
+            for name in core.memories
+        ]
+    return Program(
+        network=original.name,
+        fabric=fabric,
+        memories=tuple(memories),
+        registers=_registers(fabric, relations, {tile: len(names) for tile, names in held.items()}),
+        input_axons=input_axons,
+        observed=tuple((name, original.size(name)) for name in observed),
+        output_axons=output_axons,
+        membranes=not original.population(original.output).parameters.spiking,
+        graded=tuple(name for name in observed if original.population(name).parameters.graded),
+        uses=uses,
+        assignment=assignment,
+    )
+
+
+def _check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) -> None:
     if not any(connection.source == INPUT for connection in network.connections):
         raise PlaceError(f"network {network.name} must have a connection from its input")
     if network.input_value_width:
@@ -44,78 +149,137 @@ def place(network: QuantisedNetwork, fabric: FabricConfig, *, observe: Collectio
             f"network {network.name}: the input must be spikes, not values of {network.input_value_width} bits, which "
             f"the host link does not carry"
         )
-    _check_features(network, core)
-    _check_accumulators(network, core)
-    try:
-        layout_of = layouts(network, core.lanes)
-        rows = rows_of(network, core, layout_of)
-    except (LayoutError, RowError) as error:
-        raise PlaceError(str(error)) from error
-    uses = _uses(network, core, layout_of, rows)
-    _check_uses(network, fabric, uses)
-    if rows.axons[INPUT].max() > LARGEST_AXON:
-        raise PlaceError(
-            f"network {network.name}: the axons of the input must be at most {LARGEST_AXON}, not "
-            f"{rows.axons[INPUT].max()}; its coordinates take too many bits"
-        )
-    observed = [network.output, *(p.name for p in network.populations if p.name in observe)]
-    observed = list(dict.fromkeys(observed))
-    axons = _axons(network, core, rows, observed)
-    if max(int(axons[name].max()) for name in observed) > LARGEST_AXON:
-        raise PlaceError(
-            f"network {network.name}: the axons of what is observed must be at most {LARGEST_AXON}; its coordinates "
-            "take too many bits"
-        )
-    images = {
-        **rows.images,
-        **({"neurons": _neurons(network, core, layout_of)} if core.neuron_layout.width else {}),
-        "routes": _routes(network, core, layout_of, rows, axons, observed),
-        "populations": _populations(network, core, layout_of),
-    }
-    return Program(
-        network=network.name,
-        fabric=fabric,
-        memories=tuple(
-            MemoryImage(tile=CORE_TILE, memory=core.memories[name].number, name=name, words=words)
-            for name in core.memories
-            for words in (images[name],)
-        ),
-        registers=(
-            (CORE_TILE, "sources", 1),
-            (CORE_TILE, "sinks", 1),
-            (CORE_TILE, "populations", len(network.populations)),
-        ),
-        input_axons=rows.axons[INPUT],
-        observed=tuple((name, network.size(name)) for name in observed),
-        output_axons=np.concatenate([axons[name] for name in observed]),
-        membranes=not network.population(network.output).parameters.spiking,
-        graded=tuple(name for name in observed if network.population(name).parameters.graded),
-        uses=uses,
-    )
+    for core in dict.fromkeys(cores):
+        _check_features(network, core)
+
+
+def _sinks(
+    network: QuantisedNetwork, name: str, tile_of: Mapping[str, int], observed: Collection[str]
+) -> frozenset[int]:
+    """The tiles that a source leads to, its own and the host among them."""
+    host = {HOST} if name in observed else set()
+    return frozenset(host | {tile_of[c.target] for c in network.connections if c.source == name})
+
+
+def _allocate(
+    network: QuantisedNetwork,
+    tile_of: Mapping[str, int],
+    cores: Mapping[int, CoreParameters],
+    blocks: dict[str, Block],
+    observed: Collection[str],
+) -> dict[str, NDArray[np.int64]]:
+    """Give each of ``blocks`` its place, the first that is free in all of its tiles; returns the axons of each source.
+
+    What does not fit lies beyond the end: the caller refuses it by its count.
+    """
+    space = sum(block.rows for block in blocks.values()) + max(core.axons for core in cores.values())
+    taken = {tile: np.zeros(space, bool) for tile in cores}
+    width = max((block.coordinate_width for block in blocks.values()), default=0)
+    host = np.zeros((space << 2 * width) + network.neurons, bool)
+    axons: dict[str, NDArray[np.int64]] = {}
+    for name in (INPUT, *(p.name for p in network.populations)):
+        sinks = _sinks(network, name, tile_of, observed)
+        if name in blocks:
+            block = blocks[name]
+            tiles = [taken[tile] for tile in sinks - {HOST}]
+            occupied = np.logical_or.reduce(tiles)
+            if HOST in sinks:
+                size = 1 << 2 * block.coordinate_width
+                occupied = occupied | host[: space * size].reshape(space, size).any(axis=1)
+            blocks[name] = block = replace(block, first=_first_free(occupied, block.rows))
+            for tile in tiles:
+                tile[block.first : block.first + block.rows] = True
+            axons[name] = block.axons
+            if HOST in sinks:
+                host[axons[name]] = True
+    for name in observed:
+        if name not in blocks:
+            first = _first_free(host, network.size(name))
+            axons[name] = first + np.arange(network.size(name))
+            host[axons[name]] = True
+    return axons
+
+
+def _first_free(taken: NDArray[np.bool_], count: int) -> int:
+    """The first of ``count`` places in sequence that are not taken."""
+    before = np.concatenate([[0], np.cumsum(taken)])
+    return int(np.argmax(before[count:] == before[: len(taken) - count + 1]))
+
+
+def _check_axons(
+    network: QuantisedNetwork,
+    fabric: FabricConfig,
+    input_axons: NDArray[np.int64],
+    output_axons: NDArray[np.int64],
+) -> None:
+    most = min(LARGEST_AXON, (1 << fabric.axon_width) - 1)
+    for whose, axons in (("input", input_axons), ("output", output_axons)):
+        if axons.max() > most:
+            raise PlaceError(
+                f"network {network.name}: the axons of the {whose} must be at most {most}, not {axons.max()}; its "
+                "coordinates take too many bits"
+            )
+
+
+def _registers(
+    fabric: FabricConfig, relations: Relations, populations: Mapping[int, int]
+) -> tuple[tuple[int, str, int], ...]:
+    """Who waits for whom, in each tile."""
+
+    def bits(tiles: Iterable[int]) -> int:
+        return sum(1 << tile for tile in tiles)
+
+    registers: list[tuple[int, str, int]] = []
+    for tile in (*populations, HOST):
+        sources, late_sources = (relations.sources(tile, delayed=delayed) for delayed in (False, True))
+        sinks, late_sinks = (relations.sinks(tile, delayed=delayed) for delayed in (False, True))
+        if tile == HOST:
+            pass
+        registers += [
+            (tile, "sources", len(sources)),
+            (tile, "delayed_sources", len(late_sources)),
+            (tile, "sinks", len(sinks)),
+            (tile, "delayed_sinks", len(late_sinks)),
+            (tile, "tick_destinations", bits(sinks)),
+            (tile, "delayed_tick_destinations", bits(late_sinks)),
+            (tile, "ack_destinations", bits(sources)),
+            (tile, "delayed_ack_destinations", bits(late_sources)),
+        ]
+        if tile != HOST:
+            registers.append((tile, "populations", populations[tile]))
+    registers.append((HOST, "spike_destinations", bits(relations.inputs)))
+    return tuple(registers)
 
 
 def _uses(
-    network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping[str, Layout], rows: Rows
-) -> tuple[Use, ...]:
-    uses = [
-        Use(
-            resource="neurons",
-            used=sum(layout.words for layout in layout_of.values()) * core.lanes,
-            available=core.neurons,
-        ),
-        Use(resource="rows", used=rows.rows, available=core.axons),
-        Use(resource=f"weight words of {core.lanes} weights", used=rows.weight_words, available=core.weight_words),
-        Use(resource="populations", used=len(network.populations), available=core.populations),
-    ]
+    tile: int, core: CoreParameters, held: Collection[str], layout_of: Mapping[str, Layout], rows: Rows
+) -> list[Use]:
+    words = sum(layout.words for layout in layout_of.values())
+    counts = {
+        "neurons": (words * core.lanes, core.neurons),
+        "rows": (rows.rows, core.axons),
+        f"weight words of {core.lanes} weights": (rows.weight_words, core.weight_words),
+        "populations": (len(held), core.populations),
+    }
     if core.coordinate_width:
-        uses.append(Use(resource="geometries", used=rows.geometries, available=core.geometries))
-    return tuple(uses)
+        counts["geometries"] = rows.geometries, core.geometries
+    return [
+        Use(tile=tile, resource=resource, used=used, available=available)
+        for resource, (used, available) in counts.items()
+    ]
 
 
 def _check_uses(network: QuantisedNetwork, fabric: FabricConfig, uses: Iterable[Use]) -> None:
-    short = [f"{use.used} {use.resource}, there are {use.available}" for use in uses if use.used > use.available]
+    short: dict[int, list[str]] = {}
+    for use in uses:
+        if use.used > use.available:
+            short.setdefault(use.tile, []).append(f"{use.used} {use.resource}, there are {use.available}")
     if short:
-        raise PlaceError(f"network {network.name} does not fit the fabric {fabric.name}: it needs {'; '.join(short)}")
+        tile, missing = next(iter(short.items()))
+        where = "" if len(fabric.cores) == 1 else f" in tile {tile}"
+        raise PlaceError(
+            f"network {network.name} does not fit the fabric {fabric.name}: it needs {'; '.join(missing)}{where}"
+        )
 
 
 def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
@@ -136,9 +300,10 @@ def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
             raise PlaceError(f"population {population.name}: {error}") from error
 
 
-def _check_accumulators(network: QuantisedNetwork, core: CoreParameters) -> None:
-    low, high = signed_range(core.accumulator_width)
+def _check_accumulators(network: QuantisedNetwork, cores: Mapping[str, CoreParameters]) -> None:
     for population in network.populations:
+        core = cores[population.name]
+        low, high = signed_range(core.accumulator_width)
         least, greatest = network.current_bounds(population.name)
         if least < low or greatest > high:
             needed = max(greatest.bit_length(), (-least - 1).bit_length() if least < 0 else 0) + 1
@@ -151,66 +316,52 @@ def _check_accumulators(network: QuantisedNetwork, core: CoreParameters) -> None
 def _neurons(network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping[str, Layout]) -> NDArray[np.uint8]:
     """The parameters of every slot. A slot that pads a word may fire; its route leads nowhere."""
     words = []
-    for population in network.populations:
+    for name, layout in layout_of.items():
+        population = network.population(name)
         bits = core.neuron_layout.bits(parameter_values(core, population.parameters), population.size)
-        layout = layout_of[population.name]
         slots = np.zeros((layout.words * core.lanes, bits.shape[1]), np.uint8)
         slots[layout.offsets] = bits
         words.append(slots)
     return pack_lanes(np.concatenate(words), core.lanes)
 
 
-def _axons(
-    network: QuantisedNetwork, core: CoreParameters, rows: Rows, observed: Collection[str]
-) -> dict[str, NDArray[np.int64]]:
-    """The axons of each population's neurons: its rows', or numbers that nobody else sends to the host."""
-    axons = {name: numbers for name, numbers in rows.axons.items() if name != INPUT}
-    free = np.ones(1 << core.axon_width, bool)
-    for name in observed:
-        if name in axons:
-            free[axons[name]] = False
-    for name in observed:
-        if name not in axons:
-            axons[name] = np.flatnonzero(free)[: network.size(name)]
-            free[axons[name]] = False
-    return axons
-
-
 def _routes(
     network: QuantisedNetwork,
     core: CoreParameters,
     layout_of: Mapping[str, Layout],
-    rows: Rows,
     axons: Mapping[str, NDArray[np.int64]],
-    observed: Collection[str],
+    local: Mapping[str, NDArray[np.bool_]],
+    sent: Mapping[str, NDArray[np.bool_]],
 ) -> NDArray[np.uint8]:
-    """Where each slot's spikes go."""
+    """Where the spikes of each slot go: back into the core, out, or both."""
     slots = sum(layout.words for layout in layout_of.values()) * core.lanes
     fields = {field.name: np.zeros(slots, np.int64) for field in core.route_layout.fields}
-    for population in network.populations:
-        here = layout_of[population.name].slots
-        if population.name in observed:
-            fields["send"][here] = 1
-        if population.name == network.output:
-            fields["membrane"][here] = int(not population.parameters.spiking)
-        if population.name in rows.axons:
-            fields["local"][here] = rows.reaches[population.name]
-        if population.name in axons:
-            fields["axon"][here] = axons[population.name]
+    for name, layout in layout_of.items():
+        here = layout.slots
+        fields["axon"][here] = axons.get(name, 0)
+        fields["local"][here] = local.get(name, 0)
+        fields["send"][here] = sent[name]
+        fields["membrane"][here] = sent[name] & (not network.population(name).parameters.spiking)
     return pack_lanes(core.route_layout.bits(fields, slots), 1)
 
 
-def _populations(network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping[str, Layout]) -> NDArray[np.uint8]:
-    """The words and the rule of every population."""
+def _populations(
+    network: QuantisedNetwork,
+    core: CoreParameters,
+    layout_of: Mapping[str, Layout],
+    destinations: Mapping[str, Collection[int]],
+    read: Collection[str],
+) -> NDArray[np.uint8]:
+    """The words, the rule and the destinations of every population; the membranes of those to be ``read`` are sent."""
     words = []
-    for population in network.populations:
-        parameters, layout = population.parameters, layout_of[population.name]
-        readout = not parameters.spiking and population.name == network.output
+    for name, layout in layout_of.items():
+        parameters = network.population(name).parameters
         values = {
             "first": layout.first_word,
             "last": layout.first_word + layout.words - 1,
+            "destinations": sum(1 << tile for tile in destinations.get(name, ())),
             **parameter_values(core, parameters),
-            **rule_values(core, parameters, readout=readout),
+            **rule_values(core, parameters, readout=not parameters.spiking and name in read),
         }
         words.append(core.population_layout.bits(values, 1))
     return pack_lanes(np.concatenate(words), 1)

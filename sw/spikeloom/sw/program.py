@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sw.assign import Assignment
 
 __all__ = ["MemoryImage", "Program", "Use"]
 
@@ -24,8 +25,9 @@ class MemoryImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """How much of a resource a program takes."""
+    """How much of a resource of a tile a program takes."""
 
+    tile: int
     resource: str
     used: int
     available: int
@@ -39,7 +41,7 @@ class Program:
     each input line, ascending. ``observed`` are the populations whose packets leave the fabric, the output population
     first, with their sizes, and ``output_axons`` ``(sum of sizes,)`` the axons that the packets of their neurons carry.
     ``membranes`` tells that the output population sends its membranes, one a neuron and step, instead of spikes;
-    ``graded`` are those of the observed populations whose spikes bring values.
+    ``graded`` are those of the observed populations whose spikes bring values. ``assignment`` says which part lies where.
     """
 
     network: str
@@ -52,3 +54,4 @@ class Program:
     membranes: bool
     graded: tuple[str, ...]
     uses: tuple[Use, ...]
+    assignment: Assignment
