@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from harness.mutations import mutated
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
+from harness.parts import random_cuts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,17 +31,6 @@ CORE = CoreParameters(
     value_width=6,
 )
 STATE = [field.name for field in dataclasses.fields(NeuronState)]
-
-
-def random_cuts(rng, network, most=4):
-    """Cuts of every population, at most ``most`` each."""
-    cuts = {}
-    for population in network.populations:
-        together = neurons_a_channel(network, population.name)
-        places = np.arange(together, population.size, together)
-        count = int(rng.integers(0, min(most, len(places)) + 1))
-        cuts[population.name] = sorted(int(place) for place in rng.choice(places, count, replace=False))
-    return cuts
 
 
 def random_case(rng, spatial):

@@ -1,0 +1,247 @@
+"""Programs on several tiles, decoded from their memory images and run in random order, against the reference."""
+
+import dataclasses
+import re
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from harness.mutations import mutated
+from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
+from harness.parts import random_cuts
+from harness.tiles import assert_equal_to_reference, run_tiles
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.neuron import NeuronParameters
+from spikeloom.sim.reference import simulate
+from spikeloom.sw import place as place_module
+from spikeloom.sw import relations, rows
+from spikeloom.sw.assign import Assignment
+from spikeloom.sw.place import PlaceError, place, place_assigned
+from spikeloom.sw.split import split
+
+CORE = CoreParameters(
+    lanes=2,
+    neurons=1024,
+    axons=1024,
+    weight_words=8192,
+    populations=32,
+    v_width=14,
+    accumulator_width=20,
+    beta_fraction=8,
+    coordinate_width=3,
+    geometries=64,
+    sparse=True,
+    synaptic_current=True,
+    adaptation=True,
+    noise_bits=6,
+    delay_line=True,
+    value_width=6,
+)
+
+
+def fabric_of(core, columns, rows):
+    mesh = MeshParameters(columns=columns, rows=rows)
+    core = dataclasses.replace(core, destinations=mesh.tiles)
+    return FabricConfig(tiles=(None, *[core] * (mesh.tiles - 1)), mesh=mesh)
+
+
+def random_case(rng, spatial):
+    core = dataclasses.replace(
+        CORE, lanes=int(rng.choice([1, 2, 4])), weight_width=int(rng.choice([3, 8])), sparse=bool(rng.integers(2))
+    )
+    if spatial:
+        network = random_spatial_network(rng, core, readout=bool(rng.integers(2)), extent=5)
+    else:
+        sizes = tuple(int(size) for size in rng.integers(2, 9, int(rng.integers(2, 5))))
+        network = random_network(rng, core, sizes=sizes, readout=bool(rng.integers(2)))
+    fabric = fabric_of(core, int(rng.integers(2, 4)), int(rng.integers(1, 4)))
+    return network, fabric, random_spikes(rng, 5, 2, network.inputs)
+
+
+def spiking(network):
+    return [population.name for population in network.populations if population.parameters.spiking]
+
+
+def some_of(rng, network):
+    """Populations to observe: all that can be, or a few, or none."""
+    return [name for name in spiking(network) if rng.random() < rng.choice([0.0, 0.5, 1.0])]
+
+
+def run_and_compare(program, network, spikes, rng):
+    """Run a program in random order, compare, and return what happened."""
+    run = run_tiles(program, spikes.astype(int), rng)
+    reference = simulate(network, spikes)
+    assert_equal_to_reference(run, program, reference)
+    fired = sum(int(reference.spikes[name].sum()) for name in spiking(network))
+    return {"fired": fired, "ahead": run.ahead, "delayed": run.delayed, "shared": run.arrivals - run.packets}
+
+
+seen = Counter()
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+@pytest.mark.parametrize("case", range(12))
+def test_random_networks_on_as_many_tiles_as_are_asked_for(request, case, spatial):
+    rng = rng_of(request.node.name)
+    network, fabric, spikes = random_case(rng, spatial)
+    tiles = int(rng.integers(1, min(len(fabric.cores), len(network.populations) * 2) + 1))
+    program = place(network, fabric, observe=some_of(rng, network), tiles=tiles, seed=case)
+    assert len(program.assignment.tiles) == tiles
+    happened = run_and_compare(program, network, spikes, rng)
+    seen.update(name for name, count in happened.items() if count)
+    seen["cases"] += 1
+
+
+def test_those_networks_were_interesting():
+    """Tiles were ahead of others, spikes went to several tiles and to the next step."""
+    if seen["cases"] == 24:
+        assert min(seen["fired"], seen["ahead"], seen["delayed"], seen["shared"]) > 8, seen
+
+
+def test_parts_in_any_tiles_or_a_refusal():
+    """Parts anywhere: either tiles would wait for each other and placement says so, or the result is the same."""
+    rng = rng_of("test_parts_in_any_tiles_or_a_refusal")
+    counts = Counter()
+    while min(counts["refused"], counts["ran"]) < 12:
+        network, fabric, spikes = random_case(rng, spatial=bool(rng.integers(2)))
+        parts = split(network, random_cuts(rng, network, most=2))
+        tiles = rng.choice(list(fabric.cores), len(parts.parts))
+        order = rng.permutation(list(fabric.cores)).tolist()
+        if rng.random() < 0.7:  # else they hardly ever wait for nobody in a circle
+            tiles = sorted(tiles, key=order.index)
+        names = [part.name for part in parts.parts]
+        assignment = Assignment(parts=parts, tile_of=dict(zip(names, map(int, tiles), strict=True)))
+        try:
+            program = place_assigned(assignment, fabric, observe=some_of(rng, network))
+        except PlaceError as error:
+            if not isinstance(error.__cause__, relations.RelationError):
+                raise
+            counts["refused"] += 1
+            continue
+        if counts["ran"] < 12:
+            counts.update(name for name, count in run_and_compare(program, network, spikes, rng).items() if count)
+            counts["ran"] += 1
+    assert min(counts["fired"], counts["ahead"], counts["delayed"], counts["shared"]) >= 5, counts
+
+
+def chain(*sizes):
+    """Dense layers ``a``, ``b``, ... of these sizes behind as many inputs as the first has."""
+    names = [INPUT, *"abcdefgh"[: len(sizes)]]
+    parameters = {"v_width": CORE.v_width, "beta_fraction": CORE.beta_fraction}
+    return QuantisedNetwork(
+        name="net",
+        inputs=sizes[0],
+        populations=tuple(
+            QuantisedPopulation(name=name, parameters=NeuronParameters(size=size, **parameters))
+            for name, size in zip(names[1:], sizes, strict=True)
+        ),
+        connections=tuple(
+            QuantisedConnection(source=source, target=target, weight=np.ones((to, of), int))
+            for (source, of), (target, to) in pairwise(zip(names, (sizes[0], *sizes), strict=True))
+        ),
+        output=names[-1],
+    )
+
+
+def test_layers_that_wait_for_each_other_are_refused():
+    network = chain(4, 4, 4)
+    assignment = Assignment(parts=split(network, {}), tile_of={"a": 1, "b": 2, "c": 1})
+    message = (
+        "layers may share a tile only if nothing between them lies elsewhere, and in one step tile 1 (a, c) waits for "
+        "tile 2, tile 2 (b) waits for tile 1"
+    )
+    with pytest.raises(PlaceError, match=f"^{re.escape(message)}$"):
+        place_assigned(assignment, fabric_of(CORE, 3, 1))
+
+
+def test_without_that_refusal_they_would_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(relations, "_check_order", lambda *arguments: None)
+    assignment = Assignment(parts=split(chain(4, 4, 4), {}), tile_of={"a": 1, "b": 2, "c": 1})
+    program = place_assigned(assignment, fabric_of(CORE, 3, 1))
+    with pytest.raises(AssertionError, match="the tiles must not wait for each other for ever"):
+        run_tiles(program, np.ones((3, 1, 4), int), np.random.default_rng(1))
+
+
+MUTATIONS = {
+    "a sink is left out": (
+        place_module,
+        "for c in network.connections if c.source == name})",
+        "for c in network.connections[1:] if c.source == name})",
+    ),
+    "the host is left out": (place_module, "host = {HOST} if name in observed else set()", "host = set()"),
+    "a spike is not sent": (place_module, "+ [rows[sink].reaches[name] for sink in destinations[name] - {HOST}]", ""),
+    "a spike does not come back": (place_module, 'fields["local"][here] = local.get(name, 0)', "pass"),
+    "blocks in the same place": (place_module, "tile[block.first : block.first + block.rows] = True", "pass"),
+    "blocks that the host confuses": (
+        place_module,
+        "if HOST in sinks:\n                host[axons",
+        "if 0:\n                host[axons",
+    ),
+    "a source is not waited for": (
+        place_module,
+        '(tile, "sources", len(sources))',
+        '(tile, "sources", min(1, len(sources)))',
+    ),
+    "a delayed source is not waited for": (
+        place_module,
+        '(tile, "delayed_sources", len(late_sources))',
+        '(tile, "delayed_sources", 0)',
+    ),
+    "a sink is not waited for": (
+        place_module,
+        '(tile, "sinks", len(sinks))',
+        '(tile, "sinks", max(0, len(sinks) - 1))',
+    ),
+    "a token is not sent": (
+        place_module,
+        '(tile, "tick_destinations", bits(sinks))',
+        '(tile, "tick_destinations", bits(sinks - {3}))',
+    ),
+    "an acknowledgement is not sent": (
+        place_module,
+        '(tile, "ack_destinations", bits(sources))',
+        '(tile, "ack_destinations", bits(sources - {0}))',
+    ),
+    "a delayed token is not sent": (
+        place_module,
+        '(tile, "delayed_tick_destinations", bits(late_sinks))',
+        '(tile, "delayed_tick_destinations", 0)',
+    ),
+    "delayed is taken for direct": (relations, "(delayed if connection.delay else direct)", "direct"),
+    "direct is taken for delayed": (relations, "(delayed if connection.delay else direct)", "delayed"),
+    "rows as many as in one tile": (rows, "pitch = max(tiles.values())", "pitch = min(tiles.values())"),
+    "rows one after the other": (
+        rows,
+        "block.pitch * np.arange(block.shape[0])",
+        "len(chain) * np.arange(block.shape[0])",
+    ),
+    "sparse here, folded there": (
+        rows,
+        "shape = _shape(name, chain, network.size(name), widths[0], sparse)",
+        "shape = _shape(name, chain, network.size(name), widths[0], False)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_planted_bug_is_seen(monkeypatch, name):
+    module, old, new = MUTATIONS[name]
+    wrong = mutated(module, old, new)
+    for defined in wrong.__all__:
+        if hasattr(place_module, defined):
+            monkeypatch.setattr(place_module, defined, getattr(wrong, defined))
+    rng = rng_of(name)
+    for case in range(30):
+        network, fabric, spikes = random_case(rng, spatial=case % 3 == 0)
+        tiles = min(len(fabric.cores), len(network.populations))
+        try:
+            program = place_module.place(network, fabric, observe=some_of(rng, network), tiles=tiles)
+            run_and_compare(program, network, spikes, rng)
+        except (AssertionError, ValueError, IndexError, TypeError):
+            return
+    raise AssertionError("no network tells")
