@@ -99,7 +99,7 @@ def _check_order(parts: SplitNetwork, tile_of: Mapping[str, int], direct: Collec
 class Flow:
     """Packets that one tile sends to others, each once and to all of ``sinks``: ``packets`` of them a step.
 
-    ``name`` is the part whose spikes they are, `INPUT`, or ``tokens``.
+    ``name`` is the part whose spikes they are, `INPUT`, ``ends of steps`` (TICK) or ``acknowledgements`` (ACK).
     """
 
     name: str
@@ -135,8 +135,8 @@ def flows_of(
         if sinks:
             flows.append(Flow(name=name, source=here, sinks=frozenset(sinks), packets=packets))
     for tile in sorted({HOST, *tile_of.values()}):
-        for to in (relations.sinks, relations.sources):
+        for kind, to in (("ends of steps", relations.sinks), ("acknowledgements", relations.sources)):
             for delayed in (False, True):
                 if others := to(tile, delayed=delayed):
-                    flows.append(Flow(name="tokens", source=tile, sinks=others, packets=1.0))
+                    flows.append(Flow(name=kind, source=tile, sinks=others, packets=1.0))
     return tuple(flows)

@@ -1,0 +1,160 @@
+"""What a placement costs, and why: the work of each tile, what goes where, and what limits the throughput.
+
+Estimates, from the spikes a step that are expected of each neuron: a tile adds one word of weights a cycle, then
+updates one word of neurons a cycle, and each population costs `POPULATION_CYCLES` more. A link moves one packet a
+cycle. Tiles work side by side, at most a step apart, so the slowest of all decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from rich.table import Table
+
+from spikeloom.sim.mesh import Link, MeshParameters, Port
+from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.assign import POPULATION_CYCLES
+from spikeloom.sw.layout import layouts
+from spikeloom.sw.program import Program
+from spikeloom.sw.relations import HOST, Flow, Rates, flows_of
+from spikeloom.sw.rows import words_an_event
+
+__all__ = ["Explanation", "TileWork", "explain", "measured_rates", "tables"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileWork:
+    """A step of one tile: events that arrive, words of weights that are added, words of neurons that are updated."""
+
+    tile: int
+    parts: tuple[str, ...]
+    events: float
+    words_added: float
+    words_updated: int
+
+    @property
+    def cycles(self) -> float:
+        """Clock cycles of a step."""
+        return self.words_added + self.words_updated + POPULATION_CYCLES * len(self.parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """The work of all tiles, what flows between them, and packets a step on each link that is used."""
+
+    work: tuple[TileWork, ...]
+    flows: tuple[Flow, ...]
+    links: dict[Link, float]
+
+    @property
+    def cycles(self) -> float:
+        """Clock cycles from step to step."""
+        return max([*(work.cycles for work in self.work), *self.links.values()])
+
+    @property
+    def limit(self) -> str:
+        """What limits the throughput, in one sentence."""
+        slowest = max(self.work, key=lambda work: work.cycles)
+        said = f"tile {slowest.tile} limits the throughput, with {slowest.cycles:,.0f} cycles a step"
+        if self.links:
+            (tile, port), packets = max(self.links.items(), key=lambda item: item[1])
+            where = f"into tile {tile}" if port is Port.LOCAL else f"from tile {tile} to the {port.value}"
+            if packets > slowest.cycles:
+                return f"the link {where} limits the throughput, with {packets:,.0f} packets a step"
+            said += f"; the busiest link, {where}, moves {packets:,.0f} packets a step"
+        return said
+
+
+def measured_rates(network: QuantisedNetwork, spikes: ArrayLike) -> Rates:
+    """Spikes a step of every neuron when the reference runs ``spikes`` ``(T, B, inputs)``."""
+    result = simulate(network, spikes)
+    return {INPUT: (np.asarray(spikes) != 0).mean(axis=(0, 1))} | {
+        name: fired.mean(axis=(0, 1)) for name, fired in result.spikes.items()
+    }
+
+
+def explain(program: Program, rates: Rates) -> Explanation:
+    """The work and the traffic of ``program`` at these rates, those of the network as it was before it was cut."""
+    parts, tile_of = program.assignment.parts, program.assignment.tile_of
+    cores = program.fabric.cores
+    work = []
+    for tile in program.assignment.tiles:
+        core = cores[tile]
+        held = [part for part in parts.parts if tile_of[part.name] == tile]
+        layout_of = layouts(parts.network, core.lanes, [part.name for part in held])
+        words, events = 0.0, {}
+        for connection in parts.network.connections:
+            if connection.target in layout_of:
+                source = connection.source
+                of = rates[INPUT]
+                if source != INPUT:
+                    part = parts.part(source)
+                    of = rates[part.population][part.first : part.stop]
+                words += float(of @ words_an_event(connection, layout_of[connection.target], sparse=core.sparse))
+                events[source] = float(of.sum())
+        work.append(
+            TileWork(
+                tile=tile,
+                parts=tuple(part.name for part in held),
+                events=sum(events.values()),
+                words_added=words,
+                words_updated=sum(layout.words for layout in layout_of.values()),
+            )
+        )
+    observed = [part.name for name, _ in program.observed for part in parts.parts_of(name)]
+    flows = flows_of(parts, tile_of, observed, rates)
+    links: Counter[Link] = Counter()
+    if program.fabric.mesh is not None:
+        for flow in flows:
+            for link in program.fabric.mesh.route(flow.source, program.fabric.mesh.destinations(flow.sinks)).links:
+                links[link] += flow.packets
+    return Explanation(work=tuple(work), flows=flows, links=dict(links))
+
+
+def tables(program: Program, explanation: Explanation) -> list[Table]:
+    """A table of tiles with the use of every resource, and one of what goes from tile to tile."""
+    mesh = program.fabric.mesh
+    tiles = Table(title=f"{program.network} on fabric {program.fabric.name}")
+    resources = list(dict.fromkeys(use.resource for use in program.uses))
+    for column in ("tile", "parts", *resources, "events a step", "cycles a step"):
+        tiles.add_column(column, justify="left" if column == "parts" else "right", overflow="fold")
+    for work in explanation.work:
+        used = {use.resource: f"{use.used} / {use.available}" for use in program.uses if use.tile == work.tile}
+        tiles.add_row(
+            _place(work.tile, mesh),
+            "\n".join(work.parts),
+            *(used.get(resource, "") for resource in resources),
+            f"{work.events:,.1f}",
+            f"{work.cycles:,.0f}",
+        )
+    if mesh is None:
+        return [tiles]
+    routes = Table(title="what goes from tile to tile")
+    for column in ("spikes of", "from", "to", "packets a step", "hops", "links crossed a step"):
+        routes.add_column(column, justify="left" if column == "spikes of" else "right")
+    for flow in explanation.flows:
+        route = mesh.route(flow.source, mesh.destinations(flow.sinks))
+        routes.add_row(
+            flow.name,
+            _called(flow.source),
+            ", ".join(_called(sink) for sink in sorted(flow.sinks)),
+            f"{flow.packets:,.1f}",
+            str(max(route.hops.values())),
+            f"{flow.packets * route.traffic:,.1f}",
+        )
+    return [tiles, routes]
+
+
+def _called(tile: int) -> str:
+    return "host" if tile == HOST else str(tile)
+
+
+def _place(tile: int, mesh: MeshParameters | None) -> str:
+    if mesh is None:
+        return str(tile)
+    column, row = mesh.place(tile)
+    return f"{tile} at ({column}, {row})"
