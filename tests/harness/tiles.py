@@ -16,12 +16,12 @@ from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.lfsr import leap_table
 from spikeloom.sim.neuron import RANDOM_WIDTH, Reset, saturate
 from spikeloom.sim.reference import ReferenceResult
+from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sim.rows import RowTables
 from spikeloom.sim.rule import RESET_CODES
 from spikeloom.sim.words import unpack_lanes
 from spikeloom.sw.program import Program
 
-HOST = 0
 SPIKE, TICK, ACK, MEMBRANE = "spike", "tick", "ack", "membrane"
 
 
@@ -173,7 +173,10 @@ class Tile:
                 self.add(route["axon"], parity, last, int(value[place]), local=True)
             if route["send"]:
                 kind, sent = (MEMBRANE, membrane[place]) if route.get("membrane") else (SPIKE, value[place])
-                yield rule.get("destinations", 1), Packet(kind, parity, last, route["axon"], int(sent))
+                yield (
+                    rule["destinations"] if self.core.destinations else 1,
+                    Packet(kind, parity, last, route["axon"], int(sent)),
+                )
 
     def _leak(self, values: np.ndarray, code: np.ndarray, nearest: np.ndarray) -> np.ndarray:
         if self.core.multiplier:
@@ -295,11 +298,17 @@ def run_tiles(program: Program, values: np.ndarray, rng: np.random.Generator) ->
     registers: dict[int, dict[str, int]] = {}
     for tile, name, value in program.registers:
         registers.setdefault(tile, {})[name] = value
+    if fabric.mesh is None:  # the bridge and the core face each other
+        nobody = dict.fromkeys(("sources", "sinks", "tick_destinations", "ack_destinations"), 0)
+        registers[1] |= {"tick_destinations": 1, "ack_destinations": 1}
+        registers[1] |= {f"delayed_{name}": count for name, count in nobody.items()}
+        registers[BRIDGE_TILE] = {"sources": 1, "sinks": 1}
+        registers[BRIDGE_TILE] |= dict.fromkeys(("spike_destinations", "tick_destinations", "ack_destinations"), 2)
     images: dict[int, dict[str, np.ndarray]] = {}
     for image in program.memories:
         images.setdefault(image.tile, {})[image.name] = image.words
     tiles = {tile: Tile(fabric.cores[tile], images[tile], registers[tile]) for tile in images}
-    host = Host(registers[HOST], program, values)
+    host = Host(registers[BRIDGE_TILE], program, values)
     run = host.run
     links: dict[tuple[int, int], deque[Packet]] = {}
     working: dict[int, Iterator[tuple[int, Packet]]] = {}
@@ -310,13 +319,13 @@ def run_tiles(program: Program, values: np.ndarray, rng: np.random.Generator) ->
             if destinations >> tile & 1:
                 links.setdefault((source, tile), deque()).append(packet)
 
-    eager = {tile: float(rng.choice([0.05, 0.3, 1.0])) for tile in (HOST, *tiles)}
+    eager = {tile: float(rng.choice([0.05, 0.3, 1.0])) for tile in (BRIDGE_TILE, *tiles)}
     while True:
         arrivals = [("arrive", pair) for pair, waiting in links.items() if waiting]
         moves = [("work", tile) for tile in working]
         moves += [("begin", t) for t, tile in tiles.items() if t not in working and tile.tokens.due()]
-        moves += [("begin", HOST)] if HOST not in working and host.due() else []
-        moves += [("answer", HOST)] if host.answers else []
+        moves += [("begin", BRIDGE_TILE)] if BRIDGE_TILE not in working and host.due() else []
+        moves += [("answer", BRIDGE_TILE)] if host.answers else []
         if not arrivals and not moves:
             break
         kind, where = (arrivals + moves)[rng.integers(len(arrivals) + len(moves))]
@@ -324,13 +333,13 @@ def run_tiles(program: Program, values: np.ndarray, rng: np.random.Generator) ->
             _, tile = where
             run.arrivals += 1
             packet = links[where].popleft()
-            (host if tile == HOST else tiles[tile]).receive(packet)
+            (host if tile == BRIDGE_TILE else tiles[tile]).receive(packet)
         elif kind == "answer":
-            send(HOST, *host.answers.popleft())
+            send(BRIDGE_TILE, *host.answers.popleft())
         elif rng.random() < eager[where]:
             if kind == "begin":
-                working[where] = host.step() if where == HOST else tiles[where].step()
-                mine = (host.giving if where == HOST else tiles[where].tokens).step
+                working[where] = host.step() if where == BRIDGE_TILE else tiles[where].step()
+                mine = (host.giving if where == BRIDGE_TILE else tiles[where].tokens).step
                 run.ahead += any(tile.tokens.step < mine for tile in tiles.values())
             found = next(working[where], None)
             if found is None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -65,28 +66,22 @@ def interesting(network, fired):
     return bool(any(0 < spikes.sum() < spikes.size for spikes in counted)), any(loops)
 
 
-found = {"cut": 0, "spiked": 0, "looped": 0, "cases": 0}
+def test_random_cuts_of_random_networks():
+    counts = Counter()
 
+    @given(seed=st.integers(0, 1 << 32), spatial=st.booleans())
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    def check(seed, spatial):
+        rng = np.random.default_rng(seed)
+        network, spikes = random_case(rng, spatial)
+        parts = split(network, random_cuts(rng, network))
+        assert sum(part.size for part in parts.parts) == network.neurons
+        spiked, looped = interesting(network, assert_equal(parts, network, spikes))
+        counts.update(cases=1, spiked=spiked, looped=looped, cut=len(parts.parts) > len(network.populations))
 
-@given(seed=st.integers(0, 1 << 32), spatial=st.booleans())
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
-def test_random_cuts_of_random_networks(seed, spatial):
-    rng = np.random.default_rng(seed)
-    network, spikes = random_case(rng, spatial)
-    parts = split(network, random_cuts(rng, network))
-    assert sum(part.size for part in parts.parts) == network.neurons
-    spiked, looped = interesting(network, assert_equal(parts, network, spikes))
-    found["cases"] += 1
-    found["spiked"] += spiked
-    found["looped"] += looped
-    found["cut"] += len(parts.parts) > len(network.populations)
-
-
-def test_the_random_cases_were_interesting():
-    if not found["cases"]:
-        test_random_cuts_of_random_networks()
-    assert min(found["spiked"], found["cut"]) > found["cases"] * 3 // 4
-    assert found["looped"] > found["cases"] // 2
+    check()
+    assert min(counts["spiked"], counts["cut"]) > counts["cases"] * 3 // 4
+    assert counts["looped"] > counts["cases"] // 2
 
 
 @pytest.mark.parametrize(

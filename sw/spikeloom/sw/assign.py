@@ -24,8 +24,9 @@ import numpy as np
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.mesh import MeshParameters
 from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sw.layout import Layout, layouts
-from spikeloom.sw.relations import HOST, Flow, Rates, flows_of, uniform_rates
+from spikeloom.sw.relations import Flow, Rates, flows_of, uniform_rates
 from spikeloom.sw.rows import blocks_of, words_an_event, words_stored
 from spikeloom.sw.split import Part, SplitNetwork, between, neurons_a_channel, split
 
@@ -95,7 +96,7 @@ def assign(
     share of each tile's rows that may be used. Raises `AssignError` if the network does not fit.
     """
     whole = split(network, {})
-    rates = uniform_rates(whole) if rates is None else rates
+    rates = uniform_rates(network) if rates is None else rates
     if tiles is not None and not 1 <= tiles <= len(cores):
         raise AssignError(f"tiles must be from 1 to {len(cores)}, those of the fabric, not {tiles}")
     if mesh is None or len(cores) == 1 or tiles == 1:
@@ -362,7 +363,7 @@ def _annealed(
 
     def cost(index: int) -> float:
         source, sinks = ends[index]
-        at = [HOST if end is None else order[end] for end in (source, *sinks)]
+        at = [BRIDGE_TILE if end is None else order[end] for end in (source, *sinks)]
         return flows[index].packets * links_crossed(mesh, at[0], at[1:])
 
     swaps = [(a, b) for a in range(pieces) for b in range(a + 1, len(places)) if cores[places[a]] == cores[places[b]]]
@@ -392,4 +393,4 @@ def _annealed(
 
 def _number(tile: int, number: Mapping[int, int]) -> int | None:
     """The piece in a tile, None for the host."""
-    return None if tile == HOST else number[tile]
+    return None if tile == BRIDGE_TILE else number[tile]

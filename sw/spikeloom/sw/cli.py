@@ -50,6 +50,7 @@ _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 _DIGITS = "digits-mlp.nir"
 _DEFAULT_FABRIC = "small"
+_PLACE_IMAGES = 50  # enough to know who spikes how often
 _WAVES_IMAGES = 4  # an image takes about 6 to 10 MB of waveform
 
 NetworkArgument = Annotated[
@@ -188,6 +189,70 @@ def check(
     for use in program.uses:
         uses.add_row(use.resource, str(use.used), str(use.available))
     _out.print(uses)
+
+
+@app.command("place")
+def show_placement(
+    network: NetworkArgument = None,
+    inputs: InputsOption = None,
+    preset: PresetOption = None,
+    time_step: TimeStepOption = None,
+    discretisation: DiscretisationOption = None,
+    compare: CompareOption = None,
+    reset: ResetOption = None,
+    reset_delay: DelayOption = None,
+    refractory: RefractoryOption = None,
+    weight_bits: WeightOption = 8,
+    fabric: FabricOption = _DEFAULT_FABRIC,
+    mesh: Annotated[
+        str | None,
+        typer.Option(
+            help="Mesh of as many tiles of the fabric's core, such as 3x2; with --tiles the smallest if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    tiles: Annotated[
+        int | None, typer.Option(help="Tiles to use; as few as hold the network if not given.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the search for the places of the tiles.")] = 0,
+) -> None:
+    """Lay a network out on the tiles of a mesh, and say what each holds, what goes between them, and what limits."""
+    from spikeloom.sw.explain import explain, measured_rates, tables
+    from spikeloom.sw.relations import UNIFORM_RATE, uniform_rates
+
+    options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
+    loaded = options.load(network)
+    chosen = _fabric(fabric)
+    if mesh is not None or (tiles or 1) > len(chosen.cores):
+        chosen = chosen.on_mesh(*_mesh_shape(mesh, tiles))
+    widths = Quantisation.for_core(next(iter(chosen.cores.values())), weight_width=weight_bits)
+    quantised = quantise(loaded, widths)
+    if inputs is None and (loaded.inputs != 64 or loaded.encoder is None):
+        rates = uniform_rates(quantised)
+        source = f"{UNIFORM_RATE} spikes a step of each neuron"
+    else:
+        sample = _inputs(loaded, inputs, None).first(_PLACE_IMAGES)
+        rates = measured_rates(quantised, sample.spikes)
+        source = f"the activity in {sample.spikes.shape[1]} images"
+    program = place(quantised, chosen, tiles=tiles, seed=seed, rates=rates)
+    explanation = explain(program, rates)
+    for table in tables(program, explanation):
+        _out.print(table)
+    _out.print(f"expected from {source}: {explanation.limit}")
+
+
+def _mesh_shape(mesh: str | None, tiles: int | None) -> tuple[int, int]:
+    """Columns and rows: those that were given, or of the mesh that is nearest to a square and holds ``tiles``."""
+    if mesh is not None:
+        columns, cross, rows = mesh.partition("x")
+        if not (cross and columns.isdecimal() and rows.isdecimal()):
+            raise InputError(f"mesh must be columns x rows, such as 3x2, not {mesh!r}")
+        return int(columns), int(rows)
+    count, most = 1 + (tiles or 1), 8 * 8
+    if not 2 <= count <= most:
+        raise InputError(f"tiles must be from 1 to {most - 1}, those of the largest mesh, not {tiles}")
+    columns = next(columns for columns in range(1, count + 1) if columns * columns >= count)
+    return columns, -(-count // columns)
 
 
 @app.command()

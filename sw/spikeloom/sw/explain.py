@@ -17,10 +17,11 @@ from rich.table import Table
 from spikeloom.sim.mesh import Link, MeshParameters, Port
 from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.reference import simulate
+from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sw.assign import POPULATION_CYCLES
 from spikeloom.sw.layout import layouts
 from spikeloom.sw.program import Program
-from spikeloom.sw.relations import HOST, Flow, Rates, flows_of
+from spikeloom.sw.relations import TOKENS, Flow, Rates, flows_of
 from spikeloom.sw.rows import words_an_event
 
 __all__ = ["Explanation", "TileWork", "explain", "measured_rates", "tables"]
@@ -121,7 +122,8 @@ def tables(program: Program, explanation: Explanation) -> list[Table]:
     tiles = Table(title=f"{program.network} on fabric {program.fabric.name}")
     resources = list(dict.fromkeys(use.resource for use in program.uses))
     for column in ("tile", "parts", *resources, "events a step", "cycles a step"):
-        tiles.add_column(column, justify="left" if column == "parts" else "right", overflow="fold")
+        named = column in ("tile", "parts")
+        tiles.add_column(column, justify="left" if named else "right", no_wrap=named)
     for work in explanation.work:
         used = {use.resource: f"{use.used} / {use.available}" for use in program.uses if use.tile == work.tile}
         tiles.add_row(
@@ -136,8 +138,13 @@ def tables(program: Program, explanation: Explanation) -> list[Table]:
     routes = Table(title="what goes from tile to tile")
     for column in ("spikes of", "from", "to", "packets a step", "hops", "links crossed a step"):
         routes.add_column(column, justify="left" if column == "spikes of" else "right")
+    token_packets = token_links = 0.0
     for flow in explanation.flows:
         route = mesh.route(flow.source, mesh.destinations(flow.sinks))
+        if flow.name in TOKENS:
+            token_packets += flow.packets
+            token_links += flow.packets * route.traffic
+            continue
         routes.add_row(
             flow.name,
             _called(flow.source),
@@ -146,15 +153,16 @@ def tables(program: Program, explanation: Explanation) -> list[Table]:
             str(max(route.hops.values())),
             f"{flow.packets * route.traffic:,.1f}",
         )
+    routes.add_row("all tokens", "", "", f"{token_packets:,.1f}", "", f"{token_links:,.1f}")
     return [tiles, routes]
 
 
 def _called(tile: int) -> str:
-    return "host" if tile == HOST else str(tile)
+    return "host" if tile == BRIDGE_TILE else str(tile)
 
 
 def _place(tile: int, mesh: MeshParameters | None) -> str:
     if mesh is None:
         return str(tile)
     column, row = mesh.place(tile)
-    return f"{tile} at ({column}, {row})"
+    return f"{tile} ({column}, {row})"

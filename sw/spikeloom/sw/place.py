@@ -12,7 +12,7 @@ other. What leads to the host alone takes no rows, only numbers that nobody else
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -23,12 +23,13 @@ from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.messages import LARGEST_AXON
 from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.neuron import signed_range
+from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sim.rule import parameter_values, rule_values
 from spikeloom.sim.words import pack_lanes
 from spikeloom.sw.assign import AssignError, Assignment, assign
 from spikeloom.sw.layout import Layout, LayoutError, layouts
 from spikeloom.sw.program import MemoryImage, Program, Use
-from spikeloom.sw.relations import HOST, Rates, RelationError, Relations
+from spikeloom.sw.relations import Rates, RelationError, Relations
 from spikeloom.sw.rows import Block, RowError, Rows, blocks_of, rows_of
 
 __all__ = ["PlaceError", "place", "place_assigned"]
@@ -110,7 +111,7 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
         sent = {
             name: np.logical_or.reduce(
                 [np.full(network.size(name), name in observed_parts)]
-                + [rows[sink].reaches[name] for sink in destinations[name] - {HOST}]
+                + [rows[sink].reaches[name] for sink in destinations[name] - {BRIDGE_TILE}]
             )
             for name in held[tile]
         }
@@ -157,7 +158,7 @@ def _sinks(
     network: QuantisedNetwork, name: str, tile_of: Mapping[str, int], observed: Collection[str]
 ) -> frozenset[int]:
     """The tiles that a source leads to, its own and the host among them."""
-    host = {HOST} if name in observed else set()
+    host = {BRIDGE_TILE} if name in observed else set()
     return frozenset(host | {tile_of[c.target] for c in network.connections if c.source == name})
 
 
@@ -181,16 +182,16 @@ def _allocate(
         sinks = _sinks(network, name, tile_of, observed)
         if name in blocks:
             block = blocks[name]
-            tiles = [taken[tile] for tile in sinks - {HOST}]
+            tiles = [taken[tile] for tile in sinks - {BRIDGE_TILE}]
             occupied = np.logical_or.reduce(tiles)
-            if HOST in sinks:
+            if BRIDGE_TILE in sinks:
                 size = 1 << 2 * block.coordinate_width
                 occupied = occupied | host[: space * size].reshape(space, size).any(axis=1)
             blocks[name] = block = replace(block, first=_first_free(occupied, block.rows))
             for tile in tiles:
                 tile[block.first : block.first + block.rows] = True
             axons[name] = block.axons
-            if HOST in sinks:
+            if BRIDGE_TILE in sinks:
                 host[axons[name]] = True
     for name in observed:
         if name not in blocks:
@@ -224,31 +225,33 @@ def _check_axons(
 def _registers(
     fabric: FabricConfig, relations: Relations, populations: Mapping[int, int]
 ) -> tuple[tuple[int, str, int], ...]:
-    """Who waits for whom, in each tile."""
-
-    def bits(tiles: Iterable[int]) -> int:
-        return sum(1 << tile for tile in tiles)
-
+    """Who waits for whom, in each tile. Without a mesh nobody can choose whom to send to."""
     registers: list[tuple[int, str, int]] = []
-    for tile in (*populations, HOST):
-        sources, late_sources = (relations.sources(tile, delayed=delayed) for delayed in (False, True))
-        sinks, late_sinks = (relations.sinks(tile, delayed=delayed) for delayed in (False, True))
-        if tile == HOST:
-            pass
-        registers += [
-            (tile, "sources", len(sources)),
-            (tile, "delayed_sources", len(late_sources)),
-            (tile, "sinks", len(sinks)),
-            (tile, "delayed_sinks", len(late_sinks)),
-            (tile, "tick_destinations", bits(sinks)),
-            (tile, "delayed_tick_destinations", bits(late_sinks)),
-            (tile, "ack_destinations", bits(sources)),
-            (tile, "delayed_ack_destinations", bits(late_sources)),
-        ]
-        if tile != HOST:
-            registers.append((tile, "populations", populations[tile]))
-    registers.append((HOST, "spike_destinations", bits(relations.inputs)))
+    for tile, count in populations.items():
+        registers += _tokens(relations, tile, delayed=False, mesh=fabric.mesh is not None)
+        if fabric.mesh is not None:
+            registers += _tokens(relations, tile, delayed=True, mesh=True)
+        registers.append((tile, "populations", count))
+    if fabric.mesh is not None:
+        registers += _tokens(relations, BRIDGE_TILE, delayed=False, mesh=True)
+        registers.append((BRIDGE_TILE, "spike_destinations", _set_of(relations.inputs)))
     return tuple(registers)
+
+
+def _tokens(relations: Relations, tile: int, *, delayed: bool, mesh: bool) -> Iterator[tuple[int, str, int]]:
+    """The registers of a tile that are about its tokens."""
+    sources, sinks = relations.sources(tile, delayed=delayed), relations.sinks(tile, delayed=delayed)
+    kind = "delayed_" if delayed else ""
+    yield tile, f"{kind}sources", len(sources)
+    yield tile, f"{kind}sinks", len(sinks)
+    if mesh:
+        yield tile, f"{kind}tick_destinations", _set_of(sinks)
+        yield tile, f"{kind}ack_destinations", _set_of(sources)
+
+
+def _set_of(tiles: Collection[int]) -> int:
+    """A destination set: bit t is tile t."""
+    return sum(1 << tile for tile in tiles)
 
 
 def _uses(
@@ -359,7 +362,7 @@ def _populations(
         values = {
             "first": layout.first_word,
             "last": layout.first_word + layout.words - 1,
-            "destinations": sum(1 << tile for tile in destinations.get(name, ())),
+            "destinations": _set_of(destinations.get(name, ())),
             **parameter_values(core, parameters),
             **rule_values(core, parameters, readout=not parameters.spiking and name in read),
         }

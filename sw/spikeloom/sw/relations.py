@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.sim.network import INPUT
+from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sw.split import SplitNetwork
 
-__all__ = ["HOST", "UNIFORM_RATE", "Flow", "Rates", "RelationError", "Relations", "flows_of", "uniform_rates"]
+__all__ = ["TOKENS", "UNIFORM_RATE", "Flow", "Rates", "RelationError", "Relations", "flows_of", "uniform_rates"]
 
-HOST = 0
-"""The tile of the host bridge."""
+TOKENS = ("TICK", "ACK")
+"""What a tile sends at the end of a step: to its sinks, and to its sources."""
 
 UNIFORM_RATE = 0.1
 """Spikes a step that are expected of a neuron of which nothing is known."""
@@ -49,7 +50,7 @@ class Relations:
         """
         tiles = set(tile_of.values())
         inputs = {tile_of[c.target] for c in parts.network.connections if c.source == INPUT}
-        direct = {(HOST, tile) for tile in inputs} | {(tile_of[name], HOST) for name in observed}
+        direct = {(BRIDGE_TILE, tile) for tile in inputs} | {(tile_of[name], BRIDGE_TILE) for name in observed}
         delayed = set()
         for connection in parts.network.connections:
             if connection.source != INPUT:
@@ -57,7 +58,7 @@ class Relations:
                 if pair[0] != pair[1]:
                     (delayed if connection.delay else direct).add(pair)
         _check_order(parts, tile_of, direct)
-        direct |= {(HOST, tile) for tile in tiles - {sink for _, sink in direct}}
+        direct |= {(BRIDGE_TILE, tile) for tile in tiles - {sink for _, sink in direct}}
         return cls(direct=frozenset(direct), delayed=frozenset(delayed), inputs=frozenset(inputs))
 
     def sources(self, tile: int, *, delayed: bool = False) -> frozenset[int]:
@@ -71,8 +72,10 @@ class Relations:
 
 def _check_order(parts: SplitNetwork, tile_of: Mapping[str, int], direct: Collection[tuple[int, int]]) -> None:
     """Refuse direct relations that lead in a circle."""
-    waiting = {tile: {source for source, sink in direct if sink == tile and source != HOST} for _, tile in direct}
-    waiting.pop(HOST, None)
+    waiting = {
+        tile: {source for source, sink in direct if sink == tile and source != BRIDGE_TILE} for _, tile in direct
+    }
+    waiting.pop(BRIDGE_TILE, None)
     while free := {tile for tile, sources in waiting.items() if not sources & set(waiting)}:
         for tile in free:
             del waiting[tile]
@@ -99,7 +102,7 @@ def _check_order(parts: SplitNetwork, tile_of: Mapping[str, int], direct: Collec
 class Flow:
     """Packets that one tile sends to others, each once and to all of ``sinks``: ``packets`` of them a step.
 
-    ``name`` is the part whose spikes they are, `INPUT`, ``ends of steps`` (TICK) or ``acknowledgements`` (ACK).
+    ``name`` is the part whose spikes they are, `INPUT`, or one of `TOKENS`.
     """
 
     name: str
@@ -108,9 +111,8 @@ class Flow:
     packets: float
 
 
-def uniform_rates(parts: SplitNetwork, rate: float = UNIFORM_RATE) -> Rates:
+def uniform_rates(network: QuantisedNetwork, rate: float = UNIFORM_RATE) -> Rates:
     """The same ``rate`` for all neurons that can spike."""
-    network = parts.original
     of = {INPUT: rate} | {p.name: rate * p.parameters.spiking for p in network.populations}
     return {name: np.full(network.size(name), value) for name, value in of.items()}
 
@@ -123,8 +125,8 @@ def flows_of(
     relations = Relations.of(parts, tile_of, observed)
     for name in (INPUT, *(part.name for part in parts.parts)):
         sinks = {tile_of[c.target] for c in parts.network.connections if c.source == name}
-        here = HOST if name == INPUT else tile_of[name]
-        sinks |= {HOST} if name in observed else set()
+        here = BRIDGE_TILE if name == INPUT else tile_of[name]
+        sinks |= {BRIDGE_TILE} if name in observed else set()
         sinks -= {here}
         if name == INPUT:
             packets = float(rates[INPUT].sum())
@@ -134,8 +136,8 @@ def flows_of(
             packets = float(rates[part.population][part.first : part.stop].sum()) if spiking else float(part.size)
         if sinks:
             flows.append(Flow(name=name, source=here, sinks=frozenset(sinks), packets=packets))
-    for tile in sorted({HOST, *tile_of.values()}):
-        for kind, to in (("ends of steps", relations.sinks), ("acknowledgements", relations.sources)):
+    for tile in sorted({BRIDGE_TILE, *tile_of.values()}):
+        for kind, to in zip(TOKENS, (relations.sinks, relations.sources), strict=True):
             for delayed in (False, True):
                 if others := to(tile, delayed=delayed):
                     flows.append(Flow(name=kind, source=tile, sinks=others, packets=1.0))
