@@ -102,6 +102,17 @@ class FabricConfig:
         """Bits of the value of a packet."""
         return max(core.v_width for core in self.cores.values())
 
+    def on_mesh(self, columns: int, rows: int) -> FabricConfig:
+        """The host bridge and as many of the only core as a mesh of this shape has places for.
+
+        Raises ``ValueError`` if the mesh has no place for a core, or there is more than one core to choose from.
+        """
+        mesh = MeshParameters(columns=columns, rows=rows)
+        if mesh.tiles < 2:
+            raise ValueError(f"a mesh must have places for the host bridge and a core, not {columns} x {rows}")
+        cores = (self.core,) * (mesh.tiles - 1)
+        return FabricConfig(name=self.name, link=self.link, tiles=(None, *cores), mesh=mesh)
+
     def identity(self, build_hash: bytes = bytes(16)) -> Identity:
         """What a board with this fabric answers when it is asked who it is; of several cores, the most of each."""
         cores = self.cores.values()
