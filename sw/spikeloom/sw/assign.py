@@ -102,7 +102,7 @@ def assign(
     if mesh is None or len(cores) == 1 or tiles == 1:
         (tile, *_) = cores
         found = Assignment(parts=whole, tile_of={part.name: tile for part in whole.parts})
-        pieces = [tuple(_Piece(part.name, 0, part.size) for part in whole.parts)]
+        pieces = [[_Piece(part.name, 0, part.size) for part in whole.parts]]
     else:
         pieces = _Line(network, cores, rates, room).cut(tiles)
         found = _assigned(network, pieces, list(cores))
@@ -353,18 +353,14 @@ def _annealed(
 
     ``flows`` are those for the pieces in the first of ``places``. Tiles change places with tiles of the same core.
     """
-    number = {tile: index for index, tile in enumerate(places)}
-    ends = [(_number(flow.source, number), [_number(sink, number) for sink in flow.sinks]) for flow in flows]
-    touching: list[list[int]] = [[] for _ in places]
-    for index, (source, sinks) in enumerate(ends):
-        for end in {source, *sinks} - {None}:
-            touching[end].append(index)
-    order = list(places)
+    piece_of = {tile: index for index, tile in enumerate(places)} | {BRIDGE_TILE: len(places)}
+    ends = [[piece_of[tile] for tile in (flow.source, *flow.sinks)] for flow in flows]
+    touching = [[index for index, of in enumerate(ends) if piece in of] for piece in range(len(places))]
+    order = [*places, BRIDGE_TILE]
 
     def cost(index: int) -> float:
-        source, sinks = ends[index]
-        at = [BRIDGE_TILE if end is None else order[end] for end in (source, *sinks)]
-        return flows[index].packets * links_crossed(mesh, at[0], at[1:])
+        source, *sinks = [order[end] for end in ends[index]]
+        return flows[index].packets * links_crossed(mesh, source, sinks)
 
     swaps = [(a, b) for a in range(pieces) for b in range(a + 1, len(places)) if cores[places[a]] == cores[places[b]]]
     if not swaps:
@@ -389,8 +385,3 @@ def _annealed(
             order[a], order[b] = order[b], order[a]
         heat *= cooling
     return best
-
-
-def _number(tile: int, number: Mapping[int, int]) -> int | None:
-    """The piece in a tile, None for the host."""
-    return None if tile == BRIDGE_TILE else number[tile]

@@ -244,10 +244,10 @@ def show_placement(
 def _mesh_shape(mesh: str | None, tiles: int | None) -> tuple[int, int]:
     """Columns and rows: those that were given, or of the mesh that is nearest to a square and holds ``tiles``."""
     if mesh is not None:
-        columns, cross, rows = mesh.partition("x")
-        if not (cross and columns.isdecimal() and rows.isdecimal()):
+        shape = mesh.split("x")
+        if len(shape) != 2 or not all(extent.isdecimal() for extent in shape):
             raise InputError(f"mesh must be columns x rows, such as 3x2, not {mesh!r}")
-        return int(columns), int(rows)
+        return int(shape[0]), int(shape[1])
     count, most = 1 + (tiles or 1), 8 * 8
     if not 2 <= count <= most:
         raise InputError(f"tiles must be from 1 to {most - 1}, those of the largest mesh, not {tiles}")

@@ -7,7 +7,6 @@ cycle. Tiles work side by side, at most a step apart, so the slowest of all deci
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,12 +107,12 @@ def explain(program: Program, rates: Rates) -> Explanation:
         )
     observed = [part.name for name, _ in program.observed for part in parts.parts_of(name)]
     flows = flows_of(parts, tile_of, observed, rates)
-    links: Counter[Link] = Counter()
+    links: dict[Link, float] = {}
     if program.fabric.mesh is not None:
         for flow in flows:
             for link in program.fabric.mesh.route(flow.source, program.fabric.mesh.destinations(flow.sinks)).links:
-                links[link] += flow.packets
-    return Explanation(work=tuple(work), flows=flows, links=dict(links))
+                links[link] = links.get(link, 0.0) + flow.packets
+    return Explanation(work=tuple(work), flows=flows, links=links)
 
 
 def tables(program: Program, explanation: Explanation) -> list[Table]:

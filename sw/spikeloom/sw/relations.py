@@ -51,7 +51,7 @@ class Relations:
         tiles = set(tile_of.values())
         inputs = {tile_of[c.target] for c in parts.network.connections if c.source == INPUT}
         direct = {(BRIDGE_TILE, tile) for tile in inputs} | {(tile_of[name], BRIDGE_TILE) for name in observed}
-        delayed = set()
+        delayed: set[tuple[int, int]] = set()
         for connection in parts.network.connections:
             if connection.source != INPUT:
                 pair = tile_of[connection.source], tile_of[connection.target]

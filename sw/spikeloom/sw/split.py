@@ -150,7 +150,9 @@ def _places(network: QuantisedNetwork, population: QuantisedPopulation, cuts: Se
 
 
 def _part_of(population: QuantisedPopulation, part: Part) -> QuantisedPopulation:
-    own = {name: np.asarray(getattr(population.parameters, name))[part.first : part.stop] for name in PER_NEURON}
+    own: dict[str, Any] = {
+        name: np.asarray(getattr(population.parameters, name))[part.first : part.stop] for name in PER_NEURON
+    }
     return QuantisedPopulation(name=part.name, parameters=replace(population.parameters, size=part.size, **own))
 
 
