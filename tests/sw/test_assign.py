@@ -202,7 +202,7 @@ def wide():
             chain(130, 4, 8),
             {},
             2,
-            "population a cannot be cut small enough: 1 neurons need 130 rows, a tile has 128",
+            "population a cannot be cut small enough: one neuron needs 130 rows, a tile has 128",
         ),
         (
             wide(),

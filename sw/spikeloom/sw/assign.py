@@ -215,16 +215,16 @@ class _Line:
             if tiles is not None and sum(len(of) - 1 for of in places.values()) < tiles:
                 continue
             pieces = self._fill(places, len(self.cores) if tiles is None else tiles, float("inf"))
-            if pieces is None:
+            if self._left(pieces):
                 continue
             count = len(pieces) if tiles is None else tiles
             low, high = 0.0, max(self._cycles(pieces))
             for _ in range(_BISECTIONS):
                 middle = (low + high) / 2
-                if (better := self._fill(places, count, middle)) is not None:
-                    pieces, high = better, max(self._cycles(better))
-                else:
+                if self._left(better := self._fill(places, count, middle)):
                     low = middle
+                else:
+                    pieces, high = better, max(self._cycles(better))
             return self._more(pieces, places, count)
         raise AssignError(self._shortage(tiles))
 
@@ -233,8 +233,12 @@ class _Line:
             sum(self.load(core, piece).cycles for piece in held) for core, held in zip(self.cores, pieces, strict=False)
         ]
 
-    def _fill(self, places: Mapping[str, Sequence[int]], count: int, limit: float) -> list[list[_Piece]] | None:
-        """Each of the first ``count`` tiles takes as much of the line as it can; None if something is left."""
+    def _left(self, pieces: Sequence[Sequence[_Piece]]) -> int:
+        """Neurons that are in none of the pieces."""
+        return self.network.neurons - sum(piece.stop - piece.first for held in pieces for piece in held)
+
+    def _fill(self, places: Mapping[str, Sequence[int]], count: int, limit: float) -> list[list[_Piece]]:
+        """Each of the first ``count`` tiles takes as much of the line as it can."""
         names = list(places)
         population = position = 0
         pieces: list[list[_Piece]] = []
@@ -256,11 +260,9 @@ class _Line:
                     break
                 population, position = population + 1, 0
             if not held:
-                return None
+                break
             pieces.append(held)
-            if population == len(names):
-                return pieces
-        return None
+        return pieces
 
     def _more(self, pieces: list[list[_Piece]], places: Mapping[str, Sequence[int]], count: int) -> list[list[_Piece]]:
         """Cut the pieces that take longest in two until there are ``count``."""
@@ -324,10 +326,12 @@ class _Line:
                     )
                     if used > available
                 ]
-                return f"population {name} cannot be cut small enough: {stop - first} neurons need {'; '.join(short)}"
+                need = "one neuron needs" if stop - first == 1 else f"{stop - first} neurons need"
+                return f"population {name} cannot be cut small enough: {need} {'; '.join(short)}"
+        left = self._left(self._fill(places, len(cores), float("inf")))
         return (
-            f"network {self.network.name} does not fit {len(cores)} tiles: all together they are large enough, but not "
-            "cut between its layers and channels"
+            f"network {self.network.name} does not fit {len(cores)} tiles: each of them filled as far as its memories go "
+            f"leaves {left} of {self.network.neurons} neurons"
         )
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from rich import box
 from rich.table import Table
 
-from spikeloom.sim.mesh import Link, MeshParameters, Port
+from spikeloom.sim.mesh import Link, Port
 from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.reference import simulate
 from spikeloom.sim.registers import BRIDGE_TILE
@@ -118,24 +119,38 @@ def explain(program: Program, rates: Rates) -> Explanation:
 def tables(program: Program, explanation: Explanation) -> list[Table]:
     """A table of tiles with the use of every resource, and one of what goes from tile to tile."""
     mesh = program.fabric.mesh
-    tiles = Table(title=f"{program.network} on fabric {program.fabric.name}")
-    resources = list(dict.fromkeys(use.resource for use in program.uses))
-    for column in ("tile", "parts", *resources, "events a step", "cycles a step"):
-        named = column in ("tile", "parts")
-        tiles.add_column(column, justify="left" if named else "right", no_wrap=named)
+    shape = f", a mesh of {mesh.columns} x {mesh.rows}" if mesh else ""
+    tiles = Table(
+        title=f"{program.network} on fabric {program.fabric.name}{shape}", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    available: dict[str, set[int]] = {}
+    for use in program.uses:
+        available.setdefault(use.resource, set()).add(use.available)
+    alike = {resource: counts for resource, counts in available.items() if len(counts) == 1}
+    tiles.add_column("tile", no_wrap=True)
+    tiles.add_column("parts", no_wrap=True)
+    for resource in available:
+        name = resource.partition(" of ")[0].replace(" ", "\n")
+        tiles.add_column(f"{name}\nof {max(alike[resource])}" if resource in alike else name, justify="right")
+    tiles.add_column("events\na step", justify="right")
+    tiles.add_column("cycles\na step", justify="right")
     for work in explanation.work:
-        used = {use.resource: f"{use.used} / {use.available}" for use in program.uses if use.tile == work.tile}
+        used = {
+            use.resource: f"{use.used}" if use.resource in alike else f"{use.used} / {use.available}"
+            for use in program.uses
+            if use.tile == work.tile
+        }
         tiles.add_row(
-            _place(work.tile, mesh),
+            str(work.tile),
             "\n".join(work.parts),
-            *(used.get(resource, "") for resource in resources),
+            *(used.get(resource, "") for resource in available),
             f"{work.events:,.1f}",
             f"{work.cycles:,.0f}",
         )
     if mesh is None:
         return [tiles]
-    routes = Table(title="what goes from tile to tile")
-    for column in ("spikes of", "from", "to", "packets a step", "hops", "links crossed a step"):
+    routes = Table(title="what goes from tile to tile", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("spikes of", "from", "to", "packets\na step", "hops", "links crossed\na step"):
         routes.add_column(column, justify="left" if column == "spikes of" else "right")
     token_packets = token_links = 0.0
     for flow in explanation.flows:
@@ -158,10 +173,3 @@ def tables(program: Program, explanation: Explanation) -> list[Table]:
 
 def _called(tile: int) -> str:
     return "host" if tile == BRIDGE_TILE else str(tile)
-
-
-def _place(tile: int, mesh: MeshParameters | None) -> str:
-    if mesh is None:
-        return str(tile)
-    column, row = mesh.place(tile)
-    return f"{tile} ({column}, {row})"

@@ -41,7 +41,8 @@ class Program:
     each input line, ascending. ``observed`` are the populations whose packets leave the fabric, the output population
     first, with their sizes, and ``output_axons`` ``(sum of sizes,)`` the axons that the packets of their neurons carry.
     ``membranes`` tells that the output population sends its membranes, one a neuron and step, instead of spikes;
-    ``graded`` are those of the observed populations whose spikes bring values. ``assignment`` says which part lies where.
+    ``graded`` are those of the observed populations whose spikes bring values. ``assignment`` says which part lies
+    where.
     """
 
     network: str
