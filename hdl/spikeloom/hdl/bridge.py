@@ -8,7 +8,9 @@
                    ▼                             ▼                      │
     transmit ◀── AnswerEncoder ◀── SPIKE, MEMBRANE, TICK, ACK ◀──────────┴── from_fabric
 
-The host is a tile. As a source it sends step t when it has ACK(t-2); as a sink it answers each TICK with an ACK.
+The host is a tile. As a source it sends step t when all of its sinks have acknowledged step t - 2; as a sink it ends a
+step for the host, and acknowledges it, when it has a TICK from each of its sources. One of them may be a step ahead of
+another: what it sends for the next step is marked.
 
 Nothing here waits in a circle. Spikes and TICKs of the host wait for credit and for the fabric's input, never for
 ``transmit``; a READ waits for ``transmit``, and so do packets from the fabric and the ACKs behind them, but the host
@@ -18,12 +20,13 @@ A byte a cycle goes in and comes out: a spike in the next 128 axons is one byte,
 :mod:`spikeloom.sim.messages` and :mod:`spikeloom.sim.bridge` specify the messages.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.packet import PacketKind, packet_layout
 from spikeloom.hdl.registers import ConfigurationPort, RegisterBank
+from spikeloom.hdl.tokens import HostTokens
 from spikeloom.sim.bridge import AXON_ERROR, MESSAGE_ERROR
 from spikeloom.sim.messages import (
     ADDRESS_BYTES,
@@ -44,7 +47,8 @@ STEPS_AHEAD = 2
 SKIP_BITS = (LARGEST_SKIP - 1).bit_length()
 
 SETTLING = 4
-"""Cycles from the last byte of a WRITE to the next message, so that the tile has seen the one before the other."""
+"""Cycles from the last byte of a WRITE to the next message, beside those of the way to the tile, so that the tile has
+seen the one before the other."""
 
 
 class RequestDecoder(wiring.Component):
@@ -54,6 +58,8 @@ class RequestDecoder(wiring.Component):
     ----------
     axon_width
         Bits of the axon of a packet.
+    latency
+        Cycles from the configuration port to what is read.
 
     Members
     -------
@@ -74,8 +80,9 @@ class RequestDecoder(wiring.Component):
         ``read_done`` ends it.
     """
 
-    def __init__(self, axon_width: int) -> None:
+    def __init__(self, axon_width: int, latency: int = 1) -> None:
         self.axon_width = axon_width
+        self.latency = latency
         packet = data.StructLayout({"tick": 1, "last": 1, "axon": axon_width})
         super().__init__(
             {
@@ -137,7 +144,8 @@ class RequestDecoder(wiring.Component):
         m.d.comb += self.beyond.eq(moving & outside)
 
         is_read = Signal()
-        position = Signal(3)
+        settling = SETTLING + self.latency - 1
+        position = Signal(range(max(ADDRESS_BYTES + COUNT_BYTES, settling) + 1))
         address = Signal(8 * ADDRESS_BYTES)
         start = 0
         for member in (self.index, self.plane, self.memory, self.tile):
@@ -183,7 +191,7 @@ class RequestDecoder(wiring.Component):
                     m.d.comb += [take.eq(1), self.write_enable.eq(1)]
             with m.State("SETTLE"):
                 m.d.sync += position.eq(position + 1)
-                with m.If(position == SETTLING - 1):
+                with m.If(position == settling - 1):
                     m.next = "MESSAGE"
             with m.State("READ"):
                 m.d.comb += self.reading.eq(1)
@@ -204,6 +212,10 @@ class AnswerEncoder(wiring.Component):
         Of a packet.
     graded
         A SPIKE whose value is not 1 goes to the host as a VALUE.
+    several
+        Several tiles may send packets: those of the step after the one that the host waits for are marked by AHEAD.
+    latency
+        Cycles from the configuration port to what is read.
 
     Members
     -------
@@ -215,27 +227,38 @@ class AnswerEncoder(wiring.Component):
         The last message ended a sample or was read data, and nothing has followed.
     hold
         TICKs have to wait.
+    parity
+        Of the packet at hand.
     acknowledged, ticked, event
-        High for one cycle when an ACK came, when a TICK and when a spike or a membrane has gone to the host.
+        High for one cycle when an ACK, when a TICK has been taken, and when a spike or a membrane has gone to the host.
+    complete, step_parity
+        A TICK of ``parity`` ends its step: only then it goes to the host. The parity of the step that is waited for.
     clear
-        The next spike is the first of a step.
+        What is at hand is dropped; the next spike is the first of a step.
     reading, count, read_data, read_next, read_done
-        As at `RequestDecoder`; ``read_data`` belongs to the index of the cycle before.
+        As at `RequestDecoder`; ``read_data`` belongs to the index of ``latency`` cycles before.
     """
 
-    def __init__(self, axon_width: int, value_width: int, *, graded: bool = False) -> None:
+    def __init__(
+        self, axon_width: int, value_width: int, *, graded: bool = False, several: bool = False, latency: int = 1
+    ) -> None:
         self.axon_width = axon_width
         self.value_width = value_width
         self.graded = graded
+        self.several = several
+        self.latency = latency
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(axon_width, value_width))),
                 "o": Out(stream.Signature(8)),
                 "flush": Out(1),
                 "hold": In(1),
+                "parity": Out(1),
                 "acknowledged": Out(1),
                 "ticked": Out(1),
                 "event": Out(1),
+                "complete": In(1),
+                "step_parity": In(1),
                 "clear": In(1),
                 "reading": In(1),
                 "count": In(8 * COUNT_BYTES),
@@ -255,7 +278,7 @@ class AnswerEncoder(wiring.Component):
         last = Signal()
         number_bits = 8 * (AXON_BYTES + VALUE_BYTES)
         numbers = Signal(number_bits, reset_less=True)
-        leave = Signal()
+        leave, drop = Signal(), Signal()  # the packet has gone; the next one may come in this cycle, or a cycle later
         shift = Signal()
         is_valued = (packet.kind == PacketKind.SPIKE) & (packet.value != 1) if self.graded else Const(0)
         m.d.comb += self.i.ready.eq(~valid | leave)
@@ -264,12 +287,15 @@ class AnswerEncoder(wiring.Component):
                 valid.eq(self.i.valid),
                 kind.eq(Mux(is_valued, PacketKind.MEMBRANE, packet.kind)),
                 last.eq(packet.last),
+                self.parity.eq(packet.parity),
                 numbers[: 8 * AXON_BYTES].eq(packet.axon),
                 # Sign extension happens here: `value` is signed.
                 numbers[8 * AXON_BYTES :].eq(packet.value),
             ]
         with m.Elif(shift):
             m.d.sync += numbers.eq(numbers >> 8)
+        with m.If(drop | self.clear):
+            m.d.sync += valid.eq(0)
 
         # Its distance from the axon that would follow at once, worked out as it comes in: that the sender has to know
         # early. To add inverted bits is to subtract one more.
@@ -280,9 +306,10 @@ class AnswerEncoder(wiring.Component):
             m.d.sync += distance.eq(packet.axon + ~previous)
             with m.If(self.i.valid & (packet.kind == PacketKind.SPIKE) & ~is_valued):
                 m.d.sync += previous.eq(packet.axon)
-            with m.If(self.i.valid & (packet.kind == PacketKind.TICK)):
-                m.d.sync += previous.eq(-1)
-        with m.If(self.clear):
+            if not self.several:
+                with m.If(self.i.valid & (packet.kind == PacketKind.TICK)):
+                    m.d.sync += previous.eq(-1)
+        with m.If(drop | self.clear):
             m.d.sync += previous.eq(-1)
 
         # The byte for the host.
@@ -295,7 +322,13 @@ class AnswerEncoder(wiring.Component):
         with m.If(free):
             m.d.sync += [byte_valid.eq(give), byte.eq(following)]
 
+        # Of several tiles one may be a step ahead of another.
+        ahead, turn = Signal(), Signal()
+        if self.several:
+            m.d.comb += turn.eq((self.parity ^ self.step_parity) != ahead)
+
         left = Signal(3)
+        waited = Signal(range(self.latency))
         flushing = Signal()
         m.d.comb += self.flush.eq(flushing & ~byte_valid)
         with m.If(give):
@@ -311,27 +344,36 @@ class AnswerEncoder(wiring.Component):
                     with m.Case(PacketKind.ACK):
                         m.d.comb += [self.acknowledged.eq(1), leave.eq(1)]
                     with m.Case(PacketKind.TICK):
-                        m.d.comb += [give.eq(~self.hold), following.eq(Opcode.TICK | last)]
-                        with m.If(free & ~self.hold):
+                        with m.If(~self.complete):
                             m.d.comb += [leave.eq(1), self.ticked.eq(1)]
-                            m.d.sync += flushing.eq(last)
-                    with m.Case(PacketKind.SPIKE):
-                        m.d.comb += give.eq(1)
-                        with m.If(is_near):
-                            m.d.comb += following.eq(Opcode.SPIKE | distance[:DISTANCE_BITS])
                         with m.Else():
-                            m.d.comb += following.eq(Opcode.ABSOLUTE)
-                        with m.If(free):
-                            m.d.comb += [leave.eq(is_near), self.event.eq(1)]
-                            m.d.sync += left.eq(AXON_BYTES - 1)
-                            with m.If(~is_near):
+                            m.d.comb += [give.eq(~self.hold), following.eq(Opcode.TICK | last)]
+                            with m.If(free & ~self.hold):
+                                # Where a TICK may end no step, the distance of what follows is known a cycle later.
+                                m.d.comb += [(drop if self.several else leave).eq(1), self.ticked.eq(1)]
+                                m.d.sync += [flushing.eq(last), ahead.eq(0)]
+                    with m.Default():
+                        m.d.comb += give.eq(1)
+                        with m.If(turn):
+                            m.d.comb += following.eq(Opcode.AHEAD)
+                            with m.If(free):
+                                m.d.sync += ahead.eq(~ahead)
+                        with m.Elif(kind == PacketKind.SPIKE):
+                            with m.If(is_near):
+                                m.d.comb += following.eq(Opcode.SPIKE | distance[:DISTANCE_BITS])
+                            with m.Else():
+                                m.d.comb += following.eq(Opcode.ABSOLUTE)
+                            with m.If(free):
+                                m.d.comb += [leave.eq(is_near), self.event.eq(1)]
+                                m.d.sync += left.eq(AXON_BYTES - 1)
+                                with m.If(~is_near):
+                                    m.next = "NUMBERS"
+                        with m.Else():
+                            m.d.comb += following.eq(Opcode.VALUE)
+                            with m.If(free):
+                                m.d.comb += self.event.eq(1)
+                                m.d.sync += left.eq(AXON_BYTES + VALUE_BYTES - 1)
                                 m.next = "NUMBERS"
-                    with m.Case(PacketKind.MEMBRANE):
-                        m.d.comb += [give.eq(1), following.eq(Opcode.VALUE)]
-                        with m.If(free):
-                            m.d.comb += self.event.eq(1)
-                            m.d.sync += left.eq(AXON_BYTES + VALUE_BYTES - 1)
-                            m.next = "NUMBERS"
             with m.State("NUMBERS"):
                 m.d.comb += [give.eq(1), following.eq(numbers[:8])]
                 with m.If(free):
@@ -349,9 +391,13 @@ class AnswerEncoder(wiring.Component):
                 with m.If(free):
                     m.next = "FETCH"
             with m.State("FETCH"):
-                # The tile looks up the byte in this cycle.
-                m.next = "DATA"
+                # The tile looks up the byte.
+                m.d.sync += waited.eq(waited + 1)
+                with m.If(waited == self.latency - 1):
+                    m.d.sync += waited.eq(0)
+                    m.next = "DATA"
                 with m.If(self.count == 0):
+                    m.d.sync += waited.eq(0)
                     m.d.comb += self.read_done.eq(1)
                     m.d.sync += flushing.eq(1)
                     m.next = "MESSAGE"
@@ -373,6 +419,11 @@ class HostBridge(wiring.Component):
         others, and the fabric must not send it any.
     graded
         The fabric sends graded spikes. The host's own are not: their value is 1.
+    tiles
+        Of the mesh that the host stands on, 0 without one. Then packets have no destination sets, and there is one
+        tile, the source and the sink of the host.
+    latency
+        Cycles from the configuration port to what is read.
 
     Members
     -------
@@ -382,11 +433,17 @@ class HostBridge(wiring.Component):
     to_fabric, from_fabric
         Packets; those to the fabric come from a register.
     configuration
-        The configuration port of the core (tile 1). Tile 0 is the bridge: :data:`spikeloom.sim.registers.BRIDGE`. Of
-        other tiles writes are ignored and reads give 0.
+        The configuration port of the other tiles: all of them where there is a mesh, or the core, which is tile 1; then
+        writes to others are ignored and reads of them give 0. Tile 0 is the bridge:
+        :data:`spikeloom.sim.registers.BRIDGE`.
+    clear
+        High for one cycle in which the bridge is cleared. The whole fabric is to be cleared in that very cycle, so that
+        no token is lost or counted twice.
     """
 
-    def __init__(self, axon_width: int, value_width: int, *, graded: bool = False) -> None:
+    def __init__(
+        self, axon_width: int, value_width: int, *, graded: bool = False, tiles: int = 0, latency: int = 1
+    ) -> None:
         for name, value, high in (("axon_width", axon_width, 32), ("value_width", value_width, 24)):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
@@ -395,23 +452,28 @@ class HostBridge(wiring.Component):
         self.axon_width = axon_width
         self.value_width = value_width
         self.graded = graded
+        self.tiles = tiles
+        self.latency = latency
         packet = packet_layout(axon_width, value_width)
         super().__init__(
             {
                 "receive": In(stream.Signature(8)),
                 "transmit": Out(stream.Signature(8)),
                 "flush": Out(1),
-                "to_fabric": Out(stream.Signature(packet)),
+                "to_fabric": Out(stream.Signature(packet_layout(axon_width, value_width, tiles))),
                 "from_fabric": In(stream.Signature(packet)),
-                "configuration": Out(ConfigurationPort()),
+                "configuration": Out(ConfigurationPort(tile=tiles > 0)),
+                "clear": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         axon_width = min(self.axon_width, 8 * AXON_BYTES)
-        m.submodules.decoder = decoder = RequestDecoder(axon_width)
-        m.submodules.encoder = encoder = AnswerEncoder(axon_width, self.value_width, graded=self.graded)
+        m.submodules.decoder = decoder = RequestDecoder(axon_width, self.latency)
+        m.submodules.encoder = encoder = AnswerEncoder(
+            axon_width, self.value_width, graded=self.graded, several=self.tiles > 0, latency=self.latency
+        )
         m.submodules.registers = registers = RegisterBank(BRIDGE)
         clear = registers.control
         wiring.connect(m, wiring.flipped(self.receive), decoder.i)
@@ -421,21 +483,37 @@ class HostBridge(wiring.Component):
         m.d.comb += [
             getattr(encoder.i.payload, name).eq(getattr(answer, name)) for name, _ in encoder.i.payload.shape()
         ]
-        m.d.comb += [self.flush.eq(encoder.flush), decoder.clear.eq(clear), encoder.clear.eq(clear)]
+        m.d.comb += [
+            self.flush.eq(encoder.flush),
+            decoder.clear.eq(clear),
+            encoder.clear.eq(clear),
+            self.clear.eq(clear),
+        ]
 
-        # As a source: steps that may be sent, and the parity of the one that is being sent.
-        credits = Signal(range(STEPS_AHEAD + 1), init=STEPS_AHEAD)
-        parity = Signal()
+        m.submodules.tokens = tokens = ResetInserter(clear)(HostTokens(self.tiles))
         tick_sent = Signal()
-        m.d.comb += decoder.credit.eq(credits != 0)
-        m.d.sync += [credits.eq(credits + encoder.acknowledged - tick_sent), parity.eq(parity ^ tick_sent)]
+        m.d.comb += [
+            tokens.sources.eq(registers.sources if self.tiles else 1),
+            tokens.sinks.eq(registers.sinks if self.tiles else 1),
+            decoder.credit.eq(tokens.allowed),
+            tokens.sent.eq(tick_sent),
+            tokens.ack.eq(encoder.acknowledged),
+            tokens.ack_parity.eq(encoder.parity),
+            tokens.tick.eq(encoder.ticked),
+            tokens.tick_parity.eq(encoder.parity),
+            encoder.complete.eq(tokens.complete),
+            encoder.step_parity.eq(tokens.step_parity),
+        ]
 
-        # As a sink: ACKs that the fabric is to get, and the parity of the first of them.
+        # ACKs that the fabric is to get, and the parity of the first of them.
         owed = Signal(range(STEPS_AHEAD + 1))
         owed_parity = Signal()
         answered = Signal()
         m.d.comb += encoder.hold.eq(owed == STEPS_AHEAD)
-        m.d.sync += [owed.eq(owed + encoder.ticked - answered), owed_parity.eq(owed_parity ^ answered)]
+        m.d.sync += [
+            owed.eq(owed + (encoder.ticked & tokens.complete) - answered),
+            owed_parity.eq(owed_parity ^ answered),
+        ]
 
         packet = Signal.like(self.to_fabric.payload, reset_less=True)
         packet_valid = Signal()
@@ -451,13 +529,18 @@ class HostBridge(wiring.Component):
             m.d.sync += [
                 packet_valid.eq(answered | decoder.packets.valid),
                 packet.kind.eq(Mux(decoder.packets.payload.tick, PacketKind.TICK, PacketKind.SPIKE)),
-                packet.parity.eq(parity),
+                packet.parity.eq(tokens.sent_parity),
                 packet.last.eq(decoder.packets.payload.last),
                 packet.axon.eq(decoder.packets.payload.axon),
                 packet.value.eq(1),
             ]
             with m.If(answered):
                 m.d.sync += [packet.kind.eq(PacketKind.ACK), packet.parity.eq(owed_parity), packet.last.eq(0)]
+            if self.tiles:
+                tick_or_spike = Mux(
+                    decoder.packets.payload.tick, registers.tick_destinations, registers.spike_destinations
+                )
+                m.d.sync += packet.destinations.eq(Mux(answered, registers.ack_destinations, tick_or_spike))
 
         # Registers.
         spike_sent = packet_valid & self.to_fabric.ready & (packet.kind == PacketKind.SPIKE)
@@ -471,24 +554,22 @@ class HostBridge(wiring.Component):
             with m.If(clear):
                 m.d.sync += count.eq(0)
         with m.If(clear):
-            m.d.sync += [
-                credits.eq(STEPS_AHEAD),
-                parity.eq(0),
-                owed.eq(0),
-                owed_parity.eq(0),
-                error.eq(0),
-            ]
+            m.d.sync += [packet_valid.eq(0), owed.eq(0), owed_parity.eq(0), error.eq(0)]
 
         # The configuration ports.
-        for tile, port in ((BRIDGE_TILE, registers.configuration), (CORE_TILE, self.configuration)):
+        is_bridge = decoder.tile == BRIDGE_TILE
+        others = ~is_bridge if self.tiles else decoder.tile == CORE_TILE
+        if self.tiles:
+            m.d.comb += self.configuration.tile.eq(decoder.tile)
+        for chosen, port in ((is_bridge, registers.configuration), (others, self.configuration)):
             m.d.comb += [
-                port.write_enable.eq(decoder.write_enable & (decoder.tile == tile)),
+                port.write_enable.eq(decoder.write_enable & chosen),
                 port.memory.eq(decoder.memory),
                 port.plane.eq(decoder.plane),
                 port.index.eq(decoder.index),
                 port.write_data.eq(decoder.write_data),
             ]
-            with m.If(decoder.tile == tile):
+            with m.If(chosen):
                 m.d.comb += encoder.read_data.eq(port.read_data)
         m.d.comb += [
             encoder.reading.eq(decoder.reading),

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.hdl.engine import LifEngine
 from spikeloom.hdl.packet import packet_layout
 from spikeloom.hdl.registers import ConfigurationPort, RegisterBank
+from spikeloom.hdl.tokens import relation_members
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.registers import CORE
 
@@ -16,8 +17,8 @@ __all__ = ["LifCore"]
 class LifCore(wiring.Component):
     """An event-driven, time-multiplexed LIF core.
 
-    Writing bit 0 of the register ``control``, or ``reset``, empties the core: states, accumulators, queues and
-    counters, not the program. That takes as many cycles as there are words; input waits for it.
+    Writing bit 0 of the register ``control``, ``clear`` or ``reset`` empties the core: states, accumulators, queues,
+    tokens and counters, not the program. That takes as many cycles as there are words; input waits for it.
 
     Members
     -------
@@ -25,6 +26,8 @@ class LifCore(wiring.Component):
         Packets. A SPIKE names an axon, on the way in as on the way out.
     configuration
         Registers (`spikeloom.sim.registers`) and memories (`CoreParameters.memories`).
+    clear
+        Empties the core.
     reset
         A new session: empties the core and resets its registers.
     """
@@ -32,13 +35,14 @@ class LifCore(wiring.Component):
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
         self.engine = LifEngine(parameters)
-        packet = packet_layout(parameters.axon_width, parameters.v_width)
+        packet = parameters.axon_width, parameters.v_width
         super().__init__(
             {
-                "i": In(stream.Signature(packet)),
-                "o": Out(stream.Signature(packet)),
+                "i": In(stream.Signature(packet_layout(*packet))),
+                "o": Out(stream.Signature(packet_layout(*packet, parameters.destinations))),
                 "configuration": In(ConfigurationPort()),
                 "reset": In(1),
+                "clear": In(1),
             }
         )
 
@@ -59,12 +63,12 @@ class LifCore(wiring.Component):
         m.submodules.registers = ResetInserter(self.reset)(registers)
         wiring.connect(m, wiring.flipped(port), registers.configuration)
         m.d.comb += [
-            restart.eq(self.reset | registers.control),
-            engine.sources.eq(registers.sources),
-            engine.sinks.eq(registers.sinks),
+            restart.eq(self.reset | self.clear | registers.control),
             engine.populations.eq(registers.populations),
             registers.status.eq(engine.idle),
         ]
+        relations = relation_members(self.parameters.destinations)
+        m.d.comb += [getattr(engine, name).eq(getattr(registers, name)) for name in relations]
         for count, event in (
             (registers.busy_cycles, ~engine.idle),
             (registers.waiting_cycles, engine.waiting),

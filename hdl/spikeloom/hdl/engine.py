@@ -2,11 +2,11 @@
 
     i ──▶ SPIKE ──▶ RowReader ◀───────────── local events ─────── SpikeEmitter ──▶ o
              │          └──▶ Accumulator ──▶ NeuronSweep ──▶ fired ────┘           ▲
-             └─ TICK, ACK ──▶ step control ───────────────────────── TICK, ACK ────┘
+             └─ TICK, ACK ──▶ Tokens ─────────────────────────────── TICK, ACK ────┘
 
-Step *t* begins when there is a TICK(t) from every source and an ACK(t-2) from every sink. Then, for each population in
-turn: its events are all added; its neurons are swept; its spikes go out and back in. Then one TICK and one ACK are
-sent. Events of the next step are added all the while, into the other accumulator bank.
+`Tokens` say when a step may begin. Then, for each population in turn: its events are all added; its neurons are swept;
+its spikes go out and back in. Then the tokens of the step are sent. Events of the next step are added all the while,
+into the other accumulator bank.
 
 **Input is always consumed**, whatever the output waits for: TICK and ACK at once, SPIKE as soon as the row fetch is
 free, which depends on nothing but the adding of rows.
@@ -22,6 +22,7 @@ from spikeloom.hdl.memory import LoadedMemory, LoadPort
 from spikeloom.hdl.packet import PacketKind, packet_layout
 from spikeloom.hdl.rows import RowReader
 from spikeloom.hdl.sweep import NeuronSweep
+from spikeloom.hdl.tokens import Tokens, relation_members
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
@@ -37,8 +38,10 @@ class LifEngine(wiring.Component):
         Packets. A SPIKE names an axon, on the way in as on the way out. Each brings its value, 1 if it is not graded.
     load
         Writes the memories of `CoreParameters.memories`.
-    sources, sinks, populations
-        Tiles that send a TICK each step (0 keeps the engine still), tiles that acknowledge one, populations to update.
+    *the members of* `spikeloom.hdl.tokens.relation_members`
+        The tiles that this one waits for; without a source the engine stands still.
+    populations
+        Populations to update.
     idle
         Nothing is being added, updated or sent.
     waiting, word_added, sweeping, spike, step_done
@@ -50,14 +53,13 @@ class LifEngine(wiring.Component):
         self.parameters = parameters
         self.accumulator = Accumulator(parameters)
         self.sweep = NeuronSweep(parameters, read_latency=Accumulator.READ_LATENCY)
-        packet = packet_layout(parameters.axon_width, parameters.v_width)
+        packet = parameters.axon_width, parameters.v_width
         super().__init__(
             {
-                "i": In(stream.Signature(packet)),
-                "o": Out(stream.Signature(packet)),
+                "i": In(stream.Signature(packet_layout(*packet))),
+                "o": Out(stream.Signature(packet_layout(*packet, parameters.destinations))),
                 "load": In(LoadPort()),
-                "sources": In(parameters.token_width),
-                "sinks": In(parameters.token_width),
+                **relation_members(parameters.destinations),
                 "populations": In(bits_for(parameters.populations + 1)),
                 "idle": Out(1),
                 "waiting": Out(1),
@@ -79,39 +81,35 @@ class LifEngine(wiring.Component):
         for part in (rows, accumulator, sweep, emitter, populations):
             wiring.connect(m, wiring.flipped(self.load), part.load)
 
-        parity = Signal()
-        last = Signal()  # the step in progress is the last of its sample
         fresh = Signal(init=1)  # the step in progress is the first of its sample
         clearing = Signal()
         clear_word = Signal(bits_for(p.words))
 
-        # Tokens of the steps to come. `unsent` marks a parity in which no step was sent yet, so that no ACK can be due.
-        ticks = [Signal(p.token_width, name=f"ticks_{number}") for number in range(2)]
-        acknowledged = [Signal(p.token_width, name=f"acknowledged_{number}") for number in range(2)]
-        unsent = Signal(2, init=0b11)
-        is_last = Signal(2)
-        due = Signal(2)
-        begin = Signal()
-        for number in range(2):
-            m.d.comb += due[number].eq(
-                (self.sources != 0)
-                & (ticks[number] == self.sources)
-                & (unsent[number] | (acknowledged[number] == self.sinks))
-            )
-            with m.If(begin & (parity == number)):
-                m.d.sync += [ticks[number].eq(0), acknowledged[number].eq(0), unsent[number].eq(0)]
+        m.submodules.tokens = tokens = Tokens(p.destinations)
+        parity, last = tokens.parity, tokens.last
+        m.d.comb += [getattr(tokens, name).eq(getattr(self, name)) for name in relation_members(p.destinations)]
 
-        # Input. Local events go first; they wait only for the sweep, which never stalls.
+        # Input. Local events go first; they wait only for the sweep, which never stalls. What a delayed source has sent
+        # in its step t comes until TICK(t + 1), and may still be on its way when this core begins step t + 1: so events
+        # that come while the core waits belong to the step that it waits for, whatever step they were sent in.
         packet = self.i.payload
+        waiting = Signal()
         local_valid, spike_valid = Signal(), Signal()
         m.d.comb += [
             local_valid.eq(emitter.local.valid & ~sweep.reading),
             rows.events.valid.eq(local_valid | spike_valid),
             rows.events.payload.axon.eq(Mux(local_valid, emitter.local.payload.axon, packet.axon)),
             rows.events.payload.value.eq(Mux(local_valid, emitter.local.payload.value, packet.value)),
-            rows.events.payload.parity.eq(Mux(local_valid, parity, packet.parity)),
+            rows.events.payload.last.eq(Mux(local_valid, last, packet.last)),
             emitter.local.ready.eq(rows.events.ready & ~sweep.reading),
         ]
+        if p.destinations:
+            m.d.comb += [
+                rows.events.payload.parity.eq(Mux(local_valid | waiting, parity, packet.parity)),
+                rows.events.payload.other.eq(~local_valid & waiting & (packet.parity ^ parity)),
+            ]
+        else:
+            m.d.comb += rows.events.payload.parity.eq(Mux(local_valid, parity, packet.parity))
         with m.If(~clearing), m.Switch(packet.kind):
             with m.Case(PacketKind.SPIKE):
                 m.d.comb += [
@@ -120,12 +118,13 @@ class LifEngine(wiring.Component):
                 ]
             with m.Default():
                 m.d.comb += self.i.ready.eq(1)
-        for number in range(2):
-            with m.If(self.i.valid & self.i.ready & (packet.parity == number)):
-                with m.If(packet.kind == PacketKind.TICK):
-                    m.d.sync += [ticks[number].eq(ticks[number] + 1), is_last[number].eq(packet.last)]
-                with m.If(packet.kind == PacketKind.ACK):
-                    m.d.sync += acknowledged[number].eq(acknowledged[number] + 1)
+        taken = self.i.valid & self.i.ready
+        m.d.comb += [
+            tokens.tick.eq(taken & (packet.kind == PacketKind.TICK)),
+            tokens.ack.eq(taken & (packet.kind == PacketKind.ACK)),
+            tokens.token_parity.eq(packet.parity),
+            tokens.token_last.eq(packet.last),
+        ]
 
         # The sweep, on the bank of the step in progress.
         population = Signal.like(self.populations)
@@ -138,7 +137,6 @@ class LifEngine(wiring.Component):
             accumulator.sweep.eq(sweep.reading),
             accumulator.bank.eq(parity),
             accumulator.address.eq(sweep.address),
-            rows.last.eq(last),
             accumulator.word.eq(rows.word),
             accumulator.clear.eq(clearing),
             accumulator.clear_address.eq(clear_word),
@@ -151,22 +149,28 @@ class LifEngine(wiring.Component):
         ]
 
         # Output: spikes, or the tokens that end a step.
-        token = Signal()
-        token_kind = Signal(PacketKind)
+        emitted = emitter.packets.payload
         m.d.comb += [
-            self.o.valid.eq(emitter.packets.valid | token),
-            self.o.payload.parity.eq(parity),
+            self.o.valid.eq(emitter.packets.valid | tokens.o.valid),
             emitter.packets.ready.eq(self.o.ready),
+            tokens.o.ready.eq(self.o.ready),
         ]
-        with m.If(token):
-            m.d.comb += [self.o.payload.kind.eq(token_kind), self.o.payload.last.eq(last)]
-        with m.Else():
-            kind = Mux(emitter.packets.payload.membrane, PacketKind.MEMBRANE, PacketKind.SPIKE)
+        with m.If(tokens.finish):
             m.d.comb += [
-                self.o.payload.kind.eq(kind),
-                self.o.payload.axon.eq(emitter.packets.payload.axon),
-                self.o.payload.value.eq(emitter.packets.payload.value),
+                getattr(self.o.payload, name).eq(getattr(tokens.o.payload, name))
+                for name in self.o.payload.shape().members
+                if name not in ("axon", "value")
             ]
+        with m.Else():
+            m.d.comb += [
+                self.o.payload.kind.eq(Mux(emitted.membrane, PacketKind.MEMBRANE, PacketKind.SPIKE)),
+                self.o.payload.parity.eq(parity),
+                self.o.payload.last.eq(last),
+                self.o.payload.axon.eq(emitted.axon),
+                self.o.payload.value.eq(emitted.value),
+            ]
+            if p.destinations:
+                m.d.comb += self.o.payload.destinations.eq(sweep.held_rule.destinations)
 
         adding = Signal(2)  # for each parity: events of such a step are being added
         drained = Signal()
@@ -180,28 +184,24 @@ class LifEngine(wiring.Component):
                     m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.comb += self.idle.eq(~adding.any() & ~spike_valid)
-                with m.If(due.bit_select(parity, 1)):
-                    m.d.comb += begin.eq(1)
-                    m.d.sync += last.eq(is_last.bit_select(parity, 1))
+                m.d.comb += waiting.eq(1)
+                with m.If(tokens.due):
+                    m.d.comb += tokens.begin.eq(1)
                     m.next = "DRAIN"
             with m.State("DRAIN"), m.If(drained):
                 with m.If(population == self.populations):
-                    m.next = "TICK"
+                    m.next = "TOKENS"
                 with m.Else():
                     m.next = "SWEEP"
             with m.State("SWEEP"):
                 m.d.comb += sweep.start.eq(1)
                 m.d.sync += population.eq(population + 1)
                 m.next = "DRAIN"
-            with m.State("TICK"):
-                m.d.comb += [token.eq(self.sinks != 0), token_kind.eq(PacketKind.TICK)]
-                with m.If(self.o.ready | (self.sinks == 0)):
-                    m.next = "ACK"
-            with m.State("ACK"):
-                m.d.comb += [token.eq(1), token_kind.eq(PacketKind.ACK)]
-                with m.If(self.o.ready):
+            with m.State("TOKENS"):
+                m.d.comb += tokens.finish.eq(1)
+                with m.If(tokens.done):
                     m.d.comb += self.step_done.eq(1)
-                    m.d.sync += [parity.eq(~parity), fresh.eq(last), population.eq(0)]
+                    m.d.sync += [fresh.eq(last), population.eq(0)]
                     m.next = "WAIT"
         m.d.comb += [
             self.waiting.eq(rows.events.valid | rows.busy.any()),

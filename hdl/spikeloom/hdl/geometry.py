@@ -21,13 +21,15 @@ __all__ = ["GeometrySequencer", "positioned_row_layout"]
 
 
 def positioned_row_layout(parameters: CoreParameters) -> data.StructLayout:
-    """A row, and of its event the coordinates, the parity of the step and the value."""
+    """A row, and of its event the coordinates and all else that `spikeloom.hdl.rows.event_layout` has."""
     return data.StructLayout(
         {
             "row": struct_layout(parameters.row_layout),
             "x": parameters.coordinate_width,
             "y": parameters.coordinate_width,
             "parity": 1,
+            "other": int(parameters.destinations > 0),
+            "last": 1,
             "value": value_shape(parameters),
         }
     )
@@ -40,8 +42,6 @@ class GeometrySequencer(wiring.Component):
     -------
     i
         Rows; accepted whenever there is room.
-    last
-        The step in progress is the last of its sample: rows with delay 1 are dropped.
     word, sparse
         The word of this cycle, never refused, and whether its row is sparse.
     busy
@@ -53,7 +53,6 @@ class GeometrySequencer(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(positioned_row_layout(parameters))),
-                "last": In(1),
                 "word": Out(word_layout(parameters)),
                 "sparse": Out(1),
                 "busy": Out(2),
@@ -74,7 +73,7 @@ class GeometrySequencer(wiring.Component):
         given = self.i.payload
         row_fields = struct_layout(p.row_layout).members
         kept = {name: shape for name, shape in row_fields.items() if name not in ("geometry", "more", "empty")}
-        kept |= {"valid": 1, "parity": 1, "value": value_shape(p)}
+        kept |= {"valid": 1, "parity": 1, "other": len(given.other), "value": value_shape(p)}
         reading, found = (Signal(data.StructLayout(kept), name=name) for name in ("reading", "found"))
         column = data.View(struct_layout(p.column_layout), columns.data)
         line = data.View(struct_layout(p.line_layout), lines.data)
@@ -87,7 +86,7 @@ class GeometrySequencer(wiring.Component):
         start = Signal(start_layout)
         take = Signal()  # the counts take the row in `start`
         space = [Signal(name=f"space_in_{name}") for name in ("reading", "found", "start")]
-        dropped = given.row.delay & self.last
+        dropped = given.row.delay & given.last
         if p.sparse:
             dropped |= given.row.empty
         m.d.comb += [
@@ -105,6 +104,7 @@ class GeometrySequencer(wiring.Component):
         with m.If(space[0]):
             m.d.sync += [getattr(reading, name).eq(getattr(given.row, name)) for name in kept if name in row_fields]
             m.d.sync += [reading.valid.eq(self.i.valid & ~dropped), reading.parity.eq(given.parity)]
+            m.d.sync += reading.other.eq(given.other)
             m.d.sync += reading.value.eq(given.value)
         with m.If(space[1]):
             m.d.sync += found.eq(reading)
@@ -149,7 +149,7 @@ class GeometrySequencer(wiring.Component):
             m.d.sync += [
                 word.valid.eq(1),
                 word.parity.eq(start.parity),
-                word.bank.eq(start.parity ^ start.delay),
+                word.bank.eq(start.parity ^ start.other ^ start.delay),
                 word.value.eq(start.value),
             ]
         with m.Elif(row_ends):

@@ -19,8 +19,11 @@ class PacketKind(enum.Enum, shape=2):
     """The membrane ``value`` of the neuron ``axon`` that is read out instead of spiking."""
 
 
-def packet_layout(axon_width: int, value_width: int) -> data.StructLayout:
-    """A packet; ``parity`` is that of its step."""
+def packet_layout(axon_width: int, value_width: int, tiles: int = 0) -> data.StructLayout:
+    """A packet; ``parity`` is that of its step, and ``last`` says of a SPIKE too that this step ends its sample.
+
+    What goes into a mesh of ``tiles`` has its destination set in its highest bits, which the mesh takes off.
+    """
     return data.StructLayout(
         {
             "kind": PacketKind,
@@ -28,5 +31,6 @@ def packet_layout(axon_width: int, value_width: int) -> data.StructLayout:
             "last": 1,
             "axon": axon_width,
             "value": signed(value_width),
+            **({"destinations": tiles} if tiles else {}),
         }
     )

@@ -17,11 +17,17 @@ class ConfigurationPort(Signature):
 
     A write happens at the end of the cycle in which ``write_enable`` is high. Of reads only registers know: one cycle
     after ``memory`` and ``index`` have been presented ``read_data`` is valid, and 0 where there is no register.
+
+    Parameters
+    ----------
+    tile
+        The port is that of several tiles, and says by ``tile`` which one is meant. They are further away: `latency`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tile: bool = False) -> None:
         super().__init__(
             {
+                **({"tile": Out(8)} if tile else {}),
                 "write_enable": Out(1),
                 "memory": Out(4),
                 "plane": Out(10),

@@ -29,9 +29,19 @@ __all__ = ["RowReader", "event_layout"]
 def event_layout(parameters: CoreParameters) -> data.StructLayout:
     """An event: its axon, which is a row and, if there are any, coordinates; the parity of its step; its value.
 
-    A core without graded spikes has no values: its events count as 1.
+    A core without graded spikes has no values: its events count as 1. On a mesh ``parity`` is that of the step of the
+    core that has to wait for the event, and ``other`` says that its own step has the other one. ``last`` says that its
+    step is the last of the sample: its rows with delay 1 are dropped.
     """
-    return data.StructLayout({"axon": parameters.event_width, "parity": 1, "value": value_shape(parameters)})
+    return data.StructLayout(
+        {
+            "axon": parameters.event_width,
+            "parity": 1,
+            "other": int(parameters.destinations > 0),
+            "last": 1,
+            "value": value_shape(parameters),
+        }
+    )
 
 
 class RowReader(wiring.Component):
@@ -41,8 +51,6 @@ class RowReader(wiring.Component):
     -------
     events
         Events to add. Nothing but rows that are still to be given delays that.
-    last
-        The step in progress is the last of its sample: rows with delay 1 are dropped.
     busy
         For each parity, whether rows of events of such a step are still to be given, ``word`` included.
     word
@@ -54,7 +62,6 @@ class RowReader(wiring.Component):
         super().__init__(
             {
                 "events": In(stream.Signature(event_layout(parameters))),
-                "last": In(1),
                 "busy": Out(2),
                 "word": Out(word_layout(parameters)),
                 "load": In(LoadPort()),
@@ -78,6 +85,8 @@ class RowReader(wiring.Component):
         m.d.comb += [
             first.valid.eq(again.valid | self.events.valid),
             first.parity.eq(Mux(again.valid, again.parity, self.events.payload.parity)),
+            first.other.eq(Mux(again.valid, again.other, self.events.payload.other)),
+            first.last.eq(Mux(again.valid, again.last, self.events.payload.last)),
             first.axon.eq(Mux(again.valid, again.axon, self.events.payload.axon)),
             first.value.eq(Mux(again.valid, again.value, self.events.payload.value)),
             rows.output_enable.eq(~fetched.valid | take),
@@ -94,6 +103,8 @@ class RowReader(wiring.Component):
             m.d.sync += [
                 again.valid.eq(row.more),
                 again.parity.eq(fetched.parity),
+                again.other.eq(fetched.other),
+                again.last.eq(fetched.last),
                 again.value.eq(fetched.value),
                 again.axon.eq(Cat(fetched.axon[:coordinates], fetched.axon[coordinates:] + 1)),
             ]
@@ -111,7 +122,8 @@ class RowReader(wiring.Component):
                 Cat(given.x, given.y).eq(fetched.axon),
                 given.parity.eq(fetched.parity),
                 given.value.eq(fetched.value),
-                sequencer.last.eq(self.last),
+                given.other.eq(fetched.other),
+                given.last.eq(fetched.last),
                 word.eq(sequencer.word),
                 sparse.eq(sequencer.sparse),
             ]
@@ -163,9 +175,9 @@ class RowReader(wiring.Component):
         )
         with m.If(begin):
             m.d.sync += [
-                word.valid.eq(~(row.delay & self.last)),
+                word.valid.eq(~(row.delay & fetched.last)),
                 word.parity.eq(fetched.parity),
-                word.bank.eq(fetched.parity ^ row.delay),
+                word.bank.eq(fetched.parity ^ fetched.other ^ row.delay),
                 word.value.eq(fetched.value),
             ]
         with m.Elif(remaining[-1]):

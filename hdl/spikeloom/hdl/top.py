@@ -1,15 +1,14 @@
-"""The top of a fabric: UART pins, host link, host bridge and one LIF core.
+"""The top of a fabric: UART pins, host link, host bridge and tiles.
 
-rx ─▶ UartReceiver ──▶ Link ──▶ HostBridge ══ packets ══ LifCore
-tx ◀─ UartTransmitter ◀─┘           └── configuration port ──┘
+rx ─▶ UartReceiver ──▶ Link ══ bytes ══ Fabric
+tx ◀─ UartTransmitter ◀─┘
 """
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.bridge import HostBridge
-from spikeloom.hdl.core import LifCore
+from spikeloom.hdl.fabric import Fabric
 from spikeloom.hdl.link import Link
 from spikeloom.hdl.uart import UartReceiver, UartTransmitter
 from spikeloom.sim.fabric import FabricConfig
@@ -43,28 +42,19 @@ class Top(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        core = self.fabric.core
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         m.submodules.link = link = Link(self.fabric.link, self.identity.encode())
         # A new session finds everything behind the link as after power-up, but for the program.
-        restart = Signal()
-        m.d.comb += restart.eq(link.reset)
-        m.submodules.bridge = bridge = ResetInserter(restart)(
-            HostBridge(core.axon_width, core.v_width, graded=core.value_width > 0)
-        )
-        m.submodules.core = tile = LifCore(core)
+        m.submodules.fabric = fabric = Fabric(self.fabric)
         m.d.comb += [
-            tile.reset.eq(restart),
+            fabric.reset.eq(link.reset),
             receiver.rx.eq(self.rx),
             self.tx.eq(transmitter.tx),
-            link.flush.eq(bridge.flush),
+            link.flush.eq(fabric.flush),
         ]
         wiring.connect(m, receiver.o, link.from_line)
         wiring.connect(m, link.to_line, transmitter.i)
-        wiring.connect(m, link.receive, bridge.receive)
-        wiring.connect(m, bridge.transmit, link.transmit)
-        wiring.connect(m, bridge.to_fabric, tile.i)
-        wiring.connect(m, tile.o, bridge.from_fabric)
-        wiring.connect(m, bridge.configuration, tile.configuration)
+        wiring.connect(m, link.receive, fabric.receive)
+        wiring.connect(m, fabric.transmit, link.transmit)
         return m

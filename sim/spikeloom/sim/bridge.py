@@ -125,6 +125,10 @@ class BridgeModel:
         number = axon.to_bytes(AXON_BYTES, "little") + value.to_bytes(VALUE_BYTES, "little", signed=True)
         return bytes([Opcode.VALUE]) + number
 
+    def ahead(self) -> bytes:
+        """What follows belongs to the step after the next TICK, or no longer."""
+        return bytes([Opcode.AHEAD])
+
     def tick(self, last: bool) -> bytes:
         """The end of a step for the host."""
         self._previous_out = -1

@@ -196,11 +196,6 @@ class CoreParameters:
         return max(self.event_width, bits_for(self.neurons), self.sent_axon_width)
 
     @property
-    def token_width(self) -> int:
-        """Bits that count the TICKs and ACKs of a step: two at most from each other tile of a mesh, or one."""
-        return bits_for(2 * self.destinations)
-
-    @property
     def event_width(self) -> int:
         """Bits of an axon: its coordinates, if there are any, and its row."""
         return 2 * self.coordinate_width + bits_for(self.axons)

@@ -54,6 +54,9 @@ class Opcode(IntEnum):
     """Towards the host only: a spike whose axon is given in full."""
     VALUE = 0x11
     """Towards the host only: a membrane, or a graded spike whose value is not 1."""
+    AHEAD = 0x12
+    """Towards the host only: what follows belongs to the step after the one that the next TICK ends, or, the next time,
+    to that one again. A TICK ends it too."""
     TICK = 0x20
     TICK_LAST = 0x21
     SKIP = 0x40
@@ -233,7 +236,7 @@ _UNKNOWN = 0
 _LENGTHS = np.full(256, _UNKNOWN, np.int64)
 _LENGTHS[Opcode.SPIKE :] = 1
 _LENGTHS[Opcode.SKIP : Opcode.SPIKE] = 1
-_LENGTHS[[Opcode.TICK, Opcode.TICK_LAST]] = 1
+_LENGTHS[[Opcode.AHEAD, Opcode.TICK, Opcode.TICK_LAST]] = 1
 _LENGTHS[Opcode.ABSOLUTE] = 1 + AXON_BYTES
 _LENGTHS[Opcode.VALUE] = 1 + AXON_BYTES + VALUE_BYTES
 _LENGTHS[Opcode.READ] = 1 + COUNT_BYTES  # and its data
@@ -245,6 +248,7 @@ class MessageDecoder:
     def __init__(self) -> None:
         self._rest = b""
         self._previous = -1
+        self._ahead = 0
         self.steps = 0
         """TICKs so far."""
 
@@ -280,8 +284,12 @@ class MessageDecoder:
         setter = np.maximum.accumulate(np.where(sets, np.arange(len(sets)), 0))
         axon = setting[setter] + travelled - travelled[setter]
 
-        step = self.steps + np.cumsum(is_tick) - is_tick
-        self._previous = int(axon[-1])
+        # Whether a message belongs to the step after the next TICK: AHEAD turns that over, a TICK ends it.
+        turns = np.concatenate(([self._ahead], opcode == Opcode.AHEAD)).cumsum()
+        ended = np.maximum.accumulate(np.where(np.concatenate(([False], is_tick)), np.arange(len(turns)), 0))
+        ahead = turns - np.where(ended, turns[ended], 0) & 1
+        step = self.steps + np.cumsum(is_tick) - is_tick + ahead[1:]
+        self._previous, self._ahead = int(axon[-1]), int(ahead[-1])
         self.steps += int(is_tick.sum())
         fires = is_spike | is_absolute
         value = _numbers(stream, starts[is_value] + 1 + AXON_BYTES, VALUE_BYTES)

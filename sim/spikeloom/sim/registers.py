@@ -15,6 +15,7 @@ __all__ = [
     "BRIDGE",
     "BRIDGE_TILE",
     "CORE",
+    "COUNTERS",
     "CORE_TILE",
     "REGISTER_MAPS",
     "REGISTER_MEMORY",
@@ -358,6 +359,9 @@ CORE = RegisterMap(
         MemoryRegion(name="targets", number=8, description="the target of each weight word (with sparse rows only)."),
     ),
 )
+
+COUNTERS = tuple(register.name for register in CORE.registers if register.access == "read" and register.name != "status")
+"""The registers of a core that count."""
 
 REGISTER_MAPS = (BRIDGE, CORE)
 """The maps of all kinds of tiles."""

@@ -32,7 +32,7 @@ from spikeloom.sim.messages import (
     encode_spikes,
     encode_write,
 )
-from spikeloom.sim.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MAPS, REGISTER_MEMORY, Register
+from spikeloom.sim.registers import BRIDGE_TILE, COUNTERS, REGISTER_MEMORY, Register, register_map
 from spikeloom.sw.transport import LinkError
 
 __all__ = [
@@ -211,15 +211,14 @@ class Board:
                 raise DriverError(f"the board must answer with {register.size} bytes, not {len(read)}")
         return [int.from_bytes(read, "little") for read in reads]
 
-    def counters(self) -> dict[str, int]:
-        """What the core has counted since it was cleared: ``busy_cycles``, ``words``, ``steps``."""
-        names = ("busy_cycles", "words", "steps")
-        return dict(zip(names, self.read_registers([(CORE_TILE, name) for name in names]), strict=True))
+    def counters(self) -> dict[int, dict[str, int]]:
+        """What each core has counted since it was cleared, by tile: the registers `COUNTERS`."""
+        places = [(tile, name) for tile in range(1, self.identity.tiles + 1) for name in COUNTERS]
+        values = dict(zip(places, self.read_registers(places), strict=True))
+        return {tile: {name: values[tile, name] for name in COUNTERS} for tile in range(1, self.identity.tiles + 1)}
 
     def clear(self) -> None:
-        """Clear core and bridge: states, accumulators, counters. Not while a run is under way."""
-        # The core first: the bridge's first packet finds it cleared.
-        self.write_register(CORE_TILE, "control", 1)
+        """Clear the fabric: states, accumulators, tokens, counters. Not while a run is under way."""
         self.write_register(BRIDGE_TILE, "control", 1)
         self._decoder = MessageDecoder()
 
@@ -315,9 +314,7 @@ class Board:
 
 
 def _register(tile: int, name: str) -> Register:
-    if not 0 <= tile < len(REGISTER_MAPS):
-        raise ValueError(f"tile must be from 0 to {len(REGISTER_MAPS) - 1}, not {tile!r}")
-    return REGISTER_MAPS[tile].register(name)
+    return register_map(tile).register(name)
 
 
 def _address(tile: int, register: Register) -> ConfigurationAddress:

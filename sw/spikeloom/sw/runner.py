@@ -54,7 +54,7 @@ class RunResult:
     spikes: dict[str, NDArray[np.bool_]]
     membranes: dict[str, NDArray[np.int64]]
     values: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    counters: dict[str, int] = field(default_factory=dict)
+    counters: dict[int, dict[str, int]] = field(default_factory=dict)
     cycles: int | None = None
     cycles_per_sample: NDArray[np.int64] | None = None
     faults: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,201 @@
+"""The tiles of a fabric: one core, or several on a mesh; and the host bridge in front of them.
+
+::
+
+    receive ─▶ HostBridge ══ packets ═▶ tile 0 of Mesh ══ packets, without destinations ═▶ cores
+    transmit ◀─┘     └─ configuration ─▶ stage ─▶ stage ─▶ stage         packets, with destinations ═▶ Mesh
+                                           └ core   └ core   └ core
+
+The configuration port goes from tile to tile through registers, in rows to and fro, so that no wire of it is longer
+than from one tile to the next. What is read comes back the same way.
+"""
+
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.bridge import HostBridge
+from spikeloom.hdl.core import LifCore
+from spikeloom.hdl.mesh import Mesh
+from spikeloom.hdl.packet import packet_layout
+from spikeloom.hdl.registers import ConfigurationPort
+from spikeloom.sim.fabric import FabricConfig
+
+__all__ = ["ConfigurationStage", "Fabric", "Tiles"]
+
+_REQUEST = ("write_enable", "memory", "plane", "index", "write_data")
+
+
+class ConfigurationStage(wiring.Component):
+    """The configuration port at a tile: its own, and that of the tiles behind, each a register away.
+
+    Parameters
+    ----------
+    tile
+        The number of the tile.
+
+    Members
+    -------
+    before, after
+        From the host, and to the tiles behind.
+    here
+        The port of the tile itself.
+    """
+
+    def __init__(self, tile: int) -> None:
+        self.tile = tile
+        super().__init__(
+            {
+                "before": In(ConfigurationPort(tile=True)),
+                "after": Out(ConfigurationPort(tile=True)),
+                "here": Out(ConfigurationPort()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        mine = Signal()
+        for name in (*_REQUEST, "tile"):
+            m.d.sync += getattr(self.after, name).eq(getattr(self.before, name))
+        for name in _REQUEST:
+            m.d.comb += getattr(self.here, name).eq(getattr(self.after, name))
+        m.d.comb += [mine.eq(self.after.tile == self.tile), self.here.write_enable.eq(self.after.write_enable & mine)]
+        m.d.sync += self.before.read_data.eq(Mux(mine, self.here.read_data, self.after.read_data))
+        return m
+
+
+class Tiles(wiring.Component):
+    """The tiles of a fabric but the host's.
+
+    Members
+    -------
+    i, o
+        Packets from and to the host, which is tile 0; those from it with destinations where there is a mesh.
+    configuration
+        Of all tiles, where there is a mesh, or of the one.
+    clear, reset
+        Empty all tiles and the mesh at once; ``reset`` begins a new session, so that registers too are reset.
+
+    ``latency`` is the number of cycles from the configuration port to what is read.
+    """
+
+    def __init__(self, fabric: FabricConfig) -> None:
+        self.fabric = fabric
+        mesh = fabric.mesh
+        packet = fabric.axon_width, fabric.value_width
+        tiles = mesh.tiles if mesh else 0
+        self.latency = 1 if mesh is None else 2 * len(fabric.cores) + 1
+        self.cores = {tile: LifCore(parameters) for tile, parameters in fabric.cores.items()}
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(*packet, tiles))),
+                "o": Out(stream.Signature(packet_layout(*packet))),
+                "configuration": In(ConfigurationPort(tile=mesh is not None)),
+                "clear": In(1),
+                "reset": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for tile, core in self.cores.items():
+            m.submodules[f"core_{tile}"] = core
+            m.d.comb += [core.clear.eq(self.clear), core.reset.eq(self.reset)]
+        if self.fabric.mesh is None:
+            (core,) = self.cores.values()
+            wiring.connect(m, wiring.flipped(self.i), core.i)
+            wiring.connect(m, core.o, wiring.flipped(self.o))
+            wiring.connect(m, wiring.flipped(self.configuration), core.configuration)
+        else:
+            self._connect_packets(m)
+            self._connect_configuration(m)
+        return m
+
+    def _connect_packets(self, m: Module) -> None:
+        parameters = self.fabric.mesh
+        assert parameters is not None
+        emptied = Signal()
+        m.d.comb += emptied.eq(self.clear | self.reset)
+        mesh = Mesh(parameters)
+        m.submodules.mesh = ResetInserter(emptied)(mesh)
+        for tile in range(parameters.tiles):
+            entry, leaving = mesh.i[tile], mesh.o[tile]
+            if tile and tile not in self.cores:
+                m.d.comb += leaving.ready.eq(1)
+                continue
+            source, sink = (self.cores[tile].o, self.cores[tile].i) if tile else (self.i, self.o)
+            payload = Signal(self.o.payload.shape(), name=f"payload_{tile}")
+            found = data.View(self.o.payload.shape(), leaving.payload)
+            m.d.comb += [
+                entry.valid.eq(source.valid),
+                source.ready.eq(entry.ready),
+                entry.payload.payload.eq(payload),
+                entry.payload.destinations.eq(source.payload.destinations),
+                sink.valid.eq(leaving.valid),
+                leaving.ready.eq(sink.ready),
+            ]
+            # Tiles may have narrower axons and values than the mesh.
+            for name in self.o.payload.shape().members:
+                m.d.comb += [
+                    getattr(payload, name).eq(getattr(source.payload, name)),
+                    getattr(sink.payload, name).eq(getattr(found, name)),
+                ]
+
+    def _connect_configuration(self, m: Module) -> None:
+        mesh = self.fabric.mesh
+        assert mesh is not None
+
+        def place(tile: int) -> tuple[int, int]:
+            column, row = mesh.place(tile)
+            return row, -column if row % 2 else column
+
+        before = wiring.flipped(self.configuration)
+        for tile in sorted(self.cores, key=place):
+            m.submodules[f"configuration_{tile}"] = stage = ConfigurationStage(tile)
+            wiring.connect(m, before, stage.before)
+            wiring.connect(m, stage.here, self.cores[tile].configuration)
+            before = stage.after
+
+
+class Fabric(wiring.Component):
+    """A whole fabric, as the host link sees it.
+
+    Members
+    -------
+    receive, transmit, flush
+        Bytes from and to the host, as at `HostBridge`.
+    reset
+        Begins a new session: all is as after power-up, but for the program.
+    """
+
+    def __init__(self, fabric: FabricConfig) -> None:
+        self.fabric = fabric
+        self.tiles = Tiles(fabric)
+        super().__init__(
+            {
+                "receive": In(stream.Signature(8)),
+                "transmit": Out(stream.Signature(8)),
+                "flush": Out(1),
+                "reset": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fabric = self.fabric
+        m.submodules.tiles = tiles = self.tiles
+        bridge = HostBridge(
+            fabric.axon_width,
+            fabric.value_width,
+            graded=any(core.value_width for core in fabric.cores.values()),
+            tiles=fabric.mesh.tiles if fabric.mesh else 0,
+            latency=tiles.latency,
+        )
+        m.submodules.bridge = ResetInserter(self.reset)(bridge)
+        wiring.connect(m, wiring.flipped(self.receive), bridge.receive)
+        wiring.connect(m, bridge.transmit, wiring.flipped(self.transmit))
+        wiring.connect(m, bridge.to_fabric, tiles.i)
+        wiring.connect(m, tiles.o, bridge.from_fabric)
+        wiring.connect(m, bridge.configuration, tiles.configuration)
+        m.d.comb += [self.flush.eq(bridge.flush), tiles.clear.eq(bridge.clear), tiles.reset.eq(self.reset)]
+        return m
