@@ -1,20 +1,15 @@
-"""The driver, the host bridge and the LIF core together, without UART and link: spikes equal to the reference."""
+"""The driver, the host bridge and the tiles together, without UART and link: spikes equal to the reference."""
 
 import dataclasses
 from collections import deque
 
 import numpy as np
-from amaranth.hdl import Module, ResetInserter, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 
-from spikeloom.hdl.bridge import HostBridge
-from spikeloom.hdl.core import LifCore
+from spikeloom.hdl.fabric import Fabric
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.link import Identity
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.driver import Board
 from spikeloom.sw.place import place
@@ -23,38 +18,15 @@ from spikeloom.sw.transport import LinkError
 CORE = CoreParameters(
     lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
 )
-IDENTITY = Identity(lanes=2, neurons=32, axons=128, weight_words=1024, weight_width=8, v_width=12)
-
-
-class BridgeAndCore(wiring.Component):
-    """A bridge, a core and the reset of a new session."""
-
-    def __init__(self, parameters):
-        self.parameters = parameters
-        super().__init__({"receive": In(stream.Signature(8)), "transmit": Out(stream.Signature(8)), "restart": In(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-        restart = Signal()
-        m.d.comb += restart.eq(self.restart)
-        m.submodules.bridge = bridge = ResetInserter(restart)(
-            HostBridge(self.parameters.axon_width, self.parameters.v_width, graded=self.parameters.value_width > 0)
-        )
-        m.submodules.core = core = LifCore(self.parameters)
-        m.d.comb += core.reset.eq(restart)
-        wiring.connect(m, wiring.flipped(self.receive), bridge.receive)
-        wiring.connect(m, bridge.transmit, wiring.flipped(self.transmit))
-        wiring.connect(m, bridge.to_fabric, core.i)
-        wiring.connect(m, core.o, bridge.from_fabric)
-        wiring.connect(m, bridge.configuration, core.configuration)
-        return m
+FABRIC = FabricConfig(core=CORE)
 
 
 class SimulatedLink:
     """The bytes of the driver, straight into the simulated bridge; time passes when the driver waits."""
 
-    def __init__(self, rng, core=CORE, *, stall):
-        self.top = BridgeAndCore(core)
+    def __init__(self, rng, fabric=FABRIC, *, stall):
+        self.top = Fabric(fabric)
+        self.identity = fabric.identity()
         self.rng = rng
         self.stall = stall
         self.outgoing, self.incoming = deque(), bytearray()
@@ -67,7 +39,7 @@ class SimulatedLink:
     async def _clock(self, ctx):
         top = self.top
         while True:
-            ctx.set(top.restart, self.opening)
+            ctx.set(top.reset, self.opening)
             ctx.set(top.receive.valid, bool(self.outgoing) and not self.opening)
             ctx.set(top.receive.payload, self.outgoing[0] if self.outgoing else 0)
             ctx.set(top.transmit.ready, self.rng.random() >= self.stall and not self.opening)
@@ -89,7 +61,7 @@ class SimulatedLink:
         self.opening = True
         self._pass(2)
         self.incoming.clear()
-        return IDENTITY
+        return self.identity
 
     def send(self, data):
         self.outgoing.extend(data)
@@ -133,7 +105,7 @@ def test_the_driver_runs_networks(request):
                 size = network.size(network.output)
                 assert (result.spikes[..., :size] == reference.spikes[network.output]).all()
                 fired.append(result.spikes.mean())
-        counters = board.counters()
+        counters = board.counters()[1]
         assert counters["steps"] == 5 * 3
         assert counters["words"] > 0
         assert counters["busy_cycles"] > counters["words"]
@@ -173,7 +145,7 @@ def test_the_driver_runs_maps(request):
         CORE, neurons=512, axons=512, weight_words=4096, populations=8, coordinate_width=4, geometries=32, sparse=True
     )
     assert core.axon_width == 17
-    board = Board(SimulatedLink(rng, core, stall=0.1))
+    board = Board(SimulatedLink(rng, FabricConfig(core=core), stall=0.1))
     network = random_spatial_network(rng, core, extent=5)
     spikes = random_spikes(rng, 4, 2, network.inputs)
     program = place(network, FabricConfig(core=core), observe=["map0"])

@@ -12,7 +12,7 @@ from harness.networks import rng_of
 
 from spikeloom.sim.bridge import BridgeModel, Read, Spike, Tick, Write
 from spikeloom.sim.link import DeviceModel, Identity, LinkParameters
-from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE, CORE_TILE
+from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE, CORE_TILE, COUNTERS
 from spikeloom.sw.driver import Board, DriverError
 from spikeloom.sw.endpoint import Endpoint
 from spikeloom.sw.transport import FaultyTransport, LinkError, ModelTransport
@@ -235,11 +235,9 @@ def test_registers(request):
     board, _ = loaded(program_of(rng_of(request.node.name)))
     board.write_register(BRIDGE_TILE, "scratch", 0xA5)
     assert board.read_registers([(BRIDGE_TILE, "scratch"), (BRIDGE_TILE, "error")]) == [0xA5, 0]
-    first = CORE.register("busy_cycles").offset
-    assert board.counters() == {
-        name: int.from_bytes(bytes(range(first + 4 * place, first + 4 * place + 4)), "little")
-        for place, name in enumerate(("busy_cycles", "words", "steps"))
-    }
+    offsets = {name: CORE.register(name).offset for name in COUNTERS}
+    expected = {name: int.from_bytes(bytes(range(o, o + 4)), "little") for name, o in offsets.items()}
+    assert board.counters() == {1: expected}
 
 
 @pytest.mark.parametrize(

@@ -73,10 +73,10 @@ class Tiles(wiring.Component):
         Packets from and to the host, which is tile 0; those from it with destinations where there is a mesh.
     configuration
         Of all tiles, where there is a mesh, or of the one.
+    steps_done
+        Bit t: a step ends in tile t.
     clear, reset
         Empty all tiles and the mesh at once; ``reset`` begins a new session, so that registers too are reset.
-
-    ``latency`` is the number of cycles from the configuration port to what is read.
     """
 
     def __init__(self, fabric: FabricConfig) -> None:
@@ -84,13 +84,13 @@ class Tiles(wiring.Component):
         mesh = fabric.mesh
         packet = fabric.axon_width, fabric.value_width
         tiles = mesh.tiles if mesh else 0
-        self.latency = 1 if mesh is None else 2 * len(fabric.cores) + 1
         self.cores = {tile: LifCore(parameters) for tile, parameters in fabric.cores.items()}
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(*packet, tiles))),
                 "o": Out(stream.Signature(packet_layout(*packet))),
                 "configuration": In(ConfigurationPort(tile=mesh is not None)),
+                "steps_done": Out(len(fabric.tiles)),
                 "clear": In(1),
                 "reset": In(1),
             }
@@ -100,7 +100,11 @@ class Tiles(wiring.Component):
         m = Module()
         for tile, core in self.cores.items():
             m.submodules[f"core_{tile}"] = core
-            m.d.comb += [core.clear.eq(self.clear), core.reset.eq(self.reset)]
+            m.d.comb += [
+                core.clear.eq(self.clear),
+                core.reset.eq(self.reset),
+                self.steps_done[tile].eq(core.engine.step_done),
+            ]
         if self.fabric.mesh is None:
             (core,) = self.cores.values()
             wiring.connect(m, wiring.flipped(self.i), core.i)
@@ -189,7 +193,7 @@ class Fabric(wiring.Component):
             fabric.value_width,
             graded=any(core.value_width for core in fabric.cores.values()),
             tiles=fabric.mesh.tiles if fabric.mesh else 0,
-            latency=tiles.latency,
+            latency=fabric.configuration_latency,
         )
         m.submodules.bridge = ResetInserter(self.reset)(bridge)
         wiring.connect(m, wiring.flipped(self.receive), bridge.receive)

@@ -1,8 +1,9 @@
 // The clock of a compiled design, and what stands at its ports: the C++ beside `Harness`, for every design the same.
 //
 // A Simulator is the host bridge and nothing more. It writes the configuration port, sends the packets of a step when
-// the step before the previous one is acknowledged, acknowledges each TICK, and keeps what comes out. It checks every
-// rule of elastic time that can be seen from outside. A cycle is: drive, evaluate with the clock low, look, clock high.
+// all of its sinks have acknowledged the step before the previous one, acknowledges a step when it has a TICK from all
+// of its sources, and keeps what comes out. It checks every rule of elastic time that can be seen from outside. A cycle
+// is: drive, evaluate with the clock low, look, clock high.
 
 #include <cinttypes>
 #include <cstdint>
@@ -54,8 +55,8 @@ public:
     Simulator(bool random_start, int seed) : top{begin(random_start, seed)} {
         // Ports too may begin with random bits.
         top.clk = top.reset = top.i_valid = top.o_ready = top.configuration_write_enable = 0;
-        top.i_kind = top.i_parity = top.i_last = top.i_axon = top.i_value = 0;
-        top.configuration_memory = top.configuration_plane = top.configuration_index = 0;
+        top.i_kind = top.i_parity = top.i_last = top.i_axon = top.i_value = top.i_destinations = 0;
+        top.configuration_tile = top.configuration_memory = top.configuration_plane = top.configuration_index = 0;
         for (int cycle = 0; cycle < 4; ++cycle) {
             top.rst = cycle < 3;
             clock();
@@ -67,7 +68,8 @@ public:
 
     // Configuration.
 
-    void write(uint32_t memory, uint32_t plane, uint32_t first, const uint8_t *data, int64_t count) {
+    void write(uint32_t tile, uint32_t memory, uint32_t plane, uint32_t first, const uint8_t *data, int64_t count) {
+        top.configuration_tile = tile;
         top.configuration_memory = memory;
         top.configuration_plane = plane;
         top.configuration_write_enable = 1;
@@ -77,14 +79,15 @@ public:
             clock();
         }
         top.configuration_write_enable = 0;
-        clock();
+        for (int64_t cycle = 0; cycle < latency; ++cycle) clock();
     }
 
-    void read(uint32_t memory, uint32_t first, uint8_t *data, int64_t count) {
+    void read(uint32_t tile, uint32_t memory, uint32_t first, uint8_t *data, int64_t count) {
+        top.configuration_tile = tile;
         top.configuration_memory = memory;
         for (int64_t place = 0; place < count; ++place) {
             top.configuration_index = first + place;
-            clock();
+            for (int64_t cycle = 0; cycle < latency; ++cycle) clock();
             data[place] = top.configuration_read_data;
         }
     }
@@ -126,10 +129,10 @@ public:
         return true;
     }
 
-    bool inspect(const char *name) {
+    bool inspect(const char *name, int64_t tile) {
         const auto found = memories.find(name);
         if (found == memories.end()) return false;
-        inspected.push_back({found->second, {}});
+        inspected.push_back({found->second, tile, {}});
         return true;
     }
 
@@ -143,6 +146,7 @@ public:
     };
     struct Inspected {
         Memory memory;
+        int64_t tile;  // whose steps are meant, or -1: those that are acknowledged to the host
         std::vector<uint8_t> words;  // after each step, all of them
     };
 
@@ -157,6 +161,9 @@ public:
     int64_t cycles = 0;
     int64_t counts[4] = {};  // cycles with input offered and not taken, output offered and not taken; input at its limit
     int64_t credit = 2;
+    int64_t latency = 1;  // cycles from the configuration port to what is read
+    int64_t sources = 1, sinks = 1;  // tiles that send TICKs to the host, and that acknowledge its
+    uint64_t spike_destinations = 0, tick_destinations = 0, ack_destinations = 0;
     int64_t patience = 1000000;
     uint64_t idle = 0, stall = 0;
     Random random;
@@ -190,7 +197,7 @@ private:
         top.eval();
         const bool taken = offered != NOTHING && top.i_ready;
         counts[0] += offered != NOTHING && !taken;
-        bool snapshot = false;
+        bool acknowledged = false;
         if (top.o_valid) {
             const Record packet{0, top.o_kind, top.o_axon, static_cast<int32_t>(top.o_value), top.o_parity};
             if (holding && memcmp(&packet, &held, sizeof packet)) return fail("a packet must stay until it is taken");
@@ -199,7 +206,7 @@ private:
             counts[1] += holding;
             if (ready) {
                 if (!take(packet)) return false;
-                snapshot = packet.kind == ACK;
+                acknowledged = packet.kind == ACK;
                 quiet = 0;
             }
         } else if (holding) {
@@ -209,11 +216,12 @@ private:
             sent();
             quiet = 0;
         }
+        const uint64_t steps_done = top.steps_done;
         top.clk = 1;
         top.eval();
         top.clk = 0;
         ++cycles;
-        if (snapshot) keep_memories();
+        if (acknowledged || steps_done) keep_memories(acknowledged, steps_done);
         if (++quiet > patience)
             return fail("the design must end a run of " + std::to_string(counted()) + " steps, not hang in step " +
                         std::to_string(finished) + " with nothing in or out for " + std::to_string(patience) + " cycles");
@@ -229,11 +237,13 @@ private:
             offered = ACK;
             top.i_parity = answered & 1;
             top.i_last = 0;
+            top.i_destinations = ack_destinations;
         } else if (allowed) {
             const Step &step = ends[step_in];
             offered = events_in < step.events ? SPIKE : TICK;
             top.i_parity = step_in & 1;
             top.i_last = offered == TICK && step.last;
+            top.i_destinations = offered == TICK ? tick_destinations : spike_destinations;
             if (offered == SPIKE) {
                 top.i_axon = events[next_event].axon;
                 top.i_value = events[next_event].value;
@@ -263,26 +273,34 @@ private:
     }
 
     bool take(const Record &packet) {
-        const int64_t step = packet.kind == ACK ? finished : begun;
+        // Of several tiles one may be a step ahead of another.
+        const int64_t waited = packet.kind == ACK ? finished : begun;
+        const bool several = (packet.kind == ACK ? sinks : sources) > 1;
+        const int64_t step = waited + (several && packet.unused != (waited & 1));
         const auto wrong = [&](const char *rule) {
             return fail(std::string(KINDS[packet.kind]) + " number " + std::to_string(step) + " " + rule);
         };
         if (packet.unused != (step & 1)) return wrong("must have the parity of its step");
         if (step >= step_in) return wrong("must wait for the TICK of its step");
         if (packet.kind == ACK) {
-            ++finished;
+            if (++acks[step & 1] > sinks) return wrong("must come once from each sink");
+            if (acks[finished & 1] == sinks) acks[finished++ & 1] = 0;
         } else {
             if (answered < step - 1) return wrong("must wait for the ACK of the step before the previous one");
-            records.push_back({step, packet.kind, packet.axon, packet.value, 0});
             if (packet.kind == TICK) {
-                records.back().axon = top.o_last;
                 if (top.o_last != ends[step].last) return wrong("must end a sample where the input did");
-                ++begun;
+                if (++ticks[step & 1] > sources) return wrong("must come once from each source");
+                if (ticks[begun & 1] == sources) {
+                    records.push_back({begun, TICK, top.o_last, 0, 0});
+                    ticks[begun++ & 1] = 0;
+                }
+            } else {
+                records.push_back({step, packet.kind, packet.axon, packet.value, 0});
             }
         }
-        const int64_t ended = finished < begun ? finished : begun;
-        if (packet.kind != SPIKE && packet.kind != MEMBRANE && ended == step + 1 && ends[step].last)
-            stops.push_back(cycles);
+        const int64_t now = finished < begun ? finished : begun;
+        for (; ended < now; ++ended)
+            if (ends[ended].last) stops.push_back(cycles);
         return true;
     }
 
@@ -303,15 +321,18 @@ private:
         }
     }
 
-    void keep_memories() {
+    void keep_memories(bool acknowledged, uint64_t steps_done) {
         for (Inspected &each : inspected)
-            each.words.insert(each.words.end(), each.memory.data, each.memory.data + each.memory.depth * each.memory.entry);
+            if (each.tile < 0 ? acknowledged : (steps_done >> each.tile & 1) != 0)
+                each.words.insert(each.words.end(), each.memory.data, each.memory.data + each.memory.depth * each.memory.entry);
     }
 
     std::vector<Step> ends;  // of each step fed
     std::vector<Event> events;  // from the oldest that was fed and not sent, in order
     int64_t next_event = 0, step_in = 0, events_in = 0, samples_in = 0;
-    int64_t begun = 0, finished = 0, answered = 0;  // TICKs out, ACKs out, ACKs in
+    int64_t begun = 0, finished = 0, answered = 0;  // steps with all TICKs out, with all ACKs out, with ACKs in
+    int64_t ended = 0;  // the lesser of the first two
+    int64_t ticks[2] = {}, acks[2] = {};  // of the steps of each parity that have not all of them
     int64_t quiet = 0;
     Kind offered = NOTHING;
     bool ready = false, holding = false;
@@ -335,13 +356,23 @@ void settings(Simulator *simulator, int64_t credit, int64_t patience, double idl
     simulator->random.state = seed;
 }
 
-void write_bytes(Simulator *simulator, uint32_t memory, uint32_t plane, uint32_t first, const uint8_t *data,
-                 int64_t count) {
-    simulator->write(memory, plane, first, data, count);
+void relations(Simulator *simulator, int64_t latency, int64_t sources, int64_t sinks, uint64_t spike_destinations,
+               uint64_t tick_destinations, uint64_t ack_destinations) {
+    simulator->latency = latency;
+    simulator->sources = sources;
+    simulator->sinks = sinks;
+    simulator->spike_destinations = spike_destinations;
+    simulator->tick_destinations = tick_destinations;
+    simulator->ack_destinations = ack_destinations;
 }
 
-void read_bytes(Simulator *simulator, uint32_t memory, uint32_t first, uint8_t *data, int64_t count) {
-    simulator->read(memory, first, data, count);
+void write_bytes(Simulator *simulator, uint32_t tile, uint32_t memory, uint32_t plane, uint32_t first,
+                 const uint8_t *data, int64_t count) {
+    simulator->write(tile, memory, plane, first, data, count);
+}
+
+void read_bytes(Simulator *simulator, uint32_t tile, uint32_t memory, uint32_t first, uint8_t *data, int64_t count) {
+    simulator->read(tile, memory, first, data, count);
 }
 
 void feed(Simulator *simulator, int64_t samples, int64_t steps, const int64_t *counts, const uint32_t *axons,
@@ -376,9 +407,9 @@ void sample_times(const Simulator *simulator, int64_t *starts, int64_t *stops) {
 
 const char *memory_names(const Simulator *simulator) { return simulator->memory_names.c_str(); }
 
-// Number of the memory among those inspected, or -1; after each step its words are kept.
-int64_t inspect(Simulator *simulator, const char *name, int64_t *depth, int64_t *width, int64_t *entry) {
-    if (!simulator->inspect(name)) return -1;
+// Number of the memory among those inspected, or -1; after each step of the tile its words are kept.
+int64_t inspect(Simulator *simulator, const char *name, int64_t tile, int64_t *depth, int64_t *width, int64_t *entry) {
+    if (!simulator->inspect(name, tile)) return -1;
     const Memory &memory = simulator->inspected.back().memory;
     *depth = memory.depth;
     *width = memory.width;

@@ -12,8 +12,9 @@ __all__ = ["Harness"]
 
 _AXON_BITS = 32
 _VALUE_BITS = 32
+_MOST_TILES = 64
 _FIELDS = {"kind": 2, "parity": 1, "last": 1, "axon": _AXON_BITS, "value": signed(_VALUE_BITS)}
-_CONFIGURATION = {"write_enable": 1, "memory": 8, "plane": 16, "index": 32, "write_data": 8}
+_CONFIGURATION = {"tile": 8, "write_enable": 1, "memory": 8, "plane": 16, "index": 32, "write_data": 8}
 
 
 class Harness(wiring.Component):
@@ -23,8 +24,12 @@ class Harness(wiring.Component):
     -------
     i_valid, i_ready, i_FIELD, o_valid, o_ready, o_FIELD
         The streams, each field of a packet a port of its own, ``axon`` and ``value`` of 32 bits.
+    i_destinations
+        The destination set of a packet, 64 bits.
     configuration_NAME
         The configuration port.
+    steps_done
+        What the design has by that name, a bit for each tile: a step ends there.
     reset
         That of the design.
     """
@@ -43,6 +48,8 @@ class Harness(wiring.Component):
                 "i_ready": Out(1),
                 "o_valid": Out(1),
                 "o_ready": In(1),
+                "i_destinations": In(_MOST_TILES),
+                "steps_done": Out(_MOST_TILES),
                 **{f"i_{name}": In(shape) for name, shape in _FIELDS.items()},
                 **{f"o_{name}": Out(shape) for name, shape in _FIELDS.items()},
                 **{f"configuration_{name}": In(width) for name, width in _CONFIGURATION.items()},
@@ -66,7 +73,13 @@ class Harness(wiring.Component):
                 m.d.comb += getattr(design.i.payload, name).eq(getattr(self, f"i_{name}"))
             if name in _fields(design.o):
                 m.d.comb += getattr(self, f"o_{name}").eq(getattr(design.o.payload, name))
+        if "destinations" in _fields(design.i):
+            m.d.comb += design.i.payload.destinations.eq(self.i_destinations)
+        if "steps_done" in design.signature.members:
+            m.d.comb += self.steps_done.eq(design.steps_done)
         for name in _CONFIGURATION:
+            if name == "tile" and "tile" not in design.configuration.signature.members:
+                continue
             m.d.comb += getattr(design.configuration, name).eq(getattr(self, f"configuration_{name}"))
         return m
 

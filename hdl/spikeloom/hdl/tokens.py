@@ -115,7 +115,8 @@ class Tokens(wiring.Component):
         begun, running, parity = self._begun, self._running, self.parity
 
         # How many tokens the next step takes. That is known long before it begins, so that a register costs no time: it
-        # is right from the second cycle of a step on, and no step is over before that.
+        # is right from the second cycle of a step on, and no step is over before that. While the host writes the
+        # counts no TICK comes.
         width = len(self.sources)
         ticks_expected, acks_expected = Signal(width), Signal(width)
         delayed_sources, delayed_sinks = (
@@ -129,14 +130,14 @@ class Tokens(wiring.Component):
         for number in range(2):
             ticks, acks, is_last = self._ticks[number], self._acks[number], self._is_last[number]
             mine = self.token_parity == number
-            m.d.comb += enough[number].eq((ticks == ticks_expected) & (acks == acks_expected))
+            m.d.comb += enough[number].eq((ticks != 0) & (ticks == ticks_expected) & (acks == acks_expected))
             with m.If(self.tick & mine):
                 m.d.sync += [ticks.eq(ticks + 1), is_last.eq(is_last | self.token_last)]
             with m.If(self.ack & mine):
                 m.d.sync += acks.eq(acks + 1)
             with m.If(self.begin & (parity == number)):
                 m.d.sync += [ticks.eq(0), acks.eq(0), is_last.eq(0)]
-        m.d.comb += self.due.eq((self.sources != 0) & ~running & enough.bit_select(parity, 1))
+        m.d.comb += self.due.eq(~running & enough.bit_select(parity, 1))
         with m.If(self.begin):
             m.d.sync += [
                 running.eq(1),

@@ -102,6 +102,11 @@ class FabricConfig:
         """Bits of the value of a packet."""
         return max(core.v_width for core in self.cores.values())
 
+    @property
+    def configuration_latency(self) -> int:
+        """Cycles from the configuration port of the tiles to what is read: on a mesh it goes from tile to tile, and back."""
+        return 1 if self.mesh is None else 2 * len(self.cores) + 1
+
     def on_mesh(self, columns: int, rows: int) -> FabricConfig:
         """The host bridge and as many of the only core as a mesh of this shape has places for.
 

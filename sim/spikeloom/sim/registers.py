@@ -360,7 +360,9 @@ CORE = RegisterMap(
     ),
 )
 
-COUNTERS = tuple(register.name for register in CORE.registers if register.access == "read" and register.name != "status")
+COUNTERS = tuple(
+    register.name for register in CORE.registers if register.access == "read" and register.name != "status"
+)
 """The registers of a core that count."""
 
 REGISTER_MAPS = (BRIDGE, CORE)

@@ -36,7 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.messages import Messages
 from spikeloom.sim.reference import as_spikes
-from spikeloom.sim.registers import CORE, REGISTER_MEMORY
+from spikeloom.sim.registers import BRIDGE_TILE, CORE, CORE_TILE, COUNTERS, REGISTER_MEMORY
 from spikeloom.sw.driver import BoardResult, StepCollector
 from spikeloom.sw.program import Program
 from spikeloom.sw.runner import Progress, Runner, RunResult, by_population
@@ -282,31 +282,36 @@ class CompiledSimulator:
 
     # The configuration port.
 
-    def write_memory(self, memory: int, words: NDArray[np.uint8]) -> None:
+    def write_memory(self, memory: int, words: NDArray[np.uint8], *, tile: int = CORE_TILE) -> None:
         """Write ``words`` ``(n, planes)``, the bytes of each word from the lowest on, from index 0 on."""
         for plane in range(words.shape[1]):
             column = np.ascontiguousarray(words[:, plane], np.uint8)
-            self._library.write_bytes(self._handle, memory, plane, 0, column.ctypes.data, len(column))
+            self._library.write_bytes(self._handle, tile, memory, plane, 0, column.ctypes.data, len(column))
 
-    def write_register(self, name: str, value: int) -> None:
-        """Write the register ``name`` of the core."""
+    def write_register(self, name: str, value: int, *, tile: int = CORE_TILE) -> None:
+        """Write the register ``name`` of a core."""
         register = CORE.register(name)
         data = np.frombuffer(register.encode(value), np.uint8)
-        self._library.write_bytes(self._handle, REGISTER_MEMORY, 0, register.offset, data.ctypes.data, len(data))
+        self._library.write_bytes(self._handle, tile, REGISTER_MEMORY, 0, register.offset, data.ctypes.data, len(data))
 
-    def read_register(self, name: str) -> int:
-        """Read the register ``name`` of the core."""
+    def read_register(self, name: str, *, tile: int = CORE_TILE) -> int:
+        """Read the register ``name`` of a core."""
         register = CORE.register(name)
         data = np.zeros(register.size, np.uint8)
-        self._library.read_bytes(self._handle, REGISTER_MEMORY, register.offset, data.ctypes.data, len(data))
+        self._library.read_bytes(self._handle, tile, REGISTER_MEMORY, register.offset, data.ctypes.data, len(data))
         return int.from_bytes(data.tobytes(), "little")
 
     def load(self, program: Program) -> None:
         """Write the memories and registers of ``program``."""
+        host = {name: value for tile, name, value in program.registers if tile == BRIDGE_TILE}
+        sets = (host.get(f"{kind}_destinations", 0) for kind in ("spike", "tick", "ack"))
+        latency = program.fabric.configuration_latency
+        self._library.relations(self._handle, latency, host.get("sources", 1), host.get("sinks", 1), *sets)
         for image in program.memories:
-            self.write_memory(image.memory, image.words)
-        for _, name, value in program.registers:
-            self.write_register(name, value)
+            self.write_memory(image.memory, image.words, tile=image.tile)
+        for tile, name, value in program.registers:
+            if tile != BRIDGE_TILE:
+                self.write_register(name, value, tile=tile)
 
     # Runs.
 
@@ -378,13 +383,19 @@ class CompiledSimulator:
         """The paths of all memories: names of submodules and of the memory, from the design on, with dots."""
         return sorted(self._paths())
 
-    def inspect(self, path: str) -> None:
-        """From now on keep the words of a memory after each step: at the clock edge at which the ACK is taken."""
+    def inspect(self, path: str, *, tile: int | None = None) -> None:
+        """From now on keep the words of a memory after each step.
+
+        A step has ended at the clock edge at which the host takes the ACK or, of a tile, where the design's
+        ``steps_done`` says so.
+        """
         paths = self._paths()
         if path not in paths:
             raise ValueError(f"path must be one of {', '.join(sorted(paths))}, not {path!r}")
         numbers = [ctypes.c_int64() for _ in range(3)]
-        number = self._library.inspect(self._handle, paths[path].encode(), *(ctypes.byref(n) for n in numbers))
+        whose = -1 if tile is None else tile
+        places = (ctypes.byref(number) for number in numbers)
+        number = self._library.inspect(self._handle, paths[path].encode(), whose, *places)
         depth, _, entry = (int(n.value) for n in numbers)
         self._inspected[path] = number, depth, entry
 
@@ -409,8 +420,9 @@ def _open(path: Path) -> ctypes.CDLL:
         ("create", handle, (flag, flag)),
         ("destroy", None, (handle,)),
         ("settings", None, (handle, number, number, real, real, ctypes.c_uint64)),
-        ("write_bytes", None, (handle, word, word, word, pointer, number)),
-        ("read_bytes", None, (handle, word, word, pointer, number)),
+        ("relations", None, (handle, number, number, number, *[ctypes.c_uint64] * 3)),
+        ("write_bytes", None, (handle, word, word, word, word, pointer, number)),
+        ("read_bytes", None, (handle, word, word, word, pointer, number)),
         ("feed", None, (handle, number, number, pointer, pointer, pointer)),
         ("advance", flag, (handle, number)),
         ("finish", flag, (handle, number)),
@@ -422,7 +434,7 @@ def _open(path: Path) -> ctypes.CDLL:
         ("samples_done", number, (handle,)),
         ("sample_times", None, (handle, pointer, pointer)),
         ("memory_names", text, (handle,)),
-        ("inspect", number, (handle, text, pointer, pointer, pointer)),
+        ("inspect", number, (handle, text, number, pointer, pointer, pointer)),
         ("kept_count", number, (handle, number)),
         ("take_kept", None, (handle, number, pointer)),
     ):
@@ -432,7 +444,7 @@ def _open(path: Path) -> ctypes.CDLL:
 
 
 class CompiledRunner(Runner):
-    """A program on the compiled design of its fabric: the core with its packets, without link and UART.
+    """A program on the compiled design of its fabric: the tiles with their packets, without bridge, link and UART.
 
     Parameters
     ----------
@@ -441,7 +453,7 @@ class CompiledRunner(Runner):
     directory
         Where Verilog and libraries go. What is there already is used again.
     design
-        What is compiled, by default the core of the program's fabric.
+        What is compiled, by default the tiles of the program's fabric.
     workers
         Copies of the design that share the samples, each in a thread of its own.
     pauses
@@ -474,9 +486,9 @@ class CompiledRunner(Runner):
         """The library, made now if it is not there."""
         if self._compiled is None:
             _find_verilator()  # before there is a design that Amaranth would find unused
-            from spikeloom.hdl.core import LifCore
+            from spikeloom.hdl.fabric import Tiles
 
-            design = self.design or LifCore(self.program.fabric.core)
+            design = self.design or Tiles(self.program.fabric)
             self._compiled = compile_design(design, self.directory, announce=self.announce)
         return self._compiled
 
@@ -499,7 +511,10 @@ class CompiledRunner(Runner):
                 raise
         return RunResult(
             **by_population(self.program, [part.result for part in parts]),
-            counters={name: sum(part.counters[name] for part in parts) for name in parts[0].counters},
+            counters={
+                tile: {name: sum(part.counters[tile][name] for part in parts) for name in COUNTERS}
+                for tile in self.program.fabric.cores
+            },
             cycles=sum(part.cycles for part in parts),
             cycles_per_sample=np.concatenate([part.cycles_per_sample for part in parts]),
             seconds=time.monotonic() - start,
@@ -526,7 +541,10 @@ class CompiledRunner(Runner):
             starts, stops = simulator.sample_times()
             return _Part(
                 result=result,
-                counters={name: simulator.read_register(name) for name in _counters()},
+                counters={
+                    tile: {name: simulator.read_register(name, tile=tile) for name in COUNTERS}
+                    for tile in self.program.fabric.cores
+                },
                 cycles=int(stops[-1] - starts[0]) + 1,
                 cycles_per_sample=stops - starts + 1,
             )
@@ -537,14 +555,9 @@ class _Part:
     """What one copy of the design did."""
 
     result: BoardResult
-    counters: dict[str, int]
+    counters: dict[int, dict[str, int]]
     cycles: int
     cycles_per_sample: NDArray[np.int64]
-
-
-def _counters() -> Iterable[str]:
-    """The registers of the core that count."""
-    return (register.name for register in CORE.registers if register.access == "read" and register.name != "status")
 
 
 class _Counter:

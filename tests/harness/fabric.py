@@ -1,0 +1,160 @@
+"""Programs on the compiled tiles of a fabric, compared with the reference in every spike and every state of every tile.
+
+The libraries stay in ``build/cosim``; each shape of a mesh costs a compilation.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from harness.compiled import BUILD
+from harness.engine import unpack_state
+from harness.networks import random_network
+from harness.parts import random_cuts
+from spikeloom.hdl.fabric import Tiles
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sim.neuron import NeuronState
+from spikeloom.sim.network import QuantisedNetwork
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.assign import Assignment
+from spikeloom.sw.compiled import CompiledSimulator, Pauses, compile_design
+from spikeloom.sw.layout import layouts
+from spikeloom.sw.place import PlaceError, place_assigned
+from spikeloom.sw.program import Program
+from spikeloom.sw.relations import RelationError
+from spikeloom.sw.split import split
+
+SMALL = CoreParameters(
+    lanes=2,
+    neurons=64,
+    axons=256,
+    weight_words=1024,
+    populations=8,
+    v_width=12,
+    accumulator_width=16,
+    beta_fraction=8,
+    per_neuron=frozenset({"threshold", "bias", "leak_factor", "reset_value"}),
+)
+
+
+def mesh_of(columns: int, rows: int, *, core: CoreParameters = SMALL, queue_depth: int = 2) -> FabricConfig:
+    """A fabric of equal cores."""
+    mesh = MeshParameters(columns=columns, rows=rows, queue_depth=queue_depth)
+    return FabricConfig(name=f"{columns}x{rows}", tiles=(None, *[core] * (mesh.tiles - 1)), mesh=mesh)
+
+
+@functools.cache
+def tiles_library(fabric: FabricConfig):
+    """The compiled tiles of a fabric."""
+    return compile_design(Tiles(fabric), BUILD).library
+
+
+def random_program(
+    rng: np.random.Generator, fabric: FabricConfig, *, readout: bool = False
+) -> tuple[QuantisedNetwork, Program]:
+    """A random network, recurrent loops and all, whose populations are cut anywhere and whose parts lie anywhere."""
+    core = next(iter(fabric.cores.values()))
+    while True:
+        sizes = tuple(int(size) for size in rng.integers(2, 9, int(rng.integers(2, 5))))
+        network = random_network(rng, core, sizes=sizes, readout=readout)
+        parts = split(network, random_cuts(rng, network, most=2))
+        order = rng.permutation(list(fabric.cores)).tolist()
+        tiles = rng.choice(list(fabric.cores), len(parts.parts))
+        if rng.random() < 0.8:  # else they hardly ever wait for nobody in a circle
+            tiles = sorted(tiles, key=order.index)
+        names = [part.name for part in parts.parts]
+        observe = [p.name for p in network.populations if p.parameters.spiking and rng.random() < 0.7]
+        try:
+            assignment = Assignment(parts=parts, tile_of=dict(zip(names, map(int, tiles), strict=True)))
+            return network, place_assigned(assignment, fabric, observe=observe)
+        except PlaceError as error:
+            if not isinstance(error.__cause__, RelationError):
+                raise
+
+
+@dataclass
+class FabricRun:
+    """What is interesting about a run."""
+
+    spikes: int
+    tiles: int
+    cycles: int
+    counters: dict[int, dict[str, int]]
+
+
+def run_and_compare(
+    library,
+    network: QuantisedNetwork,
+    program: Program,
+    spikes: np.ndarray,
+    *,
+    pauses: Pauses | None = None,
+    states: bool = True,
+    random_start: int | None = None,
+) -> FabricRun:
+    """Run ``spikes`` ``(T, B, inputs)`` and compare all that comes out and, with ``states``, all that is inside."""
+    steps, batch, _ = spikes.shape
+    reference = simulate(network, spikes)
+    parts = program.assignment.parts.network
+    of_parts = simulate(parts, spikes, record=[p.name for p in parts.populations])
+    tile_of = program.assignment.tile_of
+    with CompiledSimulator(library, pauses=pauses, patience=20_000, random_start=random_start) as simulator:
+        simulator.load(program)
+        paths = {tile: f"core_{tile}.engine.sweep.states.memory" for tile in sorted(set(tile_of.values()))}
+        if states:
+            for tile, path in paths.items():
+                simulator.inspect(path, tile=tile)
+        simulator.feed(spikes, program.input_axons)
+        simulator.advance(steps * batch)
+        simulator.finish()
+        said = simulator.take()
+        counters = {
+            tile: {name: simulator.read_register(name, tile=tile) for name in ("steps", "words", "spikes")}
+            for tile in paths
+        }
+        kept = {tile: simulator.kept(path) for tile, path in paths.items()} if states else {}
+        cycles = simulator.cycles
+
+    axons = program.output_axons
+    columns = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
+    expected = {
+        (int(sample * steps + t), int(axons[column])) for t, sample, column in zip(*np.nonzero(columns), strict=True)
+    }
+    found = list(zip(said.spike_step.tolist(), said.spike_axon.tolist(), strict=True))
+    assert len(found) == len(set(found)), "a spike must come once"
+    assert set(found) == expected
+    values = dict(
+        zip(zip(said.value_step.tolist(), said.value_axon.tolist(), strict=True), said.value.tolist(), strict=True)
+    )
+    membranes = {}
+    if program.membranes:
+        v = reference.states[network.output].v
+        membranes = {
+            (int(sample * steps + t), int(axons[neuron])): int(v[t, sample, neuron])
+            for t, sample, neuron in np.ndindex(v.shape)
+        }
+    assert values == membranes
+    for tile, of_tile in counters.items():
+        assert of_tile["steps"] == steps * batch, tile
+
+    for tile, words_of_step in kept.items():
+        core = program.fabric.cores[tile]
+        held = [p.name for p in parts.populations if tile_of[p.name] == tile]
+        layout_of = layouts(parts, core.lanes, held)
+        assert len(words_of_step) == steps * batch
+        for name in held:
+            state = of_parts.states[name]
+            for step, words in enumerate(words_of_step):
+                sample, t = divmod(step, steps)
+                for neuron, slot in enumerate(layout_of[name].slots):
+                    inside = unpack_state(core, words, int(slot))
+                    wanted = {f.name: int(getattr(state, f.name)[t, sample, neuron]) for f in fields(NeuronState)}
+                    assert {key: inside[key] for key in wanted} == wanted, (tile, name, step, neuron)
+    return FabricRun(
+        spikes=sum(int(s.sum()) for s in of_parts.spikes.values()), tiles=len(paths), cycles=cycles, counters=counters
+    )
