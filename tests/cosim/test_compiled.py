@@ -137,12 +137,12 @@ def test_workers_share_the_samples(request, workers):
     assert set(result.spikes) == {p.name for p in network.populations}
     assert done[-1] == (23, 23)
     assert [count for count, _ in done] == sorted(count for count, _ in done)
-    assert result.counters["steps"] == 5 * 23
+    assert result.counters[1]["steps"] == 5 * 23
     assert result.cycles_per_sample.shape == (23,)
     assert result.cycles_per_sample.min() > 5 * sum(p.size for p in network.populations)
     # Samples overlap by the step that is sent ahead, so that together they take less than the sum of each.
     assert result.cycles < result.cycles_per_sample.sum()
-    assert result.counters["words"] < result.counters["busy_cycles"] < 1.1 * result.cycles
+    assert result.counters[1]["words"] < result.counters[1]["busy_cycles"] < 1.1 * result.cycles
 
 
 def test_membranes_come_back(request):

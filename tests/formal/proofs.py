@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 from formal.properties import ArbiterProof, FifoProof, RouterProof
+from formal.token_properties import TokensProof
 
 from spikeloom.sim.mesh import MeshParameters, Port
 
@@ -72,4 +73,6 @@ PROOFS = (
     *_routers("16 destinations", _mesh(FOUR, 2), 5, (Port.LOCAL,)),
     *_routers("at a corner", SMALL, 0, (Port.EAST,)),
     *(_patience(port, 8) for port in SMALL.ports(0)),
+    _inductive("tokens of a host and two tiles in a row", lambda: TokensProof(delayed=False)),
+    _inductive("tokens of a host and two tiles in a loop", lambda: TokensProof(delayed=True)),
 )

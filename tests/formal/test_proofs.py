@@ -3,10 +3,11 @@
 import pytest
 from formal.proofs import MIDDLE, PROOFS, SMALL
 from formal.properties import ArbiterProof, FifoProof, RouterProof
+from formal.token_properties import TokensProof
 from harness.formal import check
 from harness.mutations import mutated
 
-from spikeloom.hdl import arbiter, fifo, router
+from spikeloom.hdl import arbiter, fifo, router, tokens
 from spikeloom.sim.mesh import Port
 
 
@@ -92,3 +93,26 @@ def test_the_induction_fails_where_something_is_lost(old, new):
     """The invariants hold for what is there, and for nothing less."""
     copy = mutated(router, old, new)
     assert not check(RouterProof(SMALL, MIDDLE, Port.LOCAL, router=copy.Router), mode="prove", depth=2).passed
+
+
+TOKENS = {
+    "TICKs are not waited for": ("(ticks == ticks_expected)", "1"),
+    "ACKs are not waited for": ("(acks == acks_expected)", "1"),
+    "a delayed source is not waited for": ("Mux(begun[0], delayed_sources, 0)", "0"),
+    "a delayed sink is not waited for": ("Mux(begun[0], delayed_sinks, 0)", "0"),
+    "TICKs are counted twice": ("m.d.sync += [ticks.eq(0), acks.eq(0)", "m.d.sync += [acks.eq(0)"),
+    "ACKs are counted twice": ("m.d.sync += [ticks.eq(0), acks.eq(0)", "m.d.sync += [ticks.eq(0)"),
+    "whose count": ("mine = self.token_parity == number", "mine = self.token_parity != number"),
+}
+
+
+@pytest.mark.parametrize("bug", TOKENS)
+def test_tokens_with_a_planted_bug(bug):
+    copy = mutated(tokens, *TOKENS[bug])
+    assert found(TokensProof(delayed=True, tokens=copy.Tokens, invariants=False), depth=18)
+
+
+def test_tokens_that_never_wait_for_an_acknowledgement():
+    """Where there is a loop, the tile waits for the same one by its delayed TICK."""
+    copy = mutated(tokens, "begun[1].eq(begun[0])", "begun[1].eq(0)")
+    assert found(TokensProof(delayed=False, tokens=copy.Tokens, invariants=False), depth=22)

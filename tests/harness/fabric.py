@@ -18,8 +18,8 @@ from spikeloom.hdl.fabric import Tiles
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.neuron import NeuronState
 from spikeloom.sim.network import QuantisedNetwork
+from spikeloom.sim.neuron import NeuronState
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.assign import Assignment
 from spikeloom.sw.compiled import CompiledSimulator, Pauses, compile_design

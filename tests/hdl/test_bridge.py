@@ -3,18 +3,28 @@
 import gc
 import re
 import types
+from collections import deque
 from pathlib import Path
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 from harness.bridge import BridgeBench, expected_of
+from harness.mutations import mutated
 from harness.networks import rng_of
 
 from spikeloom.hdl import bridge as bridge_module
 from spikeloom.hdl.bridge import HostBridge
 from spikeloom.hdl.packet import PacketKind
 from spikeloom.sim.bridge import AXON_ERROR, MESSAGE_ERROR, Spike, Tick
-from spikeloom.sim.messages import ConfigurationAddress, MessageDecoder, encode_read, encode_spikes, encode_write
+from spikeloom.sim.messages import (
+    ConfigurationAddress,
+    MessageDecoder,
+    Opcode,
+    encode_read,
+    encode_spikes,
+    encode_write,
+)
 from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
 
 
@@ -267,15 +277,131 @@ def test_bad_parameters_are_refused(arguments, error, message):
     gc.collect()  # so that what is said about the unfinished object is said, and ignored, here
 
 
+def several_tiles(bridge, rng, *, steps=12):
+    """Three sources of which any may be a step ahead of another, and two sinks: what the host is told, and should be.
+
+    Packets come as elastic time allows. Returns the packets for the fabric too.
+    """
+    sources, sinks, sets = 3, 2, {"spike": 0b0101, "tick": 0b0111, "ack": 0b1110}
+    data = b""
+    values = {"sources": sources, "sinks": sinks} | {f"{kind}_destinations": tiles for kind, tiles in sets.items()}
+    for name, value in values.items():
+        register = BRIDGE.register(name)
+        data += encode_write(ConfigurationAddress(tile=BRIDGE_TILE, index=register.offset), register.encode(value))
+    host = deque(data + encode_spikes(rng.random((steps, 30)) < 0.1, np.arange(30)))
+    done = [0] * sources  # steps that each source has finished
+    left = [int(rng.integers(4)) for _ in done]  # spikes that it still sends in this one
+    expected, answers, given = [], bytearray(), []
+    acks, acknowledged = deque(), []
+    answered = sent = 0
+
+    async def clock(ctx):
+        nonlocal answered, sent
+        waiting = None
+        quiet = 0
+        while quiet < 100:
+            if waiting is None and rng.random() < 0.6:
+                may = [s for s in range(sources) if done[s] < min(sent, answered + 2, steps)]
+                if acks and rng.random() < 0.5:
+                    # One of two sinks may be ahead of the other.
+                    place = 1 if len(acks) == 3 and rng.random() < 0.5 else 0
+                    waiting = {"kind": PacketKind.ACK, "parity": acks[place]}
+                    del acks[place]
+                    acknowledged.append(waiting["parity"])
+                elif may:
+                    source = int(rng.choice(may))
+                    parity, last = done[source] & 1, int(done[source] == steps - 1)
+                    waiting = {"kind": PacketKind.TICK, "parity": parity, "last": last}
+                    if left[source]:
+                        left[source] -= 1
+                        axon = int(rng.integers(1 << 9))
+                        waiting = {"kind": PacketKind.SPIKE, "parity": parity, "axon": axon, "value": 1}
+                        expected.append((done[source], axon))
+                    else:
+                        done[source] += 1
+                        left[source] = int(rng.integers(4))
+            ctx.set(bridge.receive.valid, bool(host))
+            ctx.set(bridge.receive.payload, host[0] if host else 0)
+            ctx.set(bridge.from_fabric.valid, waiting is not None)
+            if waiting is not None:
+                ctx.set(bridge.from_fabric.payload, {"last": 0, "axon": 0, "value": 0} | waiting)
+            ctx.set(bridge.transmit.ready, rng.random() < 0.7)
+            ctx.set(bridge.to_fabric.ready, rng.random() < 0.7)
+            _, _, taken, came, told, byte, gave, packet = await ctx.tick().sample(
+                bridge.receive.valid & bridge.receive.ready,
+                bridge.from_fabric.valid & bridge.from_fabric.ready,
+                bridge.transmit.valid & bridge.transmit.ready,
+                bridge.transmit.payload,
+                bridge.to_fabric.valid & bridge.to_fabric.ready,
+                bridge.to_fabric.payload,
+            )
+            quiet = 0 if taken or came or told or gave else quiet + 1
+            if taken:
+                host.popleft()
+            if came:
+                waiting = None
+            if told:
+                answers.append(byte)
+            if gave:
+                given.append(packet)
+                name = packet.kind.name.lower()
+                assert packet.destinations == sets[name]
+                if packet.kind == PacketKind.ACK:
+                    assert packet.parity == answered & 1
+                    answered += 1
+                    assert answered <= min(done)
+                else:
+                    assert packet.parity == sent & 1
+                    assert sent < 2 or acknowledged.count(packet.parity) >= sinks * (sent // 2), "two steps ahead"
+                if packet.kind == PacketKind.TICK:
+                    acks.extend([sent & 1] * sinks)
+                    sent += 1
+
+    simulator = Simulator(bridge)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(clock)
+    simulator.run()
+    assert min(done) == sent == answered == steps
+    found = MessageDecoder().feed(bytes(answers))
+    assert sorted(zip(found.spike_step.tolist(), found.spike_axon.tolist(), strict=True)) == sorted(expected)
+    assert found.ticks.tolist() == [False] * (steps - 1) + [True]
+    return answers, given
+
+
+def test_several_tiles(request):
+    rng = rng_of(request.node.name)
+    ahead = 0
+    for _ in range(4):
+        answers, given = several_tiles(HostBridge(9, 20, tiles=4), rng)
+        ahead += answers.count(Opcode.AHEAD)
+        assert {packet.kind for packet in given} == {PacketKind.SPIKE, PacketKind.TICK, PacketKind.ACK}
+    assert ahead > 10
+
+
+SEVERAL = {
+    "the step of a spike": ("(self.parity ^ self.step_parity) != ahead", "Const(0)"),
+    "the end of being ahead": ("m.d.sync += [flushing.eq(last), ahead.eq(0)]", "m.d.sync += flushing.eq(last)"),
+    "when a step has ended": ("encoder.complete.eq(tokens.complete)", "encoder.complete.eq(1)"),
+    "whose TICK": ("tokens.tick_parity.eq(encoder.parity)", "tokens.tick_parity.eq(0)"),
+    "who is answered": ("Mux(answered, registers.ack_destinations, tick_or_spike)", "tick_or_spike"),
+    "how many sinks": ("tokens.sinks.eq(registers.sinks if self.tiles else 1)", "tokens.sinks.eq(1)"),
+    "the distance after a TICK": ("(drop if self.several else leave).eq(1)", "leave.eq(1)"),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_planted_bugs_with_several_tiles_are_found(name):
+    broken = mutated(bridge_module, *SEVERAL[name])
+    with pytest.raises((AssertionError, ValueError)):
+        several_tiles(broken.HostBridge(9, 20, tiles=4), rng_of(name), steps=60)
+
+
 MUTATIONS = {
-    "credit": ("decoder.credit.eq(credits != 0)", "decoder.credit.eq(1)"),
-    "one credit too many": (
-        "credits = Signal(range(STEPS_AHEAD + 1), init=STEPS_AHEAD)",
-        "credits = Signal(2, init=3)",
-    ),
-    "parity of a step": ("packet.parity.eq(parity)", "packet.parity.eq(0)"),
+    "credit": ("decoder.credit.eq(tokens.allowed)", "decoder.credit.eq(1)"),
+    "whose acknowledgement": ("tokens.ack_parity.eq(encoder.parity)", "tokens.ack_parity.eq(0)"),
+    "parity of a step": ("packet.parity.eq(tokens.sent_parity)", "packet.parity.eq(0)"),
     "parity of an answer": ("packet.parity.eq(owed_parity)", "packet.parity.eq(0)"),
-    "answers": ("owed + encoder.ticked - answered", "owed - answered"),
+    "answers": ("owed + (encoder.ticked & tokens.complete) - answered", "owed - answered"),
     "last": ("packet.last.eq(decoder.packets.payload.last)", "packet.last.eq(0)"),
     "skip": ("Const(0, DISTANCE_BITS), ~byte[:SKIP_BITS]", "Const(0, DISTANCE_BITS - 1), ~byte[:SKIP_BITS]"),
     "first spike of a step": (
@@ -283,8 +409,8 @@ MUTATIONS = {
         "with m.If(take & is_tick):\n                        m.d.sync += previous.eq(previous)",
     ),
     "first answer of a step": (
-        "packet.kind == PacketKind.TICK)):\n                m.d.sync += previous.eq(-1)",
-        "packet.kind == PacketKind.TICK)):\n                m.d.sync += previous.eq(previous)",
+        "packet.kind == PacketKind.TICK)):\n                    m.d.sync += previous.eq(-1)",
+        "packet.kind == PacketKind.TICK)):\n                    m.d.sync += previous.eq(previous)",
     ),
     "far answer": ("is_near = distance[DISTANCE_BITS:] == 0", "is_near = Const(1)"),
     "sign of a membrane": ("numbers[8 * AXON_BYTES :].eq(packet.value)", "numbers[16:].eq(packet.value.as_unsigned())"),
@@ -292,7 +418,7 @@ MUTATIONS = {
     "unready byte": ("self.i.ready.eq(~spare_valid)", "self.i.ready.eq(1)"),
     "stalled byte": ("free = ~byte_valid | self.o.ready", "free = 1"),
     "stalled packet": ("free = ~packet_valid | self.to_fabric.ready", "free = 1"),
-    "other tiles": ("decoder.write_enable & (decoder.tile == tile)", "decoder.write_enable & (decoder.tile != 0)"),
+    "other tiles": ("others = ~is_bridge if self.tiles else decoder.tile == CORE_TILE", "others = ~is_bridge"),
 }
 
 

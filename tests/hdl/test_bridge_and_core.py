@@ -4,7 +4,9 @@ import dataclasses
 from collections import deque
 
 import numpy as np
+import pytest
 from amaranth.sim import Simulator
+from harness.fabric import mesh_of, random_program
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 
 from spikeloom.hdl.fabric import Fabric
@@ -156,3 +158,26 @@ def test_the_driver_runs_maps(request):
     expected = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
     assert (result.spikes == expected).all()
     assert 0 < reference.spikes["map0"].mean() < 1
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (2, 2)])
+def test_the_driver_runs_networks_on_a_mesh(request, shape):
+    """Several tiles that the host sends to and hears from."""
+    rng = rng_of(request.node.name)
+    fabric = mesh_of(*shape)
+    board = Board(SimulatedLink(rng, fabric, stall=0.2))
+    fired = 0
+    for _ in range(2):
+        network, program = random_program(rng, fabric)
+        board.load(program)
+        for samples in (2, 1):
+            spikes = random_spikes(rng, 5, samples, network.inputs)
+            result = board.run(spikes)
+            board.check_errors()
+            reference = simulate(network, spikes)
+            expected = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
+            assert (result.spikes == expected).all()
+            fired += int(expected.sum())
+        # A tile that leads to nobody observed may still be at its last step when the host has all that it waits for.
+        assert all(counters["steps"] in (0, 14, 15) for counters in board.counters().values())
+    assert fired > 20

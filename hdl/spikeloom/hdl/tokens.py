@@ -106,19 +106,19 @@ class Tokens(wiring.Component):
         self._acks = [Signal(width, name=f"acks_{number}") for number in range(2)]
         self._is_last = Signal(2, name="is_last")
         self._begun = [Signal(name="begun_0"), Signal(name="begun_1")]  # at least one step, at least two
-        self._running = Signal(name="running")
+        self._expected = Signal(width, name="ticks_expected"), Signal(width, name="acks_expected")
         # Without a mesh there are no delayed tokens, which are every second.
         self._sending = Signal(2, name="sending", init=0 if tiles else 1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        begun, running, parity = self._begun, self._running, self.parity
+        begun, parity = self._begun, self.parity
 
         # How many tokens the next step takes. That is known long before it begins, so that a register costs no time: it
         # is right from the second cycle of a step on, and no step is over before that. While the host writes the
         # counts no TICK comes.
         width = len(self.sources)
-        ticks_expected, acks_expected = Signal(width), Signal(width)
+        ticks_expected, acks_expected = self._expected
         delayed_sources, delayed_sinks = (
             (self.delayed_sources, self.delayed_sinks) if self.tiles else (Signal(width), Signal(width))
         )
@@ -137,10 +137,9 @@ class Tokens(wiring.Component):
                 m.d.sync += acks.eq(acks + 1)
             with m.If(self.begin & (parity == number)):
                 m.d.sync += [ticks.eq(0), acks.eq(0), is_last.eq(0)]
-        m.d.comb += self.due.eq(~running & enough.bit_select(parity, 1))
+        m.d.comb += self.due.eq(enough.bit_select(parity, 1))
         with m.If(self.begin):
             m.d.sync += [
-                running.eq(1),
                 self.last.eq(self._is_last.bit_select(parity, 1)),
                 begun[0].eq(1),
                 begun[1].eq(begun[0]),
@@ -190,7 +189,7 @@ class Tokens(wiring.Component):
         with m.If(self.finish & (self.o.ready | ~wanted)):
             m.d.sync += sending.eq(sending + (1 if self.tiles else 2))
             with m.If(self.done):
-                m.d.sync += [running.eq(0), parity.eq(~parity)]
+                m.d.sync += parity.eq(~parity)
         return m
 
 

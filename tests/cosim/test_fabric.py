@@ -1,0 +1,89 @@
+"""Tiles on meshes, compiled: random networks, placements, queues and stalls, equal to the reference in every state."""
+
+import numpy as np
+import pytest
+from harness.fabric import SMALL, mesh_of, random_program, run_and_compare, tiles_library
+from harness.mutations import mutated
+from harness.networks import random_network, random_spikes, rng_of
+
+from spikeloom.hdl import core, engine, rows
+from spikeloom.hdl.fabric import Tiles
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.compiled import CompiledRunner, Pauses, compile_design
+from spikeloom.sw.place import place
+from spikeloom.sw.simulation import compare
+from spikeloom.sw.verilator import SimulationError
+
+MESHES = {(2, 1): 2, (3, 1): 1, (2, 2): 2, (3, 2): 0}
+"""Shapes, and the depth of their routers' queues."""
+
+
+def random_pauses(rng):
+    idle, stall = (float(rng.choice([0.0, 0.3, 0.9, 0.98])) for _ in range(2))
+    return Pauses(idle=idle, stall=stall, seed=int(rng.integers(1, 1 << 40)))
+
+
+def random_runs(library, fabric, rng, count):
+    """Runs of random networks; returns how many spikes there were and on how many tiles."""
+    fired, tiles = [], []
+    for number in range(count):
+        network, program = random_program(rng, fabric, readout=number % 4 == 3)
+        spikes = random_spikes(rng, 6, 3, network.inputs)
+        start = int(rng.integers(1, 1 << 30))
+        run = run_and_compare(library, network, program, spikes, pauses=random_pauses(rng), random_start=start)
+        fired.append(run.spikes)
+        tiles.append(run.tiles)
+    return fired, tiles
+
+
+@pytest.mark.parametrize("shape", MESHES, ids=lambda shape: f"{shape[0]}x{shape[1]}")
+def test_random_networks_anywhere(request, shape):
+    fabric = mesh_of(*shape, queue_depth=MESHES[shape])
+    fired, tiles = random_runs(tiles_library(fabric), fabric, rng_of(request.node.name), 30)
+    assert np.count_nonzero(fired) > 20
+    assert max(tiles) == min(len(fabric.cores), 4 if len(fabric.cores) > 4 else 3)
+
+
+def test_the_runner_on_a_mesh(request, tmp_path):
+    """What `place` chooses, samples shared by two copies; each core counts for itself."""
+    rng = rng_of(request.node.name)
+    fabric = mesh_of(2, 2)
+    network = random_network(rng, SMALL, inputs=12, sizes=(20, 16, 8))
+    program = place(network, fabric, tiles=3, observe=[p.name for p in network.populations if p.parameters.spiking])
+    spikes = random_spikes(rng, 5, 7, network.inputs)
+    directory = tiles_library(fabric).parents[1]
+    result = CompiledRunner(program, directory, workers=2, pauses=Pauses(stall=0.2)).run(spikes)
+    compared, mismatches = compare(simulate(network, spikes), result)
+    assert (compared > 100, mismatches) == (True, 0)
+    assert [counters["steps"] for counters in result.counters.values()] == [5 * 7] * 3
+    assert all(counters["words"] > 0 for counters in result.counters.values())
+
+
+BUGS = {
+    "events of the step before that come late": (
+        engine,
+        "Mux(local_valid | waiting, parity",
+        "Mux(local_valid, parity",
+    ),
+    "the sample of a delayed event": (
+        engine,
+        "payload.last.eq(Mux(local_valid, last, packet.last))",
+        "payload.last.eq(last)",
+    ),
+    "the bank of a late event": (rows, "fetched.parity ^ fetched.other ^ row.delay", "fetched.parity ^ row.delay"),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_planted_bugs_are_found(request, tmp_path, monkeypatch, bug):
+    module, old, new = BUGS[bug]
+    broken = mutated(module, old, new)
+    if module is rows:
+        monkeypatch.setattr(engine, "RowReader", broken.RowReader)
+    else:
+        monkeypatch.setattr(core, "LifEngine", broken.LifEngine)
+    fabric = mesh_of(3, 1)
+    library = compile_design(Tiles(fabric), tmp_path).library
+    rng = rng_of(request.node.name)
+    with pytest.raises((AssertionError, SimulationError)):
+        random_runs(library, fabric, rng, 60)
