@@ -24,8 +24,8 @@ PLANTED = {
     "fresh state": (r"fresh(?= \? 22'h000000)", 1, "1'h0"),
     "forwarding of sums": (r"word_\d\[\d+:\d+\] == word\[\d+:\d+\]", 3, "1'h0"),
     "clearing of accumulators": (r"clear_address == 5'h1f", 1, "clear_address == 5'h00"),
-    "waiting for a TICK": (r"ticks_1 == sources", 1, "1'h1"),
-    "waiting for an ACK": (r"acknowledged_0 == sinks", 1, "1'h1"),
+    "waiting for a TICK": (r"ticks_1 & _\d+_", 1, "1'h1"),
+    "waiting for an ACK": (r"acks_0 == acks_expected", 1, "1'h1"),
 }
 
 

@@ -109,7 +109,7 @@ TOKENS = {
 @pytest.mark.parametrize("bug", TOKENS)
 def test_tokens_with_a_planted_bug(bug):
     copy = mutated(tokens, *TOKENS[bug])
-    assert found(TokensProof(delayed=True, tokens=copy.Tokens, invariants=False), depth=18)
+    assert found(TokensProof(delayed=True, tokens=copy.Tokens, invariants=False), depth=22)
 
 
 def test_tokens_that_never_wait_for_an_acknowledgement():

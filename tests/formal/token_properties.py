@@ -88,13 +88,13 @@ class TokensProof(wiring.Component):
         sends = {}
         for name, tile in (("a", a), ("b", b)):
             m.d.comb += [
-                tile.begin.eq(tile.due & getattr(self, f"begin_{name}")),
+                tile.start.eq(tile.due & getattr(self, f"begin_{name}")),
                 tile.finish.eq(self.running[name] & getattr(self, f"finish_{name}")),
                 tile.o.ready.eq(getattr(self, f"ready_{name}")),
             ]
             sends[name] = tile.o.valid & tile.o.ready
             running = self.running[name]
-            m.d.sync += running.eq((running | tile.begin) & ~tile.done)
+            m.d.sync += running.eq((running | tile.start) & ~tile.done)
         # The host sends step s when A has finished step s - 2.
         host_sends = Signal()
         m.d.comb += host_sends.eq(self.host_sends & (finished["host"] <= finished["a"] + 1))

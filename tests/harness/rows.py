@@ -30,11 +30,10 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
                     ctx.set(reader.load.write_data, int(value))
                     await ctx.tick()
         ctx.set(reader.load.write_enable, 0)
-        ctx.set(reader.last, last)
         for axon, parity in events:
             while rng.random() < idle:
                 await ctx.tick().repeat(int(rng.integers(1, 12)))
-            ctx.set(reader.events.payload, {"axon": int(axon), "parity": int(parity)})
+            ctx.set(reader.events.payload, {"axon": int(axon), "parity": int(parity), "last": int(last)})
             ctx.set(reader.events.valid, 1)
             taken, left = 0, _TIMEOUT
             while not taken and left:

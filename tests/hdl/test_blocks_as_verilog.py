@@ -8,6 +8,7 @@ from spikeloom.hdl.arbiter import RoundRobinArbiter
 from spikeloom.hdl.fifo import Fifo
 from spikeloom.hdl.mesh import Mesh
 from spikeloom.hdl.router import Router
+from spikeloom.hdl.tokens import Tokens
 from spikeloom.hdl.verilog import write_verilog
 from spikeloom.sim.mesh import MeshParameters
 
@@ -41,6 +42,14 @@ BLOCKS = {
     "fifo": (
         lambda: Fifo(24, 16),
         streams(24, 24, ("i", "o")) | {"following_valid": ("output", 1), "following": ("output", 24)},
+    ),
+    "tokens": (
+        lambda: Tokens(16),
+        {name: ("input", 5) for name in ("sources", "sinks", "delayed_sources", "delayed_sinks")}
+        | {f"{name}_destinations": ("input", 16) for name in ("tick", "ack", "delayed_tick", "delayed_ack")}
+        | {name: ("input", 1) for name in ("tick", "ack", "token_parity", "token_last", "start", "finish")}
+        | {name: ("output", 1) for name in ("due", "parity", "last", "done")}
+        | stream("o", 20, taken=False),
     ),
     "arbiter": (
         lambda: RoundRobinArbiter(3),

@@ -186,7 +186,7 @@ class LifEngine(wiring.Component):
                 m.d.comb += self.idle.eq(~adding.any() & ~spike_valid)
                 m.d.comb += waiting.eq(1)
                 with m.If(tokens.due):
-                    m.d.comb += tokens.begin.eq(1)
+                    m.d.comb += tokens.start.eq(1)
                     m.next = "DRAIN"
             with m.State("DRAIN"), m.If(drained):
                 with m.If(population == self.populations):

@@ -1,6 +1,6 @@
 """Elastic time: the tokens that say when a tile may begin a step, and those that it sends at the end of one.
 
-    TICK, ACK ──▶ counts of each parity ──▶ due          begin, finish ──▶ TICK, TICK, ACK, ACK ──▶ o
+    TICK, ACK ──▶ counts of each parity ──▶ due          start, finish ──▶ TICK, TICK, ACK, ACK ──▶ o
 
 A *direct* relation between two tiles brings spikes in the step in which they are fired, a *delayed* one in the next.
 Step *t* may begin with
@@ -71,7 +71,7 @@ class Tokens(wiring.Component):
         Which: the direct sinks and sources, the delayed sinks and sources.
     tick, ack, token_parity, token_last
         A TICK or an ACK has come, with its parity; ``token_last`` says that its step is the last of a sample.
-    due, begin
+    due, start
         The next step may begin; it does, in a cycle in which ``due`` is high.
     parity, last
         Of the step in progress or, before it begins, the parity of the next one.
@@ -93,7 +93,7 @@ class Tokens(wiring.Component):
                 "token_parity": In(1),
                 "token_last": In(1),
                 "due": Out(1),
-                "begin": In(1),
+                "start": In(1),
                 "parity": Out(1),
                 "last": Out(1),
                 "finish": In(1),
@@ -135,10 +135,10 @@ class Tokens(wiring.Component):
                 m.d.sync += [ticks.eq(ticks + 1), is_last.eq(is_last | self.token_last)]
             with m.If(self.ack & mine):
                 m.d.sync += acks.eq(acks + 1)
-            with m.If(self.begin & (parity == number)):
+            with m.If(self.start & (parity == number)):
                 m.d.sync += [ticks.eq(0), acks.eq(0), is_last.eq(0)]
         m.d.comb += self.due.eq(enough.bit_select(parity, 1))
-        with m.If(self.begin):
+        with m.If(self.start):
             m.d.sync += [
                 self.last.eq(self._is_last.bit_select(parity, 1)),
                 begun[0].eq(1),
