@@ -5,15 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from spikeloom.sim.network import QuantisedNetwork
-from spikeloom.sw.split import neurons_a_channel
+from spikeloom.sw.split import bands, neurons_a_channel
 
 
-def random_cuts(rng: np.random.Generator, network: QuantisedNetwork, *, most: int = 4) -> dict[str, list[int]]:
-    """Cuts of every population, at most ``most`` each."""
-    cuts = {}
+def random_cuts(
+    rng: np.random.Generator, network: QuantisedNetwork, *, most: int = 4
+) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Cuts of every population between neurons, channels or lines, at most ``most`` each: as `split` takes them."""
+    cuts, band_cuts = {}, {}
     for population in network.populations:
-        together = neurons_a_channel(network, population.name)
-        places = np.arange(together, population.size, together)
+        possible = bands(network, population.name)
+        banded = possible is not None and rng.random() < 0.5
+        if banded:
+            places = np.arange(possible.lines, possible.shape[1], possible.lines)
+        else:
+            together = neurons_a_channel(network, population.name)
+            places = np.arange(together, population.size, together)
         count = int(rng.integers(0, min(most, len(places)) + 1))
-        cuts[population.name] = sorted(int(place) for place in rng.choice(places, count, replace=False))
-    return cuts
+        chosen = sorted(int(place) for place in rng.choice(places, count, replace=False))
+        (band_cuts if banded else cuts)[population.name] = chosen
+    return cuts, band_cuts

@@ -1,5 +1,6 @@
 """Projections against the definitions written out as loops: convolutions, pooling, bounds and fan-out."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -137,3 +138,37 @@ def test_weights_that_do_not_fit():
     ):
         with pytest.raises(ValueError, match=exactly(message)):
             QuantisedConnection(source=INPUT, target="a", **options)
+
+
+def test_a_part_of_the_outputs_of_a_part_of_the_inputs(request):
+    """With an extent and a padding of any sign, a rectangle of a convolution is one too."""
+    rng = rng_of(request.node.name)
+    apart = 0
+    for _ in range(100):
+        convolution = random_convolution(rng)
+        weight = rng.integers(-9, 10, convolution.weight_shape)
+        shape = convolution.output_shape, convolution.input_shape
+        whole = Projection(weight=weight, convolution=convolution).as_dense().reshape(*shape[0], *shape[1])
+        (top, bottom), (left, right), (first, last) = (
+            sorted(int(place) for place in rng.choice(size + 1, 2, replace=False))
+            for size in (*shape[0][1:], shape[1][1])
+        )
+        part = dataclasses.replace(
+            convolution,
+            input_shape=(shape[1][0], last - first, shape[1][2]),
+            extent=(bottom - top, right - left),
+            padding=(
+                convolution.padding[0] + first - top * convolution.stride[0],
+                convolution.padding[1] - left * convolution.stride[1],
+            ),
+        )
+        projection = Projection(weight=weight, convolution=part)
+        found = projection.as_dense().reshape(*part.output_shape, *part.input_shape)
+        assert np.array_equal(found, whole[:, top:bottom, left:right, :, first:last])
+        apart += not projection.fan_out.any()
+    assert 0 < apart < 50
+
+
+def test_an_extent_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"^extent of a convolution must be 2 integers of at least 1, not \(0, 1\)$"):
+        Convolution(input_shape=(1, 2, 2), output_channels=1, kernel=(1, 1), extent=(0, 1))

@@ -18,7 +18,7 @@ from spikeloom.sim.neuron import NeuronParameters, NeuronState
 from spikeloom.sim.projection import Convolution
 from spikeloom.sim.reference import simulate
 from spikeloom.sw import split as split_module
-from spikeloom.sw.split import SplitError, neurons_a_channel, split
+from spikeloom.sw.split import SplitError, bands, neurons_a_channel, split
 
 CORE = CoreParameters(
     v_width=14,
@@ -74,32 +74,33 @@ def test_random_cuts_of_random_networks():
     def check(seed, spatial):
         rng = np.random.default_rng(seed)
         network, spikes = random_case(rng, spatial)
-        parts = split(network, random_cuts(rng, network))
+        cuts = random_cuts(rng, network)
+        parts = split(network, *cuts)
         assert sum(part.size for part in parts.parts) == network.neurons
         spiked, looped = interesting(network, assert_equal(parts, network, spikes))
-        counts.update(cases=1, spiked=spiked, looped=looped, cut=len(parts.parts) > len(network.populations))
+        counts.update(cases=1, spiked=spiked, looped=looped, banded=any(cuts[1].values()))
+        counts.update(cut=len(parts.parts) > len(network.populations))
 
     check()
     assert min(counts["spiked"], counts["cut"]) > counts["cases"] * 3 // 4
     assert counts["looped"] > counts["cases"] // 2
+    assert counts["banded"] > counts["cases"] // 8
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("weight = weight[target.first : target.stop, columns]", "weight = weight[-target.size :, columns]"),
-        ("[part.first : part.stop] for name", "[: part.size] for name"),
-        (
-            "columns = slice(columns.start * a_channel, columns.stop * a_channel)",
-            "columns = slice(0, channels * a_channel)",
-        ),
+        ("connection.weight[target.neurons][:, columns]", "connection.weight[-target.size :][:, columns]"),
+        ("[part.neurons] for name in PER_NEURON", "[: part.size] for name in PER_NEURON"),
+        ("columns = grid[channels, lines].reshape(-1)", "columns = grid[channels, lines].reshape(-1)[::-1]"),
+        ("lines = slice(0, pooling.output_shape[1]) if whole else inside", "lines = inside if whole else lines"),
         ("kernels = weight[outputs][:, within]", "kernels = weight[: len(group_of_output)][:, within]"),
-        (
-            "together = group_of_output[:, None] == group_of_input",
-            "together = group_of_output[:, None] >= group_of_input",
-        ),
+        ("group_of_output[:, None] == group_of_input", "group_of_output[:, None] >= group_of_input"),
         ("for source in parts[connection.source]", "for source in parts[connection.source][:2]"),
         ("not rest and not more and outputs == slice", "not rest and not more and outputs.start == 0 and slice"),
+        ("+ lines.start - rows.start", "- rows.start"),
+        ("- rows.start * convolution.stride[0]", "- rows.start"),
+        ("axis=-1)[..., order]", "axis=-1)"),
     ],
 )
 def test_a_planted_bug_is_seen(request, old, new):
@@ -109,7 +110,7 @@ def test_a_planted_bug_is_seen(request, old, new):
         network, spikes = random_case(rng, spatial=case % 2 == 0)
         cuts = random_cuts(rng, network)
         try:
-            assert_equal(wrong.split(network, cuts), network, spikes)
+            assert_equal(wrong.split(network, *cuts), network, spikes)
         except (AssertionError, ValueError):
             return
     raise AssertionError("no network tells")
@@ -168,6 +169,31 @@ def test_channels_of_a_convolution():
     assert neurons_a_channel(convolutional(), "a") == 16
     assert [c.convolution.output_shape for c in parts.network.connections] == [(1, 4, 4), (2, 4, 4), (1, 4, 4)]
     assert [c.convolution.groups for c in parts.network.connections] == [1, 1, 1]
+
+
+def test_bands_of_a_convolution():
+    parts = split(convolutional(), {}, {"a": [1]})
+    assert [(part.name, part.size) for part in parts.parts] == [("a[:, 0:1]", 16), ("a[:, 1:4]", 48)]
+    assert parts.parts[0].neurons.tolist() == [0, 1, 2, 3, 16, 17, 18, 19, 32, 33, 34, 35, 48, 49, 50, 51]
+    first, second = (c.convolution for c in parts.network.connections)
+    assert (first.padding, first.output_shape, first.groups) == ((1, 1), (4, 1, 4), 2)
+    assert (second.padding, second.output_shape, second.groups) == ((0, 1), (4, 3, 4), 2)
+    assert bands(dense(), "a") is None
+
+
+@pytest.mark.parametrize(
+    ("cuts", "band_cuts", "message"),
+    [
+        ({}, {"b": [1]}, "cuts must be of populations of network net, not of 'b'"),
+        ({"a": [16]}, {"a": [1]}, "cuts of population a must be between channels or between lines, not both"),
+        ({}, {"a": [4]}, "cuts of population a must be ascending numbers from 1 to 3, not [4]"),
+    ],
+)
+def test_bands_that_cannot_be_cut(cuts, band_cuts, message):
+    with pytest.raises(SplitError, match=exactly(message)):
+        split(convolutional(), cuts, band_cuts)
+    with pytest.raises(SplitError, match=exactly("population a must be seen as one shape to be cut into bands")):
+        split(dense(), {}, {"a": [1]})
 
 
 @pytest.mark.parametrize(

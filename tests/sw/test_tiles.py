@@ -99,7 +99,7 @@ def test_parts_in_any_tiles_or_a_refusal():
     counts = Counter()
     while min(counts["refused"], counts["ran"]) < 12:
         network, fabric, spikes = random_case(rng, spatial=bool(rng.integers(2)))
-        parts = split(network, random_cuts(rng, network, most=2))
+        parts = split(network, *random_cuts(rng, network, most=2))
         tiles = rng.choice(list(fabric.cores), len(parts.parts))
         order = rng.permutation(list(fabric.cores)).tolist()
         if rng.random() < 0.7:  # else they hardly ever wait for nobody in a circle

@@ -27,6 +27,7 @@ __all__ = ["Convolution", "Pooling", "Projection", "Taps"]
 
 _EXACT_SINGLE = 1 << 24
 _EXACT_DOUBLE = 1 << 53
+_FARTHEST = 1 << 14
 _CHUNK = 1 << 21
 """Values of the unrolled input of a convolution that are held at once."""
 
@@ -77,7 +78,11 @@ class Pooling:
 
 @dataclass(frozen=True, kw_only=True)
 class Convolution:
-    """The geometry of a convolution, in pairs (vertical, horizontal); its weights are ``weight_shape``."""
+    """The geometry of a convolution, in pairs (vertical, horizontal); its weights are ``weight_shape``.
+
+    ``extent`` is how many outputs there are in each direction, as many as the padded input gives if it is None. With it,
+    ``padding`` is where the first of them lies and can be negative: so a part of the outputs is a convolution as well.
+    """
 
     input_shape: tuple[int, int, int]
     output_channels: int
@@ -86,15 +91,15 @@ class Convolution:
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    extent: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        for name, count, low in (
-            ("input_shape", 3, 1),
-            ("kernel", 2, 1),
-            ("stride", 2, 1),
-            ("padding", 2, 0),
-            ("dilation", 2, 1),
-        ):
+        checks = [("input_shape", 3, 1), ("kernel", 2, 1), ("stride", 2, 1), ("dilation", 2, 1)]
+        if self.extent is None:
+            checks.append(("padding", 2, 0))
+        else:
+            checks += [("padding", 2, -_FARTHEST), ("extent", 2, 1)]
+        for name, count, low in checks:
             value = _integers(f"{name} of a convolution", getattr(self, name), count, low)
             object.__setattr__(self, name, value)
         for name in ("output_channels", "groups"):
@@ -121,6 +126,8 @@ class Convolution:
     @property
     def output_shape(self) -> tuple[int, int, int]:
         """``(channels, height, width)`` of the output."""
+        if self.extent is not None:
+            return self.output_channels, *self.extent
         height, width = (
             (self.input_shape[1 + axis] + 2 * self.padding[axis] - self.dilation[axis] * (self.kernel[axis] - 1) - 1)
             // self.stride[axis]
@@ -142,6 +149,18 @@ class Convolution:
             result.append(found)
         return result
 
+    def _seen(self, image: NDArray[Any]) -> NDArray[Any]:
+        """``image`` ``(B, channels, height, width)`` from the first position that an output meets to the last."""
+        for axis in range(2):
+            size, outputs = self.input_shape[1 + axis], self.output_shape[1 + axis]
+            low = -self.padding[axis]
+            high = low + (outputs - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
+            outside = [(0, 0)] * 4
+            outside[2 + axis] = max(0, min(-low, high - low)), max(0, min(high - size, high - low))
+            within = slice(min(max(low, 0), size), max(min(high, size), 0))
+            image = np.pad(image[:, :, within] if axis == 0 else image[:, :, :, within], outside)
+        return image
+
     def sum(self, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
         """``(B, n_out)`` of ``values`` ``(B, n_in)``, both of the type of ``weight`` ``weight_shape``."""
         outputs, inputs, *_ = self.weight_shape
@@ -152,8 +171,7 @@ class Convolution:
         unrolled = self.input_shape[0] * prod(self.kernel) * height * width
         chunk = max(1, _CHUNK // unrolled)
         for first in range(0, len(values), chunk):
-            image = values[first : first + chunk].reshape(-1, *self.input_shape).astype(weight.dtype)
-            image = np.pad(image, ((0, 0), (0, 0), *((p, p) for p in self.padding)))
+            image = self._seen(values[first : first + chunk].reshape(-1, *self.input_shape).astype(weight.dtype))
             extent = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
             windows = np.lib.stride_tricks.sliding_window_view(image, extent, axis=(2, 3))
             windows = windows[

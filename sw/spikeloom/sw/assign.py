@@ -330,8 +330,8 @@ class _Line:
                 return f"population {name} cannot be cut small enough: {need} {'; '.join(short)}"
         left = self._left(self._fill(places, len(cores), float("inf")))
         return (
-            f"network {self.network.name} does not fit {len(cores)} tiles: each of them filled as far as its memories go "
-            f"leaves {left} of {self.network.neurons} neurons"
+            f"network {self.network.name} does not fit {len(cores)} tiles: each of them filled as far as its memories "
+            f"go leaves {left} of {self.network.neurons} neurons"
         )
 
 

@@ -94,7 +94,7 @@ def explain(program: Program, rates: Rates) -> Explanation:
                 of = rates[INPUT]
                 if source != INPUT:
                     part = parts.part(source)
-                    of = rates[part.population][part.first : part.stop]
+                    of = rates[part.population][part.neurons]
                 words += float(of @ words_an_event(connection, layout_of[connection.target], sparse=core.sparse))
                 events[source] = float(of.sum())
         work.append(

@@ -103,7 +103,7 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
     )
     _check_uses(original, fabric, uses)
     input_axons = axons.get(INPUT, np.arange(network.inputs))
-    output_axons = np.concatenate([axons[name] for name in observed_parts])
+    output_axons = np.concatenate([parts.join(axons, name) for name in observed])
     _check_axons(original, fabric, input_axons, output_axons)
     memories = []
     for tile, core in cores.items():

@@ -133,7 +133,7 @@ def flows_of(
         else:
             part = parts.part(name)
             spiking = parts.network.population(name).parameters.spiking
-            packets = float(rates[part.population][part.first : part.stop].sum()) if spiking else float(part.size)
+            packets = float(rates[part.population][part.neurons].sum()) if spiking else float(part.size)
         if sinks:
             flows.append(Flow(name=name, source=here, sinks=frozenset(sinks), packets=packets))
     for tile in sorted({BRIDGE_TILE, *tile_of.values()}):
