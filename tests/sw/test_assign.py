@@ -165,6 +165,15 @@ def test_channels_stay_whole():
         assert len(found.tiles) == 4
 
 
+def test_bands_where_they_are_faster():
+    """Two channels fill half of a word of four: cut apart they would take as many words as together."""
+    core = dataclasses.replace(CORE, lanes=4, neurons=256, coordinate_width=3)
+    cores = dict.fromkeys(range(1, 6), core)
+    assert [part.name for part in assign(wide(), cores, MESH, tiles=2).parts.parts] == ["map[:, 0:4]", "map[:, 4:8]"]
+    apart = assign(wide(), cores, MESH, tiles=2, banded=False)
+    assert [part.name for part in apart.parts.parts] == ["map[0:64]", "map[64:128]"]
+
+
 def wide():
     convolution = Convolution(input_shape=(1, 8, 8), output_channels=2, kernel=(3, 3), padding=(1, 1))
     return QuantisedNetwork(
@@ -206,9 +215,21 @@ def wide():
         ),
         (
             wide(),
-            {"coordinate_width": 3, "neurons": 32, "axons": 8},
+            {"coordinate_width": 3, "neurons": 8, "axons": 8, "lanes": 1},
             None,
-            "population map cannot be cut small enough: 64 neurons need 64 words of neurons, a tile has 16",
+            "network wide does not fit 5 tiles: it needs 128 words of neurons of 1 lanes, there are 40",
+        ),
+        (
+            wide(),
+            {"coordinate_width": 3, "neurons": 26, "axons": 8, "lanes": 1},
+            None,
+            "network wide does not fit 5 tiles: each of them filled as far as its memories go leaves 48 of 128 neurons",
+        ),
+        (
+            wide(),
+            {"coordinate_width": 3, "neurons": 256, "axons": 8, "lanes": 4, "weight_words": 8},
+            None,
+            "population map cannot be cut small enough: 16 neurons need 9 weight words, a tile has 8",
         ),
     ],
 )

@@ -6,7 +6,8 @@ tile waits for one that waits for it, whatever the network is like; recurrent on
 
 1. **Pieces**: the tile that works longest limits all others, for they run ahead of it by one step at most. With a limit
    to the cycles a step, each tile in turn takes as much of the line as its memories hold and the limit allows; the
-   least limit with which the tiles suffice is found by bisection. Pieces are whole memory words where they can be.
+   least limit with which the tiles suffice is found by bisection. Pieces are whole memory words; or, if that is faster
+   or nothing else fits, some lines of every channel, or any neurons and channels.
 2. **Places**: which router each piece stands at is found by simulated annealing (Kirkpatrick et al. 1983, Science
    220(4598)) of the packets a step times the links that each crosses, a multicast counted by the links of its tree.
    The generator is seeded: the same seed gives the same places.
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from math import exp, lcm
 
 import numpy as np
@@ -28,7 +28,7 @@ from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sw.layout import Layout, layouts
 from spikeloom.sw.relations import Flow, Rates, flows_of, uniform_rates
 from spikeloom.sw.rows import blocks_of, words_an_event, words_stored
-from spikeloom.sw.split import Part, SplitNetwork, between, neurons_a_channel, split
+from spikeloom.sw.split import Part, SplitNetwork, bands, between, neurons_a_channel, split
 
 __all__ = ["POPULATION_CYCLES", "AssignError", "Assignment", "Load", "assign", "links_crossed"]
 
@@ -71,11 +71,32 @@ class Load:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Neurons ``first`` to ``stop - 1`` of a population."""
+    """A part to be: the neurons ``first`` to ``stop - 1`` of a population, or with ``shape`` so many of its lines."""
 
     population: str
     first: int
     stop: int
+    shape: tuple[int, int, int] | None = None
+
+    @property
+    def part(self) -> Part:
+        """The part, called like its population."""
+        return Part(
+            name=self.population, population=self.population, first=self.first, stop=self.stop, shape=self.shape
+        )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a population can be cut, its ends included: in front of these neurons, or lines if it has a ``shape``."""
+
+    population: str
+    at: tuple[int, ...]
+    shape: tuple[int, int, int] | None = None
+
+    def piece(self, first: int, stop: int) -> _Piece:
+        """The piece from one place to another, by their numbers."""
+        return _Piece(self.population, self.at[first], self.at[stop], self.shape)
 
 
 def assign(
@@ -88,12 +109,14 @@ def assign(
     seed: int = 0,
     rates: Rates | None = None,
     room: float = 1.0,
+    banded: bool = True,
 ) -> Assignment:
     """Assign ``network`` to some of the tiles ``cores``.
 
     ``tiles`` is how many to use; the fewest that hold the network if it is None. ``rates`` are the spikes a step that
     are expected of the input and of each population, the same for all neurons if they are not known. ``room`` is the
-    share of each tile's rows that may be used. Raises `AssignError` if the network does not fit.
+    share of each tile's rows that may be used, ``banded`` whether populations may be cut into bands. Raises
+    `AssignError` if the network does not fit.
     """
     whole = split(network, {})
     rates = uniform_rates(network) if rates is None else rates
@@ -104,7 +127,7 @@ def assign(
         found = Assignment(parts=whole, tile_of={part.name: tile for part in whole.parts})
         pieces = [[_Piece(part.name, 0, part.size) for part in whole.parts]]
     else:
-        pieces = _Line(network, cores, rates, room).cut(tiles)
+        pieces = _Line(network, cores, rates, room).cut(tiles, banded=banded)
         found = _assigned(network, pieces, list(cores))
     if mesh is None:
         return found
@@ -117,10 +140,11 @@ def assign(
 def _assigned(network: QuantisedNetwork, pieces: Sequence[Sequence[_Piece]], order: Sequence[int]) -> Assignment:
     """The pieces in the tiles ``order``."""
     cuts: dict[str, list[int]] = {}
+    band_cuts: dict[str, list[int]] = {}
     for piece in (piece for held in pieces for piece in held):
         if piece.first:
-            cuts.setdefault(piece.population, []).append(piece.first)
-    parts = split(network, cuts)
+            (cuts if piece.shape is None else band_cuts).setdefault(piece.population, []).append(piece.first)
+    parts = split(network, cuts, band_cuts)
     name_of = {(part.population, part.first): part.name for part in parts.parts}
     return Assignment(
         parts=parts,
@@ -164,7 +188,7 @@ class _Line:
         return self._loads[key]
 
     def _load(self, core: CoreParameters, piece: _Piece) -> Load:
-        part = Part(name=piece.population, population=piece.population, first=piece.first, stop=piece.stop)
+        part = piece.part
         connections = []
         for connection in self.network.connections:
             if connection.target == piece.population:
@@ -172,11 +196,12 @@ class _Line:
                 source = Part(name=connection.source, population=connection.source, first=0, stop=size)
                 if (found := between(connection, source, part)) is not None:
                     connections.append(found)
-        layout = Layout.of(piece.stop - piece.first, [c.convolution for c in connections], core.lanes)
+        layout = Layout.of(part.size, [c.convolution for c in connections], core.lanes)
         total = Load(words=layout.words, cycles=layout.words + POPULATION_CYCLES)
         for connection in connections:
             sparse = self._sparse[connection.source]
-            added = float(self.rates[connection.source] @ words_an_event(connection, layout, sparse=sparse))
+            words = np.maximum(words_an_event(connection, layout, sparse=sparse), 1)  # a row takes a cycle in any case
+            added = float(self.rates[connection.source] @ words)
             total += Load(weight_words=words_stored(connection, layout, sparse=sparse), cycles=added)
         return total
 
@@ -196,37 +221,57 @@ class _Line:
             and self.rows(core, {piece.population for piece in pieces}) <= core.axons * self.room
         )
 
-    def places(self, *, fine: bool) -> dict[str, list[int]]:
-        """Where each population can be cut, its ends included: between memory words unless ``fine``."""
+    def words(self) -> list[_Places]:
+        """Cuts between memory words of every population."""
         lanes = lcm(*(core.lanes for core in self.cores))
-        places = {}
+        line = []
         for population in self.network.populations:
             step = neurons_a_channel(self.network, population.name)
-            if not fine:
-                spatial = any(c.target == population.name and c.convolution for c in self.network.connections)
-                step = step * lanes if spatial else lcm(step, lanes)
-            places[population.name] = [*range(0, population.size, step), population.size]
-        return places
+            spatial = any(c.target == population.name and c.convolution for c in self.network.connections)
+            line.append(self._range(population.name, step * lanes if spatial else lcm(step, lanes)))
+        return line
 
-    def cut(self, tiles: int | None) -> list[list[_Piece]]:
+    def neurons(self) -> list[_Places]:
+        """Cuts between all neurons, or channels."""
+        return [self._range(p.name, neurons_a_channel(self.network, p.name)) for p in self.network.populations]
+
+    def bands(self) -> list[_Places]:
+        """Cuts between lines where there are lines, else between memory words."""
+        line = []
+        for places in self.words():
+            possible = bands(self.network, places.population)
+            if possible is not None:
+                height = possible.shape[1]
+                at = (*range(0, height, possible.lines), height)
+                places = _Places(places.population, at, possible.shape)
+            line.append(places)
+        return line
+
+    def _range(self, population: str, step: int) -> _Places:
+        size = self.network.size(population)
+        return _Places(population, (*range(0, size, step), size))
+
+    def cut(self, tiles: int | None, *, banded: bool) -> list[list[_Piece]]:
         """The pieces of each tile, for ``tiles`` of them. Raises `AssignError` if the tiles cannot hold them."""
-        for fine in (False, True):
-            places = self.places(fine=fine)
-            if tiles is not None and sum(len(of) - 1 for of in places.values()) < tiles:
+        found = []
+        for line in (self.words(), self.bands(), self.neurons()) if banded else (self.words(), self.neurons()):
+            if tiles is not None and sum(len(places.at) - 1 for places in line) < tiles:
                 continue
-            pieces = self._fill(places, len(self.cores) if tiles is None else tiles, float("inf"))
+            pieces = self._fill(line, len(self.cores) if tiles is None else tiles, float("inf"))
             if self._left(pieces):
                 continue
             count = len(pieces) if tiles is None else tiles
             low, high = 0.0, max(self._cycles(pieces))
             for _ in range(_BISECTIONS):
                 middle = (low + high) / 2
-                if self._left(better := self._fill(places, count, middle)):
+                if self._left(better := self._fill(line, count, middle)):
                     low = middle
                 else:
                     pieces, high = better, max(self._cycles(better))
-            return self._more(pieces, places, count)
-        raise AssignError(self._shortage(tiles))
+            found.append(self._more(pieces, line, count))
+        if not found:
+            raise AssignError(self._shortage(tiles))
+        return min(found, key=lambda pieces: (len(pieces), max(self._cycles(pieces))))
 
     def _cycles(self, pieces: Sequence[Sequence[_Piece]]) -> list[float]:
         return [
@@ -235,28 +280,27 @@ class _Line:
 
     def _left(self, pieces: Sequence[Sequence[_Piece]]) -> int:
         """Neurons that are in none of the pieces."""
-        return self.network.neurons - sum(piece.stop - piece.first for held in pieces for piece in held)
+        return self.network.neurons - sum(piece.part.size for held in pieces for piece in held)
 
-    def _fill(self, places: Mapping[str, Sequence[int]], count: int, limit: float) -> list[list[_Piece]]:
+    def _fill(self, line: Sequence[_Places], count: int, limit: float) -> list[list[_Piece]]:
         """Each of the first ``count`` tiles takes as much of the line as it can."""
-        names = list(places)
         population = position = 0
         pieces: list[list[_Piece]] = []
         for core in self.cores[:count]:
             held: list[_Piece] = []
-            while population < len(names):
-                name, at = names[population], places[names[population]]
-                low, high = position, len(at) - 1  # as far as `low` it fits
+            while population < len(line):
+                places = line[population]
+                low, high = position, len(places.at) - 1  # as far as `low` it fits
                 while low < high:
                     middle = (low + high + 1) // 2
-                    if self.fits(core, [*held, _Piece(name, at[position], at[middle])], limit):
+                    if self.fits(core, [*held, places.piece(position, middle)], limit):
                         low = middle
                     else:
                         high = middle - 1
                 if low > position:
-                    held.append(_Piece(name, at[position], at[low]))
+                    held.append(places.piece(position, low))
                 position = low
-                if low < len(at) - 1:
+                if low < len(places.at) - 1:
                     break
                 population, position = population + 1, 0
             if not held:
@@ -264,12 +308,12 @@ class _Line:
             pieces.append(held)
         return pieces
 
-    def _more(self, pieces: list[list[_Piece]], places: Mapping[str, Sequence[int]], count: int) -> list[list[_Piece]]:
+    def _more(self, pieces: list[list[_Piece]], line: Sequence[_Places], count: int) -> list[list[_Piece]]:
         """Cut the pieces that take longest in two until there are ``count``."""
         while len(pieces) < count:
             order = np.argsort([-cycles for cycles in self._cycles(pieces)], kind="stable")
             for number in order:
-                halves = self._halves(pieces[number], places, self.cores[number])
+                halves = self._halves(pieces[number], line, self.cores[number])
                 if halves is not None:
                     pieces = [*pieces[:number], *halves, *pieces[number + 1 :]]
                     break
@@ -278,12 +322,13 @@ class _Line:
         return pieces
 
     def _halves(
-        self, held: Sequence[_Piece], places: Mapping[str, Sequence[int]], core: CoreParameters
+        self, held: Sequence[_Piece], line: Sequence[_Places], core: CoreParameters
     ) -> tuple[list[_Piece], list[_Piece]] | None:
         """The sides of the cut that leaves the least to the longer one; None where nothing can be cut."""
         best = None
+        at = {places.population: places.at for places in line}
         for number, piece in enumerate(held):
-            inside = [place for place in places[piece.population] if piece.first < place < piece.stop]
+            inside = [place for place in at[piece.population] if piece.first < place < piece.stop]
             for place in [piece.first, *inside] if number else inside:
                 left, right = replace(piece, stop=place), replace(piece, first=place)
                 sides = [*held[:number], left][: number + (place > piece.first)], [right, *held[number + 1 :]]
@@ -295,13 +340,12 @@ class _Line:
     def _shortage(self, tiles: int | None) -> str:
         """Why the tiles do not hold the network, in one sentence."""
         cores = self.cores if tiles is None else self.cores[:tiles]
-        places = self.places(fine=True)
-        pieces = sum(len(of) - 1 for of in places.values())
-        if tiles is not None and pieces < tiles:
-            return f"network {self.network.name} can be cut into {pieces} parts at most, not into {tiles}"
+        lines = self.neurons(), self.bands()
+        most = max(sum(len(places.at) - 1 for places in line) for line in lines)
+        if tiles is not None and most < tiles:
+            return f"network {self.network.name} can be cut into {most} parts at most, not into {tiles}"
         largest = max(cores, key=lambda core: core.words * core.weight_words)
-        whole = [self.load(largest, _Piece(p.name, 0, p.size)) for p in self.network.populations]
-        total = sum(whole, Load())
+        total = sum((self.load(largest, _Piece(p.name, 0, p.size)) for p in self.network.populations), Load())
         for name, used, available in (
             ("words of neurons", total.words, sum(core.words for core in cores)),
             ("weight words", total.weight_words, sum(core.weight_words for core in cores)),
@@ -311,28 +355,39 @@ class _Line:
                     f"network {self.network.name} does not fit {len(cores)} tiles: it needs {used} {name} of "
                     f"{largest.lanes} lanes, there are {available}"
                 )
-        for name, at in places.items():
-            for first, stop in pairwise(at):
-                piece = _Piece(name, first, stop)
-                if any(self.fits(core, [piece], float("inf")) for core in cores):
-                    continue
-                load, rows = self.load(largest, piece), self.rows(largest, {name})
-                short = [
-                    f"{used} {what}, a tile has {available}"
-                    for what, used, available in (
-                        ("words of neurons", load.words, largest.words),
-                        ("weight words", load.weight_words, largest.weight_words),
-                        ("rows", rows, largest.axons),
-                    )
-                    if used > available
-                ]
-                need = "one neuron needs" if stop - first == 1 else f"{stop - first} neurons need"
-                return f"population {name} cannot be cut small enough: {need} {'; '.join(short)}"
-        left = self._left(self._fill(places, len(cores), float("inf")))
+        for ways in zip(*lines, strict=True):
+            too_large = [self._too_large(places, cores) for places in ways]
+            if all(too_large):
+                piece = min((piece for piece in too_large if piece is not None), key=lambda piece: piece.part.size)
+                return self._excess(piece, largest)
+        left = min(self._left(self._fill(line, len(cores), float("inf"))) for line in lines)
         return (
             f"network {self.network.name} does not fit {len(cores)} tiles: each of them filled as far as its memories "
             f"go leaves {left} of {self.network.neurons} neurons"
         )
+
+    def _too_large(self, places: _Places, cores: Sequence[CoreParameters]) -> _Piece | None:
+        """The first of the smallest pieces of a population that no core holds."""
+        for number in range(len(places.at) - 1):
+            piece = places.piece(number, number + 1)
+            if not any(self.fits(core, [piece], float("inf")) for core in cores):
+                return piece
+        return None
+
+    def _excess(self, piece: _Piece, core: CoreParameters) -> str:
+        """What a piece needs more than a core has."""
+        load, rows, size = self.load(core, piece), self.rows(core, {piece.population}), piece.part.size
+        short = [
+            f"{used} {what}, a tile has {available}"
+            for what, used, available in (
+                ("words of neurons", load.words, core.words),
+                ("weight words", load.weight_words, core.weight_words),
+                ("rows", rows, core.axons),
+            )
+            if used > available
+        ]
+        need = "one neuron needs" if size == 1 else f"{size} neurons need"
+        return f"population {piece.population} cannot be cut small enough: {need} {'; '.join(short)}"
 
 
 def links_crossed(mesh: MeshParameters, source: int, sinks: Collection[int]) -> int:

@@ -29,7 +29,8 @@ __all__ = ["Explanation", "TileWork", "explain", "measured_rates", "tables"]
 
 @dataclass(frozen=True, kw_only=True)
 class TileWork:
-    """A step of one tile: events that arrive, words of weights that are added, words of neurons that are updated."""
+    """A step of one tile: events that arrive, words of weights that are added (for each row of an event one at least),
+    words of neurons that are updated."""
 
     tile: int
     parts: tuple[str, ...]
@@ -95,7 +96,8 @@ def explain(program: Program, rates: Rates) -> Explanation:
                 if source != INPUT:
                     part = parts.part(source)
                     of = rates[part.population][part.neurons]
-                words += float(of @ words_an_event(connection, layout_of[connection.target], sparse=core.sparse))
+                added = words_an_event(connection, layout_of[connection.target], sparse=core.sparse)
+                words += float(of @ np.maximum(added, 1))
                 events[source] = float(of.sum())
         work.append(
             TileWork(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,10 +60,18 @@ def place(
     cores = fabric.cores
     _check_network(network, list(cores.values()))
     first: PlaceError | None = None
-    for room in _ROOMS:
+    for banded, room in product((True, False), _ROOMS):
         try:
             assignment = assign(
-                network, cores, fabric.mesh, observe=observe, tiles=tiles, seed=seed, rates=rates, room=room
+                network,
+                cores,
+                fabric.mesh,
+                observe=observe,
+                tiles=tiles,
+                seed=seed,
+                rates=rates,
+                room=room,
+                banded=banded,
             )
             return place_assigned(assignment, fabric, observe=observe)
         except (AssignError, RowError, LayoutError) as error:
