@@ -104,7 +104,7 @@ class FabricConfig:
 
     @property
     def configuration_latency(self) -> int:
-        """Cycles from the configuration port of the tiles to what is read: on a mesh it goes from tile to tile and back."""
+        """Cycles from the configuration port to what is read of a tile: on a mesh from tile to tile, and back."""
         return 1 if self.mesh is None else 2 * len(self.cores) + 1
 
     def on_mesh(self, columns: int, rows: int) -> FabricConfig:
