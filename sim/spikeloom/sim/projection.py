@@ -81,7 +81,7 @@ class Convolution:
     """The geometry of a convolution, in pairs (vertical, horizontal); its weights are ``weight_shape``.
 
     ``extent`` is how many outputs there are in each direction, as many as the padded input gives if it is None. With
-    it ``padding`` is where the first of them lies and can be negative: so a part of the outputs is a convolution as well.
+    it ``padding`` is where the first of them lies and can be negative: so a part of the outputs is a convolution too.
     """
 
     input_shape: tuple[int, int, int]

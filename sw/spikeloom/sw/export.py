@@ -105,27 +105,27 @@ def _events(program: Program, spikes: NDArray[np.bool_]) -> Iterator[int]:
 
 
 def _expected(network: QuantisedNetwork, program: Program, result: ReferenceResult) -> Iterator[int]:
-    """Packets in the order of the core: population after population, slot after slot, then TICK and ACK."""
+    """Packets in the order of the core: population after population, neuron after neuron, then TICK and ACK."""
     sizes = dict(program.observed)
     ends = np.cumsum([0, *sizes.values()])
-    slots = {name: program.output_axons[first:last] for name, first, last in zip(sizes, ends, ends[1:], strict=False)}
+    axons = {name: program.output_axons[first:last] for name, first, last in zip(sizes, ends, ends[1:], strict=False)}
     steps, samples, _ = next(iter(result.spikes.values())).shape
     for step in range(steps * samples):
         sample, t = divmod(step, steps)
         last = t == steps - 1
         for population in network.populations:
-            if population.name not in slots:
+            if population.name not in axons:
                 continue
-            here = slots[population.name]
+            here = axons[population.name]
             if population.parameters.spiking:
                 for neuron in np.flatnonzero(result.spikes[population.name][t, sample]):
-                    yield _packet(_SPIKE, step, last=False, axon=int(here[neuron]))
+                    yield _packet(_SPIKE, step, last=last, axon=int(here[neuron]))
             elif population.name == network.output:
                 membranes = result.states[population.name].v[t, sample]
-                for slot, value in zip(here.tolist(), membranes.tolist(), strict=True):
-                    yield _packet(_MEMBRANE, step, axon=slot, value=value)
+                for axon, value in zip(here.tolist(), membranes.tolist(), strict=True):
+                    yield _packet(_MEMBRANE, step, last=last, axon=axon, value=value)
         yield _packet(_TICK, step, last=last)
-        yield _packet(_ACK, step, last=last)
+        yield _packet(_ACK, step)
 
 
 _CORE_FILE = """CAPI=2:
