@@ -100,7 +100,7 @@ def _events(program: Program, spikes: NDArray[np.bool_]) -> Iterator[int]:
     for step in range(steps * samples):
         sample, t = divmod(step, steps)
         for axon in program.input_axons[spikes[t, sample]]:
-            yield _packet(_SPIKE, step, axon=int(axon))
+            yield _packet(_SPIKE, step, axon=int(axon), value=1)
         yield _packet(_TICK, step, last=t == steps - 1)
 
 
@@ -119,7 +119,7 @@ def _expected(network: QuantisedNetwork, program: Program, result: ReferenceResu
             here = axons[population.name]
             if population.parameters.spiking:
                 for neuron in np.flatnonzero(result.spikes[population.name][t, sample]):
-                    yield _packet(_SPIKE, step, last=last, axon=int(here[neuron]))
+                    yield _packet(_SPIKE, step, last=last, axon=int(here[neuron]), value=1)
             elif population.name == network.output:
                 membranes = result.states[population.name].v[t, sample]
                 for axon, value in zip(here.tolist(), membranes.tolist(), strict=True):
