@@ -62,7 +62,7 @@ def random_program(
     while True:
         sizes = tuple(int(size) for size in rng.integers(2, 9, int(rng.integers(2, 5))))
         network = random_network(rng, core, sizes=sizes, readout=readout)
-        parts = split(network, random_cuts(rng, network, most=2))
+        parts = split(network, *random_cuts(rng, network, most=2))
         order = rng.permutation(list(fabric.cores)).tolist()
         tiles = rng.choice(list(fabric.cores), len(parts.parts))
         if rng.random() < 0.8:  # else they hardly ever wait for nobody in a circle

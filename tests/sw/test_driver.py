@@ -383,7 +383,7 @@ def test_errors_of_the_board_are_told(request):
             ValueError,
             "words must have shape (n, planes), not (4,)",
         ),
-        (lambda b: b.write_register(2, "scratch", 0), ValueError, "tile must be from 0 to 1, not 2"),
+        (lambda b: b.write_register(256, "sinks", 0), ValueError, "tile must be from 0 to 255, not 256"),
         (lambda b: b.write_register(0, "scratch", 256), ValueError, "scratch must be from 0 to 255, not 256"),
         (lambda b: b.write_register(0, "error", 0), ValueError, "register error must be writable, not read"),
         (lambda b: b.read_register(1, "sources"), ValueError, "register sources must be readable, not write"),
