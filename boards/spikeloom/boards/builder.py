@@ -168,7 +168,7 @@ def build_board(
             dsp=resources["dsp"].used,
             clock_mhz=round(board.clock_hz / 1e6, 3),
             fmax_mhz=round(clocks(nextpnr_report)[0].achieved_mhz, 2),
-            neurons=fabric.core.neurons,
+            neurons=fabric.neurons,
             synapses=fabric.synapses,
             peak_synaptic_operations_per_s=round(fabric.synaptic_operations_per_cycle * board.clock_hz),
             identity=identity.hex(),
