@@ -12,9 +12,10 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.sim.lfsr import Lfsr
+from spikeloom.hdl.ecp5 import register_copies
+from spikeloom.sim.lfsr import FIELDS, Lfsr, field_product
 
-__all__ = ["ShiftRegister", "advanced"]
+__all__ = ["SharedWords", "ShiftRegister", "advanced"]
 
 
 def advanced(m: Module, state: Value, taps: tuple[int, ...], steps: int) -> Value:

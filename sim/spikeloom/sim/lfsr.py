@@ -38,7 +38,16 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["TAPS", "Lfsr", "distinct_seeds", "leap_table"]
+__all__ = [
+    "FIELDS",
+    "TAPS",
+    "Lfsr",
+    "bernoulli",
+    "distinct_seeds",
+    "field_product",
+    "leap_table",
+    "shared_words",
+]
 
 TAPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
     {
