@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from amaranth.hdl import Module
+from harness.streams import StreamRun, run_streams
 from numpy.typing import NDArray
 
-from spikeloom.sim.attention import AttentionParameters
+from spikeloom.sim.attention import AttentionParameters, register_seeds, simulate
 
 
 def random_attention(
@@ -32,3 +34,44 @@ def output_words(parameters: AttentionParameters, outputs: NDArray[np.bool_]) ->
     steps, heads, _, features = outputs.shape
     grouped = outputs.reshape(steps, heads, parameters.groups, parameters.rows, features)
     return words_of(grouped.swapaxes(3, 4))
+
+
+def run_unit(
+    unit,
+    rng: np.random.Generator,
+    q: NDArray[np.bool_],
+    k: NDArray[np.bool_],
+    v: NDArray[np.bool_],
+    *,
+    samples: int = 1,
+    causal: bool = False,
+    seed: int = 0,
+    **options,
+) -> StreamRun:
+    """The run of an attention unit with streams: the steps of ``q``, ``k`` and ``v`` are those of so many samples."""
+    m = Module()
+    m.submodules.unit = unit
+    score_seed, output_seed = register_seeds(seed)
+    m.d.comb += [
+        unit.steps.eq(len(q) // samples),
+        unit.causal.eq(causal),
+        unit.score_seed.eq(score_seed),
+        unit.output_seed.eq(output_seed),
+    ]
+    words = input_words(q, k, v)
+    return run_streams(m, [unit.q, unit.k, unit.v], [unit.o], words, rng, timeout=400_000, quiet=200, **options)
+
+
+def expected_words(
+    parameters: AttentionParameters,
+    q: NDArray[np.bool_],
+    k: NDArray[np.bool_],
+    v: NDArray[np.bool_],
+    *,
+    samples: int = 1,
+    **options,
+) -> tuple[list[int], NDArray[np.bool_]]:
+    """What a unit is to give for so many samples, and A ``(T, heads, N, d)``."""
+    parts = zip(*(np.split(part, samples) for part in (q, k, v)), strict=True)
+    outputs = np.concatenate([simulate(parameters, *part, **options).outputs for part in parts])
+    return output_words(parameters, outputs), outputs

@@ -4,35 +4,12 @@ import gc
 
 import numpy as np
 import pytest
-from harness.attention import input_words, output_words, random_attention
+from harness.attention import expected_words, random_attention, run_unit
 from harness.networks import rng_of
-from harness.streams import run_streams
 
 from spikeloom.hdl.attention import AttentionUnit
 from spikeloom.hdl.attention_engine import AttentionEngine
 from spikeloom.sim.attention import AttentionParameters, simulate
-
-CONSTANT = 26
-"""Cycles at most from the first word of a unit that nobody keeps waiting to its last, beyond those of the rows."""
-
-
-def run_unit(unit, rng, q, k, v, *, samples=1, causal=False, **options):
-    """The unit's run for ``samples`` samples of all the steps of ``q``, ``k`` and ``v``."""
-    unit.steps.init = len(q) // samples
-    unit.causal.init = causal
-    return run_streams(unit, [unit.q, unit.k, unit.v], [unit.o], input_words(q, k, v), rng, timeout=400_000, **options)
-
-
-def expected(parameters, q, k, v, *, samples=1, causal=False):
-    """What the unit is to give, and A."""
-    outputs = np.concatenate(
-        [
-            simulate(parameters, *sample, causal=causal).outputs
-            for sample in zip(*(np.split(part, samples) for part in (q, k, v)), strict=True)
-        ]
-    )
-    return output_words(parameters, outputs), outputs
-
 
 SHAPES = [
     # tokens, features, heads, rows, causal
@@ -64,6 +41,47 @@ def test_every_sample_equals_the_reference(request, tokens, features, heads, row
     steps = 4 if tokens * features >= 1024 else 6
     q, k, v = random_attention(rng, parameters, steps)
     run = run_unit(AttentionUnit(parameters), rng, q, k, v, samples=2, causal=causal)
-    words, outputs = expected(parameters, q, k, v, samples=2, causal=causal)
+    words, outputs = expected_words(parameters, q, k, v, samples=2, causal=causal)
     assert run.words(0) == words
     assert 0 < outputs.sum() < outputs.size
+
+
+@pytest.mark.parametrize(("idle", "stall"), [(0.0, 0.0), (0.0, 0.8), (0.9, 0.0), (0.6, 0.6)])
+def test_pauses_change_nothing(request, idle, stall):
+    rng = rng_of(request.node.name)
+    parameters = AttentionParameters(tokens=8, features=4, heads=2, rows=4)
+    q, k, v = random_attention(rng, parameters, 9)
+    run = run_unit(AttentionUnit(parameters), rng, q, k, v, samples=3, seed=77, idle=idle, stall=stall)
+    words, outputs = expected_words(parameters, q, k, v, samples=3, seed=77)
+    assert run.words(0) == words
+    assert 0 < outputs.sum() < outputs.size
+
+
+CONSTANT = 14
+"""Cycles in the registers of the pipeline, beyond those of the rows."""
+
+
+@pytest.mark.parametrize(
+    ("tokens", "features", "heads", "rows", "steps"),
+    [
+        (8, 8, 1, 8, 10),
+        (8, 8, 3, 8, 5),
+        (8, 8, 1, 2, 5),
+        (16, 4, 2, 8, 4),
+        (4, 16, 2, 1, 3),
+        (32, 32, 1, 32, 4),
+        (64, 64, 1, 64, 10),
+    ],
+)
+def test_cycles(request, tokens, features, heads, rows, steps):
+    """From the start of the first pass to the last A: those of the rows, and a constant for all shapes."""
+    rng = rng_of(request.node.name)
+    parameters = AttentionParameters(tokens=tokens, features=features, heads=heads, rows=rows)
+    q, k, v = random_attention(rng, parameters, steps)
+    run = run_unit(AttentionUnit(parameters), rng, q, k, v, idle=0, stall=0)
+    words, _ = expected_words(parameters, q, k, v)
+    assert run.words(0) == words
+    # The first pass can start when the last word of the first head has been taken.
+    complete = max(run.taken[0][rows - 1][1], run.taken[1][tokens - 1][1], run.taken[2][features - 1][1])
+    last = run.given[0][-1][1]
+    assert parameters.cycles(steps) <= last - complete <= parameters.cycles(steps) + CONSTANT
