@@ -308,9 +308,7 @@ class AttentionEngine(wiring.Component):
         m.d.comb += room.eq(passes != RESULT_PASSES)
         return m
 
-    def _words(
-        self, m: Module, name: str, phase: PassPhase, used: int, samplers: Sequence[AndSampler]
-    ) -> list[Value]:
+    def _words(self, m: Module, name: str, phase: PassPhase, used: int, samplers: Sequence[AndSampler]) -> list[Value]:
         """The rows' random words, when their samplers need them."""
         p = self.parameters
         shared = SharedWords(width=p.word_bits, used=used, count=p.rows, groups=p.groups)

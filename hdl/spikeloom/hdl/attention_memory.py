@@ -33,9 +33,7 @@ class ReadAhead(wiring.Component):
 
     def __init__(self, width: int) -> None:
         self._width = width
-        super().__init__(
-            {"more": In(1), "read": Out(1), "data": In(width), "o": Out(stream.Signature(width))}
-        )
+        super().__init__({"more": In(1), "read": Out(1), "data": In(width), "o": Out(stream.Signature(width))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -232,9 +230,7 @@ class EventMatrix(wiring.Component):
             setting = valid[-1] & (parity[-1] == number)
             erasing = clearing & (clearing_parity == number)
             m.d.comb += [
-                memory.address.eq(
-                    Mux(self.valid & (self.event_parity == number), self.event_address, self.address)
-                ),
+                memory.address.eq(Mux(self.valid & (self.event_parity == number), self.event_address, self.address)),
                 memory.write_address.eq(Mux(erasing, cleared, address[-1])),
                 memory.write_data.eq(Mux(erasing, 0, changed)),
                 memory.write_enable.eq(setting | erasing),
@@ -243,8 +239,7 @@ class EventMatrix(wiring.Component):
             self.data.eq(Mux(chosen[-1], found[1], found[0])),
             word.eq(Mux(parity[-1], found[1], found[0])),
             changed.eq(
-                Mux(one_before[-1], written[0], Mux(two_before[-1], written[1], word))
-                | (1 << bit[-1])[: self._width]
+                Mux(one_before[-1], written[0], Mux(two_before[-1], written[1], word)) | (1 << bit[-1])[: self._width]
             ),
         ]
         m.d.sync += [written[0].eq(changed), written[1].eq(written[0])]

@@ -115,9 +115,7 @@ class SharedWords(wiring.Component):
         if count * groups > 1 << width:
             raise ValueError(f"count * groups must be at most {1 << width}, not {count * groups}")
         self.width, self.used, self.count, self.groups = width, used, count, groups
-        super().__init__(
-            {"word": In(2 * width), "group": In(range(groups)), "words": Out(used * count)}
-        )
+        super().__init__({"word": In(2 * width), "group": In(range(groups)), "words": Out(used * count)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

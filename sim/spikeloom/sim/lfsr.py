@@ -21,7 +21,7 @@ up to ``2**m`` streams. The low half ``b`` and the high half ``a`` of the word a
 If ``(a, b)`` is uniform, each stream is uniform, and *any two streams are independent*: for ``i != j`` exactly one
 ``(a, b)`` gives each pair of values (the pairwise independent hash of Carter and Wegman, Universal classes of hash
 functions, J. Comput. Syst. Sci. 18, 1979). Three are not: with three of them the fourth of streams ``i, j, k`` and
-``i ^ j ^ k`` is known. In hardware a product with a constant is some XORs, and the bits of all of them are among the
+``i ^ j ^ k`` is known. Nor are streams correlated between two words, if the words are independent (`TAPS`). In hardware a product with a constant is some XORs, and the bits of all of them are among the
 ``2**m - 1`` parities of ``a``: beyond those, one XOR a bit and stream.
 
 **Bernoulli samples.** `bernoulli` compares a number ``count`` from 0 to ``2**w`` with a word of ``w`` bits: the sample
@@ -79,12 +79,16 @@ TAPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
         28: (28, 27, 24, 22),
         29: (29, 27, 26, 25),
         30: (30, 29, 26, 24),
-        31: (31, 30, 29, 28),
-        32: (32, 30, 26, 25),
+        31: (31, 16, 15, 13),
+        32: (32, 20, 17, 15),
     }
 )
 """Taps by width. Four of them from 8 bits on, which is one 4-input lookup table a new bit, and of those that are
-primitive the ones whose smallest tap is largest: so many steps can be done in one cycle without XORs in a chain."""
+primitive the ones whose smallest tap is largest: so many steps can be done in one cycle without XORs in a chain.
+
+But with those a bit and the bits that it is the parity of lie close together, in two words of `Lfsr.words` that are
+therefore not independent. The two widest registers, which feed many streams, have taps that are scattered: any two
+words of up to 12 bits within 64 words of each other are independent, over the whole period."""
 
 FIELDS: Mapping[int, int] = MappingProxyType(
     {1: 0b11, 2: 0b111, 3: 0b1011, 4: 0b10011, 5: 0b100101, 6: 0b1000011, 7: 0b10000011, 8: 0b100011011}
