@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from amaranth.hdl import Module
-from harness.streams import StreamRun, run_streams
 from numpy.typing import NDArray
 
+from harness.streams import StreamRun, run_streams
 from spikeloom.sim.attention import AttentionParameters, register_seeds, simulate
 
 

@@ -1,15 +1,11 @@
 """The attention unit with streams: every sample equal to the reference under any pauses, its cycles, bad shapes."""
 
-import gc
-
-import numpy as np
 import pytest
 from harness.attention import expected_words, random_attention, run_unit
 from harness.networks import rng_of
 
 from spikeloom.hdl.attention import AttentionUnit
-from spikeloom.hdl.attention_engine import AttentionEngine
-from spikeloom.sim.attention import AttentionParameters, simulate
+from spikeloom.sim.attention import AttentionParameters
 
 SHAPES = [
     # tokens, features, heads, rows, causal

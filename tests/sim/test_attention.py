@@ -147,36 +147,38 @@ def test_the_error_falls_as_one_over_the_root_of_the_steps():
 
 
 PLANTED = {
-    "a sample is 1 too rarely": ("bernoulli", "+ word >= 1 << width", "+ word > 1 << width"),
-    "a sample is 1 too often": ("bernoulli", "+ word >= 1 << width", "+ word >= (1 << width) - 1"),
+    "a sample is 1 too rarely": (lfsr, "+ word >= 1 << width", "+ word > 1 << width"),
+    "a sample is 1 too often": (lfsr, "+ word >= 1 << width", "+ word >= (1 << width) - 1"),
     "A has the words of S": (
-        "register",
+        attention,
         "Lfsr(width=OUTPUT_WIDTH, seed=output_seed)",
-        "Lfsr(width=31, seed=score_seed)",
+        "Lfsr(width=SCORE_WIDTH, seed=score_seed)",
     ),
-    "the words of one step for all": (
-        "words",
-        "(steps * parameters.heads * per_head, 2 * parameters.word_bits)",
-        "(parameters.heads * per_head, 2 * parameters.word_bits).repeat(steps)",
+    "features have the same word": (
+        attention,
+        "swapaxes(2, 3)\n\n\ndef _visible",
+        "swapaxes(2, 3)[..., :1]\n\n\ndef _visible",
     ),
-    "one seed for all": ("seed", "z = (int(seed) + 1) *", "z ="),
+    "one seed for all": (attention, "z = (int(seed) + 1) *", "z ="),
 }
+
+
+def assert_all_unbiased(module, name):
+    for number, (tokens, features, heads, causal) in enumerate(STATISTICS):
+        rng = rng_of(f"{name} {number}")
+        parameters = AttentionParameters(tokens=tokens, features=features, heads=heads)
+        q, k, v = random_attention(rng, parameters, 6)
+        assert_unbiased(deviations(module, parameters, q, k, v, seeds=400, causal=causal))
 
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_found(monkeypatch, bug):
-    _, old, new = PLANTED[bug]
-    if old in open(lfsr.__file__).read():
-        module = attention
-        monkeypatch.setattr(attention, "bernoulli", mutated(lfsr, old, new).bernoulli)
-    else:
-        module = mutated(attention, old, new)
+    copy = mutated(*PLANTED[bug])
+    if PLANTED[bug][0] is lfsr:
+        monkeypatch.setattr(attention, "bernoulli", copy.bernoulli)
+        copy = attention
     with pytest.raises(AssertionError):
-        for number, (tokens, features, heads, causal) in enumerate(STATISTICS):
-            rng = rng_of(f"{bug} {number}")
-            parameters = AttentionParameters(tokens=tokens, features=features, heads=heads)
-            q, k, v = random_attention(rng, parameters, 6)
-            assert_unbiased(deviations(module, parameters, q, k, v, seeds=400, causal=causal))
+        assert_all_unbiased(copy, bug)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ an enable. Passes start ``max(N, d)`` cycles after each other at least.
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -259,7 +259,7 @@ class AttentionEngine(wiring.Component):
         output_words = self._words(m, "outputs", outputs, p.output_bits, output_samplers)
 
         waiting = [Signal(p.features, name=f"waiting_{row}", reset_less=True) for row in range(p.rows)]
-        hidden: Value = Signal(name="hidden")
+        visible_before: Value = Const(0)
         entering: Value = _delayed(m, self.q.payload, at_rows - 1)
         for row in reversed(range(p.rows)):
             with m.If(shift_in[row]):
@@ -275,9 +275,8 @@ class AttentionEngine(wiring.Component):
             # The mask of this row is up until the keys have passed the row's own token, which is when the mask of the
             # row before it has been down for one key.
             visible = Signal(name=f"visible_{row}", reset_less=True)
-            before = hidden if row == 0 else previous
-            m.d.sync += visible.eq(mask_all[row] | Mux(mask_shift[row], before, visible))
-            previous = visible
+            m.d.sync += visible.eq(mask_all[row] | Mux(mask_shift[row], visible_before, visible))
+            visible_before = visible
             next_made = Cat(made[1:], score.sample & (visible | ~causal[row]))
             m.d.sync += made.eq(next_made)
             with m.If(take_scores[row]):

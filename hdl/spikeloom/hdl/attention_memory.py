@@ -8,7 +8,7 @@ from spikeloom.hdl.fifo import Fifo
 from spikeloom.hdl.memory import BlockMemory
 from spikeloom.sim.words import bits_for
 
-__all__ = ["BlockQueue", "EventMatrix", "READ_LATENCY", "ReadAhead", "SpikeBlocks"]
+__all__ = ["READ_LATENCY", "BlockQueue", "EventMatrix", "ReadAhead", "SpikeBlocks"]
 
 READ_LATENCY = 2
 """Cycles from an address to its word: block RAM with its output register."""

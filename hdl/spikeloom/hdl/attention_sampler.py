@@ -76,6 +76,7 @@ class AndSampler(wiring.Component):
             for first in range(0, len(numbers), inputs):
                 chain = ProductAdders(m, platform)
                 found = numbers[first : first + inputs]
+                sums: list[Signal] = []
                 for number in levels:
                     scale = 1 << number - 1
                     start = first >> (number - 1 - level)
@@ -95,9 +96,9 @@ class AndSampler(wiring.Component):
                 for place, (left, right) in products.items():
                     products[place] = (_registered(m, Value.cast(left) & right), 1)
             numbers = [[(bit, 1) for bit in total] for total in counted]
-        (number,), (product,) = numbers, products.values()
+        (count,), (product,) = numbers, products.values()
         chain = ProductAdders(m, platform)
-        total = chain.add([(bit, (word, 1)) for bit, word in zip(number, self.word, strict=True)], product)
+        total = chain.add([(bit, (word, 1)) for bit, word in zip(count, self.word, strict=True)], product)
         chain.close()
         m.d.sync += self.sample.eq(total[-1])
         return m

@@ -203,9 +203,9 @@ class ProductAdders:
     """Sums ``x + y + z`` with products of two bits for each bit of ``x`` and ``y`` and for the single bit ``z``.
 
     On ECP5 all sums of one object are in one chain of carry cells, where a sum of ``n`` places takes ``n + 1`` bits,
-    products and carry out included: the first of them puts out the carry of the sum before it (its ``p`` is 0) and sends
-    on the product ``z`` of its own. So sums that depend on each other can share a chain, later ones after earlier ones.
-    Place and route adds four bits at the ends of each chain, however long it is.
+    products and carry out included: the first of them puts out the carry of the sum before it (its ``p`` is 0) and
+    sends on the product ``z`` of its own. So sums that depend on each other can share a chain, later ones after earlier
+    ones. Place and route adds four bits at the ends of each chain, however long it is.
     """
 
     def __init__(self, m: Module, platform: object) -> None:
