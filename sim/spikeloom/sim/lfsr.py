@@ -20,10 +20,10 @@ up to ``2**m`` streams. The low half ``b`` and the high half ``a`` of the word a
 
 If ``(a, b)`` is uniform, each stream is uniform, and *any two streams are independent*: for ``i != j`` exactly one
 ``(a, b)`` gives each pair of values (the pairwise independent hash of Carter and Wegman, Universal classes of hash
-functions, J. Comput. Syst. Sci. 18, 1979). Three are not: with three of them the fourth of streams ``i, j, k`` and ``i
-^ j ^ k`` is known. Nor are streams correlated between two words, if the words are independent (`TAPS`). In hardware a
-product with a constant is some XORs, and the bits of all of them are among the ``2**m - 1`` parities of ``a``: beyond
-those, one XOR a bit and stream.
+functions, J. Comput. Syst. Sci. 18, 1979). Three are not: with three of them the fourth of streams ``i, j, k`` and
+``i ^ j ^ k`` is known. Nor are streams correlated between two words, if the words are independent (`TAPS`). In
+hardware a product with a constant is some XORs, and the bits of all of them are among the ``2**m - 1`` parities of
+``a``: beyond those, one XOR a bit and stream.
 
 **Bernoulli samples.** `bernoulli` compares a number ``count`` from 0 to ``2**w`` with a word of ``w`` bits: the sample
 is the carry of their sum, 1 with probability ``count / 2**w``, at 0 and at ``2**w`` with certainty.
