@@ -97,14 +97,14 @@ def test_a_wrong_cell_is_found(tmp_path):
 
 
 def test_products_are_added_in_carry_cells(tmp_path):
-    assert prove(tmp_path, comparison=ProductComparison, cells=7)
+    assert prove(tmp_path, comparison=ProductComparison, cells=6)
 
 
 @pytest.mark.parametrize(
     ("right", "wrong"), [("16'0111100010001000", "16'0110100010001000"), ("16'0000000000001000", "16'0000000000001100")]
 )
 def test_a_wrong_cell_of_a_product_is_found(tmp_path, right, wrong):
-    assert not prove(tmp_path, comparison=ProductComparison, cells=7, bug=(right, wrong))
+    assert not prove(tmp_path, comparison=ProductComparison, cells=6, bug=(right, wrong))
 
 
 @pytest.mark.parametrize("operand", Operand)
