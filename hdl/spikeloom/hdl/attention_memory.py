@@ -156,15 +156,13 @@ class EventMatrix(wiring.Component):
     """Two matrices of spikes, one for each parity of the step; events set single bits in any order, one a cycle.
 
     A word in which an event sets a bit is read, changed and written; so is a word of which an older event is still on
-    the way, which takes that event's word in place of the memory's. While the steps of a parity are read, no events of
-    that parity come.
+    the way, which takes that event's word in place of the memory's. A word may be read from three cycles after its last
+    event on. While the steps of a parity are read, no events of that parity come.
 
     Members
     -------
     event
         An event: the parity of its step, the address of the word, and the bit.
-    empty
-        No event is on the way to the memory.
     parity, address, data
         A word, `READ_LATENCY` cycles later.
     clear
@@ -180,7 +178,6 @@ class EventMatrix(wiring.Component):
                 "event_parity": In(1),
                 "event_address": In(address),
                 "event_bit": In(bit),
-                "empty": Out(1),
                 "parity": In(1),
                 "address": In(address),
                 "clear": In(1),
@@ -212,7 +209,6 @@ class EventMatrix(wiring.Component):
             for cycle, known in enumerate(valid)
         ]
         m.d.sync += [one_before.eq((one_before << 1) | same[0]), two_before.eq((two_before << 1) | same[1])]
-        m.d.comb += self.empty.eq(~valid.any())
 
         # The engine's clearing, a cycle after the read.
         clearing, cleared = Signal(), Signal(address_bits)

@@ -36,6 +36,7 @@ and V, whatever the correlation between rows::
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,8 @@ __all__ = [
     "SCORE_WIDTH",
     "AttentionParameters",
     "AttentionResult",
+    "AttentionTileParameters",
+    "Part",
     "expectation",
     "register_seeds",
     "simulate",
@@ -118,6 +121,67 @@ class AttentionParameters:
         """Cycles that ``steps`` steps take without the constant of the pipeline: the last group's A follow its S."""
         passes = steps * self.heads * self.groups
         return (passes - 1) * self.pass_cycles + self.tokens + self.features
+
+
+class Part(enum.IntEnum):
+    """What an event says to an attention tile, in the order of its pages at reset."""
+
+    QUERY = 0
+    KEY = 1
+    VALUE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionTileParameters:
+    """An attention unit as a tile of a fabric.
+
+    An axon is a *page* and the index of a spike: ``page << index_bits | (head N + token) d + feature``. Q, K and V each
+    have a page, which the host sets, and so has what comes out. Events of other pages are ignored.
+
+    Parameters
+    ----------
+    attention
+        The unit.
+    axon_width, value_width
+        Of the packets of the fabric. An axon has room for four pages at least.
+    destinations
+        Tiles of the mesh, the bits of a destination set; 0 without a mesh.
+    """
+
+    attention: AttentionParameters
+    axon_width: int = 16
+    value_width: int = 16
+    destinations: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attention, AttentionParameters):
+            raise TypeError(f"attention must be AttentionParameters, not {self.attention!r}")
+        for name, low, high in (
+            ("axon_width", self.index_bits + 2, 32),
+            ("value_width", 1, 32),
+            ("destinations", 0, 64),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+
+    @property
+    def index_bits(self) -> int:
+        """Bits of the index of a spike."""
+        shape = self.attention
+        return (shape.heads * shape.tokens * shape.features - 1).bit_length()
+
+    @property
+    def page_bits(self) -> int:
+        """Bits of a page that count; at most 16 of them."""
+        return min(16, self.axon_width - self.index_bits)
+
+    def axons(self, page: int) -> NDArray[np.int64]:
+        """The axons ``(heads, N, d)`` of a page."""
+        if not 0 <= page < 1 << self.page_bits:
+            raise ValueError(f"page must be from 0 to {(1 << self.page_bits) - 1}, not {page!r}")
+        shape = (self.attention.heads, self.attention.tokens, self.attention.features)
+        return (page << self.index_bits) + np.arange(shape[0] * shape[1] * shape[2]).reshape(shape)
 
 
 @dataclass(frozen=True, kw_only=True)
