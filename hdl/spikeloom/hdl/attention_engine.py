@@ -131,7 +131,7 @@ class AttentionEngine(wiring.Component):
         Q[i], token after token, head after head, step after step.
     available, final
         K and V of the next head are complete, and whether its step is the last of its sample. ``available`` stays until
-        ``claim``, ``final`` until then.
+        ``claim``, ``final`` until then. In the cycle after ``claim`` they are those of the head after.
     claim
         The last pass of the head has started.
     key, key_head, key_read, key_release
@@ -195,11 +195,12 @@ class AttentionEngine(wiring.Component):
         at_rows = READ_LATENCY + 1  # cycles from an index to its word at the rows
         sampled = at_rows + score_samplers[0].latency  # and to its sample
 
-        # The start of a pass.
+        # The start of a pass: decided a cycle early, so that a register is where it spreads from.
         start, full, room = Signal(), Signal(), Signal(init=1)
+        fills = Signal()  # the last of the pass's queries comes in
         cycles_left = Signal(range(p.pass_cycles))
+        m.d.sync += start.eq(self.available & (full | fills) & room & (cycles_left <= 1) & ~start)
         m.d.comb += [
-            start.eq(self.available & full & room & (cycles_left == 0)),
             self.claim.eq(start & scores.last_group),
             scores.go.eq(start),
             scores.final.eq(self.final),
@@ -237,10 +238,11 @@ class AttentionEngine(wiring.Component):
         m.d.comb += [self.q.ready.eq(~full | start), accept.eq(self.q.valid & self.q.ready)]
         with m.If(start):
             m.d.sync += full.eq(0)
+        m.d.comb += fills.eq(accept & (loaded == p.rows - 1))
         with m.If(accept):
             m.d.sync += loaded.eq(loaded + 1)
-            with m.If(loaded == p.rows - 1):
-                m.d.sync += full.eq(1)
+        with m.If(fills):
+            m.d.sync += full.eq(1)
 
         def to_rows(value: Value, cycles: int) -> list[Value]:
             """For each row a register with ``value`` of ``cycles`` cycles before."""
