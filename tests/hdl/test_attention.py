@@ -53,10 +53,6 @@ def test_pauses_change_nothing(request, idle, stall):
     assert 0 < outputs.sum() < outputs.size
 
 
-CONSTANT = 14
-"""Cycles in the registers of the pipeline, beyond those of the rows."""
-
-
 @pytest.mark.parametrize(
     ("tokens", "features", "heads", "rows", "steps"),
     [
@@ -80,4 +76,4 @@ def test_cycles(request, tokens, features, heads, rows, steps):
     # The first pass can start when the last word of the first head has been taken.
     complete = max(run.taken[0][rows - 1][1], run.taken[1][tokens - 1][1], run.taken[2][features - 1][1])
     last = run.given[0][-1][1]
-    assert parameters.cycles(steps) <= last - complete <= parameters.cycles(steps) + CONSTANT
+    assert parameters.cycles(steps) <= last - complete <= parameters.cycles(steps) + PIPELINE_CYCLES

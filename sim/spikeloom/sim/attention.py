@@ -46,6 +46,7 @@ from spikeloom.sim.lfsr import Lfsr, bernoulli, shared_words
 
 __all__ = [
     "OUTPUT_WIDTH",
+    "PIPELINE_CYCLES",
     "SCORE_WIDTH",
     "AttentionParameters",
     "AttentionResult",
@@ -55,6 +56,9 @@ __all__ = [
     "register_seeds",
     "simulate",
 ]
+
+PIPELINE_CYCLES = 14
+"""Cycles at most in the registers of the unit, beside those of `AttentionParameters.cycles`."""
 
 SCORE_WIDTH = 31
 OUTPUT_WIDTH = 32
@@ -118,7 +122,11 @@ class AttentionParameters:
         return max(self.tokens, self.features)
 
     def cycles(self, steps: int) -> int:
-        """Cycles that ``steps`` steps take without the constant of the pipeline: the last group's A follow its S."""
+        """Cycles of ``steps`` steps from when the first head's spikes are there, without `PIPELINE_CYCLES`.
+
+        A pass of a group a `pass_cycles`, and the last group's A follow its S: ``(T + 1) d`` for one head with
+        ``rows = N = d``.
+        """
         passes = steps * self.heads * self.groups
         return (passes - 1) * self.pass_cycles + self.tokens + self.features
 
