@@ -46,6 +46,7 @@ def run_unit(
     samples: int = 1,
     causal: bool = False,
     seed: int = 0,
+    timeout: int = 400_000,
     **options,
 ) -> StreamRun:
     """The run of an attention unit with streams: the steps of ``q``, ``k`` and ``v`` are those of so many samples."""
@@ -59,7 +60,7 @@ def run_unit(
         unit.output_seed.eq(output_seed),
     ]
     words = input_words(q, k, v)
-    return run_streams(m, [unit.q, unit.k, unit.v], [unit.o], words, rng, timeout=400_000, quiet=200, **options)
+    return run_streams(m, [unit.q, unit.k, unit.v], [unit.o], words, rng, timeout=timeout, quiet=200, **options)
 
 
 def expected_words(

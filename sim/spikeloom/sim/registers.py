@@ -375,7 +375,7 @@ ATTENTION = RegisterMap(
             offset=0,
             width_bits=1,
             access="pulse",
-            description="bit 0 clears the tile alone: spikes, tokens and the random sequence; the other registers stay.",
+            description="bit 0 clears the tile alone: spikes, tokens, the random sequence; the other registers stay.",
         ),
         Register(
             name="sources",
