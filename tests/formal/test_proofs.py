@@ -57,7 +57,10 @@ def test_queue_in_block_ram_with_a_planted_bug(bug):
 SAMPLER = {
     "never for the word 0": ("self.sample.eq(total[-1])", "self.sample.eq(total[-1] & (self.word != 0))"),
     "or for and": ("Value.cast(left) & right", "Value.cast(left) | right"),
-    "one too many": ("m.d.sync += self.sample.eq(total[-1])", "m.d.sync += self.sample.eq(total[-1] | total[:-1].all())"),
+    "one too many": (
+        "m.d.sync += self.sample.eq(total[-1])",
+        "m.d.sync += self.sample.eq(total[-1] | total[:-1].all())",
+    ),
     "a product in the wrong cycle": ("products[place] = (_registered(m, Value.cast(left) & right), 1)", "pass"),
 }
 
