@@ -137,7 +137,8 @@ class Quality:
         try:
             return cls(**json.loads(text))
         except (TypeError, json.JSONDecodeError) as error:
-            names = ", ".join(field.name for field in dataclasses.fields(cls))
+            needed = [field for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+            names = ", ".join(field.name for field in needed)
             raise ValueError(f"A kept result must be JSON with {names} ({error})") from error
 
 
