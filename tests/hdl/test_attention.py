@@ -46,6 +46,24 @@ def test_every_sample_equals_the_reference(request, tokens, features, heads, row
     assert 0 < outputs.sum() < outputs.size
 
 
+@pytest.mark.parametrize("number", range(8))
+def test_random_shapes(request, number):
+    """Shapes, samples, steps, seeds, masks and pauses, all at random."""
+    rng = rng_of(request.node.name)
+    tokens, features = (1 << int(rng.integers(1, 6)) for _ in range(2))
+    rows = 1 << int(rng.integers(0, tokens.bit_length()))
+    parameters = AttentionParameters(tokens=tokens, features=features, heads=int(rng.integers(1, 6)), rows=rows)
+    samples = int(rng.integers(1, 4))
+    options = {"samples": samples, "seed": int(rng.integers(1 << 60)), "causal": bool(rng.integers(2))}
+    q, k, v = random_attention(rng, parameters, samples * int(rng.integers(1, 3)))
+    run = run_unit(
+        AttentionUnit(parameters), rng, q, k, v, idle=rng.random() * 0.6, stall=rng.random() * 0.6, **options
+    )
+    words, outputs = expected_words(parameters, q, k, v, **options)
+    assert run.words(0) == words
+    assert 0 < outputs.sum() < outputs.size
+
+
 @pytest.mark.parametrize(("idle", "stall"), [(0.0, 0.0), (0.0, 0.8), (0.9, 0.0), (0.6, 0.6)])
 def test_pauses_change_nothing(request, idle, stall):
     rng = rng_of(request.node.name)
