@@ -105,7 +105,8 @@ class TileBench:
             quiet += 1
             if ctx.get(tile.o.valid) and ctx.get(tile.o.ready):
                 quiet = 0
-                packet, destinations = ctx.get(tile.o.payload.payload), ctx.get(tile.o.payload.destinations)
+                packet = ctx.get(tile.o.payload)
+                destinations = packet.destinations
                 kind, step = PacketKind(packet.kind), self.acknowledged
                 assert packet.parity == step % 2
                 if kind is PacketKind.SPIKE:

@@ -11,18 +11,19 @@ A step is done at once when all of its spikes are there, which the TICKs say; ev
 other parity's matrices meanwhile. Each word is cleared when it is read for the last time. The packets of one step come
 in any order and any number of times: a bit that is set stays set.
 
-Axons are those of `spikeloom.sim.attention.AttentionTileParameters`. What comes in is always taken.
+Spikes come from sources without delay; sinks may have one. Axons are those of
+`spikeloom.sim.attention.AttentionTileParameters`. What comes in is always taken.
 """
 
 from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.attention_engine import AttentionEngine
 from spikeloom.hdl.attention_memory import EventMatrix, ReadAhead
 from spikeloom.hdl.packet import PacketKind, packet_layout
 from spikeloom.hdl.registers import ConfigurationPort, RegisterBank
-from spikeloom.hdl.tokens import Tokens
+from spikeloom.hdl.tokens import Tokens, relation_members
 from spikeloom.sim.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters, AttentionTileParameters
 from spikeloom.sim.registers import ATTENTION
 
@@ -126,9 +127,11 @@ class AttentionTile(wiring.Component):
     i
         Packets. A SPIKE names an axon of Q, K or V.
     o
-        Packets, each with the tiles that it is for.
+        Packets, each with the tiles that it is for where there is a mesh.
     configuration
         Registers (`spikeloom.sim.registers.ATTENTION`).
+    clear
+        Does what the register ``control`` does.
     reset
         A new session: empties the tile and resets its registers.
     """
@@ -137,12 +140,13 @@ class AttentionTile(wiring.Component):
         if not isinstance(parameters, AttentionTileParameters):
             raise TypeError(f"parameters must be AttentionTileParameters, not {parameters!r}")
         self.parameters = p = parameters
-        packet = packet_layout(p.axon_width, p.value_width)
+        packet = p.axon_width, p.value_width
         super().__init__(
             {
-                "i": In(stream.Signature(packet)),
-                "o": Out(stream.Signature(data.StructLayout({"payload": packet, "destinations": p.destinations}))),
+                "i": In(stream.Signature(packet_layout(*packet))),
+                "o": Out(stream.Signature(packet_layout(*packet, p.destinations))),
                 "configuration": In(ConfigurationPort()),
+                "clear": In(1),
                 "reset": In(1),
             }
         )
@@ -153,7 +157,7 @@ class AttentionTile(wiring.Component):
         m.submodules.registers = ResetInserter(self.reset)(registers)
         wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
         restart = Signal()
-        m.d.comb += restart.eq(self.reset | registers.control)
+        m.d.comb += restart.eq(self.reset | self.clear | registers.control)
         running = Module()
         m.submodules.running = ResetInserter(restart)(running)
         self._elaborate_running(running, registers)
@@ -204,18 +208,7 @@ class AttentionTile(wiring.Component):
             tokens.token_parity.eq(packet.parity),
             tokens.token_last.eq(packet.last),
         ]
-        for name in ("sources", "sinks"):
-            m.d.comb += getattr(tokens, name).eq(getattr(registers, name))
-        if p.destinations:
-            for name in (
-                "delayed_sources",
-                "delayed_sinks",
-                "tick_destinations",
-                "ack_destinations",
-                "delayed_tick_destinations",
-                "delayed_ack_destinations",
-            ):
-                m.d.comb += getattr(tokens, name).eq(getattr(registers, name))
+        m.d.comb += [getattr(tokens, name).eq(getattr(registers, name)) for name in relation_members(p.destinations)]
 
         # A step: queries are read ahead, keys and features when the engine says so.
         in_step = Signal()
@@ -231,7 +224,7 @@ class AttentionTile(wiring.Component):
             engine.score_seed.eq(registers.score_seed[:SCORE_WIDTH]),
             engine.output_seed.eq(registers.output_seed[:OUTPUT_WIDTH]),
         ]
-        with m.If(tokens.begin):
+        with m.If(tokens.start):
             m.d.sync += [query.eq(0), head_claims.eq(0)]
         with m.Else():
             m.d.sync += [query.eq(query + ahead.read), head_claims.eq(head_claims + engine.claim)]
@@ -259,31 +252,27 @@ class AttentionTile(wiring.Component):
         # Output: spikes, then the tokens that end the step.
         out = self.o.payload
         with m.If(tokens.finish):
-            token = tokens.o.payload
+            m.d.comb += [self.o.valid.eq(tokens.o.valid), tokens.o.ready.eq(self.o.ready)]
             m.d.comb += [
-                self.o.valid.eq(tokens.o.valid),
-                tokens.o.ready.eq(self.o.ready),
-                out.payload.kind.eq(token.kind),
-                out.payload.parity.eq(token.parity),
-                out.payload.last.eq(token.last),
-                out.destinations.eq(token.destinations),
+                getattr(out, name).eq(getattr(tokens.o.payload, name)) for name in tokens.o.payload.shape().members
             ]
         with m.Else():
             m.d.comb += [
                 self.o.valid.eq(scanner.o.valid),
                 scanner.o.ready.eq(self.o.ready),
-                out.payload.kind.eq(PacketKind.SPIKE),
-                out.payload.parity.eq(tokens.parity),
-                out.payload.last.eq(tokens.last),
-                out.payload.axon.eq(Cat(scanner.o.payload, registers.output_page)),
-                out.destinations.eq(registers.spike_destinations),
+                out.kind.eq(PacketKind.SPIKE),
+                out.parity.eq(tokens.parity),
+                out.last.eq(tokens.last),
+                out.axon.eq(Cat(scanner.o.payload, registers.output_page)),
             ]
-        m.d.comb += scanner.restart.eq(tokens.begin)
+            if p.destinations:
+                m.d.comb += out.destinations.eq(registers.spike_destinations)
+        m.d.comb += scanner.restart.eq(tokens.start)
         with m.FSM():
             with m.State("WAIT"):
                 m.d.comb += registers.status.eq(~arrived & ~clearing)
                 with m.If(tokens.due & ~clearing):
-                    m.d.comb += tokens.begin.eq(1)
+                    m.d.comb += tokens.start.eq(1)
                     m.next = "STEP"
             with m.State("STEP"):
                 m.d.comb += in_step.eq(1)
