@@ -67,6 +67,16 @@ class TileBench:
             await ctx.tick()
         ctx.set(port.write_enable, 0)
 
+    async def stray(self, ctx):
+        """Spikes of a step that never ends, which ``control`` clears."""
+        tile = self.tile
+        ctx.set(tile.i.valid, 1)
+        for page in PAGES.values():
+            for number, axon in enumerate(self.rng.permutation(tile.parameters.axons(page).reshape(-1))[:40].tolist()):
+                ctx.set(tile.i.payload, {"kind": 0, "parity": number % 2, "last": 0, "axon": axon, "value": 0})
+                await ctx.tick().until(tile.i.ready)
+        ctx.set(tile.i.valid, 0)
+
     async def run(self, ctx):
         score_seed, output_seed = register_seeds(self.seed)
         for name, value in {
@@ -80,10 +90,12 @@ class TileBench:
             "tick_destinations": TICK_TO,
             "ack_destinations": ACK_TO,
             "sources": self.sources,
-            "control": 1,
         }.items():
             await self.write(ctx, name, value)
         tile, rng = self.tile, self.rng
+        await self.stray(ctx)
+        await self.write(ctx, "control", 1)
+        await ctx.tick()
         sources = [self.packets(source) for source in range(self.sources)]
         offered, quiet = None, 0
         while (sources or self.acknowledged < self.steps or quiet < 100) and self.cycles < 60_000:

@@ -47,7 +47,7 @@ def _plain_engine(lanes: int) -> LifEngine:
     return LifEngine(plain_lif_core(lanes))
 
 
-def _attention(tokens: int, rows: int, maximum_lut: int) -> Block:
+def _attention(tokens: int, rows: int, maximum_lut: int | None) -> Block:
     """As many tokens as features, one head; the cycles are those of 10 steps."""
     parameters = AttentionParameters(tokens=tokens, features=tokens, rows=rows)
     return Block(
@@ -93,13 +93,13 @@ BLOCKS = (
     *(
         _attention(tokens, rows, maximum_lut)
         for tokens, rows, maximum_lut in (
-            (16, 1, 700),
-            (16, 8, 1100),
+            (16, 1, None),
+            (16, 8, None),
             (16, 16, 1700),
-            (32, 1, 900),
-            (32, 8, 1700),
+            (32, 1, None),
+            (32, 8, None),
             (32, 32, 5500),
-            (64, 1, 1200),
+            (64, 1, None),
             (64, 8, 3000),
             (64, 64, 18500),
         )
