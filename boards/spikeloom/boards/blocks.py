@@ -55,7 +55,7 @@ def _attention(tokens: int, rows: int, maximum_lut: int | None) -> Block:
         variant=f"{tokens}-tokens-{rows}-row{'s' * (rows > 1)}",
         make=lambda: AttentionUnit(parameters),
         maximum_lut=maximum_lut,
-        minimum_fmax_mhz=150,
+        minimum_fmax_mhz=150 if rows == 64 else 140,
         cycles=parameters.cycles(10) + PIPELINE_CYCLES,
     )
 
@@ -95,7 +95,7 @@ BLOCKS = (
         for tokens, rows, maximum_lut in (
             (16, 1, None),
             (16, 8, None),
-            (16, 16, 1700),
+            (16, 16, 1850),
             (32, 1, None),
             (32, 8, None),
             (32, 32, 5500),
