@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from amaranth.lib import wiring
-from formal.properties import ArbiterProof, FifoProof, RouterProof
+from formal.properties import ArbiterProof, BlockQueueProof, FifoProof, RouterProof, SamplerProof
 from formal.token_properties import TokensProof
 
 from spikeloom.sim.mesh import MeshParameters, Port
@@ -63,7 +63,28 @@ def _patience(port: Port, cycles: int) -> Proof:
     )
 
 
+def _sampler(bits: int) -> Proof:
+    """The pipeline forgets: after as many cycles as it is long, its state is what the last inputs make it."""
+    return Proof(
+        name=f"sampler of {1 << bits} places",
+        build=lambda: SamplerProof(bits),
+        mode="prove",
+        depth=5,
+        short=5,
+        quick=bits in (2, 3),
+    )
+
+
 PROOFS = (
+    *(_sampler(bits) for bits in (1, 2, 3, 4)),
+    Proof(
+        name="queue of 4 in block RAM",
+        build=lambda: BlockQueueProof(4),
+        mode="bmc",
+        depth=20,
+        short=12,
+        quick=True,
+    ),
     *(_inductive(f"queue of {depth}", lambda depth=depth: FifoProof(depth)) for depth in (1, 2, 4, 8, 16, 64)),
     *(_inductive(f"arbiter of {count}", lambda count=count: ArbiterProof(count)) for count in (2, 3, 4, 5)),
     *_routers("no queues", _mesh(SMALL, 0), MIDDLE, (Port.LOCAL, Port.WEST)),

@@ -1,4 +1,4 @@
-"""What is proven of queue, arbiter and router: harnesses whose inputs are free.
+"""What is proven of queues, sampler, arbiter and router: harnesses whose inputs are free.
 
 A harness has two kinds of assertions. Those about ports are the properties. Those about the state inside, the
 *invariants*, say why the properties hold, and make them inductive: if all hold in one cycle, all hold in the next.
@@ -11,6 +11,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from spikeloom.hdl.arbiter import RoundRobinArbiter
+from spikeloom.hdl.attention_memory import BlockQueue
+from spikeloom.hdl.attention_sampler import AndSampler
 from spikeloom.hdl.fifo import Fifo
 from spikeloom.hdl.router import Router, _Input
 from spikeloom.sim.mesh import MeshParameters, Port
@@ -82,6 +84,62 @@ class FifoProof(wiring.Component):
                 ]
                 if depth > 2:
                     m.d.comb += Assert(dut._level == held)
+        return m
+
+
+class BlockQueueProof(wiring.Component):
+    """Every word of the queue in block RAM comes out as it went in, in its turn: one word, any, is followed."""
+
+    def __init__(self, depth: int, *, width: int = 2, queue: type[BlockQueue] = BlockQueue) -> None:
+        self.dut = queue(width, depth)
+        self.width, self.depth = width, depth
+        self.invariants = False
+        super().__init__({"i_valid": In(1), "i_payload": In(width), "o_ready": In(1), "follow": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        m.d.comb += [dut.i.valid.eq(self.i_valid), dut.i.payload.eq(self.i_payload), dut.o.ready.eq(self.o_ready)]
+        push, pop = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
+        most = self.depth + 8  # those that are being read, too
+        held, ahead = Signal(range(most)), Signal(range(most))
+        followed, word = Signal(), Signal(self.width)
+        waits, offered = Signal(), Signal(self.width)
+        m.d.sync += [held.eq(held + push - pop), waits.eq(dut.o.valid & ~dut.o.ready), offered.eq(dut.o.payload)]
+        with m.If(~followed & push & self.follow):
+            m.d.sync += [followed.eq(1), ahead.eq(held - pop), word.eq(self.i_payload)]
+        with m.Elif(followed & pop):
+            m.d.sync += [followed.eq(ahead != 0), ahead.eq(ahead - 1)]
+        m.d.comb += [
+            Assert(~dut.o.valid | (held != 0)),
+            Assert(~dut.o.valid | ~followed | (ahead != 0) | (dut.o.payload == word)),
+            Assert((held >= self.depth) | dut.i.ready),
+            Assert(~waits | (dut.o.valid & (dut.o.payload == offered))),
+        ]
+        return m
+
+
+class SamplerProof(wiring.Component):
+    """A sample is the carry of the number of common ones and of the random word, for all words."""
+
+    def __init__(self, bits: int, *, sampler: type[AndSampler] = AndSampler) -> None:
+        self.dut = sampler(bits)
+        self.invariants = False
+        super().__init__({"left": In(1 << bits), "right": In(1 << bits), "word": In(bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        m.d.comb += [dut.left.eq(self.left), dut.right.eq(self.right), dut.word.eq(self.word)]
+        count: Value = sum((bit for bit in self.left & self.right), Const(0))
+        known: Value = Const(1)
+        for cycle in range(dut.latency):
+            if cycle == dut.latency - 1:
+                count = count + self.word
+            kept, valid = Signal(len(count), name=f"count_{cycle}"), Signal(name=f"known_{cycle}")
+            m.d.sync += [kept.eq(count), valid.eq(known)]
+            count, known = kept, valid
+        m.d.comb += Assert(~known | (dut.sample == (count >= len(dut.left))))
         return m
 
 

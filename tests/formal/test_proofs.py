@@ -2,12 +2,12 @@
 
 import pytest
 from formal.proofs import MIDDLE, PROOFS, SMALL
-from formal.properties import ArbiterProof, FifoProof, RouterProof
+from formal.properties import ArbiterProof, BlockQueueProof, FifoProof, RouterProof, SamplerProof
 from formal.token_properties import TokensProof
 from harness.formal import check
 from harness.mutations import mutated
 
-from spikeloom.hdl import arbiter, fifo, router, tokens
+from spikeloom.hdl import arbiter, attention_memory, attention_sampler, fifo, router, tokens
 from spikeloom.sim.mesh import Port
 
 
@@ -37,6 +37,38 @@ QUEUE = {
 def test_queue_with_a_planted_bug(bug):
     copy = mutated(fifo, *QUEUE[bug])
     assert found(FifoProof(4, fifo=copy.Fifo, invariants=False))
+
+
+BLOCK_QUEUE = {
+    "a word is written over": ("self.i.ready.eq(~full)", "self.i.ready.eq(1)"),
+    "a word is read before it is there": ("ahead.more.eq(level != 0)", "ahead.more.eq(1)"),
+    "a word comes too late to the far end": ("arriving[-1]", "arriving[0]"),
+    "more is read than there is room for": ("room - self.read +", "room - 0 +"),
+    "full for ever": ("& push)) & ~ahead.read)", "& push)))"),
+}
+
+
+@pytest.mark.parametrize("bug", BLOCK_QUEUE)
+def test_queue_in_block_ram_with_a_planted_bug(bug):
+    copy = mutated(attention_memory, *BLOCK_QUEUE[bug])
+    assert found(BlockQueueProof(4, queue=copy.BlockQueue), depth=14)
+
+
+SAMPLER = {
+    "never for the word 0": ("self.sample.eq(total[-1])", "self.sample.eq(total[-1] & (self.word != 0))"),
+    "or for and": ("Value.cast(left) & right", "Value.cast(left) | right"),
+    "one too many": (
+        "m.d.sync += self.sample.eq(total[-1])",
+        "m.d.sync += self.sample.eq(total[-1] | total[:-1].all())",
+    ),
+    "a product in the wrong cycle": ("products[place] = (_registered(m, Value.cast(left) & right), 1)", "pass"),
+}
+
+
+@pytest.mark.parametrize("bug", SAMPLER)
+def test_sampler_with_a_planted_bug(bug):
+    copy = mutated(attention_sampler, *SAMPLER[bug])
+    assert found(SamplerProof(3, sampler=copy.AndSampler))
 
 
 ARBITER = {

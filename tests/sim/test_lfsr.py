@@ -1,9 +1,19 @@
-"""Shift registers: the recurrence, the whole period, the proof that every polynomial is primitive, bad input."""
+"""Shift registers: the recurrence, the whole period, a proof for every polynomial, one for many streams, bad input."""
 
 import numpy as np
 import pytest
 
-from spikeloom.sim.lfsr import TAPS, Lfsr, distinct_seeds, leap_table
+from spikeloom.sim import lfsr
+from spikeloom.sim.lfsr import (
+    FIELDS,
+    TAPS,
+    Lfsr,
+    bernoulli,
+    distinct_seeds,
+    field_product,
+    leap_table,
+    shared_words,
+)
 
 
 def test_recurrence_by_hand():
@@ -162,3 +172,139 @@ def test_seeds_are_different_and_scattered():
     assert len(set(distinct_seeds(1, 256).tolist()) & set(distinct_seeds(2, 256).tolist())) <= 6
     with pytest.raises(ValueError, match=r"^seed must be an integer from 1 to 4294967295, not 0$"):
         distinct_seeds(0, 4)
+
+
+# One word for many streams.
+
+
+@pytest.mark.parametrize("width", FIELDS)
+def test_field(width):
+    """Products with each element but 0 are a permutation, agree with those by hand, and distribute over sums."""
+    elements = np.arange(1 << width, dtype=np.uint32)
+    table = field_product(elements[:, None], elements, width)
+    assert np.array_equal(np.sort(table[1:], axis=1), np.tile(elements, (len(elements) - 1, 1)))
+    assert not table[0].any()
+    assert np.array_equal(table[1], elements)
+    rng = np.random.default_rng(width)
+    for a, b, c in rng.integers(0, 1 << width, (200, 3)):
+        assert table[a, b] == product(int(a), int(b), FIELDS[width], width)
+        assert table[a, b ^ c] == table[a, b] ^ table[a, c]
+
+
+def rotated_words(words, width, streams):
+    """What `shared_words` is not: each stream the same bits, rotated."""
+    words = np.asarray(words, np.uint32)[..., None]
+    shift = np.arange(streams, dtype=np.uint32) % np.uint32(2 * width)
+    both = words << shift | words >> (np.uint32(2 * width) - shift)
+    return both & np.uint32((1 << width) - 1)
+
+
+def common_words(words, width, streams):
+    """One word for all streams."""
+    return np.repeat(np.asarray(words, np.uint32)[..., None] & np.uint32((1 << width) - 1), streams, axis=-1)
+
+
+def assert_pairwise_independent(share, width, streams):
+    """Over all words of ``2 width`` bits each pair of streams takes each pair of values exactly once."""
+    words = share(np.arange(1 << 2 * width), width, streams).astype(np.int64)
+    assert words.shape == (1 << 2 * width, streams)
+    for first in range(streams):
+        pairs = np.sort(words[:, first, None] << width | words[:, first + 1 :], axis=0)
+        assert np.array_equal(pairs, np.broadcast_to(np.arange(1 << 2 * width)[:, None], pairs.shape))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
+def test_any_two_streams_are_independent(width):
+    assert_pairwise_independent(shared_words, width, 1 << width)
+
+
+def test_any_two_of_some_streams_of_wide_words_are_independent():
+    assert_pairwise_independent(shared_words, 6, 16)
+    assert_pairwise_independent(shared_words, 8, 4)
+
+
+@pytest.mark.parametrize("share", [rotated_words, common_words])
+def test_other_ways_to_share_are_found_out(share):
+    with pytest.raises(AssertionError):
+        assert_pairwise_independent(share, 4, 16)
+    with pytest.raises(AssertionError):
+        assert_streams_are_independent(share, 6, 64, Lfsr(width=31, seed=12345))
+
+
+def assert_streams_are_independent(share, width, streams, register, count=20_000):
+    """Bernoulli samples of all streams of one register: their means, and the correlations of all pairs and lags.
+
+    Of n samples, a mean deviates by ``sqrt(p (1 - p) / n)`` and a correlation by ``1 / sqrt(n)``; nothing may deviate
+    by more than five and a half of them: of 60,000 numbers, one run in 400 would.
+    """
+    words = share(register.words(count, 2 * width), width, streams)
+    for probability in ((1 << width) // 3, 1 << (width - 1), (1 << width) - 2):
+        samples = bernoulli(np.int64(probability), words, width)
+        p = probability / (1 << width)
+        z = (samples.mean(axis=0) - p) / np.sqrt(p * (1 - p) / count)
+        assert np.abs(z).max() < 5.5
+        centred = ((samples - p) / np.sqrt(p * (1 - p))).astype(np.float32)
+        for lag in (0, 1, 2, 3, 7):
+            correlation = centred[: count - lag].T @ centred[lag:] / np.sqrt(count - lag)
+            if not lag:
+                correlation = correlation[np.triu_indices(streams, 1)]
+            assert np.abs(correlation).max() < 5.5
+
+
+@pytest.mark.parametrize(("width", "streams", "register"), [(6, 64, 31), (6, 64, 32), (4, 16, 31), (4, 16, 32)])
+def test_streams_of_one_register_have_no_bias_and_no_correlation(width, streams, register):
+    assert_streams_are_independent(shared_words, width, streams, Lfsr(width=register, seed=12345))
+
+
+def rank(vectors):
+    """Of vectors over GF(2), numbers whose bits are the components."""
+    basis = {}
+    for vector in vectors:
+        while vector and vector.bit_length() in basis:
+            vector ^= basis[vector.bit_length()]
+        if vector:
+            basis[vector.bit_length()] = vector
+    return len(basis)
+
+
+def dependent_words(taps, width):
+    """The lags, up to 64, at which two words of ``width`` bits of a register satisfy some parity in its whole period.
+
+    Its bit ``n`` is a sum of those at the start, whose coefficients are those of ``x**n`` modulo its polynomial.
+    """
+    modulus = 1 << taps[0] | sum(1 << (taps[0] - tap) for tap in taps)
+    powers = [1]
+    while len(powers) < 65 * width:
+        powers.append(product(powers[-1], 2, modulus, taps[0]))
+    first = powers[:width]
+    return [lag for lag in range(1, 65) if rank(first + powers[lag * width : (lag + 1) * width]) < 2 * width]
+
+
+@pytest.mark.parametrize("register", [31, 32])
+@pytest.mark.parametrize("width", range(2, 14, 2))
+def test_words_near_each_other_are_independent(register, width):
+    assert dependent_words(TAPS[register], width) == []
+
+
+def test_taps_side_by_side_make_words_that_depend_on_each_other(monkeypatch):
+    """And so does what is made of them."""
+    monkeypatch.setattr(lfsr, "TAPS", {**TAPS, 31: (31, 30, 29, 28)})
+    with pytest.raises(AssertionError):
+        assert_streams_are_independent(shared_words, 6, 64, Lfsr(width=31, seed=12345))
+    assert dependent_words((31, 30, 29, 28), 12)[:4] == [2, 3, 5, 7]
+    assert dependent_words((32, 30, 26, 25), 12) == [2, 3]
+
+
+@pytest.mark.parametrize("width", [1, 2, 6, 8])
+def test_bernoulli_is_exact(width):
+    """Of all words so many as ``count`` give a 1, for every count."""
+    counts = np.arange((1 << width) + 1)
+    samples = bernoulli(counts[:, None], np.arange(1 << width), width)
+    assert np.array_equal(samples.sum(axis=1), counts)
+
+
+def test_bad_sharing():
+    with pytest.raises(ValueError, match=r"^width of a field must be an integer from 1 to 8, not 9$"):
+        field_product(1, 1, 9)
+    with pytest.raises(ValueError, match=r"^streams must be an integer from 1 to 16, not 17$"):
+        shared_words(np.zeros(3, np.uint32), 4, 17)

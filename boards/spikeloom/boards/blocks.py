@@ -3,9 +3,11 @@
 from functools import partial
 
 from spikeloom.boards.qor import Block
+from spikeloom.hdl.attention import AttentionUnit
 from spikeloom.hdl.engine import LifEngine
 from spikeloom.hdl.mesh import Mesh
 from spikeloom.hdl.router import Router
+from spikeloom.sim.attention import PIPELINE_CYCLES, AttentionParameters
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.mesh import MeshParameters
@@ -45,6 +47,19 @@ def _plain_engine(lanes: int) -> LifEngine:
     return LifEngine(plain_lif_core(lanes))
 
 
+def _attention(tokens: int, rows: int, maximum_lut: int | None) -> Block:
+    """As many tokens as features, one head; the cycles are those of 10 steps."""
+    parameters = AttentionParameters(tokens=tokens, features=tokens, rows=rows)
+    return Block(
+        name="attention",
+        variant=f"{tokens}-tokens-{rows}-row{'s' * (rows > 1)}",
+        make=lambda: AttentionUnit(parameters),
+        maximum_lut=maximum_lut,
+        minimum_fmax_mhz=150 if rows == 64 else 140,
+        cycles=parameters.cycles(10) + PIPELINE_CYCLES,
+    )
+
+
 BLOCKS = (
     *(
         Block(
@@ -74,5 +89,19 @@ BLOCKS = (
         variant="4x4",
         make=lambda: Mesh(MeshParameters(columns=4, rows=4, payload_width=24)),
         minimum_fmax_mhz=120,
+    ),
+    *(
+        _attention(tokens, rows, maximum_lut)
+        for tokens, rows, maximum_lut in (
+            (16, 1, None),
+            (16, 8, None),
+            (16, 16, 1850),
+            (32, 1, None),
+            (32, 8, None),
+            (32, 32, 5500),
+            (64, 1, None),
+            (64, 8, 3000),
+            (64, 64, 18500),
+        )
     ),
 )

@@ -88,6 +88,8 @@ class Block:
         Options of the synthesis.
     asked_mhz : float
         The clock that place and route aims at.
+    cycles : int
+        Of what the block is there for, where that is one thing.
     device : Device
     """
 
@@ -98,6 +100,7 @@ class Block:
     minimum_fmax_mhz: float | None = None
     options: str = ""
     asked_mhz: float = 160.0
+    cycles: int | None = None
     device: Device = ECP5_85F
 
     @property
@@ -108,7 +111,10 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What a block takes, and the highest clock that one of the seeds reached; ``seeds`` has them all, in MHz."""
+    """What a block takes, and the highest clock that one of the seeds reached; ``seeds`` has them all, in MHz.
+
+    ``microseconds`` are those of the block's ``cycles`` at that clock, where it says how many.
+    """
 
     lut: int
     ff: int
@@ -117,10 +123,13 @@ class Quality:
     fmax_mhz: float
     seeds: dict[str, float]
     tools: list[str]
+    cycles: int | None = None
+    microseconds: float | None = None
 
     def to_json(self) -> str:
         """The text of a kept file."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        known = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return json.dumps(known, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Quality":
@@ -128,7 +137,8 @@ class Quality:
         try:
             return cls(**json.loads(text))
         except (TypeError, json.JSONDecodeError) as error:
-            names = ", ".join(field.name for field in dataclasses.fields(cls))
+            needed = [field for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+            names = ", ".join(field.name for field in needed)
             raise ValueError(f"A kept result must be JSON with {names} ({error})") from error
 
 
@@ -161,6 +171,8 @@ def measure(block: Block, *, seeds: Sequence[int] = SEEDS) -> Quality:
         fmax_mhz=round(reached[best], 1),
         seeds={str(seed): round(mhz, 1) for seed, mhz in reached.items()},
         tools=[tool.version() for tool in device.flow.tools[:2]],
+        cycles=block.cycles,
+        microseconds=None if block.cycles is None else round(block.cycles / reached[best], 2),
     )
 
 

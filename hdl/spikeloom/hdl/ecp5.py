@@ -10,11 +10,12 @@ carry. Synthesis never finds this: it makes adders of two inputs before it knows
 """
 
 import enum
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, Signal, Value, ValueLike, signed
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value, ValueLike, signed
 
-__all__ = ["Operand", "add", "choose", "is_ecp5", "multiply"]
+__all__ = ["Operand", "Product", "ProductAdders", "add", "choose", "is_ecp5", "multiply", "register_copies"]
 
 Bits: TypeAlias = Any
 """Values of the same width, or the numbers 0 and 1; the functions of an `Operand` take and return either."""
@@ -192,3 +193,98 @@ def multiply(m: Module, platform: object, a: Value, b: Value, *, clear: ValueLik
     )
     m.d.comb += product.eq(bits)
     return product
+
+
+Product = tuple[ValueLike, ValueLike]
+"""Two bits that are multiplied: ANDed."""
+
+
+class ProductAdders:
+    """Sums ``x + y + z`` with products of two bits for each bit of ``x`` and ``y`` and for the single bit ``z``.
+
+    On ECP5 all sums of one object are in one chain of carry cells, where a sum of ``n`` places takes ``n + 1`` bits,
+    products and carry out included: the first of them puts out the carry of the sum before it (its ``p`` is 0) and
+    sends on the product ``z`` of its own. So sums that depend on each other can share a chain, later ones after earlier
+    ones. Place and route adds four bits at the ends of each chain, however long it is.
+    """
+
+    def __init__(self, m: Module, platform: object) -> None:
+        self._m = m
+        self._ecp5 = is_ecp5(platform)
+        self._cells: list[tuple[int, tuple[ValueLike, ...], Value]] = []
+        self._carry: Value = Signal()
+
+    def add(self, places: Sequence[tuple[Product, Product]], product: Product) -> Signal:
+        """The sum, one bit wider than ``places``: (product of ``x``, product of ``y``) each, the lowest first."""
+        total = Signal(len(places) + 1, name="total")
+        if not self._ecp5:
+            x = Cat(Value.cast(a) & b for (a, b), _ in places)
+            y = Cat(Value.cast(c) & d for _, (c, d) in places)
+            self._m.d.comb += total.eq(x + y + (Value.cast(product[0]) & product[1]))
+            return total
+        self._cells.append((_BETWEEN, (*product, 0, 1), self._carry))
+        self._cells += [(_BOTH, (*x, *y), total[place]) for place, (x, y) in enumerate(places)]
+        self._carry = total[-1]
+        return total
+
+    def close(self) -> None:
+        """Makes the cells; nothing can be added any more."""
+        cells, chain = self._cells, None
+        if len(cells) % 2:
+            cells.append((_BETWEEN, (0, 0, 0, 1), self._carry))
+            self._carry = Signal()
+        for number in range(0, len(cells), 2):
+            following = Signal() if number + 2 < len(cells) else self._carry
+            ports = {
+                f"i_{name}{half}": Value.cast(value)
+                for half in range(2)
+                for name, value in zip("ABCD", cells[number + half][1], strict=True)
+            }
+            self._m.submodules += Instance(
+                "CCU2C",
+                p_INIT0=Const(cells[number][0], 16),
+                p_INIT1=Const(cells[number + 1][0], 16),
+                p_INJECT1_0="NO",
+                p_INJECT1_1="NO",
+                i_CIN=Const(0) if chain is None else chain,
+                o_S0=cells[number][2],
+                o_S1=cells[number + 1][2],
+                o_COUT=following,
+                **ports,
+            )
+            chain = following
+
+
+_BOTH = 0x7888
+"""``p`` is ``(A & B) ^ (C & D)``."""
+
+_BETWEEN = 0x0008
+"""``p`` is 0 where D is 1, and ``A & B`` is sent on."""
+
+
+def register_copies(m: Module, platform: object, value: ValueLike, count: int) -> list[Signal]:
+    """``count`` registers that all take ``value`` each cycle, so that each drives only a part of what needs it.
+
+    Synthesis makes equal registers one again; on ECP5 they are cells that it does not look into.
+    """
+    value = Value.cast(value)
+    copies = [Signal(len(value), name=f"copy_{number}", reset_less=True) for number in range(count)]
+    if count == 1 or not is_ecp5(platform):
+        m.d.sync += [copy.eq(value) for copy in copies]
+        return copies
+    for copy in copies:
+        for bit in range(len(value)):
+            m.submodules += Instance(
+                "TRELLIS_FF",
+                p_GSR="DISABLED",
+                p_CEMUX="1",
+                p_CLKMUX="CLK",
+                p_LSRMUX="LSR",
+                p_REGSET="RESET",
+                i_CLK=ClockSignal(),
+                i_CE=Const(1),
+                i_LSR=Const(0),
+                i_DI=value[bit],
+                o_Q=copy[bit],
+            )
+    return copies

@@ -12,6 +12,21 @@ primitive: from any seed the register runs through all ``2**width - 1`` states o
 Two neighbouring states share all but one bit and are no two random words. Hardware that needs a word of ``w`` bits a
 cycle therefore advances ``w`` steps a cycle and uses the low ``w`` bits: words that share no bit. `Lfsr.words` is that
 sequence, and `spikeloom.hdl.lfsr` the hardware.
+
+**Many streams from one register.** `shared_words` makes of each word of ``2 m`` bits one word of ``m`` bits for each of
+up to ``2**m`` streams. The low half ``b`` and the high half ``a`` of the word are elements of the field GF(2**m), and
+
+    word of stream i = b + a i                          (+ is XOR, the product is `field_product`)
+
+If ``(a, b)`` is uniform, each stream is uniform, and *any two streams are independent*: for ``i != j`` exactly one
+``(a, b)`` gives each pair of values (the pairwise independent hash of Carter and Wegman, Universal classes of hash
+functions, J. Comput. Syst. Sci. 18, 1979). Three are not: with three of them the fourth of streams ``i, j, k`` and
+``i ^ j ^ k`` is known. Nor are streams correlated between two words, if the words are independent (`TAPS`). In
+hardware a product with a constant is some XORs, and the bits of all of them are among the ``2**m - 1`` parities of
+``a``: beyond those, one XOR a bit and stream.
+
+**Bernoulli samples.** `bernoulli` compares a number ``count`` from 0 to ``2**w`` with a word of ``w`` bits: the sample
+is the carry of their sum, 1 with probability ``count / 2**w``, at 0 and at ``2**w`` with certainty.
 """
 
 from __future__ import annotations
@@ -22,9 +37,18 @@ from functools import cache
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["TAPS", "Lfsr", "distinct_seeds", "leap_table"]
+__all__ = [
+    "FIELDS",
+    "TAPS",
+    "Lfsr",
+    "bernoulli",
+    "distinct_seeds",
+    "field_product",
+    "leap_table",
+    "shared_words",
+]
 
 TAPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
     {
@@ -56,12 +80,21 @@ TAPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
         28: (28, 27, 24, 22),
         29: (29, 27, 26, 25),
         30: (30, 29, 26, 24),
-        31: (31, 30, 29, 28),
-        32: (32, 30, 26, 25),
+        31: (31, 16, 15, 13),
+        32: (32, 20, 17, 15),
     }
 )
 """Taps by width. Four of them from 8 bits on, which is one 4-input lookup table a new bit, and of those that are
-primitive the ones whose smallest tap is largest: so many steps can be done in one cycle without XORs in a chain."""
+primitive the ones whose smallest tap is largest: so many steps can be done in one cycle without XORs in a chain.
+
+But with those a bit and the bits that it is the parity of lie close together, in two words of `Lfsr.words` that are
+therefore not independent. The two widest registers, which feed many streams, have taps that are scattered: any two
+words of up to 12 bits within 64 words of each other are independent, over the whole period."""
+
+FIELDS: Mapping[int, int] = MappingProxyType(
+    {1: 0b11, 2: 0b111, 3: 0b1011, 4: 0b10011, 5: 0b100101, 6: 0b1000011, 7: 0b10000011, 8: 0b100011011}
+)
+"""Irreducible polynomials over GF(2) by degree ``m``, bit ``n`` for ``x**n``: products in GF(2**m) are modulo these."""
 
 
 def _integer(name: str, value: object, low: int, high: int) -> None:
@@ -173,3 +206,29 @@ def distinct_seeds(seed: int, count: int) -> NDArray[np.int64]:
     keys = (keys ^ keys >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     keys ^= keys >> np.uint64(31)
     return np.resize(1 + np.argsort(keys, kind="stable"), count)
+
+
+def field_product(first: ArrayLike, second: ArrayLike, width: int) -> NDArray[np.uint32]:
+    """The product in GF(2**width) of elements that are numbers from 0 to ``2**width - 1``; the shapes broadcast."""
+    _integer("width of a field", width, min(FIELDS), max(FIELDS))
+    factor, rest = np.broadcast_arrays(np.asarray(first, np.uint32), np.asarray(second, np.uint32))
+    product = np.zeros(factor.shape, np.uint32)
+    for bit in range(width):
+        product ^= factor * (rest >> np.uint32(bit) & np.uint32(1))
+        factor = factor << np.uint32(1)
+        factor = factor ^ np.uint32(FIELDS[width]) * (factor >> np.uint32(width))
+    return product
+
+
+def shared_words(words: NDArray[np.uint32], width: int, streams: int) -> NDArray[np.uint32]:
+    """``(..., streams)`` words of ``width`` bits, pairwise independent, from ``words`` ``(...)`` of ``2 * width``."""
+    _integer("width of a field", width, min(FIELDS), max(FIELDS))
+    _integer("streams", streams, 1, 1 << width)
+    words = np.asarray(words, np.uint32)[..., None]
+    low = words & np.uint32((1 << width) - 1)
+    return low ^ field_product(words >> np.uint32(width), np.arange(streams), width)
+
+
+def bernoulli(count: NDArray[np.integer], word: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
+    """Whether ``count``, 0 to ``2**width``, and ``word``, 0 to ``2**width - 1``, make ``2**width`` or more."""
+    return np.asarray(count, np.int64) + word >= 1 << width
