@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 from harness.networks import random_network, random_spikes, rng_of
 
-from spikeloom.sim.fabric import FABRICS
+from spikeloom.sim.fabric import FABRICS, FabricConfig
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.place import place
 from spikeloom.sw.runner import PinsRunner
 from spikeloom.sw.simulation import compare
 
 SMALL = FABRICS["small"]
-
-
-GRADED = dataclasses.replace(
-    SMALL, name="graded", core=dataclasses.replace(SMALL.core, value_width=6, accumulator_width=24)
-)
+GRADED = FabricConfig(name="graded", core=dataclasses.replace(SMALL.core, value_width=6, accumulator_width=24))
 
 
 def run(name, directory, *, fabric=SMALL, readout=False, samples=12, **options):

@@ -149,8 +149,8 @@ MUTATIONS = {
     "the sign of a value": (words, '"value": value_shape(parameters)', '"value": parameters.value_width'),
     "the sign of a value on its way out": (
         emit,
-        "sent_shape = Shape(value_width, signed=value_width > 0)",
-        "sent_shape = Shape(value_width)",
+        "Shape(value_width, signed=value_width > 0)",
+        "Shape(value_width)",
     ),
     "the product a cycle late": (accumulate, "PRODUCT_CYCLES = 2", "PRODUCT_CYCLES = 3"),
     "the product a cycle early": (accumulate, "PRODUCT_CYCLES = 2", "PRODUCT_CYCLES = 1"),

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -506,16 +507,19 @@ def boards() -> None:
     """List the boards: FPGA, clock, how the host gets at it, and whether a bitstream can be built."""
     from spikeloom.boards.registry import BOARDS
 
-    table = Table(title="boards")
-    for column in ("board", "FPGA", "fabric", "neurons", "synapses", "clock", "link", "status"):
+    table = Table(title="boards", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("board", "FPGA", "clock"):
+        table.add_column(column, no_wrap=True)
+    for column in ("fabric", "link", "status"):
         table.add_column(column)
     for board in BOARDS.values():
-        shown = ["-"] * 4
+        clock, held = "-", "-"
         if not board.obstacle:
             fabric = board.buildable_fabric()
-            lanes = f"{fabric.name}, {fabric.core.lanes} lane{'s' * (fabric.core.lanes > 1)}"
-            shown = [lanes, str(fabric.core.neurons), str(fabric.synapses), f"{board.clock_hz / 1e6:g} MHz"]
-        table.add_row(board.name, board.device_name, *shown, board.link, board.status)
+            lanes = f"{fabric.core.lanes} lane{'s' * (fabric.core.lanes > 1)}"
+            held = f"{lanes}, {fabric.synapses:,} synapses"
+            clock = f"{board.clock_hz / 1e6:g} MHz"
+        table.add_row(board.name, board.device_name, clock, held, board.link, board.status)
     _out.print(table)
 
 
