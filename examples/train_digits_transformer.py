@@ -1,6 +1,6 @@
 """Train a spiking transformer with stochastic attention on the digits, with plain PyTorch.
 
-    python examples/train_digits_transformer.py              # trains on all training images, scores the held-out ones
+    python examples/train_digits_transformer.py              # trains and writes models/digits-transformer.npz
     python examples/train_digits_transformer.py --folds 4    # cross-validates on the training images
 
 16 tokens (patches of 2 by 2 pixels) of 32 features see 8 steps of the rate encoder that the hardware has. Every
@@ -27,12 +27,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from train_digits import ENCODER, Spike, as_integers, straight_through
+from train_digits import ENCODER, Spike, as_integers, scale_of, straight_through
 
 from spikeloom.sw.data import Digits, load_digits
 
 TOKENS, FEATURES, HEADS, HIDDEN, CLASSES, PATCH, WIDTH = 16, 32, 2, 64, 10, 4, 8
-EPOCHS, BATCH, LEARNING_RATE, WARM_UP, KEEP = 100, 128, 4e-3, 50, 0.99
+EPOCHS, BATCH, LEARNING_RATE, WARM_UP, KEEP = 40, 128, 4e-3, 50, 0.99
+RESIDUAL_LIMIT = 64  # a residual is a weight of one threshold, so that has to fit 8 bits
+MODEL = Path(__file__).resolve().parents[1] / "models" / "digits-transformer.npz"
 
 Layer = tuple[Tensor, Tensor]  # weight (out, in) and bias, which is added in each step
 Layers = dict[str, Layer]
@@ -150,12 +152,25 @@ def report(layers: Layers, digits: Digits, *, seeds: int = 5) -> list[float]:
     return scores
 
 
+def integers(layers: Layers) -> dict[str, np.ndarray]:
+    """What `spikeloom.sw.transformer.transformer` takes: weights, biases and thresholds as integers."""
+    arrays = {}
+    for name, (weight, bias) in layers.items():
+        scale = scale_of(weight, WIDTH)
+        if name in ("projection", "contract"):
+            scale = min(scale, RESIDUAL_LIMIT)
+        arrays[f"{name}_weight"] = (weight * scale).round().clamp(-128, 127).short().numpy()
+        arrays[f"{name}_bias"] = (bias * scale).round().short().numpy()
+        arrays[f"{name}_threshold"] = np.int16(scale)
+    return arrays
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folds", type=int, default=0, help="cross-validate on the training images instead")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--weights", type=Path, help="also write the weights to this .npz")
+    parser.add_argument("--output", type=Path, default=MODEL)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -172,13 +187,7 @@ def main() -> None:
             report(train(inside, seed=fold, epochs=arguments.epochs), outside)
     else:
         layers = train(training, seed=arguments.seed, epochs=arguments.epochs)
-        if arguments.weights:
-            arrays = {
-                f"{name}_{part}": value.numpy()
-                for name, layer in layers.items()
-                for part, value in zip(("weight", "bias"), layer, strict=True)
-            }
-            np.savez(arguments.weights, **arrays)
+        np.savez_compressed(arguments.output, **integers(layers))
         print(f"{len(held_out)} held-out images:")
         report(layers, held_out)
     print(f"{time.monotonic() - start:.0f} s")

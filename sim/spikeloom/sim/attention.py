@@ -52,6 +52,9 @@ __all__ = [
     "AttentionResult",
     "AttentionTileParameters",
     "Part",
+    "Words",
+    "attend",
+    "draw",
     "expectation",
     "register_seeds",
     "simulate",
@@ -238,6 +241,41 @@ def _visible(parameters: AttentionParameters, causal: bool) -> NDArray[np.bool_]
     return np.tril(every) if causal else every
 
 
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Random words of S ``(T, heads, N, N)`` and of A ``(T, heads, N, d)``, or of one step, without ``T``."""
+
+    scores: NDArray[np.uint32]
+    outputs: NDArray[np.uint32]
+
+    def step(self, t: int) -> Words:
+        """The words of step ``t``."""
+        return Words(scores=self.scores[t], outputs=self.outputs[t])
+
+
+def draw(parameters: AttentionParameters, steps: int, *, seed: int = 0) -> Words:
+    """The random words of all ``steps`` of one sample; every sample has the same."""
+    score_seed, output_seed = register_seeds(seed)
+    scores = _words(parameters, Lfsr(width=SCORE_WIDTH, seed=score_seed), steps, parameters.tokens)
+    outputs = _words(parameters, Lfsr(width=OUTPUT_WIDTH, seed=output_seed), steps, parameters.features)
+    return Words(scores=scores & (parameters.features - 1), outputs=outputs & (parameters.tokens - 1))
+
+
+def attend(
+    parameters: AttentionParameters,
+    q: NDArray[np.int64],
+    k: NDArray[np.int64],
+    v: NDArray[np.int64],
+    words: Words,
+    *,
+    causal: bool = False,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """S and A of spikes ``(..., heads, N, d)``, 0 or 1, with ``words`` that broadcast against them."""
+    scores = bernoulli(q @ k.swapaxes(-1, -2), words.scores, parameters.score_bits)
+    scores &= _visible(parameters, causal)
+    return scores, bernoulli(scores.astype(np.int64) @ v, words.outputs, parameters.output_bits)
+
+
 def simulate(
     parameters: AttentionParameters, q: ArrayLike, k: ArrayLike, v: ArrayLike, *, seed: int = 0, causal: bool = False
 ) -> AttentionResult:
@@ -248,13 +286,7 @@ def simulate(
     q, k, v = (_spikes(parameters, name, spikes) for name, spikes in (("q", q), ("k", k), ("v", v)))
     if not len(q) == len(k) == len(v):
         raise ValueError(f"q, k and v must have as many steps, not {len(q)}, {len(k)} and {len(v)}")
-    score_seed, output_seed = register_seeds(seed)
-    score_bits, output_bits = parameters.score_bits, parameters.output_bits
-    words = _words(parameters, Lfsr(width=SCORE_WIDTH, seed=score_seed), len(q), parameters.tokens)
-    scores = bernoulli(q @ k.swapaxes(2, 3), words & (parameters.features - 1), score_bits)
-    scores &= _visible(parameters, causal)
-    words = _words(parameters, Lfsr(width=OUTPUT_WIDTH, seed=output_seed), len(q), parameters.features)
-    outputs = bernoulli(scores.astype(np.int64) @ v, words & (parameters.tokens - 1), output_bits)
+    scores, outputs = attend(parameters, q, k, v, draw(parameters, len(q), seed=seed), causal=causal)
     return AttentionResult(scores=scores, outputs=outputs)
 
 

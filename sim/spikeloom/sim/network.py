@@ -1,4 +1,4 @@
-"""A quantised network: populations of integer neurons and the integer weights between them."""
+"""A quantised network: populations of integer neurons, the integer weights between them and attention."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.sim.attention import AttentionParameters, register_seeds
 from spikeloom.sim.neuron import NeuronParameters, signed_range
 from spikeloom.sim.projection import Projection
 from spikeloom.sim.words import weight_range
 
-__all__ = ["INPUT", "QuantisedConnection", "QuantisedNetwork", "QuantisedPopulation"]
+__all__ = ["INPUT", "QuantisedAttention", "QuantisedConnection", "QuantisedNetwork", "QuantisedPopulation"]
 
 INPUT = "input"
 """The name under which connections refer to the network's input."""
@@ -62,10 +63,42 @@ class QuantisedConnection(Projection):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class QuantisedNetwork:
-    """Populations in the order in which a step updates them, and their connections.
+class QuantisedAttention:
+    """Stochastic attention (`spikeloom.sim.attention`): a source of spikes for connections, under its own name.
 
-    A connection with delay 0 must lead from the input or an earlier population to a later one. ``input_value_width`` 0
+    ``query``, ``key`` and ``value`` are populations of ``heads * tokens * features`` neurons in the order ``(heads,
+    features, tokens)``, which is that of the channels of a convolution whose positions are the tokens. Its own spikes
+    have that order too, and come in the step of the spikes that they depend on: without delay. Every sample starts
+    from ``seed``.
+    """
+
+    name: str
+    query: str
+    key: str
+    value: str
+    parameters: AttentionParameters
+    seed: int = 0
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.parameters, AttentionParameters):
+            raise TypeError(f"parameters of {self.name!r} must be AttentionParameters, not {self.parameters!r}")
+        if not isinstance(self.causal, bool):
+            raise TypeError(f"causal of {self.name!r} must be True or False, not {self.causal!r}")
+        register_seeds(self.seed)
+
+    @property
+    def size(self) -> int:
+        """Number of spikes that a step can bring, and of neurons of each of its three sources."""
+        return self.parameters.heads * self.parameters.tokens * self.parameters.features
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QuantisedNetwork:
+    """Populations in the order in which a step updates them, their connections, and attention between them.
+
+    A connection with delay 0 must lead from the input or an earlier population to a later one. An attention counts as
+    the last of its sources; it cannot be the target of a connection, nor the output. ``input_value_width`` 0
     means that an input line fires or does not; otherwise it brings a value of so many bits, two's complement, each
     step, and 0 is no event.
     """
@@ -78,6 +111,7 @@ class QuantisedNetwork:
     weight_width: int = 8
     input_value_width: int = 0
     notes: tuple[str, ...] = ()
+    attentions: tuple[QuantisedAttention, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.weight_width <= 16:
@@ -87,11 +121,16 @@ class QuantisedNetwork:
         if self.inputs < 1:
             raise ValueError(f"inputs must be at least 1, not {self.inputs!r}")
         names = [population.name for population in self.populations]
-        if len(set(names)) != len(names) or INPUT in names:
-            raise ValueError(f"population names must be unique and none {INPUT!r}, not {names!r}")
+        every = [*names, *(attention.name for attention in self.attentions)]
+        if len(set(every)) != len(every) or INPUT in every:
+            raise ValueError(f"population names must be unique and none {INPUT!r}, not {every!r}")
         if self.output not in names:
             raise ValueError(f"output must be one of {names!r}, not {self.output!r}")
         order = {INPUT: -1} | {name: position for position, name in enumerate(names)}
+        for attention in self.attentions:
+            self._check_attention(attention)
+            sources = (attention.query, attention.key, attention.value)
+            order[attention.name] = max(order[source] for source in sources)
         low, high = weight_range(self.weight_width)
         for connection in self.connections:
             if connection.source not in order or connection.target not in names:
@@ -119,9 +158,33 @@ class QuantisedNetwork:
                     f"{self.weight_width} bits, not {int(connection.weight.min())} to {int(connection.weight.max())}"
                 )
 
+    def _check_attention(self, attention: QuantisedAttention) -> None:
+        populations = {population.name: population for population in self.populations}
+        for role in ("query", "key", "value"):
+            source = populations.get(getattr(attention, role))
+            if source is None:
+                raise ValueError(
+                    f"{role} of {attention.name!r} must be one of {list(populations)!r}, not "
+                    f"{getattr(attention, role)!r}"
+                )
+            if source.size != attention.size:
+                raise ValueError(
+                    f"{role} of {attention.name!r} must have {attention.size} neurons, not {source.size} as "
+                    f"{source.name!r}"
+                )
+            if not source.parameters.spiking or source.parameters.graded:
+                raise ValueError(f"{role} of {attention.name!r} must be of neurons that spike, not as {source.name!r}")
+
     def size(self, name: str) -> int:
-        """Number of neurons of the population ``name``, or of input lines for `INPUT`."""
-        return self.inputs if name == INPUT else self.population(name).size
+        """Number of neurons of the population ``name``, of input lines for `INPUT`, or of spikes of an attention."""
+        if name == INPUT:
+            return self.inputs
+        attention = self.attention(name)
+        return self.population(name).size if attention is None else attention.size
+
+    def attention(self, name: str) -> QuantisedAttention | None:
+        """The attention called ``name``, None if that is no attention."""
+        return next((attention for attention in self.attentions if attention.name == name), None)
 
     def population(self, name: str) -> QuantisedPopulation:
         """The population called ``name``."""
@@ -130,10 +193,15 @@ class QuantisedNetwork:
     @cached_property
     def fan_out(self) -> dict[str, NDArray[np.int64]]:
         """Synapses of each source neuron: ``(n,)`` for the input and each population."""
-        counts = {name: np.zeros(self.size(name), np.int64) for name in (INPUT, *(p.name for p in self.populations))}
+        counts = {name: np.zeros(self.size(name), np.int64) for name in self.sources}
         for connection in self.connections:
             counts[connection.source] += connection.fan_out
         return counts
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names under which connections may refer to what spikes: the input, populations and attention."""
+        return (INPUT, *(p.name for p in self.populations), *(a.name for a in self.attentions))
 
     @property
     def neurons(self) -> int:
@@ -150,6 +218,8 @@ class QuantisedNetwork:
         least is at most 0, which is no spike."""
         if name == INPUT:
             return signed_range(self.input_value_width) if self.input_value_width else (0, 1)
+        if self.attention(name) is not None:
+            return 0, 1
         parameters = self.population(name).parameters
         return signed_range(parameters.value_width) if parameters.graded else (0, 1)
 

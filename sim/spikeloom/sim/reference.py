@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim import attention as stochastic
+from spikeloom.sim.network import INPUT, QuantisedAttention, QuantisedNetwork
 from spikeloom.sim.neuron import NeuronState, signed_range, step
 
 __all__ = ["ReferenceResult", "as_spikes", "as_values", "simulate"]
@@ -18,9 +19,9 @@ __all__ = ["ReferenceResult", "as_spikes", "as_values", "simulate"]
 class ReferenceResult:
     """What a run produced, time first.
 
-    ``spikes[name]`` is ``(T, B, n)``. So is ``values[name]``, for graded populations: the value that each spike brings,
-    0 without a spike. So is each array of ``states[name]``, for the populations that were recorded: the state written
-    back at the end of each step. ``synaptic_operations`` is ``(B,)``: weights added a sample.
+    ``spikes[name]`` is ``(T, B, n)``, of attention too. So is ``values[name]``, for graded populations: the value that
+    each spike brings, 0 without a spike. So is each array of ``states[name]``, for the populations that were recorded:
+    the state written back at the end of each step. ``synaptic_operations`` is ``(B,)``: weights added a sample.
     """
 
     spikes: dict[str, NDArray[np.bool_]]
@@ -75,6 +76,13 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
     fired: dict[str, NDArray[np.bool_]] = {
         p.name: np.zeros((steps, batch, p.size), np.bool_) for p in network.populations
     } | {INPUT: inputs != 0}
+    fired |= {a.name: np.zeros((steps, batch, a.size), np.bool_) for a in network.attentions}
+    # An attention is computed in the step of its sources, once the last of them has fired.
+    last = {
+        a.name: max((a.query, a.key, a.value), key=[p.name for p in network.populations].index)
+        for a in network.attentions
+    }
+    draws = {a.name: stochastic.draw(a.parameters, steps, seed=a.seed) for a in network.attentions}
     values = {p.name: np.zeros((steps, batch, p.size), np.int64) for p in network.populations if p.parameters.graded}
     brought = fired | {INPUT: inputs} | values
     states = {p.name: NeuronState.cleared(batch, p.parameters) for p in network.populations}
@@ -91,10 +99,26 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
                 values[name][t] = value
             if name in recorded:
                 recorded[name].append(states[name])
+            for attention in network.attentions:
+                if last[attention.name] == name:
+                    fired[attention.name][t] = _attend(attention, fired, draws[attention.name], t)
     operations = _synaptic_operations(network, fired)
     del fired[INPUT]
     stacked = {name: _stack(history) for name, history in recorded.items()}
     return ReferenceResult(spikes=fired, values=values, states=stacked, synaptic_operations=operations)
+
+
+def _attend(
+    attention: QuantisedAttention, fired: dict[str, NDArray[np.bool_]], words: stochastic.Words, t: int
+) -> NDArray[np.bool_]:
+    """The spikes ``(B, n)`` of an attention in step ``t``, neurons in the order ``(heads, features, tokens)``."""
+    shape = attention.parameters
+    q, k, v = (
+        fired[name][t].reshape(-1, shape.heads, shape.features, shape.tokens).swapaxes(2, 3).astype(np.int64)
+        for name in (attention.query, attention.key, attention.value)
+    )
+    _, outputs = stochastic.attend(shape, q, k, v, words.step(t), causal=attention.causal)
+    return outputs.swapaxes(2, 3).reshape(len(outputs), -1)
 
 
 def _stack(history: list[NeuronState]) -> NeuronState:

@@ -154,6 +154,8 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
 def _check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) -> None:
     if not any(connection.source == INPUT for connection in network.connections):
         raise PlaceError(f"network {network.name} must have a connection from its input")
+    if network.attentions:
+        raise PlaceError(f"network {network.name}: attention cannot be placed on a fabric of cores alone")
     if network.input_value_width:
         raise PlaceError(
             f"network {network.name}: the input must be spikes, not values of {network.input_value_width} bits, which "
