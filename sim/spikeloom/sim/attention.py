@@ -245,8 +245,8 @@ def _visible(parameters: AttentionParameters, causal: bool) -> NDArray[np.bool_]
 class Words:
     """Random words of S ``(T, heads, N, N)`` and of A ``(T, heads, N, d)``, or of one step, without ``T``."""
 
-    scores: NDArray[np.uint32]
-    outputs: NDArray[np.uint32]
+    scores: NDArray[np.integer]
+    outputs: NDArray[np.integer]
 
     def step(self, t: int) -> Words:
         """The words of step ``t``."""

@@ -61,8 +61,8 @@ def transformer(integers: Mapping[str, NDArray[Any]], *, seed: int = 0) -> Quant
 
     population("patch", integers["patch_bias"].T, int(integers["patch_threshold"]))
     patch = Convolution(input_shape=(1, 2 * SIDE, 2 * SIDE), output_channels=features, kernel=(2, 2), stride=(2, 2))
-    weight = integers["patch_weight"].astype(np.int64).reshape(features, 1, 2, 2)
-    connections.append(QuantisedConnection(source=INPUT, target="patch", weight=weight, convolution=patch))
+    kernel = integers["patch_weight"].astype(np.int64).reshape(features, 1, 2, 2)
+    connections.append(QuantisedConnection(source=INPUT, target="patch", weight=kernel, convolution=patch))
     for index, name in enumerate(("query", "key", "value")):
         layer("qkv", "patch", slice(index * features, (index + 1) * features), name)
     layer("projection", "attention")
