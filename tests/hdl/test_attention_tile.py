@@ -123,6 +123,7 @@ class TileBench:
                 assert packet.parity == step % 2
                 if kind is PacketKind.SPIKE:
                     assert destinations == SPIKE_TO
+                    assert packet.value == 1
                     assert len(self.ticks) == step, "spikes come before the TICK of their step"
                     self.spikes[-1].append(packet.axon)
                 elif kind is PacketKind.TICK:
@@ -230,7 +231,7 @@ def test_bad_parameters():
         AttentionTileParameters(attention=None)
     for changes, message in (
         ({"axon_width": 8}, r"^axon_width must be an integer from 9 to 32, not 8$"),
-        ({"value_width": 0}, r"^value_width must be an integer from 1 to 32, not 0$"),
+        ({"value_width": 1}, r"^value_width must be an integer from 2 to 32, not 1$"),
         ({"destinations": 65}, r"^destinations must be an integer from 0 to 64, not 65$"),
     ):
         with pytest.raises(ValueError, match=message):

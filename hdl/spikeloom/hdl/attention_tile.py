@@ -134,6 +134,8 @@ class AttentionTile(wiring.Component):
         Does what the register ``control`` does.
     reset
         A new session: empties the tile and resets its registers.
+    step_done
+        A step ends.
     """
 
     def __init__(self, parameters: AttentionTileParameters) -> None:
@@ -148,6 +150,7 @@ class AttentionTile(wiring.Component):
                 "configuration": In(ConfigurationPort()),
                 "clear": In(1),
                 "reset": In(1),
+                "step_done": Out(1),
             }
         )
 
@@ -263,11 +266,12 @@ class AttentionTile(wiring.Component):
                 out.kind.eq(PacketKind.SPIKE),
                 out.parity.eq(tokens.parity),
                 out.last.eq(tokens.last),
+                out.value.eq(1),
                 out.axon.eq(Cat(scanner.o.payload, registers.output_page)),
             ]
             if p.destinations:
                 m.d.comb += out.destinations.eq(registers.spike_destinations)
-        m.d.comb += scanner.restart.eq(tokens.start)
+        m.d.comb += [scanner.restart.eq(tokens.start), self.step_done.eq(tokens.done)]
         with m.FSM():
             with m.State("WAIT"):
                 m.d.comb += registers.status.eq(~arrived & ~clearing)

@@ -30,6 +30,8 @@ class LifCore(wiring.Component):
         Empties the core.
     reset
         A new session: empties the core and resets its registers.
+    step_done
+        A step ends.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -43,6 +45,7 @@ class LifCore(wiring.Component):
                 "configuration": In(ConfigurationPort()),
                 "reset": In(1),
                 "clear": In(1),
+                "step_done": Out(1),
             }
         )
 
@@ -66,6 +69,7 @@ class LifCore(wiring.Component):
             restart.eq(self.reset | self.clear | registers.control),
             engine.populations.eq(registers.populations),
             registers.status.eq(engine.idle),
+            self.step_done.eq(engine.step_done),
         ]
         relations = relation_members(self.parameters.destinations)
         m.d.comb += [getattr(engine, name).eq(getattr(registers, name)) for name in relations]

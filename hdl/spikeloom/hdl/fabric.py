@@ -1,10 +1,10 @@
-"""The tiles of a fabric: one core, or several on a mesh; and the host bridge in front of them.
+"""The tiles of a fabric: one core, or cores and attention on a mesh; and the host bridge in front of them.
 
 ::
 
-    receive ─▶ HostBridge ══ packets ═▶ tile 0 of Mesh ══ packets, without destinations ═▶ cores
+    receive ─▶ HostBridge ══ packets ═▶ tile 0 of Mesh ══ packets, without destinations ═▶ tiles
     transmit ◀─┘     └─ configuration ─▶ stage ─▶ stage ─▶ stage         packets, with destinations ═▶ Mesh
-                                           └ core   └ core   └ core
+                                           └ tile   └ tile   └ tile
 
 The configuration port goes from tile to tile through registers, in rows to and fro, so that no wire of it is longer
 than from one tile to the next. What is read comes back the same way.
@@ -14,6 +14,7 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.attention_tile import AttentionTile
 from spikeloom.hdl.bridge import HostBridge
 from spikeloom.hdl.core import LifCore
 from spikeloom.hdl.mesh import Mesh
@@ -84,7 +85,10 @@ class Tiles(wiring.Component):
         mesh = fabric.mesh
         packet = fabric.axon_width, fabric.value_width
         tiles = mesh.tiles if mesh else 0
-        self.cores = {tile: LifCore(parameters) for tile, parameters in fabric.cores.items()}
+        self.tiles: dict[int, LifCore | AttentionTile] = {
+            **{tile: LifCore(parameters) for tile, parameters in fabric.cores.items()},
+            **{tile: AttentionTile(parameters) for tile, parameters in fabric.attentions.items()},
+        }
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(*packet, tiles))),
@@ -98,15 +102,15 @@ class Tiles(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        for tile, core in self.cores.items():
-            m.submodules[f"core_{tile}"] = core
+        for number, tile in self.tiles.items():
+            m.submodules[f"{self.fabric.register_map(number).name}_{number}"] = tile
             m.d.comb += [
-                core.clear.eq(self.clear),
-                core.reset.eq(self.reset),
-                self.steps_done[tile].eq(core.engine.step_done),
+                tile.clear.eq(self.clear),
+                tile.reset.eq(self.reset),
+                self.steps_done[number].eq(tile.step_done),
             ]
         if self.fabric.mesh is None:
-            (core,) = self.cores.values()
+            (core,) = self.tiles.values()
             wiring.connect(m, wiring.flipped(self.i), core.i)
             wiring.connect(m, core.o, wiring.flipped(self.o))
             wiring.connect(m, wiring.flipped(self.configuration), core.configuration)
@@ -124,10 +128,10 @@ class Tiles(wiring.Component):
         m.submodules.mesh = ResetInserter(emptied)(mesh)
         for tile in range(parameters.tiles):
             entry, leaving = mesh.i[tile], mesh.o[tile]
-            if tile and tile not in self.cores:
+            if tile and tile not in self.tiles:
                 m.d.comb += leaving.ready.eq(1)
                 continue
-            source, sink = (self.cores[tile].o, self.cores[tile].i) if tile else (self.i, self.o)
+            source, sink = (self.tiles[tile].o, self.tiles[tile].i) if tile else (self.i, self.o)
             payload = Signal(self.o.payload.shape(), name=f"payload_{tile}")
             found = data.View(self.o.payload.shape(), leaving.payload)
             m.d.comb += [
@@ -154,10 +158,10 @@ class Tiles(wiring.Component):
             return row, -column if row % 2 else column
 
         before = wiring.flipped(self.configuration)
-        for tile in sorted(self.cores, key=place):
+        for tile in sorted(self.tiles, key=place):
             m.submodules[f"configuration_{tile}"] = stage = ConfigurationStage(tile)
             wiring.connect(m, before, stage.before)
-            wiring.connect(m, stage.here, self.cores[tile].configuration)
+            wiring.connect(m, stage.here, self.tiles[tile].configuration)
             before = stage.after
 
 

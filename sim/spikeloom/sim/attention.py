@@ -169,7 +169,7 @@ class AttentionTileParameters:
             raise TypeError(f"attention must be AttentionParameters, not {self.attention!r}")
         for name, low, high in (
             ("axon_width", self.index_bits + 2, 32),
-            ("value_width", 1, 32),
+            ("value_width", 2, 32),
             ("destinations", 0, 64),
         ):
             value = getattr(self, name)

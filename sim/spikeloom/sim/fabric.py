@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from spikeloom.sim.attention import AttentionTileParameters
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.link import Identity, LinkParameters
 from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sim.registers import ATTENTION, BRIDGE, BRIDGE_TILE, CORE, RegisterMap
 
 __all__ = ["FABRICS", "FabricConfig", "Tile"]
 
-Tile = CoreParameters | None
+Tile = CoreParameters | AttentionTileParameters | None
 """What a tile is built as; None is the host bridge."""
 
 _HEADER_BITS = 4
@@ -31,8 +33,8 @@ class FabricConfig:
     link
         The host link.
     tiles
-        Tile 0 is the host bridge, None. Cores are made to fit the fabric: they send axons as wide as those of the
-        widest of them, and destination sets of all tiles.
+        Tile 0 is the host bridge, None; at least one of the others is a core. They are made to fit the fabric: they
+        send axons as wide as those of the widest of them, and destination sets of all tiles.
     mesh
         Shape and queues of the mesh that the tiles stand on, with a place for each of them; places left over stay
         empty. Its payload is made as wide as the packets of the widest tile. Without a mesh, None, there is exactly one
@@ -57,19 +59,30 @@ class FabricConfig:
             tiles = (None, core or CoreParameters())
         elif core is not None:
             raise ValueError("core must not be given beside tiles")
-        cores = [tile for tile in tiles if tile is not None]
-        if not cores or list(tiles) != [None, *cores]:
-            raise ValueError(f"tiles must be None, the host bridge, and then cores, not {tiles!r}")
+        others = [tile for tile in tiles if tile is not None]
+        cores = [tile for tile in others if isinstance(tile, CoreParameters)]
+        known = all(isinstance(tile, CoreParameters | AttentionTileParameters) for tile in others)
+        if not cores or not known or list(tiles) != [None, *others]:
+            raise ValueError(
+                f"tiles must be None, the host bridge, and then cores and attention tiles, one core at least, not "
+                f"{tiles!r}"
+            )
+        fitted: list[Tile] = []
         if mesh is None:
-            if len(cores) > 1:
-                raise ValueError(f"mesh must be given for {len(cores)} cores, not None")
+            if len(others) > 1:
+                raise ValueError(f"mesh must be given for {len(others)} tiles beside the host's, not None")
             fitted = [replace(cores[0], destinations=0, sent_axon_width=0)]
         else:
             if len(tiles) > mesh.tiles:
                 raise ValueError(f"mesh must have places for {len(tiles)} tiles, not {mesh.tiles}")
-            axon_width = max(core.axon_width for core in cores)
-            fitted = [replace(core, destinations=mesh.tiles, sent_axon_width=axon_width) for core in cores]
-            value_width = max(core.v_width for core in cores)
+            axon_width = max(tile.axon_width for tile in others)
+            value_width = max(core.v_width for core in cores)  # attention has no values
+            for tile in others:
+                if isinstance(tile, CoreParameters):
+                    fitted.append(replace(tile, destinations=mesh.tiles, sent_axon_width=axon_width))
+                else:
+                    widths = {"axon_width": axon_width, "value_width": value_width}
+                    fitted.append(replace(tile, destinations=mesh.tiles, **widths))
             mesh = replace(mesh, payload_width=_HEADER_BITS + axon_width + value_width)
         for field, value in {
             "name": name,
@@ -82,20 +95,35 @@ class FabricConfig:
     @property
     def cores(self) -> dict[int, CoreParameters]:
         """The cores by tile."""
-        return {number: tile for number, tile in enumerate(self.tiles) if tile is not None}
+        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, CoreParameters)}
+
+    @property
+    def attentions(self) -> dict[int, AttentionTileParameters]:
+        """The attention tiles by tile."""
+        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, AttentionTileParameters)}
+
+    def register_map(self, tile: int) -> RegisterMap:
+        """The registers of a tile; ``ValueError`` if there is none of that number."""
+        if not 0 <= tile < len(self.tiles):
+            raise ValueError(f"tile must be from 0 to {len(self.tiles) - 1}, not {tile!r}")
+        if tile == BRIDGE_TILE:
+            return BRIDGE
+        return CORE if tile in self.cores else ATTENTION
 
     @property
     def core(self) -> CoreParameters:
-        """The only core; ``ValueError`` if there are more."""
+        """The only core; ``ValueError`` if there are more, or tiles of other kinds."""
         cores = list(self.cores.values())
         if len(cores) > 1:
             raise ValueError(f"fabric {self.name} must have one core, not {len(cores)}")
+        if self.attentions:
+            raise ValueError(f"fabric {self.name} must have one core and nothing else, not attention too")
         return cores[0]
 
     @property
     def axon_width(self) -> int:
         """Bits of the axon of a packet."""
-        return max(core.axon_width for core in self.cores.values())
+        return max(tile.axon_width for tile in self.tiles if tile is not None)
 
     @property
     def value_width(self) -> int:
@@ -105,7 +133,7 @@ class FabricConfig:
     @property
     def configuration_latency(self) -> int:
         """Cycles from the configuration port to what is read of a tile: on a mesh from tile to tile, and back."""
-        return 1 if self.mesh is None else 2 * len(self.cores) + 1
+        return 1 if self.mesh is None else 2 * (len(self.tiles) - 1) + 1
 
     def on_mesh(self, columns: int, rows: int) -> FabricConfig:
         """The host bridge and as many of the only core as a mesh of this shape has places for.
@@ -119,10 +147,11 @@ class FabricConfig:
         return FabricConfig(name=self.name, link=self.link, tiles=(None, *cores), mesh=mesh)
 
     def identity(self, build_hash: bytes = bytes(16)) -> Identity:
-        """What a board with this fabric answers when it is asked who it is; of several cores, the most of each."""
+        """What a board with this fabric answers when it is asked who it is: tiles beside the host's; of several cores,
+        the most of each."""
         cores = self.cores.values()
         return Identity(
-            tiles=len(cores),
+            tiles=len(self.tiles) - 1,
             lanes=max(core.lanes for core in cores),
             neurons=max(core.neurons for core in cores),
             axons=max(core.axons for core in cores),

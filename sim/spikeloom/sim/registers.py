@@ -241,7 +241,7 @@ BRIDGE = RegisterMap(
 
 CORE = RegisterMap(
     name="core",
-    where="Tiles from 1 on",
+    where="Cores",
     registers=(
         Register(
             name="control",
@@ -466,7 +466,10 @@ REGISTER_MAPS = (BRIDGE, CORE, ATTENTION)
 
 
 def register_map(tile: int) -> RegisterMap:
-    """The registers of a tile: tile 0 is the bridge, all others are cores."""
+    """The registers of a tile of a fabric of cores: tile 0 is the bridge, all others are cores.
+
+    `FabricConfig.register_map` knows fabrics of other tiles too.
+    """
     return BRIDGE if tile == BRIDGE_TILE else CORE
 
 

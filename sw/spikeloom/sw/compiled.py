@@ -34,9 +34,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.messages import Messages
 from spikeloom.sim.reference import as_spikes
-from spikeloom.sim.registers import BRIDGE_TILE, CORE, CORE_TILE, COUNTERS, REGISTER_MEMORY
+from spikeloom.sim.registers import BRIDGE_TILE, CORE_TILE, COUNTERS, REGISTER_MEMORY, Register, register_map
 from spikeloom.sw.driver import BoardResult, StepCollector
 from spikeloom.sw.program import Program
 from spikeloom.sw.runner import Progress, Runner, RunResult, by_population
@@ -267,6 +268,7 @@ class CompiledSimulator:
         pauses = pauses or Pauses()
         self._library.settings(self._handle, credit, patience, pauses.idle, pauses.stall, pauses.seed)
         self._inspected: dict[str, tuple[int, int, int]] = {}
+        self._fabric: FabricConfig | None = None
 
     def close(self) -> None:
         """Free the copy."""
@@ -289,20 +291,25 @@ class CompiledSimulator:
             self._library.write_bytes(self._handle, tile, memory, plane, 0, column.ctypes.data, len(column))
 
     def write_register(self, name: str, value: int, *, tile: int = CORE_TILE) -> None:
-        """Write the register ``name`` of a core."""
-        register = CORE.register(name)
+        """Write the register ``name`` of a tile: a core, unless the fabric of the loaded program says otherwise."""
+        register = self._register(name, tile)
         data = np.frombuffer(register.encode(value), np.uint8)
         self._library.write_bytes(self._handle, tile, REGISTER_MEMORY, 0, register.offset, data.ctypes.data, len(data))
 
     def read_register(self, name: str, *, tile: int = CORE_TILE) -> int:
-        """Read the register ``name`` of a core."""
-        register = CORE.register(name)
+        """Read the register ``name`` of a tile, as `write_register` writes it."""
+        register = self._register(name, tile)
         data = np.zeros(register.size, np.uint8)
         self._library.read_bytes(self._handle, tile, REGISTER_MEMORY, register.offset, data.ctypes.data, len(data))
         return int.from_bytes(data.tobytes(), "little")
 
+    def _register(self, name: str, tile: int) -> Register:
+        of_tile = register_map(tile) if self._fabric is None else self._fabric.register_map(tile)
+        return of_tile.register(name)
+
     def load(self, program: Program) -> None:
         """Write the memories and registers of ``program``."""
+        self._fabric = program.fabric
         host = {name: value for tile, name, value in program.registers if tile == BRIDGE_TILE}
         sets = (host.get(f"{kind}_destinations", 0) for kind in ("spike", "tick", "ack"))
         latency = program.fabric.configuration_latency

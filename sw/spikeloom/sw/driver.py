@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.link import Identity
 from spikeloom.sim.messages import (
     LARGEST_COUNT,
@@ -130,13 +131,16 @@ class Board:
     Parameters
     ----------
     link
-        Its session is opened here, which resets the board's bridge and core but not the program in its memories.
+        Its session is opened here, which resets the board's bridge and tiles but not the program in its memories.
+    fabric
+        What the board holds, which says what registers each tile has. Without it all tiles but the bridge are cores.
 
     ``identity`` is what the board says about itself.
     """
 
-    def __init__(self, link: ByteLink) -> None:
+    def __init__(self, link: ByteLink, fabric: FabricConfig | None = None) -> None:
         self._link = link
+        self._fabric = fabric
         self._program: LoadableProgram | None = None
         self._decoder = MessageDecoder()
         self.identity = link.open()
@@ -186,7 +190,7 @@ class Board:
 
     def write_register(self, tile: int, name: str, value: int) -> None:
         """Write the register ``name`` of ``tile``."""
-        register = _register(tile, name)
+        register = self._register(tile, name)
         self._send([encode_write(_address(tile, register), register.encode(value))])
 
     def read_register(self, tile: int, name: str) -> int:
@@ -195,7 +199,7 @@ class Board:
 
     def read_registers(self, names: Iterable[tuple[int, str]]) -> list[int]:
         """Read several registers ``(tile, name)`` at once."""
-        registers = [(tile, _register(tile, name)) for tile, name in names]
+        registers = [(tile, self._register(tile, name)) for tile, name in names]
         for _, register in registers:
             if not register.readable:
                 raise ValueError(f"register {register.name} must be readable, not {register.access}")
@@ -213,9 +217,10 @@ class Board:
 
     def counters(self) -> dict[int, dict[str, int]]:
         """What each core has counted since it was cleared, by tile: the registers `COUNTERS`."""
-        places = [(tile, name) for tile in range(1, self.identity.tiles + 1) for name in COUNTERS]
+        cores = range(1, self.identity.tiles + 1) if self._fabric is None else self._fabric.cores
+        places = [(tile, name) for tile in cores for name in COUNTERS]
         values = dict(zip(places, self.read_registers(places), strict=True))
-        return {tile: {name: values[tile, name] for name in COUNTERS} for tile in range(1, self.identity.tiles + 1)}
+        return {tile: {name: values[tile, name] for name in COUNTERS} for tile in cores}
 
     def clear(self) -> None:
         """Clear the fabric: states, accumulators, tokens, counters. Not while a run is under way."""
@@ -290,6 +295,10 @@ class Board:
 
     # Bytes.
 
+    def _register(self, tile: int, name: str) -> Register:
+        of_tile = register_map(tile) if self._fabric is None else self._fabric.register_map(tile)
+        return of_tile.register(name)
+
     def _send(self, messages: Iterable[bytes]) -> None:
         piece = bytearray()
         for message in messages:
@@ -311,10 +320,6 @@ class Board:
             return self._decoder.feed(data)
         except MessageError as error:
             raise DriverError(f"the board has sent what is no message: {error}") from error
-
-
-def _register(tile: int, name: str) -> Register:
-    return register_map(tile).register(name)
 
 
 def _address(tile: int, register: Register) -> ConfigurationAddress:

@@ -119,7 +119,7 @@ class BoardRunner(Runner):
         array = as_spikes(spikes, len(self.program.input_axons))
         link = self.program.fabric.link
         with Endpoint(self.transport, maximum_payload=link.maximum_payload) as endpoint:
-            board = Board(endpoint)
+            board = Board(endpoint, self.program.fabric)
             expected = self.program.fabric.identity(self.build_hash or bytes(16))
             board.check(expected, build=self.build_hash is not None)
             board.load(self.program)

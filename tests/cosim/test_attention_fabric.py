@@ -1,0 +1,84 @@
+"""An attention tile between cores on a mesh, compiled: every spike that comes out, equal to the reference."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from harness.attention_fabric import NAME, SOURCES, fabric_of, program_of, random_attention_network
+from harness.fabric import tiles_library
+from harness.networks import random_spikes, rng_of
+
+from spikeloom.sim.attention import AttentionParameters
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.compiled import CompiledRunner, Pauses
+from spikeloom.sw.simulation import compare
+
+FABRICS = {
+    "one head": fabric_of(AttentionParameters(tokens=4, features=4, rows=2)),
+    "two heads, tokens and features differ": fabric_of(
+        AttentionParameters(tokens=4, features=2, heads=2, rows=4), tile=3, queue_depth=0
+    ),
+}
+
+
+def random_pauses(rng):
+    idle, stall = (float(rng.choice([0.0, 0.3, 0.9])) for _ in range(2))
+    return Pauses(idle=idle, stall=stall, seed=int(rng.integers(1, 1 << 40)))
+
+
+def random_case(rng, fabric):
+    (parameters,) = fabric.attentions.values()
+    network = random_attention_network(rng, parameters.attention)
+    observe = tuple(name for name in (*SOURCES, NAME) if rng.random() < 0.5)
+    return network, program_of(network, fabric, observe), random_spikes(rng, 6, 4, network.inputs)
+
+
+def run(program, spikes, pauses):
+    return CompiledRunner(program, tiles_library(program.fabric).parents[1], pauses=pauses).run(spikes)
+
+
+@pytest.mark.parametrize("name", FABRICS)
+def test_every_spike(request, name):
+    rng, fabric = rng_of(request.node.name), FABRICS[name]
+    compared, attended, loops, shown = 0, 0, 0, 0
+    for _ in range(25):
+        network, program, spikes = random_case(rng, fabric)
+        reference = simulate(network, spikes)
+        result = run(program, spikes, random_pauses(rng))
+        found, mismatches = compare(reference, result)
+        assert not mismatches
+        assert [counters["steps"] for counters in result.counters.values()] == [6 * 4] * 2
+        compared += found
+        attended += 0 < reference.spikes[NAME].mean() < 1
+        loops += any(c.delay and c.source == NAME for c in network.connections)
+        shown += NAME in result.spikes
+    assert compared > 2000
+    assert min(attended, loops, shown) > 5
+
+
+BUGS = {
+    "the seed": lambda values: values | {"score_seed": values["score_seed"] ^ 1},
+    "Q and K": lambda values: values | {"query_page": values["key_page"], "key_page": values["query_page"]},
+    "K and V": lambda values: values | {"key_page": values["value_page"], "value_page": values["key_page"]},
+    "the page that comes out": lambda values: values | {"output_page": values["output_page"] + 1},
+    "who may see whom": lambda values: values | {"causal": 1 - values["causal"]},
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_planted_bugs_are_found(request, bug):
+    rng, fabric = rng_of(request.node.name), FABRICS["one head"]
+    (tile,) = fabric.attentions
+    for _ in range(4):
+        network, program, spikes = random_case(rng, fabric)
+        values = BUGS[bug]({name: value for number, name, value in program.registers if number == tile})
+        others = tuple(register for register in program.registers if register[0] != tile)
+        wrong = replace(program, registers=(*others, *((tile, *register) for register in values.items())))
+        try:
+            _, mismatches = compare(simulate(network, spikes), run(wrong, spikes, Pauses()))
+        except Exception as error:  # an axon that nobody has
+            assert "does not observe" in str(error) or "broke a rule" in str(error)
+            return
+        if mismatches:
+            return
+    raise AssertionError("nothing was wrong")
