@@ -81,8 +81,9 @@ class FabricConfig:
                 if isinstance(tile, CoreParameters):
                     fitted.append(replace(tile, destinations=mesh.tiles, sent_axon_width=axon_width))
                 else:
-                    widths = {"axon_width": axon_width, "value_width": value_width}
-                    fitted.append(replace(tile, destinations=mesh.tiles, **widths))
+                    fitted.append(
+                        replace(tile, destinations=mesh.tiles, axon_width=axon_width, value_width=value_width)
+                    )
             mesh = replace(mesh, payload_width=_HEADER_BITS + axon_width + value_width)
         for field, value in {
             "name": name,
