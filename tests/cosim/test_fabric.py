@@ -1,10 +1,15 @@
 """Tiles on meshes, compiled: random networks, placements, queues and stalls, equal to the reference in every state."""
 
+import collections
+import os
+
 import numpy as np
 import pytest
 from harness.fabric import SMALL, mesh_of, random_program, run_and_compare, tiles_library
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from spikeloom.hdl import core, engine, rows
 from spikeloom.hdl.fabric import Tiles
@@ -36,12 +41,52 @@ def random_runs(library, fabric, rng, count):
     return fired, tiles
 
 
-@pytest.mark.parametrize("shape", MESHES, ids=lambda shape: f"{shape[0]}x{shape[1]}")
-def test_random_networks_anywhere(request, shape):
-    fabric = mesh_of(*shape, queue_depth=MESHES[shape])
-    fired, tiles = random_runs(tiles_library(fabric), fabric, rng_of(request.node.name), 30)
-    assert np.count_nonzero(fired) > 20
-    assert max(tiles) >= min(len(fabric.cores), 3)
+@st.composite
+def cases(draw):
+    return {
+        "shape": draw(st.sampled_from(list(MESHES))),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+        "readout": draw(st.booleans()),
+        "pauses": Pauses(
+            idle=draw(st.sampled_from([0.0, 0.3, 0.9, 0.98])),
+            stall=draw(st.sampled_from([0.0, 0.3, 0.9, 0.98])),
+            seed=draw(st.integers(1, 2**40 - 1)),
+        ),
+        "random_start": draw(st.integers(1, 2**30 - 1)),
+    }
+
+
+def test_random_networks_anywhere():
+    """Networks, recurrent ones too, their cuts and placements, meshes, depths of queues and stalls."""
+    seen = collections.Counter()
+
+    @settings(
+        max_examples=int(os.environ.get("SPIKELOOM_EXAMPLES", "100")),
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases())
+    def run(case):
+        rng = np.random.default_rng(case["seed"])
+        fabric = mesh_of(*case["shape"], queue_depth=MESHES[case["shape"]])
+        network, program = random_program(rng, fabric, readout=case["readout"])
+        spikes = random_spikes(rng, 6, 3, network.inputs)
+        done = run_and_compare(
+            tiles_library(fabric), network, program, spikes, pauses=case["pauses"], random_start=case["random_start"]
+        )
+        seen[case["shape"]] += 1
+        seen["fired"] += done.spikes > 0
+        seen["tiles of all"] += done.tiles == len(fabric.cores)
+        seen["three tiles"] += done.tiles >= 3
+        seen["recurrent"] += any(connection.delay for connection in network.connections)
+        seen["stalled"] += case["pauses"].stall > 0.5
+
+    run()
+    assert all(seen[shape] >= 10 for shape in MESHES), seen
+    assert seen["fired"] > 60, seen
+    assert all(seen[name] > 15 for name in ("three tiles", "tiles of all", "recurrent", "stalled")), seen
 
 
 def test_the_runner_on_a_mesh(request, tmp_path):

