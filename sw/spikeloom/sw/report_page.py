@@ -38,7 +38,8 @@ dl div{background:var(--card);border:1px solid var(--line);border-radius:10px;pa
 dt{color:var(--soft);font-size:.8rem}dd{margin:0;font-size:1.25rem;font-variant-numeric:tabular-nums}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-th:first-child,td:first-child,.left{text-align:left}tbody th{white-space:nowrap}thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
+th:first-child,td:first-child,.left{text-align:left}tbody th{white-space:nowrap}
+thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
 svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .quiet{fill:var(--soft)}.mesh{display:block;margin:auto}
 .tile{cursor:pointer}.tile rect{fill:var(--card);stroke:var(--line);stroke-width:2}.empty rect{stroke-dasharray:5 4}
 .tile:focus{outline:none}.tile:focus rect,.tile[aria-pressed=true] rect{stroke:var(--mark);stroke-width:3}
