@@ -1,9 +1,9 @@
 """The compiled core under the same comparison as the simulated engine, in every spike, membrane, state and counter.
 
-A core that gets a new memory for states, or another sign that its accumulators are clear, is followed here, in `STATES`
-and `TOUCHED`. A new model of neuron or kind of connection needs nothing here: what `harness.networks` draws and
-`assert_equal_to_reference` compares is compared here too. A feature that a core must be built with gets a core in
-`CORES`.
+A core that gets a new memory for states, or another sign that its accumulators are clear, is followed here, in
+`state_paths` and `TOUCHED`. A new model of neuron or kind of connection needs nothing here: what `harness.networks`
+draws and `assert_equal_to_reference` compares is compared here too. A feature that a core must be built with gets a
+core in `CORES`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.engine import EngineRun
+from harness.engine import EngineRun, joined
 from spikeloom.hdl.core import LifCore
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sw.compiled import CompiledSimulator, Pauses, compile_design
@@ -23,7 +23,6 @@ from spikeloom.sw.program import Program
 BUILD = Path(__file__).parents[2] / "build" / "cosim"
 """Where libraries stay, so that only a change of the hardware compiles again."""
 
-STATES = "engine.sweep.states.memory"
 TOUCHED = ("engine.accumulator.touched0.memory", "engine.accumulator.touched1.memory")  # 0 after a step of their parity
 
 _ALL = CoreParameters(
@@ -58,6 +57,9 @@ CORES = {
         geometries=32,
         sparse=True,
     ),
+    "sixteen lanes, two banks": dataclasses.replace(
+        _ALL, lanes=16, lane_banks=2, neurons=128, accumulator_memory="distributed", state_memory="distributed"
+    ),
     "sixteen lanes, fewest features": dataclasses.replace(
         _ALL,
         lanes=16,
@@ -73,6 +75,17 @@ CORES = {
     ),
 }
 """The cores that are compiled for tests. Each costs 10 s or more to compile, so that networks share them."""
+
+
+def state_paths(core: CoreParameters) -> list[str]:
+    """The memories of states of a core, those of each bank."""
+    return [f"engine.sweep.bank{number}.states.memory" for number in range(core.lane_banks)]
+
+
+def kept_states(simulator: CompiledSimulator, core: CoreParameters, paths: list[str]) -> list[list[int]]:
+    """The words of states after each step, from the memories at ``paths``."""
+    steps = zip(*(simulator.kept(path) for path in paths), strict=True)
+    return [[joined(list(parts), core) for parts in zip(*words, strict=True)] for words in steps]
 
 
 @functools.cache
@@ -96,12 +109,13 @@ def run_compiled(
     steps overlap, states are not read (``states`` stays empty).
     """
     steps, batch, _ = spikes.shape
+    core = program.fabric.core
     with CompiledSimulator(
         library, pauses=pauses, credit=credit, random_start=random_start, patience=20_000
     ) as simulator:
         simulator.load(program)
         if credit == 1:
-            for path in (STATES, *TOUCHED):
+            for path in (*state_paths(core), *TOUCHED):
                 simulator.inspect(path)
         simulator.feed(spikes, program.input_axons)
         simulator.advance(steps * batch)
@@ -124,7 +138,7 @@ def run_compiled(
         events = said.spike_step.size + said.value_step.size
         assert len(run.spikes) + len(run.membranes) == events, "a slot must fire at most once a step"
         if credit == 1:
-            run.states = simulator.kept(STATES)
+            run.states = kept_states(simulator, core, state_paths(core))
             touched = [simulator.kept(path) for path in TOUCHED]
             run.touched = [touched[step & 1][step] for step in range(steps * batch)]
     return run

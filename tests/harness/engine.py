@@ -143,7 +143,8 @@ def run_engine(
             if done:
                 run.step_cycles, last_done = run.cycles - last_done, run.cycles
                 parity = len(run.states) & 1
-                run.states.append([ctx.get(engine.sweep.states.memory.data[word]) for word in range(core.words)])
+                banks = [bank.states.memory.data for bank in engine.sweep.banks]
+                run.states.append([joined([ctx.get(bank[word]) for bank in banks], core) for word in range(core.words)])
                 touched = engine.accumulator.touched[parity].memory
                 run.touched.append([ctx.get(touched.data[word]) for word in range(core.words)])
 
@@ -194,6 +195,12 @@ def assert_equal_to_reference(
                 assert {name: found[name] for name in expected} == expected, (population.name, step, neuron)
     assert all(not any(touched) for touched in run.touched), "every accumulator must be zero again after its step"
     assert run.words_added == expected_words(network, core, spikes, reference)
+
+
+def joined(parts: list[int], core: CoreParameters) -> int:
+    """A word of states out of those of the banks."""
+    width = core.bank_lanes * core.state_layout.width
+    return sum(part << number * width for number, part in enumerate(parts))
 
 
 def unpack_state(core: CoreParameters, words: list[int], slot: int) -> dict[str, int]:

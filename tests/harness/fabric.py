@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from harness.compiled import BUILD
+from harness.compiled import BUILD, kept_states, state_paths
 from harness.engine import unpack_state
 from harness.networks import random_network
 from harness.parts import random_cuts
@@ -105,10 +105,14 @@ def run_and_compare(
     tile_of = program.assignment.tile_of
     with CompiledSimulator(library, pauses=pauses, patience=20_000, random_start=random_start) as simulator:
         simulator.load(program)
-        paths = {tile: f"core_{tile}.engine.sweep.states.memory" for tile in sorted(set(tile_of.values()))}
+        paths = {
+            tile: [f"core_{tile}.{path}" for path in state_paths(program.fabric.cores[tile])]
+            for tile in sorted(set(tile_of.values()))
+        }
         if states:
-            for tile, path in paths.items():
-                simulator.inspect(path, tile=tile)
+            for tile, of_tile in paths.items():
+                for path in of_tile:
+                    simulator.inspect(path, tile=tile)
         simulator.feed(spikes, program.input_axons)
         simulator.advance(steps * batch)
         simulator.finish()
@@ -117,7 +121,8 @@ def run_and_compare(
             tile: {name: simulator.read_register(name, tile=tile) for name in ("steps", "words", "spikes")}
             for tile in paths
         }
-        kept = {tile: simulator.kept(path) for tile, path in paths.items()} if states else {}
+        cores = program.fabric.cores
+        kept = {tile: kept_states(simulator, cores[tile], of_tile) for tile, of_tile in paths.items() if states}
         cycles = simulator.cycles
 
     axons = program.output_axons

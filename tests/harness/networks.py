@@ -280,7 +280,7 @@ def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
 
     With ``maps`` they have coordinates, and room for a `random_spatial_network`.
     """
-    lanes = draw(st.sampled_from([1, 2, 4, 8]))
+    lanes = draw(st.sampled_from([1, 2, 4, 8, 16]))
     words = draw(st.integers(300, 500) if maps else st.integers(18, 40))
     v_width = draw(st.integers(8, 24))
     weight_width = draw(st.integers(1, 16))
@@ -292,6 +292,7 @@ def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
     flags = ("reset_value", "reset_delay", "readout", "bias", "synaptic_current", "adaptation", "delay_line")
     return CoreParameters(
         lanes=lanes,
+        lane_banks=2 if lanes == 16 else 1,
         neurons=lanes * words,
         axons=draw(st.integers(100, 300)),
         weight_words=8192 if maps else 1024,
@@ -318,7 +319,8 @@ def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
 def traits(network: QuantisedNetwork, core: CoreParameters) -> set[str]:
     """What a network and its core have of all that there is, for tests that must have seen each of it."""
     words = core.words
-    found = {f"{core.lanes} lanes", f"accumulators in {core.accumulator_memory}", f"states in {core.state_memory}"}
+    banks = f", {core.lane_banks} banks" if core.lane_banks > 1 else ""
+    found = {f"{core.lanes} lanes{banks}", f"accumulators in {core.accumulator_memory}", f"states in {core.state_memory}"}
     found |= {"words: a power of two" if words & (words - 1) == 0 else "words: no power of two"}
     found |= {"multiplier" if core.multiplier else "shifts" if core.shifts else "no leaks"}
     found |= {"weights of 1 bit" if core.weight_width == 1 else "narrow" if core.weight_width < 8 else "wide weights"}
@@ -348,7 +350,7 @@ def traits(network: QuantisedNetwork, core: CoreParameters) -> set[str]:
 
 TRAITS = (
     *(str(kind) for kinds in (Leak, Rounding, Compare, Reset) for kind in kinds),
-    *("1 lanes", "2 lanes", "4 lanes", "8 lanes"),
+    *("1 lanes", "2 lanes", "4 lanes", "8 lanes", "16 lanes, 2 banks"),
     *("accumulators in block", "accumulators in distributed", "states in block", "states in distributed"),
     *("words: no power of two", "multiplier", "shifts", "narrow", "wide weights"),
     *("reset delay 0", "reset delay 1", "delay line", "refractory", "bias", "current", "adaptation", "noise"),

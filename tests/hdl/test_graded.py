@@ -8,7 +8,7 @@ from harness.engine import assert_equal_to_reference, run_engine
 from harness.mutations import mutated
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 
-from spikeloom.hdl import accumulate, emit, engine, geometry, graded, rows, words
+from spikeloom.hdl import accumulate, adders, emit, engine, geometry, graded, rows
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
@@ -143,10 +143,10 @@ def test_the_accumulator_must_hold_weights_times_values():
 
 
 MUTATIONS = {
-    "a spike without its value": (accumulate, "multiply(m, platform, of_lane, way[3].value)", "of_lane"),
+    "a spike without its value": (adders, "multiply(m, platform, of_lane, control.value)", "of_lane"),
     "the value of the word before": (accumulate, "way[3].value)", "way[4].value)"),
     "the value of the word after": (accumulate, "way[3].value)", "way[2].value)"),
-    "the sign of a value": (words, '"value": value_shape(parameters)', '"value": parameters.value_width'),
+    "the sign of a value": (adders, '"value": value_shape(parameters)', '"value": parameters.value_width'),
     "the sign of a value on its way out": (
         emit,
         "Shape(value_width, signed=value_width > 0)",
@@ -196,7 +196,7 @@ def test_a_planted_bug_is_found(monkeypatch, mutation):
         rows: [(engine, "RowReader")],
         emit: [(engine, "SpikeEmitter")],
         graded: [(emit, "shifted_value"), (emit, "spike_value")],
-        words: [(rows, "word_layout"), (geometry, "word_layout"), (accumulate, "word_layout")],
+        adders: [(accumulate, "AdderBank"), (accumulate, "control_layout")],
         geometry: [(rows, "GeometrySequencer")],
     }
     if module is engine:

@@ -10,7 +10,7 @@ from harness.engine import assert_equal_to_reference, run_engine
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
 
-from spikeloom.hdl import accumulate, emit, engine, rows, sweep
+from spikeloom.hdl import accumulate, adders, emit, engine, neurons, rows, sweep
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.reference import simulate
@@ -24,9 +24,9 @@ LUT_RAM = dataclasses.replace(CORE, lanes=4, accumulator_memory="distributed")
 SHORT_ROWS = dataclasses.replace(CORE, lanes=4)  # rows of one and two words, so that sums follow each other at once
 
 MUTATIONS = {
-    "fresh state": (sweep, "lane.fresh.eq(self.fresh)", "lane.fresh.eq(0)"),
-    "forwarding of the last sum": (accumulate, "hits[2][0], Signal()", "hits[2][0] & 0, Signal()"),
-    "forwarding of the sum before": (accumulate, "Mux(hits[1][1], last, earlier)", "earlier"),
+    "fresh state": (neurons, "lane.fresh.eq(control.fresh)", "lane.fresh.eq(0)"),
+    "forwarding of the last sum": (accumulate, "control.last.eq(hits[2][0])", "control.last.eq(0)"),
+    "forwarding of the sum before": (adders, "Mux(control.is_last_on_way, last, earlier)", "earlier"),
     "forwarding of the third sum": (accumulate, "stages[1:4])", "stages[1:3])"),
     "forwarding of another bank's sum": (accumulate, "(earlier.bank == later.bank) &", ""),
     "touched: never": (accumulate, "ok.eq(", "ok.eq(0 & "),
@@ -96,7 +96,8 @@ def test_a_planted_bug_is_found(monkeypatch, mutation):
         engine_module = copy
     else:
         user, name = {
-            sweep: (engine, "NeuronSweep"),
+            neurons: (sweep, "NeuronBank"),
+            adders: (accumulate, "AdderBank"),
             accumulate: (engine, "Accumulator"),
             rows: (engine, "RowReader"),
             emit: (engine, "SpikeEmitter"),

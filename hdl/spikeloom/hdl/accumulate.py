@@ -22,6 +22,10 @@ way; but its two copies cost 48 LUT a lane of 16 bits, where the LUTs about bloc
 
 In a core with graded spikes each lane multiplies its weight by the value of the event. That takes two cycles between
 the weights and the adder, so everything else about a word begins two cycles later.
+
+What the lanes do is told to each bank of them (`spikeloom.hdl.adders`). With several, each has a register of its own
+for what it is told, a cycle later: then none of the wires that lead to all lanes of a bank crosses the others. Nothing
+comes back from a lane, so that all of them together are as right a cycle later.
 """
 
 import itertools
@@ -30,14 +34,14 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.ecp5 import Operand, add, multiply
-from spikeloom.hdl.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort
+from spikeloom.hdl.adders import AdderBank, control_layout
+from spikeloom.hdl.ecp5 import register_copies
+from spikeloom.hdl.memory import BlockMemory, LoadPort, load_register
 from spikeloom.hdl.words import word_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
 __all__ = ["Accumulator"]
-
 PRODUCT_CYCLES = 2
 """Cycles from the factors to the product of `spikeloom.hdl.ecp5.multiply`."""
 
@@ -65,6 +69,7 @@ class Accumulator(wiring.Component):
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
         self.touched = [BlockMemory(1, parameters.words) for _ in range(2)]
+        self.banks = [AdderBank(parameters, number) for number in range(parameters.lane_banks)]
         word = bits_for(parameters.words)
         super().__init__(
             {
@@ -84,11 +89,6 @@ class Accumulator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        m.submodules.weights = weights = LoadedMemory(
-            p.memories["weights"], single_port=p.weight_memory == "single-port"
-        )
-        wiring.connect(m, wiring.flipped(self.load), weights.load)
-
         # The word in each cycle of its way: in cycle 3 it is added, in cycle 4 a sum goes into block RAM. The product
         # of its weights and its value takes cycles of its own before.
         product_cycles = PRODUCT_CYCLES if p.value_width else 0
@@ -100,6 +100,9 @@ class Accumulator(wiring.Component):
             self.busy[number].eq(Cat(word.valid & (word.parity == number) for word in way[1:]).any())
             for number in range(2)
         ]
+
+        def address_of(word: data.View) -> Value:
+            return Cat(word.target, word.bank)
 
         def is_same(later: data.View, earlier: data.View) -> Value:
             return earlier.valid & (earlier.bank == later.bank) & (earlier.target == later.target)
@@ -136,53 +139,31 @@ class Accumulator(wiring.Component):
             self.current_valid.eq(touched.bit_select(bank, 1)),
         ]
 
-        m.d.comb += weights.address.eq(way[3 - weights.latency].weight_address)
-        weight: list[Value]
-        if p.weight_width == 1:  # -1, or 1 where the bit is set
-            weight = [Cat(1, ~bit).as_signed() for bit in weights.data]
-        else:
-            weight = list(data.View(data.ArrayLayout(signed(p.weight_width), p.lanes), weights.data))
-        if p.value_width:
-            weight = [multiply(m, platform, of_lane, way[3].value) for of_lane in weight]
-        width = p.accumulator_width * p.lanes
         is_block = p.accumulator_memory == "block"
-        kind = BlockMemory if is_block else DistributedMemory
-        depth = 2 << len(self.address)  # the bank is the highest bit, also where the words are no power of two
-        m.submodules.adding = adding = kind(width, depth)
-        m.submodules.sweeping = sweeping = kind(width, depth)
         written = stages[4 if is_block else 3]
-        for memory in (adding, sweeping):
-            m.d.comb += [
-                memory.write_enable.eq(written.valid),
-                memory.write_address.eq(Cat(written.target, written.bank)),
-            ]
-        if is_block:
-            m.d.comb += [
-                adding.address.eq(Cat(stages[1].target, stages[1].bank)),
-                sweeping.address.eq(Cat(swept_address, swept_bank)),
-                self.current.eq(sweeping.data),
-            ]
-        else:
-            read_address = Signal.like(sweeping.address)
-            m.d.sync += [read_address.eq(Cat(swept_address, swept_bank)), self.current.eq(sweeping.data)]
-            m.d.comb += [adding.address.eq(Cat(written.target, written.bank)), sweeping.address.eq(read_address)]
-
-        hit, is_on_way = hits[2][0], Signal()
+        is_on_way = Signal()
         m.d.sync += is_on_way.eq(hits[1][1:].any())
-        for lane in range(p.lanes):
-            part = slice(lane * p.accumulator_width, (lane + 1) * p.accumulator_width)
-            addend = Signal(signed(p.accumulator_width), name=f"addend_{lane}")
-            m.d.comb += addend.eq(weight[lane])
-            if is_block:
-                # The last sum, the one before, and of those before the last the one that the word needs.
-                names = ("last", "earlier", "on_way")
-                last, earlier, on_way = (Signal(p.accumulator_width, name=f"{n}_{lane}") for n in names)
-                other = Mux(is_on_way, on_way, adding.data[part] & ok.replicate(p.accumulator_width))
-                total = add(m, platform, addend, Operand.CHOOSE, hit, last, other)
-                m.d.sync += [last.eq(total), earlier.eq(last), on_way.eq(Mux(hits[1][1], last, earlier))]
-                stored = last
-            else:
-                stored = add(m, platform, addend, Operand.GATE, ok, adding.data[part])
-            for memory in (adding, sweeping):
-                m.d.comb += memory.write_data[part].eq(stored)
+        control = Signal(control_layout(p))
+        m.d.comb += [
+            control.weight_address.eq(way[3 - self.banks[0].weight_latency].weight_address),
+            control.value.eq(way[3].value),
+            control.read.eq(address_of(stages[1] if is_block else written)),
+            control.write.eq(address_of(written)),
+            control.write_valid.eq(written.valid),
+            control.swept.eq(Cat(swept_address, swept_bank)),
+            control.counts.eq(ok),
+            control.last.eq(hits[2][0]),
+            control.is_on_way.eq(is_on_way),
+            control.is_last_on_way.eq(hits[1][1]),
+        ]
+        copies, loads = [control], [wiring.flipped(self.load)]
+        if p.lane_banks > 1:
+            copies = [data.View(control.shape(), copy) for copy in register_copies(m, platform, control, p.lane_banks)]
+            loads = [load_register(m, self.load) for _ in self.banks]
+        for number, bank in enumerate(self.banks):
+            m.submodules[f"bank{number}"] = bank
+            wiring.connect(m, loads[number], bank.load)
+            m.d.comb += bank.control.eq(copies[number])
+            for place in range(p.bank_lanes):
+                m.d.comb += self.current[number * p.bank_lanes + place].eq(bank.current[place])
         return m

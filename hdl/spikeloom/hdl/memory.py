@@ -22,6 +22,7 @@ __all__ = [
     "LoadedMemory",
     "SinglePortMemory",
     "block_memory",
+    "load_register",
     "registered_read",
     "struct_layout",
 ]
@@ -40,6 +41,14 @@ class LoadPort(Signature):
                 "write_data": Out(8),
             }
         )
+
+
+def load_register(m: Module, load: wiring.FlippedInterface) -> wiring.PureInterface:
+    """A copy of ``load`` that is a cycle later."""
+    copy = LoadPort().create()
+    for name in load.signature.members:
+        m.d.sync += getattr(copy, name).eq(getattr(load, name))
+    return copy
 
 
 def struct_layout(layout: WordLayout) -> data.StructLayout:
@@ -371,6 +380,9 @@ class LoadedMemory(wiring.Component):
         What it is.
     single_port
         Whether it is made of a `SinglePortMemory`; then ``enable`` and ``output_enable`` must stay high.
+    part, parts
+        Of the ``parts`` equal parts, of whole bytes, that each word is cut into, this is number ``part``, the lowest
+        first.
 
     Members
     -------
@@ -380,13 +392,17 @@ class LoadedMemory(wiring.Component):
         As of `BlockMemory`.
     """
 
-    def __init__(self, memory: core.Memory, *, single_port: bool = False) -> None:
-        self._memory = memory
+    def __init__(self, memory: core.Memory, *, single_port: bool = False, part: int = 0, parts: int = 1) -> None:
+        if memory.width % (8 * parts) and parts > 1:
+            raise ValueError(f"parts must cut words of {memory.width} bits into whole bytes, not {parts!r}")
+        self._number = memory.number
+        self._width = memory.width // parts
+        self._first_plane = part * self._width // 8
         self._block: BlockMemory | SinglePortMemory
         if single_port:
-            self._block = SinglePortMemory(memory.width, memory.depth)
+            self._block = SinglePortMemory(self._width, memory.depth)
         else:
-            self._block = BlockMemory(memory.width, memory.depth, part=8)
+            self._block = BlockMemory(self._width, memory.depth, part=8)
         self.latency = self._block.latency
         super().__init__(
             {
@@ -394,19 +410,20 @@ class LoadedMemory(wiring.Component):
                 "address": In(bits_for(memory.depth)),
                 "enable": In(1, init=1),
                 "output_enable": In(1, init=1),
-                "data": Out(memory.width),
+                "data": Out(self._width),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        chosen = self.load.write_enable & (self.load.memory == self._memory.number)
-        width, planes = self._memory.width, self._memory.planes
+        chosen = self.load.write_enable & (self.load.memory == self._number)
+        width, first = self._width, self._first_plane
+        planes = -(-width // 8)
         m.submodules.memory = memory = self._block
         m.d.comb += [
             memory.write_address.eq(self.load.index),
             memory.write_data.eq(self.load.write_data.replicate(planes)[:width]),
-            memory.write_enable.eq(Cat(chosen & (self.load.plane == plane) for plane in range(planes))),
+            memory.write_enable.eq(Cat(chosen & (self.load.plane == first + plane) for plane in range(planes))),
             memory.address.eq(self.address),
             self.data.eq(memory.data),
         ]

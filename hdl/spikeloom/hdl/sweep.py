@@ -5,22 +5,22 @@
              └─▶ accumulators ──────────┘
 
 Each memory is read so many cycles before the lanes need what it gives. The lanes (`spikeloom.hdl.lane`) are one
-pipeline, which never stalls: a sweep of ``n`` neurons takes ``ceil(n / lanes)`` cycles and a constant.
+pipeline, which never stalls: a sweep of ``n`` neurons takes ``ceil(n / lanes)`` cycles and a constant. They lie in one
+bank, or in several side by side (`spikeloom.hdl.neurons`).
 """
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.lane import LaneTiming, NeuronLane
-from spikeloom.hdl.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.ecp5 import register_copies
+from spikeloom.hdl.lane import LaneTiming
+from spikeloom.hdl.memory import LoadPort, load_register, struct_layout
+from spikeloom.hdl.neurons import NEURON_LATENCY, NeuronBank, control_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
 __all__ = ["NeuronSweep"]
-
-NEURON_LATENCY = 2
-"""Cycles from an address to the parameters of its neurons."""
 
 
 class NeuronSweep(wiring.Component):
@@ -53,9 +53,7 @@ class NeuronSweep(wiring.Component):
     def __init__(self, parameters: CoreParameters, *, read_latency: int) -> None:
         self.parameters = p = parameters
         self.read_latency = read_latency
-        self._states_layout = data.ArrayLayout(struct_layout(p.state_layout), p.lanes)
-        kind = BlockMemory if p.state_memory == "block" else DistributedMemory
-        self.states = kind(self._states_layout.size, p.words)
+        self.banks = [NeuronBank(p, number) for number in range(p.lane_banks)]
         word, rule = bits_for(p.words), struct_layout(p.population_layout)
         super().__init__(
             {
@@ -79,15 +77,16 @@ class NeuronSweep(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p, timing = self.parameters, LaneTiming.of(self.parameters)
-        m.submodules.states = states = self.states
 
-        # A word's way in cycles from the first read; in `arrival` its states come out of their memory's register.
+        # A word's way in cycles from the first read; in `arrival` its states come out of their memory's register. With
+        # several banks all that happens in them is a cycle later, and what they send takes a cycle back.
         state_latency = 2 if p.state_memory == "block" else 1
         neuron_latency = NEURON_LATENCY if p.neuron_layout.width else 0
         arrival = max(state_latency, neuron_latency, self.read_latency - timing.current)
         end = arrival + timing.latency
-        valid = [Signal(name=f"valid_{cycle}") for cycle in range(end + 1)]
-        word = [Signal(bits_for(p.words), name=f"word_{cycle}") for cycle in range(end + 1)]
+        sent = end if p.lane_banks == 1 else end + 2
+        valid = [Signal(name=f"valid_{cycle}") for cycle in range(sent + 1)]
+        word = [Signal(bits_for(p.words), name=f"word_{cycle}") for cycle in range(sent + 1)]
         m.d.sync += [Cat(valid[1:]).eq(Cat(valid[:-1])), Cat(word[1:]).eq(Cat(word[:-1]))]
         # (Whether the word is the last is found a cycle early.)
         with m.If(self.start):
@@ -98,42 +97,31 @@ class NeuronSweep(wiring.Component):
 
         read = arrival + timing.current - self.read_latency
         m.d.comb += [self.reading.eq(valid[read]), self.address.eq(word[read])]
-        m.d.comb += states.address.eq(word[arrival - state_latency])
-        state: Value = states.data
-        if p.state_memory == "distributed":
-            state = Signal(states.data.shape(), reset_less=True)
-            m.d.sync += state.eq(states.data)
-        states_read = data.View(self._states_layout, state)
-        neurons_layout = data.ArrayLayout(struct_layout(p.neuron_layout), p.lanes)
-        neurons_read = data.View(neurons_layout, Signal(neurons_layout))  # without bits, if there is no such memory
-        if p.neuron_layout.width:
-            m.submodules.neurons = neurons = LoadedMemory(p.memories["neurons"])
-            wiring.connect(m, wiring.flipped(self.load), neurons.load)
-            m.d.comb += neurons.address.eq(word[arrival - NEURON_LATENCY])
-            neurons_read = data.View(neurons_layout, neurons.data)
-
-        new_states = Signal(self._states_layout)
-        for number in range(p.lanes):
-            m.submodules[f"lane{number}"] = lane = NeuronLane(p)
-            m.d.comb += [
-                lane.rule.eq(self.held_rule),
-                lane.fresh.eq(self.fresh),
-                lane.state.eq(states_read[number]),
-                lane.neuron.eq(neurons_read[number]),
-                lane.current.eq(self.current[number]),
-                lane.current_valid.eq(self.current_valid),
-                new_states[number].eq(lane.new_state),
-                self.emit[number].eq(lane.emit),
-                self.sent[number].eq(lane.sent),
-            ]
-        # (The states go to their memory from registers: it is far from most lanes.)
-        m.d.sync += [
-            states.write_address.eq(word[end]),
-            states.write_data.eq(new_states),
-            states.write_enable.eq(valid[end]),
-        ]
+        control = Signal(control_layout(p))
         m.d.comb += [
-            self.emit_valid.eq(valid[end] & self.emit.any()),
-            self.emit_word.eq(word[end]),
+            control.rule.eq(self.held_rule),
+            control.fresh.eq(self.fresh),
+            control.state.eq(word[arrival - state_latency]),
+            control.neuron.eq(word[arrival - neuron_latency]),
+            control.current_valid.eq(self.current_valid),
+            control.write.eq(word[end]),
+            control.write_valid.eq(valid[end]),
         ]
+        copies, loads, any_sent = [control], [wiring.flipped(self.load)], self.emit.any()
+        if p.lane_banks > 1:
+            copies = [data.View(control.shape(), copy) for copy in register_copies(m, platform, control, p.lane_banks)]
+            loads = [load_register(m, self.load) for _ in self.banks]
+            any_of_bank = Signal(p.lane_banks)
+            m.d.sync += any_of_bank.eq(Cat(bank.emit.any() for bank in self.banks))
+            any_sent = any_of_bank.any()
+        for number, bank in enumerate(self.banks):
+            m.submodules[f"bank{number}"] = bank
+            wiring.connect(m, loads[number], bank.load)
+            m.d.comb += bank.control.eq(copies[number])
+            outwards = m.d.comb if p.lane_banks == 1 else m.d.sync
+            for place in range(p.bank_lanes):
+                lane = number * p.bank_lanes + place
+                m.d.comb += bank.current[place].eq(self.current[lane])
+                outwards += [self.emit[lane].eq(bank.emit[place]), self.sent[lane].eq(bank.sent[place])]
+        m.d.comb += [self.emit_valid.eq(valid[sent] & any_sent), self.emit_word.eq(word[sent])]
         return m

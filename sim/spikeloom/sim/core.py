@@ -72,6 +72,9 @@ class CoreParameters:
     ----------
     lanes
         Neurons handled a cycle, a power of two from 1 to 256.
+    lane_banks
+        Banks that the lanes lie in side by side, a power of two. Each has registers of its own for what its lanes are
+        told, so that no wire leads to all lanes; several must hold a multiple of 8 lanes each.
     neurons, axons, weight_words, populations
         Depths: neuron slots (a multiple of ``lanes``), rows, words of ``lanes`` weights, populations.
     weight_width, v_width, accumulator_width
@@ -112,6 +115,7 @@ class CoreParameters:
     """
 
     lanes: int = 1
+    lane_banks: int = 1
     neurons: int = 64
     axons: int = 128
     weight_words: int = 4096
@@ -145,6 +149,11 @@ class CoreParameters:
     def __post_init__(self) -> None:
         if self.lanes not in [1 << place for place in range(9)]:
             raise ValueError(f"lanes must be a power of two from 1 to 256, not {self.lanes!r}")
+        if self.lane_banks not in [1, *(1 << place for place in range(6) if 8 << place <= self.lanes)]:
+            raise ValueError(
+                f"lane_banks must be 1, or a power of two with at least 8 of the {self.lanes} lanes in each bank, not "
+                f"{self.lane_banks!r}"
+            )
         for name, low, high in (
             ("neurons", self.lanes, 1 << 14),
             ("axons", 1, 1 << 14),
@@ -184,6 +193,11 @@ class CoreParameters:
             raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
         if any(not 0 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
             raise ValueError(f"shifts must be different integers from 0 to {self.v_width - 1}, not {self.shifts!r}")
+
+    @property
+    def bank_lanes(self) -> int:
+        """Lanes of a bank."""
+        return self.lanes // self.lane_banks
 
     @property
     def words(self) -> int:
