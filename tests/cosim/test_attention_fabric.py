@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from harness.attention_fabric import NAME, SOURCES, fabric_of, program_of, random_attention_network
+from harness.attention_fabric import ANOTHER, NAME, SOURCES, fabric_of, random_attention_network
 from harness.fabric import tiles_library
 from harness.networks import random_spikes, rng_of
 
@@ -11,13 +12,14 @@ from spikeloom.sim.attention import AttentionParameters
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.compiled import CompiledSimulator, Pauses
 from spikeloom.sw.driver import DriverError, StepCollector
+from spikeloom.sw.place import place
 from spikeloom.sw.runner import RunResult, by_population
 from spikeloom.sw.simulation import compare
 
 FABRICS = {
     "one head": fabric_of(AttentionParameters(tokens=4, features=4, rows=2)),
-    "two heads, tokens and features differ": fabric_of(
-        AttentionParameters(tokens=4, features=2, heads=2, rows=4), tile=3, queue_depth=0
+    "two, of two heads": fabric_of(
+        AttentionParameters(tokens=4, features=2, heads=2, rows=4), units=(3, 5), columns=3, queue_depth=0
     ),
 }
 
@@ -28,10 +30,10 @@ def random_pauses(rng):
 
 
 def random_case(rng, fabric):
-    (parameters,) = fabric.attentions.values()
-    network = random_attention_network(rng, parameters.attention)
-    observe = tuple(name for name in (*SOURCES, NAME) if rng.random() < 0.5)
-    return network, program_of(network, fabric, observe), random_spikes(rng, 6, 4, network.inputs)
+    parameters, *more = fabric.attentions.values()
+    network = random_attention_network(rng, parameters.attention, count=1 + len(more))
+    observe = tuple(name for name in (*SOURCES, NAME, ANOTHER) if rng.random() < 0.5)
+    return network, place(network, fabric, observe=observe), random_spikes(rng, 6, 4, network.inputs)
 
 
 def run(program, spikes, pauses, *, random_start=None):
@@ -60,7 +62,7 @@ def test_every_spike(request, name):
         result, steps = run(program, spikes, random_pauses(rng), random_start=start)
         found, mismatches = compare(reference, result)
         assert not mismatches
-        assert steps == [6 * 4] * 2
+        assert set(steps) <= {6 * 4, 0}
         compared += found
         attended += 0 < reference.spikes[NAME].mean() < 1
         loops += any(c.delay and c.source == NAME for c in network.connections)
@@ -69,12 +71,35 @@ def test_every_spike(request, name):
     assert min(attended, loops, shown) > 5
 
 
+def with_registers(change):
+    """The program with other registers of its attention tile."""
+
+    def changed(program, tile):
+        values = {name: value for number, name, value in program.registers if number == tile}
+        others = (register for register in program.registers if register[0] != tile)
+        return replace(program, registers=(*others, *((tile, *item) for item in (values | change(values)).items())))
+
+    return changed
+
+
+def with_routes(change):
+    """The program with other axons of what comes out of its attention tile."""
+
+    def changed(program, tile):
+        memories = (
+            replace(image, words=change(image.words)) if image.tile == tile else image for image in program.memories
+        )
+        return replace(program, memories=tuple(memories))
+
+    return changed
+
+
 BUGS = {
-    "the seed": lambda values: values | {"score_seed": values["score_seed"] ^ 1},
-    "Q and K": lambda values: values | {"query_page": values["key_page"], "key_page": values["query_page"]},
-    "K and V": lambda values: values | {"key_page": values["value_page"], "value_page": values["key_page"]},
-    "the page that comes out": lambda values: values | {"output_page": values["output_page"] + 1},
-    "who may see whom": lambda values: values | {"causal": 1 - values["causal"]},
+    "the seed": with_registers(lambda values: {"score_seed": values["score_seed"] ^ 1}),
+    "Q and K": with_registers(lambda values: {"query_page": values["key_page"], "key_page": values["query_page"]}),
+    "K and V": with_registers(lambda values: {"key_page": values["value_page"], "value_page": values["key_page"]}),
+    "who may see whom": with_registers(lambda values: {"causal": 1 - values["causal"]}),
+    "the axons that come out": with_routes(lambda words: np.roll(words, 1, axis=0)),
 }
 
 
@@ -84,11 +109,8 @@ def test_planted_bugs_are_found(request, bug):
     (tile,) = fabric.attentions
     for _ in range(4):
         network, program, spikes = random_case(rng, fabric)
-        values = BUGS[bug]({name: value for number, name, value in program.registers if number == tile})
-        others = tuple(register for register in program.registers if register[0] != tile)
-        wrong = replace(program, registers=(*others, *((tile, *register) for register in values.items())))
         try:
-            result, _ = run(wrong, spikes, Pauses())
+            result, _ = run(BUGS[bug](program, tile), spikes, Pauses())
         except DriverError:  # axons that nobody has
             return
         _, mismatches = compare(simulate(network, spikes), result)

@@ -320,7 +320,11 @@ def traits(network: QuantisedNetwork, core: CoreParameters) -> set[str]:
     """What a network and its core have of all that there is, for tests that must have seen each of it."""
     words = core.words
     banks = f", {core.lane_banks} banks" if core.lane_banks > 1 else ""
-    found = {f"{core.lanes} lanes{banks}", f"accumulators in {core.accumulator_memory}", f"states in {core.state_memory}"}
+    found = {
+        f"{core.lanes} lanes{banks}",
+        f"accumulators in {core.accumulator_memory}",
+        f"states in {core.state_memory}",
+    }
     found |= {"words: a power of two" if words & (words - 1) == 0 else "words: no power of two"}
     found |= {"multiplier" if core.multiplier else "shifts" if core.shifts else "no leaks"}
     found |= {"weights of 1 bit" if core.weight_width == 1 else "narrow" if core.weight_width < 8 else "wide weights"}

@@ -78,7 +78,7 @@ def test_bits_for():
 def test_named_fabrics_address_all_their_memories(name):
     core = FABRICS[name].core
     assert FABRICS[name].name == name
-    assert FABRICS[name].synapses == core.weight_words * core.lanes
+    assert FABRICS[name].synapses == core.weight_words * core.lanes * len(FABRICS[name].cores)
     for memory in core.memories.values():
         assert memory.depth <= 1 << 18
         assert memory.planes <= 1 << 10

@@ -3,16 +3,17 @@
 ::
 
     i ──▶ Q[parity][head, token]   ──▶ ┌────────┐     words of
-     ├──▶ K[parity][head, token]   ──▶ │ engine │ ──▶ `rows` tokens ──▶ spikes, one a cycle ──▶ o
-     ├──▶ V[parity][head, feature] ──▶ └────────┘                                              ▲
-     └──▶ tokens ──────────────────────────────────────────────────────────────────────────────┘
+     ├──▶ K[parity][head, token]   ──▶ │ engine │ ──▶ `rows` tokens ──▶ spikes, one a cycle ──▶ routes ──▶ o
+     ├──▶ V[parity][head, feature] ──▶ └────────┘                                                         ▲
+     └──▶ tokens ─────────────────────────────────────────────────────────────────────────────────────────┘
 
 A step is done at once when all of its spikes are there, which the TICKs say; events of the next step set bits of the
 other parity's matrices meanwhile. Each word is cleared when it is read for the last time. The packets of one step come
 in any order and any number of times: a bit that is set stays set.
 
 Spikes come from sources without delay; sinks may have one. Axons are those of
-`spikeloom.sim.attention.AttentionTileParameters`. What comes in is always taken.
+`spikeloom.sim.attention.AttentionTileParameters`; the axon of what goes out is in a memory, as it is in a core. What
+comes in is always taken.
 """
 
 from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value
@@ -21,6 +22,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.attention_engine import AttentionEngine
 from spikeloom.hdl.attention_memory import EventMatrix, ReadAhead
+from spikeloom.hdl.memory import LoadedMemory, load_register
 from spikeloom.hdl.packet import PacketKind, packet_layout
 from spikeloom.hdl.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.tokens import Tokens, relation_members
@@ -129,7 +131,7 @@ class AttentionTile(wiring.Component):
     o
         Packets, each with the tiles that it is for where there is a mesh.
     configuration
-        Registers (`spikeloom.sim.registers.ATTENTION`).
+        Registers and the memory of routes (`spikeloom.sim.registers.ATTENTION`).
     clear
         Does what the register ``control`` does.
     reset
@@ -161,12 +163,14 @@ class AttentionTile(wiring.Component):
         wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
         restart = Signal()
         m.d.comb += restart.eq(self.reset | self.clear | registers.control)
+        m.submodules.routes = routes = LoadedMemory(self.parameters.memories["routes"])
+        wiring.connect(m, load_register(m, self.configuration), routes.load)
         running = Module()
         m.submodules.running = ResetInserter(restart)(running)
-        self._elaborate_running(running, registers)
+        self._elaborate_running(running, registers, routes)
         return m
 
-    def _elaborate_running(self, m: Module, registers: RegisterBank) -> None:
+    def _elaborate_running(self, m: Module, registers: RegisterBank, routes: LoadedMemory) -> None:
         p, shape = self.parameters, self.parameters.attention
         tokens = Tokens(p.destinations)
         m.submodules.tokens = tokens
@@ -186,25 +190,19 @@ class AttentionTile(wiring.Component):
         m.d.comb += self.i.ready.eq(~clearing)
         m.d.sync += [packet.eq(self.i.payload), arrived.eq(self.i.valid & self.i.ready)]
         feature_bits, token_bits = shape.score_bits, shape.output_bits
-        index = packet.axon[: p.index_bits]
+        token = packet.axon[:token_bits]
+        feature = packet.axon[token_bits : token_bits + feature_bits]
+        head = packet.axon[token_bits + feature_bits : p.index_bits]
         page = packet.axon[p.index_bits :]
-        token_in_head = index[feature_bits : feature_bits + token_bits]
         for matrix, own in matrices:
             m.d.comb += [
                 matrix.valid.eq(arrived & (packet.kind == PacketKind.SPIKE) & (page == own)),
                 matrix.event_parity.eq(packet.parity),
             ]
             if matrix is values:
-                head = index[feature_bits + token_bits :]
-                m.d.comb += [
-                    matrix.event_address.eq(Cat(index[:feature_bits], head)),
-                    matrix.event_bit.eq(token_in_head),
-                ]
+                m.d.comb += [matrix.event_address.eq(Cat(feature, head)), matrix.event_bit.eq(token)]
             else:
-                m.d.comb += [
-                    matrix.event_address.eq(index[feature_bits:]),
-                    matrix.event_bit.eq(index[:feature_bits]),
-                ]
+                m.d.comb += [matrix.event_address.eq(Cat(token, head)), matrix.event_bit.eq(feature)]
         m.d.comb += [
             tokens.tick.eq(arrived & (packet.kind == PacketKind.TICK)),
             tokens.ack.eq(arrived & (packet.kind == PacketKind.ACK)),
@@ -252,7 +250,18 @@ class AttentionTile(wiring.Component):
             with m.If(place.all()):
                 m.d.sync += [clear_parity.eq(1), clearing.eq(~clear_parity)]
 
-        # Output: spikes, then the tokens that end the step.
+        # Output: spikes, whose axons are read in two cycles, then the tokens that end the step.
+        reading, found = Signal(), Signal()
+        m.d.comb += [
+            routes.address.eq(scanner.o.payload),
+            routes.output_enable.eq(~found | (self.o.ready & ~tokens.finish)),
+            routes.enable.eq(~reading | routes.output_enable),
+            scanner.o.ready.eq(routes.enable),
+        ]
+        with m.If(routes.enable):
+            m.d.sync += reading.eq(scanner.o.valid)
+        with m.If(routes.output_enable):
+            m.d.sync += found.eq(reading)
         out = self.o.payload
         with m.If(tokens.finish):
             m.d.comb += [self.o.valid.eq(tokens.o.valid), tokens.o.ready.eq(self.o.ready)]
@@ -261,13 +270,12 @@ class AttentionTile(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [
-                self.o.valid.eq(scanner.o.valid),
-                scanner.o.ready.eq(self.o.ready),
+                self.o.valid.eq(found),
                 out.kind.eq(PacketKind.SPIKE),
                 out.parity.eq(tokens.parity),
                 out.last.eq(tokens.last),
                 out.value.eq(1),
-                out.axon.eq(Cat(scanner.o.payload, registers.output_page)),
+                out.axon.eq(routes.data),
             ]
             if p.destinations:
                 m.d.comb += out.destinations.eq(registers.spike_destinations)
@@ -280,7 +288,7 @@ class AttentionTile(wiring.Component):
                     m.next = "STEP"
             with m.State("STEP"):
                 m.d.comb += in_step.eq(1)
-                with m.If(scanner.done):
+                with m.If(scanner.done & ~reading & ~found):
                     m.next = "FINISH"
             with m.State("FINISH"):
                 m.d.comb += tokens.finish.eq(1)

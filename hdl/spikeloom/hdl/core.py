@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.engine import LifEngine
+from spikeloom.hdl.memory import load_register
 from spikeloom.hdl.packet import packet_layout
 from spikeloom.hdl.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.tokens import relation_members
@@ -59,8 +60,7 @@ class LifCore(wiring.Component):
 
         # The load port is registered once, so that its fan-out to the memories is nobody's critical path.
         port = self.configuration
-        for name in ("write_enable", "memory", "plane", "index", "write_data"):
-            m.d.sync += getattr(engine.load, name).eq(getattr(port, name))
+        wiring.connect(m, load_register(m, port), engine.load)
 
         registers = RegisterBank(CORE)
         m.submodules.registers = ResetInserter(self.reset)(registers)

@@ -5,6 +5,7 @@ is needed, whatever the width of the word: each byte of a word has a write enabl
 """
 
 from functools import cached_property
+from typing import Any
 
 from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
@@ -43,10 +44,10 @@ class LoadPort(Signature):
         )
 
 
-def load_register(m: Module, load: wiring.FlippedInterface) -> wiring.PureInterface:
-    """A copy of ``load`` that is a cycle later."""
+def load_register(m: Module, load: Any) -> wiring.PureInterface:
+    """A copy that is a cycle later of ``load``, a `LoadPort` or a port with its members."""
     copy = LoadPort().create()
-    for name in load.signature.members:
+    for name in LoadPort().members:
         m.d.sync += getattr(copy, name).eq(getattr(load, name))
     return copy
 

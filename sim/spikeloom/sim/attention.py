@@ -38,11 +38,14 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.core import Memory
 from spikeloom.sim.lfsr import Lfsr, bernoulli, shared_words
+from spikeloom.sim.words import Field, WordLayout, pack_lanes
 
 __all__ = [
     "OUTPUT_WIDTH",
@@ -146,8 +149,9 @@ class Part(enum.IntEnum):
 class AttentionTileParameters:
     """An attention unit as a tile of a fabric.
 
-    An axon is a *page* and the index of a spike: ``page << index_bits | (head N + token) d + feature``. Q, K and V each
-    have a page, which the host sets, and so has what comes out. Events of other pages are ignored.
+    The axon of an event is a *page* and the index of a spike: ``page << index_bits | (head d + feature) N + token``.
+    Q, K and V each have a page, which the host sets. Events of other pages are ignored. A spike that comes out has the
+    axon that the memory ``routes`` holds for it.
 
     Parameters
     ----------
@@ -191,8 +195,21 @@ class AttentionTileParameters:
         """The axons ``(heads, N, d)`` of a page."""
         if not 0 <= page < 1 << self.page_bits:
             raise ValueError(f"page must be from 0 to {(1 << self.page_bits) - 1}, not {page!r}")
+        shape = (self.attention.heads, self.attention.features, self.attention.tokens)
+        return (page << self.index_bits) + np.arange(prod(shape)).reshape(shape).swapaxes(1, 2)
+
+    @property
+    def memories(self) -> dict[str, Memory]:
+        """The memory that the host loads: the axon of each spike that comes out, ``(head N + token) d + feature``."""
+        return {"routes": Memory("routes", 1, 1 << self.index_bits, self.axon_width)}
+
+    def routes(self, axons: ArrayLike) -> NDArray[np.uint8]:
+        """The words of ``routes`` for the axons ``(heads, N, d)`` of the spikes."""
         shape = (self.attention.heads, self.attention.tokens, self.attention.features)
-        return (page << self.index_bits) + np.arange(shape[0] * shape[1] * shape[2]).reshape(shape)
+        flat = np.zeros(1 << self.index_bits, np.int64)
+        flat[: prod(shape)] = np.broadcast_to(np.asarray(axons, np.int64), shape).reshape(-1)
+        layout = WordLayout((Field("axon", self.axon_width),))
+        return pack_lanes(layout.bits({"axon": flat}, len(flat)), 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spikeloom.sim.attention import AttentionTileParameters
+from spikeloom.sim.attention import AttentionParameters, AttentionTileParameters
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.link import Identity, LinkParameters
 from spikeloom.sim.mesh import MeshParameters
@@ -113,13 +113,11 @@ class FabricConfig:
 
     @property
     def core(self) -> CoreParameters:
-        """The only core; ``ValueError`` if there are more, or tiles of other kinds."""
-        cores = list(self.cores.values())
+        """What each of the cores is built as; ``ValueError`` if they differ."""
+        cores = set(self.cores.values())
         if len(cores) > 1:
-            raise ValueError(f"fabric {self.name} must have one core, not {len(cores)}")
-        if self.attentions:
-            raise ValueError(f"fabric {self.name} must have one core and nothing else, not attention too")
-        return cores[0]
+            raise ValueError(f"fabric {self.name} must have cores of one kind, not of {len(cores)}")
+        return cores.pop()
 
     @property
     def axon_width(self) -> int:
@@ -139,8 +137,10 @@ class FabricConfig:
     def on_mesh(self, columns: int, rows: int) -> FabricConfig:
         """The host bridge and as many of the only core as a mesh of this shape has places for.
 
-        Raises ``ValueError`` if the mesh has no place for a core, or there is more than one core to choose from.
+        Raises ``ValueError`` if the mesh has no place for a core, or the fabric has a mesh already.
         """
+        if self.mesh is not None:
+            raise ValueError(f"fabric {self.name} must have one core and no mesh to be put on one")
         mesh = MeshParameters(columns=columns, rows=rows)
         if mesh.tiles < 2:
             raise ValueError(f"a mesh must have places for the host bridge and a core, not {columns} x {rows}")
@@ -187,6 +187,19 @@ _INTEGRATE_AND_FIRE: dict[str, Any] = {
     "readout": False,
     "per_neuron": frozenset(),
 }
+
+_TRANSFORMER_CORE = CoreParameters(
+    lanes=8,
+    neurons=2560,
+    axons=512,
+    weight_words=2048,
+    populations=8,
+    coordinate_width=3,
+    **{**_INTEGRATE_AND_FIRE, "bias": True, "per_neuron": frozenset({"bias"})},
+)
+_TRANSFORMER_ATTENTION = AttentionTileParameters(
+    attention=AttentionParameters(tokens=16, features=16, heads=2, rows=16)
+)
 
 FABRICS = {
     fabric.name: fabric
@@ -243,6 +256,12 @@ FABRICS = {
                 geometries=4,
                 **_INTEGRATE_AND_FIRE,
             ),
+        ),
+        # The spiking transformer of the digits: attention of 16 tokens beside cores for what leads to it and from it.
+        FabricConfig(
+            name="transformer",
+            tiles=(None, *[_TRANSFORMER_CORE] * 3, _TRANSFORMER_ATTENTION, _TRANSFORMER_CORE),
+            mesh=MeshParameters(columns=3, rows=2),
         ),
     )
 }

@@ -88,6 +88,11 @@ class QuantisedAttention:
         register_seeds(self.seed)
 
     @property
+    def sources(self) -> tuple[str, str, str]:
+        """Its queries, keys and values."""
+        return self.query, self.key, self.value
+
+    @property
     def size(self) -> int:
         """Number of spikes that a step can bring, and of neurons of each of its three sources."""
         return self.parameters.heads * self.parameters.tokens * self.parameters.features
@@ -185,6 +190,15 @@ class QuantisedNetwork:
     def attention(self, name: str) -> QuantisedAttention | None:
         """The attention called ``name``, None if that is no attention."""
         return next((attention for attention in self.attentions if attention.name == name), None)
+
+    def spikes(self, name: str) -> bool:
+        """Whether ``name`` is an attention or a population that spikes."""
+        return self.attention(name) is not None or self.population(name).parameters.spiking
+
+    def sinks(self, name: str) -> tuple[str, ...]:
+        """The populations and the attention that ``name`` leads to, each once."""
+        found = [c.target for c in self.connections if c.source == name]
+        return tuple(dict.fromkeys([*found, *(a.name for a in self.attentions if name in a.sources)]))
 
     def population(self, name: str) -> QuantisedPopulation:
         """The population called ``name``."""

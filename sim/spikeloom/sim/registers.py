@@ -433,7 +433,6 @@ ATTENTION = RegisterMap(
                     ("query", "page of the axons of Q; a page is what an axon has above the index of a spike."),
                     ("key", "page of the axons of K."),
                     ("value", "page of the axons of V."),
-                    ("output", "page of the axons that are sent."),
                 )
             )
         ),
@@ -459,6 +458,7 @@ ATTENTION = RegisterMap(
         _tile_set("ack_destinations", 48, "the sources without delay (with a mesh only)."),
         _tile_set("delayed_ack_destinations", 56, "the sources with delay 1 (with a mesh only)."),
     ),
+    memories=(MemoryRegion(name="routes", number=1, description="for each spike that comes out, its axon."),),
 )
 
 REGISTER_MAPS = (BRIDGE, CORE, ATTENTION)

@@ -11,6 +11,9 @@ tile waits for one that waits for it, whatever the network is like; recurrent on
 2. **Places**: which router each piece stands at is found by simulated annealing (Kirkpatrick et al. 1983, Science
    220(4598)) of the packets a step times the links that each crosses, a multicast counted by the links of its tree.
    The generator is seeded: the same seed gives the same places.
+
+Attention lies in tiles of its own, one each. It comes after the last of its sources, and before what it leads to: there
+the line is cut in any case.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from math import exp, lcm
 
 import numpy as np
 
+from spikeloom.sim.attention import AttentionTileParameters
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.network import QuantisedNetwork
 from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sw.layout import Layout, layouts
 from spikeloom.sw.relations import Flow, Rates, flows_of, uniform_rates
@@ -104,6 +108,7 @@ def assign(
     cores: Mapping[int, CoreParameters],
     mesh: MeshParameters | None,
     *,
+    attentions: Mapping[int, AttentionTileParameters] | None = None,
     observe: Collection[str] = (),
     tiles: int | None = None,
     seed: int = 0,
@@ -111,34 +116,66 @@ def assign(
     room: float = 1.0,
     banded: bool = True,
 ) -> Assignment:
-    """Assign ``network`` to some of the tiles ``cores``.
+    """Assign ``network`` to some of the tiles ``cores``, and its attention to some of the tiles ``attentions``.
 
-    ``tiles`` is how many to use; the fewest that hold the network if it is None. ``rates`` are the spikes a step that
-    are expected of the input and of each population, the same for all neurons if they are not known. ``room`` is the
-    share of each tile's rows that may be used, ``banded`` whether populations may be cut into bands. Raises
+    ``tiles`` is how many cores to use; the fewest that hold the network if it is None. ``rates`` are the spikes a step
+    that are expected of the input and of each population, the same for all neurons if they are not known. ``room`` is
+    the share of each tile's rows that may be used, ``banded`` whether populations may be cut into bands. Raises
     `AssignError` if the network does not fit.
     """
     whole = split(network, {})
     rates = uniform_rates(network) if rates is None else rates
     if tiles is not None and not 1 <= tiles <= len(cores):
         raise AssignError(f"tiles must be from 1 to {len(cores)}, those of the fabric, not {tiles}")
-    if mesh is None or len(cores) == 1 or tiles == 1:
+    units = _units(network, attentions or {})
+    if network.attentions and len(cores) == 1:
+        raise AssignError(
+            f"network {network.name}: what attention reads and what it leads to must lie in different tiles, and the "
+            "fabric has one core"
+        )
+    if mesh is None or len(cores) == 1 or (tiles == 1 and not network.attentions):
         (tile, *_) = cores
         found = Assignment(parts=whole, tile_of={part.name: tile for part in whole.parts})
         pieces = [[_Piece(part.name, 0, part.size) for part in whole.parts]]
     else:
         pieces = _Line(network, cores, rates, room).cut(tiles, banded=banded)
-        found = _assigned(network, pieces, list(cores))
+        found = _assigned(network, pieces, list(cores), units)
     if mesh is None:
         return found
     observed = [part.name for part in found.parts.parts if part.population in {network.output, *observe}]
     flows = flows_of(found.parts, found.tile_of, observed, rates)
-    order = _annealed(list(cores), len(pieces), flows, cores, mesh, seed)
-    return _assigned(network, pieces, order)
+    kinds: dict[int, CoreParameters | AttentionTileParameters] = {**cores, **(attentions or {})}
+    used = [*list(cores)[: len(pieces)], *units.values()]
+    moved = _annealed(kinds, used, flows, mesh, seed)
+    order = [moved[tile] for tile in list(cores)[: len(pieces)]]
+    return _assigned(network, pieces, order, {name: moved[tile] for name, tile in units.items()})
 
 
-def _assigned(network: QuantisedNetwork, pieces: Sequence[Sequence[_Piece]], order: Sequence[int]) -> Assignment:
-    """The pieces in the tiles ``order``."""
+def _units(network: QuantisedNetwork, attentions: Mapping[int, AttentionTileParameters]) -> dict[str, int]:
+    """An attention tile for each attention of ``network``."""
+    found: dict[str, int] = {}
+    for attention in network.attentions:
+        asked = attention.parameters
+        shape = asked.heads, asked.tokens, asked.features
+        free = [
+            tile
+            for tile, unit in attentions.items()
+            if (unit.attention.heads, unit.attention.tokens, unit.attention.features) == shape
+            and tile not in found.values()
+        ]
+        if not free:
+            raise AssignError(
+                f"network {network.name}: {attention.name} needs an attention tile of its own for {shape[0]} heads, "
+                f"{shape[1]} tokens and {shape[2]} features, and the fabric has none left"
+            )
+        found[attention.name] = free[0]
+    return found
+
+
+def _assigned(
+    network: QuantisedNetwork, pieces: Sequence[Sequence[_Piece]], order: Sequence[int], units: Mapping[str, int]
+) -> Assignment:
+    """The pieces in the tiles ``order``, and attention in those of ``units``."""
     cuts: dict[str, list[int]] = {}
     band_cuts: dict[str, list[int]] = {}
     for piece in (piece for held in pieces for piece in held):
@@ -152,7 +189,8 @@ def _assigned(network: QuantisedNetwork, pieces: Sequence[Sequence[_Piece]], ord
             name_of[piece.population, piece.first]: tile
             for tile, held in zip(order, pieces, strict=False)
             for piece in held
-        },
+        }
+        | dict(units),
     )
 
 
@@ -167,6 +205,9 @@ class _Line:
         self.rates = rates
         self.room = room
         names = [population.name for population in network.populations]
+        self._after_attention = {
+            1 + max(names.index(source) for source in attention.sources) for attention in network.attentions
+        }
         self._loads: dict[tuple[CoreParameters, _Piece], Load] = {}
         self._rows: dict[CoreParameters, dict[str, int]] = {}
         for core in self.cores:
@@ -177,7 +218,7 @@ class _Line:
         self._sparse = {
             source: all(core.sparse for core in self.cores)
             and all(c.source_shape is None for c in network.connections if c.source == source)
-            for source in (INPUT, *names)
+            for source in network.sources
         }
 
     def load(self, core: CoreParameters, piece: _Piece) -> Load:
@@ -289,6 +330,8 @@ class _Line:
         for core in self.cores[:count]:
             held: list[_Piece] = []
             while population < len(line):
+                if held and not position and population in self._after_attention:
+                    break
                 places = line[population]
                 low, high = position, len(places.at) - 1  # as far as `low` it fits
                 while low < high:
@@ -344,6 +387,12 @@ class _Line:
         most = max(sum(len(places.at) - 1 for places in line) for line in lines)
         if tiles is not None and most < tiles:
             return f"network {self.network.name} can be cut into {most} parts at most, not into {tiles}"
+        needed = 1 + len(self._after_attention - {len(self.network.populations)})
+        if len(cores) < needed:
+            return (
+                f"network {self.network.name}: what attention reads and what it leads to must lie in different tiles, "
+                f"{needed} of them, not in {len(cores)}"
+            )
         largest = max(cores, key=lambda core: core.words * core.weight_words)
         total = sum((self.load(largest, _Piece(p.name, 0, p.size)) for p in self.network.populations), Load())
         for name, used, available in (
@@ -401,29 +450,35 @@ def links_crossed(mesh: MeshParameters, source: int, sinks: Collection[int]) -> 
 
 
 def _annealed(
-    places: list[int],
-    pieces: int,
+    kinds: Mapping[int, CoreParameters | AttentionTileParameters],
+    used: Sequence[int],
     flows: Sequence[Flow],
-    cores: Mapping[int, CoreParameters],
     mesh: MeshParameters,
     seed: int,
-) -> list[int]:
-    """The tile of each of ``pieces``: ``places`` in the order that makes the flows cross the fewest links.
+) -> dict[int, int]:
+    """Where what is in each tile should rather be, so that the flows cross the fewest links: a tile of the same kind.
 
-    ``flows`` are those for the pieces in the first of ``places``. Tiles change places with tiles of the same core.
+    ``flows`` are those between the tiles that are ``used`` now.
     """
-    piece_of = {tile: index for index, tile in enumerate(places)} | {BRIDGE_TILE: len(places)}
-    ends = [[piece_of[tile] for tile in (flow.source, *flow.sinks)] for flow in flows]
-    touching = [[index for index, of in enumerate(ends) if piece in of] for piece in range(len(places))]
+    places = list(kinds)
+    place_of = {tile: index for index, tile in enumerate(places)} | {BRIDGE_TILE: len(places)}
+    ends = [[place_of[tile] for tile in (flow.source, *flow.sinks)] for flow in flows]
+    touching = [[index for index, of in enumerate(ends) if place in of] for place in range(len(places))]
     order = [*places, BRIDGE_TILE]
 
     def cost(index: int) -> float:
         source, *sinks = [order[end] for end in ends[index]]
         return flows[index].packets * links_crossed(mesh, source, sinks)
 
-    swaps = [(a, b) for a in range(pieces) for b in range(a + 1, len(places)) if cores[places[a]] == cores[places[b]]]
+    inside = sorted(place_of[tile] for tile in used)
+    swaps = [
+        (a, b)
+        for a in inside
+        for b in range(len(places))
+        if (b > a or b not in inside) and kinds[places[a]] == kinds[places[b]]
+    ]
     if not swaps:
-        return order
+        return dict(zip(places, order, strict=False))
     rng = np.random.default_rng(seed)
     total = sum(cost(index) for index in range(len(flows)))
     best, least = list(order), total
@@ -443,4 +498,4 @@ def _annealed(
         else:
             order[a], order[b] = order[b], order[a]
         heat *= cooling
-    return best
+    return dict(zip(places, best, strict=False))

@@ -15,7 +15,7 @@ from rich import box
 from rich.table import Table
 
 from spikeloom.sim.mesh import Link, Port
-from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.network import INPUT, QuantisedAttention, QuantisedNetwork
 from spikeloom.sim.reference import simulate
 from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sw.assign import POPULATION_CYCLES
@@ -30,7 +30,7 @@ __all__ = ["Explanation", "TileWork", "explain", "measured_rates", "tables"]
 @dataclass(frozen=True, kw_only=True)
 class TileWork:
     """A step of one tile: events that arrive, words of weights that are added (for each row of an event one at least),
-    words of neurons that are updated."""
+    words of neurons that are updated. Of attention the words added are keys and features, a cycle each."""
 
     tile: int
     parts: tuple[str, ...]
@@ -84,7 +84,11 @@ def explain(program: Program, rates: Rates) -> Explanation:
     parts, tile_of = program.assignment.parts, program.assignment.tile_of
     cores = program.fabric.cores
     work = []
+    units = {tile_of[a.name]: a for a in parts.network.attentions}
     for tile in program.assignment.tiles:
+        if tile in units:
+            work.append(_attention_work(tile, units[tile], program, rates))
+            continue
         core = cores[tile]
         held = [part for part in parts.parts if tile_of[part.name] == tile]
         layout_of = layouts(parts.network, core.lanes, [part.name for part in held])
@@ -116,6 +120,18 @@ def explain(program: Program, rates: Rates) -> Explanation:
             for link in program.fabric.mesh.route(flow.source, program.fabric.mesh.destinations(flow.sinks)).links:
                 links[link] = links.get(link, 0.0) + flow.packets
     return Explanation(work=tuple(work), flows=flows, links=links)
+
+
+def _attention_work(tile: int, attention: QuantisedAttention, program: Program, rates: Rates) -> TileWork:
+    """The work of an attention tile: as long for any spikes."""
+    unit = program.fabric.attentions[tile].attention
+    return TileWork(
+        tile=tile,
+        parts=(attention.name,),
+        events=sum(float(rates[source].sum()) for source in attention.sources),
+        words_added=float(unit.cycles(2) - unit.cycles(1)),
+        words_updated=0,
+    )
 
 
 def tables(program: Program, explanation: Explanation) -> list[Table]:

@@ -7,7 +7,8 @@ network's order (`spikeloom.sw.layout`), and rows stand for the events of everyb
 A spike carries one axon, whoever gets it. So each source has a *block* of axons, and of rows, at the same addresses in
 all tiles that it leads to, its own among them; the host reads its axons alike. Blocks are given out in the network's
 order, the input first, each from the first address that is free in all of those tiles. With one core they follow each
-other. What leads to the host alone takes no rows, only numbers that nobody else sends to the host.
+other. What leads to the host alone takes no rows, only numbers that nobody else sends to the host. What attention reads
+begins at a page of the attention tile, and is numbered there as its own neurons are.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.sim.attention import AttentionTileParameters, register_seeds
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.messages import LARGEST_AXON
-from spikeloom.sim.network import INPUT, QuantisedNetwork
+from spikeloom.sim.network import INPUT, QuantisedAttention, QuantisedNetwork
 from spikeloom.sim.neuron import signed_range
 from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sim.rule import parameter_values, rule_values
@@ -66,6 +68,7 @@ def place(
                 network,
                 cores,
                 fabric.mesh,
+                attentions=fabric.attentions,
                 observe=observe,
                 tiles=tiles,
                 seed=seed,
@@ -91,10 +94,11 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
     """
     parts, tile_of = assignment.parts, assignment.tile_of
     original, network = parts.original, parts.network
-    cores = {tile: fabric.cores[tile] for tile in assignment.tiles}
+    cores = {tile: fabric.cores[tile] for tile in assignment.tiles if tile in fabric.cores}
+    units = {attention.name: fabric.attentions[tile_of[attention.name]] for attention in network.attentions}
     _check_network(original, list(cores.values()))
-    _check_accumulators(network, {part: cores[tile] for part, tile in tile_of.items()})
-    spiking = [p.name for p in original.populations if p.parameters.spiking]
+    _check_accumulators(network, {p.name: cores[tile_of[p.name]] for p in network.populations})
+    spiking = [name for name in original.sources if name != INPUT and original.spikes(name)]
     observed = list(dict.fromkeys([original.output, *(name for name in spiking if name in observe)]))
     observed_parts = [part.name for name in observed for part in parts.parts_of(name)]
     held = {tile: [p.name for p in network.populations if tile_of[p.name] == tile] for tile in cores}
@@ -103,13 +107,13 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
         layouts_of = {tile: layouts(network, core.lanes, held[tile]) for tile, core in cores.items()}
         layout_of = {name: layout for here in layouts_of.values() for name, layout in here.items()}
         blocks = blocks_of(network, tile_of, cores, layout_of)
-        axons = _allocate(network, tile_of, cores, blocks, observed_parts)
+        axons = _allocate(network, tile_of, cores, units, blocks, observed_parts)
         rows = {tile: rows_of(network, core, layouts_of[tile], blocks) for tile, core in cores.items()}
     except (LayoutError, RowError, RelationError) as error:
         raise PlaceError(str(error)) from error
     uses = tuple(
         use for tile, core in cores.items() for use in _uses(tile, core, held[tile], layouts_of[tile], rows[tile])
-    )
+    ) + tuple(Use(tile=tile_of[name], resource="attention", used=1, available=1) for name in units)
     _check_uses(original, fabric, uses)
     input_axons = axons.get(INPUT, np.arange(network.inputs))
     output_axons = np.concatenate([parts.join(axons, name) for name in observed])
@@ -117,13 +121,7 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
     memories = []
     for tile, core in cores.items():
         destinations = {name: _sinks(network, name, tile_of, observed_parts) - {tile} for name in held[tile]}
-        sent = {
-            name: np.logical_or.reduce(
-                [np.full(network.size(name), name in observed_parts)]
-                + [rows[sink].reaches[name] for sink in destinations[name] - {BRIDGE_TILE}]
-            )
-            for name in held[tile]
-        }
+        sent = {name: _sent(network, name, destinations[name], rows, observed_parts) for name in held[tile]}
         images = {
             **rows[tile].images,
             **({"neurons": _neurons(network, core, layouts_of[tile])} if core.neuron_layout.width else {}),
@@ -136,16 +134,27 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
             MemoryImage(tile=tile, memory=core.memories[name].number, name=name, words=images[name])
             for name in core.memories
         ]
+    for name, unit in units.items():
+        routes = unit.routes(_by_token(unit, axons.get(name, np.zeros(network.size(name), np.int64))))
+        memory = unit.memories["routes"]
+        memories.append(MemoryImage(tile=tile_of[name], memory=memory.number, name=memory.name, words=routes))
     return Program(
         network=original.name,
         fabric=fabric,
         memories=tuple(memories),
-        registers=_registers(fabric, relations, {tile: len(names) for tile, names in held.items()}),
+        registers=(
+            *_registers(fabric, relations, {tile: len(names) for tile, names in held.items()}),
+            *(
+                register
+                for attention in network.attentions
+                for register in _attention_registers(attention, units[attention.name], tile_of, relations, axons)
+            ),
+        ),
         input_axons=input_axons,
         observed=tuple((name, original.size(name)) for name in observed),
         output_axons=output_axons,
         membranes=not original.population(original.output).parameters.spiking,
-        graded=tuple(name for name in observed if original.population(name).parameters.graded),
+        graded=tuple(p.name for p in original.populations if p.name in observed and p.parameters.graded),
         uses=uses,
         assignment=assignment,
     )
@@ -154,8 +163,6 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
 def _check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) -> None:
     if not any(connection.source == INPUT for connection in network.connections):
         raise PlaceError(f"network {network.name} must have a connection from its input")
-    if network.attentions:
-        raise PlaceError(f"network {network.name}: attention cannot be placed on a fabric of cores alone")
     if network.input_value_width:
         raise PlaceError(
             f"network {network.name}: the input must be spikes, not values of {network.input_value_width} bits, which "
@@ -170,13 +177,30 @@ def _sinks(
 ) -> frozenset[int]:
     """The tiles that a source leads to, its own and the host among them."""
     host = {BRIDGE_TILE} if name in observed else set()
-    return frozenset(host | {tile_of[c.target] for c in network.connections if c.source == name})
+    return frozenset(host | {tile_of[sink] for sink in network.sinks(name)})
+
+
+def _sent(
+    network: QuantisedNetwork,
+    name: str,
+    sinks: Collection[int],
+    rows: Mapping[int, Rows],
+    observed: Collection[str],
+) -> NDArray[np.bool_]:
+    """Which neurons of ``name`` anybody else needs to hear of: the host and attention of all."""
+    everybody = name in observed or any(name in attention.sources for attention in network.attentions)
+    reached = [rows[sink].reaches[name] for sink in sinks if sink in rows]
+    found = np.full(network.size(name), everybody)
+    for here in reached:
+        found |= here
+    return found
 
 
 def _allocate(
     network: QuantisedNetwork,
     tile_of: Mapping[str, int],
     cores: Mapping[int, CoreParameters],
+    units: Mapping[str, AttentionTileParameters],
     blocks: dict[str, Block],
     observed: Collection[str],
 ) -> dict[str, NDArray[np.int64]]:
@@ -184,38 +208,126 @@ def _allocate(
 
     What does not fit lies beyond the end: the caller refuses it by its count.
     """
-    space = sum(block.rows for block in blocks.values()) + max(core.axons for core in cores.values())
+    pages = _Pages(network, units)
+    rows = sum(block.rows + pages.rows(name, block) for name, block in blocks.items())
+    space = rows + max(core.axons for core in cores.values())
     taken = {tile: np.zeros(space, bool) for tile in cores}
     width = max((block.coordinate_width for block in blocks.values()), default=0)
-    host = np.zeros((space << 2 * width) + network.neurons, bool)
+    host = np.zeros((space << 2 * width) + network.neurons + pages.space, bool)
     axons: dict[str, NDArray[np.int64]] = {}
-    for name in (INPUT, *(p.name for p in network.populations)):
+    for name in network.sources:
         sinks = _sinks(network, name, tile_of, observed)
         if name in blocks:
             block = blocks[name]
-            tiles = [taken[tile] for tile in sinks - {BRIDGE_TILE}]
+            tiles = [taken[tile] for tile in sinks if tile in cores]
             occupied = np.logical_or.reduce(tiles)
             if BRIDGE_TILE in sinks:
                 size = 1 << 2 * block.coordinate_width
                 occupied = occupied | host[: space * size].reshape(space, size).any(axis=1)
-            blocks[name] = block = replace(block, first=_first_free(occupied, block.rows))
+            occupied |= pages.occupied(name, block, space)
+            blocks[name] = block = replace(block, first=_first_free(occupied, block.rows, pages.rows(name, block)))
             for tile in tiles:
                 tile[block.first : block.first + block.rows] = True
             axons[name] = block.axons
-            if BRIDGE_TILE in sinks:
-                host[axons[name]] = True
-    for name in observed:
-        if name not in blocks:
-            first = _first_free(host, network.size(name))
-            axons[name] = first + np.arange(network.size(name))
+        elif name in pages.names or name in observed:
+            step = pages.size(name)
+            occupied = host if name in observed else np.zeros_like(host)
+            occupied = occupied | pages.taken(name, len(host))
+            axons[name] = _first_free(occupied, network.size(name), step) + np.arange(network.size(name))
+        if BRIDGE_TILE in sinks:
             host[axons[name]] = True
+        pages.take(name, axons)
     return axons
 
 
-def _first_free(taken: NDArray[np.bool_], count: int) -> int:
-    """The first of ``count`` places in sequence that are not taken."""
+class _Pages:
+    """The pages of attention tiles: what attention reads lies at the beginning of one, in all tiles that read it."""
+
+    def __init__(self, network: QuantisedNetwork, units: Mapping[str, AttentionTileParameters]) -> None:
+        self._readers = {
+            name: [a.name for a in network.attentions if name in a.sources]
+            for name in network.sources
+            if any(name in a.sources for a in network.attentions)
+        }
+        self._units = units
+        self._taken: dict[str, list[tuple[int, int]]] = {name: [] for name in units}
+        self.names = frozenset(self._readers)
+        self.space = sum(4 << unit.index_bits for unit in units.values())
+
+    def size(self, name: str) -> int:
+        """Axons of a page that ``name`` begins at; 1 if no attention reads it."""
+        return max((1 << self._units[reader].index_bits for reader in self._readers.get(name, ())), default=1)
+
+    def rows(self, name: str, block: Block) -> int:
+        """The rows of such a page."""
+        return max(1, self.size(name) >> 2 * block.coordinate_width)
+
+    def taken(self, name: str, space: int) -> NDArray[np.bool_]:
+        """The axons ``(space,)`` of pages that others have in the attention tiles that read ``name``."""
+        found = np.zeros(space, bool)
+        for reader in self._readers.get(name, ()):
+            for first, stop in self._taken[reader]:
+                found[first:stop] = True
+        return found
+
+    def occupied(self, name: str, block: Block, space: int) -> NDArray[np.bool_]:
+        """As `taken`, in rows. Raises `RowError` if the tile cannot know the neurons by the axons of ``block``."""
+        if name not in self._readers:
+            return np.zeros(space, bool)
+        if not np.array_equal(replace(block, first=0).axons, np.arange(block.size)):
+            raise RowError(
+                f"population {name}: attention reads it, so that it may lead to no more than one population in each "
+                "other tile, and to no convolution or pooling of another shape than the coordinates of the tiles have"
+            )
+        a_row = 1 << 2 * block.coordinate_width
+        rows: NDArray[np.bool_] = np.logical_or.reduce(self.taken(name, space * a_row).reshape(space, a_row), axis=1)
+        return rows
+
+    def take(self, name: str, axons: Mapping[str, NDArray[np.int64]]) -> None:
+        """``name`` has its axons now."""
+        for reader in self._readers.get(name, ()):
+            first = int(axons[name][0])
+            self._taken[reader].append((first, first + (1 << self._units[reader].index_bits)))
+
+
+def _by_token(unit: AttentionTileParameters, axons: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What holds for the spikes of attention in the order of the network, as ``(heads, N, d)``."""
+    shape = unit.attention
+    return axons.reshape(shape.heads, shape.features, shape.tokens).swapaxes(1, 2)
+
+
+def _attention_registers(
+    attention: QuantisedAttention,
+    unit: AttentionTileParameters,
+    tile_of: Mapping[str, int],
+    relations: Relations,
+    axons: Mapping[str, NDArray[np.int64]],
+) -> Iterator[tuple[int, str, int]]:
+    """All registers of the tile of an attention. Raises `PlaceError` if a page has too high a number."""
+    tile = tile_of[attention.name]
+    sinks: set[int] = set()
+    for delayed in (False, True):
+        yield from _tokens(relations, tile, delayed=delayed, mesh=True)
+        sinks |= relations.sinks(tile, delayed=delayed)
+    yield tile, "spike_destinations", _set_of(sinks)
+    for role, source in zip(("query", "key", "value"), attention.sources, strict=True):
+        page = int(axons[source][0]) >> unit.index_bits
+        if page >> unit.page_bits:
+            raise PlaceError(
+                f"population {source}: its axons must begin at one of {1 << unit.page_bits} pages of the attention "
+                f"tile {tile}, not at page {page}"
+            )
+        yield tile, f"{role}_page", page
+    for name, seed in zip(("score_seed", "output_seed"), register_seeds(attention.seed), strict=True):
+        yield tile, name, seed
+    yield tile, "causal", int(attention.causal)
+
+
+def _first_free(taken: NDArray[np.bool_], count: int, step: int = 1) -> int:
+    """The first of ``count`` places in sequence that are not taken, a multiple of ``step``."""
     before = np.concatenate([[0], np.cumsum(taken)])
-    return int(np.argmax(before[count:] == before[: len(taken) - count + 1]))
+    free = before[count:] == before[: len(taken) - count + 1]
+    return int(np.argmax(free[::step])) * step
 
 
 def _check_axons(

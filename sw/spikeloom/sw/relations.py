@@ -57,6 +57,8 @@ class Relations:
                 pair = tile_of[connection.source], tile_of[connection.target]
                 if pair[0] != pair[1]:
                     (delayed if connection.delay else direct).add(pair)
+        for attention in parts.network.attentions:
+            direct |= {(tile_of[source], tile_of[attention.name]) for source in attention.sources}
         _check_order(parts, tile_of, direct)
         direct |= {(BRIDGE_TILE, tile) for tile in tiles - {sink for _, sink in direct}}
         return cls(direct=frozenset(direct), delayed=frozenset(delayed), inputs=frozenset(inputs))
@@ -113,7 +115,7 @@ class Flow:
 
 def uniform_rates(network: QuantisedNetwork, rate: float = UNIFORM_RATE) -> Rates:
     """The same ``rate`` for all neurons that can spike."""
-    of = {INPUT: rate} | {p.name: rate * p.parameters.spiking for p in network.populations}
+    of = {INPUT: rate} | {name: rate * network.spikes(name) for name in network.sources if name != INPUT}
     return {name: np.full(network.size(name), value) for name, value in of.items()}
 
 
@@ -124,7 +126,7 @@ def flows_of(
     flows = []
     relations = Relations.of(parts, tile_of, observed)
     for name in (INPUT, *(part.name for part in parts.parts)):
-        sinks = {tile_of[c.target] for c in parts.network.connections if c.source == name}
+        sinks = {tile_of[sink] for sink in parts.network.sinks(name)}
         here = BRIDGE_TILE if name == INPUT else tile_of[name]
         sinks |= {BRIDGE_TILE} if name in observed else set()
         sinks -= {here}
@@ -132,8 +134,8 @@ def flows_of(
             packets = float(rates[INPUT].sum())
         else:
             part = parts.part(name)
-            spiking = parts.network.population(name).parameters.spiking
-            packets = float(rates[part.population][part.neurons].sum()) if spiking else float(part.size)
+            spikes = float(rates[part.population][part.neurons].sum())
+            packets = spikes if parts.network.spikes(name) else float(part.size)
         if sinks:
             flows.append(Flow(name=name, source=here, sinks=frozenset(sinks), packets=packets))
     for tile in sorted({BRIDGE_TILE, *tile_of.values()}):

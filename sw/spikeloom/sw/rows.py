@@ -138,7 +138,7 @@ def blocks_of(
     """
     blocks: dict[str, Block] = {}
     first = 0
-    for name in (INPUT, *(p.name for p in network.populations)):
+    for name in network.sources:
         chain = [c for c in network.connections if c.source == name]
         if not chain:
             continue

@@ -7,7 +7,7 @@ some of its lines. What arrives at a neuron in a step is the same sum as before,
 
 Parts are ranges of neurons. Where a convolution or a pooling sees a population as ``(channels, height, width)``, a
 part has whole channels; or, if all of them see the same shape, it is a *band*: some lines of every channel. The input
-is never cut: what it sends goes to whoever needs it.
+is never cut: what it sends goes to whoever needs it. Nor is attention, nor a population that it reads.
 """
 
 from __future__ import annotations
@@ -104,9 +104,12 @@ class SplitNetwork:
 def neurons_a_channel(network: QuantisedNetwork, population: str) -> int:
     """The neurons that only bands can cut apart: a channel of the convolutions and poolings that see ``population``.
 
-    It is the whole population where a connection of one-bit weights has groups, since there is no weight of 0.
+    It is the whole population where a connection of one-bit weights has groups, since there is no weight of 0; and
+    where attention reads it.
     """
     size, together = network.size(population), 1
+    if any(population in attention.sources for attention in network.attentions):
+        return size
     for connection in network.connections:
         convolution = connection.convolution
         if population not in (connection.source, connection.target):
@@ -125,6 +128,8 @@ def bands(network: QuantisedNetwork, population: str) -> Bands | None:
 
     No pooling's window is cut.
     """
+    if any(population in attention.sources for attention in network.attentions):
+        return None
     shapes, lines = set(), 1
     for connection in network.connections:
         if connection.target == population and connection.convolution is not None:
@@ -161,6 +166,9 @@ def split(
         else:
             parts[name] = _ranges_of(network, population, cuts.get(name, ()))
         populations += [_part_of(population, part) for part in parts[name]]
+    for attention in network.attentions:
+        name = attention.name
+        parts[name] = (Part(name=name, population=name, first=0, stop=attention.size),)
     connections = [
         found
         for connection in network.connections
