@@ -146,7 +146,7 @@ SENDER_BUGS = {
         "m.d.sync += self.address.eq(self.i.payload)",
         "m.d.sync += [self.address.eq(self.i.payload), requesting.eq(1)]",
     ),
-    "does not wait for the acknowledgement": ('m.State("REQUEST"), m.If(acknowledged)', 'm.State("REQUEST"), m.If(1)'),
+    "does not wait for the acknowledgement": ("with m.If(acknowledged):", "with m.If(1):"),
     "does not wait for it to be taken back": ("m.If(self.i.valid & ~acknowledged)", "m.If(self.i.valid)"),
     "setup": ("with m.If(waiting == 0):", "with m.If(1):"),
 }

@@ -56,6 +56,8 @@ class AerReceiver(wiring.Component):
         To the sender.
     o
         The addresses.
+    waiting
+        It is the sender's turn to end the event: it is acknowledged.
     """
 
     def __init__(self, address_width: int, *, stages: int = 2, active_low: bool = False) -> None:
@@ -69,6 +71,7 @@ class AerReceiver(wiring.Component):
                 "address": In(address_width),
                 "acknowledge": Out(1, init=self.active_low),
                 "o": Out(stream.Signature(address_width)),
+                "waiting": Out(1),
             }
         )
 
@@ -85,7 +88,7 @@ class AerReceiver(wiring.Component):
         with m.Elif(~requested):
             m.d.sync += acknowledging.eq(0)
         # A register of its own, whose level is that of the wire also before the first clock.
-        m.d.comb += self.acknowledge.eq(acknowledging ^ self.active_low)
+        m.d.comb += [self.acknowledge.eq(acknowledging ^ self.active_low), self.waiting.eq(acknowledging)]
         return m
 
 
@@ -112,6 +115,8 @@ class AerSender(wiring.Component):
         From the receiver; need not be synchronous.
     idle
         Nothing is on the wires: the last event has been through all four phases.
+    waiting
+        It is the receiver's turn: to acknowledge, or to take that back.
     """
 
     def __init__(self, address_width: int, *, setup_cycles: int = 1, stages: int = 2, active_low: bool = False) -> None:
@@ -128,6 +133,7 @@ class AerSender(wiring.Component):
                 "address": Out(address_width),
                 "acknowledge": In(1, init=self.active_low),
                 "idle": Out(1),
+                "waiting": Out(1),
             }
         )
 
@@ -144,6 +150,7 @@ class AerSender(wiring.Component):
                 # The other side takes its acknowledgement back first: of the last event, and also of one that a reset
                 # interrupted.
                 m.d.comb += [self.i.ready.eq(~acknowledged), self.idle.eq(~acknowledged)]
+                m.d.comb += self.waiting.eq(acknowledged)
                 m.d.sync += waiting.eq(self.setup_cycles - 1)
                 with m.If(self.i.valid & ~acknowledged):
                     m.d.sync += self.address.eq(self.i.payload)
@@ -153,7 +160,9 @@ class AerSender(wiring.Component):
                 with m.If(waiting == 0):
                     m.d.sync += requesting.eq(1)
                     m.next = "REQUEST"
-            with m.State("REQUEST"), m.If(acknowledged):
-                m.d.sync += requesting.eq(0)
-                m.next = "IDLE"
+            with m.State("REQUEST"):
+                m.d.comb += self.waiting.eq(1)
+                with m.If(acknowledged):
+                    m.d.sync += requesting.eq(0)
+                    m.next = "IDLE"
         return m

@@ -1,4 +1,4 @@
-"""The tiles of a fabric: one core, or cores and attention on a mesh; and the host bridge in front of them.
+"""The tiles of a fabric: one core, or cores, attention and AER ports on a mesh; and the host bridge in front of them.
 
 ::
 
@@ -14,6 +14,7 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.aer_tile import AerTile, wires
 from spikeloom.hdl.attention_tile import AttentionTile
 from spikeloom.hdl.bridge import HostBridge
 from spikeloom.hdl.core import LifCore
@@ -22,9 +23,25 @@ from spikeloom.hdl.packet import packet_layout
 from spikeloom.hdl.registers import ConfigurationPort
 from spikeloom.sim.fabric import FabricConfig
 
-__all__ = ["ConfigurationStage", "Fabric", "Tiles"]
+__all__ = ["ConfigurationStage", "Fabric", "Tiles", "aer_wires", "connect_aer_wires"]
 
 _REQUEST = ("write_enable", "memory", "plane", "index", "write_data")
+
+
+def aer_wires(fabric: FabricConfig) -> dict[str, wiring.Member]:
+    """The wires of all AER tiles, as members ``aer_TILE_request``, ``aer_TILE_acknowledge`` and ``aer_TILE_address``."""
+    return {
+        f"aer_{tile}_{name}": member
+        for tile, parameters in fabric.aers.items()
+        for name, member in wires(parameters).items()
+    }
+
+
+def connect_aer_wires(m: Module, fabric: FabricConfig, outer: wiring.Component, inner: wiring.Component) -> None:
+    """Hands the wires of all AER tiles from a component to the one around it."""
+    for name, member in aer_wires(fabric).items():
+        inside, outside = getattr(inner, name), getattr(outer, name)
+        m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
 
 
 class ConfigurationStage(wiring.Component):
@@ -78,6 +95,8 @@ class Tiles(wiring.Component):
         Bit t: a step ends in tile t.
     clear, reset
         Empty all tiles and the mesh at once; ``reset`` begins a new session, so that registers too are reset.
+    aer_TILE_request, aer_TILE_acknowledge, aer_TILE_address
+        The wires of each AER tile.
     """
 
     def __init__(self, fabric: FabricConfig) -> None:
@@ -85,9 +104,10 @@ class Tiles(wiring.Component):
         mesh = fabric.mesh
         packet = fabric.axon_width, fabric.value_width
         tiles = mesh.tiles if mesh else 0
-        self.tiles: dict[int, LifCore | AttentionTile] = {
+        self.tiles: dict[int, LifCore | AttentionTile | AerTile] = {
             **{tile: LifCore(parameters) for tile, parameters in fabric.cores.items()},
             **{tile: AttentionTile(parameters) for tile, parameters in fabric.attentions.items()},
+            **{tile: AerTile(parameters) for tile, parameters in fabric.aers.items()},
         }
         super().__init__(
             {
@@ -97,6 +117,7 @@ class Tiles(wiring.Component):
                 "steps_done": Out(len(fabric.tiles)),
                 "clear": In(1),
                 "reset": In(1),
+                **aer_wires(fabric),
             }
         )
 
@@ -109,6 +130,10 @@ class Tiles(wiring.Component):
                 tile.reset.eq(self.reset),
                 self.steps_done[number].eq(tile.step_done),
             ]
+        for tile in self.fabric.aers:
+            for name, member in wires(self.fabric.aers[tile]).items():
+                inside, outside = getattr(self.tiles[tile], name), getattr(self, f"aer_{tile}_{name}")
+                m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
         if self.fabric.mesh is None:
             (core,) = self.tiles.values()
             wiring.connect(m, wiring.flipped(self.i), core.i)
@@ -174,6 +199,8 @@ class Fabric(wiring.Component):
         Bytes from and to the host, as at `HostBridge`.
     reset
         Begins a new session: all is as after power-up, but for the program.
+    aer_TILE_request, aer_TILE_acknowledge, aer_TILE_address
+        The wires of each AER tile.
     """
 
     def __init__(self, fabric: FabricConfig) -> None:
@@ -185,6 +212,7 @@ class Fabric(wiring.Component):
                 "transmit": Out(stream.Signature(8)),
                 "flush": Out(1),
                 "reset": In(1),
+                **aer_wires(fabric),
             }
         )
 
@@ -206,4 +234,5 @@ class Fabric(wiring.Component):
         wiring.connect(m, tiles.o, bridge.from_fabric)
         wiring.connect(m, bridge.configuration, tiles.configuration)
         m.d.comb += [self.flush.eq(bridge.flush), tiles.clear.eq(bridge.clear), tiles.reset.eq(self.reset)]
+        connect_aer_wires(m, fabric, self, tiles)
         return m

@@ -8,7 +8,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.fabric import Fabric
+from spikeloom.hdl.fabric import Fabric, aer_wires, connect_aer_wires
 from spikeloom.hdl.link import Link
 from spikeloom.hdl.uart import UartReceiver, UartTransmitter
 from spikeloom.sim.fabric import FabricConfig
@@ -17,7 +17,7 @@ __all__ = ["Top"]
 
 
 class Top(wiring.Component):
-    """A whole fabric between two pins.
+    """A whole fabric between its pins.
 
     Parameters
     ----------
@@ -32,13 +32,15 @@ class Top(wiring.Component):
     -------
     rx, tx
         The pins, from and to the host.
+    aer_TILE_request, aer_TILE_acknowledge, aer_TILE_address
+        The wires of each AER tile.
     """
 
     def __init__(self, fabric: FabricConfig, divisor: int, build_hash: bytes = bytes(16)) -> None:
         self.fabric = fabric
         self.divisor = divisor
         self.identity = fabric.identity(build_hash)
-        super().__init__({"rx": In(1), "tx": Out(1)})
+        super().__init__({"rx": In(1), "tx": Out(1), **aer_wires(fabric)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -53,6 +55,7 @@ class Top(wiring.Component):
             self.tx.eq(transmitter.tx),
             link.flush.eq(fabric.flush),
         ]
+        connect_aer_wires(m, self.fabric, self, fabric)
         wiring.connect(m, receiver.o, link.from_line)
         wiring.connect(m, link.to_line, transmitter.i)
         wiring.connect(m, link.receive, fabric.receive)

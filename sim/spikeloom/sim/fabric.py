@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from spikeloom.sim.aer import AerTileParameters
 from spikeloom.sim.attention import AttentionParameters, AttentionTileParameters
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.link import Identity, LinkParameters
 from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.registers import ATTENTION, BRIDGE, BRIDGE_TILE, CORE, RegisterMap
+from spikeloom.sim.registers import AER, ATTENTION, BRIDGE, BRIDGE_TILE, CORE, RegisterMap
 
 __all__ = ["FABRICS", "FabricConfig", "Tile"]
 
-Tile = CoreParameters | AttentionTileParameters | None
+Tile = CoreParameters | AttentionTileParameters | AerTileParameters | None
 """What a tile is built as; None is the host bridge."""
 
 _HEADER_BITS = 4
@@ -61,11 +62,11 @@ class FabricConfig:
             raise ValueError("core must not be given beside tiles")
         others = [tile for tile in tiles if tile is not None]
         cores = [tile for tile in others if isinstance(tile, CoreParameters)]
-        known = all(isinstance(tile, CoreParameters | AttentionTileParameters) for tile in others)
+        known = all(isinstance(tile, CoreParameters | AttentionTileParameters | AerTileParameters) for tile in others)
         if not cores or not known or list(tiles) != [None, *others]:
             raise ValueError(
-                f"tiles must be None, the host bridge, and then cores and attention tiles, one core at least, not "
-                f"{tiles!r}"
+                f"tiles must be None, the host bridge, and then cores, attention tiles and AER tiles, one core at least, "
+                f"not {tiles!r}"
             )
         fitted: list[Tile] = []
         if mesh is None:
@@ -75,8 +76,8 @@ class FabricConfig:
         else:
             if len(tiles) > mesh.tiles:
                 raise ValueError(f"mesh must have places for {len(tiles)} tiles, not {mesh.tiles}")
-            axon_width = max(tile.axon_width for tile in others)
-            value_width = max(core.v_width for core in cores)  # attention has no values
+            axon_width = max(tile.axon_width for tile in others if not isinstance(tile, AerTileParameters))
+            value_width = max(core.v_width for core in cores)  # the others have no values
             for tile in others:
                 if isinstance(tile, CoreParameters):
                     fitted.append(replace(tile, destinations=mesh.tiles, sent_axon_width=axon_width))
@@ -103,13 +104,18 @@ class FabricConfig:
         """The attention tiles by tile."""
         return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, AttentionTileParameters)}
 
+    @property
+    def aers(self) -> dict[int, AerTileParameters]:
+        """The AER tiles by tile."""
+        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, AerTileParameters)}
+
     def register_map(self, tile: int) -> RegisterMap:
         """The registers of a tile; ``ValueError`` if there is none of that number."""
         if not 0 <= tile < len(self.tiles):
             raise ValueError(f"tile must be from 0 to {len(self.tiles) - 1}, not {tile!r}")
         if tile == BRIDGE_TILE:
             return BRIDGE
-        return CORE if tile in self.cores else ATTENTION
+        return CORE if tile in self.cores else ATTENTION if tile in self.attentions else AER
 
     @property
     def core(self) -> CoreParameters:

@@ -27,8 +27,9 @@ import numpy as np
 from spikeloom.sim.attention import AttentionTileParameters
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.network import QuantisedNetwork
+from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.registers import BRIDGE_TILE
+from spikeloom.sw.aer import AerInput, AerOutput
 from spikeloom.sw.layout import Layout, layouts
 from spikeloom.sw.relations import Flow, Rates, flows_of, uniform_rates
 from spikeloom.sw.rows import blocks_of, words_an_event, words_stored
@@ -50,10 +51,12 @@ class AssignError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Assignment:
-    """The ``parts`` of a network, and the tile of each."""
+    """The ``parts`` of a network, and the tile of each; and where other chips than the host's are met."""
 
     parts: SplitNetwork
     tile_of: Mapping[str, int]
+    input_from: AerInput | None = None
+    output_to: AerOutput | None = None
 
     @property
     def tiles(self) -> tuple[int, ...]:
@@ -115,6 +118,8 @@ def assign(
     rates: Rates | None = None,
     room: float = 1.0,
     banded: bool = True,
+    input_from: AerInput | None = None,
+    output_to: AerOutput | None = None,
 ) -> Assignment:
     """Assign ``network`` to some of the tiles ``cores``, and its attention to some of the tiles ``attentions``.
 
@@ -135,20 +140,23 @@ def assign(
         )
     if mesh is None or len(cores) == 1 or (tiles == 1 and not network.attentions):
         (tile, *_) = cores
-        found = Assignment(parts=whole, tile_of={part.name: tile for part in whole.parts})
+        tile_of = {part.name: tile for part in whole.parts}
+        found = Assignment(parts=whole, tile_of=tile_of, input_from=input_from, output_to=output_to)
         pieces = [[_Piece(part.name, 0, part.size) for part in whole.parts]]
     else:
         pieces = _Line(network, cores, rates, room).cut(tiles, banded=banded)
-        found = _assigned(network, pieces, list(cores), units)
+        found = _assigned(network, pieces, list(cores), units, input_from, output_to)
     if mesh is None:
         return found
     observed = [part.name for part in found.parts.parts if part.population in {network.output, *observe}]
-    flows = flows_of(found.parts, found.tile_of, observed, rates)
+    observed += [INPUT] * (INPUT in observe)
+    flows = flows_of(found.parts, found.tile_of, observed, rates, input_from=input_from, output_to=output_to)
     kinds: dict[int, CoreParameters | AttentionTileParameters] = {**cores, **(attentions or {})}
     used = [*list(cores)[: len(pieces)], *units.values()]
     moved = _annealed(kinds, used, flows, mesh, seed)
     order = [moved[tile] for tile in list(cores)[: len(pieces)]]
-    return _assigned(network, pieces, order, {name: moved[tile] for name, tile in units.items()})
+    moved_units = {name: moved[tile] for name, tile in units.items()}
+    return _assigned(network, pieces, order, moved_units, input_from, output_to)
 
 
 def _units(network: QuantisedNetwork, attentions: Mapping[int, AttentionTileParameters]) -> dict[str, int]:
@@ -173,7 +181,12 @@ def _units(network: QuantisedNetwork, attentions: Mapping[int, AttentionTilePara
 
 
 def _assigned(
-    network: QuantisedNetwork, pieces: Sequence[Sequence[_Piece]], order: Sequence[int], units: Mapping[str, int]
+    network: QuantisedNetwork,
+    pieces: Sequence[Sequence[_Piece]],
+    order: Sequence[int],
+    units: Mapping[str, int],
+    input_from: AerInput | None,
+    output_to: AerOutput | None,
 ) -> Assignment:
     """The pieces in the tiles ``order``, and attention in those of ``units``."""
     cuts: dict[str, list[int]] = {}
@@ -191,6 +204,8 @@ def _assigned(
             for piece in held
         }
         | dict(units),
+        input_from=input_from,
+        output_to=output_to,
     )
 
 
@@ -461,10 +476,11 @@ def _annealed(
     ``flows`` are those between the tiles that are ``used`` now.
     """
     places = list(kinds)
-    place_of = {tile: index for index, tile in enumerate(places)} | {BRIDGE_TILE: len(places)}
+    fixed = sorted({tile for flow in flows for tile in (flow.source, *flow.sinks)} - set(places) | {BRIDGE_TILE})
+    order = [*places, *fixed]  # the host and AER tiles stay where they are
+    place_of = {tile: index for index, tile in enumerate(order)}
     ends = [[place_of[tile] for tile in (flow.source, *flow.sinks)] for flow in flows]
     touching = [[index for index, of in enumerate(ends) if place in of] for place in range(len(places))]
-    order = [*places, BRIDGE_TILE]
 
     def cost(index: int) -> float:
         source, *sinks = [order[end] for end in ends[index]]

@@ -113,7 +113,9 @@ def explain(program: Program, rates: Rates) -> Explanation:
             )
         )
     observed = [part.name for name, _ in program.observed for part in parts.parts_of(name)]
-    flows = flows_of(parts, tile_of, observed, rates)
+    observed += [INPUT for name, _ in program.observed if name == INPUT]
+    input_from, output_to = program.assignment.input_from, program.assignment.output_to
+    flows = flows_of(parts, tile_of, observed, rates, input_from=input_from, output_to=output_to)
     links: dict[Link, float] = {}
     if program.fabric.mesh is not None:
         for flow in flows:

@@ -29,6 +29,7 @@ from spikeloom.sim.neuron import signed_range
 from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sim.rule import parameter_values, rule_values
 from spikeloom.sim.words import pack_lanes
+from spikeloom.sw.aer import AerInput, AerOutput
 from spikeloom.sw.assign import AssignError, Assignment, assign
 from spikeloom.sw.layout import Layout, LayoutError, layouts
 from spikeloom.sw.program import MemoryImage, Program, Use
@@ -53,11 +54,15 @@ def place(
     tiles: int | None = None,
     seed: int = 0,
     rates: Rates | None = None,
+    input_from: AerInput | None = None,
+    output_to: AerOutput | None = None,
 ) -> Program:
     """Lay ``network`` out on ``fabric``. Raises `PlaceError` if a resource or a feature is missing.
 
     Besides the output's, the spikes of the populations in ``observe`` leave the fabric too. ``tiles``, ``seed`` and
-    ``rates`` are those of `spikeloom.sw.assign.assign`.
+    ``rates`` are those of `spikeloom.sw.assign.assign`. The input can come from an AER tile, ``input_from``; then
+    ``observe`` may hold the input (`spikeloom.sim.network.INPUT`) too. The output goes to an AER tile as well, if there
+    is ``output_to``.
     """
     cores = fabric.cores
     _check_network(network, list(cores.values()))
@@ -75,6 +80,8 @@ def place(
                 rates=rates,
                 room=room,
                 banded=banded,
+                input_from=input_from,
+                output_to=output_to,
             )
             return place_assigned(assignment, fabric, observe=observe)
         except (AssignError, RowError, LayoutError) as error:
@@ -101,9 +108,14 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
     spiking = [name for name in original.sources if name != INPUT and original.spikes(name)]
     observed = list(dict.fromkeys([original.output, *(name for name in spiking if name in observe)]))
     observed_parts = [part.name for name in observed for part in parts.parts_of(name)]
+    input_from, output_to = assignment.input_from, assignment.output_to
+    _check_ports(original, fabric, input_from, output_to, observe)
+    if INPUT in observe:
+        observed.append(INPUT)
+        observed_parts.append(INPUT)
     held = {tile: [p.name for p in network.populations if tile_of[p.name] == tile] for tile in cores}
     try:
-        relations = Relations.of(parts, tile_of, observed_parts)
+        relations = Relations.of(parts, tile_of, observed_parts, input_from=input_from, output_to=output_to)
         layouts_of = {tile: layouts(network, core.lanes, held[tile]) for tile, core in cores.items()}
         layout_of = {name: layout for here in layouts_of.values() for name, layout in here.items()}
         blocks = blocks_of(network, tile_of, cores, layout_of)
@@ -116,18 +128,24 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
     ) + tuple(Use(tile=tile_of[name], resource="attention", used=1, available=1) for name in units)
     _check_uses(original, fabric, uses)
     input_axons = axons.get(INPUT, np.arange(network.inputs))
-    output_axons = np.concatenate([parts.join(axons, name) for name in observed])
+    axons_of = {name: axons[INPUT] if name == INPUT else parts.join(axons, name) for name in observed}
+    output_axons = np.concatenate([axons_of[name] for name in observed])
     _check_axons(original, fabric, input_axons, output_axons)
     memories = []
     for tile, core in cores.items():
         destinations = {name: _sinks(network, name, tile_of, observed_parts) - {tile} for name in held[tile]}
+        chip_of = {name: _chips(original, parts.part(name).population, output_to) for name in held[tile]}
         sent = {name: _sent(network, name, destinations[name], rows, observed_parts) for name in held[tile]}
         images = {
             **rows[tile].images,
             **({"neurons": _neurons(network, core, layouts_of[tile])} if core.neuron_layout.width else {}),
             "routes": _routes(network, core, layouts_of[tile], axons, rows[tile].reaches, sent),
             "populations": _populations(
-                network, core, layouts_of[tile], destinations if fabric.mesh else {}, observed_parts
+                network,
+                core,
+                layouts_of[tile],
+                {name: destinations[name] | chip_of[name] for name in held[tile]} if fabric.mesh else {},
+                observed_parts,
             ),
         }
         memories += [
@@ -138,17 +156,19 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
         routes = unit.routes(_by_token(unit, axons.get(name, np.zeros(network.size(name), np.int64))))
         memory = unit.memories["routes"]
         memories.append(MemoryImage(tile=tile_of[name], memory=memory.number, name=memory.name, words=routes))
+    ports = _ports(original, fabric, assignment, relations, input_axons, axons_of[original.output], INPUT in observe)
     return Program(
         network=original.name,
         fabric=fabric,
-        memories=tuple(memories),
+        memories=(*memories, *ports[0]),
         registers=(
-            *_registers(fabric, relations, {tile: len(names) for tile, names in held.items()}),
+            *_registers(fabric, relations, {tile: len(names) for tile, names in held.items()}, input_from),
             *(
                 register
                 for attention in network.attentions
                 for register in _attention_registers(attention, units[attention.name], tile_of, relations, axons)
             ),
+            *ports[1],
         ),
         input_axons=input_axons,
         observed=tuple((name, original.size(name)) for name in observed),
@@ -346,7 +366,7 @@ def _check_axons(
 
 
 def _registers(
-    fabric: FabricConfig, relations: Relations, populations: Mapping[int, int]
+    fabric: FabricConfig, relations: Relations, populations: Mapping[int, int], input_from: AerInput | None
 ) -> tuple[tuple[int, str, int], ...]:
     """Who waits for whom, in each tile. Without a mesh nobody can choose whom to send to."""
     registers: list[tuple[int, str, int]] = []
@@ -357,8 +377,71 @@ def _registers(
         registers.append((tile, "populations", count))
     if fabric.mesh is not None:
         registers += _tokens(relations, BRIDGE_TILE, delayed=False, mesh=True)
-        registers.append((BRIDGE_TILE, "spike_destinations", _set_of(relations.inputs)))
+        given = relations.inputs if input_from is None else ()
+        registers.append((BRIDGE_TILE, "spike_destinations", _set_of(given)))
     return tuple(registers)
+
+
+def _chips(network: QuantisedNetwork, population: str, output_to: AerOutput | None) -> frozenset[int]:
+    """The AER tiles that get the spikes of a population."""
+    return frozenset({output_to.tile} if output_to is not None and population == network.output else ())
+
+
+def _check_ports(
+    network: QuantisedNetwork,
+    fabric: FabricConfig,
+    input_from: AerInput | None,
+    output_to: AerOutput | None,
+    observe: Collection[str],
+) -> None:
+    if INPUT in observe and input_from is None:
+        raise PlaceError("the input can be observed only where it comes from an AER tile")
+    for port, is_input in ((input_from, True), (output_to, False)):
+        if port is not None and (port.tile not in fabric.aers or fabric.aers[port.tile].is_input != is_input):
+            what = "an AER input" if is_input else "an AER output"
+            raise PlaceError(f"tile {port.tile} must be {what} of the fabric {fabric.name}")
+    if output_to is None:
+        return
+    parameters, depth = network.population(network.output).parameters, fabric.aers[output_to.tile].depth
+    if not parameters.spiking or parameters.graded:
+        raise PlaceError(f"population {network.output} must have plain spikes, not values, to go to an AER tile")
+    if network.size(network.output) > depth:
+        raise PlaceError(
+            f"population {network.output} must have at most {depth} neurons, as many events as wait in tile "
+            f"{output_to.tile}, not {network.size(network.output)}"
+        )
+
+
+def _ports(
+    network: QuantisedNetwork,
+    fabric: FabricConfig,
+    assignment: Assignment,
+    relations: Relations,
+    input_axons: NDArray[np.int64],
+    output_axons: NDArray[np.int64],
+    observed: bool,
+) -> tuple[list[MemoryImage], list[tuple[int, str, int]]]:
+    """The memories and registers of the AER tiles; ``observed`` tells whether the host gets the input too."""
+    memories: list[MemoryImage] = []
+    registers: list[tuple[int, str, int]] = []
+    for port, axons in ((assignment.input_from, input_axons), (assignment.output_to, output_axons)):
+        if port is None:
+            continue
+        tile = fabric.aers[port.tile]
+        addresses = np.arange(len(axons)) if port.addresses is None else np.asarray(port.addresses, np.int64)
+        try:
+            words = tile.table_words(addresses, axons)
+        except ValueError as error:
+            raise PlaceError(f"network {network.name}, tile {port.tile}: {error}") from error
+        memories.append(MemoryImage(tile=port.tile, memory=tile.table.number, name=tile.table.name, words=words))
+        registers.append((port.tile, "patience", port.patience))
+        if isinstance(port, AerInput):
+            registers.append((port.tile, "step_cycles", port.step_cycles))
+            given = relations.inputs | ({BRIDGE_TILE} if observed else set())
+            registers.append((port.tile, "spike_destinations", _set_of(given)))
+        # Its sources, without which the tile stands still, are written last.
+        registers += reversed(list(_tokens(relations, port.tile, delayed=False, mesh=True)))
+    return memories, registers
 
 
 def _tokens(relations: Relations, tile: int, *, delayed: bool, mesh: bool) -> Iterator[tuple[int, str, int]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.registers import BRIDGE_TILE
+from spikeloom.sw.aer import AerInput, AerOutput
 from spikeloom.sw.split import SplitNetwork
 
 __all__ = ["TOKENS", "UNIFORM_RATE", "Flow", "Rates", "RelationError", "Relations", "flows_of", "uniform_rates"]
@@ -35,14 +36,26 @@ class RelationError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Relations:
-    """Pairs ``(source tile, sink tile)``. ``inputs`` are the tiles that are given the network's input."""
+    """Pairs ``(source tile, sink tile)``. ``inputs`` are the tiles that are given the network's input.
+
+    An AER tile that brings the input has the host for a source, which says when a step begins; one that takes the output
+    has the host for a sink, which so hears of the end of a step.
+    """
 
     direct: frozenset[tuple[int, int]]
     delayed: frozenset[tuple[int, int]]
     inputs: frozenset[int]
 
     @classmethod
-    def of(cls, parts: SplitNetwork, tile_of: Mapping[str, int], observed: Collection[str]) -> Relations:
+    def of(
+        cls,
+        parts: SplitNetwork,
+        tile_of: Mapping[str, int],
+        observed: Collection[str],
+        *,
+        input_from: AerInput | None = None,
+        output_to: AerOutput | None = None,
+    ) -> Relations:
         """The relations of ``parts`` in the tiles ``tile_of``, of which those in ``observed`` send to the host too.
 
         A tile without a direct source has the host for one, which says when a step begins. Raises `RelationError` if
@@ -50,7 +63,14 @@ class Relations:
         """
         tiles = set(tile_of.values())
         inputs = {tile_of[c.target] for c in parts.network.connections if c.source == INPUT}
-        direct = {(BRIDGE_TILE, tile) for tile in inputs} | {(tile_of[name], BRIDGE_TILE) for name in observed}
+        giver = BRIDGE_TILE if input_from is None else input_from.tile
+        place_of = {**tile_of, INPUT: giver}
+        direct = {(giver, tile) for tile in inputs} | {(place_of[name], BRIDGE_TILE) for name in observed}
+        if input_from is not None:
+            direct.add((BRIDGE_TILE, input_from.tile))
+        if output_to is not None:
+            of_output = {tile_of[part.name] for part in parts.parts_of(parts.original.output)}
+            direct |= {(tile, output_to.tile) for tile in of_output} | {(output_to.tile, BRIDGE_TILE)}
         delayed: set[tuple[int, int]] = set()
         for connection in parts.network.connections:
             if connection.source != INPUT:
@@ -120,15 +140,24 @@ def uniform_rates(network: QuantisedNetwork, rate: float = UNIFORM_RATE) -> Rate
 
 
 def flows_of(
-    parts: SplitNetwork, tile_of: Mapping[str, int], observed: Collection[str], rates: Rates
+    parts: SplitNetwork,
+    tile_of: Mapping[str, int],
+    observed: Collection[str],
+    rates: Rates,
+    *,
+    input_from: AerInput | None = None,
+    output_to: AerOutput | None = None,
 ) -> tuple[Flow, ...]:
     """What goes from tile to tile in a step: the spikes of the input and of each part, and the tokens of each tile."""
     flows = []
-    relations = Relations.of(parts, tile_of, observed)
+    relations = Relations.of(parts, tile_of, observed, input_from=input_from, output_to=output_to)
+    giver = BRIDGE_TILE if input_from is None else input_from.tile
     for name in (INPUT, *(part.name for part in parts.parts)):
         sinks = {tile_of[sink] for sink in parts.network.sinks(name)}
-        here = BRIDGE_TILE if name == INPUT else tile_of[name]
+        here = giver if name == INPUT else tile_of[name]
         sinks |= {BRIDGE_TILE} if name in observed else set()
+        if output_to is not None and name != INPUT and parts.part(name).population == parts.original.output:
+            sinks.add(output_to.tile)
         sinks -= {here}
         if name == INPUT:
             packets = float(rates[INPUT].sum())
@@ -138,7 +167,7 @@ def flows_of(
             packets = spikes if parts.network.spikes(name) else float(part.size)
         if sinks:
             flows.append(Flow(name=name, source=here, sinks=frozenset(sinks), packets=packets))
-    for tile in sorted({BRIDGE_TILE, *tile_of.values()}):
+    for tile in sorted({BRIDGE_TILE, *(end for pair in relations.direct for end in pair), *tile_of.values()}):
         for kind, to in zip(TOKENS, (relations.sinks, relations.sources), strict=True):
             for delayed in (False, True):
                 if others := to(tile, delayed=delayed):
