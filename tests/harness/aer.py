@@ -1,12 +1,14 @@
-"""A fabric whose AER tiles are wired to chips, to be compiled: the chips do at random times what their scripts say.
+"""A fabric whose AER tiles are wired to chips, to be compiled: the chips do at their own times what their scripts say.
 
-The scripts are memories that nobody writes: with ``random_start`` each run has others.
+The scripts are written through the configuration port, as memory 1 of tile ``CHIPS + tile``; a chip begins when it has
+its script.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -14,23 +16,37 @@ from spikeloom.hdl.fabric import Tiles, aer_wires
 from spikeloom.sim.aer import AerTileParameters
 from spikeloom.sim.fabric import FabricConfig
 
+CHIPS = 128
 EVENTS = 2048
+ADDRESS, PAUSE, MAGNITUDE = range(3)  # planes of the script
+
+
+def random_script(rng: np.random.Generator, most: int) -> np.ndarray:
+    """Addresses, and pauses of up to ``most`` (0 to 3: 0, 3, 15 or 255 cycles), each as likely as the others."""
+    script = rng.integers(256, size=(EVENTS, 3), dtype=np.uint8)
+    script[:, MAGNITUDE] = rng.integers(most + 1, size=EVENTS)
+    return script
 
 
 class Chip(wiring.Component):
-    """The other end of an AER tile's wires; it sends or records ``EVENTS`` addresses, and says in ``counted`` how many."""
+    """The other end of an AER tile's wires. It sends or keeps up to ``EVENTS`` addresses; word 0 of ``counted`` is how
+    many."""
 
     def __init__(self, parameters: AerTileParameters) -> None:
+        assert parameters.address_width <= 8
         self.parameters = p = parameters
-        self.words = Memory(shape=p.address_width, depth=EVENTS, init=[])
+        self.words = Memory(shape=8, depth=EVENTS, init=[])
         self.counted = Memory(shape=16, depth=2, init=[])
-        self.pauses = Memory(shape=data.StructLayout({"bits": 8, "magnitude": 2}), depth=EVENTS, init=[])
+        self.pauses, self.magnitudes = (Memory(shape=width, depth=EVENTS, init=[]) for width in (8, 2))
         to_chip, from_chip = In(1, init=p.active_low), Out(1, init=p.active_low)
         super().__init__(
             {
                 "request": from_chip if p.is_input else to_chip,
                 "address": (Out if p.is_input else In)(p.address_width),
                 "acknowledge": to_chip if p.is_input else from_chip,
+                "script_enable": In(3),
+                "script_index": In(18),
+                "script_data": In(8),
                 "looked_at": Out(1),
             }
         )
@@ -38,36 +54,56 @@ class Chip(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         p = self.parameters
-        m.submodules.words, m.submodules.counted, m.submodules.pauses = self.words, self.counted, self.pauses
-        count, pausing, left = Signal(16), Signal(11), Signal(9)
-        counter, word_read = self.counted.write_port(), self.words.read_port(domain="comb")
-        count_read = self.counted.read_port(domain="comb")
-        # Synthesis takes away memories that nobody reads.
-        m.d.comb += self.looked_at.eq(word_read.data.xor() ^ count_read.data.xor())
-        pause = self.pauses.read_port(domain="comb")
+        names = ("words", "pauses", "magnitudes", "counted")
+        for name in names:
+            m.submodules[name] = getattr(self, name)
+        words, pauses, magnitudes, counted = (getattr(self, name).read_port(domain="comb") for name in names)
+        for plane, name in enumerate(names[:3]):
+            write = getattr(self, name).write_port()
+            m.d.comb += [
+                write.addr.eq(self.script_index),
+                write.data.eq(self.script_data),
+                write.en.eq(self.script_enable[plane]),
+            ]
+            if name == "words" and not p.is_input:
+                word_write = write
+        count, pausing, left = Signal(16), Signal(range(EVENTS)), Signal(8)
+        counter = self.counted.write_port()
         m.d.comb += [
             counter.en.eq(1),
             counter.data.eq(count),
-            word_read.addr.eq(count),
-            pause.addr.eq(pausing),
+            words.addr.eq(count),
+            pauses.addr.eq(pausing),
+            magnitudes.addr.eq(pausing),
+            # Synthesis takes away memories that nobody reads.
+            self.looked_at.eq(words.data.xor() ^ counted.data.xor()),
         ]
         m.d.sync += pausing.eq(pausing + 1)
-        length = Mux(pause.data.magnitude == 0, 0, pause.data.bits >> Mux(pause.data.magnitude == 3, 0, 6))
-        mine, theirs = Signal(), Signal()
+        mine, theirs, turn, begun = Signal(), Signal(), Signal(), Signal()
+        with m.If(self.script_enable[MAGNITUDE] & (self.script_index == EVENTS - 1)):
+            m.d.sync += begun.eq(1)
+        ours, other = (self.request, self.acknowledge) if p.is_input else (self.acknowledge, self.request)
+        m.d.comb += [
+            ours.eq(mine ^ p.active_low),
+            theirs.eq(other ^ p.active_low),
+            turn.eq(((mine == theirs) if p.is_input else (mine != theirs)) & (left == 0) & begun),
+        ]
         if p.is_input:
-            m.d.comb += [self.request.eq(mine ^ p.active_low), theirs.eq(self.acknowledge ^ p.active_low)]
             with m.If(~mine & ~theirs):
-                m.d.sync += self.address.eq(word_read.data)
+                m.d.sync += self.address.eq(words.data)
         else:
-            write = self.words.write_port()
-            m.d.comb += [self.acknowledge.eq(mine ^ p.active_low), theirs.eq(self.request ^ p.active_low)]
-            m.d.comb += [write.addr.eq(count), write.data.eq(self.address), write.en.eq(theirs & ~mine & (left == 0))]
+            with m.If(turn & theirs):
+                m.d.comb += [word_write.addr.eq(count), word_write.data.eq(self.address), word_write.en.eq(1)]
         with m.If(left != 0):
             m.d.sync += left.eq(left - 1)
-        with m.Elif((mine == theirs) if p.is_input else (mine != theirs)):
-            m.d.sync += [mine.eq(~mine), left.eq(length)]
+        with m.Elif(turn):
+            m.d.sync += mine.eq(~mine)
+            with m.Switch(magnitudes.data):
+                for magnitude, bits in enumerate((0, 2, 4, 8)):
+                    with m.Case(magnitude):
+                        m.d.sync += left.eq(pauses.data[:bits])
             with m.If(mine if p.is_input else ~mine):
-                m.d.sync += count.eq(count + 1)
+                m.d.sync += count.eq(Mux(count == EVENTS - 1, count, count + 1))
         return m
 
 
@@ -84,17 +120,11 @@ class WiredTiles(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.tiles = tiles = self.tiles
-        for name in ("i", "o", "configuration"):
-            inner, outer = getattr(tiles, name), getattr(self, name)
-            if name == "o":
-                wiring.connect(m, inner, wiring.flipped(outer))
-            else:
-                wiring.connect(m, wiring.flipped(outer), inner)
-        m.d.comb += [
-            tiles.clear.eq(self.clear),
-            tiles.reset.eq(self.reset),
-        ]
-        looked_at = []
+        wiring.connect(m, wiring.flipped(self.i), tiles.i)
+        wiring.connect(m, tiles.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.configuration), tiles.configuration)
+        m.d.comb += [tiles.clear.eq(self.clear), tiles.reset.eq(self.reset)]
+        port, looked_at = self.configuration, []
         for tile, parameters in self.fabric.aers.items():
             m.submodules[f"chip_{tile}"] = chip = Chip(parameters)
             looked_at.append(chip.looked_at)
@@ -102,5 +132,11 @@ class WiredTiles(wiring.Component):
                 ours, theirs = getattr(tiles, f"aer_{tile}_{name}"), getattr(chip, name)
                 gives = chip.signature.members[name].flow is Out
                 m.d.comb += ours.eq(theirs) if gives else theirs.eq(ours)
+            mine = port.write_enable & (port.tile == CHIPS + tile)
+            m.d.comb += [
+                chip.script_enable.eq(Cat(mine & (port.plane == plane) for plane in range(3))),
+                chip.script_index.eq(port.index),
+                chip.script_data.eq(port.write_data),
+            ]
         m.d.comb += self.steps_done.eq(Cat(tiles.steps_done, Cat(looked_at).xor()))  # that bit is no tile's
         return m

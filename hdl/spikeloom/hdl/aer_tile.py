@@ -154,7 +154,7 @@ class Translator(wiring.Component):
         m = Module()
         m.submodules.table = table = LoadedMemory(self._table)
         wiring.connect(m, wiring.flipped(self.load), table.load)
-        waiting = Signal(range(table.latency), init=table.latency - 1)
+        waiting = Signal(range(table.latency + 1), init=table.latency)
         here, known = Signal(), Signal()
         m.d.comb += [
             table.address.eq(self.i.payload),
@@ -166,7 +166,7 @@ class Translator(wiring.Component):
             self.i.ready.eq(here & (self.o.ready | ~known)),
         ]
         with m.If(~self.i.valid | self.i.ready):
-            m.d.sync += waiting.eq(table.latency - 1)
+            m.d.sync += waiting.eq(table.latency)
         with m.Elif(waiting != 0):
             m.d.sync += waiting.eq(waiting - 1)
         return m
