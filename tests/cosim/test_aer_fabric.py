@@ -11,6 +11,7 @@ from harness.aer import ADDRESS, CHIPS, WiredTiles, random_script
 from harness.compiled import BUILD
 from harness.fabric import SMALL
 from harness.networks import random_network, rng_of
+from harness.streams import can_be_cut
 
 from spikeloom.sim.aer import AerDirection, AerTileParameters
 from spikeloom.sim.fabric import FabricConfig
@@ -45,24 +46,6 @@ FABRIC = FabricConfig(
 @functools.cache
 def library():
     return compile_design(WiredTiles(FABRIC), BUILD).library
-
-
-def segments(events, steps):
-    """Whether the sequence of axons can be cut into pieces that have just the axons of each step, and a rest."""
-    starts = {0}
-    for wanted in steps:
-        reached = set()
-        for start in starts:
-            seen = set()
-            for stop in range(start, len(events) + 1):
-                if seen == wanted:
-                    reached.add(stop)
-                if stop < len(events):
-                    if events[stop] not in wanted:
-                        break
-                    seen.add(events[stop])
-        starts = reached
-    return bool(starts)
 
 
 def run(rng, step_cycles):
@@ -112,7 +95,7 @@ def run(rng, step_cycles):
     taken = scripts[give][: counters["events"], ADDRESS].tolist()
     known = [lines[address] for address in taken if address in lines]
     in_time = recorded.transpose(1, 0, 2).reshape(STEPS * SAMPLES, INPUTS)
-    assert segments(known, [set(np.flatnonzero(step).tolist()) for step in in_time])
+    assert can_be_cut(known, [set(np.flatnonzero(step).tolist()) for step in in_time])
     waiting = counters["events"] - counters["repeated"] - counters["unknown"] - int(recorded.sum())
     assert 0 <= waiting <= FABRIC.aers[give].depth
     assert counters["unknown"] == len(taken) - len(known)

@@ -89,3 +89,21 @@ def run_streams(
     simulator.add_testbench(clock)
     simulator.run()
     return run
+
+
+def can_be_cut(events: list[int], steps: list[set[int]]) -> bool:
+    """Whether a sequence can be cut into pieces that have just the members of each step, and a rest."""
+    starts = {0}
+    for wanted in steps:
+        reached = set()
+        for start in starts:
+            seen: set[int] = set()
+            for stop in range(start, len(events) + 1):
+                if seen == wanted:
+                    reached.add(stop)
+                if stop < len(events):
+                    if events[stop] not in wanted:
+                        break
+                    seen.add(events[stop])
+        starts = reached
+    return bool(starts)

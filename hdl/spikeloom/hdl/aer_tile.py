@@ -16,7 +16,7 @@ most, queues as deep as the network's output never fill, so that what arrives is
 one that is dead stops the steps, but no packet in the mesh.
 """
 
-from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -246,11 +246,11 @@ class AerTile(wiring.Component):
         if p.is_input:
             line = AerReceiver(p.address_width, stages=p.stages, active_low=p.active_low)
             transferred = line.o
-            repeated = self._elaborate_input(running, registers, tokens, translator, line)
+            idle, repeated = self._elaborate_input(running, registers, tokens, translator, line)
         else:
             line = AerSender(p.address_width, stages=p.stages, active_low=p.active_low, setup_cycles=p.setup_cycles)
             transferred = line.i
-            repeated = self._elaborate_output(running, registers, tokens, translator, line)
+            idle, repeated = self._elaborate_output(running, registers, tokens, translator, line)
         m.submodules.line = line
         for name, member in wires(p).items():
             inner, outer = getattr(line, name), getattr(self, name)
@@ -276,7 +276,7 @@ class AerTile(wiring.Component):
             m.d.sync += stalled.eq(1)
         with m.If(restart):
             m.d.sync += stalled.eq(0)
-        m.d.comb += registers.status[1].eq(stalled)
+        m.d.comb += registers.status.eq(Cat(idle, stalled))
         return m
 
     def _arriving(self, m: Module, tokens: Tokens, taken: Value) -> tuple[Signal, Signal]:
@@ -295,8 +295,8 @@ class AerTile(wiring.Component):
 
     def _elaborate_input(
         self, m: Module, registers: RegisterBank, tokens: Tokens, translator: Translator, line: AerReceiver
-    ) -> Value:
-        """Returns whether an event does not count."""
+    ) -> tuple[Value, Value]:
+        """Returns whether nothing is going on, and whether an event does not count."""
         p = self.parameters
         self._arriving(m, tokens, Const(1))
         queues = [EventQueue(p.axon_width, p.depth) for _ in range(2)]
@@ -339,9 +339,10 @@ class AerTile(wiring.Component):
             m.d.sync += left.eq(left - 1)
         with m.Elif(enabled):
             m.d.sync += [left.eq(Mux(registers.step_cycles == 0, 0, registers.step_cycles - 1)), period.eq(1)]
+        idle = Signal()
         with m.FSM():
             with m.State("WAIT"):
-                m.d.comb += registers.status[0].eq(empty.all() & ~line.o.valid)
+                m.d.comb += idle.eq(empty.all() & ~line.o.valid)
                 # An axon that is coming in still belongs to this step.
                 with m.If(tokens.due & period & ~busy.bit_select(collecting, 1)):
                     m.d.comb += tokens.start.eq(1)
@@ -355,12 +356,12 @@ class AerTile(wiring.Component):
                 m.d.comb += [in_step.eq(1), tokens.finish.eq(1)]
                 with m.If(tokens.done):
                     m.next = "WAIT"
-        return queues[0].repeated | queues[1].repeated
+        return idle, queues[0].repeated | queues[1].repeated
 
     def _elaborate_output(
         self, m: Module, registers: RegisterBank, tokens: Tokens, translator: Translator, line: AerSender
-    ) -> Value:
-        """Returns what is of inputs only: nothing is repeated."""
+    ) -> tuple[Value, Value]:
+        """Returns whether nothing is going on; and 0, for nothing is repeated."""
         p = self.parameters
         taken, room = Signal(), Signal(2)
         packet, arrived = self._arriving(m, tokens, taken)
@@ -386,9 +387,10 @@ class AerTile(wiring.Component):
                 ]
         wiring.connect(m, translator.o, line.i)
 
+        idle = Signal()
         with m.FSM():
             with m.State("WAIT"):
-                m.d.comb += registers.status[0].eq(empty.all() & ~arrived & line.idle)
+                m.d.comb += idle.eq(empty.all() & ~arrived & line.idle)
                 with m.If(tokens.due & empty.bit_select(tokens.parity, 1) & line.idle):
                     m.d.comb += tokens.start.eq(1)
                     m.next = "FINISH"
@@ -396,4 +398,4 @@ class AerTile(wiring.Component):
                 m.d.comb += tokens.finish.eq(1)
                 with m.If(tokens.done):
                     m.next = "WAIT"
-        return Const(0)
+        return idle, Const(0)

@@ -1,0 +1,9 @@
+"""The Verilog of AER tiles between tiles that keep to the rules and chips that have no clock; planted bugs are found."""
+
+from harness.aer_variants import INPUT_BUGS, OUTPUT_BUGS, Variants
+
+TESTS = 6 + 3 + len(INPUT_BUGS) + 3 + len(OUTPUT_BUGS) + 1
+
+
+def test_aer_tiles(verilog, run_bench):
+    run_bench(verilog(Variants(), "aer_tiles"), "aer_tiles", "aer_tile_bench", tests=TESTS)

@@ -1,0 +1,96 @@
+"""AER tiles side by side behind the same ports, one of which is chosen: those that are right, and planted bugs.
+
+So the Verilog of all of them is compiled once.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from harness.mutations import mutated
+from spikeloom.hdl import aer, aer_tile
+from spikeloom.hdl.packet import packet_layout
+from spikeloom.hdl.registers import ConfigurationPort
+from spikeloom.sim.aer import AerDirection, AerTileParameters
+
+_COMMON = {"address_width": 6, "depth": 8, "axon_width": 7, "value_width": 4, "destinations": 4}
+INPUT = AerTileParameters(direction=AerDirection.INPUT, stages=2, **_COMMON)
+OUTPUT = AerTileParameters(direction=AerDirection.OUTPUT, stages=3, active_low=True, setup_cycles=3, **_COMMON)
+
+INPUT_BUGS = {
+    "a request without synchroniser": (
+        aer,
+        "m.submodules.synchroniser = FFSynchronizer(self.request, line, stages=self.stages, init=self.active_low)",
+        "m.d.sync += line.eq(self.request)",
+    ),
+    "an acknowledgement before there is room": (aer, "& (~self.o.valid | self.o.ready)", ""),
+    "an event that is dropped while the queue is full": (aer_tile, "self.i.valid & ~full)", "self.i.valid)"),
+    "a TICK before the events": (aer_tile, "with m.If(empty.bit_select(tokens.parity, 1)):", "with m.If(1):"),
+    "an axon that is known for ever": (
+        aer_tile,
+        "present.write_address.eq(self.o.payload), present.write_enable.eq(1)",
+        "present.write_address.eq(self.o.payload), present.write_enable.eq(0)",
+    ),
+}
+OUTPUT_BUGS = {
+    "an acknowledgement without synchroniser": (
+        aer,
+        "m.submodules.synchroniser = FFSynchronizer(self.acknowledge, line, stages=self.stages, init=self.active_low)",
+        "m.d.sync += line.eq(self.acknowledge)",
+    ),
+    "a step that ends before its last event": (aer_tile, "bit_select(tokens.parity, 1) & line.idle):", "bit_select(0, 1)):"),
+}
+
+
+def _broken(module, old, new):
+    """A copy of the tile's module with a planted bug in it, or in what it is made of."""
+    if module is aer_tile:
+        return mutated(aer_tile, old, new)
+    copy, broken = mutated(aer_tile, "import Tokens", "import Tokens"), mutated(aer, old, new)
+    copy.AerReceiver, copy.AerSender = broken.AerReceiver, broken.AerSender
+    return copy
+
+
+NAMES = ("input", *INPUT_BUGS, "output", *OUTPUT_BUGS)
+"""What ``chosen`` counts."""
+
+
+class Variants(wiring.Component):
+    """All tiles; ``chosen`` is the place of one in `NAMES`, and the others are told nothing."""
+
+    def __init__(self) -> None:
+        bugs = INPUT_BUGS | OUTPUT_BUGS
+        self.tiles = []
+        for name in NAMES:
+            parameters = INPUT if name == "input" or name in INPUT_BUGS else OUTPUT
+            module = _broken(*bugs[name]) if name in bugs else aer_tile
+            self.tiles.append(module.AerTile(parameters))
+        packet = _COMMON["axon_width"], _COMMON["value_width"]
+        super().__init__(
+            {
+                "chosen": In(range(len(NAMES))),
+                "i": In(stream.Signature(packet_layout(*packet))),
+                "o": Out(stream.Signature(packet_layout(*packet, _COMMON["destinations"]))),
+                "configuration": In(ConfigurationPort()),
+                **{f"input_{name}": member for name, member in aer_tile.wires(INPUT).items()},
+                **{f"output_{name}": member for name, member in aer_tile.wires(OUTPUT).items()},
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        for number, tile in enumerate(self.tiles):
+            m.submodules[f"tile_{number}"] = tile
+            mine = Signal(name=f"mine_{number}")
+            kind = tile.parameters.direction.value
+            m.d.comb += [mine.eq(self.chosen == number), tile.reset.eq(~mine)]
+            with m.If(mine):
+                wiring.connect(m, wiring.flipped(self.i), tile.i)
+                wiring.connect(m, tile.o, wiring.flipped(self.o))
+                wiring.connect(m, wiring.flipped(self.configuration), tile.configuration)
+                for name, member in aer_tile.wires(tile.parameters).items():
+                    inner, outer = getattr(tile, name), getattr(self, f"{kind}_{name}")
+                    m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        return m
