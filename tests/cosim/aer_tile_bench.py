@@ -208,7 +208,9 @@ def steps_of(packets):
 async def begin_input(dut, seed, **options):
     bench = Bench(dut, seed, **{"tile": "input"} | options)
     await bench.begin()
-    await bench.write(spike_destinations=SPIKE_TO, tick_destinations=TICK_TO, ack_destinations=ACK_TO, sinks=2, sources=1)
+    await bench.write(
+        spike_destinations=SPIKE_TO, tick_destinations=TICK_TO, ack_destinations=ACK_TO, sinks=2, sources=1
+    )
     return bench
 
 
@@ -349,7 +351,9 @@ class Sources:
     async def send(self, source):
         bench = self.bench
         for step in range(self.steps):
-            await bench.until(lambda step=step: len(bench.of_kind(ACK)) >= step - 1, "an ACK of the step before the last")
+            await bench.until(
+                lambda step=step: len(bench.of_kind(ACK)) >= step - 1, "an ACK of the step before the last"
+            )
             for axon in self.axons[step][source]:
                 await ClockCycles(bench.dut.clk, bench.rng.randrange(4))
                 bench.outgoing.append((SPIKE, step & 1, is_last(step), axon))

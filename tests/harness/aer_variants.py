@@ -40,7 +40,11 @@ OUTPUT_BUGS = {
         "m.submodules.synchroniser = FFSynchronizer(self.acknowledge, line, stages=self.stages, init=self.active_low)",
         "m.d.sync += line.eq(self.acknowledge)",
     ),
-    "a step that ends before its last event": (aer_tile, "bit_select(tokens.parity, 1) & line.idle):", "bit_select(0, 1)):"),
+    "a step that ends before its last event": (
+        aer_tile,
+        "bit_select(tokens.parity, 1) & line.idle):",
+        "bit_select(0, 1)):",
+    ),
 }
 
 

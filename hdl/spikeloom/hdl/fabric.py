@@ -29,7 +29,7 @@ _REQUEST = ("write_enable", "memory", "plane", "index", "write_data")
 
 
 def aer_wires(fabric: FabricConfig) -> dict[str, wiring.Member]:
-    """The wires of all AER tiles, as members ``aer_TILE_request``, ``aer_TILE_acknowledge`` and ``aer_TILE_address``."""
+    """The wires of all AER tiles: members ``aer_TILE_request``, ``aer_TILE_acknowledge`` and ``aer_TILE_address``."""
     return {
         f"aer_{tile}_{name}": member
         for tile, parameters in fabric.aers.items()
@@ -130,9 +130,9 @@ class Tiles(wiring.Component):
                 tile.reset.eq(self.reset),
                 self.steps_done[number].eq(tile.step_done),
             ]
-        for tile in self.fabric.aers:
-            for name, member in wires(self.fabric.aers[tile]).items():
-                inside, outside = getattr(self.tiles[tile], name), getattr(self, f"aer_{tile}_{name}")
+        for place, parameters in self.fabric.aers.items():
+            for name, member in wires(parameters).items():
+                inside, outside = getattr(self.tiles[place], name), getattr(self, f"aer_{place}_{name}")
                 m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
         if self.fabric.mesh is None:
             (core,) = self.tiles.values()

@@ -95,7 +95,9 @@ class AerTileParameters:
     @property
     def table(self) -> Memory:
         """A word for each address (input) or axon (output)."""
-        return Memory("table", 1, 1 << (self.address_width if self.is_input else self.axon_width), self.table_layout.width)
+        return Memory(
+            "table", 1, 1 << (self.address_width if self.is_input else self.axon_width), self.table_layout.width
+        )
 
     @property
     def memories(self) -> dict[str, Memory]:
@@ -111,7 +113,9 @@ class AerTileParameters:
         pairs = np.asarray(addresses, np.int64).reshape(-1), np.asarray(axons, np.int64).reshape(-1)
         if len(pairs[0]) != len(pairs[1]):
             raise ValueError(f"addresses must be as many as axons, {len(pairs[1])}, not {len(pairs[0])}")
-        for name, values, width in zip(("addresses", "axons"), pairs, (self.address_width, self.axon_width), strict=True):
+        for name, values, width in zip(
+            ("addresses", "axons"), pairs, (self.address_width, self.axon_width), strict=True
+        ):
             if values.size and not 0 <= values.min() <= values.max() < 1 << width:
                 high = (1 << width) - 1
                 raise ValueError(f"{name} must be from 0 to {high}, not {values.min()} to {values.max()}")

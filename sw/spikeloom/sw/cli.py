@@ -521,6 +521,22 @@ def run(
     board: Annotated[str, typer.Option(help="Name of the board at the port.")] = "icebreaker",
     port: Annotated[str | None, typer.Option(help="Serial port, or HOST:PORT.", show_default=False)] = None,
     inputs: InputsOption = None,
+    live: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            help="udp://HOST:PORT: live events instead, SPIF words that come there; a step is what comes in --step-ms.",
+            show_default=False,
+        ),
+    ] = None,
+    pixels: Annotated[
+        str | None,
+        typer.Option(help="Of live events: columns x rows (x polarities), such as 34x34x2.", show_default=False),
+    ] = None,
+    step_ms: Annotated[float, typer.Option(help="Of live events: milliseconds of a step.")] = 1.0,
+    steps: Annotated[
+        int | None, typer.Option(help="Of live events: steps to run; until Ctrl-C if not given.", show_default=False)
+    ] = None,
     preset: PresetOption = None,
     time_step: TimeStepOption = None,
     discretisation: DiscretisationOption = None,
@@ -535,23 +551,38 @@ def run(
         typer.Option(help="The build that the board must hold; build/BOARD/identity if there.", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write the output as .npy, (T, B, n).", show_default=False)
+        str | None,
+        typer.Option(
+            help="Write the output as .npy, (T, B, n); or, live, send its spikes to udp://HOST:PORT.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Run a network on a board, in simulation or as the reference, and print the answers."""
     from spikeloom.sw.compiled import CompiledRunner
     from spikeloom.sw.runner import BoardRunner, PinsRunner, ReferenceRunner, Runner
 
-    if output is not None and output.suffix != ".npy":
-        raise InputError(f"output must be a file that ends in .npy, not {str(output)!r}")
+    from spikeloom.sw.live import udp_address
+
+    source, sink = udp_address(live or ""), udp_address(output or "")
+    if live is not None and (source is None or backend is not Backend.BOARD or inputs is not None):
+        raise InputError(f"input must be udp://HOST:PORT, on a board and without --inputs, not {live!r}")
+    if sink is not None and source is None:
+        raise InputError(f"output must be a file, not {output!r}, unless the input is live")
+    if output is not None and sink is None and not output.endswith(".npy"):
+        raise InputError(f"output must be a file that ends in .npy, not {output!r}")
     options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
     loaded = options.load(network)
-    chosen = _inputs(loaded, inputs, images)
     from spikeloom.boards.registry import find_board
 
     description = find_board(board)
     fabric = _built_fabric(board, identity)
     program = _place(loaded, fabric, weight_bits)
+    if source is not None:
+        transport = _transport(port, description.baud_rate)
+        _run_live(program, transport, _build_hash(identity, board), source, sink, pixels, step_ms, steps)
+        return
+    chosen = _inputs(loaded, inputs, images)
     runner: Runner
     if backend is Backend.REFERENCE:
         widths = Quantisation.for_core(fabric.core, weight_width=weight_bits)
@@ -580,8 +611,48 @@ def run(
     if chosen.labels is not None:
         _out.print(f"accuracy {100 * accuracy(result.output, chosen.labels):.2f} % of {len(answers)} images")
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
         np.save(output, result.output)
+
+
+def _run_live(
+    program: Program,
+    transport: Any,
+    build_hash: bytes | None,
+    source: tuple[str, int],
+    sink: tuple[str, int] | None,
+    pixels: str | None,
+    step_ms: float,
+    steps: int | None,
+) -> None:
+    """Events of a UDP port through a board, and its spikes to another."""
+    from spikeloom.sw.driver import Board
+    from spikeloom.sw.endpoint import Endpoint
+    from spikeloom.sw.live import pixels_from, run_live
+    from spikeloom.sw.spif import PixelMap, SpifReceiver, SpifSender
+
+    if steps is not None and steps < 1:
+        raise InputError(f"the number of steps must be at least 1, not {steps}")
+    link = program.fabric.link
+    with contextlib.ExitStack() as stack:
+        camera = pixels_from(pixels, len(program.input_axons))
+        receiver = stack.enter_context(SpifReceiver(camera, source[1], host=source[0], step_s=step_ms / 1000))
+        sender = None
+        if sink is not None:
+            to = PixelMap(columns=program.observed[0][1], rows=1, polarities=1)
+            sender = stack.enter_context(SpifSender(to, sink[1], host=sink[0]))
+        endpoint = stack.enter_context(Endpoint(transport, maximum_payload=link.maximum_payload))
+        board = Board(endpoint, program.fabric)
+        board.check(program.fabric.identity(build_hash or bytes(16)), build=build_hash is not None)
+        board.load(program)
+        _out.print(f"{program.network}: events from udp://{source[0]}:{receiver.port}; Ctrl-C ends")
+        done = run_live(board, program, receiver, sender, steps=steps)
+        board.check_errors()
+    _out.print(f"{done.steps} steps of {step_ms:g} ms, {done.events_in} events in, {done.spikes_out} spikes out")
+    if done.malformed:
+        _out.print(f"{done.malformed} datagrams were no SPIF")
+    if done.late_s > step_ms / 1000:
+        _out.print(f"the last step was {done.late_s:.3f} s late: the board, or its line, needs longer steps")
 
 
 @app.command()

@@ -45,6 +45,8 @@ __all__ = [
     "MemoryWords",
     "Progress",
     "StepCollector",
+    "StepResult",
+    "StepStream",
 ]
 
 Progress = Callable[[int, int], None]
@@ -123,6 +125,18 @@ class BoardResult:
     spikes: NDArray[np.bool_]
     membranes: NDArray[np.int64] | None
     values: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepResult:
+    """What came back of one step, in the order of the program's ``output_axons``.
+
+    ``spikes`` ``(n,)`` bool, and ``values`` ``(n,)`` int64: membranes where they are sent, what graded spikes bring, 1
+    for plain spikes, else 0.
+    """
+
+    spikes: NDArray[np.bool_]
+    values: NDArray[np.int64]
 
 
 class Board:
@@ -293,6 +307,15 @@ class Board:
         self._program = program
         return result
 
+    def stream(self) -> StepStream:
+        """Begin a sample that is given step by step, without knowing how many there will be.
+
+        Nothing else may be asked of the board until the stream has ended.
+        """
+        if self._program is None:
+            raise DriverError("a program must be loaded before a run")
+        return StepStream(self, self._program)
+
     # Bytes.
 
     def _register(self, tile: int, name: str) -> Register:
@@ -332,6 +355,106 @@ def _memory_messages(tile: int, memory: int, words: NDArray[np.uint8], first: in
         for start in range(0, len(words), LARGEST_COUNT):
             address = ConfigurationAddress(tile=tile, memory=memory, plane=plane, index=first + start)
             yield encode_write(address, words[start : start + LARGEST_COUNT, plane].tobytes())
+
+
+class StepStream:
+    """A sample step by step: what goes in, and what has come back so far. From `Board.stream`.
+
+    The board is at most two steps behind what it was given and may be waited for at any time; nothing is lost if nobody
+    asks for long.
+    """
+
+    def __init__(self, board: Board, program: LoadableProgram) -> None:
+        self._board, self._program = board, program
+        board._program = None  # until the stream has ended well
+        axons = np.asarray(program.output_axons, np.int64)
+        self._place = {int(axon): place for place, axon in enumerate(axons)}
+        self._silent = program.observed[0][1] if program.membranes else 0
+        self._first = board._decoder.steps
+        self._found: dict[int, StepResult] = {}
+        self._ended = False
+        self.sent = self.received = 0
+        """Steps that were given to the board, and that came back."""
+
+    def send(self, spikes: ArrayLike, *, last: bool = False) -> None:
+        """Give the board the spikes ``(inputs,)`` of a step; ``last`` ends the sample, and after it comes no other."""
+        array = np.asarray(spikes)
+        inputs = len(self._program.input_axons)
+        if self._ended:
+            raise DriverError("a step must not come after the last one")
+        if array.shape != (inputs,):
+            raise ValueError(f"spikes must have shape {(inputs,)}, not {array.shape}")
+        data = encode_spikes(array[None], self._program.input_axons, last=last)
+        try:
+            self._board._link.send(data)
+        except LinkError as error:
+            raise DriverError(f"the run has stopped in step {self.sent}: {error}") from error
+        self.sent += 1
+        self._ended = last
+
+    def poll(self) -> list[StepResult]:
+        """The steps that have come back since they were last asked for, without waiting."""
+        return self._take(self._board._link.poll())
+
+    def receive(self, *, timeout_s: float | None = None) -> list[StepResult]:
+        """As `poll`, but waits for a step if one was sent and is not back."""
+        found = self.poll()
+        while not found and self.received < self.sent:
+            try:
+                found = self._take(self._board._link.receive(1, timeout_s=timeout_s))
+            except LinkError as error:
+                raise DriverError(f"the run has stopped after {self.received} steps: {error}") from error
+        return found
+
+    def finish(self, *, timeout_s: float | None = None) -> list[StepResult]:
+        """End the sample, by a step without spikes if none was the last, and return all steps that are not back yet."""
+        if not self._ended:
+            self.send(np.zeros(len(self._program.input_axons), np.bool_), last=True)
+        found = []
+        while self.received < self.sent:
+            found += self.receive(timeout_s=timeout_s)
+        self._board._program = self._program
+        return found
+
+    def _take(self, data: bytes) -> list[StepResult]:
+        messages = self._board._take(data)
+        if messages.reads:
+            raise DriverError("the board has sent the answer to a read that was not made")
+        ones = np.ones(len(messages.spike_step), np.int64)
+        for steps, axons, values, valued in (
+            (messages.spike_step, messages.spike_axon, ones, False),
+            (messages.value_step, messages.value_axon, messages.value, True),
+        ):
+            for step, axon, value in zip(steps.tolist(), axons.tolist(), values.tolist(), strict=True):
+                self._put(step - self._first, axon, value, valued)
+        found = []
+        for last in messages.ticks.tolist():
+            if self.received == self.sent:
+                raise DriverError(f"the board must end {self.sent} steps, not more")
+            if last != (self._ended and self.received == self.sent - 1):
+                raise DriverError(f"the board must end the sample where it was told to, not in step {self.received}")
+            found.append(self._of(self.received))
+            del self._found[self.received]
+            self.received += 1
+        return found
+
+    def _of(self, step: int) -> StepResult:
+        """What is known of a step."""
+        size = len(self._place)
+        return self._found.setdefault(
+            step, StepResult(spikes=np.zeros(size, np.bool_), values=np.zeros(size, np.int64))
+        )
+
+    def _put(self, step: int, axon: int, value: int, valued: bool) -> None:
+        place = self._place.get(axon)
+        if place is None:
+            raise DriverError(f"the board has sent axon {axon}, which the program does not observe")
+        result = self._of(step)
+        result.values[place] = value
+        if not (valued and place < self._silent):
+            if result.spikes[place]:
+                raise DriverError("the board must send a spike of an axon at most once a step, not twice")
+            result.spikes[place] = True
 
 
 class StepCollector:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -29,6 +30,7 @@ WORDS_A_DATAGRAM = 256
 
 _WORD = np.dtype("<u4")
 _NO_TIMESTAMP = 1 << 31
+_PATIENCE_S = 0.001
 
 
 class SpifError(ValueError):
@@ -175,19 +177,35 @@ class SpifReceiver:
 
     def steps(self, number: int) -> NDArray[np.bool_]:
         """Wait for ``number`` steps; the spikes ``(number, size)`` that came in each."""
-        spikes = np.zeros((number, self.pixels.size), np.bool_)
-        start = time.monotonic()
-        for step in range(number):
-            self._until(start + (step + 1) * self.step_s, spikes[step])
-        return spikes
+        steps = self.each()
+        return np.array([next(steps) for _ in range(number)])
 
-    def _until(self, end: float, spikes: NDArray[np.bool_]) -> None:
-        while (left := end - time.monotonic()) > 0:
-            self._socket.settimeout(left)
+    def each(self, meanwhile: Callable[[], object] | None = None) -> Iterator[NDArray[np.bool_]]:
+        """The spikes ``(size,)`` of one step after the other, for ever; the first begins now.
+
+        ``meanwhile`` is called every now and then. Who takes a step late gets the next one at once, with all that has
+        come until then: the steps stay in time as long as that is so on average.
+        """
+        end = time.monotonic()
+        while True:
+            end += self.step_s
+            spikes = np.zeros(self.pixels.size, np.bool_)
+            self._until(end, spikes, meanwhile)
+            yield spikes
+
+    def _until(self, end: float, spikes: NDArray[np.bool_], meanwhile: Callable[[], object] | None) -> None:
+        """Take what comes until ``end``, and in any case what is there."""
+        while True:
+            left = max(0.0, end - time.monotonic())
+            self._socket.settimeout(left if meanwhile is None else min(left, _PATIENCE_S))
             try:
                 data = self._socket.recv(65535)
-            except TimeoutError:
-                return
+            except (TimeoutError, BlockingIOError):
+                if not left or time.monotonic() >= end:
+                    return
+                if meanwhile is not None:
+                    meanwhile()
+                continue
             try:
                 spikes[self.pixels.lines(*decode_events(data))] = True
             except SpifError:
