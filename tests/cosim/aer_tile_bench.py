@@ -1,10 +1,11 @@
 """What cocotb runs on the Verilog of an AER tile: tiles that keep to the rules of tokens, and a chip without a clock.
 
-The chip is the partner that the protocol allows: it does each phase after any time, drives noise on an address that must
-not be looked at, and may be silent for long.
+The chip is the partner that the protocol allows: it does each phase after any time, drives noise on an address that
+must not be looked at, and may be silent for long.
 """
 
 import random
+from itertools import pairwise
 
 import cocotb
 from cocotb.clock import Clock
@@ -178,7 +179,7 @@ async def input_steps(bench, steps, *, gap):
             bench.outgoing += [(ACK, acknowledged & 1, 0, 0)] * 2  # of two sinks
             acknowledged += 1
     while acknowledged < steps:
-        await bench.until(lambda: len(bench.of_kind(TICK)) > acknowledged, "a TICK of every step")
+        await bench.until(lambda done=acknowledged: len(bench.of_kind(TICK)) > done, "a TICK of every step")
         bench.outgoing += [(ACK, acknowledged & 1, 0, 0)] * 2
         acknowledged += 1
     await bench.until(lambda: len(bench.of_kind(ACK)) == steps, "an ACK of every step")
@@ -232,7 +233,7 @@ async def every_event_is_in_one_step(dut, most_ps: int, gap: int) -> None:
 
 
 async def bursts(dut, tile="input"):
-    """Bursts with pauses around each TICK; one burst is longer than the queue, and the rest of it is in the next step."""
+    """Bursts with pauses around each TICK; some are longer than the queue, and the rest of it is in the next step."""
     bench = await begin_input(dut, 5, tile=tile)
     rng, chip = bench.rng, Sender(bench, 20_000)
     of_axon = {axon: address for address, axon in bench.table.items()}
@@ -267,7 +268,7 @@ async def periods(dut, tile="input"):
     times = []
     bench.on_packet = lambda packet: packet[0] == TICK and times.append(get_sim_time("ps") // PERIOD_PS)
     await input_steps(bench, 10, gap=2)
-    assert {later - earlier for earlier, later in zip(times[1:], times[2:], strict=False)} == {250}
+    assert {later - earlier for earlier, later in pairwise(times[1:])} == {250}
     await ClockCycles(dut.clk, 2_000)
     assert await bench.read("status") == 1
 

@@ -42,8 +42,8 @@ OUTPUT_BUGS = {
     ),
     "a step that ends before its last event": (
         aer_tile,
-        "bit_select(tokens.parity, 1) & line.idle):",
-        "bit_select(0, 1)):",
+        "empty.bit_select(tokens.parity, 1) & line.idle):",
+        "empty[0]):",
     ),
 }
 

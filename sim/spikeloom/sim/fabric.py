@@ -65,8 +65,8 @@ class FabricConfig:
         known = all(isinstance(tile, CoreParameters | AttentionTileParameters | AerTileParameters) for tile in others)
         if not cores or not known or list(tiles) != [None, *others]:
             raise ValueError(
-                f"tiles must be None, the host bridge, and then cores, attention tiles and AER tiles, one core at least, "
-                f"not {tiles!r}"
+                f"tiles must be None, the host bridge, and then cores, attention tiles and AER tiles, one core at "
+                f"least, not {tiles!r}"
             )
         fitted: list[Tile] = []
         if mesh is None:

@@ -471,7 +471,7 @@ AER = RegisterMap(
             offset=0,
             width_bits=1,
             access="pulse",
-            description="bit 0 clears the tile alone: waiting events, tokens and counters. A handshake goes on, and the "
+            description="bit 0 clears the tile alone: waiting events, tokens and counters. A handshake goes on; the "
             "other registers and the table stay.",
         ),
         Register(
@@ -479,8 +479,8 @@ AER = RegisterMap(
             offset=1,
             width_bits=8,
             access="write",
-            description="tiles that send a TICK here each step: of an input the host. 0 keeps the tile still, and then it "
-            "acknowledges one event at most.",
+            description="tiles that send a TICK here each step: of an input the host. 0 keeps the tile still; then "
+            "it acknowledges one event at most.",
         ),
         Register(
             name="sinks",
@@ -494,15 +494,15 @@ AER = RegisterMap(
             offset=4,
             width_bits=8,
             access="read",
-            description="bit 0: idle, no step is in progress and no event waits. Bit 1: the chip has left a phase of the "
-            "handshake waiting for `patience` cycles; stays until the tile is cleared.",
+            description="bit 0: idle, no step is in progress and no event waits. Bit 1: the chip has left a phase of "
+            "the handshake waiting for `patience` cycles; stays until the tile is cleared.",
         ),
         Register(
             name="step_cycles",
             offset=8,
             width_bits=32,
             access="write",
-            description="of an input: a step begins in each period of so many cycles at most; 0: as soon as tokens allow.",
+            description="of an input: one step at most begins in each period of so many cycles; 0: when tokens allow.",
         ),
         Register(
             name="patience",
@@ -524,7 +524,7 @@ AER = RegisterMap(
             offset=20,
             width_bits=32,
             access="read",
-            description="of an input: events that did not count because their axon had one in the same step, modulo 2^32.",
+            description="of an input: events that did not count, as their axon had one in the same step, modulo 2^32.",
         ),
         _tile_set("spike_destinations", 24, "of an input: tiles that get the spikes."),
         _tile_set("tick_destinations", 32, "the sinks."),
@@ -541,7 +541,7 @@ AER = RegisterMap(
         MemoryRegion(
             name="table",
             number=1,
-            description="for each address (input) or axon (output), bit 0: it is known, and above that what it becomes.",
+            description="for each address (input) or axon (output), bit 0: it is known; above, what it becomes.",
         ),
     ),
 )

@@ -560,9 +560,8 @@ def run(
 ) -> None:
     """Run a network on a board, in simulation or as the reference, and print the answers."""
     from spikeloom.sw.compiled import CompiledRunner
-    from spikeloom.sw.runner import BoardRunner, PinsRunner, ReferenceRunner, Runner
-
     from spikeloom.sw.live import udp_address
+    from spikeloom.sw.runner import BoardRunner, PinsRunner, ReferenceRunner, Runner
 
     source, sink = udp_address(live or ""), udp_address(output or "")
     if live is not None and (source is None or backend is not Backend.BOARD or inputs is not None):

@@ -24,8 +24,8 @@ __all__ = ["LiveSummary", "pixels_from", "run_live", "udp_address"]
 
 @dataclass(frozen=True, kw_only=True)
 class LiveSummary:
-    """What went through: ``steps``, spikes of the input and of the output, datagrams that were none of SPIF, and how many
-    seconds later than its interval the last step was given to the board."""
+    """What went through: ``steps``, spikes of the input and of the output, datagrams that were none of SPIF, and how
+    many seconds later than its interval the last step was given to the board."""
 
     steps: int
     events_in: int
@@ -35,7 +35,7 @@ class LiveSummary:
 
 
 def udp_address(text: str) -> tuple[str, int] | None:
-    """Host and port of ``udp://HOST:PORT``; None if ``text`` is something else. Raises `InputError` if it is neither."""
+    """Host and port of ``udp://HOST:PORT``; None if ``text`` does not begin so. Raises `InputError` for half of it."""
     if not text.startswith("udp:"):
         return None
     try:

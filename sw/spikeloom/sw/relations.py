@@ -38,8 +38,8 @@ class RelationError(ValueError):
 class Relations:
     """Pairs ``(source tile, sink tile)``. ``inputs`` are the tiles that are given the network's input.
 
-    An AER tile that brings the input has the host for a source, which says when a step begins; one that takes the output
-    has the host for a sink, which so hears of the end of a step.
+    An AER tile that brings the input has the host for a source, which says when a step begins; one that takes the
+    output has the host for a sink, which so hears of the end of a step.
     """
 
     direct: frozenset[tuple[int, int]]
