@@ -4,9 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from harness.fabric import SMALL as CORE
 from harness.networks import random_network, random_spikes, rng_of
 
+from spikeloom.sim.aer import AerDirection, AerTileParameters
 from spikeloom.sim.fabric import FABRICS, FabricConfig
+from spikeloom.sim.mesh import MeshParameters
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.place import place
 from spikeloom.sw.runner import PinsRunner
@@ -56,3 +59,19 @@ def test_a_bad_line_changes_nothing(request, tmp_path, shared_build, kind):
     result = run(request.node.name, shared_build(tmp_path / "run"), faults={"seed": 3} | rates)
     assert all(result.faults[name] > 0 for name in names)
     assert sum(result.faults.values()) >= 5
+
+
+def test_a_mesh_with_an_aer_tile_that_nobody_asks(request, tmp_path, shared_build):
+    """Layers in two tiles; the wires of the third are ports of the top, and nothing is connected to them."""
+    rng, directory = rng_of(request.node.name), shared_build(tmp_path / "run")
+    port = AerTileParameters(direction=AerDirection.INPUT, address_width=5, depth=4)
+    fabric = FabricConfig(tiles=(None, CORE, port, CORE), mesh=MeshParameters(columns=2, rows=2))
+    network = random_network(rng, CORE, inputs=16, sizes=(10, 8, 6))
+    program = place(network, fabric, tiles=2, observe=[p.name for p in network.populations])
+    spikes = random_spikes(rng, 6, 8, 16)
+    result = PinsRunner(program, directory).run(spikes)
+    compared, mismatches = compare(simulate(network, spikes), result)
+    assert compared > 100
+    assert mismatches == 0
+    assert [counters["steps"] for counters in result.counters.values()] == [6 * 8] * 2
+    assert all(counters["words"] for counters in result.counters.values())

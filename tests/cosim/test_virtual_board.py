@@ -1,18 +1,24 @@
 """The driver on a serial port: a pseudo-terminal with the simulated design behind it."""
 
+import re
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 from harness.networks import random_network, random_spikes, rng_of
 
 from spikeloom.boards.fabric_file import fabric_to_json
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.reference import simulate
-from spikeloom.sw.driver import DriverError
+from spikeloom.sw.driver import Board, DriverError
+from spikeloom.sw.endpoint import Endpoint
+from spikeloom.sw.live import run_live
 from spikeloom.sw.place import place
 from spikeloom.sw.runner import BoardRunner
 from spikeloom.sw.simulation import compare
+from spikeloom.sw.spif import PixelMap, SpifReceiver, SpifSender, decode_events
 from spikeloom.sw.transport import FaultyTransport, LinkError, SerialTransport
 from spikeloom.sw.virtual_board import VirtualBoard
 
@@ -78,10 +84,15 @@ def test_faults_on_the_serial_line(request, board):
     assert sum(line.faults.values()) > 5
 
 
-def test_the_command_on_a_serial_port(board, tmp_path):
-    built = tmp_path / "build" / "icebreaker" / "fabric.json"  # what a build leaves
+def leave_a_build(directory):
+    """What a build of the board leaves."""
+    built = directory / "build" / "icebreaker" / "fabric.json"
     built.parent.mkdir(parents=True)
     built.write_text(fabric_to_json(SMALL))
+
+
+def test_the_command_on_a_serial_port(board, tmp_path):
+    leave_a_build(tmp_path)
     command = [sys.executable, "-m", "spikeloom.sw.cli", "run", "--port", board.port, "--board", "icebreaker"]
     done = subprocess.run([*command, "--images", "6"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -92,3 +103,73 @@ def test_the_command_on_a_serial_port(board, tmp_path):
 def test_a_port_that_is_not_there(tmp_path):
     with pytest.raises(LinkError, match=r"^the serial port .*nothing must exist and be free to use"):
         SerialTransport(str(tmp_path / "nothing"), BAUD)
+
+
+class Recorder(SpifReceiver):
+    """Keeps what it has given."""
+
+    def each(self, meanwhile=None):
+        self.given = []
+        for spikes in super().each(meanwhile):
+            self.given.append(spikes)
+            yield spikes
+
+
+def events_until(stop, rng, pixels, port):
+    """A camera, more or less."""
+    with SpifSender(pixels, port) as camera:
+        while not stop.wait(0.002):
+            camera.send(rng.random(pixels.size) < 0.2)
+
+
+def test_live_events_through_the_board(request, board):
+    """Words of one UDP port in, words to another out: what the reference does with the steps that were made of them."""
+    rng = rng_of(request.node.name)
+    network, program, _ = network_and_spikes(rng, 1)
+    size = network.size(network.output)
+    pixels, outputs = PixelMap(columns=6, rows=5, polarities=1), PixelMap(columns=size, rows=1, polarities=1)
+    stop = threading.Event()
+    with (
+        Recorder(pixels, step_s=0.01) as receiver,
+        SpifReceiver(outputs) as behind,
+        SpifSender(outputs, behind.port) as sender,
+        Endpoint(SerialTransport(board.port, BAUD), maximum_payload=SMALL.link.maximum_payload) as endpoint,
+    ):
+        running = Board(endpoint, SMALL)
+        running.load(program)
+        camera = threading.Thread(target=events_until, args=(stop, rng, pixels, receiver.port))
+        camera.start()
+        done = run_live(running, program, receiver, sender, steps=60)
+        stop.set()
+        camera.join()
+        given = np.array(receiver.given)[:, None]
+        fired = simulate(network, given).spikes[network.output][:, 0]
+        behind._socket.settimeout(1)
+        for step in fired[fired.any(axis=1)]:  # a datagram for each step with spikes
+            assert (
+                behind.pixels.lines(*decode_events(behind._socket.recv(2048))).tolist() == np.flatnonzero(step).tolist()
+            )
+        assert (done.steps, done.events_in, done.spikes_out) == (60, given.sum(), fired.sum())
+        assert fired.any(axis=1).sum() > 10
+        assert not given.all(axis=2).any()
+
+
+def test_live_events_by_the_command(request, board, tmp_path):
+    leave_a_build(tmp_path)
+    rng, stop = rng_of(request.node.name), threading.Event()
+    pixels = PixelMap(columns=8, rows=8, polarities=1)
+    with SpifReceiver(pixels) as free, SpifReceiver(PixelMap(columns=10, rows=1, polarities=1)) as behind:
+        port = free.port
+        free.close()
+        camera = threading.Thread(target=events_until, args=(stop, rng, pixels, port))
+        camera.start()
+        command = [sys.executable, "-m", "spikeloom.sw.cli", "run", "--port", board.port, "--pixels", "8x8"]
+        live = ["--input", f"udp://127.0.0.1:{port}", "--output", f"udp://127.0.0.1:{behind.port}"]
+        steps = ["--steps", "40", "--step-ms", "10"]
+        done = subprocess.run([*command, *live, *steps], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+        stop.set()
+        camera.join()
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"^40 steps of 10 ms, \d{3,} events in, \d{2,} spikes out$", done.stdout, re.MULTILINE)
+        behind._socket.settimeout(1)
+        assert len(decode_events(behind._socket.recv(2048))[0])

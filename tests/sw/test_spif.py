@@ -2,6 +2,7 @@
 
 import re
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -82,3 +83,19 @@ def test_over_a_socket(request):
 def test_refuses_bad_arguments(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make()
+
+
+def test_late_steps_have_what_came_meanwhile():
+    """Who asks late is given all that waits, and the steps after it are in time again."""
+    pixels, called = PixelMap(columns=4, rows=1, polarities=1), []
+    with SpifReceiver(pixels, step_s=0.05) as receiver, SpifSender(pixels, receiver.port) as sender:
+        steps = receiver.each(meanwhile=lambda: called.append(1))
+        sender.send([1, 0, 0, 0])
+        assert next(steps).tolist() == [True, False, False, False]
+        assert len(called) > 3
+        time.sleep(0.12)
+        sender.send([0, 0, 1, 1])
+        start = time.monotonic()
+        assert next(steps).tolist() == [False, False, True, True]
+        assert time.monotonic() - start < 0.04
+        assert not next(steps).any()

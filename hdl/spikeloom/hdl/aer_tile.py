@@ -274,7 +274,8 @@ class AerTile(wiring.Component):
             m.d.sync += waited.eq(waited + 1)
         with m.Elif(waited != 0):
             m.d.sync += stalled.eq(1)
-        with m.If(restart):
+        # A new session leaves that, so that a host whose run has stopped can ask why.
+        with m.If(self.clear | registers.control):
             m.d.sync += stalled.eq(0)
         m.d.comb += registers.status.eq(Cat(idle, stalled))
         return m

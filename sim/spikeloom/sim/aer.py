@@ -105,7 +105,7 @@ class AerTileParameters:
         return {"table": self.table}
 
     def table_words(self, addresses: ArrayLike, axons: ArrayLike) -> NDArray[np.uint8]:
-        """The bytes ``(depth, planes)`` of the table that makes ``addresses`` ``(n,)`` and ``axons`` ``(n,)`` each other.
+        """The bytes ``(depth, planes)`` of the table of ``addresses`` ``(n,)`` and ``axons`` ``(n,)``.
 
         Several addresses may be one axon of an input, and several axons one address of an output. Raises ``ValueError``
         for what the tile has no wires or no bits for, and for two meanings of one address or axon.

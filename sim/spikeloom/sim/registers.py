@@ -495,7 +495,8 @@ AER = RegisterMap(
             width_bits=8,
             access="read",
             description="bit 0: idle, no step is in progress and no event waits. Bit 1: the chip has left a phase of "
-            "the handshake waiting for `patience` cycles; stays until the tile is cleared.",
+            "the handshake waiting for `patience` cycles; stays until the tile is cleared, also in a "
+            "new session.",
         ),
         Register(
             name="step_cycles",

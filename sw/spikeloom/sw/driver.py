@@ -236,6 +236,15 @@ class Board:
         values = dict(zip(places, self.read_registers(places), strict=True))
         return {tile: {name: values[tile, name] for name in COUNTERS} for tile in cores}
 
+    def stalled_chips(self) -> list[int]:
+        """The AER tiles whose chip has kept the handshake waiting for as long as the program's ``patience`` says.
+
+        To be asked after a run that has stopped, and a `reopen`.
+        """
+        tiles = [] if self._fabric is None else list(self._fabric.aers)
+        states = self.read_registers((tile, "status") for tile in tiles)
+        return [tile for tile, status in zip(tiles, states, strict=True) if status & 2]
+
     def clear(self) -> None:
         """Clear the fabric: states, accumulators, tokens, counters. Not while a run is under way."""
         self.write_register(BRIDGE_TILE, "control", 1)

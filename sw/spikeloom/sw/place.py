@@ -66,6 +66,7 @@ def place(
     """
     cores = fabric.cores
     _check_network(network, list(cores.values()))
+    _check_ports(network, fabric, input_from, output_to, observe)
     first: PlaceError | None = None
     for banded, room in product((True, False), _ROOMS):
         try:
@@ -174,7 +175,7 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
         observed=tuple((name, original.size(name)) for name in observed),
         output_axons=output_axons,
         membranes=not original.population(original.output).parameters.spiking,
-        graded=tuple(p.name for p in original.populations if p.name in observed and p.parameters.graded),
+        graded=tuple(name for name in observed if name != INPUT and original.population(name).parameters.graded),
         uses=uses,
         assignment=assignment,
     )

@@ -1,0 +1,71 @@
+"""Parameters of AER tiles: their table, and what is refused."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spikeloom.sim.aer import AerDirection, AerTileParameters
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sim.registers import AER
+from spikeloom.sim.words import unpack_lanes
+
+INPUT = AerTileParameters(direction=AerDirection.INPUT, address_width=5, axon_width=9)
+OUTPUT = replace(INPUT, direction=AerDirection.OUTPUT)
+
+
+@pytest.mark.parametrize("tile", [INPUT, OUTPUT])
+def test_table(tile):
+    addresses, axons = [3, 31, 0], [511, 7, 8]
+    words = tile.table_words(addresses, axons)
+    assert words.shape == (tile.table.depth, tile.table.planes)
+    values = tile.table_layout.values(unpack_lanes(words, 1, tile.table.width))
+    before, after = (addresses, axons) if tile.is_input else (axons, addresses)
+    assert np.flatnonzero(values["known"]).tolist() == sorted(before)
+    assert values["value"][before].tolist() == after
+
+
+def test_sums_of_pixels():
+    assert np.count_nonzero(INPUT.table_words([1, 2], [7, 7])[:, 0] & 1) == 2
+    assert np.count_nonzero(OUTPUT.table_words([7, 7], [1, 2])[:, 0] & 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: INPUT.table_words([1], [1, 2]), "addresses must be as many as axons, 2, not 1"),
+        (lambda: INPUT.table_words([32], [1]), "addresses must be from 0 to 31, not 32 to 32"),
+        (lambda: OUTPUT.table_words([1, 1], [-1, 5]), "axons must be from 0 to 511, not -1 to 5"),
+        (lambda: INPUT.table_words([1, 1], [2, 3]), "an address must be one axon, not several"),
+        (lambda: OUTPUT.table_words([1, 2], [3, 3]), "an axon must be one address, not several"),
+        (lambda: replace(INPUT, address_width=19), "address_width must be an integer from 1 to 18, not 19"),
+        (lambda: replace(INPUT, depth=12), "depth must be a power of two, not 12"),
+        (lambda: replace(INPUT, depth=1 << 15), "depth must be an integer from 2 to 16384, not 32768"),
+        (lambda: replace(INPUT, stages=1), "stages must be an integer from 2 to 8, not 1"),
+        (lambda: replace(OUTPUT, setup_cycles=0), "setup_cycles must be an integer from 1 to 255, not 0"),
+    ],
+)
+def test_refuses(make, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make()
+
+
+def test_refuses_other_kinds():
+    with pytest.raises(TypeError, match=r"^direction must be an AerDirection, not 'input'$"):
+        AerTileParameters(direction="input")
+    with pytest.raises(TypeError, match=r"^active_low must be a bool, not 1$"):
+        replace(INPUT, active_low=1)
+
+
+def test_a_fabric_makes_them_fit():
+    core = CoreParameters(axons=128, v_width=12)
+    fabric = FabricConfig(tiles=(None, core, INPUT, OUTPUT), mesh=MeshParameters(columns=2, rows=3))
+    assert list(fabric.aers) == [2, 3]
+    assert {(tile.axon_width, tile.value_width, tile.destinations) for tile in fabric.aers.values()} == {(7, 12, 6)}
+    assert fabric.axon_width == core.axon_width  # theirs do not make it wider
+    assert fabric.register_map(2) is AER
+    with pytest.raises(ValueError, match=r"^fabric custom must have one core and nothing else, not AER tiles too$"):
+        _ = fabric.core

@@ -1,0 +1,41 @@
+"""What `run --input udp://` is told, and refuses. `tests/cosim/test_virtual_board.py` runs it."""
+
+import re
+
+import pytest
+
+from spikeloom.sw.inputs import InputError
+from spikeloom.sw.live import pixels_from, udp_address
+from spikeloom.sw.spif import PixelMap
+
+
+def test_addresses():
+    assert udp_address("udp://127.0.0.1:3333") == ("127.0.0.1", 3333)
+    assert udp_address("udp://localhost:1") == ("localhost", 1)
+    assert udp_address("answers.npy") is None
+
+
+@pytest.mark.parametrize("text", ["udp:3333", "udp://localhost", "udp://:3333", "udp://a:99999", "udp://a:1/b"])
+def test_refuses_half_an_address(text):
+    with pytest.raises(InputError, match=rf"^a UDP address must be udp://HOST:PORT, not {re.escape(repr(text))}$"):
+        udp_address(text)
+
+
+def test_pixels():
+    assert pixels_from(None, 12) == PixelMap(columns=12, rows=1, polarities=1)
+    assert pixels_from("4x3", 12) == PixelMap(columns=4, rows=3, polarities=1)
+    assert pixels_from("3x2x2", 12) == PixelMap(columns=3, rows=2, polarities=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("12", "pixels must be columns x rows, such as 34x34, or with polarities, 34x34x2, not '12'"),
+        ("4x-3", "pixels must be columns x rows, such as 34x34, or with polarities, 34x34x2, not '4x-3'"),
+        ("4x1x3", "polarities must be an integer from 1 to 2, not 3"),
+        ("4x4", "pixels must be 12 lines, the network's input, not 16"),
+    ],
+)
+def test_refuses_other_pixels(text, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        pixels_from(text, 12)
