@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from harness.fabric import SMALL as CORE
 from harness.networks import random_network, random_spikes, rng_of
 
 from spikeloom.sim.aer import AerDirection, AerTileParameters
+from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FABRICS, FabricConfig
 from spikeloom.sim.mesh import MeshParameters
 from spikeloom.sim.reference import simulate
@@ -16,6 +16,18 @@ from spikeloom.sw.runner import PinsRunner
 from spikeloom.sw.simulation import compare
 
 SMALL = FABRICS["small"]
+LEAN = CoreParameters(
+    neurons=32,
+    axons=64,
+    weight_words=512,
+    multiplier=False,
+    bias=False,
+    reset_value=False,
+    reset_delay=False,
+    refractory_width=0,
+    readout=False,
+    per_neuron=frozenset(),
+)
 GRADED = FabricConfig(name="graded", core=dataclasses.replace(SMALL.core, value_width=6, accumulator_width=24))
 
 
@@ -65,8 +77,8 @@ def test_a_mesh_with_an_aer_tile_that_nobody_asks(request, tmp_path, shared_buil
     """Layers in two tiles; the wires of the third are ports of the top, and nothing is connected to them."""
     rng, directory = rng_of(request.node.name), shared_build(tmp_path / "run")
     port = AerTileParameters(direction=AerDirection.INPUT, address_width=5, depth=4)
-    fabric = FabricConfig(tiles=(None, CORE, port, CORE), mesh=MeshParameters(columns=2, rows=2))
-    network = random_network(rng, CORE, inputs=16, sizes=(10, 8, 6))
+    fabric = FabricConfig(tiles=(None, LEAN, port, LEAN), mesh=MeshParameters(columns=2, rows=2))
+    network = random_network(rng, LEAN, inputs=16, sizes=(10, 8, 6))
     program = place(network, fabric, tiles=2, observe=[p.name for p in network.populations])
     spikes = random_spikes(rng, 6, 8, 16)
     result = PinsRunner(program, directory).run(spikes)

@@ -28,21 +28,11 @@ INPUT_BUGS = {
     "an acknowledgement before there is room": (aer, "& (~self.o.valid | self.o.ready)", ""),
     "an event that is dropped while the queue is full": (aer_tile, "self.i.valid & ~full)", "self.i.valid)"),
     "a TICK before the events": (aer_tile, "with m.If(empty.bit_select(tokens.parity, 1)):", "with m.If(1):"),
-    "an axon that is known for ever": (
-        aer_tile,
-        "present.write_address.eq(self.o.payload), present.write_enable.eq(1)",
-        "present.write_address.eq(self.o.payload), present.write_enable.eq(0)",
-    ),
 }
 OUTPUT_BUGS = {
-    "an acknowledgement without synchroniser": (
-        aer,
-        "m.submodules.synchroniser = FFSynchronizer(self.acknowledge, line, stages=self.stages, init=self.active_low)",
-        "m.d.sync += line.eq(self.acknowledge)",
-    ),
     "a step that ends before its last event": (
         aer_tile,
-        "empty.bit_select(tokens.parity, 1) & line.idle):",
+        "empty.bit_select(tokens.parity, 1) & out):",
         "empty[0]):",
     ),
 }

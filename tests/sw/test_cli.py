@@ -164,7 +164,7 @@ def test_generate_writes_verilog_and_images(network, capsys):
     main(["generate", network, "--output", "out", "--format", "fabric"])
     assert "module top" in Path("out/top.v").read_text()
     with np.load("out/program.npz") as program:
-        assert program["weights"].shape == (64 * 8 + 8 * 10, 1)
+        assert program["tile_1_weights"].shape == (64 * 8 + 8 * 10, 1)
 
 
 @pytest.mark.parametrize("command", ["check", "simulate", "generate", "run", "place"])

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from harness.networks import random_network, rng_of
 
-from spikeloom.sim.fabric import FABRICS
+from spikeloom.sim.aer import AerDirection, AerTileParameters
+from spikeloom.sim.fabric import FABRICS, FabricConfig
+from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sw.aer import AerInput, AerOutput
 from spikeloom.sw.data import shipped
 from spikeloom.sw.debian import FOLDER, find_program
-from spikeloom.sw.export import MODULE, export_core
+from spikeloom.sw.export import MODULE, export_core, export_fabric
 from spikeloom.sw.load import load
 from spikeloom.sw.place import place
 from spikeloom.sw.quantise import Quantisation, quantise
@@ -110,3 +113,22 @@ def test_files(tmp_path):
     again.mkdir()
     assert [file.read_bytes() for file in export_core(*digits(), again)] == [file.read_bytes() for file in files]
     assert np.all([file.stat().st_size for file in files])
+
+
+def test_a_fabric_with_wires_to_other_chips(request, tmp_path):
+    """Ports of the top for each AER tile, and the memories of every tile."""
+    aer = {direction: AerTileParameters(direction=direction, address_width=5, depth=8) for direction in AerDirection}
+    core = SMALL.core
+    tiles = (None, core, aer[AerDirection.INPUT], core, aer[AerDirection.OUTPUT])
+    fabric = FabricConfig(tiles=tiles, mesh=MeshParameters(columns=3, rows=2))
+    network = random_network(rng_of(request.node.name), core, inputs=12, sizes=(7, 5))
+    program = place(network, fabric, tiles=2, input_from=AerInput(tile=2), output_to=AerOutput(tile=4))
+    export_fabric(program, tmp_path, divisor=12)
+    verilog = (tmp_path / "top.v").read_text()
+    top = verilog[verilog.index("\nmodule top(") :]
+    for tile, directions in ((2, ("input", "output", "input")), (4, ("output", "input", "output"))):
+        for wire, direction in zip(("request", "acknowledge", "address"), directions, strict=True):
+            assert re.search(rf"^  {direction} (\[4:0\] )?aer_{tile}_{wire};$", top, re.MULTILINE), (tile, wire)
+    with np.load(tmp_path / "program.npz") as arrays:
+        for tile, name in ((1, "weights"), (3, "weights"), (2, "table"), (4, "table")):
+            assert f"tile_{tile}_{name}" in arrays

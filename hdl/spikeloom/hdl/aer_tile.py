@@ -133,7 +133,7 @@ class Translator(wiring.Component):
     load
         The table, from the host.
     i, o
-        Before and after. One takes four cycles or five.
+        Before and after; what comes out is in a register. One takes four cycles or five.
     unknown
         What is taken at ``i`` is dropped.
     """
@@ -158,13 +158,15 @@ class Translator(wiring.Component):
         here, known = Signal(), Signal()
         m.d.comb += [
             table.address.eq(self.i.payload),
-            here.eq(self.i.valid & (waiting == 0)),
+            here.eq(self.i.valid & (waiting == 0) & (~self.o.valid | self.o.ready)),
             known.eq(table.data[0]),
-            self.o.payload.eq(table.data[1:]),
-            self.o.valid.eq(here & known),
             self.unknown.eq(here & ~known),
-            self.i.ready.eq(here & (self.o.ready | ~known)),
+            self.i.ready.eq(here),
         ]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(here):
+            m.d.sync += [self.o.payload.eq(table.data[1:]), self.o.valid.eq(known)]
         with m.If(~self.i.valid | self.i.ready):
             m.d.sync += waiting.eq(table.latency)
         with m.Elif(waiting != 0):
@@ -305,8 +307,8 @@ class AerTile(wiring.Component):
 
         # From the wires to the queue of the next step. Without a program the chip waits.
         in_step, sending, collecting, enabled = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += enabled.eq(registers.sources != 0)
         m.d.comb += [
-            enabled.eq(registers.sources != 0),
             collecting.eq(tokens.parity ^ in_step),
             translator.i.payload.eq(line.o.payload),
             translator.i.valid.eq(line.o.valid & enabled),
@@ -343,7 +345,7 @@ class AerTile(wiring.Component):
         idle = Signal()
         with m.FSM():
             with m.State("WAIT"):
-                m.d.comb += idle.eq(empty.all() & ~line.o.valid)
+                m.d.comb += idle.eq(empty.all() & ~line.o.valid & ~translator.o.valid)
                 # An axon that is coming in still belongs to this step.
                 with m.If(tokens.due & period & ~busy.bit_select(collecting, 1)):
                     m.d.comb += tokens.start.eq(1)
@@ -388,11 +390,12 @@ class AerTile(wiring.Component):
                 ]
         wiring.connect(m, translator.o, line.i)
 
-        idle = Signal()
+        idle, out = Signal(), Signal()
+        m.d.comb += out.eq(line.idle & ~translator.o.valid)
         with m.FSM():
             with m.State("WAIT"):
-                m.d.comb += idle.eq(empty.all() & ~arrived & line.idle)
-                with m.If(tokens.due & empty.bit_select(tokens.parity, 1) & line.idle):
+                m.d.comb += idle.eq(empty.all() & ~arrived & out)
+                with m.If(tokens.due & empty.bit_select(tokens.parity, 1) & out):
                     m.d.comb += tokens.start.eq(1)
                     m.next = "FINISH"
             with m.State("FINISH"):

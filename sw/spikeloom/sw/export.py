@@ -58,7 +58,7 @@ def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> li
 
 def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]:
     """Write ``top.v``, the whole fabric between the pins of its UART of ``divisor`` clock cycles a bit, and
-    ``program.npz``, the words of every memory and what packets mean."""
+    ``program.npz``, the words of every memory of every tile and what packets mean."""
     from spikeloom.hdl.top import Top
     from spikeloom.hdl.verilog import write_verilog
 
@@ -69,7 +69,7 @@ def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]
         allow_pickle=False,
         input_axons=program.input_axons,
         output_axons=program.output_axons,
-        **{image.name: image.words for image in program.memories},
+        **{f"tile_{image.tile}_{image.name}": image.words for image in program.memories},
     )
     return [folder / "top.v", folder / "program.npz"]
 

@@ -9,10 +9,10 @@ slower, steps are late and each gets more, and `LiveSummary` says how late the l
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from spikeloom.sw.driver import Board, StepResult
 from spikeloom.sw.inputs import InputError
@@ -38,14 +38,10 @@ def udp_address(text: str) -> tuple[str, int] | None:
     """Host and port of ``udp://HOST:PORT``; None if ``text`` does not begin so. Raises `InputError` for half of it."""
     if not text.startswith("udp:"):
         return None
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or port is None or parts.path or parts.query:
+    found = re.fullmatch(r"udp://([^/:?#@]+):(\d{1,5})", text)
+    if found is None or int(found[2]) >= 1 << 16:
         raise InputError(f"a UDP address must be udp://HOST:PORT, not {text!r}")
-    return host, port
+    return found[1], int(found[2])
 
 
 def pixels_from(text: str | None, size: int) -> PixelMap:
