@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
+from spikeloom.sim.aer import AerDirection, AerTileParameters
 from spikeloom.sim.bridge import BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.link import DeviceModel, Identity, LinkParameters
-from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE, CORE_TILE, COUNTERS
+from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sim.registers import AER, BRIDGE, BRIDGE_TILE, CORE, CORE_TILE, COUNTERS
 from spikeloom.sw.driver import Board, DriverError
 from spikeloom.sw.endpoint import Endpoint
 from spikeloom.sw.transport import FaultyTransport, LinkError, ModelTransport
@@ -461,3 +465,15 @@ def test_a_stream_refuses_what_cannot_be(request):
         stream.send(nothing, last=True)
         with pytest.raises(DriverError, match=f"^{message}"):
             stream.finish()
+
+
+def test_chips_that_do_not_answer():
+    core = CoreParameters()
+    tiles = (None, core, *(AerTileParameters(direction=direction) for direction in AerDirection))
+    fabric = FabricConfig(tiles=tiles, mesh=MeshParameters(columns=2, rows=2))
+    fake = FakeBoard(program_of(rng_of("chips")))
+    board = Board(FakeLink(fake), fabric)
+    offset = AER.register("status").offset
+    fake.memory |= {(2, 0, 0, offset): 1, (3, 0, 0, offset): 3}
+    assert board.stalled_chips() == [3]
+    assert Board(FakeLink(fake)).stalled_chips() == []
