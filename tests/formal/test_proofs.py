@@ -41,7 +41,7 @@ def test_queue_with_a_planted_bug(bug):
 
 BLOCK_QUEUE = {
     "a word is written over": ("self.i.ready.eq(~full)", "self.i.ready.eq(1)"),
-    "a word is read before it is there": ("ahead.more.eq(level != 0)", "ahead.more.eq(1)"),
+    "a word is read before it is there": ("ahead.more.eq(some)", "ahead.more.eq(1)"),
     "a word comes too late to the far end": ("arriving[-1]", "arriving[0]"),
     "more is read than there is room for": ("room - self.read +", "room - 0 +"),
     "full for ever": ("& push)) & ~ahead.read)", "& push)))"),

@@ -119,14 +119,15 @@ PLANTED = {
     "blocks are written over": (attention_memory, "self.i.ready.eq(used != BLOCKS)", "self.i.ready.eq(1)"),
     "blocks before they are complete": (attention_memory, "available.eq(complete != 0)", "available.eq(1)"),
     "the count without its odd one": (attention_sampler, "self.word, strict=True)], product)", "self.word)], (0, 0))"),
-    "steps of a sample": (attention, "(step + 1)[:16] == self.steps", "step[:16] == self.steps"),
+    "steps of a sample": (attention, "Mux(final, 1, step + 1)", "Mux(final, 0, step + 1)"),
+    "the end of a sample is a step late": (attention_engine, "Mux(self.go, self.final, final)", "final"),
 }
 
 
 def assert_equal(unit, rng, parameters, **options):
     q, k, v = random_attention(rng, parameters, 6)
-    words, _ = expected_words(parameters, q, k, v, samples=2, causal=True)
-    run = run_unit(unit(parameters), rng, q, k, v, samples=2, causal=True, **options)
+    words, _ = expected_words(parameters, q, k, v, samples=3, causal=True)
+    run = run_unit(unit(parameters), rng, q, k, v, samples=3, causal=True, **options)
     assert run.words(0) == words
 
 
@@ -144,6 +145,8 @@ def test_a_planted_bug_is_found(monkeypatch, bug):
     # Sources without pauses and a sink with many fill all memories; the other way round they are empty.
     slow_sink = "room" in bug
     parameters = AttentionParameters(tokens=8, features=8, heads=3, rows=4)
+    if "sample is" in bug:  # a pass of two words is about to end when it begins
+        parameters = AttentionParameters(tokens=2, features=2, rows=2)
     idle = 0.6 if "complete" in bug else 0
     with pytest.raises(AssertionError):
         assert_equal(unit, rng_of(bug), parameters, idle=idle, stall=0.9 if slow_sink else 0.3, timeout=10_000)

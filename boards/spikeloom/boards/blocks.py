@@ -12,7 +12,7 @@ from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.mesh import MeshParameters
 
-__all__ = ["BLOCKS", "plain_lif_core"]
+__all__ = ["ATTENTION_SHAPES", "ATTENTION_STEPS", "BLOCKS", "attention_block", "plain_lif_core"]
 
 
 def plain_lif_core(lanes: int) -> CoreParameters:
@@ -47,16 +47,33 @@ def _plain_engine(lanes: int) -> LifEngine:
     return LifEngine(plain_lif_core(lanes))
 
 
-def _attention(tokens: int, rows: int, maximum_lut: int | None) -> Block:
-    """As many tokens as features, one head; the cycles are those of 10 steps."""
+ATTENTION_SHAPES = {
+    (16, 1): None,
+    (16, 8): None,
+    (16, 16): 1850,
+    (32, 1): None,
+    (32, 8): None,
+    (32, 32): 5500,
+    (64, 1): None,
+    (64, 8): 3000,
+    (64, 64): 18500,
+}
+"""Tokens, which are as many as features, and rows of the attention units, with the lookup tables at most."""
+
+ATTENTION_STEPS = 10
+"""Of which the cycles are those."""
+
+
+def attention_block(tokens: int, rows: int) -> Block:
+    """The attention unit of one head with as many tokens as features."""
     parameters = AttentionParameters(tokens=tokens, features=tokens, rows=rows)
     return Block(
         name="attention",
         variant=f"{tokens}-tokens-{rows}-row{'s' * (rows > 1)}",
         make=lambda: AttentionUnit(parameters),
-        maximum_lut=maximum_lut,
-        minimum_fmax_mhz=150 if rows == 64 else 140,
-        cycles=parameters.cycles(10) + PIPELINE_CYCLES,
+        maximum_lut=ATTENTION_SHAPES[tokens, rows],
+        minimum_fmax_mhz=150,
+        cycles=parameters.cycles(ATTENTION_STEPS) + PIPELINE_CYCLES,
     )
 
 
@@ -90,18 +107,5 @@ BLOCKS = (
         make=lambda: Mesh(MeshParameters(columns=4, rows=4, payload_width=24)),
         minimum_fmax_mhz=120,
     ),
-    *(
-        _attention(tokens, rows, maximum_lut)
-        for tokens, rows, maximum_lut in (
-            (16, 1, None),
-            (16, 8, None),
-            (16, 16, 1850),
-            (32, 1, None),
-            (32, 8, None),
-            (32, 32, 5500),
-            (64, 1, None),
-            (64, 8, 3000),
-            (64, 64, 18500),
-        )
-    ),
+    *(attention_block(tokens, rows) for tokens, rows in ATTENTION_SHAPES),
 )

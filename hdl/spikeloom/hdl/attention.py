@@ -11,7 +11,7 @@ each in turn, or one after the other within a head. With ``rows = N`` a source a
 at ``max(N, d)`` cycles a head and step.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -78,16 +78,17 @@ class AttentionUnit(wiring.Component):
             wiring.connect(m, wiring.flipped(self.q), engine.q)
         wiring.connect(m, engine.o, wiring.flipped(self.o))
 
-        step, head = Signal(16), Signal(range(p.heads))
+        # Steps of the sample that have begun when the head's are complete: from 1 on, so that it is compared as it is.
+        step, final = Signal(16, init=1, name="step"), Signal()
+        head = Signal(range(p.heads), name="head")
+        m.d.sync += final.eq((step == self.steps) & (self.steps != 0))
         with m.If(engine.claim):
             m.d.sync += head.eq(head + 1)
             with m.If(head == p.heads - 1):
-                m.d.sync += [head.eq(0), step.eq(step + 1)]
-                with m.If(engine.final):
-                    m.d.sync += step.eq(0)
+                m.d.sync += [head.eq(0), step.eq(Mux(final, 1, step + 1))]
         m.d.comb += [
             engine.available.eq(keys.available & values.available),
-            engine.final.eq((step + 1)[:16] == self.steps),
+            engine.final.eq(final),
             keys.claim.eq(engine.claim),
             keys.index.eq(engine.key),
             keys.release.eq(engine.key_release),

@@ -72,7 +72,7 @@ class PassPhase(wiring.Component):
                 "group": Out(range(parameters.groups)),
                 "head": Out(range(parameters.heads)),
                 "last": Out(1),
-                "last_group": Out(1),
+                "last_group": Out(1, init=parameters.groups == 1),
                 "last_head": Out(1),
                 "word": Out(2 * parameters.word_bits),
             }
@@ -82,33 +82,36 @@ class PassPhase(wiring.Component):
         m = Module()
         p = self.parameters
         m.submodules.register = register = ShiftRegister(self._lfsr, steps=2 * p.word_bits)
-        running = Signal()
+        # What ends with the last word is known in the cycle before it, and is a register when it comes.
+        running, ending = Signal(), Signal()
         m.d.comb += [
             self.issue.eq(self.go | running),
-            self.last.eq(running & (self.index == self._length - 1)),
-            self.last_group.eq(self.group == p.groups - 1),
+            ending.eq(self.issue & (self.index == self._length - 2)),
             self.last_head.eq(self.head == p.heads - 1),
             self.word.eq(register.state),
         ]
+        m.d.sync += self.last.eq(ending)
         with m.If(self.go):
             m.d.sync += running.eq(1)
         with m.If(self.issue):
             m.d.sync += self.index.eq(self.index + 1)
         with m.If(self.last):
             m.d.sync += [running.eq(0), self.group.eq(self.group + 1)]
+            if p.groups > 1:
+                m.d.sync += self.last_group.eq(self.group == p.groups - 2)
             with m.If(self.last_group):
                 m.d.sync += self.head.eq(Mux(self.last_head, 0, self.head + 1))
 
         # All groups of a head have the same random words; the register goes back for each of them.
-        fresh, final = Signal(init=1), Signal()
+        fresh, final = Signal(init=1, name="fresh"), Signal()
         restart, back = Signal(), Signal()
+        ends_sample = self.last_group & self.last_head & Mux(self.go, self.final, final)
+        m.d.sync += [restart.eq(ending & ends_sample), back.eq(ending & ~self.last_group)]
         with m.If(self.go):
             m.d.sync += [fresh.eq(0), final.eq(self.final)]
         with m.If(restart):
             m.d.sync += fresh.eq(1)
         m.d.comb += [
-            restart.eq(self.last & self.last_group & self.last_head & final),
-            back.eq(self.last & ~self.last_group),
             register.enable.eq(self.issue),
             register.restart.eq(restart | back | (fresh & ~self.go)),
             register.seed.eq(self.seed),
@@ -131,7 +134,8 @@ class AttentionEngine(wiring.Component):
         Q[i], token after token, head after head, step after step.
     available, final
         K and V of the next head are complete, and whether its step is the last of its sample. ``available`` stays until
-        ``claim``, ``final`` until then. In the cycle after ``claim`` they are those of the head after.
+        ``claim``, ``final`` until then. Two cycles after ``claim`` they are those of the head after; ``available`` is one
+        cycle after it.
     claim
         The last pass of the head has started.
     key, key_head, key_read, key_release

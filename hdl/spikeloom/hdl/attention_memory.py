@@ -1,6 +1,6 @@
 """The memories about the attention engine: queues in block RAM, blocks of words, and matrices that events set."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -69,8 +69,8 @@ class BlockQueue(wiring.Component):
         m.submodules.memory = memory = BlockMemory(self._width, self._depth)
         m.submodules.ahead = ahead = ReadAhead(self._width)
         assert memory.latency == READ_LATENCY
-        write, read = Signal(range(self._depth)), Signal(range(self._depth))
-        level = Signal(range(self._depth + 1))
+        write, read = Signal(range(self._depth), name="write"), Signal(range(self._depth), name="read")
+        level, some = Signal(range(self._depth + 1), name="level"), Signal()
         push = Signal()
         m.d.comb += [
             push.eq(self.i.valid & self.i.ready),
@@ -78,7 +78,7 @@ class BlockQueue(wiring.Component):
             memory.write_data.eq(self.i.payload),
             memory.write_enable.eq(push),
             memory.address.eq(read),
-            ahead.more.eq(level != 0),
+            ahead.more.eq(some),
             ahead.data.eq(memory.data),
         ]
         full = Signal()
@@ -86,7 +86,8 @@ class BlockQueue(wiring.Component):
         m.d.sync += [
             write.eq(write + push),
             read.eq(read + ahead.read),
-            level.eq(level + push - ahead.read),
+            level.eq(_counted(level, push, ahead.read)),
+            some.eq((some & ~((level == 1) & ahead.read)) | push),
             full.eq((full | ((level == self._depth - 1) & push)) & ~ahead.read),
         ]
         wiring.connect(m, ahead.o, wiring.flipped(self.o))
@@ -130,7 +131,7 @@ class SpikeBlocks(wiring.Component):
         bits = bits_for(self._words)
         write = Signal(range(BLOCKS * self._words))
         block = Signal(range(BLOCKS))
-        complete, used = Signal(range(BLOCKS + 1)), Signal(range(BLOCKS + 1))
+        complete, used = Signal(range(BLOCKS + 1), name="complete"), Signal(range(BLOCKS + 1), name="used")
         push, whole = Signal(), Signal()
         m.d.comb += [
             push.eq(self.i.valid & self.i.ready),
@@ -240,3 +241,8 @@ class EventMatrix(wiring.Component):
         ]
         m.d.sync += [written[0].eq(changed), written[1].eq(written[0])]
         return m
+
+
+def _counted(level: Signal, up: Value, down: Value) -> Value:
+    """``level + up - down``, by one adder."""
+    return level + Cat(up ^ down, (down & ~up).replicate(len(level) - 1))
