@@ -64,6 +64,7 @@ bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: wit
 
 qor: $(TEST_STAMP) ## measure size and speed of the blocks and compare with qor/ (ONLY=lif-core: some of them)
 	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m spikeloom.boards.attention_table
 
 wheel: $(TEST_STAMP) ## build dist/spikeloom-*.whl
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

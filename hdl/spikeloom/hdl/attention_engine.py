@@ -134,8 +134,8 @@ class AttentionEngine(wiring.Component):
         Q[i], token after token, head after head, step after step.
     available, final
         K and V of the next head are complete, and whether its step is the last of its sample. ``available`` stays until
-        ``claim``, ``final`` until then. Two cycles after ``claim`` they are those of the head after; ``available`` is one
-        cycle after it.
+        ``claim``, ``final`` until then. ``available`` is that of the head after in the cycle after ``claim``, ``final``
+        two cycles after it.
     claim
         The last pass of the head has started.
     key, key_head, key_read, key_release

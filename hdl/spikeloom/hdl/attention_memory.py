@@ -1,6 +1,6 @@
 """The memories about the attention engine: queues in block RAM, blocks of words, and matrices that events set."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -69,10 +69,12 @@ class BlockQueue(wiring.Component):
         m.submodules.memory = memory = BlockMemory(self._width, self._depth)
         m.submodules.ahead = ahead = ReadAhead(self._width)
         assert memory.latency == READ_LATENCY
-        write, read = Signal(range(self._depth), name="write"), Signal(range(self._depth), name="read")
-        level, some = Signal(range(self._depth + 1), name="level"), Signal()
-        push = Signal()
+        # Each place with the one after it, so that a word more or less is known without counting.
+        write, after_write = Signal(range(self._depth), name="write"), Signal(range(self._depth), init=1)
+        read, after_read = Signal(range(self._depth), name="read"), Signal(range(self._depth), init=1)
+        push, some, full = Signal(), Signal(), Signal()
         m.d.comb += [
+            self.i.ready.eq(~full),
             push.eq(self.i.valid & self.i.ready),
             memory.write_address.eq(write),
             memory.write_data.eq(self.i.payload),
@@ -81,14 +83,13 @@ class BlockQueue(wiring.Component):
             ahead.more.eq(some),
             ahead.data.eq(memory.data),
         ]
-        full = Signal()
-        m.d.comb += self.i.ready.eq(~full)
+        with m.If(push):
+            m.d.sync += [write.eq(after_write), after_write.eq(after_write + 1)]
+        with m.If(ahead.read):
+            m.d.sync += [read.eq(after_read), after_read.eq(after_read + 1)]
         m.d.sync += [
-            write.eq(write + push),
-            read.eq(read + ahead.read),
-            level.eq(_counted(level, push, ahead.read)),
-            some.eq((some & ~((level == 1) & ahead.read)) | push),
-            full.eq((full | ((level == self._depth - 1) & push)) & ~ahead.read),
+            some.eq((some & ~((after_read == write) & ahead.read)) | push),
+            full.eq((full | ((after_write == read) & push)) & ~ahead.read),
         ]
         wiring.connect(m, ahead.o, wiring.flipped(self.o))
         return m
@@ -132,6 +133,7 @@ class SpikeBlocks(wiring.Component):
         write = Signal(range(BLOCKS * self._words))
         block = Signal(range(BLOCKS))
         complete, used = Signal(range(BLOCKS + 1), name="complete"), Signal(range(BLOCKS + 1), name="used")
+        full = Signal()
         push, whole = Signal(), Signal()
         m.d.comb += [
             push.eq(self.i.valid & self.i.ready),
@@ -141,14 +143,15 @@ class SpikeBlocks(wiring.Component):
             memory.write_enable.eq(push),
             memory.address.eq(self.index | (block << bits)),
             self.data.eq(memory.data),
-            self.i.ready.eq(used != BLOCKS),
-            self.available.eq(complete != 0),
+            self.i.ready.eq(~full),
         ]
         m.d.sync += [
             write.eq(write + push),
             block.eq(block + self.release),
             complete.eq(complete + whole - self.claim),
             used.eq(used + whole - self.release),
+            self.available.eq((self.available & ~((complete == 1) & self.claim)) | whole),
+            full.eq((full | ((used == BLOCKS - 1) & whole)) & ~self.release),
         ]
         return m
 
@@ -241,8 +244,3 @@ class EventMatrix(wiring.Component):
         ]
         m.d.sync += [written[0].eq(changed), written[1].eq(written[0])]
         return m
-
-
-def _counted(level: Signal, up: Value, down: Value) -> Value:
-    """``level + up - down``, by one adder."""
-    return level + Cat(up ^ down, (down & ~up).replicate(len(level) - 1))
