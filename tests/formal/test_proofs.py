@@ -40,7 +40,7 @@ def test_queue_with_a_planted_bug(bug):
 
 
 BLOCK_QUEUE = {
-    "a word is written over": ("self.i.ready.eq(~full)", "self.i.ready.eq(1)"),
+    "a word is written over": ("ready.eq(~full),\n            push", "ready.eq(1),\n            push"),
     "a word is read before it is there": ("ahead.more.eq(some)", "ahead.more.eq(1)"),
     "a word comes too late to the far end": ("arriving[-1]", "arriving[0]"),
     "more is read than there is room for": ("room - self.read +", "room - 0 +"),
