@@ -36,7 +36,7 @@ DENSITY = 0.5
 
 
 def _torch_call(tokens: int, steps: int) -> Callable[[], object]:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  # where it is missing, NumPy does
 
     torch.manual_seed(1)
     torch.set_num_threads(1)
