@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from train_digits import ENCODER, Spike, as_integers, scale_of, straight_through
+from train_digits import ENCODER, Spike, scale_of, straight_through
 
 from spikeloom.sw.data import Digits, load_digits
 
@@ -38,6 +38,21 @@ MODEL = Path(__file__).resolve().parents[1] / "models" / "digits-transformer.npz
 
 Layer = tuple[Tensor, Tensor]  # weight (out, in) and bias, which is added in each step
 Layers = dict[str, Layer]
+
+
+def scaled(name: str, weight: Tensor) -> float:
+    """What one threshold is as an integer: as the quantiser picks it, less where a residual has to fit beside."""
+    scale = scale_of(weight, WIDTH)
+    return min(scale, RESIDUAL_LIMIT) if name in ("projection", "contract") else scale
+
+
+def as_integers(name: str, layer: Layer) -> Layer:
+    """Weight and bias as integers hold them, in units of the threshold; gradients pass the rounding."""
+    weight, bias = layer
+    scale = scaled(name, weight)
+    low, high = -(2 ** (WIDTH - 1)), 2 ** (WIDTH - 1) - 1
+    rounded = (weight * scale).round().clamp(low, high) / scale
+    return straight_through(weight, rounded), straight_through(bias, (bias * scale).round() / scale)
 
 
 def patches(spikes: Tensor) -> Tensor:
@@ -73,7 +88,7 @@ def output_counts(layers: Layers, spikes: Tensor) -> Tensor:
     """Spikes ``(B, classes)`` of the output neurons, from spikes ``(T, B, pixels)``."""
 
     def through(name: str, x: Tensor) -> Tensor:
-        weight, bias, _ = as_integers(layers[name], WIDTH)
+        weight, bias = as_integers(name, layers[name])
         return x @ weight.T + bias
 
     x = neurons(through("patch", patches(spikes)))
@@ -156,9 +171,7 @@ def integers(layers: Layers) -> dict[str, np.ndarray]:
     """What `spikeloom.sw.transformer.transformer` takes: weights, biases and thresholds as integers."""
     arrays = {}
     for name, (weight, bias) in layers.items():
-        scale = scale_of(weight, WIDTH)
-        if name in ("projection", "contract"):
-            scale = min(scale, RESIDUAL_LIMIT)
+        scale = scaled(name, weight)
         arrays[f"{name}_weight"] = (weight * scale).round().clamp(-128, 127).short().numpy()
         arrays[f"{name}_bias"] = (bias * scale).round().short().numpy()
         arrays[f"{name}_threshold"] = np.int16(scale)

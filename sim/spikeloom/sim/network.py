@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.sim.attention import AttentionParameters, register_seeds
+from spikeloom.sim.attention import AttentionParameters, Words, attend, register_seeds
 from spikeloom.sim.neuron import NeuronParameters, signed_range
 from spikeloom.sim.projection import Projection
 from spikeloom.sim.words import weight_range
@@ -97,6 +98,25 @@ class QuantisedAttention:
         """Number of spikes that a step can bring, and of neurons of each of its three sources."""
         return self.parameters.heads * self.parameters.tokens * self.parameters.features
 
+    @property
+    def sources(self) -> tuple[str, str, str]:
+        """Names of the populations of query, key and value."""
+        return self.query, self.key, self.value
+
+    def last_source(self, order: Sequence[str]) -> int:
+        """Place in ``order`` of the last of the three sources: an attention follows it in the same step."""
+        return max(order.index(source) for source in self.sources)
+
+    def spikes(self, fired: Mapping[str, NDArray[np.bool_]], words: Words) -> NDArray[np.bool_]:
+        """The spikes ``(B, n)`` of a step from those of its sources ``(B, n)`` and the random ``words`` of the step."""
+        shape = self.parameters
+        q, k, v = (
+            fired[name].reshape(-1, shape.heads, shape.features, shape.tokens).swapaxes(2, 3).astype(np.int64)
+            for name in self.sources
+        )
+        _, outputs = attend(shape, q, k, v, words, causal=self.causal)
+        return outputs.swapaxes(2, 3).reshape(len(outputs), -1)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantisedNetwork:
@@ -134,8 +154,7 @@ class QuantisedNetwork:
         order = {INPUT: -1} | {name: position for position, name in enumerate(names)}
         for attention in self.attentions:
             self._check_attention(attention)
-            sources = (attention.query, attention.key, attention.value)
-            order[attention.name] = max(order[source] for source in sources)
+            order[attention.name] = attention.last_source(names)
         low, high = weight_range(self.weight_width)
         for connection in self.connections:
             if connection.source not in order or connection.target not in names:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim import attention as stochastic
-from spikeloom.sim.network import INPUT, QuantisedAttention, QuantisedNetwork
+from spikeloom.sim.attention import draw
+from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.neuron import NeuronState, signed_range, step
 
 __all__ = ["ReferenceResult", "as_spikes", "as_values", "simulate"]
@@ -77,12 +77,8 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
         p.name: np.zeros((steps, batch, p.size), np.bool_) for p in network.populations
     } | {INPUT: inputs != 0}
     fired |= {a.name: np.zeros((steps, batch, a.size), np.bool_) for a in network.attentions}
-    # An attention is computed in the step of its sources, once the last of them has fired.
-    last = {
-        a.name: max((a.query, a.key, a.value), key=[p.name for p in network.populations].index)
-        for a in network.attentions
-    }
-    draws = {a.name: stochastic.draw(a.parameters, steps, seed=a.seed) for a in network.attentions}
+    names = [p.name for p in network.populations]
+    words = {a.name: draw(a.parameters, steps, seed=a.seed) for a in network.attentions}
     values = {p.name: np.zeros((steps, batch, p.size), np.int64) for p in network.populations if p.parameters.graded}
     brought = fired | {INPUT: inputs} | values
     states = {p.name: NeuronState.cleared(batch, p.parameters) for p in network.populations}
@@ -100,25 +96,13 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
             if name in recorded:
                 recorded[name].append(states[name])
             for attention in network.attentions:
-                if last[attention.name] == name:
-                    fired[attention.name][t] = _attend(attention, fired, draws[attention.name], t)
+                if attention.last_source(names) == names.index(name):
+                    sources = {source: fired[source][t] for source in attention.sources}
+                    fired[attention.name][t] = attention.spikes(sources, words[attention.name].step(t))
     operations = _synaptic_operations(network, fired)
     del fired[INPUT]
     stacked = {name: _stack(history) for name, history in recorded.items()}
     return ReferenceResult(spikes=fired, values=values, states=stacked, synaptic_operations=operations)
-
-
-def _attend(
-    attention: QuantisedAttention, fired: dict[str, NDArray[np.bool_]], words: stochastic.Words, t: int
-) -> NDArray[np.bool_]:
-    """The spikes ``(B, n)`` of an attention in step ``t``, neurons in the order ``(heads, features, tokens)``."""
-    shape = attention.parameters
-    q, k, v = (
-        fired[name][t].reshape(-1, shape.heads, shape.features, shape.tokens).swapaxes(2, 3).astype(np.int64)
-        for name in (attention.query, attention.key, attention.value)
-    )
-    _, outputs = stochastic.attend(shape, q, k, v, words.step(t), causal=attention.causal)
-    return outputs.swapaxes(2, 3).reshape(len(outputs), -1)
 
 
 def _stack(history: list[NeuronState]) -> NeuronState:

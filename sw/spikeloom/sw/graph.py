@@ -1,9 +1,10 @@
-"""NIR graphs as spikeloom sees them: neurons, and affine maps of spikes between them.
+"""NIR graphs as spikeloom sees them: neurons, attention, and affine maps of spikes between them.
 
 `unfold` takes the nested dictionaries that a NIR file holds and refuses by name what is not supported. `compose` gives
 every node a shape and reduces all that lies between neurons (Linear, Affine, convolutions, pooling, Flatten, the
-borders of nested graphs) to paths from neuron to neuron and one bias for each neuron, exactly. `closing_pairs` and
-`in_order` find the recurrent connections and the order of a step.
+borders of nested graphs) to paths from neuron to neuron and one bias for each neuron, exactly. Attention
+(`spikeloom.sw.nir_attention`) is a source of paths too. `closing_pairs` and `in_order` find the recurrent connections
+and the order of a step.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from spikeloom.sw.network import INPUT, LoadError
 from spikeloom.sw.paths import Path, geometry_of
 
 __all__ = [
+    "ATTENTION",
     "NEURONS",
+    "ROLES",
     "Arrival",
     "Composition",
     "Graph",
@@ -41,6 +44,14 @@ FloatArray = NDArray[np.float64]
 
 NEURONS = ("LIF", "IF", "LI", "I", "CubaLIF", "CubaLI", "Threshold", "Delay")
 """The kinds of node that become populations."""
+
+ATTENTION = "SpikeloomAttention"
+"""The kind of node that is not NIR's own: stochastic attention, docs/nir-attention.md."""
+
+ROLES = ("query", "key", "value")
+"""What an attention is given; parameters of that name hold the name of the node that gives it."""
+
+_SOURCES = (*NEURONS, ATTENTION)  # what spikes, and so ends every path
 
 _OF_NEURONS = (
     "tau", "tau_mem", "tau_syn", "w_in", "r", "v_leak", "v_threshold", "v_reset", "threshold", "delay",
@@ -124,11 +135,11 @@ def unfold(content: Mapping[str, Any]) -> Graph:
     graph = Graph(nodes={}, edges=[], metadata=content.get("metadata") or {}, notes=[])
     _unfold(content, "", graph)
     for name, node in graph.nodes.items():
-        if node.kind not in (*_SUPPORTED, _IDENTITY):
+        if node.kind not in (*_SUPPORTED, ATTENTION, _IDENTITY):
             reason = _REASONS.get(node.kind, "this kind of node is unknown")
             supported = f"{', '.join(_SUPPORTED[:-1])} and {_SUPPORTED[-1]}"
             raise LoadError(f"node {name!r} is a {node.kind}: {reason}; supported are {supported}")
-        if name == INPUT and node.kind in NEURONS:
+        if name == INPUT and node.kind in _SOURCES:
             raise LoadError(
                 f"node {name!r} is a {node.kind} and must have another name, because connections call the network's "
                 "input so"
@@ -168,6 +179,9 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
             kind = _IDENTITY
         parameters = {k: v for k, v in child.items() if k not in ("type", "metadata")}
         graph.nodes[name] = Node(kind=kind, parameters=parameters, metadata=child.get("metadata") or {})
+    for key in children:
+        if f"{prefix}{key}" in graph.nodes and graph.nodes[f"{prefix}{key}"].kind == ATTENTION:
+            _name_roles(graph, f"{prefix}{key}", leave)
     for edge in content.get("edges", ()):
         a, b = text(edge[0]), text(edge[1])
         for end in (a, b):
@@ -178,6 +192,18 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
         if (leave[a], entry[b]) in graph.edges:
             raise LoadError(f"the edge from {prefix + a!r} to {prefix + b!r} is listed twice")
         graph.edges.append((leave[a], entry[b]))
+
+
+def _name_roles(graph: Graph, name: str, leave: Mapping[str, str]) -> None:
+    """Give query, key and value of an attention the names that their nodes have once the graph is flat."""
+    node = graph.nodes[name]
+    named = {}
+    for role in ROLES:
+        if role not in node.parameters:
+            raise LoadError(f"node {name!r} is a {ATTENTION} and must have {role}")
+        source = text(node.parameters[role])
+        named[role] = leave.get(source, source)
+    graph.nodes[name] = Node(kind=node.kind, parameters={**node.parameters, **named}, metadata=node.metadata)
 
 
 def _border(content: Mapping[str, Any], name: str, kind: str) -> str:
@@ -230,7 +256,7 @@ def _shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
 def _shape(graph: Graph, name: str, node: Node, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
     if node.kind in _MATRICES:
         return (_weight(name, node).shape[0],)
-    if node.kind == "Input":
+    if node.kind in ("Input", ATTENTION):
         return _extents(name, node.parameters.get("shape"))
     if node.kind in NEURONS:
         own = own_shape(name, node)
@@ -421,14 +447,15 @@ def _merged(paths: tuple[Path, ...], size: int) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Composition:
-    """A graph with nothing but neurons left.
+    """A graph with nothing but neurons and attention left.
 
-    ``shapes`` of all nodes, ``neurons`` in order of appearance, what ``arrivals`` bring each of them, and the neuron
-    that is the ``output``.
+    ``shapes`` of all nodes, ``neurons`` and ``attentions`` in order of appearance, the latter with the neurons of their
+    query, key and value, what ``arrivals`` bring each neuron, and the neuron that is the ``output``.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     neurons: list[str]
+    attentions: Mapping[str, tuple[str, ...]]
     arrivals: Mapping[str, Arrival]
     output: str
 
@@ -442,7 +469,7 @@ def compose(graph: Graph) -> Composition:
     _check_edges(graph, shapes)
     leaves: dict[str, Arrival] = {}  # what comes out of each node
     for name, node in graph.nodes.items():
-        if node.kind == "Input" or node.kind in NEURONS:
+        if node.kind == "Input" or node.kind in _SOURCES:
             source = INPUT if node.kind == "Input" else name
             leaves[name] = Arrival(paths={source: (Path(),)}, bias=np.zeros(prod(shapes[name])))
     waiting = [name for name in graph.nodes if name not in leaves]
@@ -453,15 +480,43 @@ def compose(graph: Graph) -> Composition:
                 arrivals = [leaves[other] for other in before]
                 leaves[name] = _through(name, graph.nodes[name], shapes[before[0]], arrivals)
         waiting = [name for name in waiting if name not in leaves]
-    neurons = _first_appearance(graph)
+    appearance = _first_appearance(graph)
+    neurons = [name for name in appearance if graph.nodes[name].kind in NEURONS]
     return Composition(
         shapes=shapes,
         neurons=neurons,
+        attentions={
+            name: _roles(graph, name, shapes, leaves) for name in appearance if graph.nodes[name].kind == ATTENTION
+        },
         arrivals={
             name: _added([leaves[before] for before in graph.before(name)], prod(shapes[name])) for name in neurons
         },
         output=_output(graph, leaves[graph.output]),
     )
+
+
+def _roles(
+    graph: Graph, name: str, shapes: Mapping[str, tuple[int, ...]], leaves: Mapping[str, Arrival]
+) -> tuple[str, ...]:
+    """The neurons that are the query, key and value of an attention: spikes as they are, each by an edge of its own."""
+    node, found = graph.nodes[name], []
+    before = graph.before(name)
+    for role in ROLES:
+        source = node.parameters[role]
+        if source not in before:
+            raise LoadError(f"{role} of node {name!r} must be a node with an edge to it, not {source!r}")
+        arrival = leaves[source]
+        (neuron, paths), *others = arrival.paths.items()
+        spikes = neuron != INPUT and not others and len(paths) == 1 and paths[0].is_identity and not arrival.bias.any()
+        if not spikes:
+            raise LoadError(f"{role} of node {name!r} must be the spikes of neurons as they are, not as {source!r}")
+        if shapes[source] != shapes[name]:
+            raise LoadError(f"{role} of node {name!r} must have shape {shapes[name]}, not {shapes[source]}")
+        found.append(neuron)
+    for source in before:
+        if source not in (node.parameters[role] for role in ROLES):
+            raise LoadError(f"node {name!r} must have edges from its query, key and value alone, not from {source!r}")
+    return tuple(found)
 
 
 def _through(name: str, node: Node, shape: tuple[int, ...], arrivals: list[Arrival]) -> Arrival:
@@ -508,7 +563,8 @@ def _through(name: str, node: Node, shape: tuple[int, ...], arrivals: list[Arriv
 def _output(graph: Graph, arrival: Arrival) -> str:
     if len(arrival.paths) == 1:
         (source, (path, *others)), *_ = arrival.paths.items()
-        if source != INPUT and path.is_identity and not others and not arrival.bias.any():
+        spikes = source != INPUT and graph.nodes[source].kind in NEURONS
+        if spikes and path.is_identity and not others and not arrival.bias.any():
             return source
     before, *more = graph.before(graph.output)
     if more:
@@ -520,12 +576,12 @@ def _output(graph: Graph, arrival: Arrival) -> str:
 
 
 def _first_appearance(graph: Graph) -> list[str]:
-    """Neurons in the order in which a walk along the edges, nearest first, meets them from the input."""
+    """Nodes in the order in which a walk along the edges, nearest first, meets them from the input."""
     seen = [graph.input]
     for name in seen:
         seen.extend(after for after in dict.fromkeys(graph.after(name)) if after not in seen)
     seen.extend(name for name in sorted(graph.nodes) if name not in seen)
-    return [name for name in seen if graph.nodes[name].kind in NEURONS]
+    return seen
 
 
 def closing_pairs(order: Iterable[str], pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:

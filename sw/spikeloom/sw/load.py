@@ -7,13 +7,14 @@ is a note of the network; whatever cannot be kept is a `LoadError` of one senten
 The gain of a neuron is folded into the weights and biases that lead to it. Linear, Affine, convolution, pooling and
 Flatten nodes between neurons are composed exactly (`spikeloom.sw.paths`). A connection that closes a cycle carries its
 spikes with delay 1, any other with delay 0 (`spikeloom.sw.graph.closing_pairs` has the rule). `docs/loading.md` has the
-tables.
+tables, and `docs/nir-attention.md` the one node that is not NIR's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.sim.attention import AttentionParameters
+from spikeloom.sim.network import QuantisedAttention
 from spikeloom.sim.neuron import Compare, Reset
 from spikeloom.sim.projection import Projection
-from spikeloom.sw.graph import Arrival, Graph, closing_pairs, compose, in_order, scalar, text, unfold
+from spikeloom.sw.graph import Arrival, Graph, Node, closing_pairs, compose, in_order, scalar, text, unfold
 from spikeloom.sw.network import INPUT, Connection, LoadError, Network, Population, with_constants
 from spikeloom.sw.presets import PRESETS, Discretisation, TimeUnit
 from spikeloom.sw.stepping import MODEL_KEYS, RuleOptions, Stepping, population_of
@@ -117,6 +120,10 @@ def load(
         input_shape=composition.shapes[graph.input],
         populations={population.name: population for population in populations},
         projections=projections,
+        attentions=[
+            _attention(name, graph.nodes[name], composition.shapes[name], sources)
+            for name, sources in composition.attentions.items()
+        ],
         constants=constants,
         notes=notes,
         output=composition.output,
@@ -125,6 +132,35 @@ def load(
         seed=shared.get("seed", 1),
         input_value_width=shared.get("input_value_width", 0),
     )
+
+
+def _attention(name: str, node: Node, shape: tuple[int, ...], sources: tuple[str, ...]) -> QuantisedAttention:
+    """The attention of a node, docs/nir-attention.md, and of the populations that are its query, key and value."""
+
+    def whole(key: str, low: int, high: int, default: int | None = None) -> int:
+        value = np.asarray(node.parameters.get(key, default))
+        if value.dtype.kind not in "iub" or value.size != 1 or not low <= int(value.reshape(())) <= high:
+            raise LoadError(f"{key} of node {name!r} must be an integer from {low} to {high}, not {value.tolist()!r}")
+        return int(value.reshape(()))
+
+    heads, channels, tokens = whole("heads", 1, 16), shape[0], prod(shape[1:])
+    if channels % heads:
+        raise LoadError(f"shape of node {name!r} must have channels that {heads} heads share, not {channels}")
+    query, key, value = sources
+    try:
+        return QuantisedAttention(
+            name=name,
+            query=query,
+            key=key,
+            value=value,
+            parameters=AttentionParameters(tokens=tokens, features=channels // heads, heads=heads),
+            seed=whole("seed", 0, (1 << 64) - 1, 0),
+            causal=bool(whole("causal", 0, 1, 0)),
+        )
+    except LoadError:
+        raise
+    except ValueError as error:
+        raise LoadError(f"node {name!r}: {error}") from error
 
 
 def _check_delayed(name: str, arrival: Arrival) -> None:
@@ -258,6 +294,7 @@ def _assemble(
     *,
     populations: Mapping[str, Population],
     projections: Mapping[tuple[str, str], list[Projection]],
+    attentions: list[QuantisedAttention],
     constants: Mapping[str, FloatArray],
     notes: list[str],
     output: str,
@@ -265,18 +302,27 @@ def _assemble(
 ) -> Network:
     """The network of populations, what leads to them, and the ``settings`` that go into it as they are."""
     for source, target in projections:
-        if source != INPUT and not populations[source].spiking:
+        if source in populations and not populations[source].spiking:
             raise LoadError(
                 f"node {source!r} is {'a' if graph.nodes[source].kind == 'CubaLI' else 'an'} "
                 f"{graph.nodes[source].kind} that leads to {target!r}: its membrane can only be the network's output"
             )
-    closing = closing_pairs(populations, projections)
-    order = in_order(populations, [pair for pair in projections if pair not in closing])
+    pairs = [*projections, *((source, a.name) for a in attentions for source in a.sources)]
+    everything = [*populations, *(a.name for a in attentions)]
+    closing = closing_pairs(everything, pairs)
+    for source, target in sorted(closing):
+        if target not in populations:
+            raise LoadError(
+                f"the spikes of {source!r} must reach attention {target!r} without closing a cycle; let the loop end at "
+                "neurons"
+            )
+    everything = in_order(everything, [pair for pair in pairs if pair not in closing])
+    order = [name for name in everything if name in populations]
     for source, target in sorted(closing):
         if source != target:
             notes.append(f"{target}: spikes of {source} arrive one step later, because they close a cycle")
     reach = {output}
-    while more := {source for source, target in projections if target in reach and source != INPUT} - reach:
+    while more := {source for source, target in pairs if target in reach and source != INPUT} - reach:
         reach |= more
     notes.extend(f"{name}: nothing of it reaches the output" for name in order if name not in reach)
     connections = [
@@ -289,13 +335,18 @@ def _assemble(
             delay=int((source, target) in closing),
         )
         for target in order
-        for source in (INPUT, *order)
+        for source in (INPUT, *everything)
         for projection in projections.get((source, target), ())
     ]
     try:
         ordered, connected, more_notes = with_constants([populations[name] for name in order], connections, constants)
         return Network(
-            populations=ordered, connections=connected, notes=(*notes, *more_notes), output=output, **settings
+            populations=ordered,
+            connections=connected,
+            attentions=tuple(attentions),
+            notes=(*notes, *more_notes),
+            output=output,
+            **settings,
         )
     except ValueError as error:
         raise LoadError(str(error)) from error

@@ -1,6 +1,6 @@
 """The float network: what a front door (`load`, `from_snntorch`) returns and the quantiser takes.
 
-A network is populations of neurons and connections between them, dense or convolutional. One step of a neuron, in the
+A network is populations of neurons, connections between them, dense or convolutional, and attention. One step of a neuron, in the
 same order as the integer step of `spikeloom.sim.neuron` (where the sources are), with ``I`` the sum of the weights,
 times the values, of the step's spikes::
 
@@ -33,7 +33,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.attention import draw
 from spikeloom.sim.lfsr import distinct_seeds, leap_table
+from spikeloom.sim.network import QuantisedAttention
 from spikeloom.sim.neuron import RANDOM_WIDTH, Compare, Reset
 from spikeloom.sim.neuron import noise as signed_word
 from spikeloom.sim.projection import Projection
@@ -289,8 +291,8 @@ class Connection(Projection):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FloatResult:
-    """What a float run produced, each ``(T, B, n)``: spikes of every population, the values that those of graded ones
-    bring, and membranes of the recorded ones."""
+    """What a float run produced, each ``(T, B, n)``: spikes of every population and attention, the values that those of
+    graded ones bring, and membranes of the recorded ones."""
 
     spikes: dict[str, NDArray[np.bool_]]
     values: dict[str, FloatArray]
@@ -299,7 +301,7 @@ class FloatResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
-    """Populations in the order in which a step updates them, and their connections.
+    """Populations in the order in which a step updates them, their connections, and attention between them.
 
     Parameters
     ----------
@@ -308,6 +310,9 @@ class Network:
     populations, connections
         A connection with delay 0 leads from the input or an earlier population to a later one. Several connections may
         join the same two populations; their weights add up.
+    attentions
+        Stochastic attention, which is of spikes alone and so the same in floats and in integers, random numbers
+        included. Its name is that of a source of connections; it counts as the last of its own sources.
     output
         Name of the population whose spikes, or membranes if it does not spike, are the result.
     time_step_s
@@ -333,10 +338,11 @@ class Network:
     encoder: Mapping[str, int | str] | None = None
     seed: int = 1
     input_value_width: int = 0
+    attentions: tuple[QuantisedAttention, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_shape", _shape("input_shape", self.input_shape))
-        for name in ("populations", "connections", "notes"):
+        for name in ("populations", "connections", "notes", "attentions"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not isfinite(self.time_step_s) or self.time_step_s <= 0:
             raise ValueError(f"time_step_s must be positive and finite, not {self.time_step_s!r}")
@@ -347,18 +353,35 @@ class Network:
         names = [population.name for population in self.populations]
         if not names:
             raise ValueError("populations must be one or more, not none")
-        for name in names:
-            if names.count(name) > 1:
+        every = [*names, *(attention.name for attention in self.attentions)]
+        for name in every:
+            if every.count(name) > 1:
                 raise ValueError(f"population names must be unique, not twice {name!r}")
         if self.output not in names:
             raise ValueError(f"output must be one of {', '.join(names)}, not {self.output!r}")
+        order = {name: position for position, name in enumerate(names)}
+        for attention in self.attentions:
+            self._check_attention(attention, names)
+            order[attention.name] = attention.last_source(names)
         for connection in self.connections:
-            self._check_connection(connection, names)
+            self._check_connection(connection, order)
 
-    def _check_connection(self, connection: Connection, names: list[str]) -> None:
+    def _check_attention(self, attention: QuantisedAttention, names: list[str]) -> None:
+        for role, name in zip(("query", "key", "value"), attention.sources, strict=True):
+            where = f"{role} of {attention.name!r}"
+            if name not in names:
+                raise ValueError(f"{where} must be one of {', '.join(names)}, not {name!r}")
+            source = self.population(name)
+            if source.size != attention.size:
+                raise ValueError(f"{where} must have {attention.size} neurons, not {source.size} as {name!r}")
+            if not source.spiking or source.graded:
+                raise ValueError(f"{where} must be of neurons that spike, not as {name!r}")
+
+    def _check_connection(self, connection: Connection, order: Mapping[str, int]) -> None:
         source, target = connection.source, connection.target
         where = f"the connection from {source!r} to {target!r}"
-        if source not in (INPUT, *names):
+        names = [population.name for population in self.populations]
+        if source not in (INPUT, *order):
             raise ValueError(f"source of {where} must be {INPUT!r} or a population, not {source!r}")
         if target not in names:
             raise ValueError(f"target of {where} must be a population, not {target!r}")
@@ -370,9 +393,9 @@ class Network:
             raise ValueError(f"source of {where} must bring no values, because a delay line keeps none")
         if source == INPUT:
             return
-        if not self.population(source).spiking:
+        if source in names and not self.population(source).spiking:
             raise ValueError(f"source of {where} must spike; {source!r} is an integrator and can only be the output")
-        if connection.delay == 0 and names.index(source) >= names.index(target):
+        if connection.delay == 0 and order[source] >= order[target]:
             raise ValueError(
                 f"delay of {where} must be 1 because it does not lead to a later population: over the connections with "
                 "delay 0 a network has no cycle and its populations are in order"
@@ -394,8 +417,15 @@ class Network:
         return sum(connection.weight.size for connection in self.connections)
 
     def size(self, name: str) -> int:
-        """Number of neurons of the population ``name``, or of input lines for `INPUT`."""
-        return self.inputs if name == INPUT else self.population(name).size
+        """Number of neurons of the population ``name``, of input lines for `INPUT`, or of spikes of an attention."""
+        if name == INPUT:
+            return self.inputs
+        attention = self.attention(name)
+        return self.population(name).size if attention is None else attention.size
+
+    def attention(self, name: str) -> QuantisedAttention | None:
+        """The attention called ``name``, None if that is no attention."""
+        return next((attention for attention in self.attentions if attention.name == name), None)
 
     def population(self, name: str) -> Population:
         """The population called ``name``. Raises ``KeyError`` if there is none."""
@@ -406,7 +436,9 @@ class Network:
 
     def brings_values(self, name: str) -> bool:
         """Whether spikes of the population ``name``, or of the input for `INPUT`, bring values."""
-        return self.input_value_width > 0 if name == INPUT else self.population(name).graded
+        if name == INPUT:
+            return self.input_value_width > 0
+        return self.attention(name) is None and self.population(name).graded
 
     @cached_property
     def seeds(self) -> dict[str, NDArray[np.int64]]:
@@ -435,7 +467,12 @@ class Network:
         steps, batch, _ = inputs.shape
         recorded = {*record_membranes} | {p.name for p in self.populations if not p.spiking}
         membranes = {name: np.zeros((steps, batch, self.population(name).size)) for name in recorded}
-        fired = {p.name: np.zeros((steps, batch, p.size), np.bool_) for p in self.populations}
+        names = [p.name for p in self.populations]
+        fired = {
+            source.name: np.zeros((steps, batch, source.size), np.bool_)
+            for source in (*self.populations, *self.attentions)
+        }
+        words = {a.name: draw(a.parameters, steps, seed=a.seed) for a in self.attentions}
         values = {p.name: np.zeros((steps, batch, p.size)) for p in self.populations if p.graded}
         brought: dict[str, NDArray[Any]] = {INPUT: inputs} | fired | values
         states = {p.name: _State(p, batch, self.seeds[p.name]) for p in self.populations}
@@ -451,6 +488,10 @@ class Network:
                     values[population.name][t] = value
                 if population.name in recorded:
                     membranes[population.name][t] = state.v
+                for attention in self.attentions:
+                    if attention.last_source(names) == names.index(population.name):
+                        sources = {source: fired[source][t] for source in attention.sources}
+                        fired[attention.name][t] = attention.spikes(sources, words[attention.name].step(t))
         return FloatResult(spikes=fired, values=values, membranes=membranes)
 
 
@@ -530,8 +571,10 @@ class Description:
 
 
 def describe(network: Network) -> list[Description]:
-    """One row a population, in the order of a step. Notes about the whole network stay in ``network.notes``."""
+    """One row a population, in the order of a step, each attention behind the last of its sources. Notes about the
+    whole network stay in ``network.notes``."""
     rows = []
+    names = [population.name for population in network.populations]
     for population in network.populations:
         into = [connection for connection in network.connections if connection.target == population.name]
         prefix = f"{population.name}: "
@@ -546,7 +589,26 @@ def describe(network: Network) -> list[Description]:
                 notes=tuple(note.removeprefix(prefix) for note in network.notes if note.startswith(prefix)),
             )
         )
+        rows.extend(
+            _described(attention)
+            for attention in network.attentions
+            if names[attention.last_source(names)] == population.name
+        )
     return rows
+
+
+def _described(attention: QuantisedAttention) -> Description:
+    shape = attention.parameters
+    mask = " for j <= i" if attention.causal else ""
+    return Description(
+        name=attention.name,
+        shape=(shape.heads, shape.features, shape.tokens),
+        neurons=0,
+        synapses=0,
+        sources=attention.sources,
+        equation=f"S[i, j] ~ Bernoulli(Q[i] K[j] / {shape.features}){mask}; A ~ Bernoulli(S V / {shape.tokens})",
+        notes=(),
+    )
 
 
 def with_constants(
