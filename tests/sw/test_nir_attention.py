@@ -174,9 +174,7 @@ def test_sources_must_be_neurons_as_they_are(request):
 
     nodes, edges = parts(rng_of(request.node.name), value="value_weight")
     edges[edges.index(("value", "attention"))] = ("value_weight", "attention")
-    refused(
-        "value of node 'attention' must be the spikes of neurons as they are, not as 'value_weight'", nodes, edges
-    )
+    refused("value of node 'attention' must be the spikes of neurons as they are, not as 'value_weight'", nodes, edges)
 
     nodes, edges = parts(rng_of(request.node.name))
     nodes["value"] = nir.I(r=np.ones((8, 2, 2)))
@@ -187,9 +185,7 @@ def test_an_attention_may_not_be_an_end_or_close_a_cycle(request):
     nodes, edges = parts(rng_of(request.node.name))
     edges[edges.index(("readout", "output"))] = ("attention", "output")
     nodes["output"] = nir.Output(np.array([8, 2, 2]))
-    refused(
-        "node 'attention' leads to the Output without a neuron; end the network with a LIF, IF or LI", nodes, edges
-    )
+    refused("node 'attention' leads to the Output without a neuron; end the network with a LIF, IF or LI", nodes, edges)
 
     nodes, edges = parts(rng_of(request.node.name), query="back")
     nodes |= {"back": neurons((8, 2, 2)), "back_weight": nodes["query_weight"]}
