@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from itertools import pairwise
 
 import h5py
 import nir
@@ -50,7 +51,7 @@ def parts(rng, *, channels=8, extents=(2, 2), outputs=3, **options):
         "output": nir.Output(np.array([outputs])),
     }
     path = ("projection", "flat", "readout_weight", "readout", "output")
-    return nodes, [*edges, *zip(path, path[1:], strict=False)]
+    return nodes, [*edges, *pairwise(path)]
 
 
 def graph(rng, **options):

@@ -4,8 +4,9 @@ Stochastic attention is `spikeloom.sim.attention`, after Song, Katti, Simeone an
 2402.09109). Exact attention is that of Spikformer (Zhou et al., ICLR 2023, arXiv 2209.15425): of binary Q, K and V the
 integers ``(Q K^T) V``, times a power of two, into spiking neurons.
 
-All are counts of one step and of all heads, for ``N`` tokens by ``d`` features a head, whatever the spikes are: hardware
-that skips zeros would do less of either kind. What both have in common, the projections around them, is not counted.
+All are counts of one step and of all heads, for ``N`` tokens by ``d`` features a head, whatever the spikes are:
+hardware that skips zeros would do less of either kind. What both have in common, the projections around them, is not
+counted.
 
 ==========  ==================================================================================================
 gates       ANDs and XORs of two bits
@@ -16,8 +17,8 @@ written     bits that are written to a memory: matrices Q, K, V and S, the outpu
 read        bits that are read from a memory
 ==========  ==================================================================================================
 
-Memory is counted as if all rows were done at once, so that each bit of Q, K and V is read once; with fewer rows the unit
-reads K and V once for each group of them.
+Memory is counted as if all rows were done at once, so that each bit of Q, K and V is read once; with fewer rows the
+unit reads K and V once for each group of them.
 """
 
 from __future__ import annotations

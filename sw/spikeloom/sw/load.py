@@ -313,8 +313,8 @@ def _assemble(
     for source, target in sorted(closing):
         if target not in populations:
             raise LoadError(
-                f"the spikes of {source!r} must reach attention {target!r} without closing a cycle; let the loop end at "
-                "neurons"
+                f"the spikes of {source!r} must reach attention {target!r} without closing a cycle; let the loop end "
+                "at neurons"
             )
     everything = in_order(everything, [pair for pair in pairs if pair not in closing])
     order = [name for name in everything if name in populations]

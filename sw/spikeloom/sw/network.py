@@ -1,8 +1,8 @@
 """The float network: what a front door (`load`, `from_snntorch`) returns and the quantiser takes.
 
-A network is populations of neurons, connections between them, dense or convolutional, and attention. One step of a neuron, in the
-same order as the integer step of `spikeloom.sim.neuron` (where the sources are), with ``I`` the sum of the weights,
-times the values, of the step's spikes::
+A network is populations of neurons, connections between them, dense or convolutional, and attention. One step of a
+neuron, in the same order as the integer step of `spikeloom.sim.neuron` (where the sources are), with ``I`` the sum of
+the weights, times the values, of the step's spikes::
 
     hold   = refractory_count > 0
     i      = alpha * i + I if it has a synaptic current, else I         synapse
@@ -468,10 +468,8 @@ class Network:
         recorded = {*record_membranes} | {p.name for p in self.populations if not p.spiking}
         membranes = {name: np.zeros((steps, batch, self.population(name).size)) for name in recorded}
         names = [p.name for p in self.populations]
-        fired = {
-            source.name: np.zeros((steps, batch, source.size), np.bool_)
-            for source in (*self.populations, *self.attentions)
-        }
+        sizes = {p.name: p.size for p in self.populations} | {a.name: a.size for a in self.attentions}
+        fired = {name: np.zeros((steps, batch, size), np.bool_) for name, size in sizes.items()}
         words = {a.name: draw(a.parameters, steps, seed=a.seed) for a in self.attentions}
         values = {p.name: np.zeros((steps, batch, p.size)) for p in self.populations if p.graded}
         brought: dict[str, NDArray[Any]] = {INPUT: inputs} | fired | values

@@ -1,7 +1,8 @@
 """Stochastic attention in NIR graphs: the one node that is not NIR's own, docs/nir-attention.md.
 
-`SpikeloomAttention` goes into a ``nir.NIRGraph`` as any node and ``nir.write`` writes it. ``nir.read`` refuses the file,
-because it knows no such type: whoever does not know attention gets no network, instead of a wrong one. `read` reads it.
+`SpikeloomAttention` goes into a ``nir.NIRGraph`` as any node and ``nir.write`` writes it. ``nir.read`` refuses the
+file, because it knows no such type: whoever does not know attention gets no network, instead of a wrong one. `read`
+reads it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["SpikeloomAttention", "read"]
 
 
 @dataclass(eq=False)
-class SpikeloomAttention(nir.NIRNode):  # type: ignore[misc]
+class SpikeloomAttention(nir.NIRNode):
     """Stochastic attention of the spikes of three nodes, each of which has an edge to this one.
 
     Parameters

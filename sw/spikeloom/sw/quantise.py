@@ -6,7 +6,8 @@ and only rounding is lost. With one bit a weight is its sign times the scale, -1
 (and -2). A leak that is exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point beta; so with the
 factors of synaptic currents and adaptations, which share the scale of their population's membrane. The value of a
 graded spike has a scale of its own, as fine as its limit allows, which the weights that it meets make up for. Noise is
-a power of two steps wide. Attention is of spikes alone and stays as it is. Everything that does not fit is an error or a note, never a silent clamp.
+a power of two steps wide. Attention is of spikes alone and stays as it is. Everything that does not fit is an error or
+a note, never a silent clamp.
 """
 
 from __future__ import annotations
