@@ -107,15 +107,18 @@ class QuantisedAttention:
         """Place in ``order`` of the last of the three sources: an attention follows it in the same step."""
         return max(order.index(source) for source in self.sources)
 
-    def spikes(self, fired: Mapping[str, NDArray[np.bool_]], words: Words) -> NDArray[np.bool_]:
-        """The spikes ``(B, n)`` of a step from those of its sources ``(B, n)`` and the random ``words`` of the step."""
+    def samples(
+        self, fired: Mapping[str, NDArray[np.bool_]], words: Words
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """S ``(B, heads, tokens, tokens)`` and the spikes ``(B, n)`` of a step, from the spikes of its sources
+        ``(B, n)`` and the random ``words`` of the step."""
         shape = self.parameters
         q, k, v = (
             fired[name].reshape(-1, shape.heads, shape.features, shape.tokens).swapaxes(2, 3).astype(np.int64)
             for name in self.sources
         )
-        _, outputs = attend(shape, q, k, v, words, causal=self.causal)
-        return outputs.swapaxes(2, 3).reshape(len(outputs), -1)
+        scores, outputs = attend(shape, q, k, v, words, causal=self.causal)
+        return scores, outputs.swapaxes(2, 3).reshape(len(outputs), -1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -98,7 +98,7 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
             for attention in network.attentions:
                 if attention.last_source(names) == names.index(name):
                     sources = {source: fired[source][t] for source in attention.sources}
-                    fired[attention.name][t] = attention.spikes(sources, words[attention.name].step(t))
+                    _, fired[attention.name][t] = attention.samples(sources, words[attention.name].step(t))
     operations = _synaptic_operations(network, fired)
     del fired[INPUT]
     stacked = {name: _stack(history) for name, history in recorded.items()}

@@ -489,7 +489,7 @@ class Network:
                 for attention in self.attentions:
                     if attention.last_source(names) == names.index(population.name):
                         sources = {source: fired[source][t] for source in attention.sources}
-                        fired[attention.name][t] = attention.spikes(sources, words[attention.name].step(t))
+                        _, fired[attention.name][t] = attention.samples(sources, words[attention.name].step(t))
         return FloatResult(spikes=fired, values=values, membranes=membranes)
 
 
