@@ -30,13 +30,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import nir
 import numpy as np
 import torch
 from torch import Tensor
-from train_digits import Spike, scale_of, straight_through
+from train_digits import SLOPE, scale_of, straight_through
 
 from spikeloom.sim.lfsr import Lfsr
 from spikeloom.sw.data import Digits, load_digits
@@ -46,8 +47,8 @@ from spikeloom.sw.nir_attention import SpikeloomAttention
 ENCODER = RateEncoder(steps=16, bits=4, lfsr=Lfsr(width=4, seed=1))
 GRID, PATCH = (4, 2), (2, 4)  # rows and columns of tokens; of pixels of a token
 TOKENS, FEATURES, HEADS, HIDDEN, CLASSES, WIDTH = 8, 64, 4, 64, 10, 8
-EPOCHS, BATCH, LEARNING_RATE, WARM_UP, KEEP = 20, 64, 1e-2, 50, 0.99
-LEAK_SHIFT = 3
+EPOCHS, BATCH, LEARNING_RATE, WARM_UP, KEEP = 40, 64, 5e-3, 50, 0.99
+LEAK = 1 / 8
 EXACT_SCALE = 1 / 32
 RESIDUAL_LIMIT = 64  # a residual is a weight of one threshold, so that has to fit 8 bits
 ROLES = ("query", "key", "value")
@@ -69,7 +70,7 @@ def scaled(name: str, weight: Tensor) -> float:
 
 
 def rounded(name: str, layer: Layer) -> tuple[Tensor, Tensor, float]:
-    """Weight and bias as integers hold them, in units of the threshold, and their scale; gradients pass the rounding."""
+    """Weight and bias as integers hold them, in units of the threshold, and the scale; gradients pass the rounding."""
     weight, bias = layer
     scale = scaled(name, weight)
     low, high = -(2 ** (WIDTH - 1)), 2 ** (WIDTH - 1) - 1
@@ -84,18 +85,36 @@ def patches(spikes: Tensor) -> Tensor:
     return split.transpose(-2, -3).reshape(steps, batch, TOKENS, -1)
 
 
-def neurons(currents: Tensor, *, leak: bool = False, scale: float = 1.0) -> Tensor:
-    """Spikes of neurons with threshold 1 and subtractive reset from currents ``(T, ...)``; the leak rounds down."""
-    v, spikes = torch.zeros_like(currents[0]), []
-    for current in currents:
-        if leak:
-            lost = v / 2**LEAK_SHIFT
-            v = v - straight_through(lost, (lost * scale).floor() / scale)
-        u = v + current
-        fired = Spike.apply(u - 1.0)
-        v = u - fired.detach()
-        spikes.append(fired)
-    return torch.stack(spikes)
+class Neurons(torch.autograd.Function):
+    """Spikes of neurons with threshold 1 and subtractive reset from currents ``(T, ...)``.
+
+    Backwards a spike has the slope of a fast sigmoid, a membrane passes on what its leak leaves, and a reset nothing.
+    """
+
+    @staticmethod
+    def forward(context, currents: Tensor, leak: float, scale: float) -> Tensor:
+        above, v = torch.empty_like(currents), torch.zeros_like(currents[0])
+        for t, current in enumerate(currents):
+            if leak:
+                v = v - (v * (leak * scale)).floor() / scale  # the leak rounds down
+            u = v + current
+            above[t] = u - 1.0
+            v = u - (u > 1.0).to(u.dtype)
+        context.save_for_backward(above)
+        context.leak = leak
+        return (above > 0).to(above.dtype)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (above,) = context.saved_tensors
+        passed = gradient / (1 + SLOPE * above.abs()) ** 2
+        for t in reversed(range(len(passed) - 1)):
+            passed[t] += (1 - context.leak) * passed[t + 1]
+        return passed, None, None
+
+
+def neurons(currents: Tensor, *, leak: float = 0.0, scale: float = 1.0) -> Tensor:
+    return Neurons.apply(currents, leak, scale)
 
 
 def sample(probability: Tensor) -> Tensor:
@@ -110,10 +129,8 @@ def attention(kind: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, v = (x.unflatten(-1, (HEADS, -1)).transpose(-2, -3) for x in (q, k, v))
     scores = q @ k.transpose(-1, -2)
     if kind == "exact":
-        spikes = neurons(scores @ v * EXACT_SCALE)
-    else:
-        spikes = sample(sample(scores / q.shape[-1]) @ v / TOKENS)
-    return spikes.transpose(-2, -3).flatten(-2)
+        return neurons(scores @ v * EXACT_SCALE).transpose(-2, -3).flatten(-2)
+    return sample(sample(scores / q.shape[-1]) @ v / TOKENS).transpose(-2, -3).flatten(-2)
 
 
 def output_counts(layer_of, kind: str, spikes: Tensor) -> Tensor:
@@ -124,7 +141,7 @@ def output_counts(layer_of, kind: str, spikes: Tensor) -> Tensor:
 
     def through(name: str, x: Tensor, residual: Tensor | float = 0.0) -> Tensor:
         weight, bias, scale = rounded(name, layer_of(name, x))
-        return neurons(x @ weight.T + bias + residual, leak=name in ROLES, scale=scale)
+        return neurons(x @ weight.T + bias + residual, leak=LEAK if name in ROLES else 0.0, scale=scale)
 
     x = through("patch", patches(spikes))
     y = through("projection", attention(kind, *(through(role, x) for role in ROLES)), x)
@@ -142,9 +159,11 @@ def normalising(parameters: Parameters, found: Layers | None = None):
         if name == "readout":
             layer = weight / TOKENS, parameters["readout.bias"]
         else:
-            deviation, mean = torch.std_mean((x @ weight.T).flatten(0, -2), 0)
-            factor = parameters[f"{name}.spread"] / (deviation + 1e-3)
-            bias = parameters[f"{name}.bias"] - mean * factor
+            flat = x.flatten(0, -2)
+            mean = torch.ones(len(flat)) @ flat / len(flat)
+            covariance = flat.T @ flat / len(flat) - torch.outer(mean, mean)
+            factor = parameters[f"{name}.spread"] / (((weight @ covariance) * weight).sum(1) + 1e-6).sqrt()
+            bias = parameters[f"{name}.bias"] - weight @ mean * factor
             layer = weight * factor[:, None], bias + parameters.get(f"{name}.place", 0.0)
         if found is not None:
             found[name] = layer
@@ -237,8 +256,7 @@ def graph_of(layers: Layers) -> nir.NIRGraph:
     edges: list[tuple[str, str]] = []
 
     def population(name: str, source: str) -> None:
-        exact = tuple(tensor.double().numpy() for tensor in rounded(name, layers[name])[:2])
-        weight, bias = exact
+        weight, bias = (tensor.double().numpy() for tensor in rounded(name, layers[name])[:2])
         shape = shapes.get(name, (FEATURES, *GRID))
         full = np.ones(shape)
         if name == "readout":
@@ -254,16 +272,16 @@ def graph_of(layers: Layers) -> nir.NIRGraph:
             path = (source, f"to_{name}", name)
         if name in ROLES:  # NIR's LIF has a bias a neuron, that its leak leads to; r makes the weights' gain 1
             nodes[name] = nir.LIF(
-                tau=full * TIME_STEP_S * 2**LEAK_SHIFT,
-                r=full * 2**LEAK_SHIFT,
-                v_leak=bias.T.reshape(shape) * 2**LEAK_SHIFT,
+                tau=full * TIME_STEP_S / LEAK,
+                r=full / LEAK,
+                v_leak=bias.T.reshape(shape) / LEAK,
                 v_threshold=full,
                 v_reset=0 * full,
             )
             edges.append((name, "attention"))
         else:
             nodes[name] = nir.IF(r=full / TIME_STEP_S, v_threshold=full, v_reset=0 * full)
-        edges.extend(zip(path, path[1:], strict=False))
+        edges.extend(pairwise(path))
 
     population("patch", "input")
     for role in ROLES:

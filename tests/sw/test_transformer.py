@@ -15,9 +15,17 @@ from spikeloom.sim.reference import simulate
 from spikeloom.sw.data import load_digits, shipped
 from spikeloom.sw.encode import encoder_from
 from spikeloom.sw.load import load
-from spikeloom.sw.quantise import quantise
+from spikeloom.sw.quantise import Quantisation, quantise
 from spikeloom.sw.readout import accuracy
-from spikeloom.sw.transformer import MODEL, attention_map, with_seed, without_attention, write_attention
+from spikeloom.sw.runner import Runner, RunResult
+from spikeloom.sw.transformer import (
+    MODEL,
+    attention_map,
+    run_transformer,
+    with_seed,
+    without_attention,
+    write_attention,
+)
 
 STEPS, HEADS, TOKENS, FEATURES = 16, 4, 8, 16
 
@@ -48,10 +56,10 @@ def test_the_file_is_kept_exactly() -> None:
     integers = simulate(network(), spikes).spikes
     for name, fired in floats.run(spikes).spikes.items():
         assert np.array_equal(fired, integers[name]), name
-    residuals = [c for c in network().connections if (c.source, c.target) in (("patch", "projection"), ("projection", "contract"))]
-    assert len(residuals) == 2
-    for residual in residuals:
-        assert np.array_equal(np.unique(residual.weight), np.unique(network().population(residual.target).parameters.threshold))
+    for source, target in (("patch", "projection"), ("projection", "contract")):
+        (residual,) = (c for c in network().connections if (c.source, c.target) == (source, target))
+        thresholds = network().population(target).parameters.threshold
+        assert np.array_equal(np.unique(residual.weight), np.unique(thresholds))
 
 
 def test_attention_earns_its_accuracy() -> None:
@@ -75,6 +83,39 @@ def test_attention_in_the_network_is_that_of_the_reference() -> None:
     assert np.array_equal(parts[3], expected.outputs)
     shares = attention_map(with_seed(network(), 3), spikes)
     assert np.array_equal(shares[1], expected.scores.mean(axis=0))
+
+
+class Hardware(Runner):
+    """The reference in the place of the hardware, with a spike that is wrong where the network's seed is ``wrong``."""
+
+    def __init__(self, network: QuantisedNetwork, wrong: int | None) -> None:
+        self.network, self.wrong = network, wrong
+
+    def run(self, spikes, *, progress=None):
+        fired = simulate(self.network, spikes).spikes
+        if self.network.attentions[0].seed == self.wrong:
+            fired["expand"][3, 1, 7] ^= True
+        return RunResult(output_name="readout", spikes=fired, membranes={}, cycles=100 * spikes.shape[1])
+
+
+@pytest.mark.parametrize("wrong", [None, 1])
+def test_every_spike_of_every_layer_is_compared(wrong) -> None:
+    said: list[str] = []
+    digits = load_digits()[1].first(5)
+    summary = run_transformer(
+        load(shipped(MODEL)),
+        digits,
+        seeds=(0, 1),
+        make_runner=lambda quantised: Hardware(quantised, wrong),
+        widths=Quantisation(),
+        announce=said.append,
+    )
+    spikes, _ = held_out_spikes(5)
+    of_seeds = [simulate(with_seed(network(), seed), spikes).spikes.values() for seed in (0, 1)]
+    assert summary.spikes_compared == sum(int(fired.sum()) for layers in of_seeds for fired in layers)
+    assert (summary.mismatches, summary.images, summary.seeds) == (int(wrong is not None), 5, [0, 1])
+    assert (summary.accuracy_reference, summary.cycles_per_image) == (summary.accuracy_rtl, 100.0)
+    assert said[1].endswith(f"{summary.mismatches} places differ")
 
 
 def test_the_picture_is_drawn(tmp_path) -> None:

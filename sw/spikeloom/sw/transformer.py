@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.sim.attention import draw
-from spikeloom.sim.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.network import QuantisedNetwork
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.compiled import CompiledRunner
@@ -32,7 +32,6 @@ from spikeloom.sw.encode import encoder_from
 from spikeloom.sw.load import load
 from spikeloom.sw.network import Network
 from spikeloom.sw.place import place
-from spikeloom.sw.program import Program
 from spikeloom.sw.quantise import Quantisation, quantise
 from spikeloom.sw.raster import RasterError
 from spikeloom.sw.readout import accuracy, classify
@@ -81,27 +80,28 @@ def without_attention(network: QuantisedNetwork) -> QuantisedNetwork:
 
 def run_transformer(
     network: Network,
-    fabric: FabricConfig,
     digits: Digits,
     *,
     seeds: Sequence[int],
-    make_runner: Callable[[Program], Runner],
+    make_runner: Callable[[QuantisedNetwork], Runner],
+    widths: Quantisation,
     announce: Callable[[str], None] = print,
 ) -> Summary:
-    """Run ``digits`` with each of ``seeds`` through the reference and the hardware, and compare every spike."""
+    """Run ``digits`` with each of ``seeds`` through the reference and the hardware, and compare every spike.
+
+    ``make_runner`` makes what runs a network as integers of ``widths`` and observes all of its layers.
+    """
     start = time.monotonic()
     if network.encoder is None:
         raise ValueError(f"network {network.name} must name the encoder that it was trained with, and does not")
     spikes = encoder_from(network.encoder).encode(digits.images)
-    core = next(iter(fabric.cores.values()))
-    quantised = quantise(network, Quantisation.for_core(core, weight_width=8))
-    names = [p.name for p in quantised.populations if p.parameters.spiking]
+    quantised = quantise(network, widths)
     reference_scores, rtl_scores, cycles = [], [], []
     compared = mismatches = 0
     for seed in seeds:
         seeded = with_seed(quantised, seed)
         reference = simulate(seeded, spikes)
-        rtl = make_runner(place(seeded, fabric, observe=names)).run(spikes)
+        rtl = make_runner(seeded).run(spikes)
         more, wrong = compare(reference, rtl)
         compared, mismatches = compared + more, mismatches + wrong
         reference_scores.append(accuracy(reference.spikes[network.output], digits.labels))
@@ -128,7 +128,7 @@ def run_transformer(
 
 
 def attention_map(network: QuantisedNetwork, spikes: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How often each score S was 1, ``(B, heads, N, N)``: of all steps, the share in which token i looked at token j."""
+    """How often each score S was 1, ``(B, heads, N, N)``: the share of steps in which token i looked at token j."""
     (attention,) = network.attentions
     result, shape = simulate(network, spikes), attention.parameters
     words = draw(shape, len(spikes), seed=attention.seed)
@@ -189,12 +189,18 @@ def main() -> None:
     _, held_out = load_digits()
     digits = held_out.first(arguments.images)
     arguments.output.mkdir(parents=True, exist_ok=True)
+    fabric = FABRICS[FABRIC]
+
+    def make_runner(quantised: QuantisedNetwork) -> Runner:
+        program = place(quantised, fabric, observe=[population.name for population in quantised.populations])
+        return CompiledRunner(program, arguments.output, workers=arguments.workers)
+
     summary = run_transformer(
         network,
-        FABRICS[FABRIC],
         digits,
         seeds=range(arguments.seeds),
-        make_runner=lambda program: CompiledRunner(program, arguments.output, workers=arguments.workers),
+        make_runner=make_runner,
+        widths=Quantisation.for_core(next(iter(fabric.cores.values())), weight_width=8),
     )
     (arguments.output / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n")
     draw_digits(network, held_out, arguments.output / "attention.png")
