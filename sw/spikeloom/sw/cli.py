@@ -178,11 +178,16 @@ def check(
     if board is not None:
         _choose([loaded], board, weight_bits)
         return
-    core = _fabric(fabric).core
+    core = next(iter(_fabric(fabric).cores.values()))
     widths = Quantisation.for_core(core, weight_width=weight_bits)
     quantised = quantise(loaded, widths)
     for note in quantised.notes[len(loaded.notes) :]:
         _out.print(f"as {weight_bits}-bit integers: {note}")
+    if quantised.attentions and not _fabric(fabric).attentions:
+        holders = [name for name, known in FABRICS.items() if known.attentions]
+        where = f"fabrics with attention are {', '.join(holders)}" if holders else "no fabric has attention"
+        _out.print(f"fabric {fabric} is cores alone, and attention runs on the reference: {where}")
+        return
     program = place(quantised, _fabric(fabric))
     uses = Table(title=f"fabric {fabric}")
     for column in ("resource", "used", "available"):
@@ -576,8 +581,8 @@ def run(
 
     description = find_board(board)
     fabric = _built_fabric(board, identity)
-    program = _place(loaded, fabric, weight_bits)
     if source is not None:
+        program = _place(loaded, fabric, weight_bits)
         transport = _transport(port, description.baud_rate)
         _run_live(program, transport, _build_hash(identity, board), source, sink, pixels, step_ms, steps)
         return
@@ -586,13 +591,15 @@ def run(
     if backend is Backend.REFERENCE:
         widths = Quantisation.for_core(fabric.core, weight_width=weight_bits)
         runner = ReferenceRunner(quantise(loaded, widths))
-    elif backend is Backend.RTL:
-        runner = CompiledRunner(program, Path("build/run"), workers=os.cpu_count() or 1, announce=_out.print)
-    elif backend is Backend.PINS:
-        runner = PinsRunner(program, Path("build/run"), announce=_out.print)
     else:
-        build_hash = _build_hash(identity, board)
-        runner = BoardRunner(program, _transport(port, description.baud_rate), build_hash=build_hash)
+        program = _place(loaded, fabric, weight_bits)
+        if backend is Backend.RTL:
+            runner = CompiledRunner(program, Path("build/run"), workers=os.cpu_count() or 1, announce=_out.print)
+        elif backend is Backend.PINS:
+            runner = PinsRunner(program, Path("build/run"), announce=_out.print)
+        else:
+            build_hash = _build_hash(identity, board)
+            runner = BoardRunner(program, _transport(port, description.baud_rate), build_hash=build_hash)
     with _bar("images") as bar:
         task = bar.add_task("", total=chosen.spikes.shape[1])
         result = runner.run(chosen.spikes, progress=lambda done, total: bar.update(task, completed=done, total=total))
