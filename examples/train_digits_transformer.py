@@ -47,7 +47,7 @@ from spikeloom.sw.nir_attention import SpikeloomAttention
 ENCODER = RateEncoder(steps=16, bits=4, lfsr=Lfsr(width=4, seed=1))
 GRID, PATCH = (4, 2), (2, 4)  # rows and columns of tokens; of pixels of a token
 TOKENS, FEATURES, HEADS, HIDDEN, CLASSES, WIDTH = 8, 64, 4, 64, 10, 8
-EPOCHS, BATCH, LEARNING_RATE, WARM_UP, KEEP = 40, 64, 5e-3, 50, 0.99
+EPOCHS, BATCH, LEARNING_RATE, WARM_UP, KEEP = 24, 32, 5e-3, 50, 0.99
 LEAK = 1 / 8
 EXACT_SCALE = 1 / 32
 RESIDUAL_LIMIT = 64  # a residual is a weight of one threshold, so that has to fit 8 bits
@@ -94,12 +94,13 @@ class Neurons(torch.autograd.Function):
     @staticmethod
     def forward(context, currents: Tensor, leak: float, scale: float) -> Tensor:
         above, v = torch.empty_like(currents), torch.zeros_like(currents[0])
+        fired = torch.empty_like(v)
         for t, current in enumerate(currents):
             if leak:
-                v = v - (v * (leak * scale)).floor() / scale  # the leak rounds down
-            u = v + current
-            above[t] = u - 1.0
-            v = u - (u > 1.0).to(u.dtype)
+                v -= (v * (leak * scale)).floor_() / scale  # the leak rounds down
+            v += current
+            torch.sub(v, 1.0, out=above[t])
+            v -= torch.gt(v, 1.0, out=fired)
         context.save_for_backward(above)
         context.leak = leak
         return (above > 0).to(above.dtype)

@@ -195,17 +195,16 @@ _INTEGRATE_AND_FIRE: dict[str, Any] = {
 }
 
 _TRANSFORMER_CORE = CoreParameters(
-    lanes=8,
-    neurons=2560,
-    axons=512,
-    weight_words=2048,
-    populations=8,
+    lanes=16,
+    neurons=2048,
+    axons=1024,
+    weight_words=1024,
     coordinate_width=3,
-    **{**_INTEGRATE_AND_FIRE, "bias": True, "per_neuron": frozenset({"bias"})},
+    geometries=4,
+    shifts=(3,),
+    **{**_INTEGRATE_AND_FIRE, "bias": True, "readout": True, "per_neuron": frozenset({"bias"})},
 )
-_TRANSFORMER_ATTENTION = AttentionTileParameters(
-    attention=AttentionParameters(tokens=16, features=16, heads=2, rows=16)
-)
+_TRANSFORMER_ATTENTION = AttentionTileParameters(attention=AttentionParameters(tokens=8, features=16, heads=4, rows=8))
 
 FABRICS = {
     fabric.name: fabric
@@ -263,10 +262,10 @@ FABRICS = {
                 **_INTEGRATE_AND_FIRE,
             ),
         ),
-        # The spiking transformer of the digits: attention of 16 tokens beside cores for what leads to it and from it.
+        # The digits transformer: 8 tokens of 64 features in four heads, four cores around one attention tile.
         FabricConfig(
             name="transformer",
-            tiles=(None, *[_TRANSFORMER_CORE] * 3, _TRANSFORMER_ATTENTION, _TRANSFORMER_CORE),
+            tiles=(None, *[_TRANSFORMER_CORE] * 2, _TRANSFORMER_ATTENTION, *[_TRANSFORMER_CORE] * 2),
             mesh=MeshParameters(columns=3, rows=2),
         ),
     )

@@ -89,11 +89,6 @@ class QuantisedAttention:
         register_seeds(self.seed)
 
     @property
-    def sources(self) -> tuple[str, str, str]:
-        """Its queries, keys and values."""
-        return self.query, self.key, self.value
-
-    @property
     def size(self) -> int:
         """Number of spikes that a step can bring, and of neurons of each of its three sources."""
         return self.parameters.heads * self.parameters.tokens * self.parameters.features

@@ -192,7 +192,7 @@ def main() -> None:
     fabric = FABRICS[FABRIC]
 
     def make_runner(quantised: QuantisedNetwork) -> Runner:
-        program = place(quantised, fabric, observe=[population.name for population in quantised.populations])
+        program = place(quantised, fabric, observe=quantised.sources)
         return CompiledRunner(program, arguments.output, workers=arguments.workers)
 
     summary = run_transformer(
