@@ -15,6 +15,7 @@ from spikeloom.boards.registry import BOARDS
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.link import DeviceModel, LinkParameters
 from spikeloom.sw.cli import main
+from spikeloom.sw.data import shipped
 from spikeloom.sw.encode import RateEncoder
 
 
@@ -158,6 +159,18 @@ def test_run_on_the_reference(network, tmp_path, capsys):
     result = np.load(output)
     assert result.shape == (6, 5, 10)
     assert 0 < result.sum() < result.size
+
+
+def test_a_network_with_attention(capsys):
+    path = str(shipped("digits-transformer.nir"))
+    main(["check", path])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Bernoulli" in text
+    assert "attention runs on the reference: fabrics with attention are transformer" in text
+    main(["check", path, "--fabric", "transformer"])
+    assert "attention" in capsys.readouterr().out.rpartition("fabric transformer")[2]
+    main(["run", path, "--backend", "reference", "--images", "3"])
+    assert "of 3 images" in capsys.readouterr().out
 
 
 def test_generate_writes_verilog_and_images(network, capsys):
