@@ -37,7 +37,7 @@ from spikeloom.sim.messages import (
     VALUE_BYTES,
     Opcode,
 )
-from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
+from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE_TILE, ROUTER_MEMORY
 
 __all__ = ["AnswerEncoder", "ConfigurationPort", "HostBridge", "RequestDecoder"]
 
@@ -424,6 +424,8 @@ class HostBridge(wiring.Component):
         tile, the source and the sink of the host.
     latency
         Cycles from the configuration port to what is read.
+    counting
+        The routers of the mesh count, that at the host's place too: it is reached by the configuration port.
 
     Members
     -------
@@ -442,7 +444,14 @@ class HostBridge(wiring.Component):
     """
 
     def __init__(
-        self, axon_width: int, value_width: int, *, graded: bool = False, tiles: int = 0, latency: int = 1
+        self,
+        axon_width: int,
+        value_width: int,
+        *,
+        graded: bool = False,
+        tiles: int = 0,
+        latency: int = 1,
+        counting: bool = False,
     ) -> None:
         for name, value, high in (("axon_width", axon_width, 32), ("value_width", value_width, 24)):
             if isinstance(value, bool) or not isinstance(value, int):
@@ -453,6 +462,7 @@ class HostBridge(wiring.Component):
         self.value_width = value_width
         self.graded = graded
         self.tiles = tiles
+        self.counting = counting
         self.latency = latency
         packet = packet_layout(axon_width, value_width)
         super().__init__(
@@ -558,6 +568,8 @@ class HostBridge(wiring.Component):
 
         # The configuration ports.
         is_bridge = decoder.tile == BRIDGE_TILE
+        if self.counting:
+            is_bridge &= decoder.memory != ROUTER_MEMORY
         others = ~is_bridge if self.tiles else decoder.tile == CORE_TILE
         if self.tiles:
             m.d.comb += self.configuration.tile.eq(decoder.tile)

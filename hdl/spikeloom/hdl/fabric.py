@@ -10,6 +10,9 @@ The configuration port goes from tile to tile through registers, in rows to and 
 than from one tile to the next. What is read comes back the same way.
 """
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -21,6 +24,7 @@ from spikeloom.hdl.core import LifCore
 from spikeloom.hdl.mesh import Mesh
 from spikeloom.hdl.packet import packet_layout
 from spikeloom.hdl.registers import ConfigurationPort
+from spikeloom.hdl.router_counters import RouterCounters
 from spikeloom.sim.fabric import FabricConfig
 
 __all__ = ["ConfigurationStage", "Fabric", "Tiles", "aer_wires", "connect_aer_wires"]
@@ -140,19 +144,15 @@ class Tiles(wiring.Component):
             wiring.connect(m, core.o, wiring.flipped(self.o))
             wiring.connect(m, wiring.flipped(self.configuration), core.configuration)
         else:
-            self._connect_packets(m)
-            self._connect_configuration(m)
+            network = Mesh(self.fabric.mesh)
+            m.submodules.mesh = ResetInserter(self.clear | self.reset)(network)
+            self._connect_packets(m, network)
+            self._connect_configuration(m, network)
         return m
 
-    def _connect_packets(self, m: Module) -> None:
-        parameters = self.fabric.mesh
-        assert parameters is not None
-        emptied = Signal()
-        m.d.comb += emptied.eq(self.clear | self.reset)
-        mesh = Mesh(parameters)
-        m.submodules.mesh = ResetInserter(emptied)(mesh)
-        for tile in range(parameters.tiles):
-            entry, leaving = mesh.i[tile], mesh.o[tile]
+    def _connect_packets(self, m: Module, network: Mesh) -> None:
+        for tile in range(network.parameters.tiles):
+            entry, leaving = network.i[tile], network.o[tile]
             if tile and tile not in self.tiles:
                 m.d.comb += leaving.ready.eq(1)
                 continue
@@ -174,7 +174,7 @@ class Tiles(wiring.Component):
                     getattr(sink.payload, name).eq(getattr(found, name)),
                 ]
 
-    def _connect_configuration(self, m: Module) -> None:
+    def _connect_configuration(self, m: Module, network: Mesh) -> None:
         mesh = self.fabric.mesh
         assert mesh is not None
 
@@ -183,11 +183,24 @@ class Tiles(wiring.Component):
             return row, -column if row % 2 else column
 
         before = wiring.flipped(self.configuration)
-        for tile in sorted(self.tiles, key=place):
+        counting = range(mesh.tiles) if mesh.counters else ()
+        for tile in sorted({*self.tiles, *counting}, key=place):
             m.submodules[f"configuration_{tile}"] = stage = ConfigurationStage(tile)
             wiring.connect(m, before, stage.before)
-            wiring.connect(m, stage.here, self.tiles[tile].configuration)
             before = stage.after
+            ports = [self.tiles[tile].configuration] if tile in self.tiles else []
+            if mesh.counters:
+                m.submodules[f"counters_{tile}"] = counters = RouterCounters(mesh.ports(tile))
+                m.d.comb += [
+                    counters.moved.eq(network.moved[tile]),
+                    counters.waiting.eq(network.waiting[tile]),
+                    counters.clear.eq(self.clear | self.reset),
+                ]
+                ports.append(counters.configuration)
+            for port in ports:
+                m.d.comb += [getattr(port, name).eq(getattr(stage.here, name)) for name in _REQUEST]
+            # (Where there is no register a port reads as 0.)
+            m.d.comb += stage.here.read_data.eq(reduce(or_, (port.read_data for port in ports)))
 
 
 class Fabric(wiring.Component):
@@ -226,6 +239,7 @@ class Fabric(wiring.Component):
             graded=any(core.value_width for core in fabric.cores.values()),
             tiles=fabric.mesh.tiles if fabric.mesh else 0,
             latency=fabric.configuration_latency,
+            counting=fabric.mesh is not None and fabric.mesh.counters,
         )
         m.submodules.bridge = ResetInserter(self.reset)(bridge)
         wiring.connect(m, wiring.flipped(self.receive), bridge.receive)

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.router import Router, mesh_packet_layout
-from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sim.mesh import MeshParameters, Port
 
 __all__ = ["Mesh"]
 
@@ -25,14 +25,19 @@ class Mesh(wiring.Component):
     o
         For each tile, the stream of payloads that it is given. Packets of one source arrive in the order in which it
         sent them; a tile that stops taking them stops, in the end, all that send to it.
+    moved, waiting
+        Where ``parameters.counters``, for each tile: by which ports of its router a packet leaves in this cycle, and by
+        which one is offered and not taken.
     """
 
     def __init__(self, parameters: MeshParameters) -> None:
         if not isinstance(parameters, MeshParameters):
             raise TypeError(f"parameters must be MeshParameters, not {parameters!r}")
         self.parameters = parameters
+        counted = {name: Out(len(Port)).array(parameters.tiles) for name in ("moved", "waiting")}
         super().__init__(
             {
+                **(counted if parameters.counters else {}),
                 "i": In(stream.Signature(mesh_packet_layout(parameters))).array(parameters.tiles),
                 "o": Out(stream.Signature(parameters.payload_width)).array(parameters.tiles),
             }
@@ -51,4 +56,11 @@ class Mesh(wiring.Component):
             for port, neighbour in self.parameters.neighbours(tile).items():
                 outgoing = getattr(router, f"{port.value}_o")
                 wiring.connect(m, outgoing, getattr(routers[neighbour], f"{port.opposite.value}_i"))
+            if self.parameters.counters:
+                for number, port in enumerate(self.parameters.ports(tile)):
+                    outgoing = getattr(router, f"{port.value}_o")
+                    m.d.comb += [
+                        self.moved[tile][number].eq(outgoing.valid & outgoing.ready),
+                        self.waiting[tile][number].eq(outgoing.valid & ~outgoing.ready),
+                    ]
         return m

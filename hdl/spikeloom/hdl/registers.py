@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, Signature
 
-from spikeloom.sim.registers import REGISTER_MEMORY, REGISTER_SPACE, RegisterMap
+from spikeloom.sim.registers import REGISTER_SPACE, RegisterMap
 from spikeloom.sim.words import bits_for
 
 __all__ = ["ConfigurationPort", "RegisterBank"]
@@ -61,7 +61,7 @@ class RegisterBank(wiring.Component):
         m = Module()
         port = self.configuration
         here = Signal()
-        m.d.comb += here.eq((port.memory == REGISTER_MEMORY) & (port.index[INDEX_BITS:] == 0))
+        m.d.comb += here.eq((port.memory == self.register_map.register_memory) & (port.index[INDEX_BITS:] == 0))
         index = port.index[:INDEX_BITS]
         for register in self.register_map.registers:
             if register.access == "pulse":

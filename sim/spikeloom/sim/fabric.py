@@ -138,16 +138,18 @@ class FabricConfig:
     @property
     def configuration_latency(self) -> int:
         """Cycles from the configuration port to what is read of a tile: on a mesh from tile to tile, and back."""
-        return 1 if self.mesh is None else 2 * (len(self.tiles) - 1) + 1
+        if self.mesh is None:
+            return 1
+        return 2 * (self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1) + 1
 
-    def on_mesh(self, columns: int, rows: int) -> FabricConfig:
+    def on_mesh(self, columns: int, rows: int, *, counters: bool = False) -> FabricConfig:
         """The host bridge and as many of the only core as a mesh of this shape has places for.
 
         Raises ``ValueError`` if the mesh has no place for a core, or the fabric has a mesh already.
         """
         if self.mesh is not None:
             raise ValueError(f"fabric {self.name} must have one core and no mesh to be put on one")
-        mesh = MeshParameters(columns=columns, rows=rows)
+        mesh = MeshParameters(columns=columns, rows=rows, counters=counters)
         if mesh.tiles < 2:
             raise ValueError(f"a mesh must have places for the host bridge and a core, not {columns} x {rows}")
         cores = (self.core,) * (mesh.tiles - 1)

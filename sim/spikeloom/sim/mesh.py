@@ -24,11 +24,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Link", "MeshParameters", "Port", "Route"]
+__all__ = ["Link", "LinkCount", "MeshParameters", "Port", "Route"]
 
 MOST_COLUMNS = MOST_ROWS = 8
 DEEPEST_QUEUE = 1024
@@ -65,6 +66,13 @@ Link = tuple[int, Port]
 def _integer(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+
+
+class LinkCount(NamedTuple):
+    """What a router has counted at an output."""
+
+    packets: int  #: that have left
+    waits: int  #: cycles in which a packet was offered and not taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +113,15 @@ class MeshParameters:
         Packets that wait at each input of a router: 0, or a power of two up to 1024. From 2 on all outputs of a router
         are registers, readiness included. With 0 and 1, readiness runs through a row and a column of routers in one
         cycle.
+    counters
+        Whether each router counts what leaves it and what waits (`spikeloom.sim.registers.ROUTER`).
     """
 
     columns: int = 4
     rows: int = 4
     payload_width: int = 24
     queue_depth: int = 2
+    counters: bool = False
 
     def __post_init__(self) -> None:
         _integer("columns", self.columns, 1, MOST_COLUMNS)
@@ -119,6 +130,8 @@ class MeshParameters:
         depth = self.queue_depth
         if not isinstance(depth, int) or not 0 <= depth <= DEEPEST_QUEUE or depth & (depth - 1):
             raise ValueError(f"queue_depth must be 0 or a power of two up to {DEEPEST_QUEUE}, not {depth!r}")
+        if not isinstance(self.counters, bool):
+            raise ValueError(f"counters must be True or False, not {self.counters!r}")
 
     @property
     def tiles(self) -> int:
@@ -179,6 +192,11 @@ class MeshParameters:
             _integer("tile", tile, 0, self.tiles - 1)
             found |= 1 << tile
         return found
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The outputs of all routers."""
+        return tuple((tile, port) for tile in range(self.tiles) for port in self.ports(tile))
 
     def route(self, source: int, destinations: int) -> Route:
         """The way of a packet from ``source``; one without destinations goes nowhere."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
 
+from spikeloom.sim.mesh import Link
+
 __all__ = [
     "AER",
     "ATTENTION",
@@ -22,10 +24,13 @@ __all__ = [
     "REGISTER_MAPS",
     "REGISTER_MEMORY",
     "REGISTER_SPACE",
+    "ROUTER",
+    "ROUTER_MEMORY",
     "Access",
     "MemoryRegion",
     "Register",
     "RegisterMap",
+    "counter_names",
     "register_map",
     "to_markdown",
 ]
@@ -118,12 +123,16 @@ class MemoryRegion:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterMap:
-    """What the host can address in tiles of one kind; ``where`` says which those are."""
+    """What the host can address in tiles of one kind; ``where`` says which those are.
+
+    The registers are together the tile's memory number ``register_memory``.
+    """
 
     name: str
     where: str
     registers: tuple[Register, ...]
     memories: tuple[MemoryRegion, ...] = ()
+    register_memory: int = REGISTER_MEMORY
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -547,7 +556,40 @@ AER = RegisterMap(
     ),
 )
 
-REGISTER_MAPS = (BRIDGE, CORE, ATTENTION, AER)
+ROUTER_MEMORY = 15
+
+ROUTER = RegisterMap(
+    name="router",
+    where=f"Routers that count, memory {ROUTER_MEMORY} of the tile at their place",
+    registers=tuple(
+        Register(
+            name=f"{port}_{name}",
+            offset=8 * number + 4 * place,
+            width_bits=32,
+            access="read",
+            description=f"{description} {where}, modulo 2^32; 0 where there is no such port.",
+        )
+        for number, (port, where) in enumerate(
+            (
+                ("local", "to the tile itself"),
+                *((port, f"to the {port}") for port in ("east", "west", "north", "south")),
+            )
+        )
+        for place, (name, description) in enumerate(
+            (("packets", "packets that have left"), ("waits", "cycles in which a packet has waited to leave"))
+        )
+    ),
+    register_memory=ROUTER_MEMORY,
+)
+"""Counters of a router, cleared with the fabric."""
+
+
+def counter_names(link: Link) -> tuple[str, str]:
+    """The counters of a link among the registers of `ROUTER`: packets and waits."""
+    return f"{link[1].value}_packets", f"{link[1].value}_waits"
+
+
+REGISTER_MAPS = (BRIDGE, CORE, ATTENTION, AER, ROUTER)
 """The maps of all kinds of tiles."""
 
 
@@ -566,9 +608,9 @@ def to_markdown(maps: Sequence[RegisterMap] = REGISTER_MAPS) -> str:
 Generated from `sim/spikeloom/sim/registers.py`: `python -m spikeloom.sim.registers > docs/registers.md`.
 
 Addresses are those of [the messages](host-protocol.md): tile, memory, plane, index. The registers of a tile are its
-memory {REGISTER_MEMORY}, plane 0; the index is the offset in bytes, and a register of several bytes has its lowest byte
-first. What is not listed reads as 0 and ignores writes. A register that the hardware changes while it is being read
-byte by byte can come out torn: read counters while the fabric is idle.
+memory {REGISTER_MEMORY}, if nothing else is said, plane 0; the index is the offset in bytes, and a register of several
+bytes has its lowest byte first. What is not listed reads as 0 and ignores writes. A register that the hardware changes
+while it is being read byte by byte can come out torn: read counters while the fabric is idle.
 
 A new session gives every register its reset value; it leaves the memories as they are.
 

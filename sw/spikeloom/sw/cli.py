@@ -299,7 +299,7 @@ def report(
     else:
         chosen = _fabric(fabric)
         if mesh is not None or (tiles or 1) > len(chosen.cores):
-            chosen = chosen.on_mesh(*_mesh_shape(mesh, tiles))
+            chosen = chosen.on_mesh(*_mesh_shape(mesh, tiles), counters=runner is Counting.RTL)
     loaded = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory).load(network)
     quantised = quantise(loaded, Quantisation.for_core(next(iter(chosen.cores.values())), weight_width=weight_bits))
     sample = _inputs(loaded, inputs, images)
@@ -320,6 +320,7 @@ def report(
         sample.spikes,
         labels=sample.labels,
         counters=None if result is None else result.counters,
+        links=None if result is None else result.links,
         cycles_per_sample=None if counted is None else float(counted.mean()),
         timing=figures,
         runner=runner.value,

@@ -35,9 +35,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.mesh import Link, LinkCount
 from spikeloom.sim.messages import Messages
 from spikeloom.sim.reference import as_spikes
-from spikeloom.sim.registers import BRIDGE_TILE, CORE_TILE, COUNTERS, REGISTER_MEMORY, Register, register_map
+from spikeloom.sim.registers import (
+    BRIDGE_TILE,
+    CORE_TILE,
+    COUNTERS,
+    REGISTER_MEMORY,
+    ROUTER,
+    ROUTER_MEMORY,
+    Register,
+    counter_names,
+    register_map,
+)
 from spikeloom.sw.driver import BoardResult, StepCollector
 from spikeloom.sw.program import Program
 from spikeloom.sw.runner import Progress, Runner, RunResult, by_population
@@ -314,10 +325,24 @@ class CompiledSimulator:
 
     def read_register(self, name: str, *, tile: int = CORE_TILE) -> int:
         """Read the register ``name`` of a tile, as `write_register` writes it."""
-        register = self._register(name, tile)
+        return self._read(self._register(name, tile), tile, REGISTER_MEMORY)
+
+    def _read(self, register: Register, tile: int, memory: int) -> int:
         data = np.zeros(register.size, np.uint8)
-        self._library.read_bytes(self._handle, tile, REGISTER_MEMORY, register.offset, data.ctypes.data, len(data))
+        self._library.read_bytes(self._handle, tile, memory, register.offset, data.ctypes.data, len(data))
         return int.from_bytes(data.tobytes(), "little")
+
+    def link_counts(self) -> dict[Link, LinkCount]:
+        """What the routers of the loaded program's mesh have counted; empty if they do not count."""
+        mesh = None if self._fabric is None else self._fabric.mesh
+        if mesh is None or not mesh.counters:
+            return {}
+
+        def count(link: Link) -> LinkCount:
+            packets, waits = (ROUTER.register(name) for name in counter_names(link))
+            return LinkCount(*(self._read(register, link[0], ROUTER_MEMORY) for register in (packets, waits)))
+
+        return {link: count(link) for link in mesh.links}
 
     def _register(self, name: str, tile: int) -> Register:
         of_tile = register_map(tile) if self._fabric is None else self._fabric.register_map(tile)
@@ -539,6 +564,10 @@ class CompiledRunner(Runner):
                 for tile in self.program.fabric.cores
             },
             cycles=sum(part.cycles for part in parts),
+            links={
+                link: LinkCount(*map(sum, zip(*(part.links[link] for part in parts), strict=True)))
+                for link in parts[0].links
+            },
             cycles_per_sample=np.concatenate([part.cycles_per_sample for part in parts]),
             seconds=time.monotonic() - start,
         )
@@ -569,6 +598,7 @@ class CompiledRunner(Runner):
                     for tile in self.program.fabric.cores
                 },
                 cycles=int(stops[-1] - starts[0]) + 1,
+                links=simulator.link_counts(),
                 cycles_per_sample=stops - starts + 1,
             )
 
@@ -580,6 +610,7 @@ class _Part:
     result: BoardResult
     counters: dict[int, dict[str, int]]
     cycles: int
+    links: dict[Link, LinkCount]
     cycles_per_sample: NDArray[np.int64]
 
 

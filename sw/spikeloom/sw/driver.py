@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.link import Identity
+from spikeloom.sim.mesh import Link, LinkCount
 from spikeloom.sim.messages import (
     LARGEST_COUNT,
     ConfigurationAddress,
@@ -33,7 +34,16 @@ from spikeloom.sim.messages import (
     encode_spikes,
     encode_write,
 )
-from spikeloom.sim.registers import BRIDGE_TILE, COUNTERS, REGISTER_MEMORY, Register, register_map
+from spikeloom.sim.registers import (
+    BRIDGE_TILE,
+    COUNTERS,
+    REGISTER_MEMORY,
+    ROUTER,
+    ROUTER_MEMORY,
+    Register,
+    counter_names,
+    register_map,
+)
 from spikeloom.sw.transport import LinkError
 
 __all__ = [
@@ -214,10 +224,13 @@ class Board:
     def read_registers(self, names: Iterable[tuple[int, str]]) -> list[int]:
         """Read several registers ``(tile, name)`` at once."""
         registers = [(tile, self._register(tile, name)) for tile, name in names]
+        return self._read([(_address(tile, register), register) for tile, register in registers])
+
+    def _read(self, registers: Sequence[tuple[ConfigurationAddress, Register]]) -> list[int]:
         for _, register in registers:
             if not register.readable:
                 raise ValueError(f"register {register.name} must be readable, not {register.access}")
-        self._send(encode_read(_address(tile, register), register.size) for tile, register in registers)
+        self._send(encode_read(address, register.size) for address, register in registers)
         reads: list[bytes] = []
         while len(reads) < len(registers):
             messages = self._take(self._receive(f"a register was read ({registers[len(reads)][1].name})"))
@@ -244,6 +257,14 @@ class Board:
         tiles = [] if self._fabric is None else list(self._fabric.aers)
         states = self.read_registers((tile, "status") for tile in tiles)
         return [tile for tile, status in zip(tiles, states, strict=True) if status & 2]
+
+    def link_counts(self) -> dict[Link, LinkCount]:
+        """What the routers have counted since the fabric was cleared; empty if the loaded program's do not count."""
+        mesh = None if self._fabric is None else self._fabric.mesh
+        links = () if mesh is None or not mesh.counters else mesh.links
+        registers = [(link[0], ROUTER.register(name)) for link in links for name in counter_names(link)]
+        values = self._read([(_address(tile, register, ROUTER_MEMORY), register) for tile, register in registers])
+        return {link: LinkCount(*values[2 * number : 2 * number + 2]) for number, link in enumerate(links)}
 
     def clear(self) -> None:
         """Clear the fabric: states, accumulators, tokens, counters. Not while a run is under way."""
@@ -354,8 +375,8 @@ class Board:
             raise DriverError(f"the board has sent what is no message: {error}") from error
 
 
-def _address(tile: int, register: Register) -> ConfigurationAddress:
-    return ConfigurationAddress(tile=tile, memory=REGISTER_MEMORY, index=register.offset)
+def _address(tile: int, register: Register, memory: int = REGISTER_MEMORY) -> ConfigurationAddress:
+    return ConfigurationAddress(tile=tile, memory=memory, index=register.offset)
 
 
 def _memory_messages(tile: int, memory: int, words: NDArray[np.uint8], first: int) -> Iterable[bytes]:

@@ -33,7 +33,7 @@ from spikeloom.sw.aer import AerInput, AerOutput
 from spikeloom.sw.assign import AssignError, Assignment, assign
 from spikeloom.sw.layout import Layout, LayoutError, layouts
 from spikeloom.sw.program import MemoryImage, Program, Use
-from spikeloom.sw.relations import Rates, RelationError, Relations
+from spikeloom.sw.relations import Rates, RelationError, Relations, heard
 from spikeloom.sw.rows import Block, RowError, Rows, blocks_of, rows_of
 
 __all__ = ["PlaceError", "place", "place_assigned"]
@@ -136,7 +136,7 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
     for tile, core in cores.items():
         destinations = {name: _sinks(network, name, tile_of, observed_parts) - {tile} for name in held[tile]}
         chip_of = {name: _chips(original, parts.part(name).population, output_to) for name in held[tile]}
-        sent = {name: _sent(network, name, destinations[name], rows, observed_parts) for name in held[tile]}
+        sent = {name: heard(network, name, tile_of, observed_parts) for name in held[tile]}
         images = {
             **rows[tile].images,
             **({"neurons": _neurons(network, core, layouts_of[tile])} if core.neuron_layout.width else {}),
@@ -199,22 +199,6 @@ def _sinks(
     """The tiles that a source leads to, its own and the host among them."""
     host = {BRIDGE_TILE} if name in observed else set()
     return frozenset(host | {tile_of[sink] for sink in network.sinks(name)})
-
-
-def _sent(
-    network: QuantisedNetwork,
-    name: str,
-    sinks: Collection[int],
-    rows: Mapping[int, Rows],
-    observed: Collection[str],
-) -> NDArray[np.bool_]:
-    """Which neurons of ``name`` anybody else needs to hear of: the host and attention of all."""
-    everybody = name in observed or any(name in attention.sources for attention in network.attentions)
-    reached = [rows[sink].reaches[name] for sink in sinks if sink in rows]
-    found = np.full(network.size(name), everybody)
-    for here in reached:
-        found |= here
-    return found
 
 
 def _allocate(

@@ -18,7 +18,17 @@ from spikeloom.sim.registers import BRIDGE_TILE
 from spikeloom.sw.aer import AerInput, AerOutput
 from spikeloom.sw.split import SplitNetwork
 
-__all__ = ["TOKENS", "UNIFORM_RATE", "Flow", "Rates", "RelationError", "Relations", "flows_of", "uniform_rates"]
+__all__ = [
+    "TOKENS",
+    "UNIFORM_RATE",
+    "Flow",
+    "Rates",
+    "RelationError",
+    "Relations",
+    "flows_of",
+    "heard",
+    "uniform_rates",
+]
 
 TOKENS = ("TICK", "ACK")
 """What a tile sends at the end of a step: to its sinks, and to its sources."""
@@ -139,6 +149,22 @@ def uniform_rates(network: QuantisedNetwork, rate: float = UNIFORM_RATE) -> Rate
     return {name: np.full(network.size(name), value) for name, value in of.items()}
 
 
+def heard(
+    network: QuantisedNetwork, name: str, tile_of: Mapping[str, int], observed: Collection[str]
+) -> NDArray[np.bool_]:
+    """The neurons ``(n,)`` of ``name`` that send their spikes out of their tile: those that lead to another tile.
+
+    The host and attention hear of all neurons, and attention sends all of its spikes.
+    """
+    everybody = name in observed or network.attention(name) is not None
+    everybody |= any(name in attention.sources for attention in network.attentions)
+    found = np.full(network.size(name), everybody)
+    for connection in network.connections:
+        if connection.source == name and tile_of[connection.target] != tile_of[name]:
+            found |= connection.fan_out > 0
+    return found
+
+
 def flows_of(
     parts: SplitNetwork,
     tile_of: Mapping[str, int],
@@ -163,7 +189,8 @@ def flows_of(
             packets = float(rates[INPUT].sum())
         else:
             part = parts.part(name)
-            spikes = float(rates[part.population][part.neurons].sum())
+            sent = heard(parts.network, name, tile_of, observed)
+            spikes = float(rates[part.population][part.neurons] @ sent)
             packets = spikes if parts.network.spikes(name) else float(part.size)
         if sinks:
             flows.append(Flow(name=name, source=here, sinks=frozenset(sinks), packets=packets))

@@ -1,7 +1,7 @@
 """What a network does on a fabric, gathered for one page (`spikeloom.sw.report_page` writes it).
 
-Traffic is counted, not measured on wires: the reference says who spikes in the samples that are shown, the placement
-says to which tiles, and `spikeloom.sim.mesh` by which links.
+Traffic is what the routers have counted, where they count. Else the reference says who spikes in the samples that are
+shown, the placement says to which tiles, and `spikeloom.sim.mesh` by which links: the same numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.mesh import Link, MeshParameters
+from spikeloom.sim.mesh import Link, LinkCount, MeshParameters
 from spikeloom.sim.network import INPUT, QuantisedNetwork
 from spikeloom.sim.reference import as_spikes, simulate
 from spikeloom.sw.explain import Explanation, explain, measured_rates
@@ -26,21 +26,34 @@ __all__ = ["Report", "Traffic", "gather", "timing_from"]
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """Packets a step on the links of a mesh, and the numbers of the flows that cross each."""
+    """Packets a step on the links of a mesh, and the numbers of the flows that cross each.
+
+    ``waits`` are the cycles a step in which a packet has waited in front of each link, empty where nobody counted.
+    """
 
     packets: dict[Link, float]
     flows: dict[Link, tuple[int, ...]]
+    waits: dict[Link, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, mesh: MeshParameters, explanation: Explanation) -> Traffic:
-        """The traffic of all flows of ``explanation``."""
+    def of(
+        cls,
+        mesh: MeshParameters,
+        explanation: Explanation,
+        counted: Mapping[Link, LinkCount] | None = None,
+        steps: int = 1,
+    ) -> Traffic:
+        """The traffic of all flows of ``explanation``, or what routers have ``counted`` in ``steps`` steps."""
         packets: dict[Link, float] = {}
         flows: dict[Link, tuple[int, ...]] = {}
         for number, flow in enumerate(explanation.flows):
             for link in mesh.route(flow.source, mesh.destinations(flow.sinks)).links:
                 packets[link] = packets.get(link, 0.0) + flow.packets
                 flows[link] = (*flows.get(link, ()), number)
-        return cls(packets=packets, flows=flows)
+        if counted:
+            packets = {link: count.packets / steps for link, count in counted.items() if count.packets}
+        waits = {link: count.waits / steps for link, count in (counted or {}).items()}
+        return cls(packets=packets, flows=flows, waits=waits)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +97,7 @@ def gather(
     *,
     labels: ArrayLike | None = None,
     counters: Mapping[int, Mapping[str, int]] | None = None,
+    links: Mapping[Link, LinkCount] | None = None,
     cycles_per_sample: float | None = None,
     timing: Mapping[str, object] | None = None,
     runner: str = "reference",
@@ -99,7 +113,7 @@ def gather(
         program=program,
         explanation=explanation,
         mesh=mesh,
-        traffic=Traffic.of(mesh, explanation),
+        traffic=Traffic.of(mesh, explanation, links, array.shape[0] * array.shape[1]),
         spikes={INPUT: array != 0} | {name: result.spikes[name] for name in spiking},
         labels=None if labels is None else np.asarray(labels),
         accuracy=None if labels is None or output is None else accuracy(output, labels),

@@ -130,7 +130,9 @@ def _figures(report: Report) -> str:
     shape = f"a mesh of {mesh.columns} x {mesh.rows}" if mesh else "one core"
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{value}</dd></div>" for name, value in figures)
     return (
-        f'<p class="soft">{shape}; spikes and traffic of the reference; run on: {escape(report.runner)}</p>'
+        f'<p class="soft">{shape}; spikes of the reference, traffic '
+        f"{'counted by the routers' if report.traffic.waits else 'of the reference'}; "
+        f"run on: {escape(report.runner)}</p>"
         f"<dl>{listed}</dl><section><h2>What limits throughput</h2><p>{escape(report.explanation.limit)}.</p></section>"
     )
 
@@ -177,14 +179,16 @@ def _mesh(report: Report) -> str:
             Port.NORTH: (middle - 11, y, f"v{10 - _GAP}"),
             Port.SOUTH: (middle + 11, y + _HEIGHT, f"v{_GAP - 10}"),
         }[port]
-        flows = report.traffic.flows[tile, port]
+        flows = report.traffic.flows.get((tile, port), ())
+        waits = report.traffic.waits.get((tile, port))
+        waited = "" if waits is None else f", {waits:,.1f} cycles of waiting"
         sources = sorted({report.explanation.flows[flow].source for flow in flows})
         head = {Port.EAST: "l-6-5m6 5l-6 5", Port.WEST: "l6-5m-6 5l6 5", Port.NORTH: "l-5 6m5-6l5 6"}
         drawn += (
             f'<path class="link" style="stroke:{_shade(packets / most if most else 0)}" '
             f'd="M{start_x} {start_y}{step}{head.get(port, "l-5-6m5 6l5-6")}" data-flows="{" ".join(map(str, flows))}" '
             f'data-sources="{" ".join(map(str, sources))}"><title>{_called(tile)} to the {port.value}: '
-            f"{packets:,.1f} packets a step</title></path>"
+            f"{packets:,.1f} packets a step{waited}</title></path>"
         )
     tiles = "".join(_tile(report, tile) for tile in range(report.mesh.tiles))
     width = 16 + report.mesh.columns * (_WIDTH + _GAP) - _GAP

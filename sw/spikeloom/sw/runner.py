@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.mesh import Link, LinkCount
 from spikeloom.sim.network import QuantisedNetwork
 from spikeloom.sim.reference import as_spikes, simulate
 from spikeloom.sw.driver import Board, BoardResult
@@ -46,8 +47,8 @@ class RunResult:
     spike. ``counters`` are the core's registers at the end, ``cycles``
     the clock cycles from the end of loading to the last answer, the link's included where there is one;
     ``cycles_per_sample`` ``(B,)`` those from a sample's first packet in to its last packet out, which overlap with its
-    neighbours' where samples follow each other without a gap. They are empty or None where nobody counts. ``faults``
-    are those made on purpose on the line. ``seconds`` is wall time.
+    neighbours' where samples follow each other without a gap; ``links`` what the routers of a mesh have counted. They
+    are empty or None where nobody counts. ``faults`` are those made on purpose on the line. ``seconds`` is wall time.
     """
 
     output_name: str
@@ -57,6 +58,7 @@ class RunResult:
     counters: dict[int, dict[str, int]] = field(default_factory=dict)
     cycles: int | None = None
     cycles_per_sample: NDArray[np.int64] | None = None
+    links: dict[Link, LinkCount] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -128,10 +130,12 @@ class BoardRunner(Runner):
             cycles = self.clock() - loaded if self.clock else None
             board.check_errors()
             counters = board.counters()
+            links = board.link_counts()
         return RunResult(
             **by_population(self.program, [result]),
             counters=counters,
             cycles=cycles,
+            links=links,
             seconds=time.monotonic() - start,
         )
 
