@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -17,7 +18,7 @@ from spikeloom.sw.debian import find_program
 
 __all__ = ["Page", "find_chromium"]
 
-_PATIENCE_S = 30
+_PATIENCE_S = 60
 _MESSAGES = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
 
 
@@ -37,17 +38,18 @@ class Page:
         self._session: str | None = None
         self._rest = b""
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        read, self._write = os.pipe()
-        self._read, write = os.pipe()
+        low_read, self._write = os.pipe()
+        self._read, low_write = os.pipe()
+        # Chromium wants its pipe at 3 and 4; out of the way of those the ends are moved there in one step.
+        read, write = (fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (low_read, low_write))
         command = [str(find_chromium()), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         command += ["--remote-debugging-pipe", "--no-first-run", f"--user-data-dir={self._folder.name}", "about:blank"]
-        # Chromium wants its pipe at 3 and 4, so bash moves the two there by way of higher numbers.
-        move = f'exec 20<&{read} 21>&{write}; exec 3<&20 4>&21; exec "$@" 20<&- 21>&-'
+        move = f'exec 3<&{read} 4>&{write} {read}<&- {write}>&-; exec "$@"'
         self._process = subprocess.Popen(
             ["bash", "-c", move, "bash", *command], pass_fds=(read, write), stderr=subprocess.DEVNULL
         )
-        os.close(read)
-        os.close(write)
+        for end in (low_read, low_write, read, write):
+            os.close(end)
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
