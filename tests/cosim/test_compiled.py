@@ -428,7 +428,7 @@ def test_refuses_bad_arguments(make, message):
 
 def test_refuses_an_unknown_memory():
     with CompiledSimulator(library("one lane")) as simulator:
-        assert "engine.accumulator.weights.memory.memory" in simulator.memories
+        assert "engine.accumulator.bank0.weights.memory.memory" in simulator.memories
         with pytest.raises(ValueError, match=r"^path must be one of engine\.accumulator\..*, not 'engine\.nothing'$"):
             simulator.inspect("engine.nothing")
 
