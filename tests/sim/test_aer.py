@@ -67,5 +67,4 @@ def test_a_fabric_makes_them_fit():
     assert {(tile.axon_width, tile.value_width, tile.destinations) for tile in fabric.aers.values()} == {(7, 12, 6)}
     assert fabric.axon_width == core.axon_width  # theirs do not make it wider
     assert fabric.register_map(2) is AER
-    with pytest.raises(ValueError, match=r"^fabric custom must have one core and nothing else, not AER tiles too$"):
-        _ = fabric.core
+    assert fabric.core == fabric.cores[1]

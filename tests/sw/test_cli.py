@@ -119,7 +119,7 @@ def test_place_with_a_sample(tmp_path, capsys):
         (["--mesh", "-3x2"], "mesh must be columns x rows, such as 3x2, not '-3x2'"),
         (["--mesh", "9x2"], "columns must be an integer from 1 to 8, not 9"),
         (["--mesh", "1x1"], "a mesh must have places for the host bridge and a core, not 1 x 1"),
-        (["--fabric", "none"], "fabric must be one of small, medium, wide, spatial, not 'none'"),
+        (["--fabric", "none"], "fabric must be one of small, medium, wide, spatial, transformer, not 'none'"),
     ],
 )
 def test_places_that_there_are_not(network, capsys, options, message):
@@ -277,7 +277,7 @@ def test_a_missing_port(network, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check", "--fabric", "huge"], "fabric must be one of small, medium, wide, spatial, not 'huge'"),
+        (["check", "--fabric", "huge"], "fabric must be one of small, medium, wide, spatial, transformer, not 'huge'"),
         (["bitstream", "--board", "nosuchone"], "Board must be one that 'spikeloom boards' lists, not 'nosuchone'"),
         (
             ["run", "--board", "icebraker"],

@@ -175,7 +175,7 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
         observed=tuple((name, original.size(name)) for name in observed),
         output_axons=output_axons,
         membranes=not original.population(original.output).parameters.spiking,
-        graded=tuple(name for name in observed if name != INPUT and original.population(name).parameters.graded),
+        graded=tuple(p.name for p in original.populations if p.name in observed and p.parameters.graded),
         uses=uses,
         assignment=assignment,
     )
