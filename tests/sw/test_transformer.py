@@ -52,10 +52,11 @@ def test_the_file_is_kept_exactly() -> None:
     floats = load(shipped(MODEL))
     assert network().notes == floats.notes == ()
     assert network().attentions[0].parameters == AttentionParameters(tokens=TOKENS, features=FEATURES, heads=HEADS)
-    spikes, _ = held_out_spikes(8)
-    integers = simulate(network(), spikes).spikes
-    for name, fired in floats.run(spikes).spikes.items():
-        assert np.array_equal(fired, integers[name]), name
+    for exact, integer in zip(floats.connections, network().connections, strict=True):
+        (threshold,) = np.unique(network().population(integer.target).parameters.threshold)
+        assert np.array_equal(exact.weight * threshold, integer.weight), integer.target
+    for exact, integer in zip(floats.populations, network().populations, strict=True):
+        assert np.array_equal(exact.bias * integer.parameters.threshold, integer.parameters.bias), integer.name
     for source, target in (("patch", "projection"), ("projection", "contract")):
         (residual,) = (c for c in network().connections if (c.source, c.target) == (source, target))
         thresholds = network().population(target).parameters.threshold

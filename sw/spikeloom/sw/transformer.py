@@ -157,29 +157,30 @@ def write_attention(
     figure = Figure(figsize=(1.5 * (1 + 2 * heads), 1.6 * count + 0.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(count, 1 + 2 * heads, squeeze=False)
+    scale = {"cmap": "viridis", "vmin": 0.0, "vmax": 1.0}
     height, width = images.shape[1] // grid[0], images.shape[2] // grid[1]
     for row, (image, share) in enumerate(zip(images, shares, strict=True)):
         panels[row, 0].imshow(image, cmap="Greys")
         panels[row, 0].set_ylabel(titles[row], fontsize=9)
         for head in range(heads):
             matrix, over = panels[row, 1 + 2 * head], panels[row, 2 + 2 * head]
-            matrix.imshow(share[head], cmap="viridis", vmin=0.0, vmax=1.0)
+            matrix.imshow(share[head], **scale)
             got = np.kron(share[head].mean(axis=0).reshape(grid), np.ones((height, width)))
             over.imshow(image, cmap="Greys")
-            picture = over.imshow(got, cmap="viridis", alpha=0.65, vmin=0.0, vmax=1.0)
+            over.imshow(got, alpha=0.65, **scale)
             if row == 0:
                 matrix.set_title(f"head {head}: S", fontsize=9)
                 over.set_title("patches seen", fontsize=9)
     for panel in panels.flat:
         panel.set_xticks([])
         panel.set_yticks([])
-    figure.colorbar(picture, ax=panels, shrink=0.6, label="share of steps in which S[i, j] is 1")
+    figure.colorbar(panels[0, 1].images[0], ax=panels, shrink=0.6, label="share of steps in which S[i, j] is 1")
     figure.suptitle("S: row i is the token that looks, column j the token it looks at", fontsize=10)
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="A transformer through the generated hardware.")
     parser.add_argument("--images", type=int, default=360, help="held-out images to run")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of attention's random numbers: 0, 1, ...")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads that simulate")
