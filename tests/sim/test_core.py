@@ -16,6 +16,14 @@ from spikeloom.sim.words import Field, WordLayout, bits_for, pack_lanes
     [
         ({"lanes": 3}, r"^lanes must be a power of two from 1 to 256, not 3$"),
         ({"lanes": 512}, r"^lanes must be a power of two from 1 to 256, not 512$"),
+        (
+            {"lane_banks": 2},
+            r"^lane_banks must be 1, or a power of two with at least 8 of the 1 lanes in each bank, not 2$",
+        ),
+        (
+            {"lanes": 32, "neurons": 64, "lane_banks": 3},
+            r"^lane_banks must be 1, or a power of two with at least 8 of the 32 lanes in each bank, not 3$",
+        ),
         ({"lanes": 4, "neurons": 30}, r"^neurons must be a multiple of lanes \(4\), not 30$"),
         ({"weight_width": 17}, r"^weight_width must be an integer from 1 to 16, not 17$"),
         ({"accumulator_width": 7}, r"^accumulator_width must be an integer from 8 to 32, not 7$"),

@@ -35,6 +35,9 @@ __all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "boards_for", "choos
 MOST_LANES = 64
 """Most lanes that are chosen: place and route of more takes an hour. Naming ``lanes`` gives up to 256."""
 
+LANES_A_BANK = 32
+"""Of cores with more than `MOST_LANES` lanes; up to there one bank is as fast as two, and smaller."""
+
 MOST_LUT_RAM_WORDS = 32
 """Words that are kept in LUT RAM, at most: each 16 of them cost as much again, and deeper ones are slow."""
 
@@ -232,6 +235,7 @@ def _with_lanes(
 ) -> Iterator[_Candidate]:
     """Cores of so many lanes, each with other kinds of memories. Raises `PlaceError`."""
     most: dict[str, Any] = {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18}
+    most["lane_banks"] = lanes // LANES_A_BANK if lanes > MOST_LANES else 1
     roomy = CoreParameters(**features(networks) | most | given)
     depths: dict[str, int] = {}
     for network in networks:
@@ -300,6 +304,8 @@ def _reasons(
         closest = min(wider, key=lambda c: (c.core.lanes, c.fullness))
         why += f"{closest.core.lanes} lanes need {'; '.join(map(str, closest.short))}"
     yield reason("lanes", core.lanes, why)
+    if core.lane_banks > 1:
+        yield reason("lane_banks", core.lane_banks, f"{core.bank_lanes} lanes in each")
     yield reason(
         "neurons", f"{core.neurons:,}", f"{core.words:,} words of {core.lanes}, each population in words of its own"
     )
