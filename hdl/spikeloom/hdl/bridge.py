@@ -16,6 +16,9 @@ Nothing here waits in a circle. Spikes and TICKs of the host wait for credit and
 ``transmit``; a READ waits for ``transmit``, and so do packets from the fabric and the ACKs behind them, but the host
 reads whatever else it does. An ACK for the fabric waits for the fabric's input only.
 
+On the way in a `SpikeEncoder` may stand, which makes the spikes of an image, on the way out a `SpikeReadout`, which
+leaves only the answer of each sample: both where the host's tokens are not concerned.
+
 A byte a cycle goes in and comes out: a spike in the next 128 axons is one byte, so that is also a spike a cycle.
 :mod:`spikeloom.sim.messages` and :mod:`spikeloom.sim.bridge` specify the messages.
 """
@@ -24,10 +27,13 @@ from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.encoder import SpikeEncoder, event_layout
 from spikeloom.hdl.packet import PacketKind, packet_layout
+from spikeloom.hdl.readout import SpikeReadout
 from spikeloom.hdl.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.tokens import HostTokens
 from spikeloom.sim.bridge import AXON_ERROR, MESSAGE_ERROR
+from spikeloom.sim.encoder import EncoderParameters
 from spikeloom.sim.messages import (
     ADDRESS_BYTES,
     AXON_BYTES,
@@ -37,6 +43,7 @@ from spikeloom.sim.messages import (
     VALUE_BYTES,
     Opcode,
 )
+from spikeloom.sim.readout import ReadoutMode, ReadoutParameters
 from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE_TILE, ROUTER_MEMORY
 
 __all__ = ["AnswerEncoder", "ConfigurationPort", "HostBridge", "RequestDecoder"]
@@ -83,7 +90,7 @@ class RequestDecoder(wiring.Component):
     def __init__(self, axon_width: int, latency: int = 1) -> None:
         self.axon_width = axon_width
         self.latency = latency
-        packet = data.StructLayout({"tick": 1, "last": 1, "axon": axon_width})
+        packet = event_layout(axon_width)
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
@@ -227,6 +234,8 @@ class AnswerEncoder(wiring.Component):
         The last message ended a sample or was read data, and nothing has followed.
     hold
         TICKs have to wait.
+    quiet
+        Only TICKs that end a sample go to the host.
     parity
         Of the packet at hand.
     acknowledged, ticked, event
@@ -253,6 +262,7 @@ class AnswerEncoder(wiring.Component):
                 "o": Out(stream.Signature(8)),
                 "flush": Out(1),
                 "hold": In(1),
+                "quiet": In(1),
                 "parity": Out(1),
                 "acknowledged": Out(1),
                 "ticked": Out(1),
@@ -344,7 +354,7 @@ class AnswerEncoder(wiring.Component):
                     with m.Case(PacketKind.ACK):
                         m.d.comb += [self.acknowledged.eq(1), leave.eq(1)]
                     with m.Case(PacketKind.TICK):
-                        with m.If(~self.complete):
+                        with m.If(~self.complete | (self.quiet & ~last & ~self.hold)):
                             m.d.comb += [leave.eq(1), self.ticked.eq(1)]
                         with m.Else():
                             m.d.comb += [give.eq(~self.hold), following.eq(Opcode.TICK | last)]
@@ -426,6 +436,8 @@ class HostBridge(wiring.Component):
         Cycles from the configuration port to what is read.
     counting
         The routers of the mesh count, that at the host's place too: it is reached by the configuration port.
+    encoder, readout
+        What they are built as; None is none.
 
     Members
     -------
@@ -452,6 +464,8 @@ class HostBridge(wiring.Component):
         tiles: int = 0,
         latency: int = 1,
         counting: bool = False,
+        encoder: EncoderParameters | None = None,
+        readout: ReadoutParameters | None = None,
     ) -> None:
         for name, value, high in (("axon_width", axon_width, 32), ("value_width", value_width, 24)):
             if isinstance(value, bool) or not isinstance(value, int):
@@ -464,6 +478,8 @@ class HostBridge(wiring.Component):
         self.tiles = tiles
         self.counting = counting
         self.latency = latency
+        self.encoder = encoder
+        self.readout = readout
         packet = packet_layout(axon_width, value_width)
         super().__init__(
             {
@@ -481,15 +497,30 @@ class HostBridge(wiring.Component):
         m = Module()
         axon_width = min(self.axon_width, 8 * AXON_BYTES)
         m.submodules.decoder = decoder = RequestDecoder(axon_width, self.latency)
+        value_width = max(self.value_width, self.readout.width if self.readout else 0)
         m.submodules.encoder = encoder = AnswerEncoder(
-            axon_width, self.value_width, graded=self.graded, several=self.tiles > 0, latency=self.latency
+            axon_width, value_width, graded=self.graded, several=self.tiles > 0, latency=self.latency
         )
         m.submodules.registers = registers = RegisterBank(BRIDGE)
         clear = registers.control
         wiring.connect(m, wiring.flipped(self.receive), decoder.i)
         wiring.connect(m, encoder.o, wiring.flipped(self.transmit))
-        answer = self.from_fabric.payload
-        m.d.comb += [encoder.i.valid.eq(self.from_fabric.valid), self.from_fabric.ready.eq(encoder.i.ready)]
+        packets = wiring.flipped(self.from_fabric)
+        if self.readout:
+            readout = SpikeReadout(self.readout, self.axon_width, self.value_width, self.tiles)
+            m.submodules.readout = ResetInserter(clear)(readout)
+            wiring.connect(m, packets, readout.i)
+            packets = readout.o
+            m.d.comb += [
+                encoder.quiet.eq(registers.readout_mode != ReadoutMode.OFF),
+                readout.mode.eq(registers.readout_mode),
+                readout.vector.eq(registers.readout_vector),
+                readout.outputs.eq(registers.readout_outputs),
+                readout.first.eq(registers.readout_first),
+                readout.sources.eq(registers.sources),
+            ]
+        answer = packets.payload
+        m.d.comb += [encoder.i.valid.eq(packets.valid), packets.ready.eq(encoder.i.ready)]
         m.d.comb += [
             getattr(encoder.i.payload, name).eq(getattr(answer, name)) for name, _ in encoder.i.payload.shape()
         ]
@@ -505,7 +536,7 @@ class HostBridge(wiring.Component):
         m.d.comb += [
             tokens.sources.eq(registers.sources if self.tiles else 1),
             tokens.sinks.eq(registers.sinks if self.tiles else 1),
-            decoder.credit.eq(tokens.allowed),
+            decoder.credit.eq(1 if self.encoder else tokens.allowed),
             tokens.sent.eq(tick_sent),
             tokens.ack.eq(encoder.acknowledged),
             tokens.ack_parity.eq(encoder.parity),
@@ -514,6 +545,17 @@ class HostBridge(wiring.Component):
             encoder.complete.eq(tokens.complete),
             encoder.step_parity.eq(tokens.step_parity),
         ]
+
+        events = decoder.packets
+        if self.encoder:
+            spikes = SpikeEncoder(self.encoder, axon_width)
+            m.submodules.spikes = ResetInserter(clear)(spikes)
+            wiring.connect(m, events, spikes.i)
+            events = spikes.o
+            for name in ("mode", "stride", "pixels", "steps", "advance", "seed"):
+                m.d.comb += getattr(spikes, name).eq(getattr(registers, f"encoder_{name}"))
+        events_valid = events.valid & tokens.allowed if self.encoder else events.valid
+        m.d.comb += registers.units.eq(Cat(self.encoder is not None, self.readout is not None))
 
         # ACKs that the fabric is to get, and the parity of the first of them.
         owed = Signal(range(STEPS_AHEAD + 1))
@@ -532,23 +574,23 @@ class HostBridge(wiring.Component):
             self.to_fabric.valid.eq(packet_valid),
             self.to_fabric.payload.eq(packet),
             answered.eq(free & (owed != 0)),
-            decoder.packets.ready.eq(free & (owed == 0)),
-            tick_sent.eq(decoder.packets.valid & decoder.packets.ready & decoder.packets.payload.tick),
+            events.ready.eq(free & (owed == 0) & (tokens.allowed if self.encoder else 1)),
+            tick_sent.eq(events_valid & events.ready & events.payload.tick),
         ]
         with m.If(free):
             m.d.sync += [
-                packet_valid.eq(answered | decoder.packets.valid),
-                packet.kind.eq(Mux(decoder.packets.payload.tick, PacketKind.TICK, PacketKind.SPIKE)),
+                packet_valid.eq(answered | events_valid),
+                packet.kind.eq(Mux(events.payload.tick, PacketKind.TICK, PacketKind.SPIKE)),
                 packet.parity.eq(tokens.sent_parity),
-                packet.last.eq(decoder.packets.payload.last),
-                packet.axon.eq(decoder.packets.payload.axon),
+                packet.last.eq(events.payload.last),
+                packet.axon.eq(events.payload.axon),
                 packet.value.eq(1),
             ]
             with m.If(answered):
                 m.d.sync += [packet.kind.eq(PacketKind.ACK), packet.parity.eq(owed_parity), packet.last.eq(0)]
             if self.tiles:
                 tick_or_spike = Mux(
-                    decoder.packets.payload.tick, registers.tick_destinations, registers.spike_destinations
+                    events.payload.tick, registers.tick_destinations, registers.spike_destinations
                 )
                 m.d.sync += packet.destinations.eq(Mux(answered, registers.ack_destinations, tick_or_spike))
 

@@ -240,6 +240,8 @@ class Fabric(wiring.Component):
             tiles=fabric.mesh.tiles if fabric.mesh else 0,
             latency=fabric.configuration_latency,
             counting=fabric.mesh is not None and fabric.mesh.counters,
+            encoder=fabric.encoder,
+            readout=fabric.readout,
         )
         m.submodules.bridge = ResetInserter(self.reset)(bridge)
         wiring.connect(m, wiring.flipped(self.receive), bridge.receive)

@@ -8,8 +8,10 @@ from typing import Any
 from spikeloom.sim.aer import AerTileParameters
 from spikeloom.sim.attention import AttentionParameters, AttentionTileParameters
 from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.encoder import EncoderParameters
 from spikeloom.sim.link import Identity, LinkParameters
 from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sim.readout import ReadoutParameters
 from spikeloom.sim.registers import AER, ATTENTION, BRIDGE, BRIDGE_TILE, CORE, RegisterMap
 
 __all__ = ["FABRICS", "FabricConfig", "Tile"]
@@ -40,12 +42,16 @@ class FabricConfig:
         Shape and queues of the mesh that the tiles stand on, with a place for each of them; places left over stay
         empty. Its payload is made as wide as the packets of the widest tile. Without a mesh, None, there is exactly one
         core, and the bridge faces it.
+    encoder, readout
+        Units of the host bridge: what makes spikes of an image, and answers of spikes. None is none.
     """
 
     name: str
     link: LinkParameters
     tiles: tuple[Tile, ...]
     mesh: MeshParameters | None
+    encoder: EncoderParameters | None
+    readout: ReadoutParameters | None
 
     def __init__(
         self,
@@ -55,6 +61,8 @@ class FabricConfig:
         link: LinkParameters | None = None,
         tiles: tuple[Tile, ...] | None = None,
         mesh: MeshParameters | None = None,
+        encoder: EncoderParameters | None = None,
+        readout: ReadoutParameters | None = None,
     ) -> None:
         if tiles is None:
             tiles = (None, core or CoreParameters())
@@ -91,6 +99,8 @@ class FabricConfig:
             "link": link or LinkParameters(),
             "tiles": (None, *fitted),
             "mesh": mesh,
+            "encoder": encoder,
+            "readout": readout,
         }.items():
             object.__setattr__(self, field, value)
 
@@ -153,7 +163,14 @@ class FabricConfig:
         if mesh.tiles < 2:
             raise ValueError(f"a mesh must have places for the host bridge and a core, not {columns} x {rows}")
         cores = (self.core,) * (mesh.tiles - 1)
-        return FabricConfig(name=self.name, link=self.link, tiles=(None, *cores), mesh=mesh)
+        return FabricConfig(
+            name=self.name,
+            link=self.link,
+            tiles=(None, *cores),
+            mesh=mesh,
+            encoder=self.encoder,
+            readout=self.readout,
+        )
 
     def identity(self, build_hash: bytes = bytes(16)) -> Identity:
         """What a board with this fabric answers when it is asked who it is: tiles beside the host's; of several cores,

@@ -1,0 +1,190 @@
+"""The encoder of the bridge against its model, in every event, under random pauses and stalls, and planted bugs."""
+
+import numpy as np
+import pytest
+from harness.mutations import mutated
+from harness.networks import rng_of
+from harness.streams import run_streams
+
+from spikeloom.hdl import encoder as encoder_module
+from spikeloom.hdl.encoder import SpikeEncoder
+from spikeloom.sim.encoder import EncoderMode, EncoderModel, EncoderParameters, EncoderSettings, level_events
+from spikeloom.sim.lfsr import Lfsr
+from spikeloom.sw.encode import LatencyEncoder, RateEncoder
+
+AXON_WIDTH = 6
+PARAMETERS = EncoderParameters(pixels=32, bits=3, steps=16, lfsr_width=7)
+MODES = (EncoderMode.RATE, EncoderMode.LATENCY)
+
+
+def settings_of(rng, mode):
+    return EncoderSettings(
+        mode=mode,
+        pixels=int(rng.integers(1, 33)),
+        steps=int(rng.integers(1, 17)),
+        stride=1 if mode is EncoderMode.RATE else int(rng.choice([1, 2, 4])),
+        seed=int(rng.integers(1, 128)),
+    )
+
+
+def images_of(rng, settings, count):
+    """Images of as many values as the stride leaves; each may be all dark."""
+    full = (1 << PARAMETERS.bits) // settings.stride
+    images = rng.integers(0, full + 1, (count, settings.pixels))
+    return np.where(rng.random(images.shape) < rng.choice([0, 0.3, 0.9], (count, 1)), 0, images)
+
+
+def events_of(image, settings):
+    bits = PARAMETERS.bits - settings.stride.bit_length() + 1
+    events = []
+    for level in level_events(image, bits):
+        events += [*np.flatnonzero(level).tolist(), -1]
+    events[-1] = -2
+    return events
+
+
+def reference_of(images, settings):
+    """The events by the encoders of the driver."""
+    bits = PARAMETERS.bits - settings.stride.bit_length() + 1
+    if settings.mode is EncoderMode.RATE:
+        encoder = RateEncoder(
+            steps=settings.steps, bits=bits, lfsr=Lfsr(width=PARAMETERS.lfsr_width, seed=settings.seed)
+        )
+    else:
+        encoder = LatencyEncoder(steps=settings.steps, bits=bits)
+    events = []
+    for sample in encoder.encode(images).transpose(1, 0, 2):
+        for step in sample:
+            events += [*np.flatnonzero(step).tolist(), -1]
+        events[-1] = -2
+    return events
+
+
+def word(event):
+    return (event << 2) if event >= 0 else 1 | (2 if event == -2 else 0)
+
+
+def event_of(word):
+    return (-2 if word & 2 else -1) if word & 1 else word >> 2
+
+
+def run(rng, settings, events, module=encoder_module, **how):
+    encoder = module.SpikeEncoder(PARAMETERS, AXON_WIDTH)
+    ports = {name.removeprefix("encoder_"): value for name, value in settings.registers().items()}
+    done = run_streams(
+        Configured(encoder, ports), [encoder.i], [encoder.o], [[word(event) for event in events]], rng, **how
+    )
+    return [event_of(given) for given in done.words(0)], done
+
+
+from amaranth.hdl import Elaboratable, Module
+
+
+class Configured(Elaboratable):
+    """A design whose inputs are constant."""
+
+    def __init__(self, design, values):
+        self.design, self.values = design, values
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.design = self.design
+        for name, value in self.values.items():
+            m.d.comb += getattr(self.design, name).eq(int(value))
+        return m
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_model_is_the_encoder_of_the_driver(request, mode):
+    rng = rng_of(request.node.name)
+    fired = 0
+    for _ in range(40):
+        settings = settings_of(rng, mode)
+        images = images_of(rng, settings, 3)
+        model = EncoderModel(PARAMETERS, settings)
+        found = [out for image in images for event in events_of(image, settings) for out in model.feed(event)]
+        assert found == reference_of(images, settings)
+        fired += sum(event >= 0 for event in found)
+    assert fired > 500
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("mode", MODES)
+def test_images(request, mode, stall):
+    rng = rng_of(request.node.name)
+    for _ in range(4):
+        settings = settings_of(rng, mode)
+        images = images_of(rng, settings, 5)
+        events = [event for image in images for event in events_of(image, settings)]
+        found, _ = run(rng, settings, events, stall=stall, idle=float(rng.choice([0, 0.4])), quiet=700)
+        assert found == reference_of(images, settings)
+
+
+def test_without_a_mode_nothing_changes(request):
+    rng = rng_of(request.node.name)
+    events = rng.integers(-2, 64, 100).tolist()
+    settings = EncoderSettings(mode=EncoderMode.OFF, pixels=5, steps=3)
+    found, done = run(rng, settings, events)
+    assert found == events
+    assert [cycle for _, cycle in done.taken[0]] == [cycle for _, cycle in done.given[0]]
+
+
+def test_a_pixel_takes_a_cycle_while_the_next_image_comes(request):
+    settings = EncoderSettings(mode=EncoderMode.LATENCY, pixels=30, steps=8)
+    images = np.full((6, 30), 8)
+    images[:, ::2] = 3
+    events = [event for image in images for event in events_of(image, settings)]
+    _, done = run(rng_of(request.node.name), settings, events, idle=0, stall=0)
+    ends = [cycle for given, cycle in done.given[0] if event_of(given) == -2]
+    assert np.diff(ends).tolist() == [8 * 31 + 3] * 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("kept >= register", "kept > register"),
+        ("clean.eq(move &", "clean.eq(0 & move &"),
+        ("register.restart.eq(idle)", "register.restart.eq(0)"),
+        ("~wiping & ~full & ~clean", "~wiping & ~full"),
+        ("~wiping & ~full & ~clean", "~wiping & ~clean"),
+        ("enable.eq(move & second.valid & ~second.tick)", "enable.eq(move & second.valid)"),
+        ("enable.eq(move & second.valid & ~second.tick)", "enable.eq(second.valid & ~second.tick)"),
+        ("~issuing & ~first.valid & ~second.valid),\n        ]\n        with m.If(start)", "~issuing)]\n        with m.If(start)"),
+        ("code.eq(code.init), ", ""),
+        ("when.eq(0), bank", "bank"),
+        ("images.output_enable.eq(move)", "images.output_enable.eq(1)"),
+    ],
+)
+def test_a_planted_bug_is_found(old, new):
+    broken = mutated(encoder_module, old, new)
+    for case in range(12):
+        rng = rng_of(f"planted {case}")
+        settings = settings_of(rng, MODES[case % 2])
+        images = images_of(rng, settings, 4)
+        events = [event for image in images for event in events_of(image, settings)]
+        try:
+            found, _ = run(rng, settings, events, broken, stall=0.5 * (case % 3 > 0), idle=0, quiet=700)
+        except AssertionError:
+            return
+        if found != reference_of(images, settings):
+            return
+    pytest.fail(f"{old!r} as {new!r} must be found")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pixels": 100}, "pixels must be a power of two, not 100"),
+        ({"bits": 9}, "bits must be an integer from 1 to 8, not 9"),
+        ({"steps": 1}, "steps must be an integer from 2 to 65536, not 1"),
+        ({"bits": 5, "lfsr_width": 4}, "lfsr_width must be an integer from 5 to 32, not 4"),
+    ],
+)
+def test_refused(values, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        EncoderParameters(**values)
+
+
+def test_more_pixels_than_axons():
+    with pytest.raises(ValueError, match=r"^pixels must be at most 16, one an axon of 4 bits, not 32$"):
+        SpikeEncoder(PARAMETERS, 4)
