@@ -1,21 +1,18 @@
 """The driver, the host bridge and the tiles together, without UART and link: spikes equal to the reference."""
 
 import dataclasses
-from collections import deque
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from harness.fabric import mesh_of, random_program
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
+from harness.simulated_link import SimulatedLink
 
-from spikeloom.hdl.fabric import Fabric
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.reference import simulate
 from spikeloom.sw.driver import Board
 from spikeloom.sw.place import place
-from spikeloom.sw.transport import LinkError
 
 CORE = CoreParameters(
     lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
@@ -23,71 +20,9 @@ CORE = CoreParameters(
 FABRIC = FabricConfig(core=CORE)
 
 
-class SimulatedLink:
-    """The bytes of the driver, straight into the simulated bridge; time passes when the driver waits."""
-
-    def __init__(self, rng, fabric=FABRIC, *, stall):
-        self.top = Fabric(fabric)
-        self.identity = fabric.identity()
-        self.rng = rng
-        self.stall = stall
-        self.outgoing, self.incoming = deque(), bytearray()
-        self.cycles = 0
-        self.opening = False
-        self.simulator = Simulator(self.top)
-        self.simulator.add_clock(1e-6)
-        self.simulator.add_testbench(self._clock, background=True)
-
-    async def _clock(self, ctx):
-        top = self.top
-        while True:
-            ctx.set(top.reset, self.opening)
-            ctx.set(top.receive.valid, bool(self.outgoing) and not self.opening)
-            ctx.set(top.receive.payload, self.outgoing[0] if self.outgoing else 0)
-            ctx.set(top.transmit.ready, self.rng.random() >= self.stall and not self.opening)
-            _, _, taken, given, byte = await ctx.tick().sample(
-                top.receive.valid & top.receive.ready, top.transmit.valid & top.transmit.ready, top.transmit.payload
-            )
-            self.opening = False
-            if taken:
-                self.outgoing.popleft()
-            if given:
-                self.incoming.append(byte)
-
-    def _pass(self, cycles):
-        self.cycles += cycles
-        self.simulator.run_until(self.cycles * 1e-6)
-
-    def open(self):
-        self.outgoing.clear()
-        self.opening = True
-        self._pass(2)
-        self.incoming.clear()
-        return self.identity
-
-    def send(self, data):
-        self.outgoing.extend(data)
-        while len(self.outgoing) > 64:
-            self._pass(50)
-
-    def receive(self, minimum=1, *, timeout_s=None):
-        for _ in range(200):
-            if len(self.incoming) >= minimum:
-                break
-            self._pass(50)
-        else:
-            raise LinkError("nothing has come for 10000 cycles")
-        data = bytes(self.incoming)
-        self.incoming.clear()
-        return data
-
-    def poll(self):
-        return self.receive(0)
-
-
 def test_the_driver_runs_networks(request):
     rng = rng_of(request.node.name)
-    board = Board(SimulatedLink(rng, stall=0.3))
+    board = Board(SimulatedLink(rng, FABRIC, stall=0.3))
     fired = []
     # From one program to the next by clearing after an odd number of steps, then by a new session.
     for number, readout in enumerate((False, True, False)):

@@ -34,6 +34,7 @@ from spikeloom.sim.messages import (
     encode_spikes,
     encode_write,
 )
+from spikeloom.sim.readout import ReadoutMode
 from spikeloom.sim.registers import (
     BRIDGE_TILE,
     COUNTERS,
@@ -44,7 +45,9 @@ from spikeloom.sim.registers import (
     counter_names,
     register_map,
 )
+from spikeloom.sw.encode import Encoder
 from spikeloom.sw.transport import LinkError
+from spikeloom.sw.units import AnswerCollector, Answers, encoder_settings, image_message, readout_registers
 
 __all__ = [
     "Board",
@@ -308,6 +311,104 @@ class Board:
         program = self._program
         if program is None:
             raise DriverError("a program must be loaded before a run")
+        array = self._checked_spikes(program, spikes)
+        messages = (encode_spikes(array[:, sample], program.input_axons) for sample in range(array.shape[1]))
+        return self._run_steps(program, messages, array.shape[0], array.shape[1], progress, timeout_s)
+
+    def run_images(
+        self,
+        images: ArrayLike,
+        encoder: Encoder,
+        *,
+        progress: Progress | None = None,
+        timeout_s: float | None = None,
+    ) -> BoardResult:
+        """Like `run` of ``encoder.encode(images)``, but the board encodes: each image ``(B, ...)`` goes once.
+
+        Raises `DriverError` if the board has no encoder and ``ValueError`` if it has none that can do so.
+        """
+        program = self._loaded()
+        pixels = self._set_encoder(program, images, encoder)
+        messages = (image_message(image, encoder.bits) for image in pixels)
+        result = self._run_steps(program, messages, encoder.steps, len(pixels), progress, timeout_s)
+        self.write_register(BRIDGE_TILE, "encoder_mode", 0)
+        return result
+
+    def classify(
+        self,
+        inputs: ArrayLike,
+        *,
+        encoder: Encoder | None = None,
+        mode: ReadoutMode = ReadoutMode.COUNT,
+        scores: bool = False,
+        progress: Progress | None = None,
+        timeout_s: float | None = None,
+    ) -> Answers:
+        """Run spikes ``(T, B, inputs)`` or, with ``encoder``, images ``(B, ...)`` that the board encodes; it answers with
+        the class of each sample, by ``mode``, and if wanted with the scores of all outputs.
+
+        Raises as `run`, and `DriverError` if the board has no readout or no encoder.
+        """
+        program = self._loaded()
+        size = program.observed[0][1]
+        first = int(program.output_axons[0])
+        if self._fabric is None:
+            raise DriverError("the fabric must be known for the board to answer, not None")
+        registers = readout_registers(
+            mode,
+            self._fabric.readout,
+            program.output_axons[:size],
+            membranes=program.membranes,
+            vector=scores,
+        )
+        self._check_unit(1, "a readout")
+        if encoder is None:
+            spikes = self._checked_spikes(program, inputs)
+            samples = spikes.shape[1]
+            messages = (encode_spikes(spikes[:, sample], program.input_axons) for sample in range(samples))
+        else:
+            pixels = self._set_encoder(program, inputs, encoder)
+            samples = len(pixels)
+            messages = (image_message(image, encoder.bits) for image in pixels)
+        for name, value in registers.items():
+            self.write_register(BRIDGE_TILE, name, value)
+        collector = AnswerCollector(size, first, samples, vector=scores, first=self._decoder.steps)
+        try:
+            self._exchange(messages, collector, samples, progress, timeout_s)
+            result = collector.result()
+        except ValueError as error:
+            raise DriverError(str(error)) from error
+        self._program = program
+        self.write_register(BRIDGE_TILE, "encoder_mode", 0)
+        self.write_register(BRIDGE_TILE, "readout_mode", 0)
+        return result
+
+    def _loaded(self) -> LoadableProgram:
+        if self._program is None:
+            raise DriverError("a program must be loaded before a run")
+        return self._program
+
+    def _check_unit(self, bit: int, what: str) -> None:
+        if not self.read_register(BRIDGE_TILE, "units") >> bit & 1:
+            raise DriverError(f"the board must have {what}, and has none: load a bitstream of a fabric with {what[2:]}")
+
+    def _set_encoder(self, program: LoadableProgram, images: ArrayLike, encoder: Encoder) -> NDArray[np.int64]:
+        """Program the encoder and return the images ``(B, inputs)``."""
+        if self._fabric is None:
+            raise DriverError("the fabric must be known for the board to encode, not None")
+        settings = encoder_settings(encoder, self._fabric.encoder, program.input_axons)
+        array = np.asarray(images)
+        if array.ndim < 2 or 0 in array.shape or array[0].size != settings.pixels or array.dtype.kind not in "iu":
+            raise ValueError(f"images must be integers (B, ...) of {settings.pixels} pixels, not {array.shape}")
+        if array.min() < 0 or array.max() > 1 << encoder.bits:
+            raise ValueError(f"images must be from 0 to {1 << encoder.bits}, not from {array.min()} to {array.max()}")
+        self._check_unit(0, "an encoder")
+        for name, value in settings.registers().items():
+            self.write_register(BRIDGE_TILE, name, value)
+        return array.reshape(len(array), -1).astype(np.int64)
+
+    @staticmethod
+    def _checked_spikes(program: LoadableProgram, spikes: ArrayLike) -> NDArray[np.bool_]:
         array = np.asarray(spikes)
         inputs = len(program.input_axons)
         if array.ndim != 3 or array.shape[2] != inputs or 0 in array.shape:
@@ -316,23 +417,19 @@ class Board:
             if not np.issubdtype(array.dtype, np.number) or not np.isin(array, (0, 1)).all():
                 raise ValueError("spikes must be 0 or 1, not other values")
             array = array.astype(np.bool_)
-        steps, samples, _ = array.shape
+        return array
+
+    def _run_steps(
+        self,
+        program: LoadableProgram,
+        messages: Iterable[bytes],
+        steps: int,
+        samples: int,
+        progress: Progress | None,
+        timeout_s: float | None,
+    ) -> BoardResult:
         collector = StepCollector(program, steps, samples, first=self._decoder.steps, progress=progress)
-        self._program = None  # until the run has ended well
-        try:
-            piece = bytearray()
-            for sample in range(samples):
-                piece += encode_spikes(array[:, sample], program.input_axons)
-                if len(piece) >= _PIECE or sample == samples - 1:
-                    self._link.send(bytes(piece))
-                    piece.clear()
-                    collector.take(self._take(self._link.poll()))
-            while not collector.complete:
-                collector.take(self._take(self._link.receive(1, timeout_s=timeout_s)))
-            collector.take(self._take(self._link.poll()))
-        except LinkError as error:
-            ended = f"after {collector.done} of {steps * samples} steps"
-            raise DriverError(f"the run has stopped {ended}: {error}") from error
+        self._exchange(messages, collector, samples, None, timeout_s)
         result = collector.result()
         self._program = program
         return result
@@ -345,6 +442,37 @@ class Board:
         if self._program is None:
             raise DriverError("a program must be loaded before a run")
         return StepStream(self, self._program)
+
+    def _exchange(
+        self,
+        messages: Iterable[bytes],
+        collector: StepCollector | AnswerCollector,
+        samples: int,
+        progress: Progress | None,
+        timeout_s: float | None,
+    ) -> None:
+        """Send the messages of each sample and give ``collector`` all that comes back, until it has all."""
+
+        def take(data: bytes) -> None:
+            before = collector.done
+            collector.take(self._take(data))
+            if progress is not None and collector.done > before:
+                progress(collector.done, samples)
+
+        self._program = None  # until the run has ended well
+        try:
+            piece = bytearray()
+            for sample, message in enumerate(messages):
+                piece += message
+                if len(piece) >= _PIECE or sample == samples - 1:
+                    self._link.send(bytes(piece))
+                    piece.clear()
+                    take(self._link.poll())
+            while not collector.complete:
+                take(self._link.receive(1, timeout_s=timeout_s))
+            take(self._link.poll())
+        except LinkError as error:
+            raise DriverError(f"the run has stopped after {collector.done} of {collector.total}: {error}") from error
 
     # Bytes.
 
@@ -517,6 +645,7 @@ class StepCollector:
         self._values = np.zeros((total if program.graded else 0, len(axons)), np.int64)
         self.done = 0
         """Steps that have ended."""
+        self.total = f"{total} steps"
 
     @property
     def complete(self) -> bool:

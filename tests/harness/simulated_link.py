@@ -1,0 +1,72 @@
+"""The driver's byte link straight into a simulated fabric, without UART and link."""
+
+from collections import deque
+
+from amaranth.sim import Simulator
+
+from spikeloom.hdl.fabric import Fabric
+from spikeloom.sw.transport import LinkError
+
+__all__ = ["SimulatedLink"]
+
+
+class SimulatedLink:
+    """The bytes of the driver, straight into the simulated bridge; time passes when the driver waits."""
+
+    def __init__(self, rng, fabric, *, stall):
+        self.top = Fabric(fabric)
+        self.identity = fabric.identity()
+        self.rng = rng
+        self.stall = stall
+        self.outgoing, self.incoming = deque(), bytearray()
+        self.cycles = 0
+        self.opening = False
+        self.simulator = Simulator(self.top)
+        self.simulator.add_clock(1e-6)
+        self.simulator.add_testbench(self._clock, background=True)
+
+    async def _clock(self, ctx):
+        top = self.top
+        while True:
+            ctx.set(top.reset, self.opening)
+            ctx.set(top.receive.valid, bool(self.outgoing) and not self.opening)
+            ctx.set(top.receive.payload, self.outgoing[0] if self.outgoing else 0)
+            ctx.set(top.transmit.ready, self.rng.random() >= self.stall and not self.opening)
+            _, _, taken, given, byte = await ctx.tick().sample(
+                top.receive.valid & top.receive.ready, top.transmit.valid & top.transmit.ready, top.transmit.payload
+            )
+            self.opening = False
+            if taken:
+                self.outgoing.popleft()
+            if given:
+                self.incoming.append(byte)
+
+    def _pass(self, cycles):
+        self.cycles += cycles
+        self.simulator.run_until(self.cycles * 1e-6)
+
+    def open(self):
+        self.outgoing.clear()
+        self.opening = True
+        self._pass(2)
+        self.incoming.clear()
+        return self.identity
+
+    def send(self, data):
+        self.outgoing.extend(data)
+        while len(self.outgoing) > 64:
+            self._pass(50)
+
+    def receive(self, minimum=1, *, timeout_s=None):
+        for _ in range(200):
+            if len(self.incoming) >= minimum:
+                break
+            self._pass(50)
+        else:
+            raise LinkError("nothing has come for 10000 cycles")
+        data = bytes(self.incoming)
+        self.incoming.clear()
+        return data
+
+    def poll(self):
+        return self.receive(0)

@@ -1,0 +1,113 @@
+"""Driver, bridge, encoder, readout and tiles together: images in, answers out, equal to encoder, reference, readout."""
+
+import numpy as np
+import pytest
+from harness.fabric import mesh_of, random_program
+from harness.networks import random_network, random_spikes, rng_of
+from harness.simulated_link import SimulatedLink
+
+from spikeloom.sim.core import CoreParameters
+from spikeloom.sim.encoder import EncoderParameters
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.lfsr import Lfsr
+from spikeloom.sim.readout import ReadoutMode, ReadoutParameters, answers, scores
+from spikeloom.sim.reference import simulate
+from spikeloom.sw.driver import Board, DriverError
+from spikeloom.sw.encode import LatencyEncoder, RateEncoder
+from spikeloom.sw.place import place
+
+CORE = CoreParameters(
+    lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
+)
+UNITS = {
+    "encoder": EncoderParameters(pixels=32, bits=4, steps=16, lfsr_width=10),
+    "readout": ReadoutParameters(outputs=32),
+}
+FABRIC = FabricConfig(core=CORE, **UNITS)
+ENCODERS = (RateEncoder(steps=4, bits=4, lfsr=Lfsr(width=10, seed=77)), LatencyEncoder(steps=5, bits=2))
+
+
+def test_images_in_answers_out(request):
+    rng = rng_of(request.node.name)
+    board = Board(SimulatedLink(rng, FABRIC, stall=0.2), FABRIC)
+    classes = set()
+    for number, readout in enumerate((False, True)):
+        network = random_network(rng, CORE, inputs=20, readout=readout)
+        program = place(network, FABRIC)
+        board.load(program)
+        encoder = ENCODERS[number]
+        images = rng.integers(0, (1 << encoder.bits) + 1, (3, 4, 5))
+        spikes = encoder.encode(images)
+        reference = simulate(network, spikes)
+        output = reference.states[network.output].v if readout else reference.spikes[network.output]
+        result = board.run_images(images, encoder)
+        assert ((result.membranes if readout else result.spikes) == output).all()
+        for mode in ReadoutMode:
+            if mode is ReadoutMode.OFF or readout != (mode >= ReadoutMode.LAST):
+                continue
+            score = scores(mode, output)
+            found = board.classify(images, encoder=encoder, mode=mode, scores=True)
+            assert (found.scores == score).all()
+            assert (found.classes == answers(score)).all()
+            assert (board.classify(spikes, mode=mode).classes == answers(score)).all()
+            classes |= set(found.classes.tolist())
+        # Spikes are spikes again, and all of them come back.
+        again = board.run(spikes)
+        assert ((again.membranes if readout else again.spikes) == output).all()
+        board.check_errors()
+    assert len(classes) > 1
+
+
+def test_on_a_mesh(request):
+    rng = rng_of(request.node.name)
+    mesh = mesh_of(2, 2)
+    fabric = FabricConfig(tiles=mesh.tiles, mesh=mesh.mesh, **UNITS)
+    board = Board(SimulatedLink(rng, fabric, stall=0.2), fabric)
+    done = 0
+    while done < 2:
+        network, program = random_program(rng, fabric)
+        size = program.observed[0][1]
+        axons = program.output_axons[:size]
+        if network.inputs > 32 or (np.diff(axons) != 1).any() or (np.diff(program.input_axons) != 1).any():
+            continue
+        done += 1
+        board.load(program)
+        spikes = random_spikes(rng, 5, 3, network.inputs)
+        reference = simulate(network, spikes).spikes[network.output]
+        found = board.classify(spikes, scores=True)
+        assert (found.scores == scores(ReadoutMode.COUNT, reference)).all()
+        assert (found.classes == answers(found.scores)).all()
+
+
+def test_after_a_run_that_was_given_up(request):
+    """A new session begins with an empty encoder and readout."""
+    rng = rng_of(request.node.name)
+    link = SimulatedLink(rng, FABRIC, stall=0)
+    board = Board(link, FABRIC)
+    network = random_network(rng, CORE, inputs=20)
+    program = place(network, FABRIC)
+    encoder = ENCODERS[0]
+    images = rng.integers(0, 17, (3, 20))
+    expected = answers(scores(ReadoutMode.COUNT, simulate(network, encoder.encode(images)).spikes[network.output]))
+    for _ in range(2):
+        board.reopen()
+        board.load(program)
+        assert (board.classify(images, encoder=encoder).classes == expected).all()
+        board._set_encoder(program, images, encoder)
+        link.send(b"\x81\x82\x83\x20\x80\x84")  # an image without an end
+
+
+@pytest.mark.parametrize(("unit", "what"), [("encoder", "an encoder"), ("readout", "a readout")])
+def test_a_board_without_a_unit(request, unit, what):
+    rng = rng_of(request.node.name)
+    without = FabricConfig(core=CORE, **{name: value for name, value in UNITS.items() if name != unit})
+    network = random_network(rng, CORE, inputs=20)
+    images = rng.integers(0, 17, (1, 20))
+    board = Board(SimulatedLink(rng, without, stall=0), FABRIC)
+    board.load(place(network, FABRIC))
+    with pytest.raises(DriverError, match=f"^the board must have {what}, and has none: load a bitstream"):
+        board.classify(images, encoder=ENCODERS[0])
+    known = Board(SimulatedLink(rng, without, stall=0), without)
+    known.load(place(network, without))
+    with pytest.raises(ValueError, match=f"^the fabric must have {what} to .* on the board, and has none$"):
+        known.classify(images, encoder=ENCODERS[0])
