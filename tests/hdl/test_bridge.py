@@ -397,12 +397,12 @@ def test_planted_bugs_with_several_tiles_are_found(name):
 
 
 MUTATIONS = {
-    "credit": ("decoder.credit.eq(tokens.allowed)", "decoder.credit.eq(1)"),
+    "credit": ("decoder.credit.eq(1 if self.encoder else tokens.allowed)", "decoder.credit.eq(1)"),
     "whose acknowledgement": ("tokens.ack_parity.eq(encoder.parity)", "tokens.ack_parity.eq(0)"),
     "parity of a step": ("packet.parity.eq(tokens.sent_parity)", "packet.parity.eq(0)"),
     "parity of an answer": ("packet.parity.eq(owed_parity)", "packet.parity.eq(0)"),
     "answers": ("owed + (encoder.ticked & tokens.complete) - answered", "owed - answered"),
-    "last": ("packet.last.eq(decoder.packets.payload.last)", "packet.last.eq(0)"),
+    "last": ("packet.last.eq(events.payload.last)", "packet.last.eq(0)"),
     "skip": ("Const(0, DISTANCE_BITS), ~byte[:SKIP_BITS]", "Const(0, DISTANCE_BITS - 1), ~byte[:SKIP_BITS]"),
     "first spike of a step": (
         "with m.If(take & is_tick):\n                        m.d.sync += previous.eq(-1)",

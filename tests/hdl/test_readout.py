@@ -95,7 +95,7 @@ def expected(mode, values, first, vector):
 
 
 def check(rng, mode, *, tiles, module=readout_module, stall=0.3, steps=None):
-    n, samples = int(rng.integers(1, 17)), 3
+    n, samples = int(rng.choice([16, rng.integers(1, 17)])), 3
     steps = steps or int(rng.integers(1, 8))
     first, vector = int(rng.integers(1, 40)), int(rng.integers(2))
     values = values_of(rng, mode, steps, samples, n)

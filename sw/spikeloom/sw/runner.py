@@ -21,8 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.mesh import Link, LinkCount
 from spikeloom.sim.network import QuantisedNetwork
+from spikeloom.sim.readout import ReadoutMode, answers, scores
 from spikeloom.sim.reference import as_spikes, simulate
 from spikeloom.sw.driver import Board, BoardResult
+from spikeloom.sw.encode import Encoder
 from spikeloom.sw.endpoint import Endpoint
 from spikeloom.sw.program import Program
 from spikeloom.sw.transport import FaultyTransport, Transport
@@ -30,7 +32,7 @@ from spikeloom.sw.transport import FaultyTransport, Transport
 if TYPE_CHECKING:
     from spikeloom.sw.simulated_board import SimulatedTransport
 
-__all__ = ["BoardRunner", "PinsRunner", "Progress", "ReferenceRunner", "RunResult", "Runner", "by_population"]
+__all__ = ["BoardRunner", "PinsRunner", "Progress", "ReferenceRunner", "RunResult", "Runner", "Task", "TaskRunner", "by_population"]
 
 Progress = Callable[[int, int], None]
 """Called with the samples done and their number."""
@@ -49,6 +51,7 @@ class RunResult:
     ``cycles_per_sample`` ``(B,)`` those from a sample's first packet in to its last packet out, which overlap with its
     neighbours' where samples follow each other without a gap; ``links`` what the routers of a mesh have counted. They
     are empty or None where nobody counts. ``faults`` are those made on purpose on the line. ``seconds`` is wall time.
+    ``classes`` ``(B,)`` are the answers where they were asked for; the populations' arrays are empty then.
     """
 
     output_name: str
@@ -61,11 +64,30 @@ class RunResult:
     links: dict[Link, LinkCount] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    classes: NDArray[np.int64] | None = None
 
     @property
     def output(self) -> NDArray[Any]:
         """The output population's spikes, or its membranes if it does not spike."""
         return self.membranes.get(self.output_name, self.spikes.get(self.output_name))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """What a board is to do.
+
+    ``inputs`` are spikes ``(T, B, inputs)`` or, with an ``encoder``, images ``(B, ...)`` that the board encodes. With a
+    ``mode`` other than OFF the board answers with classes only.
+    """
+
+    inputs: NDArray[Any]
+    encoder: Encoder | None = None
+    mode: ReadoutMode = ReadoutMode.OFF
+
+    @property
+    def samples(self) -> int:
+        """Samples of the inputs."""
+        return len(self.inputs) if self.encoder else self.inputs.shape[1]
 
 
 class Runner(abc.ABC):
@@ -76,7 +98,15 @@ class Runner(abc.ABC):
         """Run ``spikes`` ``(T, B, inputs)``; every sample starts from the cleared state."""
 
 
-class ReferenceRunner(Runner):
+class TaskRunner(Runner):
+    """A runner that also does what needs the units of the host bridge."""
+
+    @abc.abstractmethod
+    def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
+        """Do ``task``."""
+
+
+class ReferenceRunner(TaskRunner):
     """The integer reference."""
 
     def __init__(self, network: QuantisedNetwork) -> None:
@@ -95,8 +125,18 @@ class ReferenceRunner(Runner):
             seconds=time.monotonic() - start,
         )
 
+    def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
+        spikes = task.encoder.encode(task.inputs) if task.encoder else task.inputs
+        result = self.run(spikes, progress=progress)
+        if task.mode is ReadoutMode.OFF:
+            return result
+        classes = answers(scores(task.mode, result.output))
+        return RunResult(
+            output_name=result.output_name, spikes={}, membranes={}, seconds=result.seconds, classes=classes
+        )
 
-class BoardRunner(Runner):
+
+class BoardRunner(TaskRunner):
     """A board, or anything that answers like one, at the end of ``transport``.
 
     ``build_hash`` is that of the bitstream that is expected; without it any build of the program's fabric will do.
@@ -117,8 +157,11 @@ class BoardRunner(Runner):
         self.clock = clock
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
-        start = time.monotonic()
         array = as_spikes(spikes, len(self.program.input_axons))
+        return self.do(Task(inputs=array), progress=progress)
+
+    def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
+        start = time.monotonic()
         link = self.program.fabric.link
         with Endpoint(self.transport, maximum_payload=link.maximum_payload) as endpoint:
             board = Board(endpoint, self.program.fabric)
@@ -126,13 +169,20 @@ class BoardRunner(Runner):
             board.check(expected, build=self.build_hash is not None)
             board.load(self.program)
             loaded = self.clock() if self.clock else 0
-            result = board.run(array, progress=progress)
+            fields: dict[str, Any] = {"output_name": self.program.observed[0][0], "spikes": {}, "membranes": {}}
+            if task.mode is not ReadoutMode.OFF:
+                found = board.classify(task.inputs, encoder=task.encoder, mode=task.mode, progress=progress)
+                fields["classes"] = found.classes
+            elif task.encoder is not None:
+                fields = by_population(self.program, [board.run_images(task.inputs, task.encoder, progress=progress)])
+            else:
+                fields = by_population(self.program, [board.run(task.inputs, progress=progress)])
             cycles = self.clock() - loaded if self.clock else None
             board.check_errors()
             counters = board.counters()
             links = board.link_counts()
         return RunResult(
-            **by_population(self.program, [result]),
+            **fields,
             counters=counters,
             cycles=cycles,
             links=links,
@@ -162,7 +212,7 @@ def by_population(program: Program, results: Sequence[BoardResult]) -> dict[str,
     return {"output_name": output, "spikes": spikes_of, "values": values_of, "membranes": membranes_of}
 
 
-class PinsRunner(Runner):
+class PinsRunner(TaskRunner):
     """The generated Verilog of the program's fabric, simulated with a UART at its pins.
 
     Parameters
@@ -200,22 +250,24 @@ class PinsRunner(Runner):
         self.waves: Path | None = None
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        return self.do(Task(inputs=as_spikes(spikes, len(self.program.input_axons))), progress=progress)
+
+    def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
         import spikeloom.hdl.top as top
         from spikeloom.hdl.verilog import write_verilog
         from spikeloom.sw.verilator import run_cocotb
 
         start = time.monotonic()
-        array = as_spikes(spikes, len(self.program.input_axons))
         verilog = write_verilog(top.Top(self.program.fabric, self.divisor), "top", self.directory / "verilog")
         job = self.directory / "run" / "job.pickle"
         job.parent.mkdir(parents=True, exist_ok=True)
         result_path = job.with_suffix(".result")
         result_path.unlink(missing_ok=True)
-        job.write_bytes(pickle.dumps((_run_simulated, (self.program, array, self.faults))))
+        job.write_bytes(pickle.dumps((_run_simulated, (self.program, task, self.faults))))
 
         def on_line(line: str) -> None:
             if progress is not None and _PROGRESS_MARK in line:
-                progress(int(line.rsplit(":", 1)[1]), array.shape[1])
+                progress(int(line.rsplit(":", 1)[1]), task.samples)
 
         done = run_cocotb(
             sources=[Path(top.__file__).with_name("testbench.v"), verilog],
@@ -237,7 +289,7 @@ class PinsRunner(Runner):
 
 
 def _run_simulated(
-    transport: SimulatedTransport, program: Program, spikes: NDArray[np.bool_], faults: dict[str, Any]
+    transport: SimulatedTransport, program: Program, task: Task, faults: dict[str, Any]
 ) -> RunResult:
     """What the driver does inside the simulator: the same as on a board."""
 
@@ -247,6 +299,6 @@ def _run_simulated(
 
     line = FaultyTransport(transport, **faults) if faults else transport
     runner = BoardRunner(program, line, build_hash=bytes(16), clock=transport.cycles)
-    result = runner.run(spikes, progress=report)
+    result = runner.do(task, progress=report)
     made = dict(line.faults) if isinstance(line, FaultyTransport) else {}
     return dataclasses.replace(result, faults=made)
