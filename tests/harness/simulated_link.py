@@ -36,7 +36,7 @@ class SimulatedLink:
                 top.receive.valid & top.receive.ready, top.transmit.valid & top.transmit.ready, top.transmit.payload
             )
             self.opening = False
-            if taken:
+            if taken and self.outgoing:  # none is left where a new session has begun
                 self.outgoing.popleft()
             if given:
                 self.incoming.append(byte)

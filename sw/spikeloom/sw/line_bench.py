@@ -40,7 +40,6 @@ FABRIC = FabricConfig(
 ENCODERS: dict[str, Encoder] = {
     "latency, T = 4, 2 bits": LatencyEncoder(steps=4, bits=2),
     "rate, T = 10, 4 bits": RateEncoder(steps=10, bits=4),
-    "rate, T = 25, 4 bits": RateEncoder(steps=25, bits=4),
 }
 
 
@@ -50,7 +49,7 @@ def pseudo_images(rng: np.random.Generator, count: int, bits: int) -> NDArray[np
     full = 1 << bits
     for image in images:
         for _ in range(3):
-            row, column = rng.integers(3, 18, 2)
+            row, column = rng.integers(3, 17, 2)
             height, width = rng.permutation([12, 4])
             lit = rng.integers(1, full + 1, (height, width))
             image[row : row + height, column : column + width] = np.maximum(lit, rng.integers(full // 2, full + 1))
@@ -62,7 +61,7 @@ def small_network(rng: np.random.Generator) -> Network:
     import nir
 
     weights = rng.normal(0, 0.15, (10, 784))
-    neurons = nir.IF(r=np.full(10, 1.0), v_threshold=np.ones(10))
+    neurons = nir.IF(r=np.ones(10), v_threshold=np.ones(10))
     nodes = {
         "input": nir.Input({"input": np.array([784])}),
         "weights": nir.Linear(weights),
@@ -70,13 +69,13 @@ def small_network(rng: np.random.Generator) -> Network:
         "output": nir.Output({"output": np.array([10])}),
     }
     graph = nir.NIRGraph(nodes, [("input", "weights"), ("weights", "digit"), ("digit", "output")])
-    return load(graph, name="line", time_step_s=1e-3)
+    return load(graph, name="line", time_step_s=1.0)
 
 
-def main(count: int = 12) -> None:
+def main(count: int = 8) -> None:
     """Measure all ways and write ``build/line/line.json``."""
     rng = np.random.default_rng(1)
-    network = quantise(small_network(rng), Quantisation.for_core(FABRIC.core))
+    network = quantise(small_network(rng), Quantisation.for_core(FABRIC.core, weight_width=8))
     program = place(network, FABRIC)
     directory = Path("build/line")
     found = []
