@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from amaranth.hdl import Elaboratable, Module
 from harness.mutations import mutated
 from harness.networks import rng_of
 from harness.streams import run_streams
@@ -79,9 +80,6 @@ def run(rng, settings, events, module=encoder_module, **how):
     return [event_of(given) for given in done.words(0)], done
 
 
-from amaranth.hdl import Elaboratable, Module
-
-
 class Configured(Elaboratable):
     """A design whose inputs are constant."""
 
@@ -151,7 +149,10 @@ def test_a_pixel_takes_a_cycle_while_the_next_image_comes(request):
         ("~wiping & ~full & ~clean", "~wiping & ~clean"),
         ("enable.eq(move & second.valid & ~second.tick)", "enable.eq(move & second.valid)"),
         ("enable.eq(move & second.valid & ~second.tick)", "enable.eq(second.valid & ~second.tick)"),
-        ("~issuing & ~first.valid & ~second.valid),\n        ]\n        with m.If(start)", "~issuing)]\n        with m.If(start)"),
+        (
+            "~issuing & ~first.valid & ~second.valid),\n        ]\n        with m.If(start)",
+            "~issuing)]\n        with m.If(start)",
+        ),
         ("code.eq(code.init), ", ""),
         ("when.eq(0), bank", "bank"),
         ("images.output_enable.eq(move)", "images.output_enable.eq(1)"),

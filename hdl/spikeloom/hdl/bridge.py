@@ -24,7 +24,7 @@ A byte a cycle goes in and comes out: a spike in the next 128 axons is one byte,
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.encoder import SpikeEncoder, event_layout
@@ -589,9 +589,7 @@ class HostBridge(wiring.Component):
             with m.If(answered):
                 m.d.sync += [packet.kind.eq(PacketKind.ACK), packet.parity.eq(owed_parity), packet.last.eq(0)]
             if self.tiles:
-                tick_or_spike = Mux(
-                    events.payload.tick, registers.tick_destinations, registers.spike_destinations
-                )
+                tick_or_spike = Mux(events.payload.tick, registers.tick_destinations, registers.spike_destinations)
                 m.d.sync += packet.destinations.eq(Mux(answered, registers.ack_destinations, tick_or_spike))
 
         # Registers.

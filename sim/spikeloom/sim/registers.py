@@ -263,15 +263,29 @@ BRIDGE = RegisterMap(
                 description=f"{description} (with {unit} only).",
             )
             for unit, name, offset, width, reset, description in (
-                ("an encoder", "encoder_mode", 40, 2, 0, "what the host's spikes are: 0 spikes, or levels of an image "
-                 "that is encoded, 1 by rate, 2 by latency"),
+                (
+                    "an encoder",
+                    "encoder_mode",
+                    40,
+                    2,
+                    0,
+                    "what the host's spikes are: 0 spikes, or levels of an image "
+                    "that is encoded, 1 by rate, 2 by latency",
+                ),
                 ("an encoder", "encoder_stride", 41, 8, 1, "from one level to the next"),
                 ("an encoder", "encoder_pixels", 42, 16, 0, "pixels of an image, less one"),
                 ("an encoder", "encoder_steps", 44, 16, 0, "steps of an image, less one"),
                 ("an encoder", "encoder_advance", 46, 24, 1, "the stride times the steps"),
-                ("a readout", "readout_mode", 49, 3, 0, "0: all goes to the host. Otherwise only the answer of each "
-                 "sample, by 1 the count of spikes, 2 the first spike, 3 the last, 4 the largest, 5 the sum of the "
-                 "membranes"),
+                (
+                    "a readout",
+                    "readout_mode",
+                    49,
+                    3,
+                    0,
+                    "0: all goes to the host. Otherwise only the answer of each "
+                    "sample, by 1 the count of spikes, 2 the first spike, 3 the last, 4 the largest, 5 the sum of the "
+                    "membranes",
+                ),
                 ("a readout", "readout_vector", 50, 1, 0, "the score of each output goes before the answer"),
                 ("an encoder", "encoder_seed", 52, 32, 1, "what the shift register starts each image at, not 0"),
                 ("a readout", "readout_outputs", 56, 16, 0, "outputs, less one"),

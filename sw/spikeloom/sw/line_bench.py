@@ -87,7 +87,9 @@ def main(count: int = 8) -> None:
             for mode in (ReadoutMode.OFF, ReadoutMode.COUNT):
                 for board_encodes in (False, True):
                     task = Task(
-                        inputs=images if board_encodes else spikes, encoder=encoder if board_encodes else None, mode=mode
+                        inputs=images if board_encodes else spikes,
+                        encoder=encoder if board_encodes else None,
+                        mode=mode,
                     )
                     result = PinsRunner(program, directory, divisor=divisor).do(task)
                     if mode is ReadoutMode.OFF:

@@ -32,7 +32,17 @@ from spikeloom.sw.transport import FaultyTransport, Transport
 if TYPE_CHECKING:
     from spikeloom.sw.simulated_board import SimulatedTransport
 
-__all__ = ["BoardRunner", "PinsRunner", "Progress", "ReferenceRunner", "RunResult", "Runner", "Task", "TaskRunner", "by_population"]
+__all__ = [
+    "BoardRunner",
+    "PinsRunner",
+    "Progress",
+    "ReferenceRunner",
+    "RunResult",
+    "Runner",
+    "Task",
+    "TaskRunner",
+    "by_population",
+]
 
 Progress = Callable[[int, int], None]
 """Called with the samples done and their number."""
@@ -288,9 +298,7 @@ class PinsRunner(TaskRunner):
         return dataclasses.replace(result, seconds=time.monotonic() - start)
 
 
-def _run_simulated(
-    transport: SimulatedTransport, program: Program, task: Task, faults: dict[str, Any]
-) -> RunResult:
+def _run_simulated(transport: SimulatedTransport, program: Program, task: Task, faults: dict[str, Any]) -> RunResult:
     """What the driver does inside the simulator: the same as on a board."""
 
     def report(done: int, total: int) -> None:

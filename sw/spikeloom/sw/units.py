@@ -15,7 +15,7 @@ from spikeloom.sim.messages import Messages, encode_spikes
 from spikeloom.sim.readout import ReadoutMode, ReadoutParameters
 from spikeloom.sw.encode import Encoder, RateEncoder
 
-__all__ = ["Answers", "AnswerCollector", "UnitError", "encoder_settings", "image_message", "readout_registers"]
+__all__ = ["AnswerCollector", "Answers", "UnitError", "encoder_settings", "image_message", "readout_registers"]
 
 
 class UnitError(ValueError):
@@ -37,7 +37,7 @@ def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, inp
         raise UnitError("the fabric must have an encoder to encode images on the board, and has none")
     axons = np.asarray(input_axons)
     if (axons != np.arange(len(axons))).any():
-        raise UnitError("the inputs must be at axons 0, 1, 2, ... to be encoded on the board, and this program has others")
+        raise UnitError("the inputs must be at axons 0, 1, 2, ... to be encoded on the board, not elsewhere")
     if len(axons) > parameters.pixels:
         raise UnitError(f"the encoder of the fabric must hold {len(axons)} pixels, not {parameters.pixels}")
     if isinstance(encoder, RateEncoder):
@@ -46,9 +46,7 @@ def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, inp
                 f"the encoder of the fabric must have {encoder.bits} bits and a shift register of "
                 f"{encoder.lfsr.width}, not {parameters.bits} and {parameters.lfsr_width}"
             )
-        return EncoderSettings(
-            mode=EncoderMode.RATE, pixels=len(axons), steps=encoder.steps, seed=encoder.lfsr.seed
-        )
+        return EncoderSettings(mode=EncoderMode.RATE, pixels=len(axons), steps=encoder.steps, seed=encoder.lfsr.seed)
     if encoder.bits > parameters.bits:
         raise UnitError(f"the encoder of the fabric must have {encoder.bits} bits, not {parameters.bits}")
     if encoder.steps > parameters.steps:
