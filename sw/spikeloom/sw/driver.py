@@ -344,8 +344,9 @@ class Board:
         progress: Progress | None = None,
         timeout_s: float | None = None,
     ) -> Answers:
-        """Run spikes ``(T, B, inputs)`` or, with ``encoder``, images ``(B, ...)`` that the board encodes; it answers with
-        the class of each sample, by ``mode``, and if wanted with the scores of all outputs.
+        """Run spikes ``(T, B, inputs)`` or, with ``encoder``, images ``(B, ...)`` that the board encodes.
+
+        It answers with the class of each sample, by ``mode``, and if wanted with the scores of all outputs.
 
         Raises as `run`, and `DriverError` if the board has no readout or no encoder.
         """

@@ -61,7 +61,7 @@ class RunResult:
     ``cycles_per_sample`` ``(B,)`` those from a sample's first packet in to its last packet out, which overlap with its
     neighbours' where samples follow each other without a gap; ``links`` what the routers of a mesh have counted. They
     are empty or None where nobody counts. ``faults`` are those made on purpose on the line. ``seconds`` is wall time.
-    ``classes`` ``(B,)`` are the answers where they were asked for; the populations' arrays are empty then.
+    ``classes`` ``(B,)`` are the answers where they were asked for; no population has arrays then.
     """
 
     output_name: str
