@@ -28,14 +28,16 @@ class SimulatedLink:
     async def _clock(self, ctx):
         top = self.top
         while True:
-            ctx.set(top.reset, self.opening)
-            ctx.set(top.receive.valid, bool(self.outgoing) and not self.opening)
+            opening = self.opening
+            ctx.set(top.reset, opening)
+            ctx.set(top.receive.valid, bool(self.outgoing) and not opening)
             ctx.set(top.receive.payload, self.outgoing[0] if self.outgoing else 0)
-            ctx.set(top.transmit.ready, self.rng.random() >= self.stall and not self.opening)
+            ctx.set(top.transmit.ready, self.rng.random() >= self.stall and not opening)
             _, _, taken, given, byte = await ctx.tick().sample(
                 top.receive.valid & top.receive.ready, top.transmit.valid & top.transmit.ready, top.transmit.payload
             )
-            self.opening = False
+            if opening:  # it may have been asked for while this cycle was under way
+                self.opening = False
             if taken and self.outgoing:  # none is left where a new session has begun
                 self.outgoing.popleft()
             if given:
@@ -48,7 +50,7 @@ class SimulatedLink:
     def open(self):
         self.outgoing.clear()
         self.opening = True
-        self._pass(2)
+        self._pass(4)
         self.incoming.clear()
         return self.identity
 
