@@ -41,7 +41,7 @@ def program_of(rng, fabric, **how):
 def test_images_in_answers_out(request):
     rng = rng_of(request.node.name)
     board = Board(SimulatedLink(rng, FABRIC, stall=0.2), FABRIC)
-    classes = set()
+    seen = set()
     for number, readout in enumerate((False, True)):
         network, program = program_of(rng, FABRIC, readout=readout)
         board.load(program)
@@ -59,14 +59,14 @@ def test_images_in_answers_out(request):
             found = board.classify(images, encoder=encoder, mode=mode, scores=True)
             assert (found.scores == score).all()
             assert (found.classes == answers(score)).all()
-            classes |= set(found.classes.tolist())
+            seen |= set(found.scores.ravel().tolist())
         mode = ReadoutMode.SUM if readout else ReadoutMode.COUNT
         assert (board.classify(spikes, mode=mode).classes == answers(scores(mode, output))).all()
         # Spikes are spikes again, and all of them come back.
         again = board.run(spikes)
         assert ((again.membranes if readout else again.spikes) == output).all()
         board.check_errors()
-    assert len(classes) > 1
+    assert len(seen) > 3
 
 
 def test_on_a_mesh(request):
