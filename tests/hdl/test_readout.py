@@ -111,6 +111,7 @@ def check(rng, mode, *, tiles, module=readout_module, stall=0.3, steps=None):
         stall=stall,
         idle=0.1,
         quiet=200,
+        timeout=100_000,
     )
     sent_layout = packet_layout(AXON_WIDTH, design.sent_value_width)
     found, tokens, ticks, complete = [[]], [], [0, 0], 0
