@@ -49,7 +49,7 @@ def test_look_up():
     assert BRIDGE.register("scratch").offset == 4
     assert CORE.memory("rows").number == 2
     with pytest.raises(
-        ValueError, match=r"^register of bridge must be one of control, .*, ack_destinations, not 'steps'$"
+        ValueError, match=r"^register of bridge must be one of control, .*, readout_first, not 'steps'$"
     ):
         BRIDGE.register("steps")
     with pytest.raises(ValueError, match=r"^memory of core must be one of weights, .*, targets, not 'row'$"):
