@@ -396,8 +396,8 @@ def test_errors_of_the_board_are_told(request):
             ValueError,
             "register of bridge must be one of control, error, sources, sinks, scratch, events_in, events_out, "
             "spike_destinations, tick_destinations, ack_destinations, units, encoder_mode, encoder_stride, "
-            "encoder_pixels, encoder_steps, encoder_advance, readout_mode, readout_vector, encoder_seed, readout_outputs, "
-            "readout_first, not 'speed'",
+            "encoder_pixels, encoder_steps, encoder_advance, readout_mode, readout_vector, encoder_seed, "
+            "readout_outputs, readout_first, not 'speed'",
         ),
     ],
 )
