@@ -11,7 +11,9 @@ from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FABRICS, FabricConfig
 from spikeloom.sim.mesh import MeshParameters
 from spikeloom.sim.reference import simulate
+from spikeloom.sw.explain import explain, measured_rates
 from spikeloom.sw.place import place
+from spikeloom.sw.report import Traffic
 from spikeloom.sw.runner import PinsRunner
 from spikeloom.sw.simulation import compare
 
@@ -77,7 +79,7 @@ def test_a_mesh_with_an_aer_tile_that_nobody_asks(request, tmp_path, shared_buil
     """Layers in two tiles; the wires of the third are ports of the top, and nothing is connected to them."""
     rng, directory = rng_of(request.node.name), shared_build(tmp_path / "run")
     port = AerTileParameters(direction=AerDirection.INPUT, address_width=5, depth=4)
-    fabric = FabricConfig(tiles=(None, LEAN, port, LEAN), mesh=MeshParameters(columns=2, rows=2))
+    fabric = FabricConfig(tiles=(None, LEAN, port, LEAN), mesh=MeshParameters(columns=2, rows=2, counters=True))
     network = random_network(rng, LEAN, inputs=16, sizes=(10, 8, 6))
     program = place(network, fabric, tiles=2, observe=[p.name for p in network.populations])
     spikes = random_spikes(rng, 6, 8, 16)
@@ -86,4 +88,8 @@ def test_a_mesh_with_an_aer_tile_that_nobody_asks(request, tmp_path, shared_buil
     assert compared > 100
     assert mismatches == 0
     assert [counters["steps"] for counters in result.counters.values()] == [6 * 8] * 2
+    traffic = Traffic.of(fabric.mesh, explain(program, measured_rates(network, spikes))).packets
+    assert {link: count.packets for link, count in result.links.items() if count.packets} == {
+        link: round(packets * 6 * 8) for link, packets in traffic.items()
+    }, "what the routers have counted, as the driver reads it"
     assert all(counters["words"] for counters in result.counters.values())

@@ -100,6 +100,17 @@ def test_the_command_on_a_serial_port(board, tmp_path):
     assert "of 6 images" in done.stdout
 
 
+def test_the_report_of_a_board(board, tmp_path):
+    leave_a_build(tmp_path)
+    command = [sys.executable, "-m", "spikeloom.sw.cli", "report", "--runner", "board", "--port", board.port]
+    done = subprocess.run([*command, "--images", "4"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert "run on: board" in page
+    assert "Counters of the run" in page
+    assert re.search(r"<td>32</td>", page), "4 images of 8 steps, counted by the core"
+
+
 def test_a_port_that_is_not_there(tmp_path):
     with pytest.raises(LinkError, match=r"^the serial port .*nothing must exist and be free to use"):
         SerialTransport(str(tmp_path / "nothing"), BAUD)
