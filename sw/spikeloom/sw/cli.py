@@ -190,10 +190,11 @@ def check(
         return
     program = place(quantised, _fabric(fabric))
     uses = Table(title=f"fabric {fabric}")
-    for column in ("resource", "used", "available"):
+    several = len({use.tile for use in program.uses}) > 1
+    for column in (*["tile"] * several, "resource", "used", "available"):
         uses.add_column(column, justify="left" if column == "resource" else "right")
     for use in program.uses:
-        uses.add_row(use.resource, str(use.used), str(use.available))
+        uses.add_row(*[str(use.tile)] * several, use.resource, str(use.used), str(use.available))
     _out.print(uses)
 
 
