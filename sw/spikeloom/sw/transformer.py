@@ -29,6 +29,7 @@ from spikeloom.sim.reference import simulate
 from spikeloom.sw.compiled import CompiledRunner
 from spikeloom.sw.data import Digits, load_digits, shipped
 from spikeloom.sw.encode import encoder_from
+from spikeloom.sw.explain import measured_rates
 from spikeloom.sw.load import load
 from spikeloom.sw.network import Network
 from spikeloom.sw.place import place
@@ -43,6 +44,7 @@ __all__ = ["Summary", "attention_map", "run_transformer", "with_seed", "without_
 MODEL = "digits-transformer.nir"
 FABRIC = "transformer"
 SHOWN = 4  # digits in the picture
+SAMPLE = 20  # images that the placement sees to know how often neurons spike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +193,12 @@ def main() -> None:
     digits = held_out.first(arguments.images)
     arguments.output.mkdir(parents=True, exist_ok=True)
     fabric = FABRICS[FABRIC]
+    assert network.encoder is not None
+    sample = encoder_from(network.encoder).encode(digits.images[:SAMPLE])
 
     def make_runner(quantised: QuantisedNetwork) -> Runner:
-        program = place(quantised, fabric, observe=quantised.sources)
+        rates = measured_rates(quantised, sample)
+        program = place(quantised, fabric, observe=quantised.sources[1:], tiles=len(fabric.cores), rates=rates)
         return CompiledRunner(program, arguments.output, workers=arguments.workers)
 
     summary = run_transformer(
