@@ -18,10 +18,10 @@ CORES = {"one-lane-multiplier": MULTIPLIER, "four-lanes-shifts": SHIFTS}
 # What is replaced, how often it occurs, and by what. Only names that the design gives are relied upon.
 PLANTED = {
     "compare": (r"\| difference_\d\[\d+:0\]", 1, "1'h1"),
-    "rounding of the leak": (r"(?<== )rule\[10\](?= &)", 1, "1'h0"),
+    "rounding of the leak": (r"(?<== )\S+ ?\[10\](?= & product\[)", 1, "1'h0"),
     "reset by subtraction": (r"(?<=: )difference_\d\[10:0\]", 1, "11'h000"),
     "saturation": (r"takes_\d \? other_over_\d : u_over_\d", 1, "1'h0"),
-    "fresh state": (r"fresh(?= \? 22'h000000)", 1, "1'h0"),
+    "fresh state": (r"(?<== )\S+ ?\[21\](?= \? 22'h000000)", 1, "1'h0"),
     "forwarding of sums": (r"word_\d\[\d+:\d+\] == word\[\d+:\d+\]", 3, "1'h0"),
     "clearing of accumulators": (r"clear_address == 5'h1f", 1, "clear_address == 5'h00"),
     "waiting for a TICK": (r"ticks_1 & _\d+_", 1, "1'h1"),

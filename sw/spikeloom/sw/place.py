@@ -114,6 +114,7 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
     if INPUT in observe:
         observed.append(INPUT)
         observed_parts.append(INPUT)
+    valued = {p.name for p in original.populations if p.parameters.graded}
     held = {tile: [p.name for p in network.populations if tile_of[p.name] == tile] for tile in cores}
     try:
         relations = Relations.of(parts, tile_of, observed_parts, input_from=input_from, output_to=output_to)
@@ -175,7 +176,7 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
         observed=tuple((name, original.size(name)) for name in observed),
         output_axons=output_axons,
         membranes=not original.population(original.output).parameters.spiking,
-        graded=tuple(p.name for p in original.populations if p.name in observed and p.parameters.graded),
+        graded=tuple(name for name in observed if name in valued),
         uses=uses,
         assignment=assignment,
     )
