@@ -8,8 +8,14 @@ from spikeloom.boards.choose import choose_fabric, room, shortages
 from spikeloom.boards.device import DEVICES
 from spikeloom.boards.fabric_file import fabric_from_json, fabric_to_json
 from spikeloom.boards.registry import BOARDS
+from spikeloom.sim.aer import AerDirection, AerTileParameters
+from spikeloom.sim.attention import AttentionParameters, AttentionTileParameters
 from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.encoder import EncoderParameters
+from spikeloom.sim.fabric import FABRICS, FabricConfig
+from spikeloom.sim.link import LinkParameters
+from spikeloom.sim.mesh import MeshParameters
+from spikeloom.sim.readout import ReadoutParameters
 
 BUILT = sorted({board.device_name for board in BOARDS.values() if not board.obstacle})
 
@@ -53,11 +59,33 @@ def test_what_is_short_is_named_with_how_much_there_is():
 
 def test_a_fabric_file_must_be_one():
     core = CoreParameters(multiplier=False, shifts=(3, 1), per_neuron=frozenset({"bias"}))
-    fabric = FabricConfig(name="x", core=core)
+    fabric = FabricConfig(name="x", core=core, encoder=EncoderParameters(), link=LinkParameters(idle_cycles=3))
     assert fabric_from_json(fabric_to_json(fabric)) == fabric
-    for text in ("", "{}", '{"name": "x", "core": {"lanes": 3}}', '{"name": "x", "core": {"wheels": 3}}'):
-        with pytest.raises(ValueError, match=r"^fabric.json must be the one of a build, with name and core \("):
+    tiles = ("", '[{"core": {"lanes": 3}}]', '[{"core": {"wheels": 3}}]', '[{"wheel": {}}]', "[{}]", "[]")
+    for text in ("", "{}", *(f'{{"name": "x", "tiles": {each}}}' for each in tiles)):
+        with pytest.raises(ValueError, match=r"^fabric.json must be the one of a build, with name and tiles \("):
             fabric_from_json(text)
+
+
+@pytest.mark.parametrize("name", FABRICS)
+def test_a_fabric_file_holds_all_of_a_fabric(name):
+    assert fabric_from_json(fabric_to_json(FABRICS[name])) == FABRICS[name]
+
+
+def test_a_fabric_file_holds_tiles_of_each_kind():
+    core = CoreParameters(lanes=2, neurons=32, weight_words=512)
+    fabric = FabricConfig(
+        tiles=(
+            None,
+            core,
+            dataclasses.replace(core, v_width=20),
+            AttentionTileParameters(attention=AttentionParameters(tokens=8, heads=2)),
+            AerTileParameters(direction=AerDirection.INPUT, depth=32),
+        ),
+        mesh=MeshParameters(columns=3, rows=2, queue_depth=4, counters=True),
+        readout=ReadoutParameters(),
+    )
+    assert fabric_from_json(fabric_to_json(fabric)) == fabric
 
 
 def test_a_board_can_be_given_another_fabric():

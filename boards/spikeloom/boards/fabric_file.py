@@ -1,49 +1,94 @@
-"""The file ``fabric.json`` beside a bitstream: what fabric it holds, so that programs can be placed on it."""
+"""The file ``fabric.json`` beside a bitstream: what fabric it holds, so that programs can be placed on it.
+
+All of a fabric is in it: its tiles but the host's, each by its kind, the mesh if there is one, the host link, and the
+units of the bridge. Of each only what differs from the defaults is written.
+"""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any
 
+from spikeloom.sim.aer import AerDirection, AerTileParameters
+from spikeloom.sim.attention import AttentionParameters, AttentionTileParameters
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.encoder import EncoderParameters
-from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.fabric import FabricConfig, Tile
+from spikeloom.sim.link import LinkParameters
+from spikeloom.sim.mesh import MeshParameters
 from spikeloom.sim.readout import ReadoutParameters
 
 __all__ = ["core_from_json", "core_to_json", "fabric_from_json", "fabric_to_json"]
 
-_UNITS = {"encoder": EncoderParameters, "readout": ReadoutParameters}
-"""Units of the host bridge that a fabric may have."""
+_TILES: dict[str, Any] = {"core": CoreParameters, "attention": AttentionTileParameters, "aer": AerTileParameters}
+_PARTS: dict[str, Any] = {
+    "link": LinkParameters,
+    "mesh": MeshParameters,
+    "encoder": EncoderParameters,
+    "readout": ReadoutParameters,
+}
+_FROM_JSON: dict[str, Any] = {
+    "shifts": tuple,
+    "per_neuron": frozenset,
+    "direction": AerDirection,
+    "attention": lambda values: AttentionParameters(**values),
+}
+"""For the fields that JSON has no type for, by name, what makes them of what was written."""
 
 
 def core_to_json(core: CoreParameters) -> dict[str, Any]:
     """The fields of a core that differ from their defaults."""
-    plain, found = CoreParameters(), {}
-    for field in fields(core):
-        value = getattr(core, field.name)
-        if value != getattr(plain, field.name):
-            found[field.name] = (
-                sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
-            )
-    return found
+    return _values(core)
 
 
 def core_from_json(values: dict[str, Any]) -> CoreParameters:
     """The reverse of `core_to_json`."""
-    kinds = {"shifts": tuple, "per_neuron": frozenset}
-    return CoreParameters(**{name: kinds[name](value) if name in kinds else value for name, value in values.items()})
+    return CoreParameters(**_arguments(values))
 
 
 def fabric_to_json(fabric: FabricConfig) -> str:
     """The text of ``fabric.json``."""
-    units = {name: asdict(unit) for name in _UNITS if (unit := getattr(fabric, name)) is not None}
-    return json.dumps({"name": fabric.name, "core": core_to_json(fabric.core), **units}, indent=2) + "\n"
+    content: dict[str, Any] = {"name": fabric.name, "tiles": [_tile_to_json(tile) for tile in fabric.tiles[1:]]}
+    for name in _PARTS:
+        if (part := getattr(fabric, name)) is not None:
+            content[name] = _values(part)
+    return json.dumps(content, indent=2) + "\n"
 
 
 def fabric_from_json(text: str) -> FabricConfig:
     """The fabric that the text of a ``fabric.json`` describes. Raises ``ValueError`` if it is none."""
     try:
         content = json.loads(text)
-        units: dict[str, Any] = {name: kind(**content[name]) for name, kind in _UNITS.items() if name in content}
-        return FabricConfig(name=content["name"], core=core_from_json(content["core"]), **units)
+        parts = {name: kind(**_arguments(content[name])) for name, kind in _PARTS.items() if name in content}
+        tiles = tuple(_tile_from_json(tile) for tile in content["tiles"])
+        return FabricConfig(name=content["name"], tiles=(None, *tiles), **parts)
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"fabric.json must be the one of a build, with name and core ({error})") from error
+        raise ValueError(f"fabric.json must be the one of a build, with name and tiles ({error})") from error
+
+
+def _tile_to_json(tile: Tile) -> dict[str, Any]:
+    (kind,) = (name for name, parameters in _TILES.items() if isinstance(tile, parameters))
+    return {kind: _values(tile)}
+
+
+def _tile_from_json(values: dict[str, Any]) -> Tile:
+    ((kind, fields_of_it),) = values.items()
+    return _TILES[kind](**_arguments(fields_of_it))
+
+
+def _values(parameters: Any) -> dict[str, Any]:
+    """The fields that differ from their defaults, as JSON has them."""
+    found = ((field.name, getattr(parameters, field.name), field.default) for field in fields(parameters))
+    return {name: _value(value) for name, value, default in found if value != default}
+
+
+def _value(value: Any) -> Any:
+    if is_dataclass(value):
+        return _values(value)
+    if isinstance(value, Enum):
+        return value.value
+    return sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
+
+
+def _arguments(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _FROM_JSON[name](value) if name in _FROM_JSON else value for name, value in values.items()}
