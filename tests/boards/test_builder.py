@@ -19,7 +19,9 @@ from spikeloom.boards.device import DEVICES
 from spikeloom.boards.flow import ICE40, Tool, ToolError
 from spikeloom.boards.pll import PllError
 from spikeloom.boards.registry import BOARDS, find_board
-from spikeloom.sim.fabric import FABRICS
+from spikeloom.sim.aer import AerDirection, AerTileParameters
+from spikeloom.sim.fabric import FABRICS, FabricConfig
+from spikeloom.sim.mesh import MeshParameters
 
 ICEBREAKER = BOARDS["icebreaker"]
 
@@ -254,6 +256,10 @@ def test_refuses_a_board_without_a_fabric():
         find_board("icestick")
     with pytest.raises(ValueError, match=r"^Board icebreaker must have either a fabric or an obstacle$"):
         dataclasses.replace(ICEBREAKER, fabric=FABRICS["small"], obstacle="it is blue")
+    chip = AerTileParameters(direction=AerDirection.INPUT)
+    fabric = FabricConfig(tiles=(None, FABRICS["small"].core, chip), mesh=MeshParameters(columns=3, rows=1))
+    with pytest.raises(ValueError, match=r"^Fabric of icebreaker must have no AER tiles: their wires have no pins the"):
+        dataclasses.replace(ICEBREAKER, fabric=fabric)
 
 
 @pytest.mark.parametrize(

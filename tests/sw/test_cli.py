@@ -11,7 +11,7 @@ import nir
 import numpy as np
 import pytest
 
-from spikeloom.boards.registry import BOARDS
+from spikeloom.boards.registry import BOARDS, find_board
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.link import DeviceModel, LinkParameters
 from spikeloom.sw.cli import main
@@ -278,6 +278,11 @@ def test_a_missing_port(network, capsys):
     ("arguments", "message"),
     [
         (["check", "--fabric", "huge"], "fabric must be one of small, medium, wide, spatial, transformer, not 'huge'"),
+        (["bitstream", "--board", "ulx3s-85f", "--mesh", "2"], "mesh must be columns x rows, such as 3x2, not '2'"),
+        (
+            ["bitstream", "--board", "ulx3s-85f", "--mesh", "2x2", "--fabric", "transformer"],
+            "fabric transformer must have one core and no mesh to be put on one",
+        ),
         (["bitstream", "--board", "nosuchone"], "Board must be one that 'spikeloom boards' lists, not 'nosuchone'"),
         (
             ["run", "--board", "icebraker"],
@@ -305,6 +310,23 @@ def serve_once(listener, model):
         while data := connection.recv(4096):
             model.from_line(data)
             connection.sendall(model.to_line())
+
+
+def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatch):
+    asked = []
+
+    def build(board, output, *, fabric, announce):
+        asked.append(fabric)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("spikeloom.boards.builder.build", build)
+    board = ["bitstream", "--board", "ulx3s-85f"]
+    for options in ([], ["--fabric", "transformer"], ["--fabric", "small", "--mesh", "2x2"], ["--mesh", "2x1"]):
+        assert refused(capsys, *board, *options) == "enough"
+    general = find_board("ulx3s-85f").buildable_fabric()
+    assert asked == [general, FABRICS["transformer"], FABRICS["small"].on_mesh(2, 2), general.on_mesh(2, 1)]
+    message = "fabric must be left out where networks are named, for which one is chosen"
+    assert refused(capsys, *board, network, "--fabric", "small") == message
 
 
 def test_a_bitstream_of_another_build(tmp_path, network, capsys):

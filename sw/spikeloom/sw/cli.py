@@ -476,15 +476,29 @@ def bitstream(
         ),
     ] = None,
     weight_bits: WeightOption = 8,
+    fabric: Annotated[
+        str | None, typer.Option(help=f"One of these instead: {', '.join(FABRICS)}.", show_default=False)
+    ] = None,
+    mesh: Annotated[
+        str | None, typer.Option(help="Mesh of as many of the fabric's core, such as 2x2.", show_default=False)
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Directory; build/BOARD if not given.", show_default=False)
     ] = None,
 ) -> None:
     """Build the bitstream for a board with open tools."""
     from spikeloom.boards.builder import build
+    from spikeloom.boards.registry import find_board
 
-    fabric = _choose([load(path) for path in networks], board, weight_bits) if networks else None
-    result = build(board, output, fabric=fabric, announce=_out.print)
+    if networks and fabric is not None:
+        raise InputError("fabric must be left out where networks are named, for which one is chosen")
+    if networks:
+        chosen = _choose([load(path) for path in networks], board, weight_bits)
+    else:
+        chosen = find_board(board).buildable_fabric() if fabric is None else _fabric(fabric)
+    if mesh is not None:
+        chosen = chosen.on_mesh(*_mesh_shape(mesh, None))
+    result = build(board, output, fabric=chosen, announce=_out.print)
     _out.print(result.table())
     _out.print(f"{result.bitstream}\nto load it: {' '.join(result.flash_command)}")
 
