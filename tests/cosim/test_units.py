@@ -1,10 +1,9 @@
 """Images in, answers out: driver, a line with faults, link, bridge, encoder, core and readout, all as Verilog."""
 
 import pytest
+from harness.units import UNITS
 
-from spikeloom.sim.encoder import EncoderParameters
-from spikeloom.sim.fabric import FABRICS, FabricConfig
-from spikeloom.sim.readout import ReadoutMode, ReadoutParameters
+from spikeloom.sim.readout import ReadoutMode
 from spikeloom.sw.data import load_digits, shipped
 from spikeloom.sw.encode import encoder_from
 from spikeloom.sw.load import load
@@ -12,23 +11,15 @@ from spikeloom.sw.place import place
 from spikeloom.sw.quantise import Quantisation, quantise
 from spikeloom.sw.runner import PinsRunner, ReferenceRunner, Task
 
-CORE = FABRICS["small"].core
-FABRIC = FabricConfig(
-    name="units",
-    core=CORE,
-    encoder=EncoderParameters(pixels=64, bits=4, steps=8, lfsr_width=4),
-    readout=ReadoutParameters(outputs=16),
-)
-
 
 @pytest.mark.parametrize("faults", [{}, {"seed": 3, "flip": 0.001, "drop": 0.001, "insert": 0.001}])
 def test_digits(tmp_path, shared_build, faults):
     loaded = load(shipped("digits-mlp.nir"))
-    network = quantise(loaded, Quantisation.for_core(CORE, weight_width=8))
+    network = quantise(loaded, Quantisation.for_core(UNITS.core, weight_width=8))
     _, held_out = load_digits()
     task = Task(inputs=held_out.images[:20], encoder=encoder_from(loaded.encoder), mode=ReadoutMode.COUNT)
     expected = ReferenceRunner(network).do(task)
-    result = PinsRunner(place(network, FABRIC), shared_build(tmp_path / "run"), faults=faults).do(task)
+    result = PinsRunner(place(network, UNITS), shared_build(tmp_path / "run"), faults=faults).do(task)
     assert (result.classes == expected.classes).all()
     assert (result.classes == held_out.labels[:20]).mean() > 0.8
     assert len(set(result.classes.tolist())) >= 8

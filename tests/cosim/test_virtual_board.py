@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 from harness.networks import random_network, random_spikes, rng_of
+from harness.units import UNITS
 
 from spikeloom.boards.fabric_file import fabric_to_json
 from spikeloom.sim.fabric import FABRICS
@@ -16,6 +17,7 @@ from spikeloom.sw.driver import Board, DriverError
 from spikeloom.sw.endpoint import Endpoint
 from spikeloom.sw.live import run_live
 from spikeloom.sw.place import place
+from spikeloom.sw.readout import classify
 from spikeloom.sw.runner import BoardRunner
 from spikeloom.sw.simulation import compare
 from spikeloom.sw.spif import PixelMap, SpifReceiver, SpifSender, decode_events
@@ -84,11 +86,11 @@ def test_faults_on_the_serial_line(request, board):
     assert sum(line.faults.values()) > 5
 
 
-def leave_a_build(directory):
+def leave_a_build(directory, fabric=SMALL):
     """What a build of the board leaves."""
     built = directory / "build" / "icebreaker" / "fabric.json"
     built.parent.mkdir(parents=True)
-    built.write_text(fabric_to_json(SMALL))
+    built.write_text(fabric_to_json(fabric))
 
 
 def test_the_command_on_a_serial_port(board, tmp_path):
@@ -98,6 +100,30 @@ def test_the_command_on_a_serial_port(board, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "digits-mlp on board" in done.stdout
     assert "of 6 images" in done.stdout
+
+
+def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
+    """The units of the board do what the host would: the same classes, the same spikes."""
+    leave_a_build(tmp_path, UNITS)
+
+    def run(*options):
+        output = ["--images", "8", "--output", "out.npy", *options]
+        command = [sys.executable, "-m", "spikeloom.sw.cli", "run", *output]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"^8 images in [\d.]+ s with loading: [\d.e+]+ a second$", done.stdout, re.MULTILINE)
+        return np.load(tmp_path / "out.npy")
+
+    spikes = run("--backend", "reference")
+    counts = run("--backend", "reference", "--encode", "board", "--answer", "count")
+    assert counts.tolist() == classify(spikes).tolist()
+    assert len(set(counts.tolist())) > 4
+    with VirtualBoard(UNITS, shared_build(tmp_path / "run")) as running:
+        port = ("--port", running.port)
+        assert (run(*port, "--encode", "board") == spikes).all()
+        assert (run(*port, "--answer", "first") == run("--backend", "reference", "--answer", "first")).all()
+        assert (run(*port, "--encode", "board", "--answer", "count") == counts).all()
+        assert (run(*port) == spikes).all()
 
 
 def test_the_report_of_a_board(board, tmp_path):

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from spikeloom.sim.fabric import FABRICS, FabricConfig
 from spikeloom.sim.neuron import Compare, Reset
+from spikeloom.sim.readout import ReadoutMode
 from spikeloom.sw.data import shipped
 from spikeloom.sw.encode import Encoder, encoder_from
 from spikeloom.sw.inputs import InputError, Inputs, held_out_digits, load_inputs
@@ -33,8 +35,11 @@ from spikeloom.sw.network import Network, describe
 from spikeloom.sw.place import place
 from spikeloom.sw.program import Program
 from spikeloom.sw.quantise import Quantisation, quantise
-from spikeloom.sw.readout import accuracy, classify
+from spikeloom.sw.readout import classify
 from spikeloom.sw.verilator import SimulationError
+
+if TYPE_CHECKING:
+    from spikeloom.sw.runner import Runner, RunResult, Task
 
 __all__ = ["app", "main"]
 
@@ -52,6 +57,7 @@ _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 _DIGITS = "digits-mlp.nir"
 _DEFAULT_FABRIC = "small"
 _PLACE_IMAGES = 50  # enough to know who spikes how often
+_SHOWN_ANSWERS = 20
 _WAVES_IMAGES = 4  # an image takes about 6 to 10 MB of waveform
 
 NetworkArgument = Annotated[
@@ -85,6 +91,29 @@ class Backend(Enum):
     RTL = "rtl"
     PINS = "pins"
     BOARD = "board"
+
+
+class Encoding(Enum):
+    """Who makes spikes of images."""
+
+    HOST = "host"
+    BOARD = "board"
+
+
+class Answer(Enum):
+    """What a board sends: its output's spikes or membranes, or of each image the class, by one of these scores."""
+
+    ALL = "all"
+    COUNT = "count"
+    FIRST = "first"
+    LAST = "last"
+    LARGEST = "largest"
+    SUM = "sum"
+
+    @property
+    def mode(self) -> ReadoutMode:
+        """As the readout of the board has it."""
+        return ReadoutMode.OFF if self is Answer.ALL else ReadoutMode[self.name]
 
 
 class Simulator(Enum):
@@ -567,6 +596,16 @@ def run(
     refractory: RefractoryOption = None,
     weight_bits: WeightOption = 8,
     images: ImagesOption = None,
+    encode: Annotated[
+        Encoding, typer.Option(help="Who makes spikes of images: the host, or the encoder on the board.")
+    ] = Encoding.HOST,
+    answer: Annotated[
+        Answer,
+        typer.Option(
+            help="What comes back: all that the output sends; or only the class, found by the readout on the board: "
+            "most spikes (count), first spike, last, largest or summed (sum) membrane."
+        ),
+    ] = Answer.ALL,
     identity: Annotated[
         Path | None,
         typer.Option(help="The build that the board must hold; build/BOARD/identity if there.", show_default=False),
@@ -574,7 +613,8 @@ def run(
     output: Annotated[
         str | None,
         typer.Option(
-            help="Write the output as .npy, (T, B, n); or, live, send its spikes to udp://HOST:PORT.",
+            help="Write the output as .npy, (T, B, n), or the classes (B,) where only they come back; or, live, send "
+            "its spikes to udp://HOST:PORT.",
             show_default=False,
         ),
     ] = None,
@@ -582,7 +622,7 @@ def run(
     """Run a network on a board, in simulation or as the reference, and print the answers."""
     from spikeloom.sw.compiled import CompiledRunner
     from spikeloom.sw.live import udp_address
-    from spikeloom.sw.runner import BoardRunner, PinsRunner, ReferenceRunner, Runner
+    from spikeloom.sw.runner import BoardRunner, PinsRunner, ReferenceRunner, TaskRunner
 
     source, sink = udp_address(live or ""), udp_address(output or "")
     if live is not None and (source is None or backend is not Backend.BOARD or inputs is not None):
@@ -591,6 +631,9 @@ def run(
         raise InputError(f"output must be a file, not {output!r}, unless the input is live")
     if output is not None and sink is None and not output.endswith(".npy"):
         raise InputError(f"output must be a file that ends in .npy, not {output!r}")
+    plain = encode is Encoding.HOST and answer is Answer.ALL
+    if not plain and (backend is Backend.RTL or source is not None):
+        raise InputError("encode and answer must be left out with --backend rtl and with live input")
     options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
     loaded = options.load(network)
     from spikeloom.boards.registry import find_board
@@ -617,24 +660,51 @@ def run(
             build_hash = _build_hash(identity, board)
             runner = BoardRunner(program, _transport(port, description.baud_rate), build_hash=build_hash)
     with _bar("images") as bar:
-        task = bar.add_task("", total=chosen.spikes.shape[1])
-        result = runner.run(chosen.spikes, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    answers = classify(result.output)
-    table = Table(title=f"{loaded.name} on {backend.value}")
-    for column in ("image", "answer", "label", "spikes of each class"):
-        table.add_column(column, justify="right")
-    for index in range(min(20, len(answers))):
-        label = "-" if chosen.labels is None else str(chosen.labels[index])
-        counts = " ".join(f"{count}" for count in result.output[:, index].sum(axis=0))
-        table.add_row(str(index), str(answers[index]), label, counts)
-    _out.print(table)
-    if len(answers) > 20:
-        _out.print(f"... and {len(answers) - 20} more")
-    if chosen.labels is not None:
-        _out.print(f"accuracy {100 * accuracy(result.output, chosen.labels):.2f} % of {len(answers)} images")
+        shown = bar.add_task("", total=chosen.spikes.shape[1])
+
+        def progress(done: int, total: int) -> None:
+            bar.update(shown, completed=done, total=total)
+
+        if plain:
+            result = runner.run(chosen.spikes, progress=progress)
+        else:
+            assert isinstance(runner, TaskRunner)
+            result = runner.do(_task(chosen, _encoder(loaded), encode, answer), progress=progress)
+    _show_answers(f"{loaded.name} on {backend.value}", result, chosen.labels)
     if output is not None:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
-        np.save(output, result.output)
+        np.save(output, result.output if result.classes is None else result.classes)
+
+
+def _task(inputs: Inputs, encoder: Encoder | None, encode: Encoding, answer: Answer) -> Task:
+    """What the units of the board are to do with ``inputs``."""
+    from spikeloom.sw.runner import Task
+
+    if encode is Encoding.HOST:
+        return Task(inputs=inputs.spikes, mode=answer.mode)
+    if inputs.images is None or encoder is None:
+        raise InputError("inputs must be images to be encoded on the board, not spikes")
+    return Task(inputs=inputs.images, encoder=encoder, mode=answer.mode)
+
+
+def _show_answers(title: str, result: RunResult, labels: NDArray[np.int64] | None) -> None:
+    """The class of each of the first images, how many are right, and how fast it went."""
+    only_classes = result.classes is not None
+    answers = classify(result.output) if result.classes is None else result.classes
+    table = Table(title=title)
+    for column in ("image", "answer", "label", *["spikes of each class"] * (not only_classes)):
+        table.add_column(column, justify="right")
+    for index in range(min(_SHOWN_ANSWERS, len(answers))):
+        label = "-" if labels is None else str(labels[index])
+        counts = [] if only_classes else [" ".join(f"{count}" for count in result.output[:, index].sum(axis=0))]
+        table.add_row(str(index), str(answers[index]), label, *counts)
+    _out.print(table)
+    if len(answers) > _SHOWN_ANSWERS:
+        _out.print(f"... and {len(answers) - _SHOWN_ANSWERS} more")
+    if labels is not None:
+        _out.print(f"accuracy {100 * float((answers == labels).mean()):.2f} % of {len(answers)} images")
+    rate = len(answers) / result.seconds if result.seconds else float("inf")
+    _out.print(f"{len(answers)} images in {result.seconds:.2f} s with loading: {rate:.3g} a second")
 
 
 def _run_live(

@@ -22,17 +22,19 @@ class InputError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Inputs:
-    """Spikes ``(T, B, inputs)`` and, where they are known, labels ``(B,)``."""
+    """Spikes ``(T, B, inputs)`` and, where they are known, labels ``(B,)`` and the images ``(B, ...)`` they are of."""
 
     spikes: NDArray[np.bool_]
     labels: NDArray[np.int64] | None = None
+    images: NDArray[np.int64] | None = None
 
     def first(self, count: int) -> Inputs:
         """The first ``count`` samples."""
         if count < 1:
             raise InputError(f"the number of images must be at least 1, not {count}")
         labels = None if self.labels is None else self.labels[:count]
-        return Inputs(spikes=self.spikes[:, :count], labels=labels)
+        images = None if self.images is None else self.images[:count]
+        return Inputs(spikes=self.spikes[:, :count], labels=labels, images=images)
 
 
 def _encoded(images: Any, encoder: Encoder | None, where: str) -> NDArray[np.bool_]:
@@ -49,7 +51,8 @@ def _encoded(images: Any, encoder: Encoder | None, where: str) -> NDArray[np.boo
 def held_out_digits(encoder: Encoder | None) -> Inputs:
     """The 360 held-out digits that spikeloom ships."""
     _, held_out = load_digits()
-    return Inputs(spikes=_encoded(held_out.images, encoder, "digits.npz"), labels=held_out.labels)
+    spikes = _encoded(held_out.images, encoder, "digits.npz")
+    return Inputs(spikes=spikes, labels=held_out.labels, images=held_out.images.astype(np.int64))
 
 
 def load_inputs(path: Path, inputs: int, encoder: Encoder | None) -> Inputs:
@@ -71,21 +74,21 @@ def load_inputs(path: Path, inputs: int, encoder: Encoder | None) -> Inputs:
         raise InputError(f"{where} must be a NumPy file (.npy or .npz) without pickled objects") from error
     if arrays is None:
         arrays = {"spikes" if _looks_like_spikes(content, inputs) else "images": content}
-    labels = arrays.get("labels")
+    labels, images = arrays.get("labels"), None
     if "spikes" in arrays:
         try:
             spikes = as_spikes(arrays["spikes"], inputs)
         except ValueError as error:
             raise InputError(f"{where}: {error}") from error
     elif "images" in arrays:
-        spikes = _encoded(arrays["images"], encoder, where)
+        spikes, images = _encoded(arrays["images"], encoder, where), arrays["images"].astype(np.int64)
         if spikes.shape[2] != inputs:
             raise InputError(f"{where}: images must have {inputs} pixels, not {spikes.shape[2]}")
     else:
         raise InputError(f"{where} must hold an array 'spikes' or 'images', not {', '.join(arrays) or 'nothing'}")
     if labels is not None and labels.shape != spikes.shape[1:2]:
         raise InputError(f"{where}: labels must have shape {spikes.shape[1:2]}, not {labels.shape}")
-    return Inputs(spikes=spikes, labels=None if labels is None else labels.astype(np.int64))
+    return Inputs(spikes=spikes, labels=None if labels is None else labels.astype(np.int64), images=images)
 
 
 def _looks_like_spikes(array: Any, inputs: int) -> bool:
