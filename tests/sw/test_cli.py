@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from spikeloom.boards.registry import BOARDS, find_board
+from spikeloom.sim.encoder import EncoderParameters
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.link import DeviceModel, LinkParameters
+from spikeloom.sim.readout import ReadoutParameters
 from spikeloom.sw.cli import main
 from spikeloom.sw.data import shipped
 from spikeloom.sw.encode import RateEncoder
+from spikeloom.sw.units import with_units
 
 
 def lif(size, tau=8e-4):
@@ -288,6 +291,10 @@ def test_a_missing_port(network, capsys):
             ["run", "--board", "icebraker"],
             "Board must be one that 'spikeloom boards' lists, perhaps icebreaker or icebreaker-bitsy, not 'icebraker'",
         ),
+        (
+            ["run", "--backend", "rtl", "--answer", "count"],
+            "encode and answer must be left out with --backend rtl and with live input",
+        ),
         (["run", "--output", "x.txt"], "output must be a file that ends in .npy, not 'x.txt'"),
         (["simulate", "--images", "0"], "the number of images must be at least 1, not 0"),
         (["check", "--weight-bits", "0"], "weight_width must be an integer from 1 to 16, not 0"),
@@ -302,6 +309,13 @@ def test_bad_options(network, capsys, arguments, message):
     positional = [] if command == "bitstream" else [network]
     port = ["--port", "127.0.0.1:9"] if "--identity" in options else []
     assert refused(capsys, command, *positional, *options, *port) == message
+
+
+def test_spikes_are_not_encoded_on_the_board(network, tmp_path, capsys):
+    np.save(tmp_path / "spikes.npy", np.zeros((4, 2, 64), bool))
+    inputs = ["--inputs", tmp_path / "spikes.npy", "--encode", "board"]
+    message = "inputs must be images to be encoded on the board, not spikes"
+    assert refused(capsys, "run", network, "--backend", "reference", *inputs) == message
 
 
 def serve_once(listener, model):
@@ -323,6 +337,12 @@ def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatc
     board = ["bitstream", "--board", "ulx3s-85f"]
     for options in ([], ["--fabric", "transformer"], ["--fabric", "small", "--mesh", "2x2"], ["--mesh", "2x1"]):
         assert refused(capsys, *board, *options) == "enough"
+    assert refused(capsys, *board, "--fabric", "small", "--units") == "enough"
+    assert asked.pop() == with_units(FABRICS["small"])
+    assert refused(capsys, *board, shipped("digits-mlp.nir"), "--units") == "enough"
+    sized = asked.pop()
+    assert sized.encoder == EncoderParameters(pixels=64, bits=4, steps=8, lfsr_width=4)
+    assert sized.readout == ReadoutParameters(outputs=16)
     general = find_board("ulx3s-85f").buildable_fabric()
     assert asked == [general, FABRICS["transformer"], FABRICS["small"].on_mesh(2, 2), general.on_mesh(2, 1)]
     message = "fabric must be left out where networks are named, for which one is chosen"

@@ -36,6 +36,7 @@ from spikeloom.sw.place import place
 from spikeloom.sw.program import Program
 from spikeloom.sw.quantise import Quantisation, quantise
 from spikeloom.sw.readout import classify
+from spikeloom.sw.units import with_units
 from spikeloom.sw.verilator import SimulationError
 
 if TYPE_CHECKING:
@@ -511,6 +512,9 @@ def bitstream(
     mesh: Annotated[
         str | None, typer.Option(help="Mesh of as many of the fabric's core, such as 2x2.", show_default=False)
     ] = None,
+    units: Annotated[
+        bool, typer.Option("--units", help="With an encoder and a readout on the board, see: spikeloom run.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Directory; build/BOARD if not given.", show_default=False)
     ] = None,
@@ -521,12 +525,20 @@ def bitstream(
 
     if networks and fabric is not None:
         raise InputError("fabric must be left out where networks are named, for which one is chosen")
-    if networks:
-        chosen = _choose([load(path) for path in networks], board, weight_bits)
+    loaded = [load(path) for path in networks or ()]
+    if loaded:
+        chosen = _choose(loaded, board, weight_bits)
     else:
         chosen = find_board(board).buildable_fabric() if fabric is None else _fabric(fabric)
     if mesh is not None:
         chosen = chosen.on_mesh(*_mesh_shape(mesh, None))
+    if units:
+        chosen = with_units(
+            chosen,
+            [encoder for network in loaded if (encoder := _encoder(network)) is not None],
+            inputs=max((network.inputs for network in loaded), default=0),
+            outputs=max((network.population(network.output).size for network in loaded), default=0),
+        )
     result = build(board, output, fabric=chosen, announce=_out.print)
     _out.print(result.table())
     _out.print(f"{result.bitstream}\nto load it: {' '.join(result.flash_command)}")

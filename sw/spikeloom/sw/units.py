@@ -5,17 +5,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.encoder import EncoderMode, EncoderParameters, EncoderSettings, level_events
+from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.messages import Messages, encode_spikes
 from spikeloom.sim.readout import ReadoutMode, ReadoutParameters
+from spikeloom.sim.words import bits_for
 from spikeloom.sw.encode import Encoder, RateEncoder
 
-__all__ = ["AnswerCollector", "Answers", "UnitError", "encoder_settings", "image_message", "readout_registers"]
+__all__ = [
+    "AnswerCollector",
+    "Answers",
+    "UnitError",
+    "encoder_settings",
+    "image_message",
+    "readout_registers",
+    "with_units",
+]
 
 
 class UnitError(ValueError):
@@ -29,6 +40,38 @@ class Answers:
 
     classes: NDArray[np.int64]
     scores: NDArray[np.int64] | None
+
+
+def with_units(
+    fabric: FabricConfig, encoders: Sequence[Encoder] = (), *, inputs: int = 0, outputs: int = 0
+) -> FabricConfig:
+    """``fabric`` with an encoder and a readout, which hold images of ``inputs`` pixels and answers of ``outputs``.
+
+    The encoder does what each of ``encoders`` does, and is the usual one without any. Raises `UnitError` if one encoder
+    cannot be all of them.
+    """
+    usual = EncoderParameters()
+    registers = {(encoder.bits, encoder.lfsr.width) for encoder in encoders if isinstance(encoder, RateEncoder)}
+    bits = max((encoder.bits for encoder in encoders), default=usual.bits)
+    if len(registers) > 1 or any(bits != rate_bits for rate_bits, _ in registers):
+        raise UnitError("the encoders of all networks must have the same bits, and the same shift register, to be one")
+    lfsr_width = max([usual.lfsr_width] * (not registers) + [width for _, width in registers])
+    steps = max((encoder.steps for encoder in encoders), default=usual.steps)
+    return FabricConfig(
+        name=fabric.name,
+        link=fabric.link,
+        tiles=fabric.tiles,
+        mesh=fabric.mesh,
+        encoder=EncoderParameters(
+            pixels=_power_of_two(inputs or usual.pixels), bits=bits, steps=_power_of_two(steps), lfsr_width=lfsr_width
+        ),
+        readout=ReadoutParameters(outputs=_power_of_two(outputs or ReadoutParameters().outputs)),
+    )
+
+
+def _power_of_two(least: int) -> int:
+    """The least power of two from 2 on that is not less."""
+    return 1 << bits_for(least)
 
 
 def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, input_axons: ArrayLike) -> EncoderSettings:

@@ -1,0 +1,46 @@
+"""Units that are made for networks; what they refuse when they are used is in tests/hdl/test_units.py."""
+
+import pytest
+
+from spikeloom.sim.encoder import EncoderParameters
+from spikeloom.sim.fabric import FABRICS
+from spikeloom.sim.lfsr import Lfsr
+from spikeloom.sim.readout import ReadoutParameters
+from spikeloom.sw.encode import LatencyEncoder, RateEncoder
+from spikeloom.sw.units import UnitError, encoder_settings, with_units
+
+MESH = FABRICS["transformer"]
+RATE = RateEncoder(steps=25, bits=4, lfsr=Lfsr(width=12))
+
+
+@pytest.mark.parametrize(
+    "encoders",
+    [
+        [RATE],
+        [LatencyEncoder(steps=4, bits=2)],
+        [RATE, LatencyEncoder(steps=40, bits=3), RateEncoder(steps=9, bits=4, lfsr=Lfsr(width=12, seed=7))],
+    ],
+)
+def test_the_encoder_does_what_each_of_the_encoders_does(encoders):
+    fabric = with_units(MESH, encoders, inputs=784, outputs=10)
+    assert (fabric.tiles, fabric.mesh, fabric.link) == (MESH.tiles, MESH.mesh, MESH.link)
+    assert fabric.readout == ReadoutParameters(outputs=16)
+    assert fabric.encoder.pixels == 1024
+    for encoder in encoders:
+        encoder_settings(encoder, fabric.encoder, range(784)).check(fabric.encoder)
+
+
+def test_the_usual_units():
+    fabric = with_units(FABRICS["small"])
+    assert (fabric.encoder, fabric.readout) == (EncoderParameters(), ReadoutParameters())
+    assert with_units(FABRICS["small"], inputs=1, outputs=1).encoder.pixels == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [RateEncoder(steps=4, bits=5, lfsr=Lfsr(width=12)), RateEncoder(steps=4, bits=4), LatencyEncoder(steps=4, bits=6)],
+)
+def test_one_encoder_cannot_be_all_of_them(other):
+    message = "^the encoders of all networks must have the same bits, and the same shift register, to be one$"
+    with pytest.raises(UnitError, match=message):
+        with_units(MESH, [RATE, other])
