@@ -18,7 +18,7 @@ DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
 PYTEST_ARGS ?= -n 2
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench mnist transformer scaling test formal traffic lint format types bitstream qor wheel clean
+.PHONY: help simulate bench mnist line transformer scaling test formal traffic lint format types bitstream qor wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -33,6 +33,9 @@ bench: $(SIMULATE_STAMP) ## measure how fast the simulations are, into build/ben
 
 mnist: $(SIMULATE_STAMP) ## run MNIST's 10,000 test images through the simulated hardware (MNIST=folder with the files)
 	$(BIN)/spikeloom mnist $(if $(MNIST),--data '$(MNIST)')
+
+line: $(SIMULATE_STAMP) ## images of MNIST a second through a serial line of 1 and 3 Mbaud (MNIST=folder with the files)
+	$(BIN)/python -m spikeloom.sw.line_bench $(if $(MNIST),--data '$(MNIST)')
 
 transformer: $(SIMULATE_STAMP) ## run the held-out digits through the transformer's RTL; picture of its attention in build/transformer
 	$(BIN)/python -m spikeloom.sw.transformer

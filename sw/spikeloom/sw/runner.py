@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.mesh import Link, LinkCount
 from spikeloom.sim.network import QuantisedNetwork
 from spikeloom.sim.readout import ReadoutMode, answers, scores
@@ -42,6 +43,7 @@ __all__ = [
     "Task",
     "TaskRunner",
     "by_population",
+    "do_at_pins",
 ]
 
 Progress = Callable[[int, int], None]
@@ -263,38 +265,22 @@ class PinsRunner(TaskRunner):
         return self.do(Task(inputs=as_spikes(spikes, len(self.program.input_axons))), progress=progress)
 
     def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
-        import spikeloom.hdl.top as top
-        from spikeloom.hdl.verilog import write_verilog
-        from spikeloom.sw.verilator import run_cocotb
-
         start = time.monotonic()
-        verilog = write_verilog(top.Top(self.program.fabric, self.divisor), "top", self.directory / "verilog")
-        job = self.directory / "run" / "job.pickle"
-        job.parent.mkdir(parents=True, exist_ok=True)
-        result_path = job.with_suffix(".result")
-        result_path.unlink(missing_ok=True)
-        job.write_bytes(pickle.dumps((_run_simulated, (self.program, task, self.faults))))
 
         def on_line(line: str) -> None:
             if progress is not None and _PROGRESS_MARK in line:
                 progress(int(line.rsplit(":", 1)[1]), task.samples)
 
-        done = run_cocotb(
-            sources=[Path(top.__file__).with_name("testbench.v"), verilog],
-            toplevel="testbench",
-            test_module="spikeloom.sw.simulated_board",
-            build_dir=self.directory / "verilator",
-            run_dir=job.parent,
-            parameters={"DIVISOR": self.divisor},
-            environment={"SPIKELOOM_JOB": str(job.resolve())},
+        result, self.waves = do_at_pins(
+            self.program.fabric,
+            _run_simulated,
+            (self.program, task, self.faults),
+            self.directory,
+            divisor=self.divisor,
             waves=self.record_waves,
             announce=self.announce,
             on_line=on_line,
         )
-        self.waves = done.waves
-        result: RunResult = pickle.loads(result_path.read_bytes())
-        job.unlink()
-        result_path.unlink()
         return dataclasses.replace(result, seconds=time.monotonic() - start)
 
 
@@ -310,3 +296,47 @@ def _run_simulated(transport: SimulatedTransport, program: Program, task: Task, 
     result = runner.do(task, progress=report)
     made = dict(line.faults) if isinstance(line, FaultyTransport) else {}
     return dataclasses.replace(result, faults=made)
+
+
+def do_at_pins(
+    fabric: FabricConfig,
+    work: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    directory: Path,
+    *,
+    divisor: int = 4,
+    waves: bool = False,
+    announce: Callable[[str], None] = print,
+    on_line: Callable[[str], None] | None = None,
+) -> tuple[Any, Path | None]:
+    """Call ``work(transport, *arguments)`` inside the simulator, and return what it returns and the waveform, if any.
+
+    ``transport`` is the `SimulatedTransport` to the pins of ``fabric``; the rest is as for `PinsRunner`. ``work`` must
+    be a function of a module; ``on_line`` is called with each line that the simulator prints.
+    """
+    import spikeloom.hdl.top as top
+    from spikeloom.hdl.verilog import write_verilog
+    from spikeloom.sw.verilator import run_cocotb
+
+    verilog = write_verilog(top.Top(fabric, divisor), "top", directory / "verilog")
+    job = directory / "run" / "job.pickle"
+    job.parent.mkdir(parents=True, exist_ok=True)
+    result_path = job.with_suffix(".result")
+    result_path.unlink(missing_ok=True)
+    job.write_bytes(pickle.dumps((work, arguments)))
+    done = run_cocotb(
+        sources=[Path(top.__file__).with_name("testbench.v"), verilog],
+        toplevel="testbench",
+        test_module="spikeloom.sw.simulated_board",
+        build_dir=directory / "verilator",
+        run_dir=job.parent,
+        parameters={"DIVISOR": divisor},
+        environment={"SPIKELOOM_JOB": str(job.resolve())},
+        waves=waves,
+        announce=announce,
+        on_line=on_line,
+    )
+    result = pickle.loads(result_path.read_bytes())
+    job.unlink()
+    result_path.unlink()
+    return result, done.waves
