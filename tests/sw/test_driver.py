@@ -3,119 +3,22 @@
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from harness.fake_board import IDENTITY, INPUTS, OUTPUTS, READOUTS, FakeBoard, answer_of, program_of
 from harness.networks import rng_of
 
 from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.bridge import BridgeModel, Read, Spike, Tick, Write
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.link import DeviceModel, Identity, LinkParameters
+from spikeloom.sim.link import DeviceModel, LinkParameters
 from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.registers import AER, BRIDGE, BRIDGE_TILE, CORE, CORE_TILE, COUNTERS
+from spikeloom.sim.registers import AER, BRIDGE_TILE, CORE, COUNTERS
 from spikeloom.sw.driver import Board, DriverError
 from spikeloom.sw.endpoint import Endpoint
 from spikeloom.sw.transport import FaultyTransport, LinkError, ModelTransport
-
-IDENTITY = Identity(
-    lanes=2, neurons=64, axons=300, weight_words=512, weight_width=8, v_width=16, build_hash=bytes(range(16))
-)
-INPUTS, OUTPUTS, READOUTS = 70, 12, 5
-
-
-def program_of(rng, *, membranes=False, words=(9, 3)):
-    """What a board needs to be told, with axons and slots anywhere."""
-    return SimpleNamespace(
-        memories=tuple(
-            SimpleNamespace(tile=CORE_TILE, memory=memory, words=rng.integers(0, 256, words, np.uint8))
-            for memory in (1, 4)
-        ),
-        registers=((CORE_TILE, "sources", 1), (CORE_TILE, "populations", 3)),
-        input_axons=np.sort(rng.choice(300, INPUTS, replace=False)),
-        observed=(("output", READOUTS), ("hidden", OUTPUTS - READOUTS)),
-        output_axons=rng.permutation(64)[:OUTPUTS],
-        membranes=membranes,
-        graded=(),
-    )
-
-
-def answer_of(program, spikes):
-    """The known function: what each output does with the input spikes of a step and those of the step before."""
-    fired = spikes.astype(np.int64) @ np.arange(1, INPUTS + 1)
-    history = fired.copy()
-    history[1:] += 7 * fired[:-1]
-    values = history[..., None] * np.arange(3, 3 + OUTPUTS)
-    output = values % 5 == 0
-    membranes = values[..., :READOUTS] % 40_000 - 20_000
-    if program.membranes:
-        output[..., :READOUTS] = False
-    return output, membranes
-
-
-@dataclass
-class FakeBoard:
-    """What is behind the board's link. ``edit`` may change the answer to a step: bytes to bytes."""
-
-    program: SimpleNamespace
-    edit: object = staticmethod(lambda step, answer: answer)
-    memory: dict = field(default_factory=dict)
-
-    def __post_init__(self):
-        self.begin()
-
-    def begin(self):
-        self.model = BridgeModel(9)
-        self.axons, self.before, self.step = set(), 0, 0
-        self.memory = {address: value for address, value in self.memory.items() if address[1] != 0}
-
-    def answer(self, data):
-        """The bytes that answer ``data``."""
-        answer = b""
-        for request in self.model.from_host(data):
-            if isinstance(request, Spike):
-                self.axons.add(request.axon)
-            elif isinstance(request, Tick):
-                answer += self.edit(self.step, self.end_step(request.last))
-                self.step += 1
-            elif isinstance(request, Write):
-                self.write(request)
-            elif isinstance(request, Read):
-                answer += self.read(request)
-        return answer
-
-    def end_step(self, last):
-        """The answer to a step, in an order of its own."""
-        inputs = np.isin(self.program.input_axons, sorted(self.axons))
-        now = int(inputs.astype(np.int64) @ np.arange(1, INPUTS + 1))
-        values = (now + 7 * self.before) * np.arange(3, 3 + OUTPUTS)
-        self.axons, self.before = set(), 0 if last else now
-        answer = b""
-        for place in np.random.default_rng(self.step).permutation(OUTPUTS):
-            slot = int(self.program.output_axons[place])
-            if self.program.membranes and place < READOUTS:
-                answer += self.model.value(slot, int(values[place] % 40_000 - 20_000))
-            elif values[place] % 5 == 0:
-                answer += self.model.spike(slot)
-        return answer + self.model.tick(last)
-
-    def write(self, request):
-        place = request.address
-        for offset, byte in enumerate(request.data):
-            self.memory[place.tile, place.memory, place.plane, place.index + offset] = byte
-        if place.memory == 0 and place.index == 0:
-            if place.tile == BRIDGE_TILE:
-                self.model.error = 0
-            self.axons, self.before, self.step = set(), 0, 0
-
-    def read(self, request):
-        place = request.address
-        self.memory[BRIDGE_TILE, 0, 0, BRIDGE.register("error").offset] = self.model.error
-        indices = range(place.index, place.index + request.count)
-        return self.model.read_data(bytes(self.memory.get((place.tile, 0, 0, index), index) for index in indices))
 
 
 class FakeLink:

@@ -7,6 +7,7 @@ import socket
 import threading
 
 import pytest
+from harness.link_bugs import WithoutCrc, WithoutRewind, WithoutSequence
 
 from spikeloom.sim.link import (
     Deframer,
@@ -120,51 +121,6 @@ def test_ten_thousand_faults():
     data = rng.randbytes(300_000)
     assert echo_through(endpoint, data, rng) == data
     assert sum(faulty.faults.values()) > 10_000
-
-
-class WithoutCrc(DeviceModel):
-    """Planted: a damaged payload is taken as long as its frame can be found."""
-
-    def from_line(self, data):
-        for piece in data.split(b"\0"):
-            frames = Deframer().feed(piece + b"\0")
-            if frames == [None] and len(piece) > 14 and not self._reported:
-                size = min(len(piece) - 13, self.parameters.receive_buffer - len(self._received))
-                self._received += piece[8 : 8 + size]
-                self._expected = (self._expected + size) & 0xFFFF
-            else:
-                super().from_line(piece + b"\0")
-
-
-class WithoutSequence(DeviceModel):
-    """Planted: what comes is taken as the next bytes."""
-
-    def _data(self, frame):
-        super()._data(
-            Frame(
-                sequence=self._expected,
-                acknowledge=frame.acknowledge,
-                limit=frame.limit,
-                payload=frame.payload,
-                reply=frame.reply,
-                again=frame.again,
-            )
-        )
-
-
-class WithoutRewind(DeviceModel):
-    """Planted: AGAIN is not heeded."""
-
-    def _data(self, frame):
-        super()._data(
-            Frame(
-                sequence=frame.sequence,
-                acknowledge=frame.acknowledge,
-                limit=frame.limit,
-                payload=frame.payload,
-                reply=frame.reply,
-            )
-        )
 
 
 @pytest.mark.parametrize("planted", [WithoutCrc, WithoutSequence, WithoutRewind])

@@ -1,0 +1,134 @@
+"""Runs of the driver on a line that does everything wrong, and what became of each.
+
+A run loads a program and sends samples over a line with faults, which may also be cut at a random byte, as when a cable
+is pulled. It may end in two ways: all spikes as they should be, or one `LinkError` or `DriverError`. After an error the
+same board, in whatever state it was left, gets a new host on a good line, and has to answer as if nothing had been.
+"""
+
+from collections import Counter
+
+from harness.fake_board import IDENTITY, INPUTS, FakeBoard, answer_of, program_of
+from spikeloom.sim.link import DeviceModel, LinkParameters
+from spikeloom.sw.driver import Board, DriverError
+from spikeloom.sw.endpoint import Endpoint
+from spikeloom.sw.transport import FaultyTransport, LinkError, ModelTransport, Transport
+
+__all__ = ["WrongAnswer", "run_with_faults"]
+
+RATES = (
+    {},
+    {"flip": 2e-3, "drop": 2e-3, "insert": 2e-3},
+    {"repeat": 0.1, "cut": 0.1},
+    {"flip": 1e-3, "drop": 1e-3, "insert": 1e-3, "repeat": 0.05, "cut": 0.05},
+    {"flip": 0.02, "drop": 0.02, "insert": 0.02},  # hardly a frame gets through
+)
+TIMEOUT_S = 2.0
+LONGEST_S = 3600.0
+"""Simulated seconds after which a run is said to hang: many times what the longest one takes."""
+
+
+class WrongAnswer(AssertionError):
+    """Spikes came back that are not those of the network, or a board was of no use after an error, or a run hung."""
+
+
+class _CutLine(Transport):
+    """Another line, until so many bytes have gone over it, either way; then it is gone."""
+
+    def __init__(self, inner, left):
+        self._inner, self.left = inner, left
+        self.name, self.round_trip_s = inner.name, inner.round_trip_s
+
+    def _pass(self, data):
+        if self.left is None:
+            return data
+        kept, self.left = data[: self.left], self.left - len(data)
+        if self.left < 0:
+            raise LinkError("the line has been cut")
+        return kept
+
+    def write(self, data):
+        self._inner.write(self._pass(data))
+
+    def read(self, timeout_s):
+        if self.now() > LONGEST_S:
+            raise WrongAnswer(f"a run must end, and goes on after {LONGEST_S:g} s")
+        return self._pass(self._inner.read(timeout_s))
+
+    def now(self):
+        return self._inner.now()
+
+
+class _BoardOnLine:
+    """A board that stays as it is while hosts come and go."""
+
+    def __init__(self, program, model_class, parameters):
+        self.fake = FakeBoard(program)
+        self.model = model_class(parameters, IDENTITY.encode())
+        self._waiting = bytearray()
+        self._resets = 0
+
+    def line(self):
+        return ModelTransport(self.model, self._serve)
+
+    def _serve(self, model):
+        if model.resets != self._resets:
+            self._resets = model.resets
+            self.fake.begin()
+            self._waiting.clear()
+        while not self._waiting and (data := model.receive(40)):
+            self._waiting.extend(self.fake.answer(data))
+        del self._waiting[: model.transmit(bytes(self._waiting))]
+
+
+def _run(board, program, line, spikes, parameters):
+    with Endpoint(line, maximum_payload=parameters.maximum_payload, timeout_s=TIMEOUT_S) as endpoint:
+        driver = Board(endpoint)
+        driver.check(IDENTITY)
+        driver.load(program)
+        result = driver.run(spikes)
+        driver.check_errors()
+    return result
+
+
+def _check(program, spikes, result, when):
+    expected, values = answer_of(program, spikes)
+    right = (result.spikes == expected).all() and (not program.membranes or (result.membranes == values).all())
+    if not right:
+        raise WrongAnswer(f"spikes and membranes must be those of the network {when}, and differ")
+
+
+def run_with_faults(rng, *, faults, model_class=DeviceModel):
+    """Do runs until ``faults`` have happened; returns how many of each kind, and how many runs ended in which way.
+
+    Raises `WrongAnswer` for anything but the two ways that a run may end in.
+    """
+    happened, ended = Counter(), Counter()
+    while sum(happened.values()) < faults:
+        membranes = bool(rng.integers(2))
+        program = program_of(rng, membranes=membranes, words=(int(rng.integers(20, 400)), 2))
+        size = 1 << int(rng.integers(6, 11))
+        parameters = LinkParameters(receive_buffer=size, transmit_buffer=size, maximum_payload=64)
+        board = _BoardOnLine(program, model_class, parameters)
+        for _ in range(int(rng.integers(1, 5))):  # hosts on the same board
+            spikes = rng.random((int(rng.integers(1, 8)), int(rng.integers(1, 30)), INPUTS)) < 0.2
+            rates = RATES[rng.integers(len(RATES))]
+            faulty = FaultyTransport(board.line(), seed=int(rng.integers(1 << 31)), **rates)
+            line = _CutLine(faulty, int(rng.integers(1, 20_000)) if rng.random() < 0.4 else None)
+            try:
+                result = _run(board, program, line, spikes, parameters)
+            except (LinkError, DriverError) as error:
+                if "\n" in str(error) or not str(error):
+                    raise WrongAnswer(f"an error must be one sentence, not {str(error)!r}") from error
+                ended["error"] += 1
+                happened["line cut"] += line.left is not None and line.left < 0
+            else:
+                _check(program, spikes, result, "on a bad line")
+                ended["equal"] += 1
+            happened.update(faulty.faults)
+        try:
+            result = _run(board, program, board.line(), spikes, parameters)
+        except (LinkError, DriverError) as error:
+            raise WrongAnswer(f"a board must be of use to a new host, and is not: {error}") from error
+        _check(program, spikes, result, "for a new host")
+        ended["new host equal"] += 1
+    return happened, ended
