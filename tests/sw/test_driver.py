@@ -256,7 +256,11 @@ def test_what_comes_at_the_wrong_time_is_found(request):
     with pytest.raises(DriverError, match=r"^the board has sent spikes or steps while nothing was running$"):
         board.read_register(BRIDGE_TILE, "scratch")
     board, _ = loaded(program)
-    board._link.incoming += b"\x02\x02\x00ab"
+    board._link.incoming += b"\x02\x01\x00a"
+    with pytest.raises(DriverError, match=r"^the board must answer 1 reads, not 2$"):
+        board.read_register(BRIDGE_TILE, "scratch")
+    board, fake = loaded(program)
+    fake.read = lambda request: fake.model.read_data(b"ab")
     with pytest.raises(DriverError, match=r"^the board must answer with 1 bytes, not 2$"):
         board.read_register(BRIDGE_TILE, "scratch")
     board, fake = loaded(program)

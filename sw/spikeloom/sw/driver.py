@@ -240,6 +240,8 @@ class Board:
             if messages.ticks.size or messages.spike_step.size or messages.value_step.size:
                 raise DriverError("the board has sent spikes or steps while nothing was running")
             reads += messages.reads
+        if len(reads) > len(registers):
+            raise DriverError(f"the board must answer {len(registers)} reads, not {len(reads)}")
         for (_, register), read in zip(registers, reads, strict=True):
             if len(read) != register.size:
                 raise DriverError(f"the board must answer with {register.size} bytes, not {len(read)}")
