@@ -81,8 +81,9 @@ class LifCore(wiring.Component):
             (registers.spikes, engine.spike),
             (registers.steps, engine.step_done),
         ):
+            happened = Signal(name=f"{count.name}_happened")  # a cycle later: a counter is nobody's critical path
             with m.If(restart):
-                m.d.sync += count.eq(0)
+                m.d.sync += [count.eq(0), happened.eq(0)]
             with m.Else():
-                m.d.sync += count.eq(count + event)
+                m.d.sync += [count.eq(count + happened), happened.eq(event)]
         return m

@@ -541,7 +541,21 @@ def bitstream(
         )
     result = build(board, output, fabric=chosen, announce=_out.print)
     _out.print(result.table())
-    _out.print(f"{result.bitstream}\nto load it: {' '.join(result.flash_command)}")
+    _out.print(f"{result.bitstream}\nto load it: spikeloom flash {board}")
+
+
+@app.command("flash")
+def load_board(
+    board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom boards.")],
+    build: Annotated[
+        Path | None, typer.Option(help="Directory of the build; build/BOARD if not given.", show_default=False)
+    ] = None,
+) -> None:
+    """Load a built bitstream into a board."""
+    from spikeloom.boards.flash import flash
+
+    flash(board, build, announce=_out.print)
+    _out.print(f"{board} is loaded\nspikeloom run --board {board} --port ...")
 
 
 def _choose(networks: Sequence[Network], board: str, weight_bits: int) -> FabricConfig:
