@@ -104,7 +104,7 @@ def _reason(board: BoardDescription, output: str, status: int) -> str:
     name = board.flash_command[0]
     found = _NO_LIBRARY.search(output)
     if found:
-        missing = _missing_libraries(Path(found[1])) or [found[2]]
+        missing = _missing_libraries(shutil.which(found[1])) or [found[2]]
         packages = [_LIBRARIES.get(library, f"the package that has {library}") for library in missing]
         return f"{name} needs {', '.join(missing)}, which must be installed: apt install {' '.join(packages)}"
     if _NO_PERMISSION.search(output):
@@ -116,9 +116,9 @@ def _reason(board: BoardDescription, output: str, status: int) -> str:
     return f"{name} must load {board.name}, and ended with status {status}: {said[-1] if said else 'it said nothing'}"
 
 
-def _missing_libraries(program: Path) -> list[str]:
+def _missing_libraries(program: str | None) -> list[str]:
     """All libraries that a program lacks, not only the one that its loader has named."""
-    if shutil.which("ldd") is None or not program.is_file():
+    if shutil.which("ldd") is None or program is None:
         return []
-    listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
     return re.findall(r"^\s*(\S+) => not found", listed, re.MULTILINE)
