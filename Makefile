@@ -18,7 +18,7 @@ DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
 PYTEST_ARGS ?= -n 2
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench mnist line transformer scaling test formal traffic lint format types bitstream qor wheel clean
+.PHONY: help simulate bench mnist line transformer scaling test tutorial formal traffic lint format types bitstream qor wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -45,6 +45,9 @@ scaling: $(SIMULATE_STAMP) ## one network on 1, 2, 4 and 16 tiles: the same spik
 
 test: $(TEST_STAMP) ## run all tests
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, those that install and build too
+	SPIKELOOM_TUTORIAL=1 $(BIN)/pytest -q tests/sw/test_tutorial.py
 
 formal: $(TEST_STAMP) ## prove queue, arbiter and router
 	PYTHONPATH=tests $(BIN)/python -m formal

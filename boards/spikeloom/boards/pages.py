@@ -37,7 +37,7 @@ def _row(board: BoardDescription) -> str:
     command = " ".join(board.flash_command).replace(" {bitstream}", "").replace("{bitstream}", "...")
     clock = f"{board.clock_hz / 1e6:.3g} MHz"
     return (
-        f"| `{board.name}`: {board.title} | {board.device_name} | {clock} | {held} | {board.link} at "
+        f"| `{board.name}`: {board.title} | {board.device_name} | {clock} | {held} | {board.link}, "
         f"{board.baud_rate / 1e6:g} Mbaud | `{command}` |"
     )
 

@@ -1,0 +1,25 @@
+"""The pages of the boards say what the boards are."""
+
+from pathlib import Path
+
+import pytest
+
+from spikeloom.boards.pages import PAGES, with_tables
+from spikeloom.boards.registry import BOARDS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("family", PAGES)
+def test_tables_are_those_of_the_boards(family):
+    page = (ROOT / PAGES[family]).read_text()
+    assert with_tables(page, family) == page, "python -m spikeloom.boards.pages writes them"
+    for board in BOARDS.values():
+        assert (f"`{board.name}`" in page) == (board.flow.pll == family)
+
+
+def test_a_page_without_marks():
+    with pytest.raises(
+        ValueError, match=r"^page must have the marks '<!-- boards: python .* -->' and '<!-- end of boards"
+    ):
+        with_tables("a page", "ecp5")
