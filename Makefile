@@ -71,7 +71,7 @@ bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: wit
 	$(if $(BOARD),,$(error BOARD must be set, for example: make bitstream BOARD=icebreaker))
 	$(BIN)/spikeloom bitstream --board $(BOARD) $(NETWORK)
 
-qor: $(TEST_STAMP) ## measure size and speed of the blocks and compare with qor/ (ONLY=lif-core: some of them)
+qor: $(TEST_STAMP) ## measure size and speed of blocks and boards, compare with qor/ (ONLY=lif-core, ONLY=board-: some)
 	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY))
 	$(BIN)/python -m spikeloom.boards.attention_table
 

@@ -110,7 +110,7 @@ def test_wheel_holds_all_and_only_the_package(wheel):
     for name in ("digits.npz", "digits-mlp.nir", "README.md"):
         assert f"spikeloom/models/{name}" in names
     folders = {name.split("/")[1] for name in names if name.startswith("spikeloom/")}
-    assert folders == {*PORTIONS, "models"}
+    assert folders == {*PORTIONS, "models", "qor"}
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"spikeloom"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 

@@ -1,5 +1,6 @@
 """A board, to this project: an FPGA, pins, a clock and a serial line."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,10 +9,13 @@ from amaranth.build import Platform
 from spikeloom.boards.choose import choose_fabric
 from spikeloom.boards.device import DEVICES, Device
 from spikeloom.boards.flow import Flow
-from spikeloom.boards.pll import PLLS
+from spikeloom.boards.pll import PLLS, PllError
 from spikeloom.sim.fabric import FabricConfig
 
-__all__ = ["BoardDescription", "SerialPins"]
+__all__ = ["CLOCK_STEP_HZ", "BoardDescription", "SerialPins"]
+
+CLOCK_STEP_HZ = 3_000_000
+"""A clock that a PLL makes is a multiple of this: then a bit is a whole number of cycles, at 1 and at 3 Mbaud."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +63,12 @@ class BoardDescription:
     line : str
         Where the platform's own line is, if not on USB.
     pll_hz : float, optional
-        The clock that a PLL makes for the fabric; without it the fabric runs on the board's oscillator.
+        The clock that a PLL makes for the fabric; without it the fabric runs on the board's oscillator. In the list of
+        boards it is the highest that the general fabric was found to keep.
+    pll_pad : bool
+        Whether the oscillator is on the pad of an iCE40's PLL, which then has to take it from there.
     obstacle : str
         Why there is no bitstream for it.
-    built : bool
-        Whether a bitstream has been built and its size and speed are kept in ``qor/``.
     """
 
     name: str
@@ -76,8 +81,8 @@ class BoardDescription:
     serial: SerialPins | None = None
     line: str = ""
     pll_hz: float | None = None
+    pll_pad: bool = False
     obstacle: str = ""
-    built: bool = False
 
     def __post_init__(self):
         if self.device_name not in DEVICES:
@@ -132,6 +137,27 @@ class BoardDescription:
         settings, _ = PLLS[self.flow.pll]
         return settings(self.oscillator_hz, self.pll_hz).output_hz
 
+    def with_clock(self, most_hz: float) -> "BoardDescription | None":
+        """The same board with the highest clock up to ``most_hz``; None if there is none.
+
+        Clocks are the board's oscillator itself, and what its PLL makes of it, in steps of `CLOCK_STEP_HZ`. A serial
+        line needs three cycles a bit.
+        """
+        settings, _ = PLLS[self.flow.pll]
+        least_hz = 3 * self.baud_rate
+        oscillator = self.oscillator_hz if least_hz <= self.oscillator_hz <= most_hz else 0.0
+        for step in range(int(most_hz // CLOCK_STEP_HZ), 0, -1):
+            wanted = step * CLOCK_STEP_HZ
+            if wanted <= max(oscillator, least_hz - 1):
+                break
+            try:
+                made = settings(self.oscillator_hz, wanted).output_hz
+            except PllError:
+                continue
+            if made <= most_hz:
+                return dataclasses.replace(self, pll_hz=float(wanted))
+        return dataclasses.replace(self, pll_hz=None) if oscillator else None
+
     @property
     def divisor(self) -> int:
         """Clock cycles of one bit on the serial line."""
@@ -146,4 +172,4 @@ class BoardDescription:
     @property
     def status(self) -> str:
         """Whether there is a bitstream, and if not why."""
-        return self.obstacle or ("built" if self.built else "not built here yet")
+        return self.obstacle or "not built here yet"

@@ -3,9 +3,13 @@
 The same sources and tools give the same bytes, wherever and whenever they are built: the netlist holds no paths, the
 tools run inside a scratch directory with relative paths, and the seed of placement is fixed.
 
+The clock is the board's: measured, and written down in its description. A fabric that does not keep it, because it was
+chosen for a network or because the design has changed, is built again with the highest clock that is a tenth below what
+place and route has reached, up to `TRIES` times in all. That too is the same wherever it is done.
+
 A bitstream carries an *identity*, by which the driver knows what it talks to: a hash of all that went into the build.
 As the identity is a constant in the netlist itself, the netlist is generated twice: with an identity of zeros, which is
-hashed, and then with the hash.
+hashed, and then with the hash. What is there already with the identity that a build would have is not built again.
 """
 
 import dataclasses
@@ -26,11 +30,12 @@ from amaranth_boards.resources import UARTResource
 from rich.table import Table
 
 from spikeloom.boards.board import BoardDescription
+from spikeloom.boards.device import DEVICES
 from spikeloom.boards.fabric_file import fabric_to_json
 from spikeloom.boards.flow import ToolError
 from spikeloom.boards.pll import pll_clock
 from spikeloom.boards.registry import find_board
-from spikeloom.boards.report import Report, Used, clocks, report_table, used_resources
+from spikeloom.boards.report import Report, clocks, report_table, used_resources
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.link import PROTOCOL_VERSION
 
@@ -44,6 +49,12 @@ __all__ = [
     "build_board",
     "identity_of",
 ]
+
+TRIES = 3
+"""Clocks that a build tries before it fails."""
+
+MARGIN = 0.9
+"""Of what place and route has reached, the next clock to try: another netlist may be some percent slower."""
 
 _IDENTITY_BYTES = 16
 _NAME = "top"
@@ -66,7 +77,11 @@ class BuildError(RuntimeError):
 
 
 class TimingError(BuildError):
-    """The design is too slow for the board's clock."""
+    """The design is too slow for the board's clock; ``reached_mhz`` is the clock that it could have had."""
+
+    def __init__(self, message: str, reached_mhz: float):
+        super().__init__(message)
+        self.reached_mhz = reached_mhz
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,20 +94,17 @@ class BuildResult:
         What the board is loaded with.
     report : Report
         As in ``report.json`` beside it.
-    resources : dict of str to Used
-        What the report says of resources, with what the FPGA has.
     flash_command : tuple of str
         Loads this bitstream into the board.
     """
 
     bitstream: Path
     report: Report
-    resources: dict[str, Used]
     flash_command: tuple[str, ...]
 
     def table(self) -> Table:
         """The report for people, for ``rich`` to print."""
-        return report_table(self.report, self.resources)
+        return report_table(self.report, DEVICES[self.report.device])
 
 
 def build(
@@ -142,10 +154,39 @@ def build_board(
 ) -> BuildResult:
     """As :func:`build`, for any board description and any design with a serial line."""
     design = design or _fabric
+    build_dir = Path(build_dir).resolve()
     announce(f"{board.name}: generating the netlist")
     identity = board_identity(board, design=design)
+    kept = _kept(board, design, identity, build_dir)
+    if kept is not None:
+        announce(f"{board.name}: {kept.bitstream.name} is there already, of the same netlist, constraints and tools")
+        return kept
+    first_clock_mhz = _mhz(board.clock_hz)
+    for last in (*[False] * (TRIES - 1), True):
+        try:
+            return _build_once(board, design, identity, build_dir, first_clock_mhz, announce)
+        except TimingError as error:
+            slower = None if last else board.with_clock(error.reached_mhz * 1e6 * MARGIN)
+            if slower is None:
+                raise
+            announce(
+                f"{board.name}: place and route reached {error.reached_mhz:.2f} MHz, not {_mhz(board.clock_hz):g} MHz; "
+                f"again with {_mhz(slower.clock_hz):g} MHz"
+            )
+            board, identity = slower, board_identity(slower, design=design)
+    raise AssertionError("the last try returns or raises")
+
+
+def _build_once(
+    board: BoardDescription,
+    design: Design,
+    identity: bytes,
+    build_dir: Path,
+    first_clock_mhz: float,
+    announce: Callable[[str], None],
+) -> BuildResult:
+    """One build, with the board's clock."""
     plan = _plan(board, design, identity)
-    build_dir = Path(build_dir).resolve()
     logs = build_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".scratch-", dir=build_dir) as scratch_name:
@@ -154,26 +195,27 @@ def build_board(
         for name, *arguments in json.loads(plan.files[f"build_{_NAME}.json"])["commands"]:
             announce(f"{board.name}: {name} ({_WAITS[name]})")
             _run_tool(board, name, board.flow.arguments(name, arguments), scratch, logs, announce)
-        nextpnr_report = (scratch / "nextpnr.json").read_text()
+        (scratch / "nextpnr.json").replace(logs / "nextpnr.json")
+        nextpnr_report = (logs / "nextpnr.json").read_text()
         resources = used_resources(
             nextpnr_report, (scratch / f"{_NAME}{board.flow.netlist_suffix}").read_text(), board.flow
         )
         fabric = board.buildable_fabric()
+        all_clocks = clocks(nextpnr_report)
         report = Report(
             board=board.name,
             device=board.device_name,
-            lut=resources["lut"].used,
-            ff=resources["ff"].used,
-            ram=resources["ram"].used,
-            dsp=resources["dsp"].used,
-            clock_mhz=round(board.clock_hz / 1e6, 3),
-            fmax_mhz=round(clocks(nextpnr_report)[0].achieved_mhz, 2),
+            **{name: used.used for name, used in resources.items()},
+            first_clock_mhz=first_clock_mhz,
+            clock_mhz=_mhz(board.clock_hz),
+            fmax_mhz=all_clocks[0].achieved_mhz,
             neurons=fabric.neurons,
             synapses=fabric.synapses,
             peak_synaptic_operations_per_s=round(fabric.synaptic_operations_per_cycle * board.clock_hz),
             identity=identity.hex(),
+            clocks=tuple(all_clocks),
         )
-        bitstream = scratch / f"{board.name}{board.flow.suffix}"
+        bitstream = scratch / _bitstream_name(board)
         (scratch / f"{_NAME}{board.flow.suffix}").rename(bitstream)
         (scratch / "identity").write_text(identity.hex() + "\n")
         (scratch / "fabric.json").write_text(fabric_to_json(fabric))
@@ -182,13 +224,39 @@ def build_board(
         (build_dir / "report.json").unlink(missing_ok=True)
         for path in (bitstream, *(scratch / name for name in ("identity", "fabric.json", "report.json"))):
             path.replace(build_dir / path.name)
-    bitstream = build_dir / bitstream.name
-    return BuildResult(
-        bitstream=bitstream,
-        report=report,
-        resources=resources,
-        flash_command=tuple(word.replace("{bitstream}", str(bitstream)) for word in board.flash_command),
-    )
+    return _result(board, build_dir, report)
+
+
+def _kept(board: BoardDescription, design: Design, identity: bytes, build_dir: Path) -> BuildResult | None:
+    """The build in ``build_dir``, if it is the one that would be made: what is there says how it came to its clock."""
+    try:
+        report = Report.from_json((build_dir / "report.json").read_text())
+        known = (build_dir / "identity").read_text().strip()
+    except (OSError, ValueError):
+        return None
+    if report.first_clock_mhz != _mhz(board.clock_hz) or known != report.identity:
+        return None
+    if report.clock_mhz != report.first_clock_mhz:
+        slower = board.with_clock((report.clock_mhz + 0.001) * 1e6)
+        identity = bytes(_IDENTITY_BYTES) if slower is None else board_identity(slower, design=design)
+    files = (build_dir / "fabric.json", build_dir / _bitstream_name(board))
+    if known != identity.hex() or not all(path.is_file() for path in files):
+        return None
+    return _result(board, build_dir, report)
+
+
+def _result(board: BoardDescription, build_dir: Path, report: Report) -> BuildResult:
+    bitstream = build_dir / _bitstream_name(board)
+    flash_command = tuple(word.replace("{bitstream}", str(bitstream)) for word in board.flash_command)
+    return BuildResult(bitstream=bitstream, report=report, flash_command=flash_command)
+
+
+def _bitstream_name(board: BoardDescription) -> str:
+    return f"{board.name}{board.flow.suffix}"
+
+
+def _mhz(hz: float) -> float:
+    return round(hz / 1e6, 3)
 
 
 def board_identity(board: BoardDescription, *, design: Design | None = None) -> bytes:
@@ -242,7 +310,7 @@ class _BoardTop(Elaboratable):
     def _clock(self, m: Module, platform) -> None:
         board = self.board
         pin = platform.request(platform.default_clk, dir="-")
-        if board.flow.pll == "ice40":  # its PLL takes the pin itself
+        if board.pll_pad:
             source = pin.io
         else:
             m.submodules.clock_buffer = clock_buffer = io.Buffer("i", pin)
@@ -300,12 +368,13 @@ def _run_tool(
     if status == 0:
         return
     nextpnr_report = scratch / "nextpnr.json"
-    if nextpnr_report.is_file():
+    if name.startswith("nextpnr") and nextpnr_report.is_file():
         slow = [clock for clock in clocks(nextpnr_report.read_text()) if clock.missed]
         if slow:
             raise TimingError(
                 f"Clock of {board.name} must be at least {slow[0].constraint_mhz:.2f} MHz, "
-                f"and place and route reached {slow[0].achieved_mhz:.2f} MHz; {log} has the path"
+                f"and place and route reached {slow[0].achieved_mhz:.2f} MHz; {log} has the path",
+                slow[0].achieved_mhz,
             )
     errors = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("ERROR: ")]
     cause = errors[0].removeprefix("ERROR: ") if errors else f"exit status {status}"

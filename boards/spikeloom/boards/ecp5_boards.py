@@ -26,14 +26,26 @@ class _Supercon19Badge(Supercon19BadgePlatform):
     toolchain_prepare = LatticePlatform.toolchain_prepare
 
 
+_GENERAL_HZ = {
+    "LFE5U-12F": 90e6,
+    "LFE5U-25F": 90e6,
+    "LFE5U-45F": 75e6,
+    "LFE5U-85F": 81e6,
+    "LFE5UM-45F": 75e6,
+    "LFE5UM5G-45F": 90e6,
+    "LFE5UM5G-85F": 96e6,
+}
+"""The clock that the general fabric of each device keeps."""
+
+
 def _ulx3s(size: int, platform: type) -> BoardDescription:
     return BoardDescription(
         name=f"ulx3s-{size}f",
         title=f"Radiona ULX3S {size}F",
         device_name=f"LFE5U-{size}F",
         platform=platform,
+        pll_hz=_GENERAL_HZ[f"LFE5U-{size}F"],
         flash_command=("openFPGALoader", "--board", "ulx3s", "{bitstream}"),
-        built=size == 85,
     )
 
 
@@ -48,6 +60,7 @@ def _orangecrab(name: str, title: str, device_name: str, platform: type) -> Boar
         title=title,
         device_name=device_name,
         platform=platform,
+        pll_hz=_GENERAL_HZ[device_name],
         serial=_FEATHER,
         flash_command=_ORANGECRAB_FLASH,
     )
@@ -66,7 +79,7 @@ ECP5_BOARDS = (
         title="LambdaConcept ECPIX-5 45F",
         device_name="LFE5UM5G-45F",
         platform=ECPIX545Platform,
-        pll_hz=50e6,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
     ),
     BoardDescription(
@@ -74,7 +87,7 @@ ECP5_BOARDS = (
         title="LambdaConcept ECPIX-5 85F",
         device_name="LFE5UM5G-85F",
         platform=ECPIX585Platform,
-        pll_hz=50e6,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
     ),
     BoardDescription(
@@ -82,6 +95,7 @@ ECP5_BOARDS = (
         title="Colorlight 5A-75B 7.0",
         device_name="LFE5U-25F",
         platform=Colorlight_5A75B_R70Platform,
+        pll_hz=_GENERAL_HZ["LFE5U-25F"],
         line="the pads of the LED and of connector J19",
         flash_command=("openFPGALoader", "--board", "colorlight", "{bitstream}"),
     ),
@@ -90,6 +104,7 @@ ECP5_BOARDS = (
         title="Muse Lab iCESugar-pro",
         device_name="LFE5U-25F",
         platform=ICESugarProPlatform,
+        pll_hz=_GENERAL_HZ["LFE5U-25F"],
         flash_command=("icesprog", "{bitstream}"),
     ),
     BoardDescription(
@@ -97,6 +112,7 @@ ECP5_BOARDS = (
         title="Icepi Zero 1.3",
         device_name="LFE5U-25F",
         platform=IcepiZero1_3Platform,
+        pll_hz=_GENERAL_HZ["LFE5U-25F"],
         flash_command=("openFPGALoader", "--board", "icepi-zero", "{bitstream}"),
     ),
     BoardDescription(
@@ -104,7 +120,7 @@ ECP5_BOARDS = (
         title="Lattice ECP5 Versa",
         device_name="LFE5UM-45F",
         platform=VersaECP5Platform,
-        pll_hz=50e6,
+        pll_hz=_GENERAL_HZ["LFE5UM-45F"],
         flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
     ),
     BoardDescription(
@@ -112,7 +128,7 @@ ECP5_BOARDS = (
         title="Lattice ECP5-5G Versa",
         device_name="LFE5UM5G-45F",
         platform=VersaECP55GPlatform,
-        pll_hz=50e6,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
         flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
     ),
     BoardDescription(
@@ -120,6 +136,7 @@ ECP5_BOARDS = (
         title="Lattice ECP5-5G Evaluation Board",
         device_name="LFE5UM5G-85F",
         platform=ECP55GEVNPlatform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
     ),
     BoardDescription(
@@ -127,8 +144,8 @@ ECP5_BOARDS = (
         title="Hackaday Supercon 2019 badge",
         device_name="LFE5U-45F",
         platform=_Supercon19Badge,
+        pll_hz=_GENERAL_HZ["LFE5U-45F"],
         line="the pins TX and RX of the debug header",
-        pll_hz=40e6,
         flash_command=("dfu-util", "--device", "1d50:614b", "--alt", "0", "--download", "{bitstream}"),
     ),
     BoardDescription(
@@ -136,6 +153,7 @@ ECP5_BOARDS = (
         title="ButterStick r1.0",
         device_name="LFE5UM5G-85F",
         platform=ButterStickPlatform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         serial=SerialPins(rx="S0", tx="S1", connector=("syzygy", 0), where="SYZYGY port 0, S0 (RX) and S1 (TX)"),
         flash_command=("dfu-util", "--alt", "0", "--download", "{bitstream}"),
     ),
@@ -144,6 +162,7 @@ ECP5_BOARDS = (
         title="Logicbone 45F",
         device_name="LFE5UM5G-45F",
         platform=LogicbonePlatform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
         serial=SerialPins(rx="12", tx="13", connector=("P9", 0), where="header P9, pins 12 (RX) and 13 (TX)"),
         flash_command=("dfu-util", "--device", "1d50:615d", "--alt", "0", "--download", "{bitstream}"),
     ),
@@ -152,6 +171,7 @@ ECP5_BOARDS = (
         title="Logicbone 85F",
         device_name="LFE5UM5G-85F",
         platform=Logicbone85FPlatform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         serial=SerialPins(rx="12", tx="13", connector=("P9", 0), where="header P9, pins 12 (RX) and 13 (TX)"),
         flash_command=("dfu-util", "--device", "1d50:615d", "--alt", "0", "--download", "{bitstream}"),
     ),

@@ -4,10 +4,12 @@ Each FPGA family has a PLL with dividers of its own and ranges that its frequenc
 of the makers' data sheets (Lattice FPGA-TN-02200 for the ECP5, FPGA-TN-02052 for the iCE40; Gowin UG286 for the rPLL).
 """
 
+import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, IOValue, Module, ResetSignal, Signal, Value
 from amaranth.lib.cdc import ResetSynchronizer
 
 __all__ = ["PLLS", "PllError", "PllSettings", "ecp5_settings", "gowin_settings", "ice40_settings", "pll_clock"]
@@ -31,6 +33,8 @@ class PllSettings:
     ----------
     output_hz : float
         The frequency that comes out.
+    compared_hz : float
+        That at which its phase is compared with the input's.
     oscillator_hz : float
         That of its own oscillator.
     dividers : dict of str to int
@@ -38,15 +42,16 @@ class PllSettings:
     """
 
     output_hz: float
+    compared_hz: float
     oscillator_hz: float
     dividers: dict[str, int]
 
 
 def _nearest(name: str, input_hz: float, output_hz: float, settings: Iterable[PllSettings]) -> PllSettings:
-    """The setting next to ``output_hz``; among equals the fastest oscillator, which jitters least."""
+    """The setting next to ``output_hz``; among equals that which jitters least: compared often, a fast oscillator."""
     best = min(
         settings,
-        key=lambda found: (abs(found.output_hz - output_hz), -found.oscillator_hz),
+        key=lambda found: (round(abs(found.output_hz - output_hz)), -found.compared_hz, -found.oscillator_hz),
         default=None,
     )
     if best is None or abs(best.output_hz - output_hz) > TOLERANCE * output_hz:
@@ -56,28 +61,38 @@ def _nearest(name: str, input_hz: float, output_hz: float, settings: Iterable[Pl
     return best
 
 
+@functools.cache
 def ecp5_settings(input_hz: float, output_hz: float) -> PllSettings:
-    """Settings of an EHXPLLL whose output is fed back. Raises `PllError`."""
+    """Settings of an EHXPLLL. Raises `PllError`.
+
+    One output is fed back, at the frequency that is compared, and another is the clock: so both have dividers of their
+    own, and frequencies lie closer together than those of one output that is both.
+    """
 
     def candidates() -> Iterator[PllSettings]:
         for reference in range(1, 129):
-            if not 3.125e6 <= input_hz / reference <= 400e6:
+            compared = input_hz / reference
+            if not 3.125e6 <= compared <= 400e6:
                 continue
-            for feedback in range(1, 81):
-                made = input_hz / reference * feedback
-                for output in range(1, 129):
-                    if 400e6 <= made * output <= 800e6:
-                        yield PllSettings(
-                            output_hz=made,
-                            oscillator_hz=made * output,
-                            dividers={"CLKI_DIV": reference, "CLKFB_DIV": feedback, "CLKOP_DIV": output},
-                        )
+            for feedback in range(1, 129):
+                oscillator = compared * feedback
+                if not 400e6 <= oscillator <= 800e6:
+                    continue
+                output = round(oscillator / output_hz)
+                if 1 <= output <= 128:
+                    yield PllSettings(
+                        output_hz=oscillator / output,
+                        compared_hz=compared,
+                        oscillator_hz=oscillator,
+                        dividers={"CLKI_DIV": reference, "CLKOP_DIV": feedback, "CLKOS_DIV": output},
+                    )
 
     if not 8e6 <= input_hz <= 400e6:
         raise PllError(f"Oscillator of an ECP5 must have from 8 to 400 MHz, not {input_hz / 1e6:g} MHz")
     return _nearest("an ECP5", input_hz, output_hz, candidates())
 
 
+@functools.cache
 def ice40_settings(input_hz: float, output_hz: float) -> PllSettings:
     """Settings of an SB_PLL40 in its simple feedback mode. Raises `PllError`."""
 
@@ -93,6 +108,7 @@ def ice40_settings(input_hz: float, output_hz: float) -> PllSettings:
                 for output in range(1, 7):
                     yield PllSettings(
                         output_hz=oscillator / 2**output,
+                        compared_hz=compared,
                         oscillator_hz=oscillator,
                         dividers={
                             "DIVR": reference,
@@ -113,6 +129,7 @@ def _ice40_filter(compared_hz: float) -> int:
     return 6
 
 
+@functools.cache
 def gowin_settings(input_hz: float, output_hz: float) -> PllSettings:
     """Settings of an rPLL. Raises `PllError`."""
 
@@ -127,6 +144,7 @@ def gowin_settings(input_hz: float, output_hz: float) -> PllSettings:
                     if 500e6 <= made * output <= 1200e6:
                         yield PllSettings(
                             output_hz=made,
+                            compared_hz=input_hz / (reference + 1),
                             oscillator_hz=made * output,
                             dividers={"IDIV_SEL": reference, "FBDIV_SEL": feedback, "ODIV_SEL": output},
                         )
@@ -135,36 +153,49 @@ def gowin_settings(input_hz: float, output_hz: float) -> PllSettings:
 
 
 def _ecp5_pll(settings: PllSettings, input_hz: float, source: Value, clock: Signal, locked: Signal) -> Instance:
-    half = settings.dividers["CLKOP_DIV"] // 2
+    fed_back = Signal(name="pll_feedback")
+    phases = {
+        f"p_{output}_CPHASE": settings.dividers[f"{output}_DIV"] - 1  # both rise together
+        for output in ("CLKOP", "CLKOS")
+    }
     return Instance(
         "EHXPLLL",
         a_FREQUENCY_PIN_CLKI=f"{input_hz / 1e6:g}",
-        a_FREQUENCY_PIN_CLKOP=f"{settings.output_hz / 1e6:g}",
+        a_FREQUENCY_PIN_CLKOP=f"{settings.compared_hz / 1e6:g}",
+        a_FREQUENCY_PIN_CLKOS=f"{settings.output_hz / 1e6:g}",
         a_ICP_CURRENT="12",
         a_LPF_RESISTOR="8",
         a_MFG_ENABLE_FILTEROPAMP="1",
         a_MFG_GMCREF_SEL="2",
         p_FEEDBK_PATH="CLKOP",
         p_CLKOP_ENABLE="ENABLED",
-        p_CLKOP_CPHASE=half,
+        p_CLKOS_ENABLE="ENABLED",
         p_CLKOP_FPHASE=0,
+        p_CLKOS_FPHASE=0,
+        p_CLKFB_DIV=1,
+        **phases,
         **{f"p_{name}": value for name, value in settings.dividers.items()},
         i_CLKI=source,
-        i_CLKFB=clock,
+        i_CLKFB=fed_back,
         i_RST=Const(0),
         i_STDBY=Const(0),
         i_ENCLKOP=Const(1),
-        o_CLKOP=clock,
+        i_ENCLKOS=Const(1),
+        o_CLKOP=fed_back,
+        o_CLKOS=clock,
         o_LOCK=locked,
     )
 
 
-def _ice40_pll(settings: PllSettings, input_hz: float, source: Value, clock: Signal, locked: Signal) -> Instance:
+def _ice40_pll(
+    settings: PllSettings, input_hz: float, source: Value | IOValue, clock: Signal, locked: Signal
+) -> Instance:
+    pad = isinstance(source, IOValue)
     return Instance(
-        "SB_PLL40_PAD",
+        "SB_PLL40_PAD" if pad else "SB_PLL40_CORE",
         p_FEEDBACK_PATH="SIMPLE",
         **{f"p_{name}": value for name, value in settings.dividers.items()},
-        i_PACKAGEPIN=source,
+        **({"i_PACKAGEPIN": source} if pad else {"i_REFERENCECLK": source}),
         i_RESETB=Const(1),
         i_BYPASS=Const(0),
         o_PLLOUTGLOBAL=clock,
@@ -204,11 +235,12 @@ PLLS: dict[str, tuple[Callable[[float, float], PllSettings], Callable[..., Insta
 """For each family: how to find settings, and the cell."""
 
 
-def pll_clock(m: Module, family: str, input_hz: float, output_hz: float, source: Value) -> Signal:
+def pll_clock(m: Module, family: str, input_hz: float, output_hz: float, source: Value | IOValue) -> Signal:
     """Adds the domain ``sync`` to ``m``, clocked at about ``output_hz`` from ``source``.
 
     It is in reset until the PLL has locked, and for `START_SECONDS` more. ``source`` is the oscillator's clock; on an
-    iCE40 the bare pin, which has to be one that the PLL takes. Returns the clock, for the constraint.
+    iCE40 the bare pin where it is the pad of the PLL, which then is of no other use. Returns the clock, for the
+    constraint.
     """
     find, cell = PLLS[family]
     settings = find(input_hz, output_hz)

@@ -2,7 +2,8 @@
 
 ``make qor`` synthesises every block of `spikeloom.boards.blocks`, places and routes it with three seeds, shows the
 change against the kept file, and replaces the file. It ends with status 1 if a block misses a bound of its own or has
-become worse than the kept file by more than the tolerance.
+become worse than the kept file by more than the tolerance. Then it does the same with the boards of
+`spikeloom.boards.board_qor`, whole bitstreams with their one seed.
 
 Out of context means: the block alone, its ports ending nowhere. Paths from and to ports do not count.
 """
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
@@ -210,38 +212,79 @@ def changes(block: Block, kept: Quality, quality: Quality) -> list[str]:
     return worse
 
 
-def _row(block: Block, kept: Quality | None, quality: Quality) -> list[str]:
+def _row(title: str, kept: object | None, quality: object) -> list[str]:
     def number(name: str) -> str:
         value = getattr(quality, name)
         before = None if kept is None else getattr(kept, name)
         text = f"{value:,}"
         return text if before in (None, value) else f"{text} ({value - before:+,.4g})"
 
-    return [f"{block.name} {block.variant}", *(number(name) for name in ("lut", "ff", "ram", "dsp", "fmax_mhz"))]
+    return [title, *(number(name) for name in ("lut", "ff", "ram", "dsp", "fmax_mhz"))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """A block or a board: how it is measured, how its file is read, and what is wrong with it beside what was kept."""
+
+    title: str
+    file_name: str
+    waits_for: str
+    measure: Callable[[], Any]
+    read: Callable[[str], Any]
+    wrong: Callable[[Any, Any], list[str]]
+
+
+def _block_subject(block: Block) -> _Subject:
+    return _Subject(
+        title=f"{block.name} {block.variant}",
+        file_name=block.file_name,
+        waits_for=f"synthesis, then place and route with seeds {SEEDS}",
+        measure=lambda: measure(block),
+        read=Quality.from_json,
+        wrong=lambda kept, quality: (
+            missed_bounds(block, quality) + ([] if kept is None else changes(block, kept, quality))
+        ),
+    )
+
+
+def _board_subject(name: str) -> _Subject:
+    from spikeloom.boards.board_qor import BoardQuality, board_changes, board_file_name, measure_board
+
+    return _Subject(
+        title=f"board {name}",
+        file_name=board_file_name(name),
+        waits_for="the bitstream of its general fabric",
+        measure=lambda: measure_board(name),
+        read=BoardQuality.from_json,
+        wrong=lambda kept, quality: [] if kept is None else board_changes(name, kept, quality),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status."""
     from spikeloom.boards.blocks import BLOCKS
+    from spikeloom.boards.board_qor import MEASURED
 
-    parser = argparse.ArgumentParser(prog="make qor", description="measures the size and speed of each block")
-    parser.add_argument("--only", default="", help="measure the blocks whose 'name-variant' contains this")
+    parser = argparse.ArgumentParser(prog="make qor", description="measures the size and speed of blocks and boards")
+    parser.add_argument("--only", default="", help="those whose 'name-variant' or 'board-name' contains this")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the results are kept")
     options = parser.parse_args(arguments)
     console = Console()
-    table = Table("block", "lut", "ff", "ram", "dsp", "fmax_mhz", title="Quality of results (change)")
-    blocks = [block for block in BLOCKS if options.only in f"{block.name}-{block.variant}"]
-    if not blocks:
-        parser.error(f"--only must be part of one of {', '.join(f'{b.name}-{b.variant}' for b in BLOCKS)}")
+    table = Table("", "lut", "ff", "ram", "dsp", "fmax_mhz", title="Quality of results (change)")
+    subjects = [*map(_block_subject, BLOCKS), *map(_board_subject, MEASURED)]
+    known = {subject.title.replace(" ", "-"): subject for subject in subjects}
+    chosen = [subject for title, subject in known.items() if options.only in title]
+    if not chosen:
+        parser.error(f"--only must be part of one of {', '.join(known)}")
     wrong = []
     options.folder.mkdir(parents=True, exist_ok=True)
-    for block in blocks:
-        console.print(f"{block.name} {block.variant}: synthesis, then place and route with seeds {SEEDS}")
-        quality = measure(block)
-        path = options.folder / block.file_name
-        kept = Quality.from_json(path.read_text()) if path.exists() else None
-        table.add_row(*_row(block, kept, quality))
-        wrong += missed_bounds(block, quality) + ([] if kept is None else changes(block, kept, quality))
+    for subject in chosen:
+        console.print(f"{subject.title}: {subject.waits_for}")
+        quality = subject.measure()
+        path = options.folder / subject.file_name
+        kept = subject.read(path.read_text()) if path.exists() else None
+        table.add_row(*_row(subject.title, kept, quality))
+        wrong += subject.wrong(kept, quality)
         path.write_text(quality.to_json())
     console.print(table)
     for sentence in wrong:

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from spikeloom.boards.critical import CriticalPath, Hop, critical_path, design_name
+from spikeloom.boards.device import Device
 from spikeloom.boards.flow import Flow
 
 __all__ = ["Clock", "Report", "Used", "clocks", "report_table", "used_resources"]
+
+_SHOWN_HOPS = 5
+"""Of a critical path, those with the most delay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +27,12 @@ class Used:
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """A clock of the design: the frequency it must have and the highest it may have, in MHz."""
+    """A clock of the design: the frequency it must have and the highest it may have, in MHz, and what limits it."""
 
     name: str
     constraint_mhz: float
     achieved_mhz: float
+    path: CriticalPath | None = None
 
     @property
     def missed(self) -> bool:
@@ -44,6 +50,8 @@ class Report:
         What was built for.
     lut, ff, ram, dsp : int
         Lookup tables, flip-flops, block RAMs and multipliers in use.
+    first_clock_mhz : float
+        The clock that was tried first; a build that misses it goes on with a lower one.
     clock_mhz, fmax_mhz : float
         The clock that the fabric runs at, and the highest that place and route vouches for.
     neurons, synapses : int
@@ -52,6 +60,8 @@ class Report:
         Weights added a second, at the most, at ``clock_mhz``.
     identity : str
         The build's hash, 32 hexadecimal digits; the board tells it to the driver.
+    clocks : tuple of Clock
+        All clocks, each with its critical path.
     """
 
     board: str
@@ -60,16 +70,34 @@ class Report:
     ff: int
     ram: int
     dsp: int
+    first_clock_mhz: float
     clock_mhz: float
     fmax_mhz: float
     neurons: int
     synapses: int
     peak_synaptic_operations_per_s: int
     identity: str
+    clocks: tuple[Clock, ...]
 
     def to_json(self) -> str:
         """The text of ``report.json``."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Report":
+        """What a ``report.json`` says. Raises ``ValueError`` if it is none."""
+        try:
+            content = json.loads(text)
+            return cls(**content | {"clocks": tuple(_clock(entry) for entry in content["clocks"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"report.json must be the one of a build ({error})") from error
+
+
+def _clock(entry: Mapping) -> Clock:
+    path = entry["path"]
+    if path is not None:
+        path = CriticalPath(**path | {"hops": tuple(Hop(**hop) for hop in path["hops"])})
+    return Clock(**entry | {"path": path})
 
 
 def used_resources(nextpnr_report: str, netlist: str, flow: Flow) -> dict[str, Used]:
@@ -87,10 +115,11 @@ def used_resources(nextpnr_report: str, netlist: str, flow: Flow) -> dict[str, U
         if names is None:
             result[resource] = Used(used=_count_cells(netlist, flow.flip_flop_cells or ""), available=None)
             continue
-        if names[0] not in utilization:
+        if resource == "lut" and names[0] not in utilization:  # others a device may not have
             raise ValueError(f"Report of nextpnr must count {names[0]}, not only {', '.join(sorted(utilization))}")
         used = sum(utilization[name]["used"] for name in names if name in utilization)
-        result[resource] = Used(used=used, available=utilization[names[0]]["available"])
+        available = utilization.get(names[0], {"available": 0})["available"]
+        result[resource] = Used(used=used, available=available)
     return result
 
 
@@ -102,8 +131,14 @@ def clocks(nextpnr_report: str) -> list[Clock]:
     ValueError
         The text is not nextpnr's report, or no clock is in it.
     """
+    paths = _section(nextpnr_report, "critical_paths")
     found = [
-        Clock(name=name, constraint_mhz=entry["constraint"], achieved_mhz=entry["achieved"])
+        Clock(
+            name=design_name(name),
+            constraint_mhz=round(entry["constraint"], 3),
+            achieved_mhz=round(entry["achieved"], 2),
+            path=critical_path(paths, name),
+        )
         for name, entry in _section(nextpnr_report, "fmax").items()
     ]
     if not found:
@@ -111,25 +146,33 @@ def clocks(nextpnr_report: str) -> list[Clock]:
     return sorted(found, key=lambda clock: clock.achieved_mhz / clock.constraint_mhz)
 
 
-def report_table(report: Report, resources: Mapping[str, Used]) -> Table:
+def report_table(report: Report, device: Device) -> Table:
     """The report for people."""
     table = Table(title=f"{report.board} ({report.device})", title_justify="left")
     table.add_column("")
-    table.add_column("used", justify="right")
-    table.add_column("of", justify="right")
-    titles = {"lut": "LUT", "ff": "flip-flops", "ram": "block RAM", "dsp": "multipliers (DSP)"}
+    table.add_column("", justify="right")
+    table.add_column("of")
+    titles = {"lut": "lookup tables", "ff": "flip-flops", "ram": "block RAMs", "dsp": "multipliers"}
     for name, title in titles.items():
-        entry = resources[name]
-        if entry.available is None:
-            table.add_row(title, f"{entry.used:,}", "")
-        else:
-            share = entry.used / entry.available if entry.available else 0.0
-            table.add_row(title, f"{entry.used:,}", f"{entry.available:,} ({share:.0%})")
+        used, available = getattr(report, name), device.lut if name == "ff" else getattr(device, name)
+        share = f" ({used / available:.0%})" if available else ""
+        table.add_row(title, f"{used:,}", f"{available:,}{share}")
     table.add_section()
-    table.add_row("clock", f"{report.clock_mhz:.2f} MHz", f"{report.fmax_mhz:.2f} MHz (Fmax)")
+    for clock in report.clocks:
+        table.add_row(
+            f"clock {clock.name}", f"{clock.constraint_mhz:.2f} MHz", f"{clock.achieved_mhz:.2f} MHz at most (Fmax)"
+        )
+        if clock.path is not None:
+            table.add_row("critical path", f"{clock.path.delay_ns:.1f} ns", f"{clock.path.routing:.0%} of it wires")
+            slowest = sorted(clock.path.hops, key=lambda hop: hop.logic_ns + hop.routing_ns)[-_SHOWN_HOPS:]
+            ends = (clock.path.hops[0], clock.path.hops[-1])
+            for hop in clock.path.hops:
+                if hop in ends or hop in slowest:
+                    table.add_row("", f"{hop.logic_ns:.1f} + {hop.routing_ns:.1f} ns", hop.name)
+    table.add_section()
     table.add_row("neurons", f"{report.neurons:,}", "")
     table.add_row("synapses", f"{report.synapses:,}", "")
-    table.add_row("synaptic operations", f"{report.peak_synaptic_operations_per_s / 1e6:,.0f} M/s", "(peak)")
+    table.add_row("synaptic operations", f"{report.peak_synaptic_operations_per_s / 1e6:,.0f} M/s", "at the most")
     table.caption = f"identity {report.identity}"
     table.caption_justify = "left"
     return table
