@@ -168,8 +168,3 @@ class BoardDescription:
         """How the host gets at it."""
         where = self.line if self.serial is None else self.serial.where
         return f"adapter on {where}" if where else "USB"
-
-    @property
-    def status(self) -> str:
-        """Whether there is a bitstream, and if not why."""
-        return self.obstacle or "not built here yet"

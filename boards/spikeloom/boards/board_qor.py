@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from spikeloom.boards.board import BoardDescription
 from spikeloom.boards.builder import build
 from spikeloom.boards.registry import find_board
 from spikeloom.boards.report import Report
 
-__all__ = ["MEASURED", "BoardQuality", "board_changes", "board_file_name", "kept_quality", "measure_board"]
+__all__ = ["MEASURED", "BoardQuality", "board_changes", "board_file_name", "board_status", "kept_quality", "measure_board"]
 
 MEASURED = (
     "icebreaker",
@@ -29,6 +30,7 @@ MEASURED = (
     "orangecrab-85f",
     "ecpix5-85",
     "tang-nano-9k",
+    "tang-primer-20k",
 )
 
 SIZE_TOLERANCE = 0.05
@@ -91,6 +93,14 @@ def kept_quality(name: str) -> BoardQuality | None:
         if path.is_file():
             return BoardQuality.from_json(path.read_text())
     return None
+
+
+def board_status(board: BoardDescription) -> str:
+    """Whether there is a bitstream, and what its clock could be; if there is none, why."""
+    if board.obstacle:
+        return board.obstacle
+    kept = kept_quality(board.name)
+    return "not built here yet" if kept is None else f"built, Fmax {kept.fmax_mhz:.1f} MHz"
 
 
 def measure_board(name: str, build_dir: Path | None = None, *, announce: Callable[[str], None] = print) -> BoardQuality:

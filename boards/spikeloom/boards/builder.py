@@ -112,9 +112,10 @@ def build(
     build_dir: Path | str | None = None,
     *,
     fabric: FabricConfig | None = None,
+    clock_mhz: float | None = None,
     announce: Callable[[str], None] = print,
 ) -> BuildResult:
-    """Build the bitstream of a board.
+    """Build the bitstream of a board, unless the same is there already.
 
     Parameters
     ----------
@@ -125,13 +126,15 @@ def build(
         ``build/BOARD`` if not given. Only a build that has succeeded replaces anything but the logs.
     fabric : FabricConfig, optional
         What is built; without it the general fabric of the board's device.
+    clock_mhz : float, optional
+        The highest clock to try; without it the board's.
     announce : callable
         Is called with one sentence before each longer wait.
 
     Raises
     ------
     ValueError
-        There is no such board.
+        There is no such board, or no clock so low.
     ToolError
         A tool is missing.
     TimingError
@@ -142,6 +145,12 @@ def build(
     board = find_board(board_name)
     if fabric is not None:
         board = dataclasses.replace(board, fabric=fabric)
+    if clock_mhz is not None:
+        with_clock = board.with_clock(clock_mhz * 1e6)
+        if with_clock is None:
+            least = 3 * board.baud_rate / 1e6
+            raise ValueError(f"Clock of {board.name} must be at least one above {least:g} MHz, not {clock_mhz:g} MHz")
+        board = with_clock
     return build_board(board, Path("build") / board.name if build_dir is None else build_dir, announce=announce)
 
 

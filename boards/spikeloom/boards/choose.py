@@ -25,6 +25,7 @@ RESOURCES = {
     "ram": "block RAMs",
     "dsp": "multipliers",
     "single_port": "single-port RAMs",
+    "lut_ram": "LUT RAMs",
 }
 """What `Resources` counts, in words."""
 
@@ -33,6 +34,9 @@ _USABLE = {"ecp5": 0.8, "ice40": 0.9, "gowin": 0.75}
 
 (A fabric of 98 % of an iCE40 UP5K took 510 s to be placed, one of 84 % took 130 s.)
 """
+
+_USABLE_GOWIN = 0.85
+"""Of its flip-flops and LUT RAMs. (With 97 and 88 % of a GW1NR-9C, placement gave up.)"""
 
 GENERAL_LANES = 16
 """Most lanes of a general fabric. A serial line brings an event in some tens of cycles: more would be idle."""
@@ -58,8 +62,15 @@ class Shortage:
 
 def room(device: Device) -> Resources:
     """What a fabric may take of ``device``."""
-    lut = int(device.lut * _USABLE[device.flow.pll])
-    return Resources(lut=lut, ff=device.lut, ram=device.ram, dsp=device.dsp, single_port=device.single_port_ram)
+    usable = _USABLE_GOWIN if device.flow.pll == "gowin" else 1.0
+    return Resources(
+        lut=int(device.lut * _USABLE[device.flow.pll]),
+        ff=int(device.ff * usable),
+        ram=device.ram,
+        dsp=device.dsp,
+        single_port=device.single_port_ram,
+        lut_ram=int(device.lut_ram * usable),
+    )
 
 
 def shortages(core: CoreParameters, device: Device) -> tuple[Shortage, ...]:

@@ -17,15 +17,15 @@ class Device:
         The maker's, without package and speed.
     flow : Flow
         The tools for it.
-    lut : int
-        Four-input lookup tables, each with a flip-flop.
+    lut, ff : int
+        Four-input lookup tables, and flip-flops behind them.
     ram : int
         Block RAMs of ``ram_bits`` bits.
     ram_bits : int
     dsp : int
         Multipliers of 18 x 18 bits, or 16 x 16 on an iCE40.
-    lut_ram : bool
-        Whether lookup tables can be small memories.
+    lut_ram : int
+        Memories of 16 words of 4 bits that lookup tables can be.
     single_port_ram : int
         RAMs of 16,384 words of 16 bits with one port.
     """
@@ -33,15 +33,16 @@ class Device:
     name: str
     flow: Flow
     lut: int
+    ff: int
     ram: int
     ram_bits: int
     dsp: int
-    lut_ram: bool
+    lut_ram: int
     single_port_ram: int = 0
 
 
 def _ecp5(name: str, lut: int, ram: int, dsp: int) -> Device:
-    return Device(name=name, flow=ECP5, lut=lut, ram=ram, ram_bits=18 * 1024, dsp=dsp, lut_ram=True)
+    return Device(name=name, flow=ECP5, lut=lut, ff=lut, ram=ram, ram_bits=18 * 1024, dsp=dsp, lut_ram=lut // 4)
 
 
 def _ice40(name: str, lut: int, ram: int, dsp: int = 0, single_port_ram: int = 0) -> Device:
@@ -49,16 +50,17 @@ def _ice40(name: str, lut: int, ram: int, dsp: int = 0, single_port_ram: int = 0
         name=name,
         flow=ICE40,
         lut=lut,
+        ff=lut,
         ram=ram,
         ram_bits=4 * 1024,
         dsp=dsp,
-        lut_ram=False,
+        lut_ram=0,
         single_port_ram=single_port_ram,
     )
 
 
-def _gowin(name: str, lut: int, ram: int, dsp: int) -> Device:
-    return Device(name=name, flow=GOWIN, lut=lut, ram=ram, ram_bits=18 * 1024, dsp=dsp, lut_ram=True)
+def _gowin(name: str, lut: int, ff: int, ram: int, dsp: int, lut_ram: int) -> Device:
+    return Device(name=name, flow=GOWIN, lut=lut, ff=ff, ram=ram, ram_bits=18 * 1024, dsp=dsp, lut_ram=lut_ram)
 
 
 DEVICES = {
@@ -79,10 +81,10 @@ DEVICES = {
         _ice40("iCE40LP8K", 7_680, 32),
         _ice40("iCE40HX8K", 7_680, 32),
         _ice40("iCE40UP5K", 5_280, 30, 8, single_port_ram=4),
-        _gowin("GW1N-1", 1_152, 4, 0),
-        _gowin("GW1NR-9C", 8_640, 26, 20),
-        _gowin("GW2A-18C", 20_736, 46, 48),
-        _gowin("GW5AST-138B", 138_240, 340, 298),
+        _gowin("GW1N-1", 1_152, 864, 4, 0, 0),
+        _gowin("GW1NR-9C", 8_640, 6_480, 26, 20, 270),
+        _gowin("GW2A-18C", 20_736, 15_552, 46, 48, 648),
+        _gowin("GW5AST-138B", 138_240, 138_240, 340, 298, 17_280),
     )
 }
 """FPGAs by name."""

@@ -17,21 +17,22 @@ from numpy.typing import NDArray
 
 from spikeloom.boards.device import Device
 from spikeloom.boards.fabric_file import core_from_json
-from spikeloom.boards.memories import arrays, block_rams, lut_ram_cells, single_port_rams
+from spikeloom.boards.memories import Array, arrays, block_rams, lut_ram_cells, single_port_rams
 from spikeloom.sim.core import CoreParameters
 
-__all__ = ["MeasuredCore", "Resources", "estimate", "measured_cores", "terms"]
+__all__ = ["MeasuredCore", "Resources", "estimate", "lut_rams", "measured_cores", "terms"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Lookup tables, flip-flops, block RAMs, multipliers, and single-port RAMs (only an iCE40 UP5K has any)."""
+    """Lookup tables, flip-flops, block RAMs, multipliers, single-port RAMs (only an iCE40 UP5K has any), LUT RAMs."""
 
     lut: int
     ff: int
     ram: int
     dsp: int
     single_port: int = 0
+    lut_ram: int = 0
 
     def __add__(self, other: "Resources") -> "Resources":
         return Resources(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
@@ -62,7 +63,14 @@ def measured_cores() -> tuple[MeasuredCore, ...]:
 
 
 _LUT_RAM_CELL = {"ecp5": 6, "gowin": 4, "ice40": 0}
-"""Lookup tables of 16 words of 4 bits."""
+"""Lookup tables of 16 words of 4 bits, as synthesis counts them."""
+
+_ROUTED_GOWIN = {"lut": 12, "ff": 6}
+"""What place and route keeps free for 16 words of 4 bits there: three pairs of slices."""
+
+
+_CARRY_ENDS = 1.11
+"""Lookup tables after place and route for each before it, but on an iCE40."""
 
 
 def _routed(family: str, lut: float, ff: float) -> int:
@@ -71,7 +79,7 @@ def _routed(family: str, lut: float, ff: float) -> int:
     There a cell is a lookup table and a flip-flop, and as many flip-flops take cells of their own as come from no
     lookup table, or from one that others need as well: six in ten.
     """
-    return round(lut + 0.6 * ff if family == "ice40" else 1.11 * lut)
+    return round(lut + 0.6 * ff if family == "ice40" else _CARRY_ENDS * lut)
 
 
 def terms(core: CoreParameters) -> dict[str, float]:
@@ -136,24 +144,31 @@ def _fit(family: str, resource: str) -> NDArray[np.float64]:
         kept &= solved > solved.min()
 
 
-def _logic(measured: MeasuredCore, resource: str) -> int:
-    """Lookup tables without those of LUT RAM, which are counted apart; or flip-flops."""
-    if resource == "ff":
-        return measured.ff
-    return measured.lut - _lut_ram(measured.core, measured.family)
+def _logic(measured: MeasuredCore, resource: str) -> float:
+    """Lookup tables or flip-flops without those of LUT RAM, which are counted apart."""
+    return getattr(measured, resource) - _memory_logic(measured.core, measured.family, resource)
 
 
-def _lut_ram(core: CoreParameters, family: str) -> int:
-    """Lookup tables of the memories that are LUT RAM; on a Gowin synthesis makes some so that were meant as blocks."""
-    in_lut_ram = [
-        a for a in arrays(core) if a.kind == "distributed" or (family == "gowin" and not block_rams(a, family))
-    ]
-    return sum(lut_ram_cells(a.width, a.depth) for a in in_lut_ram) * _LUT_RAM_CELL[family]
+def _lut_ram(core: CoreParameters, family: str) -> list[Array]:
+    """The memories that are LUT RAM; on a Gowin synthesis makes some so that were meant as blocks."""
+    return [a for a in arrays(core) if a.kind == "distributed" or (family == "gowin" and not block_rams(a, family))]
+
+
+def lut_rams(core: CoreParameters, family: str) -> int:
+    """Memories of 16 words of 4 bits that the core takes."""
+    return 0 if family == "ice40" else sum(lut_ram_cells(a.width, a.depth) for a in _lut_ram(core, family))
+
+
+def _memory_logic(core: CoreParameters, family: str, resource: str) -> int:
+    """Lookup tables of LUT RAM; and, where it stands for a block RAM, the flip-flops of what was read."""
+    if resource == "lut":
+        return lut_rams(core, family) * _LUT_RAM_CELL[family]
+    return sum(a.width for a in _lut_ram(core, family)) if family == "gowin" else 0
 
 
 def _synthesised(core: CoreParameters, family: str, resource: str) -> float:
     found = float(np.array(list(terms(core).values())) @ _fit(family, resource))
-    return max(0.0, found) + (_lut_ram(core, family) if resource == "lut" else 0)
+    return max(0.0, found) + _memory_logic(core, family, resource)
 
 
 @functools.cache
@@ -179,12 +194,15 @@ def _multipliers(core: CoreParameters, family: str) -> int:
 def estimate(core: CoreParameters, device: Device, *, link: bool = True) -> Resources:
     """What ``core`` takes of ``device`` after place and route; with the host ``link`` and its bridge, or alone."""
     family = device.flow.pll
-    ff = _synthesised(core, family, "ff")
+    lut, ff, cells = _synthesised(core, family, "lut"), _synthesised(core, family, "ff"), lut_rams(core, family)
+    if family == "gowin":
+        lut += cells * (_ROUTED_GOWIN["lut"] / _CARRY_ENDS - _LUT_RAM_CELL[family])
     found = Resources(
-        lut=_routed(family, _synthesised(core, family, "lut"), ff),
-        ff=round(ff),
+        lut=_routed(family, lut, ff),
+        ff=round(ff) + (cells * _ROUTED_GOWIN["ff"] if family == "gowin" else 0),
         ram=sum(block_rams(array, family) for array in arrays(core)),
         dsp=_multipliers(core, family),
         single_port=sum(map(single_port_rams, arrays(core))) if device.single_port_ram else 0,
+        lut_ram=cells,
     )
     return found + _link(family) if link else found

@@ -134,7 +134,7 @@ def clocks(nextpnr_report: str) -> list[Clock]:
     paths = _section(nextpnr_report, "critical_paths")
     found = [
         Clock(
-            name=design_name(name),
+            name=design_name(name).rpartition(".")[2],  # any submodule's name for it
             constraint_mhz=round(entry["constraint"], 3),
             achieved_mhz=round(entry["achieved"], 2),
             path=critical_path(paths, name),

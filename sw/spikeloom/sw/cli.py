@@ -515,11 +515,15 @@ def bitstream(
     units: Annotated[
         bool, typer.Option("--units", help="With an encoder and a readout on the board, see: spikeloom run.")
     ] = False,
+    clock: Annotated[
+        float | None,
+        typer.Option(help="The highest clock to try, in MHz; the board's if not given.", show_default=False),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Directory; build/BOARD if not given.", show_default=False)
     ] = None,
 ) -> None:
-    """Build the bitstream for a board with open tools."""
+    """Build the bitstream for a board with open tools, unless the same is there already."""
     from spikeloom.boards.builder import build
     from spikeloom.boards.registry import find_board
 
@@ -539,7 +543,7 @@ def bitstream(
             inputs=max((network.inputs for network in loaded), default=0),
             outputs=max((network.population(network.output).size for network in loaded), default=0),
         )
-    result = build(board, output, fabric=chosen, announce=_out.print)
+    result = build(board, output, fabric=chosen, clock_mhz=clock, announce=_out.print)
     _out.print(result.table())
     _out.print(f"{result.bitstream}\nto load it: spikeloom flash {board}")
 
@@ -776,6 +780,7 @@ def _run_live(
 @app.command()
 def boards() -> None:
     """List the boards: FPGA, clock, how the host gets at it, and whether a bitstream can be built."""
+    from spikeloom.boards.board_qor import board_status
     from spikeloom.boards.registry import BOARDS
 
     table = Table(title="boards", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -789,8 +794,8 @@ def boards() -> None:
             fabric = board.buildable_fabric()
             lanes = f"{fabric.core.lanes} lane{'s' * (fabric.core.lanes > 1)}"
             held = f"{lanes}, {fabric.synapses:,} synapses"
-            clock = f"{board.clock_hz / 1e6:g} MHz"
-        table.add_row(board.name, board.device_name, clock, held, board.link, board.status)
+            clock = f"{board.clock_hz / 1e6:.3g} MHz"
+        table.add_row(board.name, board.device_name, clock, held, board.link, board_status(board))
     _out.print(table)
 
 
