@@ -141,7 +141,12 @@ def test_the_same_is_not_built_again(build_quietly, monkeypatch):
     with pytest.raises(BuildsAgain):
         build_quietly(dataclasses.replace(ICEBREAKER, pll_hz=21e6))
     # Whatever is missing, or of another build, is a reason too.
-    for name, content in (("icebreaker.bin", None), ("fabric.json", None), ("identity", "00" * 16), ("report.json", "{}")):
+    for name, content in (
+        ("icebreaker.bin", None),
+        ("fabric.json", None),
+        ("identity", "00" * 16),
+        ("report.json", "{}"),
+    ):
         path = first.bitstream.parent / name
         before = path.read_bytes()
         path.unlink() if content is None else path.write_text(content)

@@ -7,7 +7,18 @@ from spikeloom.boards.pll import TOLERANCE, PllError, ecp5_settings, gowin_setti
 
 @pytest.mark.parametrize(
     ("input_hz", "output_hz"),
-    [(8e6, 80e6), (12e6, 60e6), (16e6, 40e6), (25e6, 100e6), (25e6, 62.5e6), (25e6, 48e6), (25e6, 81e6), (30e6, 75e6), (48e6, 96e6), (100e6, 75e6)],
+    [
+        (8e6, 80e6),
+        (12e6, 60e6),
+        (16e6, 40e6),
+        (25e6, 100e6),
+        (25e6, 62.5e6),
+        (25e6, 48e6),
+        (25e6, 81e6),
+        (30e6, 75e6),
+        (48e6, 96e6),
+        (100e6, 75e6),
+    ],
 )
 def test_ecp5(input_hz, output_hz):
     found = ecp5_settings(input_hz, output_hz)

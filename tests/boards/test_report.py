@@ -2,12 +2,18 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from spikeloom.boards.critical import CriticalPath, Hop, critical_path, design_name
+from spikeloom.boards.device import DEVICES
 from spikeloom.boards.flow import ECP5, ICE40
 from spikeloom.boards.report import Clock, Report, Used, clocks, report_table, used_resources
+
+RECORDED = (Path(__file__).parent / "nextpnr-ulx3s-12f.json").read_text()
+"""What nextpnr wrote of the general fabric of an ULX3S 12F."""
 
 ECP5_REPORT = {
     "critical_paths": [],
@@ -53,12 +59,14 @@ REPORT = Report(
     ff=163,
     ram=33,
     dsp=2,
+    first_clock_mhz=25.0,
     clock_mhz=25.0,
     fmax_mhz=48.25,
     neurons=256,
     synapses=65536,
     peak_synaptic_operations_per_s=200_000_000,
     identity="00" * 16,
+    clocks=tuple(clocks(RECORDED)),
 )
 
 
@@ -82,10 +90,60 @@ def test_flip_flops_of_an_ice40_are_counted_in_the_netlist():
 
 def test_the_tightest_clock_comes_first():
     first, second = clocks(json.dumps(ECP5_REPORT))
-    assert first == Clock(name="$glbnet$clk", constraint_mhz=50.0, achieved_mhz=48.25)
+    assert first == Clock(name="clk", constraint_mhz=50.0, achieved_mhz=48.25)
     assert first.missed
-    assert second.name == "$glbnet$slow"
+    assert second.name == "slow"
     assert not second.missed
+
+
+def test_critical_path_in_the_names_of_the_design():
+    """From the header of the link's packets, by whether a step may begin, to the state of its sender."""
+    (clock,) = clocks(RECORDED)
+    assert (clock.name, clock.constraint_mhz, clock.achieved_mhz) == ("clk", 90.001, 103.7)
+    path = clock.path
+    assert path == CriticalPath(
+        start="link.header[0]",
+        end="link.sender.fsm_state",
+        delay_ns=9.643,
+        routing=0.77,
+        hops=(
+            Hop(name="link.header[0]", logic_ns=0.525, routing_ns=0.834),
+            Hop(name="link.ahead", logic_ns=0.472, routing_ns=2.201),
+            Hop(name="link.step_valid", logic_ns=0.236, routing_ns=0.417),
+            Hop(name="link.update", logic_ns=0.236, routing_ns=1.218),
+            Hop(name="link.step_valid", logic_ns=0.256, routing_ns=1.517),
+            Hop(name="link.sender.fsm_state", logic_ns=0.492, routing_ns=1.239),
+        ),
+    )
+    assert sum(hop.logic_ns + hop.routing_ns for hop in path.hops) == pytest.approx(path.delay_ns)
+    assert 1000 / path.delay_ns == pytest.approx(clock.achieved_mhz, rel=0.01)
+    assert str(path) == "link.header[0] to link.sender.fsm_state: 9.6 ns, 77% of it wires"
+
+
+def test_a_clock_without_a_path_has_none():
+    paths = json.loads(RECORDED)["critical_paths"]
+    assert critical_path(paths, "other") is None
+    assert critical_path([], "clk") is None
+    # Paths from and to pins, which are in the report too, are no paths of a clock.
+    assert {entry["from"] for entry in paths} > {"<async>"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("design.link.header_TRELLIS_FF_Q_61", "link.header"),
+        ("design.link.update_LUT4_B_Z_LUT4_Z_1_C_LUT4_C", "link.update"),
+        ("count_SB_DFFESR_Q_5_D_SB_LUT4_O_LC", "count"),
+        ("started_DFFRE_Q_CE_MUX2_LUT6_O_S0", "started"),
+        ("design.fabric.core.data_SB_MAC16_O", "fabric.core.data"),
+        ("design.tx_LUT4_Z_D_PFUMX_Z_BLUT", "tx"),
+        ("design.memory.0.0", "memory.0.0"),
+        ("$glbnet$design.fabric.bridge.clk", "fabric.bridge.clk"),
+        ("$auto$alumacc.cc:512:replace_alu$99.slice[0]", "unnamed logic"),
+    ],
+)
+def test_names_of_cells_and_nets(name, expected):
+    assert design_name(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,21 +178,50 @@ def test_report_json_has_exactly_the_promised_names():
         "ff",
         "ram",
         "dsp",
+        "first_clock_mhz",
         "clock_mhz",
         "fmax_mhz",
         "neurons",
         "synapses",
         "peak_synaptic_operations_per_s",
         "identity",
+        "clocks",
     ]
-    assert content == dataclasses.asdict(REPORT)
+    assert content["clocks"][0]["path"]["hops"][1]["name"] == "link.ahead"
+    assert Report.from_json(REPORT.to_json()) == REPORT
+    pathless = dataclasses.replace(REPORT, clocks=tuple(clocks(json.dumps(ECP5_REPORT))))
+    assert Report.from_json(pathless.to_json()) == pathless
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"clocks": 3}', '{"board": "demo", "clocks": []}'])
+def test_refuses_what_is_no_report_of_a_build(text):
+    with pytest.raises(ValueError, match=r"^report\.json must be the one of a build \("):
+        Report.from_json(text)
 
 
 def test_table_shows_what_is_used_and_of_how_many():
-    resources = used_resources(json.dumps(ECP5_REPORT), "", ECP5)
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(report_table(REPORT, resources))
+        console.print(report_table(REPORT, DEVICES["LFE5U-85F"]))
     text = capture.get()
-    for expected in ("412", "83,640 (0%)", "33", "208 (16%)", "25.00 MHz", "48.25 MHz (Fmax)", "65,536", "200 M/s"):
+    for expected in (
+        "412",
+        "83,640 (0%)",
+        "33",
+        "208 (16%)",
+        "90.00 MHz",
+        "103.70 MHz at most (Fmax)",
+        "65,536",
+        "200 M/s",
+    ):
         assert expected in text
+    for expected in (
+        "9.6 ns",
+        "77% of it wires",
+        "0.5 + 0.8 ns",
+        "link.header[0]",
+        "link.ahead",
+        "link.sender.fsm_state",
+    ):
+        assert expected in text
+    assert text.count("link.") == 5  # the shortest hop is left out

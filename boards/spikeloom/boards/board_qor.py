@@ -1,7 +1,7 @@
 """Quality of results of whole boards: how large and how fast the general fabric of each is, kept in ``qor/``.
 
-`MEASURED` are the boards that are built; ``make qor`` builds them again after the blocks (`spikeloom.boards.qor`), shows
-the change, and fails where a board has lost its clock or has become worse by more than the tolerance.
+`MEASURED` are the boards that are built; ``make qor`` builds them again after the blocks (`spikeloom.boards.qor`),
+shows the change, and fails where a board has lost its clock or has become worse by more than the tolerance.
 """
 
 import dataclasses
@@ -15,7 +15,15 @@ from spikeloom.boards.builder import build
 from spikeloom.boards.registry import find_board
 from spikeloom.boards.report import Report
 
-__all__ = ["MEASURED", "BoardQuality", "board_changes", "board_file_name", "board_status", "kept_quality", "measure_board"]
+__all__ = [
+    "MEASURED",
+    "BoardQuality",
+    "board_changes",
+    "board_file_name",
+    "board_status",
+    "kept_quality",
+    "measure_board",
+]
 
 MEASURED = (
     "icebreaker",

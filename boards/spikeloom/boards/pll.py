@@ -5,7 +5,6 @@ of the makers' data sheets (Lattice FPGA-TN-02200 for the ECP5, FPGA-TN-02052 fo
 """
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rich.table import Table
 
@@ -93,7 +93,7 @@ class Report:
             raise ValueError(f"report.json must be the one of a build ({error})") from error
 
 
-def _clock(entry: Mapping) -> Clock:
+def _clock(entry: dict[str, Any]) -> Clock:
     path = entry["path"]
     if path is not None:
         path = CriticalPath(**path | {"hops": tuple(Hop(**hop) for hop in path["hops"])})
@@ -131,6 +131,9 @@ def clocks(nextpnr_report: str) -> list[Clock]:
     ValueError
         The text is not nextpnr's report, or no clock is in it.
     """
+    achieved = _section(nextpnr_report, "fmax")
+    if not achieved:
+        raise ValueError("Report of nextpnr must name a clock, not none")
     paths = _section(nextpnr_report, "critical_paths")
     found = [
         Clock(
@@ -139,10 +142,8 @@ def clocks(nextpnr_report: str) -> list[Clock]:
             achieved_mhz=round(entry["achieved"], 2),
             path=critical_path(paths, name),
         )
-        for name, entry in _section(nextpnr_report, "fmax").items()
+        for name, entry in achieved.items()
     ]
-    if not found:
-        raise ValueError("Report of nextpnr must name a clock, not none")
     return sorted(found, key=lambda clock: clock.achieved_mhz / clock.constraint_mhz)
 
 
@@ -178,7 +179,7 @@ def report_table(report: Report, device: Device) -> Table:
     return table
 
 
-def _section(nextpnr_report: str, name: str) -> dict:
+def _section(nextpnr_report: str, name: str) -> Any:
     try:
         content = json.loads(nextpnr_report)
     except json.JSONDecodeError as error:
