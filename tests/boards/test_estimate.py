@@ -84,7 +84,7 @@ def test_measured_cores_are_near_the_estimate(name):
     routed = {
         "ecp5": 1.11 * measured.lut,
         "ice40": measured.lut + 0.6 * measured.ff,
-        "gowin": 1.11 * (measured.lut - 4 * cells) + 12 * cells,
+        "gowin": 1.2 * (measured.lut - 4 * cells) + 8 * cells,
     }
     assert found.lut == pytest.approx(routed[measured.family], rel=TOLERANCE[measured.family])
     ff = measured.ff + (6 * cells if measured.family == "gowin" else 0)

@@ -65,21 +65,21 @@ def measured_cores() -> tuple[MeasuredCore, ...]:
 _LUT_RAM_CELL = {"ecp5": 6, "gowin": 4, "ice40": 0}
 """Lookup tables of 16 words of 4 bits, as synthesis counts them."""
 
-_ROUTED_GOWIN = {"lut": 12, "ff": 6}
-"""What place and route keeps free for 16 words of 4 bits there: three pairs of slices."""
+_ROUTED_GOWIN = {"lut": 8, "ff": 6}
+"""What place and route keeps free for 16 words of 4 bits there."""
 
 
-_CARRY_ENDS = 1.11
-"""Lookup tables after place and route for each before it, but on an iCE40."""
+_ROUTED = {"ecp5": 1.11, "gowin": 1.2}
+"""Lookup tables after place and route for each before it."""
 
 
 def _routed(family: str, lut: float, ff: float) -> int:
-    """Lookup tables after place and route: with the ends of carry chains; logic cells on an iCE40.
+    """Lookup tables after place and route: with those that only lead on to something; logic cells on an iCE40.
 
     There a cell is a lookup table and a flip-flop, and as many flip-flops take cells of their own as come from no
     lookup table, or from one that others need as well: six in ten.
     """
-    return round(lut + 0.6 * ff if family == "ice40" else _CARRY_ENDS * lut)
+    return round(lut + 0.6 * ff if family == "ice40" else _ROUTED[family] * lut)
 
 
 def terms(core: CoreParameters) -> dict[str, float]:
@@ -196,7 +196,7 @@ def estimate(core: CoreParameters, device: Device, *, link: bool = True) -> Reso
     family = device.flow.pll
     lut, ff, cells = _synthesised(core, family, "lut"), _synthesised(core, family, "ff"), lut_rams(core, family)
     if family == "gowin":
-        lut += cells * (_ROUTED_GOWIN["lut"] / _CARRY_ENDS - _LUT_RAM_CELL[family])
+        lut += cells * (_ROUTED_GOWIN["lut"] / _ROUTED["gowin"] - _LUT_RAM_CELL[family])
     found = Resources(
         lut=_routed(family, lut, ff),
         ff=round(ff) + (cells * _ROUTED_GOWIN["ff"] if family == "gowin" else 0),

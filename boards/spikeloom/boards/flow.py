@@ -178,9 +178,9 @@ GOWIN = _GowinFlow(
     ),
     overrides={},
     suffix=".fs",
-    # An ALU is a LUT that adds.
+    # A LUT that adds, an ALU, is counted as a LUT too.
     resources={
-        "lut": ("LUT4", "ALU"),
+        "lut": ("LUT4",),
         "ff": ("DFF",),
         "ram": ("BSRAM",),
         "dsp": ("MULT18X18", "MULT9X9", "MULT36X36", "MULTALU18X18", "MULTADDALU18X18"),
