@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import threading
+import time
 from pathlib import Path
 
 import nir
@@ -153,6 +154,17 @@ def test_boards_lists_every_board(capsys):
     assert all(name in text for name in ("icebreaker", "ulx3s-85f", "tang-nano-9k", "built"))
 
 
+@pytest.mark.parametrize("command", ["check", "bitstream"])
+def test_a_network_too_large_for_a_board_is_told_so_at_once(command, capsys):
+    """Before any synthesis, and with the boards that would do."""
+    started = time.monotonic()
+    message = refused(capsys, command, str(shipped("mnist-mlp.nir")), "--board", "icebreaker")
+    assert time.monotonic() - started < 30
+    assert message.startswith("mnist-mlp must fit iCE40UP5K, and the nearest core, of ")
+    assert "; boards that would hold it at 8 bits: ulx3s-85f, orangecrab-85f, ecpix5-85, " in message
+    assert list(Path().iterdir()) == []
+
+
 def test_run_on_the_reference(network, tmp_path, capsys):
     images = np.random.default_rng(1).integers(0, 17, (5, 8, 8))
     np.savez(tmp_path / "images.npz", images=images, labels=np.zeros(5, np.int64))
@@ -285,6 +297,10 @@ def test_a_missing_port(network, capsys):
         (
             ["bitstream", "--board", "ulx3s-85f", "--mesh", "2x2", "--fabric", "transformer"],
             "fabric transformer must have one core and no mesh to be put on one",
+        ),
+        (
+            ["bitstream", "--board", "icebreaker", "--clock", "8"],
+            "Clock of icebreaker must be at least 9 MHz, not 8 MHz",
         ),
         (["bitstream", "--board", "nosuchone"], "Board must be one that 'spikeloom boards' lists, not 'nosuchone'"),
         (

@@ -14,6 +14,7 @@ hashed, and then with the hash. What is there already with the identity that a b
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import subprocess
 import tempfile
@@ -29,7 +30,7 @@ from amaranth.lib.wiring import Component
 from amaranth_boards.resources import UARTResource
 from rich.table import Table
 
-from spikeloom.boards.board import BoardDescription
+from spikeloom.boards.board import CLOCK_STEP_HZ, BoardDescription
 from spikeloom.boards.device import DEVICES
 from spikeloom.boards.fabric_file import fabric_to_json
 from spikeloom.boards.flow import ToolError
@@ -148,8 +149,9 @@ def build(
     if clock_mhz is not None:
         with_clock = board.with_clock(clock_mhz * 1e6)
         if with_clock is None:
-            least = 3 * board.baud_rate / 1e6
-            raise ValueError(f"Clock of {board.name} must be at least one above {least:g} MHz, not {clock_mhz:g} MHz")
+            slowest = next(found for step in itertools.count(1) if (found := board.with_clock(step * CLOCK_STEP_HZ)))
+            least = _mhz(slowest.clock_hz)
+            raise ValueError(f"Clock of {board.name} must be at least {least:g} MHz, not {clock_mhz:g} MHz")
         board = with_clock
     return build_board(board, Path("build") / board.name if build_dir is None else build_dir, announce=announce)
 
@@ -243,13 +245,11 @@ def _kept(board: BoardDescription, design: Design, identity: bytes, build_dir: P
         known = (build_dir / "identity").read_text().strip()
     except (OSError, ValueError):
         return None
-    if report.first_clock_mhz != _mhz(board.clock_hz) or known != report.identity:
-        return None
-    if report.clock_mhz != report.first_clock_mhz:
+    if known != identity.hex() and report.first_clock_mhz == _mhz(board.clock_hz):
         slower = board.with_clock((report.clock_mhz + 0.001) * 1e6)
         identity = bytes(_IDENTITY_BYTES) if slower is None else board_identity(slower, design=design)
     files = (build_dir / "fabric.json", build_dir / _bitstream_name(board))
-    if known != identity.hex() or not all(path.is_file() for path in files):
+    if not known == report.identity == identity.hex() or not all(path.is_file() for path in files):
         return None
     return _result(board, build_dir, report)
 
@@ -367,7 +367,8 @@ def _run_tool(
         for line in process.stdout:
             file.write(line)
             if line.startswith("Preparing to run"):
-                announce(f"{board.name}: {name} is compiled for this machine: 10 to 150 s, once")
+                seconds = 150 if name == "yosys" else 15
+                announce(f"{board.name}: {name} is compiled for this machine: about {seconds} s, once")
         status = process.wait()
         # What amaranth has the tools write to files of their own says more than what they print.
         for own_log in (scratch / f"{_NAME}.rpt", scratch / f"{_NAME}.tim"):

@@ -16,7 +16,7 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Nano 9K",
         device_name="GW1NR-9C",
         platform=TangNano9kPlatform,
-        pll_hz=45e6,
+        pll_hz=60e6,
         flash_command=("openFPGALoader", "--board", "tangnano9k", "{bitstream}"),
     ),
     BoardDescription(
