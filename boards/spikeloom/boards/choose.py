@@ -35,8 +35,12 @@ _USABLE = {"ecp5": 0.8, "ice40": 0.9, "gowin": 0.75}
 (A fabric of 98 % of an iCE40 UP5K took 510 s to be placed, one of 84 % took 130 s.)
 """
 
-_USABLE_GOWIN = 0.85
-"""Of its flip-flops and LUT RAMs. (With 97 and 88 % of a GW1NR-9C, placement gave up.)"""
+_USABLE_GOWIN = {"ff": 0.85, "lut_ram": 0.3}
+"""How much of a Gowin's flip-flops and LUT RAMs is used. LUT RAM takes slices away from everything around it.
+
+(With 97 % of the flip-flops and 88 % of the LUT RAMs of a GW1NR-9C, placement gave up; with 70 and 71 % of a GW2A-18C,
+its rounds took longer and longer and had not ended after eight minutes.)
+"""
 
 GENERAL_LANES = 16
 """Most lanes of a general fabric. A serial line brings an event in some tens of cycles: more would be idle."""
@@ -62,14 +66,14 @@ class Shortage:
 
 def room(device: Device) -> Resources:
     """What a fabric may take of ``device``."""
-    usable = _USABLE_GOWIN if device.flow.pll == "gowin" else 1.0
+    usable = _USABLE_GOWIN if device.flow.pll == "gowin" else {"ff": 1.0, "lut_ram": 1.0}
     return Resources(
         lut=int(device.lut * _USABLE[device.flow.pll]),
-        ff=int(device.ff * usable),
+        ff=int(device.ff * usable["ff"]),
         ram=device.ram,
         dsp=device.dsp,
         single_port=device.single_port_ram,
-        lut_ram=int(device.lut_ram * usable),
+        lut_ram=int(device.lut_ram * usable["lut_ram"]),
     )
 
 
