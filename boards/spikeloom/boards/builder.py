@@ -36,7 +36,7 @@ from spikeloom.boards.fabric_file import fabric_to_json
 from spikeloom.boards.flow import ToolError
 from spikeloom.boards.pll import pll_clock
 from spikeloom.boards.registry import find_board
-from spikeloom.boards.report import Report, clocks, report_table, used_resources
+from spikeloom.boards.report import Clock, Report, clocks, report_table, used_resources
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.link import PROTOCOL_VERSION
 
@@ -78,11 +78,11 @@ class BuildError(RuntimeError):
 
 
 class TimingError(BuildError):
-    """The design is too slow for the board's clock; ``reached_mhz`` is the clock that it could have had."""
+    """The design is too slow for the board's clock; ``clock`` says what it could have had."""
 
-    def __init__(self, message: str, reached_mhz: float):
+    def __init__(self, message: str, clock: Clock):
         super().__init__(message)
-        self.reached_mhz = reached_mhz
+        self.clock = clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,12 +177,13 @@ def build_board(
         try:
             return _build_once(board, design, identity, build_dir, first_clock_mhz, announce)
         except TimingError as error:
-            slower = None if last else board.with_clock(error.reached_mhz * 1e6 * MARGIN)
+            reached_mhz, path = error.clock.achieved_mhz, error.clock.path
+            slower = None if last else board.with_clock(reached_mhz * 1e6 * MARGIN)
             if slower is None:
                 raise
             announce(
-                f"{board.name}: place and route reached {error.reached_mhz:.2f} MHz, not {_mhz(board.clock_hz):g} MHz; "
-                f"again with {_mhz(slower.clock_hz):g} MHz"
+                f"{board.name}: place and route reached {reached_mhz:.2f} MHz, not {_mhz(board.clock_hz):g} MHz; "
+                f"again with {_mhz(slower.clock_hz):g} MHz{'' if path is None else f' ({path})'}"
             )
             board, identity = slower, board_identity(slower, design=design)
     raise AssertionError("the last try returns or raises")
@@ -384,7 +385,7 @@ def _run_tool(
             raise TimingError(
                 f"Clock of {board.name} must be at least {slow[0].constraint_mhz:.2f} MHz, "
                 f"and place and route reached {slow[0].achieved_mhz:.2f} MHz; {log} has the path",
-                slow[0].achieved_mhz,
+                slow[0],
             )
     errors = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("ERROR: ")]
     cause = errors[0].removeprefix("ERROR: ") if errors else f"exit status {status}"

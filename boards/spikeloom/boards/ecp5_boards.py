@@ -27,10 +27,10 @@ class _Supercon19Badge(Supercon19BadgePlatform):
 
 
 _GENERAL_HZ = {
-    "LFE5U-12F": 96e6,
+    "LFE5U-12F": 120e6,
     "LFE5U-25F": 96e6,
     "LFE5U-45F": 75e6,
-    "LFE5U-85F": 81e6,
+    "LFE5U-85F": 99e6,
     "LFE5UM-45F": 75e6,
     "LFE5UM5G-45F": 96e6,
     "LFE5UM5G-85F": 96e6,

@@ -16,7 +16,7 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Nano 9K",
         device_name="GW1NR-9C",
         platform=TangNano9kPlatform,
-        pll_hz=60e6,
+        pll_hz=66e6,
         flash_command=("openFPGALoader", "--board", "tangnano9k", "{bitstream}"),
     ),
     BoardDescription(
@@ -24,7 +24,7 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Primer 20K on its dock",
         device_name="GW2A-18C",
         platform=TangPrimer20kDockPlatform,
-        pll_hz=60e6,
+        pll_hz=117e6,
         flash_command=("openFPGALoader", "--board", "tangprimer20k", "{bitstream}"),
     ),
     BoardDescription(
@@ -32,7 +32,7 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Primer 20K on its lite dock",
         device_name="GW2A-18C",
         platform=TangPrimer20kLitePlatform,
-        pll_hz=60e6,
+        pll_hz=117e6,
         flash_command=("openFPGALoader", "--board", "tangprimer20k", "{bitstream}"),
     ),
     BoardDescription(

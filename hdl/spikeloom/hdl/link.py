@@ -574,21 +574,26 @@ class Link(Component):
                 m.d.sync += [sent.eq(sent + size), answer.eq(0), again.eq(0)]
 
         step = Signal(16)  # how far the host's acknowledge moves ours
+        unanswered = Signal(transmit_bits)  # from ours to `sent`
         step_valid = Signal()
         step_beyond = Signal()  # ... and it is beyond `sent`, after we went back
         ahead = Signal()
         good = Signal()
         renew = Signal()
-        m.d.comb += step.eq(header.acknowledge - acknowledged)
+        resetting = Signal()
         with m.FSM():
             with m.State("WAIT"), m.If(receiver.done):
                 m.d.sync += good.eq(receiver.good)
+                m.next = "SUBTRACT"
+            with m.State("SUBTRACT"):  # in a cycle of its own: a carry chain, and another to compare with
+                m.d.comb += receiver.hold.eq(1)
+                m.d.sync += [step.eq(header.acknowledge - acknowledged), unanswered.eq(sent - acknowledged)]
                 m.next = "COMPARE"
             with m.State("COMPARE"):
                 m.d.comb += receiver.hold.eq(1)
                 m.d.sync += [
                     step_valid.eq(step <= stored),
-                    step_beyond.eq(step[:transmit_bits] > (sent - acknowledged)[:transmit_bits]),
+                    step_beyond.eq(step[:transmit_bits] > unanswered),
                     ahead.eq(((header.sequence - expected)[:16].as_signed()) > 0),
                     renew.eq(~opened | (nonce != receiver.nonce)),
                 ]
@@ -601,8 +606,8 @@ class Link(Component):
                 with m.If(~good):
                     m.d.sync += [reported.eq(1), answer.eq(answer | ~reported), again.eq(again | ~reported)]
                 with m.Elif(known & receiver.opening):
-                    m.d.comb += [moved.eq(1), self.reset.eq(renew)]
-                    m.d.sync += identify.eq(1)
+                    m.d.comb += moved.eq(1)
+                    m.d.sync += [identify.eq(1), resetting.eq(renew)]
                 with m.Elif(known & (header.kind.kind == Kind.DATA) & opened):
                     m.d.comb += moved.eq(1)
                     with m.If(step_valid):
@@ -616,7 +621,11 @@ class Link(Component):
                     with m.If((header.length != 0) | header.kind.reply):
                         m.d.sync += answer.eq(1)
 
-        with m.If(self.reset):
+        # From a register, as it goes to all that is behind the link; the header stands still for this cycle too.
+        m.d.comb += self.reset.eq(resetting)
+        with m.If(resetting):
+            m.d.comb += [receiver.hold.eq(1), moved.eq(1)]
+            m.d.sync += resetting.eq(0)
             for offset in (expected, tentative, consumed, advertised, written, sent, acknowledged, limit):
                 m.d.sync += offset.eq(self.first_offset)
             m.d.sync += [
