@@ -15,7 +15,16 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from spikeloom.boards.builder import BuildError, TimingError, _plan, board_identity, build, build_board, identity_of
+from spikeloom.boards.builder import (
+    MARGINS,
+    BuildError,
+    TimingError,
+    _plan,
+    board_identity,
+    build,
+    build_board,
+    identity_of,
+)
 from spikeloom.boards.device import DEVICES
 from spikeloom.boards.flow import ICE40, Tool, ToolError
 from spikeloom.boards.pll import PllError
@@ -175,7 +184,7 @@ def test_a_clock_that_is_missed_is_lowered(build_quietly):
     (sentence,) = [sentence for sentence in build_quietly.announced if "again with" in sentence]
     reached = float(re.search(r"reached ([\d.]+) MHz, not 120 MHz; again with", sentence)[1])
     assert re.search(r" \(\S+ to \S+: \d+\.\d ns, \d+% of it wires\)$", sentence)
-    assert 0.9 * reached - 3 < report.clock_mhz <= 0.9 * reached
+    assert MARGINS[0] * reached - 3 < report.clock_mhz <= MARGINS[0] * reached
     lower = dataclasses.replace(ICEBREAKER, pll_hz=report.clock_mhz * 1e6)
     assert report.identity == board_identity(lower, design=echo).hex()
 
@@ -229,7 +238,7 @@ def test_a_missed_clock_fails_and_changes_nothing(build_quietly, tmp_path, monke
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "report.json").write_text("of an earlier build")
-    monkeypatch.setattr("spikeloom.boards.builder.TRIES", 1)
+    monkeypatch.setattr("spikeloom.boards.builder.MARGINS", ())
     board = dataclasses.replace(ICEBREAKER, platform=FastIcebreaker, pll_hz=None)
     message = r"^Clock of icebreaker must be at least 400\.\d\d MHz, and place and route reached \d+\.\d\d MHz; "
     with pytest.raises(TimingError, match=message):

@@ -4,8 +4,8 @@ The same sources and tools give the same bytes, wherever and whenever they are b
 tools run inside a scratch directory with relative paths, and the seed of placement is fixed.
 
 The clock is the board's: measured, and written down in its description. A fabric that does not keep it, because it was
-chosen for a network or because the design has changed, is built again with the highest clock that is a tenth below what
-place and route has reached, up to `TRIES` times in all. That too is the same wherever it is done.
+chosen for a network or because the design has changed, is built again with the highest clock some percent (`MARGINS`)
+below what place and route has reached. That too is the same wherever it is done.
 
 A bitstream carries an *identity*, by which the driver knows what it talks to: a hash of all that went into the build.
 As the identity is a constant in the netlist itself, the netlist is generated twice: with an identity of zeros, which is
@@ -51,11 +51,8 @@ __all__ = [
     "identity_of",
 ]
 
-TRIES = 3
-"""Clocks that a build tries before it fails."""
-
-MARGIN = 0.9
-"""Of what place and route has reached, the next clock to try: another netlist may be some percent slower."""
+MARGINS = (0.95, 0.85)
+"""Of what place and route has reached, the clock of a second and of a third try: another netlist may be slower."""
 
 _IDENTITY_BYTES = 16
 _NAME = "top"
@@ -63,7 +60,7 @@ _WAITS = {
     "yosys": "synthesis, 10 to 60 s",
     "nextpnr-ecp5": "place and route, 1 to 4 min",
     "nextpnr-ice40": "place and route, 30 to 90 s",
-    "nextpnr-gowin": "place and route, 1 to 5 min",
+    "nextpnr-gowin": "place and route, 3 to 8 min",
     "ecppack": "packing",
     "gowin_pack": "packing",
     "icepack": "packing",
@@ -173,12 +170,12 @@ def build_board(
         announce(f"{board.name}: {kept.bitstream.name} is there already, of the same netlist, constraints and tools")
         return kept
     first_clock_mhz = _mhz(board.clock_hz)
-    for last in (*[False] * (TRIES - 1), True):
+    for margin in (*MARGINS, None):
         try:
             return _build_once(board, design, identity, build_dir, first_clock_mhz, announce)
         except TimingError as error:
             reached_mhz, path = error.clock.achieved_mhz, error.clock.path
-            slower = None if last else board.with_clock(reached_mhz * 1e6 * MARGIN)
+            slower = None if margin is None else board.with_clock(reached_mhz * 1e6 * margin)
             if slower is None:
                 raise
             announce(
