@@ -27,8 +27,8 @@ class _Supercon19Badge(Supercon19BadgePlatform):
 
 
 _GENERAL_HZ = {
-    "LFE5U-12F": 120e6,
-    "LFE5U-25F": 96e6,
+    "LFE5U-12F": 108e6,
+    "LFE5U-25F": 108e6,
     "LFE5U-45F": 75e6,
     "LFE5U-85F": 99e6,
     "LFE5UM-45F": 75e6,
