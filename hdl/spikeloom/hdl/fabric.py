@@ -76,12 +76,14 @@ class ConfigurationStage(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        mine = Signal()
+        mine, write_here = Signal(), Signal()  # registers: to the tile it is a long way
         for name in (*_REQUEST, "tile"):
             m.d.sync += getattr(self.after, name).eq(getattr(self.before, name))
         for name in _REQUEST:
             m.d.comb += getattr(self.here, name).eq(getattr(self.after, name))
-        m.d.comb += [mine.eq(self.after.tile == self.tile), self.here.write_enable.eq(self.after.write_enable & mine)]
+        meant = self.before.tile == self.tile
+        m.d.sync += [mine.eq(meant), write_here.eq(self.before.write_enable & meant)]
+        m.d.comb += self.here.write_enable.eq(write_here)
         m.d.sync += self.before.read_data.eq(Mux(mine, self.here.read_data, self.after.read_data))
         return m
 
