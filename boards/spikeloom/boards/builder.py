@@ -32,6 +32,7 @@ from rich.table import Table
 
 from spikeloom.boards.board import CLOCK_STEP_HZ, BoardDescription
 from spikeloom.boards.device import DEVICES
+from spikeloom.boards.dfu import dfu_suffix
 from spikeloom.boards.fabric_file import fabric_to_json
 from spikeloom.boards.flow import ToolError
 from spikeloom.boards.pll import pll_clock
@@ -202,6 +203,9 @@ def _build_once(
         scratch = Path(scratch_name)
         plan.extract(scratch_name)
         for name, *arguments in json.loads(plan.files[f"build_{_NAME}.json"])["commands"]:
+            if name == "dfu-suffix":
+                _add_dfu_suffix(scratch, arguments)
+                continue
             announce(f"{board.name}: {name} ({_WAITS[name]})")
             _run_tool(board, name, board.flow.arguments(name, arguments), scratch, logs, announce)
         (scratch / "nextpnr.json").replace(logs / "nextpnr.json")
@@ -234,6 +238,13 @@ def _build_once(
         for path in (bitstream, *(scratch / name for name in ("identity", "fabric.json", "report.json"))):
             path.replace(build_dir / path.name)
     return _result(board, build_dir, report)
+
+
+def _add_dfu_suffix(scratch: Path, arguments: list[str]) -> None:
+    """What ``dfu-suffix -v VENDOR -p PRODUCT -a FILE`` does: one tool less to install."""
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    with (scratch / options["-a"]).open("rb+") as file:
+        file.write(dfu_suffix(file.read(), int(options["-v"], 16), int(options["-p"], 16)))
 
 
 def _kept(board: BoardDescription, design: Design, identity: bytes, build_dir: Path) -> BuildResult | None:

@@ -111,7 +111,7 @@ ICE40_BOARDS = (
         title="TinyFPGA BX",
         device_name="iCE40LP8K",
         platform=TinyFPGABXPlatform,
-        pll_hz=54e6,
+        pll_hz=45e6,
         serial=SerialPins(rx="1", tx="2", connector=("gpio", 0), where="pins 1 (RX) and 2 (TX)"),
         flash_command=("tinyprog", "--program", "{bitstream}"),
     ),
