@@ -94,10 +94,11 @@ class Report:
 
 
 def _clock(entry: dict[str, Any]) -> Clock:
-    path = entry["path"]
+    path: Any = entry["path"]
     if path is not None:
         path = CriticalPath(**path | {"hops": tuple(Hop(**hop) for hop in path["hops"])})
-    return Clock(**entry | {"path": path})
+    values: dict[str, Any] = entry | {"path": path}
+    return Clock(**values)
 
 
 def used_resources(nextpnr_report: str, netlist: str, flow: Flow) -> dict[str, Used]:
