@@ -127,8 +127,8 @@ def test_bitstream_is_the_same_everywhere_and_complete(build_quietly, tmp_path):
     assert content["board"] == "icebreaker"
     assert content["ram"] == 1
     assert content["ff"] > 128
-    assert content["first_clock_mhz"] == content["clock_mhz"] == 24.0
-    assert content["fmax_mhz"] > 24.0
+    assert content["first_clock_mhz"] == content["clock_mhz"] == 27.0
+    assert content["fmax_mhz"] > 27.0
     assert bytes.fromhex(content["identity"]) != bytes(16)
     assert (folder / "identity").read_text() == content["identity"] + "\n"
     assert result.flash_command[-1] == str(result.bitstream)
@@ -362,7 +362,7 @@ def test_refuses_a_board_without_a_fabric():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"baud_rate": 0}, r"^Baud rate of icebreaker must be from 1 to a third of its clock \(8000000\), not 0$"),
+        ({"baud_rate": 0}, r"^Baud rate of icebreaker must be from 1 to a third of its clock \(9000000\), not 0$"),
         ({"baud_rate": 1_550_000}, r"^Baud rate of icebreaker must be within 1 % of its clock .*, not 1550000$"),
         (
             {"flash_command": ("iceprog",)},

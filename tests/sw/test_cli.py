@@ -345,7 +345,7 @@ def serve_once(listener, model):
 def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatch):
     asked = []
 
-    def build(board, output, *, fabric, announce):
+    def build(board, output, *, fabric, clock_mhz, announce):
         asked.append(fabric)
         raise ValueError("enough")
 
