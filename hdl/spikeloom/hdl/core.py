@@ -81,10 +81,9 @@ class LifCore(wiring.Component):
             (registers.spikes, engine.spike),
             (registers.steps, engine.step_done),
         ):
-            # An event is counted a cycle late: the engine's longest paths need not end in the carry of a wide counter.
-            happened = Signal()
+            happened = Signal(name=f"{count.name}_happened")  # a cycle later: a counter is nobody's critical path
             with m.If(restart):
-                m.d.sync += [happened.eq(0), count.eq(0)]
+                m.d.sync += [count.eq(0), happened.eq(0)]
             with m.Else():
-                m.d.sync += [happened.eq(event), count.eq(count + happened)]
+                m.d.sync += [count.eq(count + happened), happened.eq(event)]
         return m
