@@ -171,6 +171,7 @@ class TokensProof(wiring.Component):
                 # In the first cycle of all, nothing is expected yet.
                 Assert((tile._expected[0] == sources + Mux(before[0], late_sources, 0)) | (count == 0)),
                 Assert((tile._expected[1] == Mux(before[1], sinks, 0) + Mux(before[0], late_sinks, 0)) | (count == 0)),
+                Assert((tile._related == (late_sinks | sinks << 1 | late_sources << 2 | sources << 3)) | (count == 0)),
                 Assert((tile._expected[1] == 0) | (count != 0)),
                 Assert((tile._expected[0] == 0) | (tile._expected[0] == sources) | (count != 0)),
             ]

@@ -18,7 +18,7 @@ of one that it leads to, or follows, by more than one step. `tests/formal` prove
 `HostTokens` is the host's half: it sends steps as a source, and counts steps as a sink, but waits for none in between.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -107,6 +107,7 @@ class Tokens(wiring.Component):
         self._is_last = Signal(2, name="is_last")
         self._begun = [Signal(name="begun_0"), Signal(name="begun_1")]  # at least one step, at least two
         self._expected = Signal(width, name="ticks_expected"), Signal(width, name="acks_expected")
+        self._related = Signal(4, name="related")  # whether there is anyone to send each token to
         # Without a mesh there are no delayed tokens, which are every second.
         self._sending = Signal(2, name="sending", init=0 if tiles else 1)
 
@@ -114,9 +115,9 @@ class Tokens(wiring.Component):
         m = Module()
         begun, parity = self._begun, self.parity
 
-        # How many tokens the next step takes. That is known long before it begins, so that a register costs no time: it
-        # is right from the second cycle of a step on, and no step is over before that. While the host writes the
-        # counts no TICK comes.
+        # How many tokens the next step takes, and which it sends. That is known long before it begins, so that a
+        # register costs no time: it is right from the second cycle of a step on, and no step is over before that. While
+        # the host writes the counts no TICK comes.
         width = len(self.sources)
         ticks_expected, acks_expected = self._expected
         delayed_sources, delayed_sinks = (
@@ -125,6 +126,7 @@ class Tokens(wiring.Component):
         m.d.sync += [
             ticks_expected.eq(self.sources + Mux(begun[0], delayed_sources, 0)),
             acks_expected.eq(Mux(begun[1], self.sinks, 0) + Mux(begun[0], delayed_sinks, 0)),
+            self._related.eq(Cat(delayed_sinks.any(), self.sinks.any(), delayed_sources.any(), self.sources.any())),
         ]
         enough = Signal(2)
         for number in range(2):
@@ -149,6 +151,7 @@ class Tokens(wiring.Component):
         token = self.o.payload
         wanted = Signal()
         m.d.comb += [
+            wanted.eq(self._related.bit_select(self._sending, 1)),
             self.o.valid.eq(self.finish & wanted),
             self.done.eq(self.finish & (self._sending == 3) & (self.o.ready | ~wanted)),
         ]
@@ -157,21 +160,18 @@ class Tokens(wiring.Component):
             if self.tiles:
                 with m.Case(0):
                     m.d.comb += [
-                        wanted.eq(self.delayed_sinks != 0),
                         token.kind.eq(PacketKind.TICK),
                         token.parity.eq(~parity),
                         token.destinations.eq(self.delayed_tick_destinations),
                     ]
                 with m.Case(2):
                     m.d.comb += [
-                        wanted.eq(self.delayed_sources != 0),
                         token.kind.eq(PacketKind.ACK),
                         token.parity.eq(~parity),
                         token.destinations.eq(self.delayed_ack_destinations),
                     ]
             with m.Case(1):
                 m.d.comb += [
-                    wanted.eq(self.sinks != 0),
                     token.kind.eq(PacketKind.TICK),
                     token.parity.eq(parity),
                     token.last.eq(self.last),
@@ -180,7 +180,6 @@ class Tokens(wiring.Component):
                     m.d.comb += token.destinations.eq(self.tick_destinations)
             with m.Case(3):
                 m.d.comb += [
-                    wanted.eq(self.sources != 0),
                     token.kind.eq(PacketKind.ACK),
                     token.parity.eq(parity),
                 ]
