@@ -30,7 +30,7 @@ __all__ = [
 
 
 class LoadPort(Signature):
-    """The write half of the configuration port: one byte a cycle, written at the end of its cycle."""
+    """The write half of the configuration port: one byte a cycle."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -388,7 +388,7 @@ class LoadedMemory(wiring.Component):
     Members
     -------
     load
-        From the host, a byte a cycle.
+        From the host, a byte a cycle, which is written at the end of the next one.
     address, enable, output_enable, data
         As of `BlockMemory`.
     """
@@ -421,10 +421,19 @@ class LoadedMemory(wiring.Component):
         width, first = self._width, self._first_plane
         planes = -(-width // 8)
         m.submodules.memory = memory = self._block
+        # Registers, because the block RAMs of a memory may be far apart.
+        write_address = Signal.like(memory.write_address, reset_less=True)
+        write_data = Signal(8, reset_less=True)
+        write_enable = Signal(planes, reset_less=True)
+        m.d.sync += [
+            write_address.eq(self.load.index),
+            write_data.eq(self.load.write_data),
+            write_enable.eq(Cat(chosen & (self.load.plane == first + plane) for plane in range(planes))),
+        ]
         m.d.comb += [
-            memory.write_address.eq(self.load.index),
-            memory.write_data.eq(self.load.write_data.replicate(planes)[:width]),
-            memory.write_enable.eq(Cat(chosen & (self.load.plane == first + plane) for plane in range(planes))),
+            memory.write_address.eq(write_address),
+            memory.write_data.eq(write_data.replicate(planes)[:width]),
+            memory.write_enable.eq(write_enable),
             memory.address.eq(self.address),
             self.data.eq(memory.data),
         ]
