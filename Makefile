@@ -67,9 +67,9 @@ types: $(DEV_STAMP) ## check types, with mypy and with pyright
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
-bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: with a fabric chosen for it)
+bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: with a fabric chosen for it, BAKE=1: and its program)
 	$(if $(BOARD),,$(error BOARD must be set, for example: make bitstream BOARD=icebreaker))
-	$(BIN)/spikeloom bitstream --board $(BOARD) $(NETWORK)
+	$(BIN)/spikeloom bitstream --board $(BOARD) $(NETWORK) $(if $(BAKE),--bake)
 
 qor: $(TEST_STAMP) ## measure size and speed of blocks and boards, compare with qor/ (ONLY=lif-core, ONLY=board-: some)
 	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY))

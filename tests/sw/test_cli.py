@@ -12,7 +12,9 @@ import nir
 import numpy as np
 import pytest
 
+from spikeloom.boards.fabric_file import fabric_from_json, fabric_to_json
 from spikeloom.boards.registry import BOARDS, find_board
+from spikeloom.sim.contents import program_digest
 from spikeloom.sim.encoder import EncoderParameters
 from spikeloom.sim.fabric import FABRICS
 from spikeloom.sim.link import DeviceModel, LinkParameters
@@ -20,6 +22,9 @@ from spikeloom.sim.readout import ReadoutParameters
 from spikeloom.sw.cli import main
 from spikeloom.sw.data import shipped
 from spikeloom.sw.encode import RateEncoder
+from spikeloom.sw.load import load
+from spikeloom.sw.place import place
+from spikeloom.sw.quantise import Quantisation, quantise
 from spikeloom.sw.units import with_units
 
 
@@ -363,6 +368,30 @@ def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatc
     assert asked == [general, FABRICS["transformer"], FABRICS["small"].on_mesh(2, 2), general.on_mesh(2, 1)]
     message = "fabric must be left out where networks are named, for which one is chosen"
     assert refused(capsys, *board, network, "--fabric", "small") == message
+
+
+@pytest.mark.parametrize("board", ["ulx3s-85f", "icebreaker"])
+def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
+    """What is built holds the program that `spikeloom run` would load, and asks no other fabric of it."""
+    asked = []
+
+    def build(board, output, *, fabric, clock_mhz, announce):
+        asked.append(fabric)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("spikeloom.boards.builder.build", build)
+    digits = shipped("digits-mlp.nir")
+    assert refused(capsys, "bitstream", "--board", board, digits, "--bake", "--units") == "enough"
+    (baked,) = asked
+    plain = fabric_from_json(fabric_to_json(baked))
+    loaded = load(digits)
+    program = place(quantise(loaded, Quantisation.for_core(plain.core, weight_width=8)), plain)
+    assert baked.program == program_digest(program.memories, program.registers)
+    assert plain.program == 0
+    assert plain == baked
+    message = "bake must be given with one network, whose program it is, not with {}"
+    assert refused(capsys, "bitstream", "--board", board, "--bake") == message.format(0)
+    assert refused(capsys, "bitstream", "--board", board, digits, network, "--bake") == message.format(2)
 
 
 def test_a_bitstream_of_another_build(tmp_path, network, capsys):

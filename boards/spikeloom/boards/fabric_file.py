@@ -1,7 +1,8 @@
 """The file ``fabric.json`` beside a bitstream: what fabric it holds, so that programs can be placed on it.
 
 All of a fabric is in it: its tiles but the host's, each by its kind, the mesh if there is one, the host link, and the
-units of the bridge. Of each only what differs from the defaults is written.
+units of the bridge. Of each only what differs from the defaults is written. The program that a bitstream may have
+brought is not in it: any other can be loaded over it.
 """
 
 import json
@@ -78,7 +79,8 @@ def _tile_from_json(values: dict[str, Any]) -> Tile:
 
 def _values(parameters: Any) -> dict[str, Any]:
     """The fields that differ from their defaults, as JSON has them."""
-    found = ((field.name, getattr(parameters, field.name), field.default) for field in fields(parameters))
+    compared = (field for field in fields(parameters) if field.compare)
+    found = ((field.name, getattr(parameters, field.name), field.default) for field in compared)
     return {name: _value(value) for name, value, default in found if value != default}
 
 

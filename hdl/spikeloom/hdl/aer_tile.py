@@ -218,7 +218,7 @@ class AerTile(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        registers = RegisterBank(AER)
+        registers = RegisterBank(AER, p.contents)
         m.submodules.registers = ResetInserter(self.reset)(registers)
         wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
         restart, step_done = Signal(), Signal()

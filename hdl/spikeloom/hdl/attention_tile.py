@@ -158,7 +158,7 @@ class AttentionTile(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        registers = RegisterBank(ATTENTION)
+        registers = RegisterBank(ATTENTION, self.parameters.contents)
         m.submodules.registers = ResetInserter(self.reset)(registers)
         wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
         restart = Signal()

@@ -33,6 +33,7 @@ from spikeloom.hdl.readout import SpikeReadout
 from spikeloom.hdl.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.tokens import HostTokens
 from spikeloom.sim.bridge import AXON_ERROR, MESSAGE_ERROR
+from spikeloom.sim.contents import NOTHING, Contents
 from spikeloom.sim.encoder import EncoderParameters
 from spikeloom.sim.messages import (
     ADDRESS_BYTES,
@@ -438,6 +439,8 @@ class HostBridge(wiring.Component):
         The routers of the mesh count, that at the host's place too: it is reached by the configuration port.
     encoder, readout
         What they are built as; None is none.
+    contents
+        What its registers have from power-up.
 
     Members
     -------
@@ -450,6 +453,8 @@ class HostBridge(wiring.Component):
         The configuration port of the other tiles: all of them where there is a mesh, or the core, which is tile 1; then
         writes to others are ignored and reads of them give 0. Tile 0 is the bridge:
         :data:`spikeloom.sim.registers.BRIDGE`.
+    program
+        What the register of that name says.
     clear
         High for one cycle in which the bridge is cleared. The whole fabric is to be cleared in that very cycle, so that
         no token is lost or counted twice.
@@ -466,6 +471,7 @@ class HostBridge(wiring.Component):
         counting: bool = False,
         encoder: EncoderParameters | None = None,
         readout: ReadoutParameters | None = None,
+        contents: Contents = NOTHING,
     ) -> None:
         for name, value, high in (("axon_width", axon_width, 32), ("value_width", value_width, 24)):
             if isinstance(value, bool) or not isinstance(value, int):
@@ -480,6 +486,7 @@ class HostBridge(wiring.Component):
         self.latency = latency
         self.encoder = encoder
         self.readout = readout
+        self.contents = contents
         packet = packet_layout(axon_width, value_width)
         super().__init__(
             {
@@ -489,6 +496,7 @@ class HostBridge(wiring.Component):
                 "to_fabric": Out(stream.Signature(packet_layout(axon_width, value_width, tiles))),
                 "from_fabric": In(stream.Signature(packet)),
                 "configuration": Out(ConfigurationPort(tile=tiles > 0)),
+                "program": In(BRIDGE.register("program").width_bits),
                 "clear": Out(1),
             }
         )
@@ -501,7 +509,7 @@ class HostBridge(wiring.Component):
         m.submodules.encoder = encoder = AnswerEncoder(
             axon_width, value_width, graded=self.graded, several=self.tiles > 0, latency=self.latency
         )
-        m.submodules.registers = registers = RegisterBank(BRIDGE)
+        m.submodules.registers = registers = RegisterBank(BRIDGE, self.contents)
         clear = registers.control
         wiring.connect(m, wiring.flipped(self.receive), decoder.i)
         wiring.connect(m, encoder.o, wiring.flipped(self.transmit))
@@ -556,6 +564,7 @@ class HostBridge(wiring.Component):
                 m.d.comb += getattr(spikes, name).eq(getattr(registers, f"encoder_{name}"))
         events_valid = events.valid & tokens.allowed if self.encoder else events.valid
         m.d.comb += registers.units.eq(Cat(self.encoder is not None, self.readout is not None))
+        m.d.comb += registers.program.eq(self.program)
 
         # ACKs that the fabric is to get, and the parity of the first of them.
         owed = Signal(range(STEPS_AHEAD + 1))

@@ -62,7 +62,7 @@ class LifCore(wiring.Component):
         port = self.configuration
         wiring.connect(m, load_register(m, port), engine.load)
 
-        registers = RegisterBank(CORE)
+        registers = RegisterBank(CORE, self.parameters.contents)
         m.submodules.registers = ResetInserter(self.reset)(registers)
         wiring.connect(m, wiring.flipped(port), registers.configuration)
         m.d.comb += [

@@ -26,6 +26,7 @@ from spikeloom.hdl.packet import packet_layout
 from spikeloom.hdl.registers import ConfigurationPort
 from spikeloom.hdl.router_counters import RouterCounters
 from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.registers import REGISTER_MEMORY
 
 __all__ = ["ConfigurationStage", "Fabric", "Tiles", "aer_wires", "connect_aer_wires"]
 
@@ -244,6 +245,7 @@ class Fabric(wiring.Component):
             counting=fabric.mesh is not None and fabric.mesh.counters,
             encoder=fabric.encoder,
             readout=fabric.readout,
+            contents=fabric.contents,
         )
         m.submodules.bridge = ResetInserter(self.reset)(bridge)
         wiring.connect(m, wiring.flipped(self.receive), bridge.receive)
@@ -251,6 +253,12 @@ class Fabric(wiring.Component):
         wiring.connect(m, bridge.to_fabric, tiles.i)
         wiring.connect(m, tiles.o, bridge.from_fabric)
         wiring.connect(m, bridge.configuration, tiles.configuration)
+        if fabric.program:
+            # Whatever resets sessions does not bring the memories back.
+            overwritten, port = Signal(reset_less=True), bridge.configuration
+            with m.If(port.write_enable & (port.memory != REGISTER_MEMORY)):
+                m.d.sync += overwritten.eq(1)
+            m.d.comb += bridge.program.eq(Mux(overwritten, 0, fabric.program))
         m.d.comb += [self.flush.eq(bridge.flush), tiles.clear.eq(bridge.clear), tiles.reset.eq(self.reset)]
         connect_aer_wires(m, fabric, self, tiles)
         return m

@@ -4,6 +4,7 @@ The configuration port carries one byte a cycle; ``plane`` says which byte of th
 is needed, whatever the width of the word: each byte of a word has a write enable of its own.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -57,12 +58,14 @@ def struct_layout(layout: WordLayout) -> data.StructLayout:
     return data.StructLayout({f.name: Shape(f.width, f.signed) for f in layout.fields if f.width})
 
 
-def block_memory(width: int, depth: int) -> Memory:
+def block_memory(width: int, depth: int, words: Sequence[int] = ()) -> Memory:
     """A memory of which nobody uses what a read gives of a word that is being written in that cycle.
+
+    It holds ``words`` from power-up.
 
     Saying so spares the logic with which Yosys otherwise makes such a read give the old word; the simulator gives it.
     """
-    return Memory(shape=unsigned(width), depth=depth, init=[], attrs={"no_rw_check": 1})
+    return Memory(shape=unsigned(width), depth=depth, init=words, attrs={"no_rw_check": 1})
 
 
 def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value | None = None) -> Signal:
@@ -96,6 +99,8 @@ class BlockMemory(wiring.Component):
         Of the memory, in bits and words.
     part
         Bits of a word that ``write_enable`` writes one by one: 8, or the whole word.
+    words
+        What it holds from power-up, from index 0 on.
 
     Members
     -------
@@ -107,8 +112,8 @@ class BlockMemory(wiring.Component):
         The output register takes what was read; otherwise ``data`` stay. Never high while ``enable`` is low.
     """
 
-    def __init__(self, width: int, depth: int, *, part: int | None = None) -> None:
-        self.width, self.depth = width, depth
+    def __init__(self, width: int, depth: int, *, part: int | None = None, words: Sequence[int] = ()) -> None:
+        self.width, self.depth, self.words = width, depth, words
         self.latency = 2 if depth <= 1 << _BLOCKS[-1][1] else 3
         self.part = part or width
         super().__init__(
@@ -126,7 +131,7 @@ class BlockMemory(wiring.Component):
     @cached_property
     def memory(self) -> Memory:
         """What holds the words, on other FPGAs and in simulation."""
-        return block_memory(self.width, self.depth)
+        return block_memory(self.width, self.depth, self.words)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -170,9 +175,12 @@ class BlockMemory(wiring.Component):
             here = self.write_address[address_bits:] == block if block_count > 1 else Const(1)
             word = Signal(self.width, name=f"data_{block}")
             outputs.append(word)
+            held = self.words[block << address_bits : (block + 1) << address_bits]
             for number, fields in enumerate(slices):
                 enables = [self.write_enable[first // self.part] & here for first, _ in fields]
-                m.submodules[f"block{block}_{number}"] = self._block(m, bits, address_bits, fields, enables, word)
+                m.submodules[f"block{block}_{number}"] = self._block(
+                    m, bits, address_bits, fields, enables, word, _initial_values(held, fields, bits)
+                )
         if block_count == 1:
             m.d.comb += self.data.eq(outputs[0])
         else:
@@ -184,7 +192,14 @@ class BlockMemory(wiring.Component):
             ]
 
     def _block(
-        self, m: Module, bits: int, address_bits: int, fields: list[tuple[int, int]], enables: list[Value], word: Signal
+        self,
+        m: Module,
+        bits: int,
+        address_bits: int,
+        fields: list[tuple[int, int]],
+        enables: list[Value],
+        word: Signal,
+        initial: dict[str, Const],
     ) -> Instance:
         """One block RAM; write through port A, and where it is 36 bits wide through both, read through port B."""
         write_data, read_data = [Const(0)] * 36, [Signal(name=f"bit_{place}") for place in range(36)]
@@ -219,7 +234,7 @@ class BlockMemory(wiring.Component):
                 ("CSDECODE", "0b000"),
                 ("WRITEMODE", "NORMAL"),
             )
-        }
+        } | {f"p_{name}": value for name, value in initial.items()}
         for port in "AB":
             ports |= {
                 f"i_CLK{port}": ClockSignal(),
@@ -238,6 +253,26 @@ class BlockMemory(wiring.Component):
 
 _BLOCKS = ((36, 9), (18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
 """The shapes of an ECP5's block RAM: bits of a word, bits of the address."""
+
+
+def _initial_values(words: Sequence[int], fields: list[tuple[int, int]], bits: int) -> dict[str, Const]:
+    """The parameters ``INITVAL_00`` to ``INITVAL_3F`` of an ECP5's block RAM; none for nothing but zeros.
+
+    Each is 16 places of 20 bits, of which a block RAM has the lower 18: bytes of nine bits. A word of 36 bits is two
+    places, a narrow one part of a byte, whose ninth bit is then not used. ``fields`` are as in `BlockMemory._block`.
+    """
+    stride = min(bits, 9)
+    per_byte = 8 // bits if bits < 9 else 1
+    memory = 0
+    for index, word in enumerate(words):
+        held = sum((word >> first & (1 << count) - 1) << place * stride for place, (first, count) in enumerate(fields))
+        byte, part = divmod(index, per_byte) if bits < 9 else (index * bits // 9, 0)
+        for more in range(max(1, bits // 9)):
+            half, at = (byte + more) % 2, (byte + more) // 2
+            memory |= (held >> 9 * more & 0x1FF) << 20 * at + 9 * half + part * bits
+    width = 16 * 20
+    values = {f"INITVAL_{row:02X}": memory >> width * row & (1 << width) - 1 for row in range(64)}
+    return {name: Const(value, width) for name, value in values.items()} if memory else {}
 
 
 class DistributedMemory(wiring.Component):
@@ -403,7 +438,9 @@ class LoadedMemory(wiring.Component):
         if single_port:
             self._block = SinglePortMemory(self._width, memory.depth)
         else:
-            self._block = BlockMemory(self._width, memory.depth, part=8)
+            low, mask = part * self._width, (1 << self._width) - 1
+            words = [word >> low & mask for word in memory.words]
+            self._block = BlockMemory(self._width, memory.depth, part=8, words=words)
         self.latency = self._block.latency
         super().__init__(
             {

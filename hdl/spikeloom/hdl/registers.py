@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, Signature
 
+from spikeloom.sim.contents import NOTHING, Contents
 from spikeloom.sim.registers import REGISTER_SPACE, RegisterMap
 from spikeloom.sim.words import bits_for
 
@@ -41,6 +42,13 @@ class ConfigurationPort(Signature):
 class RegisterBank(wiring.Component):
     """The registers of a tile.
 
+    Parameters
+    ----------
+    register_map
+        Which ones.
+    contents
+        What they have after a reset, where it is not what the map says. Raises ``ValueError`` if they cannot.
+
     Members
     -------
     configuration
@@ -50,10 +58,13 @@ class RegisterBank(wiring.Component):
         is ``pulse`` is high for one cycle.
     """
 
-    def __init__(self, register_map: RegisterMap) -> None:
+    def __init__(self, register_map: RegisterMap, contents: Contents = NOTHING) -> None:
         self.register_map = register_map
+        for name, value in contents.registers.items():
+            register_map.register(name).encode(value)
         members = {
-            r.name: Out(r.width_bits, init=r.reset) if r.writable else In(r.width_bits) for r in register_map.registers
+            r.name: Out(r.width_bits, init=contents.registers.get(r.name, r.reset)) if r.writable else In(r.width_bits)
+            for r in register_map.registers
         }
         super().__init__({"configuration": In(ConfigurationPort()), **members})
 

@@ -7,11 +7,12 @@ table does not know is not for it. `docs/aer.md` has the rules.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.contents import NOTHING, Contents
 from spikeloom.sim.core import Memory
 from spikeloom.sim.words import Field, WordLayout, pack_lanes
 
@@ -50,6 +51,8 @@ class AerTileParameters:
         Of the packets of the fabric, which makes them fit.
     destinations
         Tiles of the mesh, the bits of a destination set.
+    contents
+        What is in memories and registers from power-up. Tiles that differ in nothing else are equal.
     """
 
     direction: AerDirection
@@ -61,6 +64,7 @@ class AerTileParameters:
     axon_width: int = 16
     value_width: int = 16
     destinations: int = 4
+    contents: Contents = field(default=NOTHING, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.direction, AerDirection):
@@ -95,9 +99,8 @@ class AerTileParameters:
     @property
     def table(self) -> Memory:
         """A word for each address (input) or axon (output)."""
-        return Memory(
-            "table", 1, 1 << (self.address_width if self.is_input else self.axon_width), self.table_layout.width
-        )
+        depth = 1 << (self.address_width if self.is_input else self.axon_width)
+        return Memory("table", 1, depth, self.table_layout.width, self.contents.memories.get(1, ()))
 
     @property
     def memories(self) -> dict[str, Memory]:

@@ -37,12 +37,13 @@ and V, whatever the correlation between rows::
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.contents import NOTHING, Contents
 from spikeloom.sim.core import Memory
 from spikeloom.sim.lfsr import Lfsr, bernoulli, shared_words
 from spikeloom.sim.words import Field, WordLayout, pack_lanes
@@ -161,12 +162,15 @@ class AttentionTileParameters:
         Of the packets of the fabric. An axon has room for four pages at least.
     destinations
         Tiles of the mesh, the bits of a destination set; 0 without a mesh.
+    contents
+        What is in memories and registers from power-up. Tiles that differ in nothing else are equal.
     """
 
     attention: AttentionParameters
     axon_width: int = 16
     value_width: int = 16
     destinations: int = 0
+    contents: Contents = field(default=NOTHING, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.attention, AttentionParameters):
@@ -201,7 +205,8 @@ class AttentionTileParameters:
     @property
     def memories(self) -> dict[str, Memory]:
         """The memory that the host loads: the axon of each spike that comes out, ``(head N + token) d + feature``."""
-        return {"routes": Memory("routes", 1, 1 << self.index_bits, self.axon_width)}
+        words = self.contents.memories.get(1, ())
+        return {"routes": Memory("routes", 1, 1 << self.index_bits, self.axon_width, words)}
 
     def routes(self, axons: ArrayLike) -> NDArray[np.uint8]:
         """The words of ``routes`` for the axons ``(heads, N, d)`` of the spikes."""

@@ -16,9 +16,10 @@ that position begin and how many taps of a kernel it meets in each direction. `s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from spikeloom.sim.contents import NOTHING, Contents
 from spikeloom.sim.neuron import RANDOM_WIDTH
 from spikeloom.sim.words import Field, WordLayout, bits_for
 
@@ -40,12 +41,23 @@ PER_NEURON = (
 
 @dataclass(frozen=True)
 class Memory:
-    """A memory that the host loads: its number on the configuration port, its depth and its width in bits."""
+    """A memory that the host loads: its number on the configuration port, its depth and its width in bits.
+
+    ``words``, from index 0 on, are what it holds from power-up; the others are 0. Raises ``ValueError`` if they are too
+    many or too wide.
+    """
 
     name: str
     number: int
     depth: int
     width: int
+    words: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.words) > self.depth:
+            raise ValueError(f"words of {self.name} must be at most {self.depth}, not {len(self.words)}")
+        if any(not 0 <= word < 1 << self.width for word in self.words):
+            raise ValueError(f"words of {self.name} must have {self.width} bits each")
 
     @property
     def planes(self) -> int:
@@ -112,6 +124,8 @@ class CoreParameters:
     sent_axon_width
         Bits that the axon of a packet must have at least, so that every tile of the fabric can be told of each of its
         axons.
+    contents
+        What is in memories and registers from power-up. Cores that differ in nothing else are equal.
     """
 
     lanes: int = 1
@@ -145,6 +159,7 @@ class CoreParameters:
     accumulator_memory: str = "block"
     destinations: int = 0
     sent_axon_width: int = 0
+    contents: Contents = field(default=NOTHING, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.lanes not in [1 << place for place in range(9)]:
@@ -189,6 +204,8 @@ class CoreParameters:
         ):
             if getattr(self, name) not in ("block", other):
                 raise ValueError(f"{name} must be 'block' or {other!r}, not {getattr(self, name)!r}")
+        if self.weight_memory == "single-port" and self.contents.memories:
+            raise ValueError("weight_memory must be 'block' to hold a program from power-up, not 'single-port'")
         if self.multiplier and self.shifts:
             raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
         if any(not 0 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
@@ -386,5 +403,9 @@ class CoreParameters:
         }
         absent = set() if self.sparse else {"targets"}
         absent |= set() if self.coordinate_width else {"columns", "lines"}
-        numbered = {name: Memory(name, number, *shape) for number, (name, shape) in enumerate(shapes.items(), 1)}
+        words = self.contents.memories
+        numbered = {
+            name: Memory(name, number, *shape, words.get(number, ()))
+            for number, (name, shape) in enumerate(shapes.items(), 1)
+        }
         return {name: memory for name, memory in numbered.items() if memory.width and name not in absent}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spikeloom.sim.aer import AerTileParameters
 from spikeloom.sim.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.contents import NOTHING, Contents
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.encoder import EncoderParameters
 from spikeloom.sim.link import Identity, LinkParameters
@@ -44,6 +45,11 @@ class FabricConfig:
         core, and the bridge faces it.
     encoder, readout
         Units of the host bridge: what makes spikes of an image, and answers of spikes. None is none.
+    contents
+        What is in the host bridge's registers from power-up, as `CoreParameters.contents` is for a core.
+    program
+        `program_digest` of the program that all tiles hold from power-up; 0 for none. Fabrics that differ only in what
+        they hold are equal.
     """
 
     name: str
@@ -52,6 +58,8 @@ class FabricConfig:
     mesh: MeshParameters | None
     encoder: EncoderParameters | None
     readout: ReadoutParameters | None
+    contents: Contents = field(compare=False, repr=False)
+    program: int = field(compare=False)
 
     def __init__(
         self,
@@ -63,6 +71,8 @@ class FabricConfig:
         mesh: MeshParameters | None = None,
         encoder: EncoderParameters | None = None,
         readout: ReadoutParameters | None = None,
+        contents: Contents = NOTHING,
+        program: int = 0,
     ) -> None:
         if tiles is None:
             tiles = (None, core or CoreParameters())
@@ -94,15 +104,17 @@ class FabricConfig:
                         replace(tile, destinations=mesh.tiles, axon_width=axon_width, value_width=value_width)
                     )
             mesh = replace(mesh, payload_width=_HEADER_BITS + axon_width + value_width)
-        for field, value in {
+        for member, value in {
             "name": name,
             "link": link or LinkParameters(),
             "tiles": (None, *fitted),
             "mesh": mesh,
             "encoder": encoder,
             "readout": readout,
+            "contents": contents,
+            "program": program,
         }.items():
-            object.__setattr__(self, field, value)
+            object.__setattr__(self, member, value)
 
     @property
     def cores(self) -> dict[int, CoreParameters]:

@@ -253,6 +253,14 @@ BRIDGE = RegisterMap(
             access="read",
             description="bit 0: there is an encoder. Bit 1: there is a readout.",
         ),
+        Register(
+            name="program",
+            offset=60,
+            width_bits=32,
+            access="read",
+            description="which program the bitstream has brought: a number that `program_digest` of "
+            "`spikeloom.sim.contents` gives. 0 if none, or once the host has written to a memory.",
+        ),
         *(
             Register(
                 name=name,
@@ -658,7 +666,8 @@ memory {REGISTER_MEMORY}, if nothing else is said, plane 0; the index is the off
 bytes has its lowest byte first. What is not listed reads as 0 and ignores writes. A register that the hardware changes
 while it is being read byte by byte can come out torn: read counters while the fabric is idle.
 
-A new session gives every register its reset value; it leaves the memories as they are.
+A new session gives every register its reset value, or that of the program that the bitstream has brought; it leaves the
+memories as they are.
 
 """
     return head + "\n".join(register_map.to_markdown() for register_map in maps)

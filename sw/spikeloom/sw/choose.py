@@ -149,15 +149,15 @@ def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Devi
     )
 
 
-def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork]) -> tuple[str, ...]:
-    """The names of the boards that have room for a core for ``networks``."""
+def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork], **given: Any) -> tuple[str, ...]:
+    """The names of the boards that have room for a core for ``networks``; ``given`` as for `choose_core`."""
     from spikeloom.boards.registry import BOARDS
 
     holds: dict[str, bool] = {}
     for board in BOARDS.values():
         if not board.obstacle and board.device_name not in holds:
             try:
-                choose(networks, board.device)
+                choose(networks, board.device, **given)
                 holds[board.device_name] = True
             except ValueError:
                 holds[board.device_name] = False

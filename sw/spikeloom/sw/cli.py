@@ -27,6 +27,7 @@ from rich.table import Table
 from spikeloom.sim.fabric import FABRICS, FabricConfig
 from spikeloom.sim.neuron import Compare, Reset
 from spikeloom.sim.readout import ReadoutMode
+from spikeloom.sw.bake import bake
 from spikeloom.sw.data import shipped
 from spikeloom.sw.encode import Encoder, encoder_from
 from spikeloom.sw.inputs import InputError, Inputs, held_out_digits, load_inputs
@@ -515,6 +516,12 @@ def bitstream(
     units: Annotated[
         bool, typer.Option("--units", help="With an encoder and a readout on the board, see: spikeloom run.")
     ] = False,
+    baked: Annotated[
+        bool,
+        typer.Option(
+            "--bake", help="With the network's program in it, so that it need not be loaded; others still can be."
+        ),
+    ] = False,
     clock: Annotated[
         float | None,
         typer.Option(help="The highest clock to try, in MHz; the board's if not given.", show_default=False),
@@ -529,9 +536,12 @@ def bitstream(
 
     if networks and fabric is not None:
         raise InputError("fabric must be left out where networks are named, for which one is chosen")
+    if baked and len(networks or ()) != 1:
+        raise InputError(f"bake must be given with one network, whose program it is, not with {len(networks or ())}")
     loaded = [load(path) for path in networks or ()]
     if loaded:
-        chosen = _choose(loaded, board, weight_bits)
+        # (A bitstream says what is in block RAM, but not what is in single-port RAM.)
+        chosen = _choose(loaded, board, weight_bits, **({"weight_memory": "block"} if baked else {}))
     else:
         chosen = find_board(board).buildable_fabric() if fabric is None else _fabric(fabric)
     if mesh is not None:
@@ -543,6 +553,8 @@ def bitstream(
             inputs=max((network.inputs for network in loaded), default=0),
             outputs=max((network.population(network.output).size for network in loaded), default=0),
         )
+    if baked:
+        chosen = bake(_place(loaded[0], chosen, weight_bits))
     result = build(board, output, fabric=chosen, clock_mhz=clock, announce=_out.print)
     _out.print(result.table())
     _out.print(f"{result.bitstream}\nto load it: spikeloom flash {board}")
@@ -562,7 +574,7 @@ def load_board(
     _out.print(f"{board} is loaded\nspikeloom run --board {board} --port ...")
 
 
-def _choose(networks: Sequence[Network], board: str, weight_bits: int) -> FabricConfig:
+def _choose(networks: Sequence[Network], board: str, weight_bits: int, **given: Any) -> FabricConfig:
     """The fabric for networks on a board; prints what was chosen and why, or raises with the boards that would do."""
     from spikeloom.boards.registry import find_board
     from spikeloom.sw.choose import ChoiceError, boards_for, choose
@@ -574,9 +586,9 @@ def _choose(networks: Sequence[Network], board: str, weight_bits: int) -> Fabric
         for note in after.notes[len(before.notes) :]:
             _out.print(f"{after.name} as {weight_bits}-bit integers: {note}")
     try:
-        choice = choose(quantised, device)
+        choice = choose(quantised, device, **given)
     except ChoiceError as error:
-        others = ", ".join(boards_for(quantised)) or "none"
+        others = ", ".join(boards_for(quantised, **given)) or "none"
         raise ChoiceError(f"{error}; boards that would hold it at {weight_bits} bits: {others}") from error
     name = "-".join(network.name for network in networks)
     for table in choice.tables():

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.contents import MemoryWords, program_digest
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.link import Identity
 from spikeloom.sim.mesh import Link, LinkCount
@@ -55,7 +56,6 @@ __all__ = [
     "ByteLink",
     "DriverError",
     "LoadableProgram",
-    "MemoryWords",
     "Progress",
     "StepCollector",
     "StepResult",
@@ -94,17 +94,6 @@ class ByteLink(Protocol):
     def poll(self) -> bytes:
         """All that has come, without waiting."""
         ...
-
-
-class MemoryWords(Protocol):
-    """The words ``(n, planes)`` of a memory from index 0."""
-
-    @property
-    def tile(self) -> int: ...
-    @property
-    def memory(self) -> int: ...
-    @property
-    def words(self) -> NDArray[np.uint8]: ...
 
 
 class LoadableProgram(Protocol):
@@ -284,12 +273,17 @@ class Board:
                 raise DriverError(f"the board has received {words}: driver and bitstream must be of one release")
 
     def load(self, program: LoadableProgram, *, progress: Progress | None = None) -> None:
-        """Clear the board, write the memories and registers of ``program``; ``progress`` counts bytes."""
+        """Clear the board, write the memories and registers of ``program``; ``progress`` counts bytes.
+
+        Memories that hold the program already, because the bitstream has brought it, are not written.
+        """
         self._program = None
         self.clear()
-        total = sum(image.words.size for image in program.memories)
+        held = self.read_register(BRIDGE_TILE, "program")
+        memories = () if held == program_digest(program.memories, program.registers) else program.memories
+        total = sum(image.words.size for image in memories)
         done = 0
-        for image in program.memories:
+        for image in memories:
             self.write_memory(image.tile, image.memory, image.words)
             done += image.words.size
             if progress is not None:

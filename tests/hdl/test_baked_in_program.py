@@ -1,0 +1,243 @@
+"""A program that the bitstream brings: it runs without being loaded, and another one can be loaded over it."""
+
+import gc
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from harness.attention_fabric import NAME, fabric_of, random_attention_network
+from harness.fabric import mesh_of, random_program
+from harness.mutations import mutated
+from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
+from harness.simulated_link import SimulatedLink
+
+from spikeloom.boards.qor import ECP5_85F, run_tool
+from spikeloom.hdl import adders, fabric, memory
+from spikeloom.hdl.memory import BlockMemory, block_memory, registered_read
+from spikeloom.hdl.registers import RegisterBank
+from spikeloom.sim.aer import AerDirection, AerTileParameters
+from spikeloom.sim.attention import AttentionParameters
+from spikeloom.sim.contents import Contents
+from spikeloom.sim.core import CoreParameters, Memory
+from spikeloom.sim.fabric import FabricConfig
+from spikeloom.sim.reference import simulate
+from spikeloom.sim.registers import BRIDGE_TILE, CORE
+from spikeloom.sw.bake import bake
+from spikeloom.sw.driver import Board
+from spikeloom.sw.place import place
+
+SMALL = CoreParameters(
+    lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
+)
+IN_BANKS = replace(SMALL, lanes=16, lane_banks=2, neurons=64, weight_words=512)
+WITH_TABLES = replace(
+    SMALL, neurons=512, axons=512, weight_words=4096, populations=8, coordinate_width=4, geometries=32, sparse=True
+)
+
+
+class CountingLink(SimulatedLink):
+    """Counts the bytes that the host sends."""
+
+    sent = 0
+
+    def send(self, data):
+        self.sent += len(data)
+        super().send(data)
+
+
+def check(board, network, program, spikes):
+    """Spikes or membranes as the reference has them; returns how many neurons fire."""
+    result = board.run(spikes)
+    board.check_errors()
+    reference = simulate(network, spikes)
+    if program.membranes:
+        assert (result.membranes == reference.states[network.output].v).all()
+        return 0
+    expected = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
+    assert (result.spikes == expected).all()
+    return int(expected.sum())
+
+
+def bytes_to_load(board, link, program):
+    before = link.sent
+    board.load(program)
+    return link.sent - before
+
+
+def without_memories(program):
+    return replace(program, memories=())
+
+
+@pytest.mark.parametrize("core", [SMALL, IN_BANKS], ids=["one bank", "two banks"])
+def test_it_runs_without_being_loaded(request, core):
+    rng = rng_of(request.node.name)
+    network = random_network(rng, core, sizes=(9, 4, 11))  # more neurons than a bank has lanes
+    program = place(network, FabricConfig(core=core))
+    board = Board(SimulatedLink(rng, bake(program), stall=0.1))
+    # A program of nothing: registers too are those that the bitstream has brought, after a new session as well.
+    for _ in range(2):
+        board.load(replace(program, memories=(), registers=()))
+        assert check(board, network, program, random_spikes(rng, 5, 2, network.inputs))
+        board.reopen()
+
+
+def test_what_the_bitstream_has_brought_is_not_loaded(request):
+    rng = rng_of(request.node.name)
+    fabric = FabricConfig(core=SMALL)
+    network, other = (random_network(rng, SMALL) for _ in range(2))
+    program, another = place(network, fabric), place(other, fabric)
+    link = CountingLink(rng, bake(program), stall=0.1)
+    board = Board(link)
+    for _ in range(2):
+        assert bytes_to_load(board, link, program) == bytes_to_load(board, link, without_memories(program))
+        assert check(board, network, program, random_spikes(rng, 5, 2, network.inputs))
+        board.reopen()
+    # Another program goes over it; from then on a session must not take the first one for loaded.
+    assert bytes_to_load(board, link, another) > bytes_to_load(board, link, without_memories(another))
+    check(board, other, another, random_spikes(rng, 5, 2, other.inputs))
+    board.reopen()
+    assert board.read_register(BRIDGE_TILE, "program") == 0
+    assert bytes_to_load(board, link, program) > bytes_to_load(board, link, without_memories(program))
+    assert check(board, network, program, random_spikes(rng, 5, 2, network.inputs))
+
+
+def test_maps_and_sparse_rows(request):
+    """Every memory that a core may have."""
+    rng = rng_of(request.node.name)
+    network = random_spatial_network(rng, WITH_TABLES, extent=5)
+    program = place(network, FabricConfig(core=WITH_TABLES), observe=["map0"])
+    assert len(program.memories) == 8
+    link = CountingLink(rng, bake(program), stall=0.1)
+    board = Board(link)
+    assert bytes_to_load(board, link, program) == bytes_to_load(board, link, without_memories(program))
+    assert check(board, network, program, random_spikes(rng, 4, 2, network.inputs))
+
+
+def test_several_tiles(request):
+    """The registers of the bridge say which tiles the host talks to."""
+    rng = rng_of(request.node.name)
+    network, program = random_program(rng, mesh_of(2, 2))
+    link = CountingLink(rng, bake(program), stall=0.1)
+    board = Board(link)
+    board.load(replace(program, memories=(), registers=()))
+    assert check(board, network, program, random_spikes(rng, 5, 2, network.inputs))
+    assert bytes_to_load(board, link, program) == bytes_to_load(board, link, without_memories(program))
+
+
+def test_attention(request):
+    """An attention tile has a memory and registers of its own."""
+    rng = rng_of(request.node.name)
+    on = fabric_of(AttentionParameters(tokens=4, features=4, rows=2))
+    network = random_attention_network(rng, on.attentions[2].attention)
+    program = place(network, on, observe=(NAME,))
+    board = Board(SimulatedLink(rng, bake(program), stall=0.1))
+    board.load(replace(program, memories=(), registers=()))
+    assert check(board, network, program, random_spikes(rng, 6, 2, network.inputs)) > 10
+
+
+def test_aer_tiles():
+    words = (1, 0, 3)
+    tile = AerTileParameters(direction=AerDirection.INPUT, address_width=4, contents=Contents(memories={1: words}))
+    assert tile.memories["table"].words == words
+    assert tile == AerTileParameters(direction=AerDirection.INPUT, address_width=4)
+
+
+BUGS = {
+    "what was overwritten counts as there": (fabric, "overwritten.eq(1)", "overwritten.eq(0)"),
+    "registers count as memories": (fabric, "port.memory != REGISTER_MEMORY", "port.memory == REGISTER_MEMORY"),
+    "each bank holds the first one's part": (memory, "word >> low & mask", "word & mask"),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_planted_bugs_are_found(request, monkeypatch, bug):
+    module, old, new = BUGS[bug]
+    copy = mutated(module, old, new)
+    if module is fabric:
+        monkeypatch.setattr("harness.simulated_link.Fabric", copy.Fabric)
+        broken, core = test_what_the_bitstream_has_brought_is_not_loaded, ()
+    else:
+        monkeypatch.setattr(adders, "LoadedMemory", copy.LoadedMemory)
+        broken, core = test_it_runs_without_being_loaded, (IN_BANKS,)
+    with pytest.raises(AssertionError):
+        broken(request, *core)
+
+
+def test_the_fabric_stays_the_same_for_all_others(request):
+    rng = rng_of(request.node.name)
+    program = place(random_network(rng, SMALL), FabricConfig(core=SMALL))
+    baked = bake(program)
+    assert baked == program.fabric
+    assert baked.core == program.fabric.core
+    assert baked.program != 0
+    assert program.fabric.program == 0
+    assert place(random_network(rng, SMALL), FabricConfig(core=SMALL)).fabric.program == 0
+
+
+class Inferred(wiring.Component):
+    """A memory as Yosys makes it, with its own idea of where each bit of what it holds belongs."""
+
+    def __init__(self, width, depth, words):
+        self.memory = block_memory(width, depth, words)
+        address = (depth - 1).bit_length()
+        super().__init__(
+            {
+                "write_address": In(address),
+                "write_data": In(width),
+                "write_enable": In(1),
+                "address": In(address),
+                "data": Out(width),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = self.memory
+        write = self.memory.write_port()
+        m.d.comb += [
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            write.en.eq(self.write_enable),
+            self.data.eq(registered_read(m, self.memory, self.address)),
+        ]
+        return m
+
+
+def initial_values(folder, design):
+    """The parameters of the only block RAM of a synthesised design that say what it holds."""
+    (folder / "top.il").write_text(rtlil.convert(design, name="top", platform=ECP5_85F, emit_src=False))
+    run_tool(
+        ECP5_85F.flow, "yosys", ["-q", "-p", "read_rtlil top.il; synth_ecp5 -top top; write_json top.json"], folder
+    )
+    cells = json.loads((folder / "top.json").read_text())["modules"]["top"]["cells"].values()
+    (block,) = (cell["parameters"] for cell in cells if cell["type"] == "DP16KD")
+    return [int(block.get(f"INITVAL_{row:02X}", "0"), 2) for row in range(64)]
+
+
+@pytest.mark.parametrize(("width", "address_bits"), [(36, 9), (18, 10), (9, 11), (4, 12), (2, 13), (1, 14)])
+def test_block_rams_of_an_ecp5_hold_what_yosys_would_make_them_hold(request, tmp_path, width, address_bits):
+    rng = rng_of(request.node.name)
+    words = rng.integers(0, 1 << width, 1 << address_bits).tolist()
+    ours = initial_values(tmp_path, BlockMemory(width, 1 << address_bits, words=words))
+    assert ours == initial_values(tmp_path, Inferred(width, 1 << address_bits, words))
+    assert len(set(ours)) > 50
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_refusals():
+    with pytest.raises(ValueError, match="must be 'block' to hold a program from power-up, not 'single-port'"):
+        replace(SMALL, weight_memory="single-port", contents=Contents(memories={1: (1,)}))
+    with pytest.raises(ValueError, match="words of table must be at most 2, not 3"):
+        Memory("table", 1, 2, 8, (1, 2, 3))
+    with pytest.raises(ValueError, match="words of table must have 8 bits each"):
+        Memory("table", 1, 2, 8, (1, 256))
+    with pytest.raises(ValueError, match="sources must be from 0 to 255, not 256"):
+        RegisterBank(CORE, Contents(registers={"sources": 256}))
+    with pytest.raises(ValueError, match="register status must be writable, not read"):
+        RegisterBank(CORE, Contents(registers={"status": 1}))
+    gc.collect()  # so that what is said about the unfinished objects is said, and ignored, here
