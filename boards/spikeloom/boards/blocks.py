@@ -1,15 +1,17 @@
 """The blocks whose size and speed are kept in ``qor/``, with the bounds that they have to hold."""
 
+from dataclasses import replace
 from functools import partial
 
 from spikeloom.boards.qor import Block
 from spikeloom.hdl.attention import AttentionUnit
 from spikeloom.hdl.engine import LifEngine
+from spikeloom.hdl.fabric import Tiles
 from spikeloom.hdl.mesh import Mesh
 from spikeloom.hdl.router import Router
 from spikeloom.sim.attention import PIPELINE_CYCLES, AttentionParameters
 from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FABRICS
+from spikeloom.sim.fabric import FABRICS, FabricConfig
 from spikeloom.sim.mesh import MeshParameters
 
 __all__ = ["ATTENTION_SHAPES", "ATTENTION_STEPS", "BLOCKS", "attention_block", "plain_lif_core"]
@@ -41,6 +43,23 @@ def plain_lif_core(lanes: int) -> CoreParameters:
         accumulator_memory=few_words,
         state_memory=few_words,
     )
+
+
+def _small_tiles() -> Tiles:
+    """15 cores of the sizes of the fabric ``small`` on a 4 x 4 mesh, with a shift leak and nothing that costs more."""
+    plain = plain_lif_core(1)
+    core = replace(
+        FABRICS["small"].core,
+        multiplier=plain.multiplier,
+        shifts=plain.shifts,
+        bias=plain.bias,
+        reset_value=plain.reset_value,
+        reset_delay=plain.reset_delay,
+        refractory_width=plain.refractory_width,
+        readout=plain.readout,
+        per_neuron=plain.per_neuron,
+    )
+    return Tiles(FabricConfig(tiles=(None, *[core] * 15), mesh=MeshParameters(columns=4, rows=4)))
 
 
 def _plain_engine(lanes: int) -> LifEngine:
@@ -107,5 +126,6 @@ BLOCKS = (
         make=lambda: Mesh(MeshParameters(columns=4, rows=4, payload_width=24)),
         minimum_fmax_mhz=120,
     ),
+    Block(name="fabric", variant="4x4", make=_small_tiles, minimum_fmax_mhz=100, asked_mhz=115.0),
     *(attention_block(tokens, rows) for tokens, rows in ATTENTION_SHAPES),
 )

@@ -6,7 +6,8 @@
     transmit ◀─┘     └─ configuration ─▶ stage ─▶ stage ─▶ stage         packets, with destinations ═▶ Mesh
                                            └ tile   └ tile   └ tile
 
-The configuration port goes from tile to tile through registers, in rows to and fro, so that no wire of it is longer
+A queue stands between each router and the tile behind it, so that no decision of the one is in a path of the other. The
+configuration port goes from tile to tile through registers, in rows to and fro, so that no wire of it is longer
 than from one tile to the next. What is read comes back the same way.
 """
 
@@ -21,6 +22,7 @@ from spikeloom.hdl.aer_tile import AerTile, wires
 from spikeloom.hdl.attention_tile import AttentionTile
 from spikeloom.hdl.bridge import HostBridge
 from spikeloom.hdl.core import LifCore
+from spikeloom.hdl.fifo import Fifo
 from spikeloom.hdl.mesh import Mesh
 from spikeloom.hdl.packet import packet_layout
 from spikeloom.hdl.registers import ConfigurationPort
@@ -161,6 +163,11 @@ class Tiles(wiring.Component):
                 continue
             source, sink = (self.tiles[tile].o, self.tiles[tile].i) if tile else (self.i, self.o)
             payload = Signal(self.o.payload.shape(), name=f"payload_{tile}")
+            if tile:
+                queue = Fifo(leaving.payload.shape(), 2)
+                m.submodules[f"queue_{tile}"] = ResetInserter(self.clear | self.reset)(queue)
+                wiring.connect(m, leaving, queue.i)
+                leaving = queue.o
             found = data.View(self.o.payload.shape(), leaving.payload)
             m.d.comb += [
                 entry.valid.eq(source.valid),
