@@ -302,7 +302,7 @@ def test_errors_of_the_board_are_told(request):
             lambda b: b.read_register(0, "speed"),
             ValueError,
             "register of bridge must be one of control, error, sources, sinks, scratch, events_in, events_out, "
-            "spike_destinations, tick_destinations, ack_destinations, units, encoder_mode, encoder_stride, "
+            "spike_destinations, tick_destinations, ack_destinations, units, program, encoder_mode, encoder_stride, "
             "encoder_pixels, encoder_steps, encoder_advance, readout_mode, readout_vector, encoder_seed, "
             "readout_outputs, readout_first, not 'speed'",
         ),
