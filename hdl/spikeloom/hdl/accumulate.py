@@ -36,7 +36,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.adders import AdderBank, control_layout
 from spikeloom.hdl.ecp5 import register_copies
-from spikeloom.hdl.memory import BlockMemory, LoadPort, load_register
+from spikeloom.hdl.memory import BlockMemory, LoadPort, load_copies
 from spikeloom.hdl.words import word_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
@@ -159,7 +159,7 @@ class Accumulator(wiring.Component):
         copies, loads = [control], [wiring.flipped(self.load)]
         if p.lane_banks > 1:
             copies = [data.View(control.shape(), copy) for copy in register_copies(m, platform, control, p.lane_banks)]
-            loads = [load_register(m, self.load) for _ in self.banks]
+            loads = load_copies(m, platform, self.load, p.lane_banks)
         for number, bank in enumerate(self.banks):
             m.submodules[f"bank{number}"] = bank
             wiring.connect(m, loads[number], bank.load)

@@ -13,7 +13,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, Signature
 
-from spikeloom.hdl.ecp5 import is_ecp5
+from spikeloom.hdl.ecp5 import is_ecp5, register_copies
 from spikeloom.sim import core
 from spikeloom.sim.words import WordLayout, bits_for
 
@@ -24,6 +24,7 @@ __all__ = [
     "LoadedMemory",
     "SinglePortMemory",
     "block_memory",
+    "load_copies",
     "load_register",
     "registered_read",
     "struct_layout",
@@ -51,6 +52,15 @@ def load_register(m: Module, load: Any) -> wiring.PureInterface:
     for name in LoadPort().members:
         m.d.sync += getattr(copy, name).eq(getattr(load, name))
     return copy
+
+
+def load_copies(m: Module, platform: object, load: Any, count: int) -> list[wiring.PureInterface]:
+    """``count`` copies that are a cycle later of ``load``, a `LoadPort`, each for a part of what it drives."""
+    names = LoadPort().members
+    ports = [LoadPort().create() for _ in range(count)]
+    copies = register_copies(m, platform, Cat(getattr(load, name) for name in names), count)
+    m.d.comb += [Cat(getattr(port, n) for n in names).eq(copy) for port, copy in zip(ports, copies, strict=True)]
+    return ports
 
 
 def struct_layout(layout: WordLayout) -> data.StructLayout:

@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.ecp5 import register_copies
 from spikeloom.hdl.lane import LaneTiming
-from spikeloom.hdl.memory import LoadPort, load_register, struct_layout
+from spikeloom.hdl.memory import LoadPort, load_copies, struct_layout
 from spikeloom.hdl.neurons import NEURON_LATENCY, NeuronBank, control_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
@@ -110,7 +110,7 @@ class NeuronSweep(wiring.Component):
         copies, loads, any_sent = [control], [wiring.flipped(self.load)], self.emit.any()
         if p.lane_banks > 1:
             copies = [data.View(control.shape(), copy) for copy in register_copies(m, platform, control, p.lane_banks)]
-            loads = [load_register(m, self.load) for _ in self.banks]
+            loads = load_copies(m, platform, self.load, p.lane_banks)
             any_of_bank = Signal(p.lane_banks)
             m.d.sync += any_of_bank.eq(Cat(bank.emit.any() for bank in self.banks))
             any_sent = any_of_bank.any()
