@@ -30,7 +30,7 @@ _GENERAL_HZ = {
     "LFE5U-12F": 108e6,
     "LFE5U-25F": 108e6,
     "LFE5U-45F": 75e6,
-    "LFE5U-85F": 72e6,
+    "LFE5U-85F": 90e6,
     "LFE5UM-45F": 75e6,
     "LFE5UM5G-45F": 114e6,
     "LFE5UM5G-85F": 114e6,
