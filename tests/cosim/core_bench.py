@@ -16,8 +16,8 @@ from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly
 from harness.engine import expected_words
 from harness.networks import random_network, random_spikes, rng_of
 
+from spikeloom.boards.fabric_file import core_from_json
 from spikeloom.hdl.packet import PacketKind, packet_layout
-from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.neuron import NeuronParameters, signed_range
@@ -26,10 +26,7 @@ from spikeloom.sim.registers import CORE, REGISTER_MEMORY
 from spikeloom.sw.place import place
 from spikeloom.sw.program import Program
 
-_FIELDS = json.loads(os.environ["CORE_PARAMETERS"])
-PARAMETERS = CoreParameters(
-    **_FIELDS | {"shifts": tuple(_FIELDS["shifts"]), "per_neuron": frozenset(_FIELDS["per_neuron"])}
-)
+PARAMETERS = core_from_json(json.loads(os.environ["CORE_PARAMETERS"]))
 LAYOUT = packet_layout(PARAMETERS.axon_width, PARAMETERS.v_width)
 CYCLE_LIMIT = 40_000
 PLANTED = json.loads(os.environ.get("PLANTED_BUGS", "[]"))

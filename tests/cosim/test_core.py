@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from spikeloom.boards.fabric_file import core_to_json
 from spikeloom.hdl.core import LifCore
 from spikeloom.sim.core import CoreParameters
 
@@ -30,7 +31,7 @@ PLANTED = {
 
 
 def environment(parameters, **more):
-    return {"CORE_PARAMETERS": json.dumps(dataclasses.asdict(parameters), default=sorted)} | more
+    return {"CORE_PARAMETERS": json.dumps(core_to_json(parameters))} | more
 
 
 @pytest.mark.parametrize("name", CORES)
