@@ -16,7 +16,7 @@ In a core with graded spikes the value of a neuron's spike is worked out on the 
 
 from collections.abc import Iterable
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -38,7 +38,14 @@ def _lowest(bits: Value) -> Value:
 
 def _is_single(bits: Value) -> Value:
     """Whether no more than one bit is set."""
-    return ~Cat(bit & bits[:place].any() for place, bit in enumerate(bits)).any()
+
+    def some_and_more(part: Value) -> tuple[Value, Value]:
+        if len(part) == 1:
+            return part, Const(0)
+        (low, low_more), (high, high_more) = map(some_and_more, (part[: len(part) // 2], part[len(part) // 2 :]))
+        return low | high, low_more | high_more | (low & high)
+
+    return ~some_and_more(bits)[1]
 
 
 def _number(one_hot: Value) -> Value:
@@ -150,11 +157,17 @@ class SpikeEmitter(wiring.Component):
         number = Signal(bits_for(groups))
         if groups > 1:
             left, left_valid = Signal(groups), Signal()
-            m.d.comb += [chosen.eq(_lowest(left)), front_done.eq(take & _is_single(left))]
+            left_single = Signal()  # a register, because what takes a group says at once whether the queue moves on
+            after = left & ~chosen
+            m.d.comb += [chosen.eq(_lowest(left)), front_done.eq(take & left_single)]
             with m.If(~left_valid):
-                m.d.sync += [left.eq(front.groups), left_valid.eq(front_valid)]
+                m.d.sync += [
+                    left.eq(front.groups),
+                    left_single.eq(_is_single(front.groups)),
+                    left_valid.eq(front_valid),
+                ]
             with m.Elif(take):
-                m.d.sync += [left.eq(left & ~chosen), left_valid.eq(~front_done)]
+                m.d.sync += [left.eq(after), left_single.eq(_is_single(after)), left_valid.eq(~front_done)]
             with m.If(take):
                 m.d.sync += number.eq(_number(chosen))
         else:
