@@ -32,10 +32,10 @@ _GENERAL_HZ = {
     "LFE5U-45F": 75e6,
     "LFE5U-85F": 90e6,
     "LFE5UM-45F": 75e6,
-    "LFE5UM5G-45F": 114e6,
-    "LFE5UM5G-85F": 114e6,
+    "LFE5UM5G-45F": 132e6,
+    "LFE5UM5G-85F": 132e6,
 }
-"""The clock that the general fabric of each device keeps."""
+"""The clock that the general fabric keeps on each device: an LFE5U of speed grade 6, an LFE5UM5G of grade 8."""
 
 
 def _ulx3s(size: int, platform: type) -> BoardDescription:
@@ -54,13 +54,15 @@ _FEATHER = SerialPins(rx="0", tx="1", connector=("io", 0), where="Feather pins 0
 _ORANGECRAB_FLASH = ("dfu-util", "--alt", "0", "--download", "{bitstream}")
 
 
-def _orangecrab(name: str, title: str, device_name: str, platform: type) -> BoardDescription:
+def _orangecrab(
+    name: str, title: str, device_name: str, platform: type, *, pll_hz: float | None = None
+) -> BoardDescription:
     return BoardDescription(
         name=name,
         title=title,
         device_name=device_name,
         platform=platform,
-        pll_hz=_GENERAL_HZ[device_name],
+        pll_hz=pll_hz or _GENERAL_HZ[device_name],
         serial=_FEATHER,
         flash_command=_ORANGECRAB_FLASH,
     )
@@ -73,7 +75,8 @@ ECP5_BOARDS = (
     _ulx3s(85, ULX3S_85F_Platform),
     _orangecrab("orangecrab-r0.1", "OrangeCrab r0.1", "LFE5U-25F", OrangeCrabR0_1Platform),
     _orangecrab("orangecrab-25f", "OrangeCrab r0.2 25F", "LFE5U-25F", OrangeCrabR0_2_25FPlatform),
-    _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform),
+    # (Its FPGA is of speed grade 8.)
+    _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=126e6),
     BoardDescription(
         name="ecpix5-45",
         title="LambdaConcept ECPIX-5 45F",
