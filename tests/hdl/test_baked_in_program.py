@@ -22,14 +22,15 @@ from spikeloom.hdl.memory import BlockMemory, block_memory, registered_read
 from spikeloom.hdl.registers import RegisterBank
 from spikeloom.sim.aer import AerDirection, AerTileParameters
 from spikeloom.sim.attention import AttentionParameters
-from spikeloom.sim.contents import Contents
+from spikeloom.sim.contents import NOTHING, Contents
 from spikeloom.sim.core import CoreParameters, Memory
 from spikeloom.sim.fabric import FabricConfig
 from spikeloom.sim.reference import simulate
-from spikeloom.sim.registers import BRIDGE_TILE, CORE
+from spikeloom.sim.registers import BRIDGE_TILE, CORE, CORE_TILE
 from spikeloom.sw.bake import bake
 from spikeloom.sw.driver import Board
 from spikeloom.sw.place import place
+from spikeloom.sw.units import with_units
 
 SMALL = CoreParameters(
     lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
@@ -106,6 +107,23 @@ def test_what_the_bitstream_has_brought_is_not_loaded(request):
     assert check(board, network, program, random_spikes(rng, 5, 2, network.inputs))
 
 
+def test_a_load_that_was_cut_off(request):
+    """One byte over it, and a new session: what the bitstream has brought is no longer there."""
+    rng = rng_of(request.node.name)
+    network = random_network(rng, SMALL)
+    program = place(network, FabricConfig(core=SMALL))
+    link = CountingLink(rng, bake(program), stall=0.1)
+    board = Board(link)
+    assert board.read_register(BRIDGE_TILE, "program") != 0
+    board.write_memory(CORE_TILE, 1, np.full((1, 1), 99, np.uint8))
+    assert board.read_register(BRIDGE_TILE, "program") == 0
+    board.reopen()
+    assert board.read_register(BRIDGE_TILE, "program") == 0
+    assert bytes_to_load(board, link, program) > bytes_to_load(board, link, without_memories(program))
+    board.load(program)
+    assert check(board, network, program, random_spikes(rng, 5, 2, network.inputs))
+
+
 def test_maps_and_sparse_rows(request):
     """Every memory that a core may have."""
     rng = rng_of(request.node.name)
@@ -177,6 +195,9 @@ def test_the_fabric_stays_the_same_for_all_others(request):
     assert baked.program != 0
     assert program.fabric.program == 0
     assert place(random_network(rng, SMALL), FabricConfig(core=SMALL)).fabric.program == 0
+    with_both = with_units(baked)
+    assert (with_both.program, with_both.contents) == (baked.program, baked.contents)
+    assert baked.on_mesh(2, 2).cores[1].contents is NOTHING
 
 
 class Inferred(wiring.Component):
@@ -232,6 +253,8 @@ def test_block_rams_of_an_ecp5_hold_what_yosys_would_make_them_hold(request, tmp
 def test_refusals():
     with pytest.raises(ValueError, match="must be 'block' to hold a program from power-up, not 'single-port'"):
         replace(SMALL, weight_memory="single-port", contents=Contents(memories={1: (1,)}))
+    with pytest.raises(ValueError, match="contents must be of the memories 1, 2, 3, 4, 5, not of 9"):
+        replace(SMALL, contents=Contents(memories={9: (1,)}))
     with pytest.raises(ValueError, match="words of table must be at most 2, not 3"):
         Memory("table", 1, 2, 8, (1, 2, 3))
     with pytest.raises(ValueError, match="words of table must have 8 bits each"):

@@ -13,6 +13,7 @@ from spikeloom.sim.mesh import MeshParameters
 from spikeloom.sim.network import INPUT
 from spikeloom.sim.words import unpack_lanes
 from spikeloom.sw.aer import AerInput, AerOutput
+from spikeloom.sw.bake import bake
 from spikeloom.sw.explain import explain
 from spikeloom.sw.place import PlaceError, place
 from spikeloom.sw.relations import uniform_rates
@@ -63,6 +64,19 @@ def test_tables(request):
         values = port.table_layout.values(unpack_lanes(words, 1, port.table.width))
         assert values["value"][before].tolist() == after.tolist()
         assert values["known"].sum() == len(before)
+
+
+def test_ports_of_a_program_in_the_bitstream_wait_for_the_host(request):
+    """A port takes events once its ``sources`` are written; before a program is loaded it must not."""
+    program = placed(network_of(request.node.name))
+    baked = bake(program)
+    for tile in (2, 4):
+        contents = baked.aers[tile].contents
+        assert "sources" not in contents.registers
+        assert "tick_destinations" in contents.registers
+        (words,) = (image.words for image in program.memories if image.tile == tile)
+        assert list(contents.memories[1]) == [int.from_bytes(word.tobytes(), "little") for word in words]
+    assert all("sources" in core.contents.registers for core in baked.cores.values())
 
 
 def test_flows(request):

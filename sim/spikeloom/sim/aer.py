@@ -85,6 +85,7 @@ class AerTileParameters:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
         if self.depth & (self.depth - 1):
             raise ValueError(f"depth must be a power of two, not {self.depth!r}")
+        self.contents.check({self.table.number})
 
     @property
     def is_input(self) -> bool:

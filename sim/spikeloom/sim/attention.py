@@ -183,6 +183,7 @@ class AttentionTileParameters:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        self.contents.check({memory.number for memory in self.memories.values()})
 
     @property
     def index_bits(self) -> int:

@@ -7,7 +7,7 @@ still load another program over it; the bridge's register ``program`` says wheth
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -42,6 +42,13 @@ class Contents:
 
     memories: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     registers: Mapping[str, int] = field(default_factory=dict)
+
+    def check(self, numbers: Collection[int]) -> None:
+        """Raise ``ValueError`` unless ``memories`` are of a tile whose memories have these ``numbers``."""
+        for number in self.memories:
+            if number not in numbers:
+                there = ", ".join(map(str, sorted(numbers)))
+                raise ValueError(f"contents must be of the memories {there}, not of {number!r}")
 
 
 NOTHING = Contents()

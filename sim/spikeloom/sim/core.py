@@ -206,6 +206,7 @@ class CoreParameters:
                 raise ValueError(f"{name} must be 'block' or {other!r}, not {getattr(self, name)!r}")
         if self.weight_memory == "single-port" and self.contents.memories:
             raise ValueError("weight_memory must be 'block' to hold a program from power-up, not 'single-port'")
+        self.contents.check({memory.number for memory in self.memories.values()})
         if self.multiplier and self.shifts:
             raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
         if any(not 0 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):

@@ -165,7 +165,7 @@ class FabricConfig:
         return 2 * (self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1) + 1
 
     def on_mesh(self, columns: int, rows: int, *, counters: bool = False) -> FabricConfig:
-        """The host bridge and as many of the only core as a mesh of this shape has places for.
+        """The host bridge and as many of the only core as a mesh of this shape has places for, without a program.
 
         Raises ``ValueError`` if the mesh has no place for a core, or the fabric has a mesh already.
         """
@@ -174,7 +174,7 @@ class FabricConfig:
         mesh = MeshParameters(columns=columns, rows=rows, counters=counters)
         if mesh.tiles < 2:
             raise ValueError(f"a mesh must have places for the host bridge and a core, not {columns} x {rows}")
-        cores = (self.core,) * (mesh.tiles - 1)
+        cores = (replace(self.core, contents=NOTHING),) * (mesh.tiles - 1)
         return FabricConfig(
             name=self.name,
             link=self.link,

@@ -15,6 +15,8 @@ __all__ = ["bake"]
 def bake(program: Program) -> FabricConfig:
     """The program's fabric, built so that it holds the program from power-up; any other can be loaded over it.
 
+    AER tiles still wait for the host's ``sources``, so that no event is taken before there is a run.
+
     Raises ``ValueError`` where weights are in single-port RAM, which a bitstream cannot fill.
     """
     fabric = program.fabric
@@ -26,7 +28,11 @@ def bake(program: Program) -> FabricConfig:
                 memory: tuple(int.from_bytes(word.tobytes(), "little") for word in words)
                 for memory, words in images.items()
             },
-            registers={name: value for place, name, value in program.registers if place == tile},
+            registers={
+                name: value
+                for place, name, value in program.registers
+                if place == tile and not (tile in fabric.aers and name == "sources")
+            },
         )
 
     tiles = [

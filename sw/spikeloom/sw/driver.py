@@ -275,7 +275,8 @@ class Board:
     def load(self, program: LoadableProgram, *, progress: Progress | None = None) -> None:
         """Clear the board, write the memories and registers of ``program``; ``progress`` counts bytes.
 
-        Memories that hold the program already, because the bitstream has brought it, are not written.
+        Memories that hold the program already, because the bitstream has brought it, are not written; then there are no
+        bytes to count.
         """
         self._program = None
         self.clear()

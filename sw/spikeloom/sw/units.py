@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,11 +57,8 @@ def with_units(
         raise UnitError("the encoders of all networks must have the same bits, and the same shift register, to be one")
     lfsr_width = max([usual.lfsr_width] * (not registers) + [width for _, width in registers])
     steps = max((encoder.steps for encoder in encoders), default=usual.steps)
-    return FabricConfig(
-        name=fabric.name,
-        link=fabric.link,
-        tiles=fabric.tiles,
-        mesh=fabric.mesh,
+    return replace(
+        fabric,
         encoder=EncoderParameters(
             pixels=_power_of_two(inputs or usual.pixels), bits=bits, steps=_power_of_two(steps), lfsr_width=lfsr_width
         ),
