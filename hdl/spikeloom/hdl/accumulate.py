@@ -115,20 +115,25 @@ class Accumulator(wiring.Component):
             hits[2].eq(hits[1]),
         ]
 
-        swept, swept_bank = Signal(), Signal()  # as `sweep` and `bank`, a cycle later
+        swept_bank = Signal()  # as `bank`, a cycle later
         swept_address = Signal.like(self.address)
-        m.d.sync += [swept.eq(self.sweep), swept_bank.eq(self.bank), swept_address.eq(self.address)]
+        m.d.sync += [swept_bank.eq(self.bank), swept_address.eq(self.address)]
         for number, memory in enumerate(self.touched):
             m.submodules[f"touched{number}"] = memory
             sweeping = self.sweep & (self.bank == number)
-            clearing = swept & (swept_bank == number)
+            adding = stages[0].valid & (stages[0].bank == number)
+            write_address = Signal.like(memory.write_address)
+            write_data, write_enable = Signal(), Signal()
+            m.d.sync += [
+                write_address.eq(Mux(self.clear, self.clear_address, memory.address)),
+                write_data.eq(~(self.clear | sweeping)),
+                write_enable.eq(self.clear | sweeping | adding),
+            ]
             m.d.comb += [
                 memory.address.eq(Mux(sweeping, self.address, stages[0].target)),
-                memory.write_address.eq(
-                    Mux(self.clear, self.clear_address, Mux(clearing, swept_address, stages[1].target))
-                ),
-                memory.write_data.eq(~(self.clear | clearing)),
-                memory.write_enable.eq(self.clear | clearing | (stages[1].valid & (stages[1].bank == number))),
+                memory.write_address.eq(write_address),
+                memory.write_data.eq(write_data),
+                memory.write_enable.eq(write_enable),
             ]
         touched = Cat(memory.data for memory in self.touched)
         # The word before is not in `touched` yet.
