@@ -21,7 +21,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.graded import shifted_value, spike_value, value_shape
-from spikeloom.hdl.memory import BlockMemory, LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort, struct_layout
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.words import bits_for
 
@@ -115,7 +115,10 @@ class SpikeEmitter(wiring.Component):
                 "value": data.ArrayLayout(value_width * group, groups),
             }
         )
-        m.submodules.queue = queue = BlockMemory(entry.size, p.words)
+        # LUT RAM has registers of its own behind it, in place of those in a block RAM.
+        is_block = p.state_memory == "block"
+        kind = BlockMemory if is_block else DistributedMemory
+        m.submodules.queue = queue = kind(entry.size, p.words)
         parts = [self.fired[first : first + group] for first in range(0, p.lanes, group)]
         pushed = Signal(entry)
         pushing = Signal()
@@ -131,6 +134,7 @@ class SpikeEmitter(wiring.Component):
         count = bits_for(p.words + 1)
         written, read = Signal(count), Signal(count)
         waiting, reading, front_valid = Signal(), Signal(), Signal()  # in the queue, read, in the output register
+        enable, output_enable = Signal(), Signal()
         front_done = Signal()
         m.d.comb += [
             waiting.eq(written != read),
@@ -138,46 +142,58 @@ class SpikeEmitter(wiring.Component):
             queue.write_address.eq(written),
             queue.write_data.eq(pushed),
             queue.address.eq(read),
-            queue.output_enable.eq(~front_valid | front_done),
-            queue.enable.eq(~reading | queue.output_enable),
+            output_enable.eq(~front_valid | front_done),
+            # A word of more than one group is in front for two cycles or more, so that the next one has time to come.
+            enable.eq(~reading if groups > 1 else ~reading | output_enable),
         ]
         with m.If(self.restart):
             m.d.sync += [written.eq(0), read.eq(0)]
         with m.Else():
-            m.d.sync += [written.eq(written + pushing), read.eq(read + (waiting & queue.enable))]
-        with m.If(queue.enable):
+            m.d.sync += [written.eq(written + pushing), read.eq(read + (waiting & enable))]
+        with m.If(enable):
             m.d.sync += reading.eq(waiting)
-        with m.If(queue.output_enable):
+        with m.Elif(output_enable):
+            m.d.sync += reading.eq(0)
+        with m.If(output_enable):
             m.d.sync += front_valid.eq(reading)
-        front = data.View(entry, queue.data)
+        if is_block:
+            m.d.comb += [queue.enable.eq(enable), queue.output_enable.eq(output_enable)]
+            front = data.View(entry, queue.data)
+        else:
+            held, front = Signal(entry, reset_less=True), Signal(entry, reset_less=True)
+            with m.If(enable):
+                m.d.sync += held.eq(queue.data)
+            with m.If(output_enable):
+                m.d.sync += front.eq(held)
 
         # The groups of the front word that have fired, one after the other.
+        # `chosen` is the lowest of those left and `others` are those after it, found a cycle before it is taken.
         active, take = Signal(), Signal()
         chosen = Signal(groups)
         number = Signal(bits_for(groups))
         if groups > 1:
-            left, left_valid = Signal(groups), Signal()
-            left_single = Signal()  # a register, because what takes a group says at once whether the queue moves on
-            after = left & ~chosen
-            m.d.comb += [chosen.eq(_lowest(left)), front_done.eq(take & left_single)]
-            with m.If(~left_valid):
+            others, chosen_valid, is_last = Signal(groups), Signal(), Signal()
+            left = Mux(chosen_valid, others, front.groups)
+            lowest_left = _lowest(left)
+            m.d.comb += front_done.eq(take & is_last)
+            with m.If(~chosen_valid | take):
                 m.d.sync += [
-                    left.eq(front.groups),
-                    left_single.eq(_is_single(front.groups)),
-                    left_valid.eq(front_valid),
+                    chosen.eq(lowest_left),
+                    others.eq(left & ~lowest_left),
+                    is_last.eq(_is_single(left)),
+                    chosen_valid.eq(Mux(chosen_valid, ~is_last, front_valid)),
                 ]
-            with m.Elif(take):
-                m.d.sync += [left.eq(after), left_single.eq(_is_single(after)), left_valid.eq(~front_done)]
             with m.If(take):
                 m.d.sync += number.eq(_number(chosen))
         else:
-            left_valid = front_valid
+            chosen_valid = front_valid
             m.d.comb += [chosen.eq(1), front_done.eq(take)]
 
         def select(array: data.View, width: int) -> Value:
             return _or(array[place] & chosen[place].replicate(width) for place in range(groups))
 
-        # The lanes of a group that have fired, the lowest first. `single` says that there is no more than one.
+        # The lanes of a group that have fired, the lowest first. `single` says that there is no more than one, and
+        # so it does when there is none. Whether a group can be taken is two LUTs from the skid buffer's state.
         fired = Signal(group)
         single = Signal(init=1)
         word = Signal(self.word.shape())
@@ -185,7 +201,8 @@ class SpikeEmitter(wiring.Component):
         issue = Signal()
         lowest = _lowest(fired)
         rest = fired & ~lowest
-        m.d.comb += take.eq(left_valid & (~active | (issue & single)))
+        ready = Signal()
+        m.d.comb += take.eq(chosen_valid & single & (~active | ready))
         with m.If(take):
             m.d.sync += [
                 active.eq(1),
@@ -208,9 +225,10 @@ class SpikeEmitter(wiring.Component):
         lane = Cat(_number(lowest), number if groups > 1 else Cat())[:lane_bits]
         m.d.comb += [
             routes.output_enable.eq(~valid[1] | free),
-            routes.enable.eq(~valid[0] | routes.output_enable),
+            ready.eq(~valid[0] | ~valid[1] | free),
+            routes.enable.eq(ready),
             routes.address.eq(Cat(lane, word)),
-            issue.eq(active & routes.enable),
+            issue.eq(active & ready),
         ]
         with m.If(routes.enable):
             m.d.sync += valid[0].eq(active)
