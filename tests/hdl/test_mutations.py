@@ -20,7 +20,8 @@ CORE = CoreParameters(
     lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
 )
 SHIFTS = dataclasses.replace(CORE, multiplier=False, shifts=(2, 3))
-LUT_RAM = dataclasses.replace(CORE, lanes=4, accumulator_memory="distributed")
+LUT_RAM = dataclasses.replace(CORE, neurons=64, lanes=4, accumulator_memory="distributed", state_memory="distributed")
+GROUPS = dataclasses.replace(LUT_RAM, lanes=16, neurons=96, axons=256)
 SHORT_ROWS = dataclasses.replace(CORE, lanes=4)  # rows of one and two words, so that sums follow each other at once
 
 MUTATIONS = {
@@ -33,8 +34,15 @@ MUTATIONS = {
     "touched: always": (accumulate, "ok.eq(", "ok.eq(1 | "),
     "touched: of the other bank": (accumulate, "bit_select(stages[2].bank, 1)", "bit_select(~stages[2].bank, 1)"),
     "touched by the word before, LUT RAM": (accumulate, " | hits[1][0]),", "),"),
+    "touched: where nothing was added": (accumulate, "stages[0].valid &", ""),
+    "touched: in both banks": (accumulate, "& (stages[0].bank == number)", ""),
+    "touched: the wrong word": (
+        accumulate,
+        "self.clear_address, memory.address",
+        "self.clear_address, stages[1].target",
+    ),
     "touched: in the sweep": (engine, "current_valid.eq(accumulator.current_valid)", "current_valid.eq(1)"),
-    "clearing of accumulators": (accumulate, "~(self.clear | clearing)", "~self.clear"),
+    "clearing of accumulators": (accumulate, "~(self.clear | sweeping)", "~self.clear"),
     "a row waits for the sequencer": (rows, "rows.output_enable.eq(~fetched.valid | take)", "rows.output_enable.eq(1)"),
     "a row waits for the one before": (
         rows,
@@ -45,8 +53,13 @@ MUTATIONS = {
     "the last word of a row": (rows, "with m.Elif(remaining[-1]):", "with m.Elif(0):"),
     "the address of a continued row": (rows, "fetched.axon[coordinates:] + 1", "fetched.axon[coordinates:]"),
     "the spare place of the emitter": (emit, "free.eq(~spare_valid)", "free.eq(1)"),
-    "a route waits for the one before": (emit, "~valid[0] | routes.output_enable", "1"),
-    "a word waits for the one before": (emit, "~reading | queue.output_enable", "1"),
+    "a route waits for the one before": (emit, "~valid[0] | ~valid[1] | free", "1"),
+    "a word waits for the one before": (emit, "~reading | output_enable", "1"),
+    "a word waits for the one before, LUT RAM": (emit, "~reading | output_enable", "1"),
+    "groups of lanes: a word waits for the one before": (emit, "~reading if groups > 1", "1 if groups > 1"),
+    "groups of lanes: the next one": (emit, "others.eq(left & ~lowest_left)", "others.eq(left)"),
+    "groups of lanes: the last one": (emit, "is_last.eq(_is_single(left))", "is_last.eq(1)"),
+    "groups of lanes: the number": (emit, "number.eq(_number(chosen))", "number.eq(0)"),
     "rows that continue": (rows, "again.valid.eq(row.more)", "again.valid.eq(0)"),
     "delay": (rows, "fetched.other ^ row.delay", "fetched.other"),
     "delayed input of a finished sample": (rows, "~(row.delay & fetched.last)", "1"),
@@ -59,7 +72,8 @@ MUTATIONS = {
 def compare(core, engine_module, name):
     rng = rng_of(name)
     busy_output = "waits for the one before" in name  # many spikes, and an output that takes few
-    network = random_network(rng, core, inputs=6, sizes=(14, 9, 6) if busy_output else (5, 5, 4))
+    sizes = (40, 14, 12) if core is GROUPS else (14, 9, 6) if busy_output else (5, 5, 4)
+    network = random_network(rng, core, inputs=6, sizes=sizes)
     spikes = random_spikes(rng, 8, 2, network.inputs)
     program = place(network, FabricConfig(core=core))
     reference = simulate(network, spikes, record=[p.name for p in network.populations])
@@ -80,6 +94,8 @@ def networks_of(mutation):
     core = CORE
     if "LUT RAM" in mutation:
         core = LUT_RAM
+    elif "groups" in mutation:
+        core = GROUPS
     elif "forwarding" in mutation or "touched" in mutation:
         core = SHORT_ROWS
     elif mutation == "leak shift":
@@ -112,6 +128,6 @@ def test_a_planted_bug_is_found(monkeypatch, mutation):
 
 
 def test_without_a_planted_bug_the_same_networks_agree():
-    for mutation in ("leak shift", "bias", "forwarding"):
+    for mutation in ("leak shift", "bias", "forwarding", "LUT RAM", "groups"):
         for core, name in networks_of(mutation)[:2]:
             compare(core, engine, name)
