@@ -58,12 +58,25 @@ MUTATIONS = {
     "a word waits for the one before, LUT RAM": (emit, "~reading | output_enable", "1"),
     "groups of lanes: a word waits for the one before": (emit, "~reading if groups > 1", "1 if groups > 1"),
     "groups of lanes: the next one": (emit, "others.eq(left & ~lowest_left)", "others.eq(left)"),
-    "groups of lanes: the last one": (emit, "is_last.eq(_is_single(left))", "is_last.eq(1)"),
+    "groups of lanes: the last one": (
+        emit,
+        "is_last.eq(Mux(chosen_valid, _is_single(others), _is_single(front.groups)))",
+        "is_last.eq(1)",
+    ),
     "groups of lanes: the number": (emit, "number.eq(_number(chosen))", "number.eq(0)"),
     "rows that continue": (rows, "again.valid.eq(row.more)", "again.valid.eq(0)"),
     "delay": (rows, "fetched.other ^ row.delay", "fetched.other"),
     "delayed input of a finished sample": (rows, "~(row.delay & fetched.last)", "1"),
-    "both destinations of a spike": (emit, "sent.eq(sent | (self.packets.valid & self.packets.ready))", "sent.eq(0)"),
+    "a packet is sent once": (
+        emit,
+        "packet_waits.eq(packet_waits & ~self.packets.ready)",
+        "packet_waits.eq(packet_waits)",
+    ),
+    "a local event is sent once": (
+        emit,
+        "local_waits.eq(local_waits & ~self.local.ready)",
+        "local_waits.eq(local_waits)",
+    ),
     "a population's events before its sweep": (engine, "~adding.bit_select(parity, 1) &", ""),
     "bank of the sweep": (accumulate, "swept_bank.eq(self.bank)", "swept_bank.eq(~self.bank)"),
 }

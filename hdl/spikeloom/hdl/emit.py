@@ -54,6 +54,15 @@ def _number(one_hot: Value) -> Value:
     return Cat(Cat(bit for place, bit in enumerate(one_hot) if place >> digit & 1).any() for digit in places)
 
 
+def _lowest_place(bits: Value) -> Value:
+    """The place of the lowest bit that is set, if there is one: as `_number` of `_lowest`, in fewer LUTs in a row."""
+    if len(bits) == 1:
+        return Cat()
+    half = 1 << (len(bits) - 1).bit_length() - 1
+    low, high = bits[:half], bits[half:]
+    return Cat(Mux(low.any(), _lowest_place(low), _lowest_place(high)), ~low.any())
+
+
 class SpikeEmitter(wiring.Component):
     """Sends each fired neuron where its route says.
 
@@ -180,7 +189,7 @@ class SpikeEmitter(wiring.Component):
                 m.d.sync += [
                     chosen.eq(lowest_left),
                     others.eq(left & ~lowest_left),
-                    is_last.eq(_is_single(left)),
+                    is_last.eq(Mux(chosen_valid, _is_single(others), _is_single(front.groups))),
                     chosen_valid.eq(Mux(chosen_valid, ~is_last, front_valid)),
                 ]
             with m.If(take):
@@ -222,7 +231,7 @@ class SpikeEmitter(wiring.Component):
         stages = [Signal(item, name=f"item_{place}") for place in range(2)]
         valid = [Signal(name=f"valid_{place}") for place in range(2)]
         free = Signal()
-        lane = Cat(_number(lowest), number if groups > 1 else Cat())[:lane_bits]
+        lane = Cat(_lowest_place(fired), number if groups > 1 else Cat())[:lane_bits]
         m.d.comb += [
             routes.output_enable.eq(~valid[1] | free),
             ready.eq(~valid[0] | ~valid[1] | free),
@@ -263,23 +272,25 @@ class SpikeEmitter(wiring.Component):
             came.route.eq(routes.data),
             free.eq(~spare_valid),
         ]
+        following, follows = data.View(layout, Mux(spare_valid, spare, came)), spare_valid | valid[1]
         with m.If(~spare_valid):
             m.d.sync += spare.eq(came)
         with m.If(done | ~out_valid):
-            m.d.sync += [out.eq(Mux(spare_valid, spare, came)), out_valid.eq(spare_valid | valid[1]), spare_valid.eq(0)]
+            m.d.sync += [out.eq(following), out_valid.eq(follows), spare_valid.eq(0)]
         with m.Elif(~spare_valid):
             m.d.sync += spare_valid.eq(valid[1])
 
-        # Both destinations must take it; each may do so in its own time.
-        sent, looped = Signal(), Signal()
+        # Both destinations must take it; each may do so in its own time. What is still to be taken is in registers,
+        # because the core chooses by it what it reads next.
+        packet_waits, local_waits = Signal(), Signal()
         m.d.comb += [
-            self.packets.valid.eq(out_valid & out.route.send & ~sent),
+            self.packets.valid.eq(packet_waits),
             self.packets.payload.axon.eq(out.route.axon),
             self.packets.payload.value.eq(1),
-            self.local.valid.eq(out_valid & out.route.local & ~looped),
+            self.local.valid.eq(local_waits),
             self.local.payload.axon.eq(out.route.axon),
             self.local.payload.value.eq(out.value),
-            done.eq(out_valid & (~self.packets.valid | self.packets.ready) & (~self.local.valid | self.local.ready)),
+            done.eq(out_valid & ~(packet_waits & ~self.packets.ready) & ~(local_waits & ~self.local.ready)),
             self.busy.eq(pushing | waiting | reading | front_valid | active | Cat(valid).any() | out_valid),
         ]
         if p.readout:
@@ -288,12 +299,15 @@ class SpikeEmitter(wiring.Component):
             m.d.comb += self.packets.payload.value.eq(out.value)
         elif p.readout:
             m.d.comb += self.packets.payload.value.eq(Mux(out.route.membrane, out.value, 1))
-        with m.If(done):
-            m.d.sync += [sent.eq(0), looped.eq(0)]
+        with m.If(done | ~out_valid):
+            m.d.sync += [
+                packet_waits.eq(follows & following.route.send),
+                local_waits.eq(follows & following.route.local),
+            ]
         with m.Else():
             m.d.sync += [
-                sent.eq(sent | (self.packets.valid & self.packets.ready)),
-                looped.eq(looped | (self.local.valid & self.local.ready)),
+                packet_waits.eq(packet_waits & ~self.packets.ready),
+                local_waits.eq(local_waits & ~self.local.ready),
             ]
         return m
 
