@@ -59,7 +59,7 @@ MUTATIONS = {
     "reset: none": ("rule.reset != RESET_CODES[Reset.NONE]", "1"),
     "reset: delayed": ("takes & ~rule.reset_delay", "takes"),
     "reset: to a value": ("rule.reset[1] & rule.reset[0], self", "0 & rule.reset[0], self"),
-    "reset: to zero": ("to_zero = rule.reset == RESET_CODES[Reset.ZERO]", "to_zero = Const(0)"),
+    "reset: to zero": ("to_zero.eq(rule.reset == RESET_CODES[Reset.ZERO])", "to_zero.eq(0)"),
     "reset: overflow of a value": ("~condition & other_over", "other_over"),
     "saturation: of what stays": ('register("u_over", overflows(u, p.v_width))', 'register("u_over", Const(0))'),
     "saturation: after a reset": ('register("other_over", other_over, to_zero)', 'register("other_over", Const(0))'),
