@@ -52,6 +52,7 @@ def random_core(rng):
         adaptation=flag(),
         delay_line=flag(),
         noise_bits=int(rng.integers(0, 9)),
+        value_width=int(rng.choice([0, 0, 2, 8])),
         state_memory=("block", "distributed")[int(flag())],
         accumulator_memory=("block", "distributed")[int(flag())],
     )
@@ -60,9 +61,10 @@ def random_core(rng):
 def test_ecp5_block_rams_are_those_that_are_instantiated(request):
     """The netlist says how many there are; the estimate must know without it."""
     rng = rng_of(request.node.name)
-    counts = []
+    counts, graded = [], 0
     for _ in range(6):
         core = random_core(rng)
+        graded += core.value_width > 0
         text = rtlil.convert(LifCore(core), name="top", platform=FAMILIES["ecp5"], emit_src=False)
         counts.append(len(re.findall(r"cell \\?DP16KD ", text)))
         assert sum(block_rams(array, "ecp5") for array in arrays(core)) == counts[-1], core
@@ -70,6 +72,7 @@ def test_ecp5_block_rams_are_those_that_are_instantiated(request):
         if core.v_width <= 18:  # wider ones are cut in two by synthesis
             assert estimate(core, DEVICES["LFE5U-85F"], link=False).dsp == multipliers
     assert len(set(counts)) > 4
+    assert graded > 1
 
 
 @pytest.mark.parametrize("name", ALONE)

@@ -184,11 +184,14 @@ def _link(family: str) -> Resources:
 
 
 def _multipliers(core: CoreParameters, family: str) -> int:
-    if not core.multiplier:
-        return 0
+    """A lane multiplies its membrane, current and adaptation for their leaks, and its weight by the value of an event."""
     bits = 16 if family == "ice40" else 18
-    each = (1 + (core.v_width > bits)) * (1 + (core.leak_width > bits))
-    return core.lanes * (1 + core.synaptic_current + core.adaptation) * each
+
+    def of(first: int, second: int) -> int:
+        return (1 + (first > bits)) * (1 + (second > bits))
+
+    leaks = core.multiplier * (1 + core.synaptic_current + core.adaptation) * of(core.v_width, core.leak_width)
+    return core.lanes * (leaks + (core.value_width > 0) * of(core.weight_width, core.value_width))
 
 
 def estimate(core: CoreParameters, device: Device, *, link: bool = True) -> Resources:

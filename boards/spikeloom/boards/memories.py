@@ -50,8 +50,9 @@ def arrays(core: CoreParameters) -> Iterator[Array]:
     yield Array(name="states", width=core.lanes * core.state_layout.width, depth=core.words, kind=core.state_memory)
     group = min(8, core.lanes)
     groups = core.lanes // group
-    value = group * core.v_width * core.readout
-    yield Array(name="spikes", width=bits_for(core.words) + groups * (2 + group + value), depth=core.words)
+    value = group * core.sent_width * (core.readout or core.value_width > 0)
+    width = bits_for(core.words) + groups * (2 + group + value)
+    yield Array(name="spikes", width=width, depth=core.words, kind=core.state_memory)
 
 
 def block_rams(array: Array, family: str) -> int:

@@ -116,7 +116,8 @@ class CoreParameters:
         What the weights are kept in: ``block`` RAM, or ``single-port`` RAM, of which an iCE40 UP5K has 128 kB. Then
         they are not to be loaded while the core runs. Other FPGAs make it of block RAM.
     state_memory
-        What the states of the neurons are kept in: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
+        What the states of the neurons, and the words of them that have fired, are kept in: ``block`` RAM, or
+        ``distributed`` (LUT RAM), for few words.
     accumulator_memory
         What the accumulators are made of: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
     destinations
