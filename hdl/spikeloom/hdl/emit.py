@@ -32,8 +32,15 @@ GROUP = 8
 
 
 def _lowest(bits: Value) -> Value:
-    """The lowest bit that is set, alone."""
-    return Cat(bit & ~bits[:place].any() for place, bit in enumerate(bits))
+    """The lowest bit that is set, alone: that of the lowest block of four in which one is.
+
+    (Blocks, because synthesis makes one chain of what looks at all bits below.)
+    """
+    if len(bits) <= 4:
+        return Cat(bit & ~bits[:place].any() for place, bit in enumerate(bits))
+    blocks = [bits[first : first + 4] for first in range(0, len(bits), 4)]
+    chosen = _lowest(Cat(block.any() for block in blocks))
+    return Cat(_lowest(block) & here.replicate(len(block)) for block, here in zip(blocks, chosen, strict=True))
 
 
 def _is_single(bits: Value) -> Value:
