@@ -73,6 +73,32 @@ def test_compiled_simulated_and_reference_agree(request, name):
     assert 0 < fired < sum(s.size for s in reference.spikes.values())
 
 
+def test_a_core_of_256_lanes(request):
+    """Neurons in every lane of 32 banks, which the copies of what lanes are told reach by way of other copies."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(
+        CORES["sixteen lanes, fewest features"],
+        lanes=256,
+        lane_banks=32,
+        neurons=1024,
+        axons=1024,
+        weight_width=8,
+        accumulator_width=18,
+        v_width=16,
+        state_memory="distributed",
+        accumulator_memory="distributed",
+    )
+    network = random_network(rng, core, inputs=12, sizes=(260, 250))
+    program = place(network, FabricConfig(core=core))
+    spikes = random_spikes(rng, 4, 2, network.inputs)
+    reference = simulate(network, spikes, record=["layer0", "layer1"])
+    run = run_compiled(compile_design(LifCore(core), BUILD).library, program, spikes)
+    assert_equal_to_reference(run, network, program, spikes, reference)
+    fired = reference.spikes["layer0"][..., :256].any(axis=(0, 1)).reshape(32, 8)
+    assert fired.any(axis=1).all()
+    assert not fired.all()
+
+
 @st.composite
 def cases(draw):
     """The name of a core, the shape of a network, and how its input comes."""

@@ -1,18 +1,20 @@
 """The carry cells of ECP5 against the plain sum: equal for all inputs, by proof."""
 
 import itertools
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from spikeloom.hdl.ecp5 import Operand, ProductAdders, add
+from spikeloom.hdl.ecp5 import MOST_COPIES, Operand, ProductAdders, add, far_copies, far_cycles
 
 
 class Ecp5:
@@ -128,3 +130,46 @@ def test_sums(operand):
     simulator = Simulator(adder)
     simulator.add_testbench(bench)
     simulator.run()
+
+
+@pytest.mark.parametrize(("count", "cycles"), [(2, 1), (4, 1), (8, 2), (16, 2), (32, 3), (64, 3)])
+def test_far_copies(count, cycles):
+    """All copies are the value of so many cycles before, and no register is copied more often than it may be."""
+    assert far_cycles(count) == cycles
+
+    class Copies(wiring.Component):
+        value: In(3)
+        copies: Out(3 * count)
+
+        def elaborate(self, platform):
+            m = Module()
+            m.d.comb += self.copies.eq(Cat(far_copies(m, platform, self.value, count)))
+            return m
+
+    dut = Copies()
+    values = [1, 5, 0, 7, 2, 3, 6, 4, 4, 1]
+
+    async def bench(ctx):
+        for number, value in enumerate(values):
+            ctx.set(dut.value, value)
+            if number >= cycles:
+                before = values[number - cycles]
+                assert ctx.get(dut.copies) == sum(before << 3 * place for place in range(count))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+    text = rtlil.convert(dut, name="top", platform=Ecp5())
+    cells = re.findall(r"cell \\?TRELLIS_FF .*?\bend\b", text, re.DOTALL)
+    sources = Counter(re.search(r"connect \\DI (.*)", cell)[1] for cell in cells)
+    assert len(cells) >= 3 * count
+    assert max(sources.values()) <= MOST_COPIES
+
+
+def test_one_copy_is_the_value_itself():
+    value = Signal(3)
+    assert far_cycles(1) == 0
+    assert far_copies(None, Ecp5(), value, 1)[0] is value

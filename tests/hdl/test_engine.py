@@ -56,6 +56,21 @@ def test_random_networks(request, lanes, features):
     assert 0 < fired < sum(s.size for s in reference.spikes.values())
 
 
+@pytest.mark.parametrize(("lanes", "lane_banks"), [(16, 1), (16, 2), (32, 4)])
+def test_lanes_in_banks(request, lanes, lane_banks):
+    """Neurons in every lane, and populations that wait for each other's spikes; membranes come back from all banks."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(
+        SMALL, **WITHOUT | {"readout": True}, lanes=lanes, lane_banks=lane_banks, neurons=4 * lanes
+    )
+    network = random_network(rng, core, inputs=6, sizes=(lanes + 3, lanes - 1), readout=True)
+    reference, run = check(rng, core, network, random_spikes(rng, 2, 1, network.inputs))
+    fired = reference.spikes["layer0"].any(axis=(0, 1))[:lanes].reshape(lane_banks, -1)
+    assert fired.any(axis=1).all()
+    assert not fired.all()
+    assert len(set(run.membranes.values())) > lanes / 2
+
+
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_membranes_are_read_out(request, lanes):
     rng = rng_of(request.node.name)

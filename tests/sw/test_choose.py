@@ -89,6 +89,16 @@ def test_more_room_gives_no_fewer_lanes():
     assert half.lanes < 64
 
 
+def test_more_lanes_than_are_chosen_lie_in_banks():
+    """Of eight lanes, and the reasons say so."""
+    network = network_of("mnist-mlp-128.nir")
+    choice = choose(network, LARGE, lanes=128)
+    assert (choice.core.lane_banks, choice.core.bank_lanes) == (16, 8)
+    assert next(reason for reason in choice.reasons if reason.name == "lane_banks").why == "8 lanes in each"
+    assert choose_core(network, LARGE, lanes=128, lane_banks=4).bank_lanes == 32
+    assert choose_core(network, LARGE).lane_banks == 1
+
+
 def test_one_core_for_several_networks():
     networks = [network_of("digits-mlp.nir"), dense(20, 70, 3)]
     core = choose_core(networks, LARGE)

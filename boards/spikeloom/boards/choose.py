@@ -17,7 +17,7 @@ from spikeloom.boards.estimate import Resources, estimate
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FabricConfig
 
-__all__ = ["LEVELS", "RESOURCES", "Shortage", "choose_fabric", "is_deep", "room", "shortages"]
+__all__ = ["LEVELS", "RESOURCES", "Shortage", "choose_fabric", "is_deep", "lane_banks", "room", "shortages"]
 
 RESOURCES = {
     "lut": "lookup tables",
@@ -85,6 +85,14 @@ def shortages(core: CoreParameters, device: Device) -> tuple[Shortage, ...]:
         for name, title in RESOURCES.items()
         if getattr(needed, name) > getattr(available, name)
     )
+
+
+def lane_banks(lanes: int) -> int:
+    """Banks that so many lanes are built in: of 8 lanes each, but one where that is as fast and smaller.
+
+    Place and route scatters the lanes of a bank over all of the device, unless they are few.
+    """
+    return lanes // 8 if lanes > 64 else 1
 
 
 def is_deep(words: int) -> bool:

@@ -184,7 +184,7 @@ def _link(family: str) -> Resources:
 
 
 def _multipliers(core: CoreParameters, family: str) -> int:
-    """A lane multiplies its membrane, current and adaptation for their leaks, and its weight by the value of an event."""
+    """A lane multiplies what leaks by a factor, and its weight by the value of an event."""
     bits = 16 if family == "ice40" else 18
 
     def of(first: int, second: int) -> int:

@@ -24,8 +24,8 @@ In a core with graded spikes each lane multiplies its weight by the value of the
 the weights and the adder, so everything else about a word begins two cycles later.
 
 What the lanes do is told to each bank of them (`spikeloom.hdl.adders`). With several, each has a register of its own
-for what it is told, a cycle later: then none of the wires that lead to all lanes of a bank crosses the others. Nothing
-comes back from a lane, so that all of them together are as right a cycle later.
+for what it is told, `spikeloom.hdl.ecp5.far_cycles` later: then none of the wires that lead to all lanes of a bank
+crosses the others. Nothing comes back from a lane, so that all of them together are as right some cycles later.
 """
 
 import itertools
@@ -35,7 +35,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.adders import AdderBank, control_layout
-from spikeloom.hdl.ecp5 import register_copies
+from spikeloom.hdl.ecp5 import far_copies
 from spikeloom.hdl.memory import BlockMemory, LoadPort, load_copies
 from spikeloom.hdl.words import word_layout
 from spikeloom.sim.core import CoreParameters
@@ -161,10 +161,8 @@ class Accumulator(wiring.Component):
             control.is_on_way.eq(is_on_way),
             control.is_last_on_way.eq(hits[1][1]),
         ]
-        copies, loads = [control], [wiring.flipped(self.load)]
-        if p.lane_banks > 1:
-            copies = [data.View(control.shape(), copy) for copy in register_copies(m, platform, control, p.lane_banks)]
-            loads = load_copies(m, platform, self.load, p.lane_banks)
+        copies = far_copies(m, platform, control, p.lane_banks)
+        loads = load_copies(m, platform, self.load, p.lane_banks)
         for number, bank in enumerate(self.banks):
             m.submodules[f"bank{number}"] = bank
             wiring.connect(m, loads[number], bank.load)

@@ -15,7 +15,18 @@ from typing import Any, TypeAlias
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value, ValueLike, signed
 
-__all__ = ["Operand", "Product", "ProductAdders", "add", "choose", "is_ecp5", "multiply", "register_copies"]
+__all__ = [
+    "Operand",
+    "Product",
+    "ProductAdders",
+    "add",
+    "choose",
+    "far_copies",
+    "far_cycles",
+    "is_ecp5",
+    "multiply",
+    "register_copies",
+]
 
 Bits: TypeAlias = Any
 """Values of the same width, or the numbers 0 and 1; the functions of an `Operand` take and return either."""
@@ -288,3 +299,40 @@ def register_copies(m: Module, platform: object, value: ValueLike, count: int) -
                 o_Q=copy[bit],
             )
     return copies
+    for copy in copies:
+        for bit in range(len(value)):
+            m.submodules += Instance(
+                "TRELLIS_FF",
+                p_GSR="DISABLED",
+                p_CEMUX="1",
+                p_CLKMUX="CLK",
+                p_LSRMUX="LSR",
+                p_REGSET="RESET",
+                i_CLK=ClockSignal(),
+                i_CE=Const(1),
+                i_LSR=Const(0),
+                i_DI=value[bit],
+                o_Q=copy[bit],
+            )
+    return copies
+
+
+MOST_COPIES = 4
+"""Registers of `far_copies` that one register is copied into, at most."""
+
+
+def far_cycles(count: int) -> int:
+    """Cycles that `far_copies` are later than what they are copies of; one copy is the value itself."""
+    return 0 if count == 1 else 1 + far_cycles(-(-count // MOST_COPIES))
+
+
+def far_copies(m: Module, platform: object, value: ValueLike, count: int) -> list[Value]:
+    """``count`` copies of ``value`` for parts that are far apart, `far_cycles` later: copies of copies, if need be.
+
+    ``count`` is a power of two.
+    """
+    value = Value.cast(value)
+    if count == 1:
+        return [value]
+    sources = far_copies(m, platform, value, -(-count // MOST_COPIES))
+    return [copy for source in sources for copy in register_copies(m, platform, source, count // len(sources))]

@@ -13,7 +13,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, Signature
 
-from spikeloom.hdl.ecp5 import is_ecp5, register_copies
+from spikeloom.hdl.ecp5 import far_copies, is_ecp5
 from spikeloom.sim import core
 from spikeloom.sim.words import WordLayout, bits_for
 
@@ -55,10 +55,10 @@ def load_register(m: Module, load: Any) -> wiring.PureInterface:
 
 
 def load_copies(m: Module, platform: object, load: Any, count: int) -> list[wiring.PureInterface]:
-    """``count`` copies that are a cycle later of ``load``, a `LoadPort`, each for a part of what it drives."""
+    """``count`` copies of ``load``, a `LoadPort` or a port with its members, as `far_copies` makes them."""
     names = LoadPort().members
     ports = [LoadPort().create() for _ in range(count)]
-    copies = register_copies(m, platform, Cat(getattr(load, name) for name in names), count)
+    copies = far_copies(m, platform, Cat(getattr(load, name) for name in names), count)
     m.d.comb += [Cat(getattr(port, n) for n in names).eq(copy) for port, copy in zip(ports, copies, strict=True)]
     return ports
 
@@ -433,7 +433,7 @@ class LoadedMemory(wiring.Component):
     Members
     -------
     load
-        From the host, a byte a cycle, which is written at the end of the next one.
+        From the host, a byte a cycle, which is written at the end of the next one; in a part, of the one after that.
     address, enable, output_enable, data
         As of `BlockMemory`.
     """
@@ -443,6 +443,7 @@ class LoadedMemory(wiring.Component):
             raise ValueError(f"parts must cut words of {memory.width} bits into whole bytes, not {parts!r}")
         self._number = memory.number
         self._width = memory.width // parts
+        self._write_latency = 1 if parts == 1 else 2
         self._first_plane = part * self._width // 8
         self._block: BlockMemory | SinglePortMemory
         if single_port:
@@ -464,23 +465,23 @@ class LoadedMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        chosen = self.load.write_enable & (self.load.memory == self._number)
         width, first = self._width, self._first_plane
         planes = -(-width // 8)
         m.submodules.memory = memory = self._block
-        # Registers, because the block RAMs of a memory may be far apart.
-        write_address = Signal.like(memory.write_address, reset_less=True)
-        write_data = Signal(8, reset_less=True)
-        write_enable = Signal(planes, reset_less=True)
-        m.d.sync += [
-            write_address.eq(self.load.index),
-            write_data.eq(self.load.write_data),
-            write_enable.eq(Cat(chosen & (self.load.plane == first + plane) for plane in range(planes))),
-        ]
+        chosen = self.load.write_enable & (self.load.memory == self._number)
+        write_address, write_data = self.load.index[: len(memory.write_address)], self.load.write_data
+        write_enable = Cat(chosen & (self.load.plane == first + plane) for plane in range(planes))
+        # Registers, because the block RAMs of a memory may be far apart. A part has two in a row, so that which byte is
+        # meant need not be found where it is written.
+        written = Cat(write_address, write_data, write_enable)
+        for cycle in range(self._write_latency):
+            register = Signal.like(written, name=f"written_{cycle}", reset_less=True)
+            m.d.sync += register.eq(written)
+            written = register
+        byte = Signal(8)
         m.d.comb += [
-            memory.write_address.eq(write_address),
-            memory.write_data.eq(write_data.replicate(planes)[:width]),
-            memory.write_enable.eq(write_enable),
+            Cat(memory.write_address, byte, memory.write_enable).eq(written),
+            memory.write_data.eq(byte.replicate(planes)[:width]),
             memory.address.eq(self.address),
             self.data.eq(memory.data),
         ]

@@ -9,11 +9,11 @@ pipeline, which never stalls: a sweep of ``n`` neurons takes ``ceil(n / lanes)``
 bank, or in several side by side (`spikeloom.hdl.neurons`).
 """
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.ecp5 import register_copies
+from spikeloom.hdl.ecp5 import far_copies, far_cycles
 from spikeloom.hdl.lane import LaneTiming
 from spikeloom.hdl.memory import LoadPort, load_copies, struct_layout
 from spikeloom.hdl.neurons import NEURON_LATENCY, NeuronBank, control_layout
@@ -79,12 +79,13 @@ class NeuronSweep(wiring.Component):
         p, timing = self.parameters, LaneTiming.of(self.parameters)
 
         # A word's way in cycles from the first read; in `arrival` its states come out of their memory's register. With
-        # several banks all that happens in them is a cycle later, and what they send takes a cycle back.
+        # several banks all that happens in them is some cycles later, and what they send takes as many back.
         state_latency = 2 if p.state_memory == "block" else 1
         neuron_latency = NEURON_LATENCY if p.neuron_layout.width else 0
         arrival = max(state_latency, neuron_latency, self.read_latency - timing.current)
         end = arrival + timing.latency
-        sent = end if p.lane_banks == 1 else end + 2
+        far = far_cycles(p.lane_banks)
+        sent = end + 2 * far
         valid = [Signal(name=f"valid_{cycle}") for cycle in range(sent + 1)]
         word = [Signal(bits_for(p.words), name=f"word_{cycle}") for cycle in range(sent + 1)]
         m.d.sync += [Cat(valid[1:]).eq(Cat(valid[:-1])), Cat(word[1:]).eq(Cat(word[:-1]))]
@@ -107,21 +108,26 @@ class NeuronSweep(wiring.Component):
             control.write.eq(word[end]),
             control.write_valid.eq(valid[end]),
         ]
-        copies, loads, any_sent = [control], [wiring.flipped(self.load)], self.emit.any()
-        if p.lane_banks > 1:
-            copies = [data.View(control.shape(), copy) for copy in register_copies(m, platform, control, p.lane_banks)]
-            loads = load_copies(m, platform, self.load, p.lane_banks)
-            any_of_bank = Signal(p.lane_banks)
-            m.d.sync += any_of_bank.eq(Cat(bank.emit.any() for bank in self.banks))
-            any_sent = any_of_bank.any()
+        copies = far_copies(m, platform, control, p.lane_banks)
+        loads = load_copies(m, platform, self.load, p.lane_banks)
+        any_of_bank = Signal(p.lane_banks)
         for number, bank in enumerate(self.banks):
             m.submodules[f"bank{number}"] = bank
             wiring.connect(m, loads[number], bank.load)
+            first = number * p.bank_lanes
             m.d.comb += bank.control.eq(copies[number])
-            outwards = m.d.comb if p.lane_banks == 1 else m.d.sync
-            for place in range(p.bank_lanes):
-                lane = number * p.bank_lanes + place
-                m.d.comb += bank.current[place].eq(self.current[lane])
-                outwards += [self.emit[lane].eq(bank.emit[place]), self.sent[lane].eq(bank.sent[place])]
-        m.d.comb += [self.emit_valid.eq(valid[sent] & any_sent), self.emit_word.eq(word[sent])]
+            m.d.comb += [bank.current[place].eq(self.current[first + place]) for place in range(p.bank_lanes)]
+            # On the way back, whether a bank sends anything is found before the last register.
+            emit, values, any_sent = bank.emit, Value.cast(bank.sent), bank.emit.any()
+            for cycle in range(far):
+                before = Cat(emit.any(), emit, values)
+                arrived = Signal(len(before), name=f"arrived_{number}_{cycle}", reset_less=True)
+                m.d.sync += arrived.eq(before)
+                any_sent, emit, values = arrived[0], arrived[1 : 1 + p.bank_lanes], arrived[1 + p.bank_lanes :]
+            m.d.comb += [
+                any_of_bank[number].eq(any_sent),
+                self.emit[first : first + p.bank_lanes].eq(emit),
+                Cat(self.sent[first + place] for place in range(p.bank_lanes)).eq(values),
+            ]
+        m.d.comb += [self.emit_valid.eq(valid[sent] & any_of_bank.any()), self.emit_word.eq(word[sent])]
         return m

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from spikeloom.boards.choose import RESOURCES, Shortage, room, shortages
+from spikeloom.boards.choose import RESOURCES, Shortage, lane_banks, room, shortages
 from spikeloom.boards.device import Device
 from spikeloom.boards.estimate import Resources, estimate
 from spikeloom.sim.core import PER_NEURON, CoreParameters
@@ -34,9 +34,6 @@ __all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "boards_for", "choos
 
 MOST_LANES = 64
 """Most lanes that are chosen: place and route of more takes an hour. Naming ``lanes`` gives up to 256."""
-
-LANES_A_BANK = 32
-"""Of cores with more than `MOST_LANES` lanes; up to there one bank is as fast as two, and smaller."""
 
 MOST_LUT_RAM_WORDS = 32
 """Words that are kept in LUT RAM, at most: each 16 of them cost as much again, and deeper ones are slow."""
@@ -235,7 +232,7 @@ def _with_lanes(
 ) -> Iterator[_Candidate]:
     """Cores of so many lanes, each with other kinds of memories. Raises `PlaceError`."""
     most: dict[str, Any] = {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18}
-    most["lane_banks"] = lanes // LANES_A_BANK if lanes > MOST_LANES else 1
+    most["lane_banks"] = lane_banks(lanes)
     roomy = CoreParameters(**features(networks) | most | given)
     depths: dict[str, int] = {}
     for network in networks:
