@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
+from spikeloom.boards.choose import lane_banks
 from spikeloom.boards.qor import Block
 from spikeloom.hdl.attention import AttentionUnit
 from spikeloom.hdl.engine import LifEngine
@@ -21,10 +22,12 @@ def plain_lif_core(lanes: int) -> CoreParameters:
     """256 neurons with 256 axons each, 8-bit weights, two accumulator banks: a shift leak, and nothing that costs more.
 
     Thresholds and leaks are those of the population, the reset is to zero or by subtraction, and there is no bias.
+    Memories and banks of lanes are those that `spikeloom.sw.choose.choose_core` takes.
     """
     few_words = "distributed" if lanes >= 64 else "block"
     return CoreParameters(
         lanes=lanes,
+        lane_banks=lane_banks(lanes),
         neurons=256,
         axons=256,
         weight_words=256 * 256 // lanes,
@@ -106,6 +109,15 @@ BLOCKS = (
             minimum_fmax_mhz=minimum_fmax_mhz,
         )
         for lanes, maximum_lut, minimum_fmax_mhz in ((1, 650, 140), (8, 2400, 140), (64, 64 * 200, 110))
+    ),
+    # A seed takes 15 to 25 minutes.
+    Block(
+        name="lif-core",
+        variant="256-lanes",
+        make=partial(_plain_engine, 256),
+        maximum_lut=256 * 200,
+        minimum_fmax_mhz=110,
+        asked_mhz=115.0,
     ),
     # The cores that MNIST runs on.
     *(
