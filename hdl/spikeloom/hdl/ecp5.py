@@ -299,22 +299,6 @@ def register_copies(m: Module, platform: object, value: ValueLike, count: int) -
                 o_Q=copy[bit],
             )
     return copies
-    for copy in copies:
-        for bit in range(len(value)):
-            m.submodules += Instance(
-                "TRELLIS_FF",
-                p_GSR="DISABLED",
-                p_CEMUX="1",
-                p_CLKMUX="CLK",
-                p_LSRMUX="LSR",
-                p_REGSET="RESET",
-                i_CLK=ClockSignal(),
-                i_CE=Const(1),
-                i_LSR=Const(0),
-                i_DI=value[bit],
-                o_Q=copy[bit],
-            )
-    return copies
 
 
 MOST_COPIES = 4

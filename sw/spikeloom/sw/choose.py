@@ -33,7 +33,7 @@ from spikeloom.sw.place import PlaceError, place
 __all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "boards_for", "choose", "choose_core", "features"]
 
 MOST_LANES = 64
-"""Most lanes that are chosen: place and route of 256 takes 15 to 25 minutes each. Naming ``lanes`` gives up to 256."""
+"""Most lanes that are chosen: place and route of 256 takes 15 to 25 minutes. Naming ``lanes`` gives up to 256."""
 
 MOST_LUT_RAM_WORDS = 32
 """Words that are kept in LUT RAM, at most: each 16 of them cost as much again, and deeper ones are slow."""
