@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from amaranth.hdl import Assert
 from harness.engine import assert_equal_to_reference, run_engine
 from harness.networks import random_network, random_spikes, rng_of
 from harness.rate import rate_run
 
 from spikeloom.hdl.engine import LifEngine
+from spikeloom.hdl.memory import BlockMemory
 from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FABRICS, FabricConfig
 from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
@@ -69,6 +71,26 @@ def test_lanes_in_banks(request, lanes, lane_banks):
     assert fired.any(axis=1).all()
     assert not fired.all()
     assert len(set(run.membranes.values())) > lanes / 2
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 16])
+def test_output_registers_take_only_what_enabled_memories_give(request, monkeypatch, lanes):
+    """As `BlockMemory` demands, which the memory of the simulation does not need."""
+    asserted = []
+
+    def elaborate(memory, platform, original=BlockMemory.elaborate):
+        m = original(memory, platform)
+        m.d.sync += Assert(memory.enable | ~memory.output_enable)
+        asserted.append(memory)
+        return m
+
+    monkeypatch.setattr(BlockMemory, "elaborate", elaborate)
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(SMALL, lanes=lanes, neurons=max(16, 8 * lanes))
+    network = random_network(rng, core, sizes=(3 * lanes, 2 * lanes, 4))
+    reference, _ = check(rng, core, network, random_spikes(rng, 6, 2, network.inputs))
+    assert sum(fired.any() for fired in reference.spikes.values()) > 1
+    assert len(asserted) > 8
 
 
 @pytest.mark.parametrize("lanes", [1, 4])

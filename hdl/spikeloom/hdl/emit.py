@@ -173,7 +173,8 @@ class SpikeEmitter(wiring.Component):
         with m.If(output_enable):
             m.d.sync += front_valid.eq(reading)
         if is_block:
-            m.d.comb += [queue.enable.eq(enable), queue.output_enable.eq(output_enable)]
+            # (While its output register takes a word the memory has to be enabled. What it reads then is not used.)
+            m.d.comb += [queue.enable.eq(enable | output_enable), queue.output_enable.eq(output_enable)]
             front = data.View(entry, queue.data)
         else:
             held, front = Signal(entry, reset_less=True), Signal(entry, reset_less=True)
