@@ -7,6 +7,7 @@ costs less than 128 a block. A memory whose bytes are written one by one is cut 
 iCE40 that is 16 bits wide can write bit by bit.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,16 +39,22 @@ class Array:
 
 
 def arrays(core: CoreParameters) -> Iterator[Array]:
-    """All memories of the core."""
+    """All memories of the core, those of a bank of lanes once for each bank."""
     for memory in core.memories.values():
         kind = core.weight_memory if memory.name == "weights" else "block"
-        yield Array(name=memory.name, width=memory.width, depth=memory.depth, bytes_written=True, kind=kind)
+        banks = core.lane_banks if memory.name in ("weights", "neurons") else 1
+        array = Array(
+            name=memory.name, width=memory.width // banks, depth=memory.depth, bytes_written=True, kind=kind
+        )
+        yield from itertools.repeat(array, banks)
     for bank in range(2):
         yield Array(name=f"touched {bank}", width=1, depth=core.words)
-    width, depth = core.lanes * core.accumulator_width, 2 << bits_for(core.words)
-    for use in ("adding", "sweeping"):
-        yield Array(name=f"accumulators, {use}", width=width, depth=depth, kind=core.accumulator_memory)
-    yield Array(name="states", width=core.lanes * core.state_layout.width, depth=core.words, kind=core.state_memory)
+    width, depth = core.bank_lanes * core.accumulator_width, 2 << bits_for(core.words)
+    states = core.bank_lanes * core.state_layout.width
+    for _ in range(core.lane_banks):
+        for use in ("adding", "sweeping"):
+            yield Array(name=f"accumulators, {use}", width=width, depth=depth, kind=core.accumulator_memory)
+        yield Array(name="states", width=states, depth=core.words, kind=core.state_memory)
     group = min(8, core.lanes)
     groups = core.lanes // group
     value = group * core.sent_width * (core.readout or core.value_width > 0)
