@@ -16,6 +16,13 @@ from spikeloom.sim.words import Field, WordLayout, bits_for, pack_lanes
     [
         ({"lanes": 3}, r"^lanes must be a power of two from 1 to 256, not 3$"),
         ({"lanes": 512}, r"^lanes must be a power of two from 1 to 256, not 512$"),
+        ({"lanes": 8.0}, r"^lanes must be a power of two from 1 to 256, not 8.0$"),
+        ({"lanes": "8"}, r"^lanes must be a power of two from 1 to 256, not '8'$"),
+        ({"lanes": True}, r"^lanes must be a power of two from 1 to 256, not True$"),
+        (
+            {"lanes": 16, "lane_banks": 2.0},
+            r"^lane_banks must be 1, or a power of two with at least 8 of the 16 lanes in each bank, not 2.0$",
+        ),
         (
             {"lane_banks": 2},
             r"^lane_banks must be 1, or a power of two with at least 8 of the 1 lanes in each bank, not 2$",
@@ -33,6 +40,13 @@ from spikeloom.sim.words import Field, WordLayout, bits_for, pack_lanes
         ({"geometries": 0}, r"^geometries must be an integer from 1 to 128, not 0$"),
         ({"shifts": (2,)}, r"^shifts must be empty where there is a multiplier, not \(2,\)$"),
         ({"multiplier": False, "shifts": (16,)}, r"^shifts must be different integers from 0 to 15, not \(16,\)$"),
+        ({"multiplier": False, "shifts": ("2",)}, r"^shifts must be different integers from 0 to 15, not \('2',\)$"),
+        ({"multiplier": False, "shifts": [2]}, r"^shifts must be a tuple, not \[2\]$"),
+        ({"multiplier": "no"}, r"^multiplier must be True or False, not 'no'$"),
+        (
+            {"lanes": 256, "neurons": 256},
+            r"^words of neurons must have at most 1,024 bytes, not 2,048: fewer lanes, or fewer names in per_neuron$",
+        ),
         ({"multiplier": False, "shifts": (2, 2)}, r"^shifts must be different integers from 0 to 15, not \(2, 2\)$"),
     ],
 )

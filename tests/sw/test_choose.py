@@ -120,6 +120,40 @@ def test_what_is_given_stays():
         choose([], LARGE)
 
 
+@pytest.mark.parametrize(
+    ("given", "lanes"),
+    [
+        ({"lane_banks": 2}, {16, 32, 64}),
+        ({"neurons": 100}, {1, 2, 4}),
+        ({"weight_words": 400}, {8, 16, 32, 64}),
+        ({"axons": 100}, {1, 2, 4, 8, 16, 32, 64}),
+        ({"state_memory": "block"}, {1, 2, 4, 8, 16, 32, 64}),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_one_field_given_alone(given, lanes):
+    """What only some numbers of lanes can do is done with one of these."""
+    network = network_of("digits-mlp.nir")
+    core = choose_core(network, LARGE, **given)
+    assert core.lanes in lanes
+    assert {name: getattr(core, name) for name in given} == given
+    place(network, FabricConfig(core=core))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lanes": "8"}, r"^lanes must be a power of two from 1 to 256, not '8'$"),
+        ({"lanes": None}, r"^lanes must be a power of two from 1 to 256, not None$"),
+        ({"neurons": 0}, r"^neurons must be an integer from 64 to 16384, not 0$"),
+        ({"weight_memory": "flash"}, r"^weight_memory must be 'block' or 'single-port', not 'flash'$"),
+    ],
+)
+def test_what_is_given_must_be_possible(given, message):
+    with pytest.raises(ValueError, match=message):
+        choose_core(network_of("digits-mlp.nir"), LARGE, **given)
+
+
 def test_what_is_short_is_named_with_the_boards_that_would_do():
     network = network_of("mnist-mlp.nir")
     message = r"^mnist-mlp must fit iCE40UP5K, and the nearest core, of \d+ lanes?, needs .*\d single-port RAMs, "

@@ -16,7 +16,7 @@ that position begin and how many taps of a kernel it meets in each direction. `s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from spikeloom.sim.contents import NOTHING, Contents
@@ -37,6 +37,13 @@ PER_NEURON = (
     "delay",
 )
 """The parameters that a core may hold for each neuron, where it does not hold them for a population."""
+
+MOST_PLANES = 1 << 10
+"""Bytes of a word at most, which are told apart by the ``plane`` of a `spikeloom.sim.messages.Address`."""
+
+
+def _is_integer(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 @dataclass(frozen=True)
@@ -163,9 +170,10 @@ class CoreParameters:
     contents: Contents = field(default=NOTHING, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.lanes not in [1 << place for place in range(9)]:
+        if not _is_integer(self.lanes, 1, 256) or self.lanes & (self.lanes - 1):
             raise ValueError(f"lanes must be a power of two from 1 to 256, not {self.lanes!r}")
-        if self.lane_banks not in [1, *(1 << place for place in range(6) if 8 << place <= self.lanes)]:
+        most_banks = max(1, self.lanes // 8)
+        if not _is_integer(self.lane_banks, 1, most_banks) or self.lane_banks & (self.lane_banks - 1):
             raise ValueError(
                 f"lane_banks must be 1, or a power of two with at least 8 of the {self.lanes} lanes in each bank, not "
                 f"{self.lane_banks!r}"
@@ -188,8 +196,11 @@ class CoreParameters:
             ("sent_axon_width", 0, 32),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
+            if not _is_integer(value, low, high):
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        for name in (field.name for field in fields(self) if field.type == "bool"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if self.neurons % self.lanes:
             raise ValueError(f"neurons must be a multiple of lanes ({self.lanes}), not {self.neurons!r}")
         if self.value_width == 1:
@@ -205,13 +216,22 @@ class CoreParameters:
         ):
             if getattr(self, name) not in ("block", other):
                 raise ValueError(f"{name} must be 'block' or {other!r}, not {getattr(self, name)!r}")
+        if not isinstance(self.shifts, tuple):
+            raise ValueError(f"shifts must be a tuple, not {self.shifts!r}")
+        if self.multiplier and self.shifts:
+            raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
+        are_shifts = all(_is_integer(shift, 0, self.v_width - 1) for shift in self.shifts)
+        if not are_shifts or len(set(self.shifts)) != len(self.shifts):
+            raise ValueError(f"shifts must be different integers from 0 to {self.v_width - 1}, not {self.shifts!r}")
+        for memory in self.memories.values():
+            if memory.planes > MOST_PLANES:
+                raise ValueError(
+                    f"words of {memory.name} must have at most {MOST_PLANES:,} bytes, not {memory.planes:,}: fewer lanes, "
+                    "or fewer names in per_neuron"
+                )
         if self.weight_memory == "single-port" and self.contents.memories:
             raise ValueError("weight_memory must be 'block' to hold a program from power-up, not 'single-port'")
         self.contents.check({memory.number for memory in self.memories.values()})
-        if self.multiplier and self.shifts:
-            raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
-        if any(not 0 <= shift < self.v_width for shift in self.shifts) or len(set(self.shifts)) != len(self.shifts):
-            raise ValueError(f"shifts must be different integers from 0 to {self.v_width - 1}, not {self.shifts!r}")
 
     @property
     def bank_lanes(self) -> int:

@@ -107,6 +107,8 @@ def choose_core(
         Nothing fits; the message says what is short.
     PlaceError
         What was given cannot run a network.
+    ValueError
+        What was given is no core with any number of lanes.
     """
     return choose(networks, device, **given).core
 
@@ -125,7 +127,7 @@ def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Devi
     for lanes in [given["lanes"]] if "lanes" in given else [1 << power for power in range(MOST_LANES.bit_length())]:
         try:
             candidates += _with_lanes(networks, device, lanes, given)
-        except PlaceError as error:
+        except ValueError as error:  # what is given may be possible with other lanes
             refused = error
     if not candidates:
         assert refused is not None
@@ -230,10 +232,11 @@ def _per_neuron(neurons: Sequence[NeuronParameters], found: dict[str, Any]) -> f
 def _with_lanes(
     networks: Sequence[QuantisedNetwork], device: Device, lanes: int, given: dict[str, Any]
 ) -> Iterator[_Candidate]:
-    """Cores of so many lanes, each with other kinds of memories. Raises `PlaceError`."""
+    """Cores of so many lanes, each with other kinds of memories. Raises ``ValueError``."""
     most: dict[str, Any] = {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18}
-    most["lane_banks"] = lane_banks(lanes)
     roomy = CoreParameters(**features(networks) | most | given)
+    if "lane_banks" not in given:
+        roomy = replace(roomy, lane_banks=lane_banks(lanes))
     depths: dict[str, int] = {}
     for network in networks:
         # (The weights of a large network are far more than the rest of its program: nothing is laid out twice.)
