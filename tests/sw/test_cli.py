@@ -170,6 +170,26 @@ def test_a_network_too_large_for_a_board_is_told_so_at_once(command, capsys):
     assert list(Path().iterdir()) == []
 
 
+def test_fields_of_the_core_that_are_given(capsys, monkeypatch):
+    asked = []
+
+    def build(board, output, *, fabric, clock_mhz, announce):
+        asked.append(fabric.core)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("spikeloom.boards.builder.build", build)
+    fields = ["--core", "lanes=1", "--core", "state_memory=block", "--core", "readout=yes", "--core", "bias=yes"]
+    digits = [shipped("digits-mlp.nir"), "--board", "ulx3s-85f"]
+    assert refused(capsys, "bitstream", *digits, *fields) == "enough"
+    (core,) = asked
+    assert (core.lanes, core.state_memory, core.readout, core.neurons) == (1, "block", True, 42)
+    message = refused(capsys, "check", *digits, "--core", "wheels=4")
+    assert message.startswith("core must be FIELD=VALUE with one of lanes, lane_banks, neurons, ")
+    assert message.endswith(", not 'wheels=4'")
+    main(["check", *map(str, digits), *fields])
+    assert re.search(r"lanes\W+1\W+given", capsys.readouterr().out)
+
+
 def test_run_on_the_reference(network, tmp_path, capsys):
     images = np.random.default_rng(1).integers(0, 17, (5, 8, 8))
     np.savez(tmp_path / "images.npz", images=images, labels=np.zeros(5, np.int64))
@@ -306,6 +326,14 @@ def test_a_missing_port(network, capsys):
         (
             ["bitstream", "--board", "icebreaker", "--clock", "8"],
             "Clock of icebreaker must be at least 9 MHz, not 8 MHz",
+        ),
+        (["check", "--core", "lanes=2"], "core must be left out without a board, for which one is chosen"),
+        (["check", "--board", "ulx3s-85f", "--core", "lanes=3"], "lanes must be a power of two from 1 to 256, not 3"),
+        (["check", "--board", "ulx3s-85f", "--core", "lanes=two"], "lanes must be an integer, not 'two'"),
+        (["check", "--board", "ulx3s-85f", "--core", "bias=1"], "bias must be yes or no, not '1'"),
+        (
+            ["bitstream", "--board", "ulx3s-85f", "--core", "lanes=2"],
+            "core must be left out where no network is named, for which one is chosen",
         ),
         (["bitstream", "--board", "nosuchone"], "Board must be one that 'spikeloom boards' lists, not 'nosuchone'"),
         (

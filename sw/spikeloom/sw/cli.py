@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from spikeloom.sim.core import CoreParameters
 from spikeloom.sim.fabric import FABRICS, FabricConfig
 from spikeloom.sim.neuron import Compare, Reset
 from spikeloom.sim.readout import ReadoutMode
@@ -77,6 +78,15 @@ DelayOption = Annotated[int | None, typer.Option(help="Steps from a spike to its
 RefractoryOption = Annotated[int | None, typer.Option(help="Steps held after a spike.", show_default=False)]
 WeightOption = Annotated[int, typer.Option("--weight-bits", help="Bits of a weight, 1 to 16.")]
 FabricOption = Annotated[str, typer.Option(help=f"Hardware: {', '.join(FABRICS)}.")]
+CoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--core",
+        metavar="FIELD=VALUE",
+        help="A field of the core, such as lanes=16; the others are chosen around it. May be given again.",
+        show_default=False,
+    ),
+]
 InputsOption = Annotated[
     Path | None,
     typer.Option(
@@ -196,8 +206,12 @@ def check(
         str | None,
         typer.Option(help="Choose a fabric for this board instead, see: spikeloom boards.", show_default=False),
     ] = None,
+    core_fields: CoreOption = None,
 ) -> None:
     """Say how a network will be stepped, what is lost, and what it takes of the hardware."""
+    given = _given(core_fields)
+    if given and board is None:
+        raise InputError("core must be left out without a board, for which one is chosen")
     options = _Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
     loaded = options.load(network)
     steps = Table(title=f"{loaded.name}: {loaded.inputs} inputs, {loaded.neurons} neurons, {loaded.synapses} synapses")
@@ -207,7 +221,7 @@ def check(
         steps.add_row(row.name, " x ".join(map(str, row.shape)), row.equation, "; ".join(row.notes))
     _out.print(steps)
     if board is not None:
-        _choose([loaded], board, weight_bits)
+        _choose([loaded], board, weight_bits, **given)
         return
     core = next(iter(_fabric(fabric).cores.values()))
     widths = Quantisation.for_core(core, weight_width=weight_bits)
@@ -516,6 +530,7 @@ def bitstream(
     units: Annotated[
         bool, typer.Option("--units", help="With an encoder and a readout on the board, see: spikeloom run.")
     ] = False,
+    core_fields: CoreOption = None,
     baked: Annotated[
         bool,
         typer.Option(
@@ -536,12 +551,15 @@ def bitstream(
 
     if networks and fabric is not None:
         raise InputError("fabric must be left out where networks are named, for which one is chosen")
+    given = _given(core_fields)
+    if given and not networks:
+        raise InputError("core must be left out where no network is named, for which one is chosen")
     if baked and len(networks or ()) != 1:
         raise InputError(f"bake must be given with one network, whose program it is, not with {len(networks or ())}")
     loaded = [load(path) for path in networks or ()]
     if loaded:
         # (A bitstream says what is in block RAM, but not what is in single-port RAM.)
-        chosen = _choose(loaded, board, weight_bits, **({"weight_memory": "block"} if baked else {}))
+        chosen = _choose(loaded, board, weight_bits, **({"weight_memory": "block"} if baked else {}) | given)
     else:
         chosen = find_board(board).buildable_fabric() if fabric is None else _fabric(fabric)
     if mesh is not None:
@@ -572,6 +590,23 @@ def load_board(
 
     flash(board, build, announce=_out.print)
     _out.print(f"{board} is loaded\nspikeloom run --board {board} --port ...")
+
+
+def _given(core_fields: Sequence[str] | None) -> dict[str, Any]:
+    """The values of ``FIELD=VALUE`` by field; the core itself says which are possible."""
+    read = {"int": int, "bool": {"yes": True, "no": False}.__getitem__, "str": str}
+    kinds = {field.name: str(field.type) for field in fields(CoreParameters) if field.type in read}
+    given: dict[str, Any] = {}
+    for text in core_fields or ():
+        name, _, value = text.partition("=")
+        if name not in kinds:
+            raise InputError(f"core must be FIELD=VALUE with one of {', '.join(kinds)}, not {text!r}")
+        try:
+            given[name] = read[kinds[name]](value)
+        except (ValueError, KeyError) as error:
+            needed = {"int": "an integer", "bool": "yes or no"}[kinds[name]]
+            raise InputError(f"{name} must be {needed}, not {value!r}") from error
+    return given
 
 
 def _choose(networks: Sequence[Network], board: str, weight_bits: int, **given: Any) -> FabricConfig:
