@@ -19,7 +19,7 @@ from spikeloom.boards.board_qor import (
     board_status,
     kept_quality,
 )
-from spikeloom.boards.qor import Block, Quality, changes, main, measure, missed_bounds
+from spikeloom.boards.qor import ECP5_85F, ICE40_UP5K, Block, Quality, changes, main, measure, missed_bounds
 from spikeloom.boards.registry import BOARDS
 
 
@@ -36,6 +36,14 @@ class Counter(Component):
         return m
 
 
+class PlainCounter(Counter):
+    """On any FPGA."""
+
+    def elaborate(self, platform):
+        assert platform.device == "iCE40UP5K"
+        return super().elaborate(ECP5_85F)
+
+
 COUNTER = Block(name="counter", variant="8-bits", make=Counter)
 QUALITY = Quality(lut=100, ff=8, ram=0, dsp=0, fmax_mhz=150.0, seeds={"1": 150.0}, tools=["yosys 1"])
 
@@ -49,6 +57,15 @@ def test_measures_a_block():
     assert quality.fmax_mhz == max(quality.seeds.values()) > 100
     assert [tool.split()[0] for tool in quality.tools] == ["yosys", "nextpnr-ecp5"]
     assert Quality.from_json(quality.to_json()) == quality
+
+
+def test_measures_a_block_between_pins():
+    """Where place and route needs pins: the ports' 12 registers and lookup tables count."""
+    quality = measure(dataclasses.replace(COUNTER, device=ICE40_UP5K, make=PlainCounter), seeds=(1,))
+    assert quality.ff == 8 + 4 + 8
+    assert 8 + 8 <= quality.lut <= 8 + 4 + 8 + 4
+    assert quality.fmax_mhz > 30
+    assert quality.tools[1].startswith("nextpnr-ice40 ")
 
 
 def test_a_block_that_no_tool_takes_is_an_error():
@@ -99,6 +116,15 @@ def test_a_kept_file_must_be_whole():
         Quality.from_json('{"lut": 3}')
     with pytest.raises(ValueError, match=message):
         Quality.from_json("{")
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.file_name)
+def test_what_is_kept_holds_the_bounds(block):
+    kept = Quality.from_json((Path("qor") / block.file_name).read_text())
+    assert missed_bounds(block, kept) == []
+    assert kept.fmax_mhz == max(kept.seeds.values())
+    if block.name == "lif-core":
+        assert list(kept.seeds) == ["1", "2", "3"]
 
 
 def test_blocks_have_names_of_their_own():

@@ -14,7 +14,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly
 from harness.engine import expected_words
-from harness.networks import random_network, random_spikes, rng_of
+from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 
 from spikeloom.boards.fabric_file import core_from_json
 from spikeloom.hdl.packet import PacketKind, packet_layout
@@ -29,6 +29,7 @@ from spikeloom.sw.program import Program
 PARAMETERS = core_from_json(json.loads(os.environ["CORE_PARAMETERS"]))
 LAYOUT = packet_layout(PARAMETERS.axon_width, PARAMETERS.v_width)
 CYCLE_LIMIT = 40_000
+HAS_MAPS = PARAMETERS.coordinate_width > 0
 PLANTED = json.loads(os.environ.get("PLANTED_BUGS", "[]"))
 
 
@@ -36,7 +37,7 @@ PLANTED = json.loads(os.environ.get("PLANTED_BUGS", "[]"))
 class Run:
     """What the core did. Steps count through all samples."""
 
-    spikes: set[tuple[int, int]] = field(default_factory=set)  #: (step, slot)
+    values: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value of a spike
     membranes: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value
     begun: int = 0  #: TICKs that came out
     finished: int = 0  #: ACKs that came out
@@ -167,7 +168,8 @@ class CoreBench:
         for step in range(total):
             sample, t = divmod(step, steps)
             for axon in rng.permutation(program.input_axons[np.flatnonzero(spikes[t, sample])]):
-                queue.append((step, PacketKind.SPIKE, self._pack(PacketKind.SPIKE, parity=step & 1, axon=int(axon))))
+                spike = self._pack(PacketKind.SPIKE, parity=step & 1, axon=int(axon), value=1)
+                queue.append((step, PacketKind.SPIKE, spike))
             tick = self._pack(PacketKind.TICK, parity=step & 1, last=int(t == steps - 1))
             queue.append((step, PacketKind.TICK, tick))
         answers: deque[tuple[int, int]] = deque()  # (cycle from which on it is given, packet)
@@ -222,12 +224,11 @@ class CoreBench:
         assert run.taken[PacketKind.TICK] > step, "step t must wait for TICK(t)"
         assert run.taken[PacketKind.ACK] >= step - 1, "step t must wait for ACK(t-2)"
         if kind is PacketKind.SPIKE:
-            assert (step, axon) not in run.spikes
-            run.spikes.add((step, axon))
+            assert (step, axon) not in run.values
+            run.values[step, axon] = _signed(value)
         elif kind is PacketKind.MEMBRANE:
             assert (step, axon) not in run.membranes
-            sign = 1 << (PARAMETERS.v_width - 1)
-            run.membranes[step, axon] = (value ^ sign) - sign
+            run.membranes[step, axon] = _signed(value)
         elif kind is PacketKind.TICK:
             assert _part(packet, "last") == (step % steps == steps - 1)
             run.begun += 1
@@ -239,6 +240,11 @@ class CoreBench:
         return sum(value << LAYOUT[name].offset for name, value in (parts | {"kind": kind.value}).items())
 
 
+def _signed(value: int) -> int:
+    sign = 1 << (PARAMETERS.v_width - 1)
+    return (value ^ sign) - sign
+
+
 def _part(packet: int, name: str) -> int:
     return packet >> LAYOUT[name].offset & ((1 << LAYOUT[name].width) - 1)
 
@@ -248,10 +254,13 @@ def check(run: Run, network: QuantisedNetwork, program: Program, spikes: np.ndar
     reference = simulate(network, spikes)
     steps, batch, _ = spikes.shape
     fired = np.concatenate([reference.spikes[name] for name, _ in program.observed], axis=2)
+    sent = [reference.values.get(name, reference.spikes[name]) for name, _ in program.observed]
+    value = np.concatenate(sent, axis=2).astype(np.int64)
     expected = {
-        (int(sample * steps + t), int(program.output_axons[neuron])) for t, sample, neuron in np.argwhere(fired)
+        (int(sample * steps + t), int(program.output_axons[neuron])): int(value[t, sample, neuron])
+        for t, sample, neuron in np.argwhere(fired)
     }
-    assert run.spikes == expected
+    assert run.values == expected
     values = reference.states[network.output].v if program.membranes else np.zeros((steps, batch, 0), np.int64)
     assert run.membranes == {
         (sample * steps + t, int(program.output_axons[neuron])): int(values[t, sample, neuron])
@@ -262,7 +271,7 @@ def check(run: Run, network: QuantisedNetwork, program: Program, spikes: np.ndar
     assert run.registers["status"] == 1
     assert run.registers["words"] <= run.registers["waiting_cycles"] < run.registers["busy_cycles"]
     assert 0 < run.registers["sweep_cycles"] < run.registers["busy_cycles"]
-    assert run.registers["spikes"] >= len(run.spikes) + len(run.membranes)
+    assert run.registers["spikes"] >= len(run.values) + len(run.membranes)
     return reference
 
 
@@ -272,12 +281,15 @@ def assert_interesting(run: Run, network: QuantisedNetwork, reference: Reference
     assert 0 < fired < sum(s.size for s in reference.spikes.values())
     assert run.at_limit > 0
     assert run.stalled > 0
-    assert run.refused > 0
+    assert run.refused > 0 or HAS_MAPS  # (16 lanes add the few words of such an event at once)
 
 
 def random_program(rng: np.random.Generator, **options) -> tuple[QuantisedNetwork, Program]:
-    """A random network of which every spike can be seen."""
-    network = random_network(rng, PARAMETERS, **options)
+    """A random network of which every spike can be seen; of maps, where the core has coordinates."""
+    if HAS_MAPS:
+        network = random_spatial_network(rng, PARAMETERS, extent=5, readout=options.get("readout", False))
+    else:
+        network = random_network(rng, PARAMETERS, **options)
     names = [population.name for population in network.populations]
     return network, place(network, FabricConfig(core=PARAMETERS), observe=names)
 
@@ -287,6 +299,7 @@ async def networks_after_each_other(core) -> None:
     bench = await CoreBench.begin(core)
     shapes = [(7, 5, 4), (3,), (9, 8), (1, 2, 3, 4), (4, 4, 4), (11, 2, 6)]
     pauses = [(0.3, 0.3), (0.0, 0.0), (0.0, 0.6), (0.8, 0.0), (0.1, 0.9)]
+    interesting = 0
     for number in range(15):
         rng = rng_of(f"networks_after_each_other-{PARAMETERS.lanes}-{number}")
         sizes, (idle, stall) = shapes[number % len(shapes)], pauses[number % len(pauses)]
@@ -298,9 +311,10 @@ async def networks_after_each_other(core) -> None:
         run = await bench.run(program, spikes, rng, idle=idle, stall=stall)
         reference = check(run, network, program, spikes)
         fired = sum(int(s.sum()) for s in reference.spikes.values())
-        assert 0 < fired < sum(s.size for s in reference.spikes.values())
+        interesting += 0 < fired < sum(s.size for s in reference.spikes.values())
         if number == 0:
             assert_interesting(run, network, reference)
+    assert interesting >= 12
 
 
 async def membranes(core) -> None:
@@ -359,10 +373,10 @@ async def a_program_stays(core) -> None:
     network, program = random_program(rng)
     await bench.load_memories(program)
     await bench.load_registers(program)
-    unfinished = []
+    unfinished, longest = [], 3000 if HAS_MAPS else 900
     for number in range(12):
         spikes = random_spikes(rng, 4, 2, network.inputs)
-        broken = await bench.run(program, spikes, rng, stall=0.9, stop_after=int(rng.integers(50, 900)))
+        broken = await bench.run(program, spikes, rng, stall=0.9, stop_after=int(rng.integers(50, longest)))
         unfinished.append((broken.begun, broken.taken.total() > 0, bench.held is not None))
         if number % 3 == 0:
             await bench.clear()
@@ -388,7 +402,7 @@ async def still_without_sources(core) -> None:
     spikes = np.ones((3, 1, network.inputs), bool)
     run = await bench.run(program, spikes, rng, idle=0, stall=0, stop_after=500)
     assert run.taken == {PacketKind.SPIKE: 2 * network.inputs, PacketKind.TICK: 2}
-    assert (run.begun, run.finished, run.spikes) == (0, 0, set())
+    assert (run.begun, run.finished, run.values) == (0, 0, {})
     assert await bench.read_register("steps") == 0
 
 

@@ -14,7 +14,35 @@ MULTIPLIER = CoreParameters(
     lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
 )
 SHIFTS = dataclasses.replace(MULTIPLIER, lanes=4, neurons=64, weight_words=256, multiplier=False, shifts=(3, 1, 5))
-CORES = {"one-lane-multiplier": MULTIPLIER, "four-lanes-shifts": SHIFTS}
+EVERY_MODEL = dataclasses.replace(
+    MULTIPLIER,
+    lanes=2,
+    accumulator_width=24,
+    synaptic_current=True,
+    adaptation=True,
+    delay_line=True,
+    noise_bits=6,
+    value_width=6,
+)
+MAPS_IN_BANKS = dataclasses.replace(
+    SHIFTS,
+    lanes=16,
+    lane_banks=2,
+    neurons=2048,
+    axons=256,
+    weight_words=2048,
+    populations=8,
+    accumulator_width=20,
+    coordinate_width=3,
+    geometries=32,
+    sparse=True,
+)
+CORES = {
+    "one-lane-multiplier": MULTIPLIER,
+    "four-lanes-shifts": SHIFTS,
+    "every-model": EVERY_MODEL,
+    "maps-in-banks": MAPS_IN_BANKS,
+}
 
 # What is replaced, how often it occurs, and by what. Only names that the design gives are relied upon.
 PLANTED = {

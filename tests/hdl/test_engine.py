@@ -9,6 +9,7 @@ from harness.engine import assert_equal_to_reference, run_engine
 from harness.networks import random_network, random_spikes, rng_of
 from harness.rate import rate_run
 
+from spikeloom.hdl import ecp5
 from spikeloom.hdl.engine import LifEngine
 from spikeloom.hdl.memory import BlockMemory
 from spikeloom.sim.core import CoreParameters
@@ -58,9 +59,14 @@ def test_random_networks(request, lanes, features):
     assert 0 < fired < sum(s.size for s in reference.spikes.values())
 
 
-@pytest.mark.parametrize(("lanes", "lane_banks"), [(16, 1), (16, 2), (32, 4)])
-def test_lanes_in_banks(request, lanes, lane_banks):
-    """Neurons in every lane, and populations that wait for each other's spikes; membranes come back from all banks."""
+@pytest.mark.parametrize(("lanes", "lane_banks", "most_copies"), [(16, 1, 4), (16, 2, 4), (32, 4, 4), (32, 4, 2)])
+def test_lanes_in_banks(request, monkeypatch, lanes, lane_banks, most_copies):
+    """Neurons in every lane, and populations that wait for each other's spikes; membranes come back from all banks.
+
+    With few copies of a register what the banks are told takes two cycles, as that of more banks does.
+    """
+    monkeypatch.setattr(ecp5, "MOST_COPIES", most_copies)
+    assert ecp5.far_cycles(lane_banks) == {1: 0, 2: 1, 4: 1 if most_copies == 4 else 2}[lane_banks]
     rng = rng_of(request.node.name)
     core = dataclasses.replace(
         SMALL, **WITHOUT | {"readout": True}, lanes=lanes, lane_banks=lane_banks, neurons=4 * lanes

@@ -64,13 +64,15 @@ def is_interesting(reference):
 
 
 @pytest.mark.parametrize(
-    ("lanes", "weight_width", "memory"), [(1, 8, "block"), (4, 1, "block"), (4, 8, "distributed"), (2, 16, "block")]
+    ("lanes", "weight_width", "memory"),
+    [(1, 8, "block"), (4, 1, "block"), (4, 8, "distributed"), (2, 16, "block"), (32, 1, "block")],
 )
 def test_random_networks(request, lanes, weight_width, memory):
     rng = rng_of(request.node.name)
     core = dataclasses.replace(
         CORE,
         lanes=lanes,
+        neurons=max(CORE.neurons, 4 * lanes),
         weight_width=weight_width,
         accumulator_width=weight_width + 14,
         accumulator_memory=memory,

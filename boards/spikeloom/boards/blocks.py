@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from spikeloom.boards.choose import lane_banks
-from spikeloom.boards.qor import Block
+from spikeloom.boards.qor import ICE40_UP5K, Block
 from spikeloom.hdl.attention import AttentionUnit
 from spikeloom.hdl.engine import LifEngine
 from spikeloom.hdl.fabric import Tiles
@@ -22,7 +22,8 @@ def plain_lif_core(lanes: int) -> CoreParameters:
     """256 neurons with 256 axons each, 8-bit weights, two accumulator banks: a shift leak, and nothing that costs more.
 
     Thresholds and leaks are those of the population, the reset is to zero or by subtraction, and there is no bias.
-    Memories and banks of lanes are those that `spikeloom.sw.choose.choose_core` takes.
+    Banks of lanes are those that `spikeloom.sw.choose.choose_core` takes. Of 64 lanes on, accumulators and states are of
+    LUT RAM, because a block RAM would be nearly empty.
     """
     few_words = "distributed" if lanes >= 64 else "block"
     return CoreParameters(
@@ -110,7 +111,7 @@ BLOCKS = (
         )
         for lanes, maximum_lut, minimum_fmax_mhz in ((1, 650, 140), (8, 2400, 140), (64, 64 * 200, 110))
     ),
-    # A seed takes 15 to 25 minutes.
+    # A seed takes 15 to 25 minutes, more if the clock that is asked for is out of reach.
     Block(
         name="lif-core",
         variant="256-lanes",
@@ -118,6 +119,15 @@ BLOCKS = (
         maximum_lut=256 * 200,
         minimum_fmax_mhz=110,
         asked_mhz=115.0,
+    ),
+    # The same core of one lane; 64 kB of weights are more than an UP5K's block RAM.
+    Block(
+        name="lif-core",
+        variant="1-lane",
+        make=lambda: LifEngine(replace(plain_lif_core(1), weight_memory="single-port")),
+        minimum_fmax_mhz=24,
+        asked_mhz=40.0,
+        device=ICE40_UP5K,
     ),
     # The cores that MNIST runs on.
     *(

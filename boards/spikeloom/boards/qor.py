@@ -5,7 +5,8 @@ change against the kept file, and replaces the file. It ends with status 1 if a 
 become worse than the kept file by more than the tolerance. Then it does the same with the boards of
 `spikeloom.boards.board_qor`, whole bitstreams with their one seed.
 
-Out of context means: the block alone, its ports ending nowhere. Paths from and to ports do not count.
+Out of context means: the block alone, its ports ending nowhere. Paths from and to ports do not count. (nextpnr for the
+iCE40 cannot do that; there the ports end in registers, which count.)
 """
 
 import argparse
@@ -25,10 +26,11 @@ from amaranth.hdl import Elaboratable
 from rich.console import Console
 from rich.table import Table
 
-from spikeloom.boards.flow import ECP5, Flow
+from spikeloom.boards.between_pins import BetweenPins
+from spikeloom.boards.flow import ECP5, ICE40, Flow
 from spikeloom.boards.report import clocks, used_resources
 
-__all__ = ["ECP5_85F", "Block", "Device", "Quality", "changes", "measure", "missed_bounds", "run_tool"]
+__all__ = ["ECP5_85F", "ICE40_UP5K", "Block", "Device", "Quality", "changes", "measure", "missed_bounds", "run_tool"]
 
 SEEDS = (1, 2, 3)
 FOLDER = Path("qor")
@@ -52,16 +54,22 @@ class Device:
         The command of Yosys; ``{options}`` stands for the block's own.
     place_and_route : tuple of str
         The options of nextpnr that choose the device.
+    takes_blocks : bool
+        Whether place and route takes a block whose ports end nowhere; otherwise it is measured `BetweenPins`.
+    device : str
+        As the attribute of an Amaranth platform: designs may look at it.
     """
 
     name: str
     flow: Flow
     synthesis: str
     place_and_route: tuple[str, ...]
+    takes_blocks: bool = True
+    device: str = ""
 
     @property
     def family(self) -> str:
-        """As the attribute of an Amaranth platform: designs may look at it."""
+        """As the attribute of an Amaranth platform, too."""
         return self.name.partition("-")[0]
 
 
@@ -72,6 +80,16 @@ ECP5_85F = Device(
     place_and_route=("--85k", "--package", "CABGA381", "--speed", "6", "--out-of-context"),
 )
 """Lattice ECP5-85F, speed grade 6 (the slowest)."""
+
+ICE40_UP5K = Device(
+    name="ice40-up5k",
+    flow=ICE40,
+    synthesis="synth_ice40 -dsp -abc9 -top block {options} -json block.json",
+    place_and_route=("--up5k", "--package", "sg48"),
+    takes_blocks=False,
+    device="iCE40UP5K",
+)
+"""Lattice iCE40 UP5K."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +170,8 @@ def measure(block: Block, *, seeds: Sequence[int] = SEEDS) -> Quality:
     device = block.device
     with tempfile.TemporaryDirectory(prefix="spikeloom-qor-") as name:
         folder = Path(name)
-        (folder / "block.il").write_text(rtlil.convert(block.make(), name="block", platform=device, emit_src=False))
+        design = block.make() if device.takes_blocks else BetweenPins(block.make())
+        (folder / "block.il").write_text(rtlil.convert(design, name="block", platform=device, emit_src=False))
         synthesis = device.synthesis.format(options=block.options)
         run_tool(device.flow, "yosys", ["-q", "-p", f"read_rtlil block.il; {synthesis}"], folder)
 

@@ -394,7 +394,7 @@ class _Lane:
         def register(name: str, value: Value, clear: ValueLike | None = None) -> Value:
             return self._register(name, value, stage, clear=clear).at(stage)
 
-        to_zero = Signal()  # (The rule is there long before: a register of its own drives the resets of all lanes.)
+        to_zero = Signal()  # (The rule is there long before. Synthesis makes one register of those of all lanes.)
         m.d.sync += to_zero.eq(rule.reset == RESET_CODES[Reset.ZERO])
         takes = register("takes", takes)
         u_sign, other_sign = register("u_sign", u[-1]), register("other_sign", other_sign, to_zero)

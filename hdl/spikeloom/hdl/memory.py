@@ -286,7 +286,7 @@ def _initial_values(words: Sequence[int], fields: list[tuple[int, int]], bits: i
 
 
 class DistributedMemory(wiring.Component):
-    """LUT RAM: ``data`` is the word at ``address`` in the same cycle. For up to 16 words; each 4 bits cost 6 LUT.
+    """LUT RAM: ``data`` is the word at ``address`` in the same cycle. Each 4 bits of 16 words cost 6 LUT.
 
     Members
     -------
