@@ -459,10 +459,10 @@ def test_refuses_an_unknown_memory():
             simulator.inspect("engine.nothing")
 
 
-def test_named_fabrics(request):
-    """What the boards are built with; 8 lanes are the widest of them."""
+@pytest.mark.parametrize("name", ["medium", "wide"])
+def test_named_fabrics(request, name):
     rng = rng_of(request.node.name)
-    fabric = FABRICS["medium"]
+    fabric = FABRICS[name]
     network = random_network(rng, fabric.core, inputs=40, sizes=(30, 20, 10))
     program = place(network, fabric, observe=[p.name for p in network.populations])
     spikes = random_spikes(rng, 8, 12, 40)

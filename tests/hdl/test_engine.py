@@ -230,7 +230,7 @@ def test_sums_on_their_way(request, memory):
     assert all(0 < fired.sum() < fired.size for fired in reference.spikes.values())
 
 
-@pytest.mark.parametrize("name", ["small", "medium"])  # the larger ones run in the compiled RTL
+@pytest.mark.parametrize("name", ["small", "medium"])  # `wide` runs in the compiled RTL
 def test_named_fabrics(request, name):
     rng = rng_of(request.node.name)
     core = FABRICS[name].core
