@@ -15,6 +15,9 @@ from spikeloom.sim.words import bits_for
 
 __all__ = ["AdderBank", "control_layout"]
 
+NEAR_LANES = 16
+"""Lanes of a bank, at most, to whose adders the weights come straight from block RAM."""
+
 
 def control_layout(parameters: CoreParameters) -> data.StructLayout:
     """What all lanes of a bank are told in a cycle. Addresses of accumulators have the bank of their parity on top.
@@ -65,7 +68,9 @@ class AdderBank(wiring.Component):
         self._weights = LoadedMemory(
             p.memories["weights"], single_port=p.weight_memory == "single-port", part=number, parts=p.lane_banks
         )
-        self.weight_latency = self._weights.latency
+        # The block RAMs of many lanes are all over the FPGA. What reads deep ones has a register anyway.
+        self._is_far = p.bank_lanes > NEAR_LANES and self._weights.latency == 2
+        self.weight_latency = self._weights.latency + self._is_far
         super().__init__(
             {
                 "control": In(control_layout(p)),
@@ -80,11 +85,15 @@ class AdderBank(wiring.Component):
         m.submodules.weights = weights = self._weights
         wiring.connect(m, wiring.flipped(self.load), weights.load)
         m.d.comb += weights.address.eq(control.weight_address)
+        word: Value = weights.data
+        if self._is_far:
+            word = Signal(len(word), name="weight_word", reset_less=True)
+            m.d.sync += word.eq(weights.data)
         weight: list[Value]
         if p.weight_width == 1:  # -1, or 1 where the bit is set
-            weight = [Cat(1, ~bit).as_signed() for bit in weights.data]
+            weight = [Cat(1, ~bit).as_signed() for bit in word]
         else:
-            weight = list(data.View(data.ArrayLayout(signed(p.weight_width), p.bank_lanes), weights.data))
+            weight = list(data.View(data.ArrayLayout(signed(p.weight_width), p.bank_lanes), word))
         if p.value_width:
             weight = [multiply(m, platform, of_lane, control.value) for of_lane in weight]
         width = p.accumulator_width * p.bank_lanes
