@@ -16,12 +16,9 @@ class BetweenPins(wiring.Component):
     lookup table as well.
     """
 
-    shift_in: In(1)
-    shift_out: Out(1)
-
     def __init__(self, block: Any) -> None:
         self._block = block
-        super().__init__()
+        super().__init__({"shift_in": In(1), "shift_out": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

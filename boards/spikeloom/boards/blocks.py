@@ -22,8 +22,8 @@ def plain_lif_core(lanes: int) -> CoreParameters:
     """256 neurons with 256 axons each, 8-bit weights, two accumulator banks: a shift leak, and nothing that costs more.
 
     Thresholds and leaks are those of the population, the reset is to zero or by subtraction, and there is no bias.
-    Banks of lanes are those that `spikeloom.sw.choose.choose_core` takes. Of 64 lanes on, accumulators and states are of
-    LUT RAM, because a block RAM would be nearly empty.
+    Banks of lanes are those that `spikeloom.sw.choose.choose_core` takes. From 64 lanes on, accumulators and states are
+    in LUT RAM, because a block RAM would be nearly empty.
     """
     few_words = "distributed" if lanes >= 64 else "block"
     return CoreParameters(

@@ -43,9 +43,7 @@ def arrays(core: CoreParameters) -> Iterator[Array]:
     for memory in core.memories.values():
         kind = core.weight_memory if memory.name == "weights" else "block"
         banks = core.lane_banks if memory.name in ("weights", "neurons") else 1
-        array = Array(
-            name=memory.name, width=memory.width // banks, depth=memory.depth, bytes_written=True, kind=kind
-        )
+        array = Array(name=memory.name, width=memory.width // banks, depth=memory.depth, bytes_written=True, kind=kind)
         yield from itertools.repeat(array, banks)
     for bank in range(2):
         yield Array(name=f"touched {bank}", width=1, depth=core.words)

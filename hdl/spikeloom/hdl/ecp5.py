@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value, ValueLike, signed
 
 __all__ = [
+    "MOST_COPIES",
     "Operand",
     "Product",
     "ProductAdders",

@@ -198,7 +198,7 @@ class CoreParameters:
             value = getattr(self, name)
             if not _is_integer(value, low, high):
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
-        for name in (field.name for field in fields(self) if field.type == "bool"):
+        for name in (flag.name for flag in fields(self) if flag.type == "bool"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if self.neurons % self.lanes:
@@ -226,8 +226,8 @@ class CoreParameters:
         for memory in self.memories.values():
             if memory.planes > MOST_PLANES:
                 raise ValueError(
-                    f"words of {memory.name} must have at most {MOST_PLANES:,} bytes, not {memory.planes:,}: fewer lanes, "
-                    "or fewer names in per_neuron"
+                    f"words of {memory.name} must have at most {MOST_PLANES:,} bytes, not {memory.planes:,}: fewer "
+                    "lanes, or fewer names in per_neuron"
                 )
         if self.weight_memory == "single-port" and self.contents.memories:
             raise ValueError("weight_memory must be 'block' to hold a program from power-up, not 'single-port'")

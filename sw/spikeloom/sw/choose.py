@@ -28,7 +28,7 @@ from spikeloom.sim.neuron import Leak, NeuronParameters, Reset
 from spikeloom.sim.rule import parameter_values
 from spikeloom.sim.words import bits_for
 from spikeloom.sw.layout import layouts
-from spikeloom.sw.place import PlaceError, place
+from spikeloom.sw.place import place
 
 __all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "boards_for", "choose", "choose_core", "features"]
 

@@ -10,7 +10,7 @@ import importlib.metadata
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
@@ -594,7 +594,7 @@ def load_board(
 
 def _given(core_fields: Sequence[str] | None) -> dict[str, Any]:
     """The values of ``FIELD=VALUE`` by field; the core itself says which are possible."""
-    read = {"int": int, "bool": {"yes": True, "no": False}.__getitem__, "str": str}
+    read: dict[Any, Callable[[str], Any]] = {"int": int, "bool": {"yes": True, "no": False}.__getitem__, "str": str}
     kinds = {field.name: str(field.type) for field in fields(CoreParameters) if field.type in read}
     given: dict[str, Any] = {}
     for text in core_fields or ():
