@@ -76,7 +76,7 @@ ECP5_BOARDS = (
     _orangecrab("orangecrab-r0.1", "OrangeCrab r0.1", "LFE5U-25F", OrangeCrabR0_1Platform),
     _orangecrab("orangecrab-25f", "OrangeCrab r0.2 25F", "LFE5U-25F", OrangeCrabR0_2_25FPlatform),
     # (Its FPGA is of speed grade 8.)
-    _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=126e6),
+    _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=117e6),
     BoardDescription(
         name="ecpix5-45",
         title="LambdaConcept ECPIX-5 45F",
