@@ -105,6 +105,14 @@ def test_the_command_keeps_results_and_fails_where_one_is_worse(monkeypatch, tmp
     captured = capsys.readouterr()
     assert captured.err == "counter 8-bits: lut has grown from 100 to 120\n"
     assert "120 (+20)" in captured.out
+    other = dataclasses.replace(COUNTER, device=ICE40_UP5K)
+    monkeypatch.setattr(spikeloom.boards.blocks, "BLOCKS", (COUNTER, other))
+    monkeypatch.setattr("spikeloom.boards.qor.measure", lambda block: QUALITY)
+    assert main(["--folder", str(tmp_path)]) == 0
+    assert (tmp_path / "counter-8-bits-ice40-up5k.json").exists()
+    path.unlink()
+    assert main(["--folder", str(tmp_path), "--only", "8-bits-ecp5"]) == 0
+    assert path.exists()
     with pytest.raises(SystemExit) as failure:
         main(["--only", "nothing"])
     assert failure.value.code == 2

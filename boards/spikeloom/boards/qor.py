@@ -255,7 +255,7 @@ class _Subject:
 
 def _block_subject(block: Block) -> _Subject:
     return _Subject(
-        title=f"{block.name} {block.variant}",
+        title=f"{block.name} {block.variant} {block.device.name}",
         file_name=block.file_name,
         waits_for=f"synthesis, then place and route with seeds {SEEDS}",
         measure=lambda: measure(block),
@@ -285,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from spikeloom.boards.board_qor import MEASURED
 
     parser = argparse.ArgumentParser(prog="make qor", description="measures the size and speed of blocks and boards")
-    parser.add_argument("--only", default="", help="those whose 'name-variant' or 'board-name' contains this")
+    parser.add_argument("--only", default="", help="those whose 'name-variant-device' or 'board-name' contains this")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the results are kept")
     options = parser.parse_args(arguments)
     console = Console()
