@@ -314,7 +314,7 @@ async def networks_after_each_other(core) -> None:
         interesting += 0 < fired < sum(s.size for s in reference.spikes.values())
         if number == 0:
             assert_interesting(run, network, reference)
-    assert interesting >= 12
+    assert interesting >= (12 if PARAMETERS.delay_line else 15)  # (a small network of delay lines may send nothing)
 
 
 async def membranes(core) -> None:
