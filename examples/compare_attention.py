@@ -2,16 +2,16 @@
 
     python examples/compare_attention.py
 
-Prints the tables of docs/attention-compared.md. Counts are formulas (`spikeloom.sim.operations`), energies estimates
-for 45 nm from Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
+Prints the tables of docs/attention-compared.md. Counts are formulas (`spikeloom.sim.attention.operations`), energies
+estimates for 45 nm from Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields
 
-from spikeloom.sim.attention import AttentionParameters
-from spikeloom.sim.operations import Energies, Operations, exact_operations, stochastic_operations
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.operations import Energies, Operations, exact_operations, stochastic_operations
 
 SHAPES = {
     "models/digits-transformer.nir, 16 steps": (AttentionParameters(tokens=8, features=16, heads=4), 16),

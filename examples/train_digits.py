@@ -6,7 +6,7 @@
 
 A network of 64 inputs, 32 hidden and 10 output LIF neurons sees 8 steps of the rate encoder that the hardware has. One
 step of a neuron is ``u = v - v / 8 + I + bias``; it spikes when ``u > 1`` and then goes back to 0, without delay. The
-answer is the output neuron that spiked most often (`spikeloom.sw.readout`).
+answer is the output neuron that spiked most often (`spikeloom.datasets.readout`).
 
 One file serves 8 and 4 bits: each batch is trained twice, through the integers of both widths (weights, biases and the
 shift that rounds down), and gradients pass the rounding straight through. Spikes have the gradient of a fast sigmoid.
@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeloom.sim.lfsr import Lfsr
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.data import Digits, load_digits
-from spikeloom.sw.encode import RateEncoder
-from spikeloom.sw.load import load
-from spikeloom.sw.quantise import Quantisation, quantise
-from spikeloom.sw.readout import accuracy
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import RateEncoder
+from spikeloom.datasets.readout import accuracy
+from spikeloom.datasets.shipped import Digits, load_digits
+from spikeloom.frontends.nir import load
+from spikeloom.sim.lib.lfsr import Lfsr
+from spikeloom.sim.network.reference import simulate
 
 ENCODER = RateEncoder(steps=8, bits=4, lfsr=Lfsr(width=4, seed=1))
 PIXELS, HIDDEN, CLASSES = 64, 32, 10
@@ -65,7 +65,7 @@ def straight_through(exact: Tensor, rounded: Tensor) -> Tensor:
 
 @torch.no_grad()
 def scale_of(weight: Tensor, width: int) -> float:
-    """The power of two that the quantiser picks (see `spikeloom.sw.quantise`): least squared error of three."""
+    """The power of two that the quantiser picks (see `spikeloom.compiler.quantise`): least squared error of three."""
     low, high = -(2 ** (width - 1)), 2 ** (width - 1) - 1
     finest = 2.0 ** torch.floor(torch.log2(high / weight.abs().max())).item()
     scales = (finest, 2 * finest, 4 * finest)

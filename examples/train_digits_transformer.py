@@ -39,10 +39,10 @@ import torch
 from torch import Tensor
 from train_digits import SLOPE, scale_of, straight_through
 
-from spikeloom.sim.lfsr import Lfsr
-from spikeloom.sw.data import Digits, load_digits
-from spikeloom.sw.encode import RateEncoder
-from spikeloom.sw.nir_attention import SpikeloomAttention
+from spikeloom.datasets.encoders import RateEncoder
+from spikeloom.datasets.shipped import Digits, load_digits
+from spikeloom.frontends.nir_attention import SpikeloomAttention
+from spikeloom.sim.lib.lfsr import Lfsr
 
 ENCODER = RateEncoder(steps=16, bits=4, lfsr=Lfsr(width=4, seed=1))
 GRID, PATCH = (4, 2), (2, 4)  # rows and columns of tokens; of pixels of a token

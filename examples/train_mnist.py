@@ -6,9 +6,10 @@
     python examples/train_mnist.py conv          # a quarter of an hour: writes models/mnist-conv.nir
     python examples/train_mnist.py mlp --held 5000   # trains on 55,000 images, measures on the others, writes nothing
 
-An image takes a few steps: a pixel spikes once, the brighter the earlier (`spikeloom.sw.encode.LatencyEncoder`).
-One step of a neuron is ``u = v + I``; it spikes when ``u > 1``, which then is subtracted (`Recipe.reset`). There are
-neither leaks nor biases, so that a core needs neither. The answer is the output neuron that spiked most often.
+An image takes a few steps: a pixel spikes once, the brighter the earlier
+(`spikeloom.datasets.encoders.LatencyEncoder`). One step of a neuron is ``u = v + I``; it spikes when ``u > 1``, which
+then is subtracted (`Recipe.reset`). There are neither leaks nor biases, so that a core needs neither. The answer is the
+output neuron that spiked most often.
 
 One file serves 8 and 4 bits: batches are trained through the integers of both widths in turn, and gradients pass the
 rounding straight through. Spikes have the gradient of a fast sigmoid. The loss is the cross-entropy of the output's
@@ -30,9 +31,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeloom.sw.data import Digits
-from spikeloom.sw.encode import LatencyEncoder
-from spikeloom.sw.mnist_data import fetch_mnist, load_mnist
+from spikeloom.datasets.encoders import LatencyEncoder
+from spikeloom.datasets.mnist import fetch_mnist, load_mnist
+from spikeloom.datasets.shipped import Digits
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, CLASSES = 28, 10
@@ -132,7 +133,8 @@ class Spike(torch.autograd.Function):
 def rounded(weight: Tensor, width: int) -> Tensor:
     """The weights as ``width``-bit integers hold them, in the unit of the threshold.
 
-    The scale is the power of two that the quantiser picks (see `spikeloom.sw.quantise`): least squared error of three.
+    The scale is the power of two that the quantiser picks (see `spikeloom.compiler.quantise`): least squared error of
+    three.
     """
     low, high = -(2 ** (width - 1)), 2 ** (width - 1) - 1
     finest = 2.0 ** math.floor(math.log2(high / weight.abs().max().item()))

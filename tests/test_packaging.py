@@ -11,9 +11,25 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PORTIONS = ("hdl", "sim", "sw", "boards")
 # What a machine with a board needs: these modules run with NumPy and pyserial only, the latter when a port is opened.
-DRIVER_MODULES = ("driver", "encode", "endpoint", "transport")
-# What cocotb imports inside the simulator is of no use anywhere else, and may import cocotb.
-SIMULATOR_MODULES = ("simulated_board",)
+DRIVER_MODULES = ("host.driver", "host.endpoint", "host.transport", "datasets.encoders")
+# The harness is hardware, in Amaranth; what cocotb imports inside the simulator may import cocotb.
+SIMULATOR_MODULES = ("spikeloom.simulators.harness", "spikeloom.simulators.simulated_board")
+# The packages of `sw`, which stand directly under `spikeloom`.
+SOFTWARE = (
+    "benchmarks",
+    "cli",
+    "compiler",
+    "datasets",
+    "explore",
+    "export",
+    "frontends",
+    "host",
+    "model",
+    "report",
+    "runners",
+    "simulators",
+)
+PACKAGES = {"hdl": ("hdl",), "sim": ("sim",), "sw": SOFTWARE, "boards": ("boards",)}
 
 ONLY = """
 import importlib, sys
@@ -30,10 +46,10 @@ importlib.import_module({module!r})
 
 
 def modules_of(portion):
-    folder = ROOT / portion / "spikeloom" / portion
-    names = [path.stem for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
-    assert names
-    return [f"spikeloom.{portion}.{name}" for name in names]
+    folder = ROOT / portion
+    paths = [path for path in sorted(folder.rglob("*.py")) if path.stem != "__init__"]
+    assert paths
+    return [".".join(path.relative_to(folder).with_suffix("").parts) for path in paths]
 
 
 def import_with_only(module, allowed):
@@ -46,9 +62,16 @@ def import_with_only(module, allowed):
 def test_no_portion_hides_the_others(portion):
     package = ROOT / portion / "spikeloom"
     assert not (package / "__init__.py").exists()
-    assert [path.name for path in package.iterdir() if path.name != "__pycache__"] == [portion]
-    assert (package / portion / "__init__.py").is_file()
-    assert (package / portion / "py.typed").is_file()
+    assert sorted(path.name for path in package.iterdir() if path.name != "__pycache__") == sorted(PACKAGES[portion])
+    for name in PACKAGES[portion]:
+        assert (package / name / "py.typed").is_file()
+    folders = [path.parent for path in package.rglob("*.py")]
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+
+
+def test_no_package_is_in_two_portions():
+    names = [name for packages in PACKAGES.values() for name in packages]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("module", modules_of("sim"))
@@ -58,12 +81,12 @@ def test_the_specification_needs_numpy_only(module):
 
 @pytest.mark.parametrize("name", DRIVER_MODULES)
 def test_the_host_driver_needs_numpy_and_pyserial_only(name):
-    import_with_only(f"spikeloom.sw.{name}", {"numpy"})
+    import_with_only(f"spikeloom.{name}", {"numpy"})
 
 
 @pytest.mark.parametrize("module", modules_of("sw"))
 def test_software_needs_no_extra_to_be_imported(module):
-    if module.rpartition(".")[2] in SIMULATOR_MODULES:
+    if module in SIMULATOR_MODULES:
         pytest.skip("runs inside the simulator only")
     # Of the packages that `pip install spikeloom` brings, these may be imported at once; typer and rich bring others.
     base = {
@@ -110,7 +133,7 @@ def test_wheel_holds_all_and_only_the_package(wheel):
     for name in ("digits.npz", "digits-mlp.nir", "README.md"):
         assert f"spikeloom/models/{name}" in names
     folders = {name.split("/")[1] for name in names if name.startswith("spikeloom/")}
-    assert folders == {*PORTIONS, "models", "qor"}
+    assert folders == {*(name for packages in PACKAGES.values() for name in packages), "models", "qor"}
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"spikeloom"}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
@@ -127,9 +150,7 @@ def test_wheel_works_where_the_sources_are_not(wheel, tmp_path):
     (site / "dependencies.pth").write_text(f"{dependencies}\n")
 
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    script = (
-        "import spikeloom, spikeloom.sim, spikeloom.hdl, spikeloom.sw, spikeloom.boards; print(*spikeloom.__path__)"
-    )
+    script = "import spikeloom, spikeloom.sim, spikeloom.hdl, spikeloom.compiler; print(*spikeloom.__path__)"
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": True}
     assert subprocess.run([python, "-c", script], **options).stdout.split() == [str(site / "spikeloom")]
     helped = subprocess.run([venv / "bin" / "spikeloom", "--help"], **options).stdout

@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 
-from spikeloom.boards import attention_table
-from spikeloom.boards.attention_table import PAPER, cpu_microseconds, main
-from spikeloom.boards.blocks import ATTENTION_SHAPES, attention_block
-from spikeloom.boards.qor import Quality
+from spikeloom.boards.qor import attention_table
+from spikeloom.boards.qor.attention_table import PAPER, cpu_microseconds, main
+from spikeloom.boards.qor.blocks import ATTENTION_SHAPES, attention_block
+from spikeloom.boards.qor.measure import Quality
 
 KEPT = Quality(
     lut=4321, ff=8, ram=3, dsp=0, fmax_mhz=151.5, seeds={"1": 151.5}, tools=["yosys 1"], cycles=718, microseconds=4.74

@@ -15,7 +15,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from spikeloom.boards.builder import (
+from spikeloom.boards.bitstream.builder import (
     MARGINS,
     BuildError,
     TimingError,
@@ -25,15 +25,15 @@ from spikeloom.boards.builder import (
     build_board,
     identity_of,
 )
-from spikeloom.boards.device import DEVICES
-from spikeloom.boards.dfu import dfu_suffix
-from spikeloom.boards.flow import ICE40, Tool, ToolError
-from spikeloom.boards.pll import PllError
-from spikeloom.boards.registry import BOARDS, find_board
-from spikeloom.boards.report import Report
-from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.fabric import FABRICS, FabricConfig
-from spikeloom.sim.mesh import MeshParameters
+from spikeloom.boards.bitstream.dfu import dfu_suffix
+from spikeloom.boards.bitstream.report import Report
+from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.families.flow import ICE40, Tool, ToolError
+from spikeloom.boards.families.pll import PllError
+from spikeloom.boards.targets.registry import BOARDS, find_board
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.noc.mesh import MeshParameters
 
 ICEBREAKER = BOARDS["icebreaker"]
 BUILDABLE = [name for name, board in BOARDS.items() if not board.obstacle]
@@ -152,7 +152,7 @@ def test_the_same_is_not_built_again(build_quietly, monkeypatch):
     def build_once(*_):
         raise BuildsAgain
 
-    monkeypatch.setattr("spikeloom.boards.builder._build_once", build_once)
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder._build_once", build_once)
     with pytest.raises(BuildsAgain):
         build_quietly(ICEBREAKER, design=lambda board, identity: Echo(identity, depth=256))
     with pytest.raises(BuildsAgain):
@@ -239,7 +239,7 @@ def test_a_missed_clock_fails_and_changes_nothing(build_quietly, tmp_path, monke
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "report.json").write_text("of an earlier build")
-    monkeypatch.setattr("spikeloom.boards.builder.MARGINS", ())
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.MARGINS", ())
     board = dataclasses.replace(ICEBREAKER, platform=FastIcebreaker, pll_hz=None)
     message = r"^Clock of icebreaker must be at least 400\.\d\d MHz, and place and route reached \d+\.\d\d MHz; "
     with pytest.raises(TimingError, match=message):
@@ -279,7 +279,7 @@ def test_identity_follows_everything_that_goes_in():
 
 def test_identity_follows_the_link_protocol(monkeypatch):
     before = identity_of(plan_of(top="netlist"), [])
-    monkeypatch.setattr("spikeloom.boards.builder.PROTOCOL_VERSION", 99)
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.PROTOCOL_VERSION", 99)
     assert identity_of(plan_of(top="netlist"), []) != before
 
 

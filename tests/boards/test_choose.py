@@ -4,18 +4,18 @@ import dataclasses
 
 import pytest
 
-from spikeloom.boards.choose import choose_fabric, room, shortages
-from spikeloom.boards.device import DEVICES
-from spikeloom.boards.fabric_file import fabric_from_json, fabric_to_json
-from spikeloom.boards.registry import BOARDS
-from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.attention import AttentionParameters, AttentionTileParameters
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.encoder import EncoderParameters
-from spikeloom.sim.fabric import FABRICS, FabricConfig
-from spikeloom.sim.link import LinkParameters
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.readout import ReadoutParameters
+from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.sizing.choose import choose_fabric, room, shortages
+from spikeloom.boards.targets.registry import BOARDS
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.link import LinkParameters
+from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.noc.mesh import MeshParameters
 
 BUILT = sorted({board.device_name for board in BOARDS.values() if not board.obstacle})
 

@@ -8,13 +8,13 @@ import pytest
 from amaranth.back import rtlil
 from harness.networks import rng_of
 
-from spikeloom.boards.device import DEVICES
-from spikeloom.boards.estimate import estimate, lut_rams, measured_cores
-from spikeloom.boards.measured import FAMILIES, measure
-from spikeloom.boards.memories import arrays, block_rams, single_port_rams
-from spikeloom.boards.qor import Quality
-from spikeloom.hdl.core import LifCore
-from spikeloom.sim.core import PER_NEURON, CoreParameters
+from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.qor.measure import Quality
+from spikeloom.boards.qor.refit_estimate import FAMILIES, measure
+from spikeloom.boards.sizing.estimate import estimate, lut_rams, measured_cores
+from spikeloom.boards.sizing.memories import arrays, block_rams, single_port_rams
+from spikeloom.hdl.core.tile import LifCore
+from spikeloom.sim.core.parameters import PER_NEURON, CoreParameters
 
 CORES = {f"{core.family}-{core.name}{'-top' * core.top}": core for core in measured_cores()}
 ALONE = {name: core for name, core in CORES.items() if not core.top}
@@ -137,4 +137,4 @@ def test_synthesis_still_finds_what_was_measured():
     before = CORES["ecp5-base1"]
     after = measure(before)
     assert (after.ram, after.dsp) == (before.ram, before.dsp)
-    assert after.lut == pytest.approx(before.lut, rel=0.1), "python -m spikeloom.boards.measured"
+    assert after.lut == pytest.approx(before.lut, rel=0.1), "python -m spikeloom.boards.qor.refit_estimate"

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from spikeloom.boards.flash import _LIBRARIES, FlashError, flash, flash_command
-from spikeloom.boards.registry import BOARDS
-from spikeloom.sw.cli import main
+from spikeloom.boards.bitstream.flash import _LIBRARIES, FlashError, flash, flash_command
+from spikeloom.boards.targets.registry import BOARDS
+from spikeloom.cli.app import main
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from spikeloom.boards.pages import PAGES, with_tables
-from spikeloom.boards.registry import BOARDS
+from spikeloom.boards.targets.pages import PAGES, with_tables
+from spikeloom.boards.targets.registry import BOARDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("family", PAGES)
 def test_tables_are_those_of_the_boards(family):
     page = (ROOT / PAGES[family]).read_text()
-    assert with_tables(page, family) == page, "python -m spikeloom.boards.pages writes them"
+    assert with_tables(page, family) == page, "python -m spikeloom.boards.targets.pages writes them"
     for board in BOARDS.values():
         assert (f"`{board.name}`" in page) == (board.flow.pll == family)
 

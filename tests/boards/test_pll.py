@@ -2,7 +2,7 @@
 
 import pytest
 
-from spikeloom.boards.pll import TOLERANCE, PllError, ecp5_settings, gowin_settings, ice40_settings
+from spikeloom.boards.families.pll import TOLERANCE, PllError, ecp5_settings, gowin_settings, ice40_settings
 
 
 @pytest.mark.parametrize(

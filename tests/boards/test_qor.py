@@ -9,9 +9,9 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 
-import spikeloom.boards.blocks
-from spikeloom.boards.blocks import BLOCKS
-from spikeloom.boards.board_qor import (
+import spikeloom.boards.qor.blocks
+from spikeloom.boards.qor.blocks import BLOCKS
+from spikeloom.boards.qor.boards import (
     MEASURED,
     BoardQuality,
     board_changes,
@@ -19,8 +19,8 @@ from spikeloom.boards.board_qor import (
     board_status,
     kept_quality,
 )
-from spikeloom.boards.qor import ECP5_85F, ICE40_UP5K, Block, Quality, changes, main, measure, missed_bounds
-from spikeloom.boards.registry import BOARDS
+from spikeloom.boards.qor.measure import ECP5_85F, ICE40_UP5K, Block, Quality, changes, main, measure, missed_bounds
+from spikeloom.boards.targets.registry import BOARDS
 
 
 class Counter(Component):
@@ -92,22 +92,22 @@ def test_tolerances():
 
 
 def test_the_command_keeps_results_and_fails_where_one_is_worse(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(spikeloom.boards.blocks, "BLOCKS", (COUNTER,))
-    monkeypatch.setattr("spikeloom.boards.board_qor.MEASURED", ())
-    monkeypatch.setattr("spikeloom.boards.qor.SEEDS", (1,))
-    monkeypatch.setattr("spikeloom.boards.qor.measure", lambda block: QUALITY)
+    monkeypatch.setattr(spikeloom.boards.qor.blocks, "BLOCKS", (COUNTER,))
+    monkeypatch.setattr("spikeloom.boards.qor.boards.MEASURED", ())
+    monkeypatch.setattr("spikeloom.boards.qor.measure.SEEDS", (1,))
+    monkeypatch.setattr("spikeloom.boards.qor.measure.measure", lambda block: QUALITY)
     assert main(["--folder", str(tmp_path)]) == 0
     path = tmp_path / "counter-8-bits-ecp5-85f.json"
     assert list(json.loads(path.read_text())) == ["lut", "ff", "ram", "dsp", "fmax_mhz", "seeds", "tools"]
     assert main(["--folder", str(tmp_path), "--only", "counter"]) == 0
-    monkeypatch.setattr("spikeloom.boards.qor.measure", lambda block: dataclasses.replace(QUALITY, lut=120))
+    monkeypatch.setattr("spikeloom.boards.qor.measure.measure", lambda block: dataclasses.replace(QUALITY, lut=120))
     assert main(["--folder", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert captured.err == "counter 8-bits: lut has grown from 100 to 120\n"
     assert "120 (+20)" in captured.out
     other = dataclasses.replace(COUNTER, device=ICE40_UP5K)
-    monkeypatch.setattr(spikeloom.boards.blocks, "BLOCKS", (COUNTER, other))
-    monkeypatch.setattr("spikeloom.boards.qor.measure", lambda block: QUALITY)
+    monkeypatch.setattr(spikeloom.boards.qor.blocks, "BLOCKS", (COUNTER, other))
+    monkeypatch.setattr("spikeloom.boards.qor.measure.measure", lambda block: QUALITY)
     assert main(["--folder", str(tmp_path)]) == 0
     assert (tmp_path / "counter-8-bits-ice40-up5k.json").exists()
     path.unlink()
@@ -174,13 +174,13 @@ def test_boards_have_tolerances_too():
 
 
 def test_the_command_builds_boards(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("spikeloom.boards.board_qor.MEASURED", ("icebreaker", "ulx3s-85f"))
-    monkeypatch.setattr("spikeloom.boards.board_qor.measure_board", lambda name: BOARD)
+    monkeypatch.setattr("spikeloom.boards.qor.boards.MEASURED", ("icebreaker", "ulx3s-85f"))
+    monkeypatch.setattr("spikeloom.boards.qor.boards.measure_board", lambda name: BOARD)
     assert main(["--folder", str(tmp_path), "--only", "board-icebreaker"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["board-icebreaker.json"]
     assert BoardQuality.from_json((tmp_path / "board-icebreaker.json").read_text()) == BOARD
     slower = dataclasses.replace(BOARD, clock_mhz=57.0)
-    monkeypatch.setattr("spikeloom.boards.board_qor.measure_board", lambda name: slower)
+    monkeypatch.setattr("spikeloom.boards.qor.boards.measure_board", lambda name: slower)
     assert main(["--folder", str(tmp_path), "--only", "board-"]) == 1
     assert capsys.readouterr().err == "board icebreaker: clock_mhz must be 60, and is missed: 57\n"
 

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from spikeloom.boards.builder import build
-from spikeloom.boards.device import DEVICES
-from spikeloom.boards.registry import BOARDS
+from spikeloom.boards.bitstream.builder import build
+from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.targets.registry import BOARDS
 
 IDENTITY = """
-from spikeloom.boards.builder import board_identity
-from spikeloom.boards.registry import find_board
+from spikeloom.boards.bitstream.builder import board_identity
+from spikeloom.boards.targets.registry import find_board
 print(board_identity(find_board({name!r})).hex())
 """
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from spikeloom.boards.critical import CriticalPath, Hop, critical_path, design_name
-from spikeloom.boards.device import DEVICES
-from spikeloom.boards.flow import ECP5, ICE40
-from spikeloom.boards.report import Clock, Report, Used, clocks, report_table, used_resources
+from spikeloom.boards.bitstream.critical_path import CriticalPath, Hop, critical_path, design_name
+from spikeloom.boards.bitstream.report import Clock, Report, Used, clocks, report_table, used_resources
+from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.families.flow import ECP5, ICE40
 
 RECORDED = (Path(__file__).parent / "nextpnr-ulx3s-12f.json").read_text()
 """What nextpnr wrote of the general fabric of an ULX3S 12F."""

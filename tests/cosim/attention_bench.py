@@ -10,7 +10,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly
 from harness.attention import expected_words, input_words, random_attention
 
-from spikeloom.sim.attention import AttentionParameters, register_seeds
+from spikeloom.sim.attention.attention import AttentionParameters, register_seeds
 
 PARAMETERS = AttentionParameters(**json.loads(os.environ["SHAPE"]))
 

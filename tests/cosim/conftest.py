@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Elaboratable
 
-from spikeloom.hdl.verilog import write_verilog
-from spikeloom.sw.verilator import SimulationResult, run_cocotb
+from spikeloom.hdl.top.verilog import write_verilog
+from spikeloom.simulators.verilator import SimulationResult, run_cocotb
 
 HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "cosim"

@@ -16,15 +16,15 @@ from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly
 from harness.engine import expected_words
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 
-from spikeloom.boards.fabric_file import core_from_json
-from spikeloom.hdl.packet import PacketKind, packet_layout
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters, signed_range
-from spikeloom.sim.reference import ReferenceResult, simulate
-from spikeloom.sim.registers import CORE, REGISTER_MEMORY
-from spikeloom.sw.place import place
-from spikeloom.sw.program import Program
+from spikeloom.compiler.place import place
+from spikeloom.compiler.program import Program
+from spikeloom.hdl.noc.packet import PacketKind, packet_layout
+from spikeloom.sim.core.neuron import NeuronParameters, signed_range
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.fabric_file import core_from_json
+from spikeloom.sim.lib.registers import CORE, REGISTER_MEMORY
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.reference import ReferenceResult, simulate
 
 PARAMETERS = core_from_json(json.loads(os.environ["CORE_PARAMETERS"]))
 LAYOUT = packet_layout(PARAMETERS.axon_width, PARAMETERS.v_width)

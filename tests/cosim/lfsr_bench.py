@@ -8,7 +8,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge
 
-from spikeloom.sim.lfsr import Lfsr
+from spikeloom.sim.lib.lfsr import Lfsr
 
 REGISTERS = [(Lfsr(width=width, seed=seed), steps) for width, seed, steps in json.loads(os.environ["REGISTERS"])]
 

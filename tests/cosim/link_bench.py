@@ -15,8 +15,8 @@ from cocotb.simtime import get_sim_time
 from cocotb.task import bridge, resume
 from cocotb.triggers import ClockCycles, Event, FallingEdge, First, ReadOnly, RisingEdge, Timer
 
-from spikeloom.sw.endpoint import Endpoint
-from spikeloom.sw.transport import FaultyTransport, Transport
+from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.transport import FaultyTransport, Transport
 
 PERIOD_NS = 10
 MAXIMUM_PAYLOAD = int(os.environ["MAXIMUM_PAYLOAD"])

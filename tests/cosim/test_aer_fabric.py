@@ -13,16 +13,16 @@ from harness.fabric import SMALL
 from harness.networks import random_network, rng_of
 from harness.streams import can_be_cut
 
-from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.network import INPUT
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.aer import AerInput, AerOutput
-from spikeloom.sw.compiled import CompiledSimulator, Pauses, compile_design
-from spikeloom.sw.driver import StepCollector
-from spikeloom.sw.place import place
-from spikeloom.sw.runner import RunResult, by_population
+from spikeloom.compiler.aer_ports import AerInput, AerOutput
+from spikeloom.compiler.place import place
+from spikeloom.host.driver import StepCollector
+from spikeloom.runners.runner import RunResult, by_population
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import INPUT
+from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.simulators.compiled import CompiledSimulator, Pauses, compile_design
 
 INPUTS, OUTPUTS = 12, 10
 STEPS, SAMPLES = 8, 3

@@ -7,10 +7,10 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.attention import AttentionUnit
-from spikeloom.hdl.lfsr import ShiftRegister
-from spikeloom.sim.attention import AttentionParameters
-from spikeloom.sim.lfsr import Lfsr
+from spikeloom.hdl.attention.unit import AttentionUnit
+from spikeloom.hdl.lib.lfsr import ShiftRegister
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.lib.lfsr import Lfsr
 
 REGISTERS = [(3, 1, 1), (8, 200, 8), (10, 5, 3), (31, 12345, 12), (32, 0xDEADBEEF, 16)]
 """Width, seed and steps of each."""

@@ -8,13 +8,13 @@ from harness.attention_fabric import ANOTHER, NAME, SOURCES, fabric_of, random_a
 from harness.fabric import tiles_library
 from harness.networks import random_spikes, rng_of
 
-from spikeloom.sim.attention import AttentionParameters
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.compiled import CompiledSimulator, Pauses
-from spikeloom.sw.driver import DriverError, StepCollector
-from spikeloom.sw.place import place
-from spikeloom.sw.runner import RunResult, by_population
-from spikeloom.sw.simulation import compare
+from spikeloom.compiler.place import place
+from spikeloom.host.driver import DriverError, StepCollector
+from spikeloom.runners.compare import compare
+from spikeloom.runners.runner import RunResult, by_population
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators.compiled import CompiledSimulator, Pauses
 
 FABRICS = {
     "one head": fabric_of(AttentionParameters(tokens=4, features=4, rows=2)),

@@ -15,17 +15,17 @@ from harness.networks import random_network, random_spatial_network, random_spik
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spikeloom.hdl.core import LifCore
-from spikeloom.hdl.engine import LifEngine
-from spikeloom.hdl.packet import PacketKind
-from spikeloom.sim.fabric import FABRICS, FabricConfig
-from spikeloom.sim.reference import simulate
-from spikeloom.sw import compiled
-from spikeloom.sw.compiled import CompiledRunner, CompiledSimulator, Pauses, compile_design
-from spikeloom.sw.driver import DriverError
-from spikeloom.sw.place import place
-from spikeloom.sw.simulation import compare
-from spikeloom.sw.verilator import SimulationError
+from spikeloom.compiler.place import place
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.hdl.core.tile import LifCore
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.host.driver import DriverError
+from spikeloom.runners.compare import compare
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators import compiled
+from spikeloom.simulators.compiled import CompiledRunner, CompiledSimulator, Pauses, compile_design
+from spikeloom.simulators.verilator import SimulationError
 
 
 def drawn(rng, core, *, inputs, readout, sizes=(7, 5, 4)):
@@ -418,8 +418,8 @@ class Wide(wiring.Component):
         from amaranth.lib import stream
         from amaranth.lib.wiring import In, Out
 
-        from spikeloom.hdl.packet import packet_layout
-        from spikeloom.hdl.registers import ConfigurationPort
+        from spikeloom.hdl.lib.registers import ConfigurationPort
+        from spikeloom.hdl.noc.packet import packet_layout
 
         packet = stream.Signature(packet_layout(33, 8))
         super().__init__({"i": In(packet), "o": Out(packet), "configuration": In(ConfigurationPort()), "reset": In(1)})

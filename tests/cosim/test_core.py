@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from spikeloom.boards.fabric_file import core_to_json
-from spikeloom.hdl.core import LifCore
-from spikeloom.sim.core import CoreParameters
+from spikeloom.hdl.core.tile import LifCore
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric_file import core_to_json
 
 MULTIPLIER = CoreParameters(
     lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8

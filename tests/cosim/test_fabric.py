@@ -11,13 +11,15 @@ from harness.networks import random_network, random_spikes, rng_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spikeloom.hdl import core, engine, rows
-from spikeloom.hdl.fabric import Tiles
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.compiled import CompiledRunner, Pauses, compile_design
-from spikeloom.sw.place import place
-from spikeloom.sw.simulation import compare
-from spikeloom.sw.verilator import SimulationError
+from spikeloom.compiler.place import place
+from spikeloom.hdl.core import engine
+from spikeloom.hdl.core import row_reader as rows
+from spikeloom.hdl.core import tile as core
+from spikeloom.hdl.top.fabric import Tiles
+from spikeloom.runners.compare import compare
+from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators.compiled import CompiledRunner, Pauses, compile_design
+from spikeloom.simulators.verilator import SimulationError
 
 MESHES = {(2, 1): 2, (3, 1): 1, (2, 2): 2, (3, 2): 0}
 """Shapes, and the depth of their routers' queues."""

@@ -7,15 +7,15 @@ from harness.compiled import BUILD
 from harness.fabric import SMALL, mesh_of, random_program
 from harness.networks import random_network, random_spikes, rng_of
 
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.mesh import Port
-from spikeloom.sim.reference import simulate
-from spikeloom.sw import relations
-from spikeloom.sw.compiled import CompiledRunner, Pauses
-from spikeloom.sw.explain import explain, measured_rates
-from spikeloom.sw.place import place
-from spikeloom.sw.report import Traffic
-from spikeloom.sw.simulation import compare
+from spikeloom.compiler import dependencies as relations
+from spikeloom.compiler.place import place
+from spikeloom.explore.cost import explain, measured_rates
+from spikeloom.report.collect import Traffic
+from spikeloom.runners.compare import compare
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import Port
+from spikeloom.simulators.compiled import CompiledRunner, Pauses
 
 STEPS, SAMPLES = 6, 4
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from harness.compiled import BUILD
 
-from spikeloom.sw import scaling
-from spikeloom.sw.data import Digits, load_digits
-from spikeloom.sw.scaling import DIGITS, MNIST, TILES, Scaling, measure
+from spikeloom.benchmarks import scaling
+from spikeloom.benchmarks.scaling import DIGITS, MNIST, TILES, Scaling, measure
+from spikeloom.datasets.shipped import Digits, load_digits
 
 
 def mnist_like(count):

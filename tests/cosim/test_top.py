@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from harness.networks import random_network, random_spikes, rng_of
 
-from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FABRICS, FabricConfig
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.explain import explain, measured_rates
-from spikeloom.sw.place import place
-from spikeloom.sw.report import Traffic
-from spikeloom.sw.runner import PinsRunner
-from spikeloom.sw.simulation import compare
+from spikeloom.compiler.place import place
+from spikeloom.explore.cost import explain, measured_rates
+from spikeloom.report.collect import Traffic
+from spikeloom.runners.compare import compare
+from spikeloom.runners.runner import PinsRunner
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import MeshParameters
 
 SMALL = FABRICS["small"]
 LEAN = CoreParameters(

@@ -2,16 +2,16 @@
 
 from harness.compiled import BUILD
 
-from spikeloom.sim.fabric import FABRICS
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.compiled import CompiledRunner
-from spikeloom.sw.data import load_digits, shipped
-from spikeloom.sw.encode import encoder_from
-from spikeloom.sw.load import load
-from spikeloom.sw.place import place
-from spikeloom.sw.quantise import quantise
-from spikeloom.sw.simulation import compare
-from spikeloom.sw.transformer import MODEL, with_seed
+from spikeloom.benchmarks.transformer import MODEL, with_seed
+from spikeloom.compiler.place import place
+from spikeloom.compiler.quantise import quantise
+from spikeloom.datasets.encoders import encoder_from
+from spikeloom.datasets.shipped import load_digits, shipped
+from spikeloom.frontends.nir import load
+from spikeloom.runners.compare import compare
+from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators.compiled import CompiledRunner
 
 
 def test_every_spike_of_every_layer():

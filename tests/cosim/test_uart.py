@@ -4,7 +4,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.uart import UartReceiver, UartTransmitter
+from spikeloom.hdl.host.uart import UartReceiver, UartTransmitter
 
 DIVISORS = (3, 4, 12)
 

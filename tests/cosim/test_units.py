@@ -3,13 +3,13 @@
 import pytest
 from harness.units import UNITS
 
-from spikeloom.sim.readout import ReadoutMode
-from spikeloom.sw.data import load_digits, shipped
-from spikeloom.sw.encode import encoder_from
-from spikeloom.sw.load import load
-from spikeloom.sw.place import place
-from spikeloom.sw.quantise import Quantisation, quantise
-from spikeloom.sw.runner import PinsRunner, ReferenceRunner, Task
+from spikeloom.compiler.place import place
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import encoder_from
+from spikeloom.datasets.shipped import load_digits, shipped
+from spikeloom.frontends.nir import load
+from spikeloom.runners.runner import PinsRunner, ReferenceRunner, Task
+from spikeloom.sim.host.readout import ReadoutMode
 
 
 @pytest.mark.parametrize("faults", [{}, {"seed": 3, "flip": 0.001, "drop": 0.001, "insert": 0.001}])

@@ -10,19 +10,19 @@ import pytest
 from harness.networks import random_network, random_spikes, rng_of
 from harness.units import UNITS
 
-from spikeloom.boards.fabric_file import fabric_to_json
-from spikeloom.sim.fabric import FABRICS
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.driver import Board, DriverError
-from spikeloom.sw.endpoint import Endpoint
-from spikeloom.sw.live import run_live
-from spikeloom.sw.place import place
-from spikeloom.sw.readout import classify
-from spikeloom.sw.runner import BoardRunner
-from spikeloom.sw.simulation import compare
-from spikeloom.sw.spif import PixelMap, SpifReceiver, SpifSender, decode_events
-from spikeloom.sw.transport import FaultyTransport, LinkError, SerialTransport
-from spikeloom.sw.virtual_board import VirtualBoard
+from spikeloom.compiler.place import place
+from spikeloom.datasets.readout import classify
+from spikeloom.host.driver import Board, DriverError
+from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.spif import PixelMap, SpifReceiver, SpifSender, decode_events
+from spikeloom.host.transport import FaultyTransport, LinkError, SerialTransport
+from spikeloom.runners.compare import compare
+from spikeloom.runners.live import run_live
+from spikeloom.runners.runner import BoardRunner
+from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.fabric_file import fabric_to_json
+from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators.virtual_board import VirtualBoard
 
 SMALL = FABRICS["small"]
 BAUD = 1_000_000
@@ -95,7 +95,7 @@ def leave_a_build(directory, fabric=SMALL):
 
 def test_the_command_on_a_serial_port(board, tmp_path):
     leave_a_build(tmp_path)
-    command = [sys.executable, "-m", "spikeloom.sw.cli", "run", "--port", board.port, "--board", "icebreaker"]
+    command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", board.port, "--board", "icebreaker"]
     done = subprocess.run([*command, "--images", "6"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "digits-mlp on board" in done.stdout
@@ -108,7 +108,7 @@ def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
 
     def run(*options):
         output = ["--images", "8", "--output", "out.npy", *options]
-        command = [sys.executable, "-m", "spikeloom.sw.cli", "run", *output]
+        command = [sys.executable, "-m", "spikeloom.cli.app", "run", *output]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert re.search(r"^8 images in [\d.]+ s with loading: [\d.e+]+ a second$", done.stdout, re.MULTILINE)
@@ -128,7 +128,7 @@ def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
 
 def test_the_report_of_a_board(board, tmp_path):
     leave_a_build(tmp_path)
-    command = [sys.executable, "-m", "spikeloom.sw.cli", "report", "--runner", "board", "--port", board.port]
+    command = [sys.executable, "-m", "spikeloom.cli.app", "report", "--runner", "board", "--port", board.port]
     done = subprocess.run([*command, "--images", "4"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "report.html").read_text()
@@ -200,7 +200,7 @@ def test_live_events_by_the_command(request, board, tmp_path):
         free.close()
         camera = threading.Thread(target=events_until, args=(stop, rng, pixels, port))
         camera.start()
-        command = [sys.executable, "-m", "spikeloom.sw.cli", "run", "--port", board.port, "--pixels", "8x8"]
+        command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", board.port, "--pixels", "8x8"]
         live = ["--input", f"udp://127.0.0.1:{port}", "--output", f"udp://127.0.0.1:{behind.port}"]
         steps = ["--steps", "40", "--step-ms", "10"]
         done = subprocess.run([*command, *live, *steps], capture_output=True, text=True, timeout=120, cwd=tmp_path)

@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from formal.properties import ArbiterProof, BlockQueueProof, FifoProof, RouterProof, SamplerProof
 from formal.token_properties import TokensProof
 
-from spikeloom.sim.mesh import MeshParameters, Port
+from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 SMALL = MeshParameters(columns=3, rows=3, payload_width=2)
 """Its middle has five ports and every turn that there is; two bits of payload tell the packets that are followed."""

@@ -10,12 +10,12 @@ from amaranth.hdl import Assert, Assume, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
-from spikeloom.hdl.arbiter import RoundRobinArbiter
-from spikeloom.hdl.attention_memory import BlockQueue
-from spikeloom.hdl.attention_sampler import AndSampler
-from spikeloom.hdl.fifo import Fifo
-from spikeloom.hdl.router import Router, _Input
-from spikeloom.sim.mesh import MeshParameters, Port
+from spikeloom.hdl.attention.memory import BlockQueue
+from spikeloom.hdl.attention.sampler import AndSampler
+from spikeloom.hdl.lib.arbiter import RoundRobinArbiter
+from spikeloom.hdl.lib.fifo import Fifo
+from spikeloom.hdl.noc.router import Router, _Input
+from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 
 def constant(m: Module, free: Value, name: str) -> Signal:

@@ -7,8 +7,11 @@ from formal.token_properties import TokensProof
 from harness.formal import check
 from harness.mutations import mutated
 
-from spikeloom.hdl import arbiter, attention_memory, attention_sampler, fifo, router, tokens
-from spikeloom.sim.mesh import Port
+from spikeloom.hdl.attention import memory as attention_memory
+from spikeloom.hdl.attention import sampler as attention_sampler
+from spikeloom.hdl.lib import arbiter, fifo
+from spikeloom.hdl.noc import router, tokens
+from spikeloom.sim.noc.mesh import Port
 
 
 @pytest.mark.parametrize("proof", [proof for proof in PROOFS if proof.quick], ids=lambda proof: proof.name)

@@ -14,8 +14,8 @@ from amaranth.hdl import Array, Assert, Assume, Cat, Const, Module, Mux, Signal,
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from spikeloom.hdl.packet import PacketKind
-from spikeloom.hdl.tokens import Tokens
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.hdl.noc.tokens import Tokens
 
 _STEPS = 4  # bits of a number of steps
 

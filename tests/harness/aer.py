@@ -12,9 +12,9 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.fabric import Tiles, aer_wires
-from spikeloom.sim.aer import AerTileParameters
-from spikeloom.sim.fabric import FabricConfig
+from spikeloom.hdl.top.fabric import Tiles, aer_wires
+from spikeloom.sim.aer.parameters import AerTileParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
 
 CHIPS = 128
 EVENTS = 2048

@@ -10,10 +10,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from harness.mutations import mutated
-from spikeloom.hdl import aer, aer_tile
-from spikeloom.hdl.packet import packet_layout
-from spikeloom.hdl.registers import ConfigurationPort
-from spikeloom.sim.aer import AerDirection, AerTileParameters
+from spikeloom.hdl.aer import handshake as aer
+from spikeloom.hdl.aer import tile as aer_tile
+from spikeloom.hdl.lib.registers import ConfigurationPort
+from spikeloom.hdl.noc.packet import packet_layout
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 
 _COMMON = {"address_width": 6, "depth": 8, "axon_width": 7, "value_width": 4, "destinations": 4}
 INPUT = AerTileParameters(direction=AerDirection.INPUT, stages=2, **_COMMON)

@@ -7,7 +7,7 @@ from amaranth.hdl import Module
 from numpy.typing import NDArray
 
 from harness.streams import StreamRun, run_streams
-from spikeloom.sim.attention import AttentionParameters, register_seeds, simulate
+from spikeloom.sim.attention.attention import AttentionParameters, register_seeds, simulate
 
 
 def random_attention(

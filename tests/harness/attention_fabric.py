@@ -8,16 +8,16 @@ import numpy as np
 
 from harness.fabric import SMALL
 from harness.networks import random_parameters
-from spikeloom.sim.attention import AttentionParameters, AttentionTileParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.network import (
+from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import (
     INPUT,
     QuantisedAttention,
     QuantisedConnection,
     QuantisedNetwork,
     QuantisedPopulation,
 )
+from spikeloom.sim.noc.mesh import MeshParameters
 
 SOURCES = ("query", "key", "value")
 NAME, ANOTHER = "attention", "another"

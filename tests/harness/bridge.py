@@ -9,9 +9,9 @@ import numpy as np
 from amaranth.hdl import Elaboratable, ResetInserter, Signal
 from amaranth.sim import Simulator
 
-from spikeloom.hdl.packet import PacketKind
-from spikeloom.sim.bridge import BridgeModel, Read, Spike, Tick, Write
-from spikeloom.sim.registers import CORE_TILE, REGISTER_MEMORY
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.sim.host.bridge import BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.lib.registers import CORE_TILE, REGISTER_MEMORY
 
 Packet = tuple[PacketKind, int, int]
 """What the fabric sends: kind, axon (of a TICK: ``last``), value."""

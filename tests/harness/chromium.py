@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from spikeloom.sw.debian import find_program
+from spikeloom.simulators.debian import find_program
 
 __all__ = ["Page", "find_chromium"]
 

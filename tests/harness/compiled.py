@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.engine import EngineRun, joined
-from spikeloom.hdl.core import LifCore
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sw.compiled import CompiledSimulator, Pauses, compile_design
-from spikeloom.sw.program import Program
+from spikeloom.compiler.program import Program
+from spikeloom.hdl.core.tile import LifCore
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.simulators.compiled import CompiledSimulator, Pauses, compile_design
 
 BUILD = Path(__file__).parents[2] / "build" / "cosim"
 """Where libraries stay, so that only a change of the hardware compiles again."""

@@ -10,15 +10,15 @@ import numpy as np
 from amaranth.hdl import Elaboratable
 from amaranth.sim import Simulator
 
-from spikeloom.hdl.packet import PacketKind
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.network import INPUT, QuantisedNetwork
-from spikeloom.sim.neuron import NeuronState
-from spikeloom.sim.reference import ReferenceResult
-from spikeloom.sim.rows import RowTables
-from spikeloom.sw.layout import layouts
-from spikeloom.sw.program import Program
-from spikeloom.sw.rows import rows_of
+from spikeloom.compiler.layout import layouts
+from spikeloom.compiler.program import Program
+from spikeloom.compiler.synapses import rows_of
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.sim.core.neuron import NeuronState
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.core.row_reader import RowTables
+from spikeloom.sim.network.network import INPUT, QuantisedNetwork
+from spikeloom.sim.network.reference import ReferenceResult
 
 
 @dataclass

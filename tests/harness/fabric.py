@@ -14,20 +14,20 @@ from harness.compiled import BUILD, kept_states, state_paths
 from harness.engine import unpack_state
 from harness.networks import random_network
 from harness.parts import random_cuts
-from spikeloom.hdl.fabric import Tiles
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.network import QuantisedNetwork
-from spikeloom.sim.neuron import NeuronState
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.assign import Assignment
-from spikeloom.sw.compiled import CompiledSimulator, Pauses, compile_design
-from spikeloom.sw.layout import layouts
-from spikeloom.sw.place import PlaceError, place_assigned
-from spikeloom.sw.program import Program
-from spikeloom.sw.relations import RelationError
-from spikeloom.sw.split import split
+from spikeloom.compiler.dependencies import RelationError
+from spikeloom.compiler.layout import layouts
+from spikeloom.compiler.mapping import Assignment
+from spikeloom.compiler.partition import split
+from spikeloom.compiler.place import PlaceError, place_assigned
+from spikeloom.compiler.program import Program
+from spikeloom.hdl.top.fabric import Tiles
+from spikeloom.sim.core.neuron import NeuronState
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.simulators.compiled import CompiledSimulator, Pauses, compile_design
 
 SMALL = CoreParameters(
     lanes=2,

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from spikeloom.sim.bridge import BridgeModel, Read, Spike, Tick, Write
-from spikeloom.sim.link import Identity
-from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
+from spikeloom.sim.host.bridge import BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.host.link import Identity
+from spikeloom.sim.lib.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
 
 __all__ = ["IDENTITY", "INPUTS", "OUTPUTS", "READOUTS", "FakeBoard", "answer_of", "program_of"]
 

@@ -8,10 +8,10 @@ same board, in whatever state it was left, gets a new host on a good line, and h
 from collections import Counter
 
 from harness.fake_board import IDENTITY, INPUTS, FakeBoard, answer_of, program_of
-from spikeloom.sim.link import DeviceModel, LinkParameters
-from spikeloom.sw.driver import Board, DriverError
-from spikeloom.sw.endpoint import Endpoint
-from spikeloom.sw.transport import FaultyTransport, LinkError, ModelTransport, Transport
+from spikeloom.host.driver import Board, DriverError
+from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.transport import FaultyTransport, LinkError, ModelTransport, Transport
+from spikeloom.sim.host.link import DeviceModel, LinkParameters
 
 __all__ = ["WrongAnswer", "run_with_faults"]
 

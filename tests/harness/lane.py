@@ -9,10 +9,10 @@ from amaranth.hdl import Elaboratable
 from amaranth.sim import Simulator
 
 from harness.networks import random_parameters
-from spikeloom.hdl.lane import LaneTiming
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.neuron import NeuronParameters, NeuronState, saturate, signed_range, step
-from spikeloom.sim.rule import parameter_values, rule_values
+from spikeloom.hdl.core.lane import LaneTiming
+from spikeloom.sim.core.memory_fields import parameter_values, rule_values
+from spikeloom.sim.core.neuron import NeuronParameters, NeuronState, saturate, signed_range, step
+from spikeloom.sim.core.parameters import CoreParameters
 
 PLAIN = CoreParameters(
     v_width=12,
@@ -50,7 +50,7 @@ LEAKS = {
 
 @dataclass
 class LaneRun:
-    """What the RTL did with each neuron, all ``(1, n)`` as `spikeloom.sim.neuron.step` has it."""
+    """What the RTL did with each neuron, all ``(1, n)`` as `spikeloom.sim.core.neuron.step` has it."""
 
     state: NeuronState
     emit: np.ndarray

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from amaranth.sim import Simulator
 
-from spikeloom.hdl.link import Link
-from spikeloom.sim.link import DeviceModel, Frame, Identity, Kind
-from spikeloom.sw.transport import Transport
+from spikeloom.hdl.host.link import Link
+from spikeloom.host.transport import Transport
+from spikeloom.sim.host.link import DeviceModel, Frame, Identity, Kind
 
 __all__ = ["IDENTITY", "Board", "BoardTransport", "Echo"]
 

@@ -1,6 +1,6 @@
 """Models of the board's end of the link with a bug each, which tests have to find."""
 
-from spikeloom.sim.link import Deframer, DeviceModel, Frame
+from spikeloom.sim.host.link import Deframer, DeviceModel, Frame
 
 __all__ = ["WithoutCrc", "WithoutNewSession", "WithoutRewind", "WithoutSequence"]
 

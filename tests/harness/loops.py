@@ -4,7 +4,7 @@ import numpy as np
 
 
 def convolved(convolution, weight, image):
-    """One image ``(c, y, x)`` through the definition in the docstring of `spikeloom.sim.projection`."""
+    """One image ``(c, y, x)`` through the definition in the docstring of `spikeloom.sim.network.projection`."""
     outputs, height, width = convolution.output_shape
     channels = convolution.input_shape[0] // convolution.groups
     result = np.zeros((outputs, height, width), np.result_type(weight, image))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.streams import StreamRun, run_streams
-from spikeloom.hdl.mesh import Mesh
-from spikeloom.hdl.router import Router
-from spikeloom.sim.mesh import MeshParameters, Port
+from spikeloom.hdl.noc.mesh import Mesh
+from spikeloom.hdl.noc.router import Router
+from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 
 @dataclass

@@ -10,11 +10,11 @@ from math import prod
 import numpy as np
 from hypothesis import strategies as st
 
-from spikeloom.sim.core import PER_NEURON, CoreParameters
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
-from spikeloom.sim.projection import Convolution, Pooling
-from spikeloom.sim.words import weight_range
+from spikeloom.sim.core.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
+from spikeloom.sim.core.parameters import PER_NEURON, CoreParameters
+from spikeloom.sim.lib.words import weight_range
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.projection import Convolution, Pooling
 
 
 def rng_of(name: str) -> np.random.Generator:

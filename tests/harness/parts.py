@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeloom.sim.network import QuantisedNetwork
-from spikeloom.sw.split import bands, neurons_a_channel
+from spikeloom.compiler.partition import bands, neurons_a_channel
+from spikeloom.sim.network.network import QuantisedNetwork
 
 
 def random_cuts(

@@ -8,13 +8,13 @@ import numpy as np
 
 from harness.engine import EngineRun, assert_equal_to_reference, run_engine
 from harness.networks import rng_of
-from spikeloom.hdl.engine import LifEngine
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.place import place
+from spikeloom.compiler.place import place
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.sim.core.neuron import NeuronParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.reference import simulate
 
 __all__ = ["rate_run"]
 

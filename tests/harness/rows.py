@@ -2,7 +2,7 @@
 
 from amaranth.sim import Simulator
 
-from spikeloom.sim.rows import RowTables
+from spikeloom.sim.core.row_reader import RowTables
 
 _TIMEOUT = 20_000
 

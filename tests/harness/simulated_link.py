@@ -4,8 +4,8 @@ from collections import deque
 
 from amaranth.sim import Simulator
 
-from spikeloom.hdl.fabric import Fabric
-from spikeloom.sw.transport import LinkError
+from spikeloom.hdl.top.fabric import Fabric
+from spikeloom.host.transport import LinkError
 
 __all__ = ["SimulatedLink"]
 

@@ -12,22 +12,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.lfsr import leap_table
-from spikeloom.sim.neuron import RANDOM_WIDTH, Reset, saturate
-from spikeloom.sim.reference import ReferenceResult
-from spikeloom.sim.registers import BRIDGE_TILE
-from spikeloom.sim.rows import RowTables
-from spikeloom.sim.rule import RESET_CODES
-from spikeloom.sim.words import unpack_lanes
-from spikeloom.sw.program import Program
+from spikeloom.compiler.program import Program
+from spikeloom.sim.core.memory_fields import RESET_CODES
+from spikeloom.sim.core.neuron import RANDOM_WIDTH, Reset, saturate
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.core.row_reader import RowTables
+from spikeloom.sim.lib.lfsr import leap_table
+from spikeloom.sim.lib.registers import BRIDGE_TILE
+from spikeloom.sim.lib.words import unpack_lanes
+from spikeloom.sim.network.reference import ReferenceResult
 
 SPIKE, TICK, ACK, MEMBRANE = "spike", "tick", "ack", "membrane"
 
 
 @dataclass(frozen=True)
 class Packet:
-    """As `spikeloom.hdl.packet` has it."""
+    """As `spikeloom.hdl.noc.packet` has it."""
 
     kind: str
     parity: int
@@ -187,7 +187,7 @@ class Tile:
         return np.where(code == 0, values, values - (values >> shifts))
 
     def _update(self, f: dict[str, np.ndarray], sums: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The neurons' step, from the fields of `spikeloom.sim.rule`: spikes, their values, membranes."""
+        """The neurons' step, from the fields of `spikeloom.sim.core.memory_fields`: spikes, their values, membranes."""
         core, zero = self.core, np.zeros(len(slots), np.int64)
 
         def get(name: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The small fabric with an encoder and a readout, as the digits need them: one design for all tests that want them."""
 
-from spikeloom.sim.encoder import EncoderParameters
-from spikeloom.sim.fabric import FABRICS, FabricConfig
-from spikeloom.sim.readout import ReadoutParameters
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.readout import ReadoutParameters
 
 __all__ = ["UNITS"]
 

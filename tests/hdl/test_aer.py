@@ -8,8 +8,8 @@ from amaranth.sim import Simulator
 from harness.mutations import mutated
 from harness.networks import rng_of
 
-from spikeloom.hdl import aer
-from spikeloom.hdl.aer import AerReceiver, AerSender
+from spikeloom.hdl.aer import handshake as aer
+from spikeloom.hdl.aer.handshake import AerReceiver, AerSender
 
 EVENTS = 40
 

@@ -14,10 +14,10 @@ from harness.networks import TRAITS, random_cores, random_network, random_spatia
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spikeloom.hdl.engine import LifEngine
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.place import PlaceError, place
+from spikeloom.compiler.place import PlaceError, place
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.reference import simulate
 
 EXAMPLES = 16
 SHORT = re.compile(r"it needs \d+ [a-z]+|could overflow the accumulator, their sum needs \d+ bits")

@@ -7,9 +7,12 @@ from harness.attention import expected_words, random_attention, run_unit
 from harness.mutations import mutated
 from harness.networks import rng_of
 
-from spikeloom.hdl import attention, attention_engine, attention_memory, attention_sampler
-from spikeloom.hdl.attention import AttentionUnit
-from spikeloom.sim.attention import PIPELINE_CYCLES, AttentionParameters
+from spikeloom.hdl.attention import engine as attention_engine
+from spikeloom.hdl.attention import memory as attention_memory
+from spikeloom.hdl.attention import sampler as attention_sampler
+from spikeloom.hdl.attention import unit as attention
+from spikeloom.hdl.attention.unit import AttentionUnit
+from spikeloom.sim.attention.attention import PIPELINE_CYCLES, AttentionParameters
 
 SHAPES = [
     # tokens, features, heads, rows, causal

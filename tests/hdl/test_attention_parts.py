@@ -8,8 +8,8 @@ from amaranth.sim import Simulator
 from harness.networks import rng_of
 from harness.streams import run_streams
 
-from spikeloom.hdl.attention_memory import BLOCKS, READ_LATENCY, BlockQueue, SpikeBlocks
-from spikeloom.hdl.attention_sampler import AndSampler
+from spikeloom.hdl.attention.memory import BLOCKS, READ_LATENCY, BlockQueue, SpikeBlocks
+from spikeloom.hdl.attention.sampler import AndSampler
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

@@ -9,17 +9,17 @@ from harness.attention import random_attention
 from harness.mutations import mutated
 from harness.networks import rng_of
 
-from spikeloom.hdl import attention_tile
-from spikeloom.hdl.attention_tile import AttentionTile
-from spikeloom.hdl.packet import PacketKind
-from spikeloom.sim.attention import (
+from spikeloom.hdl.attention import tile as attention_tile
+from spikeloom.hdl.attention.tile import AttentionTile
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.sim.attention.attention import (
     AttentionParameters,
     AttentionTileParameters,
     Part,
     register_seeds,
     simulate,
 )
-from spikeloom.sim.registers import ATTENTION
+from spikeloom.sim.lib.registers import ATTENTION
 
 PAGES = {Part.QUERY: 5, Part.KEY: 1, Part.VALUE: 6}
 SPIKE_TO, TICK_TO, ACK_TO = 0b0110, 0b0100, 0b1001

@@ -16,21 +16,23 @@ from harness.mutations import mutated
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from harness.simulated_link import SimulatedLink
 
-from spikeloom.boards.qor import ECP5_85F, run_tool
-from spikeloom.hdl import adders, fabric, memory
-from spikeloom.hdl.memory import BlockMemory, block_memory, registered_read
-from spikeloom.hdl.registers import RegisterBank
-from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.attention import AttentionParameters
-from spikeloom.sim.contents import NOTHING, Contents
-from spikeloom.sim.core import CoreParameters, Memory
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.reference import simulate
-from spikeloom.sim.registers import BRIDGE_TILE, CORE, CORE_TILE
-from spikeloom.sw.bake import bake
-from spikeloom.sw.driver import Board
-from spikeloom.sw.place import place
-from spikeloom.sw.units import with_units
+from spikeloom.boards.qor.measure import ECP5_85F, run_tool
+from spikeloom.compiler.bake import bake
+from spikeloom.compiler.place import place
+from spikeloom.hdl.core import adders
+from spikeloom.hdl.lib import memory
+from spikeloom.hdl.lib.memory import BlockMemory, block_memory, registered_read
+from spikeloom.hdl.lib.registers import RegisterBank
+from spikeloom.hdl.top import fabric
+from spikeloom.host.driver import Board
+from spikeloom.host.peripherals import with_units
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.core.parameters import CoreParameters, Memory
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE, CORE_TILE
+from spikeloom.sim.network.reference import simulate
 
 SMALL = CoreParameters(
     lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from spikeloom.hdl.arbiter import RoundRobinArbiter
-from spikeloom.hdl.fifo import Fifo
-from spikeloom.hdl.mesh import Mesh
-from spikeloom.hdl.router import Router
-from spikeloom.hdl.tokens import Tokens
-from spikeloom.hdl.verilog import write_verilog
-from spikeloom.sim.mesh import MeshParameters
+from spikeloom.hdl.lib.arbiter import RoundRobinArbiter
+from spikeloom.hdl.lib.fifo import Fifo
+from spikeloom.hdl.noc.mesh import Mesh
+from spikeloom.hdl.noc.router import Router
+from spikeloom.hdl.noc.tokens import Tokens
+from spikeloom.hdl.top.verilog import write_verilog
+from spikeloom.sim.noc.mesh import MeshParameters
 
 CLOCK = {"clk": ("input", 1), "rst": ("input", 1)}
 

@@ -13,11 +13,11 @@ from harness.bridge import BridgeBench, expected_of
 from harness.mutations import mutated
 from harness.networks import rng_of
 
-from spikeloom.hdl import bridge as bridge_module
-from spikeloom.hdl.bridge import HostBridge
-from spikeloom.hdl.packet import PacketKind
-from spikeloom.sim.bridge import AXON_ERROR, MESSAGE_ERROR, Spike, Tick
-from spikeloom.sim.messages import (
+from spikeloom.hdl.host import bridge as bridge_module
+from spikeloom.hdl.host.bridge import HostBridge
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR, Spike, Tick
+from spikeloom.sim.host.messages import (
     ConfigurationAddress,
     MessageDecoder,
     Opcode,
@@ -25,7 +25,7 @@ from spikeloom.sim.messages import (
     encode_spikes,
     encode_write,
 )
-from spikeloom.sim.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
+from spikeloom.sim.lib.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
 
 
 def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):

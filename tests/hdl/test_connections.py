@@ -7,14 +7,14 @@ import pytest
 from harness.engine import assert_equal_to_reference, run_engine
 from harness.networks import random_spatial_network, random_spikes, rng_of
 
-from spikeloom.hdl.engine import LifEngine
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters, Reset
-from spikeloom.sim.projection import Convolution
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.place import place
+from spikeloom.compiler.place import place
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.sim.core.neuron import NeuronParameters, Reset
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.projection import Convolution
+from spikeloom.sim.network.reference import simulate
 
 CORE = CoreParameters(
     lanes=2,

@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from spikeloom.hdl.ecp5 import MOST_COPIES, Operand, ProductAdders, add, far_copies, far_cycles
+from spikeloom.hdl.tech.ecp5_carry import MOST_COPIES, Operand, ProductAdders, add, far_copies, far_cycles
 
 
 class Ecp5:

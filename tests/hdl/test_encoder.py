@@ -10,11 +10,11 @@ from harness.mutations import mutated
 from harness.networks import rng_of
 from harness.streams import run_streams
 
-from spikeloom.hdl import encoder as encoder_module
-from spikeloom.hdl.encoder import SpikeEncoder
-from spikeloom.sim.encoder import EncoderMode, EncoderModel, EncoderParameters, EncoderSettings, level_events
-from spikeloom.sim.lfsr import Lfsr
-from spikeloom.sw.encode import LatencyEncoder, RateEncoder
+from spikeloom.datasets.encoders import LatencyEncoder, RateEncoder
+from spikeloom.hdl.host import encoder as encoder_module
+from spikeloom.hdl.host.encoder import SpikeEncoder
+from spikeloom.sim.host.encoder import EncoderMode, EncoderModel, EncoderParameters, EncoderSettings, level_events
+from spikeloom.sim.lib.lfsr import Lfsr
 
 AXON_WIDTH = 6
 PARAMETERS = EncoderParameters(pixels=32, bits=3, steps=16, lfsr_width=7)

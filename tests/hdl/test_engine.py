@@ -9,15 +9,15 @@ from harness.engine import assert_equal_to_reference, run_engine
 from harness.networks import random_network, random_spikes, rng_of
 from harness.rate import rate_run
 
-from spikeloom.hdl import ecp5
-from spikeloom.hdl.engine import LifEngine
-from spikeloom.hdl.memory import BlockMemory
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FABRICS, FabricConfig
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters, Reset
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.place import place
+from spikeloom.compiler.place import place
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.hdl.lib.memory import BlockMemory
+from spikeloom.hdl.tech import ecp5_carry as ecp5
+from spikeloom.sim.core.neuron import NeuronParameters, Reset
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.reference import simulate
 
 SMALL = CoreParameters(
     lanes=1, neurons=64, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8

@@ -7,8 +7,8 @@ from amaranth.sim import Simulator
 from harness.networks import rng_of
 from harness.streams import run_streams
 
-from spikeloom.hdl.arbiter import RoundRobinArbiter
-from spikeloom.hdl.fifo import Fifo
+from spikeloom.hdl.lib.arbiter import RoundRobinArbiter
+from spikeloom.hdl.lib.fifo import Fifo
 
 
 def run(dut, testbench):

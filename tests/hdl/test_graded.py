@@ -8,13 +8,14 @@ from harness.engine import assert_equal_to_reference, run_engine
 from harness.mutations import mutated
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 
-from spikeloom.hdl import accumulate, adders, emit, engine, geometry, graded, rows
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters, signed_range
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.place import PlaceError, place
+from spikeloom.compiler.place import PlaceError, place
+from spikeloom.hdl.core import accumulate, adders, emit, engine, geometry, graded
+from spikeloom.hdl.core import row_reader as rows
+from spikeloom.sim.core.neuron import NeuronParameters, signed_range
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.reference import simulate
 
 CORE = CoreParameters(
     lanes=2,

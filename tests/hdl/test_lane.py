@@ -6,9 +6,9 @@ import pytest
 from harness.lane import EVERYTHING, LEAKS, PLAIN, check_lane
 from harness.networks import rng_of
 
-from spikeloom.hdl.lane import LaneTiming, NeuronLane
-from spikeloom.sim.core import PER_NEURON
-from spikeloom.sim.neuron import Leak, Reset, signed_range
+from spikeloom.hdl.core.lane import LaneTiming, NeuronLane
+from spikeloom.sim.core.neuron import Leak, Reset, signed_range
+from spikeloom.sim.core.parameters import PER_NEURON
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["per-population", "per-neuron"])

@@ -7,8 +7,8 @@ from harness.lane import EVERYTHING, LEAKS, PLAIN, check_lane
 from harness.mutations import mutated
 from harness.networks import rng_of
 
-from spikeloom.hdl import lane
-from spikeloom.sim.core import PER_NEURON
+from spikeloom.hdl.core import lane
+from spikeloom.sim.core.parameters import PER_NEURON
 
 FULL = dataclasses.replace(PLAIN, **EVERYTHING)
 

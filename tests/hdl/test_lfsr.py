@@ -8,9 +8,9 @@ from amaranth.sim import Simulator
 from harness.mutations import mutated
 from harness.networks import rng_of
 
-from spikeloom.hdl import lfsr as lfsr_module
-from spikeloom.hdl.lfsr import SharedWords, ShiftRegister
-from spikeloom.sim.lfsr import Lfsr, shared_words
+from spikeloom.hdl.lib import lfsr as lfsr_module
+from spikeloom.hdl.lib.lfsr import SharedWords, ShiftRegister
+from spikeloom.sim.lib.lfsr import Lfsr, shared_words
 
 
 def run(dut, testbench):

@@ -7,11 +7,11 @@ import zlib
 import pytest
 from harness.link import IDENTITY, Board, BoardTransport, Echo
 
-import spikeloom.hdl.link
-from spikeloom.hdl.link import FrameReceiver, Link
-from spikeloom.sim.link import Frame, Identity, Kind, LinkParameters, cobs_encode
-from spikeloom.sw.endpoint import Endpoint, LinkError
-from spikeloom.sw.transport import FaultyTransport
+import spikeloom.hdl.host.link
+from spikeloom.hdl.host.link import FrameReceiver, Link
+from spikeloom.host.endpoint import Endpoint, LinkError
+from spikeloom.host.transport import FaultyTransport
+from spikeloom.sim.host.link import Frame, Identity, Kind, LinkParameters, cobs_encode
 
 PARAMETERS = LinkParameters(receive_buffer=128, transmit_buffer=128, maximum_payload=64)
 FAR = 16384
@@ -340,7 +340,7 @@ class WithoutCrc(FrameReceiver):
 
 
 def test_a_link_that_ignores_the_crc_is_found(monkeypatch):
-    monkeypatch.setattr(spikeloom.hdl.link, "FrameReceiver", WithoutCrc)
+    monkeypatch.setattr(spikeloom.hdl.host.link, "FrameReceiver", WithoutCrc)
     try:
         sent, got, faults, _ = echo_through_faults(1, 1000, flip=4e-3)
     except LinkError:

@@ -8,9 +8,9 @@ from harness.mesh import Traffic, check, mesh_traffic, run_mesh
 from harness.mutations import mutated
 from harness.networks import rng_of
 
-from spikeloom.hdl import mesh as mesh_module
-from spikeloom.hdl.mesh import Mesh
-from spikeloom.sim.mesh import MeshParameters
+from spikeloom.hdl.noc import mesh as mesh_module
+from spikeloom.hdl.noc.mesh import Mesh
+from spikeloom.sim.noc.mesh import MeshParameters
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 4])

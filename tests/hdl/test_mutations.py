@@ -10,11 +10,13 @@ from harness.engine import assert_equal_to_reference, run_engine
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
 
-from spikeloom.hdl import accumulate, adders, emit, engine, neurons, rows, sweep
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.place import place
+from spikeloom.compiler.place import place
+from spikeloom.hdl.core import accumulate, adders, emit, engine, sweep
+from spikeloom.hdl.core import neuron_bank as neurons
+from spikeloom.hdl.core import row_reader as rows
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.reference import simulate
 
 CORE = CoreParameters(
     lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8

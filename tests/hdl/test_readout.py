@@ -7,10 +7,10 @@ from harness.mutations import mutated
 from harness.networks import rng_of
 from harness.streams import run_streams
 
-from spikeloom.hdl import readout as readout_module
-from spikeloom.hdl.packet import PacketKind, packet_layout
-from spikeloom.sim.readout import ReadoutMode, ReadoutParameters, answers, scores
-from spikeloom.sw.readout import classify
+from spikeloom.datasets.readout import classify
+from spikeloom.hdl.host import readout as readout_module
+from spikeloom.hdl.noc.packet import PacketKind, packet_layout
+from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters, answers, scores
 
 AXON_WIDTH, VALUE_WIDTH = 6, 8
 PARAMETERS = ReadoutParameters(outputs=16, width=8)

@@ -8,11 +8,11 @@ from harness.mesh import Traffic, check, router_traffic, run_router
 from harness.mutations import mutated
 from harness.networks import rng_of
 
-from spikeloom.hdl import arbiter as arbiter_module
-from spikeloom.hdl import fifo as fifo_module
-from spikeloom.hdl import router as router_module
-from spikeloom.hdl.router import Router
-from spikeloom.sim.mesh import MeshParameters, Port
+from spikeloom.hdl.lib import arbiter as arbiter_module
+from spikeloom.hdl.lib import fifo as fifo_module
+from spikeloom.hdl.noc import router as router_module
+from spikeloom.hdl.noc.router import Router
+from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 PLACES = [(1, 1, 0), (1, 4, 0), (1, 4, 2), (4, 1, 1), (4, 1, 3), (2, 2, 3), (4, 4, 0), (4, 4, 5), (4, 4, 7), (3, 5, 13)]
 

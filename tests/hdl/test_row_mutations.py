@@ -5,10 +5,11 @@ from harness.mutations import mutated
 from harness.networks import random_spatial_network, rng_of
 from harness.rows import expected_words, loaded, read_rows
 
-from spikeloom.hdl import geometry, rows, words
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sw.layout import layouts
-from spikeloom.sw.rows import rows_of
+from spikeloom.compiler.layout import layouts
+from spikeloom.compiler.synapses import rows_of
+from spikeloom.hdl.core import geometry, words
+from spikeloom.hdl.core import row_reader as rows
+from spikeloom.sim.core.parameters import CoreParameters
 
 CORE = CoreParameters(
     lanes=1,

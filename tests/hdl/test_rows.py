@@ -7,13 +7,13 @@ import pytest
 from harness.networks import random_spatial_network, rng_of
 from harness.rows import expected_words, loaded, read_rows
 
-from spikeloom.hdl.rows import RowReader
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters
-from spikeloom.sim.projection import Convolution, Pooling
-from spikeloom.sw.layout import layouts
-from spikeloom.sw.rows import rows_of
+from spikeloom.compiler.layout import layouts
+from spikeloom.compiler.synapses import rows_of
+from spikeloom.hdl.core.row_reader import RowReader
+from spikeloom.sim.core.neuron import NeuronParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.projection import Convolution, Pooling
 
 CORE = CoreParameters(
     lanes=2,

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.sim import Simulator
 from harness.networks import rng_of
 
-from spikeloom.hdl.memory import SinglePortMemory
+from spikeloom.hdl.lib.memory import SinglePortMemory
 
 SHAPES = [(8, 300), (16, 16384), (24, 16384), (32, 20000), (12, 65536)]
 
@@ -78,7 +78,9 @@ def test_words_come_back(shape, cells, monkeypatch, request):
             await ctx.tick()
 
     made = []
-    monkeypatch.setattr("spikeloom.hdl.memory.Instance", lambda kind, **ports: made.append(1) or cell(kind, **ports))
+    monkeypatch.setattr(
+        "spikeloom.hdl.lib.memory.Instance", lambda kind, **ports: made.append(1) or cell(kind, **ports)
+    )
     simulator = Simulator(Fragment.get(memory, Up5k() if cells else None))
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)

@@ -8,7 +8,7 @@ from amaranth.hdl import Module
 from amaranth.lib.wiring import Component
 from amaranth.sim import Simulator
 
-from spikeloom.hdl.uart import UartReceiver, UartTransmitter
+from spikeloom.hdl.host.uart import UartReceiver, UartTransmitter
 
 
 def bits_of(byte, stop=1):

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.registers import AER
-from spikeloom.sim.words import unpack_lanes
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.registers import AER
+from spikeloom.sim.lib.words import unpack_lanes
+from spikeloom.sim.noc.mesh import MeshParameters
 
 INPUT = AerTileParameters(direction=AerDirection.INPUT, address_width=5, axon_width=9)
 OUTPUT = replace(INPUT, direction=AerDirection.OUTPUT)

@@ -6,8 +6,8 @@ from harness.attention import random_attention
 from harness.mutations import mutated
 from harness.networks import rng_of
 
-from spikeloom.sim import attention, lfsr
-from spikeloom.sim.attention import (
+from spikeloom.sim.attention import attention
+from spikeloom.sim.attention.attention import (
     OUTPUT_WIDTH,
     SCORE_WIDTH,
     AttentionParameters,
@@ -15,7 +15,8 @@ from spikeloom.sim.attention import (
     register_seeds,
     simulate,
 )
-from spikeloom.sim.lfsr import Lfsr, field_product
+from spikeloom.sim.lib import lfsr
+from spikeloom.sim.lib.lfsr import Lfsr, field_product
 
 
 def by_hand(parameters, q, k, v, *, seed, causal):

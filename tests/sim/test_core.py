@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FABRICS
-from spikeloom.sim.neuron import Leak, NeuronParameters, leak
-from spikeloom.sim.rule import leak_code
-from spikeloom.sim.words import Field, WordLayout, bits_for, pack_lanes
+from spikeloom.sim.core.memory_fields import leak_code
+from spikeloom.sim.core.neuron import Leak, NeuronParameters, leak
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes
 
 
 @pytest.mark.parametrize(

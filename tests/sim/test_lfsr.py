@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from spikeloom.sim import lfsr
-from spikeloom.sim.lfsr import (
+from spikeloom.sim.lib import lfsr
+from spikeloom.sim.lib.lfsr import (
     FIELDS,
     TAPS,
     Lfsr,

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from spikeloom.sim.link import (
+from spikeloom.sim.host.link import (
     FRAME_OVERHEAD,
     IDENTITY_BYTES,
     LARGEST_PAYLOAD,

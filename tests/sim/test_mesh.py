@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.mesh import MeshParameters, Port
+from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 SHAPES = [(1, 1), (1, 5), (6, 1), (2, 3), (4, 4), (3, 2), (8, 8)]
 

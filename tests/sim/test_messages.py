@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.bridge import AXON_ERROR, MESSAGE_ERROR, BridgeModel, Read, Spike, Tick, Write
-from spikeloom.sim.messages import (
+from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR, BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.host.messages import (
     ConfigurationAddress,
     MessageDecoder,
     MessageError,

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from harness.networks import FEATURES, random_parameters, rng_of, with_features
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.lfsr import Lfsr
-from spikeloom.sim.neuron import (
+from spikeloom.sim.core.neuron import (
     Compare,
     Leak,
     NeuronParameters,
@@ -21,6 +19,8 @@ from spikeloom.sim.neuron import (
     signed_range,
     step,
 )
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.lfsr import Lfsr
 
 
 def run(parameters, currents):

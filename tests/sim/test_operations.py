@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters, register_seeds, simulate
-from spikeloom.sim.lfsr import FIELDS, TAPS
-from spikeloom.sim.operations import Energies, Operations, exact_operations, stochastic_operations
+from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters, register_seeds, simulate
+from spikeloom.sim.attention.operations import Energies, Operations, exact_operations, stochastic_operations
+from spikeloom.sim.lib.lfsr import FIELDS, TAPS
 
 SHAPES = [(4, 4, 1), (8, 4, 2), (4, 16, 2), (16, 16, 1)]
 

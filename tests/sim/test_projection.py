@@ -8,8 +8,8 @@ import pytest
 from harness.loops import convolved, pooled
 from harness.networks import random_convolution, rng_of
 
-from spikeloom.sim.network import INPUT, QuantisedConnection
-from spikeloom.sim.projection import Convolution, Pooling, Projection
+from spikeloom.sim.network.network import INPUT, QuantisedConnection
+from spikeloom.sim.network.projection import Convolution, Pooling, Projection
 
 
 def exactly(message):
@@ -88,7 +88,7 @@ def test_many_images_are_summed_in_pieces(request, monkeypatch):
     projection = Projection(weight=rng.integers(-8, 8, convolution.weight_shape), convolution=convolution)
     values = rng.integers(0, 2, (3, 9, projection.source_size))
     whole = projection.sum(values)
-    monkeypatch.setattr("spikeloom.sim.projection._CHUNK", 1)
+    monkeypatch.setattr("spikeloom.sim.network.projection._CHUNK", 1)
     assert np.array_equal(projection.sum(values), whole)
     assert whole.shape == (3, 9, projection.target_size)
 

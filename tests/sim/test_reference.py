@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from harness.networks import FEATURES, random_network, random_spikes, rng_of, with_features
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import Leak, NeuronParameters, NeuronState, Reset, step
-from spikeloom.sim.reference import simulate
+from spikeloom.sim.core.neuron import Leak, NeuronParameters, NeuronState, Reset, step
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.reference import simulate
 
 
 def relay(name):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.registers import (
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.registers import (
     BRIDGE,
     CORE,
     REGISTER_MAPS,
@@ -25,7 +25,9 @@ def register(**changes):
 
 
 def test_page_is_up_to_date():
-    assert PAGE.read_text(encoding="utf-8") == to_markdown(), "python -m spikeloom.sim.registers > docs/registers.md"
+    assert PAGE.read_text(encoding="utf-8") == to_markdown(), (
+        "python -m spikeloom.sim.lib.registers > docs/registers.md"
+    )
 
 
 def test_page_names_everything():

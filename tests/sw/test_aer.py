@@ -7,16 +7,16 @@ import pytest
 from harness.fabric import SMALL
 from harness.networks import random_network, rng_of
 
-from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.network import INPUT
-from spikeloom.sim.words import unpack_lanes
-from spikeloom.sw.aer import AerInput, AerOutput
-from spikeloom.sw.bake import bake
-from spikeloom.sw.explain import explain
-from spikeloom.sw.place import PlaceError, place
-from spikeloom.sw.relations import uniform_rates
+from spikeloom.compiler.aer_ports import AerInput, AerOutput
+from spikeloom.compiler.bake import bake
+from spikeloom.compiler.dependencies import uniform_rates
+from spikeloom.compiler.place import PlaceError, place
+from spikeloom.explore.cost import explain
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.words import unpack_lanes
+from spikeloom.sim.network.network import INPUT
+from spikeloom.sim.noc.mesh import MeshParameters
 
 GIVE = AerTileParameters(direction=AerDirection.INPUT, address_width=4, depth=8)
 TAKE = AerTileParameters(direction=AerDirection.OUTPUT, address_width=4, depth=8)

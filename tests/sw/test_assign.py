@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from harness.networks import random_network, random_spatial_network, rng_of
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters
-from spikeloom.sim.projection import Convolution
-from spikeloom.sw.assign import AssignError, assign, links_crossed
-from spikeloom.sw.relations import flows_of, uniform_rates
+from spikeloom.compiler.dependencies import flows_of, uniform_rates
+from spikeloom.compiler.mapping import AssignError, assign, links_crossed
+from spikeloom.sim.core.neuron import NeuronParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.projection import Convolution
+from spikeloom.sim.noc.mesh import MeshParameters
 
 CORE = CoreParameters(lanes=2, neurons=64, axons=128, weight_words=1024, accumulator_width=20, coordinate_width=0)
 MESH = MeshParameters(columns=3, rows=2)

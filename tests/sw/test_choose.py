@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from harness.networks import random_network, rng_of
 
-from spikeloom.boards.choose import shortages
-from spikeloom.boards.device import DEVICES
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters
-from spikeloom.sw.choose import ChoiceError, boards_for, choose, choose_core
-from spikeloom.sw.data import shipped
-from spikeloom.sw.load import load
-from spikeloom.sw.place import PlaceError, place
-from spikeloom.sw.quantise import Quantisation, quantise
+from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.sizing.choose import shortages
+from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.shipped import shipped
+from spikeloom.explore.choose import ChoiceError, boards_for, choose, choose_core
+from spikeloom.frontends.nir import load
+from spikeloom.sim.core.neuron import NeuronParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 
 UP5K, SMALL, LARGE = DEVICES["iCE40UP5K"], DEVICES["LFE5U-12F"], DEVICES["LFE5U-85F"]
 

@@ -12,20 +12,20 @@ import nir
 import numpy as np
 import pytest
 
-from spikeloom.boards.fabric_file import fabric_from_json, fabric_to_json
-from spikeloom.boards.registry import BOARDS, find_board
-from spikeloom.sim.contents import program_digest
-from spikeloom.sim.encoder import EncoderParameters
-from spikeloom.sim.fabric import FABRICS
-from spikeloom.sim.link import DeviceModel, LinkParameters
-from spikeloom.sim.readout import ReadoutParameters
-from spikeloom.sw.cli import main
-from spikeloom.sw.data import shipped
-from spikeloom.sw.encode import RateEncoder
-from spikeloom.sw.load import load
-from spikeloom.sw.place import place
-from spikeloom.sw.quantise import Quantisation, quantise
-from spikeloom.sw.units import with_units
+from spikeloom.boards.targets.registry import BOARDS, find_board
+from spikeloom.cli.app import main
+from spikeloom.compiler.place import place
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import RateEncoder
+from spikeloom.datasets.shipped import shipped
+from spikeloom.frontends.nir import load
+from spikeloom.host.peripherals import with_units
+from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.link import DeviceModel, LinkParameters
+from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.lib.contents import program_digest
 
 
 def lif(size, tau=8e-4):
@@ -177,7 +177,7 @@ def test_fields_of_the_core_that_are_given(capsys, monkeypatch):
         asked.append(fabric.core)
         raise ValueError("enough")
 
-    monkeypatch.setattr("spikeloom.boards.builder.build", build)
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
     fields = ["--core", "lanes=1", "--core", "state_memory=block", "--core", "readout=yes", "--core", "bias=yes"]
     digits = [shipped("digits-mlp.nir"), "--board", "ulx3s-85f"]
     assert refused(capsys, "bitstream", *digits, *fields) == "enough"
@@ -382,7 +382,7 @@ def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatc
         asked.append(fabric)
         raise ValueError("enough")
 
-    monkeypatch.setattr("spikeloom.boards.builder.build", build)
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
     board = ["bitstream", "--board", "ulx3s-85f"]
     for options in ([], ["--fabric", "transformer"], ["--fabric", "small", "--mesh", "2x2"], ["--mesh", "2x1"]):
         assert refused(capsys, *board, *options) == "enough"
@@ -407,7 +407,7 @@ def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
         asked.append(fabric)
         raise ValueError("enough")
 
-    monkeypatch.setattr("spikeloom.boards.builder.build", build)
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
     digits = shipped("digits-mlp.nir")
     assert refused(capsys, "bitstream", "--board", board, digits, "--bake", "--units") == "enough"
     (baked,) = asked

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from spikeloom.sw import data
-from spikeloom.sw.data import load_digits, shipped
-from spikeloom.sw.readout import accuracy, classify
+from spikeloom.datasets import shipped as data
+from spikeloom.datasets.readout import accuracy, classify
+from spikeloom.datasets.shipped import load_digits, shipped
 
 
 def test_sizes_and_values():

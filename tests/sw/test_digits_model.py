@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from spikeloom.sim.lfsr import Lfsr
-from spikeloom.sim.neuron import Leak, Reset
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.data import load_digits, shipped
-from spikeloom.sw.encode import RateEncoder, encoder_from
-from spikeloom.sw.load import load
-from spikeloom.sw.quantise import Quantisation, quantise
-from spikeloom.sw.readout import accuracy
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import RateEncoder, encoder_from
+from spikeloom.datasets.readout import accuracy
+from spikeloom.datasets.shipped import load_digits, shipped
+from spikeloom.frontends.nir import load
+from spikeloom.sim.core.neuron import Leak, Reset
+from spikeloom.sim.lib.lfsr import Lfsr
+from spikeloom.sim.network.reference import simulate
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,15 @@ import pytest
 from harness.fake_board import IDENTITY, INPUTS, OUTPUTS, READOUTS, FakeBoard, answer_of, program_of
 from harness.networks import rng_of
 
-from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.link import DeviceModel, LinkParameters
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.registers import AER, BRIDGE_TILE, CORE, COUNTERS
-from spikeloom.sw.driver import Board, DriverError
-from spikeloom.sw.endpoint import Endpoint
-from spikeloom.sw.transport import FaultyTransport, LinkError, ModelTransport
+from spikeloom.host.driver import Board, DriverError
+from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.transport import FaultyTransport, LinkError, ModelTransport
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.link import DeviceModel, LinkParameters
+from spikeloom.sim.lib.registers import AER, BRIDGE_TILE, CORE, COUNTERS
+from spikeloom.sim.noc.mesh import MeshParameters
 
 
 class FakeLink:
@@ -318,7 +318,7 @@ def test_bad_input_is_refused(request, call, error, message):
 def test_nothing_but_numpy_is_needed():
     # The driver runs on a machine with NumPy and pyserial only.
     heavy = ("nir", "typer", "rich", "amaranth", "serial", "torch", "cocotb")
-    code = f"import sys, spikeloom.sw.driver; print([m for m in {heavy!r} if m in sys.modules])"
+    code = f"import sys, spikeloom.host.driver; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.lfsr import Lfsr
-from spikeloom.sw.encode import LatencyEncoder, RateEncoder, encoder_from
+from spikeloom.datasets.encoders import LatencyEncoder, RateEncoder, encoder_from
+from spikeloom.sim.lib.lfsr import Lfsr
 
 ENCODERS = [
     RateEncoder(steps=6, bits=4),

@@ -9,7 +9,9 @@ import threading
 import pytest
 from harness.link_bugs import WithoutCrc, WithoutRewind, WithoutSequence
 
-from spikeloom.sim.link import (
+from spikeloom.host.endpoint import Endpoint, LinkError
+from spikeloom.host.transport import FaultyTransport, ModelTransport, SerialTransport, TcpTransport, Transport
+from spikeloom.sim.host.link import (
     Deframer,
     DeviceModel,
     Frame,
@@ -17,8 +19,6 @@ from spikeloom.sim.link import (
     Kind,
     LinkParameters,
 )
-from spikeloom.sw.endpoint import Endpoint, LinkError
-from spikeloom.sw.transport import FaultyTransport, ModelTransport, SerialTransport, TcpTransport, Transport
 
 IDENTITY = Identity(
     lanes=8, neurons=256, axons=784, weight_words=8192, weight_width=8, v_width=16, build_hash=b"0123456789abcdef"

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from harness.networks import random_network, rng_of
 
-from spikeloom.sim.aer import AerDirection, AerTileParameters
-from spikeloom.sim.fabric import FABRICS, FabricConfig
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sw.aer import AerInput, AerOutput
-from spikeloom.sw.data import shipped
-from spikeloom.sw.debian import FOLDER, find_program
-from spikeloom.sw.export import MODULE, export_core, export_fabric
-from spikeloom.sw.load import load
-from spikeloom.sw.place import place
-from spikeloom.sw.quantise import Quantisation, quantise
-from spikeloom.sw.verilator import find_tools
+from spikeloom.compiler.aer_ports import AerInput, AerOutput
+from spikeloom.compiler.place import place
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.shipped import shipped
+from spikeloom.export.verilog import MODULE, export_core, export_fabric
+from spikeloom.frontends.nir import load
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.simulators.debian import FOLDER, find_program
+from spikeloom.simulators.verilator import find_tools
 
 SMALL = FABRICS["small"]
 

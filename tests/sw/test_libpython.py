@@ -2,7 +2,7 @@
 
 import sys
 
-from spikeloom.sw import libpython
+from spikeloom.simulators import libpython
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -15,7 +15,7 @@ def test_the_variable_goes_first(monkeypatch):
 def test_the_copy_serves_where_the_system_has_none(monkeypatch, tmp_path):
     monkeypatch.delenv("LIBPYTHON_LOC", raising=False)
     monkeypatch.setattr("find_libpython.find_libpython", lambda: None)
-    monkeypatch.setattr("spikeloom.sw.debian.FOLDER", tmp_path)
+    monkeypatch.setattr("spikeloom.simulators.debian.FOLDER", tmp_path)
     assert libpython.find() is None
     library = tmp_path / "usr" / "lib" / "x86_64-linux-gnu" / f"libpython{VERSION}.so.1.0"
     library.parent.mkdir(parents=True)

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from spikeloom.sw.inputs import InputError
-from spikeloom.sw.live import pixels_from, udp_address
-from spikeloom.sw.spif import PixelMap
+from spikeloom.datasets.inputs import InputError
+from spikeloom.host.spif import PixelMap
+from spikeloom.runners.live import pixels_from, udp_address
 
 
 def test_addresses():

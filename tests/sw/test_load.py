@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.neuron import Compare, Reset
-from spikeloom.sw.encode import RateEncoder, encoder_from
-from spikeloom.sw.load import ENCODER_KEY, METADATA_KEYS, PRESETS, Discretisation, LoadError, load
-from spikeloom.sw.network import describe
+from spikeloom.datasets.encoders import RateEncoder, encoder_from
+from spikeloom.frontends.nir import ENCODER_KEY, METADATA_KEYS, PRESETS, Discretisation, LoadError, load
+from spikeloom.model.network import describe
+from spikeloom.sim.core.neuron import Compare, Reset
 
 
 def full(size, value, kind=np.float64):
@@ -695,7 +695,7 @@ def test_an_unknown_node_of_a_file_is_refused_too(tmp_path):
 
 
 def test_every_nir_node_is_supported_or_has_a_reason():
-    from spikeloom.sw import graph as module
+    from spikeloom.frontends import nir_graph as module
 
     kinds = set(nir.ir.__all__) - {"NIRGraph", "NIRNode", "str2NIRNode", "dict2NIRNode"}
     assert kinds == set(module._SUPPORTED) | set(module._REASONS)

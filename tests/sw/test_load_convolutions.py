@@ -9,9 +9,9 @@ import pytest
 from harness.loops import convolved, pooled
 from harness.networks import random_convolution, rng_of
 
-from spikeloom.sim.projection import Convolution
-from spikeloom.sw.load import LoadError, load
-from spikeloom.sw.quantise import quantise
+from spikeloom.compiler.quantise import quantise
+from spikeloom.frontends.nir import LoadError, load
+from spikeloom.sim.network.projection import Convolution
 
 
 def exactly(message):

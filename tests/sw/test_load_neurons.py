@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.neuron import Compare, Reset
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.load import LoadError, load
-from spikeloom.sw.network import describe
-from spikeloom.sw.quantise import Quantisation, quantise
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.frontends.nir import LoadError, load
+from spikeloom.model.network import describe
+from spikeloom.sim.core.neuron import Compare, Reset
+from spikeloom.sim.network.reference import simulate
 
 STEP = 1e-3
 

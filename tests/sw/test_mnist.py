@@ -10,17 +10,17 @@ import pytest
 from harness.networks import rng_of
 from rich.console import Console
 
-from spikeloom.sim.neuron import Leak, Reset
-from spikeloom.sim.reference import simulate
-from spikeloom.sw import mnist
-from spikeloom.sw.cli import main
-from spikeloom.sw.data import Digits, shipped
-from spikeloom.sw.encode import LatencyEncoder, encoder_from
-from spikeloom.sw.load import load
-from spikeloom.sw.mnist import TRIALS, Trial, built_fmax_mhz, complaints, run_trial, table_of, write_summary
-from spikeloom.sw.mnist_data import pixel_levels
-from spikeloom.sw.quantise import Quantisation, quantise
-from spikeloom.sw.runner import ReferenceRunner, Runner
+from spikeloom.benchmarks import mnist
+from spikeloom.benchmarks.mnist import TRIALS, Trial, built_fmax_mhz, complaints, run_trial, table_of, write_summary
+from spikeloom.cli.app import main
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import LatencyEncoder, encoder_from
+from spikeloom.datasets.mnist import pixel_levels
+from spikeloom.datasets.shipped import Digits, shipped
+from spikeloom.frontends.nir import load
+from spikeloom.runners.runner import ReferenceRunner, Runner
+from spikeloom.sim.core.neuron import Leak, Reset
+from spikeloom.sim.network.reference import simulate
 
 IMAGES = 24
 KEYS = [
@@ -197,7 +197,7 @@ def made(monkeypatch, tmp_path):
             made.append((self, directory, workers))
 
     made.append(Compiled)
-    monkeypatch.setattr("spikeloom.sw.compiled.CompiledRunner", Compiled)
+    monkeypatch.setattr("spikeloom.simulators.compiled.CompiledRunner", Compiled)
     monkeypatch.setattr(mnist, "TRIALS", (TRIAL,))
     monkeypatch.chdir(tmp_path)
     return made

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sw import mnist_data
-from spikeloom.sw.encode import LatencyEncoder
-from spikeloom.sw.mnist_data import MnistError, fetch_mnist, load_mnist, pixel_levels, read_idx
+from spikeloom.datasets import mnist as mnist_data
+from spikeloom.datasets.encoders import LatencyEncoder
+from spikeloom.datasets.mnist import MnistError, fetch_mnist, load_mnist, pixel_levels, read_idx
 
 FILES = [
     "train-images-idx3-ubyte",

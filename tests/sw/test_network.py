@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.neuron import Compare, Reset
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.network import Connection, Network, Population, describe, with_constants
-from spikeloom.sw.quantise import quantise
+from spikeloom.compiler.quantise import quantise
+from spikeloom.model.network import Connection, Network, Population, describe, with_constants
+from spikeloom.sim.core.neuron import Compare, Reset
+from spikeloom.sim.network.reference import simulate
 
 
 def population(name="lif", size=1, **options):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.attention import AttentionParameters
-from spikeloom.sim.attention import simulate as attend
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.load import LoadError, load
-from spikeloom.sw.network import describe
-from spikeloom.sw.nir_attention import SpikeloomAttention, read
-from spikeloom.sw.quantise import quantise
+from spikeloom.compiler.quantise import quantise
+from spikeloom.frontends.nir import LoadError, load
+from spikeloom.frontends.nir_attention import SpikeloomAttention, read
+from spikeloom.model.network import describe
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.attention import simulate as attend
+from spikeloom.sim.network.reference import simulate
 
 METADATA = {"spikeloom": {"preset": "nir", "time_step_s": 1.0, "reset": "subtract"}}
 

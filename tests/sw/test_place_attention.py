@@ -7,12 +7,12 @@ import pytest
 from harness.attention_fabric import ANOTHER, CORE, NAME, SOURCES, fabric_of, random_attention_network
 from harness.networks import rng_of
 
-from spikeloom.sim.attention import AttentionParameters, register_seeds
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.network import QuantisedConnection
-from spikeloom.sim.words import unpack_lanes
-from spikeloom.sw.place import PlaceError, place
-from spikeloom.sw.split import SplitError, split
+from spikeloom.compiler.partition import SplitError, split
+from spikeloom.compiler.place import PlaceError, place
+from spikeloom.sim.attention.attention import AttentionParameters, register_seeds
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.words import unpack_lanes
+from spikeloom.sim.network.network import QuantisedConnection
 
 SHAPE = AttentionParameters(tokens=4, features=2, heads=2)
 ONE = fabric_of(SHAPE)

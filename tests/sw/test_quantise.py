@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.lfsr import distinct_seeds
-from spikeloom.sim.neuron import Compare, Leak, Reset
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.network import Connection, Network, Population
-from spikeloom.sw.quantise import Quantisation, QuantiseError, quantise
+from spikeloom.compiler.quantise import Quantisation, QuantiseError, quantise
+from spikeloom.model.network import Connection, Network, Population
+from spikeloom.sim.core.neuron import Compare, Leak, Reset
+from spikeloom.sim.lib.lfsr import distinct_seeds
+from spikeloom.sim.network.reference import simulate
 
 
 def network_of(weight, **population):

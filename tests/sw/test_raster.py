@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sw.raster import RasterError, write_raster
+from spikeloom.report.raster import RasterError, write_raster
 
 
 def layers_of(name, steps=24):

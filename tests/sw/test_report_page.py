@@ -9,16 +9,16 @@ import pytest
 from harness.chromium import Page, find_chromium
 from harness.networks import random_network, random_spikes, rng_of
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.mesh import MeshParameters, Port
-from spikeloom.sim.network import INPUT
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.cli import main
-from spikeloom.sw.place import place
-from spikeloom.sw.relations import TOKENS
-from spikeloom.sw.report import gather, timing_from
-from spikeloom.sw.report_page import page
+from spikeloom.cli.app import main
+from spikeloom.compiler.dependencies import TOKENS
+from spikeloom.compiler.place import place
+from spikeloom.report.collect import gather, timing_from
+from spikeloom.report.page import page
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import INPUT
+from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 HOSTILE = '<script>document.title="taken"</script>'
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from harness.networks import random_spatial_network, rng_of
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters
-from spikeloom.sim.projection import Convolution, Pooling
-from spikeloom.sim.rows import RowTables
-from spikeloom.sim.words import unpack_lanes
-from spikeloom.sw.layout import layouts
-from spikeloom.sw.place import PlaceError, place
-from spikeloom.sw.rows import rows_of
+from spikeloom.compiler.layout import layouts
+from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.synapses import rows_of
+from spikeloom.sim.core.neuron import NeuronParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.core.row_reader import RowTables
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.words import unpack_lanes
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.projection import Convolution, Pooling
 
 CORE = CoreParameters(
     lanes=4,

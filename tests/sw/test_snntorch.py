@@ -7,10 +7,10 @@ import pytest
 from harness.loops import convolved, pooled
 from harness.networks import rng_of
 
-from spikeloom.sim.neuron import Compare, Reset
-from spikeloom.sim.projection import Convolution
-from spikeloom.sw.network import LoadError
-from spikeloom.sw.snntorch import from_snntorch
+from spikeloom.frontends.snntorch import from_snntorch
+from spikeloom.model.network import LoadError
+from spikeloom.sim.core.neuron import Compare, Reset
+from spikeloom.sim.network.projection import Convolution
 
 
 class Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sw.spif import PixelMap, SpifError, SpifReceiver, SpifSender, decode_events, encode_events
+from spikeloom.host.spif import PixelMap, SpifError, SpifReceiver, SpifSender, decode_events, encode_events
 
 
 def test_a_word_by_hand():

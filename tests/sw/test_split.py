@@ -12,13 +12,13 @@ from harness.parts import random_cuts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters, NeuronState
-from spikeloom.sim.projection import Convolution
-from spikeloom.sim.reference import simulate
-from spikeloom.sw import split as split_module
-from spikeloom.sw.split import SplitError, bands, neurons_a_channel, split
+from spikeloom.compiler import partition as split_module
+from spikeloom.compiler.partition import SplitError, bands, neurons_a_channel, split
+from spikeloom.sim.core.neuron import NeuronParameters, NeuronState
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.projection import Convolution
+from spikeloom.sim.network.reference import simulate
 
 CORE = CoreParameters(
     v_width=14,

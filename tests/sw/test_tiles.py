@@ -12,17 +12,18 @@ from harness.networks import random_network, random_spatial_network, random_spik
 from harness.parts import random_cuts
 from harness.tiles import assert_equal_to_reference, run_tiles
 
-from spikeloom.sim.core import CoreParameters
-from spikeloom.sim.fabric import FabricConfig
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sim.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
-from spikeloom.sim.neuron import NeuronParameters
-from spikeloom.sim.reference import simulate
-from spikeloom.sw import place as place_module
-from spikeloom.sw import relations, rows
-from spikeloom.sw.assign import Assignment
-from spikeloom.sw.place import PlaceError, place, place_assigned
-from spikeloom.sw.split import split
+from spikeloom.compiler import dependencies as relations
+from spikeloom.compiler import place as place_module
+from spikeloom.compiler import synapses as rows
+from spikeloom.compiler.mapping import Assignment
+from spikeloom.compiler.partition import split
+from spikeloom.compiler.place import PlaceError, place, place_assigned
+from spikeloom.sim.core.neuron import NeuronParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import MeshParameters
 
 CORE = CoreParameters(
     lanes=2,

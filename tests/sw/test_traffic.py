@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from harness.mutations import mutated
 
-from spikeloom.hdl import mesh as mesh_module
-from spikeloom.hdl import router as router_module
-from spikeloom.hdl.mesh import Mesh
-from spikeloom.sim.mesh import MeshParameters
-from spikeloom.sw.traffic import build, check, ideal_latency, load
+from spikeloom.benchmarks.traffic import build, check, ideal_latency, load
+from spikeloom.hdl.noc import mesh as mesh_module
+from spikeloom.hdl.noc import router as router_module
+from spikeloom.hdl.noc.mesh import Mesh
+from spikeloom.sim.noc.mesh import MeshParameters
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "tests" / "traffic"
 SMALL = MeshParameters(columns=2, rows=2, payload_width=16)

@@ -8,17 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from spikeloom.sim.attention import AttentionParameters
-from spikeloom.sim.attention import simulate as attend
-from spikeloom.sim.network import QuantisedNetwork
-from spikeloom.sim.reference import simulate
-from spikeloom.sw.data import load_digits, shipped
-from spikeloom.sw.encode import encoder_from
-from spikeloom.sw.load import load
-from spikeloom.sw.quantise import Quantisation, quantise
-from spikeloom.sw.readout import accuracy
-from spikeloom.sw.runner import Runner, RunResult
-from spikeloom.sw.transformer import (
+from spikeloom.benchmarks.transformer import (
     MODEL,
     attention_map,
     run_transformer,
@@ -26,6 +16,16 @@ from spikeloom.sw.transformer import (
     without_attention,
     write_attention,
 )
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import encoder_from
+from spikeloom.datasets.readout import accuracy
+from spikeloom.datasets.shipped import load_digits, shipped
+from spikeloom.frontends.nir import load
+from spikeloom.runners.runner import Runner, RunResult
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.attention import simulate as attend
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.reference import simulate
 
 STEPS, HEADS, TOKENS, FEATURES = 16, 4, 8, 16
 

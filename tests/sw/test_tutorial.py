@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from spikeloom.sw.data import shipped
+from spikeloom.datasets.shipped import shipped
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -62,7 +62,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "models").symlink_to(shipped("digits-mlp.nir").parent)
     program = tmp_path / "bin" / "spikeloom"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m spikeloom.sw.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m spikeloom.cli.app "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     return tmp_path

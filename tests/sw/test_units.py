@@ -2,12 +2,12 @@
 
 import pytest
 
-from spikeloom.sim.encoder import EncoderParameters
-from spikeloom.sim.fabric import FABRICS
-from spikeloom.sim.lfsr import Lfsr
-from spikeloom.sim.readout import ReadoutParameters
-from spikeloom.sw.encode import LatencyEncoder, RateEncoder
-from spikeloom.sw.units import UnitError, encoder_settings, with_units
+from spikeloom.datasets.encoders import LatencyEncoder, RateEncoder
+from spikeloom.host.peripherals import UnitError, encoder_settings, with_units
+from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.lib.lfsr import Lfsr
 
 MESH = FABRICS["transformer"]
 RATE = RateEncoder(steps=25, bits=4, lfsr=Lfsr(width=12))

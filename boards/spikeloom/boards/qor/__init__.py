@@ -1,0 +1,1 @@
+"""Quality of results of blocks and boards, and the fit of the estimate."""

@@ -1,0 +1,153 @@
+"""The blocks whose size and speed are kept in ``qor/``, with the bounds that they have to hold."""
+
+from dataclasses import replace
+from functools import partial
+
+from spikeloom.boards.qor.measure import ICE40_UP5K, Block
+from spikeloom.boards.sizing.choose import lane_banks
+from spikeloom.hdl.attention.unit import AttentionUnit
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.hdl.noc.mesh import Mesh
+from spikeloom.hdl.noc.router import Router
+from spikeloom.hdl.top.fabric import Tiles
+from spikeloom.sim.attention.attention import PIPELINE_CYCLES, AttentionParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.noc.mesh import MeshParameters
+
+__all__ = ["ATTENTION_SHAPES", "ATTENTION_STEPS", "BLOCKS", "attention_block", "plain_lif_core"]
+
+
+def plain_lif_core(lanes: int) -> CoreParameters:
+    """256 neurons with 256 axons each, 8-bit weights, two accumulator banks: a shift leak, and nothing that costs more.
+
+    Thresholds and leaks are those of the population, the reset is to zero or by subtraction, and there is no bias.
+    Banks of lanes are those that `spikeloom.explore.choose.choose_core` takes. From 64 lanes on, accumulators and
+    states are in LUT RAM, because a block RAM would be nearly empty.
+    """
+    few_words = "distributed" if lanes >= 64 else "block"
+    return CoreParameters(
+        lanes=lanes,
+        lane_banks=lane_banks(lanes),
+        neurons=256,
+        axons=256,
+        weight_words=256 * 256 // lanes,
+        populations=4,
+        weight_width=8,
+        v_width=16,
+        accumulator_width=16,
+        multiplier=False,
+        shifts=(4,),
+        bias=False,
+        reset_value=False,
+        reset_delay=False,
+        refractory_width=0,
+        readout=False,
+        per_neuron=frozenset(),
+        accumulator_memory=few_words,
+        state_memory=few_words,
+    )
+
+
+def _small_tiles() -> Tiles:
+    """15 cores of the sizes of the fabric ``small`` on a 4 x 4 mesh, with a shift leak and nothing that costs more."""
+    plain = plain_lif_core(1)
+    core = replace(
+        FABRICS["small"].core,
+        multiplier=plain.multiplier,
+        shifts=plain.shifts,
+        bias=plain.bias,
+        reset_value=plain.reset_value,
+        reset_delay=plain.reset_delay,
+        refractory_width=plain.refractory_width,
+        readout=plain.readout,
+        per_neuron=plain.per_neuron,
+    )
+    return Tiles(FabricConfig(tiles=(None, *[core] * 15), mesh=MeshParameters(columns=4, rows=4)))
+
+
+def _plain_engine(lanes: int) -> LifEngine:
+    return LifEngine(plain_lif_core(lanes))
+
+
+ATTENTION_SHAPES = {
+    (16, 1): None,
+    (16, 8): None,
+    (16, 16): 1850,
+    (32, 1): None,
+    (32, 8): None,
+    (32, 32): 5500,
+    (64, 1): None,
+    (64, 8): 3000,
+    (64, 64): 18500,
+}
+"""Tokens, which are as many as features, and rows of the attention units, with the lookup tables at most."""
+
+ATTENTION_STEPS = 10
+"""Of which the cycles are those."""
+
+
+def attention_block(tokens: int, rows: int) -> Block:
+    """The attention unit of one head with as many tokens as features."""
+    parameters = AttentionParameters(tokens=tokens, features=tokens, rows=rows)
+    return Block(
+        name="attention",
+        variant=f"{tokens}-tokens-{rows}-row{'s' * (rows > 1)}",
+        make=lambda: AttentionUnit(parameters),
+        maximum_lut=ATTENTION_SHAPES[tokens, rows],
+        minimum_fmax_mhz=150,
+        cycles=parameters.cycles(ATTENTION_STEPS) + PIPELINE_CYCLES,
+    )
+
+
+BLOCKS = (
+    *(
+        Block(
+            name="lif-core",
+            variant=f"{lanes}-lane{'s' * (lanes > 1)}",
+            make=partial(_plain_engine, lanes),
+            maximum_lut=maximum_lut,
+            minimum_fmax_mhz=minimum_fmax_mhz,
+        )
+        for lanes, maximum_lut, minimum_fmax_mhz in ((1, 650, 140), (8, 2400, 140), (64, 64 * 200, 110))
+    ),
+    # A seed takes 15 to 25 minutes, more if the clock that is asked for is out of reach.
+    Block(
+        name="lif-core",
+        variant="256-lanes",
+        make=partial(_plain_engine, 256),
+        maximum_lut=256 * 200,
+        minimum_fmax_mhz=110,
+        asked_mhz=115.0,
+    ),
+    # The same core of one lane; 64 kB of weights are more than an UP5K's block RAM.
+    Block(
+        name="lif-core",
+        variant="1-lane",
+        make=lambda: LifEngine(replace(plain_lif_core(1), weight_memory="single-port")),
+        minimum_fmax_mhz=24,
+        asked_mhz=40.0,
+        device=ICE40_UP5K,
+    ),
+    # The cores that MNIST runs on.
+    *(
+        Block(name="lif-core", variant=name, make=partial(LifEngine, FABRICS[name].core), asked_mhz=140.0)
+        for name in ("wide", "spatial")
+    ),
+    # 5 ports, 24 bits of payload, 16 of destinations.
+    Block(
+        name="router",
+        variant="5-ports",
+        make=lambda: Router(MeshParameters(columns=4, rows=4, payload_width=24), 5),
+        maximum_lut=900,
+        minimum_fmax_mhz=150,
+    ),
+    Block(
+        name="mesh",
+        variant="4x4",
+        make=lambda: Mesh(MeshParameters(columns=4, rows=4, payload_width=24)),
+        minimum_fmax_mhz=120,
+    ),
+    Block(name="fabric", variant="4x4", make=_small_tiles, minimum_fmax_mhz=100, asked_mhz=115.0),
+    *(attention_block(tokens, rows) for tokens, rows in ATTENTION_SHAPES),
+)

@@ -1,0 +1,104 @@
+"""The memories of a LIF core, and how many RAM blocks of an FPGA each of them takes.
+
+On an ECP5 `spikeloom.hdl.lib.memory` cuts them into block RAMs itself, so the count is a matter of arithmetic. On the
+other families Yosys chooses among the shapes of a block the one that needs the fewest, and builds what is too small for
+a block out of flip-flops or LUT RAM: on an iCE40 a memory with no more than 64 bits a block, on a Gowin one whose LUT
+RAM costs less than 128 a block. A memory whose bytes are written one by one is cut at its bytes, except that a block of
+an iCE40 that is 16 bits wide can write bit by bit.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["Array", "arrays", "block_rams", "lut_ram_cells", "single_port_rams"]
+
+_SHAPES = {
+    "ecp5": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
+    "gowin": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
+    "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048)),
+}
+"""Of a block RAM: bits of a word, and words, the widest first."""
+
+_LEAST_BITS_ICE40 = 64
+_GOWIN_BLOCK_COST = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Array:
+    """A memory of the core: ``kind`` is ``block``, ``distributed`` or ``single-port``; ``bytes_written`` one by one."""
+
+    name: str
+    width: int
+    depth: int
+    bytes_written: bool = False
+    kind: str = "block"
+
+
+def arrays(core: CoreParameters) -> Iterator[Array]:
+    """All memories of the core, those of a bank of lanes once for each bank."""
+    for memory in core.memories.values():
+        kind = core.weight_memory if memory.name == "weights" else "block"
+        banks = core.lane_banks if memory.name in ("weights", "neurons") else 1
+        array = Array(name=memory.name, width=memory.width // banks, depth=memory.depth, bytes_written=True, kind=kind)
+        yield from itertools.repeat(array, banks)
+    for bank in range(2):
+        yield Array(name=f"touched {bank}", width=1, depth=core.words)
+    width, depth = core.bank_lanes * core.accumulator_width, 2 << bits_for(core.words)
+    states = core.bank_lanes * core.state_layout.width
+    for _ in range(core.lane_banks):
+        for use in ("adding", "sweeping"):
+            yield Array(name=f"accumulators, {use}", width=width, depth=depth, kind=core.accumulator_memory)
+        yield Array(name="states", width=states, depth=core.words, kind=core.state_memory)
+    group = min(8, core.lanes)
+    groups = core.lanes // group
+    value = group * core.sent_width * (core.readout or core.value_width > 0)
+    width = bits_for(core.words) + groups * (2 + group + value)
+    yield Array(name="spikes", width=width, depth=core.words, kind=core.state_memory)
+
+
+def block_rams(array: Array, family: str) -> int:
+    """Block RAMs of ``family`` that the memory takes."""
+    if array.kind == "distributed" or (array.kind == "single-port" and family == "ice40"):
+        return 0
+    counts = [
+        (_columns(array, bits, family) * -(-array.depth // words), bits, words) for bits, words in _SHAPES[family]
+    ]
+    if family == "ecp5":
+        deep = [count for count, _, words in counts if array.depth <= words]
+        return deep[0] if deep else counts[-1][0]
+    fewest = min(count for count, _, _ in counts)
+    if family == "ice40" and array.width * array.depth <= _LEAST_BITS_ICE40 * fewest:
+        return 0
+    if family == "gowin" and _gowin_lut_ram_cost(array) < _GOWIN_BLOCK_COST * fewest:
+        return 0
+    return fewest
+
+
+def _columns(array: Array, bits: int, family: str) -> int:
+    """Blocks beside each other where each holds ``bits`` bits of a word."""
+    if not array.bytes_written or (family == "ice40" and bits == 16):
+        # (Nine bits are one byte with its parity; a block with two or four of them holds as many.)
+        return -(-array.width // bits)
+    planes, last = -(-array.width // 8), (array.width - 1) % 8 + 1
+    if bits >= 8:
+        return -(-planes // (bits // 8))
+    return (planes - 1) * (8 // bits) + -(-last // bits)
+
+
+def lut_ram_cells(width: int, depth: int) -> int:
+    """Memories of 16 words of 4 bits, of which LUT RAM is made."""
+    return -(-width // 4) * -(-depth // 16)
+
+
+def _gowin_lut_ram_cost(array: Array) -> float:
+    rows = -(-array.depth // 16)
+    return 4 * lut_ram_cells(array.width, array.depth) + 2 / 3 * array.width * (rows - 1)
+
+
+def single_port_rams(array: Array) -> int:
+    """Single-port RAMs of 16,384 words of 16 bits that it takes on an iCE40 UP5K."""
+    return -(-array.width // 16) * -(-array.depth // 16384) if array.kind == "single-port" else 0

@@ -1,0 +1,1 @@
+"""The boards, one file per FPGA family."""

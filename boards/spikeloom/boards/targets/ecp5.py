@@ -1,0 +1,181 @@
+"""Boards with a Lattice ECP5."""
+
+from amaranth.vendor import LatticePlatform
+from amaranth_boards.butterstick import ButterStickPlatform
+from amaranth_boards.colorlight_5a75b_r7_0 import Colorlight_5A75B_R70Platform
+from amaranth_boards.ecp5_5g_evn import ECP55GEVNPlatform
+from amaranth_boards.ecpix5 import ECPIX545Platform, ECPIX585Platform
+from amaranth_boards.icepi_zero import IcepiZero1_3Platform
+from amaranth_boards.icesugar_pro import ICESugarProPlatform
+from amaranth_boards.logicbone import Logicbone85FPlatform, LogicbonePlatform
+from amaranth_boards.orangecrab_r0_1 import OrangeCrabR0_1Platform
+from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
+from amaranth_boards.supercon19badge import Supercon19BadgePlatform
+from amaranth_boards.ulx3s import ULX3S_12F_Platform, ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_85F_Platform
+from amaranth_boards.versa_ecp5 import VersaECP5Platform
+from amaranth_boards.versa_ecp5_5g import VersaECP55GPlatform
+
+from spikeloom.boards.targets.board import BoardDescription, SerialPins
+
+__all__ = ["ECP5_BOARDS"]
+
+
+class _Supercon19Badge(Supercon19BadgePlatform):
+    """amaranth-boards 0.0.21 passes on each option twice here, which no build takes."""
+
+    toolchain_prepare = LatticePlatform.toolchain_prepare
+
+
+_GENERAL_HZ = {
+    "LFE5U-12F": 108e6,
+    "LFE5U-25F": 108e6,
+    "LFE5U-45F": 75e6,
+    "LFE5U-85F": 90e6,
+    "LFE5UM-45F": 75e6,
+    "LFE5UM5G-45F": 132e6,
+    "LFE5UM5G-85F": 132e6,
+}
+"""The clock that the general fabric keeps on each device: an LFE5U of speed grade 6, an LFE5UM5G of grade 8."""
+
+
+def _ulx3s(size: int, platform: type) -> BoardDescription:
+    return BoardDescription(
+        name=f"ulx3s-{size}f",
+        title=f"Radiona ULX3S {size}F",
+        device_name=f"LFE5U-{size}F",
+        platform=platform,
+        pll_hz=_GENERAL_HZ[f"LFE5U-{size}F"],
+        flash_command=("openFPGALoader", "--board", "ulx3s", "{bitstream}"),
+    )
+
+
+# The Feather pins marked RX and TX.
+_FEATHER = SerialPins(rx="0", tx="1", connector=("io", 0), where="Feather pins 0 (RX) and 1 (TX)")
+_ORANGECRAB_FLASH = ("dfu-util", "--alt", "0", "--download", "{bitstream}")
+
+
+def _orangecrab(
+    name: str, title: str, device_name: str, platform: type, *, pll_hz: float | None = None
+) -> BoardDescription:
+    return BoardDescription(
+        name=name,
+        title=title,
+        device_name=device_name,
+        platform=platform,
+        pll_hz=pll_hz or _GENERAL_HZ[device_name],
+        serial=_FEATHER,
+        flash_command=_ORANGECRAB_FLASH,
+    )
+
+
+ECP5_BOARDS = (
+    _ulx3s(12, ULX3S_12F_Platform),
+    _ulx3s(25, ULX3S_25F_Platform),
+    _ulx3s(45, ULX3S_45F_Platform),
+    _ulx3s(85, ULX3S_85F_Platform),
+    _orangecrab("orangecrab-r0.1", "OrangeCrab r0.1", "LFE5U-25F", OrangeCrabR0_1Platform),
+    _orangecrab("orangecrab-25f", "OrangeCrab r0.2 25F", "LFE5U-25F", OrangeCrabR0_2_25FPlatform),
+    # (Its FPGA is of speed grade 8.)
+    _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=117e6),
+    BoardDescription(
+        name="ecpix5-45",
+        title="LambdaConcept ECPIX-5 45F",
+        device_name="LFE5UM5G-45F",
+        platform=ECPIX545Platform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
+        flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="ecpix5-85",
+        title="LambdaConcept ECPIX-5 85F",
+        device_name="LFE5UM5G-85F",
+        platform=ECPIX585Platform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
+        flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="colorlight-5a75b",
+        title="Colorlight 5A-75B 7.0",
+        device_name="LFE5U-25F",
+        platform=Colorlight_5A75B_R70Platform,
+        pll_hz=_GENERAL_HZ["LFE5U-25F"],
+        line="the pads of the LED and of connector J19",
+        flash_command=("openFPGALoader", "--board", "colorlight", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="icesugar-pro",
+        title="Muse Lab iCESugar-pro",
+        device_name="LFE5U-25F",
+        platform=ICESugarProPlatform,
+        pll_hz=_GENERAL_HZ["LFE5U-25F"],
+        flash_command=("icesprog", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="icepi-zero",
+        title="Icepi Zero 1.3",
+        device_name="LFE5U-25F",
+        platform=IcepiZero1_3Platform,
+        pll_hz=_GENERAL_HZ["LFE5U-25F"],
+        flash_command=("openFPGALoader", "--board", "icepi-zero", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="versa-ecp5",
+        title="Lattice ECP5 Versa",
+        device_name="LFE5UM-45F",
+        platform=VersaECP5Platform,
+        pll_hz=_GENERAL_HZ["LFE5UM-45F"],
+        flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="versa-ecp5-5g",
+        title="Lattice ECP5-5G Versa",
+        device_name="LFE5UM5G-45F",
+        platform=VersaECP55GPlatform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
+        flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="ecp5-5g-evn",
+        title="Lattice ECP5-5G Evaluation Board",
+        device_name="LFE5UM5G-85F",
+        platform=ECP55GEVNPlatform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
+        flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="supercon19-badge",
+        title="Hackaday Supercon 2019 badge",
+        device_name="LFE5U-45F",
+        platform=_Supercon19Badge,
+        pll_hz=_GENERAL_HZ["LFE5U-45F"],
+        line="the pins TX and RX of the debug header",
+        flash_command=("dfu-util", "--device", "1d50:614b", "--alt", "0", "--download", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="butterstick",
+        title="ButterStick r1.0",
+        device_name="LFE5UM5G-85F",
+        platform=ButterStickPlatform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
+        serial=SerialPins(rx="S0", tx="S1", connector=("syzygy", 0), where="SYZYGY port 0, S0 (RX) and S1 (TX)"),
+        flash_command=("dfu-util", "--alt", "0", "--download", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="logicbone-45f",
+        title="Logicbone 45F",
+        device_name="LFE5UM5G-45F",
+        platform=LogicbonePlatform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
+        serial=SerialPins(rx="12", tx="13", connector=("P9", 0), where="header P9, pins 12 (RX) and 13 (TX)"),
+        flash_command=("dfu-util", "--device", "1d50:615d", "--alt", "0", "--download", "{bitstream}"),
+    ),
+    BoardDescription(
+        name="logicbone-85f",
+        title="Logicbone 85F",
+        device_name="LFE5UM5G-85F",
+        platform=Logicbone85FPlatform,
+        pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
+        serial=SerialPins(rx="12", tx="13", connector=("P9", 0), where="header P9, pins 12 (RX) and 13 (TX)"),
+        flash_command=("dfu-util", "--device", "1d50:615d", "--alt", "0", "--download", "{bitstream}"),
+    ),
+)

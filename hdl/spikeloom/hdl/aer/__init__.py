@@ -1,0 +1,1 @@
+"""AER handshake and AER tile."""

@@ -1,0 +1,405 @@
+"""A port for other AER chips as a tile: events at wires in or out, in the time of the fabric's tokens.
+
+::
+
+    input    wires ─▶ AerReceiver ─▶ table ─▶ queue of the next step ══ at its begin ═▶ spikes, TICK ─▶ o
+    output   i ─▶ queue of each parity ═▶ table ─▶ AerSender ─▶ wires;  all of a step out: TICK, ACK ─▶ o
+
+**Input.** A chip knows no steps. What comes before step t begins, and after step t - 1 did, belongs to step t; the step
+begins when the tokens say so (a TICK of the host, and room in the sinks) and, with ``step_cycles``, when its period
+does. Then its spikes leave, each axon once, and meanwhile the next step is collected. While the queue is full the chip
+is not acknowledged, and waits: nothing is lost.
+
+**Output.** Spikes are kept by the parity of their step and leave in the order in which they came, step after step. The
+step is acknowledged when the last of its events has been through all four phases. As its sources are two steps ahead at
+most, queues as deep as the network's output never fill, so that what arrives is always taken, whatever the chip does:
+one that is dead stops the steps, but no packet in the mesh.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.aer.handshake import AerReceiver, AerSender
+from spikeloom.hdl.attention.memory import BlockQueue
+from spikeloom.hdl.lib.memory import BlockMemory, LoadedMemory, LoadPort
+from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
+from spikeloom.hdl.noc.packet import PacketKind, packet_layout
+from spikeloom.hdl.noc.tokens import Tokens
+from spikeloom.sim.aer.parameters import AerTileParameters
+from spikeloom.sim.lib.registers import AER
+
+__all__ = ["AerTile", "EventQueue", "Translator", "wires"]
+
+
+def wires(parameters: AerTileParameters) -> dict[str, wiring.Member]:
+    """The wires of a tile to its chip."""
+    idle = int(parameters.active_low)
+    if parameters.is_input:
+        return {"request": In(1, init=idle), "address": In(parameters.address_width), "acknowledge": Out(1, init=idle)}
+    return {"request": Out(1, init=idle), "address": Out(parameters.address_width), "acknowledge": In(1, init=idle)}
+
+
+class EventQueue(wiring.Component):
+    """A queue of axons in which each is once at most.
+
+    After a reset it forgets what was in it, one axon a cycle; until then it takes nothing.
+
+    Parameters
+    ----------
+    axon_width
+        Of an axon: a bit of memory for each.
+    depth
+        Axons that it holds, a power of two.
+
+    Members
+    -------
+    i, o
+        Axons. One takes four cycles or five to come in.
+    busy
+        An axon is coming in: what is offered at ``i`` may be taken.
+    repeated
+        The axon that is taken at ``i`` is in the queue already.
+    empty
+        Nothing is in it. (``o`` follows a little later.)
+    """
+
+    def __init__(self, axon_width: int, depth: int) -> None:
+        self.depth = depth
+        super().__init__(
+            {
+                "i": In(stream.Signature(axon_width)),
+                "o": Out(stream.Signature(axon_width)),
+                "busy": Out(1),
+                "repeated": Out(1),
+                "empty": Out(1, init=1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width = len(self.i.payload)
+        m.submodules.queue = queue = BlockQueue(width, self.depth)
+        m.submodules.present = present = BlockMemory(1, 1 << width)
+        push, pop, level, full = Signal(), Signal(), Signal(range(self.depth + 1)), Signal()
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        m.d.comb += [
+            push.eq(queue.i.valid & queue.i.ready),
+            pop.eq(self.o.valid & self.o.ready),
+            queue.i.payload.eq(self.i.payload),
+            present.address.eq(self.i.payload),
+            self.empty.eq(level == 0),
+            full.eq(level == self.depth),
+        ]
+        m.d.sync += level.eq(level + push - pop)
+
+        place, waiting = Signal(width), Signal(range(present.latency))
+        m.d.comb += [present.write_address.eq(place), present.write_enable.eq(0)]
+        with m.If(pop):
+            m.d.comb += [present.write_address.eq(self.o.payload), present.write_enable.eq(1)]
+        with m.FSM():
+            with m.State("CLEAR"):
+                m.d.comb += [self.busy.eq(1), present.write_enable.eq(1)]
+                m.d.sync += place.eq(place + 1)
+                with m.If(place.all()):
+                    m.next = "IDLE"
+            with m.State("IDLE"):
+                m.d.comb += self.busy.eq(self.i.valid & ~full)
+                m.d.sync += waiting.eq(present.latency - 1)
+                with m.If(self.busy):
+                    m.next = "LOOK"
+            with m.State("LOOK"):
+                m.d.comb += self.busy.eq(1)
+                with m.If(waiting != 0):
+                    m.d.sync += waiting.eq(waiting - 1)
+                with m.Elif(~pop):  # which has the only write port
+                    m.d.comb += [
+                        self.i.ready.eq(1),
+                        self.repeated.eq(present.data),
+                        queue.i.valid.eq(~present.data),
+                        present.write_address.eq(self.i.payload),
+                        present.write_data.eq(1),
+                        present.write_enable.eq(1),
+                    ]
+                    m.next = "IDLE"
+        return m
+
+
+class Translator(wiring.Component):
+    """Addresses to axons or the reverse, by a table; what it does not know is dropped.
+
+    Members
+    -------
+    load
+        The table, from the host.
+    i, o
+        Before and after; what comes out is in a register. One takes four cycles or five.
+    unknown
+        What is taken at ``i`` is dropped.
+    """
+
+    def __init__(self, parameters: AerTileParameters) -> None:
+        self._table = parameters.table
+        known, value = parameters.table_layout.fields
+        super().__init__(
+            {
+                "load": In(LoadPort()),
+                "i": In(stream.Signature((self._table.depth - 1).bit_length())),
+                "o": Out(stream.Signature(value.width)),
+                "unknown": Out(known.width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.table = table = LoadedMemory(self._table)
+        wiring.connect(m, wiring.flipped(self.load), table.load)
+        waiting = Signal(range(table.latency + 1), init=table.latency)
+        here, known = Signal(), Signal()
+        m.d.comb += [
+            table.address.eq(self.i.payload),
+            here.eq(self.i.valid & (waiting == 0) & (~self.o.valid | self.o.ready)),
+            known.eq(table.data[0]),
+            self.unknown.eq(here & ~known),
+            self.i.ready.eq(here),
+        ]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(here):
+            m.d.sync += [self.o.payload.eq(table.data[1:]), self.o.valid.eq(known)]
+        with m.If(~self.i.valid | self.i.ready):
+            m.d.sync += waiting.eq(table.latency)
+        with m.Elif(waiting != 0):
+            m.d.sync += waiting.eq(waiting - 1)
+        return m
+
+
+class AerTile(wiring.Component):
+    """An AER port that takes and sends packets.
+
+    Writing bit 0 of the register ``control`` forgets the events that wait and all tokens; the queues of an input take a
+    cycle for each axon until they take events again. What is on the wires goes through its phases.
+
+    Members
+    -------
+    i
+        Packets. Of an input only tokens count, of an output tokens and spikes.
+    o
+        Packets, each with the tiles that it is for.
+    configuration
+        Registers (`spikeloom.sim.lib.registers.AER`) and the table.
+    clear
+        Does what the register ``control`` does.
+    reset
+        A new session: empties the tile and resets its registers.
+    step_done
+        A step ends.
+    request, acknowledge, address
+        To the chip, or from it.
+    """
+
+    def __init__(self, parameters: AerTileParameters) -> None:
+        if not isinstance(parameters, AerTileParameters):
+            raise TypeError(f"parameters must be AerTileParameters, not {parameters!r}")
+        self.parameters = p = parameters
+        packet = p.axon_width, p.value_width
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(*packet))),
+                "o": Out(stream.Signature(packet_layout(*packet, p.destinations))),
+                "configuration": In(ConfigurationPort()),
+                "clear": In(1),
+                "reset": In(1),
+                "step_done": Out(1),
+                **wires(p),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        registers = RegisterBank(AER, p.contents)
+        m.submodules.registers = ResetInserter(self.reset)(registers)
+        wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
+        restart, step_done = Signal(), Signal()
+        m.d.comb += [restart.eq(self.reset | self.clear | registers.control), self.step_done.eq(step_done)]
+        running = Module()
+        m.submodules.running = ResetInserter(restart)(running)
+
+        # The load port is registered, so that its fan-out is nobody's critical path.
+        translator = Translator(p)
+        running.submodules.translator = translator
+        for name in ("write_enable", "memory", "plane", "index", "write_data"):
+            m.d.sync += getattr(translator.load, name).eq(getattr(self.configuration, name))
+
+        tokens = Tokens(p.destinations)
+        running.submodules.tokens = tokens
+        for name in ("sources", "sinks", "tick_destinations", "ack_destinations"):
+            running.d.comb += getattr(tokens, name).eq(getattr(registers, name))
+        out = self.o.payload
+        running.d.comb += step_done.eq(tokens.done)
+        with running.If(tokens.finish):
+            running.d.comb += [self.o.valid.eq(tokens.o.valid), tokens.o.ready.eq(self.o.ready)]
+            running.d.comb += [
+                getattr(out, name).eq(getattr(tokens.o.payload, name)) for name in tokens.o.payload.shape().members
+            ]
+
+        # The handshake is no part of what a clear empties: the chip would see its phases cut off.
+        if p.is_input:
+            line = AerReceiver(p.address_width, stages=p.stages, active_low=p.active_low)
+            transferred = line.o
+            idle, repeated = self._elaborate_input(running, registers, tokens, translator, line)
+        else:
+            line = AerSender(p.address_width, stages=p.stages, active_low=p.active_low, setup_cycles=p.setup_cycles)
+            transferred = line.i
+            idle, repeated = self._elaborate_output(running, registers, tokens, translator, line)
+        m.submodules.line = line
+        for name, member in wires(p).items():
+            inner, outer = getattr(line, name), getattr(self, name)
+            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        for count, event in (
+            (registers.events, transferred.valid & transferred.ready),
+            (registers.repeated, repeated),
+            (registers.unknown, translator.unknown),
+        ):
+            with m.If(restart):
+                m.d.sync += count.eq(0)
+            with m.Else():
+                m.d.sync += count.eq(count + event)
+
+        # How long the chip has not ended the phase that is its turn.
+        phase, waited, stalled = Signal(), Signal(32), Signal()
+        m.d.sync += phase.eq(self.request)
+        with m.If(~line.waiting | (phase != self.request)):
+            m.d.sync += waited.eq(0)
+        with m.Elif(waited != registers.patience):
+            m.d.sync += waited.eq(waited + 1)
+        with m.Elif(waited != 0):
+            m.d.sync += stalled.eq(1)
+        # A new session leaves that, so that a host whose run has stopped can ask why.
+        with m.If(self.clear | registers.control):
+            m.d.sync += stalled.eq(0)
+        m.d.comb += registers.status.eq(Cat(idle, stalled))
+        return m
+
+    def _arriving(self, m: Module, tokens: Tokens, taken: Value) -> tuple[Signal, Signal]:
+        """The packet that has come, in a register until it is ``taken``, and whether there is one."""
+        packet, arrived = Signal(self.i.payload.shape(), reset_less=True), Signal()
+        m.d.comb += self.i.ready.eq(~arrived | taken)
+        with m.If(self.i.ready):
+            m.d.sync += [packet.eq(self.i.payload), arrived.eq(self.i.valid)]
+        m.d.comb += [
+            tokens.tick.eq(arrived & (packet.kind == PacketKind.TICK)),
+            tokens.ack.eq(arrived & (packet.kind == PacketKind.ACK)),
+            tokens.token_parity.eq(packet.parity),
+            tokens.token_last.eq(packet.last),
+        ]
+        return packet, arrived
+
+    def _elaborate_input(
+        self, m: Module, registers: RegisterBank, tokens: Tokens, translator: Translator, line: AerReceiver
+    ) -> tuple[Value, Value]:
+        """Returns whether nothing is going on, and whether an event does not count."""
+        p = self.parameters
+        self._arriving(m, tokens, Const(1))
+        queues = [EventQueue(p.axon_width, p.depth) for _ in range(2)]
+        m.submodules.queue_0, m.submodules.queue_1 = queues
+
+        # From the wires to the queue of the next step. Without a program the chip waits.
+        in_step, sending, collecting, enabled = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += enabled.eq(registers.sources != 0)
+        m.d.comb += [
+            collecting.eq(tokens.parity ^ in_step),
+            translator.i.payload.eq(line.o.payload),
+            translator.i.valid.eq(line.o.valid & enabled),
+            line.o.ready.eq(translator.i.ready & enabled),
+        ]
+        busy, empty = Signal(2), Signal(2)
+        out = self.o.payload
+        for number, queue in enumerate(queues):
+            m.d.comb += [
+                queue.i.payload.eq(translator.o.payload),
+                busy[number].eq(queue.busy),
+                empty[number].eq(queue.empty),
+            ]
+            with m.If(collecting == number):
+                m.d.comb += [queue.i.valid.eq(translator.o.valid), translator.o.ready.eq(queue.i.ready)]
+            with m.If(sending & (tokens.parity == number)):
+                m.d.comb += [
+                    self.o.valid.eq(queue.o.valid),
+                    queue.o.ready.eq(self.o.ready),
+                    out.kind.eq(PacketKind.SPIKE),
+                    out.parity.eq(tokens.parity),
+                    out.last.eq(tokens.last),
+                    out.axon.eq(queue.o.payload),
+                    out.value.eq(1),
+                    out.destinations.eq(registers.spike_destinations),
+                ]
+
+        # The periods go on whatever the fabric does, so that steps which it delays do not delay all that follow.
+        left, period = Signal(32), Signal()
+        with m.If(left != 0):
+            m.d.sync += left.eq(left - 1)
+        with m.Elif(enabled):
+            m.d.sync += [left.eq(Mux(registers.step_cycles == 0, 0, registers.step_cycles - 1)), period.eq(1)]
+        idle = Signal()
+        with m.FSM():
+            with m.State("WAIT"):
+                m.d.comb += idle.eq(empty.all() & ~line.o.valid & ~translator.o.valid)
+                # An axon that is coming in still belongs to this step.
+                with m.If(tokens.due & period & ~busy.bit_select(collecting, 1)):
+                    m.d.comb += tokens.start.eq(1)
+                    m.d.sync += period.eq((registers.step_cycles == 0) | (left == 0))
+                    m.next = "SEND"
+            with m.State("SEND"):
+                m.d.comb += [in_step.eq(1), sending.eq(1)]
+                with m.If(empty.bit_select(tokens.parity, 1)):
+                    m.next = "FINISH"
+            with m.State("FINISH"):
+                m.d.comb += [in_step.eq(1), tokens.finish.eq(1)]
+                with m.If(tokens.done):
+                    m.next = "WAIT"
+        return idle, queues[0].repeated | queues[1].repeated
+
+    def _elaborate_output(
+        self, m: Module, registers: RegisterBank, tokens: Tokens, translator: Translator, line: AerSender
+    ) -> tuple[Value, Value]:
+        """Returns whether nothing is going on; and 0, for nothing is repeated."""
+        p = self.parameters
+        taken, room = Signal(), Signal(2)
+        packet, arrived = self._arriving(m, tokens, taken)
+        is_spike = packet.kind == PacketKind.SPIKE
+        m.d.comb += taken.eq(~is_spike | room.bit_select(packet.parity, 1))
+        queues = [BlockQueue(p.axon_width, p.depth) for _ in range(2)]
+        m.submodules.queue_0, m.submodules.queue_1 = queues
+        empty = Signal(2)
+        for number, queue in enumerate(queues):
+            level = Signal(range(p.depth + 8), name=f"level_{number}")  # some have been read out of the memory
+            m.d.comb += [
+                queue.i.payload.eq(packet.axon),
+                queue.i.valid.eq(arrived & is_spike & (packet.parity == number)),
+                room[number].eq(queue.i.ready),
+                empty[number].eq(level == 0),
+            ]
+            m.d.sync += level.eq(level + (queue.i.valid & queue.i.ready) - (queue.o.valid & queue.o.ready))
+            with m.If(tokens.parity == number):
+                m.d.comb += [
+                    translator.i.payload.eq(queue.o.payload),
+                    translator.i.valid.eq(queue.o.valid),
+                    queue.o.ready.eq(translator.i.ready),
+                ]
+        wiring.connect(m, translator.o, line.i)
+
+        idle, out = Signal(), Signal()
+        m.d.comb += out.eq(line.idle & ~translator.o.valid)
+        with m.FSM():
+            with m.State("WAIT"):
+                m.d.comb += idle.eq(empty.all() & ~arrived & out)
+                with m.If(tokens.due & empty.bit_select(tokens.parity, 1) & out):
+                    m.d.comb += tokens.start.eq(1)
+                    m.next = "FINISH"
+            with m.State("FINISH"):
+                m.d.comb += tokens.finish.eq(1)
+                with m.If(tokens.done):
+                    m.next = "WAIT"
+        return idle, Const(0)

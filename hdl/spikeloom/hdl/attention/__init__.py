@@ -1,0 +1,1 @@
+"""The stochastic spiking attention unit and its tile."""

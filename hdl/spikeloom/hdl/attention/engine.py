@@ -1,0 +1,332 @@
+"""The attention engine: S and A of ``rows`` tokens at once, a key and a feature a cycle.
+
+One *pass* makes the rows of one group, head and step: for ``N`` cycles a key K[j] a cycle goes to all rows, each of
+which holds its Q[i] and gets S[i, j]; then for ``d`` cycles V[:, f], of which each row, that now holds its S[i, :],
+makes A[i, f]. The second half of a pass runs together with the first half of the next::
+
+    q ──▶ waiting[rows] ══▶ query[rows] ─┐
+                                         AND, count, compare ──▶ S[rows] ══▶ held[rows] ─┐
+    K[j] ────────────────────────────────┘ ▲                                             AND, count, compare ──▶ o
+    V[:, f] ────────────────────────────── │ ────────────────────────────────────────────┘ ▲
+    shift register of S ───────────────────┘             shift register of A ──────────────┘
+
+**A pass never stalls.** It starts when its operands are complete, its queries are in ``waiting`` and there is room for
+all of its A; from then on everything happens in fixed cycles, so that no register in the middle of the datapath needs
+an enable. Passes start ``max(N, d)`` cycles after each other at least.
+"""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.attention.memory import READ_LATENCY, BlockQueue
+from spikeloom.hdl.attention.sampler import AndSampler
+from spikeloom.hdl.lib.lfsr import SharedWords, ShiftRegister
+from spikeloom.hdl.tech.ecp5_carry import register_copies
+from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters, register_seeds
+from spikeloom.sim.lib.lfsr import Lfsr
+
+__all__ = ["AttentionEngine"]
+
+RESULT_PASSES = 4
+"""Passes whose A there is room for: one being made, one whose S are made, one being taken, one to spare."""
+
+ROWS_A_COPY = 8
+"""Rows that one copy of a word drives."""
+
+
+class PassPhase(wiring.Component):
+    """Half of a pass: a word a cycle, each with its random word; counts groups and heads.
+
+    Members
+    -------
+    go
+        Begin, in this cycle.
+    final
+        With ``go``: the pass belongs to the last step of its sample.
+    seed
+        Of the shift register, at the begin of a sample; from the cycle before on.
+    issue, index
+        A word is due in this cycle, and which; the first of them in the cycle of ``go``.
+    group, head
+        Of the pass.
+    last
+        With ``issue``: the last word of the pass.
+    word
+        The random word that belongs to ``index``.
+    """
+
+    def __init__(self, parameters: AttentionParameters, length: int, lfsr: Lfsr) -> None:
+        self.parameters = parameters
+        self._length = length
+        self._lfsr = lfsr
+        super().__init__(
+            {
+                "go": In(1),
+                "final": In(1),
+                "seed": In(lfsr.width, init=lfsr.seed),
+                "issue": Out(1),
+                "index": Out(range(length)),
+                "group": Out(range(parameters.groups)),
+                "head": Out(range(parameters.heads)),
+                "last": Out(1),
+                "last_group": Out(1, init=parameters.groups == 1),
+                "last_head": Out(1),
+                "word": Out(2 * parameters.word_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        m.submodules.register = register = ShiftRegister(self._lfsr, steps=2 * p.word_bits)
+        # What ends with the last word is known in the cycle before it, and is a register when it comes.
+        running, ending = Signal(), Signal()
+        m.d.comb += [
+            self.issue.eq(self.go | running),
+            ending.eq(self.issue & (self.index == self._length - 2)),
+            self.last_head.eq(self.head == p.heads - 1),
+            self.word.eq(register.state),
+        ]
+        m.d.sync += self.last.eq(ending)
+        with m.If(self.go):
+            m.d.sync += running.eq(1)
+        with m.If(self.issue):
+            m.d.sync += self.index.eq(self.index + 1)
+        with m.If(self.last):
+            m.d.sync += [running.eq(0), self.group.eq(self.group + 1)]
+            if p.groups > 1:
+                m.d.sync += self.last_group.eq(self.group == p.groups - 2)
+            with m.If(self.last_group):
+                m.d.sync += self.head.eq(Mux(self.last_head, 0, self.head + 1))
+
+        # All groups of a head have the same random words; the register goes back for each of them.
+        fresh, final = Signal(init=1, name="fresh"), Signal()
+        restart, back = Signal(), Signal()
+        ends_sample = self.last_group & self.last_head & Mux(self.go, self.final, final)
+        m.d.sync += [restart.eq(ending & ends_sample), back.eq(ending & ~self.last_group)]
+        with m.If(self.go):
+            m.d.sync += [fresh.eq(0), final.eq(self.final)]
+        with m.If(restart):
+            m.d.sync += fresh.eq(1)
+        m.d.comb += [
+            register.enable.eq(self.issue),
+            register.restart.eq(restart | back | (fresh & ~self.go)),
+            register.seed.eq(self.seed),
+        ]
+        if p.groups > 1:
+            begin = Signal(self._lfsr.width, reset_less=True)
+            with m.If(self.go & (self.group == 0)):
+                m.d.sync += begin.eq(register.state)
+            with m.If(back):
+                m.d.comb += register.seed.eq(begin)
+        return m
+
+
+class AttentionEngine(wiring.Component):
+    """Makes S and A out of spikes that lie in memories.
+
+    Members
+    -------
+    q
+        Q[i], token after token, head after head, step after step.
+    available, final
+        K and V of the next head are complete, and whether its step is the last of its sample. ``available`` stays until
+        ``claim``, ``final`` until then. ``available`` is that of the head after in the cycle after ``claim``, ``final``
+        two cycles after it.
+    claim
+        The last pass of the head has started.
+    key, key_head, key_read, key_release
+        ``k`` is to be K[key] of the head `READ_LATENCY` cycles later. With ``key_read``: this is the last time. With
+        ``key_release`` the last of the head's keys is read.
+    feature, feature_head, feature_read, feature_release
+        The same for ``v``, which is to be V[:, feature].
+    k, v
+        The words of the memories, ``d`` and ``N`` bits.
+    score_seed, output_seed
+        What the shift registers start at, never 0; constant from the cycle before the first pass of a sample until its
+        last.
+    causal
+        Whether S[i, j] is 0 for j > i. Constant while anything runs.
+    o
+        A of one group, ``rows`` bits, the first row lowest: feature after feature, group after group, head after head,
+        step after step.
+    """
+
+    def __init__(self, parameters: AttentionParameters) -> None:
+        if not isinstance(parameters, AttentionParameters):
+            raise TypeError(f"parameters must be AttentionParameters, not {parameters!r}")
+        self.parameters = p = parameters
+        score_seed, output_seed = register_seeds(0)
+        self._score_lfsr = Lfsr(width=SCORE_WIDTH, seed=score_seed)
+        self._output_lfsr = Lfsr(width=OUTPUT_WIDTH, seed=output_seed)
+        super().__init__(
+            {
+                "q": In(stream.Signature(p.features)),
+                "available": In(1),
+                "final": In(1),
+                "claim": Out(1),
+                "key": Out(range(p.tokens)),
+                "key_head": Out(range(p.heads)),
+                "key_read": Out(1),
+                "key_release": Out(1),
+                "k": In(p.features),
+                "feature": Out(range(p.features)),
+                "feature_head": Out(range(p.heads)),
+                "feature_read": Out(1),
+                "feature_release": Out(1),
+                "v": In(p.tokens),
+                "score_seed": In(SCORE_WIDTH, init=score_seed),
+                "output_seed": In(OUTPUT_WIDTH, init=output_seed),
+                "causal": In(1),
+                "o": Out(stream.Signature(p.rows)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        copies = max(1, p.rows // ROWS_A_COPY)
+
+        m.submodules.scores = scores = PassPhase(p, p.tokens, self._score_lfsr)
+        m.submodules.outputs = outputs = PassPhase(p, p.features, self._output_lfsr)
+        score_samplers = [AndSampler(p.score_bits) for _ in range(p.rows)]
+        output_samplers = [AndSampler(p.output_bits) for _ in range(p.rows)]
+        for row, (score, output) in enumerate(zip(score_samplers, output_samplers, strict=True)):
+            m.submodules[f"score_{row}"], m.submodules[f"output_{row}"] = score, output
+        at_rows = READ_LATENCY + 1  # cycles from an index to its word at the rows
+        sampled = at_rows + score_samplers[0].latency  # and to its sample
+
+        # The start of a pass: decided a cycle early, so that a register is where it spreads from.
+        start, full, room = Signal(), Signal(), Signal(init=1)
+        fills = Signal()  # the last of the pass's queries comes in
+        cycles_left = Signal(range(p.pass_cycles))
+        m.d.sync += start.eq(self.available & (full | fills) & room & (cycles_left <= 1) & ~start)
+        m.d.comb += [
+            self.claim.eq(start & scores.last_group),
+            scores.go.eq(start),
+            scores.final.eq(self.final),
+            scores.seed.eq(self.score_seed),
+            self.key.eq(scores.index),
+            self.key_head.eq(scores.head),
+            self.key_read.eq(scores.issue & scores.last_group),
+            self.key_release.eq(scores.last & scores.last_group),
+        ]
+        with m.If(start):
+            m.d.sync += cycles_left.eq(p.pass_cycles - 1)
+        with m.Elif(cycles_left != 0):
+            m.d.sync += cycles_left.eq(cycles_left - 1)
+
+        # Its second half, when all of S are there.
+        final = Signal()
+        with m.If(start):
+            m.d.sync += final.eq(self.final)
+        later_final = Signal()
+        with m.If(scores.last):
+            m.d.sync += later_final.eq(final)
+        m.d.comb += [
+            outputs.go.eq(_delayed(m, scores.last, sampled + 1 - at_rows)),
+            outputs.final.eq(later_final),
+            outputs.seed.eq(self.output_seed),
+            self.feature.eq(outputs.index),
+            self.feature_head.eq(outputs.head),
+            self.feature_read.eq(outputs.issue & outputs.last_group),
+            self.feature_release.eq(outputs.last & outputs.last_group),
+        ]
+
+        # Queries: the next pass's come in while this one's are used.
+        loaded = Signal(range(p.rows))
+        accept = Signal()
+        m.d.comb += [self.q.ready.eq(~full | start), accept.eq(self.q.valid & self.q.ready)]
+        with m.If(start):
+            m.d.sync += full.eq(0)
+        m.d.comb += fills.eq(accept & (loaded == p.rows - 1))
+        with m.If(accept):
+            m.d.sync += loaded.eq(loaded + 1)
+        with m.If(fills):
+            m.d.sync += full.eq(1)
+
+        def to_rows(value: Value, cycles: int) -> list[Value]:
+            """For each row a register with ``value`` of ``cycles`` cycles before."""
+            registers = register_copies(m, platform, _delayed(m, value, cycles - 1), copies)
+            return [registers[row * copies // p.rows] for row in range(p.rows)]
+
+        first = scores.issue & (scores.index == 0)
+        shift_in = to_rows(accept, at_rows - 1)
+        take_query = to_rows(first, at_rows - 1)
+        take_scores = to_rows(scores.last, sampled)
+        key, value = to_rows(self.k, 1), to_rows(self.v, 1)
+        mask_all = to_rows(first, sampled - 1)
+        mask_shift = to_rows(scores.index > scores.group * p.rows, sampled - 1)
+        causal = to_rows(self.causal, 1)
+        score_words = self._words(m, "scores", scores, p.score_bits, score_samplers)
+        output_words = self._words(m, "outputs", outputs, p.output_bits, output_samplers)
+
+        waiting = [Signal(p.features, name=f"waiting_{row}", reset_less=True) for row in range(p.rows)]
+        visible_before: Value = Const(0)
+        entering: Value = _delayed(m, self.q.payload, at_rows - 1)
+        for row in reversed(range(p.rows)):
+            with m.If(shift_in[row]):
+                m.d.sync += waiting[row].eq(entering)
+            entering = waiting[row]
+        for row in range(p.rows):
+            score, output = score_samplers[row], output_samplers[row]
+            query = Signal(p.features, name=f"query_{row}", reset_less=True)
+            made = Signal(p.tokens, name=f"made_{row}", reset_less=True)
+            held = Signal(p.tokens, name=f"held_{row}", reset_less=True)
+            with m.If(take_query[row]):
+                m.d.sync += query.eq(waiting[row])
+            # The mask of this row is up until the keys have passed the row's own token, which is when the mask of the
+            # row before it has been down for one key.
+            visible = Signal(name=f"visible_{row}", reset_less=True)
+            m.d.sync += visible.eq(mask_all[row] | Mux(mask_shift[row], visible_before, visible))
+            visible_before = visible
+            next_made = Cat(made[1:], score.sample & (visible | ~causal[row]))
+            m.d.sync += made.eq(next_made)
+            with m.If(take_scores[row]):
+                m.d.sync += held.eq(next_made)
+            m.d.comb += [
+                score.left.eq(query),
+                score.right.eq(key[row]),
+                score.word.eq(score_words[row]),
+                output.left.eq(held),
+                output.right.eq(value[row]),
+                output.word.eq(output_words[row]),
+            ]
+
+        # Results. A pass has room if no more than so many others have not been taken.
+        m.submodules.results = results = BlockQueue(p.rows, RESULT_PASSES * p.features)
+        m.d.comb += [
+            results.i.payload.eq(Cat(sampler.sample for sampler in output_samplers)),
+            results.i.valid.eq(_delayed(m, outputs.issue, at_rows + output_samplers[0].latency)),
+        ]
+        wiring.connect(m, results.o, wiring.flipped(self.o))
+        taken = Signal(range(p.features))
+        passes = Signal(range(RESULT_PASSES + 1))
+        done = Signal()
+        m.d.comb += done.eq(self.o.valid & self.o.ready & (taken == p.features - 1))
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += taken.eq(taken + 1)
+        m.d.sync += passes.eq(passes + start - done)
+        m.d.comb += room.eq(passes != RESULT_PASSES)
+        return m
+
+    def _words(self, m: Module, name: str, phase: PassPhase, used: int, samplers: Sequence[AndSampler]) -> list[Value]:
+        """The rows' random words, when their samplers need them."""
+        p = self.parameters
+        shared = SharedWords(width=p.word_bits, used=used, count=p.rows, groups=p.groups)
+        m.submodules[f"{name}_words"] = shared
+        cycles = READ_LATENCY + 1 + samplers[0].latency - 1 - shared.latency
+        m.d.comb += [shared.word.eq(_delayed(m, phase.word, cycles)), shared.group.eq(_delayed(m, phase.group, cycles))]
+        return [shared.words.word_select(row, used) for row in range(p.rows)]
+
+
+def _delayed(m: Module, value: Value, cycles: int) -> Value:
+    """``value`` as it was ``cycles`` cycles before."""
+    for _ in range(cycles):
+        register = Signal(len(value))
+        m.d.sync += register.eq(value)
+        value = register
+    return value

@@ -1,0 +1,246 @@
+"""The memories about the attention engine: queues in block RAM, blocks of words, and matrices that events set."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.lib.fifo import Fifo
+from spikeloom.hdl.lib.memory import BlockMemory
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["READ_LATENCY", "BlockQueue", "EventMatrix", "ReadAhead", "SpikeBlocks"]
+
+READ_LATENCY = 2
+"""Cycles from an address to its word: block RAM with its output register."""
+
+BLOCKS = 4
+"""Blocks that `SpikeBlocks` holds: one is being read, one may still be read a little longer, one waits to be read and
+one is being written; with fewer a source that never pauses would have to wait."""
+
+
+class ReadAhead(wiring.Component):
+    """Makes a stream of a memory's words. A word a cycle.
+
+    Members
+    -------
+    more, read
+        Whether there is a word to read, and that its address is taken in this cycle: to be changed at its end.
+    data
+        The word whose address was taken `READ_LATENCY` cycles before.
+    o
+        The words.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        super().__init__({"more": In(1), "read": Out(1), "data": In(width), "o": Out(stream.Signature(width))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        depth = READ_LATENCY + 2  # from taking an address until the room of its word can be given again
+        m.submodules.fifo = fifo = Fifo(self._width, depth)
+        room = Signal(range(depth + 1), init=depth)
+        arriving = Signal(READ_LATENCY)
+        m.d.comb += [
+            self.read.eq(self.more & (room != 0)),
+            fifo.i.payload.eq(self.data),
+            fifo.i.valid.eq(arriving[-1]),
+        ]
+        m.d.sync += [
+            arriving.eq((arriving << 1) | self.read),
+            room.eq(room - self.read + (self.o.valid & self.o.ready)),
+        ]
+        wiring.connect(m, fifo.o, wiring.flipped(self.o))
+        return m
+
+
+class BlockQueue(wiring.Component):
+    """A queue of many words in block RAM; a word is offered four cycles after it came.
+
+    ``depth`` is a power of two.
+    """
+
+    def __init__(self, width: int, depth: int) -> None:
+        self._width, self._depth = width, depth
+        super().__init__({"i": In(stream.Signature(width)), "o": Out(stream.Signature(width))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = BlockMemory(self._width, self._depth)
+        m.submodules.ahead = ahead = ReadAhead(self._width)
+        assert memory.latency == READ_LATENCY
+        # Each place with the one after it, so that a word more or less is known without counting.
+        write, after_write = Signal(range(self._depth), name="write"), Signal(range(self._depth), init=1)
+        read, after_read = Signal(range(self._depth), name="read"), Signal(range(self._depth), init=1)
+        push, some, full = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            push.eq(self.i.valid & self.i.ready),
+            memory.write_address.eq(write),
+            memory.write_data.eq(self.i.payload),
+            memory.write_enable.eq(push),
+            memory.address.eq(read),
+            ahead.more.eq(some),
+            ahead.data.eq(memory.data),
+        ]
+        with m.If(push):
+            m.d.sync += [write.eq(after_write), after_write.eq(after_write + 1)]
+        with m.If(ahead.read):
+            m.d.sync += [read.eq(after_read), after_read.eq(after_read + 1)]
+        m.d.sync += [
+            some.eq((some & ~((after_read == write) & ahead.read)) | push),
+            full.eq((full | ((after_write == read) & push)) & ~ahead.read),
+        ]
+        wiring.connect(m, ahead.o, wiring.flipped(self.o))
+        return m
+
+
+class SpikeBlocks(wiring.Component):
+    """Blocks of ``words`` words (a power of two), written one after the other and read in any order, more than once.
+
+    Members
+    -------
+    i
+        Words, block after block.
+    available
+        A block is complete that was not claimed.
+    claim
+        The block that is available is going to be read; the next one may follow.
+    index, data
+        The word ``index`` of the block that is being read, `READ_LATENCY` cycles later.
+    release
+        The block has been read: ``index`` belongs to the next one from the next cycle on.
+    """
+
+    def __init__(self, width: int, words: int) -> None:
+        self._width, self._words = width, words
+        super().__init__(
+            {
+                "i": In(stream.Signature(width)),
+                "available": Out(1),
+                "claim": In(1),
+                "release": In(1),
+                "index": In(range(words)),
+                "data": Out(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = BlockMemory(self._width, BLOCKS * self._words)
+        assert memory.latency == READ_LATENCY
+        bits = bits_for(self._words)
+        write = Signal(range(BLOCKS * self._words))
+        block = Signal(range(BLOCKS))
+        complete, used = Signal(range(BLOCKS + 1), name="complete"), Signal(range(BLOCKS + 1), name="used")
+        full = Signal()
+        push, whole = Signal(), Signal()
+        m.d.comb += [
+            push.eq(self.i.valid & self.i.ready),
+            whole.eq(push & write[:bits].all()),
+            memory.write_address.eq(write),
+            memory.write_data.eq(self.i.payload),
+            memory.write_enable.eq(push),
+            memory.address.eq(self.index | (block << bits)),
+            self.data.eq(memory.data),
+            self.i.ready.eq(~full),
+        ]
+        m.d.sync += [
+            write.eq(write + push),
+            block.eq(block + self.release),
+            complete.eq(complete + whole - self.claim),
+            used.eq(used + whole - self.release),
+            self.available.eq((self.available & ~((complete == 1) & self.claim)) | whole),
+            full.eq((full | ((used == BLOCKS - 1) & whole)) & ~self.release),
+        ]
+        return m
+
+
+class EventMatrix(wiring.Component):
+    """Two matrices of spikes, one for each parity of the step; events set single bits in any order, one a cycle.
+
+    A word in which an event sets a bit is read, changed and written; so is a word of which an older event is still on
+    the way, which takes that event's word in place of the memory's. A word may be read from three cycles after its last
+    event on. While the steps of a parity are read, no events of that parity come.
+
+    Members
+    -------
+    event
+        An event: the parity of its step, the address of the word, and the bit.
+    parity, address, data
+        A word, `READ_LATENCY` cycles later.
+    clear
+        The word at ``address`` becomes 0 after this last read of it.
+    """
+
+    def __init__(self, width: int, words: int) -> None:
+        self._width, self._words = width, words
+        address, bit = bits_for(words), bits_for(width)
+        super().__init__(
+            {
+                "valid": In(1),
+                "event_parity": In(1),
+                "event_address": In(address),
+                "event_bit": In(bit),
+                "parity": In(1),
+                "address": In(address),
+                "clear": In(1),
+                "data": Out(self._width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        address_bits, bit_bits = len(self.address), len(self.event_bit)
+
+        # The event on its way: its address is at the memory in the cycle in which it comes, its word there two later.
+        valid = Signal(READ_LATENCY)
+        parity = [Signal(name=f"parity_{cycle}") for cycle in range(READ_LATENCY)]
+        address = [Signal(address_bits, name=f"address_{cycle}") for cycle in range(READ_LATENCY)]
+        bit = [Signal(bit_bits, name=f"bit_{cycle}") for cycle in range(READ_LATENCY)]
+        one_before, two_before = (Signal(READ_LATENCY, name=f"{name}_before") for name in ("one", "two"))
+        written = [Signal(self._width, name=f"written_{cycle}", reset_less=True) for cycle in range(2)]
+        m.d.sync += [
+            valid.eq((valid << 1) | self.valid),
+            *(
+                later.eq(earlier)
+                for kind, first in ((parity, self.event_parity), (address, self.event_address), (bit, self.event_bit))
+                for later, earlier in zip(kind, [first, *kind], strict=False)
+            ),
+        ]
+        same = [
+            known & (self.event_parity == parity[cycle]) & (self.event_address == address[cycle])
+            for cycle, known in enumerate(valid)
+        ]
+        m.d.sync += [one_before.eq((one_before << 1) | same[0]), two_before.eq((two_before << 1) | same[1])]
+
+        # The engine's clearing, a cycle after the read.
+        clearing, cleared = Signal(), Signal(address_bits)
+        clearing_parity = Signal()
+        m.d.sync += [clearing.eq(self.clear), cleared.eq(self.address), clearing_parity.eq(self.parity)]
+        chosen = [Signal(name=f"chosen_{cycle}") for cycle in range(READ_LATENCY)]
+        m.d.sync += [chosen[0].eq(self.parity), chosen[1].eq(chosen[0])]
+
+        word, changed = Signal(self._width), Signal(self._width)
+        found = []
+        for number in range(2):
+            m.submodules[f"memory_{number}"] = memory = BlockMemory(self._width, self._words)
+            assert memory.latency == READ_LATENCY
+            found.append(memory.data)
+            setting = valid[-1] & (parity[-1] == number)
+            erasing = clearing & (clearing_parity == number)
+            m.d.comb += [
+                memory.address.eq(Mux(self.valid & (self.event_parity == number), self.event_address, self.address)),
+                memory.write_address.eq(Mux(erasing, cleared, address[-1])),
+                memory.write_data.eq(Mux(erasing, 0, changed)),
+                memory.write_enable.eq(setting | erasing),
+            ]
+        m.d.comb += [
+            self.data.eq(Mux(chosen[-1], found[1], found[0])),
+            word.eq(Mux(parity[-1], found[1], found[0])),
+            changed.eq(
+                Mux(one_before[-1], written[0], Mux(two_before[-1], written[1], word)) | (1 << bit[-1])[: self._width]
+            ),
+        ]
+        m.d.sync += [written[0].eq(changed), written[1].eq(written[0])]
+        return m

@@ -1,0 +1,110 @@
+"""A Bernoulli sample of the number of places in which two words are both 1: AND, count and compare in one tree.
+
+The sum of ``2**k - 1`` products is that of two sums of ``2**(k-1) - 1`` products and of one more product, and has ``k``
+bits. So ``2**w - 1`` products are counted by ``w - 1`` levels of adders, each of which takes in one product as its
+carry; the last level adds the random word and the one product that is left, and only the carry is of interest::
+
+    level 2     p p p   p p p   p p p   p p p            AND and full adders; p is a product
+                  \\__p__/         \\__p__/
+    level 3        2 + 2 + 1       2 + 2 + 1             7 products each, 3 bits
+                       \\_______p_______/
+    level 4             3 + 3 bits + 1                   15 products, 4 bits
+                               |
+    last               4 bits + word + p  ──▶ carry      16 products: 1 if count + word >= 16
+
+On ECP5 the AND, the carry in and the carry out are all in the carry cells
+(`spikeloom.hdl.tech.ecp5_carry.ProductAdders`): 64 places take 124 bits of them, where ANDs and 3:2 compressors in
+lookup tables take about 190. Two levels are done a cycle.
+"""
+
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.tech.ecp5_carry import Product, ProductAdders
+
+__all__ = ["AndSampler"]
+
+REGISTERED_LEVELS = (3, 5, 7)
+"""Levels behind which there is a register."""
+
+CHAINED = 16
+"""Numbers that go into one chain of carry cells at most."""
+
+
+class AndSampler(wiring.Component):
+    """Whether the number of common ones of two words and a random word make ``2**w`` or more. A result a cycle.
+
+    Parameters
+    ----------
+    bits
+        ``w``, the bits of the random word; the words to count have ``2**w``.
+
+    Attributes
+    ----------
+    latency
+        Cycles from ``left`` and ``right`` to ``sample``.
+
+    Members
+    -------
+    left, right
+        Words to count.
+    word
+        The random word for what ``left`` and ``right`` were ``latency - 1`` cycles before.
+    sample
+        The sample.
+    """
+
+    def __init__(self, bits: int) -> None:
+        if not isinstance(bits, int) or not 1 <= bits <= 8:
+            raise ValueError(f"bits must be an integer from 1 to 8, not {bits!r}")
+        self.bits = bits
+        self.latency = 1 + sum(level <= bits for level in REGISTERED_LEVELS)
+        super().__init__({"left": In(1 << bits), "right": In(1 << bits), "word": In(bits), "sample": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # Of each number and product: pairs of bits, whose AND counts.
+        products: dict[int, Product] = {place: (self.left[place], self.right[place]) for place in range(1 << self.bits)}
+        numbers: list[list[Product]] = [[products.pop(place)] for place in range(0, 1 << self.bits, 2)]
+        level = 1
+        while level < self.bits:
+            levels = range(level + 1, min([self.bits, *(end for end in REGISTERED_LEVELS if end > level)]) + 1)
+            # Chains of carry cells hold whole trees, but long ones are slow and cannot be placed well.
+            inputs = min(len(numbers), CHAINED)
+            counted: list[Signal] = []
+            for first in range(0, len(numbers), inputs):
+                chain = ProductAdders(m, platform)
+                found = numbers[first : first + inputs]
+                sums: list[Signal] = []
+                for number in levels:
+                    scale = 1 << number - 1
+                    start = first >> (number - 1 - level)
+                    sums = [
+                        chain.add(
+                            list(zip(found[pair], found[pair + 1], strict=True)),
+                            products.pop((start + pair + 1) * scale - 1),
+                        )
+                        for pair in range(0, len(found), 2)
+                    ]
+                    found = [[(bit, 1) for bit in total] for total in sums]
+                chain.close()
+                counted += sums
+            level = levels[-1]
+            if level in REGISTERED_LEVELS:
+                counted = [_registered(m, total) for total in counted]
+                for place, (left, right) in products.items():
+                    products[place] = (_registered(m, Value.cast(left) & right), 1)
+            numbers = [[(bit, 1) for bit in total] for total in counted]
+        (count,), (product,) = numbers, products.values()
+        chain = ProductAdders(m, platform)
+        total = chain.add([(bit, (word, 1)) for bit, word in zip(count, self.word, strict=True)], product)
+        chain.close()
+        m.d.sync += self.sample.eq(total[-1])
+        return m
+
+
+def _registered(m: Module, value: Value) -> Signal:
+    register = Signal(len(value), reset_less=True)
+    m.d.sync += register.eq(value)
+    return register

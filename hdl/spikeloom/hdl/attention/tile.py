@@ -1,0 +1,296 @@
+"""Stochastic attention as a tile: spikes of Q, K and V in as packets, spikes of A out, in the time of its tokens.
+
+::
+
+    i ──▶ Q[parity][head, token]   ──▶ ┌────────┐     words of
+     ├──▶ K[parity][head, token]   ──▶ │ engine │ ──▶ `rows` tokens ──▶ spikes, one a cycle ──▶ routes ──▶ o
+     ├──▶ V[parity][head, feature] ──▶ └────────┘                                                         ▲
+     └──▶ tokens ─────────────────────────────────────────────────────────────────────────────────────────┘
+
+A step is done at once when all of its spikes are there, which the TICKs say; events of the next step set bits of the
+other parity's matrices meanwhile. Each word is cleared when it is read for the last time. The packets of one step come
+in any order and any number of times: a bit that is set stays set.
+
+Spikes come from sources without delay; sinks may have one. Axons are those of
+`spikeloom.sim.attention.attention.AttentionTileParameters`; the axon of what goes out is in a memory, as it is in a
+core. What comes in is always taken.
+"""
+
+from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.attention.engine import AttentionEngine
+from spikeloom.hdl.attention.memory import EventMatrix, ReadAhead
+from spikeloom.hdl.lib.memory import LoadedMemory, load_register
+from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
+from spikeloom.hdl.noc.packet import PacketKind, packet_layout
+from spikeloom.hdl.noc.tokens import Tokens, relation_members
+from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters, AttentionTileParameters
+from spikeloom.sim.lib.registers import ATTENTION
+
+__all__ = ["AttentionTile", "SpikeScanner"]
+
+CHUNK = 8
+"""Bits among which the next one is looked for in one cycle."""
+
+
+class SpikeScanner(wiring.Component):
+    """The places of the ones of words, one a cycle: first a chunk of the word is chosen, then a bit of the chunk.
+
+    Words are those of A of one step: feature after feature, group after group, head after head.
+
+    Members
+    -------
+    restart
+        The words of a step begin.
+    i
+        Words.
+    o
+        For each 1 its index ``(head N + token) d + feature``.
+    done
+        All words of the step have come, and all of their spikes have been taken.
+    """
+
+    def __init__(self, parameters: AttentionParameters, index_bits: int) -> None:
+        self.parameters = parameters
+        super().__init__(
+            {
+                "restart": In(1),
+                "i": In(stream.Signature(parameters.rows)),
+                "o": Out(stream.Signature(index_bits)),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        size = min(CHUNK, p.rows)
+        chunks = p.rows // size
+
+        # The word, without the chunks that have gone on.
+        word = [Signal(size, name=f"word_{chunk}") for chunk in range(chunks)]
+        feature, group, head = Signal(range(p.features)), Signal(range(p.groups)), Signal(range(p.heads + 1))
+        word_place = Signal(len(self.o.payload))  # of token 0 of the group
+        some, first, following = Signal(), Signal(range(chunks)), Signal(size)
+        for chunk in reversed(range(chunks)):
+            with m.If(word[chunk].any()):
+                m.d.comb += [some.eq(1), first.eq(chunk), following.eq(word[chunk])]
+        m.d.comb += self.i.ready.eq(~some & (head != p.heads))
+        take = Signal()
+        for chunk in range(chunks):
+            with m.If(take & (first == chunk)):
+                m.d.sync += word[chunk].eq(0)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [part.eq(self.i.payload.word_select(chunk, size)) for chunk, part in enumerate(word)]
+            row_bits = (p.rows - 1).bit_length()
+            m.d.sync += [word_place.eq(Cat(feature, Signal(row_bits), group, head)), feature.eq(feature + 1)]
+            with m.If(feature == p.features - 1):
+                m.d.sync += group.eq(group + 1)
+                with m.If(group == p.groups - 1):
+                    m.d.sync += head.eq(head + 1)
+        with m.If(self.restart):
+            m.d.sync += head.eq(0)
+
+        # The chunk, without the bits that have gone on, and the spike.
+        chunk_bits, place, lowest = Signal(size), Signal.like(word_place), Signal(range(size))
+        free = Signal()
+        for bit in reversed(range(size)):
+            with m.If(chunk_bits[bit]):
+                m.d.comb += lowest.eq(bit)
+        rest = Signal(size)
+        m.d.comb += [
+            free.eq(~self.o.valid | self.o.ready),
+            rest.eq(chunk_bits & (chunk_bits - 1)),
+            take.eq(some & ((rest == 0) & (free | (chunk_bits == 0)))),
+        ]
+        with m.If(free):
+            m.d.sync += [
+                self.o.valid.eq(chunk_bits != 0),
+                self.o.payload.eq(place | Cat(Signal(len(feature)), lowest)),
+                chunk_bits.eq(rest),
+            ]
+        with m.If(take):
+            chunk_place = Cat(Signal(len(feature) + (size - 1).bit_length()), first)
+            m.d.sync += [chunk_bits.eq(following), place.eq(word_place | chunk_place)]
+        m.d.comb += self.done.eq((head == p.heads) & ~some & (chunk_bits == 0) & ~self.o.valid)
+        return m
+
+
+class AttentionTile(wiring.Component):
+    """An attention unit that takes and sends packets.
+
+    Writing bit 0 of the register ``control``, or ``reset``, empties the tile and begins the random sequence again. That
+    takes two cycles a word of the largest matrix; input waits for it.
+
+    Members
+    -------
+    i
+        Packets. A SPIKE names an axon of Q, K or V.
+    o
+        Packets, each with the tiles that it is for where there is a mesh.
+    configuration
+        Registers and the memory of routes (`spikeloom.sim.lib.registers.ATTENTION`).
+    clear
+        Does what the register ``control`` does.
+    reset
+        A new session: empties the tile and resets its registers.
+    step_done
+        A step ends.
+    """
+
+    def __init__(self, parameters: AttentionTileParameters) -> None:
+        if not isinstance(parameters, AttentionTileParameters):
+            raise TypeError(f"parameters must be AttentionTileParameters, not {parameters!r}")
+        self.parameters = p = parameters
+        packet = p.axon_width, p.value_width
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(*packet))),
+                "o": Out(stream.Signature(packet_layout(*packet, p.destinations))),
+                "configuration": In(ConfigurationPort()),
+                "clear": In(1),
+                "reset": In(1),
+                "step_done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        registers = RegisterBank(ATTENTION, self.parameters.contents)
+        m.submodules.registers = ResetInserter(self.reset)(registers)
+        wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
+        restart = Signal()
+        m.d.comb += restart.eq(self.reset | self.clear | registers.control)
+        m.submodules.routes = routes = LoadedMemory(self.parameters.memories["routes"])
+        wiring.connect(m, load_register(m, self.configuration), routes.load)
+        running = Module()
+        m.submodules.running = ResetInserter(restart)(running)
+        self._elaborate_running(running, registers, routes)
+        return m
+
+    def _elaborate_running(self, m: Module, registers: RegisterBank, routes: LoadedMemory) -> None:
+        p, shape = self.parameters, self.parameters.attention
+        tokens = Tokens(p.destinations)
+        m.submodules.tokens = tokens
+        m.submodules.engine = engine = AttentionEngine(shape)
+        m.submodules.scanner = scanner = SpikeScanner(shape, p.index_bits)
+        m.submodules.ahead = ahead = ReadAhead(shape.features)
+        words = shape.heads * shape.tokens
+        m.submodules.queries = queries = EventMatrix(shape.features, words)
+        m.submodules.keys = keys = EventMatrix(shape.features, words)
+        m.submodules.values = values = EventMatrix(shape.tokens, shape.heads * shape.features)
+        matrices = ((queries, registers.query_page), (keys, registers.key_page), (values, registers.value_page))
+
+        # Input, through one register for spikes and tokens alike: so a spike is in its matrix when the step begins.
+        clearing = Signal(init=1)
+        packet = Signal(self.i.payload.shape(), reset_less=True)
+        arrived = Signal()
+        m.d.comb += self.i.ready.eq(~clearing)
+        m.d.sync += [packet.eq(self.i.payload), arrived.eq(self.i.valid & self.i.ready)]
+        feature_bits, token_bits = shape.score_bits, shape.output_bits
+        token = packet.axon[:token_bits]
+        feature = packet.axon[token_bits : token_bits + feature_bits]
+        head = packet.axon[token_bits + feature_bits : p.index_bits]
+        page = packet.axon[p.index_bits :]
+        for matrix, own in matrices:
+            m.d.comb += [
+                matrix.valid.eq(arrived & (packet.kind == PacketKind.SPIKE) & (page == own)),
+                matrix.event_parity.eq(packet.parity),
+            ]
+            if matrix is values:
+                m.d.comb += [matrix.event_address.eq(Cat(feature, head)), matrix.event_bit.eq(token)]
+            else:
+                m.d.comb += [matrix.event_address.eq(Cat(token, head)), matrix.event_bit.eq(feature)]
+        m.d.comb += [
+            tokens.tick.eq(arrived & (packet.kind == PacketKind.TICK)),
+            tokens.ack.eq(arrived & (packet.kind == PacketKind.ACK)),
+            tokens.token_parity.eq(packet.parity),
+            tokens.token_last.eq(packet.last),
+        ]
+        m.d.comb += [getattr(tokens, name).eq(getattr(registers, name)) for name in relation_members(p.destinations)]
+
+        # A step: queries are read ahead, keys and features when the engine says so.
+        in_step = Signal()
+        query, head_claims = Signal(range(words + 1)), Signal(range(shape.heads + 1))
+        m.d.comb += [
+            ahead.more.eq(in_step & (query != words)),
+            ahead.data.eq(queries.data),
+            engine.available.eq(in_step & (head_claims != shape.heads)),
+            engine.final.eq(tokens.last),
+            engine.k.eq(keys.data),
+            engine.v.eq(values.data),
+            engine.causal.eq(registers.causal),
+            engine.score_seed.eq(registers.score_seed[:SCORE_WIDTH]),
+            engine.output_seed.eq(registers.output_seed[:OUTPUT_WIDTH]),
+        ]
+        with m.If(tokens.start):
+            m.d.sync += [query.eq(0), head_claims.eq(0)]
+        with m.Else():
+            m.d.sync += [query.eq(query + ahead.read), head_claims.eq(head_claims + engine.claim)]
+        wiring.connect(m, ahead.o, engine.q)
+        wiring.connect(m, engine.o, scanner.i)
+
+        # Clearing: of words that have been read, and of all of both parities after a reset.
+        place = Signal(max(len(queries.address), len(values.address)))
+        clear_parity = Signal()
+        reads: tuple[tuple[EventMatrix, Value, Value], ...] = (
+            (queries, query, ahead.read),
+            (keys, Cat(engine.key, engine.key_head), engine.key_read),
+            (values, Cat(engine.feature, engine.feature_head), engine.feature_read),
+        )
+        for matrix, address, read in reads:
+            with m.If(clearing):
+                m.d.comb += [matrix.parity.eq(clear_parity), matrix.address.eq(place), matrix.clear.eq(1)]
+            with m.Else():
+                m.d.comb += [matrix.parity.eq(tokens.parity), matrix.address.eq(address), matrix.clear.eq(read)]
+        with m.If(clearing):
+            m.d.sync += place.eq(place + 1)
+            with m.If(place.all()):
+                m.d.sync += [clear_parity.eq(1), clearing.eq(~clear_parity)]
+
+        # Output: spikes, whose axons are read in two cycles, then the tokens that end the step.
+        reading, found = Signal(), Signal()
+        m.d.comb += [
+            routes.address.eq(scanner.o.payload),
+            routes.output_enable.eq(~found | (self.o.ready & ~tokens.finish)),
+            routes.enable.eq(~reading | routes.output_enable),
+            scanner.o.ready.eq(routes.enable),
+        ]
+        with m.If(routes.enable):
+            m.d.sync += reading.eq(scanner.o.valid)
+        with m.If(routes.output_enable):
+            m.d.sync += found.eq(reading)
+        out = self.o.payload
+        with m.If(tokens.finish):
+            m.d.comb += [self.o.valid.eq(tokens.o.valid), tokens.o.ready.eq(self.o.ready)]
+            m.d.comb += [
+                getattr(out, name).eq(getattr(tokens.o.payload, name)) for name in tokens.o.payload.shape().members
+            ]
+        with m.Else():
+            m.d.comb += [
+                self.o.valid.eq(found),
+                out.kind.eq(PacketKind.SPIKE),
+                out.parity.eq(tokens.parity),
+                out.last.eq(tokens.last),
+                out.value.eq(1),
+                out.axon.eq(routes.data),
+            ]
+            if p.destinations:
+                m.d.comb += out.destinations.eq(registers.spike_destinations)
+        m.d.comb += [scanner.restart.eq(tokens.start), self.step_done.eq(tokens.done)]
+        with m.FSM():
+            with m.State("WAIT"):
+                m.d.comb += registers.status.eq(~arrived & ~clearing)
+                with m.If(tokens.due & ~clearing):
+                    m.d.comb += tokens.start.eq(1)
+                    m.next = "STEP"
+            with m.State("STEP"):
+                m.d.comb += in_step.eq(1)
+                with m.If(scanner.done & ~reading & ~found):
+                    m.next = "FINISH"
+            with m.State("FINISH"):
+                m.d.comb += tokens.finish.eq(1)
+                with m.If(tokens.done):
+                    m.next = "WAIT"

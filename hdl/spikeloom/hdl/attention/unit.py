@@ -1,0 +1,106 @@
+"""Stochastic spiking attention as a block with streams: Q, K and V in, A out, equal to
+`spikeloom.sim.attention.attention`.
+
+::
+
+    q ──▶ queue (rows < N) ──▶ ┌────────┐
+    k ──▶ blocks of N words ──▶│ engine │──▶ o
+    v ──▶ blocks of d words ──▶└────────┘
+
+The three streams are read independently and as far ahead as the memories hold, so that a source may send them one word
+each in turn, or one after the other within a head. With ``rows = N`` a source and a sink that never pause keep the unit
+at ``max(N, d)`` cycles a head and step.
+"""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.attention.engine import AttentionEngine
+from spikeloom.hdl.attention.memory import BLOCKS, BlockQueue, SpikeBlocks
+from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters
+
+__all__ = ["AttentionUnit"]
+
+
+class AttentionUnit(wiring.Component):
+    """Attention of samples of ``steps`` steps.
+
+    Members
+    -------
+    q, k
+        Q[i, :] and K[j, :], ``d`` bits, feature 0 lowest: token after token, head after head, step after step.
+    v
+        V[:, f], ``N`` bits, token 0 lowest: *feature after feature*, head after head, step after step. An A needs this
+        feature of all tokens at once.
+    o
+        A of ``rows`` tokens, the first lowest: feature after feature, group of rows after group, head after head, step
+        after step. With ``rows = N`` this is the order of ``v``.
+    steps
+        Steps of a sample, after which the random sequence starts again; 0: never.
+    score_seed, output_seed
+        What the random sequence starts at: `spikeloom.sim.attention.attention.register_seeds`. Of seed 0 if they are
+        not driven.
+    causal
+        Whether no token sees later ones.
+
+    The last four are constant while there is anything in the unit.
+    """
+
+    def __init__(self, parameters: AttentionParameters) -> None:
+        self.engine = AttentionEngine(parameters)
+        self.parameters = p = parameters
+        seeds = self.engine.signature.members
+        super().__init__(
+            {
+                "q": In(stream.Signature(p.features)),
+                "k": In(stream.Signature(p.features)),
+                "v": In(stream.Signature(p.tokens)),
+                "o": Out(stream.Signature(p.rows)),
+                "steps": In(16),
+                "score_seed": In(SCORE_WIDTH, init=seeds["score_seed"].init),
+                "output_seed": In(OUTPUT_WIDTH, init=seeds["output_seed"].init),
+                "causal": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        m.submodules.engine = engine = self.engine
+        m.submodules.keys = keys = SpikeBlocks(p.features, p.tokens)
+        m.submodules.values = values = SpikeBlocks(p.tokens, p.features)
+        wiring.connect(m, wiring.flipped(self.k), keys.i)
+        wiring.connect(m, wiring.flipped(self.v), values.i)
+        if p.rows < p.tokens:
+            m.submodules.queries = queries = BlockQueue(p.features, BLOCKS * p.tokens)
+            wiring.connect(m, wiring.flipped(self.q), queries.i)
+            wiring.connect(m, queries.o, engine.q)
+        else:
+            wiring.connect(m, wiring.flipped(self.q), engine.q)
+        wiring.connect(m, engine.o, wiring.flipped(self.o))
+
+        # Steps of the sample that have begun when the head's are complete: from 1 on, so that it is compared as it is.
+        step, final = Signal(16, init=1, name="step"), Signal()
+        head = Signal(range(p.heads), name="head")
+        m.d.sync += final.eq((step == self.steps) & (self.steps != 0))
+        with m.If(engine.claim):
+            m.d.sync += head.eq(head + 1)
+            with m.If(head == p.heads - 1):
+                m.d.sync += [head.eq(0), step.eq(Mux(final, 1, step + 1))]
+        m.d.comb += [
+            engine.available.eq(keys.available & values.available),
+            engine.final.eq(final),
+            keys.claim.eq(engine.claim),
+            keys.index.eq(engine.key),
+            keys.release.eq(engine.key_release),
+            engine.k.eq(keys.data),
+            values.claim.eq(engine.claim),
+            values.index.eq(engine.feature),
+            values.release.eq(engine.feature_release),
+            engine.v.eq(values.data),
+            engine.score_seed.eq(self.score_seed),
+            engine.output_seed.eq(self.output_seed),
+            engine.causal.eq(self.causal),
+        ]
+        return m

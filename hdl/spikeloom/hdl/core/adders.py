@@ -1,0 +1,133 @@
+"""The lanes that add: weights, accumulators and the adders between them, as `spikeloom.hdl.core.accumulate` tells them.
+
+A core has one bank of all lanes, or several side by side, each with memories and wires of its own.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.graded import value_shape
+from spikeloom.hdl.lib.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort
+from spikeloom.hdl.tech.ecp5_carry import Operand, add, multiply
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["AdderBank", "control_layout"]
+
+NEAR_LANES = 16
+"""Lanes of a bank, at most, to whose adders the weights come straight from block RAM."""
+
+
+def control_layout(parameters: CoreParameters) -> data.StructLayout:
+    """What all lanes of a bank are told in a cycle. Addresses of accumulators have the bank of their parity on top.
+
+    ``weight_address`` is of the word that comes out of the weight memory when it is added, ``value`` that of its event,
+    in time for the product. ``read``, ``write`` and ``swept`` are accumulators that are read for adding, written if
+    ``write_valid``, and read for the sweep. Of the word that is added, ``counts`` says that its accumulators count as
+    what they are, and not as 0, ``last`` that it needs the sum of the word before, and ``is_on_way`` that it needs one
+    that is not written yet. Of the word after it, ``is_last_on_way`` says that this is the newer one.
+    """
+    word = bits_for(parameters.words) + 1
+    return data.StructLayout(
+        {
+            "weight_address": bits_for(parameters.weight_words),
+            "value": value_shape(parameters),
+            "read": word,
+            "write": word,
+            "write_valid": 1,
+            "swept": word,
+            "counts": 1,
+            "last": 1,
+            "is_on_way": 1,
+            "is_last_on_way": 1,
+        }
+    )
+
+
+class AdderBank(wiring.Component):
+    """The adders of ``parameters.bank_lanes`` lanes.
+
+    Parameters
+    ----------
+    number
+        Of the bank: it holds so many lanes' weights from the middle of each word.
+
+    Members
+    -------
+    control
+        What is to be done in this cycle.
+    current
+        The accumulators of ``control.swept``, a cycle later in LUT RAM as in block RAM: 2 cycles.
+    load
+        Writes the weights.
+    """
+
+    def __init__(self, parameters: CoreParameters, number: int) -> None:
+        self.parameters = p = parameters
+        self._weights = LoadedMemory(
+            p.memories["weights"], single_port=p.weight_memory == "single-port", part=number, parts=p.lane_banks
+        )
+        # The block RAMs of many lanes are all over the FPGA. What reads deep ones has a register anyway.
+        self._is_far = p.bank_lanes > NEAR_LANES and self._weights.latency == 2
+        self.weight_latency = self._weights.latency + self._is_far
+        super().__init__(
+            {
+                "control": In(control_layout(p)),
+                "current": Out(data.ArrayLayout(signed(p.accumulator_width), p.bank_lanes)),
+                "load": In(LoadPort()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p, control = self.parameters, self.control
+        m.submodules.weights = weights = self._weights
+        wiring.connect(m, wiring.flipped(self.load), weights.load)
+        m.d.comb += weights.address.eq(control.weight_address)
+        word: Value = weights.data
+        if self._is_far:
+            word = Signal(len(word), name="weight_word", reset_less=True)
+            m.d.sync += word.eq(weights.data)
+        weight: list[Value]
+        if p.weight_width == 1:  # -1, or 1 where the bit is set
+            weight = [Cat(1, ~bit).as_signed() for bit in word]
+        else:
+            weight = list(data.View(data.ArrayLayout(signed(p.weight_width), p.bank_lanes), word))
+        if p.value_width:
+            weight = [multiply(m, platform, of_lane, control.value) for of_lane in weight]
+        width = p.accumulator_width * p.bank_lanes
+        is_block = p.accumulator_memory == "block"
+        kind = BlockMemory if is_block else DistributedMemory
+        depth = 2 << bits_for(p.words)  # the parity's bank is the highest bit, also where the words are no power of two
+        m.submodules.adding = adding = kind(width, depth)
+        m.submodules.sweeping = sweeping = kind(width, depth)
+        for memory in (adding, sweeping):
+            m.d.comb += [memory.write_enable.eq(control.write_valid), memory.write_address.eq(control.write)]
+        m.d.comb += adding.address.eq(control.read)
+        if is_block:
+            m.d.comb += [sweeping.address.eq(control.swept), self.current.eq(sweeping.data)]
+        else:
+            read_address = Signal.like(control.swept)
+            m.d.sync += [read_address.eq(control.swept), self.current.eq(sweeping.data)]
+            m.d.comb += sweeping.address.eq(read_address)
+
+        for lane in range(p.bank_lanes):
+            part = slice(lane * p.accumulator_width, (lane + 1) * p.accumulator_width)
+            addend = Signal(signed(p.accumulator_width), name=f"addend_{lane}")
+            m.d.comb += addend.eq(weight[lane])
+            if is_block:
+                # The last sum, the one before, and of those before the last the one that the word needs.
+                names = ("last", "earlier", "on_way")
+                last, earlier, on_way = (Signal(p.accumulator_width, name=f"{n}_{lane}") for n in names)
+                read = adding.data[part] & control.counts.replicate(p.accumulator_width)
+                other = Mux(control.is_on_way, on_way, read)
+                total = add(m, platform, addend, Operand.CHOOSE, control.last, last, other)
+                m.d.sync += [last.eq(total), earlier.eq(last)]
+                m.d.sync += on_way.eq(Mux(control.is_last_on_way, last, earlier))
+                stored = last
+            else:
+                stored = add(m, platform, addend, Operand.GATE, control.counts, adding.data[part])
+            for memory in (adding, sweeping):
+                m.d.comb += memory.write_data[part].eq(stored)
+        return m

@@ -1,0 +1,212 @@
+"""The LIF engine: packets in, packets out; the steps of elastic time, run over the populations of a core.
+
+    i ──▶ SPIKE ──▶ RowReader ◀───────────── local events ─────── SpikeEmitter ──▶ o
+             │          └──▶ Accumulator ──▶ NeuronSweep ──▶ fired ────┘           ▲
+             └─ TICK, ACK ──▶ Tokens ─────────────────────────────── TICK, ACK ────┘
+
+`Tokens` say when a step may begin. Then, for each population in turn: its events are all added; its neurons are swept;
+its spikes go out and back in. Then the tokens of the step are sent. Events of the next step are added all the while,
+into the other accumulator bank.
+
+**Input is always consumed**, whatever the output waits for: TICK and ACK at once, SPIKE as soon as the row fetch is
+free, which depends on nothing but the adding of rows.
+"""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.accumulate import Accumulator
+from spikeloom.hdl.core.emit import SpikeEmitter
+from spikeloom.hdl.core.row_reader import RowReader
+from spikeloom.hdl.core.sweep import NeuronSweep
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.hdl.noc.packet import PacketKind, packet_layout
+from spikeloom.hdl.noc.tokens import Tokens, relation_members
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["LifEngine"]
+
+
+class LifEngine(wiring.Component):
+    """A LIF core without its registers. After a reset it first clears its accumulators, a word a cycle.
+
+    Members
+    -------
+    i, o
+        Packets. A SPIKE names an axon, on the way in as on the way out. Each brings its value, 1 if it is not graded.
+    load
+        Writes the memories of `CoreParameters.memories`.
+    *the members of* `spikeloom.hdl.noc.tokens.relation_members`
+        The tiles that this one waits for; without a source the engine stands still.
+    populations
+        Populations to update.
+    idle
+        Nothing is being added, updated or sent.
+    waiting, word_added, sweeping, spike, step_done
+        For counting: an event waits for its weights, or is offered; a word of weights is added; neurons are swept; a
+        neuron's spike or membrane is sent; a step ends.
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        self.parameters = parameters
+        self.accumulator = Accumulator(parameters)
+        self.sweep = NeuronSweep(parameters, read_latency=Accumulator.READ_LATENCY)
+        packet = parameters.axon_width, parameters.v_width
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(*packet))),
+                "o": Out(stream.Signature(packet_layout(*packet, parameters.destinations))),
+                "load": In(LoadPort()),
+                **relation_members(parameters.destinations),
+                "populations": In(bits_for(parameters.populations + 1)),
+                "idle": Out(1),
+                "waiting": Out(1),
+                "word_added": Out(1),
+                "sweeping": Out(1),
+                "spike": Out(1),
+                "step_done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        m.submodules.rows = rows = RowReader(p)
+        m.submodules.accumulator = accumulator = self.accumulator
+        m.submodules.sweep = sweep = self.sweep
+        m.submodules.emitter = emitter = SpikeEmitter(p)
+        m.submodules.populations = populations = LoadedMemory(p.memories["populations"])
+        for part in (rows, accumulator, sweep, emitter, populations):
+            wiring.connect(m, wiring.flipped(self.load), part.load)
+
+        fresh = Signal(init=1)  # the step in progress is the first of its sample
+        clearing = Signal()
+        clear_word = Signal(bits_for(p.words))
+
+        m.submodules.tokens = tokens = Tokens(p.destinations)
+        parity, last = tokens.parity, tokens.last
+        m.d.comb += [getattr(tokens, name).eq(getattr(self, name)) for name in relation_members(p.destinations)]
+
+        # Input. Local events go first; they wait only for the sweep, which never stalls. What a delayed source has sent
+        # in its step t comes until TICK(t + 1), and may still be on its way when this core begins step t + 1: so events
+        # that come while the core waits belong to the step that it waits for, whatever step they were sent in.
+        packet = self.i.payload
+        waiting = Signal()
+        local_valid, spike_valid = Signal(), Signal()
+        m.d.comb += [
+            local_valid.eq(emitter.local.valid & ~sweep.reading),
+            rows.events.valid.eq(local_valid | spike_valid),
+            rows.events.payload.axon.eq(Mux(local_valid, emitter.local.payload.axon, packet.axon)),
+            rows.events.payload.value.eq(Mux(local_valid, emitter.local.payload.value, packet.value)),
+            rows.events.payload.last.eq(Mux(local_valid, last, packet.last)),
+            emitter.local.ready.eq(rows.events.ready & ~sweep.reading),
+        ]
+        if p.destinations:
+            m.d.comb += [
+                rows.events.payload.parity.eq(Mux(local_valid | waiting, parity, packet.parity)),
+                rows.events.payload.other.eq(~local_valid & waiting & (packet.parity ^ parity)),
+            ]
+        else:
+            m.d.comb += rows.events.payload.parity.eq(Mux(local_valid, parity, packet.parity))
+        with m.If(~clearing), m.Switch(packet.kind):
+            with m.Case(PacketKind.SPIKE):
+                m.d.comb += [
+                    spike_valid.eq(self.i.valid),
+                    self.i.ready.eq(rows.events.ready & ~local_valid),
+                ]
+            with m.Default():
+                m.d.comb += self.i.ready.eq(1)
+        taken = self.i.valid & self.i.ready
+        m.d.comb += [
+            tokens.tick.eq(taken & (packet.kind == PacketKind.TICK)),
+            tokens.ack.eq(taken & (packet.kind == PacketKind.ACK)),
+            tokens.token_parity.eq(packet.parity),
+            tokens.token_last.eq(packet.last),
+        ]
+
+        # The sweep, on the bank of the step in progress.
+        population = Signal.like(self.populations)
+        m.d.comb += [
+            populations.address.eq(population),
+            sweep.rule.eq(populations.data),
+            sweep.fresh.eq(fresh),
+            sweep.current.eq(accumulator.current),
+            sweep.current_valid.eq(accumulator.current_valid),
+            accumulator.sweep.eq(sweep.reading),
+            accumulator.bank.eq(parity),
+            accumulator.address.eq(sweep.address),
+            accumulator.word.eq(rows.word),
+            accumulator.clear.eq(clearing),
+            accumulator.clear_address.eq(clear_word),
+            emitter.restart.eq(sweep.start),
+            emitter.push.eq(sweep.emit_valid),
+            emitter.word.eq(sweep.emit_word),
+            emitter.fired.eq(sweep.emit),
+            emitter.value.eq(sweep.sent),
+            emitter.rule.eq(sweep.held_rule),
+        ]
+
+        # Output: spikes, or the tokens that end a step.
+        emitted = emitter.packets.payload
+        m.d.comb += [
+            self.o.valid.eq(emitter.packets.valid | tokens.o.valid),
+            emitter.packets.ready.eq(self.o.ready),
+            tokens.o.ready.eq(self.o.ready),
+        ]
+        with m.If(tokens.finish):
+            m.d.comb += [
+                getattr(self.o.payload, name).eq(getattr(tokens.o.payload, name))
+                for name in self.o.payload.shape().members
+                if name not in ("axon", "value")
+            ]
+        with m.Else():
+            m.d.comb += [
+                self.o.payload.kind.eq(Mux(emitted.membrane, PacketKind.MEMBRANE, PacketKind.SPIKE)),
+                self.o.payload.parity.eq(parity),
+                self.o.payload.last.eq(last),
+                self.o.payload.axon.eq(emitted.axon),
+                self.o.payload.value.eq(emitted.value),
+            ]
+            if p.destinations:
+                m.d.comb += self.o.payload.destinations.eq(sweep.held_rule.destinations)
+
+        adding = Signal(2)  # for each parity: events of such a step are being added
+        drained = Signal()
+        m.d.comb += adding.eq(rows.busy | accumulator.busy)
+        m.d.comb += drained.eq(~adding.bit_select(parity, 1) & ~emitter.busy & ~sweep.busy)
+        with m.FSM():
+            with m.State("CLEAR"):
+                m.d.comb += clearing.eq(1)
+                m.d.sync += clear_word.eq(clear_word + 1)
+                with m.If(clear_word == p.words - 1):
+                    m.next = "WAIT"
+            with m.State("WAIT"):
+                m.d.comb += self.idle.eq(~adding.any() & ~spike_valid)
+                m.d.comb += waiting.eq(1)
+                with m.If(tokens.due):
+                    m.d.comb += tokens.start.eq(1)
+                    m.next = "DRAIN"
+            with m.State("DRAIN"), m.If(drained):
+                with m.If(population == self.populations):
+                    m.next = "TOKENS"
+                with m.Else():
+                    m.next = "SWEEP"
+            with m.State("SWEEP"):
+                m.d.comb += sweep.start.eq(1)
+                m.d.sync += population.eq(population + 1)
+                m.next = "DRAIN"
+            with m.State("TOKENS"):
+                m.d.comb += tokens.finish.eq(1)
+                with m.If(tokens.done):
+                    m.d.comb += self.step_done.eq(1)
+                    m.d.sync += [fresh.eq(last), population.eq(0)]
+                    m.next = "WAIT"
+        m.d.comb += [
+            self.waiting.eq(rows.events.valid | rows.busy.any()),
+            self.word_added.eq(rows.word.valid),
+            self.sweeping.eq(sweep.busy),
+            self.spike.eq(emitter.done),
+        ]
+        return m

@@ -1,0 +1,166 @@
+"""Rows with coordinates: the words of a matrix, a convolution or a pooling for the event of one position.
+
+    row, x, y ─▶ tables of columns and lines ─▶ first words ─▶ taps in y ⊃ taps in x ⊃ words of a tap ──▶ word
+
+The two tables know what a position meets (`spikeloom.sim.core.row_reader` has the loop), so the hardware is two
+additions and three nested counts, whatever the stride, dilation, padding or window. A word comes out in every cycle,
+from event to event too; a row that meets nothing is dropped on the way and takes none.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.graded import value_shape
+from spikeloom.hdl.core.words import word_layout
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.tech.ecp5_carry import Operand, add
+from spikeloom.sim.core.parameters import CoreParameters
+
+__all__ = ["GeometrySequencer", "positioned_row_layout"]
+
+
+def positioned_row_layout(parameters: CoreParameters) -> data.StructLayout:
+    """A row, and of its event the coordinates and all else that `spikeloom.hdl.core.row_reader.event_layout` has."""
+    return data.StructLayout(
+        {
+            "row": struct_layout(parameters.row_layout),
+            "x": parameters.coordinate_width,
+            "y": parameters.coordinate_width,
+            "parity": 1,
+            "other": int(parameters.destinations > 0),
+            "last": 1,
+            "value": value_shape(parameters),
+        }
+    )
+
+
+class GeometrySequencer(wiring.Component):
+    """The words of rows with coordinates, one a cycle.
+
+    Members
+    -------
+    i
+        Rows; accepted whenever there is room.
+    word, sparse
+        The word of this cycle, never refused, and whether its row is sparse.
+    busy
+        For each parity, whether rows of events of such a step are here, ``word`` included.
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        self.parameters = parameters
+        super().__init__(
+            {
+                "i": In(stream.Signature(positioned_row_layout(parameters))),
+                "word": Out(word_layout(parameters)),
+                "sparse": Out(1),
+                "busy": Out(2),
+                "load": In(LoadPort()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        m.submodules.columns = columns = LoadedMemory(p.memories["columns"])
+        m.submodules.lines = lines = LoadedMemory(p.memories["lines"])
+        for memory in (columns, lines):
+            wiring.connect(m, wiring.flipped(self.load), memory.load)
+
+        # The tables are read in two steps: `reading` is the row whose entries are in the memories, `found` the one
+        # whose entries are in their output registers, `start` has them added up.
+        given = self.i.payload
+        row_fields = struct_layout(p.row_layout).members
+        kept = {name: shape for name, shape in row_fields.items() if name not in ("geometry", "more", "empty")}
+        kept |= {"valid": 1, "parity": 1, "other": len(given.other), "value": value_shape(p)}
+        reading, found = (Signal(data.StructLayout(kept), name=name) for name in ("reading", "found"))
+        column = data.View(struct_layout(p.column_layout), columns.data)
+        line = data.View(struct_layout(p.line_layout), lines.data)
+        steps = ("next_target", "line_weight", "line_target")
+        start_layout = data.StructLayout(
+            kept
+            | {name: column.shape()[name].shape for name in steps}
+            | {"columns": len(column.taps), "lines": len(line.taps)}
+        )
+        start = Signal(start_layout)
+        take = Signal()  # the counts take the row in `start`
+        space = [Signal(name=f"space_in_{name}") for name in ("reading", "found", "start")]
+        dropped = given.row.delay & given.last
+        if p.sparse:
+            dropped |= given.row.empty
+        m.d.comb += [
+            space[2].eq(~start.valid | take),
+            space[1].eq(~found.valid | space[2]),
+            space[0].eq(~reading.valid | space[1]),
+            self.i.ready.eq(space[0]),
+        ]
+        for memory, coordinate in ((columns, given.x), (lines, given.y)):
+            m.d.comb += [
+                memory.address.eq(Cat(coordinate, given.row.geometry)),
+                memory.enable.eq(space[0]),
+                memory.output_enable.eq(space[1]),
+            ]
+        with m.If(space[0]):
+            m.d.sync += [getattr(reading, name).eq(getattr(given.row, name)) for name in kept if name in row_fields]
+            m.d.sync += [reading.valid.eq(self.i.valid & ~dropped), reading.parity.eq(given.parity)]
+            m.d.sync += reading.other.eq(given.other)
+            m.d.sync += reading.value.eq(given.value)
+        with m.If(space[1]):
+            m.d.sync += found.eq(reading)
+        with m.If(space[2]):
+            m.d.sync += [getattr(start, name).eq(getattr(found, name)) for name in kept]
+            m.d.sync += [
+                start.valid.eq(found.valid & ~column.skip & ~line.skip),
+                start.weight_address.eq(found.weight_address + column.weight + line.weight),
+                start.target.eq(found.target + column.target + line.target),
+                start.columns.eq(column.taps),
+                start.lines.eq(line.taps),
+            ]
+            m.d.sync += [getattr(start, name).eq(getattr(column, name)) for name in steps]
+
+        # Three nested counts. Each holds what is left after the present one, less one, so that its sign tells the
+        # last; the outer ones stand still until those inside them are at their last.
+        word = self.word
+        held = Signal(start_layout)
+        with m.If(take):
+            m.d.sync += held.eq(start)
+        ends: list[Value] = []  # of the words of a tap, of the taps of a line, of the lines
+        for name in ("length", "columns", "lines"):
+            first, again = getattr(start, name), getattr(held, name)
+            left = Signal(len(first) + 1, name=f"{name}_left")
+            enclosed = Cat(ends).all() if ends else Const(1)
+            ends.append(left[-1])
+            chosen = Cat(Mux(take, first, again), 0)
+            ones = Signal(len(left), init=-1)
+            with m.If(take | enclosed):
+                m.d.sync += left.eq(add(m, platform, ones, Operand.CHOOSE, take | left[-1], chosen, left))
+        tap_ends, line_ends, row_ends = ends[0], ends[0] & ends[1], Cat(ends).all()
+        m.d.comb += take.eq(start.valid & (~word.valid | row_ends))
+        weight, target = word.weight_address, word.target
+        step_target = Mux(ends[1], held.line_target, held.next_target)
+        next_weight = add(m, platform, weight, Operand.GATE, line_ends, held.line_weight, carry=~line_ends)
+        next_target = add(m, platform, target, Operand.GATE, tap_ends, step_target, carry=~tap_ends)
+        m.d.sync += [
+            weight.eq(Mux(take, start.weight_address, next_weight)),
+            target.eq(Mux(take, start.target, next_target)),
+        ]
+        with m.If(take):
+            m.d.sync += [
+                word.valid.eq(1),
+                word.parity.eq(start.parity),
+                word.bank.eq(start.parity ^ start.other ^ start.delay),
+                word.value.eq(start.value),
+            ]
+        with m.Elif(row_ends):
+            m.d.sync += word.valid.eq(0)
+        if p.sparse:
+            m.d.comb += self.sparse.eq(held.sparse)
+
+        m.d.comb += [
+            self.busy[number].eq(
+                Cat(stage.valid & (stage.parity == number) for stage in (reading, found, start, word)).any()
+            )
+            for number in range(2)
+        ]
+        return m

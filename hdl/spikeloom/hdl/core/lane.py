@@ -1,0 +1,411 @@
+"""The update of one neuron a cycle: a pipeline of one carry chain a stage, with the parts that the core is built for.
+
+    0 leak ─▶ (held, or earlier reset) ─▶ u = + drive ─▶ u - threshold ─▶ (+ noise) ─▶ spike ─▶ reset, saturate
+    0 (synaptic current's leak) ─▶ (+ I) ─▶ (+ bias) ──▲                                  └─▶ (adaptation)
+
+What is in brackets exists only in cores that have it. The recurrence is `spikeloom.sim.core.neuron`'s; every value is
+as wide as `CoreParameters.update_widths` says, and nothing is narrowed before the last stage.
+
+How each term is made to cost little on ECP5, where a lookup table has four inputs and a flip-flop a synchronous reset
+that costs nothing:
+
+* A leak by product is the product's upper bits. To round up, factor and product are negated
+(`spikeloom.sim.core.memory_fields`), and
+  both that negation and rounding to the nearest are in the carry cells of the sum that follows, as is the choice
+  between the accumulator and 0.
+* What counts as 0, as every state in the first step of a sample, is a reset of the register behind it.
+* The membrane that is stored is ``u``, ``u - threshold`` or one bit for all: one lookup table a bit, which does both
+  the reset and the saturation.
+* A delay line counts as a neuron without leak, with threshold 0, that compares by >: so it finds ``I > 0``.
+"""
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.graded import overflows, saturated
+from spikeloom.hdl.lib.lfsr import advanced
+from spikeloom.hdl.lib.memory import struct_layout
+from spikeloom.hdl.tech.ecp5_carry import Operand, add, choose, multiply
+from spikeloom.sim.core.memory_fields import RESET_CODES
+from spikeloom.sim.core.neuron import RANDOM_WIDTH, Reset
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.lfsr import TAPS
+
+__all__ = ["LaneTiming", "NeuronLane"]
+
+
+class _Staged:
+    """A value that travels through the pipeline: `at` gives it in a stage, through as many registers as that takes.
+
+    A value without a stage of its own is the same in every stage and needs none.
+    """
+
+    def __init__(self, m: Module, name: str, value: Value, stage: int | None = None) -> None:
+        self._m, self._name, self.stage = m, name, stage
+        self._values = {stage: value}
+
+    def at(self, stage: int) -> Value:
+        """The value in ``stage``, which must not be before its own."""
+        if self.stage is None:
+            return self._values[None]
+        assert stage >= self.stage, f"{self._name} must be used from stage {self.stage} on, not {stage}"
+        if stage not in self._values:
+            before = self.at(stage - 1)
+            register = Signal(before.shape(), name=f"{self._name}_{stage}", reset_less=True)
+            self._m.d.sync += register.eq(before)
+            self._values[stage] = register
+        return self._values[stage]
+
+
+@dataclass(frozen=True)
+class _Leaked:
+    """A value after its leak, as it goes into a sum: ``value``, inverted where ``invert`` is 1, plus ``carry``."""
+
+    value: _Staged
+    invert: _Staged | None = None
+    carry: _Staged | None = None
+
+
+def _extended(value: Value, width: int) -> Value:
+    """The signed ``value`` in ``width`` bits."""
+    return Cat(value, value[-1].replicate(width - len(value)))
+
+
+@dataclass(frozen=True)
+class LaneTiming:
+    """The stages of the pipeline, in cycles after the state; each term that a core has takes stages of its own."""
+
+    leak: int  #: the membrane after its leak is there
+    base: int  #: the membrane after its leak and the reset of an earlier spike is there
+    current: int  #: the accumulator is taken
+    u: int  #: the membrane plus its drive is there
+    spike: int  #: whether the neuron spikes is there
+    latency: int  #: the new state is there
+
+    @staticmethod
+    def of(p: CoreParameters) -> "LaneTiming":
+        """The timing of a core's lanes."""
+        leak = 2 if p.multiplier else 1
+        base = leak + bool(p.reset_delay or (p.multiplier and p.refractory_width))
+        drive_stages = p.synaptic_current + p.bias
+        current = max(leak if p.synaptic_current else 0, base - drive_stages)
+        u = current + drive_stages + 1
+        spike = u + 2 + (p.noise_bits > 0)
+        return LaneTiming(leak, base, current, u, spike, spike + p.adaptation)
+
+
+class NeuronLane(wiring.Component):
+    """One lane of the neuron sweep.
+
+    Members
+    -------
+    rule, fresh
+        What holds for the whole sweep: the word of the population (`CoreParameters.population_layout`), and whether
+        every state counts as that of the start of a sample.
+    state, neuron
+        A neuron's state and its own parameters.
+    current, current_valid
+        Its accumulator, `LaneTiming.current` cycles after ``state``; it counts as 0 while ``current_valid`` is low.
+    new_state, emit, sent
+        `LaneTiming.latency` cycles after ``state``: what to store, whether the neuron has something to send, and what
+        to send: the membrane, or in a core with graded spikes the exact ``u`` (see `spikeloom.hdl.core.graded`).
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        self.parameters = p = parameters
+        super().__init__(
+            {
+                "rule": In(struct_layout(p.population_layout)),
+                "fresh": In(1),
+                "state": In(struct_layout(p.state_layout)),
+                "neuron": In(struct_layout(p.neuron_layout)),
+                "current": In(signed(p.accumulator_width)),
+                "current_valid": In(1),
+                "new_state": Out(struct_layout(p.state_layout)),
+                "emit": Out(1),
+                "sent": Out(signed(p.sent_width)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        return _Lane(self, platform).m
+
+
+class _Lane:
+    """The elaboration of a `NeuronLane`; each method adds one term of the recurrence."""
+
+    def __init__(self, ports: NeuronLane, platform: object) -> None:
+        self.m = Module()
+        self.ports, self.rule = ports, ports.rule
+        self.platform = platform
+        self.p = p = ports.parameters
+        own = {field.name for field in p.neuron_layout.fields if field.width}
+        shared = {field.name for field in p.population_layout.fields if field.width}
+        self.parameter = {name: _Staged(self.m, name, ports.neuron[name], 0) for name in own}
+        self.parameter |= {name: _Staged(self.m, name, ports.rule[name]) for name in shared}
+
+        self.timing = timing = LaneTiming.of(p)
+        u_stage, decide, end = timing.u, timing.spike - 1, timing.latency
+        hold, less = self._refractory() if p.refractory_width else (None, None)
+        self.hold = hold
+        base = self._base()
+        drive, gate = self._drive()
+        u = self._register("u", self._sum(base, u_stage - 1, drive, gate, p.update_widths.u), u_stage)
+        threshold = self._threshold()
+        difference = self._register(
+            "difference",
+            (u.at(u_stage) - threshold.at(u_stage))[: p.update_widths.difference].as_signed(),
+            u_stage + 1,
+        )
+        compared = self._noisy(difference) if p.noise_bits else difference
+        reached, spike = self._spike(compared.at(decide))
+        v = self._after(u.at(decide), difference.at(decide), reached, spike)
+        fired = self._register("fired", spike, decide + 1)
+
+        state = ports.new_state
+        self.m.d.comb += [
+            state.v.eq(v.at(end)),
+            ports.emit.eq(fired.at(end) | self.rule.readout if p.readout else fired.at(end)),
+            ports.sent.eq(u.at(end) if p.value_width else v.at(end)),
+        ]
+        if p.reset_delay:
+            self.m.d.comb += state.pending.eq(fired.at(end) & self.rule.reset_delay)
+        if less is not None:
+            self.m.d.comb += state.refractory_count.eq(Mux(fired.at(end), self.rule.refractory, less.at(end)))
+        if p.synaptic_current:
+            self.m.d.comb += state.current.eq(self.new_current.at(end))
+        if p.adaptation:
+            self.m.d.comb += state.adaptation.eq(self._adapted(fired))
+        if p.noise_bits:
+            self.m.d.comb += state.random.eq(self.new_random.at(end))
+
+    # Building blocks.
+
+    def _register(self, name: str, value: Value, stage: int, *, clear: ValueLike | None = None) -> _Staged:
+        """``value``, of the stage before ``stage``, behind a register that is reset where ``clear`` is 1."""
+        register = Signal(value.shape(), name=f"{name}_{stage}", reset_less=True)
+        if clear is None:
+            self.m.d.sync += register.eq(value)
+        else:
+            with self.m.If(clear):
+                self.m.d.sync += register.eq(0)
+            with self.m.Else():
+                self.m.d.sync += register.eq(value)
+        return _Staged(self.m, name, register, stage)
+
+    def _sum(self, first: _Leaked, stage: int, second: Value, gate: ValueLike, width: int) -> Value:
+        """``first`` as of ``stage``, plus ``second`` where ``gate`` is 1, in ``width`` bits."""
+        a, c = _extended(first.value.at(stage), width), _extended(second, width)
+        carry = 0 if first.carry is None else first.carry.at(stage)
+        if first.invert is None:
+            return add(self.m, self.platform, a, Operand.GATE, gate, c, carry=carry).as_signed()
+        invert = first.invert.at(stage)
+        return add(self.m, self.platform, a, Operand.INVERT_FIRST, invert, c, gate, carry=carry).as_signed()
+
+    def _leak(
+        self, name: str, value: Value, factor: _Staged | None, stage: int, clear: Value, *, hold: ValueLike = 0
+    ) -> _Leaked:
+        """``value``, of ``stage``, after its leak, `LaneTiming.leak` stages later; 0 if ``clear``, which is constant.
+
+        With ``hold`` it stays as it is, but only where the core leaks by shifts.
+        """
+        p, m, following = self.p, self.m, stage + self.timing.leak
+        if p.multiplier:
+            assert factor is not None
+            code = factor.at(stage)
+            product = multiply(m, self.platform, value, code, clear=clear)
+            kept = product[p.beta_fraction : p.beta_fraction + p.v_width].as_signed()
+            negative = _Staged(m, f"{name}_negative", code[-1], None if factor.stage is None else stage)
+            carry = negative.at(following) | (self.rule.nearest & product[p.beta_fraction - 1])
+            return _Leaked(
+                value=_Staged(m, f"{name}_leaked", kept, following),
+                invert=negative,
+                carry=_Staged(m, f"{name}_carry", carry, following),
+            )
+        if factor is None:
+            return _Leaked(self._register(f"{name}_leaked", value, following, clear=clear))
+        code = factor.at(stage)
+        part = Signal(signed(p.v_width), name=f"{name}_part")
+        m.d.comb += part.eq(value >> p.shifts[0])
+        with m.Switch(code):
+            for number, shift in list(enumerate(p.shifts, 1))[1:]:
+                with m.Case(number):
+                    m.d.comb += part.eq(value >> shift)
+        leaks = Signal(name=f"{name}_leaks")
+        m.d.comb += leaks.eq((code != 0) & ~Value.cast(hold)[0])
+        leaked = add(m, self.platform, value, Operand.NEGATE, 1, part, leaks, carry=leaks).as_signed()
+        return _Leaked(self._register(f"{name}_leaked", leaked, following, clear=clear))
+
+    # The terms of the recurrence.
+
+    def _refractory(self) -> tuple[_Staged, _Staged]:
+        """Whether the neuron holds, and its count if it does not spike."""
+        count = self.ports.state.refractory_count
+        hold = self._register("hold", count.any(), 1, clear=self.ports.fresh)
+        less = self._register("less", Mux(count.any(), count - 1, 0)[: len(count)], 1, clear=self.ports.fresh)
+        return hold, less
+
+    def _base(self) -> _Leaked:
+        """The membrane after its leak, or as it is if it holds, and after the reset of an earlier spike."""
+        p, m, rule, fresh = self.p, self.m, self.rule, self.ports.fresh
+        v = self.ports.state.v
+        starts_anew = fresh | rule.delay_line if p.delay_line else fresh
+        hold = self.ports.state.refractory_count.any() if self.hold is not None else 0
+        leaked = self._leak("v", v, self.parameter.get("leak_factor"), 0, starts_anew, hold=hold)
+        self.kept_v = self._register("kept_v", v, 1, clear=fresh)
+        leak = self.timing.leak
+        if self.timing.base == leak:
+            return leaked
+        membrane = leaked.value.at(leak)
+        carry = Value.cast(0 if leaked.carry is None else leaked.carry.at(leak))
+        if leaked.invert is not None:
+            membrane = membrane ^ leaked.invert.at(leak).replicate(p.v_width).as_signed()
+            if self.hold is not None:
+                membrane = Mux(self.hold.at(leak), self.kept_v.at(leak), membrane)
+                carry = carry & ~self.hold.at(leak)
+        if not p.reset_delay:
+            return _Leaked(
+                self._register("base", membrane, leak + 1), carry=self._register("base_carry", carry, leak + 1)
+            )
+        pending = self._register("pending", self.ports.state.pending, 1, clear=fresh).at(leak)
+        # Zero and a value take the membrane's place, a value or the threshold is added; the threshold's negative is
+        # its inverse and one, and that one goes into the next sum.
+        erases, adds = pending & rule.reset[0], pending & rule.reset[1]
+        other = ~self.parameter["threshold"].at(leak)
+        if p.reset_value:
+            other = Mux(rule.reset[0], self.parameter["reset_value"].at(leak), other)
+        width = p.update_widths.base
+        base = add(
+            m,
+            self.platform,
+            _extended(membrane.as_signed(), width),
+            Operand.GATE_BOTH,
+            ~erases,
+            _extended(other.as_signed(), width),
+            adds,
+            carry=0 if leaked.carry is None else carry & ~erases,
+        )
+        subtracts = adds & ~rule.reset[0]
+        return _Leaked(
+            self._register("base", base.as_signed(), leak + 1), carry=self._register("subtracts", subtracts, leak + 1)
+        )
+
+    def _drive(self) -> tuple[Value, Value]:
+        """What is added to the membrane, and where it counts."""
+        p, rule, fresh = self.p, self.rule, self.ports.fresh
+        stage, drive, gate = self.timing.current, self.ports.current, self.ports.current_valid
+        if p.synaptic_current:
+            # (Neurons without a synaptic current keep one of 0.)
+            leaked = self._leak(
+                "current", self.ports.state.current, self.parameter.get("current_leak_factor"), 0, fresh
+            )
+            total = self._sum(leaked, stage, drive, gate, max(p.v_width, p.accumulator_width) + 1)
+            stage += 1
+            drive, gate = self._register("current", total, stage).at(stage), Const(1)
+            self.new_current = _Staged(
+                self.m, "new_current", saturated(drive, p.v_width) & rule.current.replicate(p.v_width), stage
+            )
+        if p.bias:
+            bias = _Leaked(_Staged(self.m, "bias", self.parameter["bias"].at(stage), stage))
+            total = self._sum(bias, stage, drive, gate, p.update_widths.drive)
+            stage += 1
+            drive, gate = self._register("drive", total, stage).at(stage), Const(1)
+        return drive, gate if self.hold is None else gate & ~self.hold.at(stage)
+
+    def _threshold(self) -> _Staged:
+        """The threshold with its adaptation."""
+        threshold = self.parameter["threshold"]
+        if not self.p.adaptation:
+            return threshold
+        self.adaptation = self._register("adaptation", self.ports.state.adaptation, 1, clear=self.ports.fresh)
+        return self._register("threshold_now", threshold.at(1) + self.adaptation.at(1), 2)
+
+    def _adapted(self, fired: _Staged) -> Value:
+        """The adaptation after its leak and, if the neuron fired, a step."""
+        p, stage = self.p, self.timing.spike
+        before = stage - self.timing.leak
+        factor = self.parameter.get("adaptation_leak_factor")
+        leaked = self._leak("adaptation", self.adaptation.at(before), factor, before, Const(0))
+        step = self.parameter["adaptation_step"].at(stage)
+        total = self._sum(leaked, stage, step, fired.at(stage), p.v_width + 1)
+        return saturated(self._register("adapted", total, stage + 1).at(stage + 1), p.v_width)
+
+    def _noisy(self, difference: _Staged) -> _Staged:
+        """The difference with noise: the low bits of the neuron's random word."""
+        p, mask = self.p, self.rule.noise
+        seed = self.parameter["seed"].at(0)
+        random = self._register("random", Mux(self.ports.fresh, seed, self.ports.state.random), 1)
+        self.new_random = _Staged(
+            self.m, "new_random", advanced(self.m, random.at(1), TAPS[RANDOM_WIDTH], RANDOM_WIDTH), 1
+        )
+        stage, width = self.timing.u + 1, p.update_widths.compared
+        bits = random.at(stage)[: p.noise_bits]
+        below = Cat(mask[1:], 0)  # the bits below the sign of the noise
+        sign = (bits & mask & ~below).any()
+        total = add(
+            self.m,
+            self.platform,
+            _extended(difference.at(stage), width),
+            Operand.CHOOSE,
+            Cat(below, Const(0, width - p.noise_bits)),
+            Cat(bits, Const(0, width - p.noise_bits)),
+            sign,
+        )
+        return self._register("compared", total.as_signed(), stage + 1)
+
+    def _spike(self, compared: Value) -> tuple[Value, Value]:
+        """Whether the threshold is reached, and whether the neuron spikes."""
+        p, m, rule, stage = self.p, self.m, self.rule, self.timing.spike - 1
+        reached, spike = Signal(), Signal()
+        m.d.comb += reached.eq(~compared[-1] & (rule.greater_equal | compared[:-1].any()))
+        m.d.comb += spike.eq(reached & rule.spiking & ~(0 if self.hold is None else self.hold.at(stage)))
+        if p.delay_line:
+            delay = self.parameter["delay"].at(0)
+            older = Cat(0, self.ports.state.v[:-1]).bit_select(delay, 1)
+            old = self._register("old", older, 1, clear=self.ports.fresh)
+            at_once = _Staged(m, "at_once", delay == 0, None if self.parameter["delay"].stage is None else 0)
+            with m.If(rule.delay_line):
+                m.d.comb += spike.eq(Mux(at_once.at(stage), reached, old.at(stage)))
+        return reached, spike
+
+    def _after(self, u: Value, difference: Value, reached: Value, spike: Value) -> _Staged:
+        """The membrane to be stored.
+
+        It is ``u``, or the *other* value that a spike puts in its place, or all bits below the sign are the same.
+        """
+        p, m, rule, stage = self.p, self.m, self.rule, self.timing.spike
+        other, other_sign, other_over = difference[: p.v_width - 1], difference[-1], overflows(difference, p.v_width)
+        takes: Value = spike & (rule.reset != RESET_CODES[Reset.NONE])
+        if p.reset_delay:
+            takes = takes & ~rule.reset_delay
+        replaced: list[tuple[Value, Value]] = []
+        if p.reset_value:
+            replaced.append((rule.reset[1] & rule.reset[0], self.parameter["reset_value"].at(stage - 1)))
+        if p.delay_line:
+            takes = takes | rule.delay_line
+            replaced.append((rule.delay_line, Cat(reached, self.kept_v.at(stage - 1)[:-1])))
+        for condition, value in replaced:
+            other = Mux(condition, value[:-1], other)
+            other_sign = Mux(condition, value[-1], other_sign)
+            other_over = ~condition & other_over
+
+        def register(name: str, value: Value, clear: ValueLike | None = None) -> Value:
+            return self._register(name, value, stage, clear=clear).at(stage)
+
+        to_zero = Signal()  # (The rule is there long before. Synthesis makes one register of those of all lanes.)
+        m.d.sync += to_zero.eq(rule.reset == RESET_CODES[Reset.ZERO])
+        takes = register("takes", takes)
+        u_sign, other_sign = register("u_sign", u[-1]), register("other_sign", other_sign, to_zero)
+        u_over, other_over = register("u_over", overflows(u, p.v_width)), register("other_over", other_over, to_zero)
+        u, other = register("u_low", u[: p.v_width - 1]), register("other_low", other, to_zero)
+        sign, same, choice = Signal(), Signal(), Signal()
+        m.d.comb += [
+            sign.eq(Mux(takes, other_sign, u_sign)),
+            same.eq(Mux(takes, other_over, u_over)),
+            choice.eq(Mux(same, ~sign, takes)),
+        ]
+        low = choose(m, self.platform, same, choice, u, other)
+        return _Staged(m, "new_v", Cat(low, sign).as_signed(), stage)

@@ -1,0 +1,184 @@
+"""Events to weight words: each event reads a row, and each row gives one memory word of weights a cycle.
+
+    events ─┬─▶ row memory ─▶ sequencer ──▶ word
+            └── again ◀──────────┘ more
+
+The row memory is read in two steps, its own and that of its output register, and both hold what they have while the
+sequencer is busy: so the rows that wait need no queue. A row that is continued by the next one is sent back to the
+memory when it is taken; meanwhile rows of other events go on.
+
+Rows with coordinates go through a sequencer of their own (`spikeloom.hdl.core.geometry`), and the words of a core with
+sparse rows through the memory of their targets (`spikeloom.hdl.core.words`).
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.geometry import GeometrySequencer
+from spikeloom.hdl.core.graded import value_shape
+from spikeloom.hdl.core.words import TargetReader, word_layout
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.tech.ecp5_carry import Operand, add
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["RowReader", "event_layout"]
+
+
+def event_layout(parameters: CoreParameters) -> data.StructLayout:
+    """An event: its axon, which is a row and, if there are any, coordinates; the parity of its step; its value.
+
+    A core without graded spikes has no values: its events count as 1. On a mesh ``parity`` is that of the step of the
+    core that has to wait for the event, and ``other`` says that its own step has the other one. ``last`` says that its
+    step is the last of the sample: its rows with delay 1 are dropped.
+    """
+    return data.StructLayout(
+        {
+            "axon": parameters.event_width,
+            "parity": 1,
+            "other": int(parameters.destinations > 0),
+            "last": 1,
+            "value": value_shape(parameters),
+        }
+    )
+
+
+class RowReader(wiring.Component):
+    """Reads the rows of events.
+
+    Members
+    -------
+    events
+        Events to add. Nothing but rows that are still to be given delays that.
+    busy
+        For each parity, whether rows of events of such a step are still to be given, ``word`` included.
+    word
+        The word of this cycle. It is never refused.
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        self.parameters = parameters
+        super().__init__(
+            {
+                "events": In(stream.Signature(event_layout(parameters))),
+                "busy": Out(2),
+                "word": Out(word_layout(parameters)),
+                "load": In(LoadPort()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        coordinates = 2 * p.coordinate_width
+        m.submodules.rows = rows = LoadedMemory(p.memories["rows"])
+        wiring.connect(m, wiring.flipped(self.load), rows.load)
+
+        # Fetch: `reading` is the row that the memory has read, `fetched` the one in its output register. A row that
+        # continues another has priority. It goes in when its predecessor's place moves on, and so must leave `again`
+        # by the time the next one comes.
+        stage = data.StructLayout({"valid": 1, **dict(event_layout(p).members)})
+        again, reading, fetched = (Signal(stage, name=name) for name in ("again", "reading", "fetched"))
+        first = Signal(stage)
+        take = Signal()  # the sequencer takes the fetched row
+        m.d.comb += [
+            first.valid.eq(again.valid | self.events.valid),
+            first.parity.eq(Mux(again.valid, again.parity, self.events.payload.parity)),
+            first.other.eq(Mux(again.valid, again.other, self.events.payload.other)),
+            first.last.eq(Mux(again.valid, again.last, self.events.payload.last)),
+            first.axon.eq(Mux(again.valid, again.axon, self.events.payload.axon)),
+            first.value.eq(Mux(again.valid, again.value, self.events.payload.value)),
+            rows.output_enable.eq(~fetched.valid | take),
+            rows.enable.eq(~reading.valid | rows.output_enable),
+            rows.address.eq(first.axon[coordinates:]),
+            self.events.ready.eq(rows.enable & ~again.valid),
+        ]
+        row = data.View(struct_layout(p.row_layout), rows.data)
+        with m.If(rows.enable):
+            m.d.sync += [reading.eq(first), again.valid.eq(0)]
+        with m.If(rows.output_enable):
+            m.d.sync += fetched.eq(reading)
+        with m.If(take):
+            m.d.sync += [
+                again.valid.eq(row.more),
+                again.parity.eq(fetched.parity),
+                again.other.eq(fetched.other),
+                again.last.eq(fetched.last),
+                again.value.eq(fetched.value),
+                again.axon.eq(Cat(fetched.axon[:coordinates], fetched.axon[coordinates:] + 1)),
+            ]
+
+        word, sparse = Signal(word_layout(p)), Signal()
+        busy = [Cat(s.valid & (s.parity == number) for s in (again, reading, fetched)).any() for number in range(2)]
+        if p.coordinate_width:
+            m.submodules.sequencer = sequencer = GeometrySequencer(p)
+            wiring.connect(m, wiring.flipped(self.load), sequencer.load)
+            given = sequencer.i.payload
+            m.d.comb += [
+                sequencer.i.valid.eq(fetched.valid),
+                take.eq(fetched.valid & sequencer.i.ready),
+                given.row.eq(row),
+                Cat(given.x, given.y).eq(fetched.axon),
+                given.parity.eq(fetched.parity),
+                given.value.eq(fetched.value),
+                given.other.eq(fetched.other),
+                given.last.eq(fetched.last),
+                word.eq(sequencer.word),
+                sparse.eq(sequencer.sparse),
+            ]
+            busy = [here | there for here, there in zip(busy, sequencer.busy, strict=True)]
+        else:
+            self._sequence(m, platform, fetched, row, take, word, sparse)
+            busy = [here | (word.valid & (word.parity == number)) for number, here in enumerate(busy)]
+        if p.sparse:
+            m.submodules.targets = targets = TargetReader(p)
+            wiring.connect(m, wiring.flipped(self.load), targets.load)
+            m.d.comb += [targets.word.eq(word), targets.sparse.eq(sparse), self.word.eq(targets.listed)]
+            busy = [here | there for here, there in zip(busy, targets.busy, strict=True)]
+        else:
+            m.d.comb += self.word.eq(word)
+        m.d.comb += self.busy.eq(Cat(busy))
+        return m
+
+    def _sequence(
+        self,
+        m: Module,
+        platform: object,
+        fetched: data.View,
+        row: data.View,
+        take: Signal,
+        word: data.View,
+        sparse: Signal,
+    ) -> None:
+        """Sequencer without coordinates: one word of the row a cycle.
+
+        `remaining` counts the words after this one, less one, so that its sign says that this one is the last. While
+        no word is there the counters may run. An empty row is taken beside the word of another.
+        """
+        p = self.parameters
+        remaining = Signal(bits_for(p.words) + 1, init=-1)
+        begin = Signal()
+        free = ~word.valid | remaining[-1]
+        if p.sparse:
+            m.d.comb += [take.eq(fetched.valid & (free | row.empty)), begin.eq(take & ~row.empty)]
+            with m.If(begin):
+                m.d.sync += sparse.eq(row.sparse)
+        else:
+            m.d.comb += [take.eq(fetched.valid & free), begin.eq(take)]
+        for counter, start in ((word.weight_address, row.weight_address), (word.target, row.target)):
+            zeros = Signal(len(counter))
+            m.d.sync += counter.eq(add(m, platform, zeros, Operand.CHOOSE, begin, start, counter, carry=~begin))
+        ones = Signal(len(remaining), init=-1)
+        m.d.sync += remaining.eq(
+            add(m, platform, ones, Operand.CHOOSE, begin, Cat(row.length, 0)[: len(remaining)], remaining)
+        )
+        with m.If(begin):
+            m.d.sync += [
+                word.valid.eq(~(row.delay & fetched.last)),
+                word.parity.eq(fetched.parity),
+                word.bank.eq(fetched.parity ^ fetched.other ^ row.delay),
+                word.value.eq(fetched.value),
+            ]
+        with m.Elif(remaining[-1]):
+            m.d.sync += word.valid.eq(0)

@@ -1,0 +1,133 @@
+"""The neuron sweep: after a step's last event, ``lanes`` neurons a cycle are updated.
+
+    address ─┬─▶ state memory ──────▶ lanes ─▶ state memory
+             ├─▶ neuron memory ─────▶   ▲
+             └─▶ accumulators ──────────┘
+
+Each memory is read so many cycles before the lanes need what it gives. The lanes (`spikeloom.hdl.core.lane`) are one
+pipeline, which never stalls: a sweep of ``n`` neurons takes ``ceil(n / lanes)`` cycles and a constant. They lie in one
+bank, or in several side by side (`spikeloom.hdl.core.neuron_bank`).
+"""
+
+from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.lane import LaneTiming
+from spikeloom.hdl.core.neuron_bank import NEURON_LATENCY, NeuronBank, control_layout
+from spikeloom.hdl.lib.memory import LoadPort, load_copies, struct_layout
+from spikeloom.hdl.tech.ecp5_carry import far_copies, far_cycles
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["NeuronSweep"]
+
+
+class NeuronSweep(wiring.Component):
+    """Updates the words of one population.
+
+    Parameters
+    ----------
+    read_latency
+        Cycles from ``address`` to ``current``.
+
+    Members
+    -------
+    start, rule
+        Begin a sweep of the population whose word of the population memory is ``rule``; only while ``busy`` is low.
+    fresh
+        The step in progress is the first of its sample: every state counts as that of its start. Not to change during
+        a sweep.
+    busy
+        A sweep is under way.
+    reading, address, current, current_valid
+        While ``reading`` is high the sweep takes the accumulators of ``address``: `read_latency` cycles later they are
+        ``current``, or all 0 where ``current_valid`` is low.
+    emit_valid, emit_word, emit, sent
+        The neurons of a word that have something to send: a spike, or a membrane that is read out. Never refused.
+        ``sent`` is what they send: their membrane, or in a core with graded spikes the exact ``u``.
+    held_rule
+        The rule of the sweep under way or, after it, of the last one.
+    """
+
+    def __init__(self, parameters: CoreParameters, *, read_latency: int) -> None:
+        self.parameters = p = parameters
+        self.read_latency = read_latency
+        self.banks = [NeuronBank(p, number) for number in range(p.lane_banks)]
+        word, rule = bits_for(p.words), struct_layout(p.population_layout)
+        super().__init__(
+            {
+                "start": In(1),
+                "rule": In(rule),
+                "fresh": In(1),
+                "busy": Out(1),
+                "reading": Out(1),
+                "address": Out(word),
+                "current": In(data.ArrayLayout(signed(p.accumulator_width), p.lanes)),
+                "current_valid": In(1),
+                "emit_valid": Out(1),
+                "emit_word": Out(word),
+                "emit": Out(p.lanes),
+                "sent": Out(data.ArrayLayout(signed(p.sent_width), p.lanes)),
+                "held_rule": Out(rule),
+                "load": In(LoadPort()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p, timing = self.parameters, LaneTiming.of(self.parameters)
+
+        # A word's way in cycles from the first read; in `arrival` its states come out of their memory's register. With
+        # several banks all that happens in them is some cycles later, and what they send takes as many back.
+        state_latency = 2 if p.state_memory == "block" else 1
+        neuron_latency = NEURON_LATENCY if p.neuron_layout.width else 0
+        arrival = max(state_latency, neuron_latency, self.read_latency - timing.current)
+        end = arrival + timing.latency
+        far = far_cycles(p.lane_banks)
+        sent = end + 2 * far
+        valid = [Signal(name=f"valid_{cycle}") for cycle in range(sent + 1)]
+        word = [Signal(bits_for(p.words), name=f"word_{cycle}") for cycle in range(sent + 1)]
+        m.d.sync += [Cat(valid[1:]).eq(Cat(valid[:-1])), Cat(word[1:]).eq(Cat(word[:-1]))]
+        # (Whether the word is the last is found a cycle early.)
+        with m.If(self.start):
+            m.d.sync += [valid[0].eq(1), word[0].eq(self.rule.first), self.held_rule.eq(self.rule)]
+        with m.Elif(valid[0]):
+            m.d.sync += [word[0].eq(word[0] + 1), valid[0].eq(word[0] != self.held_rule.last)]
+        m.d.comb += self.busy.eq(Cat(valid).any())
+
+        read = arrival + timing.current - self.read_latency
+        m.d.comb += [self.reading.eq(valid[read]), self.address.eq(word[read])]
+        control = Signal(control_layout(p))
+        m.d.comb += [
+            control.rule.eq(self.held_rule),
+            control.fresh.eq(self.fresh),
+            control.state.eq(word[arrival - state_latency]),
+            control.neuron.eq(word[arrival - neuron_latency]),
+            control.current_valid.eq(self.current_valid),
+            control.write.eq(word[end]),
+            control.write_valid.eq(valid[end]),
+        ]
+        copies = far_copies(m, platform, control, p.lane_banks)
+        loads = load_copies(m, platform, self.load, p.lane_banks)
+        any_of_bank = Signal(p.lane_banks)
+        for number, bank in enumerate(self.banks):
+            m.submodules[f"bank{number}"] = bank
+            wiring.connect(m, loads[number], bank.load)
+            first = number * p.bank_lanes
+            m.d.comb += bank.control.eq(copies[number])
+            m.d.comb += [bank.current[place].eq(self.current[first + place]) for place in range(p.bank_lanes)]
+            # On the way back, whether a bank sends anything is found before the last register.
+            emit, values, any_sent = bank.emit, Value.cast(bank.sent), bank.emit.any()
+            for cycle in range(far):
+                before = Cat(emit.any(), emit, values)
+                arrived = Signal(len(before), name=f"arrived_{number}_{cycle}", reset_less=True)
+                m.d.sync += arrived.eq(before)
+                any_sent, emit, values = arrived[0], arrived[1 : 1 + p.bank_lanes], arrived[1 + p.bank_lanes :]
+            m.d.comb += [
+                any_of_bank[number].eq(any_sent),
+                self.emit[first : first + p.bank_lanes].eq(emit),
+                Cat(self.sent[first + place] for place in range(p.bank_lanes)).eq(values),
+            ]
+        m.d.comb += [self.emit_valid.eq(valid[sent] & any_of_bank.any()), self.emit_word.eq(word[sent])]
+        return m

@@ -1,0 +1,89 @@
+"""The LIF core as a tile: the engine with its registers behind the configuration port."""
+
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.hdl.lib.memory import load_register
+from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
+from spikeloom.hdl.noc.packet import packet_layout
+from spikeloom.hdl.noc.tokens import relation_members
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.registers import CORE
+
+__all__ = ["LifCore"]
+
+
+class LifCore(wiring.Component):
+    """An event-driven, time-multiplexed LIF core.
+
+    Writing bit 0 of the register ``control``, ``clear`` or ``reset`` empties the core: states, accumulators, queues,
+    tokens and counters, not the program. That takes as many cycles as there are words; input waits for it.
+
+    Members
+    -------
+    i, o
+        Packets. A SPIKE names an axon, on the way in as on the way out.
+    configuration
+        Registers (`spikeloom.sim.lib.registers`) and memories (`CoreParameters.memories`).
+    clear
+        Empties the core.
+    reset
+        A new session: empties the core and resets its registers.
+    step_done
+        A step ends.
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        self.parameters = parameters
+        self.engine = LifEngine(parameters)
+        packet = parameters.axon_width, parameters.v_width
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(*packet))),
+                "o": Out(stream.Signature(packet_layout(*packet, parameters.destinations))),
+                "configuration": In(ConfigurationPort()),
+                "reset": In(1),
+                "clear": In(1),
+                "step_done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        restart = Signal()
+        engine = self.engine
+        m.submodules.engine = ResetInserter(restart)(engine)
+        wiring.connect(m, wiring.flipped(self.i), engine.i)
+        wiring.connect(m, engine.o, wiring.flipped(self.o))
+
+        # The load port is registered once, so that its fan-out to the memories is nobody's critical path.
+        port = self.configuration
+        wiring.connect(m, load_register(m, port), engine.load)
+
+        registers = RegisterBank(CORE, self.parameters.contents)
+        m.submodules.registers = ResetInserter(self.reset)(registers)
+        wiring.connect(m, wiring.flipped(port), registers.configuration)
+        m.d.comb += [
+            restart.eq(self.reset | self.clear | registers.control),
+            engine.populations.eq(registers.populations),
+            registers.status.eq(engine.idle),
+            self.step_done.eq(engine.step_done),
+        ]
+        relations = relation_members(self.parameters.destinations)
+        m.d.comb += [getattr(engine, name).eq(getattr(registers, name)) for name in relations]
+        for count, event in (
+            (registers.busy_cycles, ~engine.idle),
+            (registers.waiting_cycles, engine.waiting),
+            (registers.words, engine.word_added),
+            (registers.sweep_cycles, engine.sweeping),
+            (registers.spikes, engine.spike),
+            (registers.steps, engine.step_done),
+        ):
+            happened = Signal(name=f"{count.name}_happened")  # a cycle later: a counter is nobody's critical path
+            with m.If(restart):
+                m.d.sync += [count.eq(0), happened.eq(0)]
+            with m.Else():
+                m.d.sync += [count.eq(count + happened), happened.eq(event)]
+        return m

@@ -1,0 +1,82 @@
+"""Words of weights on their way to the accumulators, and the targets that sparse ones name themselves.
+
+    word ─┬───────────────▶ ┬──▶ listed
+          └▶ target memory ─┘ if sparse
+
+A word waits for the time of the memory beside the weights, two cycles or, where that is deep, three, whether it is
+sparse or not.
+"""
+
+from itertools import pairwise
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.graded import value_shape
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["TargetReader", "word_layout"]
+
+
+def word_layout(parameters: CoreParameters) -> data.StructLayout:
+    """A word of weights to be added: where it is, to which accumulators; the parity of its event's step, its value."""
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "weight_address": bits_for(parameters.weight_words),
+            "target": bits_for(parameters.words),
+            "bank": 1,
+            "parity": 1,
+            "value": value_shape(parameters),
+        }
+    )
+
+
+class TargetReader(wiring.Component):
+    """Gives words of sparse rows the targets that are listed for them.
+
+    Members
+    -------
+    word, sparse
+        A word, and whether its row is sparse.
+    listed
+        The word of `latency` cycles before with its target.
+    busy
+        For each parity, whether a word of such a step is here, ``listed`` included and ``word`` not.
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        self._targets = LoadedMemory(parameters.memories["targets"])
+        self.latency = self._targets.latency
+        layout = word_layout(parameters)
+        super().__init__(
+            {
+                "word": In(layout),
+                "sparse": In(1),
+                "listed": Out(layout),
+                "busy": Out(2),
+                "load": In(LoadPort()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.targets = targets = self._targets
+        wiring.connect(m, wiring.flipped(self.load), targets.load)
+        stages = [Signal(self.word.shape(), name=f"word_{number}") for number in range(self.latency)]
+        sparse = Signal(self.latency)
+        m.d.sync += [after.eq(before) for before, after in pairwise([self.word, *stages])]
+        m.d.sync += sparse.eq(Cat(self.sparse, sparse[:-1]))
+        m.d.comb += [
+            targets.address.eq(self.word.weight_address),
+            self.listed.eq(stages[-1]),
+            self.listed.target.eq(Mux(sparse[-1], targets.data, stages[-1].target)),
+        ]
+        m.d.comb += [
+            self.busy[number].eq(Cat(stage.valid & (stage.parity == number) for stage in stages).any())
+            for number in range(2)
+        ]
+        return m

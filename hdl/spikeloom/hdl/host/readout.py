@@ -1,0 +1,197 @@
+"""The readout of the host bridge: scores what the outputs send and gives the host the answer of each sample only.
+
+Equal to `spikeloom.sim.host.readout`. Packets of other axons than the outputs' are dropped, ACKs and TICKs go on.
+Before the TICK that ends a sample come MEMBRANE packets: if wanted the score of each output, then one whose axon is the
+answer and whose value its score.
+
+Of several tiles one may be a step ahead, and so in the next sample already: a second set of scores is kept for that.
+
+A packet takes 5 cycles, the end of a sample 4 for each output: an output spikes once a step at most, and a step takes
+longer. With mode 0 what comes goes, in the same cycle.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.lib.memory import BlockMemory
+from spikeloom.hdl.noc.packet import PacketKind, packet_layout
+from spikeloom.hdl.noc.tokens import HostTokens
+from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["SpikeReadout"]
+
+
+class SpikeReadout(wiring.Component):
+    """Stands between the fabric and what the host is told. A reset empties it, which takes some cycles.
+
+    Parameters
+    ----------
+    parameters
+        What is built.
+    axon_width, value_width
+        Of the fabric's packets. Those that come out have values of ``sent_value_width`` bits.
+    tiles
+        As at `HostTokens`.
+
+    Members
+    -------
+    i, o
+        Packets.
+    mode, vector, outputs, first, sources
+        The registers, which change only while nothing is under way; ``outputs`` is less one.
+    """
+
+    def __init__(self, parameters: ReadoutParameters, axon_width: int, value_width: int, tiles: int = 0) -> None:
+        self.parameters = parameters
+        self.axon_width, self.value_width, self.tiles = axon_width, value_width, tiles
+        self.sent_value_width = max(value_width, parameters.width)
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(axon_width, value_width))),
+                "o": Out(stream.Signature(packet_layout(axon_width, self.sent_value_width))),
+                "mode": In(ReadoutMode),
+                "vector": In(1),
+                "outputs": In(16),
+                "first": In(16),
+                "sources": In(8),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width, top = self.parameters.width, self.parameters.top
+        number_bits = bits_for(self.parameters.outputs)
+        banks = 2 if self.tiles else 1
+        m.submodules.memory = memory = BlockMemory(width + 1, banks * self.parameters.outputs)
+        m.submodules.tokens = tokens = HostTokens(self.tiles)
+        packet, sent = self.i.payload, self.o.payload
+        m.d.comb += tokens.sources.eq(self.sources if self.tiles else 1)
+
+        # Which step and sample a packet belongs to.
+        step = Signal(width - 1)
+        bank = Signal()
+        ended = Signal(2)  # a TICK has said that the step of this parity is the last of its sample
+        ahead, following = Signal(), Signal()
+        if self.tiles:
+            m.d.comb += [
+                ahead.eq(packet.parity != tokens.step_parity),
+                following.eq(ahead & ended.bit_select(tokens.step_parity, 1)),
+            ]
+
+        number = Signal(number_bits)
+        place = Signal(range(banks * self.parameters.outputs))
+        value = Signal(signed(self.value_width), reset_less=True)
+        late = Signal(width - 1, reset_less=True)
+        place_bank = Signal()
+        place_bits = Cat(number, place_bank)[: len(place)]
+        wait = Signal(2)
+        passing = Signal()
+
+        # The score that is read, and what becomes of it.
+        score, touched = Signal(signed(width)), memory.data[width]
+        following_score = Signal(signed(width))
+        total = Signal(signed(max(width, self.value_width) + 1))
+        addend = Mux(self.mode == ReadoutMode.COUNT, Const(1, signed(2)), value)
+        m.d.comb += [
+            score.eq(memory.data[:width].as_signed()),
+            total.eq(score + addend),
+            memory.address.eq(place),
+            memory.write_address.eq(place),
+            place.eq(place_bits),
+        ]
+        with m.Switch(self.mode):
+            with m.Case(ReadoutMode.FIRST):
+                m.d.comb += following_score.eq(Mux(touched, score, Mux(late >= top - 1, 1, top - late)))
+            with m.Case(ReadoutMode.LAST):
+                m.d.comb += following_score.eq(value)
+            with m.Case(ReadoutMode.LARGEST):
+                m.d.comb += following_score.eq(Mux(touched & (score > value), score, value))
+            with m.Default():
+                m.d.comb += following_score.eq(total)
+                with m.If(total > top):
+                    m.d.comb += following_score.eq(top)
+                with m.Elif(total < -top - 1):
+                    m.d.comb += following_score.eq(-top - 1)
+
+        best, best_number = Signal(signed(width)), Signal(number_bits)
+        m.d.comb += sent.parity.eq(tokens.step_parity)
+
+        with m.FSM():
+            with m.State("WIPE"):
+                # The memory holds what a sample that was never finished has left.
+                m.d.comb += memory.write_enable.eq(1)
+                m.d.sync += Cat(number, place_bank).eq(Cat(number, place_bank) + 1)
+                with m.If(Cat(number, place_bank).all()):
+                    m.next = "PACKET"
+            with m.State("PACKET"):
+                index = Signal(range(-(1 << 16), 1 << max(17, self.axon_width + 1)))
+                m.d.comb += index.eq(packet.axon - self.first)
+                m.d.sync += wait.eq(0)
+                is_tick = packet.kind == PacketKind.TICK
+                with m.If((self.mode == ReadoutMode.OFF) | (packet.kind == PacketKind.ACK)):
+                    m.d.comb += passing.eq(1)
+                with m.Elif(is_tick & ~(tokens.complete & packet.last)):
+                    m.d.comb += passing.eq(1)
+                with m.Elif(is_tick):
+                    m.d.sync += [number.eq(0), place_bank.eq(bank), best_number.eq(0)]
+                    with m.If(self.i.valid):
+                        m.next = "SCAN"
+                with m.Else():
+                    m.d.comb += self.i.ready.eq(1)
+                    m.d.sync += [
+                        number.eq(index),
+                        value.eq(packet.value),
+                        place_bank.eq(bank ^ following),
+                        late.eq(Mux(following, 0, step + (ahead & (step != top)))),
+                    ]
+                    with m.If(self.i.valid & (index >= 0) & (index <= self.outputs)):
+                        m.next = "SCORE"
+            with m.State("SCORE"):
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == 2):
+                    m.d.comb += [memory.write_data.eq(Cat(following_score, 1)), memory.write_enable.eq(1)]
+                    m.next = "PACKET"
+            with m.State("SCAN"):
+                m.d.comb += [sent.kind.eq(PacketKind.MEMBRANE), sent.axon.eq(number + self.first), sent.value.eq(score)]
+                with m.If(wait != 2):
+                    m.d.sync += wait.eq(wait + 1)
+                with m.Else():
+                    m.d.comb += self.o.valid.eq(self.vector)
+                    with m.If(~self.vector | self.o.ready):
+                        m.d.comb += memory.write_enable.eq(1)
+                        with m.If((number == 0) | (score > best)):
+                            m.d.sync += [best.eq(score), best_number.eq(number)]
+                        m.d.sync += [number.eq(number + 1), wait.eq(0)]
+                        with m.If(number == self.outputs[:number_bits]):
+                            m.next = "ANSWER"
+            with m.State("ANSWER"):
+                m.d.comb += [
+                    self.o.valid.eq(1),
+                    sent.kind.eq(PacketKind.MEMBRANE),
+                    sent.axon.eq(best_number),
+                    sent.value.eq(best),
+                ]
+                with m.If(self.o.ready):
+                    m.next = "END"
+            with m.State("END"):
+                m.d.comb += passing.eq(1)
+                with m.If(self.o.ready):
+                    m.next = "PACKET"
+
+        with m.If(passing):
+            m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
+            m.d.comb += [getattr(sent, name).eq(getattr(packet, name)) for name, _ in packet.shape()]
+        m.d.comb += [
+            tokens.tick.eq(passing & self.i.valid & self.o.ready & (packet.kind == PacketKind.TICK)),
+            tokens.tick_parity.eq(packet.parity),
+        ]
+        with m.If(tokens.tick):
+            mine = ended.bit_select(packet.parity, 1)
+            m.d.sync += mine.eq(mine | packet.last)
+            with m.If(tokens.complete):
+                m.d.sync += [mine.eq(0), step.eq(Mux(packet.last, 0, Mux(step == top, top, step + 1)))]
+                if self.tiles:
+                    m.d.sync += bank.eq(bank ^ packet.last)
+        return m

@@ -1,0 +1,1 @@
+"""Building blocks: FIFO, arbiter, LFSR, loadable memories, register banks."""

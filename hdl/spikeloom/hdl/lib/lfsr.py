@@ -1,0 +1,156 @@
+"""Shift registers in hardware, equal to `spikeloom.sim.lib.lfsr` in every state, and many words from one.
+
+Several steps are done in one cycle by writing the recurrence out: up to the smallest tap, each new bit is one XOR of
+old bits; beyond it some take in bits that are new themselves, and the path grows by one XOR a tap's length.
+
+`SharedWords` is the sharing of `spikeloom.sim.lib.lfsr.shared_words`: pairwise independent words for many comparators.
+A bit of the product of ``a`` and a constant is a parity of some bits of ``a``, and among all constants there are only
+``2**m - 1`` parities. They are made once; then each bit of each word is one XOR.
+"""
+
+from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.tech.ecp5_carry import register_copies
+from spikeloom.sim.lib.lfsr import FIELDS, Lfsr, field_product
+
+__all__ = ["SharedWords", "ShiftRegister", "advanced"]
+
+
+def advanced(m: Module, state: Value, taps: tuple[int, ...], steps: int) -> Value:
+    """The state of a shift register ``steps`` steps, at most its width, after ``state``; the new bits are in ``m``."""
+    bits = [state[bit] for bit in reversed(range(len(state)))]  # oldest first, new ones are appended
+    for step in range(steps):
+        new = Signal(name=f"new_{step}")
+        parity = bits[-taps[0]]
+        for tap in taps[1:]:
+            parity = parity ^ bits[-tap]
+        m.d.comb += new.eq(parity)
+        bits.append(new)
+    return Cat(reversed(bits[-len(state) :]))
+
+
+class ShiftRegister(wiring.Component):
+    """Starts at the seed; each cycle with ``enable`` advances it, each with ``restart`` takes it back to the seed.
+
+    Parameters
+    ----------
+    lfsr
+        Width, taps and seed.
+    steps
+        Steps of the recurrence that one cycle does, from 1 to the width. A design that uses a word of ``w`` bits a
+        cycle takes the low ``w`` bits of ``state`` and ``steps = w``.
+
+    Members
+    -------
+    enable
+        Advance in this cycle; ``state`` shows it in the next.
+    restart
+        Go back to the seed, whatever ``enable`` says.
+    seed
+        The seed, that of ``lfsr`` unless it is driven. Never 0.
+    state
+        The register; the seed after a reset, and never 0.
+    """
+
+    def __init__(self, lfsr: Lfsr, *, steps: int = 1) -> None:
+        if not isinstance(lfsr, Lfsr):
+            raise TypeError(f"lfsr must be an Lfsr, not {lfsr!r}")
+        if not isinstance(steps, int) or not 1 <= steps <= lfsr.width:
+            raise ValueError(f"steps must be an integer from 1 to {lfsr.width}, not {steps!r}")
+        self.lfsr = lfsr
+        self.steps = steps
+        super().__init__(
+            {
+                "enable": In(1),
+                "restart": In(1),
+                "seed": In(lfsr.width, init=lfsr.seed),
+                "state": Out(lfsr.width, init=lfsr.seed),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        with m.If(self.restart):
+            m.d.sync += self.state.eq(self.seed)
+        with m.Elif(self.enable):
+            m.d.sync += self.state.eq(advanced(m, self.state, self.lfsr.taps, self.steps))
+        return m
+
+
+class SharedWords(wiring.Component):
+    """Words for ``count`` streams out of one word, equal to `spikeloom.sim.lib.lfsr.shared_words`; two cycles later.
+
+    Parameters
+    ----------
+    width
+        Bits ``m`` of the field: ``2 * width`` bits come in, and there are at most ``2**width`` streams.
+    used
+        Low bits of each stream's word that come out.
+    count
+        Streams at once, a power of two.
+    groups
+        Groups of ``count`` streams, of which ``group`` chooses one, a power of two: the words are those of the streams
+        ``group * count`` to ``group * count + count - 1``.
+
+    Members
+    -------
+    word, group
+        Taken each cycle.
+    words
+        ``count`` words of ``used`` bits, the first stream lowest.
+    """
+
+    latency = 2
+
+    def __init__(self, *, width: int, used: int, count: int, groups: int = 1) -> None:
+        if width not in FIELDS:
+            raise ValueError(f"width must be an integer from {min(FIELDS)} to {max(FIELDS)}, not {width!r}")
+        if not isinstance(used, int) or not 1 <= used <= width:
+            raise ValueError(f"used must be an integer from 1 to {width}, not {used!r}")
+        for name, value in (("count", count), ("groups", groups)):
+            if not isinstance(value, int) or value < 1 or value & (value - 1):
+                raise ValueError(f"{name} must be a power of two, not {value!r}")
+        if count * groups > 1 << width:
+            raise ValueError(f"count * groups must be at most {1 << width}, not {count * groups}")
+        self.width, self.used, self.count, self.groups = width, used, count, groups
+        super().__init__({"word": In(2 * width), "group": In(range(groups)), "words": Out(used * count)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        low, high = self.word[: self.width], self.word[self.width :]
+
+        def of_high(stream: int, bit: int) -> int:
+            """The bits of ``high`` whose parity is the ``bit`` of its product with ``stream``."""
+            products = field_product([1 << place for place in range(self.width)], stream, self.width)
+            return sum((int(product) >> bit & 1) << place for place, product in enumerate(products))
+
+        def parity(mask: int) -> Value:
+            return Cat(high[place] for place in range(self.width) if mask >> place & 1).xor()
+
+        # The streams of a group differ in the low bits of their numbers, groups in the high ones, and products with
+        # sums are sums of products.
+        base = Signal(self.used)
+        parts = []
+        for bit in range(self.used):
+            part: Value = low[bit]
+            for place in range(len(self.group)):
+                part = part ^ (self.group[place] & parity(of_high(self.count << place, bit)))
+            parts.append(part)
+        m.d.comb += base.eq(Cat(parts))
+        bases = register_copies(m, platform, base, max(1, self.count // 8))
+        parities = {
+            mask: Signal(name=f"parity_{mask}", reset_less=True)
+            for mask in sorted({of_high(stream, bit) for stream in range(1, self.count) for bit in range(self.used)})
+        }
+        m.d.sync += [register.eq(parity(mask)) for mask, register in parities.items()]
+        words = Signal(self.used * self.count, reset_less=True)
+        for stream in range(self.count):
+            for bit in range(self.used):
+                own = bases[stream * len(bases) // self.count][bit]
+                if stream:
+                    own = own ^ parities[of_high(stream, bit)]
+                m.d.sync += words[stream * self.used + bit].eq(own)
+        m.d.comb += self.words.eq(words)
+        return m

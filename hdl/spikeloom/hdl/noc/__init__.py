@@ -1,0 +1,1 @@
+"""The network on chip: packets, router, mesh, tokens."""

@@ -1,0 +1,66 @@
+"""Routers in rows and columns. Every link between two of them begins at a register, so size does not slow the clock."""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.noc.router import Router, mesh_packet_layout
+from spikeloom.sim.noc.mesh import MeshParameters, Port
+
+__all__ = ["Mesh"]
+
+
+class Mesh(wiring.Component):
+    """A router for each tile, and the links between them.
+
+    Parameters
+    ----------
+    parameters
+        Shape, widths and depth of the queues.
+
+    Members
+    -------
+    i
+        For each tile, the stream of packets that it sends, with their destinations.
+    o
+        For each tile, the stream of payloads that it is given. Packets of one source arrive in the order in which it
+        sent them; a tile that stops taking them stops, in the end, all that send to it.
+    moved, waiting
+        Where ``parameters.counters``, for each tile: by which ports of its router a packet leaves in this cycle, and by
+        which one is offered and not taken.
+    """
+
+    def __init__(self, parameters: MeshParameters) -> None:
+        if not isinstance(parameters, MeshParameters):
+            raise TypeError(f"parameters must be MeshParameters, not {parameters!r}")
+        self.parameters = parameters
+        counted = {name: Out(len(Port)).array(parameters.tiles) for name in ("moved", "waiting")}
+        super().__init__(
+            {
+                **(counted if parameters.counters else {}),
+                "i": In(stream.Signature(mesh_packet_layout(parameters))).array(parameters.tiles),
+                "o": Out(stream.Signature(parameters.payload_width)).array(parameters.tiles),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        routers = []
+        for tile in range(self.parameters.tiles):
+            column, row = self.parameters.place(tile)
+            m.submodules[f"router_{column}_{row}"] = router = Router(self.parameters, tile)
+            routers.append(router)
+        for tile, router in enumerate(routers):
+            wiring.connect(m, wiring.flipped(self.i[tile]), router.local_i)
+            wiring.connect(m, router.local_o, wiring.flipped(self.o[tile]))
+            for port, neighbour in self.parameters.neighbours(tile).items():
+                outgoing = getattr(router, f"{port.value}_o")
+                wiring.connect(m, outgoing, getattr(routers[neighbour], f"{port.opposite.value}_i"))
+            if self.parameters.counters:
+                for number, port in enumerate(self.parameters.ports(tile)):
+                    outgoing = getattr(router, f"{port.value}_o")
+                    m.d.comb += [
+                        self.moved[tile][number].eq(outgoing.valid & outgoing.ready),
+                        self.waiting[tile][number].eq(outgoing.valid & ~outgoing.ready),
+                    ]
+        return m

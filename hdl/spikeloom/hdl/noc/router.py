@@ -1,0 +1,211 @@
+"""A router of the mesh: up to five ports, multicast by forking, a packet a cycle on each port.
+
+::
+
+                ┌ destinations ─▶ branches ─┐
+    east_i ──▶ Fifo ─── following ──▶ pending ──▶ arbiter of each output ─┐
+                └───── packet ───────────────▶ multiplexer of each output ──▶ register ──▶ west_o
+
+The branches of a packet, one bit for each output that it leaves by, are found where it enters the queue: constant masks
+of its destinations (`spikeloom.sim.noc.mesh`). When it is at the front they are its `pending` bits, and each is cleared
+in the cycle in which its output takes the packet; branches do not wait for each other. The packet leaves the queue with
+its last branch, and the branches of the next one take their place in the same cycle.
+
+An input's queue holds a packet for as long as one of its branches waits. That cannot close a circle: see the model.
+
+Only what can be used is built. An input keeps those destination bits that can arrive there, and passes on those that
+are of use behind; an output has a wire from those inputs that can turn to it; a port without a neighbour is not there.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.lib.arbiter import RoundRobinArbiter
+from spikeloom.hdl.lib.fifo import Fifo
+from spikeloom.sim.noc.mesh import MeshParameters, Port
+
+__all__ = ["Router", "mesh_packet_layout"]
+
+
+def mesh_packet_layout(parameters: MeshParameters) -> data.StructLayout:
+    """A packet on its way."""
+    return data.StructLayout({"payload": parameters.payload_width, "destinations": parameters.tiles})
+
+
+class Router(wiring.Component):
+    """The router of one tile.
+
+    Parameters
+    ----------
+    parameters
+        The mesh.
+    tile
+        Where in it the router is; this decides its ports and masks.
+
+    Members
+    -------
+    local_i, local_o
+        Streams from and to the tile. What comes is a packet with its destinations, what goes is a payload alone. The
+        tile may be its own destination; a packet without destinations is taken and goes nowhere.
+    east_i, east_o, west_i, west_o, north_i, north_o, south_i, south_o
+        Streams of packets from and to the neighbours, where there are any. Of the destinations that come in, those that
+        cannot be meant for this side are ignored.
+    """
+
+    def __init__(self, parameters: MeshParameters, tile: int) -> None:
+        if not isinstance(parameters, MeshParameters):
+            raise TypeError(f"parameters must be MeshParameters, not {parameters!r}")
+        self.parameters = parameters
+        self.tile = tile
+        packets = stream.Signature(mesh_packet_layout(parameters))
+        members = {}
+        for port in parameters.ports(tile):
+            members[f"{port.value}_i"] = In(packets)
+            local = port is Port.LOCAL
+            members[f"{port.value}_o"] = Out(stream.Signature(parameters.payload_width) if local else packets)
+        super().__init__(members)
+        # Made here so that proofs can speak of their state (tests/formal).
+        self._inputs = {port: _Input(parameters, tile, port) for port in parameters.ports(tile)}
+        self._arbiters = {
+            port: RoundRobinArbiter(len(parameters.inputs(tile, port))) for port in parameters.ports(tile)
+        }
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        ports = self.parameters.ports(self.tile)
+        inputs = self._inputs
+        for port, entry in inputs.items():
+            self._enter(m, port, entry)
+        free = {port: Signal(name=f"{port.value}_free") for port in ports}
+        sent = {port: self._output(m, port, free[port], inputs) for port in ports}
+        for entry in inputs.values():
+            left = [
+                entry.pending[number] & ~(sent[port][entry.port] & free[port])
+                for number, port in enumerate(entry.outputs)
+            ]
+            m.d.comb += entry.left.eq(Cat(left))
+        return m
+
+    def _enter(self, m: Module, port: Port, entry: "_Input") -> None:
+        """The queue of an input, and which branches its front packet has still to take."""
+        incoming = self._stream(port, "i")
+        destinations = incoming.payload.destinations
+        branches = [
+            Cat(destinations[bit] for bit in _bits(self.parameters.mask(self.tile, output) & entry.arrivals)).any()
+            for output in entry.outputs
+        ]
+        count = len(branches)
+        word = Signal(entry.layout, name=f"{port.value}_word")
+        done = Signal(name=f"{port.value}_done")
+        m.d.comb += [
+            word.payload.eq(incoming.payload.payload),
+            word.destinations.eq(Cat(destinations[bit] for bit in entry.kept)),
+            word.branches.eq(Cat(branches)),
+            done.eq(~entry.left.any()),
+        ]
+        queue = entry.queue
+        if queue is None:
+            gone = entry.gone
+            m.d.comb += [
+                entry.front.eq(word),
+                entry.pending.eq(word.branches & ~gone & incoming.valid.replicate(count)),
+                incoming.ready.eq(done),
+            ]
+            m.d.sync += gone.eq(Mux(done, 0, word.branches & ~entry.left))
+        else:
+            m.submodules[f"{port.value}_queue"] = queue
+            m.d.comb += [
+                queue.i.payload.eq(word),
+                queue.i.valid.eq(incoming.valid),
+                incoming.ready.eq(queue.i.ready),
+                entry.front.eq(queue.o.payload),
+                queue.o.ready.eq(done),
+            ]
+            arriving = queue.following.branches & queue.following_valid.replicate(count)
+            m.d.sync += entry.pending.eq(Mux(done, arriving, entry.left))
+
+    def _output(self, m: Module, port: Port, free: Signal, inputs: dict[Port, "_Input"]) -> dict[Port, Value]:
+        """The register of an output and what chooses its packet; returns the choice, a bit for each input."""
+        outgoing = self._stream(port, "o")
+        mask = self.parameters.mask(self.tile, port)
+        entries = [entry for entry in inputs.values() if port in entry.outputs]
+        passed = [] if port is Port.LOCAL else _bits(mask)
+        m.submodules[f"{port.value}_arbiter"] = arbiter = self._arbiters[port]
+        m.d.comb += [
+            free.eq(~outgoing.valid | outgoing.ready),
+            arbiter.requests.eq(Cat(entry.pending[entry.outputs.index(port)] for entry in entries)),
+            arbiter.taken.eq(free),
+        ]
+        words = [Cat(entry.front.payload, *(entry.destination(bit) for bit in passed)) for entry in entries]
+        word = Signal(self.parameters.payload_width + len(passed), name=f"{port.value}_register", reset_less=True)
+        with m.If(free):
+            m.d.sync += [outgoing.valid.eq(arbiter.requests.any()), word.eq(_select(m, port, arbiter.grants, words))]
+        payload = word[: self.parameters.payload_width]
+        if port is Port.LOCAL:
+            m.d.comb += outgoing.payload.eq(payload)
+        else:
+            m.d.comb += outgoing.payload.payload.eq(payload)
+            for number, bit in enumerate(passed):
+                m.d.comb += outgoing.payload.destinations[bit].eq(word[self.parameters.payload_width + number])
+        return {entry.port: arbiter.grants[number] for number, entry in enumerate(entries)}
+
+    def _stream(self, port: Port, side: str) -> stream.Interface:
+        return getattr(self, f"{port.value}_{side}")
+
+
+class _Input:
+    """An input: what can arrive there and leave from there, and its front packet."""
+
+    def __init__(self, parameters: MeshParameters, tile: int, port: Port) -> None:
+        self.port = port
+        self.arrivals = parameters.arrivals(tile, port)
+        # Where a packet can go from here, in the order of the bits of branches, `pending` and `left`.
+        self.outputs = [output for output in parameters.ports(tile) if port in parameters.inputs(tile, output)]
+        # The tile's own bit has done its work once the branches are known.
+        self.kept = [bit for bit in _bits(self.arrivals) if bit != tile]
+        count = len(self.outputs)
+        self.layout = data.StructLayout(
+            {"payload": parameters.payload_width, "destinations": len(self.kept), "branches": count}
+        )
+        self.queue = Fifo(self.layout, parameters.queue_depth) if parameters.queue_depth else None
+        self.front = Signal(self.layout, name=f"{port.value}_front")
+        self.pending = Signal(count, name=f"{port.value}_pending")  #: branches that the front packet has still to take
+        self.left = Signal(count, name=f"{port.value}_left")  #: those that it will not have taken after this cycle
+        self.gone = Signal(count, name=f"{port.value}_gone")  #: those that a packet at an input without queue has taken
+
+    def destination(self, bit: int) -> Value:
+        """A bit of the front packet's destination set; 0 where it cannot come this way."""
+        return self.front.destinations[self.kept.index(bit)] if bit in self.kept else Const(0, 1)
+
+
+def _bits(mask: int) -> list[int]:
+    return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
+
+
+def _select(m: Module, port: Port, choices: Value, words: list[Value]) -> Value:
+    """The word whose bit of ``choices`` is set; any value if none is. Never is more than one.
+
+    AND and OR would take three 4-input tables a bit for four words, this takes two, and one for every two words more.
+    The first table chooses between words 0 and 1. Each table behind it passes on what it gets, or chooses between two
+    words itself: then what it gets is not one of the words before but says which of its own two.
+    """
+    count = len(words)
+    if count == 1:
+        return words[0]
+    width = len(words[0])
+    odd = Signal(name=f"{port.value}_odd")
+    beyond = Signal(name=f"{port.value}_beyond")
+    m.d.comb += [
+        odd.eq(Cat(choices[number] for number in range(1, count, 2)).any()),
+        beyond.eq(choices[2:].any()),
+    ]
+    result = Mux(beyond, odd.replicate(width), Mux(odd, words[1], words[0]))
+    for number in range(2, count, 2):
+        if number + 1 < count:
+            chosen = choices[number] | choices[number + 1]
+            pair = Cat(Mux(result[bit], words[number + 1][bit], words[number][bit]) for bit in range(width))
+        else:
+            chosen, pair = choices[number], words[number]
+        result = Mux(chosen, pair, result)
+    return result

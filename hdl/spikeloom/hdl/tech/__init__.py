@@ -1,0 +1,1 @@
+"""FPGA-specific cells: carry chains, block RAM, single-port RAM."""

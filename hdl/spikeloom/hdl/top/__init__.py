@@ -1,0 +1,1 @@
+"""The fabric, the top level, the AXI wrapper and the Verilog writer."""

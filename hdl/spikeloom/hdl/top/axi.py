@@ -1,0 +1,220 @@
+"""The LIF core with the ports of other people's designs: packets as AXI4-Stream, configuration as AXI4-Lite.
+
+A packet is one transfer of 64 bits, whatever the widths of the core::
+
+    bits    63 .. 32   31 .. 8   7 .. 4   3      2        1 .. 0
+            value      axon      0        last   parity   kind
+
+``value`` is signed. ``m_axis_tlast`` is high with a TICK, so that a DMA engine ends its transfer with each step.
+
+Configuration is 128 bytes::
+
+    0x00 .. 0x3f   the registers of the core (docs/registers.md), byte for byte
+    0x40           memory: the number of the memory that is written next
+    0x44           plane: which byte of its words
+    0x48           index: which word
+    0x4c           data: writing the lowest byte stores it, and adds one to index
+
+Writes obey their strobes. Everything else is answered with SLVERR; memories cannot be read back.
+"""
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.tile import LifCore
+from spikeloom.hdl.lib.registers import ConfigurationPort
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.registers import REGISTER_SPACE
+
+__all__ = ["AxiConfiguration", "AxiLifCore"]
+
+ADDRESS_BITS = 7
+PACKET_BITS = 64
+AXON_BITS = 24
+VALUE_BITS = 32
+MEMORY, PLANE, INDEX, DATA, END = 0x40, 0x44, 0x48, 0x4C, 0x50
+OKAY, SLVERR = 0, 2
+
+_SLAVE = {
+    "awaddr": In(ADDRESS_BITS),
+    "awvalid": In(1),
+    "awready": Out(1),
+    "wdata": In(32),
+    "wstrb": In(4),
+    "wvalid": In(1),
+    "wready": Out(1),
+    "bresp": Out(2),
+    "bvalid": Out(1),
+    "bready": In(1),
+    "araddr": In(ADDRESS_BITS),
+    "arvalid": In(1),
+    "arready": Out(1),
+    "rdata": Out(32),
+    "rresp": Out(2),
+    "rvalid": Out(1),
+    "rready": In(1),
+}
+
+
+class AxiConfiguration(wiring.Component):
+    """An AXI4-Lite slave in front of a configuration port, one transfer at a time, a byte a cycle.
+
+    Members
+    -------
+    awaddr, awvalid, ... rready
+        AXI4-Lite.
+    configuration
+        Of a tile.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({**_SLAVE, "configuration": Out(ConfigurationPort())})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        port = self.configuration
+        address = Signal(ADDRESS_BITS)
+        data = Signal(32)
+        strobe = Signal(4)
+        byte = Signal(range(6))
+        memory, plane, index = Signal.like(port.memory), Signal.like(port.plane), Signal.like(port.index)
+        of_registers = Signal()
+        known = Signal()
+        m.d.comb += [
+            of_registers.eq(address < REGISTER_SPACE),
+            known.eq(address < END),
+            port.memory.eq(memory),
+            port.plane.eq(plane),
+            port.index.eq(index),
+            port.write_data.eq(data[:8]),
+            self.bresp.eq(~known << 1),
+            self.rresp.eq(~known << 1),
+            self.rdata.eq(data),
+        ]
+        with m.If(of_registers):
+            m.d.comb += [
+                port.memory.eq(0),
+                port.plane.eq(0),
+                port.index.eq(Cat((byte + Cat(Const(0, 2), address[2:]))[:ADDRESS_BITS])),
+            ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += byte.eq(0)
+                # Address and data of a write are taken together.
+                with m.If(self.awvalid & self.wvalid):
+                    m.d.comb += [self.awready.eq(1), self.wready.eq(1)]
+                    m.d.sync += [address.eq(self.awaddr), data.eq(self.wdata), strobe.eq(self.wstrb)]
+                    m.next = "WRITE"
+                with m.Elif(self.arvalid):
+                    m.d.comb += self.arready.eq(1)
+                    m.d.sync += [address.eq(self.araddr), data.eq(0)]
+                    m.next = "READ"
+            with m.State("WRITE"):
+                is_data = address[2:] == DATA >> 2
+                m.d.comb += port.write_enable.eq(strobe[0] & (of_registers | (is_data & (byte == 0))))
+                m.d.sync += [byte.eq(byte + 1), data.eq(data >> 8), strobe.eq(strobe >> 1)]
+                with m.If((byte == 0) & is_data & strobe[0]):
+                    m.d.sync += index.eq(index + 1)
+                for place, register in ((MEMORY, memory), (PLANE, plane), (INDEX, index)):
+                    for number in range(-(-len(register) // 8)):
+                        part = register[8 * number : 8 * number + 8]
+                        with m.If((address[2:] == place >> 2) & (byte == number) & strobe[0]):
+                            m.d.sync += part.eq(data[:8])
+                with m.If(byte == 3):
+                    m.next = "WRITTEN"
+            with m.State("WRITTEN"):
+                m.d.comb += self.bvalid.eq(1)
+                with m.If(self.bready):
+                    m.next = "IDLE"
+            with m.State("READ"):
+                # What is presented in one cycle is there in the next.
+                m.d.sync += byte.eq(byte + 1)
+                with m.If(byte != 0):
+                    m.d.sync += data.eq(Cat(data[8:], port.read_data & of_registers.replicate(8)))
+                with m.If(byte == 4):
+                    with m.Switch(address[2:]):
+                        for place, register in ((MEMORY, memory), (PLANE, plane), (INDEX, index)):
+                            with m.Case(place >> 2):
+                                m.d.sync += data.eq(register)
+                    m.next = "DONE"
+            with m.State("DONE"):
+                m.d.comb += self.rvalid.eq(1)
+                with m.If(self.rready):
+                    m.next = "IDLE"
+        return m
+
+
+class AxiLifCore(wiring.Component):
+    """A LIF core with AXI ports and a clock of that bus.
+
+    Members
+    -------
+    aclk, aresetn
+        Clock, and its reset, low when it is meant; synchronous.
+    s_axis_*, m_axis_*
+        Packets in and out.
+    s_axi_*
+        Configuration.
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        self.core = LifCore(parameters)
+        super().__init__(
+            {
+                "aclk": In(1),
+                "aresetn": In(1),
+                "s_axis_tdata": In(PACKET_BITS),
+                "s_axis_tvalid": In(1),
+                "s_axis_tready": Out(1),
+                "m_axis_tdata": Out(PACKET_BITS),
+                "m_axis_tvalid": Out(1),
+                "m_axis_tready": In(1),
+                "m_axis_tlast": Out(1),
+                **{f"s_axi_{name}": member for name, member in _SLAVE.items()},
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.domains.sync = ClockDomain(local=True)
+        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m.submodules.core = core = self.core
+        m.submodules.configuration = slave = AxiConfiguration()
+        wiring.connect(m, slave.configuration, core.configuration)
+        for name, member in _SLAVE.items():
+            here, there = getattr(self, f"s_axi_{name}"), getattr(slave, name)
+            m.d.comb += there.eq(here) if member.flow is In else here.eq(there)
+
+        given, taken = core.i.payload, core.o.payload
+        source = self.s_axis_tdata
+        m.d.comb += [
+            core.i.valid.eq(self.s_axis_tvalid),
+            self.s_axis_tready.eq(core.i.ready),
+            given.kind.eq(source[0:2]),
+            given.parity.eq(source[2]),
+            given.last.eq(source[3]),
+            given.axon.eq(source[8 : 8 + AXON_BITS]),
+            given.value.eq(source[32:].as_signed()),
+            self.m_axis_tvalid.eq(core.o.valid),
+            core.o.ready.eq(self.m_axis_tready),
+            self.m_axis_tdata.eq(
+                Cat(
+                    taken.kind.as_value(),
+                    taken.parity,
+                    taken.last,
+                    Const(0, 4),
+                    _extended(taken.axon, AXON_BITS),
+                    _extended(taken.value, VALUE_BITS),
+                )
+            ),
+            self.m_axis_tlast.eq(taken.kind == PacketKind.TICK),
+        ]
+        return m
+
+
+def _extended(value, width: int):
+    """``value`` in ``width`` bits, with its sign where it has one."""
+    sign = value[-1] if value.shape().signed else Const(0)
+    return Cat(value, sign.replicate(width - len(value)))

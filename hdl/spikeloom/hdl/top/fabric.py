@@ -1,0 +1,271 @@
+"""The tiles of a fabric: one core, or cores, attention and AER ports on a mesh; and the host bridge in front of them.
+
+::
+
+    receive ─▶ HostBridge ══ packets ═▶ tile 0 of Mesh ══ packets, without destinations ═▶ tiles
+    transmit ◀─┘     └─ configuration ─▶ stage ─▶ stage ─▶ stage         packets, with destinations ═▶ Mesh
+                                           └ tile   └ tile   └ tile
+
+A queue stands between each router and the tile behind it, but for the host's, so that no decision of the one is in a
+path of the other. The configuration port goes from tile to tile through registers, in rows to and fro, so that no wire
+of it is longer than from one tile to the next. What is read comes back the same way.
+"""
+
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.aer.tile import AerTile, wires
+from spikeloom.hdl.attention.tile import AttentionTile
+from spikeloom.hdl.core.tile import LifCore
+from spikeloom.hdl.host.bridge import HostBridge
+from spikeloom.hdl.lib.fifo import Fifo
+from spikeloom.hdl.lib.registers import ConfigurationPort
+from spikeloom.hdl.noc.mesh import Mesh
+from spikeloom.hdl.noc.packet import packet_layout
+from spikeloom.hdl.noc.router_counters import RouterCounters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.registers import REGISTER_MEMORY
+
+__all__ = ["ConfigurationStage", "Fabric", "Tiles", "aer_wires", "connect_aer_wires"]
+
+_REQUEST = ("write_enable", "memory", "plane", "index", "write_data")
+
+
+def aer_wires(fabric: FabricConfig) -> dict[str, wiring.Member]:
+    """The wires of all AER tiles: members ``aer_TILE_request``, ``aer_TILE_acknowledge`` and ``aer_TILE_address``."""
+    return {
+        f"aer_{tile}_{name}": member
+        for tile, parameters in fabric.aers.items()
+        for name, member in wires(parameters).items()
+    }
+
+
+def connect_aer_wires(m: Module, fabric: FabricConfig, outer: wiring.Component, inner: wiring.Component) -> None:
+    """Hands the wires of all AER tiles from a component to the one around it."""
+    for name, member in aer_wires(fabric).items():
+        inside, outside = getattr(inner, name), getattr(outer, name)
+        m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
+
+
+class ConfigurationStage(wiring.Component):
+    """The configuration port at a tile: its own, and that of the tiles behind, each a register away.
+
+    Parameters
+    ----------
+    tile
+        The number of the tile.
+
+    Members
+    -------
+    before, after
+        From the host, and to the tiles behind.
+    here
+        The port of the tile itself.
+    """
+
+    def __init__(self, tile: int) -> None:
+        self.tile = tile
+        super().__init__(
+            {
+                "before": In(ConfigurationPort(tile=True)),
+                "after": Out(ConfigurationPort(tile=True)),
+                "here": Out(ConfigurationPort()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        mine, write_here = Signal(), Signal()  # registers: to the tile it is a long way
+        for name in (*_REQUEST, "tile"):
+            m.d.sync += getattr(self.after, name).eq(getattr(self.before, name))
+        for name in _REQUEST:
+            m.d.comb += getattr(self.here, name).eq(getattr(self.after, name))
+        meant = self.before.tile == self.tile
+        m.d.sync += [mine.eq(meant), write_here.eq(self.before.write_enable & meant)]
+        m.d.comb += self.here.write_enable.eq(write_here)
+        m.d.sync += self.before.read_data.eq(Mux(mine, self.here.read_data, self.after.read_data))
+        return m
+
+
+class Tiles(wiring.Component):
+    """The tiles of a fabric but the host's.
+
+    Members
+    -------
+    i, o
+        Packets from and to the host, which is tile 0; those from it with destinations where there is a mesh.
+    configuration
+        Of all tiles, where there is a mesh, or of the one.
+    steps_done
+        Bit t: a step ends in tile t.
+    clear, reset
+        Empty all tiles and the mesh at once; ``reset`` begins a new session, so that registers too are reset.
+    aer_TILE_request, aer_TILE_acknowledge, aer_TILE_address
+        The wires of each AER tile.
+    """
+
+    def __init__(self, fabric: FabricConfig) -> None:
+        self.fabric = fabric
+        mesh = fabric.mesh
+        packet = fabric.axon_width, fabric.value_width
+        tiles = mesh.tiles if mesh else 0
+        self.tiles: dict[int, LifCore | AttentionTile | AerTile] = {
+            **{tile: LifCore(parameters) for tile, parameters in fabric.cores.items()},
+            **{tile: AttentionTile(parameters) for tile, parameters in fabric.attentions.items()},
+            **{tile: AerTile(parameters) for tile, parameters in fabric.aers.items()},
+        }
+        super().__init__(
+            {
+                "i": In(stream.Signature(packet_layout(*packet, tiles))),
+                "o": Out(stream.Signature(packet_layout(*packet))),
+                "configuration": In(ConfigurationPort(tile=mesh is not None)),
+                "steps_done": Out(len(fabric.tiles)),
+                "clear": In(1),
+                "reset": In(1),
+                **aer_wires(fabric),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for number, tile in self.tiles.items():
+            m.submodules[f"{self.fabric.register_map(number).name}_{number}"] = tile
+            m.d.comb += [
+                tile.clear.eq(self.clear),
+                tile.reset.eq(self.reset),
+                self.steps_done[number].eq(tile.step_done),
+            ]
+        for place, parameters in self.fabric.aers.items():
+            for name, member in wires(parameters).items():
+                inside, outside = getattr(self.tiles[place], name), getattr(self, f"aer_{place}_{name}")
+                m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
+        if self.fabric.mesh is None:
+            (core,) = self.tiles.values()
+            wiring.connect(m, wiring.flipped(self.i), core.i)
+            wiring.connect(m, core.o, wiring.flipped(self.o))
+            wiring.connect(m, wiring.flipped(self.configuration), core.configuration)
+        else:
+            network = Mesh(self.fabric.mesh)
+            m.submodules.mesh = ResetInserter(self.clear | self.reset)(network)
+            self._connect_packets(m, network)
+            self._connect_configuration(m, network)
+        return m
+
+    def _connect_packets(self, m: Module, network: Mesh) -> None:
+        for tile in range(network.parameters.tiles):
+            entry, leaving = network.i[tile], network.o[tile]
+            if tile and tile not in self.tiles:
+                m.d.comb += leaving.ready.eq(1)
+                continue
+            source, sink = (self.tiles[tile].o, self.tiles[tile].i) if tile else (self.i, self.o)
+            payload = Signal(self.o.payload.shape(), name=f"payload_{tile}")
+            if tile:
+                queue = Fifo(leaving.payload.shape(), 2)
+                m.submodules[f"queue_{tile}"] = ResetInserter(self.clear | self.reset)(queue)
+                wiring.connect(m, leaving, queue.i)
+                leaving = queue.o
+            found = data.View(self.o.payload.shape(), leaving.payload)
+            m.d.comb += [
+                entry.valid.eq(source.valid),
+                source.ready.eq(entry.ready),
+                entry.payload.payload.eq(payload),
+                entry.payload.destinations.eq(source.payload.destinations),
+                sink.valid.eq(leaving.valid),
+                leaving.ready.eq(sink.ready),
+            ]
+            # Tiles may have narrower axons and values than the mesh.
+            for name in self.o.payload.shape().members:
+                m.d.comb += [
+                    getattr(payload, name).eq(getattr(source.payload, name)),
+                    getattr(sink.payload, name).eq(getattr(found, name)),
+                ]
+
+    def _connect_configuration(self, m: Module, network: Mesh) -> None:
+        mesh = self.fabric.mesh
+        assert mesh is not None
+
+        def place(tile: int) -> tuple[int, int]:
+            column, row = mesh.place(tile)
+            return row, -column if row % 2 else column
+
+        before = wiring.flipped(self.configuration)
+        counting = range(mesh.tiles) if mesh.counters else ()
+        for tile in sorted({*self.tiles, *counting}, key=place):
+            m.submodules[f"configuration_{tile}"] = stage = ConfigurationStage(tile)
+            wiring.connect(m, before, stage.before)
+            before = stage.after
+            ports = [self.tiles[tile].configuration] if tile in self.tiles else []
+            if mesh.counters:
+                m.submodules[f"counters_{tile}"] = counters = RouterCounters(mesh.ports(tile))
+                m.d.comb += [
+                    counters.moved.eq(network.moved[tile]),
+                    counters.waiting.eq(network.waiting[tile]),
+                    counters.clear.eq(self.clear | self.reset),
+                ]
+                ports.append(counters.configuration)
+            for port in ports:
+                m.d.comb += [getattr(port, name).eq(getattr(stage.here, name)) for name in _REQUEST]
+            # (Where there is no register a port reads as 0.)
+            m.d.comb += stage.here.read_data.eq(reduce(or_, (port.read_data for port in ports)))
+
+
+class Fabric(wiring.Component):
+    """A whole fabric, as the host link sees it.
+
+    Members
+    -------
+    receive, transmit, flush
+        Bytes from and to the host, as at `HostBridge`.
+    reset
+        Begins a new session: all is as after power-up, but for the program.
+    aer_TILE_request, aer_TILE_acknowledge, aer_TILE_address
+        The wires of each AER tile.
+    """
+
+    def __init__(self, fabric: FabricConfig) -> None:
+        self.fabric = fabric
+        self.tiles = Tiles(fabric)
+        super().__init__(
+            {
+                "receive": In(stream.Signature(8)),
+                "transmit": Out(stream.Signature(8)),
+                "flush": Out(1),
+                "reset": In(1),
+                **aer_wires(fabric),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fabric = self.fabric
+        m.submodules.tiles = tiles = self.tiles
+        bridge = HostBridge(
+            fabric.axon_width,
+            fabric.value_width,
+            graded=any(core.value_width for core in fabric.cores.values()),
+            tiles=fabric.mesh.tiles if fabric.mesh else 0,
+            latency=fabric.configuration_latency,
+            counting=fabric.mesh is not None and fabric.mesh.counters,
+            encoder=fabric.encoder,
+            readout=fabric.readout,
+            contents=fabric.contents,
+        )
+        m.submodules.bridge = ResetInserter(self.reset)(bridge)
+        wiring.connect(m, wiring.flipped(self.receive), bridge.receive)
+        wiring.connect(m, bridge.transmit, wiring.flipped(self.transmit))
+        wiring.connect(m, bridge.to_fabric, tiles.i)
+        wiring.connect(m, tiles.o, bridge.from_fabric)
+        wiring.connect(m, bridge.configuration, tiles.configuration)
+        if fabric.program:
+            # Whatever resets sessions does not bring the memories back.
+            overwritten, port = Signal(reset_less=True), bridge.configuration
+            with m.If(port.write_enable & (port.memory != REGISTER_MEMORY)):
+                m.d.sync += overwritten.eq(1)
+            m.d.comb += bridge.program.eq(Mux(overwritten, 0, fabric.program))
+        m.d.comb += [self.flush.eq(bridge.flush), tiles.clear.eq(bridge.clear), tiles.reset.eq(self.reset)]
+        connect_aer_wires(m, fabric, self, tiles)
+        return m

@@ -1,0 +1,63 @@
+"""The top of a fabric: UART pins, host link, host bridge and tiles.
+
+rx ─▶ UartReceiver ──▶ Link ══ bytes ══ Fabric
+tx ◀─ UartTransmitter ◀─┘
+"""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.host.link import Link
+from spikeloom.hdl.host.uart import UartReceiver, UartTransmitter
+from spikeloom.hdl.top.fabric import Fabric, aer_wires, connect_aer_wires
+from spikeloom.sim.fabric.fabric import FabricConfig
+
+__all__ = ["Top"]
+
+
+class Top(wiring.Component):
+    """A whole fabric between its pins.
+
+    Parameters
+    ----------
+    fabric
+        What is built.
+    divisor
+        Clock cycles a bit of the UART.
+    build_hash
+        16 bytes that tell this build from others.
+
+    Members
+    -------
+    rx, tx
+        The pins, from and to the host.
+    aer_TILE_request, aer_TILE_acknowledge, aer_TILE_address
+        The wires of each AER tile.
+    """
+
+    def __init__(self, fabric: FabricConfig, divisor: int, build_hash: bytes = bytes(16)) -> None:
+        self.fabric = fabric
+        self.divisor = divisor
+        self.identity = fabric.identity(build_hash)
+        super().__init__({"rx": In(1), "tx": Out(1), **aer_wires(fabric)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.receiver = receiver = UartReceiver(self.divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
+        m.submodules.link = link = Link(self.fabric.link, self.identity.encode())
+        # A new session finds everything behind the link as after power-up, but for the program.
+        m.submodules.fabric = fabric = Fabric(self.fabric)
+        m.d.comb += [
+            fabric.reset.eq(link.reset),
+            receiver.rx.eq(self.rx),
+            self.tx.eq(transmitter.tx),
+            link.flush.eq(fabric.flush),
+        ]
+        connect_aer_wires(m, self.fabric, self, fabric)
+        wiring.connect(m, receiver.o, link.from_line)
+        wiring.connect(m, link.to_line, transmitter.i)
+        wiring.connect(m, link.receive, fabric.receive)
+        wiring.connect(m, fabric.transmit, link.transmit)
+        return m

@@ -1,0 +1,133 @@
+"""The parameters of an AER tile: a port of the fabric for event cameras and other chips that speak address events.
+
+A tile has one direction. Its table says which axon an address is (input), or which address an axon (output); what the
+table does not know is not for it. `docs/aer.md` has the rules.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.sim.core.parameters import Memory
+from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.words import Field, WordLayout, pack_lanes
+
+__all__ = ["AerDirection", "AerTileParameters"]
+
+
+class AerDirection(enum.Enum):
+    """Which way events go."""
+
+    INPUT = "input"
+    """From the chip to the fabric."""
+    OUTPUT = "output"
+    """From the fabric to the chip."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AerTileParameters:
+    """An AER port as a tile of a fabric.
+
+    Parameters
+    ----------
+    direction
+        Which way events go.
+    address_width
+        Wires of the address, 1 to 18.
+    depth
+        Events that wait, of each of two steps: a power of two from 2 to 16384. A network's output must have at most so
+        many neurons; of an input the chip waits with what is more.
+    stages
+        Registers of the synchroniser, 2 to 8.
+    active_low
+        Request and acknowledge are low when they are meant.
+    setup_cycles
+        Of an output: cycles from the address to its request, 1 to 255.
+    axon_width, value_width
+        Of the packets of the fabric, which makes them fit.
+    destinations
+        Tiles of the mesh, the bits of a destination set.
+    contents
+        What is in memories and registers from power-up. Tiles that differ in nothing else are equal.
+    """
+
+    direction: AerDirection
+    address_width: int = 16
+    depth: int = 512
+    stages: int = 2
+    active_low: bool = False
+    setup_cycles: int = 1
+    axon_width: int = 16
+    value_width: int = 16
+    destinations: int = 4
+    contents: Contents = field(default=NOTHING, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.direction, AerDirection):
+            raise TypeError(f"direction must be an AerDirection, not {self.direction!r}")
+        if not isinstance(self.active_low, bool):
+            raise TypeError(f"active_low must be a bool, not {self.active_low!r}")
+        for name, low, high in (
+            ("address_width", 1, 18),
+            ("depth", 2, 1 << 14),
+            ("stages", 2, 8),
+            ("setup_cycles", 1, 255),
+            ("axon_width", 1, 18),
+            ("value_width", 2, 32),
+            ("destinations", 1, 64),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        if self.depth & (self.depth - 1):
+            raise ValueError(f"depth must be a power of two, not {self.depth!r}")
+        self.contents.check({self.table.number})
+
+    @property
+    def is_input(self) -> bool:
+        """Whether events come from the chip."""
+        return self.direction is AerDirection.INPUT
+
+    @property
+    def table_layout(self) -> WordLayout:
+        """A word of the table: whether the tile knows the address (input) or axon (output), and what it becomes."""
+        return WordLayout((Field("known", 1), Field("value", self.axon_width if self.is_input else self.address_width)))
+
+    @property
+    def table(self) -> Memory:
+        """A word for each address (input) or axon (output)."""
+        depth = 1 << (self.address_width if self.is_input else self.axon_width)
+        return Memory("table", 1, depth, self.table_layout.width, self.contents.memories.get(1, ()))
+
+    @property
+    def memories(self) -> dict[str, Memory]:
+        """The memories that the host loads, by name."""
+        return {"table": self.table}
+
+    def table_words(self, addresses: ArrayLike, axons: ArrayLike) -> NDArray[np.uint8]:
+        """The bytes ``(depth, planes)`` of the table of ``addresses`` ``(n,)`` and ``axons`` ``(n,)``.
+
+        Several addresses may be one axon of an input, and several axons one address of an output. Raises ``ValueError``
+        for what the tile has no wires or no bits for, and for two meanings of one address or axon.
+        """
+        pairs = np.asarray(addresses, np.int64).reshape(-1), np.asarray(axons, np.int64).reshape(-1)
+        if len(pairs[0]) != len(pairs[1]):
+            raise ValueError(f"addresses must be as many as axons, {len(pairs[1])}, not {len(pairs[0])}")
+        for name, values, width in zip(
+            ("addresses", "axons"), pairs, (self.address_width, self.axon_width), strict=True
+        ):
+            if values.size and not 0 <= values.min() <= values.max() < 1 << width:
+                high = (1 << width) - 1
+                raise ValueError(f"{name} must be from 0 to {high}, not {values.min()} to {values.max()}")
+        before, after = pairs if self.is_input else pairs[::-1]
+        if len(np.unique(before)) < len(before):
+            what = "address must be one axon" if self.is_input else "axon must be one address"
+            raise ValueError(f"an {what}, not several")
+        values = np.zeros((2, self.table.depth), np.int64)
+        values[:, before] = np.ones_like(after), after
+        bits = self.table_layout.bits({"known": values[0], "value": values[1]}, self.table.depth)
+        return pack_lanes(bits, 1)

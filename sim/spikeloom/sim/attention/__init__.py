@@ -1,0 +1,1 @@
+"""Integer attention, its parameters and registers."""

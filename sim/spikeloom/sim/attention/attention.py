@@ -1,0 +1,322 @@
+"""Stochastic spiking attention in integers, bit for bit what the hardware does, and its expectation.
+
+Song, Katti, Simeone and Rajendran, "Stochastic Spiking Attention: Accelerating Attention with Stochastic Computing in
+Spiking Networks", AICAS 2024, arXiv 2402.09109. Per head and step of time, with spikes ``Q``, ``K``, ``V`` from {0, 1}
+of ``N`` tokens by ``d`` features of the head, both powers of two::
+
+    S[i, j] ~ Bernoulli(sum over f of Q[i, f] K[j, f] / d)
+    A[i, f] ~ Bernoulli(sum over j of S[i, j] V[j, f] / N)
+
+With a causal mask ``S[i, j]`` is 0 where ``j > i``. The normaliser stays ``N``: row ``i`` then has at most ``i + 1``
+ones, and early tokens attend weakly. A division by ``i + 1`` would not be free, and a trained network learns around it.
+
+**Samples.** ``d`` and ``N`` are powers of two, so that a sample is the carry of a sum
+(`spikeloom.sim.lib.lfsr.bernoulli`)::
+
+    S[i, j] = count + word >= d         count = 0 .. d, word = log2(d) random bits
+    A[i, f] = count + word >= N         count = 0 .. N, word = log2(N) random bits
+
+**Which random word belongs to which sample** is part of the numbers. It depends on neither the rows that hardware does
+at once nor on anything that waits. There are two shift registers, one of `SCORE_WIDTH` bits for S and one of
+`OUTPUT_WIDTH` for A; their periods have no common factor, so that over both of them no sample of S depends on one of A.
+At the start of each sample of ``T`` steps both are as `register_seeds` says. With ``m = max(log2 N, log2 d)``, ::
+
+    the words of S[:, j] in step t of head h come from word (t H + h) N + j of the first,
+    the words of A[:, f] in step t of head h come from word (t H + h) d + f of the second,
+
+where each word has ``2 m`` bits (`Lfsr.words`) and gives one word to every row ``i`` by
+`spikeloom.sim.lib.lfsr.shared_words`, of which the low log2(d) or log2(N) bits count. So any two rows have independent
+words.
+
+**Expectation.** Each comparison is right in its marginal, and S and the words of A are independent, so that given Q, K
+and V, whatever the correlation between rows::
+
+    E[A[i, f]] = 1 / N * sum over j of S'[i, j] V[j, f],    S'[i, j] = sum over f of Q[i, f] K[j, f] / d   (0 if masked)
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.sim.core.parameters import Memory
+from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.lfsr import Lfsr, bernoulli, shared_words
+from spikeloom.sim.lib.words import Field, WordLayout, pack_lanes
+
+__all__ = [
+    "OUTPUT_WIDTH",
+    "PIPELINE_CYCLES",
+    "SCORE_WIDTH",
+    "AttentionParameters",
+    "AttentionResult",
+    "AttentionTileParameters",
+    "Part",
+    "Words",
+    "attend",
+    "draw",
+    "expectation",
+    "register_seeds",
+    "simulate",
+]
+
+PIPELINE_CYCLES = 14
+"""Cycles at most in the registers of the unit, beside those of `AttentionParameters.cycles`."""
+
+SCORE_WIDTH = 31
+OUTPUT_WIDTH = 32
+"""Bits of the shift registers; ``2**31 - 1`` is a prime that does not divide ``2**32 - 1``."""
+
+
+def _power_of_two(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high or value & (value - 1):
+        raise ValueError(f"{name} must be a power of two from {low} to {high}, not {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionParameters:
+    """What an attention unit is built for.
+
+    Parameters
+    ----------
+    tokens, features
+        ``N`` and ``d``, the features of one head: powers of two from 2 to 256.
+    heads
+        From 1 to 16.
+    rows
+        Rows of S and A done at once, a power of two from 1 to ``tokens``: area against time, and nothing else.
+    """
+
+    tokens: int = 16
+    features: int = 16
+    heads: int = 1
+    rows: int = 1
+
+    def __post_init__(self) -> None:
+        _power_of_two("tokens", self.tokens, 2, 256)
+        _power_of_two("features", self.features, 2, 256)
+        _power_of_two("rows", self.rows, 1, self.tokens)
+        if not isinstance(self.heads, int) or isinstance(self.heads, bool) or not 1 <= self.heads <= 16:
+            raise ValueError(f"heads must be an integer from 1 to 16, not {self.heads!r}")
+
+    @property
+    def groups(self) -> int:
+        """Groups of ``rows`` rows, done one after the other."""
+        return self.tokens // self.rows
+
+    @property
+    def score_bits(self) -> int:
+        """Bits of a random word of S, log2 of ``features``."""
+        return self.features.bit_length() - 1
+
+    @property
+    def output_bits(self) -> int:
+        """Bits of a random word of A, log2 of ``tokens``."""
+        return self.tokens.bit_length() - 1
+
+    @property
+    def word_bits(self) -> int:
+        """Bits ``m`` of the field in which rows share a word of ``2 m`` bits."""
+        return max(self.score_bits, self.output_bits)
+
+    @property
+    def pass_cycles(self) -> int:
+        """Cycles from the start of one group's pass to that of the next: a key or a feature a cycle, at once."""
+        return max(self.tokens, self.features)
+
+    def cycles(self, steps: int) -> int:
+        """Cycles of ``steps`` steps from when the first head's spikes are there, without `PIPELINE_CYCLES`.
+
+        A pass of a group a `pass_cycles`, and the last group's A follow its S: ``(T + 1) d`` for one head with
+        ``rows = N = d``.
+        """
+        passes = steps * self.heads * self.groups
+        return (passes - 1) * self.pass_cycles + self.tokens + self.features
+
+
+class Part(enum.IntEnum):
+    """What an event says to an attention tile, in the order of its pages at reset."""
+
+    QUERY = 0
+    KEY = 1
+    VALUE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionTileParameters:
+    """An attention unit as a tile of a fabric.
+
+    The axon of an event is a *page* and the index of a spike: ``page << index_bits | (head d + feature) N + token``.
+    Q, K and V each have a page, which the host sets. Events of other pages are ignored. A spike that comes out has the
+    axon that the memory ``routes`` holds for it.
+
+    Parameters
+    ----------
+    attention
+        The unit.
+    axon_width, value_width
+        Of the packets of the fabric. An axon has room for four pages at least.
+    destinations
+        Tiles of the mesh, the bits of a destination set; 0 without a mesh.
+    contents
+        What is in memories and registers from power-up. Tiles that differ in nothing else are equal.
+    """
+
+    attention: AttentionParameters
+    axon_width: int = 16
+    value_width: int = 16
+    destinations: int = 0
+    contents: Contents = field(default=NOTHING, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attention, AttentionParameters):
+            raise TypeError(f"attention must be AttentionParameters, not {self.attention!r}")
+        for name, low, high in (
+            ("axon_width", self.index_bits + 2, 32),
+            ("value_width", 2, 32),
+            ("destinations", 0, 64),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        self.contents.check({memory.number for memory in self.memories.values()})
+
+    @property
+    def index_bits(self) -> int:
+        """Bits of the index of a spike."""
+        shape = self.attention
+        return (shape.heads * shape.tokens * shape.features - 1).bit_length()
+
+    @property
+    def page_bits(self) -> int:
+        """Bits of a page that count; at most 16 of them."""
+        return min(16, self.axon_width - self.index_bits)
+
+    def axons(self, page: int) -> NDArray[np.int64]:
+        """The axons ``(heads, N, d)`` of a page."""
+        if not 0 <= page < 1 << self.page_bits:
+            raise ValueError(f"page must be from 0 to {(1 << self.page_bits) - 1}, not {page!r}")
+        shape = (self.attention.heads, self.attention.features, self.attention.tokens)
+        return (page << self.index_bits) + np.arange(prod(shape)).reshape(shape).swapaxes(1, 2)
+
+    @property
+    def memories(self) -> dict[str, Memory]:
+        """The memory that the host loads: the axon of each spike that comes out, ``(head N + token) d + feature``."""
+        words = self.contents.memories.get(1, ())
+        return {"routes": Memory("routes", 1, 1 << self.index_bits, self.axon_width, words)}
+
+    def routes(self, axons: ArrayLike) -> NDArray[np.uint8]:
+        """The words of ``routes`` for the axons ``(heads, N, d)`` of the spikes."""
+        shape = (self.attention.heads, self.attention.tokens, self.attention.features)
+        flat = np.zeros(1 << self.index_bits, np.int64)
+        flat[: prod(shape)] = np.broadcast_to(np.asarray(axons, np.int64), shape).reshape(-1)
+        layout = WordLayout((Field("axon", self.axon_width),))
+        return pack_lanes(layout.bits({"axon": flat}, len(flat)), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionResult:
+    """Every sample: ``scores`` (S) ``(T, heads, N, N)`` and ``outputs`` (A) ``(T, heads, N, d)``, boolean."""
+
+    scores: NDArray[np.bool_]
+    outputs: NDArray[np.bool_]
+
+
+def register_seeds(seed: int) -> tuple[int, int]:
+    """What the two shift registers start at, from a seed from 0 to ``2**64 - 1``.
+
+    The seed is scattered over all bits (the output function of SplitMix64: Steele, Lea and Flood, "Fast splittable
+    pseudorandom number generators", OOPSLA 2014), because registers that start at 1, 2, 3 begin with the same words.
+    """
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {seed!r}")
+    mask = (1 << 64) - 1
+    z = (int(seed) + 1) * 0x9E3779B97F4A7C15 & mask
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+    z ^= z >> 31
+    return z % ((1 << SCORE_WIDTH) - 1) + 1, (z >> 32) % ((1 << OUTPUT_WIDTH) - 1) + 1
+
+
+def _spikes(parameters: AttentionParameters, name: str, spikes: ArrayLike) -> NDArray[np.int64]:
+    array = np.asarray(spikes)
+    shape = (parameters.heads, parameters.tokens, parameters.features)
+    if array.ndim != 4 or array.shape[1:] != shape or not len(array):
+        raise ValueError(f"{name} must have the shape {('T', *shape)}, not {array.shape}")
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name} must be spikes, 0 or 1")
+    return array.astype(np.int64)
+
+
+def _words(parameters: AttentionParameters, register: Lfsr, steps: int, per_head: int) -> NDArray[np.uint32]:
+    """The random words ``(steps, heads, tokens, per_head)`` of one register, ``m`` bits each."""
+    words = register.words(steps * parameters.heads * per_head, 2 * parameters.word_bits)
+    shared = shared_words(words, parameters.word_bits, parameters.tokens)
+    return shared.reshape(steps, parameters.heads, per_head, parameters.tokens).swapaxes(2, 3)
+
+
+def _visible(parameters: AttentionParameters, causal: bool) -> NDArray[np.bool_]:
+    every = np.ones((parameters.tokens, parameters.tokens), np.bool_)
+    return np.tril(every) if causal else every
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Random words of S ``(T, heads, N, N)`` and of A ``(T, heads, N, d)``, or of one step, without ``T``."""
+
+    scores: NDArray[np.integer]
+    outputs: NDArray[np.integer]
+
+    def step(self, t: int) -> Words:
+        """The words of step ``t``."""
+        return Words(scores=self.scores[t], outputs=self.outputs[t])
+
+
+def draw(parameters: AttentionParameters, steps: int, *, seed: int = 0) -> Words:
+    """The random words of all ``steps`` of one sample; every sample has the same."""
+    score_seed, output_seed = register_seeds(seed)
+    scores = _words(parameters, Lfsr(width=SCORE_WIDTH, seed=score_seed), steps, parameters.tokens)
+    outputs = _words(parameters, Lfsr(width=OUTPUT_WIDTH, seed=output_seed), steps, parameters.features)
+    return Words(scores=scores & (parameters.features - 1), outputs=outputs & (parameters.tokens - 1))
+
+
+def attend(
+    parameters: AttentionParameters,
+    q: NDArray[np.int64],
+    k: NDArray[np.int64],
+    v: NDArray[np.int64],
+    words: Words,
+    *,
+    causal: bool = False,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """S and A of spikes ``(..., heads, N, d)``, 0 or 1, with ``words`` that broadcast against them."""
+    scores = bernoulli(q @ k.swapaxes(-1, -2), words.scores, parameters.score_bits)
+    scores &= _visible(parameters, causal)
+    return scores, bernoulli(scores.astype(np.int64) @ v, words.outputs, parameters.output_bits)
+
+
+def simulate(
+    parameters: AttentionParameters, q: ArrayLike, k: ArrayLike, v: ArrayLike, *, seed: int = 0, causal: bool = False
+) -> AttentionResult:
+    """All samples for spikes ``q``, ``k``, ``v`` ``(T, heads, N, d)``, 0 or 1, of one sample of ``T`` steps.
+
+    Raises ``ValueError`` for other shapes or values.
+    """
+    q, k, v = (_spikes(parameters, name, spikes) for name, spikes in (("q", q), ("k", k), ("v", v)))
+    if not len(q) == len(k) == len(v):
+        raise ValueError(f"q, k and v must have as many steps, not {len(q)}, {len(k)} and {len(v)}")
+    scores, outputs = attend(parameters, q, k, v, draw(parameters, len(q), seed=seed), causal=causal)
+    return AttentionResult(scores=scores, outputs=outputs)
+
+
+def expectation(
+    parameters: AttentionParameters, q: ArrayLike, k: ArrayLike, v: ArrayLike, *, causal: bool = False
+) -> NDArray[np.float64]:
+    """The probability ``(T, heads, N, d)`` that each A is 1, given all of ``q``, ``k`` and ``v``."""
+    q, k, v = (_spikes(parameters, name, spikes) for name, spikes in (("q", q), ("k", k), ("v", v)))
+    scores = q @ k.swapaxes(2, 3) * _visible(parameters, causal)
+    return scores @ v / (parameters.features * parameters.tokens)

@@ -1,0 +1,1 @@
+"""The neuron, the core's parameters and registers, and the fields of its memories."""

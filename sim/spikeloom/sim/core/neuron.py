@@ -1,0 +1,364 @@
+"""One step of a spiking neuron in integers: the recurrence that every back end equals.
+
+Time is a step and every quantity an integer. With ``I`` the exact sum of the weights of the step's events (of weight
+times value where a graded spike brings a value), one step is, in this order::
+
+    hold    = refractory_count > 0
+    current' = leak_current(current) + I if it has a synaptic current, else I       synapse
+    base    = v if hold else leak(v)                                                leak
+    if pending: base = 0 | reset_value | base - threshold | base                    reset of an earlier spike (delay 1)
+    u       = base + (0 if hold else bias + current')                               integrate
+    threshold_now = threshold + adaptation
+    noise   = the low noise_bits bits of random, two's complement
+    spike   = spiking and not hold and (u + noise > threshold_now | u + noise >= threshold_now)       compare
+    value   = saturate(u >> graded_shift, value_width) if graded, else 1            what a spike brings
+    if spike and reset_delay == 0: u = 0 | reset_value | u - threshold_now | u      reset
+
+    v          = saturate(u)
+    current    = saturate(current') if it has a synaptic current, else 0
+    adaptation = saturate(leak_adaptation(adaptation) + (adaptation_step if spike else 0))
+    random     = random after 16 steps of the 16-bit shift register
+    pending    = spike and reset_delay == 1
+    refractory_count = refractory if spike else max(refractory_count - 1, 0)
+
+``saturate`` clamps to ``v_width`` bits where it says nothing else. Every other value is exact; nothing is narrowed but
+what is stored or sent. ``current'`` drives the membrane before it is clamped. A neuron that holds still leaks its
+synaptic current, takes in its input there, lets its adaptation decay and draws its random word. A sample starts with
+everything 0 but ``random``, which is the neuron's ``seed``: the first word is the seed itself, and noise depends on
+neither the placement nor on stalls.
+
+A population of delay lines has another step and none of the above but ``spike``::
+
+    line  = (v << 1 | (I > 0)) mod 2**v_width
+    spike = bit ``delay`` of line
+    v     = line as two's complement
+
+All quantities but the factors are in units of the population's weight scale. Sources:
+
+* Leaky integrate-and-fire, ``tau dv/dt = (v_leak - v) + R I``, and the synaptic current, ``tau_syn dI/dt = -I + S``
+  with the weighted spikes ``S``: Gerstner and Kistler, *Spiking Neuron Models*, 2002, chapter 4.
+* Adaptive threshold (ALIF): Bellec et al. 2018, arXiv 1803.09574: ``B(t) = b0 + beta b(t)`` and
+  ``b(t + 1) = rho b(t) + (1 - rho) z(t)``. ``adaptation`` is ``beta b``, and ``adaptation_step`` is ``beta (1 - rho)``.
+* Stochastic firing, noise at the threshold (escape noise): Gerstner and Kistler, section 5.3. The noise is uniform, so
+  that the probability of a spike rises linearly from 0 to 1 over ``2**noise_bits`` units around the threshold.
+* Graded spikes: Orchard et al. 2021 (Loihi 2), arXiv 2111.03746.
+* Delay lines and Threshold (a membrane that starts from 0 in each step): the nodes Delay and Threshold of the
+  Neuromorphic Intermediate Representation, Pedersen et al. 2024, arXiv 2311.14641.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.sim.lib.lfsr import leap_table
+
+__all__ = [
+    "RANDOM_WIDTH",
+    "Compare",
+    "Leak",
+    "NeuronParameters",
+    "NeuronState",
+    "Reset",
+    "Rounding",
+    "leak",
+    "noise",
+    "saturate",
+    "signed_range",
+    "step",
+]
+
+IntArray = NDArray[np.int64]
+
+RANDOM_WIDTH = 16
+"""Width of the shift register that is each neuron's source of noise, and its steps in a step of time."""
+
+
+class Leak(Enum):
+    """How a membrane, a synaptic current or an adaptation decays in a step without input."""
+
+    NONE = "none"  #: ``v``
+    SHIFT = "shift"  #: ``v - (v >> k)``, arithmetic shift
+    MULTIPLY = "multiply"  #: ``(v * beta) >> beta_fraction``, rounded as `Rounding` says
+    CLEAR = "clear"  #: 0: the membrane starts anew in each step
+
+
+class Rounding(Enum):
+    """What happens to the bits that the right shift after a multiplication drops."""
+
+    FLOOR = "floor"  #: towards minus infinity
+    NEAREST = "nearest"  #: to the nearest integer, a half towards plus infinity
+
+
+class Compare(Enum):
+    """When a membrane counts as above its threshold."""
+
+    GREATER = ">"
+    GREATER_EQUAL = ">="
+
+
+class Reset(Enum):
+    """What a spike does to the membrane."""
+
+    NONE = "none"
+    ZERO = "zero"
+    VALUE = "value"  #: the membrane becomes ``reset_value``
+    SUBTRACT = "subtract"  #: the threshold is subtracted
+
+
+def signed_range(width: int) -> tuple[int, int]:
+    """Smallest and largest two's complement integer of ``width`` bits."""
+    return -(1 << (width - 1)), (1 << (width - 1)) - 1
+
+
+def saturate(values: IntArray, width: int) -> IntArray:
+    """Clamp ``values`` to the range of a two's complement integer of ``width`` bits."""
+    low, high = signed_range(width)
+    return np.clip(values, low, high)
+
+
+def _per_neuron(name: str, values: ArrayLike, size: int, low: int, high: int) -> IntArray:
+    array = np.asarray(values)
+    if not (np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_):
+        raise TypeError(f"{name} must be integers, not {array.dtype}")
+    array = np.broadcast_to(array.astype(np.int64), (size,)).copy()
+    if size and (array.min() < low or array.max() > high):
+        worst = int(array.min()) if array.min() < low else int(array.max())
+        raise ValueError(f"{name} must be from {low} to {high}, not {worst}")
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NeuronParameters:
+    """The integers of one population.
+
+    Parameters
+    ----------
+    size
+        Number of neurons ``n``.
+    v_width
+        Width of the membrane in bits, 8 to 24; thresholds, biases and reset values share its range.
+    threshold, bias, reset_value
+        Integer or ``(n,)`` integers.
+    leak, leak_factor, beta_fraction, rounding
+        The leak. ``leak_factor`` is an integer or ``(n,)`` integers: the shift ``k`` from 1 to ``v_width - 1`` for
+        `Leak.SHIFT`, the fixed-point beta from 0 to ``2**beta_fraction`` for `Leak.MULTIPLY`, ignored otherwise.
+        ``beta_fraction`` and ``rounding`` hold for all leaks of the neuron.
+    compare, reset, reset_delay, refractory
+        The rule of firing. ``reset_delay`` 1 applies the reset at the start of the next step, in place of
+        (`Reset.ZERO`, `Reset.VALUE`) or after (`Reset.SUBTRACT`) the leak, as snnTorch does by default. ``refractory``
+        is the number of steps after a spike in which the neuron holds its membrane and ignores its input.
+    spiking
+        False for a leaky integrator: it never spikes, and its membrane is what the outside sees.
+    current_leak, current_leak_factor
+        How the synaptic current decays; None for neurons without one.
+    adaptation_leak, adaptation_leak_factor, adaptation_step
+        How the adaptation of the threshold decays, and what a spike adds to it: an integer or ``(n,)`` integers of
+        ``v_width`` bits. None for a threshold that does not adapt.
+    noise_bits, seed
+        Bits of the noise, from 0 (none) to 16, and the first random word: an integer or ``(n,)`` integers from 1 to
+        65535, ignored without noise.
+    graded, graded_shift, value_width
+        Whether a spike brings a value; the bits that its value drops of ``u``, and the bits that it has.
+    delay_line, delay
+        Whether the population is delay lines, and by how many steps each delays: an integer or ``(n,)`` integers from
+        0 to ``v_width - 1``. ``threshold``, ``compare``, ``reset`` and ``reset_value`` then mean nothing.
+    """
+
+    size: int
+    v_width: int = 16
+    threshold: ArrayLike = 1
+    bias: ArrayLike = 0
+    leak: Leak = Leak.NONE
+    leak_factor: ArrayLike = 0
+    beta_fraction: int = 14
+    rounding: Rounding = Rounding.FLOOR
+    compare: Compare = Compare.GREATER
+    reset: Reset = Reset.ZERO
+    reset_value: ArrayLike = 0
+    reset_delay: int = 0
+    refractory: int = 0
+    spiking: bool = True
+    current_leak: Leak | None = None
+    current_leak_factor: ArrayLike = 0
+    adaptation_leak: Leak | None = None
+    adaptation_leak_factor: ArrayLike = 0
+    adaptation_step: ArrayLike = 0
+    noise_bits: int = 0
+    seed: ArrayLike = 1
+    graded: bool = False
+    graded_shift: int = 0
+    value_width: int = 8
+    delay_line: bool = False
+    delay: ArrayLike = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("leak", Leak),
+            ("rounding", Rounding),
+            ("compare", Compare),
+            ("reset", Reset),
+            ("spiking", bool),
+            ("graded", bool),
+            ("delay_line", bool),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        for name in ("current_leak", "adaptation_leak"):
+            if not isinstance(getattr(self, name), Leak | None):
+                raise TypeError(f"{name} must be a Leak or None, not {getattr(self, name)!r}")
+            if getattr(self, name) is Leak.CLEAR:
+                raise ValueError(f"{name} must be Leak.NONE, Leak.SHIFT, Leak.MULTIPLY or None, not Leak.CLEAR")
+        for name, low, high in (
+            ("size", 1, 1 << 20),
+            ("v_width", 8, 24),
+            ("beta_fraction", 1, 16),
+            ("reset_delay", 0, 1),
+            ("refractory", 0, 255),
+            ("noise_bits", 0, RANDOM_WIDTH),
+            ("graded_shift", 0, self.v_width - 1),
+            ("value_width", 2, 16),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        self._check_combination()
+        low, high = signed_range(self.v_width)
+        for name in ("threshold", "bias", "reset_value"):
+            self._set(name, low, high)
+        for name in ("leak", "current_leak", "adaptation_leak"):
+            bounds = {Leak.SHIFT: (1, self.v_width - 1), Leak.MULTIPLY: (0, 1 << self.beta_fraction)}
+            self._set(f"{name}_factor", *bounds.get(getattr(self, name), (0, 0)), used=getattr(self, name) in bounds)
+        self._set("adaptation_step", low, high, used=self.adaptation_leak is not None)
+        used = self.noise_bits > 0
+        self._set("seed", int(used), (1 << RANDOM_WIDTH) - 1, used=used)
+        self._set("delay", 0, self.v_width - 1, used=self.delay_line)
+
+    def _set(self, name: str, low: int, high: int, *, used: bool = True) -> None:
+        """Make a field an array ``(n,)`` of its own, all 0 where it is not used."""
+        object.__setattr__(self, name, _per_neuron(name, getattr(self, name) if used else 0, self.size, low, high))
+
+    def _check_combination(self) -> None:
+        features = {
+            "a leak": self.leak is not Leak.NONE,
+            "a bias": bool(np.any(np.asarray(self.bias))),
+            "a synaptic current": self.current_leak is not None,
+            "adaptation": self.adaptation_leak is not None,
+            "noise": self.noise_bits > 0,
+            "graded spikes": self.graded,
+            "a reset delay": self.reset_delay > 0,
+            "a refractory period": self.refractory > 0,
+        }
+        if self.delay_line:
+            present = [name for name, used in features.items() if used]
+            if present or not self.spiking:
+                raise ValueError(f"a delay line must be without {present[0] if present else 'a membrane to read out'}")
+        if not self.spiking:
+            present = [name for name in ("adaptation", "noise", "graded spikes") if features[name]]
+            if present:
+                raise ValueError(f"neurons that never spike must be without {present[0]}")
+        if self.adaptation_leak is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
+            raise ValueError(
+                "an adaptive threshold must be subtracted in the step of the spike (reset_delay 0), because the one "
+                "that the spike was compared with is not stored"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NeuronState:
+    """State of a population, each ``(batch, n)`` int64; what its neurons do not have is 0."""
+
+    v: IntArray  #: membrane, or the line of a delay line
+    pending: IntArray  #: 1 if the next step starts with a reset
+    refractory_count: IntArray  #: steps left in which the neuron holds
+    current: IntArray  #: synaptic current
+    adaptation: IntArray  #: what is added to the threshold
+    random: IntArray  #: state of the shift register
+
+    @classmethod
+    def cleared(cls, batch: int, parameters: NeuronParameters) -> NeuronState:
+        """The state at the start of a sample: all zero but the random words."""
+        shape = (batch, parameters.size)
+        names = ("v", "pending", "refractory_count", "current", "adaptation")
+        random = np.broadcast_to(np.asarray(parameters.seed), shape).copy()
+        return cls(random=random, **{name: np.zeros(shape, np.int64) for name in names})
+
+
+def leak(values: IntArray, kind: Leak, factor: ArrayLike, parameters: NeuronParameters) -> IntArray:
+    """``values`` ``(batch, n)`` after the leak ``kind`` of one step, with the fixed point that ``parameters`` state."""
+    if kind is Leak.NONE:
+        return values
+    if kind is Leak.CLEAR:
+        return np.zeros_like(values)
+    if kind is Leak.SHIFT:
+        return values - (values >> np.asarray(factor))
+    half = 1 << (parameters.beta_fraction - 1) if parameters.rounding is Rounding.NEAREST else 0
+    return (values * np.asarray(factor) + half) >> parameters.beta_fraction
+
+
+def noise(random: IntArray, bits: int) -> IntArray:
+    """The low ``bits`` bits of the words ``random`` as two's complement; 0 without bits."""
+    low = random & ((1 << bits) - 1)
+    return low - ((low >> (bits - 1)) << bits) if bits else low
+
+
+def _after_reset(v: IntArray, threshold: ArrayLike, parameters: NeuronParameters) -> IntArray:
+    if parameters.reset is Reset.ZERO:
+        return np.zeros_like(v)
+    if parameters.reset is Reset.VALUE:
+        return np.broadcast_to(np.asarray(parameters.reset_value), v.shape)
+    if parameters.reset is Reset.SUBTRACT:
+        return v - np.asarray(threshold)
+    return v
+
+
+def step(state: NeuronState, current: IntArray, parameters: NeuronParameters) -> tuple[NeuronState, IntArray, IntArray]:
+    """Advance a population by one step.
+
+    ``current`` is ``I``, ``(batch, n)`` int64, the exact sum of the weights, times the values, of the step's events.
+    Returns the new state, the spikes, ``(batch, n)`` of 0 and 1, and the values that they bring, ``(batch, n)``: 1
+    unless graded, and 0 where there is no spike.
+    """
+    if parameters.delay_line:
+        return _delay(state, current, parameters)
+    p = parameters
+    hold = state.refractory_count > 0
+    if p.current_leak is not None:
+        current = leak(state.current, p.current_leak, p.current_leak_factor, p) + current
+    base = np.where(hold, state.v, leak(state.v, p.leak, p.leak_factor, p))
+    base = np.where(state.pending > 0, _after_reset(base, p.threshold, p), base)
+    u = base + np.where(hold, 0, np.asarray(p.bias) + current)
+    threshold = np.asarray(p.threshold) + state.adaptation
+    compared = u + noise(state.random, p.noise_bits)
+    above = compared > threshold if p.compare is Compare.GREATER else compared >= threshold
+    spike = above & ~hold & p.spiking
+    spikes = spike.astype(np.int64)
+    values = spikes * saturate(u >> p.graded_shift, p.value_width) if p.graded else spikes
+    if p.reset_delay == 0:
+        u = np.where(spike, _after_reset(u, threshold, p), u)
+    adaptation = state.adaptation
+    if p.adaptation_leak is not None:
+        adaptation = leak(adaptation, p.adaptation_leak, p.adaptation_leak_factor, p)
+        adaptation = saturate(adaptation + spikes * np.asarray(p.adaptation_step), p.v_width)
+    new_state = NeuronState(
+        v=saturate(u, p.v_width),
+        pending=spikes * p.reset_delay,
+        refractory_count=np.where(spike, p.refractory, np.maximum(state.refractory_count - 1, 0)),
+        current=state.current if p.current_leak is None else saturate(current, p.v_width),
+        adaptation=adaptation,
+        random=leap_table(RANDOM_WIDTH, RANDOM_WIDTH)[state.random] if p.noise_bits else state.random,
+    )
+    return new_state, spikes, values
+
+
+def _delay(
+    state: NeuronState, current: IntArray, parameters: NeuronParameters
+) -> tuple[NeuronState, IntArray, IntArray]:
+    line = (state.v << 1 | (current > 0)) & ((1 << parameters.v_width) - 1)
+    spikes = line >> np.asarray(parameters.delay) & 1
+    _, high = signed_range(parameters.v_width)
+    return replace(state, v=np.where(line > high, line - (1 << parameters.v_width), line)), spikes, spikes

@@ -1,0 +1,96 @@
+"""What the row reader of a core makes of an event: weight words and the accumulator words that they are added to.
+
+An axon's row is read, and with it the rows that continue it. A plain row is ``length + 1`` consecutive weight words for
+as many consecutive accumulator words; the weight words of a sparse row name theirs. With coordinates a row stands for
+all positions of a channel, and the position's entries of the two tables say the rest::
+
+    weight, target = row + column + line               first words
+    for each tap in y:
+        for each tap in x:
+            for each word of a position:               weight += 1, target += 1
+            target += next_target - 1                  (the weights of a phase lie together)
+        weight += line_weight - 1, target += line_target - 1
+
+`RowTables.words` is that loop on memory images: the RTL yields the same words in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import Field, WordLayout, bits_for, unpack_lanes
+
+__all__ = ["RowTables", "Word"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of weights to be added to the accumulators of the word ``target``."""
+
+    weight_address: int
+    target: int
+    delay: int
+
+
+class RowTables:
+    """The memories of the row reader, out of the images ``(n_words, planes)`` of a program, by name."""
+
+    def __init__(self, core: CoreParameters, images: Mapping[str, NDArray[np.uint8]]) -> None:
+        self.core = core
+        layouts = {
+            "rows": core.row_layout,
+            "columns": core.column_layout,
+            "lines": core.line_layout,
+            "targets": WordLayout((Field("target", bits_for(core.words)),)),
+        }
+        self._tables = {
+            name: layout.values(unpack_lanes(images[name], 1, layout.width))
+            for name, layout in layouts.items()
+            if name in images
+        }
+
+    def _entry(self, table: str, index: int) -> dict[str, int]:
+        return {name: int(values[index]) for name, values in self._tables[table].items()}
+
+    def words(self, axon: int) -> Iterator[Word]:
+        """The words of an event, in the order of the hardware."""
+        bits = self.core.coordinate_width
+        x, y = axon & ((1 << bits) - 1), axon >> bits & ((1 << bits) - 1)
+        number, more = axon >> 2 * bits, 1
+        while more:
+            row = self._entry("rows", number)
+            number, more = number + 1, row["more"]
+            if not row["empty"]:
+                yield from self._row(row, x, y)
+
+    def _row(self, row: dict[str, int], x: int, y: int) -> Iterator[Word]:
+        core = self.core
+        weight, target = row["weight_address"], row["target"]
+        column = line = {"taps": 0}
+        if core.coordinate_width:
+            first = row["geometry"] << core.coordinate_width
+            column, line = self._entry("columns", first + x), self._entry("lines", first + y)
+            if column["skip"] or line["skip"]:
+                return
+            weight += column["weight"] + line["weight"]
+            target += column["target"] + line["target"]
+        weights, targets = 1 << bits_for(core.weight_words), 1 << bits_for(core.words)
+        for tap_y in range(line["taps"] + 1):
+            for tap_x in range(column["taps"] + 1):
+                for number in range(row["length"] + 1):
+                    if row["sparse"]:
+                        own = int(self._tables["targets"]["target"][weight % weights])
+                        yield Word(weight % weights, own, row["delay"])
+                    else:
+                        yield Word(weight % weights, target % targets, row["delay"])
+                    if number < row["length"]:
+                        weight, target = weight + 1, target + 1
+                if tap_x < column["taps"]:
+                    weight, target = weight + 1, target + column["next_target"]
+            if tap_y < line["taps"]:
+                weight, target = weight + column["line_weight"], target + column["line_target"]

@@ -1,0 +1,1 @@
+"""The fabric as parameters, its presets and its file."""

@@ -1,0 +1,304 @@
+"""A fabric: the hardware that programs are placed on, as parameters. The boards are built with the named ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from spikeloom.sim.aer.parameters import AerTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.link import Identity, LinkParameters
+from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.registers import AER, ATTENTION, BRIDGE, BRIDGE_TILE, CORE, RegisterMap
+from spikeloom.sim.noc.mesh import MeshParameters
+
+__all__ = ["FABRICS", "FabricConfig", "Tile"]
+
+Tile = CoreParameters | AttentionTileParameters | AerTileParameters | None
+"""What a tile is built as; None is the host bridge."""
+
+_HEADER_BITS = 4
+"""Of a packet: kind, parity and last."""
+
+
+@dataclass(frozen=True, kw_only=True, init=False)
+class FabricConfig:
+    """A host link and tiles.
+
+    Parameters
+    ----------
+    name
+        How it is called.
+    core
+        The only core: short for ``tiles=(None, core)`` without a mesh.
+    link
+        The host link.
+    tiles
+        Tile 0 is the host bridge, None; at least one of the others is a core. They are made to fit the fabric: they
+        send axons as wide as those of the widest of them, and destination sets of all tiles.
+    mesh
+        Shape and queues of the mesh that the tiles stand on, with a place for each of them; places left over stay
+        empty. Its payload is made as wide as the packets of the widest tile. Without a mesh, None, there is exactly one
+        core, and the bridge faces it.
+    encoder, readout
+        Units of the host bridge: what makes spikes of an image, and answers of spikes. None is none.
+    contents
+        What is in the host bridge's registers from power-up, as `CoreParameters.contents` is for a core.
+    program
+        `program_digest` of the program that all tiles hold from power-up; 0 for none. Fabrics that differ only in what
+        they hold are equal.
+    """
+
+    name: str
+    link: LinkParameters
+    tiles: tuple[Tile, ...]
+    mesh: MeshParameters | None
+    encoder: EncoderParameters | None
+    readout: ReadoutParameters | None
+    contents: Contents = field(compare=False, repr=False)
+    program: int = field(compare=False)
+
+    def __init__(
+        self,
+        *,
+        name: str = "custom",
+        core: CoreParameters | None = None,
+        link: LinkParameters | None = None,
+        tiles: tuple[Tile, ...] | None = None,
+        mesh: MeshParameters | None = None,
+        encoder: EncoderParameters | None = None,
+        readout: ReadoutParameters | None = None,
+        contents: Contents = NOTHING,
+        program: int = 0,
+    ) -> None:
+        if tiles is None:
+            tiles = (None, core or CoreParameters())
+        elif core is not None:
+            raise ValueError("core must not be given beside tiles")
+        others = [tile for tile in tiles if tile is not None]
+        cores = [tile for tile in others if isinstance(tile, CoreParameters)]
+        known = all(isinstance(tile, CoreParameters | AttentionTileParameters | AerTileParameters) for tile in others)
+        if not cores or not known or list(tiles) != [None, *others]:
+            raise ValueError(
+                f"tiles must be None, the host bridge, and then cores, attention tiles and AER tiles, one core at "
+                f"least, not {tiles!r}"
+            )
+        fitted: list[Tile] = []
+        if mesh is None:
+            if len(others) > 1:
+                raise ValueError(f"mesh must be given for {len(others)} tiles beside the host's, not None")
+            fitted = [replace(cores[0], destinations=0, sent_axon_width=0)]
+        else:
+            if len(tiles) > mesh.tiles:
+                raise ValueError(f"mesh must have places for {len(tiles)} tiles, not {mesh.tiles}")
+            axon_width = max(tile.axon_width for tile in others if not isinstance(tile, AerTileParameters))
+            value_width = max(core.v_width for core in cores)  # the others have no values
+            for tile in others:
+                if isinstance(tile, CoreParameters):
+                    fitted.append(replace(tile, destinations=mesh.tiles, sent_axon_width=axon_width))
+                else:
+                    fitted.append(
+                        replace(tile, destinations=mesh.tiles, axon_width=axon_width, value_width=value_width)
+                    )
+            mesh = replace(mesh, payload_width=_HEADER_BITS + axon_width + value_width)
+        for member, value in {
+            "name": name,
+            "link": link or LinkParameters(),
+            "tiles": (None, *fitted),
+            "mesh": mesh,
+            "encoder": encoder,
+            "readout": readout,
+            "contents": contents,
+            "program": program,
+        }.items():
+            object.__setattr__(self, member, value)
+
+    @property
+    def cores(self) -> dict[int, CoreParameters]:
+        """The cores by tile."""
+        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, CoreParameters)}
+
+    @property
+    def attentions(self) -> dict[int, AttentionTileParameters]:
+        """The attention tiles by tile."""
+        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, AttentionTileParameters)}
+
+    @property
+    def aers(self) -> dict[int, AerTileParameters]:
+        """The AER tiles by tile."""
+        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, AerTileParameters)}
+
+    def register_map(self, tile: int) -> RegisterMap:
+        """The registers of a tile; ``ValueError`` if there is none of that number."""
+        if not 0 <= tile < len(self.tiles):
+            raise ValueError(f"tile must be from 0 to {len(self.tiles) - 1}, not {tile!r}")
+        if tile == BRIDGE_TILE:
+            return BRIDGE
+        return CORE if tile in self.cores else ATTENTION if tile in self.attentions else AER
+
+    @property
+    def core(self) -> CoreParameters:
+        """What each of the cores is built as; ``ValueError`` if they differ."""
+        cores = set(self.cores.values())
+        if len(cores) > 1:
+            raise ValueError(f"fabric {self.name} must have cores of one kind, not of {len(cores)}")
+        return cores.pop()
+
+    @property
+    def axon_width(self) -> int:
+        """Bits of the axon of a packet."""
+        return max(tile.axon_width for tile in self.tiles if tile is not None)
+
+    @property
+    def value_width(self) -> int:
+        """Bits of the value of a packet."""
+        return max(core.v_width for core in self.cores.values())
+
+    @property
+    def configuration_latency(self) -> int:
+        """Cycles from the configuration port to what is read of a tile: on a mesh from tile to tile, and back."""
+        if self.mesh is None:
+            return 1
+        return 2 * (self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1) + 1
+
+    def on_mesh(self, columns: int, rows: int, *, counters: bool = False) -> FabricConfig:
+        """The host bridge and as many of the only core as a mesh of this shape has places for, without a program.
+
+        Raises ``ValueError`` if the mesh has no place for a core, or the fabric has a mesh already.
+        """
+        if self.mesh is not None:
+            raise ValueError(f"fabric {self.name} must have one core and no mesh to be put on one")
+        mesh = MeshParameters(columns=columns, rows=rows, counters=counters)
+        if mesh.tiles < 2:
+            raise ValueError(f"a mesh must have places for the host bridge and a core, not {columns} x {rows}")
+        cores = (replace(self.core, contents=NOTHING),) * (mesh.tiles - 1)
+        return FabricConfig(
+            name=self.name,
+            link=self.link,
+            tiles=(None, *cores),
+            mesh=mesh,
+            encoder=self.encoder,
+            readout=self.readout,
+        )
+
+    def identity(self, build_hash: bytes = bytes(16)) -> Identity:
+        """What a board with this fabric answers when it is asked who it is: tiles beside the host's; of several cores,
+        the most of each."""
+        cores = self.cores.values()
+        return Identity(
+            tiles=len(self.tiles) - 1,
+            lanes=max(core.lanes for core in cores),
+            neurons=max(core.neurons for core in cores),
+            axons=max(core.axons for core in cores),
+            weight_words=max(core.weight_words for core in cores),
+            weight_width=max(core.weight_width for core in cores),
+            v_width=max(core.v_width for core in cores),
+            build_hash=build_hash,
+        )
+
+    @property
+    def neurons(self) -> int:
+        """Neurons that the fabric holds."""
+        return sum(core.neurons for core in self.cores.values())
+
+    @property
+    def synapses(self) -> int:
+        """Weights that the fabric holds."""
+        return sum(core.weight_words * core.lanes for core in self.cores.values())
+
+    @property
+    def synaptic_operations_per_cycle(self) -> int:
+        """Weights that the fabric adds a cycle at most."""
+        return sum(core.lanes for core in self.cores.values())
+
+
+_INTEGRATE_AND_FIRE: dict[str, Any] = {
+    "multiplier": False,
+    "bias": False,
+    "reset_value": False,
+    "reset_delay": False,
+    "refractory_width": 0,
+    "readout": False,
+    "per_neuron": frozenset(),
+}
+
+_TRANSFORMER_CORE = CoreParameters(
+    lanes=16,
+    neurons=2048,
+    axons=1024,
+    weight_words=1024,
+    coordinate_width=3,
+    geometries=4,
+    shifts=(3,),
+    **{**_INTEGRATE_AND_FIRE, "bias": True, "readout": True, "per_neuron": frozenset({"bias"})},
+)
+_TRANSFORMER_ATTENTION = AttentionTileParameters(attention=AttentionParameters(tokens=8, features=16, heads=4, rows=8))
+
+FABRICS = {
+    fabric.name: fabric
+    for fabric in (
+        # Fits an iCE40 UP5K beside the link. Shallow words are what costs there: a block RAM has 16 bits and 256 words.
+        FabricConfig(
+            name="small",
+            core=CoreParameters(
+                lanes=1,
+                neurons=64,
+                axons=128,
+                weight_words=2560,
+                populations=4,
+                refractory_width=3,
+            ),
+        ),
+        # A quarter of an ECP5-85F's block RAM: 256 x 256 neurons with room to spare.
+        FabricConfig(
+            name="medium",
+            core=CoreParameters(
+                lanes=8,
+                neurons=256,
+                axons=1024,
+                weight_words=16384,
+                populations=16,
+                v_width=20,
+                accumulator_width=20,
+                refractory_width=4,
+            ),
+        ),
+        # Half of an ECP5-85F's block RAM: 784-256-10 with a spike's whole row in four cycles. No leak, reset to 0 or by
+        # the threshold, no bias, no membranes sent: what is not there costs nothing in any of the 64 lanes.
+        FabricConfig(
+            name="wide",
+            core=CoreParameters(
+                lanes=64,
+                neurons=512,
+                axons=2048,
+                weight_words=4096,
+                accumulator_memory="distributed",
+                state_memory="distributed",
+                **_INTEGRATE_AND_FIRE,
+            ),
+        ),
+        # Convolutions and poolings of up to 32 x 32 positions and 16 channels at once: many neurons, few weights.
+        FabricConfig(
+            name="spatial",
+            core=CoreParameters(
+                lanes=16,
+                neurons=8192,
+                axons=64,
+                weight_words=2048,
+                coordinate_width=5,
+                geometries=4,
+                **_INTEGRATE_AND_FIRE,
+            ),
+        ),
+        # The digits transformer: 8 tokens of 64 features in four heads, four cores around one attention tile.
+        FabricConfig(
+            name="transformer",
+            tiles=(None, *[_TRANSFORMER_CORE] * 2, _TRANSFORMER_ATTENTION, *[_TRANSFORMER_CORE] * 2),
+            mesh=MeshParameters(columns=3, rows=2),
+        ),
+    )
+}
+"""Fabrics by name."""

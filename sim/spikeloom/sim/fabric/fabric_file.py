@@ -1,0 +1,96 @@
+"""The file ``fabric.json`` beside a bitstream: what fabric it holds, so that programs can be placed on it.
+
+All of a fabric is in it: its tiles but the host's, each by its kind, the mesh if there is one, the host link, and the
+units of the bridge. Of each only what differs from the defaults is written. The program that a bitstream may have
+brought is not in it: any other can be loaded over it.
+"""
+
+import json
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig, Tile
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.link import LinkParameters
+from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.noc.mesh import MeshParameters
+
+__all__ = ["core_from_json", "core_to_json", "fabric_from_json", "fabric_to_json"]
+
+_TILES: dict[str, Any] = {"core": CoreParameters, "attention": AttentionTileParameters, "aer": AerTileParameters}
+_PARTS: dict[str, Any] = {
+    "link": LinkParameters,
+    "mesh": MeshParameters,
+    "encoder": EncoderParameters,
+    "readout": ReadoutParameters,
+}
+_FROM_JSON: dict[str, Any] = {
+    "shifts": tuple,
+    "per_neuron": frozenset,
+    "direction": AerDirection,
+    "attention": lambda values: AttentionParameters(**values),
+}
+"""For the fields that JSON has no type for, by name, what makes them of what was written."""
+
+
+def core_to_json(core: CoreParameters) -> dict[str, Any]:
+    """The fields of a core that differ from their defaults."""
+    return _values(core)
+
+
+def core_from_json(values: dict[str, Any]) -> CoreParameters:
+    """The reverse of `core_to_json`."""
+    return CoreParameters(**_arguments(values))
+
+
+def fabric_to_json(fabric: FabricConfig) -> str:
+    """The text of ``fabric.json``."""
+    content: dict[str, Any] = {"name": fabric.name, "tiles": [_tile_to_json(tile) for tile in fabric.tiles[1:]]}
+    for name in _PARTS:
+        if (part := getattr(fabric, name)) is not None:
+            content[name] = _values(part)
+    return json.dumps(content, indent=2) + "\n"
+
+
+def fabric_from_json(text: str) -> FabricConfig:
+    """The fabric that the text of a ``fabric.json`` describes. Raises ``ValueError`` if it is none."""
+    try:
+        content = json.loads(text)
+        parts = {name: kind(**_arguments(content[name])) for name, kind in _PARTS.items() if name in content}
+        tiles = tuple(_tile_from_json(tile) for tile in content["tiles"])
+        return FabricConfig(name=content["name"], tiles=(None, *tiles), **parts)
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"fabric.json must be the one of a build, with name and tiles ({error})") from error
+
+
+def _tile_to_json(tile: Tile) -> dict[str, Any]:
+    (kind,) = (name for name, parameters in _TILES.items() if isinstance(tile, parameters))
+    return {kind: _values(tile)}
+
+
+def _tile_from_json(values: dict[str, Any]) -> Tile:
+    ((kind, fields_of_it),) = values.items()
+    return _TILES[kind](**_arguments(fields_of_it))
+
+
+def _values(parameters: Any) -> dict[str, Any]:
+    """The fields that differ from their defaults, as JSON has them."""
+    compared = (field for field in fields(parameters) if field.compare)
+    found = ((field.name, getattr(parameters, field.name), field.default) for field in compared)
+    return {name: _value(value) for name, value, default in found if value != default}
+
+
+def _value(value: Any) -> Any:
+    if is_dataclass(value):
+        return _values(value)
+    if isinstance(value, Enum):
+        return value.value
+    return sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
+
+
+def _arguments(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _FROM_JSON[name](value) if name in _FROM_JSON else value for name, value in values.items()}

@@ -1,0 +1,1 @@
+"""Models of the host interface: link frames, messages, bridge, encoder and readout."""

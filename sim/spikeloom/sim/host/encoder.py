@@ -1,0 +1,167 @@
+"""The encoder of the host bridge: an image goes over the link once, and becomes spikes of many steps on the board.
+
+An image comes as its *levels*, in the messages that the host has anyway: step ``k`` of a sample names the pixels of the
+``k``-th brightest value, full scale first, and a TICK goes one level down. With ``B`` bits, stride ``s`` and ``T``
+steps, and everything at its first value again after a TICK that is ``last``::
+
+    code = 2**B - 1, then code - s after each TICK         the value of a pixel, less one
+    when = 0,        then when + s * T after each TICK     its spiking time in steps, with B bits of fraction
+
+A pixel keeps ``code`` (rate) or ``when >> B`` (latency). Then in each of ``T`` steps all ``n`` pixels are looked at in
+order: a pixel that was named spikes if ``code >= word``, a new word of ``B`` bits for every pixel and step, or if it is
+step ``when >> B``. That is what `spikeloom.datasets.encoders` defines: ``code >= word`` is ``value > word``, and
+``when`` is ``(2**B - value) * T``.
+
+Images of fewer bits ``b`` go with ``s = 2**(B - b)``: the latency is the same fraction. The rate compares with words of
+``B`` bits, so that ``b`` must be ``B``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.sim.lib.lfsr import TAPS, Lfsr
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["EncoderMode", "EncoderModel", "EncoderParameters", "EncoderSettings", "level_events"]
+
+
+class EncoderMode(IntEnum):
+    """What becomes of the host's spikes."""
+
+    OFF = 0
+    """They are spikes."""
+    RATE = 1
+    LATENCY = 2
+
+
+def _integer(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderParameters:
+    """What is built.
+
+    Parameters
+    ----------
+    pixels
+        Pixels of the largest image, a power of two from 2 to 32768. Two images are held: one comes, one is sent.
+    bits
+        ``2**bits`` is full scale, 1 to 8; the rate encoder's images have exactly so many.
+    steps
+        The latest step in which the latency encoder can spike, and one more: a power of two from 2 to 65536.
+    lfsr_width
+        Of the rate encoder's shift register, at least ``bits``.
+    """
+
+    pixels: int = 1024
+    bits: int = 4
+    steps: int = 256
+    lfsr_width: int = 20
+
+    def __post_init__(self) -> None:
+        for name, high in (("pixels", 32768), ("steps", 65536)):
+            value = getattr(self, name)
+            _integer(name, value, 2, high)
+            if value & (value - 1):
+                raise ValueError(f"{name} must be a power of two, not {value!r}")
+        _integer("bits", self.bits, 1, 8)
+        _integer("lfsr_width", self.lfsr_width, max(min(TAPS), self.bits), max(TAPS))
+
+    @property
+    def number_width(self) -> int:
+        """Bits of what a pixel keeps."""
+        return max(self.bits, bits_for(self.steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """What the registers say: `pixels` ``n``, `steps` ``T``, `stride` ``s``, and the seed of the rate encoder."""
+
+    mode: EncoderMode
+    pixels: int
+    steps: int
+    stride: int = 1
+    seed: int = 1
+
+    def check(self, parameters: EncoderParameters) -> None:
+        """Raise ``ValueError`` unless an encoder of ``parameters`` can do this."""
+        _integer("pixels", self.pixels, 1, parameters.pixels)
+        _integer("steps", self.steps, 1, 65536 if self.mode is EncoderMode.RATE else parameters.steps)
+        _integer("stride", self.stride, 1, 1 << (parameters.bits - 1))
+        _integer("seed", self.seed, 1, (1 << parameters.lfsr_width) - 1)
+
+    def registers(self) -> dict[str, int]:
+        """The values of the bridge's registers."""
+        return {
+            "encoder_mode": self.mode,
+            "encoder_stride": self.stride,
+            "encoder_pixels": self.pixels - 1,
+            "encoder_steps": self.steps - 1,
+            "encoder_advance": self.stride * self.steps,
+            "encoder_seed": self.seed,
+        }
+
+
+def level_events(image: ArrayLike, bits: int) -> NDArray[np.bool_]:
+    """An image ``(n,)`` of 0 to ``2**bits`` as its levels ``(levels, n)``, brightest first, without empty ones at the
+    end: what the host sends as if they were the spikes of steps."""
+    pixels = np.asarray(image)
+    if pixels.ndim != 1 or pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 1 << bits:
+        raise ValueError(f"image must be (n,) integers from 0 to {1 << bits}")
+    depth = (1 << bits) - pixels.astype(np.int64)
+    used = depth[pixels > 0]
+    levels = int(used.max()) + 1 if used.size else 1
+    return (depth == np.arange(levels)[:, None]) & (pixels > 0)
+
+
+class EncoderModel:
+    """The board's encoder: events in, events out. An event is an axon, or -1 for a TICK, or -2 for one that is last."""
+
+    def __init__(self, parameters: EncoderParameters, settings: EncoderSettings) -> None:
+        settings.check(parameters)
+        self.parameters = parameters
+        self.settings = settings
+        self._begin()
+
+    def _begin(self) -> None:
+        self._code = (1 << self.parameters.bits) - 1
+        self._when = 0
+        self._kept: dict[int, int] = {}
+
+    def feed(self, event: int) -> list[int]:
+        """What the encoder says when it gets ``event``: nothing, or all of a sample at once."""
+        settings, parameters = self.settings, self.parameters
+        if settings.mode is EncoderMode.OFF:
+            return [event]
+        if event >= 0:
+            if event < parameters.pixels:
+                late = self._when >> parameters.bits
+                self._kept[event] = self._code if settings.mode is EncoderMode.RATE else late
+            return []
+        self._code = (self._code - settings.stride) & ((1 << parameters.bits) - 1)
+        self._when += settings.stride * settings.steps
+        if event == -1:
+            return []
+        events = self._sample()
+        self._begin()
+        return events
+
+    def _sample(self) -> list[int]:
+        settings, bits = self.settings, self.parameters.bits
+        lfsr = Lfsr(width=self.parameters.lfsr_width, seed=settings.seed)
+        words = iter(lfsr.words(settings.steps * settings.pixels, bits).tolist())
+        events = []
+        for step in range(settings.steps):
+            for pixel in range(settings.pixels):
+                word, kept = next(words), self._kept.get(pixel)
+                if kept is not None and (kept >= word if settings.mode is EncoderMode.RATE else kept == step):
+                    events.append(pixel)
+            events.append(-2 if step == settings.steps - 1 else -1)
+        return events

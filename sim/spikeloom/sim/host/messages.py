@@ -1,0 +1,352 @@
+"""The messages between host and board, inside the byte streams of the link. This module is the host's half.
+
+A spike is one byte in general: the distance from the axon of the spike before it. ``docs/host-protocol.md`` has the
+table; :mod:`spikeloom.sim.host.bridge` is the board's half.
+
+Everything is done in NumPy, a whole sample (or all that has arrived) at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "AXON_BYTES",
+    "LARGEST_COUNT",
+    "VALUE_BYTES",
+    "ConfigurationAddress",
+    "MessageDecoder",
+    "MessageError",
+    "Messages",
+    "Opcode",
+    "encode_events",
+    "encode_read",
+    "encode_spikes",
+    "encode_write",
+]
+
+LARGEST_COUNT = 0xFFFF
+"""Bytes that one WRITE or READ can carry."""
+
+ADDRESS_BYTES = 5
+COUNT_BYTES = 2
+AXON_BYTES = 2
+VALUE_BYTES = 3
+
+LARGEST_AXON = 256**AXON_BYTES - 1
+
+DISTANCE_BITS = 7
+SKIP_UNIT = 1 << DISTANCE_BITS
+LARGEST_SKIP = 64
+
+
+class Opcode(IntEnum):
+    """The first byte of a message; that of SPIKE and SKIP carries a number, that of TICK a flag."""
+
+    WRITE = 0x01
+    READ = 0x02
+    """Towards the host: the bytes that were read."""
+    ABSOLUTE = 0x10
+    """Towards the host only: a spike whose axon is given in full."""
+    VALUE = 0x11
+    """Towards the host only: a membrane, or a graded spike whose value is not 1."""
+    AHEAD = 0x12
+    """Towards the host only: what follows belongs to the step after the one that the next TICK ends, or, the next time,
+    to that one again. A TICK ends it too."""
+    TICK = 0x20
+    TICK_LAST = 0x21
+    SKIP = 0x40
+    SPIKE = 0x80
+
+
+class MessageError(ValueError):
+    """The board has sent something that is no message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigurationAddress:
+    """A byte on the configuration port of a tile: byte ``plane`` of the word ``index`` of ``memory``."""
+
+    tile: int
+    memory: int = 0
+    plane: int = 0
+    index: int = 0
+
+    _FIELDS = (("index", 18), ("plane", 10), ("memory", 4), ("tile", 8))
+
+    def __post_init__(self) -> None:
+        for name, width in self._FIELDS:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name} must be an integer, not {value!r}")
+            if not 0 <= value < 1 << width:
+                raise ValueError(f"{name} must be from 0 to {(1 << width) - 1}, not {value!r}")
+
+    def encode(self) -> bytes:
+        """The five bytes of this address."""
+        number, shift = 0, 0
+        for name, width in self._FIELDS:
+            number |= int(getattr(self, name)) << shift
+            shift += width
+        return number.to_bytes(ADDRESS_BYTES, "little")
+
+    @classmethod
+    def decode(cls, data: bytes) -> ConfigurationAddress:
+        """The address in the five bytes ``data``."""
+        if len(data) != ADDRESS_BYTES:
+            raise ValueError(f"an address must be {ADDRESS_BYTES} bytes, not {len(data)}")
+        number = int.from_bytes(data, "little")
+        values = {}
+        for name, width in cls._FIELDS:
+            values[name] = number & ((1 << width) - 1)
+            number >>= width
+        return cls(**values)
+
+
+def _request(opcode: Opcode, address: ConfigurationAddress, count: int) -> bytes:
+    if not 0 <= count <= LARGEST_COUNT:
+        raise ValueError(f"count must be from 0 to {LARGEST_COUNT}, not {count!r}")
+    if address.index + count > 1 << 18:
+        raise ValueError(f"index must be at most {(1 << 18) - count} for {count} bytes, not {address.index!r}")
+    return bytes([opcode]) + address.encode() + count.to_bytes(COUNT_BYTES, "little")
+
+
+def encode_write(address: ConfigurationAddress, data: bytes) -> bytes:
+    """A message that writes ``data`` to ``address`` and the indices that follow, all in one plane."""
+    return _request(Opcode.WRITE, address, len(data)) + bytes(data)
+
+
+def encode_read(address: ConfigurationAddress, count: int) -> bytes:
+    """A message that asks for ``count`` bytes from ``address`` and the indices that follow."""
+    return _request(Opcode.READ, address, count)
+
+
+def encode_events(
+    steps: ArrayLike, axons: ArrayLike, count: int, *, largest_axon: int = LARGEST_AXON, last: bool = True
+) -> bytes:
+    """The messages of one sample of ``count`` steps with spikes ``(step, axon)`` in any order.
+
+    ``steps`` and ``axons`` are ``(n,)`` integers. Each step ends with a TICK, the last one with ``last`` set in it.
+    Raises ``ValueError`` if a step or an axon is out of range or if an axon fires twice in a step.
+    """
+    step, axon = _events(steps, "steps"), _events(axons, "axons")
+    if step.shape != axon.shape:
+        raise ValueError(f"steps and axons must be as many, not {step.shape[0]} and {axon.shape[0]}")
+    if count < 1:
+        raise ValueError(f"count must be at least 1, not {count!r}")
+    _check_range("step", step, count - 1)
+    _check_range("axon", axon, largest_axon)
+    order = np.lexsort((axon, step))
+    return _encode_sorted(step[order], axon[order], count, last)
+
+
+def encode_spikes(
+    spikes: ArrayLike, axons: ArrayLike | None = None, *, largest_axon: int = LARGEST_AXON, last: bool = True
+) -> bytes:
+    """The messages of one sample with the spikes ``(T, n)``, 0 or 1, of ``n`` inputs.
+
+    ``axons`` ``(n,)`` is the axon of each input, by default its position. Otherwise like `encode_events`.
+    """
+    array = np.asarray(spikes)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(f"spikes must have shape (T, n) with at least one step and input, not {array.shape}")
+    if array.dtype != np.bool_:
+        if not np.issubdtype(array.dtype, np.number) or not np.isin(array, (0, 1)).all():
+            raise ValueError("spikes must be 0 or 1, not other values")
+        array = array.astype(np.bool_)
+    numbers = np.arange(array.shape[1]) if axons is None else _events(axons, "axons")
+    if numbers.shape != array.shape[1:]:
+        raise ValueError(f"axons must be {array.shape[1]}, one for each input, not {numbers.shape[0]}")
+    _check_range("axon", numbers, largest_axon)
+    order = np.argsort(numbers, kind="stable")
+    step, position = np.nonzero(array[:, order])
+    return _encode_sorted(step, numbers[order][position], len(array), last)
+
+
+def _events(values: ArrayLike, name: str) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if not array.size:
+        array = array.astype(np.int64)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name} must be integers, not {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, not {array.ndim}")
+    return array.astype(np.int64)
+
+
+def _check_range(name: str, values: NDArray[np.int64], high: int) -> None:
+    outside = values[(values < 0) | (values > high)]
+    if outside.size:
+        raise ValueError(f"{name} must be from 0 to {high}, not {int(outside[0])}")
+
+
+def _encode_sorted(step: NDArray[np.intp], axon: NDArray[np.int64], count: int, last: bool) -> bytes:
+    """Spikes in the order of step and axon, as bytes: of each one its SKIPs and the SPIKE; a TICK after each step."""
+    first = np.ones(len(step), np.bool_)
+    first[1:] = step[1:] != step[:-1]
+    previous = np.empty(len(axon), np.int64)
+    previous[1:] = axon[:-1]
+    previous[first] = -1
+    distance = axon - previous - 1
+    if distance.size and distance.min() < 0:
+        twice = int(np.argmax(distance < 0))
+        raise ValueError(f"axon must fire at most once a step, not twice as axon {axon[twice]} in step {step[twice]}")
+    skips = distance >> DISTANCE_BITS  # in units of SKIP_UNIT axons
+    full, rest = np.divmod(skips, LARGEST_SKIP)
+    size = full + (rest > 0) + 1
+    # Each spike's bytes end where those of the next begin; the TICKs of the steps before it come on top.
+    end = np.cumsum(size) + step
+    total = int(size.sum()) + count
+    # What is not overwritten below is a SKIP as far as one can go.
+    message = np.full(total, Opcode.SKIP | (LARGEST_SKIP - 1), np.uint8)
+    message[end - 1] = Opcode.SPIKE | (distance & (SKIP_UNIT - 1))
+    some = rest > 0
+    message[end[some] - 2] = Opcode.SKIP | (rest[some] - 1)
+    sizes = np.bincount(step, weights=size, minlength=count).astype(np.int64)
+    ticks = np.cumsum(sizes + 1) - 1
+    message[ticks] = Opcode.TICK
+    if last:
+        message[-1] = Opcode.TICK_LAST
+    return message.tobytes()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Messages:
+    """What a piece of the stream from the board said, in the order of the stream.
+
+    ``spike_step``, ``spike_axon``: ``(n,)`` int64; the step counts the TICKs since the decoder began.
+    ``value_step``, ``value_axon``, ``value``: likewise of VALUEs. ``ticks`` ``(t,)`` bool: of each TICK whether it
+    was the last one of its sample. ``reads``: the answers to READs.
+    """
+
+    spike_step: NDArray[np.int64]
+    spike_axon: NDArray[np.int64]
+    value_step: NDArray[np.int64]
+    value_axon: NDArray[np.int64]
+    value: NDArray[np.int64]
+    ticks: NDArray[np.bool_]
+    reads: tuple[bytes, ...]
+
+
+_UNKNOWN = 0
+_LENGTHS = np.full(256, _UNKNOWN, np.int64)
+_LENGTHS[Opcode.SPIKE :] = 1
+_LENGTHS[Opcode.SKIP : Opcode.SPIKE] = 1
+_LENGTHS[[Opcode.AHEAD, Opcode.TICK, Opcode.TICK_LAST]] = 1
+_LENGTHS[Opcode.ABSOLUTE] = 1 + AXON_BYTES
+_LENGTHS[Opcode.VALUE] = 1 + AXON_BYTES + VALUE_BYTES
+_LENGTHS[Opcode.READ] = 1 + COUNT_BYTES  # and its data
+
+
+class MessageDecoder:
+    """Takes the stream from the board apart, in pieces as they come."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._previous = -1
+        self._ahead = 0
+        self.steps = 0
+        """TICKs so far."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether the stream has stopped in the middle of a message."""
+        return bool(self._rest)
+
+    def feed(self, data: bytes) -> Messages:
+        """The messages that ``data`` completes; `MessageError` if it is none."""
+        stream = np.frombuffer(self._rest + data, np.uint8)
+        starts, end = _find_messages(stream)
+        self._rest = stream[end:].tobytes()
+        opcode = stream[starts].astype(np.int64)
+
+        is_spike = opcode >= Opcode.SPIKE
+        is_absolute = opcode == Opcode.ABSOLUTE
+        is_tick = (opcode & ~1) == Opcode.TICK
+        is_value = opcode == Opcode.VALUE
+        absolute = _numbers(stream, starts[is_absolute] + 1, AXON_BYTES)
+
+        # The axon after each message: what the last message that gave it in full has set, and the distances since. The
+        # state from the piece before takes part as message number 0.
+        advance = np.zeros(len(starts) + 1, np.int64)
+        is_skip = ~is_spike & (opcode >= Opcode.SKIP)
+        advance[1:][is_spike] = (opcode[is_spike] & (SKIP_UNIT - 1)) + 1
+        advance[1:][is_skip] = ((opcode[is_skip] & (LARGEST_SKIP - 1)) + 1) * SKIP_UNIT
+        travelled = np.cumsum(advance)
+        setting = np.full(len(starts) + 1, -1, np.int64)
+        setting[0] = self._previous
+        setting[1:][is_absolute] = absolute
+        sets = np.concatenate(([True], is_absolute | is_tick))
+        setter = np.maximum.accumulate(np.where(sets, np.arange(len(sets)), 0))
+        axon = setting[setter] + travelled - travelled[setter]
+
+        # Whether a message belongs to the step after the next TICK: AHEAD turns that over, a TICK ends it.
+        turns = np.concatenate(([self._ahead], opcode == Opcode.AHEAD)).cumsum()
+        ended = np.maximum.accumulate(np.where(np.concatenate(([False], is_tick)), np.arange(len(turns)), 0))
+        ahead = turns - np.where(ended, turns[ended], 0) & 1
+        step = self.steps + np.cumsum(is_tick) - is_tick + ahead[1:]
+        self._previous, self._ahead = int(axon[-1]), int(ahead[-1])
+        self.steps += int(is_tick.sum())
+        fires = is_spike | is_absolute
+        value = _numbers(stream, starts[is_value] + 1 + AXON_BYTES, VALUE_BYTES)
+        sign = 1 << (8 * VALUE_BYTES - 1)
+        reads = starts[opcode == Opcode.READ]
+        counts = _numbers(stream, reads + 1, COUNT_BYTES)
+        return Messages(
+            spike_step=step[fires],
+            spike_axon=axon[1:][fires],
+            value_step=step[is_value],
+            value_axon=_numbers(stream, starts[is_value] + 1, AXON_BYTES),
+            value=(value ^ sign) - sign,
+            ticks=opcode[is_tick] == Opcode.TICK_LAST,
+            reads=tuple(
+                stream[first + 1 + COUNT_BYTES :][:count].tobytes() for first, count in zip(reads, counts, strict=True)
+            ),
+        )
+
+
+def _numbers(stream: NDArray[np.uint8], positions: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The numbers of ``size`` bytes at ``positions``."""
+    number = np.zeros(len(positions), np.int64)
+    for byte in range(size):
+        number |= stream[positions + byte].astype(np.int64) << (8 * byte)
+    return number
+
+
+def _find_messages(stream: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
+    """Where the complete messages of ``stream`` start, and where the last of them ends."""
+    total = len(stream)
+    length = _LENGTHS[stream]
+    if (length == 1).all():
+        return np.arange(total), total
+    reads = np.flatnonzero(stream == Opcode.READ)
+    known = reads[reads + COUNT_BYTES < total]
+    length[known] += _numbers(stream, known + 1, COUNT_BYTES)
+    # Where a message would end if one started here; an incomplete or unknown one leads nowhere but to itself.
+    place = np.arange(total + 1)
+    jump = place.copy()
+    jump[:-1] += length
+    jump[jump > total] = place[jump > total]
+    # From place 0 follow the jumps, twice as far each time.
+    reached = np.zeros(total + 1, np.bool_)
+    reached[0] = True
+    while True:
+        following = reached.copy()
+        following[jump[reached]] = True
+        if (following == reached).all():
+            break
+        reached, jump = following, jump[jump]
+    starts = np.flatnonzero(reached[:-1])
+    unknown = starts[length[starts] == _UNKNOWN]
+    if unknown.size:
+        raise MessageError(f"a message must begin with a known byte, not {stream[unknown[0]]:#04x}")
+    if not starts.size:
+        return starts, 0
+    end = int(starts[-1] + length[starts[-1]])
+    if end > total:
+        return starts[:-1], int(starts[-1])
+    return starts, end

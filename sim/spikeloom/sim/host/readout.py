@@ -1,0 +1,88 @@
+"""The readout of the host bridge: of each sample only the answer goes to the host.
+
+Each output has a *score*, a two's complement number of ``width`` bits that begins at 0 with each sample, with
+``top = 2**(width - 1) - 1``:
+
+===========  ==========================================================================================================
+COUNT        ``score = min(score + 1, top)`` with each spike
+FIRST        ``score = max(top - t, 1)`` with the first spike, in step t; later ones change nothing
+LAST         the membrane of the last step
+LARGEST      the largest membrane of all steps
+SUM          the sum of the membranes, at each addition held within ``-top - 1`` to ``top``
+===========  ==========================================================================================================
+
+The answer is the output of the highest score, the lowest such output where there are several. Where nothing fired that
+is output 0, as in `spikeloom.datasets.readout.classify`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["ReadoutMode", "ReadoutParameters", "answers", "scores"]
+
+
+class ReadoutMode(IntEnum):
+    """What is scored."""
+
+    OFF = 0
+    """Nothing: spikes and membranes go to the host."""
+    COUNT = 1
+    FIRST = 2
+    LAST = 3
+    LARGEST = 4
+    SUM = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutParameters:
+    """What is built: scores of ``width`` bits, 2 to 24, of up to ``outputs`` outputs, a power of two from 2 to 4096."""
+
+    outputs: int = 16
+    width: int = 24
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("outputs", 2, 4096), ("width", 2, 24)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        if self.outputs & (self.outputs - 1):
+            raise ValueError(f"outputs must be a power of two, not {self.outputs!r}")
+
+    @property
+    def top(self) -> int:
+        """The highest score."""
+        return (1 << (self.width - 1)) - 1
+
+
+def scores(mode: ReadoutMode, values: ArrayLike, width: int = 24) -> NDArray[np.int64]:
+    """The scores ``(B, n)`` of spikes, or in the last three modes of membranes, ``(T, B, n)``."""
+    array = np.asarray(values)
+    if array.ndim != 3 or 0 in array.shape:
+        raise ValueError(f"values must have shape (T, B, n) and not be empty, not {array.shape}")
+    array = array.astype(np.int64)
+    top = (1 << (width - 1)) - 1
+    if mode is ReadoutMode.COUNT:
+        return np.minimum((array != 0).sum(axis=0), top)
+    if mode is ReadoutMode.FIRST:
+        fired = array != 0
+        return np.where(fired.any(axis=0), np.maximum(top - fired.argmax(axis=0), 1), 0)
+    if mode is ReadoutMode.LAST:
+        return array[-1]
+    if mode is ReadoutMode.LARGEST:
+        return array.max(axis=0)
+    if mode is not ReadoutMode.SUM:
+        raise ValueError(f"mode must be one that scores, not {mode!r}")
+    score = np.zeros(array.shape[1:], np.int64)
+    for step in array:
+        score = np.clip(score + step, -top - 1, top)
+    return score
+
+
+def answers(score: ArrayLike) -> NDArray[np.int64]:
+    """The answers ``(B,)`` of scores ``(B, n)``: the highest, and of several the lowest output."""
+    return np.argmax(np.asarray(score), axis=1).astype(np.int64)

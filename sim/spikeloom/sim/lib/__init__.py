@@ -1,0 +1,1 @@
+"""Words, LFSR, initial contents and register classes. No tile kind is named here."""

@@ -1,0 +1,1 @@
+"""The quantised network and the reference run."""

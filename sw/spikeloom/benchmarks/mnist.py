@@ -1,0 +1,247 @@
+"""All of MNIST through the generated hardware, every output spike compared with the reference: ``make mnist``.
+
+A `Trial` is a trained network, the width of its weights, how images become spikes and the core that it runs on.
+`run_trial` runs it through a `Runner` and through the integer reference, and counts the places where they differ.
+Images a second are the cycles of an image times the clock that place and route reached for the core on the ECP5-85F of
+an ULX3S, as a file of ``qor/`` keeps it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+
+from spikeloom.compiler.place import place
+from spikeloom.compiler.program import Program
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import Encoder, LatencyEncoder, RateEncoder, encoder_from
+from spikeloom.datasets.mnist import pixel_levels
+from spikeloom.datasets.readout import accuracy
+from spikeloom.datasets.shipped import Digits, shipped
+from spikeloom.frontends.nir import load
+from spikeloom.runners.runner import Progress, Runner
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.reference import simulate
+
+__all__ = [
+    "TRIALS",
+    "Outcome",
+    "Trial",
+    "built_fmax_mhz",
+    "complaints",
+    "run_trial",
+    "table_of",
+    "write_summary",
+]
+
+ALL_IMAGES = 10_000
+"""Test images of MNIST. A least accuracy is judged on all of them only."""
+
+_BATCH = 1000  # images that the reference takes at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What to run.
+
+    Parameters
+    ----------
+    model
+        Name of a file of ``models/``.
+    weight_bits
+        Width of the weights.
+    fabric
+        What it runs on.
+    encoder
+        How images become spikes; None for the encoder that the network was trained with.
+    least_accuracy
+        What all test images must reach, from 0 to 1.
+    """
+
+    model: str
+    weight_bits: int
+    fabric: FabricConfig
+    encoder: Encoder | None = None
+    least_accuracy: float = 0.0
+
+    @property
+    def quality(self) -> str:
+        """Name of the file of ``qor/`` that says how fast the fabric's core was built."""
+        return f"lif-core-{self.fabric.name}-ecp5-85f.json"
+
+    @property
+    def title(self) -> str:
+        """In a few words."""
+        how = "" if self.encoder is None else f", {_encoding(self.encoder)}, {self.encoder.steps} steps"
+        return f"{self.model}, {self.weight_bits} bits{how}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came out of a trial: an entry of ``summary.json``.
+
+    ``spikes_compared`` counts the reference's output spikes, ``mismatches`` the places (step, image, output neuron) in
+    which the hardware's output differs. ``cycles_per_image`` is None where the runner counts none, ``fmax_mhz`` where
+    nobody has built the core, and ``images_per_s`` is theirs. ``seconds`` is wall time, compilation included.
+    """
+
+    model: str
+    weight_bits: int
+    steps: int
+    encoding: str
+    images: int
+    spikes_compared: int
+    mismatches: int
+    accuracy: float
+    cycles_per_image: float | None
+    fmax_mhz: float | None
+    images_per_s: float | None
+    seconds: float
+
+
+def _encoding(encoder: Encoder) -> str:
+    """An encoder in a few words."""
+    if isinstance(encoder, LatencyEncoder):
+        return f"latency, {_bits(encoder)}"
+    return f"rate, {_bits(encoder)}"
+
+
+def _bits(encoder: Encoder) -> str:
+    return f"{encoder.bits} bit" + "s" * (encoder.bits != 1)
+
+
+def built_fmax_mhz(quality: Path) -> float | None:
+    """The clock in a file of ``qor/``, None if there is no such file. Raises ``ValueError`` if it holds no clock."""
+    if not quality.exists():
+        return None
+    try:
+        return float(json.loads(quality.read_text())["fmax_mhz"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(quality)!r} must be a kept result of make qor, with fmax_mhz") from error
+
+
+def _expected(network: QuantisedNetwork, spikes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The output spikes ``(T, B, n)`` of the reference."""
+    parts = np.split(spikes, range(_BATCH, spikes.shape[1], _BATCH), axis=1)
+    return np.concatenate([simulate(network, part).spikes[network.output] for part in parts], axis=1)
+
+
+def run_trial(
+    trial: Trial,
+    digits: Digits,
+    *,
+    make_runner: Callable[[Program], Runner],
+    quality_folder: Path,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run ``digits`` through ``trial`` and through the reference, and compare every output spike."""
+    start = time.monotonic()
+    network = load(shipped(trial.model))
+    encoder = trial.encoder
+    if encoder is None:
+        if network.encoder is None:
+            raise ValueError(f"{trial.model} must name the encoder that it was trained with, and does not")
+        encoder = encoder_from(network.encoder)
+    quantised = quantise(network, Quantisation(weight_width=trial.weight_bits, v_width=trial.fabric.core.v_width))
+    program = place(quantised, trial.fabric)
+    spikes = encoder.encode(pixel_levels(digits.images, encoder.bits))
+    result = make_runner(program).run(spikes, progress=progress)
+    expected = _expected(quantised, spikes)
+    cycles = None if result.cycles is None else result.cycles / len(digits)
+    fmax_mhz = built_fmax_mhz(quality_folder / trial.quality)
+    return Outcome(
+        model=trial.model,
+        weight_bits=trial.weight_bits,
+        steps=encoder.steps,
+        encoding=_encoding(encoder),
+        images=len(digits),
+        spikes_compared=int(np.count_nonzero(expected)),
+        mismatches=int(np.count_nonzero(expected != result.output)),
+        accuracy=accuracy(result.output, digits.labels),
+        cycles_per_image=None if cycles is None else round(cycles, 1),
+        fmax_mhz=fmax_mhz,
+        images_per_s=None if cycles is None or fmax_mhz is None else round(fmax_mhz * 1e6 / cycles),
+        seconds=round(time.monotonic() - start, 1),
+    )
+
+
+_MLP, _SMALL_MLP, _CONV = "mnist-mlp.nir", "mnist-mlp-128.nir", "mnist-conv.nir"
+
+TRIALS = tuple(
+    Trial(
+        model=model,
+        weight_bits=weight_bits,
+        fabric=FABRICS[fabric],
+        encoder=encoder,
+        least_accuracy=least_accuracy,
+    )
+    for model, weight_bits, fabric, encoder, least_accuracy in (
+        (_MLP, 8, "wide", None, 0.98),
+        (_MLP, 4, "wide", None, 0.98),
+        (_MLP, 8, "wide", LatencyEncoder(steps=4, bits=1), 0.98),
+        (_MLP, 8, "wide", LatencyEncoder(steps=8, bits=3), 0.98),
+        (_MLP, 8, "wide", RateEncoder(steps=10, bits=4), 0.98),
+        (_SMALL_MLP, 8, "wide", None, 0.98),
+        (_SMALL_MLP, 4, "wide", None, 0.98),
+        (_CONV, 8, "spatial", None, 0.988),
+        (_CONV, 8, "spatial", LatencyEncoder(steps=8, bits=3), 0.988),
+    )
+)
+"""What ``make mnist`` runs. Encoder None is the one that the network was trained with."""
+
+
+def complaints(trial: Trial, outcome: Outcome) -> list[str]:
+    """What is wrong with an outcome, a sentence each; an empty list if nothing is."""
+    found = []
+    if outcome.mismatches:
+        places = f"{outcome.mismatches} places"
+        found.append(f"{trial.title}: hardware and reference must agree in every spike, not differ in {places}")
+    if outcome.images == ALL_IMAGES and outcome.accuracy < trial.least_accuracy:
+        least = f"{100 * trial.least_accuracy:.1f} %"
+        found.append(f"{trial.title}: accuracy must be at least {least}, not {100 * outcome.accuracy:.2f} %")
+    return found
+
+
+def table_of(outcomes: Iterable[Outcome]) -> Table:
+    """The outcomes for people."""
+    table = Table(
+        title="MNIST through the hardware; times on an ULX3S with an ECP5-85F",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("network", no_wrap=True)
+    for column in ("bits", "steps"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("encoding", no_wrap=True)
+    for column in ("accuracy", "differ", "cycles", "images/s", "µs"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for outcome in outcomes:
+        per_s = outcome.images_per_s
+        table.add_row(
+            outcome.model.removeprefix("mnist-").removesuffix(".nir"),
+            str(outcome.weight_bits),
+            str(outcome.steps),
+            outcome.encoding.replace(",", ""),
+            f"{100 * outcome.accuracy:.2f} %",
+            str(outcome.mismatches),
+            "-" if outcome.cycles_per_image is None else f"{outcome.cycles_per_image:,.0f}",
+            "-" if per_s is None else f"{per_s:,.0f}",
+            "-" if per_s is None else f"{1e6 / per_s:.1f}",
+        )
+    return table
+
+
+def write_summary(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """Write ``summary.json``: a list of outcomes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")

@@ -1,0 +1,161 @@
+"""One network on more and more tiles of a mesh: the same spikes, in fewer cycles.
+
+``make scaling`` runs the trained digits and MNIST networks through the compiled RTL on 1, 2, 4 and 16 tiles, compares
+every spike of every layer with the reference, prints cycles and speed-up, and leaves them in
+``build/scaling/summary.json``. The mesh is the same for all, so that only the placement differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from spikeloom.compiler.place import place
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import encoder_from
+from spikeloom.datasets.mnist import fetch_mnist, load_mnist, pixel_levels
+from spikeloom.datasets.shipped import Digits, load_digits, shipped
+from spikeloom.explore.cost import explain, measured_rates
+from spikeloom.frontends.nir import load
+from spikeloom.runners.compare import compare
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import MeshParameters
+from spikeloom.simulators.compiled import CompiledRunner
+
+__all__ = ["DIGITS", "MNIST", "TILES", "Scaling", "encoded", "measure"]
+
+TILES = (1, 2, 4, 16)
+_RATE_IMAGES = 20  # that the placement sees to know how often neurons spike
+
+
+def _sixteen(core: CoreParameters) -> FabricConfig:
+    """The host bridge and as many cores as are asked for at most."""
+    mesh = MeshParameters(columns=5, rows=4)
+    return FabricConfig(name="sixteen", tiles=(None, *[core] * max(TILES)), mesh=mesh)
+
+
+DIGITS = _sixteen(FABRICS["small"].core)
+"""One lane a tile, as the smallest boards have."""
+MNIST = _sixteen(replace(FABRICS["wide"].core, lanes=8, weight_words=8 * FABRICS["wide"].core.weight_words))
+"""The core that `make mnist` uses, with 8 lanes in place of 64: a single tile holds the whole network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """A network on some tiles: an entry of ``summary.json``.
+
+    ``spikes_compared`` counts the reference's spikes of all layers, ``mismatches`` the places in which the hardware's
+    differ. ``cycles_expected`` is what `spikeloom.explore.cost` says of the placement, for an image as the others.
+    """
+
+    model: str
+    tiles: int
+    images: int
+    spikes_compared: int
+    mismatches: int
+    cycles_per_image: float
+    cycles_expected: float
+    speed_up: float
+
+
+def encoded(model: str, digits: Digits) -> tuple[QuantisedNetwork, NDArray[np.bool_]]:
+    """A shipped network with weights of 8 bits, and the spikes ``(T, B, inputs)`` of ``digits`` for it."""
+    network = load(shipped(model))
+    assert network.encoder is not None
+    encoder = encoder_from(network.encoder)
+    fabric = DIGITS if model.startswith("digits") else MNIST
+    core = next(iter(fabric.cores.values()))
+    pixels = pixel_levels(digits.images, encoder.bits) if model.startswith("mnist") else digits.images
+    return quantise(network, Quantisation.for_core(core, weight_width=8)), encoder.encode(pixels)
+
+
+def measure(
+    model: str,
+    fabric: FabricConfig,
+    digits: Digits,
+    directory: Path,
+    *,
+    tiles: tuple[int, ...] = TILES,
+    announce: Callable[[str], None] = print,
+) -> list[Scaling]:
+    """Run ``digits`` through ``model`` on each number of ``tiles`` of ``fabric``."""
+    network, spikes = encoded(model, digits)
+    steps, images, _ = spikes.shape
+    hidden = [p.name for p in network.populations if p.name != network.output]
+    rates = measured_rates(network, spikes[:, :_RATE_IMAGES])
+    reference = simulate(network, spikes)
+    found: list[Scaling] = []
+    for number in tiles:
+        program = place(network, fabric, tiles=number, rates=rates, observe=hidden)
+        result = CompiledRunner(program, directory, announce=announce).run(spikes)
+        compared, mismatches = compare(reference, result)
+        assert result.cycles is not None
+        cycles = result.cycles / images
+        found.append(
+            Scaling(
+                model=model,
+                tiles=number,
+                images=images,
+                spikes_compared=compared,
+                mismatches=mismatches,
+                cycles_per_image=round(cycles, 1),
+                cycles_expected=round(explain(program, rates).cycles * steps, 1),
+                speed_up=round(found[0].cycles_per_image / cycles, 2) if found else 1.0,
+            )
+        )
+    return found
+
+
+def _table(rows: list[Scaling]) -> Table:
+    table = Table(title="One result on any number of tiles", box=box.SIMPLE_HEAD)
+    for column in ("network", "tiles", "spikes compared", "differ", "cycles an image", "expected", "speed-up"):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for row in rows:
+        table.add_row(
+            row.model.removesuffix(".nir"),
+            str(row.tiles),
+            f"{row.spikes_compared:,}",
+            str(row.mismatches),
+            f"{row.cycles_per_image:,.0f}",
+            f"{row.cycles_expected:,.0f}",
+            f"{row.speed_up:.2f}",
+        )
+    return table
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure both networks; status 1 if a spike differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with MNIST's four IDX files; downloaded if not given")
+    parser.add_argument("--images", type=int, default=200, help="images of each network")
+    parser.add_argument("--output", type=Path, default=Path("build/scaling"), help="directory for all files")
+    options = parser.parse_args(arguments)
+    mnist = load_mnist(options.data or fetch_mnist(options.output), "test")
+    _, held_out = load_digits()
+    rows: list[Scaling] = []
+    for model, fabric, digits in (("digits-mlp.nir", DIGITS, held_out), ("mnist-mlp.nir", MNIST, mnist)):
+        rows += measure(model, fabric, digits.first(options.images), options.output)
+    Console().print(_table(rows))
+    path = options.output / "summary.json"
+    path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    print(f"written to {path}")
+    if any(row.mismatches for row in rows):
+        print("spikeloom: hardware and reference must agree in every spike", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""How fast the simulations are: what ``make bench`` prints, and leaves in ``build/bench/simulation.json``.
+
+The digits network runs through the compiled core of each fabric, and through the reference. A second run in one
+directory tells what the cache saves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from spikeloom.compiler.place import place
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import encoder_from
+from spikeloom.datasets.inputs import held_out_digits
+from spikeloom.datasets.shipped import shipped
+from spikeloom.frontends.nir import load
+from spikeloom.runners.compare import compare
+from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators.compiled import CompiledRunner, CompiledSimulator
+
+__all__ = ["Measurement", "measure"]
+
+_DIRECTORY = Path("build/bench")
+_LANES = 16  # of the widest core that is measured
+_RUNS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One core. ``compile_seconds`` is 0 where the library was there; the others are of one busy core of this machine.
+
+    ``cycles_per_second`` is the best of three runs, in time of the processor.
+    """
+
+    fabric: str
+    lanes: int
+    compile_seconds: float
+    cycles_per_second: int
+    cycles_per_image: float
+    images_per_second: float
+    images: int
+    mismatches: int
+
+
+def measure(fabric: FabricConfig, directory: Path) -> Measurement:
+    """Compile the core of ``fabric`` in ``directory`` and run the digits on it."""
+    network = load(shipped("digits-mlp.nir"))
+    assert network.encoder is not None
+    spikes = held_out_digits(encoder_from(network.encoder)).spikes
+    core = fabric.core
+    widths = Quantisation(weight_width=core.weight_width, v_width=core.v_width, beta_fraction=core.beta_fraction)
+    quantised = quantise(network, widths)
+    program = place(quantised, fabric, observe=[p.name for p in quantised.populations if p.parameters.spiking])
+    runner = CompiledRunner(program, directory)
+    compiled = runner.compile()
+    steps, images, _ = spikes.shape
+    seconds, cycles = [], 0
+    for _ in range(_RUNS):
+        with CompiledSimulator(compiled.library) as simulator:
+            simulator.load(program)
+            simulator.feed(spikes, program.input_axons)
+            before, start = simulator.cycles, time.thread_time()
+            simulator.advance(steps * images)
+            seconds.append(time.thread_time() - start)
+            cycles = simulator.cycles - before
+    _, mismatches = compare(simulate(quantised, spikes), runner.run(spikes))
+    return Measurement(
+        fabric=fabric.name,
+        lanes=core.lanes,
+        compile_seconds=round(compiled.seconds, 1) if compiled.compiled else 0.0,
+        cycles_per_second=round(cycles / min(seconds)),
+        cycles_per_image=round(cycles / images, 1),
+        images_per_second=round(images / min(seconds), 1),
+        images=images,
+        mismatches=mismatches,
+    )
+
+
+def main() -> None:
+    """Measure the fabrics that have the leak of the digits, and one of more lanes."""
+    wide = dataclasses.replace(FABRICS["medium"].core, lanes=_LANES)
+    fabrics = [FABRICS["small"], FABRICS["medium"], FabricConfig(name=f"{_LANES}-lanes", core=wide)]
+    measurements = [measure(fabric, _DIRECTORY) for fabric in fabrics]
+    for each in measurements:
+        print(
+            f"{each.fabric:10} {each.cycles_per_second / 1e6:5.2f} M cycles/s,",
+            f"{each.images_per_second:6,.0f} images/s, {each.cycles_per_image:7,.0f} cycles an image,",
+            f"compiled in {each.compile_seconds:.0f} s, {each.mismatches} mismatches",
+        )
+    path = _DIRECTORY / "simulation.json"
+    path.write_text(json.dumps([asdict(each) for each in measurements], indent=2) + "\n")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""A transformer through the generated hardware, every spike of every layer compared with the reference.
+
+    python -m spikeloom.benchmarks.transformer          # what ``make transformer`` runs
+
+The held-out digits go through ``models/digits-transformer.nir`` as integers and through the compiled fabric, with
+several seeds of attention's random numbers, and the places are counted in which a spike of any population differs.
+``build/transformer/summary.json`` has the figures, and ``attention.png`` shows which tokens look at which.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.place import place
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import encoder_from
+from spikeloom.datasets.readout import accuracy, classify
+from spikeloom.datasets.shipped import Digits, load_digits, shipped
+from spikeloom.explore.cost import measured_rates
+from spikeloom.frontends.nir import load
+from spikeloom.model.network import Network
+from spikeloom.report.raster import RasterError
+from spikeloom.runners.compare import compare
+from spikeloom.runners.runner import Runner
+from spikeloom.sim.attention.attention import draw
+from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators.compiled import CompiledRunner
+
+__all__ = ["Summary", "attention_map", "run_transformer", "with_seed", "without_attention", "write_attention"]
+
+MODEL = "digits-transformer.nir"
+FABRIC = "transformer"
+SHOWN = 4  # digits in the picture
+SAMPLE = 20  # images that the placement sees to know how often neurons spike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What ``summary.json`` holds.
+
+    Accuracies are from 0 to 1, means over ``seeds``, and of each seed in ``accuracies_reference``. ``accuracy_cut`` is
+    that of the reference with attention's output set to 0. ``spikes_compared`` counts the reference's spikes of all
+    populations and all seeds, ``mismatches`` the places (step, image, neuron) in which the hardware differs.
+    """
+
+    accuracy_reference: float
+    accuracy_rtl: float
+    accuracy_cut: float
+    accuracies_reference: list[float]
+    seeds: list[int]
+    images: int
+    spikes_compared: int
+    mismatches: int
+    cycles_per_image: float
+    seconds: float
+
+
+def with_seed(network: QuantisedNetwork, seed: int) -> QuantisedNetwork:
+    """The network with all of its attention starting from ``seed``."""
+    return replace(network, attentions=tuple(replace(attention, seed=seed) for attention in network.attentions))
+
+
+def without_attention(network: QuantisedNetwork) -> QuantisedNetwork:
+    """The network with attention cut off: nothing that it sends arrives anywhere."""
+    names = {attention.name for attention in network.attentions}
+    kept = tuple(connection for connection in network.connections if connection.source not in names)
+    return replace(network, connections=kept, attentions=())
+
+
+def run_transformer(
+    network: Network,
+    digits: Digits,
+    *,
+    seeds: Sequence[int],
+    make_runner: Callable[[QuantisedNetwork], Runner],
+    widths: Quantisation,
+    announce: Callable[[str], None] = print,
+) -> Summary:
+    """Run ``digits`` with each of ``seeds`` through the reference and the hardware, and compare every spike.
+
+    ``make_runner`` makes what runs a network as integers of ``widths`` and observes all of its layers.
+    """
+    start = time.monotonic()
+    if network.encoder is None:
+        raise ValueError(f"network {network.name} must name the encoder that it was trained with, and does not")
+    spikes = encoder_from(network.encoder).encode(digits.images)
+    quantised = quantise(network, widths)
+    reference_scores, rtl_scores, cycles = [], [], []
+    compared = mismatches = 0
+    for seed in seeds:
+        seeded = with_seed(quantised, seed)
+        reference = simulate(seeded, spikes)
+        rtl = make_runner(seeded).run(spikes)
+        more, wrong = compare(reference, rtl)
+        compared, mismatches = compared + more, mismatches + wrong
+        reference_scores.append(accuracy(reference.spikes[network.output], digits.labels))
+        rtl_scores.append(accuracy(rtl.output, digits.labels))
+        assert rtl.cycles is not None
+        cycles.append(rtl.cycles / len(digits))
+        announce(
+            f"seed {seed}: {100 * reference_scores[-1]:.2f} % as integers, {100 * rtl_scores[-1]:.2f} % as RTL, "
+            f"{more:,} spikes compared, {wrong} places differ"
+        )
+    cut = simulate(without_attention(quantised), spikes).spikes[network.output]
+    return Summary(
+        accuracy_reference=float(np.mean(reference_scores)),
+        accuracy_rtl=float(np.mean(rtl_scores)),
+        accuracy_cut=accuracy(cut, digits.labels),
+        accuracies_reference=reference_scores,
+        seeds=list(seeds),
+        images=len(digits),
+        spikes_compared=compared,
+        mismatches=mismatches,
+        cycles_per_image=round(float(np.mean(cycles)), 1),
+        seconds=round(time.monotonic() - start, 1),
+    )
+
+
+def attention_map(network: QuantisedNetwork, spikes: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How often each score S was 1, ``(B, heads, N, N)``: the share of steps in which token i looked at token j."""
+    (attention,) = network.attentions
+    result, shape = simulate(network, spikes), attention.parameters
+    words = draw(shape, len(spikes), seed=attention.seed)
+    shares = np.zeros((spikes.shape[1], shape.heads, shape.tokens, shape.tokens))
+    for t in range(len(spikes)):
+        scores, _ = attention.samples({name: result.spikes[name][t] for name in attention.sources}, words.step(t))
+        shares += scores
+    return shares / len(spikes)
+
+
+def write_attention(
+    path: Path, images: NDArray[Any], shares: NDArray[np.float64], grid: tuple[int, int], titles: Sequence[str]
+) -> None:
+    """A PNG: in each row an image ``(height, width)`` and, for each head, how much attention each patch of it gets.
+
+    ``shares`` ``(B, heads, N, N)`` are as `attention_map` gives them, and ``grid`` the rows and columns of tokens. A
+    head's picture is the image with every patch's share, the mean over the tokens that look at it.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RasterError("matplotlib must be installed to draw attention: pip install matplotlib") from error
+
+    count, heads = shares.shape[:2]
+    figure = Figure(figsize=(1.5 * (1 + 2 * heads), 1.6 * count + 0.6), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(count, 1 + 2 * heads, squeeze=False)
+    scale = {"cmap": "viridis", "vmin": 0.0, "vmax": 1.0}
+    height, width = images.shape[1] // grid[0], images.shape[2] // grid[1]
+    for row, (image, share) in enumerate(zip(images, shares, strict=True)):
+        panels[row, 0].imshow(image, cmap="Greys")
+        panels[row, 0].set_ylabel(titles[row], fontsize=9)
+        for head in range(heads):
+            matrix, over = panels[row, 1 + 2 * head], panels[row, 2 + 2 * head]
+            matrix.imshow(share[head], **scale)
+            got = np.kron(share[head].mean(axis=0).reshape(grid), np.ones((height, width)))
+            over.imshow(image, cmap="Greys")
+            over.imshow(got, alpha=0.65, **scale)
+            if row == 0:
+                matrix.set_title(f"head {head}: S", fontsize=9)
+                over.set_title("patches seen", fontsize=9)
+    for panel in panels.flat:
+        panel.set_xticks([])
+        panel.set_yticks([])
+    figure.colorbar(panels[0, 1].images[0], ax=panels, shrink=0.6, label="share of steps in which S[i, j] is 1")
+    figure.suptitle("S: row i is the token that looks, column j the token it looks at", fontsize=10)
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A transformer through the generated hardware.")
+    parser.add_argument("--images", type=int, default=360, help="held-out images to run")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of attention's random numbers: 0, 1, ...")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads that simulate")
+    parser.add_argument("--output", type=Path, default=Path("build/transformer"), help="directory for all files")
+    arguments = parser.parse_args()
+    network = load(shipped(MODEL))
+    _, held_out = load_digits()
+    digits = held_out.first(arguments.images)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    fabric = FABRICS[FABRIC]
+    assert network.encoder is not None
+    sample = encoder_from(network.encoder).encode(digits.images[:SAMPLE])
+
+    def make_runner(quantised: QuantisedNetwork) -> Runner:
+        rates = measured_rates(quantised, sample)
+        program = place(quantised, fabric, observe=quantised.sources[1:], tiles=len(fabric.cores), rates=rates)
+        return CompiledRunner(program, arguments.output, workers=arguments.workers)
+
+    summary = run_transformer(
+        network,
+        digits,
+        seeds=range(arguments.seeds),
+        make_runner=make_runner,
+        widths=Quantisation.for_core(next(iter(fabric.cores.values())), weight_width=8),
+    )
+    (arguments.output / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n")
+    draw_digits(network, held_out, arguments.output / "attention.png")
+    print(
+        f"{summary.images} images, mean of {len(summary.seeds)} seeds: {100 * summary.accuracy_rtl:.2f} % as RTL, "
+        f"{100 * summary.accuracy_reference:.2f} % as integers, {100 * summary.accuracy_cut:.2f} % with attention cut "
+        f"off; {summary.spikes_compared:,} spikes compared, {summary.mismatches} places differ, "
+        f"{summary.cycles_per_image:,.0f} cycles an image; summary.json and attention.png in {arguments.output}"
+    )
+    if summary.mismatches:
+        sys.exit("spikeloom: RTL and reference must agree in every spike")
+
+
+def draw_digits(network: Network, digits: Digits, path: Path) -> None:
+    """The picture of attention for the first image of each of some digits."""
+    quantised = quantise(network)
+    chosen = [int(np.flatnonzero(digits.labels == label)[0]) for label in range(SHOWN)]
+    assert network.encoder is not None
+    spikes = encoder_from(network.encoder).encode(digits.images[chosen])
+    answers = classify(simulate(quantised, spikes).spikes[network.output])
+    grid = network.population(quantised.attentions[0].query).shape[1:]
+    titles = [f"a {digits.labels[image]}, taken for {answer}" for image, answer in zip(chosen, answers, strict=True)]
+    write_attention(path, digits.images[chosen], attention_map(quantised, spikes), (grid[0], grid[1]), titles)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""A program as part of the bitstream: the fabric that holds it from power-up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from spikeloom.compiler.program import Program
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.contents import Contents, program_digest
+from spikeloom.sim.lib.registers import BRIDGE_TILE
+
+__all__ = ["bake"]
+
+
+def bake(program: Program) -> FabricConfig:
+    """The program's fabric, built so that it holds the program from power-up; any other can be loaded over it.
+
+    AER tiles still wait for the host's ``sources``, so that no event is taken before there is a run.
+
+    Raises ``ValueError`` where weights are in single-port RAM, which a bitstream cannot fill.
+    """
+    fabric = program.fabric
+
+    def contents(tile: int) -> Contents:
+        images = {image.memory: image.words for image in program.memories if image.tile == tile}
+        return Contents(
+            memories={
+                memory: tuple(int.from_bytes(word.tobytes(), "little") for word in words)
+                for memory, words in images.items()
+            },
+            registers={
+                name: value
+                for place, name, value in program.registers
+                if place == tile and not (tile in fabric.aers and name == "sources")
+            },
+        )
+
+    tiles = [
+        None if tile is None else replace(tile, contents=contents(number)) for number, tile in enumerate(fabric.tiles)
+    ]
+    return replace(
+        fabric,
+        tiles=tuple(tiles),
+        contents=contents(BRIDGE_TILE),
+        program=program_digest(program.memories, program.registers),
+    )

@@ -1,0 +1,517 @@
+"""Assignment: where to cut a network, and which part lies in which tile.
+
+All neurons stand in a line, population after population in the order in which a step updates them. The line is cut
+into as many pieces as there are tiles to use, one a tile. Connections without delay lead forward along the line, so no
+tile waits for one that waits for it, whatever the network is like; recurrent ones may lead anywhere.
+
+1. **Pieces**: the tile that works longest limits all others, for they run ahead of it by one step at most. With a limit
+   to the cycles a step, each tile in turn takes as much of the line as its memories hold and the limit allows; the
+   least limit with which the tiles suffice is found by bisection. Pieces are whole memory words; or, if that is faster
+   or nothing else fits, some lines of every channel, or any neurons and channels.
+2. **Places**: which router each piece stands at is found by simulated annealing (Kirkpatrick et al. 1983, Science
+   220(4598)) of the packets a step times the links that each crosses, a multicast counted by the links of its tree.
+   The generator is seeded: the same seed gives the same places.
+
+Attention lies in tiles of its own, one each. It comes after the last of its sources, and before what it leads to: there
+the line is cut in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, lcm
+
+import numpy as np
+
+from spikeloom.compiler.aer_ports import AerInput, AerOutput
+from spikeloom.compiler.dependencies import Flow, Rates, flows_of, uniform_rates
+from spikeloom.compiler.layout import Layout, layouts
+from spikeloom.compiler.partition import Part, SplitNetwork, bands, between, neurons_a_channel, split
+from spikeloom.compiler.synapses import blocks_of, words_an_event, words_stored
+from spikeloom.sim.attention.attention import AttentionTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.registers import BRIDGE_TILE
+from spikeloom.sim.network.network import INPUT, QuantisedNetwork
+from spikeloom.sim.noc.mesh import MeshParameters
+
+__all__ = ["POPULATION_CYCLES", "AssignError", "Assignment", "Load", "assign", "links_crossed"]
+
+POPULATION_CYCLES = 16
+"""Cycles a step that a population costs beside its words: until its sums are complete, and its last neurons updated."""
+
+_BISECTIONS = 24
+_TRIES_A_TILE = 300
+_MOST_TRIES = 20_000
+
+
+class AssignError(ValueError):
+    """A network that does not fit the tiles. The message is one sentence that names what is short."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Assignment:
+    """The ``parts`` of a network, and the tile of each; and where other chips than the host's are met."""
+
+    parts: SplitNetwork
+    tile_of: Mapping[str, int]
+    input_from: AerInput | None = None
+    output_to: AerOutput | None = None
+
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """The tiles that hold something, ascending."""
+        return tuple(sorted(set(self.tile_of.values())))
+
+
+@dataclass(frozen=True)
+class Load:
+    """What some neurons take of a tile: words of neurons, words of weights, and cycles a step."""
+
+    words: int = 0
+    weight_words: int = 0
+    cycles: float = 0.0
+
+    def __add__(self, other: Load) -> Load:
+        return Load(self.words + other.words, self.weight_words + other.weight_words, self.cycles + other.cycles)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part to be: the neurons ``first`` to ``stop - 1`` of a population, or with ``shape`` so many of its lines."""
+
+    population: str
+    first: int
+    stop: int
+    shape: tuple[int, int, int] | None = None
+
+    @property
+    def part(self) -> Part:
+        """The part, called like its population."""
+        return Part(
+            name=self.population, population=self.population, first=self.first, stop=self.stop, shape=self.shape
+        )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a population can be cut, its ends included: in front of these neurons, or lines if it has a ``shape``."""
+
+    population: str
+    at: tuple[int, ...]
+    shape: tuple[int, int, int] | None = None
+
+    def piece(self, first: int, stop: int) -> _Piece:
+        """The piece from one place to another, by their numbers."""
+        return _Piece(self.population, self.at[first], self.at[stop], self.shape)
+
+
+def assign(
+    network: QuantisedNetwork,
+    cores: Mapping[int, CoreParameters],
+    mesh: MeshParameters | None,
+    *,
+    attentions: Mapping[int, AttentionTileParameters] | None = None,
+    observe: Collection[str] = (),
+    tiles: int | None = None,
+    seed: int = 0,
+    rates: Rates | None = None,
+    room: float = 1.0,
+    banded: bool = True,
+    input_from: AerInput | None = None,
+    output_to: AerOutput | None = None,
+) -> Assignment:
+    """Assign ``network`` to some of the tiles ``cores``, and its attention to some of the tiles ``attentions``.
+
+    ``tiles`` is how many cores to use; the fewest that hold the network if it is None. ``rates`` are the spikes a step
+    that are expected of the input and of each population, the same for all neurons if they are not known. ``room`` is
+    the share of each tile's rows that may be used, ``banded`` whether populations may be cut into bands. Raises
+    `AssignError` if the network does not fit.
+    """
+    whole = split(network, {})
+    rates = uniform_rates(network) if rates is None else rates
+    if tiles is not None and not 1 <= tiles <= len(cores):
+        raise AssignError(f"tiles must be from 1 to {len(cores)}, those of the fabric, not {tiles}")
+    units = _units(network, attentions or {})
+    if network.attentions and len(cores) == 1:
+        raise AssignError(
+            f"network {network.name}: what attention reads and what it leads to must lie in different tiles, and the "
+            "fabric has one core"
+        )
+    if mesh is None or len(cores) == 1 or (tiles == 1 and not network.attentions):
+        (tile, *_) = cores
+        tile_of = {part.name: tile for part in whole.parts}
+        found = Assignment(parts=whole, tile_of=tile_of, input_from=input_from, output_to=output_to)
+        pieces = [[_Piece(part.name, 0, part.size) for part in whole.parts]]
+    else:
+        pieces = _Line(network, cores, rates, room).cut(tiles, banded=banded)
+        found = _assigned(network, pieces, list(cores), units, input_from, output_to)
+    if mesh is None:
+        return found
+    observed = [part.name for part in found.parts.parts if part.population in {network.output, *observe}]
+    observed += [INPUT] * (INPUT in observe)
+    flows = flows_of(found.parts, found.tile_of, observed, rates, input_from=input_from, output_to=output_to)
+    kinds: dict[int, CoreParameters | AttentionTileParameters] = {**cores, **(attentions or {})}
+    used = [*list(cores)[: len(pieces)], *units.values()]
+    moved = _annealed(kinds, used, flows, mesh, seed)
+    order = [moved[tile] for tile in list(cores)[: len(pieces)]]
+    moved_units = {name: moved[tile] for name, tile in units.items()}
+    return _assigned(network, pieces, order, moved_units, input_from, output_to)
+
+
+def _units(network: QuantisedNetwork, attentions: Mapping[int, AttentionTileParameters]) -> dict[str, int]:
+    """An attention tile for each attention of ``network``."""
+    found: dict[str, int] = {}
+    for attention in network.attentions:
+        asked = attention.parameters
+        shape = asked.heads, asked.tokens, asked.features
+        free = [
+            tile
+            for tile, unit in attentions.items()
+            if (unit.attention.heads, unit.attention.tokens, unit.attention.features) == shape
+            and tile not in found.values()
+        ]
+        if not free:
+            raise AssignError(
+                f"network {network.name}: {attention.name} needs an attention tile of its own for {shape[0]} heads, "
+                f"{shape[1]} tokens and {shape[2]} features, and the fabric has none left"
+            )
+        found[attention.name] = free[0]
+    return found
+
+
+def _assigned(
+    network: QuantisedNetwork,
+    pieces: Sequence[Sequence[_Piece]],
+    order: Sequence[int],
+    units: Mapping[str, int],
+    input_from: AerInput | None,
+    output_to: AerOutput | None,
+) -> Assignment:
+    """The pieces in the tiles ``order``, and attention in those of ``units``."""
+    cuts: dict[str, list[int]] = {}
+    band_cuts: dict[str, list[int]] = {}
+    for piece in (piece for held in pieces for piece in held):
+        if piece.first:
+            (cuts if piece.shape is None else band_cuts).setdefault(piece.population, []).append(piece.first)
+    parts = split(network, cuts, band_cuts)
+    name_of = {(part.population, part.first): part.name for part in parts.parts}
+    return Assignment(
+        parts=parts,
+        tile_of={
+            name_of[piece.population, piece.first]: tile
+            for tile, held in zip(order, pieces, strict=False)
+            for piece in held
+        }
+        | dict(units),
+        input_from=input_from,
+        output_to=output_to,
+    )
+
+
+class _Line:
+    """All neurons in a line, and what any range of them takes of a tile."""
+
+    def __init__(
+        self, network: QuantisedNetwork, cores: Mapping[int, CoreParameters], rates: Rates, room: float
+    ) -> None:
+        self.network = network
+        self.cores = list(cores.values())
+        self.rates = rates
+        self.room = room
+        names = [population.name for population in network.populations]
+        self._after_attention = {
+            1 + max(names.index(source) for source in attention.sources) for attention in network.attentions
+        }
+        self._loads: dict[tuple[CoreParameters, _Piece], Load] = {}
+        self._rows: dict[CoreParameters, dict[str, int]] = {}
+        for core in self.cores:
+            if core not in self._rows:
+                whole = layouts(network, core.lanes)
+                blocks = blocks_of(network, dict.fromkeys(names, 0), {0: core}, whole)
+                self._rows[core] = {source: block.shape[0] for source, block in blocks.items()}
+        self._sparse = {
+            source: all(core.sparse for core in self.cores)
+            and all(c.source_shape is None for c in network.connections if c.source == source)
+            for source in network.sources
+        }
+
+    def load(self, core: CoreParameters, piece: _Piece) -> Load:
+        """What a piece takes of a core."""
+        key = core, piece
+        if key not in self._loads:
+            self._loads[key] = self._load(core, piece)
+        return self._loads[key]
+
+    def _load(self, core: CoreParameters, piece: _Piece) -> Load:
+        part = piece.part
+        connections = []
+        for connection in self.network.connections:
+            if connection.target == piece.population:
+                size = self.network.size(connection.source)
+                source = Part(name=connection.source, population=connection.source, first=0, stop=size)
+                if (found := between(connection, source, part)) is not None:
+                    connections.append(found)
+        layout = Layout.of(part.size, [c.convolution for c in connections], core.lanes)
+        total = Load(words=layout.words, cycles=layout.words + POPULATION_CYCLES)
+        for connection in connections:
+            sparse = self._sparse[connection.source]
+            words = np.maximum(words_an_event(connection, layout, sparse=sparse), 1)  # a row takes a cycle in any case
+            added = float(self.rates[connection.source] @ words)
+            total += Load(weight_words=words_stored(connection, layout, sparse=sparse), cycles=added)
+        return total
+
+    def rows(self, core: CoreParameters, populations: Collection[str]) -> int:
+        """Rows of all that leads to some populations."""
+        leading = [c.source for c in self.network.connections if c.target in populations]
+        return sum(self._rows[core][source] for source in leading)
+
+    def fits(self, core: CoreParameters, pieces: Sequence[_Piece], limit: float) -> bool:
+        """Whether a core holds all of ``pieces`` and is done with a step in ``limit`` cycles."""
+        total = sum((self.load(core, piece) for piece in pieces), Load())
+        return (
+            total.words <= core.words
+            and total.weight_words <= core.weight_words
+            and total.cycles <= limit
+            and len(pieces) <= core.populations
+            and self.rows(core, {piece.population for piece in pieces}) <= core.axons * self.room
+        )
+
+    def words(self) -> list[_Places]:
+        """Cuts between memory words of every population."""
+        lanes = lcm(*(core.lanes for core in self.cores))
+        line = []
+        for population in self.network.populations:
+            step = neurons_a_channel(self.network, population.name)
+            spatial = any(c.target == population.name and c.convolution for c in self.network.connections)
+            line.append(self._range(population.name, step * lanes if spatial else lcm(step, lanes)))
+        return line
+
+    def neurons(self) -> list[_Places]:
+        """Cuts between all neurons, or channels."""
+        return [self._range(p.name, neurons_a_channel(self.network, p.name)) for p in self.network.populations]
+
+    def bands(self) -> list[_Places]:
+        """Cuts between lines where there are lines, else between memory words."""
+        line = []
+        for places in self.words():
+            possible = bands(self.network, places.population)
+            if possible is not None:
+                height = possible.shape[1]
+                at = (*range(0, height, possible.lines), height)
+                places = _Places(places.population, at, possible.shape)
+            line.append(places)
+        return line
+
+    def _range(self, population: str, step: int) -> _Places:
+        size = self.network.size(population)
+        return _Places(population, (*range(0, size, step), size))
+
+    def cut(self, tiles: int | None, *, banded: bool) -> list[list[_Piece]]:
+        """The pieces of each tile, for ``tiles`` of them. Raises `AssignError` if the tiles cannot hold them."""
+        found = []
+        for line in (self.words(), self.bands(), self.neurons()) if banded else (self.words(), self.neurons()):
+            if tiles is not None and sum(len(places.at) - 1 for places in line) < tiles:
+                continue
+            pieces = self._fill(line, len(self.cores) if tiles is None else tiles, float("inf"))
+            if self._left(pieces):
+                continue
+            count = len(pieces) if tiles is None else tiles
+            low, high = 0.0, max(self._cycles(pieces))
+            for _ in range(_BISECTIONS):
+                middle = (low + high) / 2
+                if self._left(better := self._fill(line, count, middle)):
+                    low = middle
+                else:
+                    pieces, high = better, max(self._cycles(better))
+            found.append(self._more(pieces, line, count))
+        if not found:
+            raise AssignError(self._shortage(tiles))
+        return min(found, key=lambda pieces: (len(pieces), max(self._cycles(pieces))))
+
+    def _cycles(self, pieces: Sequence[Sequence[_Piece]]) -> list[float]:
+        return [
+            sum(self.load(core, piece).cycles for piece in held) for core, held in zip(self.cores, pieces, strict=False)
+        ]
+
+    def _left(self, pieces: Sequence[Sequence[_Piece]]) -> int:
+        """Neurons that are in none of the pieces."""
+        return self.network.neurons - sum(piece.part.size for held in pieces for piece in held)
+
+    def _fill(self, line: Sequence[_Places], count: int, limit: float) -> list[list[_Piece]]:
+        """Each of the first ``count`` tiles takes as much of the line as it can."""
+        population = position = 0
+        pieces: list[list[_Piece]] = []
+        for core in self.cores[:count]:
+            held: list[_Piece] = []
+            while population < len(line):
+                if held and not position and population in self._after_attention:
+                    break
+                places = line[population]
+                low, high = position, len(places.at) - 1  # as far as `low` it fits
+                while low < high:
+                    middle = (low + high + 1) // 2
+                    if self.fits(core, [*held, places.piece(position, middle)], limit):
+                        low = middle
+                    else:
+                        high = middle - 1
+                if low > position:
+                    held.append(places.piece(position, low))
+                position = low
+                if low < len(places.at) - 1:
+                    break
+                population, position = population + 1, 0
+            if not held:
+                break
+            pieces.append(held)
+        return pieces
+
+    def _more(self, pieces: list[list[_Piece]], line: Sequence[_Places], count: int) -> list[list[_Piece]]:
+        """Cut the pieces that take longest in two until there are ``count``."""
+        while len(pieces) < count:
+            order = np.argsort([-cycles for cycles in self._cycles(pieces)], kind="stable")
+            for number in order:
+                halves = self._halves(pieces[number], line, self.cores[number])
+                if halves is not None:
+                    pieces = [*pieces[:number], *halves, *pieces[number + 1 :]]
+                    break
+            else:
+                raise AssertionError("there are at least as many places to cut as tiles")
+        return pieces
+
+    def _halves(
+        self, held: Sequence[_Piece], line: Sequence[_Places], core: CoreParameters
+    ) -> tuple[list[_Piece], list[_Piece]] | None:
+        """The sides of the cut that leaves the least to the longer one; None where nothing can be cut."""
+        best = None
+        at = {places.population: places.at for places in line}
+        for number, piece in enumerate(held):
+            inside = [place for place in at[piece.population] if piece.first < place < piece.stop]
+            for place in [piece.first, *inside] if number else inside:
+                left, right = replace(piece, stop=place), replace(piece, first=place)
+                sides = [*held[:number], left][: number + (place > piece.first)], [right, *held[number + 1 :]]
+                longest = max(sum(self.load(core, piece).cycles for piece in side) for side in sides)
+                if best is None or longest < best[0]:
+                    best = longest, sides
+        return None if best is None else best[1]
+
+    def _shortage(self, tiles: int | None) -> str:
+        """Why the tiles do not hold the network, in one sentence."""
+        cores = self.cores if tiles is None else self.cores[:tiles]
+        lines = self.neurons(), self.bands()
+        most = max(sum(len(places.at) - 1 for places in line) for line in lines)
+        if tiles is not None and most < tiles:
+            return f"network {self.network.name} can be cut into {most} parts at most, not into {tiles}"
+        needed = 1 + len(self._after_attention - {len(self.network.populations)})
+        if len(cores) < needed:
+            return (
+                f"network {self.network.name}: what attention reads and what it leads to must lie in different tiles, "
+                f"{needed} of them, not in {len(cores)}"
+            )
+        largest = max(cores, key=lambda core: core.words * core.weight_words)
+        total = sum((self.load(largest, _Piece(p.name, 0, p.size)) for p in self.network.populations), Load())
+        for name, used, available in (
+            ("words of neurons", total.words, sum(core.words for core in cores)),
+            ("weight words", total.weight_words, sum(core.weight_words for core in cores)),
+        ):
+            if used > available:
+                return (
+                    f"network {self.network.name} does not fit {len(cores)} tiles: it needs {used} {name} of "
+                    f"{largest.lanes} lanes, there are {available}"
+                )
+        for ways in zip(*lines, strict=True):
+            too_large = [self._too_large(places, cores) for places in ways]
+            if all(too_large):
+                piece = min((piece for piece in too_large if piece is not None), key=lambda piece: piece.part.size)
+                return self._excess(piece, largest)
+        left = min(self._left(self._fill(line, len(cores), float("inf"))) for line in lines)
+        return (
+            f"network {self.network.name} does not fit {len(cores)} tiles: each of them filled as far as its memories "
+            f"go leaves {left} of {self.network.neurons} neurons"
+        )
+
+    def _too_large(self, places: _Places, cores: Sequence[CoreParameters]) -> _Piece | None:
+        """The first of the smallest pieces of a population that no core holds."""
+        for number in range(len(places.at) - 1):
+            piece = places.piece(number, number + 1)
+            if not any(self.fits(core, [piece], float("inf")) for core in cores):
+                return piece
+        return None
+
+    def _excess(self, piece: _Piece, core: CoreParameters) -> str:
+        """What a piece needs more than a core has."""
+        load, rows, size = self.load(core, piece), self.rows(core, {piece.population}), piece.part.size
+        short = [
+            f"{used} {what}, a tile has {available}"
+            for what, used, available in (
+                ("words of neurons", load.words, core.words),
+                ("weight words", load.weight_words, core.weight_words),
+                ("rows", rows, core.axons),
+            )
+            if used > available
+        ]
+        need = "one neuron needs" if size == 1 else f"{size} neurons need"
+        return f"population {piece.population} cannot be cut small enough: {need} {'; '.join(short)}"
+
+
+def links_crossed(mesh: MeshParameters, source: int, sinks: Collection[int]) -> int:
+    """Links between routers that a packet from ``source`` to all of ``sinks`` takes: `MeshParameters.route` counted."""
+    column, row = source % mesh.columns, source // mesh.columns
+    rows_of: dict[int, list[int]] = {}
+    for sink in sinks:
+        rows_of.setdefault(sink % mesh.columns, [row]).append(sink // mesh.columns)
+    along = max(column, *rows_of) - min(column, *rows_of) if rows_of else 0
+    return along + sum(max(rows) - min(rows) for rows in rows_of.values())
+
+
+def _annealed(
+    kinds: Mapping[int, CoreParameters | AttentionTileParameters],
+    used: Sequence[int],
+    flows: Sequence[Flow],
+    mesh: MeshParameters,
+    seed: int,
+) -> dict[int, int]:
+    """Where what is in each tile should rather be, so that the flows cross the fewest links: a tile of the same kind.
+
+    ``flows`` are those between the tiles that are ``used`` now.
+    """
+    places = list(kinds)
+    fixed = sorted({tile for flow in flows for tile in (flow.source, *flow.sinks)} - set(places) | {BRIDGE_TILE})
+    order = [*places, *fixed]  # the host and AER tiles stay where they are
+    place_of = {tile: index for index, tile in enumerate(order)}
+    ends = [[place_of[tile] for tile in (flow.source, *flow.sinks)] for flow in flows]
+    touching = [[index for index, of in enumerate(ends) if place in of] for place in range(len(places))]
+
+    def cost(index: int) -> float:
+        source, *sinks = [order[end] for end in ends[index]]
+        return flows[index].packets * links_crossed(mesh, source, sinks)
+
+    inside = sorted(place_of[tile] for tile in used)
+    swaps = [
+        (a, b)
+        for a in inside
+        for b in range(len(places))
+        if (b > a or b not in inside) and kinds[places[a]] == kinds[places[b]]
+    ]
+    if not swaps:
+        return dict(zip(places, order, strict=False))
+    rng = np.random.default_rng(seed)
+    total = sum(cost(index) for index in range(len(flows)))
+    best, least = list(order), total
+    tries = min(_MOST_TRIES, _TRIES_A_TILE * len(places))
+    heat = max(total, 1.0) / max(len(flows), 1)
+    cooling = (1e-3) ** (1 / tries)
+    for chosen, chance in zip(rng.integers(len(swaps), size=tries), rng.random(tries), strict=True):
+        a, b = swaps[chosen]
+        affected = {*touching[a], *touching[b]}
+        before = sum(cost(index) for index in affected)
+        order[a], order[b] = order[b], order[a]
+        change = sum(cost(index) for index in affected) - before
+        if change <= 0 or chance < exp(-change / heat):
+            total += change
+            if total < least - 1e-9:
+                best, least = list(order), total
+        else:
+            order[a], order[b] = order[b], order[a]
+        heat *= cooling
+    return dict(zip(places, best, strict=False))

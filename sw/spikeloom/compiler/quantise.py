@@ -1,0 +1,314 @@
+"""Float network to integers: the only place where floats become integers.
+
+The weights into a population share one scale, a power of two: an integer is ``round(value * 2**exponent)``. Threshold,
+bias and reset value use the scale of their population, so that one step in integers is the float step in other units
+and only rounding is lost. With one bit a weight is its sign times the scale, -1 or 1; two bits give ternary weights
+(and -2). A leak that is exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point beta; so with the
+factors of synaptic currents and adaptations, which share the scale of their population's membrane. The value of a
+graded spike has a scale of its own, as fine as its limit allows, which the weights that it meets make up for. Noise is
+a power of two steps wide. Attention is of spikes alone and stays as it is. Everything that does not fit is an error or
+a note, never a silent clamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.model.network import Network, Population
+from spikeloom.sim.core.neuron import RANDOM_WIDTH, Leak, NeuronParameters, Rounding, signed_range
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import weight_range
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+
+__all__ = ["Quantisation", "QuantiseError", "quantise"]
+
+
+class QuantiseError(ValueError):
+    """A network that has no faithful integer form at the widths asked for. The message is one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantisation:
+    """Widths of the integers.
+
+    ``weight_width`` from 1 to 16 and ``v_width`` from 8 to 24 bits; ``beta_fraction`` fractional bits of a leak that is
+    no shift, rounded as ``rounding`` says; ``value_width`` from 2 to 16 bits of a value that a graded spike brings.
+    ``multiplier``: whether the fabric has one. Then factors of currents and adaptations are products even where a shift
+    would do, because a shift decays ever less near 0, and the sum of such errors in the current drives the membrane.
+    """
+
+    weight_width: int = 8
+    v_width: int = 16
+    beta_fraction: int = 14
+    rounding: Rounding = Rounding.NEAREST
+    value_width: int = 8
+    multiplier: bool = True
+
+    @classmethod
+    def for_core(cls, core: CoreParameters, *, weight_width: int) -> Quantisation:
+        """The widths of a fabric's core."""
+        value_width = core.value_width or cls.value_width
+        return cls(
+            weight_width=weight_width,
+            v_width=core.v_width,
+            beta_fraction=core.beta_fraction,
+            value_width=value_width,
+            multiplier=core.multiplier,
+        )
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("weight_width", 1, 16),
+            ("v_width", 8, 24),
+            ("beta_fraction", 1, 16),
+            ("value_width", 2, 16),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+
+
+def quantise(network: Network, quantisation: Quantisation | None = None) -> QuantisedNetwork:
+    """The integer form of ``network``. Raises `QuantiseError` where a value cannot be held."""
+    options = quantisation or Quantisation()
+    notes: list[str] = []
+    exponents, value_exponents = _exponents(network, options, notes)
+    connections = tuple(
+        QuantisedConnection(
+            source=INPUT if c.source == "input" else c.source,
+            target=c.target,
+            weight=_to_weights(c.weight, exponents[c.target] - value_exponents.get(c.source, 0), options),
+            convolution=c.convolution,
+            pooling=c.pooling,
+            delay=c.delay,
+        )
+        for c in network.connections
+    )
+    populations = tuple(
+        QuantisedPopulation(name=p.name, parameters=_neuron_parameters(network, p, exponents[p.name], options, notes))
+        for p in network.populations
+    )
+    return QuantisedNetwork(
+        name=network.name,
+        inputs=int(np.prod(network.input_shape)),
+        populations=populations,
+        connections=connections,
+        output=network.output,
+        weight_width=options.weight_width,
+        input_value_width=network.input_value_width,
+        notes=network.notes + tuple(notes),
+        attentions=network.attentions,
+    )
+
+
+def _to_weights(weight: NDArray[np.float64], exponent: int, options: Quantisation) -> NDArray[np.int64]:
+    if options.weight_width == 1:
+        return np.where(weight < 0, -1, 1)
+    low, high = weight_range(options.weight_width)
+    return np.clip(np.rint(np.ldexp(weight, exponent)), low, high).astype(np.int64)
+
+
+def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """The scale of each population, and of the values that each graded one sends.
+
+    A value is never finer than the membrane that it comes from, whose scale depends on the values that reach it: hence
+    the rounds, of which all but those for graded spikes in loops need two.
+    """
+    graded = [population for population in network.populations if population.graded]
+    values = {population.name: _value_exponent(population, options) for population in graded}
+    for _ in range(len(graded) + 8):
+        found: list[str] = []
+        exponents = {p.name: _exponent(network, p, values, options, found) for p in network.populations}
+        before = values
+        values = {p.name: exponents[p.name] - _graded_shift(p, exponents[p.name], options) for p in graded}
+        if values == before:
+            notes.extend(found)
+            return exponents, values
+    raise QuantiseError(
+        f"the values of {' and '.join(p.name for p in graded)} must not grow from step to step: make the weights of "
+        "their loops smaller"
+    )
+
+
+def _value_exponent(population: Population, options: Quantisation) -> int:
+    """The finest scale at which the greatest value is at most ``2**(value_width - 1)``."""
+    fraction, exponent = np.frexp(population.value_limit or 1.0)
+    return options.value_width - 1 - int(exponent) + int(fraction == 0.5)
+
+
+def _graded_shift(population: Population, exponent: int, options: Quantisation) -> int:
+    return min(max(exponent - _value_exponent(population, options), 0), options.v_width - 1)
+
+
+def _exponent(
+    network: Network, population: Population, values: Mapping[str, int], options: Quantisation, notes: list[str]
+) -> int:
+    """The power of two that scales the population: the one with the least squared error of its weights.
+
+    Clipping a few large weights can cost less than coarser steps for all, the more so the fewer the bits; where it
+    does, a note says how many.
+    """
+    parts = [
+        np.ldexp(c.weight.ravel(), -values.get(c.source, 0)) for c in network.connections if c.target == population.name
+    ]
+    weights = np.concatenate(parts) if parts else np.zeros(0)
+    if options.weight_width == 1 and np.any(weights == 0.0):
+        raise QuantiseError(
+            f"population {population.name}: its weights must not be 0 at 1 bit, and {int(np.sum(weights == 0.0))} are; "
+            "use 2 bits"
+        )
+    _, high = weight_range(options.weight_width)
+    largest = float(np.abs(weights).max(initial=0.0))
+    if largest == 0.0:
+        largest = float(np.abs(population.threshold).max())
+    _, exponent_of_largest = np.frexp(high / largest)
+    fits = int(exponent_of_largest) - 1  # the finest scale at which nothing is clipped
+    room = _largest_exponent(population, options)
+    best, least = None, np.inf
+    for exponent in range(fits, fits + 8):
+        if exponent > room:
+            break
+        error = float(np.sum((_to_weights(weights, exponent, options) / 2.0**exponent - weights) ** 2))
+        if error < least:
+            best, least = exponent, error
+    if best is None:
+        best = room
+        notes.append(
+            f"population {population.name}: its scale is 2**{room}, not 2**{fits}, so that thresholds and biases fit "
+            f"{options.v_width} bits"
+        )
+    clipped = int(np.sum(np.rint(np.ldexp(weights, best)) != _to_weights(weights, best, options)))
+    if clipped and options.weight_width > 1:
+        notes.append(f"population {population.name}: {clipped} of {weights.size} weights are clipped")
+    return best
+
+
+def _largest_exponent(population: Population, options: Quantisation) -> int:
+    """The finest scale at which the population's own constants fit the membrane, with a bit to spare above them."""
+    constants = [population.threshold, population.bias, population.reset_value, population.adaptation_step]
+    if not population.spiking:
+        constants = constants[1:]
+    if population.delay is not None:
+        return 64
+    largest = max(float(np.abs(values).max(initial=0.0)) for values in constants)
+    if largest == 0.0:
+        return 64
+    _, exponent = np.frexp(signed_range(options.v_width - 1)[1] / largest)
+    return int(exponent) - 1
+
+
+def _neuron_parameters(
+    network: Network, population: Population, exponent: int, options: Quantisation, notes: list[str]
+) -> NeuronParameters:
+    if population.delay is not None:
+        return _delay_line(population, options)
+
+    def scaled(name: str) -> NDArray[np.int64]:
+        return np.rint(np.ldexp(getattr(population, name), exponent)).astype(np.int64)
+
+    for name in ("threshold", "adaptation_step"):
+        if population.spiking and np.any((scaled(name) == 0) & (getattr(population, name) != 0)):
+            raise QuantiseError(
+                f"population {population.name}: its {name.replace('_', ' ')} must be at least half of the weights' "
+                f"step at {options.weight_width} bits, so that it does not become 0; use wider weights"
+            )
+    leak, leak_factor = _leak(population, "beta", population.beta, options, notes)
+    if np.all(population.beta == 0.0):
+        leak = Leak.CLEAR
+    current_leak, adaptation_leak = None, None
+    current_factor = adaptation_factor = np.zeros(population.size, np.int64)
+    if population.alpha is not None and np.any(population.alpha != 0.0):
+        current_leak, current_factor = _leak(population, "alpha", population.alpha, options, notes)
+    if population.adaptation_factor is not None:
+        adaptation_leak, adaptation_factor = _leak(
+            population, "adaptation factor", population.adaptation_factor, options, notes
+        )
+    noise_bits = _noise_bits(population, exponent, options, notes)
+    return NeuronParameters(
+        size=population.size,
+        v_width=options.v_width,
+        threshold=scaled("threshold") if population.spiking else 0,
+        bias=scaled("bias"),
+        leak=leak,
+        leak_factor=leak_factor,
+        beta_fraction=options.beta_fraction,
+        rounding=options.rounding,
+        compare=population.compare,
+        reset=population.reset,
+        reset_value=scaled("reset_value"),
+        reset_delay=population.reset_delay,
+        refractory=population.refractory,
+        spiking=population.spiking,
+        current_leak=current_leak,
+        current_leak_factor=current_factor,
+        adaptation_leak=adaptation_leak,
+        adaptation_leak_factor=adaptation_factor,
+        adaptation_step=scaled("adaptation_step"),
+        noise_bits=noise_bits,
+        seed=network.seeds[population.name] if noise_bits else 1,
+        graded=population.graded,
+        graded_shift=_graded_shift(population, exponent, options) if population.graded else 0,
+        value_width=options.value_width,
+    )
+
+
+def _delay_line(population: Population, options: Quantisation) -> NeuronParameters:
+    longest = int(np.asarray(population.delay).max())
+    if longest >= options.v_width:
+        raise QuantiseError(
+            f"population {population.name}: its delays must be at most {options.v_width - 1} steps where membranes "
+            f"have {options.v_width} bits, not {longest}; use wider membranes or a longer time step"
+        )
+    return NeuronParameters(
+        size=population.size,
+        v_width=options.v_width,
+        beta_fraction=options.beta_fraction,
+        rounding=options.rounding,
+        delay_line=True,
+        delay=np.asarray(population.delay),
+    )
+
+
+def _noise_bits(population: Population, exponent: int, options: Quantisation, notes: list[str]) -> int:
+    """Bits of the noise: ``-2**(bits - 1)`` to ``2**(bits - 1) - 1`` steps, the nearest power of two."""
+    if not population.noise:
+        return 0
+    bits = int(np.rint(np.log2(population.noise))) + exponent + 1
+    if bits > RANDOM_WIDTH:
+        raise QuantiseError(
+            f"population {population.name}: its noise must be at most {2.0 ** (RANDOM_WIDTH - 1 - exponent):g}, not "
+            f"{population.noise:g}, at {options.weight_width} bits a weight; use fewer"
+        )
+    kept = 2.0 ** (bits - 1 - exponent)
+    if bits < 1:
+        notes.append(f"population {population.name}: its noise is less than a step of its membrane and left out")
+    elif kept != population.noise:
+        notes.append(f"population {population.name}: its noise is {kept:g}, not {population.noise:g}")
+    return max(bits, 0)
+
+
+def _leak(
+    population: Population, name: str, factors: NDArray[np.float64], options: Quantisation, notes: list[str]
+) -> tuple[Leak, NDArray[np.int64]]:
+    """The leak that multiplies by ``factors`` ``(n,)``, called ``name``: none, a shift, or a product."""
+    if np.all(factors == 1.0):
+        return Leak.NONE, np.zeros(population.size, np.int64)
+    with np.errstate(divide="ignore"):
+        shift = -np.log2(1.0 - factors)
+    as_shift = name == "beta" or not options.multiplier
+    if as_shift and np.all(np.isfinite(shift)):
+        k = np.rint(shift)
+        # Exporters store tau as 32-bit floats, so an exact power of two comes back with their rounding.
+        if np.all((k >= 1) & (k < min(options.v_width, options.beta_fraction + 1)) & (np.abs(shift - k) < 1e-3)):
+            if name != "beta":
+                notes.append(f"population {population.name}: {name} is a shift, which is less exact than a product")
+            return Leak.SHIFT, k.astype(np.int64)
+    fixed = np.rint(np.ldexp(factors, options.beta_fraction)).astype(np.int64)
+    lost = float(np.abs(fixed / 2.0**options.beta_fraction - factors).max())
+    if lost:
+        notes.append(f"population {population.name}: {name} is off by {lost:.1e} at most")
+    return Leak.MULTIPLY, fixed

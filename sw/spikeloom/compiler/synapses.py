@@ -1,0 +1,446 @@
+"""Weights and rows: the connections of a network as the memories of a core's row reader
+(`spikeloom.sim.core.row_reader`).
+
+A source is seen as ``(channels, height, width)`` and has a row for each channel and connection. It is the shape that
+its convolutions and poolings take; without them, its neurons one after the other, folded into the coordinates that the
+core has, so that few rows do for many neurons. Poolings cost nothing: the tables give all positions of a window the
+taps of the window.
+
+* A matrix has one tap. The weight words of all positions follow each other, channel by channel.
+* A convolution's kernel is stored once: for each input channel its taps, for each tap the words of a position.
+  The taps that one position meets are those of a *phase*, ``k = phase + i stride / g`` with ``g`` the greatest common
+  divisor of stride and dilation. They are stored together, phase by phase, so that they are consecutive words, and each
+  lies ``dilation / g`` positions before the one before it in the target.
+* A matrix with words in which no weight is set is *sparse* where the core can: those words are left out, and each word
+  names its target. That needs a row for each neuron, so not if the source leads to convolutions or poolings as well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import gcd, prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.layout import Layout
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.host.messages import LARGEST_AXON
+from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes, weight_bits
+from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.projection import Convolution, Taps
+
+__all__ = ["Block", "RowError", "Rows", "blocks_of", "rows_of", "words_an_event", "words_stored"]
+
+Columns = dict[str, NDArray[np.int64]]
+
+
+class RowError(ValueError):
+    """Connections that the row reader cannot walk. The message is one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The rows of a source, at the same addresses in all tiles that it leads to, and so the axons of its neurons.
+
+    A source of ``size`` neurons seen as ``shape`` has ``pitch`` rows for each channel, from row ``first``: as many as
+    it has connections to one tile. The rows of ``sparse`` blocks can be sparse. There is no other kind of row where a
+    source leads to convolutions or poolings.
+    """
+
+    size: int
+    shape: tuple[int, int, int]
+    pitch: int
+    sparse: bool
+    coordinate_width: int
+    first: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows from the first to the last."""
+        return self.shape[0] * self.pitch
+
+    @property
+    def axons(self) -> NDArray[np.int64]:
+        """The axon ``(size,)`` of each neuron: ascending."""
+        channel, y, x = np.indices(self.shape).reshape(3, -1)[:, : self.size]
+        bits = self.coordinate_width
+        return x | y << bits | (self.first + channel * self.pitch) << 2 * bits
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """The memories of the row reader, and the axons that stand for neurons.
+
+    ``axons`` ``(n,)`` of each source that has connections, and whether an event of each has any words (``reaches``
+    ``(n,)``): if not, nobody needs to hear of it. ``rows``, ``geometries`` and ``weight_words`` are counted;
+    ``images`` are the memories' words by name.
+    """
+
+    axons: dict[str, NDArray[np.int64]]
+    reaches: dict[str, NDArray[np.bool_]]
+    rows: int
+    geometries: int
+    weight_words: int
+    images: dict[str, NDArray[np.uint8]]
+
+
+@dataclass(kw_only=True)
+class _Axis:
+    """One direction of a geometry: for each coordinate the first tap in the order of storage, its output, and how many.
+
+    ``step`` is how far each following tap lies before its predecessor in the target.
+    """
+
+    first: list[int]
+    output: list[int]
+    count: list[int]
+    step: int
+
+
+@dataclass(kw_only=True)
+class _Builder:
+    """What has been laid out so far."""
+
+    core: CoreParameters
+    weights: list[NDArray[np.int64]]
+    targets: list[NDArray[np.int64]]
+    geometries: dict[bytes, tuple[Columns, Columns]]
+    weight_words: int = 0
+
+    def add_words(self, words: NDArray[np.int64], targets: NDArray[np.int64] | None = None) -> int:
+        """Append weight words ``(n, lanes)``; returns the address of the first."""
+        first = self.weight_words
+        self.weights.append(words)
+        self.targets.append(np.zeros(len(words), np.int64) if targets is None else targets)
+        self.weight_words += len(words)
+        return first
+
+    def geometry(self, columns: Columns, lines: Columns) -> int:
+        """The number of a geometry; equal ones share it."""
+        key = b"".join(name.encode() + array.tobytes() for table in (columns, lines) for name, array in table.items())
+        self.geometries.setdefault(key, (columns, lines))
+        return list(self.geometries).index(key)
+
+
+def blocks_of(
+    network: QuantisedNetwork,
+    tile_of: Mapping[str, int],
+    cores: Mapping[int, CoreParameters],
+    layouts: Mapping[str, Layout],
+) -> dict[str, Block]:
+    """The rows of each source that has connections, in sequence from row 0, the input first.
+
+    ``tile_of`` and ``layouts`` are those of every population, ``cores`` those of the tiles. Raises `RowError` where
+    rows cannot hold a connection.
+    """
+    blocks: dict[str, Block] = {}
+    first = 0
+    for name in network.sources:
+        chain = [c for c in network.connections if c.source == name]
+        if not chain:
+            continue
+        tiles = Counter(tile_of[c.target] for c in chain)
+        widths = sorted({cores[tile].coordinate_width for tile in tiles})
+        if len(widths) > 1:
+            raise RowError(
+                f"{_called(name)}: the tiles that it leads to must have coordinates of one width, not of "
+                f"{' and '.join(map(str, widths))} bits"
+            )
+        pitch = max(tiles.values())
+        last_axon = ((network.size(name) * pitch) << 2 * widths[0]) - 1
+        sparse = (
+            all(cores[tile].sparse for tile in tiles)
+            and (name != INPUT or last_axon <= LARGEST_AXON)
+            and all(c.source_shape is None for c in chain)
+            and any(_is_sparse(c, layouts[c.target]) for c in chain)
+        )
+        shape = _shape(name, chain, network.size(name), widths[0], sparse)
+        blocks[name] = Block(
+            shape=shape, size=network.size(name), pitch=pitch, sparse=sparse, coordinate_width=widths[0], first=first
+        )
+        first += blocks[name].rows
+    return blocks
+
+
+def rows_of(
+    network: QuantisedNetwork,
+    core: CoreParameters,
+    layouts: Mapping[str, Layout],
+    blocks: Mapping[str, Block] | None = None,
+) -> Rows:
+    """Lay out all connections to the populations of ``layouts``, those of the core.
+
+    Without ``blocks`` the core is the only one and they are in sequence. Rows of no connection are empty where the core
+    knows empty rows; no axon names them. Raises `RowError` where the core's rows cannot hold a connection.
+    """
+    if blocks is None:
+        blocks = blocks_of(network, dict.fromkeys(layouts, 0), {0: core}, layouts)
+    builder = _Builder(core=core, weights=[], targets=[], geometries={})
+    chains = {name: [c for c in network.connections if c.source == name and c.target in layouts] for name in blocks}
+    chains = {name: chain for name, chain in chains.items() if chain}
+    count = max((blocks[name].first + blocks[name].rows for name in chains), default=0)
+    columns = {field.name: np.zeros(count, np.int64) for field in core.row_layout.fields}
+    if core.sparse:
+        columns["empty"][:] = 1
+    reaches: dict[str, NDArray[np.bool_]] = {}
+    for name, chain in chains.items():
+        block = blocks[name]
+        reaches[name] = np.zeros(block.size, np.bool_)
+        for position, connection in enumerate(chain):
+            layout = layouts[connection.target]
+            thin = block.sparse and _is_sparse(connection, layout)
+            if thin:
+                row = _sparse_rows(connection, builder, layout)
+                reaches[name] |= row["empty"] == 0
+            else:
+                row = _rows(connection, block.shape, builder, layout)
+                reaches[name] |= connection.fan_out > 0
+            row["delay"] = np.full(block.shape[0], connection.delay)
+            row["more"] = np.full(block.shape[0], int(position < len(chain) - 1))
+            here = block.first + position + block.pitch * np.arange(block.shape[0])
+            for field, values in columns.items():
+                values[here] = row.get(field, 0)
+    return Rows(
+        axons={name: blocks[name].axons for name in chains},
+        reaches=reaches,
+        rows=count,
+        geometries=len(builder.geometries) if core.coordinate_width else 0,
+        weight_words=builder.weight_words,
+        images=_images(builder, columns, count),
+    )
+
+
+def _images(builder: _Builder, rows: Columns, count: int) -> dict[str, NDArray[np.uint8]]:
+    """The memories' words. What does not fit its field is cut off: the caller refuses it by its count."""
+    core = builder.core
+    weights = np.concatenate([np.zeros((0, core.lanes), np.int64), *builder.weights])
+    images = {"weights": pack_lanes(weight_bits(weights.reshape(-1), core.weight_width), core.lanes)}
+
+    def packed(layout: WordLayout, values: Columns, length: int) -> NDArray[np.uint8]:
+        cut = {
+            f.name: values[f.name] & ((1 << f.width) - 1) if f.width else values[f.name]
+            for f in layout.fields
+            if f.name in values
+        }
+        return pack_lanes(layout.bits(cut, length), 1)
+
+    images["rows"] = packed(core.row_layout, rows, count)
+    if core.coordinate_width:
+        for number, (name, layout) in enumerate((("columns", core.column_layout), ("lines", core.line_layout))):
+            tables = [pair[number] for pair in builder.geometries.values()]
+            none = [np.zeros(0, np.int64)]
+            joined = {f.name: np.concatenate(none + [table[f.name] for table in tables]) for f in layout.fields}
+            images[name] = packed(layout, joined, len(tables) << core.coordinate_width)
+    if core.sparse:
+        targets = np.concatenate([np.zeros(0, np.int64), *builder.targets])
+        layout = WordLayout((Field("target", bits_for(core.words)),))
+        images["targets"] = packed(layout, {"target": targets}, len(targets))
+    return images
+
+
+def _called(name: str) -> str:
+    return "the input" if name == INPUT else f"population {name}"
+
+
+def _shape(
+    name: str, chain: list[QuantisedConnection], size: int, coordinate_width: int, sparse: bool
+) -> tuple[int, int, int]:
+    """How the neurons of a source are seen: channels have rows, the rest are coordinates."""
+    shapes = {c.source_shape for c in chain if c.source_shape is not None}
+    if len(shapes) > 1:
+        raise RowError(
+            f"{_called(name)}: the convolutions and poolings that it leads to must take one shape, not "
+            f"{' and '.join(map(str, sorted(shapes)))}"
+        )
+    side = 1 << coordinate_width
+    shape = next(iter(shapes), None)
+    if shape is not None:
+        needed = bits_for(max(shape[1:]))
+        if max(shape[1:]) > side:
+            raise RowError(
+                f"{_called(name)}: its convolutions and poolings need coordinates of {needed} bits, the fabric has "
+                f"{coordinate_width}"
+            )
+        return shape
+    return (size, 1, 1) if sparse else (-(-size // (side * side)), side, side)
+
+
+def _by_words(weight: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
+    """The columns of a matrix as weight words ``(n_source, words, lanes)``, each target in its slot."""
+    words = np.zeros((weight.shape[1], layout.words * layout.lanes), np.int64)
+    words[:, layout.offsets] = weight.T
+    return words.reshape(-1, layout.words, layout.lanes)
+
+
+def _is_sparse(connection: QuantisedConnection, layout: Layout) -> bool:
+    """Whether a matrix takes fewer words sparse: it does where a word has no weight."""
+    return not _by_words(connection.weight, layout).any(axis=2).all()
+
+
+def words_an_event(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> NDArray[np.int64]:
+    """Weight words that a spike of each source neuron ``(n_source,)`` adds, where rows can be ``sparse`` or cannot."""
+    if connection.convolution is not None:
+        convolution = connection.convolution
+        a_group = convolution.output_channels // convolution.groups
+        words = np.repeat(_words_of_groups(convolution, layout.lanes), convolution.input_shape[0] // convolution.groups)
+        taps = connection.fan_out.reshape(convolution.input_shape[0], -1) // a_group
+        return (taps * words[:, None]).reshape(-1)
+    if sparse and connection.pooling is None and _is_sparse(connection, layout):
+        return _by_words(connection.weight, layout).any(axis=2).sum(axis=1)
+    return np.where(connection.fan_out > 0, layout.words, 0)
+
+
+def words_stored(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> int:
+    """Weight words that a connection takes, where rows can be ``sparse`` or cannot."""
+    if connection.convolution is not None:
+        _, inputs_a_group, *kernel = connection.convolution.weight_shape
+        return int(_words_of_groups(connection.convolution, layout.lanes).sum()) * inputs_a_group * prod(kernel)
+    if sparse and connection.pooling is None and _is_sparse(connection, layout):
+        return int(words_an_event(connection, layout, sparse=True).sum())
+    return connection.weight.shape[1] * layout.words
+
+
+def _words_of_groups(convolution: Convolution, lanes: int) -> NDArray[np.int64]:
+    """Words that the output channels of each group lie in."""
+    a_group = convolution.output_channels // convolution.groups
+    first = np.arange(convolution.groups) * a_group
+    return (first + a_group - 1) // lanes - first // lanes + 1
+
+
+def _sparse_rows(connection: QuantisedConnection, builder: _Builder, layout: Layout) -> Columns:
+    words = _by_words(connection.weight, layout)
+    kept = words.any(axis=2)
+    counts = kept.sum(axis=1)
+    _, number = np.nonzero(kept)
+    first = builder.add_words(words[kept], layout.first_word + number)
+    return {
+        "weight_address": first + np.cumsum(counts) - counts,
+        "length": np.maximum(counts - 1, 0),
+        "geometry": np.full(len(counts), _plain_geometry(builder)),
+        "sparse": np.ones(len(counts), np.int64),
+        "empty": (counts == 0).astype(np.int64),
+    }
+
+
+def _rows(connection: QuantisedConnection, shape: tuple[int, int, int], builder: _Builder, layout: Layout) -> Columns:
+    if connection.convolution is not None:
+        return _convolution_rows(connection, builder, layout)
+    pooled = shape if connection.pooling is None else connection.pooling.output_shape
+    channels, height, width = pooled
+    words = _by_words(connection.weight, layout).reshape(-1, layout.lanes)
+    first = builder.add_words(words)
+    window = (1, 1) if connection.pooling is None else connection.pooling.window
+    axes = [
+        _Axis(first=list(range(extent)), output=[0] * extent, count=[1] * extent, step=0) for extent in (height, width)
+    ]
+    return {
+        "weight_address": first + np.arange(channels) * (height * width * layout.words),
+        "target": np.full(channels, layout.first_word),
+        "length": np.full(channels, layout.words - 1),
+        "geometry": np.full(
+            channels, _geometry(builder, axes, window, words=layout.words, taps=width, position=0, line=0)
+        ),
+    }
+
+
+def _convolution_rows(connection: QuantisedConnection, builder: _Builder, layout: Layout) -> Columns:
+    convolution, lanes = connection.convolution, layout.lanes
+    assert convolution is not None
+    orders, axes = zip(*(_axis(convolution.taps(axis), convolution, axis) for axis in range(2)), strict=True)
+    outputs, per_channel, *_ = convolution.weight_shape
+    per_group = outputs // convolution.groups
+    window = (1, 1) if connection.pooling is None else connection.pooling.window
+    pitch, width = layout.words_per_position, convolution.output_shape[2]
+    rows: dict[str, list[int]] = {name: [] for name in ("weight_address", "target", "length", "geometry")}
+    for channel in range(convolution.input_shape[0]):
+        group, within = divmod(channel, per_channel)
+        first_word, last_word = group * per_group // lanes, ((group + 1) * per_group - 1) // lanes
+        words = last_word - first_word + 1
+        first_lane = group * per_group - first_word * lanes
+        if builder.core.weight_width == 1 and (first_lane or (per_group % lanes and group < convolution.groups - 1)):
+            raise RowError(
+                f"population {connection.target}: the {per_group} output channels of a group must fill whole words of "
+                f"{lanes} lanes at 1 bit, because there is no weight of 0"
+            )
+        kernel = connection.weight[group * per_group : (group + 1) * per_group, within]
+        kernel = kernel[:, orders[0]][:, :, orders[1]].transpose(1, 2, 0)
+        stored = np.zeros((*kernel.shape[:2], words * lanes), np.int64)
+        stored[:, :, first_lane : first_lane + per_group] = kernel
+        rows["weight_address"].append(builder.add_words(stored.reshape(-1, lanes)))
+        rows["target"].append(layout.first_word + first_word)
+        rows["length"].append(words - 1)
+        rows["geometry"].append(
+            _geometry(
+                builder, axes, window, words=words, taps=convolution.kernel[1], position=pitch, line=width * pitch
+            )
+        )
+    return {name: np.array(values) for name, values in rows.items()}
+
+
+def _axis(taps: Taps, convolution: Convolution, axis: int) -> tuple[list[int], _Axis]:
+    """The order in which the taps of a direction are stored, and what each coordinate meets of them."""
+    stride, dilation = convolution.stride[axis], convolution.dilation[axis]
+    common = gcd(stride, dilation)
+    phases = stride // common
+    order = [k for phase in range(phases) for k in range(phase, convolution.kernel[axis], phases)]
+    met = [[(order.index(k), output) for k, output in found] for found in taps]
+    for found in met:  # consecutive in storage, equally spaced in the target
+        assert all(b[0] - a[0] == 1 and a[1] - b[1] == dilation // common for a, b in pairwise(found))
+    return order, _Axis(
+        first=[found[0][0] if found else 0 for found in met],
+        output=[found[0][1] if found else 0 for found in met],
+        count=[len(found) for found in met],
+        step=dilation // common,
+    )
+
+
+def _plain_geometry(builder: _Builder) -> int:
+    """The geometry of a source without coordinates: one tap at the row's own words."""
+    axis = _Axis(first=[0], output=[0], count=[1], step=0)
+    return _geometry(builder, [axis, axis], (1, 1), words=1, taps=1, position=0, line=0)
+
+
+def _geometry(
+    builder: _Builder,
+    axes: Sequence[_Axis],
+    window: tuple[int, int],
+    *,
+    words: int,
+    taps: int,
+    position: int,
+    line: int,
+) -> int:
+    """The number of the geometry with these entries for each coordinate of the source.
+
+    A row has ``words`` words a tap and ``taps`` taps a line in storage. A position and a line of the target have
+    ``position`` and ``line`` words. Where the core has no coordinates there is nothing to describe, and 0 is returned.
+    """
+    bits = builder.core.coordinate_width
+    if not bits:
+        return 0
+    extent = 1 << bits
+    tables: list[Columns] = []
+    for axis, wide, weight, target in zip(axes, window, (taps * words, words), (line, position), strict=True):
+        table = {name: np.zeros(extent, np.int64) for name in ("weight", "target", "taps", "skip")}
+        for coordinate in range(extent):
+            index = coordinate // wide
+            count = axis.count[index] if index < len(axis.count) else 0
+            table["skip"][coordinate] = int(count == 0)
+            if count > extent:
+                raise RowError(f"a position must meet at most {extent} taps of a kernel in each direction, not {count}")
+            if count:
+                table["weight"][coordinate] = axis.first[index] * weight
+                table["target"][coordinate] = axis.output[index] * target
+                table["taps"][coordinate] = count - 1
+        tables.append(table)
+    lines, columns = tables
+    here = columns["taps"]  # of the columns after the first
+    back = axes[1].step * position
+    columns["next_target"] = np.full(extent, -back - (words - 1))
+    columns["line_weight"] = (taps - 1 - here) * words + 1
+    columns["line_target"] = here * back - axes[0].step * line - (words - 1)
+    return builder.geometry(columns, lines)

@@ -1,0 +1,1 @@
+"""Images and events, and the encoders that turn them into spikes."""

@@ -1,0 +1,353 @@
+"""From networks and a device to the core that runs them: ``choose_core``. `docs/choosing.md` has an example.
+
+1. **Features** are what the networks' neurons need, and no others: a multiplier only where a leak is no shift; a
+   parameter a neuron only where the neurons of a population differ; coordinates only for convolutions and poolings.
+2. **Depths** are what placement uses with that many lanes, so one core serves all of the networks.
+3. **Lanes**: of those that fit, the fewest that need the fewest *words of a step*, which are the cycles of a step in
+   which every neuron spikes.
+4. **Memories**: of those that fit, the kinds with which the fullest resource of the device is least full.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from spikeloom.boards.families.device import Device
+from spikeloom.boards.sizing.choose import RESOURCES, Shortage, lane_banks, room, shortages
+from spikeloom.boards.sizing.estimate import Resources, estimate
+from spikeloom.compiler.layout import layouts
+from spikeloom.compiler.place import place
+from spikeloom.sim.core.memory_fields import parameter_values
+from spikeloom.sim.core.neuron import Leak, NeuronParameters, Reset
+from spikeloom.sim.core.parameters import PER_NEURON, CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.words import bits_for
+from spikeloom.sim.network.network import QuantisedNetwork
+
+__all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "boards_for", "choose", "choose_core", "features"]
+
+MOST_LANES = 64
+"""Most lanes that are chosen: place and route of 256 takes 15 to 25 minutes. Naming ``lanes`` gives up to 256."""
+
+MOST_LUT_RAM_WORDS = 32
+"""Words that are kept in LUT RAM, at most: each 16 of them cost as much again, and deeper ones are slow."""
+
+
+class ChoiceError(ValueError):
+    """No core for these networks fits the device. The message is one sentence that names what is short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """A line of the table: what was chosen and why."""
+
+    name: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What was chosen: the core, what it takes of the device with its link, what there is, and why it is so."""
+
+    core: CoreParameters
+    device: Device
+    resources: Resources
+    room: Resources
+    reasons: tuple[Reason, ...]
+
+    def tables(self) -> tuple[Table, Table]:
+        """What was chosen and why, and what it takes, for people."""
+        chosen = Table(title=f"chosen for {self.device.name}", title_justify="left")
+        for column in ("", "chosen", "why"):
+            chosen.add_column(column, overflow="fold")
+        for reason in self.reasons:
+            chosen.add_row(reason.name, reason.value, reason.why)
+        takes = Table(title="estimate, with the host link", title_justify="left")
+        for column in ("", "takes", "for use"):
+            takes.add_column(column, justify="right" if column else "left")
+        for name, title in RESOURCES.items():
+            if getattr(self.room, name):
+                takes.add_row(title, f"{getattr(self.resources, name):,}", f"{getattr(self.room, name):,}")
+        return chosen, takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    core: CoreParameters
+    words: int  #: of a step
+    short: tuple[Shortage, ...]
+    fullness: float
+    fullest: str  #: of which resource
+
+
+def choose_core(
+    networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Device, **given: Any
+) -> CoreParameters:
+    """The core that runs all of ``networks``, one after the other, on ``device``.
+
+    Parameters
+    ----------
+    networks
+        One or more, all with the same ``v_width``.
+    device
+        One of `spikeloom.boards.families.device.DEVICES`.
+    given
+        Fields of `CoreParameters` that are as they are told; the others are chosen around them.
+
+    Raises
+    ------
+    ChoiceError
+        Nothing fits; the message says what is short.
+    PlaceError
+        What was given cannot run a network.
+    ValueError
+        What was given is no core with any number of lanes.
+    """
+    return choose(networks, device, **given).core
+
+
+def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Device, **given: Any) -> Choice:
+    """As `choose_core`, with the reasons."""
+    networks = [networks] if isinstance(networks, QuantisedNetwork) else list(networks)
+    if not networks:
+        raise ValueError("networks must be at least one, not none")
+    unknown = set(given) - {field.name for field in fields(CoreParameters)}
+    if unknown:
+        raise TypeError(f"what is given must be fields of CoreParameters, not {', '.join(sorted(unknown))}")
+    names = " and ".join(network.name for network in networks)
+    refused: Exception | None = None
+    candidates: list[_Candidate] = []
+    for lanes in [given["lanes"]] if "lanes" in given else [1 << power for power in range(MOST_LANES.bit_length())]:
+        try:
+            candidates += _with_lanes(networks, device, lanes, given)
+        except ValueError as error:  # what is given may be possible with other lanes
+            refused = error
+    if not candidates:
+        assert refused is not None
+        raise refused
+    fitting = [candidate for candidate in candidates if not candidate.short]
+    if not fitting:
+        nearest = min(candidates, key=lambda candidate: candidate.fullness)
+        raise ChoiceError(
+            f"{names} must fit {device.name}, and the nearest core, of {nearest.core.lanes} "
+            f"lane{'s' * (nearest.core.lanes > 1)}, needs {'; '.join(map(str, nearest.short))}"
+        )
+    best = min(fitting, key=lambda candidate: (candidate.words, candidate.core.lanes, candidate.fullness))
+    for network in networks:
+        place(network, FabricConfig(core=best.core))
+    reasons = tuple(_reasons(networks, device, best, candidates, given))
+    return Choice(
+        core=best.core, device=device, resources=estimate(best.core, device), room=room(device), reasons=reasons
+    )
+
+
+def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork], **given: Any) -> tuple[str, ...]:
+    """The names of the boards that have room for a core for ``networks``; ``given`` as for `choose_core`."""
+    from spikeloom.boards.targets.registry import BOARDS
+
+    holds: dict[str, bool] = {}
+    for board in BOARDS.values():
+        if not board.obstacle and board.device_name not in holds:
+            try:
+                choose(networks, board.device, **given)
+                holds[board.device_name] = True
+            except ValueError:
+                holds[board.device_name] = False
+    return tuple(name for name, board in BOARDS.items() if not board.obstacle and holds[board.device_name])
+
+
+def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
+    """The fields of `CoreParameters` that say what the networks' neurons and connections need built in.
+
+    Raises `ChoiceError` where no core can serve all of them.
+    """
+    populations = [population for network in networks for population in network.populations]
+    neurons = [population.parameters for population in populations]
+    connections = [connection for network in networks for connection in network.connections]
+
+    def only(name: str, values: set[int], default: int) -> int:
+        if len(values) > 1:
+            raise ChoiceError(
+                f"{name} must be the same for all neurons of a core, not {' and '.join(map(str, sorted(values)))}"
+            )
+        return next(iter(values), default)
+
+    leaks = [
+        (kind, getattr(p, f"{name}_factor"), p.beta_fraction)
+        for p in neurons
+        for name in ("leak", "current_leak", "adaptation_leak")
+        if (kind := getattr(p, name)) is not None
+    ]
+    products = {fraction for kind, _, fraction in leaks if kind is Leak.MULTIPLY}
+    shifts = {int(shift) for kind, factor, _ in leaks if kind is Leak.SHIFT for shift in np.unique(factor)}
+    shifts |= {0 for kind, _, _ in leaks if kind is Leak.CLEAR}
+    bounds = [bound for network in networks for p in network.populations for bound in network.current_bounds(p.name)]
+    weight_width = max(network.weight_width for network in networks)
+    shapes = [c.source_shape for c in connections if c.source_shape is not None]
+    values = {p.value_width for p in neurons if p.graded}
+    found: dict[str, Any] = {
+        "populations": max(len(network.populations) for network in networks),
+        "weight_width": weight_width,
+        "accumulator_width": max(weight_width, 1 + max(max(b, -b - 1).bit_length() for b in bounds)),
+        "v_width": only("v_width", {p.v_width for p in neurons}, CoreParameters.v_width),
+        "multiplier": bool(products),
+        "beta_fraction": only("beta_fraction", products, CoreParameters.beta_fraction),
+        "shifts": () if products else tuple(sorted(shifts)),
+        "bias": any(np.any(p.bias) for p in neurons),
+        "reset_value": any(p.reset is Reset.VALUE and not p.delay_line for p in neurons),
+        "reset_delay": any(p.reset_delay > 0 for p in neurons),
+        "refractory_width": max(p.refractory for p in neurons).bit_length(),
+        "readout": any(not p.spiking for p in neurons),
+        "synaptic_current": any(p.current_leak is not None for p in neurons),
+        "adaptation": any(p.adaptation_leak is not None for p in neurons),
+        "delay_line": any(p.delay_line for p in neurons),
+        "noise_bits": max(p.noise_bits for p in neurons),
+        "value_width": only("value_width", values, 0),
+        "coordinate_width": bits_for(max(max(shape[1:]) for shape in shapes)) if shapes else 0,
+        "sparse": any(c.source_shape is None and 2 * np.count_nonzero(c.weight) < c.weight.size for c in connections),
+    }
+    found["per_neuron"] = _per_neuron(neurons, found)
+    return found
+
+
+def _per_neuron(neurons: Sequence[NeuronParameters], found: dict[str, Any]) -> frozenset[str]:
+    """The parameters that differ among the neurons of a population."""
+    able = CoreParameters(**found, per_neuron=frozenset(PER_NEURON))
+    differ = set()
+    for p in neurons:
+        for name, value in parameter_values(able, p).items():
+            array = np.asarray(value)
+            if array.ndim and array.min() != array.max():
+                differ.add(name)
+    return frozenset(differ)
+
+
+def _with_lanes(
+    networks: Sequence[QuantisedNetwork], device: Device, lanes: int, given: dict[str, Any]
+) -> Iterator[_Candidate]:
+    """Cores of so many lanes, each with other kinds of memories. Raises ``ValueError``."""
+    most: dict[str, Any] = {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18}
+    roomy = CoreParameters(**features(networks) | most | given)
+    if "lane_banks" not in given:
+        roomy = replace(roomy, lane_banks=lane_banks(lanes))
+    depths: dict[str, int] = {}
+    for network in networks:
+        # (The weights of a large network are far more than the rest of its program: nothing is laid out twice.)
+        used = {use.resource.partition(" ")[0]: use.used for use in place(network, FabricConfig(core=roomy)).uses}
+        used = {
+            "neurons": used["neurons"],
+            "axons": used["rows"],
+            "weight_words": used["weight"],
+            "geometries": used.get("geometries", 1),
+        }
+        depths = {name: max(value, depths.get(name, 1)) for name, value in used.items()}
+    words = sum(_words_of_a_step(network, lanes) for network in networks)
+    few = [count for count in (1, 2) if device.lut_ram and count * depths["neurons"] <= MOST_LUT_RAM_WORDS * lanes]
+    kinds = {
+        "weight_memory": ("block", "single-port") if device.single_port_ram else ("block",),
+        "state_memory": ("block", "distributed") if 1 in few else ("block",),
+        "accumulator_memory": ("block", "distributed") if 2 in few else ("block",),
+    }
+    chosen = [(given[name],) if name in given else kinds[name] for name in kinds]
+    for combination in itertools.product(*chosen):
+        values: dict[str, Any] = depths | dict(zip(kinds, combination, strict=True)) | given
+        core = replace(roomy, **values)
+        needed, available = estimate(core, device), room(device)
+        shares = {name: getattr(needed, name) / (getattr(available, name) or 1e-6) for name in RESOURCES}
+        fullest = max(shares, key=lambda name: shares[name])
+        yield _Candidate(
+            core=core,
+            words=words,
+            short=shortages(core, device),
+            fullness=shares[fullest],
+            fullest=RESOURCES[fullest],
+        )
+
+
+def _words_of_a_step(network: QuantisedNetwork, lanes: int) -> int:
+    """Cycles of a step in which every neuron spikes: words added, and words swept."""
+    layout = layouts(network, lanes)
+    count = sum(placed.words for placed in layout.values())
+    for connection in network.connections:
+        if connection.convolution is None:
+            count += int(np.count_nonzero(connection.fan_out)) * layout[connection.target].words
+        else:
+            channels = connection.convolution.weight_shape[0] // connection.convolution.groups
+            count += int(connection.fan_out.sum()) // channels * -(-channels // lanes)
+    return count
+
+
+def _reasons(
+    networks: Sequence[QuantisedNetwork],
+    device: Device,
+    best: _Candidate,
+    candidates: Sequence[_Candidate],
+    given: dict[str, Any],
+) -> Iterator[Reason]:
+    core = best.core
+
+    def reason(name: str, value: object, why: str) -> Reason:
+        return Reason(name=name, value=str(value), why="given" if set(name.split(", ")) <= set(given) else why)
+
+    wider = [c for c in candidates if c.core.lanes > core.lanes and c.words < best.words]
+    why = f"{best.words:,} words a step in which every neuron spikes; "
+    if not wider:
+        why += "more lanes would not need fewer" if core.lanes < MOST_LANES else "the most that are chosen"
+    else:
+        closest = min(wider, key=lambda c: (c.core.lanes, c.fullness))
+        why += f"{closest.core.lanes} lanes need {'; '.join(map(str, closest.short))}"
+    yield reason("lanes", core.lanes, why)
+    if core.lane_banks > 1:
+        yield reason("lane_banks", core.lane_banks, f"{core.bank_lanes} lanes in each")
+    yield reason(
+        "neurons", f"{core.neurons:,}", f"{core.words:,} words of {core.lanes}, each population in words of its own"
+    )
+    yield reason("axons", f"{core.axons:,}", "a row for each source and connection")
+    yield reason("weight_words", f"{core.weight_words:,}", f"{core.weight_words * core.lanes:,} weights")
+    widths = f"{core.weight_width}, {core.accumulator_width}, {core.v_width}"
+    yield reason(
+        "weight_width, accumulator_width, v_width",
+        widths,
+        "weights as quantised; their worst sum; membranes as quantised",
+    )
+    for name, what in (
+        ("weight_memory", "weights"),
+        ("accumulator_memory", f"2 copies of {2 * core.words:,} words"),
+        ("state_memory", f"{core.words:,} words"),
+    ):
+        yield reason(name, getattr(core, name), what)
+    yield Reason(
+        name="fullest resource",
+        value=best.fullest,
+        why=f"{best.fullness:.0%}; with other kinds of memory it would be more, or would not fit",
+    )
+    if core.multiplier:
+        yield reason("multiplier", "yes", "a leak is no shift")
+    else:
+        shown = " ".join(map(str, core.shifts)) or "none"
+        yield reason("shifts", shown, "the leaks of all neurons; no multiplier" if core.shifts else "nothing leaks")
+    models = {
+        "bias": core.bias,
+        "reset to a value": core.reset_value,
+        "reset delay": core.reset_delay,
+        "refractory steps": core.refractory_width > 0,
+        "readout": core.readout,
+        "synaptic current": core.synaptic_current,
+        "adaptation": core.adaptation,
+        "delay lines": core.delay_line,
+        "noise": core.noise_bits > 0,
+        "graded spikes": core.value_width > 0,
+        "convolutions": core.coordinate_width > 0,
+        "sparse rows": core.sparse,
+    }
+    names = ", ".join(name for name, exists in models.items() if exists) or "none"
+    yield Reason(name="features", value=names, why=f"what {' and '.join(n.name for n in networks)} need")
+    own = ", ".join(name for name in PER_NEURON if name in core.per_neuron) or "none"
+    yield reason("per_neuron", own, "what differs among the neurons of a population")

@@ -1,0 +1,195 @@
+"""What a placement costs, and why: the work of each tile, what goes where, and what limits the throughput.
+
+Estimates, from the spikes a step that are expected of each neuron: a tile adds one word of weights a cycle, then
+updates one word of neurons a cycle, and each population costs `POPULATION_CYCLES` more. A link moves one packet a
+cycle. Tiles work side by side, at most a step apart, so the slowest of all decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from rich import box
+from rich.table import Table
+
+from spikeloom.compiler.dependencies import TOKENS, Flow, Rates, flows_of
+from spikeloom.compiler.layout import layouts
+from spikeloom.compiler.mapping import POPULATION_CYCLES
+from spikeloom.compiler.program import Program
+from spikeloom.compiler.synapses import words_an_event
+from spikeloom.sim.lib.registers import BRIDGE_TILE
+from spikeloom.sim.network.network import INPUT, QuantisedAttention, QuantisedNetwork
+from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import Link, Port
+
+__all__ = ["Explanation", "TileWork", "explain", "measured_rates", "tables"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileWork:
+    """A step of one tile: events that arrive, words of weights that are added (for each row of an event one at least),
+    words of neurons that are updated. Of attention the words added are keys and features, a cycle each."""
+
+    tile: int
+    parts: tuple[str, ...]
+    events: float
+    words_added: float
+    words_updated: int
+
+    @property
+    def cycles(self) -> float:
+        """Clock cycles of a step."""
+        return self.words_added + self.words_updated + POPULATION_CYCLES * len(self.parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """The work of all tiles, what flows between them, and packets a step on each link that is used."""
+
+    work: tuple[TileWork, ...]
+    flows: tuple[Flow, ...]
+    links: dict[Link, float]
+
+    @property
+    def cycles(self) -> float:
+        """Clock cycles from step to step."""
+        return max([*(work.cycles for work in self.work), *self.links.values()])
+
+    @property
+    def limit(self) -> str:
+        """What limits the throughput, in one sentence."""
+        slowest = max(self.work, key=lambda work: work.cycles)
+        said = f"tile {slowest.tile} limits the throughput, with {slowest.cycles:,.0f} cycles a step"
+        if self.links:
+            (tile, port), packets = max(self.links.items(), key=lambda item: item[1])
+            where = f"into tile {tile}" if port is Port.LOCAL else f"from tile {tile} to the {port.value}"
+            if packets > slowest.cycles:
+                return f"the link {where} limits the throughput, with {packets:,.0f} packets a step"
+            said += f"; the busiest link, {where}, moves {packets:,.0f} packets a step"
+        return said
+
+
+def measured_rates(network: QuantisedNetwork, spikes: ArrayLike) -> Rates:
+    """Spikes a step of every neuron when the reference runs ``spikes`` ``(T, B, inputs)``."""
+    result = simulate(network, spikes)
+    return {INPUT: (np.asarray(spikes) != 0).mean(axis=(0, 1))} | {
+        name: fired.mean(axis=(0, 1)) for name, fired in result.spikes.items()
+    }
+
+
+def explain(program: Program, rates: Rates) -> Explanation:
+    """The work and the traffic of ``program`` at these rates, those of the network as it was before it was cut."""
+    parts, tile_of = program.assignment.parts, program.assignment.tile_of
+    cores = program.fabric.cores
+    work = []
+    units = {tile_of[a.name]: a for a in parts.network.attentions}
+    for tile in program.assignment.tiles:
+        if tile in units:
+            work.append(_attention_work(tile, units[tile], program, rates))
+            continue
+        core = cores[tile]
+        held = [part for part in parts.parts if tile_of[part.name] == tile]
+        layout_of = layouts(parts.network, core.lanes, [part.name for part in held])
+        words, events = 0.0, {}
+        for connection in parts.network.connections:
+            if connection.target in layout_of:
+                source = connection.source
+                of = rates[INPUT]
+                if source != INPUT:
+                    part = parts.part(source)
+                    of = rates[part.population][part.neurons]
+                added = words_an_event(connection, layout_of[connection.target], sparse=core.sparse)
+                words += float(of @ np.maximum(added, 1))
+                events[source] = float(of.sum())
+        work.append(
+            TileWork(
+                tile=tile,
+                parts=tuple(part.name for part in held),
+                events=sum(events.values()),
+                words_added=words,
+                words_updated=sum(layout.words for layout in layout_of.values()),
+            )
+        )
+    observed = [part.name for name, _ in program.observed for part in parts.parts_of(name)]
+    observed += [INPUT for name, _ in program.observed if name == INPUT]
+    input_from, output_to = program.assignment.input_from, program.assignment.output_to
+    flows = flows_of(parts, tile_of, observed, rates, input_from=input_from, output_to=output_to)
+    links: dict[Link, float] = {}
+    if program.fabric.mesh is not None:
+        for flow in flows:
+            for link in program.fabric.mesh.route(flow.source, program.fabric.mesh.destinations(flow.sinks)).links:
+                links[link] = links.get(link, 0.0) + flow.packets
+    return Explanation(work=tuple(work), flows=flows, links=links)
+
+
+def _attention_work(tile: int, attention: QuantisedAttention, program: Program, rates: Rates) -> TileWork:
+    """The work of an attention tile: as long for any spikes."""
+    unit = program.fabric.attentions[tile].attention
+    return TileWork(
+        tile=tile,
+        parts=(attention.name,),
+        events=sum(float(rates[source].sum()) for source in attention.sources),
+        words_added=float(unit.cycles(2) - unit.cycles(1)),
+        words_updated=0,
+    )
+
+
+def tables(program: Program, explanation: Explanation) -> list[Table]:
+    """A table of tiles with the use of every resource, and one of what goes from tile to tile."""
+    mesh = program.fabric.mesh
+    shape = f", a mesh of {mesh.columns} x {mesh.rows}" if mesh else ""
+    tiles = Table(
+        title=f"{program.network} on fabric {program.fabric.name}{shape}", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    available: dict[str, set[int]] = {}
+    for use in program.uses:
+        available.setdefault(use.resource, set()).add(use.available)
+    alike = {resource: counts for resource, counts in available.items() if len(counts) == 1}
+    tiles.add_column("tile", no_wrap=True)
+    tiles.add_column("parts", no_wrap=True)
+    for resource in available:
+        name = resource.partition(" of ")[0].replace(" ", "\n")
+        tiles.add_column(f"{name}\nof {max(alike[resource])}" if resource in alike else name, justify="right")
+    tiles.add_column("events\na step", justify="right")
+    tiles.add_column("cycles\na step", justify="right")
+    for work in explanation.work:
+        used = {
+            use.resource: f"{use.used}" if use.resource in alike else f"{use.used} / {use.available}"
+            for use in program.uses
+            if use.tile == work.tile
+        }
+        tiles.add_row(
+            str(work.tile),
+            "\n".join(work.parts),
+            *(used.get(resource, "") for resource in available),
+            f"{work.events:,.1f}",
+            f"{work.cycles:,.0f}",
+        )
+    if mesh is None:
+        return [tiles]
+    routes = Table(title="what goes from tile to tile", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("spikes of", "from", "to", "packets\na step", "hops", "links crossed\na step"):
+        routes.add_column(column, justify="left" if column == "spikes of" else "right")
+    token_packets = token_links = 0.0
+    for flow in explanation.flows:
+        route = mesh.route(flow.source, mesh.destinations(flow.sinks))
+        if flow.name in TOKENS:
+            token_packets += flow.packets
+            token_links += flow.packets * route.traffic
+            continue
+        routes.add_row(
+            flow.name,
+            _called(flow.source),
+            ", ".join(_called(sink) for sink in sorted(flow.sinks)),
+            f"{flow.packets:,.1f}",
+            str(max(route.hops.values())),
+            f"{flow.packets * route.traffic:,.1f}",
+        )
+    routes.add_row("all tokens", "", "", f"{token_packets:,.1f}", "", f"{token_links:,.1f}")
+    return [tiles, routes]
+
+
+def _called(tile: int) -> str:
+    return "host" if tile == BRIDGE_TILE else str(tile)

@@ -1,0 +1,1 @@
+"""Verilog and testbenches for other designs."""

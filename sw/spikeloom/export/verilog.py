@@ -1,0 +1,160 @@
+"""Verilog for other tools: the core with AXI ports, a testbench and a FuseSoC core file; or the whole fabric.
+
+The testbench needs nothing but a Verilog simulator. It writes a network through the configuration port, gives it random
+spikes and compares every packet with what the integer reference says, in order. All that differs from network to
+network is in three files of hexadecimal numbers that it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.program import Program
+from spikeloom.sim.lib.registers import CORE
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.reference import ReferenceResult, simulate
+
+__all__ = ["MODULE", "export_core", "export_fabric"]
+
+MODULE = "spikeloom_core"
+
+STEPS, SAMPLES = 6, 2
+_SPIKE, _TICK, _ACK, _MEMBRANE = range(4)
+_MEMORY, _PLANE, _INDEX, _DATA = 0x40, 0x44, 0x48, 0x4C
+
+
+def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> list[Path]:
+    """Write ``spikeloom_core.v``, ``testbench.v``, its three data files and ``spikeloom_core.core`` into ``folder``.
+
+    Returns the files. The same network and fabric give the same files, byte for byte.
+    """
+    from spikeloom.hdl.top.axi import AxiLifCore
+    from spikeloom.hdl.top.verilog import write_verilog
+
+    verilog = write_verilog(AxiLifCore(program.fabric.core), MODULE, folder / "cache")
+    spikes = np.random.default_rng(0).random((STEPS, SAMPLES, network.inputs)) < 0.25
+    writes = list(_writes(program))
+    events = list(_events(program, spikes))
+    expected = list(_expected(network, program, simulate(network, spikes)))
+    bench = Path(__file__).with_name("testbench_axi.v").read_text()
+    for name, number in (("WRITES", len(writes)), ("EVENTS", len(events)), ("EXPECTED", len(expected))):
+        bench = bench.replace(f"`{name}", str(number))
+    contents = {
+        f"{MODULE}.v": verilog.read_text(),
+        "testbench.v": bench,
+        "configuration.hex": "".join(f"{address:02x}{data:08x}\n" for address, data in writes),
+        "events.hex": "".join(f"{packet:016x}\n" for packet in events),
+        "expected.hex": "".join(f"{packet:016x}\n" for packet in expected),
+        f"{MODULE}.core": _CORE_FILE.format(module=MODULE),
+    }
+    for name, text in contents.items():
+        (folder / name).write_text(text)
+    return [folder / name for name in contents]
+
+
+def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]:
+    """Write ``top.v``, the whole fabric between the pins of its UART of ``divisor`` clock cycles a bit, and
+    ``program.npz``, the words of every memory of every tile and what packets mean."""
+    from spikeloom.hdl.top.top import Top
+    from spikeloom.hdl.top.verilog import write_verilog
+
+    verilog = write_verilog(Top(program.fabric, divisor), "top", folder / "cache")
+    (folder / "top.v").write_bytes(verilog.read_bytes())
+    np.savez_compressed(
+        folder / "program.npz",
+        allow_pickle=False,
+        input_axons=program.input_axons,
+        output_axons=program.output_axons,
+        **{f"tile_{image.tile}_{image.name}": image.words for image in program.memories},
+    )
+    return [folder / "top.v", folder / "program.npz"]
+
+
+def _writes(program: Program) -> Iterator[tuple[int, int]]:
+    """Addresses and words for the AXI4-Lite port."""
+    for image in program.memories:
+        yield _MEMORY, image.memory
+        for plane in range(image.words.shape[1]):
+            yield _PLANE, plane
+            yield _INDEX, 0
+            for byte in image.words[:, plane]:
+                yield _DATA, int(byte)
+    for _, name, value in program.registers:
+        register = CORE.register(name)
+        # A register is a byte at least, and others may lie in the same word: strobes choose, given as the top digit.
+        first = register.offset % 4
+        strobe = (1 << register.size) - 1 << first
+        yield (strobe ^ 0xF) << 8 | register.offset & ~3, value << 8 * first
+
+
+def _packet(kind: int, step: int, *, last: bool = False, axon: int = 0, value: int = 0) -> int:
+    return kind | (step & 1) << 2 | last << 3 | axon << 8 | (value & 0xFFFFFFFF) << 32
+
+
+def _events(program: Program, spikes: NDArray[np.bool_]) -> Iterator[int]:
+    steps, samples, _ = spikes.shape
+    for step in range(steps * samples):
+        sample, t = divmod(step, steps)
+        for axon in program.input_axons[spikes[t, sample]]:
+            yield _packet(_SPIKE, step, axon=int(axon), value=1)
+        yield _packet(_TICK, step, last=t == steps - 1)
+
+
+def _expected(network: QuantisedNetwork, program: Program, result: ReferenceResult) -> Iterator[int]:
+    """Packets in the order of the core: population after population, neuron after neuron, then TICK and ACK."""
+    sizes = dict(program.observed)
+    ends = np.cumsum([0, *sizes.values()])
+    axons = {name: program.output_axons[first:last] for name, first, last in zip(sizes, ends, ends[1:], strict=False)}
+    steps, samples, _ = next(iter(result.spikes.values())).shape
+    for step in range(steps * samples):
+        sample, t = divmod(step, steps)
+        last = t == steps - 1
+        for population in network.populations:
+            if population.name not in axons:
+                continue
+            here = axons[population.name]
+            if population.parameters.spiking:
+                for neuron in np.flatnonzero(result.spikes[population.name][t, sample]):
+                    yield _packet(_SPIKE, step, last=last, axon=int(here[neuron]), value=1)
+            elif population.name == network.output:
+                membranes = result.states[population.name].v[t, sample]
+                for axon, value in zip(here.tolist(), membranes.tolist(), strict=True):
+                    yield _packet(_MEMBRANE, step, last=last, axon=axon, value=value)
+        yield _packet(_TICK, step, last=last)
+        yield _packet(_ACK, step)
+
+
+_CORE_FILE = """CAPI=2:
+name: spikeloom:ip:{module}:1.0.0
+description: An event-driven LIF core with AXI4-Stream and AXI4-Lite ports
+
+filesets:
+  rtl:
+    files:
+      - {module}.v
+    file_type: verilogSource
+  bench:
+    files:
+      - testbench.v
+      - configuration.hex: {{file_type: user, copyto: configuration.hex}}
+      - events.hex: {{file_type: user, copyto: events.hex}}
+      - expected.hex: {{file_type: user, copyto: expected.hex}}
+    file_type: verilogSource
+
+targets:
+  default:
+    filesets: [rtl]
+    toplevel: {module}
+  sim:
+    default_tool: icarus
+    filesets: [rtl, bench]
+    toplevel: testbench
+    tools:
+      verilator:
+        mode: binary
+        verilator_options: [--binary, --timing, -Wno-fatal]
+"""

@@ -1,0 +1,1 @@
+"""Frontends: NIR files and snnTorch modules to the float network."""

@@ -1,0 +1,180 @@
+"""What happens to spikes between two neurons, composed exactly to one projection: matrices, convolutions, pooling.
+
+A pooling is linear, so it needs no neurons: sums over windows that do not overlap stay in front of what follows, and
+an average is a sum whose factor goes into the weights that follow. A pooling behind a convolution makes a convolution
+with a larger kernel and stride; one in front of a neuron is a convolution of ones, each channel on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.model.network import LoadError
+from spikeloom.sim.network.projection import Convolution, Pooling, Projection
+
+__all__ = ["Path", "geometry_of"]
+
+FloatArray = NDArray[np.float64]
+
+
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    """(vertical, horizontal); one number stands for both."""
+    array = np.asarray(value)
+    flat = array.reshape(-1)
+    if array.dtype.kind not in "fiu" or flat.size not in (1, 2) or np.any(flat != np.rint(flat)):
+        raise LoadError(f"{name} must be one or two integers, not {array.tolist()!r}")
+    return int(flat[0]), int(flat[-1])
+
+
+def geometry_of(
+    where: str,
+    shape: tuple[int, int, int],
+    *,
+    outputs: int,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Convolution:
+    """The geometry of a convolution, or of a pooling, of values ``(channels, height, width)`` as a node gives it.
+
+    ``padding`` may be the words that torch has for it. Raises `LoadError` where the numbers make no convolution.
+    """
+    kernel, stride, dilation = (
+        _pair(f"{key} of {where}", value)
+        for key, value in (("kernel", kernel), ("stride", stride), ("dilation", dilation))
+    )
+    if isinstance(padding, str):
+        whole = tuple(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
+        if padding == "valid":
+            whole = (0, 0)
+        elif padding != "same" or stride != (1, 1) or whole[0] % 2 or whole[1] % 2:
+            raise LoadError(
+                f"padding of {where} must be integers, 'valid', or 'same' with stride 1 and odd kernels, not "
+                f"{padding!r}"
+            )
+        padding = [extent // 2 for extent in whole]
+    try:
+        return Convolution(
+            input_shape=shape,
+            output_channels=outputs,
+            kernel=kernel,
+            stride=stride,
+            padding=_pair(f"padding of {where}", padding),
+            dilation=dilation,
+            groups=groups,
+        )
+    except ValueError as error:
+        raise LoadError(str(error) if isinstance(error, LoadError) else f"{where}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Path:
+    """The way of spikes so far. Without ``weight`` they come as they are, pooled if there is a ``pooling``.
+
+    ``scale`` is what an average still owes to the weights that follow. Each method raises `LoadError` where the
+    result would be neither a matrix nor a convolution; ``where`` is what messages call the node that follows.
+    """
+
+    weight: FloatArray | None = None
+    convolution: Convolution | None = None
+    pooling: Pooling | None = None
+    scale: float = 1.0
+
+    @property
+    def is_identity(self) -> bool:
+        """Spikes arrive as they were sent."""
+        return self.weight is None and self.pooling is None
+
+    @property
+    def is_matrix(self) -> bool:
+        """A matrix and nothing in front of it."""
+        return self.weight is not None and self.convolution is None and self.pooling is None
+
+    def through_matrix(self, where: str, matrix: FloatArray) -> Path:
+        """The path followed by ``matrix`` ``(n_out, n_in)``."""
+        if self.convolution is not None:
+            raise LoadError(f"{where} follows a convolution without a neuron between them, which is not supported")
+        weight = matrix * self.scale if self.weight is None else matrix @ self.weight
+        return replace(self, weight=weight, scale=1.0)
+
+    def through_convolution(self, where: str, convolution: Convolution, weight: FloatArray) -> Path:
+        """The path followed by a convolution with ``weight`` ``convolution.weight_shape``."""
+        if self.weight is not None:
+            before = "a convolution or an overlapping pooling" if self.convolution is not None else "a matrix"
+            raise LoadError(f"{where} follows {before} without a neuron between them, which is not supported")
+        return replace(self, weight=weight * self.scale, convolution=convolution, scale=1.0)
+
+    def through_pooling(self, where: str, window: Convolution, scale: float) -> Path:
+        """The path followed by a pooling: ``window`` is its geometry, each channel a group; a sum is of scale 1."""
+        if self.convolution is not None:
+            return self._stretched(where, window, scale)
+        if self.weight is not None:
+            raise LoadError(f"{where} follows a matrix without a neuron between them, which is not supported")
+        if window.kernel == window.stride and window.padding == (0, 0):
+            before = self.pooling or Pooling(input_shape=window.input_shape, window=(1, 1))
+            together = (before.window[0] * window.kernel[0], before.window[1] * window.kernel[1])
+            return replace(self, pooling=replace(before, window=together), scale=self.scale * scale)
+        return self.through_convolution(where, window, np.full(window.weight_shape, scale))
+
+    def _stretched(self, where: str, window: Convolution, scale: float) -> Path:
+        """A convolution and the sums over its outputs: every output of a window is a shifted copy of the kernel."""
+        convolution, kernel = self.convolution, self.weight
+        assert convolution is not None
+        assert kernel is not None
+        if window.padding != (0, 0):
+            raise LoadError(f"{where} pools a convolution with padding, which is not supported")
+        dilation, before = convolution.dilation, convolution.stride
+        high, wide = (
+            (convolution.kernel[axis] - 1) * dilation[axis] + (window.kernel[axis] - 1) * before[axis] + 1
+            for axis in range(2)
+        )
+        weight = np.zeros((*kernel.shape[:2], high, wide))
+        for y in range(window.kernel[0]):
+            for x in range(window.kernel[1]):
+                first = y * before[0], x * before[1]
+                rows, columns = (
+                    slice(first[axis], first[axis] + (convolution.kernel[axis] - 1) * d + 1, d)
+                    for axis, d in enumerate(dilation)
+                )
+                weight[:, :, rows, columns] += kernel * scale
+        stride = before[0] * window.stride[0], before[1] * window.stride[1]
+        larger = replace(convolution, kernel=(high, wide), stride=stride, dilation=(1, 1))
+        return replace(self, weight=weight, convolution=larger)
+
+    def projection(self, where: str, shape: tuple[int, ...], gain: FloatArray) -> Projection:
+        """The path to neurons of ``shape``, each weight times the ``gain`` ``(n,)`` of its neuron."""
+        path = self
+        if path.pooling is not None and path.weight is None:
+            pooling = path.pooling
+            channels = pooling.input_shape[0]
+            window = Convolution(
+                input_shape=pooling.input_shape,
+                output_channels=channels,
+                kernel=pooling.window,
+                stride=pooling.window,
+                groups=channels,
+            )
+            path = Path(weight=np.full(window.weight_shape, path.scale), convolution=window)
+        elif path.weight is None and len(shape) == 3:
+            alone = Convolution(
+                input_shape=(shape[0], shape[1], shape[2]), output_channels=shape[0], kernel=(1, 1), groups=shape[0]
+            )
+            path = Path(weight=np.ones(alone.weight_shape), convolution=alone)
+        weight = np.eye(prod(shape)) if path.weight is None else path.weight
+        if path.convolution is None:
+            return Projection(weight=weight * gain[:, None], pooling=path.pooling)
+        by_channel = gain.reshape(path.convolution.output_channels, -1)
+        if np.any(by_channel != by_channel[:, :1]):
+            raise LoadError(
+                f"{where} must have one gain for all neurons of a channel, because a convolution leads to it; its time "
+                "constants or its r differ"
+            )
+        weight = weight * by_channel[:, :1, None, None]
+        return Projection(weight=weight, convolution=path.convolution, pooling=path.pooling)

@@ -1,0 +1,291 @@
+"""Neuron nodes of NIR as populations: a preset's equations applied to the numbers of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.frontends.nir_graph import Node, array_of, own_shape
+from spikeloom.frontends.presets import Discretisation, Gain, Preset, TimeUnit
+from spikeloom.model.network import LONGEST_DELAY, LoadError, Population
+from spikeloom.sim.core.neuron import Compare, Reset
+
+__all__ = ["MODEL_KEYS", "RuleOptions", "Stepped", "Stepping", "population_of"]
+
+FloatArray = NDArray[np.float64]
+
+MODEL_KEYS = ("adaptation_tau_s", "adaptation_step", "noise", "value_limit")
+"""Keys under ``metadata["spikeloom"]`` of a node that fires, for what NIR has no node for."""
+
+_INTEGRATORS = ("LI", "I", "CubaLI")
+_WHOLE = 1e-3  # of a step; files hold delays as 32-bit floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleOptions:
+    """What the caller and the file's metadata say; None where neither does."""
+
+    compare: Compare | None = None
+    reset: Reset | None = None
+    reset_delay: int | None = None
+    refractory: int | None = None
+    adaptation_tau_s: FloatArray | None = None
+    adaptation_step: FloatArray | None = None
+    noise: float | None = None
+    value_limit: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped:
+    """A neuron node as a population.
+
+    ``gain`` ``(n,)`` is that of the weights that lead to it, and ``constant`` ``(n,)`` what has to come through its
+    synaptic current in every step.
+    """
+
+    population: Population
+    gain: FloatArray
+    constant: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepping:
+    """How every neuron of the graph is stepped."""
+
+    preset: Preset
+    time_step_s: float
+    discretisation: Discretisation
+
+
+def _tidy(values: FloatArray, epsilon: float) -> FloatArray:
+    """Take off the rounding noise of a file: values that are multiples of 2**-12 but for ``8 epsilon`` become them.
+
+    Without this a beta of 7/8 that went through ``tau`` in single precision comes back as 0.87500001, and sums that
+    meet a threshold exactly would no longer.
+    """
+    nearest = np.rint(values * 4096.0) / 4096.0
+    return np.where(np.abs(values - nearest) <= 8.0 * epsilon, nearest, values)
+
+
+def population_of(
+    name: str,
+    node: Node,
+    shape: tuple[int, ...],
+    bias: FloatArray,
+    step: Stepping,
+    options: RuleOptions,
+    notes: list[str],
+) -> Stepped:
+    """The population of a neuron node.
+
+    ``bias`` is what affine maps bring, before the gain; ``notes`` gets what is assumed. Raises `LoadError` where the
+    numbers make no neuron.
+    """
+    size, preset = prod(shape), step.preset
+    if prod(own_shape(name, node)) != size:
+        notes.append(f"{name}: one set of parameters is used for all {size} neurons")
+    models = [key for key in MODEL_KEYS if getattr(options, key) is not None]
+    if models and node.kind in (*_INTEGRATORS, "Delay"):
+        raise LoadError(f"node {name!r} is a {node.kind} and cannot have {models[0]}, which neurons that fire can have")
+    if node.kind == "Delay":
+        return _delay_lines(name, node, shape, step)
+    notes.extend(f"{name}: {caveat}" for caveat in preset.caveats.get(node.kind, ()))
+    beta, gain, leak = _discretise(name, node, size, step)
+    alpha, synapse = _synapse(name, node, size, step)
+    fields: dict[str, Any] = {"name": name, "shape": shape, "beta": beta, "alpha": alpha}
+    # What affine maps bring goes the way of the spikes: through the synaptic current, if there is one.
+    fields["bias"] = gain * bias + leak if alpha is None else leak
+    constant = np.zeros(size) if alpha is None else gain * synapse * bias
+    if node.kind in _INTEGRATORS:
+        fields |= {"spiking": False, "reset": Reset.NONE}
+    else:
+        fields |= _firing(name, node, size, preset, options, notes)
+        fields |= _models(name, size, step, options)
+    try:
+        population = Population(**fields)
+    except ValueError as error:
+        raise LoadError(str(error)) from error
+    return Stepped(population=population, gain=gain * synapse, constant=constant)
+
+
+def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptions, notes: list[str]) -> dict[str, Any]:
+    """The threshold of a node and its rule of firing, as fields of a population."""
+    refractory = options.refractory or 0
+    if node.kind == "Threshold":
+        threshold = _finite(name, node, "threshold", size)
+        compare = options.compare or Compare.GREATER
+        return {"threshold": threshold, "compare": compare, "reset": Reset.NONE, "refractory": refractory}
+    threshold = _finite(name, node, "v_threshold", size)
+    v_reset = _finite(name, node, "v_reset", size) if "v_reset" in node.parameters else np.zeros(size)
+    as_nir = Reset.VALUE if v_reset.any() else Reset.ZERO
+    compare = options.compare or preset.compare
+    reset = options.reset or preset.reset or as_nir
+    reset_delay = preset.reset_delay if options.reset_delay is None else options.reset_delay
+    if options.compare is None and compare is not Compare.GREATER:
+        notes.append(f"{name}: fires at v {compare.value} threshold as {preset.title} does, where NIR says >")
+    for key, value in (("reset", reset.value), ("reset_delay", reset_delay)):
+        if key in preset.lost and getattr(options, key) is None:
+            notes.append(f"{name}: {key} {value} is assumed, because {preset.title} does not export it")
+    if preset.title == "snnTorch" and node.kind == "CubaLIF" and reset is Reset.ZERO and reset_delay and not refractory:
+        notes.append(
+            f"{name}: the input of the step after a spike counts, where snnTorch drops it from the membrane; "
+            "refractory 1 does the same"
+        )
+    if v_reset.any() and reset is not Reset.VALUE:
+        notes.append(f"{name}: v_reset of the file is not used, because reset is {reset.value}")
+    return {
+        "threshold": threshold,
+        "reset_value": v_reset if reset is Reset.VALUE else np.zeros(size),
+        "compare": compare,
+        "reset": reset,
+        "reset_delay": reset_delay,
+        "refractory": refractory,
+    }
+
+
+def _models(name: str, size: int, step: Stepping, options: RuleOptions) -> dict[str, Any]:
+    """Adaptation, noise and values, which NIR has no nodes for, as fields of a population."""
+    fields: dict[str, Any] = {"noise": options.noise or 0.0, "value_limit": options.value_limit}
+    tau, added = options.adaptation_tau_s, options.adaptation_step
+    if (tau is None) != (added is None):
+        raise LoadError(f"node {name!r} must have both adaptation_tau_s and adaptation_step, or neither")
+    if tau is None or added is None:
+        return fields
+    for key, array in (("adaptation_tau_s", tau), ("adaptation_step", added)):
+        if array.size not in (1, size):
+            raise LoadError(f"{key} of node {name!r} must have 1 or {size} values, not {array.size}")
+    tau = np.broadcast_to(tau.reshape(-1), (size,))
+    if tau.min() <= 0:
+        raise LoadError(f"adaptation_tau_s of node {name!r} must be positive, not {tau.min():g}")
+    x = step.time_step_s / tau
+    if step.discretisation is Discretisation.EULER and x.max() > 1.0 + 2.0**-40:
+        raise LoadError(
+            f"the time step must be at most adaptation_tau_s, not {step.time_step_s:g} s where that of node {name!r} "
+            f"is {tau.min():g} s"
+        )
+    factor = np.maximum(1.0 - x, 0.0) if step.discretisation is Discretisation.EULER else np.exp(-x)
+    return fields | {
+        "adaptation_factor": _tidy(factor, 2.0**-52),
+        "adaptation_step": np.broadcast_to(added.reshape(-1), (size,)),
+    }
+
+
+def _delay_lines(name: str, node: Node, shape: tuple[int, ...], step: Stepping) -> Stepped:
+    size, dt = prod(shape), step.time_step_s
+    seconds = _finite(name, node, "delay", size)
+    steps = np.rint(seconds / dt)
+    whole = np.abs(seconds / dt - steps) <= _WHOLE
+    if seconds.min() < 0.0:
+        raise LoadError(f"delay of node {name!r} must be at least 0 s, not {seconds.min():g} s")
+    if not whole.all():
+        raise LoadError(
+            f"delay of node {name!r} must be a whole number of steps of {dt:g} s, not {seconds[~whole][0]:g} s; choose "
+            "a time_step_s that divides it"
+        )
+    if steps.max() > LONGEST_DELAY:
+        raise LoadError(
+            f"delay of node {name!r} must be at most {LONGEST_DELAY} steps of {dt:g} s, not {steps.max():.0f}; choose "
+            "a longer time_step_s or put several Delay nodes in a row"
+        )
+    lines = Population(name=name, shape=shape, delay=steps.astype(np.int64), reset=Reset.NONE)
+    return Stepped(population=lines, gain=np.ones(size), constant=np.zeros(size))
+
+
+def _per_neuron(name: str, node: Node, key: str, size: int) -> FloatArray:
+    array = array_of(name, node, key).astype(np.float64)
+    return np.broadcast_to(array.reshape(-1) if array.size > 1 else array.reshape(()), (size,))
+
+
+def _finite(name: str, node: Node, key: str, size: int) -> FloatArray:
+    values = _per_neuron(name, node, key, size)
+    if not np.isfinite(values).all():
+        raise LoadError(f"{key} of node {name!r} must be finite, not {values[~np.isfinite(values)][0]}")
+    return values
+
+
+def _noise(name: str, node: Node) -> float:
+    """Relative error of the file's numbers: that of the shortest float among time constants and gains."""
+    keys = ("tau", "r", "tau_mem", "tau_syn", "w_in")
+    kinds = [array_of(name, node, key).dtype for key in keys if key in node.parameters]
+    return max((float(np.finfo(kind).eps) for kind in kinds if kind.kind == "f"), default=2.0**-52)
+
+
+def _discretise(name: str, node: Node, size: int, step: Stepping) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """``beta``, gain and leak bias of a node, each ``(n,)``: one step is ``v = beta v + leak + gain I``."""
+    preset, dt, noise = step.preset, step.time_step_s, _noise(name, node)
+    one = np.ones(size)
+    if node.kind == "Threshold":
+        return np.zeros(size), one, np.zeros(size)
+    if node.kind in ("IF", "I"):
+        r = _finite(name, node, "r", size)
+        gain = {Gain.NIR: r * dt, Gain.R: r, Gain.ONE: one, Gain.BETA: one}[preset.if_gain]
+        return one, _tidy(gain, noise), np.zeros(size)
+    tau = "tau" if node.kind in ("LIF", "LI") else "tau_mem"
+    x = _steps_inverse(name, node, tau, size, step, noise)  # dt / tau
+    if step.discretisation is Discretisation.EULER:
+        beta, rest = _tidy(1.0 - x, noise), _tidy(x, noise)
+    else:
+        beta, rest = np.exp(-x), -np.expm1(-x)
+    leak = _finite(name, node, "v_leak", size) * rest
+    kind = preset.li_gain if node.kind == "LI" else preset.lif_gain  # CubaLI steps as CubaLIF does
+    if kind in (Gain.NIR, Gain.R):
+        r = _finite(name, node, "r", size)
+        return beta, _tidy(r * rest, noise) if kind is Gain.NIR else r, leak
+    expected = one if preset.r_ratio is Gain.ONE else np.exp(-x)
+    _check_ratio(name, f"r dt/{tau}", _per_neuron(name, node, "r", size), x, expected, preset)
+    return beta, one if kind is Gain.ONE else np.exp(-x), leak
+
+
+def _synapse(name: str, node: Node, size: int, step: Stepping) -> tuple[FloatArray | None, FloatArray]:
+    """``alpha`` and gain of a node's synaptic current, each ``(n,)``; None and 1 if it has none."""
+    if not node.kind.startswith("Cuba"):
+        return None, np.ones(size)
+    kind, noise = step.preset.synapse_gain, _noise(name, node)
+    x = _steps_inverse(name, node, "tau_syn", size, step, noise)
+    if step.discretisation is Discretisation.EULER:
+        alpha, rest = _tidy(1.0 - x, noise), _tidy(x, noise)
+    else:
+        alpha, rest = np.exp(-x), -np.expm1(-x)
+    w_in = _per_neuron(name, node, "w_in", size) if "w_in" in node.parameters else np.ones(size)
+    if kind is Gain.ONE:
+        _check_ratio(name, "w_in dt/tau_syn", w_in, x, np.ones(size), step.preset)
+        return alpha, np.ones(size)
+    if not np.isfinite(w_in).all():
+        raise LoadError(f"w_in of node {name!r} must be finite, not {w_in[~np.isfinite(w_in)][0]}")
+    return alpha, {Gain.NIR: _tidy(w_in * rest, noise), Gain.R: w_in, Gain.BETA: w_in * alpha}[kind]
+
+
+def _steps_inverse(name: str, node: Node, key: str, size: int, step: Stepping, noise: float) -> FloatArray:
+    """``dt`` over the time constant that the file calls ``key``, ``(n,)``."""
+    dt, tau = step.time_step_s, _per_neuron(name, node, key, size)
+    allowed = tau > 0  # infinite is allowed: no leak
+    if not allowed.all():
+        raise LoadError(f"{key} of node {name!r} must be positive, not {tau[~allowed][0]}")
+    seconds = {
+        TimeUnit.SECONDS: tau,
+        TimeUnit.STEPS: tau * dt,
+        TimeUnit.SECONDS_TIMES_STEP: tau / dt,
+    }[step.preset.tau_unit]
+    x = dt / seconds
+    if x.max() > 1.0 + 8.0 * noise:
+        raise LoadError(
+            f"the time step must be at most {key}, not {dt:g} s where {key} of node {name!r} is {seconds.min():g} s"
+        )
+    return np.minimum(x, 1.0)
+
+
+def _check_ratio(name: str, what: str, r: FloatArray, x: FloatArray, expected: FloatArray, preset: Preset) -> None:
+    """Refuse an ``r`` (or ``w_in``) that the preset's framework would not have written: it does not enter the step."""
+    endless = (x == 0.0) & np.isinf(r)  # a beta of 1, as these exporters write it
+    with np.errstate(invalid="ignore"):
+        ratio = np.where(endless, expected, r * x)
+    fits = np.abs(ratio - expected) <= 1e-4 * expected
+    if not fits.all():
+        raise LoadError(
+            f"{what} of node {name!r} must be {expected[~fits][0]:.6g}, as {preset.title} writes it, not "
+            f"{ratio[~fits][0]:.6g}; it was written with another time step or by another framework"
+        )

@@ -1,0 +1,352 @@
+"""The first front door: a NIR file or graph becomes a float `Network`.
+
+NIR describes neurons in continuous time and holds no time step, no discretisation and no rule for the reset, so the
+caller, the file's metadata or a framework *preset* (`spikeloom.frontends.presets`) says how to step it. Whatever was
+assumed is a note of the network; whatever cannot be kept is a `LoadError` of one sentence.
+
+The gain of a neuron is folded into the weights and biases that lead to it. Linear, Affine, convolution, pooling and
+Flatten nodes between neurons are composed exactly (`spikeloom.frontends.affine`). A connection that closes a cycle
+carries its spikes with delay 1, any other with delay 0 (`spikeloom.frontends.nir_graph.closing_pairs` has the rule).
+`docs/loading.md` has the tables, and `docs/nir-attention.md` the one node that is not NIR's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from math import prod
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.frontends.discretise import MODEL_KEYS, RuleOptions, Stepping, population_of
+from spikeloom.frontends.nir_graph import Arrival, Graph, Node, closing_pairs, compose, in_order, scalar, text, unfold
+from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
+from spikeloom.model.network import INPUT, Connection, LoadError, Network, Population, with_constants
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.core.neuron import Compare, Reset
+from spikeloom.sim.network.network import QuantisedAttention
+from spikeloom.sim.network.projection import Projection
+
+__all__ = ["ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", "LoadError", "load"]
+
+FloatArray = NDArray[np.float64]
+
+RULE_KEYS = ("compare", "reset", "reset_delay", "refractory")
+"""Keys under ``metadata["spikeloom"]`` of a neuron node, beside `spikeloom.frontends.discretise.MODEL_KEYS`."""
+
+ENCODER_KEY = "spikeloom_encoder"
+"""The group of a graph's metadata with the settings of the encoder that it was trained with."""
+
+METADATA_KEYS = ("preset", "time_step_s", "discretisation", "seed", "input_value_width", *RULE_KEYS)
+"""Keys under ``metadata["spikeloom"]`` of a graph."""
+
+
+_INTEGERS = {"reset_delay": (0, 1), "refractory": (0, 255), "seed": (1, (1 << 32) - 1), "input_value_width": (0, 16)}
+
+
+def load(
+    source: str | PathLike[str] | Any,
+    *,
+    name: str | None = None,
+    preset: str | None = None,
+    time_step_s: float | None = None,
+    discretisation: Discretisation | str | None = None,
+    compare: Compare | str | None = None,
+    reset: Reset | str | None = None,
+    reset_delay: int | None = None,
+    refractory: int | None = None,
+    seed: int | None = None,
+) -> Network:
+    """Read a NIR file or take a ``nir.NIRGraph`` and return the float network.
+
+    Parameters
+    ----------
+    source
+        Path of a NIR file, or a ``nir.NIRGraph``.
+    name
+        Name of the network; the file's name without its suffix if not given.
+    preset
+        A key of `PRESETS`: the framework that wrote the file. ``"nir"`` if nobody says.
+    time_step_s, discretisation
+        How to step continuous time. The preset's if nobody says; ``"nir"`` has no time step and steps by Euler.
+    compare, reset, reset_delay, refractory
+        The rule of firing of all neurons, as enumeration members or their values.
+    seed
+        From which neurons with noise get theirs; 1 if nobody says.
+
+    Each option is taken from here if it is not None, otherwise from the metadata of the node, then of the graph (see
+    `METADATA_KEYS`), otherwise from the preset. Raises `LoadError` with one sentence about what is wrong.
+    """
+    if isinstance(source, str | PathLike):
+        path = Path(source)
+        content, default_name = _read_file(path), path.stem
+    elif hasattr(source, "to_dict"):
+        content, default_name = source.to_dict(), "network"
+    else:
+        raise LoadError(f"source must be the path of a NIR file or a nir.NIRGraph, not {type(source).__name__}")
+    graph = unfold(content)
+    rule = {"compare": compare, "reset": reset, "reset_delay": reset_delay, "refractory": refractory}
+    caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)
+    shared = _metadata(graph.metadata, "the graph", METADATA_KEYS) | caller
+    notes = list(graph.notes)
+    stepping = _stepping(shared, notes)
+    composition = compose(graph)
+    populations: list[Population] = []
+    projections: dict[tuple[str, str], list[Projection]] = {}
+    constants: dict[str, FloatArray] = {}
+    for neuron in composition.neurons:
+        node = graph.nodes[neuron]
+        own = _metadata(node.metadata, f"node {neuron!r}", (*RULE_KEYS, *MODEL_KEYS))
+        options = {key: value for key, value in (shared | own | caller).items() if key in (*RULE_KEYS, *MODEL_KEYS)}
+        arrival = composition.arrivals[neuron]
+        if node.kind == "Delay":
+            _check_delayed(neuron, arrival)
+        stepped = population_of(
+            neuron, node, composition.shapes[neuron], arrival.bias, stepping, RuleOptions(**options), notes
+        )
+        populations.append(stepped.population)
+        constants[neuron] = stepped.constant
+        for origin, paths in arrival.paths.items():
+            projections[origin, neuron] = [
+                path.projection(f"node {neuron!r}", composition.shapes[neuron], stepped.gain) for path in paths
+            ]
+    return _assemble(
+        graph,
+        name=name or default_name,
+        input_shape=composition.shapes[graph.input],
+        populations={population.name: population for population in populations},
+        projections=projections,
+        attentions=[
+            _attention(name, graph.nodes[name], composition.shapes[name], sources)
+            for name, sources in composition.attentions.items()
+        ],
+        constants=constants,
+        notes=notes,
+        output=composition.output,
+        time_step_s=stepping.time_step_s,
+        encoder=_encoder(graph.metadata),
+        seed=shared.get("seed", 1),
+        input_value_width=shared.get("input_value_width", 0),
+    )
+
+
+def _attention(name: str, node: Node, shape: tuple[int, ...], sources: tuple[str, ...]) -> QuantisedAttention:
+    """The attention of a node, docs/nir-attention.md, and of the populations that are its query, key and value."""
+
+    def whole(key: str, low: int, high: int, default: int | None = None) -> int:
+        value = np.asarray(node.parameters.get(key, default))
+        if value.dtype.kind not in "iub" or value.size != 1 or not low <= int(value.reshape(())) <= high:
+            raise LoadError(f"{key} of node {name!r} must be an integer from {low} to {high}, not {value.tolist()!r}")
+        return int(value.reshape(()))
+
+    heads, channels, tokens = whole("heads", 1, 16), shape[0], prod(shape[1:])
+    if channels % heads:
+        raise LoadError(f"shape of node {name!r} must have channels that {heads} heads share, not {channels}")
+    query, key, value = sources
+    try:
+        return QuantisedAttention(
+            name=name,
+            query=query,
+            key=key,
+            value=value,
+            parameters=AttentionParameters(tokens=tokens, features=channels // heads, heads=heads),
+            seed=whole("seed", 0, (1 << 64) - 1, 0),
+            causal=bool(whole("causal", 0, 1, 0)),
+        )
+    except LoadError:
+        raise
+    except ValueError as error:
+        raise LoadError(f"node {name!r}: {error}") from error
+
+
+def _check_delayed(name: str, arrival: Arrival) -> None:
+    """A delay line holds spikes, not sums: refuse anything but the spikes of one source."""
+    ways = [path for paths in arrival.paths.values() for path in paths]
+    if len(ways) != 1 or not ways[0].is_identity or np.any(arrival.bias):
+        raise LoadError(
+            f"node {name!r} is a Delay and must get the spikes of one neuron or of the Input as they are; put it in "
+            "front of the weights"
+        )
+
+
+def _encoder(metadata: Mapping[str, Any]) -> dict[str, int | str] | None:
+    """Settings of the encoder that the graph names, numbers as integers; `spikeloom.datasets.encoders` checks them."""
+    settings = metadata.get(ENCODER_KEY)
+    if settings is None:
+        return None
+    if not isinstance(settings, Mapping):
+        raise LoadError(f"metadata {ENCODER_KEY!r} of the graph must be a group of keys, not {settings!r}")
+    return {
+        str(key): text(value) if isinstance(value, str | bytes) else int(scalar(f"{ENCODER_KEY} {key}", value))
+        for key, value in settings.items()
+    }
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    import h5py  # type: ignore[import-untyped]
+
+    if not path.exists():
+        raise LoadError(f"cannot read {str(path)!r}: there is no such file")
+    if not path.is_file():
+        raise LoadError(f"cannot read {str(path)!r}: it is not a file")
+    try:
+        with h5py.File(path, "r") as file:
+            group = file.get("node")
+            if not isinstance(group, h5py.Group):
+                raise LoadError(f"cannot read {str(path)!r}: it is an HDF5 file but not a NIR file, it has no graph")
+            return _read_group(group)
+    except LoadError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise LoadError(f"cannot read {str(path)!r}: it is cut short or not an HDF5 file, as a NIR file is") from error
+
+
+def _read_group(group: Any) -> dict[str, Any]:
+    """A group of an HDF5 file as nested dictionaries, without NIR's own constructors.
+
+    Those refuse files that are in use: parameters without dimensions beside others with one, and nested graphs whose
+    types do not fit (``type_check=False`` does not reach those).
+    """
+    content: dict[str, Any] = {}
+    for key, item in group.items():
+        if hasattr(item, "items"):
+            content[key] = _read_group(item)
+        else:
+            value = item[()]
+            content[key] = value.decode("utf8") if isinstance(value, bytes) else value
+    return content
+
+
+def _options(where: str, **options: Any) -> dict[str, Any]:
+    """The options that are not None, each of its type; ``where`` goes in front of the name in messages."""
+    checked: dict[str, Any] = {}
+    for key, value in options.items():
+        name = f"{where}{key}"
+        if value is None:
+            continue
+        if key == "preset":
+            if text(value) not in PRESETS:
+                raise LoadError(f"{name} must be one of {', '.join(PRESETS)}, not {text(value)!r}")
+            checked[key] = text(value)
+        elif key == "time_step_s":
+            checked[key] = scalar(name, value)
+            if checked[key] <= 0:
+                raise LoadError(f"{name} must be positive, not {checked[key]}")
+        elif key in _INTEGERS:
+            number, (low, high) = scalar(name, value), _INTEGERS[key]
+            if number != int(number) or not low <= number <= high:
+                raise LoadError(f"{name} must be an integer from {low} to {high}, not {number:g}")
+            checked[key] = int(number)
+        elif key in ("noise", "value_limit"):
+            checked[key] = scalar(name, value)
+        elif key in MODEL_KEYS:
+            array = np.asarray(value)
+            if array.dtype.kind not in "fiu" or not array.size or not np.isfinite(array).all():
+                raise LoadError(f"{name} must be finite numbers, not {value!r}")
+            checked[key] = array.astype(np.float64)
+        else:
+            kind: type[Enum] = {"discretisation": Discretisation, "compare": Compare, "reset": Reset}[key]
+            try:
+                checked[key] = value if isinstance(value, kind) else kind(text(value))
+            except ValueError:
+                allowed = ", ".join(repr(member.value) for member in kind)
+                raise LoadError(f"{name} must be one of {allowed}, not {text(value)!r}") from None
+    return checked
+
+
+def _metadata(metadata: Mapping[str, Any], where: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    hints = metadata.get("spikeloom")
+    if hints is None:
+        return {}
+    if not isinstance(hints, Mapping):
+        raise LoadError(f"metadata 'spikeloom' of {where} must be a group of keys, not {hints!r}")
+    for key in hints:
+        if key not in keys:
+            raise LoadError(f"metadata 'spikeloom' of {where} must have keys out of {', '.join(keys)}, not {key!r}")
+    return _options(f"metadata of {where}: ", **hints)
+
+
+def _stepping(given: Mapping[str, Any], notes: list[str]) -> Stepping:
+    if "preset" not in given:
+        notes.append("no preset was named, so neurons are stepped by NIR's own equations")
+    preset = PRESETS[given.get("preset", "nir")]
+    time_step_s = given.get("time_step_s", preset.time_step_s)
+    if time_step_s is None:
+        raise LoadError(
+            "time_step_s must be given or a preset named, because NIR holds time constants but no time step"
+        )
+    if "time_step_s" not in given:
+        why = f"the default of {preset.title}"
+        if preset.tau_unit is TimeUnit.STEPS:
+            why = f"a step has no length in {preset.title} and no result depends on it"
+        notes.append(f"a time step of {time_step_s:g} s is assumed: {why}")
+    return Stepping(
+        preset=preset, time_step_s=time_step_s, discretisation=given.get("discretisation", preset.discretisation)
+    )
+
+
+def _assemble(
+    graph: Graph,
+    *,
+    populations: Mapping[str, Population],
+    projections: Mapping[tuple[str, str], list[Projection]],
+    attentions: list[QuantisedAttention],
+    constants: Mapping[str, FloatArray],
+    notes: list[str],
+    output: str,
+    **settings: Any,
+) -> Network:
+    """The network of populations, what leads to them, and the ``settings`` that go into it as they are."""
+    for source, target in projections:
+        if source in populations and not populations[source].spiking:
+            raise LoadError(
+                f"node {source!r} is {'a' if graph.nodes[source].kind == 'CubaLI' else 'an'} "
+                f"{graph.nodes[source].kind} that leads to {target!r}: its membrane can only be the network's output"
+            )
+    pairs = [*projections, *((source, a.name) for a in attentions for source in a.sources)]
+    everything = [*populations, *(a.name for a in attentions)]
+    closing = closing_pairs(everything, pairs)
+    for source, target in sorted(closing):
+        if target not in populations:
+            raise LoadError(
+                f"the spikes of {source!r} must reach attention {target!r} without closing a cycle; let the loop end "
+                "at neurons"
+            )
+    everything = in_order(everything, [pair for pair in pairs if pair not in closing])
+    order = [name for name in everything if name in populations]
+    for source, target in sorted(closing):
+        if source != target:
+            notes.append(f"{target}: spikes of {source} arrive one step later, because they close a cycle")
+    reach = {output}
+    while more := {source for source, target in pairs if target in reach and source != INPUT} - reach:
+        reach |= more
+    notes.extend(f"{name}: nothing of it reaches the output" for name in order if name not in reach)
+    connections = [
+        Connection(
+            source=source,
+            target=target,
+            weight=projection.weight,
+            convolution=projection.convolution,
+            pooling=projection.pooling,
+            delay=int((source, target) in closing),
+        )
+        for target in order
+        for source in (INPUT, *everything)
+        for projection in projections.get((source, target), ())
+    ]
+    try:
+        ordered, connected, more_notes = with_constants([populations[name] for name in order], connections, constants)
+        return Network(
+            populations=ordered,
+            connections=connected,
+            attentions=tuple(attentions),
+            notes=(*notes, *more_notes),
+            output=output,
+            **settings,
+        )
+    except ValueError as error:
+        raise LoadError(str(error)) from error

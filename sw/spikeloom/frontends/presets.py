@@ -1,0 +1,144 @@
+"""How frameworks step what they write into NIR files: time steps, gains and the rules that the files do not hold.
+
+NIR describes neurons in continuous time: ``tau dv/dt = v_leak - v + r I``, or ``dv/dt = r I`` for IF. One step of
+length ``dt`` is ``v = beta v + bias + gain I`` with the table below. A synaptic current, ``tau_syn dI/dt = -I + w_in
+S``, is stepped likewise, ``I = alpha I + synapse_gain S``, before the membrane, which takes the new ``I``::
+
+    Euler         beta = 1 - dt / tau         gain = r dt / tau         bias = v_leak dt / tau
+    exponential   beta = exp(-dt / tau)       gain = r (1 - beta)       bias = v_leak (1 - beta)
+    IF, I         beta = 1                    gain = r dt               bias = 0
+    synapse       alpha = 1 - dt / tau_syn    synapse_gain = w_in dt / tau_syn
+    exponential   alpha = exp(-dt / tau_syn)  synapse_gain = w_in (1 - alpha)
+
+Some frameworks write an ``r`` that is not the gain they use themselves; their presets name the true one.
+`docs/loading.md` shows the step equation of every preset and where it was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from spikeloom.sim.core.neuron import Compare, Reset
+
+__all__ = ["PRESETS", "Discretisation", "Gain", "Preset", "TimeUnit"]
+
+
+class Discretisation(Enum):
+    """How continuous time becomes steps; the equations are at the top of this module."""
+
+    EULER = "euler"
+    EXPONENTIAL = "exponential"
+
+
+class TimeUnit(Enum):
+    """What the number in ``tau`` means."""
+
+    SECONDS = "seconds"
+    STEPS = "steps"
+    SECONDS_TIMES_STEP = "seconds times the step in seconds"
+
+
+class Gain(Enum):
+    """What a step adds to the membrane for a current ``I`` that lasts the step.
+
+    For a synapse, what a step adds to the current for its spikes ``S``: the same with ``w_in`` in place of ``r`` and
+    ``alpha`` in place of ``beta``.
+    """
+
+    NIR = "r dt/tau, r (1 - beta) or, for IF, r dt"
+    R = "r"
+    ONE = "1"
+    BETA = "beta"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What a framework does that its NIR files do not say.
+
+    ``time_step_s`` None means that it must be given. ``reset`` None means as NIR's equation has it: to ``v_reset``.
+    ``r_ratio`` is the ``r dt/tau`` that the exporter is known to write where its own gain does not depend on ``r``: a
+    file with another ratio is refused, and for a ``synapse_gain`` of 1 one with another ``w_in dt/tau_syn`` than 1.
+    ``lost`` names the options whose value the exporter does not write, so that the preset's is an assumption;
+    ``caveats`` are sentences about the rest, a tuple a kind of node.
+    """
+
+    title: str
+    time_step_s: float | None = None
+    tau_unit: TimeUnit = TimeUnit.SECONDS
+    discretisation: Discretisation = Discretisation.EULER
+    lif_gain: Gain = Gain.NIR
+    li_gain: Gain = Gain.NIR
+    if_gain: Gain = Gain.NIR
+    synapse_gain: Gain = Gain.NIR
+    r_ratio: Gain | None = None
+    compare: Compare = Compare.GREATER
+    reset: Reset | None = None
+    reset_delay: int = 0
+    lost: tuple[str, ...] = ()
+    caveats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+_MULTIPLE_SPIKES = "a membrane at several thresholds fires once, where {} can fire several times in a step"
+
+PRESETS: Mapping[str, Preset] = {
+    "nir": Preset(title="NIR"),
+    "snntorch": Preset(
+        title="snnTorch",
+        time_step_s=1e-4,
+        lif_gain=Gain.ONE,
+        synapse_gain=Gain.ONE,
+        r_ratio=Gain.ONE,
+        reset=Reset.SUBTRACT,
+        reset_delay=1,
+        lost=("reset", "reset_delay"),
+    ),
+    "norse": Preset(
+        title="Norse",
+        time_step_s=1e-3,
+        tau_unit=TimeUnit.SECONDS_TIMES_STEP,
+        if_gain=Gain.R,
+        synapse_gain=Gain.R,
+        caveats={
+            "CubaLIF": ("Norse does not export its reset potential; the file's v_reset is taken",),
+            "LIF": ("Norse does not export its reset potential; the file's v_reset is taken",),
+            "IF": ("Norse does not export its reset potential; the file's v_reset is taken",),
+        },
+    ),
+    "spikingjelly": Preset(title="SpikingJelly", time_step_s=1e-4, compare=Compare.GREATER_EQUAL),
+    "sinabs": Preset(
+        title="sinabs",
+        time_step_s=1e-3,
+        tau_unit=TimeUnit.STEPS,
+        discretisation=Discretisation.EXPONENTIAL,
+        if_gain=Gain.R,
+        compare=Compare.GREATER_EQUAL,
+        reset=Reset.SUBTRACT,
+        lost=("reset",),
+        caveats={
+            "LIF": (
+                "sinabs does not export norm_input; its default True, a gain of 1 - beta, is assumed",
+                _MULTIPLE_SPIKES.format("sinabs"),
+            ),
+            "LI": ("sinabs does not export norm_input; its default True, a gain of 1 - beta, is assumed",),
+            "IF": (_MULTIPLE_SPIKES.format("sinabs"), "sinabs does not export its lower bound of the membrane"),
+        },
+    ),
+    "rockpool": Preset(
+        title="Rockpool",
+        time_step_s=1e-3,
+        discretisation=Discretisation.EXPONENTIAL,
+        lif_gain=Gain.ONE,
+        li_gain=Gain.BETA,
+        synapse_gain=Gain.BETA,
+        r_ratio=Gain.BETA,
+        compare=Compare.GREATER_EQUAL,
+        reset=Reset.SUBTRACT,
+        caveats={
+            "LIF": ("Rockpool does not export the neuron's own bias", _MULTIPLE_SPIKES.format("Rockpool")),
+            "CubaLIF": ("Rockpool does not export the neuron's own bias", _MULTIPLE_SPIKES.format("Rockpool")),
+        },
+    ),
+}
+"""Presets by name; `docs/loading.md` shows the step equations and where they come from."""

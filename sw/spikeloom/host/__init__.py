@@ -1,0 +1,1 @@
+"""The host driver: link endpoint, transports, SPIF. Needs NumPy and pyserial only."""

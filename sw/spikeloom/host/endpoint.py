@@ -1,0 +1,339 @@
+"""The host's end of the link: every byte sent arrives at the board once and in order, and back.
+
+The rules are in ``docs/link.md``. The host alone keeps time: when it waits and nothing moves, it asks the board where
+it is (a frame with REPLY), and from the answer each side sees what the other one lacks.
+
+All times are seconds of the transport, so the same timers work on a board and on a simulator a thousand times slower.
+"""
+
+import secrets
+from collections.abc import Callable
+from types import TracebackType
+
+from spikeloom.host.transport import LinkError, Transport
+from spikeloom.sim.host.link import (
+    NONCE_BYTES,
+    PROTOCOL_VERSION,
+    Deframer,
+    Frame,
+    Identity,
+    Kind,
+    LinkParameters,
+    offset_difference,
+)
+
+__all__ = ["Endpoint", "LinkError"]
+
+_WINDOW = 16384
+"""What the board may have on its way to us; we take everything that comes, so this never stops it."""
+
+
+class Endpoint:
+    """The host's end of the link.
+
+    Parameters
+    ----------
+    transport
+        The line. The endpoint closes it.
+    maximum_payload
+        That of the board's :class:`spikeloom.sim.host.link.LinkParameters`.
+    timeout_s
+        LinkError after so many seconds of waiting in which no byte has moved in either direction.
+    nonce
+        Number of the session; None takes a random one. To be different from that of the session before.
+
+    Examples
+    --------
+    ::
+
+        with Endpoint(SerialTransport("/dev/ttyUSB1", 1_000_000)) as endpoint:
+            print(endpoint.open())
+            endpoint.send(request)
+            answer = endpoint.receive(4)
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        maximum_payload: int = LinkParameters().maximum_payload,
+        timeout_s: float = 5.0,
+        nonce: bytes | None = None,
+    ) -> None:
+        if not timeout_s > 0:
+            raise ValueError(f"timeout_s must be above 0, not {timeout_s!r}")
+        if nonce is not None and len(nonce) != NONCE_BYTES:
+            raise ValueError(f"nonce must be {NONCE_BYTES} bytes, not {len(nonce)}")
+        self._transport = transport
+        self._maximum_payload = LinkParameters(maximum_payload=maximum_payload).maximum_payload
+        self._timeout_s = timeout_s
+        self._nonce = nonce
+        self.identity: Identity | None = None
+        """What the board has said about itself; None before :meth:`open`."""
+        self.polls = 0
+        """How often nothing came in time and the board was asked."""
+        self.rewinds = 0
+        """How often the board wanted bytes again."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Everything a session has. Offsets are counted in full here, modulo 65536 on the line."""
+        self._opened = False
+        self._deframer = Deframer()
+        self._outgoing = bytearray()  # from offset _acknowledged on
+        self._acknowledged = 0
+        self._sent = 0
+        self._limit = 0
+        self._window = 1
+        self._incoming = bytearray()
+        self._expected = 0
+        self._answer = False
+        self._again = False
+        self._reported = False
+        self._heard = False  # a good frame has come since something was last asked
+        self._now = self._transport.now()  # when the last read ended
+        self._outgoing_at = self._incoming_at = self._now  # when something last went right, or was asked for again
+        self._timed: tuple[int, float] | None = None  # acknowledged up to there tells the round trip begun then
+        self._round_trip: float | None = None
+        self._deviation = 0.0
+
+    # What the driver calls.
+
+    def __enter__(self) -> "Endpoint":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the transport."""
+        self._opened = False
+        self._transport.close()
+
+    def open(self) -> Identity:
+        """Begins a session, which resets what is behind the board's link; returns what the board is."""
+        self._begin()
+        nonce = self._nonce if self._nonce is not None else secrets.token_bytes(NONCE_BYTES)
+        # The zero byte ends whatever the board may have half received.
+        opening = b"\0" + Frame(kind=Kind.OPEN, payload=nonce).encode()
+        deadline = self._transport.now() + self._timeout_s
+        pause = 4 * self._transport.round_trip_s
+        first = True
+        while (now := self._transport.now()) < deadline:
+            self._transport.write(opening)
+            asked, until = now, min(deadline, now + pause)
+            while (now := self._transport.now()) < until:
+                for frame in self._deframer.feed(
+                    self._transport.read(max(until - now, self._transport.round_trip_s / 50))
+                ):
+                    if self._opened:
+                        self._handle(frame)
+                    elif frame and frame.kind == Kind.IDENTITY and frame.payload[:NONCE_BYTES] == nonce:
+                        self._accept(frame)
+                        if first:
+                            self._measure(self._transport.now() - asked)
+                if self._opened:
+                    assert self.identity is not None
+                    return self.identity
+            pause *= 2
+            first = False
+        raise LinkError(
+            f"no board answers on {self._transport.name}: it must be powered, configured, and set to the same baud rate"
+        )
+
+    def _accept(self, frame: Frame) -> None:
+        try:
+            identity = Identity.decode(frame.payload[NONCE_BYTES:])
+        except ValueError as error:
+            raise LinkError(f"what answers on {self._transport.name} is not a spikeloom board ({error})") from error
+        if identity.protocol_version != PROTOCOL_VERSION:
+            raise LinkError(
+                f"the board on {self._transport.name} must speak protocol version {PROTOCOL_VERSION}, "
+                f"not {identity.protocol_version}: build its bitstream with this release of spikeloom"
+            )
+        self.identity = identity
+        self._limit = frame.limit
+        self._window = max(1, frame.limit)
+        self._opened = True
+
+    def send(self, data: bytes) -> None:
+        """Sends ``data``; returns when all of it is on its way, before it has arrived (see :meth:`flush`).
+
+        Bytes from the board are taken in meanwhile, so the board never has to wait for the host.
+        """
+        self._check_open()
+        self._outgoing += data
+        self._wait(lambda: self._sent - self._acknowledged == len(self._outgoing), "take")
+
+    def flush(self) -> None:
+        """Waits until the board has received every byte sent."""
+        self._check_open()
+        self._wait(lambda: not self._outgoing, "acknowledge")
+
+    def receive(self, minimum: int = 1, *, timeout_s: float | None = None) -> bytes:
+        """All bytes that have come from the board, when they are at least ``minimum``.
+
+        With ``minimum`` 0 it looks once and returns. ``timeout_s`` replaces that of the endpoint.
+        """
+        self._check_open()
+        if len(self._incoming) < minimum:
+            self._wait(lambda: len(self._incoming) >= minimum, "send", timeout_s)
+        elif not minimum:
+            self._exchange(0.0)
+        data = bytes(self._incoming)
+        self._incoming.clear()
+        return data
+
+    def poll(self) -> bytes:
+        """The bytes that have come from the board, without waiting for any."""
+        return self.receive(0)
+
+    # How it works.
+
+    def _check_open(self) -> None:
+        if not self._opened:
+            raise LinkError("the session must be open")
+
+    def _wait(self, done: Callable[[], bool], verb: str, timeout_s: float | None = None) -> None:
+        """Moves bytes until ``done()``; asks the board after ever longer pauses as long as nothing moves."""
+        self._now = self._transport.now()
+        self._write_frames()
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        began = asked = moved = self._now
+        progress = self._progress()
+        pause = self._retry_s()
+        while not done():
+            if self._progress() != progress:
+                progress, moved = self._progress(), self._now
+                pause = self._retry_s()
+            if self._now >= moved + timeout_s:
+                state = "still answers, but" if self._heard else "does not answer any more and"
+                raise LinkError(
+                    f"the board on {self._transport.name} {state} did not {verb} any bytes for {timeout_s:g} s"
+                )
+            # One direction may be stuck while the other one moves. Without a sign of that, both have to rest.
+            outgoing, incoming = self._sent > self._acknowledged, self._reported
+            rest = max(self._outgoing_at, self._incoming_at)
+            if outgoing:
+                rest = min(rest, self._outgoing_at)
+            if incoming:
+                rest = min(rest, self._incoming_at)
+            ask = max(rest, asked, began) + pause
+            if self._now >= ask:
+                self._write_frames(ask=True)
+                asked = self._now
+                pause = min(2 * pause, (4 if outgoing or incoming else 32) * self._retry_s(), timeout_s / 8)
+                ask = asked + pause
+            # Not less than a clock cycle, or a simulator's time might stand still.
+            self._exchange(max(min(ask, moved + timeout_s) - self._now, self._transport.round_trip_s / 50))
+
+    def _progress(self) -> tuple[int, int]:
+        return self._acknowledged, self._expected
+
+    def _exchange(self, timeout_s: float) -> None:
+        """Reads once and writes once."""
+        data = self._transport.read(timeout_s)
+        self._now = self._transport.now()
+        for frame in self._deframer.feed(data):
+            self._handle(frame)
+        self._write_frames()
+
+    def _handle(self, frame: Frame | None) -> None:
+        if frame is None:
+            if not self._reported:
+                self._report()
+            return
+        if frame.kind != Kind.DATA:
+            return  # an IDENTITY that was asked for twice
+        self._heard = True
+        self._handle_acknowledge(frame)
+        ahead = offset_difference(frame.sequence, self._expected & 0xFFFF)
+        if frame.payload and ahead == 0:
+            self._incoming += frame.payload
+            self._expected += len(frame.payload)
+            self._incoming_at = self._now
+            self._reported = False
+        elif ahead > 0 and (frame.reply or not self._reported):
+            self._report()
+        if frame.payload or frame.reply:
+            self._answer = True
+
+    def _report(self) -> None:
+        self._reported = self._again = self._answer = True
+        self._incoming_at = self._now
+
+    def _handle_acknowledge(self, frame: Frame) -> None:
+        step = (frame.acknowledge - self._acknowledged) & 0xFFFF
+        if step > len(self._outgoing):
+            return  # a repeated old frame
+        if step:
+            del self._outgoing[:step]
+            self._acknowledged += step
+            self._outgoing_at = self._now
+        if self._timed is not None and self._acknowledged >= self._timed[0]:
+            self._measure(self._now - self._timed[1])
+            self._timed = None
+        if frame.again and self._sent > self._acknowledged:
+            self.rewinds += 1
+            self._sent = self._acknowledged
+            self._outgoing_at = self._now
+            self._timed = None
+        self._sent = max(self._sent, self._acknowledged)
+        self._limit = max(self._limit, self._acknowledged + ((frame.limit - frame.acknowledge) & 0xFFFF))
+
+    def _write_frames(self, *, ask: bool = False) -> None:
+        """Writes what credit allows, and a frame without payload if only that is due or ``ask`` wants an answer."""
+        frames = []
+        rested = self._sent == self._acknowledged
+        end = self._acknowledged + len(self._outgoing)
+        while self._sent < end and not ask:
+            wanted = min(end - self._sent, self._maximum_payload)
+            size = min(wanted, self._limit - self._sent)
+            # Small frames are dear: rather wait for credit, of which half the board's buffer comes at a time.
+            if size < min(wanted, (self._window + 1) // 2):
+                break
+            start = self._sent - self._acknowledged
+            frames.append(self._frame(bytes(self._outgoing[start : start + size])))
+            self._sent += size
+        if frames and rested:
+            self._outgoing_at = self._now
+        if frames and self._timed is None:
+            self._timed = (self._sent, self._now)
+        if ask:
+            self.polls += 1
+            self._again |= self._reported  # nothing in order has come since AGAIN was said: it may have been lost
+            self._heard = False
+            self._timed = None
+        if not frames and (ask or self._answer):
+            # After a pause the line may have picked up a stray byte: the first zero ends it.
+            frames.append(b"\0" * ask + self._frame(b"", reply=ask))
+        if frames:
+            self._transport.write(b"".join(frames))
+
+    def _frame(self, payload: bytes, *, reply: bool = False) -> bytes:
+        frame = Frame(
+            sequence=self._sent & 0xFFFF,
+            acknowledge=self._expected & 0xFFFF,
+            limit=(self._expected + _WINDOW) & 0xFFFF,
+            payload=payload,
+            reply=reply,
+            again=self._again,
+        )
+        self._answer = self._again = False
+        return frame.encode()
+
+    def _measure(self, round_trip: float) -> None:
+        if self._round_trip is None:
+            self._round_trip, self._deviation = round_trip, round_trip / 2
+        else:
+            self._deviation += (abs(round_trip - self._round_trip) - self._deviation) / 4
+            self._round_trip += (round_trip - self._round_trip) / 8
+
+    def _retry_s(self) -> float:
+        """How long an answer may take before it counts as late."""
+        guess = self._transport.round_trip_s
+        if self._round_trip is None:
+            return 4 * guess
+        return max(2 * self._round_trip + 4 * self._deviation, guess / 5)

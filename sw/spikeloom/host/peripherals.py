@@ -1,0 +1,171 @@
+"""What the driver does with the units of the bridge: an encoder's settings, images as messages, answers from messages.
+
+`Board.classify` puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.datasets.encoders import Encoder, RateEncoder
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.encoder import EncoderMode, EncoderParameters, EncoderSettings, level_events
+from spikeloom.sim.host.messages import Messages, encode_spikes
+from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = [
+    "AnswerCollector",
+    "Answers",
+    "UnitError",
+    "encoder_settings",
+    "image_message",
+    "readout_registers",
+    "with_units",
+]
+
+
+class UnitError(ValueError):
+    """The units of a fabric cannot do what is wanted of them. The message is one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """``classes`` ``(B,)``: the answer of each sample. ``scores`` ``(B, n)`` of each output where they were asked for,
+    otherwise None."""
+
+    classes: NDArray[np.int64]
+    scores: NDArray[np.int64] | None
+
+
+def with_units(
+    fabric: FabricConfig, encoders: Sequence[Encoder] = (), *, inputs: int = 0, outputs: int = 0
+) -> FabricConfig:
+    """``fabric`` with an encoder and a readout, which hold images of ``inputs`` pixels and answers of ``outputs``.
+
+    The encoder does what each of ``encoders`` does, and is the usual one without any. Raises `UnitError` if one encoder
+    cannot be all of them.
+    """
+    usual = EncoderParameters()
+    registers = {(encoder.bits, encoder.lfsr.width) for encoder in encoders if isinstance(encoder, RateEncoder)}
+    bits = max((encoder.bits for encoder in encoders), default=usual.bits)
+    if len(registers) > 1 or any(bits != rate_bits for rate_bits, _ in registers):
+        raise UnitError("the encoders of all networks must have the same bits, and the same shift register, to be one")
+    lfsr_width = max([usual.lfsr_width] * (not registers) + [width for _, width in registers])
+    steps = max((encoder.steps for encoder in encoders), default=usual.steps)
+    return replace(
+        fabric,
+        encoder=EncoderParameters(
+            pixels=_power_of_two(inputs or usual.pixels), bits=bits, steps=_power_of_two(steps), lfsr_width=lfsr_width
+        ),
+        readout=ReadoutParameters(outputs=_power_of_two(outputs or ReadoutParameters().outputs)),
+    )
+
+
+def _power_of_two(least: int) -> int:
+    """The least power of two from 2 on that is not less."""
+    return 1 << bits_for(least)
+
+
+def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, input_axons: ArrayLike) -> EncoderSettings:
+    """What makes the board's encoder do exactly what ``encoder`` does; `UnitError` if it cannot."""
+    if parameters is None:
+        raise UnitError("the fabric must have an encoder to encode images on the board, and has none")
+    axons = np.asarray(input_axons)
+    if (axons != np.arange(len(axons))).any():
+        raise UnitError("the inputs must be at axons 0, 1, 2, ... to be encoded on the board, not elsewhere")
+    if len(axons) > parameters.pixels:
+        raise UnitError(f"the encoder of the fabric must hold {len(axons)} pixels, not {parameters.pixels}")
+    if isinstance(encoder, RateEncoder):
+        if (encoder.bits, encoder.lfsr.width) != (parameters.bits, parameters.lfsr_width):
+            raise UnitError(
+                f"the encoder of the fabric must have {encoder.bits} bits and a shift register of "
+                f"{encoder.lfsr.width}, not {parameters.bits} and {parameters.lfsr_width}"
+            )
+        return EncoderSettings(mode=EncoderMode.RATE, pixels=len(axons), steps=encoder.steps, seed=encoder.lfsr.seed)
+    if encoder.bits > parameters.bits:
+        raise UnitError(f"the encoder of the fabric must have {encoder.bits} bits, not {parameters.bits}")
+    if encoder.steps > parameters.steps:
+        raise UnitError(f"the encoder of the fabric must have {encoder.steps} steps, not {parameters.steps}")
+    stride = 1 << (parameters.bits - encoder.bits)
+    return EncoderSettings(mode=EncoderMode.LATENCY, pixels=len(axons), steps=encoder.steps, stride=stride)
+
+
+def image_message(image: ArrayLike, bits: int) -> bytes:
+    """The messages of one image, of any shape, of 0 to ``2**bits``."""
+    return encode_spikes(level_events(np.asarray(image).reshape(-1), bits))
+
+
+def readout_registers(
+    mode: ReadoutMode, parameters: ReadoutParameters | None, output_axons: ArrayLike, *, membranes: bool, vector: bool
+) -> dict[str, int]:
+    """The values of the bridge's registers with which it answers by ``mode``; `UnitError` if it cannot.
+
+    ``output_axons`` are those of the output population, ``membranes`` says that it sends membranes.
+    """
+    if parameters is None:
+        raise UnitError("the fabric must have a readout to answer on the board, and has none")
+    axons = np.asarray(output_axons)
+    if (axons != axons[0] + np.arange(len(axons))).any():
+        raise UnitError("the outputs must be at axons that follow each other to be read out on the board")
+    if len(axons) > parameters.outputs:
+        raise UnitError(f"the readout of the fabric must hold {len(axons)} outputs, not {parameters.outputs}")
+    if membranes != (mode >= ReadoutMode.LAST):
+        has, wants = ("membranes", "spikes") if membranes else ("spikes", "membranes")
+        raise UnitError(f"readout {mode.name} needs an output population that sends {wants}, and this one sends {has}")
+    return {
+        "readout_mode": mode,
+        "readout_vector": int(vector),
+        "readout_outputs": len(axons) - 1,
+        "readout_first": int(axons[0]),
+    }
+
+
+class AnswerCollector:
+    """Takes the answers of ``samples`` samples with ``outputs`` outputs, as `StepCollector` takes spikes.
+
+    Raises ``ValueError`` for what a readout cannot have sent.
+    """
+
+    def __init__(self, outputs: int, first_axon: int, samples: int, *, vector: bool, first: int) -> None:
+        self._outputs, self._first_axon, self._samples = outputs, first_axon, samples
+        self._vector, self._first = vector, first
+        self._axons: list[NDArray[np.int64]] = []
+        self._values: list[NDArray[np.int64]] = []
+        self.done = 0
+        """Samples that have ended."""
+        self.total = f"{samples} samples"
+
+    @property
+    def complete(self) -> bool:
+        return self.done >= self._samples
+
+    def take(self, messages: Messages) -> None:
+        """Values come in the order of their samples, so many each."""
+        if messages.spike_step.size or messages.reads or not messages.ticks.all():
+            raise ValueError("the board must send answers only, not spikes, steps or what was not asked for")
+        number = np.concatenate([[0], np.cumsum([len(axons) for axons in self._axons])])[-1]
+        each = 1 + self._outputs * self._vector
+        wanted = self._first + (number + np.arange(len(messages.value))) // each
+        if (messages.value_step != wanted).any():
+            raise ValueError(f"the board must send {each} values for each sample, not more or fewer")
+        self._axons.append(messages.value_axon)
+        self._values.append(messages.value)
+        self.done += len(messages.ticks)
+
+    def result(self) -> Answers:
+        """All answers."""
+        each = 1 + self._outputs * self._vector
+        axons, values = np.concatenate(self._axons), np.concatenate(self._values)
+        if len(axons) != each * self._samples or self.done != self._samples:
+            raise ValueError(f"the board must answer {self._samples} samples with {each} values each, and has not")
+        axons, values = axons.reshape(-1, each), values.reshape(-1, each)
+        classes = axons[:, -1]
+        vectors = self._first_axon + np.arange(each - 1)
+        if (axons[:, :-1] != vectors).any() or (classes >= self._outputs).any():
+            raise ValueError("the board has answered with an output that the program does not have")
+        return Answers(classes=classes.copy(), scores=values[:, :-1].copy() if self._vector else None)

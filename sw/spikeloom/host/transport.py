@@ -1,0 +1,281 @@
+"""Ways to a board: a serial port, a socket, and for tests a line that makes faults.
+
+A transport carries bytes and knows what time it is. It promises neither that they arrive nor that they are intact: that
+is the link's part (:mod:`spikeloom.host.endpoint`).
+"""
+
+import abc
+import collections
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from spikeloom.sim.host.link import DeviceModel
+
+__all__ = ["FaultyTransport", "LinkError", "ModelTransport", "SerialTransport", "TcpTransport", "Transport"]
+
+
+class LinkError(ConnectionError):
+    """The board cannot be reached, or not any more. The message is one sentence for the user."""
+
+
+class Transport(abc.ABC):
+    """A line to a board.
+
+    Every call may cost much (a USB transfer, a step of a simulator), so its user makes few of them with much data.
+    """
+
+    name: str = "the line"
+    """Where it leads, for messages."""
+
+    round_trip_s: float = 0.025
+    """A first guess of the time from a write to the answer, in this transport's seconds; timers start from it."""
+
+    @abc.abstractmethod
+    def write(self, data: bytes) -> None:
+        """Sends ``data``; LinkError if the line is gone."""
+
+    @abc.abstractmethod
+    def read(self, timeout_s: float) -> bytes:
+        """What has arrived; waits for at most ``timeout_s`` seconds until something has, then ``b""``.
+
+        A simulator had better return at the end of a frame (a zero byte) than after each byte.
+        """
+
+    @abc.abstractmethod
+    def now(self) -> float:
+        """Seconds as the board sees them: on a simulator, simulated ones. ``read`` lets them pass."""
+
+    def close(self) -> None:  # noqa: B027 - not every line has to be given back
+        """Gives the line back. The transport is of no use afterwards; closing twice is allowed."""
+
+
+class SerialTransport(Transport):
+    """A serial port, 8N1.
+
+    Parameters
+    ----------
+    port
+        Name of the port, such as ``/dev/ttyUSB1`` or ``COM3``.
+    baud
+        Bits per second, the same as in the bitstream.
+    """
+
+    _SLICE_S = 0.005
+
+    def __init__(self, port: str, baud: int) -> None:
+        try:
+            import serial
+        except ImportError as error:  # pragma: no cover - pyserial is a dependency of the package
+            raise LinkError("a serial port needs the package pyserial, which is not installed") from error
+        self.name = port
+        self._failures: tuple[type[Exception], ...] = (serial.SerialException, OSError)
+        try:
+            # A port that takes nothing for two seconds is gone: without flow control a UART always takes bytes.
+            self._serial: Any = serial.Serial(port, baud, timeout=self._SLICE_S, write_timeout=2)
+        except (*self._failures, ValueError) as error:
+            raise LinkError(f"the serial port {port} must exist and be free to use ({error})") from error
+
+    def _lost(self, error: Exception) -> LinkError:
+        return LinkError(f"the serial port {self.name} has gone away ({error})")
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._serial.write(data)
+        except self._failures as error:
+            raise self._lost(error) from error
+
+    def read(self, timeout_s: float) -> bytes:
+        try:
+            if waiting := self._serial.in_waiting:
+                return bytes(self._serial.read(waiting))
+            deadline = time.monotonic() + timeout_s
+            while time.monotonic() < deadline:
+                if first := self._serial.read(1):
+                    return bytes(first + self._serial.read(self._serial.in_waiting))
+        except self._failures as error:
+            raise self._lost(error) from error
+        return b""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def close(self) -> None:
+        self._serial.close()
+
+
+class TcpTransport(Transport):
+    """A socket, such as that of a simulator or of a serial port elsewhere in the network."""
+
+    _STALL_S = 10.0
+
+    def __init__(self, host: str, port: int) -> None:
+        self.name = f"{host}:{port}"
+        try:
+            self._socket = socket.create_connection((host, port), timeout=5)
+        except OSError as error:
+            raise LinkError(f"somebody must listen at {self.name} ({error})") from error
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._early: list[bytes] = []
+
+    def _receive(self) -> bytes:
+        try:
+            data = self._socket.recv(65536)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise LinkError(f"the connection to {self.name} has been lost ({error})") from error
+        if not data:
+            raise LinkError(f"{self.name} has closed the connection")
+        return data
+
+    def write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            # The peer may be unable to read before it has written.
+            readable, writable, _ = select.select([self._socket], [self._socket], [], self._STALL_S)
+            if not readable and not writable:
+                raise LinkError(f"{self.name} has taken no data for {self._STALL_S:g} s")
+            if readable:
+                self._early.append(self._receive())
+            if writable:
+                try:
+                    left = left[self._socket.send(left) :]
+                except BlockingIOError:
+                    pass
+                except OSError as error:
+                    raise LinkError(f"the connection to {self.name} has been lost ({error})") from error
+
+    def read(self, timeout_s: float) -> bytes:
+        if self._early:
+            data = b"".join(self._early)
+            self._early.clear()
+            if data:
+                return data
+        readable, _, _ = select.select([self._socket], [], [], max(0.0, timeout_s))
+        return self._receive() if readable else b""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class FaultyTransport(Transport):
+    """Another transport's line, made bad on purpose, both ways.
+
+    Parameters
+    ----------
+    inner
+        The line.
+    seed
+        Which faults: the same ones for the same traffic.
+    flip, drop, insert
+        Chance that a byte gets one bit flipped, gets lost, gets a random byte put before it.
+    repeat
+        Chance that a piece that ends with a zero byte, a frame in general, arrives twice.
+    cut
+        Chance that a piece that ends with a zero byte gets lost as a whole.
+
+    ``faults`` counts what has happened, by the names above; a byte lost in a lost frame is not counted apart.
+    """
+
+    def __init__(
+        self,
+        inner: Transport,
+        *,
+        seed: int,
+        flip: float = 0.0,
+        drop: float = 0.0,
+        insert: float = 0.0,
+        repeat: float = 0.0,
+        cut: float = 0.0,
+    ) -> None:
+        self._rates = {"flip": flip, "drop": drop, "insert": insert, "repeat": repeat, "cut": cut}
+        for name, rate in self._rates.items():
+            if not 0 <= rate <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, not {rate!r}")
+        self._inner = inner
+        self.name = inner.name
+        self.round_trip_s = inner.round_trip_s
+        self._random = np.random.default_rng(seed)
+        self.faults: collections.Counter[str] = collections.Counter()
+
+    def _happens(self, name: str, size: int) -> np.ndarray:
+        rate = self._rates[name]
+        chosen = self._random.random(size) < rate if rate else np.zeros(size, bool)
+        self.faults[name] += int(chosen.sum())
+        return chosen
+
+    def _damage(self, data: bytes) -> bytes:
+        if not data:
+            return data
+        pieces = [piece + b"\0" for piece in data.split(b"\0")]
+        pieces[-1] = pieces[-1][:-1]
+        repeat, cut = self._happens("repeat", len(pieces)), self._happens("cut", len(pieces))
+        data = b"".join(
+            piece * (1 + int(again)) for piece, again, lost in zip(pieces, repeat, cut, strict=True) if not lost
+        )
+        array = np.frombuffer(data, np.uint8).copy()
+        flip = self._happens("flip", len(array))
+        array[flip] ^= (1 << self._random.integers(0, 8, int(flip.sum()))).astype(np.uint8)
+        array = array[~self._happens("drop", len(array))]
+        places = np.flatnonzero(self._happens("insert", len(array)))
+        return np.insert(array, places, self._random.integers(0, 256, len(places), np.uint8)).tobytes()
+
+    def write(self, data: bytes) -> None:
+        self._inner.write(self._damage(data))
+
+    def read(self, timeout_s: float) -> bytes:
+        return self._damage(self._inner.read(timeout_s))
+
+    def now(self) -> float:
+        return self._inner.now()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class ModelTransport(Transport):
+    """A line to :class:`spikeloom.sim.host.link.DeviceModel`, without a clock: its seconds pass with the bytes.
+
+    Parameters
+    ----------
+    model
+        The board's end of the link.
+    serve
+        Called with the model whenever the line moves; takes the host's bytes and gives the answers to them.
+    baud
+        Ten bits a byte, for the seconds.
+    """
+
+    name = "the model"
+    round_trip_s = 0.005
+
+    def __init__(self, model: DeviceModel, serve: Callable[[DeviceModel], None], *, baud: int = 1_000_000) -> None:
+        self._model = model
+        self._serve = serve
+        self._byte_s = 10 / baud
+        self._now = 0.0
+
+    def write(self, data: bytes) -> None:
+        self._now += len(data) * self._byte_s
+        # In pieces about as long as a frame, or a bad frame would keep the model from answering the one before it.
+        for start in range(0, len(data), 256):
+            self._model.from_line(data[start : start + 256])
+            self._serve(self._model)
+
+    def read(self, timeout_s: float) -> bytes:
+        self._serve(self._model)
+        data = self._model.to_line()
+        self._now += len(data) * self._byte_s if data else timeout_s
+        return data
+
+    def now(self) -> float:
+        return self._now

@@ -1,0 +1,1 @@
+"""One interface over reference, compiled RTL, pins and board."""

@@ -1,0 +1,342 @@
+"""One way to run a program on four back ends: the reference, the compiled RTL, the RTL at its pins, and a board.
+
+Each `Runner` takes spikes and returns what the populations did. The `PinsRunner` and the `BoardRunner` run the same
+driver code; only the transport differs. The `CompiledRunner` (`spikeloom.simulators.compiled`) gives packets to the
+fabric and is the fast one; the `PinsRunner`, through cocotb, judges the Verilog of the whole design.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import pickle
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.compiler.program import Program
+from spikeloom.datasets.encoders import Encoder
+from spikeloom.host.driver import Board, BoardResult
+from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.transport import FaultyTransport, Transport
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.readout import ReadoutMode, answers, scores
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.reference import as_spikes, simulate
+from spikeloom.sim.noc.mesh import Link, LinkCount
+
+if TYPE_CHECKING:
+    from spikeloom.simulators.simulated_board import SimulatedTransport
+
+__all__ = [
+    "BoardRunner",
+    "PinsRunner",
+    "Progress",
+    "ReferenceRunner",
+    "RunResult",
+    "Runner",
+    "Task",
+    "TaskRunner",
+    "by_population",
+    "do_at_pins",
+]
+
+Progress = Callable[[int, int], None]
+"""Called with the samples done and their number."""
+
+_PROGRESS_MARK = "spikeloom samples done:"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunResult:
+    """What a run produced.
+
+    ``spikes``, ``values`` and ``membranes`` are ``(T, B, n)`` by population, of those that were observed: the output
+    population and, in hardware, what the program observes besides. ``values`` are those of graded spikes, 0 without a
+    spike. ``counters`` are the core's registers at the end, ``cycles``
+    the clock cycles from the end of loading to the last answer, the link's included where there is one;
+    ``cycles_per_sample`` ``(B,)`` those from a sample's first packet in to its last packet out, which overlap with its
+    neighbours' where samples follow each other without a gap; ``links`` what the routers of a mesh have counted. They
+    are empty or None where nobody counts. ``faults`` are those made on purpose on the line. ``seconds`` is wall time.
+    ``classes`` ``(B,)`` are the answers where they were asked for; no population has arrays then.
+    """
+
+    output_name: str
+    spikes: dict[str, NDArray[np.bool_]]
+    membranes: dict[str, NDArray[np.int64]]
+    values: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    counters: dict[int, dict[str, int]] = field(default_factory=dict)
+    cycles: int | None = None
+    cycles_per_sample: NDArray[np.int64] | None = None
+    links: dict[Link, LinkCount] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    classes: NDArray[np.int64] | None = None
+
+    @property
+    def output(self) -> NDArray[Any]:
+        """The output population's spikes, or its membranes if it does not spike."""
+        return self.membranes.get(self.output_name, self.spikes.get(self.output_name))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """What a board is to do.
+
+    ``inputs`` are spikes ``(T, B, inputs)`` or, with an ``encoder``, images ``(B, ...)`` that the board encodes. With a
+    ``mode`` other than OFF the board answers with classes only.
+    """
+
+    inputs: NDArray[Any]
+    encoder: Encoder | None = None
+    mode: ReadoutMode = ReadoutMode.OFF
+
+    @property
+    def samples(self) -> int:
+        """Samples of the inputs."""
+        return len(self.inputs) if self.encoder else self.inputs.shape[1]
+
+
+class Runner(abc.ABC):
+    """Runs spikes through a network."""
+
+    @abc.abstractmethod
+    def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        """Run ``spikes`` ``(T, B, inputs)``; every sample starts from the cleared state."""
+
+
+class TaskRunner(Runner):
+    """A runner that also does what needs the units of the host bridge."""
+
+    @abc.abstractmethod
+    def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
+        """Do ``task``."""
+
+
+class ReferenceRunner(TaskRunner):
+    """The integer reference."""
+
+    def __init__(self, network: QuantisedNetwork) -> None:
+        self.network = network
+
+    def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        start = time.monotonic()
+        name = self.network.output
+        result = simulate(self.network, spikes)
+        silent = not self.network.population(name).parameters.spiking
+        return RunResult(
+            output_name=name,
+            spikes={} if silent else {name: result.spikes[name]},
+            membranes={name: result.states[name].v} if silent else {},
+            values={name: result.values[name]} if name in result.values else {},
+            seconds=time.monotonic() - start,
+        )
+
+    def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
+        spikes = task.encoder.encode(task.inputs) if task.encoder else task.inputs
+        result = self.run(spikes, progress=progress)
+        if task.mode is ReadoutMode.OFF:
+            return result
+        classes = answers(scores(task.mode, result.output))
+        return RunResult(
+            output_name=result.output_name, spikes={}, membranes={}, seconds=result.seconds, classes=classes
+        )
+
+
+class BoardRunner(TaskRunner):
+    """A board, or anything that answers like one, at the end of ``transport``.
+
+    ``build_hash`` is that of the bitstream that is expected; without it any build of the program's fabric will do.
+    ``clock`` tells the board's clock cycles, where somebody counts them.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        transport: Transport,
+        *,
+        build_hash: bytes | None = None,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self.program = program
+        self.transport = transport
+        self.build_hash = build_hash
+        self.clock = clock
+
+    def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        array = as_spikes(spikes, len(self.program.input_axons))
+        return self.do(Task(inputs=array), progress=progress)
+
+    def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
+        start = time.monotonic()
+        link = self.program.fabric.link
+        with Endpoint(self.transport, maximum_payload=link.maximum_payload) as endpoint:
+            board = Board(endpoint, self.program.fabric)
+            expected = self.program.fabric.identity(self.build_hash or bytes(16))
+            board.check(expected, build=self.build_hash is not None)
+            board.load(self.program)
+            loaded = self.clock() if self.clock else 0
+            fields: dict[str, Any] = {"output_name": self.program.observed[0][0], "spikes": {}, "membranes": {}}
+            if task.mode is not ReadoutMode.OFF:
+                found = board.classify(task.inputs, encoder=task.encoder, mode=task.mode, progress=progress)
+                fields["classes"] = found.classes
+            elif task.encoder is not None:
+                fields = by_population(self.program, [board.run_images(task.inputs, task.encoder, progress=progress)])
+            else:
+                fields = by_population(self.program, [board.run(task.inputs, progress=progress)])
+            cycles = self.clock() - loaded if self.clock else None
+            board.check_errors()
+            counters = board.counters()
+            links = board.link_counts()
+        return RunResult(
+            **fields,
+            counters=counters,
+            cycles=cycles,
+            links=links,
+            seconds=time.monotonic() - start,
+        )
+
+
+def by_population(program: Program, results: Sequence[BoardResult]) -> dict[str, Any]:
+    """The fields of a `RunResult` that ``results`` fill, each with some of the samples."""
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(result, name) for result in results], axis=1)
+
+    output = program.observed[0][0]
+    spikes, values = joined("spikes"), joined("values") if program.graded else None
+    spikes_of: dict[str, NDArray[np.bool_]] = {}
+    values_of: dict[str, NDArray[np.int64]] = {}
+    first = 0
+    for name, size in program.observed:
+        columns = slice(first, first + size)
+        if not (program.membranes and name == output):
+            spikes_of[name] = spikes[..., columns]
+        if values is not None and name in program.graded:
+            values_of[name] = values[..., columns]
+        first += size
+    membranes_of = {output: joined("membranes")} if program.membranes else {}
+    return {"output_name": output, "spikes": spikes_of, "values": values_of, "membranes": membranes_of}
+
+
+class PinsRunner(TaskRunner):
+    """The generated Verilog of the program's fabric, simulated with a UART at its pins.
+
+    Parameters
+    ----------
+    program
+        What to run.
+    directory
+        Where Verilog, compiled simulators and logs go. What is there already is used again.
+    divisor
+        Clock cycles a bit of the UART.
+    waves
+        Record a waveform; `waves` is its path after a run.
+    faults
+        Rates of faults on the line: arguments of `FaultyTransport`.
+    announce
+        Called with one sentence before a long wait.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        directory: Path,
+        *,
+        divisor: int = 4,
+        waves: bool = False,
+        faults: Mapping[str, Any] | None = None,
+        announce: Callable[[str], None] = print,
+    ) -> None:
+        self.program = program
+        self.directory = directory
+        self.divisor = divisor
+        self.record_waves = waves
+        self.faults = dict(faults or {})
+        self.announce = announce
+        self.waves: Path | None = None
+
+    def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        return self.do(Task(inputs=as_spikes(spikes, len(self.program.input_axons))), progress=progress)
+
+    def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
+        start = time.monotonic()
+
+        def on_line(line: str) -> None:
+            if progress is not None and _PROGRESS_MARK in line:
+                progress(int(line.rsplit(":", 1)[1]), task.samples)
+
+        result, self.waves = do_at_pins(
+            self.program.fabric,
+            _run_simulated,
+            (self.program, task, self.faults),
+            self.directory,
+            divisor=self.divisor,
+            waves=self.record_waves,
+            announce=self.announce,
+            on_line=on_line,
+        )
+        return dataclasses.replace(result, seconds=time.monotonic() - start)
+
+
+def _run_simulated(transport: SimulatedTransport, program: Program, task: Task, faults: dict[str, Any]) -> RunResult:
+    """What the driver does inside the simulator: the same as on a board."""
+
+    def report(done: int, total: int) -> None:
+        if done % max(1, total // 50) == 0 or done == total:
+            print(_PROGRESS_MARK, done, flush=True)
+
+    line = FaultyTransport(transport, **faults) if faults else transport
+    runner = BoardRunner(program, line, build_hash=bytes(16), clock=transport.cycles)
+    result = runner.do(task, progress=report)
+    made = dict(line.faults) if isinstance(line, FaultyTransport) else {}
+    return dataclasses.replace(result, faults=made)
+
+
+def do_at_pins(
+    fabric: FabricConfig,
+    work: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    directory: Path,
+    *,
+    divisor: int = 4,
+    waves: bool = False,
+    announce: Callable[[str], None] = print,
+    on_line: Callable[[str], None] | None = None,
+) -> tuple[Any, Path | None]:
+    """Call ``work(transport, *arguments)`` inside the simulator, and return what it returns and the waveform, if any.
+
+    ``transport`` is the `SimulatedTransport` to the pins of ``fabric``; the rest is as for `PinsRunner`. ``work`` must
+    be a function of a module; ``on_line`` is called with each line that the simulator prints.
+    """
+    from spikeloom.hdl.top.top import Top
+    from spikeloom.hdl.top.verilog import write_verilog
+    from spikeloom.simulators.verilator import TESTBENCH, run_cocotb
+
+    verilog = write_verilog(Top(fabric, divisor), "top", directory / "verilog")
+    job = directory / "run" / "job.pickle"
+    job.parent.mkdir(parents=True, exist_ok=True)
+    result_path = job.with_suffix(".result")
+    result_path.unlink(missing_ok=True)
+    job.write_bytes(pickle.dumps((work, arguments)))
+    done = run_cocotb(
+        sources=[TESTBENCH, verilog],
+        toplevel="testbench",
+        test_module="spikeloom.simulators.simulated_board",
+        build_dir=directory / "verilator",
+        run_dir=job.parent,
+        parameters={"DIVISOR": divisor},
+        environment={"SPIKELOOM_JOB": str(job.resolve())},
+        waves=waves,
+        announce=announce,
+        on_line=on_line,
+    )
+    result = pickle.loads(result_path.read_bytes())
+    job.unlink()
+    result_path.unlink()
+    return result, done.waves

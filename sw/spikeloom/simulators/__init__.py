@@ -1,0 +1,1 @@
+"""Compiled RTL, cocotb, virtual and simulated board, and the tools that they need."""

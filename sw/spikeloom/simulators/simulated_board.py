@@ -1,0 +1,123 @@
+"""The cocotb side of a simulated board: the driver's transport over the pins of the simulated top.
+
+This module is what cocotb runs inside the simulator. The file that the environment variable ``SPIKELOOM_JOB`` names
+holds a pickled function and its arguments; it is called in a thread with the transport before them, and its result is
+left beside the file. Time is simulated time: it passes while that thread waits in `SimulatedTransport`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.simtime import get_sim_time
+from cocotb.task import bridge, resume
+from cocotb.triggers import ClockCycles, Event, First, Timer, ValueChange
+
+from spikeloom.host.transport import Transport
+
+__all__ = ["SimulatedTransport", "do_job"]
+
+_BLOCK = 256
+_PERIOD_NS = 10
+_QUEUE = 4096
+
+
+class SimulatedTransport(Transport):
+    """The line to the simulated top, through the UART model of ``testbench.v``. To be used in a bridged thread."""
+
+    name = "the simulated board"
+    round_trip_s = 100e-6
+
+    def __init__(self, testbench: Any) -> None:
+        self._testbench = testbench
+        self._outgoing: deque[bytes] = deque()
+        self._queued = 0
+        self._incoming = bytearray()
+        self._more_to_send, self._some_sent, self._arrived = Event(), Event(), Event()
+        cocotb.start_soon(self._send())
+        cocotb.start_soon(self._receive())
+
+    async def _send(self) -> None:
+        testbench = self._testbench
+        request = 0
+        while True:
+            while not self._outgoing:
+                self._more_to_send.clear()
+                await self._more_to_send.wait()
+            data = b"".join(self._outgoing)
+            self._outgoing.clear()
+            if data[_BLOCK:]:
+                self._outgoing.append(data[_BLOCK:])
+            block = data[:_BLOCK]
+            request ^= 1
+            testbench.send_bytes.value = int.from_bytes(block, "little")
+            testbench.send_count.value = len(block)
+            testbench.send_request.value = request
+            await ValueChange(testbench.send_done)
+            self._queued -= len(block)
+            self._some_sent.set()
+
+    async def _receive(self) -> None:
+        testbench = self._testbench
+        taken = 0
+        while True:
+            await ValueChange(testbench.received_ready)
+            count = int(testbench.received_count.value)
+            block = int(testbench.received_bytes.value)
+            self._incoming += block.to_bytes(_BLOCK, "little")[:count]
+            taken ^= 1
+            testbench.received_taken.value = taken
+            self._arrived.set()
+
+    def write(self, data: bytes) -> None:
+        resume(self._write)(data)
+
+    async def _write(self, data: bytes) -> None:
+        self._outgoing.append(bytes(data))
+        self._queued += len(data)
+        self._more_to_send.set()
+        while self._queued > _QUEUE:
+            self._some_sent.clear()
+            await self._some_sent.wait()
+
+    def read(self, timeout_s: float) -> bytes:
+        return resume(self._read)(timeout_s)
+
+    async def _read(self, timeout_s: float) -> bytes:
+        if not self._incoming:
+            self._arrived.clear()
+            await First(self._arrived.wait(), Timer(max(round(timeout_s * 1e9), _PERIOD_NS), "ns"))
+        data = bytes(self._incoming)
+        self._incoming.clear()
+        return data
+
+    def now(self) -> float:
+        return get_sim_time("ns") * 1e-9
+
+    def cycles(self) -> int:
+        """Clock cycles since the simulation began."""
+        return int(get_sim_time("ns") // _PERIOD_NS)
+
+
+@cocotb.test()
+async def do_job(testbench: Any) -> None:
+    """Reset the top, do the job, keep its result."""
+    path = Path(os.environ["SPIKELOOM_JOB"])
+    work, arguments = pickle.loads(path.read_bytes())
+    testbench.rst.value = 1
+    testbench.send_request.value = 0
+    testbench.received_taken.value = 0
+    Clock(testbench.clk, _PERIOD_NS, "ns").start()
+    await ClockCycles(testbench.clk, 5)
+    testbench.rst.value = 0
+    transport = SimulatedTransport(testbench)
+    result = await bridge(work)(transport, *arguments)
+    scratch = path.with_suffix(".scratch")
+    scratch.write_bytes(pickle.dumps(result))
+    scratch.replace(path.with_suffix(".result"))

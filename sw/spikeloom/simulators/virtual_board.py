@@ -1,0 +1,149 @@
+"""A board that is not there: the generated Verilog of a fabric, simulated behind a pseudo-terminal.
+
+To the driver it is a serial port like any other. Time passes in it as fast as it can be simulated while something moves
+on the line or is being computed, and stands still while nothing does.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import threading
+import time
+import tty
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from spikeloom.sim.fabric.fabric import FabricConfig
+
+if TYPE_CHECKING:
+    from spikeloom.simulators.simulated_board import SimulatedTransport
+
+__all__ = ["VirtualBoard"]
+
+_SLICE_S = 100e-6
+"""Simulated time between two looks at the pseudo-terminal: 10,000 cycles."""
+_QUIET_SLICES = 50
+"""So long nothing may have moved before time stands still."""
+_PAUSE_S = 0.02
+_START_S = 300
+
+
+class VirtualBoard:
+    """A simulated board, running while the context is entered.
+
+    Parameters
+    ----------
+    fabric
+        What the board holds.
+    directory
+        Where Verilog, compiled simulators and logs go. What is there already is used again.
+    divisor
+        Clock cycles a bit of the UART.
+    announce
+        Called with one sentence before a long wait.
+
+    Attributes
+    ----------
+    port : str
+        The serial port, once entered.
+
+    Examples
+    --------
+    ::
+
+        with VirtualBoard(FABRICS["small"], Path("build/virtual")) as board:
+            transport = SerialTransport(board.port, 1_000_000)
+    """
+
+    def __init__(
+        self,
+        fabric: FabricConfig,
+        directory: Path,
+        *,
+        divisor: int = 4,
+        announce: Callable[[str], None] = print,
+    ) -> None:
+        self.fabric = fabric
+        self.directory = directory
+        self.divisor = divisor
+        self.announce = announce
+        self.port = ""
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> VirtualBoard:
+        from spikeloom.hdl.top.top import Top
+        from spikeloom.hdl.top.verilog import write_verilog
+
+        verilog = write_verilog(Top(self.fabric, self.divisor), "top", self.directory / "verilog")
+        run = (self.directory / "run").resolve()
+        run.mkdir(parents=True, exist_ok=True)
+        link, self._stop = run / "port", run / "stop"
+        for stale in (link, self._stop):
+            stale.unlink(missing_ok=True)
+        job = run / "job.pickle"
+        job.write_bytes(pickle.dumps((_serve, (str(link), str(self._stop)))))
+        self._thread = threading.Thread(target=self._simulate, args=(verilog, job))
+        self._thread.start()
+        deadline = time.monotonic() + _START_S
+        while not link.is_symlink():
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                self._end()
+                raise self._failure or RuntimeError("the simulation must offer a port, and has ended without")
+            time.sleep(_PAUSE_S)
+        self.port = os.readlink(link)
+        return self
+
+    def _simulate(self, verilog: Path, job: Path) -> None:
+        from spikeloom.simulators.verilator import TESTBENCH, run_cocotb
+
+        try:
+            run_cocotb(
+                sources=[TESTBENCH, verilog],
+                toplevel="testbench",
+                test_module="spikeloom.simulators.simulated_board",
+                build_dir=self.directory / "verilator",
+                run_dir=job.parent,
+                parameters={"DIVISOR": self.divisor},
+                environment={"SPIKELOOM_JOB": str(job)},
+                announce=self.announce,
+            )
+        except Exception as error:  # it belongs to the thread that asked for the board
+            self._failure = error
+
+    def _end(self) -> None:
+        self._stop.touch()
+        self._thread.join()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+        if self._failure is not None and value is None:
+            raise self._failure
+
+
+def _serve(transport: SimulatedTransport, link: str, stop: str) -> None:
+    """Inside the simulator: bytes from a pseudo-terminal to the pins and back, until the file ``stop`` is there."""
+    master, slave = os.openpty()  # the slave stays open here, so that a host may come and go
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    os.symlink(os.ttyname(slave), link)
+    to_host = b""
+    quiet = 0
+    while not os.path.exists(stop):
+        asleep = quiet > _QUIET_SLICES
+        readable, writable, _ = select.select([master], [master] if to_host else [], [], _PAUSE_S if asleep else 0.0)
+        from_host = os.read(master, 4096) if readable else b""
+        if from_host:
+            transport.write(from_host)
+        if from_host or not asleep:
+            to_host += transport.read(_SLICE_S)
+        if to_host and writable:
+            to_host = to_host[os.write(master, to_host) :]
+        quiet = 0 if from_host or to_host else quiet + 1
+    os.close(master)
+    os.close(slave)
