@@ -47,7 +47,7 @@ test: $(TEST_STAMP) ## run all tests
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, those that install and build too
-	SPIKELOOM_TUTORIAL=1 $(BIN)/pytest -q tests/sw/test_tutorial.py
+	SPIKELOOM_TUTORIAL=1 $(BIN)/pytest -q tests/sw/cli/test_tutorial.py
 
 formal: $(TEST_STAMP) ## prove queue, arbiter and router
 	PYTHONPATH=tests $(BIN)/python -m formal

@@ -14,7 +14,7 @@ from spikeloom.hdl.noc import router as router_module
 from spikeloom.hdl.noc.mesh import Mesh
 from spikeloom.sim.noc.mesh import MeshParameters
 
-BUILD = Path(__file__).resolve().parents[2] / "build" / "tests" / "traffic"
+BUILD = Path(__file__).resolve().parents[3] / "build" / "tests" / "traffic"
 SMALL = MeshParameters(columns=2, rows=2, payload_width=16)
 PAIR = MeshParameters(columns=2, rows=1, payload_width=16)
 MISTAKES = ("lost", "duplicated", "misrouted", "reordered")

@@ -7,7 +7,7 @@ import pytest
 from spikeloom.boards.targets.pages import PAGES, with_tables
 from spikeloom.boards.targets.registry import BOARDS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("family", PAGES)

@@ -1,7 +1,7 @@
 """Any network on any core: what the RTL does, in every state, is what the reference does.
 
 Cores and networks are drawn over everything that there is. `SPIKELOOM_EXAMPLES` in the environment asks for more draws
-than the few of every day. Draws over what compiled cores can do are in ``tests/cosim/test_compiled.py``.
+than the few of every day. Draws over what compiled cores can do are in ``tests/sw/simulators/test_compiled.py``.
 """
 
 import collections

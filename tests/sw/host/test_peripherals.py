@@ -1,4 +1,4 @@
-"""Units that are made for networks; what they refuse when they are used is in tests/hdl/test_units.py."""
+"""Units that are made for networks; what they refuse when they are used is in tests/hdl/host/test_peripherals.py."""
 
 import pytest
 

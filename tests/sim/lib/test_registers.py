@@ -17,7 +17,7 @@ from spikeloom.sim.lib.registers import (
     to_markdown,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "registers.md"
+PAGE = Path(__file__).parents[3] / "docs" / "registers.md"
 
 
 def register(**changes):

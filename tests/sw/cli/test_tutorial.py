@@ -17,7 +17,7 @@ import pytest
 
 from spikeloom.datasets.shipped import shipped
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "tutorial.md"
 LONG = "SPIKELOOM_TUTORIAL" in os.environ
 BLOCK = re.compile(r"(?:<!-- (?P<mark>\w+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
