@@ -14,7 +14,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, Timer, ValueChange
 from harness.aer_variants import INPUT, INPUT_BUGS, NAMES, OUTPUT, OUTPUT_BUGS
 from harness.streams import can_be_cut
 
-from spikeloom.sim.lib.registers import AER
+from spikeloom.sim.aer.registers import AER
 
 PERIOD_PS = 10_000
 SPIKE, TICK, ACK = range(3)

@@ -20,9 +20,10 @@ from spikeloom.compiler.place import place
 from spikeloom.compiler.program import Program
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
 from spikeloom.sim.core.neuron import NeuronParameters, signed_range
+from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import core_from_json
-from spikeloom.sim.lib.registers import CORE, REGISTER_MEMORY
+from spikeloom.sim.lib.registers import REGISTER_MEMORY
 from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.network.reference import ReferenceResult, simulate
 

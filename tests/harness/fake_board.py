@@ -7,7 +7,8 @@ import numpy as np
 
 from spikeloom.sim.host.bridge import BridgeModel, Read, Spike, Tick, Write
 from spikeloom.sim.host.link import Identity
-from spikeloom.sim.lib.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
+from spikeloom.sim.host.registers import BRIDGE
+from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
 
 __all__ = ["IDENTITY", "INPUTS", "OUTPUTS", "READOUTS", "FakeBoard", "answer_of", "program_of"]
 

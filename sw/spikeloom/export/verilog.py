@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.program import Program
-from spikeloom.sim.lib.registers import CORE
+from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import ReferenceResult, simulate
 

@@ -24,7 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.host.peripherals import AnswerCollector, Answers, encoder_settings, image_message, readout_registers
 from spikeloom.host.transport import LinkError
+from spikeloom.sim.core.registers import COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.register_maps import register_map
 from spikeloom.sim.host.link import Identity
 from spikeloom.sim.host.messages import (
     LARGEST_COUNT,
@@ -38,17 +40,9 @@ from spikeloom.sim.host.messages import (
 )
 from spikeloom.sim.host.readout import ReadoutMode
 from spikeloom.sim.lib.contents import MemoryWords, program_digest
-from spikeloom.sim.lib.registers import (
-    BRIDGE_TILE,
-    COUNTERS,
-    REGISTER_MEMORY,
-    ROUTER,
-    ROUTER_MEMORY,
-    Register,
-    counter_names,
-    register_map,
-)
+from spikeloom.sim.lib.registers import BRIDGE_TILE, REGISTER_MEMORY, Register
 from spikeloom.sim.noc.mesh import Link, LinkCount
+from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
 
 __all__ = [
     "Board",

@@ -37,21 +37,14 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.compiler.program import Program
 from spikeloom.host.driver import BoardResult, StepCollector
 from spikeloom.runners.runner import Progress, Runner, RunResult, by_population
+from spikeloom.sim.core.registers import COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.register_maps import register_map
 from spikeloom.sim.host.messages import Messages
-from spikeloom.sim.lib.registers import (
-    BRIDGE_TILE,
-    CORE_TILE,
-    COUNTERS,
-    REGISTER_MEMORY,
-    ROUTER,
-    ROUTER_MEMORY,
-    Register,
-    counter_names,
-    register_map,
-)
+from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MEMORY, Register
 from spikeloom.sim.network.reference import as_spikes
 from spikeloom.sim.noc.mesh import Link, LinkCount
+from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
 from spikeloom.simulators.verilator import SimulationError, locked
 
 if TYPE_CHECKING:

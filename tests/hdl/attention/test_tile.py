@@ -19,7 +19,7 @@ from spikeloom.sim.attention.attention import (
     register_seeds,
     simulate,
 )
-from spikeloom.sim.lib.registers import ATTENTION
+from spikeloom.sim.attention.registers import ATTENTION
 
 PAGES = {Part.QUERY: 5, Part.KEY: 1, Part.VALUE: 6}
 SPIKE_TO, TICK_TO, ACK_TO = 0b0110, 0b0100, 0b1001

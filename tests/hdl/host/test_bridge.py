@@ -25,7 +25,8 @@ from spikeloom.sim.host.messages import (
     encode_spikes,
     encode_write,
 )
-from spikeloom.sim.lib.registers import BRIDGE, BRIDGE_TILE, CORE_TILE
+from spikeloom.sim.host.registers import BRIDGE
+from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
 
 
 def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):

@@ -29,9 +29,10 @@ from spikeloom.host.peripherals import with_units
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.parameters import CoreParameters, Memory
+from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.contents import NOTHING, Contents
-from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE, CORE_TILE
+from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
 from spikeloom.sim.network.reference import simulate
 
 SMALL = CoreParameters(

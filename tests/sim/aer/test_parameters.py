@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.aer.registers import AER
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.lib.registers import AER
 from spikeloom.sim.lib.words import unpack_lanes
 from spikeloom.sim.noc.mesh import MeshParameters
 

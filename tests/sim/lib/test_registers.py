@@ -1,50 +1,16 @@
-"""The declaration of registers and memories, and the page made from it."""
+"""The declaration of registers and memories."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.lib.registers import (
-    BRIDGE,
-    CORE,
-    REGISTER_MAPS,
-    MemoryRegion,
-    Register,
-    RegisterMap,
-    register_map,
-    to_markdown,
-)
-
-PAGE = Path(__file__).parents[3] / "docs" / "registers.md"
+from spikeloom.sim.core.registers import CORE
+from spikeloom.sim.host.registers import BRIDGE
+from spikeloom.sim.lib.registers import MemoryRegion, Register, RegisterMap
 
 
 def register(**changes):
     return Register(**{"name": "a", "offset": 0, "width_bits": 8, "access": "read-write", "description": ""} | changes)
-
-
-def test_page_is_up_to_date():
-    assert PAGE.read_text(encoding="utf-8") == to_markdown(), (
-        "python -m spikeloom.sim.lib.registers > docs/registers.md"
-    )
-
-
-def test_page_names_everything():
-    for of_kind in REGISTER_MAPS:
-        for item in (*of_kind.registers, *of_kind.memories):
-            assert f"| `{item.name}` |" in of_kind.to_markdown()
-
-
-def test_the_maps_of_tiles():
-    assert [register_map(tile) for tile in (0, 1, 2, 63)] == [BRIDGE, CORE, CORE, CORE]
-
-
-def test_memories_are_those_of_the_core():
-    declared = {memory.name: memory.number for memory in CORE.memories}
-    assert declared == {
-        name: memory.number for name, memory in CoreParameters(coordinate_width=1, sparse=True).memories.items()
-    }
 
 
 def test_look_up():

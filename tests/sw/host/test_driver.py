@@ -14,10 +14,12 @@ from spikeloom.host.driver import Board, DriverError
 from spikeloom.host.endpoint import Endpoint
 from spikeloom.host.transport import FaultyTransport, LinkError, ModelTransport
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.aer.registers import AER
 from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.core.registers import CORE, COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
-from spikeloom.sim.lib.registers import AER, BRIDGE_TILE, CORE, COUNTERS
+from spikeloom.sim.lib.registers import BRIDGE_TILE
 from spikeloom.sim.noc.mesh import MeshParameters
 
 

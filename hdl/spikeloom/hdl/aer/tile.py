@@ -27,7 +27,7 @@ from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
 from spikeloom.hdl.noc.tokens import Tokens
 from spikeloom.sim.aer.parameters import AerTileParameters
-from spikeloom.sim.lib.registers import AER
+from spikeloom.sim.aer.registers import AER
 
 __all__ = ["AerTile", "EventQueue", "Translator", "wires"]
 
@@ -187,7 +187,7 @@ class AerTile(wiring.Component):
     o
         Packets, each with the tiles that it is for.
     configuration
-        Registers (`spikeloom.sim.lib.registers.AER`) and the table.
+        Registers (`spikeloom.sim.aer.registers`) and the table.
     clear
         Does what the register ``control`` does.
     reset

@@ -27,7 +27,7 @@ from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
 from spikeloom.hdl.noc.tokens import Tokens, relation_members
 from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters, AttentionTileParameters
-from spikeloom.sim.lib.registers import ATTENTION
+from spikeloom.sim.attention.registers import ATTENTION
 
 __all__ = ["AttentionTile", "SpikeScanner"]
 
@@ -131,7 +131,7 @@ class AttentionTile(wiring.Component):
     o
         Packets, each with the tiles that it is for where there is a mesh.
     configuration
-        Registers and the memory of routes (`spikeloom.sim.lib.registers.ATTENTION`).
+        Registers and the memory of routes (`spikeloom.sim.attention.registers`).
     clear
         Does what the register ``control`` does.
     reset

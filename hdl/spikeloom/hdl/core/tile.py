@@ -10,7 +10,7 @@ from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.noc.packet import packet_layout
 from spikeloom.hdl.noc.tokens import relation_members
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.lib.registers import CORE
+from spikeloom.sim.core.registers import CORE
 
 __all__ = ["LifCore"]
 
@@ -26,7 +26,7 @@ class LifCore(wiring.Component):
     i, o
         Packets. A SPIKE names an axon, on the way in as on the way out.
     configuration
-        Registers (`spikeloom.sim.lib.registers`) and memories (`CoreParameters.memories`).
+        Registers (`spikeloom.sim.core.registers`) and memories (`CoreParameters.memories`).
     clear
         Empties the core.
     reset

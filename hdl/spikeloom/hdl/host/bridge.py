@@ -44,8 +44,10 @@ from spikeloom.sim.host.messages import (
     Opcode,
 )
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters
+from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.contents import NOTHING, Contents
-from spikeloom.sim.lib.registers import BRIDGE, BRIDGE_TILE, CORE_TILE, ROUTER_MEMORY
+from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
+from spikeloom.sim.noc.registers import ROUTER_MEMORY
 
 __all__ = ["AnswerEncoder", "ConfigurationPort", "HostBridge", "RequestDecoder"]
 
@@ -452,7 +454,7 @@ class HostBridge(wiring.Component):
     configuration
         The configuration port of the other tiles: all of them where there is a mesh, or the core, which is tile 1; then
         writes to others are ignored and reads of them give 0. Tile 0 is the bridge:
-        :data:`spikeloom.sim.lib.registers.BRIDGE`.
+        :data:`spikeloom.sim.host.registers.BRIDGE`.
     program
         What the register of that name says.
     clear

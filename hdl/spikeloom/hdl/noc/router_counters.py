@@ -5,14 +5,14 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
-from spikeloom.sim.lib.registers import ROUTER
 from spikeloom.sim.noc.mesh import Port
+from spikeloom.sim.noc.registers import ROUTER
 
 __all__ = ["RouterCounters"]
 
 
 class RouterCounters(wiring.Component):
-    """The registers of `spikeloom.sim.lib.registers.ROUTER`.
+    """The registers of `spikeloom.sim.noc.registers.ROUTER`.
 
     Parameters
     ----------

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spikeloom.sim.aer.parameters import AerTileParameters
+from spikeloom.sim.aer.registers import AER
 from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.attention.registers import ATTENTION
 from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.link import Identity, LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.contents import NOTHING, Contents
-from spikeloom.sim.lib.registers import AER, ATTENTION, BRIDGE, BRIDGE_TILE, CORE, RegisterMap
+from spikeloom.sim.lib.registers import BRIDGE_TILE, RegisterMap
 from spikeloom.sim.noc.mesh import MeshParameters
 
 __all__ = ["FABRICS", "FabricConfig", "Tile"]

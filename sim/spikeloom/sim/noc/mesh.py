@@ -114,7 +114,7 @@ class MeshParameters:
         are registers, readiness included. With 0 and 1, readiness runs through a row and a column of routers in one
         cycle.
     counters
-        Whether each router counts what leaves it and what waits (`spikeloom.sim.lib.registers.ROUTER`).
+        Whether each router counts what leaves it and what waits (`spikeloom.sim.noc.registers.ROUTER`).
     """
 
     columns: int = 4

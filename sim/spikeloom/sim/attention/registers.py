@@ -1,0 +1,100 @@
+"""The registers and the memory of an attention tile."""
+
+from spikeloom.sim.lib.registers import MemoryRegion, Register, RegisterMap, tile_set
+
+__all__ = ["ATTENTION"]
+
+ATTENTION = RegisterMap(
+    name="attention",
+    where="Attention tiles",
+    registers=(
+        Register(
+            name="control",
+            offset=0,
+            width_bits=1,
+            access="pulse",
+            description="bit 0 clears the tile alone: spikes, tokens, the random sequence; the other registers stay.",
+        ),
+        Register(
+            name="sources",
+            offset=1,
+            width_bits=8,
+            access="write",
+            description="tiles that lead here without delay and send a TICK each step; 0 keeps the tile still.",
+        ),
+        Register(
+            name="sinks",
+            offset=2,
+            width_bits=8,
+            access="write",
+            description="tiles that this one leads to without delay, which acknowledge each step.",
+        ),
+        Register(
+            name="causal",
+            offset=3,
+            width_bits=1,
+            access="write",
+            description="bit 0: no token sees later ones.",
+        ),
+        Register(
+            name="status",
+            offset=4,
+            width_bits=8,
+            access="read",
+            description="bit 0: idle, no step is in progress.",
+        ),
+        Register(
+            name="delayed_sources",
+            offset=5,
+            width_bits=8,
+            access="write",
+            description="tiles that lead here with delay 1 (with a mesh only).",
+        ),
+        Register(
+            name="delayed_sinks",
+            offset=6,
+            width_bits=8,
+            access="write",
+            description="tiles that this one leads to with delay 1 (with a mesh only).",
+        ),
+        *(
+            Register(
+                name=f"{name}_page",
+                offset=8 + 2 * number,
+                width_bits=16,
+                access="write",
+                reset=number,
+                description=description,
+            )
+            for number, (name, description) in enumerate(
+                (
+                    ("query", "page of the axons of Q; a page is what an axon has above the index of a spike."),
+                    ("key", "page of the axons of K."),
+                    ("value", "page of the axons of V."),
+                )
+            )
+        ),
+        Register(
+            name="score_seed",
+            offset=16,
+            width_bits=32,
+            access="write",
+            reset=1,
+            description="what the shift register of S starts each sample at, 31 bits, not 0.",
+        ),
+        Register(
+            name="output_seed",
+            offset=20,
+            width_bits=32,
+            access="write",
+            reset=1,
+            description="what the shift register of A starts each sample at, 32 bits, not 0.",
+        ),
+        tile_set("spike_destinations", 24, "tiles that get the spikes (with a mesh only)."),
+        tile_set("tick_destinations", 32, "the sinks without delay (with a mesh only)."),
+        tile_set("delayed_tick_destinations", 40, "the sinks with delay 1 (with a mesh only)."),
+        tile_set("ack_destinations", 48, "the sources without delay (with a mesh only)."),
+        tile_set("delayed_ack_destinations", 56, "the sources with delay 1 (with a mesh only)."),
+    ),
+    memories=(MemoryRegion(name="routes", number=1, description="for each spike that comes out, its axon."),),
+)
