@@ -1,0 +1,25 @@
+"""``spikeloom flash``: a built bitstream into a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikeloom.cli.options import out
+
+__all__ = ["load_board"]
+
+
+def load_board(
+    board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom boards.")],
+    build: Annotated[
+        Path | None, typer.Option(help="Directory of the build; build/BOARD if not given.", show_default=False)
+    ] = None,
+) -> None:
+    """Load a built bitstream into a board."""
+    from spikeloom.boards.bitstream.flash import flash
+
+    flash(board, build, announce=out.print)
+    out.print(f"{board} is loaded\nspikeloom run --board {board} --port ...")

@@ -1,0 +1,55 @@
+"""``spikeloom mnist``: MNIST through the simulated hardware."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikeloom.cli.options import ImagesOption, out, progress_bar
+
+__all__ = ["mnist"]
+
+
+def mnist(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with MNIST's four IDX files; downloaded if not given.", show_default=False),
+    ] = None,
+    images: ImagesOption = None,
+    workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 2,
+    output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/mnist"),
+) -> None:
+    """Run MNIST's test images through the hardware, compare every spike, and say how fast a board would be."""
+    from spikeloom.benchmarks.mnist import TRIALS, Outcome, Trial, complaints, run_trial, table_of, write_summary
+    from spikeloom.datasets.mnist import fetch_mnist, load_mnist
+    from spikeloom.simulators.compiled import CompiledRunner
+
+    digits = load_mnist(data or fetch_mnist(output, announce=out.print), "test").first(images)
+
+    def run(trial: Trial) -> Outcome:
+        with progress_bar(trial.title) as bar:
+            say = bar.console.print
+            task = bar.add_task("", total=len(digits), visible=False)
+            return run_trial(
+                trial,
+                digits,
+                make_runner=lambda program: CompiledRunner(program, output, workers=workers, announce=say),
+                quality_folder=Path("qor"),
+                progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+            )
+
+    outcomes = [run(trial) for trial in TRIALS]
+    write_summary(output / "summary.json", outcomes)
+    out.print(table_of(outcomes))
+    compared = sum(outcome.spikes_compared for outcome in outcomes)
+    out.print(f"{len(digits):,} images, {compared:,} output spikes compared, summary.json in {output}")
+    for quality in sorted({trial.quality for trial in TRIALS if not Path("qor", trial.quality).exists()}):
+        out.print(f"no clock is known without qor/{quality}, which make qor writes")
+    wrong = [sentence for pair in zip(TRIALS, outcomes, strict=True) for sentence in complaints(*pair)]
+    for sentence in wrong:
+        print(f"spikeloom: {sentence}", file=sys.stderr)
+    if wrong:
+        sys.exit(1)

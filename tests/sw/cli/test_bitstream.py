@@ -1,0 +1,63 @@
+"""``spikeloom bitstream``, up to what is handed to the builder."""
+
+import pytest
+from harness.cli import refused
+
+from spikeloom.boards.targets.registry import find_board
+from spikeloom.compiler.place import place
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.shipped import shipped
+from spikeloom.frontends.nir import load
+from spikeloom.host.peripherals import with_units
+from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.lib.contents import program_digest
+
+
+def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatch):
+    asked = []
+
+    def build(board, output, *, fabric, clock_mhz, announce):
+        asked.append(fabric)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
+    board = ["bitstream", "--board", "ulx3s-85f"]
+    for options in ([], ["--fabric", "transformer"], ["--fabric", "small", "--mesh", "2x2"], ["--mesh", "2x1"]):
+        assert refused(capsys, *board, *options) == "enough"
+    assert refused(capsys, *board, "--fabric", "small", "--units") == "enough"
+    assert asked.pop() == with_units(FABRICS["small"])
+    assert refused(capsys, *board, shipped("digits-mlp.nir"), "--units") == "enough"
+    sized = asked.pop()
+    assert sized.encoder == EncoderParameters(pixels=64, bits=4, steps=8, lfsr_width=4)
+    assert sized.readout == ReadoutParameters(outputs=16)
+    general = find_board("ulx3s-85f").buildable_fabric()
+    assert asked == [general, FABRICS["transformer"], FABRICS["small"].on_mesh(2, 2), general.on_mesh(2, 1)]
+    message = "fabric must be left out where networks are named, for which one is chosen"
+    assert refused(capsys, *board, network, "--fabric", "small") == message
+
+
+@pytest.mark.parametrize("board", ["ulx3s-85f", "icebreaker"])
+def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
+    """What is built holds the program that `spikeloom run` would load, and asks no other fabric of it."""
+    asked = []
+
+    def build(board, output, *, fabric, clock_mhz, announce):
+        asked.append(fabric)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
+    digits = shipped("digits-mlp.nir")
+    assert refused(capsys, "bitstream", "--board", board, digits, "--bake", "--units") == "enough"
+    (baked,) = asked
+    plain = fabric_from_json(fabric_to_json(baked))
+    loaded = load(digits)
+    program = place(quantise(loaded, Quantisation.for_core(plain.core, weight_width=8)), plain)
+    assert baked.program == program_digest(program.memories, program.registers)
+    assert plain.program == 0
+    assert plain == baked
+    message = "bake must be given with one network, whose program it is, not with {}"
+    assert refused(capsys, "bitstream", "--board", board, "--bake") == message.format(0)
+    assert refused(capsys, "bitstream", "--board", board, digits, network, "--bake") == message.format(2)

@@ -1,0 +1,10 @@
+"""``spikeloom info``."""
+
+from spikeloom.cli.app import main
+from spikeloom.sim.fabric.fabric import FABRICS
+
+
+def test_info_lists_versions_and_fabrics(capsys):
+    main(["info"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in (*FABRICS, "amaranth", "boards: 41"))

@@ -1,0 +1,71 @@
+"""``spikeloom run``."""
+
+import socket
+import threading
+
+import numpy as np
+from harness.cli import refused
+
+from spikeloom.boards.targets.registry import BOARDS
+from spikeloom.cli.app import main
+from spikeloom.sim.host.link import DeviceModel, LinkParameters
+
+
+def test_run_on_the_reference(network, tmp_path, capsys):
+    images = np.random.default_rng(1).integers(0, 17, (5, 8, 8))
+    np.savez(tmp_path / "images.npz", images=images, labels=np.zeros(5, np.int64))
+    output = tmp_path / "out.npy"
+    main(["run", network, "--backend", "reference", "--inputs", str(tmp_path / "images.npz"), "--output", str(output)])
+    assert "accuracy" in capsys.readouterr().out
+    result = np.load(output)
+    assert result.shape == (6, 5, 10)
+    assert 0 < result.sum() < result.size
+
+
+def test_a_missing_port(network, capsys):
+    message = refused(capsys, "run", network)
+    assert message == "a port must be given with --port, such as /dev/ttyUSB1 or localhost:5000"
+    assert "/dev/ttyNONE" in refused(capsys, "run", network, "--port", "/dev/ttyNONE")
+
+
+def test_spikes_are_not_encoded_on_the_board(network, tmp_path, capsys):
+    np.save(tmp_path / "spikes.npy", np.zeros((4, 2, 64), bool))
+    inputs = ["--inputs", tmp_path / "spikes.npy", "--encode", "board"]
+    message = "inputs must be images to be encoded on the board, not spikes"
+    assert refused(capsys, "run", network, "--backend", "reference", *inputs) == message
+
+
+def serve_once(listener, model):
+    connection, _ = listener.accept()
+    with connection:
+        while data := connection.recv(4096):
+            model.from_line(data)
+            connection.sendall(model.to_line())
+
+
+def test_a_bitstream_of_another_build(tmp_path, network, capsys):
+    identity = BOARDS["icebreaker"].buildable_fabric().identity(bytes(range(16)))
+    model = DeviceModel(LinkParameters(), identity.encode())
+    expected = tmp_path / "identity"
+    expected.write_text("ff" * 16)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve_once, args=(listener, model))
+        server.start()
+        port = f"127.0.0.1:{listener.getsockname()[1]}"
+        message = refused(capsys, "run", network, "--port", port, "--identity", expected)
+        server.join(10)
+    assert message == (
+        f"the board must run build {'ff' * 16}, not {bytes(range(16)).hex()}: load the bitstream of this build"
+    )
+
+
+def test_run_on_the_compiled_core(network, tmp_path, shared_build):
+    np.savez(tmp_path / "images.npz", images=np.random.default_rng(1).integers(0, 17, (5, 8, 8)))
+    shared_build("build/run")
+    outputs = []
+    for backend in ("reference", "rtl"):
+        output = tmp_path / f"{backend}.npy"
+        main(["run", network, "--backend", backend, "--inputs", str(tmp_path / "images.npz"), "--output", str(output)])
+        outputs.append(np.load(output))
+    assert (outputs[0] == outputs[1]).all()
+    assert outputs[0].any()

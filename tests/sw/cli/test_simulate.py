@@ -1,0 +1,55 @@
+"""``spikeloom simulate``."""
+
+import json
+from pathlib import Path
+
+from harness.cli import refused, write_network
+
+from spikeloom.cli.app import main
+
+
+def test_a_network_that_is_too_large(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", hidden=60)
+    message = refused(capsys, "simulate", path)
+    assert message == (
+        "network x does not fit the fabric small: it needs 70 neurons, there are 64; 4440 weight words of 1 weights, "
+        "there are 2560"
+    )
+
+
+def test_simulate_compares_every_spike(network, capsys, shared_build):
+    """The whole way, through the pins of the simulated hardware."""
+    shared_build("build/simulate")
+    main(["simulate", network, "--images", "6"])
+    text = capsys.readouterr().out
+    summary = json.loads(Path("build/simulate/summary.json").read_text())
+    assert summary["images"] == 6
+    assert summary["mismatches"] == 0
+    assert summary["spikes_compared"] > 0
+    assert summary["accuracy_reference"] == summary["accuracy_rtl"]
+    assert summary["cycles_per_image"] > summary["core_cycles_per_image"] > 0
+    assert summary["synaptic_operations_per_image"] > 0
+    assert Path("build/simulate/raster.png").read_bytes().startswith(b"\x89PNG")
+    assert "mismatches" in text
+
+
+def test_simulate_with_the_compiled_core(network, capsys, shared_build):
+    shared_build("build/simulate")
+    main(["simulate", network, "--images", "12", "--backend", "rtl"])
+    text = capsys.readouterr().out
+    summary = json.loads(Path("build/simulate/summary.json").read_text())
+    assert (summary["images"], summary["mismatches"]) == (12, 0)
+    assert summary["spikes_compared"] > 0
+    assert summary["cycles_per_image"] > summary["synaptic_operations_per_image"] > 0
+    assert "compiled RTL" in text
+
+
+def test_waves_need_pins(network, capsys):
+    message = refused(capsys, "simulate", network, "--waves", "--backend", "rtl")
+    assert message == "waves must be recorded with --backend pins, not rtl"
+
+
+def test_a_compiler_that_is_missing(network, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = refused(capsys, "simulate", network, "--backend", "rtl")
+    assert message == "Simulation needs g++, which must be on PATH; on Debian or Ubuntu: apt install g++"
