@@ -13,7 +13,8 @@ from spikeloom.runners.compare import compare
 from spikeloom.runners.runner import PinsRunner
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
 

@@ -9,7 +9,7 @@ from spikeloom.datasets.encoders import encoder_from
 from spikeloom.datasets.shipped import load_digits, shipped
 from spikeloom.frontends.nir import load
 from spikeloom.runners.compare import compare
-from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.compiled import CompiledRunner
 

@@ -1,6 +1,7 @@
 """The small fabric with an encoder and a readout, as the digits need them: one design for all tests that want them."""
 
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 

@@ -32,7 +32,8 @@ from spikeloom.host.endpoint import Endpoint
 from spikeloom.host.peripherals import with_units
 from spikeloom.host.transport import Transport
 from spikeloom.runners.runner import ReferenceRunner, Task, by_population, do_at_pins
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.readout import ReadoutMode
 
 __all__ = ["CLOCK_HZ", "DIVISORS", "Rate", "measure"]

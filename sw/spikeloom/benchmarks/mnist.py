@@ -28,7 +28,8 @@ from spikeloom.datasets.readout import accuracy
 from spikeloom.datasets.shipped import Digits, shipped
 from spikeloom.frontends.nir import load
 from spikeloom.runners.runner import Progress, Runner
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 

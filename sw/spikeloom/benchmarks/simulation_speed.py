@@ -19,7 +19,8 @@ from spikeloom.datasets.inputs import held_out_digits
 from spikeloom.datasets.shipped import shipped
 from spikeloom.frontends.nir import load
 from spikeloom.runners.compare import compare
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.compiled import CompiledRunner, CompiledSimulator
 

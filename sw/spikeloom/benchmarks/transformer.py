@@ -34,7 +34,7 @@ from spikeloom.report.raster import RasterError
 from spikeloom.runners.compare import compare
 from spikeloom.runners.runner import Runner
 from spikeloom.sim.attention.attention import draw
-from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.compiled import CompiledRunner

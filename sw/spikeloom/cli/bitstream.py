@@ -13,7 +13,7 @@ from spikeloom.compiler.bake import bake
 from spikeloom.datasets.inputs import InputError
 from spikeloom.frontends.nir import load
 from spikeloom.host.peripherals import with_units
-from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.presets import FABRICS
 
 __all__ = ["bitstream"]
 

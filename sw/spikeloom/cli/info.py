@@ -7,7 +7,7 @@ import importlib.metadata
 from rich.table import Table
 
 from spikeloom.cli.options import out
-from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.presets import FABRICS
 
 __all__ = ["info"]
 

@@ -19,7 +19,8 @@ from spikeloom.datasets.shipped import shipped
 from spikeloom.frontends.nir import PRESETS, Discretisation, load
 from spikeloom.model.network import Network
 from spikeloom.sim.core.neuron import Compare, Reset
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 
 __all__ = [
     "DEFAULT_FABRIC",

@@ -32,7 +32,8 @@ from spikeloom.boards.families.flow import ICE40, Tool, ToolError
 from spikeloom.boards.families.pll import PllError
 from spikeloom.boards.targets.registry import BOARDS, find_board
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.noc.mesh import MeshParameters
 
 ICEBREAKER = BOARDS["icebreaker"]

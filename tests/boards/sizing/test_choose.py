@@ -10,8 +10,9 @@ from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters

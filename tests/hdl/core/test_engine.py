@@ -15,7 +15,8 @@ from spikeloom.hdl.lib.memory import BlockMemory
 from spikeloom.hdl.tech import ecp5_carry as ecp5
 from spikeloom.sim.core.neuron import NeuronParameters, Reset
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.network.reference import simulate
 

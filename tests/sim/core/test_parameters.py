@@ -7,7 +7,7 @@ from harness.networks import rng_of
 from spikeloom.sim.core.memory_fields import leak_code
 from spikeloom.sim.core.neuron import Leak, NeuronParameters, leak
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes
 
 

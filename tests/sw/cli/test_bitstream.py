@@ -9,8 +9,8 @@ from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.shipped import shipped
 from spikeloom.frontends.nir import load
 from spikeloom.host.peripherals import with_units
-from spikeloom.sim.fabric.fabric import FABRICS
 from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.contents import program_digest

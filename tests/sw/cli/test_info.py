@@ -1,7 +1,7 @@
 """``spikeloom info``."""
 
 from spikeloom.cli.app import main
-from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.presets import FABRICS
 
 
 def test_info_lists_versions_and_fabrics(capsys):

@@ -9,7 +9,8 @@ from harness.networks import random_network, rng_of
 from spikeloom.compiler.place import PlaceError, place
 from spikeloom.sim.core.neuron import Leak, NeuronParameters, Reset
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 
 CORE = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=64, v_width=12, accumulator_width=12)

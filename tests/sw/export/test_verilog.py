@@ -14,7 +14,8 @@ from spikeloom.datasets.shipped import shipped
 from spikeloom.export.verilog import MODULE, export_core, export_fabric
 from spikeloom.frontends.nir import load
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.noc.mesh import MeshParameters
 from spikeloom.simulators.debian import FOLDER, find_program
 from spikeloom.simulators.verilator import find_tools

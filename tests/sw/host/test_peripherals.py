@@ -4,7 +4,7 @@ import pytest
 
 from spikeloom.datasets.encoders import LatencyEncoder, RateEncoder
 from spikeloom.host.peripherals import UnitError, encoder_settings, with_units
-from spikeloom.sim.fabric.fabric import FABRICS
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.lfsr import Lfsr

@@ -21,7 +21,8 @@ from spikeloom.hdl.core.tile import LifCore
 from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.host.driver import DriverError
 from spikeloom.runners.compare import compare
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators import compiled
 from spikeloom.simulators.compiled import CompiledRunner, CompiledSimulator, Pauses, compile_design

@@ -19,8 +19,8 @@ from spikeloom.host.transport import FaultyTransport, LinkError, SerialTransport
 from spikeloom.runners.compare import compare
 from spikeloom.runners.live import run_live
 from spikeloom.runners.runner import BoardRunner
-from spikeloom.sim.fabric.fabric import FABRICS
 from spikeloom.sim.fabric.fabric_file import fabric_to_json
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.virtual_board import VirtualBoard
 

@@ -12,7 +12,8 @@ from spikeloom.hdl.noc.router import Router
 from spikeloom.hdl.top.fabric import Tiles
 from spikeloom.sim.attention.attention import PIPELINE_CYCLES, AttentionParameters
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.fabric.fabric import FABRICS, FabricConfig
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.noc.mesh import MeshParameters
 
 __all__ = ["ATTENTION_SHAPES", "ATTENTION_STEPS", "BLOCKS", "attention_block", "plain_lif_core"]

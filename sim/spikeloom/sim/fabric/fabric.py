@@ -1,13 +1,12 @@
-"""A fabric: the hardware that programs are placed on, as parameters. The boards are built with the named ones."""
+"""A fabric: the hardware that programs are placed on, as parameters."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from spikeloom.sim.aer.parameters import AerTileParameters
 from spikeloom.sim.aer.registers import AER
-from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.attention.attention import AttentionTileParameters
 from spikeloom.sim.attention.registers import ATTENTION
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
@@ -19,7 +18,7 @@ from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.registers import BRIDGE_TILE, RegisterMap
 from spikeloom.sim.noc.mesh import MeshParameters
 
-__all__ = ["FABRICS", "FabricConfig", "Tile"]
+__all__ = ["FabricConfig", "Tile"]
 
 Tile = CoreParameters | AttentionTileParameters | AerTileParameters | None
 """What a tile is built as; None is the host bridge."""
@@ -217,92 +216,3 @@ class FabricConfig:
     def synaptic_operations_per_cycle(self) -> int:
         """Weights that the fabric adds a cycle at most."""
         return sum(core.lanes for core in self.cores.values())
-
-
-_INTEGRATE_AND_FIRE: dict[str, Any] = {
-    "multiplier": False,
-    "bias": False,
-    "reset_value": False,
-    "reset_delay": False,
-    "refractory_width": 0,
-    "readout": False,
-    "per_neuron": frozenset(),
-}
-
-_TRANSFORMER_CORE = CoreParameters(
-    lanes=16,
-    neurons=2048,
-    axons=1024,
-    weight_words=1024,
-    coordinate_width=3,
-    geometries=4,
-    shifts=(3,),
-    **{**_INTEGRATE_AND_FIRE, "bias": True, "readout": True, "per_neuron": frozenset({"bias"})},
-)
-_TRANSFORMER_ATTENTION = AttentionTileParameters(attention=AttentionParameters(tokens=8, features=16, heads=4, rows=8))
-
-FABRICS = {
-    fabric.name: fabric
-    for fabric in (
-        # Fits an iCE40 UP5K beside the link. Shallow words are what costs there: a block RAM has 16 bits and 256 words.
-        FabricConfig(
-            name="small",
-            core=CoreParameters(
-                lanes=1,
-                neurons=64,
-                axons=128,
-                weight_words=2560,
-                populations=4,
-                refractory_width=3,
-            ),
-        ),
-        # A quarter of an ECP5-85F's block RAM: 256 x 256 neurons with room to spare.
-        FabricConfig(
-            name="medium",
-            core=CoreParameters(
-                lanes=8,
-                neurons=256,
-                axons=1024,
-                weight_words=16384,
-                populations=16,
-                v_width=20,
-                accumulator_width=20,
-                refractory_width=4,
-            ),
-        ),
-        # Half of an ECP5-85F's block RAM: 784-256-10 with a spike's whole row in four cycles. No leak, reset to 0 or by
-        # the threshold, no bias, no membranes sent: what is not there costs nothing in any of the 64 lanes.
-        FabricConfig(
-            name="wide",
-            core=CoreParameters(
-                lanes=64,
-                neurons=512,
-                axons=2048,
-                weight_words=4096,
-                accumulator_memory="distributed",
-                state_memory="distributed",
-                **_INTEGRATE_AND_FIRE,
-            ),
-        ),
-        # Convolutions and poolings of up to 32 x 32 positions and 16 channels at once: many neurons, few weights.
-        FabricConfig(
-            name="spatial",
-            core=CoreParameters(
-                lanes=16,
-                neurons=8192,
-                axons=64,
-                weight_words=2048,
-                coordinate_width=5,
-                geometries=4,
-                **_INTEGRATE_AND_FIRE,
-            ),
-        ),
-        # The digits transformer: 8 tokens of 64 features in four heads, four cores around one attention tile.
-        FabricConfig(
-            name="transformer",
-            tiles=(None, *[_TRANSFORMER_CORE] * 2, _TRANSFORMER_ATTENTION, *[_TRANSFORMER_CORE] * 2),
-            mesh=MeshParameters(columns=3, rows=2),
-        ),
-    )
-}
-"""Fabrics by name."""
