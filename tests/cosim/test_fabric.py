@@ -17,8 +17,10 @@ from spikeloom.hdl.core import row_reader as rows
 from spikeloom.hdl.core import tile as core
 from spikeloom.hdl.top.fabric import Tiles
 from spikeloom.runners.compare import compare
+from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.sim.network.reference import simulate
-from spikeloom.simulators.compiled import CompiledRunner, Pauses, compile_design
+from spikeloom.simulators.build import compile_design
+from spikeloom.simulators.compiled import Pauses
 from spikeloom.simulators.verilator import SimulationError
 
 MESHES = {(2, 1): 2, (3, 1): 1, (2, 2): 2, (3, 2): 0}

@@ -12,10 +12,11 @@ from spikeloom.compiler.place import place
 from spikeloom.explore.cost import explain, measured_rates
 from spikeloom.report.collect import Traffic
 from spikeloom.runners.compare import compare
+from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import Port
-from spikeloom.simulators.compiled import CompiledRunner, Pauses
+from spikeloom.simulators.compiled import Pauses
 
 STEPS, SAMPLES = 6, 4
 

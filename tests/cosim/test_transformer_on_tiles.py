@@ -9,9 +9,9 @@ from spikeloom.datasets.encoders import encoder_from
 from spikeloom.datasets.shipped import load_digits, shipped
 from spikeloom.frontends.nir import load
 from spikeloom.runners.compare import compare
+from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
-from spikeloom.simulators.compiled import CompiledRunner
 
 
 def test_every_spike_of_every_layer():

@@ -11,14 +11,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.engine import EngineRun, joined
+from harness.networks import random_network
+from spikeloom.compiler.place import place
 from spikeloom.compiler.program import Program
 from spikeloom.hdl.core.tile import LifCore
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.simulators.compiled import CompiledSimulator, Pauses, compile_design
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.simulators.build import compile_design
+from spikeloom.simulators.compiled import CompiledSimulator, Pauses
 
 BUILD = Path(__file__).parents[2] / "build" / "cosim"
 """Where libraries stay, so that only a change of the hardware compiles again."""
@@ -86,6 +92,13 @@ def kept_states(simulator: CompiledSimulator, core: CoreParameters, paths: list[
     """The words of states after each step, from the memories at ``paths``."""
     steps = zip(*(simulator.kept(path) for path in paths), strict=True)
     return [[joined(list(parts), core) for parts in zip(*words, strict=True)] for words in steps]
+
+
+def placed(rng: np.random.Generator, core: CoreParameters, **options: Any) -> tuple[QuantisedNetwork, Program]:
+    """A random network, and its program with every population observed."""
+    network = random_network(rng, core, **options)
+    names = [p.name for p in network.populations if p.parameters.spiking]
+    return network, place(network, FabricConfig(core=core), observe=names)
 
 
 @functools.cache

@@ -27,7 +27,8 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
-from spikeloom.simulators.compiled import CompiledSimulator, Pauses, compile_design
+from spikeloom.simulators.build import compile_design
+from spikeloom.simulators.compiled import CompiledSimulator, Pauses
 
 SMALL = CoreParameters(
     lanes=2,

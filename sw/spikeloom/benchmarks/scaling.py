@@ -28,13 +28,13 @@ from spikeloom.datasets.shipped import Digits, load_digits, shipped
 from spikeloom.explore.cost import explain, measured_rates
 from spikeloom.frontends.nir import load
 from spikeloom.runners.compare import compare
+from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
-from spikeloom.simulators.compiled import CompiledRunner
 
 __all__ = ["DIGITS", "MNIST", "TILES", "Scaling", "encoded", "measure"]
 

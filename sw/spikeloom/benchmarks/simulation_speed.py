@@ -19,10 +19,11 @@ from spikeloom.datasets.inputs import held_out_digits
 from spikeloom.datasets.shipped import shipped
 from spikeloom.frontends.nir import load
 from spikeloom.runners.compare import compare
+from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
-from spikeloom.simulators.compiled import CompiledRunner, CompiledSimulator
+from spikeloom.simulators.compiled import CompiledSimulator
 
 __all__ = ["Measurement", "measure"]
 

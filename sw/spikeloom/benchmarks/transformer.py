@@ -32,12 +32,12 @@ from spikeloom.frontends.nir import load
 from spikeloom.model.network import Network
 from spikeloom.report.raster import RasterError
 from spikeloom.runners.compare import compare
+from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.runners.runner import Runner
 from spikeloom.sim.attention.attention import draw
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
-from spikeloom.simulators.compiled import CompiledRunner
 
 __all__ = ["Summary", "attention_map", "run_transformer", "with_seed", "without_attention", "write_attention"]
 

@@ -25,7 +25,7 @@ def mnist(
     """Run MNIST's test images through the hardware, compare every spike, and say how fast a board would be."""
     from spikeloom.benchmarks.mnist import TRIALS, Outcome, Trial, complaints, run_trial, table_of, write_summary
     from spikeloom.datasets.mnist import fetch_mnist, load_mnist
-    from spikeloom.simulators.compiled import CompiledRunner
+    from spikeloom.runners.compiled import CompiledRunner
 
     digits = load_mnist(data or fetch_mnist(output, announce=out.print), "test").first(images)
 

@@ -78,8 +78,8 @@ def report(
     from spikeloom.explore.cost import measured_rates
     from spikeloom.report.collect import gather, timing_from
     from spikeloom.report.page import page
+    from spikeloom.runners.compiled import CompiledRunner
     from spikeloom.runners.runner import BoardRunner
-    from spikeloom.simulators.compiled import CompiledRunner
 
     if runner is Counting.BOARD:
         if mesh is not None or tiles is not None:

@@ -135,9 +135,9 @@ def run(
     ] = None,
 ) -> None:
     """Run a network on a board, in simulation or as the reference, and print the answers."""
+    from spikeloom.runners.compiled import CompiledRunner
     from spikeloom.runners.live import udp_address
     from spikeloom.runners.runner import BoardRunner, PinsRunner, ReferenceRunner, TaskRunner
-    from spikeloom.simulators.compiled import CompiledRunner
 
     source, sink = udp_address(live or ""), udp_address(output or "")
     if live is not None and (source is None or backend is not Backend.BOARD or inputs is not None):

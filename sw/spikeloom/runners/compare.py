@@ -16,10 +16,10 @@ from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.inputs import Inputs
 from spikeloom.datasets.readout import accuracy
 from spikeloom.model.network import Network
+from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.runners.runner import PinsRunner, Progress, RunResult
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import ReferenceResult, simulate
-from spikeloom.simulators.compiled import CompiledRunner
 
 __all__ = ["Simulation", "Summary", "simulate_network"]
 

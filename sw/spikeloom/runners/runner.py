@@ -1,7 +1,7 @@
 """One way to run a program on four back ends: the reference, the compiled RTL, the RTL at its pins, and a board.
 
 Each `Runner` takes spikes and returns what the populations did. The `PinsRunner` and the `BoardRunner` run the same
-driver code; only the transport differs. The `CompiledRunner` (`spikeloom.simulators.compiled`) gives packets to the
+driver code; only the transport differs. The `CompiledRunner` (`spikeloom.runners.compiled`) gives packets to the
 fabric and is the fast one; the `PinsRunner`, through cocotb, judges the Verilog of the whole design.
 """
 

@@ -197,7 +197,7 @@ def made(monkeypatch, tmp_path):
             made.append((self, directory, workers))
 
     made.append(Compiled)
-    monkeypatch.setattr("spikeloom.simulators.compiled.CompiledRunner", Compiled)
+    monkeypatch.setattr("spikeloom.runners.compiled.CompiledRunner", Compiled)
     monkeypatch.setattr(mnist, "TRIALS", (TRIAL,))
     monkeypatch.chdir(tmp_path)
     return made

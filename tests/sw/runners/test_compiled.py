@@ -1,0 +1,93 @@
+"""The runner of the compiled design: equal to the reference, with the samples shared among copies."""
+
+import numpy as np
+import pytest
+from harness.compiled import BUILD, CORES, placed
+from harness.networks import random_network, random_spikes, rng_of
+
+from spikeloom.compiler.place import place
+from spikeloom.runners.compare import compare
+from spikeloom.runners.compiled import CompiledRunner
+from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.network.reference import simulate
+from spikeloom.simulators.compiled import Pauses
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_share_the_samples(request, workers):
+    rng = rng_of(request.node.name)
+    core = CORES["one lane"]
+    network, program = placed(rng, core)
+    spikes = random_spikes(rng, 5, 23, network.inputs)
+    done = []
+    runner = CompiledRunner(program, BUILD, workers=workers)
+    result = runner.run(spikes, progress=lambda count, total: done.append((count, total)))
+    compared, mismatches = compare(simulate(network, spikes), result)
+    assert (compared > 100, mismatches) == (True, 0)
+    assert set(result.spikes) == {p.name for p in network.populations}
+    assert done[-1] == (23, 23)
+    assert [count for count, _ in done] == sorted(count for count, _ in done)
+    assert result.counters[1]["steps"] == 5 * 23
+    assert result.cycles_per_sample.shape == (23,)
+    assert result.cycles_per_sample.min() > 5 * sum(p.size for p in network.populations)
+    # Samples overlap by the step that is sent ahead, so that together they take less than the sum of each.
+    assert result.cycles < result.cycles_per_sample.sum()
+    assert result.counters[1]["words"] < result.counters[1]["busy_cycles"] < 1.1 * result.cycles
+
+
+def test_membranes_come_back(request):
+    rng = rng_of(request.node.name)
+    network, program = placed(rng, CORES["two lanes, 4-bit weights"], readout=True)
+    spikes = random_spikes(rng, 5, 9, network.inputs)
+    result = CompiledRunner(program, BUILD, workers=2, pauses=Pauses(idle=0.2, stall=0.2)).run(spikes)
+    assert compare(simulate(network, spikes), result)[1] == 0
+    assert np.ptp(result.output) > 10
+
+
+def test_values_come_back(request):
+    """Values of graded spikes, of the output and of the populations before it."""
+    rng = rng_of(request.node.name)
+    core = CORES["two lanes, every model"]
+    seen = set()
+    for _ in range(6):
+        network, program = placed(rng, core)
+        spikes = random_spikes(rng, 6, 4, network.inputs)
+        result = CompiledRunner(program, BUILD, workers=2, pauses=Pauses(idle=0.2, stall=0.2)).run(spikes)
+        assert compare(simulate(network, spikes), result)[1] == 0
+        assert set(result.values) == {p.name for p in network.populations if p.parameters.graded}
+        seen |= {int(value) for values in result.values.values() for value in np.unique(values)}
+    assert len(seen) > 10
+
+
+def test_pauses_change_cycles_and_nothing_else(request):
+    rng = rng_of(request.node.name)
+    network, program = placed(rng, CORES["four lanes, shifts"])
+    spikes = random_spikes(rng, 6, 5, network.inputs)
+    results = [
+        CompiledRunner(program, BUILD, pauses=pauses).run(spikes)
+        for pauses in (Pauses(), Pauses(idle=0.5), Pauses(stall=0.9), Pauses(idle=0.5), Pauses(idle=0.5, seed=2))
+    ]
+    assert results[0].output.any()
+    for result in results[1:]:
+        assert all((result.spikes[name] == fired).all() for name, fired in results[0].spikes.items())
+        assert result.cycles != results[0].cycles
+    assert results[2].cycles > results[0].cycles
+    assert results[1].cycles == results[3].cycles != results[4].cycles
+
+
+@pytest.mark.parametrize("name", ["medium", "wide"])
+def test_named_fabrics(request, name):
+    rng = rng_of(request.node.name)
+    fabric = FABRICS[name]
+    network = random_network(rng, fabric.core, inputs=40, sizes=(30, 20, 10))
+    program = place(network, fabric, observe=[p.name for p in network.populations])
+    spikes = random_spikes(rng, 8, 12, 40)
+    result = CompiledRunner(program, BUILD, workers=2).run(spikes)
+    compared, mismatches = compare(simulate(network, spikes), result)
+    assert compared > 1000
+    assert mismatches == 0
+
+
+def test_refuses_no_workers():
+    with pytest.raises(ValueError, match=r"^workers must be at least 1, not 0$"):
+        CompiledRunner(None, BUILD, workers=0)
