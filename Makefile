@@ -14,11 +14,12 @@ PROJECT_SUM := $(shell cksum < pyproject.toml | tr -d ' ')
 SIMULATE_STAMP := .venv/simulate-$(PROJECT_SUM).stamp
 TEST_STAMP := .venv/test-$(PROJECT_SUM).stamp
 DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
+DOCS_STAMP := .venv/docs-$(PROJECT_SUM).stamp
 # Two processes: half the wait on two cores, and a compilation of Verilog in each fits into memory anywhere.
 PYTEST_ARGS ?= -n 2
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench mnist line transformer scaling test tutorial formal traffic lint format types bitstream qor wheel clean
+.PHONY: help simulate bench mnist line transformer scaling test tutorial formal traffic lint format types bitstream qor docs wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -75,6 +76,12 @@ qor: $(TEST_STAMP) ## measure size and speed of blocks and boards, compare with 
 	$(BIN)/python -m spikeloom.boards.qor.measure $(if $(ONLY),--only $(ONLY))
 	$(BIN)/python -m spikeloom.boards.qor.attention_table
 
+docs: $(DOCS_STAMP) ## build the documentation site into build/docs; a warning or a dead link fails
+	@rm -rf build/docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d build/docs-cache docs build/docs
+	$(BIN)/python docs/check_site.py build/docs
+	@echo "Open build/docs/index.html"
+
 wheel: $(TEST_STAMP) ## build dist/spikeloom-*.whl
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
@@ -123,4 +130,10 @@ $(DEV_STAMP): $(TEST_STAMP)
 	@echo "Installing what the checks need into .venv: about 100 MB to download, once"
 	$(PIP_INSTALL) --editable '.[dev]'
 	@rm -f .venv/dev-*.stamp
+	@touch $@
+
+$(DOCS_STAMP): | $(BIN)/python
+	@echo "Installing what the documentation needs into .venv: about 150 MB to download, once"
+	$(PIP_INSTALL) --editable '.[docs]'
+	@rm -f .venv/docs-*.stamp
 	@touch $@

@@ -10,9 +10,8 @@ How each term is made to cost little on ECP5, where a lookup table has four inpu
 that costs nothing:
 
 * A leak by product is the product's upper bits. To round up, factor and product are negated
-(`spikeloom.sim.core.memory_fields`), and
-  both that negation and rounding to the nearest are in the carry cells of the sum that follows, as is the choice
-  between the accumulator and 0.
+  (`spikeloom.sim.core.memory_fields`), and both that negation and rounding to the nearest are in the carry cells of
+  the sum that follows, as is the choice between the accumulator and 0.
 * What counts as 0, as every state in the first step of a sample, is a reset of the register behind it.
 * The membrane that is stored is ``u``, ``u - threshold`` or one bit for all: one lookup table a bit, which does both
   the reset and the saturation.

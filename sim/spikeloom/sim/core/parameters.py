@@ -39,7 +39,8 @@ PER_NEURON = (
 """The parameters that a core may hold for each neuron, where it does not hold them for a population."""
 
 MOST_PLANES = 1 << 10
-"""Bytes of a word at most, which are told apart by the ``plane`` of a `spikeloom.sim.host.messages.Address`."""
+"""Bytes of a word at most, which are told apart by the ``plane`` of a
+`spikeloom.sim.host.messages.ConfigurationAddress`."""
 
 
 def _is_integer(value: object, low: int, high: int) -> bool:
