@@ -14,11 +14,12 @@ from harness.compiled import BUILD, kept_states, state_paths
 from harness.engine import unpack_state
 from harness.networks import random_network
 from harness.parts import random_cuts
+from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.dependencies import RelationError
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.mapping import Assignment
 from spikeloom.compiler.partition import split
-from spikeloom.compiler.place import PlaceError, place_assigned
+from spikeloom.compiler.place import place_assigned
 from spikeloom.compiler.program import Program
 from spikeloom.hdl.top.fabric import Tiles
 from spikeloom.sim.core.neuron import NeuronState

@@ -6,6 +6,8 @@ import sys
 import types
 from pathlib import Path
 
+import pytest
+
 
 def mutated(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
     """A copy of ``module`` in which the one place ``old`` reads ``new``."""
@@ -16,3 +18,13 @@ def mutated(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
     sys.modules[copy.__name__] = copy  # where dataclasses look for the names in annotations
     exec(compile(source.replace(old, new), module.__file__, "exec", dont_inherit=True), copy.__dict__)
     return copy
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, wrong: types.ModuleType, module: types.ModuleType, package: str) -> None:
+    """Put what ``wrong``, a mutated copy of ``module``, defines in the place of what modules of ``package`` import."""
+    users = [found for path, found in sys.modules.items() if path.startswith(f"{package}.") and found is not wrong]
+    for name in wrong.__all__:
+        original = getattr(module, name)
+        for user in users:
+            if getattr(user, name, None) is original:
+                monkeypatch.setattr(user, name, getattr(wrong, name))

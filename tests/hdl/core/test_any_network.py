@@ -14,7 +14,8 @@ from harness.networks import TRAITS, random_cores, random_network, random_spatia
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.checks import PlaceError
+from spikeloom.compiler.place import place
 from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import simulate

@@ -8,7 +8,8 @@ from harness.engine import assert_equal_to_reference, run_engine
 from harness.mutations import mutated
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 
-from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.checks import PlaceError
+from spikeloom.compiler.place import place
 from spikeloom.hdl.core import accumulate, adders, emit, engine, geometry, graded
 from spikeloom.hdl.core import row_reader as rows
 from spikeloom.sim.core.neuron import NeuronParameters, signed_range

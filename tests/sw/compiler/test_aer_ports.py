@@ -9,8 +9,9 @@ from harness.networks import random_network, rng_of
 
 from spikeloom.compiler.aer_ports import AerInput, AerOutput
 from spikeloom.compiler.bake import bake
+from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.dependencies import uniform_rates
-from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.place import place
 from spikeloom.explore.cost import explain
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig

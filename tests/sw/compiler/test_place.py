@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from harness.networks import random_network, rng_of
 
-from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.checks import PlaceError
+from spikeloom.compiler.place import place
 from spikeloom.sim.core.neuron import Leak, NeuronParameters, Reset
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig

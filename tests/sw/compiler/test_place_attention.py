@@ -7,8 +7,9 @@ import pytest
 from harness.attention_fabric import ANOTHER, CORE, NAME, SOURCES, fabric_of, random_attention_network
 from harness.networks import rng_of
 
+from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.partition import SplitError, split
-from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.place import place
 from spikeloom.sim.attention.attention import AttentionParameters, register_seeds
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.words import unpack_lanes

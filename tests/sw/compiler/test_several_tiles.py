@@ -7,17 +7,20 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from harness.mutations import mutated
+from harness.mutations import mutated, plant
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from harness.parts import random_cuts
 from harness.tiles import assert_equal_to_reference, run_tiles
 
+from spikeloom.compiler import axons
 from spikeloom.compiler import dependencies as relations
 from spikeloom.compiler import place as place_module
 from spikeloom.compiler import synapses as rows
+from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.mapping import Assignment
 from spikeloom.compiler.partition import split
-from spikeloom.compiler.place import PlaceError, place, place_assigned
+from spikeloom.compiler.place import place, place_assigned
+from spikeloom.compiler.tiles import core, tokens
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
@@ -160,40 +163,40 @@ def test_without_that_refusal_they_would_wait_for_ever(monkeypatch):
 
 MUTATIONS = {
     "a sink is left out": (
-        place_module,
+        axons,
         "for sink in network.sinks(name)})",
         "for sink in network.sinks(name)[1:]})",
     ),
-    "the host is left out": (place_module, "host = {BRIDGE_TILE} if name in observed else set()", "host = set()"),
+    "the host is left out": (axons, "host = {BRIDGE_TILE} if name in observed else set()", "host = set()"),
     "a spike is not sent": (relations, "found |= connection.fan_out > 0", "pass"),
-    "a spike does not come back": (place_module, 'fields["local"][here] = local.get(name, 0)', "pass"),
-    "blocks in the same place": (place_module, "tile[block.first : block.first + block.rows] = True", "pass"),
+    "a spike does not come back": (core, 'fields["local"][here] = local.get(name, 0)', "pass"),
+    "blocks in the same place": (axons, "tile[block.first : block.first + block.rows] = True", "pass"),
     "blocks that the host confuses": (
-        place_module,
+        axons,
         "if BRIDGE_TILE in sinks:\n            host[axons",
         "if 0:\n            host[axons",
     ),
     "a source is not waited for": (
-        place_module,
+        tokens,
         'sources", len(sources)',
         'sources", len(sources) - (len(sources) > 1)',
     ),
     "a delayed source is not waited for": (
-        place_module,
+        tokens,
         'sources", len(sources)',
         'sources", len(sources) * (not delayed)',
     ),
-    "a sink is not waited for": (place_module, 'sinks", len(sinks)', 'sinks", max(0, len(sinks) - 1)'),
+    "a sink is not waited for": (tokens, 'sinks", len(sinks)', 'sinks", max(0, len(sinks) - 1)'),
     "a token is not sent": (
-        place_module,
-        'tick_destinations", _set_of(sinks)',
-        'tick_destinations", _set_of(sinks - {3})',
+        tokens,
+        'tick_destinations", set_of(sinks)',
+        'tick_destinations", set_of(sinks - {3})',
     ),
-    "an acknowledgement is not sent": (place_module, "_set_of(sources)", "_set_of(sources - {0})"),
+    "an acknowledgement is not sent": (tokens, "set_of(sources)", "set_of(sources - {0})"),
     "a delayed token is not sent": (
-        place_module,
-        'tick_destinations", _set_of(sinks)',
-        'tick_destinations", _set_of(sinks) * (not delayed)',
+        tokens,
+        'tick_destinations", set_of(sinks)',
+        'tick_destinations", set_of(sinks) * (not delayed)',
     ),
     "delayed is taken for direct": (relations, "(delayed if connection.delay else direct)", "direct"),
     "direct is taken for delayed": (relations, "(delayed if connection.delay else direct)", "delayed"),
@@ -214,10 +217,7 @@ MUTATIONS = {
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_planted_bug_is_seen(monkeypatch, name):
     module, old, new = MUTATIONS[name]
-    wrong = mutated(module, old, new)
-    for defined in wrong.__all__:
-        if hasattr(place_module, defined):
-            monkeypatch.setattr(place_module, defined, getattr(wrong, defined))
+    plant(monkeypatch, mutated(module, old, new), module, "spikeloom.compiler")
     rng = rng_of(name)
     for case in range(30):
         network, fabric, spikes = random_case(rng, spatial=case % 3 == 0)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from harness.networks import random_spatial_network, rng_of
 
+from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.layout import layouts
-from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.place import place
 from spikeloom.compiler.synapses import rows_of
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters

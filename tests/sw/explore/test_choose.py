@@ -8,7 +8,8 @@ from harness.networks import random_network, rng_of
 
 from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.sizing.choose import shortages
-from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.checks import PlaceError
+from spikeloom.compiler.place import place
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.shipped import shipped
 from spikeloom.explore.choose import ChoiceError, boards_for, choose, choose_core

@@ -1,0 +1,133 @@
+"""The axons of each source: a block of numbers that is free in all tiles that it leads to.
+
+A spike carries one axon, whoever gets it. So each source has a *block* of axons, and of rows, at the same addresses in
+all tiles that it leads to, its own among them; the host reads its axons alike. Blocks are given out in the network's
+order, the input first, each from the first address that is free in all of those tiles. With one core they follow each
+other. What leads to the host alone takes no rows, only numbers that nobody else sends to the host. What attention reads
+begins at a page of the attention tile, and is numbered there as its own neurons are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.synapses import Block, RowError
+from spikeloom.sim.attention.attention import AttentionTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.registers import BRIDGE_TILE
+from spikeloom.sim.network.network import QuantisedNetwork
+
+__all__ = ["allocate", "sinks_of"]
+
+
+def allocate(
+    network: QuantisedNetwork,
+    tile_of: Mapping[str, int],
+    cores: Mapping[int, CoreParameters],
+    units: Mapping[str, AttentionTileParameters],
+    blocks: dict[str, Block],
+    observed: Collection[str],
+) -> dict[str, NDArray[np.int64]]:
+    """Give each of ``blocks`` its place, the first that is free in all of its tiles; returns the axons of each source.
+
+    What does not fit lies beyond the end: the caller refuses it by its count.
+    """
+    pages = _Pages(network, units)
+    rows = sum(block.rows + pages.rows(name, block) for name, block in blocks.items())
+    space = rows + max(core.axons for core in cores.values())
+    taken = {tile: np.zeros(space, bool) for tile in cores}
+    width = max((block.coordinate_width for block in blocks.values()), default=0)
+    host = np.zeros((space << 2 * width) + network.neurons + pages.space, bool)
+    axons: dict[str, NDArray[np.int64]] = {}
+    for name in network.sources:
+        sinks = sinks_of(network, name, tile_of, observed)
+        if name in blocks:
+            block = blocks[name]
+            tiles = [taken[tile] for tile in sinks if tile in cores]
+            occupied = np.logical_or.reduce(tiles)
+            if BRIDGE_TILE in sinks:
+                size = 1 << 2 * block.coordinate_width
+                occupied = occupied | host[: space * size].reshape(space, size).any(axis=1)
+            occupied |= pages.occupied(name, block, space)
+            blocks[name] = block = replace(block, first=_first_free(occupied, block.rows, pages.rows(name, block)))
+            for tile in tiles:
+                tile[block.first : block.first + block.rows] = True
+            axons[name] = block.axons
+        elif name in pages.names or name in observed:
+            step = pages.size(name)
+            occupied = host if name in observed else np.zeros_like(host)
+            occupied = occupied | pages.taken(name, len(host))
+            axons[name] = _first_free(occupied, network.size(name), step) + np.arange(network.size(name))
+        if BRIDGE_TILE in sinks:
+            host[axons[name]] = True
+        pages.take(name, axons)
+    return axons
+
+
+class _Pages:
+    """The pages of attention tiles: what attention reads lies at the beginning of one, in all tiles that read it."""
+
+    def __init__(self, network: QuantisedNetwork, units: Mapping[str, AttentionTileParameters]) -> None:
+        self._readers = {
+            name: [a.name for a in network.attentions if name in a.sources]
+            for name in network.sources
+            if any(name in a.sources for a in network.attentions)
+        }
+        self._units = units
+        self._taken: dict[str, list[tuple[int, int]]] = {name: [] for name in units}
+        self.names = frozenset(self._readers)
+        self.space = sum(4 << unit.index_bits for unit in units.values())
+
+    def size(self, name: str) -> int:
+        """Axons of a page that ``name`` begins at; 1 if no attention reads it."""
+        return max((1 << self._units[reader].index_bits for reader in self._readers.get(name, ())), default=1)
+
+    def rows(self, name: str, block: Block) -> int:
+        """The rows of such a page."""
+        return max(1, self.size(name) >> 2 * block.coordinate_width)
+
+    def taken(self, name: str, space: int) -> NDArray[np.bool_]:
+        """The axons ``(space,)`` of pages that others have in the attention tiles that read ``name``."""
+        found = np.zeros(space, bool)
+        for reader in self._readers.get(name, ()):
+            for first, stop in self._taken[reader]:
+                found[first:stop] = True
+        return found
+
+    def occupied(self, name: str, block: Block, space: int) -> NDArray[np.bool_]:
+        """As `taken`, in rows. Raises `RowError` if the tile cannot know the neurons by the axons of ``block``."""
+        if name not in self._readers:
+            return np.zeros(space, bool)
+        if not np.array_equal(replace(block, first=0).axons, np.arange(block.size)):
+            raise RowError(
+                f"population {name}: attention reads it, so that it may lead to no more than one population in each "
+                "other tile, and to no convolution or pooling of another shape than the coordinates of the tiles have"
+            )
+        a_row = 1 << 2 * block.coordinate_width
+        rows: NDArray[np.bool_] = np.logical_or.reduce(self.taken(name, space * a_row).reshape(space, a_row), axis=1)
+        return rows
+
+    def take(self, name: str, axons: Mapping[str, NDArray[np.int64]]) -> None:
+        """``name`` has its axons now."""
+        for reader in self._readers.get(name, ()):
+            first = int(axons[name][0])
+            self._taken[reader].append((first, first + (1 << self._units[reader].index_bits)))
+
+
+def _first_free(taken: NDArray[np.bool_], count: int, step: int = 1) -> int:
+    """The first of ``count`` places in sequence that are not taken, a multiple of ``step``."""
+    before = np.concatenate([[0], np.cumsum(taken)])
+    free = before[count:] == before[: len(taken) - count + 1]
+    return int(np.argmax(free[::step])) * step
+
+
+def sinks_of(
+    network: QuantisedNetwork, name: str, tile_of: Mapping[str, int], observed: Collection[str]
+) -> frozenset[int]:
+    """The tiles that a source leads to, its own and the host among them."""
+    host = {BRIDGE_TILE} if name in observed else set()
+    return frozenset(host | {tile_of[sink] for sink in network.sinks(name)})

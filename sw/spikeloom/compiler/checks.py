@@ -1,0 +1,119 @@
+"""What a network and a fabric must be for one to be placed on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.aer_ports import AerInput, AerOutput
+from spikeloom.compiler.program import Use
+from spikeloom.sim.core.memory_fields import parameter_values, rule_values
+from spikeloom.sim.core.neuron import signed_range
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.messages import LARGEST_AXON
+from spikeloom.sim.network.network import INPUT, QuantisedNetwork
+
+__all__ = ["PlaceError", "check_accumulators", "check_axons", "check_network", "check_ports", "check_uses"]
+
+
+class PlaceError(ValueError):
+    """A network that the fabric cannot run. The message is one sentence that names what is short."""
+
+
+def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) -> None:
+    if not any(connection.source == INPUT for connection in network.connections):
+        raise PlaceError(f"network {network.name} must have a connection from its input")
+    if network.input_value_width:
+        raise PlaceError(
+            f"network {network.name}: the input must be spikes, not values of {network.input_value_width} bits, which "
+            f"the host link does not carry"
+        )
+    for core in dict.fromkeys(cores):
+        _check_features(network, core)
+
+
+def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
+    if core.weight_width == 1 and network.weight_width != 1:
+        raise PlaceError(
+            f"weights must be of 1 bit, -1 or 1, on this fabric, network {network.name} has {network.weight_width}"
+        )
+    if network.weight_width > core.weight_width:
+        raise PlaceError(
+            f"weights must have at most {core.weight_width} bits on this fabric, network {network.name} has "
+            f"{network.weight_width}"
+        )
+    for population in network.populations:
+        try:
+            rule_values(core, population.parameters)
+            parameter_values(core, population.parameters)
+        except ValueError as error:
+            raise PlaceError(f"population {population.name}: {error}") from error
+
+
+def check_ports(
+    network: QuantisedNetwork,
+    fabric: FabricConfig,
+    input_from: AerInput | None,
+    output_to: AerOutput | None,
+    observe: Collection[str],
+) -> None:
+    if INPUT in observe and input_from is None:
+        raise PlaceError("the input can be observed only where it comes from an AER tile")
+    for port, is_input in ((input_from, True), (output_to, False)):
+        if port is not None and (port.tile not in fabric.aers or fabric.aers[port.tile].is_input != is_input):
+            what = "an AER input" if is_input else "an AER output"
+            raise PlaceError(f"tile {port.tile} must be {what} of the fabric {fabric.name}")
+    if output_to is None:
+        return
+    parameters, depth = network.population(network.output).parameters, fabric.aers[output_to.tile].depth
+    if not parameters.spiking or parameters.graded:
+        raise PlaceError(f"population {network.output} must have plain spikes, not values, to go to an AER tile")
+    if network.size(network.output) > depth:
+        raise PlaceError(
+            f"population {network.output} must have at most {depth} neurons, as many events as wait in tile "
+            f"{output_to.tile}, not {network.size(network.output)}"
+        )
+
+
+def check_axons(
+    network: QuantisedNetwork,
+    fabric: FabricConfig,
+    input_axons: NDArray[np.int64],
+    output_axons: NDArray[np.int64],
+) -> None:
+    most = min(LARGEST_AXON, (1 << fabric.axon_width) - 1)
+    for whose, axons in (("input", input_axons), ("output", output_axons)):
+        if axons.max() > most:
+            raise PlaceError(
+                f"network {network.name}: the axons of the {whose} must be at most {most}, not {axons.max()}; its "
+                "coordinates take too many bits"
+            )
+
+
+def check_uses(network: QuantisedNetwork, fabric: FabricConfig, uses: Iterable[Use]) -> None:
+    short: dict[int, list[str]] = {}
+    for use in uses:
+        if use.used > use.available:
+            short.setdefault(use.tile, []).append(f"{use.used} {use.resource}, there are {use.available}")
+    if short:
+        tile, missing = next(iter(short.items()))
+        where = "" if len(fabric.cores) == 1 else f" in tile {tile}"
+        raise PlaceError(
+            f"network {network.name} does not fit the fabric {fabric.name}: it needs {'; '.join(missing)}{where}"
+        )
+
+
+def check_accumulators(network: QuantisedNetwork, cores: Mapping[str, CoreParameters]) -> None:
+    for population in network.populations:
+        core = cores[population.name]
+        low, high = signed_range(core.accumulator_width)
+        least, greatest = network.current_bounds(population.name)
+        if least < low or greatest > high:
+            needed = max(greatest.bit_length(), (-least - 1).bit_length() if least < 0 else 0) + 1
+            raise PlaceError(
+                f"population {population.name}: its weights could overflow the accumulator, their sum needs {needed} "
+                f"bits, there are {core.accumulator_width}"
+            )

@@ -1,0 +1,1 @@
+"""What placement writes into each kind of tile, one file per kind."""

@@ -1,0 +1,25 @@
+"""The registers that say which tiles a tile waits for and which wait for it, the same in all kinds of tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from spikeloom.compiler.dependencies import Relations
+
+__all__ = ["set_of", "token_registers"]
+
+
+def token_registers(relations: Relations, tile: int, *, delayed: bool, mesh: bool) -> Iterator[tuple[int, str, int]]:
+    """The registers of a tile that are about its tokens."""
+    sources, sinks = relations.sources(tile, delayed=delayed), relations.sinks(tile, delayed=delayed)
+    kind = "delayed_" if delayed else ""
+    yield tile, f"{kind}sources", len(sources)
+    yield tile, f"{kind}sinks", len(sinks)
+    if mesh:
+        yield tile, f"{kind}tick_destinations", set_of(sinks)
+        yield tile, f"{kind}ack_destinations", set_of(sources)
+
+
+def set_of(tiles: Collection[int]) -> int:
+    """A destination set: bit t is tile t."""
+    return sum(1 << tile for tile in tiles)
