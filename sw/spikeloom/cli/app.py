@@ -70,6 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         reason = f"cannot use {str(error.filename)!r}: {error.strerror}" if error.filename else str(error)
         print(f"spikeloom: {reason}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError:
+        print(
+            "spikeloom: this takes more memory than there is; a smaller network or fewer inputs take less",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except (ValueError, RuntimeError) as error:
         print(f"spikeloom: {error}", file=sys.stderr)
         sys.exit(2)

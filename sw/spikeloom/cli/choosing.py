@@ -59,8 +59,8 @@ def choose_fabric(networks: Sequence[Network], board: str, weight_bits: int, **g
 def built_fabric(board: str, identity: Path | None = None) -> FabricConfig:
     """The fabric of the board's build, if there is one; else its general fabric."""
     from spikeloom.boards.targets.registry import find_board
-    from spikeloom.sim.fabric.fabric_file import fabric_from_json
+    from spikeloom.sim.fabric.fabric_file import read_fabric
 
     path = (identity or Path("build") / board / "identity").with_name("fabric.json")
     general = find_board(board)
-    return fabric_from_json(path.read_text()) if path.exists() else general.buildable_fabric()
+    return read_fabric(path) if path.exists() else general.buildable_fabric()

@@ -121,7 +121,7 @@ def encoder_of(network: Network) -> Encoder | None:
 def inputs_of(network: Network, path: Path | None, images: int | None) -> Inputs:
     encoder = encoder_of(network)
     if path is not None:
-        inputs = load_inputs(path, network.inputs, encoder)
+        inputs = load_inputs(path, network.inputs, encoder, classes=network.population(network.output).size)
     elif network.inputs == 64:
         inputs = held_out_digits(encoder)
     else:

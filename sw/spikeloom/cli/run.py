@@ -38,6 +38,7 @@ from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.datasets.inputs import InputError, Inputs
 from spikeloom.datasets.readout import classify
+from spikeloom.sim.fabric.fabric_file import read_identity
 from spikeloom.sim.host.readout import ReadoutMode
 
 if TYPE_CHECKING:
@@ -278,6 +279,6 @@ def build_hash_of(identity: Path | None, board: str) -> bytes | None:
     if identity is None and not path.exists():
         return None
     try:
-        return bytes.fromhex(path.read_text().strip())
+        return read_identity(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} must be the identity file of a build") from error

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.datasets.shipped import load_digits
+from spikeloom.sim.lib.arrays import LARGEST, arrays_from
+from spikeloom.sim.lib.files import FileError
 from spikeloom.sim.network.reference import as_spikes
 
 __all__ = ["InputError", "Inputs", "held_out_digits", "load_inputs"]
@@ -37,10 +39,16 @@ class Inputs:
         return Inputs(spikes=self.spikes[:, :count], labels=labels, images=images)
 
 
-def _encoded(images: Any, encoder: Encoder | None, where: str) -> NDArray[np.bool_]:
+def _encoded(images: NDArray[Any], encoder: Encoder | None, where: str) -> NDArray[np.bool_]:
     if encoder is None:
         raise InputError(
             f"{where} holds images, and the network does not say how to encode them: give spikes (T, B, n)"
+        )
+    if images.size * encoder.steps > LARGEST:
+        # The settings of the encoder come from the network's file, and so from strangers.
+        raise InputError(
+            f"{where} must give at most {LARGEST:,} pixels and steps together, not {images.size:,} pixels in "
+            f"{encoder.steps:,} steps each; give fewer images"
         )
     try:
         return encoder.encode(images)
@@ -55,24 +63,23 @@ def held_out_digits(encoder: Encoder | None) -> Inputs:
     return Inputs(spikes=spikes, labels=held_out.labels, images=held_out.images.astype(np.int64))
 
 
-def load_inputs(path: Path, inputs: int, encoder: Encoder | None) -> Inputs:
+def load_inputs(path: Path, inputs: int, encoder: Encoder | None, *, classes: int | None = None) -> Inputs:
     """Read a ``.npy`` file of spikes ``(T, B, inputs)`` or images ``(B, ...)``, or a ``.npz`` file.
 
     A ``.npz`` file holds ``spikes`` or ``images``, and may hold ``labels``. An array of integers above 1, or of fewer
-    than three dimensions other than spikes of one sample, is taken as images. Raises `InputError`.
+    than three dimensions other than spikes of one sample, is taken as images. Labels are integers from 0, below
+    ``classes`` where that is given. Raises `InputError`.
     """
     where = str(path)
     try:
-        content: Any = np.load(path, allow_pickle=False)
-        arrays: dict[str, Any] | None = None
-        if isinstance(content, np.lib.npyio.NpzFile):
-            with content:
-                arrays = dict(content)
+        content = arrays_from(path)
     except FileNotFoundError as error:
         raise InputError(f"{where} must be a file, and does not exist") from error
-    except Exception as error:  # what NumPy and zipfile raise on a damaged file is of many kinds
-        raise InputError(f"{where} must be a NumPy file (.npy or .npz) without pickled objects") from error
-    if arrays is None:
+    except FileError as error:
+        raise InputError(str(error)) from error
+    if isinstance(content, dict):
+        arrays = content
+    else:
         arrays = {"spikes" if _looks_like_spikes(content, inputs) else "images": content}
     labels, images = arrays.get("labels"), None
     if "spikes" in arrays:
@@ -85,14 +92,32 @@ def load_inputs(path: Path, inputs: int, encoder: Encoder | None) -> Inputs:
         if spikes.shape[2] != inputs:
             raise InputError(f"{where}: images must have {inputs} pixels, not {spikes.shape[2]}")
     else:
-        raise InputError(f"{where} must hold an array 'spikes' or 'images', not {', '.join(arrays) or 'nothing'}")
-    if labels is not None and labels.shape != spikes.shape[1:2]:
-        raise InputError(f"{where}: labels must have shape {spikes.shape[1:2]}, not {labels.shape}")
-    return Inputs(spikes=spikes, labels=None if labels is None else labels.astype(np.int64), images=images)
+        names = ", ".join(map(repr, arrays)) or "nothing"
+        raise InputError(f"{where} must hold an array 'spikes' or 'images', not {names}")
+    if labels is not None:
+        labels = _labels(labels, spikes.shape[1], classes, where)
+    return Inputs(spikes=spikes, labels=labels, images=images)
 
 
-def _looks_like_spikes(array: Any, inputs: int) -> bool:
+def _labels(labels: NDArray[Any], samples: int, classes: int | None, where: str) -> NDArray[np.int64]:
+    """Labels as integers. Raises `InputError` for those that no answer can be equal to."""
+    if labels.shape != (samples,):
+        raise InputError(f"{where}: labels must have shape {(samples,)}, not {labels.shape}")
+    if labels.dtype.kind not in "iuf":
+        raise InputError(f"{where}: labels must be integers, not {labels.dtype}")
+    most = np.iinfo(np.int64).max if classes is None else classes - 1
+    # Of NaN no comparison holds, so it is not allowed either.
+    allowed = (labels >= 0) & (labels <= most) & (np.floor(labels) == labels)
+    if not allowed.all():
+        bound = "at least 0" if classes is None else f"0 to {most}, the number of an output"
+        raise InputError(f"{where}: labels must be integers, {bound}, not {labels[~allowed][0]}")
+    return labels.astype(np.int64)
+
+
+def _looks_like_spikes(array: NDArray[Any], inputs: int) -> bool:
     """Spikes are booleans, or zeros and ones whose last axis is the input."""
     if array.dtype == np.bool_:
         return True
+    if array.dtype.kind not in "iuf":
+        return False
     return array.ndim in (2, 3) and array.shape[-1] == inputs and bool(np.isin(array, (0, 1)).all())

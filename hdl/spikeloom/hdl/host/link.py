@@ -22,7 +22,6 @@ from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from spikeloom.hdl.lib.memory import registered_read
 from spikeloom.sim.host.link import CRC_BYTES, HEADER_BYTES, NONCE_BYTES, Kind, LinkParameters
 
 __all__ = ["FrameReceiver", "FrameSender", "Header", "Link"]
@@ -72,14 +71,14 @@ class ByteMemory(Component):
             shape=8, depth=self.depth, init=self.init, attrs={"no_rw_check": 1, "ram_style": "block"}
         )
         write = memory.write_port()
+        read = memory.read_port(domain="comb")
         m.d.comb += [
             write.en.eq(self.write_enable),
             write.addr.eq(self.write_address),
             write.data.eq(self.write_data),
-            # The register has no reset: with one, Yosys drives the read reset of the block RAM, and an ECP5 without
-            # output register then reads zeros at every address.
-            self.data.eq(registered_read(m, memory, self.address)),
+            read.addr.eq(self.address),
         ]
+        m.d.sync += self.data.eq(read.data)
         return m
 
 

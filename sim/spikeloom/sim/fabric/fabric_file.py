@@ -6,8 +6,10 @@ brought is not in it: any other can be loaded over it.
 """
 
 import json
+import re
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from os import PathLike
 from typing import Any
 
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
@@ -17,9 +19,10 @@ from spikeloom.sim.fabric.fabric import FabricConfig, Tile
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.lib.files import json_from, read_bytes, read_text, shown
 from spikeloom.sim.noc.mesh import MeshParameters
 
-__all__ = ["core_from_json", "core_to_json", "fabric_from_json", "fabric_to_json"]
+__all__ = ["core_from_json", "core_to_json", "fabric_from_json", "fabric_to_json", "read_fabric", "read_identity"]
 
 _TILES: dict[str, Any] = {"core": CoreParameters, "attention": AttentionTileParameters, "aer": AerTileParameters}
 _PARTS: dict[str, Any] = {
@@ -28,6 +31,8 @@ _PARTS: dict[str, Any] = {
     "encoder": EncoderParameters,
     "readout": ReadoutParameters,
 }
+_LONGEST_IDENTITY = 128  # bytes, with room for the blanks of an editor
+
 _FROM_JSON: dict[str, Any] = {
     "shifts": tuple,
     "per_neuron": frozenset,
@@ -59,12 +64,30 @@ def fabric_to_json(fabric: FabricConfig) -> str:
 def fabric_from_json(text: str) -> FabricConfig:
     """The fabric that the text of a ``fabric.json`` describes. Raises ``ValueError`` if it is none."""
     try:
-        content = json.loads(text)
+        content = json_from(text, "it")
         parts = {name: kind(**_arguments(content[name])) for name, kind in _PARTS.items() if name in content}
         tiles = tuple(_tile_from_json(tile) for tile in content["tiles"])
+        if not isinstance(content["name"], str):
+            raise ValueError(f"name must be text, not {shown(content['name'])}")
         return FabricConfig(name=content["name"], tiles=(None, *tiles), **parts)
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"fabric.json must be the one of a build, with name and tiles ({error})") from error
+    # What the parts raise on a value of another type is of these kinds: such a file no build has written.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"fabric.json must be the one of a build, with name and tiles ({shown(error, 200)})"
+        ) from error
+
+
+def read_fabric(path: str | PathLike[str]) -> FabricConfig:
+    """The fabric of a file ``fabric.json``. Raises ``ValueError`` if it is none, and ``OSError``."""
+    return fabric_from_json(read_text(path))
+
+
+def read_identity(path: str | PathLike[str]) -> bytes:
+    """The hash of a build in a file ``identity``, 16 bytes. Raises ``ValueError`` if it is none, and ``OSError``."""
+    content = read_bytes(path, _LONGEST_IDENTITY)
+    if not re.fullmatch(rb"\s*[0-9a-fA-F]{32}\s*", content):
+        raise ValueError(f"{str(path)!r} must be the identity file of a build: 32 hexadecimal digits")
+    return bytes.fromhex(content.decode("ascii").strip())
 
 
 def _tile_to_json(tile: Tile) -> dict[str, Any]:

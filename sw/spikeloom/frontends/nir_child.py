@@ -1,0 +1,220 @@
+"""What reads the HDF5 of a NIR file: a small process of its own, because libhdf5 can crash or hang on a hostile file.
+
+`spikeloom.frontends.nir_file` starts this file as a script, gives it an open descriptor of the NIR file, and takes the
+content from its standard output. It imports h5py and NumPy only, so that it starts in a fifth of a second.
+
+Before anything is read, every object is checked: hard links only, so that no other file is opened; each object once;
+bounds on depth, number and declared sizes; storage inside the file; numbers and text only. Should libhdf5 be talked
+into more, the process can open no further file, write none, and has bounded memory and time.
+
+What it writes: eight bytes, the length of a JSON text, lowest byte first; the JSON text, `{"refused": sentence}` or
+`{"tree": entries}`; and the numbers of all arrays in order. An entry is ``[name, kind, ...]``::
+
+    [name, "group", entries]
+    [name, "text", text]
+    [name, "texts", shape, texts]         in C order
+    [name, "numbers", shape, type]        type as "<f4"; the numbers follow in C order
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import sys
+from typing import Any, BinaryIO
+
+__all__ = ["DEEPEST", "LARGEST", "LARGEST_TEXTS", "MOST_OBJECTS", "main"]
+
+DEEPEST = 32
+"""Groups inside each other: a nested NIR graph takes two."""
+
+MOST_OBJECTS = 10_000
+"""Groups and datasets: a node of a graph takes up to ten."""
+
+LARGEST = 512 << 20
+"""Bytes of all numbers of a file: 60 million 64-bit weights."""
+
+LARGEST_TEXTS = 4 << 20
+"""Bytes of all texts of a file."""
+
+_MOST_TEXTS = 1 << 16
+_LONGEST_TEXT = 4096
+_LONGEST_NAME = 256
+_MEMORY = 2 << 30
+_CPU_S = 3
+_FILTERS = (1, 2, 3, 32000)  # deflate, shuffle, fletcher32, LZF: those that h5py brings; others are libraries to load
+
+
+class _Refused(Exception):
+    """What a file must not have. The message goes on after "cannot read FILE: "."""
+
+
+class _Reader:
+    def __init__(self, h5py: Any, np: Any) -> None:
+        self._h5py, self._np = h5py, np
+        self._seen: set[tuple[int, int]] = set()
+        self._bytes = self._texts = self._text_bytes = 0
+        self.arrays: list[Any] = []
+        self._datasets: list[tuple[list[Any], Any]] = []
+
+    def tree(self, file: Any) -> list[Any]:
+        """All of the group ``node``: first every object is checked, then the numbers and texts are read."""
+        root = file["/"].id
+        if not self._is_there(root, b"node"):
+            raise _Refused("it is an HDF5 file but not a NIR file, it has no graph")
+        node = self._open(root, b"node", "node")
+        if not isinstance(node, self._h5py.h5g.GroupID):
+            raise _Refused("it is an HDF5 file but not a NIR file, it has no graph")
+        entries = self._group(node, "node", 1)
+        for entry, dataset in self._datasets:
+            entry.extend(self._content(dataset))
+        return entries
+
+    def _is_there(self, group: Any, name: bytes) -> bool:
+        return bool(group.links.exists(name))
+
+    def _open(self, group: Any, name: bytes, where: str) -> Any:
+        """The object that a link leads to, which must be hard and lead to an object for the first time."""
+        if group.links.get_info(name).type != self._h5py.h5l.TYPE_HARD:
+            raise _Refused(f"{where} is a link to another place or file, and a NIR file must hold all that it has")
+        item = self._h5py.h5o.open(group, name)
+        info = self._h5py.h5o.get_info(item)
+        if (info.fileno, info.addr) in self._seen:
+            raise _Refused(f"{where} is in the file under several names, and each object must be there once")
+        self._seen.add((info.fileno, info.addr))
+        if len(self._seen) > MOST_OBJECTS:
+            raise _Refused(f"it must hold at most {MOST_OBJECTS:,} groups and datasets, and holds more")
+        return item
+
+    def _group(self, group: Any, where: str, depth: int) -> list[Any]:
+        if depth > DEEPEST:
+            raise _Refused(f"it must have at most {DEEPEST} groups inside each other, and has more")
+        if group.get_num_objs() + len(self._seen) > MOST_OBJECTS:
+            raise _Refused(f"it must hold at most {MOST_OBJECTS:,} groups and datasets, and holds more")
+        entries: list[Any] = []
+        for raw in group:
+            try:
+                name = raw.decode("utf-8")
+            except UnicodeDecodeError:
+                raise _Refused(f"{where!a} has a name that is not UTF-8") from None
+            if len(raw) > _LONGEST_NAME:
+                raise _Refused(f"{where!a} has a name of more than {_LONGEST_NAME} bytes")
+            inner = f"{where}/{name}"
+            item = self._open(group, raw, ascii(inner))
+            if isinstance(item, self._h5py.h5g.GroupID):
+                entries.append([name, "group", self._group(item, inner, depth + 1)])
+            elif isinstance(item, self._h5py.h5d.DatasetID):
+                entry: list[Any] = [name]
+                self._check(item, ascii(inner))
+                self._datasets.append((entry, item))
+                entries.append(entry)
+            else:
+                raise _Refused(f"{inner!a} must be a group or a dataset, not a stored type")
+        return entries
+
+    def _check(self, dataset: Any, where: str) -> None:
+        h5py = self._h5py
+        kind, space, plan = dataset.get_type(), dataset.get_space(), dataset.get_create_plist()
+        if space.get_simple_extent_type() not in (h5py.h5s.SCALAR, h5py.h5s.SIMPLE):
+            raise _Refused(f"{where} must hold a value, and is empty by declaration")
+        count = 1
+        for extent in space.get_simple_extent_dims():
+            count *= extent
+        if plan.get_layout() not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
+            raise _Refused(f"{where} is a virtual dataset, and a NIR file must hold all that it has")
+        if plan.get_layout() != h5py.h5d.CHUNKED and plan.get_external_count():
+            raise _Refused(f"{where} is stored in another file, and a NIR file must hold all that it has")
+        chunk = 1
+        if plan.get_layout() == h5py.h5d.CHUNKED:
+            for extent in plan.get_chunk():
+                chunk *= extent
+        for number in range(plan.get_nfilters()):
+            if plan.get_filter(number)[0] not in _FILTERS:
+                raise _Refused(
+                    f"{where} must be plain or packed by deflate or LZF, not by filter {plan.get_filter(number)[0]}"
+                )
+        if kind.get_class() == h5py.h5t.STRING:
+            self._texts += count
+            if not kind.is_variable_str():
+                self._text_bytes += count * kind.get_size()
+            if self._texts > _MOST_TEXTS or self._text_bytes > LARGEST_TEXTS or chunk > _MOST_TEXTS:
+                raise _Refused(
+                    f"it must hold at most {_MOST_TEXTS:,} texts of {LARGEST_TEXTS:,} bytes, and declares more"
+                )
+            return
+        allowed = {h5py.h5t.INTEGER: (1, 2, 4, 8), h5py.h5t.FLOAT: (2, 4, 8), h5py.h5t.ENUM: (1,)}
+        if kind.get_size() not in allowed.get(kind.get_class(), ()):
+            raise _Refused(f"{where} must hold integers or floats of at most 64 bits or text, not another type")
+        if kind.get_class() == h5py.h5t.ENUM and dataset.dtype != self._np.bool_:
+            raise _Refused(f"{where} must hold integers or floats of at most 64 bits or text, not another type")
+        self._bytes += count * kind.get_size()
+        if max(self._bytes, chunk * kind.get_size()) > LARGEST:
+            raise _Refused(f"its numbers must take at most {LARGEST:,} bytes, and it declares more")
+
+    def _content(self, dataset: Any) -> list[Any]:
+        value = self._h5py.Dataset(dataset)[()]
+        if isinstance(value, bytes):
+            return ["text", self._text(value)]
+        array = self._np.asarray(value)
+        if array.dtype.kind in "OS":
+            return ["texts", list(array.shape), [self._text(bytes(item)) for item in array.reshape(-1).tolist()]]
+        kind = array.dtype.newbyteorder("<")
+        self.arrays.append(self._np.ascontiguousarray(array, kind))
+        return ["numbers", list(array.shape), kind.str]
+
+    def _text(self, value: bytes) -> str:
+        if len(value) > _LONGEST_TEXT:
+            raise _Refused(f"a text must have at most {_LONGEST_TEXT:,} bytes, not {len(value):,}")
+        self._text_bytes += len(value)
+        if self._text_bytes > 2 * LARGEST_TEXTS:  # those of fixed length have been counted before
+            raise _Refused(f"its texts must take at most {LARGEST_TEXTS:,} bytes, and take more")
+        return value.decode("utf-8")
+
+
+def _answer(descriptor: int) -> tuple[dict[str, Any], list[Any]]:
+    import resource
+
+    import h5py  # type: ignore[import-untyped]
+    import numpy as np
+
+    for kind, limit in (
+        (resource.RLIMIT_AS, _MEMORY),
+        (resource.RLIMIT_CPU, _CPU_S),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        _, most = resource.getrlimit(kind)
+        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(kind, (limit, limit))
+    for encoding in ("ascii", "utf-8"):
+        codecs.lookup(encoding)  # Python loads them from files when they are needed, and then it could not
+    try:
+        with open(descriptor, "rb") as raw, h5py.File(raw, "r") as file:
+            # From here on nothing can be opened: the numbers of descriptors that are open are all there are.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+            reader = _Reader(h5py, np)
+            return {"tree": reader.tree(file)}, reader.arrays
+    except _Refused as refused:
+        return {"refused": str(refused)}, []
+    except Exception:  # h5py raises exceptions of many kinds on a damaged file
+        return {"refused": "it is cut short or not an HDF5 file, as a NIR file is"}, []
+
+
+def _send(answer: dict[str, Any], arrays: list[Any], out: BinaryIO) -> None:
+    text = json.dumps(answer).encode("ascii")
+    out.write(len(text).to_bytes(8, "little"))
+    out.write(text)
+    for array in arrays:
+        out.write(array.reshape(-1).view("u1").data)
+    out.flush()
+
+
+def main(arguments: list[str]) -> None:
+    """Read the file at the descriptor ``arguments[0]``, with the import path in the others."""
+    sys.path[:] = arguments[1:]
+    answer, arrays = _answer(int(arguments[0]))
+    _send(answer, arrays, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

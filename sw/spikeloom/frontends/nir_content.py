@@ -1,0 +1,63 @@
+"""The nested dictionaries of a NIR graph, checked to be built as NIR builds them before others walk through them.
+
+What the entries mean, `spikeloom.frontends.nir_graph` says; here it is only settled that a type is text, metadata a
+group, and edges pairs of text, whichever way a file or a program has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from spikeloom.model.network import LoadError
+from spikeloom.sim.lib.files import shown
+
+__all__ = ["check_content"]
+
+_LONGEST_TYPE = 64
+
+
+def check_content(content: Mapping[str, Any], name: str = "") -> None:
+    """Check a node, and the nodes in it if it is a graph. Raises `LoadError` with one sentence."""
+    where = f"node {name!r}" if name else "the graph"
+    kind = content.get("type", "")
+    if not _is_text(kind) or not _as_text(kind).isprintable() or len(kind) > _LONGEST_TYPE:
+        raise LoadError(f"type of {where} must be the name of a kind of node, not {_shown(kind)}")
+    metadata = content.get("metadata")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise LoadError(f"metadata of {where} must be a group of keys, not {_shown(metadata)}")
+    if "edges" in content:
+        _check_edges(content["edges"], where)
+    nodes = content.get("nodes")
+    if isinstance(nodes, Mapping):
+        for key, node in nodes.items():
+            if isinstance(node, Mapping):
+                check_content(node, f"{name}.{key}" if name else str(key))
+
+
+def _check_edges(edges: Any, where: str) -> None:
+    if not isinstance(edges, list | tuple | set | np.ndarray) or (isinstance(edges, np.ndarray) and not edges.ndim):
+        raise LoadError(f"edges of {where} must be pairs of names of nodes, not {_shown(edges)}")
+    for edge in edges:
+        if not isinstance(edge, list | tuple | np.ndarray) or len(edge) != 2 or not all(map(_is_text, edge)):
+            raise LoadError(f"edges of {where} must be pairs of names of nodes, not {_shown(edge)}")
+
+
+def _is_text(value: Any) -> bool:
+    if isinstance(value, bytes):
+        try:
+            value.decode("utf8")
+        except UnicodeDecodeError:
+            return False
+    return isinstance(value, str | bytes)
+
+
+def _as_text(value: str | bytes) -> str:
+    return value.decode("utf8") if isinstance(value, bytes) else value
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: on one line and not long."""
+    return "a group" if isinstance(value, Mapping) else shown(repr(value))

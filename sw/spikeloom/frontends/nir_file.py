@@ -1,0 +1,170 @@
+"""NIR files, which may come from strangers, as nested dictionaries of text and arrays.
+
+The file is read by a process of its own (`spikeloom.frontends.nir_child`) with bounded memory and time: a crash or a
+hang inside libhdf5 ends that process, and here it is a `LoadError` of one sentence. What the process says is checked
+again, because it has read what a stranger has written. It costs about 0.2 s per file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.frontends.nir_child import LARGEST, LARGEST_TEXTS
+from spikeloom.model.network import LoadError
+from spikeloom.sim.lib.files import FileError, open_file
+
+__all__ = ["read_tree"]
+
+_PATIENCE_S = 9.0
+_LARGEST_ANSWER = 8 * LARGEST_TEXTS
+_KINDS = {f"{order}{kind}" for order in "<|" for kind in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")}
+_KINDS |= {"<f2", "<f4", "<f8"}
+_TIME_SIGNALS = (signal.SIGXCPU, signal.SIGKILL)
+_ENVIRONMENT = {
+    "HDF5_PLUGIN_PRELOAD": "::",  # no filters from libraries that lie around
+    "HDF5_USE_FILE_LOCKING": "FALSE",
+    "OPENBLAS_NUM_THREADS": "1",  # the threads of a library that is not used here take most of the memory
+}
+
+
+class _Ended(Exception):
+    """The process has ended, or its time has, before its answer was whole."""
+
+
+def read_tree(path: str | PathLike[str]) -> dict[str, Any]:
+    """The graph of a NIR file: nested dictionaries of ``str``, arrays of numbers, and object arrays of ``str``.
+
+    Raises `LoadError` with one sentence about what is wrong with the file.
+    """
+    where = f"cannot read {os.fspath(path)!r}"
+    try:
+        descriptor = open_file(path)
+    except FileNotFoundError as error:
+        raise LoadError(f"{where}: there is no such file") from error
+    except FileError as error:
+        raise LoadError(f"{where}: it is not a file") from error
+    except OSError as error:
+        raise LoadError(f"{where}: {error.strerror}") from error
+    try:
+        process = _start(descriptor)
+    finally:
+        os.close(descriptor)
+    with process:
+        assert process.stdout is not None
+        answer = _Answer(process.stdout.fileno(), time.monotonic() + _PATIENCE_S)
+        try:
+            said = json.loads(answer.take(int.from_bytes(answer.take(8, 8), "little"), _LARGEST_ANSWER))
+            if "refused" not in said:
+                return _tree(said["tree"], answer)
+        # Of the other kinds is an answer that is not as the child writes it: something else has taken it over.
+        except (_Ended, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise LoadError(f"{where}: {_why(process)}") from error
+        finally:
+            process.kill()
+    raise LoadError(f"{where}: {said['refused']}")
+
+
+def _start(descriptor: int) -> subprocess.Popen[bytes]:
+    # -I and -S: the child runs no code of the user's folders or environment before its limits stand.
+    child = Path(__file__).with_name("nir_child.py")
+    arguments = [sys.executable, "-I", "-S", str(child), str(descriptor), *map(os.path.abspath, sys.path)]
+    environment = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if key in os.environ}
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(descriptor,),
+        env=environment | _ENVIRONMENT,
+    )
+
+
+def _why(process: subprocess.Popen[bytes]) -> str:
+    """What became of a process that has not answered."""
+    try:
+        status = process.wait(0.1)
+    except subprocess.TimeoutExpired:
+        return "reading it does not end, so it is damaged or made to do harm"
+    if status == 1:  # an exception: what it needs is not there
+        return "the process that reads it does not start; h5py and NumPy must be installed for this Python"
+    if -status in _TIME_SIGNALS:
+        return "reading it does not end, so it is damaged or made to do harm"
+    return "the HDF5 library crashes on it, so it is damaged or made to do harm"
+
+
+class _Answer:
+    """What the process writes, until a point in time."""
+
+    def __init__(self, descriptor: int, end: float) -> None:
+        self._descriptor, self._end = descriptor, end
+
+    def fill(self, buffer: memoryview) -> None:
+        """Read until ``buffer`` is full."""
+        done = 0
+        while done < len(buffer):
+            left = self._end - time.monotonic()
+            if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
+                raise _Ended
+            count = os.readv(self._descriptor, [buffer[done:]])
+            if not count:
+                raise _Ended
+            done += count
+
+    def take(self, count: int, limit: int) -> bytes:
+        """The next ``count`` bytes, of which there must be at most ``limit``."""
+        if count > limit:
+            raise _Ended
+        content = bytearray(count)
+        self.fill(memoryview(content))
+        return bytes(content)
+
+
+def _tree(entries: list[Any], answer: _Answer) -> dict[str, Any]:
+    """The dictionaries, with the arrays that follow in ``answer``."""
+    left = LARGEST
+    order: list[NDArray[Any]] = []
+
+    def value(kind: str, *content: Any) -> Any:
+        nonlocal left
+        if kind == "group":
+            return {name: value(*inner) for name, *inner in content[0]}
+        if kind == "text":
+            return str(content[0])
+        if kind == "texts":
+            shape, texts = content
+            array = np.empty(len(texts), object)
+            array[:] = [str(text) for text in texts]
+            return array.reshape(shape)
+        shape, name = content
+        if name not in _KINDS or math.prod(shape) * np.dtype(name).itemsize > left:
+            raise _Ended
+        numbers = np.empty(shape, name)
+        left -= numbers.nbytes
+        order.append(numbers)
+        return numbers
+
+    tree = {name: value(*inner) for name, *inner in entries}
+    for numbers in order:
+        if numbers.size:
+            answer.fill(numbers.reshape(-1).view(np.uint8).data)
+    return _with_scalars(tree)
+
+
+def _with_scalars(content: Any) -> Any:
+    """The same with scalars of NumPy for arrays without dimensions, as h5py gives them."""
+    if isinstance(content, dict):
+        return {name: _with_scalars(item) for name, item in content.items()}
+    return content[()] if isinstance(content, np.ndarray) and not content.ndim else content

@@ -1,0 +1,64 @@
+"""The files beside a bitstream, which may come from strangers: ``fabric.json`` and ``identity``."""
+
+import json
+import re
+
+import pytest
+
+from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json, read_fabric, read_identity
+from spikeloom.sim.fabric.presets import FABRICS
+
+
+def test_a_fabric_is_read_from_its_file(tmp_path):
+    path = tmp_path / "fabric.json"
+    path.write_text(fabric_to_json(FABRICS["small"]))
+    assert read_fabric(path) == FABRICS["small"]
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", ["small"]),
+        ("name", None),
+        ("tiles", [[]]),
+        ("tiles", [3]),
+        ("tiles", {"core": {}}),
+        ("tiles", [{"core": []}]),
+        ("tiles", [{"core": {"lanes": HUGE}}]),
+        ("tiles", [{"core": {"lanes": [1]}}]),
+        ("tiles", [{"core": {"neurons": 1e300}}]),
+        ("tiles", [{"core": {"per_neuron": [["bias"]]}}]),
+        ("tiles", [{"core": {"shifts": 5}}]),
+        ("tiles", [{"aer": {"direction": "up"}}]),
+        ("mesh", [3, 2]),
+        ("mesh", {"columns": HUGE, "rows": 2}),
+        ("mesh", {"columns": 10**9, "rows": 10**9}),
+        ("link", {"maximum_payload": "x" * 10_000}),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_no_build_writes_is_one_short_sentence(key, value):
+    content = {**json.loads(fabric_to_json(FABRICS["small"])), key: value}
+    with pytest.raises(
+        ValueError, match=r"^fabric\.json must be the one of a build, with name and tiles \(.*\)$"
+    ) as refused:
+        fabric_from_json(json.dumps(content))
+    assert len(str(refused.value)) < 300
+    assert str(refused.value).isprintable()
+
+
+def test_an_identity_is_32_hexadecimal_digits(tmp_path):
+    path = tmp_path / "identity"
+    path.write_text("00112233445566778899aabbccddeeff\n")
+    assert read_identity(path) == bytes.fromhex("00112233445566778899aabbccddeeff")
+    for text in ("", "0011", "x" * 32, "0" * 33, "0" * 31, "00 " * 16, "\x00" * 32, "٣" * 32):
+        path.write_text(text)
+        message = f"{str(path)!r} must be the identity file of a build: 32 hexadecimal digits"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            read_identity(path)
+    path.write_text("0" * 1000)
+    with pytest.raises(ValueError, match=r"^'.*' must have at most 128 bytes, not 1,000$"):
+        read_identity(path)

@@ -1,0 +1,104 @@
+"""What a run is fed with: files of spikes and images, and what is no such file."""
+
+import numpy as np
+import pytest
+
+from spikeloom.datasets import inputs as module
+from spikeloom.datasets.encoders import RateEncoder
+from spikeloom.datasets.inputs import InputError, load_inputs
+
+ENCODER = RateEncoder(steps=4, bits=4)
+SPIKES = np.arange(2 * 3 * 4).reshape(2, 3, 4) % 3 == 0
+
+
+def refuses(message):
+    return pytest.raises(InputError, match=f"^{message}$")
+
+
+def saved(tmp_path, **arrays):
+    np.savez(tmp_path / "inputs.npz", **arrays)
+    return tmp_path / "inputs.npz"
+
+
+def test_spikes_and_labels(tmp_path):
+    read = load_inputs(
+        saved(tmp_path, spikes=SPIKES.astype(np.uint8), labels=np.array([0.0, 2.0, 1.0])), 4, None, classes=3
+    )
+    assert read.labels.tolist() == [0, 2, 1]
+    assert np.array_equal(read.spikes, SPIKES)
+    np.save(tmp_path / "one.npy", SPIKES[:, 0])
+    assert load_inputs(tmp_path / "one.npy", 4, None).spikes.shape == (2, 1, 4)
+
+
+def test_images_go_through_the_encoder(tmp_path):
+    images = np.arange(8).reshape(2, 2, 2)
+    np.save(tmp_path / "images.npy", images)
+    read = load_inputs(tmp_path / "images.npy", 4, ENCODER)
+    assert np.array_equal(read.spikes, ENCODER.encode(images))
+    assert np.array_equal(read.images, images)
+    with refuses(".* holds images, and the network does not say how to encode them: .*"):
+        load_inputs(tmp_path / "images.npy", 4, None)
+    with refuses(".*: images must have 5 pixels, not 4"):
+        load_inputs(tmp_path / "images.npy", 5, ENCODER)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1.5, 0, 0], "labels must be integers, 0 to 2, the number of an output, not 1.5"),
+        ([0, np.nan, 0], "labels must be integers, 0 to 2, the number of an output, not nan"),
+        ([0, 0, np.inf], "labels must be integers, 0 to 2, the number of an output, not inf"),
+        ([0, -1, 0], "labels must be integers, 0 to 2, the number of an output, not -1"),
+        ([0, 3, 0], "labels must be integers, 0 to 2, the number of an output, not 3"),
+        ([True, False, True], "labels must be integers, not bool"),
+        (["a", "b", "c"], "labels must be integers, not <U1"),
+        ([0, 1], r"labels must have shape \(3,\), not \(2,\)"),
+        (1, r"labels must have shape \(3,\), not \(\)"),
+    ],
+)
+def test_labels_that_no_answer_can_have_are_refused(tmp_path, labels, message):
+    with refuses(f".*: {message}"):
+        load_inputs(saved(tmp_path, spikes=SPIKES, labels=np.array(labels)), 4, None, classes=3)
+
+
+def test_labels_without_a_number_of_classes(tmp_path):
+    assert load_inputs(saved(tmp_path, spikes=SPIKES, labels=np.array([0, 99, 3])), 4, None).labels.tolist() == [
+        0,
+        99,
+        3,
+    ]
+    with refuses(".*: labels must be integers, at least 0, not -2"):
+        load_inputs(saved(tmp_path, spikes=SPIKES, labels=np.array([0, -2, 3])), 4, None)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(3, [("a", "i4"), ("b", "f8")]), "'.*' must hold booleans, integers, floats or text, not void96"),
+        (np.array([None]), "'.*' must hold booleans, integers, floats or text, not object"),
+        (np.array(["a", "b"]), ".*: images must be integers, not <U1"),
+        (np.full((2, 3, 4), np.nan), ".*: images must be integers, not float64"),
+        (np.zeros((0, 3, 4), bool), r".*: spikes must have shape .*"),
+        (np.array(5), ".*: images must have shape .*"),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path, array, message):
+    np.save(tmp_path / "array.npy", array, allow_pickle=True)
+    with refuses(message):
+        load_inputs(tmp_path / "array.npy", 4, ENCODER)
+
+
+def test_names_of_arrays_are_shown_safely(tmp_path):
+    with refuses(r".* must hold an array 'spikes' or 'images', not 'a\\x1b\[31m'"):
+        load_inputs(saved(tmp_path, **{"a\x1b[31m": np.zeros(3)}), 4, None)
+    with refuses(".* must be a file, and does not exist"):
+        load_inputs(tmp_path / "missing.npy", 4, None)
+
+
+def test_an_encoder_of_a_file_cannot_ask_for_all_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 100)
+    np.save(tmp_path / "images.npy", np.arange(40).reshape(10, 4) % 16)
+    with refuses(
+        ".* must give at most 100 pixels and steps together, not 40 pixels in 4 steps each; give fewer images"
+    ):
+        load_inputs(tmp_path / "images.npy", 4, ENCODER)
