@@ -8,7 +8,10 @@ import ast
 import pkgutil
 import re
 import sys
+from html import escape
 from pathlib import Path
+
+from docutils import nodes
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("sim", "hdl", "boards", "sw")
@@ -20,7 +23,7 @@ html_title = "spikeloom"
 html_show_copyright = False
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["figures/**"]
+
 
 # Markdown
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
@@ -152,7 +155,17 @@ def _resolve_by_import(app, env, node, contnode):
     return None
 
 
+def _put_figures_into_the_page(app, doctree, name):
+    """Drawings become part of the page, so that they follow its scheme of colours and not that of the system."""
+    for image in list(doctree.findall(nodes.image)):
+        path = ROOT / "docs" / image["uri"]
+        if path.parent.name == "figures" and path.suffix == ".svg":
+            picture = f'<figure class="drawing" aria-label="{escape(image.get("alt", ""))}">{path.read_text()}</figure>'
+            image.replace_self(nodes.raw("", picture, format="html"))
+
+
 def setup(app):
     write_api_pages()
+    app.connect("doctree-resolved", _put_figures_into_the_page)
     app.connect("missing-reference", _resolve_by_import)
     app.connect("source-read", _read_repository_page)
