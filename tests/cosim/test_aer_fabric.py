@@ -15,7 +15,7 @@ from harness.streams import can_be_cut
 
 from spikeloom.compiler.aer_ports import AerInput, AerOutput
 from spikeloom.compiler.place import place
-from spikeloom.host.driver import StepCollector
+from spikeloom.host.results import StepCollector
 from spikeloom.runners.runner import RunResult, by_population
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig

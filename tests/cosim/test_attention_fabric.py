@@ -9,7 +9,8 @@ from harness.fabric import tiles_library
 from harness.networks import random_spikes, rng_of
 
 from spikeloom.compiler.place import place
-from spikeloom.host.driver import DriverError, StepCollector
+from spikeloom.host.protocols import DriverError
+from spikeloom.host.results import StepCollector
 from spikeloom.runners.compare import compare
 from spikeloom.runners.runner import RunResult, by_population
 from spikeloom.sim.attention.attention import AttentionParameters

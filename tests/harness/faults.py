@@ -8,8 +8,9 @@ same board, in whatever state it was left, gets a new host on a good line, and h
 from collections import Counter
 
 from harness.fake_board import IDENTITY, INPUTS, FakeBoard, answer_of, program_of
-from spikeloom.host.driver import Board, DriverError
+from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.protocols import DriverError
 from spikeloom.host.transport import FaultyTransport, LinkError, ModelTransport, Transport
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
 

@@ -1,4 +1,4 @@
-"""A board for its user: who it is, loading a program into it, running spikes through it.
+"""Host driver: identify the board, load a program, run spikes.
 
 ::
 
@@ -14,15 +14,17 @@ fill up for ever. Samples are not waited for: the board keeps them apart by thei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.datasets.encoders import Encoder
+from spikeloom.host.channel import PIECE, MessageChannel
 from spikeloom.host.peripherals import AnswerCollector, Answers, encoder_settings, image_message, readout_registers
+from spikeloom.host.protocols import ByteLink, DriverError, LoadableProgram, Progress
+from spikeloom.host.results import BoardResult, StepCollector
+from spikeloom.host.stream import StepStream
 from spikeloom.host.transport import LinkError
 from spikeloom.sim.core.registers import COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
@@ -31,108 +33,21 @@ from spikeloom.sim.host.link import Identity
 from spikeloom.sim.host.messages import (
     LARGEST_COUNT,
     ConfigurationAddress,
-    MessageDecoder,
-    MessageError,
     Messages,
     encode_read,
     encode_spikes,
     encode_write,
 )
 from spikeloom.sim.host.readout import ReadoutMode
-from spikeloom.sim.lib.contents import MemoryWords, program_digest
+from spikeloom.sim.lib.contents import program_digest
 from spikeloom.sim.lib.registers import BRIDGE_TILE, REGISTER_MEMORY, Register
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
 
-__all__ = [
-    "Board",
-    "BoardResult",
-    "ByteLink",
-    "DriverError",
-    "LoadableProgram",
-    "Progress",
-    "StepCollector",
-    "StepResult",
-    "StepStream",
-]
-
-Progress = Callable[[int, int], None]
-"""Called with how much is done and how much there is."""
-
-_PIECE = 2048
-"""Bytes given to the link at once; between pieces what has come back is looked at."""
+__all__ = ["Board"]
 
 _ERRORS = ("an unknown message", "a spike of an axon that it does not have")
 """What the bits of the bridge's register ``error`` mean the board has found."""
-
-
-class DriverError(RuntimeError):
-    """The board is not the one that is needed, or does not do what it must. The message is one sentence."""
-
-
-class ByteLink(Protocol):
-    """Two reliable byte streams, as :class:`spikeloom.host.endpoint.Endpoint` provides them."""
-
-    def open(self) -> Identity:
-        """Begin a session: the board forgets all but its program, and says who it is."""
-        ...
-
-    def send(self, data: bytes) -> None:
-        """Send ``data``, taking in meanwhile what comes; `LinkError` when the board takes none of it for too long."""
-        ...
-
-    def receive(self, minimum: int = 1, *, timeout_s: float | None = None) -> bytes:
-        """All that has come, when it is at least ``minimum`` bytes; `LinkError` if that takes too long."""
-        ...
-
-    def poll(self) -> bytes:
-        """All that has come, without waiting."""
-        ...
-
-
-class LoadableProgram(Protocol):
-    """What the driver needs of a :class:`spikeloom.compiler.program.Program`."""
-
-    @property
-    def memories(self) -> Sequence[MemoryWords]: ...
-    @property
-    def registers(self) -> Sequence[tuple[int, str, int]]: ...
-    @property
-    def input_axons(self) -> NDArray[np.int64]: ...
-    @property
-    def observed(self) -> Sequence[tuple[str, int]]: ...
-    @property
-    def output_axons(self) -> NDArray[np.int64]: ...
-    @property
-    def membranes(self) -> bool: ...
-    @property
-    def graded(self) -> Sequence[str]: ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BoardResult:
-    """What came back of a run, in the order of the program's ``output_axons``.
-
-    ``spikes`` is ``(T, B, n)``. ``membranes`` ``(T, B, m)`` int64 are those of the first ``m`` of them where the output
-    population sends membranes (its spikes are all False then), otherwise None. ``values`` ``(T, B, n)`` int64, None
-    without graded spikes, is what each spike brings, and 0 without a spike.
-    """
-
-    spikes: NDArray[np.bool_]
-    membranes: NDArray[np.int64] | None
-    values: NDArray[np.int64] | None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StepResult:
-    """What came back of one step, in the order of the program's ``output_axons``.
-
-    ``spikes`` ``(n,)`` bool, and ``values`` ``(n,)`` int64: membranes where they are sent, what graded spikes bring, 1
-    for plain spikes, else 0.
-    """
-
-    spikes: NDArray[np.bool_]
-    values: NDArray[np.int64]
 
 
 class Board:
@@ -149,17 +64,15 @@ class Board:
     """
 
     def __init__(self, link: ByteLink, fabric: FabricConfig | None = None) -> None:
-        self._link = link
+        self._channel = MessageChannel(link)
         self._fabric = fabric
         self._program: LoadableProgram | None = None
-        self._decoder = MessageDecoder()
-        self.identity = link.open()
+        self.identity = self._channel.open()
 
     def reopen(self) -> None:
         """Begin a new session, after a run that went wrong. The program stays, its registers must be loaded again."""
-        self._decoder = MessageDecoder()
         self._program = None
-        self.identity = self._link.open()
+        self.identity = self._channel.open()
 
     # What board it is.
 
@@ -196,12 +109,12 @@ class Board:
             raise TypeError(f"words must be uint8, not {array.dtype}")
         if array.ndim != 2:
             raise ValueError(f"words must have shape (n, planes), not {array.shape}")
-        self._send(_memory_messages(tile, memory, array, first))
+        self._channel.send_all(_memory_messages(tile, memory, array, first))
 
     def write_register(self, tile: int, name: str, value: int) -> None:
         """Write the register ``name`` of ``tile``."""
         register = self._register(tile, name)
-        self._send([encode_write(_address(tile, register), register.encode(value))])
+        self._channel.send_all([encode_write(_address(tile, register), register.encode(value))])
 
     def read_register(self, tile: int, name: str) -> int:
         """Read the register ``name`` of ``tile``; all that was sent before has been taken in by then."""
@@ -216,10 +129,10 @@ class Board:
         for _, register in registers:
             if not register.readable:
                 raise ValueError(f"register {register.name} must be readable, not {register.access}")
-        self._send(encode_read(address, register.size) for address, register in registers)
+        self._channel.send_all(encode_read(address, register.size) for address, register in registers)
         reads: list[bytes] = []
         while len(reads) < len(registers):
-            messages = self._take(self._receive(f"a register was read ({registers[len(reads)][1].name})"))
+            messages = self._receive(f"a register was read ({registers[len(reads)][1].name})")
             if messages.ticks.size or messages.spike_step.size or messages.value_step.size:
                 raise DriverError("the board has sent spikes or steps while nothing was running")
             reads += messages.reads
@@ -257,7 +170,7 @@ class Board:
     def clear(self) -> None:
         """Clear the fabric: states, accumulators, tokens, counters. Not while a run is under way."""
         self.write_register(BRIDGE_TILE, "control", 1)
-        self._decoder = MessageDecoder()
+        self._channel.restart()
 
     def check_errors(self) -> None:
         """Raise `DriverError` if the board has found something wrong with what it was sent."""
@@ -299,9 +212,7 @@ class Board:
         link has it. Raises ``ValueError`` for spikes of the wrong shape or values, and `DriverError` if the board stops
         or answers with what it cannot have; then `reopen` and load again.
         """
-        program = self._program
-        if program is None:
-            raise DriverError("a program must be loaded before a run")
+        program = self._loaded()
         array = self._checked_spikes(program, spikes)
         messages = (encode_spikes(array[:, sample], program.input_axons) for sample in range(array.shape[1]))
         return self._run_steps(program, messages, array.shape[0], array.shape[1], progress, timeout_s)
@@ -364,7 +275,7 @@ class Board:
             messages = (image_message(image, encoder.bits) for image in pixels)
         for name, value in registers.items():
             self.write_register(BRIDGE_TILE, name, value)
-        collector = AnswerCollector(size, first, samples, vector=scores, first=self._decoder.steps)
+        collector = AnswerCollector(size, first, samples, vector=scores, first=self._channel.steps)
         try:
             self._exchange(messages, collector, samples, progress, timeout_s)
             result = collector.result()
@@ -420,7 +331,7 @@ class Board:
         progress: Progress | None,
         timeout_s: float | None,
     ) -> BoardResult:
-        collector = StepCollector(program, steps, samples, first=self._decoder.steps, progress=progress)
+        collector = StepCollector(program, steps, samples, first=self._channel.steps, progress=progress)
         self._exchange(messages, collector, samples, None, timeout_s)
         result = collector.result()
         self._program = program
@@ -431,9 +342,13 @@ class Board:
 
         Nothing else may be asked of the board until the stream has ended.
         """
-        if self._program is None:
-            raise DriverError("a program must be loaded before a run")
-        return StepStream(self, self._program)
+        program = self._loaded()
+
+        def on_end() -> None:
+            self._program = program
+
+        self._program = None  # until the stream has ended well
+        return StepStream(self._channel, program, on_end)
 
     def _exchange(
         self,
@@ -445,9 +360,9 @@ class Board:
     ) -> None:
         """Send the messages of each sample and give ``collector`` all that comes back, until it has all."""
 
-        def take(data: bytes) -> None:
+        def take(found: Messages) -> None:
             before = collector.done
-            collector.take(self._take(data))
+            collector.take(found)
             if progress is not None and collector.done > before:
                 progress(collector.done, samples)
 
@@ -456,43 +371,25 @@ class Board:
             piece = bytearray()
             for sample, message in enumerate(messages):
                 piece += message
-                if len(piece) >= _PIECE or sample == samples - 1:
-                    self._link.send(bytes(piece))
+                if len(piece) >= PIECE or sample == samples - 1:
+                    self._channel.send(bytes(piece))
                     piece.clear()
-                    take(self._link.poll())
+                    take(self._channel.poll())
             while not collector.complete:
-                take(self._link.receive(1, timeout_s=timeout_s))
-            take(self._link.poll())
+                take(self._channel.receive(timeout_s=timeout_s))
+            take(self._channel.poll())
         except LinkError as error:
             raise DriverError(f"the run has stopped after {collector.done} of {collector.total}: {error}") from error
-
-    # Bytes.
 
     def _register(self, tile: int, name: str) -> Register:
         of_tile = register_map(tile) if self._fabric is None else self._fabric.register_map(tile)
         return of_tile.register(name)
 
-    def _send(self, messages: Iterable[bytes]) -> None:
-        piece = bytearray()
-        for message in messages:
-            piece += message
-            if len(piece) >= _PIECE:
-                self._link.send(bytes(piece))
-                piece.clear()
-        if piece:
-            self._link.send(bytes(piece))
-
-    def _receive(self, what: str) -> bytes:
+    def _receive(self, what: str) -> Messages:
         try:
-            return self._link.receive(1)
+            return self._channel.receive()
         except LinkError as error:
             raise DriverError(f"the board has not answered when {what}: {error}") from error
-
-    def _take(self, data: bytes) -> Messages:
-        try:
-            return self._decoder.feed(data)
-        except MessageError as error:
-            raise DriverError(f"the board has sent what is no message: {error}") from error
 
 
 def _address(tile: int, register: Register, memory: int = REGISTER_MEMORY) -> ConfigurationAddress:
@@ -505,219 +402,3 @@ def _memory_messages(tile: int, memory: int, words: NDArray[np.uint8], first: in
         for start in range(0, len(words), LARGEST_COUNT):
             address = ConfigurationAddress(tile=tile, memory=memory, plane=plane, index=first + start)
             yield encode_write(address, words[start : start + LARGEST_COUNT, plane].tobytes())
-
-
-class StepStream:
-    """A sample step by step: what goes in, and what has come back so far. From `Board.stream`.
-
-    The board is at most two steps behind what it was given and may be waited for at any time; nothing is lost if nobody
-    asks for long.
-    """
-
-    def __init__(self, board: Board, program: LoadableProgram) -> None:
-        self._board, self._program = board, program
-        board._program = None  # until the stream has ended well
-        axons = np.asarray(program.output_axons, np.int64)
-        self._place = {int(axon): place for place, axon in enumerate(axons)}
-        self._silent = program.observed[0][1] if program.membranes else 0
-        self._first = board._decoder.steps
-        self._found: dict[int, StepResult] = {}
-        self._ended = False
-        self.sent = self.received = 0
-        """Steps that were given to the board, and that came back."""
-
-    def send(self, spikes: ArrayLike, *, last: bool = False) -> None:
-        """Give the board the spikes ``(inputs,)`` of a step; ``last`` ends the sample, and after it comes no other."""
-        array = np.asarray(spikes)
-        inputs = len(self._program.input_axons)
-        if self._ended:
-            raise DriverError("a step must not come after the last one")
-        if array.shape != (inputs,):
-            raise ValueError(f"spikes must have shape {(inputs,)}, not {array.shape}")
-        data = encode_spikes(array[None], self._program.input_axons, last=last)
-        try:
-            self._board._link.send(data)
-        except LinkError as error:
-            raise DriverError(f"the run has stopped in step {self.sent}: {error}") from error
-        self.sent += 1
-        self._ended = last
-
-    def poll(self) -> list[StepResult]:
-        """The steps that have come back since they were last asked for, without waiting."""
-        return self._take(self._board._link.poll())
-
-    def receive(self, *, timeout_s: float | None = None) -> list[StepResult]:
-        """As `poll`, but waits for a step if one was sent and is not back."""
-        found = self.poll()
-        while not found and self.received < self.sent:
-            try:
-                found = self._take(self._board._link.receive(1, timeout_s=timeout_s))
-            except LinkError as error:
-                raise DriverError(f"the run has stopped after {self.received} steps: {error}") from error
-        return found
-
-    def finish(self, *, timeout_s: float | None = None) -> list[StepResult]:
-        """End the sample, by a step without spikes if none was the last, and return all steps that are not back yet."""
-        if not self._ended:
-            self.send(np.zeros(len(self._program.input_axons), np.bool_), last=True)
-        found = []
-        while self.received < self.sent:
-            found += self.receive(timeout_s=timeout_s)
-        self._board._program = self._program
-        return found
-
-    def _take(self, data: bytes) -> list[StepResult]:
-        messages = self._board._take(data)
-        if messages.reads:
-            raise DriverError("the board has sent the answer to a read that was not made")
-        ones = np.ones(len(messages.spike_step), np.int64)
-        for steps, axons, values, valued in (
-            (messages.spike_step, messages.spike_axon, ones, False),
-            (messages.value_step, messages.value_axon, messages.value, True),
-        ):
-            for step, axon, value in zip(steps.tolist(), axons.tolist(), values.tolist(), strict=True):
-                self._put(step - self._first, axon, value, valued)
-        found = []
-        for last in messages.ticks.tolist():
-            if self.received == self.sent:
-                raise DriverError(f"the board must end {self.sent} steps, not more")
-            if last != (self._ended and self.received == self.sent - 1):
-                raise DriverError(f"the board must end the sample where it was told to, not in step {self.received}")
-            found.append(self._of(self.received))
-            del self._found[self.received]
-            self.received += 1
-        return found
-
-    def _of(self, step: int) -> StepResult:
-        """What is known of a step."""
-        size = len(self._place)
-        return self._found.setdefault(
-            step, StepResult(spikes=np.zeros(size, np.bool_), values=np.zeros(size, np.int64))
-        )
-
-    def _put(self, step: int, axon: int, value: int, valued: bool) -> None:
-        place = self._place.get(axon)
-        if place is None:
-            raise DriverError(f"the board has sent axon {axon}, which the program does not observe")
-        result = self._of(step)
-        result.values[place] = value
-        if not (valued and place < self._silent):
-            if result.spikes[place]:
-                raise DriverError("the board must send a spike of an axon at most once a step, not twice")
-            result.spikes[place] = True
-
-
-class StepCollector:
-    """Puts what comes back where it belongs: TICK number ``first + sample * T + t`` ends step t of its sample.
-
-    Raises `DriverError` for what the program cannot have sent.
-    """
-
-    def __init__(
-        self,
-        program: LoadableProgram,
-        steps: int,
-        samples: int,
-        *,
-        first: int = 0,
-        progress: Progress | None = None,
-    ) -> None:
-        axons = np.asarray(program.output_axons, np.int64)
-        self._place = np.full(int(axons.max(initial=0)) + 1, -1, np.int64)
-        self._place[axons] = np.arange(len(axons))
-        self._steps, self._samples = steps, samples
-        self._first = first
-        self._progress = progress
-        self._readouts = program.observed[0][1] if program.membranes else 0
-        total = steps * samples
-        self._spikes = np.zeros((total, len(axons)), np.bool_)
-        self._membranes = np.zeros((total, self._readouts), np.int64)
-        self._seen = np.zeros((total, self._readouts), np.bool_)
-        self._graded = np.concatenate([np.full(size, name in program.graded) for name, size in program.observed])
-        self._values = np.zeros((total if program.graded else 0, len(axons)), np.int64)
-        self.done = 0
-        """Steps that have ended."""
-        self.total = f"{total} steps"
-
-    @property
-    def complete(self) -> bool:
-        return self.done >= len(self._spikes)
-
-    def take(self, messages: Messages) -> None:
-        self._take_ticks(messages.ticks)
-        if messages.reads:
-            raise DriverError("the board has sent the answer to a read that was not made")
-        everywhere = np.ones_like(self._graded)
-        step, place = self._positions(messages.spike_step, messages.spike_axon, everywhere, "spike")
-        self._take_spikes(step, place, np.ones(len(step), np.int64))
-        if messages.value_step.size:
-            is_readout = np.arange(len(self._graded)) < self._readouts
-            valued = self._graded | is_readout
-            step, place = self._positions(messages.value_step, messages.value_axon, valued, "value")
-            read_out = is_readout[place]
-            self._take_spikes(step[~read_out], place[~read_out], messages.value[~read_out])
-            step, place = step[read_out], place[read_out]
-            self._check_new(self._seen, step, place, "membrane")
-            self._seen[step, place] = True
-            self._membranes[step, place] = messages.value[read_out]
-
-    def _take_spikes(self, step: NDArray[np.int64], place: NDArray[np.int64], values: NDArray[np.int64]) -> None:
-        self._check_new(self._spikes, step, place, "spike")
-        self._spikes[step, place] = True
-        if len(self._values):
-            self._values[step, place] = values
-
-    def _take_ticks(self, ticks: NDArray[np.bool_]) -> None:
-        if not ticks.size:
-            return
-        before = self.done // self._steps
-        number = self.done + np.arange(len(ticks))
-        self.done += len(ticks)
-        if self.done > len(self._spikes):
-            raise DriverError(f"the board must end {len(self._spikes)} steps, not more")
-        wrong = ticks != (number % self._steps == self._steps - 1)
-        if wrong.any():
-            step = int(number[np.argmax(wrong)])
-            raise DriverError(
-                f"the board must end a sample after {self._steps} steps, not "
-                f"{'earlier' if step % self._steps < self._steps - 1 else 'later'} (step {step})"
-            )
-        if self._progress is not None:
-            for sample in range(before + 1, self.done // self._steps + 1):
-                self._progress(sample, self._samples)
-
-    def _positions(
-        self, steps: NDArray[np.int64], axons: NDArray[np.int64], allowed: NDArray[np.bool_], what: str
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows and columns of what came with ``axons`` in ``steps``; ``allowed`` ``(n,)`` are its columns."""
-        row = steps - self._first
-        if row.size and row.max() >= len(self._spikes):
-            raise DriverError(f"the board has sent a {what} after the last step")
-        place = np.where(axons < len(self._place), self._place[np.minimum(axons, len(self._place) - 1)], -1)
-        unknown = (place < 0) | ~allowed[place]
-        if unknown.any():
-            raise DriverError(
-                f"the board has sent a {what} of axon {int(axons[np.argmax(unknown)])}, which the program does not "
-                f"observe"
-            )
-        return row, place
-
-    @staticmethod
-    def _check_new(seen: NDArray[np.bool_], step: NDArray[np.int64], place: NDArray[np.int64], what: str) -> None:
-        if len(np.unique(step * seen.shape[1] + place)) < len(step) or seen[step, place].any():
-            raise DriverError(f"the board must send a {what} of an axon at most once a step, not twice")
-
-    def result(self) -> BoardResult:
-        """All of the run, time first."""
-        if not self._seen.all():
-            missing = int(np.argmin(self._seen.all(axis=1)))
-            raise DriverError(f"the board must send {self._readouts} membranes each step, not fewer (step {missing})")
-
-        def in_time(array: NDArray[Any]) -> NDArray[Any]:
-            return array.reshape(self._samples, self._steps, -1).transpose(1, 0, 2).copy()
-
-        return BoardResult(
-            spikes=in_time(self._spikes),
-            membranes=in_time(self._membranes) if self._readouts else None,
-            values=in_time(self._values) if len(self._values) else None,
-        )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.compiler.program import Program
-from spikeloom.host.driver import BoardResult, StepCollector
+from spikeloom.host.results import BoardResult, StepCollector
 from spikeloom.runners.runner import Progress, Runner, RunResult, by_population
 from spikeloom.sim.core.registers import COUNTERS
 from spikeloom.sim.network.reference import as_spikes

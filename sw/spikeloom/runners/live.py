@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from spikeloom.compiler.program import Program
 from spikeloom.datasets.inputs import InputError
-from spikeloom.host.driver import Board, StepResult
+from spikeloom.host.driver import Board
+from spikeloom.host.results import StepResult
 from spikeloom.host.spif import PixelMap, SpifReceiver, SpifSender
 
 __all__ = ["LiveSummary", "pixels_from", "run_live", "udp_address"]

@@ -21,8 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.compiler.program import Program
 from spikeloom.datasets.encoders import Encoder
-from spikeloom.host.driver import Board, BoardResult
+from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.results import BoardResult
 from spikeloom.host.transport import FaultyTransport, Transport
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.readout import ReadoutMode, answers, scores

@@ -10,7 +10,8 @@ from harness.simulated_link import SimulatedLink
 
 from spikeloom.compiler.place import place
 from spikeloom.datasets.encoders import LatencyEncoder, RateEncoder
-from spikeloom.host.driver import Board, DriverError
+from spikeloom.host.driver import Board
+from spikeloom.host.protocols import DriverError
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.encoder import EncoderParameters

@@ -10,8 +10,9 @@ import pytest
 from harness.fake_board import IDENTITY, INPUTS, OUTPUTS, READOUTS, FakeBoard, answer_of, program_of
 from harness.networks import rng_of
 
-from spikeloom.host.driver import Board, DriverError
+from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.protocols import DriverError
 from spikeloom.host.transport import FaultyTransport, LinkError, ModelTransport
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.aer.registers import AER

@@ -18,7 +18,8 @@ from spikeloom.compiler.place import place
 from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.hdl.core.tile import LifCore
 from spikeloom.hdl.noc.packet import PacketKind
-from spikeloom.host.driver import DriverError, StepCollector
+from spikeloom.host.protocols import DriverError
+from spikeloom.host.results import StepCollector
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.build import compile_design

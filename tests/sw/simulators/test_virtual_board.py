@@ -12,8 +12,9 @@ from harness.units import UNITS
 
 from spikeloom.compiler.place import place
 from spikeloom.datasets.readout import classify
-from spikeloom.host.driver import Board, DriverError
+from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.protocols import DriverError
 from spikeloom.host.spif import PixelMap, SpifReceiver, SpifSender, decode_events
 from spikeloom.host.transport import FaultyTransport, LinkError, SerialTransport
 from spikeloom.runners.compare import compare

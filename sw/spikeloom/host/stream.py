@@ -1,0 +1,123 @@
+"""A sample that goes to the board step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spikeloom.host.channel import MessageChannel
+from spikeloom.host.protocols import DriverError, LoadableProgram
+from spikeloom.host.results import StepResult
+from spikeloom.host.transport import LinkError
+from spikeloom.sim.host.messages import Messages, encode_spikes
+
+__all__ = ["StepStream"]
+
+
+class StepStream:
+    """A sample step by step: what goes in, and what has come back so far. From `Board.stream`.
+
+    The board is at most two steps behind its input, and its answers can be awaited at any time; nothing is lost however
+    rarely they are asked for.
+
+    Parameters
+    ----------
+    channel
+        The messages to and from the board. Nothing else may use it until the stream has ended.
+    program
+        The program that is loaded.
+    on_end
+        Called when the sample has ended and all of its steps are back.
+    """
+
+    def __init__(self, channel: MessageChannel, program: LoadableProgram, on_end: Callable[[], None]) -> None:
+        self._channel, self._program, self._on_end = channel, program, on_end
+        axons = np.asarray(program.output_axons, np.int64)
+        self._place = {int(axon): place for place, axon in enumerate(axons)}
+        self._silent = program.observed[0][1] if program.membranes else 0
+        self._first = channel.steps
+        self._found: dict[int, StepResult] = {}
+        self._ended = False
+        self.sent = self.received = 0
+        """Steps that were given to the board, and that came back."""
+
+    def send(self, spikes: ArrayLike, *, last: bool = False) -> None:
+        """Give the board the spikes ``(inputs,)`` of a step; ``last`` ends the sample, and after it comes no other."""
+        array = np.asarray(spikes)
+        inputs = len(self._program.input_axons)
+        if self._ended:
+            raise DriverError("a step must not come after the last one")
+        if array.shape != (inputs,):
+            raise ValueError(f"spikes must have shape {(inputs,)}, not {array.shape}")
+        data = encode_spikes(array[None], self._program.input_axons, last=last)
+        try:
+            self._channel.send(data)
+        except LinkError as error:
+            raise DriverError(f"the run has stopped in step {self.sent}: {error}") from error
+        self.sent += 1
+        self._ended = last
+
+    def poll(self) -> list[StepResult]:
+        """The steps that have come back since they were last asked for, without waiting."""
+        return self._take(self._channel.poll())
+
+    def receive(self, *, timeout_s: float | None = None) -> list[StepResult]:
+        """As `poll`, but waits for a step if one was sent and is not back."""
+        found = self.poll()
+        while not found and self.received < self.sent:
+            try:
+                found = self._take(self._channel.receive(timeout_s=timeout_s))
+            except LinkError as error:
+                raise DriverError(f"the run has stopped after {self.received} steps: {error}") from error
+        return found
+
+    def finish(self, *, timeout_s: float | None = None) -> list[StepResult]:
+        """End the sample, by a step without spikes if none was the last, and return all steps that are not back yet."""
+        if not self._ended:
+            self.send(np.zeros(len(self._program.input_axons), np.bool_), last=True)
+        found = []
+        while self.received < self.sent:
+            found += self.receive(timeout_s=timeout_s)
+        self._on_end()
+        return found
+
+    def _take(self, messages: Messages) -> list[StepResult]:
+        if messages.reads:
+            raise DriverError("the board has sent the answer to a read that was not made")
+        ones = np.ones(len(messages.spike_step), np.int64)
+        for steps, axons, values, valued in (
+            (messages.spike_step, messages.spike_axon, ones, False),
+            (messages.value_step, messages.value_axon, messages.value, True),
+        ):
+            for step, axon, value in zip(steps.tolist(), axons.tolist(), values.tolist(), strict=True):
+                self._put(step - self._first, axon, value, valued)
+        found = []
+        for last in messages.ticks.tolist():
+            if self.received == self.sent:
+                raise DriverError(f"the board must end {self.sent} steps, not more")
+            if last != (self._ended and self.received == self.sent - 1):
+                raise DriverError(f"the board must end the sample where it was told to, not in step {self.received}")
+            found.append(self._of(self.received))
+            del self._found[self.received]
+            self.received += 1
+        return found
+
+    def _of(self, step: int) -> StepResult:
+        """What is known of a step."""
+        size = len(self._place)
+        return self._found.setdefault(
+            step, StepResult(spikes=np.zeros(size, np.bool_), values=np.zeros(size, np.int64))
+        )
+
+    def _put(self, step: int, axon: int, value: int, valued: bool) -> None:
+        place = self._place.get(axon)
+        if place is None:
+            raise DriverError(f"the board has sent axon {axon}, which the program does not observe")
+        result = self._of(step)
+        result.values[place] = value
+        if not (valued and place < self._silent):
+            if result.spikes[place]:
+                raise DriverError("the board must send a spike of an axon at most once a step, not twice")
+            result.spikes[place] = True
