@@ -73,7 +73,7 @@ bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: wit
 	$(BIN)/spikeloom bitstream --board $(BOARD) $(NETWORK) $(if $(BAKE),--bake)
 
 qor: $(TEST_STAMP) ## measure size and speed of blocks and boards, compare with qor/ (ONLY=lif-core, ONLY=board-: some)
-	$(BIN)/python -m spikeloom.boards.qor.measure $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY))
 	$(BIN)/python -m spikeloom.boards.qor.attention_table
 
 docs: $(DOCS_STAMP) ## build the documentation site into build/docs; a warning or a dead link fails

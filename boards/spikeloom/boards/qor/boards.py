@@ -1,7 +1,7 @@
 """Quality of results of whole boards: how large and how fast the general fabric of each is, kept in ``qor/``.
 
 `MEASURED` are the boards that are built; ``make qor`` builds them again after the blocks
-(`spikeloom.boards.qor.measure`), shows the change, and fails where a board has lost its clock or has become worse by
+(`python -m spikeloom.boards.qor`), shows the change, and fails where a board has lost its clock or has become worse by
 more than the tolerance.
 """
 

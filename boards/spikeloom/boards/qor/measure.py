@@ -1,36 +1,38 @@
-"""Quality of results: how large and how fast each block is, measured out of context and kept in ``qor/``.
-
-``make qor`` synthesises every block of `spikeloom.boards.qor.blocks`, places and routes it with three seeds, shows the
-change against the kept file, and replaces the file. It ends with status 1 if a block misses a bound of its own or has
-become worse than the kept file by more than the tolerance. Then it does the same with the boards of
-`spikeloom.boards.qor.boards`, whole bitstreams with their one seed.
+"""How large and how fast a block is, measured out of context.
 
 Out of context means: the block alone, its ports ending nowhere. Paths from and to ports do not count. (nextpnr for the
 iCE40 cannot do that; there the ports end in registers, which count.)
 """
 
-import argparse
 import dataclasses
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
-from rich.console import Console
-from rich.table import Table
 
 from spikeloom.boards.bitstream.report import clocks, used_resources
 from spikeloom.boards.families.flow import ECP5, ICE40, Flow
 from spikeloom.boards.qor.between_pins import BetweenPins
 
-__all__ = ["ECP5_85F", "ICE40_UP5K", "Block", "Device", "Quality", "changes", "measure", "missed_bounds", "run_tool"]
+__all__ = [
+    "ECP5_85F",
+    "FOLDER",
+    "ICE40_UP5K",
+    "SEEDS",
+    "Block",
+    "Device",
+    "Quality",
+    "changes",
+    "measure",
+    "missed_bounds",
+    "run_tool",
+]
 
 SEEDS = (1, 2, 3)
 FOLDER = Path("qor")
@@ -229,87 +231,3 @@ def changes(block: Block, kept: Quality, quality: Quality) -> list[str]:
             f"{block.name} {block.variant}: fmax_mhz has fallen from {kept.fmax_mhz:.1f} to {quality.fmax_mhz:.1f}"
         )
     return worse
-
-
-def _row(title: str, kept: object | None, quality: object) -> list[str]:
-    def number(name: str) -> str:
-        value = getattr(quality, name)
-        before = None if kept is None else getattr(kept, name)
-        text = f"{value:,}"
-        return text if before in (None, value) else f"{text} ({value - before:+,.4g})"
-
-    return [title, *(number(name) for name in ("lut", "ff", "ram", "dsp", "fmax_mhz"))]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Subject:
-    """A block or a board: how it is measured, how its file is read, and what is wrong with it beside what was kept."""
-
-    title: str
-    file_name: str
-    waits_for: str
-    measure: Callable[[], Any]
-    read: Callable[[str], Any]
-    wrong: Callable[[Any, Any], list[str]]
-
-
-def _block_subject(block: Block) -> _Subject:
-    return _Subject(
-        title=f"{block.name} {block.variant} {block.device.name}",
-        file_name=block.file_name,
-        waits_for=f"synthesis, then place and route with seeds {SEEDS}",
-        measure=lambda: measure(block),
-        read=Quality.from_json,
-        wrong=lambda kept, quality: (
-            missed_bounds(block, quality) + ([] if kept is None else changes(block, kept, quality))
-        ),
-    )
-
-
-def _board_subject(name: str) -> _Subject:
-    from spikeloom.boards.qor.boards import BoardQuality, board_changes, board_file_name, measure_board
-
-    return _Subject(
-        title=f"board {name}",
-        file_name=board_file_name(name),
-        waits_for="the bitstream of its general fabric",
-        measure=lambda: measure_board(name),
-        read=BoardQuality.from_json,
-        wrong=lambda kept, quality: [] if kept is None else board_changes(name, kept, quality),
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns the exit status."""
-    from spikeloom.boards.qor.blocks import BLOCKS
-    from spikeloom.boards.qor.boards import MEASURED
-
-    parser = argparse.ArgumentParser(prog="make qor", description="measures the size and speed of blocks and boards")
-    parser.add_argument("--only", default="", help="those whose 'name-variant-device' or 'board-name' contains this")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the results are kept")
-    options = parser.parse_args(arguments)
-    console = Console()
-    table = Table("", "lut", "ff", "ram", "dsp", "fmax_mhz", title="Quality of results (change)")
-    subjects = [*map(_block_subject, BLOCKS), *map(_board_subject, MEASURED)]
-    known = {subject.title.replace(" ", "-"): subject for subject in subjects}
-    chosen = [subject for title, subject in known.items() if options.only in title]
-    if not chosen:
-        parser.error(f"--only must be part of one of {', '.join(known)}")
-    wrong = []
-    options.folder.mkdir(parents=True, exist_ok=True)
-    for subject in chosen:
-        console.print(f"{subject.title}: {subject.waits_for}")
-        quality = subject.measure()
-        path = options.folder / subject.file_name
-        kept = subject.read(path.read_text()) if path.exists() else None
-        table.add_row(*_row(subject.title, kept, quality))
-        wrong += subject.wrong(kept, quality)
-        path.write_text(quality.to_json())
-    console.print(table)
-    for sentence in wrong:
-        print(sentence, file=sys.stderr)
-    return int(bool(wrong))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,24 @@
+"""The blocks: their names, and the stored results within their bounds."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from spikeloom.boards.qor.blocks import BLOCKS
+from spikeloom.boards.qor.measure import Quality, missed_bounds
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.file_name)
+def test_what_is_kept_holds_the_bounds(block):
+    kept = Quality.from_json((Path("qor") / block.file_name).read_text())
+    assert missed_bounds(block, kept) == []
+    assert kept.fmax_mhz == max(kept.seeds.values())
+    if block.name == "lif-core":
+        assert list(kept.seeds) == ["1", "2", "3"]
+
+
+def test_blocks_have_names_of_their_own():
+    names = [block.file_name for block in BLOCKS]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9-]+\.json", name) for name in names)
