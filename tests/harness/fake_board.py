@@ -5,12 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from spikeloom.host.driver import Board
+from spikeloom.host.transport import LinkError
 from spikeloom.sim.host.bridge import BridgeModel, Read, Spike, Tick, Write
 from spikeloom.sim.host.link import Identity
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
 
-__all__ = ["IDENTITY", "INPUTS", "OUTPUTS", "READOUTS", "FakeBoard", "answer_of", "program_of"]
+__all__ = ["IDENTITY", "INPUTS", "OUTPUTS", "READOUTS", "FakeBoard", "FakeLink", "answer_of", "loaded", "program_of"]
 
 IDENTITY = Identity(
     lanes=2, neurons=64, axons=300, weight_words=512, weight_width=8, v_width=16, build_hash=bytes(range(16))
@@ -49,7 +51,7 @@ def answer_of(program, spikes):
 
 @dataclass
 class FakeBoard:
-    """What is behind the board's link. ``edit`` may change the answer to a step: bytes to bytes."""
+    """What is behind the board's ``link``. ``edit`` may change the answer to a step: bytes to bytes."""
 
     program: SimpleNamespace
     edit: object = staticmethod(lambda step, answer: answer)
@@ -107,3 +109,43 @@ class FakeBoard:
         self.memory[BRIDGE_TILE, 0, 0, BRIDGE.register("error").offset] = self.model.error
         indices = range(place.index, place.index + request.count)
         return self.model.read_data(bytes(self.memory.get((place.tile, 0, 0, index), index % 256) for index in indices))
+
+
+class FakeLink:
+    """A link that loses nothing. What comes back comes in pieces of ``piece`` bytes; at the end it times out."""
+
+    def __init__(self, board, *, identity=IDENTITY, piece=1000):
+        self.board = board
+        board.link = self
+        self.identity = identity
+        self.piece = piece
+        self.incoming = bytearray()
+        self.opened = 0
+
+    def open(self):
+        self.opened += 1
+        self.incoming.clear()
+        self.board.begin()
+        return self.identity
+
+    def send(self, data):
+        self.incoming += self.board.answer(data)
+
+    def receive(self, minimum=1, *, timeout_s=None):
+        data = bytes(self.incoming[: self.piece])
+        if len(data) < minimum:
+            raise LinkError("the board has not answered")
+        del self.incoming[: len(data)]
+        return data
+
+    def poll(self):
+        return self.receive(0)
+
+
+def loaded(program, **link):
+    """A board with the program."""
+    edit = link.pop("edit", lambda step, answer: answer)
+    fake = FakeBoard(program, edit=edit)
+    board = Board(FakeLink(fake, **link))
+    board.load(program)
+    return board, fake

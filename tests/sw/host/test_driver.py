@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness.fake_board import IDENTITY, INPUTS, OUTPUTS, READOUTS, FakeBoard, answer_of, program_of
+from harness.fake_board import IDENTITY, INPUTS, FakeBoard, FakeLink, answer_of, loaded, program_of
 from harness.networks import rng_of
 
 from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
 from spikeloom.host.protocols import DriverError
-from spikeloom.host.transport import FaultyTransport, LinkError, ModelTransport
+from spikeloom.host.transport import FaultyTransport, ModelTransport
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.aer.registers import AER
 from spikeloom.sim.core.parameters import CoreParameters
@@ -22,45 +22,6 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 from spikeloom.sim.noc.mesh import MeshParameters
-
-
-class FakeLink:
-    """A link that loses nothing. What comes back comes in pieces of ``piece`` bytes; at the end it times out."""
-
-    def __init__(self, board, *, identity=IDENTITY, piece=1000):
-        self.board = board
-        self.identity = identity
-        self.piece = piece
-        self.incoming = bytearray()
-        self.opened = 0
-
-    def open(self):
-        self.opened += 1
-        self.incoming.clear()
-        self.board.begin()
-        return self.identity
-
-    def send(self, data):
-        self.incoming += self.board.answer(data)
-
-    def receive(self, minimum=1, *, timeout_s=None):
-        data = bytes(self.incoming[: self.piece])
-        if len(data) < minimum:
-            raise LinkError("the board has not answered")
-        del self.incoming[: len(data)]
-        return data
-
-    def poll(self):
-        return self.receive(0)
-
-
-def loaded(program, **link):
-    """A board with the program."""
-    edit = link.pop("edit", lambda step, answer: answer)
-    fake = FakeBoard(program, edit=edit)
-    board = Board(FakeLink(fake, **link))
-    board.load(program)
-    return board, fake
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000])
@@ -182,84 +143,14 @@ def test_another_build_is_refused(request):
         board.check(IDENTITY)
 
 
-def unsound(step, answer, *, at=3, change=lambda answer: answer):
-    return change(answer) if step == at else answer
-
-
-SLOT = 63
-EDITS = {
-    "fewer": (lambda answer: b"", "the run has stopped after 11 of 12 steps: the board has not answered"),
-    "more": (lambda answer: answer + b"\x20", "the board must end 12 steps, not more"),
-    "early": (lambda answer: answer[:-1] + b"\x21", "the board must end a sample after 4 steps, not earlier (step 1)"),
-    "late": (lambda answer: answer[:-1] + b"\x20", "the board must end a sample after 4 steps, not later (step 3)"),
-    "no message": (
-        lambda answer: b"\x05" + answer,
-        "the board has sent what is no message: a message must begin with a known byte, not 0x05",
-    ),
-    "read": (lambda answer: b"\x02\x00\x00" + answer, "the board has sent the answer to a read that was not made"),
-    "slot": (
-        lambda answer: bytes([0x10, SLOT, 0]) + answer,
-        "the board has sent a spike of axon 63, which the program does not observe",
-    ),
-    "high slot": (
-        lambda answer: bytes([0x10, 0, 9]) + answer,
-        "the board has sent a spike of axon 2304, which the program does not observe",
-    ),
-    "membrane": (
-        lambda answer: bytes([0x11, SLOT, 0, 0, 0, 0]) + answer,
-        "the board has sent a value of axon 63, which the program does not observe",
-    ),
-    "twice": (
-        lambda answer: answer[:-1] + bytes([0x10, 5, 0, 0x10, 5, 0]) + answer[-1:],
-        "the board must send a spike of an axon at most once a step, not twice",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", EDITS)
-def test_unsound_answers_are_found(request, name):
-    rng = rng_of(request.node.name)
-    change, message = EDITS[name]
-    program = program_of(rng)
-    program.output_axons = np.arange(5, 5 + OUTPUTS)
-    at = {"fewer": 11, "early": 1}.get(name, 3)
-    board, _ = loaded(program, edit=lambda step, answer: unsound(step, answer, at=at, change=change))
-    spikes = rng.random((4, 3, INPUTS)) < 0.1
-    with pytest.raises(DriverError, match=f"^{re.escape(message)}$"):
-        board.run(spikes)
-    with pytest.raises(DriverError, match=r"^a program must be loaded before a run$"):
-        board.run(spikes)
-    board.reopen()
-    board.load(program)
-
-
-def test_steps_after_the_last_are_found(request):
-    rng = rng_of(request.node.name)
-    program = program_of(rng)
-    board, _ = loaded(program, edit=lambda step, answer: answer + b"\x20" * (step == 3))
-    with pytest.raises(DriverError, match=r"^the board must end 4 steps, not more$"):
-        board.run(np.zeros((4, 1, INPUTS)))
-    board, _ = loaded(program, edit=lambda step, answer: answer + b"\x80" * (step == 3))
-    with pytest.raises(DriverError, match=r"^the board has sent a spike after the last step$"):
-        board.run(np.zeros((4, 1, INPUTS)))
-
-
-def test_missing_membranes_are_found(request):
-    program = program_of(rng_of(request.node.name), membranes=True)
-    board, _ = loaded(program, edit=lambda step, answer: answer[-1:] if step == 2 else answer)
-    message = "the board must send 5 membranes each step, not fewer (step 2)"
-    with pytest.raises(DriverError, match=f"^{re.escape(message)}$"):
-        board.run(np.zeros((4, 1, INPUTS)))
-
-
 def test_what_comes_at_the_wrong_time_is_found(request):
     program = program_of(rng_of(request.node.name))
-    board, _ = loaded(program)
-    board._link.incoming += b"\x85"
+    board, fake = loaded(program)
+    fake.link.incoming += b"\x85"
     with pytest.raises(DriverError, match=r"^the board has sent spikes or steps while nothing was running$"):
         board.read_register(BRIDGE_TILE, "scratch")
-    board, _ = loaded(program)
-    board._link.incoming += b"\x02\x01\x00a"
+    board, fake = loaded(program)
+    fake.link.incoming += b"\x02\x01\x00a"
     with pytest.raises(DriverError, match=r"^the board must answer 1 reads, not 2$"):
         board.read_register(BRIDGE_TILE, "scratch")
     board, fake = loaded(program)
@@ -324,59 +215,6 @@ def test_nothing_but_numpy_is_needed():
     code = f"import sys, spikeloom.host.driver; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("piece", [1, 1000])
-@pytest.mark.parametrize("membranes", [False, True])
-def test_a_stream_gives_steps_as_they_come(request, membranes, piece):
-    rng = rng_of(request.node.name)
-    program = program_of(rng, membranes=membranes)
-    board, _ = loaded(program, piece=piece)
-    for ends in (True, False):  # with a last step, or cut off, which adds a step without spikes
-        spikes = rng.random((9, 1, INPUTS)) < 0.3
-        spikes[-1] &= ends
-        stream, found = board.stream(), []
-        for t in range(9 if ends else 8):
-            stream.send(spikes[t, 0], last=ends and t == 8)
-            found += stream.poll() if t % 2 else stream.receive()
-        found += stream.finish()
-        expected, values = answer_of(program, spikes)
-        assert np.array_equal([step.spikes for step in found], expected[:, 0])
-        assert 0 < expected.sum() < expected.size
-        if membranes:
-            assert np.array_equal([step.values[:READOUTS] for step in found], values[:, 0])
-        else:
-            assert np.array_equal([step.values for step in found], expected[:, 0])
-    result = board.run(spikes)  # and the board can be used again
-    assert np.array_equal(result.spikes, expected)
-
-
-def test_a_stream_refuses_what_cannot_be(request):
-    rng = rng_of(request.node.name)
-    program = program_of(rng)
-    board, fake = loaded(program)
-    stream = board.stream()
-    with pytest.raises(DriverError, match=r"^a program must be loaded before a run$"):
-        board.run(np.zeros((1, 1, INPUTS)))
-    with pytest.raises(ValueError, match=rf"^spikes must have shape \({INPUTS},\), not \(1,\)$"):
-        stream.send([1])
-    nothing = np.zeros(INPUTS, np.bool_)
-    stream.send(nothing, last=True)
-    with pytest.raises(DriverError, match=r"^a step must not come after the last one$"):
-        stream.send(nothing)
-    stream.finish()
-    for answer, message in (
-        (fake.model.tick(False), "the board must end the sample where it was told to, not in step 0"),
-        (fake.model.tick(True) * 2, "the board must end 1 steps, not more"),
-        (fake.model.spike(999), "the board has sent axon 999, which the program does not observe"),
-        (fake.model.spike(int(program.output_axons[0])) * 2, "the board must send a spike of an axon at most once"),
-        (b"", "the run has stopped after 0 steps: the board has not answered"),
-    ):
-        board, _ = loaded(program, edit=lambda step, _, answer=answer: answer)
-        stream = board.stream()
-        stream.send(nothing, last=True)
-        with pytest.raises(DriverError, match=f"^{message}"):
-            stream.finish()
 
 
 def test_chips_that_do_not_answer():
