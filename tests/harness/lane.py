@@ -10,6 +10,7 @@ from amaranth.sim import Simulator
 
 from harness.networks import random_parameters
 from spikeloom.hdl.core.lane import LaneTiming
+from spikeloom.sim.core.features import WITHOUT_FEATURES
 from spikeloom.sim.core.memory_fields import parameter_values, rule_values
 from spikeloom.sim.core.neuron import NeuronParameters, NeuronState, saturate, signed_range, step
 from spikeloom.sim.core.parameters import CoreParameters
@@ -18,12 +19,8 @@ PLAIN = CoreParameters(
     v_width=12,
     accumulator_width=14,
     beta_fraction=8,
-    bias=False,
-    reset_value=False,
-    reset_delay=False,
-    refractory_width=0,
-    readout=False,
     per_neuron=frozenset(),
+    **WITHOUT_FEATURES,
 )
 """A core with nothing but plain leaky integrate-and-fire neurons."""
 EVERYTHING = {

@@ -10,8 +10,9 @@ from math import prod
 import numpy as np
 from hypothesis import strategies as st
 
+from spikeloom.sim.core.features import PER_NEURON
 from spikeloom.sim.core.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
-from spikeloom.sim.core.parameters import PER_NEURON, CoreParameters
+from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import weight_range
 from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution, Pooling

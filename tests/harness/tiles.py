@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spikeloom.compiler.program import Program
-from spikeloom.sim.core.memory_fields import RESET_CODES
+from spikeloom.sim.core.features import RESET_CODES
 from spikeloom.sim.core.neuron import RANDOM_WIDTH, Reset, saturate
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.row_reader import RowTables

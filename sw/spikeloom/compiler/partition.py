@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.core.parameters import PER_NEURON
+from spikeloom.sim.core.features import PER_NEURON
 from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.network.projection import Pooling
 

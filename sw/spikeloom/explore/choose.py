@@ -23,9 +23,10 @@ from spikeloom.boards.sizing.choose import RESOURCES, Shortage, lane_banks, room
 from spikeloom.boards.sizing.estimate import Resources, estimate
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.place import place
+from spikeloom.sim.core.features import FEATURES, LEAKS, PER_NEURON
 from spikeloom.sim.core.memory_fields import parameter_values
-from spikeloom.sim.core.neuron import Leak, NeuronParameters, Reset
-from spikeloom.sim.core.parameters import PER_NEURON, CoreParameters
+from spikeloom.sim.core.neuron import Leak, NeuronParameters
+from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.words import bits_for
 from spikeloom.sim.network.network import QuantisedNetwork
@@ -182,7 +183,7 @@ def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
     leaks = [
         (kind, getattr(p, f"{name}_factor"), p.beta_fraction)
         for p in neurons
-        for name in ("leak", "current_leak", "adaptation_leak")
+        for name in (leaking.leak for leaking in LEAKS)
         if (kind := getattr(p, name)) is not None
     ]
     products = {fraction for kind, _, fraction in leaks if kind is Leak.MULTIPLY}
@@ -191,7 +192,6 @@ def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
     bounds = [bound for network in networks for p in network.populations for bound in network.current_bounds(p.name)]
     weight_width = max(network.weight_width for network in networks)
     shapes = [c.source_shape for c in connections if c.source_shape is not None]
-    values = {p.value_width for p in neurons if p.graded}
     found: dict[str, Any] = {
         "populations": max(len(network.populations) for network in networks),
         "weight_width": weight_width,
@@ -200,19 +200,15 @@ def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
         "multiplier": bool(products),
         "beta_fraction": only("beta_fraction", products, CoreParameters.beta_fraction),
         "shifts": () if products else tuple(sorted(shifts)),
-        "bias": any(np.any(p.bias) for p in neurons),
-        "reset_value": any(p.reset is Reset.VALUE and not p.delay_line for p in neurons),
-        "reset_delay": any(p.reset_delay > 0 for p in neurons),
-        "refractory_width": max(p.refractory for p in neurons).bit_length(),
-        "readout": any(not p.spiking for p in neurons),
-        "synaptic_current": any(p.current_leak is not None for p in neurons),
-        "adaptation": any(p.adaptation_leak is not None for p in neurons),
-        "delay_line": any(p.delay_line for p in neurons),
-        "noise_bits": max(p.noise_bits for p in neurons),
-        "value_width": only("value_width", values, 0),
         "coordinate_width": bits_for(max(max(shape[1:]) for shape in shapes)) if shapes else 0,
         "sparse": any(c.source_shape is None and 2 * np.count_nonzero(c.weight) < c.weight.size for c in connections),
     }
+    for feature in FEATURES:
+        if feature.flag:
+            needed = {feature.needs(p) for p in neurons} - {0}
+            found[feature.flag] = feature.value(
+                only(feature.flag, needed, 0) if feature.exact else max(needed, default=0)
+            )
     found["per_neuron"] = _per_neuron(neurons, found)
     return found
 
@@ -333,21 +329,9 @@ def _reasons(
     else:
         shown = " ".join(map(str, core.shifts)) or "none"
         yield reason("shifts", shown, "the leaks of all neurons; no multiplier" if core.shifts else "nothing leaks")
-    models = {
-        "bias": core.bias,
-        "reset to a value": core.reset_value,
-        "reset delay": core.reset_delay,
-        "refractory steps": core.refractory_width > 0,
-        "readout": core.readout,
-        "synaptic current": core.synaptic_current,
-        "adaptation": core.adaptation,
-        "delay lines": core.delay_line,
-        "noise": core.noise_bits > 0,
-        "graded spikes": core.value_width > 0,
-        "convolutions": core.coordinate_width > 0,
-        "sparse rows": core.sparse,
-    }
-    names = ", ".join(name for name, exists in models.items() if exists) or "none"
+    built = [feature.name for feature in FEATURES if feature.flag and feature.built(core)]
+    built += ["convolutions"] * (core.coordinate_width > 0) + ["sparse rows"] * core.sparse
+    names = ", ".join(built) or "none"
     yield Reason(name="features", value=names, why=f"what {' and '.join(n.name for n in networks)} need")
     own = ", ".join(name for name in PER_NEURON if name in core.per_neuron) or "none"
     yield reason("per_neuron", own, "what differs among the neurons of a population")

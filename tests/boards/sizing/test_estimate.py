@@ -14,7 +14,8 @@ from spikeloom.boards.qor.refit_estimate import FAMILIES, measure
 from spikeloom.boards.sizing.estimate import estimate, lut_rams, measured_cores
 from spikeloom.boards.sizing.memories import arrays, block_rams, single_port_rams
 from spikeloom.hdl.core.tile import LifCore
-from spikeloom.sim.core.parameters import PER_NEURON, CoreParameters
+from spikeloom.sim.core.features import PER_NEURON
+from spikeloom.sim.core.parameters import CoreParameters
 
 CORES = {f"{core.family}-{core.name}{'-top' * core.top}": core for core in measured_cores()}
 ALONE = {name: core for name, core in CORES.items() if not core.top}

@@ -7,8 +7,8 @@ from harness.lane import EVERYTHING, LEAKS, PLAIN, check_lane
 from harness.networks import rng_of
 
 from spikeloom.hdl.core.lane import LaneTiming, NeuronLane
+from spikeloom.sim.core.features import PER_NEURON
 from spikeloom.sim.core.neuron import Leak, Reset, signed_range
-from spikeloom.sim.core.parameters import PER_NEURON
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["per-population", "per-neuron"])

@@ -8,7 +8,7 @@ from harness.mutations import mutated
 from harness.networks import rng_of
 
 from spikeloom.hdl.core import lane
-from spikeloom.sim.core.parameters import PER_NEURON
+from spikeloom.sim.core.features import PER_NEURON
 
 FULL = dataclasses.replace(PLAIN, **EVERYTHING)
 

@@ -11,6 +11,7 @@ from spikeloom.hdl.noc.mesh import Mesh
 from spikeloom.hdl.noc.router import Router
 from spikeloom.hdl.top.fabric import Tiles
 from spikeloom.sim.attention.attention import PIPELINE_CYCLES, AttentionParameters
+from spikeloom.sim.core.features import WITHOUT_FEATURES
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
@@ -39,14 +40,10 @@ def plain_lif_core(lanes: int) -> CoreParameters:
         accumulator_width=16,
         multiplier=False,
         shifts=(4,),
-        bias=False,
-        reset_value=False,
-        reset_delay=False,
-        refractory_width=0,
-        readout=False,
         per_neuron=frozenset(),
         accumulator_memory=few_words,
         state_memory=few_words,
+        **WITHOUT_FEATURES,
     )
 
 
@@ -57,12 +54,8 @@ def _small_tiles() -> Tiles:
         FABRICS["small"].core,
         multiplier=plain.multiplier,
         shifts=plain.shifts,
-        bias=plain.bias,
-        reset_value=plain.reset_value,
-        reset_delay=plain.reset_delay,
-        refractory_width=plain.refractory_width,
-        readout=plain.readout,
         per_neuron=plain.per_neuron,
+        **WITHOUT_FEATURES,
     )
     return Tiles(FabricConfig(tiles=(None, *[core] * 15), mesh=MeshParameters(columns=4, rows=4)))
 

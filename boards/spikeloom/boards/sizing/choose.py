@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from spikeloom.boards.families.device import Device
 from spikeloom.boards.sizing.estimate import Resources, estimate
+from spikeloom.sim.core.features import general_features
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 
@@ -103,40 +104,32 @@ def is_deep(words: int) -> bool:
 _SMALL = CoreParameters(
     v_width=16,
     accumulator_width=16,
-    refractory_width=3,
     populations=8,
     per_neuron=frozenset({"threshold", "bias"}),
+    **general_features("small"),
 )
 
 _MEDIUM = replace(
     _SMALL,
     v_width=18,
     accumulator_width=18,
-    refractory_width=4,
     populations=16,
     per_neuron=frozenset({"threshold", "bias", "leak_factor", "reset_value"}),
+    **general_features("medium"),
 )
 
-_LARGE = replace(
-    _MEDIUM,
-    coordinate_width=5,
-    geometries=16,
-    sparse=True,
-    synaptic_current=True,
-    adaptation=True,
-    delay_line=True,
-)
+_LARGE = replace(_MEDIUM, coordinate_width=5, geometries=16, sparse=True, **general_features("large"))
 
-_BASIC = replace(_SMALL, reset_delay=False, reset_value=False, refractory_width=0, populations=4)
+_BASIC = replace(_SMALL, populations=4, **general_features("basic"))
 
-_PLAIN = replace(_BASIC, multiplier=False, shifts=(0, 1, 2, 3, 4, 5))
+_PLAIN = replace(_BASIC, multiplier=False, shifts=(0, 1, 2, 3, 4, 5), **general_features("plain"))
 
 LEVELS = {"large": _LARGE, "medium": _MEDIUM, "small": _SMALL, "basic": _BASIC, "plain": _PLAIN}
-"""What a general fabric can do, most first.
+"""What a general fabric can do, most first; `spikeloom.sim.core.features` says which features of neurons each has.
 
-*large*: all models but noise and graded spikes, convolutions and sparse rows. *medium*: LIF neurons with any leak,
-whose parameters differ from neuron to neuron. *small*: thresholds and biases differ. *basic*: no refractory steps, and
-resets at once, to zero or by the threshold. *plain*: leaks by a shift only, for devices without multipliers.
+*large*: convolutions and sparse rows too. *medium*: LIF neurons with any leak, whose parameters differ from neuron to
+neuron. *small*: thresholds and biases differ. *basic*: no refractory steps, and resets at once, to zero or by the
+threshold. *plain*: leaks by a shift only, for devices without multipliers.
 """
 
 

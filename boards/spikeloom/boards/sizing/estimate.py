@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from spikeloom.boards.families.device import Device
 from spikeloom.boards.sizing.memories import Array, arrays, block_rams, lut_ram_cells, single_port_rams
+from spikeloom.sim.core.features import FEATURES, lane_products, leaks_of
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric_file import core_from_json
 
@@ -87,7 +88,7 @@ def terms(core: CoreParameters) -> dict[str, float]:
     """What a core is made of, each a number to which lookup tables and flip-flops are in proportion."""
     p, lanes = core, core.lanes
     v, sums = lanes * p.v_width, lanes * p.accumulator_width
-    leaks = 1 + p.synaptic_current + p.adaptation
+    leaks = leaks_of(p)
     shifts = 0 if p.multiplier else leaks * len(p.shifts)
     in_lut_ram = p.accumulator_memory == "distributed"
     deep = max(0, -(-2 * p.words // 16) - 1)
@@ -104,18 +105,7 @@ def terms(core: CoreParameters) -> dict[str, float]:
         "leaks by a shift": v * min(shifts, leaks),
         "leaks by more shifts": v * max(0, shifts - leaks),
         "leaks by a factor": v * leaks * p.multiplier,
-        "bias": v * p.bias,
-        "reset to a value": v * p.reset_value,
-        "reset delay": v * p.reset_delay,
-        "reset delay and factor": v * (p.reset_delay and p.multiplier),
-        "refractory": lanes * p.refractory_width,
-        "refractory and factor": v * (p.refractory_width > 0 and p.multiplier),
-        "readout": v * p.readout,
-        "synaptic current": v * p.synaptic_current,
-        "adaptation": v * p.adaptation,
-        "noise": lanes * (p.noise_bits > 0) * (16 + p.noise_bits),
-        "delay lines": v * p.delay_line,
-        "graded": v * (p.value_width > 0),
+        **{name: number for feature in FEATURES for name, number in feature.cost(p).items()},
         "coordinates": int(p.coordinate_width > 0),
         "sparse": int(p.sparse),
     }
@@ -185,14 +175,9 @@ def _link(family: str) -> Resources:
 
 
 def _multipliers(core: CoreParameters, family: str) -> int:
-    """A lane multiplies what leaks by a factor, and its weight by the value of an event."""
+    """A factor that is wider than those of the family's multipliers takes two of them."""
     bits = 16 if family == "ice40" else 18
-
-    def of(first: int, second: int) -> int:
-        return (1 + (first > bits)) * (1 + (second > bits))
-
-    leaks = core.multiplier * (1 + core.synaptic_current + core.adaptation) * of(core.v_width, core.leak_width)
-    return core.lanes * (leaks + (core.value_width > 0) * of(core.weight_width, core.value_width))
+    return core.lanes * sum((1 + (first > bits)) * (1 + (second > bits)) for first, second in lane_products(core))
 
 
 def estimate(core: CoreParameters, device: Device, *, link: bool = True) -> Resources:

@@ -11,12 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spikeloom.sim.core.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
+from spikeloom.sim.core.features import FEATURES, LEAKS
+from spikeloom.sim.core.neuron import Leak, NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
 
-__all__ = ["RESET_CODES", "leak_code", "parameter_values", "rule_values"]
-
-RESET_CODES = {Reset.NONE: 0, Reset.ZERO: 1, Reset.SUBTRACT: 2, Reset.VALUE: 3}
+__all__ = ["leak_code", "parameter_values", "rule_values"]
 
 
 def leak_code(core: CoreParameters, kind: Leak | None, factor: ArrayLike, beta_fraction: int) -> ArrayLike:
@@ -56,25 +55,15 @@ def leak_code(core: CoreParameters, kind: Leak | None, factor: ArrayLike, beta_f
 
 
 def parameter_values(core: CoreParameters, parameters: NeuronParameters) -> dict[str, ArrayLike]:
-    """The fields of `spikeloom.sim.core.parameters.PER_NEURON`, each a number or ``(n,)``, whichever word they belong
-    to.
+    """The fields of `spikeloom.sim.core.features.PER_NEURON`, each a number or ``(n,)``, whichever word they are in.
 
-    Raises ``ValueError`` if the core cannot do the leaks, or has one value a population where the neurons differ.
+    Raises ``ValueError`` if the core cannot do the leaks, or has one value per population where the neurons differ.
     """
     p = parameters
-    leaks = {
-        f"{name}_factor": leak_code(core, getattr(p, name), getattr(p, f"{name}_factor"), p.beta_fraction)
-        for name in ("leak", "current_leak", "adaptation_leak")
-    }
-    values: dict[str, ArrayLike] = leaks | {
-        # A delay line fires where the sum of its input, as ``u``, is above 0.
-        "threshold": 0 if p.delay_line else p.threshold,
-        "bias": p.bias,
-        "reset_value": p.reset_value if p.reset is Reset.VALUE and not p.delay_line else 0,
-        "adaptation_step": p.adaptation_step,
-        "seed": p.seed,
-        "delay": p.delay,
-    }
+    values: dict[str, ArrayLike] = {}
+    for leak in (leaking.leak for leaking in LEAKS):
+        values[f"{leak}_factor"] = leak_code(core, getattr(p, leak), getattr(p, f"{leak}_factor"), p.beta_fraction)
+    values |= {field.name: field.value(core, p) for feature in FEATURES for field in feature.parameters}
     for name, value in values.items():
         array = np.asarray(value)
         if array.ndim and name not in core.per_neuron:
@@ -89,44 +78,10 @@ def rule_values(core: CoreParameters, parameters: NeuronParameters, *, readout: 
 
     Raises ``ValueError``, naming what is missing, if the core was not built for such neurons.
     """
-    _check(core, parameters)
-    p = parameters
-    return {
-        "nearest": int(p.rounding is Rounding.NEAREST and core.multiplier),
-        "greater_equal": int(p.compare is Compare.GREATER_EQUAL and not p.delay_line),
-        "reset": RESET_CODES[Reset.NONE if p.delay_line else p.reset],
-        "reset_delay": p.reset_delay,
-        "refractory": p.refractory,
-        "spiking": int(p.spiking),
-        "readout": int(readout),
-        "current": int(p.current_leak is not None),
-        "noise": (1 << p.noise_bits) - 1,
-        "graded": int(p.graded),
-        "graded_shift": p.graded_shift if p.graded else 0,
-        "delay_line": int(p.delay_line),
-    }
-
-
-def _check(core: CoreParameters, p: NeuronParameters) -> None:
-    """Refuse what the core has no hardware for."""
-    if p.v_width != core.v_width:
-        raise ValueError(f"v_width must be {core.v_width} on this fabric, not {p.v_width}")
-    if p.refractory >= 1 << core.refractory_width:
-        most = (1 << core.refractory_width) - 1
-        raise ValueError(f"refractory must be at most {most} steps on this fabric, not {p.refractory}")
-    if p.noise_bits > core.noise_bits:
-        raise ValueError(f"noise_bits must be at most {core.noise_bits} on this fabric, not {p.noise_bits}")
-    if p.graded and core.value_width and p.value_width != core.value_width:
-        raise ValueError(f"value_width must be {core.value_width} on this fabric, not {p.value_width}")
-    for feature, needed, exists in (
-        ("a bias", bool(np.any(np.asarray(p.bias))), core.bias),
-        ("a reset to a value", p.reset is Reset.VALUE and not p.delay_line, core.reset_value),
-        ("a reset delay", p.reset_delay > 0, core.reset_delay),
-        ("the readout of membranes", not p.spiking, core.readout),
-        ("a synaptic current", p.current_leak is not None, core.synaptic_current),
-        ("an adaptive threshold", p.adaptation_leak is not None, core.adaptation),
-        ("graded spikes", p.graded, core.value_width > 0),
-        ("delay lines", p.delay_line, core.delay_line),
-    ):
-        if needed and not exists:
-            raise ValueError(f"{feature} must be built into the fabric, and is not")
+    if parameters.v_width != core.v_width:
+        raise ValueError(f"v_width must be {core.v_width} on this fabric, not {parameters.v_width}")
+    for feature in FEATURES:
+        if missing := feature.missing(core, parameters):
+            raise ValueError(missing)
+    values = {field.name: field.value(core, parameters) for feature in FEATURES for field in feature.rule}
+    return values | {"readout": int(readout)}

@@ -17,26 +17,12 @@ loop, and `docs/connections.md` the picture.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import NamedTuple
 
-from spikeloom.sim.core.neuron import RANDOM_WIDTH
+from spikeloom.sim.core.features import FEATURES, PER_NEURON, CoreFeatures, UpdateWidths, update_widths
 from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for
 
-__all__ = ["PER_NEURON", "CoreParameters", "Memory", "UpdateWidths"]
-
-PER_NEURON = (
-    "threshold",
-    "bias",
-    "leak_factor",
-    "reset_value",
-    "current_leak_factor",
-    "adaptation_leak_factor",
-    "adaptation_step",
-    "seed",
-    "delay",
-)
-"""The parameters that a core may hold for each neuron, where it does not hold them for a population."""
+__all__ = ["CoreParameters", "Memory"]
 
 MOST_PLANES = 1 << 10
 """Bytes of a word at most, which are told apart by the ``plane`` of a
@@ -73,20 +59,9 @@ class Memory:
         return -(-self.width // 8)
 
 
-class UpdateWidths(NamedTuple):
-    """Bits that hold each intermediate value of a neuron's update exactly, two's complement."""
-
-    base: int  #: the membrane after its leak and the reset of an earlier spike
-    drive: int  #: what is added to it
-    u: int  #: their sum
-    threshold: int  #: the threshold with its adaptation
-    difference: int  #: ``u`` less that threshold
-    compared: int  #: the difference with noise
-
-
 @dataclass(frozen=True, kw_only=True)
-class CoreParameters:
-    """What a LIF core is built for.
+class CoreParameters(CoreFeatures):
+    """What a LIF core is built for: its sizes, and the features of `CoreFeatures`.
 
     Parameters
     ----------
@@ -112,14 +87,10 @@ class CoreParameters:
         nearest, with ``beta_fraction`` fractional bits.
     shifts
         The shifts of `Leak.SHIFT` that a core without a multiplier can do; a shift by 0 is `Leak.CLEAR`.
-    bias, reset_value, reset_delay, refractory_width
-        Whether a bias, `Reset.VALUE` and reset delay 1 exist, and the bits of the refractory counter (0 for none).
-    synaptic_current, adaptation, delay_line
-        Whether these models of neurons exist.
-    noise_bits, value_width
-        Most bits of noise, and the bits of the value of a graded spike (2 to 16); 0 for none.
-    readout
-        Whether membranes can be sent, as populations that do not spike need.
+    bias, reset_value, reset_delay, refractory_width, readout, synaptic_current, adaptation, noise_bits, value_width,
+    delay_line
+        The features of the neurons: `spikeloom.sim.core.features.FEATURES` says what each does. A number of bits is 0
+        for none.
     weight_memory
         What the weights are kept in: ``block`` RAM, or ``single-port`` RAM, of which an iCE40 UP5K has 128 kB. Then
         they are not to be loaded while the core runs. Other FPGAs make it of block RAM.
@@ -152,17 +123,7 @@ class CoreParameters:
     multiplier: bool = True
     beta_fraction: int = 14
     shifts: tuple[int, ...] = ()
-    reset_value: bool = True
-    reset_delay: bool = True
-    refractory_width: int = 4
-    readout: bool = True
     per_neuron: frozenset[str] = frozenset({"threshold", "bias", "leak_factor", "reset_value"})
-    bias: bool = True
-    synaptic_current: bool = False
-    adaptation: bool = False
-    delay_line: bool = False
-    noise_bits: int = 0
-    value_width: int = 0
     weight_memory: str = "block"
     state_memory: str = "block"
     accumulator_memory: str = "block"
@@ -190,11 +151,9 @@ class CoreParameters:
             ("v_width", 8, 24),
             ("accumulator_width", self.weight_width, 32),
             ("beta_fraction", 1, 16),
-            ("refractory_width", 0, 8),
-            ("noise_bits", 0, RANDOM_WIDTH),
-            ("value_width", 0, 16),
             ("destinations", 0, 64),
             ("sent_axon_width", 0, 32),
+            *((feature.flag, 0, feature.most) for feature in FEATURES if feature.is_width),
         ):
             value = getattr(self, name)
             if not _is_integer(value, low, high):
@@ -256,22 +215,8 @@ class CoreParameters:
 
     @property
     def update_widths(self) -> UpdateWidths:
-        """How wide each intermediate value of a neuron's update must be, so that nothing is ever cut off.
-
-        A leak makes nothing larger in magnitude, so a leaked value needs no more bits than the value. Every sum or
-        difference needs one more than its wider operand. The *drive* is the accumulator, plus the leaked synaptic
-        current, plus the bias. A membrane that is reset is ``difference``, or ``u`` (`Reset.NONE`), or fits by itself.
-        """
-        base = self.v_width + self.reset_delay
-        current = self.accumulator_width
-        if self.synaptic_current:
-            current = max(self.v_width, current) + 1
-        drive = max(self.v_width, current) + 1 if self.bias else current
-        u = max(base, drive) + 1
-        threshold = self.v_width + self.adaptation
-        difference = max(u, threshold) + 1
-        compared = max(difference, self.noise_bits) + 1 if self.noise_bits else difference
-        return UpdateWidths(base, drive, u, threshold, difference, compared)
+        """Bits of each intermediate value of a neuron's update."""
+        return update_widths(self)
 
     @property
     def sent_width(self) -> int:
@@ -332,21 +277,8 @@ class CoreParameters:
 
     @property
     def _parameter_fields(self) -> tuple[Field, ...]:
-        """The fields of `PER_NEURON`, whichever word they are in; a negative leak factor is one to round up."""
-        leak = self.leak_width
-        widths = {
-            "threshold": self.v_width,
-            "bias": self.v_width * self.bias,
-            "leak_factor": leak,
-            "reset_value": self.v_width * self.reset_value,
-            "current_leak_factor": leak * self.synaptic_current,
-            "adaptation_leak_factor": leak * self.adaptation,
-            "adaptation_step": self.v_width * self.adaptation,
-            "seed": RANDOM_WIDTH * (self.noise_bits > 0),
-            "delay": bits_for(self.v_width) * self.delay_line,
-        }
-        unsigned = {"seed", "delay"} | (set() if self.multiplier else {name for name in widths if "leak" in name})
-        return tuple(Field(name, widths[name], signed=name not in unsigned) for name in PER_NEURON)
+        """The fields of `PER_NEURON`, whichever word they are in."""
+        return tuple(field for feature in FEATURES for field in feature.parameter_fields(self))
 
     @property
     def neuron_layout(self) -> WordLayout:
@@ -357,28 +289,15 @@ class CoreParameters:
     def population_layout(self) -> WordLayout:
         """A population: its first and last word, the tiles that its packets go to, and its rule.
 
-        ``nearest`` is the rounding of its leaks, ``current`` whether it has a synaptic current. ``noise`` has the low
-        bits set that its noise has.
+        Of `PER_NEURON` it has what is not in the words of the neurons.
         """
-        graded = self.value_width > 0
         return WordLayout(
             (
                 Field("first", bits_for(self.words)),
                 Field("last", bits_for(self.words)),
                 Field("destinations", self.destinations),
                 *(field for field in self._parameter_fields if field.name not in self.per_neuron),
-                Field("nearest", int(self.multiplier)),
-                Field("greater_equal", 1),
-                Field("reset", 2),
-                Field("reset_delay", int(self.reset_delay)),
-                Field("refractory", self.refractory_width),
-                Field("spiking", 1),
-                Field("readout", int(self.readout)),
-                Field("current", int(self.synaptic_current)),
-                Field("noise", self.noise_bits),
-                Field("graded", int(graded)),
-                Field("graded_shift", bits_for(self.v_width) * graded),
-                Field("delay_line", int(self.delay_line)),
+                *(Field(f.name, f.width(self), signed=f.signed) for feature in FEATURES for f in feature.rule),
             )
         )
 
@@ -386,14 +305,7 @@ class CoreParameters:
     def state_layout(self) -> WordLayout:
         """The state of one neuron."""
         return WordLayout(
-            (
-                Field("v", self.v_width, signed=True),
-                Field("pending", int(self.reset_delay)),
-                Field("refractory_count", self.refractory_width),
-                Field("current", self.v_width * self.synaptic_current, signed=True),
-                Field("adaptation", self.v_width * self.adaptation, signed=True),
-                Field("random", RANDOM_WIDTH * (self.noise_bits > 0)),
-            )
+            tuple(Field(f.name, f.width(self), signed=f.signed) for feature in FEATURES for f in feature.state)
         )
 
     @property

@@ -3,21 +3,14 @@
 from typing import Any
 
 from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.core.features import WITHOUT_FEATURES
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.noc.mesh import MeshParameters
 
 __all__ = ["FABRICS"]
 
-_INTEGRATE_AND_FIRE: dict[str, Any] = {
-    "multiplier": False,
-    "bias": False,
-    "reset_value": False,
-    "reset_delay": False,
-    "refractory_width": 0,
-    "readout": False,
-    "per_neuron": frozenset(),
-}
+_INTEGRATE_AND_FIRE: dict[str, Any] = {"multiplier": False, "per_neuron": frozenset(), **WITHOUT_FEATURES}
 
 _TRANSFORMER_CORE = CoreParameters(
     lanes=16,

@@ -1,0 +1,602 @@
+"""The features of a neuron: one table that every other part of the project reads.
+
+A *feature* is a part of the recurrence of `spikeloom.sim.core.neuron` that a core is built with or without. Its entry
+in `FEATURES` holds everything about it but its arithmetic:
+
+* the field of `CoreFeatures` that says whether a core has it, what neurons need of that field, and what to say where a
+  core lacks it (`memory_fields`, the compiler's checks, `spikeloom.explore.choose`);
+* its fields in the words of the neurons, of the populations and of the states (`CoreParameters`), with the values that
+  a population has there (`memory_fields`);
+* what it costs (`spikeloom.boards.sizing.estimate`), and which general fabrics have it
+  (`spikeloom.boards.sizing.choose`);
+* how its numbers get from NIR metadata into a float population (`spikeloom.frontends`) and from there into integers
+  (`spikeloom.compiler.quantise`);
+* its row of the tables in ``docs/neuron-models.md`` and ``docs/loading.md``.
+
+The arithmetic is written three times, each independent of the others: the integer step (`spikeloom.sim.core.neuron`),
+the float step (`spikeloom.model`) and the RTL (`spikeloom.hdl.core.lane`). A new feature is an entry here and those
+three files.
+
+The order of the table is the order of the fields in memory words, from the lowest bits up. A new entry goes to the end,
+so that programs and bitstreams of cores without it stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spikeloom.sim.core.neuron import RANDOM_WIDTH, Compare, NeuronParameters, Reset, Rounding
+from spikeloom.sim.lib.words import Field, bits_for
+
+if TYPE_CHECKING:
+    from spikeloom.sim.core.parameters import CoreParameters
+
+__all__ = [
+    "FEATURES",
+    "GENERAL_LEVELS",
+    "LEAKS",
+    "PER_NEURON",
+    "RESET_CODES",
+    "WITHOUT_FEATURES",
+    "CoreFeatures",
+    "Feature",
+    "Leaking",
+    "MetadataKey",
+    "Numbers",
+    "StateField",
+    "UpdateWidths",
+    "ValueField",
+    "general_features",
+    "lane_products",
+    "leaks_of",
+    "update_widths",
+]
+
+RESET_CODES = {Reset.NONE: 0, Reset.ZERO: 1, Reset.SUBTRACT: 2, Reset.VALUE: 3}
+"""The field ``reset`` of a population's rule."""
+
+GENERAL_LEVELS = ("plain", "basic", "small", "medium", "large")
+"""The levels of general fabrics (`spikeloom.boards.sizing.choose.LEVELS`); each has what the ones before it have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreFeatures:
+    """The features that a core is built with: the base class of `CoreParameters`.
+
+    A feature is a flag, or a number of bits, 0 for none. `FEATURES` says what each means.
+    """
+
+    bias: bool = True
+    reset_value: bool = True
+    reset_delay: bool = True
+    refractory_width: int = 4
+    readout: bool = True
+    synaptic_current: bool = False
+    adaptation: bool = False
+    noise_bits: int = 0
+    value_width: int = 0
+    delay_line: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateField:
+    """A field of a neuron's state: its width in a core, 0 where the core does not have it."""
+
+    name: str
+    width: Callable[[CoreParameters], int]
+    signed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueField(StateField):
+    """A field that the host fills: ``value`` is what a population has there, a number or ``(n,)``."""
+
+    value: Callable[[CoreParameters, NeuronParameters], ArrayLike]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaking:
+    """A quantity that decays.
+
+    ``leak`` is the field of `NeuronParameters` that says how; its factor is in ``{leak}_factor``, a field of the
+    neuron's or the population's word as well. ``factor`` is the field of the float population, a number from 0 to 1.
+    """
+
+    leak: str
+    factor: str
+
+
+class Numbers(Enum):
+    """What a key of NIR metadata holds."""
+
+    ONE = "one number"
+    PER_NEURON = "one number or one per neuron"
+    TIME_CONSTANTS = "seconds, one number or one per neuron; stepped like tau"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetadataKey:
+    """A key under ``metadata["spikeloom"]`` of a NIR node that fires; a file has all keys of a feature, or none.
+
+    The float population has a field of the same name. `Numbers.TIME_CONSTANTS` become the factor of the feature's
+    `Leaking` instead.
+    """
+
+    name: str
+    numbers: Numbers
+    meaning: str
+
+
+def _nothing(core: CoreParameters) -> dict[str, float]:
+    return {}
+
+
+def _no_limit(core: CoreParameters, p: NeuronParameters) -> str:
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Feature:
+    """An entry of the table.
+
+    Parameters
+    ----------
+    name
+        What it is called in tables.
+    flag
+        The field of `CoreFeatures` that says whether, or in how many bits, a core has it; empty for what every core
+        has.
+    phrase
+        What is missing where a core does not have it: "... must be built into the fabric, and is not".
+    most
+        The largest value of ``flag``.
+    needs
+        What a population needs ``flag`` to be, at least; 0 for nothing.
+    exact
+        Whether ``flag`` must be what a population needs, and not more.
+    limit
+        The sentence that refuses a population for which ``flag`` is too small or, if ``exact``, another; empty if it
+        is not. Without ``limit`` the sentence is made of ``phrase``.
+    parameters
+        Fields with a value per neuron or per population (`CoreParameters.per_neuron`), named as in `NeuronParameters`.
+        The factor of ``leaking`` is one more, in front of them.
+    rule
+        Fields with one value per population.
+    state
+        Fields of a neuron's state, named as in `NeuronState`.
+    leaking
+        What of it decays; it takes a product per lane in cores that multiply.
+    products
+        Widths of the factors of the other products that each lane makes.
+    cost
+        Terms of the estimate: what the logic of a core is in proportion to. Each term has a price per FPGA family,
+        fitted to measured cores; one that no measured core has costs nothing until one is measured
+        (`spikeloom.boards.qor.refit_estimate`).
+    general
+        The value of ``flag`` in general fabrics, from the level that is named on; 0 below.
+    copied
+        Fields of a float population that the quantiser takes over as they are.
+    scaled
+        Fields of a float population in units of the membrane, which the quantiser scales as the membrane. None counts
+        as 0. The noise and the values of graded spikes have scales of their own, in the quantiser.
+    never_zero
+        Those of ``scaled`` that must not become 0 by rounding.
+    keys
+        Where a NIR file says it, if NIR has no node for it.
+    nir, meaning
+        For the documentation: the NIR node it comes from, if there is one, and what it does.
+    """
+
+    name: str
+    flag: str = ""
+    phrase: str = ""
+    most: int = 1
+    needs: Callable[[NeuronParameters], int] = lambda p: 0
+    exact: bool = False
+    limit: Callable[[CoreParameters, NeuronParameters], str] = _no_limit
+    parameters: tuple[ValueField, ...] = ()
+    rule: tuple[ValueField, ...] = ()
+    state: tuple[StateField, ...] = ()
+    leaking: Leaking | None = None
+    products: Callable[[CoreParameters], tuple[tuple[int, int], ...]] = lambda core: ()
+    cost: Callable[[CoreParameters], dict[str, float]] = _nothing
+    general: Mapping[str, int] = field(default_factory=dict)
+    copied: tuple[str, ...] = ()
+    scaled: tuple[str, ...] = ()
+    never_zero: tuple[str, ...] = ()
+    keys: tuple[MetadataKey, ...] = ()
+    nir: str = ""
+    meaning: str = ""
+
+    def built(self, core: CoreFeatures) -> bool:
+        """Whether ``core`` has it."""
+        return not self.flag or getattr(core, self.flag) > 0
+
+    @property
+    def is_width(self) -> bool:
+        """Whether ``flag`` is a number of bits."""
+        return bool(self.flag) and not isinstance(getattr(CoreFeatures, self.flag), bool)
+
+    def value(self, amount: int) -> Any:
+        """``amount`` as a value of ``flag``: True or False, or a number of bits."""
+        return type(getattr(CoreFeatures, self.flag))(amount)
+
+    def missing(self, core: CoreParameters, p: NeuronParameters) -> str:
+        """The sentence that refuses such neurons on ``core``; empty if it has what they need."""
+        if self.limit is not _no_limit:
+            return self.limit(core, p)
+        lacks = self.flag and self.needs(p) > getattr(core, self.flag)
+        return f"{self.phrase} must be built into the fabric, and is not" if lacks else ""
+
+    def parameter_fields(self, core: CoreParameters) -> tuple[Field, ...]:
+        """The fields of `parameters`, and the factor of what decays in front of them."""
+        own = tuple(Field(f.name, f.width(core), signed=f.signed) for f in self.parameters)
+        if self.leaking is None:
+            return own
+        # The sign of a factor says that its product is to be rounded up; the number of a shift has none.
+        factor = Field(f"{self.leaking.leak}_factor", core.leak_width * self.built(core), signed=core.multiplier)
+        return (factor, *own)
+
+
+def _refractory_limit(core: CoreParameters, p: NeuronParameters) -> str:
+    most = (1 << core.refractory_width) - 1
+    return f"refractory must be at most {most} steps on this fabric, not {p.refractory}" if p.refractory > most else ""
+
+
+def _noise_limit(core: CoreParameters, p: NeuronParameters) -> str:
+    if p.noise_bits <= core.noise_bits:
+        return ""
+    return f"noise_bits must be at most {core.noise_bits} on this fabric, not {p.noise_bits}"
+
+
+def _graded_limit(core: CoreParameters, p: NeuronParameters) -> str:
+    if not p.graded or p.value_width == core.value_width:
+        return ""
+    if not core.value_width:
+        return "a multiplication by the values of graded spikes must be built into the fabric, and is not"
+    return f"value_width must be {core.value_width} on this fabric, not {p.value_width}"
+
+
+def _membranes(core: CoreParameters) -> int:
+    """Bits of the membranes that are updated at once."""
+    return core.lanes * core.v_width
+
+
+FEATURES = (
+    Feature(
+        name="threshold",
+        parameters=(
+            ValueField(
+                name="threshold",
+                width=lambda core: core.v_width,
+                signed=True,
+                # A delay line fires where the sum of its input, as ``u``, is above 0.
+                value=lambda core, p: 0 if p.delay_line else p.threshold,
+            ),
+        ),
+        scaled=("threshold",),
+        never_zero=("threshold",),
+        nir="LIF, IF, CubaLIF, Threshold",
+        meaning="a spike where the membrane is above it",
+    ),
+    Feature(
+        name="bias",
+        flag="bias",
+        phrase="a bias",
+        needs=lambda p: bool(np.any(np.asarray(p.bias))),
+        parameters=(
+            ValueField(
+                name="bias", width=lambda core: core.v_width * core.bias, signed=True, value=lambda core, p: p.bias
+            ),
+        ),
+        cost=lambda core: {"bias": _membranes(core) * core.bias},
+        general={"plain": 1},
+        scaled=("bias",),
+        nir="Affine, `v_leak`",
+        meaning="a constant that is added to the membrane in each step",
+    ),
+    Feature(
+        name="leak",
+        rule=(
+            ValueField(
+                name="nearest",
+                width=lambda core: int(core.multiplier),
+                value=lambda core, p: int(p.rounding is Rounding.NEAREST and core.multiplier),
+            ),
+        ),
+        state=(StateField(name="v", width=lambda core: core.v_width, signed=True),),
+        leaking=Leaking(leak="leak", factor="beta"),
+        nir="LIF, LI, CubaLIF, CubaLI; IF, I, Threshold without",
+        meaning="the membrane decays: by a shift, by any factor in cores with `multiplier`, or to 0 in each step",
+    ),
+    Feature(
+        name="firing",
+        rule=(
+            ValueField(
+                name="greater_equal",
+                width=lambda core: 1,
+                value=lambda core, p: int(p.compare is Compare.GREATER_EQUAL and not p.delay_line),
+            ),
+            ValueField(
+                name="reset",
+                width=lambda core: 2,
+                value=lambda core, p: RESET_CODES[Reset.NONE if p.delay_line else p.reset],
+            ),
+        ),
+        copied=("compare", "reset"),
+        nir="options",
+        meaning="fires at > or >=; a spike resets the membrane to 0, by the threshold, or not at all",
+    ),
+    Feature(
+        name="reset to a value",
+        flag="reset_value",
+        phrase="a reset to a value",
+        needs=lambda p: p.reset is Reset.VALUE and not p.delay_line,
+        parameters=(
+            ValueField(
+                name="reset_value",
+                width=lambda core: core.v_width * core.reset_value,
+                signed=True,
+                value=lambda core, p: p.reset_value if p.reset is Reset.VALUE and not p.delay_line else 0,
+            ),
+        ),
+        cost=lambda core: {"reset to a value": _membranes(core) * core.reset_value},
+        general={"small": 1},
+        scaled=("reset_value",),
+        nir="`v_reset`",
+        meaning="a spike puts a value in the place of the membrane",
+    ),
+    Feature(
+        name="reset delay",
+        flag="reset_delay",
+        phrase="a reset delay",
+        needs=lambda p: p.reset_delay,
+        rule=(
+            ValueField(
+                name="reset_delay", width=lambda core: int(core.reset_delay), value=lambda core, p: p.reset_delay
+            ),
+        ),
+        state=(StateField(name="pending", width=lambda core: int(core.reset_delay)),),
+        cost=lambda core: {
+            "reset delay": _membranes(core) * core.reset_delay,
+            "reset delay and factor": _membranes(core) * (core.reset_delay and core.multiplier),
+        },
+        general={"small": 1},
+        copied=("reset_delay",),
+        nir="options",
+        meaning="the reset comes at the start of the next step",
+    ),
+    Feature(
+        name="refractory steps",
+        flag="refractory_width",
+        most=8,
+        needs=lambda p: p.refractory.bit_length(),
+        limit=_refractory_limit,
+        rule=(
+            ValueField(name="refractory", width=lambda core: core.refractory_width, value=lambda core, p: p.refractory),
+        ),
+        state=(StateField(name="refractory_count", width=lambda core: core.refractory_width),),
+        cost=lambda core: {
+            "refractory": core.lanes * core.refractory_width,
+            "refractory and factor": _membranes(core) * (core.refractory_width > 0 and core.multiplier),
+        },
+        general={"small": 3, "medium": 4},
+        copied=("refractory",),
+        nir="options",
+        meaning="the neuron holds its membrane and ignores its input for 0 to 255 steps after a spike",
+    ),
+    Feature(
+        name="readout",
+        flag="readout",
+        phrase="the readout of membranes",
+        needs=lambda p: not p.spiking,
+        rule=(
+            ValueField(name="spiking", width=lambda core: 1, value=lambda core, p: int(p.spiking)),
+            # Which membranes are read is a matter of the placement, which sets this field.
+            ValueField(name="readout", width=lambda core: int(core.readout), value=lambda core, p: 0),
+        ),
+        cost=lambda core: {"readout": _membranes(core) * core.readout},
+        general={"plain": 1},
+        copied=("spiking",),
+        nir="LI, I, CubaLI",
+        meaning="a neuron that never spikes; its membrane is sent in each step",
+    ),
+    Feature(
+        name="synaptic current",
+        flag="synaptic_current",
+        phrase="a synaptic current",
+        needs=lambda p: p.current_leak is not None,
+        rule=(
+            ValueField(
+                name="current",
+                width=lambda core: int(core.synaptic_current),
+                value=lambda core, p: int(p.current_leak is not None),
+            ),
+        ),
+        state=(StateField(name="current", width=lambda core: core.v_width * core.synaptic_current, signed=True),),
+        leaking=Leaking(leak="current_leak", factor="alpha"),
+        cost=lambda core: {"synaptic current": _membranes(core) * core.synaptic_current},
+        general={"large": 1},
+        nir="CubaLIF, CubaLI",
+        meaning="the input charges a current, which decays and drives the membrane",
+    ),
+    Feature(
+        name="adaptation",
+        flag="adaptation",
+        phrase="an adaptive threshold",
+        needs=lambda p: p.adaptation_leak is not None,
+        parameters=(
+            ValueField(
+                name="adaptation_step",
+                width=lambda core: core.v_width * core.adaptation,
+                signed=True,
+                value=lambda core, p: p.adaptation_step,
+            ),
+        ),
+        state=(StateField(name="adaptation", width=lambda core: core.v_width * core.adaptation, signed=True),),
+        leaking=Leaking(leak="adaptation_leak", factor="adaptation_factor"),
+        cost=lambda core: {"adaptation": _membranes(core) * core.adaptation},
+        general={"large": 1},
+        scaled=("adaptation_step",),
+        never_zero=("adaptation_step",),
+        keys=(
+            MetadataKey(
+                name="adaptation_tau_s",
+                numbers=Numbers.TIME_CONSTANTS,
+                meaning="time constant of the threshold's adaptation",
+            ),
+            MetadataKey(
+                name="adaptation_step", numbers=Numbers.PER_NEURON, meaning="what a spike adds to the threshold"
+            ),
+        ),
+        nir="metadata",
+        meaning="each spike raises the threshold, which decays back (ALIF)",
+    ),
+    Feature(
+        name="noise",
+        flag="noise_bits",
+        most=RANDOM_WIDTH,
+        needs=lambda p: p.noise_bits,
+        limit=_noise_limit,
+        parameters=(
+            ValueField(
+                name="seed", width=lambda core: RANDOM_WIDTH * (core.noise_bits > 0), value=lambda core, p: p.seed
+            ),
+        ),
+        # The low bits set are the bits of its noise.
+        rule=(
+            ValueField(name="noise", width=lambda core: core.noise_bits, value=lambda core, p: (1 << p.noise_bits) - 1),
+        ),
+        state=(StateField(name="random", width=lambda core: RANDOM_WIDTH * (core.noise_bits > 0)),),
+        cost=lambda core: {"noise": core.lanes * (core.noise_bits > 0) * (16 + core.noise_bits)},
+        keys=(
+            MetadataKey(
+                name="noise",
+                numbers=Numbers.ONE,
+                meaning="half the width of the uniform noise at the threshold, in units of the membrane",
+            ),
+        ),
+        nir="metadata",
+        meaning="uniform noise is added to the membrane where it is compared",
+    ),
+    Feature(
+        name="graded spikes",
+        flag="value_width",
+        most=16,
+        needs=lambda p: p.value_width if p.graded else 0,
+        exact=True,
+        limit=_graded_limit,
+        rule=(
+            ValueField(
+                name="graded", width=lambda core: int(core.value_width > 0), value=lambda core, p: int(p.graded)
+            ),
+            ValueField(
+                name="graded_shift",
+                width=lambda core: bits_for(core.v_width) * (core.value_width > 0),
+                value=lambda core, p: p.graded_shift if p.graded else 0,
+            ),
+        ),
+        products=lambda core: ((core.weight_width, core.value_width),),
+        cost=lambda core: {"graded": _membranes(core) * (core.value_width > 0)},
+        keys=(
+            MetadataKey(
+                name="value_limit", numbers=Numbers.ONE, meaning="a spike brings the membrane as a value, at most this"
+            ),
+        ),
+        nir="metadata",
+        meaning="a spike brings the membrane as a value; weights are multiplied by it",
+    ),
+    Feature(
+        name="delay lines",
+        flag="delay_line",
+        phrase="a delay line",
+        needs=lambda p: p.delay_line,
+        parameters=(
+            ValueField(
+                name="delay",
+                width=lambda core: bits_for(core.v_width) * core.delay_line,
+                value=lambda core, p: p.delay,
+            ),
+        ),
+        rule=(
+            ValueField(
+                name="delay_line", width=lambda core: int(core.delay_line), value=lambda core, p: int(p.delay_line)
+            ),
+        ),
+        cost=lambda core: {"delay lines": _membranes(core) * core.delay_line},
+        general={"large": 1},
+        nir="Delay",
+        meaning="not a neuron: fires 0 to 23 steps after its input was positive, and has nothing else",
+    ),
+)
+"""All features, in the order of their fields in memory words."""
+
+LEAKS = tuple(feature.leaking for feature in FEATURES if feature.leaking is not None)
+"""Everything that decays."""
+
+PER_NEURON = tuple(
+    name
+    for feature in FEATURES
+    for name in (
+        *([f"{feature.leaking.leak}_factor"] if feature.leaking else ()),
+        *(parameter.name for parameter in feature.parameters),
+    )
+)
+"""The parameters that a core may hold for each neuron, where it does not hold them for a population."""
+
+WITHOUT_FEATURES: Mapping[str, Any] = {feature.flag: feature.value(0) for feature in FEATURES if feature.flag}
+"""The fields of a core that has none of the features, only leaky integrate-and-fire neurons."""
+
+
+def general_features(level: str) -> dict[str, Any]:
+    """The fields of a core with the features of general fabrics of ``level``, one of `GENERAL_LEVELS`."""
+    below = GENERAL_LEVELS[: GENERAL_LEVELS.index(level) + 1]
+    amounts = {f: [f.general[name] for name in below if name in f.general] for f in FEATURES if f.flag}
+    return {feature.flag: feature.value(listed[-1] if listed else 0) for feature, listed in amounts.items()}
+
+
+def leaks_of(core: CoreFeatures) -> int:
+    """Quantities that decay in each lane of ``core``."""
+    return sum(feature.leaking is not None and feature.built(core) for feature in FEATURES)
+
+
+def lane_products(core: CoreParameters) -> list[tuple[int, int]]:
+    """The products that each lane of ``core`` makes, as the widths of their factors."""
+    leaks = [(core.v_width, core.leak_width)] * (leaks_of(core) * core.multiplier)
+    return leaks + [widths for feature in FEATURES if feature.built(core) for widths in feature.products(core)]
+
+
+class UpdateWidths(NamedTuple):
+    """Bits that hold each intermediate value of a neuron's update exactly, two's complement."""
+
+    base: int  #: the membrane after its leak and the reset of an earlier spike
+    drive: int  #: what is added to it
+    u: int  #: their sum
+    threshold: int  #: the threshold with its adaptation
+    difference: int  #: ``u`` less that threshold
+    compared: int  #: the difference with noise
+
+
+def update_widths(core: CoreParameters) -> UpdateWidths:
+    """How wide each intermediate value of a neuron's update must be, so that nothing is ever cut off.
+
+    A leak makes nothing larger in magnitude, so a leaked value needs no more bits than the value. Every sum or
+    difference needs one more than its wider operand. The *drive* is the accumulator, plus the leaked synaptic current,
+    plus the bias. A membrane that is reset is ``difference``, or ``u`` (`Reset.NONE`), or fits by itself.
+    """
+    base = core.v_width + core.reset_delay
+    current = core.accumulator_width
+    if core.synaptic_current:
+        current = max(core.v_width, current) + 1
+    drive = max(core.v_width, current) + 1 if core.bias else current
+    u = max(base, drive) + 1
+    threshold = core.v_width + core.adaptation
+    difference = max(u, threshold) + 1
+    compared = max(difference, core.noise_bits) + 1 if core.noise_bits else difference
+    return UpdateWidths(base, drive, u, threshold, difference, compared)

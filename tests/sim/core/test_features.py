@@ -1,0 +1,127 @@
+"""The table of features: complete, in step with the integer neuron, and the same words as ever."""
+
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import pytest
+from harness.lane import PLAIN
+
+from spikeloom.sim.core.features import (
+    FEATURES,
+    GENERAL_LEVELS,
+    LEAKS,
+    PER_NEURON,
+    WITHOUT_FEATURES,
+    CoreFeatures,
+    general_features,
+    lane_products,
+    leaks_of,
+)
+from spikeloom.sim.core.memory_fields import parameter_values, rule_values
+from spikeloom.sim.core.neuron import Leak, NeuronParameters, NeuronState, Reset
+from spikeloom.sim.core.parameters import CoreParameters
+
+NEURONS = {
+    "bias": {"bias": 3},
+    "reset_value": {"reset": Reset.VALUE, "reset_value": 2},
+    "reset_delay": {"reset_delay": 1},
+    "refractory_width": {"refractory": 5},
+    "readout": {"spiking": False},
+    "synaptic_current": {"current_leak": Leak.NONE},
+    "adaptation": {"adaptation_leak": Leak.NONE, "adaptation_step": 1},
+    "noise_bits": {"noise_bits": 3},
+    "value_width": {"graded": True, "value_width": 4},
+    "delay_line": {"delay_line": True, "delay": 2},
+}
+"""Neurons that need a feature, by its flag."""
+NEEDED = dict.fromkeys(NEURONS, True) | {"refractory_width": 3, "noise_bits": 3, "value_width": 4}
+ABLE = replace(PLAIN, v_width=16, beta_fraction=14, **NEEDED | {"noise_bits": 8})
+REFUSED = {
+    "bias": "a bias must be built into the fabric, and is not",
+    "reset_value": "a reset to a value must be built into the fabric, and is not",
+    "reset_delay": "a reset delay must be built into the fabric, and is not",
+    "refractory_width": "refractory must be at most 0 steps on this fabric, not 5",
+    "readout": "the readout of membranes must be built into the fabric, and is not",
+    "synaptic_current": "a synaptic current must be built into the fabric, and is not",
+    "adaptation": "an adaptive threshold must be built into the fabric, and is not",
+    "noise_bits": "noise_bits must be at most 0 on this fabric, not 3",
+    "value_width": "a multiplication by the values of graded spikes must be built into the fabric, and is not",
+    "delay_line": "a delay line must be built into the fabric, and is not",
+}
+FLAGGED = [feature for feature in FEATURES if feature.flag]
+
+
+def test_every_flag_state_and_parameter_has_one_entry():
+    flags = [feature.flag for feature in FLAGGED]
+    assert sorted(flags) == sorted(field.name for field in fields(CoreFeatures)) == sorted(NEURONS)
+    states = [field.name for feature in FEATURES for field in feature.state]
+    assert sorted(states) == sorted(field.name for field in fields(NeuronState))
+    names = {field.name for field in fields(NeuronParameters)}
+    assert set(PER_NEURON) <= names
+    assert {leaking.leak for leaking in LEAKS} <= names
+    assert all(feature.name and feature.meaning and feature.nir for feature in FEATURES)
+    for feature in FLAGGED:
+        assert feature.phrase or feature.is_width
+
+
+def test_words_are_as_they_always_were():
+    """Programs and bitstreams depend on the order of the fields: a new one goes to the end of its word."""
+    core = replace(ABLE, per_neuron=frozenset(PER_NEURON))
+    names = [[field.name for field in layout.fields] for layout in (core.neuron_layout, core.state_layout)]
+    assert names == [
+        [
+            *("threshold", "bias", "leak_factor", "reset_value", "current_leak_factor", "adaptation_leak_factor"),
+            *("adaptation_step", "seed", "delay"),
+        ],
+        ["v", "pending", "refractory_count", "current", "adaptation", "random"],
+    ]
+    assert [field.name for field in core.population_layout.fields] == [
+        *("first", "last", "destinations", "nearest", "greater_equal", "reset", "reset_delay", "refractory", "spiking"),
+        *("readout", "current", "noise", "graded", "graded_shift", "delay_line"),
+    ]
+
+
+@pytest.mark.parametrize("feature", FLAGGED, ids=lambda feature: feature.flag)
+def test_a_feature_is_what_neurons_need(feature):
+    """A core with all features but one refuses exactly the neurons that need it, and costs less; its words lack it."""
+    p = NeuronParameters(size=3, **NEURONS[feature.flag])
+    without = replace(ABLE, **{feature.flag: feature.value(0)})
+    assert feature.needs(p) == NEEDED[feature.flag]
+    assert feature.built(ABLE)
+    assert not feature.built(without)
+    rule_values(ABLE, p)
+    parameter_values(ABLE, p)
+    with pytest.raises(ValueError, match=f"^{REFUSED[feature.flag]}$"):
+        rule_values(without, p)
+    assert sum(feature.cost(without).values()) == 0 < sum(feature.cost(ABLE).values())
+    for other in FLAGGED:
+        assert (other is feature) == (other.needs(p) > 0)
+        if other is not feature:
+            rule_values(replace(ABLE, **{other.flag: other.value(0)}), p)
+    plain = replace(ABLE, **WITHOUT_FEATURES)
+    only = replace(plain, **{feature.flag: getattr(ABLE, feature.flag)})
+    bits = [c.neuron_layout.width + c.population_layout.width + c.state_layout.width for c in (plain, only)]
+    assert bits[0] < bits[1]
+
+
+def test_a_value_must_have_the_bits_of_the_fabric():
+    p = NeuronParameters(size=1, graded=True, value_width=6)
+    with pytest.raises(ValueError, match=r"^value_width must be 4 on this fabric, not 6$"):
+        rule_values(ABLE, p)
+
+
+def test_levels_have_what_those_before_them_have():
+    levels = [general_features(level) for level in GENERAL_LEVELS]
+    assert [sum(map(bool, level.values())) for level in levels] == [2, 2, 5, 5, 8]
+    for before, after in pairwise(levels):
+        assert all(before[flag] <= after[flag] for flag in before)
+    for level in levels:
+        CoreParameters(**level)
+        assert all(type(level[field.name]) is type(field.default) for field in fields(CoreFeatures))
+
+
+def test_products_of_a_lane():
+    assert (leaks_of(PLAIN), leaks_of(ABLE)) == (1, 3)
+    assert lane_products(PLAIN) == [(12, 10)]
+    assert lane_products(ABLE) == [(16, 16)] * 3 + [(8, 4)]
+    assert lane_products(replace(ABLE, multiplier=False)) == [(8, 4)]
