@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.model.network import Network, Population
+from spikeloom.model.network import Network
+from spikeloom.model.population import Population
 from spikeloom.sim.core.neuron import RANDOM_WIDTH, Leak, NeuronParameters, Rounding, signed_range
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import weight_range

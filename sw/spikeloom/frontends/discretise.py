@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from spikeloom.frontends.nir_graph import Node, array_of, own_shape
 from spikeloom.frontends.presets import Discretisation, Gain, Preset, TimeUnit
-from spikeloom.model.network import LONGEST_DELAY, LoadError, Population
+from spikeloom.model.network import LoadError
+from spikeloom.model.population import LONGEST_DELAY, Population
 from spikeloom.sim.core.neuron import Compare, Reset
 
 __all__ = ["MODEL_KEYS", "RuleOptions", "Stepped", "Stepping", "population_of"]

@@ -27,7 +27,8 @@ from spikeloom.frontends.nir_content import check_content
 from spikeloom.frontends.nir_file import read_tree
 from spikeloom.frontends.nir_graph import Arrival, Graph, Node, closing_pairs, compose, in_order, scalar, text, unfold
 from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
-from spikeloom.model.network import INPUT, Connection, LoadError, Network, Population, with_constants
+from spikeloom.model.network import Connection, LoadError, Network, with_constants
+from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.neuron import Compare, Reset
 from spikeloom.sim.network.network import QuantisedAttention

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.frontends.affine import Path, geometry_of
-from spikeloom.model.network import INPUT, LoadError
+from spikeloom.model.network import LoadError
+from spikeloom.model.population import INPUT
 from spikeloom.sim.network.projection import Convolution
 
 __all__ = [

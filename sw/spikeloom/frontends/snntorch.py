@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from spikeloom.frontends.affine import Path, geometry_of
 from spikeloom.frontends.nir_graph import flattened
-from spikeloom.model.network import INPUT, Connection, LoadError, Network, Population, with_constants
+from spikeloom.model.network import Connection, LoadError, Network, with_constants
+from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.core.neuron import Compare, Reset
 
 __all__ = ["from_snntorch"]

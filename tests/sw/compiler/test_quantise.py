@@ -7,7 +7,8 @@ import pytest
 from harness.networks import rng_of
 
 from spikeloom.compiler.quantise import Quantisation, QuantiseError, quantise
-from spikeloom.model.network import Connection, Network, Population
+from spikeloom.model.network import Connection, Network
+from spikeloom.model.population import Population
 from spikeloom.sim.core.neuron import Compare, Leak, Reset
 from spikeloom.sim.lib.lfsr import distinct_seeds
 from spikeloom.sim.network.reference import simulate

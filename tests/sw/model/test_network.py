@@ -1,102 +1,19 @@
-"""The float network: its validation, its step against closed forms and against plain loops, its description."""
+"""The float network: its validation, what its populations pass on, its description."""
 
 import dataclasses
 import re
 
 import numpy as np
 import pytest
+from harness.floats import network, population, single
 from harness.networks import rng_of
 
-from spikeloom.compiler.quantise import quantise
-from spikeloom.model.network import Connection, Network, Population, describe, with_constants
-from spikeloom.sim.core.neuron import Compare, Reset
-from spikeloom.sim.network.reference import simulate
-
-
-def population(name="lif", size=1, **options):
-    return Population(**({"name": name, "shape": (size,), "beta": 0.875, "threshold": 1.0} | options))
-
-
-def network(populations, connections, inputs=1, output=None, **options):
-    return Network(
-        **{
-            "name": "test",
-            "input_shape": (inputs,),
-            "populations": tuple(populations),
-            "connections": tuple(connections),
-            "output": output or populations[-1].name,
-            "time_step_s": 1e-3,
-        }
-        | options
-    )
-
-
-def single(weight=1.0, **options):
-    """One neuron on one input line."""
-    neuron = population(**options)
-    return network([neuron], [Connection(source="input", target=neuron.name, weight=np.array([[weight]]))])
+from spikeloom.model.network import Connection, describe, with_constants
+from spikeloom.sim.core.neuron import Reset
 
 
 def exactly(message):
     return f"^{re.escape(message)}$"
-
-
-def test_constant_input_to_an_integrator_follows_the_closed_form():
-    steps, beta, current = 40, 0.9, 0.3
-    membranes = single(weight=current, beta=beta, spiking=False).simulate(np.ones((steps, 1)))
-    n = np.arange(1, steps + 1)
-    np.testing.assert_allclose(membranes[:, 0, 0], current * (1 - beta**n) / (1 - beta), rtol=1e-12)
-
-
-def test_bias_alone_drives_a_neuron_without_leak_at_a_constant_rate():
-    spikes = single(weight=0.0, beta=1.0, bias=0.25, compare=Compare.GREATER_EQUAL).simulate(np.zeros((12, 1)))
-    assert spikes[:, 0, 0].tolist() == [False, False, False, True] * 3
-
-
-@pytest.mark.parametrize(
-    ("compare", "expected"), [(Compare.GREATER, [False, False, True]), (Compare.GREATER_EQUAL, [False, True, False])]
-)
-def test_a_membrane_equal_to_the_threshold_fires_only_with_greater_equal(compare, expected):
-    spikes = single(weight=0.5, beta=1.0, compare=compare).simulate(np.ones((3, 1)))
-    assert spikes[:, 0, 0].tolist() == expected
-
-
-# With weight 0.75, threshold 1 and beta 1/2, and input in every step, computed by hand.
-@pytest.mark.parametrize(
-    ("options", "membranes", "spikes"),
-    [
-        ({"reset": Reset.ZERO}, [0.75, 0.0, 0.75, 0.0], [0, 1, 0, 1]),
-        ({"reset": Reset.SUBTRACT}, [0.75, 0.125, 0.8125, 0.15625], [0, 1, 0, 1]),
-        ({"reset": Reset.VALUE, "reset_value": 0.5}, [0.75, 0.5, 1.0, 0.5], [0, 1, 0, 1]),
-        ({"reset": Reset.NONE}, [0.75, 1.125, 1.3125, 1.40625], [0, 1, 1, 1]),
-        ({"reset": Reset.ZERO, "reset_delay": 1}, [0.75, 1.125, 0.75, 1.125], [0, 1, 0, 1]),
-        ({"reset": Reset.SUBTRACT, "reset_delay": 1}, [0.75, 1.125, 0.3125, 0.90625], [0, 1, 0, 0]),
-        ({"reset": Reset.VALUE, "reset_value": 0.5, "reset_delay": 1}, [0.75, 1.125, 1.25, 1.25], [0, 1, 1, 1]),
-        ({"reset": Reset.ZERO, "refractory": 1}, [0.75, 0.0, 0.0, 0.75], [0, 1, 0, 0]),
-        ({"reset": Reset.SUBTRACT, "refractory": 2}, [0.75, 0.125, 0.125, 0.125], [0, 1, 0, 0]),
-    ],
-)
-def test_every_reset_steps_as_computed_by_hand(options, membranes, spikes):
-    result = single(weight=0.75, beta=0.5, **options).run(np.ones((4, 1)), record_membranes=["lif"])
-    assert result.membranes["lif"][:, 0, 0].tolist() == membranes
-    assert result.spikes["lif"][:, 0, 0].tolist() == [bool(spike) for spike in spikes]
-
-
-def test_delayed_reset_is_what_snntorch_does_by_default():
-    """reset_delay=True: r = v_before > threshold; subtract: beta v + I - r threshold; zero: beta v (1 - r) + I."""
-    generator = rng_of("test_delayed_reset_is_what_snntorch_does_by_default")
-    weight, beta, threshold = generator.normal(0.3, 0.5, (5, 7)), generator.uniform(0.5, 1, 5), 0.8
-    inputs = generator.random((60, 3, 7)) < 0.4
-    for reset in (Reset.SUBTRACT, Reset.ZERO):
-        neurons = population(size=5, beta=beta, threshold=threshold, reset=reset, reset_delay=1)
-        model = network([neurons], [Connection(source="input", target="lif", weight=weight)], inputs=7)
-        spikes = model.simulate(inputs)
-        v = np.zeros((3, 5))
-        for t in range(60):
-            r, current = v > threshold, inputs[t] @ weight.T
-            v = beta * v + current - r * threshold if reset is Reset.SUBTRACT else beta * v * (1 - r) + current
-            assert np.array_equal(spikes[t], v > threshold)
-        assert 0 < spikes.sum() < spikes.size
 
 
 def test_layers_pass_spikes_in_the_same_step_and_recurrence_in_the_next():
@@ -136,87 +53,6 @@ def test_a_batch_is_its_samples():
         assert np.array_equal(model.simulate(inputs[:, sample]), spikes[:, sample : sample + 1])
 
 
-def test_a_synaptic_current_makes_the_difference_of_two_exponentials():
-    """One spike: v_n = w (alpha**(n+1) - beta**(n+1)) / (alpha - beta), the current's and the membrane's decay."""
-    membranes = single(weight=2.0, alpha=0.8, beta=0.9, spiking=False).simulate(np.eye(1, 30).T)[:, 0, 0]
-    n = np.arange(1, 31)
-    np.testing.assert_allclose(membranes, 2.0 * (0.8**n - 0.9**n) / (0.8 - 0.9), rtol=1e-12)
-
-
-def test_all_models_equal_the_recurrence_in_plain_python(request):
-    """The top of the module, statement by statement, for random combinations; noise is compared by its own numbers."""
-    rng, seen = rng_of(request.node.name), 0
-    for _ in range(40):
-        has = rng.random(3) < 0.5
-        delay = int(rng.integers(2))
-        resets = [r for r in Reset if not (has[1] and delay and r is Reset.SUBTRACT)]
-        options = {
-            "beta": float(rng.random()),
-            "threshold": float(rng.normal(0.5, 0.5)),
-            "bias": float(rng.normal(0, 0.1)),
-            "reset": resets[rng.integers(len(resets))],
-            "reset_value": float(rng.normal(0, 0.2)),
-            "reset_delay": delay,
-            "refractory": int(rng.integers(3)),
-            "alpha": float(rng.random()) if has[0] else None,
-            "adaptation_factor": float(rng.random()) if has[1] else None,
-            "adaptation_step": float(rng.random()) if has[1] else 0.0,
-            "value_limit": 1.25 if has[2] else None,
-        }
-        model = single(**options)
-        inputs = (rng.random((40, 1)) < 0.6).astype(int)
-        result = model.run(inputs, record_membranes=["lif"])
-        v = i = a = pending = count = 0
-        resets = {Reset.NONE: lambda x, _: x, Reset.ZERO: lambda x, _: 0.0, Reset.SUBTRACT: lambda x, by: x - by}
-        resets[Reset.VALUE] = lambda x, _, to=options["reset_value"]: to
-        reset = resets[options["reset"]]
-        for t in range(40):
-            hold = count > 0
-            i = options["alpha"] * i + inputs[t, 0] if has[0] else inputs[t, 0]
-            base = v if hold else options["beta"] * v
-            base = reset(base, options["threshold"]) if pending else base
-            u = base if hold else base + (options["bias"] + i)
-            theta = options["threshold"] + a
-            spike = not hold and u > theta
-            value = max(-1.25, min(u, 1.25)) * spike
-            v = reset(u, theta) if spike and not delay else u
-            a = options["adaptation_factor"] * a + options["adaptation_step"] * spike if has[1] else 0.0
-            pending, count = spike and delay, options["refractory"] if spike else max(count - 1, 0)
-            assert result.spikes["lif"][t, 0, 0] == spike
-            assert result.membranes["lif"][t, 0, 0] == pytest.approx(v, rel=1e-12, abs=1e-12)
-            if has[2]:
-                assert result.values["lif"][t, 0, 0] == pytest.approx(value, rel=1e-12)
-            seen += spike
-    assert 200 < seen < 1400
-
-
-def test_noise_makes_the_probability_rise_linearly_over_its_width():
-    """P(spike) = (u - threshold + noise) / (2 noise); 400 neurons, 200 steps, within five standard deviations; the
-    integers fire as often."""
-    for drive in (0.5, 0.8, 1.0, 1.15, 1.5):
-        neuron = population(size=400, beta=0.0, reset=Reset.NONE, noise=0.25)
-        model = network([neuron], [Connection(source="input", target="lif", weight=np.full((400, 1), drive))], seed=11)
-        expected = min(max((drive - 1.0 + 0.25) / 0.5, 0.0), 1.0)
-        bound = 5 * np.sqrt(expected * (1 - expected) / 80000)
-        inputs = np.ones((200, 1))
-        spikes = model.simulate(inputs)
-        assert abs(spikes.mean() - expected) <= bound
-        integers = simulate(quantise(model), inputs).spikes["lif"]
-        assert abs(integers.mean() - expected) <= bound + 1.5 / 64, "64 steps of noise, and a weight is rounded"
-        if 0 < expected < 1:
-            other = dataclasses.replace(model, seed=12).simulate(inputs)
-            assert not np.array_equal(other, spikes)
-            correlation = np.corrcoef(spikes[:, 0, :].T)[np.triu_indices(400, 1)]
-            assert abs(correlation.mean()) < 5e-3, "neurons are independent of each other"
-
-
-def test_samples_of_a_stochastic_network_have_the_same_noise():
-    model = single(weight=1.0, beta=0.5, noise=0.5)
-    spikes = model.simulate(np.ones((50, 3, 1)))
-    assert 0 < spikes.sum() < spikes.size
-    assert np.array_equal(spikes[:, 0], spikes[:, 1])
-
-
 def test_constants_reach_a_population_in_every_step():
     first, second = population("a", 2, alpha=0.5), population("b", 1)
     plain = [join("input", "a", (2, 1)), join("a", "b", (1, 2))]
@@ -237,56 +73,6 @@ def test_values_of_the_input_are_weighted():
     assert model.simulate(np.array([[7], [-8], [1]]))[:, 0, 0].tolist() == [3.5, -0.5, 0.0]
     with pytest.raises(ValueError, match=r"^values must be from -8 to 7, not 8$"):
         model.simulate(np.array([[8]]))
-
-
-def test_arrays_are_broadcast_checked_and_frozen():
-    neurons = population(size=3, bias=[1, 2, 3])
-    assert neurons.beta.tolist() == [0.875] * 3
-    assert neurons.bias.dtype == np.float64
-    with pytest.raises(ValueError, match="read-only"):
-        neurons.bias[0] = 0
-    assert Population(name="a", shape=(2, 3), beta=1).size == 6
-
-
-@pytest.mark.parametrize(
-    ("options", "kind", "message"),
-    [
-        ({"name": 3}, TypeError, "name of a population must be a string, not 3"),
-        ({"name": "input"}, ValueError,
-         "name of a population must be a non-empty string other than 'input', not 'input'"),
-        ({"shape": ()}, ValueError, "shape of population 'lif' must be one or more positive integers, not ()"),
-        ({"shape": (2, 0)}, ValueError, "shape of population 'lif' must be one or more positive integers, not (2, 0)"),
-        ({"compare": ">"}, TypeError, "compare of population 'lif' must be a Compare, not '>'"),
-        ({"reset": None}, TypeError, "reset of population 'lif' must be a Reset, not None"),
-        ({"reset_delay": 2}, ValueError, "reset_delay of population 'lif' must be an integer from 0 to 1, not 2"),
-        ({"refractory": 256}, ValueError, "refractory of population 'lif' must be an integer from 0 to 255, not 256"),
-        ({"beta": "fast"}, TypeError, "beta of population 'lif' must be numbers, not <U4"),
-        ({"beta": 1.5}, ValueError, "beta of population 'lif' must be from 0 to 1, not 1.5"),
-        ({"beta": -0.5}, ValueError, "beta of population 'lif' must be from 0 to 1, not -0.5"),
-        ({"bias": np.nan}, ValueError, "bias of population 'lif' must be finite, not nan"),
-        ({"threshold": [1.0, 2.0]}, ValueError, "threshold of population 'lif' must have shape (1,), not (2,)"),
-        ({"alpha": 1.5}, ValueError, "alpha of population 'lif' must be from 0 to 1, not 1.5"),
-        ({"adaptation_factor": -0.5}, ValueError,
-         "adaptation_factor of population 'lif' must be from 0 to 1, not -0.5"),
-        ({"noise": -1.0}, ValueError, "noise of population 'lif' must be finite and at least 0, not -1.0"),
-        ({"value_limit": 0.0}, ValueError, "value_limit of population 'lif' must be finite and positive, not 0.0"),
-        ({"delay": 24}, ValueError, "delay of population 'lif' must be from 0 to 23 steps, not 24"),
-        ({"delay": 1.5}, TypeError, "delay of population 'lif' must be integers, not float64"),
-        ({"delay": 1, "alpha": 0.5}, ValueError,
-         "population 'lif' is delay lines and must be without a synaptic current"),
-        ({"delay": 1, "noise": 0.5}, ValueError, "population 'lif' is delay lines and must be without noise"),
-        ({"delay": 1, "spiking": False}, ValueError,
-         "population 'lif' is delay lines and must be without a membrane to read out"),
-        ({"spiking": False, "value_limit": 1.0}, ValueError,
-         "population 'lif' never spikes and must be without graded spikes"),
-        ({"adaptation_factor": 0.5, "reset": Reset.SUBTRACT, "reset_delay": 1}, ValueError,
-         "population 'lif' has an adaptive threshold, which must be subtracted in the step of the spike "
-         "(reset_delay 0), because the one that the spike was compared with is not stored"),
-    ],
-)  # fmt: skip
-def test_a_population_refuses(options, kind, message):
-    with pytest.raises(kind, match=exactly(message)):
-        population(**options)
 
 
 @pytest.mark.parametrize(
@@ -359,31 +145,6 @@ def test_spikes_must_fit_the_network():
         single().simulate(np.zeros((3, 2)))
     with pytest.raises(KeyError, match=r"^'other'$"):
         single().run(np.zeros((3, 1)), record_membranes=["other"])
-
-
-@pytest.mark.parametrize(
-    ("options", "equation"),
-    [
-        ({}, "v = 0.875 v + I; spike if v > 1; then v = 0"),
-        ({"beta": 1.0, "compare": Compare.GREATER_EQUAL, "reset": Reset.SUBTRACT},
-         "v = v + I; spike if v >= 1; then v = v - 1"),
-        ({"beta": 0.0, "reset": Reset.NONE}, "v = I; spike if v > 1; no reset"),
-        ({"reset": Reset.VALUE, "reset_value": 0.25}, "v = 0.875 v + I; spike if v > 1; then v = 0.25"),
-        ({"reset_delay": 1}, "v = 0.875 v + I; spike if v > 1; the step after starts from 0"),
-        ({"reset_delay": 1, "reset": Reset.SUBTRACT, "bias": 0.5, "refractory": 2},
-         "v = 0.875 v + I + 0.5; spike if v > 1; the step after subtracts 1; held for 2 steps after a spike"),
-        ({"spiking": False}, "v = 0.875 v + I; never spikes"),
-        ({"alpha": 0.5}, "i = 0.5 i + I; v = 0.875 v + i; spike if v > 1; then v = 0"),
-        ({"adaptation_factor": 0.75, "adaptation_step": 0.5, "reset": Reset.SUBTRACT},
-         "v = 0.875 v + I; spike if v > 1 + a; then v = v - (1 + a); a = 0.75 a, 0.5 more after a spike"),
-        ({"noise": 0.25}, "v = 0.875 v + I; spike if v + noise > 1; then v = 0; noise is uniform in -0.25 .. 0.25"),
-        ({"value_limit": 2.0}, "v = 0.875 v + I; spike if v > 1; then v = 0; a spike brings v, at most 2"),
-        ({"delay": 3}, "spike 3 steps after I > 0"),
-        ({"size": 2, "beta": [0.5, 0.75]}, "v = [0.5 .. 0.75] v + I; spike if v > 1; then v = 0"),
-    ],
-)  # fmt: skip
-def test_the_equation_reads_as_the_step(options, equation):
-    assert population(**options).equation == equation
 
 
 def test_describe_has_a_row_for_each_population():

@@ -1,0 +1,307 @@
+"""Neurons in floats: their parameters, and the step that the quantiser turns into that of `spikeloom.sim.core.neuron`.
+
+One step of a neuron, in the same order as the integer step (where the sources are), with ``I`` the sum of the weights,
+times the values, of the step's spikes::
+
+    hold   = refractory_count > 0
+    i      = alpha * i + I if it has a synaptic current, else I         synapse
+    base   = v if hold else beta * v                                    leak
+    if pending: base = 0 | reset_value | base - threshold | base        reset of an earlier spike (reset delay 1)
+    u      = base + (0 if hold else bias + i)                           integrate
+    theta  = threshold + a                                              a: adaptation, 0 without
+    spike  = spiking and not hold and (u + xi > theta | u + xi >= theta)  compare; xi: uniform in -noise .. noise
+    value  = u within -value_limit .. value_limit if graded, else 1     what a spike brings
+    if spike and reset_delay == 0: u = 0 | reset_value | u - theta | u
+    v      = u
+    a      = adaptation_factor * a + (adaptation_step if spike else 0)
+
+A population with ``delay`` is delay lines instead: a line fires ``delay`` steps after its ``I`` was positive.
+
+Gains, time constants and leak potentials of the source are already folded into ``beta``, ``bias`` and the weights, so
+this is the whole arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import isfinite, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.sim.core.neuron import RANDOM_WIDTH, Compare, Reset
+from spikeloom.sim.core.neuron import noise as signed_word
+from spikeloom.sim.lib.lfsr import leap_table
+
+__all__ = ["INPUT", "LONGEST_DELAY", "FloatArray", "Population", "PopulationState", "as_floats", "as_shape"]
+
+INPUT = "input"
+"""The name under which connections refer to the network's input."""
+
+LONGEST_DELAY = 23
+"""Steps of the longest delay line: one less than the bits of the widest membrane."""
+
+FloatArray = NDArray[np.float64]
+
+
+def as_shape(name: str, shape: Iterable[Any]) -> tuple[int, ...]:
+    values = tuple(int(extent) for extent in shape)
+    if not values or min(values) < 1:
+        raise ValueError(f"{name} must be one or more positive integers, not {values!r}")
+    return values
+
+
+def as_floats(name: str, values: ArrayLike) -> FloatArray:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be numbers, not {array.dtype}")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, not {array[~np.isfinite(array)].flat[0]}")
+    array.setflags(write=False)
+    return array
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _decay(factor: FloatArray, name: str) -> str:
+    """What is left of ``name`` after a step, as text; nothing if it is all gone."""
+    if np.all(factor == 1.0):
+        return name
+    return "" if np.all(factor == 0.0) else f"{_coefficient(factor)} {name}"
+
+
+def _coefficient(values: NDArray[Any]) -> str:
+    """A constant as text: one number, or the range that the neurons span."""
+    low, high = _number(values.min()), _number(values.max())
+    return low if low == high else f"[{low} .. {high}]"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Population:
+    """Neurons that share a rule and are updated together.
+
+    Parameters
+    ----------
+    name
+        Unique, and not `INPUT`.
+    shape
+        Extents of the population; neurons are numbered in C order.
+    beta
+        Factor of the membrane in a step without input, from 0 to 1.
+    threshold, reset_value, bias
+        In the units of the membrane. All four arrays are ``(n,)`` or one number for all, and finite.
+    spiking
+        False for a leaky integrator: it never spikes and its membrane is its output.
+    compare, reset, reset_delay, refractory
+        The rule of firing; ``refractory`` counts steps, from 0 to 255.
+    alpha
+        Factor of the synaptic current in a step, ``(n,)`` or one number from 0 to 1; None for neurons without one.
+    adaptation_factor, adaptation_step
+        Factor of the adaptation in a step, from 0 to 1, and what a spike adds to it, both ``(n,)`` or one number; None
+        and 0 for a threshold that does not adapt.
+    noise
+        Half the width of the uniform noise that is added to the membrane where it is compared, at least 0. The numbers
+        come from the seeds of the network, by the shift registers of the hardware, but are not the integers' own.
+    value_limit
+        The greatest value that a graded spike brings; None for spikes without values.
+    delay
+        Steps by which each delay line delays, ``(n,)`` or one integer from 0 to `LONGEST_DELAY`; None for neurons. Of
+        all others only ``name`` and ``shape`` then count.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    beta: FloatArray = field(default_factory=lambda: np.zeros(()))
+    threshold: FloatArray = field(default_factory=lambda: np.zeros(()))
+    reset_value: FloatArray = field(default_factory=lambda: np.zeros(()))
+    bias: FloatArray = field(default_factory=lambda: np.zeros(()))
+    spiking: bool = True
+    compare: Compare = Compare.GREATER
+    reset: Reset = Reset.ZERO
+    reset_delay: int = 0
+    refractory: int = 0
+    alpha: FloatArray | None = None
+    adaptation_factor: FloatArray | None = None
+    adaptation_step: FloatArray = field(default_factory=lambda: np.zeros(()))
+    noise: float = 0.0
+    value_limit: float | None = None
+    delay: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"name of a population must be a string, not {self.name!r}")
+        if not self.name or self.name == INPUT:
+            raise ValueError(f"name of a population must be a non-empty string other than {INPUT!r}, not {self.name!r}")
+        where = f"population {self.name!r}"
+        object.__setattr__(self, "shape", as_shape(f"shape of {where}", self.shape))
+        for name, kind in (("compare", Compare), ("reset", Reset)):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} of {where} must be a {kind.__name__}, not {getattr(self, name)!r}")
+        for name, high in (("reset_delay", 1), ("refractory", 255)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 <= value <= high:
+                raise ValueError(f"{name} of {where} must be an integer from 0 to {high}, not {value!r}")
+        for name in ("beta", "threshold", "reset_value", "bias", "alpha", "adaptation_factor", "adaptation_step"):
+            if getattr(self, name) is not None:
+                self._broadcast(name, as_floats(f"{name} of {where}", getattr(self, name)))
+        for name in ("beta", "alpha", "adaptation_factor"):
+            factor = getattr(self, name)
+            if factor is not None and (factor.min() < 0.0 or factor.max() > 1.0):
+                worst = factor.min() if factor.min() < 0.0 else factor.max()
+                raise ValueError(f"{name} of {where} must be from 0 to 1, not {worst}")
+        if not isfinite(self.noise) or self.noise < 0.0:
+            raise ValueError(f"noise of {where} must be finite and at least 0, not {self.noise!r}")
+        if self.value_limit is not None and not (isfinite(self.value_limit) and self.value_limit > 0.0):
+            raise ValueError(f"value_limit of {where} must be finite and positive, not {self.value_limit!r}")
+        if self.delay is not None:
+            self._check_delay(where)
+        self._check_combination(where)
+
+    def _broadcast(self, name: str, array: NDArray[Any]) -> None:
+        if array.shape not in ((), (self.size,)):
+            raise ValueError(f"{name} of population {self.name!r} must have shape {(self.size,)}, not {array.shape}")
+        array = np.broadcast_to(array, (self.size,)).copy()
+        array.setflags(write=False)
+        object.__setattr__(self, name, array)
+
+    def _check_delay(self, where: str) -> None:
+        delay = np.asarray(self.delay)
+        if delay.dtype.kind not in "iu":
+            raise TypeError(f"delay of {where} must be integers, not {delay.dtype}")
+        if delay.min(initial=0) < 0 or delay.max(initial=0) > LONGEST_DELAY:
+            worst = delay.min() if delay.min() < 0 else delay.max()
+            raise ValueError(f"delay of {where} must be from 0 to {LONGEST_DELAY} steps, not {worst}")
+        self._broadcast("delay", delay.astype(np.int64))
+
+    def _check_combination(self, where: str) -> None:
+        features = {
+            "adaptation": self.adaptation_factor is not None,
+            "noise": self.noise > 0.0,
+            "graded spikes": self.graded,
+        }
+        present = [name for name, used in features.items() if used]
+        if present and not self.spiking:
+            raise ValueError(f"{where} never spikes and must be without {present[0]}")
+        if self.delay is not None and (present or self.alpha is not None or not self.spiking):
+            name = (present or ["a synaptic current" if self.alpha is not None else "a membrane to read out"])[0]
+            raise ValueError(f"{where} is delay lines and must be without {name}")
+        if self.adaptation_factor is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
+            raise ValueError(
+                f"{where} has an adaptive threshold, which must be subtracted in the step of the spike "
+                "(reset_delay 0), because the one that the spike was compared with is not stored"
+            )
+
+    @property
+    def graded(self) -> bool:
+        """Whether a spike brings a value."""
+        return self.value_limit is not None
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return prod(self.shape)
+
+    @property
+    def equation(self) -> str:
+        """The step as text, such as ``v = 0.875 v + I; spike if v > 1; then v = 0``.
+
+        ``I`` is what the spikes bring, ``i`` the synaptic current, ``a`` the adaptation of the threshold.
+        """
+        if self.delay is not None:
+            return f"spike {_coefficient(self.delay)} steps after I > 0"
+        drive = "I" if self.alpha is None else "i"
+        decay = _decay(self.beta, "v")
+        text = "" if self.alpha is None else f"i = {' + '.join(filter(None, (_decay(self.alpha, 'i'), 'I')))}; "
+        text += f"v = {decay} + {drive}" if decay else f"v = {drive}"
+        if np.any(self.bias):
+            text += f" + {_coefficient(self.bias)}"
+        if not self.spiking:
+            return f"{text}; never spikes"
+        threshold = _coefficient(self.threshold)
+        raised = threshold if self.adaptation_factor is None else f"({threshold} + a)"
+        compared = "v" if not self.noise else "v + noise"
+        text += f"; spike if {compared} {self.compare.value} {raised.strip('()')}"
+        start = {Reset.ZERO: "0", Reset.VALUE: _coefficient(self.reset_value)}.get(self.reset)
+        if self.reset is Reset.NONE:
+            text += "; no reset"
+        elif self.reset_delay:
+            text += f"; the step after starts from {start}" if start else f"; the step after subtracts {threshold}"
+        else:
+            text += f"; then v = {start or f'v - {raised}'}"
+        if self.refractory:
+            text += f"; held for {self.refractory} steps after a spike"
+        if self.adaptation_factor is not None:
+            decay = _decay(self.adaptation_factor, "a")
+            text += f"; a = {decay or '0'}, {_coefficient(self.adaptation_step)} more after a spike"
+        if self.noise:
+            text += f"; noise is uniform in -{_number(self.noise)} .. {_number(self.noise)}"
+        if self.value_limit is not None:
+            text += f"; a spike brings v, at most {_number(self.value_limit)}"
+        return text
+
+
+class PopulationState:
+    """State of one population, each array ``(batch, n)``."""
+
+    def __init__(self, population: Population, batch: int, seeds: NDArray[np.int64]) -> None:
+        self.population = population
+        shape = (batch, population.size)
+        self.v = np.zeros(shape)
+        self.pending = np.zeros(shape, np.bool_)
+        self.refractory_count = np.zeros(shape, np.int64)
+        self.current = np.zeros(shape)
+        self.adaptation = np.zeros(shape)
+        self.random = np.broadcast_to(seeds, shape)
+        self.line = np.zeros(shape, np.int64)
+
+    def _after_reset(self, v: FloatArray, threshold: FloatArray) -> FloatArray:
+        population = self.population
+        match population.reset:
+            case Reset.ZERO:
+                return np.zeros_like(v)
+            case Reset.VALUE:
+                return np.broadcast_to(population.reset_value, v.shape)
+            case Reset.SUBTRACT:
+                return v - threshold
+            case Reset.NONE:
+                return v
+
+    def step(self, current: FloatArray) -> tuple[NDArray[np.bool_], FloatArray]:
+        """Spikes, and the values that they bring, of a step in which the spikes bring ``current`` ``(batch, n)``."""
+        population = self.population
+        if population.delay is not None:
+            self.line = (self.line << 1 | (current > 0.0)) & ((1 << (LONGEST_DELAY + 1)) - 1)
+            spike = (self.line >> population.delay & 1).astype(np.bool_)
+            return spike, spike.astype(np.float64)
+        hold = self.refractory_count > 0
+        if population.alpha is not None:
+            current = self.current = population.alpha * self.current + current
+        base = np.where(hold, self.v, population.beta * self.v)
+        base = np.where(self.pending, self._after_reset(base, population.threshold), base)
+        u = base + np.where(hold, 0.0, population.bias + current)
+        threshold = population.threshold + self.adaptation
+        compared = u + self._noise() if population.noise else u
+        above = compared > threshold if population.compare is Compare.GREATER else compared >= threshold
+        spike = above & ~hold & population.spiking
+        limit = population.value_limit
+        values = spike.astype(np.float64)
+        if limit is not None:
+            values *= np.clip(u, -limit, limit)
+        if population.reset_delay == 0:
+            u = np.where(spike, self._after_reset(u, threshold), u)
+        self.v = u
+        if population.adaptation_factor is not None:
+            self.adaptation = population.adaptation_factor * self.adaptation + spike * population.adaptation_step
+        self.pending = spike & bool(population.reset_delay)
+        self.refractory_count = np.where(spike, population.refractory, np.maximum(self.refractory_count - 1, 0))
+        return spike, values
+
+    def _noise(self) -> FloatArray:
+        words = signed_word(self.random, RANDOM_WIDTH).astype(np.float64)
+        self.random = leap_table(RANDOM_WIDTH, RANDOM_WIDTH)[self.random]
+        return words * (self.population.noise / (1 << (RANDOM_WIDTH - 1)))
