@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.model.network import Network
 from spikeloom.model.population import Population
+from spikeloom.sim.core.features import COPIED, LEAKS, NEVER_ZERO, SCALED
 from spikeloom.sim.core.neuron import RANDOM_WIDTH, Leak, NeuronParameters, Rounding, signed_range
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import weight_range
@@ -190,9 +192,9 @@ def _exponent(
 
 def _largest_exponent(population: Population, options: Quantisation) -> int:
     """The finest scale at which the population's own constants fit the membrane, with a bit to spare above them."""
-    constants = [population.threshold, population.bias, population.reset_value, population.adaptation_step]
-    if not population.spiking:
-        constants = constants[1:]
+    # (The threshold of neurons that never spike is not kept.)
+    names = [name for name in SCALED if population.spiking or name != "threshold"]
+    constants = [values for name in names if (values := getattr(population, name)) is not None]
     if population.delay is not None:
         return 64
     largest = max(float(np.abs(values).max(initial=0.0)) for values in constants)
@@ -208,52 +210,38 @@ def _neuron_parameters(
     if population.delay is not None:
         return _delay_line(population, options)
 
-    def scaled(name: str) -> NDArray[np.int64]:
-        return np.rint(np.ldexp(getattr(population, name), exponent)).astype(np.int64)
-
-    for name in ("threshold", "adaptation_step"):
-        if population.spiking and np.any((scaled(name) == 0) & (getattr(population, name) != 0)):
+    fields: dict[str, Any] = {name: getattr(population, name) for name in COPIED}
+    for name in SCALED:
+        values = np.zeros(()) if getattr(population, name) is None else getattr(population, name)
+        fields[name] = np.rint(np.ldexp(values, exponent)).astype(np.int64)
+        if name in NEVER_ZERO and population.spiking and np.any((fields[name] == 0) & (values != 0)):
             raise QuantiseError(
                 f"population {population.name}: its {name.replace('_', ' ')} must be at least half of the weights' "
                 f"step at {options.weight_width} bits, so that it does not become 0; use wider weights"
             )
-    leak, leak_factor = _leak(population, "beta", population.beta, options, notes)
+    for leaking in LEAKS:
+        factors = getattr(population, leaking.factor)
+        if factors is not None:
+            kind, factor = _leak(population, leaking.factor.replace("_", " "), factors, options, notes)
+            fields |= {leaking.leak: kind, f"{leaking.leak}_factor": factor}
     if np.all(population.beta == 0.0):
-        leak = Leak.CLEAR
-    current_leak, adaptation_leak = None, None
-    current_factor = adaptation_factor = np.zeros(population.size, np.int64)
-    if population.alpha is not None and np.any(population.alpha != 0.0):
-        current_leak, current_factor = _leak(population, "alpha", population.alpha, options, notes)
-    if population.adaptation_factor is not None:
-        adaptation_leak, adaptation_factor = _leak(
-            population, "adaptation factor", population.adaptation_factor, options, notes
-        )
+        fields["leak"] = Leak.CLEAR
+    if population.alpha is not None and not np.any(population.alpha):
+        fields["current_leak"] = None  # a current that lasts one step is the input itself
+    if not population.spiking:
+        fields["threshold"] = 0
     noise_bits = _noise_bits(population, exponent, options, notes)
     return NeuronParameters(
         size=population.size,
         v_width=options.v_width,
-        threshold=scaled("threshold") if population.spiking else 0,
-        bias=scaled("bias"),
-        leak=leak,
-        leak_factor=leak_factor,
         beta_fraction=options.beta_fraction,
         rounding=options.rounding,
-        compare=population.compare,
-        reset=population.reset,
-        reset_value=scaled("reset_value"),
-        reset_delay=population.reset_delay,
-        refractory=population.refractory,
-        spiking=population.spiking,
-        current_leak=current_leak,
-        current_leak_factor=current_factor,
-        adaptation_leak=adaptation_leak,
-        adaptation_leak_factor=adaptation_factor,
-        adaptation_step=scaled("adaptation_step"),
         noise_bits=noise_bits,
         seed=network.seeds[population.name] if noise_bits else 1,
         graded=population.graded,
         graded_shift=_graded_shift(population, exponent, options) if population.graded else 0,
         value_width=options.value_width,
+        **fields,
     )
 
 

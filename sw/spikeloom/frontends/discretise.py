@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -13,14 +14,12 @@ from spikeloom.frontends.nir_graph import Node, array_of, own_shape
 from spikeloom.frontends.presets import Discretisation, Gain, Preset, TimeUnit
 from spikeloom.model.network import LoadError
 from spikeloom.model.population import LONGEST_DELAY, Population
+from spikeloom.sim.core.features import FEATURES, MODEL_KEYS, Numbers
 from spikeloom.sim.core.neuron import Compare, Reset
 
-__all__ = ["MODEL_KEYS", "RuleOptions", "Stepped", "Stepping", "population_of"]
+__all__ = ["RuleOptions", "Stepped", "Stepping", "population_of"]
 
 FloatArray = NDArray[np.float64]
-
-MODEL_KEYS = ("adaptation_tau_s", "adaptation_step", "noise", "value_limit")
-"""Keys under ``metadata["spikeloom"]`` of a node that fires, for what NIR has no node for."""
 
 _INTEGRATORS = ("LI", "I", "CubaLI")
 _WHOLE = 1e-3  # of a step; files hold delays as 32-bit floats
@@ -28,16 +27,16 @@ _WHOLE = 1e-3  # of a step; files hold delays as 32-bit floats
 
 @dataclass(frozen=True, kw_only=True)
 class RuleOptions:
-    """What the caller and the file's metadata say; None where neither does."""
+    """What the caller and the file's metadata say; None where neither does.
+
+    ``models`` has those of `spikeloom.sim.core.features.MODEL_KEYS` that are in the file: a number, or an array.
+    """
 
     compare: Compare | None = None
     reset: Reset | None = None
     reset_delay: int | None = None
     refractory: int | None = None
-    adaptation_tau_s: FloatArray | None = None
-    adaptation_step: FloatArray | None = None
-    noise: float | None = None
-    value_limit: float | None = None
+    models: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +88,9 @@ def population_of(
     size, preset = prod(shape), step.preset
     if prod(own_shape(name, node)) != size:
         notes.append(f"{name}: one set of parameters is used for all {size} neurons")
-    models = [key for key in MODEL_KEYS if getattr(options, key) is not None]
-    if models and node.kind in (*_INTEGRATORS, "Delay"):
-        raise LoadError(f"node {name!r} is a {node.kind} and cannot have {models[0]}, which neurons that fire can have")
+    if options.models and node.kind in (*_INTEGRATORS, "Delay"):
+        first = next(key for key in MODEL_KEYS if key in options.models)
+        raise LoadError(f"node {name!r} is a {node.kind} and cannot have {first}, which neurons that fire can have")
     if node.kind == "Delay":
         return _delay_lines(name, node, shape, step)
     notes.extend(f"{name}: {caveat}" for caveat in preset.caveats.get(node.kind, ()))
@@ -105,7 +104,7 @@ def population_of(
         fields |= {"spiking": False, "reset": Reset.NONE}
     else:
         fields |= _firing(name, node, size, preset, options, notes)
-        fields |= _models(name, size, step, options)
+        fields |= _models(name, size, step, options.models)
     try:
         population = Population(**fields)
     except ValueError as error:
@@ -148,31 +147,41 @@ def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptio
     }
 
 
-def _models(name: str, size: int, step: Stepping, options: RuleOptions) -> dict[str, Any]:
-    """Adaptation, noise and values, which NIR has no nodes for, as fields of a population."""
-    fields: dict[str, Any] = {"noise": options.noise or 0.0, "value_limit": options.value_limit}
-    tau, added = options.adaptation_tau_s, options.adaptation_step
-    if (tau is None) != (added is None):
-        raise LoadError(f"node {name!r} must have both adaptation_tau_s and adaptation_step, or neither")
-    if tau is None or added is None:
-        return fields
-    for key, array in (("adaptation_tau_s", tau), ("adaptation_step", added)):
-        if array.size not in (1, size):
-            raise LoadError(f"{key} of node {name!r} must have 1 or {size} values, not {array.size}")
-    tau = np.broadcast_to(tau.reshape(-1), (size,))
+def _models(name: str, size: int, step: Stepping, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What NIR has no nodes for, as fields of a population."""
+    fields: dict[str, Any] = {}
+    for feature in FEATURES:
+        keys = [key.name for key in feature.keys]
+        if not any(key in given for key in keys):
+            continue
+        if not all(key in given for key in keys):
+            raise LoadError(f"node {name!r} must have both {' and '.join(keys)}, or neither")
+        for key in feature.keys:
+            value = given[key.name]
+            if key.numbers is not Numbers.ONE:
+                if value.size not in (1, size):
+                    raise LoadError(f"{key.name} of node {name!r} must have 1 or {size} values, not {value.size}")
+                value = np.broadcast_to(value.reshape(-1), (size,))
+            if key.numbers is Numbers.TIME_CONSTANTS:
+                assert feature.leaking is not None
+                fields[feature.leaking.factor] = _factor(name, key.name, value, step)
+            else:
+                fields[key.name] = value
+    return fields
+
+
+def _factor(name: str, key: str, tau: FloatArray, step: Stepping) -> FloatArray:
+    """The factor per step of what decays with the time constants ``tau``."""
     if tau.min() <= 0:
-        raise LoadError(f"adaptation_tau_s of node {name!r} must be positive, not {tau.min():g}")
+        raise LoadError(f"{key} of node {name!r} must be positive, not {tau.min():g}")
     x = step.time_step_s / tau
     if step.discretisation is Discretisation.EULER and x.max() > 1.0 + 2.0**-40:
         raise LoadError(
-            f"the time step must be at most adaptation_tau_s, not {step.time_step_s:g} s where that of node {name!r} "
-            f"is {tau.min():g} s"
+            f"the time step must be at most {key}, not {step.time_step_s:g} s where that of node {name!r} is "
+            f"{tau.min():g} s"
         )
     factor = np.maximum(1.0 - x, 0.0) if step.discretisation is Discretisation.EULER else np.exp(-x)
-    return fields | {
-        "adaptation_factor": _tidy(factor, 2.0**-52),
-        "adaptation_step": np.broadcast_to(added.reshape(-1), (size,)),
-    }
+    return _tidy(factor, 2.0**-52)
 
 
 def _delay_lines(name: str, node: Node, shape: tuple[int, ...], step: Stepping) -> Stepped:

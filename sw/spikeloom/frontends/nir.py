@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.frontends.discretise import MODEL_KEYS, RuleOptions, Stepping, population_of
+from spikeloom.frontends.discretise import RuleOptions, Stepping, population_of
 from spikeloom.frontends.nir_content import check_content
 from spikeloom.frontends.nir_file import read_tree
 from spikeloom.frontends.nir_graph import Arrival, Graph, Node, closing_pairs, compose, in_order, scalar, text, unfold
@@ -30,6 +30,7 @@ from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
 from spikeloom.model.network import Connection, LoadError, Network, with_constants
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.core.features import MODEL_KEYS, Numbers
 from spikeloom.sim.core.neuron import Compare, Reset
 from spikeloom.sim.network.network import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
@@ -39,7 +40,7 @@ __all__ = ["ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", "LoadErr
 FloatArray = NDArray[np.float64]
 
 RULE_KEYS = ("compare", "reset", "reset_delay", "refractory")
-"""Keys under ``metadata["spikeloom"]`` of a neuron node, beside `spikeloom.frontends.discretise.MODEL_KEYS`."""
+"""Keys under ``metadata["spikeloom"]`` of a neuron node, beside `spikeloom.sim.core.features.MODEL_KEYS`."""
 
 ENCODER_KEY = "spikeloom_encoder"
 """The group of a graph's metadata with the settings of the encoder that it was trained with."""
@@ -105,12 +106,20 @@ def load(
     for neuron in composition.neurons:
         node = graph.nodes[neuron]
         own = _metadata(node.metadata, f"node {neuron!r}", (*RULE_KEYS, *MODEL_KEYS))
-        options = {key: value for key, value in (shared | own | caller).items() if key in (*RULE_KEYS, *MODEL_KEYS)}
+        given = shared | own | caller
+        options = {key: given[key] for key in RULE_KEYS if key in given}
+        models = {key: given[key] for key in MODEL_KEYS if key in given}
         arrival = composition.arrivals[neuron]
         if node.kind == "Delay":
             _check_delayed(neuron, arrival)
         stepped = population_of(
-            neuron, node, composition.shapes[neuron], arrival.bias, stepping, RuleOptions(**options), notes
+            neuron,
+            node,
+            composition.shapes[neuron],
+            arrival.bias,
+            stepping,
+            RuleOptions(**options, models=models),
+            notes,
         )
         populations.append(stepped.population)
         constants[neuron] = stepped.constant
@@ -210,7 +219,7 @@ def _options(where: str, **options: Any) -> dict[str, Any]:
             if number != int(number) or not low <= number <= high:
                 raise LoadError(f"{name} must be an integer from {low} to {high}, not {number:g}")
             checked[key] = int(number)
-        elif key in ("noise", "value_limit"):
+        elif key in MODEL_KEYS and MODEL_KEYS[key].numbers is Numbers.ONE:
             checked[key] = scalar(name, value)
         elif key in MODEL_KEYS:
             array = np.asarray(value)

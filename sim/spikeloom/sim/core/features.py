@@ -38,11 +38,15 @@ if TYPE_CHECKING:
     from spikeloom.sim.core.parameters import CoreParameters
 
 __all__ = [
+    "COPIED",
     "FEATURES",
     "GENERAL_LEVELS",
     "LEAKS",
+    "MODEL_KEYS",
+    "NEVER_ZERO",
     "PER_NEURON",
     "RESET_CODES",
+    "SCALED",
     "WITHOUT_FEATURES",
     "CoreFeatures",
     "Feature",
@@ -69,7 +73,8 @@ GENERAL_LEVELS = ("plain", "basic", "small", "medium", "large")
 class CoreFeatures:
     """The features that a core is built with: the base class of `CoreParameters`.
 
-    A feature is a flag, or a number of bits, 0 for none. `FEATURES` says what each means.
+    Each field is a flag, or a number of bits, 0 for none. `FEATURES` says what each means: the meaning of a feature
+    stands there once, for messages, tables and documents alike.
     """
 
     bias: bool = True
@@ -539,6 +544,14 @@ FEATURES = (
 
 LEAKS = tuple(feature.leaking for feature in FEATURES if feature.leaking is not None)
 """Everything that decays."""
+
+COPIED = tuple(name for feature in FEATURES for name in feature.copied)
+SCALED = tuple(name for feature in FEATURES for name in feature.scaled)
+NEVER_ZERO = tuple(name for feature in FEATURES for name in feature.never_zero)
+"""What the quantiser does with the fields of a float population: see `Feature`."""
+
+MODEL_KEYS = {key.name: key for feature in FEATURES for key in feature.keys}
+"""The keys of features under ``metadata["spikeloom"]`` of a NIR node that fires, by name."""
 
 PER_NEURON = tuple(
     name

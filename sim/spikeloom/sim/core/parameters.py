@@ -61,7 +61,7 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class CoreParameters(CoreFeatures):
-    """What a LIF core is built for: its sizes, and the features of `CoreFeatures`.
+    """What a LIF core is built for: its sizes, and the features of its neurons, which are the fields of `CoreFeatures`.
 
     Parameters
     ----------
@@ -87,10 +87,6 @@ class CoreParameters(CoreFeatures):
         nearest, with ``beta_fraction`` fractional bits.
     shifts
         The shifts of `Leak.SHIFT` that a core without a multiplier can do; a shift by 0 is `Leak.CLEAR`.
-    bias, reset_value, reset_delay, refractory_width, readout, synaptic_current, adaptation, noise_bits, value_width,
-    delay_line
-        The features of the neurons: `spikeloom.sim.core.features.FEATURES` says what each does. A number of bits is 0
-        for none.
     weight_memory
         What the weights are kept in: ``block`` RAM, or ``single-port`` RAM, of which an iCE40 UP5K has 128 kB. Then
         they are not to be loaded while the core runs. Other FPGAs make it of block RAM.
