@@ -13,14 +13,14 @@ __all__ = ["boards"]
 def boards() -> None:
     """List the boards: FPGA, clock, how the host gets at it, and whether a bitstream can be built."""
     from spikeloom.boards.qor.boards import board_status
-    from spikeloom.boards.targets.registry import BOARDS
+    from spikeloom.boards.targets.registry import all_boards
 
     table = Table(title="boards", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("board", "FPGA", "clock"):
         table.add_column(column, no_wrap=True)
     for column in ("fabric", "link", "status"):
         table.add_column(column)
-    for board in BOARDS.values():
+    for board in all_boards().values():
         clock, held = "-", "-"
         if not board.obstacle:
             fabric = board.buildable_fabric()

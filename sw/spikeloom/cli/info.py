@@ -29,11 +29,11 @@ def info() -> None:
         fabrics.add_row(fabric.name, *map(str, numbers))
     out.print(fabrics)
     try:
-        from spikeloom.boards.targets.registry import BOARDS
+        from spikeloom.boards.targets.registry import all_boards
     except ImportError:
         out.print("boards: not installed; pip install 'spikeloom[boards]'")
         return
-    out.print(f"boards: {len(BOARDS)}, see: spikeloom boards")
+    out.print(f"boards: {len(all_boards())}, see: spikeloom boards")
 
 
 def _version(name: str) -> str:

@@ -151,17 +151,18 @@ def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Devi
 
 def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork], **given: Any) -> tuple[str, ...]:
     """The names of the boards that have room for a core for ``networks``; ``given`` as for `choose_core`."""
-    from spikeloom.boards.targets.registry import BOARDS
+    from spikeloom.boards.targets.registry import all_boards
 
     holds: dict[str, bool] = {}
-    for board in BOARDS.values():
+    boards = all_boards()
+    for board in boards.values():
         if not board.obstacle and board.device_name not in holds:
             try:
                 choose(networks, board.device, **given)
                 holds[board.device_name] = True
             except ValueError:
                 holds[board.device_name] = False
-    return tuple(name for name, board in BOARDS.items() if not board.obstacle and holds[board.device_name])
+    return tuple(name for name, board in boards.items() if not board.obstacle and holds[board.device_name])
 
 
 def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ network is in three files of hexadecimal numbers that it reads.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import ReferenceResult, simulate
 
-__all__ = ["MODULE", "export_core", "export_fabric"]
+__all__ = ["MODULE", "axon_table", "export_core", "export_fabric"]
 
 MODULE = "spikeloom_core"
 
@@ -28,7 +30,8 @@ _MEMORY, _PLANE, _INDEX, _DATA = 0x40, 0x44, 0x48, 0x4C
 
 
 def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> list[Path]:
-    """Write ``spikeloom_core.v``, ``testbench.v``, its three data files and ``spikeloom_core.core`` into ``folder``.
+    """Write ``spikeloom_core.v``, ``testbench.v`` with its three data files, ``axons.json`` and ``spikeloom_core.core``
+    into ``folder``.
 
     Returns the files. The same network and fabric give the same files, byte for byte.
     """
@@ -49,6 +52,7 @@ def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> li
         "configuration.hex": "".join(f"{address:02x}{data:08x}\n" for address, data in writes),
         "events.hex": "".join(f"{packet:016x}\n" for packet in events),
         "expected.hex": "".join(f"{packet:016x}\n" for packet in expected),
+        "axons.json": axon_table(program),
         f"{MODULE}.core": _CORE_FILE.format(module=MODULE),
     }
     for name, text in contents.items():
@@ -57,8 +61,8 @@ def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> li
 
 
 def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]:
-    """Write ``top.v``, the whole fabric between the pins of its UART of ``divisor`` clock cycles a bit, and
-    ``program.npz``, the words of every memory of every tile and what packets mean."""
+    """Write ``top.v``, the whole fabric between the pins of its UART of ``divisor`` clock cycles per bit,
+    ``program.npz``, the words of every memory of every tile, and ``axons.json``."""
     from spikeloom.hdl.top.top import Top
     from spikeloom.hdl.top.verilog import write_verilog
 
@@ -71,7 +75,28 @@ def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]
         output_axons=program.output_axons,
         **{f"tile_{image.tile}_{image.name}": image.words for image in program.memories},
     )
-    return [folder / "top.v", folder / "program.npz"]
+    (folder / "axons.json").write_text(axon_table(program))
+    return [folder / "top.v", folder / "program.npz", folder / "axons.json"]
+
+
+def axon_table(program: Program) -> str:
+    """``axons.json``: the axon of each input line, and of each neuron whose packets leave, by population.
+
+    Element *i* of ``inputs`` is the axon with which a SPIKE reaches input line *i*. Element *n* of a population in
+    ``outputs`` is the axon that packets of its neuron *n* carry; ``sends`` says whether those are SPIKEs or MEMBRANEs.
+    """
+    ends = np.cumsum([0, *(size for _, size in program.observed)])
+    outputs = {
+        name: {
+            "sends": "MEMBRANE" if number == 0 and program.membranes else "SPIKE",
+            "axons": program.output_axons[ends[number] : ends[number + 1]].tolist(),
+        }
+        for number, (name, _) in enumerate(program.observed)
+    }
+    table = {"network": program.network, "inputs": program.input_axons.tolist(), "outputs": outputs}
+    text = json.dumps(table, indent=2)
+    # One line for each list of numbers.
+    return re.sub(r"\[\s+([\d,\s]*?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
 
 
 def _writes(program: Program) -> Iterator[tuple[int, int]]:
@@ -143,6 +168,7 @@ filesets:
       - configuration.hex: {{file_type: user, copyto: configuration.hex}}
       - events.hex: {{file_type: user, copyto: events.hex}}
       - expected.hex: {{file_type: user, copyto: expected.hex}}
+      - axons.json: {{file_type: user}}
     file_type: verilogSource
 
 targets:

@@ -1,7 +1,9 @@
 """The exported core: its testbench passes in two simulators, and fails where something is wrong."""
 
+import json
 import re
 import subprocess
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,11 +13,12 @@ from spikeloom.compiler.aer_ports import AerInput, AerOutput
 from spikeloom.compiler.place import place
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.shipped import shipped
-from spikeloom.export.verilog import MODULE, export_core, export_fabric
+from spikeloom.export.verilog import MODULE, SAMPLES, STEPS, axon_table, export_core, export_fabric
 from spikeloom.frontends.nir import load
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
 from spikeloom.simulators.debian import FOLDER, find_program
 from spikeloom.simulators.verilator import find_tools
@@ -116,6 +119,36 @@ def test_files(tmp_path):
     assert np.all([file.stat().st_size for file in files])
 
 
+def test_axons_say_what_packets_mean(tmp_path):
+    """The packets of the testbench, read with ``axons.json`` alone, name inputs and neurons that exist."""
+    network, program = digits()
+    export_core(network, program, tmp_path)
+    table = json.loads((tmp_path / "axons.json").read_text())
+    assert table["network"] == network.name
+    assert len(table["inputs"]) == network.inputs
+    assert {name: len(output["axons"]) for name, output in table["outputs"].items()} == {"digit": 10, "hidden": 32}
+    assert all(output["sends"] == "SPIKE" for output in table["outputs"].values())
+    events = [int(packet, 16) for packet in (tmp_path / "events.hex").read_text().split()]
+    assert {packet >> 8 & 0xFFFFFF for packet in events if packet & 3 == 0} <= set(table["inputs"])
+    spikes = np.random.default_rng(0).random((STEPS, SAMPLES, network.inputs)) < 0.25
+    result = simulate(network, spikes).spikes
+    counts = Counter(
+        int(packet, 16) >> 8 & 0xFFFFFF
+        for packet in (tmp_path / "expected.hex").read_text().split()
+        if int(packet, 16) & 3 == 0
+    )
+    for name, output in table["outputs"].items():
+        assert [counts[axon] for axon in output["axons"]] == result[name].sum((0, 1)).tolist()
+    assert sum(counts.values()) > 20
+
+
+def test_axons_of_membranes(request, tmp_path):
+    network = random_network(rng_of(request.node.name), SMALL.core, sizes=(7, 5), readout=True)
+    table = json.loads(axon_table(place(network, SMALL)))
+    assert table["outputs"][network.output]["sends"] == "MEMBRANE"
+    assert len(table["outputs"][network.output]["axons"]) == 5
+
+
 def test_a_fabric_with_wires_to_other_chips(request, tmp_path):
     """Ports of the top for each AER tile, and the memories of every tile."""
     aer = {direction: AerTileParameters(direction=direction, address_width=5, depth=8) for direction in AerDirection}
@@ -124,7 +157,9 @@ def test_a_fabric_with_wires_to_other_chips(request, tmp_path):
     fabric = FabricConfig(tiles=tiles, mesh=MeshParameters(columns=3, rows=2))
     network = random_network(rng_of(request.node.name), core, inputs=12, sizes=(7, 5))
     program = place(network, fabric, tiles=2, input_from=AerInput(tile=2), output_to=AerOutput(tile=4))
-    export_fabric(program, tmp_path, divisor=12)
+    files = export_fabric(program, tmp_path, divisor=12)
+    assert [file.name for file in files] == ["top.v", "program.npz", "axons.json"]
+    assert json.loads((tmp_path / "axons.json").read_text())["inputs"] == program.input_axons.tolist()
     verilog = (tmp_path / "top.v").read_text()
     top = verilog[verilog.index("\nmodule top(") :]
     for tile, directions in ((2, ("input", "output", "input")), (4, ("output", "input", "output"))):

@@ -1,15 +1,62 @@
-"""The boards that are known, by name: all of amaranth-boards that have an open toolchain."""
+"""The boards that are known, by name: all of amaranth-boards that have an open toolchain, and those that installed
+packages bring.
+
+A package brings boards by an entry point of the group ``spikeloom.boards`` that leads to a `BoardDescription`, or to
+several of them::
+
+    [project.entry-points."spikeloom.boards"]
+    my-boards = "my_package.boards:BOARDS"
+"""
 
 import difflib
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from spikeloom.boards.targets.board import BoardDescription
 from spikeloom.boards.targets.ecp5 import ECP5_BOARDS
 from spikeloom.boards.targets.gowin import GOWIN_BOARDS
 from spikeloom.boards.targets.ice40 import ICE40_BOARDS
 
-__all__ = ["BOARDS", "find_board"]
+__all__ = ["BOARDS", "ENTRY_POINTS", "all_boards", "find_board"]
+
+ENTRY_POINTS = "spikeloom.boards"
+"""The entry point group with which a package brings boards of its own."""
 
 BOARDS: dict[str, BoardDescription] = {board.name: board for board in (*ECP5_BOARDS, *ICE40_BOARDS, *GOWIN_BOARDS)}
+"""The boards that are described here."""
+
+
+@cache
+def all_boards() -> dict[str, BoardDescription]:
+    """`BOARDS` and the boards of installed packages, by name.
+
+    Raises ``ValueError`` if a package's entry point does not lead to boards, or if two boards have the same name.
+    """
+    boards = dict(BOARDS)
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
+        for board in _boards_of(point):
+            if board.name in boards:
+                raise ValueError(f"Board {board.name!r} of entry point {point.value!r} must have a name of its own")
+            boards[board.name] = board
+    return boards
+
+
+def _boards_of(point: EntryPoint) -> tuple[BoardDescription, ...]:
+    try:
+        found = point.load()
+    except Exception as error:  # whatever the package does when it is imported
+        raise ValueError(
+            f"Entry point {point.value!r} of the group {ENTRY_POINTS} must be importable: {error}; correct its package "
+            "or uninstall it"
+        ) from error
+    boards = tuple(found) if isinstance(found, Iterable) else (found,)
+    for board in boards:
+        if not isinstance(board, BoardDescription):
+            raise ValueError(
+                f"Entry point {point.value!r} of the group {ENTRY_POINTS} must lead to BoardDescriptions, not {board!r}"
+            )
+    return boards
 
 
 def find_board(name: str) -> BoardDescription:
@@ -17,10 +64,11 @@ def find_board(name: str) -> BoardDescription:
 
     Raises ``ValueError`` with names like it, or with what keeps a bitstream from being built.
     """
-    if name not in BOARDS:
-        near = difflib.get_close_matches(name, BOARDS, n=3)
+    boards = BOARDS if name in BOARDS else all_boards()
+    if name not in boards:
+        near = difflib.get_close_matches(name, boards, n=3)
         hint = f", perhaps {' or '.join(near)}" if near else ""
         raise ValueError(f"Board must be one that 'spikeloom boards' lists{hint}, not {name!r}")
-    board = BOARDS[name]
+    board = boards[name]
     board.buildable_fabric()
     return board
