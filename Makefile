@@ -14,12 +14,13 @@ PROJECT_SUM := $(shell cksum < pyproject.toml | tr -d ' ')
 SIMULATE_STAMP := .venv/simulate-$(PROJECT_SUM).stamp
 TEST_STAMP := .venv/test-$(PROJECT_SUM).stamp
 DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
+NOTEBOOKS_STAMP := .venv/notebooks-$(PROJECT_SUM).stamp
 DOCS_STAMP := .venv/docs-$(PROJECT_SUM).stamp
 # Two processes: half the wait on two cores, and a compilation of Verilog in each fits into memory anywhere.
 PYTEST_ARGS ?= -n 2
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench mnist line transformer scaling test tutorial formal traffic lint format types bitstream qor docs wheel clean
+.PHONY: help simulate bench mnist line transformer scaling test tutorial formal traffic lint format types bitstream qor docs notebooks wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -82,6 +83,9 @@ docs: $(DOCS_STAMP) ## build the documentation site into build/docs; a warning o
 	$(BIN)/python docs/check_site.py build/docs
 	@echo "Open build/docs/index.html"
 
+notebooks: $(NOTEBOOKS_STAMP) ## run the notebooks, that of snnTorch too, and compare with what they say
+	$(BIN)/python docs/notebooks/execute.py --check integers core-size snntorch
+
 wheel: $(TEST_STAMP) ## build dist/spikeloom-*.whl
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
@@ -130,6 +134,12 @@ $(DEV_STAMP): $(TEST_STAMP)
 	@echo "Installing what the checks need into .venv: about 100 MB to download, once"
 	$(PIP_INSTALL) --editable '.[dev]'
 	@rm -f .venv/dev-*.stamp
+	@touch $@
+
+$(NOTEBOOKS_STAMP): $(TEST_STAMP)
+	@echo "Installing torch and snnTorch into .venv: up to 3 GB to download, once"
+	$(PIP_INSTALL) --editable '.[test,frameworks]'
+	@rm -f .venv/notebooks-*.stamp
 	@touch $@
 
 $(DOCS_STAMP): | $(BIN)/python
