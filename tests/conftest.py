@@ -1,10 +1,24 @@
 """What tests share: compiled simulators, so that each design is compiled once on a machine."""
 
+import gc
 from pathlib import Path
 
 import pytest
 
+from spikeloom.simulators import verilator
+
 _BUILD = Path(__file__).resolve().parents[1] / "build" / "tests"
+
+# A compiled design runs for some thousand cycles in a test: to optimise it takes longer than it saves.
+verilator.FAST = "-O0"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # To elaborate a design makes millions of objects that stay. Python's collector, which visits all of them again and
+    # again, would take a third of the time: what is there now is never visited, and collections are rare.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 @pytest.fixture

