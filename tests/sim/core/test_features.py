@@ -58,6 +58,9 @@ def test_every_flag_state_and_parameter_has_one_entry():
     assert sorted(states) == sorted(field.name for field in fields(NeuronState))
     names = {field.name for field in fields(NeuronParameters)}
     assert set(PER_NEURON) <= names
+    assert sorted(name for feature in FEATURES for name in feature.fields) == sorted(
+        names - {"size", "v_width", "beta_fraction", "rounding"}
+    )
     assert {leaking.leak for leaking in LEAKS} <= names
     assert all(feature.name and feature.meaning and feature.nir for feature in FEATURES)
     for feature in FLAGGED:

@@ -194,6 +194,8 @@ class Feature:
         Those of ``scaled`` that must not become 0 by rounding.
     keys
         Where a NIR file says it, if NIR has no node for it.
+    fields
+        Its fields of `NeuronParameters`.
     nir, meaning
         For the documentation: the NIR node it comes from, if there is one, and what it does.
     """
@@ -216,6 +218,7 @@ class Feature:
     scaled: tuple[str, ...] = ()
     never_zero: tuple[str, ...] = ()
     keys: tuple[MetadataKey, ...] = ()
+    fields: tuple[str, ...] = ()
     nir: str = ""
     meaning: str = ""
 
@@ -287,6 +290,7 @@ FEATURES = (
         ),
         scaled=("threshold",),
         never_zero=("threshold",),
+        fields=("threshold",),
         nir="LIF, IF, CubaLIF, Threshold",
         meaning="a spike where the membrane is above it",
     ),
@@ -303,6 +307,7 @@ FEATURES = (
         cost=lambda core: {"bias": _membranes(core) * core.bias},
         general={"plain": 1},
         scaled=("bias",),
+        fields=("bias",),
         nir="Affine, `v_leak`",
         meaning="a constant that is added to the membrane in each step",
     ),
@@ -317,6 +322,7 @@ FEATURES = (
         ),
         state=(StateField(name="v", width=lambda core: core.v_width, signed=True),),
         leaking=Leaking(leak="leak", factor="beta"),
+        fields=("leak", "leak_factor"),
         nir="LIF, LI, CubaLIF, CubaLI; IF, I, Threshold without",
         meaning="the membrane decays: by a shift, by any factor in cores with `multiplier`, or to 0 in each step",
     ),
@@ -335,6 +341,7 @@ FEATURES = (
             ),
         ),
         copied=("compare", "reset"),
+        fields=("compare", "reset"),
         nir="options",
         meaning="fires at > or >=; a spike resets the membrane to 0, by the threshold, or not at all",
     ),
@@ -354,6 +361,7 @@ FEATURES = (
         cost=lambda core: {"reset to a value": _membranes(core) * core.reset_value},
         general={"small": 1},
         scaled=("reset_value",),
+        fields=("reset_value",),
         nir="`v_reset`",
         meaning="a spike puts a value in the place of the membrane",
     ),
@@ -374,6 +382,7 @@ FEATURES = (
         },
         general={"small": 1},
         copied=("reset_delay",),
+        fields=("reset_delay",),
         nir="options",
         meaning="the reset comes at the start of the next step",
     ),
@@ -393,6 +402,7 @@ FEATURES = (
         },
         general={"small": 3, "medium": 4},
         copied=("refractory",),
+        fields=("refractory",),
         nir="options",
         meaning="the neuron holds its membrane and ignores its input for 0 to 255 steps after a spike",
     ),
@@ -409,6 +419,7 @@ FEATURES = (
         cost=lambda core: {"readout": _membranes(core) * core.readout},
         general={"plain": 1},
         copied=("spiking",),
+        fields=("spiking",),
         nir="LI, I, CubaLI",
         meaning="a neuron that never spikes; its membrane is sent in each step",
     ),
@@ -428,6 +439,7 @@ FEATURES = (
         leaking=Leaking(leak="current_leak", factor="alpha"),
         cost=lambda core: {"synaptic current": _membranes(core) * core.synaptic_current},
         general={"large": 1},
+        fields=("current_leak", "current_leak_factor"),
         nir="CubaLIF, CubaLI",
         meaning="the input charges a current, which decays and drives the membrane",
     ),
@@ -460,6 +472,7 @@ FEATURES = (
                 name="adaptation_step", numbers=Numbers.PER_NEURON, meaning="what a spike adds to the threshold"
             ),
         ),
+        fields=("adaptation_leak", "adaptation_leak_factor", "adaptation_step"),
         nir="metadata",
         meaning="each spike raises the threshold, which decays back (ALIF)",
     ),
@@ -487,6 +500,7 @@ FEATURES = (
                 meaning="half the width of the uniform noise at the threshold, in units of the membrane",
             ),
         ),
+        fields=("noise_bits", "seed"),
         nir="metadata",
         meaning="uniform noise is added to the membrane where it is compared",
     ),
@@ -514,6 +528,7 @@ FEATURES = (
                 name="value_limit", numbers=Numbers.ONE, meaning="a spike brings the membrane as a value, at most this"
             ),
         ),
+        fields=("graded", "graded_shift", "value_width"),
         nir="metadata",
         meaning="a spike brings the membrane as a value; weights are multiplied by it",
     ),
@@ -536,6 +551,7 @@ FEATURES = (
         ),
         cost=lambda core: {"delay lines": _membranes(core) * core.delay_line},
         general={"large": 1},
+        fields=("delay_line", "delay"),
         nir="Delay",
         meaning="not a neuron: fires 0 to 23 steps after its input was positive, and has nothing else",
     ),
