@@ -1,7 +1,9 @@
 """The table of features: complete, in step with the integer neuron, and the same words as ever."""
 
+import re
 from dataclasses import fields, replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from harness.lane import PLAIN
@@ -20,6 +22,8 @@ from spikeloom.sim.core.features import (
 from spikeloom.sim.core.memory_fields import parameter_values, rule_values
 from spikeloom.sim.core.neuron import Leak, NeuronParameters, NeuronState, Reset
 from spikeloom.sim.core.parameters import CoreParameters
+
+ROOT = Path(__file__).parents[3]
 
 NEURONS = {
     "bias": {"bias": 3},
@@ -128,3 +132,11 @@ def test_products_of_a_lane():
     assert lane_products(PLAIN) == [(12, 10)]
     assert lane_products(ABLE) == [(16, 16)] * 3 + [(8, 4)]
     assert lane_products(replace(ABLE, multiplier=False)) == [(8, 4)]
+
+
+def test_a_feature_is_in_four_files():
+    """The table and the three independent forms of the arithmetic; adaptation has no special case elsewhere."""
+    sources = [path for portion in ("sim", "hdl", "sw", "boards") for path in (ROOT / portion).rglob("*.py")]
+    assert len(sources) > 100
+    found = {path.name for path in sources if re.search(r"\badaptation\b", path.read_text(encoding="utf-8"))}
+    assert found == {"features.py", "neuron.py", "population.py", "lane.py"}

@@ -142,6 +142,10 @@ def _nothing(core: CoreParameters) -> dict[str, float]:
     return {}
 
 
+def _no_fault(core: CoreParameters) -> str:
+    return ""
+
+
 def _no_limit(core: CoreParameters, p: NeuronParameters) -> str:
     return ""
 
@@ -161,6 +165,8 @@ class Feature:
         What is missing where a core does not have it: "... must be built into the fabric, and is not".
     most
         The largest value of ``flag``.
+    fault
+        The sentence that refuses a core whose ``flag`` does not fit its other fields; empty if it does.
     needs
         What a population needs ``flag`` to be, at least; 0 for nothing.
     exact
@@ -204,6 +210,7 @@ class Feature:
     flag: str = ""
     phrase: str = ""
     most: int = 1
+    fault: Callable[[CoreParameters], str] = _no_fault
     needs: Callable[[NeuronParameters], int] = lambda p: 0
     exact: bool = False
     limit: Callable[[CoreParameters, NeuronParameters], str] = _no_limit
@@ -261,6 +268,14 @@ def _noise_limit(core: CoreParameters, p: NeuronParameters) -> str:
     if p.noise_bits <= core.noise_bits:
         return ""
     return f"noise_bits must be at most {core.noise_bits} on this fabric, not {p.noise_bits}"
+
+
+def _graded_fault(core: CoreParameters) -> str:
+    if core.value_width == 1:
+        return "value_width must be 0 or from 2 to 16, not 1"
+    if core.value_width > core.v_width:
+        return f"value_width must be at most v_width ({core.v_width}), not {core.value_width!r}"
+    return ""
 
 
 def _graded_limit(core: CoreParameters, p: NeuronParameters) -> str:
@@ -510,6 +525,7 @@ FEATURES = (
         most=16,
         needs=lambda p: p.value_width if p.graded else 0,
         exact=True,
+        fault=_graded_fault,
         limit=_graded_limit,
         rule=(
             ValueField(

@@ -159,10 +159,9 @@ class CoreParameters(CoreFeatures):
                 raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if self.neurons % self.lanes:
             raise ValueError(f"neurons must be a multiple of lanes ({self.lanes}), not {self.neurons!r}")
-        if self.value_width == 1:
-            raise ValueError("value_width must be 0 or from 2 to 16, not 1")
-        if self.value_width > self.v_width:
-            raise ValueError(f"value_width must be at most v_width ({self.v_width}), not {self.value_width!r}")
+        for feature in FEATURES:
+            if fault := feature.fault(self):
+                raise ValueError(fault)
         if not isinstance(self.per_neuron, frozenset) or not self.per_neuron <= set(PER_NEURON):
             raise ValueError(f"per_neuron must be a frozenset of names out of {PER_NEURON}, not {self.per_neuron!r}")
         for name, other in (
