@@ -1,4 +1,4 @@
-"""What a run is fed with: spikes from a file, or images through the encoder that the network was trained with."""
+"""What a run is fed with: spikes from a file, or images or time series through the encoder of the network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.datasets.encoders import Encoder
+from spikeloom.datasets.encoders import Encoder, LevelEncoder, SignalEncoder
 from spikeloom.datasets.shipped import load_digits
 from spikeloom.sim.lib.arrays import LARGEST, arrays_from
 from spikeloom.sim.lib.files import FileError
@@ -24,9 +24,12 @@ class InputError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Inputs:
-    """Spikes ``(T, B, inputs)`` and, where they are known, labels ``(B,)`` and the images ``(B, ...)`` they are of."""
+    """Spikes ``(T, B, inputs)`` and, where they are known, labels ``(B,)`` and the images ``(B, ...)`` they are of.
 
-    spikes: NDArray[np.bool_]
+    Spikes are booleans, or integers of a graded encoder.
+    """
+
+    spikes: NDArray[Any]
     labels: NDArray[np.int64] | None = None
     images: NDArray[np.int64] | None = None
 
@@ -39,36 +42,53 @@ class Inputs:
         return Inputs(spikes=self.spikes[:, :count], labels=labels, images=images)
 
 
-def _encoded(images: NDArray[Any], encoder: Encoder | None, where: str) -> NDArray[np.bool_]:
+def _encoded(values: NDArray[Any], what: str, encoder: Encoder | None, where: str) -> NDArray[Any]:
+    """Spikes of ``values``, which are ``what``: "images" or "series"."""
     if encoder is None:
         raise InputError(
-            f"{where} holds images, and the network does not say how to encode them: give spikes (T, B, n)"
+            f"{where} holds {what}, and the network does not say how to encode them: name an encoder, or give spikes "
+            "(T, B, n)"
         )
-    if images.size * encoder.steps > LARGEST:
+    places = values.size * encoder.steps * encoder.lines
+    if places > LARGEST:
         # The settings of the encoder come from the network's file, and so from strangers.
         raise InputError(
-            f"{where} must give at most {LARGEST:,} pixels and steps together, not {images.size:,} pixels in "
-            f"{encoder.steps:,} steps each; give fewer images"
+            f"{where} must give at most {LARGEST:,} places for spikes, not {values.size:,} values in {encoder.steps:,} "
+            f"steps and {encoder.lines} axons each; give fewer {what}"
         )
     try:
-        return encoder.encode(images)
+        return encoder.encode(values) if what == "images" else encoder.encode_series(values)
     except (TypeError, ValueError) as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _check_axons(spikes: NDArray[Any], inputs: int, what: str, encoder: Encoder, where: str) -> None:
+    found = spikes.shape[2]
+    if found == inputs:
+        return
+    if inputs % encoder.lines:
+        raise InputError(
+            f"{where}: the {encoder.kind} encoder gives {encoder.lines} axons per channel, and the network's {inputs} "
+            "inputs are no multiple of that"
+        )
+    unit = "pixels" if what == "images" and isinstance(encoder, LevelEncoder) else "channels"
+    raise InputError(f"{where}: {what} must have {inputs // encoder.lines} {unit}, not {found // encoder.lines}")
 
 
 def held_out_digits(encoder: Encoder | None) -> Inputs:
     """The 360 held-out digits that spikeloom ships."""
     _, held_out = load_digits()
-    spikes = _encoded(held_out.images, encoder, "digits.npz")
+    spikes = _encoded(held_out.images, "images", encoder, "digits.npz")
     return Inputs(spikes=spikes, labels=held_out.labels, images=held_out.images.astype(np.int64))
 
 
 def load_inputs(path: Path, inputs: int, encoder: Encoder | None, *, classes: int | None = None) -> Inputs:
-    """Read a ``.npy`` file of spikes ``(T, B, inputs)`` or images ``(B, ...)``, or a ``.npz`` file.
+    """Read a ``.npy`` file of spikes ``(T, B, inputs)``, images ``(B, ...)`` or series ``(T, B, channels)``, or a
+    ``.npz`` file.
 
-    A ``.npz`` file holds ``spikes`` or ``images``, and may hold ``labels``. An array of integers above 1, or of fewer
-    than three dimensions other than spikes of one sample, is taken as images. Labels are integers from 0, below
-    ``classes`` where that is given. Raises `InputError`.
+    A ``.npz`` file holds ``spikes``, ``images`` or ``series``, and may hold ``labels``. The array of a ``.npy`` file is
+    spikes if it is of 0 and 1 and its last extent is ``inputs``; otherwise it is images, or series for an encoder of
+    signals. Labels are integers from 0, below ``classes`` where that is given. Raises `InputError`.
     """
     where = str(path)
     try:
@@ -80,7 +100,8 @@ def load_inputs(path: Path, inputs: int, encoder: Encoder | None, *, classes: in
     if isinstance(content, dict):
         arrays = content
     else:
-        arrays = {"spikes" if _looks_like_spikes(content, inputs) else "images": content}
+        values = "series" if isinstance(encoder, SignalEncoder) else "images"
+        arrays = {"spikes" if _looks_like_spikes(content, inputs) else values: content}
     labels, images = arrays.get("labels"), None
     if "spikes" in arrays:
         try:
@@ -88,12 +109,18 @@ def load_inputs(path: Path, inputs: int, encoder: Encoder | None, *, classes: in
         except ValueError as error:
             raise InputError(f"{where}: {error}") from error
     elif "images" in arrays:
-        spikes, images = _encoded(arrays["images"], encoder, where), arrays["images"].astype(np.int64)
-        if spikes.shape[2] != inputs:
-            raise InputError(f"{where}: images must have {inputs} pixels, not {spikes.shape[2]}")
+        spikes = _encoded(arrays["images"], "images", encoder, where)
+        assert encoder is not None
+        _check_axons(spikes, inputs, "images", encoder, where)
+        # What the encoder on a board takes; measured numbers are scaled on the host.
+        images = arrays["images"].astype(np.int64) if encoder.scale is None else None
+    elif "series" in arrays:
+        spikes = _encoded(arrays["series"], "series", encoder, where)
+        assert encoder is not None
+        _check_axons(spikes, inputs, "series", encoder, where)
     else:
         names = ", ".join(map(repr, arrays)) or "nothing"
-        raise InputError(f"{where} must hold an array 'spikes' or 'images', not {names}")
+        raise InputError(f"{where} must hold an array 'spikes', 'images' or 'series', not {names}")
     if labels is not None:
         labels = _labels(labels, spikes.shape[1], classes, where)
     return Inputs(spikes=spikes, labels=labels, images=images)

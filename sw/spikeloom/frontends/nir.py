@@ -27,7 +27,7 @@ from spikeloom.frontends.nir_content import check_content
 from spikeloom.frontends.nir_file import read_tree
 from spikeloom.frontends.nir_graph import Arrival, Graph, Node, closing_pairs, compose, in_order, scalar, text, unfold
 from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
-from spikeloom.model.network import Connection, LoadError, Network, with_constants
+from spikeloom.model.network import Connection, EncoderSetting, LoadError, Network, with_constants
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.features import MODEL_KEYS, Numbers
@@ -47,6 +47,8 @@ ENCODER_KEY = "spikeloom_encoder"
 
 METADATA_KEYS = ("preset", "time_step_s", "discretisation", "seed", "input_value_width", *RULE_KEYS)
 """Keys under ``metadata["spikeloom"]`` of a graph."""
+
+_LONGEST_SETTING = 1 << 16  # what is longer is cut, and then refused by the encoder
 
 
 _INTEGERS = {"reset_delay": (0, 1), "refractory": (0, 255), "seed": (1, (1 << 32) - 1), "input_value_width": (0, 16)}
@@ -186,17 +188,25 @@ def _check_delayed(name: str, arrival: Arrival) -> None:
         )
 
 
-def _encoder(metadata: Mapping[str, Any]) -> dict[str, int | str] | None:
-    """Settings of the encoder that the graph names, numbers as integers; `spikeloom.datasets.encoders` checks them."""
+def _encoder(metadata: Mapping[str, Any]) -> dict[str, EncoderSetting] | None:
+    """Settings of the encoder that the graph names; `spikeloom.datasets.encoders` checks them."""
     settings = metadata.get(ENCODER_KEY)
     if settings is None:
         return None
     if not isinstance(settings, Mapping):
         raise LoadError(f"metadata {ENCODER_KEY!r} of the graph must be a group of keys, not {settings!r}")
-    return {
-        str(key): text(value) if isinstance(value, str | bytes) else int(scalar(f"{ENCODER_KEY} {key}", value))
-        for key, value in settings.items()
-    }
+    return {str(key): _encoder_setting(f"{ENCODER_KEY} {key}", value) for key, value in settings.items()}
+
+
+def _encoder_setting(name: str, value: Any) -> EncoderSetting:
+    """A text, a number, or a tuple of numbers, one per channel."""
+    if isinstance(value, str | bytes):
+        return text(value)
+    if np.ndim(value) == 1:
+        row = np.asarray(value)[: _LONGEST_SETTING + 1]
+        return tuple(row.tolist()) if row.dtype.kind in "iu" else tuple(scalar(name, each) for each in row)
+    number = scalar(name, value)
+    return int(number) if number.is_integer() else number
 
 
 def _options(where: str, **options: Any) -> dict[str, Any]:

@@ -47,10 +47,11 @@ def with_units(
 ) -> FabricConfig:
     """``fabric`` with an encoder and a readout, which hold images of ``inputs`` pixels and answers of ``outputs``.
 
-    The encoder does what each of ``encoders`` does, and is the usual one without any. Raises `UnitError` if one encoder
-    cannot be all of them.
+    The encoder does what each of ``encoders`` does that can be on the chip, and is the usual one without any. Raises
+    `UnitError` if one encoder cannot be all of them.
     """
     usual = EncoderParameters()
+    encoders = [encoder for encoder in encoders if encoder.on_chip]
     registers = {(encoder.bits, encoder.lfsr.width) for encoder in encoders if isinstance(encoder, RateEncoder)}
     bits = max((encoder.bits for encoder in encoders), default=usual.bits)
     if len(registers) > 1 or any(bits != rate_bits for rate_bits, _ in registers):
@@ -75,6 +76,11 @@ def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, inp
     """What makes the board's encoder do exactly what ``encoder`` does; `UnitError` if it cannot."""
     if parameters is None:
         raise UnitError("the fabric must have an encoder to encode images on the board, and has none")
+    if not encoder.on_chip:
+        raise UnitError(
+            "the encoder must be rate, or latency with the curve 'floor', of integers to encode images on the board, "
+            f"not {encoder.kind}: encode on the host"
+        )
     axons = np.asarray(input_axons)
     if (axons != np.arange(len(axons))).any():
         raise UnitError("the inputs must be at axons 0, 1, 2, ... to be encoded on the board, not elsewhere")

@@ -22,7 +22,18 @@ from spikeloom.sim.network.network import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
 from spikeloom.sim.network.reference import as_spikes, as_values
 
-__all__ = ["Connection", "Description", "FloatResult", "LoadError", "Network", "describe", "with_constants"]
+__all__ = [
+    "Connection",
+    "Description",
+    "EncoderSetting",
+    "FloatResult",
+    "LoadError",
+    "Network",
+    "describe",
+    "with_constants",
+]
+
+EncoderSetting = int | float | str | tuple[float, ...]
 
 
 class LoadError(ValueError):
@@ -99,7 +110,7 @@ class Network:
     output: str
     time_step_s: float
     notes: tuple[str, ...] = ()
-    encoder: Mapping[str, int | str] | None = None
+    encoder: Mapping[str, EncoderSetting] | None = None
     seed: int = 1
     input_value_width: int = 0
     attentions: tuple[QuantisedAttention, ...] = ()

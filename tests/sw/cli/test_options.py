@@ -12,7 +12,7 @@ from harness.cli import refused, write_network
         ("a.npz", {"images": np.zeros((2, 9, 9), int)}, "images must have 64 pixels, not 81"),
         ("a.npz", {"spikes": np.full((3, 2, 64), 2)}, "spikes must be 0 or 1, not other values"),
         ("a.npz", {"spikes": np.zeros((3, 2, 63))}, "spikes must have shape (T, B, 64) or (T, 64), not (3, 2, 63)"),
-        ("a.npz", {"pictures": np.zeros(3)}, "must hold an array 'spikes' or 'images', not pictures"),
+        ("a.npz", {"pictures": np.zeros(3)}, "must hold an array 'spikes', 'images' or 'series', not 'pictures'"),
         ("a.npz", {"spikes": np.zeros((3, 2, 64)), "labels": np.zeros(3)}, "labels must have shape (2,), not (3,)"),
     ],
 )

@@ -1,12 +1,22 @@
-"""What a run is fed with: files of spikes and images, and what is no such file."""
+"""What a run is fed with: files of spikes, images and series, and what is no such file."""
 
 import numpy as np
 import pytest
+from harness.networks import rng_of
 
 from spikeloom.datasets import inputs as module
-from spikeloom.datasets.encoders import RateEncoder
+from spikeloom.datasets.encoders import (
+    GradedEncoder,
+    LatencyEncoder,
+    PopulationEncoder,
+    RateEncoder,
+    Scale,
+    StepForwardEncoder,
+)
 from spikeloom.datasets.inputs import InputError, load_inputs
 
+LATENCY = LatencyEncoder(steps=4, bits=4)
+FORWARD = StepForwardEncoder(threshold=2)
 ENCODER = RateEncoder(steps=4, bits=4)
 SPIKES = np.arange(2 * 3 * 4).reshape(2, 3, 4) % 3 == 0
 
@@ -76,8 +86,8 @@ def test_labels_without_a_number_of_classes(tmp_path):
     [
         (np.zeros(3, [("a", "i4"), ("b", "f8")]), "'.*' must hold booleans, integers, floats or text, not void96"),
         (np.array([None]), "'.*' must hold booleans, integers, floats or text, not object"),
-        (np.array(["a", "b"]), ".*: images must be integers, not <U1"),
-        (np.full((2, 3, 4), np.nan), ".*: images must be integers, not float64"),
+        (np.array(["a", "b"]), ".*: images must be integers for an encoder without a scale, not <U1"),
+        (np.full((2, 3, 4), np.nan), ".*: images must be integers for an encoder without a scale, not float64"),
         (np.zeros((0, 3, 4), bool), r".*: spikes must have shape .*"),
         (np.array(5), ".*: images must have shape .*"),
     ],
@@ -89,7 +99,7 @@ def test_other_arrays_are_refused(tmp_path, array, message):
 
 
 def test_names_of_arrays_are_shown_safely(tmp_path):
-    with refuses(r".* must hold an array 'spikes' or 'images', not 'a\\x1b\[31m'"):
+    with refuses(r".* must hold an array 'spikes', 'images' or 'series', not 'a\\x1b\[31m'"):
         load_inputs(saved(tmp_path, **{"a\x1b[31m": np.zeros(3)}), 4, None)
     with refuses(".* must be a file, and does not exist"):
         load_inputs(tmp_path / "missing.npy", 4, None)
@@ -99,6 +109,84 @@ def test_an_encoder_of_a_file_cannot_ask_for_all_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LARGEST", 100)
     np.save(tmp_path / "images.npy", np.arange(40).reshape(10, 4) % 16)
     with refuses(
-        ".* must give at most 100 pixels and steps together, not 40 pixels in 4 steps each; give fewer images"
+        ".* must give at most 100 places for spikes, not 40 values in 4 steps and 1 axons each; give fewer images"
     ):
         load_inputs(tmp_path / "images.npy", 4, ENCODER)
+
+
+def test_images_and_series_of_one_file_format(tmp_path, request):
+    """The key says what the numbers are; labels go along; images are kept for the encoder on a board."""
+    values = rng_of(request.node.name).integers(0, 17, (9, 5, 6))
+    images = load_inputs(saved(tmp_path, images=values, labels=np.arange(9)), 30, LATENCY)
+    assert np.array_equal(images.spikes, LATENCY.encode(values))
+    assert np.array_equal(images.images, values)
+    assert images.labels.tolist() == list(range(9))
+    for encoder, inputs in ((LATENCY, 6), (FORWARD, 12)):
+        series = load_inputs(saved(tmp_path, series=values, labels=np.arange(5)), inputs, encoder)
+        assert np.array_equal(series.spikes, encoder.encode_series(values))
+        assert series.images is None
+    rows = load_inputs(saved(tmp_path, images=values), 12, FORWARD)
+    assert np.array_equal(rows.spikes, FORWARD.encode(values))
+
+
+def test_an_array_alone_is_what_the_encoder_takes(tmp_path, request):
+    values = rng_of(request.node.name).integers(0, 17, (9, 5, 6))
+    path = tmp_path / "values.npy"
+    np.save(path, values)
+    assert np.array_equal(load_inputs(path, 30, LATENCY).spikes, LATENCY.encode(values))
+    assert np.array_equal(load_inputs(path, 12, FORWARD).spikes, FORWARD.encode_series(values))
+
+
+def test_measured_numbers(tmp_path, request):
+    values = rng_of(request.node.name).normal(size=(9, 5, 6))
+    encoder = LatencyEncoder(steps=4, bits=4, scale=Scale.fit(values, bits=4))
+    found = load_inputs(saved(tmp_path, series=values), 6, encoder)
+    assert np.array_equal(found.spikes, encoder.encode_series(values))
+    one_scale = LatencyEncoder(steps=4, bits=4, scale=Scale.fit(values, bits=4, shared=True))
+    assert load_inputs(saved(tmp_path, images=values), 30, one_scale).images is None
+
+
+def test_graded_spikes_keep_their_values(tmp_path):
+    values = np.array([[[3, -5]], [[0, 7]]])
+    found = load_inputs(saved(tmp_path, series=values), 2, GradedEncoder(bits=5))
+    assert found.spikes.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "inputs", "encoder", "message"),
+    [
+        ({"series": np.zeros((3, 2, 4), int)}, 6, LATENCY, "series must have 6 channels, not 4"),
+        ({"series": np.zeros((3, 2, 4), int)}, 6, FORWARD, "series must have 3 channels, not 4"),
+        ({"images": np.zeros((3, 2, 4), int)}, 6, LATENCY, "images must have 6 pixels, not 8"),
+        (
+            {"images": np.zeros((3, 4), int)},
+            10,
+            PopulationEncoder(steps=1, bits=4, fields=4),
+            "the population encoder gives 4 axons per channel, and the network's 10 inputs are no multiple of that",
+        ),
+        ({"series": np.full((3, 2, 4), np.nan)}, 4, LATENCY, "series must be integers for an encoder without a scale,"),
+        (
+            {"series": np.zeros((3, 4), int)},
+            4,
+            LATENCY,
+            "series must have shape (T, B, channels) and not be empty, not",
+        ),
+        (
+            {"values": np.zeros((3, 4), int)},
+            4,
+            LATENCY,
+            "must hold an array 'spikes', 'images' or 'series', not 'values'",
+        ),
+        (
+            {"series": np.zeros((3, 2, 4), int)},
+            4,
+            None,
+            "holds series, and the network does not say how to encode them: name an encoder, or give spikes (T, B, n)",
+        ),
+    ],
+)
+def test_bad_files(tmp_path, arrays, inputs, encoder, message):
+    with pytest.raises(InputError) as raised:
+        load_inputs(saved(tmp_path, **arrays), inputs, encoder)
+    assert message in str(raised.value)
+    assert str(raised.value).count("\n") == 0

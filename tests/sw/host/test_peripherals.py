@@ -2,7 +2,7 @@
 
 import pytest
 
-from spikeloom.datasets.encoders import LatencyEncoder, RateEncoder
+from spikeloom.datasets.encoders import LatencyEncoder, PhaseEncoder, RateEncoder, Scale
 from spikeloom.host.peripherals import UnitError, encoder_settings, with_units
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
@@ -44,3 +44,24 @@ def test_one_encoder_cannot_be_all_of_them(other):
     message = "^the encoders of all networks must have the same bits, and the same shift register, to be one$"
     with pytest.raises(UnitError, match=message):
         with_units(MESH, [RATE, other])
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        PhaseEncoder(steps=4, bits=4, phases=4),
+        LatencyEncoder(steps=4, bits=4, curve="nearest"),
+        LatencyEncoder(steps=4, bits=4, scale=Scale(low=(0.0,), high=(1.0,), bits=4)),
+    ],
+    ids=["phase", "curve", "scale"],
+)
+def test_other_encoders_stay_on_the_host(encoder):
+    """The units are the usual ones, and a board is told in one sentence what it cannot do."""
+    fabric = with_units(FABRICS["small"], [encoder])
+    assert fabric.encoder == EncoderParameters()
+    message = (
+        rf"^the encoder must be rate, or latency with the curve 'floor', of integers to encode images on the board, "
+        rf"not {encoder.kind}: encode on the host$"
+    )
+    with pytest.raises(UnitError, match=message):
+        encoder_settings(encoder, fabric.encoder, range(64))

@@ -1,0 +1,269 @@
+"""Codes by deconvolution: spikes whose convolution with a filter is the signal; one axon per channel.
+
+All three scan the signal once. Where the filter fits under what is left of it, they spike and take the filter away;
+they differ in what *fits* means. The decoder is the convolution of the spikes with the filter. Signals are not
+negative; shift one that is with a `Scale`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.datasets.encoders.checks import Threshold, integer, one_of, per_channel, thresholds
+from spikeloom.datasets.encoders.interface import SignalEncoder, Spikes, Values
+from spikeloom.datasets.encoders.scale import Scale
+
+__all__ = ["BensSpikerEncoder", "FilterEncoder", "HoughSpikerEncoder", "ModifiedHoughSpikerEncoder", "lowpass_taps"]
+
+MOST_TAPS = 1024
+_RATIO_BITS = 8
+
+
+def lowpass_taps(length: int, cutoff: float, total: int) -> tuple[int, ...]:
+    """A low-pass filter of ``length`` integers whose sum is near ``total``: a sinc in a Hann window.
+
+    ``cutoff`` is a share of half the sampling rate, above 0 and below 1. Before they are rounded the taps are those of
+    SciPy's ``firwin(length, cutoff, window="hann")`` times ``total``.
+    """
+    integer("length", length, 3, MOST_TAPS)
+    integer("total", total, 1, 1 << 23)
+    if not 0.0 < cutoff < 1.0:
+        raise ValueError(f"cutoff must be above 0 and below 1, not {cutoff!r}")
+    place = np.arange(length) - (length - 1) / 2
+    window = 0.5 + 0.5 * np.cos(2 * np.pi * place / (length - 1))
+    taps = cutoff * np.sinc(cutoff * place) * window
+    return tuple(np.rint(taps * (total / taps.sum())).astype(int).tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterEncoder(SignalEncoder):
+    """A spike at ``t`` takes ``taps[k]`` from sample ``t + k``.
+
+    Parameters
+    ----------
+    taps
+        1 to 1024 integers, whose sum is positive; see `lowpass_taps`.
+    tail
+        Whether steps at which the filter reaches beyond the end may spike: "silent", they may not; "cut", they may,
+        with the part of the filter that is within the series.
+    """
+
+    signed: ClassVar[bool] = False
+
+    taps: tuple[int, ...]
+    tail: str = "silent"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        entries = self.taps if isinstance(self.taps, list | tuple | np.ndarray) else (self.taps,)
+        if not 1 <= len(entries) <= MOST_TAPS:
+            raise ValueError(f"taps must be 1 to {MOST_TAPS} integers, not {len(entries)}")
+        taps = tuple(integer("taps", each, -(1 << 23), 1 << 23) for each in entries)
+        if sum(taps) <= 0:
+            raise ValueError(f"taps must have a positive sum, not {sum(taps)}")
+        object.__setattr__(self, "taps", taps)
+        one_of("tail", self.tail, ("silent", "cut"))
+
+    @abstractmethod
+    def _fits(self, left: NDArray[np.int32], taps: NDArray[np.int32], limit: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Where, of ``left`` ``(length, B, channels)``, the filter fits."""
+
+    def _limit(self, channels: int) -> NDArray[np.int64]:
+        return np.zeros(channels, np.int64)
+
+    def _encode(self, levels: Values) -> Spikes:
+        time, length = len(levels), len(self.taps)
+        if time < length:
+            raise ValueError(f"series must have at least as many samples as the filter has taps, {length}, not {time}")
+        left = levels.astype(np.int32)
+        taps = np.asarray(self.taps, np.int32)[:, None, None]
+        limit = self._limit(levels.shape[2])
+        spikes = np.zeros(levels.shape, np.bool_)
+        for step in range(time if self.tail == "cut" else time - length + 1):
+            part = left[step : step + length]
+            fired = self._fits(part, taps[: len(part)], limit)
+            spikes[step] = fired
+            part -= taps[: len(part)] * fired
+        return spikes
+
+    def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
+        time = len(spikes)
+        signal = np.zeros(spikes.shape, np.int64)
+        for place, tap in enumerate(self.taps[:time]):
+            signal[place:] += tap * spikes[: time - place]
+        return signal
+
+    @classmethod
+    def _best(cls, series: ArrayLike, encoders: Sequence[Self]) -> Self:
+        """The encoder whose decoded spikes have the least mean squared error on ``series``."""
+        array = np.asarray(series)
+        if array.ndim != 3 or 0 in array.shape:
+            raise ValueError(f"series must have shape (T, B, channels) and not be empty, not {array.shape}")
+        errors = []
+        for encoder in encoders:
+            levels = encoder._levels("series", array)
+            if levels.min() == levels.max():
+                raise ValueError(f"series must vary for a filter to be fitted, not be {levels.flat[0]} throughout")
+            errors.append(
+                float(((encoder._decode(encoder._encode(levels), np.zeros((), np.int64)) - levels) ** 2.0).mean())
+            )
+        return encoders[int(np.argmin(errors))]
+
+
+def _designs(
+    series: ArrayLike, scale: Scale | None, length: int, cutoffs: Sequence[float]
+) -> list[tuple[tuple[int, ...], int]]:
+    """Filters to try, and the sum of each: of each cutoff, with sums of 1/4 to 2 times the largest value."""
+    array = np.asarray(series)
+    levels = array if scale is None else scale.levels(array, "series")
+    largest = int(levels.max()) if levels.size and levels.dtype.kind in "iu" else 1
+    totals = sorted({min(max(1, largest * quarters // 4), 1 << 23) for quarters in (1, 2, 3, 4, 6, 8)})
+    return [(lowpass_taps(length, cutoff, total), total) for cutoff in cutoffs for total in totals]
+
+
+_CUTOFFS = (0.05, 0.1, 0.2, 0.3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoughSpikerEncoder(FilterEncoder):
+    """Hough spiker algorithm, HSA (Hough, de Garis, Korkin, Gers and Nawa 1999).
+
+    A step spikes if every sample left is at least as large as its tap (``>=``). So what is left is never negative, and
+    the decoded signal never above the signal, if no tap is negative.
+
+    Decoder: the convolution; the error has no bound. `fit` searches cutoff and sum of a low-pass filter of ``length``.
+    """
+
+    kind: ClassVar[str] = "hough"
+
+    def _fits(self, left: NDArray[np.int32], taps: NDArray[np.int32], limit: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray((left >= taps).all(axis=0))
+
+    @classmethod
+    def fit(
+        cls,
+        series: ArrayLike,
+        *,
+        length: int,
+        scale: Scale | None = None,
+        tail: str = "silent",
+        cutoffs: Sequence[float] = _CUTOFFS,
+    ) -> Self:
+        """With the filter of least error on ``series`` ``(T, B, channels)``."""
+        designs = _designs(series, scale, length, cutoffs)
+        return cls._best(series, [cls(taps=taps, tail=tail, scale=scale) for taps, _ in designs])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModifiedHoughSpikerEncoder(FilterEncoder):
+    """Modified HSA (Schrauwen and Van Campenhout 2003): samples may be short of the filter, together by ``threshold``.
+
+    A step spikes if ``sum(max(tap - left, 0)) <= threshold``. Spikes near the end use the part of the filter that is
+    within the series (``tail="cut"``), as in spikify's ``modified_hough_spiker``.
+
+    Decoder: the convolution; the error has no bound. `fit` searches cutoff, sum and threshold.
+
+    Parameters
+    ----------
+    threshold
+        0 or more; one for all channels, or one per channel. With 0 it is `HoughSpikerEncoder`.
+    """
+
+    kind: ClassVar[str] = "modified-hough"
+
+    threshold: Threshold
+    tail: str = "cut"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "threshold", thresholds("threshold", self.threshold, 0, 1 << 30))
+
+    def _limit(self, channels: int) -> NDArray[np.int64]:
+        return per_channel("threshold", self.threshold, channels)
+
+    def _fits(self, left: NDArray[np.int32], taps: NDArray[np.int32], limit: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.maximum(taps - left, 0).sum(axis=0, dtype=np.int64) <= limit
+
+    @classmethod
+    def fit(
+        cls,
+        series: ArrayLike,
+        *,
+        length: int,
+        scale: Scale | None = None,
+        tail: str = "cut",
+        cutoffs: Sequence[float] = _CUTOFFS,
+    ) -> Self:
+        """With the filter and the threshold, 0 to 1/2 of its sum, of least error on ``series`` ``(T, B, channels)``."""
+        encoders = [
+            cls(taps=taps, tail=tail, scale=scale, threshold=total * sixteenths // 16)
+            for taps, total in _designs(series, scale, length, cutoffs)
+            for sixteenths in (0, 1, 2, 4, 8)
+        ]
+        return cls._best(series, encoders)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BensSpikerEncoder(FilterEncoder):
+    """Ben's spiker algorithm, BSA (Schrauwen and Van Campenhout 2003).
+
+    With ``error1 = sum(abs(left - tap))`` and ``error2 = sum(abs(left))`` a step spikes if
+
+    * ``rule="difference"``: ``error1 <= error2 - threshold``, as in the paper and in spikify's ``bens_spiker``;
+    * ``rule="ratio"``: ``256 * error1 <= threshold * error2``, a threshold in 1/256, as in later programs (Petro,
+      Kasabov and Kiss 2020).
+
+    Decoder: the convolution; the error has no bound. `fit` searches cutoff, sum and threshold.
+
+    Parameters
+    ----------
+    threshold
+        0 or more (1 or more with "ratio"); one for all channels, or one per channel.
+    rule
+        See above.
+    """
+
+    kind: ClassVar[str] = "bens"
+
+    threshold: Threshold
+    rule: str = "difference"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("rule", self.rule, ("difference", "ratio"))
+        low, high = (0, 1 << 30) if self.rule == "difference" else (1, 1 << (_RATIO_BITS + 2))
+        object.__setattr__(self, "threshold", thresholds("threshold", self.threshold, low, high))
+
+    def _limit(self, channels: int) -> NDArray[np.int64]:
+        return per_channel("threshold", self.threshold, channels)
+
+    def _fits(self, left: NDArray[np.int32], taps: NDArray[np.int32], limit: NDArray[np.int64]) -> NDArray[np.bool_]:
+        with_spike = np.abs(left - taps).sum(axis=0, dtype=np.int64)
+        without = np.abs(left).sum(axis=0, dtype=np.int64)
+        if self.rule == "difference":
+            return with_spike <= without - limit
+        return with_spike << _RATIO_BITS <= without * limit
+
+    @classmethod
+    def fit(
+        cls,
+        series: ArrayLike,
+        *,
+        length: int,
+        scale: Scale | None = None,
+        tail: str = "silent",
+        cutoffs: Sequence[float] = _CUTOFFS,
+    ) -> Self:
+        """With the filter and the threshold, 0 to 1/2 of its sum, of least error on ``series`` ``(T, B, channels)``."""
+        encoders = [
+            cls(taps=taps, tail=tail, scale=scale, threshold=total * sixteenths // 16)
+            for taps, total in _designs(series, scale, length, cutoffs)
+            for sixteenths in (0, 1, 2, 4, 8)
+        ]
+        return cls._best(series, encoders)

@@ -1,0 +1,88 @@
+"""Graded codes: a spike that carries a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.datasets.encoders.checks import Threshold, integer, one_of, per_channel, thresholds
+from spikeloom.datasets.encoders.interface import SignalEncoder, Spikes, Values
+
+__all__ = ["GradedEncoder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradedEncoder(SignalEncoder):
+    """Values as they are, or their changes, for networks with ``input_value_width``; 0 is no event.
+
+    * ``reference="none"``: the sample itself, if its size is at least ``threshold``.
+    * ``reference="previous"``: the difference to the sample before, 0 before the first, if that large.
+    * ``reference="sent"``: the difference to what has been sent so far, if that large; what was held back is not lost.
+      This is the input of a sigma-delta network (O'Connor and Welling 2016; Lava's ``Delta``).
+
+    One axon per channel. Decoder: the values, or their sum. The error of "none" and "sent" is below ``threshold``.
+
+    Parameters
+    ----------
+    bits
+        Width of the values in two's complement, 2 to 16: that of the network's ``input_value_width``.
+    reference
+        See above.
+    threshold
+        1 or more; one for all channels, or one per channel. With 1 nothing is held back.
+    """
+
+    kind: ClassVar[str] = "graded"
+
+    bits: int
+    reference: str = "none"
+    threshold: Threshold = 1
+
+    def __post_init__(self) -> None:
+        integer("bits", self.bits, 2, 16)
+        super().__post_init__()
+        one_of("reference", self.reference, ("none", "previous", "sent"))
+        object.__setattr__(self, "threshold", thresholds("threshold", self.threshold, 1, 1 << 16))
+
+    @property
+    def value_range(self) -> tuple[int, int]:
+        """Of two's complement."""
+        return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+
+    @property
+    def error_bound(self) -> int | None:
+        """Below the threshold, unless changes are dropped."""
+        most = max(self.threshold) if isinstance(self.threshold, tuple) else self.threshold
+        return None if self.reference == "previous" and most > 1 else most - 1
+
+    def _encode(self, levels: Values) -> Spikes:
+        least = per_channel("threshold", self.threshold, levels.shape[2]).astype(np.int32)
+        if self.reference == "none":
+            return np.where(np.abs(levels) >= least, levels, 0)
+        if self.reference == "previous":
+            changes = np.diff(levels, axis=0, prepend=np.zeros_like(levels[:1]))
+            changes[np.abs(changes) < least] = 0
+        else:
+            changes = np.zeros_like(levels)
+            sent = np.zeros_like(levels[0])
+            for sample, change in zip(levels, changes, strict=True):
+                np.subtract(sample, sent, out=change)
+                change[np.abs(change) < least] = 0
+                sent += change
+        low, high = self.value_range
+        if changes.min() < low or changes.max() > high:
+            worst = changes.min() if changes.min() < low else changes.max()
+            raise ValueError(f"changes must be from {low} to {high} to fit {self.bits} bits, not {worst}")
+        return changes
+
+    def _checked_spikes(self, array: NDArray[Any]) -> NDArray[Any]:
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"graded spikes must be integers, not {array.dtype}")
+        return array
+
+    def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
+        values = spikes.astype(np.int64)
+        return values if self.reference == "none" else start + np.cumsum(values, axis=0)

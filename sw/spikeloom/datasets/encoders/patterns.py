@@ -1,0 +1,404 @@
+"""Codes with a fixed pattern of spikes for each value: first spike, phase, burst, inter-spike interval.
+
+Values that share a pattern decode to the middle of them, so the error bound of each of these codes is exact: it is
+the largest difference over all values.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.datasets.encoders.checks import integer, one_of
+from spikeloom.datasets.encoders.interface import LevelEncoder, Spikes, Values
+
+__all__ = ["BurstEncoder", "IntervalEncoder", "LatencyEncoder", "PatternEncoder", "PhaseEncoder"]
+
+MOST_ENTRIES = 1 << 26
+"""Of a table of patterns."""
+
+
+@lru_cache(maxsize=32)
+def _value_of(encoder: PatternEncoder) -> NDArray[np.int64]:
+    """The value that each symbol decodes to: the middle of those that have it, or that of the next symbol in use."""
+    symbols = encoder.symbols()
+    count = encoder.symbol_count
+    low = np.full(count, np.iinfo(np.int64).max)
+    high = np.full(count, -1)
+    levels = np.arange(len(symbols))
+    np.minimum.at(low, symbols, levels)
+    np.maximum.at(high, symbols, levels)
+    used = np.flatnonzero(high >= 0)
+    middle = (low[used] + high[used]) // 2
+    place = np.clip(np.searchsorted(used, np.arange(count)), 0, len(used) - 1)
+    values = middle[place]
+    values.setflags(write=False)
+    return values
+
+
+@lru_cache(maxsize=32)
+def _pattern_of(encoder: PatternEncoder) -> NDArray[np.bool_]:
+    """The pattern ``(steps, 2**bits + 1)`` of each value."""
+    table = np.ascontiguousarray(encoder.patterns()[encoder.symbols()].T)
+    table.setflags(write=False)
+    return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternEncoder(LevelEncoder):
+    """Each value has a symbol, and each symbol a pattern of spikes in ``steps`` time steps."""
+
+    def _check_table(self) -> None:
+        """What the tables of the patterns may take."""
+        most = max(self.symbol_count, (1 << self.bits) + 1) * self.steps
+        if most > MOST_ENTRIES:
+            raise ValueError(
+                f"steps must be at most {MOST_ENTRIES // max(self.symbol_count, (1 << self.bits) + 1)} for a "
+                f"{self.kind} encoder of {self.bits} bits, not {self.steps}"
+            )
+
+    @property
+    @abstractmethod
+    def symbol_count(self) -> int:
+        """How many symbols there are."""
+
+    @abstractmethod
+    def symbols(self) -> NDArray[np.int64]:
+        """The symbol of each value, ``(2**bits + 1,)``."""
+
+    @abstractmethod
+    def patterns(self) -> NDArray[np.bool_]:
+        """The pattern of each symbol, ``(symbol_count, steps)``."""
+
+    @abstractmethod
+    def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The symbols ``(T, B, channels)`` of patterns ``(T, steps, B, channels)``; any pattern is some symbol."""
+
+    @property
+    def error_bound(self) -> int:
+        """The largest distance of a value to the middle of those with the same pattern."""
+        symbols = self.symbols()
+        return int(np.abs(_value_of(self)[symbols] - np.arange(len(symbols))).max())
+
+    def _encode(self, levels: Values) -> Spikes:
+        time, batch, channels = levels.shape
+        table = _pattern_of(self)
+        spikes = np.empty((time, self.steps, batch, channels), np.bool_)
+        places = levels.astype(np.intp)
+        for step, row in enumerate(table):
+            spikes[:, step] = row[places]
+        return spikes.reshape(-1, batch, channels)
+
+    def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
+        return _value_of(self)[self.read(self._by_value(spikes)[..., 0])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyEncoder(PatternEncoder):
+    """The brighter a pixel, the earlier it spikes, and at most once (time to first spike; Thorpe 1990).
+
+    With ``F = 2**bits`` and ``T = steps`` a value spikes in step
+
+    * ``curve="floor"``: ``((F - value) * T) >> bits``. Full scale spikes in step 0 and 1 in the last, if there are at
+      most ``F`` steps. This is what the hardware does.
+    * ``curve="nearest"``: ``round((F - value) * (T - 1) / F)``, halves to even, as snnTorch's ``spikegen.latency`` with
+      ``linear`` and ``normalize``.
+    * ``curve="charging"``: ``round(tau * ln(value / (value - threshold)))``, the time in which a membrane with time
+      constant ``tau`` that is charged by the value reaches the threshold, as snnTorch's ``spikegen.latency``. What does
+      not reach it within ``T`` steps counts as 0.
+    * ``curve="decaying"``: ``min(ceil(0.1 * (T - 1) * ln(F / value)), T - 1)``, when a threshold that decays reaches
+      the value, as spikify's ``time_to_first_spike`` (Forno et al. 2022).
+
+    A value of 0 never spikes (``dark="silent"``) or spikes in the last step (``dark="last"``).
+
+    Decoder: the middle of the values with that step. There is no randomness.
+
+    Parameters
+    ----------
+    steps
+        Time steps per value, 1 to 65536. A power of two needs no multiplier.
+    bits
+        ``2**bits`` is full scale; 1 to 16.
+    curve, dark
+        See above.
+    tau, threshold
+        Of ``curve="charging"``: in steps, 1 to 65536, and as a value, 1 to ``2**bits``.
+    """
+
+    kind: ClassVar[str] = "latency"
+
+    curve: str = "floor"
+    dark: str = "silent"
+    tau: int = 1
+    threshold: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("curve", self.curve, ("floor", "nearest", "charging", "decaying"))
+        one_of("dark", self.dark, ("silent", "last"))
+        integer("tau", self.tau, 1, 65536)
+        integer("threshold", self.threshold, 1, 1 << self.bits)
+
+    @property
+    def on_chip(self) -> bool:
+        """The encoder of the host bridge has the curve "floor" and keeps 0 silent."""
+        return self.scale is None and self.curve == "floor" and self.dark == "silent"
+
+    @property
+    def symbol_count(self) -> int:
+        """One per step, and one for no spike."""
+        return self.steps + 1
+
+    def symbols(self) -> NDArray[np.int64]:
+        """The step of each value, or `steps` for no spike."""
+        full, last = 1 << self.bits, self.steps - 1
+        values = np.arange(1, full + 1)
+        if self.curve == "floor":
+            when = ((full - values) * self.steps) >> self.bits
+        elif self.curve == "nearest":
+            whole, rest = np.divmod((full - values) * last, full)
+            when = whole + (2 * rest > full) + ((2 * rest == full) & (whole & 1 == 1))
+        elif self.curve == "charging":
+            reached = values > self.threshold
+            ratio = values / np.where(reached, values - self.threshold, 1)
+            when = np.where(reached, np.rint(self.tau * np.log(ratio)), self.steps).astype(np.int64)
+            when[when > last] = self.steps
+        else:
+            when = np.minimum(np.ceil(0.1 * last * np.log(full / values)), last).astype(np.int64)
+        symbols = np.concatenate([[self.steps], when])
+        return np.where(symbols == self.steps, last, symbols) if self.dark == "last" else symbols
+
+    def patterns(self) -> NDArray[np.bool_]:
+        """One spike, or none for the last symbol."""
+        return np.eye(self.steps + 1, self.steps, dtype=np.bool_)
+
+    def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The step of the first spike."""
+        return np.where(patterns.any(axis=1), patterns.argmax(axis=1), self.steps)
+
+    def _encode(self, levels: Values) -> Spikes:
+        # A step is compared in place of a table of patterns, which has as many entries as steps times values.
+        _, batch, channels = levels.shape
+        when = self.symbols().astype(np.int32)[levels.astype(np.intp)]
+        steps = np.arange(self.steps, dtype=np.int32)[:, None, None]
+        return (when[:, None] == steps).reshape(-1, batch, channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseEncoder(PatternEncoder):
+    """The bits of a value, highest first, repeated: weighted spikes (Kim, Kim, Huh, Lee and Choi 2018).
+
+    The spike in phase ``k`` of ``phases`` stands for ``2**-(k + 1)`` of full scale. With ``curve="linear"`` the number
+    sent is the value without its low bits, ``min(value, 2**bits - 1) >> (bits - phases)``. With ``curve="arcsine"`` it
+    is the phase at which a sine reaches the value, ``min(ceil(asin(value / 2**bits) * 2**phases / (pi / 2)),
+    2**phases - 1)``, as spikify's ``phase`` (Forno et al. 2022).
+
+    Decoder: the middle of the values with that number, of the first repetition.
+
+    Parameters
+    ----------
+    steps
+        Time steps per value: a multiple of ``phases``.
+    bits
+        ``2**bits`` is full scale; 1 to 16.
+    phases
+        Bits of the number that is sent, 1 to ``bits``.
+    curve
+        See above.
+    """
+
+    kind: ClassVar[str] = "phase"
+
+    phases: int
+    curve: str = "linear"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        integer("phases", self.phases, 1, self.bits)
+        one_of("curve", self.curve, ("linear", "arcsine"))
+        if self.steps % self.phases:
+            raise ValueError(f"steps must be a multiple of the {self.phases} phases, not {self.steps}")
+        self._check_table()
+
+    @property
+    def symbol_count(self) -> int:
+        """Numbers of ``phases`` bits."""
+        return 1 << self.phases
+
+    def symbols(self) -> NDArray[np.int64]:
+        """The number that each value sends."""
+        full, most = 1 << self.bits, self.symbol_count - 1
+        values = np.arange(full + 1)
+        if self.curve == "linear":
+            return np.minimum(values, full - 1) >> (self.bits - self.phases)
+        turns = np.arcsin(values / full) * ((1 << self.phases) / (np.pi / 2))
+        return np.minimum(np.ceil(turns), most).astype(np.int64)
+
+    def patterns(self) -> NDArray[np.bool_]:
+        """The bits of each number, highest first, repeated."""
+        bits = np.arange(self.symbol_count)[:, None] >> np.arange(self.phases)[::-1] & 1
+        return np.tile(bits.astype(np.bool_), self.steps // self.phases)
+
+    def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The number of the first repetition."""
+        number = np.zeros((patterns.shape[0], *patterns.shape[2:]), np.int64)
+        for phase in range(self.phases):
+            number = number << 1 | patterns[:, phase]
+        return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class BurstEncoder(PatternEncoder):
+    """A burst of more and faster spikes the larger the value (Guo, Fouda, Eltawil and Salama 2021)::
+
+        count    = ceil(most * value / F)                                             F = 2**bits
+        interval = ceil(longest - (longest - shortest) * value / F)   if count > 1
+
+    The spikes are ``interval`` steps apart with ``spacing="interval"``, and have ``interval`` silent steps between them
+    with ``spacing="gap"``, as in spikify's ``burst_coding``. The first is in step 0; a value of 0 sends none.
+
+    Decoder: the middle of the values with that count and interval.
+
+    Parameters
+    ----------
+    steps
+        Time steps per value, at least what the longest burst takes.
+    bits
+        ``2**bits`` is full scale; 1 to 16.
+    most
+        Spikes at full scale, 1 to 256.
+    shortest, longest
+        Intervals at full scale and near 0, in steps, 1 to 4096 (0 too with ``spacing="gap"``).
+    spacing
+        See above.
+    """
+
+    kind: ClassVar[str] = "burst"
+
+    most: int
+    shortest: int
+    longest: int
+    spacing: str = "interval"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("spacing", self.spacing, ("interval", "gap"))
+        integer("most", self.most, 1, 256)
+        integer("shortest", self.shortest, 0 if self.spacing == "gap" else 1, 4096)
+        integer("longest", self.longest, self.shortest, 4096)
+        count, distance = self._bursts()
+        needed = int((np.maximum(count - 1, 0) * distance).max()) + 1
+        if self.steps < needed:
+            raise ValueError(f"steps must be at least {needed} to hold the longest burst, not {self.steps}")
+        self._check_table()
+
+    def _bursts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Spikes of each value, and steps from one to the next (0 where there is at most one)."""
+        full = 1 << self.bits
+        values = np.arange(full + 1)
+        count = -(-self.most * values // full)
+        distance = -((self.longest - self.shortest) * values - self.longest * full >> self.bits)
+        return count, np.where(count > 1, distance + (self.spacing == "gap"), 0)
+
+    def _known(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The bursts in use in order, each as ``count * 8192 + distance``, and which of them each value has."""
+        count, distance = self._bursts()
+        # Larger values have more spikes, and of equal counts shorter distances.
+        known, symbols = np.unique(count * 8192 + 8191 - distance, return_inverse=True)
+        return known, symbols
+
+    @property
+    def symbol_count(self) -> int:
+        """As many as there are bursts."""
+        return len(self._known()[0])
+
+    def symbols(self) -> NDArray[np.int64]:
+        """The burst of each value."""
+        return self._known()[1]
+
+    def patterns(self) -> NDArray[np.bool_]:
+        """Equally distant spikes from step 0 on."""
+        known, _ = self._known()
+        table = np.zeros((len(known), self.steps), np.bool_)
+        for row, burst in zip(table, known.tolist(), strict=True):
+            count, distance = burst // 8192, 8191 - burst % 8192
+            row[np.arange(count) * distance] = True
+        return table
+
+    def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The burst of this count and first interval, or the one in use next to it."""
+        known, _ = self._known()
+        count = patterns.sum(axis=1, dtype=np.int64)
+        rising = np.cumsum(patterns, axis=1)
+        distance = np.where(count > 1, (rising >= 2).argmax(axis=1) - (rising >= 1).argmax(axis=1), 0)
+        return np.clip(np.searchsorted(known, count * 8192 + 8191 - distance), 0, len(known) - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalEncoder(PatternEncoder):
+    """The value is in the time between spikes, shorter for larger values (inter-spike interval code).
+
+    The first spike is in step 0, the second ``shortest + (((F - value) * (longest - shortest)) >> bits)`` steps later
+    (``F = 2**bits``): full scale has the shortest interval and 0 the longest. With ``train="pair"`` these are all, with
+    ``train="regular"`` spikes follow at the same interval for as long as there are steps.
+
+    Decoder: the middle of the values with that first interval.
+
+    Parameters
+    ----------
+    steps
+        Time steps per value, more than ``longest``.
+    bits
+        ``2**bits`` is full scale; 1 to 16.
+    shortest, longest
+        Intervals at full scale and at 0, in steps; 1 or more.
+    train
+        See above.
+    """
+
+    kind: ClassVar[str] = "interval"
+
+    shortest: int
+    longest: int
+    train: str = "pair"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        integer("shortest", self.shortest, 1, 65535)
+        integer("longest", self.longest, self.shortest, 65535)
+        one_of("train", self.train, ("pair", "regular"))
+        if self.steps <= self.longest:
+            raise ValueError(
+                f"steps must be at least {self.longest + 1} to hold the longest interval, not {self.steps}"
+            )
+        self._check_table()
+
+    @property
+    def symbol_count(self) -> int:
+        """One per interval."""
+        return self.longest - self.shortest + 1
+
+    def symbols(self) -> NDArray[np.int64]:
+        """How much longer than the shortest each interval is."""
+        full = 1 << self.bits
+        return ((full - np.arange(full + 1)) * (self.longest - self.shortest)) >> self.bits
+
+    def patterns(self) -> NDArray[np.bool_]:
+        """Spikes one interval apart, from step 0 on."""
+        interval = np.arange(self.shortest, self.longest + 1)[:, None]
+        step = np.arange(self.steps)
+        if self.train == "pair":
+            return (step == 0) | (step == interval)
+        return step % interval == 0
+
+    def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """From the first two spikes; the longest interval where there are fewer."""
+        rising = np.cumsum(patterns, axis=1)
+        interval = (rising >= 2).argmax(axis=1) - (rising >= 1).argmax(axis=1)
+        interval = np.where(rising[:, -1] >= 2, interval, self.longest)
+        return np.clip(interval, self.shortest, self.longest) - self.shortest
