@@ -20,7 +20,7 @@ DOCS_STAMP := .venv/docs-$(PROJECT_SUM).stamp
 PYTEST_ARGS ?= -n 2
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench mnist line transformer scaling test tutorial formal traffic lint format types bitstream qor docs notebooks wheel clean
+.PHONY: help simulate bench mnist line transformer scaling test tutorial fuzz formal traffic lint format types bitstream qor docs notebooks wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -50,6 +50,9 @@ test: $(TEST_STAMP) ## run all tests
 
 tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, those that install and build too
 	SPIKELOOM_TUTORIAL=1 $(BIN)/pytest -q tests/sw/cli/test_tutorial.py
+
+fuzz: $(TEST_STAMP) ## try 3,000 damaged files of every kind; goes on where it was; summary in build/fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 formal: $(TEST_STAMP) ## prove queue, arbiter and router
 	PYTHONPATH=tests $(BIN)/python -m formal

@@ -14,13 +14,28 @@ import numpy as np
 from spikeloom.model.network import LoadError
 from spikeloom.sim.lib.files import shown
 
-__all__ = ["check_content"]
+__all__ = ["MOST_EDGES", "MOST_NODES", "check_content"]
+
+MOST_NODES = 1024
+"""Nodes of a graph with those of the graphs in it: all that follows takes time that grows with their square."""
+
+MOST_EDGES = 8192
+"""Edges likewise."""
 
 _LONGEST_TYPE = 64
 
 
-def check_content(content: Mapping[str, Any], name: str = "") -> None:
-    """Check a node, and the nodes in it if it is a graph. Raises `LoadError` with one sentence."""
+def check_content(content: Mapping[str, Any]) -> None:
+    """Check a graph and the nodes in it. Raises `LoadError` with one sentence."""
+    nodes, edges = _check(content, "")
+    if nodes > MOST_NODES or edges > MOST_EDGES:
+        raise LoadError(
+            f"a graph must have at most {MOST_NODES:,} nodes and {MOST_EDGES:,} edges, not {nodes:,} and {edges:,}"
+        )
+
+
+def _check(content: Mapping[str, Any], name: str) -> tuple[int, int]:
+    """Check a node, and the nodes in it if it is a graph; how many nodes and edges there are in it."""
     where = f"node {name!r}" if name else "the graph"
     kind = content.get("type", "")
     if not _is_text(kind) or not _as_text(kind).isprintable() or len(kind) > _LONGEST_TYPE:
@@ -28,13 +43,16 @@ def check_content(content: Mapping[str, Any], name: str = "") -> None:
     metadata = content.get("metadata")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise LoadError(f"metadata of {where} must be a group of keys, not {_shown(metadata)}")
+    nodes, edges, children = 1, 0, content.get("nodes")
     if "edges" in content:
         _check_edges(content["edges"], where)
-    nodes = content.get("nodes")
-    if isinstance(nodes, Mapping):
-        for key, node in nodes.items():
-            if isinstance(node, Mapping):
-                check_content(node, f"{name}.{key}" if name else str(key))
+        edges += len(content["edges"])
+    if isinstance(children, Mapping):
+        for key, child in children.items():
+            if isinstance(child, Mapping):
+                inner, between = _check(child, f"{name}.{key}" if name else str(key))
+                nodes, edges = nodes + inner, edges + between
+    return nodes, edges
 
 
 def _check_edges(edges: Any, where: str) -> None:

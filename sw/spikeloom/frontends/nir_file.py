@@ -160,6 +160,8 @@ def _tree(entries: list[Any], answer: _Answer) -> dict[str, Any]:
     for numbers in order:
         if numbers.size:
             answer.fill(numbers.reshape(-1).view(np.uint8).data)
+        if numbers.dtype.kind == "f":
+            numbers[np.isnan(numbers)] = np.nan  # of the quiet kind: others raise warnings when they are converted
     return _with_scalars(tree)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -24,6 +25,7 @@ from spikeloom.sim.network.projection import Convolution
 
 __all__ = [
     "ATTENTION",
+    "MOST_VALUES",
     "NEURONS",
     "ROLES",
     "Arrival",
@@ -65,6 +67,10 @@ _REASONS = {
     "Scale": "scaling of single lines is not supported yet",
 }
 
+MOST_VALUES = 1 << 20
+"""Of the output of a node: far more than fits any board."""
+
+_MOST_PATHS = 64
 _IDENTITY = "identity"  # what the Input and Output of a nested graph become
 
 
@@ -86,13 +92,28 @@ class Graph:
     metadata: Mapping[str, Any]
     notes: list[str]
 
+    # Indexed once the graph is whole: files from strangers have a thousand nodes in the worst order.
+    @cached_property
+    def _before(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for a, b in self.edges:
+            found[b].append(a)
+        return found
+
+    @cached_property
+    def _after(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for a, b in self.edges:
+            found[a].append(b)
+        return found
+
     def before(self, name: str) -> list[str]:
         """Nodes with an edge to ``name``."""
-        return [a for a, b in self.edges if b == name]
+        return self._before[name]
 
     def after(self, name: str) -> list[str]:
         """Nodes with an edge from ``name``."""
-        return [b for a, b in self.edges if a == name]
+        return self._after[name]
 
     def only(self, kind: str) -> str:
         """The one node of a kind. Raises `LoadError` if there is none or several."""
@@ -101,12 +122,12 @@ class Graph:
             raise LoadError(f"a graph must have one {kind} node, not {len(found)}")
         return found[0]
 
-    @property
+    @cached_property
     def input(self) -> str:
         """Name of the Input node."""
         return self.only("Input")
 
-    @property
+    @cached_property
     def output(self) -> str:
         """Name of the Output node."""
         return self.only("Output")
@@ -183,6 +204,7 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
     for key in children:
         if f"{prefix}{key}" in graph.nodes and graph.nodes[f"{prefix}{key}"].kind == ATTENTION:
             _name_roles(graph, f"{prefix}{key}", leave)
+    known = set(graph.edges)
     for edge in content.get("edges", ()):
         a, b = text(edge[0]), text(edge[1])
         for end in (a, b):
@@ -190,8 +212,9 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
                 raise LoadError(
                     f"the edge from {prefix + a!r} to {prefix + b!r} names {prefix + end!r}, which is no node"
                 )
-        if (leave[a], entry[b]) in graph.edges:
+        if (leave[a], entry[b]) in known:
             raise LoadError(f"the edge from {prefix + a!r} to {prefix + b!r} is listed twice")
+        known.add((leave[a], entry[b]))
         graph.edges.append((leave[a], entry[b]))
 
 
@@ -247,6 +270,8 @@ def _shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
             if name not in shapes:
                 shape = _shape(graph, name, node, shapes)
                 if shape is not None:
+                    if prod(shape) > MOST_VALUES:
+                        raise LoadError(f"node {name!r} must have at most {MOST_VALUES:,} values, not {prod(shape):,}")
                     shapes[name] = shape
         if len(shapes) == known:
             name = next(name for name in graph.nodes if name not in shapes)
@@ -439,6 +464,8 @@ def _added(arrivals: list[Arrival], size: int) -> Arrival:
 
 def _merged(paths: tuple[Path, ...], size: int) -> tuple[Path, ...]:
     """The same paths with all that are matrices, or nothing at all, added up in one; nothing alone stays nothing."""
+    if len(paths) > _MOST_PATHS:  # poolings side by side, one pair after the other, double them each time
+        raise LoadError(f"the spikes of a node must reach another by at most {_MOST_PATHS} paths, not {len(paths):,}")
     plain = [path for path in paths if path.is_matrix or path.is_identity]
     if len(plain) < 2:
         return paths
@@ -619,11 +646,13 @@ def closing_pairs(order: Iterable[str], pairs: Iterable[tuple[str, str]]) -> set
 
 def in_order(order: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[str]:
     """``order`` with every pair's source before its target, and otherwise as it was; the pairs have no cycle."""
-    pairs = list(pairs)
+    left = dict.fromkeys(order)
+    before: dict[str, list[str]] = {name: [] for name in left}
+    for source, target in pairs:
+        before[target].append(source)
     result: list[str] = []
-    left = list(order)
     while left:
-        ready = next(name for name in left if not any(target == name and source in left for source, target in pairs))
-        left.remove(ready)
+        ready = next(name for name in left if not any(source in left for source in before[name]))
+        del left[ready]
         result.append(ready)
     return result

@@ -1,5 +1,8 @@
 """Graphs whose entries are not what NIR makes them are refused with one sentence, from files and from programs."""
 
+import time
+from itertools import pairwise
+
 import h5py
 import nir
 import numpy as np
@@ -55,3 +58,54 @@ def test_a_graph_of_a_program_is_checked_too(path):
     content["nodes"]["li"]["type"] = b"\xff"
     with pytest.raises(LoadError, match=r"^type of node 'li' must be the name of a kind of node, not b'\\xff'$"):
         check_content(content)
+
+
+def chain(nodes):
+    """A graph whose nodes follow each other, and in the file stand in the worst order."""
+    nodes = {"in": nir.Input(np.array([1, 2, 2])), **nodes}
+    nodes["out"] = nir.Output(np.array([1, 2, 2]))
+    edges = list(pairwise(nodes))
+    return nir.NIRGraph(dict(reversed(nodes.items())), edges, type_check=False)
+
+
+def fires(shape):
+    return nir.IF(r=np.ones(shape), v_threshold=np.ones(shape))
+
+
+def test_a_graph_of_very_many_nodes_is_refused():
+    pooling = nir.SumPool2d(kernel_size=np.array([1, 1]), stride=np.array([1, 1]), padding=np.array([0, 0]))
+    many = {f"p{number}": pooling for number in range(1022)}
+    with pytest.raises(
+        LoadError, match=r"^a graph must have at most 1,024 nodes and 8,192 edges, not 1,026 and 1,024$"
+    ):
+        load(chain({**many, "if": fires((1, 2, 2))}), time_step_s=1e-3)
+    begin = time.process_time()
+    load(chain({**dict(list(many.items())[:500]), "if": fires((1, 2, 2))}), time_step_s=1e-3)
+    assert time.process_time() - begin < 5
+
+
+def test_paths_that_double_at_every_node_are_refused():
+    """Twenty pairs of poolings side by side would be a million paths."""
+    pooling = nir.SumPool2d(kernel_size=np.array([1, 1]), stride=np.array([1, 1]), padding=np.array([0, 0]))
+    nodes, edges, last = {"in": nir.Input(np.array([1, 2, 2]))}, [], ["in"]
+    for number in range(20):
+        pair = [f"a{number}", f"b{number}"]
+        nodes |= dict.fromkeys(pair, pooling)
+        edges += [(before, after) for before in last for after in pair]
+        last = pair
+    nodes |= {"if": fires((1, 2, 2)), "out": nir.Output(np.array([1, 2, 2]))}
+    edges += [(last[0], "if"), (last[1], "if"), ("if", "out")]
+    message = "the spikes of a node must reach another by at most 64 paths, not 128"
+    with pytest.raises(LoadError, match=f"^{message}$"):
+        load(nir.NIRGraph(nodes, edges, type_check=False), time_step_s=1e-3)
+
+
+def test_a_shape_that_only_a_number_declares_is_bounded():
+    """A scalar neuron takes the shape of what leads to it, and three numbers in a file can say 2**60."""
+    huge = nir.NIRGraph(
+        {"in": nir.Input(np.array([1 << 20, 1 << 20])), "if": fires(()), "out": nir.Output(np.array([1 << 40]))},
+        [("in", "if"), ("if", "out")],
+        type_check=False,
+    )
+    with pytest.raises(LoadError, match=r"^node 'in' must have at most 1,048,576 values, not 1,099,511,627,776$"):
+        load(huge, time_step_s=1e-3)

@@ -19,7 +19,7 @@ from spikeloom.frontends.nir_child import DEEPEST, LARGEST, MOST_OBJECTS
 from spikeloom.frontends.nir_file import read_tree
 from spikeloom.sim.lib.files import open_file
 
-HOSTILE = Path(__file__).parents[2] / "hostile"
+HOSTILE = Path(__file__).parent
 SECRET = b"a file of the user, and none of the network"
 
 

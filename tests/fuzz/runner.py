@@ -1,0 +1,129 @@
+"""Runs damaged files, each in a process of its own with limits on memory and time, and says what became of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import gc
+import os
+import re
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+from fuzz.cases import Case
+
+__all__ = ["Outcome", "run_case"]
+
+MEMORY_MIB = 1024
+CPU_S = 10
+PATIENCE_S = 60
+"""A case that waits takes no processor time; on a busy computer one that works may take several times of it."""
+
+_SENTENCE = re.compile(r"(spikeloom: [^\n]+\n?)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """``verdict`` is "accepted", "refused", "traceback", "signal" or "timeout"; ``said`` is what the process wrote."""
+
+    verdict: str
+    said: str
+    seconds: float
+    memory_mib: float
+
+    @property
+    def good(self) -> bool:
+        """Whether it is as it must be."""
+        return self.verdict in ("accepted", "refused") and self.memory_mib <= MEMORY_MIB
+
+
+def _resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / (1 << 20)
+
+
+def run_case(case: Case) -> Outcome:
+    """Run one case in a forked process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"file{case.suffix}"
+        path.write_bytes(case.content)
+        begin, base = time.monotonic(), _resident_mib()
+        with open(Path(folder) / "said", "w+b") as said:
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # threads of the caller: the child needs none of them
+                process = os.fork()
+            if not process:
+                _child(case, path, said.fileno())
+            status, usage, timed_out = _wait(process)
+            said.seek(0)
+            text = said.read(100_000).decode("utf-8", "replace")
+    memory = max(0.0, usage.ru_maxrss / 1024 - base)
+    seconds = usage.ru_utime + usage.ru_stime
+    if (
+        timed_out
+        or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL))
+        or seconds > CPU_S
+    ):
+        verdict = "timeout"
+    elif os.WIFSIGNALED(status):
+        verdict = "signal"
+    elif os.WEXITSTATUS(status) in (0, 2) and _SENTENCE.fullmatch(text):
+        verdict = "refused" if os.WEXITSTATUS(status) else "accepted"
+    else:
+        verdict = "traceback"
+    return Outcome(verdict, text, round(time.monotonic() - begin, 3), round(memory, 1))
+
+
+def _child(case: Case, path: Path, said: int) -> None:
+    """Never returns: ends with the status of the command."""
+    status = 70
+    try:
+        faulthandler.disable()
+        gc.disable()  # it would touch, and so copy, all of the memory that is shared
+        os.setsid()  # with whatever it starts it can be ended
+        null = os.open(os.devnull, os.O_RDWR)
+        for target, source in ((0, null), (1, null), (2, said)):
+            os.dup2(source, target)
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
+        # The limit counts address space, of which some is never used: the memory that is taken is measured and judged.
+        resource.setrlimit(resource.RLIMIT_AS, (size + (2 * MEMORY_MIB << 20),) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        warnings.simplefilter("error")
+        status = _run(case, path)
+        sys.stderr.flush()
+    except BaseException:
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+    finally:
+        os._exit(status)
+
+
+def _run(case: Case, path: Path) -> int:
+    try:
+        case.run(path)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    except ValueError as error:  # of the readers that no command leads to yet; commands end with a sentence themselves
+        print(f"spikeloom: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _wait(process: int) -> tuple[int, resource.struct_rusage, bool]:
+    end, timed_out = time.monotonic() + PATIENCE_S, False
+    while True:
+        done, status, usage = os.wait4(process, os.WNOHANG)
+        if done:
+            return status, usage, timed_out
+        if time.monotonic() > end and not timed_out:
+            timed_out = True
+            os.killpg(process, signal.SIGKILL)
+        time.sleep(0.004)
