@@ -11,8 +11,8 @@ from harness.rate import rate_run
 
 from spikeloom.compiler.place import place
 from spikeloom.hdl.core.engine import LifEngine
-from spikeloom.hdl.lib.memory import BlockMemory
 from spikeloom.hdl.tech import ecp5_carry as ecp5
+from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.core.neuron import NeuronParameters, Reset
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.sim import Simulator
 from harness.networks import rng_of
 
-from spikeloom.hdl.lib.memory import SinglePortMemory
+from spikeloom.hdl.tech.ice40_spram import SinglePortMemory
 
 SHAPES = [(8, 300), (16, 16384), (24, 16384), (32, 20000), (12, 65536)]
 

@@ -21,8 +21,9 @@ from spikeloom.compiler.bake import bake
 from spikeloom.compiler.place import place
 from spikeloom.hdl.core import adders
 from spikeloom.hdl.lib import memory
-from spikeloom.hdl.lib.memory import BlockMemory, block_memory, registered_read
 from spikeloom.hdl.lib.registers import RegisterBank
+from spikeloom.hdl.tech.block_ram import BlockMemory
+from spikeloom.hdl.tech.ram import block_memory, registered_read
 from spikeloom.hdl.top import fabric
 from spikeloom.host.driver import Board
 from spikeloom.host.peripherals import with_units

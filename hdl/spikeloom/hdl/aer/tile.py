@@ -22,10 +22,11 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.aer.handshake import AerReceiver, AerSender
 from spikeloom.hdl.attention.memory import BlockQueue
-from spikeloom.hdl.lib.memory import BlockMemory, LoadedMemory, LoadPort
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
 from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
 from spikeloom.hdl.noc.tokens import Tokens
+from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.aer.parameters import AerTileParameters
 from spikeloom.sim.aer.registers import AER
 

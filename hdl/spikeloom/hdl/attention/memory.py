@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.lib.fifo import Fifo
-from spikeloom.hdl.lib.memory import BlockMemory
+from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.lib.words import bits_for
 
 __all__ = ["READ_LATENCY", "BlockQueue", "EventMatrix", "ReadAhead", "SpikeBlocks"]

@@ -37,7 +37,8 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.core.adders import AdderBank, control_layout
 from spikeloom.hdl.core.words import word_layout
-from spikeloom.hdl.lib.memory import BlockMemory, LoadPort, load_copies
+from spikeloom.hdl.lib.memory import LoadPort, load_copies
+from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.hdl.tech.ecp5_carry import far_copies
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import bits_for

@@ -8,8 +8,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.core.graded import value_shape
-from spikeloom.hdl.lib.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.hdl.tech.ecp5_carry import Operand, add, multiply
+from spikeloom.hdl.tech.ram import DistributedMemory
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import bits_for
 

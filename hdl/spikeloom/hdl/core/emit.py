@@ -21,7 +21,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.core.graded import shifted_value, spike_value, value_shape
-from spikeloom.hdl.lib.memory import BlockMemory, DistributedMemory, LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.hdl.lib.words import struct_layout
+from spikeloom.hdl.tech.block_ram import BlockMemory
+from spikeloom.hdl.tech.ram import DistributedMemory
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import bits_for
 

@@ -13,7 +13,8 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.core.graded import value_shape
 from spikeloom.hdl.core.words import word_layout
-from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.hdl.lib.words import struct_layout
 from spikeloom.hdl.tech.ecp5_carry import Operand, add
 from spikeloom.sim.core.parameters import CoreParameters
 

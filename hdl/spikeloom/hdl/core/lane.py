@@ -26,7 +26,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.core.graded import overflows, saturated
 from spikeloom.hdl.lib.lfsr import advanced
-from spikeloom.hdl.lib.memory import struct_layout
+from spikeloom.hdl.lib.words import struct_layout
 from spikeloom.hdl.tech.ecp5_carry import Operand, add, choose, multiply
 from spikeloom.sim.core.features import RESET_CODES
 from spikeloom.sim.core.neuron import RANDOM_WIDTH, Reset

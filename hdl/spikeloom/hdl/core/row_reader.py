@@ -18,7 +18,8 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.hdl.core.geometry import GeometrySequencer
 from spikeloom.hdl.core.graded import value_shape
 from spikeloom.hdl.core.words import TargetReader, word_layout
-from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort, struct_layout
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.hdl.lib.words import struct_layout
 from spikeloom.hdl.tech.ecp5_carry import Operand, add
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import bits_for

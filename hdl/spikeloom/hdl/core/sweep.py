@@ -15,7 +15,8 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.core.lane import LaneTiming
 from spikeloom.hdl.core.neuron_bank import NEURON_LATENCY, NeuronBank, control_layout
-from spikeloom.hdl.lib.memory import LoadPort, load_copies, struct_layout
+from spikeloom.hdl.lib.memory import LoadPort, load_copies
+from spikeloom.hdl.lib.words import struct_layout
 from spikeloom.hdl.tech.ecp5_carry import far_copies, far_cycles
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import bits_for

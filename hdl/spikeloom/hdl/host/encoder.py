@@ -17,7 +17,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.lib.lfsr import ShiftRegister
-from spikeloom.hdl.lib.memory import BlockMemory
+from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.host.encoder import EncoderMode, EncoderParameters
 from spikeloom.sim.lib.lfsr import Lfsr
 from spikeloom.sim.lib.words import bits_for

@@ -14,9 +14,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.lib.memory import BlockMemory
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
 from spikeloom.hdl.noc.tokens import HostTokens
+from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters
 from spikeloom.sim.lib.words import bits_for
 

@@ -1,0 +1,103 @@
+"""The single-port RAM of an iCE40 UP5K, and block RAM in its place elsewhere."""
+
+from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.tech.block_ram import BlockMemory
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["SinglePortMemory"]
+
+
+class SinglePortMemory(wiring.Component):
+    """As `BlockMemory`, but with one port: in a cycle that writes nothing is read, and ``data`` are unknown.
+
+    An iCE40 UP5K has four of them, of 16,384 words of 16 bits, beside 30 block RAMs of 256 such words. Synthesis never
+    uses them, so they are instantiated here. Elsewhere this is a block RAM.
+
+    Parameters
+    ----------
+    width, depth
+        Of the memory, in bits and words. Bytes of a word are written one by one.
+
+    Members
+    -------
+    write_address, write_data, write_enable
+        Written at the end of the cycle; a bit of ``write_enable`` for each byte of the word.
+    address
+        Read at the end of the cycle, if nothing is written.
+    data
+        What was read, `latency` cycles after its ``address``.
+    """
+
+    def __init__(self, width: int, depth: int) -> None:
+        self.width, self.depth = width, depth
+        self.latency = 2 if depth <= _SINGLE_PORT_DEPTH else 3
+        super().__init__(
+            {
+                "write_address": In(bits_for(depth)),
+                "write_data": In(width),
+                "write_enable": In(-(-width // 8)),
+                "address": In(bits_for(depth)),
+                "data": Out(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        writes = self.write_enable.any()
+        if getattr(platform, "device", None) == "iCE40UP5K":
+            self._instantiate(m, writes)
+            return m
+        m.submodules.memory = memory = BlockMemory(self.width, self.depth, part=8)
+        m.d.comb += [
+            memory.write_address.eq(self.write_address),
+            memory.write_data.eq(self.write_data),
+            memory.write_enable.eq(self.write_enable),
+            memory.address.eq(self.address),
+            self.data.eq(memory.data),
+        ]
+        if memory.latency == 2:  # (Deeper block RAMs must stay enabled.)
+            m.d.comb += memory.enable.eq(~writes)
+        return m
+
+    def _instantiate(self, m: Module, writes: Value) -> None:
+        """Single-port RAMs, each for two bytes of a word; where one is not deep enough, several."""
+        used = bits_for(min(self.depth, _SINGLE_PORT_DEPTH))
+        block_count = -(-self.depth // _SINGLE_PORT_DEPTH)
+        address = Mux(writes, self.write_address, self.address)
+        outputs = []
+        for block in range(block_count):
+            here = self.write_address[used:] == block if block_count > 1 else Const(1)
+            word = Signal(self.width, name=f"data_{block}")
+            outputs.append(word)
+            for number, first in enumerate(range(0, self.width, 16)):
+                count = min(16, self.width - first)
+                enables = self.write_enable[first // 8 : first // 8 + 2]
+                read = Signal(16, name=f"read_{block}_{number}")
+                m.d.comb += word[first : first + count].eq(read)
+                m.submodules[f"block{block}_{number}"] = Instance(
+                    "SB_SPRAM256KA",
+                    i_CLOCK=ClockSignal(),
+                    i_ADDRESS=Cat(address[:used], Const(0, 14 - used)),
+                    i_DATAIN=Cat(self.write_data[first : first + count], Const(0, 16 - count)),
+                    i_MASKWREN=Cat(enables[0].replicate(2), enables[-1].replicate(2)),
+                    i_WREN=writes & here,
+                    i_CHIPSELECT=Const(1),
+                    i_STANDBY=Const(0),
+                    i_SLEEP=Const(0),
+                    i_POWEROFF=Const(1),  # low is off
+                    o_DATAOUT=read,
+                )
+        output = Signal(self.width, reset_less=True)
+        m.d.comb += self.data.eq(output)
+        if block_count == 1:
+            m.d.sync += output.eq(outputs[0])
+        else:
+            chosen, read = Signal(range(block_count)), Signal(self.width, reset_less=True)
+            m.d.sync += [chosen.eq(self.address[used:]), read.eq(Array(outputs)[chosen]), output.eq(read)]
+
+
+_SINGLE_PORT_DEPTH = 1 << 14
+"""Words of an iCE40 UP5K's single-port RAM."""
