@@ -8,7 +8,8 @@ import pytest
 from harness.link import IDENTITY, Board, BoardTransport, Echo
 
 import spikeloom.hdl.host.link
-from spikeloom.hdl.host.link import FrameReceiver, Link
+from spikeloom.hdl.host.frames import FrameReceiver
+from spikeloom.hdl.host.link import Link
 from spikeloom.host.endpoint import Endpoint, LinkError
 from spikeloom.host.transport import FaultyTransport
 from spikeloom.sim.host.link import Frame, Identity, Kind, LinkParameters, cobs_encode

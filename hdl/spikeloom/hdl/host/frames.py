@@ -1,0 +1,317 @@
+"""Frames of the host link: bytes of the line to frames, and frames to bytes.
+
+Both directions work the CRC out four bits at a time.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, enum, stream
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.wiring import Component, In, Out
+
+from spikeloom.hdl.lib.byte_memory import ByteMemory
+from spikeloom.sim.host.link import CRC_BYTES, HEADER_BYTES, NONCE_BYTES, Kind
+
+__all__ = ["FrameReceiver", "FrameSender", "Header"]
+
+
+class KindByte(data.Struct):
+    """The first byte of a frame."""
+
+    kind: unsigned(4)
+    reply: unsigned(1)
+    again: unsigned(1)
+    zero: unsigned(2)
+
+
+class Header(data.Struct):
+    """The first eight bytes of a body, in the order of the line."""
+
+    kind: KindByte
+    sequence: unsigned(16)
+    acknowledge: unsigned(16)
+    limit: unsigned(16)
+    length: unsigned(8)
+
+
+class Part(enum.Enum, shape=2):
+    """Where in a body."""
+
+    HEADER = 0
+    PAYLOAD = 1
+    CRC = 2
+    END = 3
+
+
+class FrameReceiver(Component):
+    """Line bytes to frames.
+
+    Parameters
+    ----------
+    maximum_payload
+        A frame with a longer payload is a bad one.
+
+    Members
+    -------
+    i : In(stream.Signature(8))
+        Bytes from the line, at most every other cycle. Not ready in the cycle of ``done`` and while ``hold`` is high.
+    hold : In(1)
+        The frame that has just ended is still being looked at.
+    header : Out(Header)
+        Complete one cycle before the first ``payload_valid`` until the next byte is taken after ``done``.
+    payload : Out(8)
+        A byte of the payload, to be forgotten if the frame turns out bad.
+    payload_valid : Out(1)
+        One cycle for each of them.
+    opening : Out(1)
+        The frame has the kind and the length of OPEN. Then its payload is in ``nonce``, ...
+    nonce : Out(32)
+        ... which is the upper half of the header, where OPEN has nothing to say.
+    done : Out(1)
+        One cycle: a frame has ended. Empty ones (delimiters in a row) are passed over.
+    good : Out(1)
+        With ``done``: CRC, length and COBS code are right.
+    """
+
+    def __init__(self, maximum_payload: int):
+        self.maximum_payload = maximum_payload
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "hold": In(1),
+                "header": Out(Header),
+                "payload": Out(8),
+                "payload_valid": Out(1),
+                "opening": Out(1),
+                "nonce": Out(8 * NONCE_BYTES),
+                "done": Out(1),
+                "good": Out(1),
+            }
+        )
+
+    def is_good(self, *, whole: Value, complete: Value, crc_matches: Value) -> Value:
+        """A frame is good if its last COBS block ended in it, its length was right and its CRC matches."""
+        return whole & complete & crc_matches
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=4).create()
+
+        # COBS: a code tells after how many bytes a zero is due. At most one byte comes out for each one that goes in.
+        fresh = Signal(init=1)
+        left = Signal(8)
+        body = Signal(8)  # stays for two cycles, first ...
+        body_first = Signal()
+        body_valid = Signal()  # ... and second
+        ended = Signal()
+
+        m.d.comb += self.i.ready.eq(~body_first & ~ended & ~self.hold)
+        m.d.sync += [body_first.eq(0), body_valid.eq(body_first), ended.eq(0)]
+        with m.If(self.i.valid & self.i.ready):
+            with m.If(self.i.payload == 0):
+                m.d.sync += ended.eq(~fresh)
+            with m.Elif(left == 0):
+                m.d.sync += [left.eq(self.i.payload - 1), body.eq(0), body_first.eq(~fresh), fresh.eq(0)]
+            with m.Else():
+                m.d.sync += [left.eq(left - 1), body.eq(self.i.payload), body_first.eq(1)]
+
+        # The parts of a body, each counted down.
+        remaining = Signal(8, init=HEADER_BYTES - 1)
+        last = remaining == 0
+        part = Signal(Part)
+        bad = Signal()
+        header = Value.cast(self.header)
+        m.d.comb += [
+            crc.data.eq(Mux(body_first, body[:4], body[4:])),
+            crc.valid.eq(body_first | body_valid),
+            self.payload.eq(body),
+            self.payload_valid.eq(body_valid & (part == Part.PAYLOAD) & ~bad),
+            self.nonce.eq(header[-8 * NONCE_BYTES :]),
+        ]
+        with m.If(body_valid):
+            m.d.sync += remaining.eq(remaining - 1)
+        with m.If(body_valid), m.Switch(part):
+            with m.Case(Part.HEADER):
+                m.d.sync += header.eq(Cat(header[8:], body))
+                with m.If(last):
+                    # The kind is still one byte from its place.
+                    m.d.sync += self.opening.eq((header[8:16] == Kind.OPEN) & (body == NONCE_BYTES))
+                    m.d.sync += [part.eq(Part.PAYLOAD), remaining.eq(body - 1), bad.eq(body > self.maximum_payload)]
+                    with m.If(body == 0):
+                        m.d.sync += [part.eq(Part.CRC), remaining.eq(CRC_BYTES - 1)]
+            with m.Case(Part.PAYLOAD):
+                with m.If(self.opening):
+                    m.d.sync += header[-8 * NONCE_BYTES :].eq(Cat(self.nonce[8:], body))
+                with m.If(last):
+                    m.d.sync += [part.eq(Part.CRC), remaining.eq(CRC_BYTES - 1)]
+            with m.Case(Part.CRC), m.If(last):
+                m.d.sync += part.eq(Part.END)
+            with m.Case(Part.END):
+                m.d.sync += bad.eq(1)
+
+        m.d.comb += [
+            self.done.eq(ended),
+            self.good.eq(
+                self.is_good(whole=(left == 0) & ~bad, complete=part == Part.END, crc_matches=crc.match_detected),
+            ),
+        ]
+        with m.If(ended):
+            m.d.comb += crc.start.eq(1)
+            m.d.sync += [fresh.eq(1), left.eq(0), bad.eq(0), part.eq(Part.HEADER), remaining.eq(HEADER_BYTES - 1)]
+
+        return m
+
+
+class FrameSender(Component):
+    """Builds a frame in a block RAM, then sends it.
+
+    COBS needs to know where the next zero is before it sends the bytes before it. So the whole frame is put together
+    in memory first: a byte that is not zero is written where it belongs, a zero is written as the distance to the code
+    before it, at the place of that code. That is one write a byte.
+
+    The other half of the memory holds the identity record, which is its initial content and is never written.
+
+    Parameters
+    ----------
+    identity
+        The identity record.
+    offset_width
+        How many low bits of an offset address the transmit ring.
+
+    Members
+    -------
+    start : In(1)
+        Begins a frame; only while ``ready``.
+    ready : Out(1)
+        No frame is on its way.
+    header : In(Header)
+        Sampled with ``start``.
+    nonce : In(32)
+        Sent ahead of the identity record in a frame of kind IDENTITY.
+    offset : Out(offset_width)
+        Offset of the payload byte wanted in a frame of kind DATA.
+    payload : In(8)
+        The byte that was at ``offset`` in the cycle before.
+    o : Out(stream.Signature(8))
+        Bytes to the line.
+    """
+
+    def __init__(self, identity: bytes, *, offset_width: int = 16):
+        self.identity = identity
+        super().__init__(
+            {
+                "start": In(1),
+                "ready": Out(1),
+                "header": In(Header),
+                "nonce": In(8 * NONCE_BYTES),
+                "offset": Out(offset_width),
+                "payload": In(8),
+                "o": Out(stream.Signature(8)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=4).create()
+        m.submodules.memory = memory = ByteMemory(512, bytes(256) + self.identity)
+
+        header = Signal(Header)
+        identify = Signal()
+        nonce_part = Signal()  # the first four bytes of an IDENTITY payload
+        header_part = Signal()
+        crc_part = Signal()
+        remaining = Signal(8)
+        last = remaining == 0
+        place = Signal(8)  # where the next byte of the frame goes; when it is complete, how many are still to send
+        code_place = Signal(8)  # where the code of the present block goes; while sending, the byte on its way
+        byte = Signal(8)
+        stored = Signal(8)  # from a memory, a cycle after its output: that comes late
+
+        identity_index = Signal(range(len(self.identity) + 1))
+        m.d.comb += [
+            memory.write_data.eq(byte),
+            memory.write_address.eq(place),
+            memory.address.eq(256 | identity_index),
+            crc.data.eq(byte[4:]),
+        ]
+        m.d.sync += stored.eq(Mux(identify, memory.data, self.payload))
+        code = place - code_place
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [self.ready.eq(1), crc.start.eq(1)]
+                m.d.sync += [
+                    header.eq(self.header),
+                    self.offset.eq(self.header.sequence),
+                    identify.eq(self.header.kind.kind == Kind.IDENTITY),
+                    identity_index.eq(0),
+                    header_part.eq(1),
+                    crc_part.eq(0),
+                    remaining.eq(HEADER_BYTES - 1),
+                    code_place.eq(0),
+                    place.eq(1),
+                ]
+                with m.If(self.start):
+                    m.next = "FETCH"
+
+            # Three cycles a byte: choose it, put half of it into the CRC, ...
+            with m.State("FETCH"):
+                with m.If(header_part):
+                    m.d.sync += [byte.eq(Value.cast(header)[:8]), header.eq(Value.cast(header) >> 8)]
+                with m.Elif(crc_part):
+                    m.d.sync += byte.eq(crc.crc.word_select(~remaining[:2], 8))
+                with m.Elif(~identify):
+                    m.d.sync += [byte.eq(stored), self.offset.eq(self.offset + 1)]
+                with m.Elif(nonce_part):
+                    m.d.sync += byte.eq(self.nonce.word_select(identity_index[:2], 8))
+                    m.d.sync += identity_index.eq(identity_index + 1)
+                    with m.If(identity_index == NONCE_BYTES - 1):
+                        m.d.sync += [nonce_part.eq(0), identity_index.eq(0)]
+                with m.Else():
+                    m.d.sync += [byte.eq(stored), identity_index.eq(identity_index + 1)]
+                m.next = "HASH"
+            with m.State("HASH"):
+                m.d.comb += [crc.data.eq(byte[:4]), crc.valid.eq(~crc_part)]
+                m.next = "WRITE"
+
+            # ... and write it.
+            with m.State("WRITE"):
+                m.d.comb += [memory.write_enable.eq(1), crc.valid.eq(~crc_part)]
+                m.d.sync += [place.eq(place + 1), remaining.eq(remaining - 1)]
+                with m.If(byte == 0):
+                    m.d.comb += [memory.write_address.eq(code_place), memory.write_data.eq(code)]
+                    m.d.sync += code_place.eq(place)
+                m.next = "FETCH"
+                with m.If(last):
+                    with m.If(header_part):
+                        # `byte` is the length now.
+                        m.d.sync += [header_part.eq(0), nonce_part.eq(1), remaining.eq(byte - 1)]
+                        with m.If(byte == 0):
+                            m.d.sync += [crc_part.eq(1), remaining.eq(CRC_BYTES - 1)]
+                    with m.Elif(~crc_part):
+                        m.d.sync += [crc_part.eq(1), remaining.eq(CRC_BYTES - 1)]
+                    with m.Else():
+                        m.next = "CLOSE"
+
+            with m.State("CLOSE"):
+                m.d.comb += [memory.write_enable.eq(1), memory.write_address.eq(code_place), memory.write_data.eq(code)]
+                m.d.sync += code_place.eq(0)
+                m.next = "READ"
+            with m.State("READ"):
+                m.d.comb += memory.address.eq(Cat(code_place, 0))
+                m.next = "SEND"
+            with m.State("SEND"):
+                m.d.comb += [
+                    self.o.valid.eq(1),
+                    self.o.payload.eq(memory.data),
+                    memory.address.eq(Cat((code_place + self.o.ready)[:8], 0)),
+                ]
+                with m.If(self.o.ready):
+                    m.d.sync += [code_place.eq(code_place + 1), place.eq(place - 1)]
+                    with m.If(place == 1):
+                        m.next = "DELIMIT"
+            with m.State("DELIMIT"):
+                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(0)]
+                with m.If(self.o.ready):
+                    m.next = "IDLE"
+
+        return m
