@@ -1,0 +1,168 @@
+"""Bytes from the host to packets, and to reads and writes of the configuration port."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.host.encoder import event_layout
+from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES, DISTANCE_BITS, LARGEST_SKIP, Opcode
+
+__all__ = ["RequestDecoder"]
+
+SKIP_BITS = (LARGEST_SKIP - 1).bit_length()
+
+SETTLING = 4
+"""Cycles from the last byte of a WRITE to the next message, beside those of the way to the tile, so that the tile has
+seen the one before the other."""
+
+
+class RequestDecoder(wiring.Component):
+    """The host's bytes to packets, and to reads and writes of the configuration port.
+
+    Parameters
+    ----------
+    axon_width
+        Bits of the axon of a packet.
+    latency
+        Cycles from the configuration port to what is read.
+
+    Members
+    -------
+    i
+        Bytes. Their readiness is registered.
+    packets
+        Spikes and TICKs, without parity.
+    credit
+        A packet may go.
+    clear
+        The next spike is the first of a step.
+    unknown, beyond
+        High for one cycle when a byte begins no message, and when a spike or a skip leaves the axons behind.
+    tile, memory, plane, index, write_enable, write_data
+        The configuration port.
+    reading
+        A READ is due: ``count`` bytes from ``index`` on. ``read_next`` goes on to the next byte, at a ``count`` of 0
+        ``read_done`` ends it.
+    """
+
+    def __init__(self, axon_width: int, latency: int = 1) -> None:
+        self.axon_width = axon_width
+        self.latency = latency
+        packet = event_layout(axon_width)
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "packets": Out(stream.Signature(packet)),
+                "credit": In(1),
+                "clear": In(1),
+                "unknown": Out(1),
+                "beyond": Out(1),
+                "tile": Out(8),
+                "memory": Out(4),
+                "plane": Out(10),
+                "index": Out(18),
+                "write_enable": Out(1),
+                "write_data": Out(8),
+                "reading": Out(1),
+                "count": Out(8 * COUNT_BYTES),
+                "read_next": In(1),
+                "read_done": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+
+        # Two bytes are kept, so that neither what is done with one nor the memory it comes from is in the other's path.
+        byte, spare = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        valid, spare_valid = Signal(), Signal()
+        take = Signal()
+        m.d.comb += self.i.ready.eq(~spare_valid)
+        with m.If(~valid | take):
+            m.d.sync += [
+                valid.eq(spare_valid | self.i.valid),
+                byte.eq(Mux(spare_valid, spare, self.i.payload)),
+                spare_valid.eq(0),
+            ]
+        with m.Elif(~spare_valid):
+            m.d.sync += [spare_valid.eq(self.i.valid), spare.eq(self.i.payload)]
+
+        # The axon is that of the spike before plus a distance. `back` is the distance, negative: to subtract inverted
+        # bits adds the one that a SPIKE and a SKIP mean on top of their number. The greatest skip fits in any case.
+        width = max(self.axon_width, DISTANCE_BITS + SKIP_BITS) + 2
+        previous = Signal(signed(width), init=-1)
+        spike_back = Cat(~byte[:DISTANCE_BITS], Const(-1, width - DISTANCE_BITS)).as_signed()
+        skip_back = Cat(Const(0, DISTANCE_BITS), ~byte[:SKIP_BITS], Const(-1, width - DISTANCE_BITS - SKIP_BITS))
+        axon = Signal(width)
+        outside = Signal()
+        m.d.comb += [
+            axon.eq(previous - Mux(byte[7], spike_back, skip_back.as_signed())),
+            outside.eq(axon[self.axon_width :].any()),
+            self.packets.payload.axon.eq(axon),
+            self.packets.payload.tick.eq(~byte[7]),
+            self.packets.payload.last.eq(~byte[7] & byte[0]),
+        ]
+
+        moving = Signal()  # a SPIKE or a SKIP is taken
+        with m.If(moving & ~outside):
+            m.d.sync += previous.eq(axon)
+        m.d.comb += self.beyond.eq(moving & outside)
+
+        is_read = Signal()
+        settling = SETTLING + self.latency - 1
+        position = Signal(range(max(ADDRESS_BYTES + COUNT_BYTES, settling) + 1))
+        address = Signal(8 * ADDRESS_BYTES)
+        start = 0
+        for member in (self.index, self.plane, self.memory, self.tile):
+            m.d.comb += member.eq(address[start : start + len(member)])
+            start += len(member)
+        m.d.comb += self.write_data.eq(byte)
+        with m.If(self.write_enable | self.read_next):
+            m.d.sync += [address[: len(self.index)].eq(self.index + 1), self.count.eq(self.count - 1)]
+
+        with m.FSM():
+            with m.State("MESSAGE"), m.If(valid):
+                m.d.comb += moving.eq(take & (byte[6:] != 0))
+                m.d.sync += [position.eq(0), is_read.eq(byte[1])]
+                is_tick = (byte[6:] == 0) & (byte[1:6] == Opcode.TICK >> 1)
+                with m.If(byte[7] | is_tick):
+                    # That an axon does not exist is known late: it decides about the packet, not about the byte.
+                    m.d.comb += [
+                        self.packets.valid.eq(self.credit & ~(byte[7] & outside)),
+                        take.eq(self.credit & self.packets.ready),
+                    ]
+                    with m.If(take & is_tick):
+                        m.d.sync += previous.eq(-1)
+                with m.Elif(byte[6]):
+                    m.d.comb += take.eq(1)
+                with m.Else():
+                    m.d.comb += take.eq(1)
+                    with m.If((byte == Opcode.WRITE) | (byte == Opcode.READ)):
+                        m.next = "HEADER"
+                    with m.Else():
+                        m.d.comb += self.unknown.eq(1)
+            with m.State("HEADER"), m.If(valid):
+                m.d.comb += take.eq(1)
+                m.d.sync += [Cat(address, self.count).eq(Cat(address[8:], self.count, byte)), position.eq(position + 1)]
+                with m.If(position == ADDRESS_BYTES + COUNT_BYTES - 1):
+                    m.d.sync += position.eq(0)
+                    m.next = "WRITE"
+                    with m.If(is_read):
+                        m.next = "READ"
+            with m.State("WRITE"):
+                with m.If(self.count == 0):
+                    m.next = "SETTLE"
+                with m.Elif(valid):
+                    m.d.comb += [take.eq(1), self.write_enable.eq(1)]
+            with m.State("SETTLE"):
+                m.d.sync += position.eq(position + 1)
+                with m.If(position == settling - 1):
+                    m.next = "MESSAGE"
+            with m.State("READ"):
+                m.d.comb += self.reading.eq(1)
+                with m.If(self.read_done):
+                    m.next = "MESSAGE"
+
+        with m.If(self.clear):
+            m.d.sync += previous.eq(-1)
+        return m
