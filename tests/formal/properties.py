@@ -10,9 +10,9 @@ from amaranth.hdl import Assert, Assume, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
-from spikeloom.hdl.attention.memory import BlockQueue
 from spikeloom.hdl.attention.sampler import AndSampler
 from spikeloom.hdl.lib.arbiter import RoundRobinArbiter
+from spikeloom.hdl.lib.block_queue import BlockQueue
 from spikeloom.hdl.lib.fifo import Fifo
 from spikeloom.hdl.noc.router import Router, _Input
 from spikeloom.sim.noc.mesh import MeshParameters, Port

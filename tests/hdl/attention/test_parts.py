@@ -8,8 +8,9 @@ from amaranth.sim import Simulator
 from harness.networks import rng_of
 from harness.streams import run_streams
 
-from spikeloom.hdl.attention.memory import BLOCKS, READ_LATENCY, BlockQueue, SpikeBlocks
+from spikeloom.hdl.attention.memory import BLOCKS, SpikeBlocks
 from spikeloom.hdl.attention.sampler import AndSampler
+from spikeloom.hdl.lib.block_queue import READ_LATENCY, BlockQueue
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

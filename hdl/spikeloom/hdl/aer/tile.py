@@ -21,7 +21,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.aer.handshake import AerReceiver, AerSender
-from spikeloom.hdl.attention.memory import BlockQueue
+from spikeloom.hdl.lib.block_queue import BlockQueue
 from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
 from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout

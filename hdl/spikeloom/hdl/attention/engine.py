@@ -21,8 +21,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.attention.memory import READ_LATENCY, BlockQueue
 from spikeloom.hdl.attention.sampler import AndSampler
+from spikeloom.hdl.lib.block_queue import READ_LATENCY, BlockQueue
 from spikeloom.hdl.lib.lfsr import SharedWords, ShiftRegister
 from spikeloom.hdl.tech.ecp5_carry import register_copies
 from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters, register_seeds

@@ -4,95 +4,15 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.lib.fifo import Fifo
+from spikeloom.hdl.lib.block_queue import READ_LATENCY
 from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.lib.words import bits_for
 
-__all__ = ["READ_LATENCY", "BlockQueue", "EventMatrix", "ReadAhead", "SpikeBlocks"]
-
-READ_LATENCY = 2
-"""Cycles from an address to its word: block RAM with its output register."""
+__all__ = ["EventMatrix", "SpikeBlocks"]
 
 BLOCKS = 4
 """Blocks that `SpikeBlocks` holds: one is being read, one may still be read a little longer, one waits to be read and
 one is being written; with fewer a source that never pauses would have to wait."""
-
-
-class ReadAhead(wiring.Component):
-    """Makes a stream of a memory's words. A word a cycle.
-
-    Members
-    -------
-    more, read
-        Whether there is a word to read, and that its address is taken in this cycle: to be changed at its end.
-    data
-        The word whose address was taken `READ_LATENCY` cycles before.
-    o
-        The words.
-    """
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        super().__init__({"more": In(1), "read": Out(1), "data": In(width), "o": Out(stream.Signature(width))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        depth = READ_LATENCY + 2  # from taking an address until the room of its word can be given again
-        m.submodules.fifo = fifo = Fifo(self._width, depth)
-        room = Signal(range(depth + 1), init=depth)
-        arriving = Signal(READ_LATENCY)
-        m.d.comb += [
-            self.read.eq(self.more & (room != 0)),
-            fifo.i.payload.eq(self.data),
-            fifo.i.valid.eq(arriving[-1]),
-        ]
-        m.d.sync += [
-            arriving.eq((arriving << 1) | self.read),
-            room.eq(room - self.read + (self.o.valid & self.o.ready)),
-        ]
-        wiring.connect(m, fifo.o, wiring.flipped(self.o))
-        return m
-
-
-class BlockQueue(wiring.Component):
-    """A queue of many words in block RAM; a word is offered four cycles after it came.
-
-    ``depth`` is a power of two.
-    """
-
-    def __init__(self, width: int, depth: int) -> None:
-        self._width, self._depth = width, depth
-        super().__init__({"i": In(stream.Signature(width)), "o": Out(stream.Signature(width))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.memory = memory = BlockMemory(self._width, self._depth)
-        m.submodules.ahead = ahead = ReadAhead(self._width)
-        assert memory.latency == READ_LATENCY
-        # Each place with the one after it, so that a word more or less is known without counting.
-        write, after_write = Signal(range(self._depth), name="write"), Signal(range(self._depth), init=1)
-        read, after_read = Signal(range(self._depth), name="read"), Signal(range(self._depth), init=1)
-        push, some, full = Signal(), Signal(), Signal()
-        m.d.comb += [
-            self.i.ready.eq(~full),
-            push.eq(self.i.valid & self.i.ready),
-            memory.write_address.eq(write),
-            memory.write_data.eq(self.i.payload),
-            memory.write_enable.eq(push),
-            memory.address.eq(read),
-            ahead.more.eq(some),
-            ahead.data.eq(memory.data),
-        ]
-        with m.If(push):
-            m.d.sync += [write.eq(after_write), after_write.eq(after_write + 1)]
-        with m.If(ahead.read):
-            m.d.sync += [read.eq(after_read), after_read.eq(after_read + 1)]
-        m.d.sync += [
-            some.eq((some & ~((after_read == write) & ahead.read)) | push),
-            full.eq((full | ((after_write == read) & push)) & ~ahead.read),
-        ]
-        wiring.connect(m, ahead.o, wiring.flipped(self.o))
-        return m
 
 
 class SpikeBlocks(wiring.Component):

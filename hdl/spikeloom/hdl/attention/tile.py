@@ -21,7 +21,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.attention.engine import AttentionEngine
-from spikeloom.hdl.attention.memory import EventMatrix, ReadAhead
+from spikeloom.hdl.attention.memory import EventMatrix
+from spikeloom.hdl.lib.block_queue import ReadAhead
 from spikeloom.hdl.lib.memory import LoadedMemory, load_register
 from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout

@@ -17,7 +17,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.attention.engine import AttentionEngine
-from spikeloom.hdl.attention.memory import BLOCKS, BlockQueue, SpikeBlocks
+from spikeloom.hdl.attention.memory import BLOCKS, SpikeBlocks
+from spikeloom.hdl.lib.block_queue import BlockQueue
 from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters
 
 __all__ = ["AttentionUnit"]
