@@ -7,9 +7,8 @@ from formal.token_properties import TokensProof
 from harness.formal import check
 from harness.mutations import mutated
 
-from spikeloom.hdl.attention import memory as attention_memory
 from spikeloom.hdl.attention import sampler as attention_sampler
-from spikeloom.hdl.lib import arbiter, fifo
+from spikeloom.hdl.lib import arbiter, block_queue, fifo
 from spikeloom.hdl.noc import router, tokens
 from spikeloom.sim.noc.mesh import Port
 
@@ -53,7 +52,7 @@ BLOCK_QUEUE = {
 
 @pytest.mark.parametrize("bug", BLOCK_QUEUE)
 def test_queue_in_block_ram_with_a_planted_bug(bug):
-    copy = mutated(attention_memory, *BLOCK_QUEUE[bug])
+    copy = mutated(block_queue, *BLOCK_QUEUE[bug])
     assert found(BlockQueueProof(4, queue=copy.BlockQueue), depth=14)
 
 

@@ -6,12 +6,18 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from amaranth.hdl import Elaboratable, ResetInserter, Signal
 from amaranth.sim import Simulator
 
+from harness.mutations import mutated, with_mutated
+from harness.networks import rng_of
+from spikeloom.hdl.host import bridge as bridge_module
 from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.sim.host.bridge import BridgeModel, Read, Spike, Tick, Write
-from spikeloom.sim.lib.registers import CORE_TILE, REGISTER_MEMORY
+from spikeloom.sim.host.messages import ConfigurationAddress, MessageDecoder, encode_read, encode_spikes, encode_write
+from spikeloom.sim.host.registers import BRIDGE
+from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MEMORY
 
 Packet = tuple[PacketKind, int, int]
 """What the fabric sends: kind, axon (of a TICK: ``last``), value."""
@@ -249,3 +255,85 @@ def expected_of(bench: BridgeBench, data: bytes) -> Expected:
             expected.reads.append(reads)
     expected.error = model.error
     return expected
+
+
+def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):
+    """Samples of a few steps each, with WRITEs and READs of the core, and of tiles that do not exist, between them."""
+    data = b""
+    for _ in range(samples):
+        inputs = min(1 << axon_width, 40)
+        spikes = rng.random((int(rng.integers(2, 6)), inputs)) < rng.choice([0.05, 0.4], p=[0.3, 0.7])
+        axons = rng.choice(1 << axon_width, inputs, replace=False)
+        data += encode_spikes(spikes, axons)
+        for _ in range(3 if requests else 0):
+            index = int(rng.choice([0, 60, 250, 65530, (1 << 18) - 30]))
+            tile = int(rng.choice([CORE_TILE, 2, 255], p=[0.8, 0.1, 0.1]))
+            if rng.random() < 0.5:
+                place = {"memory": int(rng.integers(16)), "plane": int(rng.integers(1024)), "index": index}
+                address = ConfigurationAddress(tile=tile, **place)
+                data += encode_write(address, rng.bytes(int(rng.integers(20))))
+            else:
+                data += encode_read(ConfigurationAddress(tile=tile, index=index), int(rng.integers(20)))
+        if errors:
+            data += bytes(rng.permutation([0x00, 0x03, 0x0F, 0x12, 0x1F, 0x22, 0x3F, 0x7F, 0x7F]).tolist())
+    return data
+
+
+def messages_of(answers):
+    """What the host understands: spikes with their step, values with theirs, ticks, reads."""
+    decoder = MessageDecoder()
+    found = decoder.feed(bytes(answers))
+    assert not decoder.inside
+    return (
+        np.stack([found.spike_step, found.spike_axon]).tolist(),
+        np.stack([found.value_step, found.value_axon, found.value]).tolist(),
+        found.ticks.tolist(),
+    ), list(found.reads)
+
+
+def check(bench, data, **how):
+    """Run, and compare everything with the model."""
+    run = bench.simulate(data, **how)
+    expected = expected_of(bench, data)
+    assert run.requests == expected.requests
+    assert run.writes == expected.writes
+    messages, reads = messages_of(run.answers)
+    assert reads == expected.reads
+    assert messages == messages_of(expected.answers)[0]
+    if not reads:
+        assert bytes(run.answers) == expected.answers
+    assert run.answered == run.acknowledged == sum(isinstance(request, Tick) for request in run.requests)
+    assert run.bytes_taken == len(data)
+    assert run.flushed
+    return run, expected
+
+
+def write(name, value):
+    """A message that writes a register of the bridge."""
+    register = BRIDGE.register(name)
+    return encode_write(ConfigurationAddress(tile=BRIDGE_TILE, index=register.offset), register.encode(value))
+
+
+def read(name):
+    """A message that reads a register of the bridge."""
+    register = BRIDGE.register(name)
+    return encode_read(ConfigurationAddress(tile=BRIDGE_TILE, index=register.offset), register.size)
+
+
+PLANTED = random_data(rng_of("planted"), 9, samples=5)
+"""What a bridge with a planted bug is told."""
+
+
+def bridge_with_bug(monkeypatch, module, old, new):
+    """Host bridges whose own module, or that of a part, reads ``new`` in the one place ``old``."""
+    if module is bridge_module:
+        return mutated(module, old, new).HostBridge
+    with_mutated(monkeypatch, bridge_module, module, old, new)
+    return bridge_module.HostBridge
+
+
+def find_planted_bug(monkeypatch, module, old, new):
+    """Fail unless the bench finds the bug in a bridge as `bridge_with_bug` makes it."""
+    design = bridge_with_bug(monkeypatch, module, old, new)
+    with pytest.raises((AssertionError, ValueError)):
+        check(BridgeBench(design(9, 20), rng_of("planted")), PLANTED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,3 +29,12 @@ def plant(monkeypatch: pytest.MonkeyPatch, wrong: types.ModuleType, module: type
         for user in users:
             if getattr(user, name, None) is original:
                 monkeypatch.setattr(user, name, getattr(wrong, name))
+
+
+def with_mutated(monkeypatch: Any, users: types.ModuleType, module: types.ModuleType, old: str, new: str) -> None:
+    """Let ``users`` have what it imports of ``module`` from a copy in which the one place ``old`` reads ``new``."""
+    copy = mutated(module, old, new)
+    names = [name for name in module.__all__ if getattr(users, name, None) is getattr(module, name)]
+    assert names, f"{users.__name__} must import something of {module.__name__}"
+    for name in names:
+        monkeypatch.setattr(users, name, getattr(copy, name))

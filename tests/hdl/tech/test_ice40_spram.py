@@ -79,7 +79,7 @@ def test_words_come_back(shape, cells, monkeypatch, request):
 
     made = []
     monkeypatch.setattr(
-        "spikeloom.hdl.lib.memory.Instance", lambda kind, **ports: made.append(1) or cell(kind, **ports)
+        "spikeloom.hdl.tech.ice40_spram.Instance", lambda kind, **ports: made.append(1) or cell(kind, **ports)
     )
     simulator = Simulator(Fragment.get(memory, Up5k() if cells else None))
     simulator.add_clock(1e-6)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.hdl.lib.fifo import Fifo
 from spikeloom.hdl.tech.block_ram import BlockMemory
 
-__all__ = ["BlockQueue", "READ_LATENCY", "ReadAhead"]
+__all__ = ["READ_LATENCY", "BlockQueue", "ReadAhead"]
 
 READ_LATENCY = 2
 """Cycles from an address to its word: block RAM with its output register."""
