@@ -28,7 +28,7 @@ from spikeloom.cli.options import (
 from spikeloom.compiler.place import place
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.inputs import InputError
-from spikeloom.model.network import describe
+from spikeloom.model.describe import describe
 from spikeloom.sim.fabric.presets import FABRICS
 
 __all__ = ["check"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.model.network import LoadError
+from spikeloom.frontends.errors import LoadError
 from spikeloom.sim.network.projection import Convolution, Pooling, Projection
 
 __all__ = ["Path", "geometry_of"]

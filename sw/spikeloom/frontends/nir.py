@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.frontends.constants import with_constants
 from spikeloom.frontends.discretise import RuleOptions, Stepping, population_of
+from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.nir_content import check_content
 from spikeloom.frontends.nir_file import read_tree
 from spikeloom.frontends.nir_graph import Arrival, Graph, Node, closing_pairs, compose, in_order, scalar, text, unfold
 from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
-from spikeloom.model.network import Connection, EncoderSetting, LoadError, Network, with_constants
+from spikeloom.model.network import Connection, EncoderSetting, Network
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.features import MODEL_KEYS, Numbers

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from spikeloom.model.network import LoadError
+from spikeloom.frontends.errors import LoadError
 from spikeloom.sim.lib.files import shown
 
 __all__ = ["MOST_EDGES", "MOST_NODES", "check_content"]

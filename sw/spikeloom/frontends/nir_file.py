@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.nir_child import LARGEST, LARGEST_TEXTS
-from spikeloom.model.network import LoadError
 from spikeloom.sim.lib.files import FileError, open_file
 
 __all__ = ["read_tree"]

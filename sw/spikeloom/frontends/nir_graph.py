@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.frontends.affine import Path, geometry_of
-from spikeloom.model.network import LoadError
+from spikeloom.frontends.errors import LoadError
 from spikeloom.model.population import INPUT
 from spikeloom.sim.network.projection import Convolution
 

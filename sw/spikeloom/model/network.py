@@ -22,22 +22,9 @@ from spikeloom.sim.network.network import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
 from spikeloom.sim.network.reference import as_spikes, as_values
 
-__all__ = [
-    "Connection",
-    "Description",
-    "EncoderSetting",
-    "FloatResult",
-    "LoadError",
-    "Network",
-    "describe",
-    "with_constants",
-]
+__all__ = ["Connection", "EncoderSetting", "FloatResult", "Network"]
 
 EncoderSetting = int | float | str | tuple[float, ...]
-
-
-class LoadError(ValueError):
-    """A network that cannot be read faithfully, at whichever front door. The message is one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -266,77 +253,3 @@ class Network:
                         sources = {source: fired[source][t] for source in attention.sources}
                         _, fired[attention.name][t] = attention.samples(sources, words[attention.name].step(t))
         return FloatResult(spikes=fired, values=values, membranes=membranes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Description:
-    """One population as a reader wants to see it before trusting a conversion."""
-
-    name: str
-    shape: tuple[int, ...]
-    neurons: int
-    synapses: int
-    sources: tuple[str, ...]  #: where its spikes come from, with ``(delay 1)`` for recurrent connections
-    equation: str
-    notes: tuple[str, ...]  #: what was lost or assumed for this population
-
-
-def describe(network: Network) -> list[Description]:
-    """One row a population, in the order of a step, each attention behind the last of its sources. Notes about the
-    whole network stay in ``network.notes``."""
-    rows = []
-    names = [population.name for population in network.populations]
-    for population in network.populations:
-        into = [connection for connection in network.connections if connection.target == population.name]
-        prefix = f"{population.name}: "
-        rows.append(
-            Description(
-                name=population.name,
-                shape=population.shape,
-                neurons=population.size,
-                synapses=sum(connection.weight.size for connection in into),
-                sources=tuple(c.source + (" (delay 1)" if c.delay else "") for c in into),
-                equation=population.equation,
-                notes=tuple(note.removeprefix(prefix) for note in network.notes if note.startswith(prefix)),
-            )
-        )
-        rows.extend(
-            _described(attention)
-            for attention in network.attentions
-            if names[attention.last_source(names)] == population.name
-        )
-    return rows
-
-
-def _described(attention: QuantisedAttention) -> Description:
-    shape = attention.parameters
-    mask = " for j <= i" if attention.causal else ""
-    return Description(
-        name=attention.name,
-        shape=(shape.heads, shape.features, shape.tokens),
-        neurons=0,
-        synapses=0,
-        sources=attention.sources,
-        equation=f"S[i, j] ~ Bernoulli(Q[i] K[j] / {shape.features}){mask}; A ~ Bernoulli(S V / {shape.tokens})",
-        notes=(),
-    )
-
-
-def with_constants(
-    populations: Iterable[Population], connections: Iterable[Connection], constants: Mapping[str, FloatArray]
-) -> tuple[tuple[Population, ...], tuple[Connection, ...], tuple[str, ...]]:
-    """Populations, connections and notes of a network in which ``constants`` ``(n,)`` reach populations in every step.
-
-    The bias of a population counts in its membrane. What is to go through its synaptic current instead is brought by a
-    neuron that fires in every step, the first, with the constants as its weights: exact, for one neuron a network.
-    """
-    populations, connections = tuple(populations), tuple(connections)
-    needed = {target: constant for target, constant in constants.items() if np.any(constant)}
-    if not needed:
-        return populations, connections, ()
-    names = {population.name for population in populations}
-    name = next(name for name in ("constant", *(f"constant.{k}" for k in range(len(names)))) if name not in names)
-    neuron = Population(name=name, shape=(1,), beta=np.ones(()), threshold=np.array(-0.5))
-    extra = (Connection(source=name, target=target, weight=needed[target][:, None]) for target in needed)
-    note = f"{name}: fires in every step and brings {', '.join(needed)} the bias of what leads there"
-    return (neuron, *populations), (*connections, *extra), (note,)

@@ -11,7 +11,7 @@ from harness.networks import rng_of
 
 from spikeloom.datasets.encoders import RateEncoder, encoder_from
 from spikeloom.frontends.nir import ENCODER_KEY, METADATA_KEYS, PRESETS, Discretisation, LoadError, load
-from spikeloom.model.network import describe
+from spikeloom.model.describe import describe
 from spikeloom.sim.core.neuron import Compare, Reset
 
 

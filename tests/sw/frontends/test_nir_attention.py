@@ -14,7 +14,7 @@ from harness.networks import rng_of
 from spikeloom.compiler.quantise import quantise
 from spikeloom.frontends.nir import LoadError, load
 from spikeloom.frontends.nir_attention import SpikeloomAttention, read
-from spikeloom.model.network import describe
+from spikeloom.model.describe import describe
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.attention.attention import simulate as attend
 from spikeloom.sim.network.reference import simulate

@@ -10,7 +10,7 @@ from harness.networks import rng_of
 
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.frontends.nir import LoadError, load
-from spikeloom.model.network import describe
+from spikeloom.model.describe import describe
 from spikeloom.sim.core.neuron import Compare, Reset
 from spikeloom.sim.network.reference import simulate
 

@@ -7,8 +7,8 @@ import pytest
 from harness.loops import convolved, pooled
 from harness.networks import rng_of
 
+from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.snntorch import from_snntorch
-from spikeloom.model.network import LoadError
 from spikeloom.sim.core.neuron import Compare, Reset
 from spikeloom.sim.network.projection import Convolution
 

@@ -8,7 +8,9 @@ import pytest
 from harness.floats import network, population, single
 from harness.networks import rng_of
 
-from spikeloom.model.network import Connection, describe, with_constants
+from spikeloom.frontends.constants import with_constants
+from spikeloom.model.describe import describe
+from spikeloom.model.network import Connection
 from spikeloom.sim.core.neuron import Reset
 
 
