@@ -4,6 +4,8 @@ from amaranth.hdl import Module
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from spikeloom.hdl.tech.ram import registered_read
+
 __all__ = ["ByteMemory"]
 
 
@@ -51,12 +53,12 @@ class ByteMemory(Component):
             shape=8, depth=self.depth, init=self.init, attrs={"no_rw_check": 1, "ram_style": "block"}
         )
         write = memory.write_port()
-        read = memory.read_port(domain="comb")
         m.d.comb += [
             write.en.eq(self.write_enable),
             write.addr.eq(self.write_address),
             write.data.eq(self.write_data),
-            read.addr.eq(self.address),
+            # The register has no reset: with one, Yosys drives the read reset of the block RAM, and an ECP5 without
+            # output register then reads zeros at every address.
+            self.data.eq(registered_read(m, memory, self.address)),
         ]
-        m.d.sync += self.data.eq(read.data)
         return m
