@@ -1,4 +1,4 @@
-"""From a board's name to a bitstream: elaborate, synthesise, place and route, pack, report.
+"""From a board's name to a bitstream: elaborate, synthesise, lint, place and route, pack, report.
 
 The same sources and tools give the same bytes, wherever and whenever they are built: the netlist holds no paths, the
 tools run inside a scratch directory with relative paths, and the seed of placement is fixed.
@@ -32,6 +32,7 @@ from rich.table import Table
 
 from spikeloom.boards.bitstream.dfu import dfu_suffix
 from spikeloom.boards.bitstream.report import Clock, Report, clocks, report_table, used_resources
+from spikeloom.boards.bitstream.silicon_lint import lint
 from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.families.flow import ToolError
 from spikeloom.boards.families.pll import pll_clock
@@ -209,6 +210,8 @@ def _build_once(
                 continue
             announce(f"{board.name}: {name} ({_WAITS[name]})")
             _run_tool(board, name, board.flow.arguments(name, arguments), scratch, logs, announce)
+            if name == "yosys":
+                _refuse_silicon_traps(board, scratch / f"{_NAME}{board.flow.netlist_suffix}")
         (scratch / "nextpnr.json").replace(logs / "nextpnr.json")
         nextpnr_report = (logs / "nextpnr.json").read_text()
         resources = used_resources(
@@ -239,6 +242,14 @@ def _build_once(
         for path in (bitstream, *(scratch / name for name in ("identity", "fabric.json", "report.json"))):
             path.replace(build_dir / path.name)
     return _result(board, build_dir, report)
+
+
+def _refuse_silicon_traps(board: BoardDescription, netlist: Path) -> None:
+    """Raise `BuildError` where the FPGA would not do what the netlist says."""
+    findings = lint(netlist.read_text(), clock_hz=board.clock_hz)
+    if findings:
+        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+        raise BuildError(f"Netlist for {board.name} does not work on silicon: {findings[0]}{more}")
 
 
 def _add_dfu_suffix(scratch: Path, arguments: list[str]) -> None:

@@ -1,0 +1,201 @@
+"""Known defects of block RAM on silicon, looked for in a synthesised netlist.
+
+Synthesis and place and route accept these designs, and every simulation of them is right; the FPGA alone is not.
+
+* **ECP5**: a block RAM whose read reset is driven by logic, without output register, is reported to read zeros at every
+  address. No read reset is allowed to be driven.
+* **iCE40**: block RAM reads zeros for about 3 us after configuration (known since IceStorm's first boards, documented
+  nowhere). Where there is block RAM, the reset that most flip-flops share must last longer.
+* **Gowin**: block RAM whose read reset is driven by logic is reported to give the word of another address, and
+  read-before-write (``WRITE_MODE`` 2) does not exist on 55 nm devices, which user guide UG285 has said since 2026.
+
+What depends on the time of an access (a read of a word that is being written) is in no netlist; simulations have block
+RAM that returns garbage in those cycles.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
+
+__all__ = ["ICE40_START_SECONDS", "lint"]
+
+ICE40_START_SECONDS = 3e-6
+"""How long after configuration the block RAM of an iCE40 reads zeros."""
+
+_READ_RESETS = {
+    "DP16KD": ("RSTA", "RSTB"),
+    "PDPW16KD": ("RST",),
+    **dict.fromkeys(("SP", "SPX9", "SDP", "SDPB", "SDPX9", "SDPX9B"), ("RESET", "RESETA", "RESETB")),
+    **dict.fromkeys(("DP", "DPB", "DPX9", "DPX9B", "pROM", "pROMX9"), ("RESET", "RESETA", "RESETB")),
+}
+"""The pins that reset what a block RAM reads, by the kind of cell."""
+
+_GOWIN_WRITE_MODES = ("WRITE_MODE", "WRITE_MODE0", "WRITE_MODE1")
+_FLIP_FLOP = re.compile(r"SB_DFFN?(E?)(SR|SS|R|S)?")
+
+_Net = int | str
+"""A net by its number, or a constant: "0", "1", "x"."""
+
+
+def lint(netlist: str, *, clock_hz: float) -> list[str]:
+    """What is wrong with ``netlist``, the JSON that Yosys has written for an FPGA, a sentence each.
+
+    ``clock_hz`` is the clock of the fabric.
+    """
+    findings: list[str] = []
+    for module in json.loads(netlist)["modules"].values():
+        cells = module["cells"]
+        findings += _read_resets(cells)
+        findings += _write_modes(cells)
+        if any(cell["type"].startswith("SB_RAM40_4K") for cell in cells.values()):
+            findings += _start_up(cells, clock_hz)
+    return findings
+
+
+def _read_resets(cells: Mapping[str, Any]) -> Iterator[str]:
+    low = {"0", "x", *(cell["connections"]["G"][0] for cell in cells.values() if cell["type"] == "GND")}
+    for name, cell in cells.items():
+        for pin in _READ_RESETS.get(cell["type"], ()):
+            if any(bit not in low for bit in cell["connections"].get(pin, ())):
+                yield f"read reset {pin} of block RAM {name} must be constant 0, and is driven"
+
+
+def _write_modes(cells: Mapping[str, Any]) -> Iterator[str]:
+    for name, cell in cells.items():
+        for parameter in _GOWIN_WRITE_MODES if cell["type"] in _READ_RESETS else ():
+            value = cell["parameters"].get(parameter)
+            if value is not None and int(str(value), 2) == 2:
+                yield f"{parameter} of block RAM {name} must be 0 or 1, not 2 (read before write)"
+
+
+def _start_up(cells: Mapping[str, Any], clock_hz: float) -> Iterator[str]:
+    """The reset that most flip-flops of an iCE40 share, run from configuration on, against `ICE40_START_SECONDS`."""
+    needed = ceil(ICE40_START_SECONDS * clock_hz)
+    logic = _Logic.of(cells)
+    net = logic.power_on_reset()
+    cycles = 0 if net is None else logic.cycles_in_reset(net, needed)
+    if cycles < needed:
+        yield (
+            f"reset of an iCE40 with block RAM must last at least {ICE40_START_SECONDS * 1e6:g} us after "
+            f"configuration, {needed} clock cycles, not {cycles}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FlipFlop:
+    q: _Net
+    d: _Net
+    enable: _Net
+    reset: _Net
+    is_set: bool  # the reset makes it 1
+
+    def next(self, value: Mapping[_Net, int]) -> int:
+        if value[self.reset]:
+            return int(self.is_set)
+        return value[self.d] if value[self.enable] else value[self.q]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gate:
+    """A lookup table, or a carry as a table of three inputs."""
+
+    output: _Net
+    inputs: tuple[_Net, ...]
+    table: int
+
+    def result(self, value: Mapping[_Net, int]) -> int:
+        return self.table >> sum(value[net] << place for place, net in enumerate(self.inputs)) & 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Logic:
+    """The part of an iCE40's netlist that depends on nothing but its own flip-flops and the lock of the PLL."""
+
+    flip_flops: dict[_Net, _FlipFlop] = field(default_factory=dict)
+    gates: dict[_Net, _Gate] = field(default_factory=dict)
+    locks: set[_Net] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, cells: Mapping[str, Any]) -> "_Logic":
+        logic = cls()
+        for cell in cells.values():
+            pins: dict[str, _Net] = {name: bits[0] for name, bits in cell["connections"].items() if bits}
+            kind, flip_flop = cell["type"], _FLIP_FLOP.fullmatch(cell["type"])
+            if flip_flop:
+                reset = pins.get("R", pins.get("S", "0"))
+                made = _FlipFlop(q=pins["Q"], d=pins["D"], enable=pins.get("E", "1"), reset=reset, is_set="S" in pins)
+                logic.flip_flops[made.q] = made
+            elif kind == "SB_LUT4":
+                inputs = tuple(pins.get(f"I{place}", "0") for place in range(4))
+                table = int(cell["parameters"]["LUT_INIT"], 2)
+                logic.gates[pins["O"]] = _Gate(output=pins["O"], inputs=inputs, table=table)
+            elif kind == "SB_CARRY":
+                inputs = tuple(pins.get(name, "0") for name in ("I0", "I1", "CI"))
+                logic.gates[pins["CO"]] = _Gate(output=pins["CO"], inputs=inputs, table=0b11101000)
+            elif kind.startswith("SB_PLL40") and "LOCK" in pins:
+                logic.locks.add(pins["LOCK"])
+        return logic
+
+    def power_on_reset(self) -> _Net | None:
+        """Of the nets that depend on no input, the one that sets or resets most of the flip-flops that do."""
+        own = self._of_their_own()
+        # What counts is the logic that does something: the counter that makes the reset has a reset of its own.
+        loads = Counter(ff.reset for ff in self.flip_flops.values() if ff.q not in own and ff.reset in own)
+        del loads["0"]
+        return max(loads, key=lambda net: loads[net], default=None)
+
+    def _of_their_own(self) -> set[_Net]:
+        """The nets that depend on nothing but flip-flops and the lock: what an input reaches is taken away."""
+        own: set[_Net] = {*self.flip_flops, *self.gates, *self.locks, "0", "1", "x"}
+        users: dict[_Net, list[_Net]] = {}
+        for output, needs in self._needs():
+            for net in needs:
+                users.setdefault(net, []).append(output)
+        waiting = [net for net in users if net not in own]
+        while waiting:
+            for output in users.get(waiting.pop(), ()):
+                if output in own:
+                    own.discard(output)
+                    waiting.append(output)
+        return own
+
+    def _needs(self) -> Iterator[tuple[_Net, tuple[_Net, ...]]]:
+        yield from ((net, gate.inputs) for net, gate in self.gates.items())
+        yield from ((net, (ff.d, ff.enable, ff.reset)) for net, ff in self.flip_flops.items())
+
+    def cycles_in_reset(self, reset: _Net, limit: int) -> int:
+        """For how many cycles after configuration ``reset`` stays high, at most ``limit``. Flip-flops begin at 0."""
+        flip_flops, gates = self._cone(reset)
+        value: dict[_Net, int] = dict.fromkeys(flip_flops, 0) | dict.fromkeys(self.locks, 1) | {"0": 0, "1": 1, "x": 0}
+        for cycle in range(limit):
+            for gate in gates:
+                value[gate.output] = gate.result(value)
+            if not value[reset]:
+                return cycle
+            value |= {net: self.flip_flops[net].next(value) for net in flip_flops}
+        return limit
+
+    def _cone(self, reset: _Net) -> tuple[list[_Net], list[_Gate]]:
+        """What ``reset`` depends on: flip-flops, and gates in an order in which they can be computed."""
+        flip_flops: dict[_Net, None] = {}
+        gates: dict[_Net, _Gate] = {}
+        stack: list[tuple[_Net, bool]] = [(reset, False)]
+        seen: set[_Net] = set()
+        while stack:
+            net, is_done = stack.pop()
+            if is_done:
+                gates[net] = self.gates[net]
+            elif net not in seen:
+                seen.add(net)
+                if net in self.flip_flops:
+                    flip_flops[net] = None
+                    made = self.flip_flops[net]
+                    stack = [(need, False) for need in (made.d, made.enable, made.reset)] + stack
+                elif net in self.gates:
+                    stack.append((net, True))
+                    stack += [(need, False) for need in self.gates[net].inputs]
+        return list(flip_flops), list(gates.values())
