@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.frontends.errors import LoadError
-from spikeloom.frontends.nir_graph import Node, array_of, own_shape
+from spikeloom.frontends.nir_graph import Node
 from spikeloom.frontends.presets import Discretisation, Gain, Preset, TimeUnit
+from spikeloom.frontends.shapes import array_of, own_shape
 from spikeloom.model.population import LONGEST_DELAY, Population
 from spikeloom.sim.core.features import FEATURES, MODEL_KEYS, Numbers
 from spikeloom.sim.core.neuron import Compare, Reset

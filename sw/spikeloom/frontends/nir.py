@@ -6,7 +6,7 @@ assumed is a note of the network; whatever cannot be kept is a `LoadError` of on
 
 The gain of a neuron is folded into the weights and biases that lead to it. Linear, Affine, convolution, pooling and
 Flatten nodes between neurons are composed exactly (`spikeloom.frontends.affine`). A connection that closes a cycle
-carries its spikes with delay 1, any other with delay 0 (`spikeloom.frontends.nir_graph.closing_pairs` has the rule).
+carries its spikes with delay 1, any other with delay 0 (`spikeloom.frontends.order.closing_pairs` has the rule).
 `docs/loading.md` has the tables, and `docs/nir-attention.md` the one node that is not NIR's.
 """
 
@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.frontends.compose import Arrival, compose
 from spikeloom.frontends.constants import with_constants
 from spikeloom.frontends.discretise import RuleOptions, Stepping, population_of
 from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.nir_content import check_content
 from spikeloom.frontends.nir_file import read_tree
-from spikeloom.frontends.nir_graph import Arrival, Graph, Node, closing_pairs, compose, in_order, scalar, text, unfold
+from spikeloom.frontends.nir_graph import Graph, Node, scalar, text, unfold
+from spikeloom.frontends.order import closing_pairs, in_order
 from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
 from spikeloom.model.network import Connection, EncoderSetting, Network
 from spikeloom.model.population import INPUT, Population

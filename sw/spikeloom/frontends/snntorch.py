@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from spikeloom.frontends.affine import Path, geometry_of
 from spikeloom.frontends.constants import with_constants
 from spikeloom.frontends.errors import LoadError
-from spikeloom.frontends.nir_graph import flattened
+from spikeloom.frontends.shapes import flattened
 from spikeloom.model.network import Connection, Network
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.core.neuron import Compare, Reset

@@ -1,0 +1,223 @@
+"""The shape behind each node of a NIR graph, and the arrays of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.frontends.affine import geometry_of
+from spikeloom.frontends.errors import LoadError
+from spikeloom.frontends.nir_graph import (
+    ATTENTION,
+    CONVOLUTIONS,
+    MATRICES,
+    MOST_VALUES,
+    NEURON_ARRAYS,
+    NEURONS,
+    POOLINGS,
+    Graph,
+    Node,
+    scalar,
+    text,
+)
+from spikeloom.model.population import FloatArray
+from spikeloom.sim.network.projection import Convolution
+
+__all__ = [
+    "array_of",
+    "check_edges",
+    "find_shapes",
+    "finite_array",
+    "flattened",
+    "geometry_at",
+    "kernel_of",
+    "own_shape",
+    "weight_of",
+]
+
+
+def find_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """The shape of every node's output, without a batch dimension.
+
+    A neuron whose parameters are all one number takes the shape of a neighbour, hence the repeated passes.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    while len(shapes) < len(graph.nodes):
+        known = len(shapes)
+        for name, node in graph.nodes.items():
+            if name not in shapes:
+                shape = _shape(graph, name, node, shapes)
+                if shape is not None:
+                    if prod(shape) > MOST_VALUES:
+                        raise LoadError(f"node {name!r} must have at most {MOST_VALUES:,} values, not {prod(shape):,}")
+                    shapes[name] = shape
+        if len(shapes) == known:
+            name = next(name for name in graph.nodes if name not in shapes)
+            raise LoadError(f"node {name!r} has no size: neither its parameters nor its neighbours tell it")
+    return shapes
+
+
+def _shape(graph: Graph, name: str, node: Node, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    if node.kind in MATRICES:
+        return (weight_of(name, node).shape[0],)
+    if node.kind in ("Input", ATTENTION):
+        return _extents(name, node.parameters.get("shape"))
+    if node.kind in NEURONS:
+        own = own_shape(name, node)
+        if prod(own) > 1:
+            return own
+    for before in graph.before(name):
+        if before in shapes:
+            return _onward(name, node, shapes[before])
+    if node.kind in NEURONS:
+        for after in graph.after(name):
+            if graph.nodes[after].kind in MATRICES:
+                return (weight_of(after, graph.nodes[after]).shape[1],)
+    return None
+
+
+def _onward(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a node without neurons makes of ``shape``."""
+    if node.kind == "Flatten":
+        return _flattened(name, node, shape)
+    if node.kind in (*CONVOLUTIONS, *POOLINGS):
+        channels, height, width = geometry_at(name, node, shape).output_shape
+        return (channels, width) if node.kind == "Conv1d" else (channels, height, width)
+    return shape
+
+
+def _extents(name: str, shape: Any) -> tuple[int, ...]:
+    array = np.asarray(shape) if shape is not None else np.zeros(0)
+    if array.dtype.kind not in "iu" or not array.size or array.min() < 1:
+        raise LoadError(f"node {name!r} must have a shape of positive integers")
+    return tuple(int(extent) for extent in array.reshape(-1))
+
+
+def _flattened(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    start, end = (int(scalar(f"{key} of node {name!r}", node.parameters.get(key))) for key in ("start_dim", "end_dim"))
+    return flattened(f"node {name!r}", shape, start, end)
+
+
+def flattened(where: str, shape: tuple[int, ...], start: int, end: int) -> tuple[int, ...]:
+    """Shape after dimensions ``start`` to ``end`` became one: inclusive, negative from the back, without a batch."""
+    first, last = (dimension + len(shape) if dimension < 0 else dimension for dimension in (start, end))
+    if not 0 <= first <= last < len(shape):
+        raise LoadError(
+            f"{where} must flatten dimensions of a value of shape {shape}, not {start} to {end}; a batch dimension "
+            "does not count"
+        )
+    return (*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :])
+
+
+def check_edges(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for a, b in graph.edges:
+        node = graph.nodes[b]
+        if node.kind in MATRICES:
+            takes = weight_of(b, node).shape[1]
+            if sum(extent > 1 for extent in shapes[a]) > 1:
+                raise LoadError(
+                    f"node {b!r} must get values of one dimension, not of shape {shapes[a]} from {a!r}; put a Flatten "
+                    "between them, with dimensions counted without the batch"
+                )
+        elif node.kind in (*CONVOLUTIONS, *POOLINGS):
+            takes = prod(geometry_at(b, node, shapes[a]).input_shape)
+        elif node.kind == "Output" and node.parameters.get("shape") is not None:
+            takes = prod(_extents(b, node.parameters["shape"]))
+        else:
+            takes = prod(shapes[b])
+        if prod(shapes[a]) != takes:
+            raise LoadError(f"node {b!r} must get {takes} values, not {prod(shapes[a])} from {a!r}")
+
+
+def array_of(name: str, node: Node, key: str) -> NDArray[Any]:
+    """A parameter as an array of numbers. Raises `LoadError` if the node lacks it."""
+    if key not in node.parameters:
+        raise LoadError(f"node {name!r} is a {node.kind} and must have {key}")
+    array = np.asarray(node.parameters[key])
+    if array.dtype.kind not in "fiub":
+        raise LoadError(f"{key} of node {name!r} must be numbers, not {array.dtype}")
+    return array
+
+
+def finite_array(name: str, node: Node, key: str) -> FloatArray:
+    array = array_of(name, node, key).astype(np.float64)
+    if not np.isfinite(array).all():
+        raise LoadError(f"{key} of node {name!r} must be finite, not {array[~np.isfinite(array)].flat[0]}")
+    return array
+
+
+def weight_of(name: str, node: Node) -> FloatArray:
+    weight = finite_array(name, node, "weight")
+    if weight.ndim != 2 or 0 in weight.shape:
+        raise LoadError(f"weight of node {name!r} must have two dimensions, not shape {weight.shape}")
+    return weight
+
+
+def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
+    """The geometry of a convolution or a pooling (each channel a group of its own) of values of ``shape``.
+
+    NIR's own rules for shapes are not used; the input's extent comes from what leads to the node.
+    """
+    where, one_dimensional = f"node {name!r}", node.kind == "Conv1d"
+    if len(shape) != (2 if one_dimensional else 3):
+        expected = "(channels, length)" if one_dimensional else "(channels, height, width)"
+        raise LoadError(f"{where} is a {node.kind} and must get values of shape {expected}, not {shape}")
+    channels, height, width = (shape[0], 1, shape[1]) if one_dimensional else shape
+    padding = node.parameters.get("padding")
+    padding = text(padding) if isinstance(padding, str | bytes) else array_of(name, node, "padding")
+    stride = array_of(name, node, "stride")
+    if node.kind in POOLINGS:
+        kernel = array_of(name, node, "kernel_size")
+        return geometry_of(
+            where,
+            (channels, height, width),
+            outputs=channels,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+            groups=channels,
+        )
+    weight, dilation = kernel_of(name, node), array_of(name, node, "dilation")
+    groups = int(scalar(f"groups of {where}", node.parameters.get("groups", 1)))
+    if weight.shape[1] * groups != channels:
+        raise LoadError(f"{where} must get values of {weight.shape[1] * groups} channels, not {channels}")
+    own = np.asarray(node.parameters.get("input_shape"))
+    extents = shape[1:]
+    if own.dtype.kind in "iu" and tuple(own.reshape(-1).tolist()) != extents:
+        raise LoadError(f"{where} must get values of extent {own.tolist()}, not {extents} as it does")
+    if one_dimensional:
+        stride, dilation = (np.array([1, *np.ravel(value)[-1:]]) for value in (stride, dilation))
+        padding = padding if isinstance(padding, str) else np.array([0, *np.ravel(padding)[-1:]])
+    return geometry_of(
+        where,
+        (channels, height, width),
+        outputs=weight.shape[0],
+        kernel=weight.shape[2:],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+def kernel_of(name: str, node: Node) -> FloatArray:
+    """The kernel of a convolution, ``(out, in of a group, height, width)``; in one dimension the height is 1."""
+    weight = finite_array(name, node, "weight")
+    dimensions = 3 if node.kind == "Conv1d" else 4
+    if weight.ndim != dimensions or 0 in weight.shape:
+        raise LoadError(f"weight of node {name!r} must have {dimensions} dimensions, not shape {weight.shape}")
+    return weight[:, :, None, :] if node.kind == "Conv1d" else weight
+
+
+def own_shape(name: str, node: Node) -> tuple[int, ...]:
+    """The shape that the parameters of a neuron node have together."""
+    keys = [key for key in NEURON_ARRAYS if key in node.parameters]
+    shapes = [array_of(name, node, key).shape for key in keys]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise LoadError(f"parameters of node {name!r} must have one shape, not {sorted(set(shapes))}") from None
