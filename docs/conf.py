@@ -64,6 +64,7 @@ pygments_dark_style = "github-dark"
 REPOSITORY_PAGES = {
     "contributing": "CONTRIBUTING.md",
     "changelog": "CHANGELOG.md",
+    "security": "SECURITY.md",
     "models": "models/README.md",
 }
 
