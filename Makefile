@@ -81,7 +81,7 @@ qor: $(TEST_STAMP) ## measure size and speed of blocks and boards, compare with 
 	$(BIN)/python -m spikeloom.boards.qor.attention_table
 
 docs: $(DOCS_STAMP) ## build the documentation site into build/docs; a warning or a dead link fails
-	@rm -rf build/docs
+	@rm -rf build/docs build/docs-cache  # what was read before would not be warned of again
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d build/docs-cache docs build/docs
 	$(BIN)/python docs/check_site.py build/docs
 	@echo "Open build/docs/index.html"

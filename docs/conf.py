@@ -145,6 +145,22 @@ def _read_repository_page(app, name, source):
         source[0] = source[0].replace(f"](../{path}", f"]({page}.md").replace(f"]({path}", f"]({page}.md")
 
 
+def _convert_tables(app, what, name, obj, options, lines):
+    """Turn the tables of a docstring, which are written as in Markdown, into those of reStructuredText."""
+    converted: list[str] = []
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith("|"):
+            converted.append(line)
+            continue
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if number + 1 < len(lines) and lines[number + 1].lstrip().startswith("|--"):
+            converted += [".. list-table::", "   :header-rows: 1", ""]
+        elif set("".join(cells)) <= {"-", ":"}:
+            continue
+        converted += [f"   {'  -' if place else '* -'} {cell}" for place, cell in enumerate(cells)]
+    lines[:] = converted
+
+
 def _resolve_by_import(app, env, node, contnode):
     """Accept a reference to something of ours that exists but has no entry in the reference, such as a constant."""
     if node.get("refdomain") == "py" and node["reftarget"].startswith("spikeloom."):
@@ -167,6 +183,7 @@ def _put_figures_into_the_page(app, doctree, name):
 
 def setup(app):
     write_api_pages()
+    app.connect("autodoc-process-docstring", _convert_tables)
     app.connect("doctree-resolved", _put_figures_into_the_page)
     app.connect("missing-reference", _resolve_by_import)
     app.connect("source-read", _read_repository_page)
