@@ -30,6 +30,10 @@ from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedN
 __all__ = ["Quantisation", "QuantiseError", "quantise"]
 
 
+_NO_CONSTANTS = 1 << 12
+"""In place of the largest exponent of a scale, where a population has no constants that must fit its membrane."""
+
+
 class QuantiseError(ValueError):
     """A network that has no faithful integer form at the widths asked for. The message is one sentence."""
 
@@ -155,10 +159,17 @@ def _exponent(
     Clipping a few large weights can cost less than coarser steps for all, the more so the fewer the bits; where it
     does, a note says how many.
     """
-    parts = [
-        np.ldexp(c.weight.ravel(), -values.get(c.source, 0)) for c in network.connections if c.target == population.name
-    ]
+    with np.errstate(over="ignore"):
+        parts = [
+            np.ldexp(c.weight.ravel(), -values.get(c.source, 0))
+            for c in network.connections
+            if c.target == population.name
+        ]
     weights = np.concatenate(parts) if parts else np.zeros(0)
+    if not np.isfinite(weights).all():
+        raise QuantiseError(
+            f"population {population.name}: its weights times the largest values that reach it must be finite"
+        )
     if options.weight_width == 1 and np.any(weights == 0.0):
         raise QuantiseError(
             f"population {population.name}: its weights must not be 0 at 1 bit, and {int(np.sum(weights == 0.0))} are; "
@@ -166,28 +177,48 @@ def _exponent(
         )
     _, high = weight_range(options.weight_width)
     largest = float(np.abs(weights).max(initial=0.0))
-    if largest == 0.0:
+    if largest == 0.0 and population.spiking:
         largest = float(np.abs(population.threshold).max())
-    _, exponent_of_largest = np.frexp(high / largest)
-    fits = int(exponent_of_largest) - 1  # the finest scale at which nothing is clipped
     room = _largest_exponent(population, options)
+    if largest == 0.0:
+        return room if room < _NO_CONSTANTS else 0  # nothing reaches it: any scale will do
+    fits = _power_below(high, largest)  # the finest scale at which nothing is clipped
     best, least = None, np.inf
-    for exponent in range(fits, fits + 8):
-        if exponent > room:
-            break
-        error = float(np.sum((_to_weights(weights, exponent, options) / 2.0**exponent - weights) ** 2))
+    for exponent in range(fits, min(fits + 8, room + 1)):
+        # In steps of ``2**-fits``, so that no weight is too large or too small for its square.
+        kept = np.ldexp(_to_weights(weights, exponent, options).astype(np.float64), fits - exponent)
+        error = float(np.sum((kept - np.ldexp(weights, fits)) ** 2))
         if error < least:
             best, least = exponent, error
+    forced = best is None
     if best is None:
         best = room
         notes.append(
             f"population {population.name}: its scale is 2**{room}, not 2**{fits}, so that thresholds and biases fit "
             f"{options.v_width} bits"
         )
-    clipped = int(np.sum(np.rint(np.ldexp(weights, best)) != _to_weights(weights, best, options)))
-    if clipped and options.weight_width > 1:
+    if options.weight_width == 1:
+        return best
+    integers = _to_weights(weights, best, options)
+    clipped = int(np.sum(np.rint(np.ldexp(weights, best)) != integers))
+    if clipped:
         notes.append(f"population {population.name}: {clipped} of {weights.size} weights are clipped")
+    present = np.count_nonzero(weights)
+    lost = int(present - np.count_nonzero(integers))
+    # (Of few bits many weights become 0 by design; 2 bits are ternary weights.)
+    if lost and (forced or (2 * lost > present and options.weight_width > 2)):
+        notes.append(
+            f"population {population.name}: {lost} of {present} weights become 0, because its largest weight or its "
+            "threshold is so much larger; use wider weights and membranes"
+        )
     return best
+
+
+def _power_below(bound: int, value: float) -> int:
+    """The largest ``k`` for which ``value * 2**k`` is at most ``bound``, give or take the rounding of a division."""
+    # (The mantissa, because the quotient of a value near the ends of the range of floats is none.)
+    mantissa, exponent = np.frexp(value)
+    return int(np.frexp(bound / mantissa)[1]) - 1 - int(exponent)
 
 
 def _largest_exponent(population: Population, options: Quantisation) -> int:
@@ -196,12 +227,9 @@ def _largest_exponent(population: Population, options: Quantisation) -> int:
     names = [name for name in SCALED if population.spiking or name != "threshold"]
     constants = [values for name in names if (values := getattr(population, name)) is not None]
     if population.delay is not None:
-        return 64
+        return _NO_CONSTANTS
     largest = max(float(np.abs(values).max(initial=0.0)) for values in constants)
-    if largest == 0.0:
-        return 64
-    _, exponent = np.frexp(signed_range(options.v_width - 1)[1] / largest)
-    return int(exponent) - 1
+    return _power_below(signed_range(options.v_width - 1)[1], largest) if largest else _NO_CONSTANTS
 
 
 def _neuron_parameters(

@@ -58,6 +58,8 @@ _LONGEST_SETTING = 1 << 16  # what is longer is cut, and then refused by the enc
 _INTEGERS = {"reset_delay": (0, 1), "refractory": (0, 255), "seed": (1, (1 << 32) - 1), "input_value_width": (0, 16)}
 
 
+# (Numbers that overflow on the way are infinite in the network, which is refused then, in one sentence.)
+@np.errstate(over="ignore", invalid="ignore")
 def load(
     source: str | PathLike[str] | Any,
     *,
@@ -317,20 +319,20 @@ def _assemble(
     while more := {source for source, target in pairs if target in reach and source != INPUT} - reach:
         reach |= more
     notes.extend(f"{name}: nothing of it reaches the output" for name in order if name not in reach)
-    connections = [
-        Connection(
-            source=source,
-            target=target,
-            weight=projection.weight,
-            convolution=projection.convolution,
-            pooling=projection.pooling,
-            delay=int((source, target) in closing),
-        )
-        for target in order
-        for source in (INPUT, *everything)
-        for projection in projections.get((source, target), ())
-    ]
     try:
+        connections = [
+            Connection(
+                source=source,
+                target=target,
+                weight=projection.weight,
+                convolution=projection.convolution,
+                pooling=projection.pooling,
+                delay=int((source, target) in closing),
+            )
+            for target in order
+            for source in (INPUT, *everything)
+            for projection in projections.get((source, target), ())
+        ]
         ordered, connected, more_notes = with_constants([populations[name] for name in order], connections, constants)
         return Network(
             populations=ordered,

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from harness.floats import network, population, single
 from harness.networks import rng_of
 
 from spikeloom.compiler.quantise import Quantisation, QuantiseError, quantise
@@ -331,3 +332,52 @@ def test_a_weight_of_zero_has_no_sign():
         QuantiseError, match=r"^population a: its weights must not be 0 at 1 bit, and 2 are; use 2 bits$"
     ):
         quantise(network_of([[0.5, 0.0, 0.0]]), Quantisation(weight_width=1))
+
+
+@pytest.mark.parametrize(
+    ("weight", "options", "exponent"),
+    [
+        (0.0, {"spiking": False, "threshold": 0.0}, 0),
+        (0.0, {"spiking": False, "threshold": 0.0, "bias": 0.5}, 14),
+        (0.0, {"threshold": 0.0}, 0),
+        (0.0, {"threshold": 1.0}, 6),
+        (1.0, {"threshold": 0.0}, 6),
+        (1e300, {"threshold": 0.0}, -990),
+        (1e300, {"threshold": 1e300}, -990),
+        (1e-310, {"threshold": 0.0}, 1036),
+    ],
+)
+def test_any_finite_weights_have_a_scale(weight, options, exponent):
+    """All zero, zero thresholds, and both ends of the range of floats: no warning, and the scale that fits."""
+    network = single(weight=weight, beta=1.0, **options)
+    quantised = quantise(network)
+    parameters = quantised.populations[0].parameters
+    assert quantised.connections[0].weight.item() == round(np.ldexp(weight, exponent))
+    assert parameters.threshold.item() == (round(np.ldexp(options["threshold"], exponent)))
+    assert parameters.bias.item() == round(np.ldexp(options.get("bias", 0.0), exponent))
+    assert not any("weights" in note for note in quantised.notes)
+
+
+def test_weights_that_become_0_are_counted():
+    """Because of the threshold, because of one large weight; at 2 bits it is by design."""
+    dead = single(weight=1e-5)
+    assert any(note.startswith("population lif: 1 of 1 weights become 0, because ") for note in quantise(dead).notes)
+    neuron = population(beta=1.0, threshold=0.0)
+    weights = np.array([[0.0, 1e-5, 2e-5, 3e-5, 1e9]])
+    uneven = network([neuron], [Connection(source="input", target="lif", weight=weights)], inputs=5)
+    assert any("3 of 4 weights become 0, because" in note for note in quantise(uneven).notes)
+    ternary = Quantisation(weight_width=2)
+    assert not any("become 0" in note for note in quantise(uneven, ternary).notes)
+
+
+def test_what_no_scale_can_hold_is_refused():
+    with pytest.raises(QuantiseError, match=r"^population lif: its threshold must be at least half of the weights' "):
+        quantise(single(weight=1e300))
+    graded, neuron = population("a", value_limit=1e300, threshold=1e300), population("b")
+    joined = [
+        Connection(source="input", target="a", weight=[[1e300]]),
+        Connection(source="a", target="b", weight=[[1e300]]),
+    ]
+    message = r"^population b: its weights times the largest values that reach it must be finite$"
+    with pytest.raises(QuantiseError, match=message):
+        quantise(network([graded, neuron], joined))

@@ -815,3 +815,23 @@ def test_an_encoder_that_is_no_group_is_refused():
     message = "metadata 'spikeloom_encoder' of the graph must be a group of keys, not 'rate'"
     with pytest.raises(LoadError, match=exactly(message)):
         load(content)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        {"w": nir.Linear(np.full((2, 3), 1e300)), "lif": integrate_and_fire(2, r=1e300)},
+        {"w": nir.Linear(np.full((2, 3), 1e300)), "w2": nir.Linear(np.full((2, 2), 1e300)), "lif": lif(2)},
+    ],
+    ids=["gain", "product"],
+)
+def test_weights_that_overflow_are_refused(nodes):
+    """In one sentence and without a warning."""
+    with pytest.raises(LoadError, match=r"^weight of the connection from 'input' to 'lif' must be finite, not inf$"):
+        load(graph(nodes), preset="norse")
+
+
+def test_a_bias_that_overflows_is_refused():
+    nodes = {"w": nir.Affine(np.zeros((2, 3)), full(2, 1e300)), "lif": integrate_and_fire(2, r=1e300)}
+    with pytest.raises(LoadError, match=r"^bias of population 'lif' must be finite, not inf$"):
+        load(graph(nodes), preset="norse")
