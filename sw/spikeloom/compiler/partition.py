@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.sim.core.features import PER_NEURON
 from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
 from spikeloom.sim.network.projection import Pooling
+from spikeloom.sim.network.sparse import part_of
 
 __all__ = ["Bands", "Part", "SplitError", "SplitNetwork", "bands", "between", "neurons_a_channel", "split"]
 
@@ -253,7 +254,7 @@ def between(connection: QuantisedConnection, source: Part, target: Part) -> Quan
         grid = np.arange(prod(pooling.output_shape)).reshape(pooling.output_shape)
         columns = grid[channels, lines].reshape(-1)
     if connection.convolution is None:
-        weight = connection.weight[target.neurons][:, columns]
+        weight = part_of(connection.weight, target.neurons, columns)
     else:
         weight = _convolution_between(connection, channels, lines, target, changes)
     if not weight.any():
@@ -291,7 +292,7 @@ def _kernels(connection: QuantisedConnection, outputs: slice, inputs: slice) -> 
     Where the channels are not those of whole groups they make one group, with kernels of 0 between those that do not
     belong together.
     """
-    convolution, weight = connection.convolution, connection.weight
+    convolution, weight = connection.convolution, connection.kernel
     assert convolution is not None
     all_outputs, inputs_a_group, *_ = convolution.weight_shape
     outputs_a_group = all_outputs // convolution.groups

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from spikeloom.sim.core.neuron import RANDOM_WIDTH, Leak, NeuronParameters, Roun
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import weight_range
 from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.sparse import Matrix, SparseMatrix, numbers_of
 
 __all__ = ["Quantisation", "QuantiseError", "quantise"]
 
@@ -88,7 +90,7 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         QuantisedConnection(
             source=INPUT if c.source == "input" else c.source,
             target=c.target,
-            weight=_to_weights(c.weight, exponents[c.target] - value_exponents.get(c.source, 0), options),
+            weight=_to_integers(c.weight, exponents[c.target] - value_exponents.get(c.source, 0), options),
             convolution=c.convolution,
             pooling=c.pooling,
             delay=c.delay,
@@ -110,6 +112,12 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         notes=network.notes + tuple(notes),
         attentions=network.attentions,
     )
+
+
+def _to_integers(weight: Matrix, exponent: int, options: Quantisation) -> Matrix:
+    if isinstance(weight, SparseMatrix):
+        return weight.map(lambda values: _to_weights(values, exponent, options))
+    return _to_weights(weight, exponent, options)
 
 
 def _to_weights(weight: NDArray[np.float64], exponent: int, options: Quantisation) -> NDArray[np.int64]:
@@ -161,7 +169,7 @@ def _exponent(
     """
     with np.errstate(over="ignore"):
         parts = [
-            np.ldexp(c.weight.ravel(), -values.get(c.source, 0))
+            np.ldexp(numbers_of(c.weight), -values.get(c.source, 0))
             for c in network.connections
             if c.target == population.name
         ]
@@ -170,10 +178,11 @@ def _exponent(
         raise QuantiseError(
             f"population {population.name}: its weights times the largest values that reach it must be finite"
         )
-    if options.weight_width == 1 and np.any(weights == 0.0):
+    into = [c.weight for c in network.connections if c.target == population.name]
+    zeros = int(np.sum(weights == 0.0)) + sum(prod(w.shape) - w.count for w in into if isinstance(w, SparseMatrix))
+    if options.weight_width == 1 and zeros:
         raise QuantiseError(
-            f"population {population.name}: its weights must not be 0 at 1 bit, and {int(np.sum(weights == 0.0))} are; "
-            "use 2 bits"
+            f"population {population.name}: its weights must not be 0 at 1 bit, and {zeros} are; use 2 bits"
         )
     _, high = weight_range(options.weight_width)
     largest = float(np.abs(weights).max(initial=0.0))

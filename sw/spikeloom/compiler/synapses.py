@@ -18,8 +18,9 @@ taps of the window.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import gcd, prod
 
@@ -32,6 +33,7 @@ from spikeloom.sim.host.messages import LARGEST_AXON
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes, weight_bits
 from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.projection import Convolution, Taps
+from spikeloom.sim.network.sparse import Matrix, SparseMatrix
 
 __all__ = ["Block", "RowError", "Rows", "blocks_of", "rows_of", "words_an_event", "words_stored"]
 
@@ -111,12 +113,18 @@ class _Builder:
     geometries: dict[bytes, tuple[Columns, Columns]]
     weight_words: int = 0
 
-    def add_words(self, words: NDArray[np.int64], targets: NDArray[np.int64] | None = None) -> int:
-        """Append weight words ``(n, lanes)``; returns the address of the first."""
+    def add_words(
+        self, count: int, words: Callable[[], NDArray[np.int64]], targets: NDArray[np.int64] | None = None
+    ) -> int:
+        """Append ``count`` weight words ``(count, lanes)``; returns the address of the first.
+
+        Words that the core has no room for are counted, and not made: there can be very many.
+        """
         first = self.weight_words
-        self.weights.append(words)
-        self.targets.append(np.zeros(len(words), np.int64) if targets is None else targets)
-        self.weight_words += len(words)
+        self.weight_words += count
+        if self.weight_words <= self.core.weight_words:
+            self.weights.append(words())
+            self.targets.append(np.zeros(count, np.int64) if targets is None else targets)
         return first
 
     def geometry(self, columns: Columns, lines: Columns) -> int:
@@ -276,9 +284,39 @@ def _by_words(weight: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
     return words.reshape(-1, layout.words, layout.lanes)
 
 
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """The words of a matrix in which there is a weight, by source and then by number: both ``(k,)``, and ``counts`` of
+    each source ``(n_source,)``."""
+
+    sources: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def _kept(weight: Matrix, layout: Layout) -> _Kept:
+    if isinstance(weight, SparseMatrix):
+        keys = np.unique(weight.columns * layout.words + layout.offsets[weight.rows] // layout.lanes)
+        sources, numbers = np.divmod(keys, layout.words)
+    else:
+        sources, numbers = np.nonzero(_by_words(weight, layout).any(axis=2))
+    return _Kept(sources, numbers, np.bincount(sources, minlength=weight.shape[1]).astype(np.int64))
+
+
+def _kept_words(weight: Matrix, layout: Layout, kept: _Kept) -> NDArray[np.int64]:
+    """The words ``(k, lanes)`` themselves."""
+    if not isinstance(weight, SparseMatrix):
+        return _by_words(weight, layout)[kept.sources, kept.numbers]
+    number, lane = np.divmod(layout.offsets[weight.rows], layout.lanes)
+    place = np.searchsorted(kept.sources * layout.words + kept.numbers, weight.columns * layout.words + number)
+    words = np.zeros((len(kept.sources), layout.lanes), np.int64)
+    words[place, lane] = weight.values
+    return words
+
+
 def _is_sparse(connection: QuantisedConnection, layout: Layout) -> bool:
     """Whether a matrix takes fewer words sparse: it does where a word has no weight."""
-    return not _by_words(connection.weight, layout).any(axis=2).all()
+    return len(_kept(connection.weight, layout).sources) < connection.weight.shape[1] * layout.words
 
 
 def words_an_event(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> NDArray[np.int64]:
@@ -290,7 +328,7 @@ def words_an_event(connection: QuantisedConnection, layout: Layout, *, sparse: b
         taps = connection.fan_out.reshape(convolution.input_shape[0], -1) // a_group
         return (taps * words[:, None]).reshape(-1)
     if sparse and connection.pooling is None and _is_sparse(connection, layout):
-        return _by_words(connection.weight, layout).any(axis=2).sum(axis=1)
+        return _kept(connection.weight, layout).counts
     return np.where(connection.fan_out > 0, layout.words, 0)
 
 
@@ -312,11 +350,11 @@ def _words_of_groups(convolution: Convolution, lanes: int) -> NDArray[np.int64]:
 
 
 def _sparse_rows(connection: QuantisedConnection, builder: _Builder, layout: Layout) -> Columns:
-    words = _by_words(connection.weight, layout)
-    kept = words.any(axis=2)
-    counts = kept.sum(axis=1)
-    _, number = np.nonzero(kept)
-    first = builder.add_words(words[kept], layout.first_word + number)
+    kept = _kept(connection.weight, layout)
+    counts = kept.counts
+    first = builder.add_words(
+        len(kept.sources), lambda: _kept_words(connection.weight, layout, kept), layout.first_word + kept.numbers
+    )
     return {
         "weight_address": first + np.cumsum(counts) - counts,
         "length": np.maximum(counts - 1, 0),
@@ -331,8 +369,13 @@ def _rows(connection: QuantisedConnection, shape: tuple[int, int, int], builder:
         return _convolution_rows(connection, builder, layout)
     pooled = shape if connection.pooling is None else connection.pooling.output_shape
     channels, height, width = pooled
-    words = _by_words(connection.weight, layout).reshape(-1, layout.lanes)
-    first = builder.add_words(words)
+    weight = connection.weight
+
+    def words() -> NDArray[np.int64]:
+        matrix = weight.dense() if isinstance(weight, SparseMatrix) else weight
+        return _by_words(matrix, layout).reshape(-1, layout.lanes)
+
+    first = builder.add_words(weight.shape[1] * layout.words, words)
     window = (1, 1) if connection.pooling is None else connection.pooling.window
     axes = [
         _Axis(first=list(range(extent)), output=[0] * extent, count=[1] * extent, step=0) for extent in (height, width)
@@ -366,11 +409,11 @@ def _convolution_rows(connection: QuantisedConnection, builder: _Builder, layout
                 f"population {connection.target}: the {per_group} output channels of a group must fill whole words of "
                 f"{lanes} lanes at 1 bit, because there is no weight of 0"
             )
-        kernel = connection.weight[group * per_group : (group + 1) * per_group, within]
+        kernel = connection.kernel[group * per_group : (group + 1) * per_group, within]
         kernel = kernel[:, orders[0]][:, :, orders[1]].transpose(1, 2, 0)
         stored = np.zeros((*kernel.shape[:2], words * lanes), np.int64)
         stored[:, :, first_lane : first_lane + per_group] = kernel
-        rows["weight_address"].append(builder.add_words(stored.reshape(-1, lanes)))
+        rows["weight_address"].append(builder.add_words(stored.size // lanes, partial(stored.reshape, -1, lanes)))
         rows["target"].append(layout.first_word + first_word)
         rows["length"].append(words - 1)
         rows["geometry"].append(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from spikeloom.boards.sizing.choose import RESOURCES, Shortage, lane_banks, room
 from spikeloom.boards.sizing.estimate import Resources, estimate
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.place import place
+from spikeloom.compiler.synapses import words_an_event
 from spikeloom.sim.core.features import FEATURES, LEAKS, PER_NEURON
 from spikeloom.sim.core.memory_fields import parameter_values
 from spikeloom.sim.core.neuron import Leak, NeuronParameters
@@ -30,6 +32,7 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.words import bits_for
 from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.sparse import SparseMatrix, numbers_of
 
 __all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "boards_for", "choose", "choose_core", "features"]
 
@@ -202,7 +205,10 @@ def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
         "beta_fraction": only("beta_fraction", products, CoreParameters.beta_fraction),
         "shifts": () if products else tuple(sorted(shifts)),
         "coordinate_width": bits_for(max(max(shape[1:]) for shape in shapes)) if shapes else 0,
-        "sparse": any(c.source_shape is None and 2 * np.count_nonzero(c.weight) < c.weight.size for c in connections),
+        "sparse": any(
+            c.source_shape is None and 2 * np.count_nonzero(numbers_of(c.weight)) < prod(c.weight.shape)
+            for c in connections
+        ),
     }
     for feature in FEATURES:
         if feature.flag:
@@ -273,7 +279,9 @@ def _words_of_a_step(network: QuantisedNetwork, lanes: int) -> int:
     layout = layouts(network, lanes)
     count = sum(placed.words for placed in layout.values())
     for connection in network.connections:
-        if connection.convolution is None:
+        if isinstance(connection.weight, SparseMatrix):
+            count += int(words_an_event(connection, layout[connection.target], sparse=True).sum())
+        elif connection.convolution is None:
             count += int(np.count_nonzero(connection.fan_out)) * layout[connection.target].words
         else:
             channels = connection.convolution.weight_shape[0] // connection.convolution.groups

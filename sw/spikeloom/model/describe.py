@@ -36,7 +36,7 @@ def describe(network: Network) -> list[Description]:
                 name=population.name,
                 shape=population.shape,
                 neurons=population.size,
-                synapses=sum(connection.weight.size for connection in into),
+                synapses=sum(connection.synapses for connection in into),
                 sources=tuple(c.source + (" (delay 1)" if c.delay else "") for c in into),
                 equation=population.equation,
                 notes=tuple(note.removeprefix(prefix) for note in network.notes if note.startswith(prefix)),

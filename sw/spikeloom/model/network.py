@@ -21,6 +21,7 @@ from spikeloom.sim.lib.lfsr import distinct_seeds
 from spikeloom.sim.network.network import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
 from spikeloom.sim.network.reference import as_spikes, as_values
+from spikeloom.sim.network.sparse import Matrix, SparseMatrix
 
 __all__ = ["Connection", "EncoderSetting", "FloatResult", "Network"]
 
@@ -42,7 +43,11 @@ class Connection(Projection):
 
     def __post_init__(self) -> None:
         where = f"the connection from {self.source!r} to {self.target!r}"
-        object.__setattr__(self, "weight", as_floats(f"weight of {where}", self.weight))
+        if isinstance(self.weight, SparseMatrix):
+            weight: Matrix = self.weight.map(lambda values: as_floats(f"weight of {where}", values))
+        else:
+            weight = as_floats(f"weight of {where}", self.weight)
+        object.__setattr__(self, "weight", weight)
         if not isinstance(self.delay, int) or self.delay not in (0, 1):
             raise ValueError(f"delay of {where} must be 0 or 1, not {self.delay!r}")
         if self.source == INPUT and self.delay:
@@ -175,8 +180,8 @@ class Network:
 
     @property
     def synapses(self) -> int:
-        """Number of weights; those of a kernel count once."""
-        return sum(connection.weight.size for connection in self.connections)
+        """Number of weights (`Projection.synapses`)."""
+        return sum(connection.synapses for connection in self.connections)
 
     def size(self, name: str) -> int:
         """Number of neurons of the population ``name``, of input lines for `INPUT`, or of spikes of an attention."""

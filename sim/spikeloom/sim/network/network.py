@@ -13,6 +13,7 @@ from spikeloom.sim.attention.attention import AttentionParameters, Words, attend
 from spikeloom.sim.core.neuron import NeuronParameters, signed_range
 from spikeloom.sim.lib.words import weight_range
 from spikeloom.sim.network.projection import Projection
+from spikeloom.sim.network.sparse import SparseMatrix, numbers_of
 
 __all__ = ["INPUT", "QuantisedAttention", "QuantisedConnection", "QuantisedNetwork", "QuantisedPopulation"]
 
@@ -47,7 +48,7 @@ class QuantisedConnection(Projection):
     delay: int = 0
 
     def __post_init__(self) -> None:
-        weight = np.asarray(self.weight)
+        weight = self.weight if isinstance(self.weight, SparseMatrix) else np.asarray(self.weight)
         dimensions = ("two", 2) if self.convolution is None else ("four", 4)
         if not np.issubdtype(weight.dtype, np.integer) or weight.ndim != dimensions[1]:
             raise TypeError(
@@ -57,8 +58,11 @@ class QuantisedConnection(Projection):
             raise ValueError(f"delay must be 0 or 1, not {self.delay!r}")
         if self.source == INPUT and self.delay:
             raise ValueError("delay of a connection from the input must be 0, not 1")
-        weight = weight.astype(np.int64)
-        weight.setflags(write=False)
+        if isinstance(weight, SparseMatrix):
+            weight = weight.map(lambda values: values.astype(np.int64))
+        else:
+            weight = weight.astype(np.int64)
+            weight.setflags(write=False)
         object.__setattr__(self, "weight", weight)
         self.check_shape(f"the connection from {self.source!r} to {self.target!r}")
 
@@ -171,14 +175,17 @@ class QuantisedNetwork:
                 raise ValueError(
                     f"weight from {connection.source!r} to {connection.target!r} must have shape {shape}, not {found}"
                 )
-            if self.weight_width == 1 and np.any(connection.weight == 0):
+            weight = connection.weight
+            full = weight.is_full if isinstance(weight, SparseMatrix) else bool(np.all(weight))
+            if self.weight_width == 1 and not full:
                 raise ValueError(
                     f"weight from {connection.source!r} to {connection.target!r} must be -1 or 1 at 1 bit, not 0"
                 )
-            if connection.weight.size and (connection.weight.min() < low or connection.weight.max() > high):
+            numbers = numbers_of(weight)
+            if numbers.size and (numbers.min() < low or numbers.max() > high):
                 raise ValueError(
                     f"weight from {connection.source!r} to {connection.target!r} must be from {low} to {high} at "
-                    f"{self.weight_width} bits, not {int(connection.weight.min())} to {int(connection.weight.max())}"
+                    f"{self.weight_width} bits, not {numbers.min()} to {numbers.max()}"
                 )
 
     def _check_attention(self, attention: QuantisedAttention) -> None:
@@ -242,8 +249,8 @@ class QuantisedNetwork:
 
     @property
     def synapses(self) -> int:
-        """Number of weights; those of a kernel count once."""
-        return sum(connection.weight.size for connection in self.connections)
+        """Number of weights (`Projection.synapses`)."""
+        return sum(connection.synapses for connection in self.connections)
 
     def value_bounds(self, name: str) -> tuple[int, int]:
         """Least and greatest value that a neuron of the population ``name``, or an input line, brings in a step; the

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.sim.network.sparse import Matrix, SparseMatrix, numbers_of
+
 __all__ = ["Convolution", "Pooling", "Projection", "Taps"]
 
 _EXACT_SINGLE = 1 << 24
@@ -191,16 +193,27 @@ class Projection:
     Parameters
     ----------
     weight
-        ``(n_target, n_source)``, or ``convolution.weight_shape``. Integers or floats.
+        ``(n_target, n_source)``, or ``convolution.weight_shape``. Integers or floats. A matrix can be sparse.
     convolution
         The geometry of a convolution; None for a matrix.
     pooling
         Sums over windows in front; then a matrix has a column for each window.
     """
 
-    weight: NDArray[Any]
+    weight: Matrix
     convolution: Convolution | None = None
     pooling: Pooling | None = None
+
+    @property
+    def kernel(self) -> NDArray[Any]:
+        """The weights of a convolution, or those of a matrix as an array, which a sparse one is not."""
+        assert not isinstance(self.weight, SparseMatrix)
+        return self.weight
+
+    @property
+    def synapses(self) -> int:
+        """Weights; those of a kernel count once, those of a sparse matrix where they are not 0."""
+        return numbers_of(self.weight).size
 
     def check_shape(self, where: str) -> None:
         """Raise ``ValueError`` unless weights, convolution and pooling fit each other; ``where`` begins the message."""
@@ -242,12 +255,14 @@ class Projection:
     def sum(self, values: ArrayLike) -> NDArray[Any]:
         """The exact sums ``(..., n_target)`` for ``values`` ``(..., n_source)``, integers if the weights are."""
         array = np.asarray(values)
-        sums = self._apply(self.weight, array.reshape(-1, array.shape[-1]))
+        sums = self._sums(self.weight, array.reshape(-1, array.shape[-1]))
         return sums.reshape(*array.shape[:-1], self.target_size)
 
-    def _apply(self, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    def _sums(self, weight: Matrix, values: NDArray[Any]) -> NDArray[Any]:
         if self.pooling is not None:
             values = self.pooling.sum(values)
+        if isinstance(weight, SparseMatrix):
+            return weight.apply(values)
         kind: Any = np.float64
         if weight.dtype.kind == "i":
             # Floating point is a fast way to integers while every partial sum is exact.
@@ -268,14 +283,23 @@ class Projection:
         """
         low, high = min(least, 0), max(greatest, 0)
         everyone = np.ones((1, self.source_size), np.int64)
-        positive = self._apply(np.maximum(self.weight, 0), everyone)[0]
-        negative = self._apply(np.minimum(self.weight, 0), everyone)[0]
+        weight = self.weight
+        if isinstance(weight, SparseMatrix):
+            positive = self._sums(weight.map(lambda values: np.maximum(values, 0)), everyone)[0]
+            negative = self._sums(weight.map(lambda values: np.minimum(values, 0)), everyone)[0]
+        else:
+            positive = self._sums(np.maximum(weight, 0), everyone)[0]
+            negative = self._sums(np.minimum(weight, 0), everyone)[0]
         return positive * low + negative * high, positive * high + negative * low
 
     @cached_property
     def fan_out(self) -> NDArray[np.int64]:
-        """Weights that a spike of each source neuron adds, ``(n_source,)``; zeros of a matrix count."""
-        if self.convolution is None:
+        """Weights that a spike of each source neuron adds, ``(n_source,)``; zeros of an array count."""
+        if isinstance(self.weight, SparseMatrix):
+            counts = self.weight.column_counts()
+            if self.pooling is not None:
+                counts = counts.reshape(self.pooling.output_shape)
+        elif self.convolution is None:
             shape = (self.weight.shape[1],) if self.pooling is None else self.pooling.output_shape
             counts = np.full(shape, self.weight.shape[0], np.int64)
         else:
