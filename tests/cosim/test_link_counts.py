@@ -10,7 +10,7 @@ from harness.networks import random_network, random_spikes, rng_of
 from spikeloom.compiler import dependencies as relations
 from spikeloom.compiler.place import place
 from spikeloom.explore.cost import explain, measured_rates
-from spikeloom.report.collect import Traffic
+from spikeloom.report.traffic import Traffic
 from spikeloom.runners.compare import compare
 from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.sim.fabric.fabric import FabricConfig

@@ -21,7 +21,7 @@ from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.shipped import load_digits, shipped
 from spikeloom.frontends.nir import load
 from spikeloom.host.spif import PixelMap, SpifError, decode_events, encode_events
-from spikeloom.report.collect import timing_from
+from spikeloom.report.timing import timing_from
 from spikeloom.sim.fabric.fabric_file import fabric_to_json, read_fabric, read_identity
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.lib.files import FileError, read_bytes, read_text, toml_from

@@ -76,8 +76,9 @@ def report(
 ) -> None:
     """Write one HTML page of what a network does on a fabric: tiles, routes, traffic, use, spikes and timing."""
     from spikeloom.explore.cost import measured_rates
-    from spikeloom.report.collect import gather, timing_from
+    from spikeloom.report.collect import gather
     from spikeloom.report.page import page
+    from spikeloom.report.timing import timing_from, timing_of_build
     from spikeloom.runners.compiled import CompiledRunner
     from spikeloom.runners.runner import BoardRunner
 
@@ -92,7 +93,7 @@ def report(
     loaded = Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory).load(network)
     quantised = quantise(loaded, Quantisation.for_core(next(iter(chosen.cores.values())), weight_width=weight_bits))
     sample = inputs_of(loaded, inputs, images)
-    figures = None if timing is None else timing_from(timing)
+    figures = timing_of_build(Path("build") / board, chosen) if timing is None else timing_from(timing)
     program = place(quantised, chosen, tiles=tiles, seed=seed, rates=measured_rates(quantised, sample.spikes))
     result = None
     if runner is Counting.RTL:
@@ -108,6 +109,7 @@ def report(
         program,
         sample.spikes,
         labels=sample.labels,
+        measured=None if result is None else {**result.spikes, **result.membranes},
         counters=None if result is None else result.counters,
         links=None if result is None else result.links,
         cycles_per_sample=None if counted is None else float(counted.mean()),

@@ -78,4 +78,4 @@ def _as_text(value: str | bytes) -> str:
 
 def _shown(value: Any) -> str:
     """A value in a message: on one line and not long."""
-    return "a group" if isinstance(value, Mapping) else shown(repr(value))
+    return "a group" if isinstance(value, Mapping) else shown(value)

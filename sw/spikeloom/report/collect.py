@@ -1,68 +1,48 @@
-"""What a network does on a fabric, gathered for one page (`spikeloom.report.page` writes it).
+"""Everything that a network does on a fabric, collected for one page (`spikeloom.report.page` writes it).
 
-Traffic is what the routers have counted, where they count. Else the reference says who spikes in the samples that are
-shown, the placement says to which tiles, and `spikeloom.sim.noc.mesh` by which links: the same numbers.
+The reference runs all samples. Its spikes and membranes are shown; where hardware ran beside it, the hardware's are
+compared with them, and the hardware's counters are shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.compiler.program import Program
-from spikeloom.datasets.readout import accuracy
+from spikeloom.datasets.readout import classify
 from spikeloom.explore.cost import Explanation, explain, measured_rates
-from spikeloom.sim.lib.files import json_from, read_text, shown
+from spikeloom.report.traffic import Traffic
 from spikeloom.sim.network.network import INPUT, QuantisedNetwork
-from spikeloom.sim.network.reference import as_spikes, simulate
+from spikeloom.sim.network.reference import as_spikes, as_values, simulate
 from spikeloom.sim.noc.mesh import Link, LinkCount, MeshParameters
 
-__all__ = ["Report", "Traffic", "gather", "timing_from"]
+__all__ = ["Comparison", "Report", "gather"]
+
+_FIRST, _WRONG = 6, 4  # samples that are shown: the first ones, and then the first that are answered wrong
 
 
-@dataclass(frozen=True, kw_only=True)
-class Traffic:
-    """Packets a step on the links of a mesh, and the numbers of the flows that cross each.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """Output of a population on hardware beside the reference's: ``differs`` ``(T, B, n)`` where they are not equal."""
 
-    ``waits`` are the cycles a step in which a packet has waited in front of each link, empty where nobody counted.
-    """
-
-    packets: dict[Link, float]
-    flows: dict[Link, tuple[int, ...]]
-    waits: dict[Link, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        mesh: MeshParameters,
-        explanation: Explanation,
-        counted: Mapping[Link, LinkCount] | None = None,
-        steps: int = 1,
-    ) -> Traffic:
-        """The traffic of all flows of ``explanation``, or what routers have ``counted`` in ``steps`` steps."""
-        packets: dict[Link, float] = {}
-        flows: dict[Link, tuple[int, ...]] = {}
-        for number, flow in enumerate(explanation.flows):
-            for link in mesh.route(flow.source, mesh.destinations(flow.sinks)).links:
-                packets[link] = packets.get(link, 0.0) + flow.packets
-                flows[link] = (*flows.get(link, ()), number)
-        if counted:
-            packets = {link: count.packets / steps for link, count in counted.items() if count.packets}
-        waits = {link: count.waits / steps for link, count in (counted or {}).items()}
-        return cls(packets=packets, flows=flows, waits=waits)
+    population: str
+    differs: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Report:
     """Everything on the page.
 
-    ``spikes`` are ``(T, B, n)`` by population, the input first; ``counters`` those of the run by tile, empty where
-    nobody counts; ``cycles_per_sample`` None likewise; ``timing`` what a build or a synthesis said, as it was named
-    there. Without a mesh, ``mesh`` is a row of host and core, to be drawn.
+    ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, the input first; ``answers`` ``(B,)`` are the output
+    neurons with most spikes or, ``answered_by_spikes`` false, the largest sum of membranes; ``labels`` ``(B,)`` None
+    where none are known; ``comparisons`` those with the hardware, empty where none ran; ``counters`` those
+    of the run by tile, empty where none are counted; ``cycles_per_sample`` None likewise; ``timing`` what a build or a
+    synthesis reports, as it is named there. Without a mesh, ``mesh`` is a row of host and core, to be drawn.
     """
 
     program: Program
@@ -70,12 +50,51 @@ class Report:
     mesh: MeshParameters
     traffic: Traffic
     spikes: dict[str, NDArray[np.bool_]]
+    membranes: dict[str, NDArray[np.int64]]
+    answers: NDArray[np.int64]
+    classes: int
+    answered_by_spikes: bool
     labels: NDArray[np.int64] | None = None
-    accuracy: float | None = None
+    comparisons: tuple[Comparison, ...] = ()
     counters: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     cycles_per_sample: float | None = None
     timing: Mapping[str, object] = field(default_factory=dict)
     runner: str = "reference"
+
+    @property
+    def steps(self) -> int:
+        """Time steps of a sample."""
+        return next(iter(self.spikes.values())).shape[0]
+
+    @property
+    def samples(self) -> int:
+        """Samples that ran."""
+        return next(iter(self.spikes.values())).shape[1]
+
+    @property
+    def wrong(self) -> NDArray[np.int64]:
+        """The numbers of the samples whose answer is not their label."""
+        return np.zeros(0, np.int64) if self.labels is None else np.flatnonzero(self.answers != self.labels)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of samples with the right answer; None without labels."""
+        return None if self.labels is None else 1.0 - len(self.wrong) / self.samples
+
+    @property
+    def shown(self) -> list[int]:
+        """The samples whose spikes are on the page: the first ones, and the first of those that are answered wrong."""
+        return sorted({*range(min(_FIRST, self.samples)), *map(int, self.wrong[:_WRONG])})
+
+    @property
+    def confusion(self) -> NDArray[np.int64] | None:
+        """How many samples of each label (rows) got each answer (columns); None without labels."""
+        if self.labels is None:
+            return None
+        size = max(self.classes, int(self.labels.max()) + 1)
+        matrix = np.zeros((size, size), np.int64)
+        np.add.at(matrix, (self.labels, self.answers), 1)
+        return matrix
 
     @property
     def clock_mhz(self) -> float | None:
@@ -86,8 +105,7 @@ class Report:
     @property
     def estimated_cycles_per_sample(self) -> float:
         """Clock cycles of a sample: those that were counted, else those that are expected."""
-        steps = next(iter(self.spikes.values())).shape[0]
-        return self.explanation.cycles * steps if self.cycles_per_sample is None else self.cycles_per_sample
+        return self.explanation.cycles * self.steps if self.cycles_per_sample is None else self.cycles_per_sample
 
 
 def gather(
@@ -96,27 +114,44 @@ def gather(
     spikes: ArrayLike,
     *,
     labels: ArrayLike | None = None,
+    measured: Mapping[str, NDArray[Any]] | None = None,
+    record: tuple[str, ...] | None = None,
     counters: Mapping[int, Mapping[str, int]] | None = None,
     links: Mapping[Link, LinkCount] | None = None,
     cycles_per_sample: float | None = None,
     timing: Mapping[str, object] | None = None,
     runner: str = "reference",
 ) -> Report:
-    """The report of ``program``, which is ``network`` placed, in the samples ``spikes`` ``(T, B, inputs)``."""
-    array = as_spikes(spikes, network.inputs)
-    result = simulate(network, array)
+    """The report of ``program``, which is ``network`` placed, in the samples ``spikes`` ``(T, B, inputs)``.
+
+    ``measured`` holds what hardware gave: spikes of populations that spike and membranes of others, ``(T, B, n)``.
+    ``record`` names the populations whose membranes are shown besides those that do not spike; the output if None.
+    """
+    width = network.input_value_width
+    array = as_values(spikes, network.inputs, width) if width else as_spikes(spikes, network.inputs)
+    result = simulate(network, array, record=(network.output,) if record is None else record)
     explanation = explain(program, measured_rates(network, array))
     mesh = program.fabric.mesh or MeshParameters(columns=2, rows=1)
-    spiking = [p.name for p in network.populations if p.parameters.spiking]
-    output = result.spikes.get(network.output) if network.output in spiking else None
+    membranes = {name: np.asarray(states.v, np.int64) for name, states in result.states.items()}
+    spiking = {name: result.spikes[name] for name in _spiking_in_order(network)}
+    output = spiking.get(network.output, membranes.get(network.output))
+    assert output is not None  # a population spikes, or its states are recorded
     return Report(
         program=program,
         explanation=explanation,
         mesh=mesh,
         traffic=Traffic.of(mesh, explanation, links, array.shape[0] * array.shape[1]),
-        spikes={INPUT: array != 0} | {name: result.spikes[name] for name in spiking},
-        labels=None if labels is None else np.asarray(labels),
-        accuracy=None if labels is None or output is None else accuracy(output, labels),
+        spikes={INPUT: array != 0} | spiking,
+        membranes=membranes,
+        answers=classify(output),
+        classes=output.shape[2],
+        answered_by_spikes=network.output in spiking,
+        labels=None if labels is None else np.asarray(labels, np.int64),
+        comparisons=tuple(
+            Comparison(population=name, differs=found != spiking.get(name, membranes.get(name)))
+            for name, found in (measured or {}).items()
+            if name in spiking or name in membranes
+        ),
         counters=counters or {},
         cycles_per_sample=cycles_per_sample,
         timing=timing or {},
@@ -124,13 +159,14 @@ def gather(
     )
 
 
-def timing_from(path: Path) -> dict[str, object]:
-    """The figures in ``report.json`` of a board's build, or in a file of ``qor``. Raises ``ValueError`` for others."""
-    figures = json_from(read_text(path), f"timing {str(path)!r}")
-    if not isinstance(figures, dict) or "fmax_mhz" not in figures:
-        raise ValueError(f"timing must be a JSON file with fmax_mhz, {str(path)!r} has none")
-    for name in ("fmax_mhz", "clock_mhz"):
-        value = figures.get(name, 1.0)
-        if type(value) not in (int, float) or not 0 < value < 1e6:
-            raise ValueError(f"{name} of {str(path)!r} must be a number of megahertz, not {shown(value)}")
-    return {"file": path.name, **figures}
+def _spiking_in_order(network: QuantisedNetwork) -> list[str]:
+    """What spikes, in the order of the network: an attention follows the last of its sources."""
+    order: list[str] = []
+    left = list(network.attentions)
+    for population in network.populations:
+        if population.parameters.spiking:
+            order.append(population.name)
+        for attention in [a for a in left if all(source in order for source in a.sources)]:
+            order.append(attention.name)
+            left.remove(attention)
+    return order + [attention.name for attention in left]

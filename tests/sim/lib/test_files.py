@@ -76,7 +76,8 @@ def test_toml():
 
 
 def test_values_are_shown_on_one_line_of_printable_ascii():
-    assert shown("a\nb\x1b[31m\u202e") == r"a b\x1b[31m\u202e"
+    assert shown("a\nb\x1b[31m\u202eé") == r"'a\nb\x1b[31m\u202e\xe9'"
+    assert shown(ValueError("a\n \tb\x1b[31mé")) == r"a b\x1b[31m\xe9"
     assert shown({"a": [1]}) == "{'a': [1]}"
     assert shown(ValueError("x\ty")) == "x y"
     assert len(shown("x" * 100)) == 60

@@ -86,7 +86,7 @@ def test_labels_without_a_number_of_classes(tmp_path):
     [
         (np.zeros(3, [("a", "i4"), ("b", "f8")]), "'.*' must hold booleans, integers, floats or text, not void96"),
         (np.array([None]), "'.*' must hold booleans, integers, floats or text, not object"),
-        (np.array(["a", "b"]), ".*: images must be integers for an encoder without a scale, not <U1"),
+        (np.array([["a", "b"]]), ".*: images must be integers for an encoder without a scale, not <U1"),
         (np.full((2, 3, 4), np.nan), ".*: images must be integers for an encoder without a scale, not float64"),
         (np.zeros((0, 3, 4), bool), r".*: spikes must have shape .*"),
         (np.array(5), ".*: images must have shape .*"),

@@ -37,8 +37,8 @@ class FileError(ValueError):
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """A value of a file in a message: on one line, in printable ASCII and not long."""
-    text = " ".join((value if isinstance(value, Exception | str) else ascii(value)).__str__().split())
+    """A value of a file, or what an exception says, in a message: on one line, in printable ASCII and not long."""
+    text = " ".join((str(value) if isinstance(value, Exception) else repr(value)).split())
     text = "".join(letter if letter.isascii() and letter.isprintable() else ascii(letter)[1:-1] for letter in text)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
@@ -86,7 +86,7 @@ def json_from(text: str, what: str) -> Any:
         return content
 
     def refuse(constant: str) -> Any:
-        raise FileError(f"{what} must have finite numbers, not {shown(constant)}")
+        raise FileError(f"{what} must have finite numbers, not {constant[:60]}")
 
     def number(text: str) -> float:
         value = float(text)
