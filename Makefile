@@ -20,7 +20,7 @@ DOCS_STAMP := .venv/docs-$(PROJECT_SUM).stamp
 PYTEST_ARGS ?= -n 2
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench mnist line transformer scaling test tutorial fuzz formal traffic lint format types bitstream qor docs notebooks wheel clean
+.PHONY: help simulate bench encoders series mnist line transformer scaling test tutorial fuzz formal traffic lint format types bitstream qor docs notebooks wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -30,8 +30,15 @@ help: ## say what there is
 simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hardware (WAVES=1 records a waveform)
 	$(BIN)/spikeloom simulate $(if $(filter-out 0,$(WAVES)),--waves)
 
-bench: $(SIMULATE_STAMP) ## measure how fast the simulations are, into build/bench/simulation.json
+bench: $(SIMULATE_STAMP) ## measure how fast the simulations and the encoders are, into build/bench
 	$(BIN)/python -m spikeloom.benchmarks.simulation_speed
+	$(BIN)/python -m spikeloom.benchmarks.encoder_speed
+
+encoders: $(SIMULATE_STAMP) ## all coding schemes on the same signals, table and figure in build/encoders (needs espeak-ng)
+	$(BIN)/python -m spikeloom.benchmarks.encoder_comparison
+
+series: $(SIMULATE_STAMP) ## a time series in four codes through the simulated hardware (SERIES=folder with the files)
+	$(BIN)/python -m spikeloom.benchmarks.series $(if $(SERIES),--data '$(SERIES)')
 
 mnist: $(SIMULATE_STAMP) ## run MNIST's 10,000 test images through the simulated hardware (MNIST=folder with the files)
 	$(BIN)/spikeloom mnist $(if $(MNIST),--data '$(MNIST)')

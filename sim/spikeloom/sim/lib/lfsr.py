@@ -171,7 +171,22 @@ class Lfsr:
         """``count`` words ``(count,)`` of ``width`` bits that share no bit: the low bits of ``states``, ``width`` steps
         apart. The first word is the low bits of the seed."""
         _integer("width of a word", width, 1, self.width)
-        return self.states(count, steps=width) & np.uint32((1 << width) - 1)
+        _integer("count", count, 1, 1 << 40)
+        # The words follow each other in the stream, from the one that ends the seed on.
+        bits = self._stream(self.width + (count - 1) * width)[self.width - width :]
+        if 8 % width == 0:
+            shifts = np.arange(8 - width, -1, -width, dtype=np.uint8)
+            several = np.packbits(bits)[:, None] >> shifts & np.uint8((1 << width) - 1)
+            return several.reshape(-1)[:count].astype(np.uint32)
+        if width % 8 == 0:
+            parts = np.packbits(bits).reshape(count, width // 8)
+        else:
+            parts = np.packbits(bits.reshape(count, width), axis=1)
+        words = np.zeros(count, np.uint32)
+        for part in parts.T:
+            words <<= np.uint32(8)
+            words |= part
+        return words >> np.uint32(-width % 8)
 
 
 @cache

@@ -107,15 +107,18 @@ def _setting(text: str) -> Any:
 
 
 def encoder_from_text(text: str) -> Encoder:
-    """The encoder of ``kind,setting=value,...``, such as ``latency,steps=8,bits=4``; rows of numbers are ``3:4:5``.
+    """The encoder of ``kind:setting=value,...``, such as ``latency:steps=8,bits=4``; rows of numbers are ``3:4:5``.
 
     Raises ``ValueError`` if the text is no such settings.
     """
-    kind, *rest = (part.strip() for part in text.split(","))
+    kind, _, rest = text.partition(":")
     settings: dict[str, Any] = {"kind": kind}
-    for part in rest:
+    for part in rest.split(",") if rest else ():
         name, equals, value = part.partition("=")
         if not equals or not name or name in settings:
-            raise ValueError(f"encoder must be kind,setting=value,... with each setting once, not {shown(repr(text))}")
+            raise ValueError(
+                "encoder must be KIND:NAME=VALUE,..., such as latency:steps=8,bits=4, with each name once, "
+                f"not {shown(repr(text))}"
+            )
         settings[name] = _setting(value)
     return encoder_from(settings)

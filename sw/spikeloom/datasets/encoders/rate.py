@@ -7,7 +7,6 @@ randomness and spreads its spikes as evenly as they can be.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,18 +28,10 @@ POISSON_WORD = 16
 """Bits of the word that a Poisson probability is compared with."""
 
 
-@lru_cache(maxsize=4)
-def _words(lfsr: Lfsr, count: int, width: int) -> NDArray[np.int32]:
-    """The words of ``lfsr``; kept, because every batch of a run draws the same."""
-    words = lfsr.words(count, width).astype(np.int32)
-    words.setflags(write=False)
-    return words
-
-
 def _compared(chances: Values, lfsr: Lfsr, steps: int, width: int) -> NDArray[np.bool_]:
     """Spikes ``(T * steps, B, channels)``: where the chance of a value is above the word of its channel and step."""
     time, batch, channels = chances.shape
-    words = _words(lfsr, time * steps * channels, width).reshape(time, steps, 1, channels)
+    words = lfsr.words(time * steps * channels, width).astype(np.int32).reshape(time, steps, 1, channels)
     return (chances[:, None] > words).reshape(time * steps, batch, channels)
 
 

@@ -123,11 +123,11 @@ def test_settings_make_the_encoder_again(encoder):
     assert encoder_from(in_a_file) == encoder
     assert encoder_from(json.loads(json.dumps(found))) == encoder
     as_text = ",".join(
-        f"{name}={':'.join(map(str, value)) + ':' * (len(value) == 0) if isinstance(value, tuple) else value}"
+        f"{name}={':'.join(map(str, value)) if isinstance(value, tuple) else value}"
         for name, value in found.items()
         if name != "kind" and value != ()
     )
-    assert encoder_from_text(f"{encoder.kind},{as_text}") == encoder
+    assert encoder_from_text(f"{encoder.kind}:{as_text}") == encoder
 
 
 @every
@@ -314,9 +314,12 @@ def test_bad_settings(written, message):
     ("text", "message"),
     [
         ("", r"^kind of an encoder must be one of"),
-        ("latency,steps", r"^encoder must be kind,setting=value,... with each setting once, not 'latency,steps'$"),
-        ("latency,steps=1,steps=2", r"^encoder must be kind,setting=value,... with each setting once, not"),
-        ("latency,steps=x,bits=2", r"^steps must be an integer from 1 to 65536, not 'x'$"),
+        (
+            "latency:steps",
+            r"^encoder must be KIND:NAME=VALUE,..., such as .*, with each name once, not 'latency:steps'$",
+        ),
+        ("latency:steps=1,steps=2", r"^encoder must be KIND:NAME=VALUE,..., such as .*, with each name once, not"),
+        ("latency:steps=x,bits=2", r"^steps must be an integer from 1 to 65536, not 'x'$"),
     ],
 )
 def test_bad_text(text, message):
