@@ -6,6 +6,7 @@ import gc
 import numpy as np
 import pytest
 from amaranth.hdl import Elaboratable, Module
+from harness.block_ram import garbage_block_ram
 from harness.mutations import mutated
 from harness.networks import rng_of
 from harness.streams import run_streams
@@ -119,6 +120,12 @@ def test_images(request, mode, stall):
         events = [event for image in images for event in events_of(image, settings)]
         found, _ = run(rng, settings, events, stall=stall, idle=float(rng.choice([0, 0.4])), quiet=700)
         assert found == reference_of(images, settings)
+
+
+def test_block_ram_that_collides_changes_nothing(request, monkeypatch):
+    garbage_block_ram(monkeypatch)
+    for mode in MODES:
+        test_images(request, mode, 0.3)
 
 
 def test_without_a_mode_nothing_changes(request):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from amaranth.hdl import Elaboratable, Module
+from harness.block_ram import garbage_block_ram
 from harness.mutations import mutated
 from harness.networks import rng_of
 from harness.streams import run_streams
@@ -145,6 +146,12 @@ def test_answers(request, mode, tiles):
     rng = rng_of(request.node.name)
     ahead = sum(check(rng, mode, tiles=tiles, stall=float(rng.choice([0, 0.5]))) for _ in range(6))
     assert (ahead > 5) == (tiles > 1)
+
+
+def test_block_ram_that_collides_changes_nothing(request, monkeypatch):
+    garbage_block_ram(monkeypatch)
+    for mode in MODES:
+        check(rng_of(f"{request.node.name} {mode}"), mode, tiles=1)
 
 
 def test_counts_saturate(request):

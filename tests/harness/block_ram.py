@@ -1,0 +1,51 @@
+"""Block RAM that returns garbage whenever silicon may: a model to find designs that use what no data sheet promises.
+
+Two cases are in no netlist, because they depend on the time of an access: a word that is read in the cycle in which it
+is written, and any word that is read before the block RAM has started after configuration.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Print, Signal, Value
+from amaranth.lib.memory import Memory
+
+from spikeloom.hdl.lib import byte_memory
+from spikeloom.hdl.tech import block_ram
+
+__all__ = ["COLLISION", "garbage_block_ram"]
+
+COLLISION = "a word is read while it is written"
+"""Printed by the simulator each time."""
+
+
+def garbage_block_ram(monkeypatch, *, start_cycles: int = 0) -> None:
+    """Let all block RAM that is elaborated from now on return garbage where silicon may.
+
+    ``start_cycles`` are the cycles from the start of the simulation in which every read gives garbage.
+    """
+
+    def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value | None = None) -> Signal:
+        """As `spikeloom.hdl.tech.ram.registered_read`; the ports that write must be there already."""
+        read = memory.read_port(domain="comb")
+        assert memory.write_ports, "a memory without a port to write cannot collide"
+        data = Signal(memory.shape, reset_less=True)
+        noise = Signal(64, init=0x9E3779B97F4A7C15 ^ memory.depth, reset_less=True)
+        started = Signal(range(start_cycles + 1), reset_less=True)
+        collides = Signal()
+        m.d.comb += [
+            read.addr.eq(address),
+            collides.eq(Cat(port.en.any() & (port.addr == address) for port in memory.write_ports).any()),
+        ]
+        # A multiplicative generator: its upper half is random enough, and wide words repeat it.
+        m.d.sync += noise.eq(noise * 6364136223846793005 + 1442695040888963407)
+        garbage = noise[32:].replicate(-(-len(data) // 32))[: len(data)]
+        with m.If(started != start_cycles):
+            m.d.sync += started.eq(started + 1)
+        with m.If(1 if enable is None else enable):
+            m.d.sync += data.eq(Mux(collides | (started != start_cycles), garbage, read.data))
+            with m.If(collides):
+                m.d.sync += Print(COLLISION)
+        return data
+
+    for user in (block_ram, byte_memory):
+        monkeypatch.setattr(user, "registered_read", registered_read)

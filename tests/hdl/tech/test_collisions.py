@@ -1,0 +1,140 @@
+# amaranth: UnusedElaboratable=no
+"""Block RAM that returns garbage where silicon may: no design makes anything of it, and one that relies on it is found.
+
+`harness.block_ram` has the two cases. That no board reads before its block RAM has started, because its reset lasts
+longer, is seen in netlists (`tests/boards/bitstream/test_silicon_lint.py`).
+"""
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib.wiring import Component, In, Out
+from amaranth.sim import Simulator
+from harness.attention import expected_words, random_attention, run_unit
+from harness.block_ram import COLLISION, garbage_block_ram
+from harness.compiled import CORES
+from harness.engine import assert_equal_to_reference, run_engine
+from harness.link import IDENTITY, Board, BoardTransport, Echo
+from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
+from harness.streams import run_streams
+
+from spikeloom.compiler.place import place
+from spikeloom.hdl.attention.unit import AttentionUnit
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.hdl.host.link import Link
+from spikeloom.hdl.lib.block_queue import BlockQueue
+from spikeloom.hdl.tech.block_ram import BlockMemory
+from spikeloom.host.endpoint import Endpoint
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.link import FrameError, LinkParameters
+from spikeloom.sim.network.reference import simulate
+
+BUFFERS = LinkParameters(receive_buffer=128, transmit_buffer=128, maximum_payload=64)
+
+
+class DelayLine(Component):
+    """Planted: reads the word of 16 cycles ago, in the cycle in which it is written over."""
+
+    i: In(8)
+    o: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = BlockMemory(8, 16)
+        m.d.sync += memory.address.eq(memory.address + 1)
+        m.d.comb += [
+            memory.write_address.eq(memory.address),
+            memory.write_data.eq(self.i),
+            memory.write_enable.eq(1),
+            self.o.eq(memory.data),
+        ]
+        return m
+
+
+def delayed(values):
+    """What a `DelayLine` makes of ``values``."""
+    line, found = DelayLine(), []
+
+    async def bench(ctx):
+        for value in values:
+            ctx.set(line.i, value)
+            await ctx.tick()
+            found.append(ctx.get(line.o))
+
+    simulator = Simulator(line)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return found
+
+
+def test_a_read_of_what_is_being_written_is_found(request, monkeypatch, capsys):
+    values = rng_of(request.node.name).integers(0, 256, 100).tolist()
+    latency = 17  # 16 words, and the output register
+    assert delayed(values)[latency:] == values[:-latency], "the simulator gives the old word"
+    assert COLLISION not in capsys.readouterr().out
+    garbage_block_ram(monkeypatch)
+    found = zip(delayed(values)[latency:], values[:-latency], strict=True)
+    assert sum(a != b for a, b in found) > 70
+    assert capsys.readouterr().out.count(COLLISION) == 100
+
+
+@pytest.mark.parametrize("name", ["one lane", "two lanes, every model", "two lanes, maps and lists"])
+def test_no_core_uses_it(request, monkeypatch, capsys, name):
+    garbage_block_ram(monkeypatch)
+    rng = rng_of(request.node.name)
+    core = CORES[name]
+    if core.coordinate_width:
+        network = random_spatial_network(rng, core, extent=3, readout=core.readout)
+    else:
+        network = random_network(rng, core, inputs=12, sizes=(6, 4), readout=core.readout)
+    program = place(network, FabricConfig(core=core))
+    spikes = random_spikes(rng, 4, 2, network.inputs)
+    reference = simulate(network, spikes, record=[p.name for p in network.populations])
+    run = run_engine(LifEngine(core), program, spikes, rng, idle=0.1)
+    assert_equal_to_reference(run, network, program, spikes, reference)
+    assert capsys.readouterr().out.count(COLLISION) > 10
+
+
+def test_no_attention_unit_uses_it(request, monkeypatch, capsys):
+    garbage_block_ram(monkeypatch)
+    rng = rng_of(request.node.name)
+    parameters = AttentionParameters(tokens=8, features=8, heads=2, rows=2)
+    q, k, v = random_attention(rng, parameters, 4)
+    run = run_unit(AttentionUnit(parameters), rng, q, k, v, samples=2, causal=True)
+    words, _ = expected_words(parameters, q, k, v, samples=2, causal=True)
+    assert run.words(0) == words
+    assert capsys.readouterr().out.count(COLLISION) > 0
+
+
+def test_no_queue_uses_it(request, monkeypatch, capsys):
+    garbage_block_ram(monkeypatch)
+    rng = rng_of(request.node.name)
+    words = rng.integers(0, 256, 300).tolist()
+    for idle, stall in ((0.0, 0.0), (0.3, 0.3), (0.6, 0.1)):
+        dut = BlockQueue(8, 16)
+        assert run_streams(dut, [dut.i], [dut.o], [words], rng, idle=idle, stall=stall).words(0) == words
+    assert capsys.readouterr().out.count(COLLISION) > 100
+
+
+def test_no_link_uses_it(request, monkeypatch, capsys):
+    garbage_block_ram(monkeypatch)
+    data = rng_of(request.node.name).bytes(300)
+    board = Board(Link(BUFFERS, IDENTITY), take=0.8, give=0.8, serve=Echo())
+    endpoint = Endpoint(BoardTransport(board), maximum_payload=64, nonce=b"test")
+    assert endpoint.open().encode() == IDENTITY
+    endpoint.send(data)
+    endpoint.flush()
+    assert endpoint.receive(len(data)) == data
+    assert capsys.readouterr().out.count(COLLISION) > 0
+
+
+@pytest.mark.parametrize("start_cycles", [10, 5000])
+def test_a_read_before_the_start_is_found(monkeypatch, start_cycles):
+    """The identity is in block RAM from power-up: a board that is asked for it too early gives garbage."""
+    garbage_block_ram(monkeypatch, start_cycles=start_cycles)
+    try:
+        answers = Board(Link(BUFFERS, IDENTITY)).open(b"1234")
+    except FrameError:  # garbage may end the frame before its time
+        answers = []
+    assert ([answer.payload for answer in answers] == [b"1234" + IDENTITY]) == (start_cycles == 10)
