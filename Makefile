@@ -61,7 +61,7 @@ tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, those that ins
 fuzz: $(TEST_STAMP) ## try 3,000 damaged files of every kind; goes on where it was; summary in build/fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
-formal: $(TEST_STAMP) ## prove queue, arbiter and router
+formal: $(TEST_STAMP) ## prove queues, arbiter, router and tokens; ends within an hour
 	PYTHONPATH=tests $(BIN)/python -m formal
 
 traffic: $(TEST_STAMP) ## 10 million packets through a 4 x 4 mesh; summary in build/traffic

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
@@ -186,13 +185,8 @@ def assert_equal_to_reference(
     assert len(run.states) == steps * batch
     layout_of = layouts(network, core.lanes)
     for population in network.populations:
-        state = reference.states[population.name]
-        for step in range(steps * batch):
-            sample, t = divmod(step, steps)
-            for neuron in range(population.size):
-                found = unpack_state(core, run.states[step], int(layout_of[population.name].slots[neuron]))
-                expected = {f.name: int(getattr(state, f.name)[t, sample, neuron]) for f in fields(NeuronState)}
-                assert {name: found[name] for name in expected} == expected, (population.name, step, neuron)
+        found = unpack_states(core, run.states, layout_of[population.name].slots)
+        assert_equal_states(found, reference.states[population.name], population.name)
     assert all(not any(touched) for touched in run.touched), "every accumulator must be zero again after its step"
     assert run.words_added == expected_words(network, core, spikes, reference)
 
@@ -203,19 +197,37 @@ def joined(parts: list[int], core: CoreParameters) -> int:
     return sum(part << number * width for number, part in enumerate(parts))
 
 
-def unpack_state(core: CoreParameters, words: list[int], slot: int) -> dict[str, int]:
-    """The fields of one neuron's state."""
+def unpack_states(core: CoreParameters, steps: list[list[int]], slots: np.ndarray) -> dict[str, np.ndarray]:
+    """The fields of the states in ``slots``, each ``(step, slot)``, out of the words after each step."""
     layout = core.state_layout
-    word, lane = divmod(slot, core.lanes)
-    bits = words[word] >> (lane * layout.width)
-    fields: dict[str, int] = defaultdict(int)
+    size = (core.lanes * layout.width + 7) // 8
+    octets = b"".join(word.to_bytes(size, "little") for words in steps for word in words)
+    bits = np.unpackbits(np.frombuffer(octets, np.uint8).reshape(len(steps), -1, size), axis=2, bitorder="little")
+    word, lane = np.divmod(np.asarray(slots), core.lanes)
+    of_slot = bits[:, word[:, None], (lane * layout.width)[:, None] + np.arange(layout.width)].astype(np.int64)
+    found, low = {}, 0
     for entry in layout.fields:
-        value = bits & ((1 << entry.width) - 1)
-        if entry.signed and entry.width and value >> (entry.width - 1):
-            value -= 1 << entry.width
-        fields[entry.name] = value
-        bits >>= entry.width
-    return fields
+        value = of_slot[..., low : low + entry.width] @ (1 << np.arange(entry.width, dtype=np.int64))
+        if entry.signed and entry.width:
+            value -= (value >> (entry.width - 1)) << entry.width
+        found[entry.name] = value
+        low += entry.width
+    return found
+
+
+def assert_equal_states(found: dict[str, np.ndarray], expected: NeuronState, place: object) -> None:
+    """What `unpack_states` gives against the reference's ``(T, B, neurons)``; a field that a core lacks must be 0."""
+    for field_ in fields(NeuronState):
+        wanted = np.asarray(getattr(expected, field_.name)).swapaxes(0, 1)
+        wanted = wanted.reshape(-1, wanted.shape[2]).astype(np.int64)
+        is_value = found.get(field_.name, np.zeros_like(wanted))
+        differ = np.argwhere(is_value != wanted)
+        if len(differ):
+            step, neuron = differ[0]
+            raise AssertionError(
+                f"{field_.name} of neuron {neuron} of {place} after step {step} "
+                f"must be {wanted[step, neuron]}, not {is_value[step, neuron]}"
+            )
 
 
 def expected_words(

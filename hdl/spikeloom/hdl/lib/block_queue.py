@@ -27,15 +27,17 @@ class ReadAhead(wiring.Component):
     """
 
     def __init__(self, width: int) -> None:
-        self._width = width
         super().__init__({"more": In(1), "read": Out(1), "data": In(width), "o": Out(stream.Signature(width))})
+        depth = READ_LATENCY + 2  # from taking an address until the room of its word can be given again
+        # The state is made here so that proofs can speak of it (tests/formal).
+        self._fifo = Fifo(width, depth)
+        self._room = Signal(range(depth + 1), init=depth, name="room")
+        self._arriving = Signal(READ_LATENCY, name="arriving")
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        depth = READ_LATENCY + 2  # from taking an address until the room of its word can be given again
-        m.submodules.fifo = fifo = Fifo(self._width, depth)
-        room = Signal(range(depth + 1), init=depth)
-        arriving = Signal(READ_LATENCY)
+        m.submodules.fifo = fifo = self._fifo
+        room, arriving = self._room, self._arriving
         m.d.comb += [
             self.read.eq(self.more & (room != 0)),
             fifo.i.payload.eq(self.data),
@@ -56,17 +58,20 @@ class BlockQueue(wiring.Component):
     """
 
     def __init__(self, width: int, depth: int) -> None:
-        self._width, self._depth = width, depth
         super().__init__({"i": In(stream.Signature(width)), "o": Out(stream.Signature(width))})
+        # The state is made here so that proofs can speak of it (tests/formal).
+        self._memory, self._ahead = BlockMemory(width, depth), ReadAhead(width)
+        assert self._memory.latency == READ_LATENCY
+        # Each place with the one after it, so that a word more or less is known without counting.
+        self._write, self._read = Signal(range(depth), name="write"), Signal(range(depth), name="read")
+        self._after_write = Signal(range(depth), init=1, name="after_write")
+        self._after_read = Signal(range(depth), init=1, name="after_read")
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = BlockMemory(self._width, self._depth)
-        m.submodules.ahead = ahead = ReadAhead(self._width)
-        assert memory.latency == READ_LATENCY
-        # Each place with the one after it, so that a word more or less is known without counting.
-        write, after_write = Signal(range(self._depth), name="write"), Signal(range(self._depth), init=1)
-        read, after_read = Signal(range(self._depth), name="read"), Signal(range(self._depth), init=1)
+        m.submodules.memory = memory = self._memory
+        m.submodules.ahead = ahead = self._ahead
+        write, after_write, read, after_read = self._write, self._after_write, self._read, self._after_read
         push, some, full = Signal(), Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq(~full),
