@@ -91,7 +91,7 @@ def encoder_from(settings: Mapping[str, Any]) -> Encoder:
     if isinstance(kind, bytes):
         kind = kind.decode("utf8", "replace")
     if not isinstance(kind, str) or kind not in ENCODERS:
-        raise ValueError(f"kind of an encoder must be one of {', '.join(ENCODERS)}, not {shown(repr(kind))}")
+        raise ValueError(f"kind of an encoder must be one of {', '.join(ENCODERS)}, not {shown(kind)}")
     return ENCODERS[kind].from_settings(settings)
 
 
@@ -118,7 +118,7 @@ def encoder_from_text(text: str) -> Encoder:
         if not equals or not name or name in settings:
             raise ValueError(
                 "encoder must be KIND:NAME=VALUE,..., such as latency:steps=8,bits=4, with each name once, "
-                f"not {shown(repr(text))}"
+                f"not {shown(text)}"
             )
         settings[name] = _setting(value)
     return encoder_from(settings)

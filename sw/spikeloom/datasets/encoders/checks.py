@@ -21,14 +21,14 @@ Threshold = int | tuple[int, ...]
 def integer(name: str, value: object, low: int, high: int) -> int:
     """``value`` as an ``int`` if it is an integer from ``low`` to ``high``."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{name} must be an integer from {low} to {high}, not {shown(repr(value))}")
+        raise ValueError(f"{name} must be an integer from {low} to {high}, not {shown(value)}")
     return int(value)
 
 
 def one_of(name: str, value: object, options: Collection[str]) -> str:
     """``value`` if it is one of the texts ``options``."""
     if not isinstance(value, str) or value not in options:
-        raise ValueError(f"{name} must be one of {', '.join(options)}, not {shown(repr(value))}")
+        raise ValueError(f"{name} must be one of {', '.join(options)}, not {shown(value)}")
     return value
 
 

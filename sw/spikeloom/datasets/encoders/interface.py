@@ -60,7 +60,7 @@ def _plain(name: str, value: object) -> Any:
         return value
     array = np.asarray(value)
     if array.dtype.kind not in "iuf" or array.ndim > 1:
-        raise ValueError(f"{name} must be a number, a row of numbers or a text, not {shown(repr(value))}")
+        raise ValueError(f"{name} must be a number, a row of numbers or a text, not {shown(value)}")
     return tuple(array.tolist()) if array.ndim else array.item()
 
 
@@ -217,7 +217,7 @@ class Encoder(ABC):
             more = f", and may be {', '.join(possible)}" if possible else ""
             raise ValueError(
                 f"settings of a {cls.kind} encoder must be {', '.join(required)}{more}, "
-                f"not {shown(', '.join(given)) or 'none'}"
+                f"not {shown(', '.join(given)) if given else 'none'}"
             )
         try:
             return cls(**{name: v[0](**v[1]) if name in _NESTED else v for name, v in arguments.items()})

@@ -19,8 +19,8 @@ from spikeloom.datasets.encoders.interface import LevelEncoder, Spikes, Values
 
 __all__ = ["BurstEncoder", "IntervalEncoder", "LatencyEncoder", "PatternEncoder", "PhaseEncoder"]
 
-MOST_ENTRIES = 1 << 26
-"""Of a table of patterns."""
+MOST_ENTRIES = 1 << 24
+"""Of a table of patterns: settings come with files from strangers."""
 
 
 @lru_cache(maxsize=32)

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from spikeloom.datasets.encoders.checks import integer, one_of
 from spikeloom.datasets.encoders.interface import LevelEncoder, Spikes, Values
-from spikeloom.datasets.encoders.patterns import MOST_ENTRIES
 
 __all__ = ["PopulationEncoder"]
+
+MOST_ENTRIES = 1 << 26
+"""Of the table of spikes: settings come with files from strangers."""
 
 
 @lru_cache(maxsize=16)
