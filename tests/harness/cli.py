@@ -37,13 +37,19 @@ def write_network(path, *, inputs=64, hidden=8, weight=None, nodes=None, edges=N
     return str(path)
 
 
-def refused(capsys, *arguments):
-    """The sentence with which the command refuses ``arguments``; nothing may have been written."""
+def sentence(capsys, *arguments):
+    """The sentence with which the command refuses ``arguments``, after notes."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     assert stop.value.code == 2
-    error = capsys.readouterr().err.strip()
-    assert "\n" not in error, error
-    assert error.startswith("spikeloom: ")
-    assert not [path for path in Path().rglob("*") if path.is_file()]
+    *notes, error = capsys.readouterr().err.strip().split("\n")
+    assert error.startswith("spikeloom: "), error
+    assert not any(note.startswith(("spikeloom: ", "Traceback")) for note in notes), notes
     return error.removeprefix("spikeloom: ")
+
+
+def refused(capsys, *arguments):
+    """As `sentence`; nothing may have been written."""
+    error = sentence(capsys, *arguments)
+    assert not [path for path in Path().rglob("*") if path.is_file()]
+    return error

@@ -5,18 +5,22 @@ Whatever the user got wrong is one sentence on standard error and exit status 2,
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from spikeloom.cli.bitstream import bitstream
 from spikeloom.cli.boards import boards
 from spikeloom.cli.check import check
+from spikeloom.cli.console import one_line, printable
 from spikeloom.cli.flash import load_board
 from spikeloom.cli.generate import generate
 from spikeloom.cli.info import info
+from spikeloom.cli.init import init
 from spikeloom.cli.mnist import mnist
 from spikeloom.cli.place import show_placement
 from spikeloom.cli.report import report
@@ -28,11 +32,12 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="A trained spiking neural network in; bit-exact RTL, a bitstream and a host driver out.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
 _COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init,
     "check": check,
     "place": show_placement,
     "report": report,
@@ -53,32 +58,55 @@ for _name, _command in _COMMANDS.items():
 _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"spikeloom {importlib.metadata.version('spikeloom')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _spikeloom(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """A trained spiking neural network in; bit-exact RTL, a bitstream and a host driver out."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exits with 0, or with 2 and one sentence."""
+    with contextlib.suppress(AttributeError):
+        # A name that the terminal's encoding does not have is shown escaped.
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        app(list(arguments) if arguments is not None else None, standalone_mode=False)
+        app(list(arguments) if arguments is not None else None, prog_name="spikeloom", standalone_mode=False)
     except _UsageError as error:
-        error.show()
-        sys.exit(2)
+        _fail(_usage_sentence(error))
     except typer.Abort:
         sys.exit(130)
     except ModuleNotFoundError as error:
         extra = "boards" if (error.name or "").startswith("amaranth_boards") else "simulate"
-        print(f"spikeloom: {error.name} is not installed; pip install 'spikeloom[{extra}]'", file=sys.stderr)
-        sys.exit(2)
+        _fail(f"{error.name} is not installed; pip install 'spikeloom[{extra}]'")
     except OSError as error:
-        reason = f"cannot use {str(error.filename)!r}: {error.strerror}" if error.filename else str(error)
-        print(f"spikeloom: {reason}", file=sys.stderr)
-        sys.exit(2)
+        _fail(f"cannot use {str(error.filename)!r}: {error.strerror}" if error.filename else str(error))
     except MemoryError:
-        print(
-            "spikeloom: this takes more memory than there is; a smaller network or fewer inputs take less",
-            file=sys.stderr,
-        )
+        _fail("this takes more memory than there is; a smaller network or fewer inputs take less")
+    except ValueError as error:
+        _fail(str(error))
+    except RuntimeError as error:  # tools: the end of what they said may follow
+        print(f"spikeloom: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except (ValueError, RuntimeError) as error:
-        print(f"spikeloom: {error}", file=sys.stderr)
-        sys.exit(2)
+
+
+def _fail(sentence: str) -> None:
+    print(f"spikeloom: {one_line(sentence)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _usage_sentence(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    where = "spikeloom" if context is None else context.command_path
+    return f"{error.format_message().strip().rstrip('.')}; see: {where} --help"
 
 
 if __name__ == "__main__":

@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spikeloom.cli.choosing import choose_fabric, given_fields
-from spikeloom.cli.options import CoreOption, WeightOption, encoder_of, mesh_shape, named_fabric, out, placed
+from spikeloom.cli.choosing import (
+    choose_for,
+    chosen_fabric,
+    given_fields,
+    named_fabric,
+    on_mesh,
+    place_on,
+    quantised_for,
+    with_fields,
+)
+from spikeloom.cli.console import note, out, print_json
+from spikeloom.cli.groups import grouped
+from spikeloom.cli.options import Hardware, JsonOption, Loading
 from spikeloom.compiler.bake import bake
 from spikeloom.datasets.inputs import InputError
-from spikeloom.frontends.nir import load
 from spikeloom.host.peripherals import with_units
-from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.model.network import Network
+from spikeloom.sim.fabric.fabric import FabricConfig
 
 __all__ = ["bitstream"]
 
 
+@grouped
 def bitstream(
-    board: Annotated[str, typer.Option(help="Name of the board, see: spikeloom boards.")],
     networks: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[NETWORK]...",
+            metavar="NETWORK...",
             help="NIR files that the fabric is chosen for; the general fabric of the board if none is given.",
             show_default=False,
         ),
     ] = None,
-    weight_bits: WeightOption = 8,
-    fabric: Annotated[
-        str | None, typer.Option(help=f"One of these instead: {', '.join(FABRICS)}.", show_default=False)
-    ] = None,
-    mesh: Annotated[
-        str | None, typer.Option(help="Mesh of as many of the fabric's core, such as 2x2.", show_default=False)
-    ] = None,
     units: Annotated[
         bool, typer.Option("--units", help="With an encoder and a readout on the board, see: spikeloom run.")
     ] = False,
-    core_fields: CoreOption = None,
     baked: Annotated[
         bool,
         typer.Option(
@@ -50,37 +54,59 @@ def bitstream(
         typer.Option(help="The highest clock to try, in MHz; the board's if not given.", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Directory; build/BOARD if not given.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="Directory; build/BOARD if not given.", show_default=False),
     ] = None,
+    as_json: JsonOption = False,
+    *,
+    loading: Loading,
+    hardware: Hardware,
 ) -> None:
     """Build the bitstream for a board with open tools, unless the same is there already."""
     from spikeloom.boards.bitstream.builder import build
-    from spikeloom.boards.targets.registry import find_board
 
-    if networks and fabric is not None:
-        raise InputError("fabric must be left out where networks are named, for which one is chosen")
-    given = given_fields(core_fields)
-    if given and not networks:
-        raise InputError("core must be left out where no network is named, for which one is chosen")
+    if hardware.board is None:
+        raise InputError("a board must be given with --board, see: spikeloom boards")
     if baked and len(networks or ()) != 1:
         raise InputError(f"bake must be given with one network, whose program it is, not with {len(networks or ())}")
-    loaded = [load(path) for path in networks or ()]
-    if loaded:
-        # (A bitstream says what is in block RAM, but not what is in single-port RAM.)
-        chosen = choose_fabric(loaded, board, weight_bits, **({"weight_memory": "block"} if baked else {}) | given)
-    else:
-        chosen = find_board(board).buildable_fabric() if fabric is None else named_fabric(fabric)
-    if mesh is not None:
-        chosen = chosen.on_mesh(*mesh_shape(mesh, None))
+    loaded = [loading.load(path) for path in networks or ()]
+    fabric = _fabric(hardware, loading, loaded, baked=baked, quiet=as_json)
     if units:
-        chosen = with_units(
-            chosen,
-            [encoder for network in loaded if (encoder := encoder_of(network)) is not None],
+        fabric = with_units(
+            fabric,
+            [encoder for network in loaded if (encoder := loading.encoder_of(network)) is not None],
             inputs=max((network.inputs for network in loaded), default=0),
             outputs=max((network.population(network.output).size for network in loaded), default=0),
         )
     if baked:
-        chosen = bake(placed(loaded[0], chosen, weight_bits))
-    result = build(board, output, fabric=chosen, clock_mhz=clock, announce=out.print)
+        fabric = bake(place_on(fabric, quantised_for(loaded[0], fabric, loading), hardware))
+    result = build(hardware.board, output, fabric=fabric, clock_mhz=clock, announce=note)
+    if as_json:
+        said = dataclasses.asdict(result.report)
+        print_json({"bitstream": str(result.bitstream), "flash_command": list(result.flash_command), "report": said})
+        return
     out.print(result.table())
-    out.print(f"{result.bitstream}\nto load it: spikeloom flash {board}")
+    out.print(f"{result.bitstream}\nto load it: spikeloom flash {hardware.board}")
+
+
+def _fabric(hardware: Hardware, loading: Loading, networks: list[Network], *, baked: bool, quiet: bool) -> FabricConfig:
+    """The named fabric, the one chosen for ``networks``, or the general one of the board."""
+    from spikeloom.boards.targets.registry import find_board
+
+    assert hardware.board is not None
+    board = find_board(hardware.board)
+    given = given_fields(hardware.core)
+    if hardware.fabric is not None:
+        fabric = with_fields(named_fabric(hardware.fabric), given)
+        for network in networks:  # before a build of minutes, of a fabric that would not run it
+            place_on(on_mesh(fabric, hardware), quantised_for(network, fabric, loading), hardware)
+    elif networks:
+        # (A bitstream says what is in block RAM, but not what is in single-port RAM.)
+        given = ({"weight_memory": "block"} if baked else {}) | given
+        choice = choose_for(networks, board.name, loading, given)
+        if not quiet:
+            out.print(*choice.tables(), sep="\n")
+        fabric = chosen_fabric(networks, choice)
+    else:
+        fabric = with_fields(board.buildable_fabric(), given)
+    return on_mesh(fabric, hardware)

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich import box
 from rich.table import Table
 
-from spikeloom.cli.options import out
+from spikeloom.cli.console import figures, out, print_json, printable
+from spikeloom.cli.options import JsonOption
 
 __all__ = ["boards"]
 
+_COLUMNS = ("board", "FPGA", "clock", "fabric", "link", "status")
 
-def boards() -> None:
-    """List the boards: FPGA, clock, how the host gets at it, and whether a bitstream can be built."""
+
+def boards(as_json: JsonOption = False) -> None:
+    """List the boards: FPGA, clock, how the host reaches it, and whether a bitstream can be built."""
     from spikeloom.boards.qor.boards import board_status
     from spikeloom.boards.targets.registry import all_boards
 
-    table = Table(title="boards", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("board", "FPGA", "clock"):
-        table.add_column(column, no_wrap=True)
-    for column in ("fabric", "link", "status"):
-        table.add_column(column)
+    rows, entries = [], []
     for board in all_boards().values():
+        status = board_status(board)
+        entry: dict[str, Any] = {"board": board.name, "title": board.title, "fpga": board.device_name}
+        entry |= {"link": board.link, "status": status, "buildable": not board.obstacle}
         clock, held = "-", "-"
         if not board.obstacle:
             fabric = board.buildable_fabric()
-            lanes = f"{fabric.core.lanes} lane{'s' * (fabric.core.lanes > 1)}"
-            held = f"{lanes}, {fabric.synapses:,} synapses"
-            clock = f"{board.clock_hz / 1e6:.3g} MHz"
-        table.add_row(board.name, board.device_name, clock, held, board.link, board_status(board))
-    out.print(table)
+            lanes = fabric.core.lanes
+            held = f"{lanes} lane{'s' * (lanes > 1)}, {fabric.synapses:,} synapses"
+            clock = f"{figures(board.clock_hz / 1e6)} MHz"
+            entry |= {"clock_mhz": board.clock_hz / 1e6, "lanes": lanes}
+            entry |= {"neurons": fabric.neurons, "synapses": fabric.synapses}
+        entries.append(entry)
+        rows.append((board.name, board.device_name, clock, held, board.link, status))
+    if as_json:
+        print_json({"boards": entries})
+    elif out.is_terminal:
+        table = Table(title="boards", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for column in _COLUMNS:
+            table.add_column(column, no_wrap=column in ("board", "FPGA", "clock"))
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
+    else:
+        _print_lines([_COLUMNS, *rows])
+
+
+def _print_lines(rows: list[tuple[str, ...]]) -> None:
+    """One line per row, however long, so that ``grep`` finds whole rows."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print(printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))

@@ -2,85 +2,97 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from typing import Any
 
-import typer
 from rich.table import Table
 
-from spikeloom.cli.choosing import choose_fabric, given_fields
-from spikeloom.cli.options import (
-    DEFAULT_FABRIC,
-    CompareOption,
-    CoreOption,
-    DelayOption,
-    DiscretisationOption,
-    FabricOption,
-    Loading,
-    NetworkArgument,
-    PresetOption,
-    RefractoryOption,
-    ResetOption,
-    TimeStepOption,
-    WeightOption,
-    named_fabric,
-    out,
-)
-from spikeloom.compiler.place import place
-from spikeloom.compiler.quantise import Quantisation, quantise
-from spikeloom.datasets.inputs import InputError
+from spikeloom.cli.choosing import choose_for, fabric_for, given_fields, place_on, quantised_for
+from spikeloom.cli.console import note, out, print_json
+from spikeloom.cli.groups import grouped
+from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument
 from spikeloom.model.describe import describe
+from spikeloom.model.network import Network
+from spikeloom.sim.fabric.fabric_file import core_to_json
 from spikeloom.sim.fabric.presets import FABRICS
 
 __all__ = ["check"]
 
 
+@grouped
 def check(
-    network: NetworkArgument = None,
-    preset: PresetOption = None,
-    time_step: TimeStepOption = None,
-    discretisation: DiscretisationOption = None,
-    compare: CompareOption = None,
-    reset: ResetOption = None,
-    reset_delay: DelayOption = None,
-    refractory: RefractoryOption = None,
-    weight_bits: WeightOption = 8,
-    fabric: FabricOption = DEFAULT_FABRIC,
-    board: Annotated[
-        str | None,
-        typer.Option(help="Choose a fabric for this board instead, see: spikeloom boards.", show_default=False),
-    ] = None,
-    core_fields: CoreOption = None,
+    network: NetworkArgument = None, as_json: JsonOption = False, *, loading: Loading, hardware: Hardware
 ) -> None:
     """Say how a network will be stepped, what is lost, and what it takes of the hardware."""
-    given = given_fields(core_fields)
-    if given and board is None:
-        raise InputError("core must be left out without a board, for which one is chosen")
-    options = Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
-    loaded = options.load(network)
-    steps = Table(title=f"{loaded.name}: {loaded.inputs} inputs, {loaded.neurons} neurons, {loaded.synapses} synapses")
-    for column in ("population", "neurons", "one step", "notes"):
-        steps.add_column(column, overflow="fold")
-    for row in describe(loaded):
-        steps.add_row(row.name, " x ".join(map(str, row.shape)), row.equation, "; ".join(row.notes))
-    out.print(steps)
-    if board is not None:
-        choose_fabric([loaded], board, weight_bits, **given)
+    loaded = loading.load(network)
+    said: dict[str, Any] = {"network": _described(loaded)}
+    if not as_json:
+        out.print(_steps_table(loaded))
+    if hardware.board is not None and hardware.fabric is None and hardware.mesh is None and hardware.tiles is None:
+        choice = choose_for([loaded], hardware.board, loading, given_fields(hardware.core))
+        said["board"] = hardware.board
+        said["core"] = core_to_json(choice.core)
+        said["reasons"] = [dataclasses.asdict(reason) for reason in choice.reasons]
+        said["takes"] = dataclasses.asdict(choice.resources)
+        said["available"] = dataclasses.asdict(choice.room)
+        if not as_json:
+            out.print(*choice.tables(), sep="\n")
+    else:
+        _check_fabric(loaded, loading, hardware, said, as_json=as_json)
+    if as_json:
+        print_json(said)
+
+
+def _check_fabric(
+    loaded: Network, loading: Loading, hardware: Hardware, said: dict[str, Any], *, as_json: bool
+) -> None:
+    """Place ``loaded`` on a fabric and say what it uses of it."""
+    fabric = fabric_for(hardware, loading, [loaded])
+    quantised = quantised_for(loaded, fabric, loading)
+    lost = quantised.notes[len(loaded.notes) :]
+    said["fabric"], said["notes"] = fabric.name, list(lost)
+    for text in lost if not as_json else ():
+        out.print(f"as {loading.weight_bits}-bit integers: {text}")
+    if quantised.attentions and not fabric.attentions:
+        holders = ", ".join(name for name, known in FABRICS.items() if known.attentions)
+        said["notes"].append("attention runs on the reference only: this fabric has no attention tile")
+        (note if as_json else out.print)(
+            f"fabric {fabric.name} has cores only, and attention runs on the reference: fabrics with attention are "
+            f"{holders}"
+        )
         return
-    core = next(iter(named_fabric(fabric).cores.values()))
-    widths = Quantisation.for_core(core, weight_width=weight_bits)
-    quantised = quantise(loaded, widths)
-    for note in quantised.notes[len(loaded.notes) :]:
-        out.print(f"as {weight_bits}-bit integers: {note}")
-    if quantised.attentions and not named_fabric(fabric).attentions:
-        holders = [name for name, known in FABRICS.items() if known.attentions]
-        where = f"fabrics with attention are {', '.join(holders)}" if holders else "no fabric has attention"
-        out.print(f"fabric {fabric} is cores alone, and attention runs on the reference: {where}")
+    program = place_on(fabric, quantised, hardware)
+    said["uses"] = [dataclasses.asdict(use) for use in program.uses]
+    if as_json:
         return
-    program = place(quantised, named_fabric(fabric))
-    uses = Table(title=f"fabric {fabric}")
+    uses = Table(title=f"fabric {fabric.name}")
     several = len({use.tile for use in program.uses}) > 1
     for column in (*["tile"] * several, "resource", "used", "available"):
         uses.add_column(column, justify="left" if column == "resource" else "right")
     for use in program.uses:
-        uses.add_row(*[str(use.tile)] * several, use.resource, str(use.used), str(use.available))
+        uses.add_row(*[str(use.tile)] * several, use.resource, f"{use.used:,}", f"{use.available:,}")
     out.print(uses)
+
+
+def _described(network: Network) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "inputs": network.inputs,
+        "neurons": network.neurons,
+        "synapses": network.synapses,
+        "populations": [
+            {"name": row.name, "shape": list(row.shape), "step": row.equation, "notes": list(row.notes)}
+            for row in describe(network)
+        ],
+    }
+
+
+def _steps_table(network: Network) -> Table:
+    steps = Table(
+        title=f"{network.name}: {network.inputs:,} inputs, {network.neurons:,} neurons, {network.synapses:,} synapses"
+    )
+    for column in ("population", "neurons", "one step", "notes"):
+        steps.add_column(column, overflow="fold")
+    for row in describe(network):
+        steps.add_row(row.name, " x ".join(map(str, row.shape)), row.equation, "; ".join(row.notes))
+    return steps

@@ -1,28 +1,69 @@
-"""Choosing the fabric: by core fields, for a board, or of a build that exists."""
+"""From the options of the hardware to a fabric: a named one, one that is built already, or one chosen for networks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spikeloom.cli.options import out
+from spikeloom.cli.console import note
+from spikeloom.cli.options import Hardware, Loading
+from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.program import Program
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.inputs import InputError
 from spikeloom.model.network import Network
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.fabric_file import baud_rate_from_json, fabric_from_json, read_identity
+from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.lib.files import read_text
+from spikeloom.sim.network.network import QuantisedNetwork
 
-__all__ = ["built_fabric", "choose_fabric", "given_fields"]
+if TYPE_CHECKING:
+    from spikeloom.explore.choose import Choice
+
+__all__ = [
+    "DEFAULT_BOARD",
+    "DEFAULT_FABRIC",
+    "Built",
+    "built",
+    "choose_for",
+    "chosen_fabric",
+    "fabric_for",
+    "given_fields",
+    "mesh_shape",
+    "named_fabric",
+    "on_mesh",
+    "place_on",
+    "quantised_for",
+    "with_fields",
+]
+
+DEFAULT_FABRIC = "small"
+DEFAULT_BOARD = "icebreaker"
+_BAUD_RATE = 1_000_000  # of almost every board
 
 
-def given_fields(core_fields: Sequence[str] | None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A fabric that exists, on a board or in a file.
+
+    ``build_hash`` is that of the bitstream, None where any build of the fabric will do.
+    """
+
+    fabric: FabricConfig
+    baud_rate: int
+    build_hash: bytes | None
+
+
+def given_fields(core: Sequence[str] | None) -> dict[str, Any]:
     """The values of ``FIELD=VALUE`` by field; the core itself says which are possible."""
     read: dict[Any, Callable[[str], Any]] = {"int": int, "bool": {"yes": True, "no": False}.__getitem__, "str": str}
     kinds = {field.name: str(field.type) for field in fields(CoreParameters) if field.type in read}
     given: dict[str, Any] = {}
-    for text in core_fields or ():
+    for text in core or ():
         name, _, value = text.partition("=")
         if name not in kinds:
             raise InputError(f"core must be FIELD=VALUE with one of {', '.join(kinds)}, not {text!r}")
@@ -34,33 +75,176 @@ def given_fields(core_fields: Sequence[str] | None) -> dict[str, Any]:
     return given
 
 
-def choose_fabric(networks: Sequence[Network], board: str, weight_bits: int, **given: Any) -> FabricConfig:
-    """The fabric for networks on a board; prints what was chosen and why, or raises with the boards that would do."""
-    from spikeloom.boards.targets.registry import find_board
+def named_fabric(name: str) -> FabricConfig:
+    """The fabric of that name, or the one in the ``fabric.json`` or build folder of that name."""
+    return FABRICS[name] if name in FABRICS else _from_file(name).fabric
+
+
+def _from_file(name: str, identity: Path | None = None) -> Built:
+    """The fabric of a ``fabric.json`` or build folder, with what is known of its bitstream."""
+    path = Path(name)
+    if path.is_dir():
+        path /= "fabric.json"
+    elif not path.name.endswith(".json") or not path.exists():
+        raise InputError(f"fabric must be one of {', '.join(FABRICS)}, a fabric.json or a build folder, not {name!r}")
+    text = read_text(path)
+    fabric, baud_rate = fabric_from_json(text), baud_rate_from_json(text)
+    beside = path.with_name("identity")
+    chosen = identity or (beside if beside.exists() else None)
+    return Built(
+        fabric=fabric,
+        baud_rate=_BAUD_RATE if baud_rate is None else baud_rate,
+        build_hash=None if chosen is None else _build_hash(chosen),
+    )
+
+
+def _build_hash(path: Path) -> bytes:
+    try:
+        return read_identity(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} must be the identity file of a build") from error
+
+
+def built(hardware: Hardware, identity: Path | None = None) -> Built:
+    """The fabric of ``--fabric``, else of the board's build in ``build/BOARD``, else the general one of the board.
+
+    Needs nothing beyond the base installation where the fabric is a named one or in a file.
+    """
+    _refuse_changes(hardware, "a fabric that is built already")
+    if hardware.fabric is not None and hardware.fabric not in FABRICS:
+        return _from_file(hardware.fabric, identity)
+    name = hardware.board or DEFAULT_BOARD
+    if hardware.fabric is None:
+        path = (identity or Path("build") / name / "identity").with_name("fabric.json")
+        if path.exists():
+            return _from_file(str(path), identity)
+    build_hash = None if identity is None else _build_hash(identity)
+    if hardware.fabric is not None and hardware.board is None:
+        return Built(fabric=FABRICS[hardware.fabric], baud_rate=_BAUD_RATE, build_hash=build_hash)
+    board = _find_board(name)
+    fabric = board.buildable_fabric() if hardware.fabric is None else FABRICS[hardware.fabric]
+    return Built(fabric=fabric, baud_rate=board.baud_rate, build_hash=build_hash)
+
+
+def _find_board(name: str) -> Any:
+    try:
+        from spikeloom.boards.targets.registry import find_board
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"board {name} has no build in build/{name}, and its general fabric is known to spikeloom[boards] only: "
+            f"name a fabric.json or build folder with --fabric, or pip install 'spikeloom[boards]'"
+        ) from error
+    return find_board(name)
+
+
+def _refuse_changes(hardware: Hardware, what: str) -> None:
+    for option in ("core", "mesh", "tiles"):
+        if getattr(hardware, option):
+            raise InputError(f"{option} must be left out with {what}")
+
+
+def fabric_for(
+    hardware: Hardware, loading: Loading, networks: Sequence[Network], *, counters: bool = False
+) -> FabricConfig:
+    """The fabric that was named, the one that is chosen for ``networks`` on the board, or the default one.
+
+    A mesh that is made around the fabric's core counts packets where ``counters`` is set.
+    """
+    given = given_fields(hardware.core)
+    if hardware.fabric is None and hardware.board is not None and networks:
+        choice = choose_for(networks, hardware.board, loading, given)
+        core = choice.core
+        note(
+            f"chosen for {hardware.board}: {core.lanes} lane{'s' * (core.lanes > 1)}, {core.neurons:,} neurons, "
+            f"{core.weight_words * core.lanes:,} weights"
+        )
+        fabric = chosen_fabric(networks, choice)
+    else:
+        name = hardware.fabric or DEFAULT_FABRIC
+        if name not in FABRICS:
+            _refuse_changes(hardware, "a fabric that is built already")
+        fabric = with_fields(named_fabric(name), given)
+    return on_mesh(fabric, hardware, counters=counters)
+
+
+def with_fields(fabric: FabricConfig, given: dict[str, Any]) -> FabricConfig:
+    """``fabric`` with these fields in each of its cores."""
+    if not given:
+        return fabric
+    return FabricConfig(
+        name=fabric.name,
+        link=fabric.link,
+        tiles=tuple(replace(tile, **given) if isinstance(tile, CoreParameters) else tile for tile in fabric.tiles),
+        mesh=fabric.mesh,
+        encoder=fabric.encoder,
+        readout=fabric.readout,
+    )
+
+
+def on_mesh(fabric: FabricConfig, hardware: Hardware, *, counters: bool = False) -> FabricConfig:
+    """``fabric`` on the mesh that ``--mesh`` names, or the smallest that holds ``--tiles``; else as it is."""
+    if hardware.mesh is None and (hardware.tiles or 1) <= len(fabric.cores):
+        return fabric
+    return fabric.on_mesh(*mesh_shape(hardware.mesh, hardware.tiles), counters=counters)
+
+
+def mesh_shape(mesh: str | None, tiles: int | None) -> tuple[int, int]:
+    """Columns and rows: those that were given, or of the mesh that is nearest to a square and holds ``tiles``."""
+    if mesh is not None:
+        shape = mesh.split("x")
+        if len(shape) != 2 or not all(extent.isdecimal() for extent in shape):
+            raise InputError(f"mesh must be columns x rows, such as 3x2, not {mesh!r}")
+        return int(shape[0]), int(shape[1])
+    count, most = 1 + (tiles or 1), 8 * 8
+    if not 2 <= count <= most:
+        raise InputError(f"tiles must be from 1 to {most - 1}, those of the largest mesh, not {tiles}")
+    columns = next(columns for columns in range(1, count + 1) if columns * columns >= count)
+    return columns, -(-count // columns)
+
+
+def choose_for(networks: Sequence[Network], board: str, loading: Loading, given: dict[str, Any]) -> Choice:
+    """The core for ``networks`` on a board; raises with the boards that would do where nothing fits."""
     from spikeloom.explore.choose import ChoiceError, boards_for, choose
 
-    device = find_board(board).device
-    widths = Quantisation(weight_width=weight_bits, multiplier=device.dsp > 0)
+    device = _find_board(board).device
+    v_width = {"v_width": given["v_width"]} if "v_width" in given else {}
+    widths = Quantisation(weight_width=loading.weight_bits, multiplier=device.dsp > 0, **v_width)
     quantised = [quantise(network, widths) for network in networks]
     for before, after in zip(networks, quantised, strict=True):
-        for note in after.notes[len(before.notes) :]:
-            out.print(f"{after.name} as {weight_bits}-bit integers: {note}")
+        for text in after.notes[len(before.notes) :]:
+            note(f"{after.name} as {loading.weight_bits}-bit integers: {text}")
     try:
-        choice = choose(quantised, device, **given)
+        return choose(quantised, device, **given)
     except ChoiceError as error:
         others = ", ".join(boards_for(quantised, **given)) or "none"
-        raise ChoiceError(f"{error}; boards that would hold it at {weight_bits} bits: {others}") from error
-    name = "-".join(network.name for network in networks)
-    for table in choice.tables():
-        out.print(table)
-    return FabricConfig(name=name, core=choice.core)
+        raise ChoiceError(f"{error}; boards that would hold it at {loading.weight_bits} bits: {others}") from error
 
 
-def built_fabric(board: str, identity: Path | None = None) -> FabricConfig:
-    """The fabric of the board's build, if there is one; else its general fabric."""
-    from spikeloom.boards.targets.registry import find_board
-    from spikeloom.sim.fabric.fabric_file import read_fabric
+def chosen_fabric(networks: Sequence[Network], choice: Choice) -> FabricConfig:
+    """The fabric around the core of ``choice``, named after the networks."""
+    return FabricConfig(name="-".join(network.name for network in networks), core=choice.core)
 
-    path = (identity or Path("build") / board / "identity").with_name("fabric.json")
-    general = find_board(board)
-    return read_fabric(path) if path.exists() else general.buildable_fabric()
+
+def quantised_for(network: Network, fabric: FabricConfig, loading: Loading) -> QuantisedNetwork:
+    """``network`` in the integers of the cores of ``fabric``."""
+    return quantise(network, loading.widths(next(iter(fabric.cores.values()))))
+
+
+def place_on(
+    fabric: FabricConfig, network: QuantisedNetwork, hardware: Hardware, *, is_built: bool = False, **options: Any
+) -> Program:
+    """Place ``network``; a refusal says how to come by a fabric that runs it."""
+    try:
+        return place(network, fabric, tiles=hardware.tiles, seed=hardware.seed, **options)
+    except PlaceError as error:
+        if hardware.mesh is not None or hardware.tiles is not None:
+            raise
+        board = hardware.board or (DEFAULT_BOARD if is_built and hardware.fabric is None else "NAME")
+        if is_built:
+            remedy = f"spikeloom bitstream NETWORK --board {board} builds a fabric that is made for it"
+        elif hardware.fabric is None and hardware.board is not None:
+            raise
+        else:
+            without = "" if hardware.fabric is None else " without --fabric"
+            remedy = f"--board {board}{without} chooses a fabric that is made for it"
+        raise PlaceError(f"{error}; {remedy}") from error

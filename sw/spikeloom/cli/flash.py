@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spikeloom.cli.options import out
+from spikeloom.cli.console import note, out
 
 __all__ = ["load_board"]
 
@@ -21,5 +21,5 @@ def load_board(
     """Load a built bitstream into a board."""
     from spikeloom.boards.bitstream.flash import flash
 
-    flash(board, build, announce=out.print)
+    flash(board, build, announce=note)
     out.print(f"{board} is loaded\nspikeloom run --board {board} --port ...")

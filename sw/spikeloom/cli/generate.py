@@ -8,25 +8,12 @@ from typing import Annotated
 
 import typer
 
-from spikeloom.cli.options import (
-    DEFAULT_FABRIC,
-    CompareOption,
-    DelayOption,
-    DiscretisationOption,
-    FabricOption,
-    Loading,
-    NetworkArgument,
-    PresetOption,
-    RefractoryOption,
-    ResetOption,
-    TimeStepOption,
-    WeightOption,
-    named_fabric,
-    out,
-    placed,
-)
-from spikeloom.compiler.place import place
-from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.cli.choosing import fabric_for, place_on, quantised_for
+from spikeloom.cli.console import out
+from spikeloom.cli.groups import grouped
+from spikeloom.cli.options import Hardware, Loading, NetworkArgument
+from spikeloom.datasets.inputs import InputError
+from spikeloom.export.verilog import export_core, export_fabric
 
 __all__ = ["Format", "generate"]
 
@@ -38,34 +25,37 @@ class Format(Enum):
     FABRIC = "fabric"
 
 
+@grouped
 def generate(
     network: NetworkArgument = None,
-    preset: PresetOption = None,
-    time_step: TimeStepOption = None,
-    discretisation: DiscretisationOption = None,
-    compare: CompareOption = None,
-    reset: ResetOption = None,
-    reset_delay: DelayOption = None,
-    refractory: RefractoryOption = None,
-    weight_bits: WeightOption = 8,
-    fabric: FabricOption = DEFAULT_FABRIC,
     what: Annotated[
-        Format,
-        typer.Option("--format", help="The core with AXI ports and a testbench, or the fabric with its UART."),
-    ] = Format.VERILOG,
-    divisor: Annotated[int, typer.Option(help="Clock cycles a bit of the UART.")] = 12,
-    output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/generate"),
+        Format | None,
+        typer.Option(
+            "--format",
+            help="The core with AXI ports and a testbench (verilog), or the fabric with its UART; if not given, "
+            "verilog for a fabric that is one core, else fabric.",
+            show_default=False,
+        ),
+    ] = None,
+    divisor: Annotated[int, typer.Option(help="Clock cycles per bit of the UART.")] = 12,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for all files.")] = Path("build/generate"),
+    *,
+    loading: Loading,
+    hardware: Hardware,
 ) -> None:
     """Write Verilog: the core with a testbench of this network, or the fabric and the network's memory images."""
-    from spikeloom.export.verilog import export_core, export_fabric
     from spikeloom.hdl.host.uart import check_divisor
 
     check_divisor(divisor)
-    options = Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
-    loaded = options.load(network)
-    if what is Format.FABRIC:
-        files = export_fabric(placed(loaded, named_fabric(fabric), weight_bits), output, divisor=divisor)
+    loaded = loading.load(network)
+    fabric = fabric_for(hardware, loading, [loaded])
+    is_one_core = fabric.mesh is None
+    if what is Format.VERILOG and not is_one_core:
+        raise InputError(f"format must be fabric, not verilog, for fabric {fabric.name}, which has several tiles")
+    quantised = quantised_for(loaded, fabric, loading)
+    program = place_on(fabric, quantised, hardware)
+    if what is Format.FABRIC or not is_one_core:
+        files = export_fabric(program, output, divisor=divisor)
     else:
-        quantised = quantise(loaded, Quantisation.for_core(named_fabric(fabric).core, weight_width=weight_bits))
-        files = export_core(quantised, place(quantised, named_fabric(fabric)), output)
+        files = export_core(quantised, program, output)
     out.print(f"{', '.join(file.name for file in files)} in {output}")

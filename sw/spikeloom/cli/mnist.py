@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spikeloom.cli.options import ImagesOption, out, progress_bar
+from spikeloom.cli.console import note, out, progress_bar
 
 __all__ = ["mnist"]
 
@@ -18,16 +18,18 @@ def mnist(
         Path | None,
         typer.Option(help="Folder with MNIST's four IDX files; downloaded if not given.", show_default=False),
     ] = None,
-    images: ImagesOption = None,
-    workers: Annotated[int, typer.Option(help="Processes that simulate.")] = 2,
-    output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/mnist"),
+    images: Annotated[
+        int | None, typer.Option(help="Use only the first N images.", metavar="N", show_default=False)
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Threads that simulate.")] = 2,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for all files.")] = Path("build/mnist"),
 ) -> None:
     """Run MNIST's test images through the hardware, compare every spike, and say how fast a board would be."""
     from spikeloom.benchmarks.mnist import TRIALS, Outcome, Trial, complaints, run_trial, table_of, write_summary
     from spikeloom.datasets.mnist import fetch_mnist, load_mnist
     from spikeloom.runners.compiled import CompiledRunner
 
-    digits = load_mnist(data or fetch_mnist(output, announce=out.print), "test").first(images)
+    digits = load_mnist(data or fetch_mnist(output, announce=note), "test").first(images)
 
     def run(trial: Trial) -> Outcome:
         with progress_bar(trial.title) as bar:

@@ -1,148 +1,212 @@
-"""What the commands share: the options of loading a network, of the hardware and of its inputs."""
+"""The options that every command which takes a network has: loading and quantisation, the hardware, the inputs."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from spikeloom.compiler.place import place
-from spikeloom.compiler.program import Program
-from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.cli.console import note
+from spikeloom.cli.project import apply_project
+from spikeloom.compiler.quantise import Quantisation
 from spikeloom.datasets.encoders import Encoder, encoder_from
-from spikeloom.datasets.inputs import InputError, Inputs, held_out_digits, load_inputs
+from spikeloom.datasets.inputs import InputError, Inputs, Layout, held_out_digits, load_inputs, random_inputs
 from spikeloom.datasets.shipped import shipped
 from spikeloom.frontends.nir import PRESETS, Discretisation, load
 from spikeloom.model.network import Network
 from spikeloom.sim.core.neuron import Compare, Reset
-from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.presets import FABRICS
 
 __all__ = [
-    "DEFAULT_FABRIC",
-    "DIGITS",
     "PLACE_IMAGES",
-    "CompareOption",
-    "CoreOption",
-    "DelayOption",
-    "DiscretisationOption",
-    "FabricOption",
-    "ImagesOption",
-    "InputsOption",
+    "Backend",
+    "Hardware",
+    "JsonOption",
     "Loading",
     "NetworkArgument",
-    "PresetOption",
-    "RefractoryOption",
-    "ResetOption",
-    "TimeStepOption",
-    "WeightOption",
-    "encoder_of",
-    "inputs_of",
-    "mesh_shape",
-    "named_fabric",
-    "out",
-    "placed",
-    "progress_bar",
+    "Samples",
 ]
 
-out = Console(highlight=False)
-DIGITS = "digits-mlp.nir"
-DEFAULT_FABRIC = "small"
-PLACE_IMAGES = 50  # enough to know who spikes how often
+_DIGITS = "digits-mlp.nir"
+PLACE_IMAGES = 50  # enough to know how often each neuron spikes
+
+_NETWORK, _HARDWARE, _INPUTS = "Loading and quantisation", "Hardware", "Inputs"
+
 NetworkArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[NETWORK]", help="NIR file; the digits network if not given.", show_default=False),
+    typer.Argument(metavar="NETWORK", help="NIR file; the digits network if not given.", show_default=False),
 ]
-PresetOption = Annotated[
-    str | None, typer.Option(help=f"Framework that wrote the file: {', '.join(PRESETS)}.", show_default=False)
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object; progress and notes go to standard error.")
 ]
-TimeStepOption = Annotated[float | None, typer.Option(help="Length of a step in seconds.", show_default=False)]
-DiscretisationOption = Annotated[Discretisation | None, typer.Option(help="How time is stepped.", show_default=False)]
-CompareOption = Annotated[Compare | None, typer.Option(help="When a neuron spikes.", show_default=False)]
-ResetOption = Annotated[Reset | None, typer.Option(help="What a spike does to the membrane.", show_default=False)]
-DelayOption = Annotated[int | None, typer.Option(help="Steps from a spike to its reset, 0 or 1.", show_default=False)]
-RefractoryOption = Annotated[int | None, typer.Option(help="Steps held after a spike.", show_default=False)]
-WeightOption = Annotated[int, typer.Option("--weight-bits", help="Bits of a weight, 1 to 16.")]
-FabricOption = Annotated[str, typer.Option(help=f"Hardware: {', '.join(FABRICS)}.")]
-CoreOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--core",
-        metavar="FIELD=VALUE",
-        help="A field of the core, such as lanes=16; the others are chosen around it. May be given again.",
-        show_default=False,
-    ),
-]
-InputsOption = Annotated[
-    Path | None,
-    typer.Option(
-        help=".npy or .npz with spikes (T, B, n) or images (B, ...); the digits if not given.", show_default=False
-    ),
-]
-ImagesOption = Annotated[int | None, typer.Option(help="Run only so many.", show_default=False)]
 
 
-@dataclass(frozen=True)
+class Backend(Enum):
+    """Where a network runs: `spikeloom.runners.runner` says more."""
+
+    REFERENCE = "reference"
+    RTL = "rtl"
+    PINS = "pins"
+    BOARD = "board"
+
+
+def _of_network(text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, show_default=False, rich_help_panel=_NETWORK, **settings)
+
+
+def _of_hardware(text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, show_default=False, rich_help_panel=_HARDWARE, **settings)
+
+
+def _of_inputs(text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, show_default=False, rich_help_panel=_INPUTS, **settings)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Loading:
-    """The options that every command takes which loads a network."""
+    """How a network is loaded and quantised."""
 
-    preset: str | None
-    time_step_s: float | None
-    discretisation: Discretisation | None
-    compare: Compare | None
-    reset: Reset | None
-    reset_delay: int | None
-    refractory: int | None
+    project: Annotated[
+        Path | None,
+        _of_network(
+            "Take options from this spikeloom.toml, or the one in this folder; else from ./spikeloom.toml if present.",
+            "--project",
+            is_eager=True,
+            callback=apply_project,
+        ),
+    ] = None
+    preset: Annotated[str | None, _of_network(f"Framework that wrote the file: {', '.join(PRESETS)}.")] = None
+    time_step: Annotated[float | None, _of_network("Length of a step in seconds.")] = None
+    discretisation: Annotated[Discretisation | None, _of_network("How time is discretised.")] = None
+    compare: Annotated[Compare | None, _of_network("When a neuron spikes.")] = None
+    reset: Annotated[Reset | None, _of_network("What a spike does to the membrane.")] = None
+    reset_delay: Annotated[int | None, _of_network("Steps from a spike to its reset, 0 or 1.")] = None
+    refractory: Annotated[int | None, _of_network("Steps for which a neuron is held after a spike.")] = None
+    encoder: Annotated[
+        str | None,
+        _of_network(
+            "Encoder of images instead of the network's own, such as latency:steps=8,bits=4.",
+            metavar="KIND:NAME=VALUE,...",
+        ),
+    ] = None
+    weight_bits: Annotated[
+        int, typer.Option("--weight-bits", help="Bits per weight, 1 to 16.", rich_help_panel=_NETWORK)
+    ] = 8
 
     def load(self, path: Path | None) -> Network:
-        return load(path or shipped(DIGITS), **vars(self))
+        """The float network in ``path``, or the shipped digits network."""
+        return load(
+            path or shipped(_DIGITS),
+            preset=self.preset,
+            time_step_s=self.time_step,
+            discretisation=self.discretisation,
+            compare=self.compare,
+            reset=self.reset,
+            reset_delay=self.reset_delay,
+            refractory=self.refractory,
+        )
+
+    def widths(self, core: CoreParameters) -> Quantisation:
+        """How the network is quantised for ``core``."""
+        return Quantisation.for_core(core, weight_width=self.weight_bits)
+
+    def encoder_of(self, network: Network) -> Encoder | None:
+        """The encoder that was given, or else the one that ``network`` was trained with, if its file names one."""
+        if self.encoder is not None:
+            return encoder_from(_encoder_settings(self.encoder))
+        return None if network.encoder is None else encoder_from(network.encoder)
 
 
-def named_fabric(name: str) -> FabricConfig:
-    if name not in FABRICS:
-        raise InputError(f"fabric must be one of {', '.join(FABRICS)}, not {name!r}")
-    return FABRICS[name]
+def _encoder_settings(text: str) -> dict[str, Any]:
+    kind, _, rest = text.partition(":")
+    settings: dict[str, Any] = {"kind": kind}
+    for pair in rest.split(",") if rest else ():
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise InputError(f"encoder must be KIND:NAME=VALUE,..., such as latency:steps=8,bits=4, not {text!r}")
+        settings[name] = _number(value)
+    return settings
 
 
-def placed(network: Network, fabric: FabricConfig, weight_bits: int) -> Program:
-    core = fabric.core
-    widths = Quantisation.for_core(core, weight_width=weight_bits)
-    return place(quantise(network, widths), fabric)
+def _number(text: str) -> int | float | str:
+    """The number that ``text`` is, or else the text."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
-def encoder_of(network: Network) -> Encoder | None:
-    return None if network.encoder is None else encoder_from(network.encoder)
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What the network is placed on: `spikeloom.cli.choosing` makes a fabric of it."""
+
+    board: Annotated[str | None, _of_hardware("Name of the board, see: spikeloom boards.", metavar="NAME")] = None
+    fabric: Annotated[
+        str | None,
+        _of_hardware(
+            f"Fabric: {', '.join(FABRICS)}, or the fabric.json or folder of a build.", metavar="NAME|FILE|FOLDER"
+        ),
+    ] = None
+    core: Annotated[
+        list[str] | None,
+        _of_hardware(
+            "A field of the core, such as lanes=16. With --board the others are chosen around it. May be repeated.",
+            "--core",
+            metavar="FIELD=VALUE",
+        ),
+    ] = None
+    mesh: Annotated[
+        str | None,
+        _of_hardware("Mesh of as many tiles with the fabric's core, such as 3x2; with --tiles the smallest mesh."),
+    ] = None
+    tiles: Annotated[int | None, _of_hardware("Tiles to use; the fewest that hold the network if not given.")] = None
+    seed: Annotated[int, typer.Option(help="Seed of the mapping to tiles.", rich_help_panel=_HARDWARE)] = 0
 
 
-def inputs_of(network: Network, path: Path | None, images: int | None) -> Inputs:
-    encoder = encoder_of(network)
-    if path is not None:
-        inputs = load_inputs(path, network.inputs, encoder, classes=network.population(network.output).size)
-    elif network.inputs == 64:
-        inputs = held_out_digits(encoder)
-    else:
-        raise InputError(f"network {network.name} has {network.inputs} inputs, so --inputs must be given, not left out")
-    return inputs if images is None else inputs.first(images)
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What the network is fed with."""
+
+    inputs: Annotated[
+        str | None,
+        _of_inputs(
+            ".npy or .npz with spikes (T, B, n) or images (B, ...); or random:SEED; the digits if not given.",
+            metavar="FILE|random:SEED",
+        ),
+    ] = None
+    layout: Annotated[
+        Layout | None,
+        _of_inputs("Order of the axes of spikes: tbn is time first, btn is transposed; tbn if not given."),
+    ] = None
+    images: Annotated[int | None, _of_inputs("Use only the first N images.", metavar="N")] = None
+
+    def of(self, network: Network, loading: Loading) -> Inputs:
+        """The inputs for ``network``; prints the shape that was understood."""
+        encoder = loading.encoder_of(network)
+        if self.inputs is not None and self.inputs.startswith("random:"):
+            inputs = random_inputs(_seed(self.inputs), network.inputs, encoder, samples=self.images)
+        elif self.inputs is not None:
+            classes = network.population(network.output).size
+            inputs = load_inputs(Path(self.inputs), network.inputs, encoder, classes=classes, layout=self.layout)
+        elif network.inputs == 64:
+            inputs = held_out_digits(encoder)
+        else:
+            raise InputError(
+                f"network {network.name} has {network.inputs} inputs, so --inputs must be given, as a file or as "
+                f"random:SEED, not left out"
+            )
+        chosen = inputs if self.images is None else inputs.first(self.images)
+        note(f"inputs: {chosen.shape_text}")
+        return chosen
 
 
-def progress_bar(title: str) -> Progress:
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=out, transient=not out.is_terminal)
-
-
-def mesh_shape(mesh: str | None, tiles: int | None) -> tuple[int, int]:
-    """Columns and rows: those that were given, or of the mesh that is nearest to a square and holds ``tiles``."""
-    if mesh is not None:
-        shape = mesh.split("x")
-        if len(shape) != 2 or not all(extent.isdecimal() for extent in shape):
-            raise InputError(f"mesh must be columns x rows, such as 3x2, not {mesh!r}")
-        return int(shape[0]), int(shape[1])
-    count, most = 1 + (tiles or 1), 8 * 8
-    if not 2 <= count <= most:
-        raise InputError(f"tiles must be from 1 to {most - 1}, those of the largest mesh, not {tiles}")
-    columns = next(columns for columns in range(1, count + 1) if columns * columns >= count)
-    return columns, -(-count // columns)
+def _seed(text: str) -> int:
+    number = text.removeprefix("random:")
+    if not number.isdecimal() or int(number) >= 1 << 32:
+        raise InputError(f"inputs must be random:SEED with a seed from 0 to {(1 << 32) - 1}, not {text!r}")
+    return int(number)

@@ -2,80 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from typing import Any
 
-import typer
-
-from spikeloom.cli.options import (
-    DEFAULT_FABRIC,
-    PLACE_IMAGES,
-    CompareOption,
-    DelayOption,
-    DiscretisationOption,
-    FabricOption,
-    InputsOption,
-    Loading,
-    NetworkArgument,
-    PresetOption,
-    RefractoryOption,
-    ResetOption,
-    TimeStepOption,
-    WeightOption,
-    inputs_of,
-    mesh_shape,
-    named_fabric,
-    out,
-)
-from spikeloom.compiler.place import place
-from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.cli.choosing import fabric_for, place_on, quantised_for
+from spikeloom.cli.console import out, print_json
+from spikeloom.cli.groups import grouped
+from spikeloom.cli.options import PLACE_IMAGES, Hardware, JsonOption, Loading, NetworkArgument, Samples
+from spikeloom.compiler.program import Program
+from spikeloom.explore.cost import Explanation
 
 __all__ = ["show_placement"]
 
 
+@grouped
 def show_placement(
     network: NetworkArgument = None,
-    inputs: InputsOption = None,
-    preset: PresetOption = None,
-    time_step: TimeStepOption = None,
-    discretisation: DiscretisationOption = None,
-    compare: CompareOption = None,
-    reset: ResetOption = None,
-    reset_delay: DelayOption = None,
-    refractory: RefractoryOption = None,
-    weight_bits: WeightOption = 8,
-    fabric: FabricOption = DEFAULT_FABRIC,
-    mesh: Annotated[
-        str | None,
-        typer.Option(
-            help="Mesh of as many tiles of the fabric's core, such as 3x2; with --tiles the smallest if not given.",
-            show_default=False,
-        ),
-    ] = None,
-    tiles: Annotated[
-        int | None, typer.Option(help="Tiles to use; as few as hold the network if not given.", show_default=False)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the search for the places of the tiles.")] = 0,
+    as_json: JsonOption = False,
+    *,
+    loading: Loading,
+    hardware: Hardware,
+    samples: Samples,
 ) -> None:
-    """Lay a network out on the tiles of a mesh, and say what each holds, what goes between them, and what limits."""
+    """Map a network to the tiles of a mesh: what each holds, what goes between them, and what limits the throughput."""
     from spikeloom.compiler.dependencies import UNIFORM_RATE, uniform_rates
     from spikeloom.explore.cost import explain, measured_rates, tables
 
-    options = Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
-    loaded = options.load(network)
-    chosen = named_fabric(fabric)
-    if mesh is not None or (tiles or 1) > len(chosen.cores):
-        chosen = chosen.on_mesh(*mesh_shape(mesh, tiles))
-    widths = Quantisation.for_core(next(iter(chosen.cores.values())), weight_width=weight_bits)
-    quantised = quantise(loaded, widths)
-    if inputs is None and (loaded.inputs != 64 or loaded.encoder is None):
+    loaded = loading.load(network)
+    fabric = fabric_for(hardware, loading, [loaded])
+    quantised = quantised_for(loaded, fabric, loading)
+    if samples.inputs is None and (loaded.inputs != 64 or loading.encoder_of(loaded) is None):
         rates = uniform_rates(quantised)
-        source = f"{UNIFORM_RATE} spikes a step of each neuron"
+        source = f"{UNIFORM_RATE} spikes per step of each neuron"
     else:
-        sample = inputs_of(loaded, inputs, None).first(PLACE_IMAGES)
-        rates = measured_rates(quantised, sample.spikes)
-        source = f"the activity in {sample.spikes.shape[1]} images"
-    program = place(quantised, chosen, tiles=tiles, seed=seed, rates=rates)
+        chosen = samples.of(loaded, loading).first(samples.images or PLACE_IMAGES)
+        rates = measured_rates(quantised, chosen.spikes)
+        source = f"the activity in {chosen.spikes.shape[1]} images"
+    program = place_on(fabric, quantised, hardware, rates=rates)
     explanation = explain(program, rates)
+    if as_json:
+        print_json(_placement(program, explanation, source))
+        return
     for table in tables(program, explanation):
         out.print(table)
     out.print(f"expected from {source}: {explanation.limit}")
+
+
+def _placement(program: Program, explanation: Explanation, source: str) -> dict[str, Any]:
+    mesh = program.fabric.mesh
+    return {
+        "network": program.network,
+        "fabric": program.fabric.name,
+        "mesh": None if mesh is None else [mesh.columns, mesh.rows],
+        "tiles": [
+            {
+                "tile": work.tile,
+                "parts": list(work.parts),
+                "events_per_step": float(work.events),
+                "cycles_per_step": float(work.cycles),
+            }
+            for work in explanation.work
+        ],
+        "uses": [dataclasses.asdict(use) for use in program.uses],
+        "flows": [
+            {
+                "name": flow.name,
+                "source": flow.source,
+                "sinks": sorted(flow.sinks),
+                "packets_per_step": float(flow.packets),
+            }
+            for flow in explanation.flows
+        ],
+        "cycles_per_step": float(explanation.cycles),
+        "limit": explanation.limit,
+        "expected_from": source,
+    }

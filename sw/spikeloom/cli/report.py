@@ -2,107 +2,68 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spikeloom.cli.choosing import built_fabric
-from spikeloom.cli.options import (
-    DEFAULT_FABRIC,
-    PLACE_IMAGES,
-    CompareOption,
-    DelayOption,
-    DiscretisationOption,
-    FabricOption,
-    InputsOption,
-    Loading,
-    NetworkArgument,
-    PresetOption,
-    RefractoryOption,
-    ResetOption,
-    TimeStepOption,
-    WeightOption,
-    inputs_of,
-    mesh_shape,
-    named_fabric,
-    out,
-)
-from spikeloom.cli.run import build_hash_of, transport_to
-from spikeloom.compiler.place import place
-from spikeloom.compiler.quantise import Quantisation, quantise
-from spikeloom.datasets.inputs import InputError
+from spikeloom.cli.choosing import DEFAULT_BOARD, built, fabric_for, place_on, quantised_for
+from spikeloom.cli.console import note, out
+from spikeloom.cli.groups import grouped
+from spikeloom.cli.options import PLACE_IMAGES, Backend, Hardware, Loading, NetworkArgument, Samples
+from spikeloom.cli.ports import check_port, transport_to
 
-__all__ = ["Counting", "report"]
+__all__ = ["report"]
 
 
-class Counting(Enum):
-    """Where `report` has its counters from: nowhere, the compiled hardware or a board."""
-
-    REFERENCE = "reference"
-    RTL = "rtl"
-    BOARD = "board"
-
-
+@grouped
 def report(
     network: NetworkArgument = None,
-    inputs: InputsOption = None,
-    preset: PresetOption = None,
-    time_step: TimeStepOption = None,
-    discretisation: DiscretisationOption = None,
-    compare: CompareOption = None,
-    reset: ResetOption = None,
-    reset_delay: DelayOption = None,
-    refractory: RefractoryOption = None,
-    weight_bits: WeightOption = 8,
-    fabric: FabricOption = DEFAULT_FABRIC,
-    mesh: Annotated[
-        str | None, typer.Option(help="Mesh of as many tiles of the fabric's core, such as 3x2.", show_default=False)
-    ] = None,
-    tiles: Annotated[
-        int | None, typer.Option(help="Tiles to use; as few as hold the network if not given.", show_default=False)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the search for the places of the tiles.")] = 0,
-    images: Annotated[int, typer.Option(help="Run only so many.")] = PLACE_IMAGES,
-    runner: Annotated[Counting, typer.Option(help="What runs beside the reference and counts.")] = Counting.REFERENCE,
-    board: Annotated[str, typer.Option(help="Name of the board at the port.")] = "icebreaker",
+    backend: Annotated[
+        Backend, typer.Option(help="What runs beside the reference, for its counters.")
+    ] = Backend.REFERENCE,
     port: Annotated[str | None, typer.Option(help="Serial port, or HOST:PORT.", show_default=False)] = None,
     timing: Annotated[
         Path | None,
         typer.Option(help="report.json of a board's build, or a file of qor, for the clock.", show_default=False),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+    *,
+    loading: Loading,
+    hardware: Hardware,
+    samples: Samples,
 ) -> None:
     """Write one HTML page of what a network does on a fabric: tiles, routes, traffic, use, spikes and timing."""
     from spikeloom.explore.cost import measured_rates
     from spikeloom.report.collect import gather
     from spikeloom.report.page import page
     from spikeloom.report.timing import timing_from, timing_of_build
-    from spikeloom.runners.compiled import CompiledRunner
     from spikeloom.runners.runner import BoardRunner
 
-    if runner is Counting.BOARD:
-        if mesh is not None or tiles is not None:
-            raise InputError("mesh and tiles must be left out with --runner board, whose fabric is built already")
-        chosen = built_fabric(board)
+    if backend is Backend.BOARD:
+        check_port(port)
+    loaded = loading.load(network)
+    on_board = built(hardware) if backend is Backend.BOARD else None
+    if on_board is not None:
+        fabric = on_board.fabric
     else:
-        chosen = named_fabric(fabric)
-        if mesh is not None or (tiles or 1) > len(chosen.cores):
-            chosen = chosen.on_mesh(*mesh_shape(mesh, tiles), counters=runner is Counting.RTL)
-    loaded = Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory).load(network)
-    quantised = quantise(loaded, Quantisation.for_core(next(iter(chosen.cores.values())), weight_width=weight_bits))
-    sample = inputs_of(loaded, inputs, images)
-    figures = timing_of_build(Path("build") / board, chosen) if timing is None else timing_from(timing)
-    program = place(quantised, chosen, tiles=tiles, seed=seed, rates=measured_rates(quantised, sample.spikes))
+        fabric = fabric_for(hardware, loading, [loaded], counters=backend is Backend.RTL)
+    quantised = quantised_for(loaded, fabric, loading)
+    sample = samples.of(loaded, loading).first(samples.images or PLACE_IMAGES)
+    folder = Path("build") / (hardware.board or DEFAULT_BOARD)
+    figures = timing_of_build(folder, fabric) if timing is None else timing_from(timing)
+    rates = measured_rates(quantised, sample.spikes)
+    program = place_on(fabric, quantised, hardware, is_built=on_board is not None, rates=rates)
     result = None
-    if runner is Counting.RTL:
-        result = CompiledRunner(program, Path("build/run"), announce=out.print).run(sample.spikes)
-    elif runner is Counting.BOARD:
-        from spikeloom.boards.targets.registry import find_board
+    if on_board is not None:
+        transport = transport_to(port, on_board.baud_rate)
+        result = BoardRunner(program, transport, build_hash=on_board.build_hash).run(sample.spikes)
+    elif backend is not Backend.REFERENCE:
+        from spikeloom.runners.compiled import CompiledRunner
+        from spikeloom.runners.runner import PinsRunner
 
-        transport = transport_to(port, find_board(board).baud_rate)
-        result = BoardRunner(program, transport, build_hash=build_hash_of(None, board)).run(sample.spikes)
+        runner = CompiledRunner if backend is Backend.RTL else PinsRunner
+        result = runner(program, Path("build/run"), announce=note).run(sample.spikes)
     counted = None if result is None else result.cycles_per_sample
     gathered = gather(
         quantised,
@@ -114,7 +75,7 @@ def report(
         links=None if result is None else result.links,
         cycles_per_sample=None if counted is None else float(counted.mean()),
         timing=figures,
-        runner=runner.value,
+        runner=backend.value,
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(page(gathered), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,53 +14,28 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from spikeloom.cli.choosing import built_fabric
-from spikeloom.cli.options import (
-    CompareOption,
-    DelayOption,
-    DiscretisationOption,
-    ImagesOption,
-    InputsOption,
-    Loading,
-    NetworkArgument,
-    PresetOption,
-    RefractoryOption,
-    ResetOption,
-    TimeStepOption,
-    WeightOption,
-    encoder_of,
-    inputs_of,
-    out,
-    placed,
-    progress_bar,
-)
+from spikeloom.cli.choosing import DEFAULT_BOARD, Built, built, fabric_for, place_on, quantised_for
+from spikeloom.cli.console import figures, note, out, print_json, progress_bar
+from spikeloom.cli.groups import grouped
+from spikeloom.cli.options import Backend, Hardware, JsonOption, Loading, NetworkArgument, Samples
+from spikeloom.cli.ports import check_port, transport_to
 from spikeloom.compiler.program import Program
-from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.datasets.inputs import InputError, Inputs
 from spikeloom.datasets.readout import classify
-from spikeloom.sim.fabric.fabric_file import read_identity
+from spikeloom.model.network import Network
 from spikeloom.sim.host.readout import ReadoutMode
 
 if TYPE_CHECKING:
     from spikeloom.runners.runner import Runner, RunResult, Task
 
-__all__ = ["Answer", "Backend", "Encoding", "build_hash_of", "run", "transport_to"]
+__all__ = ["Answer", "Encoding", "run"]
 
 _SHOWN_ANSWERS = 20
 
 
-class Backend(Enum):
-    """Where a network runs: `spikeloom.runners.runner` says more."""
-
-    REFERENCE = "reference"
-    RTL = "rtl"
-    PINS = "pins"
-    BOARD = "board"
-
-
 class Encoding(Enum):
-    """Who makes spikes of images."""
+    """What makes spikes of images."""
 
     HOST = "host"
     BOARD = "board"
@@ -81,39 +57,21 @@ class Answer(Enum):
         return ReadoutMode.OFF if self is Answer.ALL else ReadoutMode[self.name]
 
 
+@grouped
 def run(
     network: NetworkArgument = None,
     backend: Annotated[Backend, typer.Option(help="Where it runs.")] = Backend.BOARD,
-    board: Annotated[str, typer.Option(help="Name of the board at the port.")] = "icebreaker",
     port: Annotated[str | None, typer.Option(help="Serial port, or HOST:PORT.", show_default=False)] = None,
-    inputs: InputsOption = None,
-    live: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            help="udp://HOST:PORT: live events instead, SPIF words that come there; a step is what comes in --step-ms.",
-            show_default=False,
-        ),
-    ] = None,
     pixels: Annotated[
         str | None,
         typer.Option(help="Of live events: columns x rows (x polarities), such as 34x34x2.", show_default=False),
     ] = None,
-    step_ms: Annotated[float, typer.Option(help="Of live events: milliseconds of a step.")] = 1.0,
+    step_ms: Annotated[float, typer.Option(help="Of live events: milliseconds per step.")] = 1.0,
     steps: Annotated[
         int | None, typer.Option(help="Of live events: steps to run; until Ctrl-C if not given.", show_default=False)
     ] = None,
-    preset: PresetOption = None,
-    time_step: TimeStepOption = None,
-    discretisation: DiscretisationOption = None,
-    compare: CompareOption = None,
-    reset: ResetOption = None,
-    reset_delay: DelayOption = None,
-    refractory: RefractoryOption = None,
-    weight_bits: WeightOption = 8,
-    images: ImagesOption = None,
     encode: Annotated[
-        Encoding, typer.Option(help="Who makes spikes of images: the host, or the encoder on the board.")
+        Encoding, typer.Option(help="What makes spikes of images: the host, or the encoder on the board.")
     ] = Encoding.HOST,
     answer: Annotated[
         Answer,
@@ -124,25 +82,38 @@ def run(
     ] = Answer.ALL,
     identity: Annotated[
         Path | None,
-        typer.Option(help="The build that the board must hold; build/BOARD/identity if there.", show_default=False),
+        typer.Option(
+            help="The identity file of the build that the board must hold; that of the build folder if there.",
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
         str | None,
         typer.Option(
+            "--output",
+            "-o",
             help="Write the output as .npy, (T, B, n), or the classes (B,) where only they come back; or, live, send "
             "its spikes to udp://HOST:PORT.",
             show_default=False,
         ),
     ] = None,
+    as_json: JsonOption = False,
+    *,
+    loading: Loading,
+    hardware: Hardware,
+    samples: Samples,
 ) -> None:
-    """Run a network on a board, in simulation or as the reference, and print the answers."""
-    from spikeloom.runners.compiled import CompiledRunner
-    from spikeloom.runners.live import udp_address
-    from spikeloom.runners.runner import BoardRunner, PinsRunner, ReferenceRunner, TaskRunner
+    """Run a network on a board, in simulation or as the reference, and print the answers.
 
-    source, sink = udp_address(live or ""), udp_address(output or "")
-    if live is not None and (source is None or backend is not Backend.BOARD or inputs is not None):
-        raise InputError(f"input must be udp://HOST:PORT, on a board and without --inputs, not {live!r}")
+    With --inputs udp://HOST:PORT the input is live events, SPIF words that arrive there; a step is what arrives in
+    --step-ms.
+    """
+    from spikeloom.runners.live import udp_address
+    from spikeloom.runners.runner import TaskRunner
+
+    source, sink = udp_address(samples.inputs or ""), udp_address(output or "")
+    if source is not None and backend is not Backend.BOARD:
+        raise InputError(f"backend must be board with live input, not {backend.value}")
     if sink is not None and source is None:
         raise InputError(f"output must be a file, not {output!r}, unless the input is live")
     if output is not None and sink is None and not output.endswith(".npy"):
@@ -150,31 +121,16 @@ def run(
     plain = encode is Encoding.HOST and answer is Answer.ALL
     if not plain and (backend is Backend.RTL or source is not None):
         raise InputError("encode and answer must be left out with --backend rtl and with live input")
-    options = Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
-    loaded = options.load(network)
-    from spikeloom.boards.targets.registry import find_board
-
-    description = find_board(board)
-    fabric = built_fabric(board, identity)
+    loaded = loading.load(network)
+    held = _hardware(backend, hardware, loading, loaded, identity)
+    if backend is Backend.BOARD:
+        check_port(port)  # before what takes long
     if source is not None:
-        program = placed(loaded, fabric, weight_bits)
-        transport = transport_to(port, description.baud_rate)
-        _run_live(program, transport, build_hash_of(identity, board), source, sink, pixels, step_ms, steps)
+        program = place_on(held.fabric, quantised_for(loaded, held.fabric, loading), hardware, is_built=True)
+        _run_live(program, port, held, source, sink, pixels, step_ms, steps, as_json=as_json)
         return
-    chosen = inputs_of(loaded, inputs, images)
-    runner: Runner
-    if backend is Backend.REFERENCE:
-        widths = Quantisation.for_core(fabric.core, weight_width=weight_bits)
-        runner = ReferenceRunner(quantise(loaded, widths))
-    else:
-        program = placed(loaded, fabric, weight_bits)
-        if backend is Backend.RTL:
-            runner = CompiledRunner(program, Path("build/run"), workers=os.cpu_count() or 1, announce=out.print)
-        elif backend is Backend.PINS:
-            runner = PinsRunner(program, Path("build/run"), announce=out.print)
-        else:
-            build_hash = build_hash_of(identity, board)
-            runner = BoardRunner(program, transport_to(port, description.baud_rate), build_hash=build_hash)
+    chosen = samples.of(loaded, loading)
+    runner = _runner(backend, port, held, hardware, loading, loaded)
     with progress_bar("images") as bar:
         shown = bar.add_task("", total=chosen.spikes.shape[1])
 
@@ -185,11 +141,42 @@ def run(
             result = runner.run(chosen.spikes, progress=progress)
         else:
             assert isinstance(runner, TaskRunner)
-            result = runner.do(_task(chosen, encoder_of(loaded), encode, answer), progress=progress)
-    _show_answers(f"{loaded.name} on {backend.value}", result, chosen.labels)
+            result = runner.do(_task(chosen, loading.encoder_of(loaded), encode, answer), progress=progress)
+    if as_json:
+        print_json(_answers(loaded, backend, result, chosen.labels))
+    else:
+        _show_answers(f"{loaded.name} on {backend.value}", result, chosen.labels)
     if output is not None:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         np.save(output, result.output if result.classes is None else result.classes)
+
+
+def _hardware(backend: Backend, hardware: Hardware, loading: Loading, network: Network, identity: Path | None) -> Built:
+    """What is built; or, in a simulation with other fields or tiles, what would be."""
+    changed = hardware.core or hardware.mesh or hardware.tiles
+    if backend is Backend.BOARD or not changed:
+        return built(hardware, identity)
+    if hardware.fabric is None:
+        hardware = replace(hardware, board=hardware.board or DEFAULT_BOARD)
+    return Built(fabric=fabric_for(hardware, loading, [network]), baud_rate=0, build_hash=None)
+
+
+def _runner(
+    backend: Backend, port: str | None, held: Built, hardware: Hardware, loading: Loading, network: Network
+) -> Runner:
+    from spikeloom.runners.runner import BoardRunner, PinsRunner, ReferenceRunner
+
+    quantised = quantised_for(network, held.fabric, loading)
+    if backend is Backend.REFERENCE:
+        return ReferenceRunner(quantised)
+    program = place_on(held.fabric, quantised, hardware, is_built=True)
+    if backend is Backend.BOARD:
+        return BoardRunner(program, transport_to(port, held.baud_rate), build_hash=held.build_hash)
+    if backend is Backend.PINS:
+        return PinsRunner(program, Path("build/run"), announce=note)
+    from spikeloom.runners.compiled import CompiledRunner
+
+    return CompiledRunner(program, Path("build/run"), workers=os.cpu_count() or 1, announce=note)
 
 
 def _task(inputs: Inputs, encoder: Encoder | None, encode: Encoding, answer: Answer) -> Task:
@@ -203,10 +190,28 @@ def _task(inputs: Inputs, encoder: Encoder | None, encode: Encoding, answer: Ans
     return Task(inputs=inputs.images, encoder=encoder, mode=answer.mode)
 
 
+def _classes(result: RunResult) -> NDArray[np.int64]:
+    return classify(result.output) if result.classes is None else result.classes
+
+
+def _answers(network: Network, backend: Backend, result: RunResult, labels: NDArray[np.int64] | None) -> dict[str, Any]:
+    answers = _classes(result)
+    return {
+        "network": network.name,
+        "backend": backend.value,
+        "images": len(answers),
+        "answers": answers.tolist(),
+        "labels": None if labels is None else labels.tolist(),
+        "accuracy": None if labels is None else float((answers == labels).mean()),
+        "cycles": result.cycles,
+        "seconds": round(result.seconds, 3),
+    }
+
+
 def _show_answers(title: str, result: RunResult, labels: NDArray[np.int64] | None) -> None:
     """The class of each of the first images, how many are right, and how fast it went."""
     only_classes = result.classes is not None
-    answers = classify(result.output) if result.classes is None else result.classes
+    answers = _classes(result)
     table = Table(title=title)
     for column in ("image", "answer", "label", *["spikes of each class"] * (not only_classes)):
         table.add_column(column, justify="right")
@@ -216,22 +221,24 @@ def _show_answers(title: str, result: RunResult, labels: NDArray[np.int64] | Non
         table.add_row(str(index), str(answers[index]), label, *counts)
     out.print(table)
     if len(answers) > _SHOWN_ANSWERS:
-        out.print(f"... and {len(answers) - _SHOWN_ANSWERS} more")
+        out.print(f"... and {len(answers) - _SHOWN_ANSWERS:,} more")
     if labels is not None:
-        out.print(f"accuracy {100 * float((answers == labels).mean()):.2f} % of {len(answers)} images")
-    rate = len(answers) / result.seconds if result.seconds else float("inf")
-    out.print(f"{len(answers)} images in {result.seconds:.2f} s with loading: {rate:.3g} a second")
+        out.print(f"accuracy {100 * float((answers == labels).mean()):.2f} % of {len(answers):,} images")
+    rate = f": {figures(len(answers) / result.seconds)} per second" if result.seconds else ""
+    out.print(f"{len(answers):,} images in {result.seconds:.2f} s with loading{rate}")
 
 
 def _run_live(
     program: Program,
-    transport: Any,
-    build_hash: bytes | None,
+    port: str | None,
+    held: Built,
     source: tuple[str, int],
     sink: tuple[str, int] | None,
     pixels: str | None,
     step_ms: float,
     steps: int | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Events of a UDP port through a board, and its spikes to another."""
     from spikeloom.host.driver import Board
@@ -241,7 +248,7 @@ def _run_live(
 
     if steps is not None and steps < 1:
         raise InputError(f"the number of steps must be at least 1, not {steps}")
-    link = program.fabric.link
+    transport = transport_to(port, held.baud_rate)
     with contextlib.ExitStack() as stack:
         camera = pixels_from(pixels, len(program.input_axons))
         receiver = stack.enter_context(SpifReceiver(camera, source[1], host=source[0], step_s=step_ms / 1000))
@@ -249,36 +256,18 @@ def _run_live(
         if sink is not None:
             to = PixelMap(columns=program.observed[0][1], rows=1, polarities=1)
             sender = stack.enter_context(SpifSender(to, sink[1], host=sink[0]))
-        endpoint = stack.enter_context(Endpoint(transport, maximum_payload=link.maximum_payload))
+        endpoint = stack.enter_context(Endpoint(transport, maximum_payload=program.fabric.link.maximum_payload))
         board = Board(endpoint, program.fabric)
-        board.check(program.fabric.identity(build_hash or bytes(16)), build=build_hash is not None)
+        board.check(program.fabric.identity(held.build_hash or bytes(16)), build=held.build_hash is not None)
         board.load(program)
-        out.print(f"{program.network}: events from udp://{source[0]}:{receiver.port}; Ctrl-C ends")
+        note(f"{program.network}: events from udp://{source[0]}:{receiver.port}; Ctrl-C ends")
         done = run_live(board, program, receiver, sender, steps=steps)
         board.check_errors()
-    out.print(f"{done.steps} steps of {step_ms:g} ms, {done.events_in} events in, {done.spikes_out} spikes out")
+    if as_json:
+        print_json(asdict(done))
+        return
+    out.print(f"{done.steps:,} steps of {step_ms:g} ms, {done.events_in:,} events in, {done.spikes_out:,} spikes out")
     if done.malformed:
-        out.print(f"{done.malformed} datagrams were no SPIF")
+        out.print(f"{done.malformed:,} datagrams were malformed")
     if done.late_s > step_ms / 1000:
         out.print(f"the last step was {done.late_s:.3f} s late: the board, or its line, needs longer steps")
-
-
-def transport_to(port: str | None, baud_rate: int) -> Any:
-    from spikeloom.host.transport import SerialTransport, TcpTransport
-
-    if port is None:
-        raise InputError("a port must be given with --port, such as /dev/ttyUSB1 or localhost:5000")
-    host, colon, number = port.rpartition(":")
-    if colon and number.isdigit():
-        return TcpTransport(host, int(number))
-    return SerialTransport(port, baud_rate)
-
-
-def build_hash_of(identity: Path | None, board: str) -> bytes | None:
-    path = identity or Path("build") / board / "identity"
-    if identity is None and not path.exists():
-        return None
-    try:
-        return read_identity(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} must be the identity file of a build") from error

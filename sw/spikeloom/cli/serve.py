@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spikeloom.cli.choosing import built_fabric
-from spikeloom.cli.options import out
+from spikeloom.cli.choosing import built
+from spikeloom.cli.console import note, out
+from spikeloom.cli.options import Hardware
 
 __all__ = ["serve"]
 
 
-def serve(board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom boards")]) -> None:
+def serve(
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="Name of the board, see: spikeloom boards")],
+    fabric: Annotated[
+        str | None,
+        typer.Option(
+            help="The fabric.json or folder of a build, or a named fabric; build/BOARD if not given.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Simulate a board behind a pseudo-terminal, which `spikeloom run --port` takes for a serial port."""
     from spikeloom.simulators.virtual_board import VirtualBoard
 
-    with VirtualBoard(built_fabric(board), Path("build/serve"), announce=out.print) as running:
-        out.print(f"{board} is at {running.port}; Ctrl-C ends it\nspikeloom run --board {board} --port {running.port}")
+    held = built(Hardware(board=board, fabric=fabric))
+    with VirtualBoard(held.fabric, Path("build/serve"), build_hash=held.build_hash, announce=note) as running:
+        # The path stays the same from one start to the next; the pseudo-terminal that it leads to does not.
+        out.print(f"{board} is at {running.link}; Ctrl-C ends it\nspikeloom run --board {board} --port {running.link}")
         with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
+            running.wait()

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.table import Table
 
-from spikeloom.cli.options import (
-    DEFAULT_FABRIC,
-    CompareOption,
-    DelayOption,
-    DiscretisationOption,
-    FabricOption,
-    ImagesOption,
-    InputsOption,
-    Loading,
-    NetworkArgument,
-    PresetOption,
-    RefractoryOption,
-    ResetOption,
-    TimeStepOption,
-    WeightOption,
-    inputs_of,
-    named_fabric,
-    out,
-    progress_bar,
-)
+from spikeloom.cli.choosing import fabric_for, place_on, quantised_for
+from spikeloom.cli.console import note, one_line, out, print_json, progress_bar
+from spikeloom.cli.groups import grouped
+from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument, Samples
 from spikeloom.datasets.inputs import InputError, Inputs
 from spikeloom.model.network import Network
+from spikeloom.report.raster import RasterError, write_raster
+from spikeloom.runners.runner import Runner
 from spikeloom.simulators.verilator import SimulationError
 
 __all__ = ["Simulator", "simulate"]
@@ -39,91 +29,132 @@ _WAVES_IMAGES = 4  # an image takes about 6 to 10 MB of waveform
 
 
 class Simulator(Enum):
-    """What `simulate` simulates: the core with its packets, or the whole design with the driver at its pins."""
+    """What `simulate` compares with the floats: the integers alone, the core, or the whole design at its pins."""
 
+    REFERENCE = "reference"
     RTL = "rtl"
     PINS = "pins"
 
 
+_TITLES = {
+    Simulator.REFERENCE: "integer reference",
+    Simulator.RTL: "compiled RTL",
+    Simulator.PINS: "RTL at the pins",
+}
+
+
+@grouped
 def simulate(
     network: NetworkArgument = None,
-    inputs: InputsOption = None,
-    preset: PresetOption = None,
-    time_step: TimeStepOption = None,
-    discretisation: DiscretisationOption = None,
-    compare: CompareOption = None,
-    reset: ResetOption = None,
-    reset_delay: DelayOption = None,
-    refractory: RefractoryOption = None,
-    weight_bits: WeightOption = 8,
-    fabric: FabricOption = DEFAULT_FABRIC,
-    images: ImagesOption = None,
     backend: Annotated[
-        Simulator, typer.Option(help="The whole design at its pins, by cocotb; or its core, compiled: faster.")
+        Simulator,
+        typer.Option(
+            help="The whole design at its pins, by cocotb; its core, compiled, which is faster; or no hardware at all."
+        ),
     ] = Simulator.PINS,
     waves: Annotated[
         bool, typer.Option("--waves", help=f"Record a waveform, of {_WAVES_IMAGES} images unless --images says more.")
     ] = False,
-    output: Annotated[Path, typer.Option(help="Directory for all files.")] = Path("build/simulate"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for all files.")] = Path("build/simulate"),
+    as_json: JsonOption = False,
+    *,
+    loading: Loading,
+    hardware: Hardware,
+    samples: Samples,
 ) -> None:
     """Run a network through the simulated hardware, from its file to the pins and back, and compare every spike."""
-    from spikeloom.runners.compare import simulate_network
+    from spikeloom.runners.compare import observed_names, simulate_network
 
-    pins = backend is Simulator.PINS
-    if waves and not pins:
+    if waves and backend is not Simulator.PINS:
         raise InputError(f"waves must be recorded with --backend pins, not {backend.value}")
-    where = "RTL at the pins" if pins else "compiled RTL"
-    options = Loading(preset, time_step, discretisation, compare, reset, reset_delay, refractory)
-    loaded = options.load(network)
-    chosen = inputs_of(loaded, inputs, _WAVES_IMAGES if waves and images is None else images)
+    where = _TITLES[backend]
+    loaded = loading.load(network)
+    if waves and samples.images is None:
+        samples = dataclasses.replace(samples, images=_WAVES_IMAGES)
+    chosen = samples.of(loaded, loading)
+    fabric = fabric_for(hardware, loading, [loaded])
+    quantised = quantised_for(loaded, fabric, loading)
     with progress_bar(f"images through the {where}") as bar:
+        runner: Runner | None = None
+        if backend is not Simulator.REFERENCE:
+            program = place_on(fabric, quantised, hardware, observe=observed_names(quantised))
+            runner = _runner(backend, program, output, waves=waves, announce=bar.console.print)
         task = bar.add_task("", total=chosen.spikes.shape[1], visible=False)
         simulation = simulate_network(
             loaded,
+            quantised,
             chosen,
-            named_fabric(fabric),
-            output,
-            weight_width=weight_bits,
-            pins=pins,
-            waves=waves,
+            runner,
             announce=bar.console.print,
             progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
         )
     summary = simulation.summary
     output.mkdir(parents=True, exist_ok=True)
-    _write_raster(output / "raster.png", loaded, chosen, simulation.rtl.spikes, where)
+    spikes = simulation.reference.spikes if simulation.rtl is None else simulation.rtl.spikes
     (output / "summary.json").write_text(summary.to_json())
-
-    table = Table(title=f"{loaded.name} at {weight_bits} bits on fabric {fabric}, {summary.images} images")
-    table.add_column("")
-    for column in ("float model", "integer reference", where):
-        table.add_column(column, justify="right")
-    scores = (summary.accuracy_float, summary.accuracy_reference, summary.accuracy_rtl)
-    table.add_row("accuracy", *("-" if score is None else f"{100 * score:.2f} %" for score in scores))
-    table.add_row("spikes compared", "", "", f"{summary.spikes_compared:,}")
-    table.add_row("mismatches", "", "", str(summary.mismatches))
-    table.add_row("clock cycles an image", "", "", f"{summary.cycles_per_image:,.0f}")
-    table.add_row("  of them core busy", "", "", f"{summary.core_cycles_per_image:,.0f}")
-    table.add_row("synaptic operations an image", "", f"{summary.synaptic_operations_per_image:,.0f}", "")
-    table.add_row("wall time", "", "", f"{summary.seconds:.1f} s")
-    out.print(table)
-    out.print(f"raster.png, summary.json in {output}")
+    try:
+        _write_raster(output / "raster.png", loaded, chosen, spikes, where)
+        note(f"raster.png, summary.json in {output}")
+    except RasterError as error:
+        note(f"summary.json in {output}, no raster.png: {error}")
+    if as_json:
+        print_json({"network": loaded.name, "fabric": fabric.name, "backend": backend.value, **vars(summary)})
+    else:
+        out.print(_table(summary, f"{loaded.name} at {loading.weight_bits} bits on fabric {fabric.name}", backend))
     if simulation.waves:
-        out.print(f"waveform in {simulation.waves}")
+        note(f"waveform in {simulation.waves}")
     if summary.mismatches:
         raise SimulationError(f"RTL and reference must agree in every spike, and differ in {summary.mismatches} places")
 
 
-def _write_raster(path: Path, network: Network, inputs: Inputs, spikes: dict[str, Any], where: str) -> None:
-    """A picture of the first images, one after the other, with all populations whose spikes came out of the RTL."""
-    from spikeloom.report.raster import write_raster
+def _runner(backend: Simulator, program: Any, directory: Path, *, waves: bool, announce: Any) -> Runner:
+    from spikeloom.runners.compiled import CompiledRunner
+    from spikeloom.runners.runner import PinsRunner
 
+    if backend is Simulator.PINS:
+        return PinsRunner(program, directory, waves=waves, announce=announce)
+    return CompiledRunner(program, directory, workers=os.cpu_count() or 1, announce=announce)
+
+
+def _table(summary: Any, title: str, backend: Simulator) -> Table:
+    table = Table(title=f"{title}, {summary.images:,} images")
+    table.add_column("")
+    columns = ["float model", _TITLES[Simulator.REFERENCE], _TITLES[backend]]
+    has_rtl = backend is not Simulator.REFERENCE
+    for column in columns if has_rtl else columns[:2]:
+        table.add_column(column, justify="right")
+
+    def row(name: str, *cells: str) -> None:
+        table.add_row(name, *(cells if has_rtl else cells[:2]))
+
+    scores = (summary.accuracy_float, summary.accuracy_reference, summary.accuracy_rtl)
+    row("accuracy", *("-" if score is None else f"{100 * score:.2f} %" for score in scores))
+    if has_rtl:
+        row("spikes compared", "", "", f"{summary.spikes_compared:,}")
+        row("mismatches", "", "", f"{summary.mismatches:,}")
+        row("clock cycles per image", "", "", f"{summary.cycles_per_image:,.0f}")
+        row("  of them core busy", "", "", f"{summary.core_cycles_per_image:,.0f}")
+    row("synaptic operations per image", "", f"{summary.synaptic_operations_per_image:,.0f}", "")
+    table.add_row("wall time", *[""] * (len(table.columns) - 2), f"{summary.seconds:.1f} s")
+    return table
+
+
+def _write_raster(
+    path: Path, network: Network, inputs: Inputs, spikes: dict[str, NDArray[np.bool_]], where: str
+) -> None:
+    """A picture of the first images, one after the other, with all populations whose spikes are known."""
     steps, images, _ = inputs.spikes.shape
     shown = min(images, 4)
     all_spikes = {"input": inputs.spikes} | {p.name: spikes[p.name] for p in network.populations if p.name in spikes}
     layers = {
-        name: array[:, :shown].transpose(1, 0, 2).reshape(shown * steps, -1) for name, array in all_spikes.items()
+        _title(name): array[:, :shown].transpose(1, 0, 2).reshape(shown * steps, -1)
+        for name, array in all_spikes.items()
     }
     names = [f"image {index}" if inputs.labels is None else f"label {inputs.labels[index]}" for index in range(shown)]
     boundaries = {index * steps: name for index, name in enumerate(names)}
-    write_raster(path, layers=layers, title=f"{network.name}: spikes of the {where}", boundaries=boundaries)
+    write_raster(path, layers=layers, title=f"{_title(network.name)}: spikes of the {where}", boundaries=boundaries)
+
+
+def _title(name: str) -> str:
+    """``name`` for a picture, in which dollar signs would begin a formula."""
+    return one_line(name).replace("$", r"\$")

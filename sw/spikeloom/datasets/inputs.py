@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,20 @@ from spikeloom.sim.lib.arrays import LARGEST, arrays_from
 from spikeloom.sim.lib.files import FileError
 from spikeloom.sim.network.reference import as_spikes
 
-__all__ = ["InputError", "Inputs", "held_out_digits", "load_inputs"]
+__all__ = ["InputError", "Inputs", "Layout", "held_out_digits", "load_inputs", "random_inputs"]
+
+_RANDOM_SAMPLES, _RANDOM_STEPS, _RANDOM_RATE = 20, 16, 0.1
 
 
 class InputError(ValueError):
     """A file of inputs that cannot be used. The message is one sentence."""
+
+
+class Layout(Enum):
+    """Order of the axes of spikes in a file: time, batch, input line; or batch first."""
+
+    TBN = "tbn"
+    BTN = "btn"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +50,15 @@ class Inputs:
         labels = None if self.labels is None else self.labels[:count]
         images = None if self.images is None else self.images[:count]
         return Inputs(spikes=self.spikes[:, :count], labels=labels, images=images)
+
+    @property
+    def shape_text(self) -> str:
+        """The shape that was understood, for people."""
+        steps, samples, lines = self.spikes.shape
+        spikes = f"spikes of {steps} steps x {samples:,} samples x {lines:,} lines"
+        if self.images is None:
+            return spikes
+        return f"{samples:,} images of {' x '.join(map(str, self.images.shape[1:]))}, encoded as {spikes}"
 
 
 def _encoded(values: NDArray[Any], what: str, encoder: Encoder | None, where: str) -> NDArray[Any]:
@@ -82,13 +101,32 @@ def held_out_digits(encoder: Encoder | None) -> Inputs:
     return Inputs(spikes=spikes, labels=held_out.labels, images=held_out.images.astype(np.int64))
 
 
-def load_inputs(path: Path, inputs: int, encoder: Encoder | None, *, classes: int | None = None) -> Inputs:
+def random_inputs(seed: int, inputs: int, encoder: Encoder | None, *, samples: int | None = None) -> Inputs:
+    """Random images through ``encoder`` if it takes integers, else random spikes of which a tenth is set."""
+    rng = np.random.default_rng(seed)
+    count = _RANDOM_SAMPLES if samples is None else max(samples, 1)
+    if not isinstance(encoder, LevelEncoder) or encoder.scale is not None or inputs % encoder.lines:
+        return Inputs(spikes=rng.random((_RANDOM_STEPS, count, inputs)) < _RANDOM_RATE)
+    low, high = encoder.value_range
+    images = rng.integers(low, high + 1, (count, inputs // encoder.lines))
+    return Inputs(spikes=_encoded(images, "images", encoder, "random"), images=images)
+
+
+def load_inputs(
+    path: Path,
+    inputs: int,
+    encoder: Encoder | None,
+    *,
+    classes: int | None = None,
+    layout: Layout | None = None,
+) -> Inputs:
     """Read a ``.npy`` file of spikes ``(T, B, inputs)``, images ``(B, ...)`` or series ``(T, B, channels)``, or a
     ``.npz`` file.
 
     A ``.npz`` file holds ``spikes``, ``images`` or ``series``, and may hold ``labels``. The array of a ``.npy`` file is
     spikes if it is of 0 and 1 and its last extent is ``inputs``; otherwise it is images, or series for an encoder of
-    signals. Labels are integers from 0, below ``classes`` where that is given. Raises `InputError`.
+    signals. Labels are integers from 0, below ``classes`` where that is given. Without a ``layout``, spikes that labels
+    or the encoder's number of steps show to be ``(B, T, inputs)`` are refused. Raises `InputError`.
     """
     where = str(path)
     try:
@@ -104,8 +142,16 @@ def load_inputs(path: Path, inputs: int, encoder: Encoder | None, *, classes: in
         arrays = {"spikes" if _looks_like_spikes(content, inputs) else values: content}
     labels, images = arrays.get("labels"), None
     if "spikes" in arrays:
+        array = arrays["spikes"]
+        if array.ndim == 3:
+            if layout is Layout.BTN:
+                array = array.transpose(1, 0, 2)
+            elif layout is None:
+                _check_time_first(where, array.shape, labels, encoder)
+        elif layout is Layout.BTN:
+            raise InputError(f"{where}: spikes must have shape (B, T, {inputs}) with --layout btn, not {array.shape}")
         try:
-            spikes = as_spikes(arrays["spikes"], inputs)
+            spikes = as_spikes(array, inputs)
         except ValueError as error:
             raise InputError(f"{where}: {error}") from error
     elif "images" in arrays:
@@ -124,6 +170,23 @@ def load_inputs(path: Path, inputs: int, encoder: Encoder | None, *, classes: in
     if labels is not None:
         labels = _labels(labels, spikes.shape[1], classes, where)
     return Inputs(spikes=spikes, labels=labels, images=images)
+
+
+def _check_time_first(where: str, shape: tuple[int, ...], labels: Any, encoder: Encoder | None) -> None:
+    """Refuse spikes whose first axis is the batch, where that can be known."""
+    first, second = shape[:2]
+    if first == second:
+        return
+    remedy = "(B, T, n) is read with --layout btn, and this order with --layout tbn"
+    if labels is not None and labels.shape == (first,):
+        raise InputError(
+            f"{where}: spikes must be (T, B, n), but {first} labels fit the first axis of {shape}; {remedy}"
+        )
+    if labels is None and isinstance(encoder, LevelEncoder) and encoder.steps == second:
+        raise InputError(
+            f"{where}: spikes must be (T, B, n), but the encoder's {second} steps fit the second axis of {shape}; "
+            f"{remedy}"
+        )
 
 
 def _labels(labels: NDArray[Any], samples: int, classes: int | None, where: str) -> NDArray[np.int64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,25 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from spikeloom.compiler.place import place
-from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.inputs import Inputs
 from spikeloom.datasets.readout import accuracy
 from spikeloom.model.network import Network
-from spikeloom.runners.compiled import CompiledRunner
-from spikeloom.runners.runner import PinsRunner, Progress, RunResult
-from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.runners.runner import PinsRunner, Progress, Runner, RunResult
+from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import ReferenceResult, simulate
 
-__all__ = ["Simulation", "Summary", "simulate_network"]
+__all__ = ["Simulation", "Summary", "observed_names", "simulate_network"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """What ``summary.json`` holds.
 
-    Accuracies are from 0 to 1, and None without labels. ``spikes_compared`` counts the spikes (and membrane values) of
-    all populations that the reference and the RTL were compared in, ``mismatches`` the places in which they differ.
+    Accuracies are from 0 to 1, and None without labels; what hardware gives is None without it. ``spikes_compared``
+    counts the spikes (and membrane values) of all populations that the reference and the RTL were compared in,
+    ``mismatches`` the places in which they differ.
     ``cycles_per_image`` are clock cycles without loading, of the board with its link, or of the core alone if that was
     what was simulated; ``core_cycles_per_image`` those in which the core was busy. ``seconds`` is the wall time of
     everything.
@@ -41,8 +38,8 @@ class Summary:
     images: int
     spikes_compared: int
     mismatches: int
-    cycles_per_image: float
-    core_cycles_per_image: float
+    cycles_per_image: float | None
+    core_cycles_per_image: float | None
     synaptic_operations_per_image: float
     seconds: float
 
@@ -57,55 +54,44 @@ class Simulation:
 
     summary: Summary
     reference: ReferenceResult
-    rtl: RunResult
+    rtl: RunResult | None
     inputs: Inputs
     waves: Path | None
 
 
 def simulate_network(
     network: Network,
+    quantised: QuantisedNetwork,
     inputs: Inputs,
-    fabric: FabricConfig,
-    directory: Path,
+    runner: Runner | None,
     *,
-    weight_width: int = 8,
-    pins: bool = True,
-    waves: bool = False,
     announce: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> Simulation:
-    """Quantise ``network``, place it on ``fabric``, run it as float, reference and RTL, and compare every spike.
+    """Run ``network`` as floats, ``quantised`` as integers and the hardware of ``runner``, and compare every spike.
 
-    The RTL is the whole design with the driver at its ``pins``, by cocotb, or the core with its packets, compiled,
-    which is faster. Files go to ``directory``. Raises ``ValueError`` where the network does not fit,
-    ``SimulationError`` if the simulator fails.
+    The program of ``runner`` must observe all populations that spike (`observed_names`). Raises ``SimulationError`` if
+    the simulator fails.
     """
     start = time.monotonic()
-    core = fabric.core
-    widths = Quantisation.for_core(core, weight_width=weight_width)
-    quantised = quantise(network, widths)
-    names = [p.name for p in quantised.populations if p.parameters.spiking]
-    program = place(quantised, fabric, observe=names)
     images = inputs.spikes.shape[1]
-
     announce(f"Running {images} images as floats and as integers")
     float_output = network.simulate(inputs.spikes)
     reference = simulate(quantised, inputs.spikes)
-    runner: PinsRunner | CompiledRunner
-    if pins:
-        runner = PinsRunner(program, directory, waves=waves, announce=announce)
-    else:
-        runner = CompiledRunner(program, directory, workers=os.cpu_count() or 1, announce=announce)
-    rtl = runner.run(inputs.spikes, progress=progress)
+    rtl = None if runner is None else runner.run(inputs.spikes, progress=progress)
 
-    compared, mismatches = compare(reference, rtl)
     spiking = quantised.population(network.output).parameters.spiking
     integers = reference.spikes[network.output] if spiking else reference.states[network.output].v
+    outputs = (float_output, integers, None if rtl is None else rtl.output)
     scores = [
-        None if inputs.labels is None else accuracy(output, inputs.labels)
-        for output in (float_output, integers, rtl.output)
+        None if inputs.labels is None or output is None else accuracy(output, inputs.labels) for output in outputs
     ]
-    assert rtl.cycles is not None
+    compared, mismatches = (0, 0) if rtl is None else compare(reference, rtl)
+    cycles = busy = None
+    if rtl is not None:
+        assert rtl.cycles is not None
+        cycles = round(rtl.cycles / images, 1)
+        busy = round(max(core["busy_cycles"] for core in rtl.counters.values()) / images, 1)
     summary = Summary(
         accuracy_float=scores[0],
         accuracy_reference=scores[1],
@@ -113,18 +99,18 @@ def simulate_network(
         images=images,
         spikes_compared=compared,
         mismatches=mismatches,
-        cycles_per_image=round(rtl.cycles / images, 1),
-        core_cycles_per_image=round(max(core["busy_cycles"] for core in rtl.counters.values()) / images, 1),
+        cycles_per_image=cycles,
+        core_cycles_per_image=busy,
         synaptic_operations_per_image=round(float(reference.synaptic_operations.mean()), 1),
         seconds=round(time.monotonic() - start, 1),
     )
-    return Simulation(
-        summary=summary,
-        reference=reference,
-        rtl=rtl,
-        inputs=inputs,
-        waves=runner.waves if isinstance(runner, PinsRunner) else None,
-    )
+    waves = runner.waves if isinstance(runner, PinsRunner) else None
+    return Simulation(summary=summary, reference=reference, rtl=rtl, inputs=inputs, waves=waves)
+
+
+def observed_names(network: QuantisedNetwork) -> list[str]:
+    """The populations that spike."""
+    return [population.name for population in network.populations if population.parameters.spiking]
 
 
 def compare(reference: ReferenceResult, rtl: RunResult) -> tuple[int, int]:

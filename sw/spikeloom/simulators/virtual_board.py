@@ -6,13 +6,16 @@ on the line or is being computed, and stands still while nothing does.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
 import os
 import pickle
 import select
 import threading
 import time
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -42,7 +45,9 @@ class VirtualBoard:
     directory
         Where Verilog, compiled simulators and logs go. What is there already is used again.
     divisor
-        Clock cycles a bit of the UART.
+        Clock cycles per bit of the UART.
+    build_hash
+        What the board says when it is asked for its build; zeros if not given.
     announce
         Called with one sentence before a long wait.
 
@@ -50,6 +55,8 @@ class VirtualBoard:
     ----------
     port : str
         The serial port, once entered.
+    link : Path
+        A symbolic link to it: ``run/port`` in ``directory``, or ``run-2/port`` and so on beside boards that run.
 
     Examples
     --------
@@ -65,22 +72,33 @@ class VirtualBoard:
         directory: Path,
         *,
         divisor: int = 4,
+        build_hash: bytes | None = None,
         announce: Callable[[str], None] = print,
     ) -> None:
         self.fabric = fabric
         self.directory = directory
         self.divisor = divisor
+        self.build_hash = build_hash or bytes(16)
         self.announce = announce
         self.port = ""
+        self.link = Path()
         self._failure: BaseException | None = None
 
     def __enter__(self) -> VirtualBoard:
         from spikeloom.hdl.top.top import Top
         from spikeloom.hdl.top.verilog import write_verilog
 
-        verilog = write_verilog(Top(self.fabric, self.divisor), "top", self.directory / "verilog")
-        run = (self.directory / "run").resolve()
-        run.mkdir(parents=True, exist_ok=True)
+        verilog = write_verilog(Top(self.fabric, self.divisor, self.build_hash), "top", self.directory / "verilog")
+        with contextlib.ExitStack() as stack:
+            run = stack.enter_context(_run_folder(self.directory))
+            self._start(verilog, run)
+            self._locks = stack.pop_all()
+        return self
+
+    def _start(self, verilog: Path, run: Path) -> None:
+        """Start the simulation, and wait until it offers its port."""
+        self.link = run / "port"
+        run = run.resolve()
         link, self._stop = run / "port", run / "stop"
         for stale in (link, self._stop):
             stale.unlink(missing_ok=True)
@@ -95,7 +113,13 @@ class VirtualBoard:
                 raise self._failure or RuntimeError("the simulation must offer a port, and has ended without")
             time.sleep(_PAUSE_S)
         self.port = os.readlink(link)
-        return self
+
+    def wait(self) -> None:
+        """Wait until the simulation ends, which it does by itself only if it fails; raises what it failed with."""
+        while self._thread.is_alive():
+            self._thread.join(_PAUSE_S)  # in pieces, so that a signal is handled meanwhile
+        log = self.link.with_name("simulation.log")
+        raise RuntimeError(f"the simulation of the board has ended by itself; {log} says why") from self._failure
 
     def _simulate(self, verilog: Path, job: Path) -> None:
         from spikeloom.simulators.verilator import TESTBENCH, run_cocotb
@@ -117,13 +141,30 @@ class VirtualBoard:
     def _end(self) -> None:
         self._stop.touch()
         self._thread.join()
+        self.link.unlink(missing_ok=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._end()
+        self._locks.close()
         if self._failure is not None and value is None:
             raise self._failure
+
+
+@contextlib.contextmanager
+def _run_folder(directory: Path) -> Iterator[Path]:
+    """A folder in ``directory`` that no other running board uses, until the context is left."""
+    for number in itertools.count(1):
+        folder = directory / ("run" if number == 1 else f"run-{number}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield folder
+            return
 
 
 def _serve(transport: SimulatedTransport, link: str, stop: str) -> None:

@@ -5,7 +5,13 @@ import re
 
 import pytest
 
-from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json, read_fabric, read_identity
+from spikeloom.sim.fabric.fabric_file import (
+    baud_rate_from_json,
+    fabric_from_json,
+    fabric_to_json,
+    read_fabric,
+    read_identity,
+)
 from spikeloom.sim.fabric.presets import FABRICS
 
 
@@ -62,3 +68,17 @@ def test_an_identity_is_32_hexadecimal_digits(tmp_path):
     path.write_text("0" * 1000)
     with pytest.raises(ValueError, match=r"^'.*' must have at most 128 bytes, not 1,000$"):
         read_identity(path)
+
+
+def test_the_baud_rate_is_written_beside_the_fabric():
+    fabric = FABRICS["small"]
+    text = fabric_to_json(fabric, baud_rate=3_000_000)
+    assert fabric_from_json(text) == fabric
+    assert baud_rate_from_json(text) == 3_000_000
+    assert baud_rate_from_json(fabric_to_json(fabric)) is None
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "true", '"fast"', "1.5", "1e99"])
+def test_a_baud_rate_that_is_none(value):
+    with pytest.raises(ValueError, match=r"^baud_rate of a fabric.json must be an integer from 1 to 268435456, not "):
+        baud_rate_from_json(f'{{"baud_rate": {value}}}')

@@ -1,5 +1,10 @@
 """The command as a whole: one sentence and exit status 2 for everything that a user can get wrong."""
 
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +34,11 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check", "--fabric", "huge"], "fabric must be one of small, medium, wide, spatial, transformer, not 'huge'"),
+        (
+            ["check", "--fabric", "huge"],
+            "fabric must be one of small, medium, wide, spatial, transformer, a fabric.json or a build folder, not "
+            "'huge'",
+        ),
         (["bitstream", "--board", "ulx3s-85f", "--mesh", "2"], "mesh must be columns x rows, such as 3x2, not '2'"),
         (
             ["bitstream", "--board", "ulx3s-85f", "--mesh", "2x2", "--fabric", "transformer"],
@@ -39,14 +48,10 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
             ["bitstream", "--board", "icebreaker", "--clock", "8"],
             "Clock of icebreaker must be at least 9 MHz, not 8 MHz",
         ),
-        (["check", "--core", "lanes=2"], "core must be left out without a board, for which one is chosen"),
         (["check", "--board", "ulx3s-85f", "--core", "lanes=3"], "lanes must be a power of two from 1 to 256, not 3"),
         (["check", "--board", "ulx3s-85f", "--core", "lanes=two"], "lanes must be an integer, not 'two'"),
         (["check", "--board", "ulx3s-85f", "--core", "bias=1"], "bias must be yes or no, not '1'"),
-        (
-            ["bitstream", "--board", "ulx3s-85f", "--core", "lanes=2"],
-            "core must be left out where no network is named, for which one is chosen",
-        ),
+        (["bitstream"], "a board must be given with --board, see: spikeloom boards"),
         (["bitstream", "--board", "nosuchone"], "Board must be one that 'spikeloom boards' lists, not 'nosuchone'"),
         (
             ["run", "--board", "icebraker"],
@@ -59,7 +64,11 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
         (["run", "--output", "x.txt"], "output must be a file that ends in .npy, not 'x.txt'"),
         (["simulate", "--images", "0"], "the number of images must be at least 1, not 0"),
         (["check", "--weight-bits", "0"], "weight_width must be an integer from 1 to 16, not 0"),
-        (["check", "--weight-bits", "9"], "weights must have at most 8 bits on this fabric, network net has 9"),
+        (
+            ["check", "--weight-bits", "9"],
+            "weights must have at most 8 bits on this fabric, network net has 9; --board NAME chooses a fabric that is "
+            "made for it",
+        ),
         (["run", "--identity", "nofile"], "nofile must be the identity file of a build"),
         (["generate", "--divisor", "1"], "divisor must be from 3 to 65535, not 1"),
         (["generate", "--output", "/proc/none"], "cannot use '/proc/none': No such file or directory"),
@@ -76,3 +85,51 @@ def test_usage_errors_exit_with_2():
     with pytest.raises(SystemExit) as stop:
         main(["nosuchcommand"])
     assert stop.value.code == 2
+
+
+def test_the_version(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == f"spikeloom {importlib.metadata.version('spikeloom')}\n"
+
+
+def test_usage_errors_are_one_sentence(capsys):
+    message = refused(capsys, "chekc")
+    assert message.startswith("No such command 'chekc'")
+    assert message.endswith("; see: spikeloom --help")
+    assert refused(capsys, "check", "--nosuch").endswith("; see: spikeloom check --help")
+
+
+def test_the_shell_completes_commands_and_options():
+    variables = os.environ | {"_SPIKELOOM_COMPLETE": "complete_bash", "COMP_WORDS": "spikeloom si", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "spikeloom.cli.app"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["simulate"]
+    variables |= {"COMP_WORDS": "spikeloom check --wei", "COMP_CWORD": "2"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["--weight-bits"]
+
+
+JSON_COMMANDS = {
+    "check": (["check"], {"network", "fabric", "notes", "uses"}),
+    "check on a board": (["check", "--board", "ulx3s-85f"], {"network", "board", "core", "reasons", "takes"}),
+    "place": (["place", "--tiles", "2"], {"mesh", "tiles", "uses", "flows", "cycles_per_step", "limit"}),
+    "simulate": (
+        ["simulate", "--backend", "reference", "--images", "4", "--output", "out"],
+        {"images", "accuracy_float", "accuracy_reference", "accuracy_rtl", "seconds"},
+    ),
+    "run": (
+        ["run", "--backend", "reference", "--fabric", "small", "--images", "4"],
+        {"answers", "labels", "accuracy", "seconds"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JSON_COMMANDS)
+def test_json_is_all_of_standard_output(network, capsys, name):
+    (command, *options), keys = JSON_COMMANDS[name]
+    main([command, network, *options, "--json"])
+    said = capsys.readouterr()
+    content = json.loads(said.out)
+    assert content["format"] == 1
+    assert keys <= set(content)
+    assert "inputs: " in said.err or command == "check"

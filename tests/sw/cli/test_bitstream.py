@@ -1,5 +1,7 @@
 """``spikeloom bitstream``, up to what is handed to the builder."""
 
+from dataclasses import replace
+
 import pytest
 from harness.cli import refused
 
@@ -9,6 +11,7 @@ from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.shipped import shipped
 from spikeloom.frontends.nir import load
 from spikeloom.host.peripherals import with_units
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
@@ -35,8 +38,10 @@ def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatc
     assert sized.readout == ReadoutParameters(outputs=16)
     general = find_board("ulx3s-85f").buildable_fabric()
     assert asked == [general, FABRICS["transformer"], FABRICS["small"].on_mesh(2, 2), general.on_mesh(2, 1)]
-    message = "fabric must be left out where networks are named, for which one is chosen"
-    assert refused(capsys, *board, network, "--fabric", "small") == message
+    assert refused(capsys, *board, network, "--fabric", "small", "--core", "v_width=20") == "enough"
+    assert asked.pop() == FabricConfig(name="small", core=replace(FABRICS["small"].core, v_width=20))
+    message = refused(capsys, *board, network, "--fabric", "wide")
+    assert message.endswith("--board ulx3s-85f without --fabric chooses a fabric that is made for it")
 
 
 @pytest.mark.parametrize("board", ["ulx3s-85f", "icebreaker"])

@@ -72,5 +72,6 @@ def test_weights_that_could_overflow(tmp_path, capsys):
     wide = write_network(tmp_path / "y.nir", weight=np.full((8, 300), 0.99), inputs=300)
     message = refused(capsys, "check", wide)
     assert message == (
-        "population hidden: its weights could overflow the accumulator, their sum needs 17 bits, there are 16"
+        "population hidden: its weights could overflow the accumulator, their sum needs 17 bits, there are 16; --board "
+        "NAME chooses a fabric that is made for it"
     )

@@ -1,8 +1,12 @@
 """What the commands share: loading, inputs."""
 
+import json
+
 import numpy as np
 import pytest
 from harness.cli import refused, write_network
+
+from spikeloom.cli.app import main
 
 
 @pytest.mark.parametrize(
@@ -13,7 +17,11 @@ from harness.cli import refused, write_network
         ("a.npz", {"spikes": np.full((3, 2, 64), 2)}, "spikes must be 0 or 1, not other values"),
         ("a.npz", {"spikes": np.zeros((3, 2, 63))}, "spikes must have shape (T, B, 64) or (T, 64), not (3, 2, 63)"),
         ("a.npz", {"pictures": np.zeros(3)}, "must hold an array 'spikes', 'images' or 'series', not 'pictures'"),
-        ("a.npz", {"spikes": np.zeros((3, 2, 64)), "labels": np.zeros(3)}, "labels must have shape (2,), not (3,)"),
+        (
+            "a.npz",
+            {"spikes": np.zeros((3, 2, 64)), "labels": np.zeros(3)},
+            "spikes must be (T, B, n), but 3 labels fit the first axis of (3, 2, 64); (B, T, n) is read with --layout ",
+        ),
     ],
 )
 def test_events_out_of_range(tmp_path, network, capsys, name, arrays, message):
@@ -24,9 +32,64 @@ def test_events_out_of_range(tmp_path, network, capsys, name, arrays, message):
 def test_inputs_that_are_no_arrays(tmp_path, network, capsys):
     (tmp_path / "a.npy").write_text("no array")
     message = refused(capsys, "simulate", network, "--inputs", tmp_path / "a.npy")
-    assert message == f"{tmp_path / 'a.npy'} must be a NumPy file (.npy or .npz) without pickled objects"
+    assert message == f"'{tmp_path / 'a.npy'}' must be a NumPy file (.npy or .npz), and is damaged or something else"
 
 
 def test_inputs_that_are_needed(tmp_path, capsys):
     path = write_network(tmp_path / "x.nir", inputs=20)
-    assert refused(capsys, "simulate", path) == ("network x has 20 inputs, so --inputs must be given, not left out")
+    assert refused(capsys, "simulate", path) == (
+        "network x has 20 inputs, so --inputs must be given, as a file or as random:SEED, not left out"
+    )
+
+
+def test_random_inputs_need_no_file(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", inputs=20)
+    reference = ["--backend", "reference", "--fabric", "medium", "--json"]
+    said = []
+    for seed in (3, 3, 4):
+        main(["run", path, "--inputs", f"random:{seed}", *reference])
+        captured = capsys.readouterr()
+        assert captured.err.splitlines()[0] == (
+            "inputs: 20 images of 20, encoded as spikes of 6 steps x 20 samples x 20 lines"
+        )
+        said.append(json.loads(captured.out)["answers"])
+    assert said[0] == said[1] != said[2]
+    main(["run", path, "--inputs", "random:3", "--images", "2", *reference])
+    assert "2 images of 20" in capsys.readouterr().err
+    message = refused(capsys, "run", path, "--inputs", "random:x", *reference)
+    assert message == f"inputs must be random:SEED with a seed from 0 to {(1 << 32) - 1}, not 'random:x'"
+
+
+def test_the_shape_that_was_understood_is_printed(tmp_path, network, capsys):
+    np.save(tmp_path / "spikes.npy", np.ones((6, 3, 64), bool))
+    main(["run", network, "--inputs", str(tmp_path / "spikes.npy"), "--backend", "reference", "--fabric", "small"])
+    assert "inputs: spikes of 6 steps x 3 samples x 64 lines" in capsys.readouterr().err
+
+
+def test_batch_first_is_refused_or_transposed(tmp_path, network, capsys):
+    """The encoder of the network has 6 steps."""
+    spikes = np.random.default_rng(8).random((6, 3, 64)) < 0.4
+    options = ["--backend", "reference", "--fabric", "small", "--output", str(tmp_path / "out.npy")]
+    outputs = []
+    for name, array, layout in (
+        ("tbn.npy", spikes, []),
+        ("tbn.npy", spikes, ["--layout", "tbn"]),
+        ("btn.npy", spikes.transpose(1, 0, 2), ["--layout", "btn"]),
+    ):
+        np.save(tmp_path / name, array)
+        main(["run", network, "--inputs", str(tmp_path / name), *layout, *options])
+        outputs.append(np.load(tmp_path / "out.npy"))
+    assert 0 < outputs[0].sum() < outputs[0].size
+    assert all((output == outputs[0]).all() for output in outputs)
+    message = refused(capsys, "run", network, "--inputs", tmp_path / "btn.npy", *options)
+    assert message.endswith(
+        "spikes must be (T, B, n), but the encoder's 6 steps fit the second axis of (3, 6, 64); (B, T, n) is read with "
+        "--layout btn, and this order with --layout tbn"
+    )
+    main(["run", network, "--inputs", str(tmp_path / "btn.npy"), "--layout", "tbn", *options])
+    assert np.load(tmp_path / "out.npy").shape == (3, 6, 10)
+    np.savez(tmp_path / "labels.npz", spikes=spikes.transpose(1, 0, 2), labels=np.zeros(6, int))
+    main(["run", network, "--inputs", str(tmp_path / "labels.npz"), *options])  # the labels say time first
+    np.save(tmp_path / "one.npy", np.ones((6, 64), bool))
+    message = refused(capsys, "run", network, "--inputs", tmp_path / "one.npy", "--layout", "btn", *options)
+    assert message.endswith("spikes must have shape (B, T, 64) with --layout btn, not (6, 64)")

@@ -26,7 +26,7 @@ def test_place_says_what_lies_where(network, capsys):
 def test_place_without_a_sample(tmp_path, capsys):
     main(["place", write_network(tmp_path / "net.nir", inputs=20), "--mesh", "3x1"])
     text = capsys.readouterr().out
-    assert "expected from 0.1 spikes a step of each neuron: " in text
+    assert "expected from 0.1 spikes per step of each neuron: " in text
     assert "a mesh of 3 x 1" in text
 
 
@@ -51,7 +51,11 @@ def test_place_with_a_sample(tmp_path, capsys):
         (["--mesh", "-3x2"], "mesh must be columns x rows, such as 3x2, not '-3x2'"),
         (["--mesh", "9x2"], "columns must be an integer from 1 to 8, not 9"),
         (["--mesh", "1x1"], "a mesh must have places for the host bridge and a core, not 1 x 1"),
-        (["--fabric", "none"], "fabric must be one of small, medium, wide, spatial, transformer, not 'none'"),
+        (
+            ["--fabric", "none"],
+            "fabric must be one of small, medium, wide, spatial, transformer, a fabric.json or a build folder, not "
+            "'none'",
+        ),
     ],
 )
 def test_places_that_there_are_not(network, capsys, options, message):

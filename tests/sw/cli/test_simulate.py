@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from harness.cli import refused, write_network
 
 from spikeloom.cli.app import main
@@ -13,7 +14,7 @@ def test_a_network_that_is_too_large(tmp_path, capsys):
     message = refused(capsys, "simulate", path)
     assert message == (
         "network x does not fit the fabric small: it needs 70 neurons, there are 64; 4440 weight words of 1 weights, "
-        "there are 2560"
+        "there are 2560; --board NAME chooses a fabric that is made for it"
     )
 
 
@@ -53,3 +54,27 @@ def test_a_compiler_that_is_missing(network, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     message = refused(capsys, "simulate", network, "--backend", "rtl")
     assert message == "Simulation needs g++, which must be on PATH; on Debian or Ubuntu: apt install g++"
+
+
+def test_simulate_on_the_reference_needs_no_hardware(network, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    main(["simulate", network, "--images", "12", "--backend", "reference", "--output", "out"])
+    text = capsys.readouterr().out
+    assert "integer reference" in text
+    assert "RTL" not in text
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["accuracy_reference"] is not None
+    assert summary["accuracy_rtl"] is None
+
+
+@pytest.mark.parametrize("options", [["--board", "icebreaker"], ["--core", "lanes=2"]])
+def test_simulate_the_fabric_for_a_board_or_with_other_fields(network, capsys, shared_build, options):
+    """And the core is never busy for longer than the run takes."""
+    shared_build("build/simulate")
+    main(["simulate", network, "--images", "5", "--backend", "rtl", "--json", *options])
+    said = capsys.readouterr()
+    summary = json.loads(said.out)
+    assert summary["mismatches"] == 0
+    assert summary["spikes_compared"] > 0
+    assert 0 < summary["core_cycles_per_image"] <= summary["cycles_per_image"]
+    assert ("chosen for icebreaker: " in said.err) == ("--board" in options)

@@ -62,7 +62,7 @@ def test_images_go_through_the_encoder(tmp_path):
         ([0, 3, 0], "labels must be integers, 0 to 2, the number of an output, not 3"),
         ([True, False, True], "labels must be integers, not bool"),
         (["a", "b", "c"], "labels must be integers, not <U1"),
-        ([0, 1], r"labels must have shape \(3,\), not \(2,\)"),
+        ([0, 1, 2, 0], r"labels must have shape \(3,\), not \(4,\)"),
         (1, r"labels must have shape \(3,\), not \(\)"),
     ],
 )

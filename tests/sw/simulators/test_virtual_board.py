@@ -112,7 +112,7 @@ def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
         command = [sys.executable, "-m", "spikeloom.cli.app", "run", *output]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert re.search(r"^8 images in [\d.]+ s with loading: [\d.e+]+ a second$", done.stdout, re.MULTILINE)
+        assert re.search(r"^8 images in [\d.]+ s with loading: [\d.,]+ per second$", done.stdout, re.MULTILINE)
         return np.load(tmp_path / "out.npy")
 
     spikes = run("--backend", "reference")
@@ -129,7 +129,7 @@ def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
 
 def test_the_report_of_a_board(board, tmp_path):
     leave_a_build(tmp_path)
-    command = [sys.executable, "-m", "spikeloom.cli.app", "report", "--runner", "board", "--port", board.port]
+    command = [sys.executable, "-m", "spikeloom.cli.app", "report", "--backend", "board", "--port", board.port]
     done = subprocess.run([*command, "--images", "4"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "report.html").read_text()
@@ -202,7 +202,7 @@ def test_live_events_by_the_command(request, board, tmp_path):
         camera = threading.Thread(target=events_until, args=(stop, rng, pixels, port))
         camera.start()
         command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", board.port, "--pixels", "8x8"]
-        live = ["--input", f"udp://127.0.0.1:{port}", "--output", f"udp://127.0.0.1:{behind.port}"]
+        live = ["--inputs", f"udp://127.0.0.1:{port}", "--output", f"udp://127.0.0.1:{behind.port}"]
         steps = ["--steps", "40", "--step-ms", "10"]
         done = subprocess.run([*command, *live, *steps], capture_output=True, text=True, timeout=120, cwd=tmp_path)
         stop.set()

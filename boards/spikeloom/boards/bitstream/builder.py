@@ -235,7 +235,7 @@ def _build_once(
         bitstream = scratch / _bitstream_name(board)
         (scratch / f"{_NAME}{board.flow.suffix}").rename(bitstream)
         (scratch / "identity").write_text(identity.hex() + "\n")
-        (scratch / "fabric.json").write_text(fabric_to_json(fabric))
+        (scratch / "fabric.json").write_text(fabric_to_json(fabric, baud_rate=board.baud_rate))
         (scratch / "report.json").write_text(report.to_json())
         # A report without its bitstream would be worse than none: it goes first and comes last.
         (build_dir / "report.json").unlink(missing_ok=True)

@@ -22,7 +22,15 @@ from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.files import json_from, read_bytes, read_text, shown
 from spikeloom.sim.noc.mesh import MeshParameters
 
-__all__ = ["core_from_json", "core_to_json", "fabric_from_json", "fabric_to_json", "read_fabric", "read_identity"]
+__all__ = [
+    "baud_rate_from_json",
+    "core_from_json",
+    "core_to_json",
+    "fabric_from_json",
+    "fabric_to_json",
+    "read_fabric",
+    "read_identity",
+]
 
 _TILES: dict[str, Any] = {"core": CoreParameters, "attention": AttentionTileParameters, "aer": AerTileParameters}
 _PARTS: dict[str, Any] = {
@@ -52,12 +60,14 @@ def core_from_json(values: dict[str, Any]) -> CoreParameters:
     return CoreParameters(**_arguments(values))
 
 
-def fabric_to_json(fabric: FabricConfig) -> str:
-    """The text of ``fabric.json``."""
+def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None) -> str:
+    """The text of ``fabric.json``; of a board's build with the ``baud_rate`` of its serial line, for the host."""
     content: dict[str, Any] = {"name": fabric.name, "tiles": [_tile_to_json(tile) for tile in fabric.tiles[1:]]}
     for name in _PARTS:
         if (part := getattr(fabric, name)) is not None:
             content[name] = _values(part)
+    if baud_rate is not None:
+        content["baud_rate"] = baud_rate
     return json.dumps(content, indent=2) + "\n"
 
 
@@ -80,6 +90,14 @@ def fabric_from_json(text: str) -> FabricConfig:
 def read_fabric(path: str | PathLike[str]) -> FabricConfig:
     """The fabric of a file ``fabric.json``. Raises ``ValueError`` if it is none, and ``OSError``."""
     return fabric_from_json(read_text(path))
+
+
+def baud_rate_from_json(text: str) -> int | None:
+    """The baud rate in the text of a ``fabric.json``, None if there is none. Raises ``ValueError`` for a wrong one."""
+    value = json_from(text, "fabric.json").get("baud_rate")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 28):
+        raise ValueError(f"baud_rate of a fabric.json must be an integer from 1 to {1 << 28}, not {shown(value)}")
+    return value
 
 
 def read_identity(path: str | PathLike[str]) -> bytes:

@@ -1,0 +1,26 @@
+"""The line to a board: what ``--port`` names."""
+
+from __future__ import annotations
+
+from spikeloom.datasets.inputs import InputError
+from spikeloom.host.transport import SerialTransport, TcpTransport, Transport
+
+__all__ = ["check_port", "transport_to"]
+
+
+def check_port(port: str | None) -> str:
+    """``port``, which must be given; raises `InputError`."""
+    if port is None:
+        raise InputError("a port must be given with --port, such as /dev/ttyUSB1 or localhost:5000")
+    return port
+
+
+def transport_to(port: str | None, baud_rate: int) -> Transport:
+    """The transport to a serial port, or to ``HOST:PORT``."""
+    port = check_port(port)
+    host, colon, number = port.rpartition(":")
+    if colon and number.isdecimal():
+        if not 0 < int(number) < 1 << 16:
+            raise InputError(f"port must be HOST:PORT with a number from 1 to 65535, not {port!r}")
+        return TcpTransport(host, int(number))
+    return SerialTransport(port, baud_rate)

@@ -1,0 +1,110 @@
+"""The project file ``spikeloom.toml``: options of the commands, written down once.
+
+Its keys are the names of options that describe the network, the hardware and the inputs; nothing that writes a file or
+opens a device can be set in it, because a project file may come from a stranger. What the command line says wins. Only
+the current folder is looked at, or what ``--project`` names, never a folder above.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from spikeloom.cli.console import note
+from spikeloom.datasets.inputs import InputError
+from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.lib.files import read_text, shown, toml_from
+
+__all__ = ["KEYS", "PROJECT_FILE", "apply_project", "project_text", "read_project"]
+
+PROJECT_FILE = "spikeloom.toml"
+
+KEYS = (
+    *("network", "preset", "time-step", "discretisation", "compare", "reset", "reset-delay", "refractory"),
+    *("weight-bits", "encoder", "board", "fabric", "core", "mesh", "tiles", "seed", "inputs", "layout", "images"),
+)
+"""The keys of a project file: names of options, and ``network``."""
+
+_MOST_BYTES = 1 << 16
+_PATHS = ("network", "inputs", "fabric")
+
+
+def apply_project(context: typer.Context, value: Path | None) -> Path | None:
+    """Make the options of the project file the defaults of the command that is being called."""
+    path = Path(PROJECT_FILE) if value is None else value / PROJECT_FILE if value.is_dir() else value
+    if context.resilient_parsing or (value is None and not path.is_file()):
+        return value
+    found = read_project(path)
+    names = {parameter.name for parameter in context.command.params}
+    several = {"networks": [found["network"]]} if "network" in found else {}
+    context.default_map = {name: given for name, given in (found | several).items() if name in names}
+    if found:
+        note(f"{path}: {', '.join(sorted(name.replace('_', '-') for name in found))}")
+    return value
+
+
+def read_project(path: Path) -> dict[str, Any]:
+    """The options in a project file, by parameter; paths are those of the folder that it is in. Raises `InputError`."""
+    try:
+        keys = toml_from(read_text(path, _MOST_BYTES), str(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} must be a project file, and does not exist; spikeloom init writes one") from error
+    unknown = sorted(set(keys) - set(KEYS))
+    if unknown:
+        raise InputError(f"{path}: keys must be {', '.join(KEYS)}, not {', '.join(map(repr, unknown))}")
+    return {key.replace("-", "_"): _value(path, key, value) for key, value in keys.items()}
+
+
+def _value(path: Path, key: str, value: Any) -> Any:
+    """The value of ``key`` as the command line would have it."""
+    if key == "core":
+        pairs = (
+            [f"{name}={_plain(path, key, one)}" for name, one in value.items()] if isinstance(value, dict) else value
+        )
+        if not isinstance(pairs, list) or not all(isinstance(pair, str) for pair in pairs):
+            raise InputError(f"{path}: core must be a table of fields, not {shown(value)}")
+        return pairs
+    if key == "encoder" and isinstance(value, dict):
+        settings = ",".join(f"{name}={_plain(path, key, one)}" for name, one in value.items() if name != "kind")
+        return f"{value.get('kind', '')}:{settings}"
+    text = _plain(path, key, value)
+    is_path = key in _PATHS and text not in FABRICS and not text.startswith(("random:", "udp:"))
+    return str(path.parent / text) if is_path else text
+
+
+def _plain(path: Path, key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, str | int | float):
+        raise InputError(f"{path}: {key} must be text or a number, not {shown(value)}")
+    return str(value)
+
+
+def project_text(options: dict[str, Any]) -> str:
+    """The text of a project file with ``options`` by key, and a comment for each key that is left out."""
+    lines = ["# Options of the commands of spikeloom in this folder; the command line wins over them.", ""]
+    tables = []
+    for key in KEYS:
+        value = options.get(key)
+        if value is None:
+            lines.append(f"# {key} =")
+        elif isinstance(value, dict):
+            tables += ["", f"[{key}]", *(f"{name} = {_toml(one)}" for name, one in value.items())]
+        else:
+            lines.append(f"{key} = {_toml(value)}")
+    return "\n".join([*lines, *tables, ""])
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    # A basic string of TOML has the escapes of JSON, but no surrogates and no DEL.
+    escaped = "".join(
+        c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}"
+        for c in str(value).encode(errors="replace").decode()
+    )
+    return f'"{escaped}"'
