@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.frontends.errors import LoadError
+from spikeloom.sim.lib.files import shown
 from spikeloom.sim.network.projection import Convolution, Pooling, Projection
 
 __all__ = ["Path", "geometry_of"]
@@ -27,7 +28,7 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
     array = np.asarray(value)
     flat = array.reshape(-1)
     if array.dtype.kind not in "fiu" or flat.size not in (1, 2) or np.any(flat != np.rint(flat)):
-        raise LoadError(f"{name} must be one or two integers, not {array.tolist()!r}")
+        raise LoadError(f"{name} must be one or two integers, not {shown(array.tolist())}")
     return int(flat[0]), int(flat[-1])
 
 

@@ -36,6 +36,7 @@ from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.features import MODEL_KEYS, Numbers
 from spikeloom.sim.core.neuron import Compare, Reset
+from spikeloom.sim.lib.files import shown
 from spikeloom.sim.network.network import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
 
@@ -161,7 +162,9 @@ def _attention(name: str, node: Node, shape: tuple[int, ...], sources: tuple[str
     def whole(key: str, low: int, high: int, default: int | None = None) -> int:
         value = np.asarray(node.parameters.get(key, default))
         if value.dtype.kind not in "iub" or value.size != 1 or not low <= int(value.reshape(())) <= high:
-            raise LoadError(f"{key} of node {name!r} must be an integer from {low} to {high}, not {value.tolist()!r}")
+            raise LoadError(
+                f"{key} of node {name!r} must be an integer from {low} to {high}, not {shown(value.tolist())}"
+            )
         return int(value.reshape(()))
 
     heads, channels, tokens = whole("heads", 1, 16), shape[0], prod(shape[1:])
@@ -200,7 +203,7 @@ def _encoder(metadata: Mapping[str, Any]) -> dict[str, EncoderSetting] | None:
     if settings is None:
         return None
     if not isinstance(settings, Mapping):
-        raise LoadError(f"metadata {ENCODER_KEY!r} of the graph must be a group of keys, not {settings!r}")
+        raise LoadError(f"metadata {ENCODER_KEY!r} of the graph must be a group of keys, not {shown(settings)}")
     return {str(key): _encoder_setting(f"{ENCODER_KEY} {key}", value) for key, value in settings.items()}
 
 
@@ -224,7 +227,7 @@ def _options(where: str, **options: Any) -> dict[str, Any]:
             continue
         if key == "preset":
             if text(value) not in PRESETS:
-                raise LoadError(f"{name} must be one of {', '.join(PRESETS)}, not {text(value)!r}")
+                raise LoadError(f"{name} must be one of {', '.join(PRESETS)}, not {shown(text(value))}")
             checked[key] = text(value)
         elif key == "time_step_s":
             checked[key] = scalar(name, value)
@@ -240,7 +243,7 @@ def _options(where: str, **options: Any) -> dict[str, Any]:
         elif key in MODEL_KEYS:
             array = np.asarray(value)
             if array.dtype.kind not in "fiu" or not array.size or not np.isfinite(array).all():
-                raise LoadError(f"{name} must be finite numbers, not {value!r}")
+                raise LoadError(f"{name} must be finite numbers, not {shown(value)}")
             checked[key] = array.astype(np.float64)
         else:
             kind: type[Enum] = {"discretisation": Discretisation, "compare": Compare, "reset": Reset}[key]
@@ -248,7 +251,7 @@ def _options(where: str, **options: Any) -> dict[str, Any]:
                 checked[key] = value if isinstance(value, kind) else kind(text(value))
             except ValueError:
                 allowed = ", ".join(repr(member.value) for member in kind)
-                raise LoadError(f"{name} must be one of {allowed}, not {text(value)!r}") from None
+                raise LoadError(f"{name} must be one of {allowed}, not {shown(text(value))}") from None
     return checked
 
 
@@ -257,7 +260,7 @@ def _metadata(metadata: Mapping[str, Any], where: str, keys: tuple[str, ...]) ->
     if hints is None:
         return {}
     if not isinstance(hints, Mapping):
-        raise LoadError(f"metadata 'spikeloom' of {where} must be a group of keys, not {hints!r}")
+        raise LoadError(f"metadata 'spikeloom' of {where} must be a group of keys, not {shown(hints)}")
     for key in hints:
         if key not in keys:
             raise LoadError(f"metadata 'spikeloom' of {where} must have keys out of {', '.join(keys)}, not {key!r}")

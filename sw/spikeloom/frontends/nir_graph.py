@@ -16,6 +16,7 @@ import numpy as np
 
 from spikeloom.frontends.errors import LoadError
 from spikeloom.model.population import INPUT
+from spikeloom.sim.lib.files import shown
 
 __all__ = [
     "ATTENTION",
@@ -134,7 +135,7 @@ def scalar(name: str, value: Any) -> float:
     """One finite number out of whatever holds it; ``name`` is what messages call it."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" or array.size != 1 or not np.isfinite(array).all():
-        raise LoadError(f"{name} must be a finite number, not {value!r}")
+        raise LoadError(f"{name} must be a finite number, not {shown(value)}")
     return float(array.reshape(()))
 
 

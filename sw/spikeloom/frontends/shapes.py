@@ -25,6 +25,7 @@ from spikeloom.frontends.nir_graph import (
     text,
 )
 from spikeloom.model.population import FloatArray
+from spikeloom.sim.lib.files import shown
 from spikeloom.sim.network.projection import Convolution
 
 __all__ = [
@@ -188,7 +189,7 @@ def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
     own = np.asarray(node.parameters.get("input_shape"))
     extents = shape[1:]
     if own.dtype.kind in "iu" and tuple(own.reshape(-1).tolist()) != extents:
-        raise LoadError(f"{where} must get values of extent {own.tolist()}, not {extents} as it does")
+        raise LoadError(f"{where} must get values of extent {shown(own.tolist())}, not {extents} as it does")
     if one_dimensional:
         stride, dilation = (np.array([1, *np.ravel(value)[-1:]]) for value in (stride, dilation))
         padding = padding if isinstance(padding, str) else np.array([0, *np.ravel(padding)[-1:]])
