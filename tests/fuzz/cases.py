@@ -82,7 +82,7 @@ def warm_up() -> None:
 
 
 def _check(fabric: str) -> Callable[[Path], None]:
-    return lambda path: main(["check", str(path), "--time-step", "0.001", "--fabric", fabric])
+    return lambda path: main(["check", str(path), "--fabric", fabric])
 
 
 def _run_inputs(path: Path) -> None:

@@ -27,7 +27,9 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
     """(vertical, horizontal); one number stands for both."""
     array = np.asarray(value)
     flat = array.reshape(-1)
-    if array.dtype.kind not in "fiu" or flat.size not in (1, 2) or np.any(flat != np.rint(flat)):
+    # Infinity is equal to itself rounded, so a bound is needed too.
+    whole = array.dtype.kind in "fiu" and flat.size in (1, 2) and np.all((np.rint(flat) == flat) & (np.abs(flat) < 1e9))
+    if not whole:
         raise LoadError(f"{name} must be one or two integers, not {shown(array.tolist())}")
     return int(flat[0]), int(flat[-1])
 

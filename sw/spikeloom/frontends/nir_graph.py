@@ -33,6 +33,7 @@ __all__ = [
     "scalar",
     "text",
     "unfold",
+    "whole",
 ]
 
 NEURONS = ("LIF", "IF", "LI", "I", "CubaLIF", "CubaLI", "Threshold", "Delay")
@@ -137,6 +138,14 @@ def scalar(name: str, value: Any) -> float:
     if array.dtype.kind not in "fiub" or array.size != 1 or not np.isfinite(array).all():
         raise LoadError(f"{name} must be a finite number, not {shown(value)}")
     return float(array.reshape(()))
+
+
+def whole(name: str, value: Any) -> int:
+    """One integer out of whatever holds it, of a float too; ``name`` is what messages call it."""
+    number = scalar(name, value)
+    if not number.is_integer():
+        raise LoadError(f"{name} must be an integer, not {number:g}")
+    return int(number)
 
 
 def unfold(content: Mapping[str, Any]) -> Graph:

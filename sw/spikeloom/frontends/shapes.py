@@ -21,8 +21,8 @@ from spikeloom.frontends.nir_graph import (
     POOLINGS,
     Graph,
     Node,
-    scalar,
     text,
+    whole,
 )
 from spikeloom.model.population import FloatArray
 from spikeloom.sim.lib.files import shown
@@ -99,7 +99,7 @@ def _extents(name: str, shape: Any) -> tuple[int, ...]:
 
 
 def _flattened(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
-    start, end = (int(scalar(f"{key} of node {name!r}", node.parameters.get(key))) for key in ("start_dim", "end_dim"))
+    start, end = (whole(f"{key} of node {name!r}", node.parameters.get(key)) for key in ("start_dim", "end_dim"))
     return flattened(f"node {name!r}", shape, start, end)
 
 
@@ -183,7 +183,7 @@ def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
             groups=channels,
         )
     weight, dilation = kernel_of(name, node), array_of(name, node, "dilation")
-    groups = int(scalar(f"groups of {where}", node.parameters.get("groups", 1)))
+    groups = whole(f"groups of {where}", node.parameters.get("groups", 1))
     if weight.shape[1] * groups != channels:
         raise LoadError(f"{where} must get values of {weight.shape[1] * groups} channels, not {channels}")
     own = np.asarray(node.parameters.get("input_shape"))

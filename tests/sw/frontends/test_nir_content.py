@@ -84,6 +84,26 @@ def test_a_graph_of_very_many_nodes_is_refused():
     assert time.process_time() - begin < 5
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stride": np.array([np.inf, 1])}, r"stride of node 'conv' must be one or two integers, not \[inf, 1.0\]"),
+        ({"dilation": np.array([1e300])}, r"dilation of node 'conv' must be one or two integers, not \[1e\+300\]"),
+        ({"padding": np.array([np.nan, 0])}, r"padding of node 'conv' must be one or two integers, not \[nan, 0.0\]"),
+        ({"groups": 1.5}, "groups of node 'conv' must be an integer, not 1.5"),
+        ({"groups": np.inf}, "groups of node 'conv' must be a finite number, not inf"),
+    ],
+)
+def test_numbers_of_a_convolution_must_be_integers(values, message):
+    whole = {"stride": np.array([1]), "padding": np.array([0]), "dilation": np.array([1]), "groups": 1}
+    weight = np.ones((1, 1, 1, 1))
+    convolution = nir.Conv2d(input_shape=None, weight=weight, bias=np.zeros(1), **whole)
+    for key, value in values.items():
+        setattr(convolution, key, value)
+    with pytest.raises(LoadError, match=f"^{message}$"):
+        load(chain({"conv": convolution, "if": fires((1, 2, 2))}), time_step_s=1e-3)
+
+
 def test_paths_that_double_at_every_node_are_refused():
     """Twenty pairs of poolings side by side would be a million paths."""
     pooling = nir.SumPool2d(kernel_size=np.array([1, 1]), stride=np.array([1, 1]), padding=np.array([0, 0]))
