@@ -6,8 +6,8 @@
     transmit ◀─┘     └─ configuration ─▶ stage ─▶ stage ─▶ stage         packets, with destinations ═▶ Mesh
                                            └ tile   └ tile   └ tile
 
-A queue stands between each router and the tile behind it, but for the host's, so that no decision of the one is in a
-path of the other. The configuration port goes from tile to tile through registers, in rows to and fro, so that no wire
+A queue stands between each router and the tile behind it, but for the host's, and between the bridge and the only core of
+a fabric without a mesh, so that no decision of the one is on a path of the other. The configuration port goes from tile to tile through registers, in rows to and fro, so that no wire
 of it is longer than from one tile to the next. What is read comes back the same way.
 """
 
@@ -257,7 +257,15 @@ class Fabric(wiring.Component):
         m.submodules.bridge = ResetInserter(self.reset)(bridge)
         wiring.connect(m, wiring.flipped(self.receive), bridge.receive)
         wiring.connect(m, bridge.transmit, wiring.flipped(self.transmit))
-        wiring.connect(m, bridge.to_fabric, tiles.i)
+        if fabric.mesh is None:
+            # Otherwise the core's readiness would run through the bridge's tokens into its decoder within one cycle,
+            # the critical path of most boards. (On a mesh, the router's queues are in between.)
+            queue = Fifo(tiles.i.payload.shape(), 2)
+            m.submodules.queue = ResetInserter(bridge.clear | self.reset)(queue)
+            wiring.connect(m, bridge.to_fabric, queue.i)
+            wiring.connect(m, queue.o, tiles.i)
+        else:
+            wiring.connect(m, bridge.to_fabric, tiles.i)
         wiring.connect(m, tiles.o, bridge.from_fabric)
         wiring.connect(m, bridge.configuration, tiles.configuration)
         if fabric.program:
