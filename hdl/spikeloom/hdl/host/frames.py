@@ -224,7 +224,9 @@ class FrameSender(Component):
         place = Signal(8)  # where the next byte of the frame goes; when it is complete, how many are still to send
         code_place = Signal(8)  # where the code of the present block goes; while sending, the byte on its way
         byte = Signal(8)
-        stored = Signal(8)  # from a memory, a cycle after its output: that comes late
+        # A block RAM gives its byte late in the cycle. So each has a register at its output, and the choice comes after it.
+        identity_byte, payload_byte = Signal(8, reset_less=True), Signal(8, reset_less=True)
+        stored = Mux(identify, identity_byte, payload_byte)
 
         identity_index = Signal(range(len(self.identity) + 1))
         m.d.comb += [
@@ -233,7 +235,7 @@ class FrameSender(Component):
             memory.address.eq(256 | identity_index),
             crc.data.eq(byte[4:]),
         ]
-        m.d.sync += stored.eq(Mux(identify, memory.data, self.payload))
+        m.d.sync += [identity_byte.eq(memory.data), payload_byte.eq(self.payload)]
         code = place - code_place
 
         with m.FSM():
