@@ -224,7 +224,7 @@ class FrameSender(Component):
         place = Signal(8)  # where the next byte of the frame goes; when it is complete, how many are still to send
         code_place = Signal(8)  # where the code of the present block goes; while sending, the byte on its way
         byte = Signal(8)
-        # A block RAM gives its byte late in the cycle. So each has a register at its output, and the choice comes after it.
+        # A block RAM gives its byte late in the cycle: each has a register at its output, ahead of the choice.
         identity_byte, payload_byte = Signal(8, reset_less=True), Signal(8, reset_less=True)
         stored = Mux(identify, identity_byte, payload_byte)
 
