@@ -7,9 +7,9 @@
                                            └ tile   └ tile   └ tile
 
 A queue stands between each router and the tile behind it, but for the host's, and between the bridge and the only
-core of a fabric without a mesh, so that no decision of one is on a path of the other. The configuration port goes from tile to
-tile through registers, in rows to and fro, so that no wire of it is longer than from one tile to the next. What is read
-comes back the same way.
+core of a fabric without a mesh, so that no decision of one is on a path of the other. The configuration port goes from
+tile to tile through registers, in rows to and fro, so that no wire of it is longer than from one tile to the next. What
+is read comes back the same way.
 """
 
 from functools import reduce
