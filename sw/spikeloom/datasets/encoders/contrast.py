@@ -137,7 +137,7 @@ class TemporalContrastEncoder(ContrastEncoder):
         array = np.asarray(series)
         if array.ndim != 3 or 0 in array.shape:
             raise ValueError(f"series must have shape (T, B, channels) and not be empty, not {array.shape}")
-        changes = bare._differences(bare._levels("series", array)).astype(np.float64)
+        changes = bare._differences(bare.checked_levels("series", array)).astype(np.float64)
         if statistic == "absolute":
             changes = np.abs(changes)
         changes = changes.reshape(-1, array.shape[2])
@@ -294,7 +294,7 @@ def fit_threshold(encoder: _C, series: ArrayLike, candidates: Sequence[int] = ()
     array = np.asarray(series)
     if array.ndim != 3 or 0 in array.shape:
         raise ValueError(f"series must have shape (T, B, channels) and not be empty, not {array.shape}")
-    levels = encoder._levels("series", array)
+    levels = encoder.checked_levels("series", array)
     span = int(levels.max()) - int(levels.min())
     if not span:
         raise ValueError(f"series must vary for a threshold to be fitted, not be {levels.flat[0]} throughout")

@@ -107,7 +107,7 @@ class FilterEncoder(SignalEncoder):
             raise ValueError(f"series must have shape (T, B, channels) and not be empty, not {array.shape}")
         errors = []
         for encoder in encoders:
-            levels = encoder._levels("series", array)
+            levels = encoder.checked_levels("series", array)
             if levels.min() == levels.max():
                 raise ValueError(f"series must vary for a filter to be fitted, not be {levels.flat[0]} throughout")
             errors.append(

@@ -136,7 +136,7 @@ class Encoder(ABC):
         array = np.asarray(series)
         if array.ndim != 3 or 0 in array.shape:
             raise ValueError(f"series must have shape (T, B, channels) and not be empty, not {array.shape}")
-        return self._encode(self._levels("series", array))
+        return self._encode(self.checked_levels("series", array))
 
     def decode(self, spikes: ArrayLike, *, start: ArrayLike = 0) -> NDArray[np.int64]:
         """Values ``(T, B, channels)`` that ``spikes`` ``(T * steps, B, axons)`` stand for.
@@ -167,7 +167,7 @@ class Encoder(ABC):
     def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
         """Values of spikes whose shape fits."""
 
-    def _levels(self, what: str, array: NDArray[Any]) -> Values:
+    def checked_levels(self, what: str, array: NDArray[Any]) -> Values:
         """Levels of values ``(..., channels)``."""
         if self.scale is not None:
             array = self.scale.levels(array, what)
@@ -242,9 +242,9 @@ class LevelEncoder(Encoder):
         array = np.asarray(images)
         if array.ndim < 2 or 0 in array.shape:
             raise ValueError(f"images must have shape (B, n) or (B, height, width) and not be empty, not {array.shape}")
-        return self._encode(self._levels("images", array.reshape(1, len(array), -1)))
+        return self._encode(self.checked_levels("images", array.reshape(1, len(array), -1)))
 
-    def _by_value(self, spikes: NDArray[Any]) -> NDArray[Any]:
+    def by_value(self, spikes: NDArray[Any]) -> NDArray[Any]:
         """``(T, steps, B, channels, lines)``."""
         time, batch, axons = spikes.shape
         return spikes.reshape(time // self.steps, self.steps, batch, axons // self.lines, self.lines)
@@ -267,4 +267,4 @@ class SignalEncoder(Encoder):
                 f"images must have shape (B, height, width) for a {self.kind} encoder and not be empty, "
                 f"not {array.shape}"
             )
-        return self._encode(self._levels("images", array.transpose(1, 0, 2)))
+        return self._encode(self.checked_levels("images", array.transpose(1, 0, 2)))

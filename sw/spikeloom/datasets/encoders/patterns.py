@@ -95,7 +95,7 @@ class PatternEncoder(LevelEncoder):
         return spikes.reshape(-1, batch, channels)
 
     def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
-        return _value_of(self)[self.read(self._by_value(spikes)[..., 0])]
+        return _value_of(self)[self.read(self.by_value(spikes)[..., 0])]
 
 
 @dataclass(frozen=True, kw_only=True)

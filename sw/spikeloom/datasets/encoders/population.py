@@ -118,7 +118,7 @@ class PopulationEncoder(LevelEncoder):
         return spikes.view(np.bool_).reshape(-1, batch, channels * self.fields)
 
     def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
-        patterns = self._by_value(spikes)
+        patterns = self.by_value(spikes)
         first = np.where(patterns.any(axis=1), patterns.argmax(axis=1), self.steps)
         weight = (self.steps - first).astype(np.int64)
         # Twice the centres are whole multiples of spacing / 2, so the mean is a quotient of integers.

@@ -63,8 +63,8 @@ class RankOrderEncoder(LevelEncoder):
         """With the mean value of each step in ``series`` ``(T, B, channels)`` as ``lookup``."""
         bare = cls(steps=steps, bits=bits, scale=scale, dark=dark)
         array = np.asarray(series)
-        spikes = bare._by_value(bare.encode_series(array))[..., 0]
-        levels = bare._levels("series", array)
+        spikes = bare.by_value(bare.encode_series(array))[..., 0]
+        levels = bare.checked_levels("series", array)
         counts = spikes.sum(axis=(0, 2, 3))
         totals = (spikes * levels[:, None]).sum(axis=(0, 2, 3), dtype=np.int64)
         means = (2 * totals + counts) // np.maximum(2 * counts, 1)
@@ -85,7 +85,7 @@ class RankOrderEncoder(LevelEncoder):
         return spikes.reshape(-1, batch, channels)
 
     def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
-        patterns = self._by_value(spikes)[..., 0]
+        patterns = self.by_value(spikes)[..., 0]
         steps = np.arange(self.steps)
         line = ((2 * (self.steps - steps) - 1) << self.bits) // (2 * self.steps)
         values = np.append(np.asarray(self.lookup, np.int64) if self.lookup else line, 0)

@@ -13,13 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.datasets.encoders.checks import integer, one_of
-from spikeloom.datasets.encoders.interface import (
-    LevelEncoder,
-    Spikes,
-    Values,
-    signed_axons,
-    signed_counts,
-)
+from spikeloom.datasets.encoders.interface import LevelEncoder, Spikes, Values, signed_axons, signed_counts
 from spikeloom.sim.lib.lfsr import Lfsr
 
 __all__ = ["POISSON_WORD", "PoissonEncoder", "RateEncoder", "SigmaDeltaEncoder"]
@@ -75,7 +69,7 @@ class RateEncoder(LevelEncoder):
         return _compared(levels, self.lfsr, self.steps, self.bits)
 
     def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
-        counts = self._by_value(spikes)[..., 0].sum(axis=1, dtype=np.int64)
+        counts = self.by_value(spikes)[..., 0].sum(axis=1, dtype=np.int64)
         return ((counts << (self.bits + 1)) + self.steps) // (2 * self.steps)
 
 
@@ -117,7 +111,7 @@ class PoissonEncoder(LevelEncoder):
         return _compared(self.chances()[levels], self.lfsr, self.steps, POISSON_WORD)
 
     def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
-        counts = self._by_value(spikes)[..., 0].sum(axis=1, dtype=np.int64)
+        counts = self.by_value(spikes)[..., 0].sum(axis=1, dtype=np.int64)
         chances = self.chances().astype(np.int64)
         wanted = ((np.arange(self.steps + 1) << POISSON_WORD) + self.steps // 2) // self.steps
         above = np.clip(np.searchsorted(chances, wanted), 1, len(chances) - 1)
