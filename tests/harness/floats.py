@@ -30,3 +30,7 @@ def single(weight=1.0, **options):
     """One neuron on one input line."""
     neuron = population(**options)
     return network([neuron], [Connection(source="input", target=neuron.name, weight=np.array([[weight]]))])
+
+
+def join(source, target, shape=(1, 1), delay=0):
+    return Connection(source=source, target=target, weight=np.ones(shape), delay=delay)

@@ -384,18 +384,6 @@ def test_timing_failures_are_never_allowed():
     assert not [name for name in os.environ if name.startswith("AMARANTH_NEXTPNR")]
 
 
-def test_a_dfu_suffix():
-    """For an OrangeCrab, as USB DFU 1.1 has it; its CRC is that of all that is before it."""
-    suffix = dfu_suffix(b"bitstream", 0x1209, 0x5AF0)
-    assert suffix[:12] == bytes.fromhex("ffff f05a 0912 0001 554644 10")
-    crc = 0xFFFFFFFF
-    for byte in b"bitstream" + suffix[:12]:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xEDB88320 if crc & 1 else 0)
-    assert suffix[12:] == crc.to_bytes(4, "little")
-
-
 def test_an_orangecrab_gets_its_dfu_suffix(build_quietly):
     board = dataclasses.replace(BOARDS["orangecrab-25f"], pll_hz=None)
     content = build_quietly(board).bitstream.read_bytes()

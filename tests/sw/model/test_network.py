@@ -5,11 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from harness.floats import network, population, single
+from harness.floats import join, network, population, single
 from harness.networks import rng_of
 
-from spikeloom.frontends.constants import with_constants
-from spikeloom.model.describe import describe
 from spikeloom.model.network import Connection
 from spikeloom.sim.core.neuron import Reset
 
@@ -55,21 +53,6 @@ def test_a_batch_is_its_samples():
         assert np.array_equal(model.simulate(inputs[:, sample]), spikes[:, sample : sample + 1])
 
 
-def test_constants_reach_a_population_in_every_step():
-    first, second = population("a", 2, alpha=0.5), population("b", 1)
-    plain = [join("input", "a", (2, 1)), join("a", "b", (1, 2))]
-    assert with_constants([first, second], plain, {"a": np.zeros(2)}) == ((first, second), tuple(plain), ())
-    populations, connections, notes = with_constants([first, second], plain, {"a": np.array([0.5, -1.0])})
-    assert [p.name for p in populations] == ["constant", "a", "b"]
-    assert notes == ("constant: fires in every step and brings a the bias of what leads there",)
-    result = network(populations, connections).run(np.zeros((6, 1)), record_membranes=["a"])
-    assert result.spikes["constant"].all()
-    assert result.membranes["a"][0, 0].tolist() == [0.5, -1.0]
-    taken = population("constant", 2)
-    populations, _, _ = with_constants([taken, second], [], {"b": np.ones(1)})
-    assert populations[0].name == "constant.0"
-
-
 def test_values_of_the_input_are_weighted():
     model = dataclasses.replace(single(weight=0.5, beta=1.0, spiking=False), input_value_width=4)
     assert model.simulate(np.array([[7], [-8], [1]]))[:, 0, 0].tolist() == [3.5, -0.5, 0.0]
@@ -90,10 +73,6 @@ def test_values_of_the_input_are_weighted():
 def test_a_connection_refuses(options, message):
     with pytest.raises(ValueError, match=exactly(message)):
         Connection(**({"source": "a", "target": "b", "weight": np.ones((1, 1))} | options))
-
-
-def join(source, target, shape=(1, 1), delay=0):
-    return Connection(source=source, target=target, weight=np.ones(shape), delay=delay)
 
 
 @pytest.mark.parametrize(
@@ -147,18 +126,3 @@ def test_spikes_must_fit_the_network():
         single().simulate(np.zeros((3, 2)))
     with pytest.raises(KeyError, match=r"^'other'$"):
         single().run(np.zeros((3, 1)), record_membranes=["other"])
-
-
-def test_describe_has_a_row_for_each_population():
-    model = network(
-        [population("first", 3), population("second", 2)],
-        [join("input", "first", (3, 1)), join("first", "second", (2, 3)), join("second", "second", (2, 2), 1)],
-        notes=("whole network", "second: reset assumed"),
-    )
-    first, second = describe(model)
-    assert (first.name, first.neurons, first.synapses, first.sources, first.notes) == ("first", 3, 3, ("input",), ())
-    assert second.sources == ("first", "second (delay 1)")
-    assert second.synapses == 10
-    assert second.notes == ("reset assumed",)
-    assert second.equation == model.populations[1].equation
-    assert (model.neurons, model.synapses, model.inputs) == (5, 13, 1)

@@ -1,0 +1,52 @@
+"""Words of fields: bits there and back, what does not fit, and lanes joined into words."""
+
+import numpy as np
+import pytest
+from harness.networks import rng_of
+
+from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes, unpack_lanes, weight_bits, weight_range
+
+LAYOUT = WordLayout((Field("a", 3), Field("absent", 0), Field("b", 5, signed=True), Field("c", 1)))
+
+
+def test_bits_for():
+    assert [bits_for(count) for count in (1, 2, 3, 4, 5, 256, 257)] == [1, 1, 2, 2, 3, 8, 9]
+
+
+def test_fields_stand_one_after_the_other(request):
+    rng = rng_of(request.node.name)
+    values = {"a": rng.integers(0, 8, 50), "b": rng.integers(-16, 16, 50), "c": rng.integers(0, 2, 50)}
+    bits = LAYOUT.bits(values, 50)
+    assert bits.shape == (50, LAYOUT.width) == (50, 9)
+    words = bits.astype(np.int64) @ (1 << np.arange(9))
+    assert (words == values["a"] | (values["b"] & 31) << 3 | values["c"] << 8).all()
+    found = LAYOUT.values(bits)
+    assert all((found[name] == values[name]).all() for name in values)
+    assert not found["absent"].any()
+    assert not LAYOUT.bits({}, 3).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "bounds"),
+    [("a", 8, "0 to 7"), ("a", -1, "0 to 7"), ("b", 16, "-16 to 15"), ("absent", 1, "0 to 0")],
+)
+def test_what_does_not_fit_is_refused(name, value, bounds):
+    with pytest.raises(ValueError, match=rf"^{name} must be from {bounds}, not {value} to {value}$"):
+        LAYOUT.bits({name: value}, 2)
+
+
+def test_weights():
+    assert weight_range(1) == (-1, 1)
+    assert weight_range(4) == (-8, 7)
+    assert weight_bits(np.array([1, -1, 0]), 1).tolist() == [[1], [0], [0]]
+    assert weight_bits(np.array([-3, 5]), 4).tolist() == [[1, 0, 1, 1], [1, 0, 1, 0]]
+
+
+def test_lanes_are_joined_and_cut_again(request):
+    bits = rng_of(request.node.name).integers(0, 2, (12, 5)).astype(np.uint8)
+    words = pack_lanes(bits, 4)
+    assert words.shape == (3, 3)
+    assert int.from_bytes(words[0].tobytes(), "little") == int("".join(map(str, bits[:4].ravel()[::-1])), 2)
+    assert (unpack_lanes(words, 4, 5) == bits).all()
+    with pytest.raises(ValueError, match=r"^the number of words must be a multiple of 5 lanes, not 12$"):
+        pack_lanes(bits, 5)

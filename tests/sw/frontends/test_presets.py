@@ -1,0 +1,218 @@
+"""Presets: the step of each framework, from a graph as its exporter writes it."""
+
+import nir
+import numpy as np
+import pytest
+from harness.nir_graphs import (
+    exactly,
+    feed_forward,
+    graph,
+    integrate_and_fire,
+    integrator,
+    lif,
+    linear,
+    only,
+    positive,
+    step_by_step,
+    stimulus,
+    weight,
+)
+
+from spikeloom.frontends.nir import PRESETS, LoadError, load
+from spikeloom.sim.core.neuron import Compare, Reset
+
+
+def test_preset_snntorch():
+    """snnTorch 1.0.0, Leaky(beta, threshold): tau = 1e-4 / (1 - beta), r = 1 / (1 - beta), in single precision."""
+    beta, threshold = np.array([0.875, 0.93], np.float32), np.array([1.0, 1.25], np.float32)
+    neuron = nir.LIF(
+        tau=np.float32(1e-4) / (1 - beta),
+        r=np.float32(1e-4) / (1 - beta) / np.float32(1e-4),
+        v_leak=np.zeros(2, np.float32),
+        v_threshold=threshold,
+        v_reset=np.zeros(2, np.float32),
+    )
+    fc = positive(2, 3)
+    network = load(graph({"fc": fc, "lif": neuron}), preset="snntorch")
+    assert np.array_equal(weight(network), fc.weight)
+    np.testing.assert_allclose(only(network).beta, beta, rtol=1e-6)
+    assert network.time_step_s == 1e-4
+    population = only(network)
+    assert (population.compare, population.reset, population.reset_delay) == (Compare.GREATER, Reset.SUBTRACT, 1)
+    assert network.notes == (
+        "a time step of 0.0001 s is assumed: the default of snnTorch",
+        "lif: reset subtract is assumed, because snnTorch does not export it",
+        "lif: reset_delay 1 is assumed, because snnTorch does not export it",
+    )
+    inputs, v = stimulus("test_preset_snntorch"), np.zeros((4, 2))
+    spikes = network.simulate(inputs)
+    for t, current in enumerate(inputs):
+        v = population.beta * v + current @ fc.weight.T - (v > threshold) * threshold
+        assert np.array_equal(spikes[t], v > threshold)
+    assert 0 < spikes.sum() < spikes.size
+    told = load(graph({"fc": fc, "lif": neuron}), preset="snntorch", reset="zero", reset_delay=0)
+    assert (only(told).reset, only(told).reset_delay) == (Reset.ZERO, 0)
+    assert told.notes == network.notes[:1]
+
+
+def test_preset_snntorch_knows_a_beta_of_one_and_refuses_other_gains():
+    """A beta of 1 divides by zero there: tau and r are infinite."""
+    network = load(feed_forward(lif(2, tau=np.inf, r=np.inf)), preset="snntorch")
+    assert only(network).beta.tolist() == [1.0, 1.0]
+    assert np.array_equal(weight(network), linear(2, 3).weight)
+    with pytest.raises(
+        LoadError,
+        match=exactly(
+            "r dt/tau of node 'lif' must be 1, as snnTorch writes it, not 0.0125; it was written with another time "
+            "step or by another framework"
+        ),
+    ):
+        load(feed_forward(lif(2)), preset="snntorch")
+
+
+def test_preset_norse():
+    """Norse 1.1.0, LIFBoxCell: tau = dt / tau_inv with dt = 1e-3, so 1e-5 for 100 Hz, without dimensions."""
+    step, rate, threshold = 1e-3, 100.0, 0.6
+    neuron = nir.LIF(
+        tau=np.array(step / rate, np.float32),
+        r=np.array(1.0, np.float32),
+        v_leak=np.array(0.1, np.float32),
+        v_threshold=np.array(threshold, np.float32),
+    )
+    fc = nir.Affine(weight=np.array([[1.0, 2.0, 0.5], [0.5, 1.5, 3.0]]), bias=np.zeros(2))
+    network = load(graph({"fc": fc, "lif": neuron}), preset="norse")
+    np.testing.assert_allclose(only(network).beta, 0.9, rtol=1e-6)
+    np.testing.assert_allclose(weight(network), 0.1 * fc.weight, rtol=1e-6)
+    assert network.time_step_s == step
+    step_by_step(
+        network,
+        stimulus("test_preset_norse"),
+        lambda v, spikes: v + step * rate * (np.float32(0.1) + spikes @ fc.weight.T - v),
+        np.float32(threshold),
+        ">",
+        lambda v: 0,
+    )
+    assert "lif: one set of parameters is used for all 2 neurons" in network.notes
+    assert "lif: Norse does not export its reset potential; the file's v_reset is taken" in network.notes
+    # Its integrate-and-fire neuron adds the input as it is.
+    fires = load(graph({"fc": fc, "lif": integrate_and_fire((), kind=np.float32)}), preset="norse")
+    assert np.array_equal(weight(fires), fc.weight)
+
+
+@pytest.mark.parametrize("decay_input", [True, False])
+def test_preset_spikingjelly(decay_input):
+    """SpikingJelly 2.0.0, LIFNode(tau): tau dt, r = 1 or tau, v_leak = v_reset, and it fires at the threshold."""
+    tau, reset = 4.0, 0.25
+    neuron = lif(2, tau=tau * 1e-4, r=1.0 if decay_input else tau, leak=reset, reset=reset)
+    fc = nir.Linear(weight=np.array([[1.0, 1.0, 1.0], [4.0, 2.0, -1.0]]) / (1.0 if decay_input else tau))
+    network = load(graph({"fc": fc, "lif": neuron}), preset="spikingjelly")
+    population = only(network)
+    assert (population.compare, population.reset) == (Compare.GREATER_EQUAL, Reset.VALUE)
+    assert population.reset_delay == 0
+    step_by_step(
+        network,
+        stimulus("test_preset_spikingjelly"),
+        lambda v, spikes: (
+            v + (spikes @ fc.weight.T - (v - reset)) / tau
+            if decay_input
+            else v - (v - reset) / tau + spikes @ fc.weight.T
+        ),
+        1.0,
+        ">=",
+        lambda v: reset,
+    )
+    assert "lif: fires at v >= threshold as SpikingJelly does, where NIR says >" in network.notes
+
+
+def test_preset_spikingjelly_integrate_and_fire():
+    """IFNode: r = 1 / dt, so that the input counts as it is; an exact tie with the threshold fires."""
+    fc = nir.Linear(weight=np.array([[0.25, 0.5, 0.0], [0.0, 0.25, 1.0]]))
+    network = load(graph({"fc": fc, "lif": integrate_and_fire(2, r=1 / 1e-4)}), preset="spikingjelly")
+    assert np.array_equal(weight(network), fc.weight)
+    step_by_step(
+        network,
+        stimulus("test_preset_spikingjelly_integrate_and_fire"),
+        lambda v, spikes: v + spikes @ fc.weight.T,
+        1.0,
+        ">=",
+        lambda v: 0,
+    )
+
+
+def test_preset_sinabs():
+    """sinabs 3.1.3, LIF(tau_mem, norm_input=True): tau in steps, no dimensions, alpha = exp(-1 / tau), subtract."""
+    neuron = nir.LIF(tau=np.array(5.0), r=np.array(1.0), v_leak=np.array(0.0), v_threshold=np.array(1.0))
+    fc = nir.Affine(weight=np.array([[0.8, 1.2, 0.4], [1.5, 0.5, 0.1]]), bias=np.zeros(2))
+    network = load(graph({"fc": fc, "lif": neuron}), preset="sinabs")
+    alpha = np.exp(-1 / 5)
+    population = only(network)
+    assert (population.compare, population.reset) == (Compare.GREATER_EQUAL, Reset.SUBTRACT)
+    step_by_step(
+        network,
+        stimulus("test_preset_sinabs"),
+        lambda v, spikes: alpha * v + (1 - alpha) * (spikes @ fc.weight.T),
+        1.0,
+        ">=",
+        lambda v: v - 1.0,
+    )
+    notes = " ".join(network.notes)
+    for word in ("norm_input", "reset subtract is assumed", "several times in a step", "no result depends on it"):
+        assert word in notes
+    fires = load(graph({"fc": fc, "lif": integrate_and_fire(2)}), preset="sinabs")
+    assert np.array_equal(weight(fires), fc.weight)
+    assert only(fires).reset is Reset.SUBTRACT
+
+
+def test_preset_rockpool():
+    """Rockpool 3.1.0, LIFNeuronTorch: v = alpha v + I, whatever r = (tau / dt) exp(-dt / tau) suggests."""
+    tau, step = 20e-3, 1e-3
+    alpha = np.exp(-step / tau)
+    fc = nir.Linear(weight=np.array([[0.2, 0.3, 0.1], [0.4, 0.1, 0.2]]))
+    network = load(graph({"fc": fc, "lif": lif(2, tau=tau, r=tau / step * alpha, kind=np.float32)}), preset="rockpool")
+    assert np.array_equal(weight(network), fc.weight)
+    np.testing.assert_allclose(only(network).beta, alpha, rtol=1e-6)
+    step_by_step(
+        network,
+        stimulus("test_preset_rockpool"),
+        lambda v, spikes: only(network).beta * v + spikes @ fc.weight.T,
+        1.0,
+        ">=",
+        lambda v: v - 1.0,
+    )
+    # ExpSynTorch: the input decays in its own step too.
+    synapse = load(graph({"fc": fc, "lif": integrator(2, tau=tau, r=tau / step * alpha)}), preset="rockpool")
+    np.testing.assert_allclose(weight(synapse), alpha * fc.weight, rtol=1e-12)
+    with pytest.raises(LoadError, match=r"^r dt/tau of node 'lif' must be 0\.904837, as Rockpool writes it, not 1\.90"):
+        load(graph({"fc": fc, "lif": lif(2, tau=tau, r=tau / step * alpha)}), preset="rockpool", time_step_s=2e-3)
+
+
+def test_preset_nir_steps_by_the_equations_of_nir_and_needs_a_time_step():
+    network = load(feed_forward(lif(2)), preset="nir", time_step_s=1e-3)
+    assert network.notes == ()
+    assert load(feed_forward(lif(2)), time_step_s=1e-3).notes == (
+        "no preset was named, so neurons are stepped by NIR's own equations",
+    )
+    with pytest.raises(
+        LoadError,
+        match=exactly("time_step_s must be given or a preset named, because NIR holds time constants but no time step"),
+    ):
+        load(feed_forward(lif(2)))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_caller_overrides_every_preset(preset):
+    ratio = {"snntorch": 8.0, "rockpool": 8.0 * np.exp(-1 / 8)}.get(preset, 1.0)
+    tau = {"sinabs": 8.0, "norse": 8e-6}.get(preset, 8e-3)
+    network = load(
+        feed_forward(lif(2, tau=tau, r=ratio)),
+        preset=preset,
+        time_step_s=1e-3,
+        discretisation="euler",
+        compare=Compare.GREATER,
+        reset=Reset.NONE,
+        reset_delay=0,
+        refractory=3,
+    )
+    population = only(network)
+    assert population.equation == "v = 0.875 v + I; spike if v > 1; no reset; held for 3 steps after a spike"
+    assert not any("assumed, because" in note or "fires at" in note for note in network.notes)

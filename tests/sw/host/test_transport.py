@@ -1,0 +1,158 @@
+"""Transports: faults that can be repeated, serial ports and sockets that come and go."""
+
+import contextlib
+import os
+import random
+import socket
+import threading
+
+import pytest
+from harness.lines import IDENTITY, Scripted, echo
+
+from spikeloom.host.endpoint import Endpoint, LinkError
+from spikeloom.host.transport import FaultyTransport, SerialTransport, TcpTransport
+from spikeloom.sim.host.link import DeviceModel, LinkParameters
+
+
+def test_faults_are_repeatable_and_counted():
+    data = random.Random(1).randbytes(5000)
+    results = []
+    for _ in range(2):
+        line = Scripted(lambda written: written)
+        faulty = FaultyTransport(line, seed=7, flip=0.01, drop=0.01, insert=0.02)
+        faulty.write(data)
+        results.append((line.waiting, dict(faulty.faults)))
+    assert results[0] == results[1]
+    damaged, faults = results[0]
+    assert len(damaged) - len(data) == faults["insert"] - faults["drop"]
+    assert min(faults[name] for name in ("flip", "drop", "insert")) > 20
+
+
+def test_fault_rate_error():
+    with pytest.raises(ValueError, match=r"^flip must be from 0 to 1, not 2$"):
+        FaultyTransport(Scripted(None), seed=1, flip=2)
+
+
+def serve_bytes(read, write, stop):
+    """A model behind real bytes, with an echo."""
+    model, serve = DeviceModel(LinkParameters(), IDENTITY.encode()), echo()
+    while not stop.is_set():
+        if data := read():
+            model.from_line(data)
+        serve(model)
+        if data := model.to_line():
+            write(data)
+
+
+@contextlib.contextmanager
+def served(read, write):
+    """The model, in a thread, behind ``read`` and ``write``."""
+    stop = threading.Event()
+    thread = threading.Thread(target=serve_bytes, args=(read, write, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_serial_port():
+    """Over a pseudo-terminal, which is a serial port as far as the driver knows."""
+    ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
+
+    def read():
+        try:
+            return os.read(ours, 4096)
+        except BlockingIOError:
+            return b""
+
+    line = SerialTransport(os.ttyname(theirs), 115200)
+    data = random.Random("test_serial_port").randbytes(20_000)
+    with served(read, lambda data: os.write(ours, data)), Endpoint(line) as endpoint:
+        assert endpoint.open() == IDENTITY
+        endpoint.send(data)
+        got = b""
+        while len(got) < len(data):
+            got += endpoint.receive()
+        assert got == data
+    os.close(theirs)
+    os.close(ours)
+
+
+def test_serial_port_that_is_not_there():
+    with pytest.raises(LinkError, match=r"^the serial port /dev/nowhere must exist and be free to use \(.*\)$"):
+        SerialTransport("/dev/nowhere", 115200)
+
+
+def test_serial_port_that_goes_away():
+    ours, theirs = os.openpty()
+    line = SerialTransport(os.ttyname(theirs), 115200)
+    os.close(theirs)
+    os.close(ours)
+    with pytest.raises(LinkError, match=r"^the serial port /dev/\S+ has gone away \("):
+        line.read(0.1)
+    line.close()
+
+
+def test_socket():
+    server = socket.create_server(("127.0.0.1", 0))
+    line = TcpTransport(*server.getsockname())
+    peer, _ = server.accept()
+    peer.settimeout(0.01)
+
+    def read():
+        try:
+            return peer.recv(4096)
+        except TimeoutError:
+            return b""
+
+    data = random.Random("test_socket").randbytes(100_000)
+    with served(read, peer.sendall), Endpoint(line) as endpoint:
+        assert endpoint.open() == IDENTITY
+        endpoint.send(data)
+        got = b""
+        while len(got) < len(data):
+            got += endpoint.receive()
+        assert got == data
+    peer.close()
+    server.close()
+
+
+def test_socket_errors():
+    server = socket.create_server(("127.0.0.1", 0))
+    host, port = server.getsockname()
+    line = TcpTransport(host, port)
+    server.accept()[0].close()
+    with pytest.raises(LinkError, match=rf"^127\.0\.0\.1:{port} has closed the connection$"):
+        line.read(1)
+    line.close()
+    server.close()
+    with pytest.raises(LinkError, match=rf"^somebody must listen at 127\.0\.0\.1:{port} \(.*\)$"):
+        TcpTransport(host, port)
+
+
+def test_socket_peer_that_writes_before_it_reads():
+    """Neither waits for the other for ever when both have more to say than the sockets hold."""
+    server = socket.create_server(("127.0.0.1", 0))
+    line = TcpTransport(*server.getsockname())
+    peer, _ = server.accept()
+    size = 8_000_000
+
+    def talk():
+        peer.sendall(bytes(size))
+        left = size
+        while left:
+            left -= len(peer.recv(65536))
+
+    other = threading.Thread(target=talk, daemon=True)
+    other.start()
+    line.write(bytes(size))
+    got = 0
+    while got < size:
+        got += len(line.read(1))
+    other.join()
+    line.close()
+    peer.close()
+    server.close()
