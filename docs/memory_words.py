@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
-from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.core.parameters import PER_NEURON, CoreParameters
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for
 

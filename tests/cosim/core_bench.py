@@ -24,7 +24,8 @@ from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import core_from_json
 from spikeloom.sim.lib.registers import REGISTER_MEMORY
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.reference import ReferenceResult, simulate
 
 PARAMETERS = core_from_json(json.loads(os.environ["CORE_PARAMETERS"]))

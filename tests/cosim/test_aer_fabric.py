@@ -19,7 +19,7 @@ from spikeloom.host.results import StepCollector
 from spikeloom.runners.runner import RunResult, by_population
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.network.network import INPUT
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
 from spikeloom.simulators.build import compile_design
@@ -53,7 +53,7 @@ def run(rng, step_cycles):
     """Everything about a random network on the fabric, all of it checked; returns what was interesting."""
     network = random_network(rng, SMALL, inputs=INPUTS, sizes=(14, 12, OUTPUTS))
     addresses, to_chip = (tuple(map(int, rng.permutation(1 << width)[:n])) for width, n in ((5, INPUTS), (6, OUTPUTS)))
-    (give, take), every = FABRIC.aers, [INPUT, *(p.name for p in network.populations)]
+    (give, take), every = FABRIC.tiles_of(AerTileParameters), [INPUT, *(p.name for p in network.populations)]
     program = place(
         network,
         FABRIC,
@@ -98,7 +98,7 @@ def run(rng, step_cycles):
     in_time = recorded.transpose(1, 0, 2).reshape(STEPS * SAMPLES, INPUTS)
     assert can_be_cut(known, [set(np.flatnonzero(step).tolist()) for step in in_time])
     waiting = counters["events"] - counters["repeated"] - counters["unknown"] - int(recorded.sum())
-    assert 0 <= waiting <= FABRIC.aers[give].depth + 1  # that one comes out of the table
+    assert 0 <= waiting <= FABRIC.tiles_of(AerTileParameters)[give].depth + 1  # that one comes out of the table
     assert counters["unknown"] == len(taken) - len(known)
 
     # What the other chip got is what the output fired, step after step.

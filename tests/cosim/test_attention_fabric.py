@@ -14,6 +14,7 @@ from spikeloom.host.results import StepCollector
 from spikeloom.runners.compare import compare
 from spikeloom.runners.runner import RunResult, by_population
 from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.compiled import CompiledSimulator, Pauses
 
@@ -31,7 +32,7 @@ def random_pauses(rng):
 
 
 def random_case(rng, fabric):
-    parameters, *more = fabric.attentions.values()
+    parameters, *more = fabric.tiles_of(AttentionTileParameters).values()
     network = random_attention_network(rng, parameters.attention, count=1 + len(more))
     observe = tuple(name for name in (*SOURCES, NAME, ANOTHER) if rng.random() < 0.5)
     return network, place(network, fabric, observe=observe), random_spikes(rng, 6, 4, network.inputs)
@@ -107,7 +108,7 @@ BUGS = {
 @pytest.mark.parametrize("bug", BUGS)
 def test_planted_bugs_are_found(request, bug):
     rng, fabric = rng_of(request.node.name), FABRICS["one head"]
-    (tile,) = fabric.attentions
+    (tile,) = fabric.tiles_of(AttentionTileParameters)
     for _ in range(4):
         network, program, spikes = random_case(rng, fabric)
         try:

@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 from spikeloom.hdl.lib.fifo import Fifo
 from spikeloom.hdl.lib.memory import LoadedMemory
 from spikeloom.hdl.lib.registers import RegisterBank
-from spikeloom.sim.core.parameters import Memory
+from spikeloom.sim.lib.memory import Memory
 from spikeloom.sim.lib.registers import Register, RegisterMap
 
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"

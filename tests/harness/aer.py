@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.top.fabric import Tiles, aer_wires
+from spikeloom.hdl.top.fabric import Tiles, fabric_pins
 from spikeloom.sim.aer.parameters import AerTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 
@@ -113,7 +113,7 @@ class WiredTiles(wiring.Component):
     def __init__(self, fabric: FabricConfig) -> None:
         self.fabric = fabric
         self.tiles = Tiles(fabric)
-        inside = aer_wires(fabric)
+        inside = fabric_pins(fabric)
         members = {name: member for name, member in self.tiles.signature.members.items() if name not in inside}
         super().__init__(members | {"steps_done": Out(len(fabric.tiles) + 1)})
 
@@ -125,7 +125,7 @@ class WiredTiles(wiring.Component):
         wiring.connect(m, wiring.flipped(self.configuration), tiles.configuration)
         m.d.comb += [tiles.clear.eq(self.clear), tiles.reset.eq(self.reset)]
         port, looked_at = self.configuration, []
-        for tile, parameters in self.fabric.aers.items():
+        for tile, parameters in self.fabric.tiles_of(AerTileParameters).items():
             m.submodules[f"chip_{tile}"] = chip = Chip(parameters)
             looked_at.append(chip.looked_at)
             for name in ("request", "address", "acknowledge"):

@@ -14,6 +14,7 @@ from spikeloom.hdl.aer import handshake as aer
 from spikeloom.hdl.aer import tile as aer_tile
 from spikeloom.hdl.lib.registers import ConfigurationPort
 from spikeloom.hdl.noc.packet import packet_layout
+from spikeloom.hdl.noc.tile import pin_members
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 
 _COMMON = {"address_width": 6, "depth": 8, "axon_width": 7, "value_width": 4, "destinations": 4}
@@ -69,8 +70,8 @@ class Variants(wiring.Component):
                 "i": In(stream.Signature(packet_layout(*packet))),
                 "o": Out(stream.Signature(packet_layout(*packet, _COMMON["destinations"]))),
                 "configuration": In(ConfigurationPort()),
-                **{f"input_{name}": member for name, member in aer_tile.wires(INPUT).items()},
-                **{f"output_{name}": member for name, member in aer_tile.wires(OUTPUT).items()},
+                **{f"input_{name}": member for name, member in pin_members(INPUT).items()},
+                **{f"output_{name}": member for name, member in pin_members(OUTPUT).items()},
             }
         )
 
@@ -85,7 +86,7 @@ class Variants(wiring.Component):
                 wiring.connect(m, wiring.flipped(self.i), tile.i)
                 wiring.connect(m, tile.o, wiring.flipped(self.o))
                 wiring.connect(m, wiring.flipped(self.configuration), tile.configuration)
-                for name, member in aer_tile.wires(tile.parameters).items():
+                for name, member in pin_members(tile.parameters).items():
                     inner, outer = getattr(tile, name), getattr(self, f"{kind}_{name}")
                     m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
         return m

@@ -8,15 +8,12 @@ import numpy as np
 
 from harness.fabric import SMALL
 from harness.networks import random_parameters
-from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.network.network import (
-    INPUT,
-    QuantisedAttention,
-    QuantisedConnection,
-    QuantisedNetwork,
-    QuantisedPopulation,
-)
+from spikeloom.sim.network.attention import QuantisedAttention
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.noc.mesh import MeshParameters
 
 SOURCES = ("query", "key", "value")
@@ -72,7 +69,7 @@ def random_attention_network(
         ),
         connections=tuple(connections),
         output="output",
-        attentions=tuple(
+        units=tuple(
             QuantisedAttention(
                 name=name,
                 query=query,

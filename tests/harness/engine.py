@@ -16,7 +16,8 @@ from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.sim.core.neuron import NeuronState
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.row_reader import RowTables
-from spikeloom.sim.network.network import INPUT, QuantisedNetwork
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import ReferenceResult
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import types
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+
+from spikeloom.compiler.tiles import registry as compiler_registry
+from spikeloom.hdl.noc import tile as hdl_tile
+from spikeloom.sim.lib import tile as sim_tile
+
+REGISTRIES: tuple[dict[Any, Any], ...] = (hdl_tile._COMPONENTS, compiler_registry._COMPILERS)
 
 
 def mutated(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
@@ -17,7 +25,10 @@ def mutated(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
     assert source.count(old) == 1, f"{old!r} must occur once in {module.__name__}, not {source.count(old)} times"
     copy = types.ModuleType(module.__name__ + "_mutated")
     sys.modules[copy.__name__] = copy  # where dataclasses look for the names in annotations
-    exec(compile(source.replace(old, new), module.__file__, "exec", dont_inherit=True), copy.__dict__)
+    with contextlib.ExitStack() as registries:  # what the copy registers stays its own
+        for registry in (sim_tile._KINDS, *REGISTRIES):
+            registries.enter_context(mock.patch.dict(registry, clear=True))
+        exec(compile(source.replace(old, new), module.__file__, "exec", dont_inherit=True), copy.__dict__)
     return copy
 
 
@@ -29,6 +40,9 @@ def plant(monkeypatch: pytest.MonkeyPatch, wrong: types.ModuleType, module: type
         for user in users:
             if getattr(user, name, None) is original:
                 monkeypatch.setattr(user, name, getattr(wrong, name))
+        for registry in REGISTRIES:
+            for kind in [kind for kind, registered in registry.items() if registered is original]:
+                monkeypatch.setitem(registry, kind, getattr(wrong, name))
 
 
 def with_mutated(monkeypatch: Any, users: types.ModuleType, module: types.ModuleType, old: str, new: str) -> None:

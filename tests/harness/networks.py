@@ -14,7 +14,8 @@ from spikeloom.sim.core.features import PER_NEURON
 from spikeloom.sim.core.neuron import Compare, Leak, NeuronParameters, Reset, Rounding
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import weight_range
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution, Pooling
 
 

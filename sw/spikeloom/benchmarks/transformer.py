@@ -36,6 +36,7 @@ from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.runners.runner import Runner
 from spikeloom.sim.attention.attention import draw
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.network.attention import QuantisedAttention
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 
@@ -70,14 +71,15 @@ class Summary:
 
 def with_seed(network: QuantisedNetwork, seed: int) -> QuantisedNetwork:
     """The network with all of its attention starting from ``seed``."""
-    return replace(network, attentions=tuple(replace(attention, seed=seed) for attention in network.attentions))
+    units = tuple(replace(unit, seed=seed) for unit in network.units_of(QuantisedAttention))
+    return replace(network, units=units)
 
 
 def without_attention(network: QuantisedNetwork) -> QuantisedNetwork:
     """The network with attention cut off: nothing that it sends arrives anywhere."""
-    names = {attention.name for attention in network.attentions}
+    names = {unit.name for unit in network.units}
     kept = tuple(connection for connection in network.connections if connection.source not in names)
-    return replace(network, connections=kept, attentions=())
+    return replace(network, connections=kept, units=())
 
 
 def run_transformer(
@@ -131,7 +133,7 @@ def run_transformer(
 
 def attention_map(network: QuantisedNetwork, spikes: NDArray[np.bool_]) -> NDArray[np.float64]:
     """How often each score S was 1, ``(B, heads, N, N)``: the share of steps in which token i looked at token j."""
-    (attention,) = network.attentions
+    (attention,) = network.units_of(QuantisedAttention)
     result, shape = simulate(network, spikes), attention.parameters
     words = draw(shape, len(spikes), seed=attention.seed)
     shares = np.zeros((spikes.shape[1], shape.heads, shape.tokens, shape.tokens))
@@ -227,7 +229,7 @@ def draw_digits(network: Network, digits: Digits, path: Path) -> None:
     assert network.encoder is not None
     spikes = encoder_from(network.encoder).encode(digits.images[chosen])
     answers = classify(simulate(quantised, spikes).spikes[network.output])
-    grid = network.population(quantised.attentions[0].query).shape[1:]
+    grid = network.population(quantised.units_of(QuantisedAttention)[0].query).shape[1:]
     titles = [f"a {digits.labels[image]}, taken for {answer}" for image, answer in zip(chosen, answers, strict=True)]
     write_attention(path, digits.images[chosen], attention_map(quantised, spikes), (grid[0], grid[1]), titles)
 

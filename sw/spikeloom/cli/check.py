@@ -11,6 +11,7 @@ from spikeloom.cli.choosing import choose_for, fabric_for, given_fields, place_o
 from spikeloom.cli.console import note, out, print_json
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument
+from spikeloom.compiler.tiles.registry import tiles_for
 from spikeloom.model.describe import describe
 from spikeloom.model.network import Network
 from spikeloom.sim.fabric.fabric_file import core_to_json
@@ -53,12 +54,13 @@ def _check_fabric(
     said["fabric"], said["notes"] = fabric.name, list(lost)
     for text in lost if not as_json else ():
         out.print(f"as {loading.weight_bits}-bit integers: {text}")
-    if quantised.attentions and not fabric.attentions:
-        holders = ", ".join(name for name, known in FABRICS.items() if known.attentions)
-        said["notes"].append("attention runs on the reference only: this fabric has no attention tile")
+    homeless = [unit.name for unit in quantised.units if not tiles_for(unit, fabric)]
+    if homeless:
+        holders = [name for name, known in FABRICS.items() if all(tiles_for(unit, known) for unit in quantised.units)]
+        where = f"fabrics that have one are {', '.join(holders)}" if holders else "no named fabric has one"
+        said["notes"].append(f"{homeless[0]} runs on the reference only: this fabric has no tile for it")
         (note if as_json else out.print)(
-            f"fabric {fabric.name} has cores only, and attention runs on the reference: fabrics with attention are "
-            f"{holders}"
+            f"fabric {fabric.name} has no tile for {homeless[0]}, which runs on the reference: {where}"
         )
         return
     program = place_on(fabric, quantised, hardware)

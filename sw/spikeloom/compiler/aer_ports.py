@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from spikeloom.compiler.ports import Port
 
 __all__ = ["AerInput", "AerOutput"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AerInput:
+class AerInput(Port):
     """The network's input comes from a chip, and not from the host.
 
     Parameters
@@ -23,14 +26,15 @@ class AerInput:
         Clock cycles after which a chip that does not go on with its handshake is reported; 0: never.
     """
 
-    tile: int
+    what: ClassVar[str] = "an AER input"
+
     addresses: tuple[int, ...] | None = None
     step_cycles: int = 0
     patience: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class AerOutput:
+class AerOutput(Port):
     """The spikes of the output population go to a chip too.
 
     Parameters
@@ -43,6 +47,7 @@ class AerOutput:
         As of `AerInput`.
     """
 
-    tile: int
+    what: ClassVar[str] = "an AER output"
+
     addresses: tuple[int, ...] | None = None
     patience: int = 0

@@ -3,8 +3,8 @@
 A spike carries one axon, whoever gets it. So each source has a *block* of axons, and of rows, at the same addresses in
 all tiles that it leads to, its own among them; the host reads its axons alike. Blocks are given out in the network's
 order, the input first, each from the first address that is free in all of those tiles. With one core they follow each
-other. What leads to the host alone takes no rows, only numbers that nobody else sends to the host. What attention reads
-begins at a page of the attention tile, and is numbered there as its own neurons are.
+other. What leads to the host alone takes no rows, only numbers that no other source sends to the host. What a unit
+reads begins at a page of the unit's tile, and is numbered there as its own neurons are.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.synapses import Block, RowError
-from spikeloom.sim.attention.attention import AttentionTileParameters
+from spikeloom.compiler.tiles.registry import compiler_of
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.registers import BRIDGE_TILE
+from spikeloom.sim.lib.tile import TileParameters
 from spikeloom.sim.network.network import QuantisedNetwork
 
 __all__ = ["allocate", "sinks_of"]
@@ -28,7 +29,7 @@ def allocate(
     network: QuantisedNetwork,
     tile_of: Mapping[str, int],
     cores: Mapping[int, CoreParameters],
-    units: Mapping[str, AttentionTileParameters],
+    units: Mapping[str, TileParameters],
     blocks: dict[str, Block],
     observed: Collection[str],
 ) -> dict[str, NDArray[np.int64]]:
@@ -69,29 +70,27 @@ def allocate(
 
 
 class _Pages:
-    """The pages of attention tiles: what attention reads lies at the beginning of one, in all tiles that read it."""
+    """The pages of tiles with units: what a unit reads lies at the beginning of one, in all tiles that read it."""
 
-    def __init__(self, network: QuantisedNetwork, units: Mapping[str, AttentionTileParameters]) -> None:
+    def __init__(self, network: QuantisedNetwork, units: Mapping[str, TileParameters]) -> None:
         self._readers = {
-            name: [a.name for a in network.attentions if name in a.sources]
-            for name in network.sources
-            if any(name in a.sources for a in network.attentions)
+            name: [unit.name for unit in network.readers(name)] for name in network.sources if network.readers(name)
         }
-        self._units = units
+        self._axons = {name: compiler_of(tile).page_axons(tile) for name, tile in units.items()}
         self._taken: dict[str, list[tuple[int, int]]] = {name: [] for name in units}
         self.names = frozenset(self._readers)
-        self.space = sum(4 << unit.index_bits for unit in units.values())
+        self.space = 4 * sum(self._axons.values())
 
     def size(self, name: str) -> int:
-        """Axons of a page that ``name`` begins at; 1 if no attention reads it."""
-        return max((1 << self._units[reader].index_bits for reader in self._readers.get(name, ())), default=1)
+        """Axons of a page that ``name`` begins at; 1 if no unit reads it."""
+        return max((self._axons[reader] for reader in self._readers.get(name, ())), default=1)
 
     def rows(self, name: str, block: Block) -> int:
         """The rows of such a page."""
         return max(1, self.size(name) >> 2 * block.coordinate_width)
 
     def taken(self, name: str, space: int) -> NDArray[np.bool_]:
-        """The axons ``(space,)`` of pages that others have in the attention tiles that read ``name``."""
+        """The axons ``(space,)`` of pages that others have in the tiles that read ``name``."""
         found = np.zeros(space, bool)
         for reader in self._readers.get(name, ()):
             for first, stop in self._taken[reader]:
@@ -104,8 +103,9 @@ class _Pages:
             return np.zeros(space, bool)
         if not np.array_equal(replace(block, first=0).axons, np.arange(block.size)):
             raise RowError(
-                f"population {name}: attention reads it, so that it may lead to no more than one population in each "
-                "other tile, and to no convolution or pooling of another shape than the coordinates of the tiles have"
+                f"population {name}: {self._readers[name][0]} reads it, so that it may lead to no more than one "
+                "population in each other tile, and to no convolution or pooling of another shape than the coordinates "
+                "of the tiles have"
             )
         a_row = 1 << 2 * block.coordinate_width
         rows: NDArray[np.bool_] = np.logical_or.reduce(self.taken(name, space * a_row).reshape(space, a_row), axis=1)
@@ -115,7 +115,7 @@ class _Pages:
         """``name`` has its axons now."""
         for reader in self._readers.get(name, ()):
             first = int(axons[name][0])
-            self._taken[reader].append((first, first + (1 << self._units[reader].index_bits)))
+            self._taken[reader].append((first, first + max(self._axons[reader], len(axons[name]))))
 
 
 def _first_free(taken: NDArray[np.bool_], count: int, step: int = 1) -> int:

@@ -22,22 +22,17 @@ def bake(program: Program) -> FabricConfig:
     fabric = program.fabric
 
     def contents(tile: int) -> Contents:
+        left = fabric.tile(tile).left_to_host if tile != BRIDGE_TILE else frozenset()
         images = {image.memory: image.words for image in program.memories if image.tile == tile}
         return Contents(
             memories={
                 memory: tuple(int.from_bytes(word.tobytes(), "little") for word in words)
                 for memory, words in images.items()
             },
-            registers={
-                name: value
-                for place, name, value in program.registers
-                if place == tile and not (tile in fabric.aers and name == "sources")
-            },
+            registers={name: value for place, name, value in program.registers if place == tile and name not in left},
         )
 
-    tiles = [
-        None if tile is None else replace(tile, contents=contents(number)) for number, tile in enumerate(fabric.tiles)
-    ]
+    tiles = [None if tile is None else tile.holding(contents(number)) for number, tile in enumerate(fabric.tiles)]
     return replace(
         fabric,
         tiles=tuple(tiles),

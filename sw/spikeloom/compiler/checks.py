@@ -7,14 +7,16 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.aer_ports import AerInput, AerOutput
+from spikeloom.compiler.ports import Port
 from spikeloom.compiler.program import Use
+from spikeloom.compiler.tiles.registry import compiler_of
 from spikeloom.sim.core.memory_fields import parameter_values, rule_values
 from spikeloom.sim.core.neuron import signed_range
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.messages import LARGEST_AXON
-from spikeloom.sim.network.network import INPUT, QuantisedNetwork
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
 
 __all__ = ["PlaceError", "check_accumulators", "check_axons", "check_network", "check_ports", "check_uses"]
 
@@ -24,7 +26,7 @@ class PlaceError(ValueError):
 
 
 def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) -> None:
-    if not any(connection.source == INPUT for connection in network.connections):
+    if not network.sinks(INPUT):
         raise PlaceError(f"network {network.name} must have a connection from its input")
     if network.input_value_width:
         raise PlaceError(
@@ -56,26 +58,19 @@ def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
 def check_ports(
     network: QuantisedNetwork,
     fabric: FabricConfig,
-    input_from: AerInput | None,
-    output_to: AerOutput | None,
+    input_from: Port | None,
+    output_to: Port | None,
     observe: Collection[str],
 ) -> None:
     if INPUT in observe and input_from is None:
-        raise PlaceError("the input can be observed only where it comes from an AER tile")
-    for port, is_input in ((input_from, True), (output_to, False)):
-        if port is not None and (port.tile not in fabric.aers or fabric.aers[port.tile].is_input != is_input):
-            what = "an AER input" if is_input else "an AER output"
-            raise PlaceError(f"tile {port.tile} must be {what} of the fabric {fabric.name}")
-    if output_to is None:
-        return
-    parameters, depth = network.population(network.output).parameters, fabric.aers[output_to.tile].depth
-    if not parameters.spiking or parameters.graded:
-        raise PlaceError(f"population {network.output} must have plain spikes, not values, to go to an AER tile")
-    if network.size(network.output) > depth:
-        raise PlaceError(
-            f"population {network.output} must have at most {depth} neurons, as many events as wait in tile "
-            f"{output_to.tile}, not {network.size(network.output)}"
-        )
+        raise PlaceError("the input can be observed only where a tile brings it, such as an AER tile")
+    for port, brings_input in ((input_from, True), (output_to, False)):
+        if port is None:
+            continue
+        tile = fabric.numbered.get(port.tile)
+        if tile is None or not compiler_of(tile).is_port(tile, port, brings_input=brings_input):
+            raise PlaceError(f"tile {port.tile} must be {port.what} of the fabric {fabric.name}")
+        compiler_of(tile).check_port(tile, port, network, brings_input=brings_input)
 
 
 def check_axons(

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.aer_ports import AerInput, AerOutput
 from spikeloom.compiler.partition import SplitNetwork
+from spikeloom.compiler.ports import Port
 from spikeloom.sim.lib.registers import BRIDGE_TILE
-from spikeloom.sim.network.network import INPUT, QuantisedNetwork
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
 
 __all__ = [
     "TOKENS",
@@ -48,8 +49,8 @@ class RelationError(ValueError):
 class Relations:
     """Pairs ``(source tile, sink tile)``. ``inputs`` are the tiles that are given the network's input.
 
-    An AER tile that brings the input has the host for a source, which says when a step begins; one that takes the
-    output has the host for a sink, which so hears of the end of a step.
+    A tile that brings the input has the host for a source, which says when a step begins; one that takes the output
+    has the host for a sink, which so hears of the end of a step.
     """
 
     direct: frozenset[tuple[int, int]]
@@ -63,8 +64,8 @@ class Relations:
         tile_of: Mapping[str, int],
         observed: Collection[str],
         *,
-        input_from: AerInput | None = None,
-        output_to: AerOutput | None = None,
+        input_from: Port | None = None,
+        output_to: Port | None = None,
     ) -> Relations:
         """The relations of ``parts`` in the tiles ``tile_of``, of which those in ``observed`` send to the host too.
 
@@ -72,7 +73,7 @@ class Relations:
         direct relations lead in a circle.
         """
         tiles = set(tile_of.values())
-        inputs = {tile_of[c.target] for c in parts.network.connections if c.source == INPUT}
+        inputs = {tile_of[sink] for sink in parts.network.sinks(INPUT)}
         giver = BRIDGE_TILE if input_from is None else input_from.tile
         place_of = {**tile_of, INPUT: giver}
         direct = {(giver, tile) for tile in inputs} | {(place_of[name], BRIDGE_TILE) for name in observed}
@@ -87,8 +88,8 @@ class Relations:
                 pair = tile_of[connection.source], tile_of[connection.target]
                 if pair[0] != pair[1]:
                     (delayed if connection.delay else direct).add(pair)
-        for attention in parts.network.attentions:
-            direct |= {(tile_of[source], tile_of[attention.name]) for source in attention.sources}
+        for unit in parts.network.units:
+            direct |= {(place_of[source], tile_of[unit.name]) for source in unit.sources}
         _check_order(parts, tile_of, direct)
         direct |= {(BRIDGE_TILE, tile) for tile in tiles - {sink for _, sink in direct}}
         return cls(direct=frozenset(direct), delayed=frozenset(delayed), inputs=frozenset(inputs))
@@ -154,13 +155,12 @@ def heard(
 ) -> NDArray[np.bool_]:
     """The neurons ``(n,)`` of ``name`` that send their spikes out of their tile: those that lead to another tile.
 
-    The host and attention hear of all neurons, and attention sends all of its spikes.
+    The host and units hear of all neurons, and a unit sends all of its spikes.
     """
-    everybody = name in observed or network.attention(name) is not None
-    everybody |= any(name in attention.sources for attention in network.attentions)
-    found = np.full(network.size(name), everybody)
-    for connection in network.connections:
-        if connection.source == name and tile_of[connection.target] != tile_of[name]:
+    every = name in observed or network.unit(name) is not None or bool(network.readers(name))
+    found = np.full(network.size(name), every)
+    for connection in network.connections_from(name):
+        if tile_of[connection.target] != tile_of[name]:
             found |= connection.fan_out > 0
     return found
 
@@ -171,8 +171,8 @@ def flows_of(
     observed: Collection[str],
     rates: Rates,
     *,
-    input_from: AerInput | None = None,
-    output_to: AerOutput | None = None,
+    input_from: Port | None = None,
+    output_to: Port | None = None,
 ) -> tuple[Flow, ...]:
     """What goes from tile to tile in a step: the spikes of the input and of each part, and the tokens of each tile."""
     flows = []

@@ -81,7 +81,7 @@ def layouts(network: QuantisedNetwork, lanes: int, names: Collection[str] | None
     for population in network.populations:
         if names is not None and population.name not in names:
             continue
-        convolutions = [c.convolution for c in network.connections if c.target == population.name]
+        convolutions = [c.convolution for c in network.connections_to(population.name)]
         try:
             layout = Layout.of(population.size, convolutions, lanes, first)
         except LayoutError as error:

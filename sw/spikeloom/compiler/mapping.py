@@ -12,8 +12,8 @@ tile waits for one that waits for it, whatever the network is like; recurrent on
    220(4598)) of the packets a step times the links that each crosses, a multicast counted by the links of its tree.
    The generator is seeded: the same seed gives the same places.
 
-Attention lies in tiles of its own, one each. It comes after the last of its sources, and before what it leads to: there
-the line is cut in any case.
+A unit, such as attention, lies in a tile of its own. It comes after the last of its sources, and before what it leads
+to: there the line is cut in any case.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from math import exp, lcm
 
 import numpy as np
 
-from spikeloom.compiler.aer_ports import AerInput, AerOutput
 from spikeloom.compiler.dependencies import Flow, Rates, flows_of, uniform_rates
 from spikeloom.compiler.layout import Layout, layouts
 from spikeloom.compiler.partition import Part, SplitNetwork, bands, between, neurons_a_channel, split
+from spikeloom.compiler.ports import Port
 from spikeloom.compiler.synapses import blocks_of, words_an_event, words_stored
-from spikeloom.sim.attention.attention import AttentionTileParameters
+from spikeloom.compiler.tiles.registry import compiler_of
+from spikeloom.compiler.work import POPULATION_CYCLES
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.registers import BRIDGE_TILE
-from spikeloom.sim.network.network import INPUT, QuantisedNetwork
+from spikeloom.sim.lib.tile import TileParameters
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.noc.mesh import MeshParameters
 
-__all__ = ["POPULATION_CYCLES", "AssignError", "Assignment", "Load", "assign", "links_crossed"]
-
-POPULATION_CYCLES = 16
-"""Cycles a step that a population costs beside its words: until its sums are complete, and its last neurons updated."""
+__all__ = ["AssignError", "Assignment", "Load", "assign", "links_crossed"]
 
 _BISECTIONS = 24
 _TRIES_A_TILE = 300
@@ -55,8 +55,8 @@ class Assignment:
 
     parts: SplitNetwork
     tile_of: Mapping[str, int]
-    input_from: AerInput | None = None
-    output_to: AerOutput | None = None
+    input_from: Port | None = None
+    output_to: Port | None = None
 
     @property
     def tiles(self) -> tuple[int, ...]:
@@ -111,17 +111,17 @@ def assign(
     cores: Mapping[int, CoreParameters],
     mesh: MeshParameters | None,
     *,
-    attentions: Mapping[int, AttentionTileParameters] | None = None,
+    unit_tiles: Mapping[int, TileParameters] | None = None,
     observe: Collection[str] = (),
     tiles: int | None = None,
     seed: int = 0,
     rates: Rates | None = None,
     room: float = 1.0,
     banded: bool = True,
-    input_from: AerInput | None = None,
-    output_to: AerOutput | None = None,
+    input_from: Port | None = None,
+    output_to: Port | None = None,
 ) -> Assignment:
-    """Assign ``network`` to some of the tiles ``cores``, and its attention to some of the tiles ``attentions``.
+    """Assign ``network`` to some of the tiles ``cores``, and its units to some of the tiles ``unit_tiles``.
 
     ``tiles`` is how many cores to use; the fewest that hold the network if it is None. ``rates`` are the spikes a step
     that are expected of the input and of each population, the same for all neurons if they are not known. ``room`` is
@@ -132,17 +132,18 @@ def assign(
     rates = uniform_rates(network) if rates is None else rates
     if tiles is not None and not 1 <= tiles <= len(cores):
         raise AssignError(f"tiles must be from 1 to {len(cores)}, those of the fabric, not {tiles}")
-    units = _units(network, attentions or {})
-    if network.attentions and len(cores) == 1:
+    units = _units(network, unit_tiles or {})
+    between = [unit for unit in network.units if set(unit.sources) != {INPUT}]
+    if between and len(cores) == 1:
         raise AssignError(
-            f"network {network.name}: what attention reads and what it leads to must lie in different tiles, and the "
-            "fabric has one core"
+            f"network {network.name}: what {between[0].name} reads and what it leads to must lie in different tiles, "
+            "and the fabric has one core"
         )
-    if mesh is None or len(cores) == 1 or (tiles == 1 and not network.attentions):
+    if mesh is None or len(cores) == 1 or (tiles == 1 and not between):
         (tile, *_) = cores
-        tile_of = {part.name: tile for part in whole.parts}
+        tile_of = {population.name: tile for population in network.populations} | units
         found = Assignment(parts=whole, tile_of=tile_of, input_from=input_from, output_to=output_to)
-        pieces = [[_Piece(part.name, 0, part.size) for part in whole.parts]]
+        pieces = [[_Piece(population.name, 0, population.size) for population in network.populations]]
     else:
         pieces = _Line(network, cores, rates, room).cut(tiles, banded=banded)
         found = _assigned(network, pieces, list(cores), units, input_from, output_to)
@@ -151,7 +152,7 @@ def assign(
     observed = [part.name for part in found.parts.parts if part.population in {network.output, *observe}]
     observed += [INPUT] * (INPUT in observe)
     flows = flows_of(found.parts, found.tile_of, observed, rates, input_from=input_from, output_to=output_to)
-    kinds: dict[int, CoreParameters | AttentionTileParameters] = {**cores, **(attentions or {})}
+    kinds: dict[int, TileParameters] = {**cores, **(unit_tiles or {})}
     used = [*list(cores)[: len(pieces)], *units.values()]
     moved = _annealed(kinds, used, flows, mesh, seed)
     order = [moved[tile] for tile in list(cores)[: len(pieces)]]
@@ -159,24 +160,14 @@ def assign(
     return _assigned(network, pieces, order, moved_units, input_from, output_to)
 
 
-def _units(network: QuantisedNetwork, attentions: Mapping[int, AttentionTileParameters]) -> dict[str, int]:
-    """An attention tile for each attention of ``network``."""
+def _units(network: QuantisedNetwork, tiles: Mapping[int, TileParameters]) -> dict[str, int]:
+    """A tile of its own for each unit of ``network``."""
     found: dict[str, int] = {}
-    for attention in network.attentions:
-        asked = attention.parameters
-        shape = asked.heads, asked.tokens, asked.features
-        free = [
-            tile
-            for tile, unit in attentions.items()
-            if (unit.attention.heads, unit.attention.tokens, unit.attention.features) == shape
-            and tile not in found.values()
-        ]
+    for unit in network.units:
+        free = [n for n, tile in tiles.items() if n not in found.values() and compiler_of(tile).holds(tile, unit)]
         if not free:
-            raise AssignError(
-                f"network {network.name}: {attention.name} needs an attention tile of its own for {shape[0]} heads, "
-                f"{shape[1]} tokens and {shape[2]} features, and the fabric has none left"
-            )
-        found[attention.name] = free[0]
+            raise AssignError(f"network {network.name}: {unit.name} needs {unit.needs}, and the fabric has none left")
+        found[unit.name] = free[0]
     return found
 
 
@@ -185,10 +176,10 @@ def _assigned(
     pieces: Sequence[Sequence[_Piece]],
     order: Sequence[int],
     units: Mapping[str, int],
-    input_from: AerInput | None,
-    output_to: AerOutput | None,
+    input_from: Port | None,
+    output_to: Port | None,
 ) -> Assignment:
-    """The pieces in the tiles ``order``, and attention in those of ``units``."""
+    """The pieces in the tiles ``order``, and units in those of ``units``."""
     cuts: dict[str, list[int]] = {}
     band_cuts: dict[str, list[int]] = {}
     for piece in (piece for held in pieces for piece in held):
@@ -220,9 +211,9 @@ class _Line:
         self.rates = rates
         self.room = room
         names = [population.name for population in network.populations]
-        self._after_attention = {
-            1 + max(names.index(source) for source in attention.sources) for attention in network.attentions
-        }
+        place = {INPUT: -1} | {name: number for number, name in enumerate(names)}
+        self._after_unit = {1 + max(place[source] for source in unit.sources) for unit in network.units} - {0}
+        self._unit_name = next((unit.name for unit in network.units if set(unit.sources) != {INPUT}), "")
         self._loads: dict[tuple[CoreParameters, _Piece], Load] = {}
         self._rows: dict[CoreParameters, dict[str, int]] = {}
         for core in self.cores:
@@ -232,7 +223,7 @@ class _Line:
                 self._rows[core] = {source: block.shape[0] for source, block in blocks.items()}
         self._sparse = {
             source: all(core.sparse for core in self.cores)
-            and all(c.source_shape is None for c in network.connections if c.source == source)
+            and all(c.source_shape is None for c in network.connections_from(source))
             for source in network.sources
         }
 
@@ -246,12 +237,11 @@ class _Line:
     def _load(self, core: CoreParameters, piece: _Piece) -> Load:
         part = piece.part
         connections = []
-        for connection in self.network.connections:
-            if connection.target == piece.population:
-                size = self.network.size(connection.source)
-                source = Part(name=connection.source, population=connection.source, first=0, stop=size)
-                if (found := between(connection, source, part)) is not None:
-                    connections.append(found)
+        for connection in self.network.connections_to(piece.population):
+            size = self.network.size(connection.source)
+            source = Part(name=connection.source, population=connection.source, first=0, stop=size)
+            if (found := between(connection, source, part)) is not None:
+                connections.append(found)
         layout = Layout.of(part.size, [c.convolution for c in connections], core.lanes)
         total = Load(words=layout.words, cycles=layout.words + POPULATION_CYCLES)
         for connection in connections:
@@ -263,7 +253,7 @@ class _Line:
 
     def rows(self, core: CoreParameters, populations: Collection[str]) -> int:
         """Rows of all that leads to some populations."""
-        leading = [c.source for c in self.network.connections if c.target in populations]
+        leading = [c.source for name in populations for c in self.network.connections_to(name)]
         return sum(self._rows[core][source] for source in leading)
 
     def fits(self, core: CoreParameters, pieces: Sequence[_Piece], limit: float) -> bool:
@@ -283,7 +273,7 @@ class _Line:
         line = []
         for population in self.network.populations:
             step = neurons_a_channel(self.network, population.name)
-            spatial = any(c.target == population.name and c.convolution for c in self.network.connections)
+            spatial = any(c.convolution for c in self.network.connections_to(population.name))
             line.append(self._range(population.name, step * lanes if spatial else lcm(step, lanes)))
         return line
 
@@ -345,7 +335,7 @@ class _Line:
         for core in self.cores[:count]:
             held: list[_Piece] = []
             while population < len(line):
-                if held and not position and population in self._after_attention:
+                if held and not position and population in self._after_unit:
                     break
                 places = line[population]
                 low, high = position, len(places.at) - 1  # as far as `low` it fits
@@ -402,11 +392,11 @@ class _Line:
         most = max(sum(len(places.at) - 1 for places in line) for line in lines)
         if tiles is not None and most < tiles:
             return f"network {self.network.name} can be cut into {most} parts at most, not into {tiles}"
-        needed = 1 + len(self._after_attention - {len(self.network.populations)})
+        needed = 1 + len(self._after_unit - {len(self.network.populations)})
         if len(cores) < needed:
             return (
-                f"network {self.network.name}: what attention reads and what it leads to must lie in different tiles, "
-                f"{needed} of them, not in {len(cores)}"
+                f"network {self.network.name}: what {self._unit_name} reads and what it leads to must lie in different "
+                f"tiles, {needed} of them, not in {len(cores)}"
             )
         largest = max(cores, key=lambda core: core.words * core.weight_words)
         total = sum((self.load(largest, _Piece(p.name, 0, p.size)) for p in self.network.populations), Load())
@@ -465,7 +455,7 @@ def links_crossed(mesh: MeshParameters, source: int, sinks: Collection[int]) -> 
 
 
 def _annealed(
-    kinds: Mapping[int, CoreParameters | AttentionTileParameters],
+    kinds: Mapping[int, TileParameters],
     used: Sequence[int],
     flows: Sequence[Flow],
     mesh: MeshParameters,
@@ -477,7 +467,7 @@ def _annealed(
     """
     places = list(kinds)
     fixed = sorted({tile for flow in flows for tile in (flow.source, *flow.sinks)} - set(places) | {BRIDGE_TILE})
-    order = [*places, *fixed]  # the host and AER tiles stay where they are
+    order = [*places, *fixed]  # the host and ports to other chips stay where they are
     place_of = {tile: index for index, tile in enumerate(order)}
     ends = [[place_of[tile] for tile in (flow.source, *flow.sinks)] for flow in flows]
     touching = [[index for index, of in enumerate(ends) if place in of] for place in range(len(places))]

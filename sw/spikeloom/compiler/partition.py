@@ -7,13 +7,14 @@ some of its lines. What arrives at a neuron in a step is the same sum as before,
 
 Parts are ranges of neurons. Where a convolution or a pooling sees a population as ``(channels, height, width)``, a
 part has whole channels; or, if all of them see the same shape, it is a *band*: some lines of every channel. The input
-is never cut: what it sends goes to whoever needs it. Nor is attention, nor a population that it reads.
+is never cut: what it sends goes to every part that needs it. Nor is a unit, nor a population that it reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from math import lcm, prod
 from typing import Any
@@ -22,7 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.core.features import PER_NEURON
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Pooling
 from spikeloom.sim.network.sparse import part_of
 
@@ -89,11 +91,22 @@ class SplitNetwork:
 
     def parts_of(self, population: str) -> tuple[Part, ...]:
         """The parts of a population of the original, in the order of its neurons or lines."""
-        return tuple(part for part in self.parts if part.population == population)
+        return self._of_population[population]
 
     def part(self, name: str) -> Part:
         """The part called ``name``."""
-        return next(part for part in self.parts if part.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Part]:
+        return {part.name: part for part in self.parts}
+
+    @cached_property
+    def _of_population(self) -> dict[str, tuple[Part, ...]]:
+        found: dict[str, tuple[Part, ...]] = {}
+        for part in self.parts:
+            found[part.population] = (*found.get(part.population, ()), part)
+        return found
 
     def join(self, arrays: Mapping[str, ArrayLike], population: str) -> NDArray[Any]:
         """What ``arrays`` say of the parts of ``population``, each ``(..., part.size)``, as one ``(..., n)``."""
@@ -106,15 +119,13 @@ def neurons_a_channel(network: QuantisedNetwork, population: str) -> int:
     """The neurons that only bands can cut apart: a channel of the convolutions and poolings that see ``population``.
 
     It is the whole population where a connection of one-bit weights has groups, since there is no weight of 0; and
-    where attention reads it.
+    where a unit reads it.
     """
     size, together = network.size(population), 1
-    if any(population in attention.sources for attention in network.attentions):
+    if network.readers(population):
         return size
-    for connection in network.connections:
+    for connection in (*network.connections_from(population), *network.connections_to(population)):
         convolution = connection.convolution
-        if population not in (connection.source, connection.target):
-            continue
         if convolution is not None and convolution.groups > 1 and network.weight_width == 1:
             return size
         if connection.target == population and convolution is not None:
@@ -129,13 +140,14 @@ def bands(network: QuantisedNetwork, population: str) -> Bands | None:
 
     No pooling's window is cut.
     """
-    if any(population in attention.sources for attention in network.attentions):
+    if network.readers(population):
         return None
     shapes, lines = set(), 1
-    for connection in network.connections:
-        if connection.target == population and connection.convolution is not None:
+    for connection in network.connections_to(population):
+        if connection.convolution is not None:
             shapes.add(connection.convolution.output_shape)
-        if connection.source == population and connection.source_shape is not None:
+    for connection in network.connections_from(population):
+        if connection.source_shape is not None:
             shapes.add(connection.source_shape)
             lines = lcm(lines, connection.pooling.window[0] if connection.pooling is not None else 1)
     return Bands(shapes.pop(), lines) if len(shapes) == 1 else None
@@ -153,8 +165,9 @@ def split(
     neurons of the population, or goes through a channel or the window of a pooling.
     """
     band_cuts = band_cuts or {}
+    names = {population.name for population in network.populations}
     for name in (*cuts, *band_cuts):
-        if name not in [population.name for population in network.populations]:
+        if name not in names:
             raise SplitError(f"cuts must be of populations of network {network.name}, not of {name!r}")
         if name in cuts and name in band_cuts:
             raise SplitError(f"cuts of population {name} must be between channels or between lines, not both")
@@ -167,9 +180,8 @@ def split(
         else:
             parts[name] = _ranges_of(network, population, cuts.get(name, ()))
         populations += [_part_of(population, part) for part in parts[name]]
-    for attention in network.attentions:
-        name = attention.name
-        parts[name] = (Part(name=name, population=name, first=0, stop=attention.size),)
+    for unit in network.units:
+        parts[unit.name] = (Part(name=unit.name, population=unit.name, first=0, stop=unit.size),)
     connections = [
         found
         for connection in network.connections

@@ -26,7 +26,8 @@ from spikeloom.sim.core.features import COPIED, LEAKS, NEVER_ZERO, SCALED
 from spikeloom.sim.core.neuron import RANDOM_WIDTH, Leak, NeuronParameters, Rounding, signed_range
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import weight_range
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix, numbers_of
 
 __all__ = ["Quantisation", "QuantiseError", "quantise"]
@@ -110,7 +111,7 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         weight_width=options.weight_width,
         input_value_width=network.input_value_width,
         notes=network.notes + tuple(notes),
-        attentions=network.attentions,
+        units=network.attentions,
     )
 
 

@@ -31,7 +31,8 @@ from spikeloom.compiler.layout import Layout
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.host.messages import LARGEST_AXON
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes, weight_bits
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.projection import Convolution, Taps
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix
 
@@ -148,7 +149,7 @@ def blocks_of(
     blocks: dict[str, Block] = {}
     first = 0
     for name in network.sources:
-        chain = [c for c in network.connections if c.source == name]
+        chain = list(network.connections_from(name))
         if not chain:
             continue
         tiles = Counter(tile_of[c.target] for c in chain)
@@ -188,7 +189,7 @@ def rows_of(
     if blocks is None:
         blocks = blocks_of(network, dict.fromkeys(layouts, 0), {0: core}, layouts)
     builder = _Builder(core=core, weights=[], targets=[], geometries={})
-    chains = {name: [c for c in network.connections if c.source == name and c.target in layouts] for name in blocks}
+    chains = {name: [c for c in network.connections_from(name) if c.target in layouts] for name in blocks}
     chains = {name: chain for name, chain in chains.items() if chain}
     count = max((blocks[name].first + blocks[name].rows for name in chains), default=0)
     columns = {field.name: np.zeros(count, np.int64) for field in core.row_layout.fields}

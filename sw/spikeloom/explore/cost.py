@@ -15,33 +15,17 @@ from rich import box
 from rich.table import Table
 
 from spikeloom.compiler.dependencies import TOKENS, Flow, Rates, flows_of
-from spikeloom.compiler.layout import layouts
-from spikeloom.compiler.mapping import POPULATION_CYCLES
+from spikeloom.compiler.place import placement_of, tiles_written
 from spikeloom.compiler.program import Program
-from spikeloom.compiler.synapses import words_an_event
+from spikeloom.compiler.tiles.registry import compiler_of
+from spikeloom.compiler.work import TileWork
 from spikeloom.sim.lib.registers import BRIDGE_TILE
-from spikeloom.sim.network.network import INPUT, QuantisedAttention, QuantisedNetwork
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import Link, Port
 
-__all__ = ["Explanation", "TileWork", "explain", "measured_rates", "tables"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TileWork:
-    """A step of one tile: events that arrive, words of weights that are added (for each row of an event one at least),
-    words of neurons that are updated. Of attention the words added are keys and features, a cycle each."""
-
-    tile: int
-    parts: tuple[str, ...]
-    events: float
-    words_added: float
-    words_updated: int
-
-    @property
-    def cycles(self) -> float:
-        """Clock cycles of a step."""
-        return self.words_added + self.words_updated + POPULATION_CYCLES * len(self.parts)
+__all__ = ["Explanation", "explain", "measured_rates", "tables"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,59 +65,19 @@ def measured_rates(network: QuantisedNetwork, spikes: ArrayLike) -> Rates:
 
 def explain(program: Program, rates: Rates) -> Explanation:
     """The work and the traffic of ``program`` at these rates, those of the network as it was before it was cut."""
-    parts, tile_of = program.assignment.parts, program.assignment.tile_of
-    cores = program.fabric.cores
-    work = []
-    units = {tile_of[a.name]: a for a in parts.network.attentions}
-    for tile in program.assignment.tiles:
-        if tile in units:
-            work.append(_attention_work(tile, units[tile], program, rates))
-            continue
-        core = cores[tile]
-        held = [part for part in parts.parts if tile_of[part.name] == tile]
-        layout_of = layouts(parts.network, core.lanes, [part.name for part in held])
-        words, events = 0.0, {}
-        for connection in parts.network.connections:
-            if connection.target in layout_of:
-                source = connection.source
-                of = rates[INPUT]
-                if source != INPUT:
-                    part = parts.part(source)
-                    of = rates[part.population][part.neurons]
-                added = words_an_event(connection, layout_of[connection.target], sparse=core.sparse)
-                words += float(of @ np.maximum(added, 1))
-                events[source] = float(of.sum())
-        work.append(
-            TileWork(
-                tile=tile,
-                parts=tuple(part.name for part in held),
-                events=sum(events.values()),
-                words_added=words,
-                words_updated=sum(layout.words for layout in layout_of.values()),
-            )
-        )
-    observed = [part.name for name, _ in program.observed for part in parts.parts_of(name)]
-    observed += [INPUT for name, _ in program.observed if name == INPUT]
+    placement = placement_of(program)
+    found = (compiler_of(program.fabric.tile(n))(placement, n).work(rates) for n in tiles_written(placement))
+    work = tuple(sorted((tile for tile in found if tile is not None), key=lambda tile: tile.tile))
     input_from, output_to = program.assignment.input_from, program.assignment.output_to
-    flows = flows_of(parts, tile_of, observed, rates, input_from=input_from, output_to=output_to)
+    flows = flows_of(
+        placement.parts, placement.tile_of, placement.observed, rates, input_from=input_from, output_to=output_to
+    )
     links: dict[Link, float] = {}
     if program.fabric.mesh is not None:
         for flow in flows:
             for link in program.fabric.mesh.route(flow.source, program.fabric.mesh.destinations(flow.sinks)).links:
                 links[link] = links.get(link, 0.0) + flow.packets
-    return Explanation(work=tuple(work), flows=flows, links=links)
-
-
-def _attention_work(tile: int, attention: QuantisedAttention, program: Program, rates: Rates) -> TileWork:
-    """The work of an attention tile: as long for any spikes."""
-    unit = program.fabric.attentions[tile].attention
-    return TileWork(
-        tile=tile,
-        parts=(attention.name,),
-        events=sum(float(rates[source].sum()) for source in attention.sources),
-        words_added=float(unit.cycles(2) - unit.cycles(1)),
-        words_updated=0,
-    )
+    return Explanation(work=work, flows=flows, links=links)
 
 
 def tables(program: Program, explanation: Explanation) -> list[Table]:

@@ -37,7 +37,7 @@ from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.features import MODEL_KEYS, Numbers
 from spikeloom.sim.core.neuron import Compare, Reset
 from spikeloom.sim.lib.files import shown
-from spikeloom.sim.network.network import QuantisedAttention
+from spikeloom.sim.network.attention import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
 
 __all__ = ["ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", "LoadError", "load"]

@@ -151,13 +151,15 @@ class Board:
         return {tile: {name: values[tile, name] for name in COUNTERS} for tile in cores}
 
     def stalled_chips(self) -> list[int]:
-        """The AER tiles whose chip has kept the handshake waiting for as long as the program's ``patience`` says.
+        """The tiles whose chip has kept the handshake waiting for as long as the program's ``patience`` says.
 
         To be asked after a run that has stopped, and a `reopen`.
         """
-        tiles = [] if self._fabric is None else list(self._fabric.aers)
-        states = self.read_registers((tile, "status") for tile in tiles)
-        return [tile for tile, status in zip(tiles, states, strict=True) if status & 2]
+        tiles = {} if self._fabric is None else self._fabric.numbered
+        places = {number: tile.register_map.flag("status", "stalled") for number, tile in tiles.items()}
+        bits = {tile: bit for tile, bit in places.items() if bit is not None}
+        states = self.read_registers((tile, "status") for tile in bits)
+        return [tile for (tile, bit), status in zip(bits.items(), states, strict=True) if status >> bit & 1]
 
     def link_counts(self) -> dict[Link, LinkCount]:
         """What the routers have counted since the fabric was cleared; empty if the loaded program's do not count."""

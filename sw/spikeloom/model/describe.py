@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spikeloom.model.network import Network
-from spikeloom.sim.network.network import QuantisedAttention
+from spikeloom.sim.network.attention import QuantisedAttention
 
 __all__ = ["Description", "describe"]
 

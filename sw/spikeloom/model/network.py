@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.model.population import INPUT, FloatArray, Population, PopulationState, as_floats, as_shape
 from spikeloom.sim.attention.attention import draw
 from spikeloom.sim.lib.lfsr import distinct_seeds
-from spikeloom.sim.network.network import QuantisedAttention
+from spikeloom.sim.network.attention import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
 from spikeloom.sim.network.reference import as_spikes, as_values
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix

@@ -17,7 +17,8 @@ from spikeloom.compiler.program import Program
 from spikeloom.datasets.readout import classify
 from spikeloom.explore.cost import Explanation, explain, measured_rates
 from spikeloom.report.traffic import Traffic
-from spikeloom.sim.network.network import INPUT, QuantisedNetwork
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import as_spikes, as_values, simulate
 from spikeloom.sim.noc.mesh import Link, LinkCount, MeshParameters
 
@@ -160,13 +161,5 @@ def gather(
 
 
 def _spiking_in_order(network: QuantisedNetwork) -> list[str]:
-    """What spikes, in the order of the network: an attention follows the last of its sources."""
-    order: list[str] = []
-    left = list(network.attentions)
-    for population in network.populations:
-        if population.parameters.spiking:
-            order.append(population.name)
-        for attention in [a for a in left if all(source in order for source in a.sources)]:
-            order.append(attention.name)
-            left.remove(attention)
-    return order + [attention.name for attention in left]
+    """What spikes, in the order of a step."""
+    return [item.name for item in network.schedule if network.spikes(item.name)]

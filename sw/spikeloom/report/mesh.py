@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeloom.explore.cost import TileWork
+from spikeloom.compiler.work import TileWork
 from spikeloom.report.collect import Report
 from spikeloom.report.text import markup, visible
 from spikeloom.sim.lib.registers import BRIDGE_TILE

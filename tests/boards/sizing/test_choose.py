@@ -8,7 +8,8 @@ from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.sizing.choose import choose_fabric, room, shortages
 from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
-from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json

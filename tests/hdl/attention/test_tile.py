@@ -12,13 +12,8 @@ from harness.networks import rng_of
 from spikeloom.hdl.attention import tile as attention_tile
 from spikeloom.hdl.attention.tile import AttentionTile
 from spikeloom.hdl.noc.packet import PacketKind
-from spikeloom.sim.attention.attention import (
-    AttentionParameters,
-    AttentionTileParameters,
-    Part,
-    register_seeds,
-    simulate,
-)
+from spikeloom.sim.attention.attention import AttentionParameters, Part, register_seeds, simulate
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.attention.registers import ATTENTION
 
 PAGES = {Part.QUERY: 5, Part.KEY: 1, Part.VALUE: 6}

@@ -12,7 +12,8 @@ from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.sim.core.neuron import NeuronParameters, Reset
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution
 from spikeloom.sim.network.reference import simulate
 

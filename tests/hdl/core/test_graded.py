@@ -15,7 +15,8 @@ from spikeloom.hdl.core import row_reader as rows
 from spikeloom.sim.core.neuron import NeuronParameters, signed_range
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.reference import simulate
 
 CORE = CoreParameters(

@@ -12,7 +12,8 @@ from spikeloom.compiler.synapses import rows_of
 from spikeloom.hdl.core.row_reader import RowReader
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution, Pooling
 
 CORE = CoreParameters(

@@ -21,10 +21,11 @@ from spikeloom.host.driver import Board
 from spikeloom.host.peripherals import with_units
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
-from spikeloom.sim.core.parameters import CoreParameters, Memory
+from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.memory import Memory
 from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
 from spikeloom.sim.network.reference import simulate
 
@@ -147,7 +148,7 @@ def test_attention(request):
     """An attention tile has a memory and registers of its own."""
     rng = rng_of(request.node.name)
     on = fabric_of(AttentionParameters(tokens=4, features=4, rows=2))
-    network = random_attention_network(rng, on.attentions[2].attention)
+    network = random_attention_network(rng, on.tiles[2].attention)
     program = place(network, on, observe=(NAME,))
     board = Board(SimulatedLink(rng, bake(program), stall=0.1))
     board.load(replace(program, memories=(), registers=()))

@@ -63,8 +63,10 @@ def test_refuses_other_kinds():
 def test_a_fabric_makes_them_fit():
     core = CoreParameters(axons=128, v_width=12)
     fabric = FabricConfig(tiles=(None, core, INPUT, OUTPUT), mesh=MeshParameters(columns=2, rows=3))
-    assert list(fabric.aers) == [2, 3]
-    assert {(tile.axon_width, tile.value_width, tile.destinations) for tile in fabric.aers.values()} == {(7, 12, 6)}
+    assert list(fabric.tiles_of(AerTileParameters)) == [2, 3]
+    assert {
+        (tile.axon_width, tile.value_width, tile.destinations) for tile in fabric.tiles_of(AerTileParameters).values()
+    } == {(7, 12, 6)}
     assert fabric.axon_width == core.axon_width  # theirs do not make it wider
     assert fabric.register_map(2) is AER
     assert fabric.core == fabric.cores[1]

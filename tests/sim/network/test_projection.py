@@ -8,7 +8,8 @@ import pytest
 from harness.loops import convolved, pooled
 from harness.networks import random_convolution, rng_of
 
-from spikeloom.sim.network.network import INPUT, QuantisedConnection
+from spikeloom.sim.network.network import QuantisedConnection
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.projection import Convolution, Pooling, Projection
 
 

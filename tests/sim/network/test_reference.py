@@ -8,7 +8,8 @@ from harness.networks import FEATURES, random_network, random_spikes, rng_of, wi
 
 from spikeloom.sim.core.neuron import Leak, NeuronParameters, NeuronState, Reset, step
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.reference import simulate
 
 

@@ -51,7 +51,7 @@ def test_the_file_is_kept_exactly() -> None:
     """Its weights are multiples of the scales that the quantiser picks, residuals and biases included."""
     floats = load(shipped(MODEL))
     assert network().notes == floats.notes == ()
-    assert network().attentions[0].parameters == AttentionParameters(tokens=TOKENS, features=FEATURES, heads=HEADS)
+    assert network().units[0].parameters == AttentionParameters(tokens=TOKENS, features=FEATURES, heads=HEADS)
     for exact, integer in zip(floats.connections, network().connections, strict=True):
         (threshold,) = np.unique(network().population(integer.target).parameters.threshold)
         assert np.array_equal(exact.weight * threshold, integer.weight), integer.target
@@ -74,7 +74,7 @@ def test_attention_earns_its_accuracy() -> None:
 def test_attention_in_the_network_is_that_of_the_reference() -> None:
     spikes, _ = held_out_spikes(2)
     result = simulate(with_seed(network(), 3), spikes)
-    shape = network().attentions[0].parameters
+    shape = network().units[0].parameters
     parts = [
         result.spikes[name][:, 1].reshape(STEPS, HEADS, FEATURES, TOKENS).swapaxes(2, 3)
         for name in ("query", "key", "value", "attention")
@@ -94,7 +94,7 @@ class Hardware(Runner):
 
     def run(self, spikes, *, progress=None):
         fired = simulate(self.network, spikes).spikes
-        if self.network.attentions[0].seed == self.wrong:
+        if self.network.units[0].seed == self.wrong:
             fired["expand"][3, 1, 7] ^= True
         return RunResult(output_name="readout", spikes=fired, membranes={}, cycles=100 * spikes.shape[1])
 
@@ -139,4 +139,4 @@ def test_the_picture_is_drawn(tmp_path) -> None:
 def test_attention_that_makes_no_sense_is_refused(change: dict[str, str], message: str) -> None:
     good = network()
     with pytest.raises(ValueError, match=message):
-        replace(good, attentions=(replace(good.attentions[0], **change),))
+        replace(good, units=(replace(good.units[0], **change),))

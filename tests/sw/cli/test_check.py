@@ -35,7 +35,7 @@ def test_a_network_with_attention(capsys):
     main(["check", path])
     text = " ".join(capsys.readouterr().out.split())
     assert "Bernoulli" in text
-    assert "attention runs on the reference: fabrics with attention are transformer" in text
+    assert "attention, which runs on the reference: fabrics that have one are transformer" in text
     main(["check", path, "--fabric", "transformer"])
     assert "attention" in capsys.readouterr().out.rpartition("fabric transformer")[2]
     main(["run", path, "--backend", "reference", "--images", "3"])

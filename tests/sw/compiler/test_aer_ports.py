@@ -16,7 +16,7 @@ from spikeloom.explore.cost import explain
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.words import unpack_lanes
-from spikeloom.sim.network.network import INPUT
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.noc.mesh import MeshParameters
 
 GIVE = AerTileParameters(direction=AerDirection.INPUT, address_width=4, depth=8)
@@ -61,7 +61,7 @@ def test_tables(request):
         (4, program.output_axons[:8], np.arange(8)),
     ):
         (words,) = (image.words for image in program.memories if image.tile == tile)
-        port = FABRIC.aers[tile]
+        port = FABRIC.tiles_of(AerTileParameters)[tile]
         values = port.table_layout.values(unpack_lanes(words, 1, port.table.width))
         assert values["value"][before].tolist() == after.tolist()
         assert values["known"].sum() == len(before)
@@ -72,7 +72,7 @@ def test_ports_of_a_program_in_the_bitstream_wait_for_the_host(request):
     program = placed(network_of(request.node.name))
     baked = bake(program)
     for tile in (2, 4):
-        contents = baked.aers[tile].contents
+        contents = baked.tiles_of(AerTileParameters)[tile].contents
         assert "sources" not in contents.registers
         assert "tick_destinations" in contents.registers
         (words,) = (image.words for image in program.memories if image.tile == tile)
@@ -95,7 +95,10 @@ def test_refuses(request):
     silent = network_of(request.node.name, readout=True)
     wide = random_network(rng_of(request.node.name), SMALL, inputs=12, sizes=(10, 9))
     for make, message in (
-        (lambda: placed(network, input_from=None), "the input can be observed only where it comes from an AER tile"),
+        (
+            lambda: placed(network, input_from=None),
+            "the input can be observed only where a tile brings it, such as an AER tile",
+        ),
         (lambda: placed(network, input_from=AerInput(tile=4)), "tile 4 must be an AER input of the fabric ports"),
         (lambda: placed(network, output_to=AerOutput(tile=1)), "tile 1 must be an AER output of the fabric ports"),
         (

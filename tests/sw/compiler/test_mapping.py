@@ -12,7 +12,8 @@ from spikeloom.compiler.dependencies import flows_of, uniform_rates
 from spikeloom.compiler.mapping import AssignError, assign, links_crossed
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution
 from spikeloom.sim.noc.mesh import MeshParameters
 

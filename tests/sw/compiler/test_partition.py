@@ -16,7 +16,8 @@ from spikeloom.compiler import partition as split_module
 from spikeloom.compiler.partition import SplitError, bands, neurons_a_channel, split
 from spikeloom.sim.core.neuron import NeuronParameters, NeuronState
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution
 from spikeloom.sim.network.reference import simulate
 

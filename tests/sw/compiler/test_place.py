@@ -12,7 +12,8 @@ from spikeloom.sim.core.neuron import Leak, NeuronParameters, Reset
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 
 CORE = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=64, v_width=12, accumulator_width=12)
 

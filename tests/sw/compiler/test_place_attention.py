@@ -11,6 +11,7 @@ from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.partition import SplitError, split
 from spikeloom.compiler.place import place
 from spikeloom.sim.attention.attention import AttentionParameters, register_seeds
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.words import unpack_lanes
 from spikeloom.sim.network.network import QuantisedConnection
@@ -27,7 +28,7 @@ def values_of(program, tile):
 def axons_of(program, tile):
     """What the memory of routes holds for each spike, in the order of the network."""
     (image,) = (image for image in program.memories if image.tile == tile)
-    unit = program.fabric.attentions[tile]
+    unit = program.fabric.tiles_of(AttentionTileParameters)[tile]
     bits = unpack_lanes(image.words, 1, unit.axon_width).astype(np.int64)
     axons = (bits << np.arange(unit.axon_width)).sum(axis=1)
     return axons[: 2 * 4 * 2].reshape(2, 4, 2).swapaxes(1, 2).reshape(-1)
@@ -39,7 +40,7 @@ def test_where_it_lies_and_what_it_knows(request):
     tile_of = program.assignment.tile_of
     assert {tile_of[NAME], tile_of[ANOTHER]} == {3, 5}
     assert tile_of["output"] not in {tile_of[name] for name in SOURCES}
-    for attention in network.attentions:
+    for attention in network.units:
         values = values_of(program, tile_of[attention.name])
         assert (values["score_seed"], values["output_seed"]) == register_seeds(attention.seed)
         assert values["causal"] == attention.causal
@@ -56,7 +57,7 @@ def test_where_it_lies_and_what_it_knows(request):
             strict=True,
         )
     )
-    unit = TWO.attentions[3]
+    unit = TWO.tiles_of(AttentionTileParameters)[3]
     page = unit.axons(first["query_page"]).swapaxes(1, 2).reshape(-1)
     assert np.array_equal(columns["query"], page), "one axon for the host and for attention"
     assert np.array_equal(columns[NAME], axons_of(program, tile_of[NAME]))

@@ -24,7 +24,8 @@ from spikeloom.compiler.tiles import core, tokens
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
 

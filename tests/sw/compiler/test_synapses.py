@@ -16,7 +16,8 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.row_reader import RowTables
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.words import unpack_lanes
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution, Pooling
 
 CORE = CoreParameters(

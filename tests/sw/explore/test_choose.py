@@ -17,7 +17,8 @@ from spikeloom.frontends.nir import load
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.network.network import INPUT, QuantisedConnection, QuantisedNetwork, QuantisedPopulation
+from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 
 UP5K, SMALL, LARGE = DEVICES["iCE40UP5K"], DEVICES["LFE5U-12F"], DEVICES["LFE5U-85F"]
 

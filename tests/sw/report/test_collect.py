@@ -11,7 +11,7 @@ from spikeloom.datasets.readout import accuracy, classify
 from spikeloom.report.collect import gather
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.network.network import INPUT
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import simulate
 
 

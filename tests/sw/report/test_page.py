@@ -18,7 +18,7 @@ from spikeloom.report.page import page
 from spikeloom.report.timing import timing_from
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.network.network import INPUT
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters, Port
 

@@ -89,8 +89,8 @@ class BoardDescription:
             raise ValueError(f"Device of {self.name} must be one of {', '.join(DEVICES)}, not {self.device_name!r}")
         if self.fabric is not None and self.obstacle:
             raise ValueError(f"Board {self.name} must have either a fabric or an obstacle")
-        if self.fabric is not None and self.fabric.aers:
-            raise ValueError(f"Fabric of {self.name} must have no AER tiles: their wires have no pins there")
+        if self.fabric is not None and any(tile.pins for tile in self.fabric.numbered.values()):
+            raise ValueError(f"Fabric of {self.name} must have no tiles with pins of their own, which the board lacks")
         if "{bitstream}" not in " ".join(self.flash_command):
             raise ValueError(f"Flash command of {self.name} must contain '{{bitstream}}', not {self.flash_command!r}")
         if not self.obstacle:

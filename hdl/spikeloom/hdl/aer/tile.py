@@ -23,22 +23,15 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.hdl.aer.handshake import AerReceiver, AerSender
 from spikeloom.hdl.lib.block_queue import BlockQueue
 from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
-from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
-from spikeloom.hdl.noc.packet import PacketKind, packet_layout
+from spikeloom.hdl.lib.registers import RegisterBank
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.hdl.noc.tile import TileSignature, pin_members, register_tile
 from spikeloom.hdl.noc.tokens import Tokens
 from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.aer.parameters import AerTileParameters
 from spikeloom.sim.aer.registers import AER
 
-__all__ = ["AerTile", "EventQueue", "Translator", "wires"]
-
-
-def wires(parameters: AerTileParameters) -> dict[str, wiring.Member]:
-    """The wires of a tile to its chip."""
-    idle = int(parameters.active_low)
-    if parameters.is_input:
-        return {"request": In(1, init=idle), "address": In(parameters.address_width), "acknowledge": Out(1, init=idle)}
-    return {"request": Out(1, init=idle), "address": Out(parameters.address_width), "acknowledge": In(1, init=idle)}
+__all__ = ["AerTile", "EventQueue", "Translator"]
 
 
 class EventQueue(wiring.Component):
@@ -175,6 +168,7 @@ class Translator(wiring.Component):
         return m
 
 
+@register_tile(AerTileParameters)
 class AerTile(wiring.Component):
     """An AER port that takes and sends packets.
 
@@ -183,18 +177,9 @@ class AerTile(wiring.Component):
 
     Members
     -------
-    i
-        Packets. Of an input only tokens count, of an output tokens and spikes.
-    o
-        Packets, each with the tiles that it is for.
-    configuration
-        Registers (`spikeloom.sim.aer.registers`) and the table.
-    clear
-        Does what the register ``control`` does.
-    reset
-        A new session: empties the tile and resets its registers.
-    step_done
-        A step ends.
+    As `TileSignature`. Of an input only tokens count at ``i``, of an output tokens and spikes; the registers and the
+    table are those of `spikeloom.sim.aer.registers`. Its pins:
+
     request, acknowledge, address
         To the chip, or from it.
     """
@@ -202,19 +187,8 @@ class AerTile(wiring.Component):
     def __init__(self, parameters: AerTileParameters) -> None:
         if not isinstance(parameters, AerTileParameters):
             raise TypeError(f"parameters must be AerTileParameters, not {parameters!r}")
-        self.parameters = p = parameters
-        packet = p.axon_width, p.value_width
-        super().__init__(
-            {
-                "i": In(stream.Signature(packet_layout(*packet))),
-                "o": Out(stream.Signature(packet_layout(*packet, p.destinations))),
-                "configuration": In(ConfigurationPort()),
-                "clear": In(1),
-                "reset": In(1),
-                "step_done": Out(1),
-                **wires(p),
-            }
-        )
+        self.parameters = parameters
+        super().__init__(TileSignature(parameters))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -255,7 +229,7 @@ class AerTile(wiring.Component):
             transferred = line.i
             idle, repeated = self._elaborate_output(running, registers, tokens, translator, line)
         m.submodules.line = line
-        for name, member in wires(p).items():
+        for name, member in pin_members(p).items():
             inner, outer = getattr(line, name), getattr(self, name)
             m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
         for count, event in (

@@ -12,7 +12,7 @@ other parity's matrices meanwhile. Each word is cleared when it is read for the 
 in any order and any number of times: a bit that is set stays set.
 
 Spikes come from sources without delay; sinks may have one. Axons are those of
-`spikeloom.sim.attention.attention.AttentionTileParameters`; the axon of what goes out is in a memory, as it is in a
+`spikeloom.sim.attention.parameters.AttentionTileParameters`; the axon of what goes out is in a memory, as it is in a
 core. What comes in is always taken.
 """
 
@@ -24,10 +24,12 @@ from spikeloom.hdl.attention.engine import AttentionEngine
 from spikeloom.hdl.attention.memory import EventMatrix
 from spikeloom.hdl.lib.block_queue import ReadAhead
 from spikeloom.hdl.lib.memory import LoadedMemory, load_register
-from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
-from spikeloom.hdl.noc.packet import PacketKind, packet_layout
+from spikeloom.hdl.lib.registers import RegisterBank
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.hdl.noc.tile import TileSignature, register_tile
 from spikeloom.hdl.noc.tokens import Tokens, relation_members
-from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters, AttentionTileParameters
+from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.attention.registers import ATTENTION
 
 __all__ = ["AttentionTile", "SpikeScanner"]
@@ -119,6 +121,7 @@ class SpikeScanner(wiring.Component):
         return m
 
 
+@register_tile(AttentionTileParameters)
 class AttentionTile(wiring.Component):
     """An attention unit that takes and sends packets.
 
@@ -127,35 +130,15 @@ class AttentionTile(wiring.Component):
 
     Members
     -------
-    i
-        Packets. A SPIKE names an axon of Q, K or V.
-    o
-        Packets, each with the tiles that it is for where there is a mesh.
-    configuration
-        Registers and the memory of routes (`spikeloom.sim.attention.registers`).
-    clear
-        Does what the register ``control`` does.
-    reset
-        A new session: empties the tile and resets its registers.
-    step_done
-        A step ends.
+    As `TileSignature`. A SPIKE that comes in names an axon of Q, K or V; the registers and the memory of routes are
+    those of `spikeloom.sim.attention.registers`.
     """
 
     def __init__(self, parameters: AttentionTileParameters) -> None:
         if not isinstance(parameters, AttentionTileParameters):
             raise TypeError(f"parameters must be AttentionTileParameters, not {parameters!r}")
-        self.parameters = p = parameters
-        packet = p.axon_width, p.value_width
-        super().__init__(
-            {
-                "i": In(stream.Signature(packet_layout(*packet))),
-                "o": Out(stream.Signature(packet_layout(*packet, p.destinations))),
-                "configuration": In(ConfigurationPort()),
-                "clear": In(1),
-                "reset": In(1),
-                "step_done": Out(1),
-            }
-        )
+        self.parameters = parameters
+        super().__init__(TileSignature(parameters))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

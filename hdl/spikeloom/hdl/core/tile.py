@@ -1,13 +1,12 @@
 """The LIF core as a tile: the engine with its registers behind the configuration port."""
 
 from amaranth.hdl import Module, ResetInserter, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.hdl.lib.memory import load_register
-from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
-from spikeloom.hdl.noc.packet import packet_layout
+from spikeloom.hdl.lib.registers import RegisterBank
+from spikeloom.hdl.noc.tile import TileSignature, register_tile
 from spikeloom.hdl.noc.tokens import relation_members
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
@@ -15,6 +14,7 @@ from spikeloom.sim.core.registers import CORE
 __all__ = ["LifCore"]
 
 
+@register_tile(CoreParameters)
 class LifCore(wiring.Component):
     """An event-driven, time-multiplexed LIF core.
 
@@ -23,32 +23,14 @@ class LifCore(wiring.Component):
 
     Members
     -------
-    i, o
-        Packets. A SPIKE names an axon, on the way in as on the way out.
-    configuration
-        Registers (`spikeloom.sim.core.registers`) and memories (`CoreParameters.memories`).
-    clear
-        Empties the core.
-    reset
-        A new session: empties the core and resets its registers.
-    step_done
-        A step ends.
+    As `TileSignature`. A SPIKE names an axon, on the way in as on the way out; the registers are those of
+    `spikeloom.sim.core.registers`, the memories those of `CoreParameters.memories`.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
         self.parameters = parameters
         self.engine = LifEngine(parameters)
-        packet = parameters.axon_width, parameters.v_width
-        super().__init__(
-            {
-                "i": In(stream.Signature(packet_layout(*packet))),
-                "o": Out(stream.Signature(packet_layout(*packet, parameters.destinations))),
-                "configuration": In(ConfigurationPort()),
-                "reset": In(1),
-                "clear": In(1),
-                "step_done": Out(1),
-            }
-        )
+        super().__init__(TileSignature(parameters))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -19,35 +19,36 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.aer.tile import AerTile, wires
-from spikeloom.hdl.attention.tile import AttentionTile
-from spikeloom.hdl.core.tile import LifCore
+from spikeloom.hdl.aer import tile as _aer  # noqa: F401 (a kind that comes with spikeloom registers itself)
+from spikeloom.hdl.attention import tile as _attention  # noqa: F401
+from spikeloom.hdl.core import tile as _core  # noqa: F401
 from spikeloom.hdl.host.bridge import HostBridge
 from spikeloom.hdl.lib.fifo import Fifo
 from spikeloom.hdl.lib.registers import ConfigurationPort
 from spikeloom.hdl.noc.mesh import Mesh
 from spikeloom.hdl.noc.packet import packet_layout
 from spikeloom.hdl.noc.router_counters import RouterCounters
+from spikeloom.hdl.noc.tile import build_tile, pin_members
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.registers import REGISTER_MEMORY
 
-__all__ = ["ConfigurationStage", "Fabric", "Tiles", "aer_wires", "connect_aer_wires"]
+__all__ = ["ConfigurationStage", "Fabric", "Tiles", "connect_fabric_pins", "fabric_pins"]
 
 _REQUEST = ("write_enable", "memory", "plane", "index", "write_data")
 
 
-def aer_wires(fabric: FabricConfig) -> dict[str, wiring.Member]:
-    """The wires of all AER tiles: members ``aer_TILE_request``, ``aer_TILE_acknowledge`` and ``aer_TILE_address``."""
+def fabric_pins(fabric: FabricConfig) -> dict[str, wiring.Member]:
+    """The pins of all tiles: for those of tile 3, of the kind ``aer``, the members ``aer_3_request`` and so on."""
     return {
-        f"aer_{tile}_{name}": member
-        for tile, parameters in fabric.aers.items()
-        for name, member in wires(parameters).items()
+        f"{parameters.kind}_{tile}_{name}": member
+        for tile, parameters in fabric.numbered.items()
+        for name, member in pin_members(parameters).items()
     }
 
 
-def connect_aer_wires(m: Module, fabric: FabricConfig, outer: wiring.Component, inner: wiring.Component) -> None:
-    """Hands the wires of all AER tiles from a component to the one around it."""
-    for name, member in aer_wires(fabric).items():
+def connect_fabric_pins(m: Module, fabric: FabricConfig, outer: wiring.Component, inner: wiring.Component) -> None:
+    """Hand the pins of all tiles from a component to the one around it."""
+    for name, member in fabric_pins(fabric).items():
         inside, outside = getattr(inner, name), getattr(outer, name)
         m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
 
@@ -105,8 +106,8 @@ class Tiles(wiring.Component):
         Bit t: a step ends in tile t.
     clear, reset
         Empty all tiles and the mesh at once; ``reset`` begins a new session, so that registers too are reset.
-    aer_TILE_request, aer_TILE_acknowledge, aer_TILE_address
-        The wires of each AER tile.
+    KIND_TILE_PIN
+        The pins of each tile, such as ``aer_3_request``.
     """
 
     def __init__(self, fabric: FabricConfig) -> None:
@@ -114,11 +115,10 @@ class Tiles(wiring.Component):
         mesh = fabric.mesh
         packet = fabric.axon_width, fabric.value_width
         tiles = mesh.tiles if mesh else 0
-        self.tiles: dict[int, LifCore | AttentionTile | AerTile] = {
-            **{tile: LifCore(parameters) for tile, parameters in fabric.cores.items()},
-            **{tile: AttentionTile(parameters) for tile, parameters in fabric.attentions.items()},
-            **{tile: AerTile(parameters) for tile, parameters in fabric.aers.items()},
-        }
+        # One kind after the other: the order of the submodules is part of the netlist.
+        built = fabric.numbered.items()
+        kinds = dict.fromkeys(parameters.kind for _, parameters in built)
+        self.tiles = {n: build_tile(parameters) for kind in kinds for n, parameters in built if parameters.kind == kind}
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(*packet, tiles))),
@@ -127,22 +127,22 @@ class Tiles(wiring.Component):
                 "steps_done": Out(len(fabric.tiles)),
                 "clear": In(1),
                 "reset": In(1),
-                **aer_wires(fabric),
+                **fabric_pins(fabric),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         for number, tile in self.tiles.items():
-            m.submodules[f"{self.fabric.register_map(number).name}_{number}"] = tile
+            m.submodules[f"{self.fabric.tile(number).kind}_{number}"] = tile
             m.d.comb += [
                 tile.clear.eq(self.clear),
                 tile.reset.eq(self.reset),
                 self.steps_done[number].eq(tile.step_done),
             ]
-        for place, parameters in self.fabric.aers.items():
-            for name, member in wires(parameters).items():
-                inside, outside = getattr(self.tiles[place], name), getattr(self, f"aer_{place}_{name}")
+        for place, parameters in self.fabric.numbered.items():
+            for name, member in pin_members(parameters).items():
+                inside, outside = getattr(self.tiles[place], name), getattr(self, f"{parameters.kind}_{place}_{name}")
                 m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
         if self.fabric.mesh is None:
             (core,) = self.tiles.values()
@@ -223,8 +223,8 @@ class Fabric(wiring.Component):
         Bytes from and to the host, as at `HostBridge`.
     reset
         Begins a new session: all is as after power-up, but for the program.
-    aer_TILE_request, aer_TILE_acknowledge, aer_TILE_address
-        The wires of each AER tile.
+    KIND_TILE_PIN
+        The pins of each tile, such as ``aer_3_request``.
     """
 
     def __init__(self, fabric: FabricConfig) -> None:
@@ -236,7 +236,7 @@ class Fabric(wiring.Component):
                 "transmit": Out(stream.Signature(8)),
                 "flush": Out(1),
                 "reset": In(1),
-                **aer_wires(fabric),
+                **fabric_pins(fabric),
             }
         )
 
@@ -247,7 +247,7 @@ class Fabric(wiring.Component):
         bridge = HostBridge(
             fabric.axon_width,
             fabric.value_width,
-            graded=any(core.value_width for core in fabric.cores.values()),
+            graded=any(tile.sends_values for tile in fabric.numbered.values()),
             tiles=fabric.mesh.tiles if fabric.mesh else 0,
             latency=fabric.configuration_latency,
             counting=fabric.mesh is not None and fabric.mesh.counters,
@@ -276,5 +276,5 @@ class Fabric(wiring.Component):
                 m.d.sync += overwritten.eq(1)
             m.d.comb += bridge.program.eq(Mux(overwritten, 0, fabric.program))
         m.d.comb += [self.flush.eq(bridge.flush), tiles.clear.eq(bridge.clear), tiles.reset.eq(self.reset)]
-        connect_aer_wires(m, fabric, self, tiles)
+        connect_fabric_pins(m, fabric, self, tiles)
         return m

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.host.link import Link
 from spikeloom.hdl.host.uart import UartReceiver, UartTransmitter
-from spikeloom.hdl.top.fabric import Fabric, aer_wires, connect_aer_wires
+from spikeloom.hdl.top.fabric import Fabric, connect_fabric_pins, fabric_pins
 from spikeloom.sim.fabric.fabric import FabricConfig
 
 __all__ = ["Top"]
@@ -32,15 +32,15 @@ class Top(wiring.Component):
     -------
     rx, tx
         The pins, from and to the host.
-    aer_TILE_request, aer_TILE_acknowledge, aer_TILE_address
-        The wires of each AER tile.
+    KIND_TILE_PIN
+        The pins of each tile, such as ``aer_3_request``.
     """
 
     def __init__(self, fabric: FabricConfig, divisor: int, build_hash: bytes = bytes(16)) -> None:
         self.fabric = fabric
         self.divisor = divisor
         self.identity = fabric.identity(build_hash)
-        super().__init__({"rx": In(1), "tx": Out(1), **aer_wires(fabric)})
+        super().__init__({"rx": In(1), "tx": Out(1), **fabric_pins(fabric)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -55,7 +55,7 @@ class Top(wiring.Component):
             self.tx.eq(transmitter.tx),
             link.flush.eq(fabric.flush),
         ]
-        connect_aer_wires(m, self.fabric, self, fabric)
+        connect_fabric_pins(m, self.fabric, self, fabric)
         wiring.connect(m, receiver.o, link.from_line)
         wiring.connect(m, link.to_line, transmitter.i)
         wiring.connect(m, link.receive, fabric.receive)

@@ -7,13 +7,15 @@ table does not know is not for it. `docs/aer.md` has the rules.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.core.parameters import Memory
+from spikeloom.sim.aer.registers import AER
 from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.memory import Memory
+from spikeloom.sim.lib.tile import Pin, TileParameters, Widths
 from spikeloom.sim.lib.words import Field, WordLayout, pack_lanes
 
 __all__ = ["AerDirection", "AerTileParameters"]
@@ -29,7 +31,7 @@ class AerDirection(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AerTileParameters:
+class AerTileParameters(TileParameters, kind="aer", register_map=AER):
     """An AER port as a tile of a fabric.
 
     Parameters
@@ -86,6 +88,30 @@ class AerTileParameters:
         if self.depth & (self.depth - 1):
             raise ValueError(f"depth must be a power of two, not {self.depth!r}")
         self.contents.check({self.table.number})
+
+    @property
+    def packets(self) -> Widths:
+        """Those of the fabric, whatever they are."""
+        return Widths(self.axon_width, self.value_width)
+
+    def fitted(self, *, tiles: int, packets: Widths) -> AerTileParameters:
+        """The tile with the packets of the fabric."""
+        return replace(self, destinations=tiles, axon_width=packets.axon, value_width=packets.value)
+
+    @property
+    def left_to_host(self) -> frozenset[str]:
+        """``sources``, so that no event is taken before there is a run."""
+        return frozenset({"sources"})
+
+    @property
+    def pins(self) -> dict[str, Pin]:
+        """The wires to the chip: the sender drives the request and the address, the receiver the acknowledgement."""
+        idle, sends = int(self.active_low), not self.is_input
+        return {
+            "request": Pin(output=sends, idle=idle),
+            "address": Pin(width=self.address_width, output=sends),
+            "acknowledge": Pin(output=not sends, idle=idle),
+        }
 
     @property
     def is_input(self) -> bool:

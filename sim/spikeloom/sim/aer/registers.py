@@ -36,6 +36,7 @@ AER = RegisterMap(
             offset=4,
             width_bits=8,
             access="read",
+            flags=("idle", "stalled"),
             description="bit 0: idle, no step is in progress and no event waits. Bit 1: the chip has left a phase of "
             "the handshake waiting for `patience` cycles; stays until the tile is cleared, also in a "
             "new session.",

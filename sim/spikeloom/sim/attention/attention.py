@@ -37,16 +37,12 @@ and V, whatever the correlation between rows::
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
-from math import prod
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.core.parameters import Memory
-from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.lfsr import Lfsr, bernoulli, shared_words
-from spikeloom.sim.lib.words import Field, WordLayout, pack_lanes
 
 __all__ = [
     "OUTPUT_WIDTH",
@@ -54,7 +50,6 @@ __all__ = [
     "SCORE_WIDTH",
     "AttentionParameters",
     "AttentionResult",
-    "AttentionTileParameters",
     "Part",
     "Words",
     "attend",
@@ -144,78 +139,6 @@ class Part(enum.IntEnum):
     QUERY = 0
     KEY = 1
     VALUE = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttentionTileParameters:
-    """An attention unit as a tile of a fabric.
-
-    The axon of an event is a *page* and the index of a spike: ``page << index_bits | (head d + feature) N + token``.
-    Q, K and V each have a page, which the host sets. Events of other pages are ignored. A spike that comes out has the
-    axon that the memory ``routes`` holds for it.
-
-    Parameters
-    ----------
-    attention
-        The unit.
-    axon_width, value_width
-        Of the packets of the fabric. An axon has room for four pages at least.
-    destinations
-        Tiles of the mesh, the bits of a destination set; 0 without a mesh.
-    contents
-        What is in memories and registers from power-up. Tiles that differ in nothing else are equal.
-    """
-
-    attention: AttentionParameters
-    axon_width: int = 16
-    value_width: int = 16
-    destinations: int = 0
-    contents: Contents = field(default=NOTHING, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.attention, AttentionParameters):
-            raise TypeError(f"attention must be AttentionParameters, not {self.attention!r}")
-        for name, low, high in (
-            ("axon_width", self.index_bits + 2, 32),
-            ("value_width", 2, 32),
-            ("destinations", 0, 64),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
-        self.contents.check({memory.number for memory in self.memories.values()})
-
-    @property
-    def index_bits(self) -> int:
-        """Bits of the index of a spike."""
-        shape = self.attention
-        return (shape.heads * shape.tokens * shape.features - 1).bit_length()
-
-    @property
-    def page_bits(self) -> int:
-        """Bits of a page that count; at most 16 of them."""
-        return min(16, self.axon_width - self.index_bits)
-
-    def axons(self, page: int) -> NDArray[np.int64]:
-        """The axons ``(heads, N, d)`` of a page."""
-        if not 0 <= page < 1 << self.page_bits:
-            raise ValueError(f"page must be from 0 to {(1 << self.page_bits) - 1}, not {page!r}")
-        shape = (self.attention.heads, self.attention.features, self.attention.tokens)
-        return (page << self.index_bits) + np.arange(prod(shape)).reshape(shape).swapaxes(1, 2)
-
-    @property
-    def memories(self) -> dict[str, Memory]:
-        """The memory that the host loads: the axon of each spike that comes out, ``(head N + token) d + feature``."""
-        words = self.contents.memories.get(1, ())
-        return {"routes": Memory("routes", 1, 1 << self.index_bits, self.axon_width, words)}
-
-    def routes(self, axons: ArrayLike) -> NDArray[np.uint8]:
-        """The words of ``routes`` for the axons ``(heads, N, d)`` of the spikes."""
-        shape = (self.attention.heads, self.attention.tokens, self.attention.features)
-        flat = np.zeros(1 << self.index_bits, np.int64)
-        flat[: prod(shape)] = np.broadcast_to(np.asarray(axons, np.int64), shape).reshape(-1)
-        layout = WordLayout((Field("axon", self.axon_width),))
-        return pack_lanes(layout.bits({"axon": flat}, len(flat)), 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,16 @@ loop, and `docs/connections.md` the picture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from spikeloom.sim.core.features import FEATURES, PER_NEURON, CoreFeatures, UpdateWidths, update_widths
+from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.memory import Memory
+from spikeloom.sim.lib.tile import Capacity, TileParameters, Widths
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for
 
-__all__ = ["CoreParameters", "Memory"]
+__all__ = ["CoreParameters"]
 
 MOST_PLANES = 1 << 10
 """Bytes of a word at most, which are told apart by the ``plane`` of a
@@ -33,34 +36,8 @@ def _is_integer(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-@dataclass(frozen=True)
-class Memory:
-    """A memory that the host loads: its number on the configuration port, its depth and its width in bits.
-
-    ``words``, from index 0 on, are what it holds from power-up; the others are 0. Raises ``ValueError`` if they are too
-    many or too wide.
-    """
-
-    name: str
-    number: int
-    depth: int
-    width: int
-    words: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if len(self.words) > self.depth:
-            raise ValueError(f"words of {self.name} must be at most {self.depth}, not {len(self.words)}")
-        if any(not 0 <= word < 1 << self.width for word in self.words):
-            raise ValueError(f"words of {self.name} must have {self.width} bits each")
-
-    @property
-    def planes(self) -> int:
-        """Bytes of a word."""
-        return -(-self.width // 8)
-
-
 @dataclass(frozen=True, kw_only=True)
-class CoreParameters(CoreFeatures):
+class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=CORE):
     """What a LIF core is built for: its sizes, and the features of its neurons, which are the fields of `CoreFeatures`.
 
     Parameters
@@ -187,6 +164,31 @@ class CoreParameters(CoreFeatures):
         if self.weight_memory == "single-port" and self.contents.memories:
             raise ValueError("weight_memory must be 'block' to hold a program from power-up, not 'single-port'")
         self.contents.check({memory.number for memory in self.memories.values()})
+
+    @property
+    def packets(self) -> Widths:
+        """An axon as wide as the fabric's, and a value that holds a membrane."""
+        return Widths(self.axon_width, self.v_width)
+
+    @property
+    def asks(self) -> Widths:
+        """Its own packets must pass."""
+        return self.packets
+
+    def fitted(self, *, tiles: int, packets: Widths) -> CoreParameters:
+        """The core that sends axons as wide as the fabric's, to sets of so many tiles."""
+        return replace(self, destinations=tiles, sent_axon_width=packets.axon)
+
+    @property
+    def sends_values(self) -> bool:
+        """Whether its spikes can be graded."""
+        return self.value_width > 0
+
+    @property
+    def capacity(self) -> Capacity:
+        """Neurons and weights that it holds; it adds a weight per lane and cycle."""
+        synapses = self.weight_words * self.lanes
+        return Capacity(neurons=self.neurons, synapses=synapses, operations_per_cycle=self.lanes)
 
     @property
     def bank_lanes(self) -> int:

@@ -126,7 +126,5 @@ CORE = RegisterMap(
     ),
 )
 
-COUNTERS = tuple(
-    register.name for register in CORE.registers if register.access == "read" and register.name != "status"
-)
+COUNTERS = CORE.counters
 """The registers of a core that count."""

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from spikeloom.sim.aer.parameters import AerTileParameters
-from spikeloom.sim.aer.registers import AER
-from spikeloom.sim.attention.attention import AttentionTileParameters
-from spikeloom.sim.attention.registers import ATTENTION
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.link import Identity, LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.registers import BRIDGE_TILE, RegisterMap
+from spikeloom.sim.lib.tile import TileParameters, Widths
 from spikeloom.sim.noc.mesh import MeshParameters
 
 __all__ = ["FabricConfig", "Tile"]
 
-Tile = CoreParameters | AttentionTileParameters | AerTileParameters | None
+Tile = TileParameters | None
 """What a tile is built as; None is the host bridge."""
+
+AnyTile = TypeVar("AnyTile", bound=TileParameters)
 
 _HEADER_BITS = 4
 """Of a packet: kind, parity and last."""
@@ -82,35 +81,26 @@ class FabricConfig:
         elif core is not None:
             raise ValueError("core must not be given beside tiles")
         others = [tile for tile in tiles if tile is not None]
-        cores = [tile for tile in others if isinstance(tile, CoreParameters)]
-        known = all(isinstance(tile, CoreParameters | AttentionTileParameters | AerTileParameters) for tile in others)
-        if not cores or not known or list(tiles) != [None, *others]:
+        known = all(isinstance(tile, TileParameters) for tile in others)
+        has_core = any(isinstance(tile, CoreParameters) for tile in others)
+        if not has_core or not known or list(tiles) != [None, *others]:
             raise ValueError(
-                f"tiles must be None, the host bridge, and then cores, attention tiles and AER tiles, one core at "
-                f"least, not {tiles!r}"
+                f"tiles must be None, the host bridge, and then parameters of tiles, one core at least, not {tiles!r}"
             )
-        fitted: list[Tile] = []
         if mesh is None:
             if len(others) > 1:
                 raise ValueError(f"mesh must be given for {len(others)} tiles beside the host's, not None")
-            fitted = [replace(cores[0], destinations=0, sent_axon_width=0)]
+            packets, count = Widths(0, 0), 0
         else:
             if len(tiles) > mesh.tiles:
                 raise ValueError(f"mesh must have places for {len(tiles)} tiles, not {mesh.tiles}")
-            axon_width = max(tile.axon_width for tile in others if not isinstance(tile, AerTileParameters))
-            value_width = max(core.v_width for core in cores)  # the others have no values
-            for tile in others:
-                if isinstance(tile, CoreParameters):
-                    fitted.append(replace(tile, destinations=mesh.tiles, sent_axon_width=axon_width))
-                else:
-                    fitted.append(
-                        replace(tile, destinations=mesh.tiles, axon_width=axon_width, value_width=value_width)
-                    )
-            mesh = replace(mesh, payload_width=_HEADER_BITS + axon_width + value_width)
+            packets = Widths(*map(max, zip(*(tile.asks for tile in others), strict=True)))
+            count = mesh.tiles
+            mesh = replace(mesh, payload_width=_HEADER_BITS + sum(packets))
         for member, value in {
             "name": name,
             "link": link or LinkParameters(),
-            "tiles": (None, *fitted),
+            "tiles": (None, *(tile.fitted(tiles=count, packets=packets) for tile in others)),
             "mesh": mesh,
             "encoder": encoder,
             "readout": readout,
@@ -119,28 +109,31 @@ class FabricConfig:
         }.items():
             object.__setattr__(self, member, value)
 
+    def tiles_of(self, kind: type[AnyTile]) -> dict[int, AnyTile]:
+        """The tiles whose parameters are of ``kind``, by their number."""
+        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, kind)}
+
+    @property
+    def numbered(self) -> dict[int, TileParameters]:
+        """All tiles but the host's, by their number."""
+        return {number: tile for number, tile in enumerate(self.tiles) if tile is not None}
+
     @property
     def cores(self) -> dict[int, CoreParameters]:
         """The cores by tile."""
-        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, CoreParameters)}
+        return self.tiles_of(CoreParameters)
 
-    @property
-    def attentions(self) -> dict[int, AttentionTileParameters]:
-        """The attention tiles by tile."""
-        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, AttentionTileParameters)}
-
-    @property
-    def aers(self) -> dict[int, AerTileParameters]:
-        """The AER tiles by tile."""
-        return {number: tile for number, tile in enumerate(self.tiles) if isinstance(tile, AerTileParameters)}
+    def tile(self, number: int) -> TileParameters:
+        """What the tile of this number is built as; ``ValueError`` if there is none, or it is the host bridge."""
+        if number not in self.numbered:
+            raise ValueError(f"tile must be from 1 to {len(self.tiles) - 1}, not {number!r}")
+        return self.numbered[number]
 
     def register_map(self, tile: int) -> RegisterMap:
         """The registers of a tile; ``ValueError`` if there is none of that number."""
         if not 0 <= tile < len(self.tiles):
             raise ValueError(f"tile must be from 0 to {len(self.tiles) - 1}, not {tile!r}")
-        if tile == BRIDGE_TILE:
-            return BRIDGE
-        return CORE if tile in self.cores else ATTENTION if tile in self.attentions else AER
+        return BRIDGE if tile == BRIDGE_TILE else self.tile(tile).register_map
 
     @property
     def core(self) -> CoreParameters:
@@ -153,12 +146,12 @@ class FabricConfig:
     @property
     def axon_width(self) -> int:
         """Bits of the axon of a packet."""
-        return max(tile.axon_width for tile in self.tiles if tile is not None)
+        return max(tile.packets.axon for tile in self.numbered.values())
 
     @property
     def value_width(self) -> int:
         """Bits of the value of a packet."""
-        return max(core.v_width for core in self.cores.values())
+        return max(tile.packets.value for tile in self.numbered.values())
 
     @property
     def configuration_latency(self) -> int:
@@ -205,14 +198,14 @@ class FabricConfig:
     @property
     def neurons(self) -> int:
         """Neurons that the fabric holds."""
-        return sum(core.neurons for core in self.cores.values())
+        return sum(tile.capacity.neurons for tile in self.numbered.values())
 
     @property
     def synapses(self) -> int:
         """Weights that the fabric holds."""
-        return sum(core.weight_words * core.lanes for core in self.cores.values())
+        return sum(tile.capacity.synapses for tile in self.numbered.values())
 
     @property
     def synaptic_operations_per_cycle(self) -> int:
-        """Weights that the fabric adds a cycle at most."""
-        return sum(core.lanes for core in self.cores.values())
+        """Weights that the fabric adds per cycle at most."""
+        return sum(tile.capacity.operations_per_cycle for tile in self.numbered.values())

@@ -7,19 +7,20 @@ brought is not in it: any other can be loaded over it.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from os import PathLike
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
-from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
-from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
 from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.fabric.fabric import FabricConfig, Tile
+from spikeloom.sim.fabric import kinds  # noqa: F401 (declares the kinds of tiles)
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.files import json_from, read_bytes, read_text, shown
+from spikeloom.sim.lib.tile import TileParameters, tile_kinds
 from spikeloom.sim.noc.mesh import MeshParameters
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
     "read_identity",
 ]
 
-_TILES: dict[str, Any] = {"core": CoreParameters, "attention": AttentionTileParameters, "aer": AerTileParameters}
 _PARTS: dict[str, Any] = {
     "link": LinkParameters,
     "mesh": MeshParameters,
@@ -40,14 +40,6 @@ _PARTS: dict[str, Any] = {
     "readout": ReadoutParameters,
 }
 _LONGEST_IDENTITY = 128  # bytes, with room for the blanks of an editor
-
-_FROM_JSON: dict[str, Any] = {
-    "shifts": tuple,
-    "per_neuron": frozenset,
-    "direction": AerDirection,
-    "attention": lambda values: AttentionParameters(**values),
-}
-"""For the fields that JSON has no type for, by name, what makes them of what was written."""
 
 
 def core_to_json(core: CoreParameters) -> dict[str, Any]:
@@ -57,12 +49,15 @@ def core_to_json(core: CoreParameters) -> dict[str, Any]:
 
 def core_from_json(values: dict[str, Any]) -> CoreParameters:
     """The reverse of `core_to_json`."""
-    return CoreParameters(**_arguments(values))
+    return CoreParameters(**_arguments(CoreParameters, values))
 
 
 def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None) -> str:
     """The text of ``fabric.json``; of a board's build with the ``baud_rate`` of its serial line, for the host."""
-    content: dict[str, Any] = {"name": fabric.name, "tiles": [_tile_to_json(tile) for tile in fabric.tiles[1:]]}
+    content: dict[str, Any] = {
+        "name": fabric.name,
+        "tiles": [{tile.kind: _values(tile)} for tile in fabric.tiles[1:] if tile is not None],
+    }
     for name in _PARTS:
         if (part := getattr(fabric, name)) is not None:
             content[name] = _values(part)
@@ -75,7 +70,7 @@ def fabric_from_json(text: str) -> FabricConfig:
     """The fabric that the text of a ``fabric.json`` describes. Raises ``ValueError`` if it is none."""
     try:
         content = json_from(text, "it")
-        parts = {name: kind(**_arguments(content[name])) for name, kind in _PARTS.items() if name in content}
+        parts = {name: kind(**_arguments(kind, content[name])) for name, kind in _PARTS.items() if name in content}
         tiles = tuple(_tile_from_json(tile) for tile in content["tiles"])
         if not isinstance(content["name"], str):
             raise ValueError(f"name must be text, not {shown(content['name'])}")
@@ -108,14 +103,12 @@ def read_identity(path: str | PathLike[str]) -> bytes:
     return bytes.fromhex(content.decode("ascii").strip())
 
 
-def _tile_to_json(tile: Tile) -> dict[str, Any]:
-    (kind,) = (name for name, parameters in _TILES.items() if isinstance(tile, parameters))
-    return {kind: _values(tile)}
-
-
-def _tile_from_json(values: dict[str, Any]) -> Tile:
-    ((kind, fields_of_it),) = values.items()
-    return _TILES[kind](**_arguments(fields_of_it))
+def _tile_from_json(values: dict[str, Any]) -> TileParameters:
+    ((name, fields_of_it),) = values.items()
+    known = tile_kinds()
+    if name not in known:
+        raise ValueError(f"kind of a tile must be one of {', '.join(known)}, not {shown(name)}")
+    return known[name](**_arguments(known[name], fields_of_it))
 
 
 def _values(parameters: Any) -> dict[str, Any]:
@@ -133,5 +126,17 @@ def _value(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
 
 
-def _arguments(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _FROM_JSON[name](value) if name in _FROM_JSON else value for name, value in values.items()}
+def _arguments(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse of `_values`: JSON has no type for some fields, of which the annotations of ``kind`` tell."""
+    hints = get_type_hints(kind)
+    return {name: _read(hints.get(name), value) for name, value in values.items()}
+
+
+def _read(hint: Any, value: Any) -> Any:
+    if get_origin(hint) in (tuple, frozenset) and isinstance(value, list):
+        return get_origin(hint)(value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(value)
+    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
+        return hint(**_arguments(hint, value))
+    return value

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from spikeloom.sim.attention.attention import AttentionParameters, AttentionTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.core.features import WITHOUT_FEATURES
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spikeloom.sim.aer.registers import AER
-from spikeloom.sim.attention.registers import ATTENTION
 from spikeloom.sim.core.registers import CORE
+from spikeloom.sim.fabric.kinds import KINDS
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.registers import BRIDGE_TILE, REGISTER_MEMORY, RegisterMap
 from spikeloom.sim.noc.registers import ROUTER
 
 __all__ = ["REGISTER_MAPS", "register_map", "to_markdown"]
 
-REGISTER_MAPS = (BRIDGE, CORE, ATTENTION, AER, ROUTER)
-"""The maps of all kinds of tiles."""
+REGISTER_MAPS = (BRIDGE, *(kind.register_map for kind in KINDS), ROUTER)
+"""The maps of all kinds of tiles that come with spikeloom."""
 
 
 def register_map(tile: int) -> RegisterMap:

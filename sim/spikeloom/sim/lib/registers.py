@@ -48,7 +48,8 @@ def _check_name(value: object) -> None:
 class Register:
     """A register: ``width_bits`` (1 to 64) from byte ``offset`` on, the lowest byte first.
 
-    ``reset`` is its value when a session begins.
+    ``reset`` is its value when a session begins. ``flags`` names its bits, from the lowest on, where software asks for
+    one of them.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Register:
     access: Access
     description: str
     reset: int = 0
+    flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -140,11 +142,21 @@ class RegisterMap:
     def _by_name(self) -> dict[str, Register]:
         return {register.name: register for register in self.registers}
 
+    @cached_property
+    def counters(self) -> tuple[str, ...]:
+        """The registers that count since the tile was cleared: all that the host can only read, but ``status``."""
+        return tuple(r.name for r in self.registers if r.access == "read" and r.name != "status")
+
     def register(self, name: str) -> Register:
         """The register called ``name``; ``ValueError`` if there is none."""
         if name not in self._by_name:
             raise ValueError(f"register of {self.name} must be one of {', '.join(self._by_name)}, not {name!r}")
         return self._by_name[name]
+
+    def flag(self, register: str, name: str) -> int | None:
+        """The bit called ``name`` of a register; None if there is none."""
+        found = self._by_name.get(register)
+        return found.flags.index(name) if found is not None and name in found.flags else None
 
     def memory(self, name: str) -> MemoryRegion:
         """The memory called ``name``; ``ValueError`` if there is none."""

@@ -1,37 +1,25 @@
-"""A quantised network: populations of integer neurons, the integer weights between them and attention."""
+"""A quantised network: populations of integer neurons, the integer weights between them, and units."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.sim.attention.attention import AttentionParameters, Words, attend, register_seeds
-from spikeloom.sim.core.neuron import NeuronParameters, signed_range
+from spikeloom.sim.core.neuron import signed_range
 from spikeloom.sim.lib.words import weight_range
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Projection
 from spikeloom.sim.network.sparse import SparseMatrix, numbers_of
+from spikeloom.sim.network.unit import QuantisedUnit
 
-__all__ = ["INPUT", "QuantisedAttention", "QuantisedConnection", "QuantisedNetwork", "QuantisedPopulation"]
+__all__ = ["QuantisedConnection", "QuantisedNetwork"]
 
-INPUT = "input"
-"""The name under which connections refer to the network's input."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class QuantisedPopulation:
-    """Neurons that share a rule and are updated together."""
-
-    name: str
-    parameters: NeuronParameters
-
-    @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return self.parameters.size
+Unit = TypeVar("Unit", bound=QuantisedUnit)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,67 +56,14 @@ class QuantisedConnection(Projection):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class QuantisedAttention:
-    """Stochastic attention (`spikeloom.sim.attention.attention`): a source of spikes for connections, under its own
-    name.
-
-    ``query``, ``key`` and ``value`` are populations of ``heads * tokens * features`` neurons in the order ``(heads,
-    features, tokens)``, which is that of the channels of a convolution whose positions are the tokens. Its own spikes
-    have that order too, and come in the step of the spikes that they depend on: without delay. Every sample starts
-    from ``seed``.
-    """
-
-    name: str
-    query: str
-    key: str
-    value: str
-    parameters: AttentionParameters
-    seed: int = 0
-    causal: bool = False
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.parameters, AttentionParameters):
-            raise TypeError(f"parameters of {self.name!r} must be AttentionParameters, not {self.parameters!r}")
-        if not isinstance(self.causal, bool):
-            raise TypeError(f"causal of {self.name!r} must be True or False, not {self.causal!r}")
-        register_seeds(self.seed)
-
-    @property
-    def size(self) -> int:
-        """Number of spikes that a step can bring, and of neurons of each of its three sources."""
-        return self.parameters.heads * self.parameters.tokens * self.parameters.features
-
-    @property
-    def sources(self) -> tuple[str, str, str]:
-        """Names of the populations of query, key and value."""
-        return self.query, self.key, self.value
-
-    def last_source(self, order: Sequence[str]) -> int:
-        """Place in ``order`` of the last of the three sources: an attention follows it in the same step."""
-        return max(order.index(source) for source in self.sources)
-
-    def samples(
-        self, fired: Mapping[str, NDArray[np.bool_]], words: Words
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """S ``(B, heads, tokens, tokens)`` and the spikes ``(B, n)`` of a step, from the spikes of its sources
-        ``(B, n)`` and the random ``words`` of the step."""
-        shape = self.parameters
-        q, k, v = (
-            fired[name].reshape(-1, shape.heads, shape.features, shape.tokens).swapaxes(2, 3).astype(np.int64)
-            for name in self.sources
-        )
-        scores, outputs = attend(shape, q, k, v, words, causal=self.causal)
-        return scores, outputs.swapaxes(2, 3).reshape(len(outputs), -1)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class QuantisedNetwork:
-    """Populations in the order in which a step updates them, their connections, and attention between them.
+    """Populations in the order in which a step updates them, their connections, and units between them.
 
-    A connection with delay 0 must lead from the input or an earlier population to a later one. An attention counts as
-    the last of its sources; it cannot be the target of a connection, nor the output. ``input_value_width`` 0
-    means that an input line fires or does not; otherwise it brings a value of so many bits, two's complement, each
-    step, and 0 is no event.
+    A connection with delay 0 must lead from the input or an earlier population to a later one. A unit, such as
+    attention, counts as the last of its sources; it cannot be the target of a connection, nor the output.
+
+    ``input_value_width`` 0 means that an input line fires or does not; otherwise it brings a value of so many bits,
+    two's complement, each step, and 0 is no event.
     """
 
     name: str
@@ -139,7 +74,7 @@ class QuantisedNetwork:
     weight_width: int = 8
     input_value_width: int = 0
     notes: tuple[str, ...] = ()
-    attentions: tuple[QuantisedAttention, ...] = ()
+    units: tuple[QuantisedUnit, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.weight_width <= 16:
@@ -149,15 +84,16 @@ class QuantisedNetwork:
         if self.inputs < 1:
             raise ValueError(f"inputs must be at least 1, not {self.inputs!r}")
         names = [population.name for population in self.populations]
-        every = [*names, *(attention.name for attention in self.attentions)]
+        every = [*names, *(unit.name for unit in self.units)]
         if len(set(every)) != len(every) or INPUT in every:
             raise ValueError(f"population names must be unique and none {INPUT!r}, not {every!r}")
         if self.output not in names:
             raise ValueError(f"output must be one of {names!r}, not {self.output!r}")
         order = {INPUT: -1} | {name: position for position, name in enumerate(names)}
-        for attention in self.attentions:
-            self._check_attention(attention)
-            order[attention.name] = attention.last_source(names)
+        populations = {population.name: population for population in self.populations}
+        for unit in self.units:
+            unit.check(populations, self.inputs)
+            order[unit.name] = max(order[source] for source in unit.sources)
         low, high = weight_range(self.weight_width)
         for connection in self.connections:
             if connection.source not in order or connection.target not in names:
@@ -188,46 +124,79 @@ class QuantisedNetwork:
                     f"{self.weight_width} bits, not {numbers.min()} to {numbers.max()}"
                 )
 
-    def _check_attention(self, attention: QuantisedAttention) -> None:
-        populations = {population.name: population for population in self.populations}
-        for role in ("query", "key", "value"):
-            source = populations.get(getattr(attention, role))
-            if source is None:
-                raise ValueError(
-                    f"{role} of {attention.name!r} must be one of {list(populations)!r}, not "
-                    f"{getattr(attention, role)!r}"
-                )
-            if source.size != attention.size:
-                raise ValueError(
-                    f"{role} of {attention.name!r} must have {attention.size} neurons, not {source.size} as "
-                    f"{source.name!r}"
-                )
-            if not source.parameters.spiking or source.parameters.graded:
-                raise ValueError(f"{role} of {attention.name!r} must be of neurons that spike, not as {source.name!r}")
+    @cached_property
+    def _populations(self) -> dict[str, QuantisedPopulation]:
+        return {population.name: population for population in self.populations}
+
+    @cached_property
+    def _units(self) -> dict[str, QuantisedUnit]:
+        return {unit.name: unit for unit in self.units}
+
+    @cached_property
+    def _connections(self) -> dict[str, tuple[list[QuantisedConnection], list[QuantisedConnection]]]:
+        """Of each name, the connections from it and to it."""
+        found: dict[str, tuple[list[QuantisedConnection], list[QuantisedConnection]]] = {
+            name: ([], []) for name in self.sources
+        }
+        for connection in self.connections:
+            found[connection.source][0].append(connection)
+            found[connection.target][1].append(connection)
+        return found
+
+    @cached_property
+    def _readers(self) -> dict[str, tuple[QuantisedUnit, ...]]:
+        return {name: tuple(unit for unit in self.units if name in unit.sources) for name in self.sources}
+
+    @cached_property
+    def schedule(self) -> tuple[QuantisedPopulation | QuantisedUnit, ...]:
+        """What a step does, in order: each unit right behind the last of its sources."""
+        place = {INPUT: -1} | {name: number for number, name in enumerate(self._populations)}
+        after: dict[int, list[QuantisedUnit]] = {}
+        for unit in self.units:
+            after.setdefault(max(place[source] for source in unit.sources), []).append(unit)
+        steps: list[QuantisedPopulation | QuantisedUnit] = [*after.get(-1, [])]
+        for number, population in enumerate(self.populations):
+            steps += [population, *after.get(number, [])]
+        return tuple(steps)
 
     def size(self, name: str) -> int:
-        """Number of neurons of the population ``name``, of input lines for `INPUT`, or of spikes of an attention."""
+        """Number of neurons of the population ``name``, of input lines for `INPUT`, or of spikes of a unit."""
         if name == INPUT:
             return self.inputs
-        attention = self.attention(name)
-        return self.population(name).size if attention is None else attention.size
-
-    def attention(self, name: str) -> QuantisedAttention | None:
-        """The attention called ``name``, None if that is no attention."""
-        return next((attention for attention in self.attentions if attention.name == name), None)
-
-    def spikes(self, name: str) -> bool:
-        """Whether ``name`` is an attention or a population that spikes."""
-        return self.attention(name) is not None or self.population(name).parameters.spiking
-
-    def sinks(self, name: str) -> tuple[str, ...]:
-        """The populations and the attention that ``name`` leads to, each once."""
-        found = [c.target for c in self.connections if c.source == name]
-        return tuple(dict.fromkeys([*found, *(a.name for a in self.attentions if name in a.sources)]))
+        return self._units[name].size if name in self._units else self._populations[name].size
 
     def population(self, name: str) -> QuantisedPopulation:
         """The population called ``name``."""
-        return next(population for population in self.populations if population.name == name)
+        return self._populations[name]
+
+    def unit(self, name: str) -> QuantisedUnit | None:
+        """The unit called ``name``, None if that is no unit."""
+        return self._units.get(name)
+
+    def units_of(self, kind: type[Unit]) -> tuple[Unit, ...]:
+        """The units of this kind."""
+        return tuple(unit for unit in self.units if isinstance(unit, kind))
+
+    def readers(self, name: str) -> tuple[QuantisedUnit, ...]:
+        """The units that read the spikes of ``name``."""
+        return self._readers[name]
+
+    def connections_from(self, name: str) -> Sequence[QuantisedConnection]:
+        """The connections from the input, a population or a unit."""
+        return self._connections[name][0]
+
+    def connections_to(self, name: str) -> Sequence[QuantisedConnection]:
+        """The connections to a population."""
+        return self._connections[name][1]
+
+    def spikes(self, name: str) -> bool:
+        """Whether ``name`` is a unit or a population that spikes."""
+        return name in self._units or self._populations[name].parameters.spiking
+
+    def sinks(self, name: str) -> tuple[str, ...]:
+        """The populations and the units that ``name`` leads to, each once."""
+        found = [connection.target for connection in self.connections_from(name)]
+        return tuple(dict.fromkeys([*found, *(unit.name for unit in self.readers(name))]))
 
     @cached_property
     def fan_out(self) -> dict[str, NDArray[np.int64]]:
@@ -239,8 +208,8 @@ class QuantisedNetwork:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names under which connections may refer to what spikes: the input, populations and attention."""
-        return (INPUT, *(p.name for p in self.populations), *(a.name for a in self.attentions))
+        """Names under which connections may refer to what spikes: the input, populations and units."""
+        return (INPUT, *(p.name for p in self.populations), *(unit.name for unit in self.units))
 
     @property
     def neurons(self) -> int:
@@ -257,7 +226,7 @@ class QuantisedNetwork:
         least is at most 0, which is no spike."""
         if name == INPUT:
             return signed_range(self.input_value_width) if self.input_value_width else (0, 1)
-        if self.attention(name) is not None:
+        if name in self._units:
             return 0, 1
         parameters = self.population(name).parameters
         return signed_range(parameters.value_width) if parameters.graded else (0, 1)
@@ -269,9 +238,8 @@ class QuantisedNetwork:
         """
         low = np.zeros(self.size(name), np.int64)
         high = np.zeros(self.size(name), np.int64)
-        for connection in self.connections:
-            if connection.target == name:
-                least, greatest = connection.bounds(*self.value_bounds(connection.source))
-                low += least
-                high += greatest
+        for connection in self.connections_to(name):
+            least, greatest = connection.bounds(*self.value_bounds(connection.source))
+            low += least
+            high += greatest
         return int(low.min()), int(high.max())

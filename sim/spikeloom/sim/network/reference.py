@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.attention.attention import draw
 from spikeloom.sim.core.neuron import NeuronState, signed_range, step
-from spikeloom.sim.network.network import INPUT, QuantisedNetwork
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
+from spikeloom.sim.network.unit import QuantisedUnit
 
 __all__ = ["ReferenceResult", "as_spikes", "as_values", "simulate"]
 
@@ -19,7 +20,7 @@ __all__ = ["ReferenceResult", "as_spikes", "as_values", "simulate"]
 class ReferenceResult:
     """What a run produced, time first.
 
-    ``spikes[name]`` is ``(T, B, n)``, of attention too. So is ``values[name]``, for graded populations: the value that
+    ``spikes[name]`` is ``(T, B, n)``, of units too. So is ``values[name]``, for graded populations: the value that
     each spike brings, 0 without a spike. So is each array of ``states[name]``, for the populations that were recorded:
     the state written back at the end of each step. ``synaptic_operations`` is ``(B,)``: weights added a sample.
     """
@@ -76,29 +77,27 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
     fired: dict[str, NDArray[np.bool_]] = {
         p.name: np.zeros((steps, batch, p.size), np.bool_) for p in network.populations
     } | {INPUT: inputs != 0}
-    fired |= {a.name: np.zeros((steps, batch, a.size), np.bool_) for a in network.attentions}
-    names = [p.name for p in network.populations]
-    words = {a.name: draw(a.parameters, steps, seed=a.seed) for a in network.attentions}
+    fired |= {unit.name: np.zeros((steps, batch, unit.size), np.bool_) for unit in network.units}
+    units = {unit.name: unit.begin(steps, batch) for unit in network.units}
     values = {p.name: np.zeros((steps, batch, p.size), np.int64) for p in network.populations if p.parameters.graded}
     brought = fired | {INPUT: inputs} | values
     states = {p.name: NeuronState.cleared(batch, p.parameters) for p in network.populations}
     for t in range(steps):
-        for population in network.populations:
-            name = population.name
-            current = np.zeros((batch, population.size), np.int64)
-            for connection in network.connections:
-                if connection.target == name and t >= connection.delay:
+        for item in network.schedule:
+            name = item.name
+            if isinstance(item, QuantisedUnit):
+                fired[name][t] = units[name]({source: fired[source][t] for source in item.sources})
+                continue
+            current = np.zeros((batch, item.size), np.int64)
+            for connection in network.connections_to(name):
+                if t >= connection.delay:
                     current += connection.sum(brought[connection.source][t - connection.delay])
-            states[name], spiked, value = step(states[name], current, population.parameters)
+            states[name], spiked, value = step(states[name], current, item.parameters)
             fired[name][t] = spiked.astype(np.bool_)
             if name in values:
                 values[name][t] = value
             if name in recorded:
                 recorded[name].append(states[name])
-            for attention in network.attentions:
-                if attention.last_source(names) == names.index(name):
-                    sources = {source: fired[source][t] for source in attention.sources}
-                    _, fired[attention.name][t] = attention.samples(sources, words[attention.name].step(t))
     operations = _synaptic_operations(network, fired)
     del fired[INPUT]
     stacked = {name: _stack(history) for name, history in recorded.items()}

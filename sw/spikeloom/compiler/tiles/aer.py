@@ -1,55 +1,75 @@
-"""What placement writes into the tables and registers of AER tiles."""
+"""AER tiles: the tables and registers of ports to other chips."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.aer_ports import AerInput, AerOutput
 from spikeloom.compiler.checks import PlaceError
-from spikeloom.compiler.dependencies import Relations
-from spikeloom.compiler.mapping import Assignment
-from spikeloom.compiler.program import MemoryImage
+from spikeloom.compiler.dependencies import Rates
+from spikeloom.compiler.placement import Placement
+from spikeloom.compiler.ports import Port
+from spikeloom.compiler.tiles.registry import TileCompiler, register_compiler
 from spikeloom.compiler.tiles.tokens import set_of, token_registers
-from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.compiler.work import TileWork
+from spikeloom.sim.aer.parameters import AerTileParameters
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
 
-__all__ = ["chips_of", "port_program"]
+__all__ = ["AerCompiler"]
 
 
-def port_program(
-    network: QuantisedNetwork,
-    fabric: FabricConfig,
-    assignment: Assignment,
-    relations: Relations,
-    input_axons: NDArray[np.int64],
-    output_axons: NDArray[np.int64],
-    observed: bool,
-) -> tuple[list[MemoryImage], list[tuple[int, str, int]]]:
-    """The memories and registers of the AER tiles; ``observed`` tells whether the host gets the input too."""
-    memories: list[MemoryImage] = []
-    registers: list[tuple[int, str, int]] = []
-    for port, axons in ((assignment.input_from, input_axons), (assignment.output_to, output_axons)):
-        if port is None:
-            continue
-        tile = fabric.aers[port.tile]
+@register_compiler(AerTileParameters)
+class AerCompiler(TileCompiler):
+    """An AER tile that brings the input or takes the output."""
+
+    def __init__(self, placement: Placement, number: int) -> None:
+        super().__init__(placement, number)
+        self.tile = placement.fabric.tiles_of(AerTileParameters)[number]
+        port = placement.ports[number]
+        assert isinstance(port, AerInput | AerOutput)
+        self.port = port
+
+    @classmethod
+    def is_port(cls, tile: AerTileParameters, port: Port, *, brings_input: bool) -> bool:
+        return isinstance(port, AerInput if brings_input else AerOutput) and tile.is_input == brings_input
+
+    @classmethod
+    def check_port(cls, tile: AerTileParameters, port: Port, network: QuantisedNetwork, *, brings_input: bool) -> None:
+        if brings_input:
+            return
+        name, parameters = network.output, network.population(network.output).parameters
+        if not parameters.spiking or parameters.graded:
+            raise PlaceError(f"population {name} must have plain spikes, not values, to go to an AER tile")
+        if network.size(name) > tile.depth:
+            raise PlaceError(
+                f"population {name} must have at most {tile.depth} neurons, as many events as wait in tile "
+                f"{port.tile}, not {network.size(name)}"
+            )
+
+    def memories(self) -> dict[str, NDArray[np.uint8]]:
+        """The table. Raises `PlaceError` for addresses that it cannot have."""
+        placement, port = self.placement, self.port
+        axons = placement.input_axons if self.tile.is_input else placement.output_axons
         addresses = np.arange(len(axons)) if port.addresses is None else np.asarray(port.addresses, np.int64)
         try:
-            words = tile.table_words(addresses, axons)
+            return {"table": self.tile.table_words(addresses, axons)}
         except ValueError as error:
-            raise PlaceError(f"network {network.name}, tile {port.tile}: {error}") from error
-        memories.append(MemoryImage(tile=port.tile, memory=tile.table.number, name=tile.table.name, words=words))
-        registers.append((port.tile, "patience", port.patience))
+            raise PlaceError(f"network {placement.parts.original.name}, tile {self.number}: {error}") from error
+
+    def registers(self) -> Iterator[tuple[str, int]]:
+        relations, port = self.placement.relations, self.port
+        yield "patience", port.patience
         if isinstance(port, AerInput):
-            registers.append((port.tile, "step_cycles", port.step_cycles))
-            given = relations.inputs | ({BRIDGE_TILE} if observed else set())
-            registers.append((port.tile, "spike_destinations", set_of(given)))
+            yield "step_cycles", port.step_cycles
+            given = relations.inputs | ({BRIDGE_TILE} if INPUT in self.placement.observed else set())
+            yield "spike_destinations", set_of(given)
         # Its sources, without which the tile stands still, are written last.
-        registers += reversed(list(token_registers(relations, port.tile, delayed=False, mesh=True)))
-    return memories, registers
+        yield from reversed(list(token_registers(relations, self.number, delayed=False, mesh=True)))
 
-
-def chips_of(network: QuantisedNetwork, population: str, output_to: AerOutput | None) -> frozenset[int]:
-    """The AER tiles that get the spikes of a population."""
-    return frozenset({output_to.tile} if output_to is not None and population == network.output else ())
+    def work(self, rates: Rates) -> TileWork | None:
+        return None

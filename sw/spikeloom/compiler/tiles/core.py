@@ -1,91 +1,131 @@
-"""What placement writes into the memories of a core, and what it takes of them."""
+"""Cores: the parts of populations that one holds, as the words of its memories."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.layout import Layout
-from spikeloom.compiler.program import Use
-from spikeloom.compiler.synapses import Rows
-from spikeloom.compiler.tiles.tokens import set_of
+from spikeloom.compiler.dependencies import Rates, heard
+from spikeloom.compiler.placement import Placement
+from spikeloom.compiler.synapses import Rows, rows_of, words_an_event
+from spikeloom.compiler.tiles.registry import TileCompiler, register_compiler
+from spikeloom.compiler.tiles.tokens import set_of, token_registers
+from spikeloom.compiler.work import TileWork
 from spikeloom.sim.core.memory_fields import parameter_values, rule_values
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import pack_lanes
-from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
 
-__all__ = ["neuron_words", "population_words", "route_words", "uses_of"]
-
-
-def neuron_words(network: QuantisedNetwork, core: CoreParameters, layout_of: Mapping[str, Layout]) -> NDArray[np.uint8]:
-    """The parameters of every slot. A slot that pads a word may fire; its route leads nowhere."""
-    words = []
-    for name, layout in layout_of.items():
-        population = network.population(name)
-        bits = core.neuron_layout.bits(parameter_values(core, population.parameters), population.size)
-        slots = np.zeros((layout.words * core.lanes, bits.shape[1]), np.uint8)
-        slots[layout.offsets] = bits
-        words.append(slots)
-    return pack_lanes(np.concatenate(words), core.lanes)
+__all__ = ["CoreCompiler"]
 
 
-def route_words(
-    network: QuantisedNetwork,
-    core: CoreParameters,
-    layout_of: Mapping[str, Layout],
-    axons: Mapping[str, NDArray[np.int64]],
-    local: Mapping[str, NDArray[np.bool_]],
-    sent: Mapping[str, NDArray[np.bool_]],
-) -> NDArray[np.uint8]:
-    """Where the spikes of each slot go: back into the core, out, or both."""
-    slots = sum(layout.words for layout in layout_of.values()) * core.lanes
-    fields = {field.name: np.zeros(slots, np.int64) for field in core.route_layout.fields}
-    for name, layout in layout_of.items():
-        here = layout.slots
-        fields["axon"][here] = axons.get(name, 0)
-        fields["local"][here] = local.get(name, 0)
-        fields["send"][here] = sent[name]
-        fields["membrane"][here] = sent[name] & (not network.population(name).parameters.spiking)
-    return pack_lanes(core.route_layout.bits(fields, slots), 1)
+@register_compiler(CoreParameters)
+class CoreCompiler(TileCompiler):
+    """A core with parts of populations."""
 
+    def __init__(self, placement: Placement, number: int) -> None:
+        super().__init__(placement, number)
+        self.core = placement.fabric.cores[number]
+        self.held = placement.held[number]
 
-def population_words(
-    network: QuantisedNetwork,
-    core: CoreParameters,
-    layout_of: Mapping[str, Layout],
-    destinations: Mapping[str, Collection[int]],
-    read: Collection[str],
-) -> NDArray[np.uint8]:
-    """The words, the rule and the destinations of every population; the membranes of those to be ``read`` are sent."""
-    words = []
-    for name, layout in layout_of.items():
-        parameters = network.population(name).parameters
-        values = {
-            "first": layout.first_word,
-            "last": layout.first_word + layout.words - 1,
-            "destinations": set_of(destinations.get(name, ())),
-            **parameter_values(core, parameters),
-            **rule_values(core, parameters, readout=not parameters.spiking and name in read),
-        }
-        words.append(core.population_layout.bits(values, 1))
-    return pack_lanes(np.concatenate(words), 1)
+    @cached_property
+    def rows(self) -> Rows:
+        """What leads to the parts. Raises `spikeloom.compiler.synapses.RowError`."""
+        layout_of = {placed.name: placed.layout for placed in self.held}
+        return rows_of(self.placement.network, self.core, layout_of, self.placement.blocks)
 
+    @property
+    def words(self) -> int:
+        """Words of neurons."""
+        return sum(placed.layout.words for placed in self.held)
 
-def uses_of(
-    tile: int, core: CoreParameters, held: Collection[str], layout_of: Mapping[str, Layout], rows: Rows
-) -> list[Use]:
-    words = sum(layout.words for layout in layout_of.values())
-    counts = {
-        "neurons": (words * core.lanes, core.neurons),
-        "rows": (rows.rows, core.axons),
-        f"weight words of {core.lanes} weights": (rows.weight_words, core.weight_words),
-        "populations": (len(held), core.populations),
-    }
-    if core.coordinate_width:
-        counts["geometries"] = rows.geometries, core.geometries
-    return [
-        Use(tile=tile, resource=resource, used=used, available=available)
-        for resource, (used, available) in counts.items()
-    ]
+    @property
+    def uses(self) -> list[tuple[str, int, int]]:
+        core, rows = self.core, self.rows
+        found = [
+            ("neurons", self.words * core.lanes, core.neurons),
+            ("rows", rows.rows, core.axons),
+            (f"weight words of {core.lanes} weights", rows.weight_words, core.weight_words),
+            ("populations", len(self.held), core.populations),
+        ]
+        return [*found, ("geometries", rows.geometries, core.geometries)] if core.coordinate_width else found
+
+    def memories(self) -> dict[str, NDArray[np.uint8]]:
+        images = {**self.rows.images, "routes": self._routes(), "populations": self._populations()}
+        if self.core.neuron_layout.width:
+            images["neurons"] = self._neurons()
+        return {name: images[name] for name in self.core.memories}
+
+    def registers(self) -> Iterator[tuple[str, int]]:
+        """Which tiles wait for which. Without a mesh there is no choice of where to send."""
+        relations, mesh = self.placement.relations, self.placement.fabric.mesh is not None
+        yield from token_registers(relations, self.number, delayed=False, mesh=mesh)
+        if mesh:
+            yield from token_registers(relations, self.number, delayed=True, mesh=True)
+        yield "populations", len(self.held)
+
+    def work(self, rates: Rates) -> TileWork:
+        network, parts = self.placement.network, self.placement.parts
+        words, events = 0.0, {}
+        for placed in self.held:
+            for connection in network.connections_to(placed.name):
+                source = connection.source
+                of = rates[INPUT]
+                if source != INPUT:
+                    part = parts.part(source)
+                    of = rates[part.population][part.neurons]
+                added = words_an_event(connection, placed.layout, sparse=self.core.sparse)
+                words += float(of @ np.maximum(added, 1))
+                events[source] = float(of.sum())
+        return TileWork(
+            tile=self.number,
+            parts=tuple(placed.name for placed in self.held),
+            events=sum(events.values()),
+            words_added=words,
+            words_updated=self.words,
+        )
+
+    def _neurons(self) -> NDArray[np.uint8]:
+        """The parameters of every slot. A slot that pads a word may fire; its route leads nowhere."""
+        words = []
+        for placed in self.held:
+            values = parameter_values(self.core, placed.population.parameters)
+            bits = self.core.neuron_layout.bits(values, placed.population.size)
+            slots = np.zeros((placed.layout.words * self.core.lanes, bits.shape[1]), np.uint8)
+            slots[placed.layout.offsets] = bits
+            words.append(slots)
+        return pack_lanes(np.concatenate(words), self.core.lanes)
+
+    def _routes(self) -> NDArray[np.uint8]:
+        """Where the spikes of each slot go: back into the core, out, or both."""
+        placement, local = self.placement, self.rows.reaches
+        slots = self.words * self.core.lanes
+        fields = {field.name: np.zeros(slots, np.int64) for field in self.core.route_layout.fields}
+        for placed in self.held:
+            name, here = placed.name, placed.layout.slots
+            sent = heard(placement.network, name, placement.tile_of, placement.observed)
+            fields["axon"][here] = placement.axons.get(name, 0)
+            fields["local"][here] = local.get(name, 0)
+            fields["send"][here] = sent
+            fields["membrane"][here] = sent & (not placed.population.parameters.spiking)
+        return pack_lanes(self.core.route_layout.bits(fields, slots), 1)
+
+    def _populations(self) -> NDArray[np.uint8]:
+        """The words, the rule and the destinations of every part; membranes are sent of those that the host gets."""
+        placement, words = self.placement, []
+        for placed in self.held:
+            parameters = placed.population.parameters
+            read = not parameters.spiking and placed.name in placement.observed
+            destinations = placement.destinations(placed.name) if placement.fabric.mesh else frozenset()
+            values = {
+                "first": placed.layout.first_word,
+                "last": placed.layout.first_word + placed.layout.words - 1,
+                "destinations": set_of(destinations),
+                **parameter_values(self.core, parameters),
+                **rule_values(self.core, parameters, readout=read),
+            }
+            words.append(self.core.population_layout.bits(values, 1))
+        return pack_lanes(np.concatenate(words), 1)

@@ -9,15 +9,15 @@ from spikeloom.compiler.dependencies import Relations
 __all__ = ["set_of", "token_registers"]
 
 
-def token_registers(relations: Relations, tile: int, *, delayed: bool, mesh: bool) -> Iterator[tuple[int, str, int]]:
+def token_registers(relations: Relations, tile: int, *, delayed: bool, mesh: bool) -> Iterator[tuple[str, int]]:
     """The registers of a tile that are about its tokens."""
     sources, sinks = relations.sources(tile, delayed=delayed), relations.sinks(tile, delayed=delayed)
     kind = "delayed_" if delayed else ""
-    yield tile, f"{kind}sources", len(sources)
-    yield tile, f"{kind}sinks", len(sinks)
+    yield f"{kind}sources", len(sources)
+    yield f"{kind}sinks", len(sinks)
     if mesh:
-        yield tile, f"{kind}tick_destinations", set_of(sinks)
-        yield tile, f"{kind}ack_destinations", set_of(sources)
+        yield f"{kind}tick_destinations", set_of(sinks)
+        yield f"{kind}ack_destinations", set_of(sources)
 
 
 def set_of(tiles: Collection[int]) -> int:
