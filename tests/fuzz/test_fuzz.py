@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import warnings
 
 import pytest
 from fuzz.cases import Case, case_of, warm_up
@@ -35,8 +36,16 @@ def _fails(path):
 
 
 def _talks(path):
-    os.write(2, b"RuntimeWarning: something\nspikeloom: a sentence\n")
-    raise ValueError("a sentence")
+    os.write(2, b"spikeloom: a sentence\n")
+    raise ValueError("another sentence")
+
+
+def _warns(path):
+    warnings.warn("something", RuntimeWarning, stacklevel=1)
+
+
+def _rambles(path):
+    raise ValueError("a sentence\nand its table")
 
 
 def _takes_memory(path):
@@ -48,6 +57,8 @@ def _takes_memory(path):
     [
         (_fails, "traceback"),
         (_talks, "traceback"),
+        (_warns, "traceback"),
+        (_rambles, "traceback"),
         (lambda path: os.kill(os.getpid(), signal.SIGSEGV), "signal"),
         (lambda path: print(1 / 0), "traceback"),
     ],

@@ -28,7 +28,12 @@ from spikeloom.sim.lib.files import FileError, open_file
 
 __all__ = ["read_tree"]
 
-_PATIENCE_S = 9.0
+_PATIENCE_S = 8.0
+"""Until the file is read: a hang takes 3 s of processor time, if this computer has it."""
+
+_TRANSFER_S = 30.0
+"""For the numbers to come over, once they are read: 512 MiB on a busy computer."""
+
 _LARGEST_ANSWER = 8 * LARGEST_TEXTS
 _KINDS = {f"{order}{kind}" for order in "<|" for kind in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")}
 _KINDS |= {"<f2", "<f4", "<f8"}
@@ -68,6 +73,7 @@ def read_tree(path: str | PathLike[str]) -> dict[str, Any]:
         try:
             said = json.loads(answer.take(int.from_bytes(answer.take(8, 8), "little"), _LARGEST_ANSWER))
             if "refused" not in said:
+                answer.extend(_TRANSFER_S)
                 return _tree(said["tree"], answer)
         # Of the other kinds is an answer that is not as the child writes it: something else has taken it over.
         except (_Ended, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -110,6 +116,10 @@ class _Answer:
 
     def __init__(self, descriptor: int, end: float) -> None:
         self._descriptor, self._end = descriptor, end
+
+    def extend(self, seconds: float) -> None:
+        """Wait so much longer."""
+        self._end += seconds
 
     def fill(self, buffer: memoryview) -> None:
         """Read until ``buffer`` is full."""
