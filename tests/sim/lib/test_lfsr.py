@@ -106,6 +106,18 @@ def test_words_share_no_bit():
     assert np.array_equal(words[1:], bits @ [8, 4, 2, 1])
 
 
+@pytest.mark.parametrize("width", [5, 20, 32])
+def test_words_of_every_width_are_the_low_bits_of_states(width):
+    """Words that fill bytes, that bytes are made of, and others, from the first one on."""
+    lfsr = Lfsr(width=width, seed=19)
+    for bits in range(1, width + 1):
+        for count in (1, 2, 77):
+            expected = lfsr.states(count, steps=bits) & ((1 << bits) - 1)
+            words = lfsr.words(count, bits)
+            assert words.dtype == np.uint32
+            assert np.array_equal(words, expected), (bits, count)
+
+
 def test_words_of_a_whole_period_are_even():
     """Every word comes equally often, but that 0 comes once less: the state 0 is missing."""
     lfsr = Lfsr(width=11)
