@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from math import gcd, prod
 
@@ -294,14 +294,25 @@ class _Kept:
     numbers: NDArray[np.int64]
     counts: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, sources: NDArray[np.int64], numbers: NDArray[np.int64], size: int) -> _Kept:
+        return cls(sources, numbers, np.bincount(sources, minlength=size).astype(np.int64))
+
 
 def _kept(weight: Matrix, layout: Layout) -> _Kept:
     if isinstance(weight, SparseMatrix):
-        keys = np.unique(weight.columns * layout.words + layout.offsets[weight.rows] // layout.lanes)
-        sources, numbers = np.divmod(keys, layout.words)
-    else:
-        sources, numbers = np.nonzero(_by_words(weight, layout).any(axis=2))
-    return _Kept(sources, numbers, np.bincount(sources, minlength=weight.shape[1]).astype(np.int64))
+        return _kept_of_sparse(weight, layout)
+    sources, numbers = np.nonzero(_by_words(weight, layout).any(axis=2))
+    return _Kept.of(sources, numbers, weight.shape[1])
+
+
+@lru_cache(maxsize=16)  # it is asked for several times on the way of one placement
+def _kept_of_sparse(weight: SparseMatrix, layout: Layout) -> _Kept:
+    keys = weight.columns * layout.words + layout.offsets[weight.rows] // layout.lanes
+    keys.sort()
+    keys = keys[np.diff(keys, prepend=-1) > 0]
+    sources, numbers = np.divmod(keys, layout.words)
+    return _Kept.of(sources, numbers, weight.shape[1])
 
 
 def _kept_words(weight: Matrix, layout: Layout, kept: _Kept) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ with a larger kernel and stride; one in front of a neuron is a convolution of on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -17,10 +18,14 @@ from numpy.typing import NDArray
 from spikeloom.frontends.errors import LoadError
 from spikeloom.sim.lib.files import shown
 from spikeloom.sim.network.projection import Convolution, Pooling, Projection
+from spikeloom.sim.network.sparse import Matrix, SparseMatrix
 
-__all__ = ["Path", "geometry_of"]
+__all__ = ["Path", "geometry_of", "times", "total_of"]
 
 FloatArray = NDArray[np.float64]
+
+_LARGEST_IDENTITY = 1 << 10
+_LARGEST_PRODUCT = 1 << 24
 
 
 def _pair(name: str, value: Any) -> tuple[int, int]:
@@ -77,6 +82,41 @@ def geometry_of(
         raise LoadError(str(error) if isinstance(error, LoadError) else f"{where}: {error}") from error
 
 
+def times(matrix: Matrix, values: FloatArray) -> FloatArray:
+    """The sums ``(n_out,)`` of ``values`` ``(n_in,)``."""
+    return matrix.apply(values[None])[0] if isinstance(matrix, SparseMatrix) else matrix @ values
+
+
+def total_of(matrices: Sequence[Matrix | None], size: int) -> Matrix:
+    """The sum of matrices, of which None is that of a source that leads to each of ``size`` values as it is."""
+    total, *others = [_identity(size) if matrix is None else matrix for matrix in matrices]
+    for other in others:
+        if isinstance(total, SparseMatrix) and isinstance(other, SparseMatrix):
+            total = total.plus(other)
+        else:
+            total = _as_array(total) + _as_array(other)
+    return total
+
+
+def _identity(size: int) -> Matrix:
+    return SparseMatrix.identity(size) if size > _LARGEST_IDENTITY else np.eye(size)
+
+
+def _as_array(matrix: Matrix) -> FloatArray:
+    return matrix.dense() if isinstance(matrix, SparseMatrix) else matrix
+
+
+def _product(where: str, second: Matrix, first: Matrix) -> Matrix:
+    """``second`` behind ``first``. One that is sparse stands for an array that may be too large to be made."""
+    thin = isinstance(first, SparseMatrix) or isinstance(second, SparseMatrix)
+    if thin and max(prod(first.shape), prod(second.shape), second.shape[0] * first.shape[1]) > _LARGEST_PRODUCT:
+        raise LoadError(
+            f"{where} follows a matrix without a neuron between them, which is supported for matrices of at most "
+            f"{_LARGEST_PRODUCT:,} weights where one is sparse; multiply them before"
+        )
+    return _as_array(second) @ _as_array(first)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Path:
     """The way of spikes so far. Without ``weight`` they come as they are, pooled if there is a ``pooling``.
@@ -85,7 +125,7 @@ class Path:
     result would be neither a matrix nor a convolution; ``where`` is what messages call the node that follows.
     """
 
-    weight: FloatArray | None = None
+    weight: Matrix | None = None
     convolution: Convolution | None = None
     pooling: Pooling | None = None
     scale: float = 1.0
@@ -100,11 +140,16 @@ class Path:
         """A matrix and nothing in front of it."""
         return self.weight is not None and self.convolution is None and self.pooling is None
 
-    def through_matrix(self, where: str, matrix: FloatArray) -> Path:
+    def through_matrix(self, where: str, matrix: Matrix) -> Path:
         """The path followed by ``matrix`` ``(n_out, n_in)``."""
         if self.convolution is not None:
             raise LoadError(f"{where} follows a convolution without a neuron between them, which is not supported")
-        weight = matrix * self.scale if self.weight is None else matrix @ self.weight
+        if self.weight is not None:
+            weight = _product(where, matrix, self.weight)
+        elif isinstance(matrix, SparseMatrix):
+            weight = matrix.map(lambda values: values * self.scale)
+        else:
+            weight = matrix * self.scale
         return replace(self, weight=weight, scale=1.0)
 
     def through_convolution(self, where: str, convolution: Convolution, weight: FloatArray) -> Path:
@@ -130,7 +175,7 @@ class Path:
         """A convolution and the sums over its outputs: every output of a window is a shifted copy of the kernel."""
         convolution, kernel = self.convolution, self.weight
         assert convolution is not None
-        assert kernel is not None
+        assert isinstance(kernel, np.ndarray)
         if window.padding != (0, 0):
             raise LoadError(f"{where} pools a convolution with padding, which is not supported")
         dilation, before = convolution.dilation, convolution.stride
@@ -170,7 +215,9 @@ class Path:
                 input_shape=(shape[0], shape[1], shape[2]), output_channels=shape[0], kernel=(1, 1), groups=shape[0]
             )
             path = Path(weight=np.ones(alone.weight_shape), convolution=alone)
-        weight = np.eye(prod(shape)) if path.weight is None else path.weight
+        weight = _identity(prod(shape)) if path.weight is None else path.weight
+        if isinstance(weight, SparseMatrix):
+            return Projection(weight=weight.scaled(gain), pooling=path.pooling)
         if path.convolution is None:
             return Projection(weight=weight * gain[:, None], pooling=path.pooling)
         by_channel = gain.reshape(path.convolution.output_channels, -1)

@@ -13,7 +13,7 @@ from math import prod
 
 import numpy as np
 
-from spikeloom.frontends.affine import Path
+from spikeloom.frontends.affine import Path, times, total_of
 from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.nir_graph import (
     ATTENTION,
@@ -60,8 +60,8 @@ def _merged(paths: tuple[Path, ...], size: int) -> tuple[Path, ...]:
     plain = [path for path in paths if path.is_matrix or path.is_identity]
     if len(plain) < 2:
         return paths
-    total = sum(np.eye(size) if path.weight is None else path.weight for path in plain)
-    return (Path(weight=np.asarray(total)), *(path for path in paths if path not in plain))
+    total = total_of([path.weight for path in plain], size)
+    return (Path(weight=total), *(path for path in paths if path not in plain))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ def _through(name: str, node: Node, shape: tuple[int, ...], arrivals: list[Arriv
     where = f"node {name!r}"
     if node.kind in MATRICES:
         matrix = weight_of(name, node)
-        bias = matrix @ total.bias
+        bias = times(matrix, total.bias)
         if node.kind == "Affine":
             own = finite_array(name, node, "bias").reshape(-1)
             if own.size not in (1, bias.size):

@@ -31,6 +31,7 @@ from spikeloom.frontends.nir_file import read_tree
 from spikeloom.frontends.nir_graph import Graph, Node, scalar, text, unfold
 from spikeloom.frontends.order import closing_pairs, in_order
 from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
+from spikeloom.frontends.shapes import keep_large_weights_sparse
 from spikeloom.model.network import Connection, EncoderSetting, Network
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
@@ -103,6 +104,8 @@ def load(
         raise LoadError(f"source must be the path of a NIR file or a nir.NIRGraph, not {type(source).__name__}")
     check_content(content)
     graph = unfold(content)
+    keep_large_weights_sparse(graph)
+    del content  # the arrays of weights that are sparse now
     rule = {"compare": compare, "reset": reset, "reset_delay": reset_delay, "refractory": refractory}
     caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)
     shared = _metadata(graph.metadata, "the graph", METADATA_KEYS) | caller

@@ -14,6 +14,8 @@ What it writes: eight bytes, the length of a JSON text, lowest byte first; the J
     [name, "text", text]
     [name, "texts", shape, texts]         in C order
     [name, "numbers", shape, type]        type as "<f4"; the numbers follow in C order
+    [name, "sparse", shape, type, count]  a large matrix ``weight`` of which few entries are not 0: their places in C
+                                          order, ascending, as "<i8", and then they themselves
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import json
 import sys
 from typing import Any, BinaryIO
 
-__all__ = ["DEEPEST", "LARGEST", "LARGEST_TEXTS", "MOST_OBJECTS", "main"]
+__all__ = ["DEEPEST", "LARGE", "LARGEST", "LARGEST_TEXTS", "MOST_OBJECTS", "SPARSE", "main"]
 
 DEEPEST = 32
 """Groups inside each other: a nested NIR graph takes two."""
@@ -37,6 +39,12 @@ LARGEST = 512 << 20
 LARGEST_TEXTS = 4 << 20
 """Bytes of all texts of a file."""
 
+LARGE = 1 << 20
+"""Entries from which on a matrix is sparse, if at most one in `SPARSE` of them is not 0."""
+
+SPARSE = 8
+
+_BLOCK = 1 << 22
 _MOST_TEXTS = 1 << 16
 _LONGEST_TEXT = 4096
 _LONGEST_NAME = 256
@@ -67,7 +75,8 @@ class _Reader:
             raise _Refused("it is an HDF5 file but not a NIR file, it has no graph")
         entries = self._group(node, "node", 1)
         for entry, dataset in self._datasets:
-            entry.extend(self._content(dataset))
+            content = self._sparse(dataset) if entry[0] == "weight" else None
+            entry.extend(content or self._content(dataset))
         return entries
 
     def _is_there(self, group: Any, name: bytes) -> bool:
@@ -150,6 +159,29 @@ class _Reader:
         self._bytes += count * kind.get_size()
         if max(self._bytes, chunk * kind.get_size()) > LARGEST:
             raise _Refused(f"its numbers must take at most {LARGEST:,} bytes, and it declares more")
+
+    def _sparse(self, dataset: Any) -> list[Any] | None:
+        """A large matrix as its entries that are not 0, read block by block; None if it is not one or they are many."""
+        np = self._np
+        shape = dataset.get_space().get_simple_extent_dims()
+        if len(shape) != 2 or shape[0] * shape[1] < LARGE or dataset.dtype.kind not in "fiu":
+            return None
+        plan, rows = dataset.get_create_plist(), 1
+        if plan.get_layout() == self._h5py.h5d.CHUNKED:
+            rows = plan.get_chunk()[0]  # whole chunks, so that none is unpacked twice
+        rows *= max(1, _BLOCK // (rows * shape[1]))
+        places, values, count = [], [], 0
+        for first in range(0, shape[0], rows):
+            block = self._h5py.Dataset(dataset)[first : first + rows].reshape(-1)
+            found = np.flatnonzero(block)
+            count += len(found)
+            if SPARSE * count > shape[0] * shape[1]:
+                return None
+            places.append(found + first * shape[1])
+            values.append(block[found])
+        kind = values[0].dtype.newbyteorder("<")
+        self.arrays += [np.concatenate(places).astype("<i8"), np.concatenate(values).astype(kind)]
+        return ["sparse", list(shape), kind.str, count]
 
     def _content(self, dataset: Any) -> list[Any]:
         value = self._h5py.Dataset(dataset)[()]

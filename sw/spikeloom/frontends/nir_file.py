@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.nir_child import LARGEST, LARGEST_TEXTS
 from spikeloom.sim.lib.files import FileError, open_file
+from spikeloom.sim.network.sparse import SparseMatrix
 
 __all__ = ["read_tree"]
 
@@ -51,6 +52,8 @@ class _Ended(Exception):
 
 def read_tree(path: str | PathLike[str]) -> dict[str, Any]:
     """The graph of a NIR file: nested dictionaries of ``str``, arrays of numbers, and object arrays of ``str``.
+
+    A large matrix ``weight`` of which few entries are not 0 is a `SparseMatrix`.
 
     Raises `LoadError` with one sentence about what is wrong with the file.
     """
@@ -158,7 +161,16 @@ def _tree(entries: list[Any], answer: _Answer) -> dict[str, Any]:
             array = np.empty(len(texts), object)
             array[:] = [str(text) for text in texts]
             return array.reshape(shape)
-        shape, name = content
+        if kind == "sparse":
+            (rows, columns), name, count = content
+            if name not in _KINDS or count > rows * columns:
+                raise _Ended
+            places, weights = numbers_in([count], "<i8"), numbers_in([count], name)
+            return (rows, columns), places, weights
+        return numbers_in(*content)
+
+    def numbers_in(shape: list[int], name: str) -> NDArray[Any]:
+        nonlocal left
         if name not in _KINDS or math.prod(shape) * np.dtype(name).itemsize > left:
             raise _Ended
         numbers = np.empty(shape, name)
@@ -172,11 +184,17 @@ def _tree(entries: list[Any], answer: _Answer) -> dict[str, Any]:
             answer.fill(numbers.reshape(-1).view(np.uint8).data)
         if numbers.dtype.kind == "f":
             numbers[np.isnan(numbers)] = np.nan  # of the quiet kind: others raise warnings when they are converted
-    return _with_scalars(tree)
+    return _finished(tree)
 
 
-def _with_scalars(content: Any) -> Any:
-    """The same with scalars of NumPy for arrays without dimensions, as h5py gives them."""
+def _finished(content: Any) -> Any:
+    """The same with scalars of NumPy for arrays without dimensions, as h5py gives them, and sparse matrices."""
     if isinstance(content, dict):
-        return {name: _with_scalars(item) for name, item in content.items()}
+        return {name: _finished(item) for name, item in content.items()}
+    if isinstance(content, tuple):
+        (rows, columns), places, weights = content
+        if len(places) and (places[0] < 0 or places[-1] >= rows * columns or np.any(np.diff(places) <= 0)):
+            raise _Ended
+        row, column = np.divmod(places, columns)
+        return SparseMatrix((rows, columns), row, column, weights)
     return content[()] if isinstance(content, np.ndarray) and not content.ndim else content

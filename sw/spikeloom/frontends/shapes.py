@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from spikeloom.frontends.affine import geometry_of
 from spikeloom.frontends.errors import LoadError
+from spikeloom.frontends.nir_child import LARGE, SPARSE
 from spikeloom.frontends.nir_graph import (
     ATTENTION,
     CONVOLUTIONS,
@@ -27,6 +29,7 @@ from spikeloom.frontends.nir_graph import (
 from spikeloom.model.population import FloatArray
 from spikeloom.sim.lib.files import shown
 from spikeloom.sim.network.projection import Convolution
+from spikeloom.sim.network.sparse import Matrix, SparseMatrix
 
 __all__ = [
     "array_of",
@@ -35,6 +38,7 @@ __all__ = [
     "finite_array",
     "flattened",
     "geometry_at",
+    "keep_large_weights_sparse",
     "kernel_of",
     "own_shape",
     "weight_of",
@@ -151,11 +155,33 @@ def finite_array(name: str, node: Node, key: str) -> FloatArray:
     return array
 
 
-def weight_of(name: str, node: Node) -> FloatArray:
-    weight = finite_array(name, node, "weight")
+def weight_of(name: str, node: Node) -> Matrix:
+    """The weights of a Linear or Affine node."""
+    own = node.parameters.get("weight")
+    weight = own if isinstance(own, SparseMatrix) else finite_array(name, node, "weight")
     if weight.ndim != 2 or 0 in weight.shape:
         raise LoadError(f"weight of node {name!r} must have two dimensions, not shape {weight.shape}")
     return weight
+
+
+def keep_large_weights_sparse(graph: Graph) -> None:
+    """Make sparse matrices of the large weights of Linear and Affine nodes in which few are not 0.
+
+    They come as arrays, because NIR has no other form, and every later step would make another array of the size.
+    """
+    for name, node in graph.nodes.items():
+        if node.kind in MATRICES and "weight" in node.parameters:
+            weight = node.parameters["weight"]
+            if not isinstance(weight, SparseMatrix):
+                weight = array_of(name, node, "weight")
+                if weight.ndim != 2 or weight.size < LARGE or SPARSE * np.count_nonzero(weight) > weight.size:
+                    continue
+                weight = SparseMatrix.from_dense(weight)
+            weight = weight.map(lambda values: values.astype(np.float64))
+            if not np.isfinite(weight.values).all():
+                worst = weight.values[~np.isfinite(weight.values)][0]
+                raise LoadError(f"weight of node {name!r} must be finite, not {worst}")
+            graph.nodes[name] = replace(node, parameters={**node.parameters, "weight": weight})
 
 
 def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:

@@ -10,7 +10,7 @@ from harness.networks import random_spatial_network, rng_of
 from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.place import place
-from spikeloom.compiler.synapses import rows_of
+from spikeloom.compiler.synapses import rows_of, words_stored
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.row_reader import RowTables
@@ -19,6 +19,7 @@ from spikeloom.sim.lib.words import unpack_lanes
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution, Pooling
+from spikeloom.sim.network.sparse import SparseMatrix
 
 CORE = CoreParameters(
     lanes=4,
@@ -279,3 +280,45 @@ def test_axons_of_the_input_that_no_message_can_hold_are_refused():
         ),
     ):
         place(network_of(20, connection), FabricConfig(core=core))
+
+
+def thinned(network):
+    """The same network with its matrices sparse."""
+    connections = tuple(
+        dataclasses.replace(c, weight=SparseMatrix.from_dense(c.weight)) if c.convolution is None else c
+        for c in network.connections
+    )
+    return dataclasses.replace(network, connections=connections)
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["plain", "sparse"])
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_sparse_matrices_take_the_same_words(request, lanes, sparse):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, lanes=lanes, sparse=sparse, weight_words=32768 // lanes)
+    thin_rows = 0
+    for _ in range(5):
+        network = random_spatial_network(rng, core)
+        thin = thinned(network)
+        layout_of = layouts(network, lanes)
+        found, expected = rows_of(thin, core, layout_of), rows_of(network, core, layout_of)
+        assert found.images.keys() == expected.images.keys()
+        for name, image in expected.images.items():
+            assert np.array_equal(found.images[name], image), name
+        for connection, other in zip(network.connections, thin.connections, strict=True):
+            layout = layout_of[connection.target]
+            assert words_stored(other, layout, sparse=sparse) == words_stored(connection, layout, sparse=sparse)
+            thin_rows += connection.convolution is None and (connection.weight == 0).mean() > 0.5
+        if sparse:  # (in plain rows a neuron without weights has words of zeros, which it need not add)
+            check_words(thin, core)
+    assert thin_rows
+
+
+def test_words_beyond_the_memory_are_counted_and_not_made():
+    """A matrix of 2**28 places on a core that cannot skip words: refused by its count, at once and in little memory."""
+    size = 1 << 14
+    network = network_of(
+        size, QuantisedConnection(source=INPUT, target="a", weight=SparseMatrix.identity(size).map(np.int64))
+    )
+    with pytest.raises(PlaceError, match=r"it needs 67108864 weight words of 4 weights, there are 8192$"):
+        place(network, FabricConfig(core=dataclasses.replace(CORE, coordinate_width=0, neurons=size, axons=size)))

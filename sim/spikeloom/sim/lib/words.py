@@ -25,7 +25,12 @@ def weight_bits(weights: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
     """Bits ``(n, width)`` of weights ``(n,)``, lowest first. One bit is set for 1 and not for -1 (nor 0)."""
     if width == 1:
         return (weights > 0).astype(np.uint8)[:, None]
-    return WordLayout((Field("weight", width, signed=True),)).bits({"weight": weights}, len(weights))
+    low, high = weight_range(width)
+    if len(weights) and (weights.min() < low or weights.max() > high):
+        raise ValueError(f"weight must be from {low} to {high}, not {int(weights.min())} to {int(weights.max())}")
+    # (Not by `WordLayout.bits`, which takes 64 bits for each bit: a core can have millions of weights.)
+    pairs = (weights & ((1 << width) - 1)).astype("<u2").view(np.uint8).reshape(-1, 2)
+    return np.unpackbits(pairs, axis=1, bitorder="little")[:, :width]
 
 
 @dataclass(frozen=True)
