@@ -41,7 +41,7 @@ __all__ = ["CLOCK_HZ", "DIVISORS", "Rate", "measure"]
 MODEL = "mnist-mlp-128.nir"
 CLOCK_HZ = 25_000_000
 DIVISORS = {"1 Mbaud": 25, "3 Mbaud": 8}
-"""Cycles a bit; the second is 3.125 Mbaud."""
+"""Cycles per bit; the second is 3.125 Mbaud."""
 ENCODERS: dict[str, Encoder] = {
     "latency, T = 4, 2 bits": LatencyEncoder(steps=4, bits=2),
     "rate, T = 10, 4 bits": RateEncoder(steps=10, bits=4),
@@ -51,7 +51,7 @@ LANES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """What was measured of one way: ``sent`` and ``received`` are bytes an image on the line, frames and all."""
+    """What was measured of one way: ``sent`` and ``received`` are bytes per image on the line, frames and all."""
 
     line: str
     encoder: str
@@ -158,7 +158,7 @@ def measure(images: NDArray[np.uint8], directory: Path, *, lines: Sequence[str] 
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="make line", description="measures images a second through a serial line")
+    parser = argparse.ArgumentParser(prog="make line", description="measures images per second through a serial line")
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files; downloaded if not given")
     parser.add_argument("--images", type=int, default=50, help="test images to run")
     parser.add_argument("--output", type=Path, default=Path("qor/line-mnist.json"), help="the kept result")
@@ -169,7 +169,7 @@ def main() -> None:
     kept = json.loads(arguments.output.read_text()) if arguments.output.exists() else []
     before = {tuple(entry[name] for name in ("line", "encoder", "encodes", "answers")): entry for entry in kept}
     table = Table(title=f"{len(images)} images of MNIST, 784-128-10, {CLOCK_HZ / 1e6:g} MHz")
-    for column in ("line", "encoder", "who encodes", "what returns", "images/s", "before", "bytes out", "bytes back"):
+    for column in ("line", "encoder", "encoded by", "what returns", "images/s", "before", "bytes out", "bytes back"):
         table.add_column(column, justify="right" if column[:3] in ("ima", "bef", "byt") else "left")
     for rate in rates:
         way = (rate.line, rate.encoder, rate.encodes, rate.answers)

@@ -2,8 +2,8 @@
 
 A `Trial` is a trained network, the width of its weights, how images become spikes and the core that it runs on.
 `run_trial` runs it through a `Runner` and through the integer reference, and counts the places where they differ.
-Images a second are the cycles of an image times the clock that place and route reached for the core on the ECP5-85F of
-an ULX3S, as a file of ``qor/`` keeps it.
+Images per second are the cycles of an image times the clock that place and route reached for the core on the ECP5-85F
+of an ULX3S, as a file of ``qor/`` keeps it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Outcome:
 
     ``spikes_compared`` counts the reference's output spikes, ``mismatches`` the places (step, image, output neuron) in
     which the hardware's output differs. ``cycles_per_image`` is None where the runner counts none, ``fmax_mhz`` where
-    nobody has built the core, and ``images_per_s`` is theirs. ``seconds`` is wall time, compilation included.
+    the core has not been built, and ``images_per_s`` is theirs. ``seconds`` is wall time, compilation included.
     """
 
     model: str

@@ -122,7 +122,7 @@ def measure(
 
 def _table(rows: list[Scaling]) -> Table:
     table = Table(title="One result on any number of tiles", box=box.SIMPLE_HEAD)
-    for column in ("network", "tiles", "spikes compared", "differ", "cycles an image", "expected", "speed-up"):
+    for column in ("network", "tiles", "spikes compared", "differ", "cycles per image", "expected", "speed-up"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for row in rows:
         table.add_row(

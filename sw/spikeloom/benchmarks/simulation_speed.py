@@ -91,7 +91,7 @@ def main() -> None:
     for each in measurements:
         print(
             f"{each.fabric:10} {each.cycles_per_second / 1e6:5.2f} M cycles/s,",
-            f"{each.images_per_second:6,.0f} images/s, {each.cycles_per_image:7,.0f} cycles an image,",
+            f"{each.images_per_second:6,.0f} images/s, {each.cycles_per_image:7,.0f} cycles per image,",
             f"compiled in {each.compile_seconds:.0f} s, {each.mismatches} mismatches",
         )
     path = _DIRECTORY / "simulation.json"

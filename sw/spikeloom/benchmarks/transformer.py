@@ -216,7 +216,7 @@ def main() -> None:
         f"{summary.images} images, mean of {len(summary.seeds)} seeds: {100 * summary.accuracy_rtl:.2f} % as RTL, "
         f"{100 * summary.accuracy_reference:.2f} % as integers, {100 * summary.accuracy_cut:.2f} % with attention cut "
         f"off; {summary.spikes_compared:,} spikes compared, {summary.mismatches} places differ, "
-        f"{summary.cycles_per_image:,.0f} cycles an image; summary.json and attention.png in {arguments.output}"
+        f"{summary.cycles_per_image:,.0f} cycles per image; summary.json and attention.png in {arguments.output}"
     )
     if summary.mismatches:
         sys.exit("spikeloom: RTL and reference must agree in every spike")

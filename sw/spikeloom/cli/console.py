@@ -1,6 +1,6 @@
 """What the commands print: results on standard output, progress and notes on standard error, names of strangers safely.
 
-Names of networks, populations and files come from files that anybody may have written. They are printed as they are,
+Names of networks, populations and files come from files of any origin. They are printed as they are,
 never as markup, and a character that would move the cursor, change colours or reverse the direction of the text is
 printed as its escape sequence.
 """

@@ -1,11 +1,11 @@
 """Assignment: where to cut a network, and which part lies in which tile.
 
 All neurons stand in a line, population after population in the order in which a step updates them. The line is cut
-into as many pieces as there are tiles to use, one a tile. Connections without delay lead forward along the line, so no
-tile waits for one that waits for it, whatever the network is like; recurrent ones may lead anywhere.
+into as many pieces as there are tiles to use, one per tile. Connections without delay lead forward along the line, so
+no tile waits for one that waits for it, whatever the network is like; recurrent ones may lead anywhere.
 
 1. **Pieces**: the tile that works longest limits all others, for they run ahead of it by one step at most. With a limit
-   to the cycles a step, each tile in turn takes as much of the line as its memories hold and the limit allows; the
+   to the cycles per step, each tile in turn takes as much of the line as its memories hold and the limit allows; the
    least limit with which the tiles suffice is found by bisection. Pieces are whole memory words; or, if that is faster
    or nothing else fits, some lines of every channel, or any neurons and channels.
 2. **Places**: which router each piece stands at is found by simulated annealing (Kirkpatrick et al. 1983, Science
@@ -66,7 +66,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Load:
-    """What some neurons take of a tile: words of neurons, words of weights, and cycles a step."""
+    """What some neurons take of a tile: words of neurons, words of weights, and cycles per step."""
 
     words: int = 0
     weight_words: int = 0
@@ -123,9 +123,9 @@ def assign(
 ) -> Assignment:
     """Assign ``network`` to some of the tiles ``cores``, and its units to some of the tiles ``unit_tiles``.
 
-    ``tiles`` is how many cores to use; the fewest that hold the network if it is None. ``rates`` are the spikes a step
-    that are expected of the input and of each population, the same for all neurons if they are not known. ``room`` is
-    the share of each tile's rows that may be used, ``banded`` whether populations may be cut into bands. Raises
+    ``tiles`` is how many cores to use; the fewest that hold the network if it is None. ``rates`` are the spikes per
+    step that are expected of the input and of each population, the same for all neurons if they are not known. ``room``
+    is the share of each tile's rows that may be used, ``banded`` whether populations may be cut into bands. Raises
     `AssignError` if the network does not fit.
     """
     whole = split(network, {})

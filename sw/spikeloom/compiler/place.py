@@ -1,7 +1,7 @@
 """Placement: a quantised network onto a fabric, as memory images.
 
 Parts of the populations lie in tiles (`spikeloom.compiler.mapping`). In a tile, each part lies from a word of its own,
-in the network's order (`spikeloom.compiler.layout`), and rows stand for the events of everybody who sends to it
+in the network's order (`spikeloom.compiler.layout`), and rows stand for the events of every sender
 (`spikeloom.compiler.synapses`).
 
 Each source has a block of axons of its own (`spikeloom.compiler.axons`). What goes into the memories and registers of a

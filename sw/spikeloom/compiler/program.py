@@ -40,7 +40,7 @@ class Program:
     ``registers`` are written after the memories: (tile, register, value). ``input_axons`` ``(inputs,)`` is the axon of
     each input line, ascending. ``observed`` are the populations whose packets leave the fabric, the output population
     first, with their sizes, and ``output_axons`` ``(sum of sizes,)`` the axons that the packets of their neurons carry.
-    ``membranes`` tells that the output population sends its membranes, one a neuron and step, instead of spikes;
+    ``membranes`` tells that the output population sends its membranes, one per neuron and step, instead of spikes;
     ``graded`` are those of the observed populations whose spikes bring values. ``assignment`` says which part lies
     where.
     """

@@ -308,7 +308,7 @@ def _noise_bits(population: Population, exponent: int, options: Quantisation, no
     if bits > RANDOM_WIDTH:
         raise QuantiseError(
             f"population {population.name}: its noise must be at most {2.0 ** (RANDOM_WIDTH - 1 - exponent):g}, not "
-            f"{population.noise:g}, at {options.weight_width} bits a weight; use fewer"
+            f"{population.noise:g}, at {options.weight_width} bits per weight; use fewer"
         )
     kept = 2.0 ** (bits - 1 - exponent)
     if bits < 1:

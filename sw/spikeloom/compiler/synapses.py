@@ -79,7 +79,7 @@ class Rows:
     """The memories of the row reader, and the axons that stand for neurons.
 
     ``axons`` ``(n,)`` of each source that has connections, and whether an event of each has any words (``reaches``
-    ``(n,)``): if not, nobody needs to hear of it. ``rows``, ``geometries`` and ``weight_words`` are counted;
+    ``(n,)``): if not, no event needs to be sent. ``rows``, ``geometries`` and ``weight_words`` are counted;
     ``images`` are the memories' words by name.
     """
 

@@ -45,7 +45,7 @@ class Explanation:
     def limit(self) -> str:
         """What limits the throughput, in one sentence."""
         slowest = max(self.work, key=lambda work: work.cycles)
-        said = f"tile {slowest.tile} limits the throughput, with {slowest.cycles:,.0f} cycles a step"
+        said = f"tile {slowest.tile} limits the throughput, with {slowest.cycles:,.0f} cycles per step"
         if self.links:
             (tile, port), packets = max(self.links.items(), key=lambda item: item[1])
             where = f"into tile {tile}" if port is Port.LOCAL else f"from tile {tile} to the {port.value}"
@@ -56,7 +56,7 @@ class Explanation:
 
 
 def measured_rates(network: QuantisedNetwork, spikes: ArrayLike) -> Rates:
-    """Spikes a step of every neuron when the reference runs ``spikes`` ``(T, B, inputs)``."""
+    """Spikes per step of every neuron when the reference runs ``spikes`` ``(T, B, inputs)``."""
     result = simulate(network, spikes)
     return {INPUT: (np.asarray(spikes) != 0).mean(axis=(0, 1))} | {
         name: fired.mean(axis=(0, 1)) for name, fired in result.spikes.items()

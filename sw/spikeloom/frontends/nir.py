@@ -84,13 +84,13 @@ def load(
     name
         Name of the network; the file's name without its suffix if not given.
     preset
-        A key of `PRESETS`: the framework that wrote the file. ``"nir"`` if nobody says.
+        A key of `PRESETS`: the framework that wrote the file. ``"nir"`` if not given.
     time_step_s, discretisation
-        How to step continuous time. The preset's if nobody says; ``"nir"`` has no time step and steps by Euler.
+        How to step continuous time. The preset's if not given; ``"nir"`` has no time step and steps by Euler.
     compare, reset, reset_delay, refractory
         The rule of firing of all neurons, as enumeration members or their values.
     seed
-        From which neurons with noise get theirs; 1 if nobody says.
+        From which neurons with noise get theirs; 1 if not given.
 
     Each option is taken from here if it is not None, otherwise from the metadata of the node, then of the graph (see
     `METADATA_KEYS`), otherwise from the preset. Raises `LoadError` with one sentence about what is wrong.

@@ -26,7 +26,7 @@ class ByteLink(Protocol):
     """Two reliable byte streams, as :class:`spikeloom.host.endpoint.Endpoint` provides them."""
 
     def open(self) -> Identity:
-        """Begin a session: the board forgets all but its program, and says who it is."""
+        """Begin a session: the board forgets all but its program, and identifies itself."""
         ...
 
     def send(self, data: bytes) -> None:

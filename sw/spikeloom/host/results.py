@@ -138,7 +138,7 @@ class StepCollector:
     @staticmethod
     def _check_new(seen: NDArray[np.bool_], step: NDArray[np.int64], place: NDArray[np.int64], what: str) -> None:
         if len(np.unique(step * seen.shape[1] + place)) < len(step) or seen[step, place].any():
-            raise DriverError(f"the board must send a {what} of an axon at most once a step, not twice")
+            raise DriverError(f"the board must send a {what} of an axon at most once per step, not twice")
 
     def result(self) -> BoardResult:
         """All of the run, time first."""

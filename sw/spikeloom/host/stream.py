@@ -119,5 +119,5 @@ class StepStream:
         result.values[place] = value
         if not (valued and place < self._silent):
             if result.spikes[place]:
-                raise DriverError("the board must send a spike of an axon at most once a step, not twice")
+                raise DriverError("the board must send a spike of an axon at most once per step, not twice")
             result.spikes[place] = True

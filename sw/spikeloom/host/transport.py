@@ -118,7 +118,9 @@ class TcpTransport(Transport):
         try:
             self._socket = socket.create_connection((host, port), timeout=5)
         except OSError as error:
-            raise LinkError(f"somebody must listen at {self.name} ({error})") from error
+            raise LinkError(
+                f"no program listens at {self.name} ({error}); start one there, or give another port"
+            ) from error
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._early: list[bytes] = []
@@ -252,7 +254,7 @@ class ModelTransport(Transport):
     serve
         Called with the model whenever the line moves; takes the host's bytes and gives the answers to them.
     baud
-        Ten bits a byte, for the seconds.
+        Ten bits per byte, for the seconds.
     """
 
     name = "the model"

@@ -1,4 +1,4 @@
-"""Rasters: a picture of who spiked when. Needs matplotlib, which only this module imports, and only when it draws."""
+"""Raster plots: which neuron spiked when. Needs matplotlib, which only this module imports, and only when it draws."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def write_raster(
 
     heights = [_height(array.shape[1]) for array in spikes.values()] + [1.3] * len(traces)
     figure = Figure(figsize=(8.0, sum(heights) + 0.3 * len(heights) + 0.75), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)  # no pyplot: no backend is chosen and no figure is kept for anybody else
+    FigureCanvasAgg(figure)  # no pyplot: no backend is chosen and no figure stays in memory
     figure.suptitle(title, fontsize=11, color=_INK, fontweight="bold", x=0.01, ha="left")
     panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for panel, (name, array), position in zip(panels, spikes.items(), range(len(spikes)), strict=False):
@@ -102,13 +102,15 @@ def _height(neurons: int) -> float:
 
 def _draw_spikes(panel: Axes, name: str, spikes: NDArray[np.bool_], colour: str) -> None:
     steps, neurons = spikes.shape
-    when, who = np.nonzero(spikes)
-    panel.vlines(when, who - 0.4, who + 0.4, color=colour, linewidth=float(np.clip(_STEP_POINTS / steps, 1.0, 9.0)))
+    step, neuron = np.nonzero(spikes)
+    panel.vlines(
+        step, neuron - 0.4, neuron + 0.4, color=colour, linewidth=float(np.clip(_STEP_POINTS / steps, 1.0, 9.0))
+    )
     # One margin for all sizes, and the lowest neuron at the bottom, as on an axis.
     panel.set_ylim(-0.5 - 0.02 * neurons, neurons - 0.5 + 0.02 * neurons)
     ticks = range(neurons) if neurons <= 10 else np.linspace(0, neurons, 5, dtype=int)[:-1]
     panel.set_yticks([*ticks] if neurons <= 10 else [*ticks, neurons - 1])
-    _label(panel, name, "neuron", f"{len(when)} spikes")
+    _label(panel, name, "neuron", f"{len(step)} spikes")
 
 
 def _draw_membranes(panel: Axes, name: str, membranes: NDArray[Any]) -> None:

@@ -15,7 +15,7 @@ __all__ = ["Traffic"]
 class Traffic:
     """Packets a step on the links of a mesh, and the numbers of the flows that cross each.
 
-    ``waits`` are the cycles a step in which a packet has waited in front of each link, empty where none were counted.
+    ``waits`` are the cycles per step in which a packet has waited in front of each link, empty where none were counted.
     """
 
     packets: dict[Link, float]

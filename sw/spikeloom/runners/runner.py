@@ -63,8 +63,8 @@ class RunResult:
     the clock cycles from the end of loading to the last answer, the link's included where there is one;
     ``cycles_per_sample`` ``(B,)`` those from a sample's first packet in to its last packet out, which overlap with its
     neighbours' where samples follow each other without a gap; ``links`` what the routers of a mesh have counted. They
-    are empty or None where nobody counts. ``faults`` are those made on purpose on the line. ``seconds`` is wall time.
-    ``classes`` ``(B,)`` are the answers where they were asked for; no population has arrays then.
+    are empty or None where nothing counts them. ``faults`` are those made on purpose on the line. ``seconds`` is wall
+    time. ``classes`` ``(B,)`` are the answers where they were asked for; no population has arrays then.
     """
 
     output_name: str
@@ -153,7 +153,7 @@ class BoardRunner(TaskRunner):
     """A board, or anything that answers like one, at the end of ``transport``.
 
     ``build_hash`` is that of the bitstream that is expected; without it any build of the program's fabric will do.
-    ``clock`` tells the board's clock cycles, where somebody counts them.
+    ``clock`` tells the board's clock cycles, where they are counted.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Packages of Debian or Ubuntu inside the virtual environment: downloaded and unpacked, which anybody may do.
+"""Packages of Debian or Ubuntu inside the virtual environment: downloaded and unpacked, without root.
 
 ``python -m spikeloom.simulators.debian PROGRAM PACKAGE`` unpacks a package unless the program is on PATH already.
 """

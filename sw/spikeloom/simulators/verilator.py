@@ -2,7 +2,7 @@
 
 :func:`run_cocotb` compiles Verilog once (the binary is kept under a name made of everything that went into it), runs
 a cocotb test module on it and returns only if tests ran and all of them passed. Compiling takes 10 to 20 s for a small
-core. The simulation runs at about 1 M clock cycles a second while Python sleeps, 0.2 M when Python wakes every cycle.
+core. The simulation runs at about 1 M clock cycles per second while Python sleeps, 0.2 M when Python wakes every cycle.
 
 Everything that cocotb's runner does, it does in a child process (this module, started with ``-m``), so nothing here
 changes the environment, the working directory or the warnings of the caller, and calls may run side by side.

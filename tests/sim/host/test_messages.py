@@ -211,7 +211,7 @@ def test_encoding_is_fast():
         (
             lambda: encode_events([1, 1], [5, 5], 2),
             ValueError,
-            "axon must fire at most once a step, not twice as axon 5 in step 1",
+            "axon must fire at most once per step, not twice as axon 5 in step 1",
         ),
         (
             lambda: encode_spikes(np.ones((1, 2, 3))),

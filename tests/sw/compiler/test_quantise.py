@@ -287,7 +287,7 @@ def test_delay_lines():
         ),
         (
             {"noise": 1e6},
-            r"^population a: its noise must be at most 32768, not 1e\+06, at 4 bits a weight; use fewer$",
+            r"^population a: its noise must be at most 32768, not 1e\+06, at 4 bits per weight; use fewer$",
         ),
     ],
 )

@@ -39,7 +39,7 @@ EDITS = {
     ),
     "twice": (
         lambda answer: answer[:-1] + bytes([0x10, 5, 0, 0x10, 5, 0]) + answer[-1:],
-        "the board must send a spike of an axon at most once a step, not twice",
+        "the board must send a spike of an axon at most once per step, not twice",
     ),
 }
 

@@ -129,7 +129,8 @@ def test_socket_errors():
         line.read(1)
     line.close()
     server.close()
-    with pytest.raises(LinkError, match=rf"^somebody must listen at 127\.0\.0\.1:{port} \(.*\)$"):
+    remedy = "start one there, or give another port"
+    with pytest.raises(LinkError, match=rf"^no program listens at 127\.0\.0\.1:{port} \(.*\); {remedy}$"):
         TcpTransport(host, port)
 
 

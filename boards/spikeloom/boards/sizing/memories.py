@@ -2,7 +2,7 @@
 
 On an ECP5 `spikeloom.hdl.lib.memory` cuts them into block RAMs itself, so the count is a matter of arithmetic. On the
 other families Yosys chooses among the shapes of a block the one that needs the fewest, and builds what is too small for
-a block out of flip-flops or LUT RAM: on an iCE40 a memory with no more than 64 bits a block, on a Gowin one whose LUT
+a block out of flip-flops or LUT RAM: on an iCE40 a memory with no more than 64 bits per block, on a Gowin one whose LUT
 RAM costs less than 128 a block. A memory whose bytes are written one by one is cut at its bytes, except that a block of
 an iCE40 that is 16 bits wide can write bit by bit.
 """

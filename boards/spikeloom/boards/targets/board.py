@@ -55,7 +55,7 @@ class BoardDescription:
     fabric : FabricConfig, optional
         What is built; without it the general fabric of the device (`spikeloom.boards.sizing.choose`).
     baud_rate : int
-        Of the serial line to the host, in bits a second. The nearest that the clock gives must be within 1 %.
+        Of the serial line to the host, in bits per second. The nearest that the clock gives must be within 1 %.
     flash_command : tuple of str
         Loads a bitstream; the word ``{bitstream}`` stands for its path.
     serial : SerialPins, optional
@@ -141,7 +141,7 @@ class BoardDescription:
         """The same board with the highest clock up to ``most_hz``; None if there is none.
 
         Clocks are the board's oscillator itself, and what its PLL makes of it, in steps of `CLOCK_STEP_HZ`. A serial
-        line needs three cycles a bit.
+        line needs three cycles per bit.
         """
         settings, _ = PLLS[self.flow.pll]
         least_hz = 3 * self.baud_rate

@@ -201,7 +201,7 @@ class AerTile(wiring.Component):
         running = Module()
         m.submodules.running = ResetInserter(restart)(running)
 
-        # The load port is registered, so that its fan-out is nobody's critical path.
+        # The load port is registered, so that its fan-out is not on the critical path.
         translator = Translator(p)
         running.submodules.translator = translator
         for name in ("write_enable", "memory", "plane", "index", "write_data"):

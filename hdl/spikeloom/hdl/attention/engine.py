@@ -38,7 +38,7 @@ ROWS_A_COPY = 8
 
 
 class PassPhase(wiring.Component):
-    """Half of a pass: a word a cycle, each with its random word; counts groups and heads.
+    """Half of a pass: one word per cycle, each with its random word; counts groups and heads.
 
     Members
     -------

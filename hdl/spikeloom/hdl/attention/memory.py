@@ -77,7 +77,7 @@ class SpikeBlocks(wiring.Component):
 
 
 class EventMatrix(wiring.Component):
-    """Two matrices of spikes, one for each parity of the step; events set single bits in any order, one a cycle.
+    """Two matrices of spikes, one for each parity of the step; events set single bits in any order, one per cycle.
 
     A word in which an event sets a bit is read, changed and written; so is a word of which an older event is still on
     the way, which takes that event's word in place of the memory's. A word may be read from three cycles after its last

@@ -3,7 +3,7 @@
 ::
 
     i ──▶ Q[parity][head, token]   ──▶ ┌────────┐     words of
-     ├──▶ K[parity][head, token]   ──▶ │ engine │ ──▶ `rows` tokens ──▶ spikes, one a cycle ──▶ routes ──▶ o
+     ├──▶ K[parity][head, token]   ──▶ │ engine │ ──▶ `rows` tokens ──▶ spikes, one per cycle ──▶ routes ──▶ o
      ├──▶ V[parity][head, feature] ──▶ └────────┘                                                         ▲
      └──▶ tokens ─────────────────────────────────────────────────────────────────────────────────────────┘
 
@@ -39,7 +39,7 @@ CHUNK = 8
 
 
 class SpikeScanner(wiring.Component):
-    """The places of the ones of words, one a cycle: first a chunk of the word is chosen, then a bit of the chunk.
+    """The places of the ones of words, one per cycle: first a chunk of the word is chosen, then a bit of the chunk.
 
     Words are those of A of one step: feature after feature, group after group, head after head.
 

@@ -17,8 +17,8 @@ Block RAM gives a word two cycles after its address, and takes a sum a cycle aft
 is enough. So the three words before the one that is added may be for the same accumulators, and their sums are taken
 from where they are. The last sum goes straight into the carry cell, which chooses between it and all else at no cost
 (`spikeloom.hdl.tech.ecp5_carry`). Which of the two before could be needed is chosen a cycle earlier; that one and the
-memory meet in one LUT a bit, together with *touched*. LUT RAM is read, added to and written in one cycle, so nothing is
-ever on its way; but its two copies cost 48 LUT a lane of 16 bits, where the LUTs about block RAM cost 32.
+memory meet in one LUT per bit, together with *touched*. LUT RAM is read, added to and written in one cycle, so nothing
+is ever on its way; but its two copies cost 48 LUT per lane of 16 bits, where the LUTs about block RAM cost 32.
 
 In a core with graded spikes each lane multiplies its weight by the value of the event. That takes two cycles between
 the weights and the adder, so everything else about a word begins two cycles later.

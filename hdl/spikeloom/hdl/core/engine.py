@@ -30,7 +30,7 @@ __all__ = ["LifEngine"]
 
 
 class LifEngine(wiring.Component):
-    """A LIF core without its registers. After a reset it first clears its accumulators, a word a cycle.
+    """A LIF core without its registers. After a reset it first clears its accumulators, one word per cycle.
 
     Members
     -------

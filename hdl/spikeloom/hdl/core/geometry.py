@@ -37,7 +37,7 @@ def positioned_row_layout(parameters: CoreParameters) -> data.StructLayout:
 
 
 class GeometrySequencer(wiring.Component):
-    """The words of rows with coordinates, one a cycle.
+    """The words of rows with coordinates, one per cycle.
 
     Members
     -------

@@ -40,7 +40,7 @@ class LifCore(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), engine.i)
         wiring.connect(m, engine.o, wiring.flipped(self.o))
 
-        # The load port is registered once, so that its fan-out to the memories is nobody's critical path.
+        # The load port is registered once, so that its fan-out to the memories is not on the critical path.
         port = self.configuration
         wiring.connect(m, load_register(m, port), engine.load)
 
@@ -63,7 +63,7 @@ class LifCore(wiring.Component):
             (registers.spikes, engine.spike),
             (registers.steps, engine.step_done),
         ):
-            happened = Signal(name=f"{count.name}_happened")  # a cycle later: a counter is nobody's critical path
+            happened = Signal(name=f"{count.name}_happened")  # a cycle later: no counter is on the critical path
             with m.If(restart):
                 m.d.sync += [count.eq(0), happened.eq(0)]
             with m.Else():

@@ -19,8 +19,8 @@ reads whatever else it does. An ACK for the fabric waits for the fabric's input 
 On the way in a `SpikeEncoder` may stand, which makes the spikes of an image, on the way out a `SpikeReadout`, which
 leaves only the answer of each sample: both where the host's tokens are not concerned.
 
-A byte a cycle goes in and comes out: a spike in the next 128 axons is one byte, so that is also a spike a cycle.
-:mod:`spikeloom.sim.host.messages` and :mod:`spikeloom.sim.host.bridge` specify the messages.
+One byte per cycle goes in and comes out: a spike in the next 128 axons is one byte, so that is also one spike per
+cycle. :mod:`spikeloom.sim.host.messages` and :mod:`spikeloom.sim.host.bridge` specify the messages.
 """
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal

@@ -255,7 +255,7 @@ class FrameSender(Component):
                 with m.If(self.start):
                     m.next = "FETCH"
 
-            # Three cycles a byte: choose it, put half of it into the CRC, ...
+            # Three cycles per byte: choose it, put half of it into the CRC, ...
             with m.State("FETCH"):
                 with m.If(header_part):
                     m.d.sync += [byte.eq(Value.cast(header)[:8]), header.eq(Value.cast(header) >> 8)]

@@ -12,7 +12,7 @@
 A payload is written to the receive ring as it comes, behind what has been accepted; it counts from the moment in which
 the whole frame has proved right. The transmit ring keeps each byte until the host has acknowledged it.
 
-The receiving side waits for nothing but itself, so the link cannot deadlock. It takes two cycles a byte (the CRC is
+The receiving side waits for nothing but itself, so the link cannot deadlock. It takes two cycles per byte (the CRC is
 worked out four bits at a time), the sending side four (three to build a frame, one to send it).
 """
 

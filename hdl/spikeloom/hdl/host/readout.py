@@ -6,7 +6,7 @@ answer and whose value its score.
 
 Of several tiles one may be a step ahead, and so in the next sample already: a second set of scores is kept for that.
 
-A packet takes 5 cycles, the end of a sample 4 for each output: an output spikes once a step at most, and a step takes
+A packet takes 5 cycles, the end of a sample 4 for each output: an output spikes once per step at most, and a step takes
 longer. With mode 0 what comes goes, in the same cycle.
 """
 

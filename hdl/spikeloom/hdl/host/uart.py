@@ -26,7 +26,7 @@ class UartReceiver(Component):
     """Bits from a pin to bytes.
 
     A byte whose stop bit is low is dropped, and the next one is looked for when the line has been high again. A byte
-    that nobody has taken when the next one is complete stays; the next one is lost.
+    that has not been taken when the next one is complete stays; the next one is lost.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Round robin by age: of those that ask, the one whose last turn is longest ago.
 
-Each pair of requesters has one bit that says who of the two goes first. All pairs are compared at once, which is two
+Each pair of requesters has one bit that says which of the two goes first. All pairs are compared at once, which is two
 levels of 4-input tables for up to five requesters, where a rotating pointer needs more. Whoever is granted goes behind
 all others, so among requesters that always ask the turns go round; and whoever keeps asking waits for at most one turn
 of each other.

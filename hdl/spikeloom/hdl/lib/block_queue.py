@@ -14,7 +14,7 @@ READ_LATENCY = 2
 
 
 class ReadAhead(wiring.Component):
-    """Makes a stream of a memory's words. A word a cycle.
+    """Makes a stream of a memory's words. One word per cycle.
 
     Members
     -------

@@ -5,8 +5,8 @@
     i ──▶ storage[depth] ──▶ o             the word at the front, read out of the storage
                └───────────▶ following     the word that is at the front once that one is gone
 
-A word a cycle, at any depth, and a word that comes in is offered in the next cycle. From two words on ``i.ready`` and
-``o.valid`` are registers: nothing runs from one side to the other. What is offered stays until it is taken.
+One word per cycle, at any depth, and a word that comes in is offered in the next cycle. From two words on ``i.ready``
+and ``o.valid`` are registers: nothing runs from one side to the other. What is offered stays until it is taken.
 """
 
 from amaranth.hdl import Module, Mux, Signal

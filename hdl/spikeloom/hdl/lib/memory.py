@@ -1,7 +1,7 @@
 """Memories that the host loads byte by byte and the design reads word by word.
 
-The configuration port carries one byte a cycle; ``plane`` says which byte of the word it is. So no wide shift register
-is needed, whatever the width of the word: each byte of a word has a write enable of its own.
+The configuration port carries one byte per cycle; ``plane`` says which byte of the word it is. So no wide shift
+register is needed, whatever the width of the word: each byte of a word has a write enable of its own.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ __all__ = ["LoadPort", "LoadedMemory", "load_copies", "load_register"]
 
 
 class LoadPort(Signature):
-    """The write half of the configuration port: one byte a cycle."""
+    """The write half of the configuration port: one byte per cycle."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -69,7 +69,8 @@ class LoadedMemory(wiring.Component):
     Members
     -------
     load
-        From the host, a byte a cycle, which is written at the end of the next one; in a part, of the one after that.
+        From the host, one byte per cycle, which is written at the end of the next one; in a part, of the one after
+        that.
     address, enable, output_enable, data
         As of `BlockMemory`.
     """

@@ -14,7 +14,7 @@ INDEX_BITS = bits_for(REGISTER_SPACE)
 
 
 class ConfigurationPort(Signature):
-    """How the host reaches registers and memories of a tile, a byte a cycle; as the host bridge sees it.
+    """How the host reaches registers and memories of a tile, one byte per cycle; as the host bridge sees it.
 
     A write happens at the end of the cycle in which ``write_enable`` is high. Of reads only registers know: one cycle
     after ``memory`` and ``index`` have been presented ``read_data`` is valid, and 0 where there is no register.

@@ -10,9 +10,9 @@ Step *t* may begin with
 * ACK(t) from each direct sink, sent at the end of its step t - 2: its accumulators of this parity are free;
 * ACK(t) from each delayed sink, sent at the end of its step t - 1, for the same reason.
 
-At the start nobody has finished anything: step 0 expects direct TICKs only, and step 1 no ACK of a direct sink. Tokens
+At the start no tile has finished anything: step 0 expects direct TICKs only, and step 1 no ACK of a direct sink. Tokens
 carry the parity of the step that they are for. One of step t + 2 cannot come while those of step t are still being
-counted, because who sends it waits for this tile's step t to end; so two counts of each kind do, and no tile is ahead
+counted, because its sender waits for this tile's step t to end; so two counts of each kind do, and no tile is ahead
 of one that it leads to, or follows, by more than one step. `tests/formal` proves it for pairs of tiles.
 
 `HostTokens` is the host's half: it sends steps as a source, and counts steps as a sink, but waits for none in between.
@@ -147,7 +147,8 @@ class Tokens(wiring.Component):
                 begun[1].eq(begun[0]),
             ]
 
-        # What ends a step, one after the other: TICKs and ACKs, each direct and delayed. Nothing goes to nobody.
+        # What ends a step, one after the other: TICKs and ACKs, each direct and delayed. A set without receivers gets
+        # nothing.
         token = self.o.payload
         wanted = Signal()
         m.d.comb += [

@@ -13,7 +13,7 @@ __all__ = ["DistributedMemory", "block_memory", "registered_read"]
 
 
 def block_memory(width: int, depth: int, words: Sequence[int] = ()) -> Memory:
-    """A memory of which nobody uses what a read gives of a word that is being written in that cycle.
+    """A memory with undefined read-during-write behaviour.
 
     It holds ``words`` from power-up.
 

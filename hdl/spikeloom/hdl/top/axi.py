@@ -59,7 +59,7 @@ _SLAVE = {
 
 
 class AxiConfiguration(wiring.Component):
-    """An AXI4-Lite slave in front of a configuration port, one transfer at a time, a byte a cycle.
+    """An AXI4-Lite slave in front of a configuration port, one transfer at a time, one byte per cycle.
 
     Members
     -------

@@ -194,7 +194,7 @@ def _encode_sorted(step: NDArray[np.intp], axon: NDArray[np.int64], count: int, 
     distance = axon - previous - 1
     if distance.size and distance.min() < 0:
         twice = int(np.argmax(distance < 0))
-        raise ValueError(f"axon must fire at most once a step, not twice as axon {axon[twice]} in step {step[twice]}")
+        raise ValueError(f"axon must fire at most once per step, not twice as axon {axon[twice]} in step {step[twice]}")
     skips = distance >> DISTANCE_BITS  # in units of SKIP_UNIT axons
     full, rest = np.divmod(skips, LARGEST_SKIP)
     size = full + (rest > 0) + 1

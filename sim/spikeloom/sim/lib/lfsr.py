@@ -10,8 +10,8 @@ Bit 0 is the newest bit, so the bits obey ``b[n] = b[n - t1] ^ b[n - t2] ^ ...``
 primitive: from any seed the register runs through all ``2**width - 1`` states other than 0 before it repeats.
 
 Two neighbouring states share all but one bit and are no two random words. Hardware that needs a word of ``w`` bits a
-cycle therefore advances ``w`` steps a cycle and uses the low ``w`` bits: words that share no bit. `Lfsr.words` is that
-sequence, and `spikeloom.hdl.lib.lfsr` the hardware.
+cycle therefore advances ``w`` steps per cycle and uses the low ``w`` bits: words that share no bit. `Lfsr.words` is
+that sequence, and `spikeloom.hdl.lib.lfsr` the hardware.
 
 **Many streams from one register.** `shared_words` makes of each word of ``2 m`` bits one word of ``m`` bits for each of
 up to ``2**m`` streams. The low half ``b`` and the high half ``a`` of the word are elements of the field GF(2**m), and

@@ -87,7 +87,7 @@ class Register:
         return self.access != "read"
 
     def encode(self, value: int) -> bytes:
-        """The bytes of ``value``; ``ValueError`` if it does not fit, or if nobody may write it."""
+        """The bytes of ``value``; ``ValueError`` if it does not fit, or if the register is read-only."""
         if not self.writable:
             raise ValueError(f"register {self.name} must be writable, not {self.access}")
         high = (1 << self.width_bits) - 1

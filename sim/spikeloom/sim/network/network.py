@@ -234,7 +234,7 @@ class QuantisedNetwork:
     def current_bounds(self, name: str) -> tuple[int, int]:
         """Least and greatest sum ``I`` that one step can bring to a neuron of the population ``name``.
 
-        Each source fires at most once a step, and spikes of delay 0 and delay 1 meet in the same sum.
+        Each source fires at most once per step, and spikes of delay 0 and delay 1 meet in the same sum.
         """
         low = np.zeros(self.size(name), np.int64)
         high = np.zeros(self.size(name), np.int64)

@@ -1,4 +1,5 @@
-"""The mesh of routers: who is where, which way a packet goes, and what it costs. The specification of the hardware.
+"""The mesh of routers: where each tile is, which way a packet goes, and what it costs. The specification of the
+hardware.
 
 Tiles stand in ``rows`` rows of ``columns`` each; tile ``t`` is in column ``t % columns`` and row ``t // columns``. East
 is the next column, north the next row. A packet carries its destination set: bit ``t`` of ``destinations`` is tile t.
