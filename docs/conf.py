@@ -36,6 +36,7 @@ highlight_language = "none"
 # API reference
 default_role = "py:obj"
 autodoc_member_order = "bysource"
+add_module_names = False
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = False
@@ -88,11 +89,11 @@ def _packages() -> dict[str, list[str]]:
 
 
 def write_api_pages() -> None:
-    """Write one page per package into ``docs/api``, and the page that lists them."""
+    """Write the generated pages into ``docs/api``: one per package, their list, and the commands."""
     folder = Path(__file__).parent / "api"
     folder.mkdir(exist_ok=True)
     packages = _packages()
-    pages = {"index.rst": _index_page(packages)} | {
+    pages = {"index.rst": _index_page(packages), "commands.rst": _command_page()} | {
         f"{package}.rst": _package_page(package, modules) for package, modules in packages.items()
     }
     for old in folder.glob("*.rst"):
@@ -101,6 +102,26 @@ def write_api_pages() -> None:
     for name, text in pages.items():
         if not (folder / name).exists() or (folder / name).read_text() != text:
             (folder / name).write_text(text)
+
+
+def _command_page() -> str:
+    """The commands with their arguments and options, from the help texts."""
+    import typer.main
+
+    from spikeloom.cli.app import app
+
+    text = _heading("Commands", "=") + "``spikeloom COMMAND --help`` prints the same.\n\n"
+    for name, command in sorted(typer.main.get_command(app).commands.items()):
+        text += _heading(f"spikeloom {name}", "-") + f"{(command.help or '').strip()}\n\n"
+        rows = [parameter for parameter in command.params if "--help" not in parameter.opts]
+        text += ".. list-table::\n   :widths: 30 70\n\n" if rows else ""
+        for parameter in rows:
+            names = [*parameter.opts, *parameter.secondary_opts]
+            if not names[0].startswith("-"):
+                names = [names[0].upper()]
+            text += f"   * - {', '.join(f'``{each}``' for each in names)}\n     - {parameter.help or ''}\n"
+        text += "\n"
+    return text
 
 
 def _source(package: str) -> Path:
@@ -131,7 +152,7 @@ def _package_page(package: str, modules: list[str]) -> str:
     for module in modules:
         name = f"{package}.{module}"
         text += _heading(name, "-")
-        text += f".. automodule:: {name}\n   :members:\n   :show-inheritance:\n   :ignore-module-all:\n\n"
+        text += f".. automodule:: {name}\n   :members:\n   :ignore-module-all:\n\n"
     return text
 
 
