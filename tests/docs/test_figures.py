@@ -5,13 +5,16 @@ import json
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 from spikeloom.hdl.lib.fifo import Fifo
 from spikeloom.hdl.lib.memory import LoadedMemory
 from spikeloom.hdl.lib.registers import RegisterBank
+from spikeloom.hdl.noc.router import Router
 from spikeloom.sim.lib.memory import Memory
 from spikeloom.sim.lib.registers import Register, RegisterMap
+from spikeloom.sim.noc.mesh import MeshParameters
 
 FOLDER = Path(__file__).parents[2] / "docs" / "figures"
 SPEC = importlib.util.spec_from_file_location("render", FOLDER / "render.py")
@@ -67,6 +70,30 @@ def test_the_queue_does_what_is_drawn():
             assert ctx.get(dut.o.valid) == drawn["o.valid"][cycle]
             if drawn["o.payload"][cycle] is not None:
                 assert ctx.get(dut.o.payload) == ord(drawn["o.payload"][cycle])
+            await ctx.tick()
+
+    simulate(dut, bench)
+
+
+def test_the_router_does_what_is_drawn():
+    """Packet A is for the tile itself and its eastern neighbour, packet B for the neighbour."""
+    drawn, dut = waves("router"), Router(MeshParameters(columns=3, rows=3), 4)
+    ports = {name: getattr(dut, name) for name in ("west_i", "east_o", "local_o")}
+    destinations = {"A": 1 << 4 | 1 << 5, "B": 1 << 5}
+
+    async def bench(ctx):
+        ctx.set(dut.east_o.ready, 1)
+        ctx.set(dut.local_o.ready, 1)
+        for cycle in range(len(drawn["clk"])):
+            packet = drawn["west_i.payload"][cycle]
+            ctx.set(ports["west_i"].valid, drawn["west_i.valid"][cycle])
+            if packet is not None:
+                ctx.set(Value.cast(ports["west_i"].payload), destinations[packet] << 24 | ord(packet))
+            for name in ("east_o", "local_o"):
+                assert ctx.get(ports[name].valid) == drawn[f"{name}.valid"][cycle]
+                if drawn[f"{name}.payload"][cycle] is not None:
+                    payload = ctx.get(Value.cast(ports[name].payload)) & 0xFF
+                    assert payload == ord(drawn[f"{name}.payload"][cycle])
             await ctx.tick()
 
     simulate(dut, bench)

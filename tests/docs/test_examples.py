@@ -1,0 +1,32 @@
+"""What the examples of the pages import exists."""
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+
+
+def missing(text):
+    """The names of ours that the Python examples of a page import, and that do not exist."""
+    names = []
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "spikeloom":
+                module = import_module(node.module)
+                names += [f"{node.module}.{name.name}" for name in node.names if not hasattr(module, name.name)]
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_imports(page):
+    assert missing(page.read_text()) == []
+
+
+def test_a_name_that_has_moved_is_found():
+    text = "```python\nfrom spikeloom.sim.core.parameters import CoreParameters, Nothing\n```\n"
+    assert missing(text) == ["spikeloom.sim.core.parameters.Nothing"]
