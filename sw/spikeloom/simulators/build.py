@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.simulators import verilator as settings
-from spikeloom.simulators.verilator import SimulationError, locked
+from spikeloom.simulators.cache import Cache, user_cache
+from spikeloom.simulators.verilator import SimulationError
 
 if TYPE_CHECKING:
     from amaranth.lib.wiring import Component
@@ -61,8 +62,9 @@ class CompiledDesign:
 def compile_design(design: Component, directory: Path, *, announce: Callable[[str], None] = print) -> CompiledDesign:
     """The library of ``design``, which has packet streams ``i`` and ``o``, ``configuration`` and ``reset``.
 
-    Verilog and libraries stay in ``directory``, which any number of designs and processes may share. ``announce`` is
-    called with one sentence before a long wait. Raises `SimulationError` if a tool is missing or fails.
+    Verilog stays in ``directory``, which any number of designs and processes may share, the library in the cache of the
+    user. ``announce`` is called with one sentence before a long wait. Raises `SimulationError` if a tool is missing or
+    fails.
     """
     start = time.monotonic()
     verilator = find_verilator()
@@ -70,14 +72,14 @@ def compile_design(design: Component, directory: Path, *, announce: Callable[[st
     from spikeloom.simulators.harness import Harness
 
     source = write_verilog(Harness(design), "harness", directory / "verilog")
-    build = _Build(source=source, verilator=verilator, folder=directory / "compiled")
-    build.folder.mkdir(parents=True, exist_ok=True)
-    library = build.folder / f"{build.digest}.so"
-    with locked(library.with_suffix(".lock")):
-        compiled = not library.exists()
-        if compiled:
-            announce("Compiling the design for simulation: 10 to 60 s, once for each change of the hardware")
-            build.make(library)
+    cache = user_cache()
+    build = _Build(source=source, verilator=verilator, cache=cache)
+
+    def make(library: Path) -> None:
+        announce("Compiling the design for simulation: 10 to 60 s, once for each change of the hardware")
+        build.make(library)
+
+    library, compiled = cache.get(f"{build.digest}.so", make)
     return CompiledDesign(library=library, compiled=compiled, seconds=time.monotonic() - start)
 
 
@@ -112,12 +114,12 @@ def find_verilator() -> Path:
 class _Build:
     """How a library is made out of Verilog."""
 
-    def __init__(self, *, source: Path, verilator: Path, folder: Path) -> None:
+    def __init__(self, *, source: Path, verilator: Path, cache: Cache) -> None:
         import spikeloom.simulators.harness as harness
 
         self.source = source
         self.verilator = verilator
-        self.folder = folder
+        self.cache = cache
         self.harness = Path(harness.__file__).with_suffix(".cc")
         version = subprocess.run([_COMPILER, "--version"], capture_output=True, text=True, check=False).stdout
         self._tools = [
@@ -142,27 +144,38 @@ class _Build:
         return digest.hexdigest()[:16]
 
     def make(self, library: Path) -> None:
-        """Write ``library``, which appears when it is complete."""
-        scratch = library.with_suffix(".scratch")
-        shutil.rmtree(scratch, ignore_errors=True)
+        """Write ``library``."""
+        scratch = library.with_name(f"{library.name}.parts")
+        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
         scratch.mkdir()
+        try:
+            self._make_in(scratch).replace(library)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _make_in(self, scratch: Path) -> Path:
+        """The linked library, in an empty folder."""
         memories = scratch / "memories.vlt"
         memories.write_text(_public_memories(self.source.read_text()))
         command = [str(self.verilator / "bin" / "verilator_bin"), *_VERILATOR_OPTIONS, "--Mdir", str(scratch)]
         variables = os.environ | {"VERILATOR_ROOT": str(self.verilator)}
         _call([*command, str(memories), str(self.source)], variables)
-        runtime = self.folder / f"runtime-{self._digest_of()}.o"
         units = dict(self._units(scratch))
         jobs = [lambda unit=unit, level=level: self._compile(unit, level) for unit, level in units.items()]
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            futures = [pool.submit(self._make_runtime, runtime), *(pool.submit(job) for job in jobs)]
-            for future in futures:
-                future.result()
+            runtime = pool.submit(self.cache.get, f"runtime-{self._digest_of()}.o", self._make_runtime)
+            try:
+                for future in [pool.submit(job) for job in jobs]:
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         linked = scratch / "library.so"
         objects = [str(unit.with_suffix(".o")) for unit in units]
-        _call([_COMPILER, "-shared", "-Wl,-Bsymbolic", "-o", str(linked), *objects, str(runtime), "-pthread"])
-        linked.replace(library)
-        shutil.rmtree(scratch)
+        _call(
+            [_COMPILER, "-shared", "-Wl,-Bsymbolic", "-o", str(linked), *objects, str(runtime.result()[0]), "-pthread"]
+        )
+        return linked
 
     def _units(self, scratch: Path) -> Iterator[tuple[Path, str]]:
         """What is compiled at once, with its level of optimisation.
@@ -192,15 +205,12 @@ class _Build:
 
     def _make_runtime(self, runtime: Path) -> None:
         """Verilator's own library, the same for all designs."""
-        with locked(runtime.with_suffix(".lock")):
-            if runtime.exists():
-                return
-            unit = runtime.with_suffix(".cc")
-            unit.write_text("".join(f'#include "{self.verilator / "include" / name}"\n' for name in _RUNTIME))
-            finished = unit.with_suffix(".o.scratch")
-            folder = f"-I{self.verilator / 'include'}"
-            _call([_COMPILER, *_COMPILER_OPTIONS, settings.FAST, folder, "-c", str(unit), "-o", str(finished)])
-            finished.replace(runtime)
+        unit = runtime.with_name(f"{runtime.name}.cc")
+        unit.write_text("".join(f'#include "{self.verilator / "include" / name}"\n' for name in _RUNTIME))
+        folder = f"-I{self.verilator / 'include'}"
+        try:
+            _call([_COMPILER, *_COMPILER_OPTIONS, settings.FAST, folder, "-c", str(unit), "-o", str(runtime)])
+        finally:
             unit.unlink()
 
 

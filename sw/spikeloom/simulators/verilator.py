@@ -18,7 +18,6 @@ Choices, and why:
 """
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -28,16 +27,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from spikeloom.simulators import libpython, object_cache
+from spikeloom.simulators.cache import user_cache
 
-__all__ = ["TESTBENCH", "SimulationError", "SimulationResult", "locked", "run_cocotb"]
+__all__ = ["TESTBENCH", "SimulationError", "SimulationResult", "run_cocotb"]
 
 TESTBENCH = Path(__file__).with_name("testbench.v")
 """The bench around a simulated top: clock, reset, and a UART model at its pins."""
@@ -125,7 +126,8 @@ def run_cocotb(
     test_module : str
         Python module with the cocotb tests, importable from ``python_path`` or from where this process imports.
     build_dir : path
-        Where binaries are kept from run to run; may be shared by any number of designs and processes.
+        Where logs of the compiler go; may be shared by any number of designs and processes. Binaries are kept in the
+        cache of the user (`spikeloom.simulators.cache`).
     run_dir : path
         Where this run writes ``simulation.log``, ``results.xml`` and ``waves.vcd``. One run at a time.
     parameters : mapping of str to int
@@ -172,7 +174,7 @@ def run_cocotb(
     announce = announce or _print
     tools = find_tools()
     build_dir, run_dir = Path(build_dir).resolve(), Path(run_dir).resolve()
-    for path in (str(build_dir), str(tools.verilator_bin), sys.executable):
+    for path in (str(build_dir), str(user_cache().folder), str(tools.verilator_bin), sys.executable):
         if any(letter in path for letter in " $#'\"\\"):
             raise SimulationError(f"Simulation needs paths without spaces and quotes, because of make; one is {path!r}")
     build_dir.mkdir(parents=True, exist_ok=True)
@@ -187,14 +189,19 @@ def run_cocotb(
     }
 
     start = time.monotonic()
-    binaries, compiled = _compile(job, files, build_dir, tools, announce)
+    binary, compiled = _compile(job, files, build_dir, tools, announce)
     compile_seconds = time.monotonic() - start
+    # cocotb's runner wants the binary under the name of the top module, in a folder of its own.
+    link = run_dir / "binary" / toplevel
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(binary)
 
     results, log, vcd = run_dir / "results.xml", run_dir / "simulation.log", run_dir / _WAVES_NAME
     for stale in (results, log, vcd):
         stale.unlink(missing_ok=True)
     job |= {
-        "build_dir": str(binaries),
+        "build_dir": str(link.parent),
         "run_dir": str(run_dir),
         "results": str(results),
         "test_module": test_module,
@@ -301,30 +308,24 @@ def _verilator_arguments(*, internals: bool) -> list[str]:
 def _compile(
     job: Mapping[str, object], files: Sequence[Path], build_dir: Path, tools: Tools, announce: Callable[[str], None]
 ) -> tuple[Path, bool]:
-    """The directory with the binary for this job, and whether it had to be made."""
-    directory = build_dir / f"{job['toplevel']}-{_job_digest(job, files)}"
-    with locked(directory.with_suffix(".lock")):
-        # The directory gets its name when the binary in it is complete, so its existence says all.
-        if directory.is_dir():
-            return directory, False
+    """The binary for this job, in the cache of the user, and whether it had to be made."""
+    cache = user_cache()
+    name = f"{job['toplevel']}-{_job_digest(job, files)}"
+    log = build_dir / f"{name}.log"
+
+    def make(path: Path) -> None:
         announce(f"Compiling {job['toplevel']} with Verilator: 10 to 60 s, once for each change of the hardware")
-        scratch = directory.with_suffix(".scratch")
-        log = directory.with_suffix(".log")
-        shutil.rmtree(scratch, ignore_errors=True)
-        objects = build_dir / "objects"
+        objects = cache.folder / "objects"
         objects.mkdir(exist_ok=True)
         variables = tools.environment(objects=objects) | {"PYTHONPATH": _import_path(())}
-        status = _call("build", {**job, "build_dir": str(scratch)}, variables, log)
-        binary = scratch / str(job["toplevel"])
-        if status != 0 or not binary.is_file():
-            raise SimulationError(f"Verilator did not compile {job['toplevel']}; the end of {log}:\n{_tail(log)}")
-        finished = directory.with_suffix(".finished")
-        shutil.rmtree(finished, ignore_errors=True)
-        finished.mkdir()
-        shutil.move(binary, finished / binary.name)
-        shutil.rmtree(scratch)
-        finished.rename(directory)
-    return directory, True
+        with tempfile.TemporaryDirectory(prefix=f"{name}.", dir=build_dir) as scratch:
+            status = _call("build", {**job, "build_dir": scratch}, variables, log)
+            binary = Path(scratch, str(job["toplevel"]))
+            if status != 0 or not binary.is_file():
+                raise SimulationError(f"Verilator did not compile {job['toplevel']}; the end of {log}:\n{_tail(log)}")
+            shutil.move(binary, path)
+
+    return cache.get(name, make)
 
 
 def _job_digest(job: Mapping[str, object], files: Sequence[Path]) -> str:
@@ -337,14 +338,6 @@ def _job_digest(job: Mapping[str, object], files: Sequence[Path]) -> str:
         content = file.read_bytes()
         digest.update(len(content).to_bytes(8, "little") + content)
     return digest.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the file ``path`` as a lock, which other processes wait for."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _call(

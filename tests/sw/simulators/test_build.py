@@ -10,6 +10,7 @@ from spikeloom.hdl.core.tile import LifCore
 from spikeloom.simulators import build as build_module
 from spikeloom.simulators import verilator as verilator_module
 from spikeloom.simulators.build import compile_design
+from spikeloom.simulators.cache import Cache
 from spikeloom.simulators.verilator import SimulationError
 
 
@@ -27,7 +28,7 @@ def test_everything_that_goes_in_changes_the_name(monkeypatch, tmp_path):
     source.write_text("module a; endmodule\n")
 
     def digest(*, change_harness=False):
-        build = build_module._Build(source=source, verilator=verilator, folder=tmp_path)
+        build = build_module._Build(source=source, verilator=verilator, cache=Cache(tmp_path / "cache"))
         if change_harness:
             build.harness = tmp_path / "harness.cc"
             build.harness.write_text("// another")
@@ -75,7 +76,7 @@ def test_names_a_missing_package(tmp_path, monkeypatch):
 def test_says_what_a_compiler_says(tmp_path, monkeypatch):
     source = tmp_path / "broken.v"
     source.write_text("module harness(input clk); this is no Verilog endmodule")
-    build = build_module._Build(source=source, verilator=build_module.find_verilator(), folder=tmp_path)
+    build = build_module._Build(source=source, verilator=build_module.find_verilator(), cache=Cache(tmp_path / "cache"))
     with pytest.raises(
         SimulationError, match=r"^verilator_bin did not compile the design; the end of (.|\n)*syntax err"
     ):
