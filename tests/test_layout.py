@@ -186,7 +186,6 @@ ELSEWHERE = {
     "hdl/spikeloom/hdl/top/axi.py": "tests/sw/export/test_verilog.py",
     "hdl/spikeloom/hdl/top/fabric.py": "tests/cosim/test_fabric.py",
     "hdl/spikeloom/hdl/top/top.py": "tests/cosim/test_top.py",
-    "hdl/spikeloom/hdl/top/verilog.py": "tests/hdl/top/test_blocks_as_verilog.py",
     "sim/spikeloom/sim/core/memory_fields.py": "tests/sw/compiler/test_place.py",
     "sim/spikeloom/sim/core/row_reader.py": "tests/hdl/core/test_row_reader.py",
     "sim/spikeloom/sim/fabric/fabric.py": "tests/sim/fabric/test_fabric_file.py",

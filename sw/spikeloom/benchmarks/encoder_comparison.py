@@ -46,6 +46,7 @@ from spikeloom.datasets.encoders import (
     TemporalContrastEncoder,
 )
 from spikeloom.datasets.shipped import load_digits
+from spikeloom.sim.lib.files import write_whole
 
 __all__ = ["SCHEMES", "ComparisonError", "Row", "compare_all", "electrocardiogram", "markdown", "sweep"]
 
@@ -278,8 +279,8 @@ def main() -> None:
         traces = compare_all(signals(arguments.output))
         rows = [each.row for each in traces]
         table = markdown(rows)
-        (arguments.output / "comparison.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-        (arguments.output / "comparison.md").write_text(table)
+        write_whole(arguments.output / "comparison.json", json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        write_whole(arguments.output / "comparison.md", table)
         draw(traces, arguments.output / "comparison.png")
     except ModuleNotFoundError as error:
         print(f"spikeloom: {error.name} is not installed; pip install 'spikeloom[simulate]'", file=sys.stderr)

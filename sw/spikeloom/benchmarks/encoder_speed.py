@@ -37,6 +37,7 @@ from spikeloom.datasets.encoders import (
     lowpass_taps,
 )
 from spikeloom.datasets.encoders.deconvolution import FilterEncoder
+from spikeloom.sim.lib.files import write_whole
 
 __all__ = ["LEAST_PER_SECOND", "MEASURED", "EncoderSpeed", "complaints", "is_sequential", "measure"]
 
@@ -130,7 +131,7 @@ def main() -> None:
         )
     _DIRECTORY.mkdir(parents=True, exist_ok=True)
     path = _DIRECTORY / "encoders.json"
-    path.write_text(json.dumps([asdict(each) for each in speeds], indent=2) + "\n")
+    write_whole(path, json.dumps([asdict(each) for each in speeds], indent=2) + "\n")
     print(f"written to {path}")
     wrong = complaints(speeds)
     for sentence in wrong:

@@ -35,6 +35,7 @@ from spikeloom.runners.runner import ReferenceRunner, Task, by_population, do_at
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.readout import ReadoutMode
+from spikeloom.sim.lib.files import write_whole
 
 __all__ = ["CLOCK_HZ", "DIVISORS", "Rate", "measure"]
 
@@ -177,7 +178,7 @@ def main() -> None:
         numbers = (f"{rate.images_per_s:,.0f}", "-" if last is None else f"{last['images_per_s']:,.0f}")
         table.add_row(*way, *numbers, f"{rate.sent:,.0f}", f"{rate.received:,.0f}")
     Console().print(table)
-    arguments.output.write_text(json.dumps([asdict(rate) for rate in rates], indent=2) + "\n")
+    write_whole(arguments.output, json.dumps([asdict(rate) for rate in rates], indent=2) + "\n")
 
 
 if __name__ == "__main__":

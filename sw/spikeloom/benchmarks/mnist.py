@@ -30,6 +30,7 @@ from spikeloom.frontends.nir import load
 from spikeloom.runners.runner import Progress, Runner
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.lib.files import write_whole
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 
@@ -245,4 +246,4 @@ def table_of(outcomes: Iterable[Outcome]) -> Table:
 def write_summary(path: Path, outcomes: Iterable[Outcome]) -> None:
     """Write ``summary.json``: a list of outcomes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
+    write_whole(path, json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")

@@ -22,6 +22,7 @@ from spikeloom.runners.compare import compare
 from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.lib.files import write_whole
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.compiled import CompiledSimulator
 
@@ -95,7 +96,7 @@ def main() -> None:
             f"compiled in {each.compile_seconds:.0f} s, {each.mismatches} mismatches",
         )
     path = _DIRECTORY / "simulation.json"
-    path.write_text(json.dumps([asdict(each) for each in measurements], indent=2) + "\n")
+    write_whole(path, json.dumps([asdict(each) for each in measurements], indent=2) + "\n")
     print(f"written to {path}")
 
 

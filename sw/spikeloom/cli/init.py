@@ -11,6 +11,7 @@ from spikeloom.cli.groups import grouped
 from spikeloom.cli.options import Hardware, Loading, NetworkArgument, Samples
 from spikeloom.cli.project import KEYS, PROJECT_FILE, project_text
 from spikeloom.datasets.inputs import InputError
+from spikeloom.sim.lib.files import write_whole
 
 __all__ = ["init"]
 
@@ -26,5 +27,5 @@ def init(network: NetworkArgument = None, *, loading: Loading, hardware: Hardwar
     options = {key: given[key.replace("-", "_")] for key in KEYS}
     options |= {key: value.value for key, value in options.items() if isinstance(value, Enum)}
     options["core"] = given_fields(hardware.core) or None
-    path.write_text(project_text(options), encoding="utf-8")
+    write_whole(path, project_text(options))
     out.print(f"{path}: network {loaded.name}, of {loaded.inputs:,} inputs and {loaded.neurons:,} neurons")

@@ -12,6 +12,7 @@ from spikeloom.cli.console import note, out
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.options import PLACE_IMAGES, Backend, Hardware, Loading, NetworkArgument, Samples
 from spikeloom.cli.ports import check_port, transport_to
+from spikeloom.sim.lib.files import write_whole
 
 __all__ = ["report"]
 
@@ -78,5 +79,5 @@ def report(
         runner=backend.value,
     )
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(page(gathered), encoding="utf-8")
+    write_whole(output, page(gathered))
     out.print(f"{output}: {gathered.explanation.limit}")

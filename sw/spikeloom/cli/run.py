@@ -19,12 +19,14 @@ from spikeloom.cli.console import figures, note, out, print_json, progress_bar
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.options import Backend, Hardware, JsonOption, Loading, NetworkArgument, Samples
 from spikeloom.cli.ports import check_port, transport_to
+from spikeloom.cli.signals import orderly
 from spikeloom.compiler.program import Program
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.datasets.inputs import InputError, Inputs
 from spikeloom.datasets.readout import classify
 from spikeloom.model.network import Network
 from spikeloom.sim.host.readout import ReadoutMode
+from spikeloom.sim.lib.files import replaced
 
 if TYPE_CHECKING:
     from spikeloom.runners.runner import Runner, RunResult, Task
@@ -148,7 +150,8 @@ def run(
         _show_answers(f"{loaded.name} on {backend.value}", result, chosen.labels)
     if output is not None:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
-        np.save(output, result.output if result.classes is None else result.classes)
+        with replaced(output) as path:
+            np.save(path, result.output if result.classes is None else result.classes)
 
 
 def _hardware(backend: Backend, hardware: Hardware, loading: Loading, network: Network, identity: Path | None) -> Built:
@@ -261,7 +264,8 @@ def _run_live(
         board.check(program.fabric.identity(held.build_hash or bytes(16)), build=held.build_hash is not None)
         board.load(program)
         note(f"{program.network}: events from udp://{source[0]}:{receiver.port}; Ctrl-C ends")
-        done = run_live(board, program, receiver, sender, steps=steps)
+        with orderly():
+            done = run_live(board, program, receiver, sender, steps=steps)
         board.check_errors()
     if as_json:
         print_json(asdict(done))

@@ -11,6 +11,7 @@ import typer
 from spikeloom.cli.choosing import built
 from spikeloom.cli.console import note, out
 from spikeloom.cli.options import Hardware
+from spikeloom.cli.signals import orderly
 
 __all__ = ["serve"]
 
@@ -32,5 +33,6 @@ def serve(
     with VirtualBoard(held.fabric, Path("build/serve"), build_hash=held.build_hash, announce=note) as running:
         # The path stays the same from one start to the next; the pseudo-terminal that it leads to does not.
         out.print(f"{board} is at {running.link}; Ctrl-C ends it\nspikeloom run --board {board} --port {running.link}")
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), orderly():
             running.wait()
+    note(f"{board} has ended")

@@ -21,6 +21,7 @@ from spikeloom.datasets.inputs import InputError, Inputs
 from spikeloom.model.network import Network
 from spikeloom.report.raster import RasterError, write_raster
 from spikeloom.runners.runner import Runner
+from spikeloom.sim.lib.files import replaced, write_whole
 from spikeloom.simulators.verilator import SimulationError
 
 __all__ = ["Simulator", "simulate"]
@@ -91,9 +92,10 @@ def simulate(
     summary = simulation.summary
     output.mkdir(parents=True, exist_ok=True)
     spikes = simulation.reference.spikes if simulation.rtl is None else simulation.rtl.spikes
-    (output / "summary.json").write_text(summary.to_json())
+    write_whole(output / "summary.json", summary.to_json())
     try:
-        _write_raster(output / "raster.png", loaded, chosen, spikes, where)
+        with replaced(output / "raster.png") as path:
+            _write_raster(path, loaded, chosen, spikes, where)
         note(f"raster.png, summary.json in {output}")
     except RasterError as error:
         note(f"summary.json in {output}, no raster.png: {error}")

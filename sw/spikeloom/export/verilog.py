@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.program import Program
 from spikeloom.sim.core.registers import CORE
+from spikeloom.sim.lib.files import replaced, write_whole
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import ReferenceResult, simulate
 
@@ -56,7 +57,7 @@ def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> li
         f"{MODULE}.core": _CORE_FILE.format(module=MODULE),
     }
     for name, text in contents.items():
-        (folder / name).write_text(text)
+        write_whole(folder / name, text)
     return [folder / name for name in contents]
 
 
@@ -67,15 +68,16 @@ def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]
     from spikeloom.hdl.top.verilog import write_verilog
 
     verilog = write_verilog(Top(program.fabric, divisor), "top", folder / "cache")
-    (folder / "top.v").write_bytes(verilog.read_bytes())
-    np.savez_compressed(
-        folder / "program.npz",
-        allow_pickle=False,
-        input_axons=program.input_axons,
-        output_axons=program.output_axons,
-        **{f"tile_{image.tile}_{image.name}": image.words for image in program.memories},
-    )
-    (folder / "axons.json").write_text(axon_table(program))
+    write_whole(folder / "top.v", verilog.read_bytes())
+    with replaced(folder / "program.npz") as scratch:
+        np.savez_compressed(
+            scratch,
+            allow_pickle=False,
+            input_axons=program.input_axons,
+            output_axons=program.output_axons,
+            **{f"tile_{image.tile}_{image.name}": image.words for image in program.memories},
+        )
+    write_whole(folder / "axons.json", axon_table(program))
     return [folder / "top.v", folder / "program.npz", folder / "axons.json"]
 
 

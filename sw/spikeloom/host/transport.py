@@ -76,8 +76,10 @@ class SerialTransport(Transport):
         self._failures: tuple[type[Exception], ...] = (serial.SerialException, OSError)
         try:
             # A port that takes nothing for two seconds is gone: without flow control a UART always takes bytes.
-            self._serial: Any = serial.Serial(port, baud, timeout=self._SLICE_S, write_timeout=2)
+            self._serial: Any = serial.Serial(port, baud, timeout=self._SLICE_S, write_timeout=2, exclusive=True)
         except (*self._failures, ValueError) as error:
+            if "exclusively lock" in str(error):
+                raise LinkError(f"the serial port {port} is busy: another program uses it") from error
             raise LinkError(f"the serial port {port} must exist and be free to use ({error})") from error
 
     def _lost(self, error: Exception) -> LinkError:

@@ -91,7 +91,11 @@ class VirtualBoard:
         verilog = write_verilog(Top(self.fabric, self.divisor, self.build_hash), "top", self.directory / "verilog")
         with contextlib.ExitStack() as stack:
             run = stack.enter_context(_run_folder(self.directory))
-            self._start(verilog, run)
+            try:
+                self._start(verilog, run)
+            except BaseException:
+                self._end()
+                raise
             self._locks = stack.pop_all()
         return self
 
@@ -109,7 +113,6 @@ class VirtualBoard:
         deadline = time.monotonic() + _START_S
         while not link.is_symlink():
             if not self._thread.is_alive() or time.monotonic() > deadline:
-                self._end()
                 raise self._failure or RuntimeError("the simulation must offer a port, and has ended without")
             time.sleep(_PAUSE_S)
         self.port = os.readlink(link)

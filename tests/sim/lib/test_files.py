@@ -7,7 +7,17 @@ import sys
 
 import pytest
 
-from spikeloom.sim.lib.files import DEEPEST, FileError, json_from, read_bytes, read_text, shown, toml_from
+from spikeloom.sim.lib.files import (
+    DEEPEST,
+    FileError,
+    json_from,
+    read_bytes,
+    read_text,
+    replaced,
+    shown,
+    toml_from,
+    write_whole,
+)
 
 
 def refuses(message):
@@ -91,3 +101,35 @@ def test_a_large_file_is_not_read_further_than_the_limit(tmp_path):
     script += f"try: read_bytes({str(tmp_path / 'sparse')!r}, 1000)\nexcept ValueError as error: print(error)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert said.endswith("must have at most 1,000 bytes, not 1,099,511,627,776\n")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep.json"
+    write_whole(path, "old")
+    write_whole(path, "new ß")
+    assert path.read_text(encoding="utf-8") == "new ß"
+
+    def half_written():
+        with replaced(path) as scratch:
+            assert scratch.suffix == ".json"
+            scratch.write_text("half")
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match=r"^no space left$"):
+        half_written()
+    assert path.read_text(encoding="utf-8") == "new ß"
+    assert [each.name for each in tmp_path.iterdir()] == ["deep.json"]
+
+
+def test_the_file_behind_a_link_is_replaced_and_a_device_is_written(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_whole(link, b"new")
+    assert target.read_text() == "new"
+    assert link.is_symlink()
+    write_whole("/dev/null", "anything")
+    with pytest.raises(OSError, match=r"No such file or directory"):
+        write_whole(tmp_path / "none" / "file", "text")
+    with pytest.raises(OSError, match=r"[Ii]s a directory"):
+        write_whole(tmp_path, "text")

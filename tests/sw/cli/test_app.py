@@ -1,10 +1,6 @@
 """The command as a whole: one sentence and exit status 2 for everything that a user can get wrong."""
 
-import importlib.metadata
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -87,26 +83,11 @@ def test_usage_errors_exit_with_2():
     assert stop.value.code == 2
 
 
-def test_the_version(capsys):
-    main(["--version"])
-    assert capsys.readouterr().out == f"spikeloom {importlib.metadata.version('spikeloom')}\n"
-
-
 def test_usage_errors_are_one_sentence(capsys):
     message = refused(capsys, "chekc")
     assert message.startswith("No such command 'chekc'")
     assert message.endswith("; see: spikeloom --help")
     assert refused(capsys, "check", "--nosuch").endswith("; see: spikeloom check --help")
-
-
-def test_the_shell_completes_commands_and_options():
-    variables = os.environ | {"_SPIKELOOM_COMPLETE": "complete_bash", "COMP_WORDS": "spikeloom si", "COMP_CWORD": "1"}
-    command = [sys.executable, "-m", "spikeloom.cli.app"]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["simulate"]
-    variables |= {"COMP_WORDS": "spikeloom check --wei", "COMP_CWORD": "2"}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["--weight-bits"]
 
 
 JSON_COMMANDS = {

@@ -6,7 +6,8 @@ from typing import Annotated
 import pytest
 import typer
 
-from spikeloom.cli.app import app, main
+from spikeloom.cli.app import main
+from spikeloom.cli.commands import app
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.options import Hardware, Loading, Samples
 

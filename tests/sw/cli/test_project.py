@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from harness.cli import refused, sentence, write_network
 
-from spikeloom.cli.app import app, main
+from spikeloom.cli.app import main
+from spikeloom.cli.commands import app
 from spikeloom.cli.project import KEYS, project_text, read_project
 
 
@@ -86,22 +87,6 @@ def test_keys_are_options_of_the_commands():
 
     options = {name for name in typer.main.get_command(app).commands["run"].params for name in name.opts}
     assert {f"--{key}" for key in KEYS if key != "network"} <= options
-
-
-def test_init_writes_what_the_other_commands_read(network, capsys):
-    main(["init", network, "--weight-bits", "5", "--core", "lanes=2", "--core", "bias=yes", "--inputs", "random:3"])
-    assert read_project(Path("spikeloom.toml")) == {
-        "network": network,
-        "weight_bits": "5",
-        "core": ["lanes=2", "bias=yes"],
-        "inputs": "random:3",
-        "seed": "0",
-    }
-    capsys.readouterr()
-    main(["check"])
-    assert "net: 64 inputs" in capsys.readouterr().out
-    message = sentence(capsys, "init", network)
-    assert message == "spikeloom.toml must not exist yet; edit it, or remove it first"
 
 
 def test_any_text_survives_the_file():

@@ -1,6 +1,8 @@
 """``spikeloom run``."""
 
 import socket
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -69,3 +71,22 @@ def test_run_on_the_compiled_core(network, tmp_path, shared_build):
         outputs.append(np.load(output))
     assert (outputs[0] == outputs[1]).all()
     assert outputs[0].any()
+
+
+def test_an_output_that_does_not_fit_on_the_disk(network, tmp_path):
+    """One sentence, the older file survives, and nothing is left beside it."""
+    output = tmp_path / "out" / "out.npy"
+    output.parent.mkdir()
+    output.write_text("older")
+    script = (
+        "import resource, sys; from spikeloom.cli.app import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); main(sys.argv[1:])"
+    )
+    options = ["--backend", "reference", "--fabric", "small", "--output", str(output)]
+    command = [sys.executable, "-c", script, "run", network, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip().split("\n")[-1].startswith("spikeloom: ")
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in output.parent.iterdir()] == ["out.npy"]
+    assert output.read_text() == "older"

@@ -194,9 +194,10 @@ def test_a_simulation_that_dies_ends_serve_with_one_sentence(built, board):
         assert not (built / port).is_symlink()
 
 
-def test_serve_ends_with_0_on_an_interrupt(built, board):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_ends_with_0_on_a_signal(built, board, number):
     with serving(built) as (process, _):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.communicate(timeout=60)
         assert process.returncode == 0
         deadline = time.monotonic() + 10

@@ -157,3 +157,15 @@ def test_socket_peer_that_writes_before_it_reads():
     line.close()
     peer.close()
     server.close()
+
+
+def test_a_serial_port_is_for_one_program():
+    ours, theirs = os.openpty()
+    port = os.ttyname(theirs)
+    first = SerialTransport(port, 115200)
+    with pytest.raises(LinkError, match=rf"^the serial port {port} is busy: another program uses it$"):
+        SerialTransport(port, 115200)
+    first.close()
+    SerialTransport(port, 115200).close()
+    os.close(theirs)
+    os.close(ours)

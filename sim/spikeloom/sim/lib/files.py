@@ -1,16 +1,20 @@
-"""Files that may come from strangers, read within bounds: a size, a depth, and text that is text.
+"""Files that may come from strangers, read within bounds; and files that are written whole or not at all.
 
 Every reader of a file that a user can be handed (``fabric.json``, ``report.json``, ``identity``, ``spikeloom.toml``,
 arrays) goes through `read_bytes`, which never reads more than it was told, waits for no pipe and follows no device.
 `spikeloom.sim.lib.arrays` reads NumPy's files, and `spikeloom.frontends.nir_file` those of HDF5, which need more.
+
+What is written for a user goes through `replaced`, so that it appears whole or not at all, and an older file survives.
 """
 
+import contextlib
 import json
 import os
 import stat
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -21,8 +25,10 @@ __all__ = [
     "open_file",
     "read_bytes",
     "read_text",
+    "replaced",
     "shown",
     "toml_from",
+    "write_whole",
 ]
 
 LARGEST_TEXT = 16 << 20
@@ -71,6 +77,32 @@ def read_text(path: str | PathLike[str], limit: int = LARGEST_TEXT) -> str:
         return read_bytes(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
         raise FileError(f"{os.fspath(path)!r} must be UTF-8 text") from error
+
+
+@contextlib.contextmanager
+def replaced(path: str | PathLike[str]) -> Iterator[Path]:
+    """Give a path to write to, with the suffix of ``path``: what it holds takes the place of ``path`` at the end.
+
+    If the block ends with an error, or the disk is full, ``path`` is as it was. Devices and pipes are written directly.
+    """
+    target = Path(os.path.realpath(path))  # the file that a link leads to is replaced, not the link
+    if target.exists() and not target.is_file() and not target.is_dir():
+        yield target
+        return
+    scratch = target.with_name(f".{os.getpid()}-{target.name}")
+    try:
+        yield scratch
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())  # a full disk may be noticed only here
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_whole(path: str | PathLike[str], content: str | bytes) -> None:
+    """Write ``content``, text as UTF-8, as `replaced` does."""
+    with replaced(path) as scratch:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def json_from(text: str, what: str) -> Any:
