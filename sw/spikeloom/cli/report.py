@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spikeloom.cli.choosing import DEFAULT_BOARD, built, fabric_for, place_on, quantised_for
+from spikeloom.cli.choosing import DEFAULT_BOARD, DEFAULT_FABRIC, built, fabric_for, place_on, quantised_for
 from spikeloom.cli.console import note, out
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.options import PLACE_IMAGES, Backend, Hardware, Loading, NetworkArgument, Samples
@@ -51,8 +51,10 @@ def report(
         fabric = fabric_for(hardware, loading, [loaded], counters=backend is Backend.RTL)
     quantised = quantised_for(loaded, fabric, loading)
     sample = samples.of(loaded, loading).first(samples.images or PLACE_IMAGES)
-    folder = Path("build") / (hardware.board or DEFAULT_BOARD)
-    figures = timing_of_build(folder, fabric) if timing is None else timing_from(timing)
+    # The clock of the build that --fabric names, or of the board's, where it holds this fabric.
+    named = Path(hardware.fabric or DEFAULT_FABRIC)
+    folders = (named if named.is_dir() else named.parent, Path("build") / (hardware.board or DEFAULT_BOARD))
+    figures = timing_of_build(folders, fabric) if timing is None else timing_from(timing)
     rates = measured_rates(quantised, sample.spikes)
     program = place_on(fabric, quantised, hardware, is_built=on_board is not None, rates=rates)
     result = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from spikeloom.sim.fabric.fabric import FabricConfig
@@ -23,15 +25,14 @@ def timing_from(path: Path) -> dict[str, object]:
     return {"file": path.name, **figures}
 
 
-def timing_of_build(folder: Path, fabric: FabricConfig) -> dict[str, object] | None:
-    """The figures of the build in ``folder``, if there is one and it holds ``fabric``, whatever it is called there."""
-    try:
-        built = read_fabric(folder / "fabric.json")
-        if _without_name(built) != _without_name(fabric):
-            return None
-        return timing_from(folder / "report.json")
-    except (OSError, ValueError):  # no build, or none that can be read: the page says how to get one
-        return None
+def timing_of_build(folders: Iterable[Path], fabric: FabricConfig) -> dict[str, object] | None:
+    """The figures of the first of the builds in ``folders`` that holds ``fabric``, whatever it is called there."""
+    for folder in folders:
+        # No build, or none that can be read: the page says how to get one.
+        with suppress(OSError, ValueError):
+            if _without_name(read_fabric(folder / "fabric.json")) == _without_name(fabric):
+                return timing_from(folder / "report.json")
+    return None
 
 
 def _without_name(fabric: FabricConfig) -> dict[str, object]:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from spikeloom.cli.app import main
 from spikeloom.report.timing import timing_from, timing_of_build
 from spikeloom.sim.fabric.fabric_file import fabric_to_json
 from spikeloom.sim.fabric.presets import FABRICS
@@ -30,11 +31,24 @@ def test_other_files_of_timing_are_refused(tmp_path, text, message):
 
 def test_a_build_of_the_same_fabric_is_found_whatever_its_name(tmp_path):
     fabric = FABRICS["small"]
-    assert timing_of_build(tmp_path, fabric) is None
+    assert timing_of_build([tmp_path], fabric) is None
     (tmp_path / "report.json").write_text(json.dumps({"fmax_mhz": 50.0, "clock_mhz": 48.0}))
-    assert timing_of_build(tmp_path, fabric) is None
+    assert timing_of_build([tmp_path], fabric) is None
     (tmp_path / "fabric.json").write_text(fabric_to_json(dataclasses.replace(fabric, name="other")))
-    assert timing_of_build(tmp_path, fabric) == {"file": "report.json", "fmax_mhz": 50.0, "clock_mhz": 48.0}
-    assert timing_of_build(tmp_path, FABRICS["medium"]) is None
+    assert timing_of_build([tmp_path], fabric) == {"file": "report.json", "fmax_mhz": 50.0, "clock_mhz": 48.0}
+    assert timing_of_build([tmp_path / "none", tmp_path], fabric) is not None
+    assert timing_of_build([tmp_path], FABRICS["medium"]) is None
     (tmp_path / "report.json").write_text("{")
-    assert timing_of_build(tmp_path, fabric) is None
+    assert timing_of_build([tmp_path], fabric) is None
+
+
+def test_the_page_has_images_per_second_once_there_is_a_build(tmp_path, monkeypatch):
+    (tmp_path / "built").mkdir()
+    (tmp_path / "built" / "fabric.json").write_text(fabric_to_json(FABRICS["small"]))
+    command = ["report", "--fabric", str(tmp_path / "built"), "--images", "2", "-o", str(tmp_path / "page.html")]
+    monkeypatch.chdir(tmp_path)
+    main(command)
+    assert "images per second at the built clock" in (tmp_path / "page.html").read_text()
+    (tmp_path / "built" / "report.json").write_text(json.dumps({"fmax_mhz": 50.0, "clock_mhz": 48.0}))
+    main(command)
+    assert "images per second at 48 MHz" in (tmp_path / "page.html").read_text()
