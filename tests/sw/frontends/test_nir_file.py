@@ -273,6 +273,16 @@ def planted(monkeypatch, tmp_path, text):
             "sys.stdout.buffer.write(len(t).to_bytes(8, 'little') + t + bytes(16))",
             "the HDF5 library crashes on it, .*",
         ),
+        *(
+            (
+                "import sys, json;"
+                f"t = json.dumps({{'tree': [['weight', 'sparse', [2, 3], '<i8', {count}]]}}).encode();"
+                f"n = b''.join(k.to_bytes(8, 'little', signed=True) for k in {places});"
+                "sys.stdout.buffer.write(len(t).to_bytes(8, 'little') + t + n + bytes(800))",
+                "the HDF5 library crashes on it, .*",
+            )
+            for count, places in ((2, [3, 1]), (2, [1, 1]), (1, [6]), (1, [-1]), (7, list(range(7))), (-1, []))
+        ),
     ],
 )
 def test_whatever_becomes_of_the_process_is_one_sentence(path, monkeypatch, tmp_path, text, message):
