@@ -31,7 +31,7 @@ def place_of(path):
 
 def order_of(text, portion):
     """From CONTRIBUTING.md: the rank of each package of a portion, the lowest 0."""
-    (line,) = (line for line in text.splitlines() if line.startswith(f"    {portion}:"))
+    (line,) = (line for line in text.splitlines() if line.startswith(f"{portion}:"))
     layers = line.split(":", 1)[1].split("<")
     return {name.strip(): rank for rank, layer in enumerate(layers) for name in layer.split(",")}
 
