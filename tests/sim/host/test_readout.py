@@ -1,0 +1,56 @@
+"""Scores of each mode by hand, saturation, and the lowest of equal answers."""
+
+import numpy as np
+import pytest
+
+from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters, answers, scores
+
+SPIKES = np.array([[[1, 0, 0]], [[1, 0, 1]], [[0, 0, 1]]])
+MEMBRANES = np.array([[[5, -3, 100]], [[-9, 2, 100]], [[4, 1, 100]]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "expected"),
+    [
+        (ReadoutMode.COUNT, SPIKES, [2, 0, 2]),
+        (ReadoutMode.FIRST, SPIKES, [127, 0, 126]),
+        (ReadoutMode.LAST, MEMBRANES, [4, 1, 100]),
+        (ReadoutMode.LARGEST, MEMBRANES, [5, 2, 100]),
+        (ReadoutMode.SUM, MEMBRANES, [0, 0, 127]),
+    ],
+)
+def test_scores_of_eight_bits(mode, values, expected):
+    found = scores(mode, values, 8)
+    assert found.tolist() == [expected]
+    assert answers(found).tolist() == [expected.index(max(expected))]
+
+
+def test_scores_saturate():
+    many = np.ones((200, 1, 1), int)
+    assert scores(ReadoutMode.COUNT, many, 8).item() == 127
+    assert scores(ReadoutMode.SUM, -many, 8).item() == -128
+    late = np.concatenate([np.zeros((150, 1, 1), int), many])
+    assert scores(ReadoutMode.FIRST, late, 8).item() == 1, "a late spike still beats none"
+    # A sum that has saturated goes on from there.
+    assert scores(ReadoutMode.SUM, np.concatenate([many, -many[:30]]), 8).item() == 97
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"outputs": 12}, "outputs must be a power of two, not 12"),
+        ({"outputs": 8192}, "outputs must be an integer from 2 to 4096, not 8192"),
+        ({"width": 1}, "width must be an integer from 2 to 24, not 1"),
+        ({"width": True}, "width must be an integer from 2 to 24, not True"),
+    ],
+)
+def test_refused(options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        ReadoutParameters(**options)
+
+
+def test_what_has_no_score():
+    with pytest.raises(ValueError, match=r"^values must have shape \(T, B, n\) and not be empty, not \(3, 1\)$"):
+        scores(ReadoutMode.COUNT, SPIKES[..., 0])
+    with pytest.raises(ValueError, match=r"^mode must be one that scores, not <ReadoutMode.OFF: 0>$"):
+        scores(ReadoutMode.OFF, SPIKES)
