@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from spikeloom.cli.console import note
 from spikeloom.cli.project import apply_project
 from spikeloom.compiler.quantise import Quantisation
-from spikeloom.datasets.encoders import Encoder, encoder_from
+from spikeloom.datasets.encoders import Encoder, encoder_from, encoder_from_text
 from spikeloom.datasets.inputs import InputError, Inputs, Layout, held_out_digits, load_inputs, random_inputs
 from spikeloom.datasets.shipped import shipped
 from spikeloom.frontends.nir import PRESETS, Discretisation, load
@@ -90,7 +89,7 @@ class Loading:
     encoder: Annotated[
         str | None,
         _of_network(
-            "Encoder of images instead of the network's own, such as latency:steps=8,bits=4.",
+            "Encoder of images or series instead of the network's own, such as latency:steps=8,bits=4.",
             metavar="KIND:NAME=VALUE,...",
         ),
     ] = None
@@ -118,27 +117,8 @@ class Loading:
     def encoder_of(self, network: Network) -> Encoder | None:
         """The encoder that was given, or else the one that ``network`` was trained with, if its file names one."""
         if self.encoder is not None:
-            return encoder_from(_encoder_settings(self.encoder))
+            return encoder_from_text(self.encoder)
         return None if network.encoder is None else encoder_from(network.encoder)
-
-
-def _encoder_settings(text: str) -> dict[str, Any]:
-    kind, _, rest = text.partition(":")
-    settings: dict[str, Any] = {"kind": kind}
-    for pair in rest.split(",") if rest else ():
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise InputError(f"encoder must be KIND:NAME=VALUE,..., such as latency:steps=8,bits=4, not {text!r}")
-        settings[name] = _number(value)
-    return settings
-
-
-def _number(text: str) -> int | float | str:
-    """The number that ``text`` is, or else the text."""
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +155,8 @@ class Samples:
     inputs: Annotated[
         str | None,
         _of_inputs(
-            ".npy or .npz with spikes (T, B, n) or images (B, ...); or random:SEED; the digits if not given.",
+            ".npy or .npz with spikes (T, B, n), images (B, ...) or series (T, B, channels); or random:SEED; the "
+            "digits if not given.",
             metavar="FILE|random:SEED",
         ),
     ] = None

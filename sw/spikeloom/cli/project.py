@@ -67,11 +67,16 @@ def _value(path: Path, key: str, value: Any) -> Any:
             raise InputError(f"{path}: core must be a table of fields, not {shown(value)}")
         return pairs
     if key == "encoder" and isinstance(value, dict):
-        settings = ",".join(f"{name}={_plain(path, key, one)}" for name, one in value.items() if name != "kind")
+        settings = ",".join(f"{name}={_row(path, key, one)}" for name, one in value.items() if name != "kind")
         return f"{value.get('kind', '')}:{settings}"
     text = _plain(path, key, value)
     is_path = key in _PATHS and text not in FABRICS and not text.startswith(("random:", "udp:"))
     return str(path.parent / text) if is_path else text
+
+
+def _row(path: Path, key: str, value: Any) -> str:
+    """A setting of an encoder, or one per channel with colons between them."""
+    return ":".join(_plain(path, key, one) for one in (value if isinstance(value, list) else [value]))
 
 
 def _plain(path: Path, key: str, value: Any) -> str:
