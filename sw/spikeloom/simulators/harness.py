@@ -22,15 +22,19 @@ class Harness(wiring.Component):
 
     Members
     -------
-    i_valid, i_ready, i_FIELD, o_valid, o_ready, o_FIELD
+    i_valid, o_ready : Signal, in
+    i_ready, o_valid : Signal, out
+    i_FIELD : Signal, in
+    o_FIELD : Signal, out
         The streams, each field of a packet a port of its own, ``axon`` and ``value`` of 32 bits.
-    i_destinations
+    i_destinations : Signal(_MOST_TILES), in
         The destination set of a packet, 64 bits.
-    configuration_NAME
+    configuration_NAME : Signal, in
+    configuration_read_data : Signal(8), out
         The configuration port.
-    steps_done
+    steps_done : Signal(_MOST_TILES), out
         What the design has by that name, a bit for each tile: a step ends there.
-    reset
+    reset : Signal, in
         That of the design.
     """
 

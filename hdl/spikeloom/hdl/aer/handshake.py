@@ -50,13 +50,14 @@ class AerReceiver(wiring.Component):
 
     Members
     -------
-    request, address
+    request : Signal, in
+    address : Signal(address_width), in
         From the sender; need not be synchronous.
-    acknowledge
+    acknowledge : Signal, out
         To the sender.
-    o
+    o : Stream(address_width), out
         The addresses.
-    waiting
+    waiting : Signal, out
         It is the sender's turn to end the event: it is acknowledged.
     """
 
@@ -107,15 +108,16 @@ class AerSender(wiring.Component):
 
     Members
     -------
-    i
+    i : Stream(address_width), in
         The addresses. One is taken when the one before has been acknowledged and the acknowledgement taken back.
-    request, address
+    request : Signal, out
+    address : Signal(address_width), out
         To the receiver. The address keeps its value until the next one.
-    acknowledge
+    acknowledge : Signal, in
         From the receiver; need not be synchronous.
-    idle
+    idle : Signal, out
         Nothing is on the wires: the last event has been through all four phases.
-    waiting
+    waiting : Signal, out
         It is the receiver's turn: to acknowledge, or to take that back.
     """
 

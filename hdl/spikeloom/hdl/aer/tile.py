@@ -48,13 +48,14 @@ class EventQueue(wiring.Component):
 
     Members
     -------
-    i, o
+    i : Stream(axon_width), in
+    o : Stream(axon_width), out
         Axons. One takes four cycles or five to come in.
-    busy
+    busy : Signal, out
         An axon is coming in: what is offered at ``i`` may be taken.
-    repeated
+    repeated : Signal, out
         The axon that is taken at ``i`` is in the queue already.
-    empty
+    empty : Signal, out
         Nothing is in it. (``o`` follows a little later.)
     """
 
@@ -124,11 +125,12 @@ class Translator(wiring.Component):
 
     Members
     -------
-    load
+    load : LoadPort, in
         The table, from the host.
-    i, o
+    i : Stream((_table.depth - 1).bit_length()), in
+    o : Stream(value.width), out
         Before and after; what comes out is in a register. One takes four cycles or five.
-    unknown
+    unknown : Signal(known.width), out
         What is taken at ``i`` is dropped.
     """
 
@@ -180,7 +182,8 @@ class AerTile(wiring.Component):
     As `TileSignature`. Of an input only tokens count at ``i``, of an output tokens and spikes; the registers and the
     table are those of `spikeloom.sim.aer.registers`. Its pins:
 
-    request, acknowledge, address
+    request, acknowledge : Signal, in and out, for an output out and in
+    address : Signal(address_width), in or out
         To the chip, or from it.
     """
 

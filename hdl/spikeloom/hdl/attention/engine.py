@@ -42,19 +42,23 @@ class PassPhase(wiring.Component):
 
     Members
     -------
-    go
+    go : Signal, in
         Begin, in this cycle.
-    final
+    final : Signal, in
         With ``go``: the pass belongs to the last step of its sample.
-    seed
+    seed : Signal(lfsr.width), in
         Of the shift register, at the begin of a sample; from the cycle before on.
-    issue, index
+    issue : Signal, out
+    index : Signal(range(length)), out
         A word is due in this cycle, and which; the first of them in the cycle of ``go``.
-    group, head
+    group : Signal(range(groups)), out
+    head : Signal(range(heads)), out
         Of the pass.
-    last
+    last : Signal, out
         With ``issue``: the last word of the pass.
-    word
+    last_group, last_head : Signal, out
+        Whether ``group`` and ``head`` are the last ones.
+    word : Signal(2 * word_bits), out
         The random word that belongs to ``index``.
     """
 
@@ -130,27 +134,33 @@ class AttentionEngine(wiring.Component):
 
     Members
     -------
-    q
+    q : Stream(features), in
         Q[i], token after token, head after head, step after step.
-    available, final
+    available, final : Signal, in
         K and V of the next head are complete, and whether its step is the last of its sample. ``available`` stays until
         ``claim``, ``final`` until then. ``available`` is that of the head after in the cycle after ``claim``, ``final``
         two cycles after it.
-    claim
+    claim : Signal, out
         The last pass of the head has started.
-    key, key_head, key_read, key_release
+    key : Signal(range(tokens)), out
+    key_head : Signal(range(heads)), out
+    key_read, key_release : Signal, out
         ``k`` is to be K[key] of the head `READ_LATENCY` cycles later. With ``key_read``: this is the last time. With
         ``key_release`` the last of the head's keys is read.
-    feature, feature_head, feature_read, feature_release
+    feature : Signal(range(features)), out
+    feature_head : Signal(range(heads)), out
+    feature_read, feature_release : Signal, out
         The same for ``v``, which is to be V[:, feature].
-    k, v
+    k : Signal(features), in
+    v : Signal(tokens), in
         The words of the memories, ``d`` and ``N`` bits.
-    score_seed, output_seed
+    score_seed : Signal(SCORE_WIDTH), in
+    output_seed : Signal(OUTPUT_WIDTH), in
         What the shift registers start at, never 0; constant from the cycle before the first pass of a sample until its
         last.
-    causal
+    causal : Signal, in
         Whether S[i, j] is 0 for j > i. Constant while anything runs.
-    o
+    o : Stream(rows), out
         A of one group, ``rows`` bits, the first row lowest: feature after feature, group after group, head after head,
         step after step.
     """

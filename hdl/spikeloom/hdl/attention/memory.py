@@ -20,15 +20,16 @@ class SpikeBlocks(wiring.Component):
 
     Members
     -------
-    i
+    i : Stream(width), in
         Words, block after block.
-    available
+    available : Signal, out
         A block is complete that was not claimed.
-    claim
+    claim : Signal, in
         The block that is available is going to be read; the next one may follow.
-    index, data
+    index : Signal(range(words)), in
+    data : Signal(width), out
         The word ``index`` of the block that is being read, `READ_LATENCY` cycles later.
-    release
+    release : Signal, in
         The block has been read: ``index`` belongs to the next one from the next cycle on.
     """
 
@@ -85,11 +86,15 @@ class EventMatrix(wiring.Component):
 
     Members
     -------
-    event
+    valid, event_parity : Signal, in
+    event_address : Signal(bits_for(words)), in
+    event_bit : Signal(bits_for(width)), in
         An event: the parity of its step, the address of the word, and the bit.
-    parity, address, data
+    parity : Signal, in
+    address : Signal(address), in
+    data : Signal(_width), out
         A word, `READ_LATENCY` cycles later.
-    clear
+    clear : Signal, in
         The word at ``address`` becomes 0 after this last read of it.
     """
 

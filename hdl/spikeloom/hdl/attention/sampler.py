@@ -47,11 +47,11 @@ class AndSampler(wiring.Component):
 
     Members
     -------
-    left, right
+    left, right : Signal(1 << bits), in
         Words to count.
-    word
+    word : Signal(bits), in
         The random word for what ``left`` and ``right`` were ``latency - 1`` cycles before.
-    sample
+    sample : Signal, out
         The sample.
     """
 

@@ -45,13 +45,13 @@ class SpikeScanner(wiring.Component):
 
     Members
     -------
-    restart
+    restart : Signal, in
         The words of a step begin.
-    i
+    i : Stream(rows), in
         Words.
-    o
+    o : Stream(index_bits), out
         For each 1 its index ``(head N + token) d + feature``.
-    done
+    done : Signal, out
         All words of the step have come, and all of their spikes have been taken.
     """
 

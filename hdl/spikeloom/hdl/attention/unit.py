@@ -29,20 +29,21 @@ class AttentionUnit(wiring.Component):
 
     Members
     -------
-    q, k
+    q, k : Stream(features), in
         Q[i, :] and K[j, :], ``d`` bits, feature 0 lowest: token after token, head after head, step after step.
-    v
+    v : Stream(tokens), in
         V[:, f], ``N`` bits, token 0 lowest: *feature after feature*, head after head, step after step. An A needs this
         feature of all tokens at once.
-    o
+    o : Stream(rows), out
         A of ``rows`` tokens, the first lowest: feature after feature, group of rows after group, head after head, step
         after step. With ``rows = N`` this is the order of ``v``.
-    steps
+    steps : Signal(16), in
         Steps of a sample, after which the random sequence starts again; 0: never.
-    score_seed, output_seed
+    score_seed : Signal(SCORE_WIDTH), in
+    output_seed : Signal(OUTPUT_WIDTH), in
         What the random sequence starts at: `spikeloom.sim.attention.attention.register_seeds`. Of seed 0 if they are
         not driven.
-    causal
+    causal : Signal, in
         Whether no token sees later ones.
 
     The last four are constant while there is anything in the unit.

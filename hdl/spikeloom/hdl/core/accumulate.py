@@ -53,16 +53,22 @@ class Accumulator(wiring.Component):
 
     Members
     -------
-    word
+    word : word_layout(parameters), in
         A word to be added; never refused.
-    busy
+    busy : Signal(2), out
         For each parity, whether words of events of such a step are still being added.
-    sweep, bank, address, current, current_valid
+    sweep, bank : Signal, in
+    address : Signal(word), in
+    current : ArrayLayout(signed(accumulator_width), lanes), out
+    current_valid : Signal, out
         While ``sweep`` is high, the neuron sweep takes ``address`` in ``bank``: `READ_LATENCY` cycles later ``current``
         are its sums, if ``current_valid``, else they are all zero. Then they count as zero. Meanwhile no event may be
         added to that bank; events for the other go on.
-    clear, clear_address
+    clear : Signal, in
+    clear_address : Signal(word), in
         Make ``clear_address`` count as zero in both banks, while nothing else happens.
+    load : LoadPort, in
+        The memories, from the host.
     """
 
     READ_LATENCY = 3

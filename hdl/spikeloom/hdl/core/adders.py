@@ -57,11 +57,11 @@ class AdderBank(wiring.Component):
 
     Members
     -------
-    control
+    control : Signal(control_layout(p)), in
         What is to be done in this cycle.
-    current
+    current : ArrayLayout(signed(accumulator_width), bank_lanes), out
         The accumulators of ``control.swept``, a cycle later in LUT RAM as in block RAM: 2 cycles.
-    load
+    load : LoadPort, in
         Writes the weights.
     """
 

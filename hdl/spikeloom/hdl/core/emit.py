@@ -78,22 +78,27 @@ class SpikeEmitter(wiring.Component):
 
     Members
     -------
-    restart
+    restart : Signal, in
         The queue is empty and begins anew; before the words of a population are pushed.
-    push, word, fired, value
+    push : Signal, in
+    word : Signal(word), in
+    fired : Signal(lanes), in
+    value : ArrayLayout(signed(sent_width), lanes), in
         A word of fired neurons, and what each has sent (`NeuronSweep`); never refused, since a population fires no
         word twice.
-    rule
+    rule : population_layout, in
         In a core with graded spikes, the rule of the population: it says what the values are.
-    packets
+    packets : Stream(data.StructLayout(packet)), out
         For the outside: the neuron's axon, and its membrane where the route asks for it, or else the value of its
         spike, 1 if it is not graded.
-    local
+    local : Stream(data.StructLayout(event)), out
         For the core itself: an axon and, in a core with graded spikes, the value of the spike.
-    busy
+    busy : Signal, out
         Something is still to be sent.
-    done
+    done : Signal, out
         A neuron has been sent to all of its destinations.
+    load : LoadPort, in
+        The memories, from the host.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:

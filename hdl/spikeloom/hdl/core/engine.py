@@ -34,17 +34,18 @@ class LifEngine(wiring.Component):
 
     Members
     -------
-    i, o
+    i : Stream(packet_layout(*packet)), in
+    o : Stream(packet_layout(*packet, destinations)), out
         Packets. A SPIKE names an axon, on the way in as on the way out. Each brings its value, 1 if it is not graded.
-    load
+    load : LoadPort, in
         Writes the memories of `CoreParameters.memories`.
     *the members of* `spikeloom.hdl.noc.tokens.relation_members`
         The tiles that this one waits for; without a source the engine stands still.
-    populations
+    populations : Signal(bits_for(populations + 1)), in
         Populations to update.
-    idle
+    idle : Signal, out
         Nothing is being added, updated or sent.
-    waiting, word_added, sweeping, spike, step_done
+    waiting, word_added, sweeping, spike, step_done : Signal, out
         For counting: an event waits for its weights, or is offered; a word of weights is added; neurons are swept; a
         neuron's spike or membrane is sent; a step ends.
     """

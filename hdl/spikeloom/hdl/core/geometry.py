@@ -41,12 +41,15 @@ class GeometrySequencer(wiring.Component):
 
     Members
     -------
-    i
+    i : Stream(positioned_row_layout(parameters)), in
         Rows; accepted whenever there is room.
-    word, sparse
+    word : word_layout(parameters), out
+    sparse : Signal, out
         The word of this cycle, never refused, and whether its row is sparse.
-    busy
+    busy : Signal(2), out
         For each parity, whether rows of events of such a step are here, ``word`` included.
+    load : LoadPort, in
+        The memories, from the host.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:

@@ -101,14 +101,19 @@ class NeuronLane(wiring.Component):
 
     Members
     -------
-    rule, fresh
+    rule : population_layout, in
+    fresh : Signal, in
         What holds for the whole sweep: the word of the population (`CoreParameters.population_layout`), and whether
         every state counts as that of the start of a sample.
-    state, neuron
+    state : state_layout, in
+    neuron : neuron_layout, in
         A neuron's state and its own parameters.
-    current, current_valid
+    current : Signal(signed(accumulator_width)), in
+    current_valid : Signal, in
         Its accumulator, `LaneTiming.current` cycles after ``state``; it counts as 0 while ``current_valid`` is low.
-    new_state, emit, sent
+    new_state : state_layout, out
+    emit : Signal, out
+    sent : Signal(signed(sent_width)), out
         `LaneTiming.latency` cycles after ``state``: what to store, whether the neuron has something to send, and what
         to send: the membrane, or in a core with graded spikes the exact ``u`` (see `spikeloom.hdl.core.graded`).
     """

@@ -51,11 +51,13 @@ class NeuronBank(wiring.Component):
 
     Members
     -------
-    control, current
+    control : Signal(control_layout(p)), in
+    current : ArrayLayout(signed(accumulator_width), bank_lanes), in
         What is to be done in this cycle, and the sums of the lanes.
-    emit, sent
+    emit : Signal(bank_lanes), out
+    sent : ArrayLayout(signed(sent_width), bank_lanes), out
         As of `NeuronLane`.
-    load
+    load : LoadPort, in
         Writes the parameters of the neurons.
     """
 

@@ -50,12 +50,14 @@ class RowReader(wiring.Component):
 
     Members
     -------
-    events
+    events : Stream(event_layout(parameters)), in
         Events to add. Nothing but rows that are still to be given delays that.
-    busy
+    busy : Signal(2), out
         For each parity, whether rows of events of such a step are still to be given, ``word`` included.
-    word
+    word : word_layout(parameters), out
         The word of this cycle. It is never refused.
+    load : LoadPort, in
+        The memories, from the host.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:

@@ -34,21 +34,30 @@ class NeuronSweep(wiring.Component):
 
     Members
     -------
-    start, rule
+    start : Signal, in
+    rule : Signal(rule), in
         Begin a sweep of the population whose word of the population memory is ``rule``; only while ``busy`` is low.
-    fresh
+    fresh : Signal, in
         The step in progress is the first of its sample: every state counts as that of its start. Not to change during
         a sweep.
-    busy
+    busy : Signal, out
         A sweep is under way.
-    reading, address, current, current_valid
+    reading : Signal, out
+    address : Signal(word), out
+    current : ArrayLayout(signed(accumulator_width), lanes), in
+    current_valid : Signal, in
         While ``reading`` is high the sweep takes the accumulators of ``address``: `read_latency` cycles later they are
         ``current``, or all 0 where ``current_valid`` is low.
-    emit_valid, emit_word, emit, sent
+    emit_valid : Signal, out
+    emit_word : Signal(word), out
+    emit : Signal(lanes), out
+    sent : ArrayLayout(signed(sent_width), lanes), out
         The neurons of a word that have something to send: a spike, or a membrane that is read out. Never refused.
         ``sent`` is what they send: their membrane, or in a core with graded spikes the exact ``u``.
-    held_rule
+    held_rule : Signal(rule), out
         The rule of the sweep under way or, after it, of the last one.
+    load : LoadPort, in
+        The memories, from the host.
     """
 
     def __init__(self, parameters: CoreParameters, *, read_latency: int) -> None:

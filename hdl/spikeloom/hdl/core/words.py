@@ -40,12 +40,15 @@ class TargetReader(wiring.Component):
 
     Members
     -------
-    word, sparse
+    word : Signal(layout), in
+    sparse : Signal, in
         A word, and whether its row is sparse.
-    listed
+    listed : Signal(layout), out
         The word of `latency` cycles before with its target.
-    busy
+    busy : Signal(2), out
         For each parity, whether a word of such a step is here, ``listed`` included and ``word`` not.
+    load : LoadPort, in
+        The memories, from the host.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:

@@ -26,25 +26,28 @@ class AnswerEncoder(wiring.Component):
 
     Members
     -------
-    i
+    i : Stream(packet_layout(axon_width, value_width)), in
         Packets.
-    o
+    o : Stream(8), out
         Bytes.
-    flush
+    flush : Signal, out
         The last message ended a sample or was read data, and nothing has followed.
-    hold
+    hold : Signal, in
         TICKs have to wait.
-    quiet
+    quiet : Signal, in
         Only TICKs that end a sample go to the host.
-    parity
+    parity : Signal, out
         Of the packet at hand.
-    acknowledged, ticked, event
+    acknowledged, ticked, event : Signal, out
         High for one cycle when an ACK, when a TICK has been taken, and when a spike or a membrane has gone to the host.
-    complete, step_parity
+    complete, step_parity : Signal, in
         A TICK of ``parity`` ends its step: only then it goes to the host. The parity of the step that is waited for.
-    clear
+    clear : Signal, in
         What is at hand is dropped; the next spike is the first of a step.
-    reading, count, read_data, read_next, read_done
+    reading : Signal, in
+    count : Signal(8 * COUNT_BYTES), in
+    read_data : Signal(8), in
+    read_next, read_done : Signal, out
         As at `RequestDecoder`; ``read_data`` belongs to the index of ``latency`` cycles before.
     """
 

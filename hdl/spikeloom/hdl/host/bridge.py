@@ -73,18 +73,21 @@ class HostBridge(wiring.Component):
 
     Members
     -------
-    receive, transmit, flush
+    receive : Stream(8), in
+    transmit : Stream(8), out
+    flush : Signal, out
         Reliable bytes from and to the host, as at :class:`spikeloom.hdl.host.link.Link`. ``flush`` asks for what has
         been transmitted to be sent at once: a sample or a read has ended.
-    to_fabric, from_fabric
+    to_fabric : Stream(packet_layout(axon_width, value_width, tiles)), out
+    from_fabric : Stream(packet), in
         Packets; those to the fabric come from a register.
-    configuration
+    configuration : ConfigurationPort, out
         The configuration port of the other tiles: all of them where there is a mesh, or the core, which is tile 1; then
         writes to others are ignored and reads of them give 0. Tile 0 is the bridge:
         :data:`spikeloom.sim.host.registers.BRIDGE`.
-    program
+    program : Signal(BRIDGE.register('program').width_bits), in
         What the register of that name says.
-    clear
+    clear : Signal, out
         High for one cycle in which the bridge is cleared. The whole fabric is to be cleared in that very cycle, so that
         no token is lost or counted twice.
     """

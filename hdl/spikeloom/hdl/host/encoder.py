@@ -43,9 +43,14 @@ class SpikeEncoder(wiring.Component):
 
     Members
     -------
-    i, o
+    i : Stream(event), in
+    o : Stream(event), out
         Events. What is offered at ``o`` stays.
-    mode, stride, pixels, steps, advance, seed
+    mode : Signal(EncoderMode), in
+    stride : Signal(8), in
+    pixels, steps : Signal(16), in
+    advance : Signal(24), in
+    seed : Signal(32), in
         The registers, which change only while nothing is under way; ``pixels`` and ``steps`` are less one.
     """
 

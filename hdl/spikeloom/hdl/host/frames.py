@@ -52,23 +52,23 @@ class FrameReceiver(Component):
 
     Members
     -------
-    i : In(stream.Signature(8))
+    i : Stream(8), in
         Bytes from the line, at most every other cycle. Not ready in the cycle of ``done`` and while ``hold`` is high.
-    hold : In(1)
+    hold : Signal, in
         The frame that has just ended is still being looked at.
-    header : Out(Header)
+    header : Header, out
         Complete one cycle before the first ``payload_valid`` until the next byte is taken after ``done``.
-    payload : Out(8)
+    payload : Signal(8), out
         A byte of the payload, to be forgotten if the frame turns out bad.
-    payload_valid : Out(1)
+    payload_valid : Signal, out
         One cycle for each of them.
-    opening : Out(1)
+    opening : Signal, out
         The frame has the kind and the length of OPEN. Then its payload is in ``nonce``, ...
-    nonce : Out(32)
+    nonce : Signal(32), out
         ... which is the upper half of the header, where OPEN has nothing to say.
-    done : Out(1)
+    done : Signal, out
         One cycle: a frame has ended. Empty ones (delimiters in a row) are passed over.
-    good : Out(1)
+    good : Signal, out
         With ``done``: CRC, length and COBS code are right.
     """
 
@@ -179,19 +179,19 @@ class FrameSender(Component):
 
     Members
     -------
-    start : In(1)
+    start : Signal, in
         Begins a frame; only while ``ready``.
-    ready : Out(1)
+    ready : Signal, out
         No frame is on its way.
-    header : In(Header)
+    header : Header, in
         Sampled with ``start``.
-    nonce : In(32)
+    nonce : Signal(32), in
         Sent ahead of the identity record in a frame of kind IDENTITY.
-    offset : Out(offset_width)
+    offset : Signal(offset_width), out
         Offset of the payload byte wanted in a frame of kind DATA.
-    payload : In(8)
+    payload : Signal(8), in
         The byte that was at ``offset`` in the cycle before.
-    o : Out(stream.Signature(8))
+    o : Stream(8), out
         Bytes to the line.
     """
 

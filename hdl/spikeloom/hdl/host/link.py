@@ -39,18 +39,18 @@ class Link(Component):
 
     Members
     -------
-    from_line : In(stream.Signature(8))
+    from_line : Stream(8), in
         Bytes from the UART.
-    to_line : Out(stream.Signature(8))
+    to_line : Stream(8), out
         Bytes to the UART.
-    receive : Out(stream.Signature(8))
+    receive : Stream(8), out
         The host's bytes, each once and in order.
-    transmit : In(stream.Signature(8))
+    transmit : Stream(8), in
         Bytes for the host.
-    flush : In(1)
+    flush : Signal, in
         While high, what waits in the transmit ring is sent at once; otherwise a frame is sent when it is full or when
         nothing has come for ``idle_cycles``.
-    reset : Out(1)
+    reset : Signal, out
         High for one cycle when the host begins a session. In this cycle neither stream transfers; after it both are
         empty. Reset with it whatever is behind the link. It is the one exception from the rule that an offered byte
         stays offered.

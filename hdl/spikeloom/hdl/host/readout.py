@@ -37,9 +37,13 @@ class SpikeReadout(wiring.Component):
 
     Members
     -------
-    i, o
+    i : Stream(packet_layout(axon_width, value_width)), in
+    o : Stream(packet_layout(axon_width, sent_value_width)), out
         Packets.
-    mode, vector, outputs, first, sources
+    mode : Signal(ReadoutMode), in
+    vector : Signal, in
+    outputs, first : Signal(16), in
+    sources : Signal(8), in
         The registers, which change only while nothing is under way; ``outputs`` is less one.
     """
 

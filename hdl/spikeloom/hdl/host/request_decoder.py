@@ -28,19 +28,26 @@ class RequestDecoder(wiring.Component):
 
     Members
     -------
-    i
+    i : Stream(8), in
         Bytes. Their readiness is registered.
-    packets
+    packets : Stream(packet), out
         Spikes and TICKs, without parity.
-    credit
+    credit : Signal, in
         A packet may go.
-    clear
+    clear : Signal, in
         The next spike is the first of a step.
-    unknown, beyond
+    unknown, beyond : Signal, out
         High for one cycle when a byte begins no message, and when a spike or a skip leaves the axons behind.
-    tile, memory, plane, index, write_enable, write_data
+    tile : Signal(8), out
+    memory : Signal(4), out
+    plane : Signal(10), out
+    index : Signal(18), out
+    write_enable : Signal, out
+    write_data : Signal(8), out
         The configuration port.
-    reading
+    reading : Signal, out
+    count : Signal(8 * COUNT_BYTES), out
+    read_next, read_done : Signal, in
         A READ is due: ``count`` bytes from ``index`` on. ``read_next`` goes on to the next byte, at a ``count`` of 0
         ``read_done`` ends it.
     """

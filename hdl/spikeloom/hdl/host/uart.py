@@ -35,9 +35,9 @@ class UartReceiver(Component):
 
     Members
     -------
-    rx : In(1)
+    rx : Signal, in
         The pin; need not be synchronous.
-    o : Out(stream.Signature(8))
+    o : Stream(8), out
         The bytes.
     """
 
@@ -103,9 +103,9 @@ class UartTransmitter(Component):
 
     Members
     -------
-    i : In(stream.Signature(8))
+    i : Stream(8), in
         The bytes.
-    tx : Out(1)
+    tx : Signal, out
         The pin, high when idle.
     """
 

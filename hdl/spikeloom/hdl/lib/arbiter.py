@@ -25,11 +25,11 @@ class RoundRobinArbiter(wiring.Component):
 
     Members
     -------
-    requests
+    requests : Signal(requesters), in
         A bit for each.
-    grants
+    grants : Signal(requesters), out
         At most one bit, of one that requests: always one if any does. Follows ``requests`` in the same cycle.
-    taken
+    taken : Signal, in
         The grant is used: the requester goes behind all others. Without it the order stays.
     """
 

@@ -18,11 +18,12 @@ class ReadAhead(wiring.Component):
 
     Members
     -------
-    more, read
+    more : Signal, in
+    read : Signal, out
         Whether there is a word to read, and that its address is taken in this cycle: to be changed at its end.
-    data
+    data : Signal(width), in
         The word whose address was taken `READ_LATENCY` cycles before.
-    o
+    o : Stream(width), out
         The words.
     """
 
@@ -54,7 +55,16 @@ class ReadAhead(wiring.Component):
 class BlockQueue(wiring.Component):
     """A queue of many words in block RAM; a word is offered four cycles after it came.
 
-    ``depth`` is a power of two.
+    Parameters
+    ----------
+    width, depth
+        Bits of a word, and words; ``depth`` is a power of two.
+
+    Members
+    -------
+    i : Stream(width), in
+    o : Stream(width), out
+        Words, first in, first out.
     """
 
     def __init__(self, width: int, depth: int) -> None:

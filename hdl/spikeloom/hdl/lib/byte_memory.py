@@ -25,11 +25,13 @@ class ByteMemory(Component):
 
     Members
     -------
-    write_enable, write_address, write_data : In
+    write_enable : Signal, in
+    write_address : Signal(bits of depth), in
+    write_data : Signal(8), in
         A byte is written at the end of a cycle with ``write_enable``.
-    address : In
+    address : Signal(bits of depth), in
         Of the byte to read.
-    data : Out(8)
+    data : Signal(8), out
         The byte that was at the ``address`` of the cycle before.
     """
 

@@ -31,9 +31,11 @@ class Fifo(wiring.Component):
 
     Members
     -------
-    i, o
+    i : Stream(shape), in
+    o : Stream(shape), out
         Streams of words.
-    following_valid, following
+    following_valid : Signal, out
+    following : Signal(shape), out
         The word that is at ``o`` in the next cycle if ``o`` offers none or is taken in this one: the second stored or
         the one that ``i`` transfers. It lets logic behind the queue begin a cycle early, in registers of its own.
     """

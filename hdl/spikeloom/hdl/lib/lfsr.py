@@ -44,13 +44,13 @@ class ShiftRegister(wiring.Component):
 
     Members
     -------
-    enable
+    enable : Signal, in
         Advance in this cycle; ``state`` shows it in the next.
-    restart
+    restart : Signal, in
         Go back to the seed, whatever ``enable`` says.
-    seed
+    seed : Signal(lfsr.width), in
         The seed, that of ``lfsr`` unless it is driven. Never 0.
-    state
+    state : Signal(lfsr.width), out
         The register; the seed after a reset, and never 0.
     """
 
@@ -96,9 +96,10 @@ class SharedWords(wiring.Component):
 
     Members
     -------
-    word, group
+    word : Signal(2 * width), in
+    group : Signal(range(groups)), in
         Taken each cycle.
-    words
+    words : Signal(used * count), out
         ``count`` words of ``used`` bits, the first stream lowest.
     """
 

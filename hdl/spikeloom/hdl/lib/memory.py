@@ -20,7 +20,19 @@ __all__ = ["LoadPort", "LoadedMemory", "load_copies", "load_register"]
 
 
 class LoadPort(Signature):
-    """The write half of the configuration port: one byte per cycle."""
+    """The write half of the configuration port: one byte per cycle.
+
+    Members
+    -------
+    write_enable : Signal, out
+        Write at the end of this cycle.
+    memory : Signal(4), out
+    plane : Signal(10), out
+    index : Signal(18), out
+        The memory, which byte of the word, and the word; of registers ``index`` counts bytes.
+    write_data : Signal(8), out
+        The byte to write.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -68,10 +80,12 @@ class LoadedMemory(wiring.Component):
 
     Members
     -------
-    load
+    load : LoadPort, in
         From the host, one byte per cycle, which is written at the end of the next one; in a part, of the one after
         that.
-    address, enable, output_enable, data
+    address : Signal(bits_for(memory.depth)), in
+    enable, output_enable : Signal, in
+    data : Signal(_width), out
         As of `BlockMemory`.
     """
 

@@ -23,6 +23,21 @@ class ConfigurationPort(Signature):
     ----------
     tile
         The port is that of several tiles, and says by ``tile`` which one is meant. They are further away: `latency`.
+
+    Members
+    -------
+    tile : Signal(8), out
+        The tile that is meant, of a port of several tiles.
+    write_enable : Signal, out
+        Write at the end of this cycle.
+    memory : Signal(4), out
+    plane : Signal(10), out
+    index : Signal(18), out
+        The memory, which byte of the word, and the word; of registers ``index`` counts bytes.
+    write_data : Signal(8), out
+        The byte to write.
+    read_data : Signal(8), in
+        The byte that was read.
     """
 
     def __init__(self, *, tile: bool = False) -> None:
@@ -51,7 +66,7 @@ class RegisterBank(wiring.Component):
 
     Members
     -------
-    configuration
+    configuration : ConfigurationPort, in
         From the host.
     *one for each register, by its name*
         In for what the host reads only: the value to be read. Out for all others: the value written. One whose access

@@ -20,12 +20,12 @@ class Mesh(wiring.Component):
 
     Members
     -------
-    i
+    i : Stream(mesh_packet_layout).array(tiles), in
         For each tile, the stream of packets that it sends, with their destinations.
-    o
+    o : Stream(payload_width).array(tiles), out
         For each tile, the stream of payloads that it is given. Packets of one source arrive in the order in which it
         sent them; a tile that stops taking them stops, in the end, all that send to it.
-    moved, waiting
+    moved, waiting : Signal(len(Port)).array(tiles), out
         Where ``parameters.counters``, for each tile: by which ports of its router a packet leaves in this cycle, and by
         which one is offered and not taken.
     """

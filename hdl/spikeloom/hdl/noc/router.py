@@ -45,10 +45,12 @@ class Router(wiring.Component):
 
     Members
     -------
-    local_i, local_o
+    local_i : Stream(mesh_packet_layout), in
+    local_o : Stream(payload_width), out
         Streams from and to the tile. What comes is a packet with its destinations, what goes is a payload alone. The
         tile may be its own destination; a packet without destinations is taken and goes nowhere.
-    east_i, east_o, west_i, west_o, north_i, north_o, south_i, south_o
+    east_i, west_i, north_i, south_i : Stream(mesh_packet_layout), in
+    east_o, west_o, north_o, south_o : Stream(mesh_packet_layout), out
         Streams of packets from and to the neighbours, where there are any. Of the destinations that come in, those that
         cannot be meant for this side are ignored.
     """

@@ -21,11 +21,11 @@ class RouterCounters(wiring.Component):
 
     Members
     -------
-    configuration
+    configuration : ConfigurationPort, in
         From the host.
-    moved, waiting
+    moved, waiting : Signal(len(ports)), in
         Bit p, of the ports in their order: a packet leaves by it in this cycle, or is offered and not taken.
-    clear
+    clear : Signal, in
         Begin at 0 again.
     """
 

@@ -65,20 +65,22 @@ class Tokens(wiring.Component):
 
     Members
     -------
-    sources, sinks, delayed_sources, delayed_sinks
+    sources, sinks, delayed_sources, delayed_sinks : Signal(width), in
         How many tiles of each relation there are; without direct sources the tile stands still.
-    tick_destinations, ack_destinations, delayed_tick_destinations, delayed_ack_destinations
+    tick_destinations, ack_destinations, delayed_tick_destinations, delayed_ack_destinations : Signal(tiles), in
         Which: the direct sinks and sources, the delayed sinks and sources.
-    tick, ack, token_parity, token_last
+    tick, ack, token_parity, token_last : Signal, in
         A TICK or an ACK has come, with its parity; ``token_last`` says that its step is the last of a sample.
-    due, start
+    due : Signal, out
+    start : Signal, in
         The next step may begin; it does, in a cycle in which ``due`` is high.
-    parity, last
+    parity, last : Signal, out
         Of the step in progress or, before it begins, the parity of the next one.
-    finish, done
+    finish : Signal, in
+    done : Signal, out
         The step has sent all of its spikes: high until ``done``, which is high in the cycle in which the last token is
         taken and the step ends.
-    o
+    o : Stream(token_layout(tiles)), out
         The tokens that end a step.
     """
 
@@ -206,18 +208,20 @@ class HostTokens(wiring.Component):
 
     Members
     -------
-    sources, sinks
+    sources, sinks : Signal(width), in
         Tiles that send a TICK to the host, and that acknowledge one of its.
-    ack, ack_parity
+    ack, ack_parity : Signal, in
         An ACK has come.
-    allowed
+    allowed : Signal, out
         Packets of the next step may be sent.
-    sent, sent_parity
+    sent : Signal, in
+    sent_parity : Signal, out
         The TICK of a step has been sent; the parity of the next one.
-    tick, tick_parity, complete
+    tick, tick_parity : Signal, in
+    complete : Signal, out
         A TICK has come; ``complete`` tells, whether or not ``tick`` is high, that one of this parity is the last that
         its step waits for.
-    step_parity
+    step_parity : Signal, out
         Of the step that the host, as a sink, waits for.
     """
 

@@ -38,11 +38,15 @@ class BlockMemory(wiring.Component):
 
     Members
     -------
-    write_address, write_data, write_enable
+    write_address : Signal(bits_for(depth)), in
+    write_data : Signal(width), in
+    write_enable : Signal(-(-width // part)), in
         Written at the end of the cycle; a bit of ``write_enable`` for each part of the word.
-    address, enable
+    address : Signal(bits_for(depth)), in
+    enable : Signal, in
         Read at the end of the cycle, if ``enable`` is high.
-    output_enable
+    output_enable : Signal, in
+    data : Signal(width), out
         The output register takes what was read; otherwise ``data`` stay. Never high while ``enable`` is low.
     """
 

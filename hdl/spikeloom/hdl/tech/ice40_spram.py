@@ -23,11 +23,13 @@ class SinglePortMemory(wiring.Component):
 
     Members
     -------
-    write_address, write_data, write_enable
+    write_address : Signal(bits_for(depth)), in
+    write_data : Signal(width), in
+    write_enable : Signal(-(-width // 8)), in
         Written at the end of the cycle; a bit of ``write_enable`` for each byte of the word.
-    address
+    address : Signal(bits_for(depth)), in
         Read at the end of the cycle, if nothing is written.
-    data
+    data : Signal(width), out
         What was read, `latency` cycles after its ``address``.
     """
 

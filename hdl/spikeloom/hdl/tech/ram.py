@@ -40,9 +40,12 @@ class DistributedMemory(wiring.Component):
 
     Members
     -------
-    write_address, write_data, write_enable
+    write_address : Signal(bits_for(depth)), in
+    write_data : Signal(width), in
+    write_enable : Signal, in
         Written at the end of the cycle.
-    address, data
+    address : Signal(bits_for(depth)), in
+    data : Signal(width), out
         Read at once.
     """
 

@@ -63,9 +63,15 @@ class AxiConfiguration(wiring.Component):
 
     Members
     -------
-    awaddr, awvalid, ... rready
+    awaddr, araddr : Signal(ADDRESS_BITS), in
+    awvalid, wvalid, bready, arvalid, rready : Signal, in
+    awready, wready, bvalid, arready, rvalid : Signal, out
+    wdata : Signal(32), in
+    wstrb : Signal(4), in
+    rdata : Signal(32), out
+    bresp, rresp : Signal(2), out
         AXI4-Lite.
-    configuration
+    configuration : ConfigurationPort, out
         Of a tile.
     """
 
@@ -151,12 +157,19 @@ class AxiLifCore(wiring.Component):
 
     Members
     -------
-    aclk, aresetn
+    aclk, aresetn : Signal, in
         Clock, and its reset, low when it is meant; synchronous.
-    s_axis_*, m_axis_*
-        Packets in and out.
+    s_axis_tdata : Signal(PACKET_BITS), in
+    s_axis_tvalid : Signal, in
+    s_axis_tready : Signal, out
+        Packets for the core, AXI4-Stream.
+    m_axis_tdata : Signal(PACKET_BITS), out
+    m_axis_tvalid : Signal, out
+    m_axis_tready : Signal, in
+    m_axis_tlast : Signal, out
+        Packets from the core, AXI4-Stream.
     s_axi_*
-        Configuration.
+        Configuration: the AXI4-Lite ports of `AxiConfiguration`.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:

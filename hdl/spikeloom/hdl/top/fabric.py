@@ -63,9 +63,10 @@ class ConfigurationStage(wiring.Component):
 
     Members
     -------
-    before, after
+    before : ConfigurationPort, in
+    after : ConfigurationPort, out
         From the host, and to the tiles behind.
-    here
+    here : ConfigurationPort, out
         The port of the tile itself.
     """
 
@@ -98,15 +99,16 @@ class Tiles(wiring.Component):
 
     Members
     -------
-    i, o
+    i : Stream(packet_layout(*packet, tiles)), in
+    o : Stream(packet_layout(*packet)), out
         Packets from and to the host, which is tile 0; those from it with destinations where there is a mesh.
-    configuration
+    configuration : ConfigurationPort, in
         Of all tiles, where there is a mesh, or of the one.
-    steps_done
+    steps_done : Signal(len(fabric.tiles)), out
         Bit t: a step ends in tile t.
-    clear, reset
+    clear, reset : Signal, in
         Empty all tiles and the mesh at once; ``reset`` begins a new session, so that registers too are reset.
-    KIND_TILE_PIN
+    KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
 
@@ -219,11 +221,13 @@ class Fabric(wiring.Component):
 
     Members
     -------
-    receive, transmit, flush
+    receive : Stream(8), in
+    transmit : Stream(8), out
+    flush : Signal, out
         Bytes from and to the host, as at `HostBridge`.
-    reset
+    reset : Signal, in
         Begins a new session: all is as after power-up, but for the program.
-    KIND_TILE_PIN
+    KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
 

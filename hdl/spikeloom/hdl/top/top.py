@@ -30,9 +30,10 @@ class Top(wiring.Component):
 
     Members
     -------
-    rx, tx
+    rx : Signal, in
+    tx : Signal, out
         The pins, from and to the host.
-    KIND_TILE_PIN
+    KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
 

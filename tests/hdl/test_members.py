@@ -1,0 +1,82 @@
+"""Every port of a component is documented, with its type and its direction: the sources and their docstrings agree."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = [*sorted((ROOT / "hdl").rglob("*.py")), ROOT / "sw" / "spikeloom" / "simulators" / "harness.py"]
+
+
+def components(tree):
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any("Component" in ast.unparse(base) for base in node.bases)
+    ]
+
+
+def declared(component):
+    """The direction of each member that stands by its name in a signature of the class."""
+    return {
+        key.value: ast.unparse(value.func).lower()
+        for node in ast.walk(component)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and isinstance(value, ast.Call) and ast.unparse(value.func) in ("In", "Out")
+    }
+
+
+def documented(component):
+    """The direction of each member that the docstring names."""
+    _, _, members = (ast.get_docstring(component) or "").partition("Members\n-------\n")
+    found = {}
+    for names, direction in re.findall(r"^([\w, ]+) : .*\b(in|out)$", members, re.MULTILINE):
+        found.update(dict.fromkeys(names.split(", "), direction))
+    return found
+
+
+def disagreements(text):
+    return [
+        f"{component.name}: {name} is {documented(component).get(name, 'not documented')}, declared {direction}"
+        for component in components(ast.parse(text))
+        for name, direction in declared(component).items()
+        if documented(component).get(name) != direction
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_ports_are_documented_as_they_are_declared(path):
+    assert disagreements(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_components_are_found():
+    assert sum(len(declared(c)) for path in FILES for c in components(ast.parse(path.read_text()))) > 250
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("i : Stream(8), in", "i : Stream(8), out", "Wire: i is out, declared in"),
+        ("    o : Stream(8), out\n", "", "Wire: o is not documented, declared out"),
+    ],
+)
+def test_what_disagrees_is_found(old, new, complaint):
+    text = '''
+class Wire(wiring.Component):
+    """A wire.
+
+    Members
+    -------
+    i : Stream(8), in
+    o : Stream(8), out
+        Bytes.
+    """
+
+    def __init__(self):
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+'''
+    assert disagreements(text) == []
+    assert disagreements(text.replace(old, new)) == [complaint]
