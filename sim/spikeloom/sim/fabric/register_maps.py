@@ -33,13 +33,13 @@ def to_markdown(maps: Sequence[RegisterMap] = REGISTER_MAPS) -> str:
 
 Generated from `sim/spikeloom/sim/*/registers.py`: `python -m spikeloom.sim.fabric.register_maps > docs/registers.md`.
 
-Addresses are those of [the messages](host-protocol.md): tile, memory, plane, index. The registers of a tile are its
-memory {REGISTER_MEMORY}, if nothing else is said, plane 0; the index is the offset in bytes, and a register of several
-bytes has its lowest byte first. What is not listed reads as 0 and ignores writes. A register that the hardware changes
-while it is being read byte by byte can come out torn: read counters while the fabric is idle.
+Addresses are those of the [host protocol](host-protocol.md): tile, memory, plane, index. The registers of a tile are
+its memory {REGISTER_MEMORY}, unless stated otherwise, in plane 0; the index is the byte offset, and a register of
+several bytes is stored lowest byte first. Unlisted offsets read as 0 and ignore writes. A register that the hardware
+changes during a read of several bytes can return a mix of old and new bytes: read counters while the fabric is idle.
 
-A new session gives every register its reset value, or that of the program that the bitstream has brought; it leaves the
-memories as they are.
+A new session sets every register to its reset value, or to the value of the program that is part of the bitstream;
+memories keep their contents. [Memory words](memory-words.md) has the layout of every word.
 
 """
     return head + "\n".join(register_map.to_markdown() for register_map in maps)
