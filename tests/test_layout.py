@@ -73,7 +73,8 @@ def upward(source, place, order, prefix):
 def test_imports_point_downwards(portion):
     order = order_of((ROOT / "CONTRIBUTING.md").read_text(), portion)
     prefix = "spikeloom." if portion == "sw" else f"spikeloom.{portion}."
-    packages = {place_of(path)[0] for path in modules(portion) if len(place_of(path)) > 1}
+    found = (place_of(path.relative_to(ROOT)) for path in (ROOT / portion).rglob("__init__.py"))
+    packages = {place[0] for place in found if len(place) > 1}
     assert packages == set(order), "CONTRIBUTING.md must name every package"
     wrong = {
         str(path): upward((ROOT / path).read_text(), place_of(path)[0], order, prefix) for path in modules(portion)

@@ -1,5 +1,6 @@
 """The package: four portions of one namespace, light imports where they are promised, and a wheel that works."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ DRIVER_MODULES = ("host.driver", "host.endpoint", "host.transport", "datasets.en
 SIMULATOR_MODULES = ("spikeloom.simulators.harness", "spikeloom.simulators.simulated_board")
 # The packages of `sw`, which stand directly under `spikeloom`.
 SOFTWARE = (
+    "api",
     "benchmarks",
     "cli",
     "compiler",
@@ -29,6 +31,9 @@ SOFTWARE = (
     "runners",
     "simulators",
 )
+# Of the packages that `pip install spikeloom` brings, these may be imported at once; typer and rich bring others.
+BASE = {"numpy", "serial", "nir", "h5py", "typer", "rich", "click", "shellingham", "markdown_it", "mdurl", "pygments"}
+BASE |= {"annotated_doc", "typing_extensions", "_distutils_hack"}
 PACKAGES = {"hdl": ("hdl",), "sim": ("sim",), "sw": SOFTWARE, "boards": ("boards",)}
 
 ONLY = """
@@ -41,7 +46,9 @@ class Refuse:
             raise ImportError("this module must not need " + name)
 
 sys.meta_path.insert(0, Refuse())
-importlib.import_module({module!r})
+module = importlib.import_module({module!r})
+for name in {names!r}:
+    getattr(module, name)
 """
 
 
@@ -52,8 +59,8 @@ def modules_of(portion):
     return [".".join(path.relative_to(folder).with_suffix("").parts) for path in paths]
 
 
-def import_with_only(module, allowed):
-    script = ONLY.format(module=module, allowed={"spikeloom", *allowed})
+def import_with_only(module, allowed, *names):
+    script = ONLY.format(module=module, allowed={"spikeloom", *allowed}, names=names)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -88,22 +95,14 @@ def test_the_host_driver_needs_numpy_and_pyserial_only(name):
 def test_software_needs_no_extra_to_be_imported(module):
     if module in SIMULATOR_MODULES:
         pytest.skip("runs inside the simulator only")
-    # Of the packages that `pip install spikeloom` brings, these may be imported at once; typer and rich bring others.
-    base = {
-        "numpy",
-        "serial",
-        "nir",
-        "h5py",
-        "typer",
-        "rich",
-        "click",
-        "shellingham",
-        "markdown_it",
-        "mdurl",
-        "pygments",
-    }
-    helpers = {"annotated_doc", "typing_extensions", "_distutils_hack"}
-    import_with_only(module, base | helpers)
+    import_with_only(module, BASE)
+
+
+def test_the_public_face_needs_the_base_install_only():
+    import_with_only("spikeloom.api", set())
+    import_with_only("spikeloom.api", {"numpy"}, "Board", "Endpoint", "FabricConfig", "read_fabric")
+    hardware = {"TileSignature", "register_tile"}  # they are what Amaranth is needed for
+    import_with_only("spikeloom.api", BASE, *sorted(set(importlib.import_module("spikeloom.api").__all__) - hardware))
 
 
 def test_postponed_annotations_stay_out_of_the_hardware():

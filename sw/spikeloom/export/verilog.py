@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.program import Program
-from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.lib.files import replaced, write_whole
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import ReferenceResult, simulate
@@ -110,8 +109,8 @@ def _writes(program: Program) -> Iterator[tuple[int, int]]:
             yield _INDEX, 0
             for byte in image.words[:, plane]:
                 yield _DATA, int(byte)
-    for _, name, value in program.registers:
-        register = CORE.register(name)
+    for tile, name, value in program.registers:
+        register = program.fabric.register_map(tile).register(name)
         # A register is a byte at least, and others may lie in the same word: strobes choose, given as the top digit.
         first = register.offset % 4
         strobe = (1 << register.size) - 1 << first

@@ -144,11 +144,14 @@ class Board:
         return [int.from_bytes(read, "little") for read in reads]
 
     def counters(self) -> dict[int, dict[str, int]]:
-        """What each core has counted since it was cleared, by tile: the registers `COUNTERS`."""
-        cores = range(1, self.identity.tiles + 1) if self._fabric is None else self._fabric.cores
-        places = [(tile, name) for tile in cores for name in COUNTERS]
+        """What each tile has counted since it was cleared, by its number, those that count nothing left out."""
+        if self._fabric is None:
+            names = dict.fromkeys(range(1, self.identity.tiles + 1), COUNTERS)
+        else:
+            names = {number: tile.counters for number, tile in self._fabric.numbered.items() if tile.counters}
+        places = [(tile, name) for tile, of_tile in names.items() for name in of_tile]
         values = dict(zip(places, self.read_registers(places), strict=True))
-        return {tile: {name: values[tile, name] for name in COUNTERS} for tile in cores}
+        return {tile: {name: values[tile, name] for name in of_tile} for tile, of_tile in names.items()}
 
     def stalled_chips(self) -> list[int]:
         """The tiles whose chip has kept the handshake waiting for as long as the program's ``patience`` says.

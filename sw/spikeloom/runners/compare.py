@@ -91,7 +91,7 @@ def simulate_network(
     if rtl is not None:
         assert rtl.cycles is not None
         cycles = round(rtl.cycles / images, 1)
-        busy = round(max(core["busy_cycles"] for core in rtl.counters.values()) / images, 1)
+        busy = round(max(tile.get("busy_cycles", 0) for tile in rtl.counters.values()) / images, 1)
     summary = Summary(
         accuracy_float=scores[0],
         accuracy_reference=scores[1],

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.compiler.program import Program
 from spikeloom.host.results import BoardResult, StepCollector
 from spikeloom.runners.runner import Progress, Runner, RunResult, by_population
-from spikeloom.sim.core.registers import COUNTERS
 from spikeloom.sim.network.reference import as_spikes
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.simulators.build import CompiledDesign, compile_design, compile_tiles, find_verilator
@@ -102,8 +101,8 @@ class CompiledRunner(Runner):
         return RunResult(
             **by_population(self.program, [part.result for part in parts]),
             counters={
-                tile: {name: sum(part.counters[tile][name] for part in parts) for name in COUNTERS}
-                for tile in self.program.fabric.cores
+                tile: {name: sum(part.counters[tile][name] for part in parts) for name in counts}
+                for tile, counts in parts[0].counters.items()
             },
             cycles=sum(part.cycles for part in parts),
             links={
@@ -148,9 +147,11 @@ class CompiledRunner(Runner):
             )
 
     def _counters(self, simulator: CompiledSimulator) -> dict[int, dict[str, int]]:
+        """What each tile has counted, those that count nothing left out."""
         return {
-            tile: {name: simulator.read_register(name, tile=tile) for name in COUNTERS}
-            for tile in self.program.fabric.cores
+            number: {name: simulator.read_register(name, tile=number) for name in tile.counters}
+            for number, tile in self.program.fabric.numbered.items()
+            if tile.counters
         }
 
 

@@ -59,7 +59,7 @@ class RunResult:
 
     ``spikes``, ``values`` and ``membranes`` are ``(T, B, n)`` by population, of those that were observed: the output
     population and, in hardware, what the program observes besides. ``values`` are those of graded spikes, 0 without a
-    spike. ``counters`` are the core's registers at the end, ``cycles``
+    spike. ``counters`` are those of each tile at the end, ``cycles``
     the clock cycles from the end of loading to the last answer, the link's included where there is one;
     ``cycles_per_sample`` ``(B,)`` those from a sample's first packet in to its last packet out, which overlap with its
     neighbours' where samples follow each other without a gap; ``links`` what the routers of a mesh have counted. They

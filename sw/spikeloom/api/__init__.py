@@ -1,0 +1,168 @@
+"""The public face of spikeloom: all that a program of yours needs, under one name.
+
+::
+
+    from spikeloom.api import FABRICS, CompiledRunner, Quantisation, ReferenceRunner, load, place, quantise
+
+    network = quantise(load("net.nir", preset="snntorch"), Quantisation(weight_width=8))
+    program = place(network, FABRICS["small"])
+    spikes_out = ReferenceRunner(network).run(spikes_in).output
+
+Names that are listed here keep their meaning; other modules are for contributors and may change. Importing this module
+costs nothing: each name is imported from its home when it is first used, so that a machine with a board needs NumPy and
+pyserial only for `Board`, and the hardware's own language only for what builds hardware.
+
+**From a file to integers.** `load` reads a network from NIR, `Quantisation` and `quantise` make integers of it,
+`describe` writes the equations that were understood.
+
+**From integers to a program.** `FABRICS` are the named fabrics, `FabricConfig` any other, `read_fabric` the one of a
+build folder. `place` makes a `Program`, or raises `PlaceError`; `bake` makes the program part of the bitstream.
+
+**Running.** `ReferenceRunner`, `CompiledRunner`, `PinsRunner` and `BoardRunner` take spikes ``(T, B, n)`` and return a
+`RunResult`. `Board` is the driver itself, behind an `Endpoint` and a transport.
+
+**Tiles of your own.** `TileParameters`, `QuantisedUnit`, `TileCompiler`, `register_compiler`, `TileSignature` and
+`register_tile` are what a new kind of tile is made of.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spikeloom.compiler.aer_ports import AerInput, AerOutput
+    from spikeloom.compiler.bake import bake
+    from spikeloom.compiler.checks import PlaceError
+    from spikeloom.compiler.place import place
+    from spikeloom.compiler.program import Program
+    from spikeloom.compiler.quantise import Quantisation, QuantiseError, quantise
+    from spikeloom.compiler.tiles.registry import TileCompiler, register_compiler
+    from spikeloom.datasets.encoders import Encoder
+    from spikeloom.explore.cost import explain, measured_rates
+    from spikeloom.export.verilog import export_core, export_fabric
+    from spikeloom.frontends.errors import LoadError
+    from spikeloom.frontends.nir import load
+    from spikeloom.hdl.noc.tile import TileSignature, register_tile
+    from spikeloom.host.driver import Board
+    from spikeloom.host.endpoint import Endpoint
+    from spikeloom.host.protocols import DriverError
+    from spikeloom.host.transport import SerialTransport
+    from spikeloom.model.describe import describe
+    from spikeloom.model.network import Network
+    from spikeloom.runners.compiled import CompiledRunner
+    from spikeloom.runners.runner import BoardRunner, PinsRunner, ReferenceRunner, Runner, RunResult, Task
+    from spikeloom.sim.fabric.fabric import FabricConfig
+    from spikeloom.sim.fabric.fabric_file import fabric_to_json, read_fabric
+    from spikeloom.sim.fabric.presets import FABRICS
+    from spikeloom.sim.host.readout import ReadoutMode
+    from spikeloom.sim.lib.tile import TileParameters
+    from spikeloom.sim.network.network import QuantisedNetwork
+    from spikeloom.sim.network.population import INPUT
+    from spikeloom.sim.network.reference import simulate
+    from spikeloom.sim.network.unit import QuantisedUnit
+
+__all__ = [
+    "FABRICS",
+    "INPUT",
+    "AerInput",
+    "AerOutput",
+    "Board",
+    "BoardRunner",
+    "CompiledRunner",
+    "DriverError",
+    "Encoder",
+    "Endpoint",
+    "FabricConfig",
+    "LoadError",
+    "Network",
+    "PinsRunner",
+    "PlaceError",
+    "Program",
+    "Quantisation",
+    "QuantiseError",
+    "QuantisedNetwork",
+    "QuantisedUnit",
+    "ReadoutMode",
+    "ReferenceRunner",
+    "RunResult",
+    "Runner",
+    "SerialTransport",
+    "Task",
+    "TileCompiler",
+    "TileParameters",
+    "TileSignature",
+    "bake",
+    "describe",
+    "explain",
+    "export_core",
+    "export_fabric",
+    "fabric_to_json",
+    "load",
+    "measured_rates",
+    "place",
+    "quantise",
+    "read_fabric",
+    "register_compiler",
+    "register_tile",
+    "simulate",
+]
+
+_HOMES = {
+    "FABRICS": "spikeloom.sim.fabric.presets",
+    "INPUT": "spikeloom.sim.network.population",
+    "AerInput": "spikeloom.compiler.aer_ports",
+    "AerOutput": "spikeloom.compiler.aer_ports",
+    "Board": "spikeloom.host.driver",
+    "BoardRunner": "spikeloom.runners.runner",
+    "CompiledRunner": "spikeloom.runners.compiled",
+    "DriverError": "spikeloom.host.protocols",
+    "Encoder": "spikeloom.datasets.encoders",
+    "Endpoint": "spikeloom.host.endpoint",
+    "FabricConfig": "spikeloom.sim.fabric.fabric",
+    "LoadError": "spikeloom.frontends.errors",
+    "Network": "spikeloom.model.network",
+    "PinsRunner": "spikeloom.runners.runner",
+    "PlaceError": "spikeloom.compiler.checks",
+    "Program": "spikeloom.compiler.program",
+    "Quantisation": "spikeloom.compiler.quantise",
+    "QuantiseError": "spikeloom.compiler.quantise",
+    "QuantisedNetwork": "spikeloom.sim.network.network",
+    "QuantisedUnit": "spikeloom.sim.network.unit",
+    "ReadoutMode": "spikeloom.sim.host.readout",
+    "ReferenceRunner": "spikeloom.runners.runner",
+    "RunResult": "spikeloom.runners.runner",
+    "Runner": "spikeloom.runners.runner",
+    "SerialTransport": "spikeloom.host.transport",
+    "Task": "spikeloom.runners.runner",
+    "TileCompiler": "spikeloom.compiler.tiles.registry",
+    "TileParameters": "spikeloom.sim.lib.tile",
+    "TileSignature": "spikeloom.hdl.noc.tile",
+    "bake": "spikeloom.compiler.bake",
+    "describe": "spikeloom.model.describe",
+    "explain": "spikeloom.explore.cost",
+    "export_core": "spikeloom.export.verilog",
+    "export_fabric": "spikeloom.export.verilog",
+    "fabric_to_json": "spikeloom.sim.fabric.fabric_file",
+    "load": "spikeloom.frontends.nir",
+    "measured_rates": "spikeloom.explore.cost",
+    "place": "spikeloom.compiler.place",
+    "quantise": "spikeloom.compiler.quantise",
+    "read_fabric": "spikeloom.sim.fabric.fabric_file",
+    "register_compiler": "spikeloom.compiler.tiles.registry",
+    "register_tile": "spikeloom.hdl.noc.tile",
+    "simulate": "spikeloom.sim.network.reference",
+}
+"""The module of each name, the same as in the imports above, which type checkers read."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value  # the next use finds it at once
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
