@@ -17,14 +17,15 @@ DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
 NOTEBOOKS_STAMP := .venv/notebooks-$(PROJECT_SUM).stamp
 DOCS_STAMP := .venv/docs-$(PROJECT_SUM).stamp
 # Two processes: half the wait on two cores, and a compilation of Verilog in each fits into memory anywhere.
-PYTEST_ARGS ?= -n 2
+# One test at a time is given to each, the longest first, so that both end at about the same time.
+PYTEST_ARGS ?= -n 2 --dist load --maxschedchunk 1
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench encoders series mnist line transformer scaling test tutorial fuzz formal traffic lint format types bitstream qor docs notebooks wheel clean
+.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz mutate formal traffic lint format types bitstream qor docs notebooks wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo "Options: WAVES=1 (simulate), MNIST=folder (mnist), BOARD=ulx3s-85f or BOARD=icebreaker (bitstream), PYTEST_ARGS='-n 2' (test)"
 
 simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hardware (WAVES=1 records a waveform)
@@ -52,14 +53,23 @@ transformer: $(SIMULATE_STAMP) ## run the held-out digits through the transforme
 scaling: $(SIMULATE_STAMP) ## one network on 1, 2, 4 and 16 tiles: the same spikes, and the speed-up (MNIST=folder with the files)
 	$(BIN)/python -m spikeloom.benchmarks.scaling $(if $(MNIST),--data '$(MNIST)')
 
-test: $(TEST_STAMP) ## run all tests
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: $(TEST_STAMP) ## run the tests, but for the long forms of some
+	$(BIN)/pytest $(PYTEST_ARGS) -m 'not slow'
+
+test-quick: $(TEST_STAMP) ## run the quick tests, those of three minutes together
+	$(BIN)/pytest $(PYTEST_ARGS) -m quick
+
+test-full: $(TEST_STAMP) ## run all tests, with 100 examples where networks are drawn
+	SPIKELOOM_EXAMPLES=$${SPIKELOOM_EXAMPLES:-100} $(BIN)/pytest $(PYTEST_ARGS)
 
 tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, those that install and build too
 	SPIKELOOM_TUTORIAL=1 $(BIN)/pytest -q tests/sw/cli/test_tutorial.py
 
 fuzz: $(TEST_STAMP) ## try 3,000 damaged files of every kind; goes on where it was; summary in build/fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz
+
+mutate: $(TEST_STAMP) ## plant 300 bugs, one at a time: which do no tests find? Two hours; goes on where it was; build/mutate
+	PYTHONPATH=tests $(BIN)/python -m mutate $(if $(SEED),--seed $(SEED))
 
 formal: $(TEST_STAMP) ## prove queues, arbiter, router and tokens; ends within an hour
 	PYTHONPATH=tests $(BIN)/python -m formal

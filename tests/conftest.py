@@ -1,6 +1,7 @@
-"""What tests share: compiled simulators, so that each design is compiled once on a machine."""
+"""What tests share: compiled simulators, so that each design is compiled once on a machine; and their order."""
 
 import gc
+import json
 import os
 from pathlib import Path
 
@@ -17,6 +18,39 @@ os.environ["XDG_CACHE_HOME"] = str(_BUILD / "cache")
 
 # A compiled design runs for some thousand cycles in a test: to optimise it takes longer than it saves.
 verilator.FAST = "-O0"
+
+
+_HERE = Path(__file__).resolve().parent
+_SECONDS: dict[str, int] = json.loads((_HERE / "durations.json").read_text())
+"""Seconds of processor time of each test that takes two or more."""
+_QUICK = (
+    *("docs", "sim", "boards/families", "boards/sizing", "boards/targets"),
+    *("hdl/aer", "hdl/host/test_encoder.py", "hdl/host/test_readout.py", "hdl/host/test_uart.py", "hdl/lib", "hdl/noc"),
+    *("sw/compiler", "sw/datasets", "sw/explore", "sw/frontends", "sw/host", "sw/model", "sw/report"),
+)
+"""Where the tests are quick: the model and the software, and the smaller parts of the hardware."""
+_SAMPLES = (
+    "hdl/core/test_engine.py::test_random_networks[all-2]",
+    "sw/simulators/test_compiled.py::test_workers_share_the_samples[2]",
+    "cosim/test_top.py::test_every_spike_of_every_population",
+    "formal/test_proofs.py::test_proof[arbiter of 3]",
+)
+"""One test of each of the slower rings, so that the quick tests reach the whole way."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fastest-first", action="store_true", help="and the longest last: to find a failure early")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the quick tests, and put the longest first, so that no process is left alone with one at the end."""
+    for item in items:
+        name = item.nodeid.removeprefix("tests/")
+        of_quick = name.startswith(tuple(f"{place}/" if "." not in place else place for place in _QUICK))
+        if name in _SAMPLES or (of_quick and item.nodeid not in _SECONDS):
+            item.add_marker(pytest.mark.quick)
+    sign = 1 if config.getoption("fastest_first") else -1
+    items.sort(key=lambda item: sign * _SECONDS.get(item.nodeid, 0))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

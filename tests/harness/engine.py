@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-from amaranth.hdl import Elaboratable
+from amaranth.hdl import Elaboratable, Module
 from amaranth.sim import Simulator
 
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.program import Program
 from spikeloom.compiler.synapses import rows_of
+from spikeloom.hdl.lib.memory import LoadedMemory
 from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.core.neuron import NeuronState
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.row_reader import RowTables
@@ -37,6 +40,35 @@ class EngineRun:
     sent: int = 0  #: neurons that were sent, out or back into the core
     cycles: int = 0
     step_cycles: int = 0  #: cycles between the ends of the last two steps
+
+
+_MOST_BYTES = 1000
+"""Of a memory that is loaded as a host does. Larger ones, whose loading would take longer than the run, are written
+behind the design's back, but for those that banks of lanes share; in the compiled core all are loaded by the port."""
+
+
+@contextlib.contextmanager
+def noting_memories() -> Iterator[list[LoadedMemory]]:
+    """The memories that the host loads, of all that is elaborated in this context."""
+    noted: list[LoadedMemory] = []
+    original = LoadedMemory.elaborate
+
+    def elaborate(memory: LoadedMemory, platform: object) -> Module:
+        noted.append(memory)
+        return original(memory, platform)
+
+    LoadedMemory.elaborate = elaborate
+    try:
+        yield noted
+    finally:
+        LoadedMemory.elaborate = original
+
+
+def write_behind(ctx, memory: LoadedMemory, words: np.ndarray) -> None:
+    """Give a memory its ``words``: bytes ``(n, planes)``, the lowest first."""
+    data, mask = memory._block.memory.data, (1 << memory._width) - 1
+    for index, octets in enumerate(words):
+        ctx.set(data[index], int.from_bytes(octets.tobytes(), "little") & mask)
 
 
 def run_engine(
@@ -64,6 +96,10 @@ def run_engine(
 
     async def load(ctx) -> None:
         for image in program.memories:
+            blocks = [memory for memory in loaded if memory._number == image.memory]
+            if image.words.size > _MOST_BYTES and len(blocks) == 1 and isinstance(blocks[0]._block, BlockMemory):
+                write_behind(ctx, blocks[0], image.words)
+                continue
             for plane in range(image.words.shape[1]):
                 for index, value in enumerate(image.words[:, plane]):
                     ctx.set(engine.load.write_enable, 1)
@@ -148,7 +184,8 @@ def run_engine(
                 touched = engine.accumulator.touched[parity].memory
                 run.touched.append([ctx.get(touched.data[word]) for word in range(core.words)])
 
-    simulator = Simulator(engine)
+    with noting_memories() as loaded:
+        simulator = Simulator(engine)
     simulator.add_clock(1e-6)
     simulator.add_testbench(source)
     simulator.add_testbench(sink, background=True)

@@ -240,6 +240,8 @@ class PinsRunner(TaskRunner):
         Record a waveform; `waves` is its path after a run.
     faults
         Rates of faults on the line: arguments of `FaultyTransport`.
+    random_start
+        A seed for what memories and registers without initial value begin with; zeros without one.
     announce
         Called with one sentence before a long wait.
     """
@@ -252,6 +254,7 @@ class PinsRunner(TaskRunner):
         divisor: int = 4,
         waves: bool = False,
         faults: Mapping[str, Any] | None = None,
+        random_start: int | None = None,
         announce: Callable[[str], None] = print,
     ) -> None:
         self.program = program
@@ -259,6 +262,7 @@ class PinsRunner(TaskRunner):
         self.divisor = divisor
         self.record_waves = waves
         self.faults = dict(faults or {})
+        self.random_start = random_start
         self.announce = announce
         self.waves: Path | None = None
 
@@ -279,6 +283,7 @@ class PinsRunner(TaskRunner):
             self.directory,
             divisor=self.divisor,
             waves=self.record_waves,
+            random_start=self.random_start,
             announce=self.announce,
             on_line=on_line,
         )
@@ -307,6 +312,7 @@ def do_at_pins(
     *,
     divisor: int = 4,
     waves: bool = False,
+    random_start: int | None = None,
     announce: Callable[[str], None] = print,
     on_line: Callable[[str], None] | None = None,
 ) -> tuple[Any, Path | None]:
@@ -334,6 +340,8 @@ def do_at_pins(
         parameters={"DIVISOR": divisor},
         environment={"SPIKELOOM_JOB": str(job.resolve())},
         waves=waves,
+        random_start=random_start is not None,
+        seed=1 if random_start is None else random_start,
         announce=announce,
         on_line=on_line,
     )

@@ -48,6 +48,8 @@ class VirtualBoard:
         Clock cycles per bit of the UART.
     build_hash
         What the board says when it is asked for its build; zeros if not given.
+    random_start
+        A seed for what memories and registers without initial value begin with; zeros without one.
     announce
         Called with one sentence before a long wait.
 
@@ -73,12 +75,14 @@ class VirtualBoard:
         *,
         divisor: int = 4,
         build_hash: bytes | None = None,
+        random_start: int | None = None,
         announce: Callable[[str], None] = print,
     ) -> None:
         self.fabric = fabric
         self.directory = directory
         self.divisor = divisor
         self.build_hash = build_hash or bytes(16)
+        self.random_start = random_start
         self.announce = announce
         self.port = ""
         self.link = Path()
@@ -136,6 +140,8 @@ class VirtualBoard:
                 run_dir=job.parent,
                 parameters={"DIVISOR": self.divisor},
                 environment={"SPIKELOOM_JOB": str(job)},
+                random_start=self.random_start is not None,
+                seed=1 if self.random_start is None else self.random_start,
                 announce=self.announce,
             )
         except Exception as error:  # it belongs to the thread that asked for the board

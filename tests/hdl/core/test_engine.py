@@ -49,8 +49,18 @@ def one_layer(weight, **parameters):
     )
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 4, 8, 16, 32])
-@pytest.mark.parametrize("features", ["all", "shifts", "fewest"])
+@pytest.mark.parametrize(
+    ("features", "lanes"),
+    [
+        *(("all", lanes) for lanes in (1, 2, 4, 8, 16, 32)),
+        *((features, lanes) for features in ("shifts", "fewest") for lanes in (1, 4)),
+        *(
+            pytest.param(features, lanes, marks=pytest.mark.slow)
+            for features in ("shifts", "fewest")
+            for lanes in (2, 8, 16, 32)
+        ),
+    ],
+)
 def test_random_networks(request, lanes, features):
     rng = rng_of(request.node.name)
     changes = {"all": {}, "shifts": {"multiplier": False, "shifts": (3, 1, 5)}, "fewest": WITHOUT}[features]
@@ -196,10 +206,16 @@ def test_sweep_time(request):
     assert cycles[1, 16] - 16 == cycles[4, 16] - 4 <= 20
 
 
-@pytest.mark.parametrize("memory", ["block", "distributed"])
+_ROWS = [(1, 1, 1), (1, 2, 1), (2, 3, 1), (1, 4, 1), (4, 5, 1), (1, 9, 1), (1, 1, 2), (2, 1, 3), (1, 2, 3)]
+
+
 @pytest.mark.parametrize(
-    ("lanes", "words", "chained"),
-    [(1, 1, 1), (1, 2, 1), (2, 3, 1), (1, 4, 1), (4, 5, 1), (1, 9, 1), (1, 1, 2), (2, 1, 3), (1, 2, 3), (64, 1, 1)],
+    ("lanes", "words", "chained", "memory"),
+    [
+        *((*row, memory) for row in _ROWS for memory in ("block", "distributed")),
+        (64, 1, 1, "block"),
+        pytest.param(64, 1, 1, "distributed", marks=pytest.mark.slow),
+    ],
 )
 def test_a_word_is_added_in_each_cycle_in_which_events_wait(lanes, words, chained, memory):
     """In 95 % at least: rows of any length, all for the same neurons, one after the other, chained or not."""

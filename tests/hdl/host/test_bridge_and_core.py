@@ -95,7 +95,7 @@ def test_the_driver_runs_maps(request):
     assert 0 < reference.spikes["map0"].mean() < 1
 
 
-@pytest.mark.parametrize("shape", [(2, 1), (2, 2)])
+@pytest.mark.parametrize("shape", [(2, 1), pytest.param((2, 2), marks=pytest.mark.slow)])
 def test_the_driver_runs_networks_on_a_mesh(request, shape):
     """Several tiles that the host sends to and hears from."""
     rng = rng_of(request.node.name)

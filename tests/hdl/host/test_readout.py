@@ -95,11 +95,13 @@ def expected(mode, values, first, vector):
     return found
 
 
-def check(rng, mode, *, tiles, module=readout_module, stall=0.3, steps=None):
+def check(rng, mode, *, tiles, module=readout_module, stall=0.3, steps=None, silent=0):
+    """Random values, of which the first ``silent`` steps have none, through the readout and its model."""
     n, samples = int(rng.choice([16, rng.integers(1, 17)])), 3
     steps = steps or int(rng.integers(1, 8))
     first, vector = int(rng.integers(1, 40)), int(rng.integers(2))
     values = values_of(rng, mode, steps, samples, n)
+    values[:silent] = 0
     packets, ahead = traffic(rng, mode, values, first, tiles)
     design = module.SpikeReadout(PARAMETERS, AXON_WIDTH, VALUE_WIDTH, 0 if tiles == 1 else tiles)
     layout = packet_layout(AXON_WIDTH, VALUE_WIDTH)
@@ -156,6 +158,24 @@ def test_block_ram_that_collides_changes_nothing(request, monkeypatch):
 
 def test_counts_saturate(request):
     check(rng_of(request.node.name), ReadoutMode.COUNT, tiles=1, steps=200)
+
+
+STEPS = 1 << PARAMETERS.width - 1
+"""So many steps the readout can count: from then on all are as late."""
+
+
+@pytest.mark.parametrize("tiles", [1, 3])
+def test_steps_saturate(request, tiles):
+    """First spikes after more steps than are counted, and just before: the score is 1, as of the last of them."""
+    rng = rng_of(request.node.name)
+    for silent in (STEPS - 4, STEPS + 20):
+        check(rng, ReadoutMode.FIRST, tiles=tiles, steps=STEPS + 40, silent=silent, stall=0)
+
+
+def test_steps_that_wrap_are_found(request):
+    broken = mutated(readout_module, "Mux(step == top, top, step + 1)", "step + 1")
+    with pytest.raises(AssertionError):
+        check(rng_of(request.node.name), ReadoutMode.FIRST, tiles=1, steps=STEPS + 40, silent=STEPS + 20, module=broken)
 
 
 def test_without_a_mode_nothing_changes(request):

@@ -18,6 +18,7 @@ from spikeloom.compiler.place import place
 from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.hdl.core.tile import LifCore
 from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.hdl.tech import ecp5_carry
 from spikeloom.host.protocols import DriverError
 from spikeloom.host.results import StepCollector
 from spikeloom.sim.fabric.fabric import FabricConfig
@@ -65,14 +66,22 @@ def test_compiled_simulated_and_reference_agree(request, name):
     assert 0 < fired < sum(s.size for s in reference.spikes.values())
 
 
-def test_a_core_of_256_lanes(request):
-    """Neurons in every lane of 32 banks, which the copies of what lanes are told reach by way of other copies."""
+@pytest.mark.parametrize(
+    ("lanes", "lane_banks", "most_copies"), [(64, 8, 2), pytest.param(256, 32, 4, marks=pytest.mark.slow)]
+)
+def test_a_core_of_many_banks(request, monkeypatch, lanes, lane_banks, most_copies):
+    """Neurons in every lane, which the copies of what lanes are told reach by way of other copies.
+
+    With 256 lanes there are three ranks of copies anyway, with 64 if each register has few.
+    """
+    monkeypatch.setattr(ecp5_carry, "MOST_COPIES", most_copies)
+    assert ecp5_carry.far_cycles(lane_banks) == 3
     rng = rng_of(request.node.name)
     core = dataclasses.replace(
         CORES["sixteen lanes, fewest features"],
-        lanes=256,
-        lane_banks=32,
-        neurons=1024,
+        lanes=lanes,
+        lane_banks=lane_banks,
+        neurons=4 * lanes,
         axons=1024,
         weight_width=8,
         accumulator_width=18,
@@ -80,13 +89,13 @@ def test_a_core_of_256_lanes(request):
         state_memory="distributed",
         accumulator_memory="distributed",
     )
-    network = random_network(rng, core, inputs=12, sizes=(260, 250))
+    network = random_network(rng, core, inputs=12, sizes=(lanes + 4, lanes - 6))
     program = place(network, FabricConfig(core=core))
     spikes = random_spikes(rng, 4, 2, network.inputs)
     reference = simulate(network, spikes, record=["layer0", "layer1"])
     run = run_compiled(compile_design(LifCore(core), BUILD).library, program, spikes)
     assert_equal_to_reference(run, network, program, spikes, reference)
-    fired = reference.spikes["layer0"][..., :256].any(axis=(0, 1)).reshape(32, 8)
+    fired = reference.spikes["layer0"][..., :lanes].any(axis=(0, 1)).reshape(lane_banks, 8)
     assert fired.any(axis=1).all()
     assert not fired.all()
 

@@ -1,0 +1,134 @@
+"""`make mutate`: plants bugs in the hardware and the model, one at a time, and says which of them no test finds.
+
+A run that was interrupted goes on where it was, unless a source or a test has changed since. The numbers are in
+``build/mutate/summary.json``; the exit status is 1 if less than 95 % are found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from mutate.equivalent import EQUIVALENT
+from mutate.mutants import ROOT, Mutant, draw
+from mutate.runner import CPU_SECONDS, Tree
+
+WANTED = 0.95
+MOST_EQUIVALENT = 0.05
+
+
+def _state(seed: int, count: int) -> str:
+    """What the outcomes depend on: what is drawn, and every source and test."""
+    digest = hashlib.sha256(f"{seed} {count}".encode())
+    for folder in ("sim", "hdl", "sw", "boards", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _done(log: Path, state: str) -> dict[int, dict]:
+    """The outcomes of a run before, if it was of the same ``state``."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    if not lines or lines[0] != state:
+        log.write_text(f"{state}\n")
+        return {}
+    return {entry["number"]: entry for entry in map(json.loads, lines[1:])}
+
+
+def summary(mutants: list[Mutant], outcomes: dict[int, dict]) -> dict:
+    """The numbers of ``summary.json``. The score is of the mutants that are not equivalent to what they were."""
+    killed = sum(outcome["verdict"] == "killed" for outcome in outcomes.values())
+    left = [mutants[number] for number, outcome in sorted(outcomes.items()) if outcome["verdict"] != "killed"]
+    equivalent = [mutant for mutant in left if (mutant.path, mutant.was, mutant.now) in EQUIVALENT]
+    survivors = [mutant for mutant in left if mutant not in equivalent]
+    counted = len(outcomes) - len(equivalent)
+    return {
+        "mutants": len(outcomes),
+        "killed": killed,
+        "equivalent": len(equivalent),
+        "score": round(killed / counted, 4) if counted else 0.0,
+        "survivors": [
+            {"path": mutant.path, "line": mutant.line, "was": mutant.was, "now": mutant.now} for mutant in survivors
+        ],
+    }
+
+
+def run_all(
+    mutants: list[Mutant], folder: Path, state: str, *, processes: int, seconds: float, cpu_seconds: float
+) -> dict[int, dict]:
+    """The outcome of each mutant by its number, in ``seconds`` at most; what is not done then is left out."""
+    log = folder / "results.jsonl"
+    outcomes = _done(log, state)
+    end = time.monotonic() + seconds
+    waiting: Iterator[int] = iter([number for number in range(len(mutants)) if number not in outcomes])
+    lock = threading.Lock()
+
+    def work(process: int) -> None:
+        tree = Tree(folder / f"tree{process}")
+        while time.monotonic() < end:
+            with lock:
+                number = next(waiting, None)
+            if number is None:
+                return
+            mutant = mutants[number]
+            verdict, test, spent = tree.run(mutant, seconds=cpu_seconds)
+            outcome = {"number": number, "verdict": verdict, "test": test, "seconds": round(spent, 1)}
+            with lock:
+                outcomes[number] = outcome
+                with log.open("a") as file:
+                    file.write(json.dumps(outcome | asdict(mutant)) + "\n")
+                place = f"{mutant.path.split('/', 2)[2]}:{mutant.line}"
+                print(
+                    f"[{len(outcomes)}/{len(mutants)}] {verdict} after {spent:.0f} s: {place}: {mutant.now}", flush=True
+                )
+
+    with ThreadPoolExecutor(processes) as pool:
+        for future in [pool.submit(work, process) for process in range(processes)]:
+            future.result()
+    return outcomes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument("--count", type=int, default=300, help="mutants")
+    parser.add_argument("--minutes", type=float, default=120, help="after which no further mutant is begun")
+    parser.add_argument("--cpu-seconds", type=float, default=CPU_SECONDS, help="processor time for each mutant")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "mutate")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    mutants = draw(options.seed, options.count)
+    outcomes = run_all(
+        mutants,
+        options.output,
+        _state(options.seed, options.count),
+        processes=options.processes,
+        seconds=60 * options.minutes,
+        cpu_seconds=options.cpu_seconds,
+    )
+    numbers = summary(mutants, outcomes)
+    (options.output / "summary.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    for survivor in numbers["survivors"]:
+        print(f"survived: {survivor['path']}:{survivor['line']}: {survivor['now']}\n    {survivor['was']}")
+    print(
+        f"{numbers['killed']} of {numbers['mutants']} killed, {numbers['equivalent']} equivalent, "
+        f"score {numbers['score']:.1%}; written to {options.output / 'summary.json'}"
+    )
+    if len(outcomes) < len(mutants):
+        print(f"{len(mutants) - len(outcomes)} mutants are left for the next run", file=sys.stderr)
+        return 1
+    return 0 if numbers["score"] >= WANTED and numbers["equivalent"] <= MOST_EQUIVALENT * numbers["mutants"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

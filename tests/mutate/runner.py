@@ -1,0 +1,131 @@
+"""Runs the tests of a mutated module, in a copy of the repository, until one fails or the time is over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from mutate.mutants import ROOT, Mutant
+
+__all__ = ["CPU_SECONDS", "Tree", "listed_tests"]
+
+CPU_SECONDS = 120
+_COPIED = ("hdl", "sim", "sw", "boards", "tests", "docs", "models", "qor", "examples")
+_FILES = ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py(?:::.+?)?)(?: - .*)?$", re.MULTILINE)
+
+_MORE = {
+    "hdl/spikeloom/hdl/core": ("tests/cosim/test_core.py", "tests/sw/simulators/test_compiled.py"),
+    "hdl/spikeloom/hdl/lib": ("tests/formal/test_proofs.py", "tests/hdl/core/test_engine.py", "tests/hdl/host"),
+    "hdl/spikeloom/hdl/tech": ("tests/hdl/lib", "tests/hdl/core/test_engine.py"),
+    "hdl/spikeloom/hdl/noc": (
+        "tests/formal/test_proofs.py",
+        "tests/hdl/host/test_bridge.py",
+        "tests/cosim/test_fabric.py",
+    ),
+    "hdl/spikeloom/hdl/host": ("tests/cosim/test_link.py", "tests/cosim/test_top.py", "tests/cosim/test_units.py"),
+    "hdl/spikeloom/hdl/aer": ("tests/cosim/test_aer_tile.py", "tests/cosim/test_aer_fabric.py"),
+    "hdl/spikeloom/hdl/attention": ("tests/cosim/test_attention.py", "tests/cosim/test_attention_fabric.py"),
+    "hdl/spikeloom/hdl/top": ("tests/cosim/test_fabric.py", "tests/cosim/test_top.py", "tests/sw/export"),
+    "sim/spikeloom/sim/lib": ("tests/hdl/lib", "tests/sw/compiler", "tests/sw/host"),
+    "sim/spikeloom/sim/core": ("tests/sim/network", "tests/sw/compiler", "tests/hdl/core", "tests/boards/sizing"),
+    "sim/spikeloom/sim/network": ("tests/sw/compiler", "tests/sw/model", "tests/sw/frontends"),
+    "sim/spikeloom/sim/noc": ("tests/hdl/noc", "tests/sw/compiler", "tests/sw/explore"),
+    "sim/spikeloom/sim/host": ("tests/hdl/host", "tests/sw/host"),
+    "sim/spikeloom/sim/aer": ("tests/hdl/aer", "tests/sw/compiler"),
+    "sim/spikeloom/sim/attention": ("tests/hdl/attention", "tests/sw/compiler"),
+    "sim/spikeloom/sim/fabric": ("tests/sw/compiler", "tests/sw/cli", "tests/boards/targets"),
+}
+"""Where a package is tested besides the tests that mirror it."""
+
+
+def listed_tests(path: str, root: Path = ROOT) -> list[str]:
+    """The tests of a module: the one that mirrors it, the rest of its package, and `_MORE`."""
+    package, name = path.rsplit("/", 1)
+    mirror = Path("tests", *Path(package).parts[2:])
+    wanted = [str(mirror / f"test_{name}"), str(mirror), *_MORE.get(package, ())]
+    return [place for place in dict.fromkeys(wanted) if (root / place).exists()]
+
+
+class Tree:
+    """A copy of the repository in ``folder`` in which one module at a time is changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in _COPIED:
+            if (ROOT / name).exists():
+                # What was compiled of another state of the sources is found by its content, and is no harm.
+                shutil.rmtree(folder / name, ignore_errors=True)
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in _FILES:
+            if (ROOT / name).exists():
+                shutil.copyfile(ROOT / name, folder / name)
+        self._sound: dict[str, bool] = {}
+
+    def run(self, mutant: Mutant, *, seconds: float = CPU_SECONDS) -> tuple[str, str, float]:
+        """Whether the mutant was "killed" or "survived", the test that found it, and the processor time."""
+        file = self.folder / mutant.path
+        text = file.read_text()
+        changed = mutant.applied(text)
+        try:
+            compile(changed, mutant.path, "exec")
+            file.write_text(changed)
+            status, output, spent = self._pytest(listed_tests(mutant.path, self.folder), seconds)
+        finally:
+            file.write_text(text)
+        if status == 0 or status is None:
+            return "survived", "", spent
+        found = _FAILED.search(output)
+        test = found[1] if found else ""
+        # A test that fails without the change too has found nothing.
+        if test and not self._is_sound(test):
+            raise RuntimeError(f"{test} must pass without a change, and fails")
+        if not test and status not in (2, 3, 4):
+            raise RuntimeError(f"pytest ended with status {status} and no failed test:\n{output[-2000:]}")
+        return "killed", test or "does not start", spent
+
+    def _is_sound(self, test: str) -> bool:
+        if test not in self._sound:
+            self._sound[test] = self._pytest([test], 10 * CPU_SECONDS)[0] == 0
+        return self._sound[test]
+
+    def _pytest(self, tests: list[str], seconds: float) -> tuple[int | None, str, float]:
+        """Status, output and processor time; no status if that was over."""
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-rfE", "-p", "no:cacheprovider"]
+        command += ["--fastest-first", "-m", "not slow", *tests]
+        path = os.pathsep.join(str(self.folder / name) for name in ("hdl", "sim", "sw", "boards", "tests"))
+        variables = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        log = self.folder / "pytest.log"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            status, spent = None, 0.0
+            try:
+                while status is None and spent < seconds:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        status = process.wait(0.5)
+                    spent = max(spent, _cpu_seconds(process.pid))
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        return status, log.read_text(errors="replace"), spent
+
+
+def _cpu_seconds(session: int) -> float:
+    """Of all processes of a session, and of their children that have ended."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            if int(fields[3]) == session:
+                ticks += sum(map(int, fields[11:15]))
+    return ticks / _TICKS

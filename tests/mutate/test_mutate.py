@@ -1,0 +1,115 @@
+"""Mutants in short: every kind of change is made, a run finds, keeps and resumes, and the numbers are right."""
+
+import json
+
+import pytest
+from mutate import __main__ as command
+from mutate import equivalent
+from mutate.mutants import ROOT, draw, mutants_of, sources
+from mutate.runner import Tree, listed_tests
+
+MODULE = '''"""Says 1 + 1."""
+
+def f(a: int, m, p) -> int:
+    """2 is no mutant."""
+    if not (a == 1) and a < 3:
+        raise ValueError(f"{a + 1}")
+    m.d.sync += [a.eq(~a), p.eq(a << 2)]
+    m.d.comb += a.eq(Mux(a, p, 0))
+    return (a & p) - (a | p) if a >= 2 or True else a ^ p
+'''
+CHANGES = [
+    "'not' becomes ''",
+    "'==' becomes '!='",
+    "'1' becomes '2'",
+    "'and' becomes 'or'",
+    "'<' becomes '<='",
+    "'3' becomes '4'",
+    "'a.eq(~a)' becomes '*()'",
+    "'~' becomes ''",
+    "'p.eq(a << 2)' becomes '*()'",
+    "'<<' becomes '>>'",
+    "'2' becomes '3'",
+    "'m.d.comb += a.eq(Mux(a, p, 0))' becomes 'pass'",
+    "'p, 0' becomes '0, p'",
+    "'0' becomes '1'",
+    "'&' becomes '|'",
+    "'-' becomes '+'",
+    "'|' becomes '&'",
+    "'>=' becomes '>'",
+    "'2' becomes '3'",
+    "'or' becomes 'and'",
+    "'True' becomes 'False'",
+    "'^' becomes '|'",
+]
+
+
+def test_every_kind_of_change():
+    mutants = mutants_of("x.py", MODULE)
+    assert sorted(mutant.now for mutant in mutants) == sorted(CHANGES)
+    texts = {mutant.applied(MODULE) for mutant in mutants}
+    assert len(texts) == len(mutants)
+    for text in texts:
+        compile(text, "x.py", "exec")
+
+
+def test_all_sources_give_mutants_that_compile():
+    drawn = draw(1, 300)
+    assert len({mutant.path for mutant in drawn}) > 40
+    assert drawn == draw(1, 300) != draw(2, 300)
+    for mutant in drawn:
+        compile(mutant.applied((ROOT / mutant.path).read_text()), mutant.path, "exec")
+
+
+def test_every_module_has_tests():
+    assert not [path for path in sources() if not listed_tests(path)]
+    assert listed_tests("sim/spikeloom/sim/host/link.py")[0] == "tests/sim/host/test_link.py"
+
+
+def test_equivalent_mutants_have_a_reason_and_exist():
+    found = {(m.path, m.was, m.now) for path in sources() for m in mutants_of(path, (ROOT / path).read_text())}
+    assert not set(equivalent.EQUIVALENT) - found
+    assert all(len(reason) > 20 for reason in equivalent.EQUIVALENT.values())
+
+
+@pytest.fixture
+def mutants():
+    """Two of the arithmetic of LFSRs that are found at once, and one in a text, which nothing finds."""
+    path = "sim/spikeloom/sim/lib/lfsr.py"
+    found = [
+        m for m in mutants_of(path, (ROOT / path).read_text()) if m.now in ("'^' becomes '|'", "'>>' becomes '<<'")
+    ]
+    return found[:2]
+
+
+def test_a_run_finds_a_mutant_and_is_resumed(mutants, tmp_path, capsys):
+    options = {"processes": 1, "seconds": 600, "cpu_seconds": 60}
+    outcomes = command.run_all(mutants[:1], tmp_path, "state", **options)
+    assert outcomes[0]["verdict"] == "killed"
+    assert outcomes[0]["test"].startswith("tests/sim/lib/test_lfsr.py::")
+    assert "killed after" in capsys.readouterr().out
+    again = command.run_all(mutants[:1], tmp_path, "state", **options)
+    assert again[0]["verdict"] == "killed"
+    assert not capsys.readouterr().out, "nothing may be run again"
+    assert command.summary(mutants, outcomes)["score"] == 1.0
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+    assert json.loads((tmp_path / "results.jsonl").read_text().splitlines()[1])["path"] == mutants[0].path
+    original = (ROOT / mutants[0].path).read_text()
+    assert (tmp_path / "tree0" / mutants[0].path).read_text() == original
+
+
+def test_a_mutant_that_outlives_its_time_has_survived(mutants, tmp_path):
+    verdict, test, spent = Tree(tmp_path).run(mutants[0], seconds=0.1)
+    assert (verdict, test) == ("survived", "")
+    assert 0.1 <= spent < 30
+
+
+def test_numbers(mutants, monkeypatch):
+    outcomes = {0: {"verdict": "killed"}, 1: {"verdict": "survived"}}
+    numbers = command.summary(mutants, outcomes)
+    assert (numbers["mutants"], numbers["killed"], numbers["equivalent"], numbers["score"]) == (2, 1, 0, 0.5)
+    assert [survivor["line"] for survivor in numbers["survivors"]] == [mutants[1].line]
+    key = mutants[1].path, mutants[1].was, mutants[1].now
+    monkeypatch.setitem(command.EQUIVALENT, key, "a reason")
+    numbers = command.summary(mutants, outcomes)
+    assert (numbers["equivalent"], numbers["score"], numbers["survivors"]) == (1, 1.0, [])
