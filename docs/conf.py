@@ -108,7 +108,7 @@ def _command_page() -> str:
     """The commands with their arguments and options, from the help texts."""
     import typer.main
 
-    from spikeloom.cli.app import app
+    from spikeloom.cli.commands import app
 
     text = _heading("Commands", "=") + "``spikeloom COMMAND --help`` prints the same.\n\n"
     for name, command in sorted(typer.main.get_command(app).commands.items()):
