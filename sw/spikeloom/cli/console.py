@@ -46,14 +46,14 @@ notes = _SafeConsole(highlight=False, markup=False, emoji=False, stderr=True)
 
 
 def note(text: str) -> None:
-    """Print a note on standard error."""
-    notes.print(text)
+    """Print a note on standard error, on one line however long it is."""
+    notes.print(text, soft_wrap=True)
 
 
 def progress_bar(title: str) -> Progress:
-    """A bar with ``title`` before it; its console takes notes while it is shown."""
+    """A bar with ``title`` before it, on a terminal; notes can be printed while it is shown."""
     columns = (TextColumn(title, markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=notes, transient=not notes.is_terminal)
+    return Progress(*columns, console=notes, disable=not notes.is_terminal)
 
 
 def print_json(content: dict[str, Any]) -> None:

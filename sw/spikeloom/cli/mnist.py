@@ -33,12 +33,11 @@ def mnist(
 
     def run(trial: Trial) -> Outcome:
         with progress_bar(trial.title) as bar:
-            say = bar.console.print
             task = bar.add_task("", total=len(digits), visible=False)
             return run_trial(
                 trial,
                 digits,
-                make_runner=lambda program: CompiledRunner(program, output, workers=workers, announce=say),
+                make_runner=lambda program: CompiledRunner(program, output, workers=workers, announce=note),
                 quality_folder=Path("qor"),
                 progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
             )

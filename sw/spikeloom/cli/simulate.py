@@ -79,14 +79,14 @@ def simulate(
         runner: Runner | None = None
         if backend is not Simulator.REFERENCE:
             program = place_on(fabric, quantised, hardware, observe=observed_names(quantised))
-            runner = _runner(backend, program, output, waves=waves, announce=bar.console.print)
+            runner = _runner(backend, program, output, waves=waves, announce=note)
         task = bar.add_task("", total=chosen.spikes.shape[1], visible=False)
         simulation = simulate_network(
             loaded,
             quantised,
             chosen,
             runner,
-            announce=bar.console.print,
+            announce=note,
             progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
         )
     summary = simulation.summary

@@ -89,3 +89,11 @@ def test_a_terminal_that_cannot_show_a_name(tmp_path, monkeypatch, capsys):
     main(["check", path])
     stream.flush()
     assert rb"gr\xf6\xdfe: 64 inputs" in stream.buffer.getvalue()
+
+
+def test_notes_are_one_line_each_and_no_bar_is_drawn_where_there_is_no_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    path = write_network(tmp_path / "net.nir")
+    main(["run", path, "--backend", "reference", "--fabric", "small", "--inputs", "random:1"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "inputs: 20 images of 64, encoded as spikes of 6 steps x 20 samples x 64 lines"
