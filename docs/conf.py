@@ -5,6 +5,7 @@ reference, one per package, and the copies of the repository's own README files.
 """
 
 import ast
+import inspect
 import pkgutil
 import re
 import sys
@@ -15,6 +16,7 @@ from docutils import nodes
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("sim", "hdl", "boards", "sw")
+PUBLIC = "spikeloom.api"  # the names for users, all of them described where they are defined
 sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
 
 project = "spikeloom"
@@ -78,7 +80,7 @@ def _summary(path: Path) -> str:
 
 def _packages() -> dict[str, list[str]]:
     """Packages that hold modules, and the names of these modules."""
-    packages: dict[str, list[str]] = {}
+    packages: dict[str, list[str]] = {PUBLIC: []} if (ROOT / "sw" / "spikeloom" / "api").is_dir() else {}
     for folder in FOLDERS:
         for path in sorted((ROOT / folder / "spikeloom").rglob("*.py")):
             package = ".".join(path.relative_to(ROOT / folder).parent.parts)
@@ -96,12 +98,28 @@ def write_api_pages() -> None:
     pages = {"index.rst": _index_page(packages), "commands.rst": _command_page()} | {
         f"{package}.rst": _package_page(package, modules) for package, modules in packages.items()
     }
+    if PUBLIC in packages:
+        pages[f"{PUBLIC}.rst"] = _public_page()
     for old in folder.glob("*.rst"):
         if old.name not in pages:
             old.unlink()
     for name, text in pages.items():
         if not (folder / name).exists() or (folder / name).read_text() != text:
             (folder / name).write_text(text)
+
+
+def _public_page() -> str:
+    """The public names, with references to where each of them is described."""
+    import spikeloom.api as api
+
+    text = _heading("spikeloom.api", "=") + f"{inspect.getdoc(api)}\n\n.. list-table::\n   :widths: 30 70\n\n"
+    for name in api.__all__:
+        thing = getattr(api, name)
+        home = getattr(thing, "__module__", "")
+        ours = home.startswith("spikeloom.")
+        summary = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split()) if ours else ""
+        text += f"   * - {f':py:obj:`{name} <{home}.{name}>`' if ours else f'``{name}``'}\n     - {summary}\n"
+    return text
 
 
 def _command_page() -> str:
