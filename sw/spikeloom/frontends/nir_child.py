@@ -7,8 +7,8 @@ Before anything is read, every object is checked: hard links only, so that no ot
 bounds on depth, number and declared sizes; storage inside the file; numbers and text only. Should libhdf5 be talked
 into more, the process can open no further file, write none, and has bounded memory and time.
 
-What it writes: eight bytes, the length of a JSON text, lowest byte first; the JSON text, `{"refused": sentence}` or
-`{"tree": entries}`; and the numbers of all arrays in order. An entry is ``[name, kind, ...]``::
+What it writes: eight bytes, the length of a JSON text, lowest byte first; the JSON text, ``{"refused": sentence}`` or
+``{"tree": entries}``; and the numbers of all arrays in order. An entry is ``[name, kind, ...]``::
 
     [name, "group", entries]
     [name, "text", text]
