@@ -1,32 +1,32 @@
-"""Words of weights to sums: each word of ``lanes`` weights is added to the accumulators in one cycle.
+"""Synaptic accumulation: one word of ``lanes`` weights is added to the accumulators per cycle.
 
     cycle  0            1              2              3         4
            word ─┬─▶ weight memory ────────────────▶ add ─▶ sum ─▶ accumulators, written
                  ├─▶ accumulators, read ───────────▶ ▲ ▲    │
                  └─▶ touched? ─────────▶ ok ─────────┘ └────┴─ forward
 
-There are two banks of accumulators, one for each parity of the step, so that the input of the next step is added while
-the neurons of this one are updated: the bank is a bit of the address. There are also two copies, one that is read for
-adding and one that the neuron sweep reads; each sum is written into both. So nothing is to be chosen in front of or
-behind a memory that is as wide as all lanes.
+The accumulators form two banks, one per parity of the step, so that the input of the next step is added while the
+neurons of the current step are updated. The bank is the top bit of the address. Each accumulator is stored twice: one
+copy serves the read-modify-write of the adders, the other the neuron sweep, and each sum is written to both. This
+avoids multiplexers as wide as all lanes in front of and behind the memories.
 
-An accumulator is not cleared. A bit for each word says whether it was *touched* since it was last swept; one that was
-not counts as zero in the adder.
+Accumulators are not cleared. One *touched* bit per word records whether it was written since its last sweep; the adder
+takes an untouched word as zero.
 
-Block RAM gives a word two cycles after its address, and takes a sum a cycle after it was added: one long wire a cycle
-is enough. So the three words before the one that is added may be for the same accumulators, and their sums are taken
-from where they are. The last sum goes straight into the carry cell, which chooses between it and all else at no cost
-(`spikeloom.hdl.tech.ecp5_carry`). Which of the two before could be needed is chosen a cycle earlier; that one and the
-memory meet in one LUT per bit, together with *touched*. LUT RAM is read, added to and written in one cycle, so nothing
-is ever on its way; but its two copies cost 48 LUT per lane of 16 bits, where the LUTs about block RAM cost 32.
+With block RAM, a word arrives two cycles after its address, and a sum is written one cycle after the addition, which
+leaves each long wire a full cycle. The three preceding words may therefore address the same accumulators while their
+sums are still in the pipeline, and these sums are forwarded. The latest sum enters the carry cell directly, where
+selecting it is free (`spikeloom.hdl.tech.ecp5_carry`). The selection between the two older sums takes place one cycle
+earlier; its result and the memory word meet in one LUT per bit, together with *touched*. LUT RAM is read, added to and
+written in one cycle and needs no forwarding, but its two copies cost 48 LUTs per lane of 16 bits, compared with 32 for
+the forwarding logic of block RAM.
 
-In a core with graded spikes each lane multiplies its weight by the value of the event. That takes two cycles between
-the weights and the adder, so everything else about a word begins two cycles later.
+In a core with graded spikes each lane multiplies its weight by the value of the event. The product takes two cycles
+between the weights and the adder, so all other signals of the word start two cycles later.
 
-What the lanes do is told to each bank of them (`spikeloom.hdl.core.adders`). With several, each has a register of its
-own for what it is told, `spikeloom.hdl.tech.ecp5_carry.far_cycles` later: then none of the wires that lead to all lanes
-of a bank crosses the others. Nothing comes back from a lane, so that all of them together are as right some cycles
-later.
+Each bank of lanes (`spikeloom.hdl.core.adders`) receives the control signals. With several banks, each has its own
+copy in a register, delayed by `spikeloom.hdl.tech.ecp5_carry.far_cycles`, so that the control wires of one bank never
+cross the others. The adders return nothing to the control logic, so a common delay leaves the results unchanged.
 """
 
 import itertools
@@ -49,26 +49,26 @@ PRODUCT_CYCLES = 2
 
 
 class Accumulator(wiring.Component):
-    """Weights, accumulators and the adders between them.
+    """Weight memory, accumulators and the adders between them.
 
     Members
     -------
     word : word_layout(parameters), in
-        A word to be added; never refused.
+        The word to add; accepted in every cycle.
     busy : Signal(2), out
-        For each parity, whether words of events of such a step are still being added.
+        One bit per parity: words of events of a step with this parity are still being added.
     sweep, bank : Signal, in
     address : Signal(word), in
     current : ArrayLayout(signed(accumulator_width), lanes), out
     current_valid : Signal, out
-        While ``sweep`` is high, the neuron sweep takes ``address`` in ``bank``: `READ_LATENCY` cycles later ``current``
-        are its sums, if ``current_valid``, else they are all zero. Then they count as zero. Meanwhile no event may be
-        added to that bank; events for the other go on.
+        Read port of the neuron sweep. While ``sweep`` is high, the word ``address`` of ``bank`` is read and marked as
+        zero. `READ_LATENCY` cycles later ``current`` holds its sums; if ``current_valid`` is low, all of them are zero.
+        No event may be added to the swept bank meanwhile; additions to the other bank continue.
     clear : Signal, in
     clear_address : Signal(word), in
-        Make ``clear_address`` count as zero in both banks, while nothing else happens.
+        Mark the word ``clear_address`` as zero in both banks. No addition or sweep may be in progress.
     load : LoadPort, in
-        The memories, from the host.
+        Write port of the weight memory for the host.
     """
 
     READ_LATENCY = 3
@@ -97,8 +97,8 @@ class Accumulator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        # The word in each cycle of its way: in cycle 3 it is added, in cycle 4 a sum goes into block RAM. The product
-        # of its weights and its value takes cycles of its own before.
+        # The pipeline of a word: it is added in cycle 3, and its sum is written to block RAM in cycle 4. In a graded
+        # core the cycles of the product come first, and `stages` begins after them.
         product_cycles = PRODUCT_CYCLES if p.value_width else 0
         way = [self.word, *(Signal(word_layout(p), name=f"word_{number}") for number in range(1, product_cycles + 5))]
         stages = way[product_cycles:]
@@ -115,7 +115,8 @@ class Accumulator(wiring.Component):
         def is_same(later: data.View, earlier: data.View) -> Value:
             return earlier.valid & (earlier.bank == later.bank) & (earlier.target == later.target)
 
-        # Whether the first, second and third word before are for the same accumulators, as of cycles 1 to 3.
+        # Forwarding: bit 0, 1 and 2 are set if the first, second and third preceding word has the same accumulators.
+        # The comparison takes place ahead of the addition, so that registers select the sums.
         hits = [Signal(3, name=f"hits_{number}") for number in range(1, 4)]
         m.d.sync += [
             hits[0].eq(Cat(is_same(stages[0], stage) for stage in stages[1:4])),
@@ -123,7 +124,9 @@ class Accumulator(wiring.Component):
             hits[2].eq(hits[1]),
         ]
 
-        swept_bank = Signal()  # as `bank`, a cycle later
+        # One memory of touched bits per bank: each has a single read port, and a sweep of one bank must not delay the
+        # additions to the other.
+        swept_bank = Signal()  # `bank`, delayed by one cycle
         swept_address = Signal.like(self.address)
         m.d.sync += [swept_bank.eq(self.bank), swept_address.eq(self.address)]
         for number, memory in enumerate(self.touched):
@@ -132,6 +135,8 @@ class Accumulator(wiring.Component):
             adding = stages[0].valid & (stages[0].bank == number)
             write_address = Signal.like(memory.write_address)
             write_data, write_enable = Signal(), Signal()
+            # Adding to a word sets its bit, sweeping or clearing it resets the bit. The write follows the read by one
+            # cycle; `hits` covers the word in between (below).
             m.d.sync += [
                 write_address.eq(Mux(self.clear, self.clear_address, memory.address)),
                 write_data.eq(~(self.clear | sweeping)),
@@ -144,7 +149,8 @@ class Accumulator(wiring.Component):
                 memory.write_enable.eq(write_enable),
             ]
         touched = Cat(memory.data for memory in self.touched)
-        # The word before is not in `touched` yet.
+        # The touched bit of the immediately preceding word is not written yet when this one is read, so a hit on that
+        # word counts as touched.
         ok, bank = Signal(), Signal()
         m.d.sync += [
             ok.eq(touched.bit_select(stages[2].bank, 1) | hits[1][0]),
@@ -153,9 +159,12 @@ class Accumulator(wiring.Component):
         ]
 
         is_block = p.accumulator_memory == "block"
+        # LUT RAM takes the sum in the cycle of the addition, block RAM from the register `last`, one cycle later.
         written = stages[4 if is_block else 3]
         is_on_way = Signal()
         m.d.sync += is_on_way.eq(hits[1][1:].any())
+        # The weight address leaves the pipeline early enough for the weights to meet their word in the first stage of
+        # the product or, without one, in the adder.
         control = Signal(control_layout(p))
         m.d.comb += [
             control.weight_address.eq(way[3 - self.banks[0].weight_latency].weight_address),

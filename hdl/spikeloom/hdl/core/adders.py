@@ -1,6 +1,6 @@
-"""The lanes that add: weights, accumulators and the adders between them, as `spikeloom.hdl.core.accumulate` tells them.
+"""A bank of adder lanes: weight memory, accumulators and adders, controlled by `spikeloom.hdl.core.accumulate`.
 
-A core has one bank of all lanes, or several side by side, each with memories and wires of its own.
+A core has one bank with all lanes, or several banks side by side, each with its own memories and wiring.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
@@ -18,17 +18,17 @@ from spikeloom.sim.lib.words import bits_for
 __all__ = ["AdderBank", "control_layout"]
 
 NEAR_LANES = 16
-"""Lanes of a bank, at most, to whose adders the weights come straight from block RAM."""
+"""Largest bank, in lanes, whose weights go from block RAM to the adders without a further register."""
 
 
 def control_layout(parameters: CoreParameters) -> data.StructLayout:
-    """What all lanes of a bank are told in a cycle. Addresses of accumulators have the bank of their parity on top.
+    """Control signals common to all lanes of a bank. The top bit of an accumulator address is the parity's bank.
 
-    ``weight_address`` is of the word that comes out of the weight memory when it is added, ``value`` that of its event,
-    in time for the product. ``read``, ``write`` and ``swept`` are accumulators that are read for adding, written if
-    ``write_valid``, and read for the sweep. Of the word that is added, ``counts`` says that its accumulators count as
-    what they are, and not as 0, ``last`` that it needs the sum of the word before, and ``is_on_way`` that it needs one
-    that is not written yet. Of the word after it, ``is_last_on_way`` says that this is the newer one.
+    ``weight_address`` addresses the weight memory, early enough for the weights to arrive with their word; ``value`` is
+    the event's value, aligned with the product. ``read``, ``write`` and ``swept`` address the accumulators: for the
+    addition, for the sum (if ``write_valid``) and for the sweep. For the word being added, ``counts`` selects the
+    stored accumulators instead of 0, ``last`` the sum of the preceding word, and ``is_on_way`` an older sum that is not
+    in the memory yet. For the word after it, ``is_last_on_way`` selects the newer of these two sums.
     """
     word = bits_for(parameters.words) + 1
     return data.StructLayout(
@@ -53,16 +53,16 @@ class AdderBank(wiring.Component):
     Parameters
     ----------
     number
-        Of the bank: it holds so many lanes' weights from the middle of each word.
+        Index of the bank, which selects its slice of each weight word.
 
     Members
     -------
     control : Signal(control_layout(p)), in
-        What is to be done in this cycle.
+        Control signals of the current cycle.
     current : ArrayLayout(signed(accumulator_width), bank_lanes), out
-        The accumulators of ``control.swept``, a cycle later in LUT RAM as in block RAM: 2 cycles.
+        Accumulators at ``control.swept``, 2 cycles later with either kind of memory.
     load : LoadPort, in
-        Writes the weights.
+        Write port of the weight memory for the host.
     """
 
     def __init__(self, parameters: CoreParameters, number: int) -> None:
@@ -70,7 +70,8 @@ class AdderBank(wiring.Component):
         self._weights = LoadedMemory(
             p.memories["weights"], single_port=p.weight_memory == "single-port", part=number, parts=p.lane_banks
         )
-        # The block RAMs of many lanes are all over the FPGA. What reads deep ones has a register anyway.
+        # The block RAMs of a wide bank are spread over the FPGA, and the way to the adders takes a cycle of its own.
+        # Deep memories (latency 3) already end in a register behind the multiplexer of their blocks.
         self._is_far = p.bank_lanes > NEAR_LANES and self._weights.latency == 2
         self.weight_latency = self._weights.latency + self._is_far
         super().__init__(
@@ -101,7 +102,8 @@ class AdderBank(wiring.Component):
         width = p.accumulator_width * p.bank_lanes
         is_block = p.accumulator_memory == "block"
         kind = BlockMemory if is_block else DistributedMemory
-        depth = 2 << bits_for(p.words)  # the parity's bank is the highest bit, also where the words are no power of two
+        # The parity's bank is the top address bit even if the number of words is not a power of two.
+        depth = 2 << bits_for(p.words)
         m.submodules.adding = adding = kind(width, depth)
         m.submodules.sweeping = sweeping = kind(width, depth)
         for memory in (adding, sweeping):
@@ -110,6 +112,7 @@ class AdderBank(wiring.Component):
         if is_block:
             m.d.comb += [sweeping.address.eq(control.swept), self.current.eq(sweeping.data)]
         else:
+            # LUT RAM reads asynchronously: registers before and behind it give it the latency of block RAM.
             read_address = Signal.like(control.swept)
             m.d.sync += [read_address.eq(control.swept), self.current.eq(sweeping.data)]
             m.d.comb += sweeping.address.eq(read_address)
@@ -119,7 +122,8 @@ class AdderBank(wiring.Component):
             addend = Signal(signed(p.accumulator_width), name=f"addend_{lane}")
             m.d.comb += addend.eq(weight[lane])
             if is_block:
-                # The last sum, the one before, and of those before the last the one that the word needs.
+                # `last` is the sum of the preceding word, `earlier` the one before it. `on_way` is the older sum that
+                # this word needs, selected one cycle ahead so that the adder sees one LUT.
                 names = ("last", "earlier", "on_way")
                 last, earlier, on_way = (Signal(p.accumulator_width, name=f"{n}_{lane}") for n in names)
                 read = adding.data[part] & control.counts.replicate(p.accumulator_width)

@@ -1,17 +1,16 @@
-"""Spikes to events: words of fired neurons become packets for the outside and events for the core, one at a time.
+"""Spike emission: words of fired neurons become packets for other tiles and events for the core, one per cycle.
 
     push ─▶ queue ─▶ group of 8 lanes ─▶ lane ─▶ route memory ─▶ skid buffer ─┬─▶ packets
                                                                               └─▶ local
 
-The queue holds every word that a population can fire, so that the sweep never waits for it. The emitter may wait for
-the packet output as long as it likes: nothing else in the core waits for the emitter but the next population's sweep.
+The queue holds every word that a population can fire, so the sweep never stalls. The emitter may be stalled by the
+packet output for any time: only the sweep of the next population depends on it.
 
-Every memory is read in two steps, its own and that of its output register; both hold what they have while the step
-after them is busy. The skid buffer is where this ends: it has room for one more when it says that it has none, so that
-whether an output is taken reaches nothing before it in the same cycle.
+Each memory is read in two stages, the array and its output register, and each stage holds its contents while the next
+one is busy. The skid buffer ends this chain: it keeps one free entry after it has signalled full, so no combinational
+path leads from the ready inputs back into the pipeline.
 
-In a core with graded spikes the value of a neuron's spike is worked out on the way through the last two
-(`spikeloom.hdl.core.graded`).
+In a core with graded spikes the value of a spike is computed in the last two stages (`spikeloom.hdl.core.graded`).
 """
 
 from collections.abc import Iterable
@@ -31,13 +30,13 @@ from spikeloom.sim.lib.words import bits_for
 __all__ = ["SpikeEmitter"]
 
 GROUP = 8
-"""Lanes among which the lowest that fired is found in one cycle."""
+"""Width of the priority encoder: lanes searched for a spike in one cycle."""
 
 
 def _lowest(bits: Value) -> Value:
-    """The lowest bit that is set, alone: that of the lowest block of four in which one is.
+    """Isolate the lowest set bit, hierarchically in blocks of four.
 
-    (Blocks, because synthesis makes one chain of what looks at all bits below.)
+    A flat expression, in which each bit looks at all lower ones, is mapped to one long chain of LUTs.
     """
     if len(bits) <= 4:
         return Cat(bit & ~bits[:place].any() for place, bit in enumerate(bits))
@@ -47,7 +46,7 @@ def _lowest(bits: Value) -> Value:
 
 
 def _is_single(bits: Value) -> Value:
-    """Whether no more than one bit is set."""
+    """Whether at most one bit is set."""
 
     def some_and_more(part: Value) -> tuple[Value, Value]:
         if len(part) == 1:
@@ -59,13 +58,13 @@ def _is_single(bits: Value) -> Value:
 
 
 def _number(one_hot: Value) -> Value:
-    """The place of the only bit that is set."""
+    """The position of the only set bit."""
     places = range((len(one_hot) - 1).bit_length())
     return Cat(Cat(bit for place, bit in enumerate(one_hot) if place >> digit & 1).any() for digit in places)
 
 
 def _lowest_place(bits: Value) -> Value:
-    """The place of the lowest bit that is set, if there is one: as `_number` of `_lowest`, in fewer LUTs in a row."""
+    """The position of the lowest set bit, if any: `_number` of `_lowest`, with fewer levels of logic."""
     if len(bits) == 1:
         return Cat()
     half = 1 << (len(bits) - 1).bit_length() - 1
@@ -74,31 +73,31 @@ def _lowest_place(bits: Value) -> Value:
 
 
 class SpikeEmitter(wiring.Component):
-    """Sends each fired neuron where its route says.
+    """Sends each fired neuron to the destinations of its route.
 
     Members
     -------
     restart : Signal, in
-        The queue is empty and begins anew; before the words of a population are pushed.
+        Rewind the empty queue, before the first word of a population is pushed.
     push : Signal, in
     word : Signal(word), in
     fired : Signal(lanes), in
     value : ArrayLayout(signed(sent_width), lanes), in
-        A word of fired neurons, and what each has sent (`NeuronSweep`); never refused, since a population fires no
-        word twice.
+        A word of fired neurons with the values that they send (`NeuronSweep`). Always accepted: a population fires
+        each word at most once, so the queue cannot overflow.
     rule : population_layout, in
-        In a core with graded spikes, the rule of the population: it says what the values are.
+        Parameters of the population, which define the values in a core with graded spikes.
     packets : Stream(data.StructLayout(packet)), out
-        For the outside: the neuron's axon, and its membrane where the route asks for it, or else the value of its
-        spike, 1 if it is not graded.
+        Packets for other tiles: the neuron's axon with its membrane (if the route reads it out) or the value of its
+        spike, which is 1 unless graded.
     local : Stream(data.StructLayout(event)), out
-        For the core itself: an axon and, in a core with graded spikes, the value of the spike.
+        Events for the core itself: an axon and, in a core with graded spikes, the value of the spike.
     busy : Signal, out
-        Something is still to be sent.
+        Some spikes are still to be sent.
     done : Signal, out
-        A neuron has been sent to all of its destinations.
+        High for one cycle when a neuron has been sent to all of its destinations.
     load : LoadPort, in
-        The memories, from the host.
+        Write port of the route memory for the host.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -129,7 +128,8 @@ class SpikeEmitter(wiring.Component):
         lane_bits = (p.lanes - 1).bit_length()
         groups, group = -(-p.lanes // GROUP), min(p.lanes, GROUP)
 
-        # The queue. Words are written behind each other and read in that order; a word can be read a cycle after it.
+        # The queue. It is rewound for each population, so a linear buffer suffices and no pointer wraps. The groups
+        # with spikes, and whether they have just one, are computed before the queue, off the path of the encoder.
         entry = data.StructLayout(
             {
                 "word": self.word.shape(),
@@ -139,7 +139,7 @@ class SpikeEmitter(wiring.Component):
                 "value": data.ArrayLayout(value_width * group, groups),
             }
         )
-        # LUT RAM has registers of its own behind it, in place of those in a block RAM.
+        # LUT RAM reads asynchronously; registers behind it take the place of those inside a block RAM.
         is_block = p.state_memory == "block"
         kind = BlockMemory if is_block else DistributedMemory
         m.submodules.queue = queue = kind(entry.size, p.words)
@@ -157,7 +157,8 @@ class SpikeEmitter(wiring.Component):
             m.d.sync += pushed.value.eq(self.value)
         count = bits_for(p.words + 1)
         written, read = Signal(count), Signal(count)
-        waiting, reading, front_valid = Signal(), Signal(), Signal()  # in the queue, read, in the output register
+        # Valid bits of the three places of a word: in the queue, in the array's read stage, in the output register.
+        waiting, reading, front_valid = Signal(), Signal(), Signal()
         enable, output_enable = Signal(), Signal()
         front_done = Signal()
         m.d.comb += [
@@ -167,7 +168,8 @@ class SpikeEmitter(wiring.Component):
             queue.write_data.eq(pushed),
             queue.address.eq(read),
             output_enable.eq(~front_valid | front_done),
-            # A word of more than one group is in front for two cycles or more, so that the next one has time to come.
+            # With several groups a word stays in front for at least two cycles, so the next one is read in time without
+            # a path from `output_enable` to the memory's enable.
             enable.eq(~reading if groups > 1 else ~reading | output_enable),
         ]
         with m.If(self.restart):
@@ -181,7 +183,7 @@ class SpikeEmitter(wiring.Component):
         with m.If(output_enable):
             m.d.sync += front_valid.eq(reading)
         if is_block:
-            # (While its output register takes a word the memory has to be enabled. What it reads then is not used.)
+            # A block RAM needs its clock enable for the output register as well; the word read then is not used.
             m.d.comb += [queue.enable.eq(enable | output_enable), queue.output_enable.eq(output_enable)]
             front = data.View(entry, queue.data)
         else:
@@ -191,8 +193,8 @@ class SpikeEmitter(wiring.Component):
             with m.If(output_enable):
                 m.d.sync += front.eq(held)
 
-        # The groups of the front word that have fired, one after the other.
-        # `chosen` is the lowest of those left and `others` are those after it, found a cycle before it is taken.
+        # The groups of the front word with spikes, in ascending order. `chosen` is the lowest remaining group and
+        # `others` are the groups after it; both are computed one cycle before use.
         active, take = Signal(), Signal()
         chosen = Signal(groups)
         number = Signal(bits_for(groups))
@@ -240,7 +242,7 @@ class SpikeEmitter(wiring.Component):
         with m.Elif(issue):
             m.d.sync += [active.eq(~single), fired.eq(rest), single.eq(_is_single(rest))]
 
-        # The route memory, and what belongs to the neuron whose route is read.
+        # The route memory; `stages` carries the value of the neuron alongside the two read stages.
         m.submodules.routes = routes = LoadedMemory(p.memories["routes"])
         wiring.connect(m, wiring.flipped(self.load), routes.load)
         item = data.StructLayout({"value": Shape(value_width, signed=value_width > 0)})
@@ -267,8 +269,8 @@ class SpikeEmitter(wiring.Component):
             if p.value_width:
                 m.d.sync += stages[1].value.eq(shifted_value(self.rule, stages[0].value))
 
-        # The skid buffer: `out` is what is offered, `spare` what came although `out` was not taken.
-        # In a graded core the value has its final width here.
+        # The skid buffer: `out` is the entry offered, `spare` the one that arrived while `out` was stalled.
+        # In a graded core the value has its final width from here on.
         final_width = p.v_width if value_width else 0
         layout = data.StructLayout(
             {
@@ -296,8 +298,8 @@ class SpikeEmitter(wiring.Component):
         with m.Elif(~spare_valid):
             m.d.sync += spare_valid.eq(valid[1])
 
-        # Both destinations must take it; each may do so in its own time. What is still to be taken is in registers,
-        # because the core chooses by it what it reads next.
+        # An entry is done when both destinations have accepted it, in either order. The pending bits are registers
+        # because they drive `valid`, by which the engine arbitrates between local events and input packets.
         packet_waits, local_waits = Signal(), Signal()
         m.d.comb += [
             self.packets.valid.eq(packet_waits),
@@ -329,7 +331,7 @@ class SpikeEmitter(wiring.Component):
 
 
 def _or(values: Iterable[Value]) -> Value:
-    """All of them, bit by bit."""
+    """Bitwise OR of all values."""
     result: Value | None = None
     for value in values:
         result = value if result is None else result | value

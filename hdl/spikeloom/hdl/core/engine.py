@@ -1,15 +1,15 @@
-"""The LIF engine: packets in, packets out; the steps of elastic time, run over the populations of a core.
+"""The LIF engine: runs the steps of elastic time over the populations of a core.
 
     i ──▶ SPIKE ──▶ RowReader ◀───────────── local events ─────── SpikeEmitter ──▶ o
              │          └──▶ Accumulator ──▶ NeuronSweep ──▶ fired ────┘           ▲
              └─ TICK, ACK ──▶ Tokens ─────────────────────────────── TICK, ACK ────┘
 
-`Tokens` say when a step may begin. Then, for each population in turn: its events are all added; its neurons are swept;
-its spikes go out and back in. Then the tokens of the step are sent. Events of the next step are added all the while,
-into the other accumulator bank.
+`Tokens` determine when a step may begin. The engine then processes the populations in order: it waits until all events
+of the step are added, sweeps the neurons, and emits their spikes to other tiles and back into the core. Finally it
+sends the tokens that end the step. Events of the next step are added to the other accumulator bank throughout.
 
-**Input is always consumed**, whatever the output waits for: TICK and ACK at once, SPIKE as soon as the row fetch is
-free, which depends on nothing but the adding of rows.
+**Input is always consumed**, even while the output is stalled: TICK and ACK immediately, SPIKE as soon as the row fetch
+is free, which depends only on the addition of earlier rows.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -30,24 +30,24 @@ __all__ = ["LifEngine"]
 
 
 class LifEngine(wiring.Component):
-    """A LIF core without its registers. After a reset it first clears its accumulators, one word per cycle.
+    """A LIF core without its registers. After a reset it clears its accumulators, one word per cycle.
 
     Members
     -------
     i : Stream(packet_layout(*packet)), in
     o : Stream(packet_layout(*packet, destinations)), out
-        Packets. A SPIKE names an axon, on the way in as on the way out. Each brings its value, 1 if it is not graded.
+        Packets. A SPIKE names an axon in both directions and carries a value, which is 1 unless graded.
     load : LoadPort, in
         Writes the memories of `CoreParameters.memories`.
     *the members of* `spikeloom.hdl.noc.tokens.relation_members`
-        The tiles that this one waits for; without a source the engine stands still.
+        The dependencies on other tiles. Without a source the engine never starts a step.
     populations : Signal(bits_for(populations + 1)), in
-        Populations to update.
+        Number of populations to update.
     idle : Signal, out
-        Nothing is being added, updated or sent.
+        No event is being added, no neuron updated, no packet sent.
     waiting, word_added, sweeping, spike, step_done : Signal, out
-        For counting: an event waits for its weights, or is offered; a word of weights is added; neurons are swept; a
-        neuron's spike or membrane is sent; a step ends.
+        Events for the counters: an event is offered or waits for its weights; a word of weights is added; neurons are
+        swept; the spike or membrane of a neuron is sent; a step ends.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -82,7 +82,7 @@ class LifEngine(wiring.Component):
         for part in (rows, accumulator, sweep, emitter, populations):
             wiring.connect(m, wiring.flipped(self.load), part.load)
 
-        fresh = Signal(init=1)  # the step in progress is the first of its sample
+        fresh = Signal(init=1)  # the current step is the first of its sample
         clearing = Signal()
         clear_word = Signal(bits_for(p.words))
 
@@ -90,9 +90,9 @@ class LifEngine(wiring.Component):
         parity, last = tokens.parity, tokens.last
         m.d.comb += [getattr(tokens, name).eq(getattr(self, name)) for name in relation_members(p.destinations)]
 
-        # Input. Local events go first; they wait only for the sweep, which never stalls. What a delayed source has sent
-        # in its step t comes until TICK(t + 1), and may still be on its way when this core begins step t + 1: so events
-        # that come while the core waits belong to the step that it waits for, whatever step they were sent in.
+        # Input. Local events have priority; they wait only for the sweep, which never stalls. Spikes that a delayed
+        # source fires in its step t precede its TICK(t + 1), so they may arrive after this core has finished step t.
+        # Events that arrive while the core waits therefore belong to the step that it waits for, whatever their parity.
         packet = self.i.payload
         waiting = Signal()
         local_valid, spike_valid = Signal(), Signal()
@@ -127,7 +127,7 @@ class LifEngine(wiring.Component):
             tokens.token_last.eq(packet.last),
         ]
 
-        # The sweep, on the bank of the step in progress.
+        # The sweep reads the bank of the current step's parity; additions of the next step use the other bank.
         population = Signal.like(self.populations)
         m.d.comb += [
             populations.address.eq(population),
@@ -149,7 +149,8 @@ class LifEngine(wiring.Component):
             emitter.rule.eq(sweep.held_rule),
         ]
 
-        # Output: spikes, or the tokens that end a step.
+        # Output: spikes, or the tokens that end a step. They never compete, since TOKENS begins after the emitter has
+        # drained; `finish` selects the payload, so that it does not depend on `valid` of either source.
         emitted = emitter.packets.payload
         m.d.comb += [
             self.o.valid.eq(emitter.packets.valid | tokens.o.valid),
@@ -173,7 +174,9 @@ class LifEngine(wiring.Component):
             if p.destinations:
                 m.d.comb += self.o.payload.destinations.eq(sweep.held_rule.destinations)
 
-        adding = Signal(2)  # for each parity: events of such a step are being added
+        # A sweep begins when the pipelines hold nothing of the current step: no event of its parity, no spike of the
+        # previous population (which may be a local event for this one), and no sweep in progress.
+        adding = Signal(2)  # one bit per parity: events of a step with this parity are being added
         drained = Signal()
         m.d.comb += adding.eq(rows.busy | accumulator.busy)
         m.d.comb += drained.eq(~adding.bit_select(parity, 1) & ~emitter.busy & ~sweep.busy)

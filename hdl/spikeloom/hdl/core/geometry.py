@@ -1,10 +1,10 @@
-"""Rows with coordinates: the words of a matrix, a convolution or a pooling for the event of one position.
+"""Rows with coordinates: the weight words of a matrix, convolution or pooling for an event at one position.
 
     row, x, y ─▶ tables of columns and lines ─▶ first words ─▶ taps in y ⊃ taps in x ⊃ words of a tap ──▶ word
 
-The two tables know what a position meets (`spikeloom.sim.core.row_reader` has the loop), so the hardware is two
-additions and three nested counts, whatever the stride, dilation, padding or window. A word comes out in every cycle,
-from event to event too; a row that meets nothing is dropped on the way and takes none.
+Two tables hold the offsets of the outputs that a position reaches (`spikeloom.sim.core.row_reader` has the loop), so
+the hardware needs only two additions and three nested counters for any stride, dilation, padding or window. It produces
+one word per cycle, also across events; a row without words is dropped and costs no cycle at the output.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -22,7 +22,7 @@ __all__ = ["GeometrySequencer", "positioned_row_layout"]
 
 
 def positioned_row_layout(parameters: CoreParameters) -> data.StructLayout:
-    """A row, and of its event the coordinates and all else that `spikeloom.hdl.core.row_reader.event_layout` has."""
+    """A row with the coordinates of its event and the other fields of `spikeloom.hdl.core.row_reader.event_layout`."""
     return data.StructLayout(
         {
             "row": struct_layout(parameters.row_layout),
@@ -42,14 +42,14 @@ class GeometrySequencer(wiring.Component):
     Members
     -------
     i : Stream(positioned_row_layout(parameters)), in
-        Rows; accepted whenever there is room.
+        Rows, accepted while the first stage is free.
     word : word_layout(parameters), out
     sparse : Signal, out
-        The word of this cycle, never refused, and whether its row is sparse.
+        The word of this cycle, which must be accepted, and whether its row is sparse.
     busy : Signal(2), out
-        For each parity, whether rows of events of such a step are here, ``word`` included.
+        One bit per parity: the sequencer holds rows of a step with this parity, ``word`` included.
     load : LoadPort, in
-        The memories, from the host.
+        Write port of the tables for the host.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -72,8 +72,8 @@ class GeometrySequencer(wiring.Component):
         for memory in (columns, lines):
             wiring.connect(m, wiring.flipped(self.load), memory.load)
 
-        # The tables are read in two steps: `reading` is the row whose entries are in the memories, `found` the one
-        # whose entries are in their output registers, `start` has them added up.
+        # The tables are read in two stages: `reading` is the row in the memories' read stage, `found` the row in their
+        # output registers, and `start` the row with the table entries added.
         given = self.i.payload
         row_fields = struct_layout(p.row_layout).members
         kept = {name: shape for name, shape in row_fields.items() if name not in ("geometry", "more", "empty")}
@@ -88,8 +88,9 @@ class GeometrySequencer(wiring.Component):
             | {"columns": len(column.taps), "lines": len(line.taps)}
         )
         start = Signal(start_layout)
-        take = Signal()  # the counts take the row in `start`
+        take = Signal()  # the counters take the row in `start`
         space = [Signal(name=f"space_in_{name}") for name in ("reading", "found", "start")]
+        # A delayed row adds to the next step, which does not exist after the last step of a sample.
         dropped = given.row.delay & given.last
         if p.sparse:
             dropped |= given.row.empty
@@ -123,13 +124,13 @@ class GeometrySequencer(wiring.Component):
             ]
             m.d.sync += [getattr(start, name).eq(getattr(column, name)) for name in steps]
 
-        # Three nested counts. Each holds what is left after the present one, less one, so that its sign tells the
-        # last; the outer ones stand still until those inside them are at their last.
+        # Three nested counters. Each holds the number of remaining iterations minus one, so that its sign bit marks the
+        # last iteration without a comparison. An outer counter advances when all inner ones are at their last.
         word = self.word
         held = Signal(start_layout)
         with m.If(take):
             m.d.sync += held.eq(start)
-        ends: list[Value] = []  # of the words of a tap, of the taps of a line, of the lines
+        ends: list[Value] = []  # last word of a tap, last tap of a line, last line
         for name in ("length", "columns", "lines"):
             first, again = getattr(start, name), getattr(held, name)
             left = Signal(len(first) + 1, name=f"{name}_left")
@@ -142,6 +143,8 @@ class GeometrySequencer(wiring.Component):
         tap_ends, line_ends, row_ends = ends[0], ends[0] & ends[1], Cat(ends).all()
         m.d.comb += take.eq(start.valid & (~word.valid | row_ends))
         weight, target = word.weight_address, word.target
+        # Within a tap both addresses increase by one, through the carry input of the adders. At the end of a tap the
+        # target jumps to the next one; the weights of a line are contiguous and jump only at its end.
         step_target = Mux(ends[1], held.line_target, held.next_target)
         next_weight = add(m, platform, weight, Operand.GATE, line_ends, held.line_weight, carry=~line_ends)
         next_target = add(m, platform, target, Operand.GATE, tap_ends, step_target, carry=~tap_ends)

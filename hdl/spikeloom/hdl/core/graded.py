@@ -1,7 +1,7 @@
-"""The value that goes with a spike or a membrane, from what a lane hands on.
+"""The value of a spike or membrane packet, computed from the output of a lane.
 
-In a core with graded spikes the lanes hand on the exact ``u``, and shift and saturation are done once, where neurons
-are sent one at a time, instead of in each lane. That takes two cycles::
+In a core with graded spikes the lanes output the exact ``u``. Shift and saturation are done once, where neurons are
+sent one at a time, instead of in each lane, and take two cycles::
 
     shifted = u >> graded_shift, or u for a membrane
     value   = saturate(shifted, value_width), or saturate(u, v_width) for a membrane, or 1 for any other spike
@@ -16,12 +16,13 @@ __all__ = ["overflows", "saturated", "shifted_value", "spike_value", "value_shap
 
 
 def value_shape(parameters: CoreParameters) -> Shape:
-    """Of the value of an event; without bits where there are no graded spikes."""
+    """Shape of the value of an event; zero bits in a core without graded spikes."""
     return Shape(parameters.value_width, signed=parameters.value_width > 0)
 
 
 def overflows(value: Value, width: int) -> Value:
-    """Whether the signed ``value`` is not one of ``width`` bits."""
+    """Whether the signed ``value`` does not fit in ``width`` bits."""
+    # It fits if all bits from the sign of the narrow value upwards are equal.
     top = value[width - 1 :]
     return top.any() & ~top.all()
 
@@ -33,12 +34,12 @@ def saturated(value: Value, width: int) -> Value:
 
 
 def shifted_value(rule: data.View, sent: Value) -> Value:
-    """``sent``, signed, shifted as the rule of its population says."""
+    """The signed ``sent``, shifted right by ``graded_shift`` if its population is graded."""
     return Mux(rule.graded, sent >> rule.graded_shift, sent)
 
 
 def spike_value(parameters: CoreParameters, rule: data.View, shifted: Value) -> Value:
-    """The value, from a `shifted_value`."""
+    """The value of the packet, computed from a `shifted_value`."""
     membrane = saturated(shifted, parameters.v_width)
     value = Mux(rule.graded, saturated(shifted, parameters.value_width), 1)
     return Mux(rule.readout, membrane, value) if parameters.readout else value

@@ -1,21 +1,21 @@
-"""The update of one neuron a cycle: a pipeline of one carry chain a stage, with the parts that the core is built for.
+"""The neuron update, one neuron per cycle: a pipeline with one carry chain per stage and only the configured terms.
 
     0 leak ─▶ (held, or earlier reset) ─▶ u = + drive ─▶ u - threshold ─▶ (+ noise) ─▶ spike ─▶ reset, saturate
     0 (synaptic current's leak) ─▶ (+ I) ─▶ (+ bias) ──▲                                  └─▶ (adaptation)
 
-What is in brackets exists only in cores that have it. The recurrence is `spikeloom.sim.core.neuron`'s; every value is
-as wide as `CoreParameters.update_widths` says, and nothing is narrowed before the last stage.
+Bracketed stages are optional. `spikeloom.sim.core.neuron` defines the recurrence and `CoreParameters.update_widths` the
+width of each value; no value is narrowed before the last stage.
 
-How each term is made to cost little on ECP5, where a lookup table has four inputs and a flip-flop a synchronous reset
-that costs nothing:
+The following encodings keep each term small on ECP5, where a lookup table has four inputs and the synchronous reset of
+a flip-flop is free:
 
-* A leak by product is the product's upper bits. To round up, factor and product are negated
-  (`spikeloom.sim.core.memory_fields`), and both that negation and rounding to the nearest are in the carry cells of
-  the sum that follows, as is the choice between the accumulator and 0.
-* What counts as 0, as every state in the first step of a sample, is a reset of the register behind it.
-* The membrane that is stored is ``u``, ``u - threshold`` or one bit for all: one lookup table a bit, which does both
+* A multiplicative leak takes the upper bits of the product. To round up, factor and product are negated
+  (`spikeloom.sim.core.memory_fields`). This negation, rounding to nearest, and the selection between the accumulator
+  and 0 are absorbed by the carry cells of the following sum.
+* A value forced to 0, such as every state in the first step of a sample, uses the reset of the register behind it.
+* The stored membrane is ``u``, ``u - threshold`` or the same bit in all places. One lookup table per bit performs both
   the reset and the saturation.
-* A delay line counts as a neuron without leak, with threshold 0, that compares by >: so it finds ``I > 0``.
+* A delay line is computed as a neuron without leak, with threshold 0 and comparison ``>``, which detects ``I > 0``.
 """
 
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ __all__ = ["LaneTiming", "NeuronLane"]
 
 
 class _Staged:
-    """A value that travels through the pipeline: `at` gives it in a stage, through as many registers as that takes.
+    """A value with its pipeline stage. `at` delays it to a later stage and adds the registers on first use.
 
-    A value without a stage of its own is the same in every stage and needs none.
+    A value without a stage is constant during a sweep and needs no registers.
     """
 
     def __init__(self, m: Module, name: str, value: Value, stage: int | None = None) -> None:
@@ -47,7 +47,7 @@ class _Staged:
         self._values = {stage: value}
 
     def at(self, stage: int) -> Value:
-        """The value in ``stage``, which must not be before its own."""
+        """The value in ``stage``, which must not precede its own."""
         if self.stage is None:
             return self._values[None]
         assert stage >= self.stage, f"{self._name} must be used from stage {self.stage} on, not {stage}"
@@ -61,7 +61,7 @@ class _Staged:
 
 @dataclass(frozen=True)
 class _Leaked:
-    """A value after its leak, as it goes into a sum: ``value``, inverted where ``invert`` is 1, plus ``carry``."""
+    """A leaked value as the operand of a sum: ``value``, inverted if ``invert`` is 1, plus ``carry``."""
 
     value: _Staged
     invert: _Staged | None = None
@@ -69,27 +69,28 @@ class _Leaked:
 
 
 def _extended(value: Value, width: int) -> Value:
-    """The signed ``value`` in ``width`` bits."""
+    """The signed ``value``, sign-extended to ``width`` bits."""
     return Cat(value, value[-1].replicate(width - len(value)))
 
 
 @dataclass(frozen=True)
 class LaneTiming:
-    """The stages of the pipeline, in cycles after the state; each term that a core has takes stages of its own."""
+    """The stage of each value, in cycles after the state. Each configured term adds stages."""
 
-    leak: int  #: the membrane after its leak is there
-    base: int  #: the membrane after its leak and the reset of an earlier spike is there
-    current: int  #: the accumulator is taken
-    u: int  #: the membrane plus its drive is there
-    spike: int  #: whether the neuron spikes is there
-    latency: int  #: the new state is there
+    leak: int  #: the membrane after its leak
+    base: int  #: the membrane after its leak and the delayed reset of an earlier spike
+    current: int  #: the accumulator is sampled
+    u: int  #: the membrane plus its drive
+    spike: int  #: the spike decision
+    latency: int  #: the new state
 
     @staticmethod
     def of(p: CoreParameters) -> "LaneTiming":
-        """The timing of a core's lanes."""
-        leak = 2 if p.multiplier else 1
+        """The timing of the lanes of a core with parameters ``p``."""
+        leak = 2 if p.multiplier else 1  # a product is registered twice
         base = leak + bool(p.reset_delay or (p.multiplier and p.refractory_width))
         drive_stages = p.synaptic_current + p.bias
+        # The drive is ready in the same stage as the base, unless the leak of the synaptic current holds it up.
         current = max(leak if p.synaptic_current else 0, base - drive_stages)
         u = current + drive_stages + 1
         spike = u + 2 + (p.noise_bits > 0)
@@ -103,14 +104,14 @@ class NeuronLane(wiring.Component):
     -------
     rule : population_layout, in
     fresh : Signal, in
-        What holds for the whole sweep: the word of the population (`CoreParameters.population_layout`), and whether
-        every state counts as that of the start of a sample.
+        Constant during a sweep: the parameters of the population (`CoreParameters.population_layout`), and whether the
+        initial state of a sample replaces every stored state.
     state : state_layout, in
     neuron : neuron_layout, in
-        A neuron's state and its own parameters.
+        State and individual parameters of a neuron.
     current : Signal(signed(accumulator_width)), in
     current_valid : Signal, in
-        Its accumulator, `LaneTiming.current` cycles after ``state``; it counts as 0 while ``current_valid`` is low.
+        The neuron's accumulator, `LaneTiming.current` cycles after ``state``; taken as 0 if ``current_valid`` is low.
     new_state : state_layout, out
     emit : Signal, out
     sent : Signal(signed(sent_width)), out
@@ -139,7 +140,7 @@ class NeuronLane(wiring.Component):
 
 
 class _Lane:
-    """The elaboration of a `NeuronLane`; each method adds one term of the recurrence."""
+    """The elaboration of a `NeuronLane`. Each method adds one term of the recurrence."""
 
     def __init__(self, ports: NeuronLane, platform: object) -> None:
         self.m = Module()
@@ -189,7 +190,8 @@ class _Lane:
     # Building blocks.
 
     def _register(self, name: str, value: Value, stage: int, *, clear: ValueLike | None = None) -> _Staged:
-        """``value``, of the stage before ``stage``, behind a register that is reset where ``clear`` is 1."""
+        """Register ``value`` of the stage before ``stage``; the register is reset if ``clear`` is 1."""
+        # `clear` is written as a synchronous reset, not as a multiplexer, so that it costs no lookup table.
         register = Signal(value.shape(), name=f"{name}_{stage}", reset_less=True)
         if clear is None:
             self.m.d.sync += register.eq(value)
@@ -201,7 +203,7 @@ class _Lane:
         return _Staged(self.m, name, register, stage)
 
     def _sum(self, first: _Leaked, stage: int, second: Value, gate: ValueLike, width: int) -> Value:
-        """``first`` as of ``stage``, plus ``second`` where ``gate`` is 1, in ``width`` bits."""
+        """``first`` in ``stage``, plus ``second`` if ``gate`` is 1, in ``width`` bits."""
         a, c = _extended(first.value.at(stage), width), _extended(second, width)
         carry = 0 if first.carry is None else first.carry.at(stage)
         if first.invert is None:
@@ -212,13 +214,16 @@ class _Lane:
     def _leak(
         self, name: str, value: Value, factor: _Staged | None, stage: int, clear: Value, *, hold: ValueLike = 0
     ) -> _Leaked:
-        """``value``, of ``stage``, after its leak, `LaneTiming.leak` stages later; 0 if ``clear``, which is constant.
+        """``value`` of ``stage`` after its leak, available `LaneTiming.leak` stages later.
 
-        With ``hold`` it stays as it is, but only where the core leaks by shifts.
+        The result is 0 if ``clear``, which must be constant during a sweep. ``hold`` suppresses the leak, in cores that
+        leak by shifts only.
         """
         p, m, following = self.p, self.m, stage + self.timing.leak
         if p.multiplier:
             assert factor is not None
+            # The sign of the code requests rounding up: the product is inverted here, and the carry completes the
+            # negation. Otherwise the carry adds the highest discarded bit, if the population rounds to nearest.
             code = factor.at(stage)
             product = multiply(m, self.platform, value, code, clear=clear)
             kept = product[p.beta_fraction : p.beta_fraction + p.v_width].as_signed()
@@ -231,6 +236,8 @@ class _Lane:
             )
         if factor is None:
             return _Leaked(self._register(f"{name}_leaked", value, following, clear=clear))
+        # Code 0 means no leak, so the shifts are numbered from 1. The first one is the default of the multiplexer,
+        # which saves a comparison; `leaks` keeps it out of the sum for code 0.
         code = factor.at(stage)
         part = Signal(signed(p.v_width), name=f"{name}_part")
         m.d.comb += part.eq(value >> p.shifts[0])
@@ -246,14 +253,14 @@ class _Lane:
     # The terms of the recurrence.
 
     def _refractory(self) -> tuple[_Staged, _Staged]:
-        """Whether the neuron holds, and its count if it does not spike."""
+        """Whether the neuron is refractory, and its new count if it does not spike."""
         count = self.ports.state.refractory_count
         hold = self._register("hold", count.any(), 1, clear=self.ports.fresh)
         less = self._register("less", Mux(count.any(), count - 1, 0)[: len(count)], 1, clear=self.ports.fresh)
         return hold, less
 
     def _base(self) -> _Leaked:
-        """The membrane after its leak, or as it is if it holds, and after the reset of an earlier spike."""
+        """The membrane after its leak (unchanged if refractory) and the delayed reset of an earlier spike."""
         p, m, rule, fresh = self.p, self.m, self.rule, self.ports.fresh
         v = self.ports.state.v
         starts_anew = fresh | rule.delay_line if p.delay_line else fresh
@@ -275,8 +282,9 @@ class _Lane:
                 self._register("base", membrane, leak + 1), carry=self._register("base_carry", carry, leak + 1)
             )
         pending = self._register("pending", self.ports.state.pending, 1, clear=fresh).at(leak)
-        # Zero and a value take the membrane's place, a value or the threshold is added; the threshold's negative is
-        # its inverse and one, and that one goes into the next sum.
+        # A reset to zero or to a value erases the membrane; a reset to a value or by subtraction adds a term. The
+        # threshold is subtracted as its inverse plus one, and this one enters as the carry of the next sum, because the
+        # carry input here is taken by the leak.
         erases, adds = pending & rule.reset[0], pending & rule.reset[1]
         other = ~self.parameter["threshold"].at(leak)
         if p.reset_value:
@@ -298,11 +306,11 @@ class _Lane:
         )
 
     def _drive(self) -> tuple[Value, Value]:
-        """What is added to the membrane, and where it counts."""
+        """The drive of the membrane, and the gate that enables it."""
         p, rule, fresh = self.p, self.rule, self.ports.fresh
         stage, drive, gate = self.timing.current, self.ports.current, self.ports.current_valid
         if p.synaptic_current:
-            # (Neurons without a synaptic current keep one of 0.)
+            # Populations without a synaptic current store 0 (masked below), so the sum is just the accumulator.
             leaked = self._leak(
                 "current", self.ports.state.current, self.parameter.get("current_leak_factor"), 0, fresh
             )
@@ -320,7 +328,7 @@ class _Lane:
         return drive, gate if self.hold is None else gate & ~self.hold.at(stage)
 
     def _threshold(self) -> _Staged:
-        """The threshold with its adaptation."""
+        """The threshold plus its adaptation."""
         threshold = self.parameter["threshold"]
         if not self.p.adaptation:
             return threshold
@@ -328,7 +336,8 @@ class _Lane:
         return self._register("threshold_now", threshold.at(1) + self.adaptation.at(1), 2)
 
     def _adapted(self, fired: _Staged) -> Value:
-        """The adaptation after its leak and, if the neuron fired, a step."""
+        """The adaptation after its leak, plus a step if the neuron fired."""
+        # The leak starts late, so that its result meets `fired` and only the old adaptation is carried along.
         p, stage = self.p, self.timing.spike
         before = stage - self.timing.leak
         factor = self.parameter.get("adaptation_leak_factor")
@@ -338,7 +347,7 @@ class _Lane:
         return saturated(self._register("adapted", total, stage + 1).at(stage + 1), p.v_width)
 
     def _noisy(self, difference: _Staged) -> _Staged:
-        """The difference with noise: the low bits of the neuron's random word."""
+        """The difference plus noise, which is the low bits of the neuron's random word."""
         p, mask = self.p, self.rule.noise
         seed = self.parameter["seed"].at(0)
         random = self._register("random", Mux(self.ports.fresh, seed, self.ports.state.random), 1)
@@ -347,6 +356,8 @@ class _Lane:
         )
         stage, width = self.timing.u + 1, p.update_widths.compared
         bits = random.at(stage)[: p.noise_bits]
+        # `mask` has the low bits set that the noise uses. Its top bit is the sign of the noise: the random bits below
+        # it are kept, and the sign fills all bits from it upwards.
         below = Cat(mask[1:], 0)  # the bits below the sign of the noise
         sign = (bits & mask & ~below).any()
         total = add(
@@ -362,11 +373,14 @@ class _Lane:
 
     def _spike(self, compared: Value) -> tuple[Value, Value]:
         """Whether the threshold is reached, and whether the neuron spikes."""
+        # `>=` needs the sign only, `>` also a difference other than zero.
         p, m, rule, stage = self.p, self.m, self.rule, self.timing.spike - 1
         reached, spike = Signal(), Signal()
         m.d.comb += reached.eq(~compared[-1] & (rule.greater_equal | compared[:-1].any()))
         m.d.comb += spike.eq(reached & rule.spiking & ~(0 if self.hold is None else self.hold.at(stage)))
         if p.delay_line:
+            # The membrane of a delay line is a shift register: bit n is the input of n + 1 steps ago. Delay 0 bypasses
+            # it with the input of this step, which is known only after the comparison.
             delay = self.parameter["delay"].at(0)
             older = Cat(0, self.ports.state.v[:-1]).bit_select(delay, 1)
             old = self._register("old", older, 1, clear=self.ports.fresh)
@@ -376,9 +390,9 @@ class _Lane:
         return reached, spike
 
     def _after(self, u: Value, difference: Value, reached: Value, spike: Value) -> _Staged:
-        """The membrane to be stored.
+        """The membrane to store: ``u``, or the *other* value after a reset, saturated to ``v_width`` bits.
 
-        It is ``u``, or the *other* value that a spike puts in its place, or all bits below the sign are the same.
+        The sign is correct in both cases; on overflow all bits below it are set to its inverse.
         """
         p, m, rule, stage = self.p, self.m, self.rule, self.timing.spike
         other, other_sign, other_over = difference[: p.v_width - 1], difference[-1], overflows(difference, p.v_width)
@@ -399,7 +413,8 @@ class _Lane:
         def register(name: str, value: Value, clear: ValueLike | None = None) -> Value:
             return self._register(name, value, stage, clear=clear).at(stage)
 
-        to_zero = Signal()  # (The rule is there long before. Synthesis makes one register of those of all lanes.)
+        # The rule is stable long before, so an unaligned register is safe; synthesis merges those of all lanes.
+        to_zero = Signal()
         m.d.sync += to_zero.eq(rule.reset == RESET_CODES[Reset.ZERO])
         takes = register("takes", takes)
         u_sign, other_sign = register("u_sign", u[-1]), register("other_sign", other_sign, to_zero)

@@ -1,6 +1,6 @@
-"""The lanes that update neurons, with the memories of their states, as `spikeloom.hdl.core.sweep` tells them.
+"""A bank of neuron lanes with their state and parameter memories, controlled by `spikeloom.hdl.core.sweep`.
 
-A core has one bank of all lanes, or several side by side, each with memories and wires of its own.
+A core has one bank with all lanes, or several banks side by side, each with its own memories and wiring.
 """
 
 from amaranth.hdl import Module, Signal, Value, signed
@@ -22,10 +22,10 @@ NEURON_LATENCY = 2
 
 
 def control_layout(parameters: CoreParameters) -> data.StructLayout:
-    """What all lanes of a bank are told in a cycle: ``rule`` and ``fresh``, as of `NeuronLane`, hold for a sweep.
+    """Control signals common to all lanes of a bank. ``rule`` and ``fresh`` (see `NeuronLane`) hold for a sweep.
 
-    ``state`` and ``neuron`` are words to be read, ``write`` is where the new states go if ``write_valid``, and
-    ``current_valid`` goes with the currents.
+    ``state`` and ``neuron`` address the words to read, ``write`` the word that takes the new states if ``write_valid``.
+    ``current_valid`` accompanies the currents.
     """
     word = bits_for(parameters.words)
     return data.StructLayout(
@@ -42,23 +42,23 @@ def control_layout(parameters: CoreParameters) -> data.StructLayout:
 
 
 class NeuronBank(wiring.Component):
-    """``parameters.bank_lanes`` lanes and the states and parameters of their neurons.
+    """``parameters.bank_lanes`` lanes with the states and parameters of their neurons.
 
     Parameters
     ----------
     number
-        Of the bank: it holds the parameters of so many lanes from the middle of each word.
+        Index of the bank, which selects its slice of each parameter word.
 
     Members
     -------
     control : Signal(control_layout(p)), in
     current : ArrayLayout(signed(accumulator_width), bank_lanes), in
-        What is to be done in this cycle, and the sums of the lanes.
+        Control signals of the current cycle, and the accumulators of the lanes.
     emit : Signal(bank_lanes), out
     sent : ArrayLayout(signed(sent_width), bank_lanes), out
-        As of `NeuronLane`.
+        As for `NeuronLane`.
     load : LoadPort, in
-        Writes the parameters of the neurons.
+        Write port of the parameter memory for the host.
     """
 
     def __init__(self, parameters: CoreParameters, number: int) -> None:
@@ -86,11 +86,12 @@ class NeuronBank(wiring.Component):
         m.d.comb += states.address.eq(control.state)
         state: Value = states.data
         if p.state_memory == "distributed":
+            # LUT RAM reads asynchronously: one register separates it from the lanes.
             state = Signal(states.data.shape(), reset_less=True)
             m.d.sync += state.eq(states.data)
         states_read = data.View(self._states_layout, state)
         neurons_layout = data.ArrayLayout(struct_layout(p.neuron_layout), p.bank_lanes)
-        neurons_read = data.View(neurons_layout, Signal(neurons_layout))  # without bits, if there is no such memory
+        neurons_read = data.View(neurons_layout, Signal(neurons_layout))  # zero bits without a parameter memory
         if self._neurons is not None:
             m.submodules.neurons = neurons = self._neurons
             wiring.connect(m, wiring.flipped(self.load), neurons.load)
@@ -111,7 +112,7 @@ class NeuronBank(wiring.Component):
                 self.emit[number].eq(lane.emit),
                 self.sent[number].eq(lane.sent),
             ]
-        # (The states go to their memory from registers: it is far from most lanes.)
+        # The new states are registered before the write, because the memory is far from most of the lanes.
         m.d.sync += [
             states.write_address.eq(control.write),
             states.write_data.eq(new_states),

@@ -1,14 +1,14 @@
-"""Events to weight words: each event reads a row, and each row gives one memory word of weights a cycle.
+"""Events to weight words: each event selects a row, and each row yields one memory word of weights per cycle.
 
     events ─┬─▶ row memory ─▶ sequencer ──▶ word
             └── again ◀──────────┘ more
 
-The row memory is read in two steps, its own and that of its output register, and both hold what they have while the
-sequencer is busy: so the rows that wait need no queue. A row that is continued by the next one is sent back to the
-memory when it is taken; meanwhile rows of other events go on.
+The row memory is read in two stages, the array and its output register. Both hold their contents while the sequencer
+is busy, so waiting rows need no queue. A row with a continuation re-enters the pipeline with the next row number when
+it is taken; rows of other events proceed meanwhile.
 
-Rows with coordinates go through a sequencer of their own (`spikeloom.hdl.core.geometry`), and the words of a core with
-sparse rows through the memory of their targets (`spikeloom.hdl.core.words`).
+Rows with coordinates use a separate sequencer (`spikeloom.hdl.core.geometry`). In a core with sparse rows, the words
+also pass the memory of their targets (`spikeloom.hdl.core.words`).
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -28,11 +28,11 @@ __all__ = ["RowReader", "event_layout"]
 
 
 def event_layout(parameters: CoreParameters) -> data.StructLayout:
-    """An event: its axon, which is a row and, if there are any, coordinates; the parity of its step; its value.
+    """An event: its axon (a row number with optional coordinates), the parity of its step, and its value.
 
-    A core without graded spikes has no values: its events count as 1. On a mesh ``parity`` is that of the step of the
-    core that has to wait for the event, and ``other`` says that its own step has the other one. ``last`` says that its
-    step is the last of the sample: its rows with delay 1 are dropped.
+    In a core without graded spikes the value has zero bits, and each event counts as 1. On a mesh ``parity`` belongs to
+    the step of the core that waits for the event; ``other`` marks an event that was sent in a step of the opposite
+    parity. ``last`` marks the last step of a sample, in which rows with delay 1 are dropped.
     """
     return data.StructLayout(
         {
@@ -46,18 +46,18 @@ def event_layout(parameters: CoreParameters) -> data.StructLayout:
 
 
 class RowReader(wiring.Component):
-    """Reads the rows of events.
+    """Reads the rows of events and produces their words.
 
     Members
     -------
     events : Stream(event_layout(parameters)), in
-        Events to add. Nothing but rows that are still to be given delays that.
+        Events to add. They wait for earlier rows only.
     busy : Signal(2), out
-        For each parity, whether rows of events of such a step are still to be given, ``word`` included.
+        One bit per parity: rows of a step with this parity are in progress, ``word`` included.
     word : word_layout(parameters), out
-        The word of this cycle. It is never refused.
+        The word of this cycle, which must be accepted.
     load : LoadPort, in
-        The memories, from the host.
+        Write port of the memories for the host.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -78,9 +78,9 @@ class RowReader(wiring.Component):
         m.submodules.rows = rows = LoadedMemory(p.memories["rows"])
         wiring.connect(m, wiring.flipped(self.load), rows.load)
 
-        # Fetch: `reading` is the row that the memory has read, `fetched` the one in its output register. A row that
-        # continues another has priority. It goes in when its predecessor's place moves on, and so must leave `again`
-        # by the time the next one comes.
+        # Fetch: `reading` is the row in the read stage of the memory, `fetched` the row in its output register. A
+        # continuation in `again` has priority over new events: `again` holds only one row and must be free when the
+        # next row with a continuation is taken.
         stage = data.StructLayout({"valid": 1, **dict(event_layout(p).members)})
         again, reading, fetched = (Signal(stage, name=name) for name in ("again", "reading", "fetched"))
         first = Signal(stage)
@@ -154,10 +154,10 @@ class RowReader(wiring.Component):
         word: data.View,
         sparse: Signal,
     ) -> None:
-        """Sequencer without coordinates: one word of the row a cycle.
+        """Sequence a row without coordinates, one word per cycle.
 
-        `remaining` counts the words after this one, less one, so that its sign says that this one is the last. While
-        no word is there the counters may run. An empty row is taken beside the word of another.
+        `remaining` is the number of words after the current one, minus one, so its sign bit marks the last word. The
+        counters run freely while no word is valid. An empty row is taken while another row is still in progress.
         """
         p = self.parameters
         remaining = Signal(bits_for(p.words) + 1, init=-1)
@@ -180,6 +180,8 @@ class RowReader(wiring.Component):
             m.d.sync += [
                 word.valid.eq(~(row.delay & fetched.last)),
                 word.parity.eq(fetched.parity),
+                # `parity ^ other` is the parity of the step in which the event was sent; a row with delay adds to the
+                # step after it.
                 word.bank.eq(fetched.parity ^ fetched.other ^ row.delay),
                 word.value.eq(fetched.value),
             ]

@@ -1,12 +1,12 @@
-"""The neuron sweep: after a step's last event, ``lanes`` neurons a cycle are updated.
+"""The neuron sweep: updates ``lanes`` neurons per cycle after the last event of a step.
 
     address ─┬─▶ state memory ──────▶ lanes ─▶ state memory
              ├─▶ neuron memory ─────▶   ▲
              └─▶ accumulators ──────────┘
 
-Each memory is read so many cycles before the lanes need what it gives. The lanes (`spikeloom.hdl.core.lane`) are one
-pipeline, which never stalls: a sweep of ``n`` neurons takes ``ceil(n / lanes)`` cycles and a constant. They lie in one
-bank, or in several side by side (`spikeloom.hdl.core.neuron_bank`).
+Each memory is addressed ahead of time by its latency, so that all operands of a word reach the lanes aligned. The lanes
+(`spikeloom.hdl.core.lane`) form a pipeline that never stalls: a sweep of ``n`` neurons takes ``ceil(n / lanes)`` cycles
+plus a constant. They are arranged in one bank or in several side by side (`spikeloom.hdl.core.neuron_bank`).
 """
 
 from amaranth.hdl import Cat, Module, Signal, Value, signed
@@ -30,34 +30,34 @@ class NeuronSweep(wiring.Component):
     Parameters
     ----------
     read_latency
-        Cycles from ``address`` to ``current``.
+        Latency of the accumulators: cycles from ``address`` to ``current``.
 
     Members
     -------
     start : Signal, in
     rule : Signal(rule), in
-        Begin a sweep of the population whose word of the population memory is ``rule``; only while ``busy`` is low.
+        Begin a sweep of the population with the parameters ``rule``, allowed while ``busy`` is low.
     fresh : Signal, in
-        The step in progress is the first of its sample: every state counts as that of its start. Not to change during
-        a sweep.
+        The current step is the first of its sample: every neuron starts from its initial state. Constant during a
+        sweep.
     busy : Signal, out
-        A sweep is under way.
+        A sweep is in progress.
     reading : Signal, out
     address : Signal(word), out
     current : ArrayLayout(signed(accumulator_width), lanes), in
     current_valid : Signal, in
-        While ``reading`` is high the sweep takes the accumulators of ``address``: `read_latency` cycles later they are
-        ``current``, or all 0 where ``current_valid`` is low.
+        While ``reading`` is high the sweep reads the accumulators of ``address``. `read_latency` cycles later
+        ``current`` holds them, or all of them are 0 if ``current_valid`` is low.
     emit_valid : Signal, out
     emit_word : Signal(word), out
     emit : Signal(lanes), out
     sent : ArrayLayout(signed(sent_width), lanes), out
-        The neurons of a word that have something to send: a spike, or a membrane that is read out. Never refused.
-        ``sent`` is what they send: their membrane, or in a core with graded spikes the exact ``u``.
+        ``emit`` has a bit for each neuron of the word that sends a spike or its membrane; it must be accepted. ``sent``
+        holds their membranes or, in a core with graded spikes, the exact ``u``.
     held_rule : Signal(rule), out
-        The rule of the sweep under way or, after it, of the last one.
+        The population's parameters, held from the start of its sweep to the next one.
     load : LoadPort, in
-        The memories, from the host.
+        Write port of the memories for the host.
     """
 
     def __init__(self, parameters: CoreParameters, *, read_latency: int) -> None:
@@ -88,8 +88,9 @@ class NeuronSweep(wiring.Component):
         m = Module()
         p, timing = self.parameters, LaneTiming.of(self.parameters)
 
-        # A word's way in cycles from the first read; in `arrival` its states come out of their memory's register. With
-        # several banks all that happens in them is some cycles later, and what they send takes as many back.
+        # The pipeline of a word, in cycles from the first read. The operand with the longest latency determines
+        # `arrival`, the cycle in which the states reach the lanes; faster memories are addressed later. With several
+        # banks the control signals and the results each take `far` further cycles.
         state_latency = 2 if p.state_memory == "block" else 1
         neuron_latency = NEURON_LATENCY if p.neuron_layout.width else 0
         arrival = max(state_latency, neuron_latency, self.read_latency - timing.current)
@@ -99,13 +100,15 @@ class NeuronSweep(wiring.Component):
         valid = [Signal(name=f"valid_{cycle}") for cycle in range(sent + 1)]
         word = [Signal(bits_for(p.words), name=f"word_{cycle}") for cycle in range(sent + 1)]
         m.d.sync += [Cat(valid[1:]).eq(Cat(valid[:-1])), Cat(word[1:]).eq(Cat(word[:-1]))]
-        # (Whether the word is the last is found a cycle early.)
+        # Words run from `first` to `last` of the population. The comparison uses the current word, so the valid bit of
+        # the next one comes from a register.
         with m.If(self.start):
             m.d.sync += [valid[0].eq(1), word[0].eq(self.rule.first), self.held_rule.eq(self.rule)]
         with m.Elif(valid[0]):
             m.d.sync += [word[0].eq(word[0] + 1), valid[0].eq(word[0] != self.held_rule.last)]
         m.d.comb += self.busy.eq(Cat(valid).any())
 
+        # The accumulators enter at stage `timing.current` of the lanes, later than the states.
         read = arrival + timing.current - self.read_latency
         m.d.comb += [self.reading.eq(valid[read]), self.address.eq(word[read])]
         control = Signal(control_layout(p))
@@ -127,7 +130,7 @@ class NeuronSweep(wiring.Component):
             first = number * p.bank_lanes
             m.d.comb += bank.control.eq(copies[number])
             m.d.comb += [bank.current[place].eq(self.current[first + place]) for place in range(p.bank_lanes)]
-            # On the way back, whether a bank sends anything is found before the last register.
+            # On the way back, the OR over a bank's spikes is computed ahead of the last register.
             emit, values, any_sent = bank.emit, Value.cast(bank.sent), bank.emit.any()
             for cycle in range(far):
                 before = Cat(emit.any(), emit, values)

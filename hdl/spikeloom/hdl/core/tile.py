@@ -18,13 +18,14 @@ __all__ = ["LifCore"]
 class LifCore(wiring.Component):
     """An event-driven, time-multiplexed LIF core.
 
-    Writing bit 0 of the register ``control``, ``clear`` or ``reset`` empties the core: states, accumulators, queues,
-    tokens and counters, not the program. That takes as many cycles as there are words; input waits for it.
+    Writing 1 to bit 0 of the register ``control``, or asserting ``clear`` or ``reset``, empties the core: states,
+    accumulators, queues, tokens and counters, but not the program. This takes one cycle per word of accumulators; input
+    is stalled meanwhile.
 
     Members
     -------
-    As `TileSignature`. A SPIKE names an axon, on the way in as on the way out; the registers are those of
-    `spikeloom.sim.core.registers`, the memories those of `CoreParameters.memories`.
+    As `TileSignature`. A SPIKE names an axon in both directions. `spikeloom.sim.core.registers` lists the registers,
+    `CoreParameters.memories` the memories.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -63,7 +64,8 @@ class LifCore(wiring.Component):
             (registers.spikes, engine.spike),
             (registers.steps, engine.step_done),
         ):
-            happened = Signal(name=f"{count.name}_happened")  # a cycle later: no counter is on the critical path
+            # Registered, so that the carry chains of the counters are not on the critical path of the events.
+            happened = Signal(name=f"{count.name}_happened")
             with m.If(restart):
                 m.d.sync += [count.eq(0), happened.eq(0)]
             with m.Else():

@@ -1,10 +1,10 @@
-"""Words of weights on their way to the accumulators, and the targets that sparse ones name themselves.
+"""Words of weights on their way to the accumulators, and the target memory of sparse words.
 
     word ─┬───────────────▶ ┬──▶ listed
           └▶ target memory ─┘ if sparse
 
-A word waits for the time of the memory beside the weights, two cycles or, where that is deep, three, whether it is
-sparse or not.
+Every word is delayed by the latency of the target memory (two cycles, or three if it is deep), sparse or not, so
+that one pipeline carries both kinds.
 """
 
 from itertools import pairwise
@@ -22,7 +22,7 @@ __all__ = ["TargetReader", "word_layout"]
 
 
 def word_layout(parameters: CoreParameters) -> data.StructLayout:
-    """A word of weights to be added: where it is, to which accumulators; the parity of its event's step, its value."""
+    """A word to add: address of its weights, target accumulators, parity of the event's step, value of the event."""
     return data.StructLayout(
         {
             "valid": 1,
@@ -36,7 +36,7 @@ def word_layout(parameters: CoreParameters) -> data.StructLayout:
 
 
 class TargetReader(wiring.Component):
-    """Gives words of sparse rows the targets that are listed for them.
+    """Replaces the targets of sparse words by those of the target memory.
 
     Members
     -------
@@ -44,11 +44,11 @@ class TargetReader(wiring.Component):
     sparse : Signal, in
         A word, and whether its row is sparse.
     listed : Signal(layout), out
-        The word of `latency` cycles before with its target.
+        The word of `latency` cycles earlier, with its target.
     busy : Signal(2), out
-        For each parity, whether a word of such a step is here, ``listed`` included and ``word`` not.
+        One bit per parity: a word of a step with this parity is in progress, ``listed`` included, ``word`` excluded.
     load : LoadPort, in
-        The memories, from the host.
+        Write port of the target memory for the host.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -74,6 +74,7 @@ class TargetReader(wiring.Component):
         m.d.sync += [after.eq(before) for before, after in pairwise([self.word, *stages])]
         m.d.sync += sparse.eq(Cat(self.sparse, sparse[:-1]))
         m.d.comb += [
+            # The targets are stored at the addresses of their weights, so a sparse row needs no second pointer.
             targets.address.eq(self.word.weight_address),
             self.listed.eq(stages[-1]),
             self.listed.target.eq(Mux(sparse[-1], targets.data, stages[-1].target)),
