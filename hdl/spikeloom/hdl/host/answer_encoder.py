@@ -1,4 +1,4 @@
-"""Packets from the fabric, and what was read, to bytes for the host."""
+"""Encodes packets from the fabric and read data as bytes for the host."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
@@ -11,18 +11,18 @@ __all__ = ["AnswerEncoder"]
 
 
 class AnswerEncoder(wiring.Component):
-    """Packets and what was read to bytes for the host.
+    """Encodes packets and read data as bytes for the host.
 
     Parameters
     ----------
     axon_width, value_width
-        Of a packet.
+        Widths in a packet.
     graded
-        A SPIKE whose value is not 1 goes to the host as a VALUE.
+        A SPIKE with a value other than 1 is sent to the host as a VALUE.
     several
-        Several tiles may send packets: those of the step after the one that the host waits for are marked by AHEAD.
+        Several tiles may send packets. Those of the step after the one that the host waits for are marked by AHEAD.
     latency
-        Cycles from the configuration port to what is read.
+        Cycles from a request at the configuration port to its read data.
 
     Members
     -------
@@ -31,24 +31,25 @@ class AnswerEncoder(wiring.Component):
     o : Stream(8), out
         Bytes.
     flush : Signal, out
-        The last message ended a sample or was read data, and nothing has followed.
+        The last message ended a sample or was read data, and no byte has followed.
     hold : Signal, in
-        TICKs have to wait.
+        Stall TICKs that go to the host.
     quiet : Signal, in
-        Only TICKs that end a sample go to the host.
+        Send only the TICKs that end a sample.
     parity : Signal, out
-        Of the packet at hand.
+        Parity of the current packet.
     acknowledged, ticked, event : Signal, out
-        High for one cycle when an ACK, when a TICK has been taken, and when a spike or a membrane has gone to the host.
+        High for one cycle when an ACK has been taken, a TICK has been taken, or a spike or membrane has been sent.
     complete, step_parity : Signal, in
-        A TICK of ``parity`` ends its step: only then it goes to the host. The parity of the step that is waited for.
+        ``complete``: a TICK of ``parity`` ends its step; no other TICK goes to the host. ``step_parity``: the parity of
+        the step in progress.
     clear : Signal, in
-        What is at hand is dropped; the next spike is the first of a step.
+        Drop the current packet; the next spike is the first of a step.
     reading : Signal, in
     count : Signal(8 * COUNT_BYTES), in
     read_data : Signal(8), in
     read_next, read_done : Signal, out
-        As at `RequestDecoder`; ``read_data`` belongs to the index of ``latency`` cycles before.
+        As for `RequestDecoder`; ``read_data`` belongs to the index of ``latency`` cycles earlier.
     """
 
     def __init__(
@@ -84,14 +85,16 @@ class AnswerEncoder(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
 
-        # The packet at hand; its numbers are shifted out byte by byte.
+        # The current packet. Its axon and value are shifted out byte by byte.
         packet = self.i.payload
         valid = Signal()
         kind = Signal(PacketKind)
         last = Signal()
         number_bits = 8 * (AXON_BYTES + VALUE_BYTES)
         numbers = Signal(number_bits, reset_less=True)
-        leave, drop = Signal(), Signal()  # the packet has gone; the next one may come in this cycle, or a cycle later
+        # `leave` ends the packet and accepts the next one in the same cycle. `drop` ends it and leaves a cycle before
+        # the next one, in which `previous` changes.
+        leave, drop = Signal(), Signal()
         shift = Signal()
         is_valued = (packet.kind == PacketKind.SPIKE) & (packet.value != 1) if self.graded else Const(0)
         m.d.comb += self.i.ready.eq(~valid | leave)
@@ -102,7 +105,7 @@ class AnswerEncoder(wiring.Component):
                 last.eq(packet.last),
                 self.parity.eq(packet.parity),
                 numbers[: 8 * AXON_BYTES].eq(packet.axon),
-                # Sign extension happens here: `value` is signed.
+                # This assignment sign-extends, since `value` is signed.
                 numbers[8 * AXON_BYTES :].eq(packet.value),
             ]
         with m.Elif(shift):
@@ -110,8 +113,8 @@ class AnswerEncoder(wiring.Component):
         with m.If(drop | self.clear):
             m.d.sync += valid.eq(0)
 
-        # Its distance from the axon that would follow at once, worked out as it comes in: that the sender has to know
-        # early. To add inverted bits is to subtract one more.
+        # The distance to the axon after the previous spike, computed as the packet arrives, because it selects the
+        # first byte of the message. Adding the inverted `previous` subtracts `previous + 1`.
         previous = Signal(signed(self.axon_width + 1), init=-1)
         distance = Signal(max(self.axon_width, DISTANCE_BITS) + 1, reset_less=True)
         is_near = distance[DISTANCE_BITS:] == 0
@@ -125,7 +128,7 @@ class AnswerEncoder(wiring.Component):
         with m.If(drop | self.clear):
             m.d.sync += previous.eq(-1)
 
-        # The byte for the host.
+        # The output register.
         byte_valid = Signal()
         byte = Signal(8, reset_less=True)
         following = Signal(8)
@@ -135,7 +138,8 @@ class AnswerEncoder(wiring.Component):
         with m.If(free):
             m.d.sync += [byte_valid.eq(give), byte.eq(following)]
 
-        # Of several tiles one may be a step ahead of another.
+        # With several tiles, one may be a step ahead of another. AHEAD toggles between the step in progress and the
+        # next one, so it is sent only when the parity of a packet differs from that of the packet before.
         ahead, turn = Signal(), Signal()
         if self.several:
             m.d.comb += turn.eq((self.parity ^ self.step_parity) != ahead)
@@ -162,7 +166,8 @@ class AnswerEncoder(wiring.Component):
                         with m.Else():
                             m.d.comb += [give.eq(~self.hold), following.eq(Opcode.TICK | last)]
                             with m.If(free & ~self.hold):
-                                # Where a TICK may end no step, the distance of what follows is known a cycle later.
+                                # With several tiles not every TICK restarts the distances. They restart one cycle
+                                # later, so the next packet has to wait.
                                 m.d.comb += [(drop if self.several else leave).eq(1), self.ticked.eq(1)]
                                 m.d.sync += [flushing.eq(last), ahead.eq(0)]
                     with m.Default():
@@ -204,7 +209,7 @@ class AnswerEncoder(wiring.Component):
                 with m.If(free):
                     m.next = "FETCH"
             with m.State("FETCH"):
-                # The tile looks up the byte.
+                # Wait for the read data of this index; a count of 0 ends the message.
                 m.d.sync += waited.eq(waited + 1)
                 with m.If(waited == self.latency - 1):
                     m.d.sync += waited.eq(0)

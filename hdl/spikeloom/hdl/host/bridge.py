@@ -1,4 +1,4 @@
-"""The host bridge: messages of the host on one side, packets and the configuration port on the other.
+"""Host bridge: translates between host messages and the fabric's packets and configuration port.
 
 ::
 
@@ -8,19 +8,20 @@
                    ▼                             ▼                      │
     transmit ◀── AnswerEncoder ◀── SPIKE, MEMBRANE, TICK, ACK ◀──────────┴── from_fabric
 
-The host is a tile. As a source it sends step t when all of its sinks have acknowledged step t - 2; as a sink it ends a
-step for the host, and acknowledges it, when it has a TICK from each of its sources. One of them may be a step ahead of
-another: what it sends for the next step is marked.
+The bridge represents the host as a tile. As a source it sends step t when all of its sinks have acknowledged step
+t - 2. As a sink it ends a step, and acknowledges it, when it has received a TICK from each of its sources. One source
+may be a step ahead of another; its packets of the next step are marked for the host.
 
-Nothing here waits in a circle. Spikes and TICKs of the host wait for credit and for the fabric's input, never for
-``transmit``; a READ waits for ``transmit``, and so do packets from the fabric and the ACKs behind them, but the host
-reads whatever else it does. An ACK for the fabric waits for the fabric's input only.
+There is no circular wait. Spikes and TICKs of the host wait for credit and for the fabric's input, never for
+``transmit``. A READ, packets from the fabric and the ACKs behind them wait for ``transmit``, which the host always
+reads. An ACK for the fabric waits for the fabric's input only.
 
-On the way in a `SpikeEncoder` may stand, which makes the spikes of an image, on the way out a `SpikeReadout`, which
-leaves only the answer of each sample: both where the host's tokens are not concerned.
+Two stages are optional: a `SpikeEncoder` on the input, which generates the spikes of an image, and a `SpikeReadout` on
+the output, which sends only the result of each sample. Both lie outside the token logic of the host.
 
-One byte per cycle goes in and comes out: a spike in the next 128 axons is one byte, so that is also one spike per
-cycle. :mod:`spikeloom.sim.host.messages` and :mod:`spikeloom.sim.host.bridge` specify the messages.
+Throughput is one byte per cycle in each direction. A spike within 128 axons of the previous one takes one byte, so
+this is also one spike per cycle. :mod:`spikeloom.sim.host.messages` and :mod:`spikeloom.sim.host.bridge` specify the
+messages.
 """
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
@@ -46,49 +47,49 @@ from spikeloom.sim.noc.registers import ROUTER_MEMORY
 __all__ = ["HostBridge"]
 
 STEPS_AHEAD = 2
-"""Steps that a source may send beyond those that the sink has finished."""
+"""Number of steps that a source may send ahead of those that the sink has finished."""
 
 
 class HostBridge(wiring.Component):
-    """The host as a tile. `ResetInserter` begins a new session.
+    """The host as a tile. A reset (`ResetInserter`) begins a new session.
 
     Parameters
     ----------
     axon_width, value_width
-        Of the fabric's packets, at most 32 and 24 bits. Messages hold axons of 16 bits at most: the host cannot name
-        others, and the fabric must not send it any.
+        Widths in the fabric's packets, at most 32 and 24 bits. Messages carry axons of at most 16 bits: the host cannot
+        address higher ones, and the fabric must not send them to it.
     graded
-        The fabric sends graded spikes. The host's own are not: their value is 1.
+        The fabric sends graded spikes. Spikes from the host always have the value 1.
     tiles
-        Of the mesh that the host stands on, 0 without one. Then packets have no destination sets, and there is one
-        tile, the source and the sink of the host.
+        Number of tiles of the mesh; 0 without a mesh. Then packets have no destination sets, and a single tile is both
+        source and sink of the host.
     latency
-        Cycles from the configuration port to what is read.
+        Cycles from a request at the configuration port to its read data.
     counting
-        The routers of the mesh count, that at the host's place too: it is reached by the configuration port.
+        The routers of the mesh have counters, which the configuration port reaches, also at the host's position.
     encoder, readout
-        What they are built as; None is none.
+        Parameters of the optional stages; None omits the stage.
     contents
-        What its registers have from power-up.
+        Initial values of its registers.
 
     Members
     -------
     receive : Stream(8), in
     transmit : Stream(8), out
     flush : Signal, out
-        Reliable bytes from and to the host, as at :class:`spikeloom.hdl.host.link.Link`. ``flush`` asks for what has
-        been transmitted to be sent at once: a sample or a read has ended.
+        Reliable byte streams from and to the host, as for :class:`spikeloom.hdl.host.link.Link`. ``flush`` requests
+        that the link send buffered bytes immediately, because a sample or a read has ended.
     to_fabric : Stream(packet_layout(axon_width, value_width, tiles)), out
     from_fabric : Stream(packet), in
-        Packets; those to the fabric come from a register.
+        Packets; those to the fabric are registered.
     configuration : ConfigurationPort, out
-        The configuration port of the other tiles: all of them where there is a mesh, or the core, which is tile 1; then
-        writes to others are ignored and reads of them give 0. Tile 0 is the bridge:
+        The configuration port of all other tiles of the mesh. Without a mesh it belongs to the core, tile 1; writes to
+        other tiles are ignored and reads return 0. Tile 0 is the bridge itself, with the registers
         :data:`spikeloom.sim.host.registers.BRIDGE`.
     program : Signal(BRIDGE.register('program').width_bits), in
-        What the register of that name says.
+        Value of the register of that name.
     clear : Signal, out
-        High for one cycle in which the bridge is cleared. The whole fabric is to be cleared in that very cycle, so that
+        High for the cycle in which the bridge is cleared. The whole fabric must be cleared in the same cycle, so that
         no token is lost or counted twice.
     """
 
@@ -135,6 +136,7 @@ class HostBridge(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # Messages limit the axon width at the host, whatever the fabric uses.
         axon_width = min(self.axon_width, 8 * AXON_BYTES)
         m.submodules.decoder = decoder = RequestDecoder(axon_width, self.latency)
         value_width = max(self.value_width, self.readout.width if self.readout else 0)
@@ -171,6 +173,8 @@ class HostBridge(wiring.Component):
             self.clear.eq(clear),
         ]
 
+        # With an encoder, one step of the host becomes many steps of the fabric, so credit is checked behind the
+        # encoder and the decoder is never held.
         m.submodules.tokens = tokens = ResetInserter(clear)(HostTokens(self.tiles))
         tick_sent = Signal()
         m.d.comb += [
@@ -198,7 +202,8 @@ class HostBridge(wiring.Component):
         m.d.comb += registers.units.eq(Cat(self.encoder is not None, self.readout is not None))
         m.d.comb += registers.program.eq(self.program)
 
-        # ACKs that the fabric is to get, and the parity of the first of them.
+        # ACKs still to be sent to the fabric, and the parity of the first one. `hold` stops the answer encoder from
+        # taking the TICK of a further step, so the counter cannot overflow.
         owed = Signal(range(STEPS_AHEAD + 1))
         owed_parity = Signal()
         answered = Signal()
@@ -208,6 +213,7 @@ class HostBridge(wiring.Component):
             owed_parity.eq(owed_parity ^ answered),
         ]
 
+        # ACKs have priority over events, so that an ACK waits for the fabric's input only.
         packet = Signal.like(self.to_fabric.payload, reset_less=True)
         packet_valid = Signal()
         free = ~packet_valid | self.to_fabric.ready
@@ -247,7 +253,8 @@ class HostBridge(wiring.Component):
         with m.If(clear):
             m.d.sync += [packet_valid.eq(0), owed.eq(0), owed_parity.eq(0), error.eq(0)]
 
-        # The configuration ports.
+        # The configuration ports. All receive the request; the tile number selects the write enable and the read data.
+        # The counters of the router at the host's position share its tile number but belong to the mesh.
         is_bridge = decoder.tile == BRIDGE_TILE
         if self.counting:
             is_bridge &= decoder.memory != ROUTER_MEMORY

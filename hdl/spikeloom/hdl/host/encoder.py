@@ -1,5 +1,6 @@
-"""The encoder of the host bridge: levels of an image in, spikes of many steps out; equal to
-`spikeloom.sim.host.encoder`.
+"""Spike encoder of the host bridge: converts the levels of an image into the spikes of many steps.
+
+`spikeloom.sim.host.encoder` specifies it.
 
 ::
 
@@ -7,9 +8,9 @@
                           (one comes, one is sent)      ▲
                                              ShiftRegister
 
-One pixel a cycle is looked at, whether it spikes or not, and a TICK takes a cycle: a sample of ``T`` steps of ``n``
-pixels takes ``T (n + 1)`` cycles and a few. Meanwhile the next image comes in. A pixel is wiped as it is looked at for
-the last time. With mode 0 what comes goes, in the same cycle.
+Each pixel takes one cycle per step, whether it spikes or not, and each TICK one cycle. A sample of ``T`` steps with
+``n`` pixels takes ``T (n + 1)`` cycles plus a constant, during which the next image is received. A pixel is erased when
+it is read for the last time. In mode 0 the input is passed through combinationally.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -26,32 +27,32 @@ __all__ = ["SpikeEncoder", "event_layout"]
 
 
 def event_layout(axon_width: int) -> data.StructLayout:
-    """What the host says: a spike of ``axon``, or a TICK."""
+    """An event from the host: a spike on ``axon``, or a TICK."""
     return data.StructLayout({"tick": 1, "last": 1, "axon": axon_width})
 
 
 class SpikeEncoder(wiring.Component):
-    """Stands between what the host says and the fabric. A reset empties it, which takes ``2 * pixels`` cycles in which
-    no image is taken.
+    """Encodes the events of the host for the fabric. A reset erases both images, which takes ``2 * pixels`` cycles; no
+    image is accepted meanwhile.
 
     Parameters
     ----------
     parameters
-        What is built.
+        Parameters of the encoder.
     axon_width
-        Of an event.
+        Width of the axon of an event.
 
     Members
     -------
     i : Stream(event), in
     o : Stream(event), out
-        Events. What is offered at ``o`` stays.
+        Events. An event offered at ``o`` is stable until it is taken.
     mode : Signal(EncoderMode), in
     stride : Signal(8), in
     pixels, steps : Signal(16), in
     advance : Signal(24), in
     seed : Signal(32), in
-        The registers, which change only while nothing is under way; ``pixels`` and ``steps`` are less one.
+        The registers, which may change only while the encoder is idle. ``pixels`` and ``steps`` are minus one.
     """
 
     def __init__(self, parameters: EncoderParameters, axon_width: int) -> None:
@@ -85,14 +86,15 @@ class SpikeEncoder(wiring.Component):
         is_rate = Signal()
         m.d.comb += is_rate.eq(self.mode == EncoderMode.RATE)
 
-        # After a reset whatever the memory holds is no image.
+        # A reset does not clear block RAM, so the remains of an unfinished image are erased word by word.
         wiping = Signal(init=1)
         wiped = Signal(range(2 * parameters.pixels))
         with m.If(wiping):
             m.d.sync += [wiped.eq(wiped + 1), wiping.eq(~wiped.all())]
 
-        # The image that comes: `full` when all of it is there.
-        bank = Signal()  # of the image that is sent
+        # The image being received; `full` when it is complete. The host gives the level of a pixel by the step in
+        # which it names it: each TICK lowers `code` (rate) and advances `when` (latency) for the pixels that follow.
+        bank = Signal()  # bank of the image being sent
         full = Signal()
         code = Signal(bits, init=(1 << bits) - 1)
         when = Signal(bits + width)
@@ -102,7 +104,8 @@ class SpikeEncoder(wiring.Component):
         with m.If(start):
             m.d.sync += [full.eq(0), code.eq(code.init), when.eq(0), bank.eq(~bank)]
 
-        # The image that is sent: first the pixels of a step, then its TICK. `move` goes on by one.
+        # The image being sent: the pixels of a step, then its TICK. `move` advances the whole pipeline, whose stages
+        # `first` and `second` follow the two read stages of the memory.
         slot = data.StructLayout({"valid": 1, "tick": 1, "last": 1, "pixel": address_bits})
         issued = Signal(slot)
         first, second = Signal(slot), Signal(slot)
@@ -125,9 +128,9 @@ class SpikeEncoder(wiring.Component):
         with m.If(move):
             m.d.sync += [first.eq(issued), second.eq(first)]
 
-        # What a pixel keeps comes with `second`.
+        # The memory word of a pixel is aligned with `second`.
         idle = Signal()
-        present = Signal(16)  # the step of `second`
+        present = Signal(16)  # the step that `second` belongs to
         kept, named = images.data[:width], images.data[width]
         fires = Signal()
         m.d.comb += [
@@ -146,7 +149,8 @@ class SpikeEncoder(wiring.Component):
         with m.Elif(move & second.valid & second.tick):
             m.d.sync += present.eq(present + 1)
 
-        # One write a cycle: wiping goes before what comes.
+        # The memory has one write port. Erasing has priority, and `i.ready` is low during it. The image being received
+        # is in the bank that is not being sent.
         arriving = self.i.payload
         m.d.comb += [
             images.write_enable.eq(wiping | clean | (take & ~arriving.tick & (arriving.axon >> address_bits == 0))),

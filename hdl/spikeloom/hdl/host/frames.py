@@ -1,6 +1,6 @@
-"""Frames of the host link: bytes of the line to frames, and frames to bytes.
+"""Frames of the host link: a receiver from line bytes to frames, and a sender from frames to line bytes.
 
-Both directions work the CRC out four bits at a time.
+Both compute the CRC four bits at a time.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
@@ -24,7 +24,7 @@ class KindByte(data.Struct):
 
 
 class Header(data.Struct):
-    """The first eight bytes of a body, in the order of the line."""
+    """The first eight bytes of a body, in transmission order."""
 
     kind: KindByte
     sequence: unsigned(16)
@@ -34,7 +34,7 @@ class Header(data.Struct):
 
 
 class Part(enum.Enum, shape=2):
-    """Where in a body."""
+    """Position in a body."""
 
     HEADER = 0
     PAYLOAD = 1
@@ -43,33 +43,33 @@ class Part(enum.Enum, shape=2):
 
 
 class FrameReceiver(Component):
-    """Line bytes to frames.
+    """Decodes line bytes into frames.
 
     Parameters
     ----------
     maximum_payload
-        A frame with a longer payload is a bad one.
+        Frames with a longer payload are rejected.
 
     Members
     -------
     i : Stream(8), in
         Bytes from the line, at most every other cycle. Not ready in the cycle of ``done`` and while ``hold`` is high.
     hold : Signal, in
-        The frame that has just ended is still being looked at.
+        The last frame is still being processed.
     header : Header, out
-        Complete one cycle before the first ``payload_valid`` until the next byte is taken after ``done``.
+        Valid from one cycle before the first ``payload_valid`` until the first byte after ``done`` is taken.
     payload : Signal(8), out
-        A byte of the payload, to be forgotten if the frame turns out bad.
+        A byte of the payload, to be discarded if the frame turns out to be bad.
     payload_valid : Signal, out
-        One cycle for each of them.
+        High for one cycle per byte of the payload.
     opening : Signal, out
-        The frame has the kind and the length of OPEN. Then its payload is in ``nonce``, ...
+        The frame has the kind and the length of OPEN.
     nonce : Signal(32), out
-        ... which is the upper half of the header, where OPEN has nothing to say.
+        Payload of an OPEN frame. It shares the upper half of the header, which OPEN does not use.
     done : Signal, out
-        One cycle: a frame has ended. Empty ones (delimiters in a row) are passed over.
+        High for one cycle when a frame has ended. Empty frames (consecutive delimiters) are skipped.
     good : Signal, out
-        With ``done``: CRC, length and COBS code are right.
+        With ``done``: CRC, length and COBS encoding are correct.
     """
 
     def __init__(self, maximum_payload: int):
@@ -89,19 +89,20 @@ class FrameReceiver(Component):
         )
 
     def is_good(self, *, whole: Value, complete: Value, crc_matches: Value) -> Value:
-        """A frame is good if its last COBS block ended in it, its length was right and its CRC matches."""
+        """A frame is good if its last COBS block is complete, its length is correct and its CRC matches."""
         return whole & complete & crc_matches
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=4).create()
 
-        # COBS: a code tells after how many bytes a zero is due. At most one byte comes out for each one that goes in.
+        # COBS: a code byte gives the distance to the next zero. The code is replaced by that zero, except for the first
+        # code of a frame, so each input byte produces at most one output byte.
         fresh = Signal(init=1)
         left = Signal(8)
-        body = Signal(8)  # stays for two cycles, first ...
-        body_first = Signal()
-        body_valid = Signal()  # ... and second
+        body = Signal(8)  # stable for two cycles, one for each half in the CRC
+        body_first = Signal()  # first cycle
+        body_valid = Signal()  # second cycle
         ended = Signal()
 
         m.d.comb += self.i.ready.eq(~body_first & ~ended & ~self.hold)
@@ -114,7 +115,8 @@ class FrameReceiver(Component):
             with m.Else():
                 m.d.sync += [left.eq(left - 1), body.eq(self.i.payload), body_first.eq(1)]
 
-        # The parts of a body, each counted down.
+        # The parts of a body, each with a down counter. The header is a shift register: its last byte, the length,
+        # initialises the counter of the payload.
         remaining = Signal(8, init=HEADER_BYTES - 1)
         last = remaining == 0
         part = Signal(Part)
@@ -133,7 +135,7 @@ class FrameReceiver(Component):
             with m.Case(Part.HEADER):
                 m.d.sync += header.eq(Cat(header[8:], body))
                 with m.If(last):
-                    # The kind is still one byte from its place.
+                    # The kind is one byte away from its final position, which it reaches in this cycle.
                     m.d.sync += self.opening.eq((header[8:16] == Kind.OPEN) & (body == NONCE_BYTES))
                     m.d.sync += [part.eq(Part.PAYLOAD), remaining.eq(body - 1), bad.eq(body > self.maximum_payload)]
                     with m.If(body == 0):
@@ -146,6 +148,7 @@ class FrameReceiver(Component):
             with m.Case(Part.CRC), m.If(last):
                 m.d.sync += part.eq(Part.END)
             with m.Case(Part.END):
+                # A byte after the CRC: the frame is longer than its header says.
                 m.d.sync += bad.eq(1)
 
         m.d.comb += [
@@ -164,33 +167,33 @@ class FrameReceiver(Component):
 class FrameSender(Component):
     """Builds a frame in a block RAM, then sends it.
 
-    COBS needs to know where the next zero is before it sends the bytes before it. So the whole frame is put together
-    in memory first: a byte that is not zero is written where it belongs, a zero is written as the distance to the code
-    before it, at the place of that code. That is one write a byte.
+    COBS sends the distance to the next zero ahead of the bytes in between, so the whole frame is first assembled in
+    memory. A nonzero byte is written at its own address. For a zero, the distance to the previous code is written at
+    the address of that code. Each byte thus takes one write.
 
-    The other half of the memory holds the identity record, which is its initial content and is never written.
+    The other half of the memory holds the identity record as initial contents and is never written.
 
     Parameters
     ----------
     identity
         The identity record.
     offset_width
-        How many low bits of an offset address the transmit ring.
+        Number of low bits of an offset that address the transmit ring.
 
     Members
     -------
     start : Signal, in
-        Begins a frame; only while ``ready``.
+        Begin a frame; allowed while ``ready`` is high.
     ready : Signal, out
-        No frame is on its way.
+        No frame is in progress.
     header : Header, in
         Sampled with ``start``.
     nonce : Signal(32), in
-        Sent ahead of the identity record in a frame of kind IDENTITY.
+        Sent before the identity record in a frame of kind IDENTITY.
     offset : Signal(offset_width), out
-        Offset of the payload byte wanted in a frame of kind DATA.
+        Offset of the next payload byte of a frame of kind DATA.
     payload : Signal(8), in
-        The byte that was at ``offset`` in the cycle before.
+        The byte at the ``offset`` of the previous cycle.
     o : Stream(8), out
         Bytes to the line.
     """
@@ -221,10 +224,12 @@ class FrameSender(Component):
         crc_part = Signal()
         remaining = Signal(8)
         last = remaining == 0
-        place = Signal(8)  # where the next byte of the frame goes; when it is complete, how many are still to send
-        code_place = Signal(8)  # where the code of the present block goes; while sending, the byte on its way
+        # Both counters have two uses. `place` is the address of the next byte while the frame is built, then the number
+        # of bytes still to send. `code_place` is the address of the current block's code, then that of the byte sent.
+        place = Signal(8)
+        code_place = Signal(8)
         byte = Signal(8)
-        # A block RAM gives its byte late in the cycle: each has a register at its output, ahead of the choice.
+        # The output of a block RAM is late in the cycle, so each is registered before the multiplexer.
         identity_byte, payload_byte = Signal(8, reset_less=True), Signal(8, reset_less=True)
         stored = Mux(identify, identity_byte, payload_byte)
 
@@ -255,7 +260,7 @@ class FrameSender(Component):
                 with m.If(self.start):
                     m.next = "FETCH"
 
-            # Three cycles per byte: choose it, put half of it into the CRC, ...
+            # Three cycles per byte: select it, feed its low half to the CRC, feed its high half and write it.
             with m.State("FETCH"):
                 with m.If(header_part):
                     m.d.sync += [byte.eq(Value.cast(header)[:8]), header.eq(Value.cast(header) >> 8)]
@@ -275,7 +280,6 @@ class FrameSender(Component):
                 m.d.comb += [crc.data.eq(byte[:4]), crc.valid.eq(~crc_part)]
                 m.next = "WRITE"
 
-            # ... and write it.
             with m.State("WRITE"):
                 m.d.comb += [memory.write_enable.eq(1), crc.valid.eq(~crc_part)]
                 m.d.sync += [place.eq(place + 1), remaining.eq(remaining - 1)]
@@ -285,7 +289,7 @@ class FrameSender(Component):
                 m.next = "FETCH"
                 with m.If(last):
                     with m.If(header_part):
-                        # `byte` is the length now.
+                        # The last byte of the header is the length of the payload.
                         m.d.sync += [header_part.eq(0), nonce_part.eq(1), remaining.eq(byte - 1)]
                         with m.If(byte == 0):
                             m.d.sync += [crc_part.eq(1), remaining.eq(CRC_BYTES - 1)]

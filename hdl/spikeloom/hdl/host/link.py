@@ -1,6 +1,6 @@
-"""The board's end of the host link: reliable byte streams over a line that loses, flips and adds bytes.
+"""The board's end of the host link: reliable byte streams over a line that loses, corrupts and inserts bytes.
 
-``docs/link.md`` has the frames and the rules, :mod:`spikeloom.sim.host.link` specifies them in Python.
+``docs/link.md`` describes the frames and the protocol; :mod:`spikeloom.sim.host.link` specifies them in Python.
 
 ::
 
@@ -9,11 +9,11 @@
                       ▼
     to_line ◀── FrameSender ◀── transmit ring ◀── transmit ◀─ (host bridge)
 
-A payload is written to the receive ring as it comes, behind what has been accepted; it counts from the moment in which
-the whole frame has proved right. The transmit ring keeps each byte until the host has acknowledged it.
+A payload is written to the receive ring as it arrives, after the accepted bytes, and is committed when the whole frame
+has been checked. The transmit ring keeps each byte until the host has acknowledged it.
 
-The receiving side waits for nothing but itself, so the link cannot deadlock. It takes two cycles per byte (the CRC is
-worked out four bits at a time), the sending side four (three to build a frame, one to send it).
+The receiver never waits for the sender, so the link cannot deadlock. The receiver takes two cycles per byte (the CRC is
+computed four bits at a time), the sender four (three to build the frame, one to send it).
 """
 
 from amaranth.hdl import Module, Mux, Signal, signed
@@ -33,9 +33,9 @@ class Link(Component):
     Parameters
     ----------
     parameters
-        Sizes.
+        Sizes of buffers and frames.
     identity
-        The record that answers OPEN (:meth:`spikeloom.sim.host.link.Identity.encode`), constant.
+        The constant record sent in reply to OPEN (:meth:`spikeloom.sim.host.link.Identity.encode`).
 
     Members
     -------
@@ -48,16 +48,15 @@ class Link(Component):
     transmit : Stream(8), in
         Bytes for the host.
     flush : Signal, in
-        While high, what waits in the transmit ring is sent at once; otherwise a frame is sent when it is full or when
-        nothing has come for ``idle_cycles``.
+        While high, bytes in the transmit ring are sent immediately. Otherwise a frame is sent when it is full or when
+        no byte has been transmitted for ``idle_cycles``.
     reset : Signal, out
-        High for one cycle when the host begins a session. In this cycle neither stream transfers; after it both are
-        empty. Reset with it whatever is behind the link. It is the one exception from the rule that an offered byte
-        stays offered.
+        High for one cycle when the host begins a session; it must reset all logic behind the link. Neither stream
+        transfers a byte in this cycle, and both are empty afterwards. Only then is an offered byte withdrawn.
     """
 
     first_offset = 0
-    """Offset of a session's first byte; only a test that wants to see offsets wrap soon has another one."""
+    """Offset of the first byte of a session. Tests change it to reach the wrap-around of offsets sooner."""
 
     def __init__(self, parameters: LinkParameters, identity: bytes):
         if not isinstance(parameters, LinkParameters):
@@ -91,26 +90,28 @@ class Link(Component):
         m.submodules.receive_ring = receive_ring = ByteMemory(parameters.receive_buffer)
         m.submodules.transmit_ring = transmit_ring = ByteMemory(parameters.transmit_buffer)
 
-        # Offsets modulo 65536. Those that stay on this side of the line need only tell a full ring from an empty one.
+        # Offsets are modulo 65536. Those that are not sent over the line have just enough bits to distinguish a full
+        # ring from an empty one.
         receive_bits = parameters.receive_buffer.bit_length()
         transmit_bits = parameters.transmit_buffer.bit_length()
         expected = Signal(16)  # next byte from the host
-        tentative = Signal(16)  # the same, with the payload of the frame that is coming in
+        tentative = Signal(16)  # `expected` plus the payload received so far of the current frame
         consumed = Signal(16)  # next byte to leave the ring for `receive`
-        advertised = Signal(receive_bits)  # `consumed` as the host knows it
+        advertised = Signal(receive_bits)  # `consumed` as last reported to the host
         written = Signal(transmit_bits)  # next byte from `transmit`
         sent = Signal(16)  # next byte to send
-        acknowledged = Signal(16)  # next byte the host waits for
-        limit = Signal(16)  # how far the host lets us send
+        acknowledged = Signal(16)  # next byte that the host expects
+        limit = Signal(16)  # end of the window that the host grants
 
         opened = Signal()
-        nonce = Signal(8 * NONCE_BYTES)  # of this session
-        identify = Signal()  # OPEN wants an answer
-        answer = Signal()  # a frame wants an answer
-        again = Signal()  # the answer shall say AGAIN
-        reported = Signal()  # AGAIN has been said since the last frame in order
+        nonce = Signal(8 * NONCE_BYTES)  # nonce of this session
+        identify = Signal()  # OPEN needs a reply
+        answer = Signal()  # a frame needs a reply
+        again = Signal()  # the reply is a NAK (flag AGAIN)
+        reported = Signal()  # a NAK has been sent since the last frame in order
 
-        # From the line into the receive ring. The header stands still while its payload comes.
+        # From the line to the receive ring. The header is stable while its payload arrives, so `accept` may lag by the
+        # two registers that keep the subtraction and the comparison apart.
         header = receiver.header
         room = Signal(receive_bits)
         accept = Signal()
@@ -128,12 +129,14 @@ class Link(Component):
         ]
         with m.If(receive_ring.write_enable):
             m.d.sync += tentative.eq(tentative + 1)
-        # Room may come up in the middle of a frame that had too little: such a frame stays refused.
+        # Space may become free in the middle of a frame that did not fit. Its first bytes are lost, so the frame stays
+        # refused.
         refused = Signal()
         with m.If(receiver.payload_valid & ~accept):
             m.d.sync += refused.eq(1)
 
-        # From the receive ring to the bridge, by a register; the byte after the one that goes is read in that cycle.
+        # From the receive ring to the bridge, through a register. The ring is addressed with the next value of
+        # `consumed`, so that a byte can move in every cycle despite the read latency.
         upcoming = Signal(16)
         fetched = Signal()  # the ring's output is the byte at `consumed`
         offered = Signal()
@@ -155,7 +158,7 @@ class Link(Component):
         silence = Signal(range(parameters.idle_cycles + 1))
         full = Signal()
         difference = (written - acknowledged)[:transmit_bits]
-        # One cycle late, so one place stays free for the byte that may come meanwhile.
+        # `full` lags by one cycle, so one place is reserved for a byte that is accepted meanwhile.
         m.d.sync += [stored.eq(difference), full.eq(difference >= parameters.transmit_buffer - 1)]
         m.d.comb += [
             self.transmit.ready.eq(~full & opened & ~self.reset),
@@ -168,8 +171,8 @@ class Link(Component):
         with m.Elif(silence != 0):
             m.d.sync += silence.eq(silence - 1)
 
-        # From the transmit ring to the line. What could be sent is worked out in two steps, and takes two cycles to be
-        # right after `sent`, `acknowledged` or `limit` has jumped: until then `settling`.
+        # From the transmit ring to the line. The payload size is computed in two pipeline stages and is not valid
+        # until these have settled after a jump of `sent`, `acknowledged` or `limit`, as `settling` counts.
         waiting = Signal(transmit_bits)
         credit = Signal(signed(16))
         size = Signal(8)
@@ -188,7 +191,8 @@ class Link(Component):
         with m.If(settling != 0):
             m.d.sync += settling.eq(settling - 1)
 
-        # What a frame from the host changes. `moved` cancels a start of the sender in the same cycle.
+        # The header of an outgoing frame. A frame from the host may change these values; `moved` then cancels a start
+        # of the sender in the same cycle.
         moved = Signal()
         m.d.comb += [
             sender.nonce.eq(nonce),
@@ -215,10 +219,11 @@ class Link(Component):
             with m.Else():
                 m.d.sync += [sent.eq(sent + size), answer.eq(0), again.eq(0)]
 
-        step = Signal(16)  # how far the host's acknowledge moves ours
-        unanswered = Signal(transmit_bits)  # from ours to `sent`
+        # A received frame is evaluated in three cycles, one per carry chain: subtract, compare, apply.
+        step = Signal(16)  # number of bytes newly acknowledged by the host
+        unanswered = Signal(transmit_bits)  # number of bytes sent but not acknowledged
         step_valid = Signal()
-        step_beyond = Signal()  # ... and it is beyond `sent`, after we went back
+        step_beyond = Signal()  # the acknowledgement is beyond `sent`, which had been set back for retransmission
         ahead = Signal()
         good = Signal()
         renew = Signal()
@@ -227,7 +232,7 @@ class Link(Component):
             with m.State("WAIT"), m.If(receiver.done):
                 m.d.sync += good.eq(receiver.good)
                 m.next = "SUBTRACT"
-            with m.State("SUBTRACT"):  # in a cycle of its own: a carry chain, and another to compare with
+            with m.State("SUBTRACT"):
                 m.d.comb += receiver.hold.eq(1)
                 m.d.sync += [step.eq(header.acknowledge - acknowledged), unanswered.eq(sent - acknowledged)]
                 m.next = "COMPARE"
@@ -263,7 +268,8 @@ class Link(Component):
                     with m.If((header.length != 0) | header.kind.reply):
                         m.d.sync += answer.eq(1)
 
-        # From a register, as it goes to all that is behind the link; the header stands still for this cycle too.
+        # The reset is registered, because it fans out to all logic behind the link. `hold` keeps the nonce stable for
+        # this cycle.
         m.d.comb += self.reset.eq(resetting)
         with m.If(resetting):
             m.d.comb += [receiver.hold.eq(1), moved.eq(1)]

@@ -1,13 +1,14 @@
-"""The readout of the host bridge: scores what the outputs send and gives the host the answer of each sample only.
+"""Readout of the host bridge: accumulates a score per output and sends the host only the result of each sample.
 
-Equal to `spikeloom.sim.host.readout`. Packets of other axons than the outputs' are dropped, ACKs and TICKs go on.
-Before the TICK that ends a sample come MEMBRANE packets: if wanted the score of each output, then one whose axon is the
-answer and whose value its score.
+`spikeloom.sim.host.readout` specifies it. Packets of axons that are not outputs are dropped; ACKs and TICKs pass. The
+TICK that ends a sample is preceded by MEMBRANE packets: optionally the score of each output, then one with the axon of
+the winner and its score.
 
-Of several tiles one may be a step ahead, and so in the next sample already: a second set of scores is kept for that.
+With several tiles, one may be a step ahead and thus in the next sample already. A second set of scores serves that
+sample.
 
-A packet takes 5 cycles, the end of a sample 4 for each output: an output spikes once per step at most, and a step takes
-longer. With mode 0 what comes goes, in the same cycle.
+A packet takes 5 cycles and the end of a sample 4 cycles per output. This does not limit throughput: an output spikes at
+most once per step, and a step takes longer. In mode 0 packets are passed through combinationally.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
@@ -24,16 +25,16 @@ __all__ = ["SpikeReadout"]
 
 
 class SpikeReadout(wiring.Component):
-    """Stands between the fabric and what the host is told. A reset empties it, which takes some cycles.
+    """Reduces the packets of the fabric to the result of each sample. A reset erases the scores, one per cycle.
 
     Parameters
     ----------
     parameters
-        What is built.
+        Parameters of the readout.
     axon_width, value_width
-        Of the fabric's packets. Those that come out have values of ``sent_value_width`` bits.
+        Widths in the fabric's packets. Outgoing packets have values of ``sent_value_width`` bits.
     tiles
-        As at `HostTokens`.
+        As for `HostTokens`.
 
     Members
     -------
@@ -44,7 +45,7 @@ class SpikeReadout(wiring.Component):
     vector : Signal, in
     outputs, first : Signal(16), in
     sources : Signal(8), in
-        The registers, which change only while nothing is under way; ``outputs`` is less one.
+        The registers, which may change only between samples. ``outputs`` is minus one.
     """
 
     def __init__(self, parameters: ReadoutParameters, axon_width: int, value_width: int, tiles: int = 0) -> None:
@@ -73,10 +74,11 @@ class SpikeReadout(wiring.Component):
         packet, sent = self.i.payload, self.o.payload
         m.d.comb += tokens.sources.eq(self.sources if self.tiles else 1)
 
-        # Which step and sample a packet belongs to.
+        # The step and sample that a packet belongs to. A packet of the other parity is a step ahead; it belongs to the
+        # next sample if the step in progress is the last of this one.
         step = Signal(width - 1)
         bank = Signal()
-        ended = Signal(2)  # a TICK has said that the step of this parity is the last of its sample
+        ended = Signal(2)  # one bit per parity: the step is the last of its sample, according to a TICK
         ahead, following = Signal(), Signal()
         if self.tiles:
             m.d.comb += [
@@ -93,7 +95,8 @@ class SpikeReadout(wiring.Component):
         wait = Signal(2)
         passing = Signal()
 
-        # The score that is read, and what becomes of it.
+        # The stored score and its new value. Bit `touched` marks a score that has been written in this sample, so that
+        # erasing a score is writing 0.
         score, touched = Signal(signed(width)), memory.data[width]
         following_score = Signal(signed(width))
         total = Signal(signed(max(width, self.value_width) + 1))
@@ -124,7 +127,7 @@ class SpikeReadout(wiring.Component):
 
         with m.FSM():
             with m.State("WIPE"):
-                # The memory holds what a sample that was never finished has left.
+                # A reset does not clear block RAM, so the scores of an unfinished sample are erased here.
                 m.d.comb += memory.write_enable.eq(1)
                 m.d.sync += Cat(number, place_bank).eq(Cat(number, place_bank) + 1)
                 with m.If(Cat(number, place_bank).all()):
@@ -153,6 +156,7 @@ class SpikeReadout(wiring.Component):
                     with m.If(self.i.valid & (index >= 0) & (index <= self.outputs)):
                         m.next = "SCORE"
             with m.State("SCORE"):
+                # The score arrives after the two cycles of memory latency; its new value is written in the same cycle.
                 m.d.sync += wait.eq(wait + 1)
                 with m.If(wait == 2):
                     m.d.comb += [memory.write_data.eq(Cat(following_score, 1)), memory.write_enable.eq(1)]

@@ -1,4 +1,4 @@
-"""Bytes from the host to packets, and to reads and writes of the configuration port."""
+"""Decodes bytes from the host into packets and into reads and writes of the configuration port."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
@@ -12,32 +12,32 @@ __all__ = ["RequestDecoder"]
 SKIP_BITS = (LARGEST_SKIP - 1).bit_length()
 
 SETTLING = 4
-"""Cycles from the last byte of a WRITE to the next message, beside those of the way to the tile, so that the tile has
-seen the one before the other."""
+"""Cycles from the last byte of a WRITE to the next message, plus the latency to the tile. The write thus takes effect
+before a later packet reaches the tile."""
 
 
 class RequestDecoder(wiring.Component):
-    """The host's bytes to packets, and to reads and writes of the configuration port.
+    """Decodes the host's bytes into packets and into reads and writes of the configuration port.
 
     Parameters
     ----------
     axon_width
-        Bits of the axon of a packet.
+        Width of the axon in a packet.
     latency
-        Cycles from the configuration port to what is read.
+        Cycles from a request at the configuration port to its read data.
 
     Members
     -------
     i : Stream(8), in
-        Bytes. Their readiness is registered.
+        Bytes; ``ready`` is registered.
     packets : Stream(packet), out
         Spikes and TICKs, without parity.
     credit : Signal, in
-        A packet may go.
+        A packet may be sent.
     clear : Signal, in
         The next spike is the first of a step.
     unknown, beyond : Signal, out
-        High for one cycle when a byte begins no message, and when a spike or a skip leaves the axons behind.
+        High for one cycle when a byte starts no known message, or when a spike or skip exceeds the last axon.
     tile : Signal(8), out
     memory : Signal(4), out
     plane : Signal(10), out
@@ -48,8 +48,8 @@ class RequestDecoder(wiring.Component):
     reading : Signal, out
     count : Signal(8 * COUNT_BYTES), out
     read_next, read_done : Signal, in
-        A READ is due: ``count`` bytes from ``index`` on. ``read_next`` goes on to the next byte, at a ``count`` of 0
-        ``read_done`` ends it.
+        ``reading`` requests a READ of ``count`` bytes from ``index`` on. ``read_next`` advances to the next byte;
+        ``read_done`` ends the read at a ``count`` of 0.
     """
 
     def __init__(self, axon_width: int, latency: int = 1) -> None:
@@ -80,7 +80,7 @@ class RequestDecoder(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
 
-        # Two bytes are kept, so that neither what is done with one nor the memory it comes from is in the other's path.
+        # A skid buffer of two bytes: neither decoding nor the receive memory is on the path of the other.
         byte, spare = Signal(8, reset_less=True), Signal(8, reset_less=True)
         valid, spare_valid = Signal(), Signal()
         take = Signal()
@@ -94,8 +94,9 @@ class RequestDecoder(wiring.Component):
         with m.Elif(~spare_valid):
             m.d.sync += [spare_valid.eq(self.i.valid), spare.eq(self.i.payload)]
 
-        # The axon is that of the spike before plus a distance. `back` is the distance, negative: to subtract inverted
-        # bits adds the one that a SPIKE and a SKIP mean on top of their number. The greatest skip fits in any case.
+        # The axon is the previous one plus a distance, which is the number in the message plus one. Subtracting the
+        # inverted number (`spike_back`, `skip_back`) adds this one without a second carry chain. The width leaves room
+        # for the largest skip, so that an overflow is always detected.
         width = max(self.axon_width, DISTANCE_BITS + SKIP_BITS) + 2
         previous = Signal(signed(width), init=-1)
         spike_back = Cat(~byte[:DISTANCE_BITS], Const(-1, width - DISTANCE_BITS)).as_signed()
@@ -115,6 +116,7 @@ class RequestDecoder(wiring.Component):
             m.d.sync += previous.eq(axon)
         m.d.comb += self.beyond.eq(moving & outside)
 
+        # The header arrives lowest byte first and is shifted in from the top. Both counters then run in place.
         is_read = Signal()
         settling = SETTLING + self.latency - 1
         position = Signal(range(max(ADDRESS_BYTES + COUNT_BYTES, settling) + 1))
@@ -133,7 +135,8 @@ class RequestDecoder(wiring.Component):
                 m.d.sync += [position.eq(0), is_read.eq(byte[1])]
                 is_tick = (byte[6:] == 0) & (byte[1:6] == Opcode.TICK >> 1)
                 with m.If(byte[7] | is_tick):
-                    # That an axon does not exist is known late: it decides about the packet, not about the byte.
+                    # `outside` comes from a long carry chain. It suppresses the packet but not the consumption of the
+                    # byte, to keep it off the path of `take`.
                     m.d.comb += [
                         self.packets.valid.eq(self.credit & ~(byte[7] & outside)),
                         take.eq(self.credit & self.packets.ready),

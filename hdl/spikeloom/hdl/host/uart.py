@@ -1,11 +1,11 @@
-"""An asynchronous serial line: eight data bits, no parity, one stop bit.
+"""UART with eight data bits, no parity and one stop bit.
 
 ::
 
     ‾‾‾‾\\_____/ d0 \\/ d1 \\/ ... \\/ d7 \\/‾‾‾‾‾‾‾
          start                             stop
 
-The receiver takes one sample in the middle of each bit. Both ends' clocks may differ by 3 % together.
+The receiver samples each bit once, in its middle. The clocks of both ends may differ by 3 % in total.
 """
 
 from amaranth.hdl import Cat, Module, Signal
@@ -23,10 +23,10 @@ def check_divisor(divisor: int) -> None:
 
 
 class UartReceiver(Component):
-    """Bits from a pin to bytes.
+    """Receives bytes from a pin.
 
-    A byte whose stop bit is low is dropped, and the next one is looked for when the line has been high again. A byte
-    that has not been taken when the next one is complete stays; the next one is lost.
+    A byte with a low stop bit is dropped, and reception resumes after the line has been high. If a byte has not been
+    taken when the next one is complete, the next one is lost.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class UartReceiver(Component):
     Members
     -------
     rx : Signal, in
-        The pin; need not be synchronous.
+        The pin, which may be asynchronous to the clock.
     o : Stream(8), out
         The bytes.
     """
@@ -49,6 +49,7 @@ class UartReceiver(Component):
     def elaborate(self, platform):
         m = Module()
 
+        # Synchroniser, reset to the idle level.
         pin = Signal(3, init=0b111)
         m.d.sync += pin.eq(Cat(pin[1:], self.rx))
         level = pin[0]
@@ -56,11 +57,11 @@ class UartReceiver(Component):
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
 
-        # Of the cycles 0 to divisor - 1 of the start bit, the one in the middle is looked at; cycle 0 goes by in IDLE.
+        # The start bit has cycles 0 to divisor - 1, of which cycle 0 passes in IDLE. The timer ends in the middle one.
         middle = (self.divisor - 1) // 2
         timer = Signal(range(self.divisor))
         sample = timer == 0
-        bits = Signal(9)  # a one, pushed from the top to the bottom, tells that eight bits are in
+        bits = Signal(9)  # the marker bit shifted in front of the data reaches the bottom after eight bits
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [timer.eq(middle - 1), bits.eq(0b1_0000_0000)]
@@ -87,6 +88,7 @@ class UartReceiver(Component):
                         m.next = "BREAK"
                     with m.Elif(~self.o.valid | self.o.ready):
                         m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(bits[1:])]
+            # A low stop bit is a break or a framing error. Waiting for the idle level avoids further false start bits.
             with m.State("BREAK"), m.If(level):
                 m.next = "IDLE"
 
@@ -94,7 +96,7 @@ class UartReceiver(Component):
 
 
 class UartTransmitter(Component):
-    """Bytes to bits on a pin, without a pause between bytes that wait.
+    """Sends bytes to a pin, without a gap between waiting bytes.
 
     Parameters
     ----------
@@ -118,9 +120,9 @@ class UartTransmitter(Component):
         m = Module()
 
         timer = Signal(range(self.divisor))
-        # The bits still to send above the one on the pin, then a one, which marks the end.
+        # The remaining bits, followed by the stop bit and a marker bit. Only the marker is left during the stop bit.
         bits = Signal(10)
-        # Ready in the last cycle of a stop bit, and while the line is idle.
+        # High in the last cycle of a stop bit and while the line is idle.
         ready = Signal(init=1)
         m.d.comb += self.i.ready.eq(ready)
         with m.If(~ready):

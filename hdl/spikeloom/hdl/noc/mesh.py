@@ -1,4 +1,4 @@
-"""Routers in rows and columns. Every link between two of them begins at a register, so size does not slow the clock."""
+"""Mesh of routers. Every link between two routers starts at a register, so the clock does not depend on the size."""
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
@@ -11,23 +11,23 @@ __all__ = ["Mesh"]
 
 
 class Mesh(wiring.Component):
-    """A router for each tile, and the links between them.
+    """A router per tile, and the links between them.
 
     Parameters
     ----------
     parameters
-        Shape, widths and depth of the queues.
+        Shape, widths and queue depth.
 
     Members
     -------
     i : Stream(mesh_packet_layout).array(tiles), in
-        For each tile, the stream of packets that it sends, with their destinations.
+        Packets from each tile, with their destinations.
     o : Stream(payload_width).array(tiles), out
-        For each tile, the stream of payloads that it is given. Packets of one source arrive in the order in which it
-        sent them; a tile that stops taking them stops, in the end, all that send to it.
+        Payloads for each tile. Packets of one source arrive in order. A tile that stops accepting packets eventually
+        stalls all tiles that send to it.
     moved, waiting : Signal(len(Port)).array(tiles), out
-        Where ``parameters.counters``, for each tile: by which ports of its router a packet leaves in this cycle, and by
-        which one is offered and not taken.
+        For each tile, with ``parameters.counters`` only. ``moved``: a packet leaves the router through this port;
+        ``waiting``: a packet is offered at this port and not taken.
     """
 
     def __init__(self, parameters: MeshParameters) -> None:

@@ -1,4 +1,4 @@
-"""Packets: what tiles say to each other."""
+"""Packets exchanged between tiles."""
 
 from amaranth.hdl import signed
 from amaranth.lib import data, enum
@@ -7,7 +7,7 @@ __all__ = ["PacketKind", "packet_layout"]
 
 
 class PacketKind(enum.Enum, shape=2):
-    """What a packet means."""
+    """Meaning of a packet."""
 
     SPIKE = 0
     """An event for ``axon``."""
@@ -16,13 +16,13 @@ class PacketKind(enum.Enum, shape=2):
     ACK = 2
     """The sink has finished this step."""
     MEMBRANE = 3
-    """The membrane ``value`` of the neuron ``axon`` that is read out instead of spiking."""
+    """The membrane ``value`` of neuron ``axon``, which is read out instead of spiking."""
 
 
 def packet_layout(axon_width: int, value_width: int, tiles: int = 0) -> data.StructLayout:
-    """A packet; ``parity`` is that of its step, and ``last`` says of a SPIKE too that this step ends its sample.
+    """Layout of a packet. ``parity`` is that of its step, ``last`` marks the last step of a sample.
 
-    What goes into a mesh of ``tiles`` has its destination set in its highest bits, which the mesh takes off.
+    At the input of a mesh of ``tiles`` the top bits hold the destination set, which the mesh removes.
     """
     return data.StructLayout(
         {

@@ -1,4 +1,4 @@
-"""A router of the mesh: up to five ports, multicast by forking, a packet a cycle on each port.
+"""A router of the mesh: up to five ports, multicast by forking, one packet per cycle and port.
 
 ::
 
@@ -6,15 +6,16 @@
     east_i ──▶ Fifo ─── following ──▶ pending ──▶ arbiter of each output ─┐
                 └───── packet ───────────────▶ multiplexer of each output ──▶ register ──▶ west_o
 
-The branches of a packet, one bit for each output that it leaves by, are found where it enters the queue: constant masks
-of its destinations (`spikeloom.sim.noc.mesh`). When it is at the front they are its `pending` bits, and each is cleared
-in the cycle in which its output takes the packet; branches do not wait for each other. The packet leaves the queue with
-its last branch, and the branches of the next one take their place in the same cycle.
+The branches of a packet, one bit per output, are computed as it enters the queue, from constant masks of its
+destinations (`spikeloom.sim.noc.mesh`). At the front of the queue they are its `pending` bits. Each is cleared when its
+output takes the packet; branches do not wait for each other. The packet leaves the queue with its last branch, and the
+branches of the next packet are loaded in the same cycle.
 
-An input's queue holds a packet for as long as one of its branches waits. That cannot close a circle: see the model.
+An input queue holds a packet until all of its branches have been taken. This cannot deadlock; the model gives the
+proof.
 
-Only what can be used is built. An input keeps those destination bits that can arrive there, and passes on those that
-are of use behind; an output has a wire from those inputs that can turn to it; a port without a neighbour is not there.
+Unused logic is omitted. An input stores only the destination bits that can arrive there and forwards those used by
+later routers. An output is connected only to inputs that may turn to it, and a port without a neighbour does not exist.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -29,7 +30,7 @@ __all__ = ["Router", "mesh_packet_layout"]
 
 
 def mesh_packet_layout(parameters: MeshParameters) -> data.StructLayout:
-    """A packet on its way."""
+    """Layout of a packet inside the mesh."""
     return data.StructLayout({"payload": parameters.payload_width, "destinations": parameters.tiles})
 
 
@@ -41,18 +42,18 @@ class Router(wiring.Component):
     parameters
         The mesh.
     tile
-        Where in it the router is; this decides its ports and masks.
+        Position of the router, which determines its ports and masks.
 
     Members
     -------
     local_i : Stream(mesh_packet_layout), in
     local_o : Stream(payload_width), out
-        Streams from and to the tile. What comes is a packet with its destinations, what goes is a payload alone. The
-        tile may be its own destination; a packet without destinations is taken and goes nowhere.
+        Streams from and to the tile. The input carries packets with destinations, the output payloads only. The tile
+        may be its own destination; a packet without destinations is accepted and discarded.
     east_i, west_i, north_i, south_i : Stream(mesh_packet_layout), in
     east_o, west_o, north_o, south_o : Stream(mesh_packet_layout), out
-        Streams of packets from and to the neighbours, where there are any. Of the destinations that come in, those that
-        cannot be meant for this side are ignored.
+        Streams of packets from and to the existing neighbours. Destination bits that cannot arrive at a port are
+        ignored there.
     """
 
     def __init__(self, parameters: MeshParameters, tile: int) -> None:
@@ -67,7 +68,7 @@ class Router(wiring.Component):
             local = port is Port.LOCAL
             members[f"{port.value}_o"] = Out(stream.Signature(parameters.payload_width) if local else packets)
         super().__init__(members)
-        # Made here so that proofs can speak of their state (tests/formal).
+        # Created here so that proofs can refer to their state (tests/formal).
         self._inputs = {port: _Input(parameters, tile, port) for port in parameters.ports(tile)}
         self._arbiters = {
             port: RoundRobinArbiter(len(parameters.inputs(tile, port))) for port in parameters.ports(tile)
@@ -90,7 +91,7 @@ class Router(wiring.Component):
         return m
 
     def _enter(self, m: Module, port: Port, entry: "_Input") -> None:
-        """The queue of an input, and which branches its front packet has still to take."""
+        """Add the queue of an input and the pending branches of its front packet."""
         incoming = self._stream(port, "i")
         destinations = incoming.payload.destinations
         branches = [
@@ -108,6 +109,7 @@ class Router(wiring.Component):
         ]
         queue = entry.queue
         if queue is None:
+            # The packet stays at the input until its last branch is taken, so the branches already taken are stored.
             gone = entry.gone
             m.d.comb += [
                 entry.front.eq(word),
@@ -124,11 +126,12 @@ class Router(wiring.Component):
                 entry.front.eq(queue.o.payload),
                 queue.o.ready.eq(done),
             ]
+            # `following` is the next front word, so `pending` is a register although it belongs to the front packet.
             arriving = queue.following.branches & queue.following_valid.replicate(count)
             m.d.sync += entry.pending.eq(Mux(done, arriving, entry.left))
 
     def _output(self, m: Module, port: Port, free: Signal, inputs: dict[Port, "_Input"]) -> dict[Port, Value]:
-        """The register of an output and what chooses its packet; returns the choice, a bit for each input."""
+        """Add the register and arbiter of an output. Return the grants, one bit per input."""
         outgoing = self._stream(port, "o")
         mask = self.parameters.mask(self.tile, port)
         entries = [entry for entry in inputs.values() if port in entry.outputs]
@@ -157,14 +160,14 @@ class Router(wiring.Component):
 
 
 class _Input:
-    """An input: what can arrive there and leave from there, and its front packet."""
+    """State of an input: reachable destinations and outputs, queue and front packet."""
 
     def __init__(self, parameters: MeshParameters, tile: int, port: Port) -> None:
         self.port = port
         self.arrivals = parameters.arrivals(tile, port)
-        # Where a packet can go from here, in the order of the bits of branches, `pending` and `left`.
+        # The reachable outputs, in the bit order of the branches, `pending` and `left`.
         self.outputs = [output for output in parameters.ports(tile) if port in parameters.inputs(tile, output)]
-        # The tile's own bit has done its work once the branches are known.
+        # The tile's own bit is not needed once the branches are known.
         self.kept = [bit for bit in _bits(self.arrivals) if bit != tile]
         count = len(self.outputs)
         self.layout = data.StructLayout(
@@ -172,12 +175,12 @@ class _Input:
         )
         self.queue = Fifo(self.layout, parameters.queue_depth) if parameters.queue_depth else None
         self.front = Signal(self.layout, name=f"{port.value}_front")
-        self.pending = Signal(count, name=f"{port.value}_pending")  #: branches that the front packet has still to take
-        self.left = Signal(count, name=f"{port.value}_left")  #: those that it will not have taken after this cycle
-        self.gone = Signal(count, name=f"{port.value}_gone")  #: those that a packet at an input without queue has taken
+        self.pending = Signal(count, name=f"{port.value}_pending")  #: branches of the front packet still to be taken
+        self.left = Signal(count, name=f"{port.value}_left")  #: branches that remain after this cycle
+        self.gone = Signal(count, name=f"{port.value}_gone")  #: branches already taken, at an input without queue
 
     def destination(self, bit: int) -> Value:
-        """A bit of the front packet's destination set; 0 where it cannot come this way."""
+        """A bit of the front packet's destination set; 0 if it cannot arrive at this input."""
         return self.front.destinations[self.kept.index(bit)] if bit in self.kept else Const(0, 1)
 
 
@@ -186,11 +189,11 @@ def _bits(mask: int) -> list[int]:
 
 
 def _select(m: Module, port: Port, choices: Value, words: list[Value]) -> Value:
-    """The word whose bit of ``choices`` is set; any value if none is. Never is more than one.
+    """Select the word whose bit of the one-hot ``choices`` is set; undefined if no bit is set.
 
-    AND and OR would take three 4-input tables a bit for four words, this takes two, and one for every two words more.
-    The first table chooses between words 0 and 1. Each table behind it passes on what it gets, or chooses between two
-    words itself: then what it gets is not one of the words before but says which of its own two.
+    An AND-OR structure takes three 4-input tables per bit for four words. This structure takes two, plus one for every
+    two further words. The first table selects between words 0 and 1. Each later table either forwards the previous
+    result or selects between its own two words; in the latter case the previous result is the select bit.
     """
     count = len(words)
     if count == 1:

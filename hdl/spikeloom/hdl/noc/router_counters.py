@@ -1,4 +1,4 @@
-"""What leaves a router and what waits, counted for the host."""
+"""Counters of the packets that leave a router or wait in it."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -17,16 +17,16 @@ class RouterCounters(wiring.Component):
     Parameters
     ----------
     ports
-        Those of the router; the counters of others are 0 and cost nothing.
+        The ports of the router. The counters of other ports read as 0 and cost no logic.
 
     Members
     -------
     configuration : ConfigurationPort, in
-        From the host.
+        Read port for the host.
     moved, waiting : Signal(len(ports)), in
-        Bit p, of the ports in their order: a packet leaves by it in this cycle, or is offered and not taken.
+        One bit per port, in order: a packet leaves through it in this cycle, or is offered and not taken.
     clear : Signal, in
-        Begin at 0 again.
+        Reset the counters to 0.
     """
 
     def __init__(self, ports: tuple[Port, ...]) -> None:
@@ -44,7 +44,7 @@ class RouterCounters(wiring.Component):
         m = Module()
         m.submodules.registers = registers = RegisterBank(ROUTER)
         wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
-        # (A register first: what is counted comes from the ends of long wires.)
+        # The events are registered first, because they arrive over long wires.
         for name, events in (("packets", self.moved), ("waits", self.waiting)):
             counted = Signal(len(self.ports), name=f"counted_{name}")
             m.d.sync += counted.eq(events)

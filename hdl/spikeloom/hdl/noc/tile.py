@@ -1,4 +1,4 @@
-"""What every kind of tile has at its ports, and which component each kind is built as.
+"""The ports common to all tiles, and the registry of tile components.
 
 A kind is declared by its parameters (`spikeloom.sim.lib.tile`). Its component registers itself here, once::
 
@@ -8,7 +8,7 @@ A kind is declared by its parameters (`spikeloom.sim.lib.tile`). Its component r
             self.parameters = parameters
             super().__init__(TileSignature(parameters))
 
-Fabrics, Verilog, compiled simulations and bitstreams build whatever is registered.
+Fabrics, Verilog, compiled simulations and bitstreams use this registry.
 """
 
 from collections.abc import Callable
@@ -31,22 +31,22 @@ class TileSignature(wiring.Signature):
     Parameters
     ----------
     parameters
-        What the tile is built as: they say how wide its packets are and which pins it has.
+        Parameters of the tile, which define the widths of its packets and its pins.
 
     Members
     -------
     i : Stream(packet_layout), in
-        Packets for the tile. What it is given must be taken whatever its output waits for.
+        Packets for the tile. The tile must accept them even while its output is stalled.
     o : Stream(packet_layout), out
-        Packets from the tile, on a mesh each with the tiles that it is for.
+        Packets from the tile; on a mesh, with their destination sets.
     configuration : ConfigurationPort, in
-        Registers and memories, from the host.
+        Access to registers and memories for the host.
     clear : Signal, in
-        Empties the tile at once: what is on its way, states, tokens and counters; not the program.
+        Empty the tile immediately: packets in progress, states, tokens and counters, but not the program.
     reset : Signal, in
-        Begins a new session: empties the tile and resets its registers.
+        Begin a new session: empty the tile and reset its registers.
     step_done : Signal, out
-        Is high in the cycle in which a step ends.
+        High for the cycle in which a step ends.
     """
 
     def __init__(self, parameters: TileParameters) -> None:
@@ -65,13 +65,15 @@ class TileSignature(wiring.Signature):
 
 
 def pin_members(parameters: TileParameters) -> dict[str, wiring.Member]:
-    """The members of a tile that lead to a chip beside the FPGA."""
+    """The members of a tile that connect to pins of the FPGA."""
     return {name: (Out if pin.output else In)(pin.width, init=pin.idle) for name, pin in parameters.pins.items()}
 
 
 def register_tile(kind: type[TileParameters]) -> Callable[[type[wiring.Component]], type[wiring.Component]]:
-    """Make the decorated component, which takes parameters of ``kind`` and has a `TileSignature`, what they are built
-    as. Raises ``ValueError`` for a kind that has one already."""
+    """Register the decorated component for parameters of type ``kind``.
+
+    The component takes such parameters and has a `TileSignature`. Raises ``ValueError`` if ``kind`` is registered.
+    """
 
     def register(component: type[wiring.Component]) -> type[wiring.Component]:
         if kind in _COMPONENTS:
@@ -83,7 +85,7 @@ def register_tile(kind: type[TileParameters]) -> Callable[[type[wiring.Component
 
 
 def build_tile(parameters: TileParameters) -> wiring.Component:
-    """The tile with these ``parameters``. Raises ``ValueError`` where no component is registered for their kind."""
+    """Build the tile of ``parameters``. Raises ``ValueError`` if no component is registered for their kind."""
     component = _COMPONENTS.get(type(parameters))
     if component is None:
         known = ", ".join(kind.kind for kind in _COMPONENTS)

@@ -1,21 +1,21 @@
-"""Elastic time: the tokens that say when a tile may begin a step, and those that it sends at the end of one.
+"""Elastic time: tokens determine when a tile may begin a step, and are sent when it ends one.
 
     TICK, ACK ──▶ counts of each parity ──▶ due          start, finish ──▶ TICK, TICK, ACK, ACK ──▶ o
 
-A *direct* relation between two tiles brings spikes in the step in which they are fired, a *delayed* one in the next.
-Step *t* may begin with
+A *direct* dependency between two tiles delivers spikes in the step in which they are fired, a *delayed* dependency in
+the next step. Step *t* may begin after the tile has received
 
 * TICK(t) from each direct source: all of its spikes of step t have been sent;
 * TICK(t) from each delayed source, sent at the end of its step t - 1;
 * ACK(t) from each direct sink, sent at the end of its step t - 2: its accumulators of this parity are free;
 * ACK(t) from each delayed sink, sent at the end of its step t - 1, for the same reason.
 
-At the start no tile has finished anything: step 0 expects direct TICKs only, and step 1 no ACK of a direct sink. Tokens
-carry the parity of the step that they are for. One of step t + 2 cannot come while those of step t are still being
-counted, because its sender waits for this tile's step t to end; so two counts of each kind do, and no tile is ahead
-of one that it leads to, or follows, by more than one step. `tests/formal` proves it for pairs of tiles.
+Initially no tile has finished a step: step 0 expects direct TICKs only, and step 1 expects no ACK from a direct sink.
+Tokens carry the parity of the step that they belong to. A token of step t + 2 cannot arrive while those of step t are
+being counted, because its sender waits for this tile to end step t. Two counters of each kind are therefore sufficient,
+and a tile is at most one step ahead of its sources and sinks. `tests/formal` proves this for pairs of tiles.
 
-`HostTokens` is the host's half: it sends steps as a source, and counts steps as a sink, but waits for none in between.
+`HostTokens` is the counterpart at the host. It sends steps as a source and counts steps as a sink, independently.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -29,7 +29,7 @@ __all__ = ["HostTokens", "Tokens", "relation_members", "token_layout"]
 
 
 def _count_bits(tiles: int) -> int:
-    """Bits that count the tokens of a step: two at most from each other tile of a mesh, or one without a mesh."""
+    """Width of a token counter: at most two tokens per step from each tile of a mesh, or one without a mesh."""
     if isinstance(tiles, bool) or not isinstance(tiles, int):
         raise TypeError(f"tiles must be an integer, not {tiles!r}")
     if not 0 <= tiles <= 64:
@@ -38,13 +38,13 @@ def _count_bits(tiles: int) -> int:
 
 
 def token_layout(tiles: int) -> data.StructLayout:
-    """A TICK or an ACK, and the tiles that it is for."""
+    """Layout of a TICK or an ACK with its destination set."""
     sets = {"destinations": tiles} if tiles else {}
     return data.StructLayout({"kind": PacketKind, "parity": 1, "last": 1, **sets})
 
 
 def relation_members(tiles: int) -> dict[str, wiring.Member]:
-    """The members that say how a tile is related to others: the registers of its kind that have the same names."""
+    """The members that define a tile's dependencies; each corresponds to the register of the same name."""
     width = _count_bits(tiles)
     members = {"sources": In(width), "sinks": In(width)}
     if tiles:
@@ -55,31 +55,31 @@ def relation_members(tiles: int) -> dict[str, wiring.Member]:
 
 
 class Tokens(wiring.Component):
-    """Counts the tokens that a tile gets, and sends those that it owes.
+    """Counts the tokens that a tile receives, and sends those that end its steps.
 
     Parameters
     ----------
     tiles
-        Of the mesh, up to 64, which are the bits of a destination set; 0 without a mesh: then there are no destination
-        sets and no delayed relations, and one source and one sink at most.
+        Number of tiles of the mesh, up to 64, which is the width of a destination set. 0 without a mesh: then there are
+        no destination sets, no delayed dependencies, and at most one source and one sink.
 
     Members
     -------
     sources, sinks, delayed_sources, delayed_sinks : Signal(width), in
-        How many tiles of each relation there are; without direct sources the tile stands still.
+        Number of tiles of each dependency. Without direct sources the tile never starts a step.
     tick_destinations, ack_destinations, delayed_tick_destinations, delayed_ack_destinations : Signal(tiles), in
-        Which: the direct sinks and sources, the delayed sinks and sources.
+        Destination sets of the tokens: direct sinks, direct sources, delayed sinks, delayed sources.
     tick, ack, token_parity, token_last : Signal, in
-        A TICK or an ACK has come, with its parity; ``token_last`` says that its step is the last of a sample.
+        A TICK or an ACK has arrived, with its parity; ``token_last`` marks the last step of a sample.
     due : Signal, out
     start : Signal, in
-        The next step may begin; it does, in a cycle in which ``due`` is high.
+        ``due``: the next step may begin. ``start`` begins it, allowed while ``due`` is high.
     parity, last : Signal, out
-        Of the step in progress or, before it begins, the parity of the next one.
+        Parity of the current step or, between steps, of the next one; the current step is the last of its sample.
     finish : Signal, in
     done : Signal, out
-        The step has sent all of its spikes: high until ``done``, which is high in the cycle in which the last token is
-        taken and the step ends.
+        ``finish``: the step has sent all of its spikes; it stays high until ``done``, the cycle in which the last token
+        is taken and the step ends.
     o : Stream(token_layout(tiles)), out
         The tokens that end a step.
     """
@@ -103,23 +103,23 @@ class Tokens(wiring.Component):
                 "o": Out(stream.Signature(token_layout(tiles))),
             }
         )
-        # The state is made here so that proofs can speak of it (tests/formal).
+        # The state is created here so that proofs can refer to it (tests/formal).
         self._ticks = [Signal(width, name=f"ticks_{number}") for number in range(2)]
         self._acks = [Signal(width, name=f"acks_{number}") for number in range(2)]
         self._is_last = Signal(2, name="is_last")
-        self._begun = [Signal(name="begun_0"), Signal(name="begun_1")]  # at least one step, at least two
+        self._begun = [Signal(name="begun_0"), Signal(name="begun_1")]  # at least one step has begun, at least two
         self._expected = Signal(width, name="ticks_expected"), Signal(width, name="acks_expected")
-        self._related = Signal(4, name="related")  # whether there is anyone to send each token to
-        # Without a mesh there are no delayed tokens, which are every second.
+        self._related = Signal(4, name="related")  # one bit per token, in order of sending: it has a destination
+        # Tokens 0 and 2 are the delayed ones, which do not exist without a mesh.
         self._sending = Signal(2, name="sending", init=0 if tiles else 1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         begun, parity = self._begun, self.parity
 
-        # How many tokens the next step takes, and which it sends. That is known long before it begins, so that a
-        # register costs no time: it is right from the second cycle of a step on, and no step is over before that. While
-        # the host writes the counts no TICK comes.
+        # The number of tokens that the next step expects, and the tokens to send. Registering them costs no time: they
+        # are valid from the second cycle of a step on, and no step is shorter. The host changes the counts only while
+        # no TICK is in transit.
         width = len(self.sources)
         ticks_expected, acks_expected = self._expected
         delayed_sources, delayed_sinks = (
@@ -134,6 +134,7 @@ class Tokens(wiring.Component):
         for number in range(2):
             ticks, acks, is_last = self._ticks[number], self._acks[number], self._is_last[number]
             mine = self.token_parity == number
+            # The expected number is 0 until the host has written the sources, hence the comparison with 0.
             m.d.comb += enough[number].eq((ticks != 0) & (ticks == ticks_expected) & (acks == acks_expected))
             with m.If(self.tick & mine):
                 m.d.sync += [ticks.eq(ticks + 1), is_last.eq(is_last | self.token_last)]
@@ -149,8 +150,8 @@ class Tokens(wiring.Component):
                 begun[1].eq(begun[0]),
             ]
 
-        # What ends a step, one after the other: TICKs and ACKs, each direct and delayed. A set without receivers gets
-        # nothing.
+        # The tokens that end a step, one after another: delayed TICK, direct TICK, delayed ACK, direct ACK. Delayed
+        # tokens belong to the next step and carry its parity. A token without destinations is skipped.
         token = self.o.payload
         wanted = Signal()
         m.d.comb += [
@@ -196,10 +197,10 @@ class Tokens(wiring.Component):
 
 
 class HostTokens(wiring.Component):
-    """The tokens of the host, which is a direct source and a direct sink of others.
+    """The tokens of the host, which is a direct source and a direct sink of tiles.
 
     As a source it may send packets of step t when all of its sinks have acknowledged step t - 2. As a sink it counts
-    the TICKs of a step; the last of them ends the step for the host, which then acknowledges it.
+    the TICKs of a step; the last one ends the step for the host, which then acknowledges it.
 
     Parameters
     ----------
@@ -209,20 +210,20 @@ class HostTokens(wiring.Component):
     Members
     -------
     sources, sinks : Signal(width), in
-        Tiles that send a TICK to the host, and that acknowledge one of its.
+        Number of tiles that send TICKs to the host, and that acknowledge its TICKs.
     ack, ack_parity : Signal, in
-        An ACK has come.
+        An ACK has arrived, with its parity.
     allowed : Signal, out
         Packets of the next step may be sent.
     sent : Signal, in
     sent_parity : Signal, out
-        The TICK of a step has been sent; the parity of the next one.
+        ``sent``: the TICK of a step has been sent. ``sent_parity``: the parity of the step being sent.
     tick, tick_parity : Signal, in
     complete : Signal, out
-        A TICK has come; ``complete`` tells, whether or not ``tick`` is high, that one of this parity is the last that
-        its step waits for.
+        A TICK has arrived, with its parity. ``complete`` is independent of ``tick``: a TICK of ``tick_parity`` would be
+        the last one of its step.
     step_parity : Signal, out
-        Of the step that the host, as a sink, waits for.
+        Parity of the step that the host, as a sink, is receiving.
     """
 
     def __init__(self, tiles: int) -> None:
@@ -249,6 +250,8 @@ class HostTokens(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # One bit per parity: the sinks have acknowledged the previous step of this parity. Initially both are set,
+        # because the first two steps need no acknowledgement.
         free = self._free
         m.d.comb += self.allowed.eq(free.bit_select(self.sent_parity, 1))
         with m.If(self.sent):
