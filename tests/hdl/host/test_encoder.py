@@ -7,62 +7,16 @@ import numpy as np
 import pytest
 from amaranth.hdl import Elaboratable, Module
 from harness.block_ram import garbage_block_ram
+from harness.images import MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
 from harness.mutations import mutated
 from harness.networks import rng_of
 from harness.streams import run_streams
 
-from spikeloom.datasets.encoders import LatencyEncoder, RateEncoder
 from spikeloom.hdl.host import encoder as encoder_module
 from spikeloom.hdl.host.encoder import SpikeEncoder
-from spikeloom.sim.host.encoder import EncoderMode, EncoderModel, EncoderParameters, EncoderSettings, level_events
-from spikeloom.sim.lib.lfsr import Lfsr
+from spikeloom.sim.host.encoder import EncoderMode, EncoderSettings
 
 AXON_WIDTH = 6
-PARAMETERS = EncoderParameters(pixels=32, bits=3, steps=16, lfsr_width=7)
-MODES = (EncoderMode.RATE, EncoderMode.LATENCY)
-
-
-def settings_of(rng, mode):
-    return EncoderSettings(
-        mode=mode,
-        pixels=int(rng.integers(1, 33)),
-        steps=int(rng.integers(1, 17)),
-        stride=1 if mode is EncoderMode.RATE else int(rng.choice([1, 2, 4])),
-        seed=int(rng.integers(1, 128)),
-    )
-
-
-def images_of(rng, settings, count):
-    """Images of as many values as the stride leaves; each may be all dark."""
-    full = (1 << PARAMETERS.bits) // settings.stride
-    images = rng.integers(0, full + 1, (count, settings.pixels))
-    return np.where(rng.random(images.shape) < rng.choice([0, 0.3, 0.9], (count, 1)), 0, images)
-
-
-def events_of(image, settings):
-    bits = PARAMETERS.bits - settings.stride.bit_length() + 1
-    events = []
-    for level in level_events(image, bits):
-        events += [*np.flatnonzero(level).tolist(), -1]
-    events[-1] = -2
-    return events
-
-
-def reference_of(images, settings):
-    """The events by the encoders of the driver."""
-    bits = PARAMETERS.bits - settings.stride.bit_length() + 1
-    if settings.mode is EncoderMode.RATE:
-        encoder = RateEncoder(
-            steps=settings.steps, bits=bits, lfsr=Lfsr(width=PARAMETERS.lfsr_width, seed=settings.seed)
-        )
-    else:
-        encoder = LatencyEncoder(steps=settings.steps, bits=bits)
-    events = []
-    for sample in encoder.encode(images).transpose(1, 0, 2):
-        for step in sample:
-            events += [*np.flatnonzero(step).tolist(), -1]
-        events[-1] = -2
-    return events
 
 
 def word(event):
@@ -94,20 +48,6 @@ class Configured(Elaboratable):
         for name, value in self.values.items():
             m.d.comb += getattr(self.design, name).eq(int(value))
         return m
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_the_model_is_the_encoder_of_the_driver(request, mode):
-    rng = rng_of(request.node.name)
-    fired = 0
-    for _ in range(40):
-        settings = settings_of(rng, mode)
-        images = images_of(rng, settings, 3)
-        model = EncoderModel(PARAMETERS, settings)
-        found = [out for image in images for event in events_of(image, settings) for out in model.feed(event)]
-        assert found == reference_of(images, settings)
-        fired += sum(event >= 0 for event in found)
-    assert fired > 500
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
@@ -182,20 +122,6 @@ def test_a_planted_bug_is_found(old, new):
         if found != reference_of(images, settings):
             return
     pytest.fail(f"{old!r} as {new!r} must be found")
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"pixels": 100}, "pixels must be a power of two, not 100"),
-        ({"bits": 9}, "bits must be an integer from 1 to 8, not 9"),
-        ({"steps": 1}, "steps must be an integer from 2 to 65536, not 1"),
-        ({"bits": 5, "lfsr_width": 4}, "lfsr_width must be an integer from 5 to 32, not 4"),
-    ],
-)
-def test_refused(values, message):
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        EncoderParameters(**values)
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR, BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.host.bridge import BridgeModel, Read, Spike, Tick, Write
 from spikeloom.sim.host.messages import (
     ConfigurationAddress,
     MessageDecoder,
@@ -175,17 +175,6 @@ def test_unknown_messages_are_found():
         MessageDecoder().feed(b"\x80\x11\x3f\x3f\x3f\x3f\x3f\x3f\x80")
     # The same byte as part of other messages is none of its own.
     assert MessageDecoder().feed(b"\x80\x11\x3f\x3f\x3f\x3f\x3f\x80").spike_axon.tolist() == [0, 1]
-
-
-def test_board_notes_what_is_wrong():
-    model = BridgeModel(7)
-    assert model.from_host(b"\x80\x3f\xff\x80\x40\xfd\x80\x21") == [Spike(0), Spike(1), Spike(127), Tick(True)]
-    assert model.error == MESSAGE_ERROR | AXON_ERROR
-    model = BridgeModel(7)
-    assert model.from_host(b"\x80\x00") == [Spike(0)]
-    assert model.error == MESSAGE_ERROR
-    with pytest.raises(ValueError, match=r"^axon_width must be from 1 to 16, not 17$"):
-        BridgeModel(17)
 
 
 def test_encoding_is_fast():

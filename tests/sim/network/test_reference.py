@@ -4,27 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from harness.chains import connection, graded, network, relay
 from harness.networks import FEATURES, random_network, random_spikes, rng_of, with_features
 
-from spikeloom.sim.core.neuron import Leak, NeuronParameters, NeuronState, Reset, step
+from spikeloom.sim.core.neuron import NeuronParameters, NeuronState, step
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.reference import simulate
-
-
-def relay(name):
-    """A neuron that fires in each step in which anything reaches it."""
-    return QuantisedPopulation(name=name, parameters=NeuronParameters(size=1, threshold=0, reset=Reset.ZERO))
-
-
-def connection(source, target, weight=1, delay=0):
-    return QuantisedConnection(source=source, target=target, weight=np.array([[weight]]), delay=delay)
-
-
-def network(populations, connections, **changes):
-    arguments = {"name": "test", "inputs": 1, "output": populations[-1].name} | changes
-    return QuantisedNetwork(populations=tuple(populations), connections=tuple(connections), **arguments)
 
 
 def test_feed_forward_adds_no_delay():
@@ -98,12 +85,6 @@ def test_large_weights_sum_exactly():
     assert simulate(net, spikes).states["a"].v[0, 0, 0] == 256 * 32767
 
 
-def graded(name, size=1, **changes):
-    """Neurons without memory that send their input as a value."""
-    rule = {"size": size, "threshold": 0, "leak": Leak.CLEAR, "reset": Reset.NONE, "graded": True} | changes
-    return QuantisedPopulation(name=name, parameters=NeuronParameters(**rule))
-
-
 def test_a_graded_spike_brings_weight_times_value():
     net = network(
         [graded("a"), relay("b"), QuantisedPopulation(name="c", parameters=NeuronParameters(size=1, spiking=False))],
@@ -116,17 +97,6 @@ def test_a_graded_spike_brings_weight_times_value():
     assert result.states["c"].v[:, 0, 0].tolist() == [104, 104, 104, 484]
     assert result.synaptic_operations.tolist() == [3 * 2 + 2 + 2]
     assert list(result.values) == ["a"]
-
-
-def test_bounds_of_the_current_take_in_values():
-    net = network(
-        [graded("a", value_width=4), relay("b")],
-        [connection(INPUT, "a", 2), connection("a", "b", -3), connection("b", "b", 5, delay=1)],
-        input_value_width=3,
-    )
-    assert net.current_bounds("a") == (-8, 6)
-    assert net.current_bounds("b") == (-3 * 7, -3 * -8 + 5)
-    assert network([relay("a")], [connection(INPUT, "a", -2)]).current_bounds("a") == (-2, 0)
 
 
 def test_values_and_states_of_all_models_equal_a_plain_loop(request):
@@ -189,44 +159,3 @@ def test_bad_values(values, error, message):
 def test_bad_spikes(spikes, message):
     with pytest.raises(ValueError, match=message):
         simulate(network([relay("a")], [connection(INPUT, "a")]), spikes)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"output": "b"}, r"^output must be one of \['a'\], not 'b'$"),
-        ({"weight_width": 0}, r"^weight_width must be an integer from 1 to 16, not 0$"),
-        ({"input_value_width": 1}, r"^input_value_width must be 0 or from 2 to 16, not 1$"),
-        ({"inputs": 0}, r"^inputs must be at least 1, not 0$"),
-        (
-            {"connections": (connection("a", "a"),)},
-            r"^a connection with delay 0 must lead to a later population, not from 'a' to 'a'$",
-        ),
-        (
-            {"connections": (connection("x", "a"),)},
-            r"^a connection must join known populations, not 'x' to 'a'$",
-        ),
-        (
-            {"connections": (connection(INPUT, "a", 200),)},
-            r"^weight from 'input' to 'a' must be from -128 to 127 at 8 bits, not 200 to 200$",
-        ),
-        (
-            {"inputs": 2},
-            r"^weight from 'input' to 'a' must have shape \(1, 2\), not \(1, 1\)$",
-        ),
-    ],
-)
-def test_bad_networks(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        QuantisedNetwork(
-            **(
-                {
-                    "name": "test",
-                    "inputs": 1,
-                    "populations": (relay("a"),),
-                    "connections": (connection(INPUT, "a"),),
-                    "output": "a",
-                }
-                | arguments
-            )
-        )

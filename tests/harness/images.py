@@ -1,0 +1,58 @@
+"""Images for the encoder of the bridge, as events, and what the encoders of the driver make of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spikeloom.datasets.encoders import Encoder, LatencyEncoder, RateEncoder
+from spikeloom.sim.host.encoder import EncoderMode, EncoderParameters, EncoderSettings, level_events
+from spikeloom.sim.lib.lfsr import Lfsr
+
+PARAMETERS = EncoderParameters(pixels=32, bits=3, steps=16, lfsr_width=7)
+MODES = (EncoderMode.RATE, EncoderMode.LATENCY)
+
+
+def settings_of(rng: np.random.Generator, mode: EncoderMode) -> EncoderSettings:
+    """Settings that an encoder of `PARAMETERS` can do."""
+    return EncoderSettings(
+        mode=mode,
+        pixels=int(rng.integers(1, 33)),
+        steps=int(rng.integers(1, 17)),
+        stride=1 if mode is EncoderMode.RATE else int(rng.choice([1, 2, 4])),
+        seed=int(rng.integers(1, 128)),
+    )
+
+
+def images_of(rng: np.random.Generator, settings: EncoderSettings, count: int) -> np.ndarray:
+    """Images of as many values as the stride leaves; each may be all dark."""
+    full = (1 << PARAMETERS.bits) // settings.stride
+    images = rng.integers(0, full + 1, (count, settings.pixels))
+    return np.where(rng.random(images.shape) < rng.choice([0, 0.3, 0.9], (count, 1)), 0, images)
+
+
+def events_of(image: np.ndarray, settings: EncoderSettings) -> list[int]:
+    """An image as the host sends it."""
+    bits = PARAMETERS.bits - settings.stride.bit_length() + 1
+    events: list[int] = []
+    for level in level_events(image, bits):
+        events += [*np.flatnonzero(level).tolist(), -1]
+    events[-1] = -2
+    return events
+
+
+def reference_of(images: np.ndarray, settings: EncoderSettings) -> list[int]:
+    """The events by the encoders of the driver."""
+    bits = PARAMETERS.bits - settings.stride.bit_length() + 1
+    encoder: Encoder
+    if settings.mode is EncoderMode.RATE:
+        encoder = RateEncoder(
+            steps=settings.steps, bits=bits, lfsr=Lfsr(width=PARAMETERS.lfsr_width, seed=settings.seed)
+        )
+    else:
+        encoder = LatencyEncoder(steps=settings.steps, bits=bits)
+    events = []
+    for sample in encoder.encode(images).transpose(1, 0, 2):
+        for step in sample:
+            events += [*np.flatnonzero(step).tolist(), -1]
+        events[-1] = -2
+    return events

@@ -1,0 +1,117 @@
+"""Fabrics: tiles that are made to fit each other, what a fabric adds up to, and what is none."""
+
+from dataclasses import replace
+
+import pytest
+
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.core.registers import CORE
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.link import LinkParameters
+from spikeloom.sim.host.registers import BRIDGE
+from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.tile import Widths
+from spikeloom.sim.noc.mesh import MeshParameters
+
+NARROW = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=64, v_width=10, accumulator_width=16)
+WIDE = CoreParameters(lanes=4, neurons=64, axons=200, weight_words=100, v_width=14, accumulator_width=16)
+ATTENTION = AttentionTileParameters(attention=AttentionParameters(tokens=4, features=2), axon_width=11)
+GIVER = AerTileParameters(direction=AerDirection.INPUT)
+TILES = (None, NARROW, ATTENTION, WIDE, GIVER)
+MIXED = FabricConfig(name="mixed", tiles=TILES, mesh=MeshParameters(columns=3, rows=2))
+
+
+def test_a_core_alone():
+    fabric = FabricConfig(core=NARROW)
+    assert fabric.tiles == (None, NARROW.fitted(tiles=0, packets=Widths(0, 0)))
+    assert (fabric.core, fabric.cores, fabric.mesh) == (fabric.tile(1), {1: fabric.tile(1)}, None)
+    assert fabric.link == LinkParameters()
+    assert FabricConfig() == FabricConfig(core=CoreParameters())
+    assert fabric.configuration_latency == 1
+
+
+def test_all_tiles_send_packets_of_the_widest():
+    axon = max(tile.asks.axon for tile in TILES[1:])
+    value = max(tile.asks.value for tile in TILES[1:])
+    assert len({tile.asks for tile in TILES[1:]}) == 4, "tiles ask for different widths"
+    assert (MIXED.axon_width, MIXED.value_width) == (axon, value)
+    assert all(tile.packets.axon == axon for tile in MIXED.numbered.values())
+    assert {tile.destinations for tile in MIXED.numbered.values()} == {6}, "places of the mesh, the empty one too"
+    assert MIXED.mesh.payload_width == 4 + axon + value
+    assert FabricConfig(name="mixed", tiles=MIXED.tiles, mesh=MIXED.mesh) == MIXED, "what fits stays"
+
+
+def test_tiles_by_number():
+    assert list(MIXED.numbered) == [1, 2, 3, 4]
+    assert list(MIXED.cores) == [1, 3]
+    assert list(MIXED.tiles_of(AerTileParameters)) == [4]
+    assert MIXED.tile(2).attention == ATTENTION.attention
+    assert [MIXED.register_map(number) for number in (0, 1)] == [BRIDGE, CORE]
+    assert MIXED.register_map(4) is GIVER.register_map
+    for number in (0, 5, -1):
+        with pytest.raises(ValueError, match=f"^tile must be from 1 to 4, not {number}$"):
+            MIXED.tile(number)
+    for number in (-1, 5):
+        with pytest.raises(ValueError, match=f"^tile must be from 0 to 4, not {number}$"):
+            MIXED.register_map(number)
+    with pytest.raises(ValueError, match=r"^fabric mixed must have cores of one kind, not of 2$"):
+        MIXED.core  # noqa: B018
+
+
+def test_what_it_adds_up_to():
+    assert (MIXED.neurons, MIXED.synapses, MIXED.synaptic_operations_per_cycle) == (16 + 64, 2 * 64 + 4 * 100, 2 + 4)
+    identity = MIXED.identity(bytes(range(16)))
+    assert (identity.tiles, identity.lanes, identity.neurons, identity.axons) == (4, 4, 64, 200)
+    assert (identity.weight_words, identity.weight_width, identity.v_width) == (100, 8, 14)
+    assert (identity.build_hash, MIXED.identity().build_hash) == (bytes(range(16)), bytes(16))
+
+
+@pytest.mark.parametrize(("counters", "latency"), [(False, 2 * 4 + 1), (True, 2 * 6 + 1)])
+def test_configuration_goes_from_tile_to_tile_and_back(counters, latency):
+    """Routers that count are asked at every place of the mesh, also at empty ones."""
+    mesh = MeshParameters(columns=3, rows=2, counters=counters)
+    assert FabricConfig(tiles=TILES, mesh=mesh).configuration_latency == latency
+
+
+def test_what_fabrics_hold_does_not_tell_them_apart():
+    held = replace(MIXED, contents=Contents(registers={"sources": 1}), program=7)
+    assert held == MIXED
+    assert (held.program, held.contents.registers) == (7, {"sources": 1})
+    assert replace(MIXED, name="other") != MIXED
+
+
+def test_the_only_core_on_a_mesh():
+    one = FabricConfig(name="one", core=NARROW.holding(Contents(registers={"sources": 1})), program=3)
+    many = one.on_mesh(2, 2, counters=True)
+    assert (many.name, many.mesh.tiles, many.mesh.counters) == ("one", 4, True)
+    assert len(many.cores) == 3
+    assert many.core == NARROW.fitted(tiles=4, packets=NARROW.asks)
+    assert (many.core.contents, many.program) == (NOTHING, 0)
+    with pytest.raises(ValueError, match=r"^a mesh must have places for the host bridge and a core, not 1 x 1$"):
+        one.on_mesh(1, 1)
+    with pytest.raises(ValueError, match=r"^fabric one must have one core and no mesh to be put on one$"):
+        many.on_mesh(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tiles": TILES, "core": NARROW}, "core must not be given beside tiles"),
+        ({"tiles": (NARROW, None)}, "tiles must be None, the host bridge, and then parameters of tiles, one core at "),
+        ({"tiles": (None, GIVER)}, "tiles must be None, the host bridge, and then parameters of tiles, one core at "),
+        ({"tiles": (None, NARROW, None)}, "tiles must be None, the host bridge, and then parameters of tiles, one "),
+        ({"tiles": (None, NARROW, 5)}, "tiles must be None, the host bridge, and then parameters of tiles, one core "),
+        ({"tiles": ()}, "tiles must be None, the host bridge, and then parameters of tiles, one core at least, not"),
+        ({"tiles": (None, NARROW, WIDE)}, "mesh must be given for 2 tiles beside the host's, not None$"),
+        (
+            {"tiles": TILES, "mesh": MeshParameters(columns=2, rows=2)},
+            "mesh must have places for 5 tiles, not 4$",
+        ),
+    ],
+)
+def test_what_is_no_fabric(arguments, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        FabricConfig(**arguments)

@@ -1,0 +1,86 @@
+"""The board's half of the messages: requests out of bytes, bytes out of answers, and what is noted of errors."""
+
+import numpy as np
+import pytest
+from harness.networks import rng_of
+
+from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR, BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.host.messages import ConfigurationAddress, MessageDecoder, encode_read, encode_spikes, encode_write
+
+ADDRESS = ConfigurationAddress(tile=3, memory=2, plane=1, index=1000)
+
+
+def test_requests_by_hand():
+    model = BridgeModel(16)
+    assert model.from_host(b"\x80\x82") == [Spike(0), Spike(3)]  # each counts from the axon after the one before
+    assert model.from_host(b"\x40\x81") == [Spike(3 + 128 + 2)]  # a skip of 128 axons in front
+    assert model.from_host(b"\x20\x80") == [Tick(False), Spike(0)]  # a step counts anew
+    assert model.from_host(b"\x21") == [Tick(True)]
+    assert model.from_host(encode_write(ADDRESS, b"ab") + encode_read(ADDRESS, 5)) == [
+        Write(ADDRESS, b"ab"),
+        Read(ADDRESS, 5),
+    ]
+    assert model.error == 0
+
+
+def test_requests_in_any_pieces(request):
+    """Bytes one at a time, or in one piece, ask for the same; data of a write is no message."""
+    rng = rng_of(request.node.name)
+    data = b""
+    for _ in range(20):
+        data += encode_spikes(rng.random((3, 400)) < rng.choice([0.001, 0.3]))
+        data += encode_write(ADDRESS, rng.bytes(int(rng.integers(0, 9)))) + encode_read(ADDRESS, 7)
+    whole, pieces = BridgeModel(16), BridgeModel(16)
+    wanted = whole.from_host(data)
+    assert [request for byte in data for request in pieces.from_host(bytes([byte]))] == wanted
+    assert {type(request) for request in wanted} == {Spike, Tick, Write, Read}
+    assert (whole.error, pieces.error) == (0, 0)
+
+
+def test_the_host_understands_the_answers(request):
+    rng = rng_of(request.node.name)
+    model, decoder = BridgeModel(16), MessageDecoder()
+    for step in range(30):
+        axons = np.sort(rng.choice(1 << 16 if step % 2 else 400, 20, replace=False))
+        data = b"".join(model.spike(int(axon)) for axon in axons)
+        messages = decoder.feed(data + model.tick(step == 29))
+        assert messages.spike_axon.tolist() == axons.tolist()
+        assert messages.ticks.tolist() == [step == 29]
+    assert decoder.feed(model.read_data(b"xyz")).reads == (b"xyz",)
+
+
+def test_answers_by_hand():
+    model = BridgeModel(16)
+    assert model.spike(0) == b"\x80"
+    assert model.spike(128) == b"\xff", "127 axons between: the farthest that one byte reaches"
+    assert model.spike(257) == b"\x10\x01\x01", "one more"
+    assert model.value(5, -2) == b"\x11\x05\x00\xfe\xff\xff"
+    assert model.spike(258) == b"\x80", "as if there had been no value"
+    assert model.spike(258) == b"\x10\x02\x01", "an axon that does not follow"
+    assert model.ahead() == b"\x12"
+    assert (model.tick(False), model.spike(1), model.tick(True), model.spike(0)) == (b"\x20", b"\x81", b"\x21", b"\x80")
+    assert model.read_data(b"ab") == b"\x02\x02\x00ab"
+
+
+def test_board_notes_what_is_wrong():
+    model = BridgeModel(7)
+    assert model.from_host(b"\x80\x3f\xff\x80\x40\xfd\x80\x21") == [Spike(0), Spike(1), Spike(127), Tick(True)]
+    assert model.error == MESSAGE_ERROR | AXON_ERROR
+    model = BridgeModel(7)
+    assert model.from_host(b"\x80\x00") == [Spike(0)]
+    assert model.error == MESSAGE_ERROR
+    with pytest.raises(ValueError, match=r"^axon_width must be from 1 to 16, not 17$"):
+        BridgeModel(17)
+
+
+def test_what_goes_beyond_the_last_axon_is_dropped_and_moves_nothing():
+    model = BridgeModel(8)
+    assert model.from_host(b"\xfe\x41\x80") == [Spike(126), Spike(127)], "a skip of 256"
+    assert model.error == AXON_ERROR
+    assert model.from_host(b"\xff\x80\xfe\x80") == [Spike(255)], "no axon is left"
+
+
+@pytest.mark.parametrize("width", [0, 17])
+def test_axons_must_fit_their_bytes(width):
+    with pytest.raises(ValueError, match=f"^axon_width must be from 1 to 16, not {width}$"):
+        BridgeModel(width)

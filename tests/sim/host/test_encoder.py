@@ -1,0 +1,116 @@
+"""The model of the board's encoder: that of the driver, event for event; levels of an image; what cannot be built."""
+
+import numpy as np
+import pytest
+from harness.images import MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
+from harness.networks import rng_of
+
+from spikeloom.sim.host.encoder import EncoderMode, EncoderModel, EncoderParameters, EncoderSettings, level_events
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_events_are_those_of_the_encoder_of_the_driver(request, mode):
+    rng = rng_of(request.node.name)
+    fired = 0
+    for _ in range(40):
+        settings = settings_of(rng, mode)
+        images = images_of(rng, settings, 3)
+        model = EncoderModel(PARAMETERS, settings)
+        found = [out for image in images for event in events_of(image, settings) for out in model.feed(event)]
+        assert found == reference_of(images, settings)
+        fired += sum(event >= 0 for event in found)
+    assert fired > 500
+
+
+def test_off_passes_everything_on():
+    model = EncoderModel(PARAMETERS, EncoderSettings(mode=EncoderMode.OFF, pixels=1, steps=1))
+    assert [model.feed(event) for event in (7, 999, -1, -2)] == [[7], [999], [-1], [-2]]
+
+
+def test_latency_by_hand():
+    """Of 8 levels and 16 steps, a level is two steps: full scale fires in step 0, level k in step 2 k."""
+    settings = EncoderSettings(mode=EncoderMode.LATENCY, pixels=3, steps=16)
+    model = EncoderModel(PARAMETERS, settings)
+    said = [model.feed(event) for event in (1, -1, -1, 0, -1, -2)]
+    assert said[:-1] == [[]] * 5
+    assert said[-1] == [1, -1, -1, -1, -1, 0, *[-1] * 11, -2]
+    assert model.feed(-2) == [*[-1] * 15, -2], "the next image knows nothing of the last"
+
+
+def test_pixels_beyond_the_image_are_dropped():
+    model = EncoderModel(PARAMETERS, EncoderSettings(mode=EncoderMode.LATENCY, pixels=32, steps=1))
+    assert model.feed(PARAMETERS.pixels - 1) == model.feed(PARAMETERS.pixels) == []
+    assert model.feed(-2) == [PARAMETERS.pixels - 1, -2]
+
+
+def test_levels_of_an_image_by_hand():
+    levels = level_events([0, 4, 2, 4], 2)
+    assert levels.astype(int).tolist() == [[0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]
+    assert level_events([0, 0], 2).astype(int).tolist() == [[0, 0]], "a dark image is one empty level"
+
+
+def test_levels_hold_every_pixel_once(request):
+    rng = rng_of(request.node.name)
+    for bits in (1, 3, 8):
+        image = rng.integers(0, (1 << bits) + 1, 50)
+        levels = level_events(image, bits)
+        assert np.array_equal(levels.sum(axis=0), image > 0)
+        assert np.array_equal(np.where(image > 0, (1 << bits) - levels.argmax(axis=0), 0), image)
+        assert levels[-1].any()
+
+
+@pytest.mark.parametrize("image", [[-1], [5], [[1]], [0.5], [True]])
+def test_other_images_are_refused(image):
+    with pytest.raises(ValueError, match=r"^image must be \(n,\) integers from 0 to 4$"):
+        level_events(image, 2)
+
+
+@pytest.mark.parametrize(("bits", "steps", "width"), [(8, 2, 8), (1, 256, 8), (4, 65536, 16)])
+def test_a_pixel_keeps_a_code_or_a_step(bits, steps, width):
+    assert EncoderParameters(bits=bits, steps=steps).number_width == width
+
+
+def test_registers_count_from_zero():
+    settings = EncoderSettings(mode=EncoderMode.RATE, pixels=20, steps=7, stride=2, seed=9)
+    assert settings.registers() == {
+        "encoder_mode": 1,
+        "encoder_stride": 2,
+        "encoder_pixels": 19,
+        "encoder_steps": 6,
+        "encoder_advance": 14,
+        "encoder_seed": 9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pixels": 33}, "pixels must be an integer from 1 to 32, not 33"),
+        ({"pixels": 0}, "pixels must be an integer from 1 to 32, not 0"),
+        ({"steps": 17}, "steps must be an integer from 1 to 16, not 17"),
+        ({"mode": EncoderMode.RATE, "steps": 65537}, "steps must be an integer from 1 to 65536, not 65537"),
+        ({"stride": 8}, "stride must be an integer from 1 to 4, not 8"),
+        ({"seed": 0}, "seed must be an integer from 1 to 127, not 0"),
+        ({"seed": 128}, "seed must be an integer from 1 to 127, not 128"),
+        ({"seed": True}, "seed must be an integer from 1 to 127, not True"),
+    ],
+)
+def test_settings_must_be_what_is_built(change, message):
+    settings = EncoderSettings(**{"mode": EncoderMode.LATENCY, "pixels": 32, "steps": 16} | change)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        EncoderModel(PARAMETERS, settings)
+    EncoderSettings(mode=EncoderMode.RATE, pixels=32, steps=65536, stride=4, seed=127).check(PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pixels": 100}, "pixels must be a power of two, not 100"),
+        ({"bits": 9}, "bits must be an integer from 1 to 8, not 9"),
+        ({"steps": 1}, "steps must be an integer from 2 to 65536, not 1"),
+        ({"bits": 5, "lfsr_width": 4}, "lfsr_width must be an integer from 5 to 32, not 4"),
+    ],
+)
+def test_refused(values, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        EncoderParameters(**values)
