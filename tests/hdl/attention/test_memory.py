@@ -1,8 +1,11 @@
 """Blocks of words that are read in any order while the next one is written."""
 
+import pytest
 from amaranth.sim import Simulator
+from harness.attention_bugs import assert_found
 from harness.networks import rng_of
 
+from spikeloom.hdl.attention import memory, unit
 from spikeloom.hdl.attention.memory import BLOCKS, SpikeBlocks
 from spikeloom.hdl.lib.block_queue import READ_LATENCY
 
@@ -56,3 +59,18 @@ def test_blocks_are_read_in_any_order(request):
     simulator.run()
     assert progress["released"] == blocks
     assert progress["most"] >= BLOCKS * size, "the blocks were all full"
+
+
+PLANTED = {
+    "keys of the head before": ("block.eq(block + self.release)", "block.eq(block)"),
+    "blocks are written over": ("(full | ((used", "0 & (full | ((used"),
+    "blocks before they are complete": (
+        "available.eq((self.available",
+        "available.eq(1 | (self.available",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_planted_bug_is_found(monkeypatch, bug):
+    assert_found(monkeypatch, bug, unit, memory, *PLANTED[bug])

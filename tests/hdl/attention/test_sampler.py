@@ -5,8 +5,10 @@ import gc
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from harness.attention_bugs import assert_found
 from harness.networks import rng_of
 
+from spikeloom.hdl.attention import engine, sampler
 from spikeloom.hdl.attention.sampler import AndSampler
 
 
@@ -53,3 +55,13 @@ def test_bad_sampler():
     with pytest.raises(ValueError, match=r"^bits must be an integer from 1 to 8, not 9$"):
         AndSampler(9)
     gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here
+
+
+PLANTED = {
+    "the count without its odd one": ("self.word, strict=True)], product)", "self.word)], (0, 0))"),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_a_planted_bug_is_found(monkeypatch, bug):
+    assert_found(monkeypatch, bug, engine, sampler, *PLANTED[bug])

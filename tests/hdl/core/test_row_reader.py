@@ -4,11 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+from harness import row_bugs
+from harness.mutations import mutated
 from harness.networks import random_spatial_network, rng_of
 from harness.rows import expected_words, loaded, read_rows
 
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.synapses import rows_of
+from spikeloom.hdl.core import row_reader
 from spikeloom.hdl.core.row_reader import RowReader
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
@@ -139,3 +142,23 @@ def test_empty_sparse_rows_cost_no_word(request):
         words, cycles = read_rows(RowReader(core), loaded(rows), events, rng)
         assert words == expected_words(core, rows.images, events)
         assert len(words) == cycles == 12 * 32
+
+
+MUTATIONS = {
+    "coordinates of a row that continues": (
+        "Cat(fetched.axon[:coordinates], fetched",
+        "Cat(fetched.axon[:2], fetched",
+    ),
+    "address of a row": ("first.axon[coordinates:]", "first.axon"),
+}
+"""Those of what the reader is made of are in the tests of its parts."""
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_planted_bug_is_found(mutation):
+    row_bugs.assert_shown(mutation, mutated(row_reader, *MUTATIONS[mutation]))
+
+
+def test_without_a_planted_bug_the_same_events_agree():
+    for case in range(3):
+        assert not row_bugs.differs(case, RowReader(row_bugs.CORE))

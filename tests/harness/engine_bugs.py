@@ -1,0 +1,92 @@
+"""What the tests of planted bugs around the neurons share: the cores and networks on which an engine must show each.
+
+Each bug has networks of its own, seeded by its name, and is found where the comparison with the reference fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+
+import pytest
+
+from harness.engine import assert_equal_to_reference, run_engine
+from harness.mutations import with_mutated
+from harness.networks import random_network, random_spikes, rng_of
+from spikeloom.compiler.place import place
+from spikeloom.hdl.core import engine
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.reference import simulate
+
+CORE = CoreParameters(
+    lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
+)
+SHIFTS = dataclasses.replace(CORE, multiplier=False, shifts=(2, 3))
+LUT_RAM = dataclasses.replace(CORE, neurons=64, lanes=4, accumulator_memory="distributed", state_memory="distributed")
+GROUPS = dataclasses.replace(LUT_RAM, lanes=16, neurons=96, axons=256)
+BANKS = dataclasses.replace(GROUPS, lane_banks=2)
+SHORT_ROWS = dataclasses.replace(CORE, lanes=4)  # rows of one and two words, so that sums follow each other at once
+
+
+def compare(core: CoreParameters, engine_module: types.ModuleType, name: str) -> None:
+    """Compare the engine of ``engine_module`` with the reference, on the network of this ``name``."""
+    rng = rng_of(name)
+    busy_output = "waits for the one before" in name  # many spikes, and an output that takes few
+    sizes = (40, 14, 12) if core.lanes == GROUPS.lanes else (14, 9, 6) if busy_output else (5, 5, 4)
+    network = random_network(rng, core, inputs=6, sizes=sizes)
+    spikes = random_spikes(rng, 8, 2, network.inputs)
+    program = place(network, FabricConfig(core=core))
+    reference = simulate(network, spikes, record=[p.name for p in network.populations])
+    run = run_engine(
+        engine_module.LifEngine(core),
+        program,
+        spikes,
+        rng,
+        idle=0,
+        stall=0.9 if busy_output else 0.3,
+        shuffle=False,
+        timeout=20_000,
+    )
+    assert_equal_to_reference(run, network, program, spikes, reference)
+
+
+def networks_of(mutation: str) -> list[tuple[CoreParameters, str]]:
+    """The core that shows the bug ``mutation``, with the name of each network."""
+    core = CORE
+    if "block RAM" in mutation:
+        core = dataclasses.replace(GROUPS, state_memory="block")
+    elif "LUT RAM" in mutation:
+        core = LUT_RAM
+    elif "banks of lanes" in mutation:
+        core = BANKS
+    elif "groups" in mutation:
+        core = GROUPS
+    elif "forwarding" in mutation or "touched" in mutation:
+        core = SHORT_ROWS
+    elif mutation == "leak shift":
+        core = SHIFTS
+    return [(core, f"{mutation} {case}") for case in range(12)]
+
+
+def assert_shown(mutation: str, engine_module: types.ModuleType = engine) -> None:
+    """Assert that an engine with the bug ``mutation`` differs from the reference on one of its networks."""
+    for core, name in networks_of(mutation):
+        try:
+            compare(core, engine_module, name)
+        except AssertionError:
+            return
+    pytest.fail(f"the planted bug in {mutation!r} must be found")
+
+
+def assert_found(
+    monkeypatch: pytest.MonkeyPatch,
+    mutation: str,
+    user: types.ModuleType,
+    module: types.ModuleType,
+    old: str,
+    new: str,
+) -> None:
+    """As `assert_shown`, where ``user`` has what it imports of ``module`` with ``new`` in the place of ``old``."""
+    with_mutated(monkeypatch, user, module, old, new)
+    assert_shown(mutation)
