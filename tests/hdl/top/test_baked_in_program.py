@@ -18,13 +18,12 @@ from spikeloom.hdl.lib import memory
 from spikeloom.hdl.lib.registers import RegisterBank
 from spikeloom.hdl.top import fabric
 from spikeloom.host.driver import Board
-from spikeloom.host.peripherals import with_units
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.lib.contents import NOTHING, Contents
+from spikeloom.sim.lib.contents import Contents
 from spikeloom.sim.lib.memory import Memory
 from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
 from spikeloom.sim.network.reference import simulate
@@ -181,20 +180,6 @@ def test_planted_bugs_are_found(request, monkeypatch, bug):
         broken, core = test_it_runs_without_being_loaded, (IN_BANKS,)
     with pytest.raises(AssertionError):
         broken(request, *core)
-
-
-def test_the_fabric_stays_the_same_for_all_others(request):
-    rng = rng_of(request.node.name)
-    program = place(random_network(rng, SMALL), FabricConfig(core=SMALL))
-    baked = bake(program)
-    assert baked == program.fabric
-    assert baked.core == program.fabric.core
-    assert baked.program != 0
-    assert program.fabric.program == 0
-    assert place(random_network(rng, SMALL), FabricConfig(core=SMALL)).fabric.program == 0
-    with_both = with_units(baked)
-    assert (with_both.program, with_both.contents) == (baked.program, baked.contents)
-    assert baked.on_mesh(2, 2).cores[1].contents is NOTHING
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

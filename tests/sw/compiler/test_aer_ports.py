@@ -1,36 +1,10 @@
-"""Programs whose input comes from a chip and whose output goes to one: who is waited for, and what is refused."""
+"""Programs whose input comes from a chip and whose output goes to one: which tiles wait for which, and what flows."""
 
-import re
+from harness.aer_ports import network_of, placed
 
-import numpy as np
-import pytest
-from harness.fabric import SMALL
-from harness.networks import random_network, rng_of
-
-from spikeloom.compiler.aer_ports import AerInput, AerOutput
-from spikeloom.compiler.bake import bake
-from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.dependencies import uniform_rates
-from spikeloom.compiler.place import place
 from spikeloom.explore.cost import explain
-from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
-from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.lib.words import unpack_lanes
 from spikeloom.sim.network.population import INPUT
-from spikeloom.sim.noc.mesh import MeshParameters
-
-GIVE = AerTileParameters(direction=AerDirection.INPUT, address_width=4, depth=8)
-TAKE = AerTileParameters(direction=AerDirection.OUTPUT, address_width=4, depth=8)
-FABRIC = FabricConfig(name="ports", tiles=(None, SMALL, GIVE, SMALL, TAKE), mesh=MeshParameters(columns=3, rows=2))
-
-
-def network_of(name, **options):
-    return random_network(rng_of(name), SMALL, inputs=12, sizes=(10, 8), **options)
-
-
-def placed(network, **options):
-    ports = {"input_from": AerInput(tile=2, step_cycles=77), "output_to": AerOutput(tile=4, patience=99)}
-    return place(network, FABRIC, tiles=2, **{"observe": [INPUT]} | ports | options)
 
 
 def test_relations(request):
@@ -53,33 +27,6 @@ def test_relations(request):
     assert not set(program.output_axons[:8]) & set(program.input_axons)
 
 
-def test_tables(request):
-    addresses = tuple(rng_of(request.node.name).permutation(16)[:12].tolist())
-    program = placed(network_of(request.node.name), input_from=AerInput(tile=2, addresses=addresses))
-    for tile, before, after in (
-        (2, np.array(addresses), program.input_axons),
-        (4, program.output_axons[:8], np.arange(8)),
-    ):
-        (words,) = (image.words for image in program.memories if image.tile == tile)
-        port = FABRIC.tiles_of(AerTileParameters)[tile]
-        values = port.table_layout.values(unpack_lanes(words, 1, port.table.width))
-        assert values["value"][before].tolist() == after.tolist()
-        assert values["known"].sum() == len(before)
-
-
-def test_ports_of_a_program_in_the_bitstream_wait_for_the_host(request):
-    """A port takes events once its ``sources`` are written; before a program is loaded it must not."""
-    program = placed(network_of(request.node.name))
-    baked = bake(program)
-    for tile in (2, 4):
-        contents = baked.tiles_of(AerTileParameters)[tile].contents
-        assert "sources" not in contents.registers
-        assert "tick_destinations" in contents.registers
-        (words,) = (image.words for image in program.memories if image.tile == tile)
-        assert list(contents.memories[1]) == [int.from_bytes(word.tobytes(), "little") for word in words]
-    assert all("sources" in core.contents.registers for core in baked.cores.values())
-
-
 def test_flows(request):
     network = network_of(request.node.name)
     rates = uniform_rates(network)
@@ -88,35 +35,3 @@ def test_flows(request):
     assert (INPUT, 0) not in flows
     assert any(4 in flow.sinks for (name, _), flow in flows.items() if name.startswith("layer1"))
     assert flows["TICK", 4].sinks == {0}
-
-
-def test_refuses(request):
-    network = network_of(request.node.name)
-    silent = network_of(request.node.name, readout=True)
-    wide = random_network(rng_of(request.node.name), SMALL, inputs=12, sizes=(10, 9))
-    for make, message in (
-        (
-            lambda: placed(network, input_from=None),
-            "the input can be observed only where a tile brings it, such as an AER tile",
-        ),
-        (lambda: placed(network, input_from=AerInput(tile=4)), "tile 4 must be an AER input of the fabric ports"),
-        (lambda: placed(network, output_to=AerOutput(tile=1)), "tile 1 must be an AER output of the fabric ports"),
-        (
-            lambda: placed(silent),
-            f"population {silent.output} must have plain spikes, not values, to go to an AER tile",
-        ),
-        (
-            lambda: placed(wide),
-            "population layer1 must have at most 8 neurons, as many events as wait in tile 4, not 9",
-        ),
-        (
-            lambda: placed(network, input_from=AerInput(tile=2, addresses=tuple(range(5, 17)))),
-            f"network {network.name}, tile 2: addresses must be from 0 to 15, not 5 to 16",
-        ),
-        (
-            lambda: placed(network, output_to=AerOutput(tile=4, addresses=(1,))),
-            f"network {network.name}, tile 4: addresses must be as many as axons, 8, not 1",
-        ),
-    ):
-        with pytest.raises(PlaceError, match=f"^{re.escape(message)}$"):
-            make()

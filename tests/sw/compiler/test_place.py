@@ -8,7 +8,7 @@ from harness.networks import random_network, rng_of
 
 from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.place import place
-from spikeloom.sim.core.neuron import Leak, NeuronParameters, Reset
+from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
@@ -112,75 +112,8 @@ def test_what_does_not_fit_is_named(change, message):
         place(mlp(), FabricConfig(core=core))
 
 
-@pytest.mark.parametrize(
-    ("change", "parameters", "message"),
-    [
-        (
-            {"reset_value": False},
-            {"reset": Reset.VALUE},
-            r"^population layer0: a reset to a value must be built into the fabric, and is not$",
-        ),
-        (
-            {"reset_delay": False},
-            {"reset_delay": 1},
-            r"^population layer0: a reset delay must be built into the fabric, and is not$",
-        ),
-        (
-            {"refractory_width": 1},
-            {"refractory": 2},
-            r"^population layer0: refractory must be at most 1 steps on this fabric, not 2$",
-        ),
-        (
-            {"readout": False},
-            {"spiking": False},
-            r"^population layer0: the readout of membranes must be built into the fabric, and is not$",
-        ),
-        (
-            {"multiplier": False, "shifts": (2,)},
-            {"leak": Leak.SHIFT, "leak_factor": 3},
-            r"^population layer0: a leak must be none or a shift by one of \(2,\) on this fabric, which has no "
-            r"multiplier$",
-        ),
-        (
-            {"beta_fraction": 8},
-            {"leak": Leak.MULTIPLY, "leak_factor": 3},
-            r"^population layer0: beta_fraction must be 8 on this fabric, not 14$",
-        ),
-    ],
-)
-def test_what_is_not_built_in_is_named(change, parameters, message):
-    with pytest.raises(PlaceError, match=message):
-        place(mlp(**parameters), FabricConfig(core=dataclasses.replace(CORE, **change)))
-
-
-def test_weights_that_could_overflow_the_accumulator():
-    sizes = (17, 5, 4)
-    core = dataclasses.replace(CORE, weight_words=256, axons=64)
-    place(mlp(sizes, fill=120), FabricConfig(core=core))  # 17 * 120 = 2040 fits 12 bits
-    place(mlp(sizes, fill=-120), FabricConfig(core=core))
-    with pytest.raises(
-        PlaceError,
-        match=r"^population layer0: its weights could overflow the accumulator, their sum needs 13 bits, there are 12$",
-    ):
-        place(mlp(sizes, fill=121), FabricConfig(core=core))
-    place(mlp((16, 5, 4), fill=-128), FabricConfig(core=core))  # -2048 is the least that fits
-
-
-def test_a_network_without_input_is_refused():
-    network = mlp()
-    with pytest.raises(PlaceError, match=r"^network net must have a connection from its input$"):
-        place(dataclasses.replace(network, connections=network.connections[1:]), FabricConfig(core=CORE))
-
-
 def test_the_digits_network_fits_the_small_fabric():
     place(mlp((64, 32, 10), v_width=16), FABRICS["small"])
-
-
-def test_inputs_with_values_are_refused():
-    network = dataclasses.replace(mlp(), input_value_width=4)
-    message = "^network net: the input must be spikes, not values of 4 bits, which the host link does not carry$"
-    with pytest.raises(PlaceError, match=message):
-        place(network, FabricConfig(core=CORE))
 
 
 def test_a_program_names_the_populations_whose_spikes_bring_values():
