@@ -1,9 +1,8 @@
-"""Round robin by age: of those that ask, the one whose last turn is longest ago.
+"""Round-robin arbitration by age: the grant goes to the least recently granted requester.
 
-Each pair of requesters has one bit that says which of the two goes first. All pairs are compared at once, which is two
-levels of 4-input tables for up to five requesters, where a rotating pointer needs more. Whoever is granted goes behind
-all others, so among requesters that always ask the turns go round; and whoever keeps asking waits for at most one turn
-of each other.
+Each pair of requesters has one priority bit. All pairs are compared in parallel, which takes two levels of 4-input
+tables for up to five requesters; a rotating pointer needs more. A granted requester moves behind all others, so
+permanent requesters alternate, and each waits for at most one grant to each of the others.
 """
 
 from itertools import combinations
@@ -16,21 +15,21 @@ __all__ = ["RoundRobinArbiter"]
 
 
 class RoundRobinArbiter(wiring.Component):
-    """Grants one of the requests.
+    """Grants one of several requests.
 
     Parameters
     ----------
     requesters
-        How many there are. After a reset they are served in the order of their numbers.
+        Number of requesters. After a reset, lower numbers have priority.
 
     Members
     -------
     requests : Signal(requesters), in
-        A bit for each.
+        One bit per requester.
     grants : Signal(requesters), out
-        At most one bit, of one that requests: always one if any does. Follows ``requests`` in the same cycle.
+        One-hot if there is any request, else 0; combinational from ``requests``.
     taken : Signal, in
-        The grant is used: the requester goes behind all others. Without it the order stays.
+        The grant is used, and its requester moves behind all others. Otherwise the order is unchanged.
     """
 
     def __init__(self, requesters: int) -> None:
@@ -38,11 +37,11 @@ class RoundRobinArbiter(wiring.Component):
             raise ValueError(f"requesters must be at least 1, not {requesters!r}")
         self.requesters = requesters
         super().__init__({"requests": In(requesters), "grants": Out(requesters), "taken": In(1)})
-        # Of each pair (a, b), a < b: b is served before a. Here so that proofs can speak of it (tests/formal).
+        # For each pair a < b: b has priority over a. Created here so that proofs can refer to it (tests/formal).
         self._swapped = {(a, b): Signal(name=f"{b}_before_{a}") for a, b in combinations(range(requesters), 2)}
 
     def later(self, a: int, b: int) -> Value:
-        """Requester ``a`` is served after ``b``."""
+        """Whether ``b`` has priority over ``a``."""
         return self._swapped[a, b] if a < b else ~self._swapped[b, a]
 
     def elaborate(self, platform: object) -> Module:

@@ -1,4 +1,4 @@
-"""Queues in block RAM, and the registers that let a block RAM be read as a stream."""
+"""Queues in block RAM, and a prefetcher that turns the reads of a block RAM into a stream."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
@@ -10,27 +10,27 @@ from spikeloom.hdl.tech.block_ram import BlockMemory
 __all__ = ["READ_LATENCY", "BlockQueue", "ReadAhead"]
 
 READ_LATENCY = 2
-"""Cycles from an address to its word: block RAM with its output register."""
+"""Cycles from an address to its word, for block RAM with its output register."""
 
 
 class ReadAhead(wiring.Component):
-    """Makes a stream of a memory's words. One word per cycle.
+    """Turns the reads of a memory into a stream of one word per cycle.
 
     Members
     -------
     more : Signal, in
     read : Signal, out
-        Whether there is a word to read, and that its address is taken in this cycle: to be changed at its end.
+        ``more``: a word is available. ``read``: its address is sampled in this cycle and must advance at its end.
     data : Signal(width), in
-        The word whose address was taken `READ_LATENCY` cycles before.
+        The word whose address was sampled `READ_LATENCY` cycles earlier.
     o : Stream(width), out
         The words.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__({"more": In(1), "read": Out(1), "data": In(width), "o": Out(stream.Signature(width))})
-        depth = READ_LATENCY + 2  # from taking an address until the room of its word can be given again
-        # The state is made here so that proofs can speak of it (tests/formal).
+        depth = READ_LATENCY + 2  # round trip from the use of a credit to its return, for one word per cycle
+        # The state is created here so that proofs can refer to it (tests/formal).
         self._fifo = Fifo(width, depth)
         self._room = Signal(range(depth + 1), init=depth, name="room")
         self._arriving = Signal(READ_LATENCY, name="arriving")
@@ -38,6 +38,7 @@ class ReadAhead(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.fifo = fifo = self._fifo
+        # `room` is the credit: free places minus the reads in flight, so that each word read finds a place.
         room, arriving = self._room, self._arriving
         m.d.comb += [
             self.read.eq(self.more & (room != 0)),
@@ -53,12 +54,12 @@ class ReadAhead(wiring.Component):
 
 
 class BlockQueue(wiring.Component):
-    """A queue of many words in block RAM; a word is offered four cycles after it came.
+    """A deep queue in block RAM; a word is offered four cycles after it was accepted.
 
     Parameters
     ----------
     width, depth
-        Bits of a word, and words; ``depth`` is a power of two.
+        Width of a word, and number of words, a power of two.
 
     Members
     -------
@@ -69,10 +70,10 @@ class BlockQueue(wiring.Component):
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__({"i": In(stream.Signature(width)), "o": Out(stream.Signature(width))})
-        # The state is made here so that proofs can speak of it (tests/formal).
+        # The state is created here so that proofs can refer to it (tests/formal).
         self._memory, self._ahead = BlockMemory(width, depth), ReadAhead(width)
         assert self._memory.latency == READ_LATENCY
-        # Each place with the one after it, so that a word more or less is known without counting.
+        # Each pointer is stored with its successor, so that becoming full or empty is a comparison without an adder.
         self._write, self._read = Signal(range(depth), name="write"), Signal(range(depth), name="read")
         self._after_write = Signal(range(depth), init=1, name="after_write")
         self._after_read = Signal(range(depth), init=1, name="after_read")

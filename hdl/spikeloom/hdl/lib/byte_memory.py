@@ -10,29 +10,28 @@ __all__ = ["ByteMemory"]
 
 
 class ByteMemory(Component):
-    """A block RAM of bytes with one port to write and one to read; what a read of a byte just being written gives is
-    left open.
+    """A block RAM of bytes with one write and one read port and undefined read-during-write behaviour.
 
-    Because it is left open, no logic is spent on it, unlike with Amaranth's synchronous read port: an asynchronous
-    read and a register after it become the read port of the block RAM. (The simulator gives the old byte.)
+    Unlike Amaranth's synchronous read port this needs no bypass logic: an asynchronous read followed by a register is
+    mapped to the read port of the block RAM. The simulator returns the old byte.
 
     Parameters
     ----------
     depth
-        Bytes.
+        Number of bytes.
     init
-        The first of them at power-up.
+        Initial contents, from address 0 on.
 
     Members
     -------
     write_enable : Signal, in
     write_address : Signal(bits of depth), in
     write_data : Signal(8), in
-        A byte is written at the end of a cycle with ``write_enable``.
+        Write port; the byte is stored at the end of the cycle.
     address : Signal(bits of depth), in
-        Of the byte to read.
+        Read address.
     data : Signal(8), out
-        The byte that was at the ``address`` of the cycle before.
+        The byte at the ``address`` of the previous cycle.
     """
 
     def __init__(self, depth: int, init: bytes = b""):

@@ -1,12 +1,12 @@
-"""A queue of words, whose far end may also be looked at one word ahead.
+"""A first-in first-out queue with access to the word after the front word.
 
 ::
 
-    i ──▶ storage[depth] ──▶ o             the word at the front, read out of the storage
-               └───────────▶ following     the word that is at the front once that one is gone
+    i ──▶ storage[depth] ──▶ o             the front word
+               └───────────▶ following     the word that will be at the front after it
 
-One word per cycle, at any depth, and a word that comes in is offered in the next cycle. From two words on ``i.ready``
-and ``o.valid`` are registers: nothing runs from one side to the other. What is offered stays until it is taken.
+Throughput is one word per cycle at any depth, and latency one cycle. For depths of two and more ``i.ready`` and
+``o.valid`` are registers, so no combinational path connects the two sides. An offered word is stable until it is taken.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -23,11 +23,11 @@ class Fifo(wiring.Component):
     Parameters
     ----------
     shape
-        Of a word.
+        Shape of a word.
     depth
-        Words that it holds: 1, or a power of two. A queue of one takes a word in the cycle in which its only word goes,
-        so ``i.ready`` follows ``o.ready`` in the same cycle; deeper ones do not. Two words are registers, more are a
-        LUT RAM where the device has one (16 deep costs as much as 4).
+        Capacity in words, a power of two. With a depth of 1 a word is accepted in the cycle in which the previous one
+        leaves, so ``i.ready`` depends on ``o.ready`` combinationally. A depth of 2 uses registers, a larger one LUT RAM
+        if the device has it; 16 words then cost as much as 4.
 
     Members
     -------
@@ -36,8 +36,9 @@ class Fifo(wiring.Component):
         Streams of words.
     following_valid : Signal, out
     following : Signal(shape), out
-        The word that is at ``o`` in the next cycle if ``o`` offers none or is taken in this one: the second stored or
-        the one that ``i`` transfers. It lets logic behind the queue begin a cycle early, in registers of its own.
+        The word that will be at ``o`` in the next cycle, if ``o`` is empty or its word is taken in this cycle: the
+        second stored word, or the word arriving at ``i``. Logic behind the queue can thus start a cycle early and
+        register its result.
     """
 
     def __init__(self, shape: object, depth: int) -> None:
@@ -53,16 +54,16 @@ class Fifo(wiring.Component):
                 "following": Out(shape),
             }
         )
-        # The state is made here so that proofs can speak of it (tests/formal).
+        # The state is created here so that proofs can refer to it (tests/formal).
         if depth == 1:
             self._word = Signal(self.i.payload.shape(), name="word", reset_less=True)
         else:
             style = {"ram_style": "distributed" if depth > 2 else "logic"}
             self._storage = Memory(shape=self.i.payload.shape(), depth=depth, init=[], attrs=style)
-            # Both read addresses are registers, so that no adder is in the way of what is read.
+            # Both read addresses are registers, so that no adder precedes the read.
             self._first, self._second = Signal(range(depth), name="first"), Signal(range(depth), name="second", init=1)
             self._last = Signal(range(depth), name="last")
-            # What is known about the number of words, each in a register: at least two, all, and the number itself.
+            # The level and the conditions derived from it, each in a register: at least two words, and full.
             self._more, self._full = Signal(name="more"), Signal(name="full")
             self._level = Signal(range(depth + 1), name="level")
 
@@ -105,7 +106,7 @@ class Fifo(wiring.Component):
             ahead.addr.eq(second),
         ]
 
-        # `pop` is late in the cycle, and decides last.
+        # `pop` arrives late in the cycle, so the expressions place it in the last level of logic.
         more, full, level = self._more, self._full, self._level
         one = Signal()
         m.d.comb += one.eq(self.o.valid & ~more)

@@ -1,11 +1,11 @@
-"""Shift registers in hardware, equal to `spikeloom.sim.lib.lfsr` in every state, and many words from one.
+"""Linear feedback shift registers, equal to `spikeloom.sim.lib.lfsr` in every state, and many words from one register.
 
-Several steps are done in one cycle by writing the recurrence out: up to the smallest tap, each new bit is one XOR of
-old bits; beyond it some take in bits that are new themselves, and the path grows by one XOR a tap's length.
+Several steps per cycle are computed by unrolling the recurrence. Up to the smallest tap each new bit is one XOR of old
+bits; beyond it some inputs are new bits themselves, and the path grows by one XOR per length of that tap.
 
-`SharedWords` is the sharing of `spikeloom.sim.lib.lfsr.shared_words`: pairwise independent words for many comparators.
-A bit of the product of ``a`` and a constant is a parity of some bits of ``a``, and among all constants there are only
-``2**m - 1`` parities. They are made once; then each bit of each word is one XOR.
+`SharedWords` implements `spikeloom.sim.lib.lfsr.shared_words`: pairwise independent words for many comparators. Each
+bit of the product of ``a`` and a constant is a parity of bits of ``a``, and all constants together use only
+``2**m - 1`` different parities. These are computed once; then each bit of each word takes one XOR.
 """
 
 from amaranth.hdl import Cat, Module, Signal, Value
@@ -19,7 +19,7 @@ __all__ = ["SharedWords", "ShiftRegister", "advanced"]
 
 
 def advanced(m: Module, state: Value, taps: tuple[int, ...], steps: int) -> Value:
-    """The state of a shift register ``steps`` steps, at most its width, after ``state``; the new bits are in ``m``."""
+    """The state of a shift register ``steps`` steps after ``state``, at most its width; ``m`` gets the new bits."""
     bits = [state[bit] for bit in reversed(range(len(state)))]  # oldest first, new ones are appended
     for step in range(steps):
         new = Signal(name=f"new_{step}")
@@ -32,26 +32,26 @@ def advanced(m: Module, state: Value, taps: tuple[int, ...], steps: int) -> Valu
 
 
 class ShiftRegister(wiring.Component):
-    """Starts at the seed; each cycle with ``enable`` advances it, each with ``restart`` takes it back to the seed.
+    """A shift register that starts at its seed, advances with ``enable`` and returns to the seed with ``restart``.
 
     Parameters
     ----------
     lfsr
         Width, taps and seed.
     steps
-        Steps of the recurrence that one cycle does, from 1 to the width. A design that uses a word of ``w`` bits a
-        cycle takes the low ``w`` bits of ``state`` and ``steps = w``.
+        Steps of the recurrence per cycle, from 1 to the width. A design that uses a word of ``w`` bits per cycle takes
+        the low ``w`` bits of ``state`` and ``steps = w``.
 
     Members
     -------
     enable : Signal, in
-        Advance in this cycle; ``state`` shows it in the next.
+        Advance at the end of this cycle.
     restart : Signal, in
-        Go back to the seed, whatever ``enable`` says.
+        Return to the seed; overrides ``enable``.
     seed : Signal(lfsr.width), in
-        The seed, that of ``lfsr`` unless it is driven. Never 0.
+        The seed, by default that of ``lfsr``. It must not be 0.
     state : Signal(lfsr.width), out
-        The register; the seed after a reset, and never 0.
+        The register; equal to the seed of ``lfsr`` after a reset.
     """
 
     def __init__(self, lfsr: Lfsr, *, steps: int = 1) -> None:
@@ -80,27 +80,27 @@ class ShiftRegister(wiring.Component):
 
 
 class SharedWords(wiring.Component):
-    """Words for ``count`` streams out of one word, equal to `spikeloom.sim.lib.lfsr.shared_words`; two cycles later.
+    """Derives the words of ``count`` streams from one word, equal to `spikeloom.sim.lib.lfsr.shared_words`.
 
     Parameters
     ----------
     width
-        Bits ``m`` of the field: ``2 * width`` bits come in, and there are at most ``2**width`` streams.
+        Bits ``m`` of the field: the input has ``2 * width`` bits, and there are at most ``2**width`` streams.
     used
-        Low bits of each stream's word that come out.
+        Number of low bits of each stream's word that are output.
     count
-        Streams at once, a power of two.
+        Streams computed in parallel, a power of two.
     groups
-        Groups of ``count`` streams, of which ``group`` chooses one, a power of two: the words are those of the streams
-        ``group * count`` to ``group * count + count - 1``.
+        Number of groups of ``count`` streams, a power of two. ``group`` selects the streams ``group * count`` to
+        ``group * count + count - 1``.
 
     Members
     -------
     word : Signal(2 * width), in
     group : Signal(range(groups)), in
-        Taken each cycle.
+        Sampled in each cycle.
     words : Signal(used * count), out
-        ``count`` words of ``used`` bits, the first stream lowest.
+        ``count`` words of ``used`` bits, the first stream lowest, two cycles later.
     """
 
     latency = 2
@@ -130,8 +130,8 @@ class SharedWords(wiring.Component):
         def parity(mask: int) -> Value:
             return Cat(high[place] for place in range(self.width) if mask >> place & 1).xor()
 
-        # The streams of a group differ in the low bits of their numbers, groups in the high ones, and products with
-        # sums are sums of products.
+        # The product is linear over GF(2), and a stream's number is the sum of its group (high bits) and its position
+        # in the group (low bits). The group's part is common to all streams and is computed once, as `base`.
         base = Signal(self.used)
         parts = []
         for bit in range(self.used):

@@ -1,7 +1,7 @@
-"""Memories that the host loads byte by byte and the design reads word by word.
+"""Memories that the host writes byte by byte and the design reads word by word.
 
-The configuration port carries one byte per cycle; ``plane`` says which byte of the word it is. So no wide shift
-register is needed, whatever the width of the word: each byte of a word has a write enable of its own.
+The configuration port carries one byte per cycle, and ``plane`` selects its byte lane in the word. Each byte lane has
+its own write enable, so that words of any width need no shift register.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ class LoadPort(Signature):
     memory : Signal(4), out
     plane : Signal(10), out
     index : Signal(18), out
-        The memory, which byte of the word, and the word; of registers ``index`` counts bytes.
+        Number of the memory, byte lane and word. For registers ``index`` counts bytes.
     write_data : Signal(8), out
         The byte to write.
     """
@@ -47,7 +47,7 @@ class LoadPort(Signature):
 
 
 def load_register(m: Module, load: Any) -> wiring.PureInterface:
-    """A copy that is a cycle later of ``load``, a `LoadPort` or a port with its members."""
+    """Register ``load``, a `LoadPort` or a port with its members, and return the copy."""
     copy = LoadPort().create()
     for name in LoadPort().members:
         m.d.sync += getattr(copy, name).eq(getattr(load, name))
@@ -55,7 +55,7 @@ def load_register(m: Module, load: Any) -> wiring.PureInterface:
 
 
 def load_copies(m: Module, platform: object, load: Any, count: int) -> list[wiring.PureInterface]:
-    """``count`` copies of ``load``, a `LoadPort` or a port with its members, as `far_copies` makes them."""
+    """Return ``count`` copies of ``load``, a `LoadPort` or a port with its members, made by `far_copies`."""
     names = LoadPort().members
     ports = [LoadPort().create() for _ in range(count)]
     copies = far_copies(m, platform, Cat(getattr(load, name) for name in names), count)
@@ -64,29 +64,28 @@ def load_copies(m: Module, platform: object, load: Any, count: int) -> list[wiri
 
 
 class LoadedMemory(wiring.Component):
-    """A memory of the host's, read as `BlockMemory` is: ``data`` belongs to the ``address`` `latency` cycles before.
+    """A memory written by the host and read like a `BlockMemory`: ``data`` follows its ``address`` by `latency` cycles.
 
-    The host does not write what is being read; where the memory has a single port, it does not write while it is read.
+    The host must not write a word that is being read. If the memory has a single port, it must not write during reads.
 
     Parameters
     ----------
     memory
-        What it is.
+        Number, shape and contents.
     single_port
-        Whether it is made of a `SinglePortMemory`; then ``enable`` and ``output_enable`` must stay high.
+        Use a `SinglePortMemory`; then ``enable`` and ``output_enable`` must stay high.
     part, parts
-        Of the ``parts`` equal parts, of whole bytes, that each word is cut into, this is number ``part``, the lowest
-        first.
+        Each word is divided into ``parts`` equal slices of whole bytes; this memory holds slice ``part``, counted from
+        the lowest bits.
 
     Members
     -------
     load : LoadPort, in
-        From the host, one byte per cycle, which is written at the end of the next one; in a part, of the one after
-        that.
+        Write port for the host. A byte is stored at the end of the next cycle, or one cycle later in a slice.
     address : Signal(bits_for(memory.depth)), in
     enable, output_enable : Signal, in
     data : Signal(_width), out
-        As of `BlockMemory`.
+        As for `BlockMemory`.
     """
 
     def __init__(self, memory: core.Memory, *, single_port: bool = False, part: int = 0, parts: int = 1) -> None:
@@ -122,8 +121,8 @@ class LoadedMemory(wiring.Component):
         chosen = self.load.write_enable & (self.load.memory == self._number)
         write_address, write_data = self.load.index[: len(memory.write_address)], self.load.write_data
         write_enable = Cat(chosen & (self.load.plane == first + plane) for plane in range(planes))
-        # Registers, because the block RAMs of a memory may be far apart. A part has two in a row, so that which byte is
-        # meant need not be found where it is written.
+        # The writes are registered, because the block RAMs of a memory may be far apart. A slice has two registers in
+        # series, which separates the decoding of the byte lane from the long wires.
         written = Cat(write_address, write_data, write_enable)
         for cycle in range(self._write_latency):
             register = Signal.like(written, name=f"written_{cycle}", reset_less=True)

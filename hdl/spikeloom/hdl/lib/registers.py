@@ -1,4 +1,4 @@
-"""The configuration port of a tile, and register banks made from their declaration."""
+"""The configuration port of a tile, and register banks generated from their declaration."""
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
@@ -14,30 +14,31 @@ INDEX_BITS = bits_for(REGISTER_SPACE)
 
 
 class ConfigurationPort(Signature):
-    """How the host reaches registers and memories of a tile, one byte per cycle; as the host bridge sees it.
+    """Access of the host to registers and memories of a tile, one byte per cycle. Directions are those of the bridge.
 
-    A write happens at the end of the cycle in which ``write_enable`` is high. Of reads only registers know: one cycle
-    after ``memory`` and ``index`` have been presented ``read_data`` is valid, and 0 where there is no register.
+    A write takes effect at the end of the cycle in which ``write_enable`` is high. Only registers can be read:
+    ``read_data`` is valid one cycle after ``memory`` and ``index``, and 0 at addresses without a register.
 
     Parameters
     ----------
     tile
-        The port is that of several tiles, and says by ``tile`` which one is meant. They are further away: `latency`.
+        The port serves several tiles, selected by ``tile``. Their read data take more cycles, one for each stage on the
+        way there and back.
 
     Members
     -------
     tile : Signal(8), out
-        The tile that is meant, of a port of several tiles.
+        Number of the addressed tile, in a port of several tiles.
     write_enable : Signal, out
         Write at the end of this cycle.
     memory : Signal(4), out
     plane : Signal(10), out
     index : Signal(18), out
-        The memory, which byte of the word, and the word; of registers ``index`` counts bytes.
+        Number of the memory, byte lane and word. For registers ``index`` counts bytes.
     write_data : Signal(8), out
         The byte to write.
     read_data : Signal(8), in
-        The byte that was read.
+        Read data.
     """
 
     def __init__(self, *, tile: bool = False) -> None:
@@ -60,17 +61,17 @@ class RegisterBank(wiring.Component):
     Parameters
     ----------
     register_map
-        Which ones.
+        Declaration of the registers.
     contents
-        What they have after a reset, where it is not what the map says. Raises ``ValueError`` if they cannot.
+        Reset values that differ from the declaration. Raises ``ValueError`` for a value that does not fit.
 
     Members
     -------
     configuration : ConfigurationPort, in
-        From the host.
+        Access for the host.
     *one for each register, by its name*
-        In for what the host reads only: the value to be read. Out for all others: the value written. One whose access
-        is ``pulse`` is high for one cycle.
+        An input for read-only registers: the value to be read. An output for all others: the value written. Registers
+        with ``pulse`` access return to their reset value after one cycle.
     """
 
     def __init__(self, register_map: RegisterMap, contents: Contents = NOTHING) -> None:
@@ -92,7 +93,8 @@ class RegisterBank(wiring.Component):
         for register in self.register_map.registers:
             if register.access == "pulse":
                 m.d.sync += getattr(self, register.name).eq(register.reset)
-        # First the byte of each word, then the word: that costs half of what choosing among all bytes at once does.
+        # Selecting the byte within each word first, then the word, takes half the logic of one multiplexer over all
+        # bytes.
         words: dict[int, dict[int, Value]] = {}
         for register in self.register_map.registers:
             value = getattr(self, register.name)
@@ -110,6 +112,7 @@ class RegisterBank(wiring.Component):
                     parts = Cat(Cat(word.get(byte, Const(0)), Const(0, 8))[:8] for byte in range(4))
                     m.d.comb += read_data.eq(parts.word_select(index[:2], 8))
         m.d.sync += port.read_data.eq(read_data)
+        # Other register memories drive 0, so that several banks can share a port through an OR.
         with m.If(~here):
             m.d.sync += port.read_data.eq(0)
         return m

@@ -16,38 +16,38 @@ __all__ = ["BlockMemory"]
 
 
 class BlockMemory(wiring.Component):
-    """Block RAM with its output register: ``data`` belongs to the ``address`` of two cycles before.
+    """Block RAM with its output register: ``data`` follows its ``address`` by two cycles.
 
-    Without the output register a block RAM of an ECP5 takes 5.8 ns from the clock to its output, with it 1.0 ns, and
-    synthesis never uses it. So the block RAMs of an ECP5 are instantiated here, side by side, as narrow as the depth
-    makes them, so that nothing is to be chosen behind them. Elsewhere this is a memory and a register.
+    The clock-to-output delay of an ECP5 block RAM is 5.8 ns without its output register and 1.0 ns with it, but
+    synthesis never infers this register. The block RAMs of an ECP5 are therefore instantiated here, side by side and as
+    narrow as the depth requires, so that no multiplexer follows them. On other FPGAs the memory is inferred.
 
-    A word that is read in the cycle in which it is written, or before, may come out old or new.
+    A read in the cycle of a write to the same word, or in the cycle before, may return the old or the new word.
 
-    Where one block RAM is not deep enough, one of several is chosen, which takes a cycle more (`latency`); then both
-    enables must stay high.
+    If the depth exceeds that of one block RAM, a multiplexer selects among several, which adds a cycle (`latency`).
+    Both enables must then stay high.
 
     Parameters
     ----------
     width, depth
-        Of the memory, in bits and words.
+        Width in bits, and number of words.
     part
-        Bits of a word that ``write_enable`` writes one by one: 8, or the whole word.
+        Number of bits per bit of ``write_enable``: 8, or the whole word.
     words
-        What it holds from power-up, from index 0 on.
+        Initial contents, from index 0 on.
 
     Members
     -------
     write_address : Signal(bits_for(depth)), in
     write_data : Signal(width), in
     write_enable : Signal(-(-width // part)), in
-        Written at the end of the cycle; a bit of ``write_enable`` for each part of the word.
+        Write port; the word is stored at the end of the cycle. ``write_enable`` has one bit per part of the word.
     address : Signal(bits_for(depth)), in
     enable : Signal, in
-        Read at the end of the cycle, if ``enable`` is high.
+        Read port; the word is read at the end of the cycle if ``enable`` is high.
     output_enable : Signal, in
     data : Signal(width), out
-        The output register takes what was read; otherwise ``data`` stay. Never high while ``enable`` is low.
+        Output register; it takes the word read if ``output_enable`` is high, which requires ``enable``.
     """
 
     def __init__(self, width: int, depth: int, *, part: int | None = None, words: Sequence[int] = ()) -> None:
@@ -68,7 +68,7 @@ class BlockMemory(wiring.Component):
 
     @cached_property
     def memory(self) -> Memory:
-        """What holds the words, on other FPGAs and in simulation."""
+        """The memory used on other FPGAs and in simulation."""
         return block_memory(self.width, self.depth, self.words)
 
     def elaborate(self, platform: object) -> Module:
@@ -77,7 +77,8 @@ class BlockMemory(wiring.Component):
             self._instantiate(m)
             return m
         m.submodules.memory = self.memory
-        # A part may be cut short by the end of the word; then memories beside each other would have to be joined.
+        # The last part may be shorter than the others, which one memory port cannot express. A write enable per bit
+        # avoids splitting the memory.
         write = self.memory.write_port(granularity=1 if self.part < self.width else None)
         m.d.comb += [write.addr.eq(self.write_address), write.data.eq(self.write_data)]
         if self.part < self.width:
@@ -93,11 +94,11 @@ class BlockMemory(wiring.Component):
         return m
 
     def _instantiate(self, m: Module) -> None:
-        """Block RAMs of an ECP5, each for a few bits of a word; where one is not deep enough, several."""
+        """Instantiate the block RAMs of an ECP5, each with a slice of the word, in several blocks if they are deep."""
         bits, address_bits = next(shape for shape in _BLOCKS if self.depth <= 1 << shape[1] or shape[0] == 1)
         block_count = -(-self.depth >> address_bits) if self.depth > 1 << address_bits else 1
-        lanes = max(1, bits // 9)  # bytes of nine bits that a block RAM can write one by one
-        slices = []  # the bits of the word that are in each block RAM: (first, count) for each of its bytes
+        lanes = max(1, bits // 9)  # nine-bit bytes of a block RAM with individual write enables
+        slices = []  # the bits of the word in each block RAM, as (first, count) of each of its bytes
         if self.part < self.width:
             parts = [(first, min(8, self.width - first)) for first in range(0, self.width, 8)]
             if bits < 9:
@@ -139,14 +140,15 @@ class BlockMemory(wiring.Component):
         word: Signal,
         initial: dict[str, Const],
     ) -> Instance:
-        """One block RAM; write through port A, and where it is 36 bits wide through both, read through port B."""
+        """Instantiate one block RAM: written through port A (if 36 bits wide, both ports), read through port B."""
         write_data, read_data = [Const(0)] * 36, [Signal(name=f"bit_{place}") for place in range(36)]
         stride = min(bits, 9)
         for place, (first, count) in enumerate(fields):
             for bit in range(count):
                 write_data[place * stride + bit] = self.write_data[first + bit]
                 m.d.comb += word[first + bit].eq(read_data[place * stride + bit])
-        unused = 14 - address_bits  # address pins below the word's address, some of which enable bytes
+        # The address pins below the word address are unused, or serve as byte enables in wide configurations.
+        unused = 14 - address_bits
         ports: dict[str, object] = {}
         for pin in range(14):
             low = pin - unused
@@ -190,14 +192,14 @@ class BlockMemory(wiring.Component):
 
 
 _BLOCKS = ((36, 9), (18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
-"""The shapes of an ECP5's block RAM: bits of a word, bits of the address."""
+"""Configurations of an ECP5 block RAM: width of a word, width of the address."""
 
 
 def _initial_values(words: Sequence[int], fields: list[tuple[int, int]], bits: int) -> dict[str, Const]:
-    """The parameters ``INITVAL_00`` to ``INITVAL_3F`` of an ECP5's block RAM; none for nothing but zeros.
+    """The parameters ``INITVAL_00`` to ``INITVAL_3F`` of an ECP5 block RAM; none if all words are zero.
 
-    Each is 16 places of 20 bits, of which a block RAM has the lower 18: bytes of nine bits. A word of 36 bits is two
-    places, a narrow one part of a byte, whose ninth bit is then not used. ``fields`` are as in `BlockMemory._block`.
+    Each parameter has 16 entries of 20 bits, with two nine-bit bytes in their lower 18 bits. A word of 36 bits takes
+    two entries; a word of less than 9 bits takes part of a byte, without its ninth bit. ``fields`` as in `_block`.
     """
     stride = min(bits, 9)
     per_byte = 8 // bits if bits < 9 else 1

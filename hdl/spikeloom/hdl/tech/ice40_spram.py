@@ -1,4 +1,4 @@
-"""The single-port RAM of an iCE40 UP5K, and block RAM in its place elsewhere."""
+"""Single-port RAM of the iCE40 UP5K, replaced by block RAM on other FPGAs."""
 
 from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -11,26 +11,26 @@ __all__ = ["SinglePortMemory"]
 
 
 class SinglePortMemory(wiring.Component):
-    """As `BlockMemory`, but with one port: in a cycle that writes nothing is read, and ``data`` are unknown.
+    """A `BlockMemory` with a single port: a write replaces the read of its cycle, whose ``data`` are undefined.
 
-    An iCE40 UP5K has four of them, of 16,384 words of 16 bits, beside 30 block RAMs of 256 such words. Synthesis never
-    uses them, so they are instantiated here. Elsewhere this is a block RAM.
+    An iCE40 UP5K has four single-port RAMs with 16,384 words of 16 bits, in addition to 30 block RAMs with 256 such
+    words. Synthesis never infers them, so they are instantiated here. Other FPGAs use block RAM.
 
     Parameters
     ----------
     width, depth
-        Of the memory, in bits and words. Bytes of a word are written one by one.
+        Width in bits, and number of words. Each byte of a word has its own write enable.
 
     Members
     -------
     write_address : Signal(bits_for(depth)), in
     write_data : Signal(width), in
     write_enable : Signal(-(-width // 8)), in
-        Written at the end of the cycle; a bit of ``write_enable`` for each byte of the word.
+        Write access; the word is stored at the end of the cycle. ``write_enable`` has one bit per byte of the word.
     address : Signal(bits_for(depth)), in
-        Read at the end of the cycle, if nothing is written.
+        Read address, sampled at the end of a cycle without a write.
     data : Signal(width), out
-        What was read, `latency` cycles after its ``address``.
+        The word read, `latency` cycles after its ``address``.
     """
 
     def __init__(self, width: int, depth: int) -> None:
@@ -60,12 +60,12 @@ class SinglePortMemory(wiring.Component):
             memory.address.eq(self.address),
             self.data.eq(memory.data),
         ]
-        if memory.latency == 2:  # (Deeper block RAMs must stay enabled.)
+        if memory.latency == 2:  # deeper block RAMs must stay enabled
             m.d.comb += memory.enable.eq(~writes)
         return m
 
     def _instantiate(self, m: Module, writes: Value) -> None:
-        """Single-port RAMs, each for two bytes of a word; where one is not deep enough, several."""
+        """Instantiate single-port RAMs, each with two bytes of the word, in several blocks if they are deep."""
         used = bits_for(min(self.depth, _SINGLE_PORT_DEPTH))
         block_count = -(-self.depth // _SINGLE_PORT_DEPTH)
         address = Mux(writes, self.write_address, self.address)
@@ -89,7 +89,7 @@ class SinglePortMemory(wiring.Component):
                     i_CHIPSELECT=Const(1),
                     i_STANDBY=Const(0),
                     i_SLEEP=Const(0),
-                    i_POWEROFF=Const(1),  # low is off
+                    i_POWEROFF=Const(1),  # active low
                     o_DATAOUT=read,
                 )
         output = Signal(self.width, reset_less=True)
@@ -102,4 +102,4 @@ class SinglePortMemory(wiring.Component):
 
 
 _SINGLE_PORT_DEPTH = 1 << 14
-"""Words of an iCE40 UP5K's single-port RAM."""
+"""Words of one single-port RAM of an iCE40 UP5K."""

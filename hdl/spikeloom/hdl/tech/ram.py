@@ -1,4 +1,4 @@
-"""Memories that synthesis maps by itself: LUT RAM, and block RAM whose reads and writes need no logic around it."""
+"""Inferred memories: LUT RAM, and block RAM without bypass logic around it."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,16 @@ __all__ = ["DistributedMemory", "block_memory", "registered_read"]
 def block_memory(width: int, depth: int, words: Sequence[int] = ()) -> Memory:
     """A memory with undefined read-during-write behaviour.
 
-    It holds ``words`` from power-up.
-
-    Saying so spares the logic with which Yosys otherwise makes such a read give the old word; the simulator gives it.
+    ``words`` are its initial contents. The attribute ``no_rw_check`` omits the logic by which Yosys otherwise
+    makes such a read return the old word, as it does in the simulator.
     """
     return Memory(shape=unsigned(width), depth=depth, init=words, attrs={"no_rw_check": 1})
 
 
 def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value | None = None) -> Signal:
-    """Adds a synchronous read port to ``m`` and returns its data: the word at the ``address`` of the cycle before.
+    """Add a synchronous read port to ``m`` and return its data: the word at the ``address`` of the previous cycle.
 
-    With ``enable`` low the data stay. (Amaranth's own synchronous port would bring the logic back.)
+    The data are held while ``enable`` is low. Amaranth's own synchronous port would add the bypass logic again.
     """
     read = memory.read_port(domain="comb")
     data = Signal(memory.shape, reset_less=True)
@@ -36,17 +35,17 @@ def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value 
 
 
 class DistributedMemory(wiring.Component):
-    """LUT RAM: ``data`` is the word at ``address`` in the same cycle. Each 4 bits of 16 words cost 6 LUT.
+    """LUT RAM with asynchronous read. On ECP5, 16 words of 4 bits cost 6 LUTs.
 
     Members
     -------
     write_address : Signal(bits_for(depth)), in
     write_data : Signal(width), in
     write_enable : Signal, in
-        Written at the end of the cycle.
+        Write port; the word is stored at the end of the cycle.
     address : Signal(bits_for(depth)), in
     data : Signal(width), out
-        Read at once.
+        Read port; ``data`` is the word at ``address`` in the same cycle.
     """
 
     def __init__(self, width: int, depth: int) -> None:

@@ -1,21 +1,21 @@
-"""The LIF core with the ports of other people's designs: packets as AXI4-Stream, configuration as AXI4-Lite.
+"""The LIF core with standard bus interfaces: packets over AXI4-Stream, configuration over AXI4-Lite.
 
-A packet is one transfer of 64 bits, whatever the widths of the core::
+A packet is one transfer of 64 bits, independent of the widths of the core::
 
     bits    63 .. 32   31 .. 8   7 .. 4   3      2        1 .. 0
             value      axon      0        last   parity   kind
 
-``value`` is signed. ``m_axis_tlast`` is high with a TICK, so that a DMA engine ends its transfer with each step.
+``value`` is signed. ``m_axis_tlast`` is high with a TICK, so a DMA engine ends a transfer with each step.
 
-Configuration is 128 bytes::
+The configuration space has 128 bytes::
 
-    0x00 .. 0x3f   the registers of the core (docs/registers.md), byte for byte
-    0x40           memory: the number of the memory that is written next
-    0x44           plane: which byte of its words
-    0x48           index: which word
-    0x4c           data: writing the lowest byte stores it, and adds one to index
+    0x00 .. 0x3f   the registers of the core (docs/registers.md)
+    0x40           memory: number of the memory to write
+    0x44           plane: byte lane of its words
+    0x48           index: number of the word
+    0x4c           data: writing the lowest byte stores it and increments index
 
-Writes obey their strobes. Everything else is answered with SLVERR; memories cannot be read back.
+Writes honour their strobes. Other addresses respond with SLVERR; memories cannot be read back.
 """
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, ResetSignal, Signal
@@ -59,7 +59,7 @@ _SLAVE = {
 
 
 class AxiConfiguration(wiring.Component):
-    """An AXI4-Lite slave in front of a configuration port, one transfer at a time, one byte per cycle.
+    """AXI4-Lite slave for a configuration port; processes one transfer at a time, one byte per cycle.
 
     Members
     -------
@@ -70,9 +70,9 @@ class AxiConfiguration(wiring.Component):
     wstrb : Signal(4), in
     rdata : Signal(32), out
     bresp, rresp : Signal(2), out
-        AXI4-Lite.
+        AXI4-Lite channels.
     configuration : ConfigurationPort, out
-        Of a tile.
+        Configuration port of a tile.
     """
 
     def __init__(self) -> None:
@@ -88,6 +88,7 @@ class AxiConfiguration(wiring.Component):
         memory, plane, index = Signal.like(port.memory), Signal.like(port.plane), Signal.like(port.index)
         of_registers = Signal()
         known = Signal()
+        # The response is SLVERR (2) for unknown addresses, else OKAY (0).
         m.d.comb += [
             of_registers.eq(address < REGISTER_SPACE),
             known.eq(address < END),
@@ -108,7 +109,7 @@ class AxiConfiguration(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += byte.eq(0)
-                # Address and data of a write are taken together.
+                # Address and data of a write are accepted together, so neither channel needs its own state.
                 with m.If(self.awvalid & self.wvalid):
                     m.d.comb += [self.awready.eq(1), self.wready.eq(1)]
                     m.d.sync += [address.eq(self.awaddr), data.eq(self.wdata), strobe.eq(self.wstrb)]
@@ -118,6 +119,7 @@ class AxiConfiguration(wiring.Component):
                     m.d.sync += [address.eq(self.araddr), data.eq(0)]
                     m.next = "READ"
             with m.State("WRITE"):
+                # The lowest byte comes first; data and strobes shift down by one byte per cycle.
                 is_data = address[2:] == DATA >> 2
                 m.d.comb += port.write_enable.eq(strobe[0] & (of_registers | (is_data & (byte == 0))))
                 m.d.sync += [byte.eq(byte + 1), data.eq(data >> 8), strobe.eq(strobe >> 1)]
@@ -135,7 +137,7 @@ class AxiConfiguration(wiring.Component):
                 with m.If(self.bready):
                     m.next = "IDLE"
             with m.State("READ"):
-                # What is presented in one cycle is there in the next.
+                # Read data follow the index by one cycle: four bytes take five cycles.
                 m.d.sync += byte.eq(byte + 1)
                 with m.If(byte != 0):
                     m.d.sync += data.eq(Cat(data[8:], port.read_data & of_registers.replicate(8)))
@@ -153,12 +155,12 @@ class AxiConfiguration(wiring.Component):
 
 
 class AxiLifCore(wiring.Component):
-    """A LIF core with AXI ports and a clock of that bus.
+    """A LIF core with AXI ports, in the clock domain of that bus.
 
     Members
     -------
     aclk, aresetn : Signal, in
-        Clock, and its reset, low when it is meant; synchronous.
+        Clock and synchronous active-low reset.
     s_axis_tdata : Signal(PACKET_BITS), in
     s_axis_tvalid : Signal, in
     s_axis_tready : Signal, out
@@ -228,6 +230,6 @@ class AxiLifCore(wiring.Component):
 
 
 def _extended(value, width: int):
-    """``value`` in ``width`` bits, with its sign where it has one."""
+    """``value`` extended to ``width`` bits, by its sign if it is signed."""
     sign = value[-1] if value.shape().signed else Const(0)
     return Cat(value, sign.replicate(width - len(value)))

@@ -1,4 +1,4 @@
-"""The tiles of a fabric: one core, or cores, attention and AER ports on a mesh; and the host bridge in front of them.
+"""A fabric: one core, or cores, attention and AER tiles on a mesh, with the host bridge in front of them.
 
 ::
 
@@ -6,10 +6,10 @@
     transmit ◀─┘     └─ configuration ─▶ stage ─▶ stage ─▶ stage         packets, with destinations ═▶ Mesh
                                            └ tile   └ tile   └ tile
 
-A queue stands between each router and the tile behind it, but for the host's, and between the bridge and the only
-core of a fabric without a mesh, so that no decision of one is on a path of the other. The configuration port goes from
-tile to tile through registers, in rows to and fro, so that no wire of it is longer than from one tile to the next. What
-is read comes back the same way.
+A queue separates each router from its tile (except the host's), and the bridge from the core of a fabric without a
+mesh, so that no combinational path crosses from one to the other. The configuration port runs from tile to tile through
+registers, in alternating direction from row to row, so that each wire spans neighbouring tiles only. Read data return
+along the same chain.
 """
 
 from functools import reduce
@@ -38,7 +38,7 @@ _REQUEST = ("write_enable", "memory", "plane", "index", "write_data")
 
 
 def fabric_pins(fabric: FabricConfig) -> dict[str, wiring.Member]:
-    """The pins of all tiles: for those of tile 3, of the kind ``aer``, the members ``aer_3_request`` and so on."""
+    """The pins of all tiles, named by kind, tile and pin: ``aer_3_request`` belongs to tile 3 of kind ``aer``."""
     return {
         f"{parameters.kind}_{tile}_{name}": member
         for tile, parameters in fabric.numbered.items()
@@ -47,14 +47,14 @@ def fabric_pins(fabric: FabricConfig) -> dict[str, wiring.Member]:
 
 
 def connect_fabric_pins(m: Module, fabric: FabricConfig, outer: wiring.Component, inner: wiring.Component) -> None:
-    """Hand the pins of all tiles from a component to the one around it."""
+    """Connect the tile pins of the component ``inner`` to those of the enclosing component ``outer``."""
     for name, member in fabric_pins(fabric).items():
         inside, outside = getattr(inner, name), getattr(outer, name)
         m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
 
 
 class ConfigurationStage(wiring.Component):
-    """The configuration port at a tile: its own, and that of the tiles behind, each a register away.
+    """One stage of the configuration chain: registers the port and selects the requests for one tile.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class ConfigurationStage(wiring.Component):
     -------
     before : ConfigurationPort, in
     after : ConfigurationPort, out
-        From the host, and to the tiles behind.
+        From the host, and to the next stage.
     here : ConfigurationPort, out
         The port of the tile itself.
     """
@@ -82,7 +82,9 @@ class ConfigurationStage(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        mine, write_here = Signal(), Signal()  # registers: to the tile it is a long way
+        # Registers, because the tile is far away. Each stage adds one cycle to a request and one to its read data;
+        # `FabricConfig.configuration_latency` is that of the whole chain.
+        mine, write_here = Signal(), Signal()
         for name in (*_REQUEST, "tile"):
             m.d.sync += getattr(self.after, name).eq(getattr(self.before, name))
         for name in _REQUEST:
@@ -95,19 +97,19 @@ class ConfigurationStage(wiring.Component):
 
 
 class Tiles(wiring.Component):
-    """The tiles of a fabric but the host's.
+    """All tiles of a fabric except the host's.
 
     Members
     -------
     i : Stream(packet_layout(*packet, tiles)), in
     o : Stream(packet_layout(*packet)), out
-        Packets from and to the host, which is tile 0; those from it with destinations where there is a mesh.
+        Packets from and to the host, which is tile 0; on a mesh the input has destinations.
     configuration : ConfigurationPort, in
-        Of all tiles, where there is a mesh, or of the one.
+        The port of all tiles of the mesh or, without a mesh, of the only core.
     steps_done : Signal(len(fabric.tiles)), out
         Bit t: a step ends in tile t.
     clear, reset : Signal, in
-        Empty all tiles and the mesh at once; ``reset`` begins a new session, so that registers too are reset.
+        Empty all tiles and the mesh in the same cycle. ``reset`` also resets the registers, for a new session.
     KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
@@ -117,7 +119,7 @@ class Tiles(wiring.Component):
         mesh = fabric.mesh
         packet = fabric.axon_width, fabric.value_width
         tiles = mesh.tiles if mesh else 0
-        # One kind after the other: the order of the submodules is part of the netlist.
+        # Grouped by kind: the order of the submodules is part of the netlist.
         built = fabric.numbered.items()
         kinds = dict.fromkeys(parameters.kind for _, parameters in built)
         self.tiles = {n: build_tile(parameters) for kind in kinds for n, parameters in built if parameters.kind == kind}
@@ -191,6 +193,7 @@ class Tiles(wiring.Component):
         mesh = self.fabric.mesh
         assert mesh is not None
 
+        # Boustrophedon order: from left to right in even rows, from right to left in odd ones.
         def place(tile: int) -> tuple[int, int]:
             column, row = mesh.place(tile)
             return row, -column if row % 2 else column
@@ -212,21 +215,21 @@ class Tiles(wiring.Component):
                 ports.append(counters.configuration)
             for port in ports:
                 m.d.comb += [getattr(port, name).eq(getattr(stage.here, name)) for name in _REQUEST]
-            # (Where there is no register a port reads as 0.)
+            # Ports can share a stage, since each reads as 0 at addresses without a register.
             m.d.comb += stage.here.read_data.eq(reduce(or_, (port.read_data for port in ports)))
 
 
 class Fabric(wiring.Component):
-    """A whole fabric, as the host link sees it.
+    """A complete fabric behind the host link.
 
     Members
     -------
     receive : Stream(8), in
     transmit : Stream(8), out
     flush : Signal, out
-        Bytes from and to the host, as at `HostBridge`.
+        Byte streams from and to the host, as for `HostBridge`.
     reset : Signal, in
-        Begins a new session: all is as after power-up, but for the program.
+        Begin a new session: restore the power-up state, except for the program memories.
     KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
@@ -263,8 +266,8 @@ class Fabric(wiring.Component):
         wiring.connect(m, wiring.flipped(self.receive), bridge.receive)
         wiring.connect(m, bridge.transmit, wiring.flipped(self.transmit))
         if fabric.mesh is None:
-            # Otherwise the core's readiness would run through the bridge's tokens into its decoder within one cycle,
-            # the critical path of most boards. (On a mesh, the router's queues are in between.)
+            # Without this queue the core's `ready` would pass through the bridge's tokens into its decoder within one
+            # cycle, the critical path on most boards. On a mesh the queues of the router separate them.
             queue = Fifo(tiles.i.payload.shape(), 2)
             m.submodules.queue = ResetInserter(bridge.clear | self.reset)(queue)
             wiring.connect(m, bridge.to_fabric, queue.i)
@@ -274,7 +277,8 @@ class Fabric(wiring.Component):
         wiring.connect(m, tiles.o, bridge.from_fabric)
         wiring.connect(m, bridge.configuration, tiles.configuration)
         if fabric.program:
-            # Whatever resets sessions does not bring the memories back.
+            # A reset does not restore memories, so this flag has none: once a memory is overwritten, the register
+            # `program` reads 0 until the next power-up.
             overwritten, port = Signal(reset_less=True), bridge.configuration
             with m.If(port.write_enable & (port.memory != REGISTER_MEMORY)):
                 m.d.sync += overwritten.eq(1)

@@ -17,22 +17,22 @@ __all__ = ["Top"]
 
 
 class Top(wiring.Component):
-    """A whole fabric between its pins.
+    """A complete fabric with its pins.
 
     Parameters
     ----------
     fabric
-        What is built.
+        Configuration of the fabric.
     divisor
-        Clock cycles a bit of the UART.
+        Clock cycles per bit of the UART.
     build_hash
-        16 bytes that tell this build from others.
+        16 bytes that identify the build.
 
     Members
     -------
     rx : Signal, in
     tx : Signal, out
-        The pins, from and to the host.
+        UART pins from and to the host.
     KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """
@@ -48,7 +48,7 @@ class Top(wiring.Component):
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         m.submodules.link = link = Link(self.fabric.link, self.identity.encode())
-        # A new session finds everything behind the link as after power-up, but for the program.
+        # A new session starts everything behind the link from the power-up state, except for the program memories.
         m.submodules.fabric = fabric = Fabric(self.fabric)
         m.d.comb += [
             fabric.reset.eq(link.reset),

