@@ -1,7 +1,7 @@
-"""The parts of the documentation that are generated from `spikeloom.sim.core.features` and the integer neuron.
+"""Generates parts of the documentation from `spikeloom.sim.core.features` and the integer neuron.
 
-A page has a comment where such a part begins and one where it ends. ``python -m spikeloom.sim.core.feature_tables
-docs/neuron-models.md docs/loading.md`` writes what belongs between them; a test compares.
+Comments in a page mark the start and end of each generated part. ``python -m spikeloom.sim.core.feature_tables
+docs/neuron-models.md docs/loading.md`` updates the text between them; a test checks that it is current.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ def key_table() -> str:
 
 
 PARTS = {"recurrence": recurrence, "features": feature_table, "keys": key_table}
-"""What can stand between comments, by the name in them."""
+"""The generated parts, by the name in their comments."""
 
 _PLACE = re.compile(r"(?P<begin><!-- generated: (?P<name>\w+) -->\n)(?P<text>.*?)(?P<end><!-- end -->\n)", re.DOTALL)
 
 
 def filled(page: str) -> str:
-    """The text of a page with what belongs between its comments."""
+    """The text of a page with its generated parts updated."""
     return _PLACE.sub(lambda place: f"{place['begin']}\n{PARTS[place['name']]()}\n{place['end']}", page)
 
 

@@ -1,24 +1,24 @@
-"""The features of a neuron: one table that every other part of the project reads.
+"""The neuron features: a single table for all parts of the project.
 
-A *feature* is a part of the recurrence of `spikeloom.sim.core.neuron` that a core is built with or without. Its entry
-in `FEATURES` holds everything about it but its arithmetic:
+A *feature* is an optional part of the recurrence of `spikeloom.sim.core.neuron`. Its entry in `FEATURES` describes
+everything except its arithmetic:
 
-* the field of `CoreFeatures` that says whether a core has it, what neurons need of that field, and what to say where a
-  core lacks it (`memory_fields`, the compiler's checks, `spikeloom.explore.choose`);
-* its fields in the words of the neurons, of the populations and of the states (`CoreParameters`), with the values that
-  a population has there (`memory_fields`);
-* what it costs (`spikeloom.boards.sizing.estimate`), and which general fabrics have it
+* the field of `CoreFeatures` that enables it, the value that neurons require of this field, and the message for a core
+  without it (`memory_fields`, the compiler's checks, `spikeloom.explore.choose`);
+* its fields in the words of neurons, populations and states (`CoreParameters`), and their values for a population
+  (`memory_fields`);
+* its cost (`spikeloom.boards.sizing.estimate`), and the general fabrics that include it
   (`spikeloom.boards.sizing.choose`);
-* how its numbers get from NIR metadata into a float population (`spikeloom.frontends`) and from there into integers
+* the conversion of its numbers from NIR metadata to a float population (`spikeloom.frontends`) and to integers
   (`spikeloom.compiler.quantise`);
-* its row of the tables in ``docs/neuron-models.md`` and ``docs/loading.md``.
+* its row in the tables of ``docs/neuron-models.md`` and ``docs/loading.md``.
 
-The arithmetic is written three times, each independent of the others: the integer step (`spikeloom.sim.core.neuron`),
-the float step (`spikeloom.model`) and the RTL (`spikeloom.hdl.core.lane`). A new feature is an entry here and those
+The arithmetic is implemented three times, independently: the integer step (`spikeloom.sim.core.neuron`), the float step
+(`spikeloom.model`) and the RTL (`spikeloom.hdl.core.lane`). A new feature is an entry here and a change to these
 three files.
 
-The order of the table is the order of the fields in memory words, from the lowest bits up. A new entry goes to the end,
-so that programs and bitstreams of cores without it stay as they are.
+The order of the table is the order of the fields in memory words, from the lowest bit up. New entries are appended, so
+that programs and bitstreams of cores without them do not change.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ __all__ = [
 ]
 
 RESET_CODES = {Reset.NONE: 0, Reset.ZERO: 1, Reset.SUBTRACT: 2, Reset.VALUE: 3}
-"""The field ``reset`` of a population's rule."""
+"""Encoding of the field ``reset`` of a population word."""
 
 GENERAL_LEVELS = ("plain", "basic", "small", "medium", "large")
-"""The levels of general fabrics (`spikeloom.boards.sizing.choose.LEVELS`); each has what the ones before it have."""
+"""The levels of general fabrics (`spikeloom.boards.sizing.choose.LEVELS`); each includes all features before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoreFeatures:
-    """The features that a core is built with: the base class of `CoreParameters`.
+    """The features of a core: the base class of `CoreParameters`.
 
-    Each field is a flag, or a number of bits, 0 for none. `FEATURES` says what each means: the meaning of a feature
-    stands there once, for messages, tables and documents alike.
+    Each field is a flag or a width in bits, 0 for none. `FEATURES` defines their meaning for messages, tables and
+    documents.
     """
 
     bias: bool = True
@@ -91,7 +91,7 @@ class CoreFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class StateField:
-    """A field of a neuron's state: its width in a core, 0 where the core does not have it."""
+    """A field of a neuron's state, with its width in a core; 0 if the core lacks it."""
 
     name: str
     width: Callable[[CoreParameters], int]
@@ -100,17 +100,17 @@ class StateField:
 
 @dataclass(frozen=True, kw_only=True)
 class ValueField(StateField):
-    """A field that the host fills: ``value`` is what a population has there, a number or ``(n,)``."""
+    """A field that the host writes: ``value`` gives the number or ``(n,)`` numbers of a population."""
 
     value: Callable[[CoreParameters, NeuronParameters], ArrayLike]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaking:
-    """A quantity that decays.
+    """A decaying quantity.
 
-    ``leak`` is the field of `NeuronParameters` that says how; its factor is in ``{leak}_factor``, a field of the
-    neuron's or the population's word as well. ``factor`` is the field of the float population, a number from 0 to 1.
+    ``leak`` is the field of `NeuronParameters` with the kind of decay. Its factor is ``{leak}_factor``, which is also a
+    field of the neuron or population word. ``factor`` is the field of the float population, a number from 0 to 1.
     """
 
     leak: str
@@ -118,7 +118,7 @@ class Leaking:
 
 
 class Numbers(Enum):
-    """What a key of NIR metadata holds."""
+    """Kind of value of a NIR metadata key."""
 
     ONE = "one number"
     PER_NEURON = "one number or one per neuron"
@@ -127,10 +127,10 @@ class Numbers(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class MetadataKey:
-    """A key under ``metadata["spikeloom"]`` of a NIR node that fires; a file has all keys of a feature, or none.
+    """A key under ``metadata["spikeloom"]`` of a spiking NIR node. A file has all keys of a feature, or none.
 
-    The float population has a field of the same name. `Numbers.TIME_CONSTANTS` become the factor of the feature's
-    `Leaking` instead.
+    The float population has a field of the same name, except for `Numbers.TIME_CONSTANTS`, which become the factor of
+    the feature's `Leaking`.
     """
 
     name: str
@@ -157,53 +157,52 @@ class Feature:
     Parameters
     ----------
     name
-        What it is called in tables.
+        Name in tables.
     flag
-        The field of `CoreFeatures` that says whether, or in how many bits, a core has it; empty for what every core
-        has.
+        The field of `CoreFeatures` that enables it or gives its width; empty for a feature of every core.
     phrase
-        What is missing where a core does not have it: "... must be built into the fabric, and is not".
+        Subject of the message for a core without it: "... must be built into the fabric, and is not".
     most
         The largest value of ``flag``.
     fault
-        The sentence that refuses a core whose ``flag`` does not fit its other fields; empty if it does.
+        The message that rejects a core whose ``flag`` is inconsistent with its other fields, else empty.
     needs
-        What a population needs ``flag`` to be, at least; 0 for nothing.
+        The minimum value of ``flag`` that a population requires; 0 for none.
     exact
-        Whether ``flag`` must be what a population needs, and not more.
+        Whether ``flag`` must be exactly the required value.
     limit
-        The sentence that refuses a population for which ``flag`` is too small or, if ``exact``, another; empty if it
-        is not. Without ``limit`` the sentence is made of ``phrase``.
+        The message that rejects a population for which ``flag`` is too small or, if ``exact``, different; else empty.
+        Without ``limit`` the message is formed from ``phrase``.
     parameters
         Fields with a value per neuron or per population (`CoreParameters.per_neuron`), named as in `NeuronParameters`.
-        The factor of ``leaking`` is one more, in front of them.
+        The factor of ``leaking`` precedes them.
     rule
         Fields with one value per population.
     state
         Fields of a neuron's state, named as in `NeuronState`.
     leaking
-        What of it decays; it takes a product per lane in cores that multiply.
+        Its decaying quantity, which takes one product per lane in cores with multipliers.
     products
-        Widths of the factors of the other products that each lane makes.
+        Factor widths of the other products of each lane.
     cost
-        Terms of the estimate: what the logic of a core is in proportion to. Each term has a price per FPGA family,
-        fitted to measured cores; one that no measured core has costs nothing until one is measured
+        Terms of the resource estimate, in proportion to the logic of a core. The price of each term is fitted to
+        measured cores per FPGA family; a term without measured cores costs nothing
         (`spikeloom.boards.qor.refit_estimate`).
     general
-        The value of ``flag`` in general fabrics, from the level that is named on; 0 below.
+        The value of ``flag`` in general fabrics, from the named level on; 0 below.
     copied
-        Fields of a float population that the quantiser takes over as they are.
+        Fields of a float population that the quantiser copies.
     scaled
-        Fields of a float population in units of the membrane, which the quantiser scales as the membrane. None counts
-        as 0. The noise and the values of graded spikes have scales of their own, in the quantiser.
+        Fields of a float population in units of the membrane, which the quantiser scales like the membrane. None is
+        taken as 0. The noise and the values of graded spikes have their own scales in the quantiser.
     never_zero
-        Those of ``scaled`` that must not become 0 by rounding.
+        Those of ``scaled`` that must not be rounded to 0.
     keys
-        Where a NIR file says it, if NIR has no node for it.
+        Its keys in the metadata of a NIR file, if NIR has no node for it.
     fields
         Its fields of `NeuronParameters`.
     nir, meaning
-        For the documentation: the NIR node it comes from, if there is one, and what it does.
+        For the documentation: the corresponding NIR node, if any, and the effect of the feature.
     """
 
     name: str
@@ -243,18 +242,18 @@ class Feature:
         return type(getattr(CoreFeatures, self.flag))(amount)
 
     def missing(self, core: CoreParameters, p: NeuronParameters) -> str:
-        """The sentence that refuses such neurons on ``core``; empty if it has what they need."""
+        """The message that rejects such neurons on ``core``; empty if it supports them."""
         if self.limit is not _no_limit:
             return self.limit(core, p)
         lacks = self.flag and self.needs(p) > getattr(core, self.flag)
         return f"{self.phrase} must be built into the fabric, and is not" if lacks else ""
 
     def parameter_fields(self, core: CoreParameters) -> tuple[Field, ...]:
-        """The fields of `parameters`, and the factor of what decays in front of them."""
+        """The fields of `parameters`, preceded by the factor of its decaying quantity."""
         own = tuple(Field(f.name, f.width(core), signed=f.signed) for f in self.parameters)
         if self.leaking is None:
             return own
-        # The sign of a factor says that its product is to be rounded up; the number of a shift has none.
+        # The sign of a factor selects rounding up; the index of a shift is unsigned.
         factor = Field(f"{self.leaking.leak}_factor", core.leak_width * self.built(core), signed=core.multiplier)
         return (factor, *own)
 
@@ -287,7 +286,7 @@ def _graded_limit(core: CoreParameters, p: NeuronParameters) -> str:
 
 
 def _membranes(core: CoreParameters) -> int:
-    """Bits of the membranes that are updated at once."""
+    """Total width of the membranes that are updated in parallel."""
     return core.lanes * core.v_width
 
 
@@ -299,7 +298,7 @@ FEATURES = (
                 name="threshold",
                 width=lambda core: core.v_width,
                 signed=True,
-                # A delay line fires where the sum of its input, as ``u``, is above 0.
+                # A delay line detects whether the sum of its input, as ``u``, is above 0.
                 value=lambda core, p: 0 if p.delay_line else p.threshold,
             ),
         ),
@@ -428,7 +427,7 @@ FEATURES = (
         needs=lambda p: not p.spiking,
         rule=(
             ValueField(name="spiking", width=lambda core: 1, value=lambda core, p: int(p.spiking)),
-            # Which membranes are read is a matter of the placement, which sets this field.
+            # Placement decides which membranes are read out, and sets this field.
             ValueField(name="readout", width=lambda core: int(core.readout), value=lambda core, p: 0),
         ),
         cost=lambda core: {"readout": _membranes(core) * core.readout},
@@ -502,7 +501,7 @@ FEATURES = (
                 name="seed", width=lambda core: RANDOM_WIDTH * (core.noise_bits > 0), value=lambda core, p: p.seed
             ),
         ),
-        # The low bits set are the bits of its noise.
+        # A mask: the noise of the population uses the low bits that are set.
         rule=(
             ValueField(name="noise", width=lambda core: core.noise_bits, value=lambda core, p: (1 << p.noise_bits) - 1),
         ),
@@ -575,15 +574,15 @@ FEATURES = (
 """All features, in the order of their fields in memory words."""
 
 LEAKS = tuple(feature.leaking for feature in FEATURES if feature.leaking is not None)
-"""Everything that decays."""
+"""All decaying quantities."""
 
 COPIED = tuple(name for feature in FEATURES for name in feature.copied)
 SCALED = tuple(name for feature in FEATURES for name in feature.scaled)
 NEVER_ZERO = tuple(name for feature in FEATURES for name in feature.never_zero)
-"""What the quantiser does with the fields of a float population: see `Feature`."""
+"""Treatment of the fields of a float population by the quantiser; see `Feature`."""
 
 MODEL_KEYS = {key.name: key for feature in FEATURES for key in feature.keys}
-"""The keys of features under ``metadata["spikeloom"]`` of a NIR node that fires, by name."""
+"""The keys of features under ``metadata["spikeloom"]`` of a spiking NIR node, by name."""
 
 PER_NEURON = tuple(
     name
@@ -593,10 +592,10 @@ PER_NEURON = tuple(
         *(parameter.name for parameter in feature.parameters),
     )
 )
-"""The parameters that a core may hold for each neuron, where it does not hold them for a population."""
+"""The parameters that a core can store per neuron instead of per population."""
 
 WITHOUT_FEATURES: Mapping[str, Any] = {feature.flag: feature.value(0) for feature in FEATURES if feature.flag}
-"""The fields of a core that has none of the features, only leaky integrate-and-fire neurons."""
+"""The fields of a core without optional features, for leaky integrate-and-fire neurons only."""
 
 
 def general_features(level: str) -> dict[str, Any]:
@@ -607,33 +606,33 @@ def general_features(level: str) -> dict[str, Any]:
 
 
 def leaks_of(core: CoreFeatures) -> int:
-    """Quantities that decay in each lane of ``core``."""
+    """Number of decaying quantities in each lane of ``core``."""
     return sum(feature.leaking is not None and feature.built(core) for feature in FEATURES)
 
 
 def lane_products(core: CoreParameters) -> list[tuple[int, int]]:
-    """The products that each lane of ``core`` makes, as the widths of their factors."""
+    """The products in each lane of ``core``, as the widths of their factors."""
     leaks = [(core.v_width, core.leak_width)] * (leaks_of(core) * core.multiplier)
     return leaks + [widths for feature in FEATURES if feature.built(core) for widths in feature.products(core)]
 
 
 class UpdateWidths(NamedTuple):
-    """Bits that hold each intermediate value of a neuron's update exactly, two's complement."""
+    """Two's complement width that represents each intermediate value of the neuron update exactly."""
 
-    base: int  #: the membrane after its leak and the reset of an earlier spike
-    drive: int  #: what is added to it
-    u: int  #: their sum
-    threshold: int  #: the threshold with its adaptation
-    difference: int  #: ``u`` less that threshold
-    compared: int  #: the difference with noise
+    base: int  #: the membrane after its leak and the delayed reset of an earlier spike
+    drive: int  #: the input, added to ``base``
+    u: int  #: sum of ``base`` and ``drive``
+    threshold: int  #: the threshold plus its adaptation
+    difference: int  #: ``u`` minus that threshold
+    compared: int  #: the difference plus noise
 
 
 def update_widths(core: CoreParameters) -> UpdateWidths:
-    """How wide each intermediate value of a neuron's update must be, so that nothing is ever cut off.
+    """The widths with which no intermediate value of the neuron update can overflow.
 
-    A leak makes nothing larger in magnitude, so a leaked value needs no more bits than the value. Every sum or
-    difference needs one more than its wider operand. The *drive* is the accumulator, plus the leaked synaptic current,
-    plus the bias. A membrane that is reset is ``difference``, or ``u`` (`Reset.NONE`), or fits by itself.
+    A leak does not increase the magnitude, so a leaked value needs no further bits. Each sum or difference needs one
+    bit more than its wider operand. The *drive* is the accumulator plus the leaked synaptic current plus the bias. The
+    membrane after a reset is ``difference``, ``u`` (`Reset.NONE`), or a value of ``v_width`` bits.
     """
     base = core.v_width + core.reset_delay
     current = core.accumulator_width

@@ -1,9 +1,9 @@
-"""What to write into a core's memories so that it does what a population's `NeuronParameters` say.
+"""Encodes the `NeuronParameters` of a population as fields of a core's memories.
 
-With a multiplier every leak is one product ``v * factor`` and a shift by ``beta_fraction``, rounded down, to the
-nearest or up. ``v - (v >> k)`` is ``v (1 - 2**-k)`` rounded up, because ``-floor(x) == ceil(-x)``; by the same identity
-a product rounded up is the negative of a product with the negative factor rounded down. So the sign of a factor says
-whether it is to be rounded up, and rounding up takes no more than a negation.
+With a multiplier every leak is one product ``v * factor`` and a right shift by ``beta_fraction``, rounded down, to
+nearest or up. ``v - (v >> k)`` is ``v (1 - 2**-k)`` rounded up, because ``-floor(x) == ceil(-x)``. By the same
+identity, rounding a product up equals negating the product with the negative factor, rounded down. The sign of a factor
+therefore selects rounding up, which costs only a negation.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["leak_code", "parameter_values", "rule_values"]
 
 
 def leak_code(core: CoreParameters, kind: Leak | None, factor: ArrayLike, beta_fraction: int) -> ArrayLike:
-    """The field with which ``core`` leaks as said: 0 for None, else a number or an array as ``factor`` is.
+    """The field value that makes ``core`` apply this leak: 0 for None, else a number or an array like ``factor``.
 
-    Raises ``ValueError`` if the core cannot do the leak exactly.
+    Raises ``ValueError`` if the core cannot reproduce the leak exactly.
     """
     factor = np.asarray(factor)
     if kind is None:
@@ -33,6 +33,7 @@ def leak_code(core: CoreParameters, kind: Leak | None, factor: ArrayLike, beta_f
         if kind is Leak.CLEAR:
             return 0
         if kind is Leak.SHIFT:
+            # The negative of 1 - 2**-k: rounded up, as v - (v >> k) is.
             if factor.max() > core.beta_fraction:
                 raise ValueError(f"a leak shift must be at most {core.beta_fraction} on this fabric")
             return (one >> factor) - one
@@ -55,9 +56,10 @@ def leak_code(core: CoreParameters, kind: Leak | None, factor: ArrayLike, beta_f
 
 
 def parameter_values(core: CoreParameters, parameters: NeuronParameters) -> dict[str, ArrayLike]:
-    """The fields of `spikeloom.sim.core.features.PER_NEURON`, each a number or ``(n,)``, whichever word they are in.
+    """The fields of `spikeloom.sim.core.features.PER_NEURON`, each a number or ``(n,)``, in either kind of word.
 
-    Raises ``ValueError`` if the core cannot do the leaks, or has one value per population where the neurons differ.
+    Raises ``ValueError`` if the core cannot reproduce the leaks, or if it stores one value per population and the
+    neurons differ.
     """
     p = parameters
     values: dict[str, ArrayLike] = {}
@@ -74,9 +76,9 @@ def parameter_values(core: CoreParameters, parameters: NeuronParameters) -> dict
 
 
 def rule_values(core: CoreParameters, parameters: NeuronParameters, *, readout: bool = False) -> dict[str, ArrayLike]:
-    """The fields of a population's rule but those of `parameter_values`; ``readout`` sends its membranes out.
+    """The fields of a population word that `parameter_values` does not cover; ``readout`` sends its membranes out.
 
-    Raises ``ValueError``, naming what is missing, if the core was not built for such neurons.
+    Raises ``ValueError``, naming the missing feature, if the core does not support the neurons.
     """
     if parameters.v_width != core.v_width:
         raise ValueError(f"v_width must be {core.v_width} on this fabric, not {parameters.v_width}")

@@ -1,7 +1,7 @@
-"""One step of a spiking neuron in integers: the recurrence that every back end equals.
+"""One step of a spiking neuron in integers: the recurrence that every back end reproduces.
 
-Time is a step and every quantity an integer. With ``I`` the exact sum of the weights of the step's events (of weight
-times value where a graded spike brings a value), one step is, in this order::
+Time is counted in steps, and every quantity is an integer. ``I`` is the exact sum of the weights of the step's events,
+each multiplied by its value if the spike is graded. One step computes, in this order::
 
     hold    = refractory_count > 0
     current' = leak_current(current) + I if it has a synaptic current, else I       synapse
@@ -21,19 +21,19 @@ times value where a graded spike brings a value), one step is, in this order::
     pending    = spike and reset_delay == 1
     refractory_count = refractory if spike else max(refractory_count - 1, 0)
 
-``saturate`` clamps to ``v_width`` bits where it says nothing else. Every other value is exact; nothing is narrowed but
-what is stored or sent. ``current'`` drives the membrane before it is clamped. A neuron that holds still leaks its
-synaptic current, takes in its input there, lets its adaptation decay and draws its random word. A sample starts with
-everything 0 but ``random``, which is the neuron's ``seed``: the first word is the seed itself, and noise depends on
-neither the placement nor on stalls.
+``saturate`` clamps to ``v_width`` bits unless a width is given. All other values are exact: only stored and sent values
+are narrowed, and ``current'`` drives the membrane before it is clamped. A refractory neuron still integrates its input
+into the synaptic current, and its current, adaptation and random word advance as usual. A sample starts with all state
+0 except ``random``, which starts at the neuron's ``seed``: the first word is the seed itself, so the noise depends
+neither on the placement nor on stalls.
 
-A population of delay lines has another step and none of the above but ``spike``::
+A delay line has a different step and shares only ``spike`` with the above::
 
     line  = (v << 1 | (I > 0)) mod 2**v_width
     spike = bit ``delay`` of line
     v     = line as two's complement
 
-All quantities but the factors are in units of the population's weight scale. Sources:
+All quantities except the factors are in units of the population's weight scale. Sources:
 
 * Leaky integrate-and-fire, ``tau dv/dt = (v_leak - v) + R I``, and the synaptic current, ``tau_syn dI/dt = -I + S``
   with the weighted spikes ``S``: Gerstner and Kistler, *Spiking Neuron Models*, 2002, chapter 4.
@@ -74,34 +74,34 @@ __all__ = [
 IntArray = NDArray[np.int64]
 
 RANDOM_WIDTH = 16
-"""Width of the shift register that is each neuron's source of noise, and its steps in a step of time."""
+"""Width of each neuron's noise generator, a shift register, and the number of its steps per time step."""
 
 
 class Leak(Enum):
-    """How a membrane, a synaptic current or an adaptation decays in a step without input."""
+    """Decay of a membrane, synaptic current or adaptation per step without input."""
 
     NONE = "none"  #: ``v``
     SHIFT = "shift"  #: ``v - (v >> k)``, arithmetic shift
-    MULTIPLY = "multiply"  #: ``(v * beta) >> beta_fraction``, rounded as `Rounding` says
-    CLEAR = "clear"  #: 0: the membrane starts anew in each step
+    MULTIPLY = "multiply"  #: ``(v * beta) >> beta_fraction``, rounded according to `Rounding`
+    CLEAR = "clear"  #: 0: the membrane starts from 0 in each step
 
 
 class Rounding(Enum):
-    """What happens to the bits that the right shift after a multiplication drops."""
+    """Rounding of the right shift after a multiplication."""
 
     FLOOR = "floor"  #: towards minus infinity
-    NEAREST = "nearest"  #: to the nearest integer, a half towards plus infinity
+    NEAREST = "nearest"  #: to the nearest integer, ties towards plus infinity
 
 
 class Compare(Enum):
-    """When a membrane counts as above its threshold."""
+    """Comparison of the membrane with its threshold that makes a neuron spike."""
 
     GREATER = ">"
     GREATER_EQUAL = ">="
 
 
 class Reset(Enum):
-    """What a spike does to the membrane."""
+    """Effect of a spike on the membrane."""
 
     NONE = "none"
     ZERO = "zero"
@@ -110,7 +110,7 @@ class Reset(Enum):
 
 
 def signed_range(width: int) -> tuple[int, int]:
-    """Smallest and largest two's complement integer of ``width`` bits."""
+    """The smallest and largest two's complement integer of ``width`` bits."""
     return -(1 << (width - 1)), (1 << (width - 1)) - 1
 
 
@@ -134,7 +134,7 @@ def _per_neuron(name: str, values: ArrayLike, size: int, low: int, high: int) ->
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NeuronParameters:
-    """The integers of one population.
+    """The integer parameters of one population.
 
     Parameters
     ----------
@@ -147,26 +147,26 @@ class NeuronParameters:
     leak, leak_factor, beta_fraction, rounding
         The leak. ``leak_factor`` is an integer or ``(n,)`` integers: the shift ``k`` from 1 to ``v_width - 1`` for
         `Leak.SHIFT`, the fixed-point beta from 0 to ``2**beta_fraction`` for `Leak.MULTIPLY`, ignored otherwise.
-        ``beta_fraction`` and ``rounding`` hold for all leaks of the neuron.
+        ``beta_fraction`` and ``rounding`` apply to all leaks of the neuron.
     compare, reset, reset_delay, refractory
-        The rule of firing. ``reset_delay`` 1 applies the reset at the start of the next step, in place of
+        Spike condition and reset. ``reset_delay`` 1 applies the reset at the start of the next step, instead of
         (`Reset.ZERO`, `Reset.VALUE`) or after (`Reset.SUBTRACT`) the leak, as snnTorch does by default. ``refractory``
         is the number of steps after a spike in which the neuron holds its membrane and ignores its input.
     spiking
-        False for a leaky integrator: it never spikes, and its membrane is what the outside sees.
+        False for a leaky integrator, which never spikes and outputs its membrane.
     current_leak, current_leak_factor
-        How the synaptic current decays; None for neurons without one.
+        Decay of the synaptic current; None for neurons without one.
     adaptation_leak, adaptation_leak_factor, adaptation_step
-        How the adaptation of the threshold decays, and what a spike adds to it: an integer or ``(n,)`` integers of
-        ``v_width`` bits. None for a threshold that does not adapt.
+        Decay of the threshold adaptation and its increment per spike, an integer or ``(n,)`` integers of ``v_width``
+        bits. None for a constant threshold.
     noise_bits, seed
-        Bits of the noise, from 0 (none) to 16, and the first random word: an integer or ``(n,)`` integers from 1 to
-        65535, ignored without noise.
+        Width of the noise, from 0 (none) to 16 bits, and the first random word: an integer or ``(n,)`` integers from 1
+        to 65535, ignored without noise.
     graded, graded_shift, value_width
-        Whether a spike brings a value; the bits that its value drops of ``u``, and the bits that it has.
+        Whether spikes carry a value; the right shift of ``u`` that gives the value, and its width in bits.
     delay_line, delay
-        Whether the population is delay lines, and by how many steps each delays: an integer or ``(n,)`` integers from
-        0 to ``v_width - 1``. ``threshold``, ``compare``, ``reset`` and ``reset_value`` then mean nothing.
+        Whether the neurons are delay lines, and the delay of each in steps: an integer or ``(n,)`` integers from 0 to
+        ``v_width - 1``. ``threshold``, ``compare``, ``reset`` and ``reset_value`` are then ignored.
     """
 
     size: int
@@ -239,7 +239,7 @@ class NeuronParameters:
         self._set("delay", 0, self.v_width - 1, used=self.delay_line)
 
     def _set(self, name: str, low: int, high: int, *, used: bool = True) -> None:
-        """Make a field an array ``(n,)`` of its own, all 0 where it is not used."""
+        """Replace a field by a private array ``(n,)``, all 0 if it is not used."""
         object.__setattr__(self, name, _per_neuron(name, getattr(self, name) if used else 0, self.size, low, high))
 
     def _check_combination(self) -> None:
@@ -270,18 +270,18 @@ class NeuronParameters:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NeuronState:
-    """State of a population, each ``(batch, n)`` int64; what its neurons do not have is 0."""
+    """State of a population, each array ``(batch, n)`` int64. Fields of features that the neurons lack are 0."""
 
-    v: IntArray  #: membrane, or the line of a delay line
+    v: IntArray  #: membrane, or the bits of a delay line
     pending: IntArray  #: 1 if the next step starts with a reset
-    refractory_count: IntArray  #: steps left in which the neuron holds
+    refractory_count: IntArray  #: remaining refractory steps
     current: IntArray  #: synaptic current
-    adaptation: IntArray  #: what is added to the threshold
-    random: IntArray  #: state of the shift register
+    adaptation: IntArray  #: adaptation, added to the threshold
+    random: IntArray  #: state of the noise generator
 
     @classmethod
     def cleared(cls, batch: int, parameters: NeuronParameters) -> NeuronState:
-        """The state at the start of a sample: all zero but the random words."""
+        """The state at the start of a sample: all zero except the random words."""
         shape = (batch, parameters.size)
         names = ("v", "pending", "refractory_count", "current", "adaptation")
         random = np.broadcast_to(np.asarray(parameters.seed), shape).copy()
@@ -289,19 +289,21 @@ class NeuronState:
 
 
 def leak(values: IntArray, kind: Leak, factor: ArrayLike, parameters: NeuronParameters) -> IntArray:
-    """``values`` ``(batch, n)`` after the leak ``kind`` of one step, with the fixed point that ``parameters`` state."""
+    """Apply the leak ``kind`` of one step to ``values`` ``(batch, n)``, in the fixed point of ``parameters``."""
     if kind is Leak.NONE:
         return values
     if kind is Leak.CLEAR:
         return np.zeros_like(values)
     if kind is Leak.SHIFT:
         return values - (values >> np.asarray(factor))
+    # An arithmetic shift rounds down; half a unit in front of it makes that round to nearest.
     half = 1 << (parameters.beta_fraction - 1) if parameters.rounding is Rounding.NEAREST else 0
     return (values * np.asarray(factor) + half) >> parameters.beta_fraction
 
 
 def noise(random: IntArray, bits: int) -> IntArray:
-    """The low ``bits`` bits of the words ``random`` as two's complement; 0 without bits."""
+    """The low ``bits`` bits of the words ``random`` as two's complement; 0 for no bits."""
+    # Subtracting 2**bits where the top bit is set extends the sign.
     low = random & ((1 << bits) - 1)
     return low - ((low >> (bits - 1)) << bits) if bits else low
 
@@ -319,9 +321,9 @@ def _after_reset(v: IntArray, threshold: ArrayLike, parameters: NeuronParameters
 def step(state: NeuronState, current: IntArray, parameters: NeuronParameters) -> tuple[NeuronState, IntArray, IntArray]:
     """Advance a population by one step.
 
-    ``current`` is ``I``, ``(batch, n)`` int64, the exact sum of the weights, times the values, of the step's events.
-    Returns the new state, the spikes, ``(batch, n)`` of 0 and 1, and the values that they bring, ``(batch, n)``: 1
-    unless graded, and 0 where there is no spike.
+    ``current`` is ``I``, ``(batch, n)`` int64, the exact sum of weight times value over the step's events. Returns the
+    new state, the spikes, ``(batch, n)`` of 0 and 1, and their values, ``(batch, n)``: 1 unless graded, and 0 without a
+    spike.
     """
     if parameters.delay_line:
         return _delay(state, current, parameters)

@@ -1,17 +1,16 @@
-"""The parameters of a LIF core and the words of its memories: all that the RTL takes, and all that placement fills.
+"""The parameters of a LIF core and the layouts of its memory words, as used by the RTL and by the compiler.
 
-A core holds ``neurons`` slots, ``lanes`` of them a memory word. Populations occupy consecutive words; a step updates
-them in order. What holds for a whole population, its *rule*, is in one word, read once a sweep; what differs from
-neuron to neuron is in the words of the neurons. `spikeloom.sim.core.memory_fields` says what to write into both.
+A core has ``neurons`` slots, ``lanes`` of them per memory word. Populations occupy consecutive words and are updated in
+order. Parameters common to a population are stored in its population word, read once per sweep; individual parameters
+are stored in the neuron words. `spikeloom.sim.core.memory_fields` encodes both.
 
-Each axon number is the address of a *row*: a run of consecutive weight words that is added to a run of accumulator
-words. A row whose ``more`` bit is set is continued by the row at the next address, so that one axon can
-reach several populations.
+An axon number is the address of a *row*: a run of consecutive weight words that is added to a run of accumulator words.
+If its ``more`` bit is set, the row at the next address continues it, so that one axon can reach several populations.
 
-With coordinates an axon is ``x | y << coordinate_width | row << 2 * coordinate_width``, and a row is shared by all
-positions of a channel: entry ``x`` of a table of *columns* and entry ``y`` of one of *lines* say where the words of
-that position begin and how many taps of a kernel it meets in each direction. `spikeloom.sim.core.row_reader` has the
-loop, and `docs/connections.md` the picture.
+With coordinates an axon is ``x | y << coordinate_width | row << 2 * coordinate_width``, and all positions of a channel
+share a row. Entry ``x`` of the *columns* table and entry ``y`` of the *lines* table give the first words of the
+position and the number of kernel taps in each direction. `spikeloom.sim.core.row_reader` has the loop,
+`docs/connections.md` a drawing.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from spikeloom.sim.lib.words import Field, WordLayout, bits_for
 __all__ = ["CoreParameters"]
 
 MOST_PLANES = 1 << 10
-"""Bytes of a word at most, which are told apart by the ``plane`` of a
-`spikeloom.sim.host.messages.ConfigurationAddress`."""
+"""Maximum number of byte lanes of a word, which the field ``plane`` of a
+`spikeloom.sim.host.messages.ConfigurationAddress` selects."""
 
 
 def _is_integer(value: object, low: int, high: int) -> bool:
@@ -38,47 +37,46 @@ def _is_integer(value: object, low: int, high: int) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=CORE):
-    """What a LIF core is built for: its sizes, and the features of its neurons, which are the fields of `CoreFeatures`.
+    """Sizes of a LIF core, and the features of its neurons, which are the fields of `CoreFeatures`.
 
     Parameters
     ----------
     lanes
-        Neurons handled a cycle, a power of two from 1 to 256.
+        Neurons processed per cycle, a power of two from 1 to 256.
     lane_banks
-        Banks that the lanes lie in side by side, a power of two. Each has registers of its own for what its lanes are
-        told, so that no wire leads to all lanes; several must hold a multiple of 8 lanes each.
+        Number of banks into which the lanes are divided, a power of two. Each bank has its own control registers, so
+        that no wire leads to all lanes. More than one bank requires at least 8 lanes per bank.
     neurons, axons, weight_words, populations
         Depths: neuron slots (a multiple of ``lanes``), rows, words of ``lanes`` weights, populations.
     weight_width, v_width, accumulator_width
-        Widths in bits: 1 to 16, 8 to 24, and ``weight_width`` to 32. A weight of one bit is -1 or, if it is set, 1.
+        Widths in bits: 1 to 16, 8 to 24, and ``weight_width`` to 32. A weight of one bit is 1 if set, else -1.
     coordinate_width, geometries
-        Bits of each of the two coordinates of an axon, 0 to 7 (0: axons are rows), and the number of different
-        geometries of convolutions and poolings. The tables exist only where there are coordinates.
+        Width of each of the two coordinates of an axon, 0 to 7 bits (0: axons are rows), and the number of different
+        geometries of convolutions and poolings. The tables exist only with coordinates.
     sparse
-        Whether rows can name the accumulator word of each of their weight words.
+        Whether rows can specify the accumulator word of each weight word.
     per_neuron
-        Names out of `PER_NEURON`: parameters that each neuron has a value of its own for. The others have one value a
-        population. Names of what the core does not have are ignored.
+        Names from `PER_NEURON`: parameters stored for each neuron. The others are stored per population. Names of
+        features that the core lacks are ignored.
     multiplier, beta_fraction
-        Whether each lane has a multiplier for every leak: then any leak factor is possible, rounded up, down or to the
-        nearest, with ``beta_fraction`` fractional bits.
+        Whether each lane has a multiplier for every leak. It supports any leak factor with ``beta_fraction`` fractional
+        bits, rounded up, down or to nearest.
     shifts
-        The shifts of `Leak.SHIFT` that a core without a multiplier can do; a shift by 0 is `Leak.CLEAR`.
+        The shifts of `Leak.SHIFT` supported without a multiplier; a shift by 0 is `Leak.CLEAR`.
     weight_memory
-        What the weights are kept in: ``block`` RAM, or ``single-port`` RAM, of which an iCE40 UP5K has 128 kB. Then
-        they are not to be loaded while the core runs. Other FPGAs make it of block RAM.
+        Memory of the weights: ``block`` RAM, or ``single-port`` RAM, of which an iCE40 UP5K has 128 kB. Single-port RAM
+        must not be loaded while the core runs; other FPGAs replace it by block RAM.
     state_memory
-        What the states of the neurons, and the words of them that have fired, are kept in: ``block`` RAM, or
-        ``distributed`` (LUT RAM), for few words.
+        Memory of the neuron states and of the queue of fired words: ``block`` RAM, or ``distributed`` (LUT RAM) for few
+        words.
     accumulator_memory
-        What the accumulators are made of: ``block`` RAM, or ``distributed`` (LUT RAM), for few words.
+        Memory of the accumulators: ``block`` RAM, or ``distributed`` (LUT RAM) for few words.
     destinations
-        Tiles of the mesh that the core stands on, which are the bits of a destination set; 0 without a mesh.
+        Number of tiles of the mesh, which is the width of a destination set; 0 without a mesh.
     sent_axon_width
-        Bits that the axon of a packet must have at least, so that every tile of the fabric can be told of each of its
-        axons.
+        Minimum width of the axon of a packet, so that it can address each axon of every tile of the fabric.
     contents
-        What is in memories and registers from power-up. Cores that differ in nothing else are equal.
+        Initial contents of memories and registers; ignored when cores are compared.
     """
 
     lanes: int = 1
@@ -167,16 +165,16 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def packets(self) -> Widths:
-        """An axon as wide as the fabric's, and a value that holds a membrane."""
+        """Widths of its packets: the axon of the fabric, and a value that holds a membrane."""
         return Widths(self.axon_width, self.v_width)
 
     @property
     def asks(self) -> Widths:
-        """Its own packets must pass."""
+        """Minimum widths of the fabric: those of its own packets."""
         return self.packets
 
     def fitted(self, *, tiles: int, packets: Widths) -> CoreParameters:
-        """The core that sends axons as wide as the fabric's, to sets of so many tiles."""
+        """The core with the axon width of the fabric and destination sets of ``tiles`` bits."""
         return replace(self, destinations=tiles, sent_axon_width=packets.axon)
 
     @property
@@ -186,7 +184,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def capacity(self) -> Capacity:
-        """Neurons and weights that it holds; it adds a weight per lane and cycle."""
+        """Number of neurons and weights; it adds one weight per lane and cycle."""
         synapses = self.weight_words * self.lanes
         return Capacity(neurons=self.neurons, synapses=synapses, operations_per_cycle=self.lanes)
 
@@ -202,36 +200,35 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def axon_width(self) -> int:
-        """Bits of the axon of a packet. There are numbers enough for all neurons to be told apart by the host."""
+        """Width of the axon of a packet, sufficient to give each neuron a distinct number at the host."""
         return max(self.event_width, bits_for(self.neurons), self.sent_axon_width)
 
     @property
     def event_width(self) -> int:
-        """Bits of an axon: its coordinates, if there are any, and its row."""
+        """Width of an axon: optional coordinates and row number."""
         return 2 * self.coordinate_width + bits_for(self.axons)
 
     @property
     def update_widths(self) -> UpdateWidths:
-        """Bits of each intermediate value of a neuron's update."""
+        """Width of each intermediate value of the neuron update."""
         return update_widths(self)
 
     @property
     def sent_width(self) -> int:
-        """Bits of what a lane hands on for a neuron that sends something: the exact ``u`` where spikes can be graded,
-        else the membrane."""
+        """Width of the value that a lane outputs for sending: the exact ``u`` with graded spikes, else the membrane."""
         return self.update_widths.u if self.value_width else self.v_width
 
     @property
     def leak_width(self) -> int:
-        """Bits of a leak's factor: a fixed-point beta from -1 to 1, or the place in ``(none, *shifts)``."""
+        """Width of a leak's factor: a fixed-point beta from -1 to 1, or the index in ``(none, *shifts)``."""
         return self.beta_fraction + 2 if self.multiplier else (len(self.shifts)).bit_length()
 
     @property
     def row_layout(self) -> WordLayout:
-        """A row: first weight word, first accumulator word, words of a position less one, delay, continued.
+        """A row: first weight word, first accumulator word, words per position minus one, delay, continuation.
 
-        With coordinates, which geometry its taps have. A ``sparse`` row's weight words name their own accumulator
-        words, and it may be ``empty``.
+        With coordinates it also has the geometry of its taps. The weight words of a ``sparse`` row have explicit
+        targets; such a row may be ``empty``.
         """
         return WordLayout(
             (
@@ -248,9 +245,9 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def line_layout(self) -> WordLayout:
-        """What a geometry makes of a vertical coordinate: its first taps and their number less one, or none at all.
+        """Table entry of a geometry and vertical coordinate: first tap, number of taps minus one; ``skip`` for no tap.
 
-        ``weight`` and ``target`` are offsets in words. Targets wrap around, so that steps back are large numbers.
+        ``weight`` and ``target`` are offsets in words. Targets wrap around, so a negative offset is a large number.
         """
         return WordLayout(
             (
@@ -263,10 +260,10 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def column_layout(self) -> WordLayout:
-        """What a geometry makes of a horizontal coordinate, as `line_layout`, and the steps from tap to tap.
+        """Table entry of a geometry and horizontal coordinate: as `line_layout`, with the increments between taps.
 
-        ``next_target`` leads from the last accumulator word of a tap to the first of the next column's; ``line_weight``
-        and ``line_target`` lead from the last words of a line's last tap to the first ones of the next line.
+        ``next_target`` leads from the last accumulator word of a tap to the first of the tap in the next column;
+        ``line_weight`` and ``line_target`` lead from the last words of a line to the first words of the next line.
         """
         weight, target = Field("line_weight", bits_for(self.weight_words)), bits_for(self.words)
         more = (Field("next_target", target), weight, Field("line_target", target))
@@ -274,19 +271,19 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def _parameter_fields(self) -> tuple[Field, ...]:
-        """The fields of `PER_NEURON`, whichever word they are in."""
+        """The fields of `PER_NEURON`, in either kind of word."""
         return tuple(field for feature in FEATURES for field in feature.parameter_fields(self))
 
     @property
     def neuron_layout(self) -> WordLayout:
-        """What each neuron has a value of its own for."""
+        """The individual parameters of a neuron."""
         return WordLayout(tuple(field for field in self._parameter_fields if field.name in self.per_neuron))
 
     @property
     def population_layout(self) -> WordLayout:
-        """A population: its first and last word, the tiles that its packets go to, and its rule.
+        """A population: first and last word, destination set, and the parameters common to its neurons.
 
-        Of `PER_NEURON` it has what is not in the words of the neurons.
+        These include the fields of `PER_NEURON` that are not stored in the neuron words.
         """
         return WordLayout(
             (
@@ -307,9 +304,9 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def route_layout(self) -> WordLayout:
-        """Where a neuron's spikes go: out as packets (or its membrane each step), back into the core, or both.
+        """Route of a neuron: spikes (or the membrane of each step) to other tiles, back into the core, or both.
 
-        Whoever gets them, they carry one and the same axon.
+        All destinations receive the same axon.
         """
         return WordLayout(
             (
@@ -322,7 +319,8 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def memories(self) -> dict[str, Memory]:
-        """The memories that the host loads, by name; number 0 is the registers. A word without bits is no memory."""
+        """The memories that the host loads, by name. Number 0 is reserved for the registers."""
+        # A memory whose word has no bits is omitted but keeps its number.
         shapes = {
             "weights": (self.weight_words, self.lanes * self.weight_width),
             "rows": (self.axons, self.row_layout.width),

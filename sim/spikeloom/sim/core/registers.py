@@ -13,50 +13,50 @@ CORE = RegisterMap(
             offset=0,
             width_bits=1,
             access="pulse",
-            description="bit 0 clears the core alone: state, accumulators, tokens and counters; memories and the other "
-            "registers stay. For cores without a bridge; in a fabric clear all at once, by `control` of the bridge.",
+            description="bit 0 clears this core only: states, accumulators, tokens and counters; memories and other "
+            "registers are kept. For cores without a bridge; in a fabric, clear all tiles by `control` of the bridge.",
         ),
         Register(
             name="sources",
             offset=1,
             width_bits=8,
             access="write",
-            description="tiles that lead here without delay and send a TICK each step; 0 keeps the core still.",
+            description="number of direct sources, which send a TICK in each step; with 0 the core does not run.",
         ),
         Register(
             name="sinks",
             offset=2,
             width_bits=8,
             access="write",
-            description="tiles that this one leads to without delay, which acknowledge each step.",
+            description="number of direct sinks, which acknowledge each step.",
         ),
         Register(
             name="populations",
             offset=3,
             width_bits=8,
             access="write",
-            description="populations that a step updates.",
+            description="number of populations updated in a step.",
         ),
         Register(
             name="status",
             offset=4,
             width_bits=8,
             access="read",
-            description="bit 0: idle, nothing is being added, updated or sent.",
+            description="bit 0: idle; no event is being added, no neuron updated, no packet sent.",
         ),
         Register(
             name="delayed_sources",
             offset=5,
             width_bits=8,
             access="write",
-            description="tiles that lead here with delay 1 (with a mesh only).",
+            description="number of sources with delay 1 (with a mesh only).",
         ),
         Register(
             name="delayed_sinks",
             offset=6,
             width_bits=8,
             access="write",
-            description="tiles that this one leads to with delay 1 (with a mesh only).",
+            description="number of sinks with delay 1 (with a mesh only).",
         ),
         Register(
             name="busy_cycles",
@@ -77,7 +77,7 @@ CORE = RegisterMap(
             offset=16,
             width_bits=32,
             access="read",
-            description="steps finished, modulo 2^32.",
+            description="completed steps, modulo 2^32.",
         ),
         Register(
             name="waiting_cycles",
@@ -85,7 +85,7 @@ CORE = RegisterMap(
             width_bits=32,
             access="read",
             description="clock cycles in which an event waited or its weight words were being read, modulo 2^32. "
-            "`words` of them added one.",
+            "A weight word was added in `words` of these cycles.",
         ),
         Register(
             name="sweep_cycles",
@@ -99,32 +99,34 @@ CORE = RegisterMap(
             offset=28,
             width_bits=32,
             access="read",
-            description="spikes and membranes that were sent, out or back into the core, modulo 2^32.",
+            description="spikes and membranes sent to other tiles or back into the core, modulo 2^32.",
         ),
-        tile_set("tick_destinations", 32, "the sinks without delay (with a mesh only)."),
-        tile_set("delayed_tick_destinations", 40, "the sinks with delay 1 (with a mesh only)."),
-        tile_set("ack_destinations", 48, "the sources without delay (with a mesh only)."),
-        tile_set("delayed_ack_destinations", 56, "the sources with delay 1 (with a mesh only)."),
+        tile_set("tick_destinations", 32, "set of direct sinks (with a mesh only)."),
+        tile_set("delayed_tick_destinations", 40, "set of sinks with delay 1 (with a mesh only)."),
+        tile_set("ack_destinations", 48, "set of direct sources (with a mesh only)."),
+        tile_set("delayed_ack_destinations", 56, "set of sources with delay 1 (with a mesh only)."),
     ),
     memories=(
-        MemoryRegion(name="weights", number=1, description="`lanes` weights a word, row after row."),
-        MemoryRegion(name="rows", number=2, description="a row descriptor for each axon."),
-        MemoryRegion(name="neurons", number=3, description="the parameters of `lanes` neurons a word."),
-        MemoryRegion(name="routes", number=4, description="where each neuron's spikes go."),
-        MemoryRegion(name="populations", number=5, description="words, destinations and rule of each population."),
+        MemoryRegion(name="weights", number=1, description="`lanes` weights per word, row after row."),
+        MemoryRegion(name="rows", number=2, description="one row descriptor per axon."),
+        MemoryRegion(name="neurons", number=3, description="individual parameters of `lanes` neurons per word."),
+        MemoryRegion(name="routes", number=4, description="destinations of each neuron's spikes."),
+        MemoryRegion(
+            name="populations", number=5, description="words, destinations and common parameters of each population."
+        ),
         MemoryRegion(
             name="columns",
             number=6,
-            description="for each geometry and horizontal coordinate, the taps that it meets (with coordinates only).",
+            description="horizontal taps for each geometry and x coordinate (with coordinates only).",
         ),
         MemoryRegion(
             name="lines",
             number=7,
-            description="for each geometry and vertical coordinate, the taps that it meets (with coordinates only).",
+            description="vertical taps for each geometry and y coordinate (with coordinates only).",
         ),
-        MemoryRegion(name="targets", number=8, description="the target of each weight word (with sparse rows only)."),
+        MemoryRegion(name="targets", number=8, description="target of each weight word (with sparse rows only)."),
     ),
 )
 
 COUNTERS = CORE.counters
-"""The registers of a core that count."""
+"""Names of a core's counters."""

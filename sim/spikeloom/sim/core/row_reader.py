@@ -1,17 +1,17 @@
-"""What the row reader of a core makes of an event: weight words and the accumulator words that they are added to.
+"""Model of the row reader: expands an event into weight words and their target accumulator words.
 
-An axon's row is read, and with it the rows that continue it. A plain row is ``length + 1`` consecutive weight words for
-as many consecutive accumulator words; the weight words of a sparse row name theirs. With coordinates a row stands for
-all positions of a channel, and the position's entries of the two tables say the rest::
+An event reads the row of its axon and the continuations of this row. A plain row has ``length + 1`` consecutive weight
+words for as many consecutive accumulator words; the weight words of a sparse row have explicit targets. With
+coordinates a row covers all positions of a channel, and two tables supply the entries of the position::
 
     weight, target = row + column + line               first words
     for each tap in y:
         for each tap in x:
             for each word of a position:               weight += 1, target += 1
-            target += next_target - 1                  (the weights of a phase lie together)
+            target += next_target - 1                  (the weights of a phase are contiguous)
         weight += line_weight - 1, target += line_target - 1
 
-`RowTables.words` is that loop on memory images: the RTL yields the same words in the same order.
+`RowTables.words` executes this loop on memory images. The RTL produces the same words in the same order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["RowTables", "Word"]
 
 @dataclass(frozen=True)
 class Word:
-    """A word of weights to be added to the accumulators of the word ``target``."""
+    """A word of weights to add to the accumulator word ``target``."""
 
     weight_address: int
     target: int
@@ -38,7 +38,7 @@ class Word:
 
 
 class RowTables:
-    """The memories of the row reader, out of the images ``(n_words, planes)`` of a program, by name."""
+    """The memories of the row reader, from the images ``(n_words, planes)`` of a program, by name."""
 
     def __init__(self, core: CoreParameters, images: Mapping[str, NDArray[np.uint8]]) -> None:
         self.core = core

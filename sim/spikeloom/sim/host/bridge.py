@@ -1,6 +1,6 @@
-"""The host bridge as a model: the board's half of the messages, byte by byte, for tests without RTL and of the RTL.
+"""Model of the host bridge: the board's half of the message protocol, for tests with and without RTL.
 
-:mod:`spikeloom.sim.host.messages` is the host's half, ``docs/host-protocol.md`` the readable form.
+:mod:`spikeloom.sim.host.messages` is the host's half; ``docs/host-protocol.md`` describes the protocol.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from spikeloom.sim.host.messages import (
 __all__ = ["AXON_ERROR", "MESSAGE_ERROR", "BridgeModel", "Read", "Spike", "Tick", "Write"]
 
 MESSAGE_ERROR = 1
-"""In the register ``error``: a byte that begins no message was skipped."""
+"""Flag in the register ``error``: a byte that starts no known message was skipped."""
 AXON_ERROR = 2
-"""In the register ``error``: a spike or a skip went beyond the last axon, and was dropped."""
+"""Flag in the register ``error``: a spike or skip beyond the last axon was dropped."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Spike:
 
 @dataclass(frozen=True)
 class Tick:
-    """A step ends, and with ``last`` its sample too."""
+    """The end of a step and, with ``last``, of its sample."""
 
     last: bool
 
 
 @dataclass(frozen=True)
 class Write:
-    """Bytes for the configuration port."""
+    """A write of bytes to the configuration port."""
 
     address: ConfigurationAddress
     data: bytes
@@ -50,14 +50,14 @@ class Write:
 
 @dataclass(frozen=True)
 class Read:
-    """Bytes wanted from the configuration port."""
+    """A read of ``count`` bytes from the configuration port."""
 
     address: ConfigurationAddress
     count: int
 
 
 class BridgeModel:
-    """Takes the host's bytes apart and makes the board's, for packets with axons of ``axon_width`` bits."""
+    """Decodes the host's bytes and encodes the board's, for packets with axons of ``axon_width`` bits."""
 
     def __init__(self, axon_width: int) -> None:
         if not 1 <= axon_width <= 8 * AXON_BYTES:
@@ -69,7 +69,7 @@ class BridgeModel:
         self._previous_out = -1
 
     def from_host(self, data: bytes) -> list[Spike | Tick | Write | Read]:
-        """What the messages that ``data`` completes want."""
+        """Decode ``data`` and return the requests of the messages that it completes."""
         self._bytes += data
         requests: list[Spike | Tick | Write | Read] = []
         while self._bytes:
@@ -110,7 +110,7 @@ class BridgeModel:
             requests.append(Spike(axon))
 
     def spike(self, axon: int) -> bytes:
-        """A spike for the host: one byte if its axon follows within 128, otherwise in full."""
+        """Encode a spike: one byte if its axon is within 128 of the previous one, otherwise the full axon."""
         distance = axon - self._previous_out - 1
         self._previous_out = axon
         if 0 <= distance < SKIP_UNIT:
@@ -118,22 +118,22 @@ class BridgeModel:
         return bytes([Opcode.ABSOLUTE]) + axon.to_bytes(AXON_BYTES, "little")
 
     def value(self, axon: int, value: int) -> bytes:
-        """A membrane, or a graded spike with its value, for the host.
+        """Encode a membrane, or a graded spike with its value.
 
-        The next spike counts its distance as if this had not been there.
+        It does not affect the distance of the next spike.
         """
         number = axon.to_bytes(AXON_BYTES, "little") + value.to_bytes(VALUE_BYTES, "little", signed=True)
         return bytes([Opcode.VALUE]) + number
 
     def ahead(self) -> bytes:
-        """What follows belongs to the step after the next TICK, or no longer."""
+        """Encode a switch to the step after the next TICK, or back."""
         return bytes([Opcode.AHEAD])
 
     def tick(self, last: bool) -> bytes:
-        """The end of a step for the host."""
+        """Encode the end of a step."""
         self._previous_out = -1
         return bytes([Opcode.TICK_LAST if last else Opcode.TICK])
 
     def read_data(self, data: bytes) -> bytes:
-        """The answer to a `Read`."""
+        """Encode the reply to a `Read`."""
         return bytes([Opcode.READ]) + len(data).to_bytes(COUNT_BYTES, "little") + data

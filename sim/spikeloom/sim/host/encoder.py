@@ -1,19 +1,18 @@
-"""The encoder of the host bridge: an image goes over the link once, and becomes spikes of many steps on the board.
+"""Spike encoder of the host bridge: an image is sent once over the link and encoded into many steps on the board.
 
-An image comes as its *levels*, in the messages that the host has anyway: step ``k`` of a sample names the pixels of the
-``k``-th brightest value, full scale first, and a TICK goes one level down. With ``B`` bits, stride ``s`` and ``T``
-steps, and everything at its first value again after a TICK that is ``last``::
+An image is sent as *levels*, with the existing messages: step ``k`` of a sample names the pixels of the ``k``-th
+brightest value, full scale first, and a TICK moves one level down. With ``B`` bits, stride ``s`` and ``T`` steps::
 
-    code = 2**B - 1, then code - s after each TICK         the value of a pixel, less one
-    when = 0,        then when + s * T after each TICK     its spiking time in steps, with B bits of fraction
+    code = 2**B - 1, then code - s after each TICK         the value of a pixel minus one
+    when = 0,        then when + s * T after each TICK     its spike time in steps, with B fractional bits
 
-A pixel keeps ``code`` (rate) or ``when >> B`` (latency). Then in each of ``T`` steps all ``n`` pixels are looked at in
-order: a pixel that was named spikes if ``code >= word``, a new word of ``B`` bits for every pixel and step, or if it is
-step ``when >> B``. That is what `spikeloom.datasets.encoders` defines: ``code >= word`` is ``value > word``, and
-``when`` is ``(2**B - value) * T``.
+Both return to their initial value after a TICK with ``last``. A pixel stores ``code`` (rate) or ``when >> B``
+(latency). Then each of the ``T`` steps processes all ``n`` pixels in order. A named pixel spikes if ``code >= word``,
+with a new random word of ``B`` bits for every pixel and step, or in step ``when >> B``. This matches
+`spikeloom.datasets.encoders`: ``code >= word`` is ``value > word``, and ``when`` is ``(2**B - value) * T``.
 
-Images of fewer bits ``b`` go with ``s = 2**(B - b)``: the latency is the same fraction. The rate compares with words of
-``B`` bits, so that ``b`` must be ``B``.
+Images of ``b < B`` bits use ``s = 2**(B - b)``, which gives the same latency. The rate encoder compares with words of
+``B`` bits and requires ``b = B``.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ __all__ = ["EncoderMode", "EncoderModel", "EncoderParameters", "EncoderSettings"
 
 
 class EncoderMode(IntEnum):
-    """What becomes of the host's spikes."""
+    """Interpretation of the host's spikes."""
 
     OFF = 0
-    """They are spikes."""
+    """Spikes, passed through."""
     RATE = 1
     LATENCY = 2
 
@@ -46,18 +45,19 @@ def _integer(name: str, value: object, low: int, high: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderParameters:
-    """What is built.
+    """Sizes of an encoder.
 
     Parameters
     ----------
     pixels
-        Pixels of the largest image, a power of two from 2 to 32768. Two images are held: one comes, one is sent.
+        Pixels of the largest image, a power of two from 2 to 32768. The encoder stores two images: one is received
+        while the other is sent.
     bits
-        ``2**bits`` is full scale, 1 to 8; the rate encoder's images have exactly so many.
+        Bits of a pixel, 1 to 8, with ``2**bits`` as full scale. The rate encoder requires images of exactly this depth.
     steps
-        The latest step in which the latency encoder can spike, and one more: a power of two from 2 to 65536.
+        Maximum number of steps of the latency encoder, a power of two from 2 to 65536.
     lfsr_width
-        Of the rate encoder's shift register, at least ``bits``.
+        Width of the rate encoder's shift register, at least ``bits``.
     """
 
     pixels: int = 1024
@@ -76,13 +76,13 @@ class EncoderParameters:
 
     @property
     def number_width(self) -> int:
-        """Bits of what a pixel keeps."""
+        """Width of the number stored per pixel."""
         return max(self.bits, bits_for(self.steps))
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """What the registers say: `pixels` ``n``, `steps` ``T``, `stride` ``s``, and the seed of the rate encoder."""
+    """Values of the registers: `pixels` ``n``, `steps` ``T``, `stride` ``s``, and the seed of the rate encoder."""
 
     mode: EncoderMode
     pixels: int
@@ -91,7 +91,7 @@ class EncoderSettings:
     seed: int = 1
 
     def check(self, parameters: EncoderParameters) -> None:
-        """Raise ``ValueError`` unless an encoder of ``parameters`` can do this."""
+        """Raise ``ValueError`` unless an encoder of ``parameters`` supports these settings."""
         _integer("pixels", self.pixels, 1, parameters.pixels)
         _integer("steps", self.steps, 1, 65536 if self.mode is EncoderMode.RATE else parameters.steps)
         _integer("stride", self.stride, 1, 1 << (parameters.bits - 1))
@@ -110,8 +110,8 @@ class EncoderSettings:
 
 
 def level_events(image: ArrayLike, bits: int) -> NDArray[np.bool_]:
-    """An image ``(n,)`` of 0 to ``2**bits`` as its levels ``(levels, n)``, brightest first, without empty ones at the
-    end: what the host sends as if they were the spikes of steps."""
+    """Convert an image ``(n,)`` of 0 to ``2**bits`` to levels ``(levels, n)``, brightest first, without trailing empty
+    levels. The host sends them like the spikes of steps."""
     pixels = np.asarray(image)
     if pixels.ndim != 1 or pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 1 << bits:
         raise ValueError(f"image must be (n,) integers from 0 to {1 << bits}")
@@ -122,7 +122,7 @@ def level_events(image: ArrayLike, bits: int) -> NDArray[np.bool_]:
 
 
 class EncoderModel:
-    """The board's encoder: events in, events out. An event is an axon, or -1 for a TICK, or -2 for one that is last."""
+    """Model of the encoder. An event is an axon, -1 for a TICK, or -2 for the last TICK of a sample."""
 
     def __init__(self, parameters: EncoderParameters, settings: EncoderSettings) -> None:
         settings.check(parameters)
@@ -136,7 +136,7 @@ class EncoderModel:
         self._kept: dict[int, int] = {}
 
     def feed(self, event: int) -> list[int]:
-        """What the encoder says when it gets ``event``: nothing, or all of a sample at once."""
+        """Process ``event`` and return the encoder's output: no event, or all events of a sample."""
         settings, parameters = self.settings, self.parameters
         if settings.mode is EncoderMode.OFF:
             return [event]

@@ -1,17 +1,17 @@
-"""The host link: what a frame is, and the rules its two ends follow. This module is the specification.
+"""The host link: frame format and protocol of its two ends. This module is the specification.
 
-Two byte streams, one each way, are carried over a line that may flip, drop, insert or repeat bytes (a UART, in
-practice), so that every byte arrives exactly once and in order. ``docs/link.md`` is the readable form.
+The link carries two byte streams, one per direction, over a line (in practice a UART) that may corrupt, drop, insert or
+repeat bytes. Every byte arrives exactly once and in order. ``docs/link.md`` describes the protocol.
 
 ::
 
-    line   | code | body with its zero bytes taken out (COBS) | 00 |
+    line   | code | body without its zero bytes (COBS)        | 00 |
     body   | kind 1 | sequence 2 | acknowledge 2 | limit 2 | length 1 | payload 0..192 | crc32 4 |
 
 All numbers are little-endian. Offsets count the payload bytes of one direction since the session began, modulo 65536.
 
-The board keeps no time: whatever gets lost, the host notices it and asks. So a board behaves the same at any clock and
-baud rate, and sends nothing to a host that has stopped reading.
+The board has no timers: the host detects every loss and requests retransmission. A board thus behaves identically at
+any clock and baud rate, and sends nothing to a host that has stopped reading.
 """
 
 import enum
@@ -43,10 +43,10 @@ IDENTITY_BYTES = 40
 HEADER_BYTES = 8
 CRC_BYTES = 4
 FRAME_OVERHEAD = 1 + HEADER_BYTES + CRC_BYTES + 1
-"""Bytes on the line beyond the payload: code, header, CRC, delimiter."""
+"""Bytes of a frame in addition to its payload: code, header, CRC, delimiter."""
 
 LARGEST_PAYLOAD = 240
-"""With this payload a body still fits one COBS block, so that a frame grows by exactly one byte."""
+"""Largest payload with which a body fits one COBS block, so that the encoding adds exactly one byte."""
 
 _REPLY = 0x10
 _AGAIN = 0x20
@@ -68,14 +68,14 @@ class FrameError(ValueError):
 
 
 class Kind(enum.IntEnum):
-    """What a frame is for (the low four bits of its first byte)."""
+    """Kind of a frame (the low four bits of its first byte)."""
 
     DATA = 1
-    """Payload of the stream, or none: then only ``acknowledge``, ``limit`` and ``sequence`` speak."""
+    """Payload of the stream; without payload, ``acknowledge``, ``limit`` and ``sequence`` only."""
     OPEN = 2
-    """Host to board; payload: a nonce of four bytes. A new nonce begins a session."""
+    """Host to board, with a nonce of four bytes as payload. A new nonce begins a session."""
     IDENTITY = 3
-    """Board to host, the answer to OPEN; payload: the nonce and the identity record."""
+    """Board to host, the reply to OPEN, with the nonce and the identity record as payload."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +85,12 @@ class LinkParameters:
     Parameters
     ----------
     receive_buffer, transmit_buffer
-        Bytes of the two ring buffers, a power of two from 16 to 16384. What the host may have in flight is the first,
-        what the board may have in flight is the second.
+        Sizes of the two ring buffers in bytes, a power of two from 16 to 16384. They limit the bytes in flight from the
+        host and from the board, respectively.
     maximum_payload
-        Largest payload of a frame in bytes, 64 to 240. Both ends must use the same.
+        Largest payload of a frame in bytes, 64 to 240. Both ends must use the same value.
     idle_cycles
-        The board sends a frame that is not full when its source has been silent for so many clock cycles.
+        Clock cycles without a byte from its source after which the board sends a frame that is not full.
     """
 
     receive_buffer: int = 1024
@@ -110,7 +110,7 @@ class LinkParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What a board says about itself, a record of 40 bytes.
+    """Identity of a board, a record of 40 bytes.
 
     ``"SPKL"``, then one byte each ``protocol_version`` and ``tiles``; two bytes each ``lanes``, ``neurons`` and
     ``axons`` (row descriptors); three bytes ``weight_words``; one byte each ``weight_width`` and ``v_width``; 16 bytes
@@ -154,9 +154,9 @@ class Identity:
 
     @classmethod
     def decode(cls, record: bytes) -> "Identity":
-        """The identity in ``record``; ValueError if it is none.
+        """Decode ``record``; raises ValueError if it is not an identity record.
 
-        A record of another protocol version is decoded as far as its version: its other fields read zero.
+        For another protocol version only the version is decoded, and all other fields are zero.
         """
         if record[:4] != cls._MAGIC or len(record) < 5:
             raise ValueError(f"an identity record must begin with {cls._MAGIC!r}, not {record[:4]!r}")
@@ -175,10 +175,10 @@ class Identity:
 
 
 def cobs_encode(data: bytes) -> bytes:
-    """``data`` without its zero bytes (consistent overhead byte stuffing), without a delimiter.
+    """Encode ``data`` without zero bytes (consistent overhead byte stuffing) and without a delimiter.
 
-    Each run of up to 254 non-zero bytes is preceded by its length plus one; a zero byte follows each run but the last
-    and those of 254.
+    Each run of up to 254 nonzero bytes is preceded by its length plus one. It implies a zero byte after each run,
+    except the last one and runs of 254 bytes.
     """
     pieces = []
     for run in data.split(b"\0"):
@@ -190,7 +190,7 @@ def cobs_encode(data: bytes) -> bytes:
 
 
 def cobs_decode(data: bytes) -> bytes:
-    """The bytes that :func:`cobs_encode` made ``data`` of; FrameError if there are none."""
+    """Decode ``data``, the inverse of :func:`cobs_encode`; raises FrameError for invalid data."""
     pieces = []
     position = 0
     while position < len(data):
@@ -217,19 +217,19 @@ class Frame:
     Parameters
     ----------
     kind
-        What it is for.
+        Kind of the frame.
     sequence
-        Offset of the first payload byte; without payload the offset that the sender's next byte will have.
+        Offset of the first payload byte; without payload, of the sender's next byte.
     acknowledge
-        Offset of the next byte the sender of this frame waits for: all before it have arrived.
+        Offset of the next byte that the sender of this frame expects; all earlier bytes have arrived.
     limit
-        Offset up to which the receiver of this frame may send (credit).
+        Offset up to which the receiver of this frame may send (end of its window).
     payload
         At most 240 bytes.
     reply
-        The receiver answers even a frame without payload.
+        The receiver must reply even to a frame without payload.
     again
-        Something got lost: the receiver sends again from ``acknowledge`` on.
+        NAK: bytes were lost, and the receiver must retransmit from ``acknowledge`` on.
     """
 
     kind: Kind = Kind.DATA
@@ -264,7 +264,7 @@ class Frame:
 
     @classmethod
     def decode(cls, data: bytes) -> "Frame":
-        """The frame whose bytes on the line are ``data``, delimiter excluded; FrameError if it is damaged."""
+        """Decode the line bytes ``data``, without delimiter; raises FrameError if the frame is damaged."""
         body = cobs_decode(data)
         if not HEADER_BYTES + CRC_BYTES <= len(body) <= HEADER_BYTES + LARGEST_PAYLOAD + CRC_BYTES:
             raise FrameError(f"a body must be 12 to {12 + LARGEST_PAYLOAD} bytes, not {len(body)}")
@@ -287,15 +287,15 @@ class Frame:
 
 
 class Deframer:
-    """Cuts the bytes of a line into frames."""
+    """Splits the bytes of a line into frames."""
 
     def __init__(self) -> None:
         self._partial = b""
 
     def feed(self, data: bytes) -> list[Frame | None]:
-        """The frames that ``data`` completes; None stands for one that cannot be read. Empty ones are left out."""
+        """The frames that ``data`` completes, with None for a damaged one. Empty frames are skipped."""
         *complete, partial = (self._partial + data).split(b"\0")
-        # Longer than any frame: the rest of it is of no use, but that it was there is.
+        # Bytes beyond the longest frame are dropped, which bounds the memory; the frame still counts as damaged.
         self._partial = partial[: LARGEST_PAYLOAD + FRAME_OVERHEAD]
         frames: list[Frame | None] = []
         for piece in complete:
@@ -308,9 +308,9 @@ class Deframer:
 
 
 class DeviceModel:
-    """The board's end of the link, the same rules as :class:`spikeloom.hdl.host.link.Link`, for tests without RTL.
+    """Model of the board's end of the link, equivalent to :class:`spikeloom.hdl.host.link.Link`, for tests without RTL.
 
-    ``resets`` counts the sessions begun; whoever serves the streams begins anew when it changes.
+    ``resets`` counts the sessions; the user of the streams must start over when it changes.
     """
 
     def __init__(self, parameters: LinkParameters, identity: bytes) -> None:
@@ -333,12 +333,12 @@ class DeviceModel:
         self._limit = 0  # set by the host's first frame
         self._answer = False
         self._again = False
-        self._reported = False  # AGAIN has been sent since the last frame in order
+        self._reported = False  # a NAK (AGAIN) has been sent since the last frame in order
 
     # The line.
 
     def from_line(self, data: bytes) -> None:
-        """Bytes arrive from the host."""
+        """Process bytes from the host."""
         for frame in self._deframer.feed(data):
             if frame is None or len(frame.payload) > self.parameters.maximum_payload:
                 self._unreadable()
@@ -379,7 +379,7 @@ class DeviceModel:
             self._answer = True
 
     def to_line(self) -> bytes:
-        """The frames the board sends now."""
+        """Return the line bytes of all frames that are ready to be sent."""
         frames = []
         while (frame := self._next_frame()) is not None:
             frames.append(frame.encode())
@@ -418,13 +418,13 @@ class DeviceModel:
     # The streams.
 
     def receive(self, maximum: int | None = None) -> bytes:
-        """Takes the next bytes from the host, at most ``maximum``."""
+        """Take the next bytes from the host, at most ``maximum``."""
         data = bytes(self._received[:maximum])
         del self._received[: len(data)]
         return data
 
     def transmit(self, data: bytes) -> int:
-        """Gives bytes for the host; returns how many of them the ring buffer took."""
+        """Send bytes to the host and return the number accepted by the ring buffer."""
         room = self.parameters.transmit_buffer - len(self._unacknowledged) if self._open else 0
         accepted = data[:room]
         self._unacknowledged += accepted

@@ -1,9 +1,9 @@
-"""The messages between host and board, inside the byte streams of the link. This module is the host's half.
+"""Messages between host and board, carried by the byte streams of the link. This module is the host's half.
 
-A spike is one byte in general: the distance from the axon of the spike before it. ``docs/host-protocol.md`` has the
-table; :mod:`spikeloom.sim.host.bridge` is the board's half.
+A spike usually takes one byte, the distance to the axon of the previous spike. ``docs/host-protocol.md`` lists the
+messages; :mod:`spikeloom.sim.host.bridge` is the board's half.
 
-Everything is done in NumPy, a whole sample (or all that has arrived) at a time.
+Encoding and decoding are vectorised in NumPy over a whole sample or all received bytes.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ LARGEST_SKIP = 64
 
 
 class Opcode(IntEnum):
-    """The first byte of a message; that of SPIKE and SKIP carries a number, that of TICK a flag."""
+    """The first byte of a message. In SPIKE and SKIP it also holds a number, in TICK a flag."""
 
     WRITE = 0x01
     READ = 0x02
-    """Towards the host: the bytes that were read."""
+    """To the host: the read data."""
     ABSOLUTE = 0x10
-    """Towards the host only: a spike whose axon is given in full."""
+    """To the host only: a spike with its full axon."""
     VALUE = 0x11
-    """Towards the host only: a membrane, or a graded spike whose value is not 1."""
+    """To the host only: a membrane, or a graded spike with a value other than 1."""
     AHEAD = 0x12
-    """Towards the host only: what follows belongs to the step after the one that the next TICK ends, or, the next time,
-    to that one again. A TICK ends it too."""
+    """To the host only: switches between the step that the next TICK ends and the step after it, for the messages that
+    follow. A TICK switches back."""
     TICK = 0x20
     TICK_LAST = 0x21
     SKIP = 0x40
@@ -64,7 +64,7 @@ class Opcode(IntEnum):
 
 
 class MessageError(ValueError):
-    """The board has sent something that is no message."""
+    """Malformed message from the board."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,21 +116,21 @@ def _request(opcode: Opcode, address: ConfigurationAddress, count: int) -> bytes
 
 
 def encode_write(address: ConfigurationAddress, data: bytes) -> bytes:
-    """A message that writes ``data`` to ``address`` and the indices that follow, all in one plane."""
+    """Encode a write of ``data`` to consecutive indices from ``address`` on, all in one byte lane."""
     return _request(Opcode.WRITE, address, len(data)) + bytes(data)
 
 
 def encode_read(address: ConfigurationAddress, count: int) -> bytes:
-    """A message that asks for ``count`` bytes from ``address`` and the indices that follow."""
+    """Encode a read of ``count`` bytes at consecutive indices from ``address`` on."""
     return _request(Opcode.READ, address, count)
 
 
 def encode_events(
     steps: ArrayLike, axons: ArrayLike, count: int, *, largest_axon: int = LARGEST_AXON, last: bool = True
 ) -> bytes:
-    """The messages of one sample of ``count`` steps with spikes ``(step, axon)`` in any order.
+    """Encode one sample of ``count`` steps with spikes ``(step, axon)`` in any order.
 
-    ``steps`` and ``axons`` are ``(n,)`` integers. Each step ends with a TICK, the last one with ``last`` set in it.
+    ``steps`` and ``axons`` are ``(n,)`` integers. Each step ends with a TICK; ``last`` sets its flag in the final one.
     Raises ``ValueError`` if a step or an axon is out of range or if an axon fires twice in a step.
     """
     step, axon = _events(steps, "steps"), _events(axons, "axons")
@@ -147,9 +147,9 @@ def encode_events(
 def encode_spikes(
     spikes: ArrayLike, axons: ArrayLike | None = None, *, largest_axon: int = LARGEST_AXON, last: bool = True
 ) -> bytes:
-    """The messages of one sample with the spikes ``(T, n)``, 0 or 1, of ``n`` inputs.
+    """Encode one sample with the spikes ``(T, n)``, 0 or 1, of ``n`` inputs.
 
-    ``axons`` ``(n,)`` is the axon of each input, by default its position. Otherwise like `encode_events`.
+    ``axons`` ``(n,)`` is the axon of each input, by default its index. Otherwise like `encode_events`.
     """
     array = np.asarray(spikes)
     if array.ndim != 2 or 0 in array.shape:
@@ -185,7 +185,7 @@ def _check_range(name: str, values: NDArray[np.int64], high: int) -> None:
 
 
 def _encode_sorted(step: NDArray[np.intp], axon: NDArray[np.int64], count: int, last: bool) -> bytes:
-    """Spikes in the order of step and axon, as bytes: of each one its SKIPs and the SPIKE; a TICK after each step."""
+    """Encode spikes sorted by step and axon: the SKIPs and the SPIKE of each one, and a TICK after each step."""
     first = np.ones(len(step), np.bool_)
     first[1:] = step[1:] != step[:-1]
     previous = np.empty(len(axon), np.int64)
@@ -198,10 +198,10 @@ def _encode_sorted(step: NDArray[np.intp], axon: NDArray[np.int64], count: int, 
     skips = distance >> DISTANCE_BITS  # in units of SKIP_UNIT axons
     full, rest = np.divmod(skips, LARGEST_SKIP)
     size = full + (rest > 0) + 1
-    # Each spike's bytes end where those of the next begin; the TICKs of the steps before it come on top.
+    # A spike ends at the total size of the spikes up to it plus one TICK per earlier step.
     end = np.cumsum(size) + step
     total = int(size.sum()) + count
-    # What is not overwritten below is a SKIP as far as one can go.
+    # Bytes that are not overwritten below are SKIPs of the largest distance.
     message = np.full(total, Opcode.SKIP | (LARGEST_SKIP - 1), np.uint8)
     message[end - 1] = Opcode.SPIKE | (distance & (SKIP_UNIT - 1))
     some = rest > 0
@@ -216,11 +216,11 @@ def _encode_sorted(step: NDArray[np.intp], axon: NDArray[np.int64], count: int, 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Messages:
-    """What a piece of the stream from the board said, in the order of the stream.
+    """The decoded messages of a piece of the stream from the board, in order.
 
-    ``spike_step``, ``spike_axon``: ``(n,)`` int64; the step counts the TICKs since the decoder began.
-    ``value_step``, ``value_axon``, ``value``: likewise of VALUEs. ``ticks`` ``(t,)`` bool: of each TICK whether it
-    was the last one of its sample. ``reads``: the answers to READs.
+    ``spike_step``, ``spike_axon``: ``(n,)`` int64; the step is the number of TICKs since the start of the decoder.
+    ``value_step``, ``value_axon``, ``value``: likewise for VALUEs. ``ticks``: ``(t,)`` bool, whether each TICK is the
+    last of its sample. ``reads``: the data of each READ.
     """
 
     spike_step: NDArray[np.int64]
@@ -243,7 +243,7 @@ _LENGTHS[Opcode.READ] = 1 + COUNT_BYTES  # and its data
 
 
 class MessageDecoder:
-    """Takes the stream from the board apart, in pieces as they come."""
+    """Decodes the stream from the board incrementally."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -254,11 +254,11 @@ class MessageDecoder:
 
     @property
     def inside(self) -> bool:
-        """Whether the stream has stopped in the middle of a message."""
+        """Whether the stream ends within a message."""
         return bool(self._rest)
 
     def feed(self, data: bytes) -> Messages:
-        """The messages that ``data`` completes; `MessageError` if it is none."""
+        """Return the messages that ``data`` completes; raises `MessageError` for a malformed one."""
         stream = np.frombuffer(self._rest + data, np.uint8)
         starts, end = _find_messages(stream)
         self._rest = stream[end:].tobytes()
@@ -270,8 +270,8 @@ class MessageDecoder:
         is_value = opcode == Opcode.VALUE
         absolute = _numbers(stream, starts[is_absolute] + 1, AXON_BYTES)
 
-        # The axon after each message: what the last message that gave it in full has set, and the distances since. The
-        # state from the piece before takes part as message number 0.
+        # The axon after each message is the last absolute axon plus the distances since then. A TICK sets it to -1. The
+        # state of the previous piece is message number 0.
         advance = np.zeros(len(starts) + 1, np.int64)
         is_skip = ~is_spike & (opcode >= Opcode.SKIP)
         advance[1:][is_spike] = (opcode[is_spike] & (SKIP_UNIT - 1)) + 1
@@ -284,7 +284,7 @@ class MessageDecoder:
         setter = np.maximum.accumulate(np.where(sets, np.arange(len(sets)), 0))
         axon = setting[setter] + travelled - travelled[setter]
 
-        # Whether a message belongs to the step after the next TICK: AHEAD turns that over, a TICK ends it.
+        # Whether a message belongs to the step after the next TICK: the parity of the AHEADs since the last TICK.
         turns = np.concatenate(([self._ahead], opcode == Opcode.AHEAD)).cumsum()
         ended = np.maximum.accumulate(np.where(np.concatenate(([False], is_tick)), np.arange(len(turns)), 0))
         ahead = turns - np.where(ended, turns[ended], 0) & 1
@@ -318,7 +318,7 @@ def _numbers(stream: NDArray[np.uint8], positions: NDArray[np.int64], size: int)
 
 
 def _find_messages(stream: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
-    """Where the complete messages of ``stream`` start, and where the last of them ends."""
+    """The start of each complete message of ``stream``, and the end of the last one."""
     total = len(stream)
     length = _LENGTHS[stream]
     if (length == 1).all():
@@ -326,12 +326,13 @@ def _find_messages(stream: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
     reads = np.flatnonzero(stream == Opcode.READ)
     known = reads[reads + COUNT_BYTES < total]
     length[known] += _numbers(stream, known + 1, COUNT_BYTES)
-    # Where a message would end if one started here; an incomplete or unknown one leads nowhere but to itself.
+    # For each position, the end of a message that would start there. Incomplete and unknown ones jump to themselves.
     place = np.arange(total + 1)
     jump = place.copy()
     jump[:-1] += length
     jump[jump > total] = place[jump > total]
-    # From place 0 follow the jumps, twice as far each time.
+    # Pointer doubling from position 0: the jumps double in length in each iteration, which takes a logarithmic number
+    # of array operations instead of a loop over messages.
     reached = np.zeros(total + 1, np.bool_)
     reached[0] = True
     while True:

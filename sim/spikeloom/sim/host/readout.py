@@ -1,6 +1,6 @@
-"""The readout of the host bridge: of each sample only the answer goes to the host.
+"""Readout of the host bridge: sends the host only the result of each sample.
 
-Each output has a *score*, a two's complement number of ``width`` bits that begins at 0 with each sample, with
+Each output has a *score*, a two's complement number of ``width`` bits that starts at 0 in each sample. With
 ``top = 2**(width - 1) - 1``:
 
 ===========  ==========================================================================================================
@@ -8,11 +8,11 @@ COUNT        ``score = min(score + 1, top)`` with each spike
 FIRST        ``score = max(top - t, 1)`` with the first spike, in step t; later ones change nothing
 LAST         the membrane of the last step
 LARGEST      the largest membrane of all steps
-SUM          the sum of the membranes, at each addition held within ``-top - 1`` to ``top``
+SUM          the sum of the membranes, saturated to ``-top - 1`` to ``top`` at each addition
 ===========  ==========================================================================================================
 
-The answer is the output of the highest score, the lowest such output where there are several. Where nothing fired that
-is output 0, as in `spikeloom.datasets.readout.classify`.
+The answer is the output with the highest score, and the lowest of several. Without spikes it is output 0, as in
+`spikeloom.datasets.readout.classify`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["ReadoutMode", "ReadoutParameters", "answers", "scores"]
 
 
 class ReadoutMode(IntEnum):
-    """What is scored."""
+    """Kind of score."""
 
     OFF = 0
-    """Nothing: spikes and membranes go to the host."""
+    """No readout: spikes and membranes go to the host."""
     COUNT = 1
     FIRST = 2
     LAST = 3
@@ -40,7 +40,8 @@ class ReadoutMode(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadoutParameters:
-    """What is built: scores of ``width`` bits, 2 to 24, of up to ``outputs`` outputs, a power of two from 2 to 4096."""
+    """Sizes of a readout: scores of ``width`` bits, 2 to 24, for up to ``outputs`` outputs, a power of two from 2 to
+    4096."""
 
     outputs: int = 16
     width: int = 24
@@ -60,7 +61,7 @@ class ReadoutParameters:
 
 
 def scores(mode: ReadoutMode, values: ArrayLike, width: int = 24) -> NDArray[np.int64]:
-    """The scores ``(B, n)`` of spikes, or in the last three modes of membranes, ``(T, B, n)``."""
+    """The scores ``(B, n)`` of spikes or, in the last three modes, membranes ``(T, B, n)``."""
     array = np.asarray(values)
     if array.ndim != 3 or 0 in array.shape:
         raise ValueError(f"values must have shape (T, B, n) and not be empty, not {array.shape}")
@@ -84,5 +85,5 @@ def scores(mode: ReadoutMode, values: ArrayLike, width: int = 24) -> NDArray[np.
 
 
 def answers(score: ArrayLike) -> NDArray[np.int64]:
-    """The answers ``(B,)`` of scores ``(B, n)``: the highest, and of several the lowest output."""
+    """The answers ``(B,)`` of scores ``(B, n)``: the output with the highest score, the lowest of several."""
     return np.argmax(np.asarray(score), axis=1).astype(np.int64)

@@ -13,16 +13,16 @@ BRIDGE = RegisterMap(
             offset=0,
             width_bits=1,
             access="pulse",
-            description="bit 0 clears the whole fabric at once: what is on its way, states, accumulators, tokens, "
-            "counters and errors. Memories and all other registers stay.",
+            description="bit 0 clears the whole fabric at once: packets in transit, states, accumulators, tokens, "
+            "counters and errors. Memories and all other registers are kept.",
         ),
         Register(
             name="error",
             offset=1,
             width_bits=2,
             access="read",
-            description="bit 0: an unknown message was skipped. Bit 1: a spike of an axon that does not exist was "
-            "dropped. Stays until the bridge is cleared.",
+            description="bit 0: an unknown message was skipped. Bit 1: a spike of a nonexistent axon was dropped. Both "
+            "are kept until the bridge is cleared.",
         ),
         Register(
             name="sources",
@@ -30,7 +30,7 @@ BRIDGE = RegisterMap(
             width_bits=8,
             access="write",
             reset=1,
-            description="tiles that send a TICK to the host each step.",
+            description="number of tiles that send a TICK to the host in each step.",
         ),
         Register(
             name="sinks",
@@ -38,46 +38,46 @@ BRIDGE = RegisterMap(
             width_bits=8,
             access="write",
             reset=1,
-            description="tiles that acknowledge a TICK of the host each step.",
+            description="number of tiles that acknowledge a TICK of the host in each step.",
         ),
         Register(
             name="scratch",
             offset=4,
             width_bits=8,
             access="read-write",
-            description="does nothing; reads as it was written.",
+            description="no function; reads back the value written.",
         ),
         Register(
             name="events_in",
             offset=8,
             width_bits=32,
             access="read",
-            description="spikes given to the fabric, modulo 2^32.",
+            description="spikes sent to the fabric, modulo 2^32.",
         ),
         Register(
             name="events_out",
             offset=12,
             width_bits=32,
             access="read",
-            description="spikes and membranes from the fabric, modulo 2^32.",
+            description="spikes and membranes received from the fabric, modulo 2^32.",
         ),
-        tile_set("spike_destinations", 16, "tiles that get the host's spikes (with a mesh only)."),
-        tile_set("tick_destinations", 24, "tiles that get the host's TICKs, its sinks (with a mesh only)."),
-        tile_set("ack_destinations", 32, "tiles that get the host's ACKs, its sources (with a mesh only)."),
+        tile_set("spike_destinations", 16, "set of tiles that receive the host's spikes (with a mesh only)."),
+        tile_set("tick_destinations", 24, "set of the host's sinks, which receive its TICKs (with a mesh only)."),
+        tile_set("ack_destinations", 32, "set of the host's sources, which receive its ACKs (with a mesh only)."),
         Register(
             name="units",
             offset=5,
             width_bits=2,
             access="read",
-            description="bit 0: there is an encoder. Bit 1: there is a readout.",
+            description="bit 0: the bridge has an encoder. Bit 1: it has a readout.",
         ),
         Register(
             name="program",
             offset=60,
             width_bits=32,
             access="read",
-            description="which program the bitstream has brought: a number that `program_digest` of "
-            "`spikeloom.sim.lib.contents` gives. 0 if none, or once the host has written to a memory.",
+            description="digest of the program in the bitstream, computed by `program_digest` of "
+            "`spikeloom.sim.lib.contents`. 0 if there is none, or once the host has written to a memory.",
         ),
         *(
             Register(
@@ -95,26 +95,26 @@ BRIDGE = RegisterMap(
                     40,
                     2,
                     0,
-                    "what the host's spikes are: 0 spikes, or levels of an image "
-                    "that is encoded, 1 by rate, 2 by latency",
+                    "interpretation of the host's spikes: 0 spikes, or the levels of an image "
+                    "to encode, 1 by rate, 2 by latency",
                 ),
-                ("an encoder", "encoder_stride", 41, 8, 1, "from one level to the next"),
-                ("an encoder", "encoder_pixels", 42, 16, 0, "pixels of an image, less one"),
-                ("an encoder", "encoder_steps", 44, 16, 0, "steps of an image, less one"),
-                ("an encoder", "encoder_advance", 46, 24, 1, "the stride times the steps"),
+                ("an encoder", "encoder_stride", 41, 8, 1, "difference between successive levels"),
+                ("an encoder", "encoder_pixels", 42, 16, 0, "number of pixels of an image minus one"),
+                ("an encoder", "encoder_steps", 44, 16, 0, "number of steps of an image minus one"),
+                ("an encoder", "encoder_advance", 46, 24, 1, "stride times number of steps"),
                 (
                     "a readout",
                     "readout_mode",
                     49,
                     3,
                     0,
-                    "0: all goes to the host. Otherwise only the answer of each "
-                    "sample, by 1 the count of spikes, 2 the first spike, 3 the last, 4 the largest, 5 the sum of the "
+                    "0: all spikes and membranes go to the host. Otherwise only the answer of each "
+                    "sample, by 1 spike count, 2 first spike, 3 last membrane, 4 largest membrane, 5 sum of the "
                     "membranes",
                 ),
-                ("a readout", "readout_vector", 50, 1, 0, "the score of each output goes before the answer"),
-                ("an encoder", "encoder_seed", 52, 32, 1, "what the shift register starts each image at, not 0"),
-                ("a readout", "readout_outputs", 56, 16, 0, "outputs, less one"),
+                ("a readout", "readout_vector", 50, 1, 0, "1 sends the score of each output before the answer"),
+                ("an encoder", "encoder_seed", 52, 32, 1, "initial value of the shift register for each image, not 0"),
+                ("a readout", "readout_outputs", 56, 16, 0, "number of outputs minus one"),
                 ("a readout", "readout_first", 58, 16, 0, "axon of the first output"),
             )
         ),

@@ -18,13 +18,11 @@ __all__ = ["QuantisedAttention"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantisedAttention(QuantisedUnit):
-    """Stochastic attention (`spikeloom.sim.attention.attention`): a source of spikes for connections, under its own
-    name.
+    """Stochastic attention (`spikeloom.sim.attention.attention`) as a unit of a network.
 
     ``query``, ``key`` and ``value`` are populations of ``heads * tokens * features`` neurons in the order ``(heads,
-    features, tokens)``, which is that of the channels of a convolution whose positions are the tokens. Its own spikes
-    have that order too, and come in the step of the spikes that they depend on: without delay. Every sample starts
-    from ``seed``.
+    features, tokens)``, that of the channels of a convolution with tokens as positions. The output spikes have the same
+    order and belong to the same step: there is no delay. Every sample starts from ``seed``.
     """
 
     name: str
@@ -44,7 +42,7 @@ class QuantisedAttention(QuantisedUnit):
 
     @property
     def size(self) -> int:
-        """Number of spikes that a step can bring, and of neurons of each of its three sources."""
+        """Maximum number of spikes per step, and number of neurons of each of its three sources."""
         return self.parameters.heads * self.parameters.tokens * self.parameters.features
 
     @property
@@ -54,18 +52,18 @@ class QuantisedAttention(QuantisedUnit):
 
     @property
     def needs(self) -> str:
-        """The tile that it needs."""
+        """The required tile."""
         shape = self.parameters
         return (
             f"an attention tile of its own for {shape.heads} heads, {shape.tokens} tokens and {shape.features} features"
         )
 
     def last_source(self, order: Sequence[str]) -> int:
-        """Place in ``order`` of the last of the three sources: an attention follows it in the same step."""
+        """Index in ``order`` of the last of the three sources, which the attention follows in the same step."""
         return max(order.index(source) for source in self.sources)
 
     def check(self, populations: Mapping[str, QuantisedPopulation], inputs: int) -> None:
-        """Its sources must be populations that spike, each with as many neurons as it has spikes."""
+        """Raise ``ValueError`` unless its sources are spiking populations of `size` neurons."""
         for role in ("query", "key", "value"):
             source = populations.get(getattr(self, role))
             if source is None:
@@ -80,7 +78,7 @@ class QuantisedAttention(QuantisedUnit):
                 raise ValueError(f"{role} of {self.name!r} must be of neurons that spike, not as {source.name!r}")
 
     def begin(self, steps: int, samples: int) -> UnitStep:
-        """A run: step *t* of every sample draws the same random words."""
+        """Begin a run, in which step *t* of every sample uses the same random words."""
         words = draw(self.parameters, steps, seed=self.seed)
         count = itertools.count()
         return lambda fired: self.samples(fired, words.step(next(count)))[1]

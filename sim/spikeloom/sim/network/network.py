@@ -24,11 +24,11 @@ Unit = TypeVar("Unit", bound=QuantisedUnit)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantisedConnection(Projection):
-    """Integer weights from ``source`` (`INPUT` or a population) to the population ``target``.
+    """Integer weights from ``source`` (`INPUT`, a population or a unit) to the population ``target``.
 
-    ``weight`` is a matrix ``(n_target, n_source)`` or the kernel of a ``convolution``, with a ``pooling`` in front if
-    there is one (`Projection`), as int64. ``delay`` 0 delivers spikes in the step in which they are fired, 1
-    (recurrent) in the next.
+    ``weight`` is a matrix ``(n_target, n_source)`` or the kernel of a ``convolution``, optionally after a ``pooling``
+    (`Projection`), as int64. ``delay`` 0 delivers spikes in the step in which they are fired, 1 (recurrent) in the
+    next.
     """
 
     source: str
@@ -57,13 +57,13 @@ class QuantisedConnection(Projection):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantisedNetwork:
-    """Populations in the order in which a step updates them, their connections, and units between them.
+    """Populations in the order of their update, their connections, and units between them.
 
     A connection with delay 0 must lead from the input or an earlier population to a later one. A unit, such as
-    attention, counts as the last of its sources; it cannot be the target of a connection, nor the output.
+    attention, takes the position of the last of its sources. It cannot be the target of a connection or the output.
 
-    ``input_value_width`` 0 means that an input line fires or does not; otherwise it brings a value of so many bits,
-    two's complement, each step, and 0 is no event.
+    With ``input_value_width`` 0 the inputs are binary spikes. Otherwise each input line carries a two's complement
+    value of this width per step, and 0 is no event.
     """
 
     name: str
@@ -134,7 +134,7 @@ class QuantisedNetwork:
 
     @cached_property
     def _connections(self) -> dict[str, tuple[list[QuantisedConnection], list[QuantisedConnection]]]:
-        """Of each name, the connections from it and to it."""
+        """For each name, the connections from it and to it."""
         found: dict[str, tuple[list[QuantisedConnection], list[QuantisedConnection]]] = {
             name: ([], []) for name in self.sources
         }
@@ -149,7 +149,7 @@ class QuantisedNetwork:
 
     @cached_property
     def schedule(self) -> tuple[QuantisedPopulation | QuantisedUnit, ...]:
-        """What a step does, in order: each unit right behind the last of its sources."""
+        """The update order of a step: each unit directly follows the last of its sources."""
         place = {INPUT: -1} | {name: number for number, name in enumerate(self._populations)}
         after: dict[int, list[QuantisedUnit]] = {}
         for unit in self.units:
@@ -160,7 +160,7 @@ class QuantisedNetwork:
         return tuple(steps)
 
     def size(self, name: str) -> int:
-        """Number of neurons of the population ``name``, of input lines for `INPUT`, or of spikes of a unit."""
+        """Number of neurons of the population ``name``, of input lines (`INPUT`), or of outputs of a unit."""
         if name == INPUT:
             return self.inputs
         return self._units[name].size if name in self._units else self._populations[name].size
@@ -170,7 +170,7 @@ class QuantisedNetwork:
         return self._populations[name]
 
     def unit(self, name: str) -> QuantisedUnit | None:
-        """The unit called ``name``, None if that is no unit."""
+        """The unit called ``name``, or None."""
         return self._units.get(name)
 
     def units_of(self, kind: type[Unit]) -> tuple[Unit, ...]:
@@ -194,13 +194,13 @@ class QuantisedNetwork:
         return name in self._units or self._populations[name].parameters.spiking
 
     def sinks(self, name: str) -> tuple[str, ...]:
-        """The populations and the units that ``name`` leads to, each once."""
+        """The populations and units that receive the spikes of ``name``, each once."""
         found = [connection.target for connection in self.connections_from(name)]
         return tuple(dict.fromkeys([*found, *(unit.name for unit in self.readers(name))]))
 
     @cached_property
     def fan_out(self) -> dict[str, NDArray[np.int64]]:
-        """Synapses of each source neuron: ``(n,)`` for the input and each population."""
+        """Number of synapses of each source neuron: ``(n,)`` for the input, each population and each unit."""
         counts = {name: np.zeros(self.size(name), np.int64) for name in self.sources}
         for connection in self.connections:
             counts[connection.source] += connection.fan_out
@@ -208,7 +208,7 @@ class QuantisedNetwork:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names under which connections may refer to what spikes: the input, populations and units."""
+        """Valid names of sources: the input, populations and units."""
         return (INPUT, *(p.name for p in self.populations), *(unit.name for unit in self.units))
 
     @property
@@ -222,8 +222,8 @@ class QuantisedNetwork:
         return sum(connection.synapses for connection in self.connections)
 
     def value_bounds(self, name: str) -> tuple[int, int]:
-        """Least and greatest value that a neuron of the population ``name``, or an input line, brings in a step; the
-        least is at most 0, which is no spike."""
+        """Smallest and largest value of a neuron of ``name``, or of an input line, per step. The smallest is at most 0,
+        which is no spike."""
         if name == INPUT:
             return signed_range(self.input_value_width) if self.input_value_width else (0, 1)
         if name in self._units:
@@ -232,9 +232,9 @@ class QuantisedNetwork:
         return signed_range(parameters.value_width) if parameters.graded else (0, 1)
 
     def current_bounds(self, name: str) -> tuple[int, int]:
-        """Least and greatest sum ``I`` that one step can bring to a neuron of the population ``name``.
+        """Smallest and largest sum ``I`` of a neuron of the population ``name`` in one step.
 
-        Each source fires at most once per step, and spikes of delay 0 and delay 1 meet in the same sum.
+        Each source fires at most once per step. Spikes of delay 0 and of delay 1 add up in the same sum.
         """
         low = np.zeros(self.size(name), np.int64)
         high = np.zeros(self.size(name), np.int64)

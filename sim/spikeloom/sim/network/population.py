@@ -9,12 +9,12 @@ from spikeloom.sim.core.neuron import NeuronParameters
 __all__ = ["INPUT", "QuantisedPopulation"]
 
 INPUT = "input"
-"""The name under which connections refer to the network's input."""
+"""The name of the network's input in connections."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantisedPopulation:
-    """Neurons that share a rule and are updated together."""
+    """Neurons with common model parameters, which are updated together."""
 
     name: str
     parameters: NeuronParameters

@@ -1,7 +1,7 @@
-"""What lies between two populations: a linear map of spikes, stored as a matrix or as the kernel of a convolution.
+"""Linear maps of spikes between two populations, stored as a matrix or as the kernel of a convolution.
 
-With ``s`` the values of a source (0 or 1, or the integers of graded spikes) and ``w`` the weights, the sum that a step
-brings to a target neuron is, for a matrix::
+With the values ``s`` of a source (0 or 1, or the integers of graded spikes) and the weights ``w``, the input of a
+target neuron in one step is, for a matrix::
 
     I[j] = sum_i w[j, i] s[i]
 
@@ -10,7 +10,7 @@ the input count as 0), with stride ``S``, padding ``P``, dilation ``D`` and the 
 
     I[o, Y, X] = sum_{c, ky, kx} w[o, c, ky, kx] s[c, Y S - P + ky D, X S - P + kx D]
 
-In front of either there may be a sum over windows that do not overlap. Neurons are numbered in C order.
+Either may be preceded by a sum over non-overlapping windows. Neurons are numbered in C order.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _EXACT_SINGLE = 1 << 24
 _EXACT_DOUBLE = 1 << 53
 _FARTHEST = 1 << 14
 _CHUNK = 1 << 21
-"""Values of the unrolled input of a convolution that are held at once."""
+"""Maximum number of values of an unrolled convolution input in memory at a time."""
 
 Taps = list[list[tuple[int, int]]]
-"""For each position of the input along an axis, the pairs (position in the kernel, position of the output) it meets."""
+"""For each input position along an axis, its pairs (kernel position, output position)."""
 
 
 def _integers(name: str, values: Any, count: int, low: int) -> tuple[int, ...]:
@@ -46,9 +46,9 @@ def _integers(name: str, values: Any, count: int, low: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Pooling:
-    """Sums over windows ``(height, width)`` that do not overlap, of an input ``(channels, height, width)``.
+    """Sums over non-overlapping windows ``(height, width)`` of an input ``(channels, height, width)``.
 
-    Rows and columns that fill no whole window are left out, as torch does.
+    Rows and columns of incomplete windows are ignored, as in torch.
     """
 
     input_shape: tuple[int, int, int]
@@ -80,10 +80,11 @@ class Pooling:
 
 @dataclass(frozen=True, kw_only=True)
 class Convolution:
-    """The geometry of a convolution, in pairs (vertical, horizontal); its weights are ``weight_shape``.
+    """The geometry of a convolution, in pairs (vertical, horizontal), with weights of ``weight_shape``.
 
-    ``extent`` is how many outputs there are in each direction, as many as the padded input gives if it is None. With
-    it ``padding`` is where the first of them lies and can be negative: so a part of the outputs is a convolution too.
+    ``extent`` is the number of outputs in each direction; None derives it from the padded input. With ``extent``,
+    ``padding`` is the position of the first output and may be negative, so that a slice of a convolution's outputs is
+    itself a convolution.
     """
 
     input_shape: tuple[int, int, int]
@@ -139,7 +140,7 @@ class Convolution:
         return self.output_channels, height, width
 
     def taps(self, axis: int) -> Taps:
-        """What each position along the axis (0 vertical, 1 horizontal) meets, in the order of the kernel."""
+        """The taps of each position along the axis (0 vertical, 1 horizontal), in the order of the kernel."""
         outputs, stride = self.output_shape[1 + axis], self.stride[axis]
         result: Taps = []
         for position in range(self.input_shape[1 + axis]):
@@ -152,7 +153,7 @@ class Convolution:
         return result
 
     def _seen(self, image: NDArray[Any]) -> NDArray[Any]:
-        """``image`` ``(B, channels, height, width)`` from the first position that an output meets to the last."""
+        """Pad or crop ``image`` ``(B, channels, height, width)`` to the positions used by the outputs."""
         for axis in range(2):
             size, outputs = self.input_shape[1 + axis], self.output_shape[1 + axis]
             low = -self.padding[axis]
@@ -188,7 +189,7 @@ class Convolution:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Projection:
-    """Weights, and how they reach from the neurons of a source to those of a target.
+    """Weights from the neurons of a source to those of a target.
 
     Parameters
     ----------
@@ -197,7 +198,7 @@ class Projection:
     convolution
         The geometry of a convolution; None for a matrix.
     pooling
-        Sums over windows in front; then a matrix has a column for each window.
+        Optional sums over windows ahead of the weights; a matrix then has one column per window.
     """
 
     weight: Matrix
@@ -212,7 +213,7 @@ class Projection:
 
     @property
     def synapses(self) -> int:
-        """Weights; those of a kernel count once, those of a sparse matrix where they are not 0."""
+        """Number of weights. Those of a kernel count once, those of a sparse matrix if not 0."""
         return numbers_of(self.weight).size
 
     def check_shape(self, where: str) -> None:

@@ -1,4 +1,4 @@
-"""The integer reference: what every back end must produce, spike by spike and membrane by membrane."""
+"""The integer reference simulation, which every back end must reproduce spike by spike and membrane by membrane."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ __all__ = ["ReferenceResult", "as_spikes", "as_values", "simulate"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReferenceResult:
-    """What a run produced, time first.
+    """Results of a run, time first.
 
-    ``spikes[name]`` is ``(T, B, n)``, of units too. So is ``values[name]``, for graded populations: the value that
-    each spike brings, 0 without a spike. So is each array of ``states[name]``, for the populations that were recorded:
-    the state written back at the end of each step. ``synaptic_operations`` is ``(B,)``: weights added a sample.
+    ``spikes[name]`` is ``(T, B, n)``, for populations and units. ``values[name]``, for graded populations, has the same
+    shape and holds the value of each spike, 0 without a spike. Each array of ``states[name]``, for recorded
+    populations, has the same shape and holds the state at the end of each step. ``synaptic_operations`` is
+    ``(B,)``, the number of weights added per sample.
     """
 
     spikes: dict[str, NDArray[np.bool_]]
@@ -32,7 +33,7 @@ class ReferenceResult:
 
 
 def as_spikes(spikes: ArrayLike, inputs: int) -> NDArray[np.bool_]:
-    """Check input spikes and return them as ``(T, B, inputs)`` booleans; ``(T, inputs)`` is one sample."""
+    """Check input spikes and return them as booleans ``(T, B, inputs)``; ``(T, inputs)`` is one sample."""
     array = np.asarray(spikes)
     if array.ndim == 2:
         array = array[:, None, :]
@@ -65,8 +66,8 @@ def as_values(values: ArrayLike, inputs: int, width: int) -> NDArray[np.int64]:
 def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection[str] = ()) -> ReferenceResult:
     """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1, or values, through ``network``.
 
-    Every sample starts from the cleared state. The states of populations that do not spike are always recorded, others
-    if named in ``record``. Raises ``ValueError`` if the shape or the values of ``spikes`` do not fit.
+    Every sample starts from the cleared state. The states of populations that do not spike are always recorded, those
+    of others if named in ``record``. Raises ``ValueError`` for an invalid shape or invalid values of ``spikes``.
     """
     width = network.input_value_width
     inputs = as_values(spikes, network.inputs, width) if width else as_spikes(spikes, network.inputs)
@@ -98,6 +99,7 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
                 values[name][t] = value
             if name in recorded:
                 recorded[name].append(states[name])
+    # The input is a source of operations, but not a result.
     operations = _synaptic_operations(network, fired)
     del fired[INPUT]
     stacked = {name: _stack(history) for name, history in recorded.items()}
@@ -110,7 +112,7 @@ def _stack(history: list[NeuronState]) -> NeuronState:
 
 
 def _synaptic_operations(network: QuantisedNetwork, fired: dict[str, NDArray[np.bool_]]) -> NDArray[np.int64]:
-    """Weights added for each sample ``(B,)``; the spikes of the last step reach no delayed connection."""
+    """Number of weights added per sample, ``(B,)``. Spikes of the last step have no effect on delayed connections."""
     steps, batch, _ = fired[INPUT].shape
     operations = np.zeros(batch, np.int64)
     for connection in network.connections:

@@ -1,7 +1,7 @@
-"""A matrix of which only the weights that are not 0 are kept: for networks with few of all possible weights.
+"""Sparse matrices, which store only nonzero weights.
 
-NumPy alone is what this part of the project needs, so this is not SciPy's class: it has what the way from a file to the
-memories of a core asks for, and no more.
+The base install depends on NumPy but not on SciPy, so this class implements just the operations that loading and
+compiling a network require.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ IntArray = NDArray[np.int64]
 Selection = slice | NDArray[Any]
 
 _CHUNK = 1 << 22
-"""Products that `SparseMatrix.apply` holds at once."""
+"""Maximum number of products that `SparseMatrix.apply` holds in memory at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class SparseMatrix:
-    """The weights ``values[k]`` at ``rows[k], columns[k]`` of a matrix of ``shape``, by row and then by column.
+    """The weights ``values[k]`` at ``rows[k], columns[k]`` of a matrix of ``shape``, sorted by row, then by column.
 
-    `of` makes one of weights in any order. No place is there twice, and no value is 0.
+    Positions are unique, and no value is 0. `of` accepts weights in any order.
     """
 
     shape: tuple[int, int]
@@ -42,7 +42,7 @@ class SparseMatrix:
 
     @classmethod
     def of(cls, shape: tuple[int, int], rows: IntArray, columns: IntArray, values: NDArray[Any]) -> SparseMatrix:
-        """Weights in any order; those at the same place add up."""
+        """Create a matrix from weights in any order; weights at the same position are added."""
         keys, place = np.unique(rows.astype(np.int64) * shape[1] + columns, return_inverse=True)
         total = np.zeros(len(keys), values.dtype)
         np.add.at(total, place, values)
@@ -52,13 +52,13 @@ class SparseMatrix:
 
     @classmethod
     def from_dense(cls, matrix: NDArray[Any]) -> SparseMatrix:
-        """The weights of an array ``(n_rows, n_columns)`` that are not 0."""
+        """Create a matrix from the nonzero weights of an array ``(n_rows, n_columns)``."""
         rows, columns = np.nonzero(matrix)
         return cls(shape=(matrix.shape[0], matrix.shape[1]), rows=rows, columns=columns, values=matrix[rows, columns])
 
     @classmethod
     def identity(cls, size: int) -> SparseMatrix:
-        """Each column leads to the row of its number."""
+        """Create the identity matrix."""
         return cls(shape=(size, size), rows=np.arange(size), columns=np.arange(size), values=np.ones(size))
 
     @property
@@ -68,30 +68,30 @@ class SparseMatrix:
 
     @property
     def count(self) -> int:
-        """Weights that are not 0."""
+        """Number of nonzero weights."""
         return len(self.values)
 
     @property
     def is_full(self) -> bool:
-        """Whether no weight is 0."""
+        """Whether all weights are nonzero."""
         return self.count == self.shape[0] * self.shape[1]
 
     def any(self) -> bool:
-        """Whether there is a weight."""
+        """Whether any weight is nonzero."""
         return self.count > 0
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> SparseMatrix:
-        """``function`` of every weight; it must make 0 of 0."""
+        """Apply ``function`` to every weight; it must map 0 to 0."""
         values = np.asarray(function(self.values))
         kept = values != 0
         return SparseMatrix(self.shape, self.rows[kept], self.columns[kept], values[kept])
 
     def scaled(self, gain: NDArray[Any]) -> SparseMatrix:
-        """Each row times its ``gain`` ``(n_rows,)``."""
+        """Multiply each row by its ``gain`` ``(n_rows,)``."""
         return self.map(lambda values: values * gain[self.rows])
 
     def part(self, rows: Selection, columns: Selection) -> SparseMatrix:
-        """``matrix[rows][:, columns]``, of which no row and no column is taken twice."""
+        """``matrix[rows][:, columns]``, without repeated rows or columns."""
         new_row, new_column = (
             np.full(size, -1, np.int64) for size in self.shape
         )  # -1 for those that are not in the part
@@ -104,15 +104,16 @@ class SparseMatrix:
         return SparseMatrix.of(shape, row[inside], column[inside], self.values[inside])
 
     def plus(self, other: SparseMatrix) -> SparseMatrix:
-        """The sum of two matrices of one shape."""
+        """The sum of two matrices of equal shape."""
         joined = [np.concatenate([getattr(m, name) for m in (self, other)]) for name in ("rows", "columns", "values")]
         return SparseMatrix.of(self.shape, *joined)
 
     def apply(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The sums ``(B, n_rows)`` of weight times value of ``values`` ``(B, n_columns)``, in the weights' type."""
+        """The product with ``values`` ``(B, n_columns)``, as sums ``(B, n_rows)`` in the type of the weights."""
         result = np.zeros((len(values), self.shape[0]), self.dtype)
         if not self.count:
             return result
+        # `reduceat` sums runs of equal rows; rows without weights have no run and stay 0.
         filled, first = np.unique(self.rows, return_index=True)
         chunk = max(1, _CHUNK // self.count)
         for start in range(0, len(values), chunk):
@@ -121,11 +122,11 @@ class SparseMatrix:
         return result
 
     def column_counts(self) -> IntArray:
-        """Weights in each column."""
+        """Number of weights in each column."""
         return np.bincount(self.columns, minlength=self.shape[1]).astype(np.int64)
 
     def dense(self) -> NDArray[Any]:
-        """The same as an array."""
+        """The same matrix as an array."""
         matrix = np.zeros(self.shape, self.dtype)
         matrix[self.rows, self.columns] = self.values
         return matrix
@@ -135,7 +136,7 @@ Matrix = NDArray[Any] | SparseMatrix
 
 
 def numbers_of(weight: Matrix) -> NDArray[Any]:
-    """All weights in sequence, of a sparse matrix those that are not 0."""
+    """All stored weights as one sequence; the nonzero ones of a sparse matrix."""
     return weight.values if isinstance(weight, SparseMatrix) else weight.reshape(-1)
 
 

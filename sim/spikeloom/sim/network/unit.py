@@ -1,7 +1,7 @@
-"""What stands between the populations of a network and is no population: attention, or whatever a tile of its own does.
+"""Units: elements of a network other than populations, such as attention, each implemented by its own kind of tile.
 
-A *unit* takes the spikes of its sources in a step and has spikes of its own in the same step, under its own name, from
-which connections lead on. What it does is told by its model here, and done by a tile of a kind that holds it.
+A *unit* reads the spikes of its sources in a step and produces its own spikes in the same step. Connections refer to it
+by name, like to a population. Its model is defined here; a tile of a matching kind implements it.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 __all__ = ["QuantisedUnit", "UnitStep"]
 
 UnitStep = Callable[[Mapping[str, NDArray[np.bool_]]], NDArray[np.bool_]]
-"""The spikes ``(B, n)`` of one step after the other, from those ``(B, n)`` of each source in that step."""
+"""Called once per step, in order: maps the spikes ``(B, n)`` of each source to those of the unit, ``(B, n)``."""
 
 
 class QuantisedUnit(abc.ABC):
-    """A unit of a network. A subclass has a ``name``, that of no population."""
+    """A unit of a network. A subclass has a ``name``, distinct from those of populations."""
 
     name: str
 
     @property
     @abc.abstractmethod
     def size(self) -> int:
-        """Number of spikes that a step can bring."""
+        """Maximum number of spikes per step."""
 
     @property
     @abc.abstractmethod
     def sources(self) -> Sequence[str]:
-        """Names of the populations that it reads; also `INPUT`."""
+        """Names of the populations that it reads, or `INPUT`."""
 
     @property
     @abc.abstractmethod
     def needs(self) -> str:
-        """The tile that it needs, in words that end a sentence: *an attention tile of its own*."""
+        """The required tile, as the end of a sentence: *an attention tile of its own*."""
 
     def check(self, populations: Mapping[str, QuantisedPopulation], inputs: int) -> None:
-        """Raise ``ValueError`` unless its sources are what it can read; ``inputs`` is the number of input lines."""
+        """Raise ``ValueError`` for unsuitable sources; ``inputs`` is the number of input lines."""
         for source in self.sources:
             if source != INPUT and source not in populations:
                 raise ValueError(f"sources of {self.name!r} must be out of {[INPUT, *populations]!r}, not {source!r}")
 
     @abc.abstractmethod
     def begin(self, steps: int, samples: int) -> UnitStep:
-        """The model, cleared: what it does in each of ``steps`` steps of so many samples side by side."""
+        """Begin a run of ``steps`` steps with ``samples`` samples in parallel, from the cleared state."""
