@@ -171,9 +171,6 @@ DECLARATIONS = {
 """Modules that only declare, with the test that covers each."""
 
 ELSEWHERE = {
-    "boards/spikeloom/boards/bitstream/critical_path.py": "tests/boards/bitstream/test_report.py",
-    "boards/spikeloom/boards/families/flow.py": "tests/boards/bitstream/test_builder.py",
-    "boards/spikeloom/boards/qor/refit_estimate.py": "tests/boards/sizing/test_estimate.py",
     "hdl/spikeloom/hdl/aer/tile.py": "tests/cosim/test_aer_tile.py",
     "hdl/spikeloom/hdl/core/tile.py": "tests/sw/simulators/test_compiled.py",
     "hdl/spikeloom/hdl/top/axi.py": "tests/sw/export/test_verilog.py",
