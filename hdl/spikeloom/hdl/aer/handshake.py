@@ -1,4 +1,4 @@
-"""Events over wires: the four-phase parallel handshake of event cameras and other AER chips, in both directions.
+"""Four-phase parallel handshake of event cameras and other AER chips, in both directions.
 
 ::
 
@@ -7,17 +7,17 @@
     acknowledge   _________/‾‾‾‾‾‾‾‾‾\\_______
                       1    2    3    4
 
-1. The sender holds an address and requests. 2. The receiver has it and acknowledges. 3. The sender takes its request
-back. 4. The receiver takes its acknowledgement back.
+1. The sender asserts the request with a stable address. 2. The receiver stores the address and acknowledges. 3. The
+sender deasserts the request. 4. The receiver deasserts the acknowledgement.
 
-Neither side knows the other's clock. Only request and acknowledge cross from one clock to the other, each through a
-synchroniser and each from a register, so that it never glitches. The address is *bundled*: it holds still from before
-the request until the acknowledgement, so that it is stable when the synchronised request is seen, and needs no
-synchroniser. (Boahen, "Point-to-point connectivity between neuromorphic chips using address events", IEEE Transactions
-on Circuits and Systems II 47(5), 2000.)
+The two sides have independent clocks. Only request and acknowledge cross clock domains, each from a register (so it
+never glitches) and through a synchroniser. The address is *bundled data*: it is stable from before the request until
+the acknowledgement, thus also when the synchronised request is seen, and needs no synchroniser. (Boahen,
+"Point-to-point connectivity between neuromorphic chips using address events", IEEE Transactions on Circuits and Systems
+II 47(5), 2000.)
 
-An event takes four crossings: at best ``2 * (stages + 1)`` cycles of either side. Chips whose lines are active low are
-met by ``active_low``.
+An event takes four crossings, at best ``2 * (stages + 1)`` cycles of either side. ``active_low`` supports chips with
+active-low lines.
 """
 
 from amaranth.hdl import Module, Signal
@@ -34,31 +34,31 @@ def _integer(name: str, value: object, low: int, high: int) -> None:
 
 
 class AerReceiver(wiring.Component):
-    """Events from the wires of another chip to a stream of addresses.
+    """Receives events from another chip as a stream of addresses.
 
-    An event is acknowledged when its address has been stored; while the last one waits to be taken from ``o`` the next
-    is not acknowledged. So nothing is lost as long as the sender keeps to the protocol.
+    An event is acknowledged when its address has been stored. No event is acknowledged while the previous one waits at
+    ``o``, so no event is lost if the sender follows the protocol.
 
     Parameters
     ----------
     address_width
-        Wires of the address, 1 to 32.
+        Width of the address, 1 to 32.
     stages
-        Registers of the synchroniser, 2 to 8. Two are usual; more where the clock is fast.
+        Registers of the synchroniser, 2 to 8. Two are usual; fast clocks need more.
     active_low
-        Request and acknowledge are low when they are meant. (The address never is.)
+        Request and acknowledge are active low. The address is always active high.
 
     Members
     -------
     request : Signal, in
     address : Signal(address_width), in
-        From the sender; need not be synchronous.
+        From the sender, asynchronous.
     acknowledge : Signal, out
         To the sender.
     o : Stream(address_width), out
         The addresses.
     waiting : Signal, out
-        It is the sender's turn to end the event: it is acknowledged.
+        The event is acknowledged, and the sender must end it.
     """
 
     def __init__(self, address_width: int, *, stages: int = 2, active_low: bool = False) -> None:
@@ -88,37 +88,36 @@ class AerReceiver(wiring.Component):
             m.d.sync += [self.o.payload.eq(self.address), self.o.valid.eq(1), acknowledging.eq(1)]
         with m.Elif(~requested):
             m.d.sync += acknowledging.eq(0)
-        # A register of its own, whose level is that of the wire also before the first clock.
+        # The register's initial value gives the pin its inactive level even before the first clock edge.
         m.d.comb += [self.acknowledge.eq(acknowledging ^ self.active_low), self.waiting.eq(acknowledging)]
         return m
 
 
 class AerSender(wiring.Component):
-    """A stream of addresses to the wires of another chip.
+    """Sends a stream of addresses to another chip.
 
     Parameters
     ----------
     address_width
-        Wires of the address, 1 to 32.
+        Width of the address, 1 to 32.
     setup_cycles
-        Cycles from the address to its request, 1 to 255: what the wires of the address may be slower than that of the
-        request.
+        Cycles from the address to its request, 1 to 255; bounds the skew of the address wires against the request.
     stages, active_low
-        As of `AerReceiver`.
+        As for `AerReceiver`.
 
     Members
     -------
     i : Stream(address_width), in
-        The addresses. One is taken when the one before has been acknowledged and the acknowledgement taken back.
+        The addresses. An address is accepted when the previous event has completed all four phases.
     request : Signal, out
     address : Signal(address_width), out
-        To the receiver. The address keeps its value until the next one.
+        To the receiver. The address is held until the next one.
     acknowledge : Signal, in
-        From the receiver; need not be synchronous.
+        From the receiver, asynchronous.
     idle : Signal, out
-        Nothing is on the wires: the last event has been through all four phases.
+        The last event has completed all four phases.
     waiting : Signal, out
-        It is the receiver's turn: to acknowledge, or to take that back.
+        The receiver must assert or deassert its acknowledgement.
     """
 
     def __init__(self, address_width: int, *, setup_cycles: int = 1, stages: int = 2, active_low: bool = False) -> None:
@@ -149,7 +148,7 @@ class AerSender(wiring.Component):
         waiting = Signal(range(self.setup_cycles))
         with m.FSM():
             with m.State("IDLE"):
-                # The other side takes its acknowledgement back first: of the last event, and also of one that a reset
+                # Wait until the acknowledgement is deasserted, for the last event as well as for one that a reset has
                 # interrupted.
                 m.d.comb += [self.i.ready.eq(~acknowledged), self.idle.eq(~acknowledged)]
                 m.d.comb += self.waiting.eq(acknowledged)

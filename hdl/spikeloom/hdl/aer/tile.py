@@ -1,19 +1,19 @@
-"""A port for other AER chips as a tile: events at wires in or out, in the time of the fabric's tokens.
+"""AER tile: receives events from, or sends events to, an AER chip, in the steps of the fabric.
 
 ::
 
     input    wires ─▶ AerReceiver ─▶ table ─▶ queue of the next step ══ at its begin ═▶ spikes, TICK ─▶ o
     output   i ─▶ queue of each parity ═▶ table ─▶ AerSender ─▶ wires;  all of a step out: TICK, ACK ─▶ o
 
-**Input.** A chip knows no steps. What comes before step t begins, and after step t - 1 did, belongs to step t; the step
-begins when the tokens say so (a TICK of the host, and room in the sinks) and, with ``step_cycles``, when its period
-does. Then its spikes leave, each axon once, and meanwhile the next step is collected. While the queue is full the chip
-is not acknowledged, and waits: nothing is lost.
+**Input.** The chip has no notion of steps. Events that arrive between the beginnings of steps t - 1 and t belong to
+step t. A step begins when its tokens have arrived (a TICK of the host and ACKs of the sinks) and, with
+``step_cycles``, its period begins. Its spikes are then sent, each axon once, while events of the next step are
+collected. While the queue is full the chip is not acknowledged and must wait, so no event is lost.
 
-**Output.** Spikes are kept by the parity of their step and leave in the order in which they came, step after step. The
-step is acknowledged when the last of its events has been through all four phases. As its sources are two steps ahead at
-most, queues as deep as the network's output never fill, so that what arrives is always taken, whatever the chip does:
-one that is dead stops the steps, but no packet in the mesh.
+**Output.** Spikes are queued by the parity of their step and sent in order of arrival, step by step. A step is
+acknowledged when its last event has completed all four phases. Sources are at most two steps ahead, so queues as deep
+as the network's output never fill and packets are always accepted. A dead chip stops the steps, but blocks no packet in
+the mesh.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
@@ -35,28 +35,28 @@ __all__ = ["AerTile", "EventQueue", "Translator"]
 
 
 class EventQueue(wiring.Component):
-    """A queue of axons in which each is once at most.
+    """A queue of axons without duplicates.
 
-    After a reset it forgets what was in it, one axon a cycle; until then it takes nothing.
+    A reset erases its memory, one axon per cycle; no axon is accepted meanwhile.
 
     Parameters
     ----------
     axon_width
-        Of an axon: a bit of memory for each.
+        Width of an axon. The memory has one bit per axon.
     depth
-        Axons that it holds, a power of two.
+        Capacity in axons, a power of two.
 
     Members
     -------
     i : Stream(axon_width), in
     o : Stream(axon_width), out
-        Axons. One takes four cycles or five to come in.
+        Axons. Accepting one takes four or five cycles.
     busy : Signal, out
-        An axon is coming in: what is offered at ``i`` may be taken.
+        An axon offered at ``i`` is being processed and may be accepted.
     repeated : Signal, out
-        The axon that is taken at ``i`` is in the queue already.
+        The axon accepted at ``i`` is a duplicate.
     empty : Signal, out
-        Nothing is in it. (``o`` follows a little later.)
+        The queue is empty. ``o`` lags by a few cycles.
     """
 
     def __init__(self, axon_width: int, depth: int) -> None:
@@ -88,6 +88,7 @@ class EventQueue(wiring.Component):
         ]
         m.d.sync += level.eq(level + push - pop)
 
+        # One bit per axon marks those in the queue. It is looked up before an axon enters and reset as the axon leaves.
         place, waiting = Signal(width), Signal(range(present.latency))
         m.d.comb += [present.write_address.eq(place), present.write_enable.eq(0)]
         with m.If(pop):
@@ -107,7 +108,7 @@ class EventQueue(wiring.Component):
                 m.d.comb += self.busy.eq(1)
                 with m.If(waiting != 0):
                     m.d.sync += waiting.eq(waiting - 1)
-                with m.Elif(~pop):  # which has the only write port
+                with m.Elif(~pop):  # a departing axon uses the only write port
                     m.d.comb += [
                         self.i.ready.eq(1),
                         self.repeated.eq(present.data),
@@ -121,17 +122,17 @@ class EventQueue(wiring.Component):
 
 
 class Translator(wiring.Component):
-    """Addresses to axons or the reverse, by a table; what it does not know is dropped.
+    """Translates addresses to axons or vice versa by a table; unknown ones are dropped.
 
     Members
     -------
     load : LoadPort, in
-        The table, from the host.
+        Write port of the table for the host.
     i : Stream((_table.depth - 1).bit_length()), in
     o : Stream(value.width), out
-        Before and after; what comes out is in a register. One takes four cycles or five.
+        Numbers before and after translation; the output is registered. Each takes four or five cycles.
     unknown : Signal(known.width), out
-        What is taken at ``i`` is dropped.
+        The number accepted at ``i`` is unknown and dropped.
     """
 
     def __init__(self, parameters: AerTileParameters) -> None:
@@ -222,7 +223,7 @@ class AerTile(wiring.Component):
                 getattr(out, name).eq(getattr(tokens.o.payload, name)) for name in tokens.o.payload.shape().members
             ]
 
-        # The handshake is no part of what a clear empties: the chip would see its phases cut off.
+        # A clear does not reset the handshake, which would cut off its phases at the chip.
         if p.is_input:
             line = AerReceiver(p.address_width, stages=p.stages, active_low=p.active_low)
             transferred = line.o
@@ -245,7 +246,7 @@ class AerTile(wiring.Component):
             with m.Else():
                 m.d.sync += count.eq(count + event)
 
-        # How long the chip has not ended the phase that is its turn.
+        # Timer of the phase that the chip must end.
         phase, waited, stalled = Signal(), Signal(32), Signal()
         m.d.sync += phase.eq(self.request)
         with m.If(~line.waiting | (phase != self.request)):
@@ -254,7 +255,7 @@ class AerTile(wiring.Component):
             m.d.sync += waited.eq(waited + 1)
         with m.Elif(waited != 0):
             m.d.sync += stalled.eq(1)
-        # A new session leaves that, so that a host whose run has stopped can ask why.
+        # A new session keeps this flag, so that a host can find the cause of a stalled run.
         with m.If(self.clear | registers.control):
             m.d.sync += stalled.eq(0)
         m.d.comb += registers.status.eq(Cat(idle, stalled))
@@ -283,7 +284,7 @@ class AerTile(wiring.Component):
         queues = [EventQueue(p.axon_width, p.depth) for _ in range(2)]
         m.submodules.queue_0, m.submodules.queue_1 = queues
 
-        # From the wires to the queue of the next step. Without a program the chip waits.
+        # From the wires to the queue of the next step. Without a program the chip is not acknowledged.
         in_step, sending, collecting, enabled = Signal(), Signal(), Signal(), Signal()
         m.d.sync += enabled.eq(registers.sources != 0)
         m.d.comb += [
@@ -314,7 +315,7 @@ class AerTile(wiring.Component):
                     out.destinations.eq(registers.spike_destinations),
                 ]
 
-        # The periods go on whatever the fabric does, so that steps which it delays do not delay all that follow.
+        # The period timer runs independently of the fabric, so that one delayed step does not shift all later ones.
         left, period = Signal(32), Signal()
         with m.If(left != 0):
             m.d.sync += left.eq(left - 1)
@@ -324,7 +325,7 @@ class AerTile(wiring.Component):
         with m.FSM():
             with m.State("WAIT"):
                 m.d.comb += idle.eq(empty.all() & ~line.o.valid & ~translator.o.valid)
-                # An axon that is coming in still belongs to this step.
+                # An axon that is being accepted still belongs to this step.
                 with m.If(tokens.due & period & ~busy.bit_select(collecting, 1)):
                     m.d.comb += tokens.start.eq(1)
                     m.d.sync += period.eq((registers.step_cycles == 0) | (left == 0))

@@ -1,8 +1,8 @@
-"""A Bernoulli sample of the number of places in which two words are both 1: AND, count and compare in one tree.
+"""Bernoulli sample of the number of common ones of two words: AND, count and comparison in one adder tree.
 
-The sum of ``2**k - 1`` products is that of two sums of ``2**(k-1) - 1`` products and of one more product, and has ``k``
-bits. So ``2**w - 1`` products are counted by ``w - 1`` levels of adders, each of which takes in one product as its
-carry; the last level adds the random word and the one product that is left, and only the carry is of interest::
+The sum of ``2**k - 1`` products consists of two sums of ``2**(k-1) - 1`` products and one further product, in ``k``
+bits. Hence ``w - 1`` levels of adders count ``2**w - 1`` products, where each adder takes one product as its carry. The
+last level adds the random word and the remaining product, and only its carry is used::
 
     level 2     p p p   p p p   p p p   p p p            AND and full adders; p is a product
                   \\__p__/         \\__p__/
@@ -12,9 +12,9 @@ carry; the last level adds the random word and the one product that is left, and
                                |
     last               4 bits + word + p  ──▶ carry      16 products: 1 if count + word >= 16
 
-On ECP5 the AND, the carry in and the carry out are all in the carry cells
-(`spikeloom.hdl.tech.ecp5_carry.ProductAdders`): 64 places take 124 bits of them, where ANDs and 3:2 compressors in
-lookup tables take about 190. Two levels are done a cycle.
+On ECP5 the carry cells absorb the AND, the carry input and the carry output
+(`spikeloom.hdl.tech.ecp5_carry.ProductAdders`): 64 bits take 124 bits of carry cells, compared with about 190 lookup
+tables for ANDs and 3:2 compressors. Two levels are computed per cycle.
 """
 
 from amaranth.hdl import Module, Signal, Value
@@ -26,19 +26,19 @@ from spikeloom.hdl.tech.ecp5_carry import Product, ProductAdders
 __all__ = ["AndSampler"]
 
 REGISTERED_LEVELS = (3, 5, 7)
-"""Levels behind which there is a register."""
+"""Levels that are followed by a register."""
 
 CHAINED = 16
-"""Numbers that go into one chain of carry cells at most."""
+"""Maximum number of summands in one chain of carry cells."""
 
 
 class AndSampler(wiring.Component):
-    """Whether the number of common ones of two words and a random word make ``2**w`` or more. A result a cycle.
+    """Whether the number of common ones of two words plus a random word is at least ``2**w``; one result per cycle.
 
     Parameters
     ----------
     bits
-        ``w``, the bits of the random word; the words to count have ``2**w``.
+        ``w``, the width of the random word; the words to count have ``2**w`` bits.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class AndSampler(wiring.Component):
     left, right : Signal(1 << bits), in
         Words to count.
     word : Signal(bits), in
-        The random word for what ``left`` and ``right`` were ``latency - 1`` cycles before.
+        The random word for the ``left`` and ``right`` of ``latency - 1`` cycles earlier.
     sample : Signal, out
         The sample.
     """
@@ -64,13 +64,13 @@ class AndSampler(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # Of each number and product: pairs of bits, whose AND counts.
+        # Summands and products are pairs of bits, whose AND is added.
         products: dict[int, Product] = {place: (self.left[place], self.right[place]) for place in range(1 << self.bits)}
         numbers: list[list[Product]] = [[products.pop(place)] for place in range(0, 1 << self.bits, 2)]
         level = 1
         while level < self.bits:
             levels = range(level + 1, min([self.bits, *(end for end in REGISTERED_LEVELS if end > level)]) + 1)
-            # Chains of carry cells hold whole trees, but long ones are slow and cannot be placed well.
+            # One chain of carry cells can hold several adders, but long chains are slow and difficult to place.
             inputs = min(len(numbers), CHAINED)
             counted: list[Signal] = []
             for first in range(0, len(numbers), inputs):

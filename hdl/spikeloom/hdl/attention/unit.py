@@ -1,5 +1,6 @@
-"""Stochastic spiking attention as a block with streams: Q, K and V in, A out, equal to
-`spikeloom.sim.attention.attention`.
+"""Stochastic spiking attention as a streaming block, from Q, K and V to A.
+
+`spikeloom.sim.attention.attention` specifies it.
 
 ::
 
@@ -7,9 +8,9 @@
     k ──▶ blocks of N words ──▶│ engine │──▶ o
     v ──▶ blocks of d words ──▶└────────┘
 
-The three streams are read independently and as far ahead as the memories hold, so that a source may send them one word
-each in turn, or one after the other within a head. With ``rows = N`` a source and a sink that never pause keep the unit
-at ``max(N, d)`` cycles a head and step.
+The three streams are read independently, as far ahead as the memories permit, so a source may interleave them word by
+word or send them one after another within a head. With ``rows = N``, and a source and sink that never stall, the unit
+takes ``max(N, d)`` cycles per head and step.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -38,15 +39,15 @@ class AttentionUnit(wiring.Component):
         A of ``rows`` tokens, the first lowest: feature after feature, group of rows after group, head after head, step
         after step. With ``rows = N`` this is the order of ``v``.
     steps : Signal(16), in
-        Steps of a sample, after which the random sequence starts again; 0: never.
+        Steps of a sample, after which the random sequence restarts; 0: never.
     score_seed : Signal(SCORE_WIDTH), in
     output_seed : Signal(OUTPUT_WIDTH), in
-        What the random sequence starts at: `spikeloom.sim.attention.attention.register_seeds`. Of seed 0 if they are
-        not driven.
+        Initial values of the random sequence (`spikeloom.sim.attention.attention.register_seeds`), by default those of
+        seed 0.
     causal : Signal, in
-        Whether no token sees later ones.
+        Mask later tokens.
 
-    The last four are constant while there is anything in the unit.
+    The last four must be constant while the unit is not empty.
     """
 
     def __init__(self, parameters: AttentionParameters) -> None:
@@ -82,7 +83,7 @@ class AttentionUnit(wiring.Component):
             wiring.connect(m, wiring.flipped(self.q), engine.q)
         wiring.connect(m, engine.o, wiring.flipped(self.o))
 
-        # Steps of the sample that have begun when the head's are complete: from 1 on, so that it is compared as it is.
+        # Number of the current step, from 1 on, so that it is compared with `steps` without an adder.
         step, final = Signal(16, init=1, name="step"), Signal()
         head = Signal(range(p.heads), name="head")
         m.d.sync += final.eq((step == self.steps) & (self.steps != 0))

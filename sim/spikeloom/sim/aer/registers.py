@@ -13,23 +13,23 @@ AER = RegisterMap(
             offset=0,
             width_bits=1,
             access="pulse",
-            description="bit 0 clears the tile alone: waiting events, tokens and counters. A handshake goes on; the "
-            "other registers and the table stay.",
+            description="bit 0 clears this tile only: waiting events, tokens and counters. A handshake in progress "
+            "continues; other registers and the table are kept.",
         ),
         Register(
             name="sources",
             offset=1,
             width_bits=8,
             access="write",
-            description="tiles that send a TICK here each step: of an input the host. 0 keeps the tile still; then "
-            "it acknowledges one event at most.",
+            description="number of sources, which send a TICK in each step; for an input, the host. With 0 the tile "
+            "does not run and acknowledges at most one event.",
         ),
         Register(
             name="sinks",
             offset=2,
             width_bits=8,
             access="write",
-            description="tiles that get a TICK from here each step and acknowledge it.",
+            description="number of sinks, which receive a TICK in each step and acknowledge it.",
         ),
         Register(
             name="status",
@@ -37,8 +37,8 @@ AER = RegisterMap(
             width_bits=8,
             access="read",
             flags=("idle", "stalled"),
-            description="bit 0: idle, no step is in progress and no event waits. Bit 1: the chip has left a phase of "
-            "the handshake waiting for `patience` cycles; stays until the tile is cleared, also in a "
+            description="bit 0: idle; no step is in progress and no event waits. Bit 1: the chip has not ended a phase "
+            "of the handshake within `patience` cycles; kept until the tile is cleared, even in a "
             "new session.",
         ),
         Register(
@@ -46,46 +46,46 @@ AER = RegisterMap(
             offset=8,
             width_bits=32,
             access="write",
-            description="of an input: one step at most begins in each period of so many cycles; 0: when tokens allow.",
+            description="input only: period in cycles in which at most one step begins; 0: as soon as tokens allow.",
         ),
         Register(
             name="patience",
             offset=12,
             width_bits=32,
             access="write",
-            description="cycles after which a phase of the handshake that the chip does not end is told in `status`; "
-            "0: never.",
+            description="timeout in cycles after which `status` reports a handshake phase that the chip has not ended; "
+            "0: none.",
         ),
         Register(
             name="events",
             offset=16,
             width_bits=32,
             access="read",
-            description="events that have come from the chip or gone to it, modulo 2^32.",
+            description="events received from the chip or sent to it, modulo 2^32.",
         ),
         Register(
             name="repeated",
             offset=20,
             width_bits=32,
             access="read",
-            description="of an input: events that did not count, as their axon had one in the same step, modulo 2^32.",
+            description="input only: events dropped as duplicates of an axon within a step, modulo 2^32.",
         ),
-        tile_set("spike_destinations", 24, "of an input: tiles that get the spikes."),
-        tile_set("tick_destinations", 32, "the sinks."),
+        tile_set("spike_destinations", 24, "input only: set of tiles that receive the spikes."),
+        tile_set("tick_destinations", 32, "set of sinks."),
         Register(
             name="unknown",
             offset=40,
             width_bits=32,
             access="read",
-            description="events that the table does not know, modulo 2^32.",
+            description="events dropped because the table has no entry for them, modulo 2^32.",
         ),
-        tile_set("ack_destinations", 48, "the sources."),
+        tile_set("ack_destinations", 48, "set of sources."),
     ),
     memories=(
         MemoryRegion(
             name="table",
             number=1,
-            description="for each address (input) or axon (output), bit 0: it is known; above, what it becomes.",
+            description="for each address (input) or axon (output), bit 0: valid; upper bits: the translated number.",
         ),
     ),
 )

@@ -1,9 +1,9 @@
-"""NumPy's files, ``.npy`` and ``.npz``, read within bounds.
+"""Safe reading of NumPy files, ``.npy`` and ``.npz``.
 
-``numpy.load`` trusts what a file says of itself: it allocates the declared size, unpacks what a few kilobytes promise
-to be gigabytes, and hands out arrays of any type. Here the declared size must be what the file holds, all arrays of a
-file have at most `LARGEST` bytes together, and only booleans, integers, floats and text are let in: no objects, which
-would need pickle, and no records.
+``numpy.load`` trusts the file: it allocates the declared size, decompresses a few kilobytes to gigabytes, and returns
+arrays of any type. Here the declared size must equal the actual size, all arrays of a file together have at most
+`LARGEST` bytes, and only booleans, integers, floats and text are accepted. Objects, which would need pickle, and
+records are rejected.
 """
 
 import io
@@ -22,19 +22,19 @@ from spikeloom.sim.lib.files import FileError, read_bytes
 __all__ = ["LARGEST", "arrays_from"]
 
 LARGEST = 512 << 20
-"""Bytes of all arrays of a file together: MNIST's 10,000 test images in 64 steps."""
+"""Maximum total size of the arrays of a file in bytes; MNIST's 10,000 test images in 64 steps fit."""
 
 _MOST_ARRAYS = 64
 _LARGEST_DIRECTORY = 1 << 20  # of a .npz file: thousands of names
-_LONGEST_HEADER = 10_000  # as NumPy's own limit: what is longer is slow to parse
+_LONGEST_HEADER = 10_000  # NumPy's own limit; longer headers are slow to parse
 _PIECE = 1 << 16
 _KINDS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "U": None, "S": None}
 
 
 def arrays_from(path: str | PathLike[str]) -> NDArray[Any] | dict[str, NDArray[Any]]:
-    """The array of a ``.npy`` file, or the arrays of a ``.npz`` file by name, whatever the file is called.
+    """The array of a ``.npy`` file, or the arrays of a ``.npz`` file by name; the format is detected by content.
 
-    Raises `FileError` with one sentence, and ``OSError`` where the system refuses.
+    Raises `FileError` with one sentence for an invalid file, and ``OSError`` if it cannot be read.
     """
     where = repr(os.fspath(path))
     content = read_bytes(path, LARGEST + (1 << 20))
@@ -44,13 +44,13 @@ def arrays_from(path: str | PathLike[str]) -> NDArray[Any] | dict[str, NDArray[A
         return _array(bytearray(content), where)
     except FileError:
         raise
-    # What NumPy, zipfile and zlib raise on a damaged file is of many kinds; warnings are of files by old versions.
+    # NumPy, zipfile and zlib raise many kinds of exceptions for damaged files; old files cause warnings.
     except Exception as error:
         raise FileError(f"{where} must be a NumPy file (.npy or .npz), and is damaged or something else") from error
 
 
 def _array(content: bytearray, where: str) -> NDArray[Any]:
-    """The array of the bytes of a ``.npy`` file, which becomes its memory."""
+    """The array in the bytes of a ``.npy`` file, which it uses as its memory without a copy."""
     stream = io.BytesIO(content[: _LONGEST_HEADER + 16])
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -78,7 +78,7 @@ def _array(content: bytearray, where: str) -> NDArray[Any]:
 
 
 class _Pieces(io.BytesIO):
-    """A file that gives no more than the largest directory at once: ``zipfile`` reads that as long as it says it is."""
+    """A file that limits each read to the largest directory, because ``zipfile`` trusts the declared size of it."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -102,7 +102,7 @@ def _members(content: bytes, where: str) -> dict[str, NDArray[Any]]:
             name = entry.filename.removesuffix(".npy")
             if name in arrays:
                 raise FileError(f"{where} must hold one array {name!r}, not several")
-            # What the directory says of a size is a claim: what counts is what comes out.
+            # The size in the directory is not trusted; the limit applies to the bytes actually decompressed.
             unpacked = bytearray()
             with archive.open(entry) as member:
                 while piece := member.read(_PIECE):

@@ -1,7 +1,7 @@
-"""What a fabric holds from power-up, where its program is part of the bitstream.
+"""Initial contents of a fabric whose program is part of the bitstream.
 
-The words go to the memories, and the values become what the registers have whenever a session begins. The host can
-still load another program over it; the bridge's register ``program`` says whether what was baked in is still there.
+The words initialise the memories, and the values replace the reset values of the registers. The host can still load
+another program; the bridge's register ``program`` tells whether the built-in one is intact.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class MemoryWords(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contents:
-    """What one tile holds from power-up.
+    """Initial contents of one tile.
 
     Parameters
     ----------
     memories
-        By number, the words of a memory from index 0 on; what is not named is 0.
+        Words of each memory by its number, from index 0 on; all others are 0.
     registers
-        By name, the value that a register has when a session begins instead of its usual one.
+        Reset values by register name, in place of the declared ones.
     """
 
     memories: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -52,11 +52,11 @@ class Contents:
 
 
 NOTHING = Contents()
-"""Of a tile without a program."""
+"""Contents of a tile without a built-in program."""
 
 
 def program_digest(memories: Iterable[MemoryWords], registers: Iterable[tuple[int, str, int]]) -> int:
-    """A number of 32 bits that tells a program from others, and is never 0; ``registers`` are (tile, name, value)."""
+    """A nonzero 32-bit digest that identifies a program; ``registers`` are (tile, name, value)."""
     digest = hashlib.sha256()
     for image in memories:
         digest.update(f"memory {image.tile} {image.memory} {image.words.shape} ".encode() + image.words.tobytes())

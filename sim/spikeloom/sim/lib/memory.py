@@ -1,4 +1,4 @@
-"""A memory that the host loads, as a tile declares it."""
+"""Declaration of a memory that the host loads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["Memory"]
 class Memory:
     """A memory that the host loads: its number on the configuration port, its depth and its width in bits.
 
-    ``words``, from index 0 on, are what it holds from power-up; the others are 0. Raises ``ValueError`` if they are too
-    many or too wide.
+    ``words`` are the initial contents from index 0 on; the others are 0. Raises ``ValueError`` if there are too many
+    words or one is too wide.
     """
 
     name: str
@@ -29,5 +29,5 @@ class Memory:
 
     @property
     def planes(self) -> int:
-        """Bytes of a word."""
+        """Number of byte lanes of a word."""
         return -(-self.width // 8)

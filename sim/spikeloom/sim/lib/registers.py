@@ -1,7 +1,7 @@
-"""The classes of registers and memories, which each kind of tile declares once.
+"""Declarations of registers and memories, made once per kind of tile.
 
 The hardware's register banks (:mod:`spikeloom.hdl.lib.registers`), the driver's addresses and ``docs/registers.md``
-(`spikeloom.sim.fabric.register_maps`) are all derived from what is declared.
+(`spikeloom.sim.fabric.register_maps`) are derived from them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 Access = Literal["read", "write", "read-write", "pulse"]
-"""What the host can do: ``read`` only, ``write`` only, both, or ``pulse``: write, and what is written acts once."""
+"""Access of the host: ``read`` only, ``write`` only, ``read-write``, or ``pulse``, a write that acts for one cycle."""
 
 REGISTER_MEMORY = 0
 """The memory number of the registers of every tile."""
@@ -33,10 +33,10 @@ CORE_TILE = 1
 """The only core of a fabric without a mesh."""
 
 REGISTER_SPACE = 64
-"""Bytes that a tile has for registers."""
+"""Size of the register space of a tile in bytes."""
 
 WIDEST_REGISTER = 64
-"""Bits: a destination set of the largest mesh."""
+"""Width of a destination set of the largest mesh."""
 
 
 def _check_name(value: object) -> None:
@@ -46,10 +46,10 @@ def _check_name(value: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """A register: ``width_bits`` (1 to 64) from byte ``offset`` on, the lowest byte first.
+    """A register of ``width_bits`` (1 to 64) at byte ``offset``, lowest byte first.
 
-    ``reset`` is its value when a session begins. ``flags`` names its bits, from the lowest on, where software asks for
-    one of them.
+    ``reset`` is its value at the start of a session. ``flags`` names its bits, from the lowest on, for registers whose
+    bits software queries by name.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Register:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return -(-self.width_bits // 8)
 
     @property
@@ -98,7 +98,7 @@ class Register:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRegion:
-    """A memory of a tile, written word by word in planes of bytes; it cannot be read back."""
+    """A memory of a tile, written by byte lanes; it cannot be read back."""
 
     name: str
     number: int
@@ -112,9 +112,9 @@ class MemoryRegion:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterMap:
-    """What the host can address in tiles of one kind; ``where`` says which those are.
+    """The registers and memories of one kind of tile; ``where`` describes the tiles.
 
-    The registers are together the tile's memory number ``register_memory``.
+    The registers form the memory with the number ``register_memory``.
     """
 
     name: str
@@ -144,7 +144,7 @@ class RegisterMap:
 
     @cached_property
     def counters(self) -> tuple[str, ...]:
-        """The registers that count since the tile was cleared: all that the host can only read, but ``status``."""
+        """Names of the counters, which a clear resets: all read-only registers except ``status``."""
         return tuple(r.name for r in self.registers if r.access == "read" and r.name != "status")
 
     def register(self, name: str) -> Register:
@@ -181,5 +181,5 @@ class RegisterMap:
 
 
 def tile_set(name: str, offset: int, description: str) -> Register:
-    """A destination set: bit t is tile t."""
+    """A register with a destination set, in which bit t is tile t."""
     return Register(name=name, offset=offset, width_bits=WIDEST_REGISTER, access="write", description=description)

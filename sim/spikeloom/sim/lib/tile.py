@@ -1,4 +1,4 @@
-"""What every kind of tile tells about itself: the contract between a kind and all that handles tiles of any kind.
+"""The interface of all kinds of tiles, through which the rest of the project handles them.
 
 A kind of tile is a frozen dataclass that derives from `TileParameters` and names its ``kind``::
 
@@ -6,8 +6,8 @@ A kind of tile is a frozen dataclass that derives from `TileParameters` and name
     class DelayTileParameters(TileParameters, kind="delay", register_map=DELAY):
         ...
 
-That alone makes fabrics, ``fabric.json``, the register page, the driver and bitstreams take it. Its hardware registers
-with `spikeloom.hdl.noc.tile`, and what placement writes into it with `spikeloom.compiler.tiles.registry`.
+This makes it available to fabrics, ``fabric.json``, the register page, the driver and bitstreams. Its hardware is
+registered with `spikeloom.hdl.noc.tile`, its placement with `spikeloom.compiler.tiles.registry`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KINDS: dict[str, type[TileParameters]] = {}
 
 
 class Widths(NamedTuple):
-    """Bits of the axon and of the value of a packet."""
+    """Widths of the axon and of the value of a packet."""
 
     axon: int
     value: int
@@ -35,9 +35,9 @@ class Widths(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """Wires between a tile and a chip beside the FPGA: ``width`` of them, driven by the tile if ``output``.
+    """A port of ``width`` wires between a tile and an external chip, driven by the tile if ``output``.
 
-    ``idle`` is what they are while nothing happens.
+    ``idle`` is the inactive value.
     """
 
     width: int = 1
@@ -47,7 +47,7 @@ class Pin:
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What a tile adds to its fabric: neurons, weights, and weights that are added per cycle at most."""
+    """Contribution of a tile to its fabric: neurons, weights, and maximum number of weights added per cycle."""
 
     neurons: int = 0
     synapses: int = 0
@@ -55,14 +55,14 @@ class Capacity:
 
 
 class TileParameters(abc.ABC):
-    """What a tile is built as.
+    """Parameters of a tile.
 
-    Every kind has the fields ``contents``, what is in memories and registers from power-up, and ``destinations``, the
-    tiles of the mesh that it stands on (the bits of a destination set; 0 without a mesh).
+    Every kind has the fields ``contents``, the initial contents of memories and registers, and ``destinations``, the
+    number of tiles of its mesh (the width of a destination set; 0 without a mesh).
     """
 
     kind: ClassVar[str]
-    """The name of the kind: in ``fabric.json``, and of the tile's module in the hardware."""
+    """Name of the kind, in ``fabric.json`` and for the tile's module in the hardware."""
 
     register_map: ClassVar[RegisterMap]
     """The registers and memories that the host can address."""
@@ -83,28 +83,28 @@ class TileParameters(abc.ABC):
     @property
     @abc.abstractmethod
     def packets(self) -> Widths:
-        """Of the packets that it takes and sends."""
+        """Widths of the packets that it accepts and sends."""
 
     @property
     def asks(self) -> Widths:
-        """What it needs the packets of its fabric to have; the fabric takes the most that any of its tiles asks."""
+        """Minimum widths of the fabric's packets; the fabric uses the maximum over all of its tiles."""
         return Widths(0, 0)
 
     @abc.abstractmethod
     def fitted(self, *, tiles: int, packets: Widths) -> Self:
-        """The same tile on a mesh of so many ``tiles`` whose packets are these; 0 tiles are none, and no mesh.
+        """The same tile on a mesh with this number of ``tiles`` and these ``packets``; 0 tiles for no mesh.
 
-        Raises ``ValueError`` where it cannot stand there.
+        Raises ``ValueError`` if the tile does not support them.
         """
 
     def holding(self, contents: Contents) -> Self:
-        """The same tile with these ``contents`` from power-up."""
+        """The same tile with these initial ``contents``."""
         changed: Self = replace(cast(Any, self), contents=contents)
         return changed
 
     @property
     def left_to_host(self) -> frozenset[str]:
-        """Registers that only the host writes, even where a bitstream brings a program."""
+        """Registers that are written by the host even if the program is part of the bitstream."""
         return frozenset()
 
     @property
@@ -114,25 +114,25 @@ class TileParameters(abc.ABC):
 
     @property
     def pins(self) -> Mapping[str, Pin]:
-        """The wires between the tile and a chip, by name."""
+        """The ports to an external chip, by name."""
         return {}
 
     @property
     def sends_values(self) -> bool:
-        """Whether its spikes can bring values other than 1."""
+        """Whether its spikes can have values other than 1."""
         return False
 
     @property
     def capacity(self) -> Capacity:
-        """What it adds to its fabric."""
+        """Its contribution to the fabric."""
         return Capacity()
 
     @property
     def counters(self) -> tuple[str, ...]:
-        """The registers that count since the tile was cleared: all that the host can only read but ``status``."""
+        """Names of its counters, which a clear resets: all read-only registers except ``status``."""
         return self.register_map.counters
 
 
 def tile_kinds() -> Mapping[str, type[TileParameters]]:
-    """The kinds of tiles by name, in the order in which they were declared."""
+    """The kinds of tiles by name, in order of declaration."""
     return dict(_KINDS)

@@ -1,4 +1,4 @@
-"""Memory words made of named bit fields: declared once, packed here for the host, unpacked by the RTL."""
+"""Memory words with named bit fields: declared once, packed here for the host, unpacked by the RTL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Field", "WordLayout", "bits_for", "pack_lanes", "unpack_lanes", "wei
 
 
 def bits_for(count: int) -> int:
-    """Bits that number ``count`` things from 0, at least 1."""
+    """Width of an index of ``count`` items, at least 1."""
     return max(1, (count - 1).bit_length())
 
 
@@ -22,20 +22,20 @@ def weight_range(width: int) -> tuple[int, int]:
 
 
 def weight_bits(weights: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-    """Bits ``(n, width)`` of weights ``(n,)``, lowest first. One bit is set for 1 and not for -1 (nor 0)."""
+    """Bits ``(n, width)`` of weights ``(n,)``, lowest first. A weight of one bit is set for 1 and clear for -1 or 0."""
     if width == 1:
         return (weights > 0).astype(np.uint8)[:, None]
     low, high = weight_range(width)
     if len(weights) and (weights.min() < low or weights.max() > high):
         raise ValueError(f"weight must be from {low} to {high}, not {int(weights.min())} to {int(weights.max())}")
-    # (Not by `WordLayout.bits`, which takes 64 bits for each bit: a core can have millions of weights.)
+    # `WordLayout.bits` would use 64 bits of memory per bit, too much for millions of weights.
     pairs = (weights & ((1 << width) - 1)).astype("<u2").view(np.uint8).reshape(-1, 2)
     return np.unpackbits(pairs, axis=1, bitorder="little")[:, :width]
 
 
 @dataclass(frozen=True)
 class Field:
-    """A named field of ``width`` bits, two's complement if ``signed``; without width it is absent from the hardware."""
+    """A named field of ``width`` bits, two's complement if ``signed``; with width 0 it is absent from the hardware."""
 
     name: str
     width: int
@@ -54,9 +54,9 @@ class WordLayout:
         return sum(field.width for field in self.fields)
 
     def bits(self, values: Mapping[str, ArrayLike], count: int) -> NDArray[np.uint8]:
-        """Bits ``(count, width)`` of ``count`` words, lowest first. A field that ``values`` leaves out is 0.
+        """Bits ``(count, width)`` of ``count`` words, lowest first. Fields missing from ``values`` are 0.
 
-        Raises ``ValueError`` if a value does not fit its field, also where the field has no width.
+        Raises ``ValueError`` if a value does not fit its field, including fields of width 0.
         """
         columns = []
         for field in self.fields:
@@ -71,9 +71,10 @@ class WordLayout:
         return np.concatenate(columns, axis=1).astype(np.uint8)
 
     def values(self, bits: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:
-        """The fields of words of bits ``(count, width)``, each ``(count,)``: the reverse of `bits`."""
+        """The fields of words with bits ``(count, width)``, each ``(count,)``: the inverse of `bits`."""
         result, first = {}, 0
         for field in self.fields:
+            # The sign bit has a negative weight.
             place = np.int64(1) << np.arange(field.width, dtype=np.int64)
             if field.signed and field.width:
                 place[-1] = -place[-1]
@@ -91,6 +92,6 @@ def pack_lanes(bits: NDArray[np.uint8], lanes: int) -> NDArray[np.uint8]:
 
 
 def unpack_lanes(words: NDArray[np.uint8], lanes: int, width: int) -> NDArray[np.uint8]:
-    """Bits ``(n, width)`` of the parts of words ``(n // lanes, planes)``: the reverse of `pack_lanes`."""
+    """Split words ``(n // lanes, planes)`` into bits ``(n, width)``: the inverse of `pack_lanes`."""
     bits = np.unpackbits(words, axis=1, bitorder="little", count=lanes * width)
     return bits.reshape(-1, width)

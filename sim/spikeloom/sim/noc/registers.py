@@ -9,14 +9,14 @@ ROUTER_MEMORY = 15
 
 ROUTER = RegisterMap(
     name="router",
-    where=f"Routers that count, memory {ROUTER_MEMORY} of the tile at their place",
+    where=f"Routers with counters, memory {ROUTER_MEMORY} of the tile at the same position",
     registers=tuple(
         Register(
             name=f"{port}_{name}",
             offset=8 * number + 4 * place,
             width_bits=32,
             access="read",
-            description=f"{description} {where}, modulo 2^32; 0 where there is no such port.",
+            description=f"{description} {where}, modulo 2^32; 0 if the router has no such port.",
         )
         for number, (port, where) in enumerate(
             (
@@ -25,7 +25,7 @@ ROUTER = RegisterMap(
             )
         )
         for place, (name, description) in enumerate(
-            (("packets", "packets that have left"), ("waits", "cycles in which a packet has waited to leave"))
+            (("packets", "packets sent"), ("waits", "cycles in which a packet waited to be sent"))
         )
     ),
     register_memory=ROUTER_MEMORY,
