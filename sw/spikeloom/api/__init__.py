@@ -1,4 +1,4 @@
-"""The public face of spikeloom: all that a program of yours needs, under one name.
+"""The public interface of spikeloom: everything that an application needs, under one name.
 
 ::
 
@@ -8,21 +8,23 @@
     program = place(network, FABRICS["small"])
     spikes_out = ReferenceRunner(network).run(spikes_in).output
 
-Names that are listed here keep their meaning; other modules are for contributors and may change. Importing this module
-costs nothing: each name is imported from its home when it is first used, so that a machine with a board needs NumPy and
-pyserial only for `Board`, and the hardware's own language only for what builds hardware.
+Names listed here keep their meaning; other modules are for contributors and may change. The import of this module is
+cheap: each name is imported from its module on first use. A machine with a board therefore needs only NumPy and
+pyserial
+for `Board`, and Amaranth only to build hardware.
 
-**From a file to integers.** `load` reads a network from NIR, `Quantisation` and `quantise` make integers of it,
-`describe` writes the equations that were understood.
+**From a file to integers.** `load` reads a network from NIR, `Quantisation` and `quantise` convert it to integers,
+`describe` prints the step equations as they were interpreted.
 
-**From integers to a program.** `FABRICS` are the named fabrics, `FabricConfig` any other, `read_fabric` the one of a
-build folder. `place` makes a `Program`, or raises `PlaceError`; `bake` makes the program part of the bitstream.
+**From integers to a program.** `FABRICS` holds the named fabrics, `FabricConfig` describes any other, and `read_fabric`
+reads that of a build folder. `place` returns a `Program` or raises `PlaceError`; `bake` makes the program part of the
+bitstream.
 
 **Running.** `ReferenceRunner`, `CompiledRunner`, `PinsRunner` and `BoardRunner` take spikes ``(T, B, n)`` and return a
 `RunResult`. `Board` is the driver itself, behind an `Endpoint` and a transport.
 
-**Tiles of your own.** `TileParameters`, `QuantisedUnit`, `TileCompiler`, `register_compiler`, `TileSignature` and
-`register_tile` are what a new kind of tile is made of.
+**Custom tiles.** A new kind of tile consists of `TileParameters`, `QuantisedUnit`, `TileCompiler`, `register_compiler`,
+`TileSignature` and `register_tile`.
 """
 
 from __future__ import annotations
@@ -153,14 +155,14 @@ _HOMES = {
     "register_tile": "spikeloom.hdl.noc.tile",
     "simulate": "spikeloom.sim.network.reference",
 }
-"""The module of each name, the same as in the imports above, which type checkers read."""
+"""Module of each name, the same as in the imports above, which type checkers read."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value  # the next use finds it at once
+    globals()[name] = value  # the next use finds it directly
     return value
 
 

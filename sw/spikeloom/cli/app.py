@@ -1,7 +1,8 @@
-"""The command ``spikeloom``: what the commands raise, and signals, become one sentence and an exit status.
+"""Entry point of the ``spikeloom`` command: turn exceptions and signals into one sentence and an exit status.
 
-Whatever the user got wrong is one sentence on standard error and exit status 2, and leaves no half-written file. SIGINT
-ends with 130, SIGTERM with 143, even while the commands are being imported: so they are imported inside `main`.
+A user error prints one sentence on standard error, exits with status 2 and leaves no partial file. SIGINT exits with
+130 and SIGTERM with 143, even during the import of the commands; therefore `main` imports them only after it has
+installed the signal handlers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; exits with 0, or with 2 and one sentence."""
+    """Run the command; exit with 0, or with one sentence and status 2."""
     try:
         with handled():
             status = _execute(arguments)
@@ -37,10 +38,10 @@ def _execute(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         return _fail(f"cannot use {str(error.filename)!r}: {error.strerror}" if error.filename else str(error))
     except MemoryError:
-        return _fail("this takes more memory than there is; a smaller network or fewer inputs take less")
+        return _fail("out of memory; use a smaller network or fewer inputs")
     except ValueError as error:
         return _fail(str(error))
-    except RuntimeError as error:  # of tools: the end of what they said may follow
+    except RuntimeError as error:  # from external tools; the message may end with an excerpt of their output
         print(f"spikeloom: {printable(str(error))}", file=sys.stderr)
         return 2
 

@@ -1,4 +1,4 @@
-"""``spikeloom bitstream``: a bitstream for a board."""
+"""``spikeloom bitstream``: build a bitstream for a board."""
 
 from __future__ import annotations
 
@@ -36,39 +36,37 @@ def bitstream(
         list[Path] | None,
         typer.Argument(
             metavar="NETWORK...",
-            help="NIR files that the fabric is chosen for; the general fabric of the board if none is given.",
+            help="NIR files to choose the fabric for; default: the general fabric of the board.",
             show_default=False,
         ),
     ] = None,
     units: Annotated[
-        bool, typer.Option("--units", help="With an encoder and a readout on the board, see: spikeloom run.")
+        bool, typer.Option("--units", help="Add an encoder and a readout to the board, see: spikeloom run.")
     ] = False,
     baked: Annotated[
         bool,
-        typer.Option(
-            "--bake", help="With the network's program in it, so that it need not be loaded; others still can be."
-        ),
+        typer.Option("--bake", help="Include the program of the network; other programs can still be loaded."),
     ] = False,
     clock: Annotated[
         float | None,
-        typer.Option(help="The highest clock to try, in MHz; the board's if not given.", show_default=False),
+        typer.Option(help="Highest clock to try, in MHz; default: the clock of the board.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Directory; build/BOARD if not given.", show_default=False),
+        typer.Option("--output", "-o", help="Output directory; default: build/BOARD.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
     *,
     loading: Loading,
     hardware: Hardware,
 ) -> None:
-    """Build the bitstream for a board with open tools, unless the same is there already."""
+    """Build the bitstream for a board with open tools, unless an identical build exists."""
     from spikeloom.boards.bitstream.builder import build
 
     if hardware.board is None:
         raise InputError("a board must be given with --board, see: spikeloom boards")
     if baked and len(networks or ()) != 1:
-        raise InputError(f"bake must be given with one network, whose program it is, not with {len(networks or ())}")
+        raise InputError(f"--bake must be given with exactly one network, not {len(networks or ())}")
     loaded = [loading.load(path) for path in networks or ()]
     fabric = _fabric(hardware, loading, loaded, baked=baked, quiet=as_json)
     if units:
@@ -86,11 +84,11 @@ def bitstream(
         print_json({"bitstream": str(result.bitstream), "flash_command": list(result.flash_command), "report": said})
         return
     out.print(result.table())
-    out.print(f"{result.bitstream}\nto load it: spikeloom flash {hardware.board}")
+    out.print(f"{result.bitstream}\nload it with: spikeloom flash {hardware.board}")
 
 
 def _fabric(hardware: Hardware, loading: Loading, networks: list[Network], *, baked: bool, quiet: bool) -> FabricConfig:
-    """The named fabric, the one chosen for ``networks``, or the general one of the board."""
+    """Return the named fabric, the one chosen for ``networks``, or the general fabric of the board."""
     from spikeloom.boards.targets.registry import find_board
 
     assert hardware.board is not None
@@ -98,10 +96,10 @@ def _fabric(hardware: Hardware, loading: Loading, networks: list[Network], *, ba
     given = given_fields(hardware.core)
     if hardware.fabric is not None:
         fabric = with_fields(named_fabric(hardware.fabric), given)
-        for network in networks:  # before a build of minutes, of a fabric that would not run it
+        for network in networks:  # before a build that takes minutes, check that the fabric can run the network
             place_on(on_mesh(fabric, hardware), quantised_for(network, fabric, loading), hardware)
     elif networks:
-        # (A bitstream says what is in block RAM, but not what is in single-port RAM.)
+        # A bitstream can initialise block RAM, but not single-port RAM.
         given = ({"weight_memory": "block"} if baked else {}) | given
         choice = choose_for(networks, board.name, loading, given)
         if not quiet:

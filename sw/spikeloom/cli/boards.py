@@ -1,4 +1,4 @@
-"""``spikeloom boards``: the boards and what each of them holds."""
+"""``spikeloom boards``: list the boards and the capacity of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLUMNS = ("board", "FPGA", "clock", "fabric", "link", "status")
 
 
 def boards(as_json: JsonOption = False) -> None:
-    """List the boards: FPGA, clock, how the host reaches it, and whether a bitstream can be built."""
+    """List the boards with FPGA, clock, host link and build status."""
     from spikeloom.boards.qor.boards import board_status
     from spikeloom.boards.targets.registry import all_boards
 
@@ -49,7 +49,7 @@ def boards(as_json: JsonOption = False) -> None:
 
 
 def _print_lines(rows: list[tuple[str, ...]]) -> None:
-    """One line per row, however long, so that ``grep`` finds whole rows."""
+    """Print one line per row, without wrapping, so that ``grep`` finds whole rows."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         print(printable("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))

@@ -1,4 +1,4 @@
-"""``spikeloom check``: how a network is stepped, and what it takes of the hardware."""
+"""``spikeloom check``: show the step equations of a network and its resource use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["check"]
 def check(
     network: NetworkArgument = None, as_json: JsonOption = False, *, loading: Loading, hardware: Hardware
 ) -> None:
-    """Say how a network will be stepped, what is lost, and what it takes of the hardware."""
+    """Show the step equations of a network, the losses of its conversion, and its resource use."""
     loaded = loading.load(network)
     said: dict[str, Any] = {"network": _described(loaded)}
     if not as_json:
@@ -47,7 +47,7 @@ def check(
 def _check_fabric(
     loaded: Network, loading: Loading, hardware: Hardware, said: dict[str, Any], *, as_json: bool
 ) -> None:
-    """Place ``loaded`` on a fabric and say what it uses of it."""
+    """Place ``loaded`` on a fabric and report the resources used."""
     fabric = fabric_for(hardware, loading, [loaded])
     quantised = quantised_for(loaded, fabric, loading)
     lost = quantised.notes[len(loaded.notes) :]
@@ -57,7 +57,7 @@ def _check_fabric(
     homeless = [unit.name for unit in quantised.units if not tiles_for(unit, fabric)]
     if homeless:
         holders = [name for name, known in FABRICS.items() if all(tiles_for(unit, known) for unit in quantised.units)]
-        where = f"fabrics that have one are {', '.join(holders)}" if holders else "no named fabric has one"
+        where = f"fabrics with such a tile: {', '.join(holders)}" if holders else "no named fabric has such a tile"
         said["notes"].append(f"{homeless[0]} runs on the reference only: this fabric has no tile for it")
         (note if as_json else out.print)(
             f"fabric {fabric.name} has no tile for {homeless[0]}, which runs on the reference: {where}"

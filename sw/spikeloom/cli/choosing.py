@@ -1,4 +1,4 @@
-"""From the options of the hardware to a fabric: a named one, one that is built already, or one chosen for networks."""
+"""Turn the hardware options into a fabric: a named one, an existing build, or one chosen for the networks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _BAUD_RATE = 1_000_000  # of almost every board
 class Built:
     """A fabric that exists, on a board or in a file.
 
-    ``build_hash`` is that of the bitstream, None where any build of the fabric will do.
+    ``build_hash`` is the hash of the bitstream, or None if any build of the fabric is acceptable.
     """
 
     fabric: FabricConfig
@@ -59,7 +59,7 @@ class Built:
 
 
 def given_fields(core: Sequence[str] | None) -> dict[str, Any]:
-    """The values of ``FIELD=VALUE`` by field; the core itself says which are possible."""
+    """Parse ``FIELD=VALUE`` options into a dictionary; the fields are those of `CoreParameters`."""
     read: dict[Any, Callable[[str], Any]] = {"int": int, "bool": {"yes": True, "no": False}.__getitem__, "str": str}
     kinds = {field.name: str(field.type) for field in fields(CoreParameters) if field.type in read}
     given: dict[str, Any] = {}
@@ -76,12 +76,12 @@ def given_fields(core: Sequence[str] | None) -> dict[str, Any]:
 
 
 def named_fabric(name: str) -> FabricConfig:
-    """The fabric of that name, or the one in the ``fabric.json`` or build folder of that name."""
+    """Return the fabric called ``name``, or the one in the ``fabric.json`` or build folder ``name``."""
     return FABRICS[name] if name in FABRICS else _from_file(name).fabric
 
 
 def _from_file(name: str, identity: Path | None = None) -> Built:
-    """The fabric of a ``fabric.json`` or build folder, with what is known of its bitstream."""
+    """Return the fabric of a ``fabric.json`` or build folder, with baud rate and build hash where they are known."""
     path = Path(name)
     if path.is_dir():
         path /= "fabric.json"
@@ -106,9 +106,9 @@ def _build_hash(path: Path) -> bytes:
 
 
 def built(hardware: Hardware, identity: Path | None = None) -> Built:
-    """The fabric of ``--fabric``, else of the board's build in ``build/BOARD``, else the general one of the board.
+    """Return the fabric of ``--fabric``, else of the build in ``build/BOARD``, else the general fabric of the board.
 
-    Needs nothing beyond the base installation where the fabric is a named one or in a file.
+    A named fabric and a fabric in a file need only the base installation.
     """
     _refuse_changes(hardware, "a fabric that is built already")
     if hardware.fabric is not None and hardware.fabric not in FABRICS:
@@ -131,8 +131,8 @@ def _find_board(name: str) -> Any:
         from spikeloom.boards.targets.registry import find_board
     except ModuleNotFoundError as error:
         raise InputError(
-            f"board {name} has no build in build/{name}, and its general fabric is known to spikeloom[boards] only: "
-            f"name a fabric.json or build folder with --fabric, or pip install 'spikeloom[boards]'"
+            f"board {name} has no build in build/{name}, and its general fabric needs spikeloom[boards]: "
+            f"give a fabric.json or build folder with --fabric, or pip install 'spikeloom[boards]'"
         ) from error
     return find_board(name)
 
@@ -146,9 +146,9 @@ def _refuse_changes(hardware: Hardware, what: str) -> None:
 def fabric_for(
     hardware: Hardware, loading: Loading, networks: Sequence[Network], *, counters: bool = False
 ) -> FabricConfig:
-    """The fabric that was named, the one that is chosen for ``networks`` on the board, or the default one.
+    """Return the named fabric, the fabric chosen for ``networks`` on the board, or the default fabric.
 
-    A mesh that is made around the fabric's core counts packets where ``counters`` is set.
+    With ``counters``, a mesh made around the core of the fabric counts packets.
     """
     given = given_fields(hardware.core)
     if hardware.fabric is None and hardware.board is not None and networks:
@@ -168,7 +168,7 @@ def fabric_for(
 
 
 def with_fields(fabric: FabricConfig, given: dict[str, Any]) -> FabricConfig:
-    """``fabric`` with these fields in each of its cores."""
+    """Return ``fabric`` with the fields ``given`` set in each core."""
     if not given:
         return fabric
     return FabricConfig(
@@ -182,14 +182,14 @@ def with_fields(fabric: FabricConfig, given: dict[str, Any]) -> FabricConfig:
 
 
 def on_mesh(fabric: FabricConfig, hardware: Hardware, *, counters: bool = False) -> FabricConfig:
-    """``fabric`` on the mesh that ``--mesh`` names, or the smallest that holds ``--tiles``; else as it is."""
+    """Return ``fabric`` on the mesh of ``--mesh``, or on the smallest mesh for ``--tiles``; else unchanged."""
     if hardware.mesh is None and (hardware.tiles or 1) <= len(fabric.cores):
         return fabric
     return fabric.on_mesh(*mesh_shape(hardware.mesh, hardware.tiles), counters=counters)
 
 
 def mesh_shape(mesh: str | None, tiles: int | None) -> tuple[int, int]:
-    """Columns and rows: those that were given, or of the mesh that is nearest to a square and holds ``tiles``."""
+    """Return (columns, rows): as given, or of the mesh closest to a square that holds ``tiles``."""
     if mesh is not None:
         shape = mesh.split("x")
         if len(shape) != 2 or not all(extent.isdecimal() for extent in shape):
@@ -197,13 +197,13 @@ def mesh_shape(mesh: str | None, tiles: int | None) -> tuple[int, int]:
         return int(shape[0]), int(shape[1])
     count, most = 1 + (tiles or 1), 8 * 8
     if not 2 <= count <= most:
-        raise InputError(f"tiles must be from 1 to {most - 1}, those of the largest mesh, not {tiles}")
+        raise InputError(f"tiles must be 1 to {most - 1} (the largest mesh), not {tiles}")
     columns = next(columns for columns in range(1, count + 1) if columns * columns >= count)
     return columns, -(-count // columns)
 
 
 def choose_for(networks: Sequence[Network], board: str, loading: Loading, given: dict[str, Any]) -> Choice:
-    """The core for ``networks`` on a board; raises with the boards that would do where nothing fits."""
+    """Choose the core for ``networks`` on a board; if nothing fits, raise an error that names suitable boards."""
     from spikeloom.explore.choose import ChoiceError, boards_for, choose
 
     device = _find_board(board).device
@@ -217,23 +217,23 @@ def choose_for(networks: Sequence[Network], board: str, loading: Loading, given:
         return choose(quantised, device, **given)
     except ChoiceError as error:
         others = ", ".join(boards_for(quantised, **given)) or "none"
-        raise ChoiceError(f"{error}; boards that would hold it at {loading.weight_bits} bits: {others}") from error
+        raise ChoiceError(f"{error}; boards that can hold it at {loading.weight_bits} bits: {others}") from error
 
 
 def chosen_fabric(networks: Sequence[Network], choice: Choice) -> FabricConfig:
-    """The fabric around the core of ``choice``, named after the networks."""
+    """Return the fabric around the core of ``choice``, named after the networks."""
     return FabricConfig(name="-".join(network.name for network in networks), core=choice.core)
 
 
 def quantised_for(network: Network, fabric: FabricConfig, loading: Loading) -> QuantisedNetwork:
-    """``network`` in the integers of the cores of ``fabric``."""
+    """Quantise ``network`` for the cores of ``fabric``."""
     return quantise(network, loading.widths(next(iter(fabric.cores.values()))))
 
 
 def place_on(
     fabric: FabricConfig, network: QuantisedNetwork, hardware: Hardware, *, is_built: bool = False, **options: Any
 ) -> Program:
-    """Place ``network``; a refusal says how to come by a fabric that runs it."""
+    """Place ``network``; an error names the option that yields a fabric that can run it."""
     try:
         return place(network, fabric, tiles=hardware.tiles, seed=hardware.seed, **options)
     except PlaceError as error:
@@ -241,10 +241,10 @@ def place_on(
             raise
         board = hardware.board or (DEFAULT_BOARD if is_built and hardware.fabric is None else "NAME")
         if is_built:
-            remedy = f"spikeloom bitstream NETWORK --board {board} builds a fabric that is made for it"
+            remedy = f"spikeloom bitstream NETWORK --board {board} builds a fabric for it"
         elif hardware.fabric is None and hardware.board is not None:
             raise
         else:
             without = "" if hardware.fabric is None else " without --fabric"
-            remedy = f"--board {board}{without} chooses a fabric that is made for it"
+            remedy = f"--board {board}{without} chooses a fabric for it"
         raise PlaceError(f"{error}; {remedy}") from error

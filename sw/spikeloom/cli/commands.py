@@ -1,4 +1,4 @@
-"""The commands of ``spikeloom``, registered."""
+"""Registration of the commands of ``spikeloom``."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 
-# Typer carries its own copy of click, or uses the package, as its version has it.
+# Depending on its version, Typer bundles click or imports the package.
 _ClickException: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 class UsageError(ValueError):
-    """Options that the command does not have, or values that they cannot have. The message is one sentence."""
+    """Unknown option or invalid option value. The message is one sentence."""
 
 
 def _show_version(value: bool) -> None:
@@ -70,13 +70,13 @@ def _spikeloom(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """A trained spiking neural network in; bit-exact RTL, a bitstream and a host driver out."""
+    """Turn a trained spiking neural network into bit-exact RTL, a bitstream and a host driver."""
 
 
 def execute(arguments: Sequence[str] | None) -> int:
-    """Run the command, and return its status; raises what the command raises, and `UsageError` for wrong options."""
+    """Run the command and return its status; raise its exceptions, or `UsageError` for wrong options."""
     with contextlib.suppress(AttributeError):
-        # A name that the terminal's encoding does not have is shown escaped.
+        # Characters that the terminal's encoding lacks are shown escaped.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         status = app(list(arguments) if arguments is not None else None, prog_name="spikeloom", standalone_mode=False)

@@ -1,8 +1,8 @@
-"""What the commands print: results on standard output, progress and notes on standard error, names of strangers safely.
+"""Output of the commands: results on standard output, progress and notes on standard error, untrusted names escaped.
 
-Names of networks, populations and files come from files of any origin. They are printed as they are,
-never as markup, and a character that would move the cursor, change colours or reverse the direction of the text is
-printed as its escape sequence.
+Names of networks, populations and files may come from untrusted files. They are printed literally, never as markup;
+a character that would move the cursor, change colours or reverse the direction of the text is printed as its escape
+sequence.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from rich.text import Text
 __all__ = ["JSON_FORMAT", "figures", "note", "notes", "one_line", "out", "print_json", "printable", "progress_bar"]
 
 JSON_FORMAT = 1
-"""The "format" of what ``--json`` prints: raised when a key changes its meaning or goes."""
+"""The "format" of the ``--json`` output; incremented when a key changes its meaning or is removed."""
 
 
 def printable(text: str) -> str:
-    """``text`` with every character that is not printable as an escape sequence; lines stay lines."""
+    """Return ``text`` with every unprintable character replaced by its escape sequence, except line ends."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def one_line(text: str) -> str:
-    """As `printable`, with the ends of lines escaped as well."""
+    """Like `printable`, but also escape line ends."""
     return printable(text).replace("\n", "\\n")
 
 
 class _SafeConsole(Console):
-    """A console to which every string is text, not markup."""
+    """Console that treats every string as plain text, not as markup."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        # Everything that is printed as a string, cells and titles of tables included, passes here.
+        # Every printed string passes through here, including cells and titles of tables.
         return super().render_str(printable(text), **options)
 
 
 out = _SafeConsole(highlight=False, markup=False, emoji=False)
 """Results."""
 notes = _SafeConsole(highlight=False, markup=False, emoji=False, stderr=True)
-"""Progress, and what is said on the way."""
+"""Console on standard error for progress and notes."""
 
 
 def note(text: str) -> None:
-    """Print a note on standard error, on one line however long it is."""
+    """Print a note on standard error as one line, whatever its length."""
     notes.print(text, soft_wrap=True)
 
 
 def progress_bar(title: str) -> Progress:
-    """A bar with ``title`` before it, on a terminal; notes can be printed while it is shown."""
+    """Return a progress bar with ``title``, shown on terminals only; notes can be printed while it is shown."""
     columns = (TextColumn(title, markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=notes, disable=not notes.is_terminal)
 
@@ -62,7 +62,7 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 def figures(value: float) -> str:
-    """``value`` to three significant figures, written out with separators: 3,100 and 0.0123, never 3.1e+03."""
+    """Format ``value`` with three significant figures and separators: 3,100 and 0.0123, never 3.1e+03."""
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     places = 2 - math.floor(math.log10(abs(value)))

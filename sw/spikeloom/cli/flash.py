@@ -1,4 +1,4 @@
-"""``spikeloom flash``: a built bitstream into a board."""
+"""``spikeloom flash``: load a bitstream into a board."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["load_board"]
 def load_board(
     board: Annotated[str, typer.Argument(help="Name of the board, see: spikeloom boards.")],
     build: Annotated[
-        Path | None, typer.Option(help="Directory of the build; build/BOARD if not given.", show_default=False)
+        Path | None, typer.Option(help="Build directory; default: build/BOARD.", show_default=False)
     ] = None,
 ) -> None:
-    """Load a built bitstream into a board."""
+    """Load a bitstream that was built before into a board."""
     from spikeloom.boards.bitstream.flash import flash
 
     flash(board, build, announce=note)

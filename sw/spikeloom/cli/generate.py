@@ -1,4 +1,4 @@
-"""``spikeloom generate``: Verilog and memory images."""
+"""``spikeloom generate``: write Verilog and memory images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Format", "generate"]
 
 
 class Format(Enum):
-    """What `generate` writes: the core for other designs, or the whole fabric as boards are built with it."""
+    """Output of `generate`: the core for use in other designs, or the complete fabric as built for boards."""
 
     VERILOG = "verilog"
     FABRIC = "fabric"
@@ -32,18 +32,19 @@ def generate(
         Format | None,
         typer.Option(
             "--format",
-            help="The core with AXI ports and a testbench (verilog), or the fabric with its UART; if not given, "
-            "verilog for a fabric that is one core, else fabric.",
+            help="verilog: the core with AXI ports and a testbench; fabric: the fabric with its UART. Default: "
+            "verilog for a fabric with a single core, else fabric.",
             show_default=False,
         ),
     ] = None,
     divisor: Annotated[int, typer.Option(help="Clock cycles per bit of the UART.")] = 12,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for all files.")] = Path("build/generate"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output directory.")] = Path("build/generate"),
     *,
     loading: Loading,
     hardware: Hardware,
 ) -> None:
-    """Write Verilog: the core with a testbench of this network, or the fabric and the network's memory images."""
+    """Write Verilog: the core with a testbench for this network, or the fabric with the memory images of the
+    network."""
     from spikeloom.hdl.host.uart import check_divisor
 
     check_divisor(divisor)

@@ -1,7 +1,7 @@
-"""Options that several commands share, declared once.
+"""Groups of options shared by several commands.
 
-A *group* is a frozen dataclass whose fields are annotated as the parameters of a Typer command are. A command that is
-decorated with `grouped` names the group as the type of a parameter, and gets one object with the values::
+A *group* is a frozen dataclass; its fields are annotated like the parameters of a Typer command. A command decorated
+with `grouped` names the group as the type of a parameter and receives one object with the values::
 
     @grouped
     def check(network: NetworkArgument = None, *, loading: Loading) -> None: ...
@@ -18,7 +18,7 @@ __all__ = ["grouped"]
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` with the fields of its groups in place of the groups."""
+    """Replace each group in the signature of ``command`` by its fields."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []
@@ -47,7 +47,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(**values, **made)
 
-    # Typer reads the signature; the rest is what its help and its error messages name.
+    # Typer reads the signature; its help and error messages use the other attributes.
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     call.__name__, call.__doc__, call.__module__ = command.__name__, command.__doc__, command.__module__

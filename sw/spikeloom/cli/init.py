@@ -1,4 +1,4 @@
-"""``spikeloom init``: a project file for this folder."""
+"""``spikeloom init``: write a project file for the current folder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["init"]
 
 @grouped
 def init(network: NetworkArgument = None, *, loading: Loading, hardware: Hardware, samples: Samples) -> None:
-    """Write spikeloom.toml with the options that are given; the other commands take them from it."""
+    """Write the given options to spikeloom.toml, which the other commands read."""
     path = Path(PROJECT_FILE)
     if path.exists():
-        raise InputError(f"{path} must not exist yet; edit it, or remove it first")
+        raise InputError(f"{path} already exists; edit it, or remove it first")
     loaded = loading.load(network)
     given = vars(loading) | vars(hardware) | vars(samples) | {"network": None if network is None else str(network)}
     options = {key: given[key.replace("-", "_")] for key in KEYS}
     options |= {key: value.value for key, value in options.items() if isinstance(value, Enum)}
     options["core"] = given_fields(hardware.core) or None
     write_whole(path, project_text(options))
-    out.print(f"{path}: network {loaded.name}, of {loaded.inputs:,} inputs and {loaded.neurons:,} neurons")
+    out.print(f"{path}: network {loaded.name} with {loaded.inputs:,} inputs and {loaded.neurons:,} neurons")

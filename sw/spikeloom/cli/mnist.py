@@ -1,4 +1,4 @@
-"""``spikeloom mnist``: MNIST through the simulated hardware."""
+"""``spikeloom mnist``: run MNIST through the simulated hardware."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["mnist"]
 def mnist(
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder with MNIST's four IDX files; downloaded if not given.", show_default=False),
+        typer.Option(help="Folder with the four IDX files of MNIST; default: download them.", show_default=False),
     ] = None,
     images: Annotated[
         int | None, typer.Option(help="Use only the first N images.", metavar="N", show_default=False)
     ] = None,
-    workers: Annotated[int, typer.Option(help="Threads that simulate.")] = 2,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for all files.")] = Path("build/mnist"),
+    workers: Annotated[int, typer.Option(help="Number of simulation threads.")] = 2,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output directory.")] = Path("build/mnist"),
 ) -> None:
-    """Run MNIST's test images through the hardware, compare every spike, and say how fast a board would be."""
+    """Run the test images of MNIST through the hardware, compare every spike, and estimate the speed of a board."""
     from spikeloom.benchmarks.mnist import TRIALS, Outcome, Trial, complaints, run_trial, table_of, write_summary
     from spikeloom.datasets.mnist import fetch_mnist, load_mnist
     from spikeloom.runners.compiled import CompiledRunner
@@ -48,7 +48,7 @@ def mnist(
     compared = sum(outcome.spikes_compared for outcome in outcomes)
     out.print(f"{len(digits):,} images, {compared:,} output spikes compared, summary.json in {output}")
     for quality in sorted({trial.quality for trial in TRIALS if not Path("qor", trial.quality).exists()}):
-        out.print(f"no clock is known without qor/{quality}, which make qor writes")
+        out.print(f"clock unknown: qor/{quality} is missing; run make qor")
     wrong = [sentence for pair in zip(TRIALS, outcomes, strict=True) for sentence in complaints(*pair)]
     for sentence in wrong:
         print(f"spikeloom: {sentence}", file=sys.stderr)

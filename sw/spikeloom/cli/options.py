@@ -1,4 +1,4 @@
-"""The options that every command which takes a network has: loading and quantisation, the hardware, the inputs."""
+"""Options of every command that takes a network: loading and quantisation, hardware, inputs."""
 
 from __future__ import annotations
 
@@ -32,21 +32,19 @@ __all__ = [
 ]
 
 _DIGITS = "digits-mlp.nir"
-PLACE_IMAGES = 50  # enough to know how often each neuron spikes
+PLACE_IMAGES = 50  # enough to estimate the spike rate of each neuron
 
 _NETWORK, _HARDWARE, _INPUTS = "Loading and quantisation", "Hardware", "Inputs"
 
 NetworkArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="NETWORK", help="NIR file; the digits network if not given.", show_default=False),
+    typer.Argument(metavar="NETWORK", help="NIR file; default: the digits network.", show_default=False),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object; progress and notes go to standard error.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
 class Backend(Enum):
-    """Where a network runs: `spikeloom.runners.runner` says more."""
+    """Where a network runs, see `spikeloom.runners.runner`."""
 
     REFERENCE = "reference"
     RTL = "rtl"
@@ -68,28 +66,28 @@ def _of_inputs(text: str, *names: str, **settings: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """How a network is loaded and quantised."""
+    """Loading and quantisation of a network."""
 
     project: Annotated[
         Path | None,
         _of_network(
-            "Take options from this spikeloom.toml, or the one in this folder; else from ./spikeloom.toml if present.",
+            "Project file, or a folder with a spikeloom.toml; default: ./spikeloom.toml, if present.",
             "--project",
             is_eager=True,
             callback=apply_project,
         ),
     ] = None
     preset: Annotated[str | None, _of_network(f"Framework that wrote the file: {', '.join(PRESETS)}.")] = None
-    time_step: Annotated[float | None, _of_network("Length of a step in seconds.")] = None
-    discretisation: Annotated[Discretisation | None, _of_network("How time is discretised.")] = None
-    compare: Annotated[Compare | None, _of_network("When a neuron spikes.")] = None
-    reset: Annotated[Reset | None, _of_network("What a spike does to the membrane.")] = None
+    time_step: Annotated[float | None, _of_network("Duration of a step in seconds.")] = None
+    discretisation: Annotated[Discretisation | None, _of_network("Discretisation of time.")] = None
+    compare: Annotated[Compare | None, _of_network("Spike condition.")] = None
+    reset: Annotated[Reset | None, _of_network("Reset of the membrane by a spike.")] = None
     reset_delay: Annotated[int | None, _of_network("Steps from a spike to its reset, 0 or 1.")] = None
-    refractory: Annotated[int | None, _of_network("Steps for which a neuron is held after a spike.")] = None
+    refractory: Annotated[int | None, _of_network("Refractory steps after a spike.")] = None
     encoder: Annotated[
         str | None,
         _of_network(
-            "Encoder of images or series instead of the network's own, such as latency:steps=8,bits=4.",
+            "Encoder for images or series, such as latency:steps=8,bits=4; default: the encoder of the network.",
             metavar="KIND:NAME=VALUE,...",
         ),
     ] = None
@@ -98,7 +96,7 @@ class Loading:
     ] = 8
 
     def load(self, path: Path | None) -> Network:
-        """The float network in ``path``, or the shipped digits network."""
+        """Load the float network from ``path``, or the shipped digits network."""
         return load(
             path or shipped(_DIGITS),
             preset=self.preset,
@@ -111,11 +109,11 @@ class Loading:
         )
 
     def widths(self, core: CoreParameters) -> Quantisation:
-        """How the network is quantised for ``core``."""
+        """Return the quantisation for ``core``."""
         return Quantisation.for_core(core, weight_width=self.weight_bits)
 
     def encoder_of(self, network: Network) -> Encoder | None:
-        """The encoder that was given, or else the one that ``network`` was trained with, if its file names one."""
+        """Return the encoder that was given, else the one that the file of ``network`` names, else None."""
         if self.encoder is not None:
             return encoder_from_text(self.encoder)
         return None if network.encoder is None else encoder_from(network.encoder)
@@ -123,7 +121,7 @@ class Loading:
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What the network is placed on: `spikeloom.cli.choosing` makes a fabric of it."""
+    """Hardware to place the network on; `spikeloom.cli.choosing` turns it into a fabric."""
 
     board: Annotated[str | None, _of_hardware("Name of the board, see: spikeloom boards.", metavar="NAME")] = None
     fabric: Annotated[
@@ -135,39 +133,39 @@ class Hardware:
     core: Annotated[
         list[str] | None,
         _of_hardware(
-            "A field of the core, such as lanes=16. With --board the others are chosen around it. May be repeated.",
+            "Field of the core, such as lanes=16. With --board, the other fields are chosen to match. May be repeated.",
             "--core",
             metavar="FIELD=VALUE",
         ),
     ] = None
     mesh: Annotated[
         str | None,
-        _of_hardware("Mesh of as many tiles with the fabric's core, such as 3x2; with --tiles the smallest mesh."),
+        _of_hardware("Mesh of tiles with the core of the fabric, such as 3x2; default with --tiles: the smallest."),
     ] = None
-    tiles: Annotated[int | None, _of_hardware("Tiles to use; the fewest that hold the network if not given.")] = None
-    seed: Annotated[int, typer.Option(help="Seed of the mapping to tiles.", rich_help_panel=_HARDWARE)] = 0
+    tiles: Annotated[int | None, _of_hardware("Number of tiles; default: the fewest that hold the network.")] = None
+    seed: Annotated[int, typer.Option(help="Random seed of the mapping.", rich_help_panel=_HARDWARE)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """What the network is fed with."""
+    """Inputs of the network."""
 
     inputs: Annotated[
         str | None,
         _of_inputs(
-            ".npy or .npz with spikes (T, B, n), images (B, ...) or series (T, B, channels); or random:SEED; the "
-            "digits if not given.",
+            ".npy or .npz with spikes (T, B, n), images (B, ...) or series (T, B, channels); or random:SEED; "
+            "default: the digits.",
             metavar="FILE|random:SEED",
         ),
     ] = None
     layout: Annotated[
         Layout | None,
-        _of_inputs("Order of the axes of spikes: tbn is time first, btn is transposed; tbn if not given."),
+        _of_inputs("Axis order of spikes: tbn (time first) or btn (batch first, transposed); default: tbn."),
     ] = None
     images: Annotated[int | None, _of_inputs("Use only the first N images.", metavar="N")] = None
 
     def of(self, network: Network, loading: Loading) -> Inputs:
-        """The inputs for ``network``; prints the shape that was understood."""
+        """Return the inputs for ``network``; print the shape as it was interpreted."""
         encoder = loading.encoder_of(network)
         if self.inputs is not None and self.inputs.startswith("random:"):
             inputs = random_inputs(_seed(self.inputs), network.inputs, encoder, samples=self.images)
@@ -178,8 +176,8 @@ class Samples:
             inputs = held_out_digits(encoder)
         else:
             raise InputError(
-                f"network {network.name} has {network.inputs} inputs, so --inputs must be given, as a file or as "
-                f"random:SEED, not left out"
+                f"network {network.name} has {network.inputs} inputs, so --inputs must be a file or "
+                f"random:SEED, not omitted"
             )
         chosen = inputs if self.images is None else inputs.first(self.images)
         note(f"inputs: {chosen.shape_text}")

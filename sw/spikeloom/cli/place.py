@@ -1,4 +1,4 @@
-"""``spikeloom place``: where the neurons of a network are placed on a mesh."""
+"""``spikeloom place``: show the placement of a network on a mesh."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def show_placement(
     hardware: Hardware,
     samples: Samples,
 ) -> None:
-    """Map a network to the tiles of a mesh: what each holds, what goes between them, and what limits the throughput."""
+    """Map a network to the tiles of a mesh: show the content of each tile, the traffic and the throughput limit."""
     from spikeloom.compiler.dependencies import UNIFORM_RATE, uniform_rates
     from spikeloom.explore.cost import explain, measured_rates, tables
 
@@ -33,7 +33,7 @@ def show_placement(
     quantised = quantised_for(loaded, fabric, loading)
     if samples.inputs is None and (loaded.inputs != 64 or loading.encoder_of(loaded) is None):
         rates = uniform_rates(quantised)
-        source = f"{UNIFORM_RATE} spikes per step of each neuron"
+        source = f"{UNIFORM_RATE} spikes per neuron per step"
     else:
         chosen = samples.of(loaded, loading).first(samples.images or PLACE_IMAGES)
         rates = measured_rates(quantised, chosen.spikes)

@@ -1,4 +1,4 @@
-"""The line to a board: what ``--port`` names."""
+"""Connection to a board, as given by ``--port``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["check_port", "transport_to"]
 
 
 def check_port(port: str | None) -> str:
-    """``port``, which must be given; raises `InputError`."""
+    """Return ``port``; raise `InputError` if it is missing."""
     if port is None:
         raise InputError("a port must be given with --port, such as /dev/ttyUSB1 or localhost:5000")
     return port
 
 
 def transport_to(port: str | None, baud_rate: int) -> Transport:
-    """The transport to a serial port, or to ``HOST:PORT``."""
+    """Return the transport for a serial port, or for ``HOST:PORT``."""
     port = check_port(port)
     host, colon, number = port.rpartition(":")
     if colon and number.isdecimal():

@@ -1,8 +1,8 @@
-"""The project file ``spikeloom.toml``: options of the commands, written down once.
+"""Project file ``spikeloom.toml``: stored options of the commands.
 
-Its keys are the names of options that describe the network, the hardware and the inputs; nothing that writes a file or
-opens a device can be set in it, because a project file may come from a stranger. What the command line says wins. Only
-the current folder is looked at, or what ``--project`` names, never a folder above.
+The keys are options that describe the network, the hardware and the inputs. Options that write files or open devices
+are excluded, because a project file may come from a stranger. The command line takes precedence. Only the current
+folder, or the path given with ``--project``, is searched, never a parent folder.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ KEYS = (
     *("network", "preset", "time-step", "discretisation", "compare", "reset", "reset-delay", "refractory"),
     *("weight-bits", "encoder", "board", "fabric", "core", "mesh", "tiles", "seed", "inputs", "layout", "images"),
 )
-"""The keys of a project file: names of options, and ``network``."""
+"""Keys of a project file: names of options, and ``network``."""
 
 _MOST_BYTES = 1 << 16
 _PATHS = ("network", "inputs", "fabric")
 
 
 def apply_project(context: typer.Context, value: Path | None) -> Path | None:
-    """Make the options of the project file the defaults of the command that is being called."""
+    """Make the options of the project file the defaults of the current command."""
     path = Path(PROJECT_FILE) if value is None else value / PROJECT_FILE if value.is_dir() else value
     if context.resilient_parsing or (value is None and not path.is_file()):
         return value
@@ -46,11 +46,11 @@ def apply_project(context: typer.Context, value: Path | None) -> Path | None:
 
 
 def read_project(path: Path) -> dict[str, Any]:
-    """The options in a project file, by parameter; paths are those of the folder that it is in. Raises `InputError`."""
+    """Return the options of a project file by parameter; paths are relative to its folder. Raises `InputError`."""
     try:
         keys = toml_from(read_text(path, _MOST_BYTES), str(path))
     except FileNotFoundError as error:
-        raise InputError(f"{path} must be a project file, and does not exist; spikeloom init writes one") from error
+        raise InputError(f"project file {path} does not exist; spikeloom init writes one") from error
     unknown = sorted(set(keys) - set(KEYS))
     if unknown:
         raise InputError(f"{path}: keys must be {', '.join(KEYS)}, not {', '.join(map(repr, unknown))}")
@@ -58,7 +58,7 @@ def read_project(path: Path) -> dict[str, Any]:
 
 
 def _value(path: Path, key: str, value: Any) -> Any:
-    """The value of ``key`` as the command line would have it."""
+    """Return the value of ``key`` in the form of the command line."""
     if key == "core":
         pairs = (
             [f"{name}={_plain(path, key, one)}" for name, one in value.items()] if isinstance(value, dict) else value
@@ -75,7 +75,7 @@ def _value(path: Path, key: str, value: Any) -> Any:
 
 
 def _row(path: Path, key: str, value: Any) -> str:
-    """A setting of an encoder, or one per channel with colons between them."""
+    """Return one setting of an encoder, or one per channel separated by colons."""
     return ":".join(_plain(path, key, one) for one in (value if isinstance(value, list) else [value]))
 
 
@@ -88,8 +88,8 @@ def _plain(path: Path, key: str, value: Any) -> str:
 
 
 def project_text(options: dict[str, Any]) -> str:
-    """The text of a project file with ``options`` by key, and a comment for each key that is left out."""
-    lines = ["# Options of the commands of spikeloom in this folder; the command line wins over them.", ""]
+    """Return the text of a project file with ``options`` by key, and a comment for each omitted key."""
+    lines = ["# Options of the spikeloom commands in this folder; the command line takes precedence.", ""]
     tables = []
     for key in KEYS:
         value = options.get(key)
@@ -107,7 +107,7 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    # A basic string of TOML has the escapes of JSON, but no surrogates and no DEL.
+    # A basic string of TOML has the escapes of JSON, but allows no surrogates and no DEL.
     escaped = "".join(
         c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}"
         for c in str(value).encode(errors="replace").decode()

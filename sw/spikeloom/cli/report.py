@@ -1,4 +1,4 @@
-"""``spikeloom report``: one HTML page about a network on a fabric."""
+"""``spikeloom report``: write one HTML page about a network on a fabric."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["report"]
 def report(
     network: NetworkArgument = None,
     backend: Annotated[
-        Backend, typer.Option(help="What runs beside the reference, for its counters.")
+        Backend, typer.Option(help="Backend to run besides the reference, for its counters.")
     ] = Backend.REFERENCE,
     port: Annotated[str | None, typer.Option(help="Serial port, or HOST:PORT.", show_default=False)] = None,
     timing: Annotated[
         Path | None,
-        typer.Option(help="report.json of a board's build, or a file of qor, for the clock.", show_default=False),
+        typer.Option(help="report.json of a build, or a file of qor, as the source of the clock.", show_default=False),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file.")] = Path("report.html"),
     *,
     loading: Loading,
     hardware: Hardware,
     samples: Samples,
 ) -> None:
-    """Write one HTML page of what a network does on a fabric: tiles, routes, traffic, use, spikes and timing."""
+    """Write an HTML page about a network on a fabric: tiles, routes, traffic, resources, spikes and timing."""
     from spikeloom.explore.cost import measured_rates
     from spikeloom.report.collect import gather
     from spikeloom.report.page import page
@@ -51,7 +51,7 @@ def report(
         fabric = fabric_for(hardware, loading, [loaded], counters=backend is Backend.RTL)
     quantised = quantised_for(loaded, fabric, loading)
     sample = samples.of(loaded, loading).first(samples.images or PLACE_IMAGES)
-    # The clock of the build that --fabric names, or of the board's, where it holds this fabric.
+    # Use the clock of the build named by --fabric, or of the board's build if it holds this fabric.
     named = Path(hardware.fabric or DEFAULT_FABRIC)
     folders = (named if named.is_dir() else named.parent, Path("build") / (hardware.board or DEFAULT_BOARD))
     figures = timing_of_build(folders, fabric) if timing is None else timing_from(timing)

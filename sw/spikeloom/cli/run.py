@@ -1,4 +1,4 @@
-"""``spikeloom run``: a network on a board, in simulation or as the reference."""
+"""``spikeloom run``: run a network on a board, in simulation or as the reference."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _SHOWN_ANSWERS = 20
 
 
 class Encoding(Enum):
-    """What makes spikes of images."""
+    """Where images are encoded as spikes."""
 
     HOST = "host"
     BOARD = "board"
 
 
 class Answer(Enum):
-    """What a board sends: its output's spikes or membranes, or of each image the class, by one of these scores."""
+    """Output of a board: spikes or membranes of the output population, or a class per image by the named score."""
 
     ALL = "all"
     COUNT = "count"
@@ -55,37 +55,37 @@ class Answer(Enum):
 
     @property
     def mode(self) -> ReadoutMode:
-        """As the readout of the board has it."""
+        """Return the mode of the readout on the board."""
         return ReadoutMode.OFF if self is Answer.ALL else ReadoutMode[self.name]
 
 
 @grouped
 def run(
     network: NetworkArgument = None,
-    backend: Annotated[Backend, typer.Option(help="Where it runs.")] = Backend.BOARD,
+    backend: Annotated[Backend, typer.Option(help="Where the network runs.")] = Backend.BOARD,
     port: Annotated[str | None, typer.Option(help="Serial port, or HOST:PORT.", show_default=False)] = None,
     pixels: Annotated[
         str | None,
-        typer.Option(help="Of live events: columns x rows (x polarities), such as 34x34x2.", show_default=False),
+        typer.Option(help="Live events: columns x rows (x polarities), such as 34x34x2.", show_default=False),
     ] = None,
-    step_ms: Annotated[float, typer.Option(help="Of live events: milliseconds per step.")] = 1.0,
+    step_ms: Annotated[float, typer.Option(help="Live events: milliseconds per step.")] = 1.0,
     steps: Annotated[
-        int | None, typer.Option(help="Of live events: steps to run; until Ctrl-C if not given.", show_default=False)
+        int | None, typer.Option(help="Live events: number of steps; default: until Ctrl-C.", show_default=False)
     ] = None,
     encode: Annotated[
-        Encoding, typer.Option(help="What makes spikes of images: the host, or the encoder on the board.")
+        Encoding, typer.Option(help="Where images are encoded: on the host, or by the encoder on the board.")
     ] = Encoding.HOST,
     answer: Annotated[
         Answer,
         typer.Option(
-            help="What comes back: all that the output sends; or only the class, found by the readout on the board: "
+            help="Result: all output of the network, or only the class, as found by the readout on the board by "
             "most spikes (count), first spike, last, largest or summed (sum) membrane."
         ),
     ] = Answer.ALL,
     identity: Annotated[
         Path | None,
         typer.Option(
-            help="The identity file of the build that the board must hold; that of the build folder if there.",
+            help="Identity file of the build expected on the board; default: the one in the build folder, if present.",
             show_default=False,
         ),
     ] = None,
@@ -94,8 +94,8 @@ def run(
         typer.Option(
             "--output",
             "-o",
-            help="Write the output as .npy, (T, B, n), or the classes (B,) where only they come back; or, live, send "
-            "its spikes to udp://HOST:PORT.",
+            help="Write the output to a .npy file: (T, B, n), or classes (B,) with such an --answer. Live: send "
+            "the spikes to udp://HOST:PORT.",
             show_default=False,
         ),
     ] = None,
@@ -107,8 +107,8 @@ def run(
 ) -> None:
     """Run a network on a board, in simulation or as the reference, and print the answers.
 
-    With --inputs udp://HOST:PORT the input is live events, SPIF words that arrive there; a step is what arrives in
-    --step-ms.
+    With --inputs udp://HOST:PORT the input is live: SPIF events that arrive at this port. The events that arrive within
+    --step-ms form one step.
     """
     from spikeloom.runners.live import udp_address
     from spikeloom.runners.runner import TaskRunner
@@ -126,7 +126,7 @@ def run(
     loaded = loading.load(network)
     held = _hardware(backend, hardware, loading, loaded, identity)
     if backend is Backend.BOARD:
-        check_port(port)  # before what takes long
+        check_port(port)  # before anything slow
     if source is not None:
         program = place_on(held.fabric, quantised_for(loaded, held.fabric, loading), hardware, is_built=True)
         _run_live(program, port, held, source, sink, pixels, step_ms, steps, as_json=as_json)
@@ -155,7 +155,7 @@ def run(
 
 
 def _hardware(backend: Backend, hardware: Hardware, loading: Loading, network: Network, identity: Path | None) -> Built:
-    """What is built; or, in a simulation with other fields or tiles, what would be."""
+    """Return the existing build or, for a simulation with other fields or tiles, the fabric to simulate."""
     changed = hardware.core or hardware.mesh or hardware.tiles
     if backend is Backend.BOARD or not changed:
         return built(hardware, identity)
@@ -183,7 +183,7 @@ def _runner(
 
 
 def _task(inputs: Inputs, encoder: Encoder | None, encode: Encoding, answer: Answer) -> Task:
-    """What the units of the board are to do with ``inputs``."""
+    """Return the task of the units on the board for ``inputs``."""
     from spikeloom.runners.runner import Task
 
     if encode is Encoding.HOST:
@@ -212,7 +212,7 @@ def _answers(network: Network, backend: Backend, result: RunResult, labels: NDAr
 
 
 def _show_answers(title: str, result: RunResult, labels: NDArray[np.int64] | None) -> None:
-    """The class of each of the first images, how many are right, and how fast it went."""
+    """Print the class of each of the first images, the accuracy and the speed."""
     only_classes = result.classes is not None
     answers = _classes(result)
     table = Table(title=title)
@@ -228,7 +228,7 @@ def _show_answers(title: str, result: RunResult, labels: NDArray[np.int64] | Non
     if labels is not None:
         out.print(f"accuracy {100 * float((answers == labels).mean()):.2f} % of {len(answers):,} images")
     rate = f": {figures(len(answers) / result.seconds)} per second" if result.seconds else ""
-    out.print(f"{len(answers):,} images in {result.seconds:.2f} s with loading{rate}")
+    out.print(f"{len(answers):,} images in {result.seconds:.2f} s, loading included{rate}")
 
 
 def _run_live(
@@ -243,7 +243,7 @@ def _run_live(
     *,
     as_json: bool,
 ) -> None:
-    """Events of a UDP port through a board, and its spikes to another."""
+    """Send events from a UDP port through a board, and its spikes to another port."""
     from spikeloom.host.driver import Board
     from spikeloom.host.endpoint import Endpoint
     from spikeloom.host.spif import PixelMap, SpifReceiver, SpifSender
@@ -274,4 +274,4 @@ def _run_live(
     if done.malformed:
         out.print(f"{done.malformed:,} datagrams were malformed")
     if done.late_s > step_ms / 1000:
-        out.print(f"the last step was {done.late_s:.3f} s late: the board, or its line, needs longer steps")
+        out.print(f"the last step was {done.late_s:.3f} s late: the board or its link needs longer steps")

@@ -1,4 +1,4 @@
-"""``spikeloom serve``: a simulated board behind a pseudo-terminal."""
+"""``spikeloom serve``: simulate a board behind a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ def serve(
     fabric: Annotated[
         str | None,
         typer.Option(
-            help="The fabric.json or folder of a build, or a named fabric; build/BOARD if not given.",
+            help="fabric.json or folder of a build, or a named fabric; default: build/BOARD.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Simulate a board behind a pseudo-terminal, which `spikeloom run --port` takes for a serial port."""
+    """Simulate a board behind a pseudo-terminal, which `spikeloom run --port` uses like a serial port."""
     from spikeloom.simulators.virtual_board import VirtualBoard
 
     held = built(Hardware(board=board, fabric=fabric))
     with VirtualBoard(held.fabric, Path("build/serve"), build_hash=held.build_hash, announce=note) as running:
-        # The path stays the same from one start to the next; the pseudo-terminal that it leads to does not.
-        out.print(f"{board} is at {running.link}; Ctrl-C ends it\nspikeloom run --board {board} --port {running.link}")
+        # The printed path is a stable link; the pseudo-terminal behind it changes with each start.
+        out.print(
+            f"{board} is at {running.link}; press Ctrl-C to stop\nspikeloom run --board {board} --port {running.link}"
+        )
         with contextlib.suppress(KeyboardInterrupt), orderly():
             running.wait()
     note(f"{board} has ended")

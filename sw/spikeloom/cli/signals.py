@@ -1,9 +1,9 @@
-"""SIGINT and SIGTERM: whatever runs is ended, children included, and the status says which signal it was.
+"""Handling of SIGINT and SIGTERM: stop the process and its children, and exit with the status of the signal.
 
-A signal raises `Interrupted` in the main thread, so that files are removed and locks released as on any error. Children
-are told first: a thread that waits for a compiler would otherwise wait until it is done.
+A signal raises `Interrupted` in the main thread, so that files are removed and locks are released as after any error.
+The children are stopped first: a thread that waits for a compiler would otherwise block until the compiler is done.
 
-Only the standard library is imported here, because the command installs these handlers before it imports anything else.
+This module imports only the standard library, because its handlers are installed before anything else is imported.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["Interrupted", "handled", "orderly"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GRACE_S = 3.0
-"""What has not ended so long after SIGTERM is killed."""
+"""Delay from SIGTERM to SIGKILL for children that are still running."""
 
 
 class Interrupted(BaseException):
-    """The process was told to end, by the signal ``number``."""
+    """The process received the signal ``number``."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -34,7 +34,7 @@ class Interrupted(BaseException):
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-    """Within, signals raise `Interrupted` and end all children."""
+    """Context in which a signal stops all children and raises `Interrupted`."""
     killer = threading.Timer(_GRACE_S, lambda: _send(_descendants(os.getpid()), signal.SIGKILL))
     killer.daemon = True
 
@@ -53,7 +53,8 @@ def handled() -> Iterator[None]:
 
 @contextlib.contextmanager
 def orderly() -> Iterator[None]:
-    """Within, signals raise ``KeyboardInterrupt`` and leave the children alone: for what ends with a summary."""
+    """Context in which a signal raises ``KeyboardInterrupt`` and spares the children, for runs that end with a
+    summary."""
     with _handlers(_interrupt):
         yield
 
@@ -76,7 +77,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _send(processes: dict[int, str], number: int) -> None:
-    """Send a signal to those of ``processes`` that are still the ones that they were."""
+    """Send a signal to each of ``processes``, unless its number has been reused since."""
     for process, began in processes.items():
         if _parent_and_start(process)[1] == began:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -84,7 +85,7 @@ def _send(processes: dict[int, str], number: int) -> None:
 
 
 def _descendants(root: int) -> dict[int, str]:
-    """All processes below ``root``, with the times of their start, which tell them from later ones of their numbers."""
+    """Return all processes below ``root`` with their start times, which reveal a reused process number."""
     below: dict[int, list[int]] = {}
     starts: dict[int, str] = {}
     for path in Path("/proc").glob("[0-9]*"):
@@ -101,7 +102,8 @@ def _descendants(root: int) -> dict[int, str]:
 
 
 def _parent_and_start(process: int) -> tuple[int, str]:
-    """Fields 4 and 22 of ``/proc/PID/stat``, after the name, which may hold anything; nothing if it is gone."""
+    """Return fields 4 and 22 of ``/proc/PID/stat``, (-1, "") if the process is gone. The name before may hold
+    anything."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return int(fields[1]), fields[19]

@@ -1,4 +1,4 @@
-"""``spikeloom simulate``: the generated hardware against the reference, spike by spike."""
+"""``spikeloom simulate``: compare the generated hardware with the reference, spike by spike."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WAVES_IMAGES = 4  # an image takes about 6 to 10 MB of waveform
 
 
 class Simulator(Enum):
-    """What `simulate` compares with the floats: the integers alone, the core, or the whole design at its pins."""
+    """What `simulate` compares with the float model: the integer model, the core, or the whole design at its pins."""
 
     REFERENCE = "reference"
     RTL = "rtl"
@@ -50,13 +50,13 @@ def simulate(
     backend: Annotated[
         Simulator,
         typer.Option(
-            help="The whole design at its pins, by cocotb; its core, compiled, which is faster; or no hardware at all."
+            help="pins: the whole design in cocotb; rtl: the compiled core, which is faster; reference: no hardware."
         ),
     ] = Simulator.PINS,
     waves: Annotated[
-        bool, typer.Option("--waves", help=f"Record a waveform, of {_WAVES_IMAGES} images unless --images says more.")
+        bool, typer.Option("--waves", help=f"Record a waveform, of {_WAVES_IMAGES} images unless --images is given.")
     ] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for all files.")] = Path("build/simulate"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output directory.")] = Path("build/simulate"),
     as_json: JsonOption = False,
     *,
     loading: Loading,
@@ -106,7 +106,7 @@ def simulate(
     if simulation.waves:
         note(f"waveform in {simulation.waves}")
     if summary.mismatches:
-        raise SimulationError(f"RTL and reference must agree in every spike, and differ in {summary.mismatches} places")
+        raise SimulationError(f"RTL and reference differ in {summary.mismatches} places")
 
 
 def _runner(backend: Simulator, program: Any, directory: Path, *, waves: bool, announce: Any) -> Runner:
@@ -135,7 +135,7 @@ def _table(summary: Any, title: str, backend: Simulator) -> Table:
         row("spikes compared", "", "", f"{summary.spikes_compared:,}")
         row("mismatches", "", "", f"{summary.mismatches:,}")
         row("clock cycles per image", "", "", f"{summary.cycles_per_image:,.0f}")
-        row("  of them core busy", "", "", f"{summary.core_cycles_per_image:,.0f}")
+        row("  core busy", "", "", f"{summary.core_cycles_per_image:,.0f}")
     row("synaptic operations per image", "", f"{summary.synaptic_operations_per_image:,.0f}", "")
     table.add_row("wall time", *[""] * (len(table.columns) - 2), f"{summary.seconds:.1f} s")
     return table
@@ -144,7 +144,7 @@ def _table(summary: Any, title: str, backend: Simulator) -> Table:
 def _write_raster(
     path: Path, network: Network, inputs: Inputs, spikes: dict[str, NDArray[np.bool_]], where: str
 ) -> None:
-    """A picture of the first images, one after the other, with all populations whose spikes are known."""
+    """Draw the spikes of the first images, one after the other, for all populations with recorded spikes."""
     steps, images, _ = inputs.spikes.shape
     shown = min(images, 4)
     all_spikes = {"input": inputs.spikes} | {p.name: spikes[p.name] for p in network.populations if p.name in spikes}
@@ -158,5 +158,5 @@ def _write_raster(
 
 
 def _title(name: str) -> str:
-    """``name`` for a picture, in which dollar signs would begin a formula."""
+    """Return ``name`` for a figure, with dollar signs escaped, because they would begin a formula."""
     return one_line(name).replace("$", r"\$")

@@ -1,1 +1,2 @@
-"""The passes from a float network to memory images: quantise, partition, mapping, layout, synapses, axons, program."""
+"""Compiler passes from a float network to memory images: quantise, partition, mapping, layout, synapses, axons,
+program."""

@@ -1,4 +1,4 @@
-"""Where a program meets other chips: its input from one AER tile, its output to another."""
+"""Connections of a program to other chips: input from one AER tile, output to another."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["AerInput", "AerOutput"]
 
 @dataclass(frozen=True, kw_only=True)
 class AerInput(Port):
-    """The network's input comes from a chip, and not from the host.
+    """Network input from another chip rather than from the host.
 
     Parameters
     ----------
     tile
-        The AER tile, an input.
+        Number of the AER input tile.
     addresses
-        The address of each input line; its number if they are not given. Other addresses are dropped.
+        Address of each input line; default: the number of the line. Other addresses are dropped.
     step_cycles
-        Clock cycles of a step; 0: a step for each of the host's TICKs, as fast as they come.
+        Clock cycles per step; 0: one step per TICK of the host, without delay.
     patience
-        Clock cycles after which a chip that does not go on with its handshake is reported; 0: never.
+        Handshake timeout in clock cycles after which the chip is reported as stalled; 0: never.
     """
 
     what: ClassVar[str] = "an AER input"
@@ -35,16 +35,16 @@ class AerInput(Port):
 
 @dataclass(frozen=True, kw_only=True)
 class AerOutput(Port):
-    """The spikes of the output population go to a chip too.
+    """Spikes of the output population to another chip, in addition to the host.
 
     Parameters
     ----------
     tile
-        The AER tile, an output.
+        Number of the AER output tile.
     addresses
-        The address of each neuron; its number if they are not given.
+        Address of each neuron; default: the number of the neuron.
     patience
-        As of `AerInput`.
+        Handshake timeout, see `AerInput`.
     """
 
     what: ClassVar[str] = "an AER output"

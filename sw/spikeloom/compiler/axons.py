@@ -1,10 +1,12 @@
-"""The axons of each source: a block of numbers that is free in all tiles that it leads to.
+"""Axon allocation: each source gets a block of numbers that is free in all of its target tiles.
 
-A spike carries one axon, whoever gets it. So each source has a *block* of axons, and of rows, at the same addresses in
-all tiles that it leads to, its own among them; the host reads its axons alike. Blocks are given out in the network's
-order, the input first, each from the first address that is free in all of those tiles. With one core they follow each
-other. What leads to the host alone takes no rows, only numbers that no other source sends to the host. What a unit
-reads begins at a page of the unit's tile, and is numbered there as its own neurons are.
+A spike carries one axon for all receivers. Each source therefore has a *block* of axons and rows at the same addresses
+in
+all of its target tiles, including its own; the host uses the same axons. Blocks are allocated in network order, the
+input first, each at the first address that is free in all of its tiles. With one core they are contiguous. A source
+that
+leads only to the host takes no rows, only numbers that no other source sends to the host. A source that a unit reads
+starts at a page of the unit's tile and is numbered there like the unit's own neurons.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ def allocate(
     blocks: dict[str, Block],
     observed: Collection[str],
 ) -> dict[str, NDArray[np.int64]]:
-    """Give each of ``blocks`` its place, the first that is free in all of its tiles; returns the axons of each source.
+    """Place each of ``blocks`` at the first address that is free in all of its tiles; return the axons of each source.
 
-    What does not fit lies beyond the end: the caller refuses it by its count.
+    Blocks that do not fit lie beyond the end: the caller refuses them by their count.
     """
     pages = _Pages(network, units)
     rows = sum(block.rows + pages.rows(name, block) for name, block in blocks.items())
@@ -70,7 +72,7 @@ def allocate(
 
 
 class _Pages:
-    """The pages of tiles with units: what a unit reads lies at the beginning of one, in all tiles that read it."""
+    """Pages of tiles with units: a source of a unit starts at a page boundary in all tiles that read it."""
 
     def __init__(self, network: QuantisedNetwork, units: Mapping[str, TileParameters]) -> None:
         self._readers = {
@@ -82,15 +84,15 @@ class _Pages:
         self.space = 4 * sum(self._axons.values())
 
     def size(self, name: str) -> int:
-        """Axons of a page that ``name`` begins at; 1 if no unit reads it."""
+        """Return the page size in axons at which ``name`` must start; 1 if no unit reads it."""
         return max((self._axons[reader] for reader in self._readers.get(name, ())), default=1)
 
     def rows(self, name: str, block: Block) -> int:
-        """The rows of such a page."""
+        """Return the page size in rows."""
         return max(1, self.size(name) >> 2 * block.coordinate_width)
 
     def taken(self, name: str, space: int) -> NDArray[np.bool_]:
-        """The axons ``(space,)`` of pages that others have in the tiles that read ``name``."""
+        """Return a mask ``(space,)`` of the axons in pages used by other sources in the tiles that read ``name``."""
         found = np.zeros(space, bool)
         for reader in self._readers.get(name, ()):
             for first, stop in self._taken[reader]:
@@ -98,7 +100,7 @@ class _Pages:
         return found
 
     def occupied(self, name: str, block: Block, space: int) -> NDArray[np.bool_]:
-        """As `taken`, in rows. Raises `RowError` if the tile cannot know the neurons by the axons of ``block``."""
+        """Like `taken`, in rows. Raises `RowError` if a tile cannot identify the neurons by the axons of ``block``."""
         if name not in self._readers:
             return np.zeros(space, bool)
         if not np.array_equal(replace(block, first=0).axons, np.arange(block.size)):
@@ -112,14 +114,14 @@ class _Pages:
         return rows
 
     def take(self, name: str, axons: Mapping[str, NDArray[np.int64]]) -> None:
-        """``name`` has its axons now."""
+        """Record the axons of ``name``."""
         for reader in self._readers.get(name, ()):
             first = int(axons[name][0])
             self._taken[reader].append((first, first + max(self._axons[reader], len(axons[name]))))
 
 
 def _first_free(taken: NDArray[np.bool_], count: int, step: int = 1) -> int:
-    """The first of ``count`` places in sequence that are not taken, a multiple of ``step``."""
+    """Return the first of ``count`` consecutive free places, a multiple of ``step``."""
     before = np.concatenate([[0], np.cumsum(taken)])
     free = before[count:] == before[: len(taken) - count + 1]
     return int(np.argmax(free[::step])) * step
@@ -128,6 +130,6 @@ def _first_free(taken: NDArray[np.bool_], count: int, step: int = 1) -> int:
 def sinks_of(
     network: QuantisedNetwork, name: str, tile_of: Mapping[str, int], observed: Collection[str]
 ) -> frozenset[int]:
-    """The tiles that a source leads to, its own and the host among them."""
+    """Return the target tiles of a source, including its own tile and the host."""
     host = {BRIDGE_TILE} if name in observed else set()
     return frozenset(host | {tile_of[sink] for sink in network.sinks(name)})

@@ -1,4 +1,4 @@
-"""A program as part of the bitstream: the fabric that holds it from power-up."""
+"""Programs in bitstreams: a fabric whose memories hold a program from power-up."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["bake"]
 
 
 def bake(program: Program) -> FabricConfig:
-    """The program's fabric, built so that it holds the program from power-up; any other can be loaded over it.
+    """Return the program's fabric with the program as its initial content; other programs can still be loaded.
 
-    AER tiles still wait for the host's ``sources``, so that no event is taken before there is a run.
+    AER tiles still wait for the host to write ``sources``, so that they accept no event before a run.
 
-    Raises ``ValueError`` where weights are in single-port RAM, which a bitstream cannot fill.
+    Raises ``ValueError`` if weights are in single-port RAM, which a bitstream cannot initialise.
     """
     fabric = program.fabric
 

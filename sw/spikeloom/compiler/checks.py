@@ -1,4 +1,4 @@
-"""What a network and a fabric must be for one to be placed on the other."""
+"""Checks of a network against a fabric before and after placement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["PlaceError", "check_accumulators", "check_axons", "check_network", "
 
 
 class PlaceError(ValueError):
-    """A network that the fabric cannot run. The message is one sentence that names what is short."""
+    """The fabric cannot run the network. The message is one sentence that names the missing resource or feature."""
 
 
 def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) -> None:
@@ -63,7 +63,7 @@ def check_ports(
     observe: Collection[str],
 ) -> None:
     if INPUT in observe and input_from is None:
-        raise PlaceError("the input can be observed only where a tile brings it, such as an AER tile")
+        raise PlaceError("the input can be observed only if it comes from a tile, such as an AER tile")
     for port, brings_input in ((input_from, True), (output_to, False)):
         if port is None:
             continue

@@ -1,8 +1,8 @@
-"""Who sends to whom: the relations between tiles that follow from where parts lie.
+"""Dependencies between tiles, as they follow from the mapping.
 
-A relation is *direct* where spikes count in the step in which they are fired, *delayed* where they count in the next
-one; two tiles can have both. A tile waits for its direct sources in every step, so direct relations must not lead in a
-circle: tiles would wait for each other for ever. Delayed ones may.
+A dependency is *direct* if spikes take effect in the step in which they are fired, *delayed* if they take effect in the
+next one; two tiles can have both. A tile waits for its direct sources in every step. Direct dependencies must therefore
+not form a cycle, which would deadlock; delayed ones may.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 TOKENS = ("TICK", "ACK")
-"""What a tile sends at the end of a step: to its sinks, and to its sources."""
+"""Tokens that a tile sends at the end of a step: to its sinks, and to its sources."""
 
 UNIFORM_RATE = 0.1
-"""Spikes a step that are expected of a neuron of which nothing is known."""
+"""Expected spikes per neuron per step in the absence of other data."""
 
 Rates = Mapping[str, NDArray[np.float64]]
-"""Spikes a step of each neuron ``(n,)`` of the input and of each population."""
+"""Spikes per step of each neuron ``(n,)`` of the input and of each population."""
 
 
 class RelationError(ValueError):
@@ -47,10 +47,11 @@ class RelationError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Relations:
-    """Pairs ``(source tile, sink tile)``. ``inputs`` are the tiles that are given the network's input.
+    """Pairs ``(source tile, sink tile)``. ``inputs`` are the tiles that receive the input of the network.
 
-    A tile that brings the input has the host for a source, which says when a step begins; one that takes the output
-    has the host for a sink, which so hears of the end of a step.
+    A tile that supplies the input has the host as a source, which starts each step. A tile that takes the output has
+    the
+    host as a sink, which thereby learns of the end of each step.
     """
 
     direct: frozenset[tuple[int, int]]
@@ -67,10 +68,11 @@ class Relations:
         input_from: Port | None = None,
         output_to: Port | None = None,
     ) -> Relations:
-        """The relations of ``parts`` in the tiles ``tile_of``, of which those in ``observed`` send to the host too.
+        """Return the dependencies of ``parts`` in the tiles ``tile_of``; parts in ``observed`` also send to the host.
 
-        A tile without a direct source has the host for one, which says when a step begins. Raises `RelationError` if
-        direct relations lead in a circle.
+        A tile without a direct source has the host as its source, which starts each step. Raises `RelationError` if
+        direct
+        dependencies form a cycle.
         """
         tiles = set(tile_of.values())
         inputs = {tile_of[sink] for sink in parts.network.sinks(INPUT)}
@@ -95,16 +97,16 @@ class Relations:
         return cls(direct=frozenset(direct), delayed=frozenset(delayed), inputs=frozenset(inputs))
 
     def sources(self, tile: int, *, delayed: bool = False) -> frozenset[int]:
-        """The tiles that send to ``tile``."""
+        """Return the tiles that send to ``tile``."""
         return frozenset(source for source, sink in (self.delayed if delayed else self.direct) if sink == tile)
 
     def sinks(self, tile: int, *, delayed: bool = False) -> frozenset[int]:
-        """The tiles that ``tile`` sends to."""
+        """Return the tiles that ``tile`` sends to."""
         return frozenset(sink for source, sink in (self.delayed if delayed else self.direct) if source == tile)
 
 
 def _check_order(parts: SplitNetwork, tile_of: Mapping[str, int], direct: Collection[tuple[int, int]]) -> None:
-    """Refuse direct relations that lead in a circle."""
+    """Refuse cycles of direct dependencies."""
     waiting = {
         tile: {source for source, sink in direct if sink == tile and source != BRIDGE_TILE} for _, tile in direct
     }
@@ -133,9 +135,9 @@ def _check_order(parts: SplitNetwork, tile_of: Mapping[str, int], direct: Collec
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """Packets that one tile sends to others, each once and to all of ``sinks``: ``packets`` of them a step.
+    """Packets from one tile to others, each sent once to all of ``sinks``: ``packets`` per step.
 
-    ``name`` is the part whose spikes they are, `INPUT`, or one of `TOKENS`.
+    ``name`` is the source of the spikes (a part or `INPUT`), or one of `TOKENS`.
     """
 
     name: str
@@ -145,7 +147,7 @@ class Flow:
 
 
 def uniform_rates(network: QuantisedNetwork, rate: float = UNIFORM_RATE) -> Rates:
-    """The same ``rate`` for all neurons that can spike."""
+    """Return the same ``rate`` for all neurons that can spike."""
     of = {INPUT: rate} | {name: rate * network.spikes(name) for name in network.sources if name != INPUT}
     return {name: np.full(network.size(name), value) for name, value in of.items()}
 
@@ -153,9 +155,9 @@ def uniform_rates(network: QuantisedNetwork, rate: float = UNIFORM_RATE) -> Rate
 def heard(
     network: QuantisedNetwork, name: str, tile_of: Mapping[str, int], observed: Collection[str]
 ) -> NDArray[np.bool_]:
-    """The neurons ``(n,)`` of ``name`` that send their spikes out of their tile: those that lead to another tile.
+    """Return the neurons ``(n,)`` of ``name`` that send spikes to another tile.
 
-    The host and units hear of all neurons, and a unit sends all of its spikes.
+    The host and units receive the spikes of all neurons, and a unit sends all of its spikes.
     """
     every = name in observed or network.unit(name) is not None or bool(network.readers(name))
     found = np.full(network.size(name), every)
@@ -174,7 +176,7 @@ def flows_of(
     input_from: Port | None = None,
     output_to: Port | None = None,
 ) -> tuple[Flow, ...]:
-    """What goes from tile to tile in a step: the spikes of the input and of each part, and the tokens of each tile."""
+    """Return the traffic between tiles in a step: spikes of the input and of each part, and tokens of each tile."""
     flows = []
     relations = Relations.of(parts, tile_of, observed, input_from=input_from, output_to=output_to)
     giver = BRIDGE_TILE if input_from is None else input_from.tile

@@ -1,6 +1,6 @@
-"""Where the neurons of a population lie: in C order, or position by position where a convolution leads to them.
+"""Slots of the neurons of a population: in C order, or position by position for the target of a convolution.
 
-A convolution adds to all output channels of a position at once, so they lie side by side along the lanes. With
+A convolution adds to all output channels of a position at once, so they are adjacent along the lanes. With
 ``words_per_position = ceil(channels / lanes)``, the neuron ``(channel, y, x)`` of a population ``(channels, height,
 width)`` has the slot::
 
@@ -23,15 +23,16 @@ __all__ = ["Layout", "LayoutError", "layouts"]
 
 
 class LayoutError(ValueError):
-    """Populations that cannot be laid out. The message is one sentence."""
+    """Populations without a valid layout. The message is one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
-    """The place of one population: ``words`` words from ``first_word``.
+    """Layout of one population: ``words`` words from ``first_word`` on.
 
-    ``offsets`` ``(n,)`` are the slots of its neurons, counted from its first; ``shape`` is that of the convolution that
-    leads to it, None if none does.
+    ``offsets`` ``(n,)`` are the slots of its neurons relative to its first slot; ``shape`` is the output shape of its
+    input
+    convolutions, None without any.
     """
 
     first_word: int
@@ -42,14 +43,14 @@ class Layout:
 
     @classmethod
     def of(cls, size: int, convolutions: Iterable[Convolution | None], lanes: int, first_word: int = 0) -> Layout:
-        """The layout of ``size`` neurons to which ``convolutions`` lead, and matrices where one is None.
+        """Return the layout of ``size`` neurons with the given input ``convolutions``; None stands for a matrix.
 
-        Raises `LayoutError` where convolutions disagree.
+        Raises `LayoutError` for convolutions of different output shapes.
         """
         shapes = {convolution.output_shape for convolution in convolutions if convolution is not None}
         if len(shapes) > 1:
             raise LayoutError(
-                f"the convolutions that lead to it must give one shape, not {' and '.join(map(str, sorted(shapes)))}"
+                f"its input convolutions must have the same output shape, not {' and '.join(map(str, sorted(shapes)))}"
             )
         shape = next(iter(shapes), None)
         if shape is None:
@@ -63,19 +64,19 @@ class Layout:
 
     @property
     def slots(self) -> NDArray[np.int64]:
-        """The slot ``(n,)`` of each neuron."""
+        """Slot ``(n,)`` of each neuron."""
         return self.first_word * self.lanes + self.offsets
 
     @property
     def words_per_position(self) -> int:
-        """Words of all channels at one position."""
+        """Number of words for all channels at one position."""
         return self.words if self.shape is None else self.words // prod(self.shape[1:])
 
 
 def layouts(network: QuantisedNetwork, lanes: int, names: Collection[str] | None = None) -> dict[str, Layout]:
-    """The layout of each population of ``names`` (of all), one after the other in a core.
+    """Return the layouts of the populations ``names`` (default: all), one after the other in a core.
 
-    Raises `LayoutError` where convolutions disagree.
+    Raises `LayoutError` for convolutions of different output shapes.
     """
     first, result = 0, {}
     for population in network.populations:

@@ -1,19 +1,20 @@
-"""Assignment: where to cut a network, and which part lies in which tile.
+"""Mapping: where to cut a network into slices, and which slice lies in which tile.
 
-All neurons stand in a line, population after population in the order in which a step updates them. The line is cut
-into as many pieces as there are tiles to use, one per tile. Connections without delay lead forward along the line, so
-no tile waits for one that waits for it, whatever the network is like; recurrent ones may lead anywhere.
+All neurons form a line, population after population in update order. The line is cut into as many pieces as there are
+tiles to use, one per tile. Connections without delay lead forward along the line, so that no two tiles wait for each
+other, whatever the network; recurrent connections may lead anywhere.
 
-1. **Pieces**: the tile that works longest limits all others, for they run ahead of it by one step at most. With a limit
-   to the cycles per step, each tile in turn takes as much of the line as its memories hold and the limit allows; the
-   least limit with which the tiles suffice is found by bisection. Pieces are whole memory words; or, if that is faster
-   or nothing else fits, some lines of every channel, or any neurons and channels.
-2. **Places**: which router each piece stands at is found by simulated annealing (Kirkpatrick et al. 1983, Science
-   220(4598)) of the packets a step times the links that each crosses, a multicast counted by the links of its tree.
+1. **Pieces**: the slowest tile limits all others, because they run ahead of it by at most one step. Given a limit of
+   cycles per step, each tile in turn takes as much of the line as its memories and the limit allow; bisection finds the
+   smallest limit for which the tiles suffice. Pieces are whole memory words or, if that is faster or nothing else fits,
+   some lines of every channel, or any neurons and channels.
+2. **Places**: simulated annealing (Kirkpatrick et al. 1983, Science 220(4598)) finds the router of each piece. The cost
+   is the number of packets per step times the links that each crosses, a multicast counted by the links of its tree.
    The generator is seeded: the same seed gives the same places.
 
-A unit, such as attention, lies in a tile of its own. It comes after the last of its sources, and before what it leads
-to: there the line is cut in any case.
+A unit, such as attention, has a tile of its own. It follows the last of its sources and precedes its targets: the line
+is
+always cut there.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ _MOST_TRIES = 20_000
 
 
 class AssignError(ValueError):
-    """A network that does not fit the tiles. The message is one sentence that names what is short."""
+    """The network does not fit the tiles. The message is one sentence that names the missing resource."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Assignment:
-    """The ``parts`` of a network, and the tile of each; and where other chips than the host's are met."""
+    """The ``parts`` of a network, the tile of each, and the ports to other chips."""
 
     parts: SplitNetwork
     tile_of: Mapping[str, int]
@@ -60,13 +61,13 @@ class Assignment:
 
     @property
     def tiles(self) -> tuple[int, ...]:
-        """The tiles that hold something, ascending."""
+        """The used tiles, in ascending order."""
         return tuple(sorted(set(self.tile_of.values())))
 
 
 @dataclass(frozen=True)
 class Load:
-    """What some neurons take of a tile: words of neurons, words of weights, and cycles per step."""
+    """Resources that some neurons take of a tile: neuron words, weight words, and cycles per step."""
 
     words: int = 0
     weight_words: int = 0
@@ -78,7 +79,7 @@ class Load:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part to be: the neurons ``first`` to ``stop - 1`` of a population, or with ``shape`` so many of its lines."""
+    """Candidate part: the neurons ``first`` to ``stop - 1`` of a population or, with ``shape``, these of its lines."""
 
     population: str
     first: int
@@ -87,7 +88,7 @@ class _Piece:
 
     @property
     def part(self) -> Part:
-        """The part, called like its population."""
+        """Return the part, named after its population."""
         return Part(
             name=self.population, population=self.population, first=self.first, stop=self.stop, shape=self.shape
         )
@@ -95,14 +96,15 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where a population can be cut, its ends included: in front of these neurons, or lines if it has a ``shape``."""
+    """Positions where a population can be cut, including its ends: neuron numbers, or line numbers if it has a
+    ``shape``."""
 
     population: str
     at: tuple[int, ...]
     shape: tuple[int, int, int] | None = None
 
     def piece(self, first: int, stop: int) -> _Piece:
-        """The piece from one place to another, by their numbers."""
+        """Return the piece between two positions, given by their indices."""
         return _Piece(self.population, self.at[first], self.at[stop], self.shape)
 
 
@@ -121,23 +123,23 @@ def assign(
     input_from: Port | None = None,
     output_to: Port | None = None,
 ) -> Assignment:
-    """Assign ``network`` to some of the tiles ``cores``, and its units to some of the tiles ``unit_tiles``.
+    """Map ``network`` to some of the tiles ``cores``, and its units to some of the tiles ``unit_tiles``.
 
-    ``tiles`` is how many cores to use; the fewest that hold the network if it is None. ``rates`` are the spikes per
-    step that are expected of the input and of each population, the same for all neurons if they are not known. ``room``
-    is the share of each tile's rows that may be used, ``banded`` whether populations may be cut into bands. Raises
-    `AssignError` if the network does not fit.
+    ``tiles`` is the number of cores to use; None selects the fewest that hold the network. ``rates`` are the expected
+    spikes per step of the input and of each population, equal for all neurons if unknown. ``room`` is the usable share
+    of
+    the rows of each tile; ``banded`` permits cuts into bands. Raises `AssignError` if the network does not fit.
     """
     whole = split(network, {})
     rates = uniform_rates(network) if rates is None else rates
     if tiles is not None and not 1 <= tiles <= len(cores):
-        raise AssignError(f"tiles must be from 1 to {len(cores)}, those of the fabric, not {tiles}")
+        raise AssignError(f"tiles must be 1 to {len(cores)} (all cores of the fabric), not {tiles}")
     units = _units(network, unit_tiles or {})
     between = [unit for unit in network.units if set(unit.sources) != {INPUT}]
     if between and len(cores) == 1:
         raise AssignError(
-            f"network {network.name}: what {between[0].name} reads and what it leads to must lie in different tiles, "
-            "and the fabric has one core"
+            f"network {network.name}: the sources and targets of {between[0].name} must lie in different tiles, "
+            "but the fabric has one core"
         )
     if mesh is None or len(cores) == 1 or (tiles == 1 and not between):
         (tile, *_) = cores
@@ -161,12 +163,12 @@ def assign(
 
 
 def _units(network: QuantisedNetwork, tiles: Mapping[int, TileParameters]) -> dict[str, int]:
-    """A tile of its own for each unit of ``network``."""
+    """Return a separate tile for each unit of ``network``."""
     found: dict[str, int] = {}
     for unit in network.units:
         free = [n for n, tile in tiles.items() if n not in found.values() and compiler_of(tile).holds(tile, unit)]
         if not free:
-            raise AssignError(f"network {network.name}: {unit.name} needs {unit.needs}, and the fabric has none left")
+            raise AssignError(f"network {network.name}: {unit.name} needs {unit.needs}, but the fabric has none left")
         found[unit.name] = free[0]
     return found
 
@@ -179,7 +181,7 @@ def _assigned(
     input_from: Port | None,
     output_to: Port | None,
 ) -> Assignment:
-    """The pieces in the tiles ``order``, and units in those of ``units``."""
+    """Assign the pieces to the tiles ``order``, and the units to those of ``units``."""
     cuts: dict[str, list[int]] = {}
     band_cuts: dict[str, list[int]] = {}
     for piece in (piece for held in pieces for piece in held):
@@ -201,7 +203,7 @@ def _assigned(
 
 
 class _Line:
-    """All neurons in a line, and what any range of them takes of a tile."""
+    """All neurons in a line, with the resources that any range of them needs."""
 
     def __init__(
         self, network: QuantisedNetwork, cores: Mapping[int, CoreParameters], rates: Rates, room: float
@@ -228,7 +230,7 @@ class _Line:
         }
 
     def load(self, core: CoreParameters, piece: _Piece) -> Load:
-        """What a piece takes of a core."""
+        """Return the resources that a piece needs in a core."""
         key = core, piece
         if key not in self._loads:
             self._loads[key] = self._load(core, piece)
@@ -246,18 +248,18 @@ class _Line:
         total = Load(words=layout.words, cycles=layout.words + POPULATION_CYCLES)
         for connection in connections:
             sparse = self._sparse[connection.source]
-            words = np.maximum(words_an_event(connection, layout, sparse=sparse), 1)  # a row takes a cycle in any case
+            words = np.maximum(words_an_event(connection, layout, sparse=sparse), 1)  # a row takes at least one cycle
             added = float(self.rates[connection.source] @ words)
             total += Load(weight_words=words_stored(connection, layout, sparse=sparse), cycles=added)
         return total
 
     def rows(self, core: CoreParameters, populations: Collection[str]) -> int:
-        """Rows of all that leads to some populations."""
+        """Return the number of rows for all connections to some populations."""
         leading = [c.source for name in populations for c in self.network.connections_to(name)]
         return sum(self._rows[core][source] for source in leading)
 
     def fits(self, core: CoreParameters, pieces: Sequence[_Piece], limit: float) -> bool:
-        """Whether a core holds all of ``pieces`` and is done with a step in ``limit`` cycles."""
+        """Whether a core holds all of ``pieces`` and completes a step within ``limit`` cycles."""
         total = sum((self.load(core, piece) for piece in pieces), Load())
         return (
             total.words <= core.words
@@ -268,7 +270,7 @@ class _Line:
         )
 
     def words(self) -> list[_Places]:
-        """Cuts between memory words of every population."""
+        """Return cuts at the memory words of every population."""
         lanes = lcm(*(core.lanes for core in self.cores))
         line = []
         for population in self.network.populations:
@@ -278,11 +280,11 @@ class _Line:
         return line
 
     def neurons(self) -> list[_Places]:
-        """Cuts between all neurons, or channels."""
+        """Return cuts at all neurons, or channels."""
         return [self._range(p.name, neurons_a_channel(self.network, p.name)) for p in self.network.populations]
 
     def bands(self) -> list[_Places]:
-        """Cuts between lines where there are lines, else between memory words."""
+        """Return cuts at lines where there are lines, else at memory words."""
         line = []
         for places in self.words():
             possible = bands(self.network, places.population)
@@ -298,7 +300,7 @@ class _Line:
         return _Places(population, (*range(0, size, step), size))
 
     def cut(self, tiles: int | None, *, banded: bool) -> list[list[_Piece]]:
-        """The pieces of each tile, for ``tiles`` of them. Raises `AssignError` if the tiles cannot hold them."""
+        """Return the pieces of each of ``tiles`` tiles. Raises `AssignError` if the tiles cannot hold them."""
         found = []
         for line in (self.words(), self.bands(), self.neurons()) if banded else (self.words(), self.neurons()):
             if tiles is not None and sum(len(places.at) - 1 for places in line) < tiles:
@@ -325,11 +327,11 @@ class _Line:
         ]
 
     def _left(self, pieces: Sequence[Sequence[_Piece]]) -> int:
-        """Neurons that are in none of the pieces."""
+        """Return the number of neurons outside all pieces."""
         return self.network.neurons - sum(piece.part.size for held in pieces for piece in held)
 
     def _fill(self, line: Sequence[_Places], count: int, limit: float) -> list[list[_Piece]]:
-        """Each of the first ``count`` tiles takes as much of the line as it can."""
+        """Let each of the first ``count`` tiles take as much of the line as it can."""
         population = position = 0
         pieces: list[list[_Piece]] = []
         for core in self.cores[:count]:
@@ -338,7 +340,7 @@ class _Line:
                 if held and not position and population in self._after_unit:
                     break
                 places = line[population]
-                low, high = position, len(places.at) - 1  # as far as `low` it fits
+                low, high = position, len(places.at) - 1  # invariant: it fits up to `low`
                 while low < high:
                     middle = (low + high + 1) // 2
                     if self.fits(core, [*held, places.piece(position, middle)], limit):
@@ -357,7 +359,7 @@ class _Line:
         return pieces
 
     def _more(self, pieces: list[list[_Piece]], line: Sequence[_Places], count: int) -> list[list[_Piece]]:
-        """Cut the pieces that take longest in two until there are ``count``."""
+        """Cut the slowest pieces in two until there are ``count``."""
         while len(pieces) < count:
             order = np.argsort([-cycles for cycles in self._cycles(pieces)], kind="stable")
             for number in order:
@@ -372,7 +374,7 @@ class _Line:
     def _halves(
         self, held: Sequence[_Piece], line: Sequence[_Places], core: CoreParameters
     ) -> tuple[list[_Piece], list[_Piece]] | None:
-        """The sides of the cut that leaves the least to the longer one; None where nothing can be cut."""
+        """Return both sides of the cut with the fastest slower side; None if nothing can be cut."""
         best = None
         at = {places.population: places.at for places in line}
         for number, piece in enumerate(held):
@@ -386,22 +388,22 @@ class _Line:
         return None if best is None else best[1]
 
     def _shortage(self, tiles: int | None) -> str:
-        """Why the tiles do not hold the network, in one sentence."""
+        """Return one sentence with the reason why the tiles do not hold the network."""
         cores = self.cores if tiles is None else self.cores[:tiles]
         lines = self.neurons(), self.bands()
         most = max(sum(len(places.at) - 1 for places in line) for line in lines)
         if tiles is not None and most < tiles:
-            return f"network {self.network.name} can be cut into {most} parts at most, not into {tiles}"
+            return f"network {self.network.name} can be cut into at most {most} parts, not {tiles}"
         needed = 1 + len(self._after_unit - {len(self.network.populations)})
         if len(cores) < needed:
             return (
-                f"network {self.network.name}: what {self._unit_name} reads and what it leads to must lie in different "
+                f"network {self.network.name}: the sources and targets of {self._unit_name} must lie in different "
                 f"tiles, {needed} of them, not in {len(cores)}"
             )
         largest = max(cores, key=lambda core: core.words * core.weight_words)
         total = sum((self.load(largest, _Piece(p.name, 0, p.size)) for p in self.network.populations), Load())
         for name, used, available in (
-            ("words of neurons", total.words, sum(core.words for core in cores)),
+            ("neuron words", total.words, sum(core.words for core in cores)),
             ("weight words", total.weight_words, sum(core.weight_words for core in cores)),
         ):
             if used > available:
@@ -416,12 +418,12 @@ class _Line:
                 return self._excess(piece, largest)
         left = min(self._left(self._fill(line, len(cores), float("inf"))) for line in lines)
         return (
-            f"network {self.network.name} does not fit {len(cores)} tiles: each of them filled as far as its memories "
-            f"go leaves {left} of {self.network.neurons} neurons"
+            f"network {self.network.name} does not fit {len(cores)} tiles: with the memories of all tiles full, "
+            f"{left} of {self.network.neurons} neurons are left"
         )
 
     def _too_large(self, places: _Places, cores: Sequence[CoreParameters]) -> _Piece | None:
-        """The first of the smallest pieces of a population that no core holds."""
+        """Return the first of the smallest pieces of a population that no core holds."""
         for number in range(len(places.at) - 1):
             piece = places.piece(number, number + 1)
             if not any(self.fits(core, [piece], float("inf")) for core in cores):
@@ -429,12 +431,12 @@ class _Line:
         return None
 
     def _excess(self, piece: _Piece, core: CoreParameters) -> str:
-        """What a piece needs more than a core has."""
+        """Describe the resources that a piece needs beyond those of a core."""
         load, rows, size = self.load(core, piece), self.rows(core, {piece.population}), piece.part.size
         short = [
             f"{used} {what}, a tile has {available}"
             for what, used, available in (
-                ("words of neurons", load.words, core.words),
+                ("neuron words", load.words, core.words),
                 ("weight words", load.weight_words, core.weight_words),
                 ("rows", rows, core.axons),
             )
@@ -445,7 +447,7 @@ class _Line:
 
 
 def links_crossed(mesh: MeshParameters, source: int, sinks: Collection[int]) -> int:
-    """Links between routers that a packet from ``source`` to all of ``sinks`` takes: `MeshParameters.route` counted."""
+    """Count the links between routers that a packet from ``source`` to ``sinks`` takes, see `MeshParameters.route`."""
     column, row = source % mesh.columns, source // mesh.columns
     rows_of: dict[int, list[int]] = {}
     for sink in sinks:
@@ -461,13 +463,13 @@ def _annealed(
     mesh: MeshParameters,
     seed: int,
 ) -> dict[int, int]:
-    """Where what is in each tile should rather be, so that the flows cross the fewest links: a tile of the same kind.
+    """Return a new tile of the same kind for the content of each tile, such that the flows cross the fewest links.
 
-    ``flows`` are those between the tiles that are ``used`` now.
+    ``flows`` are those between the currently ``used`` tiles.
     """
     places = list(kinds)
     fixed = sorted({tile for flow in flows for tile in (flow.source, *flow.sinks)} - set(places) | {BRIDGE_TILE})
-    order = [*places, *fixed]  # the host and ports to other chips stay where they are
+    order = [*places, *fixed]  # the host and ports to other chips have fixed places
     place_of = {tile: index for index, tile in enumerate(order)}
     ends = [[place_of[tile] for tile in (flow.source, *flow.sinks)] for flow in flows]
     touching = [[index for index, of in enumerate(ends) if place in of] for place in range(len(places))]

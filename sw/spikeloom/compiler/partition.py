@@ -1,13 +1,14 @@
-"""Splitting: the populations of a network cut into *parts*, which can lie in different tiles.
+"""Partition: cut the populations of a network into *parts* (slices), which can lie in different tiles.
 
-A part is a population of its own, with the parameters and the seeds of its neurons, and every connection becomes one
-from each part of its source to each part of its target, with the weights between the two. Those keep the form in which
-the memory holds them: the columns and lines of a matrix, the kernels between some channels of a convolution, or between
-some of its lines. What arrives at a neuron in a step is the same sum as before, so spikes and membranes are too.
+A part is a population of its own, with the parameters and the seeds of its neurons. Every connection becomes one from
+each part of its source to each part of its target, with the weights between the two. These keep the form in which the
+memory holds them: columns and lines of a matrix, kernels between some channels of a convolution, or between some of its
+lines. The sum that reaches a neuron in a step does not change, and neither do spikes and membranes.
 
-Parts are ranges of neurons. Where a convolution or a pooling sees a population as ``(channels, height, width)``, a
-part has whole channels; or, if all of them see the same shape, it is a *band*: some lines of every channel. The input
-is never cut: what it sends goes to every part that needs it. Nor is a unit, nor a population that it reads.
+Parts are ranges of neurons. Where a convolution or a pooling sees a population as ``(channels, height, width)``, a part
+consists of whole channels; or, if all of them see the same shape, it can be a *band*: some lines of every channel. The
+input is never cut; each part receives the inputs it needs. Units, and populations that a unit reads, are not cut
+either.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ __all__ = ["Bands", "Part", "SplitError", "SplitNetwork", "bands", "between", "n
 
 
 class SplitError(ValueError):
-    """Cuts that cannot be made. The message is one sentence."""
+    """Invalid cuts. The message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Bands:
-    """How a population can be cut into bands: seen as ``shape``, in front of every ``lines``-th line."""
+    """Possible cuts of a population into bands: seen as ``shape``, before every ``lines``-th line."""
 
     shape: tuple[int, int, int]
     lines: int
@@ -45,9 +46,9 @@ class Bands:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The neurons ``first`` to ``stop - 1`` of ``population``, as the population ``name`` of the network of parts.
+    """Neurons ``first`` to ``stop - 1`` of ``population``, as the population ``name`` of the network of parts.
 
-    Of a band of a population of ``shape`` they are the lines of every channel.
+    For a band of a population of ``shape``, the numbers are lines of every channel.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Part:
 
     @property
     def neurons(self) -> NDArray[np.int64]:
-        """The numbers of its neurons in the population, ascending."""
+        """Numbers of its neurons in the population, ascending."""
         if self.shape is None:
             return np.arange(self.first, self.stop)
         return np.arange(prod(self.shape)).reshape(self.shape)[:, self.first : self.stop].reshape(-1)
@@ -70,7 +71,7 @@ class Part:
         return lines if self.shape is None else lines * self.shape[0] * self.shape[2]
 
     def box(self, shape: tuple[int, int, int]) -> tuple[slice, slice]:
-        """Its channels and lines where the population is seen as ``shape``."""
+        """Return its channels and lines for the population seen as ``shape``."""
         if self.shape is not None:
             return slice(0, shape[0]), slice(self.first, self.stop)
         a_channel = prod(shape[1:])
@@ -79,10 +80,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SplitNetwork:
-    """A network of ``parts``, and the ``original`` that it was cut out of.
+    """Network of ``parts``, and the ``original`` network.
 
-    The parts of a population follow each other in ``network.populations``. The output of ``network`` is the first part
-    of the original's.
+    The parts of a population are consecutive in ``network.populations``. The output of ``network`` is the first part of
+    the output of the original.
     """
 
     original: QuantisedNetwork
@@ -90,11 +91,11 @@ class SplitNetwork:
     parts: tuple[Part, ...]
 
     def parts_of(self, population: str) -> tuple[Part, ...]:
-        """The parts of a population of the original, in the order of its neurons or lines."""
+        """Return the parts of a population of the original, in the order of its neurons or lines."""
         return self._of_population[population]
 
     def part(self, name: str) -> Part:
-        """The part called ``name``."""
+        """Return the part called ``name``."""
         return self._by_name[name]
 
     @cached_property
@@ -109,17 +110,19 @@ class SplitNetwork:
         return found
 
     def join(self, arrays: Mapping[str, ArrayLike], population: str) -> NDArray[Any]:
-        """What ``arrays`` say of the parts of ``population``, each ``(..., part.size)``, as one ``(..., n)``."""
+        """Join ``arrays`` ``(..., part.size)`` of the parts of ``population`` into one ``(..., n)``."""
         parts = self.parts_of(population)
         order = np.argsort(np.concatenate([part.neurons for part in parts]))
         return np.concatenate([np.asarray(arrays[part.name]) for part in parts], axis=-1)[..., order]
 
 
 def neurons_a_channel(network: QuantisedNetwork, population: str) -> int:
-    """The neurons that only bands can cut apart: a channel of the convolutions and poolings that see ``population``.
+    """Return the number of neurons that only bands can separate: a channel of the convolutions and poolings that see
+    ``population``.
 
-    It is the whole population where a connection of one-bit weights has groups, since there is no weight of 0; and
-    where a unit reads it.
+    It is the whole population if a connection with one-bit weights has groups, because there is no weight 0, and if a
+    unit
+    reads the population.
     """
     size, together = network.size(population), 1
     if network.readers(population):
@@ -136,9 +139,9 @@ def neurons_a_channel(network: QuantisedNetwork, population: str) -> int:
 
 
 def bands(network: QuantisedNetwork, population: str) -> Bands | None:
-    """How ``population`` can be cut into bands; None if it cannot, because it is not seen as one shape.
+    """Return the possible cuts of ``population`` into bands; None if it is not seen as a single shape.
 
-    No pooling's window is cut.
+    No window of a pooling is cut.
     """
     if network.readers(population):
         return None
@@ -158,11 +161,12 @@ def split(
     cuts: Mapping[str, Sequence[int]],
     band_cuts: Mapping[str, Sequence[int]] | None = None,
 ) -> SplitNetwork:
-    """Cut each population of ``cuts`` in front of the neurons with these numbers, which are ascending, and each of
-    ``band_cuts`` in front of these lines.
+    """Cut each population of ``cuts`` before the neurons with these ascending numbers, and each of ``band_cuts`` before
+    these lines.
 
-    Between parts without any weight but 0 there is no connection. Raises `SplitError` if a cut is not between two
-    neurons of the population, or goes through a channel or the window of a pooling.
+    Parts with only zero weights between them are not connected. Raises `SplitError` if a cut is not between two neurons
+    of
+    the population, or crosses a channel or the window of a pooling.
     """
     band_cuts = band_cuts or {}
     names = {population.name for population in network.populations}
@@ -227,7 +231,7 @@ def _bands_of(network: QuantisedNetwork, name: str, cuts: Sequence[int]) -> tupl
 
 
 def _places(name: str, cuts: Sequence[int], size: int, together: int, what: str) -> list[int]:
-    """Where the parts of a population begin, and its end."""
+    """Return the first indices of the parts of a population, and its end."""
     places = [0, *(int(cut) for cut in cuts), size]
     for before, place in pairwise(places):
         if place <= before:
@@ -245,7 +249,7 @@ def _part_of(population: QuantisedPopulation, part: Part) -> QuantisedPopulation
 
 
 def between(connection: QuantisedConnection, source: Part, target: Part) -> QuantisedConnection | None:
-    """What is left of a connection between two parts, None where nothing is."""
+    """Return the part of a connection between two parts, or None if it is empty."""
     changes: dict[str, Any] = {"source": source.name, "target": target.name}
     if source.size == connection.source_size and target.size == connection.target_size:
         return replace(connection, **changes)
@@ -278,7 +282,8 @@ def between(connection: QuantisedConnection, source: Part, target: Part) -> Quan
 def _convolution_between(
     connection: QuantisedConnection, channels: slice, lines: slice, target: Part, changes: dict[str, Any]
 ) -> NDArray[np.int64]:
-    """The kernels between channels and lines that a convolution sees and a part; the geometry goes to ``changes``."""
+    """Return the kernels between the channels and lines of a convolution and a part; set the geometry in
+    ``changes``."""
     convolution = connection.convolution
     assert convolution is not None
     _, height, width = convolution.output_shape
@@ -299,10 +304,9 @@ def _convolution_between(
 
 
 def _kernels(connection: QuantisedConnection, outputs: slice, inputs: slice) -> tuple[int, NDArray[np.int64]]:
-    """The groups and the kernels between some channels of a convolution.
+    """Return the groups and the kernels between some channels of a convolution.
 
-    Where the channels are not those of whole groups they make one group, with kernels of 0 between those that do not
-    belong together.
+    Channels that are not whole groups form one group, with zero kernels between channels of different groups.
     """
     convolution, weight = connection.convolution, connection.kernel
     assert convolution is not None

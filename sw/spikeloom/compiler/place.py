@@ -1,11 +1,12 @@
-"""Placement: a quantised network onto a fabric, as memory images.
+"""Placement: convert a quantised network to memory images for a fabric.
 
-Parts of the populations lie in tiles (`spikeloom.compiler.mapping`). In a tile, each part lies from a word of its own,
-in the network's order (`spikeloom.compiler.layout`), and rows stand for the events of every sender
+Parts of the populations lie in tiles (`spikeloom.compiler.mapping`). In a tile, each part starts at a word of its own,
+in
+network order (`spikeloom.compiler.layout`), and rows hold the weights for the events of every sender
 (`spikeloom.compiler.synapses`).
 
-Each source has a block of axons of its own (`spikeloom.compiler.axons`). What goes into the memories and registers of a
-tile depends on its kind (`spikeloom.compiler.tiles`).
+Each source has its own block of axons (`spikeloom.compiler.axons`). The content of the memories and registers of a tile
+depends on its kind (`spikeloom.compiler.tiles`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from spikeloom.sim.network.population import INPUT
 __all__ = ["place", "place_assigned", "placement_of", "tiles_written"]
 
 _ROOMS = (1.0, 0.85, 0.7, 0.5)
-"""Shares of a tile's rows that an assignment may count on: blocks at common addresses can leave gaps between them."""
+"""Shares of the rows of a tile that the mapping may use: blocks at common addresses can leave gaps."""
 
 
 def place(
@@ -55,12 +56,12 @@ def place(
     input_from: Port | None = None,
     output_to: Port | None = None,
 ) -> Program:
-    """Lay ``network`` out on ``fabric``. Raises `PlaceError` if a resource or a feature is missing.
+    """Place ``network`` on ``fabric``. Raises `PlaceError` if a resource or a feature is missing.
 
-    Besides the output's, the spikes of the populations in ``observe`` leave the fabric too. ``tiles``, ``seed`` and
-    ``rates`` are those of `spikeloom.compiler.mapping.assign`. The input can come from a tile, ``input_from``; then
-    ``observe`` may hold the input (`spikeloom.sim.network.population.INPUT`) too. The output goes to a tile as well, if
-    there is ``output_to``.
+    The spikes of the output and of the populations in ``observe`` leave the fabric. ``tiles``, ``seed`` and ``rates``
+    are
+    those of `spikeloom.compiler.mapping.assign`. With ``input_from``, the input comes from a tile, and ``observe`` may
+    contain the input (`spikeloom.sim.network.population.INPUT`). With ``output_to``, the output also goes to a tile.
     """
     cores = fabric.cores
     unit_tiles = {number: tile for number, tile in fabric.numbered.items() if compiler_of(tile).is_unit}
@@ -95,7 +96,7 @@ def place(
 
 
 def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Collection[str] = ()) -> Program:
-    """Lay out parts that are assigned to tiles of ``fabric`` already.
+    """Place parts that are already assigned to tiles of ``fabric``.
 
     Raises `PlaceError` if they do not fit, or if tiles would wait for each other.
     """
@@ -106,7 +107,7 @@ def place_assigned(assignment: Assignment, fabric: FabricConfig, *, observe: Col
 
 
 def _lay_out(assignment: Assignment, fabric: FabricConfig, observe: Collection[str]) -> Program:
-    """The program of parts in their tiles, once the network is known to suit the fabric."""
+    """Return the program of parts in their tiles; the network has been checked against the fabric."""
     parts, original = assignment.parts, assignment.parts.original
     observed = _observed(assignment, observe)
     try:
@@ -142,14 +143,15 @@ def _lay_out(assignment: Assignment, fabric: FabricConfig, observe: Collection[s
 
 
 def _observed(assignment: Assignment, observe: Collection[str]) -> list[str]:
-    """What the host gets the spikes of: the output, what is to be observed in the order of the network, the input."""
+    """Return the sources whose spikes the host gets: the output, the observed populations in network order, the
+    input."""
     network = assignment.parts.original
     spiking = [name for name in network.sources if name != INPUT and network.spikes(name) and name in observe]
     return [*dict.fromkeys([network.output, *spiking]), *([INPUT] if INPUT in observe else [])]
 
 
 def _placement(assignment: Assignment, fabric: FabricConfig, observed: Collection[str]) -> Placement:
-    """Where everything lies. Raises what its passes raise."""
+    """Return the placement. Raises the exceptions of its passes."""
     parts, network, tile_of = assignment.parts, assignment.parts.network, assignment.tile_of
     cores = {tile: fabric.cores[tile] for tile in assignment.tiles if tile in fabric.cores}
     units = {unit.name: fabric.tile(tile_of[unit.name]) for unit in network.units}
@@ -180,12 +182,12 @@ def _placement(assignment: Assignment, fabric: FabricConfig, observed: Collectio
 
 
 def placement_of(program: Program) -> Placement:
-    """Where everything lies in ``program``."""
+    """Return the placement of ``program``."""
     return _placement(program.assignment, program.fabric, [name for name, _ in program.observed])
 
 
 def tiles_written(placement: Placement) -> list[int]:
-    """The tiles that are written: cores, units in the order of the network, and ports, which may begin at once."""
+    """Return the tiles to write: cores, units in network order, and last the ports, which may start immediately."""
     return [*placement.held, *placement.units, *placement.ports]
 
 
@@ -196,7 +198,8 @@ def _images(fabric: FabricConfig, tile: TileCompiler) -> Iterator[MemoryImage]:
 
 
 def _registers(placement: Placement, tiles: Collection[TileCompiler]) -> Iterator[tuple[int, str, int]]:
-    """Those of the cores, of the host bridge and of the other tiles. Without a mesh the bridge has no choice."""
+    """Yield the registers of the cores, of the host bridge and of the other tiles. Without a mesh the bridge has
+    none."""
     cores = [tile for tile in tiles if tile.number in placement.held]
     for tile in cores:
         yield from ((tile.number, name, value) for name, value in tile.registers())

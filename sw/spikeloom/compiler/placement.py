@@ -1,4 +1,4 @@
-"""Where everything lies, once it is decided: what each kind of tile makes its memories and registers from."""
+"""Complete placement of a network, from which each kind of tile derives its memories and registers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Placed", "Placement"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Placed:
-    """A part of a population in a core: which neurons it is, what they do and where they lie."""
+    """Part of a population in a core: its neurons, their parameters and their layout."""
 
     part: Part
     population: QuantisedPopulation
@@ -33,17 +33,18 @@ class Placed:
 
     @property
     def name(self) -> str:
-        """The name of the part."""
+        """Name of the part."""
         return self.part.name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Placement:
-    """A network on a fabric.
+    """Network on a fabric.
 
-    ``held`` are the parts of each core, in the order of the network. ``observed`` are the sources whose spikes the host
-    gets. ``axons`` ``(n,)`` are those of each source that has any; ``blocks`` are the rows of each source that leads to
-    cores. Sources are the input, parts and units, by name.
+    ``held`` are the parts of each core, in network order. ``observed`` are the sources whose spikes the host gets.
+    ``axons`` ``(n,)`` are those of each source that has any; ``blocks`` are the rows of each source that leads to
+    cores.
+    Sources are the input, parts and units, by name.
     """
 
     fabric: FabricConfig
@@ -56,44 +57,45 @@ class Placement:
 
     @property
     def parts(self) -> SplitNetwork:
-        """The network and its parts."""
+        """Network and its parts."""
         return self.assignment.parts
 
     @property
     def network(self) -> QuantisedNetwork:
-        """The network of the parts."""
+        """Network of the parts."""
         return self.assignment.parts.network
 
     @property
     def tile_of(self) -> Mapping[str, int]:
-        """The tile of each part and unit."""
+        """Tile of each part and unit."""
         return self.assignment.tile_of
 
     @property
     def units(self) -> dict[int, QuantisedUnit]:
-        """The unit of each tile that holds one."""
+        """Unit of each tile that holds one."""
         return {self.tile_of[unit.name]: unit for unit in self.network.units}
 
     @property
     def ports(self) -> dict[int, Port]:
-        """The port of each tile that brings the input or takes the output, in this order."""
+        """Port of each tile that supplies the input or takes the output, in this order."""
         ports = (self.assignment.input_from, self.assignment.output_to)
         return {port.tile: port for port in ports if port is not None}
 
     @property
     def output_axons(self) -> NDArray[np.int64]:
-        """The axons of the neurons of the output population."""
+        """Axons of the neurons of the output population."""
         return self.parts.join(self.axons, self.parts.original.output)
 
     @property
     def input_axons(self) -> NDArray[np.int64]:
-        """The axons of the input lines."""
+        """Axons of the input lines."""
         found = self.axons.get(INPUT)
         return np.arange(self.network.inputs) if found is None else found
 
     def destinations(self, name: str) -> frozenset[int]:
-        """The tiles that the spikes of a part or unit go to, without its own: those of its sinks, the host if it is
-        observed, and the tile that takes the network's output if it is of that."""
+        """Return the destination tiles of the spikes of a part or unit, except its own: its sinks, the host if it is
+        observed,
+        and the tile that takes the network output if the part belongs to it."""
         found = set(sinks_of(self.network, name, self.tile_of, self.observed))
         output_to = self.assignment.output_to
         if output_to is not None and self.parts.part(name).population == self.parts.original.output:

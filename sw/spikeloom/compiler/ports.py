@@ -1,4 +1,4 @@
-"""Where a program meets other chips than the host's."""
+"""Ports of a program to chips other than the host."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["Port"]
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """A tile that brings the network's input, or takes its output.
+    """Tile that supplies the input of the network, or takes its output.
 
     Parameters
     ----------
     tile
-        Its number.
+        Number of the tile.
     """
 
     tile: int
 
     what: ClassVar[str]
-    """The tile that is meant, in words: *an AER input*."""
+    """Kind of tile in words, for messages: *an AER input*."""

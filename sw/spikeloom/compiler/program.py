@@ -1,4 +1,4 @@
-"""A program: what runs on a fabric. Memory images, registers, and what packets mean to the outside."""
+"""Program of a fabric: memory images, registers, and the meaning of packets at the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["MemoryImage", "Program", "Use"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MemoryImage:
-    """The words of one memory of one tile, from index 0, as bytes ``(n_words, planes)``."""
+    """Words of one memory of one tile from index 0 on, as bytes ``(n_words, planes)``."""
 
     tile: int
     memory: int
@@ -25,7 +25,7 @@ class MemoryImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """How much of a resource of a tile a program takes."""
+    """Use of one resource of a tile by a program."""
 
     tile: int
     resource: str
@@ -35,14 +35,13 @@ class Use:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
-    """A network placed on a fabric.
+    """Network placed on a fabric.
 
     ``registers`` are written after the memories: (tile, register, value). ``input_axons`` ``(inputs,)`` is the axon of
     each input line, ascending. ``observed`` are the populations whose packets leave the fabric, the output population
-    first, with their sizes, and ``output_axons`` ``(sum of sizes,)`` the axons that the packets of their neurons carry.
-    ``membranes`` tells that the output population sends its membranes, one per neuron and step, instead of spikes;
-    ``graded`` are those of the observed populations whose spikes bring values. ``assignment`` says which part lies
-    where.
+    first, with their sizes; ``output_axons`` ``(sum of sizes,)`` are the axons of their neurons. If ``membranes``, the
+    output population sends its membranes, one per neuron per step, instead of spikes. ``graded`` are the observed
+    populations with graded spikes. ``assignment`` is the mapping of parts to tiles.
     """
 
     network: str

@@ -1,13 +1,15 @@
-"""Float network to integers: the only place where floats become integers.
+"""Quantisation of a float network: the only place where floats become integers.
 
 The weights into a population share one scale, a power of two: an integer is ``round(value * 2**exponent)``. Threshold,
 bias and reset value use the scale of their population, so that one step in integers is the float step in other units
-and only rounding is lost. With one bit a weight is its sign times the scale, -1 or 1; two bits give ternary weights
-(and -2). A leak that is exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point beta; so with the
-factors of synaptic currents and adaptations, which share the scale of their population's membrane. The value of a
-graded spike has a scale of its own, as fine as its limit allows, which the weights that it meets make up for. Noise is
-a power of two steps wide. Attention is of spikes alone and stays as it is. Everything that does not fit is an error or
-a note, never a silent clamp.
+and only rounding is lost. At one bit, a weight is its sign times the scale, -1 or 1; two bits give ternary weights (and
+-2). A leak of exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point beta. The same holds for
+the
+factors of synaptic currents and adaptations, which share the scale of their population's membrane. Values of graded
+spikes have a scale of their own, as fine as their limit allows; the weights they meet compensate for it. The noise
+amplitude is a power of two. Attention operates on spikes only and is unchanged. A value that does not fit gives an
+error
+or a note, never silent clamping.
 """
 
 from __future__ import annotations
@@ -34,21 +36,24 @@ __all__ = ["Quantisation", "QuantiseError", "quantise"]
 
 
 _NO_CONSTANTS = 1 << 12
-"""In place of the largest exponent of a scale, where a population has no constants that must fit its membrane."""
+"""Replaces the largest exponent of a scale for a population without constants that must fit its membrane."""
 
 
 class QuantiseError(ValueError):
-    """A network that has no faithful integer form at the widths asked for. The message is one sentence."""
+    """The network has no faithful integer form at the given widths. The message is one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantisation:
     """Widths of the integers.
 
-    ``weight_width`` from 1 to 16 and ``v_width`` from 8 to 24 bits; ``beta_fraction`` fractional bits of a leak that is
-    no shift, rounded as ``rounding`` says; ``value_width`` from 2 to 16 bits of a value that a graded spike brings.
-    ``multiplier``: whether the fabric has one. Then factors of currents and adaptations are products even where a shift
-    would do, because a shift decays ever less near 0, and the sum of such errors in the current drives the membrane.
+    ``weight_width`` is 1 to 16 bits, ``v_width`` 8 to 24 bits, ``value_width`` (value of a graded spike) 2 to 16 bits;
+    ``beta_fraction`` is the number of fractional bits of a leak that is not a shift, rounded as in ``rounding``.
+    ``multiplier`` tells whether the fabric has one. If so, factors of currents and adaptations are products even where
+    a
+    shift would do, because a shift decays more and more slowly near 0, and the sum of these errors in the current
+    drives
+    the membrane.
     """
 
     weight_width: int = 8
@@ -60,7 +65,7 @@ class Quantisation:
 
     @classmethod
     def for_core(cls, core: CoreParameters, *, weight_width: int) -> Quantisation:
-        """The widths of a fabric's core."""
+        """Return the widths of the core of a fabric."""
         value_width = core.value_width or cls.value_width
         return cls(
             weight_width=weight_width,
@@ -83,7 +88,7 @@ class Quantisation:
 
 
 def quantise(network: Network, quantisation: Quantisation | None = None) -> QuantisedNetwork:
-    """The integer form of ``network``. Raises `QuantiseError` where a value cannot be held."""
+    """Return the integer form of ``network``. Raises `QuantiseError` if a value cannot be represented."""
     options = quantisation or Quantisation()
     notes: list[str] = []
     exponents, value_exponents = _exponents(network, options, notes)
@@ -129,10 +134,10 @@ def _to_weights(weight: NDArray[np.float64], exponent: int, options: Quantisatio
 
 
 def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """The scale of each population, and of the values that each graded one sends.
+    """Return the scale of each population, and of the values of each graded one.
 
-    A value is never finer than the membrane that it comes from, whose scale depends on the values that reach it: hence
-    the rounds, of which all but those for graded spikes in loops need two.
+    A value is never finer than the membrane it comes from, whose scale depends on the values that reach it: hence the
+    iteration, which takes two rounds except for graded spikes in loops.
     """
     graded = [population for population in network.populations if population.graded]
     values = {population.name: _value_exponent(population, options) for population in graded}
@@ -151,7 +156,7 @@ def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tup
 
 
 def _value_exponent(population: Population, options: Quantisation) -> int:
-    """The finest scale at which the greatest value is at most ``2**(value_width - 1)``."""
+    """Return the finest scale at which the largest value is at most ``2**(value_width - 1)``."""
     fraction, exponent = np.frexp(population.value_limit or 1.0)
     return options.value_width - 1 - int(exponent) + int(fraction == 0.5)
 
@@ -163,10 +168,11 @@ def _graded_shift(population: Population, exponent: int, options: Quantisation) 
 def _exponent(
     network: Network, population: Population, values: Mapping[str, int], options: Quantisation, notes: list[str]
 ) -> int:
-    """The power of two that scales the population: the one with the least squared error of its weights.
+    """Return the exponent of the scale of the population with the least squared error of its weights.
 
-    Clipping a few large weights can cost less than coarser steps for all, the more so the fewer the bits; where it
-    does, a note says how many.
+    Clipping a few large weights can cost less than coarser steps for all, especially at few bits; a note gives the
+    number
+    of clipped weights.
     """
     with np.errstate(over="ignore"):
         parts = [
@@ -183,7 +189,7 @@ def _exponent(
     zeros = int(np.sum(weights == 0.0)) + sum(prod(w.shape) - w.count for w in into if isinstance(w, SparseMatrix))
     if options.weight_width == 1 and zeros:
         raise QuantiseError(
-            f"population {population.name}: its weights must not be 0 at 1 bit, and {zeros} are; use 2 bits"
+            f"population {population.name}: its weights must not be 0 at 1 bit, but {zeros} are; use 2 bits"
         )
     _, high = weight_range(options.weight_width)
     largest = float(np.abs(weights).max(initial=0.0))
@@ -191,11 +197,11 @@ def _exponent(
         largest = float(np.abs(population.threshold).max())
     room = _largest_exponent(population, options)
     if largest == 0.0:
-        return room if room < _NO_CONSTANTS else 0  # nothing reaches it: any scale will do
-    fits = _power_below(high, largest)  # the finest scale at which nothing is clipped
+        return room if room < _NO_CONSTANTS else 0  # no input: any scale will do
+    fits = _power_below(high, largest)  # finest scale without clipping
     best, least = None, np.inf
     for exponent in range(fits, min(fits + 8, room + 1)):
-        # In steps of ``2**-fits``, so that no weight is too large or too small for its square.
+        # In units of ``2**-fits``, so that the square of a weight neither overflows nor underflows.
         kept = np.ldexp(_to_weights(weights, exponent, options).astype(np.float64), fits - exponent)
         error = float(np.sum((kept - np.ldexp(weights, fits)) ** 2))
         if error < least:
@@ -215,7 +221,7 @@ def _exponent(
         notes.append(f"population {population.name}: {clipped} of {weights.size} weights are clipped")
     present = np.count_nonzero(weights)
     lost = int(present - np.count_nonzero(integers))
-    # (Of few bits many weights become 0 by design; 2 bits are ternary weights.)
+    # At few bits many weights become 0 by design; 2 bits are ternary weights.
     if lost and (forced or (2 * lost > present and options.weight_width > 2)):
         notes.append(
             f"population {population.name}: {lost} of {present} weights become 0, because its largest weight or its "
@@ -225,15 +231,15 @@ def _exponent(
 
 
 def _power_below(bound: int, value: float) -> int:
-    """The largest ``k`` for which ``value * 2**k`` is at most ``bound``, give or take the rounding of a division."""
-    # (The mantissa, because the quotient of a value near the ends of the range of floats is none.)
+    """Return the largest ``k`` for which ``value * 2**k`` is at most ``bound``, up to the rounding of a division."""
+    # Use the mantissa, because a quotient near the ends of the float range overflows or underflows.
     mantissa, exponent = np.frexp(value)
     return int(np.frexp(bound / mantissa)[1]) - 1 - int(exponent)
 
 
 def _largest_exponent(population: Population, options: Quantisation) -> int:
-    """The finest scale at which the population's own constants fit the membrane, with a bit to spare above them."""
-    # (The threshold of neurons that never spike is not kept.)
+    """Return the finest scale at which the constants of the population fit the membrane with one bit of headroom."""
+    # The threshold of neurons that never spike is not stored.
     names = [name for name in SCALED if population.spiking or name != "threshold"]
     constants = [values for name in names if (values := getattr(population, name)) is not None]
     if population.delay is not None:
@@ -265,7 +271,7 @@ def _neuron_parameters(
     if np.all(population.beta == 0.0):
         fields["leak"] = Leak.CLEAR
     if population.alpha is not None and not np.any(population.alpha):
-        fields["current_leak"] = None  # a current that lasts one step is the input itself
+        fields["current_leak"] = None  # a current that lasts one step equals the input itself
     if not population.spiking:
         fields["threshold"] = 0
     noise_bits = _noise_bits(population, exponent, options, notes)
@@ -301,7 +307,7 @@ def _delay_line(population: Population, options: Quantisation) -> NeuronParamete
 
 
 def _noise_bits(population: Population, exponent: int, options: Quantisation, notes: list[str]) -> int:
-    """Bits of the noise: ``-2**(bits - 1)`` to ``2**(bits - 1) - 1`` steps, the nearest power of two."""
+    """Return the bits of the noise: ``-2**(bits - 1)`` to ``2**(bits - 1) - 1`` steps, the nearest power of two."""
     if not population.noise:
         return 0
     bits = int(np.rint(np.log2(population.noise))) + exponent + 1
@@ -312,7 +318,7 @@ def _noise_bits(population: Population, exponent: int, options: Quantisation, no
         )
     kept = 2.0 ** (bits - 1 - exponent)
     if bits < 1:
-        notes.append(f"population {population.name}: its noise is less than a step of its membrane and left out")
+        notes.append(f"population {population.name}: its noise is less than a step of its membrane and is dropped")
     elif kept != population.noise:
         notes.append(f"population {population.name}: its noise is {kept:g}, not {population.noise:g}")
     return max(bits, 0)
@@ -321,7 +327,7 @@ def _noise_bits(population: Population, exponent: int, options: Quantisation, no
 def _leak(
     population: Population, name: str, factors: NDArray[np.float64], options: Quantisation, notes: list[str]
 ) -> tuple[Leak, NDArray[np.int64]]:
-    """The leak that multiplies by ``factors`` ``(n,)``, called ``name``: none, a shift, or a product."""
+    """Return the leak ``name`` that multiplies by ``factors`` ``(n,)``: none, a shift, or a product."""
     if np.all(factors == 1.0):
         return Leak.NONE, np.zeros(population.size, np.int64)
     with np.errstate(divide="ignore"):
@@ -329,7 +335,7 @@ def _leak(
     as_shift = name == "beta" or not options.multiplier
     if as_shift and np.all(np.isfinite(shift)):
         k = np.rint(shift)
-        # Exporters store tau as 32-bit floats, so an exact power of two comes back with their rounding.
+        # Exporters store tau as 32-bit floats, so an exact power of two comes back with rounding errors.
         if np.all((k >= 1) & (k < min(options.v_width, options.beta_fraction + 1)) & (np.abs(shift - k) < 1e-3)):
             if name != "beta":
                 notes.append(f"population {population.name}: {name} is a shift, which is less exact than a product")
@@ -337,5 +343,5 @@ def _leak(
     fixed = np.rint(np.ldexp(factors, options.beta_fraction)).astype(np.int64)
     lost = float(np.abs(fixed / 2.0**options.beta_fraction - factors).max())
     if lost:
-        notes.append(f"population {population.name}: {name} is off by {lost:.1e} at most")
+        notes.append(f"population {population.name}: {name} is off by at most {lost:.1e}")
     return Leak.MULTIPLY, fixed

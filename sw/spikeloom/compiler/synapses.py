@@ -1,18 +1,19 @@
 """Weights and rows: the connections of a network as the memories of a core's row reader
 (`spikeloom.sim.core.row_reader`).
 
-A source is seen as ``(channels, height, width)`` and has a row for each channel and connection. It is the shape that
-its convolutions and poolings take; without them, its neurons one after the other, folded into the coordinates that the
-core has, so that few rows do for many neurons. Poolings cost nothing: the tables give all positions of a window the
-taps of the window.
+A source is seen as ``(channels, height, width)`` and has a row for each channel and connection. This is the input shape
+of its convolutions and poolings. Without any, it is the sequence of its neurons, folded into the coordinates of the
+core
+so that few rows serve many neurons. Poolings cost nothing: the tables give all positions of a window the taps of the
+window.
 
-* A matrix has one tap. The weight words of all positions follow each other, channel by channel.
-* A convolution's kernel is stored once: for each input channel its taps, for each tap the words of a position.
-  The taps that one position meets are those of a *phase*, ``k = phase + i stride / g`` with ``g`` the greatest common
-  divisor of stride and dilation. They are stored together, phase by phase, so that they are consecutive words, and each
-  lies ``dilation / g`` positions before the one before it in the target.
-* A matrix with words in which no weight is set is *sparse* where the core can: those words are left out, and each word
-  names its target. That needs a row for each neuron, so not if the source leads to convolutions or poolings as well.
+* A matrix has one tap. The weight words of all positions are consecutive, channel by channel.
+* The kernel of a convolution is stored once: for each input channel its taps, for each tap the words of a position.
+  The taps that one position meets are those of a *phase*, ``k = phase + i stride / g``, where ``g`` is the greatest
+  common divisor of stride and dilation. They are stored phase by phase, so that they are consecutive words, and each
+  lies ``dilation / g`` positions before its predecessor in the target.
+* A matrix with all-zero words is *sparse* if the core supports it: these words are omitted, and each remaining word
+  names its target. This needs a row per neuron, so it is impossible if the source also feeds convolutions or poolings.
 """
 
 from __future__ import annotations
@@ -42,16 +43,17 @@ Columns = dict[str, NDArray[np.int64]]
 
 
 class RowError(ValueError):
-    """Connections that the row reader cannot walk. The message is one sentence."""
+    """Connections that the row reader cannot represent. The message is one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """The rows of a source, at the same addresses in all tiles that it leads to, and so the axons of its neurons.
+    """Rows of a source, at the same addresses in all of its target tiles, and thus the axons of its neurons.
 
-    A source of ``size`` neurons seen as ``shape`` has ``pitch`` rows for each channel, from row ``first``: as many as
-    it has connections to one tile. The rows of ``sparse`` blocks can be sparse. There is no other kind of row where a
-    source leads to convolutions or poolings.
+    A source of ``size`` neurons seen as ``shape`` has ``pitch`` rows per channel, from row ``first`` on: as many as it
+    has
+    connections to one tile. The rows of ``sparse`` blocks can be sparse, unless the source leads to convolutions or
+    poolings.
     """
 
     size: int
@@ -63,12 +65,12 @@ class Block:
 
     @property
     def rows(self) -> int:
-        """Rows from the first to the last."""
+        """Number of rows."""
         return self.shape[0] * self.pitch
 
     @property
     def axons(self) -> NDArray[np.int64]:
-        """The axon ``(size,)`` of each neuron: ascending."""
+        """Axon ``(size,)`` of each neuron, ascending."""
         channel, y, x = np.indices(self.shape).reshape(3, -1)[:, : self.size]
         bits = self.coordinate_width
         return x | y << bits | (self.first + channel * self.pitch) << 2 * bits
@@ -76,11 +78,12 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """The memories of the row reader, and the axons that stand for neurons.
+    """Memories of the row reader, and the axons of the neurons.
 
-    ``axons`` ``(n,)`` of each source that has connections, and whether an event of each has any words (``reaches``
-    ``(n,)``): if not, no event needs to be sent. ``rows``, ``geometries`` and ``weight_words`` are counted;
-    ``images`` are the memories' words by name.
+    ``axons`` ``(n,)`` are those of each source with connections; ``reaches`` ``(n,)`` tells whether an event has any
+    words
+    and must be sent. ``rows``, ``geometries`` and ``weight_words`` are counts; ``images`` are the words of the memories
+    by name.
     """
 
     axons: dict[str, NDArray[np.int64]]
@@ -93,9 +96,10 @@ class Rows:
 
 @dataclass(kw_only=True)
 class _Axis:
-    """One direction of a geometry: for each coordinate the first tap in the order of storage, its output, and how many.
+    """One direction of a geometry: for each coordinate, the first tap in storage order, its output, and the number of
+    taps.
 
-    ``step`` is how far each following tap lies before its predecessor in the target.
+    ``step`` is the distance in the target from each tap back to its predecessor.
     """
 
     first: list[int]
@@ -106,7 +110,7 @@ class _Axis:
 
 @dataclass(kw_only=True)
 class _Builder:
-    """What has been laid out so far."""
+    """Memories under construction."""
 
     core: CoreParameters
     weights: list[NDArray[np.int64]]
@@ -117,9 +121,9 @@ class _Builder:
     def add_words(
         self, count: int, words: Callable[[], NDArray[np.int64]], targets: NDArray[np.int64] | None = None
     ) -> int:
-        """Append ``count`` weight words ``(count, lanes)``; returns the address of the first.
+        """Append ``count`` weight words ``(count, lanes)``; return the address of the first.
 
-        Words that the core has no room for are counted, and not made: there can be very many.
+        Words beyond the capacity of the core are counted but not generated, because there can be very many.
         """
         first = self.weight_words
         self.weight_words += count
@@ -129,7 +133,7 @@ class _Builder:
         return first
 
     def geometry(self, columns: Columns, lines: Columns) -> int:
-        """The number of a geometry; equal ones share it."""
+        """Return the number of a geometry; equal geometries share one."""
         key = b"".join(name.encode() + array.tobytes() for table in (columns, lines) for name, array in table.items())
         self.geometries.setdefault(key, (columns, lines))
         return list(self.geometries).index(key)
@@ -141,10 +145,10 @@ def blocks_of(
     cores: Mapping[int, CoreParameters],
     layouts: Mapping[str, Layout],
 ) -> dict[str, Block]:
-    """The rows of each source that has connections, in sequence from row 0, the input first.
+    """Return the rows of each source with connections, consecutive from row 0, the input first.
 
-    ``tile_of`` and ``layouts`` are those of every population, ``cores`` those of the tiles. Raises `RowError` where
-    rows cannot hold a connection.
+    ``tile_of`` and ``layouts`` are those of every population, ``cores`` those of the tiles. Raises `RowError` if rows
+    cannot represent a connection.
     """
     blocks: dict[str, Block] = {}
     first = 0
@@ -156,7 +160,7 @@ def blocks_of(
         widths = sorted({cores[tile].coordinate_width for tile in tiles})
         if len(widths) > 1:
             raise RowError(
-                f"{_called(name)}: the tiles that it leads to must have coordinates of one width, not of "
+                f"{_called(name)}: its target tiles must have coordinates of the same width, not of "
                 f"{' and '.join(map(str, widths))} bits"
             )
         pitch = max(tiles.values())
@@ -183,8 +187,9 @@ def rows_of(
 ) -> Rows:
     """Lay out all connections to the populations of ``layouts``, those of the core.
 
-    Without ``blocks`` the core is the only one and they are in sequence. Rows of no connection are empty where the core
-    knows empty rows; no axon names them. Raises `RowError` where the core's rows cannot hold a connection.
+    Without ``blocks``, the core is the only one and rows are consecutive. Unused rows are empty if the core supports
+    empty
+    rows; no axon refers to them. Raises `RowError` if the rows of the core cannot represent a connection.
     """
     if blocks is None:
         blocks = blocks_of(network, dict.fromkeys(layouts, 0), {0: core}, layouts)
@@ -224,7 +229,7 @@ def rows_of(
 
 
 def _images(builder: _Builder, rows: Columns, count: int) -> dict[str, NDArray[np.uint8]]:
-    """The memories' words. What does not fit its field is cut off: the caller refuses it by its count."""
+    """Return the words of the memories. Oversized values are truncated; the caller refuses them by their count."""
     core = builder.core
     weights = np.concatenate([np.zeros((0, core.lanes), np.int64), *builder.weights])
     images = {"weights": pack_lanes(weight_bits(weights.reshape(-1), core.weight_width), core.lanes)}
@@ -258,11 +263,11 @@ def _called(name: str) -> str:
 def _shape(
     name: str, chain: list[QuantisedConnection], size: int, coordinate_width: int, sparse: bool
 ) -> tuple[int, int, int]:
-    """How the neurons of a source are seen: channels have rows, the rest are coordinates."""
+    """Return the shape in which the neurons of a source are seen: channels have rows, the rest are coordinates."""
     shapes = {c.source_shape for c in chain if c.source_shape is not None}
     if len(shapes) > 1:
         raise RowError(
-            f"{_called(name)}: the convolutions and poolings that it leads to must take one shape, not "
+            f"{_called(name)}: its target convolutions and poolings must have the same input shape, not "
             f"{' and '.join(map(str, sorted(shapes)))}"
         )
     side = 1 << coordinate_width
@@ -279,7 +284,7 @@ def _shape(
 
 
 def _by_words(weight: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
-    """The columns of a matrix as weight words ``(n_source, words, lanes)``, each target in its slot."""
+    """Return the columns of a matrix as weight words ``(n_source, words, lanes)``, each target in its slot."""
     words = np.zeros((weight.shape[1], layout.words * layout.lanes), np.int64)
     words[:, layout.offsets] = weight.T
     return words.reshape(-1, layout.words, layout.lanes)
@@ -287,8 +292,8 @@ def _by_words(weight: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """The words of a matrix in which there is a weight, by source and then by number: both ``(k,)``, and ``counts`` of
-    each source ``(n_source,)``."""
+    """The nonzero words of a matrix, by source and then by number: both ``(k,)``, and ``counts`` per source
+    ``(n_source,)``."""
 
     sources: NDArray[np.int64]
     numbers: NDArray[np.int64]
@@ -306,7 +311,7 @@ def _kept(weight: Matrix, layout: Layout) -> _Kept:
     return _Kept.of(sources, numbers, weight.shape[1])
 
 
-@lru_cache(maxsize=16)  # it is asked for several times on the way of one placement
+@lru_cache(maxsize=16)  # one placement asks for it several times
 def _kept_of_sparse(weight: SparseMatrix, layout: Layout) -> _Kept:
     keys = weight.columns * layout.words + layout.offsets[weight.rows] // layout.lanes
     keys.sort()
@@ -316,7 +321,7 @@ def _kept_of_sparse(weight: SparseMatrix, layout: Layout) -> _Kept:
 
 
 def _kept_words(weight: Matrix, layout: Layout, kept: _Kept) -> NDArray[np.int64]:
-    """The words ``(k, lanes)`` themselves."""
+    """Return the words ``(k, lanes)``."""
     if not isinstance(weight, SparseMatrix):
         return _by_words(weight, layout)[kept.sources, kept.numbers]
     number, lane = np.divmod(layout.offsets[weight.rows], layout.lanes)
@@ -327,12 +332,12 @@ def _kept_words(weight: Matrix, layout: Layout, kept: _Kept) -> NDArray[np.int64
 
 
 def _is_sparse(connection: QuantisedConnection, layout: Layout) -> bool:
-    """Whether a matrix takes fewer words sparse: it does where a word has no weight."""
+    """Whether the sparse form of a matrix takes fewer words, which is so if any word is zero."""
     return len(_kept(connection.weight, layout).sources) < connection.weight.shape[1] * layout.words
 
 
 def words_an_event(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> NDArray[np.int64]:
-    """Weight words that a spike of each source neuron ``(n_source,)`` adds, where rows can be ``sparse`` or cannot."""
+    """Return the weight words ``(n_source,)`` per spike of each source neuron; ``sparse`` permits sparse rows."""
     if connection.convolution is not None:
         convolution = connection.convolution
         a_group = convolution.output_channels // convolution.groups
@@ -345,7 +350,7 @@ def words_an_event(connection: QuantisedConnection, layout: Layout, *, sparse: b
 
 
 def words_stored(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> int:
-    """Weight words that a connection takes, where rows can be ``sparse`` or cannot."""
+    """Return the weight words that a connection takes; ``sparse`` permits sparse rows."""
     if connection.convolution is not None:
         _, inputs_a_group, *kernel = connection.convolution.weight_shape
         return int(_words_of_groups(connection.convolution, layout.lanes).sum()) * inputs_a_group * prod(kernel)
@@ -355,7 +360,7 @@ def words_stored(connection: QuantisedConnection, layout: Layout, *, sparse: boo
 
 
 def _words_of_groups(convolution: Convolution, lanes: int) -> NDArray[np.int64]:
-    """Words that the output channels of each group lie in."""
+    """Return the words that hold the output channels of each group."""
     a_group = convolution.output_channels // convolution.groups
     first = np.arange(convolution.groups) * a_group
     return (first + a_group - 1) // lanes - first // lanes + 1
@@ -437,7 +442,7 @@ def _convolution_rows(connection: QuantisedConnection, builder: _Builder, layout
 
 
 def _axis(taps: Taps, convolution: Convolution, axis: int) -> tuple[list[int], _Axis]:
-    """The order in which the taps of a direction are stored, and what each coordinate meets of them."""
+    """Return the storage order of the taps in one direction, and the taps that each coordinate meets."""
     stride, dilation = convolution.stride[axis], convolution.dilation[axis]
     common = gcd(stride, dilation)
     phases = stride // common
@@ -454,7 +459,7 @@ def _axis(taps: Taps, convolution: Convolution, axis: int) -> tuple[list[int], _
 
 
 def _plain_geometry(builder: _Builder) -> int:
-    """The geometry of a source without coordinates: one tap at the row's own words."""
+    """Return the geometry of a source without coordinates: one tap at the words of the row."""
     axis = _Axis(first=[0], output=[0], count=[1], step=0)
     return _geometry(builder, [axis, axis], (1, 1), words=1, taps=1, position=0, line=0)
 
@@ -469,10 +474,10 @@ def _geometry(
     position: int,
     line: int,
 ) -> int:
-    """The number of the geometry with these entries for each coordinate of the source.
+    """Return the number of the geometry with these entries for each coordinate of the source.
 
-    A row has ``words`` words a tap and ``taps`` taps a line in storage. A position and a line of the target have
-    ``position`` and ``line`` words. Where the core has no coordinates there is nothing to describe, and 0 is returned.
+    A row has ``words`` words per tap and ``taps`` taps per line in storage. A position and a line of the target have
+    ``position`` and ``line`` words. For a core without coordinates, the number is 0.
     """
     bits = builder.core.coordinate_width
     if not bits:

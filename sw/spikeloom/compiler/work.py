@@ -1,4 +1,4 @@
-"""What a step costs a tile."""
+"""Cost of a step in a tile."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 __all__ = ["POPULATION_CYCLES", "TileWork"]
 
 POPULATION_CYCLES = 16
-"""Cycles per step that a population costs beside its words: until sums are complete, and its last neurons updated."""
+"""Cycles per step of a population in addition to its words: completion of the sums, and update of its last neurons."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TileWork:
-    """A step of one tile: events that arrive, words of weights that are added (for each row of an event one at least),
-    words of neurons that are updated. Of attention the words added are keys and features, a cycle each."""
+    """Work of one tile in a step: events received, weight words added (at least one per row of an event), and neuron
+    words
+    updated. For attention, the words are keys and features, one cycle each."""
 
     tile: int
     parts: tuple[str, ...]

@@ -1,1 +1,1 @@
-"""Frontends: NIR files and snnTorch modules to the float network."""
+"""Frontends: convert NIR files and snnTorch modules to the float network."""

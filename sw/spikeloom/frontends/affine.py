@@ -1,8 +1,9 @@
-"""What happens to spikes between two neurons, composed exactly to one projection: matrices, convolutions, pooling.
+"""Exact composition of the linear operations between two neurons (matrices, convolutions, pooling) to one projection.
 
-A pooling is linear, so it needs no neurons: sums over windows that do not overlap stay in front of what follows, and
-an average is a sum whose factor goes into the weights that follow. A pooling behind a convolution makes a convolution
-with a larger kernel and stride; one in front of a neuron is a convolution of ones, each channel on its own.
+Pooling is linear and needs no neurons. Sums over windows that do not overlap are kept in front of the next operation;
+the
+factor of an average is folded into the weights that follow. Pooling after a convolution gives a convolution with a
+larger kernel and stride; pooling in front of a neuron is a convolution of ones, with one group per channel.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _LARGEST_PRODUCT = 1 << 24
 
 
 def _pair(name: str, value: Any) -> tuple[int, int]:
-    """(vertical, horizontal); one number stands for both."""
+    """Return (vertical, horizontal); a single number stands for both."""
     array = np.asarray(value)
     flat = array.reshape(-1)
-    # Infinity is equal to itself rounded, so a bound is needed too.
+    # Infinity equals its own rounded value, so a bound is needed as well.
     whole = array.dtype.kind in "fiu" and flat.size in (1, 2) and np.all((np.rint(flat) == flat) & (np.abs(flat) < 1e9))
     if not whole:
         raise LoadError(f"{name} must be one or two integers, not {shown(array.tolist())}")
@@ -50,9 +51,9 @@ def geometry_of(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Convolution:
-    """The geometry of a convolution, or of a pooling, of values ``(channels, height, width)`` as a node gives it.
+    """Return the geometry of a convolution or pooling of values ``(channels, height, width)``, as given by a node.
 
-    ``padding`` may be the words that torch has for it. Raises `LoadError` where the numbers make no convolution.
+    ``padding`` may also be one of torch's keywords. Raises `LoadError` if the parameters are inconsistent.
     """
     kernel, stride, dilation = (
         _pair(f"{key} of {where}", value)
@@ -83,12 +84,12 @@ def geometry_of(
 
 
 def times(matrix: Matrix, values: FloatArray) -> FloatArray:
-    """The sums ``(n_out,)`` of ``values`` ``(n_in,)``."""
+    """Return the sums ``(n_out,)`` for ``values`` ``(n_in,)``."""
     return matrix.apply(values[None])[0] if isinstance(matrix, SparseMatrix) else matrix @ values
 
 
 def total_of(matrices: Sequence[Matrix | None], size: int) -> Matrix:
-    """The sum of matrices, of which None is that of a source that leads to each of ``size`` values as it is."""
+    """Return the sum of the matrices; None stands for the identity on ``size`` values."""
     total, *others = [_identity(size) if matrix is None else matrix for matrix in matrices]
     for other in others:
         if isinstance(total, SparseMatrix) and isinstance(other, SparseMatrix):
@@ -107,22 +108,22 @@ def _as_array(matrix: Matrix) -> FloatArray:
 
 
 def _product(where: str, second: Matrix, first: Matrix) -> Matrix:
-    """``second`` behind ``first``. One that is sparse stands for an array that may be too large to be made."""
+    """Return ``second @ first``. A sparse factor stands for an array that may be too large to allocate."""
     thin = isinstance(first, SparseMatrix) or isinstance(second, SparseMatrix)
     if thin and max(prod(first.shape), prod(second.shape), second.shape[0] * first.shape[1]) > _LARGEST_PRODUCT:
         raise LoadError(
-            f"{where} follows a matrix without a neuron between them, which is supported for matrices of at most "
-            f"{_LARGEST_PRODUCT:,} weights where one is sparse; multiply them before"
+            f"{where} follows a matrix without a neuron between them, which for sparse matrices is supported up to "
+            f"{_LARGEST_PRODUCT:,} weights; multiply them before the export"
         )
     return _as_array(second) @ _as_array(first)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Path:
-    """The way of spikes so far. Without ``weight`` they come as they are, pooled if there is a ``pooling``.
+    """Path of spikes so far. Without ``weight``, spikes pass unchanged, or pooled if there is a ``pooling``.
 
-    ``scale`` is what an average still owes to the weights that follow. Each method raises `LoadError` where the
-    result would be neither a matrix nor a convolution; ``where`` is what messages call the node that follows.
+    ``scale`` is the factor of an average that has yet to be folded into the following weights. Each method raises
+    `LoadError` if the result is neither a matrix nor a convolution; ``where`` names the next node in messages.
     """
 
     weight: Matrix | None = None
@@ -132,16 +133,16 @@ class Path:
 
     @property
     def is_identity(self) -> bool:
-        """Spikes arrive as they were sent."""
+        """Whether spikes pass unchanged."""
         return self.weight is None and self.pooling is None
 
     @property
     def is_matrix(self) -> bool:
-        """A matrix and nothing in front of it."""
+        """Whether the path is a plain matrix, with nothing in front of it."""
         return self.weight is not None and self.convolution is None and self.pooling is None
 
     def through_matrix(self, where: str, matrix: Matrix) -> Path:
-        """The path followed by ``matrix`` ``(n_out, n_in)``."""
+        """Return the path followed by ``matrix`` ``(n_out, n_in)``."""
         if self.convolution is not None:
             raise LoadError(f"{where} follows a convolution without a neuron between them, which is not supported")
         if self.weight is not None:
@@ -153,14 +154,15 @@ class Path:
         return replace(self, weight=weight, scale=1.0)
 
     def through_convolution(self, where: str, convolution: Convolution, weight: FloatArray) -> Path:
-        """The path followed by a convolution with ``weight`` ``convolution.weight_shape``."""
+        """Return the path followed by a convolution with ``weight`` ``convolution.weight_shape``."""
         if self.weight is not None:
             before = "a convolution or an overlapping pooling" if self.convolution is not None else "a matrix"
             raise LoadError(f"{where} follows {before} without a neuron between them, which is not supported")
         return replace(self, weight=weight * self.scale, convolution=convolution, scale=1.0)
 
     def through_pooling(self, where: str, window: Convolution, scale: float) -> Path:
-        """The path followed by a pooling: ``window`` is its geometry, each channel a group; a sum is of scale 1."""
+        """Return the path followed by pooling with geometry ``window``, one group per channel; ``scale`` is 1 for a
+        sum."""
         if self.convolution is not None:
             return self._stretched(where, window, scale)
         if self.weight is not None:
@@ -172,7 +174,8 @@ class Path:
         return self.through_convolution(where, window, np.full(window.weight_shape, scale))
 
     def _stretched(self, where: str, window: Convolution, scale: float) -> Path:
-        """A convolution and the sums over its outputs: every output of a window is a shifted copy of the kernel."""
+        """Return a convolution followed by sums of its outputs: each output in a window adds a shifted copy of the
+        kernel."""
         convolution, kernel = self.convolution, self.weight
         assert convolution is not None
         assert isinstance(kernel, np.ndarray)
@@ -197,7 +200,8 @@ class Path:
         return replace(self, weight=weight, convolution=larger)
 
     def projection(self, where: str, shape: tuple[int, ...], gain: FloatArray) -> Projection:
-        """The path to neurons of ``shape``, each weight times the ``gain`` ``(n,)`` of its neuron."""
+        """Return the projection to neurons of ``shape``, with each weight multiplied by the ``gain`` ``(n,)`` of its
+        neuron."""
         path = self
         if path.pooling is not None and path.weight is None:
             pooling = path.pooling
@@ -223,7 +227,7 @@ class Path:
         by_channel = gain.reshape(path.convolution.output_channels, -1)
         if np.any(by_channel != by_channel[:, :1]):
             raise LoadError(
-                f"{where} must have one gain for all neurons of a channel, because a convolution leads to it; its time "
+                f"{where} must have the same gain for all neurons of a channel after a convolution; its time "
                 "constants or its r differ"
             )
         weight = weight * by_channel[:, :1, None, None]

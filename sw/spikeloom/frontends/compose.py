@@ -1,8 +1,8 @@
-"""The paths between the neurons of a NIR graph, each composed to one affine map.
+"""Paths between the neurons of a NIR graph, each composed to one affine map.
 
-Everything between neurons (Linear, Affine, convolutions, pooling, Flatten, the borders of nested graphs) is reduced to
-paths from neuron to neuron and one bias per neuron, exactly. Attention (`spikeloom.frontends.nir_attention`) is a
-source of paths too.
+Everything between neurons (Linear, Affine, convolutions, pooling, Flatten, the Input and Output of nested graphs) is
+reduced exactly to paths from neuron to neuron and one bias per neuron. Attention (`spikeloom.frontends.nir_attention`)
+is also a source of paths.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_PATHS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """An affine map of spikes: the paths from each source, whose sums add up, and a bias ``(n,)``."""
+    """Affine map of spikes: the paths from each source, which are summed, and a bias ``(n,)``."""
 
     paths: dict[str, tuple[Path, ...]]
     bias: FloatArray
@@ -54,8 +54,8 @@ def _added(arrivals: list[Arrival], size: int) -> Arrival:
 
 
 def _merged(paths: tuple[Path, ...], size: int) -> tuple[Path, ...]:
-    """The same paths with all that are matrices, or nothing at all, added up in one; nothing alone stays nothing."""
-    if len(paths) > _MOST_PATHS:  # poolings side by side, one pair after the other, double them each time
+    """Merge all matrices into one by addition; a single identity stays an identity."""
+    if len(paths) > _MOST_PATHS:  # each pair of parallel poolings in series doubles the number of paths
         raise LoadError(f"the spikes of a node must reach another by at most {_MOST_PATHS} paths, not {len(paths):,}")
     plain = [path for path in paths if path.is_matrix or path.is_identity]
     if len(plain) < 2:
@@ -66,10 +66,10 @@ def _merged(paths: tuple[Path, ...], size: int) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Composition:
-    """A graph with nothing but neurons and attention left.
+    """Graph reduced to neurons and attention.
 
-    ``shapes`` of all nodes, ``neurons`` and ``attentions`` in order of appearance, the latter with the neurons of their
-    query, key and value, what ``arrivals`` bring each neuron, and the neuron that is the ``output``.
+    ``shapes`` of all nodes; ``neurons`` and ``attentions`` in order of appearance, the latter with the neurons of their
+    query, key and value; the ``arrivals`` at each neuron; and the ``output`` neuron.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -80,13 +80,13 @@ class Composition:
 
 
 def compose(graph: Graph) -> Composition:
-    """Reduce what lies between neurons to affine maps of the spikes of the input and the neurons.
+    """Reduce the nodes between neurons to affine maps of the spikes of the input and the neurons.
 
-    Raises `LoadError` where sizes do not fit or the Output does not get the value of a neuron.
+    Raises `LoadError` for mismatched sizes, or if the Output does not get the value of a neuron.
     """
     shapes = find_shapes(graph)
     check_edges(graph, shapes)
-    leaves: dict[str, Arrival] = {}  # what comes out of each node
+    leaves: dict[str, Arrival] = {}  # output of each node
     for name, node in graph.nodes.items():
         if node.kind == "Input" or node.kind in SOURCES:
             source = INPUT if node.kind == "Input" else name
@@ -117,7 +117,7 @@ def compose(graph: Graph) -> Composition:
 def _roles(
     graph: Graph, name: str, shapes: Mapping[str, tuple[int, ...]], leaves: Mapping[str, Arrival]
 ) -> tuple[str, ...]:
-    """The neurons that are the query, key and value of an attention: spikes as they are, each by an edge of its own."""
+    """Return the neurons of query, key and value of an attention: each with its own edge and unmodified spikes."""
     node, found = graph.nodes[name], []
     before = graph.before(name)
     for role in ROLES:
@@ -128,7 +128,7 @@ def _roles(
         (neuron, paths), *others = arrival.paths.items()
         spikes = neuron != INPUT and not others and len(paths) == 1 and paths[0].is_identity and not arrival.bias.any()
         if not spikes:
-            raise LoadError(f"{role} of node {name!r} must be the spikes of neurons as they are, not as {source!r}")
+            raise LoadError(f"{role} of node {name!r} must be the unmodified spikes of neurons, not {source!r}")
         if shapes[source] != shapes[name]:
             raise LoadError(f"{role} of node {name!r} must have shape {shapes[name]}, not {shapes[source]}")
         found.append(neuron)
@@ -139,7 +139,7 @@ def _roles(
 
 
 def _through(name: str, node: Node, shape: tuple[int, ...], arrivals: list[Arrival]) -> Arrival:
-    """What a node makes of the sum of ``arrivals``, which have the given shape."""
+    """Return the result of a node for the sum of ``arrivals`` of the given shape."""
     total = _added(arrivals, arrivals[0].bias.size)
     where = f"node {name!r}"
     if node.kind in MATRICES:

@@ -1,4 +1,4 @@
-"""Neuron nodes of NIR as populations: a preset's equations applied to the numbers of a file."""
+"""Conversion of NIR neuron nodes to populations: the equations of a preset, applied to the parameters of a file."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["RuleOptions", "Stepped", "Stepping", "population_of"]
 FloatArray = NDArray[np.float64]
 
 _INTEGRATORS = ("LI", "I", "CubaLI")
-_WHOLE = 1e-3  # of a step; files hold delays as 32-bit floats
+_WHOLE = 1e-3  # tolerance in steps; files hold delays as 32-bit floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuleOptions:
-    """What the caller and the file's metadata say; None where neither does.
+    """Options of the caller and the metadata of the file; None where neither gives a value.
 
-    ``models`` has those of `spikeloom.sim.core.features.MODEL_KEYS` that are in the file: a number, or an array.
+    ``models`` holds the keys of `spikeloom.sim.core.features.MODEL_KEYS` present in the file: a number or an array.
     """
 
     compare: Compare | None = None
@@ -42,9 +42,9 @@ class RuleOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Stepped:
-    """A neuron node as a population.
+    """Neuron node as a population.
 
-    ``gain`` ``(n,)`` is that of the weights that lead to it, and ``constant`` ``(n,)`` what has to come through its
+    ``gain`` ``(n,)`` is the gain of its input weights; ``constant`` ``(n,)`` is the input that must pass through its
     synaptic current in every step.
     """
 
@@ -55,7 +55,7 @@ class Stepped:
 
 @dataclass(frozen=True, kw_only=True)
 class Stepping:
-    """How every neuron of the graph is stepped."""
+    """Discretisation of all neurons of the graph."""
 
     preset: Preset
     time_step_s: float
@@ -63,10 +63,11 @@ class Stepping:
 
 
 def _tidy(values: FloatArray, epsilon: float) -> FloatArray:
-    """Take off the rounding noise of a file: values that are multiples of 2**-12 but for ``8 epsilon`` become them.
+    """Remove the rounding noise of a file: round values within ``8 epsilon`` of a multiple of 2**-12 to it.
 
-    Without this a beta of 7/8 that went through ``tau`` in single precision comes back as 0.87500001, and sums that
-    meet a threshold exactly would no longer.
+    Without this, a beta of 7/8 that went through ``tau`` in single precision comes back as 0.87500001, and sums that
+    meet
+    a threshold exactly no longer do.
     """
     nearest = np.rint(values * 4096.0) / 4096.0
     return np.where(np.abs(values - nearest) <= 8.0 * epsilon, nearest, values)
@@ -81,24 +82,25 @@ def population_of(
     options: RuleOptions,
     notes: list[str],
 ) -> Stepped:
-    """The population of a neuron node.
+    """Return the population of a neuron node.
 
-    ``bias`` is what affine maps bring, before the gain; ``notes`` gets what is assumed. Raises `LoadError` where the
-    numbers make no neuron.
+    ``bias`` is the bias of the affine maps before the gain; assumptions are appended to ``notes``. Raises `LoadError`
+    for
+    invalid parameters.
     """
     size, preset = prod(shape), step.preset
     if prod(own_shape(name, node)) != size:
         notes.append(f"{name}: one set of parameters is used for all {size} neurons")
     if options.models and node.kind in (*_INTEGRATORS, "Delay"):
         first = next(key for key in MODEL_KEYS if key in options.models)
-        raise LoadError(f"node {name!r} is a {node.kind} and cannot have {first}, which neurons that fire can have")
+        raise LoadError(f"node {name!r} is a {node.kind} and cannot have {first}, which is for spiking neurons only")
     if node.kind == "Delay":
         return _delay_lines(name, node, shape, step)
     notes.extend(f"{name}: {caveat}" for caveat in preset.caveats.get(node.kind, ()))
     beta, gain, leak = _discretise(name, node, size, step)
     alpha, synapse = _synapse(name, node, size, step)
     fields: dict[str, Any] = {"name": name, "shape": shape, "beta": beta, "alpha": alpha}
-    # What affine maps bring goes the way of the spikes: through the synaptic current, if there is one.
+    # A bias of affine maps takes the same path as the spikes: through the synaptic current, if there is one.
     fields["bias"] = gain * bias + leak if alpha is None else leak
     constant = np.zeros(size) if alpha is None else gain * synapse * bias
     if node.kind in _INTEGRATORS:
@@ -114,7 +116,7 @@ def population_of(
 
 
 def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptions, notes: list[str]) -> dict[str, Any]:
-    """The threshold of a node and its rule of firing, as fields of a population."""
+    """Return the threshold and the firing rule of a node, as fields of a population."""
     refractory = options.refractory or 0
     if node.kind == "Threshold":
         threshold = _finite(name, node, "threshold", size)
@@ -133,7 +135,7 @@ def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptio
             notes.append(f"{name}: {key} {value} is assumed, because {preset.title} does not export it")
     if preset.title == "snnTorch" and node.kind == "CubaLIF" and reset is Reset.ZERO and reset_delay and not refractory:
         notes.append(
-            f"{name}: the input of the step after a spike counts, where snnTorch drops it from the membrane; "
+            f"{name}: the input in the step after a spike is counted, whereas snnTorch drops it from the membrane; "
             "refractory 1 does the same"
         )
     if v_reset.any() and reset is not Reset.VALUE:
@@ -149,7 +151,7 @@ def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptio
 
 
 def _models(name: str, size: int, step: Stepping, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What NIR has no nodes for, as fields of a population."""
+    """Return the features that NIR has no nodes for, as fields of a population."""
     fields: dict[str, Any] = {}
     for feature in FEATURES:
         keys = [key.name for key in feature.keys]
@@ -172,13 +174,13 @@ def _models(name: str, size: int, step: Stepping, given: Mapping[str, Any]) -> d
 
 
 def _factor(name: str, key: str, tau: FloatArray, step: Stepping) -> FloatArray:
-    """The factor per step of what decays with the time constants ``tau``."""
+    """Return the decay factor per step for the time constants ``tau``."""
     if tau.min() <= 0:
         raise LoadError(f"{key} of node {name!r} must be positive, not {tau.min():g}")
     x = step.time_step_s / tau
     if step.discretisation is Discretisation.EULER and x.max() > 1.0 + 2.0**-40:
         raise LoadError(
-            f"the time step must be at most {key}, not {step.time_step_s:g} s where that of node {name!r} is "
+            f"the time step must be at most {key}, not {step.time_step_s:g} s, because that of node {name!r} is "
             f"{tau.min():g} s"
         )
     factor = np.maximum(1.0 - x, 0.0) if step.discretisation is Discretisation.EULER else np.exp(-x)
@@ -219,14 +221,14 @@ def _finite(name: str, node: Node, key: str, size: int) -> FloatArray:
 
 
 def _noise(name: str, node: Node) -> float:
-    """Relative error of the file's numbers: that of the shortest float among time constants and gains."""
+    """Return the relative error of the file's numbers: that of the shortest float among time constants and gains."""
     keys = ("tau", "r", "tau_mem", "tau_syn", "w_in")
     kinds = [array_of(name, node, key).dtype for key in keys if key in node.parameters]
     return max((float(np.finfo(kind).eps) for kind in kinds if kind.kind == "f"), default=2.0**-52)
 
 
 def _discretise(name: str, node: Node, size: int, step: Stepping) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """``beta``, gain and leak bias of a node, each ``(n,)``: one step is ``v = beta v + leak + gain I``."""
+    """Return ``beta``, gain and leak bias of a node, each ``(n,)``: one step is ``v = beta v + leak + gain I``."""
     preset, dt, noise = step.preset, step.time_step_s, _noise(name, node)
     one = np.ones(size)
     if node.kind == "Threshold":
@@ -242,7 +244,7 @@ def _discretise(name: str, node: Node, size: int, step: Stepping) -> tuple[Float
     else:
         beta, rest = np.exp(-x), -np.expm1(-x)
     leak = _finite(name, node, "v_leak", size) * rest
-    kind = preset.li_gain if node.kind == "LI" else preset.lif_gain  # CubaLI steps as CubaLIF does
+    kind = preset.li_gain if node.kind == "LI" else preset.lif_gain  # CubaLI steps like CubaLIF
     if kind in (Gain.NIR, Gain.R):
         r = _finite(name, node, "r", size)
         return beta, _tidy(r * rest, noise) if kind is Gain.NIR else r, leak
@@ -252,7 +254,7 @@ def _discretise(name: str, node: Node, size: int, step: Stepping) -> tuple[Float
 
 
 def _synapse(name: str, node: Node, size: int, step: Stepping) -> tuple[FloatArray | None, FloatArray]:
-    """``alpha`` and gain of a node's synaptic current, each ``(n,)``; None and 1 if it has none."""
+    """Return ``alpha`` and gain of the synaptic current of a node, each ``(n,)``; None and 1 if it has none."""
     if not node.kind.startswith("Cuba"):
         return None, np.ones(size)
     kind, noise = step.preset.synapse_gain, _noise(name, node)
@@ -271,9 +273,9 @@ def _synapse(name: str, node: Node, size: int, step: Stepping) -> tuple[FloatArr
 
 
 def _steps_inverse(name: str, node: Node, key: str, size: int, step: Stepping, noise: float) -> FloatArray:
-    """``dt`` over the time constant that the file calls ``key``, ``(n,)``."""
+    """Return ``dt`` divided by the time constant ``key`` of the file, ``(n,)``."""
     dt, tau = step.time_step_s, _per_neuron(name, node, key, size)
-    allowed = tau > 0  # infinite is allowed: no leak
+    allowed = tau > 0  # infinity is allowed: no leak
     if not allowed.all():
         raise LoadError(f"{key} of node {name!r} must be positive, not {tau[~allowed][0]}")
     seconds = {
@@ -284,13 +286,13 @@ def _steps_inverse(name: str, node: Node, key: str, size: int, step: Stepping, n
     x = dt / seconds
     if x.max() > 1.0 + 8.0 * noise:
         raise LoadError(
-            f"the time step must be at most {key}, not {dt:g} s where {key} of node {name!r} is {seconds.min():g} s"
+            f"the time step must be at most {key}, not {dt:g} s, because {key} of node {name!r} is {seconds.min():g} s"
         )
     return np.minimum(x, 1.0)
 
 
 def _check_ratio(name: str, what: str, r: FloatArray, x: FloatArray, expected: FloatArray, preset: Preset) -> None:
-    """Refuse an ``r`` (or ``w_in``) that the preset's framework would not have written: it does not enter the step."""
+    """Refuse an ``r`` (or ``w_in``) that the preset's framework would not write, because it does not enter the step."""
     endless = (x == 0.0) & np.isinf(r)  # a beta of 1, as these exporters write it
     with np.errstate(invalid="ignore"):
         ratio = np.where(endless, expected, r * x)

@@ -1,4 +1,4 @@
-"""The error for a file or module that cannot be loaded."""
+"""Exception for a file or module that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ __all__ = ["LoadError"]
 
 
 class LoadError(ValueError):
-    """A network that cannot be read faithfully, at whichever front door. The message is one sentence."""
+    """A network that a frontend cannot load faithfully. The message is one sentence."""

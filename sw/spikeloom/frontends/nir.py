@@ -1,13 +1,13 @@
-"""The first front door: a NIR file or graph becomes a float `Network`.
+"""NIR frontend: convert a NIR file or graph to a float `Network`.
 
-NIR describes neurons in continuous time and holds no time step, no discretisation and no rule for the reset, so the
-caller, the file's metadata or a framework *preset* (`spikeloom.frontends.presets`) says how to step it. Whatever was
-assumed is a note of the network; whatever cannot be kept is a `LoadError` of one sentence.
+NIR describes neurons in continuous time, without time step, discretisation or reset rule. The caller, the metadata of
+the file or a framework *preset* (`spikeloom.frontends.presets`) supplies them. Every assumption is a note of the
+network; anything that cannot be preserved is a `LoadError` of one sentence.
 
-The gain of a neuron is folded into the weights and biases that lead to it. Linear, Affine, convolution, pooling and
-Flatten nodes between neurons are composed exactly (`spikeloom.frontends.affine`). A connection that closes a cycle
-carries its spikes with delay 1, any other with delay 0 (`spikeloom.frontends.order.closing_pairs` has the rule).
-`docs/loading.md` has the tables, and `docs/nir-attention.md` the one node that is not NIR's.
+The gain of a neuron is folded into its input weights and biases. Linear, Affine, convolution, pooling and Flatten nodes
+between neurons are composed exactly (`spikeloom.frontends.affine`). A connection that closes a cycle has delay 1, any
+other delay 0 (`spikeloom.frontends.order.closing_pairs` has the rule). `docs/loading.md` has the tables, and
+`docs/nir-attention.md` describes the one node that is not part of NIR.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ __all__ = ["ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", "LoadErr
 FloatArray = NDArray[np.float64]
 
 RULE_KEYS = ("compare", "reset", "reset_delay", "refractory")
-"""Keys under ``metadata["spikeloom"]`` of a neuron node, beside `spikeloom.sim.core.features.MODEL_KEYS`."""
+"""Keys under ``metadata["spikeloom"]`` of a neuron node, in addition to `spikeloom.sim.core.features.MODEL_KEYS`."""
 
 ENCODER_KEY = "spikeloom_encoder"
-"""The group of a graph's metadata with the settings of the encoder that it was trained with."""
+"""Group in the metadata of a graph that holds the settings of the encoder used in training."""
 
 METADATA_KEYS = ("preset", "time_step_s", "discretisation", "seed", "input_value_width", *RULE_KEYS)
 """Keys under ``metadata["spikeloom"]`` of a graph."""
 
-_LONGEST_SETTING = 1 << 16  # what is longer is cut, and then refused by the encoder
+_LONGEST_SETTING = 1 << 16  # longer settings are truncated and then refused by the encoder
 
 
 _INTEGERS = {"reset_delay": (0, 1), "refractory": (0, 255), "seed": (1, (1 << 32) - 1), "input_value_width": (0, 16)}
 
 
-# (Numbers that overflow on the way are infinite in the network, which is refused then, in one sentence.)
+# Numbers that overflow during the conversion become infinite; the network then refuses them in one sentence.
 @np.errstate(over="ignore", invalid="ignore")
 def load(
     source: str | PathLike[str] | Any,
@@ -75,25 +75,26 @@ def load(
     refractory: int | None = None,
     seed: int | None = None,
 ) -> Network:
-    """Read a NIR file or take a ``nir.NIRGraph`` and return the float network.
+    """Read a NIR file, or convert a ``nir.NIRGraph``, and return the float network.
 
     Parameters
     ----------
     source
         Path of a NIR file, or a ``nir.NIRGraph``.
     name
-        Name of the network; the file's name without its suffix if not given.
+        Name of the network; default: the file name without its suffix.
     preset
-        A key of `PRESETS`: the framework that wrote the file. ``"nir"`` if not given.
+        Key of `PRESETS`, the framework that wrote the file; default: ``"nir"``.
     time_step_s, discretisation
-        How to step continuous time. The preset's if not given; ``"nir"`` has no time step and steps by Euler.
+        Discretisation of continuous time; default: that of the preset. ``"nir"`` has no time step and uses Euler.
     compare, reset, reset_delay, refractory
-        The rule of firing of all neurons, as enumeration members or their values.
+        Firing rule of all neurons, as enumeration members or their values.
     seed
-        From which neurons with noise get theirs; 1 if not given.
+        Seed from which noisy neurons derive their seeds; default: 1.
 
-    Each option is taken from here if it is not None, otherwise from the metadata of the node, then of the graph (see
-    `METADATA_KEYS`), otherwise from the preset. Raises `LoadError` with one sentence about what is wrong.
+    Each option is taken from the arguments if it is not None, otherwise from the metadata of the node, then of the
+    graph
+    (see `METADATA_KEYS`), otherwise from the preset. Raises `LoadError` with one sentence about the cause.
     """
     if isinstance(source, str | PathLike):
         path = Path(source)
@@ -105,7 +106,7 @@ def load(
     check_content(content)
     graph = unfold(content)
     keep_large_weights_sparse(graph)
-    del content  # the arrays of weights that are sparse now
+    del content  # free the weight arrays that are now sparse
     rule = {"compare": compare, "reset": reset, "reset_delay": reset_delay, "refractory": refractory}
     caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)
     shared = _metadata(graph.metadata, "the graph", METADATA_KEYS) | caller
@@ -160,7 +161,7 @@ def load(
 
 
 def _attention(name: str, node: Node, shape: tuple[int, ...], sources: tuple[str, ...]) -> QuantisedAttention:
-    """The attention of a node, docs/nir-attention.md, and of the populations that are its query, key and value."""
+    """Return the attention of a node (docs/nir-attention.md) and the populations of its query, key and value."""
 
     def whole(key: str, low: int, high: int, default: int | None = None) -> int:
         value = np.asarray(node.parameters.get(key, default))
@@ -172,7 +173,7 @@ def _attention(name: str, node: Node, shape: tuple[int, ...], sources: tuple[str
 
     heads, channels, tokens = whole("heads", 1, 16), shape[0], prod(shape[1:])
     if channels % heads:
-        raise LoadError(f"shape of node {name!r} must have channels that {heads} heads share, not {channels}")
+        raise LoadError(f"shape of node {name!r} must have channels divisible by {heads} heads, not {channels}")
     query, key, value = sources
     try:
         return QuantisedAttention(
@@ -191,17 +192,17 @@ def _attention(name: str, node: Node, shape: tuple[int, ...], sources: tuple[str
 
 
 def _check_delayed(name: str, arrival: Arrival) -> None:
-    """A delay line holds spikes, not sums: refuse anything but the spikes of one source."""
+    """Check that a delay line gets the spikes of one source, because it stores spikes, not sums."""
     ways = [path for paths in arrival.paths.values() for path in paths]
     if len(ways) != 1 or not ways[0].is_identity or np.any(arrival.bias):
         raise LoadError(
-            f"node {name!r} is a Delay and must get the spikes of one neuron or of the Input as they are; put it in "
+            f"node {name!r} is a Delay and must get the unmodified spikes of one neuron or of the Input; put it in "
             "front of the weights"
         )
 
 
 def _encoder(metadata: Mapping[str, Any]) -> dict[str, EncoderSetting] | None:
-    """Settings of the encoder that the graph names; `spikeloom.datasets.encoders` checks them."""
+    """Return the encoder settings in the graph; `spikeloom.datasets.encoders` checks them."""
     settings = metadata.get(ENCODER_KEY)
     if settings is None:
         return None
@@ -211,7 +212,7 @@ def _encoder(metadata: Mapping[str, Any]) -> dict[str, EncoderSetting] | None:
 
 
 def _encoder_setting(name: str, value: Any) -> EncoderSetting:
-    """A text, a number, or a tuple of numbers, one per channel."""
+    """Return a text, a number, or a tuple of numbers with one per channel."""
     if isinstance(value, str | bytes):
         return text(value)
     if np.ndim(value) == 1:
@@ -222,7 +223,7 @@ def _encoder_setting(name: str, value: Any) -> EncoderSetting:
 
 
 def _options(where: str, **options: Any) -> dict[str, Any]:
-    """The options that are not None, each of its type; ``where`` goes in front of the name in messages."""
+    """Return the options that are not None, each converted to its type; ``where`` precedes the name in messages."""
     checked: dict[str, Any] = {}
     for key, value in options.items():
         name = f"{where}{key}"
@@ -272,7 +273,7 @@ def _metadata(metadata: Mapping[str, Any], where: str, keys: tuple[str, ...]) ->
 
 def _stepping(given: Mapping[str, Any], notes: list[str]) -> Stepping:
     if "preset" not in given:
-        notes.append("no preset was named, so neurons are stepped by NIR's own equations")
+        notes.append("no preset was given, so neurons are stepped with the equations of NIR")
     preset = PRESETS[given.get("preset", "nir")]
     time_step_s = given.get("time_step_s", preset.time_step_s)
     if time_step_s is None:
@@ -300,12 +301,12 @@ def _assemble(
     output: str,
     **settings: Any,
 ) -> Network:
-    """The network of populations, what leads to them, and the ``settings`` that go into it as they are."""
+    """Return the network of populations, their arrivals, and the ``settings`` passed to it unchanged."""
     for source, target in projections:
         if source in populations and not populations[source].spiking:
             raise LoadError(
                 f"node {source!r} is {'a' if graph.nodes[source].kind == 'CubaLI' else 'an'} "
-                f"{graph.nodes[source].kind} that leads to {target!r}: its membrane can only be the network's output"
+                f"{graph.nodes[source].kind} that leads to {target!r}: its membrane can only be the network output"
             )
     pairs = [*projections, *((source, a.name) for a in attentions for source in a.sources)]
     everything = [*populations, *(a.name for a in attentions)]
@@ -313,7 +314,7 @@ def _assemble(
     for source, target in sorted(closing):
         if target not in populations:
             raise LoadError(
-                f"the spikes of {source!r} must reach attention {target!r} without closing a cycle; let the loop end "
+                f"the spikes of {source!r} must reach attention {target!r} without closing a cycle; close the loop "
                 "at neurons"
             )
     everything = in_order(everything, [pair for pair in pairs if pair not in closing])
@@ -324,7 +325,7 @@ def _assemble(
     reach = {output}
     while more := {source for source, target in pairs if target in reach and source != INPUT} - reach:
         reach |= more
-    notes.extend(f"{name}: nothing of it reaches the output" for name in order if name not in reach)
+    notes.extend(f"{name}: it does not reach the output" for name in order if name not in reach)
     try:
         connections = [
             Connection(

@@ -1,8 +1,9 @@
-"""Stochastic attention in NIR graphs: the one node that is not NIR's own, docs/nir-attention.md.
+"""Stochastic attention in NIR graphs: the one node that is not part of NIR, see docs/nir-attention.md.
 
-`SpikeloomAttention` goes into a ``nir.NIRGraph`` as any node and ``nir.write`` writes it. ``nir.read`` refuses the
-file, because it knows no such type: whoever does not know attention gets no network, instead of a wrong one. `read`
-reads it.
+`SpikeloomAttention` is used in a ``nir.NIRGraph`` like any other node, and ``nir.write`` writes it. ``nir.read``
+refuses
+such a file, because the type is unknown to it: a tool without attention gets no network rather than a wrong one. Use
+`read` instead.
 """
 
 from __future__ import annotations
@@ -24,21 +25,22 @@ __all__ = ["SpikeloomAttention", "read"]
 
 @dataclass(eq=False)
 class SpikeloomAttention(nir.NIRNode):
-    """Stochastic attention of the spikes of three nodes, each of which has an edge to this one.
+    """Stochastic attention of the spikes of three nodes, each with an edge to this node.
 
     Parameters
     ----------
     shape
-        Of each source and of the output: ``(heads * features, ...)``, where the extents after the first number the
-        tokens in C order. Features of a head and tokens are powers of two from 2 to 256.
+        Shape of each source and of the output: ``(heads * features, ...)``. The remaining extents number the tokens in
+        C
+        order. The features per head and the tokens must be powers of two from 2 to 256.
     heads
-        From 1 to 16.
+        Number of heads, 1 to 16.
     query, key, value
         Names of the sources in the same graph.
     seed
-        From 0 to ``2**64 - 1``: where the random numbers of each sample begin (`spikeloom.sim.attention.attention`).
+        Start of the random numbers of each sample, 0 to ``2**64 - 1`` (`spikeloom.sim.attention.attention`).
     causal
-        Whether a token attends to itself and those before it alone.
+        Whether a token attends only to itself and the tokens before it.
     """
 
     shape: NDArray[np.int64]
@@ -56,7 +58,8 @@ class SpikeloomAttention(nir.NIRNode):
 
 
 def read(path: str | PathLike[str]) -> nir.NIRGraph:
-    """The graph of a NIR file, with `SpikeloomAttention` nodes where it has some: ``nir.read`` for all such files."""
+    """Read any NIR file, including those with `SpikeloomAttention` nodes, as a graph; use it in place of
+    ``nir.read``."""
     return _node(read_tree(path))
 
 

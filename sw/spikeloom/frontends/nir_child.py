@@ -1,21 +1,22 @@
-"""What reads the HDF5 of a NIR file: a small process of its own, because libhdf5 can crash or hang on a hostile file.
+"""HDF5 reader for NIR files in a separate small process, because libhdf5 can crash or hang on a hostile file.
 
-`spikeloom.frontends.nir_file` starts this file as a script, gives it an open descriptor of the NIR file, and takes the
-content from its standard output. It imports h5py and NumPy only, so that it starts in a fifth of a second.
+`spikeloom.frontends.nir_file` starts this file as a script, passes it an open descriptor of the NIR file, and reads the
+content from its standard output. It imports only h5py and NumPy, so that it starts in a fifth of a second.
 
 Before anything is read, every object is checked: hard links only, so that no other file is opened; each object once;
-bounds on depth, number and declared sizes; storage inside the file; numbers and text only. Should libhdf5 be talked
-into more, the process can open no further file, write none, and has bounded memory and time.
+bounds on depth, number and declared sizes; storage inside the file; numbers and text only. Even if libhdf5 is
+compromised, the process can open or write no further file, and has bounded memory and time.
 
-What it writes: eight bytes, the length of a JSON text, lowest byte first; the JSON text, ``{"refused": sentence}`` or
+Output format: eight bytes with the length of a JSON text, lowest byte first; the JSON text, ``{"refused": sentence}``
+or
 ``{"tree": entries}``; and the numbers of all arrays in order. An entry is ``[name, kind, ...]``::
 
     [name, "group", entries]
     [name, "text", text]
     [name, "texts", shape, texts]         in C order
     [name, "numbers", shape, type]        type as "<f4"; the numbers follow in C order
-    [name, "sparse", shape, type, count]  a large matrix ``weight`` of which few entries are not 0: their places in C
-                                          order, ascending, as "<i8", and then they themselves
+    [name, "sparse", shape, type, count]  a large matrix ``weight`` with few nonzero entries: their positions in C
+                                          order, ascending, as "<i8", and then the entries themselves
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ from typing import Any, BinaryIO
 __all__ = ["DEEPEST", "LARGE", "LARGEST", "LARGEST_TEXTS", "MOST_OBJECTS", "SPARSE", "main"]
 
 DEEPEST = 32
-"""Groups inside each other: a nested NIR graph takes two."""
+"""Maximum depth of nested groups; a nested NIR graph takes two."""
 
 MOST_OBJECTS = 10_000
-"""Groups and datasets: a node of a graph takes up to ten."""
+"""Maximum number of groups and datasets; a node of a graph takes up to ten."""
 
 LARGEST = 512 << 20
-"""Bytes of all numbers of a file: 60 million 64-bit weights."""
+"""Maximum size of all numbers of a file in bytes: 60 million 64-bit weights."""
 
 LARGEST_TEXTS = 4 << 20
-"""Bytes of all texts of a file."""
+"""Maximum size of all texts of a file in bytes."""
 
 LARGE = 1 << 20
-"""Entries from which on a matrix is sparse, if at most one in `SPARSE` of them is not 0."""
+"""Minimum number of entries of a sparse matrix, with at most one in `SPARSE` of them nonzero."""
 
 SPARSE = 8
 
@@ -50,11 +51,11 @@ _LONGEST_TEXT = 4096
 _LONGEST_NAME = 256
 _MEMORY = 2 << 30
 _CPU_S = 3
-_FILTERS = (1, 2, 3, 32000)  # deflate, shuffle, fletcher32, LZF: those that h5py brings; others are libraries to load
+_FILTERS = (1, 2, 3, 32000)  # deflate, shuffle, fletcher32, LZF, which are built into h5py; others would load libraries
 
 
 class _Refused(Exception):
-    """What a file must not have. The message goes on after "cannot read FILE: "."""
+    """Reason to refuse a file. The message follows "cannot read FILE: "."""
 
 
 class _Reader:
@@ -66,7 +67,7 @@ class _Reader:
         self._datasets: list[tuple[list[Any], Any]] = []
 
     def tree(self, file: Any) -> list[Any]:
-        """All of the group ``node``: first every object is checked, then the numbers and texts are read."""
+        """Return the content of the group ``node``: check every object first, then read numbers and texts."""
         root = file["/"].id
         if not self._is_there(root, b"node"):
             raise _Refused("it is an HDF5 file but not a NIR file, it has no graph")
@@ -83,13 +84,13 @@ class _Reader:
         return bool(group.links.exists(name))
 
     def _open(self, group: Any, name: bytes, where: str) -> Any:
-        """The object that a link leads to, which must be hard and lead to an object for the first time."""
+        """Return the object of a link, which must be a hard link and the first one to this object."""
         if group.links.get_info(name).type != self._h5py.h5l.TYPE_HARD:
-            raise _Refused(f"{where} is a link to another place or file, and a NIR file must hold all that it has")
+            raise _Refused(f"{where} is a link to another place or file, but a NIR file must be self-contained")
         item = self._h5py.h5o.open(group, name)
         info = self._h5py.h5o.get_info(item)
         if (info.fileno, info.addr) in self._seen:
-            raise _Refused(f"{where} is in the file under several names, and each object must be there once")
+            raise _Refused(f"{where} is in the file under several names, but each object must be there once")
         self._seen.add((info.fileno, info.addr))
         if len(self._seen) > MOST_OBJECTS:
             raise _Refused(f"it must hold at most {MOST_OBJECTS:,} groups and datasets, and holds more")
@@ -130,9 +131,9 @@ class _Reader:
         for extent in space.get_simple_extent_dims():
             count *= extent
         if plan.get_layout() not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
-            raise _Refused(f"{where} is a virtual dataset, and a NIR file must hold all that it has")
+            raise _Refused(f"{where} is a virtual dataset, but a NIR file must be self-contained")
         if plan.get_layout() != h5py.h5d.CHUNKED and plan.get_external_count():
-            raise _Refused(f"{where} is stored in another file, and a NIR file must hold all that it has")
+            raise _Refused(f"{where} is stored in another file, but a NIR file must be self-contained")
         chunk = 1
         if plan.get_layout() == h5py.h5d.CHUNKED:
             for extent in plan.get_chunk():
@@ -161,14 +162,14 @@ class _Reader:
             raise _Refused(f"its numbers must take at most {LARGEST:,} bytes, and it declares more")
 
     def _sparse(self, dataset: Any) -> list[Any] | None:
-        """A large matrix as its entries that are not 0, read block by block; None if it is not one or they are many."""
+        """Return the nonzero entries of a large matrix, read block by block; None if it is not one or has too many."""
         np = self._np
         shape = dataset.get_space().get_simple_extent_dims()
         if len(shape) != 2 or shape[0] * shape[1] < LARGE or dataset.dtype.kind not in "fiu":
             return None
         plan, rows = dataset.get_create_plist(), 1
         if plan.get_layout() == self._h5py.h5d.CHUNKED:
-            rows = plan.get_chunk()[0]  # whole chunks, so that none is unpacked twice
+            rows = plan.get_chunk()[0]  # whole chunks, so that none is decompressed twice
         rows *= max(1, _BLOCK // (rows * shape[1]))
         places, values, count = [], [], 0
         for first in range(0, shape[0], rows):
@@ -198,7 +199,7 @@ class _Reader:
         if len(value) > _LONGEST_TEXT:
             raise _Refused(f"a text must have at most {_LONGEST_TEXT:,} bytes, not {len(value):,}")
         self._text_bytes += len(value)
-        if self._text_bytes > 2 * LARGEST_TEXTS:  # those of fixed length have been counted before
+        if self._text_bytes > 2 * LARGEST_TEXTS:  # texts of fixed length were counted before
             raise _Refused(f"its texts must take at most {LARGEST_TEXTS:,} bytes, and take more")
         return value.decode("utf-8")
 
@@ -219,17 +220,17 @@ def _answer(descriptor: int) -> tuple[dict[str, Any], list[Any]]:
         limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
         resource.setrlimit(kind, (limit, limit))
     for encoding in ("ascii", "utf-8"):
-        codecs.lookup(encoding)  # Python loads them from files when they are needed, and then it could not
+        codecs.lookup(encoding)  # Python loads codecs from files on first use, which is impossible later
     try:
         with open(descriptor, "rb") as raw, h5py.File(raw, "r") as file:
-            # From here on nothing can be opened: the numbers of descriptors that are open are all there are.
+            # From here on nothing can be opened: the limit equals the number of open descriptors.
             resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
             reader = _Reader(h5py, np)
             return {"tree": reader.tree(file)}, reader.arrays
     except _Refused as refused:
         return {"refused": str(refused)}, []
     except Exception:  # h5py raises exceptions of many kinds on a damaged file
-        return {"refused": "it is cut short or not an HDF5 file, as a NIR file is"}, []
+        return {"refused": "it is truncated or not an HDF5 file, which a NIR file must be"}, []
 
 
 def _send(answer: dict[str, Any], arrays: list[Any], out: BinaryIO) -> None:
@@ -242,7 +243,7 @@ def _send(answer: dict[str, Any], arrays: list[Any], out: BinaryIO) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Read the file at the descriptor ``arguments[0]``, with the import path in the others."""
+    """Read the file at the descriptor ``arguments[0]``, with the other arguments as the import path."""
     sys.path[:] = arguments[1:]
     answer, arrays = _answer(int(arguments[0]))
     _send(answer, arrays, sys.stdout.buffer)

@@ -1,7 +1,7 @@
-"""The nested dictionaries of a NIR graph, checked to be built as NIR builds them before others walk through them.
+"""Structural checks of the nested dictionaries of a NIR graph, before any other code walks through them.
 
-What the entries mean, `spikeloom.frontends.nir_graph` says; here it is only settled that a type is text, metadata a
-group, and edges pairs of text, whichever way a file or a program has them.
+`spikeloom.frontends.nir_graph` interprets the entries. This module only ensures that a type is text, metadata a group,
+and edges pairs of text, whether they come from a file or a program.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from spikeloom.sim.lib.files import shown
 __all__ = ["MOST_EDGES", "MOST_NODES", "check_content"]
 
 MOST_NODES = 1024
-"""Nodes of a graph with those of the graphs in it: all that follows takes time that grows with their square."""
+"""Maximum number of nodes, including nested graphs: the time of later passes grows with their square."""
 
 MOST_EDGES = 8192
-"""Edges likewise."""
+"""Maximum number of edges, for the same reason."""
 
 _LONGEST_TYPE = 64
 
@@ -35,7 +35,7 @@ def check_content(content: Mapping[str, Any]) -> None:
 
 
 def _check(content: Mapping[str, Any], name: str) -> tuple[int, int]:
-    """Check a node, and the nodes in it if it is a graph; how many nodes and edges there are in it."""
+    """Check a node and, if it is a graph, the nodes in it; return the number of nodes and edges in it."""
     where = f"node {name!r}" if name else "the graph"
     kind = content.get("type", "")
     if not _is_text(kind) or not _as_text(kind).isprintable() or len(kind) > _LONGEST_TYPE:
@@ -77,5 +77,5 @@ def _as_text(value: str | bytes) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: on one line and not long."""
+    """Format a value for a message: on one line and not long."""
     return "a group" if isinstance(value, Mapping) else shown(value)

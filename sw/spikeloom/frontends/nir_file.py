@@ -1,8 +1,8 @@
-"""NIR files, which may come from strangers, as nested dictionaries of text and arrays.
+"""NIR files, possibly hostile, as nested dictionaries of text and arrays.
 
-The file is read by a process of its own (`spikeloom.frontends.nir_child`) with bounded memory and time: a crash or a
-hang inside libhdf5 ends that process, and here it is a `LoadError` of one sentence. What the process says is checked
-again, because it has read what a stranger has written. It costs about 0.2 s per file.
+A separate process (`spikeloom.frontends.nir_child`) with bounded memory and time reads the file: a crash or a hang
+inside libhdf5 ends only that process and becomes a `LoadError` of one sentence. The output of the process is checked
+again, because the process has parsed hostile data. This costs about 0.2 s per file.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from spikeloom.sim.network.sparse import SparseMatrix
 __all__ = ["read_tree"]
 
 _PATIENCE_S = 8.0
-"""Until the file is read: a hang takes 3 s of processor time, if this computer has it."""
+"""Timeout for reading the file; the processor time is limited to 3 s in any case."""
 
 _TRANSFER_S = 30.0
-"""For the numbers to come over, once they are read: 512 MiB on a busy computer."""
+"""Timeout for the transfer of the numbers once they are read: 512 MiB on a busy computer."""
 
 _LARGEST_ANSWER = 8 * LARGEST_TEXTS
 _KINDS = {f"{order}{kind}" for order in "<|" for kind in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")}
@@ -42,18 +42,18 @@ _TIME_SIGNALS = (signal.SIGXCPU, signal.SIGKILL)
 _ENVIRONMENT = {
     "HDF5_PLUGIN_PRELOAD": "::",  # no filters from libraries that lie around
     "HDF5_USE_FILE_LOCKING": "FALSE",
-    "OPENBLAS_NUM_THREADS": "1",  # the threads of a library that is not used here take most of the memory
+    "OPENBLAS_NUM_THREADS": "1",  # the threads of an unused library take most of the memory
 }
 
 
 class _Ended(Exception):
-    """The process has ended, or its time has, before its answer was whole."""
+    """The process has ended, or timed out, before its answer was complete."""
 
 
 def read_tree(path: str | PathLike[str]) -> dict[str, Any]:
-    """The graph of a NIR file: nested dictionaries of ``str``, arrays of numbers, and object arrays of ``str``.
+    """Read the graph of a NIR file: nested dictionaries of ``str``, arrays of numbers, and object arrays of ``str``.
 
-    A large matrix ``weight`` of which few entries are not 0 is a `SparseMatrix`.
+    A large matrix ``weight`` with few nonzero entries is a `SparseMatrix`.
 
     Raises `LoadError` with one sentence about what is wrong with the file.
     """
@@ -78,7 +78,7 @@ def read_tree(path: str | PathLike[str]) -> dict[str, Any]:
             if "refused" not in said:
                 answer.extend(_TRANSFER_S)
                 return _tree(said["tree"], answer)
-        # Of the other kinds is an answer that is not as the child writes it: something else has taken it over.
+        # The other exceptions mean an answer that the child never writes: the process has been taken over.
         except (_Ended, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise LoadError(f"{where}: {_why(process)}") from error
         finally:
@@ -87,7 +87,7 @@ def read_tree(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def _start(descriptor: int) -> subprocess.Popen[bytes]:
-    # -I and -S: the child runs no code of the user's folders or environment before its limits stand.
+    # -I and -S: the child runs no code from the user's folders or environment before its limits are set.
     child = Path(__file__).with_name("nir_child.py")
     arguments = [sys.executable, "-I", "-S", str(child), str(descriptor), *map(os.path.abspath, sys.path)]
     environment = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if key in os.environ}
@@ -102,26 +102,26 @@ def _start(descriptor: int) -> subprocess.Popen[bytes]:
 
 
 def _why(process: subprocess.Popen[bytes]) -> str:
-    """What became of a process that has not answered."""
+    """Return the reason why a process has not answered."""
     try:
         status = process.wait(0.1)
     except subprocess.TimeoutExpired:
         return "reading it does not end, so it is damaged or made to do harm"
-    if status == 1:  # an exception: what it needs is not there
-        return "the process that reads it does not start; h5py and NumPy must be installed for this Python"
+    if status == 1:  # an exception: a dependency is missing
+        return "the reader process does not start; h5py and NumPy must be installed for this Python"
     if -status in _TIME_SIGNALS:
         return "reading it does not end, so it is damaged or made to do harm"
     return "the HDF5 library crashes on it, so it is damaged or made to do harm"
 
 
 class _Answer:
-    """What the process writes, until a point in time."""
+    """Output of the process, read until a deadline."""
 
     def __init__(self, descriptor: int, end: float) -> None:
         self._descriptor, self._end = descriptor, end
 
     def extend(self, seconds: float) -> None:
-        """Wait so much longer."""
+        """Extend the deadline by ``seconds``."""
         self._end += seconds
 
     def fill(self, buffer: memoryview) -> None:
@@ -137,7 +137,7 @@ class _Answer:
             done += count
 
     def take(self, count: int, limit: int) -> bytes:
-        """The next ``count`` bytes, of which there must be at most ``limit``."""
+        """Return the next ``count`` bytes; ``count`` must be at most ``limit``."""
         if count > limit:
             raise _Ended
         content = bytearray(count)
@@ -146,7 +146,7 @@ class _Answer:
 
 
 def _tree(entries: list[Any], answer: _Answer) -> dict[str, Any]:
-    """The dictionaries, with the arrays that follow in ``answer``."""
+    """Return the dictionaries, with the arrays that follow in ``answer``."""
     left = LARGEST
     order: list[NDArray[Any]] = []
 
@@ -183,12 +183,14 @@ def _tree(entries: list[Any], answer: _Answer) -> dict[str, Any]:
         if numbers.size:
             answer.fill(numbers.reshape(-1).view(np.uint8).data)
         if numbers.dtype.kind == "f":
-            numbers[np.isnan(numbers)] = np.nan  # of the quiet kind: others raise warnings when they are converted
+            numbers[np.isnan(numbers)] = (
+                np.nan
+            )  # Quiet NaNs only: signalling ones raise warnings when they are converted.
     return _finished(tree)
 
 
 def _finished(content: Any) -> Any:
-    """The same with scalars of NumPy for arrays without dimensions, as h5py gives them, and sparse matrices."""
+    """Replace arrays without dimensions by NumPy scalars, as h5py returns them, and build sparse matrices."""
     if isinstance(content, dict):
         return {name: _finished(item) for name, item in content.items()}
     if isinstance(content, tuple):

@@ -1,8 +1,8 @@
-"""NIR graphs as spikeloom sees them: neurons, attention, and affine maps of spikes between them.
+"""NIR graphs as spikeloom represents them: neurons, attention, and affine maps of spikes between them.
 
-`unfold` takes the nested dictionaries that a NIR file holds and refuses unsupported nodes by name. From its graph
-`spikeloom.frontends.shapes` finds the shape behind each node, `spikeloom.frontends.compose` the paths between neurons,
-and `spikeloom.frontends.order` the order of a step and the recurrent connections.
+`unfold` flattens the nested dictionaries of a NIR file and refuses unsupported nodes by name. Based on its graph,
+`spikeloom.frontends.shapes` finds the output shape of each node, `spikeloom.frontends.compose` the paths between
+neurons, and `spikeloom.frontends.order` the order of a step and the recurrent connections.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ __all__ = [
 ]
 
 NEURONS = ("LIF", "IF", "LI", "I", "CubaLIF", "CubaLI", "Threshold", "Delay")
-"""The kinds of node that become populations."""
+"""Kinds of node that become populations."""
 
 ATTENTION = "SpikeloomAttention"
-"""The kind of node that is not NIR's own: stochastic attention, docs/nir-attention.md."""
+"""Kind of node that is not part of NIR: stochastic attention, see docs/nir-attention.md."""
 
 ROLES = ("query", "key", "value")
-"""What an attention is given; parameters of that name hold the name of the node that gives it."""
+"""Inputs of an attention; each parameter of this name holds the name of the source node."""
 
 SOURCES = (*NEURONS, ATTENTION)
-"""The kinds of node that spike, and so end every path."""
+"""Kinds of node that spike and therefore end every path."""
 
 NEURON_ARRAYS = (
     "tau", "tau_mem", "tau_syn", "w_in", "r", "v_leak", "v_threshold", "v_reset", "threshold", "delay",
 )  # fmt: skip
-"""The parameters of neurons that are arrays with one value per neuron."""
+"""Parameters of neurons that are arrays with one value per neuron."""
 
 MATRICES = ("Linear", "Affine")
 CONVOLUTIONS = ("Conv1d", "Conv2d")
@@ -62,15 +62,15 @@ _REASONS = {
 }
 
 MOST_VALUES = 1 << 20
-"""Of the output of a node: far more than fits any board."""
+"""Maximum number of output values of a node: far more than fits any board."""
 
 
-_IDENTITY = "identity"  # what the Input and Output of a nested graph become
+_IDENTITY = "identity"  # kind of the Input and Output of a nested graph after unfolding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A node as the file has it: its NIR type, its parameters and its metadata."""
+    """Node as in the file: its NIR type, its parameters and its metadata."""
 
     kind: str
     parameters: Mapping[str, Any]
@@ -79,14 +79,14 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """A flat graph; ``notes`` are sentences about what unfolding left out."""
+    """Flat graph; ``notes`` holds sentences about anything dropped by unfolding."""
 
     nodes: dict[str, Node]
     edges: list[tuple[str, str]]
     metadata: Mapping[str, Any]
     notes: list[str]
 
-    # Indexed once the graph is whole: files from strangers have a thousand nodes in the worst order.
+    # Indexed once the graph is complete: hostile files have a thousand nodes in the worst order.
     @cached_property
     def _before(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {name: [] for name in self.nodes}
@@ -102,15 +102,15 @@ class Graph:
         return found
 
     def before(self, name: str) -> list[str]:
-        """Nodes with an edge to ``name``."""
+        """Return the nodes with an edge to ``name``."""
         return self._before[name]
 
     def after(self, name: str) -> list[str]:
-        """Nodes with an edge from ``name``."""
+        """Return the nodes with an edge from ``name``."""
         return self._after[name]
 
     def only(self, kind: str) -> str:
-        """The one node of a kind. Raises `LoadError` if there is none or several."""
+        """Return the only node of a kind. Raises `LoadError` if there is none or several."""
         found = [name for name, node in self.nodes.items() if node.kind == kind]
         if len(found) != 1:
             raise LoadError(f"a graph must have one {kind} node, not {len(found)}")
@@ -128,12 +128,12 @@ class Graph:
 
 
 def text(value: Any) -> str:
-    """A string, whether it comes from a graph or from an HDF5 file."""
+    """Return a string from a graph or from an HDF5 file as ``str``."""
     return value.decode("utf8") if isinstance(value, bytes) else str(value)
 
 
 def scalar(name: str, value: Any) -> float:
-    """One finite number out of whatever holds it; ``name`` is what messages call it."""
+    """Return one finite number from any container; ``name`` is its name in messages."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" or array.size != 1 or not np.isfinite(array).all():
         raise LoadError(f"{name} must be a finite number, not {shown(value)}")
@@ -141,7 +141,7 @@ def scalar(name: str, value: Any) -> float:
 
 
 def whole(name: str, value: Any) -> int:
-    """One integer out of whatever holds it, of a float too; ``name`` is what messages call it."""
+    """Return one integer from any container, also from a whole float; ``name`` is its name in messages."""
     number = scalar(name, value)
     if not number.is_integer():
         raise LoadError(f"{name} must be an integer, not {number:g}")
@@ -149,9 +149,9 @@ def whole(name: str, value: Any) -> int:
 
 
 def unfold(content: Mapping[str, Any]) -> Graph:
-    """The graph of nested dictionaries, flat: node ``lif`` of the nested graph ``1`` becomes ``1.lif``.
+    """Flatten nested dictionaries to a graph: node ``lif`` of the nested graph ``1`` becomes ``1.lif``.
 
-    Raises `LoadError` for a node that is not supported and for edges that lead nowhere.
+    Raises `LoadError` for unsupported nodes and dangling edges.
     """
     kind = text(content.get("type", "nothing that NIR knows"))
     if kind != "NIRGraph":
@@ -165,8 +165,8 @@ def unfold(content: Mapping[str, Any]) -> Graph:
             raise LoadError(f"node {name!r} is a {node.kind}: {reason}; supported are {supported}")
         if name == INPUT and node.kind in SOURCES:
             raise LoadError(
-                f"node {name!r} is a {node.kind} and must have another name, because connections call the network's "
-                "input so"
+                f"node {name!r} is a {node.kind} and must have another name; this one is reserved for the input "
+                "of the network"
             )
     for a, b in graph.edges:
         if b == graph.input or a == graph.output:
@@ -182,7 +182,7 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
     children = content.get("nodes")
     if not isinstance(children, Mapping) or not children:
         raise LoadError(f"the graph {prefix[:-1]!r} has no nodes" if prefix else "the graph has no nodes")
-    entry: dict[str, str] = {}  # the name under which an edge reaches a child
+    entry: dict[str, str] = {}  # name by which an edge reaches a child
     leave: dict[str, str] = {}
     for key in children:
         child, name = children[key], f"{prefix}{key}"
@@ -221,7 +221,7 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
 
 
 def _name_roles(graph: Graph, name: str, leave: Mapping[str, str]) -> None:
-    """Give query, key and value of an attention the names that their nodes have once the graph is flat."""
+    """Replace the names of query, key and value of an attention by those of the flat graph."""
     node = graph.nodes[name]
     named = {}
     for role in ROLES:
@@ -240,7 +240,7 @@ def _border(content: Mapping[str, Any], name: str, kind: str) -> str:
 
 
 def _refuse_cycle_without_neuron(graph: Graph) -> None:
-    """Nodes that hold no state must not form a cycle: such a graph has no delay and so no step."""
+    """Refuse a cycle of nodes without state: such a graph has no delay and therefore no defined step."""
     passing = {name for name, node in graph.nodes.items() if node.kind not in ("Input", *NEURONS)}
     left = set(passing)
     while True:

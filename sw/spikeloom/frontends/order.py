@@ -1,4 +1,4 @@
-"""An order of the populations, and the connections that close its cycles."""
+"""Order of the populations, and the connections that close cycles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["closing_pairs", "first_appearance", "in_order"]
 
 
 def first_appearance(graph: Graph) -> list[str]:
-    """Nodes in the order in which a walk along the edges, nearest first, meets them from the input."""
+    """Return the nodes in the order of a breadth-first walk along the edges from the input."""
     seen = [graph.input]
     for name in seen:
         seen.extend(after for after in dict.fromkeys(graph.after(name)) if after not in seen)
@@ -20,11 +20,12 @@ def first_appearance(graph: Graph) -> list[str]:
 
 
 def closing_pairs(order: Iterable[str], pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The pairs (source, target) of populations that close a cycle: their spikes arrive one step later.
+    """Return the pairs (source, target) of populations that close a cycle: their spikes arrive one step later.
 
-    A walk goes from the input from population to population, deepest first and otherwise in ``order``; a pair that
-    leads back to a population on the walk's present path, or to itself, closes a cycle. What is left has no cycle. A
-    loop that can be entered at one population only is closed at that one, whatever the order.
+    A depth-first walk starts at the input and otherwise follows ``order``; a pair that leads back to a population on
+    the
+    current path of the walk, or to itself, closes a cycle. The other pairs have no cycle. A loop with a single entry is
+    closed at its entry, whatever the order.
     """
     order, pairs = list(order), list(pairs)
     after: dict[str, list[str]] = {name: [] for name in (INPUT, *order)}
@@ -52,7 +53,8 @@ def closing_pairs(order: Iterable[str], pairs: Iterable[tuple[str, str]]) -> set
 
 
 def in_order(order: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """``order`` with every pair's source before its target, and otherwise as it was; the pairs have no cycle."""
+    """Sort ``order`` so that the source of every pair precedes its target, otherwise stably; the pairs have no
+    cycle."""
     left = dict.fromkeys(order)
     before: dict[str, list[str]] = {name: [] for name in left}
     for source, target in pairs:

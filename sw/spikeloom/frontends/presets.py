@@ -1,4 +1,4 @@
-"""How frameworks step what they write into NIR files: time steps, gains and the rules that the files do not hold.
+"""Step equations of the frameworks that write NIR files: time steps, gains and rules that the files do not contain.
 
 NIR describes neurons in continuous time: ``tau dv/dt = v_leak - v + r I``, or ``dv/dt = r I`` for IF. One step of
 length ``dt`` is ``v = beta v + bias + gain I`` with the table below. A synaptic current, ``tau_syn dI/dt = -I + w_in
@@ -10,8 +10,8 @@ S``, is stepped likewise, ``I = alpha I + synapse_gain S``, before the membrane,
     synapse       alpha = 1 - dt / tau_syn    synapse_gain = w_in dt / tau_syn
     exponential   alpha = exp(-dt / tau_syn)  synapse_gain = w_in (1 - alpha)
 
-Some frameworks write an ``r`` that is not the gain they use themselves; their presets name the true one.
-`docs/loading.md` shows the step equation of every preset and where it was read.
+Some frameworks write an ``r`` that differs from the gain they use themselves; their presets define the true gain.
+`docs/loading.md` shows the step equation of every preset and its source.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = ["PRESETS", "Discretisation", "Gain", "Preset", "TimeUnit"]
 
 
 class Discretisation(Enum):
-    """How continuous time becomes steps; the equations are at the top of this module."""
+    """Discretisation of continuous time; the equations are in the docstring of this module."""
 
     EULER = "euler"
     EXPONENTIAL = "exponential"
 
 
 class TimeUnit(Enum):
-    """What the number in ``tau`` means."""
+    """Unit of the number in ``tau``."""
 
     SECONDS = "seconds"
     STEPS = "steps"
@@ -41,9 +41,9 @@ class TimeUnit(Enum):
 
 
 class Gain(Enum):
-    """What a step adds to the membrane for a current ``I`` that lasts the step.
+    """Contribution of one step to the membrane for a current ``I`` that lasts the step.
 
-    For a synapse, what a step adds to the current for its spikes ``S``: the same with ``w_in`` in place of ``r`` and
+    For a synapse: contribution of one step to the current for its spikes ``S``, with ``w_in`` in place of ``r`` and
     ``alpha`` in place of ``beta``.
     """
 
@@ -55,13 +55,14 @@ class Gain(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a framework does that its NIR files do not say.
+    """Conventions of a framework that its NIR files do not contain.
 
-    ``time_step_s`` None means that it must be given. ``reset`` None means as NIR's equation has it: to ``v_reset``.
-    ``r_ratio`` is the ``r dt/tau`` that the exporter is known to write where its own gain does not depend on ``r``: a
-    file with another ratio is refused, and for a ``synapse_gain`` of 1 one with another ``w_in dt/tau_syn`` than 1.
-    ``lost`` names the options whose value the exporter does not write, so that the preset's is an assumption;
-    ``caveats`` are sentences about the rest, a tuple a kind of node.
+    ``time_step_s`` None means that it must be given. ``reset`` None means a reset to ``v_reset``, as in NIR's equation.
+    ``r_ratio`` is the ``r dt/tau`` known to be written by the exporter if its own gain does not depend on ``r``: a file
+    with another ratio is refused, and likewise, for a ``synapse_gain`` of 1, a ``w_in dt/tau_syn`` other than 1.
+    ``lost``
+    names the options that the exporter does not write, so that the preset's value is an assumption; ``caveats`` holds
+    sentences about other differences, one tuple per kind of node.
     """
 
     title: str
@@ -80,7 +81,7 @@ class Preset:
     caveats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-_MULTIPLE_SPIKES = "a membrane at several thresholds fires once, where {} can fire several times in a step"
+_MULTIPLE_SPIKES = "a membrane at several thresholds fires once, whereas {} can fire several times in a step"
 
 PRESETS: Mapping[str, Preset] = {
     "nir": Preset(title="NIR"),
@@ -141,4 +142,4 @@ PRESETS: Mapping[str, Preset] = {
         },
     ),
 }
-"""Presets by name; `docs/loading.md` shows the step equations and where they come from."""
+"""Presets by name; `docs/loading.md` shows the step equations and their sources."""

@@ -1,4 +1,4 @@
-"""The shape behind each node of a NIR graph, and the arrays of its parameters."""
+"""Output shapes of the nodes of a NIR graph, and the arrays of their parameters."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ __all__ = [
 
 
 def find_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
-    """The shape of every node's output, without a batch dimension.
+    """Return the output shape of every node, without a batch dimension.
 
-    A neuron whose parameters are all one number takes the shape of a neighbour, hence the repeated passes.
+    A neuron with only scalar parameters takes the shape of a neighbour, hence the repeated passes.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     while len(shapes) < len(graph.nodes):
@@ -62,7 +62,7 @@ def find_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
                     shapes[name] = shape
         if len(shapes) == known:
             name = next(name for name in graph.nodes if name not in shapes)
-            raise LoadError(f"node {name!r} has no size: neither its parameters nor its neighbours tell it")
+            raise LoadError(f"node {name!r} has unknown size: neither its parameters nor its neighbours determine it")
     return shapes
 
 
@@ -86,7 +86,7 @@ def _shape(graph: Graph, name: str, node: Node, shapes: Mapping[str, tuple[int, 
 
 
 def _onward(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a node without neurons makes of ``shape``."""
+    """Return the output shape of a node without neurons for the input ``shape``."""
     if node.kind == "Flatten":
         return _flattened(name, node, shape)
     if node.kind in (*CONVOLUTIONS, *POOLINGS):
@@ -108,7 +108,7 @@ def _flattened(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]
 
 
 def flattened(where: str, shape: tuple[int, ...], start: int, end: int) -> tuple[int, ...]:
-    """Shape after dimensions ``start`` to ``end`` became one: inclusive, negative from the back, without a batch."""
+    """Merge dimensions ``start`` to ``end`` of a shape: inclusive, negative from the back, without a batch."""
     first, last = (dimension + len(shape) if dimension < 0 else dimension for dimension in (start, end))
     if not 0 <= first <= last < len(shape):
         raise LoadError(
@@ -139,7 +139,7 @@ def check_edges(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def array_of(name: str, node: Node, key: str) -> NDArray[Any]:
-    """A parameter as an array of numbers. Raises `LoadError` if the node lacks it."""
+    """Return a parameter as an array of numbers. Raises `LoadError` if the node lacks it."""
     if key not in node.parameters:
         raise LoadError(f"node {name!r} is a {node.kind} and must have {key}")
     array = np.asarray(node.parameters[key])
@@ -156,7 +156,7 @@ def finite_array(name: str, node: Node, key: str) -> FloatArray:
 
 
 def weight_of(name: str, node: Node) -> Matrix:
-    """The weights of a Linear or Affine node."""
+    """Return the weights of a Linear or Affine node."""
     own = node.parameters.get("weight")
     weight = own if isinstance(own, SparseMatrix) else finite_array(name, node, "weight")
     if weight.ndim != 2 or 0 in weight.shape:
@@ -165,9 +165,9 @@ def weight_of(name: str, node: Node) -> Matrix:
 
 
 def keep_large_weights_sparse(graph: Graph) -> None:
-    """Make sparse matrices of the large weights of Linear and Affine nodes in which few are not 0.
+    """Replace large weights of Linear and Affine nodes by sparse matrices if few entries are nonzero.
 
-    They come as arrays, because NIR has no other form, and every later step would make another array of the size.
+    NIR only has dense arrays, and every later step would allocate another array of the same size.
     """
     for name, node in graph.nodes.items():
         if node.kind in MATRICES and "weight" in node.parameters:
@@ -185,9 +185,9 @@ def keep_large_weights_sparse(graph: Graph) -> None:
 
 
 def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
-    """The geometry of a convolution or a pooling (each channel a group of its own) of values of ``shape``.
+    """Return the geometry of a convolution, or of a pooling with one group per channel, for values of ``shape``.
 
-    NIR's own rules for shapes are not used; the input's extent comes from what leads to the node.
+    NIR's own shape rules are not used; the extent of the input comes from the preceding node.
     """
     where, one_dimensional = f"node {name!r}", node.kind == "Conv1d"
     if len(shape) != (2 if one_dimensional else 3):
@@ -215,7 +215,7 @@ def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
     own = np.asarray(node.parameters.get("input_shape"))
     extents = shape[1:]
     if own.dtype.kind in "iu" and tuple(own.reshape(-1).tolist()) != extents:
-        raise LoadError(f"{where} must get values of extent {shown(own.tolist())}, not {extents} as it does")
+        raise LoadError(f"{where} must get values of extent {shown(own.tolist())}, not {extents}")
     if one_dimensional:
         stride, dilation = (np.array([1, *np.ravel(value)[-1:]]) for value in (stride, dilation))
         padding = padding if isinstance(padding, str) else np.array([0, *np.ravel(padding)[-1:]])
@@ -232,7 +232,7 @@ def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
 
 
 def kernel_of(name: str, node: Node) -> FloatArray:
-    """The kernel of a convolution, ``(out, in of a group, height, width)``; in one dimension the height is 1."""
+    """Return the kernel of a convolution, ``(out, in per group, height, width)``; in one dimension the height is 1."""
     weight = finite_array(name, node, "weight")
     dimensions = 3 if node.kind == "Conv1d" else 4
     if weight.ndim != dimensions or 0 in weight.shape:
@@ -241,7 +241,7 @@ def kernel_of(name: str, node: Node) -> FloatArray:
 
 
 def own_shape(name: str, node: Node) -> tuple[int, ...]:
-    """The shape that the parameters of a neuron node have together."""
+    """Return the common shape of the parameters of a neuron node."""
     keys = [key for key in NEURON_ARRAYS if key in node.parameters]
     shapes = [array_of(name, node, key).shape for key in keys]
     try:

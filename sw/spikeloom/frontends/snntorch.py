@@ -1,19 +1,20 @@
-"""The second front door: a snnTorch module becomes a float `Network` without the detour over NIR.
+"""snnTorch frontend: convert a module to a float `Network`, without NIR in between.
 
-A NIR file loses what snnTorch's neurons do after a spike; the module still knows. One step of ``snntorch.Leaky`` is::
+A NIR file loses the behaviour of snnTorch's neurons after a spike; the module has it. One step of ``snntorch.Leaky``
+is::
 
     r = (v > threshold)                                           of the step before
     reset_delay=True    subtract: v = beta v + I - r threshold    zero: v = beta v (1 - r) + I
     reset_delay=False   v = beta v + I; s = (v > threshold); then v = v - s threshold, or v = 0
 
-``RLeaky`` hears its own spikes of the step before as part of ``I``; ``Synaptic`` and ``RSynaptic`` have a synaptic
-current in between, ``i = alpha i + I`` and then ``i`` in place of ``I``. These three reset to zero with a
-delay in another way: the membrane is 0 in the step after a spike, whatever reaches it, which is a reset and one
-refractory step. An ``RSynaptic`` resets in the step after a spike even with ``reset_delay=False``, because snnTorch
-1.0.0 drops what it computes for that.
+``RLeaky`` receives its own spikes of the previous step as part of ``I``; ``Synaptic`` and ``RSynaptic`` add a synaptic
+current, ``i = alpha i + I``, which takes the place of ``I``. With a delayed reset to zero these three behave
+differently: the membrane is 0 in the step after a spike, whatever the input, which equals a reset plus one refractory
+step. An ``RSynaptic`` resets in the step after a spike even with ``reset_delay=False``, because snnTorch 1.0.0 discards
+the immediate reset.
 
-All of these are steps of `spikeloom.model.network`. Neither torch nor snnTorch is imported: modules are told by the
-names of their classes, tensors by their ``detach``.
+`spikeloom.model.network` supports all of these steps. Neither torch nor snnTorch is imported: modules are recognised by
+their class names, tensors by their ``detach``.
 """
 
 from __future__ import annotations
@@ -45,19 +46,20 @@ _NEURONS = ("Leaky", "RLeaky", "Synaptic", "RSynaptic")
 def from_snntorch(
     module: Any, input_shape: int | tuple[int, ...], *, name: str = "network", time_step_s: float = 1e-3
 ) -> Network:
-    """Take a ``torch.nn.Sequential`` of Linear, Conv2d, AvgPool2d, Flatten and snnTorch neurons.
+    """Convert a ``torch.nn.Sequential`` of Linear, Conv2d, AvgPool2d, Flatten and snnTorch neurons.
 
     Parameters
     ----------
     module
-        The trained module, with neurons ``Leaky``, ``RLeaky``, ``Synaptic`` and ``RSynaptic``; its dropout layers do
-        nothing, as in evaluation.
+        Trained module with neurons ``Leaky``, ``RLeaky``, ``Synaptic`` and ``RSynaptic``; dropout layers are ignored,
+        as
+        in evaluation.
     input_shape
-        Shape of one sample of one step, without time and batch.
+        Shape of one sample for one step, without time and batch.
     name, time_step_s
-        What the network is called and what one step stands for; no arithmetic depends on either.
+        Name of the network and duration of a step; no arithmetic depends on either.
 
-    Raises `LoadError` with one sentence for a module that is not supported or has an option that hardware has not.
+    Raises `LoadError` with one sentence for a module or an option that is not supported.
     """
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     if not shape or any(not isinstance(extent, int) or extent < 1 for extent in shape):
@@ -88,7 +90,8 @@ def _kind(module: Any) -> str:
 
 
 def _layers(module: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Modules that are no containers, in order, each with its name in the tree such as ``2`` or ``body.0``."""
+    """Yield the modules that are not containers, in order, each with its path in the tree such as ``2`` or
+    ``body.0``."""
     if _kind(module) != "Sequential":
         yield path or "0", module
         return
@@ -117,7 +120,8 @@ def _linear(where: str, module: Any) -> tuple[FloatArray, FloatArray]:
 
 @dataclass(kw_only=True)
 class _Builder:
-    """The network so far: the ``way`` of the spikes and the ``bias`` since the last population, or the input."""
+    """Network under construction: the ``way`` of the spikes and the ``bias`` since the last population, or the
+    input."""
 
     shape: tuple[int, ...]
     source: str = INPUT
@@ -141,7 +145,7 @@ class _Builder:
         elif kind == "Flatten":
             start, end = module.start_dim, module.end_dim
             if start == 0:
-                raise LoadError(f"{where} must flatten from dimension 1, not 0, because that one is the batch")
+                raise LoadError(f"{where} must flatten from dimension 1, not 0, which is the batch")
             without_batch = (dimension - 1 if dimension > 0 else dimension for dimension in (start, end))
             self.shape = flattened(where, self.shape, *without_batch)
         elif kind not in ("Dropout", "Identity"):
@@ -157,7 +161,7 @@ class _Builder:
         self.pending = where
 
     def _window(self, where: str, module: Any, kind: str) -> None:
-        """A convolution or an average over windows."""
+        """Add a convolution or an average over windows."""
         if len(self.shape) != 3:
             raise LoadError(f"{where} must get values of shape (channels, height, width), not {self.shape}")
         shape = (self.shape[0], self.shape[1], self.shape[2])
@@ -209,9 +213,7 @@ class _Builder:
         delay = int(bool(getattr(module, "reset_delay", True)))
         if kind == "RSynaptic" and not delay and reset is not Reset.NONE:
             delay = 1
-            self.notes.append(
-                f"{path}: resets in the step after a spike, as snnTorch does in spite of reset_delay=False"
-            )
+            self.notes.append(f"{path}: resets in the step after a spike, as snnTorch does despite reset_delay=False")
         threshold = self._per_neuron(where, "threshold", module.threshold)
         held = int(reset is Reset.ZERO and delay == 1 and kind != "Leaky")
         if held and threshold.min() < 0.0:
@@ -267,7 +269,7 @@ class _Builder:
         return np.broadcast_to(array.reshape(-1) if array.size > 1 else array.reshape(()), (size,))
 
     def _recurrent(self, where: str, module: Any, size: int) -> tuple[FloatArray, FloatArray]:
-        """Weights ``(n, n)`` and bias of a neuron's own connection; the bias counts in every step."""
+        """Return weights ``(n, n)`` and bias of the recurrent connection; the bias is added in every step."""
         inner = module.recurrent
         if not module.all_to_all:
             return np.diag(self._per_neuron(where, "V", inner.V)), np.zeros(size)

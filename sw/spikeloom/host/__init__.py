@@ -1,1 +1,1 @@
-"""The host driver: link endpoint, transports, SPIF. Needs NumPy and pyserial only."""
+"""Host driver: link endpoint, transports, SPIF. Needs only NumPy and pyserial."""

@@ -1,4 +1,4 @@
-"""Messages to and from a board, over the byte streams of a link."""
+"""Messages to and from a board, on top of the byte streams of a link."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from spikeloom.sim.host.messages import MessageDecoder, MessageError, Messages
 __all__ = ["PIECE", "MessageChannel"]
 
 PIECE = 2048
-"""Bytes given to the link at once. What has come back is looked at between pieces."""
+"""Maximum number of bytes given to the link at once; received bytes are read in between."""
 
 
 class MessageChannel:
-    """The messages of a session.
+    """Messages of one session.
 
-    Every method raises `LinkError` as the link does, and `DriverError` where the bytes that have come are no message.
+    Every method may raise the `LinkError` of the link, and `DriverError` for malformed messages from the board.
     """
 
     def __init__(self, link: ByteLink) -> None:
@@ -25,17 +25,17 @@ class MessageChannel:
         self._decoder = MessageDecoder()
 
     def open(self) -> Identity:
-        """Begin a new session."""
+        """Begin a new session and return the identity of the board."""
         self.restart()
         return self._link.open()
 
     def restart(self) -> None:
-        """Count steps from 0 again, as the board does after it was cleared."""
+        """Restart the step count at 0, as the board does when it is cleared."""
         self._decoder = MessageDecoder()
 
     @property
     def steps(self) -> int:
-        """The steps that have ended since the start."""
+        """Steps that have ended since the start."""
         return self._decoder.steps
 
     def send(self, data: bytes) -> None:
@@ -43,7 +43,7 @@ class MessageChannel:
         self._link.send(data)
 
     def send_all(self, messages: Iterable[bytes]) -> None:
-        """Send ``messages`` in pieces that the link takes at once."""
+        """Send ``messages`` in pieces of limited size."""
         piece = bytearray()
         for message in messages:
             piece += message
@@ -54,15 +54,15 @@ class MessageChannel:
             self.send(bytes(piece))
 
     def poll(self) -> Messages:
-        """The messages that have come, without waiting."""
+        """Return the messages received so far, without waiting."""
         return self._decode(self._link.poll())
 
     def receive(self, *, timeout_s: float | None = None) -> Messages:
-        """The messages that have come; waits until there is at least a byte."""
+        """Return the received messages; wait for at least one byte."""
         return self._decode(self._link.receive(1, timeout_s=timeout_s))
 
     def _decode(self, data: bytes) -> Messages:
         try:
             return self._decoder.feed(data)
         except MessageError as error:
-            raise DriverError(f"the board has sent what is no message: {error}") from error
+            raise DriverError(f"malformed message from the board: {error}") from error

@@ -8,8 +8,9 @@
         board.load(program)
         result = board.run(spikes)
 
-Spikes go out as fast as the board takes them; what comes back is taken in all the while, so neither side's buffers can
-fill up for ever. Samples are not waited for: the board keeps them apart by their TICKs, and so does the driver.
+Spikes are sent as fast as the board accepts them, and results are received at the same time, so that no buffer stays
+full
+on either side. The driver does not wait between samples: TICKs separate the samples, on the board and in the driver.
 """
 
 from __future__ import annotations
@@ -46,21 +47,21 @@ from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
 
 __all__ = ["Board"]
 
-_ERRORS = ("an unknown message", "a spike of an axon that it does not have")
-"""What the bits of the bridge's register ``error`` mean the board has found."""
+_ERRORS = ("an unknown message", "a spike for an axon that does not exist")
+"""Meaning of the bits of the bridge register ``error``."""
 
 
 class Board:
-    """A board at the end of a link.
+    """Board at the end of a link.
 
     Parameters
     ----------
     link
-        Its session is opened here, which resets the board's bridge and tiles but not the program in its memories.
+        Link to the board. The session is opened here, which resets the bridge and the tiles but not the loaded program.
     fabric
-        What the board holds, which says what registers each tile has. Without it all tiles but the bridge are cores.
+        Fabric of the board, which defines the registers of each tile. Without it, all tiles but the bridge are cores.
 
-    ``identity`` is what the board says about itself.
+    ``identity`` is the identity record sent by the board.
     """
 
     def __init__(self, link: ByteLink, fabric: FabricConfig | None = None) -> None:
@@ -70,40 +71,42 @@ class Board:
         self.identity = self._channel.open()
 
     def reopen(self) -> None:
-        """Begin a new session, after a run that went wrong. The program stays, its registers must be loaded again."""
+        """Begin a new session after a failed run. The memories keep the program; its registers must be loaded again."""
         self._program = None
         self.identity = self._channel.open()
 
-    # What board it is.
+    # Identity of the board.
 
     def check(self, expected: Identity, *, build: bool = True) -> None:
-        """Raise `DriverError` unless the board has the fabric of ``expected``; with ``build`` it must be that build."""
+        """Raise `DriverError` unless the board has the fabric of ``expected`` and, with ``build``, the same build
+        hash."""
         for name, words in (
-            ("protocol_version", "speak protocol version {}"),
-            ("tiles", "have {} tiles"),
-            ("lanes", "have {} lanes"),
-            ("neurons", "have {} neurons"),
-            ("axons", "have {} axons"),
-            ("weight_words", "have {} words of weights"),
-            ("weight_width", "have weights of {} bits"),
-            ("v_width", "have membranes of {} bits"),
+            ("protocol_version", "has protocol version {}"),
+            ("tiles", "has {} tiles"),
+            ("lanes", "has {} lanes"),
+            ("neurons", "has {} neurons"),
+            ("axons", "has {} axons"),
+            ("weight_words", "has {} weight words"),
+            ("weight_width", "has weights of {} bits"),
+            ("v_width", "has membranes of {} bits"),
         ):
             wanted, found = getattr(expected, name), getattr(self.identity, name)
             if wanted != found:
                 raise DriverError(
-                    f"the board must {words.format(wanted)}, not {found}: load the bitstream of the fabric that the "
-                    f"program is made for"
+                    f"the board {words.format(found)}, expected {wanted}: load the bitstream of the fabric that the "
+                    f"program was compiled for"
                 )
         if build and expected.build_hash != self.identity.build_hash:
             raise DriverError(
-                f"the board must run build {expected.build_hash.hex()}, not {self.identity.build_hash.hex()}: "
-                f"load the bitstream of this build"
+                f"the board runs build {self.identity.build_hash.hex()}, expected {expected.build_hash.hex()}: "
+                f"load the bitstream of the expected build"
             )
 
     # Memories and registers.
 
     def write_memory(self, tile: int, memory: int, words: ArrayLike, *, first: int = 0) -> None:
-        """Write ``words`` ``(n, planes)`` uint8, the bytes of each word from the lowest on, from index ``first`` on."""
+        """Write ``words`` ``(n, planes)`` uint8, with the lowest byte of each word first, to the indices from ``first``
+        on."""
         array = np.asarray(words)
         if array.dtype != np.uint8:
             raise TypeError(f"words must be uint8, not {array.dtype}")
@@ -117,11 +120,11 @@ class Board:
         self._channel.send_all([encode_write(_address(tile, register), register.encode(value))])
 
     def read_register(self, tile: int, name: str) -> int:
-        """Read the register ``name`` of ``tile``; all that was sent before has been taken in by then."""
+        """Read the register ``name`` of ``tile``; the board has processed all earlier messages by then."""
         return self.read_registers([(tile, name)])[0]
 
     def read_registers(self, names: Iterable[tuple[int, str]]) -> list[int]:
-        """Read several registers ``(tile, name)`` at once."""
+        """Read several registers, each ``(tile, name)``, in one exchange."""
         registers = [(tile, self._register(tile, name)) for tile, name in names]
         return self._read([(_address(tile, register), register) for tile, register in registers])
 
@@ -134,17 +137,17 @@ class Board:
         while len(reads) < len(registers):
             messages = self._receive(f"a register was read ({registers[len(reads)][1].name})")
             if messages.ticks.size or messages.spike_step.size or messages.value_step.size:
-                raise DriverError("the board has sent spikes or steps while nothing was running")
+                raise DriverError("unexpected spikes or steps from the board: no run is in progress")
             reads += messages.reads
         if len(reads) > len(registers):
-            raise DriverError(f"the board must answer {len(registers)} reads, not {len(reads)}")
+            raise DriverError(f"the board answered {len(reads)} reads, expected {len(registers)}")
         for (_, register), read in zip(registers, reads, strict=True):
             if len(read) != register.size:
-                raise DriverError(f"the board must answer with {register.size} bytes, not {len(read)}")
+                raise DriverError(f"the board answered a read with {len(read)} bytes, expected {register.size}")
         return [int.from_bytes(read, "little") for read in reads]
 
     def counters(self) -> dict[int, dict[str, int]]:
-        """What each tile has counted since it was cleared, by its number, those that count nothing left out."""
+        """Return the counters of each tile since the last clear, by tile number; tiles without counters are omitted."""
         if self._fabric is None:
             names = dict.fromkeys(range(1, self.identity.tiles + 1), COUNTERS)
         else:
@@ -154,9 +157,9 @@ class Board:
         return {tile: {name: values[tile, name] for name in of_tile} for tile, of_tile in names.items()}
 
     def stalled_chips(self) -> list[int]:
-        """The tiles whose chip has kept the handshake waiting for as long as the program's ``patience`` says.
+        """Return the tiles whose external chip has stalled the handshake for longer than the program's ``patience``.
 
-        To be asked after a run that has stopped, and a `reopen`.
+        Call it after a run that has stopped, and after `reopen`.
         """
         tiles = {} if self._fabric is None else self._fabric.numbered
         places = {number: tile.register_map.flag("status", "stalled") for number, tile in tiles.items()}
@@ -165,7 +168,7 @@ class Board:
         return [tile for (tile, bit), status in zip(bits.items(), states, strict=True) if status >> bit & 1]
 
     def link_counts(self) -> dict[Link, LinkCount]:
-        """What the routers have counted since the fabric was cleared; empty if the loaded program's do not count."""
+        """Return the router counters since the last clear; empty if the routers of the loaded program have none."""
         mesh = None if self._fabric is None else self._fabric.mesh
         links = () if mesh is None or not mesh.counters else mesh.links
         registers = [(link[0], ROUTER.register(name)) for link in links for name in counter_names(link)]
@@ -173,22 +176,21 @@ class Board:
         return {link: LinkCount(*values[2 * number : 2 * number + 2]) for number, link in enumerate(links)}
 
     def clear(self) -> None:
-        """Clear the fabric: states, accumulators, tokens, counters. Not while a run is under way."""
+        """Clear the fabric: states, accumulators, tokens, counters. Not allowed during a run."""
         self.write_register(BRIDGE_TILE, "control", 1)
         self._channel.restart()
 
     def check_errors(self) -> None:
-        """Raise `DriverError` if the board has found something wrong with what it was sent."""
+        """Raise `DriverError` if the board has detected an error in its input."""
         error = self.read_register(BRIDGE_TILE, "error")
         for bit, words in enumerate(_ERRORS):
             if error >> bit & 1:
-                raise DriverError(f"the board has received {words}: driver and bitstream must be of one release")
+                raise DriverError(f"the board has received {words}: driver and bitstream must be of the same release")
 
     def load(self, program: LoadableProgram, *, progress: Progress | None = None) -> None:
-        """Clear the board, write the memories and registers of ``program``; ``progress`` counts bytes.
+        """Clear the board and write the memories and registers of ``program``; ``progress`` counts bytes.
 
-        Memories that hold the program already, because the bitstream has brought it, are not written; then there are no
-        bytes to count.
+        If the bitstream already contains the program, its memories are not written and there are no bytes to count.
         """
         self._program = None
         self.clear()
@@ -213,9 +215,11 @@ class Board:
     ) -> BoardResult:
         """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1; every sample starts from the cleared state.
 
-        ``progress`` counts samples that are back. ``timeout_s`` is how long the board may be silent, by default as the
-        link has it. Raises ``ValueError`` for spikes of the wrong shape or values, and `DriverError` if the board stops
-        or answers with what it cannot have; then `reopen` and load again.
+        ``progress`` counts completed samples. ``timeout_s`` is the longest silence of the board; the default is the
+        timeout
+        of the link. Raises ``ValueError`` for spikes of the wrong shape or value, and `DriverError` if the board stops
+        or
+        sends an invalid answer; after that, `reopen` and load again.
         """
         program = self._loaded()
         array = self._checked_spikes(program, spikes)
@@ -230,9 +234,10 @@ class Board:
         progress: Progress | None = None,
         timeout_s: float | None = None,
     ) -> BoardResult:
-        """Like `run` of ``encoder.encode(images)``, but the board encodes: each image ``(B, ...)`` goes once.
+        """Run images ``(B, ...)`` like `run` of ``encoder.encode(images)``, but encode on the board, so that each is
+        sent once.
 
-        Raises `DriverError` if the board has no encoder and ``ValueError`` if it has none that can do so.
+        Raises `DriverError` if the board has no encoder and ``ValueError`` if its encoder does not match.
         """
         program = self._loaded()
         pixels = self._set_encoder(program, images, encoder)
@@ -253,15 +258,15 @@ class Board:
     ) -> Answers:
         """Run spikes ``(T, B, inputs)`` or, with ``encoder``, images ``(B, ...)`` that the board encodes.
 
-        It answers with the class of each sample, by ``mode``, and if wanted with the scores of all outputs.
+        The board answers with the class of each sample by ``mode`` and, on request, with the scores of all outputs.
 
-        Raises as `run`, and `DriverError` if the board has no readout or no encoder.
+        Raises the same exceptions as `run`, and `DriverError` if the board has no readout or no encoder.
         """
         program = self._loaded()
         size = program.observed[0][1]
         first = int(program.output_axons[0])
         if self._fabric is None:
-            raise DriverError("the fabric must be known for the board to answer, not None")
+            raise DriverError("the fabric must be given to classify on the board, not None")
         registers = readout_registers(
             mode,
             self._fabric.readout,
@@ -298,12 +303,12 @@ class Board:
 
     def _check_unit(self, bit: int, what: str) -> None:
         if not self.read_register(BRIDGE_TILE, "units") >> bit & 1:
-            raise DriverError(f"the board must have {what}, and has none: load a bitstream of a fabric with {what[2:]}")
+            raise DriverError(f"the board does not have {what}: load a bitstream of a fabric with {what[2:]}")
 
     def _set_encoder(self, program: LoadableProgram, images: ArrayLike, encoder: Encoder) -> NDArray[np.int64]:
         """Program the encoder and return the images ``(B, inputs)``."""
         if self._fabric is None:
-            raise DriverError("the fabric must be known for the board to encode, not None")
+            raise DriverError("the fabric must be given to encode on the board, not None")
         settings = encoder_settings(encoder, self._fabric.encoder, program.input_axons)
         array = np.asarray(images)
         if array.ndim < 2 or 0 in array.shape or array[0].size != settings.pixels or array.dtype.kind not in "iu":
@@ -343,16 +348,16 @@ class Board:
         return result
 
     def stream(self) -> StepStream:
-        """Begin a sample that is given step by step, without knowing how many there will be.
+        """Begin a sample that is sent step by step, with a number of steps that need not be known in advance.
 
-        Nothing else may be asked of the board until the stream has ended.
+        The board must not be used otherwise until the stream has ended.
         """
         program = self._loaded()
 
         def on_end() -> None:
             self._program = program
 
-        self._program = None  # until the stream has ended well
+        self._program = None  # set again when the stream has ended without error
         return StepStream(self._channel, program, on_end)
 
     def _exchange(
@@ -363,7 +368,7 @@ class Board:
         progress: Progress | None,
         timeout_s: float | None,
     ) -> None:
-        """Send the messages of each sample and give ``collector`` all that comes back, until it has all."""
+        """Send the messages of each sample and pass the answers to ``collector`` until it is complete."""
 
         def take(found: Messages) -> None:
             before = collector.done
@@ -371,7 +376,7 @@ class Board:
             if progress is not None and collector.done > before:
                 progress(collector.done, samples)
 
-        self._program = None  # until the run has ended well
+        self._program = None  # set again when the run has ended without error
         try:
             piece = bytearray()
             for sample, message in enumerate(messages):
@@ -394,7 +399,7 @@ class Board:
         try:
             return self._channel.receive()
         except LinkError as error:
-            raise DriverError(f"the board has not answered when {what}: {error}") from error
+            raise DriverError(f"no answer from the board when {what}: {error}") from error
 
 
 def _address(tile: int, register: Register, memory: int = REGISTER_MEMORY) -> ConfigurationAddress:
@@ -402,7 +407,7 @@ def _address(tile: int, register: Register, memory: int = REGISTER_MEMORY) -> Co
 
 
 def _memory_messages(tile: int, memory: int, words: NDArray[np.uint8], first: int) -> Iterable[bytes]:
-    """WRITEs of all words, plane by plane."""
+    """Yield WRITE messages for all words, byte lane by byte lane."""
     for plane in range(words.shape[1]):
         for start in range(0, len(words), LARGEST_COUNT):
             address = ConfigurationAddress(tile=tile, memory=memory, plane=plane, index=first + start)

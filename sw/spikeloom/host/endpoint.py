@@ -1,9 +1,10 @@
-"""The host's end of the link: every byte sent arrives at the board once and in order, and back.
+"""Host end of the link: every byte arrives once and in order, in both directions.
 
-The rules are in ``docs/link.md``. The host alone keeps time: when it waits and nothing moves, it asks the board where
-it is (a frame with REPLY), and from the answer each side sees what the other one lacks.
+``docs/link.md`` specifies the protocol. Only the host has timers: if it waits and nothing moves, it asks the board for
+its state (a frame with REPLY). From the answer, each side learns what the other one lacks.
 
-All times are seconds of the transport, so the same timers work on a board and on a simulator a thousand times slower.
+All times are seconds of the transport, so that the same timers work on a board and on a simulator that is a thousand
+times slower.
 """
 
 import secrets
@@ -25,22 +26,22 @@ from spikeloom.sim.host.link import (
 __all__ = ["Endpoint", "LinkError"]
 
 _WINDOW = 16384
-"""What the board may have on its way to us; we take everything that comes, so this never stops it."""
+"""Receive window. The host accepts everything it receives, so that this limit never stops the board."""
 
 
 class Endpoint:
-    """The host's end of the link.
+    """Host end of the link.
 
     Parameters
     ----------
     transport
-        The line. The endpoint closes it.
+        Connection to the board. The endpoint closes it.
     maximum_payload
-        That of the board's :class:`spikeloom.sim.host.link.LinkParameters`.
+        Maximum payload of the board's :class:`spikeloom.sim.host.link.LinkParameters`.
     timeout_s
-        LinkError after so many seconds of waiting in which no byte has moved in either direction.
+        Timeout: `LinkError` after so many seconds of waiting without a byte in either direction.
     nonce
-        Number of the session; None takes a random one. To be different from that of the session before.
+        Session number, which must differ from that of the session before; None for a random one.
 
     Examples
     --------
@@ -69,15 +70,15 @@ class Endpoint:
         self._timeout_s = timeout_s
         self._nonce = nonce
         self.identity: Identity | None = None
-        """What the board has said about itself; None before :meth:`open`."""
+        """Identity of the board; None before :meth:`open`."""
         self.polls = 0
-        """How often nothing came in time and the board was asked."""
+        """Number of timeouts after which the board was asked for its state."""
         self.rewinds = 0
-        """How often the board wanted bytes again."""
+        """Number of retransmissions requested by the board."""
         self._begin()
 
     def _begin(self) -> None:
-        """Everything a session has. Offsets are counted in full here, modulo 65536 on the line."""
+        """Initialise the state of a session. Offsets are kept in full here, and modulo 65536 on the line."""
         self._opened = False
         self._deframer = Deframer()
         self._outgoing = bytearray()  # from offset _acknowledged on
@@ -90,14 +91,14 @@ class Endpoint:
         self._answer = False
         self._again = False
         self._reported = False
-        self._heard = False  # a good frame has come since something was last asked
-        self._now = self._transport.now()  # when the last read ended
-        self._outgoing_at = self._incoming_at = self._now  # when something last went right, or was asked for again
-        self._timed: tuple[int, float] | None = None  # acknowledged up to there tells the round trip begun then
+        self._heard = False  # a valid frame has arrived since the last request
+        self._now = self._transport.now()  # end of the last read
+        self._outgoing_at = self._incoming_at = self._now  # last progress, or last repeated request
+        self._timed: tuple[int, float] | None = None  # (offset, time): its acknowledgement completes the round trip
         self._round_trip: float | None = None
         self._deviation = 0.0
 
-    # What the driver calls.
+    # Interface for the driver.
 
     def __enter__(self) -> "Endpoint":
         return self
@@ -108,15 +109,15 @@ class Endpoint:
         self.close()
 
     def close(self) -> None:
-        """Closes the transport."""
+        """Close the transport."""
         self._opened = False
         self._transport.close()
 
     def open(self) -> Identity:
-        """Begins a session, which resets what is behind the board's link; returns what the board is."""
+        """Begin a session, which resets everything behind the link of the board; return the identity of the board."""
         self._begin()
         nonce = self._nonce if self._nonce is not None else secrets.token_bytes(NONCE_BYTES)
-        # The zero byte ends whatever the board may have half received.
+        # The zero byte ends a frame that the board may have received in part.
         opening = b"\0" + Frame(kind=Kind.OPEN, payload=nonce).encode()
         deadline = self._transport.now() + self._timeout_s
         pause = 4 * self._transport.round_trip_s
@@ -147,11 +148,11 @@ class Endpoint:
         try:
             identity = Identity.decode(frame.payload[NONCE_BYTES:])
         except ValueError as error:
-            raise LinkError(f"what answers on {self._transport.name} is not a spikeloom board ({error})") from error
+            raise LinkError(f"the device on {self._transport.name} is not a spikeloom board ({error})") from error
         if identity.protocol_version != PROTOCOL_VERSION:
             raise LinkError(
-                f"the board on {self._transport.name} must speak protocol version {PROTOCOL_VERSION}, "
-                f"not {identity.protocol_version}: build its bitstream with this release of spikeloom"
+                f"the board on {self._transport.name} has protocol version {identity.protocol_version}, "
+                f"expected {PROTOCOL_VERSION}: build its bitstream with this release of spikeloom"
             )
         self.identity = identity
         self._limit = frame.limit
@@ -159,23 +160,23 @@ class Endpoint:
         self._opened = True
 
     def send(self, data: bytes) -> None:
-        """Sends ``data``; returns when all of it is on its way, before it has arrived (see :meth:`flush`).
+        """Send ``data``; return when all of it is on its way, possibly before it has arrived (see :meth:`flush`).
 
-        Bytes from the board are taken in meanwhile, so the board never has to wait for the host.
+        Bytes from the board are received at the same time, so that the board never has to wait for the host.
         """
         self._check_open()
         self._outgoing += data
         self._wait(lambda: self._sent - self._acknowledged == len(self._outgoing), "take")
 
     def flush(self) -> None:
-        """Waits until the board has received every byte sent."""
+        """Wait until the board has received every byte sent."""
         self._check_open()
         self._wait(lambda: not self._outgoing, "acknowledge")
 
     def receive(self, minimum: int = 1, *, timeout_s: float | None = None) -> bytes:
-        """All bytes that have come from the board, when they are at least ``minimum``.
+        """Return all bytes received from the board, once there are at least ``minimum``.
 
-        With ``minimum`` 0 it looks once and returns. ``timeout_s`` replaces that of the endpoint.
+        With ``minimum`` 0, read once without waiting. ``timeout_s`` replaces the timeout of the endpoint.
         """
         self._check_open()
         if len(self._incoming) < minimum:
@@ -187,17 +188,17 @@ class Endpoint:
         return data
 
     def poll(self) -> bytes:
-        """The bytes that have come from the board, without waiting for any."""
+        """Return the bytes received from the board, without waiting."""
         return self.receive(0)
 
-    # How it works.
+    # Implementation.
 
     def _check_open(self) -> None:
         if not self._opened:
             raise LinkError("the session must be open")
 
     def _wait(self, done: Callable[[], bool], verb: str, timeout_s: float | None = None) -> None:
-        """Moves bytes until ``done()``; asks the board after ever longer pauses as long as nothing moves."""
+        """Move bytes until ``done()``; while nothing moves, ask the board for its state at increasing intervals."""
         self._now = self._transport.now()
         self._write_frames()
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
@@ -209,11 +210,11 @@ class Endpoint:
                 progress, moved = self._progress(), self._now
                 pause = self._retry_s()
             if self._now >= moved + timeout_s:
-                state = "still answers, but" if self._heard else "does not answer any more and"
+                state = "still answers, but" if self._heard else "no longer answers and"
                 raise LinkError(
                     f"the board on {self._transport.name} {state} did not {verb} any bytes for {timeout_s:g} s"
                 )
-            # One direction may be stuck while the other one moves. Without a sign of that, both have to rest.
+            # One direction may be stuck while the other one moves, so the timeout requires both to be idle.
             outgoing, incoming = self._sent > self._acknowledged, self._reported
             rest = max(self._outgoing_at, self._incoming_at)
             if outgoing:
@@ -226,14 +227,14 @@ class Endpoint:
                 asked = self._now
                 pause = min(2 * pause, (4 if outgoing or incoming else 32) * self._retry_s(), timeout_s / 8)
                 ask = asked + pause
-            # Not less than a clock cycle, or a simulator's time might stand still.
+            # At least one clock cycle, because otherwise the time of a simulator might not advance.
             self._exchange(max(min(ask, moved + timeout_s) - self._now, self._transport.round_trip_s / 50))
 
     def _progress(self) -> tuple[int, int]:
         return self._acknowledged, self._expected
 
     def _exchange(self, timeout_s: float) -> None:
-        """Reads once and writes once."""
+        """Read once and write once."""
         data = self._transport.read(timeout_s)
         self._now = self._transport.now()
         for frame in self._deframer.feed(data):
@@ -246,7 +247,7 @@ class Endpoint:
                 self._report()
             return
         if frame.kind != Kind.DATA:
-            return  # an IDENTITY that was asked for twice
+            return  # repeated IDENTITY
         self._heard = True
         self._handle_acknowledge(frame)
         ahead = offset_difference(frame.sequence, self._expected & 0xFFFF)
@@ -267,7 +268,7 @@ class Endpoint:
     def _handle_acknowledge(self, frame: Frame) -> None:
         step = (frame.acknowledge - self._acknowledged) & 0xFFFF
         if step > len(self._outgoing):
-            return  # a repeated old frame
+            return  # repeated old frame
         if step:
             del self._outgoing[:step]
             self._acknowledged += step
@@ -284,14 +285,15 @@ class Endpoint:
         self._limit = max(self._limit, self._acknowledged + ((frame.limit - frame.acknowledge) & 0xFFFF))
 
     def _write_frames(self, *, ask: bool = False) -> None:
-        """Writes what credit allows, and a frame without payload if only that is due or ``ask`` wants an answer."""
+        """Write as much as the credit allows, and an empty frame if only that is due or if ``ask`` requests an
+        answer."""
         frames = []
         rested = self._sent == self._acknowledged
         end = self._acknowledged + len(self._outgoing)
         while self._sent < end and not ask:
             wanted = min(end - self._sent, self._maximum_payload)
             size = min(wanted, self._limit - self._sent)
-            # Small frames are dear: rather wait for credit, of which half the board's buffer comes at a time.
+            # Small frames are expensive. Wait for credit, which the board grants in units of half its buffer.
             if size < min(wanted, (self._window + 1) // 2):
                 break
             start = self._sent - self._acknowledged
@@ -303,11 +305,11 @@ class Endpoint:
             self._timed = (self._sent, self._now)
         if ask:
             self.polls += 1
-            self._again |= self._reported  # nothing in order has come since AGAIN was said: it may have been lost
+            self._again |= self._reported  # no frame in order has arrived since AGAIN was sent: it may have been lost
             self._heard = False
             self._timed = None
         if not frames and (ask or self._answer):
-            # After a pause the line may have picked up a stray byte: the first zero ends it.
+            # The line may have picked up a stray byte during a pause; the leading zero ends it.
             frames.append(b"\0" * ask + self._frame(b"", reply=ask))
         if frames:
             self._transport.write(b"".join(frames))
@@ -332,7 +334,7 @@ class Endpoint:
             self._round_trip += (round_trip - self._round_trip) / 8
 
     def _retry_s(self) -> float:
-        """How long an answer may take before it counts as late."""
+        """Return the time after which an answer counts as late."""
         guess = self._transport.round_trip_s
         if self._round_trip is None:
             return 4 * guess

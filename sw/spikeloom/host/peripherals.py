@@ -1,6 +1,6 @@
-"""What the driver does with the units of the bridge: an encoder's settings, images as messages, answers from messages.
+"""Driver functions for the units of the bridge: encoder settings, image messages, and answers of the readout.
 
-`Board.classify` puts them together.
+`Board.classify` combines them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = [
 
 
 class UnitError(ValueError):
-    """The units of a fabric cannot do what is wanted of them. The message is one sentence."""
+    """The units of a fabric do not support the request. The message is one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
-    """``classes`` ``(B,)``: the answer of each sample. ``scores`` ``(B, n)`` of each output where they were asked for,
-    otherwise None."""
+    """``classes`` ``(B,)``: answer of each sample. ``scores`` ``(B, n)``: score of each output, None unless
+    requested."""
 
     classes: NDArray[np.int64]
     scores: NDArray[np.int64] | None
@@ -45,17 +45,19 @@ class Answers:
 def with_units(
     fabric: FabricConfig, encoders: Sequence[Encoder] = (), *, inputs: int = 0, outputs: int = 0
 ) -> FabricConfig:
-    """``fabric`` with an encoder and a readout, which hold images of ``inputs`` pixels and answers of ``outputs``.
+    """Return ``fabric`` with an encoder for images of ``inputs`` pixels and a readout for ``outputs`` outputs.
 
-    The encoder does what each of ``encoders`` does that can be on the chip, and is the usual one without any. Raises
-    `UnitError` if one encoder cannot be all of them.
+    The encoder supports all those of ``encoders`` that the hardware can implement; without any, it is the default
+    encoder. Raises `UnitError` if a single encoder cannot support all of them.
     """
     usual = EncoderParameters()
     encoders = [encoder for encoder in encoders if encoder.on_chip]
     registers = {(encoder.bits, encoder.lfsr.width) for encoder in encoders if isinstance(encoder, RateEncoder)}
     bits = max((encoder.bits for encoder in encoders), default=usual.bits)
     if len(registers) > 1 or any(bits != rate_bits for rate_bits, _ in registers):
-        raise UnitError("the encoders of all networks must have the same bits, and the same shift register, to be one")
+        raise UnitError(
+            "the encoders of all networks must have the same bits and shift register to share one on the board"
+        )
     lfsr_width = max([usual.lfsr_width] * (not registers) + [width for _, width in registers])
     steps = max((encoder.steps for encoder in encoders), default=usual.steps)
     return replace(
@@ -68,22 +70,22 @@ def with_units(
 
 
 def _power_of_two(least: int) -> int:
-    """The least power of two from 2 on that is not less."""
+    """Return the smallest power of two that is at least ``least`` and at least 2."""
     return 1 << bits_for(least)
 
 
 def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, input_axons: ArrayLike) -> EncoderSettings:
-    """What makes the board's encoder do exactly what ``encoder`` does; `UnitError` if it cannot."""
+    """Return the settings with which the board's encoder equals ``encoder``; raise `UnitError` if there are none."""
     if parameters is None:
-        raise UnitError("the fabric must have an encoder to encode images on the board, and has none")
+        raise UnitError("the fabric must have an encoder to encode images on the board")
     if not encoder.on_chip:
         raise UnitError(
-            "the encoder must be rate, or latency with the curve 'floor', of integers to encode images on the board, "
+            "the encoder must be rate, or latency with the curve 'floor', with integer settings, to run on the board, "
             f"not {encoder.kind}: encode on the host"
         )
     axons = np.asarray(input_axons)
     if (axons != np.arange(len(axons))).any():
-        raise UnitError("the inputs must be at axons 0, 1, 2, ... to be encoded on the board, not elsewhere")
+        raise UnitError("the inputs must have axons 0, 1, 2, ... to be encoded on the board")
     if len(axons) > parameters.pixels:
         raise UnitError(f"the encoder of the fabric must hold {len(axons)} pixels, not {parameters.pixels}")
     if isinstance(encoder, RateEncoder):
@@ -102,27 +104,27 @@ def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, inp
 
 
 def image_message(image: ArrayLike, bits: int) -> bytes:
-    """The messages of one image, of any shape, of 0 to ``2**bits``."""
+    """Return the messages for one image of any shape, with values 0 to ``2**bits``."""
     return encode_spikes(level_events(np.asarray(image).reshape(-1), bits))
 
 
 def readout_registers(
     mode: ReadoutMode, parameters: ReadoutParameters | None, output_axons: ArrayLike, *, membranes: bool, vector: bool
 ) -> dict[str, int]:
-    """The values of the bridge's registers with which it answers by ``mode``; `UnitError` if it cannot.
+    """Return the values of the bridge registers for a readout by ``mode``; raise `UnitError` if it is impossible.
 
-    ``output_axons`` are those of the output population, ``membranes`` says that it sends membranes.
+    ``output_axons`` are the axons of the output population; ``membranes`` says that it sends membranes.
     """
     if parameters is None:
-        raise UnitError("the fabric must have a readout to answer on the board, and has none")
+        raise UnitError("the fabric must have a readout to answer on the board")
     axons = np.asarray(output_axons)
     if (axons != axons[0] + np.arange(len(axons))).any():
-        raise UnitError("the outputs must be at axons that follow each other to be read out on the board")
+        raise UnitError("the outputs must have consecutive axons to be read out on the board")
     if len(axons) > parameters.outputs:
         raise UnitError(f"the readout of the fabric must hold {len(axons)} outputs, not {parameters.outputs}")
     if membranes != (mode >= ReadoutMode.LAST):
         has, wants = ("membranes", "spikes") if membranes else ("spikes", "membranes")
-        raise UnitError(f"readout {mode.name} needs an output population that sends {wants}, and this one sends {has}")
+        raise UnitError(f"readout {mode.name} needs an output population that sends {wants}, but this one sends {has}")
     return {
         "readout_mode": mode,
         "readout_vector": int(vector),
@@ -132,9 +134,9 @@ def readout_registers(
 
 
 class AnswerCollector:
-    """Takes the answers of ``samples`` samples with ``outputs`` outputs, as `StepCollector` takes spikes.
+    """Collect the answers of ``samples`` samples with ``outputs`` outputs, as `StepCollector` collects spikes.
 
-    Raises ``ValueError`` for what a readout cannot have sent.
+    Raises ``ValueError`` for messages that a readout cannot send.
     """
 
     def __init__(self, outputs: int, first_axon: int, samples: int, *, vector: bool, first: int) -> None:
@@ -143,7 +145,7 @@ class AnswerCollector:
         self._axons: list[NDArray[np.int64]] = []
         self._values: list[NDArray[np.int64]] = []
         self.done = 0
-        """Samples that have ended."""
+        """Number of completed samples."""
         self.total = f"{samples} samples"
 
     @property
@@ -151,27 +153,27 @@ class AnswerCollector:
         return self.done >= self._samples
 
     def take(self, messages: Messages) -> None:
-        """Values come in the order of their samples, so many each."""
+        """Take the values of ``messages``, which arrive in sample order with the same number for each sample."""
         if messages.spike_step.size or messages.reads or not messages.ticks.all():
-            raise ValueError("the board must send answers only, not spikes, steps or what was not asked for")
+            raise ValueError("unexpected message from the board, expected answers of the readout only")
         number = np.concatenate([[0], np.cumsum([len(axons) for axons in self._axons])])[-1]
         each = 1 + self._outputs * self._vector
         wanted = self._first + (number + np.arange(len(messages.value))) // each
         if (messages.value_step != wanted).any():
-            raise ValueError(f"the board must send {each} values for each sample, not more or fewer")
+            raise ValueError(f"unexpected number of values for a sample, expected {each}")
         self._axons.append(messages.value_axon)
         self._values.append(messages.value)
         self.done += len(messages.ticks)
 
     def result(self) -> Answers:
-        """All answers."""
+        """Return all answers."""
         each = 1 + self._outputs * self._vector
         axons, values = np.concatenate(self._axons), np.concatenate(self._values)
         if len(axons) != each * self._samples or self.done != self._samples:
-            raise ValueError(f"the board must answer {self._samples} samples with {each} values each, and has not")
+            raise ValueError(f"incomplete answers, expected {self._samples} samples with {each} values each")
         axons, values = axons.reshape(-1, each), values.reshape(-1, each)
         classes = axons[:, -1]
         vectors = self._first_axon + np.arange(each - 1)
         if (axons[:, :-1] != vectors).any() or (classes >= self._outputs).any():
-            raise ValueError("the board has answered with an output that the program does not have")
+            raise ValueError("the board has answered with an unknown output")
         return Answers(classes=classes.copy(), scores=values[:, :-1].copy() if self._vector else None)

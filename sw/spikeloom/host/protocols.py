@@ -1,4 +1,4 @@
-"""What the driver expects of a link and of a program, and the error that it raises."""
+"""Protocols of the link and of the program as the driver needs them, and the driver's exception."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ __all__ = ["ByteLink", "DriverError", "LoadableProgram", "Progress"]
 
 
 Progress = Callable[[int, int], None]
-"""Called with how much is done and how much there is."""
+"""Called with the amount done and the total."""
 
 
 class DriverError(RuntimeError):
-    """The board is not the one that is needed, or does not do what it must. The message is one sentence."""
+    """The board does not match, or does not follow the protocol. The message is one sentence."""
 
 
 class ByteLink(Protocol):
     """Two reliable byte streams, as :class:`spikeloom.host.endpoint.Endpoint` provides them."""
 
     def open(self) -> Identity:
-        """Begin a session: the board forgets all but its program, and identifies itself."""
+        """Begin a session: the board keeps only its program, and identifies itself."""
         ...
 
     def send(self, data: bytes) -> None:
-        """Send ``data``, taking in meanwhile what comes; `LinkError` when the board takes none of it for too long."""
+        """Send ``data`` while receiving; raise `LinkError` if the board accepts nothing within the timeout."""
         ...
 
     def receive(self, minimum: int = 1, *, timeout_s: float | None = None) -> bytes:
-        """All that has come, when it is at least ``minimum`` bytes; `LinkError` if that takes too long."""
+        """Return all received bytes, once there are ``minimum``; raise `LinkError` on a timeout."""
         ...
 
     def poll(self) -> bytes:
-        """All that has come, without waiting."""
+        """Return all received bytes, without waiting."""
         ...
 
 
 class LoadableProgram(Protocol):
-    """What the driver needs of a :class:`spikeloom.compiler.program.Program`."""
+    """The part of :class:`spikeloom.compiler.program.Program` that the driver uses."""
 
     @property
     def memories(self) -> Sequence[MemoryWords]: ...

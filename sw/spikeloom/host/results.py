@@ -1,4 +1,4 @@
-"""What comes back from the board, put in its place: by step, sample and output axon."""
+"""Assignment of received messages to step, sample and output axon."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["BoardResult", "StepCollector", "StepResult"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoardResult:
-    """What came back of a run, in the order of the program's ``output_axons``.
+    """Output of a run, in the order of the program's ``output_axons``.
 
-    ``spikes`` is ``(T, B, n)``. ``membranes`` ``(T, B, m)`` int64 are those of the first ``m`` of them where the output
-    population sends membranes (its spikes are all False then), otherwise None. ``values`` ``(T, B, n)`` int64, None
-    without graded spikes, is what each spike brings, and 0 without a spike.
+    ``spikes`` is ``(T, B, n)``. ``membranes`` ``(T, B, m)`` int64 holds the membranes of the first ``m`` outputs if the
+    output population sends membranes (its spikes are then all False), otherwise None. ``values`` ``(T, B, n)`` int64
+    holds the value of each graded spike, 0 without a spike; it is None without graded spikes.
     """
 
     spikes: NDArray[np.bool_]
@@ -30,10 +30,10 @@ class BoardResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StepResult:
-    """What came back of one step, in the order of the program's ``output_axons``.
+    """Output of one step, in the order of the program's ``output_axons``.
 
-    ``spikes`` ``(n,)`` bool, and ``values`` ``(n,)`` int64: membranes where they are sent, what graded spikes bring, 1
-    for plain spikes, else 0.
+    ``spikes`` ``(n,)`` is bool. ``values`` ``(n,)`` int64 holds the membranes if they are sent, the values of graded
+    spikes, 1 for plain spikes, and 0 elsewhere.
     """
 
     spikes: NDArray[np.bool_]
@@ -41,9 +41,9 @@ class StepResult:
 
 
 class StepCollector:
-    """Puts what comes back where it belongs: TICK number ``first + sample * T + t`` ends step t of its sample.
+    """Sort received messages by step and sample: TICK number ``first + sample * T + t`` ends step t of its sample.
 
-    Raises `DriverError` for what the program cannot have sent.
+    Raises `DriverError` for messages that the program cannot send.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class StepCollector:
         self._graded = np.concatenate([np.full(size, name in program.graded) for name, size in program.observed])
         self._values = np.zeros((total if program.graded else 0, len(axons)), np.int64)
         self.done = 0
-        """Steps that have ended."""
+        """Number of steps that have ended."""
         self.total = f"{total} steps"
 
     @property
@@ -79,7 +79,7 @@ class StepCollector:
     def take(self, messages: Messages) -> None:
         self._take_ticks(messages.ticks)
         if messages.reads:
-            raise DriverError("the board has sent the answer to a read that was not made")
+            raise DriverError("unexpected answer to a read from the board")
         everywhere = np.ones_like(self._graded)
         step, place = self._positions(messages.spike_step, messages.spike_axon, everywhere, "spike")
         self._take_spikes(step, place, np.ones(len(step), np.int64))
@@ -107,12 +107,12 @@ class StepCollector:
         number = self.done + np.arange(len(ticks))
         self.done += len(ticks)
         if self.done > len(self._spikes):
-            raise DriverError(f"the board must end {len(self._spikes)} steps, not more")
+            raise DriverError(f"the board has ended more than the expected {len(self._spikes)} steps")
         wrong = ticks != (number % self._steps == self._steps - 1)
         if wrong.any():
             step = int(number[np.argmax(wrong)])
             raise DriverError(
-                f"the board must end a sample after {self._steps} steps, not "
+                f"sample ended in the wrong step, expected {self._steps} steps, found "
                 f"{'earlier' if step % self._steps < self._steps - 1 else 'later'} (step {step})"
             )
         if self._progress is not None:
@@ -122,7 +122,8 @@ class StepCollector:
     def _positions(
         self, steps: NDArray[np.int64], axons: NDArray[np.int64], allowed: NDArray[np.bool_], what: str
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows and columns of what came with ``axons`` in ``steps``; ``allowed`` ``(n,)`` are its columns."""
+        """Return step and column indices of the ``axons`` received in ``steps``; ``allowed`` ``(n,)`` masks the
+        columns."""
         row = steps - self._first
         if row.size and row.max() >= len(self._spikes):
             raise DriverError(f"the board has sent a {what} after the last step")
@@ -138,13 +139,13 @@ class StepCollector:
     @staticmethod
     def _check_new(seen: NDArray[np.bool_], step: NDArray[np.int64], place: NDArray[np.int64], what: str) -> None:
         if len(np.unique(step * seen.shape[1] + place)) < len(step) or seen[step, place].any():
-            raise DriverError(f"the board must send a {what} of an axon at most once per step, not twice")
+            raise DriverError(f"the board has sent a {what} of the same axon twice in one step")
 
     def result(self) -> BoardResult:
-        """All of the run, time first."""
+        """Return the result of the complete run, time first."""
         if not self._seen.all():
             missing = int(np.argmin(self._seen.all(axis=1)))
-            raise DriverError(f"the board must send {self._readouts} membranes each step, not fewer (step {missing})")
+            raise DriverError(f"too few membranes from the board in step {missing}, expected {self._readouts}")
 
         def in_time(array: NDArray[Any]) -> NDArray[Any]:
             return array.reshape(self._samples, self._steps, -1).transpose(1, 0, 2).copy()

@@ -1,14 +1,14 @@
-"""Events over UDP in the layout of SPIF, the words that event cameras and SpiNNaker's interface speak.
+"""Events over UDP in the word format of SPIF, used by event cameras and by the SpiNNaker interface.
 
 A datagram is a sequence of 32-bit words, the lowest byte first. A word is an event::
 
     bit     31             30 .. 16   15         14 .. 0
             no timestamp   x          polarity   y
 
-Where bit 31 is 0 the next word is the event's timestamp. (SPIF is described at
+If bit 31 is 0, the next word is the timestamp of the event. (SPIF is described at
 https://github.com/SpiNNakerManchester/spif; AEStream sends and receives these words as ``output udp``.)
 
-Pixels become lines of a network's input, channel first as in a convolution of shape ``(polarities, rows, columns)``.
+Pixels become inputs of a network, channel first as in a convolution of shape ``(polarities, rows, columns)``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["PixelMap", "SpifError", "SpifReceiver", "SpifSender", "decode_events
 
 LARGEST_COORDINATE = (1 << 15) - 1
 WORDS_A_DATAGRAM = 256
-"""1024 bytes: no network cuts them apart."""
+"""1024 bytes per datagram, below any usual MTU, so that no datagram is fragmented."""
 
 _WORD = np.dtype("<u4")
 _NO_TIMESTAMP = 1 << 31
@@ -34,14 +34,14 @@ _PATIENCE_S = 0.001
 
 
 class SpifError(ValueError):
-    """What came is no sequence of SPIF words."""
+    """The data is not a valid sequence of SPIF words."""
 
 
 def encode_events(x: ArrayLike, y: ArrayLike, polarity: ArrayLike) -> bytes:
-    """The words of events without timestamps: ``x``, ``y`` from 0 to 32767 and ``polarity`` 0 or 1, each ``(n,)``."""
+    """Return the words of events without timestamps: ``x``, ``y`` 0 to 32767 and ``polarity`` 0 or 1, each ``(n,)``."""
     columns, rows, signs = (np.asarray(values, np.int64).reshape(-1) for values in (x, y, polarity))
     if not len(columns) == len(rows) == len(signs):
-        raise ValueError(f"x, y and polarity must be as many, not {len(columns)}, {len(rows)} and {len(signs)}")
+        raise ValueError(f"x, y and polarity must have equal lengths, not {len(columns)}, {len(rows)} and {len(signs)}")
     for name, values, high in (
         ("x", columns, LARGEST_COORDINATE),
         ("y", rows, LARGEST_COORDINATE),
@@ -53,16 +53,16 @@ def encode_events(x: ArrayLike, y: ArrayLike, polarity: ArrayLike) -> bytes:
 
 
 def decode_events(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """``x``, ``y`` and ``polarity`` of the events of one datagram; timestamps are skipped.
+    """Return ``x``, ``y`` and ``polarity`` of the events of one datagram; timestamps are skipped.
 
-    Raises `SpifError` if the datagram ends within a word or before a timestamp that it announces.
+    Raises `SpifError` if the datagram ends within a word, or lacks the timestamp of its last event.
     """
     if len(data) % _WORD.itemsize:
-        raise SpifError(f"a datagram must be of whole 32-bit words, not of {len(data)} bytes")
+        raise SpifError(f"a datagram must consist of whole 32-bit words, not of {len(data)} bytes")
     words = np.frombuffer(data, _WORD).astype(np.int64)
     if (words >= _NO_TIMESTAMP).all():
         return _parts(words)
-    # Whether a word is an event depends on the one before: within a run of words without bit 31, every second is one.
+    # A word is an event depending on its predecessor: in a run of words without bit 31, every second one is an event.
     events, place = [], 0
     while place < len(words):
         events.append(words[place])
@@ -78,18 +78,18 @@ def _parts(words: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 @dataclass(frozen=True, kw_only=True)
 class PixelMap:
-    """Which input line a camera's pixel is.
+    """Mapping of camera pixels to input lines.
 
     Parameters
     ----------
     columns, rows
-        Shape of the network's input, in lines.
+        Shape of the network input, in lines.
     polarities
-        2: one channel each, or 1: the polarity does not matter.
+        2: one channel per polarity; 1: the polarity is ignored.
     left, top
-        The pixel of the camera that becomes column 0 of row 0. Pixels outside of what the network sees are dropped.
+        Camera pixel of column 0 and row 0. Pixels outside the network input are dropped.
     scale
-        So many pixels, in each direction, are one line.
+        Number of pixels per line, in each direction.
     """
 
     columns: int
@@ -114,11 +114,11 @@ class PixelMap:
 
     @property
     def size(self) -> int:
-        """Input lines."""
+        """Number of input lines."""
         return self.polarities * self.rows * self.columns
 
     def lines(self, x: ArrayLike, y: ArrayLike, polarity: ArrayLike) -> NDArray[np.int64]:
-        """The lines of the events that the network sees, in their order."""
+        """Return the lines of the events inside the network input, in the order of the events."""
         column = (np.asarray(x, np.int64) - self.left) // self.scale
         row = (np.asarray(y, np.int64) - self.top) // self.scale
         channel = np.asarray(polarity, np.int64) if self.polarities == 2 else np.zeros_like(column)
@@ -126,7 +126,7 @@ class PixelMap:
         return ((channel * self.rows + row) * self.columns + column)[seen]
 
     def pixels(self, lines: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """``x``, ``y`` and ``polarity`` of lines: the upper left pixel of each."""
+        """Return ``x``, ``y`` and ``polarity`` of the upper left pixel of each line."""
         line = np.asarray(lines, np.int64)
         channel, place = np.divmod(line, self.rows * self.columns)
         row, column = np.divmod(place, self.columns)
@@ -134,19 +134,20 @@ class PixelMap:
 
 
 class SpifReceiver:
-    """Receives events at a UDP port: a step of time is what comes in ``step_s`` seconds.
+    """Receiver of events at a UDP port; a step consists of the events that arrive in ``step_s`` seconds.
 
     Parameters
     ----------
     pixels
-        Which line of the input an event is.
+        Mapping of events to input lines.
     port, host
-        Where to listen. Port 0 takes a free one, which ``port`` then is.
+        Address to listen on. Port 0 selects a free port, which ``port`` then holds.
     step_s
-        Seconds of a step.
+        Duration of a step in seconds.
 
-    Events of a pixel that come twice in a step count once, as everywhere in a network's input. ``malformed`` counts
-    datagrams that were none of SPIF: a network may bring anything, so they are dropped.
+    Repeated events of a pixel within a step count once, as everywhere in the input of a network. Malformed datagrams
+    are
+    dropped, because anything may arrive from a network; ``malformed`` counts them.
     """
 
     def __init__(self, pixels: PixelMap, port: int = 0, *, host: str = "127.0.0.1", step_s: float = 0.001) -> None:
@@ -176,15 +177,16 @@ class SpifReceiver:
         self._socket.close()
 
     def steps(self, number: int) -> NDArray[np.bool_]:
-        """Wait for ``number`` steps; the spikes ``(number, size)`` that came in each."""
+        """Wait for ``number`` steps and return their spikes ``(number, size)``."""
         steps = self.each()
         return np.array([next(steps) for _ in range(number)])
 
     def each(self, meanwhile: Callable[[], object] | None = None) -> Iterator[NDArray[np.bool_]]:
-        """The spikes ``(size,)`` of one step after the other, for ever; the first begins now.
+        """Yield the spikes ``(size,)`` of one step after the other, without end; the first step begins now.
 
-        ``meanwhile`` is called every now and then. Who takes a step late gets the next one at once, with all that has
-        come until then: the steps stay in time as long as that is so on average.
+        ``meanwhile`` is called regularly. A consumer that is late gets the next step at once, with all events so far;
+        the
+        steps stay in time as long as the consumer is fast enough on average.
         """
         end = time.monotonic()
         while True:
@@ -194,7 +196,7 @@ class SpifReceiver:
             yield spikes
 
     def _until(self, end: float, spikes: NDArray[np.bool_], meanwhile: Callable[[], object] | None) -> None:
-        """Take what comes until ``end``, and in any case what is there."""
+        """Receive until ``end``, and at least the datagrams that have already arrived."""
         while True:
             left = max(0.0, end - time.monotonic())
             self._socket.settimeout(left if meanwhile is None else min(left, _PATIENCE_S))
@@ -213,14 +215,14 @@ class SpifReceiver:
 
 
 class SpifSender:
-    """Sends events to a UDP port.
+    """Sender of events to a UDP port.
 
     Parameters
     ----------
     pixels
-        Which pixel a line, or a neuron, is.
+        Mapping of lines, or neurons, to pixels.
     port, host
-        Where to.
+        Destination.
     """
 
     def __init__(self, pixels: PixelMap, port: int, *, host: str = "127.0.0.1") -> None:
@@ -241,7 +243,7 @@ class SpifSender:
         self._socket.close()
 
     def send(self, spikes: ArrayLike) -> int:
-        """Send one step ``(size,)`` of spikes; the number of events."""
+        """Send the spikes ``(size,)`` of one step and return the number of events."""
         array = np.asarray(spikes, np.bool_)
         if array.shape != (self.pixels.size,):
             raise ValueError(f"spikes must have shape {(self.pixels.size,)}, not {array.shape}")

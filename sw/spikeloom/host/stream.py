@@ -1,4 +1,4 @@
-"""A sample that goes to the board step by step."""
+"""A sample that is sent to the board step by step."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ __all__ = ["StepStream"]
 
 
 class StepStream:
-    """A sample step by step: what goes in, and what has come back so far. From `Board.stream`.
+    """Sample that is sent and received step by step, made by `Board.stream`.
 
-    The board is at most two steps behind its input, and its answers can be awaited at any time; nothing is lost however
-    rarely they are asked for.
+    The board is at most two steps behind its input. Answers can be received at any time; they are kept until then.
 
     Parameters
     ----------
     channel
-        The messages to and from the board. Nothing else may use it until the stream has ended.
+        Messages to and from the board. It must not be used otherwise until the stream has ended.
     program
-        The program that is loaded.
+        The loaded program.
     on_end
-        Called when the sample has ended and all of its steps are back.
+        Called when the sample has ended and all of its steps have been received.
     """
 
     def __init__(self, channel: MessageChannel, program: LoadableProgram, on_end: Callable[[], None]) -> None:
@@ -41,14 +40,14 @@ class StepStream:
         self._found: dict[int, StepResult] = {}
         self._ended = False
         self.sent = self.received = 0
-        """Steps that were given to the board, and that came back."""
+        """Number of steps sent to the board, and number received back."""
 
     def send(self, spikes: ArrayLike, *, last: bool = False) -> None:
-        """Give the board the spikes ``(inputs,)`` of a step; ``last`` ends the sample, and after it comes no other."""
+        """Send the spikes ``(inputs,)`` of a step to the board; ``last`` ends the sample."""
         array = np.asarray(spikes)
         inputs = len(self._program.input_axons)
         if self._ended:
-            raise DriverError("a step must not come after the last one")
+            raise DriverError("a step must not follow the last one")
         if array.shape != (inputs,):
             raise ValueError(f"spikes must have shape {(inputs,)}, not {array.shape}")
         data = encode_spikes(array[None], self._program.input_axons, last=last)
@@ -60,11 +59,11 @@ class StepStream:
         self._ended = last
 
     def poll(self) -> list[StepResult]:
-        """The steps that have come back since they were last asked for, without waiting."""
+        """Return the steps received since the previous call, without waiting."""
         return self._take(self._channel.poll())
 
     def receive(self, *, timeout_s: float | None = None) -> list[StepResult]:
-        """As `poll`, but waits for a step if one was sent and is not back."""
+        """Like `poll`, but wait for a step if one is outstanding."""
         found = self.poll()
         while not found and self.received < self.sent:
             try:
@@ -74,7 +73,7 @@ class StepStream:
         return found
 
     def finish(self, *, timeout_s: float | None = None) -> list[StepResult]:
-        """End the sample, by a step without spikes if none was the last, and return all steps that are not back yet."""
+        """End the sample, with an empty step unless the last step was marked, and return all outstanding steps."""
         if not self._ended:
             self.send(np.zeros(len(self._program.input_axons), np.bool_), last=True)
         found = []
@@ -85,7 +84,7 @@ class StepStream:
 
     def _take(self, messages: Messages) -> list[StepResult]:
         if messages.reads:
-            raise DriverError("the board has sent the answer to a read that was not made")
+            raise DriverError("unexpected answer to a read from the board")
         ones = np.ones(len(messages.spike_step), np.int64)
         for steps, axons, values, valued in (
             (messages.spike_step, messages.spike_axon, ones, False),
@@ -96,16 +95,16 @@ class StepStream:
         found = []
         for last in messages.ticks.tolist():
             if self.received == self.sent:
-                raise DriverError(f"the board must end {self.sent} steps, not more")
+                raise DriverError(f"the board has ended more than the expected {self.sent} steps")
             if last != (self._ended and self.received == self.sent - 1):
-                raise DriverError(f"the board must end the sample where it was told to, not in step {self.received}")
+                raise DriverError(f"the board has ended the sample in step {self.received}, not in its last step")
             found.append(self._of(self.received))
             del self._found[self.received]
             self.received += 1
         return found
 
     def _of(self, step: int) -> StepResult:
-        """What is known of a step."""
+        """Return the partial result of a step."""
         size = len(self._place)
         return self._found.setdefault(
             step, StepResult(spikes=np.zeros(size, np.bool_), values=np.zeros(size, np.int64))
@@ -119,5 +118,5 @@ class StepStream:
         result.values[place] = value
         if not (valued and place < self._silent):
             if result.spikes[place]:
-                raise DriverError("the board must send a spike of an axon at most once per step, not twice")
+                raise DriverError("the board has sent a spike of the same axon twice in one step")
             result.spikes[place] = True

@@ -1,7 +1,7 @@
-"""Ways to a board: a serial port, a socket, and for tests a line that makes faults.
+"""Transports to a board: a serial port, a socket, and a faulty line for tests.
 
-A transport carries bytes and knows what time it is. It promises neither that they arrive nor that they are intact: that
-is the link's part (:mod:`spikeloom.host.endpoint`).
+A transport carries bytes and has a clock. It guarantees neither that bytes arrive nor that they are intact; the link
+does (:mod:`spikeloom.host.endpoint`).
 """
 
 import abc
@@ -20,49 +20,49 @@ __all__ = ["FaultyTransport", "LinkError", "ModelTransport", "SerialTransport", 
 
 
 class LinkError(ConnectionError):
-    """The board cannot be reached, or not any more. The message is one sentence for the user."""
+    """The board is unreachable. The message is one sentence for the user."""
 
 
 class Transport(abc.ABC):
-    """A line to a board.
+    """Connection to a board.
 
-    Every call may cost much (a USB transfer, a step of a simulator), so its user makes few of them with much data.
+    Every call may be expensive (a USB transfer, a step of a simulator); make few calls with much data.
     """
 
     name: str = "the line"
-    """Where it leads, for messages."""
+    """Name of the destination, for messages."""
 
     round_trip_s: float = 0.025
-    """A first guess of the time from a write to the answer, in this transport's seconds; timers start from it."""
+    """Initial estimate of the round-trip time in seconds of this transport; timers start from it."""
 
     @abc.abstractmethod
     def write(self, data: bytes) -> None:
-        """Sends ``data``; LinkError if the line is gone."""
+        """Send ``data``; raise `LinkError` if the connection is lost."""
 
     @abc.abstractmethod
     def read(self, timeout_s: float) -> bytes:
-        """What has arrived; waits for at most ``timeout_s`` seconds until something has, then ``b""``.
+        """Return the received bytes; wait at most ``timeout_s`` seconds for the first one, then return ``b""``.
 
-        A simulator had better return at the end of a frame (a zero byte) than after each byte.
+        A simulator should return at the end of a frame (a zero byte) rather than after each byte.
         """
 
     @abc.abstractmethod
     def now(self) -> float:
-        """Seconds as the board sees them: on a simulator, simulated ones. ``read`` lets them pass."""
+        """Return the time in seconds as the board sees it: simulated time on a simulator. ``read`` lets it pass."""
 
-    def close(self) -> None:  # noqa: B027 - not every line has to be given back
-        """Gives the line back. The transport is of no use afterwards; closing twice is allowed."""
+    def close(self) -> None:  # noqa: B027 - some transports have nothing to release
+        """Release the connection. The transport cannot be used afterwards; closing twice is allowed."""
 
 
 class SerialTransport(Transport):
-    """A serial port, 8N1.
+    """Serial port, 8N1.
 
     Parameters
     ----------
     port
         Name of the port, such as ``/dev/ttyUSB1`` or ``COM3``.
     baud
-        Bits per second, the same as in the bitstream.
+        Baud rate, the same as in the bitstream.
     """
 
     _SLICE_S = 0.005
@@ -75,7 +75,7 @@ class SerialTransport(Transport):
         self.name = port
         self._failures: tuple[type[Exception], ...] = (serial.SerialException, OSError)
         try:
-            # A port that takes nothing for two seconds is gone: without flow control a UART always takes bytes.
+            # A write that blocks for two seconds means a lost port: without flow control, a UART always accepts bytes.
             self._serial: Any = serial.Serial(port, baud, timeout=self._SLICE_S, write_timeout=2, exclusive=True)
         except (*self._failures, ValueError) as error:
             if "exclusively lock" in str(error):
@@ -111,7 +111,7 @@ class SerialTransport(Transport):
 
 
 class TcpTransport(Transport):
-    """A socket, such as that of a simulator or of a serial port elsewhere in the network."""
+    """TCP socket, for a simulator or for a remote serial port."""
 
     _STALL_S = 10.0
 
@@ -141,7 +141,7 @@ class TcpTransport(Transport):
     def write(self, data: bytes) -> None:
         left = memoryview(data)
         while left:
-            # The peer may be unable to read before it has written.
+            # The peer may be unable to read before it has written, so read while writing.
             readable, writable, _ = select.select([self._socket], [self._socket], [], self._STALL_S)
             if not readable and not writable:
                 raise LinkError(f"{self.name} has taken no data for {self._STALL_S:g} s")
@@ -172,22 +172,22 @@ class TcpTransport(Transport):
 
 
 class FaultyTransport(Transport):
-    """Another transport's line, made bad on purpose, both ways.
+    """Transport that adds faults to another transport, in both directions.
 
     Parameters
     ----------
     inner
-        The line.
+        Transport to disturb.
     seed
-        Which faults: the same ones for the same traffic.
+        Random seed: the same seed and traffic give the same faults.
     flip, drop, insert
-        Chance that a byte gets one bit flipped, gets lost, gets a random byte put before it.
+        Probability per byte that one bit is flipped, the byte is lost, or a random byte is inserted before it.
     repeat
-        Chance that a piece that ends with a zero byte, a frame in general, arrives twice.
+        Probability that a piece ending with a zero byte, usually a frame, arrives twice.
     cut
-        Chance that a piece that ends with a zero byte gets lost as a whole.
+        Probability that a piece ending with a zero byte is lost as a whole.
 
-    ``faults`` counts what has happened, by the names above; a byte lost in a lost frame is not counted apart.
+    ``faults`` counts the faults by the names above; a lost byte within a lost frame is not counted separately.
     """
 
     def __init__(
@@ -247,16 +247,16 @@ class FaultyTransport(Transport):
 
 
 class ModelTransport(Transport):
-    """A line to :class:`spikeloom.sim.host.link.DeviceModel`, without a clock: its seconds pass with the bytes.
+    """Transport to :class:`spikeloom.sim.host.link.DeviceModel`, with a time that advances with the bytes.
 
     Parameters
     ----------
     model
-        The board's end of the link.
+        Board end of the link.
     serve
-        Called with the model whenever the line moves; takes the host's bytes and gives the answers to them.
+        Called with the model whenever bytes move; consumes the host's bytes and produces the answers.
     baud
-        Ten bits per byte, for the seconds.
+        Baud rate at ten bits per byte, which sets the time per byte.
     """
 
     name = "the model"
@@ -270,7 +270,7 @@ class ModelTransport(Transport):
 
     def write(self, data: bytes) -> None:
         self._now += len(data) * self._byte_s
-        # In pieces about as long as a frame, or a bad frame would keep the model from answering the one before it.
+        # Pieces of about a frame: a bad frame must not keep the model from answering the one before it.
         for start in range(0, len(data), 256):
             self._model.from_line(data[start : start + 256])
             self._serve(self._model)

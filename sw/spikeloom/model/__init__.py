@@ -1,1 +1,1 @@
-"""The float network."""
+"""Float network model."""

@@ -1,4 +1,4 @@
-"""A network as rows of a table: what a reader wants to see before trusting a conversion."""
+"""Tabular description of a network, for review of a conversion."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["Description", "describe"]
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """One population as a reader wants to see it before trusting a conversion."""
+    """Description of one population, for review of a conversion."""
 
     name: str
     shape: tuple[int, ...]
     neurons: int
     synapses: int
-    sources: tuple[str, ...]  #: where its spikes come from, with ``(delay 1)`` for recurrent connections
+    sources: tuple[str, ...]  # : sources of its spikes, with ``(delay 1)`` for recurrent connections
     equation: str
-    notes: tuple[str, ...]  #: what was lost or assumed for this population
+    notes: tuple[str, ...]  # : losses and assumptions for this population
 
 
 def describe(network: Network) -> list[Description]:
-    """One row a population, in the order of a step, each attention behind the last of its sources. Notes about the
-    whole network stay in ``network.notes``."""
+    """Return one row per population in step order, each attention after the last of its sources. Notes about the whole
+    network stay in ``network.notes``."""
     rows = []
     names = [population.name for population in network.populations]
     for population in network.populations:

@@ -1,7 +1,7 @@
-"""The float network: what a front door (`load`, `from_snntorch`) returns and the quantiser takes.
+"""Float network: result of the frontends (`load`, `from_snntorch`) and input of the quantiser.
 
-A network is populations of neurons (`spikeloom.model.population` has their step), connections between them, dense or
-convolutional, and attention. `Network.simulate` is the float model of the accuracy tables.
+A network consists of populations of neurons (`spikeloom.model.population` defines their step), dense or convolutional
+connections between them, and attention. `Network.simulate` is the float model of the accuracy tables.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ EncoderSetting = int | float | str | tuple[float, ...]
 class Connection(Projection):
     """Weights from ``source`` (`INPUT` or a population) to the population ``target``.
 
-    ``weight`` is a matrix ``(n_target, n_source)`` or the kernel of a ``convolution``, with a ``pooling`` in front if
-    there is one (`Projection`). ``delay`` 0 delivers spikes in the step in which they are fired, 1 (recurrent) in the
-    next.
+    ``weight`` is a matrix ``(n_target, n_source)`` or the kernel of a ``convolution``, optionally with a ``pooling`` in
+    front (`Projection`). ``delay`` 0 delivers spikes in the step in which they are fired, 1 (recurrent) in the next.
     """
 
     source: str
@@ -57,8 +56,8 @@ class Connection(Projection):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FloatResult:
-    """What a float run produced, each ``(T, B, n)``: spikes of every population and attention, the values that those of
-    graded ones bring, and membranes of the recorded ones."""
+    """Result of a float run, each ``(T, B, n)``: spikes of every population and attention, the values of graded spikes,
+    and the recorded membranes."""
 
     spikes: dict[str, NDArray[np.bool_]]
     values: dict[str, FloatArray]
@@ -67,7 +66,7 @@ class FloatResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
-    """Populations in the order in which a step updates them, their connections, and attention between them.
+    """Populations in update order, their connections, and attention between them.
 
     Parameters
     ----------
@@ -77,22 +76,23 @@ class Network:
         A connection with delay 0 leads from the input or an earlier population to a later one. Several connections may
         join the same two populations; their weights add up.
     attentions
-        Stochastic attention, which is of spikes alone and so the same in floats and in integers, random numbers
-        included. Its name is that of a source of connections; it counts as the last of its own sources.
+        Stochastic attention. It operates on spikes only and is therefore identical in floats and integers, including
+        the
+        random numbers. Its name is a valid source of connections; its position is that of the last of its own sources.
     output
-        Name of the population whose spikes, or membranes if it does not spike, are the result.
+        Name of the population that gives the result: its spikes, or its membranes if it does not spike.
     time_step_s
-        What one step stands for, in seconds. No arithmetic depends on it.
+        Duration of one step in seconds. No arithmetic depends on it.
     notes
-        What was lost or assumed on the way here, one sentence each; one that is about a single population starts with
-        its name and a colon.
+        Losses and assumptions of the conversion, one sentence each; a note about a single population starts with its
+        name
+        and a colon.
     encoder
-        Settings of the encoder that the network was trained with (see `spikeloom.datasets.encoders`), if the file has
-        them.
+        Settings of the encoder used in training (see `spikeloom.datasets.encoders`), if the file contains them.
     seed
-        From 1 to 2**32 - 1: the seed from which each neuron with noise gets a seed of its own (`seeds`).
+        Seed from which each neuron with noise derives its own (`seeds`), 1 to 2**32 - 1.
     input_value_width
-        0 for input lines that fire or not, otherwise the bits, 2 to 16, of the signed integers that they bring.
+        0 for binary input lines, otherwise the width, 2 to 16 bits, of their signed integer values.
     """
 
     name: str
@@ -119,11 +119,11 @@ class Network:
             raise ValueError(f"input_value_width must be 0 or from 2 to 16, not {self.input_value_width!r}")
         names = [population.name for population in self.populations]
         if not names:
-            raise ValueError("populations must be one or more, not none")
+            raise ValueError("a network must have at least one population, not none")
         every = [*names, *(attention.name for attention in self.attentions)]
         for name in every:
             if every.count(name) > 1:
-                raise ValueError(f"population names must be unique, not twice {name!r}")
+                raise ValueError(f"population names must be unique, but {name!r} occurs twice")
         if self.output not in names:
             raise ValueError(f"output must be one of {', '.join(names)}, not {self.output!r}")
         order = {name: position for position, name in enumerate(names)}
@@ -142,7 +142,7 @@ class Network:
             if source.size != attention.size:
                 raise ValueError(f"{where} must have {attention.size} neurons, not {source.size} as {name!r}")
             if not source.spiking or source.graded:
-                raise ValueError(f"{where} must be of neurons that spike, not as {name!r}")
+                raise ValueError(f"{where} must be of neurons that spike, not {name!r}")
 
     def _check_connection(self, connection: Connection, order: Mapping[str, int]) -> None:
         source, target = connection.source, connection.target
@@ -157,15 +157,15 @@ class Network:
         if found != shape:
             raise ValueError(f"weight of {where} must have shape {shape}, not {found}")
         if self.population(target).delay is not None and self.brings_values(source):
-            raise ValueError(f"source of {where} must bring no values, because a delay line keeps none")
+            raise ValueError(f"source of {where} must not carry values, because a delay line stores none")
         if source == INPUT:
             return
         if source in names and not self.population(source).spiking:
             raise ValueError(f"source of {where} must spike; {source!r} is an integrator and can only be the output")
         if connection.delay == 0 and order[source] >= order[target]:
             raise ValueError(
-                f"delay of {where} must be 1 because it does not lead to a later population: over the connections with "
-                "delay 0 a network has no cycle and its populations are in order"
+                f"delay of {where} must be 1 because its target is not a later population: connections with "
+                "delay 0 must not form a cycle and must follow the order of the populations"
             )
 
     @property
@@ -184,32 +184,33 @@ class Network:
         return sum(connection.synapses for connection in self.connections)
 
     def size(self, name: str) -> int:
-        """Number of neurons of the population ``name``, of input lines for `INPUT`, or of spikes of an attention."""
+        """Return the number of neurons of the population ``name``, of input lines for `INPUT`, or of spikes of an
+        attention."""
         if name == INPUT:
             return self.inputs
         attention = self.attention(name)
         return self.population(name).size if attention is None else attention.size
 
     def attention(self, name: str) -> QuantisedAttention | None:
-        """The attention called ``name``, None if that is no attention."""
+        """Return the attention called ``name``, or None."""
         return next((attention for attention in self.attentions if attention.name == name), None)
 
     def population(self, name: str) -> Population:
-        """The population called ``name``. Raises ``KeyError`` if there is none."""
+        """Return the population called ``name``. Raises ``KeyError`` if there is none."""
         for population in self.populations:
             if population.name == name:
                 return population
         raise KeyError(name)
 
     def brings_values(self, name: str) -> bool:
-        """Whether spikes of the population ``name``, or of the input for `INPUT`, bring values."""
+        """Whether spikes of the population ``name``, or of the input for `INPUT`, carry values."""
         if name == INPUT:
             return self.input_value_width > 0
         return self.attention(name) is None and self.population(name).graded
 
     @cached_property
     def seeds(self) -> dict[str, NDArray[np.int64]]:
-        """The seed ``(n,)`` of each neuron by population: different ones, in the order of the populations."""
+        """Return the distinct seeds ``(n,)`` of the neurons by population, in the order of the populations."""
         seeds = distinct_seeds(self.seed, self.neurons)
         firsts = np.cumsum([0, *(population.size for population in self.populations)])
         return {p.name: seeds[a : a + p.size] for p, a in zip(self.populations, firsts, strict=False)}
@@ -217,17 +218,19 @@ class Network:
     def simulate(self, spikes: ArrayLike) -> NDArray[Any]:
         """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1 and return the output population's spikes or membranes.
 
-        ``(T, inputs)`` is taken as one sample. The result is ``(T, B, n_out)``: booleans if the output spikes,
-        otherwise float membranes. Every sample starts from rest.
+        ``(T, inputs)`` is a single sample. The result is ``(T, B, n_out)``: booleans if the output spikes, otherwise
+        float
+        membranes. Every sample starts from rest.
         """
         result = self.run(spikes)
         return (result.spikes if self.population(self.output).spiking else result.membranes)[self.output]
 
     def run(self, spikes: ArrayLike, *, record_membranes: Iterable[str] = ()) -> FloatResult:
-        """As `simulate`, but return what every population did.
+        """Like `simulate`, but return the activity of every population.
 
-        Membranes of populations that do not spike are always recorded, others if named in ``record_membranes``; a
-        membrane is the value at the end of the step. Raises ``ValueError`` if ``spikes`` do not fit.
+        Membranes of populations that do not spike are always recorded, others if named in ``record_membranes``, each at
+        the
+        end of the step. Raises ``ValueError`` if ``spikes`` does not match.
         """
         width = self.input_value_width
         inputs = as_values(spikes, self.inputs, width) if width else as_spikes(spikes, self.inputs)

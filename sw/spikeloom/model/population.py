@@ -1,7 +1,8 @@
-"""Neurons in floats: their parameters, and the step that the quantiser turns into that of `spikeloom.sim.core.neuron`.
+"""Neurons in floats: parameters and step, which the quantiser converts to the step of `spikeloom.sim.core.neuron`.
 
-One step of a neuron, in the same order as the integer step (where the sources are), with ``I`` the sum of the weights,
-times the values, of the step's spikes::
+One step of a neuron, in the same order as the integer step (for the sources of ``I``), with ``I`` the sum of the
+weights,
+times the values, of the spikes of the step::
 
     hold   = refractory_count > 0
     i      = alpha * i + I if it has a synaptic current, else I         synapse
@@ -15,10 +16,11 @@ times the values, of the step's spikes::
     v      = u
     a      = adaptation_factor * a + (adaptation_step if spike else 0)
 
-A population with ``delay`` is delay lines instead: a line fires ``delay`` steps after its ``I`` was positive.
+A population with ``delay`` consists of delay lines instead: a line fires ``delay`` steps after its ``I`` was positive.
 
-Gains, time constants and leak potentials of the source are already folded into ``beta``, ``bias`` and the weights, so
-this is the whole arithmetic.
+Gains, time constants and leak potentials are already folded into ``beta``, ``bias`` and the weights, so that this is
+the
+complete arithmetic.
 """
 
 from __future__ import annotations
@@ -38,10 +40,10 @@ from spikeloom.sim.lib.lfsr import leap_table
 __all__ = ["INPUT", "LONGEST_DELAY", "FloatArray", "Population", "PopulationState", "as_floats", "as_shape"]
 
 INPUT = "input"
-"""The name under which connections refer to the network's input."""
+"""Name of the network input in connections."""
 
 LONGEST_DELAY = 23
-"""Steps of the longest delay line: one less than the bits of the widest membrane."""
+"""Longest delay in steps: one less than the width of the widest membrane."""
 
 FloatArray = NDArray[np.float64]
 
@@ -69,14 +71,14 @@ def _number(value: float) -> str:
 
 
 def _decay(factor: FloatArray, name: str) -> str:
-    """What is left of ``name`` after a step, as text; nothing if it is all gone."""
+    """Return the decayed term of ``name`` after a step as text; empty if it decays to 0."""
     if np.all(factor == 1.0):
         return name
     return "" if np.all(factor == 0.0) else f"{_coefficient(factor)} {name}"
 
 
 def _coefficient(values: NDArray[Any]) -> str:
-    """A constant as text: one number, or the range that the neurons span."""
+    """Format a constant: one number, or the range over the neurons."""
     low, high = _number(values.min()), _number(values.max())
     return low if low == high else f"[{low} .. {high}]"
 
@@ -88,30 +90,33 @@ class Population:
     Parameters
     ----------
     name
-        Unique, and not `INPUT`.
+        Unique name other than `INPUT`.
     shape
         Extents of the population; neurons are numbered in C order.
     beta
-        Factor of the membrane in a step without input, from 0 to 1.
+        Decay factor of the membrane per step, 0 to 1.
     threshold, reset_value, bias
-        In the units of the membrane. All four arrays are ``(n,)`` or one number for all, and finite.
+        In units of the membrane. These and ``beta`` are ``(n,)`` or one number for all, and finite.
     spiking
-        False for a leaky integrator: it never spikes and its membrane is its output.
+        False for a leaky integrator: it never spikes, and its membrane is its output.
     compare, reset, reset_delay, refractory
-        The rule of firing; ``refractory`` counts steps, from 0 to 255.
+        Firing rule; ``refractory`` is a number of steps, 0 to 255.
     alpha
-        Factor of the synaptic current in a step, ``(n,)`` or one number from 0 to 1; None for neurons without one.
+        Decay factor of the synaptic current per step, ``(n,)`` or one number, 0 to 1; None for no synaptic current.
     adaptation_factor, adaptation_step
-        Factor of the adaptation in a step, from 0 to 1, and what a spike adds to it, both ``(n,)`` or one number; None
-        and 0 for a threshold that does not adapt.
+        Decay factor of the adaptation per step, 0 to 1, and its increase per spike, both ``(n,)`` or one number; None
+        and
+        0 for a threshold that does not adapt.
     noise
-        Half the width of the uniform noise that is added to the membrane where it is compared, at least 0. The numbers
-        come from the seeds of the network, by the shift registers of the hardware, but are not the integers' own.
+        Half the width of the uniform noise added to the membrane for the comparison, at least 0. The numbers are
+        derived
+        from the seeds of the network by the shift registers of the hardware, but differ from those of the integer
+        model.
     value_limit
-        The greatest value that a graded spike brings; None for spikes without values.
+        Largest value of a graded spike; None for spikes without values.
     delay
-        Steps by which each delay line delays, ``(n,)`` or one integer from 0 to `LONGEST_DELAY`; None for neurons. Of
-        all others only ``name`` and ``shape`` then count.
+        Delay of each line in steps, ``(n,)`` or one integer, 0 to `LONGEST_DELAY`; None for neurons. With it, only
+        ``name`` and ``shape`` are used of the other parameters.
     """
 
     name: str
@@ -186,10 +191,10 @@ class Population:
         }
         present = [name for name, used in features.items() if used]
         if present and not self.spiking:
-            raise ValueError(f"{where} never spikes and must be without {present[0]}")
+            raise ValueError(f"{where} never spikes and must not have {present[0]}")
         if self.delay is not None and (present or self.alpha is not None or not self.spiking):
             name = (present or ["a synaptic current" if self.alpha is not None else "a membrane to read out"])[0]
-            raise ValueError(f"{where} is delay lines and must be without {name}")
+            raise ValueError(f"{where} consists of delay lines and must not have {name}")
         if self.adaptation_factor is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
             raise ValueError(
                 f"{where} has an adaptive threshold, which must be subtracted in the step of the spike "
@@ -198,7 +203,7 @@ class Population:
 
     @property
     def graded(self) -> bool:
-        """Whether a spike brings a value."""
+        """Whether spikes carry values."""
         return self.value_limit is not None
 
     @property
@@ -210,7 +215,7 @@ class Population:
     def equation(self) -> str:
         """The step as text, such as ``v = 0.875 v + I; spike if v > 1; then v = 0``.
 
-        ``I`` is what the spikes bring, ``i`` the synaptic current, ``a`` the adaptation of the threshold.
+        ``I`` is the input by spikes, ``i`` the synaptic current, ``a`` the adaptation of the threshold.
         """
         if self.delay is not None:
             return f"spike {_coefficient(self.delay)} steps after I > 0"
@@ -272,7 +277,7 @@ class PopulationState:
                 return v
 
     def step(self, current: FloatArray) -> tuple[NDArray[np.bool_], FloatArray]:
-        """Spikes, and the values that they bring, of a step in which the spikes bring ``current`` ``(batch, n)``."""
+        """Run one step with the input ``current`` ``(batch, n)``; return the spikes and their values."""
         population = self.population
         if population.delay is not None:
             self.line = (self.line << 1 | (current > 0.0)) & ((1 << (LONGEST_DELAY + 1)) - 1)

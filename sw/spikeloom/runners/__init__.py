@@ -1,1 +1,1 @@
-"""One interface over reference, compiled RTL, pins and board."""
+"""One interface for the reference, the compiled RTL, the pins and the board."""

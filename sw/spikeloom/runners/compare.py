@@ -1,4 +1,5 @@
-"""A network from its file to simulated hardware and back: the work behind ``spikeloom simulate``."""
+"""Comparison of a network with its simulated hardware, from the file to the spikes: the work of ``spikeloom
+simulate``."""
 
 from __future__ import annotations
 
@@ -22,14 +23,16 @@ __all__ = ["Simulation", "Summary", "observed_names", "simulate_network"]
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What ``summary.json`` holds.
+    """Content of ``summary.json``.
 
-    Accuracies are from 0 to 1, and None without labels; what hardware gives is None without it. ``spikes_compared``
-    counts the spikes (and membrane values) of all populations that the reference and the RTL were compared in,
-    ``mismatches`` the places in which they differ.
-    ``cycles_per_image`` are clock cycles without loading, of the board with its link, or of the core alone if that was
-    what was simulated; ``core_cycles_per_image`` those in which the core was busy. ``seconds`` is the wall time of
-    everything.
+    Accuracies are 0 to 1, and None without labels; hardware figures are None without hardware. ``spikes_compared``
+    counts
+    the spikes (and membrane values) of all populations compared between reference and RTL, ``mismatches`` the
+    differences.
+    ``cycles_per_image`` is the number of clock cycles without loading, for the board with its link or for the core
+    alone,
+    depending on what was simulated; ``core_cycles_per_image`` counts the cycles in which the core was busy. ``seconds``
+    is the total wall time.
     """
 
     accuracy_float: float | None
@@ -44,13 +47,13 @@ class Summary:
     seconds: float
 
     def to_json(self) -> str:
-        """The text of ``summary.json``."""
+        """Return the text of ``summary.json``."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Simulation:
-    """A finished run: its summary, and what the reference and the RTL did."""
+    """Summary of a completed run, with the results of reference and RTL."""
 
     summary: Summary
     reference: ReferenceResult
@@ -109,12 +112,12 @@ def simulate_network(
 
 
 def observed_names(network: QuantisedNetwork) -> list[str]:
-    """The populations that spike."""
+    """Return the names of the populations that spike."""
     return [population.name for population in network.populations if population.parameters.spiking]
 
 
 def compare(reference: ReferenceResult, rtl: RunResult) -> tuple[int, int]:
-    """How many spikes, values of graded spikes and membranes were compared, and in how many places they differ."""
+    """Compare spikes, graded values and membranes; return the number compared and the number of differences."""
     compared = mismatches = 0
     for name, spikes in rtl.spikes.items():
         compared += int(np.count_nonzero(reference.spikes[name]))

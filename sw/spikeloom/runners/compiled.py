@@ -1,4 +1,4 @@
-"""The runner of the compiled design: samples are shared among copies of it, each in a thread of its own."""
+"""Runner for the compiled design: several copies share the samples, each in its own thread."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 __all__ = ["CompiledRunner"]
 
 
-_SAMPLES_A_PIECE = 4  # samples that are given to a design at once, while it still has as many
+_SAMPLES_A_PIECE = 4  # samples passed to a design at once, while as many are still queued in it
 
 
 class CompiledRunner(Runner):
-    """A program on the compiled design of its fabric: the tiles with their packets, without bridge, link and UART.
+    """Program on the compiled design of its fabric: the tiles with their packets, without bridge, link and UART.
 
     Parameters
     ----------
     program
-        What to run.
+        Program to run.
     directory
-        Where Verilog and libraries go. What is there already is used again.
+        Directory for Verilog and libraries. Existing ones are reused.
     design
-        What is compiled, by default the tiles of the program's fabric.
+        Design to compile; default: the tiles of the program's fabric.
     workers
-        Copies of the design that share the samples, each in a thread of its own.
+        Number of copies of the design that share the samples, each in its own thread.
     pauses
         Random pauses at the ports; every copy has its own sequence.
     announce
@@ -72,9 +72,9 @@ class CompiledRunner(Runner):
         self._compiled: CompiledDesign | None = None
 
     def compile(self) -> CompiledDesign:
-        """The library, made now if it is not there."""
+        """Return the compiled library; compile it on the first call."""
         if self._compiled is None:
-            find_verilator()  # before there is a design that Amaranth would find unused
+            find_verilator()  # before a design is built, which Amaranth would report as unused
             if self.design is None:
                 self._compiled = compile_tiles(self.program.fabric, self.directory, announce=self.announce)
             else:
@@ -114,17 +114,17 @@ class CompiledRunner(Runner):
         )
 
     def _run_piece(self, library: Path, spikes: NDArray[Any], number: int, counter: _Counter) -> _Part:
-        """All of ``spikes`` ``(T, B, inputs)`` on one copy of the design."""
+        """Run all of ``spikes`` ``(T, B, inputs)`` on one copy of the design."""
         steps, samples, _ = spikes.shape
         pauses = Pauses(idle=self.pauses.idle, stall=self.pauses.stall, seed=self.pauses.seed + number)
         collector = StepCollector(self.program, steps, samples)
         with CompiledSimulator(library, pauses=pauses) as simulator:
             simulator.load(self.program)
-            # A core is busy clearing its state after a reset, before the run: that is no part of what the run costs.
+            # After a reset, a core is busy clearing its state. This happens before the run and is not part of its cost.
             before = self._counters(simulator)
             fed = 0
             for done in [*range(_SAMPLES_A_PIECE, samples, _SAMPLES_A_PIECE), samples]:
-                # There is always a piece ahead, so that the samples follow each other without a gap.
+                # One piece is always queued, so that the samples follow each other without a gap.
                 while fed < min(done + _SAMPLES_A_PIECE, samples):
                     simulator.feed(spikes[:, fed : fed + _SAMPLES_A_PIECE], self.program.input_axons)
                     fed += _SAMPLES_A_PIECE
@@ -147,7 +147,7 @@ class CompiledRunner(Runner):
             )
 
     def _counters(self, simulator: CompiledSimulator) -> dict[int, dict[str, int]]:
-        """What each tile has counted, those that count nothing left out."""
+        """Return the counters of each tile; tiles without counters are omitted."""
         return {
             number: {name: simulator.read_register(name, tile=number) for name in tile.counters}
             for number, tile in self.program.fabric.numbered.items()
@@ -157,7 +157,7 @@ class CompiledRunner(Runner):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Part:
-    """What one copy of the design did."""
+    """Result of one copy of the design."""
 
     result: BoardResult
     counters: dict[int, dict[str, int]]
@@ -167,7 +167,7 @@ class _Part:
 
 
 class _Counter:
-    """Adds up the samples that the copies have done, and stops them all if one fails."""
+    """Count the completed samples of all copies, and stop all copies if one fails."""
 
     def __init__(self, pieces: int, total: int, progress: Progress | None) -> None:
         self._done = [0] * pieces

@@ -1,9 +1,10 @@
-"""Live events over UDP through a board: words that come in a step's time are its input, its spikes go out as words.
+"""Live events over UDP through a board: words received during a step are its input, its spikes are sent as words.
 
     UDP ─▶ SpifReceiver ─▶ Board ─▶ SpifSender ─▶ UDP
 
-Time is that of the host's clock: a step is what comes in so many milliseconds. The board is faster or slower; if it is
-slower, steps are late and each gets more, and `LiveSummary` says how late the last one was.
+Time is that of the host clock: a step consists of the events received within its duration. If the board is slower,
+steps
+are late and contain more events each; `LiveSummary` gives the delay of the last step.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ __all__ = ["LiveSummary", "pixels_from", "run_live", "udp_address"]
 
 @dataclass(frozen=True, kw_only=True)
 class LiveSummary:
-    """What went through: ``steps``, spikes of the input and of the output, datagrams that were none of SPIF, and how
-    many seconds later than its interval the last step was given to the board."""
+    """Totals of a live run: ``steps``, spikes of the input and of the output, malformed datagrams, and the delay in
+    seconds with which the last step was sent to the board."""
 
     steps: int
     events_in: int
@@ -36,7 +37,7 @@ class LiveSummary:
 
 
 def udp_address(text: str) -> tuple[str, int] | None:
-    """Host and port of ``udp://HOST:PORT``; None if ``text`` does not begin so. Raises `InputError` for half of it."""
+    """Parse ``udp://HOST:PORT``; return None without this prefix, raise `InputError` if the rest is malformed."""
     if not text.startswith("udp:"):
         return None
     found = re.fullmatch(r"udp://([^/:?#@]+):(\d{1,5})", text)
@@ -46,9 +47,9 @@ def udp_address(text: str) -> tuple[str, int] | None:
 
 
 def pixels_from(text: str | None, size: int) -> PixelMap:
-    """``COLUMNSxROWS`` or ``COLUMNSxROWSxPOLARITIES``; without ``text`` line i is x = i of row 0.
+    """Parse ``COLUMNSxROWS`` or ``COLUMNSxROWSxPOLARITIES``; without ``text``, line i is the pixel x = i of row 0.
 
-    Raises `InputError` if that is no such thing, or not ``size`` lines.
+    Raises `InputError` if the text is malformed or does not give ``size`` lines.
     """
     extents = [str(size), "1", "1"] if text is None else text.split("x")
     if len(extents) not in (2, 3) or not all(extent.isdecimal() for extent in extents):
@@ -59,20 +60,20 @@ def pixels_from(text: str | None, size: int) -> PixelMap:
     except ValueError as error:
         raise InputError(str(error)) from error
     if pixels.size != size:
-        raise InputError(f"pixels must be {size} lines, the network's input, not {pixels.size}")
+        raise InputError(f"pixels must give {size} lines, the inputs of the network, not {pixels.size}")
     return pixels
 
 
 def run_live(
     board: Board, program: Program, receiver: SpifReceiver, sender: SpifSender | None, *, steps: int | None = None
 ) -> LiveSummary:
-    """Run what ``receiver`` gets through the ``program`` that ``board`` was loaded with, as one sample.
+    """Run the events of ``receiver`` through the ``program`` loaded in ``board``, as one sample.
 
-    It ends after so many ``steps``, or with a ``KeyboardInterrupt``. The spikes of the output population go to
+    It ends after ``steps`` steps, or with a ``KeyboardInterrupt``. The spikes of the output population go to
     ``sender``.
     """
     if program.membranes:
-        raise InputError(f"network {program.network} must have an output that spikes, not membranes, to run live")
+        raise InputError(f"network {program.network} must have a spiking output, not membranes, to run live")
     outputs = program.observed[0][1]
     stream = board.stream()
     events_in = spikes_out = 0

@@ -1,8 +1,8 @@
-"""One way to run a program on four back ends: the reference, the compiled RTL, the RTL at its pins, and a board.
+"""One interface to run a program on four backends: reference, compiled RTL, RTL at its pins, and board.
 
-Each `Runner` takes spikes and returns what the populations did. The `PinsRunner` and the `BoardRunner` run the same
-driver code; only the transport differs. The `CompiledRunner` (`spikeloom.runners.compiled`) gives packets to the
-fabric and is the fast one; the `PinsRunner`, through cocotb, judges the Verilog of the whole design.
+Each `Runner` takes spikes and returns the activity of the populations. The `PinsRunner` and the `BoardRunner` run the
+same driver code; only the transport differs. The `CompiledRunner` (`spikeloom.runners.compiled`) exchanges packets with
+the fabric and is fast; the `PinsRunner` simulates the Verilog of the whole design with cocotb.
 """
 
 from __future__ import annotations
@@ -48,23 +48,24 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
-"""Called with the samples done and their number."""
+"""Called with the number of completed samples and the total."""
 
 _PROGRESS_MARK = "spikeloom samples done:"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunResult:
-    """What a run produced.
+    """Result of a run.
 
-    ``spikes``, ``values`` and ``membranes`` are ``(T, B, n)`` by population, of those that were observed: the output
-    population and, in hardware, what the program observes besides. ``values`` are those of graded spikes, 0 without a
-    spike. ``counters`` are those of each tile at the end, ``cycles``
-    the clock cycles from the end of loading to the last answer, the link's included where there is one;
-    ``cycles_per_sample`` ``(B,)`` those from a sample's first packet in to its last packet out, which overlap with its
-    neighbours' where samples follow each other without a gap; ``links`` what the routers of a mesh have counted. They
-    are empty or None where nothing counts them. ``faults`` are those made on purpose on the line. ``seconds`` is wall
-    time. ``classes`` ``(B,)`` are the answers where they were asked for; no population has arrays then.
+    ``spikes``, ``values`` and ``membranes`` are ``(T, B, n)`` by population, for the observed populations: the output
+    population and, in hardware, those that the program observes in addition. ``values`` holds the values of graded
+    spikes, 0 without a spike. ``counters`` holds the counters of each tile at the end. ``cycles`` is the number of
+    clock
+    cycles from the end of loading to the last answer, link included where there is one. ``cycles_per_sample`` ``(B,)``
+    counts from the first packet of a sample in to its last packet out; consecutive samples overlap. ``links`` holds the
+    router counters of a mesh. Fields that are not counted are empty or None. ``faults`` are those injected on the line.
+    ``seconds`` is wall time. ``classes`` ``(B,)`` holds the answers if they were requested; there are no arrays by
+    population then.
     """
 
     output_name: str
@@ -81,16 +82,16 @@ class RunResult:
 
     @property
     def output(self) -> NDArray[Any]:
-        """The output population's spikes, or its membranes if it does not spike."""
+        """Spikes of the output population, or its membranes if it does not spike."""
         return self.membranes.get(self.output_name, self.spikes.get(self.output_name))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """What a board is to do.
+    """Task of a board.
 
     ``inputs`` are spikes ``(T, B, inputs)`` or, with an ``encoder``, images ``(B, ...)`` that the board encodes. With a
-    ``mode`` other than OFF the board answers with classes only.
+    ``mode`` other than OFF, the board answers with classes only.
     """
 
     inputs: NDArray[Any]
@@ -99,12 +100,12 @@ class Task:
 
     @property
     def samples(self) -> int:
-        """Samples of the inputs."""
+        """Number of samples in the inputs."""
         return len(self.inputs) if self.encoder else self.inputs.shape[1]
 
 
 class Runner(abc.ABC):
-    """Runs spikes through a network."""
+    """Interface of all backends."""
 
     @abc.abstractmethod
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
@@ -112,15 +113,15 @@ class Runner(abc.ABC):
 
 
 class TaskRunner(Runner):
-    """A runner that also does what needs the units of the host bridge."""
+    """Runner that also supports tasks for the units of the host bridge."""
 
     @abc.abstractmethod
     def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
-        """Do ``task``."""
+        """Run ``task``."""
 
 
 class ReferenceRunner(TaskRunner):
-    """The integer reference."""
+    """Runner of the integer reference."""
 
     def __init__(self, network: QuantisedNetwork) -> None:
         self.network = network
@@ -150,10 +151,10 @@ class ReferenceRunner(TaskRunner):
 
 
 class BoardRunner(TaskRunner):
-    """A board, or anything that answers like one, at the end of ``transport``.
+    """Runner of a board, or of anything with the same protocol, at the end of ``transport``.
 
-    ``build_hash`` is that of the bitstream that is expected; without it any build of the program's fabric will do.
-    ``clock`` tells the board's clock cycles, where they are counted.
+    ``build_hash`` is the hash of the expected bitstream; without it, any build of the program's fabric is accepted.
+    ``clock`` returns the clock cycles of the board, where they are counted.
     """
 
     def __init__(
@@ -204,7 +205,7 @@ class BoardRunner(TaskRunner):
 
 
 def by_population(program: Program, results: Sequence[BoardResult]) -> dict[str, Any]:
-    """The fields of a `RunResult` that ``results`` fill, each with some of the samples."""
+    """Return the fields of a `RunResult` by population, joined from ``results``, which hold some samples each."""
 
     def joined(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(result, name) for result in results], axis=1)
@@ -226,22 +227,22 @@ def by_population(program: Program, results: Sequence[BoardResult]) -> dict[str,
 
 
 class PinsRunner(TaskRunner):
-    """The generated Verilog of the program's fabric, simulated with a UART at its pins.
+    """Runner of the generated Verilog of the program's fabric, simulated with a UART at its pins.
 
     Parameters
     ----------
     program
-        What to run.
+        Program to run.
     directory
-        Where Verilog, compiled simulators and logs go. What is there already is used again.
+        Directory for Verilog, compiled simulators and logs. Existing ones are reused.
     divisor
-        Clock cycles a bit of the UART.
+        Clock cycles per bit of the UART.
     waves
         Record a waveform; `waves` is its path after a run.
     faults
         Rates of faults on the line: arguments of `FaultyTransport`.
     random_start
-        A seed for what memories and registers without initial value begin with; zeros without one.
+        Seed for the initial values of memories and registers without a defined one; zeros without a seed.
     announce
         Called with one sentence before a long wait.
     """
@@ -291,7 +292,7 @@ class PinsRunner(TaskRunner):
 
 
 def _run_simulated(transport: SimulatedTransport, program: Program, task: Task, faults: dict[str, Any]) -> RunResult:
-    """What the driver does inside the simulator: the same as on a board."""
+    """Run the driver inside the simulator, with the same code as on a board."""
 
     def report(done: int, total: int) -> None:
         if done % max(1, total // 50) == 0 or done == total:
@@ -316,10 +317,11 @@ def do_at_pins(
     announce: Callable[[str], None] = print,
     on_line: Callable[[str], None] | None = None,
 ) -> tuple[Any, Path | None]:
-    """Call ``work(transport, *arguments)`` inside the simulator, and return what it returns and the waveform, if any.
+    """Call ``work(transport, *arguments)`` inside the simulator; return its result and the path of the waveform, if
+    any.
 
-    ``transport`` is the `SimulatedTransport` to the pins of ``fabric``; the rest is as for `PinsRunner`. ``work`` must
-    be a function of a module; ``on_line`` is called with each line that the simulator prints.
+    ``transport`` is the `SimulatedTransport` to the pins of ``fabric``; the other parameters are those of `PinsRunner`.
+    ``work`` must be a module-level function; ``on_line`` is called with each line that the simulator prints.
     """
     from spikeloom.hdl.top.top import Top
     from spikeloom.hdl.top.verilog import write_verilog

@@ -365,7 +365,7 @@ def test_it_is_placed(request):
     assert bake(program).tile(2).memories["routes"].words[:7] == tuple(program.output_axons[12:19])
     work = explain(program, measured_rates(network, random_spikes(rng, 6, 5, 8))).work
     assert [tile.parts for tile in work if tile.tile == 2] == [("before",)]
-    message = r"^network delayed: before needs a delay tile of its own for 7 lines, and the fabric has none left$"
+    message = r"^network delayed: before needs a delay tile of its own for 7 lines, but the fabric has none left$"
     with pytest.raises(PlaceError, match=message):
         place(network, fabric_of(index_bits=2))
 
@@ -422,7 +422,7 @@ def test_it_is_exported(request, tmp_path):
 def test_a_kind_registers_once():
     with pytest.raises(ValueError, match=r"^component of tiles of kind delay must be registered once$"):
         register_tile(DelayTileParameters)(DelayTile)
-    with pytest.raises(ValueError, match=r"^compiler of tiles of kind delay must be registered once$"):
+    with pytest.raises(ValueError, match=r"^the compiler for tiles of kind delay is already registered$"):
         register_compiler(DelayTileParameters)(DelayCompiler)
     with pytest.raises(ValueError, match=r"^kind of a tile must be new, not 'core', which CoreParameters has$"):
 

@@ -213,14 +213,14 @@ def test_command(folder, made, tmp_path, capsys):
     assert (entry["images"], entry["mismatches"], entry["images_per_s"]) == (IMAGES, 0, 110000)
     printed = capsys.readouterr().out
     assert "110,000" in printed
-    assert "no clock is known" not in printed
+    assert "clock unknown" not in printed
 
 
 def test_command_of_some_images_without_a_clock(folder, made, capsys):
     main(["mnist", "--data", str(folder), "--images", "5"])
     (entry,) = json.loads(Path("build/mnist/summary.json").read_text())
     assert (entry["images"], entry["fmax_mhz"], entry["images_per_s"]) == (5, None, None)
-    assert "no clock is known without qor/lif-core-wide-ecp5-85f.json, which make qor writes" in capsys.readouterr().out
+    assert "clock unknown: qor/lif-core-wide-ecp5-85f.json is missing; run make qor" in capsys.readouterr().out
 
 
 def test_command_fails_where_hardware_and_reference_differ(folder, made, capsys):

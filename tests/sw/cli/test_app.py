@@ -62,8 +62,7 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
         (["check", "--weight-bits", "0"], "weight_width must be an integer from 1 to 16, not 0"),
         (
             ["check", "--weight-bits", "9"],
-            "weights must have at most 8 bits on this fabric, network net has 9; --board NAME chooses a fabric that is "
-            "made for it",
+            "weights must have at most 8 bits on this fabric, network net has 9; --board NAME chooses a fabric for it",
         ),
         (["run", "--identity", "nofile"], "nofile must be the identity file of a build"),
         (["generate", "--divisor", "1"], "divisor must be from 3 to 65535, not 1"),

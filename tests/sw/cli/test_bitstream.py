@@ -41,7 +41,7 @@ def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatc
     assert refused(capsys, *board, network, "--fabric", "small", "--core", "v_width=20") == "enough"
     assert asked.pop() == FabricConfig(name="small", core=replace(FABRICS["small"].core, v_width=20))
     message = refused(capsys, *board, network, "--fabric", "wide")
-    assert message.endswith("--board ulx3s-85f without --fabric chooses a fabric that is made for it")
+    assert message.endswith("--board ulx3s-85f without --fabric chooses a fabric for it")
 
 
 @pytest.mark.parametrize("board", ["ulx3s-85f", "icebreaker"])
@@ -63,6 +63,6 @@ def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
     assert baked.program == program_digest(program.memories, program.registers)
     assert plain.program == 0
     assert plain == baked
-    message = "bake must be given with one network, whose program it is, not with {}"
+    message = "--bake must be given with exactly one network, not {}"
     assert refused(capsys, "bitstream", "--board", board, "--bake") == message.format(0)
     assert refused(capsys, "bitstream", "--board", board, digits, network, "--bake") == message.format(2)

@@ -26,7 +26,7 @@ def test_a_network_too_large_for_a_board_is_told_so_at_once(command, capsys):
     message = refused(capsys, command, str(shipped("mnist-mlp.nir")), "--board", "icebreaker")
     assert time.monotonic() - started < 30
     assert message.startswith("mnist-mlp must fit iCE40UP5K, and the nearest core, of ")
-    assert "; boards that would hold it at 8 bits: ulx3s-85f, orangecrab-85f, ecpix5-85, " in message
+    assert "; boards that can hold it at 8 bits: ulx3s-85f, orangecrab-85f, ecpix5-85, " in message
     assert list(Path().iterdir()) == []
 
 
@@ -35,7 +35,7 @@ def test_a_network_with_attention(capsys):
     main(["check", path])
     text = " ".join(capsys.readouterr().out.split())
     assert "Bernoulli" in text
-    assert "attention, which runs on the reference: fabrics that have one are transformer" in text
+    assert "attention, which runs on the reference: fabrics with such a tile: transformer" in text
     main(["check", path, "--fabric", "transformer"])
     assert "attention" in capsys.readouterr().out.rpartition("fabric transformer")[2]
     main(["run", path, "--backend", "reference", "--images", "3"])
@@ -73,5 +73,5 @@ def test_weights_that_could_overflow(tmp_path, capsys):
     message = refused(capsys, "check", wide)
     assert message == (
         "population hidden: its weights could overflow the accumulator, their sum needs 17 bits, there are 16; --board "
-        "NAME chooses a fabric that is made for it"
+        "NAME chooses a fabric for it"
     )

@@ -21,4 +21,4 @@ def test_init_writes_what_the_other_commands_read(network, capsys):
     main(["check"])
     assert "net: 64 inputs" in capsys.readouterr().out
     message = sentence(capsys, "init", network)
-    assert message == "spikeloom.toml must not exist yet; edit it, or remove it first"
+    assert message == "spikeloom.toml already exists; edit it, or remove it first"

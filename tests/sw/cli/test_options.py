@@ -38,7 +38,7 @@ def test_inputs_that_are_no_arrays(tmp_path, network, capsys):
 def test_inputs_that_are_needed(tmp_path, capsys):
     path = write_network(tmp_path / "x.nir", inputs=20)
     assert refused(capsys, "simulate", path) == (
-        "network x has 20 inputs, so --inputs must be given, as a file or as random:SEED, not left out"
+        "network x has 20 inputs, so --inputs must be a file or random:SEED, not omitted"
     )
 
 

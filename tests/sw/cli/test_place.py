@@ -26,7 +26,7 @@ def test_place_says_what_lies_where(network, capsys):
 def test_place_without_a_sample(tmp_path, capsys):
     main(["place", write_network(tmp_path / "net.nir", inputs=20), "--mesh", "3x1"])
     text = capsys.readouterr().out
-    assert "expected from 0.1 spikes per step of each neuron: " in text
+    assert "expected from 0.1 spikes per neuron per step: " in text
     assert "a mesh of 3 x 1" in text
 
 
@@ -42,10 +42,10 @@ def test_place_with_a_sample(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tiles", "0"], "tiles must be from 1 to 1, those of the fabric, not 0"),
-        (["--tiles", "64"], "tiles must be from 1 to 63, those of the largest mesh, not 64"),
-        (["--tiles", "3", "--mesh", "3x1"], "tiles must be from 1 to 2, those of the fabric, not 3"),
-        (["--tiles", "19"], "network net can be cut into 18 parts at most, not into 19"),
+        (["--tiles", "0"], "tiles must be 1 to 1 (all cores of the fabric), not 0"),
+        (["--tiles", "64"], "tiles must be 1 to 63 (the largest mesh), not 64"),
+        (["--tiles", "3", "--mesh", "3x1"], "tiles must be 1 to 2 (all cores of the fabric), not 3"),
+        (["--tiles", "19"], "network net can be cut into at most 18 parts, not 19"),
         (["--mesh", "3"], "mesh must be columns x rows, such as 3x2, not '3'"),
         (["--mesh", "3xx2"], "mesh must be columns x rows, such as 3x2, not '3xx2'"),
         (["--mesh", "-3x2"], "mesh must be columns x rows, such as 3x2, not '-3x2'"),
@@ -68,7 +68,7 @@ def test_a_network_that_no_tiles_hold(tmp_path, capsys):
     assert message == "network net does not fit 2 tiles: it needs 7400 weight words of 1 lanes, there are 5120"
     message = refused(capsys, "place", path, "--mesh", "2x2")
     assert message == (
-        "network net does not fit 3 tiles: each of them filled as far as its memories go leaves 10 of 110 neurons"
+        "network net does not fit 3 tiles: with the memories of all tiles full, 10 of 110 neurons are left"
     )
     main(["place", path, "--mesh", "3x2"])
     assert "limits the throughput" in capsys.readouterr().out

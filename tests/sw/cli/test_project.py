@@ -79,7 +79,7 @@ def test_what_is_wrong_in_a_project_is_one_sentence(network, capsys, text, messa
 
 def test_a_project_that_is_not_there(network, capsys, tmp_path):
     message = refused(capsys, "check", network, "--project", tmp_path / "none.toml")
-    assert message == f"{tmp_path / 'none.toml'} must be a project file, and does not exist; spikeloom init writes one"
+    assert message == f"project file {tmp_path / 'none.toml'} does not exist; spikeloom init writes one"
 
 
 def test_keys_are_options_of_the_commands():

@@ -57,7 +57,7 @@ def test_a_bitstream_of_another_build(tmp_path, network, capsys):
         message = refused(capsys, "run", network, "--port", port, "--identity", expected)
         server.join(10)
     assert message == (
-        f"the board must run build {'ff' * 16}, not {bytes(range(16)).hex()}: load the bitstream of this build"
+        f"the board runs build {bytes(range(16)).hex()}, expected {'ff' * 16}: load the bitstream of the expected build"
     )
 
 

@@ -63,7 +63,7 @@ def serving(folder, *options):
     )
     try:
         line = process.stdout.readline()
-        found = re.fullmatch(r"icebreaker is at (\S+); Ctrl-C ends it\n", line)
+        found = re.fullmatch(r"icebreaker is at (\S+); press Ctrl-C to stop\n", line)
         assert found, line + process.stderr.read()
         yield process, found[1]
     finally:
@@ -120,7 +120,7 @@ def test_the_general_fabric_names_the_remedy(built, tmp_path):
     options = ["--preset", "snntorch", "--backend", "rtl", *INPUTS]
     said = run(tmp_path, str(built / "export.nir"), *options, status=2).stderr.strip().split("\n")[-1]
     assert "reset" in said
-    assert said.endswith("; spikeloom bitstream NETWORK --board icebreaker builds a fabric that is made for it")
+    assert said.endswith("; spikeloom bitstream NETWORK --board icebreaker builds a fabric for it")
 
 
 def test_an_export_runs_on_the_simulated_board(built, board):
@@ -154,7 +154,7 @@ def test_the_base_installation_runs_on_a_board_and_on_the_reference(built, board
 def test_the_base_installation_without_a_build_says_what_to_name(built, tmp_path):
     options = ["--preset", "snntorch", "--backend", "reference", *INPUTS]
     said = run(tmp_path, str(built / "export.nir"), *options, command=BASE, status=2).stderr
-    assert "name a fabric.json or build folder with --fabric, or pip install 'spikeloom[boards]'" in said
+    assert "give a fabric.json or build folder with --fabric, or pip install 'spikeloom[boards]'" in said
 
 
 def test_two_boards_in_one_folder(built, board):

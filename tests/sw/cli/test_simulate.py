@@ -14,7 +14,7 @@ def test_a_network_that_is_too_large(tmp_path, capsys):
     message = refused(capsys, "simulate", path)
     assert message == (
         "network x does not fit the fabric small: it needs 70 neurons, there are 64; 4440 weight words of 1 weights, "
-        "there are 2560; --board NAME chooses a fabric that is made for it"
+        "there are 2560; --board NAME chooses a fabric for it"
     )
 
 

@@ -179,7 +179,7 @@ def test_axons_must_fit_messages_and_packets():
 @pytest.mark.parametrize(
     ("ports", "observe", "message"),
     [
-        ((None, None), [INPUT], "the input can be observed only where a tile brings it, such as an AER tile"),
+        ((None, None), [INPUT], "the input can be observed only if it comes from a tile, such as an AER tile"),
         ((AerInput(tile=1), None), [], "tile 1 must be an AER input of the fabric ports"),
         ((AerInput(tile=9), None), [], "tile 9 must be an AER input of the fabric ports"),
         ((AerInput(tile=0), None), [], "tile 0 must be an AER input of the fabric ports"),
@@ -205,7 +205,7 @@ def test_placement_checks_ports(request):
     for make, message in (
         (
             lambda: placed(network, input_from=None),
-            "the input can be observed only where a tile brings it, such as an AER tile",
+            "the input can be observed only if it comes from a tile, such as an AER tile",
         ),
         (lambda: placed(network, input_from=AerInput(tile=4)), "tile 4 must be an AER input of the fabric ports"),
         (lambda: placed(network, output_to=AerOutput(tile=1)), "tile 1 must be an AER output of the fabric ports"),

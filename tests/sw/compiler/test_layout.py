@@ -44,7 +44,7 @@ def test_channels_lie_side_by_side(channels):
 def test_convolutions_must_give_one_shape():
     same = Layout.of(12, [convolution(3, 2, 2), convolution(3, 2, 2)], 4)
     assert same.shape == (3, 2, 2)
-    message = r"^the convolutions that lead to it must give one shape, not \(3, 2, 2\) and \(3, 4, 1\)$"
+    message = r"^its input convolutions must have the same output shape, not \(3, 2, 2\) and \(3, 4, 1\)$"
     with pytest.raises(LayoutError, match=message):
         Layout.of(12, [convolution(3, 4, 1), None, convolution(3, 2, 2)], 4)
 
@@ -60,7 +60,7 @@ def test_the_population_of_convolutions_that_disagree_is_named():
         ],
         inputs=size,
     )
-    with pytest.raises(LayoutError, match=r"^population a: the convolutions that lead to it must give one shape, not "):
+    with pytest.raises(LayoutError, match=r"^population a: its input convolutions must have the same output shape, "):
         layouts(net, 2)
 
 

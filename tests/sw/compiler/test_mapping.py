@@ -193,9 +193,9 @@ def wide():
 @pytest.mark.parametrize(
     ("network", "core", "tiles", "message"),
     [
-        (chain(4, 3), {}, 6, "tiles must be from 1 to 5, those of the fabric, not 6"),
-        (chain(4, 3), {}, 0, "tiles must be from 1 to 5, those of the fabric, not 0"),
-        (chain(4, 3), {}, 4, "network net can be cut into 3 parts at most, not into 4"),
+        (chain(4, 3), {}, 6, "tiles must be 1 to 5 (all cores of the fabric), not 6"),
+        (chain(4, 3), {}, 0, "tiles must be 1 to 5 (all cores of the fabric), not 0"),
+        (chain(4, 3), {}, 4, "network net can be cut into at most 3 parts, not 4"),
         (
             chain(64, 170),
             {},
@@ -206,7 +206,7 @@ def wide():
             chain(4, 170, 161),
             {"weight_words": 1 << 15, "axons": 1024},
             None,
-            "network net does not fit 5 tiles: it needs 166 words of neurons of 2 lanes, there are 160",
+            "network net does not fit 5 tiles: it needs 166 neuron words of 2 lanes, there are 160",
         ),
         (
             chain(130, 4, 8),
@@ -218,13 +218,13 @@ def wide():
             wide(),
             {"coordinate_width": 3, "neurons": 8, "axons": 8, "lanes": 1},
             None,
-            "network wide does not fit 5 tiles: it needs 128 words of neurons of 1 lanes, there are 40",
+            "network wide does not fit 5 tiles: it needs 128 neuron words of 1 lanes, there are 40",
         ),
         (
             wide(),
             {"coordinate_width": 3, "neurons": 26, "axons": 8, "lanes": 1},
             None,
-            "network wide does not fit 5 tiles: each of them filled as far as its memories go leaves 48 of 128 neurons",
+            "network wide does not fit 5 tiles: with the memories of all tiles full, 48 of 128 neurons are left",
         ),
         (
             wide(),

@@ -80,7 +80,7 @@ def test_what_attention_reads_is_not_cut(request):
 
 def test_refusals(request):
     network = random_attention_network(rng_of(request.node.name), SHAPE, count=2)
-    wanted = "needs an attention tile of its own for 2 heads, 4 tokens and 2 features, and the fabric has none left$"
+    wanted = "needs an attention tile of its own for 2 heads, 4 tokens and 2 features, but the fabric has none left$"
     with pytest.raises(PlaceError, match=rf"^network random with attention: another {wanted}"):
         place(network, ONE)
     with pytest.raises(PlaceError, match=rf"^network random with attention: attention {wanted}"):
@@ -88,8 +88,8 @@ def test_refusals(request):
     for fabric in (fabric_of(replace(SHAPE, heads=4)), fabric_of(replace(SHAPE, tokens=8))):
         with pytest.raises(PlaceError, match=wanted):
             place(network, fabric)
-    apart = r"^network random with attention: what attention reads and what it leads to must lie in different tiles, "
-    with pytest.raises(PlaceError, match=apart + r"and the fabric has one core$"):
+    apart = r"^network random with attention: the sources and targets of attention must lie in different tiles, "
+    with pytest.raises(PlaceError, match=apart + r"but the fabric has one core$"):
         place(network, fabric_of(SHAPE, units=(1, 2)))
     with pytest.raises(PlaceError, match=apart + r"2 of them, not in 1$"):
         place(network, TWO, tiles=1)

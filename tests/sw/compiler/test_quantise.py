@@ -78,7 +78,7 @@ def test_leaks(beta, leak, factor):
 
 
 def test_a_leak_that_is_rounded_is_noted():
-    assert quantise(network_of([[1.0]], beta=np.array(0.9))).notes == ("population a: beta is off by 2.4e-05 at most",)
+    assert quantise(network_of([[1.0]], beta=np.array(0.9))).notes == ("population a: beta is off by at most 2.4e-05",)
 
 
 def test_rules_are_kept():
@@ -124,7 +124,7 @@ def test_currents_and_adaptations_share_the_scale():
     assert (p.current_leak, p.current_leak_factor.tolist()) == (Leak.MULTIPLY, [3 << 12])
     assert (p.adaptation_leak, p.adaptation_leak_factor.tolist()) == (Leak.MULTIPLY, [round(0.9 * 2**14)])
     assert p.adaptation_step.tolist() == [p.threshold[0] // 4]
-    assert result.notes == ("population a: adaptation factor is off by 2.4e-05 at most",)
+    assert result.notes == ("population a: adaptation factor is off by at most 2.4e-05",)
 
 
 def test_without_a_multiplier_a_current_decays_by_a_shift_which_is_noted():
@@ -180,7 +180,7 @@ def test_noise_is_a_power_of_two_steps_and_each_neuron_has_a_seed():
     assert quantise(network_of([[0.5]], noise=0.2)).notes == ("population a: its noise is 0.25, not 0.2",)
     silent = quantise(network_of([[0.5]], noise=0.001))
     assert silent.populations[0].parameters.noise_bits == 0
-    assert silent.notes == ("population a: its noise is less than a step of its membrane and left out",)
+    assert silent.notes == ("population a: its noise is less than a step of its membrane and is dropped",)
 
 
 def test_graded_values_have_a_scale_of_their_own():
@@ -329,7 +329,7 @@ def test_ternary_weights_are_kept_exactly(request):
 
 def test_a_weight_of_zero_has_no_sign():
     with pytest.raises(
-        QuantiseError, match=r"^population a: its weights must not be 0 at 1 bit, and 2 are; use 2 bits$"
+        QuantiseError, match=r"^population a: its weights must not be 0 at 1 bit, but 2 are; use 2 bits$"
     ):
         quantise(network_of([[0.5, 0.0, 0.0]]), Quantisation(weight_width=1))
 

@@ -224,14 +224,15 @@ def test_convolutions_that_disagree_are_refused():
     with pytest.raises(
         PlaceError,
         match=exactly(
-            "population a: the convolutions that lead to it must give one shape, not (1, 2, 8) and (1, 4, 4)"
+            "population a: its input convolutions must have the same output shape, not (1, 2, 8) and (1, 4, 4)"
         ),
     ):
         place(network_of(16, first, second), FabricConfig(core=CORE))
     with pytest.raises(
         PlaceError,
         match=exactly(
-            "the input: the convolutions and poolings that it leads to must take one shape, not (1, 2, 8) and (1, 4, 4)"
+            "the input: its target convolutions and poolings must have the same input shape, "
+            "not (1, 2, 8) and (1, 4, 4)"
         ),
     ):
         place(network_of(16, first, dataclasses.replace(second, target="b")), FabricConfig(core=CORE))

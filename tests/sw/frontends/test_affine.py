@@ -74,7 +74,7 @@ def test_what_is_no_single_map_is_refused():
         Path().through_matrix("m", np.ones((72, 72))).through_pooling("p", window(MAP, 2), 1.0)
     gains = np.ones(48)
     gains[7] = 2
-    with pytest.raises(LoadError, match=r"^n must have one gain for all neurons of a channel, "):
+    with pytest.raises(LoadError, match=r"^n must have the same gain for all neurons of a channel "):
         after.projection("n", geometry.output_shape, gains)
 
 

@@ -12,7 +12,7 @@ def test_constants_reach_a_population_in_every_step():
     assert with_constants([first, second], plain, {"a": np.zeros(2)}) == ((first, second), tuple(plain), ())
     populations, connections, notes = with_constants([first, second], plain, {"a": np.array([0.5, -1.0])})
     assert [p.name for p in populations] == ["constant", "a", "b"]
-    assert notes == ("constant: fires in every step and brings a the bias of what leads there",)
+    assert notes == ("constant: fires in every step and adds the biases of the inputs of a",)
     result = network(populations, connections).run(np.zeros((6, 1)), record_membranes=["a"])
     assert result.spikes["constant"].all()
     assert result.membranes["a"][0, 0].tolist() == [0.5, -1.0]

@@ -100,6 +100,6 @@ def test_a_time_step_of_tau_leaves_no_memory_and_a_longer_one_is_refused():
     for how in Discretisation:
         with pytest.raises(
             LoadError,
-            match=exactly("the time step must be at most tau, not 0.01 s where tau of node 'lif' is 0.008 s"),
+            match=exactly("the time step must be at most tau, not 0.01 s, because tau of node 'lif' is 0.008 s"),
         ):
             load(feed_forward(lif(2)), time_step_s=1e-2, discretisation=how)

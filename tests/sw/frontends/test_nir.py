@@ -16,7 +16,7 @@ from spikeloom.sim.core.neuron import Compare, Reset
 
 def test_a_population_that_leads_nowhere_is_noted():
     network = load(graph({"lif": lif(2), "lost": lif(2)}, "in lif, lif lost, lif out", inputs=(2,)), time_step_s=1e-3)
-    assert "lost: nothing of it reaches the output" in network.notes
+    assert "lost: it does not reach the output" in network.notes
     assert network.output == "lif"
 
 
@@ -127,7 +127,7 @@ def test_options_are_checked(options, message):
         ({"fc": linear(2, 3), "a": lif(2), "b": lif(2)}, "in fc, fc a, fc b, a out, b out",
          "the Output must get the value of one node, not a sum of several"),
         ({"fc": linear(2, 3), "li": integrator(2), "lif": lif(2)}, None,
-         "node 'li' is an LI that leads to 'lif': its membrane can only be the network's output"),
+         "node 'li' is an LI that leads to 'lif': its membrane can only be the network output"),
         ({"fc": linear(2, 3), "lost": linear(2, 3), "lif": lif(2)}, "in fc, fc lif, lost lif, lif out",
          "node 'lost' has no edge that leads to it"),
         ({"fc": linear(2, 3), "lif": lif(2)}, "in fc, fc lif, lif out, lif in",
@@ -152,7 +152,7 @@ def test_options_are_checked(options, message):
         ({"fc": linear(2, 3), "lif": lif(2, threshold=np.nan)}, None,
          "v_threshold of node 'lif' must be finite, not nan"),
         ({"fc": linear(2, 3), "input": lif(2)}, None,
-         "node 'input' is a LIF and must have another name, because connections call the network's input so"),
+         "node 'input' is a LIF and must have another name; this one is reserved for the input of the network"),
     ],
 )  # fmt: skip
 def test_graphs_that_make_no_network_are_refused(nodes, edges, message):
@@ -177,9 +177,9 @@ def test_files_that_are_missing_cut_or_something_else_are_refused(tmp_path):
     refuses(tmp_path, "it is not a file")
     other = tmp_path / "text.nir"
     other.write_text("hello")
-    refuses(other, "it is cut short or not an HDF5 file, as a NIR file is")
+    refuses(other, "it is truncated or not an HDF5 file, which a NIR file must be")
     other.write_bytes(b"")
-    refuses(other, "it is cut short or not an HDF5 file, as a NIR file is")
+    refuses(other, "it is truncated or not an HDF5 file, which a NIR file must be")
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["images"] = np.zeros(3)
     refuses(tmp_path / "data.h5", "it is an HDF5 file but not a NIR file, it has no graph")
@@ -188,7 +188,7 @@ def test_files_that_are_missing_cut_or_something_else_are_refused(tmp_path):
     content = whole.read_bytes()
     for part in (1, 3, 7, 9):
         other.write_bytes(content[: len(content) * part // 10])
-        refuses(other, "it is cut short or not an HDF5 file, as a NIR file is")
+        refuses(other, "it is truncated or not an HDF5 file, which a NIR file must be")
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path):
@@ -198,7 +198,8 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
     for length in rng_of("test_a_file_cut_anywhere_is_refused").integers(1, len(content), 20):
         path.write_bytes(content[:length])
         with pytest.raises(
-            LoadError, match=r"^cannot read '.*cut\.nir': it is cut short or not an HDF5 file, as a NIR file is$"
+            LoadError,
+            match=r"^cannot read '.*cut\.nir': it is truncated or not an HDF5 file, which a NIR file must be$",
         ):
             load(path, time_step_s=1e-3)
 

@@ -138,7 +138,7 @@ def refused(message, nodes, edges):
     [
         ({"heads": 0}, "heads of node 'attention' must be an integer from 1 to 16, not 0"),
         ({"heads": 2.5}, "heads of node 'attention' must be an integer from 1 to 16, not 2.5"),
-        ({"heads": 3}, "shape of node 'attention' must have channels that 3 heads share, not 8"),
+        ({"heads": 3}, "shape of node 'attention' must have channels divisible by 3 heads, not 8"),
         ({"heads": 8}, "node 'attention': features must be a power of two from 2 to 256, not 1"),
         ({"channels": 12}, "node 'attention': features must be a power of two from 2 to 256, not 6"),
         ({"extents": (3, 2)}, "node 'attention': tokens must be a power of two from 2 to 256, not 6"),
@@ -175,11 +175,11 @@ def test_sources_must_be_neurons_as_they_are(request):
 
     nodes, edges = parts(rng_of(request.node.name), value="value_weight")
     edges[edges.index(("value", "attention"))] = ("value_weight", "attention")
-    refused("value of node 'attention' must be the spikes of neurons as they are, not as 'value_weight'", nodes, edges)
+    refused("value of node 'attention' must be the unmodified spikes of neurons, not 'value_weight'", nodes, edges)
 
     nodes, edges = parts(rng_of(request.node.name))
     nodes["value"] = nir.I(r=np.ones((8, 2, 2)))
-    refused("value of 'attention' must be of neurons that spike, not as 'value'", nodes, edges)
+    refused("value of 'attention' must be of neurons that spike, not 'value'", nodes, edges)
 
 
 def test_an_attention_may_not_be_an_end_or_close_a_cycle(request):
@@ -194,7 +194,7 @@ def test_an_attention_may_not_be_an_end_or_close_a_cycle(request):
     edges += [("projection", "back_weight"), ("back_weight", "back")]
     edges.remove(("patch", "projection"))  # or the loop would close at the projection, which is allowed
     refused(
-        "the spikes of 'back' must reach attention 'attention' without closing a cycle; let the loop end at neurons",
+        "the spikes of 'back' must reach attention 'attention' without closing a cycle; close the loop at neurons",
         nodes,
         edges,
     )

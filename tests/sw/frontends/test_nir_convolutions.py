@@ -192,13 +192,13 @@ ONES = np.ones(CONVOLUTION.weight_shape)
         ((2, 6, 6), [convolution_node(CONVOLUTION, ONES), neurons((2, 4, 4))],
          "node 'n0' must get values of 1 channels, not 2"),
         ((1, 6, 6), [convolution_node(CONVOLUTION, ONES, input_shape=(6, 5)), neurons((2, 4, 4))],
-         "node 'n0' must get values of extent [6, 5], not (6, 6) as it does"),
+         "node 'n0' must get values of extent [6, 5], not (6, 6)"),
         ((1, 2, 6), [convolution_node(CONVOLUTION, ONES), neurons((2, 4, 4))],
          "node 'n0': kernel of a convolution must fit the padded input (1, 2, 6), not be (3, 3) with dilation (1, 1)"),
         ((1, 6, 6), [convolution_node(CONVOLUTION, ONES), neurons((2, 4, 5))],
          "node 'n1' must get 40 values, not 32 from 'n0'"),
         ((1, 6, 6), [convolution_node(CONVOLUTION, ONES), neurons((2, 4, 4), r=np.arange(1.0, 33).reshape(2, 4, 4))],
-         "node 'n1' must have one gain for all neurons of a channel, because a convolution leads to it; its time "
+         "node 'n1' must have the same gain for all neurons of a channel after a convolution; its time "
          "constants or its r differ"),
         ((1, 6, 6), [nir.AvgPool2d(np.array([3, 3]), np.array([1, 1]), np.array([0, 0])),
                      convolution_node(CONVOLUTION, ONES), neurons((2, 2, 2))],

@@ -111,7 +111,7 @@ def test_a_weight_stored_in_another_file_is_refused(path, tmp_path):
     replaced(path, shape=(2, 3), dtype="i1", external=[(str(tmp_path / "secret"), 0, 6)])
     with h5py.File(path) as file:
         assert bytes(file[WEIGHT][()]) == SECRET[:6]  # this is what must not happen
-    refuses(path, f"'{WEIGHT}' is stored in another file, and a NIR file must hold all that it has")
+    refuses(path, f"'{WEIGHT}' is stored in another file, but a NIR file must be self-contained")
 
 
 def test_links_to_other_files_and_places_are_refused(path, tmp_path):
@@ -121,11 +121,11 @@ def test_links_to_other_files_and_places_are_refused(path, tmp_path):
         with h5py.File(path, "a") as file:
             del file[WEIGHT]
             file[WEIGHT] = link
-        refuses(path, f"'{WEIGHT}' is a link to another place or file, and a NIR file must hold all that it has")
+        refuses(path, f"'{WEIGHT}' is a link to another place or file, but a NIR file must be self-contained")
     with h5py.File(path, "a") as file:
         del file["node"]
         file["node"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/")
-    refuses(path, "node is a link to another place or file, and a NIR file must hold all that it has")
+    refuses(path, "node is a link to another place or file, but a NIR file must be self-contained")
 
 
 def test_a_virtual_dataset_is_refused(path, tmp_path):
@@ -136,7 +136,7 @@ def test_a_virtual_dataset_is_refused(path, tmp_path):
     with h5py.File(path, "a") as file:
         del file[WEIGHT]
         file.create_virtual_dataset(WEIGHT, layout)
-    refuses(path, f"'{WEIGHT}' is a virtual dataset, and a NIR file must hold all that it has")
+    refuses(path, f"'{WEIGHT}' is a virtual dataset, but a NIR file must be self-contained")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_groups_are_bounded_in_depth_and_number(path):
 
 
 def test_objects_under_several_names_are_refused(path):
-    several = "is in the file under several names, and each object must be there once"
+    several = "is in the file under several names, but each object must be there once"
     with h5py.File(path, "a") as file:
         group = file.create_group("node/metadata/bomb")
         for _ in range(27):  # 2**27 ways through it
@@ -258,7 +258,7 @@ def planted(monkeypatch, tmp_path, text):
     [
         ("import os; os.kill(os.getpid(), 11)", "the HDF5 library crashes on it, so it is damaged or made to do harm"),
         ("import time; time.sleep(60)", "reading it does not end, so it is damaged or made to do harm"),
-        ("import nothing", "the process that reads it does not start; h5py and NumPy must be installed .*"),
+        ("import nothing", "the reader process does not start; h5py and NumPy must be installed .*"),
         ("print('x' * 7, end='')", "the HDF5 library crashes on it, so it is damaged or made to do harm"),
         ("import sys; sys.stdout.buffer.write(bytes(8) + b'{}')", "the HDF5 library crashes on it, .*"),
         ("import sys; sys.stdout.buffer.write(b'\\xff' * 100)", "the HDF5 library crashes on it, .*"),

@@ -97,7 +97,7 @@ def test_a_synaptic_current_is_stepped_before_the_membrane_and_w_in_goes_into_th
         v = np.where(fired, 0.0, v)
     assert 0 < spikes.sum() < spikes.size
     assert network.populations[0].name == "constant"
-    assert "constant: fires in every step and brings lif the bias of what leads there" in network.notes
+    assert "constant: fires in every step and adds the biases of the inputs of lif" in network.notes
 
 
 def test_a_synapse_without_bias_needs_no_constant():
@@ -169,7 +169,8 @@ def test_the_reset_to_zero_of_snntorch_is_noted_and_can_be_had():
     neuron = cuba(tau_syn=4e-4, tau_mem=8e-4, r=8.0, w_in=4.0)
     source = graph({"fc": linear(2, 3), "lif": neuron})
     note = (
-        "lif: the input of the step after a spike counts, where snnTorch drops it from the membrane; refractory 1 does "
+        "lif: the input in the step after a spike is counted, whereas snnTorch drops it from the membrane; "
+        "refractory 1 does "
         "the same"
     )
     assert note in load(source, preset="snntorch", reset="zero", reset_delay=1).notes
@@ -294,14 +295,14 @@ def test_delays_are_seconds_and_become_steps(tmp_path):
         ({"d": nir.Delay(delay=np.full(3, -1e-3)), "fc": linear(2, 3), "lif": lif()},
          "delay of node 'd' must be at least 0 s, not -0.001 s"),
         ({"fc": linear(2, 3), "d": nir.Delay(delay=np.full(2, 1e-3)), "lif": lif()},
-         "node 'd' is a Delay and must get the spikes of one neuron or of the Input as they are; put it in front of "
+         "node 'd' is a Delay and must get the unmodified spikes of one neuron or of the Input; put it in front of "
          "the weights"),
         ({"fc": linear(2, 3), "lif": cuba(tau_syn=0.5e-3)},
-         "the time step must be at most tau_syn, not 0.001 s where tau_syn of node 'lif' is 0.0005 s"),
+         "the time step must be at most tau_syn, not 0.001 s, because tau_syn of node 'lif' is 0.0005 s"),
         ({"fc": linear(2, 3), "lif": cuba(tau_mem=-1.0)}, "tau_mem of node 'lif' must be positive, not -1.0"),
         ({"fc": linear(2, 3), "lif": cuba(w_in=np.nan)}, "w_in of node 'lif' must be finite, not nan"),
         ({"fc": linear(2, 3), "li": cuba_integrator(2), "fc2": linear(2, 2), "lif": lif()},
-         "node 'li' is a CubaLI that leads to 'lif': its membrane can only be the network's output"),
+         "node 'li' is a CubaLI that leads to 'lif': its membrane can only be the network output"),
     ],
 )  # fmt: skip
 def test_numbers_that_make_no_neuron_are_refused(nodes, message):
@@ -360,7 +361,7 @@ def test_noise_and_values_from_metadata(tmp_path):
         (modelled(adaptation_tau_s=0.0, adaptation_step=0.5),
          "adaptation_tau_s of node 'lif' must be positive, not 0"),
         (modelled(adaptation_tau_s=0.5e-3, adaptation_step=0.5),
-         "the time step must be at most adaptation_tau_s, not 0.001 s where that of node 'lif' is 0.0005 s"),
+         "the time step must be at most adaptation_tau_s, not 0.001 s, because that of node 'lif' is 0.0005 s"),
         (modelled(adaptation_tau_s="slow", adaptation_step=0.5),
          "metadata of node 'lif': adaptation_tau_s must be finite numbers, not 'slow'"),
         (modelled(adaptation_tau_s=np.ones(3), adaptation_step=0.5),
@@ -385,7 +386,7 @@ def test_an_integrator_cannot_have_noise():
     node = cuba_integrator(2)
     node.metadata = {"spikeloom": {"noise": 0.5}}
     with pytest.raises(
-        LoadError, match=exactly("node 'li' is a CubaLI and cannot have noise, which neurons that fire can have")
+        LoadError, match=exactly("node 'li' is a CubaLI and cannot have noise, which is for spiking neurons only")
     ):
         load(graph({"fc": linear(2, 3), "li": node}), time_step_s=STEP)
 

@@ -80,7 +80,9 @@ def test_a_large_sparse_matrix_behind_another_is_refused():
     weight = np.zeros((size, size), np.float32)
     weight[3, 5] = 1
     nodes = {"w": nir.Linear(weight), "w2": nir.Linear(weight), "lif": lif(size)}
-    message = r"^node 'w2' follows a matrix without a neuron between them, which is supported for matrices of at most "
+    message = (
+        r"^node 'w2' follows a matrix without a neuron between them, which for sparse matrices is supported up to "
+    )
     with pytest.raises(LoadError, match=message):
         load(graph(nodes, inputs=(size,), outputs=(size,)), preset="norse")
 

@@ -190,7 +190,7 @@ def test_preset_nir_steps_by_the_equations_of_nir_and_needs_a_time_step():
     network = load(feed_forward(lif(2)), preset="nir", time_step_s=1e-3)
     assert network.notes == ()
     assert load(feed_forward(lif(2)), time_step_s=1e-3).notes == (
-        "no preset was named, so neurons are stepped by NIR's own equations",
+        "no preset was given, so neurons are stepped with the equations of NIR",
     )
     with pytest.raises(
         LoadError,

@@ -236,7 +236,7 @@ def test_a_recurrent_synaptic_layer_steps_as_snntorch_does(mechanism, reset_dela
     expected = synaptic_forward(drive, alpha, beta, threshold, mechanism, reset_delay, (recurrent, bias))
     assert np.array_equal(spikes, expected)
     assert 0 < spikes.sum() < spikes.size
-    noted = any("in spite of reset_delay=False" in note for note in network.notes)
+    noted = any("despite reset_delay=False" in note for note in network.notes)
     assert noted == (not reset_delay and mechanism != "none")
 
 
@@ -279,7 +279,7 @@ def test_beta_is_clamped_with_a_note():
          "module '0' is a MaxPool2d, which is not supported; supported are Sequential, Linear, Conv2d, AvgPool2d, "
          "Flatten, Dropout, Identity, Leaky, RLeaky, Synaptic and RSynaptic"),
         ([Linear(weights(2, 3)), Leaky(0.5)], "module '0' must get values of shape (3,), not (4,)"),
-        ([Flatten(0), Leaky(0.5)], "module '0' must flatten from dimension 1, not 0, because that one is the batch"),
+        ([Flatten(0), Leaky(0.5)], "module '0' must flatten from dimension 1, not 0, which is the batch"),
         ([Flatten(2), Leaky(0.5)],
          "module '0' must flatten dimensions of a value of shape (4,), not 1 to -1; a batch dimension does not count"),
         ([Leaky(0.5, inhibition=True)], "module '0' is a Leaky with inhibition, which is not supported"),

@@ -64,5 +64,5 @@ def test_a_session_counts_its_steps_from_0():
 
 
 def test_refuses_what_is_no_message():
-    with pytest.raises(DriverError, match=r"^the board has sent what is no message: a message must begin "):
+    with pytest.raises(DriverError, match=r"^malformed message from the board: a message must begin "):
         MessageChannel(ScriptedLink(b"\x05")).receive()

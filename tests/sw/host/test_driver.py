@@ -114,20 +114,20 @@ def test_registers(request):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol_version": 7}, "speak protocol version 1, not 7: "),
-        ({"tiles": 3}, "have 1 tiles, not 3: "),
-        ({"lanes": 1}, "have 2 lanes, not 1: "),
-        ({"neurons": 32}, "have 64 neurons, not 32: "),
-        ({"axons": 64}, "have 300 axons, not 64: "),
-        ({"weight_words": 256}, "have 512 words of weights, not 256: "),
-        ({"weight_width": 4}, "have weights of 8 bits, not 4: "),
-        ({"v_width": 12}, "have membranes of 16 bits, not 12: "),
+        ({"protocol_version": 7}, "has protocol version 7, expected 1: "),
+        ({"tiles": 3}, "has 3 tiles, expected 1: "),
+        ({"lanes": 1}, "has 1 lanes, expected 2: "),
+        ({"neurons": 32}, "has 32 neurons, expected 64: "),
+        ({"axons": 64}, "has 64 axons, expected 300: "),
+        ({"weight_words": 256}, "has 256 weight words, expected 512: "),
+        ({"weight_width": 4}, "has weights of 4 bits, expected 8: "),
+        ({"v_width": 12}, "has membranes of 12 bits, expected 16: "),
     ],
 )
 def test_another_fabric_is_refused(request, change, message):
     rng = rng_of(request.node.name)
     board = Board(FakeLink(FakeBoard(program_of(rng)), identity=replace(IDENTITY, **change)))
-    text = f"the board must {message}load the bitstream of the fabric that the program is made for"
+    text = f"the board {message}load the bitstream of the fabric that the program was compiled for"
     with pytest.raises(DriverError, match=f"^{re.escape(text)}$"):
         board.check(IDENTITY)
 
@@ -138,8 +138,8 @@ def test_another_build_is_refused(request):
     board = Board(FakeLink(FakeBoard(program_of(rng)), identity=other))
     board.check(IDENTITY, build=False)
     board.check(other)
-    text = "the board must run build 000102030405060708090a0b0c0d0e0f, not 00000000000000000000000000000000: "
-    with pytest.raises(DriverError, match=f"^{text}load the bitstream of this build$"):
+    text = "the board runs build 00000000000000000000000000000000, expected 000102030405060708090a0b0c0d0e0f: "
+    with pytest.raises(DriverError, match=f"^{text}load the bitstream of the expected build$"):
         board.check(IDENTITY)
 
 
@@ -147,19 +147,19 @@ def test_what_comes_at_the_wrong_time_is_found(request):
     program = program_of(rng_of(request.node.name))
     board, fake = loaded(program)
     fake.link.incoming += b"\x85"
-    with pytest.raises(DriverError, match=r"^the board has sent spikes or steps while nothing was running$"):
+    with pytest.raises(DriverError, match=r"^unexpected spikes or steps from the board: no run is in progress$"):
         board.read_register(BRIDGE_TILE, "scratch")
     board, fake = loaded(program)
     fake.link.incoming += b"\x02\x01\x00a"
-    with pytest.raises(DriverError, match=r"^the board must answer 1 reads, not 2$"):
+    with pytest.raises(DriverError, match=r"^the board answered 2 reads, expected 1$"):
         board.read_register(BRIDGE_TILE, "scratch")
     board, fake = loaded(program)
     fake.read = lambda request: fake.model.read_data(b"ab")
-    with pytest.raises(DriverError, match=r"^the board must answer with 1 bytes, not 2$"):
+    with pytest.raises(DriverError, match=r"^the board answered a read with 2 bytes, expected 1$"):
         board.read_register(BRIDGE_TILE, "scratch")
     board, fake = loaded(program)
     fake.read = lambda request: b""
-    message = r"^the board has not answered when a register was read \(scratch\): the board has not answered$"
+    message = r"^no answer from the board when a register was read \(scratch\): the board has not answered$"
     with pytest.raises(DriverError, match=message):
         board.read_register(BRIDGE_TILE, "scratch")
 
@@ -167,10 +167,10 @@ def test_what_comes_at_the_wrong_time_is_found(request):
 def test_errors_of_the_board_are_told(request):
     board, fake = loaded(program_of(rng_of(request.node.name)))
     fake.model.error = 1
-    with pytest.raises(DriverError, match=r"^the board has received an unknown message: driver and .* one release$"):
+    with pytest.raises(DriverError, match=r"^the board has received an unknown message: driver and .* same release$"):
         board.check_errors()
     fake.model.error = 2
-    with pytest.raises(DriverError, match=r"^the board has received a spike of an axon that it does not have: "):
+    with pytest.raises(DriverError, match=r"^the board has received a spike for an axon that does not exist: "):
         board.check_errors()
 
 

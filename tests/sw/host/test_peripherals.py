@@ -41,7 +41,7 @@ def test_the_usual_units():
     [RateEncoder(steps=4, bits=5, lfsr=Lfsr(width=12)), RateEncoder(steps=4, bits=4), LatencyEncoder(steps=4, bits=6)],
 )
 def test_one_encoder_cannot_be_all_of_them(other):
-    message = "^the encoders of all networks must have the same bits, and the same shift register, to be one$"
+    message = "^the encoders of all networks must have the same bits and shift register to share one on the board$"
     with pytest.raises(UnitError, match=message):
         with_units(MESH, [RATE, other])
 
@@ -60,7 +60,7 @@ def test_other_encoders_stay_on_the_host(encoder):
     fabric = with_units(FABRICS["small"], [encoder])
     assert fabric.encoder == EncoderParameters()
     message = (
-        rf"^the encoder must be rate, or latency with the curve 'floor', of integers to encode images on the board, "
+        rf"^the encoder must be rate, or latency with the curve 'floor', with integer settings, to run on the board, "
         rf"not {encoder.kind}: encode on the host$"
     )
     with pytest.raises(UnitError, match=message):

@@ -17,14 +17,20 @@ def unsound(step, answer, *, at=3, change=lambda answer: answer):
 SLOT = 63
 EDITS = {
     "fewer": (lambda answer: b"", "the run has stopped after 11 of 12 steps: the board has not answered"),
-    "more": (lambda answer: answer + b"\x20", "the board must end 12 steps, not more"),
-    "early": (lambda answer: answer[:-1] + b"\x21", "the board must end a sample after 4 steps, not earlier (step 1)"),
-    "late": (lambda answer: answer[:-1] + b"\x20", "the board must end a sample after 4 steps, not later (step 3)"),
+    "more": (lambda answer: answer + b"\x20", "the board has ended more than the expected 12 steps"),
+    "early": (
+        lambda answer: answer[:-1] + b"\x21",
+        "sample ended in the wrong step, expected 4 steps, found earlier (step 1)",
+    ),
+    "late": (
+        lambda answer: answer[:-1] + b"\x20",
+        "sample ended in the wrong step, expected 4 steps, found later (step 3)",
+    ),
     "no message": (
         lambda answer: b"\x05" + answer,
-        "the board has sent what is no message: a message must begin with a known byte, not 0x05",
+        "malformed message from the board: a message must begin with a known byte, not 0x05",
     ),
-    "read": (lambda answer: b"\x02\x00\x00" + answer, "the board has sent the answer to a read that was not made"),
+    "read": (lambda answer: b"\x02\x00\x00" + answer, "unexpected answer to a read from the board"),
     "slot": (
         lambda answer: bytes([0x10, SLOT, 0]) + answer,
         "the board has sent a spike of axon 63, which the program does not observe",
@@ -39,7 +45,7 @@ EDITS = {
     ),
     "twice": (
         lambda answer: answer[:-1] + bytes([0x10, 5, 0, 0x10, 5, 0]) + answer[-1:],
-        "the board must send a spike of an axon at most once per step, not twice",
+        "the board has sent a spike of the same axon twice in one step",
     ),
 }
 
@@ -65,7 +71,7 @@ def test_steps_after_the_last_are_found(request):
     rng = rng_of(request.node.name)
     program = program_of(rng)
     board, _ = loaded(program, edit=lambda step, answer: answer + b"\x20" * (step == 3))
-    with pytest.raises(DriverError, match=r"^the board must end 4 steps, not more$"):
+    with pytest.raises(DriverError, match=r"^the board has ended more than the expected 4 steps$"):
         board.run(np.zeros((4, 1, INPUTS)))
     board, _ = loaded(program, edit=lambda step, answer: answer + b"\x80" * (step == 3))
     with pytest.raises(DriverError, match=r"^the board has sent a spike after the last step$"):
@@ -75,6 +81,6 @@ def test_steps_after_the_last_are_found(request):
 def test_missing_membranes_are_found(request):
     program = program_of(rng_of(request.node.name), membranes=True)
     board, _ = loaded(program, edit=lambda step, answer: answer[-1:] if step == 2 else answer)
-    message = "the board must send 5 membranes each step, not fewer (step 2)"
+    message = "too few membranes from the board in step 2, expected 5"
     with pytest.raises(DriverError, match=f"^{re.escape(message)}$"):
         board.run(np.zeros((4, 1, INPUTS)))

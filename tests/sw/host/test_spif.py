@@ -34,7 +34,7 @@ def test_timestamps_are_skipped():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x00\x00\x00", "a datagram must be of whole 32-bit words, not of 3 bytes"),
+        (b"\x00\x00\x00", "a datagram must consist of whole 32-bit words, not of 3 bytes"),
         (bytes(4), "a datagram must not end before the timestamp of its last event"),
     ],
 )
@@ -74,7 +74,7 @@ def test_over_a_socket(request):
         (lambda: encode_events([1], [2], [2]), "polarity must be from 0 to 1, not 2 to 2"),
         (lambda: encode_events([-1], [2], [0]), "x must be from 0 to 32767, not -1 to -1"),
         (lambda: encode_events([1], [1 << 15], [0]), "y must be from 0 to 32767, not 32768 to 32768"),
-        (lambda: encode_events([1, 2], [1], [0]), "x, y and polarity must be as many, not 2, 1 and 1"),
+        (lambda: encode_events([1, 2], [1], [0]), "x, y and polarity must have equal lengths, not 2, 1 and 1"),
         (lambda: PixelMap(columns=0, rows=1), "columns must be an integer from 1 to 32768, not 0"),
         (lambda: PixelMap(columns=1, rows=1, polarities=3), "polarities must be an integer from 1 to 2, not 3"),
         (lambda: SpifReceiver(PixelMap(columns=1, rows=1), step_s=0), "step_s must be more than 0, not 0"),

@@ -44,14 +44,14 @@ def test_a_stream_refuses_what_cannot_be(request):
         stream.send([1])
     nothing = np.zeros(INPUTS, np.bool_)
     stream.send(nothing, last=True)
-    with pytest.raises(DriverError, match=r"^a step must not come after the last one$"):
+    with pytest.raises(DriverError, match=r"^a step must not follow the last one$"):
         stream.send(nothing)
     stream.finish()
     for answer, message in (
-        (fake.model.tick(False), "the board must end the sample where it was told to, not in step 0"),
-        (fake.model.tick(True) * 2, "the board must end 1 steps, not more"),
+        (fake.model.tick(False), "the board has ended the sample in step 0, not in its last step"),
+        (fake.model.tick(True) * 2, "the board has ended more than the expected 1 steps"),
         (fake.model.spike(999), "the board has sent axon 999, which the program does not observe"),
-        (fake.model.spike(int(program.output_axons[0])) * 2, "the board must send a spike of an axon at most once"),
+        (fake.model.spike(int(program.output_axons[0])) * 2, "the board has sent a spike of the same axon twice"),
         (b"", "the run has stopped after 0 steps: the board has not answered"),
     ):
         board, _ = loaded(program, edit=lambda step, _, answer=answer: answer)

@@ -82,7 +82,7 @@ def test_a_connection_refuses(options, message):
         (["a"], [], {"input_value_width": 1}, "input_value_width must be 0 or from 2 to 16, not 1"),
         (["a"], [], {"time_step_s": 0}, "time_step_s must be positive and finite, not 0"),
         (["a"], [], {"input_shape": ()}, "input_shape must be one or more positive integers, not ()"),
-        (["a", "a"], [], {}, "population names must be unique, not twice 'a'"),
+        (["a", "a"], [], {}, "population names must be unique, but 'a' occurs twice"),
         (["a", "b"], [], {"output": "c"}, "output must be one of a, b, not 'c'"),
         (["a"], [join("x", "a")], {},
          "source of the connection from 'x' to 'a' must be 'input' or a population, not 'x'"),
@@ -91,8 +91,8 @@ def test_a_connection_refuses(options, message):
         (["a"], [join("input", "a", (1, 2))], {},
          "weight of the connection from 'input' to 'a' must have shape (1, 1), not (1, 2)"),
         (["a", "b"], [join("a", "b"), join("b", "a")], {},
-         "delay of the connection from 'b' to 'a' must be 1 because it does not lead to a later population: over the "
-         "connections with delay 0 a network has no cycle and its populations are in order"),
+         "delay of the connection from 'b' to 'a' must be 1 because its target is not a later population: "
+         "connections with delay 0 must not form a cycle and must follow the order of the populations"),
     ],
 )  # fmt: skip
 def test_a_network_refuses(populations, connections, options, message):
@@ -101,7 +101,7 @@ def test_a_network_refuses(populations, connections, options, message):
 
 
 def test_a_network_refuses_no_populations_and_integrators_inside():
-    with pytest.raises(ValueError, match=r"^populations must be one or more, not none$"):
+    with pytest.raises(ValueError, match=r"^a network must have at least one population, not none$"):
         network([], [], output="a")
     with pytest.raises(
         ValueError,
@@ -114,10 +114,10 @@ def test_a_delay_line_takes_no_values():
     line = population("b", delay=2)
     with pytest.raises(
         ValueError,
-        match=r"^source of the connection from 'a' to 'b' must bring no values, because a delay line keeps none$",
+        match=r"^source of the connection from 'a' to 'b' must not carry values, because a delay line stores none$",
     ):
         network([population("a", value_limit=1.0), line], [join("a", "b")])
-    with pytest.raises(ValueError, match=r"^source of the connection from 'input' to 'b' must bring no values, "):
+    with pytest.raises(ValueError, match=r"^source of the connection from 'input' to 'b' must not carry values, "):
         network([line], [join("input", "b")], input_value_width=4)
 
 

@@ -33,7 +33,7 @@ def test_pixels():
         ("12", "pixels must be columns x rows, such as 34x34, or with polarities, 34x34x2, not '12'"),
         ("4x-3", "pixels must be columns x rows, such as 34x34, or with polarities, 34x34x2, not '4x-3'"),
         ("4x1x3", "polarities must be an integer from 1 to 2, not 3"),
-        ("4x4", "pixels must be 12 lines, the network's input, not 16"),
+        ("4x4", "pixels must give 12 lines, the inputs of the network, not 16"),
     ],
 )
 def test_refuses_other_pixels(text, message):

@@ -120,7 +120,7 @@ def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
         command = [sys.executable, "-m", "spikeloom.cli.app", "run", *output]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert re.search(r"^8 images in [\d.]+ s with loading: [\d.,]+ per second$", done.stdout, re.MULTILINE)
+        assert re.search(r"^8 images in [\d.]+ s, loading included: [\d.,]+ per second$", done.stdout, re.MULTILINE)
         return np.load(tmp_path / "out.npy")
 
     spikes = run("--backend", "reference")

@@ -1,1 +1,1 @@
-"""What placement writes into each kind of tile, one file per kind."""
+"""Memory and register contents for each kind of tile, one file per kind."""

@@ -1,4 +1,4 @@
-"""AER tiles: the tables and registers of ports to other chips."""
+"""AER tiles: tables and registers of ports to other chips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["AerCompiler"]
 
 @register_compiler(AerTileParameters)
 class AerCompiler(TileCompiler):
-    """An AER tile that brings the input or takes the output."""
+    """AER tile that supplies the input or takes the output."""
 
     def __init__(self, placement: Placement, number: int) -> None:
         super().__init__(placement, number)
@@ -52,7 +52,7 @@ class AerCompiler(TileCompiler):
             )
 
     def memories(self) -> dict[str, NDArray[np.uint8]]:
-        """The table. Raises `PlaceError` for addresses that it cannot have."""
+        """Return the table. Raises `PlaceError` for invalid addresses."""
         placement, port = self.placement, self.port
         axons = placement.input_axons if self.tile.is_input else placement.output_axons
         addresses = np.arange(len(axons)) if port.addresses is None else np.asarray(port.addresses, np.int64)
@@ -68,7 +68,7 @@ class AerCompiler(TileCompiler):
             yield "step_cycles", port.step_cycles
             given = relations.inputs | ({BRIDGE_TILE} if INPUT in self.placement.observed else set())
             yield "spike_destinations", set_of(given)
-        # Its sources, without which the tile stands still, are written last.
+        # Its sources are written last, because the tile is idle without them.
         yield from reversed(list(token_registers(relations, self.number, delayed=False, mesh=True)))
 
     def work(self, rates: Rates) -> TileWork | None:

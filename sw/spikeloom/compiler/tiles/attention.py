@@ -1,4 +1,4 @@
-"""Attention tiles: the seeds and pages of the attention that one holds, and the axons of its spikes."""
+"""Attention tiles: seeds and pages of their attention, and the axons of its spikes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["AttentionCompiler"]
 
 @register_compiler(AttentionTileParameters)
 class AttentionCompiler(TileCompiler):
-    """An attention tile with an attention."""
+    """Attention tile with an attention."""
 
     is_unit = True
 
@@ -54,12 +54,12 @@ class AttentionCompiler(TileCompiler):
         return {"routes": self.tile.routes(self._by_token(self.placement.axons.get(self.attention.name, nowhere)))}
 
     def _by_token(self, axons: NDArray[np.int64]) -> NDArray[np.int64]:
-        """What holds for the spikes in the order of the network, as ``(heads, N, d)``."""
+        """Reorder per-spike values from network order to ``(heads, N, d)``."""
         shape = self.tile.attention
         return axons.reshape(shape.heads, shape.features, shape.tokens).swapaxes(1, 2)
 
     def registers(self) -> Iterator[tuple[str, int]]:
-        """All of them. Raises `PlaceError` if a page has too high a number."""
+        """Yield all registers. Raises `PlaceError` if a page number is too large."""
         relations, tile = self.placement.relations, self.tile
         sinks: set[int] = set()
         for delayed in (False, True):
@@ -78,7 +78,7 @@ class AttentionCompiler(TileCompiler):
         yield "causal", int(self.attention.causal)
 
     def work(self, rates: Rates) -> TileWork:
-        """As long for any spikes."""
+        """Return the work of a step, which does not depend on the spikes."""
         unit = self.tile.attention
         return TileWork(
             tile=self.number,

@@ -1,4 +1,4 @@
-"""Cores: the parts of populations that one holds, as the words of its memories."""
+"""Cores: the parts of populations in a core, as the words of its memories."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["CoreCompiler"]
 
 @register_compiler(CoreParameters)
 class CoreCompiler(TileCompiler):
-    """A core with parts of populations."""
+    """Core with parts of populations."""
 
     def __init__(self, placement: Placement, number: int) -> None:
         super().__init__(placement, number)
@@ -33,13 +33,13 @@ class CoreCompiler(TileCompiler):
 
     @cached_property
     def rows(self) -> Rows:
-        """What leads to the parts. Raises `spikeloom.compiler.synapses.RowError`."""
+        """Rows of the connections to the parts. Raises `spikeloom.compiler.synapses.RowError`."""
         layout_of = {placed.name: placed.layout for placed in self.held}
         return rows_of(self.placement.network, self.core, layout_of, self.placement.blocks)
 
     @property
     def words(self) -> int:
-        """Words of neurons."""
+        """Number of neuron words."""
         return sum(placed.layout.words for placed in self.held)
 
     @property
@@ -60,7 +60,7 @@ class CoreCompiler(TileCompiler):
         return {name: images[name] for name in self.core.memories}
 
     def registers(self) -> Iterator[tuple[str, int]]:
-        """Which tiles wait for which. Without a mesh there is no choice of where to send."""
+        """Yield the registers with the dependencies of the tile. Without a mesh there is only one destination."""
         relations, mesh = self.placement.relations, self.placement.fabric.mesh is not None
         yield from token_registers(relations, self.number, delayed=False, mesh=mesh)
         if mesh:
@@ -89,7 +89,7 @@ class CoreCompiler(TileCompiler):
         )
 
     def _neurons(self) -> NDArray[np.uint8]:
-        """The parameters of every slot. A slot that pads a word may fire; its route leads nowhere."""
+        """Return the parameters of every slot. A padding slot may fire; its route has no destination."""
         words = []
         for placed in self.held:
             values = parameter_values(self.core, placed.population.parameters)
@@ -100,7 +100,7 @@ class CoreCompiler(TileCompiler):
         return pack_lanes(np.concatenate(words), self.core.lanes)
 
     def _routes(self) -> NDArray[np.uint8]:
-        """Where the spikes of each slot go: back into the core, out, or both."""
+        """Return the destinations of the spikes of each slot: back into the core, out, or both."""
         placement, local = self.placement, self.rows.reaches
         slots = self.words * self.core.lanes
         fields = {field.name: np.zeros(slots, np.int64) for field in self.core.route_layout.fields}
@@ -114,7 +114,7 @@ class CoreCompiler(TileCompiler):
         return pack_lanes(self.core.route_layout.bits(fields, slots), 1)
 
     def _populations(self) -> NDArray[np.uint8]:
-        """The words, the rule and the destinations of every part; membranes are sent of those that the host gets."""
+        """Return the words, the rule and the destinations of every part; observed integrators send membranes."""
         placement, words = self.placement, []
         for placed in self.held:
             parameters = placed.population.parameters

@@ -1,6 +1,6 @@
-"""What the compiler does for a tile of any kind, and which class does it for each kind.
+"""Compiler interface of a tile, and the registry of compilers by kind of tile.
 
-A kind is declared by its parameters (`spikeloom.sim.lib.tile`). Its compiler registers itself here, once::
+The parameters (`spikeloom.sim.lib.tile`) declare a kind. Its compiler registers itself here, once::
 
     @register_compiler(DelayTileParameters)
     class DelayCompiler(TileCompiler):
@@ -38,7 +38,7 @@ class TileCompiler(abc.ABC):
     """One tile of a program. A tile holds populations, or a unit of the network, or is a port to another chip."""
 
     is_unit: ClassVar[bool] = False
-    """Whether tiles of this kind hold units, each one at most."""
+    """Whether tiles of this kind hold units, at most one each."""
 
     def __init__(self, placement: Placement, number: int) -> None:
         self.placement = placement
@@ -46,48 +46,50 @@ class TileCompiler(abc.ABC):
 
     @classmethod
     def holds(cls, tile: Any, unit: QuantisedUnit) -> bool:
-        """Whether ``tile`` can do what ``unit`` asks."""
+        """Whether ``tile`` can implement ``unit``."""
         return False
 
     @classmethod
     def page_axons(cls, tile: Any) -> int:
-        """The axons of a source that ``tile`` reads begin at a multiple of this and follow each other."""
+        """Return the page size: the axons of a source that ``tile`` reads are consecutive and start at a multiple of
+        it."""
         return 1
 
     @classmethod
     def is_port(cls, tile: Any, port: Port, *, brings_input: bool) -> bool:
-        """Whether ``tile`` is what ``port`` means: one that brings the input, or one that takes the output."""
+        """Whether ``tile`` matches ``port``: it supplies the input, or takes the output."""
         return False
 
     @classmethod
     def check_port(cls, tile: Any, port: Port, network: QuantisedNetwork, *, brings_input: bool) -> None:
-        """Raise `spikeloom.compiler.checks.PlaceError` if what ``network`` has cannot go through ``port``."""
+        """Raise `spikeloom.compiler.checks.PlaceError` if ``port`` cannot carry the spikes of ``network``."""
         return
 
     @property
     def uses(self) -> Sequence[tuple[str, int, int]]:
-        """What it takes of its tile: each resource by name, how much is used, and how much there is."""
+        """Return the resource use of the tile: name, used and available amount of each resource."""
         return ()
 
     def memories(self) -> Mapping[str, NDArray[np.uint8]]:
-        """The words of its memories by name, as bytes ``(n, planes)``."""
+        """Return the words of its memories by name, as bytes ``(n, planes)``."""
         return {}
 
     @abc.abstractmethod
     def registers(self) -> Iterable[tuple[str, int]]:
-        """The registers to write, in this order, and their values."""
+        """Return the registers to write, in this order, and their values."""
 
     @abc.abstractmethod
     def work(self, rates: Rates) -> TileWork | None:
-        """What a step costs at these spikes per step of the neurons of the original network; None if it is nothing."""
+        """Return the work of a step for ``rates`` of the neurons of the original network, or None."""
 
 
 def register_compiler(kind: type[TileParameters]) -> Callable[[Compiler], Compiler]:
-    """Make the decorated class the compiler of tiles of ``kind``. Raises ``ValueError`` for a kind that has one."""
+    """Register the decorated class as the compiler of tiles of ``kind``. Raises ``ValueError`` if there is one
+    already."""
 
     def register(compiler: Compiler) -> Compiler:
         if kind in _COMPILERS:
-            raise ValueError(f"compiler of tiles of kind {kind.kind} must be registered once")
+            raise ValueError(f"the compiler for tiles of kind {kind.kind} is already registered")
         _COMPILERS[kind] = compiler
         return compiler
 
@@ -95,16 +97,16 @@ def register_compiler(kind: type[TileParameters]) -> Callable[[Compiler], Compil
 
 
 def tiles_for(unit: QuantisedUnit, fabric: FabricConfig) -> list[int]:
-    """The tiles of ``fabric`` that can hold ``unit``."""
+    """Return the tiles of ``fabric`` that can hold ``unit``."""
     return [number for number, tile in fabric.numbered.items() if compiler_of(tile).holds(tile, unit)]
 
 
 def compiler_of(tile: TileParameters) -> type[TileCompiler]:
-    """The compiler of the kind of ``tile``. Raises ``ValueError`` if none is registered."""
-    # The kinds that come with spikeloom register themselves when they are imported; they import this module.
+    """Return the compiler of the kind of ``tile``. Raises ``ValueError`` if none is registered."""
+    # The built-in kinds register themselves when they are imported. They import this module, so the import is local.
     from spikeloom.compiler.tiles import aer, attention, core  # noqa: F401
 
     if type(tile) not in _COMPILERS:
         known = ", ".join(kind.kind for kind in _COMPILERS)
-        raise ValueError(f"kind of a tile must be one that has a compiler ({known}), not {tile.kind}")
+        raise ValueError(f"kind of a tile must have a registered compiler ({known}), not {tile.kind}")
     return _COMPILERS[type(tile)]

@@ -1,4 +1,4 @@
-"""The registers that say which tiles a tile waits for and which wait for it, the same in all kinds of tiles."""
+"""Token registers, the same in all kinds of tiles: the tiles that a tile waits for, and those that wait for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["set_of", "token_registers"]
 
 
 def token_registers(relations: Relations, tile: int, *, delayed: bool, mesh: bool) -> Iterator[tuple[str, int]]:
-    """The registers of a tile that are about its tokens."""
+    """Yield the token registers of a tile."""
     sources, sinks = relations.sources(tile, delayed=delayed), relations.sinks(tile, delayed=delayed)
     kind = "delayed_" if delayed else ""
     yield f"{kind}sources", len(sources)
@@ -21,5 +21,5 @@ def token_registers(relations: Relations, tile: int, *, delayed: bool, mesh: boo
 
 
 def set_of(tiles: Collection[int]) -> int:
-    """A destination set: bit t is tile t."""
+    """Return a destination set, in which bit t is tile t."""
     return sum(1 << tile for tile in tiles)

@@ -59,6 +59,6 @@ class HardwareOnly(TileParameters, kind="hardware_only", register_map=CORE):
 
 
 def test_a_kind_without_compiler_is_refused():
-    message = r"^kind of a tile must be one that has a compiler \(.*core.*\), not hardware_only$"
+    message = r"^kind of a tile must have a registered compiler \(.*core.*\), not hardware_only$"
     with pytest.raises(ValueError, match=message):
         compiler_of(HardwareOnly())
