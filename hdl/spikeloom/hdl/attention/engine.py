@@ -1,8 +1,8 @@
-"""The attention engine: S and A of ``rows`` tokens at once, a key and a feature a cycle.
+"""The attention engine: computes S and A of ``rows`` tokens in parallel, one key and one feature per cycle.
 
-One *pass* makes the rows of one group, head and step: for ``N`` cycles a key K[j] a cycle goes to all rows, each of
-which holds its Q[i] and gets S[i, j]; then for ``d`` cycles V[:, f], of which each row, that now holds its S[i, :],
-makes A[i, f]. The second half of a pass runs together with the first half of the next::
+One *pass* computes the rows of one group, head and step. For ``N`` cycles, a key K[j] per cycle is broadcast to all
+rows; each row holds its Q[i] and computes S[i, j]. For the following ``d`` cycles V[:, f] is broadcast, and each row
+computes A[i, f] from its S[i, :]. The second half of a pass overlaps with the first half of the next::
 
     q ──▶ waiting[rows] ══▶ query[rows] ─┐
                                          AND, count, compare ──▶ S[rows] ══▶ held[rows] ─┐
@@ -11,8 +11,8 @@ makes A[i, f]. The second half of a pass runs together with the first half of th
     shift register of S ───────────────────┘             shift register of A ──────────────┘
 
 **A pass never stalls.** It starts when its operands are complete, its queries are in ``waiting`` and there is room for
-all of its A; from then on everything happens in fixed cycles, so that no register in the middle of the datapath needs
-an enable. Passes start ``max(N, d)`` cycles after each other at least.
+all of its results. Its timing is then fixed, so no register within the datapath needs an enable. Passes start at least
+``max(N, d)`` cycles apart.
 """
 
 from collections.abc import Sequence
@@ -31,29 +31,29 @@ from spikeloom.sim.lib.lfsr import Lfsr
 __all__ = ["AttentionEngine"]
 
 RESULT_PASSES = 4
-"""Passes whose A there is room for: one being made, one whose S are made, one being taken, one to spare."""
+"""Capacity of the result queue in passes: one computing A, one computing S, one being sent, and one spare."""
 
 ROWS_A_COPY = 8
-"""Rows that one copy of a word drives."""
+"""Number of rows driven by one copy of a word."""
 
 
 class PassPhase(wiring.Component):
-    """Half of a pass: one word per cycle, each with its random word; counts groups and heads.
+    """Sequencer of half a pass: one word per cycle, each with its random word; counts groups and heads.
 
     Members
     -------
     go : Signal, in
-        Begin, in this cycle.
+        Begin in this cycle.
     final : Signal, in
         With ``go``: the pass belongs to the last step of its sample.
     seed : Signal(lfsr.width), in
-        Of the shift register, at the begin of a sample; from the cycle before on.
+        Seed of the shift register at the start of a sample, valid from the preceding cycle on.
     issue : Signal, out
     index : Signal(range(length)), out
-        A word is due in this cycle, and which; the first of them in the cycle of ``go``.
+        Word ``index`` is needed in this cycle; the first one in the cycle of ``go``.
     group : Signal(range(groups)), out
     head : Signal(range(heads)), out
-        Of the pass.
+        Group and head of the pass.
     last : Signal, out
         With ``issue``: the last word of the pass.
     last_group, last_head : Signal, out
@@ -86,7 +86,7 @@ class PassPhase(wiring.Component):
         m = Module()
         p = self.parameters
         m.submodules.register = register = ShiftRegister(self._lfsr, steps=2 * p.word_bits)
-        # What ends with the last word is known in the cycle before it, and is a register when it comes.
+        # The last word is detected one cycle ahead, so that `last` comes from a register.
         running, ending = Signal(), Signal()
         m.d.comb += [
             self.issue.eq(self.go | running),
@@ -106,7 +106,7 @@ class PassPhase(wiring.Component):
             with m.If(self.last_group):
                 m.d.sync += self.head.eq(Mux(self.last_head, 0, self.head + 1))
 
-        # All groups of a head have the same random words; the register goes back for each of them.
+        # All groups of a head use the same random words, so the register returns to its state at the first group.
         fresh, final = Signal(init=1, name="fresh"), Signal()
         restart, back = Signal(), Signal()
         ends_sample = self.last_group & self.last_head & Mux(self.go, self.final, final)
@@ -209,7 +209,7 @@ class AttentionEngine(wiring.Component):
         at_rows = READ_LATENCY + 1  # cycles from an index to its word at the rows
         sampled = at_rows + score_samplers[0].latency  # and to its sample
 
-        # The start of a pass: decided a cycle early, so that a register is where it spreads from.
+        # The start of a pass is decided one cycle early, so that its large fan-out starts from a register.
         start, full, room = Signal(), Signal(), Signal(init=1)
         fills = Signal()  # the last of the pass's queries comes in
         cycles_left = Signal(range(p.pass_cycles))
@@ -246,7 +246,7 @@ class AttentionEngine(wiring.Component):
             self.feature_release.eq(outputs.last & outputs.last_group),
         ]
 
-        # Queries: the next pass's come in while this one's are used.
+        # The queries of the next pass are loaded while those of the current one are used.
         loaded = Signal(range(p.rows))
         accept = Signal()
         m.d.comb += [self.q.ready.eq(~full | start), accept.eq(self.q.valid & self.q.ready)]

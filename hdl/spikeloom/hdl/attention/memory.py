@@ -1,4 +1,4 @@
-"""The memories about the attention engine: queues in block RAM, blocks of words, and matrices that events set."""
+"""Memories of the attention engine: blocks of words, and bit matrices that are set by events."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -11,26 +11,26 @@ from spikeloom.sim.lib.words import bits_for
 __all__ = ["EventMatrix", "SpikeBlocks"]
 
 BLOCKS = 4
-"""Blocks that `SpikeBlocks` holds: one is being read, one may still be read a little longer, one waits to be read and
-one is being written; with fewer a source that never pauses would have to wait."""
+"""Capacity of `SpikeBlocks`: one block is being read, one may still be in use, one waits to be read and one is being
+written. With fewer blocks a source that never stalls would have to wait."""
 
 
 class SpikeBlocks(wiring.Component):
-    """Blocks of ``words`` words (a power of two), written one after the other and read in any order, more than once.
+    """Blocks of ``words`` words (a power of two), written sequentially and read in any order, repeatedly.
 
     Members
     -------
     i : Stream(width), in
         Words, block after block.
     available : Signal, out
-        A block is complete that was not claimed.
+        A complete block has not been claimed yet.
     claim : Signal, in
-        The block that is available is going to be read; the next one may follow.
+        Reserve the available block for reading.
     index : Signal(range(words)), in
     data : Signal(width), out
-        The word ``index`` of the block that is being read, `READ_LATENCY` cycles later.
+        The word ``index`` of the current block, `READ_LATENCY` cycles later.
     release : Signal, in
-        The block has been read: ``index`` belongs to the next one from the next cycle on.
+        The current block has been read; ``index`` refers to the next one from the next cycle on.
     """
 
     def __init__(self, width: int, words: int) -> None:

@@ -1,4 +1,4 @@
-"""Stochastic attention as a tile: spikes of Q, K and V in as packets, spikes of A out, in the time of its tokens.
+"""Attention tile: receives the spikes of Q, K and V as packets and sends those of A, synchronised by tokens.
 
 ::
 
@@ -7,13 +7,12 @@
      ├──▶ V[parity][head, feature] ──▶ └────────┘                                                         ▲
      └──▶ tokens ─────────────────────────────────────────────────────────────────────────────────────────┘
 
-A step is done at once when all of its spikes are there, which the TICKs say; events of the next step set bits of the
-other parity's matrices meanwhile. Each word is cleared when it is read for the last time. The packets of one step come
-in any order and any number of times: a bit that is set stays set.
+A step is computed when the TICKs have confirmed that all of its spikes have arrived. Meanwhile events of the next step
+set bits in the matrices of the other parity. Each word is cleared when it is read for the last time. Packets of a step
+may arrive in any order and repeatedly, since setting a bit twice has no effect.
 
-Spikes come from sources without delay; sinks may have one. Axons are those of
-`spikeloom.sim.attention.parameters.AttentionTileParameters`; the axon of what goes out is in a memory, as it is in a
-core. What comes in is always taken.
+Sources are direct; sinks may be delayed. `spikeloom.sim.attention.parameters.AttentionTileParameters` defines the axons
+of the input; a memory holds the axons of the output, as in a core. Input is always accepted.
 """
 
 from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value
@@ -35,24 +34,24 @@ from spikeloom.sim.attention.registers import ATTENTION
 __all__ = ["AttentionTile", "SpikeScanner"]
 
 CHUNK = 8
-"""Bits among which the next one is looked for in one cycle."""
+"""Number of bits searched for the next spike in one cycle."""
 
 
 class SpikeScanner(wiring.Component):
-    """The places of the ones of words, one per cycle: first a chunk of the word is chosen, then a bit of the chunk.
+    """Outputs the index of each set bit, one per cycle: selects a chunk of the word, then a bit of the chunk.
 
-    Words are those of A of one step: feature after feature, group after group, head after head.
+    The words are those of A in one step, ordered by head, group and feature.
 
     Members
     -------
     restart : Signal, in
-        The words of a step begin.
+        Start with the words of a step.
     i : Stream(rows), in
         Words.
     o : Stream(index_bits), out
-        For each 1 its index ``(head N + token) d + feature``.
+        The index ``(head N + token) d + feature`` of each set bit.
     done : Signal, out
-        All words of the step have come, and all of their spikes have been taken.
+        All words of the step have arrived, and all of their spikes have been taken.
     """
 
     def __init__(self, parameters: AttentionParameters, index_bits: int) -> None:

@@ -1,4 +1,4 @@
-"""A fabric: the hardware that programs are placed on, as parameters."""
+"""The parameters of a fabric, the hardware on which programs run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from spikeloom.sim.noc.mesh import MeshParameters
 __all__ = ["FabricConfig", "Tile"]
 
 Tile = TileParameters | None
-"""What a tile is built as; None is the host bridge."""
+"""Parameters of a tile; None is the host bridge."""
 
 AnyTile = TypeVar("AnyTile", bound=TileParameters)
 
 _HEADER_BITS = 4
-"""Of a packet: kind, parity and last."""
+"""Width of kind, parity and last of a packet."""
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
@@ -33,25 +33,24 @@ class FabricConfig:
     Parameters
     ----------
     name
-        How it is called.
+        Name of the fabric.
     core
-        The only core: short for ``tiles=(None, core)`` without a mesh.
+        The only core; short for ``tiles=(None, core)`` without a mesh.
     link
         The host link.
     tiles
-        Tile 0 is the host bridge, None; at least one of the others is a core. They are made to fit the fabric: they
-        send axons as wide as those of the widest of them, and destination sets of all tiles.
+        Tile 0 is the host bridge, None; at least one of the others is a core. They are adapted to the fabric: all send
+        axons of the largest width among them, with destination sets of all tiles.
     mesh
-        Shape and queues of the mesh that the tiles stand on, with a place for each of them; places left over stay
-        empty. Its payload is made as wide as the packets of the widest tile. Without a mesh, None, there is exactly one
-        core, and the bridge faces it.
+        Shape and queues of the mesh, with a position for each tile; remaining positions are empty. Its payload width is
+        set to that of the widest packets. Without a mesh, None, there is exactly one core, directly behind the bridge.
     encoder, readout
-        Units of the host bridge: what makes spikes of an image, and answers of spikes. None is none.
+        Optional stages of the host bridge: the spike encoder and the readout. None omits the stage.
     contents
-        What is in the host bridge's registers from power-up, as `CoreParameters.contents` is for a core.
+        Initial contents of the host bridge's registers, as `CoreParameters.contents` for a core.
     program
-        `program_digest` of the program that all tiles hold from power-up; 0 for none. Fabrics that differ only in what
-        they hold are equal.
+        `program_digest` of the built-in program of all tiles; 0 for none. Fabrics that differ only in contents compare
+        equal.
     """
 
     name: str

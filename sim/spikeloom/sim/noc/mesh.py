@@ -1,23 +1,23 @@
-"""The mesh of routers: where each tile is, which way a packet goes, and what it costs. The specification of the
-hardware.
+"""The mesh of routers: positions of tiles, routes of packets and their cost. This module specifies the hardware.
 
-Tiles stand in ``rows`` rows of ``columns`` each; tile ``t`` is in column ``t % columns`` and row ``t // columns``. East
-is the next column, north the next row. A packet carries its destination set: bit ``t`` of ``destinations`` is tile t.
+Tiles are arranged in ``rows`` rows of ``columns`` tiles; tile ``t`` is in column ``t % columns`` and row
+``t // columns``. East is the next column, north the next row. A packet carries its destination set, in which bit ``t``
+is tile t.
 
-Dimension order: a packet goes along its row first, then along a column, and forks where its destinations part. All of
-it is said by constant masks. With ``x`` and ``y`` those of the router::
+Routing is in dimension order: a packet travels along its row first, then along columns, and forks where its
+destinations diverge. Constant masks define the routes. With the router at column ``x`` and row ``y``::
 
     mask(EAST)  = tiles in columns > x               mask(NORTH) = tiles in column x, rows > y
     mask(WEST)  = tiles in columns < x               mask(SOUTH) = tiles in column x, rows < y
     mask(LOCAL) = the tile itself
 
-A packet leaves by each port whose mask meets its destinations, with the destinations that the mask names: the masks of
-a router are disjoint and cover all tiles, so each destination is on exactly one branch. What can arrive at a port is
-what the neighbour's mask lets out, and an output whose mask meets none of it needs no wire from there: a packet never
-turns back, nor from a column into a row. That is why packets cannot wait for each other in a circle (Dally and Seitz
-1987, IEEE Transactions on Computers C-36(5)): an output waits only for outputs of the next router that lie further
-along the same row, in a column or at a tile, and in a column only for those further along it or at a tile. A branch of
-a multicast waits for its own output alone. At the end stands a tile, and a tile's input is always consumed.
+A packet leaves by each port whose mask intersects its destinations, and carries this intersection. The masks of a
+router are disjoint and cover all tiles, so each destination is on exactly one branch. The destinations that can arrive
+at a port are those in the neighbour's mask, and an output is not connected to an input whose destinations its mask
+excludes: a packet never turns back, nor from a column into a row. Hence there is no deadlock (Dally and Seitz 1987,
+IEEE Transactions on Computers C-36(5)): an output in a row waits only for outputs further along the row, in a column or
+at a tile, and an output in a column only for those further along it or at a tile. A branch of a multicast waits only
+for its own output. Each chain ends at a tile, and a tile always consumes its input.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _OPPOSITE = {
 _STEPS = {Port.EAST: (1, 0), Port.WEST: (-1, 0), Port.NORTH: (0, 1), Port.SOUTH: (0, -1)}
 
 Link = tuple[int, Port]
-"""The output of a router: its tile and the port. ``(t, Port.LOCAL)`` is what tile ``t`` is given."""
+"""The output of a router: its tile and the port. ``(t, Port.LOCAL)`` leads to tile ``t`` itself."""
 
 
 def _integer(name: str, value: object, low: int, high: int) -> None:
@@ -70,24 +70,24 @@ def _integer(name: str, value: object, low: int, high: int) -> None:
 
 
 class LinkCount(NamedTuple):
-    """What a router has counted at an output."""
+    """Counters of a router output."""
 
-    packets: int  #: that have left
+    packets: int  #: packets sent
     waits: int  #: cycles in which a packet was offered and not taken
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """The way of one packet.
+    """The route of one packet.
 
     Parameters
     ----------
     source
-        The tile that sends it.
+        The sending tile.
     links
-        Each router output that it takes, once.
+        The router outputs that it passes.
     hops
-        For each destination, the links between routers on the way to it.
+        For each destination, the number of links between routers on the way to it.
     """
 
     source: int
@@ -96,26 +96,26 @@ class Route:
 
     @property
     def traffic(self) -> int:
-        """Transfers between routers: what the packet costs the mesh."""
+        """Number of transfers between routers, the cost of the packet in the mesh."""
         return sum(port is not Port.LOCAL for _, port in self.links)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeshParameters:
-    """A mesh and the words that it carries.
+    """Shape of a mesh and width of its packets.
 
     Parameters
     ----------
     columns, rows
         Shape, 1 to 8 each.
     payload_width
-        Bits of a packet beside its destination set.
+        Width of a packet without its destination set.
     queue_depth
-        Packets that wait at each input of a router: 0, or a power of two up to 1024. From 2 on all outputs of a router
-        are registers, readiness included. With 0 and 1, readiness runs through a row and a column of routers in one
-        cycle.
+        Capacity of the queue at each router input in packets: 0, or a power of two up to 1024. From 2 on all outputs of
+        a router are registers, including ``ready``. With 0 and 1, ``ready`` is combinational through a row and a column
+        of routers.
     counters
-        Whether each router counts what leaves it and what waits (`spikeloom.sim.noc.registers.ROUTER`).
+        Whether routers count packets and wait cycles (`spikeloom.sim.noc.registers.ROUTER`).
     """
 
     columns: int = 4
@@ -136,11 +136,11 @@ class MeshParameters:
 
     @property
     def tiles(self) -> int:
-        """Tiles, which is also the width of a destination set."""
+        """Number of tiles, which is also the width of a destination set."""
         return self.columns * self.rows
 
     def tile(self, column: int, row: int) -> int:
-        """The number of the tile in a place."""
+        """The number of the tile at a position."""
         _integer("column", column, 0, self.columns - 1)
         _integer("row", row, 0, self.rows - 1)
         return row * self.columns + column
@@ -151,7 +151,7 @@ class MeshParameters:
         return tile % self.columns, tile // self.columns
 
     def neighbours(self, tile: int) -> dict[Port, int]:
-        """The tiles next to one, by the port that leads there."""
+        """The neighbours of a tile, by the port that leads there."""
         column, row = self.place(tile)
         found = {}
         for port, (right, up) in _STEPS.items():
@@ -200,7 +200,7 @@ class MeshParameters:
         return tuple((tile, port) for tile in range(self.tiles) for port in self.ports(tile))
 
     def route(self, source: int, destinations: int) -> Route:
-        """The way of a packet from ``source``; one without destinations goes nowhere."""
+        """The route of a packet from ``source``; empty for a packet without destinations."""
         _integer("source", source, 0, self.tiles - 1)
         _integer("destinations", destinations, 0, (1 << self.tiles) - 1)
         links: set[Link] = set()
@@ -220,12 +220,12 @@ class MeshParameters:
         return Route(source=source, links=frozenset(links), hops=hops)
 
     def latency(self, hops: int) -> int:
-        """Cycles from the one in which a router takes a packet to the one in which a tile so far away has it offered,
-        if nothing is in its way: a register at each output, and the queue of each input before it."""
+        """Cycles from the acceptance of a packet by a router to its arrival at a tile ``hops`` away without contention:
+        one for the register of each output, and one for the queue of each input."""
         return (hops + 1) * (1 if self.queue_depth == 0 else 2)
 
     def link_loads(self, rates: NDArray[np.float64]) -> dict[Link, float]:
-        """Packets a cycle on each link, if tile ``s`` sends ``rates[s, d]`` packets a cycle to tile ``d`` alone."""
+        """Packets per cycle on each link, if tile ``s`` sends ``rates[s, d]`` packets per cycle to tile ``d`` only."""
         if np.shape(rates) != (self.tiles, self.tiles):
             raise ValueError(f"rates must be of shape {(self.tiles, self.tiles)}, not {np.shape(rates)}")
         loads: dict[Link, float] = {(tile, port): 0.0 for tile in range(self.tiles) for port in self.ports(tile)}
