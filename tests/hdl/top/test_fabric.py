@@ -1,0 +1,200 @@
+"""What fabrics are made of: the chain of the configuration port, the pins of tiles, and the tiles of a small mesh."""
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+from harness.mutations import mutated
+from harness.networks import rng_of
+
+from spikeloom.hdl.lib.registers import ConfigurationPort
+from spikeloom.hdl.noc.packet import PacketKind
+from spikeloom.hdl.top import fabric
+from spikeloom.hdl.top.fabric import ConfigurationStage, Fabric, Tiles, fabric_pins
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.core.registers import CORE
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.registers import REGISTER_MEMORY
+from spikeloom.sim.noc.mesh import MeshParameters
+
+SMALL = CoreParameters(
+    lanes=2, neurons=16, axons=32, weight_words=128, v_width=12, accumulator_width=16, beta_fraction=8
+)
+REQUEST = ("memory", "plane", "index", "write_data")
+
+
+def check_chain(stage, rng, *, tiles=(4, 1, 2), accesses=60):
+    """A chain of stages: each write reaches the tile that is meant alone, and what is read is that of the tile."""
+    m = Module()
+    before = port = ConfigurationPort(tile=True).create()
+    stages = []
+    for number, tile in enumerate(tiles):
+        m.submodules[f"stage{number}"] = made = stage(tile)
+        wiring.connect(m, before, made.before)
+        before = made.after
+        stages.append(made)
+    written = {tile: [] for tile in tiles}
+
+    async def tiles_(ctx):
+        """Each answers a cycle after the address with what only it has."""
+        names = [getattr(made.here, name) for made in stages for name in ("write_enable", *REQUEST)]
+        async for _, _, *values in ctx.tick().sample(*names):
+            for number, (tile, made) in enumerate(zip(tiles, stages, strict=True)):
+                enable, *request = values[5 * number : 5 * number + 5]
+                if enable:
+                    written[tile].append(tuple(request))
+                ctx.set(made.here.read_data, (request[2] * 7 + 31 * tile) % 256)
+
+    async def bench(ctx):
+        expected = {tile: [] for tile in tiles}
+        ctx.set(port.write_enable, 0)
+        for _ in range(accesses):
+            tile = int(rng.choice([*tiles, 3]))
+            request = tuple(int(rng.integers(1 << width)) for width in (4, 10, 18, 8))
+            enable = int(rng.integers(2))
+            ctx.set(port.tile, tile)
+            ctx.set(port.write_enable, enable)
+            for name, value in zip(REQUEST, request, strict=True):
+                ctx.set(getattr(port, name), value)
+            if enable:  # one after the other, without a pause
+                expected.get(tile, []).append(request)
+                await ctx.tick()
+                continue
+            # A read: two registers for each stage, there and back, and the one of the tile.
+            await ctx.tick().repeat(2 * len(tiles) + 1)
+            answer = (request[2] * 7 + 31 * tile) % 256 if tile in tiles else 0
+            assert ctx.get(port.read_data) == answer
+        ctx.set(port.write_enable, 0)
+        await ctx.tick().repeat(2 * len(tiles))
+        assert written == expected
+        assert all(len(found) > 3 for found in expected.values())
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.add_testbench(tiles_, background=True)
+    simulator.run()
+
+
+def test_the_configuration_port_goes_from_tile_to_tile(request):
+    check_chain(ConfigurationStage, rng_of(request.node.name))
+
+
+CHAIN_BUGS = {
+    "another's write": ("self.before.write_enable & meant", "self.before.write_enable"),
+    "another's answer": ("Mux(mine, self.here.read_data, self.after.read_data)", "self.here.read_data"),
+    "the tiles behind": (
+        "Mux(mine, self.here.read_data, self.after.read_data)",
+        "self.here.read_data & mine.replicate(8)",
+    ),
+    "which tile": ("self.before.tile == self.tile", "self.before.tile == self.tile + 1"),
+}
+
+
+@pytest.mark.parametrize("bug", CHAIN_BUGS)
+def test_a_planted_bug_in_the_chain_is_found(bug):
+    copy = mutated(fabric, *CHAIN_BUGS[bug])
+    with pytest.raises(AssertionError):
+        check_chain(copy.ConfigurationStage, rng_of(bug))
+
+
+AER = AerTileParameters(direction=AerDirection.INPUT, address_width=5, depth=8)
+WITH_CHIP = FabricConfig(tiles=(None, SMALL, AER, SMALL), mesh=MeshParameters(columns=2, rows=2))
+
+
+def test_pins_are_those_of_the_tiles():
+    pins = {f"aer_2_{name}" for name in ("request", "acknowledge", "address")}
+    assert set(fabric_pins(WITH_CHIP)) == pins
+    assert fabric_pins(FabricConfig(core=SMALL)) == {}
+    for component in (Tiles(WITH_CHIP), Fabric(WITH_CHIP)):
+        assert pins <= set(component.signature.members)
+        assert component.aer_2_address.shape().width == 5
+        Simulator(component)  # it elaborates
+
+
+def check_mesh(tiles):
+    """TICKs of the host through a mesh: the tile that they are for ends a step and acknowledges it to the host."""
+    meant, other = 3, 1
+
+    async def write(ctx, tile, name, value):
+        port, register = tiles.configuration, CORE.register(name)
+        for place, byte in enumerate(value.to_bytes(register.size, "little")):
+            ctx.set(port.tile, tile)
+            ctx.set(port.memory, REGISTER_MEMORY)
+            ctx.set(port.index, register.offset + place)
+            ctx.set(port.write_data, byte)
+            ctx.set(port.write_enable, 1)
+            await ctx.tick()
+        ctx.set(port.write_enable, 0)
+
+    async def bench(ctx):
+        for tile in (meant, other):
+            await write(ctx, tile, "sources", 1)
+            await write(ctx, tile, "ack_destinations", 1)  # the host is tile 0
+        await ctx.tick().repeat(10)
+        steps = [0] * len(WITH_CHIP.tiles)
+        packets = []
+
+        async def pass_cycles(cycles):
+            for _ in range(cycles):
+                done = ctx.get(tiles.steps_done)
+                for tile in range(len(steps)):
+                    steps[tile] += done >> tile & 1
+                if ctx.get(tiles.o.valid):
+                    packets.append((ctx.get(tiles.o.payload.kind), ctx.get(tiles.o.payload.parity)))
+                await ctx.tick()
+
+        ctx.set(tiles.o.ready, 1)
+        for step in range(3):
+            tick = {"kind": PacketKind.TICK, "parity": step & 1, "last": 0, "axon": 0, "value": 0}
+            ctx.set(tiles.i.payload, tick | {"destinations": 1 << meant})
+            ctx.set(tiles.i.valid, 1)
+            while not ctx.get(tiles.i.ready):
+                await pass_cycles(1)
+            await pass_cycles(1)
+            ctx.set(tiles.i.valid, 0)
+            await pass_cycles(150)
+        assert steps == [0, 0, 0, 3]
+        assert packets == [(PacketKind.ACK, step & 1) for step in range(3)]
+        # A new session resets the registers: nothing begins.
+        ctx.set(tiles.reset, 1)
+        await ctx.tick()
+        ctx.set(tiles.reset, 0)
+        await pass_cycles(40)
+        ctx.set(tiles.i.payload, tick | {"parity": 1, "destinations": 1 << meant})
+        ctx.set(tiles.i.valid, 1)
+        await pass_cycles(1)
+        ctx.set(tiles.i.valid, 0)
+        await pass_cycles(150)
+        assert steps == [0, 0, 0, 3]
+
+    simulator = Simulator(tiles)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+def test_tiles_of_a_mesh():
+    check_mesh(Tiles(WITH_CHIP))
+
+
+MESH_BUGS = {
+    "another tile's step": (
+        "self.steps_done[number].eq(tile.step_done)",
+        "self.steps_done[number ^ 2].eq(tile.step_done)",
+    ),
+    "a reset": ("tile.reset.eq(self.reset)", "tile.reset.eq(0)"),
+    "destinations": (
+        "entry.payload.destinations.eq(source.payload.destinations)",
+        "entry.payload.destinations.eq(source.payload.destinations >> 2)",
+    ),
+    "what arrives": ("sink.valid.eq(leaving.valid)", "sink.valid.eq(0)"),
+}
+
+
+@pytest.mark.parametrize("bug", MESH_BUGS)
+def test_a_planted_bug_in_the_tiles_is_found(bug):
+    copy = mutated(fabric, *MESH_BUGS[bug])
+    with pytest.raises(AssertionError):
+        check_mesh(copy.Tiles(WITH_CHIP))
