@@ -8,19 +8,14 @@ import re
 import numpy as np
 import pytest
 from harness.chromium import Page, find_chromium
-from harness.networks import random_network, random_spikes, rng_of
+from harness.networks import rng_of
+from harness.reports import random_report
 
 from spikeloom.cli.app import main
-from spikeloom.compiler.dependencies import TOKENS
-from spikeloom.compiler.place import place
-from spikeloom.report.collect import Comparison, gather
+from spikeloom.report.collect import Comparison
 from spikeloom.report.page import page
 from spikeloom.report.timing import timing_from
-from spikeloom.sim.core.parameters import CoreParameters
-from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.population import INPUT
-from spikeloom.sim.network.reference import simulate
-from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 HOSTILE = '<script>document.title="taken"</script>'
 
@@ -37,35 +32,6 @@ def written(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     main(["report", "--mesh", "3x2", "--tiles", "4", "--images", "6", "-o", str(path)])
     return path
-
-
-def random_report(rng, *, columns=3, rows=2, **options):
-    core = CoreParameters(lanes=2, neurons=64, axons=256, weight_words=2048, populations=8)
-    network = random_network(rng, core, sizes=(9, 7, 5))
-    mesh = MeshParameters(columns=columns, rows=rows)
-    fabric = FabricConfig(tiles=(None, *[core] * (mesh.tiles - 1)), mesh=mesh)
-    program = place(network, fabric, tiles=3)
-    spikes = random_spikes(rng, 12, 3, network.inputs)
-    return network, spikes, gather(network, program, spikes, **options)
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_the_links_carry_what_the_spikes_and_tokens_add_up_to(number):
-    rng = rng_of(f"report links {number}")
-    network, spikes, report = random_report(rng)
-    fired = {INPUT: spikes != 0} | simulate(network, spikes).spikes
-    given = 0.0
-    for flow in report.explanation.flows:
-        if flow.name not in TOKENS:
-            part = None if flow.name == INPUT else report.program.assignment.parts.part(flow.name)
-            of = fired[INPUT] if part is None else fired[part.population][..., part.neurons]
-            assert flow.packets <= of.sum(axis=2).mean() + 1e-9
-        given += flow.packets * len(flow.sinks)
-    local = sum(packets for (_, port), packets in report.traffic.packets.items() if port is Port.LOCAL)
-    assert local == pytest.approx(given)
-    assert local > 5
-    if report.program.fabric.mesh is not None:
-        assert report.traffic.packets == pytest.approx(report.explanation.links)
 
 
 def test_a_fabric_without_a_mesh_has_a_page(tmp_path):
