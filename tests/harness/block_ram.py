@@ -1,4 +1,4 @@
-"""Block RAM that returns garbage whenever silicon may: a model to find designs that use what no data sheet promises.
+"""Block RAM that returns garbage whenever silicon may, and block RAM of few words: to find designs that assume more.
 
 Two cases are in no netlist, because they depend on the time of an access: a word that is read in the cycle in which it
 is written, and any word that is read before the block RAM has started after configuration.
@@ -12,7 +12,7 @@ from amaranth.lib.memory import Memory
 from spikeloom.hdl.lib import byte_memory
 from spikeloom.hdl.tech import block_ram
 
-__all__ = ["COLLISION", "garbage_block_ram"]
+__all__ = ["COLLISION", "garbage_block_ram", "shallow_block_ram"]
 
 COLLISION = "a word is read while it is written"
 """Printed by the simulator each time."""
@@ -49,3 +49,8 @@ def garbage_block_ram(monkeypatch, *, start_cycles: int = 0) -> None:
 
     for user in (block_ram, byte_memory):
         monkeypatch.setattr(user, "registered_read", registered_read)
+
+
+def shallow_block_ram(monkeypatch) -> None:
+    """Let a block RAM hold eight words from now on: then small memories have the latency that large ones have."""
+    monkeypatch.setattr(block_ram, "_BLOCKS", ((1, 3),))

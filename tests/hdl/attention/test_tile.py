@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 from harness.attention import random_attention
+from harness.block_ram import shallow_block_ram
 from harness.mutations import mutated
 from harness.networks import rng_of
 
@@ -194,6 +195,12 @@ def test_every_spike_equals_the_reference(request, tokens, features, heads, rows
 def test_pauses_change_nothing(request, idle, stall):
     shape = AttentionParameters(tokens=8, features=4, heads=2, rows=4)
     check(rng_of(request.node.name), shape, idle=idle, stall=stall)
+
+
+def test_block_rams_that_are_not_deep_enough_change_nothing(request, monkeypatch):
+    shallow_block_ram(monkeypatch)
+    shape = AttentionParameters(tokens=16, features=4, heads=2, rows=4)
+    check(rng_of(request.node.name), shape, idle=0.1, stall=0.1)
 
 
 PLANTED = {

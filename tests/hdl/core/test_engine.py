@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.hdl import Assert
+from harness.block_ram import shallow_block_ram
 from harness.engine import assert_equal_to_reference, run_engine
 from harness.networks import random_network, random_spikes, rng_of
 from harness.rate import rate_run
@@ -109,6 +110,17 @@ def test_output_registers_take_only_what_enabled_memories_give(request, monkeypa
     reference, _ = check(rng, core, network, random_spikes(rng, 6, 2, network.inputs))
     assert sum(fired.any() for fired in reference.spikes.values()) > 1
     assert len(asserted) > 8
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_block_rams_that_are_not_deep_enough_change_nothing(request, monkeypatch, lanes):
+    """Every memory of more than eight words is several block RAMs, of which one is chosen."""
+    shallow_block_ram(monkeypatch)
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(SMALL, lanes=lanes, sparse=lanes == 1)
+    network = random_network(rng, core, sizes=(9, 17, 4))
+    reference, _ = check(rng, core, network, random_spikes(rng, 4, 1, network.inputs))
+    assert sum(fired.any() for fired in reference.spikes.values()) > 1
 
 
 @pytest.mark.parametrize("lanes", [1, 4])

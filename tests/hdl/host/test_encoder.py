@@ -6,7 +6,7 @@ import gc
 import numpy as np
 import pytest
 from amaranth.hdl import Elaboratable, Module
-from harness.block_ram import garbage_block_ram
+from harness.block_ram import garbage_block_ram, shallow_block_ram
 from harness.images import MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
 from harness.mutations import mutated
 from harness.networks import rng_of
@@ -64,6 +64,12 @@ def test_images(request, mode, stall):
 
 def test_block_ram_that_collides_changes_nothing(request, monkeypatch):
     garbage_block_ram(monkeypatch)
+    for mode in MODES:
+        test_images(request, mode, 0.3)
+
+
+def test_block_rams_that_are_not_deep_enough_change_nothing(request, monkeypatch):
+    shallow_block_ram(monkeypatch)
     for mode in MODES:
         test_images(request, mode, 0.3)
 

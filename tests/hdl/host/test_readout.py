@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from amaranth.hdl import Elaboratable, Module
-from harness.block_ram import garbage_block_ram
+from harness.block_ram import garbage_block_ram, shallow_block_ram
 from harness.mutations import mutated
 from harness.networks import rng_of
 from harness.streams import run_streams
@@ -152,6 +152,12 @@ def test_answers(request, mode, tiles):
 
 def test_block_ram_that_collides_changes_nothing(request, monkeypatch):
     garbage_block_ram(monkeypatch)
+    for mode in MODES:
+        check(rng_of(f"{request.node.name} {mode}"), mode, tiles=1)
+
+
+def test_block_rams_that_are_not_deep_enough_change_nothing(request, monkeypatch):
+    shallow_block_ram(monkeypatch)
     for mode in MODES:
         check(rng_of(f"{request.node.name} {mode}"), mode, tiles=1)
 

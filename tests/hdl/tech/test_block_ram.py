@@ -1,12 +1,15 @@
-"""Block RAM of an ECP5: what it holds from power-up is where Yosys would put it."""
+# amaranth: UnusedElaboratable=no
+"""Block RAM against a list of words, as it is simulated and as an ECP5 has it; and what it holds from power-up."""
 
 import json
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Module
+from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+from harness.dp16kd import simulated_block_ram
 from harness.networks import rng_of
 
 from spikeloom.boards.qor.measure import ECP5_85F, run_tool
@@ -61,3 +64,86 @@ def test_block_rams_of_an_ecp5_hold_what_yosys_would_make_them_hold(request, tmp
     ours = initial_values(tmp_path, BlockMemory(width, 1 << address_bits, words=words))
     assert ours == initial_values(tmp_path, Inferred(width, 1 << address_bits, words))
     assert len(set(ours)) > 50
+
+
+class Elaborated(Elaboratable):
+    """A design for a platform that the simulator does not know of."""
+
+    def __init__(self, design, platform):
+        self.design, self.platform = design, platform
+
+    def elaborate(self, platform):
+        return self.design.elaborate(self.platform)
+
+
+@pytest.mark.parametrize("platform", [None, ECP5_85F], ids=["inferred", "ecp5"])
+@pytest.mark.parametrize(
+    ("width", "depth", "options"),
+    [
+        (40, 500, {}),
+        (20, 1000, {}),
+        (21, 1000, {"part": 8}),
+        (13, 2000, {"part": 8}),
+        (7, 4000, {"part": 8}),
+        (3, 8000, {}),
+        (2, 1 << 14, {"pipelined": True}),
+        (2, (1 << 14) + 1, {}),
+        (2, 20_000, {"pipelined": True}),
+        (2, 40_000, {}),
+        (10, 20_000, {"part": 8}),
+    ],
+)
+def test_words_are_those_of_a_list(request, monkeypatch, platform, width, depth, options):
+    """Random writes and reads of few addresses that differ in all bits, and pauses wherever they are allowed.
+
+    Where several block RAMs hold the words, the same place in each of them is read in turn.
+    """
+    simulated_block_ram(monkeypatch)
+    rng = rng_of(request.node.name)
+    words = [int.from_bytes(rng.bytes(8)) & (1 << width) - 1 for _ in range(depth - 3)]
+    dut = BlockMemory(width, depth, words=words, **options)
+    deep = depth > 1 << 14
+    assert dut.latency == 2 + (deep and "pipelined" in options)
+    held = [*words, 0, 0, 0]
+    low = [0, 1, 2, depth - 1, depth - 4, *rng.integers(0, depth, 4).tolist(), *(1 << bit for bit in range(14))]
+    places = sorted({at for place in low for at in range(place % (1 << 14), depth, 1 << 14)})
+    mask, part = (1 << width) - 1, options.get("part", width)
+    found, expected, blocks = [], [], []
+
+    async def bench(ctx):
+        stages = [None] * dut.latency  # what has been read, the output register, and what was chosen
+        for _ in range(800):
+            address, written = rng.choice(places, 2, replace=False).tolist()
+            data = int.from_bytes(rng.bytes(8)) & mask
+            enables = int(rng.integers(1 << len(dut.write_enable))) if rng.random() < 0.5 else 0
+            enable = dut.latency == 3 or rng.random() < 0.7
+            output_enable = enable and (dut.latency == 3 or rng.random() < 0.7)
+            for name, value in (
+                ("address", address),
+                ("write_address", written),
+                ("write_data", data),
+                ("write_enable", enables),
+                ("enable", enable),
+                ("output_enable", output_enable),
+            ):
+                ctx.set(getattr(dut, name), value)
+            stages[2:] = stages[1:2] if dut.latency == 3 else []
+            if output_enable:
+                stages[1] = stages[0]
+            if enable:
+                stages[0] = held[address]
+            bits = sum((1 << part) - 1 << part * number for number in range(8) if enables >> number & 1) & mask
+            held[written] = held[written] & ~bits | data & bits
+            await ctx.tick()
+            if stages[-1] is not None:
+                found.append(ctx.get(dut.data))
+                expected.append(stages[-1])
+                blocks.append(address >> 14)
+
+    simulator = Simulator(Elaborated(dut, platform))
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert found == expected
+    assert len(set(blocks)) == -(-depth >> 14)
+    assert sum(a != b for a, b in zip(words, held, strict=False)) > len(places) // 3

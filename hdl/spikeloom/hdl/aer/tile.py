@@ -75,7 +75,7 @@ class EventQueue(wiring.Component):
         m = Module()
         width = len(self.i.payload)
         m.submodules.queue = queue = BlockQueue(width, self.depth)
-        m.submodules.present = present = BlockMemory(1, 1 << width)
+        m.submodules.present = present = BlockMemory(1, 1 << width, pipelined=True)
         push, pop, level, full = Signal(), Signal(), Signal(range(self.depth + 1)), Signal()
         wiring.connect(m, queue.o, wiring.flipped(self.o))
         m.d.comb += [
@@ -149,7 +149,7 @@ class Translator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.table = table = LoadedMemory(self._table)
+        m.submodules.table = table = LoadedMemory(self._table, pipelined=True)
         wiring.connect(m, wiring.flipped(self.load), table.load)
         waiting = Signal(range(table.latency + 1), init=table.latency)
         here, known = Signal(), Signal()

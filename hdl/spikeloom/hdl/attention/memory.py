@@ -49,7 +49,6 @@ class SpikeBlocks(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = memory = BlockMemory(self._width, BLOCKS * self._words)
-        assert memory.latency == READ_LATENCY
         bits = bits_for(self._words)
         write = Signal(range(BLOCKS * self._words))
         block = Signal(range(BLOCKS))
@@ -150,7 +149,6 @@ class EventMatrix(wiring.Component):
         found = []
         for number in range(2):
             m.submodules[f"memory_{number}"] = memory = BlockMemory(self._width, self._words)
-            assert memory.latency == READ_LATENCY
             found.append(memory.data)
             setting = valid[-1] & (parity[-1] == number)
             erasing = clearing & (clearing_parity == number)

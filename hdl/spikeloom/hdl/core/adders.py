@@ -68,7 +68,11 @@ class AdderBank(wiring.Component):
     def __init__(self, parameters: CoreParameters, number: int) -> None:
         self.parameters = p = parameters
         self._weights = LoadedMemory(
-            p.memories["weights"], single_port=p.weight_memory == "single-port", part=number, parts=p.lane_banks
+            p.memories["weights"],
+            single_port=p.weight_memory == "single-port",
+            part=number,
+            parts=p.lane_banks,
+            pipelined=True,
         )
         # The block RAMs of a wide bank are spread over the FPGA, and the way to the adders takes a cycle of its own.
         # Deep memories (latency 3) already end in a register behind the multiplexer of their blocks.

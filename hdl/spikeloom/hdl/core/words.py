@@ -52,7 +52,7 @@ class TargetReader(wiring.Component):
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
-        self._targets = LoadedMemory(parameters.memories["targets"])
+        self._targets = LoadedMemory(parameters.memories["targets"], pipelined=True)
         self.latency = self._targets.latency
         layout = word_layout(parameters)
         super().__init__(

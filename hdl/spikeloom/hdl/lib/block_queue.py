@@ -72,7 +72,6 @@ class BlockQueue(wiring.Component):
         super().__init__({"i": In(stream.Signature(width)), "o": Out(stream.Signature(width))})
         # The state is created here so that proofs can refer to it (tests/formal).
         self._memory, self._ahead = BlockMemory(width, depth), ReadAhead(width)
-        assert self._memory.latency == READ_LATENCY
         # Each pointer is stored with its successor, so that becoming full or empty is a comparison without an adder.
         self._write, self._read = Signal(range(depth), name="write"), Signal(range(depth), name="read")
         self._after_write = Signal(range(depth), init=1, name="after_write")

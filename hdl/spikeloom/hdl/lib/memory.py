@@ -74,6 +74,8 @@ class LoadedMemory(wiring.Component):
         Number, shape and contents.
     single_port
         Use a `SinglePortMemory`; then ``enable`` and ``output_enable`` must stay high.
+    pipelined
+        As for `BlockMemory`. A `SinglePortMemory` is always pipelined.
     part, parts
         Each word is divided into ``parts`` equal slices of whole bytes; this memory holds slice ``part``, counted from
         the lowest bits.
@@ -88,7 +90,15 @@ class LoadedMemory(wiring.Component):
         As for `BlockMemory`.
     """
 
-    def __init__(self, memory: core.Memory, *, single_port: bool = False, part: int = 0, parts: int = 1) -> None:
+    def __init__(
+        self,
+        memory: core.Memory,
+        *,
+        single_port: bool = False,
+        pipelined: bool = False,
+        part: int = 0,
+        parts: int = 1,
+    ) -> None:
         if memory.width % (8 * parts) and parts > 1:
             raise ValueError(f"parts must cut words of {memory.width} bits into whole bytes, not {parts!r}")
         self._number = memory.number
@@ -101,7 +111,7 @@ class LoadedMemory(wiring.Component):
         else:
             low, mask = part * self._width, (1 << self._width) - 1
             words = [word >> low & mask for word in memory.words]
-            self._block = BlockMemory(self._width, memory.depth, part=8, words=words)
+            self._block = BlockMemory(self._width, memory.depth, part=8, words=words, pipelined=pipelined)
         self.latency = self._block.latency
         super().__init__(
             {

@@ -16,7 +16,7 @@ __all__ = ["BlockMemory"]
 
 
 class BlockMemory(wiring.Component):
-    """Block RAM with its output register: ``data`` follows its ``address`` by two cycles.
+    """Block RAM with its output register: ``data`` follows its ``address`` by `latency` cycles, by default two.
 
     The clock-to-output delay of an ECP5 block RAM is 5.8 ns without its output register and 1.0 ns with it, but
     synthesis never infers this register. The block RAMs of an ECP5 are therefore instantiated here, side by side and as
@@ -24,13 +24,14 @@ class BlockMemory(wiring.Component):
 
     A read in the cycle of a write to the same word, or in the cycle before, may return the old or the new word.
 
-    If the depth exceeds that of one block RAM, a multiplexer selects among several, which adds a cycle (`latency`).
-    Both enables must then stay high.
+    If the depth exceeds that of one block RAM, a multiplexer behind the output registers selects among several.
 
     Parameters
     ----------
     width, depth
         Width in bits, and number of words.
+    pipelined
+        Give this multiplexer, if there is one, a register. `latency` is then 3, and both enables must stay high.
     part
         Number of bits per bit of ``write_enable``: 8, or the whole word.
     words
@@ -50,9 +51,11 @@ class BlockMemory(wiring.Component):
         Output register; it takes the word read if ``output_enable`` is high, which requires ``enable``.
     """
 
-    def __init__(self, width: int, depth: int, *, part: int | None = None, words: Sequence[int] = ()) -> None:
+    def __init__(
+        self, width: int, depth: int, *, part: int | None = None, words: Sequence[int] = (), pipelined: bool = False
+    ) -> None:
         self.width, self.depth, self.words = width, depth, words
-        self.latency = 2 if depth <= 1 << _BLOCKS[-1][1] else 3
+        self.latency = 3 if pipelined and depth > 1 << _BLOCKS[-1][1] else 2
         self.part = part or width
         super().__init__(
             {
@@ -124,11 +127,19 @@ class BlockMemory(wiring.Component):
             m.d.comb += self.data.eq(outputs[0])
         else:
             chosen = [Signal(range(block_count), name=f"chosen_{cycle}") for cycle in (1, 2)]
-            m.d.sync += [
-                chosen[0].eq(self.address[address_bits:]),
-                chosen[1].eq(chosen[0]),
-                self.data.eq(Array(outputs)[chosen[1]]),
-            ]
+            if self.latency == 3:
+                m.d.sync += [
+                    chosen[0].eq(self.address[address_bits:]),
+                    chosen[1].eq(chosen[0]),
+                    self.data.eq(Array(outputs)[chosen[1]]),
+                ]
+            else:
+                # The selection is held in the same cycles as the words that it selects among.
+                with m.If(self.enable):
+                    m.d.sync += chosen[0].eq(self.address[address_bits:])
+                with m.If(self.output_enable):
+                    m.d.sync += chosen[1].eq(chosen[0])
+                m.d.comb += self.data.eq(Array(outputs)[chosen[1]])
 
     def _block(
         self,
