@@ -171,7 +171,6 @@ DECLARATIONS = {
 """Modules that only declare, with the test that covers each."""
 
 ELSEWHERE = {
-    "hdl/spikeloom/hdl/top/top.py": "tests/cosim/test_top.py",
     "sw/spikeloom/benchmarks/line_speed.py": "tests/hdl/host/test_peripherals.py",
     "sw/spikeloom/benchmarks/simulation_speed.py": "tests/sw/simulators/test_compiled.py",
     "sw/spikeloom/cli/mnist.py": "tests/sw/benchmarks/test_mnist.py",
