@@ -174,9 +174,7 @@ ELSEWHERE = {
     "sw/spikeloom/benchmarks/line_speed.py": "tests/hdl/host/test_peripherals.py",
     "sw/spikeloom/benchmarks/simulation_speed.py": "tests/sw/simulators/test_compiled.py",
     "sw/spikeloom/cli/mnist.py": "tests/sw/benchmarks/test_mnist.py",
-    "sw/spikeloom/cli/report.py": "tests/sw/report/test_page.py",
     "sw/spikeloom/frontends/nir_child.py": "tests/sw/frontends/test_nir_file.py",
-    "sw/spikeloom/report/tables.py": "tests/sw/report/test_page.py",
     "sw/spikeloom/simulators/harness.py": "tests/sw/simulators/test_compiled.py",
     "sw/spikeloom/simulators/simulated_board.py": "tests/cosim/test_top.py",
 }

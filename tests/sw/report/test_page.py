@@ -34,15 +34,6 @@ def written(tmp_path_factory):
     return path
 
 
-def test_a_fabric_without_a_mesh_has_a_page(tmp_path):
-    main(["report", "--images", "2", "-o", str(tmp_path / "one.html")])
-    text = (tmp_path / "one.html").read_text()
-    assert "one core" in text
-    assert "There is no build of this fabric yet" in text
-    assert "<dt>images per second at the built clock</dt>" in text
-    assert len(re.findall(r'class="link"', text)) == 2
-
-
 def test_the_timing_of_a_build_gives_samples_a_second(tmp_path):
     (tmp_path / "qor.json").write_text(json.dumps({"lut": 1549, "fmax_mhz": 100.0, "seeds": {"1": 100.0}}))
     timing = timing_from(tmp_path / "qor.json")
