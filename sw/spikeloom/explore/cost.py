@@ -1,8 +1,8 @@
-"""What a placement costs, and why: the work of each tile, what goes where, and what limits the throughput.
+"""Cost model of a placement: the work of each tile, the traffic, and the throughput limit.
 
-Estimates, from the spikes a step that are expected of each neuron: a tile adds one word of weights a cycle, then
-updates one word of neurons a cycle, and each population costs `POPULATION_CYCLES` more. A link moves one packet a
-cycle. Tiles work side by side, at most a step apart, so the slowest of all decides.
+The estimates use the expected spikes per step of each neuron: a tile adds one weight word per cycle, then updates one
+neuron word per cycle, and each population costs `POPULATION_CYCLES` in addition. A link moves one packet per cycle.
+Tiles work in parallel, at most one step apart, so that the slowest one limits the throughput.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Explanation", "explain", "measured_rates", "tables"]
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """The work of all tiles, what flows between them, and packets a step on each link that is used."""
+    """Work of all tiles, traffic between them, and packets per step on each used link."""
 
     work: tuple[TileWork, ...]
     flows: tuple[Flow, ...]
@@ -38,25 +38,25 @@ class Explanation:
 
     @property
     def cycles(self) -> float:
-        """Clock cycles from step to step."""
+        """Clock cycles per step."""
         return max([*(work.cycles for work in self.work), *self.links.values()])
 
     @property
     def limit(self) -> str:
-        """What limits the throughput, in one sentence."""
+        """Return one sentence with the throughput limit."""
         slowest = max(self.work, key=lambda work: work.cycles)
         said = f"tile {slowest.tile} limits the throughput, with {slowest.cycles:,.0f} cycles per step"
         if self.links:
             (tile, port), packets = max(self.links.items(), key=lambda item: item[1])
             where = f"into tile {tile}" if port is Port.LOCAL else f"from tile {tile} to the {port.value}"
             if packets > slowest.cycles:
-                return f"the link {where} limits the throughput, with {packets:,.0f} packets a step"
-            said += f"; the busiest link, {where}, moves {packets:,.0f} packets a step"
+                return f"the link {where} limits the throughput, with {packets:,.0f} packets per step"
+            said += f"; the busiest link, {where}, moves {packets:,.0f} packets per step"
         return said
 
 
 def measured_rates(network: QuantisedNetwork, spikes: ArrayLike) -> Rates:
-    """Spikes per step of every neuron when the reference runs ``spikes`` ``(T, B, inputs)``."""
+    """Return the spikes per step of every neuron when the reference runs ``spikes`` ``(T, B, inputs)``."""
     result = simulate(network, spikes)
     return {INPUT: (np.asarray(spikes) != 0).mean(axis=(0, 1))} | {
         name: fired.mean(axis=(0, 1)) for name, fired in result.spikes.items()
@@ -64,7 +64,7 @@ def measured_rates(network: QuantisedNetwork, spikes: ArrayLike) -> Rates:
 
 
 def explain(program: Program, rates: Rates) -> Explanation:
-    """The work and the traffic of ``program`` at these rates, those of the network as it was before it was cut."""
+    """Return work and traffic of ``program`` for the rates of the original network, before it was cut."""
     placement = placement_of(program)
     found = (compiler_of(program.fabric.tile(n))(placement, n).work(rates) for n in tiles_written(placement))
     work = tuple(sorted((tile for tile in found if tile is not None), key=lambda tile: tile.tile))
@@ -81,7 +81,7 @@ def explain(program: Program, rates: Rates) -> Explanation:
 
 
 def tables(program: Program, explanation: Explanation) -> list[Table]:
-    """A table of tiles with the use of every resource, and one of what goes from tile to tile."""
+    """Return a table of tiles with their resource use, and one of the traffic between tiles."""
     mesh = program.fabric.mesh
     shape = f", a mesh of {mesh.columns} x {mesh.rows}" if mesh else ""
     tiles = Table(
@@ -96,8 +96,8 @@ def tables(program: Program, explanation: Explanation) -> list[Table]:
     for resource in available:
         name = resource.partition(" of ")[0].replace(" ", "\n")
         tiles.add_column(f"{name}\nof {max(alike[resource])}" if resource in alike else name, justify="right")
-    tiles.add_column("events\na step", justify="right")
-    tiles.add_column("cycles\na step", justify="right")
+    tiles.add_column("events\nper step", justify="right")
+    tiles.add_column("cycles\nper step", justify="right")
     for work in explanation.work:
         used = {
             use.resource: f"{use.used}" if use.resource in alike else f"{use.used} / {use.available}"
@@ -113,7 +113,7 @@ def tables(program: Program, explanation: Explanation) -> list[Table]:
         )
     if mesh is None:
         return [tiles]
-    routes = Table(title="what goes from tile to tile", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    routes = Table(title="traffic between tiles", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("spikes of", "from", "to", "packets\na step", "hops", "links crossed\na step"):
         routes.add_column(column, justify="left" if column == "spikes of" else "right")
     token_packets = token_links = 0.0

@@ -1,1 +1,1 @@
-"""The HTML report and the raster plot."""
+"""HTML report and raster plot."""

@@ -1,7 +1,8 @@
-"""Everything that a network does on a fabric, collected for one page (`spikeloom.report.page` writes it).
+"""Data of the report: the behaviour of a network on a fabric, collected for one page (see `spikeloom.report.page`).
 
-The reference runs all samples. Its spikes and membranes are shown; where hardware ran beside it, the hardware's are
-compared with them, and the hardware's counters are shown.
+The reference runs all samples, and the page shows its spikes and membranes. If hardware also ran, its output is
+compared
+with the reference, and its counters are shown.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from spikeloom.sim.noc.mesh import Link, LinkCount, MeshParameters
 
 __all__ = ["Comparison", "Report", "gather"]
 
-_FIRST, _WRONG = 6, 4  # samples that are shown: the first ones, and then the first that are answered wrong
+_FIRST, _WRONG = 6, 4  # samples shown: the first ones, and the first with a wrong answer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """Output of a population on hardware beside the reference's: ``differs`` ``(T, B, n)`` where they are not equal."""
+    """Output of a population on hardware against the reference: ``differs`` ``(T, B, n)`` marks the differences."""
 
     population: str
     differs: NDArray[np.bool_]
@@ -37,13 +38,15 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Report:
-    """Everything on the page.
+    """Content of the page.
 
-    ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, the input first; ``answers`` ``(B,)`` are the output
-    neurons with most spikes or, ``answered_by_spikes`` false, the largest sum of membranes; ``labels`` ``(B,)`` None
-    where none are known; ``comparisons`` those with the hardware, empty where none ran; ``counters`` those
-    of the run by tile, empty where none are counted; ``cycles_per_sample`` None likewise; ``timing`` what a build or a
-    synthesis reports, as it is named there. Without a mesh, ``mesh`` is a row of host and core, to be drawn.
+    ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, the input first. ``answers`` ``(B,)`` are the output
+    neurons with the most spikes or, without ``answered_by_spikes``, with the largest sum of membranes. ``labels``
+    ``(B,)``
+    is None if unknown. ``comparisons`` with the hardware and ``counters`` of the run by tile are empty without hardware
+    or
+    counters; ``cycles_per_sample`` is then None. ``timing`` holds the figures of a build or a synthesis under their own
+    names. Without a mesh, ``mesh`` is a row of host and core, for the drawing.
     """
 
     program: Program
@@ -64,32 +67,32 @@ class Report:
 
     @property
     def steps(self) -> int:
-        """Time steps of a sample."""
+        """Time steps per sample."""
         return next(iter(self.spikes.values())).shape[0]
 
     @property
     def samples(self) -> int:
-        """Samples that ran."""
+        """Number of samples."""
         return next(iter(self.spikes.values())).shape[1]
 
     @property
     def wrong(self) -> NDArray[np.int64]:
-        """The numbers of the samples whose answer is not their label."""
+        """Numbers of the samples with an answer other than their label."""
         return np.zeros(0, np.int64) if self.labels is None else np.flatnonzero(self.answers != self.labels)
 
     @property
     def accuracy(self) -> float | None:
-        """The share of samples with the right answer; None without labels."""
+        """Share of samples with the right answer; None without labels."""
         return None if self.labels is None else 1.0 - len(self.wrong) / self.samples
 
     @property
     def shown(self) -> list[int]:
-        """The samples whose spikes are on the page: the first ones, and the first of those that are answered wrong."""
+        """Samples with spikes on the page: the first ones, and the first with a wrong answer."""
         return sorted({*range(min(_FIRST, self.samples)), *map(int, self.wrong[:_WRONG])})
 
     @property
     def confusion(self) -> NDArray[np.int64] | None:
-        """How many samples of each label (rows) got each answer (columns); None without labels."""
+        """Number of samples by label (rows) and answer (columns); None without labels."""
         if self.labels is None:
             return None
         size = max(self.classes, int(self.labels.max()) + 1)
@@ -99,13 +102,13 @@ class Report:
 
     @property
     def clock_mhz(self) -> float | None:
-        """The clock that ``timing`` names, in MHz: a board's own, else the fastest that was reached."""
+        """Clock of ``timing`` in MHz: that of the board, else the maximum frequency."""
         clock = self.timing.get("clock_mhz", self.timing.get("fmax_mhz"))
         return float(clock) if isinstance(clock, int | float) and not isinstance(clock, bool) else None
 
     @property
     def estimated_cycles_per_sample(self) -> float:
-        """Clock cycles of a sample: those that were counted, else those that are expected."""
+        """Clock cycles per sample: as counted, else as estimated."""
         return self.explanation.cycles * self.steps if self.cycles_per_sample is None else self.cycles_per_sample
 
 
@@ -123,10 +126,10 @@ def gather(
     timing: Mapping[str, object] | None = None,
     runner: str = "reference",
 ) -> Report:
-    """The report of ``program``, which is ``network`` placed, in the samples ``spikes`` ``(T, B, inputs)``.
+    """Return the report of ``program``, the placement of ``network``, for the samples ``spikes`` ``(T, B, inputs)``.
 
-    ``measured`` holds what hardware gave: spikes of populations that spike and membranes of others, ``(T, B, n)``.
-    ``record`` names the populations whose membranes are shown besides those that do not spike; the output if None.
+    ``measured`` holds the output of the hardware: spikes of spiking populations and membranes of others, ``(T, B, n)``.
+    ``record`` names additional populations with membranes on the page; None selects the output.
     """
     width = network.input_value_width
     array = as_values(spikes, network.inputs, width) if width else as_spikes(spikes, network.inputs)
@@ -161,5 +164,5 @@ def gather(
 
 
 def _spiking_in_order(network: QuantisedNetwork) -> list[str]:
-    """What spikes, in the order of a step."""
+    """Return the sources of spikes in step order."""
     return [item.name for item in network.schedule if network.spikes(item.name)]

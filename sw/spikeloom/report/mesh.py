@@ -1,4 +1,4 @@
-"""The drawing of tiles and links, with the list of routes."""
+"""Drawing of tiles and links, with the list of routes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from spikeloom.sim.noc.mesh import Port
 
 __all__ = ["mesh_section", "tile_name"]
 
-_WIDTH, _HEIGHT, _GAP = 150, 104, 64  # of a tile and between tiles, in units of the drawing
+_WIDTH, _HEIGHT, _GAP = 150, 104, 64  # size of a tile and gap between tiles, in units of the drawing
 _NAME = 18  # letters of a name that fit a tile
 _LINES = 3  # names that fit a tile
 
 
 def tile_name(tile: int) -> str:
-    """What the page calls a tile."""
+    """Return the name of a tile on the page."""
     return "host" if tile == BRIDGE_TILE else f"tile {tile}"
 
 
 def mesh_section(report: Report) -> str:
-    """The section of tiles, links and routes."""
+    """Return the section with tiles, links and routes."""
     between = {link: packets for link, packets in report.traffic.packets.items() if link[1] is not Port.LOCAL}
     most = max(between.values(), default=0.0)
     links = "".join(_link(report, tile, port, packets, most) for (tile, port), packets in between.items())
@@ -39,7 +39,7 @@ def mesh_section(report: Report) -> str:
         f'<svg class="mesh" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="group" '
         f'aria-label="Tiles and the links between them">{links}{tiles}</svg></div>'
         f'<p class="legend">0 <span class="ramp"></span> {most:,.1f} packets per step on a link</p>'
-        '<p id="details" aria-live="polite">Choose a tile to see what it holds and where its packets go.</p></section>'
+        '<p id="details" aria-live="polite">Choose a tile to see its content and the routes of packets.</p></section>'
     )
 
 
@@ -77,7 +77,7 @@ def _tile(report: Report, tile: int) -> str:
 def _link(report: Report, tile: int, port: Port, packets: float, most: float) -> str:
     x, y = _corner(report, tile)
     middle, centre = x + _WIDTH // 2, y + _HEIGHT // 2
-    # The two directions between neighbours lie side by side.
+    # The two directions between neighbours are drawn side by side.
     start_x, start_y, step, head = {
         Port.EAST: (x + _WIDTH, centre - 11, f"h{_GAP - 10}", "l-6-5m6 5l-6 5"),
         Port.WEST: (x, centre + 11, f"h{10 - _GAP}", "l6-5m-6 5l6 5"),

@@ -1,8 +1,9 @@
-"""A report as one HTML page that requests nothing else: style, drawings and script are in it.
+"""Report as one self-contained HTML page, with style, drawings and script inline.
 
-Each section is a function of a `spikeloom.report.collect.Report`. Names come from files of users: every text goes
-through `spikeloom.report.text.markup`, and the script puts text into the page as text only. The page's own policy
-forbids all requests, so that not even a mistake here could send anything.
+Each section is a function of a `spikeloom.report.collect.Report`. Names come from user files: every text passes through
+`spikeloom.report.text.markup`, and the script inserts text as text only. The content security policy of the page
+forbids
+all requests, so that even a mistake here cannot leak data.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _SECTIONS = (
 
 
 def page(report: Report) -> str:
-    """The whole page."""
+    """Return the complete page."""
     title = markup(f"{report.program.network} on {report.program.fabric.name}", 120)
     style, script = (Path(__file__).with_name(f"page.{suffix}").read_text("utf-8") for suffix in ("css", "js"))
     return (

@@ -1,7 +1,7 @@
-"""The plots of spikes and membranes: step to the right, lowest neuron at the bottom, as in `spikeloom.report.raster`.
+"""Plots of spikes and membranes: steps to the right, lowest neuron at the bottom, as in `spikeloom.report.raster`.
 
-A plot is an SVG whose units are steps and neurons (or units of the membrane), so that to zoom is to change its
-``viewBox``. The numbers at its axes are put there by the page's script, which knows what is seen.
+A plot is an SVG in units of steps and neurons (or units of the membrane), so that zooming only changes its ``viewBox``.
+The script of the page adds the numbers at the axes, because it knows the visible range.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from spikeloom.report.text import markup
 
 __all__ = ["plots_section"]
 
-_HALF = 0.4  # of a mark, in steps
+_HALF = 0.4  # half the width of a mark, in steps
 _MARKS = f'transform="translate({-_HALF:g} .5)"'  # to the middle of a neuron, half a mark before the step
-_MOST_LINES = 64  # of membranes in a plot
-_MOST_KEYS = 16  # of lines that a key names
-_LEAST_HEIGHT, _MOST_HEIGHT, _ROW = 110, 300, 9  # of a plot in pixels, and of a neuron in it
+_MOST_LINES = 64  # maximum number of membranes in a plot
+_MOST_KEYS = 16  # maximum number of lines in a legend
+_LEAST_HEIGHT, _MOST_HEIGHT, _ROW = 110, 300, 9  # height of a plot and of a neuron in it, in pixels
 
 
 def plots_section(report: Report) -> str:
-    """The section with the spikes and membranes of the samples that are shown."""
+    """Return the section with spikes and membranes of the shown samples."""
     options = "".join(f'<option value="{n}">{_sample_name(report, n)}</option>' for n in report.shown)
     drawn = "".join(f'<div class="sample" data-sample="{n}">{_sample(report, n)}</div>' for n in report.shown)
     return (
@@ -48,7 +48,7 @@ def _sample(report: Report, number: int) -> str:
 
 
 def _spikes(name: str, spikes: NDArray[np.bool_], differs: NDArray[np.bool_] | None) -> str:
-    """A raster of ``spikes`` ``(T, n)``; where they differ from the hardware's, a mark in another colour."""
+    """Draw a raster of ``spikes`` ``(T, n)``; differences from the hardware have another colour."""
     steps, neurons = spikes.shape
     said = f"{int(spikes.sum()):,} spikes of {neurons:,} neurons in {steps:,} steps"
     drawn = f'<path d="{_marks(spikes)}" {_MARKS}/>'
@@ -60,13 +60,13 @@ def _spikes(name: str, spikes: NDArray[np.bool_], differs: NDArray[np.bool_] | N
 
 
 def _marks(where: NDArray[np.bool_]) -> str:
-    """A line for each ``(step, neuron)``; row 0 is that of the last neuron, because y grows downwards."""
+    """Return a line per ``(step, neuron)``; row 0 is the last neuron, because y grows downwards."""
     last = where.shape[1] - 1
     return "".join(f"M{step} {last - neuron}h{2 * _HALF:g}" for step, neuron in np.argwhere(where).tolist())
 
 
 def _membranes(name: str, membranes: NDArray[np.int64]) -> str:
-    """One line per neuron of ``membranes`` ``(T, n)``, as they are at the end of each step."""
+    """Draw one line per neuron of ``membranes`` ``(T, n)``, with the values at the end of each step."""
     steps, neurons = membranes.shape
     seen = membranes[:, :_MOST_LINES]
     low, high = int(seen.min()), int(seen.max())
@@ -81,7 +81,7 @@ def _membranes(name: str, membranes: NDArray[np.int64]) -> str:
     said = f"membranes of {neurons:,} neurons in units of the model"
     if neurons > _MOST_LINES:
         said = f"membranes of the first {_MOST_LINES} of {neurons:,} neurons in units of the model"
-    if steps == 1:  # a line of one point cannot be seen
+    if steps == 1:  # a line of one point would be invisible
         lines = "".join(
             f'<polyline style="stroke:{_colour(neuron, seen.shape[1])}" '
             f'points="-.4,{top - value:g} .4,{top - value:g}"/>'

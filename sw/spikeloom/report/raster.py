@@ -1,4 +1,4 @@
-"""Raster plots: which neuron spiked when. Needs matplotlib, which only this module imports, and only when it draws."""
+"""Raster plots of spikes. Only this module needs matplotlib, and imports it only to draw."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["RasterError", "write_raster"]
 
 _INK, _FAINT = "#1b2a41", "#c9d1dc"
-_STEP_POINTS = 250.0  # width of all marks of a row together: about half of the panel
+_STEP_POINTS = 250.0  # total width of the marks of a row: about half of the panel
 _COLOURS = ("#5b6b82", "#0b7285", "#c2410c", "#5f3dc4", "#2b8a3e")
 _ROW_INCHES, _LEAST_INCHES, _MOST_INCHES = 0.045, 1.15, 3.4
 
 
 class RasterError(RuntimeError):
-    """A picture that cannot be drawn because matplotlib is missing. The message is one sentence."""
+    """The raster cannot be drawn, because matplotlib is missing. The message is one sentence."""
 
 
 def write_raster(
@@ -32,22 +32,22 @@ def write_raster(
     membranes: Mapping[str, ArrayLike] | None = None,
     boundaries: Mapping[int, str] | None = None,
 ) -> None:
-    """Write a PNG with one panel a layer, first layer on top, time in steps from left to right.
+    """Write a PNG with one panel per layer, the first layer on top, time in steps from left to right.
 
     Parameters
     ----------
     path
-        The PNG file to write.
+        PNG file to write.
     layers
-        Spikes ``(T, n)`` of 0 and 1 by the layer's name; all with the same ``T``.
+        Spikes ``(T, n)`` of 0 and 1 by layer name, all with the same ``T``.
     title
-        One line above the picture.
+        Title line.
     membranes
-        Membranes ``(T, n)`` by name, drawn below the spikes as one line a neuron, in the unit of the model.
+        Membranes ``(T, n)`` by name, drawn below the spikes as one line per neuron, in the unit of the model.
     boundaries
-        Where samples that follow each other begin: first step and label, as ``{0: "digit 7", 8: "digit 2"}``.
+        First step and label of each sample, as ``{0: "digit 7", 8: "digit 2"}``.
 
-    Raises ``ValueError`` if shapes or values do not fit, and `RasterError` without matplotlib.
+    Raises ``ValueError`` for wrong shapes or values, and `RasterError` without matplotlib.
     """
     spikes = {name: _spikes(name, layer) for name, layer in layers.items()}
     if not spikes:
@@ -56,7 +56,7 @@ def write_raster(
     steps = len(next(iter(spikes.values())))
     for name, array in (spikes | traces).items():
         if array.ndim != 2 or array.shape[0] != steps:
-            raise ValueError(f"layer {name!r} must have shape ({steps}, n) as the first one has, not {array.shape}")
+            raise ValueError(f"layer {name!r} must have shape ({steps}, n) like the first one, not {array.shape}")
     marks = dict(boundaries or {})
     if any(not 0 <= step < steps for step in marks):
         raise ValueError(f"boundaries must be steps from 0 to {steps - 1}, not {sorted(marks)}")
@@ -68,7 +68,7 @@ def write_raster(
 
     heights = [_height(array.shape[1]) for array in spikes.values()] + [1.3] * len(traces)
     figure = Figure(figsize=(8.0, sum(heights) + 0.3 * len(heights) + 0.75), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)  # no pyplot: no backend is chosen and no figure stays in memory
+    FigureCanvasAgg(figure)  # no pyplot: it would choose a backend and keep the figure in memory
     figure.suptitle(title, fontsize=11, color=_INK, fontweight="bold", x=0.01, ha="left")
     panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for panel, (name, array), position in zip(panels, spikes.items(), range(len(spikes)), strict=False):
@@ -106,7 +106,7 @@ def _draw_spikes(panel: Axes, name: str, spikes: NDArray[np.bool_], colour: str)
     panel.vlines(
         step, neuron - 0.4, neuron + 0.4, color=colour, linewidth=float(np.clip(_STEP_POINTS / steps, 1.0, 9.0))
     )
-    # One margin for all sizes, and the lowest neuron at the bottom, as on an axis.
+    # The same margin for all sizes, and the lowest neuron at the bottom, as on an axis.
     panel.set_ylim(-0.5 - 0.02 * neurons, neurons - 0.5 + 0.02 * neurons)
     ticks = range(neurons) if neurons <= 10 else np.linspace(0, neurons, 5, dtype=int)[:-1]
     panel.set_yticks([*ticks] if neurons <= 10 else [*ticks, neurons - 1])
@@ -122,7 +122,7 @@ def _draw_boundaries(panel: Axes, boundaries: Mapping[int, str]) -> None:
     if not boundaries:
         return
     low, high = panel.get_ylim()
-    panel.set_ylim(low, high + 0.09 * (high - low))  # a strip for the labels, clear of the spikes
+    panel.set_ylim(low, high + 0.09 * (high - low))  # room for the labels above the spikes
     transform = panel.get_xaxis_transform()
     style: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "color": _INK, "va": "top", "clip_on": True}
     for step, label in boundaries.items():

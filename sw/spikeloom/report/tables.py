@@ -1,4 +1,4 @@
-"""The parts of the page that are numbers: figures, rates, answers, mismatches, use, resources, counters, timing."""
+"""Numeric sections of the page: figures, rates, answers, mismatches, use, resources, counters, timing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = [
     "utilisation_section",
 ]
 
-_MOST_WRONG = 20  # samples that are listed
-_LARGEST_CONFUSION = 32  # classes: a larger matrix fits no page
+_MOST_WRONG = 20  # maximum number of samples listed
+_LARGEST_CONFUSION = 32  # maximum number of classes: a larger matrix fits no page
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts; the first column heads its rows."""
+    """Return a table of texts; the first column holds the row headers."""
     head = "".join(f'<th scope="col">{markup(column)}</th>' for column in columns)
     body = "".join(
         f'<tr><th scope="row">{markup(row[0])}</th>{"".join(f"<td>{markup(cell)}</td>" for cell in row[1:])}</tr>'
@@ -39,13 +39,13 @@ def _scrolling(title: str, table: str) -> str:
 
 
 def _bar(*shares: tuple[float, str]) -> str:
-    """A bar of parts, each a share of the whole and a colour."""
+    """Return a bar with one segment per (share, colour)."""
     parts = "".join(f'<i style="background:var(--{colour});width:{100 * share:.1f}%"></i>' for share, colour in shares)
     return f'<div class="bar" aria-hidden="true">{parts}</div>'
 
 
 def figures_section(report: Report) -> str:
-    """The most important numbers, and what limits throughput."""
+    """Return the section with the key figures and the throughput limit."""
     cycles = report.estimated_cycles_per_sample
     counted = "expected" if report.cycles_per_sample is None else "counted"
     figures = [
@@ -79,7 +79,7 @@ def figures_section(report: Report) -> str:
 
 
 def rates_section(report: Report) -> str:
-    """How active each layer is in all samples."""
+    """Return the section with the activity of each layer over all samples."""
     rates = {name: spikes.mean(axis=(0, 1)) for name, spikes in report.spikes.items()}
     most = max(float(rate.mean()) for rate in rates.values()) or 1.0
     rows = ""
@@ -96,7 +96,7 @@ def rates_section(report: Report) -> str:
 
 
 def answers_section(report: Report) -> str:
-    """The confusion matrix, and where an answer is not the label or hardware not the reference."""
+    """Return the sections with the confusion matrix, the wrong answers and the differences from the reference."""
     return _confusion(report) + _mismatches(report)
 
 
@@ -151,12 +151,12 @@ def _mismatches(report: Report) -> str:
             said += f", the first in sample {samples[0]}, step {step}, neuron {neuron}"
         parts.append(f"<p>{said}.</p>")
     if not report.comparisons:
-        parts.append('<p class="soft">No hardware ran beside the reference, so nothing is compared.</p>')
+        parts.append('<p class="soft">No hardware ran besides the reference, so there is no comparison.</p>')
     return f"<section><h2>Mismatches</h2>{''.join(parts)}</section>"
 
 
 def utilisation_section(report: Report) -> str:
-    """The expected cycles of a step in each tile."""
+    """Return the section with the expected cycles per step in each tile."""
     most = report.explanation.cycles or 1.0
     rows = ""
     for work in report.explanation.work:
@@ -170,7 +170,7 @@ def utilisation_section(report: Report) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in ("tile", "weights", "sweep", "waiting", "busy", "share"))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return (
-        '<section><h2>Utilisation</h2><p class="soft">Expected cycles of a step: '
+        '<section><h2>Utilisation</h2><p class="soft">Expected cycles per step: '
         '<span class="key" style="background:var(--first)"></span>adding weights'
         '<span class="key" style="background:var(--second)"></span>sweep over neurons'
         '<span class="key" style="background:var(--line)"></span>waiting for the slowest</p>'
@@ -179,7 +179,7 @@ def utilisation_section(report: Report) -> str:
 
 
 def resources_section(report: Report) -> str:
-    """What the program takes of each tile."""
+    """Return the section with the resource use of each tile."""
     rows = [
         (
             tile_name(use.tile),
@@ -195,7 +195,7 @@ def resources_section(report: Report) -> str:
 
 
 def counters_section(report: Report) -> str:
-    """The counters of a run on hardware."""
+    """Return the section with the counters of a run on hardware."""
     if not report.counters:
         return ""
     names = list(dict.fromkeys(name for counts in report.counters.values() for name in counts))
@@ -208,7 +208,7 @@ def counters_section(report: Report) -> str:
 
 
 def timing_section(report: Report) -> str:
-    """What a build or a synthesis reports of logic and clock."""
+    """Return the section with the logic and clock figures of a build or a synthesis."""
     values = [
         (name.replace("_", " "), f"{value:,}" if isinstance(value, int | float) else str(value))
         for name, value in report.timing.items()

@@ -1,4 +1,4 @@
-"""Text of users on a page: names of populations and networks come from files, and those from strangers."""
+"""Escaping of untrusted text, such as names of populations and networks, for the page."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _LONGEST = 80
 
 
 def visible(text: str, longest: int = _LONGEST) -> str:
-    """``text`` with all that is not printable written out, such as ``\\\\x1b``, and not longer than ``longest``.
+    """Return ``text`` of at most ``longest`` characters, with unprintable ones escaped, such as ``\\\\x1b``.
 
-    Not printable are, beside control characters, those that turn the direction of what follows or take no space.
+    Unprintable are control characters, and those that change the text direction or take no space.
     """
     shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
 def markup(text: str, longest: int = _LONGEST) -> str:
-    """``text`` as HTML, in an element or in a quoted attribute."""
+    """Return ``text`` escaped for an HTML element or a quoted attribute."""
     return escape(visible(text, longest), quote=True)

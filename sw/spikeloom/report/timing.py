@@ -1,4 +1,4 @@
-"""The clock of a report: from a file that is named, or from the build of the same fabric if there is one."""
+"""Clock of a report: from a given file, or from an existing build of the same fabric."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["timing_from", "timing_of_build"]
 
 
 def timing_from(path: Path) -> dict[str, object]:
-    """The figures in ``report.json`` of a board's build, or in a file of ``qor``. Raises ``ValueError`` for others."""
+    """Return the figures of a ``report.json`` of a build, or of a file of ``qor``. Raises ``ValueError`` for others."""
     figures = json_from(read_text(path), f"timing {str(path)!r}")
     if not isinstance(figures, dict) or "fmax_mhz" not in figures:
-        raise ValueError(f"timing must be a JSON file with fmax_mhz, {str(path)!r} has none")
+        raise ValueError(f"timing must be a JSON file with fmax_mhz, but {str(path)!r} has none")
     for name in ("fmax_mhz", "clock_mhz"):
         value = figures.get(name, 1.0)
         if type(value) not in (int, float) or not 0 < value < 1e6:
@@ -26,9 +26,9 @@ def timing_from(path: Path) -> dict[str, object]:
 
 
 def timing_of_build(folders: Iterable[Path], fabric: FabricConfig) -> dict[str, object] | None:
-    """The figures of the first of the builds in ``folders`` that holds ``fabric``, whatever it is called there."""
+    """Return the figures of the first build in ``folders`` with an identical ``fabric``; its name may differ."""
     for folder in folders:
-        # No build, or none that can be read: the page says how to get one.
+        # No build, or an unreadable one: the page tells how to make one.
         with suppress(OSError, ValueError):
             if _without_name(read_fabric(folder / "fabric.json")) == _without_name(fabric):
                 return timing_from(folder / "report.json")

@@ -1,4 +1,4 @@
-"""Packets on the links of a mesh: what routers have counted, or what the reference's spikes and the placement say."""
+"""Packets on the links of a mesh, as counted by the routers, or as estimated from the reference and the placement."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["Traffic"]
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """Packets a step on the links of a mesh, and the numbers of the flows that cross each.
+    """Packets per step on the links of a mesh, and the numbers of the flows that cross each link.
 
-    ``waits`` are the cycles per step in which a packet has waited in front of each link, empty where none were counted.
+    ``waits`` are the cycles per step in which a packet waits for each link, empty if not counted.
     """
 
     packets: dict[Link, float]
@@ -30,7 +30,7 @@ class Traffic:
         counted: Mapping[Link, LinkCount] | None = None,
         steps: int = 1,
     ) -> Traffic:
-        """The traffic of all flows of ``explanation``, or what routers have ``counted`` in ``steps`` steps."""
+        """Return the traffic of all flows of ``explanation``, or the router counts ``counted`` in ``steps`` steps."""
         packets: dict[Link, float] = {}
         flows: dict[Link, tuple[int, ...]] = {}
         for number, flow in enumerate(explanation.flows):

@@ -95,7 +95,7 @@ def test_a_project_file_says_otherwise(series):
         ),
         (
             "population:steps=1,bits=4,fields=5,scale_low=-1,scale_high=1,scale_bits=4",
-            "24 inputs are no multiple of that",
+            "24 inputs are not a multiple of that",
         ),
     ],
 )

@@ -19,7 +19,7 @@ def test_place_says_what_lies_where(network, capsys):
     assert re.search(r"expected from the activity in 50 images: tile \d limits the throughput, with \d+ cycles", said)
     main(["place", network])
     text = capsys.readouterr().out
-    assert "what goes from tile to tile" not in text
+    assert "traffic between tiles" not in text
     assert re.search(r"1 +hidden +18 ", text), text
 
 

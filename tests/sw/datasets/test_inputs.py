@@ -46,7 +46,7 @@ def test_images_go_through_the_encoder(tmp_path):
     read = load_inputs(tmp_path / "images.npy", 4, ENCODER)
     assert np.array_equal(read.spikes, ENCODER.encode(images))
     assert np.array_equal(read.images, images)
-    with refuses(".* holds images, and the network does not say how to encode them: .*"):
+    with refuses(".* holds images, but the network does not define an encoder: .*"):
         load_inputs(tmp_path / "images.npy", 4, None)
     with refuses(".*: images must have 5 pixels, not 4"):
         load_inputs(tmp_path / "images.npy", 5, ENCODER)
@@ -101,7 +101,7 @@ def test_other_arrays_are_refused(tmp_path, array, message):
 def test_names_of_arrays_are_shown_safely(tmp_path):
     with refuses(r".* must hold an array 'spikes', 'images' or 'series', not 'a\\x1b\[31m'"):
         load_inputs(saved(tmp_path, **{"a\x1b[31m": np.zeros(3)}), 4, None)
-    with refuses(".* must be a file, and does not exist"):
+    with refuses(".* does not exist"):
         load_inputs(tmp_path / "missing.npy", 4, None)
 
 
@@ -162,7 +162,7 @@ def test_graded_spikes_keep_their_values(tmp_path):
             {"images": np.zeros((3, 4), int)},
             10,
             PopulationEncoder(steps=1, bits=4, fields=4),
-            "the population encoder gives 4 axons per channel, and the network's 10 inputs are no multiple of that",
+            "the population encoder gives 4 axons per channel, and the network's 10 inputs are not a multiple of that",
         ),
         ({"series": np.full((3, 2, 4), np.nan)}, 4, LATENCY, "series must be integers for an encoder without a scale,"),
         (
@@ -181,7 +181,7 @@ def test_graded_spikes_keep_their_values(tmp_path):
             {"series": np.zeros((3, 2, 4), int)},
             4,
             None,
-            "holds series, and the network does not say how to encode them: name an encoder, or give spikes (T, B, n)",
+            "holds series, but the network does not define an encoder: give an encoder, or spikes (T, B, n)",
         ),
     ],
 )

@@ -116,9 +116,9 @@ def test_what_is_given_stays():
     assert next(reason for reason in choice.reasons if reason.name == "lanes").why == "given"
     with pytest.raises(PlaceError, match=r"it needs 42 neurons, there are 32$"):
         choose(network_of("digits-mlp.nir"), LARGE, lanes=1, neurons=32)
-    with pytest.raises(TypeError, match=r"^what is given must be fields of CoreParameters, not wheels$"):
+    with pytest.raises(TypeError, match=r"^given must be fields of CoreParameters, not wheels$"):
         choose(network_of("digits-mlp.nir"), LARGE, wheels=4)
-    with pytest.raises(ValueError, match=r"^networks must be at least one, not none$"):
+    with pytest.raises(ValueError, match=r"^there must be at least one network, not none$"):
         choose([], LARGE)
 
 

@@ -189,7 +189,7 @@ def test_answers_rates_and_membranes_are_on_the_page():
     top = float(trace.max()) + max(1.0, 0.05 * float(trace.max() - trace.min()))
     points = " ".join(f"{step},{top - value:g}" for step, value in enumerate(trace[:, 0].tolist()))
     assert f'points="{points}"' in text
-    assert "No hardware ran beside the reference" in text
+    assert "No hardware ran besides the reference" in text
 
 
 def test_mismatches_with_hardware_are_counted_and_marked():

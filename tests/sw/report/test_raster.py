@@ -74,7 +74,7 @@ def test_without_matplotlib(tmp_path, monkeypatch):
         ({"layers": {"a": np.full((4, 2), 2)}}, r"^layer 'a' must be 0 or 1, not other values$"),
         (
             {"layers": {"a": np.zeros((4, 2)), "b": np.zeros((5, 2))}},
-            r"^layer 'b' must have shape \(4, n\) as the first one has, not \(5, 2\)$",
+            r"^layer 'b' must have shape \(4, n\) like the first one, not \(5, 2\)$",
         ),
         (
             {"layers": {"a": np.zeros((4, 2))}, "boundaries": {4: "x"}},
