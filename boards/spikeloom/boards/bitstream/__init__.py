@@ -1,1 +1,1 @@
-"""From a board and a fabric to a bitstream, its report, and the board that it is loaded into."""
+"""Bitstreams: build one for a board and a fabric, report on it, and load it into the board."""

@@ -1,15 +1,17 @@
-"""From a board's name to a bitstream: elaborate, synthesise, lint, place and route, pack, report.
+"""Bitstream build for a board: elaborate, synthesise, lint, place and route, pack, report.
 
-The same sources and tools give the same bytes, wherever and whenever they are built: the netlist holds no paths, the
-tools run inside a scratch directory with relative paths, and the seed of placement is fixed.
+Builds are reproducible: the same sources and tools give the same bytes anywhere. The netlist contains no paths, the
+tools
+run in a scratch directory with relative paths, and the seed of the placer is fixed.
 
-The clock is the board's: measured, and written down in its description. A fabric that does not keep it, because it was
-chosen for a network or because the design has changed, is built again with the highest clock some percent (`MARGINS`)
-below what place and route has reached. That too is the same wherever it is done.
+The clock is that of the board's description, which is a measured value. A fabric that misses it, because it was chosen
+for a network or because the design has changed, is built again with the highest clock some percent (`MARGINS`) below
+the
+result of place and route. This is reproducible as well.
 
-A bitstream carries an *identity*, by which the driver knows what it talks to: a hash of all that went into the build.
-As the identity is a constant in the netlist itself, the netlist is generated twice: with an identity of zeros, which is
-hashed, and then with the hash. What is there already with the identity that a build would have is not built again.
+A bitstream carries an *identity* for the driver: a hash of all inputs of the build. The identity is a constant in the
+netlist itself. The netlist is therefore generated twice: with an identity of zeros, which is hashed, and then with the
+hash. An existing build with the right identity is reused.
 """
 
 import dataclasses
@@ -55,7 +57,7 @@ __all__ = [
 ]
 
 MARGINS = (0.95, 0.85)
-"""Of what place and route has reached, the clock of a second and of a third try: another netlist may be slower."""
+"""Clock of the second and the third try relative to the result of place and route: the new netlist may be slower."""
 
 _IDENTITY_BYTES = 16
 _NAME = "top"
@@ -70,15 +72,15 @@ _WAITS = {
 }
 
 Design = Callable[[BoardDescription, bytes], Component]
-"""Makes the component to build, with members ``rx`` (In) and ``tx`` (Out), for a board and an identity."""
+"""Constructor of the component to build, with members ``rx`` (In) and ``tx`` (Out), for a board and an identity."""
 
 
 class BuildError(RuntimeError):
-    """A tool refused the design."""
+    """A tool failed on the design."""
 
 
 class TimingError(BuildError):
-    """The design is too slow for the board's clock; ``clock`` says what it could have had."""
+    """The design is too slow for the clock of the board; ``clock`` holds the achieved frequency."""
 
     def __init__(self, message: str, clock: Clock):
         super().__init__(message)
@@ -87,16 +89,16 @@ class TimingError(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """What a build left behind.
+    """Result of a build.
 
     Parameters
     ----------
     bitstream : Path
-        What the board is loaded with.
+        Bitstream file.
     report : Report
-        As in ``report.json`` beside it.
+        Content of the ``report.json`` beside it.
     flash_command : tuple of str
-        Loads this bitstream into the board.
+        Command that loads this bitstream into the board.
     """
 
     bitstream: Path
@@ -104,7 +106,7 @@ class BuildResult:
     flash_command: tuple[str, ...]
 
     def table(self) -> Table:
-        """The report for people, for ``rich`` to print."""
+        """Return the report as a table for ``rich``."""
         return report_table(self.report, DEVICES[self.report.device])
 
 
@@ -116,32 +118,32 @@ def build(
     clock_mhz: float | None = None,
     announce: Callable[[str], None] = print,
 ) -> BuildResult:
-    """Build the bitstream of a board, unless the same is there already.
+    """Build the bitstream of a board, unless an identical one exists.
 
     Parameters
     ----------
     board_name : str
         A name from :data:`~spikeloom.boards.targets.registry.BOARDS`.
     build_dir : path
-        Where ``BOARD.bit`` or ``BOARD.bin``, ``report.json``, ``fabric.json``, ``identity`` and the tools' logs go;
-        ``build/BOARD`` if not given. Only a build that has succeeded replaces anything but the logs.
+        Directory for ``BOARD.bit`` or ``BOARD.bin``, ``report.json``, ``fabric.json``, ``identity`` and the logs of the
+        tools; default: ``build/BOARD``. A failed build replaces only the logs.
     fabric : FabricConfig, optional
-        What is built; without it the general fabric of the board's device.
+        Fabric to build; default: the general fabric of the board's device.
     clock_mhz : float, optional
-        The highest clock to try; without it the board's.
+        Highest clock to try; default: the clock of the board.
     announce : callable
-        Is called with one sentence before each longer wait.
+        Called with one sentence before each longer wait.
 
     Raises
     ------
     ValueError
-        There is no such board, or no clock so low.
+        The board does not exist, or the clock is too low.
     ToolError
         A tool is missing.
     TimingError
-        The board's clock is faster than the design.
+        The design is too slow for the clock of the board.
     BuildError
-        A tool refused the design, for example because it does not fit.
+        A tool failed on the design, for example because it does not fit.
     """
     board = find_board(board_name)
     if fabric is not None:
@@ -163,7 +165,7 @@ def build_board(
     design: Design | None = None,
     announce: Callable[[str], None] = print,
 ) -> BuildResult:
-    """As :func:`build`, for any board description and any design with a serial line."""
+    """Build like :func:`build`, for any board description and any design with a serial link."""
     design = design or _fabric
     build_dir = Path(build_dir).resolve()
     announce(f"{board.name}: generating the netlist")
@@ -197,7 +199,7 @@ def _build_once(
     first_clock_mhz: float,
     announce: Callable[[str], None],
 ) -> BuildResult:
-    """One build, with the board's clock."""
+    """Build once, with the clock of the board."""
     plan = _plan(board, design, identity)
     logs = build_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -237,7 +239,7 @@ def _build_once(
         (scratch / "identity").write_text(identity.hex() + "\n")
         (scratch / "fabric.json").write_text(fabric_to_json(fabric, baud_rate=board.baud_rate))
         (scratch / "report.json").write_text(report.to_json())
-        # A report without its bitstream would be worse than none: it goes first and comes last.
+        # A report without its bitstream would be misleading: it is removed first and written last.
         (build_dir / "report.json").unlink(missing_ok=True)
         for path in (bitstream, *(scratch / name for name in ("identity", "fabric.json", "report.json"))):
             path.replace(build_dir / path.name)
@@ -245,7 +247,7 @@ def _build_once(
 
 
 def _refuse_silicon_traps(board: BoardDescription, netlist: Path) -> None:
-    """Raise `BuildError` where the FPGA would not do what the netlist says."""
+    """Raise `BuildError` if the FPGA would not behave like the netlist."""
     findings = lint(netlist.read_text(), clock_hz=board.clock_hz)
     if findings:
         more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
@@ -253,14 +255,14 @@ def _refuse_silicon_traps(board: BoardDescription, netlist: Path) -> None:
 
 
 def _add_dfu_suffix(scratch: Path, arguments: list[str]) -> None:
-    """What ``dfu-suffix -v VENDOR -p PRODUCT -a FILE`` does: one tool less to install."""
+    """Append the suffix like ``dfu-suffix -v VENDOR -p PRODUCT -a FILE``, which saves the user a tool."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     with (scratch / options["-a"]).open("rb+") as file:
         file.write(dfu_suffix(file.read(), int(options["-v"], 16), int(options["-p"], 16)))
 
 
 def _kept(board: BoardDescription, design: Design, identity: bytes, build_dir: Path) -> BuildResult | None:
-    """The build in ``build_dir``, if it is the one that would be made: what is there says how it came to its clock."""
+    """Return the build in ``build_dir`` if it equals a new one; its report tells how its clock was found."""
     try:
         report = Report.from_json(read_text(build_dir / "report.json"))
         known = read_identity(build_dir / "identity").hex()
@@ -290,13 +292,13 @@ def _mhz(hz: float) -> float:
 
 
 def board_identity(board: BoardDescription, *, design: Design | None = None) -> bytes:
-    """The identity that a build for ``board`` with the tools at hand would have. Raises :exc:`ToolError`."""
+    """Return the identity of a build for ``board`` with the installed tools. Raises :exc:`ToolError`."""
     versions = [tool.version() for tool in board.flow.tools]
     return identity_of(_plan(board, design or _fabric, bytes(_IDENTITY_BYTES)), versions)
 
 
 def identity_of(plan: BuildPlan, versions: list[str]) -> bytes:
-    """The identity of a build: 16 bytes of a hash of netlist, constraints, options, tools and the link's version."""
+    """Return the identity of a build: 16 bytes of a hash of netlist, constraints, options, tools and link version."""
     digest = hashlib.sha256()
     parts: list[tuple[str, str | bytes]] = [("protocol", str(PROTOCOL_VERSION)), ("tools", "\n".join(versions))]
     parts += sorted(plan.files.items())
@@ -308,9 +310,9 @@ def identity_of(plan: BuildPlan, versions: list[str]) -> bytes:
 
 
 class _BoardTop(Elaboratable):
-    """The design with its serial line at the board's pins, and its clock if that is not the oscillator's.
+    """Design with its serial link at the pins of the board, and a PLL if its clock is not the oscillator.
 
-    Otherwise the platform brings the clock and the power-on reset.
+    Otherwise the platform supplies the clock and the power-on reset.
     """
 
     def __init__(self, board: BoardDescription, design: Component):
@@ -357,7 +359,7 @@ def _fabric(board: BoardDescription, identity: bytes) -> Component:
 
 def _plan(board: BoardDescription, design: Design, identity: bytes) -> BuildPlan:
     top = _BoardTop(board, design(board, identity))
-    # Without source positions, which are paths of this machine.
+    # Omit source positions, which contain local paths.
     overrides = board.flow.platform_overrides(board.clock_hz / 1e6)
     return board.platform().build(top, name=_NAME, do_build=False, emit_src=False, **overrides)
 
@@ -391,7 +393,7 @@ def _run_tool(
                 seconds = 150 if name == "yosys" else 15
                 announce(f"{board.name}: {name} is compiled for this machine: about {seconds} s, once")
         status = process.wait()
-        # What amaranth has the tools write to files of their own says more than what they print.
+        # The log files that amaranth requests from the tools contain more than the standard output.
         for own_log in (scratch / f"{_NAME}.rpt", scratch / f"{_NAME}.tim"):
             if own_log.is_file():
                 file.write(own_log.read_text(encoding="utf-8", errors="replace"))

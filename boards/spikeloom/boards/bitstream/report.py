@@ -1,4 +1,4 @@
-"""What a bitstream uses of its FPGA and how fast its clock may be, read from what the tools write."""
+"""Resources and maximum clock of a bitstream, from the output of the tools."""
 
 import dataclasses
 import json
@@ -15,12 +15,12 @@ from spikeloom.sim.lib.files import json_from, shown
 __all__ = ["Clock", "Report", "Used", "clocks", "report_table", "used_resources"]
 
 _SHOWN_HOPS = 5
-"""Of a critical path, those with the most delay."""
+"""Maximum number of hops shown of a critical path: those with the largest delay."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """How many of a resource are taken, and how many the FPGA has (``None`` where no tool says)."""
+    """Used number of a resource, and the number available (``None`` if no tool reports it)."""
 
     used: int
     available: int | None
@@ -28,7 +28,7 @@ class Used:
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """A clock of the design: the frequency it must have and the highest it may have, in MHz, and what limits it."""
+    """Clock of the design: its constraint and its Fmax in MHz, and the critical path."""
 
     name: str
     constraint_mhz: float
@@ -43,24 +43,24 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What ``report.json`` says: these names, in this order.
+    """Content of ``report.json``, with these names in this order.
 
     Parameters
     ----------
     board, device : str
-        What was built for.
+        Target of the build.
     lut, ff, ram, dsp : int
-        Lookup tables, flip-flops, block RAMs and multipliers in use.
+        Used lookup tables, flip-flops, block RAMs and multipliers.
     first_clock_mhz : float
-        The clock that was tried first; a build that misses it goes on with a lower one.
+        First clock tried; a build that misses it continues with a lower one.
     clock_mhz, fmax_mhz : float
-        The clock that the fabric runs at, and the highest that place and route vouches for.
+        Clock of the fabric, and the maximum frequency reported by place and route.
     neurons, synapses : int
-        What the fabric holds.
+        Capacity of the fabric.
     peak_synaptic_operations_per_s : int
-        Weights added a second, at the most, at ``clock_mhz``.
+        Peak rate of weights added per second at ``clock_mhz``.
     identity : str
-        The build's hash, 32 hexadecimal digits; the board tells it to the driver.
+        Hash of the build, 32 hexadecimal digits; the board sends it to the driver.
     clocks : tuple of Clock
         All clocks, each with its critical path.
     """
@@ -81,12 +81,12 @@ class Report:
     clocks: tuple[Clock, ...]
 
     def to_json(self) -> str:
-        """The text of ``report.json``."""
+        """Return the text of ``report.json``."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
-        """What a ``report.json`` says. Raises ``ValueError`` if it is none."""
+        """Parse a ``report.json``. Raises ``ValueError`` for other content."""
         try:
             content = json_from(text, "it")
             report = cls(**content | {"clocks": tuple(_clock(entry) for entry in content["clocks"])})
@@ -109,12 +109,12 @@ def _clock(entry: dict[str, Any]) -> Clock:
 
 
 def used_resources(nextpnr_report: str, netlist: str, flow: Flow) -> dict[str, Used]:
-    """``lut``, ``ff``, ``ram`` and ``dsp`` from nextpnr's report and, for what it leaves out, Yosys's netlist.
+    """Return ``lut``, ``ff``, ``ram`` and ``dsp`` from nextpnr's report, completed by the netlist of Yosys.
 
     Raises
     ------
     ValueError
-        A text is not what the tools of ``flow`` write.
+        A text does not come from the tools of ``flow``.
     """
     utilization = _section(nextpnr_report, "utilization")
     result = {}
@@ -123,7 +123,7 @@ def used_resources(nextpnr_report: str, netlist: str, flow: Flow) -> dict[str, U
         if names is None:
             result[resource] = Used(used=_count_cells(netlist, flow.flip_flop_cells or ""), available=None)
             continue
-        if resource == "lut" and names[0] not in utilization:  # others a device may not have
+        if resource == "lut" and names[0] not in utilization:  # a device may lack the other resources
             raise ValueError(f"Report of nextpnr must count {names[0]}, not only {', '.join(sorted(utilization))}")
         used = sum(utilization[name]["used"] for name in names if name in utilization)
         available = utilization.get(names[0], {"available": 0})["available"]
@@ -132,12 +132,12 @@ def used_resources(nextpnr_report: str, netlist: str, flow: Flow) -> dict[str, U
 
 
 def clocks(nextpnr_report: str) -> list[Clock]:
-    """All constrained clocks of the design, the tightest first.
+    """Return all constrained clocks of the design, the tightest first.
 
     Raises
     ------
     ValueError
-        The text is not nextpnr's report, or no clock is in it.
+        The text is not a report of nextpnr, or contains no clock.
     """
     achieved = _section(nextpnr_report, "fmax")
     if not achieved:
@@ -145,7 +145,7 @@ def clocks(nextpnr_report: str) -> list[Clock]:
     paths = _section(nextpnr_report, "critical_paths")
     found = [
         Clock(
-            name=design_name(name).rpartition(".")[2],  # any submodule's name for it
+            name=design_name(name).rpartition(".")[2],  # the name is that of an arbitrary submodule
             constraint_mhz=round(entry["constraint"], 3),
             achieved_mhz=round(entry["achieved"], 2),
             path=critical_path(paths, name),
@@ -156,7 +156,7 @@ def clocks(nextpnr_report: str) -> list[Clock]:
 
 
 def report_table(report: Report, device: Device) -> Table:
-    """The report for people."""
+    """Return the report as a table for display."""
     table = Table(title=f"{report.board} ({report.device})", title_justify="left")
     table.add_column("")
     table.add_column("", justify="right")

@@ -1,16 +1,16 @@
-"""Known defects of block RAM on silicon, looked for in a synthesised netlist.
+"""Check of a synthesised netlist for known defects of block RAM in silicon.
 
-Synthesis and place and route accept these designs, and every simulation of them is right; the FPGA alone is not.
+Synthesis and place and route accept these designs, and every simulation is correct; only the FPGA misbehaves.
 
-* **ECP5**: a block RAM whose read reset is driven by logic, without output register, is reported to read zeros at every
-  address. No read reset is allowed to be driven.
-* **iCE40**: block RAM reads zeros for about 3 us after configuration (known since IceStorm's first boards, documented
-  nowhere). Where there is block RAM, the reset that most flip-flops share must last longer.
-* **Gowin**: block RAM whose read reset is driven by logic is reported to give the word of another address, and
-  read-before-write (``WRITE_MODE`` 2) does not exist on 55 nm devices, which user guide UG285 has said since 2026.
+* **ECP5**: a block RAM without output register whose read reset is driven by logic is reported to read zeros at every
+  address. A read reset must not be driven.
+* **iCE40**: block RAM reads zeros for about 3 us after configuration (known since the first boards of IceStorm, but
+  undocumented). In a design with block RAM, the reset shared by most flip-flops must last longer.
+* **Gowin**: a block RAM whose read reset is driven by logic is reported to return the word of another address, and
+  read-before-write (``WRITE_MODE`` 2) does not exist on 55 nm devices, as stated by user guide UG285 since 2026.
 
-What depends on the time of an access (a read of a word that is being written) is in no netlist; simulations have block
-RAM that returns garbage in those cycles.
+Defects that depend on the timing of an access (a read of a word that is being written) are not visible in a netlist;
+the simulation models of block RAM return garbage in these cycles.
 """
 
 import json
@@ -24,7 +24,7 @@ from typing import Any
 __all__ = ["ICE40_START_SECONDS", "lint"]
 
 ICE40_START_SECONDS = 3e-6
-"""How long after configuration the block RAM of an iCE40 reads zeros."""
+"""Time after configuration during which the block RAM of an iCE40 reads zeros."""
 
 _READ_RESETS = {
     "DP16KD": ("RSTA", "RSTB"),
@@ -32,17 +32,17 @@ _READ_RESETS = {
     **dict.fromkeys(("SP", "SPX9", "SDP", "SDPB", "SDPX9", "SDPX9B"), ("RESET", "RESETA", "RESETB")),
     **dict.fromkeys(("DP", "DPB", "DPX9", "DPX9B", "pROM", "pROMX9"), ("RESET", "RESETA", "RESETB")),
 }
-"""The pins that reset what a block RAM reads, by the kind of cell."""
+"""Pins that reset the read data of a block RAM, by kind of cell."""
 
 _GOWIN_WRITE_MODES = ("WRITE_MODE", "WRITE_MODE0", "WRITE_MODE1")
 _FLIP_FLOP = re.compile(r"SB_DFFN?(E?)(SR|SS|R|S)?")
 
 _Net = int | str
-"""A net by its number, or a constant: "0", "1", "x"."""
+"""Net as a number, or a constant: "0", "1", "x"."""
 
 
 def lint(netlist: str, *, clock_hz: float) -> list[str]:
-    """What is wrong with ``netlist``, the JSON that Yosys has written for an FPGA, a sentence each.
+    """Return the findings in ``netlist``, the JSON written by Yosys for an FPGA, one sentence each.
 
     ``clock_hz`` is the clock of the fabric.
     """
@@ -73,7 +73,7 @@ def _write_modes(cells: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _start_up(cells: Mapping[str, Any], clock_hz: float) -> Iterator[str]:
-    """The reset that most flip-flops of an iCE40 share, run from configuration on, against `ICE40_START_SECONDS`."""
+    """Compare the duration of the reset shared by most flip-flops of an iCE40 with `ICE40_START_SECONDS`."""
     needed = ceil(ICE40_START_SECONDS * clock_hz)
     logic = _Logic.of(cells)
     net = logic.power_on_reset()
@@ -91,7 +91,7 @@ class _FlipFlop:
     d: _Net
     enable: _Net
     reset: _Net
-    is_set: bool  # the reset makes it 1
+    is_set: bool  # the reset sets the flip-flop to 1
 
     def next(self, value: Mapping[_Net, int]) -> int:
         if value[self.reset]:
@@ -101,7 +101,7 @@ class _FlipFlop:
 
 @dataclass(frozen=True, kw_only=True)
 class _Gate:
-    """A lookup table, or a carry as a table of three inputs."""
+    """Lookup table, or a carry as a table of three inputs."""
 
     output: _Net
     inputs: tuple[_Net, ...]
@@ -113,7 +113,7 @@ class _Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class _Logic:
-    """The part of an iCE40's netlist that depends on nothing but its own flip-flops and the lock of the PLL."""
+    """Part of an iCE40 netlist that depends only on its own flip-flops and the lock of the PLL."""
 
     flip_flops: dict[_Net, _FlipFlop] = field(default_factory=dict)
     gates: dict[_Net, _Gate] = field(default_factory=dict)
@@ -141,15 +141,16 @@ class _Logic:
         return logic
 
     def power_on_reset(self) -> _Net | None:
-        """Of the nets that depend on no input, the one that sets or resets most of the flip-flops that do."""
+        """Return the net without dependence on inputs that sets or resets most of the flip-flops that depend on
+        inputs."""
         own = self._of_their_own()
-        # What counts is the logic that does something: the counter that makes the reset has a reset of its own.
+        # Count only the logic with inputs: the counter that generates the reset has a reset of its own.
         loads = Counter(ff.reset for ff in self.flip_flops.values() if ff.q not in own and ff.reset in own)
         del loads["0"]
         return max(loads, key=lambda net: loads[net], default=None)
 
     def _of_their_own(self) -> set[_Net]:
-        """The nets that depend on nothing but flip-flops and the lock: what an input reaches is taken away."""
+        """Return the nets that depend only on flip-flops and the lock, by removing everything that an input reaches."""
         own: set[_Net] = {*self.flip_flops, *self.gates, *self.locks, "0", "1", "x"}
         users: dict[_Net, list[_Net]] = {}
         for output, needs in self._needs():
@@ -168,7 +169,8 @@ class _Logic:
         yield from ((net, (ff.d, ff.enable, ff.reset)) for net, ff in self.flip_flops.items())
 
     def cycles_in_reset(self, reset: _Net, limit: int) -> int:
-        """For how many cycles after configuration ``reset`` stays high, at most ``limit``. Flip-flops begin at 0."""
+        """Count the cycles for which ``reset`` stays high after configuration, up to ``limit``. Flip-flops start at
+        0."""
         flip_flops, gates = self._cone(reset)
         value: dict[_Net, int] = dict.fromkeys(flip_flops, 0) | dict.fromkeys(self.locks, 1) | {"0": 0, "1": 1, "x": 0}
         for cycle in range(limit):
@@ -180,7 +182,7 @@ class _Logic:
         return limit
 
     def _cone(self, reset: _Net) -> tuple[list[_Net], list[_Gate]]:
-        """What ``reset`` depends on: flip-flops, and gates in an order in which they can be computed."""
+        """Return the fan-in cone of ``reset``: flip-flops, and gates in order of evaluation."""
         flip_flops: dict[_Net, None] = {}
         gates: dict[_Net, _Gate] = {}
         stack: list[tuple[_Net, bool]] = [(reset, False)]

@@ -1,1 +1,1 @@
-"""The resources that a core takes, and the core that a device holds."""
+"""Resource estimates of a core, and the choice of the general fabric of a device."""

@@ -1,11 +1,12 @@
-"""Which core a device holds: what is short where one does not fit, and the general fabric of a device.
+"""Fit of a core to a device, and the general fabric of a device.
 
-A *general* fabric is what a board gets whose user has named no network. Features come first: the first of `LEVELS` is
-taken with which 256 neurons fit, or else the first that fits at all, and a third of the device's RAM is left for
-weights. Then, with sizes in powers of two: of all that fit, those with at least half as many synapses as the most; of
-them the most neurons that all synapses could connect with each other, then the most lanes.
+A *general* fabric is built for a board when no network is given. Features come first: the first of `LEVELS` that fits
+with 256 neurons is used, or else the first that fits at all, with a third of the device's RAM reserved for weights.
+Sizes
+are powers of two: among the fitting ones with at least half of the maximum number of synapses, the one with the most
+neurons that these synapses could connect all to all is chosen, then the one with the most lanes.
 
-`spikeloom.explore.choose` makes a core for networks that are known.
+`spikeloom.explore.choose` chooses a core for given networks.
 """
 
 import functools
@@ -28,34 +29,35 @@ RESOURCES = {
     "single_port": "single-port RAMs",
     "lut_ram": "LUT RAMs",
 }
-"""What `Resources` counts, in words."""
+"""Names of the resources in `Resources`."""
 
 _USABLE = {"ecp5": 0.8, "ice40": 0.9, "gowin": 0.75}
-"""How much of the lookup tables is used: with more of them, place and route takes very long or fails.
+"""Maximum utilisation of the lookup tables: above it, place and route takes very long or fails.
 
-(A fabric of 98 % of an iCE40 UP5K took 510 s to be placed, one of 84 % took 130 s.)
+(Placement of a fabric with 98 % of an iCE40 UP5K took 510 s, with 84 % 130 s.)
 """
 
 _USABLE_GOWIN = {"ff": 0.85, "lut_ram": 0.3}
-"""How much of a Gowin's flip-flops and LUT RAMs is used. LUT RAM takes slices away from everything around it.
+"""Maximum utilisation of a Gowin's flip-flops and LUT RAMs. LUT RAM makes the slices around it unusable.
 
-(With 97 % of the flip-flops and 88 % of the LUT RAMs of a GW1NR-9C, placement gave up; with 70 and 71 % of a GW2A-18C,
-its rounds took longer and longer and had not ended after eight minutes.)
+(At 97 % of the flip-flops and 88 % of the LUT RAMs of a GW1NR-9C, placement failed; at 70 and 71 % of a GW2A-18C, its
+rounds took longer and longer and had not ended after eight minutes.)
 """
 
 GENERAL_LANES = 16
-"""Most lanes of a general fabric. A serial line brings an event in some tens of cycles: more would be idle."""
+"""Maximum number of lanes of a general fabric. A serial link delivers an event in some tens of cycles: more would
+idle."""
 
 GENERAL_NEURONS = 256
-"""Neurons for which a general fabric goes without features."""
+"""Number of neurons for which a general fabric gives up features."""
 
 _NEURONS = tuple(1 << place for place in range(12, 5, -1))
-_AXONS = 4  # for each neuron: inputs are more than neurons, and each connection of a source has its own
+_AXONS = 4  # per neuron: there are more inputs than neurons, and each connection of a source has its own
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shortage:
-    """A resource of which a core needs more than there is."""
+    """Resource that a core needs more of than the device has."""
 
     resource: str
     needed: int
@@ -66,7 +68,7 @@ class Shortage:
 
 
 def room(device: Device) -> Resources:
-    """What a fabric may take of ``device``."""
+    """Return the resources of ``device`` that a fabric may use."""
     usable = _USABLE_GOWIN if device.flow.pll == "gowin" else {"ff": 1.0, "lut_ram": 1.0}
     return Resources(
         lut=int(device.lut * _USABLE[device.flow.pll]),
@@ -79,7 +81,7 @@ def room(device: Device) -> Resources:
 
 
 def shortages(core: CoreParameters, device: Device) -> tuple[Shortage, ...]:
-    """What a fabric with ``core`` needs more of than ``device`` has; nothing if it fits."""
+    """Return the resources that a fabric with ``core`` lacks on ``device``; empty if it fits."""
     needed, available = estimate(core, device), room(device)
     return tuple(
         Shortage(resource=title, needed=getattr(needed, name), available=getattr(available, name))
@@ -89,15 +91,15 @@ def shortages(core: CoreParameters, device: Device) -> tuple[Shortage, ...]:
 
 
 def lane_banks(lanes: int) -> int:
-    """Banks that so many lanes are built in: of 8 lanes each, but one where that is as fast and smaller.
+    """Return the number of banks for this many lanes: 8 lanes each, but a single bank if that is as fast and smaller.
 
-    Place and route scatters the lanes of a bank over all of the device, unless they are few.
+    Place and route scatters the lanes of a bank over the whole device, unless they are few.
     """
     return lanes // 8 if lanes > 64 else 1
 
 
 def is_deep(words: int) -> bool:
-    """Whether so many words are better kept in block RAM than in LUT RAM, which has 16."""
+    """Whether this many words are better kept in block RAM than in LUT RAM, which has 16 words."""
     return words > 16
 
 
@@ -125,17 +127,17 @@ _BASIC = replace(_SMALL, populations=4, **general_features("basic"))
 _PLAIN = replace(_BASIC, multiplier=False, shifts=(0, 1, 2, 3, 4, 5), **general_features("plain"))
 
 LEVELS = {"large": _LARGE, "medium": _MEDIUM, "small": _SMALL, "basic": _BASIC, "plain": _PLAIN}
-"""What a general fabric can do, most first; `spikeloom.sim.core.features` says which features of neurons each has.
+"""Feature levels of a general fabric, richest first; `spikeloom.sim.core.features` defines their neuron features.
 
-*large*: convolutions and sparse rows too. *medium*: LIF neurons with any leak, whose parameters differ from neuron to
-neuron. *small*: thresholds and biases differ. *basic*: no refractory steps, and resets at once, to zero or by the
-threshold. *plain*: leaks by a shift only, for devices without multipliers.
+*large*: also convolutions and sparse rows. *medium*: LIF neurons with any leak and parameters per neuron. *small*:
+thresholds and biases per neuron. *basic*: no refractory steps, and immediate resets, to zero or by the threshold.
+*plain*: leaks by a shift only, for devices without multipliers.
 """
 
 
 @functools.cache
 def choose_fabric(device: Device) -> FabricConfig:
-    """The general fabric of ``device``. Raises ``ValueError`` if none fits."""
+    """Return the general fabric of ``device``. Raises ``ValueError`` if none fits."""
     found = {name: core for name, level in LEVELS.items() if (core := _largest(level, device)) is not None}
     for least in (GENERAL_NEURONS, 1):
         for name, core in found.items():
@@ -147,7 +149,7 @@ def choose_fabric(device: Device) -> FabricConfig:
 
 
 def _largest(level: CoreParameters, device: Device) -> CoreParameters | None:
-    """The best core with the features of ``level``; None if too little RAM is left for weights."""
+    """Return the best core with the features of ``level``; None if too little RAM is left for weights."""
     bits = device.ram * device.ram_bits + device.single_port_ram * (1 << 18)
     found = [core for core in _cores(level, device) if 3 * core.weight_words * core.lanes * core.weight_width >= bits]
     if not found:
@@ -158,7 +160,7 @@ def _largest(level: CoreParameters, device: Device) -> CoreParameters | None:
 
 
 def _cores(level: CoreParameters, device: Device) -> Iterator[CoreParameters]:
-    """For each number of lanes and neurons the core with the most weights that fits, if there is one."""
+    """Yield, for each number of lanes and neurons, the fitting core with the most weights, if any."""
     weights = "single-port" if device.single_port_ram else "block"
     bits = device.single_port_ram << 18 or device.ram * device.ram_bits
     for lanes in (1 << place for place in range(GENERAL_LANES.bit_length())):
@@ -186,7 +188,7 @@ def _cores(level: CoreParameters, device: Device) -> Iterator[CoreParameters]:
 
 
 def _weight_words() -> Iterator[int]:
-    """Powers of two and numbers halfway between them, from the most."""
+    """Yield powers of two and the numbers halfway between them, in descending order."""
     for place in range(18, 9, -1):
         yield 1 << place
         yield 3 << place - 2

@@ -1,11 +1,11 @@
-"""What a LIF core will take of an FPGA, without synthesis.
+"""Resource estimate of a LIF core on an FPGA, without synthesis.
 
-RAM blocks and multipliers follow from the shapes of the memories. On an ECP5 they are exact, as they are for all cores
-measured on the other families but one, where an iCE40 took a block less. Lookup tables and flip-flops are a sum over
-what each lane is made of (`terms`). What each term costs in a family is fitted, by least squares, to the cores that
-were synthesised for it: they are kept in ``measured.json``, which ``python -m spikeloom.boards.qor.refit_estimate``
-writes. Before place and route the lookup tables of the measured cores are within 6 % on ECP5 and iCE40, within 13 % on
-Gowin.
+RAM blocks and multipliers follow from the shapes of the memories. They are exact on ECP5 and for all measured cores of
+the other families except one, where an iCE40 took a block less. Lookup tables and flip-flops are sums over the parts of
+a
+lane (`terms`). The cost of each term in a family is a least-squares fit to synthesised cores, which are stored in
+``measured.json``, written by ``python -m spikeloom.boards.qor.refit_estimate``. Before place and route, the lookup
+tables of the measured cores are within 6 % on ECP5 and iCE40, and within 13 % on Gowin.
 """
 
 import functools
@@ -42,9 +42,9 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredCore:
-    """A core that was synthesised: with its registers, and as ``top`` with link, bridge and serial line too.
+    """Synthesised core: with its registers or, as ``top``, with link, bridge and serial link too.
 
-    ``lut`` and ``ff`` are what Yosys counts, before place and route.
+    ``lut`` and ``ff`` are the counts of Yosys before place and route.
     """
 
     name: str
@@ -59,7 +59,7 @@ class MeasuredCore:
 
 @functools.cache
 def measured_cores() -> tuple[MeasuredCore, ...]:
-    """What ``measured.json`` holds."""
+    """Return the content of ``measured.json``."""
     text = resources.files("spikeloom.boards.sizing").joinpath("measured.json").read_text()
     return tuple(MeasuredCore(**entry | {"core": core_from_json(entry["core"])}) for entry in json.loads(text))
 
@@ -68,24 +68,24 @@ _LUT_RAM_CELL = {"ecp5": 6, "gowin": 4, "ice40": 0}
 """Lookup tables of 16 words of 4 bits, as synthesis counts them."""
 
 _ROUTED_GOWIN = {"lut": 8, "ff": 6}
-"""What place and route keeps free for 16 words of 4 bits there."""
+"""Resources that place and route reserves for 16 words of 4 bits."""
 
 
 _ROUTED = {"ecp5": 1.11, "gowin": 1.2}
-"""Lookup tables after place and route for each before it."""
+"""Ratio of lookup tables after place and route to those before."""
 
 
 def _routed(family: str, lut: float, ff: float) -> int:
-    """Lookup tables after place and route: with those that only lead on to something; logic cells on an iCE40.
+    """Return the lookup tables after place and route, including route-throughs; on an iCE40, the logic cells.
 
-    There a cell is a lookup table and a flip-flop, and as many flip-flops take cells of their own as come from no
-    lookup table, or from one that others need as well: six in ten.
+    An iCE40 cell is a lookup table and a flip-flop. A flip-flop takes a cell of its own if it is not driven by a lookup
+    table, or by one with other sinks: six in ten.
     """
     return round(lut + 0.6 * ff if family == "ice40" else _ROUTED[family] * lut)
 
 
 def terms(core: CoreParameters) -> dict[str, float]:
-    """What a core is made of, each a number to which lookup tables and flip-flops are in proportion."""
+    """Return the terms of a core: numbers to which lookup tables and flip-flops are proportional."""
     p, lanes = core, core.lanes
     v, sums = lanes * p.v_width, lanes * p.accumulator_width
     leaks = leaks_of(p)
@@ -113,9 +113,9 @@ def terms(core: CoreParameters) -> dict[str, float]:
 
 @functools.cache
 def _fit(family: str, resource: str) -> NDArray[np.float64]:
-    """What each of `terms` costs: the least squares of the relative errors over the cores measured in ``family``.
+    """Return the cost of each of `terms`: least squares of the relative errors over the cores measured in ``family``.
 
-    No term costs less than nothing: one that would is left out, as is one that no measured core has.
+    Costs are nonnegative: a term with a negative cost is omitted, as is one that no measured core has.
     """
     cores = [m for m in measured_cores() if m.family == family and not m.top]
     if family == "gowin":  # the same terms as on an iCE40, where all of them are measured, in another unit
@@ -136,22 +136,22 @@ def _fit(family: str, resource: str) -> NDArray[np.float64]:
 
 
 def _logic(measured: MeasuredCore, resource: str) -> float:
-    """Lookup tables or flip-flops without those of LUT RAM, which are counted apart."""
+    """Return the lookup tables or flip-flops without those of LUT RAM, which are counted separately."""
     return getattr(measured, resource) - _memory_logic(measured.core, measured.family, resource)
 
 
 def _lut_ram(core: CoreParameters, family: str) -> list[Array]:
-    """The memories that are LUT RAM; on a Gowin synthesis makes some so that were meant as blocks."""
+    """Return the memories in LUT RAM; on a Gowin, synthesis also turns some block memories into LUT RAM."""
     return [a for a in arrays(core) if a.kind == "distributed" or (family == "gowin" and not block_rams(a, family))]
 
 
 def lut_rams(core: CoreParameters, family: str) -> int:
-    """Memories of 16 words of 4 bits that the core takes."""
+    """Return the number of memories of 16 words of 4 bits in the core."""
     return 0 if family == "ice40" else sum(lut_ram_cells(a.width, a.depth) for a in _lut_ram(core, family))
 
 
 def _memory_logic(core: CoreParameters, family: str, resource: str) -> int:
-    """Lookup tables of LUT RAM; and, where it stands for a block RAM, the flip-flops of what was read."""
+    """Return the lookup tables of LUT RAM and, where it replaces a block RAM, the flip-flops of its read register."""
     if resource == "lut":
         return lut_rams(core, family) * _LUT_RAM_CELL[family]
     return sum(a.width for a in _lut_ram(core, family)) if family == "gowin" else 0
@@ -164,7 +164,7 @@ def _synthesised(core: CoreParameters, family: str, resource: str) -> float:
 
 @functools.cache
 def _link(family: str) -> Resources:
-    """Link, bridge and serial line: what a whole design takes beyond its core."""
+    """Return the resources of link, bridge and serial link, which a complete design needs in addition to its core."""
     tops = [m for m in measured_cores() if m.family == family and m.top]
     more = {"lut": 0.0, "ff": 0.0, "ram": 0.0}
     for top in tops:
@@ -175,13 +175,14 @@ def _link(family: str) -> Resources:
 
 
 def _multipliers(core: CoreParameters, family: str) -> int:
-    """A factor that is wider than those of the family's multipliers takes two of them."""
+    """Return the number of multipliers; a factor wider than those of the family takes two."""
     bits = 16 if family == "ice40" else 18
     return core.lanes * sum((1 + (first > bits)) * (1 + (second > bits)) for first, second in lane_products(core))
 
 
 def estimate(core: CoreParameters, device: Device, *, link: bool = True) -> Resources:
-    """What ``core`` takes of ``device`` after place and route; with the host ``link`` and its bridge, or alone."""
+    """Return the resources of ``core`` on ``device`` after place and route, with the host ``link`` and bridge or
+    alone."""
     family = device.flow.pll
     lut, ff, cells = _synthesised(core, family, "lut"), _synthesised(core, family, "ff"), lut_rams(core, family)
     if family == "gowin":

@@ -1,10 +1,9 @@
-"""The memories of a LIF core, and how many RAM blocks of an FPGA each of them takes.
+"""Memories of a LIF core, and the number of RAM blocks that each takes on an FPGA.
 
-On an ECP5 `spikeloom.hdl.lib.memory` cuts them into block RAMs itself, so the count is a matter of arithmetic. On the
-other families Yosys chooses among the shapes of a block the one that needs the fewest, and builds what is too small for
-a block out of flip-flops or LUT RAM: on an iCE40 a memory with no more than 64 bits per block, on a Gowin one whose LUT
-RAM costs less than 128 a block. A memory whose bytes are written one by one is cut at its bytes, except that a block of
-an iCE40 that is 16 bits wide can write bit by bit.
+On ECP5, `spikeloom.hdl.lib.memory` maps them to block RAMs itself, so that the count is exact. On the other families,
+Yosys chooses the block shape with the fewest blocks, and builds small memories from flip-flops or LUT RAM: on iCE40
+those with at most 64 bits per block, on Gowin those whose LUT RAM costs less than 128 per block. A memory with byte
+enables is cut at its bytes, except that an iCE40 block of width 16 has bit enables.
 """
 
 import itertools
@@ -21,7 +20,7 @@ _SHAPES = {
     "gowin": ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)),
     "ice40": ((16, 256), (8, 512), (4, 1024), (2, 2048)),
 }
-"""Of a block RAM: bits of a word, and words, the widest first."""
+"""Shapes of a block RAM, the widest first: bits per word, and words."""
 
 _LEAST_BITS_ICE40 = 64
 _GOWIN_BLOCK_COST = 128
@@ -29,7 +28,7 @@ _GOWIN_BLOCK_COST = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Array:
-    """A memory of the core: ``kind`` is ``block``, ``distributed`` or ``single-port``; ``bytes_written`` one by one."""
+    """Memory of the core; ``kind`` is ``block``, ``distributed`` or ``single-port``; ``bytes_written`` one by one."""
 
     name: str
     width: int
@@ -39,7 +38,7 @@ class Array:
 
 
 def arrays(core: CoreParameters) -> Iterator[Array]:
-    """All memories of the core, those of a bank of lanes once for each bank."""
+    """Yield all memories of the core, those of a bank of lanes once per bank."""
     for memory in core.memories.values():
         kind = core.weight_memory if memory.name == "weights" else "block"
         banks = core.lane_banks if memory.name in ("weights", "neurons") else 1
@@ -61,7 +60,7 @@ def arrays(core: CoreParameters) -> Iterator[Array]:
 
 
 def block_rams(array: Array, family: str) -> int:
-    """Block RAMs of ``family`` that the memory takes."""
+    """Return the number of block RAMs of ``family`` for the memory."""
     if array.kind == "distributed" or (array.kind == "single-port" and family == "ice40"):
         return 0
     counts = [
@@ -79,9 +78,9 @@ def block_rams(array: Array, family: str) -> int:
 
 
 def _columns(array: Array, bits: int, family: str) -> int:
-    """Blocks beside each other where each holds ``bits`` bits of a word."""
+    """Return the number of blocks side by side, with ``bits`` bits of a word each."""
     if not array.bytes_written or (family == "ice40" and bits == 16):
-        # (Nine bits are one byte with its parity; a block with two or four of them holds as many.)
+        # Nine bits are one byte with its parity; a block with two or four of them holds as many.
         return -(-array.width // bits)
     planes, last = -(-array.width // 8), (array.width - 1) % 8 + 1
     if bits >= 8:
@@ -90,7 +89,7 @@ def _columns(array: Array, bits: int, family: str) -> int:
 
 
 def lut_ram_cells(width: int, depth: int) -> int:
-    """Memories of 16 words of 4 bits, of which LUT RAM is made."""
+    """Return the number of LUT RAM memories of 16 words of 4 bits."""
     return -(-width // 4) * -(-depth // 16)
 
 
@@ -100,5 +99,5 @@ def _gowin_lut_ram_cost(array: Array) -> float:
 
 
 def single_port_rams(array: Array) -> int:
-    """Single-port RAMs of 16,384 words of 16 bits that it takes on an iCE40 UP5K."""
+    """Return the number of single-port RAMs of 16,384 words of 16 bits on an iCE40 UP5K."""
     return -(-array.width // 16) * -(-array.depth // 16384) if array.kind == "single-port" else 0

@@ -1,1 +1,1 @@
-"""The boards, one file per FPGA family."""
+"""Boards, one file per FPGA family."""

@@ -1,4 +1,4 @@
-"""A board, to this project: an FPGA, pins, a clock and a serial line."""
+"""Description of a board: FPGA, pins, clock and serial link."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,21 +15,21 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 __all__ = ["CLOCK_STEP_HZ", "BoardDescription", "SerialPins"]
 
 CLOCK_STEP_HZ = 3_000_000
-"""A clock that a PLL makes is a multiple of this: then a bit is a whole number of cycles, at 1 and at 3 Mbaud."""
+"""A PLL clock is a multiple of this, so that a bit is a whole number of cycles at 1 and at 3 Mbaud."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SerialPins:
-    """Pins for a USB-to-serial adapter, on a board that has none of its own.
+    """Pins for a USB-to-serial adapter, for a board without its own.
 
     Parameters
     ----------
     rx, tx : str
-        The FPGA's input and output, as pins of ``connector``, or of the FPGA itself without one.
+        Input and output of the FPGA, as pins of ``connector``, or as FPGA pins without one.
     connector : tuple of str and int, optional
-        As the platform names it.
+        Connector as named by the platform.
     where : str
-        For people.
+        Location in words, for display.
     """
 
     rx: str
@@ -40,35 +40,36 @@ class SerialPins:
 
 @dataclass(frozen=True, kw_only=True)
 class BoardDescription:
-    """A board.
+    """Board.
 
     Parameters
     ----------
     name : str
-        What the user calls it, as in ``spikeloom bitstream --board NAME``.
+        Name on the command line, as in ``spikeloom bitstream --board NAME``.
     title : str
-        What its maker calls it.
+        Product name.
     device_name : str
-        The FPGA, a name of `spikeloom.boards.families.device.DEVICES`.
+        FPGA, a name of `spikeloom.boards.families.device.DEVICES`.
     platform : callable
-        Makes the amaranth platform, which knows the pins; a platform serves one build.
+        Constructor of the amaranth platform, which defines the pins; a platform serves one build.
     fabric : FabricConfig, optional
-        What is built; without it the general fabric of the device (`spikeloom.boards.sizing.choose`).
+        Fabric to build; default: the general fabric of the device (`spikeloom.boards.sizing.choose`).
     baud_rate : int
-        Of the serial line to the host, in bits per second. The nearest that the clock gives must be within 1 %.
+        Baud rate of the serial link to the host. The nearest rate that the clock allows must be within 1 %.
     flash_command : tuple of str
-        Loads a bitstream; the word ``{bitstream}`` stands for its path.
+        Command that loads a bitstream; the word ``{bitstream}`` stands for its path.
     serial : SerialPins, optional
-        Without them the platform's own resource ``uart`` is the line.
+        Pins of the serial link; default: the platform's resource ``uart``.
     line : str
-        Where the platform's own line is, if not on USB.
+        Location of the platform's own serial link, if it is not on USB.
     pll_hz : float, optional
-        The clock that a PLL makes for the fabric; without it the fabric runs on the board's oscillator. In the list of
-        boards it is the highest that the general fabric was found to keep.
+        Clock of the fabric from a PLL; default: the oscillator of the board. For the listed boards, it is the highest
+        clock
+        at which the general fabric meets timing.
     pll_pad : bool
-        Whether the oscillator is on the pad of an iCE40's PLL, which then has to take it from there.
+        Whether the oscillator is on the pad of an iCE40's PLL, which must then take it from there.
     obstacle : str
-        Why there is no bitstream for it.
+        Reason why no bitstream can be built for it.
     """
 
     name: str
@@ -109,39 +110,40 @@ class BoardDescription:
             )
 
     def buildable_fabric(self) -> FabricConfig:
-        """The fabric, or ``ValueError`` with what keeps one from being built."""
+        """Return the fabric; raise ``ValueError`` with the obstacle if none can be built."""
         if self.obstacle:
             raise ValueError(f"Board {self.name} must be able to hold a fabric, and cannot: {self.obstacle}")
         return choose_fabric(self.device) if self.fabric is None else self.fabric
 
     @property
     def device(self) -> Device:
-        """The FPGA."""
+        """FPGA of the board."""
         return DEVICES[self.device_name]
 
     @property
     def flow(self) -> Flow:
-        """The tools for the FPGA."""
+        """Tool flow for the FPGA."""
         return self.device.flow
 
     @property
     def oscillator_hz(self) -> float:
-        """The board's oscillator in Hz."""
+        """Frequency of the oscillator in Hz."""
         return float(self.platform().default_clk_frequency)
 
     @property
     def clock_hz(self) -> float:
-        """The fabric's clock in Hz: what the PLL really gives, which may be a little off."""
+        """Clock of the fabric in Hz: the exact output of the PLL, which may be slightly off."""
         if self.pll_hz is None:
             return self.oscillator_hz
         settings, _ = PLLS[self.flow.pll]
         return settings(self.oscillator_hz, self.pll_hz).output_hz
 
     def with_clock(self, most_hz: float) -> "BoardDescription | None":
-        """The same board with the highest clock up to ``most_hz``; None if there is none.
+        """Return the same board with the highest clock up to ``most_hz``; None if there is none.
 
-        Clocks are the board's oscillator itself, and what its PLL makes of it, in steps of `CLOCK_STEP_HZ`. A serial
-        line needs three cycles per bit.
+        Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A serial link needs
+        three
+        cycles per bit.
         """
         settings, _ = PLLS[self.flow.pll]
         least_hz = 3 * self.baud_rate
@@ -160,11 +162,11 @@ class BoardDescription:
 
     @property
     def divisor(self) -> int:
-        """Clock cycles of one bit on the serial line."""
+        """Clock cycles per bit of the serial link."""
         return round(self.clock_hz / self.baud_rate)
 
     @property
     def link(self) -> str:
-        """How the host gets at it."""
+        """Connection to the host in words."""
         where = self.line if self.serial is None else self.serial.where
         return f"adapter on {where}" if where else "USB"

@@ -21,7 +21,7 @@ __all__ = ["ECP5_BOARDS"]
 
 
 class _Supercon19Badge(Supercon19BadgePlatform):
-    """amaranth-boards 0.0.21 passes on each option twice here, which no build takes."""
+    """Works around amaranth-boards 0.0.21, which passes each option twice here, so that no build accepts them."""
 
     toolchain_prepare = LatticePlatform.toolchain_prepare
 
@@ -35,7 +35,7 @@ _GENERAL_HZ = {
     "LFE5UM5G-45F": 132e6,
     "LFE5UM5G-85F": 132e6,
 }
-"""The clock that the general fabric keeps on each device: an LFE5U of speed grade 6, an LFE5UM5G of grade 8."""
+"""Clock at which the general fabric meets timing: LFE5U at speed grade 6, LFE5UM5G at grade 8."""
 
 
 def _ulx3s(size: int, platform: type) -> BoardDescription:
@@ -49,7 +49,7 @@ def _ulx3s(size: int, platform: type) -> BoardDescription:
     )
 
 
-# The Feather pins marked RX and TX.
+# Feather pins marked RX and TX.
 _FEATHER = SerialPins(rx="0", tx="1", connector=("io", 0), where="Feather pins 0 (RX) and 1 (TX)")
 _ORANGECRAB_FLASH = ("dfu-util", "--alt", "0", "--download", "{bitstream}")
 
@@ -75,7 +75,7 @@ ECP5_BOARDS = (
     _ulx3s(85, ULX3S_85F_Platform),
     _orangecrab("orangecrab-r0.1", "OrangeCrab r0.1", "LFE5U-25F", OrangeCrabR0_1Platform),
     _orangecrab("orangecrab-25f", "OrangeCrab r0.2 25F", "LFE5U-25F", OrangeCrabR0_2_25FPlatform),
-    # (Its FPGA is of speed grade 8.)
+    # Its FPGA has speed grade 8.
     _orangecrab("orangecrab-85f", "OrangeCrab r0.2 85F", "LFE5U-85F", OrangeCrabR0_2_85FPlatform, pll_hz=117e6),
     BoardDescription(
         name="ecpix5-45",

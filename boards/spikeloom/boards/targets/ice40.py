@@ -29,9 +29,9 @@ _ICEPROG = ("iceprog", "{bitstream}")
 
 
 class _UpduinoWithCrystal(UpduinoV3Platform):
-    """With the jumper OSC closed, which puts the board's 12 MHz oscillator on pin 20.
+    """Board with the jumper OSC closed, which connects the 12 MHz oscillator to pin 20.
 
-    The FPGA's own oscillator, which is the default, may be 10 % off: too far for a serial line.
+    The FPGA's own oscillator, which is the default, may be 10 % off: too far for a serial link.
     """
 
     default_clk = "clk12"

@@ -1,5 +1,5 @@
-"""The tables of boards in ``docs/boards-*.md``: ``python -m spikeloom.boards.targets.pages`` writes them anew, and a
-test keeps them so."""
+"""Tables of boards in ``docs/boards-*.md``, written by ``python -m spikeloom.boards.targets.pages``; a test checks that
+they are current."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from spikeloom.boards.targets.registry import BOARDS
 __all__ = ["PAGES", "with_tables"]
 
 PAGES = {"ecp5": "docs/boards-ecp5.md", "ice40": "docs/boards-ice40.md", "gowin": "docs/boards-gowin.md"}
-"""The page of each family, by the name of its PLL in `spikeloom.boards.families.pll`."""
+"""Page of each family, by the name of its PLL in `spikeloom.boards.families.pll`."""
 
 _BEGIN = "<!-- boards: python -m spikeloom.boards.targets.pages -->\n"
 _END = "<!-- end of boards -->\n"
 
 
 def with_tables(page: str, family: str) -> str:
-    """``page`` with the tables of ``family`` between its marks. Raises ``ValueError`` where they are missing."""
+    """Return ``page`` with the tables of ``family`` between its marks. Raises ``ValueError`` if they are missing."""
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
@@ -43,7 +43,7 @@ def _row(board: BoardDescription) -> str:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     for family, page in PAGES.items():
         path = Path(page)
         path.write_text(with_tables(path.read_text(), family))

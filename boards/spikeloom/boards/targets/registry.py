@@ -1,7 +1,6 @@
-"""The boards that are known, by name: all of amaranth-boards that have an open toolchain, and those that installed
-packages bring.
+"""Registry of boards by name: all boards of amaranth-boards with an open toolchain, and boards of installed packages.
 
-A package brings boards by an entry point of the group ``spikeloom.boards`` that leads to a `BoardDescription`, or to
+A package adds boards by an entry point in the group ``spikeloom.boards`` that refers to a `BoardDescription`, or to
 several of them::
 
     [project.entry-points."spikeloom.boards"]
@@ -21,17 +20,17 @@ from spikeloom.boards.targets.ice40 import ICE40_BOARDS
 __all__ = ["BOARDS", "ENTRY_POINTS", "all_boards", "find_board"]
 
 ENTRY_POINTS = "spikeloom.boards"
-"""The entry point group with which a package brings boards of its own."""
+"""Entry point group for boards of other packages."""
 
 BOARDS: dict[str, BoardDescription] = {board.name: board for board in (*ECP5_BOARDS, *ICE40_BOARDS, *GOWIN_BOARDS)}
-"""The boards that are described here."""
+"""Built-in boards."""
 
 
 @cache
 def all_boards() -> dict[str, BoardDescription]:
-    """`BOARDS` and the boards of installed packages, by name.
+    """Return `BOARDS` and the boards of installed packages, by name.
 
-    Raises ``ValueError`` if a package's entry point does not lead to boards, or if two boards have the same name.
+    Raises ``ValueError`` if an entry point does not refer to boards, or if two boards have the same name.
     """
     boards = dict(BOARDS)
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
@@ -45,7 +44,7 @@ def all_boards() -> dict[str, BoardDescription]:
 def _boards_of(point: EntryPoint) -> tuple[BoardDescription, ...]:
     try:
         found = point.load()
-    except Exception as error:  # whatever the package does when it is imported
+    except Exception as error:  # whatever exception the package raises on import
         raise ValueError(
             f"Entry point {point.value!r} of the group {ENTRY_POINTS} must be importable: {error}; correct its package "
             "or uninstall it"
@@ -60,9 +59,9 @@ def _boards_of(point: EntryPoint) -> tuple[BoardDescription, ...]:
 
 
 def find_board(name: str) -> BoardDescription:
-    """The board of that name.
+    """Return the board called ``name``.
 
-    Raises ``ValueError`` with names like it, or with what keeps a bitstream from being built.
+    Raises ``ValueError`` with similar names, or with the reason why no bitstream can be built.
     """
     boards = BOARDS if name in BOARDS else all_boards()
     if name not in boards:
