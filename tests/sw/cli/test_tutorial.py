@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "tutorial.md"
 LONG = "SPIKELOOM_TUTORIAL" in os.environ
 BLOCK = re.compile(r"(?:<!-- (?P<mark>\w+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
 # What differs from run to run.
-TIMES = re.compile(r"\d[\d.,]*(?= s with| per second)")
+TIMES = re.compile(r"\d[\d.,]*(?= s, loading| per second)")
 
 
 class Step(NamedTuple):

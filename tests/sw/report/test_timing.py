@@ -15,8 +15,8 @@ from spikeloom.sim.fabric.presets import FABRICS
     ("text", "message"),
     [
         ("{", r"timing '.*' must be JSON \(.*\)"),
-        ("[]", "timing must be a JSON file with fmax_mhz, '.*' has none"),
-        ("{}", "timing must be a JSON file with fmax_mhz, '.*' has none"),
+        ("[]", "timing must be a JSON file with fmax_mhz, but '.*' has none"),
+        ("{}", "timing must be a JSON file with fmax_mhz, but '.*' has none"),
         ('{"fmax_mhz": "fast"}', "fmax_mhz of '.*' must be a number of megahertz, not 'fast'"),
         ('{"fmax_mhz": true}', "fmax_mhz of '.*' must be a number of megahertz, not True"),
         ('{"fmax_mhz": 1e300}', "fmax_mhz of '.*' must be a number of megahertz, not 1e\\+300"),
