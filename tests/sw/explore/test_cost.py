@@ -38,9 +38,9 @@ def shown(found):
             {(1, Port.LOCAL): 5.0, (0, Port.EAST): 7.4},
             1500,
             "tile 2 limits the throughput, with 1,500 cycles per step; the busiest link, from tile 0 to the east, "
-            "moves 7 packets a step",
+            "moves 7 packets per step",
         ),
-        ({(1, Port.LOCAL): 2000.0}, 2000, "the link into tile 1 limits the throughput, with 2,000 packets a step"),
+        ({(1, Port.LOCAL): 2000.0}, 2000, "the link into tile 1 limits the throughput, with 2,000 packets per step"),
     ],
 )
 def test_the_slowest_of_tiles_and_links_decides(links, cycles, limit):
