@@ -40,11 +40,9 @@ def test_the_tool_gets_the_bitstream():
 def test_the_command(capsys):
     put_tool("iceprog", "echo done")
     main(["flash", "icebreaker"])
-    assert capsys.readouterr().out.splitlines() == [
-        "done",
-        "icebreaker is loaded",
-        "spikeloom run --board icebreaker --port ...",
-    ]
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == ["done"]
+    assert shown.out.splitlines() == ["icebreaker is loaded", "spikeloom run --board icebreaker --port ..."]
 
 
 def test_no_bitstream(tmp_path):

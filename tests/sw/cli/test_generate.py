@@ -19,7 +19,7 @@ def test_generate_writes_verilog_and_images(network, capsys):
 def test_generate_a_fabric_of_several_tiles(capsys):
     """Such a fabric is written whole: there is no one core to write alone."""
     main(["generate", "--fabric", "transformer", "--output", "out"])
-    assert "top.v, program.npz in out" in capsys.readouterr().out
+    assert "top.v, program.npz, axons.json in out" in capsys.readouterr().out
     with np.load("out/program.npz") as program:
         assert any(name.startswith("tile_1_") for name in program.files)
     main(["generate", str(shipped("digits-transformer.nir")), "--fabric", "transformer", "--output", "attention"])
