@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from spikeloom.cli.console import note
 from spikeloom.cli.options import Hardware, Loading
-from spikeloom.compiler.place import PlaceError, place
+from spikeloom.compiler.checks import PlaceError
+from spikeloom.compiler.place import place
 from spikeloom.compiler.program import Program
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.inputs import InputError

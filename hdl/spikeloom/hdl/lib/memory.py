@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out, Signature
 from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.hdl.tech.ecp5_carry import far_copies
 from spikeloom.hdl.tech.ice40_spram import SinglePortMemory
-from spikeloom.sim.core import parameters as core
+from spikeloom.sim.lib.memory import Memory as LoadableMemory
 from spikeloom.sim.lib.words import bits_for
 
 __all__ = ["LoadPort", "LoadedMemory", "load_copies", "load_register"]
@@ -92,7 +92,7 @@ class LoadedMemory(wiring.Component):
 
     def __init__(
         self,
-        memory: core.Memory,
+        memory: LoadableMemory,
         *,
         single_port: bool = False,
         pipelined: bool = False,

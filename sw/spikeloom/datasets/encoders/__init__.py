@@ -99,10 +99,10 @@ def _setting(text: str) -> Any:
     """A number, a row of numbers with colons between them, or a text."""
     for convert in (int, float):
         try:
-            found = tuple(convert(part) for part in text.split(":"))
+            found = [convert(part) for part in text.split(":")]
         except ValueError:
             continue
-        return found if len(found) > 1 else found[0]
+        return tuple(found) if len(found) > 1 else found[0]
     return text
 
 

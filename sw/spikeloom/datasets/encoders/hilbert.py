@@ -109,7 +109,7 @@ class HilbertEncoder(SignalEncoder):
         """One per phase."""
         return 4 if self.edges == "both" else 2
 
-    def quadrature(self, levels: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def quadrature(self, levels: Values) -> tuple[NDArray[np.signedinteger], NDArray[np.signedinteger]]:
         """In-phase and quadrature signals ``(T, B, channels)``, the latter times 128."""
         time, length = len(levels), 2 * self.half + 1
         if time < length:

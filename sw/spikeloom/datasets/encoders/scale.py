@@ -27,10 +27,12 @@ def _bounds(name: str, value: object) -> tuple[float, ...]:
     entries = value if isinstance(value, list | tuple | np.ndarray) else (value,)
     if not 0 < len(entries) <= MOST_CHANNELS:
         raise ValueError(f"{name} must have 1 to {MOST_CHANNELS} entries, not {len(entries)}")
+    numbers = []
     for each in entries:
         if not isinstance(each, int | float | np.integer | np.floating) or isinstance(each, bool) or not isfinite(each):
             raise ValueError(f"{name} must be finite numbers, not {each!r}")
-    return tuple(float(each) for each in entries)
+        numbers.append(float(each))
+    return tuple(numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
