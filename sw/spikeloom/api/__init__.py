@@ -10,8 +10,7 @@
 
 Names listed here keep their meaning; other modules are for contributors and may change. The import of this module is
 cheap: each name is imported from its module on first use. A machine with a board therefore needs only NumPy and
-pyserial
-for `Board`, and Amaranth only to build hardware.
+pyserial for `Board`, and Amaranth only to build hardware.
 
 **From a file to integers.** `load` reads a network from NIR, `Quantisation` and `quantise` convert it to integers,
 `describe` prints the step equations as they were interpreted.

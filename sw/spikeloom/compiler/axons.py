@@ -1,12 +1,10 @@
 """Axon allocation: each source gets a block of numbers that is free in all of its target tiles.
 
 A spike carries one axon for all receivers. Each source therefore has a *block* of axons and rows at the same addresses
-in
-all of its target tiles, including its own; the host uses the same axons. Blocks are allocated in network order, the
+in all of its target tiles, including its own; the host uses the same axons. Blocks are allocated in network order, the
 input first, each at the first address that is free in all of its tiles. With one core they are contiguous. A source
-that
-leads only to the host takes no rows, only numbers that no other source sends to the host. A source that a unit reads
-starts at a page of the unit's tile and is numbered there like the unit's own neurons.
+that leads only to the host takes no rows, only numbers that no other source sends to the host. A source that a unit
+reads starts at a page of the unit's tile and is numbered there like the unit's own neurons.
 """
 
 from __future__ import annotations

@@ -50,8 +50,7 @@ class Relations:
     """Pairs ``(source tile, sink tile)``. ``inputs`` are the tiles that receive the input of the network.
 
     A tile that supplies the input has the host as a source, which starts each step. A tile that takes the output has
-    the
-    host as a sink, which thereby learns of the end of each step.
+    the host as a sink, which thereby learns of the end of each step.
     """
 
     direct: frozenset[tuple[int, int]]
@@ -71,8 +70,7 @@ class Relations:
         """Return the dependencies of ``parts`` in the tiles ``tile_of``; parts in ``observed`` also send to the host.
 
         A tile without a direct source has the host as its source, which starts each step. Raises `RelationError` if
-        direct
-        dependencies form a cycle.
+        direct dependencies form a cycle.
         """
         tiles = set(tile_of.values())
         inputs = {tile_of[sink] for sink in parts.network.sinks(INPUT)}

@@ -31,8 +31,7 @@ class Layout:
     """Layout of one population: ``words`` words from ``first_word`` on.
 
     ``offsets`` ``(n,)`` are the slots of its neurons relative to its first slot; ``shape`` is the output shape of its
-    input
-    convolutions, None without any.
+    input convolutions, None without any.
     """
 
     first_word: int

@@ -13,8 +13,7 @@ other, whatever the network; recurrent connections may lead anywhere.
    The generator is seeded: the same seed gives the same places.
 
 A unit, such as attention, has a tile of its own. It follows the last of its sources and precedes its targets: the line
-is
-always cut there.
+is always cut there.
 """
 
 from __future__ import annotations
@@ -127,8 +126,7 @@ def assign(
 
     ``tiles`` is the number of cores to use; None selects the fewest that hold the network. ``rates`` are the expected
     spikes per step of the input and of each population, equal for all neurons if unknown. ``room`` is the usable share
-    of
-    the rows of each tile; ``banded`` permits cuts into bands. Raises `AssignError` if the network does not fit.
+    of the rows of each tile; ``banded`` permits cuts into bands. Raises `AssignError` if the network does not fit.
     """
     whole = split(network, {})
     rates = uniform_rates(network) if rates is None else rates

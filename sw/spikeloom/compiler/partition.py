@@ -121,8 +121,7 @@ def neurons_a_channel(network: QuantisedNetwork, population: str) -> int:
     ``population``.
 
     It is the whole population if a connection with one-bit weights has groups, because there is no weight 0, and if a
-    unit
-    reads the population.
+    unit reads the population.
     """
     size, together = network.size(population), 1
     if network.readers(population):
@@ -165,8 +164,7 @@ def split(
     these lines.
 
     Parts with only zero weights between them are not connected. Raises `SplitError` if a cut is not between two neurons
-    of
-    the population, or crosses a channel or the window of a pooling.
+    of the population, or crosses a channel or the window of a pooling.
     """
     band_cuts = band_cuts or {}
     names = {population.name for population in network.populations}

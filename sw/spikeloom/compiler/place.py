@@ -1,8 +1,7 @@
 """Placement: convert a quantised network to memory images for a fabric.
 
 Parts of the populations lie in tiles (`spikeloom.compiler.mapping`). In a tile, each part starts at a word of its own,
-in
-network order (`spikeloom.compiler.layout`), and rows hold the weights for the events of every sender
+in network order (`spikeloom.compiler.layout`), and rows hold the weights for the events of every sender
 (`spikeloom.compiler.synapses`).
 
 Each source has its own block of axons (`spikeloom.compiler.axons`). The content of the memories and registers of a tile
@@ -59,9 +58,9 @@ def place(
     """Place ``network`` on ``fabric``. Raises `PlaceError` if a resource or a feature is missing.
 
     The spikes of the output and of the populations in ``observe`` leave the fabric. ``tiles``, ``seed`` and ``rates``
-    are
-    those of `spikeloom.compiler.mapping.assign`. With ``input_from``, the input comes from a tile, and ``observe`` may
-    contain the input (`spikeloom.sim.network.population.INPUT`). With ``output_to``, the output also goes to a tile.
+    are those of `spikeloom.compiler.mapping.assign`. With ``input_from``, the input comes from a tile, and ``observe``
+    may contain the input (`spikeloom.sim.network.population.INPUT`). With ``output_to``, the output also goes to a
+    tile.
     """
     cores = fabric.cores
     unit_tiles = {number: tile for number, tile in fabric.numbered.items() if compiler_of(tile).is_unit}

@@ -43,8 +43,7 @@ class Placement:
 
     ``held`` are the parts of each core, in network order. ``observed`` are the sources whose spikes the host gets.
     ``axons`` ``(n,)`` are those of each source that has any; ``blocks`` are the rows of each source that leads to
-    cores.
-    Sources are the input, parts and units, by name.
+    cores. Sources are the input, parts and units, by name.
     """
 
     fabric: FabricConfig

@@ -4,12 +4,10 @@ The weights into a population share one scale, a power of two: an integer is ``r
 bias and reset value use the scale of their population, so that one step in integers is the float step in other units
 and only rounding is lost. At one bit, a weight is its sign times the scale, -1 or 1; two bits give ternary weights (and
 -2). A leak of exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point beta. The same holds for
-the
-factors of synaptic currents and adaptations, which share the scale of their population's membrane. Values of graded
+the factors of synaptic currents and adaptations, which share the scale of their population's membrane. Values of graded
 spikes have a scale of their own, as fine as their limit allows; the weights they meet compensate for it. The noise
 amplitude is a power of two. Attention operates on spikes only and is unchanged. A value that does not fit gives an
-error
-or a note, never silent clamping.
+error or a note, never silent clamping.
 """
 
 from __future__ import annotations
@@ -50,10 +48,8 @@ class Quantisation:
     ``weight_width`` is 1 to 16 bits, ``v_width`` 8 to 24 bits, ``value_width`` (value of a graded spike) 2 to 16 bits;
     ``beta_fraction`` is the number of fractional bits of a leak that is not a shift, rounded as in ``rounding``.
     ``multiplier`` tells whether the fabric has one. If so, factors of currents and adaptations are products even where
-    a
-    shift would do, because a shift decays more and more slowly near 0, and the sum of these errors in the current
-    drives
-    the membrane.
+    a shift would do, because a shift decays more and more slowly near 0, and the sum of these errors in the current
+    drives the membrane.
     """
 
     weight_width: int = 8
@@ -171,8 +167,7 @@ def _exponent(
     """Return the exponent of the scale of the population with the least squared error of its weights.
 
     Clipping a few large weights can cost less than coarser steps for all, especially at few bits; a note gives the
-    number
-    of clipped weights.
+    number of clipped weights.
     """
     with np.errstate(over="ignore"):
         parts = [

@@ -3,9 +3,8 @@
 
 A source is seen as ``(channels, height, width)`` and has a row for each channel and connection. This is the input shape
 of its convolutions and poolings. Without any, it is the sequence of its neurons, folded into the coordinates of the
-core
-so that few rows serve many neurons. Poolings cost nothing: the tables give all positions of a window the taps of the
-window.
+core so that few rows serve many neurons. Poolings cost nothing: the tables give all positions of a window the taps of
+the window.
 
 * A matrix has one tap. The weight words of all positions are consecutive, channel by channel.
 * The kernel of a convolution is stored once: for each input channel its taps, for each tap the words of a position.
@@ -51,8 +50,7 @@ class Block:
     """Rows of a source, at the same addresses in all of its target tiles, and thus the axons of its neurons.
 
     A source of ``size`` neurons seen as ``shape`` has ``pitch`` rows per channel, from row ``first`` on: as many as it
-    has
-    connections to one tile. The rows of ``sparse`` blocks can be sparse, unless the source leads to convolutions or
+    has connections to one tile. The rows of ``sparse`` blocks can be sparse, unless the source leads to convolutions or
     poolings.
     """
 
@@ -81,9 +79,8 @@ class Rows:
     """Memories of the row reader, and the axons of the neurons.
 
     ``axons`` ``(n,)`` are those of each source with connections; ``reaches`` ``(n,)`` tells whether an event has any
-    words
-    and must be sent. ``rows``, ``geometries`` and ``weight_words`` are counts; ``images`` are the words of the memories
-    by name.
+    words and must be sent. ``rows``, ``geometries`` and ``weight_words`` are counts; ``images`` are the words of the
+    memories by name.
     """
 
     axons: dict[str, NDArray[np.int64]]
@@ -188,8 +185,7 @@ def rows_of(
     """Lay out all connections to the populations of ``layouts``, those of the core.
 
     Without ``blocks``, the core is the only one and rows are consecutive. Unused rows are empty if the core supports
-    empty
-    rows; no axon refers to them. Raises `RowError` if the rows of the core cannot represent a connection.
+    empty rows; no axon refers to them. Raises `RowError` if the rows of the core cannot represent a connection.
     """
     if blocks is None:
         blocks = blocks_of(network, dict.fromkeys(layouts, 0), {0: core}, layouts)

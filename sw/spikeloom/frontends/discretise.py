@@ -66,8 +66,7 @@ def _tidy(values: FloatArray, epsilon: float) -> FloatArray:
     """Remove the rounding noise of a file: round values within ``8 epsilon`` of a multiple of 2**-12 to it.
 
     Without this, a beta of 7/8 that went through ``tau`` in single precision comes back as 0.87500001, and sums that
-    meet
-    a threshold exactly no longer do.
+    meet a threshold exactly no longer do.
     """
     nearest = np.rint(values * 4096.0) / 4096.0
     return np.where(np.abs(values - nearest) <= 8.0 * epsilon, nearest, values)
@@ -85,8 +84,7 @@ def population_of(
     """Return the population of a neuron node.
 
     ``bias`` is the bias of the affine maps before the gain; assumptions are appended to ``notes``. Raises `LoadError`
-    for
-    invalid parameters.
+    for invalid parameters.
     """
     size, preset = prod(shape), step.preset
     if prod(own_shape(name, node)) != size:

@@ -93,8 +93,7 @@ def load(
         Seed from which noisy neurons derive their seeds; default: 1.
 
     Each option is taken from the arguments if it is not None, otherwise from the metadata of the node, then of the
-    graph
-    (see `METADATA_KEYS`), otherwise from the preset. Raises `LoadError` with one sentence about the cause.
+    graph (see `METADATA_KEYS`), otherwise from the preset. Raises `LoadError` with one sentence about the cause.
     """
     if isinstance(source, str | PathLike):
         path = Path(source)

@@ -1,9 +1,8 @@
 """Stochastic attention in NIR graphs: the one node that is not part of NIR, see docs/nir-attention.md.
 
 `SpikeloomAttention` is used in a ``nir.NIRGraph`` like any other node, and ``nir.write`` writes it. ``nir.read``
-refuses
-such a file, because the type is unknown to it: a tool without attention gets no network rather than a wrong one. Use
-`read` instead.
+refuses such a file, because the type is unknown to it: a tool without attention gets no network rather than a wrong
+one. Use `read` instead.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ class SpikeloomAttention(nir.NIRNode):
     ----------
     shape
         Shape of each source and of the output: ``(heads * features, ...)``. The remaining extents number the tokens in
-        C
-        order. The features per head and the tokens must be powers of two from 2 to 256.
+        C order. The features per head and the tokens must be powers of two from 2 to 256.
     heads
         Number of heads, 1 to 16.
     query, key, value

@@ -8,8 +8,7 @@ bounds on depth, number and declared sizes; storage inside the file; numbers and
 compromised, the process can open or write no further file, and has bounded memory and time.
 
 Output format: eight bytes with the length of a JSON text, lowest byte first; the JSON text, ``{"refused": sentence}``
-or
-``{"tree": entries}``; and the numbers of all arrays in order. An entry is ``[name, kind, ...]``::
+or ``{"tree": entries}``; and the numbers of all arrays in order. An entry is ``[name, kind, ...]``::
 
     [name, "group", entries]
     [name, "text", text]

@@ -23,9 +23,8 @@ def closing_pairs(order: Iterable[str], pairs: Iterable[tuple[str, str]]) -> set
     """Return the pairs (source, target) of populations that close a cycle: their spikes arrive one step later.
 
     A depth-first walk starts at the input and otherwise follows ``order``; a pair that leads back to a population on
-    the
-    current path of the walk, or to itself, closes a cycle. The other pairs have no cycle. A loop with a single entry is
-    closed at its entry, whatever the order.
+    the current path of the walk, or to itself, closes a cycle. The other pairs have no cycle. A loop with a single
+    entry is closed at its entry, whatever the order.
     """
     order, pairs = list(order), list(pairs)
     after: dict[str, list[str]] = {name: [] for name in (INPUT, *order)}

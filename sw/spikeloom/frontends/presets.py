@@ -60,9 +60,8 @@ class Preset:
     ``time_step_s`` None means that it must be given. ``reset`` None means a reset to ``v_reset``, as in NIR's equation.
     ``r_ratio`` is the ``r dt/tau`` known to be written by the exporter if its own gain does not depend on ``r``: a file
     with another ratio is refused, and likewise, for a ``synapse_gain`` of 1, a ``w_in dt/tau_syn`` other than 1.
-    ``lost``
-    names the options that the exporter does not write, so that the preset's value is an assumption; ``caveats`` holds
-    sentences about other differences, one tuple per kind of node.
+    ``lost`` names the options that the exporter does not write, so that the preset's value is an assumption;
+    ``caveats`` holds sentences about other differences, one tuple per kind of node.
     """
 
     title: str

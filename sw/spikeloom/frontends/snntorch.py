@@ -52,8 +52,7 @@ def from_snntorch(
     ----------
     module
         Trained module with neurons ``Leaky``, ``RLeaky``, ``Synaptic`` and ``RSynaptic``; dropout layers are ignored,
-        as
-        in evaluation.
+        as in evaluation.
     input_shape
         Shape of one sample for one step, without time and batch.
     name, time_step_s

@@ -9,8 +9,8 @@
         result = board.run(spikes)
 
 Spikes are sent as fast as the board accepts them, and results are received at the same time, so that no buffer stays
-full
-on either side. The driver does not wait between samples: TICKs separate the samples, on the board and in the driver.
+full on either side. The driver does not wait between samples: TICKs separate the samples, on the board and in the
+driver.
 """
 
 from __future__ import annotations
@@ -216,10 +216,8 @@ class Board:
         """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1; every sample starts from the cleared state.
 
         ``progress`` counts completed samples. ``timeout_s`` is the longest silence of the board; the default is the
-        timeout
-        of the link. Raises ``ValueError`` for spikes of the wrong shape or value, and `DriverError` if the board stops
-        or
-        sends an invalid answer; after that, `reopen` and load again.
+        timeout of the link. Raises ``ValueError`` for spikes of the wrong shape or value, and `DriverError` if the
+        board stops or sends an invalid answer; after that, `reopen` and load again.
         """
         program = self._loaded()
         array = self._checked_spikes(program, spikes)

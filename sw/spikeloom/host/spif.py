@@ -146,8 +146,7 @@ class SpifReceiver:
         Duration of a step in seconds.
 
     Repeated events of a pixel within a step count once, as everywhere in the input of a network. Malformed datagrams
-    are
-    dropped, because anything may arrive from a network; ``malformed`` counts them.
+    are dropped, because anything may arrive from a network; ``malformed`` counts them.
     """
 
     def __init__(self, pixels: PixelMap, port: int = 0, *, host: str = "127.0.0.1", step_s: float = 0.001) -> None:
@@ -185,8 +184,7 @@ class SpifReceiver:
         """Yield the spikes ``(size,)`` of one step after the other, without end; the first step begins now.
 
         ``meanwhile`` is called regularly. A consumer that is late gets the next step at once, with all events so far;
-        the
-        steps stay in time as long as the consumer is fast enough on average.
+        the steps stay in time as long as the consumer is fast enough on average.
         """
         end = time.monotonic()
         while True:

@@ -77,16 +77,15 @@ class Network:
         join the same two populations; their weights add up.
     attentions
         Stochastic attention. It operates on spikes only and is therefore identical in floats and integers, including
-        the
-        random numbers. Its name is a valid source of connections; its position is that of the last of its own sources.
+        the random numbers. Its name is a valid source of connections; its position is that of the last of its own
+        sources.
     output
         Name of the population that gives the result: its spikes, or its membranes if it does not spike.
     time_step_s
         Duration of one step in seconds. No arithmetic depends on it.
     notes
         Losses and assumptions of the conversion, one sentence each; a note about a single population starts with its
-        name
-        and a colon.
+        name and a colon.
     encoder
         Settings of the encoder used in training (see `spikeloom.datasets.encoders`), if the file contains them.
     seed
@@ -219,8 +218,7 @@ class Network:
         """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1 and return the output population's spikes or membranes.
 
         ``(T, inputs)`` is a single sample. The result is ``(T, B, n_out)``: booleans if the output spikes, otherwise
-        float
-        membranes. Every sample starts from rest.
+        float membranes. Every sample starts from rest.
         """
         result = self.run(spikes)
         return (result.spikes if self.population(self.output).spiking else result.membranes)[self.output]
@@ -229,8 +227,7 @@ class Network:
         """Like `simulate`, but return the activity of every population.
 
         Membranes of populations that do not spike are always recorded, others if named in ``record_membranes``, each at
-        the
-        end of the step. Raises ``ValueError`` if ``spikes`` does not match.
+        the end of the step. Raises ``ValueError`` if ``spikes`` does not match.
         """
         width = self.input_value_width
         inputs = as_values(spikes, self.inputs, width) if width else as_spikes(spikes, self.inputs)

@@ -1,8 +1,7 @@
 """Neurons in floats: parameters and step, which the quantiser converts to the step of `spikeloom.sim.core.neuron`.
 
 One step of a neuron, in the same order as the integer step (for the sources of ``I``), with ``I`` the sum of the
-weights,
-times the values, of the spikes of the step::
+weights, times the values, of the spikes of the step::
 
     hold   = refractory_count > 0
     i      = alpha * i + I if it has a synaptic current, else I         synapse
@@ -19,8 +18,7 @@ times the values, of the spikes of the step::
 A population with ``delay`` consists of delay lines instead: a line fires ``delay`` steps after its ``I`` was positive.
 
 Gains, time constants and leak potentials are already folded into ``beta``, ``bias`` and the weights, so that this is
-the
-complete arithmetic.
+the complete arithmetic.
 """
 
 from __future__ import annotations
@@ -105,13 +103,11 @@ class Population:
         Decay factor of the synaptic current per step, ``(n,)`` or one number, 0 to 1; None for no synaptic current.
     adaptation_factor, adaptation_step
         Decay factor of the adaptation per step, 0 to 1, and its increase per spike, both ``(n,)`` or one number; None
-        and
-        0 for a threshold that does not adapt.
+        and 0 for a threshold that does not adapt.
     noise
         Half the width of the uniform noise added to the membrane for the comparison, at least 0. The numbers are
-        derived
-        from the seeds of the network by the shift registers of the hardware, but differ from those of the integer
-        model.
+        derived from the seeds of the network by the shift registers of the hardware, but differ from those of the
+        integer model.
     value_limit
         Largest value of a graded spike; None for spikes without values.
     delay

@@ -1,8 +1,7 @@
 """Data of the report: the behaviour of a network on a fabric, collected for one page (see `spikeloom.report.page`).
 
 The reference runs all samples, and the page shows its spikes and membranes. If hardware also ran, its output is
-compared
-with the reference, and its counters are shown.
+compared with the reference, and its counters are shown.
 """
 
 from __future__ import annotations
@@ -42,11 +41,9 @@ class Report:
 
     ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, the input first. ``answers`` ``(B,)`` are the output
     neurons with the most spikes or, without ``answered_by_spikes``, with the largest sum of membranes. ``labels``
-    ``(B,)``
-    is None if unknown. ``comparisons`` with the hardware and ``counters`` of the run by tile are empty without hardware
-    or
-    counters; ``cycles_per_sample`` is then None. ``timing`` holds the figures of a build or a synthesis under their own
-    names. Without a mesh, ``mesh`` is a row of host and core, for the drawing.
+    ``(B,)`` is None if unknown. ``comparisons`` with the hardware and ``counters`` of the run by tile are empty without
+    hardware or counters; ``cycles_per_sample`` is then None. ``timing`` holds the figures of a build or a synthesis
+    under their own names. Without a mesh, ``mesh`` is a row of host and core, for the drawing.
     """
 
     program: Program

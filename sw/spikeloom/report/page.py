@@ -2,8 +2,7 @@
 
 Each section is a function of a `spikeloom.report.collect.Report`. Names come from user files: every text passes through
 `spikeloom.report.text.markup`, and the script inserts text as text only. The content security policy of the page
-forbids
-all requests, so that even a mistake here cannot leak data.
+forbids all requests, so that even a mistake here cannot leak data.
 """
 
 from __future__ import annotations

@@ -26,13 +26,10 @@ class Summary:
     """Content of ``summary.json``.
 
     Accuracies are 0 to 1, and None without labels; hardware figures are None without hardware. ``spikes_compared``
-    counts
-    the spikes (and membrane values) of all populations compared between reference and RTL, ``mismatches`` the
-    differences.
-    ``cycles_per_image`` is the number of clock cycles without loading, for the board with its link or for the core
-    alone,
-    depending on what was simulated; ``core_cycles_per_image`` counts the cycles in which the core was busy. ``seconds``
-    is the total wall time.
+    counts the spikes (and membrane values) of all populations compared between reference and RTL, ``mismatches`` the
+    differences. ``cycles_per_image`` is the number of clock cycles without loading, for the board with its link or for
+    the core alone, depending on what was simulated; ``core_cycles_per_image`` counts the cycles in which the core was
+    busy. ``seconds`` is the total wall time.
     """
 
     accuracy_float: float | None

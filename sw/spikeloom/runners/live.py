@@ -3,8 +3,7 @@
     UDP ─▶ SpifReceiver ─▶ Board ─▶ SpifSender ─▶ UDP
 
 Time is that of the host clock: a step consists of the events received within its duration. If the board is slower,
-steps
-are late and contain more events each; `LiveSummary` gives the delay of the last step.
+steps are late and contain more events each; `LiveSummary` gives the delay of the last step.
 """
 
 from __future__ import annotations

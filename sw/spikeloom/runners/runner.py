@@ -60,12 +60,11 @@ class RunResult:
     ``spikes``, ``values`` and ``membranes`` are ``(T, B, n)`` by population, for the observed populations: the output
     population and, in hardware, those that the program observes in addition. ``values`` holds the values of graded
     spikes, 0 without a spike. ``counters`` holds the counters of each tile at the end. ``cycles`` is the number of
-    clock
-    cycles from the end of loading to the last answer, link included where there is one. ``cycles_per_sample`` ``(B,)``
-    counts from the first packet of a sample in to its last packet out; consecutive samples overlap. ``links`` holds the
-    router counters of a mesh. Fields that are not counted are empty or None. ``faults`` are those injected on the line.
-    ``seconds`` is wall time. ``classes`` ``(B,)`` holds the answers if they were requested; there are no arrays by
-    population then.
+    clock cycles from the end of loading to the last answer, link included where there is one. ``cycles_per_sample``
+    ``(B,)`` counts from the first packet of a sample in to its last packet out; consecutive samples overlap. ``links``
+    holds the router counters of a mesh. Fields that are not counted are empty or None. ``faults`` are those injected on
+    the line. ``seconds`` is wall time. ``classes`` ``(B,)`` holds the answers if they were requested; there are no
+    arrays by population then.
     """
 
     output_name: str

@@ -1,13 +1,11 @@
 """Bitstream build for a board: elaborate, synthesise, lint, place and route, pack, report.
 
 Builds are reproducible: the same sources and tools give the same bytes anywhere. The netlist contains no paths, the
-tools
-run in a scratch directory with relative paths, and the seed of the placer is fixed.
+tools run in a scratch directory with relative paths, and the seed of the placer is fixed.
 
 The clock is that of the board's description, which is a measured value. A fabric that misses it, because it was chosen
 for a network or because the design has changed, is built again with the highest clock some percent (`MARGINS`) below
-the
-result of place and route. This is reproducible as well.
+the result of place and route. This is reproducible as well.
 
 A bitstream carries an *identity* for the driver: a hash of all inputs of the build. The identity is a constant in the
 netlist itself. The netlist is therefore generated twice: with an identity of zeros, which is hashed, and then with the

@@ -73,8 +73,7 @@ def flash(board_name: str, build_dir: Path | None = None, *, announce: Callable[
     """Load the bitstream in ``build/BOARD``, or ``build_dir``, into the board.
 
     ``announce`` receives the output of the tool line by line. Raises ``ValueError`` for an unknown board, and
-    `FlashError`
-    if the bitstream, the tool or a library is missing, or if the tool fails.
+    `FlashError` if the bitstream, the tool or a library is missing, or if the tool fails.
     """
     board = find_board(board_name)
     folder = Path("build") / board.name if build_dir is None else build_dir

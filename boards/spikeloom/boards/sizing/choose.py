@@ -2,9 +2,8 @@
 
 A *general* fabric is built for a board when no network is given. Features come first: the first of `LEVELS` that fits
 with 256 neurons is used, or else the first that fits at all, with a third of the device's RAM reserved for weights.
-Sizes
-are powers of two: among the fitting ones with at least half of the maximum number of synapses, the one with the most
-neurons that these synapses could connect all to all is chosen, then the one with the most lanes.
+Sizes are powers of two: among the fitting ones with at least half of the maximum number of synapses, the one with the
+most neurons that these synapses could connect all to all is chosen, then the one with the most lanes.
 
 `spikeloom.explore.choose` chooses a core for given networks.
 """

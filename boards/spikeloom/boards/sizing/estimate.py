@@ -2,8 +2,7 @@
 
 RAM blocks and multipliers follow from the shapes of the memories. They are exact on ECP5 and for all measured cores of
 the other families except one, where an iCE40 took a block less. Lookup tables and flip-flops are sums over the parts of
-a
-lane (`terms`). The cost of each term in a family is a least-squares fit to synthesised cores, which are stored in
+a lane (`terms`). The cost of each term in a family is a least-squares fit to synthesised cores, which are stored in
 ``measured.json``, written by ``python -m spikeloom.boards.qor.refit_estimate``. Before place and route, the lookup
 tables of the measured cores are within 6 % on ECP5 and iCE40, and within 13 % on Gowin.
 """

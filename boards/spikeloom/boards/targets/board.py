@@ -64,8 +64,7 @@ class BoardDescription:
         Location of the platform's own serial link, if it is not on USB.
     pll_hz : float, optional
         Clock of the fabric from a PLL; default: the oscillator of the board. For the listed boards, it is the highest
-        clock
-        at which the general fabric meets timing.
+        clock at which the general fabric meets timing.
     pll_pad : bool
         Whether the oscillator is on the pad of an iCE40's PLL, which must then take it from there.
     obstacle : str
@@ -142,8 +141,7 @@ class BoardDescription:
         """Return the same board with the highest clock up to ``most_hz``; None if there is none.
 
         Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A serial link needs
-        three
-        cycles per bit.
+        three cycles per bit.
         """
         settings, _ = PLLS[self.flow.pll]
         least_hz = 3 * self.baud_rate
