@@ -216,6 +216,6 @@ def test_live_events_by_the_command(request, board, tmp_path):
         stop.set()
         camera.join()
         assert done.returncode == 0, done.stderr
-        assert re.search(r"^40 steps of 10 ms, \d{3,} events in, \d{2,} spikes out$", done.stdout, re.MULTILINE)
+        assert re.search(r"^40 steps of 10 ms, [\d,]{3,} events in, [\d,]{2,} spikes out$", done.stdout, re.MULTILINE)
         behind._socket.settimeout(1)
         assert len(decode_events(behind._socket.recv(2048))[0])
