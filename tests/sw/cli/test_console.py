@@ -9,7 +9,7 @@ import pytest
 from harness.cli import lif, refused, write_network
 
 from spikeloom.cli.app import main
-from spikeloom.cli.console import figures, one_line, printable
+from spikeloom.cli.console import figures, one_line, out, printable
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def strange(path):
 
 
 def test_a_strange_name_is_shown_as_it_is(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(out, "_width", 300)  # rich reads COLUMNS only when the console is made
     path = strange(tmp_path / "[bold]x.nir")
     main(["check", path])
     text = capsys.readouterr().out
