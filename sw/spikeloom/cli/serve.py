@@ -30,13 +30,12 @@ def serve(
     from spikeloom.simulators.virtual_board import VirtualBoard
 
     held = built(Hardware(board=board, fabric=fabric))
-    with VirtualBoard(held.fabric, Path("build/serve"), build_hash=held.build_hash, announce=note) as running:
-        # Who reads the port may send a signal at once: what ends in order includes the announcement.
-        with contextlib.suppress(KeyboardInterrupt), orderly():
-            # The printed path is a stable link; the pseudo-terminal behind it changes with each start.
-            out.print(
-                f"{board} is at {running.link}; press Ctrl-C to stop\n"
-                f"spikeloom run --board {board} --port {running.link}"
-            )
-            running.wait()
+    board_of_build = VirtualBoard(held.fabric, Path("build/serve"), build_hash=held.build_hash, announce=note)
+    # Who reads the port may send a signal at once: what ends in order includes the announcement.
+    with board_of_build as running, contextlib.suppress(KeyboardInterrupt), orderly():
+        # The printed path is a stable link; the pseudo-terminal behind it changes with each start.
+        out.print(
+            f"{board} is at {running.link}; press Ctrl-C to stop\nspikeloom run --board {board} --port {running.link}"
+        )
+        running.wait()
     note(f"{board} has ended")
