@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from spikeloom.sim.lib.formats import JSON_OUTPUT
+__all__ = ["JSON_FORMAT", "figures", "note", "notes", "one_line", "out", "print_json", "printable", "progress_bar"]
 
-__all__ = ["figures", "note", "notes", "one_line", "out", "print_json", "printable", "progress_bar"]
+JSON_FORMAT = 1
+"""The "format" of the ``--json`` output; incremented when a key changes its meaning or is removed."""
 
 
 def printable(text: str) -> str:
@@ -57,7 +58,7 @@ def progress_bar(title: str) -> Progress:
 
 def print_json(content: dict[str, Any]) -> None:
     """Print ``content`` as one JSON object, with the number of its format first."""
-    print(json.dumps({**JSON_OUTPUT.entry, **content}, indent=2, allow_nan=False))
+    print(json.dumps({"format": JSON_FORMAT, **content}, indent=2, allow_nan=False))
 
 
 def figures(value: float) -> str:

@@ -173,3 +173,41 @@ def test_a_part_of_the_outputs_of_a_part_of_the_inputs(request):
 def test_an_extent_of_nothing_is_refused():
     with pytest.raises(ValueError, match=r"^extent of a convolution must be 2 integers of at least 1, not \(0, 1\)$"):
         Convolution(input_shape=(1, 2, 2), output_channels=1, kernel=(1, 1), extent=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("rows", "shape", "rate"),
+    [
+        (1, (400, 900), 0.01),  # event by event
+        (30, (1500, 1200), 0.002),
+        (30, (300, 400), 0.01),  # the sources that are active
+        (200, (60, 300), 0.003),
+        (40, (50, 70), 0.5),  # the whole matrix
+        (3, (20, 30), 0.0),  # nothing at all
+    ],
+)
+@pytest.mark.parametrize("width", [8, 16], ids=["single", "double"])
+@pytest.mark.parametrize("graded", [False, True])
+def test_sums_at_any_activity(request, rows, shape, rate, width, graded):
+    """Whichever sources a product leaves out; sums beyond 24 bits too, which single precision would round."""
+    rng = rng_of(request.node.name)
+    weight = rng.integers(-(1 << (width - 1)), 1 << (width - 1), shape)
+    events = rng.random((rows, shape[1])) < rate
+    values = events * rng.integers(-2000, 2000, events.shape) if graded else events
+    projection = Projection(weight=weight)
+    for _ in range(2):  # the second time with the weights that were kept
+        sums = projection.sum(values)
+        assert sums.dtype == np.int64
+        assert np.array_equal(sums, values.astype(np.int64) @ weight.T)
+    assert events.any() == (rate > 0)
+    assert np.abs(sums).max() < 1 << 24 or graded
+
+
+def test_weights_are_converted_once():
+    """For each type that the values need; the sums of few samples would cost less than the conversion."""
+    projection = Projection(weight=np.full((3, 300), 1 << 14))
+    few, many = np.eye(300, dtype=np.bool_)[:1], np.full((1, 300), 1 << 10)
+    assert projection.exact_sums(few).dtype == np.float32
+    assert projection.exact_sums(many).dtype == np.float64
+    assert projection.exact_sums(many << 30).dtype == np.int64
+    assert projection.sum(many << 30).tolist() == [[300 << 54] * 3]

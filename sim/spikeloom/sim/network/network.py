@@ -236,6 +236,15 @@ class QuantisedNetwork:
 
         Each source fires at most once per step. Spikes of delay 0 and of delay 1 add up in the same sum.
         """
+        if name not in self._known_bounds:
+            self._known_bounds[name] = self._current_bounds(name)
+        return self._known_bounds[name]
+
+    @cached_property
+    def _known_bounds(self) -> dict[str, tuple[int, int]]:
+        return {}
+
+    def _current_bounds(self, name: str) -> tuple[int, int]:
         low = np.zeros(self.size(name), np.int64)
         high = np.zeros(self.size(name), np.int64)
         for connection in self.connections_to(name):

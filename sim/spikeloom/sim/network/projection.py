@@ -15,6 +15,7 @@ Either may be preceded by a sum over non-overlapping windows. Neurons are number
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -32,6 +33,10 @@ _EXACT_DOUBLE = 1 << 53
 _FARTHEST = 1 << 14
 _CHUNK = 1 << 21
 """Maximum number of values of an unrolled convolution input in memory at a time."""
+
+_READ, _GATHER, _CALL = 10, 20, 300_000
+"""Time to read a weight from memory, to copy one and read it, and to call NumPy three times, in units of a product and
+an addition in a large matrix product (single precision, one core)."""
 
 Taps = list[list[tuple[int, int]]]
 """For each input position along an axis, its pairs (kernel position, output position)."""
@@ -256,26 +261,49 @@ class Projection:
     def sum(self, values: ArrayLike) -> NDArray[Any]:
         """The exact sums ``(..., n_target)`` for ``values`` ``(..., n_source)``, integers if the weights are."""
         array = np.asarray(values)
-        sums = self._sums(self.weight, array.reshape(-1, array.shape[-1]))
+        sums = self.exact_sums(array.reshape(-1, array.shape[-1]))
+        if self.weight.dtype.kind == "i":
+            sums = sums.astype(np.int64, copy=False)
         return sums.reshape(*array.shape[:-1], self.target_size)
 
-    def _sums(self, weight: Matrix, values: NDArray[Any]) -> NDArray[Any]:
+    def exact_sums(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The sums ``(B, n_target)`` for ``values`` ``(B, n_source)``.
+
+        Those of integer weights are integers, in the fastest type that holds every partial sum exactly.
+        """
         if self.pooling is not None:
             values = self.pooling.sum(values)
-        if isinstance(weight, SparseMatrix):
-            return weight.apply(values)
-        kind: Any = np.float64
-        if weight.dtype.kind == "i":
-            # Floating point is a fast way to integers while every partial sum is exact.
-            one = 1 if values.dtype.kind == "b" else int(np.abs(values).max(initial=0))
-            bound = int(np.abs(weight).sum(axis=tuple(range(1, weight.ndim))).max(initial=0)) * one
-            kind = np.float32 if bound < _EXACT_SINGLE else np.float64 if bound < _EXACT_DOUBLE else np.int64
-        factors = weight.astype(kind)
+        if isinstance(self.weight, SparseMatrix):
+            return self.weight.apply(values)
+        if self.weight.dtype.kind != "i":
+            weight = self.weight.astype(np.float64, copy=False)
+            if self.convolution is not None:
+                return self.convolution.sum(weight, values)
+            return values.astype(np.float64) @ weight.T
+        greatest = 1 if values.dtype.kind == "b" else int(np.abs(values).max(initial=0))
+        bound = self._reach * greatest
+        kind: Any = np.float32 if bound < _EXACT_SINGLE else np.float64 if bound < _EXACT_DOUBLE else np.int64
         if self.convolution is not None:
-            sums = self.convolution.sum(factors, values)
-        else:
-            sums = values.astype(kind) @ factors.T
-        return sums.astype(np.int64) if weight.dtype.kind == "i" else sums
+            return self.convolution.sum(self._factors(kind), values)
+        return _product(values, self._factors(kind))
+
+    @cached_property
+    def _reach(self) -> int:
+        """Largest sum of the magnitudes of a target's weights."""
+        weight = self.kernel
+        return int(np.abs(weight).sum(axis=tuple(range(1, weight.ndim))).max(initial=0))
+
+    @cached_property
+    def _converted(self) -> dict[Any, NDArray[Any]]:
+        return {}
+
+    def _factors(self, kind: Any) -> NDArray[Any]:
+        """The integer weights as ``kind``, kept, because the conversion takes longer than the sums of few samples.
+        Those of a matrix are transposed to ``(n_source, n_target)``."""
+        if kind not in self._converted:
+            weight = self.kernel if self.convolution is not None else self.kernel.T
+            self._converted[kind] = np.ascontiguousarray(weight.astype(kind))
+        return self._converted[kind]
 
     def bounds(self, least: int = 0, greatest: int = 1) -> tuple[NDArray[Any], NDArray[Any]]:
         """Least and greatest sum ``(n_target,)`` that a step can bring.
@@ -283,15 +311,14 @@ class Projection:
         Each source sends at most one value from ``least`` to ``greatest``, or nothing.
         """
         low, high = min(least, 0), max(greatest, 0)
-        everyone = np.ones((1, self.source_size), np.int64)
-        weight = self.weight
-        if isinstance(weight, SparseMatrix):
-            positive = self._sums(weight.map(lambda values: np.maximum(values, 0)), everyone)[0]
-            negative = self._sums(weight.map(lambda values: np.minimum(values, 0)), everyone)[0]
-        else:
-            positive = self._sums(np.maximum(weight, 0), everyone)[0]
-            negative = self._sums(np.minimum(weight, 0), everyone)[0]
+        positive, negative = (self._sum_of_all(part) for part in (_positive, _negative))
         return positive * low + negative * high, positive * high + negative * low
+
+    def _sum_of_all(self, part: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+        """Sums ``(n_target,)`` of ``part`` of each weight, with a spike of every source."""
+        weight = self.weight.map(part) if isinstance(self.weight, SparseMatrix) else part(self.weight)
+        of_part = Projection(weight=weight, convolution=self.convolution, pooling=self.pooling)
+        return of_part.sum(np.ones((1, self.source_size), np.int64))[0]
 
     @cached_property
     def fan_out(self) -> NDArray[np.int64]:
@@ -318,3 +345,32 @@ class Projection:
     def as_dense(self) -> NDArray[Any]:
         """The same map as one matrix ``(n_target, n_source)``."""
         return self.sum(np.eye(self.source_size, dtype=np.int64)).T
+
+
+def _positive(weight: NDArray[Any]) -> NDArray[Any]:
+    return np.maximum(weight, 0)
+
+
+def _negative(weight: NDArray[Any]) -> NDArray[Any]:
+    return np.minimum(weight, 0)
+
+
+def _product(values: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]:
+    """``values`` ``(B, n_source)`` times ``factors`` ``(n_source, n_target)``, without the sources that are all 0.
+
+    All ways give the same sums, because every partial sum is exact. The cheapest is chosen by an estimate of their
+    time.
+    """
+    rows, sources = values.shape
+    targets = factors.shape[1]
+    everything = sources * targets * (rows + _READ)
+    if np.count_nonzero(values) * targets * _GATHER + rows * _CALL < everything:
+        result = np.empty((rows, targets), factors.dtype)
+        for row, target in zip(values, result, strict=True):
+            events = np.flatnonzero(row)
+            np.dot(row[events].astype(factors.dtype), factors[events], out=target)
+        return result
+    active = np.flatnonzero(values.any(axis=0))
+    if len(active) * targets * (rows + _GATHER) < everything:
+        values, factors = values[:, active], factors[active]
+    return values.astype(factors.dtype) @ factors

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.core.neuron import NeuronState, signed_range, step
+from spikeloom.sim.core.lean_step import LeanStep
+from spikeloom.sim.core.neuron import NeuronParameters, NeuronState, signed_range, step
 from spikeloom.sim.network.network import QuantisedNetwork
-from spikeloom.sim.network.population import INPUT
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.unit import QuantisedUnit
 
 __all__ = ["ReferenceResult", "as_spikes", "as_values", "simulate"]
+
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_ROWS = 256
+"""Rows of a matrix product, which are several samples or several steps of a few. Larger products are not faster, and
+their sums would not stay in the cache until the neurons add them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,14 +32,26 @@ class ReferenceResult:
 
     ``spikes[name]`` is ``(T, B, n)``, for populations and units. ``values[name]``, for graded populations, has the same
     shape and holds the value of each spike, 0 without a spike. Each array of ``states[name]``, for recorded
-    populations, has the same shape and holds the state at the end of each step. ``synaptic_operations`` is
-    ``(B,)``, the number of weights added per sample.
+    populations, has the same shape and holds the state at the end of each step. ``network`` and ``inputs``
+    ``(T, B, inputs)`` are what was run.
     """
 
+    network: QuantisedNetwork
+    inputs: NDArray[Any]
     spikes: dict[str, NDArray[np.bool_]]
     values: dict[str, NDArray[np.int64]]
     states: dict[str, NeuronState]
-    synaptic_operations: NDArray[np.int64]
+
+    @cached_property
+    def synaptic_operations(self) -> NDArray[np.int64]:
+        """Number of weights added per sample, ``(B,)``. Spikes of the last step have no effect on delayed
+        connections."""
+        steps, batch, _ = self.inputs.shape
+        operations = np.zeros(batch, np.int64)
+        for connection in self.network.connections:
+            fired = self.inputs != 0 if connection.source == INPUT else self.spikes[connection.source]
+            operations += fired[: steps - connection.delay].sum(axis=0) @ connection.fan_out
+        return operations
 
 
 def as_spikes(spikes: ArrayLike, inputs: int) -> NDArray[np.bool_]:
@@ -72,50 +94,145 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
     width = network.input_value_width
     inputs = as_values(spikes, network.inputs, width) if width else as_spikes(spikes, network.inputs)
     steps, batch, _ = inputs.shape
-    recorded: dict[str, list[NeuronState]] = {
-        p.name: [] for p in network.populations if p.name in record or not p.parameters.spiking
-    }
-    fired: dict[str, NDArray[np.bool_]] = {
-        p.name: np.zeros((steps, batch, p.size), np.bool_) for p in network.populations
-    } | {INPUT: inputs != 0}
-    fired |= {unit.name: np.zeros((steps, batch, unit.size), np.bool_) for unit in network.units}
-    units = {unit.name: unit.begin(steps, batch) for unit in network.units}
+    every: Sequence[QuantisedPopulation | QuantisedUnit] = [*network.populations, *network.units]
+    fired = {item.name: np.zeros((steps, batch, item.size), np.bool_) for item in every}
     values = {p.name: np.zeros((steps, batch, p.size), np.int64) for p in network.populations if p.parameters.graded}
-    brought = fired | {INPUT: inputs} | values
-    states = {p.name: NeuronState.cleared(batch, p.parameters) for p in network.populations}
-    for t in range(steps):
-        for item in network.schedule:
-            name = item.name
-            if isinstance(item, QuantisedUnit):
-                fired[name][t] = units[name]({source: fired[source][t] for source in item.sources})
-                continue
-            current = np.zeros((batch, item.size), np.int64)
-            for connection in network.connections_to(name):
-                if t >= connection.delay:
-                    current += connection.sum(brought[connection.source][t - connection.delay])
-            states[name], spiked, value = step(states[name], current, item.parameters)
-            fired[name][t] = spiked.astype(np.bool_)
-            if name in values:
-                values[name][t] = value
-            if name in recorded:
-                recorded[name].append(states[name])
-    # The input is a source of operations, but not a result.
-    operations = _synaptic_operations(network, fired)
-    del fired[INPUT]
-    stacked = {name: _stack(history) for name, history in recorded.items()}
-    return ReferenceResult(spikes=fired, values=values, states=stacked, synaptic_operations=operations)
+    recorded: list[dict[str, NeuronState]] = []
+    groups = _groups(network)
+    for first in range(0, batch, _ROWS):
+        samples = slice(first, first + _ROWS)
+        run = _Run(network, inputs[:, samples], _part(fired, samples), _part(values, samples), record)
+        block = max(1, _ROWS // min(batch, _ROWS))
+        for begin in range(0, steps, block):
+            for group in groups:
+                run.advance(group, range(begin, min(begin + block, steps)))
+        recorded.append(run.states())
+    states = {name: _joined([part[name] for part in recorded], np.concatenate, axis=1) for name in recorded[0]}
+    return ReferenceResult(network=network, inputs=inputs, spikes=fired, values=values, states=states)
 
 
-def _stack(history: list[NeuronState]) -> NeuronState:
-    """The states of all steps as one, ``(T, B, n)``."""
-    return NeuronState(**{f.name: np.stack([getattr(state, f.name) for state in history]) for f in fields(NeuronState)})
+def _groups(network: QuantisedNetwork) -> list[list[QuantisedPopulation | QuantisedUnit]]:
+    """Cut the schedule into groups without a connection from a later group to an earlier one.
 
-
-def _synaptic_operations(network: QuantisedNetwork, fired: dict[str, NDArray[np.bool_]]) -> NDArray[np.int64]:
-    """Number of weights added per sample, ``(B,)``. Spikes of the last step have no effect on delayed connections."""
-    steps, batch, _ = fired[INPUT].shape
-    operations = np.zeros(batch, np.int64)
+    Each group can run several steps before the next one begins; those without a cycle have one member.
+    """
+    schedule = network.schedule
+    place = {INPUT: -1} | {item.name: number for number, item in enumerate(schedule)}
+    # For each place, the last one from which a delayed connection leads back to it or to one before it.
+    reaches = list(range(len(schedule)))
     for connection in network.connections:
-        events = fired[connection.source][: steps - connection.delay].sum(axis=0)
-        operations += events @ connection.fan_out
-    return operations
+        target = place[connection.target]
+        reaches[target] = max(reaches[target], place[connection.source])
+    groups: list[list[QuantisedPopulation | QuantisedUnit]] = []
+    last = -1
+    for number, item in enumerate(schedule):
+        if number > last:
+            groups.append([])
+        groups[-1].append(item)
+        last = max(last, reaches[number])
+    return groups
+
+
+class _Run:
+    """A run of some samples, which fills ``fired`` and ``values``, arrays ``(T, B, n)`` by name."""
+
+    def __init__(
+        self,
+        network: QuantisedNetwork,
+        inputs: NDArray[Any],
+        fired: dict[str, NDArray[np.bool_]],
+        values: dict[str, NDArray[np.int64]],
+        record: Collection[str],
+    ) -> None:
+        self._network = network
+        self._inputs = inputs
+        self._fired = fired
+        self._values = values
+        self._brought: dict[str, NDArray[Any]] = {INPUT: inputs} | fired | values
+        steps, batch, _ = inputs.shape
+        self._units = {unit.name: unit.begin(steps, batch) for unit in network.units}
+        self._populations = {p.name: _stepper(network, p, batch) for p in network.populations}
+        self._recorded: dict[str, list[NeuronState]] = {
+            p.name: [] for p in network.populations if p.name in record or not p.parameters.spiking
+        }
+
+    def advance(self, group: Sequence[QuantisedPopulation | QuantisedUnit], steps: range) -> None:
+        """Run ``steps`` of a group; all groups before it have run them."""
+        names = {item.name for item in group}
+        outside = {item.name: self._from_outside(item.name, names, steps) for item in group}
+        for number, t in enumerate(steps):
+            for item in group:
+                name = item.name
+                if isinstance(item, QuantisedUnit):
+                    read = {source: self._of_step(source, t) for source in item.sources}
+                    self._fired[name][t] = self._units[name](read)
+                    continue
+                current = outside[name][number]
+                for connection in self._network.connections_to(name):
+                    if connection.source in names and t >= connection.delay:
+                        brought = self._brought[connection.source][t - connection.delay]
+                        current = current + connection.exact_sums(brought)
+                value = self._populations[name].step(current, self._fired[name][t])
+                if value is not None and name in self._values:
+                    self._values[name][t] = value
+                if name in self._recorded:
+                    self._recorded[name].append(self._populations[name].state())
+
+    def states(self) -> dict[str, NeuronState]:
+        """The recorded states of all steps, ``(T, B, n)``."""
+        return {name: _joined(history, np.stack) for name, history in self._recorded.items()}
+
+    def _of_step(self, source: str, t: int) -> NDArray[np.bool_]:
+        return self._inputs[t] != 0 if source == INPUT else self._fired[source][t]
+
+    def _from_outside(self, name: str, group: Collection[str], steps: range) -> NDArray[Any]:
+        """The sums ``(len(steps), B, n)`` of all connections from outside the group: one product for all steps."""
+        total: NDArray[Any] | None = None
+        batch, size = self._inputs.shape[1], self._network.size(name)
+        for connection in self._network.connections_to(name):
+            if connection.source in group:
+                continue
+            # A delayed connection brings nothing in the first step.
+            early = max(0, connection.delay - steps.start)
+            brought = self._brought[connection.source][
+                steps.start - connection.delay + early : steps.stop - connection.delay
+            ]
+            sums = connection.exact_sums(brought.reshape(-1, brought.shape[2])).reshape(-1, batch, size)
+            if early:
+                sums = np.concatenate([np.zeros((early, batch, size), sums.dtype), sums])
+            total = sums if total is None else total + sums
+        return np.zeros((len(steps), batch, size), np.int64) if total is None else total
+
+
+class _AnyStep:
+    """The step of any neurons, as specified."""
+
+    def __init__(self, parameters: NeuronParameters, batch: int) -> None:
+        self._parameters = parameters
+        self._state = NeuronState.cleared(batch, parameters)
+
+    def step(self, current: NDArray[Any], spikes: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Advance by one step; write the spikes to ``spikes`` and return their values."""
+        self._state, fired, values = step(self._state, current.astype(np.int64), self._parameters)
+        spikes[...] = fired
+        return values
+
+    def state(self) -> NeuronState:
+        """The state after the last step."""
+        return self._state
+
+
+def _stepper(network: QuantisedNetwork, population: QuantisedPopulation, batch: int) -> LeanStep | _AnyStep:
+    greatest = max(abs(bound) for bound in network.current_bounds(population.name))
+    lean = LeanStep.of(population.parameters, batch, greatest)
+    return _AnyStep(population.parameters, batch) if lean is None else lean
+
+
+def _part(arrays: dict[str, NDArray[Scalar]], samples: slice) -> dict[str, NDArray[Scalar]]:
+    """Views of some samples of arrays ``(T, B, n)``."""
+    return {name: array[:, samples] for name, array in arrays.items()}
+
+
+def _joined(states: list[NeuronState], join: Callable[..., NDArray[Any]], **options: int) -> NeuronState:
+    """One state of several, each field joined by ``join``."""
+    return NeuronState(**{f.name: join([getattr(s, f.name) for s in states], **options) for f in fields(NeuronState)})
