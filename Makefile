@@ -31,9 +31,10 @@ help: ## say what there is
 simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hardware (WAVES=1 records a waveform)
 	$(BIN)/spikeloom simulate $(if $(filter-out 0,$(WAVES)),--waves)
 
-bench: $(SIMULATE_STAMP) ## measure how fast the simulations and the encoders are, into build/bench
+bench: $(SIMULATE_STAMP) ## measure simulations, encoders and live mode under a flood of datagrams, into build/bench
 	$(BIN)/python -m spikeloom.benchmarks.simulation_speed
 	$(BIN)/python -m spikeloom.benchmarks.encoder_speed
+	$(BIN)/python -m spikeloom.benchmarks.live_flood
 
 encoders: $(SIMULATE_STAMP) ## all coding schemes on the same signals, table and figure in build/encoders (needs espeak-ng)
 	$(BIN)/python -m spikeloom.benchmarks.encoder_comparison

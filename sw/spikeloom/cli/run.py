@@ -19,7 +19,7 @@ from spikeloom.cli.console import figures, note, out, print_json, progress_bar
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.options import Backend, Hardware, JsonOption, Loading, NetworkArgument, Samples
 from spikeloom.cli.ports import check_port, transport_to
-from spikeloom.cli.signals import orderly
+from spikeloom.cli.signals import noted
 from spikeloom.compiler.program import Program
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.datasets.inputs import InputError, Inputs
@@ -72,6 +72,12 @@ def run(
     steps: Annotated[
         int | None, typer.Option(help="Live events: number of steps; default: until Ctrl-C.", show_default=False)
     ] = None,
+    peer: Annotated[
+        str | None,
+        typer.Option(
+            help="Live events: accept them from HOST or HOST:PORT only; default: from any sender.", show_default=False
+        ),
+    ] = None,
     encode: Annotated[
         Encoding, typer.Option(help="Where images are encoded: on the host, or by the encoder on the board.")
     ] = Encoding.HOST,
@@ -120,6 +126,8 @@ def run(
         raise InputError(f"output must be a file, not {output!r}, unless the input is live")
     if output is not None and sink is None and not output.endswith(".npy"):
         raise InputError(f"output must be a file that ends in .npy, not {output!r}")
+    if peer is not None and source is None:
+        raise InputError("peer must be left out, unless the input is live")
     plain = encode is Encoding.HOST and answer is Answer.ALL
     if not plain and (backend is Backend.RTL or source is not None):
         raise InputError("encode and answer must be left out with --backend rtl and with live input")
@@ -129,7 +137,7 @@ def run(
         check_port(port)  # before anything slow
     if source is not None:
         program = place_on(held.fabric, quantised_for(loaded, held.fabric, loading), hardware, is_built=True)
-        _run_live(program, port, held, source, sink, pixels, step_ms, steps, as_json=as_json)
+        _run_live(program, port, held, source, sink, pixels, step_ms, steps, peer, as_json=as_json)
         return
     chosen = samples.of(loaded, loading)
     runner = _runner(backend, port, held, hardware, loading, loaded)
@@ -240,6 +248,7 @@ def _run_live(
     pixels: str | None,
     step_ms: float,
     steps: int | None,
+    peer: str | None,
     *,
     as_json: bool,
 ) -> None:
@@ -247,14 +256,20 @@ def _run_live(
     from spikeloom.host.driver import Board
     from spikeloom.host.endpoint import Endpoint
     from spikeloom.host.spif import PixelMap, SpifReceiver, SpifSender
-    from spikeloom.runners.live import pixels_from, run_live
+    from spikeloom.runners.live import peer_address, pixels_from, run_live
 
     if steps is not None and steps < 1:
         raise InputError(f"the number of steps must be at least 1, not {steps}")
+    if not 0 < step_ms < float("inf"):
+        raise InputError(f"milliseconds per step must be more than 0, not {step_ms:g}")
+    camera = pixels_from(pixels, len(program.input_axons))
+    accepted = None if peer is None else peer_address(peer)
     transport = transport_to(port, held.baud_rate)
     with contextlib.ExitStack() as stack:
-        camera = pixels_from(pixels, len(program.input_axons))
-        receiver = stack.enter_context(SpifReceiver(camera, source[1], host=source[0], step_s=step_ms / 1000))
+        stack.callback(transport.close)
+        receiver = stack.enter_context(
+            SpifReceiver(camera, source[1], host=source[0], step_s=step_ms / 1000, peer=accepted)
+        )
         sender = None
         if sink is not None:
             to = PixelMap(columns=program.observed[0][1], rows=1, polarities=1)
@@ -263,15 +278,18 @@ def _run_live(
         board = Board(endpoint, program.fabric)
         board.check(program.fabric.identity(held.build_hash or bytes(16)), build=held.build_hash is not None)
         board.load(program)
-        note(f"{program.network}: events from udp://{source[0]}:{receiver.port}; Ctrl-C ends")
-        with orderly():
-            done = run_live(board, program, receiver, sender, steps=steps)
+        with noted() as stop:
+            # A program that reads this line may send a signal at once.
+            note(f"{program.network}: events from udp://{source[0]}:{receiver.port}; Ctrl-C ends")
+            done = run_live(board, program, receiver, sender, steps=steps, stop=stop)
         board.check_errors()
     if as_json:
         print_json(asdict(done))
         return
     out.print(f"{done.steps:,} steps of {step_ms:g} ms, {done.events_in:,} events in, {done.spikes_out:,} spikes out")
-    if done.malformed:
-        out.print(f"{done.malformed:,} datagrams were malformed")
+    lost = "an unknown number" if done.dropped is None else f"{done.dropped:,}"
+    out.print(f"datagrams: {done.used:,} used, {lost} dropped, {done.malformed:,} malformed", end="")
+    out.print("" if accepted is None else f", {done.strangers:,} from others than {peer}")
+    out.print(f"{done.late_steps:,} steps late, by {1000 * done.worst_late_s:.1f} ms at most")
     if done.late_s > step_ms / 1000:
         out.print(f"the last step was {done.late_s:.3f} s late: the board or its link needs longer steps")

@@ -12,12 +12,12 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["Interrupted", "handled", "orderly"]
+__all__ = ["Interrupted", "handled", "noted", "orderly"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GRACE_S = 3.0
@@ -60,13 +60,34 @@ def orderly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _handlers(handler: Any) -> Iterator[None]:
+def noted() -> Iterator[Callable[[], bool]]:
+    """Context in which the first signal is only noted, for runs that end between two steps, with a summary.
+
+    It gives a function that returns whether a signal has arrived. A second signal acts as it does outside.
+    """
+    arrived = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal arrived
+        arrived = True
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    with _handlers(note) as before:
+        yield lambda: arrived
+
+
+@contextlib.contextmanager
+def _handlers(handler: Any) -> Iterator[dict[int, Any]]:
+    """Set the handler of both signals, and give those that were set before."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
+        yield {}
         return
-    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    before: dict[int, Any] = {int(each): signal.getsignal(each) for each in _SIGNALS}
+    for each in _SIGNALS:
+        signal.signal(each, handler)
     try:
-        yield
+        yield before
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)

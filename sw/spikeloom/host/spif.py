@@ -22,6 +22,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spikeloom.host.datagrams import DatagramPort
+
 __all__ = ["PixelMap", "SpifError", "SpifReceiver", "SpifSender", "decode_events", "encode_events"]
 
 LARGEST_COORDINATE = (1 << 15) - 1
@@ -31,6 +33,13 @@ WORDS_A_DATAGRAM = 256
 _WORD = np.dtype("<u4")
 _NO_TIMESTAMP = 1 << 31
 _PATIENCE_S = 0.001
+_BURST = 64
+"""Datagrams between two looks at the clock."""
+_LATE_SHARE = 0.1
+"""Part of a step for which a step that is late already goes on receiving, if datagrams are waiting."""
+
+Events = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""``x``, ``y`` and ``polarity``, each ``(n,)``."""
 
 
 class SpifError(ValueError):
@@ -52,27 +61,45 @@ def encode_events(x: ArrayLike, y: ArrayLike, polarity: ArrayLike) -> bytes:
     return (_NO_TIMESTAMP | columns << 16 | signs << 15 | rows).astype(_WORD).tobytes()
 
 
-def decode_events(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def decode_events(data: bytes) -> Events:
     """Return ``x``, ``y`` and ``polarity`` of the events of one datagram; timestamps are skipped.
 
     Raises `SpifError` if the datagram ends within a word, or lacks the timestamp of its last event.
     """
     if len(data) % _WORD.itemsize:
         raise SpifError(f"a datagram must consist of whole 32-bit words, not of {len(data)} bytes")
-    words = np.frombuffer(data, _WORD).astype(np.int64)
-    if (words >= _NO_TIMESTAMP).all():
-        return _parts(words)
-    # A word is an event depending on its predecessor: in a run of words without bit 31, every second one is an event.
-    events, place = [], 0
-    while place < len(words):
-        events.append(words[place])
-        place += 1 if words[place] >= _NO_TIMESTAMP else 2
-    if place > len(words):
+    words = np.frombuffer(data, _WORD)
+    events, incomplete = _decode(words, np.array([len(words)]))
+    if incomplete:
         raise SpifError("a datagram must not end before the timestamp of its last event")
-    return _parts(np.array(events, np.int64))
+    return events
 
 
-def _parts(words: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _decode(words: NDArray[np.uint32], sizes: NDArray[np.int64]) -> tuple[Events, int]:
+    """Return the events of datagrams, and the number of those that end before the timestamp of their last event.
+
+    ``words`` ``(n,)`` holds the datagrams one after the other, ``sizes`` ``(m,)`` their sizes in words. Incomplete
+    datagrams are left out as a whole.
+    """
+    timed = words < _NO_TIMESTAMP
+    if not timed.any():
+        return _parts(words), 0
+    ends = np.cumsum(sizes)[sizes > 0]
+    starts = np.concatenate([[0], ends[:-1]])
+    # A word without bit 31 is an event or a timestamp, depending on the word before it. A word after one with bit 31 is
+    # an event in either case, so from there, or from the start of the datagram, events are at even distances.
+    begins = np.zeros(len(words), np.bool_)
+    begins[starts] = True
+    begins[1:] |= ~timed[:-1]
+    place = np.arange(len(words))
+    is_event = (place - np.maximum.accumulate(np.where(begins, place, 0))) % 2 == 0
+    incomplete = is_event[ends - 1] & timed[ends - 1]
+    is_event &= ~np.repeat(incomplete, ends - starts)
+    return _parts(words[is_event]), int(incomplete.sum())
+
+
+def _parts(events: NDArray[np.uint32]) -> Events:
+    words = events.astype(np.int64)
     return words >> 16 & LARGEST_COORDINATE, words & LARGEST_COORDINATE, words >> 15 & 1
 
 
@@ -144,24 +171,30 @@ class SpifReceiver:
         Address to listen on. Port 0 selects a free port, which ``port`` then holds.
     step_s
         Duration of a step in seconds.
+    peer
+        Accept events from this address only, and from this port if it is not None; without ``peer``, from any sender.
 
     Repeated events of a pixel within a step count once, as everywhere in the input of a network. Malformed datagrams
-    are dropped, because anything may arrive from a network; ``malformed`` counts them.
+    are dropped, because anything may arrive from a network. Steps end in time even if more datagrams arrive than can
+    be received: those that do not fit into the queue of the operating system are lost. Every datagram is in one of the
+    counts ``used``, ``malformed``, ``dropped`` and ``strangers``, once the queue has been emptied.
     """
 
-    def __init__(self, pixels: PixelMap, port: int = 0, *, host: str = "127.0.0.1", step_s: float = 0.001) -> None:
+    def __init__(
+        self,
+        pixels: PixelMap,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        step_s: float = 0.001,
+        peer: tuple[str, int | None] | None = None,
+    ) -> None:
         if not step_s > 0:
             raise ValueError(f"step_s must be more than 0, not {step_s!r}")
         self.pixels = pixels
         self.step_s = step_s
-        self.malformed = 0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self._socket.bind((host, port))
-        except OSError:
-            self._socket.close()
-            raise
-        self.port: int = self._socket.getsockname()[1]
+        self._port = DatagramPort(host, port, peer=peer, unit=_WORD.itemsize)
+        self.port = self._port.port
 
     def __enter__(self) -> SpifReceiver:
         return self
@@ -172,8 +205,28 @@ class SpifReceiver:
         self.close()
 
     def close(self) -> None:
-        """Stop listening."""
-        self._socket.close()
+        """Stop listening; the counts remain."""
+        self._port.close()
+
+    @property
+    def used(self) -> int:
+        """Number of datagrams whose events are in a step."""
+        return self._port.received
+
+    @property
+    def malformed(self) -> int:
+        """Number of datagrams that are not SPIF."""
+        return self._port.malformed
+
+    @property
+    def dropped(self) -> int | None:
+        """Number of datagrams lost because they arrived faster than they were received; None if unknown: not Linux."""
+        return self._port.dropped
+
+    @property
+    def strangers(self) -> int:
+        """Number of datagrams from other senders than the peer."""
+        return self._port.strangers
 
     def steps(self, number: int) -> NDArray[np.bool_]:
         """Wait for ``number`` steps and return their spikes ``(number, size)``."""
@@ -194,22 +247,32 @@ class SpifReceiver:
             yield spikes
 
     def _until(self, end: float, spikes: NDArray[np.bool_], meanwhile: Callable[[], object] | None) -> None:
-        """Receive until ``end``, and at least the datagrams that have already arrived."""
+        """Receive until ``end``. If it has passed, receive what waits, for a part of a step at most."""
+        called = time.monotonic()
+        limit = max(end, called + _LATE_SHARE * self.step_s)
         while True:
-            left = max(0.0, end - time.monotonic())
-            self._socket.settimeout(left if meanwhile is None else min(left, _PATIENCE_S))
-            try:
-                data = self._socket.recv(65535)
-            except (TimeoutError, BlockingIOError):
-                if not left or time.monotonic() >= end:
-                    return
-                if meanwhile is not None:
+            empty = self._port.read(_BURST)
+            if self._port.full:
+                self._decode(spikes)
+            now = time.monotonic()
+            if now >= end and (empty or now >= limit):
+                break
+            if meanwhile is None:
+                pause = end - now
+            else:
+                if now - called >= _PATIENCE_S:
                     meanwhile()
-                continue
-            try:
-                spikes[self.pixels.lines(*decode_events(data))] = True
-            except SpifError:
-                self.malformed += 1
+                    called = now = time.monotonic()
+                pause = min(end - now, _PATIENCE_S)
+            if empty:
+                self._port.wait(pause)
+        self._decode(spikes)
+
+    def _decode(self, spikes: NDArray[np.bool_]) -> None:
+        data, sizes = self._port.take()
+        events, incomplete = _decode(data.view(_WORD), sizes // _WORD.itemsize)
+        self._port.reject(incomplete)
+        spikes[self.pixels.lines(*events)] = True
 
 
 class SpifSender:

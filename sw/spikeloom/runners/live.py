@@ -3,15 +3,16 @@
     UDP ─▶ SpifReceiver ─▶ Board ─▶ SpifSender ─▶ UDP
 
 Time is that of the host clock: a step consists of the events received within its duration. If the board is slower,
-steps are late and contain more events each; `LiveSummary` gives the delay of the last step.
+steps are late and contain more events each; `LiveSummary` tells how late.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from spikeloom.compiler.program import Program
@@ -20,19 +21,38 @@ from spikeloom.host.driver import Board
 from spikeloom.host.results import StepResult
 from spikeloom.host.spif import PixelMap, SpifReceiver, SpifSender
 
-__all__ = ["LiveSummary", "pixels_from", "run_live", "udp_address"]
+__all__ = ["LiveSummary", "peer_address", "pixels_from", "run_live", "udp_address"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiveSummary:
-    """Totals of a live run: ``steps``, spikes of the input and of the output, malformed datagrams, and the delay in
-    seconds with which the last step was sent to the board."""
+    """Totals of a live run.
+
+    Parameters
+    ----------
+    steps
+        Number of steps sent to the board, the empty one that ends a run without a given number of steps included.
+    late_steps
+        Number of steps sent more than the duration of a step after their end.
+    late_s, worst_late_s
+        Delay from the end of a step until it was sent to the board, in seconds: of the last step, and the longest.
+    events_in, spikes_out
+        Spikes of the input, each pixel once per step, and of the output.
+    used, malformed, dropped, strangers
+        Datagrams whose events are in a step; that are not SPIF; that were lost because they arrived faster than they
+        were received (None if the system does not tell); and that came from other senders than the peer.
+    """
 
     steps: int
+    late_steps: int
+    late_s: float
+    worst_late_s: float
     events_in: int
     spikes_out: int
+    used: int
     malformed: int
-    late_s: float
+    dropped: int | None
+    strangers: int
 
 
 def udp_address(text: str) -> tuple[str, int] | None:
@@ -43,6 +63,17 @@ def udp_address(text: str) -> tuple[str, int] | None:
     if found is None or int(found[2]) >= 1 << 16:
         raise InputError(f"a UDP address must be udp://HOST:PORT, not {text!r}")
     return found[1], int(found[2])
+
+
+def peer_address(text: str) -> tuple[str, int | None]:
+    """Parse ``HOST`` or ``HOST:PORT``; raise `InputError` if it is malformed or the host is unknown."""
+    found = re.fullmatch(r"([^/:?#@\s]+)(?::(\d{1,5}))?", text)
+    if found is None or not 0 < int(found[2] or 1) < 1 << 16:
+        raise InputError(f"a peer must be HOST or HOST:PORT, not {text!r}")
+    try:
+        return socket.gethostbyname(found[1]), None if found[2] is None else int(found[2])
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"a peer must be an IPv4 address or a known host, not {found[1]!r}") from error
 
 
 def pixels_from(text: str | None, size: int) -> PixelMap:
@@ -64,18 +95,24 @@ def pixels_from(text: str | None, size: int) -> PixelMap:
 
 
 def run_live(
-    board: Board, program: Program, receiver: SpifReceiver, sender: SpifSender | None, *, steps: int | None = None
+    board: Board,
+    program: Program,
+    receiver: SpifReceiver,
+    sender: SpifSender | None,
+    *,
+    steps: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> LiveSummary:
     """Run the events of ``receiver`` through the ``program`` loaded in ``board``, as one sample.
 
-    It ends after ``steps`` steps, or with a ``KeyboardInterrupt``. The spikes of the output population go to
-    ``sender``.
+    It ends after ``steps`` steps, or when ``stop`` returns True, which is asked about once per millisecond. The spikes
+    of the output population go to ``sender``.
     """
     if program.membranes:
         raise InputError(f"network {program.network} must have a spiking output, not membranes, to run live")
     outputs = program.observed[0][1]
     stream = board.stream()
-    events_in = spikes_out = 0
+    events_in = spikes_out = late_steps = 0
 
     def give(results: Iterable[StepResult]) -> None:
         nonlocal spikes_out
@@ -85,21 +122,38 @@ def run_live(
             if sender is not None:
                 sender.send(fired)
 
-    start, late = time.monotonic(), 0.0
+    def meanwhile() -> None:
+        give(stream.poll())
+        if stop():  # between messages, where nothing is half sent
+            raise _Stopped
+
+    start, late, worst = time.monotonic(), 0.0, 0.0
     try:
-        arriving = receiver.each(meanwhile=lambda: give(stream.poll()))
-        for number, spikes in enumerate(itertools.islice(arriving, steps), 1):
+        for number, spikes in enumerate(itertools.islice(receiver.each(meanwhile), steps), 1):
             events_in += int(spikes.sum())
             stream.send(spikes, last=number == steps)
+            late = max(0.0, time.monotonic() - start - number * receiver.step_s)
+            worst = max(worst, late)
+            late_steps += late > receiver.step_s
             give(stream.poll())
-            late = time.monotonic() - start - number * receiver.step_s
-    except KeyboardInterrupt:
+            if stop():
+                break
+    except _Stopped:
         pass
     give(stream.finish())
     return LiveSummary(
         steps=stream.sent,
+        late_steps=late_steps,
+        late_s=round(late, 6),
+        worst_late_s=round(worst, 6),
         events_in=events_in,
         spikes_out=spikes_out,
+        used=receiver.used,
         malformed=receiver.malformed,
-        late_s=round(max(0.0, late), 3),
+        dropped=receiver.dropped,
+        strangers=receiver.strangers,
     )
+
+
+class _Stopped(Exception):
+    """The run should end."""

@@ -57,6 +57,11 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
             ["run", "--backend", "rtl", "--answer", "count"],
             "encode and answer must be left out with --backend rtl and with live input",
         ),
+        (["run", "--peer", "127.0.0.1"], "peer must be left out, unless the input is live"),
+        (
+            ["run", "--port", "localhost:9", "--inputs", "udp://127.0.0.1:9", "--step-ms", "0"],
+            "milliseconds per step must be more than 0, not 0",
+        ),
         (["run", "--output", "x.txt"], "output must be a file that ends in .npy, not 'x.txt'"),
         (["simulate", "--images", "0"], "the number of images must be at least 1, not 0"),
         (["check", "--weight-bits", "0"], "weight_width must be an integer from 1 to 16, not 0"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spikeloom.cli.app import main
-from spikeloom.cli.signals import Interrupted, handled, orderly
+from spikeloom.cli.signals import Interrupted, handled, noted, orderly
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -85,6 +85,22 @@ def test_handlers_are_put_back():
         assert [signal.getsignal(number) for number in STATUS] == inside
     assert [signal.getsignal(number) for number in STATUS] == before
     assert not set(before) & set(inside)
+
+
+def test_the_first_signal_is_noted_and_the_second_one_ends():
+    child = subprocess.Popen(["sleep", "100"])
+    with handled():
+        inside = [signal.getsignal(number) for number in STATUS]
+        with noted() as arrived:
+            assert not arrived()
+            signal.raise_signal(signal.SIGTERM)
+            assert arrived()
+            assert child.poll() is None, "children are spared"
+            with pytest.raises(Interrupted) as stop:
+                signal.raise_signal(signal.SIGINT)
+        assert stop.value.number == signal.SIGINT
+        assert [signal.getsignal(number) for number in STATUS] == inside
+    assert child.wait(10) == -signal.SIGTERM
 
 
 def test_a_signal_ends_the_children():

@@ -31,6 +31,46 @@ def test_timestamps_are_skipped():
     assert [values.tolist() for values in decode_events(words)] == [[7, 1, 7], [9, 2, 9], [1, 0, 1]]
 
 
+def decode_word_by_word(words):
+    """The definition: a word without bit 31 is followed by a timestamp. None if that is missing."""
+    events, waiting = [], list(words)
+    while waiting:
+        word = waiting.pop(0)
+        events.append((word >> 16 & 0x7FFF, word & 0x7FFF, word >> 15 & 1))
+        if word < 1 << 31:
+            if not waiting:
+                return None
+            waiting.pop(0)
+    return events
+
+
+def test_any_words_are_decoded_by_their_definition(request):
+    """Single datagrams, and all of them received in batches: the events of those that are complete, and the others."""
+    rng = rng_of(request.node.name)
+    pixels = PixelMap(columns=64, rows=64)
+    expected, sizes, incomplete = np.zeros(pixels.size, bool), set(), 0
+    with SpifReceiver(pixels, step_s=0.2) as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as camera:
+        for _ in range(400):
+            words = rng.integers(1 << 32, size=rng.integers(12)) & ~(0x7FC07FC0 if rng.random() < 0.7 else 0)
+            words[rng.random(len(words)) < rng.random()] &= 0x7FFFFFFF
+            data = words.astype("<u4").tobytes()
+            events = decode_word_by_word(words.tolist())
+            if events is None:
+                incomplete += 1
+                with pytest.raises(SpifError, match=r"timestamp of its last event$"):
+                    decode_events(data)
+            else:
+                assert list(zip(*map(np.ndarray.tolist, decode_events(data)), strict=True)) == events
+                expected[pixels.lines(*np.array(events, np.int64).reshape(-1, 3).T)] = True
+            sizes.add(len(words))
+            camera.sendto(data, ("127.0.0.1", receiver.port))
+        assert len(sizes) == 12
+        assert 100 < incomplete < 300
+        assert 100 < expected.sum() < 2000
+        assert (receiver.steps(1)[0] == expected).all()
+        assert (receiver.used, receiver.malformed) == (400 - incomplete, incomplete)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -63,7 +103,7 @@ def test_over_a_socket(request):
         received = receiver.steps(2)
         assert (received[0] == sent).all()
         assert not received[1].any()
-        assert receiver.malformed == 1
+        assert (receiver.used, receiver.malformed, receiver.strangers) == (-(-int(sent.sum()) // 256), 1, 0)
         with pytest.raises(ValueError, match=r"^spikes must have shape \(2400,\), not \(1,\)$"):
             sender.send([1])
 
@@ -99,3 +139,17 @@ def test_late_steps_have_what_came_meanwhile():
         assert next(steps).tolist() == [False, False, True, True]
         assert time.monotonic() - start < 0.04
         assert not next(steps).any()
+
+
+def test_only_the_peer_is_heard():
+    pixels = PixelMap(columns=4, rows=1, polarities=1)
+    with (
+        SpifReceiver(pixels, step_s=0.05, peer=("127.0.0.2", None)) as receiver,
+        SpifSender(pixels, receiver.port) as stranger,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as camera,
+    ):
+        camera.bind(("127.0.0.2", 0))
+        stranger.send([1, 1, 0, 0])
+        camera.sendto(encode_events([3], [0], [0]), ("127.0.0.1", receiver.port))
+        assert receiver.steps(1).tolist() == [[False, False, False, True]]
+        assert (receiver.used, receiver.strangers) == (1, 1)

@@ -6,7 +6,7 @@ import pytest
 
 from spikeloom.datasets.inputs import InputError
 from spikeloom.host.spif import PixelMap
-from spikeloom.runners.live import pixels_from, udp_address
+from spikeloom.runners.live import peer_address, pixels_from, udp_address
 
 
 def test_addresses():
@@ -19,6 +19,22 @@ def test_addresses():
 def test_refuses_half_an_address(text):
     with pytest.raises(InputError, match=rf"^a UDP address must be udp://HOST:PORT, not {re.escape(repr(text))}$"):
         udp_address(text)
+
+
+def test_peers():
+    assert peer_address("127.0.0.2") == ("127.0.0.2", None)
+    assert peer_address("localhost:3333") == ("127.0.0.1", 3333)
+
+
+@pytest.mark.parametrize("text", ["", "127.0.0.1:0", "127.0.0.1:99999", "udp://127.0.0.1", "a b", "::1"])
+def test_refuses_malformed_peers(text):
+    with pytest.raises(InputError, match=rf"^a peer must be HOST or HOST:PORT, not {re.escape(repr(text))}$"):
+        peer_address(text)
+
+
+def test_refuses_unknown_peers():
+    with pytest.raises(InputError, match=r"^a peer must be an IPv4 address or a known host, not 'a\.\.b'$"):
+        peer_address("a..b")
 
 
 def test_pixels():

@@ -1,9 +1,14 @@
 """The driver on a serial port: a pseudo-terminal with the simulated design behind it."""
 
+import contextlib
+import json
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -161,6 +166,25 @@ class Recorder(SpifReceiver):
             yield spikes
 
 
+@contextlib.contextmanager
+def listening():
+    """A UDP socket at a free port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as behind:
+        behind.bind(("127.0.0.1", 0))
+        behind.settimeout(5)
+        yield behind
+
+
+def free_port():
+    with listening() as free:
+        return free.getsockname()[1]
+
+
+def live_command(board, port):
+    command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", board.port, "--pixels", "8x8"]
+    return [*command, "--inputs", f"udp://127.0.0.1:{port}"]
+
+
 def events_until(stop, rng, pixels, port):
     """A camera, more or less."""
     with SpifSender(pixels, port) as camera:
@@ -177,8 +201,8 @@ def test_live_events_through_the_board(request, board):
     stop = threading.Event()
     with (
         Recorder(pixels, step_s=0.01) as receiver,
-        SpifReceiver(outputs) as behind,
-        SpifSender(outputs, behind.port) as sender,
+        listening() as behind,
+        SpifSender(outputs, behind.getsockname()[1]) as sender,
         Endpoint(SerialTransport(board.port, BAUD), maximum_payload=SMALL.link.maximum_payload) as endpoint,
     ):
         running = Board(endpoint, SMALL)
@@ -190,11 +214,8 @@ def test_live_events_through_the_board(request, board):
         camera.join()
         given = np.array(receiver.given)[:, None]
         fired = simulate(network, given).spikes[network.output][:, 0]
-        behind._socket.settimeout(1)
         for step in fired[fired.any(axis=1)]:  # a datagram for each step with spikes
-            assert (
-                behind.pixels.lines(*decode_events(behind._socket.recv(2048))).tolist() == np.flatnonzero(step).tolist()
-            )
+            assert outputs.lines(*decode_events(behind.recv(2048))).tolist() == np.flatnonzero(step).tolist()
         assert (done.steps, done.events_in, done.spikes_out) == (60, given.sum(), fired.sum())
         assert fired.any(axis=1).sum() > 10
         assert not given.all(axis=2).any()
@@ -204,18 +225,56 @@ def test_live_events_by_the_command(request, board, tmp_path):
     leave_a_build(tmp_path)
     rng, stop = rng_of(request.node.name), threading.Event()
     pixels = PixelMap(columns=8, rows=8, polarities=1)
-    with SpifReceiver(pixels) as free, SpifReceiver(PixelMap(columns=10, rows=1, polarities=1)) as behind:
-        port = free.port
-        free.close()
+    with listening() as behind:
+        port = free_port()
         camera = threading.Thread(target=events_until, args=(stop, rng, pixels, port))
         camera.start()
-        command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", board.port, "--pixels", "8x8"]
-        live = ["--inputs", f"udp://127.0.0.1:{port}", "--output", f"udp://127.0.0.1:{behind.port}"]
-        steps = ["--steps", "40", "--step-ms", "10"]
-        done = subprocess.run([*command, *live, *steps], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+        command = [*live_command(board, port), "--output", f"udp://127.0.0.1:{behind.getsockname()[1]}"]
+        steps = ["--steps", "40", "--step-ms", "10", "--peer", "127.0.0.1"]
+        done = subprocess.run([*command, *steps], capture_output=True, text=True, timeout=120, cwd=tmp_path)
         stop.set()
         camera.join()
         assert done.returncode == 0, done.stderr
         assert re.search(r"^40 steps of 10 ms, [\d,]{3,} events in, [\d,]{2,} spikes out$", done.stdout, re.MULTILINE)
-        behind._socket.settimeout(1)
-        assert len(decode_events(behind._socket.recv(2048))[0])
+        assert re.search(
+            r"^datagrams: [\d,]{2,} used, [\d,]+ dropped, 0 malformed, 0 from others than 127\.0\.0\.1$",
+            done.stdout,
+            re.MULTILINE,
+        )
+        assert re.search(r"^\d+ steps late, by [\d.]+ ms at most$", done.stdout, re.MULTILINE)
+        assert len(decode_events(behind.recv(2048))[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_live_command_with_its_summary(board, tmp_path, number):
+    """Also one that arrives as soon as the run announces itself; the board can be used at once by the next program."""
+    leave_a_build(tmp_path)
+    rng, stop = rng_of("after a signal"), threading.Event()
+    pixels, port = PixelMap(columns=8, rows=8, polarities=1), free_port()
+    camera = threading.Thread(target=events_until, args=(stop, rng, pixels, port))
+    camera.start()
+    for received in (20, 0):
+        running = subprocess.Popen(
+            [*live_command(board, port), "--step-ms", "10", "--json", "--peer", "127.0.0.2"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        said = [running.stderr.readline()]
+        while "Ctrl-C ends" not in said[-1]:
+            assert running.poll() is None, "".join(said)
+            said.append(running.stderr.readline())
+        time.sleep(received * 0.01)
+        running.send_signal(number)
+        output, errors = running.communicate(timeout=120)
+        assert running.returncode == 0, errors
+        assert "Traceback" not in errors
+        summary = json.loads(output)
+        assert summary["steps"] >= 1
+        if received:
+            assert summary["strangers"] > 0
+        assert (summary["used"], summary["events_in"], summary["malformed"]) == (0, 0, 0)
+    stop.set()
+    camera.join()
+    check(board, rng_of("after a signal"))

@@ -1,0 +1,297 @@
+"""Live mode under a flood of datagrams: part of ``make bench``, left in ``build/bench/flood.json``.
+
+A compiled sender (``live_flood.cpp``) floods the port of a live run with SPIF datagrams as fast as the kernel accepts
+them, at least 400,000 per second on loopback. The run must keep its steps of 1 ms, and every datagram must be in one of
+its counts. The board is a stand-in that answers each step at once, because no simulation is as fast as a board.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spikeloom.compiler.place import place
+from spikeloom.compiler.program import Program
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.shipped import shipped
+from spikeloom.frontends.nir import load
+from spikeloom.host.driver import Board
+from spikeloom.host.spif import PixelMap, SpifReceiver, encode_events
+from spikeloom.runners.live import LiveSummary, run_live
+from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.host.bridge import BridgeModel, Read, Tick
+from spikeloom.sim.host.link import Identity
+from spikeloom.sim.lib.files import write_whole
+
+__all__ = [
+    "LEAST_ON_TIME",
+    "LEAST_PER_SECOND",
+    "FloodError",
+    "FloodResult",
+    "PromptLink",
+    "Sent",
+    "build_sender",
+    "complaints",
+    "datagrams",
+    "flood",
+    "measure",
+]
+
+LEAST_PER_SECOND = 400_000
+"""Datagrams per second that the sender must reach."""
+LEAST_ON_TIME = 0.99
+"""Share of steps that must be sent to the board less than a step after their end."""
+SECONDS = 5.0
+_PATIENCE_S = 2.0
+_DIRECTORY = Path("build/bench")
+
+
+class FloodError(RuntimeError):
+    """The sender could not be compiled or has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """Number of datagrams that the kernel has accepted, and the time that it took."""
+
+    sent: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloodResult:
+    """One measurement: rate of the sender, totals of the live run, and share of the steps that were on time.
+
+    ``quiet_worst_late_ms`` is the longest delay of a step in a run without datagrams: what the machine adds.
+    """
+
+    sent: int
+    sent_per_second: int
+    used: int
+    malformed: int
+    dropped: int | None
+    steps: int
+    step_ms: float
+    on_time: float
+    worst_late_ms: float
+    quiet_on_time: float
+    quiet_worst_late_ms: float
+
+
+class PromptLink:
+    """A byte link whose board ends each step at once, with a spike of each axon in ``spikes``; registers read as 0."""
+
+    def __init__(self, spikes: Sequence[int] = (), *, axon_width: int = 16) -> None:
+        self._spikes = sorted(spikes)
+        self._model = BridgeModel(axon_width)
+        self._answer = bytearray()
+
+    def open(self) -> Identity:
+        """Return an identity; the driver does not compare it unless it is asked to."""
+        return Identity(lanes=1, neurons=1, axons=1, weight_words=1, weight_width=1, v_width=8, build_hash=bytes(16))
+
+    def send(self, data: bytes) -> None:
+        """Answer the messages in ``data``."""
+        for request in self._model.from_host(data):
+            if isinstance(request, Tick):
+                for axon in self._spikes:
+                    self._answer += self._model.spike(axon)
+                self._answer += self._model.tick(request.last)
+            elif isinstance(request, Read):
+                self._answer += self._model.read_data(bytes(request.count))
+
+    def receive(self, minimum: int = 1, *, timeout_s: float | None = None) -> bytes:
+        """Return the answers so far."""
+        assert len(self._answer) >= minimum, "the board answers at once"
+        data = bytes(self._answer)
+        self._answer.clear()
+        return data
+
+    def poll(self) -> bytes:
+        """Return the answers so far."""
+        return self.receive(0)
+
+
+def build_sender(folder: Path) -> Path:
+    """Return the compiled sender; one already in ``folder`` is kept."""
+    source = Path(__file__).with_suffix(".cpp")
+    program = folder / f"flood-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+    if program.exists():
+        return program
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = program.with_name(f"{program.name}.{os.getpid()}")
+    command = ["g++", "-std=gnu++17", "-O2", "-Wall", "-Wextra", "-Werror", str(source), "-o", str(scratch)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise FloodError("the sender needs g++, which must be on PATH; on Debian or Ubuntu: apt install g++") from None
+    if done.returncode:
+        raise FloodError(f"g++ must compile {source.name}, and failed: {done.stderr[-2000:]}")
+    scratch.replace(program)
+    return program
+
+
+def datagrams(pixels: PixelMap, *, seed: int = 0, number: int = 64) -> list[bytes]:
+    """Return ``number`` datagrams of 1 to 8 random events: two thirds without timestamps, the others with some."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for index in range(number):
+        x, y, polarity = pixels.pixels(rng.integers(pixels.size, size=rng.integers(1, 9)))
+        words = np.frombuffer(encode_events(x, y, polarity), "<u4")
+        if index % 3 == 2:
+            timed = np.repeat(words & 0x7FFF_FFFF, 2)
+            timed[1::2] = rng.integers(1 << 32, size=len(words))
+            words = timed
+        found.append(words.tobytes())
+    return found
+
+
+@contextlib.contextmanager
+def flood(
+    program: Path,
+    port: int,
+    payloads: Sequence[bytes],
+    *,
+    count: int = 0,
+    seconds: float = 0.0,
+    source: str = "127.0.0.1",
+) -> Iterator[subprocess.Popen[str]]:
+    """Send ``payloads`` in turn to ``port`` of loopback, ``count`` of them or for ``seconds``, while the context lasts.
+
+    ``source`` is the address, or address and port, of the sender. `finished` returns what was sent.
+    """
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"".join(len(payload).to_bytes(2, "little") + payload for payload in payloads))
+        file.flush()
+        command = [str(program), "127.0.0.1", str(port), source, file.name, str(count), str(seconds)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
+
+
+def finished(running: subprocess.Popen[str]) -> Sent:
+    """Wait for the sender of `flood` and return what it has sent."""
+    out, error = running.communicate()
+    if running.returncode:
+        raise FloodError(f"the sender must run, and failed with status {running.returncode}: {error.strip()}")
+    return Sent(**json.loads(out))
+
+
+def _program() -> Program:
+    fabric = FABRICS["small"]
+    return place(quantise(load(shipped("digits-mlp.nir")), Quantisation.for_core(fabric.core, weight_width=8)), fabric)
+
+
+def _run(program: Program, pixels: PixelMap, sender: Path | None, seconds: float) -> tuple[Sent | None, LiveSummary]:
+    """Run live until the sender has ended and its datagrams have been received, or for ``seconds`` without a sender."""
+    with SpifReceiver(pixels) as receiver:
+        board = Board(PromptLink(program.output_axons[:3].tolist()))
+        board.load(program)
+        if sender is None:
+            return None, run_live(board, program, receiver, None, steps=round(seconds / receiver.step_s))
+        with flood(sender, receiver.port, datagrams(pixels), seconds=seconds) as running:
+            end = _End(running, receiver)
+            summary = run_live(board, program, receiver, None, stop=end)
+    return end.sent, summary
+
+
+class _End:
+    """Whether the sender has ended and every datagram has been counted, or cannot be any more."""
+
+    def __init__(self, running: subprocess.Popen[str], receiver: SpifReceiver) -> None:
+        self._running, self._receiver = running, receiver
+        self._until = 0.0
+        self.sent: Sent | None = None
+
+    def __call__(self) -> bool:
+        if self._running.poll() is None:
+            return False
+        if self.sent is None:
+            self.sent, self._until = finished(self._running), time.monotonic() + _PATIENCE_S
+        counted = self._receiver.used + self._receiver.malformed + (self._receiver.dropped or 0)
+        return counted == self.sent.sent or time.monotonic() > self._until
+
+
+def measure(folder: Path, *, seconds: float = SECONDS) -> FloodResult:
+    """Run live under a flood of ``seconds``, and as long without one."""
+    program, pixels = _program(), PixelMap(columns=8, rows=8, polarities=1)
+    sender = build_sender(folder)
+    _, quiet = _run(program, pixels, None, seconds)
+    sent, live = _run(program, pixels, sender, seconds)
+    assert sent is not None
+    return FloodResult(
+        sent=sent.sent,
+        sent_per_second=round(sent.sent / sent.seconds),
+        used=live.used,
+        malformed=live.malformed,
+        dropped=live.dropped,
+        steps=live.steps,
+        step_ms=1.0,
+        on_time=_on_time(live),
+        worst_late_ms=round(1000 * live.worst_late_s, 3),
+        quiet_on_time=_on_time(quiet),
+        quiet_worst_late_ms=round(1000 * quiet.worst_late_s, 3),
+    )
+
+
+def _on_time(summary: LiveSummary) -> float:
+    return round(1 - summary.late_steps / summary.steps, 4)
+
+
+def complaints(result: FloodResult) -> list[str]:
+    """Return what is wrong, a sentence each."""
+    wrong = []
+    if result.sent_per_second < LEAST_PER_SECOND:
+        wrong.append(
+            f"the sender reaches {result.sent_per_second:,} datagrams per second, expected {LEAST_PER_SECOND:,}"
+        )
+    if result.dropped is not None and result.sent != result.used + result.malformed + result.dropped:
+        wrong.append(
+            f"{result.sent:,} datagrams were sent, but {result.used:,} used, {result.malformed:,} malformed and "
+            f"{result.dropped:,} dropped"
+        )
+    if result.on_time < LEAST_ON_TIME:
+        wrong.append(
+            f"{result.on_time:.1%} of the steps are on time, expected {LEAST_ON_TIME:.0%} "
+            f"(without datagrams {result.quiet_on_time:.1%})"
+        )
+    return wrong
+
+
+def main() -> None:
+    try:
+        result = measure(_DIRECTORY)
+    except FloodError as error:
+        sys.exit(f"spikeloom: {error}")
+    dropped = "an unknown number of" if result.dropped is None else f"{result.dropped:,}"
+    print(
+        f"live mode: {result.sent:,} datagrams at {result.sent_per_second:,} per second, {result.used:,} used, "
+        f"{dropped} dropped; {result.on_time:.2%} of {result.steps:,} steps of 1 ms on time, the latest "
+        f"{result.worst_late_ms:.1f} ms late (without datagrams {result.quiet_on_time:.2%}, "
+        f"{result.quiet_worst_late_ms:.1f} ms)"
+    )
+    path = _DIRECTORY / "flood.json"
+    write_whole(path, json.dumps(asdict(result), indent=2) + "\n")
+    print(f"written to {path}")
+    wrong = complaints(result)
+    for sentence in wrong:
+        print(f"spikeloom: {sentence}", file=sys.stderr)
+    if wrong:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

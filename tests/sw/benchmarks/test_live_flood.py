@@ -1,0 +1,128 @@
+"""Floods of datagrams: all are counted and steps go on. How many are on time is for `make bench` on an idle machine."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikeloom.benchmarks.live_flood import (
+    FloodResult,
+    PromptLink,
+    build_sender,
+    complaints,
+    datagrams,
+    finished,
+    flood,
+    measure,
+)
+from spikeloom.host.spif import PixelMap, SpifReceiver, decode_events
+from spikeloom.sim.host.messages import MessageDecoder, encode_spikes
+
+BUILD = Path(__file__).resolve().parents[3] / "build" / "tests" / "flood"
+PIXELS = PixelMap(columns=8, rows=8, polarities=1)
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sendmmsg and the counts are of Linux")
+
+
+def test_datagrams():
+    found = datagrams(PIXELS, seed=3)
+    events = [PIXELS.lines(*decode_events(each)) for each in found]
+    assert {len(lines) for lines in events} == set(range(1, 9))
+    assert len(np.unique(np.concatenate(events))) > 60
+    with_timestamps = [len(each) == 8 * len(lines) for each, lines in zip(found, events, strict=True)]
+    assert [number for number, timed in enumerate(with_timestamps) if timed] == list(range(2, 64, 3))
+
+
+def test_the_link_of_the_benchmark():
+    link = PromptLink([7, 3])
+    link.send(encode_spikes(np.ones((2, 4), bool)))
+    found = MessageDecoder().feed(link.poll())
+    assert found.spike_axon.tolist() == [3, 7, 3, 7]
+    assert found.ticks.tolist() == [False, True]
+    assert link.poll() == b""
+
+
+def counted(receiver):
+    return receiver.used + receiver.malformed + receiver.dropped
+
+
+def receive_during(receiver, sent_before, *senders):
+    """Take steps until the senders have ended and all that they sent is counted; return the number of steps until they
+    ended, what they sent, and the lines of all steps."""
+    lines, during, after = np.zeros(PIXELS.size, bool), 0, 0
+    steps = receiver.each()
+    while any(sender.poll() is None for sender in senders):
+        lines |= next(steps)
+        during += 1
+    sent = sum(finished(sender).sent for sender in senders)
+    while counted(receiver) + receiver.strangers < sent_before + sent and after < 1000:
+        lines |= next(steps)
+        after += 1
+    return during, sent, lines
+
+
+def test_every_datagram_is_counted_and_steps_go_on():
+    """A first flood meets a queue that nobody reads, a second one a receiver; one of 64 datagrams is malformed."""
+    program = build_sender(BUILD)
+    payloads = [b"12345", *datagrams(PIXELS, number=63)]
+    with SpifReceiver(PIXELS, step_s=0.002) as receiver:
+        with flood(program, receiver.port, payloads, count=100_000) as running:
+            assert finished(running).sent == 100_000
+        with flood(program, receiver.port, payloads, seconds=1) as running:
+            during, sent, _ = receive_during(receiver, 100_000, running)
+        assert counted(receiver) == 100_000 + sent
+        assert sent > 5000
+        assert receiver.dropped > 50_000
+        assert 0.5 < receiver.malformed / (receiver.used / 63) < 2
+        # Without a bound on what a step receives, the first one would not end before the flood does.
+        assert during > 20
+
+
+def test_strangers_flood_and_the_peer_is_heard():
+    """All that the peer sends arrives, however much strangers send from its address and from others."""
+    program = build_sender(BUILD)
+    with SpifReceiver(PIXELS, step_s=0.002, peer=("127.0.0.2", None)) as receiver:
+        with (
+            flood(program, receiver.port, datagrams(PIXELS), count=100_000) as strangers,
+            flood(program, receiver.port, [datagrams(PIXELS)[0]], count=300, source="127.0.0.2") as peer,
+        ):
+            _, sent, lines = receive_during(receiver, 0, strangers, peer)
+            assert sent == 100_300
+        assert (receiver.used, receiver.malformed, receiver.dropped, receiver.strangers) == (300, 0, 0, 100_000)
+        expected = PIXELS.lines(*decode_events(datagrams(PIXELS)[0]))
+        assert np.flatnonzero(lines).tolist() == sorted(set(expected.tolist()))
+
+
+def test_a_measurement():
+    """Its books agree; its speed is that of a machine with other work to do."""
+    result = measure(BUILD, seconds=0.5)
+    assert result.sent == result.used + result.malformed + result.dropped > 5000
+    assert result.malformed == 0
+    assert result.steps > 50
+    assert 0 <= result.on_time <= 1
+    assert [sentence for sentence in complaints(result) if "were sent" in sentence] == []
+
+
+def test_complaints():
+    good = FloodResult(
+        sent=1000,
+        sent_per_second=400_000,
+        used=700,
+        malformed=100,
+        dropped=200,
+        steps=100,
+        step_ms=1.0,
+        on_time=0.99,
+        worst_late_ms=3.0,
+        quiet_on_time=1.0,
+        quiet_worst_late_ms=0.5,
+    )
+    assert complaints(good) == []
+    bad = dataclasses.replace(good, sent_per_second=390_000, dropped=199, on_time=0.98)
+    assert complaints(bad) == [
+        "the sender reaches 390,000 datagrams per second, expected 400,000",
+        "1,000 datagrams were sent, but 700 used, 100 malformed and 199 dropped",
+        "98.0% of the steps are on time, expected 99% (without datagrams 100.0%)",
+    ]
