@@ -6,13 +6,16 @@ is written, and any word that is read before the block RAM has started after con
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Print, Signal, Value
 from amaranth.lib.memory import Memory
 
 from spikeloom.hdl.lib import byte_memory
 from spikeloom.hdl.tech import block_ram
 
-__all__ = ["COLLISION", "garbage_block_ram", "shallow_block_ram"]
+__all__ = ["COLLISION", "garbage_block_ram", "random_block_ram", "shallow_block_ram"]
 
 COLLISION = "a word is read while it is written"
 """Printed by the simulator each time."""
@@ -54,3 +57,19 @@ def garbage_block_ram(monkeypatch, *, start_cycles: int = 0) -> None:
 def shallow_block_ram(monkeypatch) -> None:
     """Let a block RAM hold eight words from now on: then small memories have the latency that large ones have."""
     monkeypatch.setattr(block_ram, "_BLOCKS", ((1, 3),))
+
+
+def random_block_ram(monkeypatch, rng: np.random.Generator) -> None:
+    """Let block RAM that is elaborated from now on start with random words, unless it has initial contents.
+
+    This is what a reset in the middle of a run leaves behind, since it clears no memory.
+    """
+    original = block_ram.block_memory
+
+    def block_memory(width: int, depth: int, words: Sequence[int] = ()) -> Memory:
+        if not words:
+            octets = -(-width // 8)
+            words = [int.from_bytes(rng.bytes(octets)) % (1 << width) for _ in range(depth)]
+        return original(width, depth, words)
+
+    monkeypatch.setattr(block_ram, "block_memory", block_memory)

@@ -6,7 +6,7 @@ import gc
 import numpy as np
 import pytest
 from amaranth.hdl import Elaboratable, Module
-from harness.block_ram import garbage_block_ram, shallow_block_ram
+from harness.block_ram import garbage_block_ram, random_block_ram, shallow_block_ram
 from harness.images import MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
 from harness.mutations import mutated
 from harness.networks import rng_of
@@ -50,6 +50,16 @@ class Configured(Elaboratable):
         return m
 
 
+def with_strays(rng, events):
+    """The same, with axons that are no pixels in between."""
+    found = []
+    for event in events:
+        while rng.random() < 0.2:
+            found.append(int(rng.integers(PARAMETERS.pixels, 1 << AXON_WIDTH)))
+        found.append(event)
+    return found
+
+
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 @pytest.mark.parametrize("mode", MODES)
 def test_images(request, mode, stall):
@@ -60,6 +70,23 @@ def test_images(request, mode, stall):
         events = [event for image in images for event in events_of(image, settings)]
         found, _ = run(rng, settings, events, stall=stall, idle=float(rng.choice([0, 0.4])), quiet=700)
         assert found == reference_of(images, settings)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_axons_beyond_the_pixels_are_ignored(request, mode):
+    rng = rng_of(request.node.name)
+    settings = dataclasses.replace(settings_of(rng, mode), pixels=PARAMETERS.pixels)
+    images = images_of(rng, settings, 4)
+    events = with_strays(rng, [event for image in images for event in events_of(image, settings)])
+    assert sum(event >= PARAMETERS.pixels for event in events) > 10
+    found, _ = run(rng, settings, events, quiet=700)
+    assert found == reference_of(images, settings)
+
+
+def test_what_a_reset_leaves_in_the_memory_is_erased(request, monkeypatch):
+    random_block_ram(monkeypatch, rng_of(request.node.name))
+    for mode in MODES:
+        test_images(request, mode, 0.3)
 
 
 def test_block_ram_that_collides_changes_nothing(request, monkeypatch):
@@ -110,9 +137,13 @@ def test_a_pixel_takes_a_cycle_while_the_next_image_comes(request):
         ("code.eq(code.init), ", ""),
         ("when.eq(0), bank", "bank"),
         ("images.output_enable.eq(move)", "images.output_enable.eq(1)"),
+        ("& (arriving.axon >> address_bits == 0)", ""),
+        ("wiped = Signal(range(2 * parameters.pixels))", "wiped = Signal(range(parameters.pixels))"),
+        ("wiping = Signal(init=1)", "wiping = Signal(init=0)"),
     ],
 )
-def test_a_planted_bug_is_found(old, new):
+def test_a_planted_bug_is_found(monkeypatch, old, new):
+    random_block_ram(monkeypatch, rng_of("remains"))
     broken = mutated(encoder_module, old, new)
     for case in range(12):
         rng = rng_of(f"planted {case}")
@@ -120,7 +151,7 @@ def test_a_planted_bug_is_found(old, new):
         if case % 3 == 0:  # what is looked at is wiped while the next image comes
             settings = dataclasses.replace(settings, steps=1)
         images = images_of(rng, settings, 4)
-        events = [event for image in images for event in events_of(image, settings)]
+        events = with_strays(rng, [event for image in images for event in events_of(image, settings)])
         try:
             found, _ = run(rng, settings, events, broken, stall=0.5 * (case % 3 > 0), idle=0, quiet=700)
         except AssertionError:
