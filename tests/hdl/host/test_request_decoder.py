@@ -1,14 +1,16 @@
-"""The request decoder in its bridge: bad messages, a byte per cycle, writes that settle, and planted bugs."""
+"""The request decoder alone and in its bridge: messages, flags, a byte per cycle, writes that settle, planted bugs."""
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 from harness.bridge import BridgeBench, check, find_planted_bug, random_data, write
+from harness.mutations import mutated
 from harness.networks import rng_of
 
 from spikeloom.hdl.host import request_decoder
 from spikeloom.hdl.host.bridge import HostBridge
-from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR, Spike, Tick
-from spikeloom.sim.host.messages import encode_spikes
+from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR, BridgeModel, Spike, Tick, Write
+from spikeloom.sim.host.messages import ConfigurationAddress, Opcode, encode_spikes, encode_write
 
 
 def test_bad_messages_are_skipped(request):
@@ -55,3 +57,144 @@ MUTATIONS = {
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_planted_bugs_are_found(monkeypatch, name):
     find_planted_bug(monkeypatch, request_decoder, *MUTATIONS[name])
+
+
+def run_decoder(decoder, messages, rng, *, idle=0.3, stall=0.3):
+    """What a decoder alone does with ``messages``, in order, and when: (cycle, requests, error flags)."""
+    data, found = b"".join(messages), []
+
+    async def bench(ctx):
+        place, offered, cycle, quiet = 0, False, 0, 0
+        while quiet < 50:
+            offered = offered or (place < len(data) and rng.random() >= idle)
+            ctx.set(decoder.i.valid, offered)
+            ctx.set(decoder.i.payload, data[place] if offered else 0)
+            credit = rng.random() >= stall
+            ctx.set(decoder.credit, credit)
+            ctx.set(decoder.packets.ready, rng.random() >= stall)
+            (
+                *_,
+                taken,
+                unknown,
+                beyond,
+                valid,
+                gave,
+                packet,
+                write,
+                byte,
+                tile,
+                memory,
+                plane,
+                index,
+            ) = await ctx.tick().sample(
+                decoder.i.valid & decoder.i.ready,
+                decoder.unknown,
+                decoder.beyond,
+                decoder.packets.valid,
+                decoder.packets.valid & decoder.packets.ready,
+                decoder.packets.payload,
+                *(decoder.write_enable, decoder.write_data),
+                *(decoder.tile, decoder.memory, decoder.plane, decoder.index),
+            )
+            assert credit or not valid, "a packet needs credit"
+            requests = []
+            if gave:
+                requests.append(Tick(bool(packet.last)) if packet.tick else Spike(packet.axon))
+            if write:
+                address = ConfigurationAddress(tile=tile, memory=memory, plane=plane, index=index)
+                requests.append(Write(address, bytes([byte])))
+            if requests or unknown or beyond:
+                found.append((cycle, requests, MESSAGE_ERROR * unknown | AXON_ERROR * beyond))
+            place, offered = place + taken, offered and not taken
+            quiet = 0 if taken or gave or place < len(data) else quiet + 1
+            cycle += 1
+
+    simulator = Simulator(decoder)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return found
+
+
+def check_messages(decoder, rng, count=600):
+    """Random messages, most of them near the last axon: each leads to what the model makes of it, and to one flag."""
+    model, messages, expected = BridgeModel(decoder.axon_width), [], []
+    seen = {Spike: 0, Tick: 0, Write: 0, MESSAGE_ERROR: 0, AXON_ERROR: 0}
+    others = [byte for byte in range(64) if byte not in (Opcode.WRITE, Opcode.READ, Opcode.TICK, Opcode.TICK_LAST)]
+    while len(messages) < count:
+        kind = rng.random()
+        few = rng.random() < 0.5
+        if kind < 0.4:
+            message = bytes([Opcode.SPIKE | int(rng.integers(16 if few else 128))])
+        elif kind < 0.82:
+            message = bytes([Opcode.SKIP | int(rng.integers(4 if few else 64))])
+        elif kind < 0.86:
+            message = bytes([Opcode.TICK | int(rng.integers(2))])
+        elif kind < 0.93:
+            message = bytes([int(rng.choice(others))])
+        else:
+            place = ConfigurationAddress(
+                tile=int(rng.integers(256)),
+                memory=int(rng.integers(16)),
+                plane=int(rng.integers(1024)),
+                index=int(rng.integers(1 << 18)),
+            )
+            message = encode_write(place, rng.bytes(1))
+        model.error = 0
+        requests = model.from_host(message)
+        for what in [*map(type, requests), model.error]:
+            seen[what] = seen.get(what, 0) + 1
+        messages.append(message)
+        if requests or model.error:
+            expected.append((requests, model.error))
+    assert min(seen.values()) > 10, seen
+    assert [(requests, error) for _, requests, error in run_decoder(decoder, messages, rng)] == expected
+
+
+@pytest.mark.parametrize("axon_width", [1, 6, 7, 8, 13, 16])
+def test_every_message_does_what_the_model_says(request, axon_width):
+    check_messages(request_decoder.RequestDecoder(axon_width), rng_of(request.node.name))
+
+
+def check_settling(module):
+    """From the last byte of a write to the packet of the next message there are five cycles more than the latency to
+    the tile: one ends the write, and the tile and its memory take theirs in the others. A write of nothing waits as
+    long."""
+    place = ConfigurationAddress(tile=1)
+    for latency in (1, 2, 5):
+        for count in (0, 1, 3):
+            decoder = module.RequestDecoder(8, latency)
+            messages = [bytes([Opcode.SPIKE]), encode_write(place, bytes(count)), bytes([Opcode.TICK])]
+            found = run_decoder(decoder, messages, np.random.default_rng(0), idle=0, stall=0)
+            cycles = [cycle for cycle, *_ in found]
+            assert len(found) == count + 2
+            end = cycles[count] if count else cycles[0] + 8  # behind the spike come the opcode and seven bytes
+            assert cycles[-1] - end == 5 + latency, (latency, count)
+
+
+def test_a_message_waits_until_a_write_has_settled():
+    check_settling(request_decoder)
+
+
+ALONE = {
+    "the last axon": ("axon[self.axon_width :].any()", "axon[self.axon_width]"),
+    "no flag": ("self.beyond.eq(moving & outside)", "self.beyond.eq(0)"),
+    "a flag for each move": ("self.beyond.eq(moving & outside)", "self.beyond.eq(moving)"),
+    "a flag for each byte": ("self.beyond.eq(moving & outside)", "self.beyond.eq(outside)"),
+    "no other flag": ("m.d.comb += self.unknown.eq(1)", "pass"),
+    "an axon that is too far": ("with m.If(moving & ~outside):", "with m.If(moving):"),
+    "a packet without credit": ("self.packets.valid.eq(self.credit & ~(", "self.packets.valid.eq(~("),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_planted_bugs_in_a_decoder_alone_are_found(name):
+    copy = mutated(request_decoder, *ALONE[name])
+    with pytest.raises(AssertionError):
+        check_messages(copy.RequestDecoder(8), rng_of(name))
+
+
+@pytest.mark.parametrize("bug", [("SETTLING = 4", "SETTLING = 3"), ("SETTLING + self.latency - 1", "SETTLING")])
+def test_a_write_that_settles_too_soon_is_found(bug):
+    with pytest.raises(AssertionError):
+        check_settling(mutated(request_decoder, *bug))
