@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -94,6 +95,68 @@ class _Candidate:
     fullest: str  # : name of the resource with the highest utilisation
 
 
+class _Demand:
+    """What the networks need of a core with the ``given`` fields. It depends on the number of lanes, not on the device,
+    and takes long to find for a large network, so it is found once for all devices."""
+
+    def __init__(self, networks: Sequence[QuantisedNetwork], given: dict[str, Any]) -> None:
+        if not networks:
+            raise ValueError("there must be at least one network, not none")
+        unknown = set(given) - {field.name for field in fields(CoreParameters)}
+        if unknown:
+            raise TypeError(f"given must be fields of CoreParameters, not {', '.join(sorted(unknown))}")
+        self.networks = networks
+        self.given = given
+        self._found: dict[int, tuple[CoreParameters, dict[str, int], int] | ValueError] = {}
+
+    def with_lanes(self, lanes: int) -> tuple[CoreParameters, dict[str, int], int]:
+        """Return a core with more than enough room, the depths that suffice, and the words per step.
+
+        Raises ``ValueError`` if no core with so many lanes can run the networks.
+        """
+        if lanes not in self._found:
+            try:
+                self._found[lanes] = self._find(lanes)
+            except ValueError as error:
+                self._found[lanes] = error
+        found = self._found[lanes]
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+    def _find(self, lanes: int) -> tuple[CoreParameters, dict[str, int], int]:
+        most: dict[str, Any] = {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18}
+        roomy = CoreParameters(**self._features | most | self.given)
+        if "lane_banks" not in self.given:
+            roomy = replace(roomy, lane_banks=lane_banks(lanes))
+        depths: dict[str, int] = {}
+        for network in self.networks:
+            # The weights of a large network far exceed the rest of its program, so nothing is laid out twice.
+            used = {use.resource.partition(" ")[0]: use.used for use in place(network, FabricConfig(core=roomy)).uses}
+            used = {
+                "neurons": used["neurons"],
+                "axons": used["rows"],
+                "weight_words": used["weight"],
+                "geometries": used.get("geometries", 1),
+            }
+            depths = {name: max(value, depths.get(name, 1)) for name, value in used.items()}
+        return roomy, depths, sum(_words_of_a_step(network, lanes) for network in self.networks)
+
+    @cached_property
+    def _features(self) -> dict[str, Any]:
+        return features(self.networks)
+
+
+def _demand(networks: QuantisedNetwork | Sequence[QuantisedNetwork], given: dict[str, Any]) -> _Demand:
+    every = (networks,) if isinstance(networks, QuantisedNetwork) else tuple(networks)
+    return _last_demand(every, tuple(given.items()))
+
+
+@lru_cache(maxsize=1)  # the next question is often about the same networks on other devices
+def _last_demand(networks: tuple[QuantisedNetwork, ...], given: tuple[tuple[str, Any], ...]) -> _Demand:
+    return _Demand(networks, dict(given))
+
+
 def choose_core(
     networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Device, **given: Any
 ) -> CoreParameters:
@@ -122,18 +185,17 @@ def choose_core(
 
 def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Device, **given: Any) -> Choice:
     """Choose a core like `choose_core`, and return it with the reasons."""
-    networks = [networks] if isinstance(networks, QuantisedNetwork) else list(networks)
-    if not networks:
-        raise ValueError("there must be at least one network, not none")
-    unknown = set(given) - {field.name for field in fields(CoreParameters)}
-    if unknown:
-        raise TypeError(f"given must be fields of CoreParameters, not {', '.join(sorted(unknown))}")
+    return _choose(_demand(networks, given), device)
+
+
+def _choose(demand: _Demand, device: Device) -> Choice:
+    networks, given = demand.networks, demand.given
     names = " and ".join(network.name for network in networks)
     refused: Exception | None = None
     candidates: list[_Candidate] = []
     for lanes in [given["lanes"]] if "lanes" in given else [1 << power for power in range(MOST_LANES.bit_length())]:
         try:
-            candidates += _with_lanes(networks, device, lanes, given)
+            candidates += _with_lanes(demand, device, lanes)
         except ValueError as error:  # the given fields may be valid with another number of lanes
             refused = error
     if not candidates:
@@ -159,12 +221,13 @@ def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork], **given:
     """Return the names of the boards with room for a core for ``networks``; ``given`` as for `choose_core`."""
     from spikeloom.boards.targets.registry import all_boards
 
+    demand = _demand(networks, given)
     holds: dict[str, bool] = {}
     boards = all_boards()
     for board in boards.values():
         if not board.obstacle and board.device_name not in holds:
             try:
-                choose(networks, board.device, **given)
+                _choose(demand, board.device)
                 holds[board.device_name] = True
             except ValueError:
                 holds[board.device_name] = False
@@ -235,26 +298,10 @@ def _per_neuron(neurons: Sequence[NeuronParameters], found: dict[str, Any]) -> f
     return frozenset(differ)
 
 
-def _with_lanes(
-    networks: Sequence[QuantisedNetwork], device: Device, lanes: int, given: dict[str, Any]
-) -> Iterator[_Candidate]:
+def _with_lanes(demand: _Demand, device: Device, lanes: int) -> Iterator[_Candidate]:
     """Return cores with this number of lanes, each with other kinds of memories. Raises ``ValueError``."""
-    most: dict[str, Any] = {"lanes": lanes, "neurons": 1 << 14, "axons": 1 << 14, "weight_words": 1 << 18}
-    roomy = CoreParameters(**features(networks) | most | given)
-    if "lane_banks" not in given:
-        roomy = replace(roomy, lane_banks=lane_banks(lanes))
-    depths: dict[str, int] = {}
-    for network in networks:
-        # The weights of a large network far exceed the rest of its program, so nothing is laid out twice.
-        used = {use.resource.partition(" ")[0]: use.used for use in place(network, FabricConfig(core=roomy)).uses}
-        used = {
-            "neurons": used["neurons"],
-            "axons": used["rows"],
-            "weight_words": used["weight"],
-            "geometries": used.get("geometries", 1),
-        }
-        depths = {name: max(value, depths.get(name, 1)) for name, value in used.items()}
-    words = sum(_words_of_a_step(network, lanes) for network in networks)
+    given = demand.given
+    roomy, depths, words = demand.with_lanes(lanes)
     few = [count for count in (1, 2) if device.lut_ram and count * depths["neurons"] <= MOST_LUT_RAM_WORDS * lanes]
     kinds = {
         "weight_memory": ("block", "single-port") if device.single_port_ram else ("block",),

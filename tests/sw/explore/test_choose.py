@@ -180,3 +180,22 @@ def test_networks_that_no_core_can_serve_together():
     )
     with pytest.raises(ChoiceError, match=r"^v_width must be the same for all neurons of a core, not 12 and 16$"):
         choose([wide, dense(3, 4)], LARGE)
+
+
+def test_a_network_is_placed_once_for_each_number_of_lanes(monkeypatch):
+    """For all devices, and for the boards that a refusal names after the board that was asked for."""
+    network = dense(784, 1000, 10)
+    placed = []
+
+    def counted(network, fabric, **options):
+        placed.append(fabric.core.lanes)
+        return place(network, fabric, **options)
+
+    monkeypatch.setattr("spikeloom.explore.choose.place", counted)
+    with pytest.raises(ChoiceError):
+        choose(network, UP5K)
+    assert boards_for(network) == ()
+    assert placed == [1, 2, 4, 8, 16, 32, 64]
+    with pytest.raises(ChoiceError):
+        choose(network, UP5K, neurons=4096)
+    assert len(placed) == 14

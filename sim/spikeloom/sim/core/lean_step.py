@@ -8,6 +8,7 @@ returns None where that is not certain, and for populations with a feature that 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,14 +104,7 @@ class LeanStep:
     def state(self) -> NeuronState:
         """The state after the last step, as a copy."""
         cleared = NeuronState.cleared(len(self._v), self._parameters)
-        return NeuronState(
-            v=self._v.astype(np.int64),
-            pending=self._pending.astype(np.int64),
-            refractory_count=cleared.refractory_count,
-            current=cleared.current,
-            adaptation=cleared.adaptation,
-            random=cleared.random,
-        )
+        return replace(cleared, v=self._v.astype(np.int64), pending=self._pending.astype(np.int64))
 
     def _leak(self, v: NDArray[Any]) -> None:
         p, work = self._parameters, self._work

@@ -16,6 +16,7 @@ position and the number of kernel taps in each direction. `spikeloom.sim.core.ro
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 from spikeloom.sim.core.features import FEATURES, PER_NEURON, CoreFeatures, UpdateWidths, update_widths
 from spikeloom.sim.core.registers import CORE
@@ -317,7 +318,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             )
         )
 
-    @property
+    @cached_property
     def memories(self) -> dict[str, Memory]:
         """The memories that the host loads, by name. Number 0 is reserved for the registers."""
         # A memory whose word has no bits is omitted but keeps its number.
