@@ -3,26 +3,21 @@
 import dataclasses
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from harness.mnist import IMAGES, TRIAL, Counting, digits_of
 from harness.networks import rng_of
 from rich.console import Console
 
 from spikeloom.benchmarks import mnist
-from spikeloom.benchmarks.mnist import TRIALS, Trial, built_fmax_mhz, complaints, run_trial, table_of, write_summary
-from spikeloom.cli.app import main
+from spikeloom.benchmarks.mnist import TRIALS, built_fmax_mhz, complaints, run_trial, table_of, write_summary
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.encoders import LatencyEncoder, encoder_from
-from spikeloom.datasets.mnist import pixel_levels
-from spikeloom.datasets.shipped import Digits, shipped
+from spikeloom.datasets.shipped import shipped
 from spikeloom.frontends.nir import load
-from spikeloom.runners.runner import ReferenceRunner, Runner
 from spikeloom.sim.core.neuron import Leak, Reset
-from spikeloom.sim.network.reference import simulate
 
-IMAGES = 24
 KEYS = [
     "model",
     "weight_bits",
@@ -37,48 +32,11 @@ KEYS = [
     "images_per_s",
     "seconds",
 ]
-TRIAL = Trial(model="mnist-mlp.nir", weight_bits=8, fabric=TRIALS[0].fabric, least_accuracy=0.98)
-
-
-def strokes(rng, count=IMAGES):
-    """Images as bright as digits: 60 to 130 pixels of ink on thick lines through the middle."""
-    images = np.zeros((count, 28, 28), np.uint8)
-    across, along = np.meshgrid(np.arange(28) - 13.5, np.arange(28) - 13.5)
-    for image in images:
-        for _ in range(2):
-            angle, offset = rng.uniform(0, np.pi), rng.uniform(-4, 4)
-            distance = np.abs(across * np.cos(angle) + along * np.sin(angle) - offset)
-            ink = (distance < rng.uniform(1, 2)) & (across**2 + along**2 < 100)
-            image[ink] = rng.integers(30, 256, np.count_nonzero(ink))
-    return images
 
 
 @pytest.fixture
 def digits(request):
-    """Images with the labels that the integer network gives them: its accuracy is 1."""
-    images = strokes(rng_of(request.node.nodeid))
-    network = load(shipped("mnist-mlp.nir"))
-    encoder = encoder_from(network.encoder)
-    fired = simulate(quantise(network), encoder.encode(pixel_levels(images, encoder.bits))).spikes["digit"]
-    assert 20 < np.count_nonzero(images[0]) < 200
-    assert len(set(fired.sum(axis=0).argmax(axis=1))) > 2
-    return Digits(images=images, labels=fired.sum(axis=0).argmax(axis=1))
-
-
-class Counting(Runner):
-    """The reference, with a clock and perhaps with a spike too many."""
-
-    def __init__(self, program, *, model="mnist-mlp.nir", weight_bits=8, wrong=0):
-        network = quantise(load(shipped(model)), Quantisation(weight_width=weight_bits))
-        self.reference = ReferenceRunner(network)
-        self.program = program
-        self.wrong = wrong
-
-    def run(self, spikes, *, progress=None):
-        result = self.reference.run(spikes)
-        output = result.spikes["digit"]
-        output.reshape(-1)[: self.wrong] ^= True
-        return dataclasses.replace(result, cycles=1000 * spikes.shape[1])
+    return digits_of(rng_of(request.node.nodeid))
 
 
 @pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.title)
@@ -168,89 +126,6 @@ def test_network_without_encoder(digits, tmp_path, monkeypatch):
         ValueError, match=r"^mnist-mlp\.nir must name the encoder that it was trained with, and does not$"
     ):
         run_trial(TRIAL, digits, make_runner=Counting, quality_folder=tmp_path)
-
-
-# The command
-
-
-@pytest.fixture
-def folder(tmp_path, digits):
-    """The four files of an MNIST of ``digits``."""
-    (tmp_path / "data").mkdir()
-    for part in ("train", "t10k"):
-        for name, array in (("images-idx3", digits.images), ("labels-idx1", digits.labels)):
-            header = bytes([0, 0, 8, array.ndim]) + b"".join(extent.to_bytes(4, "big") for extent in array.shape)
-            (tmp_path / "data" / f"{part}-{name}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def made(monkeypatch, tmp_path):
-    """One trial, and in place of the compiled hardware a clocked reference: what it was made with."""
-    made = []
-
-    class Compiled(Counting):
-        wrong = 0
-
-        def __init__(self, program, directory, *, workers, announce):
-            super().__init__(program, wrong=self.wrong)
-            made.append((self, directory, workers))
-
-    made.append(Compiled)
-    monkeypatch.setattr("spikeloom.runners.compiled.CompiledRunner", Compiled)
-    monkeypatch.setattr(mnist, "TRIALS", (TRIAL,))
-    monkeypatch.chdir(tmp_path)
-    return made
-
-
-def test_command(folder, made, tmp_path, capsys):
-    (tmp_path / "qor").mkdir()
-    (tmp_path / "qor" / TRIAL.quality).write_text('{"fmax_mhz": 110.0}')
-    main(["mnist", "--data", str(folder), "--workers", "3"])
-    ((_, directory, workers),) = made[1:]
-    assert (directory, workers) == (Path("build/mnist"), 3)
-    (entry,) = json.loads(Path("build/mnist/summary.json").read_text())
-    assert (entry["images"], entry["mismatches"], entry["images_per_s"]) == (IMAGES, 0, 110000)
-    printed = capsys.readouterr().out
-    assert "110,000" in printed
-    assert "clock unknown" not in printed
-
-
-def test_command_of_some_images_without_a_clock(folder, made, capsys):
-    main(["mnist", "--data", str(folder), "--images", "5"])
-    (entry,) = json.loads(Path("build/mnist/summary.json").read_text())
-    assert (entry["images"], entry["fmax_mhz"], entry["images_per_s"]) == (5, None, None)
-    assert "clock unknown: qor/lif-core-wide-ecp5-85f.json is missing; run make qor" in capsys.readouterr().out
-
-
-def test_command_fails_where_hardware_and_reference_differ(folder, made, capsys):
-    made[0].wrong = 2
-    with pytest.raises(SystemExit) as stop:
-        main(["mnist", "--data", str(folder)])
-    assert stop.value.code == 1
-    assert capsys.readouterr().err == (
-        "spikeloom: mnist-mlp.nir, 8 bits: hardware and reference must agree in every spike, not differ in 2 places\n"
-    )
-    (entry,) = json.loads(Path("build/mnist/summary.json").read_text())
-    assert entry["mismatches"] == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--data", "nowhere"],
-            "'nowhere' does not contain the file t10k-images-idx3-ubyte or t10k-images-idx3-ubyte.gz",
-        ),
-        (["--data", "data", "--images", "0"], f"the number of images must be from 1 to {IMAGES}, not 0"),
-        (["--data", "data", "--images", "999"], f"the number of images must be from 1 to {IMAGES}, not 999"),
-    ],
-)
-def test_command_refuses_in_one_sentence(folder, made, capsys, arguments, message):
-    with pytest.raises(SystemExit) as stop:
-        main(["mnist", *arguments])
-    assert stop.value.code == 2
-    assert re.fullmatch(f"spikeloom: {message}\n", capsys.readouterr().err)
 
 
 # The network
