@@ -22,7 +22,7 @@ def run(text):
 def test_the_page_runs_and_prints_what_it_says():
     text = PAGE.read_text()
     variables, printed = run(text)
-    (expected,) = re.findall(r"^```text\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    expected = "".join(re.findall(r"^```text\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
     assert printed == expected
     fired = [axon for _, axon in variables["spikes"]]
     assert {2, 3} == set(fired)

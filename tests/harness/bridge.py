@@ -81,22 +81,26 @@ class BridgeBench:
         values[(kinds == PacketKind.SPIKE) & (rng.random(len(axons)) < 0.5)] = 1
         return [(PacketKind(k), int(a), int(v)) for k, a, v in zip(kinds, axons, values, strict=True)]
 
-    def simulate(self, data: bytes, *, cycles: int = 100_000, reset_at: int = -1) -> BridgeRun:
-        """Give ``data`` to the bridge until nothing has happened for 100 cycles.
+    def simulate(self, data: bytes, *, cycles: int = 100_000, reset_at: int = -1, then: bytes = b"") -> BridgeRun:
+        """Give ``data`` to the bridge until nothing has happened for 100 cycles; return what came out.
 
         ``reset_at`` begins a new session in that cycle and gives ``data`` again, from its beginning; what came before
-        is forgotten.
+        is forgotten. The bytes ``then`` follow in a run of their own, which is in `run` afterwards.
         """
+        first: list[BridgeRun] = []
         reset = Signal()
 
         async def clock(ctx) -> None:
             await self._clock(ctx, data, cycles, reset, reset_at)
+            first.append(self.run)
+            if then:
+                await self._clock(ctx, then, cycles, reset, -1)
 
         simulator = Simulator(ResetInserter(reset)(self.bridge))
         simulator.add_clock(1e-6)
         simulator.add_testbench(clock)
         simulator.run()
-        return self.run
+        return first[0]
 
     def _begin(self, data: bytes) -> None:
         self.run = BridgeRun()
@@ -226,9 +230,14 @@ class Expected:
     error: int
 
 
+def model_of(bridge) -> BridgeModel:
+    """The model of a bridge whose axons are not wider than those of messages."""
+    return BridgeModel(bridge.axon_width, index_width=bridge.index_width, plane_width=bridge.plane_width)
+
+
 def expected_of(bench: BridgeBench, data: bytes) -> Expected:
     """What ``data`` must lead to, by the model of the bridge. Only registers of the core are read."""
-    model = BridgeModel(bench.bridge.axon_width)
+    model = model_of(bench.bridge)
     expected = Expected([], [], [], b"", 0)
     registers: dict[int, int] = {}
     steps = 0
@@ -244,21 +253,28 @@ def expected_of(bench: BridgeBench, data: bytes) -> Expected:
         if isinstance(request, Write) and request.address.tile == CORE_TILE:
             place = request.address
             for offset, byte in enumerate(request.data):
-                expected.writes.append((place.memory, place.plane, place.index + offset, byte))
+                index, plane = place.place(offset)
+                if not model.reaches(place, offset):
+                    continue
+                expected.writes.append((place.memory, plane, index, byte))
                 if place.memory == REGISTER_MEMORY:
-                    registers[place.index + offset] = byte
+                    registers[index] = byte
         if isinstance(request, Read):
-            first = request.address.index
-            indices = range(first, first + request.count)
-            known = request.address.tile == CORE_TILE
-            reads = bytes(registers.get(index, (index * 37 + 11) & 0xFF) if known else 0 for index in indices)
-            expected.reads.append(reads)
+            place, found = request.address, bytearray()
+            for offset in range(request.count):
+                index, _ = place.place(offset)
+                known = place.tile == CORE_TILE and model.reaches(place, offset)
+                found.append(registers.get(index, (index * 37 + 11) & 0xFF) if known else 0)
+            expected.reads.append(bytes(found))
     expected.error = model.error
     return expected
 
 
 def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):
-    """Samples of a few steps each, with WRITEs and READs of the core, and of tiles that do not exist, between them."""
+    """Samples of a few steps each, with WRITEs and READs of the core, and of tiles that do not exist, between them.
+
+    With ``errors``, some of them have addresses that the fabric does not have, and bytes that begin no message follow.
+    """
     data = b""
     for _ in range(samples):
         inputs = min(1 << axon_width, 40)
@@ -266,16 +282,24 @@ def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):
         axons = rng.choice(1 << axon_width, inputs, replace=False)
         data += encode_spikes(spikes, axons)
         for _ in range(3 if requests else 0):
-            index = int(rng.choice([0, 60, 250, 65530, (1 << 18) - 30]))
+            index = int(rng.choice([0, 60, 250, 65530, (1 << 18) - 40]))
             tile = int(rng.choice([CORE_TILE, 2, 255], p=[0.8, 0.1, 0.1]))
+            memory, lane, most = int(rng.integers(16)), int(rng.integers(1024)), 20
+            if errors and rng.random() < 0.5:
+                index = int(rng.choice([(1 << 18) - 5, (1 << 18) - 1, 1 << 18, 1 << 25, (1 << 32) - 60]))
+                memory, lane = int(rng.integers(14, 18)), int(rng.choice([0, 1023, 1024, 0xFFFF]))
+            order = {"plane": lane}
             if rng.random() < 0.5:
-                place = {"memory": int(rng.integers(16)), "plane": int(rng.integers(1024)), "index": index}
-                address = ConfigurationAddress(tile=tile, **place)
-                data += encode_write(address, rng.bytes(int(rng.integers(20))))
+                lane = lane if lane > 1023 else int(rng.integers(6))
+                order, most = {"word_bytes": lane + 1}, 40
+            if rng.random() < 0.5:
+                address = ConfigurationAddress(tile=tile, memory=memory, index=index, **order)
+                data += encode_write(address, rng.bytes(int(rng.integers(most))))
             else:
-                data += encode_read(ConfigurationAddress(tile=tile, index=index), int(rng.integers(20)))
+                data += encode_read(ConfigurationAddress(tile=tile, index=index, **order), int(rng.integers(most)))
         if errors:
-            data += bytes(rng.permutation([0x00, 0x03, 0x0F, 0x12, 0x1F, 0x22, 0x3F, 0x7F, 0x7F]).tolist())
+            unknown = [0x00, 0x03, 0x04, 0x07, 0x09, 0x0F, 0x10, 0x12, 0x1F, 0x22, 0x25, 0x3F, 0x7F, 0x7F]
+            data += bytes(rng.permutation(unknown).tolist())
     return data
 
 
@@ -292,9 +316,11 @@ def messages_of(answers):
 
 
 def check(bench, data, **how):
-    """Run, and compare everything with the model."""
-    run = bench.simulate(data, **how)
+    """Run, and compare everything with the model, the register ``error`` included."""
+    run = bench.simulate(data, then=read("error"), **how)
     expected = expected_of(bench, data)
+    _, (error,) = messages_of(bench.run.answers)
+    assert error == bytes([expected.error])
     assert run.requests == expected.requests
     assert run.writes == expected.writes
     messages, reads = messages_of(run.answers)

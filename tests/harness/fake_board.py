@@ -98,7 +98,8 @@ class FakeBoard:
     def write(self, request):
         place = request.address
         for offset, byte in enumerate(request.data):
-            self.memory[place.tile, place.memory, place.plane, place.index + offset] = byte
+            index, plane = place.place(offset)
+            self.memory[place.tile, place.memory, plane, index] = byte
         if place.memory == 0 and place.index == 0:
             if place.tile == BRIDGE_TILE:
                 self.model.error = 0

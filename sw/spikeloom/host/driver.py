@@ -27,6 +27,7 @@ from spikeloom.host.protocols import ByteLink, DriverError, LoadableProgram, Pro
 from spikeloom.host.results import BoardResult, StepCollector
 from spikeloom.host.stream import StepStream
 from spikeloom.host.transport import LinkError
+from spikeloom.sim.core.parameters import MOST_PLANES
 from spikeloom.sim.core.registers import COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.register_maps import register_map
@@ -47,7 +48,11 @@ from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
 
 __all__ = ["Board"]
 
-_ERRORS = ("an unknown message", "a spike for an axon that does not exist")
+_ERRORS = (
+    "an unknown message",
+    "a spike for an axon that does not exist",
+    "an address beyond those of its fabric",
+)
 """Meaning of the bits of the bridge register ``error``."""
 
 
@@ -110,8 +115,8 @@ class Board:
         array = np.asarray(words)
         if array.dtype != np.uint8:
             raise TypeError(f"words must be uint8, not {array.dtype}")
-        if array.ndim != 2:
-            raise ValueError(f"words must have shape (n, planes), not {array.shape}")
+        if array.ndim != 2 or not 1 <= array.shape[1] <= MOST_PLANES:
+            raise ValueError(f"words must have shape (n, planes) with 1 to {MOST_PLANES} planes, not {array.shape}")
         self._channel.send_all(_memory_messages(tile, memory, array, first))
 
     def write_register(self, tile: int, name: str, value: int) -> None:
@@ -405,8 +410,19 @@ def _address(tile: int, register: Register, memory: int = REGISTER_MEMORY) -> Co
 
 
 def _memory_messages(tile: int, memory: int, words: NDArray[np.uint8], first: int) -> Iterable[bytes]:
-    """Yield WRITE messages for all words, byte lane by byte lane."""
-    for plane in range(words.shape[1]):
-        for start in range(0, len(words), LARGEST_COUNT):
+    """Yield WRITE messages for all words, in the order that needs fewer of them.
+
+    All bytes of a message count, so whole-word order needs fewer as soon as a word has several bytes. Byte lanes win
+    only if a word is so wide that a message of whole words stays far from full.
+    """
+    count, planes = words.shape
+    words_each = LARGEST_COUNT // planes
+    if -(-count // words_each) <= planes * -(-count // LARGEST_COUNT):
+        for start in range(0, count, words_each):
+            address = ConfigurationAddress(tile=tile, memory=memory, index=first + start, word_bytes=planes)
+            yield encode_write(address, words[start : start + words_each].tobytes())
+        return
+    for plane in range(planes):
+        for start in range(0, count, LARGEST_COUNT):
             address = ConfigurationAddress(tile=tile, memory=memory, plane=plane, index=first + start)
             yield encode_write(address, words[start : start + LARGEST_COUNT, plane].tobytes())

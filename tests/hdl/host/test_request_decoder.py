@@ -3,23 +3,49 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from harness.bridge import BridgeBench, check, find_planted_bug, random_data, write
+from harness.bridge import BridgeBench, check, find_planted_bug, model_of, random_data, write
 from harness.mutations import mutated
 from harness.networks import rng_of
 
 from spikeloom.hdl.host import request_decoder
 from spikeloom.hdl.host.bridge import HostBridge
-from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR, BridgeModel, Spike, Tick, Write
+from spikeloom.sim.host.bridge import (
+    ADDRESS_ERROR,
+    AXON_ERROR,
+    MESSAGE_ERROR,
+    BridgeModel,
+    Spike,
+    Tick,
+    Write,
+)
 from spikeloom.sim.host.messages import ConfigurationAddress, Opcode, encode_spikes, encode_write
+from spikeloom.sim.lib.registers import CORE_TILE
 
 
-def test_bad_messages_are_skipped(request):
+@pytest.mark.parametrize(("index_width", "plane_width"), [(18, 10), (16, 3), (6, 1), (32, 10)])
+def test_bad_messages_are_skipped(request, index_width, plane_width):
     rng = rng_of(request.node.name)
-    bench = BridgeBench(HostBridge(8, 8), rng)
-    data = random_data(rng, 8, errors=True)
+    bench = BridgeBench(HostBridge(8, 8, index_width=index_width, plane_width=plane_width), rng)
+    data = random_data(rng, 8, errors=True, samples=6)
     run, expected = check(bench, data)
-    assert expected.error == MESSAGE_ERROR | AXON_ERROR
+    assert expected.error == MESSAGE_ERROR | AXON_ERROR | ADDRESS_ERROR
     assert sum(isinstance(r, Spike) for r in run.requests) > 0
+    writes = [request for request in model_of(bench.bridge).from_host(data) if isinstance(request, Write)]
+    assert 0 < len(run.writes) < sum(len(write.data) for write in writes), "some bytes are dropped"
+    assert any(write.address.word_bytes for write in writes)
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_an_index_never_wraps(request, words):
+    """The byte after the last index is dropped, and so are those after it, however many."""
+    rng = rng_of(request.node.name)
+    bench = BridgeBench(HostBridge(8, 8, index_width=6), rng, idle=0, stall=0)
+    address = ConfigurationAddress(tile=CORE_TILE, memory=3, index=62, word_bytes=3 if words else 0)
+    data = encode_write(address, bytes(range(250))) + encode_spikes(np.eye(2, 5, dtype=bool))
+    run, expected = check(bench, data)
+    assert expected.error == ADDRESS_ERROR
+    assert [index for _, _, index, _ in run.writes] == ([62] * 3 + [63] * 3 if words else [62, 63])
+    assert [plane for _, plane, _, _ in run.writes] == ([0, 1, 2] * 2 if words else [0, 0])
 
 
 def test_a_spike_a_cycle_in(request):
@@ -77,6 +103,7 @@ def run_decoder(decoder, messages, rng, *, idle=0.3, stall=0.3):
                 taken,
                 unknown,
                 beyond,
+                misplaced,
                 valid,
                 gave,
                 packet,
@@ -90,6 +117,7 @@ def run_decoder(decoder, messages, rng, *, idle=0.3, stall=0.3):
                 decoder.i.valid & decoder.i.ready,
                 decoder.unknown,
                 decoder.beyond,
+                decoder.misplaced,
                 decoder.packets.valid,
                 decoder.packets.valid & decoder.packets.ready,
                 decoder.packets.payload,
@@ -101,10 +129,10 @@ def run_decoder(decoder, messages, rng, *, idle=0.3, stall=0.3):
             if gave:
                 requests.append(Tick(bool(packet.last)) if packet.tick else Spike(packet.axon))
             if write:
-                address = ConfigurationAddress(tile=tile, memory=memory, plane=plane, index=index)
-                requests.append(Write(address, bytes([byte])))
-            if requests or unknown or beyond:
-                found.append((cycle, requests, MESSAGE_ERROR * unknown | AXON_ERROR * beyond))
+                requests.append((tile, memory, plane, index, byte))
+            flags = MESSAGE_ERROR * unknown | AXON_ERROR * beyond | ADDRESS_ERROR * misplaced
+            if requests or flags:
+                found.append((cycle, requests, flags))
             place, offered = place + taken, offered and not taken
             quiet = 0 if taken or gave or place < len(data) else quiet + 1
             cycle += 1
@@ -116,11 +144,18 @@ def run_decoder(decoder, messages, rng, *, idle=0.3, stall=0.3):
     return found
 
 
-def check_messages(decoder, rng, count=600):
+def _written(write):
+    """Tile, memory, plane, index and byte of a WRITE of one byte."""
+    place = write.address
+    index, plane = place.place(0)
+    return place.tile, place.memory, plane, index, write.data[0]
+
+
+def check_messages(decoder, rng, count=1200):
     """Random messages, most of them near the last axon: each leads to what the model makes of it, and to one flag."""
     model, messages, expected = BridgeModel(decoder.axon_width), [], []
-    seen = {Spike: 0, Tick: 0, Write: 0, MESSAGE_ERROR: 0, AXON_ERROR: 0}
-    others = [byte for byte in range(64) if byte not in (Opcode.WRITE, Opcode.READ, Opcode.TICK, Opcode.TICK_LAST)]
+    seen = {Spike: 0, Tick: 0, Write: 0, MESSAGE_ERROR: 0, AXON_ERROR: 0, ADDRESS_ERROR: 0}
+    others = [byte for byte in range(64) if byte not in set(Opcode)]
     while len(messages) < count:
         kind = rng.random()
         few = rng.random() < 0.5
@@ -135,16 +170,23 @@ def check_messages(decoder, rng, count=600):
         else:
             place = ConfigurationAddress(
                 tile=int(rng.integers(256)),
-                memory=int(rng.integers(16)),
-                plane=int(rng.integers(1024)),
-                index=int(rng.integers(1 << 18)),
+                memory=int(rng.integers(17)),
+                index=int(rng.integers(1 << int(rng.choice([18, 18, 19, 32])))),
+                **(
+                    {"plane": int(rng.integers(1100))}
+                    if rng.random() < 0.5
+                    else {"word_bytes": 1 + int(rng.integers(1100))}
+                ),
             )
             message = encode_write(place, rng.bytes(1))
         model.error = 0
         requests = model.from_host(message)
+        if model.error == ADDRESS_ERROR:
+            requests = []
         for what in [*map(type, requests), model.error]:
             seen[what] = seen.get(what, 0) + 1
         messages.append(message)
+        requests = [_written(found) if isinstance(found, Write) else found for found in requests]
         if requests or model.error:
             expected.append((requests, model.error))
     assert min(seen.values()) > 10, seen
@@ -168,7 +210,7 @@ def check_settling(module):
             found = run_decoder(decoder, messages, np.random.default_rng(0), idle=0, stall=0)
             cycles = [cycle for cycle, *_ in found]
             assert len(found) == count + 2
-            end = cycles[count] if count else cycles[0] + 8  # behind the spike come the opcode and seven bytes
+            end = cycles[count] if count else cycles[0] + 11  # behind the spike come the opcode and ten bytes
             assert cycles[-1] - end == 5 + latency, (latency, count)
 
 

@@ -24,13 +24,14 @@ SMALL = CoreParameters(
 REQUEST = ("memory", "plane", "index", "write_data")
 
 
-def check_chain(stage, rng, *, tiles=(4, 1, 2), accesses=60):
+def check_chain(stage, rng, *, tiles=(4, 1, 2), accesses=60, index_width=18, plane_width=10):
     """A chain of stages: each write reaches the tile that is meant alone, and what is read is that of the tile."""
     m = Module()
-    before = port = ConfigurationPort(tile=True).create()
+    widths = {"index_width": index_width, "plane_width": plane_width}
+    before = port = ConfigurationPort(tile=True, **widths).create()
     stages = []
     for number, tile in enumerate(tiles):
-        m.submodules[f"stage{number}"] = made = stage(tile)
+        m.submodules[f"stage{number}"] = made = stage(tile, **widths)
         wiring.connect(m, before, made.before)
         before = made.after
         stages.append(made)
@@ -51,7 +52,7 @@ def check_chain(stage, rng, *, tiles=(4, 1, 2), accesses=60):
         ctx.set(port.write_enable, 0)
         for _ in range(accesses):
             tile = int(rng.choice([*tiles, 3]))
-            request = tuple(int(rng.integers(1 << width)) for width in (4, 10, 18, 8))
+            request = tuple(int(rng.integers(1 << width)) for width in (4, plane_width, index_width, 8))
             enable = int(rng.integers(2))
             ctx.set(port.tile, tile)
             ctx.set(port.write_enable, enable)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR, BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.host.bridge import ADDRESS_ERROR, AXON_ERROR, MESSAGE_ERROR, BridgeModel, Read, Spike, Tick, Write
 from spikeloom.sim.host.messages import ConfigurationAddress, MessageDecoder, encode_read, encode_spikes, encode_write
 
 ADDRESS = ConfigurationAddress(tile=3, memory=2, plane=1, index=1000)
@@ -73,6 +73,30 @@ def test_board_notes_what_is_wrong():
         BridgeModel(17)
 
 
+def test_addresses_beyond_those_of_the_fabric():
+    """An index excludes a byte, all else the whole message."""
+
+    def reached(data, place):
+        model = BridgeModel(8, index_width=7, plane_width=2)
+        address = ConfigurationAddress(tile=1, **place)
+        for message in (encode_write(address, bytes(data)), encode_read(address, data)):
+            model.error = 0
+            model.from_host(message)
+            whole = all(model.reaches(address, offset) for offset in range(data))
+            assert model.error == (0 if whole else ADDRESS_ERROR)
+        return [model.reaches(address, offset) for offset in range(data)]
+
+    assert reached(3, {"index": 126}) == [True, True, False]
+    assert reached(3, {"index": 127, "word_bytes": 2}) == [True, True, False]
+    assert reached(2, {"index": 127, "word_bytes": 4}) == [True, True]
+    assert reached(0, {"index": 1 << 31}) == []
+    assert reached(2, {"index": 1 << 31}) == [False, False]
+    assert reached(2, {"memory": 15, "plane": 3}) == [True, True]
+    assert reached(2, {"memory": 16}) == [False, False]
+    assert reached(2, {"plane": 4}) == [False, False]
+    assert reached(2, {"word_bytes": 5}) == [False, False]
+
+
 def test_what_goes_beyond_the_last_axon_is_dropped_and_moves_nothing():
     model = BridgeModel(8)
     assert model.from_host(b"\xfe\x41\x80") == [Spike(126), Spike(127)], "a skip of 256"
@@ -84,3 +108,10 @@ def test_what_goes_beyond_the_last_axon_is_dropped_and_moves_nothing():
 def test_axons_must_fit_their_bytes(width):
     with pytest.raises(ValueError, match=f"^axon_width must be from 1 to 16, not {width}$"):
         BridgeModel(width)
+
+
+@pytest.mark.parametrize(("name", "high"), [("index_width", 32), ("plane_width", 10)])
+def test_addresses_must_fit_their_bytes(name, high):
+    for width in (0, high + 1):
+        with pytest.raises(ValueError, match=f"^{name} must be from 1 to {high}, not {width}$"):
+            BridgeModel(8, **{name: width})

@@ -2,6 +2,7 @@
 
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from spikeloom.sim.host.messages import (
     encode_write,
 )
 
-ADDRESS = ConfigurationAddress(tile=1, memory=3, plane=5, index=70_000)
+ADDRESS = ConfigurationAddress(tile=1, memory=3, plane=517, index=0x12345678)
+WORDS = ConfigurationAddress(tile=1, memory=3, index=70_000, word_bytes=300)
 
 
 def pieces(rng, data, largest):
@@ -71,21 +73,50 @@ def test_encoding_by_hand():
         [0x80, 0xFF, 0x40, 0x81, 0x7F, 0x40, 0x81, 0x20, 0x21]
     )
     assert encode_events([], [], 1) == b"\x21"
-    assert encode_write(ADDRESS, b"\x07\x08") == bytes([0x01, 0x70, 0x11, 0x15, 0x30, 0x01, 2, 0, 7, 8])
-    assert encode_read(ADDRESS, 258) == bytes([0x02, 0x70, 0x11, 0x15, 0x30, 0x01, 2, 1])
+    address, words = bytes([1, 3, 0x78, 0x56, 0x34, 0x12, 5, 2]), bytes([1, 3, 0x70, 0x11, 1, 0, 0x2B, 1])
+    assert encode_write(ADDRESS, b"\x07\x08") == b"\x01" + address + bytes([2, 0, 7, 8])
+    assert encode_read(ADDRESS, 258) == b"\x02" + address + bytes([2, 1])
+    assert encode_write(WORDS, b"\x07\x08") == b"\x05" + words + bytes([2, 0, 7, 8])
+    assert encode_read(WORDS, 258) == b"\x06" + words + bytes([2, 1])
+
+
+def test_the_example_of_the_documents():
+    """Two words of ``docs/programming.md`` in both orders, as ``docs/host-protocol.md`` shows them."""
+    words = [0x0A28, 0x1900]
+    address = ConfigurationAddress(tile=1, memory=1, word_bytes=2)
+    messages = [encode_write(address, b"".join(word.to_bytes(2, "little") for word in words))]
+    for plane in range(2):
+        address = ConfigurationAddress(tile=1, memory=1, plane=plane)
+        messages.append(encode_write(address, bytes(word >> 8 * plane & 0xFF for word in words)))
+    text = " ".join((Path(__file__).parents[3] / "docs" / "host-protocol.md").read_text().split())
+    shown = [found.replace(" ", "").lower() for found in re.findall(r"`(0[15] 01 01 [0-9A-F ]+)`", text)]
+    assert shown == [message.hex() for message in messages]
+
+
+def test_the_order_of_bytes():
+    """All in one byte lane of successive words, or word after word."""
+    assert [ADDRESS.place(offset) for offset in (0, 1, 300)] == [(0x12345678 + k, 517) for k in (0, 1, 300)]
+    assert [WORDS.place(offset) for offset in (0, 1, 299, 300, 605)] == [
+        (70_000, 0),
+        (70_000, 1),
+        (70_000, 299),
+        (70_001, 0),
+        (70_002, 5),
+    ]
 
 
 def test_configuration_requests(request):
     rng = rng_of(request.node.name)
     stream, wanted = b"", []
     for _ in range(60):
+        words = bool(rng.random() < 0.5)
         address = ConfigurationAddress(
             tile=int(rng.integers(256)),
-            memory=int(rng.integers(16)),
-            plane=int(rng.integers(1024)),
-            index=int(rng.integers((1 << 18) - 300)),
+            memory=int(rng.integers(256)),
+            index=int(rng.integers((1 << 32) - 300)),
+            **({"word_bytes": int(rng.integers(1, 1025))} if words else {"plane": int(rng.integers(1024))}),
         )
-        assert ConfigurationAddress.decode(address.encode()) == address
+        assert ConfigurationAddress.decode(address.encode(), words=words) == address
         data = rng.bytes(int(rng.choice([0, 1, 2, 255, 256, 300])))
         if rng.random() < 0.5:
             stream += encode_write(address, data)
@@ -96,7 +127,7 @@ def test_configuration_requests(request):
         if rng.random() < 0.5:
             stream += encode_spikes(np.eye(2, 200, dtype=bool))
             wanted += requests_of(np.eye(2, 200), np.arange(200))
-    model = BridgeModel(8)
+    model = BridgeModel(8, index_width=32)
     assert [found for piece in pieces(rng, stream, 50) for found in model.from_host(piece)] == wanted
     assert {type(request) for request in wanted} == {Spike, Tick, Write, Read}
 
@@ -214,16 +245,31 @@ def test_encoding_is_fast():
         (lambda: encode_write(ADDRESS, bytes(65536)), ValueError, "count must be from 0 to 65535, not 65536"),
         (lambda: encode_read(ADDRESS, -1), ValueError, "count must be from 0 to 65535, not -1"),
         (
-            lambda: encode_read(ConfigurationAddress(tile=0, index=(1 << 18) - 1), 2),
+            lambda: encode_read(ConfigurationAddress(tile=0, index=(1 << 32) - 1), 2),
             ValueError,
-            "index must be at most 262142 for 2 bytes, not 262143",
+            "index must be at most 4294967294 for 2 bytes, not 4294967295",
+        ),
+        (
+            lambda: encode_read(ConfigurationAddress(tile=0, index=(1 << 32) - 2, word_bytes=2), 5),
+            ValueError,
+            "index must be at most 4294967293 for 5 bytes, not 4294967294",
         ),
         (lambda: ConfigurationAddress(tile=256), ValueError, "tile must be from 0 to 255, not 256"),
-        (lambda: ConfigurationAddress(tile=0, memory=16), ValueError, "memory must be from 0 to 15, not 16"),
-        (lambda: ConfigurationAddress(tile=0, plane=1024), ValueError, "plane must be from 0 to 1023, not 1024"),
-        (lambda: ConfigurationAddress(tile=0, index=1 << 18), ValueError, "index must be from 0 to 262143, not 262144"),
+        (lambda: ConfigurationAddress(tile=0, memory=256), ValueError, "memory must be from 0 to 255, not 256"),
+        (lambda: ConfigurationAddress(tile=0, plane=65536), ValueError, "plane must be from 0 to 65535, not 65536"),
+        (
+            lambda: ConfigurationAddress(tile=0, index=1 << 32),
+            ValueError,
+            "index must be from 0 to 4294967295, not 4294967296",
+        ),
+        (
+            lambda: ConfigurationAddress(tile=0, word_bytes=-1),
+            ValueError,
+            "word_bytes must be from 0 to 65536, not -1",
+        ),
+        (lambda: ConfigurationAddress(tile=0, plane=1, word_bytes=2), ValueError, "plane must be from 0 to 0, not 1"),
         (lambda: ConfigurationAddress(tile=1.0), TypeError, "tile must be an integer, not 1.0"),
-        (lambda: ConfigurationAddress.decode(b"1234"), ValueError, "an address must be 5 bytes, not 4"),
+        (lambda: ConfigurationAddress.decode(b"1234"), ValueError, "an address must be 8 bytes, not 4"),
     ],
 )
 def test_bad_input_is_refused(call, error, message):

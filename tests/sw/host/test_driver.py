@@ -20,8 +20,11 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE, COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
+from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 from spikeloom.sim.noc.mesh import MeshParameters
+
+HEADER = 1 + ADDRESS_BYTES + COUNT_BYTES
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000])
@@ -84,16 +87,30 @@ def test_small_buffers_do_not_lock(request, kind):
         assert sum(transport.faults.values()) > 5
 
 
-def test_programs_are_loaded(request):
+@pytest.mark.parametrize(
+    ("words", "planes", "messages"),
+    [(70_000, 2, 3), (65_535, 2, 2), (65_536, 1, 2), (200, 8, 1), (3, 1000, 1), (66, 1024, 2)],
+)
+def test_programs_are_loaded(request, words, planes, messages):
+    """Each memory with as few messages as possible; 65,535 words of 2 bytes take fewer by byte lanes."""
     rng = rng_of(request.node.name)
-    program = program_of(rng, words=(70_000, 2))
-    seen = []
+    program = program_of(rng, words=(words, planes))
+    seen, sent = [], []
+
+    class Counted(FakeLink):
+        def send(self, data):
+            sent.append(len(data))
+            super().send(data)
+
     fake = FakeBoard(program)
-    board = Board(FakeLink(fake))
+    board = Board(Counted(fake))
     board.load(program, progress=lambda *done: seen.append(done))
-    assert seen == [(140_000, 280_000), (280_000, 280_000)]
+    size = words * planes
+    assert seen == [(size, 2 * size), (2 * size, 2 * size)]
+    # Besides: control, two reads, and two registers of one byte.
+    assert sum(sent) - 2 * size == (2 * messages + 5) * HEADER + 3
     for image in program.memories:
-        found = [[fake.memory[1, image.memory, plane, index] for plane in range(2)] for index in range(70_000)]
+        found = [[fake.memory[1, image.memory, plane, index] for plane in range(planes)] for index in range(words)]
         assert (np.array(found) == image.words).all()
     assert fake.memory[1, 0, 0, CORE.register("sources").offset] == 1
     assert fake.memory[1, 0, 0, CORE.register("populations").offset] == 3
@@ -186,7 +203,12 @@ def test_errors_of_the_board_are_told(request):
         (
             lambda b: b.write_memory(1, 1, np.zeros(4, np.uint8)),
             ValueError,
-            "words must have shape (n, planes), not (4,)",
+            "words must have shape (n, planes) with 1 to 1024 planes, not (4,)",
+        ),
+        (
+            lambda b: b.write_memory(1, 1, np.zeros((4, 0), np.uint8)),
+            ValueError,
+            "words must have shape (n, planes) with 1 to 1024 planes, not (4, 0)",
         ),
         (lambda b: b.write_register(256, "sinks", 0), ValueError, "tile must be from 0 to 255, not 256"),
         (lambda b: b.write_register(0, "scratch", 256), ValueError, "scratch must be from 0 to 255, not 256"),

@@ -35,13 +35,13 @@ from spikeloom.hdl.host.request_decoder import RequestDecoder
 from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
 from spikeloom.hdl.noc.tokens import HostTokens
-from spikeloom.sim.host.bridge import AXON_ERROR, MESSAGE_ERROR
+from spikeloom.sim.host.bridge import ADDRESS_ERROR, AXON_ERROR, MESSAGE_ERROR
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.messages import AXON_BYTES
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.contents import NOTHING, Contents
-from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
+from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE, INDEX_WIDTH, PLANE_WIDTH
 from spikeloom.sim.noc.registers import ROUTER_MEMORY
 
 __all__ = ["HostBridge"]
@@ -65,6 +65,8 @@ class HostBridge(wiring.Component):
         source and sink of the host.
     latency
         Cycles from a request at the configuration port to its read data.
+    index_width, plane_width
+        Widths of ``configuration``. A byte beyond them is not written, and read as 0.
     counting
         The routers of the mesh have counters, which the configuration port reaches, also at the host's position.
     encoder, readout
@@ -101,6 +103,8 @@ class HostBridge(wiring.Component):
         graded: bool = False,
         tiles: int = 0,
         latency: int = 1,
+        index_width: int = INDEX_WIDTH,
+        plane_width: int = PLANE_WIDTH,
         counting: bool = False,
         encoder: EncoderParameters | None = None,
         readout: ReadoutParameters | None = None,
@@ -117,6 +121,7 @@ class HostBridge(wiring.Component):
         self.tiles = tiles
         self.counting = counting
         self.latency = latency
+        self.index_width, self.plane_width = index_width, plane_width
         self.encoder = encoder
         self.readout = readout
         self.contents = contents
@@ -128,7 +133,9 @@ class HostBridge(wiring.Component):
                 "flush": Out(1),
                 "to_fabric": Out(stream.Signature(packet_layout(axon_width, value_width, tiles))),
                 "from_fabric": In(stream.Signature(packet)),
-                "configuration": Out(ConfigurationPort(tile=tiles > 0)),
+                "configuration": Out(
+                    ConfigurationPort(tile=tiles > 0, index_width=index_width, plane_width=plane_width)
+                ),
                 "program": In(BRIDGE.register("program").width_bits),
                 "clear": Out(1),
             }
@@ -138,7 +145,13 @@ class HostBridge(wiring.Component):
         m = Module()
         # Messages limit the axon width at the host, whatever the fabric uses.
         axon_width = min(self.axon_width, 8 * AXON_BYTES)
-        m.submodules.decoder = decoder = RequestDecoder(axon_width, self.latency)
+        m.submodules.decoder = decoder = RequestDecoder(
+            axon_width,
+            self.latency,
+            tile_width=8 if self.tiles else 2,
+            index_width=self.index_width,
+            plane_width=self.plane_width,
+        )
         value_width = max(self.value_width, self.readout.width if self.readout else 0)
         m.submodules.encoder = encoder = AnswerEncoder(
             axon_width, value_width, graded=self.graded, several=self.tiles > 0, latency=self.latency
@@ -243,7 +256,13 @@ class HostBridge(wiring.Component):
         spike_sent = packet_valid & self.to_fabric.ready & (packet.kind == PacketKind.SPIKE)
         error = Signal.like(registers.error)
         m.d.comb += registers.error.eq(error)
-        m.d.sync += error.eq(error | Mux(decoder.unknown, MESSAGE_ERROR, 0) | Mux(decoder.beyond, AXON_ERROR, 0))
+        for happened, flag in (
+            (decoder.unknown, MESSAGE_ERROR),
+            (decoder.beyond, AXON_ERROR),
+            (decoder.misplaced, ADDRESS_ERROR),
+        ):
+            with m.If(happened):
+                m.d.sync += error[flag.bit_length() - 1].eq(1)
         for counter, happened in ((registers.events_in, spike_sent), (registers.events_out, encoder.event)):
             count = Signal.like(counter)
             m.d.comb += counter.eq(count)
@@ -269,7 +288,7 @@ class HostBridge(wiring.Component):
                 port.index.eq(decoder.index),
                 port.write_data.eq(decoder.write_data),
             ]
-            with m.If(chosen):
+            with m.If(chosen & ~decoder.outside):
                 m.d.comb += encoder.read_data.eq(port.read_data)
         m.d.comb += [
             encoder.reading.eq(decoder.reading),

@@ -6,6 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.host.encoder import event_layout
 from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES, DISTANCE_BITS, LARGEST_SKIP, Opcode
+from spikeloom.sim.lib.registers import INDEX_WIDTH, MOST_MEMORIES, PLANE_WIDTH
+from spikeloom.sim.lib.words import bits_for
 
 __all__ = ["RequestDecoder"]
 
@@ -25,6 +27,9 @@ class RequestDecoder(wiring.Component):
         Width of the axon in a packet.
     latency
         Cycles from a request at the configuration port to its read data.
+    tile_width, index_width, plane_width
+        Widths of the address. The top bit of ``tile`` stands for all higher bits of the number too, so that a narrow
+        one tells tiles that do not exist apart.
 
     Members
     -------
@@ -38,13 +43,17 @@ class RequestDecoder(wiring.Component):
         The next spike is the first of a step.
     unknown, beyond : Signal, out
         High for one cycle when a byte starts no known message, or when a spike or skip exceeds the last axon.
-    tile : Signal(8), out
+    tile : Signal(tile_width), out
     memory : Signal(4), out
-    plane : Signal(10), out
-    index : Signal(18), out
+    plane : Signal(plane_width), out
+    index : Signal(index_width), out
     write_enable : Signal, out
     write_data : Signal(8), out
         The configuration port.
+    outside : Signal, out
+        The byte to be read or written has an address beyond these widths; ``write_enable`` stays low for it.
+    misplaced : Signal, out
+        High for one cycle when such a byte is dropped or read.
     reading : Signal, out
     count : Signal(8 * COUNT_BYTES), out
     read_next, read_done : Signal, in
@@ -52,7 +61,15 @@ class RequestDecoder(wiring.Component):
         ``read_done`` ends the read at a ``count`` of 0.
     """
 
-    def __init__(self, axon_width: int, latency: int = 1) -> None:
+    def __init__(
+        self,
+        axon_width: int,
+        latency: int = 1,
+        *,
+        tile_width: int = 8,
+        index_width: int = INDEX_WIDTH,
+        plane_width: int = PLANE_WIDTH,
+    ) -> None:
         self.axon_width = axon_width
         self.latency = latency
         packet = event_layout(axon_width)
@@ -64,10 +81,12 @@ class RequestDecoder(wiring.Component):
                 "clear": In(1),
                 "unknown": Out(1),
                 "beyond": Out(1),
-                "tile": Out(8),
-                "memory": Out(4),
-                "plane": Out(10),
-                "index": Out(18),
+                "tile": Out(tile_width),
+                "memory": Out(bits_for(MOST_MEMORIES)),
+                "plane": Out(plane_width),
+                "index": Out(index_width),
+                "outside": Out(1),
+                "misplaced": Out(1),
                 "write_enable": Out(1),
                 "write_data": Out(8),
                 "reading": Out(1),
@@ -116,23 +135,32 @@ class RequestDecoder(wiring.Component):
             m.d.sync += previous.eq(axon)
         m.d.comb += self.beyond.eq(moving & outside)
 
-        # The header arrives lowest byte first and is shifted in from the top. Both counters then run in place.
-        is_read = Signal()
+        # Each byte of the header goes to its register. A set bit without a register means an address that the fabric
+        # does not have. So does the carry out of the index, which therefore never wraps around. Then index, plane and
+        # count run in place: in byte-lane order `plane` equals `last_plane` all the time, so the index advances with
+        # every byte; in whole-word order `plane` runs from 0 to `last_plane` first.
+        code = Signal(3)  # the lowest bits of the opcode
+        is_read, is_words = code[1], code[2]
         settling = SETTLING + self.latency - 1
         position = Signal(range(max(ADDRESS_BYTES + COUNT_BYTES, settling) + 1))
-        address = Signal(8 * ADDRESS_BYTES)
-        start = 0
-        for member in (self.index, self.plane, self.memory, self.tile):
-            m.d.comb += member.eq(address[start : start + len(member)])
-            start += len(member)
-        m.d.comb += self.write_data.eq(byte)
-        with m.If(self.write_enable | self.read_next):
-            m.d.sync += [address[: len(self.index)].eq(self.index + 1), self.count.eq(self.count - 1)]
+        last_plane = Signal.like(self.plane)
+        step, following = Signal(), Signal(len(self.index) + 1)
+        m.d.comb += [
+            self.write_data.eq(byte),
+            self.misplaced.eq(step & self.outside),
+            following.eq(self.index + 1),
+        ]
+        with m.If(step):
+            m.d.sync += [self.count.eq(self.count - 1), self.plane.eq(self.plane + 1)]
+            with m.If(self.plane == last_plane):
+                m.d.sync += [self.index.eq(following), self.plane.eq(Mux(is_words, 0, last_plane))]
+                with m.If(following[-1]):
+                    m.d.sync += self.outside.eq(1)
 
         with m.FSM():
             with m.State("MESSAGE"), m.If(valid):
                 m.d.comb += moving.eq(take & (byte[6:] != 0))
-                m.d.sync += [position.eq(0), is_read.eq(byte[1])]
+                m.d.sync += [position.eq(0), code.eq(byte), self.outside.eq(0)]
                 is_tick = (byte[6:] == 0) & (byte[1:6] == Opcode.TICK >> 1)
                 with m.If(byte[7] | is_tick):
                     # `outside` comes from a long carry chain. It suppresses the packet but not the consumption of the
@@ -147,13 +175,15 @@ class RequestDecoder(wiring.Component):
                     m.d.comb += take.eq(1)
                 with m.Else():
                     m.d.comb += take.eq(1)
-                    with m.If((byte == Opcode.WRITE) | (byte == Opcode.READ)):
-                        m.next = "HEADER"
-                    with m.Else():
-                        m.d.comb += self.unknown.eq(1)
+                    with m.Switch(byte):
+                        with m.Case(Opcode.WRITE, Opcode.READ, Opcode.WRITE_WORDS, Opcode.READ_WORDS):
+                            m.next = "HEADER"
+                        with m.Default():
+                            m.d.comb += self.unknown.eq(1)
             with m.State("HEADER"), m.If(valid):
                 m.d.comb += take.eq(1)
-                m.d.sync += [Cat(address, self.count).eq(Cat(address[8:], self.count, byte)), position.eq(position + 1)]
+                m.d.sync += [position.eq(position + 1), self.plane.eq(Mux(is_words, 0, last_plane))]
+                self._store(m, position, byte, last_plane)
                 with m.If(position == ADDRESS_BYTES + COUNT_BYTES - 1):
                     m.d.sync += position.eq(0)
                     m.next = "WRITE"
@@ -163,16 +193,32 @@ class RequestDecoder(wiring.Component):
                 with m.If(self.count == 0):
                     m.next = "SETTLE"
                 with m.Elif(valid):
-                    m.d.comb += [take.eq(1), self.write_enable.eq(1)]
+                    m.d.comb += [take.eq(1), step.eq(1), self.write_enable.eq(~self.outside)]
             with m.State("SETTLE"):
                 m.d.sync += position.eq(position + 1)
                 with m.If(position == settling - 1):
                     m.next = "MESSAGE"
             with m.State("READ"):
-                m.d.comb += self.reading.eq(1)
+                m.d.comb += [self.reading.eq(1), step.eq(self.read_next)]
                 with m.If(self.read_done):
                     m.next = "MESSAGE"
 
         with m.If(self.clear):
             m.d.sync += previous.eq(-1)
         return m
+
+    def _store(self, m: Module, position: Signal, byte: Signal, last_plane: Signal) -> None:
+        """Store a byte of the header, whose fields are tile, memory, index, plane and count."""
+        start = 0
+        for register, size in ((self.tile, 1), (self.memory, 1), (self.index, 4), (last_plane, 2), (self.count, 2)):
+            for number in range(size):
+                part = register[8 * number : 8 * number + 8]
+                spare = byte[len(part) :]
+                with m.If(position == start + number):
+                    m.d.sync += part.eq(byte)
+                    if register is self.tile:
+                        m.d.sync += self.tile[-1].eq(byte[len(part) - 1 :].any())
+                    elif len(spare):
+                        with m.If(spare.any()):
+                            m.d.sync += self.outside.eq(1)
+            start += size

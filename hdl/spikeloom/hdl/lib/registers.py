@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, Signature
 
 from spikeloom.sim.lib.contents import NOTHING, Contents
-from spikeloom.sim.lib.registers import REGISTER_SPACE, RegisterMap
+from spikeloom.sim.lib.registers import INDEX_WIDTH, PLANE_WIDTH, REGISTER_SPACE, RegisterMap
 from spikeloom.sim.lib.words import bits_for
 
 __all__ = ["ConfigurationPort", "RegisterBank"]
@@ -24,6 +24,8 @@ class ConfigurationPort(Signature):
     tile
         The port serves several tiles, selected by ``tile``. Their read data take more cycles, one for each stage on the
         way there and back.
+    index_width, plane_width
+        Widths of ``index`` and ``plane``.
 
     Members
     -------
@@ -32,8 +34,8 @@ class ConfigurationPort(Signature):
     write_enable : Signal, out
         Write at the end of this cycle.
     memory : Signal(4), out
-    plane : Signal(10), out
-    index : Signal(18), out
+    plane : Signal(plane_width), out
+    index : Signal(index_width), out
         Number of the memory, byte lane and word. For registers ``index`` counts bytes.
     write_data : Signal(8), out
         The byte to write.
@@ -41,14 +43,14 @@ class ConfigurationPort(Signature):
         Read data.
     """
 
-    def __init__(self, *, tile: bool = False) -> None:
+    def __init__(self, *, tile: bool = False, index_width: int = INDEX_WIDTH, plane_width: int = PLANE_WIDTH) -> None:
         super().__init__(
             {
                 **({"tile": Out(8)} if tile else {}),
                 "write_enable": Out(1),
                 "memory": Out(4),
-                "plane": Out(10),
-                "index": Out(18),
+                "plane": Out(plane_width),
+                "index": Out(index_width),
                 "write_data": Out(8),
                 "read_data": In(8),
             }

@@ -18,6 +18,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.lib.registers import ConfigurationPort
 from spikeloom.hdl.noc.packet import packet_layout
+from spikeloom.sim.lib.registers import INDEX_WIDTH
 from spikeloom.sim.lib.tile import TileParameters
 
 __all__ = ["TileSignature", "build_tile", "pin_members", "register_tile"]
@@ -55,7 +56,7 @@ class TileSignature(wiring.Signature):
             {
                 "i": In(stream.Signature(packet_layout(*packets))),
                 "o": Out(stream.Signature(packet_layout(*packets, parameters.destinations))),
-                "configuration": In(ConfigurationPort()),
+                "configuration": In(ConfigurationPort(index_width=max(INDEX_WIDTH, parameters.index_width))),
                 "clear": In(1),
                 "reset": In(1),
                 "step_done": Out(1),

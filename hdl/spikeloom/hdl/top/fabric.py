@@ -30,11 +30,19 @@ from spikeloom.hdl.noc.packet import packet_layout
 from spikeloom.hdl.noc.router_counters import RouterCounters
 from spikeloom.hdl.noc.tile import build_tile, pin_members
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.lib.registers import REGISTER_MEMORY
+from spikeloom.sim.lib.registers import INDEX_WIDTH, PLANE_WIDTH, REGISTER_MEMORY
 
 __all__ = ["ConfigurationStage", "Fabric", "Tiles", "connect_fabric_pins", "fabric_pins"]
 
 _REQUEST = ("write_enable", "memory", "plane", "index", "write_data")
+
+
+def _connect_tiles(m: Module, configuration: wiring.PureInterface, ports: list[wiring.PureInterface]) -> None:
+    """Connect ``configuration`` to the ``ports`` of tiles, which are at least as wide."""
+    for port in ports:
+        m.d.comb += [getattr(port, name).eq(getattr(configuration, name)) for name in _REQUEST]
+    # Ports can share a stage, since each reads as 0 at addresses without a register.
+    m.d.comb += configuration.read_data.eq(reduce(or_, (port.read_data for port in ports)))
 
 
 def fabric_pins(fabric: FabricConfig) -> dict[str, wiring.Member]:
@@ -60,6 +68,8 @@ class ConfigurationStage(wiring.Component):
     ----------
     tile
         The number of the tile.
+    index_width, plane_width
+        Widths of the chain.
 
     Members
     -------
@@ -70,13 +80,14 @@ class ConfigurationStage(wiring.Component):
         The port of the tile itself.
     """
 
-    def __init__(self, tile: int) -> None:
+    def __init__(self, tile: int, index_width: int = INDEX_WIDTH, plane_width: int = PLANE_WIDTH) -> None:
         self.tile = tile
+        chain = ConfigurationPort(tile=True, index_width=index_width, plane_width=plane_width)
         super().__init__(
             {
-                "before": In(ConfigurationPort(tile=True)),
-                "after": Out(ConfigurationPort(tile=True)),
-                "here": Out(ConfigurationPort()),
+                "before": In(chain),
+                "after": Out(chain),
+                "here": Out(ConfigurationPort(index_width=index_width, plane_width=plane_width)),
             }
         )
 
@@ -105,7 +116,7 @@ class Tiles(wiring.Component):
     o : Stream(packet_layout(*packet)), out
         Packets from and to the host, which is tile 0; on a mesh the input has destinations.
     configuration : ConfigurationPort, in
-        The port of all tiles of the mesh or, without a mesh, of the only core.
+        The port of all tiles of the mesh or, without a mesh, of the only core, with the widths of the fabric.
     steps_done : Signal(len(fabric.tiles)), out
         Bit t: a step ends in tile t.
     clear, reset : Signal, in
@@ -127,7 +138,11 @@ class Tiles(wiring.Component):
             {
                 "i": In(stream.Signature(packet_layout(*packet, tiles))),
                 "o": Out(stream.Signature(packet_layout(*packet))),
-                "configuration": In(ConfigurationPort(tile=mesh is not None)),
+                "configuration": In(
+                    ConfigurationPort(
+                        tile=mesh is not None, index_width=fabric.index_width, plane_width=fabric.plane_width
+                    )
+                ),
                 "steps_done": Out(len(fabric.tiles)),
                 "clear": In(1),
                 "reset": In(1),
@@ -152,7 +167,7 @@ class Tiles(wiring.Component):
             (core,) = self.tiles.values()
             wiring.connect(m, wiring.flipped(self.i), core.i)
             wiring.connect(m, core.o, wiring.flipped(self.o))
-            wiring.connect(m, wiring.flipped(self.configuration), core.configuration)
+            _connect_tiles(m, self.configuration, [core.configuration])
         else:
             network = Mesh(self.fabric.mesh)
             m.submodules.mesh = ResetInserter(self.clear | self.reset)(network)
@@ -201,7 +216,9 @@ class Tiles(wiring.Component):
         before = wiring.flipped(self.configuration)
         counting = range(mesh.tiles) if mesh.counters else ()
         for tile in sorted({*self.tiles, *counting}, key=place):
-            m.submodules[f"configuration_{tile}"] = stage = ConfigurationStage(tile)
+            m.submodules[f"configuration_{tile}"] = stage = ConfigurationStage(
+                tile, self.fabric.index_width, self.fabric.plane_width
+            )
             wiring.connect(m, before, stage.before)
             before = stage.after
             ports = [self.tiles[tile].configuration] if tile in self.tiles else []
@@ -213,10 +230,7 @@ class Tiles(wiring.Component):
                     counters.clear.eq(self.clear | self.reset),
                 ]
                 ports.append(counters.configuration)
-            for port in ports:
-                m.d.comb += [getattr(port, name).eq(getattr(stage.here, name)) for name in _REQUEST]
-            # Ports can share a stage, since each reads as 0 at addresses without a register.
-            m.d.comb += stage.here.read_data.eq(reduce(or_, (port.read_data for port in ports)))
+            _connect_tiles(m, stage.here, ports)
 
 
 class Fabric(wiring.Component):
@@ -258,6 +272,8 @@ class Fabric(wiring.Component):
             tiles=fabric.mesh.tiles if fabric.mesh else 0,
             latency=fabric.configuration_latency,
             counting=fabric.mesh is not None and fabric.mesh.counters,
+            index_width=fabric.index_width,
+            plane_width=fabric.plane_width,
             encoder=fabric.encoder,
             readout=fabric.readout,
             contents=fabric.contents,

@@ -25,7 +25,7 @@ from spikeloom.sim.lib.memory import Memory
 from spikeloom.sim.lib.tile import Capacity, TileParameters, Widths
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for
 
-__all__ = ["CoreParameters"]
+__all__ = ["MOST_PLANES", "CoreParameters"]
 
 MOST_PLANES = 1 << 10
 """Maximum number of byte lanes of a word, which the field ``plane`` of a

@@ -153,6 +153,16 @@ class FabricConfig:
         return max(tile.packets.value for tile in self.numbered.values())
 
     @property
+    def index_width(self) -> int:
+        """Bits of the index of a word on the configuration port: no more than the deepest memory needs."""
+        return max(tile.index_width for tile in self.numbered.values())
+
+    @property
+    def plane_width(self) -> int:
+        """Bits of the number of a byte within a word on the configuration port."""
+        return max(tile.plane_width for tile in self.numbered.values())
+
+    @property
     def configuration_latency(self) -> int:
         """Cycles from the configuration port to what is read of a tile: on a mesh from tile to tile, and back."""
         if self.mesh is None:

@@ -17,13 +17,18 @@ from spikeloom.sim.host.messages import (
     ConfigurationAddress,
     Opcode,
 )
+from spikeloom.sim.lib.registers import MOST_MEMORIES
 
-__all__ = ["AXON_ERROR", "MESSAGE_ERROR", "BridgeModel", "Read", "Spike", "Tick", "Write"]
+__all__ = ["ADDRESS_ERROR", "AXON_ERROR", "MESSAGE_ERROR", "BridgeModel", "Read", "Spike", "Tick", "Write"]
+
+_REQUESTS = (Opcode.WRITE, Opcode.READ, Opcode.WRITE_WORDS, Opcode.READ_WORDS)
 
 MESSAGE_ERROR = 1
 """Flag in the register ``error``: a byte that starts no known message was skipped."""
 AXON_ERROR = 2
 """Flag in the register ``error``: a spike or skip beyond the last axon was dropped."""
+ADDRESS_ERROR = 4
+"""Flag in the register ``error``: a byte beyond the addresses of the fabric was not written, or read as 0."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Write:
-    """A write of bytes to the configuration port."""
+    """A write of bytes to the configuration port; those that `BridgeModel.reaches` excludes are dropped."""
 
     address: ConfigurationAddress
     data: bytes
@@ -50,19 +55,34 @@ class Write:
 
 @dataclass(frozen=True)
 class Read:
-    """A read of ``count`` bytes from the configuration port."""
+    """A read of ``count`` bytes from the configuration port; those that `BridgeModel.reaches` excludes are 0."""
 
     address: ConfigurationAddress
     count: int
 
 
 class BridgeModel:
-    """Decodes the host's bytes and encodes the board's, for packets with axons of ``axon_width`` bits."""
+    """Decodes the host's bytes and encodes the board's.
 
-    def __init__(self, axon_width: int) -> None:
-        if not 1 <= axon_width <= 8 * AXON_BYTES:
-            raise ValueError(f"axon_width must be from 1 to {8 * AXON_BYTES}, not {axon_width!r}")
-        self.axon_width = axon_width
+    Parameters
+    ----------
+    axon_width
+        Width of the axons in packets, 1 to 16 bits.
+    index_width, plane_width
+        Widths of the index, 1 to 32 bits, and of the byte lane, 1 to 10 bits, on the fabric's configuration port.
+
+    ``error`` is the register of that name.
+    """
+
+    def __init__(self, axon_width: int, *, index_width: int = 18, plane_width: int = 10) -> None:
+        for name, value, high in (
+            ("axon_width", axon_width, 8 * AXON_BYTES),
+            ("index_width", index_width, 32),
+            ("plane_width", plane_width, 10),
+        ):
+            if not 1 <= value <= high:
+                raise ValueError(f"{name} must be from 1 to {high}, not {value!r}")
+        self.axon_width, self.index_width, self.plane_width = axon_width, index_width, plane_width
         self.error = 0
         self._bytes = bytearray()
         self._previous_in = -1
@@ -74,20 +94,9 @@ class BridgeModel:
         requests: list[Spike | Tick | Write | Read] = []
         while self._bytes:
             opcode = self._bytes[0]
-            size = 1
-            if opcode in (Opcode.WRITE, Opcode.READ):
-                header = 1 + ADDRESS_BYTES + COUNT_BYTES
-                if len(self._bytes) < header:
-                    break
-                address = ConfigurationAddress.decode(bytes(self._bytes[1 : 1 + ADDRESS_BYTES]))
-                count = int.from_bytes(self._bytes[1 + ADDRESS_BYTES : header], "little")
-                size = header + count * (opcode == Opcode.WRITE)
-                if len(self._bytes) < size:
-                    break
-                if opcode == Opcode.WRITE:
-                    requests.append(Write(address, bytes(self._bytes[header:size])))
-                else:
-                    requests.append(Read(address, count))
+            size: int | None = 1
+            if opcode in _REQUESTS:
+                size = self._request(opcode, requests)
             elif opcode >= Opcode.SKIP:
                 self._move(opcode, requests)
             elif opcode in (Opcode.TICK, Opcode.TICK_LAST):
@@ -95,8 +104,37 @@ class BridgeModel:
                 requests.append(Tick(opcode == Opcode.TICK_LAST))
             else:
                 self.error |= MESSAGE_ERROR
+            if size is None:
+                break
             del self._bytes[:size]
         return requests
+
+    def reaches(self, address: ConfigurationAddress, offset: int) -> bool:
+        """Whether the fabric has the address of the byte ``offset`` of a WRITE or READ.
+
+        An index beyond the port excludes a byte; a memory number, byte lane or word size beyond it all of the message.
+        """
+        lane = max(address.plane, address.word_bytes - 1)
+        index, _ = address.place(offset)
+        return address.memory < MOST_MEMORIES and not lane >> self.plane_width and not index >> self.index_width
+
+    def _request(self, opcode: int, requests: list[Spike | Tick | Write | Read]) -> int | None:
+        """Decode a WRITE or READ and return its size; None if it is incomplete."""
+        header = 1 + ADDRESS_BYTES + COUNT_BYTES
+        if len(self._bytes) < header:
+            return None
+        is_write = opcode in (Opcode.WRITE, Opcode.WRITE_WORDS)
+        is_words = opcode in (Opcode.WRITE_WORDS, Opcode.READ_WORDS)
+        count = int.from_bytes(self._bytes[1 + ADDRESS_BYTES : header], "little")
+        size = header + count * is_write
+        if len(self._bytes) < size:
+            return None
+        address = ConfigurationAddress.decode(bytes(self._bytes[1 : 1 + ADDRESS_BYTES]), words=is_words)
+        requests.append(Write(address, bytes(self._bytes[header:size])) if is_write else Read(address, count))
+        # The index only rises, so the last byte is beyond the port if any is.
+        if count and not self.reaches(address, count - 1):
+            self.error |= ADDRESS_ERROR
+        return size
 
     def _move(self, opcode: int, requests: list[Spike | Tick | Write | Read]) -> None:
         is_spike = opcode >= Opcode.SPIKE

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "ADDRESS_BYTES",
     "AXON_BYTES",
+    "COUNT_BYTES",
     "LARGEST_COUNT",
     "VALUE_BYTES",
     "ConfigurationAddress",
@@ -32,11 +34,12 @@ __all__ = [
 LARGEST_COUNT = 0xFFFF
 """Bytes that one WRITE or READ can carry."""
 
-ADDRESS_BYTES = 5
+ADDRESS_BYTES = 8
 COUNT_BYTES = 2
 AXON_BYTES = 2
 VALUE_BYTES = 3
 
+LARGEST_INDEX = 0xFFFFFFFF
 LARGEST_AXON = 256**AXON_BYTES - 1
 
 DISTANCE_BITS = 7
@@ -50,6 +53,9 @@ class Opcode(IntEnum):
     WRITE = 0x01
     READ = 0x02
     """To the host: the read data."""
+    WRITE_WORDS = 0x05
+    READ_WORDS = 0x06
+    """To the board only: like WRITE and READ, but the data are whole words."""
     ABSOLUTE = 0x10
     """To the host only: a spike with its full axon."""
     VALUE = 0x11
@@ -69,60 +75,84 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigurationAddress:
-    """A byte on the configuration port of a tile: byte ``plane`` of the word ``index`` of ``memory``."""
+    """The first byte of a WRITE or READ on the configuration port of a tile, and the order of the bytes after it.
+
+    Parameters
+    ----------
+    tile, memory
+        Numbers of the tile and of its memory, 0 to 255.
+    index
+        Number of the word, 32 bits.
+    plane
+        Byte lane, 16 bits. All bytes belong to this lane, of the words ``index``, ``index + 1``, ...
+    word_bytes
+        Bytes of a word, 1 to 65,536, in *whole-word order*: the bytes are those of word ``index``, lowest first, then
+        those of word ``index + 1``, ...; ``plane`` is 0. The default, 0, is byte-lane order.
+
+    Words of a fabric have at most 1,024 bytes.
+    """
 
     tile: int
     memory: int = 0
     plane: int = 0
     index: int = 0
-
-    _FIELDS = (("index", 18), ("plane", 10), ("memory", 4), ("tile", 8))
+    word_bytes: int = 0
 
     def __post_init__(self) -> None:
-        for name, width in self._FIELDS:
+        for name, high in (
+            ("tile", 0xFF),
+            ("memory", 0xFF),
+            ("plane", 0 if self.word_bytes else 0xFFFF),
+            ("index", LARGEST_INDEX),
+            ("word_bytes", 0x10000),
+        ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
-            if not 0 <= value < 1 << width:
-                raise ValueError(f"{name} must be from 0 to {(1 << width) - 1}, not {value!r}")
+            if not 0 <= value <= high:
+                raise ValueError(f"{name} must be from 0 to {high}, not {value!r}")
 
     def encode(self) -> bytes:
-        """The five bytes of this address."""
-        number, shift = 0, 0
-        for name, width in self._FIELDS:
-            number |= int(getattr(self, name)) << shift
-            shift += width
-        return number.to_bytes(ADDRESS_BYTES, "little")
+        """The eight bytes of this address."""
+        lane = self.word_bytes - 1 if self.word_bytes else self.plane
+        numbers = ((self.tile, 1), (self.memory, 1), (self.index, 4), (lane, 2))
+        return b"".join(int(number).to_bytes(size, "little") for number, size in numbers)
 
     @classmethod
-    def decode(cls, data: bytes) -> ConfigurationAddress:
-        """The address in the five bytes ``data``."""
+    def decode(cls, data: bytes, *, words: bool = False) -> ConfigurationAddress:
+        """The address in the eight bytes ``data``; ``words`` for one in whole-word order."""
         if len(data) != ADDRESS_BYTES:
             raise ValueError(f"an address must be {ADDRESS_BYTES} bytes, not {len(data)}")
-        number = int.from_bytes(data, "little")
-        values = {}
-        for name, width in cls._FIELDS:
-            values[name] = number & ((1 << width) - 1)
-            number >>= width
-        return cls(**values)
+        index, lane = int.from_bytes(data[2:6], "little"), int.from_bytes(data[6:8], "little")
+        order = {"word_bytes": lane + 1} if words else {"plane": lane}
+        return cls(tile=data[0], memory=data[1], index=index, **order)
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """The ``(index, plane)`` of the byte ``offset`` of the data."""
+        if not self.word_bytes:
+            return self.index + offset, self.plane
+        word, plane = divmod(offset, self.word_bytes)
+        return self.index + word, plane
 
 
-def _request(opcode: Opcode, address: ConfigurationAddress, count: int) -> bytes:
+def _request(opcode: Opcode, words: Opcode, address: ConfigurationAddress, count: int) -> bytes:
     if not 0 <= count <= LARGEST_COUNT:
         raise ValueError(f"count must be from 0 to {LARGEST_COUNT}, not {count!r}")
-    if address.index + count > 1 << 18:
-        raise ValueError(f"index must be at most {(1 << 18) - count} for {count} bytes, not {address.index!r}")
-    return bytes([opcode]) + address.encode() + count.to_bytes(COUNT_BYTES, "little")
+    most = LARGEST_INDEX + address.index - address.place(max(count - 1, 0))[0]
+    if address.index > most:
+        raise ValueError(f"index must be at most {most} for {count} bytes, not {address.index!r}")
+    chosen = words if address.word_bytes else opcode
+    return bytes([chosen]) + address.encode() + count.to_bytes(COUNT_BYTES, "little")
 
 
 def encode_write(address: ConfigurationAddress, data: bytes) -> bytes:
-    """Encode a write of ``data`` to consecutive indices from ``address`` on, all in one byte lane."""
-    return _request(Opcode.WRITE, address, len(data)) + bytes(data)
+    """Encode a write of ``data`` from ``address`` on, in the order that the address has."""
+    return _request(Opcode.WRITE, Opcode.WRITE_WORDS, address, len(data)) + bytes(data)
 
 
 def encode_read(address: ConfigurationAddress, count: int) -> bytes:
-    """Encode a read of ``count`` bytes at consecutive indices from ``address`` on."""
-    return _request(Opcode.READ, address, count)
+    """Encode a read of ``count`` bytes from ``address`` on, in the order that the address has."""
+    return _request(Opcode.READ, Opcode.READ_WORDS, address, count)
 
 
 def encode_events(

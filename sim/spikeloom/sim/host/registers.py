@@ -19,10 +19,11 @@ BRIDGE = RegisterMap(
         Register(
             name="error",
             offset=1,
-            width_bits=2,
+            width_bits=3,
             access="read",
-            description="bit 0: an unknown message was skipped. Bit 1: a spike of a nonexistent axon was dropped. Both "
-            "are kept until the bridge is cleared.",
+            description="bit 0: an unknown message was skipped. Bit 1: a spike of a nonexistent axon was dropped. "
+            "Bit 2: a byte beyond the addresses of the fabric was not written, or read as 0. All are kept until the "
+            "bridge is cleared.",
         ),
         Register(
             name="sources",

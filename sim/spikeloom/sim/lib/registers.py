@@ -13,6 +13,9 @@ from typing import Literal, get_args
 __all__ = [
     "BRIDGE_TILE",
     "CORE_TILE",
+    "INDEX_WIDTH",
+    "MOST_MEMORIES",
+    "PLANE_WIDTH",
     "REGISTER_MEMORY",
     "REGISTER_SPACE",
     "Access",
@@ -27,6 +30,15 @@ Access = Literal["read", "write", "read-write", "pulse"]
 
 REGISTER_MEMORY = 0
 """The memory number of the registers of every tile."""
+
+MOST_MEMORIES = 16
+"""Memory numbers of a tile, that of its registers included."""
+
+INDEX_WIDTH = 18
+"""Usual width of the index at the configuration port of a tile; memories of more words need a wider one."""
+
+PLANE_WIDTH = 10
+"""Width of the byte lane at the configuration port of a tile."""
 
 BRIDGE_TILE = 0
 CORE_TILE = 1
@@ -106,8 +118,8 @@ class MemoryRegion:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if not 1 <= self.number <= 15:
-            raise ValueError(f"number must be from 1 to 15, not {self.number!r}")
+        if not 1 <= self.number < MOST_MEMORIES:
+            raise ValueError(f"number must be from 1 to {MOST_MEMORIES - 1}, not {self.number!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,8 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 
 from spikeloom.sim.lib.contents import Contents
 from spikeloom.sim.lib.memory import Memory
-from spikeloom.sim.lib.registers import RegisterMap
+from spikeloom.sim.lib.registers import REGISTER_SPACE, RegisterMap
+from spikeloom.sim.lib.words import bits_for
 
 __all__ = ["Capacity", "Pin", "TileParameters", "Widths", "tile_kinds"]
 
@@ -111,6 +112,16 @@ class TileParameters(abc.ABC):
     @abc.abstractmethod
     def memories(self) -> Mapping[str, Memory]:
         """The memories that the host loads, by name."""
+
+    @property
+    def index_width(self) -> int:
+        """Width of the index of a word: that of the deepest memory, or of the registers."""
+        return bits_for(max([REGISTER_SPACE, *(memory.depth for memory in self.memories.values())]))
+
+    @property
+    def plane_width(self) -> int:
+        """Width of the number of a byte within a word, for the widest memory."""
+        return bits_for(max([1, *(memory.planes for memory in self.memories.values())]))
 
     @property
     def pins(self) -> Mapping[str, Pin]:
