@@ -3,6 +3,8 @@
 import gc
 import json
 import os
+import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,7 @@ _SAMPLES = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fastest-first", action="store_true", help="and the longest last: to find a failure early")
+    parser.addoption("--cpu-limit", type=float, help="a test fails after so many times the processor time it takes")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -59,6 +62,25 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """With ``--cpu-limit`` a test that runs for ever fails; a short one has as long as one of two seconds."""
+    factor = item.config.getoption("cpu_limit")
+    if factor is None:
+        return (yield)
+
+    def fail(*_: object) -> None:
+        pytest.fail(f"the test must end within {factor:g} times the processor time it takes")
+
+    before = signal.signal(signal.SIGPROF, fail)
+    signal.setitimer(signal.ITIMER_PROF, factor * max(2, _SECONDS.get(item.nodeid, 0)))
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 @pytest.fixture

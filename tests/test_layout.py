@@ -159,7 +159,6 @@ DECLARATIONS = {
     "sim/spikeloom/sim/aer/registers.py": "tests/sim/lib/test_registers.py",
     "sim/spikeloom/sim/attention/registers.py": "tests/sim/lib/test_registers.py",
     "sim/spikeloom/sim/fabric/kinds.py": "tests/sim/lib/test_tile.py",
-    "sim/spikeloom/sim/fabric/presets.py": "tests/sw/runners/test_compiled.py",
     "sim/spikeloom/sim/host/registers.py": "tests/sim/lib/test_registers.py",
     "sim/spikeloom/sim/network/population.py": "tests/sim/network/test_network.py",
     "sim/spikeloom/sim/noc/registers.py": "tests/sim/lib/test_registers.py",

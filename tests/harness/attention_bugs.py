@@ -7,7 +7,7 @@ import types
 import pytest
 
 from harness.attention import expected_words, random_attention, run_unit
-from harness.mutations import with_mutated
+from harness.mutations import plant
 from harness.networks import rng_of
 from spikeloom.hdl.attention import unit
 from spikeloom.sim.attention.attention import AttentionParameters
@@ -43,5 +43,5 @@ def assert_found(
     new: str,
 ) -> None:
     """As `assert_shown`, where ``user`` has what it imports of ``module`` with ``new`` in the place of ``old``."""
-    with_mutated(monkeypatch, user, module, old, new)
+    plant(monkeypatch, user.__name__, module, old, new)
     assert_shown(bug)

@@ -10,7 +10,7 @@ import pytest
 from amaranth.hdl import Elaboratable, ResetInserter, Signal
 from amaranth.sim import Simulator
 
-from harness.mutations import mutated, with_mutated
+from harness.mutations import mutated, plant
 from harness.networks import rng_of
 from spikeloom.hdl.host import bridge as bridge_module
 from spikeloom.hdl.noc.packet import PacketKind
@@ -354,7 +354,7 @@ def bridge_with_bug(monkeypatch, module, old, new):
     """Host bridges whose own module, or that of a part, reads ``new`` in the one place ``old``."""
     if module is bridge_module:
         return mutated(module, old, new).HostBridge
-    with_mutated(monkeypatch, bridge_module, module, old, new)
+    plant(monkeypatch, bridge_module.__name__, module, old, new)
     return bridge_module.HostBridge
 
 

@@ -11,7 +11,7 @@ import types
 import pytest
 
 from harness.engine import assert_equal_to_reference, run_engine
-from harness.mutations import with_mutated
+from harness.mutations import plant
 from harness.networks import random_network, random_spikes, rng_of
 from spikeloom.compiler.place import place
 from spikeloom.hdl.core import engine
@@ -88,5 +88,5 @@ def assert_found(
     new: str,
 ) -> None:
     """As `assert_shown`, where ``user`` has what it imports of ``module`` with ``new`` in the place of ``old``."""
-    with_mutated(monkeypatch, user, module, old, new)
+    plant(monkeypatch, user.__name__, module, old, new)
     assert_shown(mutation)

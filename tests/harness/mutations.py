@@ -32,23 +32,25 @@ def mutated(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
     return copy
 
 
-def plant(monkeypatch: pytest.MonkeyPatch, wrong: types.ModuleType, module: types.ModuleType, package: str) -> None:
-    """Put what ``wrong``, a mutated copy of ``module``, defines in the place of what modules of ``package`` import."""
-    users = [found for path, found in sys.modules.items() if path.startswith(f"{package}.") and found is not wrong]
-    for name in wrong.__all__:
+def plant(monkeypatch: pytest.MonkeyPatch, users: str, module: types.ModuleType, old: str, new: str) -> None:
+    """Let ``users`` have what they import of ``module`` from a copy in which the one place ``old`` reads ``new``.
+
+    ``users`` is the name of a module, or of a package with all of its modules; what the copy would register, tiles and
+    their compilers, is replaced too.
+    """
+    wrong = mutated(module, old, new)
+    importing = [
+        found for path, found in sys.modules.items() if f"{path}.".startswith(f"{users}.") and found is not wrong
+    ]
+    found = 0
+    for name in module.__all__:
         original = getattr(module, name)
-        for user in users:
+        for user in importing:
             if getattr(user, name, None) is original:
                 monkeypatch.setattr(user, name, getattr(wrong, name))
+                found += 1
         for registry in REGISTRIES:
             for kind in [kind for kind, registered in registry.items() if registered is original]:
                 monkeypatch.setitem(registry, kind, getattr(wrong, name))
-
-
-def with_mutated(monkeypatch: Any, users: types.ModuleType, module: types.ModuleType, old: str, new: str) -> None:
-    """Let ``users`` have what it imports of ``module`` from a copy in which the one place ``old`` reads ``new``."""
-    copy = mutated(module, old, new)
-    names = [name for name in module.__all__ if getattr(users, name, None) is getattr(module, name)]
-    assert names, f"{users.__name__} must import something of {module.__name__}"
-    for name in names:
-        monkeypatch.setattr(users, name, getattr(copy, name))
+                found += 1
+    assert found, f"{users} must import something of {module.__name__}"

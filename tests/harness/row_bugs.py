@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from harness.mutations import with_mutated
+from harness.mutations import plant
 from harness.networks import random_spatial_network, rng_of
 from harness.rows import expected_words, loaded, read_rows
 from spikeloom.compiler.layout import layouts
@@ -53,5 +53,5 @@ def assert_shown(mutation: str, row_reader: types.ModuleType = rows) -> None:
 
 def assert_found(monkeypatch: pytest.MonkeyPatch, mutation: str, module: types.ModuleType, old: str, new: str) -> None:
     """As `assert_shown`, where the reader has what it imports of ``module`` with ``new`` in the place of ``old``."""
-    with_mutated(monkeypatch, rows, module, old, new)
+    plant(monkeypatch, rows.__name__, module, old, new)
     assert_shown(mutation)

@@ -2,5 +2,5 @@
 
 __all__ = ["EQUIVALENT"]
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
-"""(path, line, change) to the reason, as ``results.jsonl`` names them."""
+EQUIVALENT: dict[tuple[str, str, str, int], str] = {}
+"""`Mutant.key`, as ``results.jsonl`` and ``summary.json`` have it, to the reason."""

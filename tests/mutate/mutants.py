@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import random
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -38,6 +39,12 @@ class Mutant:
     line: int
     was: str  #: the whole line, or its first part
     now: str  #: what is changed, and into what
+    nth: int = 0  #: of the mutants of this module with the same ``was`` and ``now``, which one, from 0
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What names the mutant wherever its line moves to."""
+        return self.path, self.was, self.now, self.nth
 
     def applied(self, text: str) -> str:
         """The source with the change."""
@@ -71,7 +78,12 @@ def mutants_of(path: str, text: str) -> list[Mutant]:
         was = lines[line - 1].strip()
         now = f"{text[start:stop].strip()!r} becomes {new.strip()!r}"
         found.append(Mutant(path=path, start=start, stop=stop, new=new, line=line, was=was, now=now))
-    return sorted(found, key=lambda mutant: (mutant.start, mutant.stop, mutant.new))
+    found.sort(key=lambda mutant: (mutant.start, mutant.stop, mutant.new))
+    same: Counter[tuple[str, str]] = Counter()
+    for place, mutant in enumerate(found):
+        found[place] = replace(mutant, nth=same[mutant.was, mutant.now])
+        same[mutant.was, mutant.now] += 1
+    return found
 
 
 def _changes(tree: ast.Module, text: str, span) -> Iterator[tuple[int, int, str]]:

@@ -9,15 +9,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from mutate.mutants import ROOT, Mutant
+from test_layout import DECLARATIONS, ELSEWHERE
 
 __all__ = ["CPU_SECONDS", "Tree", "listed_tests"]
 
 CPU_SECONDS = 120
+IDLE_SECONDS = 180
+"""After so long without any processor time a test hangs."""
 _COPIED = ("hdl", "sim", "sw", "boards", "tests", "docs", "models", "qor", "examples")
 _FILES = ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile")
+_HANGS = -1
+_TEST_FACTOR = 10  # times what a test takes: then it has failed, for a mutant may let it run for ever
 _TICKS = os.sysconf("SC_CLK_TCK")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py(?:::.+?)?)(?: - .*)?$", re.MULTILINE)
 
@@ -47,10 +53,11 @@ _MORE = {
 
 
 def listed_tests(path: str, root: Path = ROOT) -> list[str]:
-    """The tests of a module: the one that mirrors it, the rest of its package, and `_MORE`."""
+    """The tests of a module: the one that mirrors it, the rest of its package, `_MORE`, and what all keep to."""
     package, name = path.rsplit("/", 1)
     mirror = Path("tests", *Path(package).parts[2:])
-    wanted = [str(mirror / f"test_{name}"), str(mirror), *_MORE.get(package, ())]
+    own = (DECLARATIONS | ELSEWHERE).get(path, str(mirror / f"test_{name}"))
+    wanted = [own, str(mirror), *_MORE.get(package, ()), "tests/test_conventions.py"]
     return [place for place in dict.fromkeys(wanted) if (root / place).exists()]
 
 
@@ -68,28 +75,32 @@ class Tree:
             if (ROOT / name).exists():
                 shutil.copyfile(ROOT / name, folder / name)
         self._sound: dict[str, bool] = {}
+        self.unsound: list[str] = []  #: tests that fail without a change: they are left out from then on
 
     def run(self, mutant: Mutant, *, seconds: float = CPU_SECONDS) -> tuple[str, str, float]:
         """Whether the mutant was "killed" or "survived", the test that found it, and the processor time."""
         file = self.folder / mutant.path
         text = file.read_text()
         changed = mutant.applied(text)
-        try:
-            compile(changed, mutant.path, "exec")
-            file.write_text(changed)
-            status, output, spent = self._pytest(listed_tests(mutant.path, self.folder), seconds)
-        finally:
-            file.write_text(text)
-        if status == 0 or status is None:
-            return "survived", "", spent
-        found = _FAILED.search(output)
-        test = found[1] if found else ""
-        # A test that fails without the change too has found nothing.
-        if test and not self._is_sound(test):
-            raise RuntimeError(f"{test} must pass without a change, and fails")
-        if not test and status not in (2, 3, 4):
-            raise RuntimeError(f"pytest ended with status {status} and no failed test:\n{output[-2000:]}")
-        return "killed", test or "does not start", spent
+        compile(changed, mutant.path, "exec")
+        while True:
+            try:
+                file.write_text(changed)
+                status, output, spent = self._pytest(listed_tests(mutant.path, self.folder), seconds)
+            finally:
+                file.write_text(text)
+            if status == _HANGS:
+                return "killed", "does not end", spent
+            if status == 0 or status is None:
+                return "survived", "", spent
+            found = _FAILED.search(output)
+            test = found[1] if found else ""
+            if not test and status not in (2, 3, 4):
+                raise RuntimeError(f"pytest ended with status {status} and no failed test:\n{output[-2000:]}")
+            # A test that fails without the change too has found nothing.
+            if not test or self._is_sound(test):
+                return "killed", test or "does not start", spent
+            self.unsound.append(test)
 
     def _is_sound(self, test: str) -> bool:
         if test not in self._sound:
@@ -97,9 +108,11 @@ class Tree:
         return self._sound[test]
 
     def _pytest(self, tests: list[str], seconds: float) -> tuple[int | None, str, float]:
-        """Status, output and processor time; no status if that was over."""
+        """Status, output and processor time; no status if that was over, `_HANGS` if nothing happened any more."""
         command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-rfE", "-p", "no:cacheprovider"]
-        command += ["--fastest-first", "-m", "not slow", *tests]
+        command += ["--fastest-first", "--cpu-limit", str(_TEST_FACTOR), "-m", "not slow"]
+        command += [f"--deselect={test}" for test in self.unsound]
+        command += tests
         path = os.pathsep.join(str(self.folder / name) for name in ("hdl", "sim", "sw", "boards", "tests"))
         variables = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         log = self.folder / "pytest.log"
@@ -108,11 +121,16 @@ class Tree:
                 command, cwd=self.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
             status, spent = None, 0.0
+            busy, then = 0.0, time.monotonic()  # the processor time when it was last seen to go on, and when that was
             try:
                 while status is None and spent < seconds:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         status = process.wait(0.5)
                     spent = max(spent, _cpu_seconds(process.pid))
+                    if spent > busy + 0.2:
+                        busy, then = spent, time.monotonic()
+                    elif status is None and time.monotonic() > then + IDLE_SECONDS:
+                        status = _HANGS
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)

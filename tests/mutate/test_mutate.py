@@ -4,7 +4,7 @@ import json
 
 import pytest
 from mutate import __main__ as command
-from mutate import equivalent
+from mutate import equivalent, runner
 from mutate.mutants import ROOT, draw, mutants_of, sources
 from mutate.runner import Tree, listed_tests
 
@@ -67,7 +67,9 @@ def test_every_module_has_tests():
 
 
 def test_equivalent_mutants_have_a_reason_and_exist():
-    found = {(m.path, m.was, m.now) for path in sources() for m in mutants_of(path, (ROOT / path).read_text())}
+    every = [mutant.key for path in sources() for mutant in mutants_of(path, (ROOT / path).read_text())]
+    found = set(every)
+    assert len(found) == len(every), "a key must name one mutant"
     assert not set(equivalent.EQUIVALENT) - found
     assert all(len(reason) > 20 for reason in equivalent.EQUIVALENT.values())
 
@@ -104,12 +106,35 @@ def test_a_mutant_that_outlives_its_time_has_survived(mutants, tmp_path):
     assert 0.1 <= spent < 30
 
 
+def add_test(tree, body):
+    """Let a test of the mutated module do ``body`` before all others."""
+    file = tree.folder / "tests/sim/lib/test_lfsr.py"
+    file.write_text(f"def test_added():\n    {body}\n\n\n{file.read_text()}")
+
+
+@pytest.mark.parametrize("body", ["assert False", "while True: pass"])
+def test_a_test_that_fails_without_a_change_finds_nothing(mutants, tmp_path, monkeypatch, body):
+    monkeypatch.setattr(runner, "_TEST_FACTOR", 2)
+    tree = Tree(tmp_path)
+    add_test(tree, body)
+    verdict, test, _ = tree.run(mutants[0])
+    assert verdict == "killed"
+    assert test.startswith("tests/sim/lib/test_lfsr.py::")
+    assert tree.unsound == ["tests/sim/lib/test_lfsr.py::test_added"] != [test]
+
+
+def test_a_test_that_waits_for_ever_has_found_the_mutant(mutants, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "IDLE_SECONDS", 10)
+    tree = Tree(tmp_path)
+    add_test(tree, "__import__('time').sleep(600)")
+    assert tree.run(mutants[0])[:2] == ("killed", "does not end")
+
+
 def test_numbers(mutants, monkeypatch):
     outcomes = {0: {"verdict": "killed"}, 1: {"verdict": "survived"}}
     numbers = command.summary(mutants, outcomes)
     assert (numbers["mutants"], numbers["killed"], numbers["equivalent"], numbers["score"]) == (2, 1, 0, 0.5)
     assert [survivor["line"] for survivor in numbers["survivors"]] == [mutants[1].line]
-    key = mutants[1].path, mutants[1].was, mutants[1].now
-    monkeypatch.setitem(command.EQUIVALENT, key, "a reason")
+    monkeypatch.setitem(command.EQUIVALENT, mutants[1].key, "a reason")
     numbers = command.summary(mutants, outcomes)
     assert (numbers["equivalent"], numbers["score"], numbers["survivors"]) == (1, 1.0, [])

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from harness.mutations import mutated, plant
+from harness.mutations import plant
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from harness.parts import random_cuts
 from harness.tiles import assert_equal_to_reference, run_tiles
@@ -218,7 +218,7 @@ MUTATIONS = {
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_planted_bug_is_seen(monkeypatch, name):
     module, old, new = MUTATIONS[name]
-    plant(monkeypatch, mutated(module, old, new), module, "spikeloom.compiler")
+    plant(monkeypatch, "spikeloom.compiler", module, old, new)
     rng = rng_of(name)
     for case in range(30):
         network, fabric, spikes = random_case(rng, spatial=case % 3 == 0)

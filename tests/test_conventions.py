@@ -1,0 +1,65 @@
+"""What all dataclasses keep to: none of them changes, and their fields are given by name, but for a few small ones."""
+
+import dataclasses
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+POSITIONAL = {
+    *("sim.core.row_reader.Word", "sim.lib.memory.Memory", "sim.lib.words.Field", "sim.lib.words.WordLayout"),
+    *(f"sim.host.bridge.{name}" for name in ("Read", "Spike", "Tick", "Write")),
+    *("sim.network.sparse.SparseMatrix", "hdl.core.lane.LaneTiming", "hdl.core.lane._Leaked"),
+}
+BY_IDENTITY = {
+    *(f"sim.core.{name}" for name in ("features.Feature", "neuron.NeuronParameters", "neuron.NeuronState")),
+    *(f"sim.network.network.{name}" for name in ("QuantisedConnection", "QuantisedNetwork")),
+    *("sim.network.attention.QuantisedAttention", "sim.network.population.QuantisedPopulation"),
+    *("sim.network.projection.Projection", "sim.network.sparse.SparseMatrix", "sim.lib.contents.Contents"),
+    *("sim.network.reference.ReferenceResult", "sim.host.messages.Messages"),
+}
+"""Those that hold arrays, which have no one truth when they are compared, or functions."""
+OWN_INIT = {"sim.fabric.fabric.FabricConfig"}
+
+
+def dataclasses_of(portion):
+    for path in sorted((ROOT / portion / "spikeloom").rglob("*.py")):
+        module = importlib.import_module(".".join(path.relative_to(ROOT / portion).with_suffix("").parts))
+        for kind in vars(module).values():
+            if inspect.isclass(kind) and kind.__module__ == module.__name__ and "__dataclass_params__" in vars(kind):
+                yield f"{module.__name__}.{kind.__qualname__}".removeprefix("spikeloom."), kind
+
+
+@pytest.fixture(scope="module")
+def found():
+    return dict(entry for portion in ("sim", "hdl") for entry in dataclasses_of(portion))
+
+
+def test_no_dataclass_changes(found):
+    assert len(found) > 40
+    assert [name for name, kind in found.items() if not kind.__dataclass_params__.frozen] == []
+
+
+def test_fields_are_given_by_name(found):
+    positional = {name for name, kind in found.items() if not all(field.kw_only for field in dataclasses.fields(kind))}
+    assert positional == POSITIONAL
+
+
+def test_dataclasses_with_arrays_are_compared_by_identity(found):
+    assert {name for name, kind in found.items() if not kind.__dataclass_params__.eq} == BY_IDENTITY
+
+
+def test_fields_make_the_arguments(found):
+    assert {name for name, kind in found.items() if not kind.__dataclass_params__.init} == OWN_INIT
+
+
+def test_a_field_that_is_set_is_found(found):
+    @dataclasses.dataclass
+    class Changing:
+        field: int = 0
+
+    assert not Changing.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found["sim.host.bridge.Spike"](1).axon = 2
