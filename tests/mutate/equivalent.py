@@ -2,5 +2,11 @@
 
 __all__ = ["EQUIVALENT"]
 
-EQUIVALENT: dict[tuple[str, str, str, int], str] = {}
+_EMIT = "hdl/spikeloom/hdl/core/emit.py"
+
+EQUIVALENT: dict[tuple[str, str, str, int], str] = {
+    (_EMIT, 'stages = [Signal(item, name=f"item_{place}") for place in range(2)]', "'2' becomes '3'", 0): (
+        "a third signal of this list is used nowhere"
+    ),
+}
 """`Mutant.key`, as ``results.jsonl`` and ``summary.json`` have it, to the reason."""

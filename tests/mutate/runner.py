@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from mutate.mutants import ROOT, Mutant
-from test_layout import DECLARATIONS, ELSEWHERE
+from test_layout import DECLARATIONS
 
 __all__ = ["CPU_SECONDS", "Tree", "listed_tests"]
 
@@ -56,7 +56,7 @@ def listed_tests(path: str, root: Path = ROOT) -> list[str]:
     """The tests of a module: the one that mirrors it, the rest of its package, `_MORE`, and what all keep to."""
     package, name = path.rsplit("/", 1)
     mirror = Path("tests", *Path(package).parts[2:])
-    own = (DECLARATIONS | ELSEWHERE).get(path, str(mirror / f"test_{name}"))
+    own = DECLARATIONS.get(path, str(mirror / f"test_{name}"))
     wanted = [own, str(mirror), *_MORE.get(package, ()), "tests/test_conventions.py"]
     return [place for place in dict.fromkeys(wanted) if (root / place).exists()]
 
