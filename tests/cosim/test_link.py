@@ -6,7 +6,8 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.host.link import Link
-from spikeloom.sim.host.link import Identity, LinkParameters
+from spikeloom.sim.host.identity import Identity
+from spikeloom.sim.host.link import LinkParameters
 
 # No multiple of the ring is a multiple of the payload, and one frame does not fill the ring.
 PARAMETERS = LinkParameters(receive_buffer=256, transmit_buffer=256, maximum_payload=72, idle_cycles=16)

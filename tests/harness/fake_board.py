@@ -8,7 +8,7 @@ import numpy as np
 from spikeloom.host.driver import Board
 from spikeloom.host.transport import LinkError
 from spikeloom.sim.host.bridge import BridgeModel, Read, Spike, Tick, Write
-from spikeloom.sim.host.link import Identity
+from spikeloom.sim.host.identity import Identity
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
 

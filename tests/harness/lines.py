@@ -1,7 +1,7 @@
 """What stands at the far end of a line in tests of the host: an echo behind a model, and a script."""
 
 from spikeloom.host.transport import Transport
-from spikeloom.sim.host.link import Identity
+from spikeloom.sim.host.identity import Identity
 
 IDENTITY = Identity(
     lanes=8, neurons=256, axons=784, weight_words=8192, weight_width=8, v_width=16, build_hash=b"0123456789abcdef"

@@ -9,7 +9,8 @@ from amaranth.sim import Simulator
 
 from spikeloom.hdl.host.link import Link
 from spikeloom.host.transport import Transport
-from spikeloom.sim.host.link import DeviceModel, Frame, Identity, Kind
+from spikeloom.sim.host.identity import Identity
+from spikeloom.sim.host.link import DeviceModel, Frame, Kind
 
 __all__ = ["IDENTITY", "Board", "BoardTransport", "Echo"]
 

@@ -117,7 +117,7 @@ def run(
     --step-ms form one step.
     """
     from spikeloom.runners.live import udp_address
-    from spikeloom.runners.runner import TaskRunner
+    from spikeloom.runners.runner import BoardRunner, TaskRunner
 
     source, sink = udp_address(samples.inputs or ""), udp_address(output or "")
     if source is not None and backend is not Backend.BOARD:
@@ -156,6 +156,8 @@ def run(
         print_json(_answers(loaded, backend, result, chosen.labels))
     else:
         _show_answers(f"{loaded.name} on {backend.value}", result, chosen.labels)
+        if isinstance(runner, BoardRunner) and runner.identity is not None:
+            out.print(f"board: {runner.identity.words}")
     if output is not None:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         with replaced(output) as path:

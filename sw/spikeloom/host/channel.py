@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from spikeloom.host.protocols import ByteLink, DriverError
-from spikeloom.sim.host.link import Identity
+from spikeloom.sim.host.identity import Identity
 from spikeloom.sim.host.messages import MessageDecoder, MessageError, Messages
 
 __all__ = ["PIECE", "MessageChannel"]

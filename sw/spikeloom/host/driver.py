@@ -31,7 +31,7 @@ from spikeloom.sim.core.parameters import MOST_PLANES
 from spikeloom.sim.core.registers import COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.register_maps import register_map
-from spikeloom.sim.host.link import Identity
+from spikeloom.sim.host.identity import Feature, Identity
 from spikeloom.sim.host.messages import (
     LARGEST_COUNT,
     ConfigurationAddress,
@@ -94,8 +94,11 @@ class Board:
             ("weight_words", "has {} weight words"),
             ("weight_width", "has weights of {} bits"),
             ("v_width", "has membranes of {} bits"),
+            ("features", "has features {}"),
         ):
             wanted, found = getattr(expected, name), getattr(self.identity, name)
+            if isinstance(wanted, Feature):
+                wanted, found = wanted.words, found.words
             if wanted != found:
                 raise DriverError(
                     f"the board {words.format(found)}, expected {wanted}: load the bitstream of the fabric that the "

@@ -12,18 +12,23 @@ from collections.abc import Callable
 from types import TracebackType
 
 from spikeloom.host.transport import LinkError, Transport
+from spikeloom.sim.host.identity import PROTOCOL_VERSION, Identity
 from spikeloom.sim.host.link import (
     NONCE_BYTES,
-    PROTOCOL_VERSION,
     Deframer,
     Frame,
-    Identity,
     Kind,
     LinkParameters,
     offset_difference,
 )
 
 __all__ = ["Endpoint", "LinkError"]
+
+_REMEDIES = (
+    "rebuild its bitstream with this release (spikeloom bitstream --board BOARD) and load it (spikeloom flash BOARD)",
+    "install a newer release of spikeloom, or rebuild the bitstream with this one (spikeloom bitstream --board BOARD)",
+)
+"""Of a board with an older and with a newer protocol version."""
 
 _WINDOW = 16384
 """Receive window. The host accepts everything it receives, so that this limit never stops the board."""
@@ -152,7 +157,7 @@ class Endpoint:
         if identity.protocol_version != PROTOCOL_VERSION:
             raise LinkError(
                 f"the board on {self._transport.name} has protocol version {identity.protocol_version}, "
-                f"expected {PROTOCOL_VERSION}: build its bitstream with this release of spikeloom"
+                f"expected {PROTOCOL_VERSION}: {_REMEDIES[identity.protocol_version > PROTOCOL_VERSION]}"
             )
         self.identity = identity
         self._limit = frame.limit

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.sim.host.link import Identity
+from spikeloom.sim.host.identity import Identity
 from spikeloom.sim.lib.contents import MemoryWords
 
 __all__ = ["ByteLink", "DriverError", "LoadableProgram", "Progress"]

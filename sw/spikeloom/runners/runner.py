@@ -26,6 +26,7 @@ from spikeloom.host.endpoint import Endpoint
 from spikeloom.host.results import BoardResult
 from spikeloom.host.transport import FaultyTransport, Transport
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.identity import Identity, LinkKind
 from spikeloom.sim.host.readout import ReadoutMode, answers, scores
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import as_spikes, simulate
@@ -153,7 +154,8 @@ class BoardRunner(TaskRunner):
     """Runner of a board, or of anything with the same protocol, at the end of ``transport``.
 
     ``build_hash`` is the hash of the expected bitstream; without it, any build of the program's fabric is accepted.
-    ``clock`` returns the clock cycles of the board, where they are counted.
+    ``clock`` returns the clock cycles of the board, where they are counted. ``identity`` is what the board of the last
+    run has answered, None before.
     """
 
     def __init__(
@@ -168,6 +170,7 @@ class BoardRunner(TaskRunner):
         self.transport = transport
         self.build_hash = build_hash
         self.clock = clock
+        self.identity: Identity | None = None
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
         array = as_spikes(spikes, len(self.program.input_axons))
@@ -178,6 +181,7 @@ class BoardRunner(TaskRunner):
         link = self.program.fabric.link
         with Endpoint(self.transport, maximum_payload=link.maximum_payload) as endpoint:
             board = Board(endpoint, self.program.fabric)
+            self.identity = board.identity
             expected = self.program.fabric.identity(self.build_hash or bytes(16))
             board.check(expected, build=self.build_hash is not None)
             board.load(self.program)
@@ -326,7 +330,7 @@ def do_at_pins(
     from spikeloom.hdl.top.verilog import write_verilog
     from spikeloom.simulators.verilator import TESTBENCH, run_cocotb
 
-    verilog = write_verilog(Top(fabric, divisor), "top", directory / "verilog")
+    verilog = write_verilog(Top(fabric, divisor, link_kind=LinkKind.SIMULATION), "top", directory / "verilog")
     job = directory / "run" / "job.pickle"
     job.parent.mkdir(parents=True, exist_ok=True)
     result_path = job.with_suffix(".result")

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.identity import LinkKind
 
 if TYPE_CHECKING:
     from spikeloom.simulators.simulated_board import SimulatedTransport
@@ -92,7 +93,8 @@ class VirtualBoard:
         from spikeloom.hdl.top.top import Top
         from spikeloom.hdl.top.verilog import write_verilog
 
-        verilog = write_verilog(Top(self.fabric, self.divisor, self.build_hash), "top", self.directory / "verilog")
+        design = Top(self.fabric, self.divisor, self.build_hash, link_kind=LinkKind.SIMULATION)
+        verilog = write_verilog(design, "top", self.directory / "verilog")
         with contextlib.ExitStack() as stack:
             run = stack.enter_context(_run_folder(self.directory))
             try:

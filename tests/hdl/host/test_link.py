@@ -12,7 +12,8 @@ from spikeloom.hdl.host.frames import FrameReceiver
 from spikeloom.hdl.host.link import Link
 from spikeloom.host.endpoint import Endpoint, LinkError
 from spikeloom.host.transport import FaultyTransport
-from spikeloom.sim.host.link import Frame, Identity, Kind, LinkParameters, cobs_encode
+from spikeloom.sim.host.identity import Identity
+from spikeloom.sim.host.link import Frame, Kind, LinkParameters, cobs_encode
 
 PARAMETERS = LinkParameters(receive_buffer=128, transmit_buffer=128, maximum_payload=64)
 FAR = 16384

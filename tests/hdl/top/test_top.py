@@ -14,6 +14,7 @@ from spikeloom.host.endpoint import Endpoint
 from spikeloom.host.transport import LinkError, Transport
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 
 FABRIC = FabricConfig(
@@ -23,6 +24,7 @@ FABRIC = FabricConfig(
 )
 DIVISOR = 4
 BUILD = bytes(range(100, 116))
+CLOCK_HZ = 12_345_678
 
 
 class Pins(Transport):
@@ -78,7 +80,7 @@ def check(design):
     """Identity, a register written and read, and a session after it that finds the register as after power-up."""
     pins = Pins(design)
     board = Board(Endpoint(pins, timeout_s=0.01, nonce=b"one."))
-    assert board.identity == FABRIC.identity(BUILD)
+    assert board.identity == FABRIC.identity(BUILD, link_kind=LinkKind.UART, clock_hz=CLOCK_HZ)
     assert board.read_register(BRIDGE_TILE, "scratch") == 0
     board.write_register(BRIDGE_TILE, "scratch", 1)
     assert board.read_register(BRIDGE_TILE, "scratch") == 1
@@ -88,7 +90,7 @@ def check(design):
 
 
 def test_each_session_begins_anew():
-    check(Top(FABRIC, DIVISOR, BUILD))
+    check(Top(FABRIC, DIVISOR, BUILD, clock_hz=CLOCK_HZ))
 
 
 def test_pins_are_idle_before_a_session():
@@ -99,7 +101,8 @@ def test_pins_are_idle_before_a_session():
 
 BUGS = {
     "a session keeps what the one before has left": ("fabric.reset.eq(link.reset)", "fabric.reset.eq(0)"),
-    "the build": ("fabric.identity(build_hash)", "fabric.identity(bytes(16))"),
+    "the build": ("fabric.identity(build_hash,", "fabric.identity(bytes(16),"),
+    "the clock": ("clock_hz=clock_hz)", "clock_hz=0)"),
     "the pin out": ("self.tx.eq(transmitter.tx)", "self.tx.eq(~transmitter.tx)"),
     "the speed of one direction": ("UartTransmitter(self.divisor)", "UartTransmitter(self.divisor + 2)"),
 }
@@ -109,4 +112,4 @@ BUGS = {
 def test_a_planted_bug_is_found(bug):
     copy = mutated(top, *BUGS[bug])
     with pytest.raises((AssertionError, LinkError)):
-        check(copy.Top(FABRIC, DIVISOR, BUILD))
+        check(copy.Top(FABRIC, DIVISOR, BUILD, clock_hz=CLOCK_HZ))

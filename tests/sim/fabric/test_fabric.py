@@ -10,7 +10,10 @@ from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.identity import Feature, LinkKind
 from spikeloom.sim.host.link import LinkParameters
+from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.tile import Widths
@@ -67,6 +70,24 @@ def test_what_it_adds_up_to():
     assert (identity.tiles, identity.lanes, identity.neurons, identity.axons) == (4, 4, 64, 200)
     assert (identity.weight_words, identity.weight_width, identity.v_width) == (100, 8, 14)
     assert (identity.build_hash, MIXED.identity().build_hash) == (bytes(range(16)), bytes(16))
+    assert (identity.link_kind, identity.clock_hz) == (LinkKind.UNKNOWN, 0)
+    assert identity.maximum_payload == MIXED.link.maximum_payload
+    identity = MIXED.identity(link_kind=LinkKind.USB, clock_hz=60_000_000)
+    assert (identity.link_kind, identity.clock_hz) == (LinkKind.USB, 60_000_000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "features"),
+    [
+        ({}, Feature(0)),
+        ({"encoder": EncoderParameters()}, Feature.ENCODER),
+        ({"readout": ReadoutParameters()}, Feature.READOUT),
+        ({"mesh": MeshParameters(columns=2, rows=1)}, Feature.MESH),
+    ],
+)
+def test_features(arguments, features):
+    fabric = FabricConfig(tiles=(None, CoreParameters()), **arguments)
+    assert fabric.features == fabric.identity().features == features
 
 
 @pytest.mark.parametrize(("counters", "latency"), [(False, 2 * 4 + 1), (True, 2 * 6 + 1)])

@@ -5,15 +5,14 @@ import zlib
 
 import pytest
 
+from spikeloom.sim.host.identity import Identity
 from spikeloom.sim.host.link import (
     FRAME_OVERHEAD,
-    IDENTITY_BYTES,
     LARGEST_PAYLOAD,
     Deframer,
     DeviceModel,
     Frame,
     FrameError,
-    Identity,
     Kind,
     LinkParameters,
     cobs_decode,
@@ -166,56 +165,6 @@ def test_parameter_errors(arguments, error, message):
 def test_frame_errors(arguments, error, message):
     with pytest.raises(error, match=message):
         Frame(**arguments)
-
-
-def test_identity_bytes():
-    identity = Identity(
-        tiles=2,
-        lanes=0x0403,
-        neurons=0x0605,
-        axons=0x0807,
-        weight_words=0x0B0A09,
-        weight_width=12,
-        v_width=13,
-        build_hash=bytes(range(16, 32)),
-    )
-    record = identity.encode()
-    assert record == b"SPKL\x01" + bytes(range(2, 14)) + bytes(range(16, 32)) + bytes(7)
-    assert len(record) == IDENTITY_BYTES
-    assert Identity.decode(record) == identity
-
-
-def test_identity_of_another_version_keeps_its_version_only():
-    decoded = Identity.decode(b"SPKL\x09 whatever comes then")
-    assert decoded.protocol_version == 9
-    assert decoded.neurons == 0
-
-
-@pytest.mark.parametrize(
-    ("record", "message"),
-    [
-        (b"SPAM" + bytes(36), r"^an identity record must begin with b'SPKL', not b'SPAM'$"),
-        (IDENTITY.encode()[:-1], r"^an identity record must be 40 bytes, not 39$"),
-    ],
-)
-def test_identity_decode_errors(record, message):
-    with pytest.raises(ValueError, match=message):
-        Identity.decode(record)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"lanes": 65536}, ValueError, r"^lanes must be from 0 to 65535, not 65536$"),
-        ({"weight_words": -1}, ValueError, r"^weight_words must be from 0 to 16777215, not -1$"),
-        ({"build_hash": bytes(15)}, ValueError, r"^build_hash must be 16 bytes, not 15$"),
-        ({"build_hash": "0" * 16}, TypeError, r"^build_hash must be bytes, not '0000000000000000'$"),
-    ],
-)
-def test_identity_errors(arguments, error, message):
-    values = {"lanes": 1, "neurons": 1, "axons": 1, "weight_words": 1, "weight_width": 8, "v_width": 16} | arguments
-    with pytest.raises(error, match=message):
-        Identity(**values)
 
 
 def test_offset_difference():

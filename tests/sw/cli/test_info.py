@@ -1,21 +1,77 @@
 """``spikeloom info``."""
 
+import contextlib
 import json
+import socket
+import threading
+
+import pytest
 
 from spikeloom.cli.app import main
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.host.identity import PROTOCOL_VERSION, LinkKind
+from spikeloom.sim.host.link import DeviceModel, LinkParameters
 
 
 def test_info_lists_versions_and_fabrics(capsys):
     main(["info"])
     text = capsys.readouterr().out
     assert all(name in text for name in (*FABRICS, "amaranth", "boards: 41"))
+    assert f"protocol version of the host link: {PROTOCOL_VERSION}" in text
 
 
 def test_info_as_json(capsys):
     main(["info", "--json"])
     content = json.loads(capsys.readouterr().out)
     assert content["format"] == 1
+    assert content["protocol_version"] == PROTOCOL_VERSION
     assert content["boards"] == 41
     assert content["fabrics"]["small"]["lanes"] == 1
     assert content["packages"]["numpy"]
+
+
+@contextlib.contextmanager
+def listening(identity):
+    """A port at which a board answers with ``identity``, once."""
+
+    def serve(listener, model):
+        connection, _ = listener.accept()
+        with connection:
+            while data := connection.recv(4096):
+                model.from_line(data)
+                connection.sendall(model.to_line())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener, DeviceModel(LinkParameters(), identity.encode())))
+        server.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        server.join(10)
+
+
+IDENTITY = FABRICS["small"].identity(bytes(range(16)), link_kind=LinkKind.UART, clock_hz=27_000_000)
+
+
+def test_the_board_at_a_port(capsys):
+    with listening(IDENTITY) as port:
+        main(["info", "--port", port])
+    text = capsys.readouterr().out
+    assert all(found in text for found in (port, "UART", "27,000,000", bytes(range(16)).hex()))
+
+
+def test_the_board_at_a_port_as_json(capsys):
+    with listening(IDENTITY) as port:
+        main(["info", "--port", port, "--json"])
+    board = json.loads(capsys.readouterr().out)["board"]
+    core = FABRICS["small"].core
+    assert (board["link"], board["clock_hz"], board["features"]) == ("UART", 27_000_000, [])
+    assert (board["lanes"], board["neurons"], board["membrane_bits"]) == (core.lanes, core.neurons, core.v_width)
+    assert board["build"] == bytes(range(16)).hex()
+
+
+def test_nothing_at_the_port(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = f"127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(SystemExit) as ended:
+        main(["info", "--port", port])
+    assert ended.value.code == 2
+    assert "no program listens" in capsys.readouterr().err

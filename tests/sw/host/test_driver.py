@@ -19,6 +19,7 @@ from spikeloom.sim.aer.registers import AER
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE, COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.identity import Feature
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
 from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES
 from spikeloom.sim.lib.registers import BRIDGE_TILE
@@ -131,7 +132,7 @@ def test_registers(request):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol_version": 7}, "has protocol version 7, expected 1: "),
+        ({"protocol_version": 7}, "has protocol version 7, expected 2: "),
         ({"tiles": 3}, "has 3 tiles, expected 1: "),
         ({"lanes": 1}, "has 1 lanes, expected 2: "),
         ({"neurons": 32}, "has 32 neurons, expected 64: "),
@@ -139,6 +140,7 @@ def test_registers(request):
         ({"weight_words": 256}, "has 256 weight words, expected 512: "),
         ({"weight_width": 4}, "has weights of 4 bits, expected 8: "),
         ({"v_width": 12}, "has membranes of 12 bits, expected 16: "),
+        ({"features": Feature.READOUT}, "has features readout, expected none: "),
     ],
 )
 def test_another_fabric_is_refused(request, change, message):

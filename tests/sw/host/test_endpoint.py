@@ -1,6 +1,7 @@
 """The host's end of the link, over a model of the board, a bad line, a pseudo-terminal and a socket."""
 
 import random
+import re
 
 import pytest
 from harness.lines import IDENTITY, Scripted, echo
@@ -187,14 +188,26 @@ def test_only_noise_answers():
         Endpoint(line, timeout_s=2).open()
 
 
-def test_another_protocol_version():
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [
+        (
+            1,
+            "rebuild its bitstream with this release (spikeloom bitstream --board BOARD) and load it "
+            "(spikeloom flash BOARD)",
+        ),
+        (
+            3,
+            "install a newer release of spikeloom, or rebuild the bitstream with this one "
+            "(spikeloom bitstream --board BOARD)",
+        ),
+    ],
+)
+def test_another_protocol_version(version, remedy):
     record = bytearray(IDENTITY.encode())
-    record[4] = 2
-    with pytest.raises(
-        LinkError,
-        match=r"^the board on a script has protocol version 2, expected 1: "
-        r"build its bitstream with this release of spikeloom$",
-    ):
+    record[4] = version
+    message = f"the board on a script has protocol version {version}, expected 2: {remedy}"
+    with pytest.raises(LinkError, match=f"^{re.escape(message)}$"):
         Endpoint(Scripted(identify(bytes(record)))).open()
 
 

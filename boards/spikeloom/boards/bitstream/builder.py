@@ -40,7 +40,7 @@ from spikeloom.boards.targets.board import CLOCK_STEP_HZ, BoardDescription
 from spikeloom.boards.targets.registry import find_board
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_to_json, read_identity
-from spikeloom.sim.host.link import PROTOCOL_VERSION
+from spikeloom.sim.host.identity import PROTOCOL_VERSION
 from spikeloom.sim.lib.files import read_text
 
 __all__ = [
@@ -352,7 +352,7 @@ class _BoardTop(Elaboratable):
 def _fabric(board: BoardDescription, identity: bytes) -> Component:
     from spikeloom.hdl.top.top import Top
 
-    return Top(board.buildable_fabric(), board.divisor, identity)
+    return Top(board.buildable_fabric(), board.divisor, identity, clock_hz=round(board.clock_hz))
 
 
 def _plan(board: BoardDescription, design: Design, identity: bytes) -> BuildPlan:

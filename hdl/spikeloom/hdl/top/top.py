@@ -12,6 +12,7 @@ from spikeloom.hdl.host.link import Link
 from spikeloom.hdl.host.uart import UartReceiver, UartTransmitter
 from spikeloom.hdl.top.fabric import Fabric, connect_fabric_pins, fabric_pins
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.identity import LinkKind
 
 __all__ = ["Top"]
 
@@ -27,6 +28,8 @@ class Top(wiring.Component):
         Clock cycles per bit of the UART.
     build_hash
         16 bytes that identify the build.
+    link_kind, clock_hz
+        What the identity says of the link and of the clock: 0 Hz if it is unknown.
 
     Members
     -------
@@ -37,10 +40,18 @@ class Top(wiring.Component):
         The pins of each tile, such as ``aer_3_request``.
     """
 
-    def __init__(self, fabric: FabricConfig, divisor: int, build_hash: bytes = bytes(16)) -> None:
+    def __init__(
+        self,
+        fabric: FabricConfig,
+        divisor: int,
+        build_hash: bytes = bytes(16),
+        *,
+        link_kind: LinkKind = LinkKind.UART,
+        clock_hz: int = 0,
+    ) -> None:
         self.fabric = fabric
         self.divisor = divisor
-        self.identity = fabric.identity(build_hash)
+        self.identity = fabric.identity(build_hash, link_kind=link_kind, clock_hz=clock_hz)
         super().__init__({"rx": In(1), "tx": Out(1), **fabric_pins(fabric)})
 
     def elaborate(self, platform: object) -> Module:

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.host.encoder import EncoderParameters
-from spikeloom.sim.host.link import Identity, LinkParameters
+from spikeloom.sim.host.identity import Feature, Identity, LinkKind
+from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.contents import NOTHING, Contents
@@ -189,9 +190,23 @@ class FabricConfig:
             readout=self.readout,
         )
 
-    def identity(self, build_hash: bytes = bytes(16)) -> Identity:
-        """What a board with this fabric answers when it is asked who it is: tiles beside the host's; of several cores,
-        the most of each."""
+    @property
+    def features(self) -> Feature:
+        """Optional parts of the fabric, for the identity of a board."""
+        parts = {
+            Feature.ENCODER: self.encoder is not None,
+            Feature.READOUT: self.readout is not None,
+            Feature.MESH: self.mesh is not None,
+        }
+        return Feature(sum(feature for feature, is_there in parts.items() if is_there))
+
+    def identity(
+        self, build_hash: bytes = bytes(16), *, link_kind: LinkKind = LinkKind.UNKNOWN, clock_hz: int = 0
+    ) -> Identity:
+        """Return the identity of a board with this fabric, with the largest sizes of several cores.
+
+        ``link_kind``, ``clock_hz`` and ``build_hash`` belong to the board and its build; the fabric has the rest.
+        """
         cores = self.cores.values()
         return Identity(
             tiles=len(self.tiles) - 1,
@@ -201,6 +216,10 @@ class FabricConfig:
             weight_words=max(core.weight_words for core in cores),
             weight_width=max(core.weight_width for core in cores),
             v_width=max(core.v_width for core in cores),
+            link_kind=link_kind,
+            maximum_payload=self.link.maximum_payload,
+            clock_hz=clock_hz,
+            features=self.features,
             build_hash=build_hash,
         )
 

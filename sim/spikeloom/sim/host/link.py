@@ -20,14 +20,11 @@ from dataclasses import dataclass
 
 __all__ = [
     "FRAME_OVERHEAD",
-    "IDENTITY_BYTES",
     "NONCE_BYTES",
-    "PROTOCOL_VERSION",
     "Deframer",
     "DeviceModel",
     "Frame",
     "FrameError",
-    "Identity",
     "Kind",
     "LinkParameters",
     "cobs_decode",
@@ -35,11 +32,7 @@ __all__ = [
     "offset_difference",
 ]
 
-PROTOCOL_VERSION = 1
-"""Version of the frames, of the identity record and of the messages inside the streams. Both ends must agree."""
-
 NONCE_BYTES = 4
-IDENTITY_BYTES = 40
 HEADER_BYTES = 8
 CRC_BYTES = 4
 FRAME_OVERHEAD = 1 + HEADER_BYTES + CRC_BYTES + 1
@@ -106,72 +99,6 @@ class LinkParameters:
                 raise ValueError(f"{name} must be a power of two from 16 to 16384, not {value!r}")
         _check_range("maximum_payload", self.maximum_payload, 64, LARGEST_PAYLOAD)
         _check_range("idle_cycles", self.idle_cycles, 1, 65535)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Identity of a board, a record of 40 bytes.
-
-    ``"SPKL"``, then one byte each ``protocol_version`` and ``tiles``; two bytes each ``lanes``, ``neurons`` and
-    ``axons`` (row descriptors); three bytes ``weight_words``; one byte each ``weight_width`` and ``v_width``; 16 bytes
-    ``build_hash``; 7 bytes zero, for later versions.
-    """
-
-    protocol_version: int = PROTOCOL_VERSION
-    tiles: int = 1
-    lanes: int
-    neurons: int
-    axons: int
-    weight_words: int
-    weight_width: int
-    v_width: int
-    build_hash: bytes = bytes(16)
-
-    _MAGIC = b"SPKL"
-    _FIELDS = (
-        ("protocol_version", 1),
-        ("tiles", 1),
-        ("lanes", 2),
-        ("neurons", 2),
-        ("axons", 2),
-        ("weight_words", 3),
-        ("weight_width", 1),
-        ("v_width", 1),
-    )
-
-    def __post_init__(self) -> None:
-        for name, size in self._FIELDS:
-            _check_range(name, getattr(self, name), 0, 256**size - 1)
-        if not isinstance(self.build_hash, bytes):
-            raise TypeError(f"build_hash must be bytes, not {self.build_hash!r}")
-        if len(self.build_hash) != 16:
-            raise ValueError(f"build_hash must be 16 bytes, not {len(self.build_hash)}")
-
-    def encode(self) -> bytes:
-        """The record, :data:`IDENTITY_BYTES` long."""
-        fields = b"".join(getattr(self, name).to_bytes(size, "little") for name, size in self._FIELDS)
-        return (self._MAGIC + fields + self.build_hash).ljust(IDENTITY_BYTES, b"\0")
-
-    @classmethod
-    def decode(cls, record: bytes) -> "Identity":
-        """Decode ``record``; raises ValueError if it is not an identity record.
-
-        For another protocol version only the version is decoded, and all other fields are zero.
-        """
-        if record[:4] != cls._MAGIC or len(record) < 5:
-            raise ValueError(f"an identity record must begin with {cls._MAGIC!r}, not {record[:4]!r}")
-        version = record[4]
-        if version == PROTOCOL_VERSION and len(record) != IDENTITY_BYTES:
-            raise ValueError(f"an identity record must be {IDENTITY_BYTES} bytes, not {len(record)}")
-        values: dict[str, int] = {}
-        position = 4
-        for name, size in cls._FIELDS:
-            part = record[position : position + size] if version == PROTOCOL_VERSION else b""
-            values[name] = int.from_bytes(part, "little")
-            position += size
-        values["protocol_version"] = version
-        build_hash = record[position : position + 16] if version == PROTOCOL_VERSION else bytes(16)
-        return cls(build_hash=bytes(build_hash), **values)
 
 
 def cobs_encode(data: bytes) -> bytes:
