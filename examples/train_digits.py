@@ -30,6 +30,7 @@ from spikeloom.datasets.encoders import RateEncoder
 from spikeloom.datasets.readout import accuracy
 from spikeloom.datasets.shipped import Digits, load_digits
 from spikeloom.frontends.nir import load
+from spikeloom.sim.lib.formats import NIR_METADATA
 from spikeloom.sim.lib.lfsr import Lfsr
 from spikeloom.sim.network.reference import simulate
 
@@ -163,7 +164,13 @@ def graph_of(layers: list[Layer]) -> nir.NIRGraph:
     nodes["output"] = nir.Output(np.array([CLASSES]))
     names = list(nodes)
     metadata = {
-        "spikeloom": {"preset": "snntorch", "time_step_s": TIME_STEP_S, "reset": "zero", "reset_delay": 0},
+        "spikeloom": {
+            **NIR_METADATA.entry,
+            "preset": "snntorch",
+            "time_step_s": TIME_STEP_S,
+            "reset": "zero",
+            "reset_delay": 0,
+        },
         "spikeloom_encoder": ENCODER.settings(),
     }
     return nir.NIRGraph(nodes=nodes, edges=list(pairwise(names)), metadata=metadata)

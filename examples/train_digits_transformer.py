@@ -42,6 +42,7 @@ from train_digits import SLOPE, scale_of, straight_through
 from spikeloom.datasets.encoders import RateEncoder
 from spikeloom.datasets.shipped import Digits, load_digits
 from spikeloom.frontends.nir_attention import SpikeloomAttention
+from spikeloom.sim.lib.formats import NIR_METADATA
 from spikeloom.sim.lib.lfsr import Lfsr
 
 ENCODER = RateEncoder(steps=16, bits=4, lfsr=Lfsr(width=4, seed=1))
@@ -300,7 +301,13 @@ def graph_of(layers: Layers) -> nir.NIRGraph:
     nodes["output"] = nir.Output(np.array([CLASSES]))
     edges.append(("readout", "output"))
     metadata = {
-        "spikeloom": {"preset": "nir", "time_step_s": TIME_STEP_S, "reset": "subtract", "reset_delay": 0},
+        "spikeloom": {
+            **NIR_METADATA.entry,
+            "preset": "nir",
+            "time_step_s": TIME_STEP_S,
+            "reset": "subtract",
+            "reset_delay": 0,
+        },
         "spikeloom_encoder": ENCODER.settings(),
     }
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)

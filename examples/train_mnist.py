@@ -34,6 +34,7 @@ from torch import Tensor
 from spikeloom.datasets.encoders import LatencyEncoder
 from spikeloom.datasets.mnist import fetch_mnist, load_mnist
 from spikeloom.datasets.shipped import Digits
+from spikeloom.sim.lib.formats import NIR_METADATA
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, CLASSES = 28, 10
@@ -310,7 +311,13 @@ def graph_of(recipe: Recipe, weights: list[Tensor]) -> nir.NIRGraph:
         nodes[name] = nir.IF(r=np.full(shape, 1 / TIME_STEP_S), v_threshold=np.ones(shape), v_reset=np.zeros(shape))
     nodes["output"] = nir.Output(np.array([CLASSES]))
     metadata = {
-        "spikeloom": {"preset": "nir", "time_step_s": TIME_STEP_S, "reset": recipe.reset, "reset_delay": 0},
+        "spikeloom": {
+            **NIR_METADATA.entry,
+            "preset": "nir",
+            "time_step_s": TIME_STEP_S,
+            "reset": recipe.reset,
+            "reset_delay": 0,
+        },
         "spikeloom_encoder": recipe.stages[-1].encoder.settings(),
     }
     return nir.NIRGraph(nodes=nodes, edges=list(pairwise(nodes)), metadata=metadata)

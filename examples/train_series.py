@@ -39,6 +39,7 @@ from spikeloom.datasets.encoders import (
 from spikeloom.datasets.readout import accuracy
 from spikeloom.datasets.vowels import CHANNELS, SPEAKERS, Vowels, fetch_vowels, load_vowels
 from spikeloom.frontends.nir import load
+from spikeloom.sim.lib.formats import NIR_METADATA
 from spikeloom.sim.network.reference import simulate
 
 HIDDEN, WIDTH = 64, 8
@@ -188,7 +189,13 @@ def graph_of(weights: Weights, encoder: Encoder) -> nir.NIRGraph:
         ("speaker", "output"),
     ]
     metadata = {
-        "spikeloom": {"preset": "snntorch", "time_step_s": TIME_STEP_S, "reset": "zero", "reset_delay": 0},
+        "spikeloom": {
+            **NIR_METADATA.entry,
+            "preset": "snntorch",
+            "time_step_s": TIME_STEP_S,
+            "reset": "zero",
+            "reset_delay": 0,
+        },
         "spikeloom_encoder": encoder.settings(),
     }
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)

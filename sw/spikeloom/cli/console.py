@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-__all__ = ["JSON_FORMAT", "figures", "note", "notes", "one_line", "out", "print_json", "printable", "progress_bar"]
+from spikeloom.sim.lib.formats import JSON_OUTPUT
 
-JSON_FORMAT = 1
-"""The "format" of the ``--json`` output; incremented when a key changes its meaning or is removed."""
+__all__ = ["figures", "note", "notes", "one_line", "out", "print_json", "printable", "progress_bar"]
 
 
 def printable(text: str) -> str:
@@ -58,7 +57,7 @@ def progress_bar(title: str) -> Progress:
 
 def print_json(content: dict[str, Any]) -> None:
     """Print ``content`` as one JSON object, with the number of its format first."""
-    print(json.dumps({"format": JSON_FORMAT, **content}, indent=2, allow_nan=False))
+    print(json.dumps({**JSON_OUTPUT.entry, **content}, indent=2, allow_nan=False))
 
 
 def figures(value: float) -> str:

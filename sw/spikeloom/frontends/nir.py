@@ -37,7 +37,8 @@ from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.features import MODEL_KEYS, Numbers
 from spikeloom.sim.core.neuron import Compare, Reset
-from spikeloom.sim.lib.files import shown
+from spikeloom.sim.lib.files import FileError, shown
+from spikeloom.sim.lib.formats import FORMAT_KEY, NIR_METADATA
 from spikeloom.sim.network.attention import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
 
@@ -51,7 +52,7 @@ RULE_KEYS = ("compare", "reset", "reset_delay", "refractory")
 ENCODER_KEY = "spikeloom_encoder"
 """Group in the metadata of a graph that holds the settings of the encoder used in training."""
 
-METADATA_KEYS = ("preset", "time_step_s", "discretisation", "seed", "input_value_width", *RULE_KEYS)
+METADATA_KEYS = (FORMAT_KEY, "preset", "time_step_s", "discretisation", "seed", "input_value_width", *RULE_KEYS)
 """Keys under ``metadata["spikeloom"]`` of a graph."""
 
 _LONGEST_SETTING = 1 << 16  # longer settings are truncated and then refused by the encoder
@@ -264,10 +265,16 @@ def _metadata(metadata: Mapping[str, Any], where: str, keys: tuple[str, ...]) ->
         return {}
     if not isinstance(hints, Mapping):
         raise LoadError(f"metadata 'spikeloom' of {where} must be a group of keys, not {shown(hints)}")
+    if FORMAT_KEY in keys:
+        # Before the keys: those of a newer format are unknown, and its number is the better explanation.
+        try:
+            NIR_METADATA.check(hints)
+        except FileError as error:
+            raise LoadError(str(error)) from None
     for key in hints:
         if key not in keys:
             raise LoadError(f"metadata 'spikeloom' of {where} must have keys out of {', '.join(keys)}, not {key!r}")
-    return _options(f"metadata of {where}: ", **hints)
+    return _options(f"metadata of {where}: ", **{key: value for key, value in hints.items() if key != FORMAT_KEY})
 
 
 def _stepping(given: Mapping[str, Any], notes: list[str]) -> Stepping:

@@ -9,6 +9,7 @@ from pathlib import Path
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_to_json, read_fabric
 from spikeloom.sim.lib.files import json_from, read_text, shown
+from spikeloom.sim.lib.formats import BUILD_REPORT, FORMAT_KEY
 
 __all__ = ["timing_from", "timing_of_build"]
 
@@ -18,11 +19,13 @@ def timing_from(path: Path) -> dict[str, object]:
     figures = json_from(read_text(path), f"timing {str(path)!r}")
     if not isinstance(figures, dict) or "fmax_mhz" not in figures:
         raise ValueError(f"timing must be a JSON file with fmax_mhz, but {str(path)!r} has none")
+    if "board" in figures:  # a report of a build; the files of qor are not among the numbered formats
+        BUILD_REPORT.check(figures, f"timing {str(path)!r}")
     for name in ("fmax_mhz", "clock_mhz"):
         value = figures.get(name, 1.0)
         if type(value) not in (int, float) or not 0 < value < 1e6:
             raise ValueError(f"{name} of {str(path)!r} must be a number of megahertz, not {shown(value)}")
-    return {"file": path.name, **figures}
+    return {"file": path.name, **{name: value for name, value in figures.items() if name != FORMAT_KEY}}
 
 
 def timing_of_build(folders: Iterable[Path], fabric: FabricConfig) -> dict[str, object] | None:

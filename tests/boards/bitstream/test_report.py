@@ -121,6 +121,7 @@ def test_refuses_a_netlist_without_a_top():
 def test_report_json_has_exactly_the_promised_names():
     content = json.loads(REPORT.to_json())
     assert list(content) == [
+        "format",
         "board",
         "device",
         "lut",
@@ -174,3 +175,12 @@ def test_table_shows_what_is_used_and_of_how_many():
     ):
         assert expected in text
     assert text.count("link.") == 5  # the shortest hop is left out
+
+
+def test_a_report_without_format_number_is_read_and_a_newer_one_refused():
+    content = json.loads(REPORT.to_json())
+    newer = json.dumps({**content, "format": 99, "more": 1})
+    with pytest.raises(ValueError, match=r"^report\.json has format 99, expected .*; update spikeloom$"):
+        Report.from_json(newer)
+    del content["format"]
+    assert Report.from_json(json.dumps(content)) == REPORT

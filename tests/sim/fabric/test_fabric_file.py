@@ -82,3 +82,26 @@ def test_the_baud_rate_is_written_beside_the_fabric():
 def test_a_baud_rate_that_is_none(value):
     with pytest.raises(ValueError, match=r"^baud_rate of a fabric.json must be an integer from 1 to 268435456, not "):
         baud_rate_from_json(f'{{"baud_rate": {value}}}')
+
+
+def test_the_format_number_stands_first_and_files_without_one_are_read():
+    content = json.loads(fabric_to_json(FABRICS["small"]))
+    assert next(iter(content)) == "format"
+    del content["format"]
+    assert fabric_from_json(json.dumps(content)) == FABRICS["small"]
+
+
+def test_a_newer_format_is_refused_by_name():
+    content = {**json.loads(fabric_to_json(FABRICS["small"])), "format": 99}
+    message = r"^fabric\.json has format 99, expected .*: it was written by a newer version; update spikeloom$"
+    with pytest.raises(ValueError, match=message):
+        fabric_from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3"])
+def test_text_that_is_no_object(text):
+    for read in (fabric_from_json, baud_rate_from_json):
+        with pytest.raises(
+            ValueError, match=r"^fabric\.json must be the one of a build, with name and tiles \(it must "
+        ):
+            read(text)

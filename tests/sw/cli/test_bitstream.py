@@ -1,11 +1,16 @@
 """``spikeloom bitstream``, up to what is handed to the builder."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from harness.cli import refused
 
+from spikeloom.boards.bitstream.builder import BuildResult
+from spikeloom.boards.bitstream.report import Clock, Report
 from spikeloom.boards.targets.registry import find_board
+from spikeloom.cli.app import main
 from spikeloom.compiler.place import place
 from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.datasets.shipped import shipped
@@ -17,6 +22,7 @@ from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.contents import program_digest
+from spikeloom.sim.lib.formats import JSON_OUTPUT
 
 
 def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatch):
@@ -66,3 +72,46 @@ def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
     message = "--bake must be given with exactly one network, not {}"
     assert refused(capsys, "bitstream", "--board", board, "--bake") == message.format(0)
     assert refused(capsys, "bitstream", "--board", board, digits, network, "--bake") == message.format(2)
+
+
+def test_json_is_the_report_and_all_of_standard_output(network, capsys, monkeypatch):
+    report = Report(
+        board="ulx3s-85f",
+        device="LFE5U-85F",
+        lut=412,
+        ff=163,
+        ram=33,
+        dsp=2,
+        first_clock_mhz=25.0,
+        clock_mhz=25.0,
+        fmax_mhz=48.25,
+        neurons=256,
+        synapses=65536,
+        peak_synaptic_operations_per_s=200_000_000,
+        identity="00" * 16,
+        clocks=(Clock(name="clk", constraint_mhz=25.0, achieved_mhz=48.25),),
+    )
+    asked = []
+
+    def build(board, output, *, fabric, clock_mhz, announce):
+        asked.append((board, output, clock_mhz))
+        announce("placing")
+        command = ("openFPGALoader", "out/ulx3s-85f.bit")
+        return BuildResult(bitstream=Path("out/ulx3s-85f.bit"), report=report, flash_command=command)
+
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
+    command = ["bitstream", network, "--board", "ulx3s-85f", "--clock", "25", "-o", "out"]
+    main([*command, "--json"])
+    said = capsys.readouterr()
+    content = json.loads(said.out)
+    assert asked == [("ulx3s-85f", Path("out"), 25.0)]
+    assert list(content) == ["format", "bitstream", "flash_command", "report"]
+    assert content["format"] == JSON_OUTPUT.number
+    assert content["bitstream"] == "out/ulx3s-85f.bit"
+    assert content["flash_command"] == ["openFPGALoader", "out/ulx3s-85f.bit"]
+    assert Report.from_json(json.dumps(content["report"])) == report
+    assert "placing" in said.err
+    main(command)  # without --json: the tables of the choice, the report, and how to load it
+    said = capsys.readouterr()
+    assert "412" in said.out
+    assert said.out.endswith("out/ulx3s-85f.bit\nload it with: spikeloom flash ulx3s-85f\n")

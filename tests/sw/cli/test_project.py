@@ -93,3 +93,23 @@ def test_any_text_survives_the_file():
     text = 'a"b\\c\nd\x7f\u202eß'
     Path("spikeloom.toml").write_text(project_text({"preset": text}), encoding="utf-8")
     assert read_project(Path("spikeloom.toml"))["preset"] == text
+
+
+def test_the_page_lists_all_keys():
+    text = (Path(__file__).parents[3] / "docs" / "project-file.md").read_text()
+    table = text.split("## Keys")[1].split("## Rules")[0]
+    listed = [key for line in table.splitlines() if line.startswith("| `") for key in line.split("|")[1].split(", ")]
+    assert sorted(key.strip(" `") for key in listed) == sorted(KEYS)
+
+
+def test_the_example_of_the_page_is_a_project(capsys):
+    text = (Path(__file__).parents[3] / "docs" / "project-file.md").read_text()
+    example = text.split("```toml\n")[1].split("```")[0]
+    found = options_in(example)
+    assert found["core"] == ["lanes=4"]
+    assert found["encoder"] == "latency:steps=8,bits=4"
+    Path("spikeloom.toml").unlink()
+    write_network("net.nir")
+    Path("spikeloom.toml").write_text(example)
+    main(["run", "--backend", "reference", "--images", "2"])
+    assert "2 samples" in capsys.readouterr().err

@@ -4,9 +4,15 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 from harness.cli import sentence
 
 from spikeloom.cli.app import main
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.shipped import shipped
+from spikeloom.frontends.nir import load
+from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.network.reference import simulate
 
 
 def test_a_fabric_without_a_mesh_has_a_page(tmp_path):
@@ -30,3 +36,21 @@ def test_the_clock_of_a_file_and_samples_that_are_asked_for(network, capsys):
 def test_a_board_needs_its_port(network, capsys):
     assert "--port" in sentence(capsys, "report", network, "--backend", "board")
     assert not Path("report.html").exists()
+
+
+def test_the_simulation_at_the_pins_is_compared_and_its_counters_are_shown():
+    """Every value of the output equals the reference; the core counts the spikes that the reference fires."""
+    spikes = np.random.default_rng(4).random((6, 1, 64)) < 0.4
+    np.save("spikes.npy", spikes)
+    main(["report", "--inputs", "spikes.npy", "--fabric", "small", "--backend", "pins", "-o", "pins.html"])
+    text = Path("pins.html").read_text()
+    assert "run on: pins" in text
+    assert '<dt>mismatches of digit, 60 compared</dt><dd class="">0</dd>' in text
+    tables = r'aria-label="Counters".*?<tr>(.*?)</tr>.*?<tbody><tr>(.*?)</tr>'
+    head, row = re.search(tables, text, re.DOTALL).groups()
+    names = re.findall(r"<th[^>]*>([^<]*)</th>", head)[1:]
+    counted = dict(zip(names, re.findall(r"<td>([^<]*)</td>", row), strict=True))
+    quantised = quantise(load(shipped("digits-mlp.nir")), Quantisation.for_core(FABRICS["small"].core, weight_width=8))
+    fired = sum(int(np.count_nonzero(fired)) for fired in simulate(quantised, spikes).spikes.values())
+    assert 20 < fired < 6 * 42
+    assert (counted["steps"], counted["spikes"]) == ("6", f"{fired:,}")

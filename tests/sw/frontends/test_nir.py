@@ -22,6 +22,7 @@ def test_a_population_that_leads_nowhere_is_noted():
 
 def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_path):
     hints = {
+        "format": 1,
         "preset": "snntorch",
         "time_step_s": 1e-3,
         "discretisation": "euler",
@@ -228,4 +229,25 @@ def test_an_encoder_that_is_no_group_is_refused():
     content = feed_forward(lif(2), {"spikeloom": {"time_step_s": 1e-3}, ENCODER_KEY: "rate"})
     message = "metadata 'spikeloom_encoder' of the graph must be a group of keys, not 'rate'"
     with pytest.raises(LoadError, match=exactly(message)):
+        load(content)
+
+
+def test_the_format_of_the_metadata(tmp_path):
+    """It is read from graphs and files; a newer one is named before the keys that are unknown in it."""
+    content = feed_forward(lif(2), {"spikeloom": {"format": 1, "time_step_s": 1e-3}})
+    nir.write(tmp_path / "net.nir", content)
+    assert load(content).time_step_s == load(tmp_path / "net.nir").time_step_s == 1e-3
+    content = feed_forward(lif(2), {"spikeloom": {"format": 99, "time_step_s": 1e-3, "novelty": 1}})
+    nir.write(tmp_path / "newer.nir", content)
+    message = (
+        "metadata 'spikeloom' of the graph has format 99, expected 1: it was written by a newer version; "
+        "update spikeloom"
+    )
+    for source in (content, tmp_path / "newer.nir"):
+        with pytest.raises(LoadError, match=exactly(message)):
+            load(source)
+    content = feed_forward(lif(2), {"spikeloom": {"format": 1.5, "time_step_s": 1e-3}})
+    with pytest.raises(
+        LoadError, match=exactly("format of metadata 'spikeloom' of the graph must be a positive integer, not 1.5")
+    ):
         load(content)

@@ -52,3 +52,12 @@ def test_the_page_has_images_per_second_once_there_is_a_build(tmp_path, monkeypa
     (tmp_path / "built" / "report.json").write_text(json.dumps({"fmax_mhz": 50.0, "clock_mhz": 48.0}))
     main(command)
     assert "images per second at 48 MHz" in (tmp_path / "page.html").read_text()
+
+
+def test_the_format_of_a_report_is_checked_and_not_a_figure(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({"format": 1, "board": "demo", "fmax_mhz": 50.0}))
+    assert timing_from(path) == {"file": "report.json", "board": "demo", "fmax_mhz": 50.0}
+    path.write_text(json.dumps({"format": 99, "board": "demo", "fmax_mhz": 50.0}))
+    with pytest.raises(ValueError, match=r"^timing '.*report\.json' has format 99, expected .*; update spikeloom$"):
+        timing_from(path)

@@ -11,6 +11,7 @@ from spikeloom.boards.bitstream.critical_path import CriticalPath, Hop, critical
 from spikeloom.boards.families.device import Device
 from spikeloom.boards.families.flow import Flow
 from spikeloom.sim.lib.files import json_from, shown
+from spikeloom.sim.lib.formats import BUILD_REPORT, FORMAT_KEY
 
 __all__ = ["Clock", "Report", "Used", "clocks", "report_table", "used_resources"]
 
@@ -82,13 +83,17 @@ class Report:
 
     def to_json(self) -> str:
         """Return the text of ``report.json``."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return json.dumps({**BUILD_REPORT.entry, **dataclasses.asdict(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
-        """Parse a ``report.json``. Raises ``ValueError`` for other content."""
+        """Parse a ``report.json``. Raises ``ValueError`` for other content and unknown formats."""
         try:
             content = json_from(text, "it")
+        except ValueError as error:
+            raise ValueError(f"report.json must be the one of a build ({shown(error, 200)})") from error
+        content = _without_format(content)
+        try:
             report = cls(**content | {"clocks": tuple(_clock(entry) for entry in content["clocks"])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"report.json must be the one of a build ({shown(error, 200)})") from error
@@ -98,6 +103,14 @@ class Report:
             if type(value) not in kinds.get(field.type, (type(value),)):
                 raise ValueError(f"report.json must be the one of a build ({field.name} is {shown(value)})")
         return report
+
+
+def _without_format(content: Any) -> Any:
+    """Check the format number of an object and return the other entries."""
+    if not isinstance(content, dict):
+        return content
+    BUILD_REPORT.check(content)
+    return {name: value for name, value in content.items() if name != FORMAT_KEY}
 
 
 def _clock(entry: dict[str, Any]) -> Clock:

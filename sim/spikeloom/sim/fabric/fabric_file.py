@@ -20,6 +20,7 @@ from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.files import json_from, read_bytes, read_text, shown
+from spikeloom.sim.lib.formats import FABRIC_FILE
 from spikeloom.sim.lib.tile import TileParameters, tile_kinds
 from spikeloom.sim.noc.mesh import MeshParameters
 
@@ -55,6 +56,7 @@ def core_from_json(values: dict[str, Any]) -> CoreParameters:
 def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None) -> str:
     """The text of ``fabric.json``; of a board's build with the ``baud_rate`` of its serial line, for the host."""
     content: dict[str, Any] = {
+        **FABRIC_FILE.entry,
         "name": fabric.name,
         "tiles": [{tile.kind: _values(tile)} for tile in fabric.tiles[1:] if tile is not None],
     }
@@ -67,9 +69,11 @@ def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None) -> str
 
 
 def fabric_from_json(text: str) -> FabricConfig:
-    """The fabric that the text of a ``fabric.json`` describes. Raises ``ValueError`` if it is none."""
+    """The fabric that the text of a ``fabric.json`` describes. Raises ``ValueError`` if it is none, or of a format that
+    this version does not read."""
+    content = _content(text)
+    FABRIC_FILE.check(content)
     try:
-        content = json_from(text, "it")
         parts = {name: kind(**_arguments(kind, content[name])) for name, kind in _PARTS.items() if name in content}
         tiles = tuple(_tile_from_json(tile) for tile in content["tiles"])
         if not isinstance(content["name"], str):
@@ -77,9 +81,7 @@ def fabric_from_json(text: str) -> FabricConfig:
         return FabricConfig(name=content["name"], tiles=(None, *tiles), **parts)
     # What the parts raise on a value of another type is of these kinds: such a file no build has written.
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"fabric.json must be the one of a build, with name and tiles ({shown(error, 200)})"
-        ) from error
+        raise _refusal(error) from error
 
 
 def read_fabric(path: str | PathLike[str]) -> FabricConfig:
@@ -89,7 +91,7 @@ def read_fabric(path: str | PathLike[str]) -> FabricConfig:
 
 def baud_rate_from_json(text: str) -> int | None:
     """The baud rate in the text of a ``fabric.json``, None if there is none. Raises ``ValueError`` for a wrong one."""
-    value = json_from(text, "fabric.json").get("baud_rate")
+    value = _content(text).get("baud_rate")
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 28):
         raise ValueError(f"baud_rate of a fabric.json must be an integer from 1 to {1 << 28}, not {shown(value)}")
     return value
@@ -101,6 +103,20 @@ def read_identity(path: str | PathLike[str]) -> bytes:
     if not re.fullmatch(rb"\s*[0-9a-fA-F]{32}\s*", content):
         raise ValueError(f"{str(path)!r} must be the identity file of a build: 32 hexadecimal digits")
     return bytes.fromhex(content.decode("ascii").strip())
+
+
+def _content(text: str) -> dict[str, Any]:
+    try:
+        content = json_from(text, "it")
+        if not isinstance(content, dict):
+            raise ValueError(f"it must be an object, not {shown(content)}")
+    except ValueError as error:
+        raise _refusal(error) from error
+    return content
+
+
+def _refusal(error: Exception) -> ValueError:
+    return ValueError(f"fabric.json must be the one of a build, with name and tiles ({shown(error, 200)})")
 
 
 def _tile_from_json(values: dict[str, Any]) -> TileParameters:
