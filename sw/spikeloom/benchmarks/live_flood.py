@@ -31,7 +31,7 @@ from spikeloom.host.spif import PixelMap, SpifReceiver, encode_events
 from spikeloom.runners.live import LiveSummary, run_live
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.bridge import BridgeModel, Read, Tick
-from spikeloom.sim.host.link import Identity
+from spikeloom.sim.host.identity import Identity
 from spikeloom.sim.lib.files import write_whole
 
 __all__ = [
