@@ -57,7 +57,7 @@ def listed_tests(path: str, root: Path = ROOT) -> list[str]:
     package, name = path.rsplit("/", 1)
     mirror = Path("tests", *Path(package).parts[2:])
     own = DECLARATIONS.get(path, str(mirror / f"test_{name}"))
-    wanted = [own, str(mirror), *_MORE.get(package, ()), "tests/test_conventions.py"]
+    wanted = [own, "tests/test_conventions.py", str(mirror), *_MORE.get(package, ())]
     return [place for place in dict.fromkeys(wanted) if (root / place).exists()]
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from harness.bounds import assert_bounds
 
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.aer.registers import AER
@@ -70,3 +71,25 @@ def test_a_fabric_makes_them_fit():
     assert fabric.axon_width == core.axon_width  # theirs do not make it wider
     assert fabric.register_map(2) is AER
     assert fabric.core == fabric.cores[1]
+
+
+BOUNDS = {
+    "address_width": (1, 18),
+    "stages": (2, 8),
+    "setup_cycles": (1, 255),
+    "axon_width": (1, 18),
+    "value_width": (2, 32),
+    "destinations": (1, 64),
+    "depth": (2, 16384),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_bounds(name):
+    assert_bounds(AerTileParameters, name, *BOUNDS[name], direction=AerDirection.OUTPUT)
+
+
+def test_defaults():
+    tile = AerTileParameters(direction=AerDirection.INPUT)
+    assert (tile.address_width, tile.axon_width, tile.value_width, tile.destinations) == (16, 16, 16, 4)
+    assert (tile.depth, tile.stages, tile.active_low, tile.setup_cycles) == (512, 2, False, 1)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from harness.bounds import assert_bounds
 
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.attention.parameters import AttentionTileParameters
@@ -77,3 +78,15 @@ def test_refused(change, error, message):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         replace(TILE, **change)
     replace(TILE, axon_width=7, value_width=2, destinations=64)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("axon_width", 7, 32), ("value_width", 2, 32), ("destinations", 0, 64)]
+)
+def test_bounds(name, low, high):
+    assert_bounds(AttentionTileParameters, name, low, high, attention=SHAPE)
+
+
+def test_defaults():
+    tile = AttentionTileParameters(attention=SHAPE)
+    assert (tile.axon_width, tile.value_width, tile.destinations) == (16, 16, 0)

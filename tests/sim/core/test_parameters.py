@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from harness.bounds import assert_bounds
 from harness.networks import rng_of
 
 from spikeloom.sim.core.memory_fields import leak_code
@@ -112,3 +113,39 @@ def test_named_fabrics_address_all_their_memories(name):
 def test_a_value_is_no_wider_than_a_membrane():
     with pytest.raises(ValueError, match=r"^value_width must be at most v_width \(8\), not 9$"):
         CoreParameters(v_width=8, value_width=9)
+
+
+BOUNDS = {
+    "neurons": (16, 1 << 14),
+    "axons": (1, 1 << 14),
+    "weight_words": (1, 1 << 18),
+    "populations": (1, 255),
+    "weight_width": (1, 16),
+    "coordinate_width": (0, 7),
+    "geometries": (1, 128),
+    "v_width": (8, 24),
+    "accumulator_width": (8, 32),
+    "beta_fraction": (1, 16),
+    "destinations": (0, 64),
+    "sent_axon_width": (0, 32),
+    "refractory_width": (0, 8),
+    "noise_bits": (0, 16),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_bounds(name):
+    assert_bounds(CoreParameters, name, *BOUNDS[name], lanes=16, neurons=64, axons=64, weight_words=64)
+
+
+def test_lanes_and_banks():
+    for lanes in (1, 256):
+        core = {"neurons": 256, "axons": 64, "weight_words": 64, "multiplier": False, "per_neuron": frozenset()}
+        assert CoreParameters(lanes=lanes, **core).lanes == lanes
+    assert CoreParameters(lanes=64, lane_banks=8, neurons=256, axons=64, weight_words=64).lane_banks == 8
+    for banks in (0, 16):
+        with pytest.raises(ValueError, match=r"^lane_banks must be 1, or a power of two with at least 8 of the 64"):
+            CoreParameters(lanes=64, lane_banks=banks, neurons=256, axons=64, weight_words=64)
+    for shift in (-1, 16):
+        with pytest.raises(ValueError, match=rf"^shifts must be different integers from 0 to 15, not \({shift},\)$"):
+            CoreParameters(multiplier=False, per_neuron=frozenset(), shifts=(shift,))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from harness.bounds import assert_bounds
 from harness.images import MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
 from harness.networks import rng_of
 
@@ -114,3 +115,24 @@ def test_settings_must_be_what_is_built(change, message):
 def test_refused(values, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         EncoderParameters(**values)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("pixels", 2, 32768), ("steps", 2, 65536), ("bits", 1, 8), ("lfsr_width", 4, 32)]
+)
+def test_bounds(name, low, high):
+    assert_bounds(EncoderParameters, name, low, high)
+    parameters = EncoderParameters()
+    assert (parameters.pixels, parameters.bits, parameters.steps, parameters.lfsr_width) == (1024, 4, 256, 20)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_bounds_of_the_settings(mode):
+    def check(**settings):
+        EncoderSettings(**settings).check(PARAMETERS)
+
+    steps = 65536 if mode is EncoderMode.RATE else 16
+    for name, high in (("pixels", 32), ("steps", steps), ("stride", 4), ("seed", 127)):
+        assert_bounds(check, name, 1, high, mode=mode, pixels=5, steps=3)
+    settings = EncoderSettings(mode=mode, pixels=5, steps=3)
+    assert (settings.stride, settings.seed) == (1, 1)

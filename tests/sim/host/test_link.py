@@ -4,6 +4,7 @@ import random
 import zlib
 
 import pytest
+from harness.bounds import assert_bounds
 
 from spikeloom.sim.host.identity import Identity
 from spikeloom.sim.host.link import (
@@ -212,3 +213,21 @@ def test_model_takes_no_more_than_its_ring():
     exchange(model, Frame(kind=Kind.OPEN, payload=b"1234"))
     assert model.transmit(bytes(100)) == 64
     assert model.transmit(b"x") == 0
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("maximum_payload", 64, 240), ("idle_cycles", 1, 65535)])
+def test_bounds(name, low, high):
+    assert_bounds(LinkParameters, name, low, high)
+
+
+@pytest.mark.parametrize("name", ["receive_buffer", "transmit_buffer"])
+def test_sizes_of_buffers(name):
+    for size in (16, 16384):
+        assert getattr(LinkParameters(**{name: size}), name) == size
+    for size in (8, 17, 32768):
+        message = f"^{name} must be a power of two from 16 to 16384, not {size}$"
+        with pytest.raises(ValueError, match=message):
+            LinkParameters(**{name: size})
+    parameters = LinkParameters()
+    assert (parameters.receive_buffer, parameters.transmit_buffer) == (1024, 1024)
+    assert (parameters.maximum_payload, parameters.idle_cycles) == (192, 64)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from harness.bounds import assert_bounds
 
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters, answers, scores
 
@@ -54,3 +55,9 @@ def test_what_has_no_score():
         scores(ReadoutMode.COUNT, SPIKES[..., 0])
     with pytest.raises(ValueError, match=r"^mode must be one that scores, not <ReadoutMode.OFF: 0>$"):
         scores(ReadoutMode.OFF, SPIKES)
+
+
+@pytest.mark.parametrize(("name", "high"), [("outputs", 4096), ("width", 24)])
+def test_bounds(name, high):
+    assert_bounds(ReadoutParameters, name, 2, high)
+    assert (ReadoutParameters().outputs, ReadoutParameters().width) == (16, 24)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from harness.bounds import assert_bounds
 
 from spikeloom.sim.lib import lfsr
 from spikeloom.sim.lib.lfsr import (
@@ -320,3 +321,43 @@ def test_bad_sharing():
         field_product(1, 1, 9)
     with pytest.raises(ValueError, match=r"^streams must be an integer from 1 to 16, not 17$"):
         shared_words(np.zeros(3, np.uint32), 4, 17)
+
+
+def test_bounds():
+    register = Lfsr(width=8)
+    for make, name, low, high, others in (
+        (Lfsr, "width", 3, 32, {}),
+        (Lfsr, "seed", 1, 255, {"width": 8}),
+        (register.states, "steps", 1, 8, {"count": 3}),
+        (lfsr.distinct_seeds, "seed", 1, (1 << 32) - 1, {"count": 1}),
+        (lfsr.shared_words, "streams", 1, 16, {"words": np.zeros(1, np.uint32), "width": 4}),
+    ):
+        assert_bounds(make, name, low, high, **others)
+    assert (Lfsr().width, Lfsr().seed) == (20, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Lfsr().bits(-1), "count must be an integer from 0 to 1099511627776, not -1"),
+        (lambda: Lfsr().bits((1 << 40) + 1), "count must be an integer from 0 to 1099511627776, not 1099511627777"),
+        (lambda: Lfsr().states(0), "count must be an integer from 1 to 1099511627776, not 0"),
+        (lambda: Lfsr().states(1 << 41), "count must be an integer from 1 to 1099511627776, not 2199023255552"),
+        (lambda: Lfsr().words(0, 4), "count must be an integer from 1 to 1099511627776, not 0"),
+        (lambda: Lfsr().words(1 << 41, 4), "count must be an integer from 1 to 1099511627776, not 2199023255552"),
+        (lambda: Lfsr().words(1, 21), "width of a word must be an integer from 1 to 20, not 21"),
+        (lambda: lfsr.leap_table(2, 1), "width must be an integer from 3 to 16, not 2"),
+        (lambda: lfsr.leap_table(3, -1), "steps must be an integer from 0 to 65536, not -1"),
+        (lambda: lfsr.leap_table(3, 65537), "steps must be an integer from 0 to 65536, not 65537"),
+        (lambda: lfsr.field_product(0, 0, 0), "width of a field must be an integer from 1 to 8, not 0"),
+        (
+            lambda: lfsr.shared_words(np.zeros(1, np.uint32), 0, 1),
+            "width of a field must be an integer from 1 to 8, not 0",
+        ),
+    ],
+)
+def test_counts_and_widths_out_of_range(call, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        call()
+    assert len(Lfsr().bits(0)) == 0
+    assert len(Lfsr().states(1)) == len(Lfsr().words(1, 20)) == 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from harness.bounds import assert_bounds
 from harness.networks import rng_of
 
 from spikeloom.sim.noc.mesh import MeshParameters, Port
@@ -159,3 +160,29 @@ def test_bad_arguments():
         mesh.tile(2, 0)
     with pytest.raises(ValueError, match=r"^rates must be of shape \(4, 4\), not \(2, 2\)$"):
         mesh.link_loads(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize(("name", "high"), [("columns", 8), ("rows", 8), ("payload_width", 1024)])
+def test_bounds(name, high):
+    assert_bounds(MeshParameters, name, 1, high)
+
+
+def test_numbers_of_a_mesh_are_in_it():
+    mesh = MeshParameters(columns=3, rows=2)
+    for make, name, high, others in (
+        (mesh.tile, "column", 2, {"row": 1}),
+        (mesh.tile, "row", 1, {"column": 2}),
+        (mesh.place, "tile", 5, {}),
+        (mesh.route, "source", 5, {"destinations": 1}),
+        (mesh.route, "destinations", 63, {"source": 0}),
+        (lambda tile: mesh.destinations([tile]), "tile", 5, {}),
+    ):
+        assert_bounds(make, name, 0, high, **others)
+
+
+def test_defaults():
+    mesh = MeshParameters()
+    assert (mesh.columns, mesh.rows, mesh.payload_width, mesh.queue_depth, mesh.counters) == (4, 4, 24, 2, False)
+    assert MeshParameters(queue_depth=1024).queue_depth == 1024
+    with pytest.raises(ValueError, match=r"^queue_depth must be 0 or a power of two up to 1024, not 2048$"):
+        MeshParameters(queue_depth=2048)
