@@ -177,6 +177,13 @@ def test_exact_attention_takes_what_the_formulas_say(request, tokens, features, 
     assert counter.operations == Operations(**{name: steps * value for name, value in vars(one).items()})
 
 
+def test_energies_are_those_of_the_source():
+    """In femtojoules: 100 for an addition of 32 bits, 10,000 for 64 bits of memory, and a fifth of a full adder."""
+    energies = Energies()
+    found = [energies.full_adder_j, energies.gate_j, energies.bit_j]
+    assert found == pytest.approx([3.125e-15, 0.625e-15, 156.25e-15])
+
+
 def test_energies_are_sums_of_operations():
     energies = Energies(full_adder_j=5.0, gate_j=1.0, bit_j=100.0)
     one = Operations(gates=1, counted=2, added=3, drawn=4, written=5, read=6)
