@@ -10,7 +10,7 @@ from spikeloom.sim.host.messages import MessageDecoder, MessageError, Messages
 
 __all__ = ["PIECE", "MessageChannel"]
 
-PIECE = 2048
+PIECE = 1 << 14
 """Maximum number of bytes given to the link at once; received bytes are read in between."""
 
 

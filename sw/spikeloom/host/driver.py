@@ -16,13 +16,14 @@ driver.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.host.channel import PIECE, MessageChannel
-from spikeloom.host.peripherals import AnswerCollector, Answers, encoder_settings, image_message, readout_registers
+from spikeloom.host.peripherals import AnswerCollector, Answers, encoder_settings, readout_registers
 from spikeloom.host.protocols import ByteLink, DriverError, LoadableProgram, Progress
 from spikeloom.host.results import BoardResult, StepCollector
 from spikeloom.host.stream import StepStream
@@ -37,16 +38,19 @@ from spikeloom.sim.host.messages import (
     ConfigurationAddress,
     Messages,
     encode_read,
-    encode_spikes,
     encode_write,
 )
 from spikeloom.sim.host.readout import ReadoutMode
+from spikeloom.sim.host.samples import encode_images, encode_samples
 from spikeloom.sim.lib.contents import program_digest
 from spikeloom.sim.lib.registers import BRIDGE_TILE, REGISTER_MEMORY, Register
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
 
 __all__ = ["Board"]
+
+_BATCH = 1 << 18
+"""Input values encoded at a time: enough that the calls of NumPy take little of it, few enough to stay in the cache."""
 
 _ERRORS = (
     "an unknown message",
@@ -229,8 +233,8 @@ class Board:
         """
         program = self._loaded()
         array = self._checked_spikes(program, spikes)
-        messages = (encode_spikes(array[:, sample], program.input_axons) for sample in range(array.shape[1]))
-        return self._run_steps(program, messages, array.shape[0], array.shape[1], progress, timeout_s)
+        batches = _spike_batches(array, program)
+        return self._run_steps(program, batches, array.shape[0], array.shape[1], progress, timeout_s)
 
     def run_images(
         self,
@@ -247,8 +251,8 @@ class Board:
         """
         program = self._loaded()
         pixels = self._set_encoder(program, images, encoder)
-        messages = (image_message(image, encoder.bits) for image in pixels)
-        result = self._run_steps(program, messages, encoder.steps, len(pixels), progress, timeout_s)
+        batches = _image_batches(pixels, encoder)
+        result = self._run_steps(program, batches, encoder.steps, len(pixels), progress, timeout_s)
         self.write_register(BRIDGE_TILE, "encoder_mode", 0)
         return result
 
@@ -284,16 +288,16 @@ class Board:
         if encoder is None:
             spikes = self._checked_spikes(program, inputs)
             samples = spikes.shape[1]
-            messages = (encode_spikes(spikes[:, sample], program.input_axons) for sample in range(samples))
+            batches = _spike_batches(spikes, program)
         else:
             pixels = self._set_encoder(program, inputs, encoder)
             samples = len(pixels)
-            messages = (image_message(image, encoder.bits) for image in pixels)
+            batches = _image_batches(pixels, encoder)
         for name, value in registers.items():
             self.write_register(BRIDGE_TILE, name, value)
         collector = AnswerCollector(size, first, samples, vector=scores, first=self._channel.steps)
         try:
-            self._exchange(messages, collector, samples, progress, timeout_s)
+            self._exchange(batches, collector, samples, progress, timeout_s)
             result = collector.result()
         except ValueError as error:
             raise DriverError(str(error)) from error
@@ -311,7 +315,7 @@ class Board:
         if not self.read_register(BRIDGE_TILE, "units") >> bit & 1:
             raise DriverError(f"the board does not have {what}: load a bitstream of a fabric with {what[2:]}")
 
-    def _set_encoder(self, program: LoadableProgram, images: ArrayLike, encoder: Encoder) -> NDArray[np.int64]:
+    def _set_encoder(self, program: LoadableProgram, images: ArrayLike, encoder: Encoder) -> NDArray[Any]:
         """Program the encoder and return the images ``(B, inputs)``."""
         if self._fabric is None:
             raise DriverError("the fabric must be given to encode on the board, not None")
@@ -324,7 +328,7 @@ class Board:
         self._check_unit(0, "an encoder")
         for name, value in settings.registers().items():
             self.write_register(BRIDGE_TILE, name, value)
-        return array.reshape(len(array), -1).astype(np.int64)
+        return array.reshape(len(array), -1)
 
     @staticmethod
     def _checked_spikes(program: LoadableProgram, spikes: ArrayLike) -> NDArray[np.bool_]:
@@ -341,14 +345,14 @@ class Board:
     def _run_steps(
         self,
         program: LoadableProgram,
-        messages: Iterable[bytes],
+        batches: Iterable[bytes],
         steps: int,
         samples: int,
         progress: Progress | None,
         timeout_s: float | None,
     ) -> BoardResult:
         collector = StepCollector(program, steps, samples, first=self._channel.steps, progress=progress)
-        self._exchange(messages, collector, samples, None, timeout_s)
+        self._exchange(batches, collector, samples, None, timeout_s)
         result = collector.result()
         self._program = program
         return result
@@ -368,13 +372,13 @@ class Board:
 
     def _exchange(
         self,
-        messages: Iterable[bytes],
+        batches: Iterable[bytes],
         collector: StepCollector | AnswerCollector,
         samples: int,
         progress: Progress | None,
         timeout_s: float | None,
     ) -> None:
-        """Send the messages of each sample and pass the answers to ``collector`` until it is complete."""
+        """Send the messages of all samples and pass the answers to ``collector`` until it is complete."""
 
         def take(found: Messages) -> None:
             before = collector.done
@@ -384,12 +388,9 @@ class Board:
 
         self._program = None  # set again when the run has ended without error
         try:
-            piece = bytearray()
-            for sample, message in enumerate(messages):
-                piece += message
-                if len(piece) >= PIECE or sample == samples - 1:
-                    self._channel.send(bytes(piece))
-                    piece.clear()
+            for batch in batches:
+                for start in range(0, len(batch), PIECE):
+                    self._channel.send(batch[start : start + PIECE])
                     take(self._channel.poll())
             while not collector.complete:
                 take(self._channel.receive(timeout_s=timeout_s))
@@ -406,6 +407,21 @@ class Board:
             return self._channel.receive()
         except LinkError as error:
             raise DriverError(f"no answer from the board when {what}: {error}") from error
+
+
+def _spike_batches(spikes: NDArray[np.bool_], program: LoadableProgram) -> Iterable[bytes]:
+    """Yield the messages of the samples ``(T, B, n)``, several at a time."""
+    steps, samples, inputs = spikes.shape
+    size = max(1, _BATCH // (steps * inputs))
+    for first in range(0, samples, size):
+        yield encode_samples(spikes[:, first : first + size], program.input_axons)
+
+
+def _image_batches(pixels: NDArray[Any], encoder: Encoder) -> Iterable[bytes]:
+    """Yield the messages of the images ``(B, n)``, several at a time."""
+    size = max(1, _BATCH // pixels.shape[1])
+    for first in range(0, len(pixels), size):
+        yield encode_images(pixels[first : first + size], encoder.bits)
 
 
 def _address(tile: int, register: Register, memory: int = REGISTER_MEMORY) -> ConfigurationAddress:

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.datasets.encoders import Encoder, RateEncoder
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.host.encoder import EncoderMode, EncoderParameters, EncoderSettings, level_events
-from spikeloom.sim.host.messages import Messages, encode_spikes
+from spikeloom.sim.host.encoder import EncoderMode, EncoderParameters, EncoderSettings
+from spikeloom.sim.host.messages import Messages
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters
 from spikeloom.sim.lib.words import bits_for
 
@@ -23,7 +23,6 @@ __all__ = [
     "Answers",
     "UnitError",
     "encoder_settings",
-    "image_message",
     "readout_registers",
     "with_units",
 ]
@@ -103,11 +102,6 @@ def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, inp
     return EncoderSettings(mode=EncoderMode.LATENCY, pixels=len(axons), steps=encoder.steps, stride=stride)
 
 
-def image_message(image: ArrayLike, bits: int) -> bytes:
-    """Return the messages for one image of any shape, with values 0 to ``2**bits``."""
-    return encode_spikes(level_events(np.asarray(image).reshape(-1), bits))
-
-
 def readout_registers(
     mode: ReadoutMode, parameters: ReadoutParameters | None, output_axons: ArrayLike, *, membranes: bool, vector: bool
 ) -> dict[str, int]:
@@ -142,6 +136,7 @@ class AnswerCollector:
     def __init__(self, outputs: int, first_axon: int, samples: int, *, vector: bool, first: int) -> None:
         self._outputs, self._first_axon, self._samples = outputs, first_axon, samples
         self._vector, self._first = vector, first
+        self._received = 0
         self._axons: list[NDArray[np.int64]] = []
         self._values: list[NDArray[np.int64]] = []
         self.done = 0
@@ -156,11 +151,11 @@ class AnswerCollector:
         """Take the values of ``messages``, which arrive in sample order with the same number for each sample."""
         if messages.spike_step.size or messages.reads or not messages.ticks.all():
             raise ValueError("unexpected message from the board, expected answers of the readout only")
-        number = np.concatenate([[0], np.cumsum([len(axons) for axons in self._axons])])[-1]
         each = 1 + self._outputs * self._vector
-        wanted = self._first + (number + np.arange(len(messages.value))) // each
+        wanted = self._first + (self._received + np.arange(len(messages.value))) // each
         if (messages.value_step != wanted).any():
             raise ValueError(f"unexpected number of values for a sample, expected {each}")
+        self._received += len(messages.value)
         self._axons.append(messages.value_axon)
         self._values.append(messages.value)
         self.done += len(messages.ticks)

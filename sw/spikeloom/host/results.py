@@ -115,9 +115,8 @@ class StepCollector:
                 f"sample ended in the wrong step, expected {self._steps} steps, found "
                 f"{'earlier' if step % self._steps < self._steps - 1 else 'later'} (step {step})"
             )
-        if self._progress is not None:
-            for sample in range(before + 1, self.done // self._steps + 1):
-                self._progress(sample, self._samples)
+        if self._progress is not None and self.done // self._steps > before:
+            self._progress(self.done // self._steps, self._samples)
 
     def _positions(
         self, steps: NDArray[np.int64], axons: NDArray[np.int64], allowed: NDArray[np.bool_], what: str
@@ -138,7 +137,15 @@ class StepCollector:
 
     @staticmethod
     def _check_new(seen: NDArray[np.bool_], step: NDArray[np.int64], place: NDArray[np.int64], what: str) -> None:
-        if len(np.unique(step * seen.shape[1] + place)) < len(step) or seen[step, place].any():
+        if not len(step):
+            return
+        # Each position remembers the last of its messages; where that is not the message itself, there are two.
+        first = step.min()
+        position = (step - first) * seen.shape[1] + place
+        number = np.arange(len(step))
+        last = np.empty((step.max() - first + 1) * seen.shape[1], np.int64)
+        last[position] = number
+        if (last[position] != number).any() or seen[step, place].any():
             raise DriverError(f"the board has sent a {what} of the same axon twice in one step")
 
     def result(self) -> BoardResult:

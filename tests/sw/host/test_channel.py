@@ -29,7 +29,7 @@ class ScriptedLink:
 
 
 def test_messages_are_sent_in_pieces_and_in_order():
-    messages = [bytes([number]) * 700 for number in range(10)]
+    messages = [bytes([number]) * 700 for number in range(80)]
     link = ScriptedLink()
     MessageChannel(link).send_all(messages)
     assert b"".join(link.sent) == b"".join(messages)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -271,6 +272,16 @@ _LENGTHS[Opcode.ABSOLUTE] = 1 + AXON_BYTES
 _LENGTHS[Opcode.VALUE] = 1 + AXON_BYTES + VALUE_BYTES
 _LENGTHS[Opcode.READ] = 1 + COUNT_BYTES  # and its data
 
+_ADVANCE = np.zeros(256, np.int64)
+"""By how much a message that begins with this byte advances the axon."""
+_ADVANCE[Opcode.SPIKE :] = np.arange(SKIP_UNIT) + 1
+_ADVANCE[Opcode.SKIP : Opcode.SPIKE] = (np.arange(LARGEST_SKIP) + 1) * SKIP_UNIT
+
+_ADVANCE = np.zeros(256, np.int64)
+"""By how much the axon advances with a message that begins with this byte."""
+_ADVANCE[Opcode.SPIKE :] = np.arange(SKIP_UNIT) + 1
+_ADVANCE[Opcode.SKIP : Opcode.SPIKE] = (np.arange(LARGEST_SKIP) + 1) * SKIP_UNIT
+
 
 class MessageDecoder:
     """Decodes the stream from the board incrementally."""
@@ -292,51 +303,68 @@ class MessageDecoder:
         stream = np.frombuffer(self._rest + data, np.uint8)
         starts, end = _find_messages(stream)
         self._rest = stream[end:].tobytes()
-        opcode = stream[starts].astype(np.int64)
-
+        opcode = stream if starts is None else stream[starts]
+        is_tick = (opcode & 0xFE) == Opcode.TICK
+        ticks = np.flatnonzero(is_tick)
+        ended = np.cumsum(is_tick)
+        step = self._steps_ahead(opcode == Opcode.AHEAD, ticks, ended) + ended + self.steps
         is_spike = opcode >= Opcode.SPIKE
-        is_absolute = opcode == Opcode.ABSOLUTE
-        is_tick = (opcode & ~1) == Opcode.TICK
-        is_value = opcode == Opcode.VALUE
-        absolute = _numbers(stream, starts[is_absolute] + 1, AXON_BYTES)
+        # The previous axon is set by a TICK, to -1, and by an absolute axon.
+        sets, setting = ended, np.full(len(ticks), -1)
+        setters = ticks
+        if starts is not None:
+            is_absolute = opcode == Opcode.ABSOLUTE
+            is_spike = is_spike | is_absolute
+            sets = np.cumsum(is_tick | is_absolute)
+            setters = np.flatnonzero(is_tick | is_absolute)
+            setting = np.full(len(setters), -1)
+            setting[is_absolute[setters]] = _numbers(stream, starts[is_absolute] + 1, AXON_BYTES)
+        # The axon after each message is the last one that was set plus the distances since then.
+        travelled = np.cumsum(_ADVANCE[opcode])
+        base = np.concatenate(([self._previous], setting - travelled[setters]))
+        spikes = np.flatnonzero(is_spike)
+        axon = base[sets[spikes]] + travelled[spikes]
+        if len(opcode):
+            self._previous = int(base[-1] + travelled[-1])
+            self.steps += len(ticks)
+        valued = _NO_VALUES if starts is None else _values_and_reads(stream, starts, opcode, step)
+        return Messages(spike_step=step[spikes], spike_axon=axon, ticks=opcode[ticks] == Opcode.TICK_LAST, **valued)
 
-        # The axon after each message is the last absolute axon plus the distances since then. A TICK sets it to -1. The
-        # state of the previous piece is message number 0.
-        advance = np.zeros(len(starts) + 1, np.int64)
-        is_skip = ~is_spike & (opcode >= Opcode.SKIP)
-        advance[1:][is_spike] = (opcode[is_spike] & (SKIP_UNIT - 1)) + 1
-        advance[1:][is_skip] = ((opcode[is_skip] & (LARGEST_SKIP - 1)) + 1) * SKIP_UNIT
-        travelled = np.cumsum(advance)
-        setting = np.full(len(starts) + 1, -1, np.int64)
-        setting[0] = self._previous
-        setting[1:][is_absolute] = absolute
-        sets = np.concatenate(([True], is_absolute | is_tick))
-        setter = np.maximum.accumulate(np.where(sets, np.arange(len(sets)), 0))
-        axon = setting[setter] + travelled - travelled[setter]
+    def _steps_ahead(
+        self, turns: NDArray[np.bool_], ticks: NDArray[np.int64], ended: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Whether each message belongs to the step after the next TICK, 0 or 1: the parity of the AHEADs since the last
+        TICK."""
+        if not self._ahead and not turns.any():
+            return np.zeros(1, np.int64)  # broadcast
+        turned = np.cumsum(turns) + self._ahead
+        ahead = turned - np.concatenate(([0], turned[ticks]))[ended] & 1
+        self._ahead = int(ahead[-1]) if len(ahead) else self._ahead
+        return ahead
 
-        # Whether a message belongs to the step after the next TICK: the parity of the AHEADs since the last TICK.
-        turns = np.concatenate(([self._ahead], opcode == Opcode.AHEAD)).cumsum()
-        ended = np.maximum.accumulate(np.where(np.concatenate(([False], is_tick)), np.arange(len(turns)), 0))
-        ahead = turns - np.where(ended, turns[ended], 0) & 1
-        step = self.steps + np.cumsum(is_tick) - is_tick + ahead[1:]
-        self._previous, self._ahead = int(axon[-1]), int(ahead[-1])
-        self.steps += int(is_tick.sum())
-        fires = is_spike | is_absolute
-        value = _numbers(stream, starts[is_value] + 1 + AXON_BYTES, VALUE_BYTES)
-        sign = 1 << (8 * VALUE_BYTES - 1)
-        reads = starts[opcode == Opcode.READ]
-        counts = _numbers(stream, reads + 1, COUNT_BYTES)
-        return Messages(
-            spike_step=step[fires],
-            spike_axon=axon[1:][fires],
-            value_step=step[is_value],
-            value_axon=_numbers(stream, starts[is_value] + 1, AXON_BYTES),
-            value=(value ^ sign) - sign,
-            ticks=opcode[is_tick] == Opcode.TICK_LAST,
-            reads=tuple(
-                stream[first + 1 + COUNT_BYTES :][:count].tobytes() for first, count in zip(reads, counts, strict=True)
-            ),
-        )
+
+def _values_and_reads(
+    stream: NDArray[np.uint8], starts: NDArray[np.int64], opcode: NDArray[np.uint8], step: NDArray[np.int64]
+) -> dict[str, Any]:
+    """The fields of `Messages` that come from messages of several bytes."""
+    is_value = opcode == Opcode.VALUE
+    place = starts[is_value]
+    value = _numbers(stream, place + 1 + AXON_BYTES, VALUE_BYTES)
+    sign = 1 << (8 * VALUE_BYTES - 1)
+    reads = starts[opcode == Opcode.READ]
+    counts = _numbers(stream, reads + 1, COUNT_BYTES)
+    return {
+        "value_step": step[is_value],
+        "value_axon": _numbers(stream, place + 1, AXON_BYTES),
+        "value": (value ^ sign) - sign,
+        "reads": tuple(
+            stream[first + 1 + COUNT_BYTES :][:count].tobytes() for first, count in zip(reads, counts, strict=True)
+        ),
+    }
+
+
+_NOTHING = np.zeros(0, np.int64)
+_NO_VALUES: dict[str, Any] = {"value_step": _NOTHING, "value_axon": _NOTHING, "value": _NOTHING, "reads": ()}
 
 
 def _numbers(stream: NDArray[np.uint8], positions: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -347,37 +375,40 @@ def _numbers(stream: NDArray[np.uint8], positions: NDArray[np.int64], size: int)
     return number
 
 
-def _find_messages(stream: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
-    """The start of each complete message of ``stream``, and the end of the last one."""
+def _find_messages(stream: NDArray[np.uint8]) -> tuple[NDArray[np.int64] | None, int]:
+    """The start of each complete message of ``stream``, None if each byte is one, and the end of the last one."""
     total = len(stream)
     length = _LENGTHS[stream]
-    if (length == 1).all():
-        return np.arange(total), total
+    # Bytes that may begin a message of several bytes; those within an earlier message do not.
+    several = np.flatnonzero(length != 1)
+    if not len(several):
+        return None, total
     reads = np.flatnonzero(stream == Opcode.READ)
     known = reads[reads + COUNT_BYTES < total]
     length[known] += _numbers(stream, known + 1, COUNT_BYTES)
-    # For each position, the end of a message that would start there. Incomplete and unknown ones jump to themselves.
-    place = np.arange(total + 1)
-    jump = place.copy()
-    jump[:-1] += length
-    jump[jump > total] = place[jump > total]
-    # Pointer doubling from position 0: the jumps double in length in each iteration, which takes a logarithmic number
-    # of array operations instead of a loop over messages.
-    reached = np.zeros(total + 1, np.bool_)
+    # For each of them, the first one after the message that it would begin.
+    rank = np.concatenate(([0], np.cumsum(length != 1)))
+    jump = np.append(rank[np.minimum(several + np.maximum(length[several], 1), total)], len(several))
+    # Pointer doubling from the first one: the jumps double in length in each iteration, which takes a logarithmic
+    # number of array operations instead of a loop over messages.
+    reached = np.zeros(len(jump), np.bool_)
     reached[0] = True
+    count = 1
     while True:
-        following = reached.copy()
-        following[jump[reached]] = True
-        if (following == reached).all():
+        reached[jump[reached]] = True
+        found = int(np.count_nonzero(reached))
+        if found == count:
             break
-        reached, jump = following, jump[jump]
-    starts = np.flatnonzero(reached[:-1])
-    unknown = starts[length[starts] == _UNKNOWN]
-    if unknown.size:
+        count, jump = found, jump[jump]
+    begins = several[reached[:-1]]
+    unknown = begins[length[begins] == _UNKNOWN]
+    if len(unknown):
         raise MessageError(f"a message must begin with a known byte, not {stream[unknown[0]]:#04x}")
-    if not starts.size:
-        return starts, 0
-    end = int(starts[-1] + length[starts[-1]])
-    if end > total:
-        return starts[:-1], int(starts[-1])
-    return starts, end
+    end = total
+    if begins[-1] + length[begins[-1]] > total:
+        end = int(begins[-1])
+        begins = begins[:-1]
+    inside = np.zeros(total + 1, np.int8)
+    inside[begins + 1] = 1
+    inside[begins + length[begins]] = -1
+    return np.flatnonzero(np.cumsum(inside[:end], dtype=np.int8) == 0), end

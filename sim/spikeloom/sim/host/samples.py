@@ -1,0 +1,95 @@
+"""Messages of whole samples, many at a time: spikes of every step, or images for the encoder of the board.
+
+The bytes are those of `spikeloom.sim.host.messages.encode_spikes`, sample after sample. A call of NumPy costs a
+microsecond whatever it does, so that samples of a hundred spikes are encoded several times faster together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeloom.sim.host.messages import DISTANCE_BITS, LARGEST_AXON, LARGEST_SKIP, SKIP_UNIT, Opcode
+
+__all__ = ["encode_images", "encode_samples"]
+
+
+def encode_samples(spikes: NDArray[np.bool_], axons: ArrayLike) -> bytes:
+    """Encode the samples ``spikes`` ``(T, B, n)`` with the axon of each input, ``(n,)`` different integers from 0.
+
+    The last TICK of each sample has its flag. Raises ``ValueError`` for another shape or for axons that are not unique
+    or out of range.
+    """
+    array = np.asarray(spikes)
+    if array.ndim != 3 or array.dtype != np.bool_ or 0 in array.shape:
+        raise ValueError(f"spikes must be booleans (T, B, n), not {array.dtype} {array.shape}")
+    steps, samples, inputs = array.shape
+    numbers = np.asarray(axons)
+    if numbers.shape != (inputs,) or numbers.dtype.kind not in "iu":
+        raise ValueError(f"axons must be {inputs} integers, one for each input, not {numbers.dtype} {numbers.shape}")
+    if numbers.min() < 0 or numbers.max() > LARGEST_AXON:
+        raise ValueError(f"axon must be from 0 to {LARGEST_AXON}, not from {numbers.min()} to {numbers.max()}")
+    by_sample = array.transpose(1, 0, 2)
+    order = np.argsort(numbers, kind="stable")
+    numbers = numbers[order].astype(np.int64)
+    if (np.diff(numbers) == 0).any():
+        raise ValueError("axons must be different for each input, but two are equal")
+    if (np.diff(order) != 1).any():
+        by_sample = by_sample[:, :, order]
+    rows = by_sample.reshape(samples * steps, inputs)
+    counts = np.count_nonzero(rows, axis=1)
+    place = np.flatnonzero(rows)
+    place -= np.repeat(np.arange(len(rows)) * inputs, counts)
+    return _encode(numbers[place], counts, np.arange(1, len(rows) + 1) % steps == 0)
+
+
+def encode_images(images: NDArray[Any], bits: int) -> bytes:
+    """Encode ``images`` ``(B, n)`` of integers from 0 to ``2**bits`` as levels, brightest first
+    (`spikeloom.sim.host.encoder.level_events`)."""
+    pixels = np.asarray(images)
+    if pixels.ndim != 2 or pixels.dtype.kind not in "iu" or 0 in pixels.shape:
+        raise ValueError(f"images must be integers (B, n), not {pixels.dtype} {pixels.shape}")
+    if pixels.min() < 0 or pixels.max() > 1 << bits:
+        raise ValueError(f"images must be from 0 to {1 << bits}, not from {pixels.min()} to {pixels.max()}")
+    lit = np.flatnonzero(pixels)
+    image, pixel = np.divmod(lit, pixels.shape[1])
+    depth = (1 << bits) - pixels.reshape(-1)[lit].astype(np.int64)
+    levels = np.ones(len(pixels), np.int64)  # trailing empty levels are not sent, but an image has one at least
+    np.maximum.at(levels, image, depth + 1)
+    ends = np.cumsum(levels)
+    level = (ends - levels)[image] + depth
+    total = int(ends[-1])
+    # NumPy sorts 16-bit numbers by radix, in a time that is proportional to their number.
+    order = np.argsort(level.astype(np.uint16) if total <= 1 << 16 else level, kind="stable")
+    last = np.zeros(total, np.bool_)
+    last[ends - 1] = True
+    return _encode(pixel[order], np.bincount(level, minlength=total), last)
+
+
+def _encode(axon: NDArray[np.int64], counts: NDArray[np.int64], last: NDArray[np.bool_]) -> bytes:
+    """Encode the axons of each step, which are sorted, and a TICK after each step, with its flag where ``last``."""
+    ends = np.cumsum(counts)
+    distance = np.empty(len(axon), np.int64)
+    distance[1:] = axon[1:] - axon[:-1]
+    distance -= 1
+    first = (ends - counts)[counts > 0]
+    distance[first] = axon[first]
+    is_spike = np.ones(len(axon) + len(counts), np.bool_)
+    ticks = ends + np.arange(len(counts))
+    is_spike[ticks] = False
+    message = np.empty(len(is_spike), np.uint8)
+    message[is_spike] = distance & (SKIP_UNIT - 1) | Opcode.SPIKE
+    message[ticks] = np.where(last, Opcode.TICK_LAST, Opcode.TICK)
+    far = np.flatnonzero(distance >= SKIP_UNIT)
+    if not len(far):
+        return message.tobytes()
+    # Far axons are rare: their SKIPs, in units of SKIP_UNIT axons, are inserted ahead of their spikes.
+    full, rest = np.divmod(distance[far] >> DISTANCE_BITS, LARGEST_SKIP)
+    skips = np.full(int(full.sum()) + np.count_nonzero(rest), Opcode.SKIP | (LARGEST_SKIP - 1), np.uint8)
+    sizes = full + (rest > 0)
+    some = rest > 0
+    skips[np.cumsum(sizes)[some] - 1] = Opcode.SKIP | (rest[some] - 1)
+    places = np.flatnonzero(is_spike)[far]
+    return np.insert(message, np.repeat(places, sizes), skips).tobytes()

@@ -1,0 +1,75 @@
+"""Samples that are encoded together: the bytes of each sample alone."""
+
+import re
+
+import numpy as np
+import pytest
+from harness.networks import rng_of
+
+from spikeloom.sim.host.encoder import level_events
+from spikeloom.sim.host.messages import encode_spikes
+from spikeloom.sim.host.samples import encode_images, encode_samples
+
+
+@pytest.mark.parametrize("axons", ["in order", "sorted", "any"])
+@pytest.mark.parametrize("rate", [0.0, 0.002, 0.1, 0.9, 1.0])
+def test_samples_are_those_encoded_one_by_one(request, axons, rate):
+    rng = rng_of(request.node.name)
+    skipped = 0
+    for _ in range(20):
+        steps, samples, inputs = (int(rng.integers(1, most)) for most in (6, 9, 900))
+        spikes = rng.random((steps, samples, inputs)) < rate
+        numbers = np.arange(inputs) if axons == "in order" else rng.choice(1 << 16, inputs, replace=False)
+        if axons == "sorted":
+            numbers.sort()
+        expected = b"".join(encode_spikes(spikes[:, sample], numbers) for sample in range(samples))
+        assert encode_samples(spikes, numbers) == expected
+        skipped += sum(0x40 <= byte < 0x80 for byte in expected)
+    assert (skipped > 0) == (0 < rate < 0.1 or (axons != "in order" and rate > 0))
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.5, 1.0])
+def test_images_are_those_encoded_one_by_one(request, bits, rate):
+    rng = rng_of(request.node.name)
+    for kind in (np.uint16, np.int64):
+        shape = int(rng.integers(1, 9)), int(rng.integers(1, 900))
+        images = (rng.integers(0, (1 << bits) + 1, shape) * (rng.random(shape) < rate)).astype(kind)
+        images[0] = 0  # and one that is dark
+        assert encode_images(images, bits) == b"".join(encode_spikes(level_events(image, bits)) for image in images)
+
+
+def test_many_levels_together(request):
+    """More than 16 bits can number."""
+    images = np.tile(rng_of(request.node.name).integers(0, 257, 20), (300, 1))
+    images[:, 0] = 1  # 256 levels
+    assert encode_images(images, 8) == encode_spikes(level_events(images[0], 8)) * 300
+
+
+FIRES = np.ones((1, 1, 2), np.bool_)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: encode_samples(np.ones((1, 2), np.bool_), [0, 1]),
+            "spikes must be booleans (T, B, n), not bool (1, 2)",
+        ),
+        (
+            lambda: encode_samples(np.ones((1, 1, 2)), [0, 1]),
+            "spikes must be booleans (T, B, n), not float64 (1, 1, 2)",
+        ),
+        (lambda: encode_samples(FIRES, [0]), "axons must be 2 integers, one for each input, not int64 (1,)"),
+        (lambda: encode_samples(FIRES, [0.0, 1.0]), "axons must be 2 integers, one for each input, not float64 (2,)"),
+        (lambda: encode_samples(FIRES, [0, 1 << 16]), "axon must be from 0 to 65535, not from 0 to 65536"),
+        (lambda: encode_samples(FIRES, [-1, 5]), "axon must be from 0 to 65535, not from -1 to 5"),
+        (lambda: encode_samples(FIRES, [7, 7]), "axons must be different for each input, but two are equal"),
+        (lambda: encode_images(np.ones(3, int), 4), "images must be integers (B, n), not int64 (3,)"),
+        (lambda: encode_images(np.ones((1, 3)), 4), "images must be integers (B, n), not float64 (1, 3)"),
+        (lambda: encode_images(np.full((1, 3), 17), 4), "images must be from 0 to 16, not from 17 to 17"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        call()
