@@ -70,10 +70,10 @@ def weight(network, source="input", target="lif"):
     return connection.weight
 
 
-def step_by_step(network, inputs, one_step, threshold, compare, reset):
-    """Compare a network of one population with a framework's own equation, spelled out in a loop."""
+def step_by_step(network, inputs, one_step, threshold, compare, reset, start=0.0):
+    """Compare a network of one population with a framework's own equation, spelled out in a loop from ``start`` on."""
     spikes = network.simulate(inputs)
-    v = np.zeros(spikes.shape[1:])
+    v = np.full(spikes.shape[1:], start)
     for t, current in enumerate(inputs):
         v = one_step(v, current)
         expected = v > threshold if compare == ">" else v >= threshold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,7 +16,7 @@ from spikeloom.compiler.quantise import Quantisation
 from spikeloom.datasets.encoders import Encoder, encoder_from, encoder_from_text
 from spikeloom.datasets.inputs import InputError, Inputs, Layout, held_out_digits, load_inputs, random_inputs
 from spikeloom.datasets.shipped import shipped
-from spikeloom.frontends.nir import PRESETS, Discretisation, load
+from spikeloom.frontends.nir import AUTO, PRESETS, Discretisation, load
 from spikeloom.model.network import Network
 from spikeloom.sim.core.neuron import Compare, Reset
 from spikeloom.sim.core.parameters import CoreParameters
@@ -77,13 +78,29 @@ class Loading:
             callback=apply_project,
         ),
     ] = None
-    preset: Annotated[str | None, _of_network(f"Framework that wrote the file: {', '.join(PRESETS)}.")] = None
+    preset: Annotated[
+        str | None,
+        _of_network(f"Framework that wrote the file: {', '.join(PRESETS)}; {AUTO} finds it by its numbers."),
+    ] = None
     time_step: Annotated[float | None, _of_network("Duration of a step in seconds.")] = None
     discretisation: Annotated[Discretisation | None, _of_network("Discretisation of time.")] = None
     compare: Annotated[Compare | None, _of_network("Spike condition.")] = None
     reset: Annotated[Reset | None, _of_network("Reset of the membrane by a spike.")] = None
     reset_delay: Annotated[int | None, _of_network("Steps from a spike to its reset, 0 or 1.")] = None
     refractory: Annotated[int | None, _of_network("Refractory steps after a spike.")] = None
+    norm_input: Annotated[
+        bool | None,
+        _of_network("For sinabs: whether the gain of its neurons is 1 - beta, else 1.", "--norm-input/--no-norm-input"),
+    ] = None
+    layer: Annotated[
+        list[str] | None,
+        _of_network(
+            "Options from compare to norm-input for one neuron node, such as lif1:reset=zero,reset-delay=0. May be "
+            "repeated.",
+            "--layer",
+            metavar="NODE:NAME=VALUE,...",
+        ),
+    ] = None
     encoder: Annotated[
         str | None,
         _of_network(
@@ -106,6 +123,8 @@ class Loading:
             reset=self.reset,
             reset_delay=self.reset_delay,
             refractory=self.refractory,
+            norm_input=self.norm_input,
+            layers=_layers(self.layer or ()),
         )
 
     def widths(self, core: CoreParameters) -> Quantisation:
@@ -182,6 +201,19 @@ class Samples:
         chosen = inputs if self.images is None else inputs.first(self.images)
         note(f"inputs: {chosen.shape_text}")
         return chosen
+
+
+def _layers(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the options of single nodes, ``NODE:NAME=VALUE,...``; the frontend checks names and values."""
+    layers: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        node, _, settings = text.rpartition(":")
+        pairs = [setting.partition("=") for setting in settings.split(",")]
+        if not node or not all(name and value for name, _, value in pairs):
+            raise InputError(f"layer must be NODE:NAME=VALUE,..., such as lif1:reset=zero, not {text!r}")
+        for name, _, value in pairs:
+            layers.setdefault(node, {})[name.replace("-", "_")] = int(value) if value.isdecimal() else value
+    return layers
 
 
 def _seed(text: str) -> int:

@@ -23,6 +23,7 @@ PROJECT_FILE = "spikeloom.toml"
 
 KEYS = (
     *("network", "preset", "time-step", "discretisation", "compare", "reset", "reset-delay", "refractory"),
+    *("norm-input", "layer"),
     *("weight-bits", "encoder", "board", "fabric", "core", "mesh", "tiles", "seed", "inputs", "layout", "images"),
 )
 """Keys of a project file: names of options, and ``network``."""
@@ -66,6 +67,13 @@ def _value(path: Path, key: str, value: Any) -> Any:
         if not isinstance(pairs, list) or not all(isinstance(pair, str) for pair in pairs):
             raise InputError(f"{path}: core must be a table of fields, not {shown(value)}")
         return pairs
+    if key == "layer":
+        if not isinstance(value, dict) or not all(isinstance(rule, dict) and rule for rule in value.values()):
+            raise InputError(f"{path}: layer must be a table of options for each node, not {shown(value)}")
+        return [
+            f"{node}:{','.join(f'{name}={_plain(path, key, one)}' for name, one in rule.items())}"
+            for node, rule in value.items()
+        ]
     if key == "encoder" and isinstance(value, dict):
         settings = ",".join(f"{name}={_row(path, key, one)}" for name, one in value.items() if name != "kind")
         return f"{value.get('kind', '')}:{settings}"

@@ -102,6 +102,15 @@ def _identity(size: int) -> Matrix:
     return SparseMatrix.identity(size) if size > _LARGEST_IDENTITY else np.eye(size)
 
 
+def _multiplied(matrix: Matrix, factor: float) -> Matrix:
+    return matrix.map(lambda values: values * factor) if isinstance(matrix, SparseMatrix) else matrix * factor
+
+
+def _scaled(matrix: Matrix, factors: FloatArray) -> Matrix:
+    """Return ``matrix`` with each row multiplied by one of the ``factors`` ``(n_out,)``."""
+    return matrix.scaled(factors) if isinstance(matrix, SparseMatrix) else matrix * factors[:, None]
+
+
 def _as_array(matrix: Matrix) -> FloatArray:
     return matrix.dense() if isinstance(matrix, SparseMatrix) else matrix
 
@@ -121,8 +130,8 @@ def _product(where: str, second: Matrix, first: Matrix) -> Matrix:
 class Path:
     """Path of spikes so far. Without ``weight``, spikes pass unchanged, or pooled if there is a ``pooling``.
 
-    ``scale`` is the factor of an average that has yet to be folded into the following weights. Each method raises
-    `LoadError` if the result is neither a matrix nor a convolution; ``where`` names the next node in messages.
+    ``scale`` is the factor of an average or a Scale that has yet to be folded into the following weights. Each method
+    raises `LoadError` if the result is neither a matrix nor a convolution; ``where`` names the next node in messages.
     """
 
     weight: Matrix | None = None
@@ -133,7 +142,7 @@ class Path:
     @property
     def is_identity(self) -> bool:
         """Whether spikes pass unchanged."""
-        return self.weight is None and self.pooling is None
+        return self.weight is None and self.pooling is None and self.scale == 1.0
 
     @property
     def is_matrix(self) -> bool:
@@ -144,12 +153,7 @@ class Path:
         """Return the path followed by ``matrix`` ``(n_out, n_in)``."""
         if self.convolution is not None:
             raise LoadError(f"{where} follows a convolution without a neuron between them, which is not supported")
-        if self.weight is not None:
-            weight = _product(where, matrix, self.weight)
-        elif isinstance(matrix, SparseMatrix):
-            weight = matrix.map(lambda values: values * self.scale)
-        else:
-            weight = matrix * self.scale
+        weight = _multiplied(matrix, self.scale) if self.weight is None else _product(where, matrix, self.weight)
         return replace(self, weight=weight, scale=1.0)
 
     def through_convolution(self, where: str, convolution: Convolution, weight: FloatArray) -> Path:
@@ -158,6 +162,24 @@ class Path:
             before = "a convolution or an overlapping pooling" if self.convolution is not None else "a matrix"
             raise LoadError(f"{where} follows {before} without a neuron between them, which is not supported")
         return replace(self, weight=weight * self.scale, convolution=convolution, scale=1.0)
+
+    def through_scale(self, where: str, factors: FloatArray, shape: tuple[int, ...]) -> Path:
+        """Return the path followed by a multiplication of its ``shape`` values by ``factors`` ``(n,)``."""
+        if np.all(factors == factors[0]):
+            if self.weight is None:
+                return replace(self, scale=self.scale * float(factors[0]))
+            return replace(self, weight=_multiplied(self.weight, float(factors[0])))
+        if self.convolution is not None:
+            by_channel = factors.reshape(self.convolution.output_channels, -1)
+            if np.any(by_channel != by_channel[:, :1]):
+                raise LoadError(f"{where} must have the same factor for all values of a channel after a convolution")
+            assert isinstance(self.weight, np.ndarray)
+            return replace(self, weight=self.weight * by_channel[:, :1, None, None])
+        if self.weight is not None:
+            return replace(self, weight=_scaled(self.weight, factors))
+        if self.pooling is not None:
+            raise LoadError(f"{where} must have one factor for all values after a pooling")
+        return replace(self, weight=_scaled(_identity(prod(shape)), factors * self.scale), scale=1.0)
 
     def through_pooling(self, where: str, window: Convolution, scale: float) -> Path:
         """Return the path followed by pooling with geometry ``window``, one group per channel; ``scale`` is 1 for a
@@ -217,12 +239,12 @@ class Path:
             alone = Convolution(
                 input_shape=(shape[0], shape[1], shape[2]), output_channels=shape[0], kernel=(1, 1), groups=shape[0]
             )
-            path = Path(weight=np.ones(alone.weight_shape), convolution=alone)
-        weight = _identity(prod(shape)) if path.weight is None else path.weight
+            path = Path(weight=np.full(alone.weight_shape, path.scale), convolution=alone)
+        weight = _multiplied(_identity(prod(shape)), path.scale) if path.weight is None else path.weight
         if isinstance(weight, SparseMatrix):
             return Projection(weight=weight.scaled(gain), pooling=path.pooling)
         if path.convolution is None:
-            return Projection(weight=weight * gain[:, None], pooling=path.pooling)
+            return Projection(weight=_scaled(weight, gain), pooling=path.pooling)
         by_channel = gain.reshape(path.convolution.output_channels, -1)
         if np.any(by_channel != by_channel[:, :1]):
             raise LoadError(

@@ -22,12 +22,21 @@ from spikeloom.frontends.nir_graph import (
     NEURONS,
     POOLINGS,
     ROLES,
+    SCALE,
     SOURCES,
     Graph,
     Node,
 )
 from spikeloom.frontends.order import first_appearance
-from spikeloom.frontends.shapes import check_edges, find_shapes, finite_array, geometry_at, kernel_of, weight_of
+from spikeloom.frontends.shapes import (
+    check_edges,
+    find_shapes,
+    finite_array,
+    geometry_at,
+    kernel_of,
+    scale_of,
+    weight_of,
+)
 from spikeloom.model.population import INPUT, FloatArray
 
 __all__ = ["Arrival", "Composition", "compose"]
@@ -164,6 +173,13 @@ def _through(name: str, node: Node, shape: tuple[int, ...], arrivals: list[Arriv
 
         def step(path: Path) -> Path:
             return path.through_convolution(where, geometry, kernel)
+
+    elif node.kind == SCALE:
+        factors = scale_of(name, node, shape)
+        bias = total.bias * factors
+
+        def step(path: Path) -> Path:
+            return path.through_scale(where, factors, shape)
 
     elif node.kind in POOLINGS:
         geometry = geometry_at(name, node, shape)

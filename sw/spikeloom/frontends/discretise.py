@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.frontends.errors import LoadError
-from spikeloom.frontends.nir_graph import Node
+from spikeloom.frontends.nir_graph import NEURON_ARRAYS, Node
 from spikeloom.frontends.presets import Discretisation, Gain, Preset, TimeUnit
 from spikeloom.frontends.shapes import array_of, own_shape
 from spikeloom.model.population import LONGEST_DELAY, Population
@@ -37,6 +37,7 @@ class RuleOptions:
     reset: Reset | None = None
     reset_delay: int | None = None
     refractory: int | None = None
+    norm_input: bool | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -45,12 +46,13 @@ class Stepped:
     """Neuron node as a population.
 
     ``gain`` ``(n,)`` is the gain of its input weights; ``constant`` ``(n,)`` is the input that must pass through its
-    synaptic current in every step.
+    synaptic current in every step, and ``start`` ``(n,)`` the input that it must get in the first step only.
     """
 
     population: Population
     gain: FloatArray
     constant: FloatArray
+    start: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,7 @@ def population_of(
     for invalid parameters.
     """
     size, preset = prod(shape), step.preset
+    node = _spread(name, node, shape)
     if prod(own_shape(name, node)) != size:
         notes.append(f"{name}: one set of parameters is used for all {size} neurons")
     if options.models and node.kind in (*_INTEGRATORS, "Delay"):
@@ -95,7 +98,7 @@ def population_of(
     if node.kind == "Delay":
         return _delay_lines(name, node, shape, step)
     notes.extend(f"{name}: {caveat}" for caveat in preset.caveats.get(node.kind, ()))
-    beta, gain, leak = _discretise(name, node, size, step)
+    beta, gain, rest, leak = _discretise(name, node, size, step, _norm_input(name, node, preset, options, notes))
     alpha, synapse = _synapse(name, node, size, step)
     fields: dict[str, Any] = {"name": name, "shape": shape, "beta": beta, "alpha": alpha}
     # A bias of affine maps takes the same path as the spikes: through the synaptic current, if there is one.
@@ -106,11 +109,76 @@ def population_of(
     else:
         fields |= _firing(name, node, size, preset, options, notes)
         fields |= _models(name, size, step, options.models)
+    start = _start(name, node, preset, fields, rest, notes)
     try:
         population = Population(**fields)
     except ValueError as error:
         raise LoadError(str(error)) from error
-    return Stepped(population=population, gain=gain * synapse, constant=constant)
+    return Stepped(population=population, gain=gain * synapse, constant=constant, start=start)
+
+
+def _spread(name: str, node: Node, shape: tuple[int, ...]) -> Node:
+    """Return the node with parameters per channel, row or column repeated for all its neurons."""
+    parameters = dict(node.parameters)
+    for key in (key for key in NEURON_ARRAYS if key in parameters):
+        array = array_of(name, node, key)
+        if array.ndim == len(shape) and array.size not in (1, prod(shape)):
+            parameters[key] = np.broadcast_to(array, shape).reshape(-1)
+    return Node(kind=node.kind, parameters=parameters, metadata=node.metadata)
+
+
+def _norm_input(name: str, node: Node, preset: Preset, options: RuleOptions, notes: list[str]) -> bool | None:
+    """Return whether the gain is 1 - beta, else 1; None for frameworks and nodes without this option."""
+    if options.norm_input is not None and not preset.norm_input:
+        raise LoadError(f"norm_input must be left out with preset {preset.title}, because it is an option of sinabs")
+    if node.kind not in preset.norm_input:
+        return None
+    if options.norm_input is not None:
+        return options.norm_input
+    assumed = preset.norm_input[node.kind]
+    notes.append(
+        f"{name}: norm_input {assumed}, a gain of {'1 - beta' if assumed else '1'}, is assumed, the default of "
+        f"{preset.title}, which does not export it"
+    )
+    return assumed
+
+
+def _start(
+    name: str, node: Node, preset: Preset, fields: dict[str, Any], rest: FloatArray, notes: list[str]
+) -> FloatArray:
+    """Make the membrane start at the parameter that the preset names; return its input ``(n,)`` in the first step.
+
+    Where only differences of the membrane count, it is counted from its start, so that it starts at 0: threshold,
+    reset value and bias move. Otherwise an input in the first step brings it there.
+    """
+    size = len(rest)
+    start = np.zeros(size)
+    if preset.start is not None and preset.start in node.parameters:
+        start = _finite(name, node, preset.start, size)
+    if not start.any():
+        return start
+    where = _number_range(start)
+    spiking = fields.get("spiking", True)
+    if spiking and fields["reset"] is not Reset.SUBTRACT and "value_limit" not in fields:
+        fields["threshold"] = fields["threshold"] - start
+        fields["bias"] = fields["bias"] - rest * start
+        if fields["reset"] in (Reset.ZERO, Reset.VALUE):
+            after = fields["reset_value"] - start
+            fields |= {"reset": Reset.VALUE if after.any() else Reset.ZERO, "reset_value": after}
+        notes.append(f"{name}: its membrane starts at {preset.start}, {where}, from which it is counted here")
+        return np.zeros(size)
+    if fields["alpha"] is not None:
+        notes.append(
+            f"{name}: its membrane starts at 0, whereas that of {preset.title} starts at {preset.start}, {where}"
+        )
+        return np.zeros(size)
+    notes.append(f"{name}: its membrane starts at {preset.start}, {where}, by an input in the first step")
+    return np.asarray(fields["beta"] * start)
+
+
+def _number_range(values: FloatArray) -> str:
+    low, high = f"{values.min():.6g}", f"{values.max():.6g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptions, notes: list[str]) -> dict[str, Any]:
@@ -203,7 +271,7 @@ def _delay_lines(name: str, node: Node, shape: tuple[int, ...], step: Stepping) 
             "a longer time_step_s or put several Delay nodes in a row"
         )
     lines = Population(name=name, shape=shape, delay=steps.astype(np.int64), reset=Reset.NONE)
-    return Stepped(population=lines, gain=np.ones(size), constant=np.zeros(size))
+    return Stepped(population=lines, gain=np.ones(size), constant=np.zeros(size), start=np.zeros(size))
 
 
 def _per_neuron(name: str, node: Node, key: str, size: int) -> FloatArray:
@@ -225,16 +293,22 @@ def _noise(name: str, node: Node) -> float:
     return max((float(np.finfo(kind).eps) for kind in kinds if kind.kind == "f"), default=2.0**-52)
 
 
-def _discretise(name: str, node: Node, size: int, step: Stepping) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return ``beta``, gain and leak bias of a node, each ``(n,)``: one step is ``v = beta v + leak + gain I``."""
+def _discretise(
+    name: str, node: Node, size: int, step: Stepping, norm_input: bool | None
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return ``beta``, gain, ``1 - beta`` and leak bias of a node, each ``(n,)``.
+
+    One step is ``v = beta v + leak + gain I``. ``norm_input`` chooses between the gains 1 - beta and 1 of a framework
+    that has both.
+    """
     preset, dt, noise = step.preset, step.time_step_s, _noise(name, node)
     one = np.ones(size)
     if node.kind == "Threshold":
-        return np.zeros(size), one, np.zeros(size)
+        return np.zeros(size), one, one, np.zeros(size)
     if node.kind in ("IF", "I"):
         r = _finite(name, node, "r", size)
         gain = {Gain.NIR: r * dt, Gain.R: r, Gain.ONE: one, Gain.BETA: one}[preset.if_gain]
-        return one, _tidy(gain, noise), np.zeros(size)
+        return one, _tidy(gain, noise), np.zeros(size), np.zeros(size)
     tau = "tau" if node.kind in ("LIF", "LI") else "tau_mem"
     x = _steps_inverse(name, node, tau, size, step, noise)  # dt / tau
     if step.discretisation is Discretisation.EULER:
@@ -243,12 +317,14 @@ def _discretise(name: str, node: Node, size: int, step: Stepping) -> tuple[Float
         beta, rest = np.exp(-x), -np.expm1(-x)
     leak = _finite(name, node, "v_leak", size) * rest
     kind = preset.li_gain if node.kind == "LI" else preset.lif_gain  # CubaLI steps like CubaLIF
+    if norm_input is False:
+        kind = Gain.R
     if kind in (Gain.NIR, Gain.R):
         r = _finite(name, node, "r", size)
-        return beta, _tidy(r * rest, noise) if kind is Gain.NIR else r, leak
+        return beta, _tidy(r * rest, noise) if kind is Gain.NIR else r, rest, leak
     expected = one if preset.r_ratio is Gain.ONE else np.exp(-x)
     _check_ratio(name, f"r dt/{tau}", _per_neuron(name, node, "r", size), x, expected, preset)
-    return beta, one if kind is Gain.ONE else np.exp(-x), leak
+    return beta, one if kind is Gain.ONE else np.exp(-x), rest, leak
 
 
 def _synapse(name: str, node: Node, size: int, step: Stepping) -> tuple[FloatArray | None, FloatArray]:

@@ -13,6 +13,7 @@ other delay 0 (`spikeloom.frontends.order.closing_pairs` has the rule). `docs/lo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from math import prod
 from os import PathLike
@@ -28,10 +29,13 @@ from spikeloom.frontends.discretise import RuleOptions, Stepping, population_of
 from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.nir_content import check_content
 from spikeloom.frontends.nir_file import read_tree
-from spikeloom.frontends.nir_graph import Graph, Node, scalar, text, unfold
+from spikeloom.frontends.nir_graph import NEURONS, RULE_KEYS, Graph, Node, scalar, text, unfold
 from spikeloom.frontends.order import closing_pairs, in_order
 from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
 from spikeloom.frontends.shapes import keep_large_weights_sparse
+from spikeloom.frontends.tensors import content_of
+from spikeloom.frontends.writer import AUTO, chosen_preset, doubts
+from spikeloom.model.drive import drives
 from spikeloom.model.network import Connection, EncoderSetting, Network
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
@@ -42,12 +46,9 @@ from spikeloom.sim.lib.formats import FORMAT_KEY, NIR_METADATA
 from spikeloom.sim.network.attention import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
 
-__all__ = ["ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", "LoadError", "load"]
+__all__ = ["AUTO", "ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", "LoadError", "load"]
 
 FloatArray = NDArray[np.float64]
-
-RULE_KEYS = ("compare", "reset", "reset_delay", "refractory")
-"""Keys under ``metadata["spikeloom"]`` of a neuron node, in addition to `spikeloom.sim.core.features.MODEL_KEYS`."""
 
 ENCODER_KEY = "spikeloom_encoder"
 """Group in the metadata of a graph that holds the settings of the encoder used in training."""
@@ -58,7 +59,13 @@ METADATA_KEYS = (FORMAT_KEY, "preset", "time_step_s", "discretisation", "seed", 
 _LONGEST_SETTING = 1 << 16  # longer settings are truncated and then refused by the encoder
 
 
-_INTEGERS = {"reset_delay": (0, 1), "refractory": (0, 255), "seed": (1, (1 << 32) - 1), "input_value_width": (0, 16)}
+_INTEGERS = {
+    "reset_delay": (0, 1),
+    "refractory": (0, 255),
+    "norm_input": (0, 1),
+    "seed": (1, (1 << 32) - 1),
+    "input_value_width": (0, 16),
+}
 
 
 # Numbers that overflow during the conversion become infinite; the network then refuses them in one sentence.
@@ -74,6 +81,8 @@ def load(
     reset: Reset | str | None = None,
     reset_delay: int | None = None,
     refractory: int | None = None,
+    norm_input: bool | None = None,
+    layers: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int | None = None,
 ) -> Network:
     """Read a NIR file, or convert a ``nir.NIRGraph``, and return the float network.
@@ -85,11 +94,16 @@ def load(
     name
         Name of the network; default: the file name without its suffix.
     preset
-        Key of `PRESETS`, the framework that wrote the file; default: ``"nir"``.
+        Key of `PRESETS`, the framework that wrote the file, or `AUTO` to find it by the numbers of the file
+        (`spikeloom.frontends.writer`); default: ``"nir"``.
     time_step_s, discretisation
         Discretisation of continuous time; default: that of the preset. ``"nir"`` has no time step and uses Euler.
     compare, reset, reset_delay, refractory
         Firing rule of all neurons, as enumeration members or their values.
+    norm_input
+        For sinabs, whether the gain of neurons is 1 - beta, else 1.
+    layers
+        The same options, from ``compare`` to ``norm_input``, for single neuron nodes by name: they take precedence.
     seed
         Seed from which noisy neurons derive their seeds; default: 1.
 
@@ -100,26 +114,35 @@ def load(
         path = Path(source)
         content, default_name = read_tree(path), path.stem
     elif hasattr(source, "to_dict"):
-        content, default_name = source.to_dict(), "network"
+        content, default_name = content_of(source), "network"
     else:
         raise LoadError(f"source must be the path of a NIR file or a nir.NIRGraph, not {type(source).__name__}")
     check_content(content)
     graph = unfold(content)
     keep_large_weights_sparse(graph)
     del content  # free the weight arrays that are now sparse
-    rule = {"compare": compare, "reset": reset, "reset_delay": reset_delay, "refractory": refractory}
+    rule = {
+        "compare": compare,
+        "reset": reset,
+        "reset_delay": reset_delay,
+        "refractory": refractory,
+        "norm_input": norm_input,
+    }
     caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)
-    shared = _metadata(graph.metadata, "the graph", METADATA_KEYS) | caller
+    hints = _metadata(graph.metadata, "the graph", METADATA_KEYS)
+    single = _layers(layers or {}, graph)
     notes = list(graph.notes)
-    stepping = _stepping(shared, notes)
+    stepping = _stepping(graph, hints, caller, notes)
+    shared = hints | caller
     composition = compose(graph)
     populations: list[Population] = []
     projections: dict[tuple[str, str], list[Projection]] = {}
     constants: dict[str, FloatArray] = {}
+    starts: dict[str, FloatArray] = {}
     for neuron in composition.neurons:
         node = graph.nodes[neuron]
         own = _metadata(node.metadata, f"node {neuron!r}", (*RULE_KEYS, *MODEL_KEYS))
-        given = shared | own | caller
+        given = shared | own | caller | single.get(neuron, {})
         options = {key: given[key] for key in RULE_KEYS if key in given}
         models = {key: given[key] for key in MODEL_KEYS if key in given}
         arrival = composition.arrivals[neuron]
@@ -135,7 +158,7 @@ def load(
             notes,
         )
         populations.append(stepped.population)
-        constants[neuron] = stepped.constant
+        constants[neuron], starts[neuron] = stepped.constant, stepped.start
         for origin, paths in arrival.paths.items():
             projections[origin, neuron] = [
                 path.projection(f"node {neuron!r}", composition.shapes[neuron], stepped.gain) for path in paths
@@ -151,6 +174,7 @@ def load(
             for name, sources in composition.attentions.items()
         ],
         constants=constants,
+        starts=starts,
         notes=notes,
         output=composition.output,
         time_step_s=stepping.time_step_s,
@@ -230,8 +254,9 @@ def _options(where: str, **options: Any) -> dict[str, Any]:
         if value is None:
             continue
         if key == "preset":
-            if text(value) not in PRESETS:
-                raise LoadError(f"{name} must be one of {', '.join(PRESETS)}, not {shown(text(value))}")
+            if text(value) not in PRESETS and not (text(value) == AUTO and not where):
+                allowed = ", ".join(PRESETS if where else (*PRESETS, AUTO))
+                raise LoadError(f"{name} must be one of {allowed}, not {shown(text(value))}")
             checked[key] = text(value)
         elif key == "time_step_s":
             checked[key] = scalar(name, value)
@@ -241,7 +266,7 @@ def _options(where: str, **options: Any) -> dict[str, Any]:
             number, (low, high) = scalar(name, value), _INTEGERS[key]
             if number != int(number) or not low <= number <= high:
                 raise LoadError(f"{name} must be an integer from {low} to {high}, not {number:g}")
-            checked[key] = int(number)
+            checked[key] = bool(number) if key == "norm_input" else int(number)
         elif key in MODEL_KEYS and MODEL_KEYS[key].numbers is Numbers.ONE:
             checked[key] = scalar(name, value)
         elif key in MODEL_KEYS:
@@ -277,10 +302,38 @@ def _metadata(metadata: Mapping[str, Any], where: str, keys: tuple[str, ...]) ->
     return _options(f"metadata of {where}: ", **{key: value for key, value in hints.items() if key != FORMAT_KEY})
 
 
-def _stepping(given: Mapping[str, Any], notes: list[str]) -> Stepping:
+def _layers(layers: Mapping[str, Mapping[str, Any]], graph: Graph) -> dict[str, dict[str, Any]]:
+    """Return the options of the caller for single nodes, checked."""
+    checked: dict[str, dict[str, Any]] = {}
+    for name, options in layers.items():
+        if name not in graph.nodes or graph.nodes[name].kind not in NEURONS:
+            names = ", ".join(repr(each) for each, node in graph.nodes.items() if node.kind in NEURONS)
+            raise LoadError(f"layers must name neuron nodes of the graph, {names}, not {shown(name)}")
+        for key in options:
+            if key not in RULE_KEYS:
+                raise LoadError(f"layers of node {name!r} must have keys out of {', '.join(RULE_KEYS)}, not {key!r}")
+        checked[name] = _options(f"layers of node {name!r}: ", **options)
+    return checked
+
+
+def _stepping(graph: Graph, hints: Mapping[str, Any], caller: dict[str, Any], notes: list[str]) -> Stepping:
+    """Return the discretisation that the options of the file and of the caller give; resolve the preset `AUTO`."""
+    given = {**hints, **caller}
+    time_step_s = given.get("time_step_s")
+    if caller.get("preset") == AUTO:
+        del caller["preset"]
+        if "preset" not in hints:  # a file that names its framework needs no guess
+            caller["preset"], note = chosen_preset(graph, time_step_s)
+            notes.append(note)
+        given = {**hints, **caller}
+    elif "preset" in caller:
+        notes.extend(doubts(graph, caller["preset"], time_step_s))
     if "preset" not in given:
         notes.append("no preset was given, so neurons are stepped with the equations of NIR")
+        notes.extend(doubts(graph, "nir", time_step_s))
     preset = PRESETS[given.get("preset", "nir")]
+    if "preset" in caller:
+        notes.extend(preset.unseen)
     time_step_s = given.get("time_step_s", preset.time_step_s)
     if time_step_s is None:
         raise LoadError(
@@ -303,6 +356,7 @@ def _assemble(
     projections: Mapping[tuple[str, str], list[Projection]],
     attentions: list[QuantisedAttention],
     constants: Mapping[str, FloatArray],
+    starts: Mapping[str, FloatArray],
     notes: list[str],
     output: str,
     **settings: Any,
@@ -346,8 +400,10 @@ def _assemble(
             for source in (INPUT, *everything)
             for projection in projections.get((source, target), ())
         ]
-        ordered, connected, more_notes = with_constants([populations[name] for name in order], connections, constants)
-        return Network(
+        ordered, connected, more_notes = with_constants(
+            [populations[name] for name in order], connections, constants, starts
+        )
+        network = Network(
             populations=ordered,
             connections=connected,
             attentions=tuple(attentions),
@@ -357,3 +413,14 @@ def _assemble(
         )
     except ValueError as error:
         raise LoadError(str(error)) from error
+    return replace(network, notes=(*network.notes, *_weak(network)))
+
+
+def _weak(network: Network) -> list[str]:
+    """Return notes about populations that can hardly fire: a sign of a wrong preset, time step or gain."""
+    return [
+        f"{name}: it can hardly fire, because a quarter of its inputs in every step brings no membrane above "
+        f"{drive.membrane:.3g}, and the threshold is {drive.threshold:.3g}; check preset, time step and norm_input"
+        for name, drive in drives(network).items()
+        if not drive.can_fire
+    ]

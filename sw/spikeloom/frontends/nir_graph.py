@@ -27,6 +27,8 @@ __all__ = [
     "NEURON_ARRAYS",
     "POOLINGS",
     "ROLES",
+    "RULE_KEYS",
+    "SCALE",
     "SOURCES",
     "Graph",
     "Node",
@@ -56,10 +58,12 @@ NEURON_ARRAYS = (
 MATRICES = ("Linear", "Affine")
 CONVOLUTIONS = ("Conv1d", "Conv2d")
 POOLINGS = ("SumPool2d", "AvgPool2d")
-_SUPPORTED = ("Input", "Output", *MATRICES, *NEURONS, *CONVOLUTIONS, *POOLINGS, "Flatten")
-_REASONS = {
-    "Scale": "scaling of single lines is not supported yet",
-}
+SCALE = "Scale"
+_SUPPORTED = ("Input", "Output", *MATRICES, *NEURONS, *CONVOLUTIONS, *POOLINGS, SCALE, "Flatten")
+
+RULE_KEYS = ("compare", "reset", "reset_delay", "refractory", "norm_input")
+"""Keys under ``metadata["spikeloom"]`` of a neuron node, in addition to `spikeloom.sim.core.features.MODEL_KEYS`. A
+nested graph may have them for all its neurons."""
 
 MOST_VALUES = 1 << 20
 """Maximum number of output values of a node: far more than fits any board."""
@@ -157,12 +161,11 @@ def unfold(content: Mapping[str, Any]) -> Graph:
     if kind != "NIRGraph":
         raise LoadError(f"a network must be a NIRGraph, not {kind}")
     graph = Graph(nodes={}, edges=[], metadata=content.get("metadata") or {}, notes=[])
-    _unfold(content, "", graph)
+    _unfold(content, "", graph, {})
     for name, node in graph.nodes.items():
         if node.kind not in (*_SUPPORTED, ATTENTION, _IDENTITY):
-            reason = _REASONS.get(node.kind, "this kind of node is unknown")
             supported = f"{', '.join(_SUPPORTED[:-1])} and {_SUPPORTED[-1]}"
-            raise LoadError(f"node {name!r} is a {node.kind}: {reason}; supported are {supported}")
+            raise LoadError(f"node {name!r} is a {node.kind}: this kind of node is unknown; supported are {supported}")
         if name == INPUT and node.kind in SOURCES:
             raise LoadError(
                 f"node {name!r} is a {node.kind} and must have another name; this one is reserved for the input "
@@ -178,7 +181,8 @@ def unfold(content: Mapping[str, Any]) -> Graph:
     return graph
 
 
-def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
+def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph, rule: Mapping[str, Any]) -> None:
+    """Add the nodes of ``content`` to ``graph``; ``rule`` holds what the graphs around them say about their firing."""
     children = content.get("nodes")
     if not isinstance(children, Mapping) or not children:
         raise LoadError(f"the graph {prefix[:-1]!r} has no nodes" if prefix else "the graph has no nodes")
@@ -190,9 +194,7 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
         if not kind:
             raise LoadError(f"node {name!r} has no type")
         if kind == "NIRGraph":
-            if child.get("metadata"):
-                graph.notes.append(f"metadata of the nested graph {name!r} is not used")
-            _unfold(child, f"{name}.", graph)
+            _unfold(child, f"{name}.", graph, {**rule, **_rule_of(child, name, graph.notes)})
             entry[key] = _border(child, name, "Input")
             leave[key] = _border(child, name, "Output")
             continue
@@ -202,7 +204,10 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
         if prefix and kind in ("Input", "Output"):
             kind = _IDENTITY
         parameters = {k: v for k, v in child.items() if k not in ("type", "metadata")}
-        graph.nodes[name] = Node(kind=kind, parameters=parameters, metadata=child.get("metadata") or {})
+        metadata = child.get("metadata") or {}
+        if rule and kind in NEURONS and isinstance(metadata.get("spikeloom", {}), Mapping):
+            metadata = {**metadata, "spikeloom": {**rule, **metadata.get("spikeloom", {})}}
+        graph.nodes[name] = Node(kind=kind, parameters=parameters, metadata=metadata)
     for key in children:
         if f"{prefix}{key}" in graph.nodes and graph.nodes[f"{prefix}{key}"].kind == ATTENTION:
             _name_roles(graph, f"{prefix}{key}", leave)
@@ -218,6 +223,20 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph) -> None:
             raise LoadError(f"the edge from {prefix + a!r} to {prefix + b!r} is listed twice")
         known.add((leave[a], entry[b]))
         graph.edges.append((leave[a], entry[b]))
+
+
+def _rule_of(content: Mapping[str, Any], name: str, notes: list[str]) -> dict[str, Any]:
+    """Return the firing rule in the metadata of a nested graph, which holds for its neurons; note what is not used."""
+    metadata = content.get("metadata") or {}
+    hints = metadata.get("spikeloom", {})
+    if not isinstance(hints, Mapping):
+        raise LoadError(
+            f"metadata 'spikeloom' of the nested graph {name!r} must be a group of keys, not {shown(hints)}"
+        )
+    unused = [key for key in metadata if key != "spikeloom"] + [key for key in hints if key not in RULE_KEYS]
+    if unused:
+        notes.append(f"metadata {', '.join(map(repr, unused))} of the nested graph {name!r} is not used")
+    return {key: value for key, value in hints.items() if key in RULE_KEYS}
 
 
 def _name_roles(graph: Graph, name: str, leave: Mapping[str, str]) -> None:

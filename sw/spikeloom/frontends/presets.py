@@ -61,7 +61,9 @@ class Preset:
     ``r_ratio`` is the ``r dt/tau`` known to be written by the exporter if its own gain does not depend on ``r``: a file
     with another ratio is refused, and likewise, for a ``synapse_gain`` of 1, a ``w_in dt/tau_syn`` other than 1.
     ``lost`` names the options that the exporter does not write, so that the preset's value is an assumption;
-    ``caveats`` holds sentences about other differences, one tuple per kind of node.
+    ``caveats`` holds sentences about other differences, one tuple per kind of node; ``unseen`` those about the whole
+    file. ``start`` names the parameter at which membranes start, if not at 0. ``norm_input`` holds, for a framework
+    with this option, its default by kind of node: whether the gain is 1 - beta, else 1.
     """
 
     title: str
@@ -78,6 +80,9 @@ class Preset:
     reset_delay: int = 0
     lost: tuple[str, ...] = ()
     caveats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
+    start: str | None = None
+    norm_input: Mapping[str, bool] = field(default_factory=dict)
 
 
 _MULTIPLE_SPIKES = "a membrane at several thresholds fires once, whereas {} can fire several times in a step"
@@ -93,6 +98,7 @@ PRESETS: Mapping[str, Preset] = {
         reset=Reset.SUBTRACT,
         reset_delay=1,
         lost=("reset", "reset_delay"),
+        unseen=("snnTorch does not export inhibition and graded_spikes_factor, so neither is applied",),
     ),
     "norse": Preset(
         title="Norse",
@@ -105,8 +111,9 @@ PRESETS: Mapping[str, Preset] = {
             "LIF": ("Norse does not export its reset potential; the file's v_reset is taken",),
             "IF": ("Norse does not export its reset potential; the file's v_reset is taken",),
         },
+        start="v_leak",
     ),
-    "spikingjelly": Preset(title="SpikingJelly", time_step_s=1e-4, compare=Compare.GREATER_EQUAL),
+    "spikingjelly": Preset(title="SpikingJelly", time_step_s=1e-4, compare=Compare.GREATER_EQUAL, start="v_reset"),
     "sinabs": Preset(
         title="sinabs",
         time_step_s=1e-3,
@@ -117,13 +124,11 @@ PRESETS: Mapping[str, Preset] = {
         reset=Reset.SUBTRACT,
         lost=("reset",),
         caveats={
-            "LIF": (
-                "sinabs does not export norm_input; its default True, a gain of 1 - beta, is assumed",
-                _MULTIPLE_SPIKES.format("sinabs"),
-            ),
-            "LI": ("sinabs does not export norm_input; its default True, a gain of 1 - beta, is assumed",),
-            "IF": (_MULTIPLE_SPIKES.format("sinabs"), "sinabs does not export its lower bound of the membrane"),
+            "LIF": (_MULTIPLE_SPIKES.format("sinabs"),),
+            "IF": (_MULTIPLE_SPIKES.format("sinabs"),),
         },
+        unseen=("sinabs does not export tau_syn and min_v_mem, so neither is applied",),
+        norm_input={"LIF": True, "LI": False},
     ),
     "rockpool": Preset(
         title="Rockpool",
@@ -139,6 +144,7 @@ PRESETS: Mapping[str, Preset] = {
             "LIF": ("Rockpool does not export the neuron's own bias", _MULTIPLE_SPIKES.format("Rockpool")),
             "CubaLIF": ("Rockpool does not export the neuron's own bias", _MULTIPLE_SPIKES.format("Rockpool")),
         },
+        unseen=("Rockpool does not export the weights w_rec of recurrent layers, so none are applied",),
     ),
 }
 """Presets by name; `docs/loading.md` shows the step equations and their sources."""

@@ -41,6 +41,7 @@ __all__ = [
     "keep_large_weights_sparse",
     "kernel_of",
     "own_shape",
+    "scale_of",
     "weight_of",
 ]
 
@@ -51,30 +52,47 @@ def find_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
     A neuron with only scalar parameters takes the shape of a neighbour, hence the repeated passes.
     """
     shapes: dict[str, tuple[int, ...]] = {}
+    stuck = False
     while len(shapes) < len(graph.nodes):
         known = len(shapes)
         for name, node in graph.nodes.items():
             if name not in shapes:
-                shape = _shape(graph, name, node, shapes)
+                shape = _shape(graph, name, node, shapes, stuck=stuck)
                 if shape is not None:
                     if prod(shape) > MOST_VALUES:
                         raise LoadError(f"node {name!r} must have at most {MOST_VALUES:,} values, not {prod(shape):,}")
                     shapes[name] = shape
-        if len(shapes) == known:
+        if len(shapes) > known:
+            stuck = False
+        elif not stuck:
+            stuck = True
+        else:
             name = next(name for name in graph.nodes if name not in shapes)
             raise LoadError(f"node {name!r} has unknown size: neither its parameters nor its neighbours determine it")
     return shapes
 
 
-def _shape(graph: Graph, name: str, node: Node, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+def _shape(
+    graph: Graph, name: str, node: Node, shapes: Mapping[str, tuple[int, ...]], *, stuck: bool
+) -> tuple[int, ...] | None:
+    """Return the output shape of a node, or None if it depends on shapes that are still unknown.
+
+    ``stuck`` means that no further shape will be found without the parameters of a neuron alone.
+    """
     if node.kind in MATRICES:
         return (weight_of(name, node).shape[0],)
-    if node.kind in ("Input", ATTENTION):
+    if node.kind == "Input":
+        return _without_batch(graph, name, _extents(name, node.parameters.get("shape")))
+    if node.kind == ATTENTION:
         return _extents(name, node.parameters.get("shape"))
     if node.kind in NEURONS:
         own = own_shape(name, node)
         if prod(own) > 1:
-            return own
+            own = own[1:] if len(own) == 4 and own[0] == 1 else own  # a batch of one sample
+            known = [shapes[source] for source in graph.before(name) if source in shapes]
+            if 1 in own and len(known) < len(graph.before(name)) and not stuck:
+                return None
+            return next((shape for shape in known if _spreads(own, shape)), own)
     for before in graph.before(name):
         if before in shapes:
             return _onward(name, node, shapes[before])
@@ -83,6 +101,21 @@ def _shape(graph: Graph, name: str, node: Node, shapes: Mapping[str, tuple[int, 
             if graph.nodes[after].kind in MATRICES:
                 return (weight_of(after, graph.nodes[after]).shape[1],)
     return None
+
+
+def _spreads(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether parameters of shape ``own`` hold for channels, rows or columns of neurons of a larger ``shape``."""
+    return len(own) == len(shape) and all(a in (1, b) for a, b in zip(own, shape, strict=True))
+
+
+def _without_batch(graph: Graph, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an Input without the batch of one sample that some exporters put in front."""
+    for after in graph.after(name):
+        kind = graph.nodes[after].kind
+        if kind in (*CONVOLUTIONS, *POOLINGS):
+            dimensions = 2 if kind == "Conv1d" else 3
+            return shape[1:] if len(shape) == dimensions + 1 and shape[0] == 1 else shape
+    return shape
 
 
 def _onward(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -229,6 +262,17 @@ def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
         dilation=dilation,
         groups=groups,
     )
+
+
+def scale_of(name: str, node: Node, shape: tuple[int, ...]) -> FloatArray:
+    """Return the factors ``(n,)`` of a Scale node for values of ``shape``."""
+    scale = finite_array(name, node, "scale")
+    if scale.size in (1, prod(shape)):
+        return np.broadcast_to(scale.reshape(-1), (prod(shape),))
+    try:
+        return np.broadcast_to(scale, shape).reshape(-1)
+    except ValueError:
+        raise LoadError(f"scale of node {name!r} must have 1 or {prod(shape)} values, not {scale.size}") from None
 
 
 def kernel_of(name: str, node: Node) -> FloatArray:

@@ -31,6 +31,7 @@ from spikeloom.frontends.affine import Path, geometry_of
 from spikeloom.frontends.constants import with_constants
 from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.shapes import flattened
+from spikeloom.frontends.tensors import as_array
 from spikeloom.model.network import Connection, Network
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.core.neuron import Compare, Reset
@@ -99,9 +100,7 @@ def _layers(module: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _array(where: str, value: Any) -> FloatArray:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
-    array = np.asarray(value)
+    array = np.asarray(as_array(value))
     if array.dtype.kind not in "fiub":
         raise LoadError(f"{where} must be numbers, not {array.dtype}")
     array = array.astype(np.float64)
@@ -263,9 +262,12 @@ class _Builder:
     def _per_neuron(self, where: str, name: str, value: Any) -> FloatArray:
         array = _array(f"{name} of {where}", value)
         size = prod(self.shape)
-        if array.size not in (1, size):
-            raise LoadError(f"{name} of {where} must have 1 or {size} values, not {array.size}")
-        return np.broadcast_to(array.reshape(-1) if array.size > 1 else array.reshape(()), (size,))
+        if array.size == size:
+            return array.reshape(size)
+        try:  # one per channel, as (channels, 1, 1), which torch broadcasts too
+            return np.broadcast_to(array.reshape(()) if array.size == 1 else array, self.shape).reshape(size)
+        except ValueError:
+            raise LoadError(f"{name} of {where} must have 1 or {size} values, not {array.size}") from None
 
     def _recurrent(self, where: str, module: Any, size: int) -> tuple[FloatArray, FloatArray]:
         """Return weights ``(n, n)`` and bias of the recurrent connection; the bias is added in every step."""

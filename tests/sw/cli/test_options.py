@@ -2,6 +2,8 @@
 
 import json
 
+import h5py
+import nir
 import numpy as np
 import pytest
 from harness.cli import refused, write_network
@@ -27,6 +29,40 @@ from spikeloom.cli.app import main
 def test_events_out_of_range(tmp_path, network, capsys, name, arrays, message):
     np.savez(tmp_path / name, **arrays)
     assert message in refused(capsys, "run", network, "--backend", "reference", "--inputs", tmp_path / name)
+
+
+def test_rules_of_single_layers(network, capsys):
+    main(["check", network, "--layer", "hidden:reset=none,refractory=2", "--layer", "class:compare=>=", "--json"])
+    steps = [population["step"] for population in json.loads(capsys.readouterr().out)["network"]["populations"]]
+    assert steps == [
+        "v = 0.875 v + I; spike if v > 1; no reset; held for 2 steps after a spike",
+        "v = 0.875 v + I; spike if v >= 1; then v = 0",
+    ]
+    for text in ("hidden", "hidden:", ":reset=zero", "hidden:reset", "hidden:reset=zero,"):
+        message = refused(capsys, "check", network, "--layer", text)
+        assert message == f"layer must be NODE:NAME=VALUE,..., such as lif1:reset=zero, not {text!r}"
+    message = refused(capsys, "check", network, "--layer", "nobody:reset=zero")
+    assert message == "layers must name neuron nodes of the graph, 'class', 'hidden', not 'nobody'"
+
+
+def test_the_gain_of_sinabs_and_a_preset_to_find(tmp_path, capsys):
+    sinabs = {"tau": 4.0, "r": 1.0, "v_leak": 0.0, "v_threshold": 1.0}
+    nodes = {
+        name: nir.LIF(**{key: np.full(size, value) for key, value in sinabs.items()})
+        for name, size in (("hidden", 8), ("class", 10))
+    }
+    path = write_network(tmp_path / "x.nir", nodes=nodes)
+    with h5py.File(path, "a") as file:
+        del file["node/metadata"]
+    gains = {"1 - beta": ["--norm-input"], "1": ["--no-norm-input"], None: []}
+    for gain, options in gains.items():
+        main(["check", path, "--preset", "auto", "--fabric", "medium", *options, "--json"])
+        populations = json.loads(capsys.readouterr().out)["network"]["populations"]
+        notes = populations[0]["notes"]
+        assert any("norm_input True, a gain of 1 - beta, is assumed" in note for note in notes) == (gain is None)
+    assert refused(capsys, "check", path, "--preset", "nir", "--time-step", "0.1", "--norm-input") == (
+        "norm_input must be left out with preset NIR, because it is an option of sinabs"
+    )
 
 
 def test_inputs_that_are_no_arrays(tmp_path, network, capsys):

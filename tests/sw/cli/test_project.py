@@ -68,6 +68,8 @@ def test_an_encoder_that_is_named(network, capsys):
         ("a = " + "[" * 5000, "spikeloom.toml must "),
         ("mesh = [1]", "spikeloom.toml: mesh must be text or a number, not [1]"),
         ("core = 5", "spikeloom.toml: core must be a table of fields, not 5"),
+        ("layer = 5", "spikeloom.toml: layer must be a table of options for each node, not 5"),
+        ("layer.hidden = 'zero'", "spikeloom.toml: layer must be a table of options for each node, not {"),
         ("weight-bits = 'many'", "Invalid value for '--weight-bits': "),
         ("#" * 70_000, "must have at most 65,536 bytes, not 70,000"),
     ],
@@ -75,6 +77,16 @@ def test_an_encoder_that_is_named(network, capsys):
 def test_what_is_wrong_in_a_project_is_one_sentence(network, capsys, text, message):
     Path("spikeloom.toml").write_text(text)
     assert message in sentence(capsys, "check", network)
+
+
+def test_rules_of_single_layers(network, capsys):
+    Path("spikeloom.toml").write_text('[layer.hidden]\nreset = "subtract"\nreset-delay = 1\n')
+    main(["check", network])
+    captured = capsys.readouterr()
+    assert "spikeloom.toml: layer" in captured.err
+    text = " ".join(captured.out.split())
+    assert text.count("the step after subtracts 1") == 1
+    assert text.count("then v = 0") == 1
 
 
 def test_a_project_that_is_not_there(network, capsys, tmp_path):

@@ -63,6 +63,43 @@ def test_a_convolution_that_is_pooled_is_a_larger_convolution(request):
     np.testing.assert_allclose(matrix_of(pooled, (3, 2, 2)), sums.reshape(12, 48) @ plain)
 
 
+@pytest.mark.parametrize("scale", [np.full(6, 0.5), np.arange(1.0, 7.0)])
+def test_a_scale_multiplies_what_comes_before(scale, request):
+    rng = rng_of(request.node.name)
+    first, second = rng.normal(size=(6, 4)), rng.normal(size=(3, 6))
+    diagonal = np.diag(scale)
+    path = Path().through_matrix("m", first).through_scale("s", scale, (6,))
+    np.testing.assert_allclose(matrix_of(path, (6,)), diagonal @ first)
+    path = Path().through_scale("s", scale, (6,))
+    assert not path.is_identity
+    np.testing.assert_allclose(matrix_of(path, (6,)), diagonal)
+    np.testing.assert_allclose(matrix_of(path.through_matrix("m", second), (3,)), second @ diagonal)
+    np.testing.assert_allclose(matrix_of(path.through_scale("t", scale, (6,)), (6,)), diagonal @ diagonal)
+    many = np.resize(scale, 2000)
+    large = Path().through_scale("s", many, (2000,)).through_scale("t", many, (2000,))
+    np.testing.assert_allclose(np.diag(matrix_of(large, (2000,))), many**2)
+
+
+def test_a_scale_around_windows(request):
+    geometry = convolution()
+    weight = rng_of(request.node.name).normal(size=geometry.weight_shape)
+    plain = matrix_of(Path().through_convolution("c", geometry, weight), (3, 4, 4))
+    half = np.full(72, 0.5)
+    before = Path().through_scale("s", half, MAP)
+    np.testing.assert_allclose(matrix_of(before, MAP), np.diag(half))
+    np.testing.assert_allclose(matrix_of(before.through_convolution("c", geometry, weight), (3, 4, 4)), plain / 2)
+    by_channel = np.repeat([1.0, 2.0, 3.0], 16)
+    after = Path().through_convolution("c", geometry, weight).through_scale("s", by_channel, (3, 4, 4))
+    np.testing.assert_allclose(matrix_of(after, (3, 4, 4)), by_channel[:, None] * plain)
+    pooled = Path().through_pooling("p", window(MAP, 2), 0.25)
+    sums = matrix_of(pooled, (2, 3, 3))
+    np.testing.assert_allclose(matrix_of(pooled.through_scale("s", half[:18], (2, 3, 3)), (2, 3, 3)), sums / 2)
+    with pytest.raises(LoadError, match=r"^s must have one factor for all values after a pooling$"):
+        pooled.through_scale("s", np.arange(18.0), (2, 3, 3))
+    with pytest.raises(LoadError, match=r"^s must have the same factor for all values of a channel after a conv"):
+        after.through_scale("s", np.arange(48.0), (3, 4, 4))
+
+
 def test_what_is_no_single_map_is_refused():
     geometry = convolution()
     after = Path().through_convolution("c", geometry, np.ones(geometry.weight_shape))

@@ -5,7 +5,7 @@ import nir
 import numpy as np
 import pytest
 from harness.networks import rng_of
-from harness.nir_graphs import exactly, feed_forward, graph, integrator, lif, linear, only
+from harness.nir_graphs import exactly, feed_forward, graph, integrator, lif, linear
 from sw.frontends.test_nir_graph import recurrent_inside, recurrent_networks
 
 from spikeloom.datasets.encoders import RateEncoder, encoder_from
@@ -33,7 +33,7 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
         "reset_delay": 0,
         "refractory": 2,
     }
-    assert tuple(hints) == METADATA_KEYS
+    assert (*hints, "norm_input") == METADATA_KEYS  # the last is for sinabs only
     neuron = lif(2, r=8.0)
     neuron.metadata = {"spikeloom": {"reset": "subtract", "reset_delay": True}, "author": "someone else"}
     source = graph(
@@ -58,13 +58,43 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
     assert load(tmp_path / "hints.nir", name="mine").name == "mine"
 
 
-def test_metadata_of_a_nested_graph_is_noted_as_unused(tmp_path):
+def test_a_firing_rule_of_a_nested_graph_holds_for_its_neurons(tmp_path):
     inner = recurrent_inside()
-    inner.metadata = {"spikeloom": {"reset": "none"}}
-    nir.write(tmp_path / "nested.nir", graph({"rec": inner}, inputs=(2,)))
+    inner.metadata = {"spikeloom": {"reset": "none", "preset": "norse"}, "author": "someone else"}
+    nir.write(tmp_path / "nested.nir", graph({"rec": inner, "last": lif(2)}, inputs=(2,)))
     network = load(tmp_path / "nested.nir", time_step_s=1e-3)
-    assert "metadata of the nested graph 'rec' is not used" in network.notes
-    assert only(network).reset is Reset.ZERO
+    assert "metadata 'author', 'preset' of the nested graph 'rec' is not used" in network.notes
+    assert [population.reset for population in network.populations] == [Reset.NONE, Reset.ZERO]
+    inner.nodes["lif"].metadata = {"spikeloom": {"reset": "subtract"}}
+    network = load(
+        graph({"rec": inner, "last": lif(2)}, inputs=(2,)), time_step_s=1e-3, layers={"last": {"refractory": 2}}
+    )
+    assert [population.reset for population in network.populations] == [Reset.SUBTRACT, Reset.ZERO]
+    assert [population.refractory for population in network.populations] == [0, 2]
+
+
+def test_a_firing_rule_of_one_layer_takes_precedence():
+    source = graph({"a": lif(2, metadata={"spikeloom": {"reset": "none"}}), "b": lif(2), "c": lif(2)}, inputs=(2,))
+    layers = {"a": {"reset": "subtract", "reset_delay": 1}, "b": {"compare": ">="}}
+    network = load(source, time_step_s=1e-3, reset="zero", layers=layers)
+    assert [p.reset for p in network.populations] == [Reset.SUBTRACT, Reset.ZERO, Reset.ZERO]
+    assert [p.reset_delay for p in network.populations] == [1, 0, 0]
+    assert [p.compare for p in network.populations] == [Compare.GREATER, Compare.GREATER_EQUAL, Compare.GREATER]
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ({"d": {"reset": "zero"}}, "layers must name neuron nodes of the graph, 'lif', not 'd'"),
+        ({"fc": {"reset": "zero"}}, "layers must name neuron nodes of the graph, 'lif', not 'fc'"),
+        ({"lif": {"preset": "nir"}}, "layers of node 'lif' must have keys out of compare, reset, reset_delay, "
+         "refractory, norm_input, not 'preset'"),
+        ({"lif": {"refractory": 300}}, "layers of node 'lif': refractory must be an integer from 0 to 255, not 300"),
+    ],
+)  # fmt: skip
+def test_a_firing_rule_of_one_layer_is_checked(layers, message):
+    with pytest.raises(LoadError, match=exactly(message)):
+        load(feed_forward(lif(2)), time_step_s=1e-3, layers=layers)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +121,7 @@ def test_time_constants_are_no_metadata_of_a_node():
         LoadError,
         match=exactly(
             "metadata 'spikeloom' of node 'lif' must have keys out of compare, reset, reset_delay, refractory, "
-            "adaptation_tau_s, adaptation_step, noise, value_limit, not 'time_step_s'"
+            "norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not 'time_step_s'"
         ),
     ):
         load(feed_forward(neuron), time_step_s=1e-3)
@@ -100,7 +130,7 @@ def test_time_constants_are_no_metadata_of_a_node():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preset": "lava"}, f"preset must be one of {', '.join(PRESETS)}, not 'lava'"),
+        ({"preset": "lava"}, f"preset must be one of {', '.join(PRESETS)}, auto, not 'lava'"),
         ({"time_step_s": 0}, "time_step_s must be positive, not 0.0"),
         ({"time_step_s": "fast"}, "time_step_s must be a finite number, not 'fast'"),
         ({"discretisation": "exact"}, "discretisation must be one of 'euler', 'exponential', not 'exact'"),

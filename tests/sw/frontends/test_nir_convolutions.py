@@ -209,3 +209,77 @@ ONES = np.ones(CONVOLUTION.weight_shape)
 def test_what_cannot_be_kept_is_refused(inputs, nodes, message):
     with pytest.raises(LoadError, match=exactly(message)):
         load(chain(inputs, *nodes), time_step_s=1.0)
+
+
+def leaky(shape, own=None, *, tau=4e-3):
+    """Neurons of ``shape``, with parameters of shape ``own``."""
+    own = shape if own is None else own
+    return nir.LIF(
+        tau=np.broadcast_to(tau, own).astype(float),
+        r=np.full(own, 4.0),
+        v_leak=np.zeros(own),
+        v_threshold=np.full(own, 1.0),
+    )
+
+
+def test_a_batch_of_one_sample_in_front_of_the_input_is_dropped(tmp_path):
+    geometry = Convolution(input_shape=(2, 6, 6), output_channels=3, kernel=(3, 3))
+    weight = np.full(geometry.weight_shape, 0.25)
+    networks = []
+    for batch in ((), (1,)):
+        shape = (*batch, 3, 4, 4)
+        source = chain((*batch, 2, 6, 6), convolution_node(geometry, weight, input_shape=(6, 6)), leaky(shape))
+        source.nodes["out"] = nir.Output(np.array(shape))
+        nir.write(tmp_path / "net.nir", source)
+        networks.append(load(tmp_path / "net.nir", time_step_s=1e-3))
+    plain, batched = networks
+    assert plain.input_shape == batched.input_shape == (2, 6, 6)
+    assert batched.populations[0].shape == (3, 4, 4)
+    spikes = rng_of("test_a_batch_of_one_sample").random((20, 2, 72)) < 0.2
+    assert np.array_equal(plain.simulate(spikes), batched.simulate(spikes))
+    assert 0 < plain.simulate(spikes).sum() < plain.simulate(spikes).size
+
+
+def test_parameters_per_channel_hold_for_all_its_neurons():
+    geometry = Convolution(input_shape=(2, 6, 6), output_channels=3, kernel=(3, 3))
+    weight = np.full(geometry.weight_shape, 0.25)
+    tau = np.array([2e-3, 4e-3, 8e-3]).reshape(3, 1, 1)
+    networks = []
+    for own in ((3, 4, 4), (3, 1, 1)):
+        node = leaky((3, 4, 4), own, tau=tau)
+        source = chain((2, 6, 6), convolution_node(geometry, weight, input_shape=(6, 6)), node)
+        source.nodes["out"] = nir.Output(np.array([3, 4, 4]))
+        # In a file the neurons may come before the layer that tells their shape.
+        source.nodes = dict(sorted(source.nodes.items(), reverse=True))
+        networks.append(load(source, time_step_s=1e-3))
+    each, shared = networks
+    assert shared.populations[0].shape == (3, 4, 4)
+    assert np.array_equal(each.populations[0].beta, shared.populations[0].beta)
+    assert shared.populations[0].beta.reshape(3, -1)[:, 0].tolist() == [0.5, 0.75, 0.875]
+    assert np.array_equal(each.connections[0].weight, shared.connections[0].weight)
+
+
+def test_a_recurrent_layer_of_one_row_knows_its_own_shape():
+    source = nir.NIRGraph(
+        nodes={
+            "in": nir.Input(np.array([1, 4])),
+            "lif": leaky((1, 4)),
+            "out": nir.Output(np.array([1, 4])),
+            "back": nir.Linear(np.eye(4)),
+        },
+        edges=[("in", "lif"), ("lif", "back"), ("back", "lif"), ("lif", "out")],
+        type_check=False,
+    )
+    assert load(source, time_step_s=1e-3).population("lif").shape == (1, 4)
+
+
+def test_a_scale_is_a_diagonal_weight(tmp_path):
+    fc, scale = np.array([[0.125, -0.125, 0.625, 0.125]]), np.array([0.5, 1.0, 2.0, 4.0])
+    source = chain((4,), nir.Scale(scale), nir.Linear(fc), neurons((1,)))
+    assert np.array_equal(load_both(tmp_path, source).connections[0].weight, fc * scale)
+    bias = nir.Affine(weight=np.eye(2), bias=np.array([1.0, 2.0]))
+    after = load(chain((2,), bias, nir.Scale(np.array([3.0])), neurons((2,))), time_step_s=1.0)
+    assert np.array_equal(after.connections[0].weight, 3.0 * np.eye(2))
+    assert after.populations[0].bias.tolist() == [3.0, 6.0]
+    with pytest.raises(LoadError, match=exactly("scale of node 'n0' must have 1 or 4 values, not 3")):
+        load(chain((4,), nir.Scale(np.ones(3)), nir.Linear(fc), leaky((1,))), time_step_s=1e-3)

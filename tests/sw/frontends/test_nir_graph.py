@@ -111,25 +111,11 @@ def test_a_cycle_without_a_neuron_is_refused_by_name():
 
 SUPPORTED = (
     "supported are Input, Output, Linear, Affine, LIF, IF, LI, I, CubaLIF, CubaLI, Threshold, Delay, Conv1d, Conv2d, "
-    "SumPool2d, AvgPool2d and Flatten"
+    "SumPool2d, AvgPool2d, Scale and Flatten"
 )
 
 
-@pytest.mark.parametrize(
-    ("node", "message"),
-    [
-        (nir.Scale(scale=np.ones(2)), "node 'x' is a Scale: scaling of single lines is not supported yet"),
-    ],
-)  # fmt: skip
-def test_other_nodes_are_refused_by_name_and_reason(node, message, tmp_path):
-    source = graph({"x": node, "lif": lif(2)})
-    nir.write(tmp_path / "other.nir", source)
-    for given in (source, tmp_path / "other.nir"):
-        with pytest.raises(LoadError, match=exactly(f"{message}; {SUPPORTED}")):
-            load(given, time_step_s=1e-3)
-
-
-def test_an_unknown_node_of_a_file_is_refused_too(tmp_path):
+def test_an_unknown_node_is_refused_by_name(tmp_path):
     path = tmp_path / "future.nir"
     nir.write(path, feed_forward(lif(2)))
     with h5py.File(path, "a") as file:
@@ -139,8 +125,8 @@ def test_an_unknown_node_of_a_file_is_refused_too(tmp_path):
         load(path, time_step_s=1e-3)
 
 
-def test_every_nir_node_is_supported_or_has_a_reason():
+def test_every_nir_node_is_supported():
     from spikeloom.frontends import nir_graph as module
 
     kinds = set(nir.ir.__all__) - {"NIRGraph", "NIRNode", "str2NIRNode", "dict2NIRNode"}
-    assert kinds == set(module._SUPPORTED) | set(module._REASONS)
+    assert kinds == set(module._SUPPORTED)

@@ -40,6 +40,7 @@ def test_preset_snntorch():
     population = only(network)
     assert (population.compare, population.reset, population.reset_delay) == (Compare.GREATER, Reset.SUBTRACT, 1)
     assert network.notes == (
+        "snnTorch does not export inhibition and graded_spikes_factor, so neither is applied",
         "a time step of 0.0001 s is assumed: the default of snnTorch",
         "lif: reset subtract is assumed, because snnTorch does not export it",
         "lif: reset_delay 1 is assumed, because snnTorch does not export it",
@@ -52,7 +53,7 @@ def test_preset_snntorch():
     assert 0 < spikes.sum() < spikes.size
     told = load(graph({"fc": fc, "lif": neuron}), preset="snntorch", reset="zero", reset_delay=0)
     assert (only(told).reset, only(told).reset_delay) == (Reset.ZERO, 0)
-    assert told.notes == network.notes[:1]
+    assert told.notes == network.notes[:2]
 
 
 def test_preset_snntorch_knows_a_beta_of_one_and_refuses_other_gains():
@@ -91,7 +92,9 @@ def test_preset_norse():
         np.float32(threshold),
         ">",
         lambda v: 0,
+        start=float(np.float32(0.1)),
     )
+    assert "lif: its membrane starts at v_leak, 0.1, from which it is counted here" in network.notes
     assert "lif: one set of parameters is used for all 2 neurons" in network.notes
     assert "lif: Norse does not export its reset potential; the file's v_reset is taken" in network.notes
     # Its integrate-and-fire neuron adds the input as it is.
@@ -107,7 +110,8 @@ def test_preset_spikingjelly(decay_input):
     fc = nir.Linear(weight=np.array([[1.0, 1.0, 1.0], [4.0, 2.0, -1.0]]) / (1.0 if decay_input else tau))
     network = load(graph({"fc": fc, "lif": neuron}), preset="spikingjelly")
     population = only(network)
-    assert (population.compare, population.reset) == (Compare.GREATER_EQUAL, Reset.VALUE)
+    # Counted from v_reset, at which it starts, the membrane is reset to 0.
+    assert (population.compare, population.reset) == (Compare.GREATER_EQUAL, Reset.ZERO)
     assert population.reset_delay == 0
     step_by_step(
         network,
@@ -120,7 +124,9 @@ def test_preset_spikingjelly(decay_input):
         1.0,
         ">=",
         lambda v: reset,
+        start=reset,
     )
+    assert "lif: its membrane starts at v_reset, 0.25, from which it is counted here" in network.notes
     assert "lif: fires at v >= threshold as SpikingJelly does, where NIR says >" in network.notes
 
 
@@ -163,6 +169,90 @@ def test_preset_sinabs():
     assert only(fires).reset is Reset.SUBTRACT
 
 
+@pytest.mark.parametrize(("norm_input", "expected"), [(None, None), (True, True), (False, False)])
+def test_the_gain_of_sinabs(norm_input, expected):
+    """LIF(norm_input=True) and ExpLeak(norm_input=False) by default: a gain of 1 - alpha, or 1."""
+    neuron = nir.LIF(tau=np.array(5.0), r=np.array(1.0), v_leak=np.array(0.0), v_threshold=np.array(1.0))
+    leak = nir.LI(tau=np.array(4.0), r=np.array(1.0), v_leak=np.array(0.0))
+    nodes = {"fc": linear(2, 3), "lif": neuron, "fc2": linear(2, 2, seed=1), "last": leak}
+    network = load(graph(nodes), preset="sinabs", norm_input=norm_input)
+    scales = {
+        "lif": 1.0 if expected is False else 1 - np.exp(-1 / 5),
+        "last": 1 - np.exp(-1 / 4) if expected else 1.0,
+    }
+    np.testing.assert_allclose(weight(network), scales["lif"] * nodes["fc"].weight)
+    np.testing.assert_allclose(weight(network, "lif", "last"), scales["last"] * nodes["fc2"].weight)
+    assumed = [note for note in network.notes if "norm_input" in note and "hardly" not in note]
+    assert len(assumed) == (2 if norm_input is None else 0)
+    if norm_input is None:
+        assert assumed == [
+            "lif: norm_input True, a gain of 1 - beta, is assumed, the default of sinabs, which does not export it",
+            "last: norm_input False, a gain of 1, is assumed, the default of sinabs, which does not export it",
+        ]
+    assert "sinabs does not export tau_syn and min_v_mem, so neither is applied" in network.notes
+    one = load(graph(nodes), preset="sinabs", layers={"lif": {"norm_input": False}})
+    np.testing.assert_allclose(weight(one), nodes["fc"].weight)
+    np.testing.assert_allclose(weight(one, "lif", "last"), nodes["fc2"].weight)
+
+
+def test_only_sinabs_has_norm_input():
+    with pytest.raises(
+        LoadError,
+        match=exactly("norm_input must be left out with preset Norse, because it is an option of sinabs"),
+    ):
+        load(feed_forward(lif(2, tau=8e-6)), preset="norse", norm_input=True)
+
+
+@pytest.mark.parametrize("reset", ["zero", "value", "none", "subtract"])
+def test_membranes_of_norse_start_at_v_leak(reset):
+    rest, step = np.array([0.25, -0.5]), 0.125
+    neuron = nir.LIF(
+        tau=np.full(2, 8e-6), r=np.ones(2), v_leak=rest, v_threshold=np.array([0.75, 0.5]), v_reset=np.full(2, 0.125)
+    )
+    fc = nir.Linear(weight=np.array([[1.0, 2.0, 0.5], [0.5, 1.5, 3.0]]))
+    network = load(graph({"fc": fc, "lif": neuron}), preset="norse", reset=reset)
+    resets = {
+        "zero": lambda v: 0.0,
+        "value": lambda v: 0.125,
+        "none": lambda v: v,
+        "subtract": lambda v: v - neuron.v_threshold,
+    }
+    step_by_step(
+        network,
+        stimulus("test_membranes_of_norse_start_at_v_leak"),
+        lambda v, spikes: v + step * (rest - v + spikes @ fc.weight.T),
+        neuron.v_threshold,
+        ">",
+        resets[reset],
+        start=rest,
+    )
+    assert len(network.populations) == (2 if reset == "subtract" else 1)
+
+
+def test_a_readout_of_norse_starts_at_v_leak_too():
+    rest, fc = np.array([0.25, -0.5]), linear(2, 3)
+    leak = nir.LI(tau=np.full(2, 8e-6), r=np.ones(2), v_leak=rest)
+    network = load(graph({"fc": fc, "li": leak}), preset="norse")
+    assert "li: its membrane starts at v_leak, -0.5 to 0.25, by an input in the first step" in network.notes
+    assert "start: fires in the first step and sets the membranes of li" in network.notes
+    inputs = stimulus("test_a_readout_of_norse_starts_at_v_leak_too")
+    membranes, v = network.simulate(inputs), np.broadcast_to(rest, (4, 2))
+    for t, spikes in enumerate(inputs):
+        v = v + 0.125 * (rest - v + spikes @ fc.weight.T)
+        np.testing.assert_allclose(membranes[t], v, atol=1e-12)
+
+
+def test_a_start_that_a_synaptic_current_hides_is_noted():
+    values = {"tau_syn": 5e-6, "tau_mem": 8e-6, "r": 1.0, "v_leak": 0.25, "v_threshold": 1.0}
+    neuron = nir.CubaLIF(**{name: np.full(2, value) for name, value in values.items()})
+    source = graph({"fc": positive(2, 3), "lif": neuron})
+    moved = load(source, preset="norse")
+    assert moved.populations[0].threshold.tolist() == [0.75, 0.75]
+    assert not moved.populations[0].bias.any()
+    kept = load(source, preset="norse", reset="subtract")
+    assert "lif: its membrane starts at 0, whereas that of Norse starts at v_leak, 0.25" in kept.notes
+
+
 def test_preset_rockpool():
     """Rockpool 3.1.0, LIFNeuronTorch: v = alpha v + I, whatever r = (tau / dt) exp(-dt / tau) suggests."""
     tau, step = 20e-3, 1e-3
@@ -187,9 +277,10 @@ def test_preset_rockpool():
 
 
 def test_preset_nir_steps_by_the_equations_of_nir_and_needs_a_time_step():
-    network = load(feed_forward(lif(2)), preset="nir", time_step_s=1e-3)
+    source = graph({"fc": nir.Linear(np.full((2, 3), 0.5)), "lif": lif(2)})
+    network = load(source, preset="nir", time_step_s=1e-3)
     assert network.notes == ()
-    assert load(feed_forward(lif(2)), time_step_s=1e-3).notes == (
+    assert load(source, time_step_s=1e-3).notes == (
         "no preset was given, so neurons are stepped with the equations of NIR",
     )
     with pytest.raises(

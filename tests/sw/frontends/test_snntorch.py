@@ -373,3 +373,24 @@ def test_convolutions_and_averages_are_composed_as_their_definitions(request):
 def test_windows_that_cannot_be_kept_are_refused(layers, message):
     with pytest.raises(LoadError, match=exactly(message)):
         from_snntorch(Sequential(*layers, Leaky(0.5)), (2, 8, 8))
+
+
+def test_parameters_per_channel_and_other_kinds_of_tensors():
+    class Half(Tensor):
+        """bfloat16, which NumPy does not have."""
+
+        def numpy(self):
+            raise TypeError("Got unsupported ScalarType BFloat16")
+
+        def float(self):
+            return Tensor(self.value)
+
+    convolution = Conv2d(weights(3, 2, 3, 3))
+    neurons = Leaky(np.array([0.5, 0.75, 0.875]).reshape(3, 1, 1))
+    neurons.threshold = Half([1.5])
+    network = from_snntorch(Sequential(convolution, neurons), (2, 4, 4))
+    (population,) = network.populations
+    assert population.beta.reshape(3, 4).tolist() == [[0.5] * 4, [0.75] * 4, [0.875] * 4]
+    assert set(population.threshold.tolist()) == {1.5}
+    with pytest.raises(LoadError, match=exactly("beta of module '1' must have 1 or 12 values, not 5")):
+        from_snntorch(Sequential(convolution, Leaky(np.full(5, 0.5))), (2, 4, 4))

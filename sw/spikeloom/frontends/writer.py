@@ -1,0 +1,222 @@
+"""Which framework wrote a NIR graph, as far as its numbers show.
+
+NIR names no writer, but each exporter leaves traces: the unit of its time constants, the relation of ``r`` to them, the
+kinds of nodes, the width of its floats. `writers` compares a graph with these traces. A *characteristic* trace occurs
+in the files of one framework only, in practice; the others also fit graphs that were written by hand.
+
+======================= ================================================================================
+framework               trace
+======================= ================================================================================
+snnTorch 1.0.0          characteristic: r dt/tau is 1 with dt = 1e-4 s (w_in dt/tau_syn likewise)
+Rockpool 3.1.0          characteristic: r dt/tau is exp(-dt/tau)
+Norse 1.1.0             characteristic: r is 1 and tau at most 1e-4, because it is dt/tau_inv; IF: r is 1
+sinabs 3.1.3            characteristic: r is 1 and tau at least 0.5, in steps; IF: r is 1. No v_reset
+SpikingJelly 2.0.0      double precision, v_leak = v_reset; r is 1 or tau/dt; IF: r is 1/dt
+======================= ================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.frontends.errors import LoadError
+from spikeloom.frontends.nir_graph import Graph, Node
+from spikeloom.frontends.presets import PRESETS
+from spikeloom.frontends.shapes import array_of
+
+__all__ = ["AUTO", "Writer", "chosen_preset", "doubts", "writers"]
+
+AUTO = "auto"
+"""Value of the option ``preset`` that takes the framework which `writers` finds."""
+
+FloatArray = NDArray[np.float64]
+
+_NODES = ("LIF", "LI", "IF", "I", "CubaLIF", "CubaLI")  # other kinds of neurons are written by no exporter
+_LARGEST_NORSE_TAU = 1e-4  # dt times a time constant of 0.1 s
+_SMALLEST_SINABS_TAU = 0.5  # in steps; half a second would be a very slow neuron
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """A framework that may have written a graph, and the trace that shows it.
+
+    ``characteristic`` is true for a trace that other frameworks and hand-written files do not have.
+    """
+
+    preset: str
+    trace: str
+    characteristic: bool
+
+
+def writers(graph: Graph, time_step_s: float | None = None) -> tuple[Writer, ...]:
+    """Return the frameworks whose traces all neurons of ``graph`` have, the characteristic ones first.
+
+    ``time_step_s`` is tried besides the default time step of frameworks that have a choice.
+    """
+    nodes = [node for node in graph.nodes.values() if node.kind in _NODES]
+    if not nodes:
+        return ()
+    found: list[Writer] = []
+    for preset, (kinds, fits, trace, is_characteristic) in _TRACES.items():
+        steps = [PRESETS[preset].time_step_s or 0.0]
+        if time_step_s is not None and preset in ("spikingjelly", "rockpool"):
+            steps.append(time_step_s)
+        try:
+            if any(all(node.kind in kinds and fits(node, dt) for node in nodes) for dt in steps):
+                strong = any(is_characteristic(node) for node in nodes)
+                found.append(Writer(preset=preset, trace=trace, characteristic=strong))
+        except LoadError:  # a parameter is missing or no number: reported where it is used
+            continue
+    return tuple(sorted(found, key=lambda writer: not writer.characteristic))
+
+
+def chosen_preset(graph: Graph, time_step_s: float | None = None) -> tuple[str, str]:
+    """Return the preset that `AUTO` stands for, and a note that names the trace.
+
+    Raises `LoadError` if the graph fits no framework, or several equally well.
+    """
+    found = writers(graph, time_step_s)
+    best = [writer for writer in found if writer.characteristic] or list(found)
+    # SpikingJelly's LIFNode(decay_input=False) has the numbers of snnTorch's Leaky in double precision.
+    best += [writer for writer in found if writer.preset == "spikingjelly" and writer not in best]
+    names = ", ".join(PRESETS)
+    if not best:
+        raise LoadError(
+            f"preset {AUTO!r} must be replaced by one of {names}, because the numbers of the graph are those of no "
+            "exporter"
+        )
+    if len(best) > 1:
+        raise LoadError(
+            f"preset {AUTO!r} must be replaced by the framework that wrote the graph, because its numbers fit "
+            f"{' and '.join(writer.preset for writer in best)}"
+        )
+    (writer,) = best
+    return writer.preset, f"preset {writer.preset} was found: {writer.trace}"
+
+
+def doubts(graph: Graph, preset: str, time_step_s: float | None = None) -> list[str]:
+    """Return notes about a ``preset`` that was given although the graph looks like that of another framework."""
+    found = writers(graph, time_step_s)
+    title = PRESETS[preset].title
+    if any(writer.preset == preset for writer in found):
+        # Where the traces of two frameworks coincide, only the characteristic one casts doubt on the other.
+        own = next(writer for writer in found if writer.preset == preset)
+        found = () if own.characteristic else tuple(writer for writer in found if writer.characteristic)
+    elif preset == "nir":
+        found = tuple(writer for writer in found if writer.characteristic)
+    return [
+        f"the graph may not come from {title}: it looks as {PRESETS[writer.preset].title} writes it, because "
+        f"{writer.trace}; --preset {writer.preset} reads it so"
+        for writer in found
+    ]
+
+
+def _values(node: Node, key: str) -> FloatArray:
+    return array_of("", node, key).astype(np.float64).reshape(-1)
+
+
+def _near(values: FloatArray, expected: FloatArray | float) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool(np.all(np.abs(values - expected) <= _TOLERANCE * np.abs(expected)))
+
+
+def _zero(node: Node, *keys: str) -> bool:
+    return not any(key in node.parameters and _values(node, key).any() for key in keys)
+
+
+def _ratio(node: Node, gain: str, tau: str, dt: float) -> FloatArray:
+    """Return ``gain dt/tau``; 1 where both are infinite, as exporters write a decay factor of 1."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        endless = np.isinf(_values(node, gain)) & np.isinf(_values(node, tau))
+        return np.where(endless, 1.0, _values(node, gain) * dt / _values(node, tau))
+
+
+def _tau(node: Node) -> str:
+    return "tau_mem" if node.kind.startswith("Cuba") else "tau"
+
+
+def _snntorch(node: Node, dt: float) -> bool:
+    fits = _near(_ratio(node, "r", _tau(node), dt), 1.0) and _zero(node, "v_leak", "v_reset")
+    return fits and (node.kind == "LIF" or _near(_ratio(node, "w_in", "tau_syn", dt), 1.0))
+
+
+def _rockpool(node: Node, dt: float) -> bool:
+    tau = _values(node, _tau(node))
+    with np.errstate(divide="ignore", over="ignore"):
+        return _zero(node, "v_leak", "v_reset") and _near(_ratio(node, "r", _tau(node), dt), np.exp(-dt / tau))
+
+
+def _norse(node: Node, dt: float) -> bool:
+    if not _near(_values(node, "r"), 1.0) or not _zero(node, "v_reset"):
+        return False
+    return node.kind == "IF" or bool(np.all(_values(node, _tau(node)) <= _LARGEST_NORSE_TAU))
+
+
+def _sinabs(node: Node, dt: float) -> bool:
+    if not _near(_values(node, "r"), 1.0) or not _zero(node, "v_leak", "v_reset"):
+        return False
+    return node.kind == "IF" or bool(np.all(_values(node, "tau") >= _SMALLEST_SINABS_TAU))
+
+
+def _spikingjelly(node: Node, dt: float) -> bool:
+    keys = ("r", "v_threshold", *(() if node.kind == "IF" else (_tau(node),)))
+    if any(array_of("", node, key).dtype != np.float64 for key in keys):
+        return False
+    reset = _values(node, "v_reset") if "v_reset" in node.parameters else np.zeros(1)
+    if node.kind == "IF":
+        return _near(_values(node, "r") * dt, 1.0)
+    tau = _values(node, _tau(node))
+    if np.any((tau < dt) | (tau >= _SMALLEST_SINABS_TAU)):
+        return False
+    ratio = _ratio(node, "r", _tau(node), dt)
+    if node.kind == "CubaLIF":
+        return _near(ratio, 1.0) and _near(_ratio(node, "w_in", "tau_syn", dt), 1.0) and _zero(node, "v_leak")
+    starts_at_rest = bool(np.all(_values(node, "v_leak") == reset))
+    return starts_at_rest and (_near(ratio, 1.0) or _near(_values(node, "r"), 1.0))
+
+
+def _always(node: Node) -> bool:
+    return True
+
+
+def _leaks(node: Node) -> bool:
+    return node.kind not in ("IF", "I")
+
+
+def _is_old(node: Node) -> bool:
+    """Whether ``v_reset`` is missing, as in files of nir 1.0.4, to which sinabs is pinned."""
+    return _leaks(node) or (node.kind == "IF" and "v_reset" not in node.parameters)
+
+
+def _only_spikingjelly(node: Node) -> bool:
+    return node.kind == "IF"
+
+
+_Trace = tuple[tuple[str, ...], Callable[[Node, float], bool], str, Callable[[Node], bool]]
+_TRACES: Mapping[str, _Trace] = {
+    "snntorch": (("LIF", "CubaLIF"), _snntorch, "r dt/tau is 1 for a step of 1e-4 s", _always),
+    "rockpool": (("LIF", "LI", "CubaLIF"), _rockpool, "r dt/tau is exp(-dt/tau)", _always),
+    "norse": (
+        ("LIF", "LI", "IF", "CubaLIF"),
+        _norse,
+        f"r is 1 and each tau at most {_LARGEST_NORSE_TAU:g}, a time constant in seconds times the step",
+        _leaks,
+    ),
+    "sinabs": (
+        ("LIF", "LI", "IF"),
+        _sinabs,
+        "r is 1, and each tau is a number of steps or v_reset is missing",
+        _is_old,
+    ),
+    "spikingjelly": (
+        ("LIF", "IF", "CubaLIF"),
+        _spikingjelly,
+        "its numbers have double precision, v_leak equals v_reset, and r fits the step",
+        _only_spikingjelly,
+    ),
+}
