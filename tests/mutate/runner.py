@@ -42,6 +42,8 @@ _MORE = {
     "hdl/spikeloom/hdl/top": ("tests/cosim/test_fabric.py", "tests/cosim/test_top.py", "tests/sw/export"),
     "sim/spikeloom/sim/lib": ("tests/hdl/lib", "tests/sw/compiler", "tests/sw/host"),
     "sim/spikeloom/sim/core": ("tests/sim/network", "tests/sw/compiler", "tests/hdl/core", "tests/boards/sizing"),
+    "sim/spikeloom/sim/core/registers.py": ("tests/sim/fabric/test_register_maps.py",),
+    "sim/spikeloom/sim/core/memory_fields.py": ("tests/docs/test_memory_words.py",),
     "sim/spikeloom/sim/network": ("tests/sw/compiler", "tests/sw/model", "tests/sw/frontends"),
     "sim/spikeloom/sim/noc": ("tests/hdl/noc", "tests/sw/compiler", "tests/sw/explore"),
     "sim/spikeloom/sim/host": ("tests/hdl/host", "tests/sw/host"),
@@ -49,7 +51,7 @@ _MORE = {
     "sim/spikeloom/sim/attention": ("tests/hdl/attention", "tests/sw/compiler"),
     "sim/spikeloom/sim/fabric": ("tests/sw/compiler", "tests/sw/cli", "tests/boards/targets"),
 }
-"""Where a package is tested besides the tests that mirror it."""
+"""Where a package, or a module, is tested besides the tests that mirror it."""
 
 
 def listed_tests(path: str, root: Path = ROOT) -> list[str]:
@@ -57,7 +59,7 @@ def listed_tests(path: str, root: Path = ROOT) -> list[str]:
     package, name = path.rsplit("/", 1)
     mirror = Path("tests", *Path(package).parts[2:])
     own = DECLARATIONS.get(path, str(mirror / f"test_{name}"))
-    wanted = [own, "tests/test_conventions.py", str(mirror), *_MORE.get(package, ())]
+    wanted = [own, "tests/test_conventions.py", *_MORE.get(path, ()), str(mirror), *_MORE.get(package, ())]
     return [place for place in dict.fromkeys(wanted) if (root / place).exists()]
 
 

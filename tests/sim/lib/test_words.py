@@ -42,6 +42,20 @@ def test_weights():
     assert weight_bits(np.array([-3, 5]), 4).tolist() == [[1, 0, 1, 1], [1, 0, 1, 0]]
 
 
+@pytest.mark.parametrize("width", range(2, 17))
+def test_weights_of_every_width_are_in_twos_complement(width):
+    low, high = weight_range(width)
+    assert (low, high) == (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
+    weights = np.unique(np.r_[low, low + 1, -1, 0, 1, high - 1, high])
+    bits = weight_bits(weights, width)
+    assert bits.shape == (len(weights), width)
+    assert (WordLayout((Field("weight", width, signed=True),)).values(bits)["weight"] == weights).all()
+    for wrong in (low - 1, high + 1):
+        with pytest.raises(ValueError, match=rf"^weight must be from {low} to {high}, not {wrong} to {wrong}$"):
+            weight_bits(np.array([wrong]), width)
+    assert weight_bits(weights[:0], width).shape == (0, width)
+
+
 def test_lanes_are_joined_and_cut_again(request):
     bits = rng_of(request.node.name).integers(0, 2, (12, 5)).astype(np.uint8)
     words = pack_lanes(bits, 4)

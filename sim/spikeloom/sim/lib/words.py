@@ -29,7 +29,7 @@ def weight_bits(weights: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
     if len(weights) and (weights.min() < low or weights.max() > high):
         raise ValueError(f"weight must be from {low} to {high}, not {int(weights.min())} to {int(weights.max())}")
     # `WordLayout.bits` would use 64 bits of memory per bit, too much for millions of weights.
-    pairs = (weights & ((1 << width) - 1)).astype("<u2").view(np.uint8).reshape(-1, 2)
+    pairs = weights.astype("<u2").view(np.uint8).reshape(-1, 2)  # two's complement, of which 16 bits are kept
     return np.unpackbits(pairs, axis=1, bitorder="little")[:, :width]
 
 
