@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from harness.attention import random_attention
+from harness.bounds import assert_bounds
 from harness.mutations import mutated
 from harness.networks import rng_of
 
@@ -212,3 +213,28 @@ def test_bad_spikes():
         simulate(parameters, good, good, good[:2])
     with pytest.raises(ValueError, match=r"^seed must be an integer from 0 to 2\*\*64 - 1, not -1$"):
         simulate(parameters, good, good, good, seed=-1)
+
+
+def test_seeds_are_scattered_by_splitmix64():
+    """The first numbers of the published generator for seed 0, cut into the widths of the two registers."""
+    for seed, number in enumerate((0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F)):
+        assert register_seeds(seed) == (number % (2**31 - 1) + 1, (number >> 32) % (2**32 - 1) + 1)
+    for wrong in (-1, 1 << 64, True):
+        with pytest.raises(ValueError, match=rf"^seed must be an integer from 0 to 2\*\*64 - 1, not {wrong}$"):
+            register_seeds(wrong)
+    assert len(register_seeds((1 << 64) - 1)) == 2
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("tokens", 2, 256), ("features", 2, 256), ("rows", 1, 16)])
+def test_sizes_are_powers_of_two(name, low, high):
+    for size in (low, high):
+        assert getattr(AttentionParameters(**{name: size}), name) == size
+    for size in (low - 1, 3, 2 * high, True):
+        with pytest.raises(ValueError, match=f"^{name} must be a power of two from {low} to {high}, not {size}$"):
+            AttentionParameters(**{name: size})
+
+
+def test_heads_and_defaults():
+    assert_bounds(AttentionParameters, "heads", 1, 16)
+    parameters = AttentionParameters()
+    assert (parameters.tokens, parameters.features, parameters.heads, parameters.rows) == (16, 16, 1, 1)

@@ -361,3 +361,19 @@ def test_counts_and_widths_out_of_range(call, message):
         call()
     assert len(Lfsr().bits(0)) == 0
     assert len(Lfsr().states(1)) == len(Lfsr().words(1, 20)) == 1
+
+
+def splitmix(number):
+    """What SplitMix64 makes of a state."""
+    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
+    return number ^ number >> 31
+
+
+@pytest.mark.parametrize("seed", [1, 12345])
+def test_the_order_of_seeds_is_that_of_splitmix64(seed):
+    golden = 0x9E3779B97F4A7C15
+    assert [splitmix(n * golden % 2**64) for n in (1, 2)] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]  # as published
+    keys = [splitmix(((seed << 32) + n) * golden % 2**64) for n in range(2**16 - 1)]
+    order = sorted(range(2**16 - 1), key=keys.__getitem__)
+    assert distinct_seeds(seed, 2**16 - 1).tolist() == [1 + n for n in order]
