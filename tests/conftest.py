@@ -42,6 +42,7 @@ _SAMPLES = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fastest-first", action="store_true", help="and the longest last: to find a failure early")
+    parser.addoption("--begin-with", default="", help="of tests that take as long, those of this file come first")
     parser.addoption("--cpu-limit", type=float, help="a test fails after so many times the processor time it takes")
 
 
@@ -53,7 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if name in _SAMPLES or (of_quick and item.nodeid not in _SECONDS):
             item.add_marker(pytest.mark.quick)
     sign = 1 if config.getoption("fastest_first") else -1
-    items.sort(key=lambda item: sign * _SECONDS.get(item.nodeid, 0))
+    first = f"{config.getoption('begin_with')}::"
+    items.sort(key=lambda item: (sign * _SECONDS.get(item.nodeid, 0), not item.nodeid.startswith(first)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -66,6 +66,13 @@ def test_every_module_has_tests():
     assert listed_tests("sim/spikeloom/sim/host/link.py")[0] == "tests/sim/host/test_link.py"
 
 
+def test_the_tests_of_the_module_come_first(tmp_path):
+    """A mutant of the module whose tests are the last of its folder is found by them."""
+    path = "sim/spikeloom/sim/lib/words.py"
+    (mutant, *_) = (m for m in mutants_of(path, (ROOT / path).read_text()) if m.now == "'<<' becomes '>>'")
+    assert Tree(tmp_path).run(mutant)[1].startswith("tests/sim/lib/test_words.py::")
+
+
 def test_equivalent_mutants_have_a_reason_and_exist():
     every = [mutant.key for path in sources() for mutant in mutants_of(path, (ROOT / path).read_text())]
     found = set(every)
