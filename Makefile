@@ -21,7 +21,7 @@ DOCS_STAMP := .venv/docs-$(PROJECT_SUM).stamp
 PYTEST_ARGS ?= -n 2 --dist load --maxschedchunk 1
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz mutate formal traffic lint format types bitstream qor docs notebooks wheel clean
+.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz mutate formal traffic lint format types bitstream qor qor-check docs notebooks wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -94,9 +94,12 @@ bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: wit
 	$(if $(BOARD),,$(error BOARD must be set, for example: make bitstream BOARD=icebreaker))
 	$(BIN)/spikeloom bitstream --board $(BOARD) $(NETWORK) $(if $(BAKE),--bake)
 
-qor: $(TEST_STAMP) ## measure size and speed of blocks and boards, compare with qor/ (ONLY=lif-core, ONLY=board-: some)
-	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY))
+qor: $(TEST_STAMP) ## measure blocks and boards whose files in qor/ are stale; goes on where it was (ONLY=lif-core: some, JOBS=1)
+	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 	$(BIN)/python -m spikeloom.boards.qor.attention_table
+
+qor-check: $(TEST_STAMP) ## list the files in qor/ that are stale; fails if there are any
+	$(BIN)/python -m spikeloom.boards.qor --check $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 docs: $(DOCS_STAMP) ## build the documentation site into build/docs; a warning or a dead link fails
 	@rm -rf build/docs build/docs-cache  # what was read before would not be warned of again

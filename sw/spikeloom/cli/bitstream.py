@@ -49,8 +49,14 @@ def bitstream(
     ] = False,
     clock: Annotated[
         float | None,
-        typer.Option(help="Highest clock to try, in MHz; default: the clock of the board.", show_default=False),
+        typer.Option(
+            help="Highest clock to try, in MHz; default: as high as place and route reaches.", show_default=False
+        ),
     ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(help="Number of seeds of place and route, of which the best is used.", metavar="N", min=1),
+    ] = 4,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Output directory; default: build/BOARD.", show_default=False),
@@ -78,7 +84,7 @@ def bitstream(
         )
     if baked:
         fabric = bake(place_on(fabric, quantised_for(loaded[0], fabric, loading), hardware))
-    result = build(hardware.board, output, fabric=fabric, clock_mhz=clock, announce=note)
+    result = build(hardware.board, output, fabric=fabric, clock_mhz=clock, seeds=seeds, announce=note)
     if as_json:
         said = dataclasses.asdict(result.report)
         print_json({"bitstream": str(result.bitstream), "flash_command": list(result.flash_command), "report": said})

@@ -66,6 +66,9 @@ REPORT = Report(
     peak_synaptic_operations_per_s=200_000_000,
     identity="00" * 16,
     clocks=tuple(clocks(RECORDED)),
+    seed=2,
+    seeds=4,
+    raise_clock=True,
 )
 
 

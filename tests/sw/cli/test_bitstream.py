@@ -28,7 +28,7 @@ from spikeloom.sim.lib.formats import JSON_OUTPUT
 def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatch):
     asked = []
 
-    def build(board, output, *, fabric, clock_mhz, announce):
+    def build(board, output, *, fabric, clock_mhz, seeds, announce):
         asked.append(fabric)
         raise ValueError("enough")
 
@@ -55,7 +55,7 @@ def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
     """What is built holds the program that `spikeloom run` would load, and asks no other fabric of it."""
     asked = []
 
-    def build(board, output, *, fabric, clock_mhz, announce):
+    def build(board, output, *, fabric, clock_mhz, seeds, announce):
         asked.append(fabric)
         raise ValueError("enough")
 

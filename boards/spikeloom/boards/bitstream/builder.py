@@ -1,24 +1,22 @@
-"""Bitstream build for a board: elaborate, synthesise, lint, place and route, pack, report.
+"""Bitstream build for a board: elaborate, synthesise, lint, place and route with several seeds, pack, report.
 
 Builds are reproducible: the same sources and tools give the same bytes anywhere. The netlist contains no paths, the
-tools run in a scratch directory with relative paths, and the seed of the placer is fixed.
+tools run in a scratch directory with relative paths, and the seeds of the placer are 1, 2, 3, ...
 
-The clock is that of the board's description, which is a measured value. A fabric that misses it, because it was chosen
-for a network or because the design has changed, is built again with the highest clock some percent (`MARGINS`) below
-the result of place and route. This is reproducible as well.
+The clock is set just below what place and route reaches (`spikeloom.boards.bitstream.clock_search`).
 
-A bitstream carries an *identity* for the driver: a hash of all inputs of the build. The identity is a constant in the
-netlist itself. The netlist is therefore generated twice: with an identity of zeros, which is hashed, and then with the
-hash. An existing build with the right identity is reused.
+A bitstream carries an *identity* for the driver: a hash of all inputs of the build but the seed, which changes nothing
+that the driver could notice. The identity is a constant in the netlist itself. The netlist is therefore generated
+twice: with an identity of zeros, which is hashed, and then with the hash. An existing build with the right identity is
+reused.
 """
 
 import dataclasses
 import hashlib
 import itertools
-import json
-import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +28,9 @@ from amaranth.lib.wiring import Component
 from amaranth_boards.resources import UARTResource
 from rich.table import Table
 
-from spikeloom.boards.bitstream.dfu import dfu_suffix
-from spikeloom.boards.bitstream.report import Clock, Report, clocks, report_table, used_resources
-from spikeloom.boards.bitstream.silicon_lint import lint
+from spikeloom.boards.bitstream.clock_search import find_clock
+from spikeloom.boards.bitstream.report import Report, report_table
+from spikeloom.boards.bitstream.steps import NAME, BuildError, BuildSteps, Routed, TimingError, cores, run_seeds
 from spikeloom.boards.families.device import DEVICES
 from spikeloom.boards.families.flow import ToolError
 from spikeloom.boards.families.pll import pll_clock
@@ -44,45 +42,25 @@ from spikeloom.sim.host.identity import PROTOCOL_VERSION
 from spikeloom.sim.lib.files import read_text
 
 __all__ = [
+    "SEEDS",
     "BuildError",
     "BuildResult",
     "TimingError",
     "ToolError",
     "board_identity",
+    "board_plan",
     "build",
     "build_board",
     "identity_of",
 ]
 
-MARGINS = (0.95, 0.85)
-"""Clock of the second and the third try relative to the result of place and route: the new netlist may be slower."""
+SEEDS = 4
+"""Number of seeds of a build by default. Of four seeds that scatter by 5 %, the best is 5 % above the average."""
 
 _IDENTITY_BYTES = 16
-_NAME = "top"
-_WAITS = {
-    "yosys": "synthesis, 10 to 60 s",
-    "nextpnr-ecp5": "place and route, 1 to 4 min",
-    "nextpnr-ice40": "place and route, 30 to 90 s",
-    "nextpnr-gowin": "place and route, 3 to 8 min",
-    "ecppack": "packing",
-    "gowin_pack": "packing",
-    "icepack": "packing",
-}
 
 Design = Callable[[BoardDescription, bytes], Component]
 """Constructor of the component to build, with members ``rx`` (In) and ``tx`` (Out), for a board and an identity."""
-
-
-class BuildError(RuntimeError):
-    """A tool failed on the design."""
-
-
-class TimingError(BuildError):
-    """The design is too slow for the clock of the board; ``clock`` holds the achieved frequency."""
-
-    def __init__(self, message: str, clock: Clock):
-        super().__init__(message)
-        self.clock = clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +92,7 @@ def build(
     *,
     fabric: FabricConfig | None = None,
     clock_mhz: float | None = None,
+    seeds: int = SEEDS,
     announce: Callable[[str], None] = print,
 ) -> BuildResult:
     """Build the bitstream of a board, unless an identical one exists.
@@ -128,18 +107,20 @@ def build(
     fabric : FabricConfig, optional
         Fabric to build; default: the general fabric of the board's device.
     clock_mhz : float, optional
-        Highest clock to try; default: the clock of the board.
+        Highest clock to try; default: as high as place and route reaches.
+    seeds : int
+        Number of seeds of place and route, at least 1.
     announce : callable
         Called with one sentence before each longer wait.
 
     Raises
     ------
     ValueError
-        The board does not exist, or the clock is too low.
+        The board does not exist, the clock is too low, or there is no seed.
     ToolError
         A tool is missing.
     TimingError
-        The design is too slow for the clock of the board.
+        The design is too slow for any clock of the board.
     BuildError
         A tool failed on the design, for example because it does not fit.
     """
@@ -153,7 +134,8 @@ def build(
             least = _mhz(slowest.clock_hz)
             raise ValueError(f"Clock of {board.name} must be at least {least:g} MHz, not {clock_mhz:g} MHz")
         board = with_clock
-    return build_board(board, Path("build") / board.name if build_dir is None else build_dir, announce=announce)
+    build_dir = Path("build") / board.name if build_dir is None else build_dir
+    return build_board(board, build_dir, seeds=seeds, raise_clock=clock_mhz is None, announce=announce)
 
 
 def build_board(
@@ -161,116 +143,118 @@ def build_board(
     build_dir: Path | str,
     *,
     design: Design | None = None,
+    seeds: int = SEEDS,
+    raise_clock: bool = True,
     announce: Callable[[str], None] = print,
 ) -> BuildResult:
-    """Build like :func:`build`, for any board description and any design with a serial link."""
+    """Build like :func:`build`, for any board description and any design with a serial link.
+
+    Without ``raise_clock``, the clock of the description is the highest one.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1, not {seeds}")
     design = design or _fabric
     build_dir = Path(build_dir).resolve()
     announce(f"{board.name}: generating the netlist")
-    identity = board_identity(board, design=design)
-    kept = _kept(board, design, identity, build_dir)
+    aim = _Aim(mhz=_mhz(board.clock_hz), seeds=seeds, raise_clock=raise_clock)
+    kept = _kept(board, design, build_dir, aim)
     if kept is not None:
         announce(f"{board.name}: {kept.bitstream.name} is there already, of the same netlist, constraints and tools")
         return kept
-    first_clock_mhz = _mhz(board.clock_hz)
-    for margin in (*MARGINS, None):
-        try:
-            return _build_once(board, design, identity, build_dir, first_clock_mhz, announce)
-        except TimingError as error:
-            reached_mhz, path = error.clock.achieved_mhz, error.clock.path
-            slower = None if margin is None else board.with_clock(reached_mhz * 1e6 * margin)
-            if slower is None:
-                raise
-            announce(
-                f"{board.name}: place and route reached {reached_mhz:.2f} MHz, not {_mhz(board.clock_hz):g} MHz; "
-                f"again with {_mhz(slower.clock_hz):g} MHz{'' if path is None else f' ({path})'}"
-            )
-            board, identity = slower, board_identity(slower, design=design)
-    raise AssertionError("the last try returns or raises")
-
-
-def _build_once(
-    board: BoardDescription,
-    design: Design,
-    identity: bytes,
-    build_dir: Path,
-    first_clock_mhz: float,
-    announce: Callable[[str], None],
-) -> BuildResult:
-    """Build once, with the clock of the board."""
-    plan = _plan(board, design, identity)
     logs = build_dir / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=build_dir) as scratch_name:
-        scratch = Path(scratch_name)
-        plan.extract(scratch_name)
-        for name, *arguments in json.loads(plan.files[f"build_{_NAME}.json"])["commands"]:
-            if name == "dfu-suffix":
-                _add_dfu_suffix(scratch, arguments)
-                continue
-            announce(f"{board.name}: {name} ({_WAITS[name]})")
-            _run_tool(board, name, board.flow.arguments(name, arguments), scratch, logs, announce)
-            if name == "yosys":
-                _refuse_silicon_traps(board, scratch / f"{_NAME}{board.flow.netlist_suffix}")
-        (scratch / "nextpnr.json").replace(logs / "nextpnr.json")
-        nextpnr_report = (logs / "nextpnr.json").read_text()
-        resources = used_resources(
-            nextpnr_report, (scratch / f"{_NAME}{board.flow.netlist_suffix}").read_text(), board.flow
-        )
-        fabric = board.buildable_fabric()
-        all_clocks = clocks(nextpnr_report)
-        report = Report(
-            board=board.name,
-            device=board.device_name,
-            **{name: used.used for name, used in resources.items()},
-            first_clock_mhz=first_clock_mhz,
-            clock_mhz=_mhz(board.clock_hz),
-            fmax_mhz=all_clocks[0].achieved_mhz,
-            neurons=fabric.neurons,
-            synapses=fabric.synapses,
-            peak_synaptic_operations_per_s=round(fabric.synaptic_operations_per_cycle * board.clock_hz),
-            identity=identity.hex(),
-            clocks=tuple(all_clocks),
-        )
-        bitstream = scratch / _bitstream_name(board)
-        (scratch / f"{_NAME}{board.flow.suffix}").rename(bitstream)
-        (scratch / "identity").write_text(identity.hex() + "\n")
-        (scratch / "fabric.json").write_text(fabric_to_json(fabric, baud_rate=board.baud_rate))
-        (scratch / "report.json").write_text(report.to_json())
-        # A report without its bitstream would be misleading: it is removed first and written last.
-        (build_dir / "report.json").unlink(missing_ok=True)
-        for path in (bitstream, *(scratch / name for name in ("identity", "fabric.json", "report.json"))):
-            path.replace(build_dir / path.name)
+    attempts: dict[float, tuple[BuildSteps, bytes]] = {}
+    with ExitStack() as stack:
+
+        def attempt(board: BoardDescription, first_is_enough: bool) -> list[Routed]:
+            identity = board_identity(board, design=design)
+            logs.mkdir(parents=True, exist_ok=True)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".scratch-", dir=build_dir)))
+            steps = BuildSteps(board, board_plan(board, identity, design=design), folder, logs, announce)
+            attempts[board.clock_hz] = steps, identity
+            steps.synthesise()
+            return _routed(board, steps, seeds, announce, first_is_enough=first_is_enough)
+
+        built, routed = find_clock(board, attempt, raise_clock=raise_clock, announce=announce)
+        steps, identity = attempts[built.clock_hz]
+        return _finish(built, steps, routed, identity, build_dir, aim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Aim:
+    """What decides the clock of a build, and so belongs to it as the netlist does."""
+
+    mhz: float
+    seeds: int
+    raise_clock: bool
+
+
+def _routed(
+    board: BoardDescription, steps: BuildSteps, seeds: int, announce: Callable[[str], None], *, first_is_enough: bool
+) -> list[Routed]:
+    """Place and route with all seeds, as many at once as there are cores, or up to the first that meets the clock."""
+    jobs = min(seeds, cores())
+    announce(f"{board.name}: {steps.waits()}{f', {seeds} seeds, {jobs} at once' if seeds > 1 else ''}")
+
+    def route(seed: int) -> Routed:
+        routed = steps.route(seed)
+        if seeds > 1:
+            announce(f"{board.name}: seed {seed} reached {routed.clocks[0].achieved_mhz:.2f} MHz")
+        return routed
+
+    def enough(routed: Routed) -> bool:
+        return first_is_enough and not routed.missed
+
+    return run_seeds(route, range(1, seeds + 1), jobs=jobs, stop=steps.stop, enough=enough)
+
+
+def _finish(
+    board: BoardDescription, steps: BuildSteps, routed: Routed, identity: bytes, build_dir: Path, aim: _Aim
+) -> BuildResult:
+    """Pack a routed design, and replace the files of the build."""
+    scratch = routed.folder
+    bitstream = scratch / _bitstream_name(board)
+    steps.pack(routed).rename(bitstream)
+    fabric = board.buildable_fabric()
+    report = Report(
+        board=board.name,
+        device=board.device_name,
+        **{name: used.used for name, used in routed.resources.items()},
+        first_clock_mhz=aim.mhz,
+        clock_mhz=_mhz(board.clock_hz),
+        fmax_mhz=routed.clocks[0].achieved_mhz,
+        neurons=fabric.neurons,
+        synapses=fabric.synapses,
+        peak_synaptic_operations_per_s=round(fabric.synaptic_operations_per_cycle * board.clock_hz),
+        identity=identity.hex(),
+        clocks=routed.clocks,
+        seed=routed.seed,
+        seeds=aim.seeds,
+        raise_clock=aim.raise_clock,
+    )
+    (scratch / "identity").write_text(identity.hex() + "\n")
+    (scratch / "fabric.json").write_text(fabric_to_json(fabric, baud_rate=board.baud_rate))
+    (scratch / "report.json").write_text(report.to_json())
+    # A report without its bitstream would be misleading: it is removed first and written last.
+    (build_dir / "report.json").unlink(missing_ok=True)
+    for path in (bitstream, *(scratch / name for name in ("identity", "fabric.json", "report.json"))):
+        path.replace(build_dir / path.name)
     return _result(board, build_dir, report)
 
 
-def _refuse_silicon_traps(board: BoardDescription, netlist: Path) -> None:
-    """Raise `BuildError` if the FPGA would not behave like the netlist."""
-    findings = lint(netlist.read_text(), clock_hz=board.clock_hz)
-    if findings:
-        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-        raise BuildError(f"Netlist for {board.name} does not work on silicon: {findings[0]}{more}")
-
-
-def _add_dfu_suffix(scratch: Path, arguments: list[str]) -> None:
-    """Append the suffix like ``dfu-suffix -v VENDOR -p PRODUCT -a FILE``, which saves the user a tool."""
-    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    with (scratch / options["-a"]).open("rb+") as file:
-        file.write(dfu_suffix(file.read(), int(options["-v"], 16), int(options["-p"], 16)))
-
-
-def _kept(board: BoardDescription, design: Design, identity: bytes, build_dir: Path) -> BuildResult | None:
+def _kept(board: BoardDescription, design: Design, build_dir: Path, aim: _Aim) -> BuildResult | None:
     """Return the build in ``build_dir`` if it equals a new one; its report tells how its clock was found."""
     try:
         report = Report.from_json(read_text(build_dir / "report.json"))
         known = read_identity(build_dir / "identity").hex()
     except (OSError, ValueError):
         return None
-    if known != identity.hex() and report.first_clock_mhz == _mhz(board.clock_hz):
-        slower = board.with_clock((report.clock_mhz + 0.001) * 1e6)
-        identity = bytes(_IDENTITY_BYTES) if slower is None else board_identity(slower, design=design)
+    if aim != _Aim(mhz=report.first_clock_mhz, seeds=report.seeds, raise_clock=report.raise_clock):
+        return None
+    built = board if report.clock_mhz == aim.mhz else board.with_clock((report.clock_mhz + 0.001) * 1e6)
     files = (build_dir / "fabric.json", build_dir / _bitstream_name(board))
-    if not known == report.identity == identity.hex() or not all(path.is_file() for path in files):
+    if built is None or known != report.identity or not all(path.is_file() for path in files):
+        return None
+    if board_identity(built, design=design).hex() != known:
         return None
     return _result(board, build_dir, report)
 
@@ -292,7 +276,7 @@ def _mhz(hz: float) -> float:
 def board_identity(board: BoardDescription, *, design: Design | None = None) -> bytes:
     """Return the identity of a build for ``board`` with the installed tools. Raises :exc:`ToolError`."""
     versions = [tool.version() for tool in board.flow.tools]
-    return identity_of(_plan(board, design or _fabric, bytes(_IDENTITY_BYTES)), versions)
+    return identity_of(board_plan(board, bytes(_IDENTITY_BYTES), design=design), versions)
 
 
 def identity_of(plan: BuildPlan, versions: list[str]) -> bytes:
@@ -355,58 +339,9 @@ def _fabric(board: BoardDescription, identity: bytes) -> Component:
     return Top(board.buildable_fabric(), board.divisor, identity, clock_hz=round(board.clock_hz))
 
 
-def _plan(board: BoardDescription, design: Design, identity: bytes) -> BuildPlan:
-    top = _BoardTop(board, design(board, identity))
+def board_plan(board: BoardDescription, identity: bytes, *, design: Design | None = None) -> BuildPlan:
+    """Return netlist, constraints and commands of a build with this ``identity`` of 16 bytes."""
+    top = _BoardTop(board, (design or _fabric)(board, identity))
     # Omit source positions, which contain local paths.
     overrides = board.flow.platform_overrides(board.clock_hz / 1e6)
-    return board.platform().build(top, name=_NAME, do_build=False, emit_src=False, **overrides)
-
-
-def _run_tool(
-    board: BoardDescription,
-    name: str,
-    arguments: list[str],
-    scratch: Path,
-    logs: Path,
-    announce: Callable[[str], None],
-) -> None:
-    log = logs / f"{name}.log"
-    with (
-        log.open("w", encoding="utf-8") as file,
-        subprocess.Popen(
-            [*board.flow.tool(name).command(), *arguments],
-            cwd=scratch,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        ) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            file.write(line)
-            if line.startswith("Preparing to run"):
-                seconds = 150 if name == "yosys" else 15
-                announce(f"{board.name}: {name} is compiled for this machine: about {seconds} s, once")
-        status = process.wait()
-        # The log files that amaranth requests from the tools contain more than the standard output.
-        for own_log in (scratch / f"{_NAME}.rpt", scratch / f"{_NAME}.tim"):
-            if own_log.is_file():
-                file.write(own_log.read_text(encoding="utf-8", errors="replace"))
-                own_log.unlink()
-    if status == 0:
-        return
-    nextpnr_report = scratch / "nextpnr.json"
-    if name.startswith("nextpnr") and nextpnr_report.is_file():
-        slow = [clock for clock in clocks(nextpnr_report.read_text()) if clock.missed]
-        if slow:
-            raise TimingError(
-                f"Clock of {board.name} must be at least {slow[0].constraint_mhz:.2f} MHz, "
-                f"and place and route reached {slow[0].achieved_mhz:.2f} MHz; {log} has the path",
-                slow[0],
-            )
-    errors = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("ERROR: ")]
-    cause = errors[0].removeprefix("ERROR: ") if errors else f"exit status {status}"
-    raise BuildError(f"Build for {board.name} failed in {name}: {cause} (all of it in {log})")
+    return board.platform().build(top, name=NAME, do_build=False, emit_src=False, **overrides)

@@ -53,7 +53,7 @@ class Report:
     lut, ff, ram, dsp : int
         Used lookup tables, flip-flops, block RAMs and multipliers.
     first_clock_mhz : float
-        First clock tried; a build that misses it continues with a lower one.
+        Aim of the build: the first clock tried. The clock is set just below what place and route reached.
     clock_mhz, fmax_mhz : float
         Clock of the fabric, and the maximum frequency reported by place and route.
     neurons, synapses : int
@@ -64,6 +64,12 @@ class Report:
         Hash of the build, 32 hexadecimal digits; the board sends it to the driver.
     clocks : tuple of Clock
         All clocks, each with its critical path.
+    seed : int
+        Seed of place and route that was used.
+    seeds : int
+        Number of seeds that could be tried.
+    raise_clock : bool
+        Whether the clock could be higher than the aim.
     """
 
     board: str
@@ -80,6 +86,9 @@ class Report:
     peak_synaptic_operations_per_s: int
     identity: str
     clocks: tuple[Clock, ...]
+    seed: int
+    seeds: int
+    raise_clock: bool
 
     def to_json(self) -> str:
         """Return the text of ``report.json``."""
@@ -99,7 +108,7 @@ class Report:
             raise ValueError(f"report.json must be the one of a build ({shown(error, 200)})") from error
         for field in dataclasses.fields(cls):
             value = getattr(report, field.name)
-            kinds: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,)}
+            kinds: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
             if type(value) not in kinds.get(field.type, (type(value),)):
                 raise ValueError(f"report.json must be the one of a build ({field.name} is {shown(value)})")
         return report

@@ -4,14 +4,14 @@ Out of context means: the block alone, its ports ending nowhere. Paths from and 
 iCE40 cannot do that; there the ports end in registers, which count.)
 """
 
-import dataclasses
-import json
+import hashlib
 import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
@@ -19,27 +19,32 @@ from amaranth.hdl import Elaboratable
 from spikeloom.boards.bitstream.report import clocks, used_resources
 from spikeloom.boards.families.flow import ECP5, ICE40, Flow
 from spikeloom.boards.qor.between_pins import BetweenPins
+from spikeloom.boards.qor.figures import RESOURCES, SEEDS, Figures, Measured, resources_of
 
 __all__ = [
     "ECP5_85F",
     "FOLDER",
     "ICE40_UP5K",
-    "SEEDS",
+    "SYNTHESISED",
     "Block",
+    "BlockSubject",
     "Device",
     "Quality",
     "changes",
-    "measure",
+    "hash_of",
     "missed_bounds",
     "run_tool",
 ]
 
-SEEDS = (1, 2, 3)
 FOLDER = Path("qor")
+
+SYNTHESISED = "synthesised"
+"""Name of an empty file that says that a netlist is complete."""
+
 LUT_TOLERANCE = 0.05
 """How much larger than the kept file a block may become."""
 FMAX_TOLERANCE = 0.10
-"""How much slower. Seeds alone differ by 10 %."""
+"""How much slower its median may become."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,8 @@ class Block:
     cycles : int
         Of what the block is there for, where that is one thing.
     device : Device
+    seeds : int
+        How many are measured: three if one takes over ten minutes.
     """
 
     name: str
@@ -124,6 +131,7 @@ class Block:
     asked_mhz: float = 160.0
     cycles: int | None = None
     device: Device = ECP5_85F
+    seeds: int = SEEDS
 
     @property
     def file_name(self) -> str:
@@ -132,80 +140,133 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quality:
-    """What a block takes, and the highest clock that one of the seeds reached; ``seeds`` has them all, in MHz.
+class Quality(Figures):
+    """What a block takes and reaches; ``microseconds`` are those of the block's ``cycles`` at the median clock."""
 
-    ``microseconds`` are those of the block's ``cycles`` at that clock, where it says how many.
-    """
-
-    lut: int
-    ff: int
-    ram: int
-    dsp: int
-    fmax_mhz: float
-    seeds: dict[str, float]
-    tools: list[str]
     cycles: int | None = None
-    microseconds: float | None = None
 
-    def to_json(self) -> str:
-        """The text of a kept file."""
-        known = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-        return json.dumps(known, indent=2) + "\n"
+    @property
+    def microseconds(self) -> float | None:
+        """Time of the block's cycles, where it says how many."""
+        return None if self.cycles is None else round(self.cycles / self.fmax_mhz, 2)
 
-    @classmethod
-    def from_json(cls, text: str) -> "Quality":
-        """What a kept file says. Raises ``ValueError`` if it is not one."""
-        try:
-            return cls(**json.loads(text))
-        except (TypeError, json.JSONDecodeError) as error:
-            needed = [field for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
-            names = ", ".join(field.name for field in needed)
-            raise ValueError(f"A kept result must be JSON with {names} ({error})") from error
+    def derived(self) -> dict[str, Any]:
+        """Return what a file says beside the fields, for its readers."""
+        return super().derived() | {"microseconds": self.microseconds}
 
 
-def measure(block: Block, *, seeds: Sequence[int] = SEEDS) -> Quality:
-    """Synthesise ``block`` and place and route it with each of ``seeds``, two at a time.
+class BlockSubject:
+    """A block, to be measured (`spikeloom.boards.qor.campaign.Subject`)."""
 
-    Raises ``RuntimeError`` with the last lines of the log if a tool refuses it.
-    """
-    device = block.device
-    with tempfile.TemporaryDirectory(prefix="spikeloom-qor-") as name:
-        folder = Path(name)
-        design = block.make() if device.takes_blocks else BetweenPins(block.make())
-        (folder / "block.il").write_text(rtlil.convert(design, name="block", platform=device, emit_src=False))
-        synthesis = device.synthesis.format(options=block.options)
-        run_tool(device.flow, "yosys", ["-q", "-p", f"read_rtlil block.il; {synthesis}"], folder)
+    def __init__(self, block: Block):
+        self.block = block
+        self.title = f"{block.name} {block.variant} {block.device.name}"
+        self.file_name = block.file_name
+        self.seeds = block.seeds
+        self._running: dict[int, subprocess.Popen[str]] = {}
+        self._lock = threading.Lock()
 
-        def route(seed: int) -> str:
-            options = [*device.place_and_route, "--timing-allow-fail", "-q", "--json", "block.json"]
-            options += ["--freq", str(block.asked_mhz), "--seed", str(seed), "--report", f"{seed}.json"]
-            run_tool(device.flow, device.flow.tools[1].name, options, folder)
-            return (folder / f"{seed}.json").read_text()
+    def read(self, text: str) -> Quality:
+        """Parse a kept file. Raises ``ValueError`` for other content."""
+        return Quality.from_json(text)
 
-        with ThreadPoolExecutor(2) as pool:
-            reports = dict(zip(seeds, pool.map(route, seeds), strict=True))
-        netlist = (folder / "block.json").read_text()
-    reached = {seed: min(clock.achieved_mhz for clock in clocks(report)) for seed, report in reports.items()}
-    best = max(seeds, key=lambda seed: reached[seed])
-    resources = used_resources(reports[best], netlist, device.flow)
-    return Quality(
-        **{resource: resources[resource].used for resource in ("lut", "ff", "ram", "dsp")},
-        fmax_mhz=round(reached[best], 1),
-        seeds={str(seed): round(mhz, 1) for seed, mhz in reached.items()},
-        tools=[tool.version() for tool in device.flow.tools[:2]],
-        cycles=block.cycles,
-        microseconds=None if block.cycles is None else round(block.cycles / reached[best], 2),
-    )
+    def tools(self) -> list[str]:
+        """Return the tools that decide the figures, with their versions."""
+        return [tool.version() for tool in self.block.device.flow.tools[:2]]
+
+    def netlist(self) -> str:
+        """Return the hash of the netlist, and of the commands that it goes through."""
+        return hash_of([self._rtlil(), self._script(), *self._options()])
+
+    def synthesise(self, folder: Path, announce: Callable[[str], None]) -> None:
+        """Write ``block.json`` into ``folder``, unless it is there. Raise ``RuntimeError`` if the tool refuses the
+        block."""
+        if (folder / SYNTHESISED).exists():
+            return
+        announce("synthesis")
+        (folder / "block.il").write_text(self._rtlil())
+        run_tool(self.block.device.flow, "yosys", ["-q", "-p", self._script()], folder)
+        (folder / SYNTHESISED).touch()
+
+    def route(self, folder: Path, seed: int) -> Measured:
+        """Place and route what `synthesise` left. Raise ``RuntimeError`` if the tool fails."""
+        flow, report = self.block.device.flow, folder / f"{seed}.json"
+        begin = time.monotonic()
+        options = [*self._options(), "--timing-allow-fail", "-q", "--json", "block.json"]
+        options += ["--seed", str(seed), "--report", report.name]
+        run_tool(flow, flow.tools[1].name, options, folder, started=lambda process: self._started(seed, process))
+        seconds = time.monotonic() - begin
+        text = report.read_text()
+        found = clocks(text)
+        resources = used_resources(text, (folder / "block.json").read_text(), flow)
+        return Measured(
+            **{name: resources[name].used for name in RESOURCES},
+            clocks={clock.name: clock.achieved_mhz for clock in found},
+            seconds=round(seconds, 1),
+        )
+
+    def stop(self, seed: int) -> None:
+        """End the place and route of ``seed``."""
+        with self._lock:
+            if seed in self._running:
+                self._running[seed].terminate()
+
+    def figures(self, measured: dict[int, Measured], netlist: str, commit: str) -> Quality:
+        """Return what is to be kept."""
+        return Quality(
+            **resources_of(measured),
+            seeds={str(seed): round(min(one.clocks.values()), 1) for seed, one in sorted(measured.items())},
+            tools=self.tools(),
+            netlist=netlist,
+            commit=commit,
+            cycles=self.block.cycles,
+        )
+
+    def wrong(self, kept: Quality | None, quality: Quality) -> list[str]:
+        """Return what is wrong with the figures, beside those that were kept, a sentence each."""
+        return missed_bounds(self.block, quality) + ([] if kept is None else changes(self.block, kept, quality))
+
+    def _rtlil(self) -> str:
+        block = self.block
+        design = block.make() if block.device.takes_blocks else BetweenPins(block.make())
+        # Without source positions, which contain paths and change with every line above them.
+        return rtlil.convert(design, name="block", platform=block.device, emit_src=False)
+
+    def _script(self) -> str:
+        return f"read_rtlil block.il; {self.block.device.synthesis.format(options=self.block.options)}"
+
+    def _options(self) -> list[str]:
+        return [*self.block.device.place_and_route, "--freq", str(self.block.asked_mhz)]
+
+    def _started(self, seed: int, process: "subprocess.Popen[str]") -> None:
+        with self._lock:
+            self._running[seed] = process
 
 
-def run_tool(flow: Flow, tool: str, arguments: list[str], folder: Path) -> None:
+def hash_of(parts: Iterable[str | bytes]) -> str:
+    """Return the hash of several texts, 32 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:32]
+
+
+def run_tool(
+    flow: Flow,
+    tool: str,
+    arguments: list[str],
+    folder: Path,
+    *,
+    started: Callable[["subprocess.Popen[str]"], None] = lambda process: None,
+) -> None:
     """Run a tool of ``flow`` in ``folder``. Raises ``RuntimeError`` with the last lines of what it printed."""
-    done = subprocess.run(
-        [*flow.tool(tool).command(), *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
+    words = [*flow.tool(tool).command(), *arguments]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        started(process)
+        printed, _ = process.communicate()
+    if process.returncode:
+        tail = "\n".join(printed.strip().splitlines()[-5:])
         raise RuntimeError(f"{tool} must take the block, and failed: {tail}")
 
 

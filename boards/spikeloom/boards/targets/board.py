@@ -14,8 +14,11 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 
 __all__ = ["CLOCK_STEP_HZ", "BoardDescription", "SerialPins"]
 
-CLOCK_STEP_HZ = 3_000_000
-"""A PLL clock is a multiple of this, so that a bit is a whole number of cycles at 1 and at 3 Mbaud."""
+CLOCK_STEP_HZ = 1_000_000
+"""A PLL clock is the nearest one to a multiple of this."""
+
+BAUD_TOLERANCE = 0.01
+"""Maximum relative error of the baud rate. Both ends may be off, and a byte has ten bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +66,9 @@ class BoardDescription:
     line : str
         Location of the platform's own serial link, if it is not on USB.
     pll_hz : float, optional
-        Clock of the fabric from a PLL; default: the oscillator of the board. For the listed boards, it is the highest
-        clock at which the general fabric meets timing.
+        Clock of the fabric from a PLL; default: the oscillator of the board. For a build it is the aim of place and
+        route, and `spikeloom.boards.bitstream.clock_search` sets the clock. For the listed boards, it is a clock at
+        which the general fabric meets timing.
     pll_pad : bool
         Whether the oscillator is on the pad of an iCE40's PLL, which must then take it from there.
     obstacle : str
@@ -102,11 +106,16 @@ class BoardDescription:
                 f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3:.0f}), "
                 f"not {self.baud_rate!r}"
             )
-        if abs(self.clock_hz / self.divisor / self.baud_rate - 1) > 0.01:
+        if not self._has_baud_rate(self.clock_hz):
             raise ValueError(
                 f"Baud rate of {self.name} must be within 1 % of its clock ({self.clock_hz:.0f} Hz) divided by an "
                 f"integer, not {self.baud_rate!r}"
             )
+
+    def _has_baud_rate(self, clock_hz: float) -> bool:
+        """Whether a whole number of cycles of this clock, and at least three, is a bit of the serial link."""
+        divisor = round(clock_hz / self.baud_rate)
+        return divisor >= 3 and abs(clock_hz / divisor / self.baud_rate - 1) <= BAUD_TOLERANCE
 
     def buildable_fabric(self) -> FabricConfig:
         """Return the fabric; raise ``ValueError`` with the obstacle if none can be built."""
@@ -140,21 +149,23 @@ class BoardDescription:
     def with_clock(self, most_hz: float) -> "BoardDescription | None":
         """Return the same board with the highest clock up to ``most_hz``; None if there is none.
 
-        Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A serial link needs
-        three cycles per bit.
+        Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A bit of the serial link
+        must be a whole number of cycles, and at least three, with an error of at most `BAUD_TOLERANCE`.
         """
         settings, _ = PLLS[self.flow.pll]
-        least_hz = 3 * self.baud_rate
-        oscillator = self.oscillator_hz if least_hz <= self.oscillator_hz <= most_hz else 0.0
-        for step in range(int(most_hz // CLOCK_STEP_HZ), 0, -1):
+        oscillator = self.oscillator_hz
+        if oscillator > most_hz or not self._has_baud_rate(oscillator):
+            oscillator = 0.0
+        # The PLL may make slightly less than the step after the next one below.
+        for step in range(int(most_hz // CLOCK_STEP_HZ) + 1, 0, -1):
             wanted = step * CLOCK_STEP_HZ
-            if wanted <= max(oscillator, least_hz - 1):
+            if wanted <= oscillator:
                 break
             try:
                 made = settings(self.oscillator_hz, wanted).output_hz
             except PllError:
                 continue
-            if made <= most_hz:
+            if made <= most_hz and self._has_baud_rate(made):
                 return dataclasses.replace(self, pll_hz=float(wanted))
         return dataclasses.replace(self, pll_hz=None) if oscillator else None
 
