@@ -139,6 +139,9 @@ def test_report_json_has_exactly_the_promised_names():
         "peak_synaptic_operations_per_s",
         "identity",
         "clocks",
+        "seed",
+        "seeds",
+        "raise_clock",
     ]
     assert content["clocks"][0]["path"]["hops"][1]["name"] == "link.ahead"
     assert Report.from_json(REPORT.to_json()) == REPORT
