@@ -86,9 +86,9 @@ class Report:
     peak_synaptic_operations_per_s: int
     identity: str
     clocks: tuple[Clock, ...]
-    seed: int
-    seeds: int
-    raise_clock: bool
+    seed: int = 1
+    seeds: int = 1
+    raise_clock: bool = False
 
     def to_json(self) -> str:
         """Return the text of ``report.json``."""
