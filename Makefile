@@ -34,6 +34,7 @@ simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hard
 bench: $(SIMULATE_STAMP) ## measure simulations, encoders and live mode under a flood of datagrams, into build/bench
 	$(BIN)/python -m spikeloom.benchmarks.simulation_speed
 	$(BIN)/python -m spikeloom.benchmarks.encoder_speed
+	$(BIN)/python -m spikeloom.benchmarks.driver_speed
 	$(BIN)/python -m spikeloom.benchmarks.live_flood
 
 encoders: $(SIMULATE_STAMP) ## all coding schemes on the same signals, table and figure in build/encoders (needs espeak-ng)

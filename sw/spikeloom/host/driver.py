@@ -41,7 +41,7 @@ from spikeloom.sim.host.messages import (
     encode_write,
 )
 from spikeloom.sim.host.readout import ReadoutMode
-from spikeloom.sim.host.samples import encode_images, encode_samples
+from spikeloom.sim.host.samples import SampleEncoder, encode_images
 from spikeloom.sim.lib.contents import program_digest
 from spikeloom.sim.lib.registers import BRIDGE_TILE, REGISTER_MEMORY, Register
 from spikeloom.sim.noc.mesh import Link, LinkCount
@@ -412,9 +412,10 @@ class Board:
 def _spike_batches(spikes: NDArray[np.bool_], program: LoadableProgram) -> Iterable[bytes]:
     """Yield the messages of the samples ``(T, B, n)``, several at a time."""
     steps, samples, inputs = spikes.shape
+    encoder = SampleEncoder(program.input_axons)
     size = max(1, _BATCH // (steps * inputs))
     for first in range(0, samples, size):
-        yield encode_samples(spikes[:, first : first + size], program.input_axons)
+        yield encoder.encode(spikes[:, first : first + size])
 
 
 def _image_batches(pixels: NDArray[Any], encoder: Encoder) -> Iterable[bytes]:

@@ -11,7 +11,8 @@ from spikeloom.host.channel import MessageChannel
 from spikeloom.host.protocols import DriverError, LoadableProgram
 from spikeloom.host.results import StepResult
 from spikeloom.host.transport import LinkError
-from spikeloom.sim.host.messages import Messages, encode_spikes
+from spikeloom.sim.host.messages import Messages
+from spikeloom.sim.host.samples import SampleEncoder
 
 __all__ = ["StepStream"]
 
@@ -33,6 +34,7 @@ class StepStream:
 
     def __init__(self, channel: MessageChannel, program: LoadableProgram, on_end: Callable[[], None]) -> None:
         self._channel, self._program, self._on_end = channel, program, on_end
+        self._encoder = SampleEncoder(program.input_axons)
         axons = np.asarray(program.output_axons, np.int64)
         self._place = {int(axon): place for place, axon in enumerate(axons)}
         self._silent = program.observed[0][1] if program.membranes else 0
@@ -50,7 +52,11 @@ class StepStream:
             raise DriverError("a step must not follow the last one")
         if array.shape != (inputs,):
             raise ValueError(f"spikes must have shape {(inputs,)}, not {array.shape}")
-        data = encode_spikes(array[None], self._program.input_axons, last=last)
+        if array.dtype != np.bool_:
+            if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
+                raise ValueError("spikes must be 0 or 1, not other values")
+            array = array.astype(np.bool_)
+        data = self._encoder.encode(array[None, None], last=last)
         try:
             self._channel.send(data)
         except LinkError as error:

@@ -8,7 +8,7 @@ from harness.networks import rng_of
 
 from spikeloom.sim.host.encoder import level_events
 from spikeloom.sim.host.messages import encode_spikes
-from spikeloom.sim.host.samples import encode_images, encode_samples
+from spikeloom.sim.host.samples import SampleEncoder, encode_images
 
 
 @pytest.mark.parametrize("axons", ["in order", "sorted", "any"])
@@ -23,7 +23,10 @@ def test_samples_are_those_encoded_one_by_one(request, axons, rate):
         if axons == "sorted":
             numbers.sort()
         expected = b"".join(encode_spikes(spikes[:, sample], numbers) for sample in range(samples))
-        assert encode_samples(spikes, numbers) == expected
+        encoder = SampleEncoder(numbers)
+        assert encoder.encode(spikes) == expected
+        unfinished = b"".join(encode_spikes(spikes[:, sample], numbers, last=False) for sample in range(samples))
+        assert encoder.encode(spikes, last=False) == unfinished
         skipped += sum(0x40 <= byte < 0x80 for byte in expected)
     assert (skipped > 0) == (0 < rate < 0.1 or (axons != "in order" and rate > 0))
 
@@ -46,25 +49,26 @@ def test_many_levels_together(request):
     assert encode_images(images, 8) == encode_spikes(level_events(images[0], 8)) * 300
 
 
-FIRES = np.ones((1, 1, 2), np.bool_)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (
-            lambda: encode_samples(np.ones((1, 2), np.bool_), [0, 1]),
-            "spikes must be booleans (T, B, n), not bool (1, 2)",
+            lambda: SampleEncoder([0, 1]).encode(np.ones((1, 2), np.bool_)),
+            "spikes must be booleans (T, B, 2), not bool (1, 2)",
         ),
         (
-            lambda: encode_samples(np.ones((1, 1, 2)), [0, 1]),
-            "spikes must be booleans (T, B, n), not float64 (1, 1, 2)",
+            lambda: SampleEncoder([0]).encode(np.ones((1, 1, 2), np.bool_)),
+            "spikes must be booleans (T, B, 1), not bool (1, 1, 2)",
         ),
-        (lambda: encode_samples(FIRES, [0]), "axons must be 2 integers, one for each input, not int64 (1,)"),
-        (lambda: encode_samples(FIRES, [0.0, 1.0]), "axons must be 2 integers, one for each input, not float64 (2,)"),
-        (lambda: encode_samples(FIRES, [0, 1 << 16]), "axon must be from 0 to 65535, not from 0 to 65536"),
-        (lambda: encode_samples(FIRES, [-1, 5]), "axon must be from 0 to 65535, not from -1 to 5"),
-        (lambda: encode_samples(FIRES, [7, 7]), "axons must be different for each input, but two are equal"),
+        (
+            lambda: SampleEncoder([0, 1]).encode(np.ones((1, 1, 2))),
+            "spikes must be booleans (T, B, 2), not float64 (1, 1, 2)",
+        ),
+        (lambda: SampleEncoder([[0]]), "axons must be integers (n,), not int64 (1, 1)"),
+        (lambda: SampleEncoder([0.0, 1.0]), "axons must be integers (n,), not float64 (2,)"),
+        (lambda: SampleEncoder([0, 1 << 16]), "axon must be from 0 to 65535, not from 0 to 65536"),
+        (lambda: SampleEncoder([-1, 5]), "axon must be from 0 to 65535, not from -1 to 5"),
+        (lambda: SampleEncoder([7, 7]), "axons must be different for each input, but two are equal"),
         (lambda: encode_images(np.ones(3, int), 4), "images must be integers (B, n), not int64 (3,)"),
         (lambda: encode_images(np.ones((1, 3)), 4), "images must be integers (B, n), not float64 (1, 3)"),
         (lambda: encode_images(np.full((1, 3), 17), 4), "images must be from 0 to 16, not from 17 to 17"),

@@ -13,36 +13,40 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.sim.host.messages import DISTANCE_BITS, LARGEST_AXON, LARGEST_SKIP, SKIP_UNIT, Opcode
 
-__all__ = ["encode_images", "encode_samples"]
+__all__ = ["SampleEncoder", "encode_images"]
 
 
-def encode_samples(spikes: NDArray[np.bool_], axons: ArrayLike) -> bytes:
-    """Encode the samples ``spikes`` ``(T, B, n)`` with the axon of each input, ``(n,)`` different integers from 0.
+class SampleEncoder:
+    """Encodes samples of inputs with the axons ``(n,)``, different integers from 0.
 
-    The last TICK of each sample has its flag. Raises ``ValueError`` for another shape or for axons that are not unique
-    or out of range.
+    Raises ``ValueError`` for axons that are not unique or out of range.
     """
-    array = np.asarray(spikes)
-    if array.ndim != 3 or array.dtype != np.bool_ or 0 in array.shape:
-        raise ValueError(f"spikes must be booleans (T, B, n), not {array.dtype} {array.shape}")
-    steps, samples, inputs = array.shape
-    numbers = np.asarray(axons)
-    if numbers.shape != (inputs,) or numbers.dtype.kind not in "iu":
-        raise ValueError(f"axons must be {inputs} integers, one for each input, not {numbers.dtype} {numbers.shape}")
-    if numbers.min() < 0 or numbers.max() > LARGEST_AXON:
-        raise ValueError(f"axon must be from 0 to {LARGEST_AXON}, not from {numbers.min()} to {numbers.max()}")
-    by_sample = array.transpose(1, 0, 2)
-    order = np.argsort(numbers, kind="stable")
-    numbers = numbers[order].astype(np.int64)
-    if (np.diff(numbers) == 0).any():
-        raise ValueError("axons must be different for each input, but two are equal")
-    if (np.diff(order) != 1).any():
-        by_sample = by_sample[:, :, order]
-    rows = by_sample.reshape(samples * steps, inputs)
-    counts = np.count_nonzero(rows, axis=1)
-    place = np.flatnonzero(rows)
-    place -= np.repeat(np.arange(len(rows)) * inputs, counts)
-    return _encode(numbers[place], counts, np.arange(1, len(rows) + 1) % steps == 0)
+
+    def __init__(self, axons: ArrayLike) -> None:
+        numbers = np.asarray(axons)
+        if numbers.ndim != 1 or not len(numbers) or numbers.dtype.kind not in "iu":
+            raise ValueError(f"axons must be integers (n,), not {numbers.dtype} {numbers.shape}")
+        if numbers.min() < 0 or numbers.max() > LARGEST_AXON:
+            raise ValueError(f"axon must be from 0 to {LARGEST_AXON}, not from {numbers.min()} to {numbers.max()}")
+        order = np.argsort(numbers, kind="stable")
+        self._axons = numbers[order].astype(np.int64)
+        if (np.diff(self._axons) == 0).any():
+            raise ValueError("axons must be different for each input, but two are equal")
+        self._order = order if (np.diff(order) != 1).any() else None
+
+    def encode(self, spikes: NDArray[np.bool_], *, last: bool = True) -> bytes:
+        """Encode the samples ``spikes`` ``(T, B, n)``; ``last`` sets the flag of the last TICK of each."""
+        array = np.asarray(spikes)
+        inputs = len(self._axons)
+        if array.ndim != 3 or array.dtype != np.bool_ or array.shape[2] != inputs or 0 in array.shape:
+            raise ValueError(f"spikes must be booleans (T, B, {inputs}), not {array.dtype} {array.shape}")
+        rows = array.transpose(1, 0, 2).reshape(-1, inputs)
+        if self._order is not None:
+            rows = rows[:, self._order]
+        counts = np.count_nonzero(rows, axis=1)
+        place = np.flatnonzero(rows)
+        place -= np.repeat(np.arange(len(rows)) * inputs, counts)
+        return _encode(self._axons[place], counts, np.arange(1, len(rows) + 1) % len(array) == 0 if last else None)
 
 
 def encode_images(images: NDArray[Any], bits: int) -> bytes:
@@ -68,7 +72,7 @@ def encode_images(images: NDArray[Any], bits: int) -> bytes:
     return _encode(pixel[order], np.bincount(level, minlength=total), last)
 
 
-def _encode(axon: NDArray[np.int64], counts: NDArray[np.int64], last: NDArray[np.bool_]) -> bytes:
+def _encode(axon: NDArray[np.int64], counts: NDArray[np.int64], last: NDArray[np.bool_] | None) -> bytes:
     """Encode the axons of each step, which are sorted, and a TICK after each step, with its flag where ``last``."""
     ends = np.cumsum(counts)
     distance = np.empty(len(axon), np.int64)
@@ -81,15 +85,19 @@ def _encode(axon: NDArray[np.int64], counts: NDArray[np.int64], last: NDArray[np
     is_spike[ticks] = False
     message = np.empty(len(is_spike), np.uint8)
     message[is_spike] = distance & (SKIP_UNIT - 1) | Opcode.SPIKE
-    message[ticks] = np.where(last, Opcode.TICK_LAST, Opcode.TICK)
+    message[ticks] = Opcode.TICK if last is None else np.where(last, Opcode.TICK_LAST, Opcode.TICK)
     far = np.flatnonzero(distance >= SKIP_UNIT)
     if not len(far):
         return message.tobytes()
-    # Far axons are rare: their SKIPs, in units of SKIP_UNIT axons, are inserted ahead of their spikes.
+    # SKIPs, in units of SKIP_UNIT axons, precede the spikes of far axons: all bytes after them move.
     full, rest = np.divmod(distance[far] >> DISTANCE_BITS, LARGEST_SKIP)
-    skips = np.full(int(full.sum()) + np.count_nonzero(rest), Opcode.SKIP | (LARGEST_SKIP - 1), np.uint8)
-    sizes = full + (rest > 0)
     some = rest > 0
-    skips[np.cumsum(sizes)[some] - 1] = Opcode.SKIP | (rest[some] - 1)
-    places = np.flatnonzero(is_spike)[far]
-    return np.insert(message, np.repeat(places, sizes), skips).tobytes()
+    spikes = np.flatnonzero(is_spike)[far]
+    size = np.ones(len(message), np.int64)
+    size[spikes] += full + some
+    end = np.cumsum(size) - 1
+    # Bytes that are not overwritten below are SKIPs of the largest distance.
+    longer = np.full(end[-1] + 1, Opcode.SKIP | (LARGEST_SKIP - 1), np.uint8)
+    longer[end] = message
+    longer[end[spikes[some]] - 1] = Opcode.SKIP | (rest[some] - 1)
+    return longer.tobytes()

@@ -1,0 +1,235 @@
+"""How fast the driver is: part of ``make bench``, left in ``build/bench/driver.json``.
+
+The driver talks to a peer in another process, over a socket: the model of a board's link with known answers behind it.
+Only the processor time of the driver's process counts, so that the figures are what the host can do over a link that is
+fast enough. The images are as bright as those of MNIST, and each answer is compared.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.place import place
+from spikeloom.compiler.program import Program
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.encoders import LatencyEncoder
+from spikeloom.datasets.shipped import shipped
+from spikeloom.frontends.nir import load
+from spikeloom.host.driver import Board
+from spikeloom.host.endpoint import Endpoint
+from spikeloom.host.peripherals import with_units
+from spikeloom.host.transport import TcpTransport
+from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.host.bridge import BridgeModel, Read, Tick, Write
+from spikeloom.sim.host.link import DeviceModel, LinkParameters
+from spikeloom.sim.host.messages import encode_spikes
+from spikeloom.sim.host.registers import BRIDGE
+from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.registers import BRIDGE_TILE
+
+__all__ = ["DriverSpeed", "measure"]
+
+ENCODER = LatencyEncoder(steps=4, bits=2)
+SIDE, OUTPUTS, STREAMED = 28, 10, 500
+_LIT = 0.19
+"""Part of the pixels that are not black in MNIST."""
+_LINK = LinkParameters(receive_buffer=16384, transmit_buffer=16384)
+"""A link with buffers as a fast line needs them: one window is in flight per round trip."""
+_DIRECTORY = Path("build/bench")
+_RUNS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverSpeed:
+    """What the driver does in a second of processor time, the best of three runs.
+
+    ``images_per_s`` by what is sent and what comes back; ``load_mb_per_s``: memories written, million bytes;
+    ``us_per_step``: a step sent and its answer received, in a sample that is sent step by step.
+    """
+
+    images: int
+    images_per_s: dict[str, int]
+    load_mb_per_s: float
+    us_per_step: float
+    mismatches: int
+
+
+def images_of(count: int) -> NDArray[np.int64]:
+    """Bright discs somewhere in the middle, ``(count, 28, 28)`` of 0 to 4."""
+    rng = np.random.default_rng(0)
+    row, column = rng.uniform(11, 17, (2, count, 1, 1))
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    radius = np.sqrt(_LIT * SIDE * SIDE / np.pi)
+    distance = np.hypot(rows - row, columns - column) / radius
+    return np.where(distance < 1, np.clip(np.round(6 * (1 - distance)), 1, 4), 0).astype(np.int64)
+
+
+class _Peer:
+    """What is behind the link of the board: registers, and the answers ``(T, B, OUTPUTS)`` of its samples in turn."""
+
+    def __init__(self, spikes: NDArray[np.bool_], axons: NDArray[np.int64]) -> None:
+        steps, samples, _ = spikes.shape
+        self._steps = [
+            [encode_spikes(spikes[[t], b], axons, last=t == steps - 1) for t in range(steps)] for b in range(samples)
+        ]
+        self._classes = spikes.sum(axis=0).argmax(axis=1)
+        self._model = BridgeModel(16, index_width=32)
+        self._registers = {(BRIDGE_TILE, BRIDGE.register("units").offset): 3}
+        self._sample = self._step = 0
+
+    def answer(self, data: bytes) -> bytes:
+        """The bytes that answer ``data``."""
+        answer = []
+        for request in self._model.from_host(data):
+            if isinstance(request, Tick):
+                answer.append(self._tick(request.last))
+            elif isinstance(request, Write) and not request.address.memory:
+                for offset, byte in enumerate(request.data):
+                    self._registers[request.address.tile, request.address.index + offset] = byte
+            elif isinstance(request, Read):
+                first, tile = request.address.index, request.address.tile
+                found = bytes(self._registers.get((tile, index), 0) for index in range(first, first + request.count))
+                answer.append(self._model.read_data(found))
+        return b"".join(answer)
+
+    def _tick(self, last: bool) -> bytes:
+        of_sample = self._steps[self._sample % len(self._steps)]
+        if self._register("readout_mode"):
+            answer = self._class() if last else b""
+        elif self._register("encoder_mode"):
+            answer = b"".join(of_sample) if last else b""
+        else:
+            answer = of_sample[self._step]
+        self._sample, self._step = (self._sample + 1, 0) if last else (self._sample, self._step + 1)
+        return answer
+
+    def _class(self) -> bytes:
+        winner = int(self._classes[self._sample % len(self._classes)])
+        return self._model.value(winner, 1) + self._model.tick(True)
+
+    def _register(self, name: str) -> int:
+        return self._registers.get((BRIDGE_TILE, BRIDGE.register(name).offset), 0)
+
+
+def _serve(
+    port: Connection, identity: bytes, link: LinkParameters, spikes: NDArray[np.bool_], axons: NDArray[np.int64]
+) -> None:
+    """Be the board, for one connection."""
+    peer = _Peer(spikes, axons)
+    model = DeviceModel(link, identity)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port.send(server.getsockname()[1])
+        line, _ = server.accept()
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    pending = b""
+    with line:
+        while data := line.recv(1 << 16):
+            for start in range(0, len(data), link.receive_buffer):
+                model.from_line(data[start : start + link.receive_buffer])
+                pending += peer.answer(model.receive())
+                while True:
+                    taken = model.transmit(pending)
+                    pending = pending[taken:]
+                    if out := model.to_line():
+                        line.sendall(out)
+                    if not taken:
+                        break
+
+
+def _best(run: Callable[[], Any], runs: int) -> tuple[float, Any]:
+    """The shortest processor time of ``run`` in seconds, and what it returned last."""
+    best, found = float("inf"), None
+    for _ in range(runs):
+        start = time.process_time()
+        found = run()
+        best = min(best, max(time.process_time() - start, 1e-9))
+    return best, found
+
+
+def _stream(board: Board, spikes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Run samples step by step, as a closed loop does: each step waits for the answer to the one before it."""
+    found = []
+    for sample in range(spikes.shape[1]):
+        stream = board.stream()
+        for number, step in enumerate(spikes[:, sample]):
+            stream.send(step, last=number == len(spikes) - 1)
+            while stream.received < stream.sent:
+                found += [result.spikes for result in stream.receive()]
+        stream.finish()
+    return np.array(found)
+
+
+def _program() -> Program:
+    fabric = with_units(replace(FABRICS["wide"], link=_LINK), [ENCODER], inputs=SIDE * SIDE, outputs=OUTPUTS)
+    network = quantise(load(shipped("mnist-mlp-128.nir")), Quantisation(v_width=fabric.core.v_width))
+    return place(network, fabric)
+
+
+def measure(images: int = 4000, *, runs: int = _RUNS) -> DriverSpeed:
+    """Run ``images`` in each way."""
+    program = _program()
+    fabric = program.fabric
+    axons = np.asarray(program.output_axons)
+    pixels = images_of(images)
+    spikes = ENCODER.encode(pixels)
+    fired = np.random.default_rng(1).random((ENCODER.steps, images, OUTPUTS)) < 0.1
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    identity = fabric.identity(bytes(16)).encode()
+    peer = context.Process(target=_serve, args=(theirs, identity, fabric.link, fired, axons), daemon=True)
+    peer.start()
+    with Endpoint(TcpTransport("127.0.0.1", ours.recv()), maximum_payload=fabric.link.maximum_payload) as endpoint:
+        board = Board(endpoint, fabric)
+        loading, _ = _best(lambda: board.load(program), runs)
+        as_spikes, result = _best(lambda: board.run(spikes), runs)
+        as_pixels, encoded = _best(lambda: board.run_images(pixels, ENCODER), runs)
+        as_classes, answers = _best(lambda: board.classify(pixels, encoder=ENCODER), runs)
+        streamed = spikes[:, : STREAMED // ENCODER.steps]
+        streaming, steps = _best(lambda: _stream(board, streamed), 1)
+    peer.join(10)
+    expected = fired[:, : streamed.shape[1]].transpose(1, 0, 2).reshape(-1, OUTPUTS)
+    wrong = [
+        result.spikes != fired,
+        encoded.spikes != fired,
+        answers.classes != fired.sum(axis=0).argmax(axis=1),
+        steps != expected,
+    ]
+    return DriverSpeed(
+        images=images,
+        images_per_s={
+            "spikes, spikes back": round(images / as_spikes),
+            "pixels, spikes back": round(images / as_pixels),
+            "pixels, classes back": round(images / as_classes),
+        },
+        load_mb_per_s=round(sum(image.words.size for image in program.memories) / loading / 1e6, 1),
+        us_per_step=round(streaming / len(expected) * 1e6, 1),
+        mismatches=sum(int(np.count_nonzero(part)) for part in wrong),
+    )
+
+
+def main() -> None:
+    speed = measure()
+    for way, rate in speed.images_per_s.items():
+        print(f"{way:22} {rate:9,} images/s")
+    print(f"{'memories loaded':22} {speed.load_mb_per_s:9,.1f} MB/s")
+    print(f"{'step by step':22} {speed.us_per_step:9,.1f} us per step")
+    print(f"{speed.mismatches} mismatches")
+    path = _DIRECTORY / "driver.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(asdict(speed), indent=2) + "\n")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()
