@@ -1,9 +1,139 @@
-"""What leaves a core and what goes back into it: each planted bug makes the engine differ."""
+"""The emitter against the words pushed into it: every spike to its destinations, in order; and planted bugs."""
 
+import dataclasses
+
+import numpy as np
 import pytest
+from amaranth.sim import Simulator
 from harness.engine_bugs import assert_found
+from harness.lane import PLAIN, random_rule
+from harness.loading import load_memory, packed, rule_of
+from harness.networks import rng_of
 
 from spikeloom.hdl.core import emit, engine
+from spikeloom.hdl.core.emit import SpikeEmitter
+from spikeloom.sim.core.neuron import saturate, signed_range
+
+POPULATIONS = 8
+
+
+class Bench:
+    """Populations one after the other: words pushed at most one a cycle, and two outputs that stall on their own."""
+
+    def __init__(self, rng, core, *, stall):
+        self.rng, self.core, self.dut, self.stall = rng, core, SpikeEmitter(core), stall
+        routes = {f.name: rng.integers(0, 1 << f.width, core.neurons) for f in core.route_layout.fields}
+        if core.readout:
+            routes["membrane"] &= routes["send"]  # a membrane goes out or nowhere, as the compiler writes routes
+        self.routes = routes
+        self.given = {"packets": [], "local": []}
+        self.expected = {"packets": [], "local": []}
+        self.done = self.neurons = 0
+
+    async def run(self, ctx):
+        core, dut = self.core, self.dut
+        await load_memory(ctx, dut.load, core.memories["routes"].number, packed(core.route_layout, **self.routes))
+        for _ in range(POPULATIONS if core.lanes < 16 else POPULATIONS // 2):
+            p = random_rule(self.rng, core, core.neurons, wide=False)
+            ctx.set(dut.rule, rule_of(core, p))
+            assert not ctx.get(dut.busy)
+            ctx.set(dut.restart, 1)
+            await self._cycle(ctx)
+            ctx.set(dut.restart, 0)
+            for word in np.flatnonzero(self.rng.random(core.words) < 0.7).tolist():
+                while self.rng.random() < 0.3:
+                    await self._cycle(ctx)
+                self._push(ctx, word, p)
+                await self._cycle(ctx)
+                ctx.set(dut.push, 0)
+            waited = 0
+            while ctx.get(dut.busy):
+                await self._cycle(ctx)
+                waited += 1
+            assert waited < 40 * core.neurons + 60, "the emitter must end its work, not hang"
+
+    def _push(self, ctx, word, p):
+        core, rng = self.core, self.rng
+        low, high = signed_range(core.sent_width)
+        fired = rng.random(core.lanes) < rng.choice([0.1, 0.6, 1.0])
+        fired[int(rng.integers(core.lanes))] = True  # the sweep pushes no word without a spike
+        values = rng.integers(low, high + 1, core.lanes) >> int(rng.integers(8))
+        ctx.set(self.dut.push, 1)
+        ctx.set(self.dut.word, word)
+        ctx.set(self.dut.fired, sum(int(bit) << lane for lane, bit in enumerate(fired)))
+        for lane, value in enumerate(values.tolist()):
+            ctx.set(self.dut.value[lane], value)
+        for lane in np.flatnonzero(fired).tolist():
+            self.neurons += 1
+            self._expect(
+                {name: int(array[word * core.lanes + lane]) for name, array in self.routes.items()},
+                int(values[lane]),
+                p,
+            )
+
+    def _expect(self, route, value, p):
+        """What one neuron sends where, by the definitions in the docstring of the emitter."""
+        core = self.core
+        if core.value_width:
+            spike = int(saturate(np.int64(value >> p.graded_shift), core.value_width)) if p.graded else 1
+            packet = local = spike
+            if core.readout and not p.spiking:
+                packet = int(saturate(np.int64(value), core.v_width))
+                # A membrane goes out only; what an event would have of it are its lowest bits.
+                local = (packet + (half := 1 << core.value_width - 1)) % (2 * half) - half
+        else:
+            packet, local = value if core.readout and route["membrane"] else 1, 0
+        if route["send"]:
+            self.expected["packets"].append((route["axon"], packet, route.get("membrane", 0)))
+        if route["local"]:
+            event = route["axon"] & (1 << core.event_width) - 1
+            self.expected["local"].append((event, local))
+
+    async def _cycle(self, ctx):
+        dut = self.dut
+        for name in self.given:
+            ctx.set(getattr(dut, name).ready, self.rng.random() >= self.stall[name])
+        for name, taken in self.given.items():
+            stream = getattr(dut, name)
+            if ctx.get(stream.valid) and ctx.get(stream.ready):
+                payload = stream.payload
+                if name == "packets":
+                    taken.append(tuple(ctx.get(getattr(payload, field)) for field in ("axon", "value", "membrane")))
+                else:
+                    value = ctx.get(payload.value) if self.core.value_width else 0
+                    taken.append((ctx.get(payload.axon), value))
+        self.done += ctx.get(dut.done)
+        await ctx.tick()
+
+
+CASES = {
+    "spikes only": {},
+    "membranes": {"readout": True},
+    "graded": {"value_width": 6},
+    "graded, membranes": {"value_width": 6, "readout": True},
+    "LUT RAM": {"readout": True, "state_memory": "distributed"},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("lanes", "stalled", "stall"),
+    [(1, "packets", 0.9), (8, "packets", 0.0), (8, "local", 0.9), (16, "packets", 0.9), (16, "local", 0.9)],
+)
+def test_every_spike_once_and_in_order(request, case, lanes, stalled, stall):
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(PLAIN, **CASES[case], lanes=lanes, neurons=max(3 * lanes, 16))
+    bench = Bench(rng, core, stall={"packets": stall / 3, "local": stall / 3} | {stalled: stall})
+    simulator = Simulator(bench.dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench.run)
+    simulator.run()
+    assert bench.given == bench.expected
+    assert bench.done == bench.neurons
+    assert len(bench.given["packets"]) > 10
+    assert len(bench.given["local"]) > 10
+    assert len({value for _, value, _ in bench.given["packets"]}) > (2 if CASES[case] else 0)
+
 
 MUTATIONS = {
     "the spare place of the emitter": ("free.eq(~spare_valid)", "free.eq(1)"),
@@ -34,4 +164,5 @@ MUTATIONS = {
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_planted_bug_is_found(monkeypatch, mutation):
+    """In the queue, the search for spikes or the outputs: the engine differs."""
     assert_found(monkeypatch, mutation, engine, emit, *MUTATIONS[mutation])

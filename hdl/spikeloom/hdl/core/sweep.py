@@ -47,7 +47,8 @@ class NeuronSweep(wiring.Component):
     current : ArrayLayout(signed(accumulator_width), lanes), in
     current_valid : Signal, in
         While ``reading`` is high the sweep reads the accumulators of ``address``. `read_latency` cycles later
-        ``current`` holds them, or all of them are 0 if ``current_valid`` is low.
+        ``current_valid`` is low if all of them are 0; else ``current`` holds them, with several banks the cycles of
+        `spikeloom.hdl.tech.ecp5_carry.far_cycles` later, in which ``current_valid`` goes to the banks.
     emit_valid : Signal, out
     emit_word : Signal(word), out
     emit : Signal(lanes), out
