@@ -7,28 +7,50 @@ from typing import Any
 
 from rich.table import Table
 
-from spikeloom.cli.choosing import choose_for, fabric_for, given_fields, place_on, quantised_for
+from spikeloom.cli.choosing import choose_for, fabric_for, given_fields, place_on
 from spikeloom.cli.console import note, out, print_json
 from spikeloom.cli.groups import grouped
-from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument
+from spikeloom.cli.losses import (
+    agreement_json,
+    agreement_lines,
+    losses_json,
+    losses_table,
+    notes_of_all,
+    threshold_lines,
+)
+from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument, Samples
+from spikeloom.compiler.quantise import Quantisation, quantise
 from spikeloom.compiler.tiles.registry import tiles_for
+from spikeloom.compiler.weight_losses import weight_losses
 from spikeloom.model.describe import describe
 from spikeloom.model.network import Network
+from spikeloom.runners.compare import agreement
 from spikeloom.sim.fabric.fabric_file import core_to_json
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.network.network import QuantisedNetwork
 
 __all__ = ["check"]
 
 
 @grouped
 def check(
-    network: NetworkArgument = None, as_json: JsonOption = False, *, loading: Loading, hardware: Hardware
+    network: NetworkArgument = None,
+    as_json: JsonOption = False,
+    *,
+    loading: Loading,
+    hardware: Hardware,
+    samples: Samples,
 ) -> None:
-    """Show the step equations of a network, the losses of its conversion, and its resource use."""
+    """Show the step equations of a network, the losses of its conversion, and its resource use.
+
+    With --inputs, also count the cells (a neuron in a step of a sample) in which float model and integers differ.
+    """
     loaded = loading.load(network)
     said: dict[str, Any] = {"network": _described(loaded)}
     if not as_json:
         out.print(_steps_table(loaded))
+        for text in notes_of_all(loaded):
+            out.print(f"note: {text}")
     if hardware.board is not None and hardware.fabric is None and hardware.mesh is None and hardware.tiles is None:
         choice = choose_for([loaded], hardware.board, loading, given_fields(hardware.core))
         said["board"] = hardware.board
@@ -38,18 +60,20 @@ def check(
         said["available"] = dataclasses.asdict(choice.room)
         if not as_json:
             out.print(*choice.tables(), sep="\n")
+        _check_integers(loaded, loading, loading.widths(choice.core), samples, said, as_json=as_json)
     else:
-        _check_fabric(loaded, loading, hardware, said, as_json=as_json)
+        _check_fabric(loaded, loading, hardware, samples, said, as_json=as_json)
     if as_json:
         print_json(said)
 
 
 def _check_fabric(
-    loaded: Network, loading: Loading, hardware: Hardware, said: dict[str, Any], *, as_json: bool
+    loaded: Network, loading: Loading, hardware: Hardware, samples: Samples, said: dict[str, Any], *, as_json: bool
 ) -> None:
     """Place ``loaded`` on a fabric and report the resources used."""
     fabric = fabric_for(hardware, loading, [loaded])
-    quantised = quantised_for(loaded, fabric, loading)
+    widths = loading.widths(next(iter(fabric.cores.values())))
+    quantised = _check_integers(loaded, loading, widths, samples, said, as_json=as_json)
     lost = quantised.notes[len(loaded.notes) :]
     said["fabric"], said["notes"] = fabric.name, list(lost)
     for text in lost if not as_json else ():
@@ -76,12 +100,30 @@ def _check_fabric(
     out.print(uses)
 
 
+def _check_integers(
+    loaded: Network, loading: Loading, widths: Quantisation, samples: Samples, said: dict[str, Any], *, as_json: bool
+) -> QuantisedNetwork:
+    """Report what the integers lose: of the weights, and with inputs in the spikes."""
+    quantised = quantise(loaded, widths)
+    losses = weight_losses(loaded, quantised, widths)
+    said["weights"] = losses_json(losses)
+    if losses and not as_json:
+        out.print(losses_table(losses, loading.weight_bits), *threshold_lines(losses), sep="\n")
+    if samples.inputs is not None:
+        found = agreement(loaded, quantised, samples.of(loaded, loading))
+        said["agreement"] = agreement_json(found)
+        for text in agreement_lines(found) if not as_json else ():
+            out.print(text)
+    return quantised
+
+
 def _described(network: Network) -> dict[str, Any]:
     return {
         "name": network.name,
         "inputs": network.inputs,
         "neurons": network.neurons,
         "synapses": network.synapses,
+        "notes": notes_of_all(network),
         "populations": [
             {"name": row.name, "shape": list(row.shape), "step": row.equation, "notes": list(row.notes)}
             for row in describe(network)

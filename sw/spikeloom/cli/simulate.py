@@ -16,7 +16,9 @@ from rich.table import Table
 from spikeloom.cli.choosing import fabric_for, place_on, quantised_for
 from spikeloom.cli.console import note, one_line, out, print_json, progress_bar
 from spikeloom.cli.groups import grouped
+from spikeloom.cli.losses import agreement_json, agreement_lines, losses_json, losses_table, threshold_lines
 from spikeloom.cli.options import Hardware, JsonOption, Loading, NetworkArgument, Samples
+from spikeloom.compiler.weight_losses import weight_losses
 from spikeloom.datasets.inputs import InputError, Inputs
 from spikeloom.model.network import Network
 from spikeloom.report.raster import RasterError, write_raster
@@ -89,7 +91,9 @@ def simulate(
             announce=note,
             progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
         )
-    summary = simulation.summary
+    summary, agreed = simulation.summary, simulation.agreement
+    widths = loading.widths(next(iter(fabric.cores.values())))
+    losses = weight_losses(loaded, quantised, widths)
     output.mkdir(parents=True, exist_ok=True)
     spikes = simulation.reference.spikes if simulation.rtl is None else simulation.rtl.spikes
     write_whole(output / "summary.json", summary.to_json())
@@ -100,8 +104,24 @@ def simulate(
     except RasterError as error:
         note(f"summary.json in {output}, no raster.png: {error}")
     if as_json:
-        print_json({"network": loaded.name, "fabric": fabric.name, "backend": backend.value, **vars(summary)})
+        print_json(
+            {
+                "network": loaded.name,
+                "fabric": fabric.name,
+                "backend": backend.value,
+                **vars(summary),
+                "notes": list(quantised.notes),
+                "weights": losses_json(losses),
+                "agreement": agreement_json(agreed),
+            }
+        )
     else:
+        for text in quantised.notes:
+            out.print(f"note: {text}")
+        if losses:
+            out.print(losses_table(losses, loading.weight_bits), *threshold_lines(losses), sep="\n")
+        for text in agreement_lines(agreed):
+            out.print(text)
         out.print(_table(summary, f"{loaded.name} at {loading.weight_bits} bits on fabric {fabric.name}", backend))
     if simulation.waves:
         note(f"waveform in {simulation.waves}")

@@ -30,7 +30,7 @@ from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix, numbers_of
 
-__all__ = ["Quantisation", "QuantiseError", "quantise"]
+__all__ = ["Quantisation", "QuantiseError", "quantise", "scale_exponents"]
 
 
 _NO_CONSTANTS = 1 << 12
@@ -114,6 +114,15 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         notes=network.notes + tuple(notes),
         units=network.attentions,
     )
+
+
+def scale_exponents(network: Network, quantisation: Quantisation) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the exponent ``e`` of the scale of each population, and of the values of each graded one, by name.
+
+    An integer ``k`` of the population stands for ``k 2**-e``; an integer weight for ``k 2**-(e - f)``, where ``f`` is
+    the exponent of the values of its source, 0 for spikes without values.
+    """
+    return _exponents(network, quantisation, [])
 
 
 def _to_integers(weight: Matrix, exponent: int, options: Quantisation) -> Matrix:

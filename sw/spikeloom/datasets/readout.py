@@ -11,12 +11,15 @@ __all__ = ["accuracy", "classify"]
 def classify(spikes: ArrayLike) -> NDArray[np.int64]:
     """Return the label ``(B,)`` of each sample of output spikes ``(T, B, n)``: the neuron that fired most often.
 
+    Membranes take the place of spikes for an output that does not fire: the neuron with the largest sum.
+
     Ties, including no spikes at all, go to the lowest neuron.
     """
     array = np.asarray(spikes)
     if array.ndim != 3 or array.shape[2] == 0:
         raise ValueError(f"spikes must have shape (T, B, n), not {array.shape}")
-    return np.argmax(array.sum(axis=0, dtype=np.int64), axis=1).astype(np.int64)
+    kind = np.int64 if array.dtype.kind in "biu" else np.float64  # float membranes are not truncated
+    return np.argmax(array.sum(axis=0, dtype=kind), axis=1).astype(np.int64)
 
 
 def accuracy(spikes: ArrayLike, labels: ArrayLike) -> float:

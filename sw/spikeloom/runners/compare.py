@@ -12,13 +12,59 @@ from pathlib import Path
 import numpy as np
 
 from spikeloom.datasets.inputs import Inputs
-from spikeloom.datasets.readout import accuracy
+from spikeloom.datasets.readout import accuracy, classify
 from spikeloom.model.network import Network
 from spikeloom.runners.runner import PinsRunner, Progress, Runner, RunResult
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import ReferenceResult, simulate
 
-__all__ = ["Simulation", "Summary", "observed_names", "simulate_network"]
+__all__ = ["Agreement", "Simulation", "Summary", "agreement", "observed_names", "simulate_network"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Comparison of the float model with the integers.
+
+    A cell is one neuron in one step of one sample; ``cells`` and ``differing`` count those of each population that
+    spikes, by name. ``answers`` is the share, 0 to 1, of samples with the same answer; the accuracies are None without
+    labels.
+    """
+
+    cells: dict[str, int]
+    differing: dict[str, int]
+    answers: float
+    accuracy_float: float | None
+    accuracy_integers: float | None
+
+    @property
+    def share(self) -> float:
+        """Share, 0 to 1, of cells of all populations that are equal."""
+        total = sum(self.cells.values())
+        return 1.0 - sum(self.differing.values()) / total if total else 1.0
+
+
+def agreement(network: Network, quantised: QuantisedNetwork, inputs: Inputs) -> Agreement:
+    """Run ``inputs`` through ``network`` as floats and ``quantised`` as integers, and compare all spikes."""
+    return _agreement(network, quantised, inputs, simulate(quantised, inputs.spikes))
+
+
+def _agreement(network: Network, quantised: QuantisedNetwork, inputs: Inputs, reference: ReferenceResult) -> Agreement:
+    floats = network.run(inputs.spikes)
+    names = observed_names(quantised)
+    spiking = quantised.population(network.output).parameters.spiking
+    outputs = (
+        floats.spikes[network.output] if spiking else floats.membranes[network.output],
+        reference.spikes[network.output] if spiking else reference.states[network.output].v,
+    )
+    first, second = (classify(output) for output in outputs)
+    scores = [None if inputs.labels is None else accuracy(output, inputs.labels) for output in outputs]
+    return Agreement(
+        cells={name: reference.spikes[name].size for name in names},
+        differing={name: int(np.count_nonzero(reference.spikes[name] != floats.spikes[name])) for name in names},
+        answers=float(np.mean(first == second)),
+        accuracy_float=scores[0],
+        accuracy_integers=scores[1],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +101,7 @@ class Simulation:
     summary: Summary
     reference: ReferenceResult
     rtl: RunResult | None
+    agreement: Agreement
     inputs: Inputs
     waves: Path | None
 
@@ -76,15 +123,16 @@ def simulate_network(
     start = time.monotonic()
     images = inputs.spikes.shape[1]
     announce(f"Running {images} images as floats and as integers")
-    float_output = network.simulate(inputs.spikes)
     reference = simulate(quantised, inputs.spikes)
+    agreed = _agreement(network, quantised, inputs, reference)
     rtl = None if runner is None else runner.run(inputs.spikes, progress=progress)
 
     spiking = quantised.population(network.output).parameters.spiking
     integers = reference.spikes[network.output] if spiking else reference.states[network.output].v
-    outputs = (float_output, integers, None if rtl is None else rtl.output)
+    outputs = (integers, None if rtl is None else rtl.output)
     scores = [
-        None if inputs.labels is None or output is None else accuracy(output, inputs.labels) for output in outputs
+        agreed.accuracy_float,
+        *(None if inputs.labels is None or output is None else accuracy(output, inputs.labels) for output in outputs),
     ]
     compared, mismatches = (0, 0) if rtl is None else compare(reference, rtl)
     cycles = busy = None
@@ -105,7 +153,7 @@ def simulate_network(
         seconds=round(time.monotonic() - start, 1),
     )
     waves = runner.waves if isinstance(runner, PinsRunner) else None
-    return Simulation(summary=summary, reference=reference, rtl=rtl, inputs=inputs, waves=waves)
+    return Simulation(summary=summary, reference=reference, rtl=rtl, agreement=agreed, inputs=inputs, waves=waves)
 
 
 def observed_names(network: QuantisedNetwork) -> list[str]:

@@ -23,3 +23,9 @@ def test_refuses_other_shapes():
         accuracy(SPIKES, [1, 2, 0])
     with pytest.raises(ValueError, match=r"^labels must have shape \(0,\) and not be empty, not \(0,\)$"):
         accuracy(SPIKES[:, :0], [])
+
+
+def test_float_membranes_are_not_truncated():
+    membranes = np.array([[[0.5, 0.25, 0.75]], [[0.25, 0.5, 0.125]]])
+    assert classify(membranes).tolist() == [2]
+    assert classify(membranes[:, :, :2] + [[0.0, 0.25]]).tolist() == [1]

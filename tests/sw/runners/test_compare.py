@@ -5,8 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 from harness.networks import rng_of
 
-from spikeloom.runners.compare import compare
+from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.datasets.inputs import Inputs
+from spikeloom.model.network import Connection, Network
+from spikeloom.model.population import Population
+from spikeloom.runners.compare import agreement, compare
 from spikeloom.runners.runner import RunResult
+from spikeloom.sim.core.neuron import Reset
 
 
 def both(rng):
@@ -39,3 +44,34 @@ def test_every_difference_counts(request):
     run.values["b"][3, 1, 4] += 1
     run.membranes["c"][2] += 1
     assert compare(reference, run)[1] == 1 + 5 + 1 + 6
+
+
+def test_floats_and_integers_of_one_network(request):
+    """Dyadic weights and thresholds without a leak are exact; a leak is not."""
+    rng = rng_of(request.node.name)
+    inputs = Inputs(spikes=rng.random((40, 6, 8)) < 0.4, labels=rng.integers(0, 3, 6))
+    shares = {}
+    for beta in (1.0, 0.9):
+        network = Network(
+            name="n",
+            input_shape=(8,),
+            populations=[
+                Population(name="a", shape=(5,), beta=beta, threshold=np.array(1.0), reset=Reset.SUBTRACT),
+                Population(name="b", shape=(3,), beta=beta, spiking=False, reset=Reset.NONE),
+            ],
+            connections=[
+                Connection(source="input", target="a", weight=rng.integers(-8, 16, (5, 8)) / 16),
+                Connection(source="a", target="b", weight=rng.integers(-8, 16, (3, 5)) / 16),
+            ],
+            output="b",
+            time_step_s=1e-3,
+        )
+        found = agreement(network, quantise(network, Quantisation(v_width=16, beta_fraction=8)), inputs)
+        assert found.cells == {"a": 40 * 6 * 5}
+        membranes = network.simulate(inputs.spikes)
+        assert found.accuracy_float == np.mean(membranes.sum(axis=0).argmax(axis=1) == inputs.labels)
+        shares[beta] = found.share
+    assert shares[1.0] == 1.0
+    assert 0.5 < shares[0.9] < 1.0
+    unlabelled = agreement(network, quantise(network), Inputs(spikes=inputs.spikes))
+    assert (unlabelled.accuracy_float, unlabelled.accuracy_integers) == (None, None)

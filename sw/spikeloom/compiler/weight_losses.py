@@ -1,0 +1,90 @@
+"""What the conversion to integers did to the weights and the threshold of each population."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from spikeloom.compiler.quantise import Quantisation, scale_exponents
+from spikeloom.model.network import Network
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.sparse import SparseMatrix, numbers_of
+
+__all__ = ["WeightLosses", "weight_losses"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightLosses:
+    """The weights of a population.
+
+    ``weights`` counts them, those of a kernel once. ``low`` and ``high`` bound them as floats, after the gain of the
+    neuron; ``step`` is one unit of the integers on this scale. ``threshold_low`` and ``threshold_high`` bound the
+    thresholds in steps; both are None for neurons that never spike. ``zeroed`` counts weights that became 0,
+    ``clipped`` those beyond the range of the integers.
+    """
+
+    population: str
+    weights: int
+    low: float
+    high: float
+    step: float
+    threshold_low: int | None
+    threshold_high: int | None
+    zeroed: int
+    clipped: int
+
+    @property
+    def threshold_text(self) -> str:
+        """The threshold, such as ``threshold is 40 weight steps``; empty for neurons that never spike."""
+        if self.threshold_low is None:
+            return ""
+        if self.threshold_low == self.threshold_high:
+            return f"threshold is {self.threshold_low:,} weight steps"
+        return f"threshold is {self.threshold_low:,} to {self.threshold_high:,} weight steps"
+
+
+def weight_losses(
+    network: Network, quantised: QuantisedNetwork, quantisation: Quantisation
+) -> tuple[WeightLosses, ...]:
+    """Return the losses of each population of ``network`` that has weights, in its order.
+
+    ``quantised`` is the network that ``quantise`` gave for ``quantisation``.
+    """
+    exponents, values = scale_exponents(network, quantisation)
+    found = []
+    for population in network.populations:
+        floats, units, integers = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, np.int64)]
+        empty = 0  # entries of sparse matrices that are not stored are 0 in both
+        for connection, exact in zip(network.connections, quantised.connections, strict=True):
+            if connection.target != population.name:
+                continue
+            weights = numbers_of(connection.weight).reshape(-1)
+            floats.append(weights)
+            exponent = exponents[population.name] - values.get(connection.source, 0)
+            units.append(np.ldexp(weights, exponent))
+            integers.append(numbers_of(exact.weight).reshape(-1))
+            if isinstance(connection.weight, SparseMatrix):
+                empty += prod(connection.weight.shape) - connection.weight.count
+        floating, scaled, whole = np.concatenate(floats), np.concatenate(units), np.concatenate(integers)
+        if not len(floating):
+            continue
+        parameters = quantised.population(population.name).parameters
+        spiking = parameters.spiking and not parameters.delay_line
+        threshold = np.asarray(parameters.threshold)
+        rounded = np.rint(scaled)
+        found.append(
+            WeightLosses(
+                population=population.name,
+                weights=len(floating),
+                low=float(min(floating.min(), 0.0) if empty else floating.min()),
+                high=float(max(floating.max(), 0.0) if empty else floating.max()),
+                step=float(np.ldexp(1.0, -exponents[population.name])),
+                threshold_low=int(threshold.min()) if spiking else None,
+                threshold_high=int(threshold.max()) if spiking else None,
+                zeroed=int(np.count_nonzero((floating != 0.0) & (whole == 0))),
+                clipped=int(np.count_nonzero(rounded != whole)) if quantisation.weight_width > 1 else 0,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,92 @@
+"""What `check` and `simulate` print of the losses of a conversion."""
+
+import json
+
+import nir
+import numpy as np
+from harness.cli import lif, write_network
+from harness.networks import rng_of
+
+from spikeloom.cli.app import main
+from spikeloom.cli.losses import agreement_json, agreement_lines, notes_of_all
+from spikeloom.frontends.nir import load
+from spikeloom.runners.compare import Agreement
+
+
+def stimulus(tmp_path, *, labels=False):
+    rng = rng_of("test_losses")
+    arrays = {"spikes": rng.random((30, 12, 20)) < 0.3} | ({"labels": rng.integers(0, 10, 12)} if labels else {})
+    np.savez(tmp_path / "in.npz", **arrays)
+    return str(tmp_path / "in.npz"), arrays
+
+
+def test_check_prints_ranges_steps_and_notes_about_the_whole_file(tmp_path, capsys):
+    weight = np.full((8, 20), 0.5)
+    weight[0, :3] = 1e-4
+    path = write_network(tmp_path / "x.nir", inputs=20, weight=weight)
+    main(["check", path, "--preset", "snntorch", "--fabric", "medium"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "weights as 8-bit integers, after the gain of the neurons" in text
+    assert "hidden: threshold is 128 weight steps" in text
+    assert "note: snnTorch does not export inhibition and graded_spikes_factor, so neither is applied" in text
+    main(["check", path, "--fabric", "medium", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    (hidden, last) = said["weights"]
+    assert (hidden["population"], hidden["weights"], hidden["zeroed"]) == ("hidden", 160, 3)
+    assert (hidden["low"], hidden["high"], hidden["threshold_low"]) == (1e-4, 0.5, 128)
+    assert last["population"] == "class"
+    assert "agreement" not in said
+    main(["check", path, "--board", "ulx3s-85f", "--json"])
+    assert json.loads(capsys.readouterr().out)["weights"][0]["population"] == "hidden"
+
+
+def test_check_compares_floats_and_integers_where_inputs_are_given(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", inputs=20)
+    plain, _ = stimulus(tmp_path)
+    main(["check", path, "--fabric", "medium", "--weight-bits", "3", "--inputs", plain])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "of 2,880 cells differ between float model and integers" in text
+    assert "% of the cells are equal, and" in text
+    assert "accuracy" not in text
+    labelled, arrays = stimulus(tmp_path, labels=True)
+    main(["check", path, "--fabric", "medium", "--weight-bits", "3", "--inputs", labelled, "--json"])
+    found = json.loads(capsys.readouterr().out)["agreement"]
+    assert found["cells"] == {"hidden": 30 * 12 * 8, "class": 30 * 12 * 10}
+    assert 0 < found["differing"]["hidden"] < found["cells"]["hidden"]
+    floats = load(path).simulate(arrays["spikes"])
+    expected = np.mean(floats.sum(axis=0).argmax(axis=1) == arrays["labels"])
+    assert found["accuracy_float"] == expected
+    assert found["accuracy_integers"] is not None
+    out = tmp_path / "out"
+    main(["simulate", path, "--fabric", "medium", "--weight-bits", "3", "--backend", "reference", "--inputs", labelled,
+          "-o", str(out), "--json"])  # fmt: skip
+    said = json.loads(capsys.readouterr().out)
+    assert said["agreement"] == found
+    assert [row["population"] for row in said["weights"]] == ["hidden", "class"]
+    main(["simulate", path, "--fabric", "medium", "--backend", "reference", "--inputs", labelled, "-o", str(out)])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "hidden: threshold is" in text
+    assert "cells differ between float model and integers" in text
+
+
+def test_sentences():
+    found = Agreement(
+        cells={"a": 1000, "b": 200},
+        differing={"a": 3, "b": 0},
+        answers=0.75,
+        accuracy_float=0.5,
+        accuracy_integers=0.25,
+    )
+    assert agreement_lines(found) == [
+        "a: 3 of 1,000 cells differ between float model and integers",
+        "b: 0 of 200 cells differ between float model and integers",
+        "all spikes: 99.8 % of the cells are equal, and 75 % of the answers",
+        "accuracy: 50.00 % as floats, 25.00 % as integers",
+    ]
+    assert agreement_json(found)["share"] == 1 - 3 / 1200
+    network = load(nir.NIRGraph(
+        nodes={"in": nir.Input(np.array([2])), "n": lif(2), "out": nir.Output(np.array([2]))},
+        edges=[("in", "n"), ("n", "out")],
+    ), preset="snntorch")  # fmt: skip
+    assert notes_of_all(network) == [note for note in network.notes if not note.startswith("n: ")]
+    assert 0 < len(notes_of_all(network)) < len(network.notes)
