@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from spikeloom.datasets.inputs import InputError
-from spikeloom.host.transport import SerialTransport, TcpTransport, Transport
+from spikeloom.host.transport import SerialTransport, TcpTransport, Transport, VirtualSerialTransport
 
 __all__ = ["check_port", "transport_to"]
 
@@ -16,11 +18,14 @@ def check_port(port: str | None) -> str:
 
 
 def transport_to(port: str | None, baud_rate: int) -> Transport:
-    """Return the transport for a serial port, or for ``HOST:PORT``."""
+    """Return the transport for a serial port, for the port of a simulated board, or for ``HOST:PORT``."""
     port = check_port(port)
     host, colon, number = port.rpartition(":")
     if colon and number.isdecimal():
         if not 0 < int(number) < 1 << 16:
             raise InputError(f"port must be HOST:PORT with a number from 1 to 65535, not {port!r}")
         return TcpTransport(host, int(number))
+    clock = Path(port).with_name("clock") if Path(port).is_symlink() else None
+    if clock is not None and clock.is_file():  # the link that `spikeloom serve` prints
+        return VirtualSerialTransport(port, clock)
     return SerialTransport(port, baud_rate)

@@ -25,12 +25,18 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(min=1, max=(1 << 31) - 1, help="Seed of what memories and registers hold before loading."),
+    ] = 1,
 ) -> None:
     """Simulate a board behind a pseudo-terminal, which `spikeloom run --port` uses like a serial port."""
     from spikeloom.simulators.virtual_board import VirtualBoard
 
     held = built(Hardware(board=board, fabric=fabric))
-    board_of_build = VirtualBoard(held.fabric, Path("build/serve"), build_hash=held.build_hash, announce=note)
+    board_of_build = VirtualBoard(
+        held.fabric, Path("build/serve"), build_hash=held.build_hash, random_start=seed, announce=note
+    )
     # Who reads the port may send a signal at once: what ends in order includes the announcement.
     with board_of_build as running, contextlib.suppress(KeyboardInterrupt), orderly():
         # The printed path is a stable link; the pseudo-terminal behind it changes with each start.

@@ -36,7 +36,7 @@ _QUEUE_BYTES = 1 << 20
 """Size of the kernel's queue; about 1300 small datagrams, because the kernel counts its own overhead."""
 
 # From Linux's include/uapi/asm-generic/socket.h; Python's socket module does not name them.
-_SO_ATTACH_FILTER = 26
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("=9I")  # the last one counts dropped datagrams
@@ -82,13 +82,19 @@ class DatagramPort:
         """Number of well-formed datagrams read."""
         self.malformed = 0
         self._refused = 0  # strangers found by comparing addresses
-        self._socket = _bound(host, port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._stranger: socket.socket | None = None
         try:
+            self._socket.setblocking(False)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
+            separated = self._peer is not None and kernel_filter is not False and _close(self._socket)
+            if kernel_filter and not separated:
+                raise OSError(f"the kernel must be Linux to separate datagrams, not {sys.platform}")
+            _bind(self._socket, host, port)
             self.port: int = self._socket.getsockname()[1]
-            if self._peer is not None and kernel_filter is not False:
-                self._stranger = _separate(self._socket, self._peer, required=kernel_filter is True)
+            if separated:
+                assert self._peer is not None
+                self._stranger = _separate(self._socket, self._peer)
         except BaseException:
             self._socket.close()
             raise
@@ -186,7 +192,7 @@ class _Counter:
     def __init__(self, counted: socket.socket | None) -> None:
         self._socket = counted
         self._total: int | None = 0
-        self._last = 0
+        self._last = 0 if counted is None else _dropped_at(counted) or 0
 
     def value(self) -> int | None:
         if self._socket is not None and self._total is not None:
@@ -209,44 +215,46 @@ def _dropped_at(counted: socket.socket) -> int | None:
         return None
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def _bind(made: socket.socket, host: str, port: int) -> None:
     try:
-        made.setblocking(False)
         made.bind((host, port))
     except OSError as error:
-        made.close()
-        if error.errno == errno.EADDRINUSE:
-            raise OSError(f"UDP port {port} of {host} is in use by another program; end it, or use another port") from (
-                error
-            )
-        raise
-    return made
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(f"UDP port {port} of {host} is in use by another program; end it, or use another port") from error
 
 
-def _separate(used: socket.socket, peer: tuple[str, int | None], *, required: bool) -> socket.socket | None:
-    """Return a socket at the port of ``used`` that is given, and drops, all but the datagrams of ``peer``.
-
-    None if the system cannot do it.
-    """
+def _close(made: socket.socket) -> bool:
+    """Let the kernel drop all that arrives at a socket; return whether it can. (It counts as dropped.)"""
     if not sys.platform.startswith("linux"):
-        if required:
-            raise OSError(f"the kernel must be Linux to filter datagrams, not {sys.platform}")
-        return None
-    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        return False
     try:
-        # Before the second socket is bound, so that it never holds a datagram. `used` was bound alone, so that a port
-        # in use is found; from here on programs of the same user can share it.
-        _attach(stranger, _SO_ATTACH_FILTER, [(_RETURN, 0, 0, 0)])
+        _attach(made, _SO_ATTACH_FILTER, [(_RETURN, 0, 0, 0)])
+    except OSError:
+        return False
+    return True
+
+
+def _separate(used: socket.socket, peer: tuple[str, int | None]) -> socket.socket | None:
+    """Open a closed socket to the datagrams of ``peer``, and return one at its port that is given, and drops, the rest.
+
+    Without the means to separate them, return None, and open it to all.
+    """
+    stranger: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    assert stranger is not None
+    try:
+        # Both sockets are closed until strangers are separated, so neither ever queues a datagram of a stranger. `used`
+        # was bound alone, so that a port in use is found; from here on programs of the same user can share it.
+        if not _close(stranger):
+            raise OSError("not closed")
         used.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         stranger.bind(used.getsockname())
         _attach(used, _SO_ATTACH_REUSEPORT_CBPF, _selector(peer))
     except OSError:
         stranger.close()
-        if required:
-            raise
-        return None
+        stranger = None
+    used.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
     return stranger
 
 

@@ -6,17 +6,32 @@ does (:mod:`spikeloom.host.endpoint`).
 
 import abc
 import collections
+import os
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spikeloom.sim.host.link import DeviceModel
 
-__all__ = ["FaultyTransport", "LinkError", "ModelTransport", "SerialTransport", "TcpTransport", "Transport"]
+__all__ = [
+    "BOARD_CLOCK",
+    "FaultyTransport",
+    "LinkError",
+    "ModelTransport",
+    "SerialTransport",
+    "TcpTransport",
+    "Transport",
+    "VirtualSerialTransport",
+]
+
+BOARD_CLOCK = struct.Struct("@d")
+"""Content of the clock file of a simulated board: its time in seconds."""
 
 
 class LinkError(ConnectionError):
@@ -66,6 +81,7 @@ class SerialTransport(Transport):
     """
 
     _SLICE_S = 0.005
+    _WRITE_TIMEOUT_S = 2.0  # without flow control, a UART always accepts bytes: a write that blocks means a lost port
 
     def __init__(self, port: str, baud: int) -> None:
         try:
@@ -75,8 +91,9 @@ class SerialTransport(Transport):
         self.name = port
         self._failures: tuple[type[Exception], ...] = (serial.SerialException, OSError)
         try:
-            # A write that blocks for two seconds means a lost port: without flow control, a UART always accepts bytes.
-            self._serial: Any = serial.Serial(port, baud, timeout=self._SLICE_S, write_timeout=2, exclusive=True)
+            self._serial: Any = serial.Serial(
+                port, baud, timeout=self._SLICE_S, write_timeout=self._WRITE_TIMEOUT_S, exclusive=True
+            )
         except (*self._failures, ValueError) as error:
             if "exclusively lock" in str(error):
                 raise LinkError(f"the serial port {port} is busy: another program uses it") from error
@@ -95,8 +112,8 @@ class SerialTransport(Transport):
         try:
             if waiting := self._serial.in_waiting:
                 return bytes(self._serial.read(waiting))
-            deadline = time.monotonic() + timeout_s
-            while time.monotonic() < deadline:
+            deadline = self.now() + timeout_s
+            while self.now() < deadline:
                 if first := self._serial.read(1):
                     return bytes(first + self._serial.read(self._serial.in_waiting))
         except self._failures as error:
@@ -108,6 +125,55 @@ class SerialTransport(Transport):
 
     def close(self) -> None:
         self._serial.close()
+
+
+class VirtualSerialTransport(SerialTransport):
+    """Pseudo-terminal of a simulated board, with the clock of the board.
+
+    A simulation is hundreds of times slower than a board, and slower still on a busy machine. By the host's clock, a
+    board that computes would seem to be gone, and each answer would be late. So the simulation keeps a file with its
+    time, which passes with its clock cycles, and with the host's time while the board has nothing to do.
+
+    Parameters
+    ----------
+    port
+        Name of the pseudo-terminal.
+    clock
+        File with the time of the board, a `BOARD_CLOCK`.
+    """
+
+    round_trip_s = 500e-6  # the line of a simulated board is fast
+    _WRITE_TIMEOUT_S = 60.0
+    _STANDSTILL_S = 60.0
+
+    def __init__(self, port: str, clock: Path) -> None:
+        self._clock = -1  # before anything can fail
+        super().__init__(port, 1_000_000)  # a pseudo-terminal has no baud rate
+        try:
+            self._clock = os.open(clock, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            self.close()
+            raise LinkError(f"the simulated board at {port} must have a clock at {clock} ({error.strerror})") from error
+        self._seen, self._seen_at = -1.0, time.monotonic()
+
+    def now(self) -> float:
+        content = os.pread(self._clock, BOARD_CLOCK.size, 0) if self._clock >= 0 else b""
+        if len(content) != BOARD_CLOCK.size:
+            raise LinkError(f"the simulated board at {self.name} has no clock any more: it has ended")
+        (now,) = BOARD_CLOCK.unpack(content)
+        if now != self._seen:
+            self._seen, self._seen_at = now, time.monotonic()
+        elif time.monotonic() > self._seen_at + self._STANDSTILL_S:
+            raise LinkError(
+                f"the simulated board at {self.name} has stood still for {self._STANDSTILL_S:g} s; start it again"
+            )
+        return now
+
+    def close(self) -> None:
+        super().close()
+        if self._clock >= 0:
+            os.close(self._clock)
+            self._clock = -1
 
 
 class TcpTransport(Transport):

@@ -1,7 +1,11 @@
 """A board that is not there: the generated Verilog of a fabric, simulated behind a pseudo-terminal.
 
-To the driver it is a serial port like any other. Time passes in it as fast as it can be simulated while something moves
-on the line or is being computed, and stands still while nothing does.
+To the driver it is a serial port like any other. While something moves on the line or is being computed, clock cycles
+pass as fast as they can be simulated; while nothing does, the clock of the design stands still.
+
+The file ``clock`` beside the port holds the time as the board sees it: simulated time, and real time while the clock of
+the design stands still. The timers of a host that uses it (`VirtualSerialTransport`) do not depend on the speed of the
+simulation.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from spikeloom.host.transport import BOARD_CLOCK, Transport, VirtualSerialTransport
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import LinkKind
 
@@ -30,7 +35,7 @@ __all__ = ["VirtualBoard"]
 
 _SLICE_S = 100e-6
 """Simulated time between two looks at the pseudo-terminal: 10,000 cycles."""
-_QUIET_SLICES = 50
+_QUIET_SLICES = 20
 """So long nothing may have moved before time stands still."""
 _PAUSE_S = 0.02
 _START_S = 300
@@ -60,13 +65,15 @@ class VirtualBoard:
         The serial port, once entered.
     link : Path
         A symbolic link to it: ``run/port`` in ``directory``, or ``run-2/port`` and so on beside boards that run.
+    clock : Path
+        The file with the time of the board, beside the link.
 
     Examples
     --------
     ::
 
         with VirtualBoard(FABRICS["small"], Path("build/virtual")) as board:
-            transport = SerialTransport(board.port, 1_000_000)
+            transport = board.transport()
     """
 
     def __init__(
@@ -86,7 +93,7 @@ class VirtualBoard:
         self.random_start = random_start
         self.announce = announce
         self.port = ""
-        self.link = Path()
+        self.link = self.clock = Path()
         self._failure: BaseException | None = None
 
     def __enter__(self) -> VirtualBoard:
@@ -107,13 +114,13 @@ class VirtualBoard:
 
     def _start(self, verilog: Path, run: Path) -> None:
         """Start the simulation, and wait until it offers its port."""
-        self.link = run / "port"
+        self.link, self.clock = run / "port", run / "clock"
         run = run.resolve()
-        link, self._stop = run / "port", run / "stop"
-        for stale in (link, self._stop):
+        link, clock, self._stop = run / "port", run / "clock", run / "stop"
+        for stale in (link, clock, self._stop):
             stale.unlink(missing_ok=True)
         job = run / "job.pickle"
-        job.write_bytes(pickle.dumps((_serve, (str(link), str(self._stop)))))
+        job.write_bytes(pickle.dumps((_serve, (str(link), str(clock), str(self._stop)))))
         self._thread = threading.Thread(target=self._simulate, args=(verilog, job))
         self._thread.start()
         deadline = time.monotonic() + _START_S
@@ -122,6 +129,10 @@ class VirtualBoard:
                 raise self._failure or RuntimeError("the simulation must offer a port, and has ended without")
             time.sleep(_PAUSE_S)
         self.port = os.readlink(link)
+
+    def transport(self) -> Transport:
+        """Return a transport to the board with the clock of the board."""
+        return VirtualSerialTransport(str(self.link), self.clock)
 
     def wait(self) -> None:
         """Wait until the simulation ends, which it does by itself only if it fails; raises what it failed with."""
@@ -153,6 +164,7 @@ class VirtualBoard:
         self._stop.touch()
         self._thread.join()
         self.link.unlink(missing_ok=True)
+        self.clock.unlink(missing_ok=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
@@ -178,17 +190,23 @@ def _run_folder(directory: Path) -> Iterator[Path]:
             return
 
 
-def _serve(transport: SimulatedTransport, link: str, stop: str) -> None:
+def _serve(transport: SimulatedTransport, link: str, clock: str, stop: str) -> None:
     """Inside the simulator: bytes from a pseudo-terminal to the pins and back, until the file ``stop`` is there."""
     master, slave = os.openpty()  # the slave stays open here, so that a host may come and go
     tty.setraw(slave)
     os.set_blocking(master, False)
-    os.symlink(os.ttyname(slave), link)
+    time_file = os.open(clock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     to_host = b""
     quiet = 0
+    slept = 0.0
+    os.pwrite(time_file, BOARD_CLOCK.pack(transport.now()), 0)
+    os.symlink(os.ttyname(slave), link)
     while not os.path.exists(stop):
         asleep = quiet > _QUIET_SLICES
+        looked = time.monotonic()
         readable, writable, _ = select.select([master], [master] if to_host else [], [], _PAUSE_S if asleep else 0.0)
+        if asleep:  # at most the pause: a process that was not scheduled could not have answered
+            slept += min(time.monotonic() - looked, _PAUSE_S)
         from_host = os.read(master, 4096) if readable else b""
         if from_host:
             transport.write(from_host)
@@ -197,5 +215,6 @@ def _serve(transport: SimulatedTransport, link: str, stop: str) -> None:
         if to_host and writable:
             to_host = to_host[os.write(master, to_host) :]
         quiet = 0 if from_host or to_host else quiet + 1
-    os.close(master)
-    os.close(slave)
+        os.pwrite(time_file, BOARD_CLOCK.pack(transport.now() + slept), 0)
+    for descriptor in (master, slave, time_file):
+        os.close(descriptor)

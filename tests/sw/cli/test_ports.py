@@ -1,5 +1,6 @@
 """What ``--port`` names."""
 
+import os
 import re
 import socket
 
@@ -7,7 +8,7 @@ import pytest
 
 from spikeloom.cli.ports import transport_to
 from spikeloom.datasets.inputs import InputError
-from spikeloom.host.transport import LinkError, TcpTransport
+from spikeloom.host.transport import BOARD_CLOCK, LinkError, SerialTransport, TcpTransport, VirtualSerialTransport
 
 
 def test_a_host_and_a_port():
@@ -33,3 +34,23 @@ def test_ports_that_are_none(port, message):
 def test_any_other_port_is_a_serial_one():
     with pytest.raises(LinkError, match=r"^the serial port host:name must exist "):
         transport_to("host:name", 1_000_000)
+
+
+def test_the_link_of_a_simulated_board(tmp_path):
+    """Only a link beside a clock is one: the same pseudo-terminal by its own name is a serial port."""
+    ours, theirs = os.openpty()
+    name, link = os.ttyname(theirs), tmp_path / "port"
+    link.symlink_to(name)
+    plain = transport_to(str(link), 1_000_000)
+    assert type(plain) is SerialTransport
+    plain.close()
+    (tmp_path / "clock").write_bytes(BOARD_CLOCK.pack(7.5))
+    line = transport_to(str(link), 1_000_000)
+    assert isinstance(line, VirtualSerialTransport)
+    assert line.now() == 7.5
+    line.close()
+    plain = transport_to(name, 1_000_000)
+    assert type(plain) is SerialTransport
+    plain.close()
+    os.close(theirs)
+    os.close(ours)

@@ -3,6 +3,8 @@
 import re
 import socket
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -125,6 +127,34 @@ def test_strangers_do_not_displace_the_peer():
         camera.sendto(b"abcd", ("127.0.0.1", port.port))
         assert read_all(port) == [b"abcd"]
         assert (port.dropped, port.strangers) == (0, 20_000)
+
+
+@linux
+def test_no_stranger_is_heard_while_the_port_opens():
+    """A stranger that sends all the time, to a port that is opened again and again."""
+    with DatagramPort("127.0.0.1", 0) as free:
+        number = free.port
+    stop = threading.Event()
+
+    def send():
+        with sender() as stranger:
+            while not stop.is_set():
+                stranger.sendto(b"abcd", ("127.0.0.1", number))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    strangers = 0
+    try:
+        for _ in range(200):
+            with DatagramPort("127.0.0.1", number, peer=("127.0.0.2", None), kernel_filter=True) as port:
+                time.sleep(0.001)
+                assert read_all(port) == []
+                assert port.dropped == 0
+                strangers += port.strangers
+    finally:
+        stop.set()
+        thread.join()
+    assert strangers > 200
 
 
 def test_a_port_in_use():

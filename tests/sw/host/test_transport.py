@@ -3,14 +3,22 @@
 import contextlib
 import os
 import random
+import re
 import socket
 import threading
+import time
 
 import pytest
 from harness.lines import IDENTITY, Scripted, echo
 
 from spikeloom.host.endpoint import Endpoint, LinkError
-from spikeloom.host.transport import FaultyTransport, SerialTransport, TcpTransport
+from spikeloom.host.transport import (
+    BOARD_CLOCK,
+    FaultyTransport,
+    SerialTransport,
+    TcpTransport,
+    VirtualSerialTransport,
+)
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
 
 
@@ -94,6 +102,74 @@ def test_serial_port_that_goes_away():
     with pytest.raises(LinkError, match=r"^the serial port /dev/\S+ has gone away \("):
         line.read(0.1)
     line.close()
+
+
+@contextlib.contextmanager
+def virtual_port(tmp_path, now=3.25):
+    """A pseudo-terminal with a clock file, and the function that sets the clock."""
+    ours, theirs = os.openpty()
+    clock = tmp_path / "clock"
+    clock.write_bytes(BOARD_CLOCK.pack(now))
+    line = VirtualSerialTransport(os.ttyname(theirs), clock)
+    try:
+        yield line, ours, clock
+    finally:
+        line.close()
+        line.close()  # twice is allowed
+        os.close(theirs)
+        os.close(ours)
+
+
+def set_clock(clock, now):
+    with clock.open("r+b") as file:  # in place, as the simulation does
+        file.write(BOARD_CLOCK.pack(now))
+
+
+def test_the_clock_of_a_simulated_board(tmp_path):
+    """Waiting ends by this clock, whatever the clock of the host says."""
+    with virtual_port(tmp_path) as (line, ours, clock):
+        assert line.now() == 3.25
+        os.write(ours, b"abc")
+        assert line.read(5.0) == b"abc"
+        started = time.monotonic()
+        later = threading.Timer(0.2, lambda: set_clock(clock, 8.25))
+        later.start()
+        assert line.read(5.0) == b""
+        assert time.monotonic() - started > 0.15
+        later.join()
+        assert line.now() == 8.25
+
+
+def test_a_simulated_board_that_has_ended(tmp_path):
+    with virtual_port(tmp_path) as (line, _, clock):
+        os.truncate(clock, 0)
+        with pytest.raises(LinkError, match=r"^the simulated board at /dev/\S+ has no clock any more: it has ended$"):
+            line.now()
+    with pytest.raises(LinkError, match="has no clock any more"):
+        line.now()
+
+
+def test_a_simulated_board_that_stands_still(tmp_path, monkeypatch):
+    with virtual_port(tmp_path) as (line, _, clock):
+        line.now()
+        now = time.monotonic()
+        monkeypatch.setattr("spikeloom.host.transport.time.monotonic", lambda: now + 59)
+        assert line.now() == 3.25
+        monkeypatch.setattr("spikeloom.host.transport.time.monotonic", lambda: now + 61)
+        message = r"^the simulated board at /dev/\S+ has stood still for 60 s; start it again$"
+        with pytest.raises(LinkError, match=message):
+            line.now()
+        set_clock(clock, 3.5)
+        assert line.now() == 3.5
+
+
+def test_a_simulated_board_without_clock(tmp_path):
+    ours, theirs = os.openpty()
+    message = rf"^the simulated board at /dev/\S+ must have a clock at {re.escape(str(tmp_path))}/clock \(No such file"
+    with pytest.raises(LinkError, match=message):
+        VirtualSerialTransport(os.ttyname(theirs), tmp_path / "clock")
+    os.close(theirs)
+    os.close(ours)
 
 
 def test_socket():

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
 from spikeloom.host.protocols import DriverError
 from spikeloom.host.spif import PixelMap, SpifReceiver, SpifSender, decode_events
-from spikeloom.host.transport import FaultyTransport, LinkError, SerialTransport
+from spikeloom.host.transport import FaultyTransport, LinkError, SerialTransport, VirtualSerialTransport
 from spikeloom.runners.compare import compare
 from spikeloom.runners.live import run_live
 from spikeloom.runners.runner import BoardRunner
@@ -41,18 +42,11 @@ def board(request, tmp_path, shared_build):
         yield running
 
 
-@pytest.fixture
-def board_of_zeros(tmp_path, shared_build):
-    """A board that begins with zeros."""
-    with VirtualBoard(SMALL, shared_build(tmp_path / "board")) as running:
-        yield running
-
-
-class Cut(SerialTransport):
+class Cut(VirtualSerialTransport):
     """A serial line that is cut after so many bytes from the board."""
 
-    def __init__(self, port, left):
-        super().__init__(port, BAUD)
+    def __init__(self, board, left):
+        super().__init__(str(board.link), board.clock)
         self.left = left
 
     def read(self, timeout_s):
@@ -74,7 +68,7 @@ def network_and_spikes(rng, samples):
 def check(board, rng, *, transport=None, samples=6):
     network, program, spikes = network_and_spikes(rng, samples)
     reference = simulate(network, spikes)
-    result = BoardRunner(program, transport or SerialTransport(board.port, BAUD)).run(spikes)
+    result = BoardRunner(program, transport or board.transport()).run(spikes)
     compared, mismatches = compare(reference, result)
     assert compared > 20
     assert mismatches == 0
@@ -88,15 +82,13 @@ def test_networks_one_after_the_other_and_a_line_cut_in_between(request, board):
     for left in rng.integers(1, 400, 6):
         _, program, spikes = network_and_spikes(rng, 10)
         with pytest.raises((LinkError, DriverError), match=r"the line has been cut$"):
-            BoardRunner(program, Cut(board.port, int(left))).run(spikes)
+            BoardRunner(program, Cut(board, int(left))).run(spikes)
         check(board, rng)
 
 
-def test_faults_on_the_serial_line(request, board_of_zeros):
-    line = FaultyTransport(
-        SerialTransport(board_of_zeros.port, BAUD), seed=5, flip=1e-3, drop=1e-3, insert=1e-3, repeat=0.02, cut=0.02
-    )
-    check(board_of_zeros, rng_of(request.node.name), transport=line, samples=12)
+def test_faults_on_the_serial_line(request, board):
+    line = FaultyTransport(board.transport(), seed=5, flip=1e-3, drop=1e-3, insert=1e-3, repeat=0.02, cut=0.02)
+    check(board, rng_of(request.node.name), transport=line, samples=12)
     assert sum(line.faults.values()) > 5
 
 
@@ -109,7 +101,7 @@ def leave_a_build(directory, fabric=SMALL):
 
 def test_the_command_on_a_serial_port(board, tmp_path):
     leave_a_build(tmp_path)
-    command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", board.port, "--board", "icebreaker"]
+    command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", str(board.link), "--board", "icebreaker"]
     done = subprocess.run([*command, "--images", "6"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "digits-mlp on board" in done.stdout
@@ -132,8 +124,8 @@ def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
     counts = run("--backend", "reference", "--encode", "board", "--answer", "count")
     assert counts.tolist() == classify(spikes).tolist()
     assert len(set(counts.tolist())) > 4
-    with VirtualBoard(UNITS, shared_build(tmp_path / "run")) as running:
-        port = ("--port", running.port)
+    with VirtualBoard(UNITS, shared_build(tmp_path / "run"), random_start=11) as running:
+        port = ("--port", str(running.link))
         assert (run(*port, "--encode", "board") == spikes).all()
         assert (run(*port, "--answer", "first") == run("--backend", "reference", "--answer", "first")).all()
         assert (run(*port, "--encode", "board", "--answer", "count") == counts).all()
@@ -142,7 +134,7 @@ def test_images_in_and_classes_out_by_the_command(tmp_path, shared_build):
 
 def test_the_report_of_a_board(board, tmp_path):
     leave_a_build(tmp_path)
-    command = [sys.executable, "-m", "spikeloom.cli.app", "report", "--backend", "board", "--port", board.port]
+    command = [sys.executable, "-m", "spikeloom.cli.app", "report", "--backend", "board", "--port", str(board.link)]
     done = subprocess.run([*command, "--images", "4"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "report.html").read_text()
@@ -151,19 +143,46 @@ def test_the_report_of_a_board(board, tmp_path):
     assert re.search(r"<td>32</td>", page), "4 images of 8 steps, counted by the core"
 
 
+def test_the_time_of_the_board(board):
+    """It passes while the board computes and while it waits, and never runs backwards; at the end there is none."""
+    line = board.transport()
+    with Endpoint(line, maximum_payload=SMALL.link.maximum_payload) as endpoint:
+        before = line.now()
+        endpoint.open()
+        opened = line.now()
+        assert opened > before
+        times = [opened]
+        while times[-1] < opened + 0.2:  # much longer than it computes after the last byte
+            assert line.read(0.01) == b""
+            times.append(line.now())
+        assert times == sorted(times)
+        assert len(set(times)) > 10
+    assert stat.S_IMODE(board.clock.stat().st_mode) == 0o600
+
+
+def test_a_host_with_its_own_clock(request, board):
+    """A program that knows nothing of simulations uses the pseudo-terminal like a serial port."""
+    check(board, rng_of(request.node.name), transport=SerialTransport(board.port, BAUD), samples=2)
+
+
 def test_a_port_that_is_not_there(tmp_path):
     with pytest.raises(LinkError, match=r"^the serial port .*nothing must exist and be free to use"):
         SerialTransport(str(tmp_path / "nothing"), BAUD)
 
 
 class Recorder(SpifReceiver):
-    """Keeps what it has given."""
+    """Keeps the steps that it has given, and sends itself random events after each."""
+
+    def __init__(self, rng, pixels, **settings):
+        super().__init__(pixels, **settings)
+        self.rng, self.given = rng, []
 
     def each(self, meanwhile=None):
-        self.given = []
-        for spikes in super().each(meanwhile):
-            self.given.append(spikes)
-            yield spikes
+        with SpifSender(self.pixels, self.port) as camera:
+            for spikes in super().each(meanwhile):
+                self.given.append(spikes)
+                yield spikes
+                camera.send(self.rng.random(self.pixels.size) < 0.3)
 
 
 @contextlib.contextmanager
@@ -181,15 +200,27 @@ def free_port():
 
 
 def live_command(board, port):
-    command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", board.port, "--pixels", "8x8"]
+    command = [sys.executable, "-m", "spikeloom.cli.app", "run", "--port", str(board.link), "--pixels", "8x8"]
     return [*command, "--inputs", f"udp://127.0.0.1:{port}"]
 
 
-def events_until(stop, rng, pixels, port):
-    """A camera, more or less."""
+def _events_until(stop, rng, pixels, port):
     with SpifSender(pixels, port) as camera:
         while not stop.wait(0.002):
             camera.send(rng.random(pixels.size) < 0.2)
+
+
+@contextlib.contextmanager
+def camera(rng, pixels, port):
+    """Events, all the time."""
+    stop = threading.Event()
+    running = threading.Thread(target=_events_until, args=(stop, rng, pixels, port))
+    running.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        running.join()
 
 
 def test_live_events_through_the_board(request, board):
@@ -198,42 +229,32 @@ def test_live_events_through_the_board(request, board):
     network, program, _ = network_and_spikes(rng, 1)
     size = network.size(network.output)
     pixels, outputs = PixelMap(columns=6, rows=5, polarities=1), PixelMap(columns=size, rows=1, polarities=1)
-    stop = threading.Event()
     with (
-        Recorder(pixels, step_s=0.01) as receiver,
+        Recorder(rng, pixels, step_s=0.01) as receiver,
         listening() as behind,
         SpifSender(outputs, behind.getsockname()[1]) as sender,
-        Endpoint(SerialTransport(board.port, BAUD), maximum_payload=SMALL.link.maximum_payload) as endpoint,
+        Endpoint(board.transport(), maximum_payload=SMALL.link.maximum_payload) as endpoint,
     ):
         running = Board(endpoint, SMALL)
         running.load(program)
-        camera = threading.Thread(target=events_until, args=(stop, rng, pixels, receiver.port))
-        camera.start()
         done = run_live(running, program, receiver, sender, steps=60)
-        stop.set()
-        camera.join()
         given = np.array(receiver.given)[:, None]
         fired = simulate(network, given).spikes[network.output][:, 0]
         for step in fired[fired.any(axis=1)]:  # a datagram for each step with spikes
             assert outputs.lines(*decode_events(behind.recv(2048))).tolist() == np.flatnonzero(step).tolist()
         assert (done.steps, done.events_in, done.spikes_out) == (60, given.sum(), fired.sum())
         assert fired.any(axis=1).sum() > 10
+        assert given.any(axis=2).sum() > 50
         assert not given.all(axis=2).any()
 
 
 def test_live_events_by_the_command(request, board, tmp_path):
     leave_a_build(tmp_path)
-    rng, stop = rng_of(request.node.name), threading.Event()
-    pixels = PixelMap(columns=8, rows=8, polarities=1)
-    with listening() as behind:
-        port = free_port()
-        camera = threading.Thread(target=events_until, args=(stop, rng, pixels, port))
-        camera.start()
+    pixels, port = PixelMap(columns=8, rows=8, polarities=1), free_port()
+    with listening() as behind, camera(rng_of(request.node.name), pixels, port):
         command = [*live_command(board, port), "--output", f"udp://127.0.0.1:{behind.getsockname()[1]}"]
         steps = ["--steps", "40", "--step-ms", "10", "--peer", "127.0.0.1"]
         done = subprocess.run([*command, *steps], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-        stop.set()
-        camera.join()
         assert done.returncode == 0, done.stderr
         assert re.search(r"^40 steps of 10 ms, [\d,]{3,} events in, [\d,]{2,} spikes out$", done.stdout, re.MULTILINE)
         assert re.search(
@@ -249,32 +270,27 @@ def test_live_events_by_the_command(request, board, tmp_path):
 def test_a_signal_ends_the_live_command_with_its_summary(board, tmp_path, number):
     """Also one that arrives as soon as the run announces itself; the board can be used at once by the next program."""
     leave_a_build(tmp_path)
-    rng, stop = rng_of("after a signal"), threading.Event()
-    pixels, port = PixelMap(columns=8, rows=8, polarities=1), free_port()
-    camera = threading.Thread(target=events_until, args=(stop, rng, pixels, port))
-    camera.start()
-    for received in (20, 0):
-        running = subprocess.Popen(
-            [*live_command(board, port), "--step-ms", "10", "--json", "--peer", "127.0.0.2"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-        )
-        said = [running.stderr.readline()]
-        while "Ctrl-C ends" not in said[-1]:
-            assert running.poll() is None, "".join(said)
-            said.append(running.stderr.readline())
-        time.sleep(received * 0.01)
-        running.send_signal(number)
-        output, errors = running.communicate(timeout=120)
-        assert running.returncode == 0, errors
-        assert "Traceback" not in errors
-        summary = json.loads(output)
-        assert summary["steps"] >= 1
-        if received:
-            assert summary["strangers"] > 0
-        assert (summary["used"], summary["events_in"], summary["malformed"]) == (0, 0, 0)
-    stop.set()
-    camera.join()
+    port = free_port()
+    with camera(rng_of("camera"), PixelMap(columns=8, rows=8, polarities=1), port):
+        for pause_s in (0.2, 0.0):
+            running = subprocess.Popen(
+                [*live_command(board, port), "--step-ms", "10", "--json", "--peer", "127.0.0.2"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+            )
+            said = [running.stderr.readline()]
+            while "Ctrl-C ends" not in said[-1]:
+                assert running.poll() is None, "".join(said)
+                said.append(running.stderr.readline())
+            time.sleep(pause_s)
+            running.send_signal(number)
+            output, errors = running.communicate(timeout=120)
+            assert running.returncode == 0, errors
+            assert "Traceback" not in errors
+            summary = json.loads(output)
+            assert summary["steps"] >= 1
+            assert summary["strangers"] > 0  # the camera, since the port was bound
+            assert (summary["used"], summary["events_in"], summary["malformed"]) == (0, 0, 0)
     check(board, rng_of("after a signal"))
