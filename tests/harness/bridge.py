@@ -200,7 +200,6 @@ class BridgeBench:
 
     def _request(self, packet) -> None:
         run = self.run
-        assert packet.value == 1
         if packet.kind == PacketKind.ACK:
             ticks = sum(kind is PacketKind.TICK for kind, *_ in run.taken)
             assert run.answered < ticks, "an ACK must answer a TICK"
@@ -216,7 +215,7 @@ class BridgeBench:
             run.requests.append(Tick(bool(packet.last)))
         else:
             assert packet.kind == PacketKind.SPIKE
-            run.requests.append(Spike(packet.axon))
+            run.requests.append(Spike(packet.axon, packet.value))
 
 
 @dataclass
@@ -232,7 +231,12 @@ class Expected:
 
 def model_of(bridge) -> BridgeModel:
     """The model of a bridge whose axons are not wider than those of messages."""
-    return BridgeModel(bridge.axon_width, index_width=bridge.index_width, plane_width=bridge.plane_width)
+    return BridgeModel(
+        bridge.axon_width,
+        index_width=bridge.index_width,
+        plane_width=bridge.plane_width,
+        value_width=bridge.input_value_width,
+    )
 
 
 def expected_of(bench: BridgeBench, data: bytes) -> Expected:
@@ -270,10 +274,38 @@ def expected_of(bench: BridgeBench, data: bytes) -> Expected:
     return expected
 
 
-def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):
+def random_values(rng, axon_width, value_width, errors):
+    """VALUEs and RUNs of every width, between TICKs. With ``errors``, some axons and values are too large."""
+    data = b""
+    for _ in range(12):
+        axon = int(rng.integers(1 << (16 if errors and rng.random() < 0.3 else axon_width)))
+        if rng.random() < 0.4:
+            high = 1 << (24 if errors and rng.random() < 0.3 else value_width) - 1
+            value = int(rng.integers(-high, high)) * bool(rng.random() < 0.8)
+            data += b"\x11" + axon.to_bytes(2, "little") + value.to_bytes(3, "little", signed=True)
+        else:
+            power, is_signed = int(rng.integers(4)), int(rng.integers(2))
+            # Without errors, values have fewer bits than packets take.
+            while not errors and (1 << power) + 1 - is_signed > value_width:
+                power -= 1
+            count = int(rng.choice([0, 1, 2, 7, 8, 9, 30]))
+            if not errors:
+                count = min(count, (1 << axon_width) - axon)
+            some = np.packbits(rng.random((count << power) + 7 & ~7) < rng.choice([0.1, 0.5])).tobytes()
+            head = bytes([0x18 | is_signed << 2 | power]) + axon.to_bytes(2, "little") + count.to_bytes(2, "little")
+            data += head + some
+        if rng.random() < 0.3:
+            data += bytes([0x80 | int(rng.integers(4))])
+        if rng.random() < 0.2:
+            data += b"\x20"
+    return data + b"\x21"
+
+
+def random_data(rng, axon_width, *, samples=3, requests=True, errors=False, value_width=0):
     """Samples of a few steps each, with WRITEs and READs of the core, and of tiles that do not exist, between them.
 
     With ``errors``, some of them have addresses that the fabric does not have, and bytes that begin no message follow.
+    With a ``value_width`` there are values, too.
     """
     data = b""
     for _ in range(samples):
@@ -281,6 +313,8 @@ def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):
         spikes = rng.random((int(rng.integers(2, 6)), inputs)) < rng.choice([0.05, 0.4], p=[0.3, 0.7])
         axons = rng.choice(1 << axon_width, inputs, replace=False)
         data += encode_spikes(spikes, axons)
+        if value_width:
+            data += random_values(rng, axon_width, value_width, errors)
         for _ in range(3 if requests else 0):
             index = int(rng.choice([0, 60, 250, 65530, (1 << 18) - 40]))
             tile = int(rng.choice([CORE_TILE, 2, 255], p=[0.8, 0.1, 0.1]))
@@ -298,7 +332,8 @@ def random_data(rng, axon_width, *, samples=3, requests=True, errors=False):
             else:
                 data += encode_read(ConfigurationAddress(tile=tile, index=index, **order), int(rng.integers(most)))
         if errors:
-            unknown = [0x00, 0x03, 0x04, 0x07, 0x09, 0x0F, 0x10, 0x12, 0x1F, 0x22, 0x25, 0x3F, 0x7F, 0x7F]
+            unknown = [0x00, 0x03, 0x04, 0x07, 0x09, 0x0F, 0x10, 0x12, 0x17, 0x22, 0x25, 0x3F, 0x7F, 0x7F]
+            unknown += [] if value_width else [0x11, 0x18, 0x1F]
             data += bytes(rng.permutation(unknown).tolist())
     return data
 

@@ -29,6 +29,7 @@ def program_of(rng, *, membranes=False, words=(9, 3)):
         ),
         registers=((CORE_TILE, "sources", 1), (CORE_TILE, "populations", 3)),
         input_axons=np.sort(rng.choice(300, INPUTS, replace=False)),
+        input_value_width=0,
         observed=(("output", READOUTS), ("hidden", OUTPUTS - READOUTS)),
         output_axons=rng.permutation(64)[:OUTPUTS],
         membranes=membranes,
@@ -63,6 +64,7 @@ class FakeBoard:
     def begin(self):
         self.model = BridgeModel(9)
         self.axons, self.before, self.step = set(), 0, 0
+        self.values = {}  # of the spikes of this step
         self.memory = {address: value for address, value in self.memory.items() if address[1] != 0}
 
     def answer(self, data):
@@ -71,6 +73,7 @@ class FakeBoard:
         for request in self.model.from_host(data):
             if isinstance(request, Spike):
                 self.axons.add(request.axon)
+                self.values[request.axon] = request.value
             elif isinstance(request, Tick):
                 answer += self.edit(self.step, self.end_step(request.last))
                 self.step += 1

@@ -5,9 +5,10 @@ from collections import deque
 from amaranth.sim import Simulator
 
 from spikeloom.hdl.top.fabric import Fabric
-from spikeloom.host.transport import LinkError
+from spikeloom.host.transport import LinkError, ModelTransport
+from spikeloom.sim.host.link import DeviceModel
 
-__all__ = ["SimulatedLink"]
+__all__ = ["SimulatedLink", "simulated_line"]
 
 
 class SimulatedLink:
@@ -47,6 +48,10 @@ class SimulatedLink:
         self.cycles += cycles
         self.simulator.run_until(self.cycles * 1e-6)
 
+    def advance(self, cycles):
+        """Let time pass."""
+        self._pass(cycles)
+
     def open(self):
         self.outgoing.clear()
         self.opening = True
@@ -72,3 +77,22 @@ class SimulatedLink:
 
     def poll(self):
         return self.receive(0)
+
+
+def simulated_line(link):
+    """A line to the model of the link, with the simulated fabric of ``link`` behind it."""
+    resets, waiting = 0, bytearray()
+
+    def serve(model):
+        nonlocal resets
+        if model.resets != resets:
+            resets = model.resets
+            link.open()
+            waiting.clear()
+        while data := model.receive(1000):
+            link.send(data)
+        waiting.extend(link.poll())
+        link.advance(100)
+        del waiting[: model.transmit(bytes(waiting))]
+
+    return ModelTransport(DeviceModel(link.top.fabric.link, link.identity.encode()), serve)

@@ -190,7 +190,14 @@ class Samples:
             inputs = random_inputs(_seed(self.inputs), network.inputs, encoder, samples=self.images)
         elif self.inputs is not None:
             classes = network.population(network.output).size
-            inputs = load_inputs(Path(self.inputs), network.inputs, encoder, classes=classes, layout=self.layout)
+            inputs = load_inputs(
+                Path(self.inputs),
+                network.inputs,
+                encoder,
+                classes=classes,
+                layout=self.layout,
+                value_width=network.input_value_width,
+            )
         elif network.inputs == 64:
             inputs = held_out_digits(encoder)
         else:

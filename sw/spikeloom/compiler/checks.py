@@ -28,11 +28,6 @@ class PlaceError(ValueError):
 def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) -> None:
     if not network.sinks(INPUT):
         raise PlaceError(f"network {network.name} must have a connection from its input")
-    if network.input_value_width:
-        raise PlaceError(
-            f"network {network.name}: the input must be spikes, not values of {network.input_value_width} bits, which "
-            f"the host link does not carry"
-        )
     for core in dict.fromkeys(cores):
         _check_features(network, core)
 
@@ -46,6 +41,12 @@ def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
         raise PlaceError(
             f"weights must have at most {core.weight_width} bits on this fabric, network {network.name} has "
             f"{network.weight_width}"
+        )
+    if network.input_value_width > core.input_value_width:
+        what = f"of at most {core.input_value_width} bits" if core.input_value_width else "of spikes, not of values,"
+        raise PlaceError(
+            f"network {network.name}: the input must be {what} on this fabric, not of {network.input_value_width} "
+            f"bits: build its cores with value_width={network.input_value_width}"
         )
     for population in network.populations:
         try:
@@ -64,6 +65,11 @@ def check_ports(
 ) -> None:
     if INPUT in observe and input_from is None:
         raise PlaceError("the input can be observed only if it comes from a tile, such as an AER tile")
+    if network.input_value_width and input_from is not None:
+        raise PlaceError(
+            f"network {network.name}: the input must come from the host, not from tile {input_from.tile}, because it "
+            "has values, which only the host sends"
+        )
     for port, brings_input in ((input_from, True), (output_to, False)):
         if port is None:
             continue

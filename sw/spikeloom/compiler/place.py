@@ -132,6 +132,7 @@ def _lay_out(assignment: Assignment, fabric: FabricConfig, observe: Collection[s
         memories=tuple(image for tile in tiles for image in _images(fabric, tile)),
         registers=tuple(_registers(placement, tiles)),
         input_axons=placement.input_axons,
+        input_value_width=original.input_value_width,
         observed=tuple((name, original.size(name)) for name in observed),
         output_axons=output_axons,
         membranes=not original.population(original.output).parameters.spiking,

@@ -38,10 +38,11 @@ class Program:
     """Network placed on a fabric.
 
     ``registers`` are written after the memories: (tile, register, value). ``input_axons`` ``(inputs,)`` is the axon of
-    each input line, ascending. ``observed`` are the populations whose packets leave the fabric, the output population
-    first, with their sizes; ``output_axons`` ``(sum of sizes,)`` are the axons of their neurons. If ``membranes``, the
-    output population sends its membranes, one per neuron per step, instead of spikes. ``graded`` are the observed
-    populations with graded spikes. ``assignment`` is the mapping of parts to tiles.
+    each input line, ascending. The input has values of ``input_value_width`` bits, or spikes if that is 0. ``observed``
+    are the populations whose packets leave the fabric, the output population first, with their sizes; ``output_axons``
+    ``(sum of sizes,)`` are the axons of their neurons. If ``membranes``, the output population sends its membranes, one
+    per neuron per step, instead of spikes. ``graded`` are the observed populations with graded spikes. ``assignment``
+    is the mapping of parts to tiles.
     """
 
     network: str
@@ -49,6 +50,7 @@ class Program:
     memories: tuple[MemoryImage, ...]
     registers: tuple[tuple[int, str, int], ...]
     input_axons: NDArray[np.int64]
+    input_value_width: int
     observed: tuple[tuple[str, int], ...]
     output_axons: NDArray[np.int64]
     membranes: bool

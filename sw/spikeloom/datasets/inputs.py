@@ -14,7 +14,7 @@ from spikeloom.datasets.encoders import Encoder, LevelEncoder, SignalEncoder
 from spikeloom.datasets.shipped import load_digits
 from spikeloom.sim.lib.arrays import LARGEST, arrays_from
 from spikeloom.sim.lib.files import FileError
-from spikeloom.sim.network.reference import as_spikes
+from spikeloom.sim.network.reference import as_inputs
 
 __all__ = ["InputError", "Inputs", "Layout", "held_out_digits", "load_inputs", "random_inputs"]
 
@@ -118,14 +118,16 @@ def load_inputs(
     *,
     classes: int | None = None,
     layout: Layout | None = None,
+    value_width: int = 0,
 ) -> Inputs:
     """Read a ``.npy`` file of spikes ``(T, B, inputs)``, images ``(B, ...)`` or series ``(T, B, channels)``, or a
     ``.npz`` file.
 
     A ``.npz`` file holds ``spikes``, ``images`` or ``series``, and optionally ``labels``. The array of a ``.npy`` file
     is interpreted as spikes if it is binary and its last extent is ``inputs``; otherwise as images, or as series for an
-    encoder of signals. Labels are integers from 0, below ``classes`` if given. Without a ``layout``, spikes are refused
-    if labels or the encoder's number of steps show that they are ``(B, T, inputs)``. Raises `InputError`.
+    encoder of signals. With a ``value_width``, spikes are integers of this width. Labels are integers from 0, below
+    ``classes`` if given. Without a ``layout``, spikes are refused if labels or the encoder's number of steps show that
+    they are ``(B, T, inputs)``. Raises `InputError`.
     """
     where = str(path)
     try:
@@ -138,7 +140,7 @@ def load_inputs(
         arrays = content
     else:
         values = "series" if isinstance(encoder, SignalEncoder) else "images"
-        arrays = {"spikes" if _looks_like_spikes(content, inputs) else values: content}
+        arrays = {"spikes" if _looks_like_spikes(content, inputs, value_width) else values: content}
     labels, images = arrays.get("labels"), None
     if "spikes" in arrays:
         array = arrays["spikes"]
@@ -150,8 +152,8 @@ def load_inputs(
         elif layout is Layout.BTN:
             raise InputError(f"{where}: spikes must have shape (B, T, {inputs}) with --layout btn, not {array.shape}")
         try:
-            spikes = as_spikes(array, inputs)
-        except ValueError as error:
+            spikes = as_inputs(array, inputs, value_width)
+        except (TypeError, ValueError) as error:
             raise InputError(f"{where}: {error}") from error
     elif "images" in arrays:
         spikes = _encoded(arrays["images"], "images", encoder, where)
@@ -203,9 +205,11 @@ def _labels(labels: NDArray[Any], samples: int, classes: int | None, where: str)
     return labels.astype(np.int64)
 
 
-def _looks_like_spikes(array: NDArray[Any], inputs: int) -> bool:
-    """Whether the array is boolean, or binary with the inputs as its last axis."""
+def _looks_like_spikes(array: NDArray[Any], inputs: int, value_width: int) -> bool:
+    """Whether the array is boolean, or binary with the inputs as its last axis, or has the values of such inputs."""
     if array.dtype == np.bool_:
+        return True
+    if value_width and array.dtype.kind in "iu" and array.ndim == 3 and array.shape[-1] == inputs:
         return True
     if array.dtype.kind not in "iuf":
         return False

@@ -38,12 +38,14 @@ from spikeloom.sim.host.messages import (
     ConfigurationAddress,
     Messages,
     encode_read,
+    encode_values,
     encode_write,
 )
 from spikeloom.sim.host.readout import ReadoutMode
 from spikeloom.sim.host.samples import SampleEncoder, encode_images
 from spikeloom.sim.lib.contents import program_digest
 from spikeloom.sim.lib.registers import BRIDGE_TILE, REGISTER_MEMORY, Register
+from spikeloom.sim.network.reference import as_values
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
 
@@ -56,6 +58,7 @@ _ERRORS = (
     "an unknown message",
     "a spike for an axon that does not exist",
     "an address beyond those of its fabric",
+    "a value with too many bits",
 )
 """Meaning of the bits of the bridge register ``error``."""
 
@@ -205,6 +208,11 @@ class Board:
         If the bitstream already contains the program, its memories are not written and there are no bytes to count.
         """
         self._program = None
+        if program.input_value_width and Feature.HOST_VALUES not in self.identity.features:
+            raise DriverError(
+                "the program's input has values, which the board does not take: load a bitstream of a fabric whose "
+                f"cores have value_width={program.input_value_width}"
+            )
         self.clear()
         held = self.read_register(BRIDGE_TILE, "program")
         memories = () if held == program_digest(program.memories, program.registers) else program.memories
@@ -227,13 +235,15 @@ class Board:
     ) -> BoardResult:
         """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1; every sample starts from the cleared state.
 
+        A program whose input has values takes integers instead; 0 is no event.
+
         ``progress`` counts completed samples. ``timeout_s`` is the longest silence of the board; the default is the
         timeout of the link. Raises ``ValueError`` for spikes of the wrong shape or value, and `DriverError` if the
         board stops or sends an invalid answer; after that, `reopen` and load again.
         """
         program = self._loaded()
-        array = self._checked_spikes(program, spikes)
-        batches = _spike_batches(array, program)
+        array = self._checked_inputs(program, spikes)
+        batches = _input_batches(array, program)
         return self._run_steps(program, batches, array.shape[0], array.shape[1], progress, timeout_s)
 
     def run_images(
@@ -286,9 +296,9 @@ class Board:
         )
         self._check_unit(1, "a readout")
         if encoder is None:
-            spikes = self._checked_spikes(program, inputs)
-            samples = spikes.shape[1]
-            batches = _spike_batches(spikes, program)
+            array = self._checked_inputs(program, inputs)
+            samples = array.shape[1]
+            batches = _input_batches(array, program)
         else:
             pixels = self._set_encoder(program, inputs, encoder)
             samples = len(pixels)
@@ -331,9 +341,11 @@ class Board:
         return array.reshape(len(array), -1)
 
     @staticmethod
-    def _checked_spikes(program: LoadableProgram, spikes: ArrayLike) -> NDArray[np.bool_]:
+    def _checked_inputs(program: LoadableProgram, spikes: ArrayLike) -> NDArray[Any]:
         array = np.asarray(spikes)
         inputs = len(program.input_axons)
+        if program.input_value_width and array.ndim == 3:
+            return as_values(array, inputs, program.input_value_width)
         if array.ndim != 3 or array.shape[2] != inputs or 0 in array.shape:
             raise ValueError(f"spikes must have shape (T, B, {inputs}), not {array.shape}")
         if array.dtype != np.bool_:
@@ -409,13 +421,16 @@ class Board:
             raise DriverError(f"no answer from the board when {what}: {error}") from error
 
 
-def _spike_batches(spikes: NDArray[np.bool_], program: LoadableProgram) -> Iterable[bytes]:
-    """Yield the messages of the samples ``(T, B, n)``, several at a time."""
-    steps, samples, inputs = spikes.shape
+def _input_batches(array: NDArray[Any], program: LoadableProgram) -> Iterable[bytes]:
+    """Yield the messages of the samples ``(T, B, n)``: spikes of several at a time, or values of one."""
+    steps, samples, inputs = array.shape
+    if program.input_value_width:
+        yield from (encode_values(array[:, sample], program.input_axons) for sample in range(samples))
+        return
     encoder = SampleEncoder(program.input_axons)
     size = max(1, _BATCH // (steps * inputs))
     for first in range(0, samples, size):
-        yield encoder.encode(spikes[:, first : first + size])
+        yield encoder.encode(array[:, first : first + size])
 
 
 def _image_batches(pixels: NDArray[Any], encoder: Encoder) -> Iterable[bytes]:

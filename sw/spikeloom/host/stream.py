@@ -11,8 +11,9 @@ from spikeloom.host.channel import MessageChannel
 from spikeloom.host.protocols import DriverError, LoadableProgram
 from spikeloom.host.results import StepResult
 from spikeloom.host.transport import LinkError
-from spikeloom.sim.host.messages import Messages
+from spikeloom.sim.host.messages import Messages, encode_values
 from spikeloom.sim.host.samples import SampleEncoder
+from spikeloom.sim.network.reference import as_values
 
 __all__ = ["StepStream"]
 
@@ -45,18 +46,22 @@ class StepStream:
         """Number of steps sent to the board, and number received back."""
 
     def send(self, spikes: ArrayLike, *, last: bool = False) -> None:
-        """Send the spikes ``(inputs,)`` of a step to the board; ``last`` ends the sample."""
+        """Send the spikes ``(inputs,)`` of a step to the board, or values if the program takes them; ``last`` ends the
+        sample."""
         array = np.asarray(spikes)
         inputs = len(self._program.input_axons)
         if self._ended:
             raise DriverError("a step must not follow the last one")
         if array.shape != (inputs,):
             raise ValueError(f"spikes must have shape {(inputs,)}, not {array.shape}")
-        if array.dtype != np.bool_:
-            if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
-                raise ValueError("spikes must be 0 or 1, not other values")
-            array = array.astype(np.bool_)
-        data = self._encoder.encode(array[None, None], last=last)
+        if width := self._program.input_value_width:
+            data = encode_values(as_values(array[None], inputs, width)[:, 0], self._program.input_axons, last=last)
+        else:
+            if array.dtype != np.bool_:
+                if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
+                    raise ValueError("spikes must be 0 or 1, not other values")
+                array = array.astype(np.bool_)
+            data = self._encoder.encode(array[None, None], last=last)
         try:
             self._channel.send(data)
         except LinkError as error:

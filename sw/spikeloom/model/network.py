@@ -20,7 +20,7 @@ from spikeloom.sim.attention.attention import draw
 from spikeloom.sim.lib.lfsr import distinct_seeds
 from spikeloom.sim.network.attention import QuantisedAttention
 from spikeloom.sim.network.projection import Projection
-from spikeloom.sim.network.reference import as_spikes, as_values
+from spikeloom.sim.network.reference import as_inputs
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix
 
 __all__ = ["Connection", "EncoderSetting", "FloatResult", "Network"]
@@ -229,8 +229,7 @@ class Network:
         Membranes of populations that do not spike are always recorded, others if named in ``record_membranes``, each at
         the end of the step. Raises ``ValueError`` if ``spikes`` does not match.
         """
-        width = self.input_value_width
-        inputs = as_values(spikes, self.inputs, width) if width else as_spikes(spikes, self.inputs)
+        inputs = as_inputs(spikes, self.inputs, self.input_value_width)
         steps, batch, _ = inputs.shape
         recorded = {*record_membranes} | {p.name for p in self.populations if not p.spiking}
         membranes = {name: np.zeros((steps, batch, self.population(name).size)) for name in recorded}

@@ -19,7 +19,7 @@ from spikeloom.explore.cost import Explanation, explain, measured_rates
 from spikeloom.report.traffic import Traffic
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.population import INPUT
-from spikeloom.sim.network.reference import as_spikes, as_values, simulate
+from spikeloom.sim.network.reference import as_inputs, simulate
 from spikeloom.sim.noc.mesh import Link, LinkCount, MeshParameters
 
 __all__ = ["Comparison", "Report", "gather"]
@@ -128,8 +128,7 @@ def gather(
     ``measured`` holds the output of the hardware: spikes of spiking populations and membranes of others, ``(T, B, n)``.
     ``record`` names additional populations with membranes on the page; None selects the output.
     """
-    width = network.input_value_width
-    array = as_values(spikes, network.inputs, width) if width else as_spikes(spikes, network.inputs)
+    array = as_inputs(spikes, network.inputs, network.input_value_width)
     result = simulate(network, array, record=(network.output,) if record is None else record)
     explanation = explain(program, measured_rates(network, array))
     mesh = program.fabric.mesh or MeshParameters(columns=2, rows=1)

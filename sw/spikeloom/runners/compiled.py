@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.compiler.program import Program
 from spikeloom.host.results import BoardResult, StepCollector
 from spikeloom.runners.runner import Progress, Runner, RunResult, by_population
-from spikeloom.sim.network.reference import as_spikes
+from spikeloom.sim.network.reference import as_inputs
 from spikeloom.sim.noc.mesh import Link, LinkCount
 from spikeloom.simulators.build import CompiledDesign, compile_design, compile_tiles, find_verilator
 from spikeloom.simulators.compiled import CompiledSimulator, Pauses
@@ -83,7 +83,7 @@ class CompiledRunner(Runner):
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
         start = time.monotonic()
-        array = as_spikes(spikes, len(self.program.input_axons))
+        array = as_inputs(spikes, len(self.program.input_axons), self.program.input_value_width)
         library = self.compile().library
         total = array.shape[1]
         pieces = np.array_split(np.arange(total), min(self.workers, total))

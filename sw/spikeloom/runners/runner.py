@@ -29,7 +29,7 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import Identity, LinkKind
 from spikeloom.sim.host.readout import ReadoutMode, answers, scores
 from spikeloom.sim.network.network import QuantisedNetwork
-from spikeloom.sim.network.reference import as_spikes, simulate
+from spikeloom.sim.network.reference import as_inputs, simulate
 from spikeloom.sim.noc.mesh import Link, LinkCount
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ class RunResult:
 class Task:
     """Task of a board.
 
-    ``inputs`` are spikes ``(T, B, inputs)`` or, with an ``encoder``, images ``(B, ...)`` that the board encodes. With a
-    ``mode`` other than OFF, the board answers with classes only.
+    ``inputs`` are spikes or values ``(T, B, inputs)`` or, with an ``encoder``, images ``(B, ...)`` that the board
+    encodes. With a ``mode`` other than OFF, the board answers with classes only.
     """
 
     inputs: NDArray[Any]
@@ -109,7 +109,10 @@ class Runner(abc.ABC):
 
     @abc.abstractmethod
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
-        """Run ``spikes`` ``(T, B, inputs)``; every sample starts from the cleared state."""
+        """Run ``spikes`` ``(T, B, inputs)``; every sample starts from the cleared state.
+
+        A network with ``input_value_width`` takes integers instead; 0 is no event.
+        """
 
 
 class TaskRunner(Runner):
@@ -173,7 +176,7 @@ class BoardRunner(TaskRunner):
         self.identity: Identity | None = None
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
-        array = as_spikes(spikes, len(self.program.input_axons))
+        array = as_inputs(spikes, len(self.program.input_axons), self.program.input_value_width)
         return self.do(Task(inputs=array), progress=progress)
 
     def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
@@ -271,7 +274,8 @@ class PinsRunner(TaskRunner):
         self.waves: Path | None = None
 
     def run(self, spikes: ArrayLike, *, progress: Progress | None = None) -> RunResult:
-        return self.do(Task(inputs=as_spikes(spikes, len(self.program.input_axons))), progress=progress)
+        array = as_inputs(spikes, len(self.program.input_axons), self.program.input_value_width)
+        return self.do(Task(inputs=array), progress=progress)
 
     def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
         start = time.monotonic()

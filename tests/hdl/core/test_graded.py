@@ -53,8 +53,7 @@ def negative(network):
 
 def check(rng, core, network, inputs, *, engine_module=engine, **bench):
     """Run the RTL and the reference; return the reference and the run."""
-    # What the packets bring is the bench's business; the host sends no values.
-    program = place(dataclasses.replace(network, input_value_width=0), FabricConfig(core=core))
+    program = place(network, FabricConfig(core=core))
     reference = simulate(network, inputs, record=[p.name for p in network.populations])
     run = run_engine(engine_module.LifEngine(core), program, inputs, rng, **bench)
     assert_equal_to_reference(run, network, program, inputs, reference)

@@ -67,6 +67,7 @@ class FarTiles(wiring.Component):
         self.bridge = design
         self.axon_width, self.value_width, self.graded = design.axon_width, design.value_width, design.graded
         self.index_width, self.plane_width = design.index_width, design.plane_width
+        self.input_value_width = design.input_value_width
         super().__init__(design.signature)
 
     def elaborate(self, platform):

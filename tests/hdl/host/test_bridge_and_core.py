@@ -49,6 +49,71 @@ def test_the_driver_runs_networks(request):
     assert 0 < np.mean(fired) < 1
 
 
+def check_input_values(rng, board, network, program, values):
+    """Run values on the board and compare with the reference, spikes and their values."""
+    board.load(program)
+    result = board.run(values)
+    board.check_errors()
+    reference = simulate(network, values)
+    first = 0
+    for name, size in program.observed:
+        columns = slice(first, first + size)
+        assert (result.spikes[..., columns] == reference.spikes[name]).all()
+        if name in reference.values:
+            assert (result.values[..., columns] == reference.values[name]).all()
+        first += size
+    return int(result.spikes.sum())
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+def test_values_of_the_input(request, mesh):
+    """Dense and sparse values of different widths, and some that are 0 or 1."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, value_width=9, v_width=16, accumulator_width=26)
+    fabric = mesh_of(2, 1, core=core) if mesh else FabricConfig(core=core)
+    board = Board(SimulatedLink(rng, fabric, stall=0.1))
+    fired = 0
+    for low, high, density in ((-8, 8, 0.9), (0, 256, 1.0), (-256, 256, 0.05), (0, 2, 0.5), (0, 1, 0.0)):
+        network = dataclasses.replace(random_network(rng, core, inputs=20), input_value_width=9)
+        program = place(network, fabric, observe=[p.name for p in network.populations])
+        values = rng.integers(low, high, (4, 2, 20)) * (rng.random((4, 2, 20)) < density)
+        fired += check_input_values(rng, board, network, program, values)
+        stream = board.stream()
+        for step in range(3):
+            stream.send(values[step, 0])
+        steps = stream.finish()
+        alone = np.concatenate([values[:3, :1], np.zeros((1, 1, 20), int)])
+        expected = simulate(network, alone).spikes[network.output][:, 0]
+        assert np.array_equal([step.spikes[: expected.shape[1]] for step in steps], expected)
+    assert fired > 0
+    with pytest.raises(ValueError, match=r"^values must be from -256 to 255, not 256$"):
+        board.run(np.full((1, 1, 20), 256))
+
+
+def test_values_of_an_input_with_coordinates(request):
+    """The axons of an image have gaps, which a run fills with zeros."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(
+        CORE,
+        neurons=512,
+        axons=256,
+        weight_words=4096,
+        populations=8,
+        coordinate_width=3,
+        geometries=32,
+        sparse=True,
+        value_width=6,
+        accumulator_width=26,
+    )
+    fabric = FabricConfig(core=core)
+    network = dataclasses.replace(random_spatial_network(rng, core, extent=6), input_value_width=6)
+    program = place(network, fabric, observe=[p.name for p in network.populations])
+    assert np.diff(program.input_axons).max() > 1
+    board = Board(SimulatedLink(rng, fabric, stall=0.1))
+    values = rng.integers(-32, 32, (3, 2, network.inputs))
+    assert check_input_values(rng, board, network, program, values) > 0
+
+
 def test_values_come_back(request):
     """Of graded spikes, in every population, and 1 is one of them."""
     rng = rng_of(request.node.name)

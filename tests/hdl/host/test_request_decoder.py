@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from harness.bridge import BridgeBench, check, find_planted_bug, model_of, random_data, write
+from harness.bridge import (
+    BridgeBench,
+    bridge_with_bug,
+    check,
+    find_planted_bug,
+    model_of,
+    random_data,
+    random_values,
+    write,
+)
 from harness.mutations import mutated
 from harness.networks import rng_of
 
@@ -13,12 +22,13 @@ from spikeloom.sim.host.bridge import (
     ADDRESS_ERROR,
     AXON_ERROR,
     MESSAGE_ERROR,
+    VALUE_ERROR,
     BridgeModel,
     Spike,
     Tick,
     Write,
 )
-from spikeloom.sim.host.messages import ConfigurationAddress, Opcode, encode_spikes, encode_write
+from spikeloom.sim.host.messages import ConfigurationAddress, Opcode, encode_spikes, encode_values, encode_write
 from spikeloom.sim.lib.registers import CORE_TILE
 
 
@@ -46,6 +56,45 @@ def test_an_index_never_wraps(request, words):
     assert expected.error == ADDRESS_ERROR
     assert [index for _, _, index, _ in run.writes] == ([62] * 3 + [63] * 3 if words else [62, 63])
     assert [plane for _, plane, _, _ in run.writes] == ([0, 1, 2] * 2 if words else [0, 0])
+
+
+@pytest.mark.parametrize("errors", [False, True])
+@pytest.mark.parametrize(("axon_width", "value_width"), [(4, 2), (8, 5), (10, 8), (16, 9), (16, 16)])
+def test_values_of_the_host(request, axon_width, value_width, errors):
+    """VALUEs and RUNs among spikes, WRITEs and READs, in fabrics whose index is narrower or wider than an axon."""
+    rng = rng_of(request.node.name)
+    width = int(rng.choice([6, 18]))
+    bench = BridgeBench(HostBridge(axon_width, 16, input_value_width=value_width, index_width=width), rng, stall=0.2)
+    data = random_data(rng, axon_width, value_width=value_width, errors=errors, requests=errors)
+    run, expected = check(bench, data)
+    values = [request.value for request in run.requests if isinstance(request, Spike)]
+    assert len(set(values)) > (2 if value_width == 2 else 10)
+    assert min(values) < 0 < max(values)
+    assert expected.error == (MESSAGE_ERROR | AXON_ERROR | ADDRESS_ERROR | VALUE_ERROR) * errors or (
+        axon_width == 16 and expected.error | AXON_ERROR == 15 * errors | AXON_ERROR
+    )
+
+
+def test_a_value_of_a_run_a_cycle(request):
+    """Values of any width take a cycle each, zero or not; the spikes that they bring come as fast."""
+    rng = rng_of(request.node.name)
+    for power, is_signed in ((0, 0), (1, 1), (2, 0), (3, 1)):
+        design = HostBridge(10, 16, input_value_width=9)
+        bench = BridgeBench(design, rng, idle=0, stall=0, density=0)
+        head = bytes([Opcode.RUN | is_signed << 2 | power]) + bytes([0, 0, 0x20, 3])
+        run, _ = check(bench, head + bytes(rng.integers(256, size=100 << power, dtype=np.uint8)) + b"\x21")
+        assert 800 <= run.last_request <= 800 + 20
+        assert sum(isinstance(request, Spike) for request in run.requests) > 300
+
+
+def test_fabrics_without_values_do_not_know_them(request):
+    """Each byte that would begin a value is skipped, and what follows is taken as messages."""
+    rng = rng_of(request.node.name)
+    bench = BridgeBench(HostBridge(8, 16), rng)
+    data = bytes([Opcode.VALUE, 0, 0, 0xFE, 0xFF, 0xFF, Opcode.TICK]) + encode_values([[-1, -1, -1]])
+    run, expected = check(bench, data)
+    assert expected.error == MESSAGE_ERROR | AXON_ERROR
+    assert run.requests == [Spike(126), Spike(254), Tick(False), Tick(True)]
 
 
 def test_a_spike_a_cycle_in(request):
@@ -83,6 +132,59 @@ MUTATIONS = {
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_planted_bugs_are_found(monkeypatch, name):
     find_planted_bug(monkeypatch, request_decoder, *MUTATIONS[name])
+
+
+VALUED = random_data(rng_of("values"), 9, samples=8, errors=True, value_width=6)
+"""What a bridge with values and another planted bug is told."""
+
+ONLY_VALUES = random_values(rng_of("only values"), 9, 6, True)
+"""The same without other messages that set the same flags."""
+
+WITH_VALUES = {
+    "an index that wraps": ("with m.If(following[-1]):", "with m.If(0):"),
+    "bits of an address without a register": ("with m.If(spare.any()):", "with m.If(0):"),
+    "the first byte of a word": (
+        "self.plane.eq(Mux(is_words, 0, last_plane))]\n                self._store",
+        "self.plane.eq(last_plane)]\n                self._store",
+    ),
+    "the bytes of a word": ("with m.If((self.plane == last_plane) | is_valued):", "with m.If(1):"),
+    "the next word": (
+        "self.plane.eq(Mux(is_words, 0, last_plane))]\n                with",
+        "self.plane.eq(last_plane)]\n                with",
+    ),
+    "the error of an address": ("self.misplaced.eq(step & ~is_valued & self.outside)", "self.misplaced.eq(0)"),
+    "a write that is dropped": ("self.write_enable.eq(~self.outside)", "self.write_enable.eq(1)"),
+    "the index of an earlier message": ("[position.eq(_INDEX), index.eq(0)]", "position.eq(_INDEX)"),
+    "a value of 0": ("some.eq(value != 0)", "some.eq(1)"),
+    "a value that does not fit": ("fits.eq(value == kept)", "fits.eq(1)"),
+    "an axon that does not exist": ("is_axon = ~(ended | index[self.axon_width :].any())", "is_axon = Const(1)"),
+    "the error of an axon": ("self.beyond.eq(some & ~is_axon)", "self.beyond.eq(0)"),
+    "the error of a value": ("self.too_large.eq(some & ~fits)", "self.too_large.eq(0)"),
+    "the sign of a run": ("Mux(code[2], field.as_signed(), field)", "field"),
+    "the end of a run": ("take.eq(done & (is_last | (self.count == 1)))", "take.eq(done & is_last)"),
+    "the place in the next run": ("place.eq(Mux(take, 0, place + 1))", "place.eq(place + 1)"),
+    "a value without credit": ("self.packets.valid.eq(self.credit & sent)", "self.packets.valid.eq(sent)"),
+    "a value that is not taken": (
+        "done.eq(~sent | (self.credit & self.packets.ready))",
+        "done.eq(~sent | self.credit)",
+    ),
+}
+
+
+def check_valued(design):
+    for data in (VALUED, ONLY_VALUES):
+        check(BridgeBench(design(9, 20, input_value_width=6), rng_of("values")), data)
+
+
+def test_the_bench_for_planted_bugs_with_values_finds_none():
+    check_valued(HostBridge)
+
+
+@pytest.mark.parametrize("name", WITH_VALUES)
+def test_planted_bugs_with_values_are_found(monkeypatch, name):
+    design = bridge_with_bug(monkeypatch, request_decoder, *WITH_VALUES[name])
+    with pytest.raises((AssertionError, ValueError)):
+        check_valued(design)
 
 
 def run_decoder(decoder, messages, rng, *, idle=0.3, stall=0.3):
@@ -155,7 +257,8 @@ def check_messages(decoder, rng, count=1200):
     """Random messages, most of them near the last axon: each leads to what the model makes of it, and to one flag."""
     model, messages, expected = BridgeModel(decoder.axon_width), [], []
     seen = {Spike: 0, Tick: 0, Write: 0, MESSAGE_ERROR: 0, AXON_ERROR: 0, ADDRESS_ERROR: 0}
-    others = [byte for byte in range(64) if byte not in set(Opcode)]
+    known = (Opcode.WRITE, Opcode.READ, Opcode.WRITE_WORDS, Opcode.READ_WORDS, Opcode.TICK, Opcode.TICK_LAST)
+    others = [byte for byte in range(64) if byte not in known]
     while len(messages) < count:
         kind = rng.random()
         few = rng.random() < 0.5

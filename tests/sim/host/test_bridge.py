@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.sim.host.bridge import ADDRESS_ERROR, AXON_ERROR, MESSAGE_ERROR, BridgeModel, Read, Spike, Tick, Write
+from spikeloom.sim.host.bridge import (
+    ADDRESS_ERROR,
+    AXON_ERROR,
+    MESSAGE_ERROR,
+    VALUE_ERROR,
+    BridgeModel,
+    Read,
+    Spike,
+    Tick,
+    Write,
+)
 from spikeloom.sim.host.messages import ConfigurationAddress, MessageDecoder, encode_read, encode_spikes, encode_write
 
 ADDRESS = ConfigurationAddress(tile=3, memory=2, plane=1, index=1000)
@@ -95,6 +105,49 @@ def test_addresses_beyond_those_of_the_fabric():
     assert reached(2, {"memory": 16}) == [False, False]
     assert reached(2, {"plane": 4}) == [False, False]
     assert reached(2, {"word_bytes": 5}) == [False, False]
+
+
+def test_values_by_hand():
+    model = BridgeModel(4, value_width=5)
+    assert model.from_host(b"\x80\x11\x07\x00\xfe\xff\xff\x80") == [Spike(0), Spike(7, -2), Spike(1)]
+    assert model.from_host(b"\x18\x03\x00\x03\x00\x05") == [Spike(3), Spike(5)], "a bit each"
+    assert model.from_host(b"\x1d\x00\x00\x05\x00\xe1\x02") == [Spike(0, 1), Spike(2, -2), Spike(3, -1), Spike(4, -2)]
+    assert model.from_host(b"\x1a\x00\x00\x02\x00\x8f") == [Spike(0, 15), Spike(1, 8)]
+    assert model.from_host(b"\x1e\x00\x00\x02\x00\x8f\x21") == [Spike(0, -1), Spike(1, -8), Tick(True)]
+    assert model.from_host(b"\x1b\x00\x00\x00\x00\x20") == [Tick(False)], "a run of none"
+    assert model.error == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "spikes", "error"),
+    [
+        ("11 0f00 0f0000", [Spike(15, 15)], 0),
+        ("11 1000 0f0000", [], AXON_ERROR),
+        ("11 0001 0f0000", [], AXON_ERROR),
+        ("11 0f00 100000", [], VALUE_ERROR),
+        ("11 0f00 f0ffff", [Spike(15, -16)], 0),
+        ("11 0f00 efffff", [], VALUE_ERROR),
+        ("11 1000 000001", [], AXON_ERROR | VALUE_ERROR),
+        ("11 1000 000000", [], 0),
+        ("1b 0e00 0400 05 06 07 00", [Spike(14, 5), Spike(15, 6)], AXON_ERROR),
+        ("1b 0e00 0400 05 06 00 00", [Spike(14, 5), Spike(15, 6)], 0),
+        ("1b 0000 0300 05 10 06", [Spike(0, 5), Spike(2, 6)], VALUE_ERROR),
+        ("1f ffff 0300 05 00 06", [], AXON_ERROR),
+    ],
+)
+def test_values_and_axons_that_there_are_not(message, spikes, error):
+    """They are dropped, unless they are 0; the rest of a run counts."""
+    model = BridgeModel(4, value_width=5)
+    assert model.from_host(bytes.fromhex(message)) == spikes
+    assert model.error == error
+
+
+def test_a_board_without_values_knows_none():
+    model = BridgeModel(4)
+    assert model.from_host(b"\x11\x1f\x20") == [Tick(False)]
+    assert model.error == MESSAGE_ERROR
+    with pytest.raises(ValueError, match=r"^value_width must be 0 or from 2 to 16, not 1$"):
+        BridgeModel(4, value_width=1)
 
 
 def test_what_goes_beyond_the_last_axon_is_dropped_and_moves_nothing():

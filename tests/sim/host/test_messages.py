@@ -13,9 +13,11 @@ from spikeloom.sim.host.messages import (
     ConfigurationAddress,
     MessageDecoder,
     MessageError,
+    Opcode,
     encode_events,
     encode_read,
     encode_spikes,
+    encode_values,
     encode_write,
 )
 
@@ -91,6 +93,11 @@ def test_the_example_of_the_documents():
     text = " ".join((Path(__file__).parents[3] / "docs" / "host-protocol.md").read_text().split())
     shown = [found.replace(" ", "").lower() for found in re.findall(r"`(0[15] 01 01 [0-9A-F ]+)`", text)]
     assert shown == [message.hex() for message in messages]
+    run, value, spike = (bytes.fromhex(found) for found in re.findall(r"`((?:1E|11 10|90)[0-9A-F ]*)`", text))
+    model = BridgeModel(16, value_width=5)
+    assert model.from_host(run) == [Spike(16, 1), Spike(18, -2), Spike(19, 7)]
+    assert encode_values([[1, 0, -2, 7]], range(16, 20), last=False)[:-1] == run
+    assert model.from_host(value) == model.from_host(spike) == [Spike(16, 1)]
 
 
 def test_the_order_of_bytes():
@@ -103,6 +110,59 @@ def test_the_order_of_bytes():
         (70_001, 0),
         (70_002, 5),
     ]
+
+
+def values_of(values, axons):
+    """What the board must understand of values, from a plain loop."""
+    wanted = []
+    for t, step in enumerate(values):
+        wanted += [Spike(int(axons[i]), int(step[i])) for i in np.argsort(axons) if step[i]]
+        wanted.append(Tick(t == len(values) - 1))
+    return wanted
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 7, 8, 12])
+def test_board_understands_values(request, bits, signed):
+    """In the shortest of the forms, whatever that is: few or many bits, most or none of them 0, any axons."""
+    rng = rng_of(request.node.name)
+    forms = set()
+    for _ in range(30):
+        inputs, space = int(rng.integers(1, 80)), int(rng.choice([80, 300, 1 << 16]))
+        axons = rng.choice(space, inputs, replace=False)
+        low, high = (-(1 << bits - 1), 1 << bits - 1) if signed else (0, 1 << bits)
+        values = rng.integers(low, high, (3, inputs)) * (rng.random((3, inputs)) < rng.choice([0.05, 0.5, 1]))
+        data = encode_values(values, axons)
+        forms.add(data[0])
+        model = BridgeModel(16, value_width=16)
+        found = [request for piece in pieces(rng, data, 20) for request in model.from_host(piece)]
+        assert found == values_of(values, axons)
+        assert model.error == 0
+    assert len(forms - {Opcode.TICK, Opcode.TICK_LAST}) > (bits <= 8), "several forms, or only VALUEs for many bits"
+
+
+def test_values_by_hand():
+    assert encode_values([[0, 2, 3]], last=False) == bytes([0x19, 1, 0, 2, 0, 0x0E, 0x20]), "2 bits each"
+    assert encode_values([[0, -2, 1, 0]]) == bytes([0x1D, 1, 0, 2, 0, 0x06, 0x21])
+    assert encode_values([[200, 0, 1]]) == bytes([0x1B, 0, 0, 3, 0, 200, 0, 1, 0x21])
+    assert encode_values([[0, 1000, 0]]) == bytes([0x11, 1, 0, 0xE8, 3, 0, 0x21])
+    assert encode_values([[0, 1, 0]]) == bytes([0x81, 0x21]), "a spike"
+    assert encode_values([[0, 0]]) == bytes([0x21])
+    assert encode_values([[0, 7, 0]], [5, 3, 9]) == bytes([0x11, 3, 0, 7, 0, 0, 0x21])
+    # A gap of 10 axons is 40 bits of zeros, as long as another header; one of 11 is longer.
+    assert encode_values([[7, 7, 7]], [0, 1, 12]) == bytes([0x1A, 0, 0, 13, 0, 0x77, 0, 0, 0, 0, 0, 7, 0x21])
+    two = [0x1A, 0, 0, 3, 0, 0x77, 7, 0x1A, 14, 0, 2, 0, 0x77, 0x21]
+    assert encode_values([[7] * 5], [0, 1, 2, 14, 15]) == bytes(two)
+
+
+def test_a_run_of_all_axons(request):
+    """A run counts up to 65,535 values, one less than there are axons."""
+    rng = rng_of(request.node.name)
+    values = rng.integers(1, 256, (2, 1 << 16))
+    data = encode_values(values)
+    assert len(data) == 2 * (2 * 5 + (1 << 16) + 1)
+    model = BridgeModel(16, value_width=9)
+    assert model.from_host(data) == values_of(values, np.arange(1 << 16))
 
 
 def test_configuration_requests(request):
@@ -242,6 +302,17 @@ def test_encoding_is_fast():
         (lambda: encode_spikes([["a"]]), ValueError, "spikes must be 0 or 1, not other values"),
         (lambda: encode_spikes([[1, 0]], [0]), ValueError, "axons must be 2, one for each input, not 1"),
         (lambda: encode_spikes([[1]], [300], largest_axon=255), ValueError, "axon must be from 0 to 255, not 300"),
+        (
+            lambda: encode_values([1, 2]),
+            ValueError,
+            "values must have shape (T, n) with at least one step and input, not (2,)",
+        ),
+        (lambda: encode_values([[0.5]]), TypeError, "values must be integers, not float64"),
+        (lambda: encode_values([[1 << 23]]), ValueError, "value must be from -8388608 to 8388607, not 8388608"),
+        (lambda: encode_values([[-(1 << 23) - 1]]), ValueError, "value must be from -8388608 to 8388607, not -8388609"),
+        (lambda: encode_values([[1, 2]], [5, 5]), ValueError, "axons must be different, not 5 twice"),
+        (lambda: encode_values([[1, 2]], [5]), ValueError, "axons must be 2, one for each input, not 1"),
+        (lambda: encode_values([[1]], [300], largest_axon=255), ValueError, "axon must be from 0 to 255, not 300"),
         (lambda: encode_write(ADDRESS, bytes(65536)), ValueError, "count must be from 0 to 65535, not 65536"),
         (lambda: encode_read(ADDRESS, -1), ValueError, "count must be from 0 to 65535, not -1"),
         (

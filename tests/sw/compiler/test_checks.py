@@ -105,11 +105,18 @@ def test_a_network_without_input_is_refused():
         check_network(net, [])
 
 
-def test_inputs_with_values_are_refused():
+@pytest.mark.parametrize(
+    ("width", "what"), [(0, "of spikes, not of values,"), (3, "of at most 3 bits"), (4, None), (12, None)]
+)
+def test_inputs_with_values_need_cores_that_multiply(width, what):
     net = replace(chain(3, 5, v_width=12), input_value_width=4)
-    message = "^network net: the input must be spikes, not values of 4 bits, which the host link does not carry$"
-    with pytest.raises(PlaceError, match=message):
-        check_network(net, [CORE])
+    core = replace(CORE, value_width=width, accumulator_width=24)
+    if what is None:
+        check_network(net, [core])
+        return
+    message = f"network net: the input must be {what} on this fabric, not of 4 bits: build its cores with value_width=4"
+    with pytest.raises(PlaceError, match=f"^{re.escape(message)}$"):
+        check_network(net, [replace(core, value_width=9), core])
 
 
 @pytest.mark.parametrize(("fill", "bits"), [(120, 12), (-120, 12), (121, 13), (-121, 13)])

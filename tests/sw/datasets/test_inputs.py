@@ -190,3 +190,16 @@ def test_bad_files(tmp_path, arrays, inputs, encoder, message):
         load_inputs(saved(tmp_path, **arrays), inputs, encoder)
     assert message in str(raised.value)
     assert str(raised.value).count("\n") == 0
+
+
+def test_values_are_read_for_networks_that_take_them(tmp_path):
+    values = np.arange(-12, 12).reshape(2, 3, 4)
+    np.save(tmp_path / "values.npy", values)
+    for path in (tmp_path / "values.npy", saved(tmp_path, spikes=values)):
+        assert np.array_equal(load_inputs(path, 4, None, value_width=5).spikes, values)
+        with pytest.raises(InputError, match=r"values must be from -8 to 7, not -12$"):
+            load_inputs(path, 4, None, value_width=4)
+    with pytest.raises(InputError, match=r"spikes must be 0 or 1, not other values$"):
+        load_inputs(saved(tmp_path, spikes=values), 4, None)
+    with pytest.raises(InputError, match=r"values must be integers, not float64$"):
+        load_inputs(saved(tmp_path, spikes=values / 2), 4, None, value_width=5)

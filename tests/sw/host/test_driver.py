@@ -19,6 +19,7 @@ from spikeloom.sim.aer.registers import AER
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE, COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.bridge import BridgeModel
 from spikeloom.sim.host.identity import Feature
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
 from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES
@@ -122,6 +123,39 @@ def test_programs_are_loaded(request, words, planes, messages):
     board.write_memory(1, 2, np.array([[7]], np.uint8), first=40)
     board.read_register(BRIDGE_TILE, "scratch")
     assert fake.memory[1, 2, 0, 40] == 7
+
+
+def test_values_of_the_input(request):
+    """They go to boards that take them; others refuse the program before anything is written."""
+    rng = rng_of(request.node.name)
+    program = program_of(rng)
+    program.input_value_width = 5
+    fake = FakeBoard(program)
+    with pytest.raises(
+        DriverError,
+        match=r"^the program's input has values, which the board does not take: load a bitstream of a fabric whose "
+        r"cores have value_width=5$",
+    ):
+        Board(FakeLink(fake)).load(program)
+    assert not fake.memory
+    board = Board(FakeLink(fake, identity=replace(IDENTITY, features=Feature.HOST_VALUES)))
+    board.load(program)
+    fake.model = BridgeModel(9, value_width=5)
+    values = rng.integers(-16, 16, (3, 4, INPUTS))
+    given = []
+    fake.end_step = lambda last: given.append(dict(fake.values)) or fake.values.clear() or fake.model.tick(last)
+    board.run(values)
+    for number, found in enumerate(given):
+        sample, step = divmod(number, 3)
+        wanted = values[step, sample]
+        assert found == {int(program.input_axons[i]): int(wanted[i]) for i in np.flatnonzero(wanted)}
+    for wrong, error, message in (
+        (np.full((1, 1, INPUTS), 16), ValueError, "values must be from -16 to 15, not 16"),
+        (np.full((1, 1, INPUTS), 0.5), TypeError, "values must be integers, not float64"),
+        (np.zeros((1, 1, 9), int), ValueError, "values must have shape (T, B, 70) or (T, 70), not (1, 1, 9)"),
+    ):
+        with pytest.raises(error, match=f"^{re.escape(message)}$"):
+            board.run(wrong)
 
 
 def test_registers(request):

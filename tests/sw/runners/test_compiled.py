@@ -1,13 +1,19 @@
 """The runner of the compiled design: equal to the reference, with the samples shared among copies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from harness.compiled import BUILD, CORES, placed
 from harness.networks import random_network, random_spikes, rng_of
+from harness.simulated_link import SimulatedLink, simulated_line
 
 from spikeloom.compiler.place import place
 from spikeloom.runners.compare import compare
 from spikeloom.runners.compiled import CompiledRunner
+from spikeloom.runners.runner import BoardRunner, ReferenceRunner
+from spikeloom.sim.core.neuron import signed_range
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.compiled import Pauses
@@ -57,6 +63,24 @@ def test_values_come_back(request):
         assert set(result.values) == {p.name for p in network.populations if p.parameters.graded}
         seen |= {int(value) for values in result.values.values() for value in np.unique(values)}
     assert len(seen) > 10
+
+
+def test_input_with_values(request):
+    """Random values through the reference, the compiled design, and a board at the end of a link."""
+    rng = rng_of(request.node.name)
+    core = CORES["two lanes, every model"]
+    drawn, _ = placed(rng, core)
+    network = replace(drawn, input_value_width=core.value_width)
+    program = place(network, FabricConfig(core=core), observe=[p.name for p in network.populations])
+    low, high = signed_range(core.value_width)
+    values = rng.integers(low, high + 1, (5, 3, network.inputs)) * (rng.random((5, 3, network.inputs)) < 0.6)
+    reference = ReferenceRunner(network).run(values)
+    line = simulated_line(SimulatedLink(rng, program.fabric, stall=0.1))
+    for runner in (CompiledRunner(program, BUILD, workers=2), BoardRunner(program, line)):
+        result = runner.run(values)
+        assert compare(simulate(network, values), result)[1] == 0
+        assert np.array_equal(result.output, reference.output)
+    assert 0 < reference.output.sum() < reference.output.size
 
 
 def test_pauses_change_cycles_and_nothing_else(request):

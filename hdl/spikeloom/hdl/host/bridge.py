@@ -35,7 +35,7 @@ from spikeloom.hdl.host.request_decoder import RequestDecoder
 from spikeloom.hdl.lib.registers import ConfigurationPort, RegisterBank
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
 from spikeloom.hdl.noc.tokens import HostTokens
-from spikeloom.sim.host.bridge import ADDRESS_ERROR, AXON_ERROR, MESSAGE_ERROR
+from spikeloom.sim.host.bridge import ADDRESS_ERROR, AXON_ERROR, MESSAGE_ERROR, VALUE_ERROR
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.messages import AXON_BYTES
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters
@@ -59,7 +59,9 @@ class HostBridge(wiring.Component):
         Widths in the fabric's packets, at most 32 and 24 bits. Messages carry axons of at most 16 bits: the host cannot
         address higher ones, and the fabric must not send them to it.
     graded
-        The fabric sends graded spikes. Spikes from the host always have the value 1.
+        The fabric sends graded spikes.
+    input_value_width
+        Width of the values that the host may send, at most ``value_width``; 0 if its spikes always have the value 1.
     tiles
         Number of tiles of the mesh; 0 without a mesh. Then packets have no destination sets, and a single tile is both
         source and sink of the host.
@@ -101,6 +103,7 @@ class HostBridge(wiring.Component):
         value_width: int,
         *,
         graded: bool = False,
+        input_value_width: int = 0,
         tiles: int = 0,
         latency: int = 1,
         index_width: int = INDEX_WIDTH,
@@ -118,6 +121,7 @@ class HostBridge(wiring.Component):
         self.axon_width = axon_width
         self.value_width = value_width
         self.graded = graded
+        self.input_value_width = input_value_width
         self.tiles = tiles
         self.counting = counting
         self.latency = latency
@@ -151,6 +155,7 @@ class HostBridge(wiring.Component):
             tile_width=8 if self.tiles else 2,
             index_width=self.index_width,
             plane_width=self.plane_width,
+            value_width=self.input_value_width,
         )
         value_width = max(self.value_width, self.readout.width if self.readout else 0)
         m.submodules.encoder = encoder = AnswerEncoder(
@@ -205,7 +210,7 @@ class HostBridge(wiring.Component):
 
         events = decoder.packets
         if self.encoder:
-            spikes = SpikeEncoder(self.encoder, axon_width)
+            spikes = SpikeEncoder(self.encoder, axon_width, self.input_value_width)
             m.submodules.spikes = ResetInserter(clear)(spikes)
             wiring.connect(m, events, spikes.i)
             events = spikes.o
@@ -244,7 +249,7 @@ class HostBridge(wiring.Component):
                 packet.parity.eq(tokens.sent_parity),
                 packet.last.eq(events.payload.last),
                 packet.axon.eq(events.payload.axon),
-                packet.value.eq(1),
+                packet.value.eq(events.payload.value if self.input_value_width else 1),
             ]
             with m.If(answered):
                 m.d.sync += [packet.kind.eq(PacketKind.ACK), packet.parity.eq(owed_parity), packet.last.eq(0)]
@@ -260,6 +265,7 @@ class HostBridge(wiring.Component):
             (decoder.unknown, MESSAGE_ERROR),
             (decoder.beyond, AXON_ERROR),
             (decoder.misplaced, ADDRESS_ERROR),
+            (decoder.too_large, VALUE_ERROR),
         ):
             with m.If(happened):
                 m.d.sync += error[flag.bit_length() - 1].eq(1)

@@ -13,7 +13,7 @@ Each pixel takes one cycle per step, whether it spikes or not, and each TICK one
 it is read for the last time. In mode 0 the input is passed through combinationally.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,9 +26,10 @@ from spikeloom.sim.lib.words import bits_for
 __all__ = ["SpikeEncoder", "event_layout"]
 
 
-def event_layout(axon_width: int) -> data.StructLayout:
-    """An event from the host: a spike on ``axon``, or a TICK."""
-    return data.StructLayout({"tick": 1, "last": 1, "axon": axon_width})
+def event_layout(axon_width: int, value_width: int = 0) -> data.StructLayout:
+    """An event from the host: a spike on ``axon``, or a TICK; a spike has a ``value`` if ``value_width`` is not 0."""
+    value = {"value": signed(value_width)} if value_width else {}
+    return data.StructLayout({"tick": 1, "last": 1, "axon": axon_width, **value})
 
 
 class SpikeEncoder(wiring.Component):
@@ -39,8 +40,8 @@ class SpikeEncoder(wiring.Component):
     ----------
     parameters
         Parameters of the encoder.
-    axon_width
-        Width of the axon of an event.
+    axon_width, value_width
+        Widths of the axon and of the value of an event. An encoded spike has the value 1.
 
     Members
     -------
@@ -55,14 +56,14 @@ class SpikeEncoder(wiring.Component):
         The registers, which may change only while the encoder is idle. ``pixels`` and ``steps`` are minus one.
     """
 
-    def __init__(self, parameters: EncoderParameters, axon_width: int) -> None:
+    def __init__(self, parameters: EncoderParameters, axon_width: int, value_width: int = 0) -> None:
         if axon_width < bits_for(parameters.pixels):
             raise ValueError(
                 f"pixels must be at most {1 << axon_width}, one an axon of {axon_width} bits, not {parameters.pixels}"
             )
         self.parameters = parameters
-        self.axon_width = axon_width
-        event = event_layout(axon_width)
+        self.axon_width, self.value_width = axon_width, value_width
+        event = event_layout(axon_width, value_width)
         super().__init__(
             {
                 "i": In(stream.Signature(event)),
@@ -162,7 +163,7 @@ class SpikeEncoder(wiring.Component):
         with m.If(wiping):
             m.d.comb += [images.write_address.eq(wiped), images.write_data.eq(0)]
 
-        event = Signal(event_layout(self.axon_width), reset_less=True)
+        event = Signal(event_layout(self.axon_width, self.value_width), reset_less=True)
         offered = Signal()
         m.d.comb += move.eq(~offered | self.o.ready)
         with m.If(move):
@@ -172,6 +173,8 @@ class SpikeEncoder(wiring.Component):
                 event.last.eq(second.tick & second.last),
                 event.axon.eq(second.pixel),
             ]
+            if self.value_width:
+                m.d.sync += event.value.eq(1)
         with m.If(self.mode == EncoderMode.OFF):
             wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
         with m.Else():

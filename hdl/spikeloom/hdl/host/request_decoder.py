@@ -5,13 +5,25 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.host.encoder import event_layout
-from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES, DISTANCE_BITS, LARGEST_SKIP, Opcode
+from spikeloom.sim.host.messages import (
+    ADDRESS_BYTES,
+    AXON_BYTES,
+    COUNT_BYTES,
+    DISTANCE_BITS,
+    LARGEST_SKIP,
+    RUN_BITS,
+    VALUE_BYTES,
+    Opcode,
+)
 from spikeloom.sim.lib.registers import INDEX_WIDTH, MOST_MEMORIES, PLANE_WIDTH
 from spikeloom.sim.lib.words import bits_for
 
 __all__ = ["RequestDecoder"]
 
 SKIP_BITS = (LARGEST_SKIP - 1).bit_length()
+
+_INDEX = 2
+"""Bytes of an address in front of the index."""
 
 SETTLING = 4
 """Cycles from the last byte of a WRITE to the next message, plus the latency to the tile. The write thus takes effect
@@ -30,6 +42,8 @@ class RequestDecoder(wiring.Component):
     tile_width, index_width, plane_width
         Widths of the address. The top bit of ``tile`` stands for all higher bits of the number too, so that a narrow
         one tells tiles that do not exist apart.
+    value_width
+        Width of the value of a spike; 0 if the host sends no values, whose messages are then unknown.
 
     Members
     -------
@@ -41,8 +55,9 @@ class RequestDecoder(wiring.Component):
         A packet may be sent.
     clear : Signal, in
         The next spike is the first of a step.
-    unknown, beyond : Signal, out
-        High for one cycle when a byte starts no known message, or when a spike or skip exceeds the last axon.
+    unknown, beyond, too_large : Signal, out
+        High for one cycle when a byte starts no known message, when a spike or skip exceeds the last axon, or when a
+        value does not fit.
     tile : Signal(tile_width), out
     memory : Signal(4), out
     plane : Signal(plane_width), out
@@ -69,10 +84,12 @@ class RequestDecoder(wiring.Component):
         tile_width: int = 8,
         index_width: int = INDEX_WIDTH,
         plane_width: int = PLANE_WIDTH,
+        value_width: int = 0,
     ) -> None:
         self.axon_width = axon_width
         self.latency = latency
-        packet = event_layout(axon_width)
+        self.value_width = value_width
+        packet = event_layout(axon_width, value_width)
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
@@ -81,6 +98,7 @@ class RequestDecoder(wiring.Component):
                 "clear": In(1),
                 "unknown": Out(1),
                 "beyond": Out(1),
+                "too_large": Out(1),
                 "tile": Out(tile_width),
                 "memory": Out(bits_for(MOST_MEMORIES)),
                 "plane": Out(plane_width),
@@ -134,33 +152,64 @@ class RequestDecoder(wiring.Component):
         with m.If(moving & ~outside):
             m.d.sync += previous.eq(axon)
         m.d.comb += self.beyond.eq(moving & outside)
+        if self.value_width:
+            m.d.comb += self.packets.payload.value.eq(1)
 
         # Each byte of the header goes to its register. A set bit without a register means an address that the fabric
         # does not have. So does the carry out of the index, which therefore never wraps around. Then index, plane and
         # count run in place: in byte-lane order `plane` equals `last_plane` all the time, so the index advances with
         # every byte; in whole-word order `plane` runs from 0 to `last_plane` first.
-        code = Signal(3)  # the lowest bits of the opcode
-        is_read, is_words = code[1], code[2]
+        code = Signal(5)  # the lowest bits of the opcode
+        is_read, is_words, is_run, is_valued = code[1], code[2], code[3], code[4] & (self.value_width > 0)
+        # A value has its axon in the place of the index.
+        index = Signal(max(len(self.index), self.axon_width if self.value_width else 0))
+        ended = Signal()  # a set bit without a register, or a carry
         settling = SETTLING + self.latency - 1
         position = Signal(range(max(ADDRESS_BYTES + COUNT_BYTES, settling) + 1))
         last_plane = Signal.like(self.plane)
-        step, following = Signal(), Signal(len(self.index) + 1)
+        step, following = Signal(), Signal(len(index) + 1)
         m.d.comb += [
+            self.index.eq(index),
+            self.outside.eq(ended | index[len(self.index) :].any()),
             self.write_data.eq(byte),
-            self.misplaced.eq(step & self.outside),
-            following.eq(self.index + 1),
+            self.misplaced.eq(step & ~is_valued & self.outside),
+            following.eq(index + 1),
         ]
         with m.If(step):
             m.d.sync += [self.count.eq(self.count - 1), self.plane.eq(self.plane + 1)]
-            with m.If(self.plane == last_plane):
-                m.d.sync += [self.index.eq(following), self.plane.eq(Mux(is_words, 0, last_plane))]
+            with m.If((self.plane == last_plane) | is_valued):
+                m.d.sync += [index.eq(following), self.plane.eq(Mux(is_words, 0, last_plane))]
                 with m.If(following[-1]):
-                    m.d.sync += self.outside.eq(1)
+                    m.d.sync += ended.eq(1)
+
+        if self.value_width:
+            # The bytes of a VALUE are shifted in from the top; those of a RUN hold one or several values, the first
+            # in the lowest bits.
+            number = Signal(8 * VALUE_BYTES)
+            place = Signal(3)  # of the value within its byte
+            value, given = Signal(signed(8 * VALUE_BYTES)), Signal()
+            kept = value[: self.value_width].as_signed()
+            is_axon = ~(ended | index[self.axon_width :].any())
+            some, fits, done = Signal(), Signal(), Signal()
+            m.d.comb += [some.eq(value != 0), fits.eq(value == kept)]
+            with m.If(given):
+                # Only what can be sent waits for the fabric.
+                sent = some & fits & is_axon
+                m.d.comb += [
+                    self.packets.valid.eq(self.credit & sent),
+                    self.packets.payload.tick.eq(0),
+                    self.packets.payload.last.eq(0),
+                    self.packets.payload.axon.eq(index),
+                    self.packets.payload.value.eq(kept),
+                    done.eq(~sent | (self.credit & self.packets.ready)),
+                    self.beyond.eq(some & ~is_axon),
+                    self.too_large.eq(some & ~fits),
+                ]
 
         with m.FSM():
             with m.State("MESSAGE"), m.If(valid):
                 m.d.comb += moving.eq(take & (byte[6:] != 0))
-                m.d.sync += [position.eq(0), code.eq(byte), self.outside.eq(0)]
+                m.d.sync += [position.eq(0), code.eq(byte), ended.eq(0)]
                 is_tick = (byte[6:] == 0) & (byte[1:6] == Opcode.TICK >> 1)
                 with m.If(byte[7] | is_tick):
                     # `outside` comes from a long carry chain. It suppresses the packet but not the consumption of the
@@ -178,17 +227,31 @@ class RequestDecoder(wiring.Component):
                     with m.Switch(byte):
                         with m.Case(Opcode.WRITE, Opcode.READ, Opcode.WRITE_WORDS, Opcode.READ_WORDS):
                             m.next = "HEADER"
+                        if self.value_width:
+                            with m.Case(Opcode.VALUE, *range(Opcode.RUN, Opcode.RUN + 8)):
+                                # The axon fills the lowest bits of the index.
+                                m.d.sync += [position.eq(_INDEX), index.eq(0)]
+                                m.next = "HEADER"
                         with m.Default():
                             m.d.comb += self.unknown.eq(1)
             with m.State("HEADER"), m.If(valid):
                 m.d.comb += take.eq(1)
                 m.d.sync += [position.eq(position + 1), self.plane.eq(Mux(is_words, 0, last_plane))]
-                self._store(m, position, byte, last_plane)
+                self._store(m, position, byte, index, last_plane, ended)
                 with m.If(position == ADDRESS_BYTES + COUNT_BYTES - 1):
                     m.d.sync += position.eq(0)
                     m.next = "WRITE"
                     with m.If(is_read):
                         m.next = "READ"
+                    if self.value_width:
+                        with m.If(is_valued):
+                            m.next = "RUN"
+                if self.value_width:
+                    with m.If(is_valued & (position == _INDEX + AXON_BYTES - 1)):
+                        m.d.sync += position.eq(ADDRESS_BYTES)
+                        with m.If(~is_run):
+                            m.d.sync += position.eq(0)
+                            m.next = "VALUE"
             with m.State("WRITE"):
                 with m.If(self.count == 0):
                     m.next = "SETTLE"
@@ -202,15 +265,44 @@ class RequestDecoder(wiring.Component):
                 m.d.comb += [self.reading.eq(1), step.eq(self.read_next)]
                 with m.If(self.read_done):
                     m.next = "MESSAGE"
+            if self.value_width:
+                with m.State("VALUE"), m.If(valid):
+                    m.d.comb += take.eq(1)
+                    m.d.sync += [number.eq(Cat(number[8:], byte)), position.eq(position + 1)]
+                    with m.If(position == VALUE_BYTES - 1):
+                        m.next = "GIVE"
+                with m.State("GIVE"):
+                    m.d.comb += [given.eq(1), value.eq(number.as_signed())]
+                    with m.If(done):
+                        m.next = "MESSAGE"
+                with m.State("RUN"):
+                    with m.If(self.count == 0):
+                        m.next = "MESSAGE"
+                    with m.Elif(valid):
+                        m.d.comb += given.eq(1)
+                        with m.Switch(code[:2]):
+                            for power, bits in enumerate(RUN_BITS):
+                                with m.Case(power):
+                                    field = byte.word_select(place[: 3 - power], bits) if bits < 8 else byte
+                                    is_last = place[: 3 - power].all()
+                                    m.d.comb += [
+                                        value.eq(Mux(code[2], field.as_signed(), field)),
+                                        take.eq(done & (is_last | (self.count == 1))),
+                                    ]
+                        with m.If(done):
+                            m.d.comb += step.eq(1)
+                            m.d.sync += place.eq(Mux(take, 0, place + 1))
 
         with m.If(self.clear):
             m.d.sync += previous.eq(-1)
         return m
 
-    def _store(self, m: Module, position: Signal, byte: Signal, last_plane: Signal) -> None:
+    def _store(
+        self, m: Module, position: Signal, byte: Signal, index: Signal, last_plane: Signal, ended: Signal
+    ) -> None:
         """Store a byte of the header, whose fields are tile, memory, index, plane and count."""
         start = 0
-        for register, size in ((self.tile, 1), (self.memory, 1), (self.index, 4), (last_plane, 2), (self.count, 2)):
+        for register, size in ((self.tile, 1), (self.memory, 1), (index, 4), (last_plane, 2), (self.count, 2)):
             for number in range(size):
                 part = register[8 * number : 8 * number + 8]
                 spare = byte[len(part) :]
@@ -220,5 +312,5 @@ class RequestDecoder(wiring.Component):
                         m.d.sync += self.tile[-1].eq(byte[len(part) - 1 :].any())
                     elif len(spare):
                         with m.If(spare.any()):
-                            m.d.sync += self.outside.eq(1)
+                            m.d.sync += ended.eq(1)
             start += size

@@ -269,6 +269,7 @@ class Fabric(wiring.Component):
             fabric.axon_width,
             fabric.value_width,
             graded=any(tile.sends_values for tile in fabric.numbered.values()),
+            input_value_width=fabric.input_value_width,
             tiles=fabric.mesh.tiles if fabric.mesh else 0,
             latency=fabric.configuration_latency,
             counting=fabric.mesh is not None and fabric.mesh.counters,

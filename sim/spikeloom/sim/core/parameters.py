@@ -184,6 +184,11 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         return self.value_width > 0
 
     @property
+    def input_value_width(self) -> int:
+        """Width of the values of spikes that it multiplies its weights by."""
+        return self.value_width
+
+    @property
     def capacity(self) -> Capacity:
         """Number of neurons and weights; it adds one weight per lane and cycle."""
         synapses = self.weight_words * self.lanes

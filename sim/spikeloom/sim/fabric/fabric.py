@@ -154,6 +154,11 @@ class FabricConfig:
         return max(tile.packets.value for tile in self.numbered.values())
 
     @property
+    def input_value_width(self) -> int:
+        """Bits of the values that the host may send; 0 if it may send spikes only."""
+        return max(tile.input_value_width for tile in self.numbered.values())
+
+    @property
     def index_width(self) -> int:
         """Bits of the index of a word on the configuration port: no more than the deepest memory needs."""
         return max(tile.index_width for tile in self.numbered.values())
@@ -197,6 +202,7 @@ class FabricConfig:
             Feature.ENCODER: self.encoder is not None,
             Feature.READOUT: self.readout is not None,
             Feature.MESH: self.mesh is not None,
+            Feature.HOST_VALUES: self.input_value_width > 0,
         }
         return Feature(sum(feature for feature, is_there in parts.items() if is_there))
 

@@ -19,7 +19,17 @@ from spikeloom.sim.host.messages import (
 )
 from spikeloom.sim.lib.registers import MOST_MEMORIES
 
-__all__ = ["ADDRESS_ERROR", "AXON_ERROR", "MESSAGE_ERROR", "BridgeModel", "Read", "Spike", "Tick", "Write"]
+__all__ = [
+    "ADDRESS_ERROR",
+    "AXON_ERROR",
+    "MESSAGE_ERROR",
+    "VALUE_ERROR",
+    "BridgeModel",
+    "Read",
+    "Spike",
+    "Tick",
+    "Write",
+]
 
 _REQUESTS = (Opcode.WRITE, Opcode.READ, Opcode.WRITE_WORDS, Opcode.READ_WORDS)
 
@@ -29,13 +39,16 @@ AXON_ERROR = 2
 """Flag in the register ``error``: a spike or skip beyond the last axon was dropped."""
 ADDRESS_ERROR = 4
 """Flag in the register ``error``: a byte beyond the addresses of the fabric was not written, or read as 0."""
+VALUE_ERROR = 8
+"""Flag in the register ``error``: a value with more bits than those of the fabric's packets was dropped."""
 
 
 @dataclass(frozen=True)
 class Spike:
-    """A spike for ``axon``."""
+    """A spike for ``axon`` with a value."""
 
     axon: int
+    value: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,11 +83,13 @@ class BridgeModel:
         Width of the axons in packets, 1 to 16 bits.
     index_width, plane_width
         Widths of the index, 1 to 32 bits, and of the byte lane, 1 to 10 bits, on the fabric's configuration port.
+    value_width
+        Width of the values that the host may send, 2 to 16 bits; 0 if it may send spikes only.
 
     ``error`` is the register of that name.
     """
 
-    def __init__(self, axon_width: int, *, index_width: int = 18, plane_width: int = 10) -> None:
+    def __init__(self, axon_width: int, *, index_width: int = 18, plane_width: int = 10, value_width: int = 0) -> None:
         for name, value, high in (
             ("axon_width", axon_width, 8 * AXON_BYTES),
             ("index_width", index_width, 32),
@@ -82,7 +97,10 @@ class BridgeModel:
         ):
             if not 1 <= value <= high:
                 raise ValueError(f"{name} must be from 1 to {high}, not {value!r}")
+        if value_width not in (0, *range(2, 17)):
+            raise ValueError(f"value_width must be 0 or from 2 to 16, not {value_width!r}")
         self.axon_width, self.index_width, self.plane_width = axon_width, index_width, plane_width
+        self.value_width = value_width
         self.error = 0
         self._bytes = bytearray()
         self._previous_in = -1
@@ -99,6 +117,8 @@ class BridgeModel:
                 size = self._request(opcode, requests)
             elif opcode >= Opcode.SKIP:
                 self._move(opcode, requests)
+            elif self.value_width and (opcode == Opcode.VALUE or opcode & ~7 == Opcode.RUN):
+                size = self._values(opcode, requests)
             elif opcode in (Opcode.TICK, Opcode.TICK_LAST):
                 self._previous_in = -1
                 requests.append(Tick(opcode == Opcode.TICK_LAST))
@@ -134,6 +154,30 @@ class BridgeModel:
         # The index only rises, so the last byte is beyond the port if any is.
         if count and not self.reaches(address, count - 1):
             self.error |= ADDRESS_ERROR
+        return size
+
+    def _values(self, opcode: int, requests: list[Spike | Tick | Write | Read]) -> int | None:
+        """Decode a VALUE or a RUN and return its size; None if it is incomplete."""
+        header = 1 + AXON_BYTES
+        bits, is_signed, count = 8 * VALUE_BYTES, True, 1
+        if opcode != Opcode.VALUE:
+            bits, is_signed = 1 << (opcode & 3), bool(opcode & 4)
+            count = int.from_bytes(self._bytes[header : header + COUNT_BYTES], "little")
+            header += COUNT_BYTES
+        size = header + -(-count * bits // 8)
+        if len(self._bytes) < size:
+            return None
+        axon = int.from_bytes(self._bytes[1 : 1 + AXON_BYTES], "little")
+        number = int.from_bytes(self._bytes[header:size], "little")
+        for place in range(count):
+            value = number >> bits * place & (1 << bits) - 1
+            value -= (is_signed and value >> bits - 1) << bits
+            is_axon = axon + place < 1 << self.axon_width
+            is_value = -(1 << self.value_width - 1) <= value < 1 << self.value_width - 1
+            if value and is_axon and is_value:
+                requests.append(Spike(axon + place, value))
+            elif value:
+                self.error |= AXON_ERROR * (not is_axon) | VALUE_ERROR * (not is_value)
         return size
 
     def _move(self, opcode: int, requests: list[Spike | Tick | Write | Read]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "encode_events",
     "encode_read",
     "encode_spikes",
+    "encode_values",
     "encode_write",
 ]
 
@@ -42,6 +44,10 @@ VALUE_BYTES = 3
 
 LARGEST_INDEX = 0xFFFFFFFF
 LARGEST_AXON = 256**AXON_BYTES - 1
+LARGEST_VALUE = (1 << 8 * VALUE_BYTES - 1) - 1
+
+RUN_BITS = (1, 2, 4, 8)
+"""Widths of the values in a RUN."""
 
 DISTANCE_BITS = 7
 SKIP_UNIT = 1 << DISTANCE_BITS
@@ -60,10 +66,13 @@ class Opcode(IntEnum):
     ABSOLUTE = 0x10
     """To the host only: a spike with its full axon."""
     VALUE = 0x11
-    """To the host only: a membrane, or a graded spike with a value other than 1."""
+    """A graded spike with its value; to the host also a membrane."""
     AHEAD = 0x12
     """To the host only: switches between the step that the next TICK ends and the step after it, for the messages that
     follow. A TICK switches back."""
+    RUN = 0x18
+    """To the board only: the values of consecutive axons. Bits 0 and 1 hold the logarithm of their width in bits, bit 2
+    whether they are signed."""
     TICK = 0x20
     TICK_LAST = 0x21
     SKIP = 0x40
@@ -189,13 +198,93 @@ def encode_spikes(
         if not np.issubdtype(array.dtype, np.number) or not np.isin(array, (0, 1)).all():
             raise ValueError("spikes must be 0 or 1, not other values")
         array = array.astype(np.bool_)
-    numbers = np.arange(array.shape[1]) if axons is None else _events(axons, "axons")
-    if numbers.shape != array.shape[1:]:
-        raise ValueError(f"axons must be {array.shape[1]}, one for each input, not {numbers.shape[0]}")
-    _check_range("axon", numbers, largest_axon)
+    numbers = _axons(axons, array.shape[1], largest_axon)
     order = np.argsort(numbers, kind="stable")
     step, position = np.nonzero(array[:, order])
     return _encode_sorted(step, numbers[order][position], len(array), last)
+
+
+def encode_values(
+    values: ArrayLike, axons: ArrayLike | None = None, *, largest_axon: int = LARGEST_AXON, last: bool = True
+) -> bytes:
+    """Encode one sample with the values ``(T, n)`` of ``n`` inputs, integers of up to 24 bits; 0 is no event.
+
+    The shortest of three forms is chosen for the sample: RUNs over all axons with an event, with 1, 2, 4 or 8 bits per
+    value; a VALUE per event; SPIKEs if all values are 0 or 1. ``axons`` as for `encode_spikes`.
+    """
+    array = np.asarray(values)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(f"values must have shape (T, n) with at least one step and input, not {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"values must be integers, not {array.dtype}")
+    low, high = int(array.min()), int(array.max())
+    if low < -LARGEST_VALUE - 1 or high > LARGEST_VALUE:
+        wrong = low if low < -LARGEST_VALUE - 1 else high
+        raise ValueError(f"value must be from {-LARGEST_VALUE - 1} to {LARGEST_VALUE}, not {wrong}")
+    numbers = _axons(axons, array.shape[1], largest_axon)
+    order = np.argsort(numbers, kind="stable")
+    numbers, array = numbers[order], array[:, order].astype(np.int64)
+    twice = np.flatnonzero(np.diff(numbers) == 0)
+    if twice.size:
+        raise ValueError(f"axons must be different, not {numbers[twice[0]]} twice")
+    used = array.any(axis=0)
+    numbers, array = numbers[used], array[:, used]
+    forms = [_as_values(array, numbers, last)]
+    if low >= 0 and high <= 1:
+        step, position = np.nonzero(array)
+        forms.append(_encode_sorted(step, numbers[position], len(array), last))
+    is_signed = low < 0
+    width = next((bits for bits in RUN_BITS if -(1 << bits - 1) * is_signed <= low and high < 1 << bits - is_signed), 0)
+    if width:
+        forms.append(_as_runs(array, numbers, width, is_signed, last))
+    return min(forms, key=len)
+
+
+def _as_values(array: NDArray[np.int64], axons: NDArray[np.int64], last: bool) -> bytes:
+    """Encode values ``(T, n)`` as a VALUE per event."""
+    step, position = np.nonzero(array)
+    size = 1 + AXON_BYTES + VALUE_BYTES
+    message = np.full(size * len(step) + len(array), Opcode.TICK, np.uint8)
+    first = size * np.arange(len(step)) + step  # a TICK per earlier step is in front
+    message[first] = Opcode.VALUE
+    number = axons[position] | array[step, position] << 8 * AXON_BYTES
+    for byte in range(AXON_BYTES + VALUE_BYTES):
+        message[first + 1 + byte] = number >> 8 * byte & 0xFF
+    if last:
+        message[-1] = Opcode.TICK_LAST
+    return message.tobytes()
+
+
+def _as_runs(array: NDArray[np.int64], axons: NDArray[np.int64], bits: int, is_signed: bool, last: bool) -> bytes:
+    """Encode values ``(T, n)`` of ascending axons as RUNs, which are the same in each step."""
+    # A gap between axons is filled with zeros, or ends the run where a new header is shorter. The very last axon has a
+    # run of its own: all 65,536 of them are one more than a run can count.
+    header = 1 + AXON_BYTES + COUNT_BYTES
+    cuts = ((np.diff(axons) - 1) * bits > 8 * header) | (axons[1:] == LARGEST_AXON)
+    starts = [0, *(np.flatnonzero(cuts) + 1), len(axons)] if len(axons) else []
+    opcode = Opcode.RUN | is_signed << 2 | bits.bit_length() - 1
+    columns = []
+    for begin, end in pairwise(starts):
+        first, count = int(axons[begin]), int(axons[end - 1] - axons[begin]) + 1
+        dense = np.zeros((len(array), count), np.int64)
+        dense[:, axons[begin:end] - first] = array[:, begin:end]
+        places = (dense[..., None] >> np.arange(bits) & 1).astype(np.uint8).reshape(len(array), -1)
+        start = bytes([opcode]) + first.to_bytes(AXON_BYTES, "little") + count.to_bytes(COUNT_BYTES, "little")
+        columns.append(np.broadcast_to(np.frombuffer(start, np.uint8), (len(array), header)))
+        columns.append(np.packbits(places, axis=1, bitorder="little"))
+    message = np.concatenate([*columns, np.full((len(array), 1), Opcode.TICK, np.uint8)], axis=1)
+    if last:
+        message[-1, -1] = Opcode.TICK_LAST
+    return message.tobytes()
+
+
+def _axons(axons: ArrayLike | None, inputs: int, largest_axon: int) -> NDArray[np.int64]:
+    """Return the checked axon of each input."""
+    numbers = np.arange(inputs) if axons is None else _events(axons, "axons")
+    if numbers.shape != (inputs,):
+        raise ValueError(f"axons must be {inputs}, one for each input, not {numbers.shape[0]}")
+    _check_range("axon", numbers, largest_axon)
+    return numbers
 
 
 def _events(values: ArrayLike, name: str) -> NDArray[np.int64]:

@@ -19,11 +19,11 @@ BRIDGE = RegisterMap(
         Register(
             name="error",
             offset=1,
-            width_bits=3,
+            width_bits=4,
             access="read",
             description="bit 0: an unknown message was skipped. Bit 1: a spike of a nonexistent axon was dropped. "
-            "Bit 2: a byte beyond the addresses of the fabric was not written, or read as 0. All are kept until the "
-            "bridge is cleared.",
+            "Bit 2: a byte beyond the addresses of the fabric was not written, or read as 0. Bit 3: a value with more "
+            "bits than the fabric takes was dropped. All are kept until the bridge is cleared.",
         ),
         Register(
             name="sources",

@@ -134,6 +134,11 @@ class TileParameters(abc.ABC):
         return False
 
     @property
+    def input_value_width(self) -> int:
+        """Width of the values of spikes that it takes, two's complement; 0 if each spike counts as 1."""
+        return 0
+
+    @property
     def capacity(self) -> Capacity:
         """Its contribution to the fabric."""
         return Capacity()

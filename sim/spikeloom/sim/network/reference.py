@@ -16,7 +16,7 @@ from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.unit import QuantisedUnit
 
-__all__ = ["ReferenceResult", "as_spikes", "as_values", "simulate"]
+__all__ = ["ReferenceResult", "as_inputs", "as_spikes", "as_values", "simulate"]
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -85,14 +85,18 @@ def as_values(values: ArrayLike, inputs: int, width: int) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def as_inputs(array: ArrayLike, inputs: int, value_width: int) -> NDArray[Any]:
+    """Check the input of a network with this ``input_value_width``: values, or spikes if it is 0."""
+    return as_values(array, inputs, value_width) if value_width else as_spikes(array, inputs)
+
+
 def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection[str] = ()) -> ReferenceResult:
     """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1, or values, through ``network``.
 
     Every sample starts from the cleared state. The states of populations that do not spike are always recorded, those
     of others if named in ``record``. Raises ``ValueError`` for an invalid shape or invalid values of ``spikes``.
     """
-    width = network.input_value_width
-    inputs = as_values(spikes, network.inputs, width) if width else as_spikes(spikes, network.inputs)
+    inputs = as_inputs(spikes, network.inputs, network.input_value_width)
     steps, batch, _ = inputs.shape
     every: Sequence[QuantisedPopulation | QuantisedUnit] = [*network.populations, *network.units]
     fired = {item.name: np.zeros((steps, batch, item.size), np.bool_) for item in every}
