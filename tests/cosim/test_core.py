@@ -5,14 +5,12 @@ import json
 import re
 
 import pytest
+from harness.cores import NARROW
 
 from spikeloom.hdl.core.tile import LifCore
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric_file import core_to_json
 
-MULTIPLIER = CoreParameters(
-    lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
-)
+MULTIPLIER = NARROW
 SHIFTS = dataclasses.replace(MULTIPLIER, lanes=4, neurons=64, weight_words=256, multiplier=False, shifts=(3, 1, 5))
 EVERY_MODEL = dataclasses.replace(
     MULTIPLIER,

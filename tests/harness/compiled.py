@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.cores import NARROW_64
 from harness.engine import EngineRun, joined
 from harness.networks import random_network
 from spikeloom.compiler.place import place
@@ -31,9 +32,7 @@ BUILD = Path(__file__).parents[2] / "build" / "cosim"
 
 TOUCHED = ("engine.accumulator.touched0.memory", "engine.accumulator.touched1.memory")  # 0 after a step of their parity
 
-_ALL = CoreParameters(
-    lanes=1, neurons=64, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
-)
+_ALL = NARROW_64
 CORES = {
     "one lane": _ALL,
     "two lanes, 4-bit weights": dataclasses.replace(_ALL, lanes=2, weight_width=4, accumulator_width=12),

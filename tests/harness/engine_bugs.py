@@ -10,6 +10,7 @@ import types
 
 import pytest
 
+from harness.cores import NARROW
 from harness.engine import assert_equal_to_reference, run_engine
 from harness.mutations import plant
 from harness.networks import random_network, random_spikes, rng_of
@@ -19,9 +20,7 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import simulate
 
-CORE = CoreParameters(
-    lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
-)
+CORE = NARROW
 SHIFTS = dataclasses.replace(CORE, multiplier=False, shifts=(2, 3))
 LUT_RAM = dataclasses.replace(CORE, neurons=64, lanes=4, accumulator_memory="distributed", state_memory="distributed")
 GROUPS = dataclasses.replace(LUT_RAM, lanes=16, neurons=96, axons=256)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Assert
 from harness.block_ram import shallow_block_ram
+from harness.cores import NARROW_64
 from harness.engine import assert_equal_to_reference, run_engine
 from harness.networks import random_network, random_spikes, rng_of
 from harness.rate import rate_run
@@ -15,16 +16,13 @@ from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.hdl.tech import ecp5_carry as ecp5
 from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.sim.core.neuron import NeuronParameters, Reset
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.reference import simulate
 
-SMALL = CoreParameters(
-    lanes=1, neurons=64, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
-)
+SMALL = NARROW_64
 WITHOUT = {"multiplier": False, "reset_value": False, "reset_delay": False, "refractory_width": 0, "readout": False}
 
 

@@ -3,6 +3,7 @@
 import pytest
 from amaranth.sim import Simulator
 from harness.core_ports import Packet, assert_equal_to_reference, bytes_of, run_steps
+from harness.cores import TINY_PAIR
 from harness.engine import expected_words
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
@@ -11,14 +12,11 @@ from spikeloom.compiler.place import place
 from spikeloom.hdl.core import tile
 from spikeloom.hdl.core.tile import LifCore
 from spikeloom.hdl.noc.packet import PacketKind
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE, COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import simulate
 
-SMALL = CoreParameters(
-    lanes=2, neurons=16, axons=32, weight_words=128, v_width=12, accumulator_width=16, beta_fraction=8
-)
+SMALL = TINY_PAIR
 
 
 class Ports:

@@ -4,19 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+from harness.cores import NARROW_PAIR
 from harness.fabric import mesh_of, random_program
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from harness.simulated_link import SimulatedLink
 
 from spikeloom.compiler.place import place
 from spikeloom.host.driver import Board
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import simulate
 
-CORE = CoreParameters(
-    lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
-)
+CORE = NARROW_PAIR
 FABRIC = FabricConfig(core=CORE)
 
 

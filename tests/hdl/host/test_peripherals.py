@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from harness.cores import NARROW_PAIR
 from harness.fabric import mesh_of, random_program
 from harness.networks import random_network, random_spikes, rng_of
 from harness.simulated_link import SimulatedLink
@@ -12,16 +13,13 @@ from spikeloom.compiler.place import place
 from spikeloom.datasets.encoders import LatencyEncoder, RateEncoder
 from spikeloom.host.driver import Board
 from spikeloom.host.protocols import DriverError
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters, answers, scores
 from spikeloom.sim.lib.lfsr import Lfsr
 from spikeloom.sim.network.reference import simulate
 
-CORE = CoreParameters(
-    lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
-)
+CORE = NARROW_PAIR
 UNITS = {
     "encoder": EncoderParameters(pixels=32, bits=4, steps=16, lfsr_width=10),
     "readout": ReadoutParameters(outputs=32),

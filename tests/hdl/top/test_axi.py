@@ -6,6 +6,7 @@ import pytest
 from amaranth.hdl import ClockSignal, DomainRenamer, Module
 from amaranth.sim import Simulator
 from harness.core_ports import Packet, assert_equal_to_reference, bytes_of, run_steps
+from harness.cores import TINY_PAIR
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
 
@@ -13,13 +14,10 @@ from spikeloom.compiler.place import place
 from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.hdl.top import axi
 from spikeloom.hdl.top.axi import AxiConfiguration, AxiLifCore
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 
-SMALL = CoreParameters(
-    lanes=2, neurons=16, axons=32, weight_words=128, v_width=12, accumulator_width=16, beta_fraction=8
-)
+SMALL = TINY_PAIR
 MEMORY, PLANE, INDEX, DATA = 0x40, 0x44, 0x48, 0x4C
 SLVERR = 2
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from harness.attention_fabric import NAME, fabric_of, random_attention_network
+from harness.cores import NARROW_PAIR
 from harness.fabric import mesh_of, random_program
 from harness.mutations import mutated
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
@@ -20,7 +21,6 @@ from spikeloom.hdl.top import fabric
 from spikeloom.host.driver import Board
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.contents import Contents
@@ -28,9 +28,7 @@ from spikeloom.sim.lib.memory import Memory
 from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE
 from spikeloom.sim.network.reference import simulate
 
-SMALL = CoreParameters(
-    lanes=2, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
-)
+SMALL = NARROW_PAIR
 IN_BANKS = replace(SMALL, lanes=16, lane_banks=2, neurons=64, weight_words=512)
 WITH_TABLES = replace(
     SMALL, neurons=512, axons=512, weight_words=4096, populations=8, coordinate_width=4, geometries=32, sparse=True

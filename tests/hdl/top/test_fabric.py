@@ -4,6 +4,7 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
+from harness.cores import TINY_PAIR
 from harness.mutations import mutated
 from harness.networks import rng_of
 
@@ -12,15 +13,12 @@ from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.hdl.top import fabric
 from spikeloom.hdl.top.fabric import ConfigurationStage, Fabric, Tiles, fabric_pins
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.lib.registers import REGISTER_MEMORY
 from spikeloom.sim.noc.mesh import MeshParameters
 
-SMALL = CoreParameters(
-    lanes=2, neurons=16, axons=32, weight_words=128, v_width=12, accumulator_width=16, beta_fraction=8
-)
+SMALL = TINY_PAIR
 REQUEST = ("memory", "plane", "index", "write_data")
 
 

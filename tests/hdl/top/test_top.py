@@ -5,6 +5,7 @@ from collections import deque
 
 import pytest
 from amaranth.sim import Simulator
+from harness.cores import TINY_PAIR
 from harness.mutations import mutated
 
 from spikeloom.hdl.top import top
@@ -12,16 +13,11 @@ from spikeloom.hdl.top.top import Top
 from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
 from spikeloom.host.transport import LinkError, Transport
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 
-FABRIC = FabricConfig(
-    core=CoreParameters(
-        lanes=2, neurons=16, axons=32, weight_words=128, v_width=12, accumulator_width=16, beta_fraction=8
-    )
-)
+FABRIC = FabricConfig(core=TINY_PAIR)
 DIVISOR = 4
 BUILD = bytes(range(100, 116))
 CLOCK_HZ = 12_345_678

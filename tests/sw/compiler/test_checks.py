@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from harness.aer_ports import FABRIC, TAKE, network_of, placed
 from harness.chains import chain, connection, network, relay
+from harness.cores import FEW_ROWS
 
 from spikeloom.compiler.aer_ports import AerInput, AerOutput
 from spikeloom.compiler.checks import (
@@ -19,12 +20,11 @@ from spikeloom.compiler.checks import (
 )
 from spikeloom.compiler.program import Use
 from spikeloom.sim.core.neuron import Leak, Reset
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.noc.mesh import MeshParameters
 
-CORE = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=64, v_width=12, accumulator_width=12)
+CORE = FEW_ROWS
 ONE = FabricConfig(core=CORE)
 TWO = FabricConfig(tiles=(None, CORE, CORE), mesh=MeshParameters(columns=3, rows=1))
 

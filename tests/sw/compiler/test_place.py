@@ -4,18 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
+from harness.cores import FEW_ROWS
 from harness.networks import random_network, rng_of
 
 from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.place import place
 from spikeloom.sim.core.neuron import NeuronParameters
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 
-CORE = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=64, v_width=12, accumulator_width=12)
+CORE = FEW_ROWS
 
 
 def mlp(sizes=(3, 5, 4), fill=1, **parameters):

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from harness.cores import MESHED
 from harness.networks import random_network, random_spikes, rng_of
 
 from spikeloom.compiler.place import place
 from spikeloom.datasets.readout import accuracy, classify
 from spikeloom.report.collect import gather
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import simulate
@@ -18,7 +18,7 @@ from spikeloom.sim.network.reference import simulate
 @pytest.fixture(scope="module")
 def case():
     rng = rng_of("report collect")
-    core = CoreParameters(lanes=2, neurons=64, axons=256, weight_words=2048, populations=8)
+    core = MESHED
     network = random_network(rng, core, sizes=(9, 7, 5))
     spikes = random_spikes(rng, 12, 20, network.inputs)
     return network, place(network, FabricConfig(core=core)), spikes
