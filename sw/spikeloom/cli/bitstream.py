@@ -53,6 +53,14 @@ def bitstream(
             help="Highest clock to try, in MHz; default: as high as place and route reaches.", show_default=False
         ),
     ] = None,
+    baud: Annotated[
+        int | None,
+        typer.Option(
+            help="Baud rate of the serial link; default: the highest of the board's USB bridge and clock.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[
         int,
         typer.Option(help="Number of seeds of place and route, of which the best is used.", metavar="N", min=1),
@@ -84,7 +92,7 @@ def bitstream(
         )
     if baked:
         fabric = bake(place_on(fabric, quantised_for(loaded[0], fabric, loading), hardware))
-    result = build(hardware.board, output, fabric=fabric, clock_mhz=clock, seeds=seeds, announce=note)
+    result = build(hardware.board, output, fabric=fabric, clock_mhz=clock, baud_rate=baud, seeds=seeds, announce=note)
     if as_json:
         said = dataclasses.asdict(result.report)
         print_json({"bitstream": str(result.bitstream), "flash_command": list(result.flash_command), "report": said})

@@ -278,14 +278,15 @@ def test_the_clock_is_just_below_what_is_reached(
     build_quietly, tmp_path, monkeypatch, reached, raise_clock, netlist, seed, clock_mhz
 ):
     tools = FakeTools(tmp_path, monkeypatch, reached)
-    result = build_quietly(ICEBREAKER, seeds=4, raise_clock=raise_clock)
+    board = dataclasses.replace(ICEBREAKER, baud_rate=1_000_000)  # a divisor of most clocks
+    result = build_quietly(board, seeds=4, raise_clock=raise_clock)
     report = result.report
     assert result.bitstream.read_text() == f"{netlist} {seed}"
     assert (report.seed, report.seeds, report.raise_clock) == (seed, 4, raise_clock)
     assert (report.first_clock_mhz, report.clock_mhz) == (27, clock_mhz)
     assert report.fmax_mhz == reached[netlist][seed - 1] >= clock_mhz
     assert report.lut == seed
-    built = ICEBREAKER.with_clock((clock_mhz + 0.001) * 1e6)
+    built = board.with_clock((clock_mhz + 0.001) * 1e6)
     assert report.identity == board_identity(built, design=echo).hex()
     asked = {number: mhz for number, mhz, _ in tools.runs}
     assert asked[netlist] == clock_mhz
@@ -296,7 +297,7 @@ def test_the_clock_is_just_below_what_is_reached(
     assert announced.count("again with") == len(reached) - 1
 
     build_quietly.announced.clear()
-    assert build_quietly(ICEBREAKER, seeds=4, raise_clock=raise_clock) == result
+    assert build_quietly(board, seeds=4, raise_clock=raise_clock) == result
     assert len(build_quietly.announced) == 2
 
 
@@ -308,19 +309,52 @@ def test_a_pll_makes_the_clock(board, cell):
     assert f"cell \\{cell} " in plan.files["top.il"]
 
 
+@pytest.mark.parametrize(
+    ("most", "clock_mhz", "baud_rate"),
+    [
+        (1_000_000, 27, 1_000_000),
+        (3_000_000, 27, 3_000_000),
+        (12_000_000, 27, 3_000_000),  # 2.25, 4.5 and 6.75 cycles per bit of the faster ones
+        (12_000_000, 36, 12_000_000),
+        (12_000_000, 24, 6_000_000),  # 2 cycles per bit of 12 Mbaud
+        (12_000_000, 28, 4_000_000),
+        (3_000_000, 28, 2_000_000),
+        (12_000_000, 25, 1_000_000),
+    ],
+)
+def test_the_highest_baud_rate_of_bridge_and_clock(most, clock_mhz, baud_rate):
+    board = dataclasses.replace(BOARDS["ulx3s-85f"], baud_rate=0, most_baud_rate=most, pll_hz=clock_mhz * 1e6)
+    assert board.baud_rate == baud_rate
+    assert board.divisor == round(board.clock_hz / baud_rate) >= 3
+
+
+def test_a_baud_rate_of_ones_own(tmp_path):
+    """An adapter may be faster than the rate that all have; one that the clock cannot make is refused."""
+    board = dataclasses.replace(BOARDS["tinyfpga-bx"], baud_rate=3_000_000)
+    assert board.divisor == 15
+    message = (
+        r"^Baud rate of tinyfpga-bx must be within 1 % of its clock \(45000000 Hz\) divided by an integer, not 2000000$"
+    )
+    with pytest.raises(ValueError, match=message):
+        build("tinyfpga-bx", tmp_path, baud_rate=2_000_000, announce=lambda sentence: None)
+
+
 def test_clocks_of_a_board():
     """Near multiples of 1 MHz of which the baud rate can be divided, or the oscillator's."""
-    assert ICEBREAKER.with_clock(26e6).clock_hz == 25.875e6
-    assert ICEBREAKER.with_clock(12.2e6).pll_hz is None
-    assert ICEBREAKER.with_clock(12.2e6).clock_hz == 12e6
-    assert ICEBREAKER.with_clock(11.9e6).pll_hz == 9e6
-    assert ICEBREAKER.with_clock(8e6) is None  # its PLL makes none so slow
+    slow = dataclasses.replace(ICEBREAKER, baud_rate=1_000_000)
+    assert slow.with_clock(26e6).clock_hz == 25.875e6
+    assert slow.with_clock(12.2e6).pll_hz is None
+    assert slow.with_clock(12.2e6).clock_hz == 12e6
+    assert slow.with_clock(11.9e6).pll_hz == 9e6
+    assert slow.with_clock(8e6) is None  # its PLL makes none so slow
+    assert ICEBREAKER.baud_rate == 3_000_000
+    assert ICEBREAKER.with_clock(26e6).clock_hz == 24e6
     for board in map(find_board, BUILDABLE):
         for most_hz in range(9_000_000, 130_000_000, 7_000_000):
             found = board.with_clock(most_hz)
             if found is None or found.pll_hz is None:
                 continue
-            assert most_hz - 9e6 < found.clock_hz <= most_hz
+            assert most_hz - 13e6 < found.clock_hz <= most_hz  # a cycle per bit at 12 Mbaud is 12 MHz
             assert abs(found.clock_hz / found.divisor / board.baud_rate - 1) < 0.01
             # What was found is found again, as for an existing build.
             assert board.with_clock(found.clock_hz + 1000).clock_hz == found.clock_hz
@@ -480,7 +514,7 @@ def test_refuses_a_board_without_a_fabric():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"baud_rate": 0}, r"^Baud rate of icebreaker must be from 1 to a third of its clock \(9000000\), not 0$"),
+        ({"baud_rate": -1}, r"^Baud rate of icebreaker must be from 1 to a third of its clock \(9000000\), not -1$"),
         ({"baud_rate": 1_550_000}, r"^Baud rate of icebreaker must be within 1 % of its clock .*, not 1550000$"),
         (
             {"flash_command": ("iceprog",)},

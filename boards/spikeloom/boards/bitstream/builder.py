@@ -92,6 +92,7 @@ def build(
     *,
     fabric: FabricConfig | None = None,
     clock_mhz: float | None = None,
+    baud_rate: int | None = None,
     seeds: int = SEEDS,
     announce: Callable[[str], None] = print,
 ) -> BuildResult:
@@ -108,6 +109,8 @@ def build(
         Fabric to build; default: the general fabric of the board's device.
     clock_mhz : float, optional
         Highest clock to try; default: as high as place and route reaches.
+    baud_rate : int, optional
+        Baud rate of the serial link; default: the highest of board, USB bridge and clock.
     seeds : int
         Number of seeds of place and route, at least 1.
     announce : callable
@@ -116,7 +119,7 @@ def build(
     Raises
     ------
     ValueError
-        The board does not exist, the clock is too low, or there is no seed.
+        The board does not exist, the clock is too low, the clock cannot make the baud rate, or there is no seed.
     ToolError
         A tool is missing.
     TimingError
@@ -127,6 +130,8 @@ def build(
     board = find_board(board_name)
     if fabric is not None:
         board = dataclasses.replace(board, fabric=fabric)
+    if baud_rate is not None:
+        board = dataclasses.replace(board, baud_rate=baud_rate)
     if clock_mhz is not None:
         with_clock = board.with_clock(clock_mhz * 1e6)
         if with_clock is None:

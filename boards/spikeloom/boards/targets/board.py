@@ -11,14 +11,17 @@ from spikeloom.boards.families.flow import Flow
 from spikeloom.boards.families.pll import PLLS, PllError
 from spikeloom.boards.sizing.choose import choose_fabric
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit
 
-__all__ = ["CLOCK_STEP_HZ", "BoardDescription", "SerialPins"]
+__all__ = ["CLOCK_STEP_HZ", "FT231X_BAUD", "FT2232H_BAUD", "BoardDescription", "SerialPins"]
+
+FT231X_BAUD = 3_000_000
+"""Highest baud rate of an FT231X, and of a CP2102N."""
+FT2232H_BAUD = 12_000_000
+"""Highest baud rate of an FT2232H or FT232H."""
 
 CLOCK_STEP_HZ = 1_000_000
 """A PLL clock is the nearest one to a multiple of this."""
-
-BAUD_TOLERANCE = 0.01
-"""Maximum relative error of the baud rate. Both ends may be off, and a byte has ten bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +60,11 @@ class BoardDescription:
         Constructor of the amaranth platform, which defines the pins; a platform serves one build.
     fabric : FabricConfig, optional
         Fabric to build; default: the general fabric of the device (`spikeloom.boards.sizing.choose`).
+    most_baud_rate : int
+        Highest baud rate of the board's USB bridge; the default is a rate that every bridge and adapter has.
     baud_rate : int
-        Baud rate of the serial link to the host. The nearest rate that the clock allows must be within 1 %.
+        Baud rate of the serial link to the host; 0 becomes the highest of `BAUD_RATES` that bridge and clock allow. The
+        nearest rate that the clock allows must be within 1 %. It may exceed ``most_baud_rate``, for an adapter.
     flash_command : tuple of str
         Command that loads a bitstream; the word ``{bitstream}`` stands for its path.
     serial : SerialPins, optional
@@ -81,7 +87,8 @@ class BoardDescription:
     platform: Callable[[], Platform]
     flash_command: tuple[str, ...]
     fabric: FabricConfig | None = None
-    baud_rate: int = 1_000_000
+    most_baud_rate: int = BAUD_RATES[-1]
+    baud_rate: int = 0
     serial: SerialPins | None = None
     line: str = ""
     pll_hz: float | None = None
@@ -98,24 +105,25 @@ class BoardDescription:
         if "{bitstream}" not in " ".join(self.flash_command):
             raise ValueError(f"Flash command of {self.name} must contain '{{bitstream}}', not {self.flash_command!r}")
         if not self.obstacle:
+            if self.baud_rate == 0:
+                object.__setattr__(self, "baud_rate", self._highest_baud_rate())
             self._check_baud_rate()
 
+    def _highest_baud_rate(self) -> int:
+        within = [rate for rate in BAUD_RATES if rate <= self.most_baud_rate]
+        return next((rate for rate in within if cycles_per_bit(self.clock_hz, rate)), BAUD_RATES[-1])
+
     def _check_baud_rate(self) -> None:
-        if not isinstance(self.baud_rate, int) or not 0 < self.baud_rate <= self.clock_hz / 3:
+        if not isinstance(self.baud_rate, int) or not 0 < self.baud_rate <= self.clock_hz / LEAST_CYCLES_PER_BIT:
             raise ValueError(
                 f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3:.0f}), "
                 f"not {self.baud_rate!r}"
             )
-        if not self._has_baud_rate(self.clock_hz):
+        if not cycles_per_bit(self.clock_hz, self.baud_rate):
             raise ValueError(
-                f"Baud rate of {self.name} must be within 1 % of its clock ({self.clock_hz:.0f} Hz) divided by an "
-                f"integer, not {self.baud_rate!r}"
+                f"Baud rate of {self.name} must be within {BAUD_TOLERANCE * 100:g} % of its clock "
+                f"({self.clock_hz:.0f} Hz) divided by an integer, not {self.baud_rate!r}"
             )
-
-    def _has_baud_rate(self, clock_hz: float) -> bool:
-        """Whether a whole number of cycles of this clock, and at least three, is a bit of the serial link."""
-        divisor = round(clock_hz / self.baud_rate)
-        return divisor >= 3 and abs(clock_hz / divisor / self.baud_rate - 1) <= BAUD_TOLERANCE
 
     def buildable_fabric(self) -> FabricConfig:
         """Return the fabric; raise ``ValueError`` with the obstacle if none can be built."""
@@ -150,11 +158,11 @@ class BoardDescription:
         """Return the same board with the highest clock up to ``most_hz``; None if there is none.
 
         Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A bit of the serial link
-        must be a whole number of cycles, and at least three, with an error of at most `BAUD_TOLERANCE`.
+        must be a whole number of cycles (`spikeloom.sim.host.baud.cycles_per_bit`).
         """
         settings, _ = PLLS[self.flow.pll]
         oscillator = self.oscillator_hz
-        if oscillator > most_hz or not self._has_baud_rate(oscillator):
+        if oscillator > most_hz or not cycles_per_bit(oscillator, self.baud_rate):
             oscillator = 0.0
         # The PLL may make slightly less than the step after the next one below.
         for step in range(int(most_hz // CLOCK_STEP_HZ) + 1, 0, -1):
@@ -165,7 +173,7 @@ class BoardDescription:
                 made = settings(self.oscillator_hz, wanted).output_hz
             except PllError:
                 continue
-            if made <= most_hz and self._has_baud_rate(made):
+            if made <= most_hz and cycles_per_bit(made, self.baud_rate):
                 return dataclasses.replace(self, pll_hz=float(wanted))
         return dataclasses.replace(self, pll_hz=None) if oscillator else None
 

@@ -15,7 +15,7 @@ from amaranth_boards.ulx3s import ULX3S_12F_Platform, ULX3S_25F_Platform, ULX3S_
 from amaranth_boards.versa_ecp5 import VersaECP5Platform
 from amaranth_boards.versa_ecp5_5g import VersaECP55GPlatform
 
-from spikeloom.boards.targets.board import BoardDescription, SerialPins
+from spikeloom.boards.targets.board import FT231X_BAUD, FT2232H_BAUD, BoardDescription, SerialPins
 
 __all__ = ["ECP5_BOARDS"]
 
@@ -45,6 +45,7 @@ def _ulx3s(size: int, platform: type) -> BoardDescription:
         device_name=f"LFE5U-{size}F",
         platform=platform,
         pll_hz=_GENERAL_HZ[f"LFE5U-{size}F"],
+        most_baud_rate=FT231X_BAUD,
         flash_command=("openFPGALoader", "--board", "ulx3s", "{bitstream}"),
     )
 
@@ -82,6 +83,7 @@ ECP5_BOARDS = (
         title="LambdaConcept ECPIX-5 45F",
         device_name="LFE5UM5G-45F",
         platform=ECPIX545Platform,
+        most_baud_rate=FT2232H_BAUD,
         pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
     ),
@@ -90,6 +92,7 @@ ECP5_BOARDS = (
         title="LambdaConcept ECPIX-5 85F",
         device_name="LFE5UM5G-85F",
         platform=ECPIX585Platform,
+        most_baud_rate=FT2232H_BAUD,
         pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         flash_command=("openFPGALoader", "--board", "ecpix5", "{bitstream}"),
     ),
@@ -123,6 +126,7 @@ ECP5_BOARDS = (
         title="Lattice ECP5 Versa",
         device_name="LFE5UM-45F",
         platform=VersaECP5Platform,
+        most_baud_rate=FT2232H_BAUD,
         pll_hz=_GENERAL_HZ["LFE5UM-45F"],
         flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
     ),
@@ -131,6 +135,7 @@ ECP5_BOARDS = (
         title="Lattice ECP5-5G Versa",
         device_name="LFE5UM5G-45F",
         platform=VersaECP55GPlatform,
+        most_baud_rate=FT2232H_BAUD,
         pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
         flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
     ),
@@ -139,6 +144,7 @@ ECP5_BOARDS = (
         title="Lattice ECP5-5G Evaluation Board",
         device_name="LFE5UM5G-85F",
         platform=ECP55GEVNPlatform,
+        most_baud_rate=FT2232H_BAUD,
         pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         flash_command=("openFPGALoader", "--board", "ecp5_evn", "{bitstream}"),
     ),

@@ -18,7 +18,7 @@ from amaranth_boards.upduino_v1 import UpduinoV1Platform
 from amaranth_boards.upduino_v2 import UpduinoV2Platform
 from amaranth_boards.upduino_v3 import UpduinoV3Platform
 
-from spikeloom.boards.targets.board import BoardDescription, SerialPins
+from spikeloom.boards.targets.board import FT2232H_BAUD, BoardDescription, SerialPins
 
 __all__ = ["ICE40_BOARDS"]
 
@@ -54,6 +54,7 @@ ICE40_BOARDS = (
         title="1BitSquared iCEBreaker",
         device_name="iCE40UP5K",
         platform=ICEBreakerPlatform,
+        most_baud_rate=FT2232H_BAUD,
         pll_hz=27e6,
         pll_pad=True,
         flash_command=_ICEPROG,
@@ -103,6 +104,7 @@ ICE40_BOARDS = (
         title="Lattice iCE40HX8K-B-EVN",
         device_name="iCE40HX8K",
         platform=ICE40HX8KBEVNPlatform,
+        most_baud_rate=FT2232H_BAUD,
         pll_hz=75e6,
         flash_command=_ICEPROG,
     ),

@@ -1,0 +1,21 @@
+"""Baud rates of serial lines: those that a board and a driver try, and how many clock cycles a bit takes."""
+
+__all__ = ["BAUD_RATES", "BAUD_TOLERANCE", "LEAST_CYCLES_PER_BIT", "cycles_per_bit"]
+
+BAUD_RATES = (12_000_000, 6_000_000, 4_000_000, 3_000_000, 2_000_000, 1_000_000)
+"""Rates that USB bridges make exactly, from the highest down: an FT2232H all of them, an FT231X or CP2102N those from
+3 Mbaud down."""
+
+BAUD_TOLERANCE = 0.01
+"""Maximum relative error of the baud rate. Both ends may be off, and a byte has ten bits."""
+
+LEAST_CYCLES_PER_BIT = 3
+"""The receiver samples each bit once, in the middle."""
+
+
+def cycles_per_bit(clock_hz: float, baud_rate: float) -> int | None:
+    """Clock cycles per bit, None if there are too few or if the rate is off by more than `BAUD_TOLERANCE`."""
+    cycles = round(clock_hz / baud_rate)
+    if cycles < LEAST_CYCLES_PER_BIT or abs(clock_hz / cycles / baud_rate - 1) > BAUD_TOLERANCE:
+        return None
+    return cycles
