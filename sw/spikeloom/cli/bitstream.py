@@ -76,6 +76,8 @@ def bitstream(
 ) -> None:
     """Build the bitstream for a board with open tools, unless an identical build exists."""
     from spikeloom.boards.bitstream.builder import build
+    from spikeloom.boards.families.flow import ECP5
+    from spikeloom.boards.targets.registry import find_board
 
     if hardware.board is None:
         raise InputError("a board must be given with --board, see: spikeloom boards")
@@ -92,6 +94,11 @@ def bitstream(
         )
     if baked:
         fabric = bake(place_on(fabric, quantised_for(loaded[0], fabric, loading), hardware))
+        if find_board(hardware.board).flow is not ECP5:
+            # Reports say that address 0 of an initialised memory may be lost after configuration
+            # (docs/verification.md), so the board must not claim to hold the program: the driver then loads it.
+            fabric = dataclasses.replace(fabric, program=0)
+            note("memories of this FPGA may lose words after configuration: `spikeloom run` still loads the program")
     result = build(hardware.board, output, fabric=fabric, clock_mhz=clock, baud_rate=baud, seeds=seeds, announce=note)
     if as_json:
         said = dataclasses.asdict(result.report)

@@ -66,7 +66,10 @@ def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
     plain = fabric_from_json(fabric_to_json(baked))
     loaded = load(digits)
     program = place(quantise(loaded, Quantisation.for_core(plain.core, weight_width=8)), plain)
-    assert baked.program == program_digest(program.memories, program.registers)
+    # The memories of an iCE40 may lose words after configuration: it does not claim to hold the program.
+    claimed = program_digest(program.memories, program.registers) if board == "ulx3s-85f" else 0
+    assert baked.program == claimed
+    assert any(any(words) for tile in baked.cores.values() for words in tile.contents.memories.values())
     assert plain.program == 0
     assert plain == baked
     message = "--bake must be given with exactly one network, not {}"
@@ -93,7 +96,7 @@ def test_json_is_the_report_and_all_of_standard_output(network, capsys, monkeypa
     )
     asked = []
 
-    def build(board, output, *, fabric, clock_mhz, announce):
+    def build(board, output, *, fabric, clock_mhz, seeds, announce):
         asked.append((board, output, clock_mhz))
         announce("placing")
         command = ("openFPGALoader", "out/ulx3s-85f.bit")
