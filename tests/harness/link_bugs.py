@@ -1,22 +1,27 @@
 """Models of the board's end of the link with a bug each, which tests have to find."""
 
-from spikeloom.sim.host.link import Deframer, DeviceModel, Frame
+import zlib
+
+from spikeloom.sim.host.link import CRC_BYTES, OFFSETS, DeviceModel, Frame, FrameError, cobs_decode, cobs_encode
 
 __all__ = ["WithoutCrc", "WithoutNewSession", "WithoutRewind", "WithoutSequence"]
 
 
 class WithoutCrc(DeviceModel):
-    """Planted: a damaged payload is taken as long as its frame can be found."""
+    """Planted: the CRC is not compared."""
 
     def from_line(self, data):
-        for piece in data.split(b"\0"):
-            frames = Deframer().feed(piece + b"\0")
-            if frames == [None] and len(piece) > 14 and not self._reported:
-                size = min(len(piece) - 13, self.parameters.receive_buffer - len(self._received))
-                self._received += piece[8 : 8 + size]
-                self._expected = (self._expected + size) & 0xFFFF
-            else:
-                super().from_line(piece + b"\0")
+        *complete, self._rest = (getattr(self, "_rest", b"") + data).split(b"\0")
+        super().from_line(b"".join(_with_right_crc(piece) + b"\0" for piece in complete if piece))
+
+
+def _with_right_crc(piece):
+    """The bytes between two delimiters, with the CRC that they should have, if they are a frame at all."""
+    try:
+        body = cobs_decode(piece)
+    except FrameError:
+        return piece
+    return cobs_encode(body[:-CRC_BYTES] + zlib.crc32(body[:-CRC_BYTES]).to_bytes(CRC_BYTES, "little"))
 
 
 class WithoutSequence(DeviceModel):
@@ -25,7 +30,7 @@ class WithoutSequence(DeviceModel):
     def _data(self, frame):
         super()._data(
             Frame(
-                sequence=self._expected,
+                sequence=self._expected % OFFSETS,
                 acknowledge=frame.acknowledge,
                 limit=frame.limit,
                 payload=frame.payload,

@@ -96,7 +96,7 @@ def _do_all(transport: Transport, program: Program, tasks: Sequence[Task]) -> li
     """Inside the simulator: one load, then each task."""
     line = _Counted(transport)
     found = []
-    with Endpoint(line, maximum_payload=program.fabric.link.maximum_payload) as endpoint:
+    with Endpoint(line) as endpoint:
         board = Board(endpoint, program.fabric)
         board.load(program)
         for task in tasks:

@@ -276,7 +276,7 @@ def _run_live(
         if sink is not None:
             to = PixelMap(columns=program.observed[0][1], rows=1, polarities=1)
             sender = stack.enter_context(SpifSender(to, sink[1], host=sink[0]))
-        endpoint = stack.enter_context(Endpoint(transport, maximum_payload=program.fabric.link.maximum_payload))
+        endpoint = stack.enter_context(Endpoint(transport))
         board = Board(endpoint, program.fabric)
         board.check(program.fabric.identity(held.build_hash or bytes(16)), build=held.build_hash is not None)
         board.load(program)

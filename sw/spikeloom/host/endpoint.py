@@ -12,13 +12,17 @@ from collections.abc import Callable
 from types import TracebackType
 
 from spikeloom.host.transport import LinkError, Transport
+from spikeloom.host.version1 import Version1Listener, version1_opening
 from spikeloom.sim.host.identity import PROTOCOL_VERSION, Identity
 from spikeloom.sim.host.link import (
+    LARGEST_BLOCK_PAYLOAD,
+    LARGEST_PAYLOAD,
     NONCE_BYTES,
+    OFFSETS,
+    SMALLEST_PAYLOAD,
     Deframer,
     Frame,
     Kind,
-    LinkParameters,
     offset_difference,
 )
 
@@ -30,7 +34,7 @@ _REMEDIES = (
 )
 """Of a board with an older and with a newer protocol version."""
 
-_WINDOW = 16384
+_WINDOW = 1 << 20
 """Receive window. The host accepts everything it receives, so that this limit never stops the board."""
 
 
@@ -42,7 +46,7 @@ class Endpoint:
     transport
         Connection to the board. The endpoint closes it.
     maximum_payload
-        Maximum payload of the board's :class:`spikeloom.sim.host.link.LinkParameters`.
+        Largest payload of the frames to the board, if it is to be smaller than the board says in its identity.
     timeout_s
         Timeout: `LinkError` after so many seconds of waiting without a byte in either direction.
     nonce
@@ -62,7 +66,7 @@ class Endpoint:
         self,
         transport: Transport,
         *,
-        maximum_payload: int = LinkParameters().maximum_payload,
+        maximum_payload: int | None = None,
         timeout_s: float = 5.0,
         nonce: bytes | None = None,
     ) -> None:
@@ -71,7 +75,12 @@ class Endpoint:
         if nonce is not None and len(nonce) != NONCE_BYTES:
             raise ValueError(f"nonce must be {NONCE_BYTES} bytes, not {len(nonce)}")
         self._transport = transport
-        self._maximum_payload = LinkParameters(maximum_payload=maximum_payload).maximum_payload
+        if maximum_payload is not None and not SMALLEST_PAYLOAD <= maximum_payload <= LARGEST_PAYLOAD:
+            raise ValueError(
+                f"maximum_payload must be from {SMALLEST_PAYLOAD} to {LARGEST_PAYLOAD}, not {maximum_payload!r}"
+            )
+        self._most = LARGEST_PAYLOAD if maximum_payload is None else maximum_payload
+        self._maximum_payload = self._most
         self._timeout_s = timeout_s
         self._nonce = nonce
         self.identity: Identity | None = None
@@ -83,7 +92,7 @@ class Endpoint:
         self._begin()
 
     def _begin(self) -> None:
-        """Initialise the state of a session. Offsets are kept in full here, and modulo 65536 on the line."""
+        """Initialise the state of a session. Offsets are kept in full here, and modulo 2^32 on the line."""
         self._opened = False
         self._deframer = Deframer()
         self._outgoing = bytearray()  # from offset _acknowledged on
@@ -119,21 +128,28 @@ class Endpoint:
         self._transport.close()
 
     def open(self) -> Identity:
-        """Begin a session, which resets everything behind the link of the board; return the identity of the board."""
+        """Begin a session, which resets everything behind the link of the board; return the identity of the board.
+
+        Raises `LinkError` if no board answers, or one of another protocol version.
+        """
         self._begin()
         nonce = self._nonce if self._nonce is not None else secrets.token_bytes(NONCE_BYTES)
         # The zero byte ends a frame that the board may have received in part.
         opening = b"\0" + Frame(kind=Kind.OPEN, payload=nonce).encode()
+        listener = Version1Listener(nonce)
         deadline = self._transport.now() + self._timeout_s
         pause = 4 * self._transport.round_trip_s
         first = True
         while (now := self._transport.now()) < deadline:
-            self._transport.write(opening)
+            # A board of version 1 knows only its own frames. Ours comes last, because theirs is damaged to a board of
+            # this version.
+            self._transport.write(opening if first else b"\0" + version1_opening(nonce) + opening)
             asked, until = now, min(deadline, now + pause)
             while (now := self._transport.now()) < until:
-                for frame in self._deframer.feed(
-                    self._transport.read(max(until - now, self._transport.round_trip_s / 50))
-                ):
+                data = self._transport.read(max(until - now, self._transport.round_trip_s / 50))
+                if (record := listener.feed(data)) is not None:
+                    self._decode_identity(record)
+                for frame in self._deframer.feed(data):
                     if self._opened:
                         self._handle(frame)
                     elif frame and frame.kind == Kind.IDENTITY and frame.payload[:NONCE_BYTES] == nonce:
@@ -149,9 +165,10 @@ class Endpoint:
             f"no board answers on {self._transport.name}: it must be powered, configured, and set to the same baud rate"
         )
 
-    def _accept(self, frame: Frame) -> None:
+    def _decode_identity(self, record: bytes) -> Identity:
+        """Return the identity; raise `LinkError` if it is none of this protocol version."""
         try:
-            identity = Identity.decode(frame.payload[NONCE_BYTES:])
+            identity = Identity.decode(record)
         except ValueError as error:
             raise LinkError(f"the device on {self._transport.name} is not a spikeloom board ({error})") from error
         if identity.protocol_version != PROTOCOL_VERSION:
@@ -159,9 +176,17 @@ class Endpoint:
                 f"the board on {self._transport.name} has protocol version {identity.protocol_version}, "
                 f"expected {PROTOCOL_VERSION}: {_REMEDIES[identity.protocol_version > PROTOCOL_VERSION]}"
             )
-        self.identity = identity
-        self._limit = frame.limit
-        self._window = max(1, frame.limit)
+        return identity
+
+    def _accept(self, frame: Frame) -> None:
+        self.identity = identity = self._decode_identity(frame.payload[NONCE_BYTES:])
+        # Records of tests may leave the largest payload open.
+        self._maximum_payload = min(self._most, identity.maximum_payload or LARGEST_BLOCK_PAYLOAD)
+        # Nothing but OPEN has been sent, so these are the offsets with which the board begins: 0, but for tests.
+        self._acknowledged = self._sent = frame.acknowledge
+        self._expected = frame.sequence
+        self._window = max(1, (frame.limit - frame.acknowledge) % OFFSETS)
+        self._limit = self._acknowledged + self._window
         self._opened = True
 
     def send(self, data: bytes) -> None:
@@ -255,7 +280,7 @@ class Endpoint:
             return  # repeated IDENTITY
         self._heard = True
         self._handle_acknowledge(frame)
-        ahead = offset_difference(frame.sequence, self._expected & 0xFFFF)
+        ahead = offset_difference(frame.sequence, self._expected)
         if frame.payload and ahead == 0:
             self._incoming += frame.payload
             self._expected += len(frame.payload)
@@ -271,7 +296,7 @@ class Endpoint:
         self._incoming_at = self._now
 
     def _handle_acknowledge(self, frame: Frame) -> None:
-        step = (frame.acknowledge - self._acknowledged) & 0xFFFF
+        step = (frame.acknowledge - self._acknowledged) % OFFSETS
         if step > len(self._outgoing):
             return  # repeated old frame
         if step:
@@ -287,7 +312,7 @@ class Endpoint:
             self._outgoing_at = self._now
             self._timed = None
         self._sent = max(self._sent, self._acknowledged)
-        self._limit = max(self._limit, self._acknowledged + ((frame.limit - frame.acknowledge) & 0xFFFF))
+        self._limit = max(self._limit, self._acknowledged + (frame.limit - frame.acknowledge) % OFFSETS)
 
     def _write_frames(self, *, ask: bool = False) -> None:
         """Write as much as the credit allows, and an empty frame if only that is due or if ``ask`` requests an
@@ -321,9 +346,9 @@ class Endpoint:
 
     def _frame(self, payload: bytes, *, reply: bool = False) -> bytes:
         frame = Frame(
-            sequence=self._sent & 0xFFFF,
-            acknowledge=self._expected & 0xFFFF,
-            limit=(self._expected + _WINDOW) & 0xFFFF,
+            sequence=self._sent % OFFSETS,
+            acknowledge=self._expected % OFFSETS,
+            limit=(self._expected + _WINDOW) % OFFSETS,
             payload=payload,
             reply=reply,
             again=self._again,

@@ -336,7 +336,7 @@ class ModelTransport(Transport):
 
     def write(self, data: bytes) -> None:
         self._now += len(data) * self._byte_s
-        # Pieces of about a frame: a bad frame must not keep the model from answering the one before it.
+        # Pieces of about a frame of a UART: a bad frame must not keep the model from answering the one before it.
         for start in range(0, len(data), 256):
             self._model.from_line(data[start : start + 256])
             self._serve(self._model)

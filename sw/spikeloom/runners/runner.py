@@ -181,8 +181,7 @@ class BoardRunner(TaskRunner):
 
     def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
         start = time.monotonic()
-        link = self.program.fabric.link
-        with Endpoint(self.transport, maximum_payload=link.maximum_payload) as endpoint:
+        with Endpoint(self.transport) as endpoint:
             board = Board(endpoint, self.program.fabric)
             self.identity = board.identity
             expected = self.program.fabric.identity(self.build_hash or bytes(16))

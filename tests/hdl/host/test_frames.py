@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import replace
+from itertools import chain, repeat
 
 import pytest
 from amaranth.sim import Simulator
@@ -13,12 +14,15 @@ from spikeloom.hdl.host.frames import FrameReceiver, FrameSender
 from spikeloom.sim.host.link import (
     CRC_BYTES,
     HEADER_BYTES,
+    LENGTH_BYTES,
     NONCE_BYTES,
+    OFFSETS,
     Frame,
     FrameError,
     Kind,
     cobs_decode,
     cobs_encode,
+    offset_difference,
 )
 
 LARGEST = 40
@@ -30,22 +34,33 @@ def random_payload(rng, size):
     return bytes(int(byte) for byte in rng.integers(256, size=size) * (rng.random(size) > 0.3))
 
 
-def random_frame(rng):
+def random_frame(rng, largest=LARGEST, expected=0, acknowledged=0):
     kind = Kind.OPEN if rng.random() < 0.3 else Kind.DATA
-    size = NONCE_BYTES if kind is Kind.OPEN and rng.random() < 0.5 else int(rng.integers(LARGEST + 1))
-    sequence, acknowledge, limit = (int(value) for value in rng.choice([0, 1, 255, 256, 40_000, 65_535], 3))
+    size = NONCE_BYTES if kind is Kind.OPEN and rng.random() < 0.5 else int(rng.integers(largest + 1))
+    sequence, acknowledge, limit = (random_offset(rng, near) for near in (expected, acknowledged, acknowledged))
     return Frame(
         kind=kind,
         sequence=sequence,
         acknowledge=acknowledge,
         limit=limit,
         payload=random_payload(rng, size),
-        reply=kind is Kind.DATA and bool(rng.integers(2)),
-        again=kind is Kind.DATA and bool(rng.integers(2)),
+        reply=bool(rng.integers(2)),
+        again=bool(rng.integers(2)),
     )
 
 
-def line_of(rng, frame):
+DISTANCES = (0, 1, 2, 255, 256, 32_767, 32_768, 65_535, 65_536, 1 << 23, 1 << 24, 1 << 30, (1 << 31) - 1, 1 << 31)
+"""Between offsets, where a carry or a sign can go wrong."""
+
+
+def random_offset(rng, near):
+    """An offset at a distance of ``near``, ahead or behind, or anywhere."""
+    if rng.random() < 0.1:
+        return int(rng.integers(OFFSETS))
+    return (near + int(rng.choice(DISTANCES)) * int(rng.choice((1, -1)))) % OFFSETS
+
+
+def line_of(rng, frame, largest=LARGEST):
     """The bytes of ``frame`` without its delimiter: in half of the cases as they are, else damaged or not allowed."""
     line = bytearray(frame.encode()[:-1])
     damage = rng.choice(["none", "bytes", "length", "long"], p=[0.5, 0.3, 0.1, 0.1])
@@ -55,20 +70,51 @@ def line_of(rng, frame):
             line[where : where + int(rng.integers(2))] = bytes([int(rng.integers(1, 256))]) * int(rng.integers(2))
     elif damage == "length":  # of another payload, while the CRC matches
         body = cobs_decode(bytes(line))[:-CRC_BYTES]
-        body = body[: HEADER_BYTES - 1] + bytes([int(rng.integers(LARGEST + 1))]) + body[HEADER_BYTES:]
+        length = int(rng.choice([rng.integers(largest + 1), len(frame.payload) + 256]))
+        length = length.to_bytes(LENGTH_BYTES, "little")
+        body = body[: HEADER_BYTES - LENGTH_BYTES] + length + body[HEADER_BYTES:]
         line[:] = cobs_encode(body + zlib.crc32(body).to_bytes(CRC_BYTES, "little"))
     elif damage == "long":
-        line[:] = replace(frame, payload=random_payload(rng, LARGEST + 1)).encode()[:-1]
+        line[:] = replace(frame, payload=random_payload(rng, largest + 1)).encode()[:-1]
     return bytes(line)
 
 
-def receive(receiver, pieces, rng, *, idle, hold=0.0):
-    """For each frame on the line that ends: whether it is good, its fields, its payload and nonce."""
+FIELDS = ("in_order", "ahead", "acknowledge", "acknowledge_near", "limit", "limit_near", "limit_behind", "length")
+
+
+def fields_of(frame, bases, low_bytes):
+    """What a receiver says of the header of a frame, where the offsets of the link are ``bases``."""
+    ahead = offset_difference(frame.sequence, bases[0])
+    near = 1 << 8 * low_bytes
+    window = offset_difference(frame.limit, bases[1])
+    return {
+        "in_order": ahead == 0,
+        "ahead": ahead > 0,
+        "acknowledge": frame.acknowledge % near,
+        "acknowledge_near": (frame.acknowledge - bases[1]) % OFFSETS < near,
+        "limit": frame.limit % near,
+        "limit_near": 0 <= window < near // 2,
+        "limit_behind": window < 0,
+        "length": len(frame.payload),
+        "kind": frame.kind,
+        "reply": frame.reply,
+        "again": frame.again,
+    }
+
+
+def receive(receiver, pieces, rng, *, idle, bases, hold=0.0):
+    """For each frame on the line that ends: whether it is good, its fields, its payload and nonce.
+
+    ``bases`` are the offsets expected and acknowledged for each frame; they change when a frame has ended.
+    """
     found, payload = [], bytearray()
 
     async def clock(ctx):
         line = [byte for piece in pieces for byte in (*piece, 0)]
-        offered = False
+        to_come = chain(bases, repeat((0, 0)))
+        for signal, value in zip((receiver.expected, receiver.acknowledged), next(to_come), strict=True):
+            ctx.set(signal, value)
+        offered = change = False
         quiet = held = 0
         while quiet < 10:
             offered = offered or (bool(line) and rng.random() >= idle)
@@ -83,14 +129,18 @@ def receive(receiver, pieces, rng, *, idle, hold=0.0):
                 payload.append(ctx.get(receiver.payload))
             if ctx.get(receiver.done):
                 assert not ready
-                header = receiver.header
-                fields = {name: ctx.get(getattr(header, name)) for name in ("sequence", "acknowledge", "limit")}
-                kind = {name: ctx.get(getattr(header.kind, name)) for name in ("kind", "reply", "again")}
+                fields = {name: ctx.get(getattr(receiver, name)) for name in FIELDS}
+                kind = {name: ctx.get(getattr(receiver.kind, name)) for name in ("kind", "reply", "again")}
                 nonce = ctx.get(receiver.nonce).to_bytes(NONCE_BYTES, "little")
                 opening = ctx.get(receiver.opening)
                 found.append((ctx.get(receiver.good), fields | kind, bytes(payload), opening, nonce))
                 payload.clear()
                 held = int(rng.integers(1, 9)) + 1 if rng.random() < hold else 0
+                change = True
+            elif change:
+                change = False
+                for signal, value in zip((receiver.expected, receiver.acknowledged), next(to_come), strict=True):
+                    ctx.set(signal, value)
             if offered and ready:
                 line.pop(0)
                 offered = False
@@ -104,40 +154,69 @@ def receive(receiver, pieces, rng, *, idle, hold=0.0):
     return found
 
 
-def check_receiver(receiver, rng, *, idle=0.3, count=25):
+def check_receiver(receiver, rng, *, idle=0.3, count=25, largest=LARGEST):
     """Compare a receiver with the model, on frames of which some are damaged; returns how many are good of how many."""
-    sent, pieces = [], []
+    sent, pieces, bases = [], [], []
     while len(pieces) < count:
-        frame = random_frame(rng)
-        line = line_of(rng, frame)
+        bases.append((random_offset(rng, 0), random_offset(rng, 0)))
+        frame = random_frame(rng, largest, *bases[-1])
+        line = line_of(rng, frame, largest)
         pieces.append(line)
         try:
-            decoded = Frame.decode(line)
-            sent.append(decoded if len(decoded.payload) <= LARGEST else None)
+            sent.append(Frame.decode(line, maximum_payload=largest))
         except FrameError:
             sent.append(None)
         if rng.random() < 0.2:
             pieces.append(b"")  # delimiters in a row
     sent = [frame for frame, piece in zip(sent, (piece for piece in pieces if piece), strict=True)]
-    found = receive(receiver, pieces, rng, idle=idle, hold=0.5)
+    found = receive(receiver, pieces, rng, idle=idle, hold=0.5, bases=bases)
     assert [bool(good) for good, *_ in found] == [frame is not None for frame in sent]
-    for frame, (_, fields, payload, opening, nonce) in zip(sent, found, strict=True):
+    for frame, base, (_, fields, payload, opening, nonce) in zip(sent, bases, found, strict=True):
         if frame is None:
             continue
         assert opening == (frame.kind is Kind.OPEN and len(frame.payload) == NONCE_BYTES)
         assert payload == frame.payload
+        expected = fields_of(frame, base, receiver.low_bytes)
         if opening:
             assert nonce == payload
-            continue
-        expected = {"sequence": frame.sequence, "acknowledge": frame.acknowledge, "limit": frame.limit}
-        assert fields == expected | {"kind": frame.kind, "reply": frame.reply, "again": frame.again}
+            expected["limit"] = fields["limit"]
+        assert fields == expected
     return sum(frame is not None for frame in sent), len(sent)
 
 
 @pytest.mark.parametrize("idle", [0.0, 0.5])
-def test_frames_that_come(request, idle):
-    good, all_ = check_receiver(FrameReceiver(LARGEST), rng_of(request.node.name), idle=idle, count=60)
+@pytest.mark.parametrize("low_bytes", [2, 3])
+def test_frames_that_come(request, idle, low_bytes):
+    receiver = FrameReceiver(LARGEST, low_bytes=low_bytes)
+    good, all_ = check_receiver(receiver, rng_of(request.node.name), idle=idle, count=100)
     assert 0.3 * all_ < good < 0.9 * all_
+
+
+@pytest.mark.parametrize("largest", [235, 255, 256, 300, 1399])
+def test_long_frames_that_come(request, largest):
+    """Bodies of one COBS block, of exactly 254 bytes, and of several blocks."""
+    rng = rng_of(request.node.name)
+    good, all_ = check_receiver(FrameReceiver(largest), rng, idle=0.0, count=50, largest=largest)
+    assert 0.3 * all_ < good < 0.9 * all_
+
+
+@pytest.mark.parametrize("size", [234, 235, 236, 488, 489, 490, 1400])
+@pytest.mark.parametrize("zeros", [0, 1])
+def test_blocks_end_where_the_frame_does(request, size, zeros):
+    """Payloads with which the last COBS block is full, or nearly so, there and back."""
+    rng = rng_of(request.node.name)
+    payload = bytearray(rng.integers(1, 256, size, dtype="u1").tobytes())
+    payload[-1] *= 1 - zeros
+    offset = 0x01010101
+    frame = Frame(sequence=offset, acknowledge=offset, limit=offset, payload=bytes(payload))
+    line = frame.encode()[:-1]
+    ((good, _, arrived, _, _),) = receive(FrameReceiver(1400), [line], rng, idle=0.0, bases=[(0, 0)])
+    assert (good, arrived) == (1, frame.payload)
+    ring = bytearray(2048)
+    for place, byte in enumerate(frame.payload, offset):
+        ring[place % 2048] = byte
+    sender = FrameSender(IDENTITY, maximum_payload=1400, offset_width=11)
+    assert send(sender, [frame], ring, rng, stall=0.0, nonce=bytes(4)) == frame.encode()
 
 
 def send(sender, sent, ring, rng, *, stall, nonce):
@@ -160,7 +239,7 @@ def send(sender, sent, ring, rng, *, stall, nonce):
             ctx.set(sender.start, 0)
             ctx.set(sender.header, {"length": 99})  # sampled with `start`
             held = None
-            for _ in range(4000):
+            for _ in range(20_000):
                 ready = rng.random() >= stall
                 ctx.set(sender.o.ready, int(ready))
                 valid, byte = ctx.get(sender.o.valid), ctx.get(sender.o.payload)
@@ -181,16 +260,30 @@ def send(sender, sent, ring, rng, *, stall, nonce):
     return bytes(line)
 
 
-def check_sender(sender, rng, *, stall=0.3, count=12):
+def ending_with_zero(frame):
+    """The frame with another limit, so that the last byte of its CRC is 0."""
+    return next(
+        changed
+        for limit in range(10_000)
+        if cobs_decode((changed := replace(frame, limit=limit)).encode()[:-1])[-1] == 0
+    )
+
+
+def check_sender(sender, rng, *, stall=0.3, count=12, largest=LARGEST):
     """Compare the bytes of a sender with those of the model."""
-    ring, nonce = random_payload(rng, 256), random_payload(rng, NONCE_BYTES)
+    size = 256 if largest <= 256 else 2048
+    # In the first half there are no zeros, so that blocks become full.
+    ring = rng.integers(1, 256, size // 2, dtype="u1").tobytes() + random_payload(rng, size // 2)
+    nonce = random_payload(rng, NONCE_BYTES)
     sent = []
     for number in range(count):
-        frame = random_frame(rng)
-        start = frame.sequence % 256
+        frame = random_frame(rng, largest)
+        start = frame.sequence % size
         frame = replace(frame, kind=Kind.DATA, payload=(ring + ring)[start : start + len(frame.payload)])
         if number % 4 == 3:
             frame = replace(frame, kind=Kind.IDENTITY, payload=nonce + IDENTITY)
+        if number % 4 == 1:
+            frame = ending_with_zero(frame)
         sent.append(frame)
     assert send(sender, sent, ring, rng, stall=stall, nonce=nonce) == b"".join(frame.encode() for frame in sent)
     assert {frame.kind for frame in sent} == {Kind.DATA, Kind.IDENTITY}
@@ -202,17 +295,34 @@ def test_frames_that_go(request, stall):
     check_sender(FrameSender(IDENTITY, offset_width=8), rng_of(request.node.name), stall=stall)
 
 
+@pytest.mark.parametrize("largest", [235, 1400])
+def test_long_frames_that_go(request, largest):
+    width = 8 if largest <= 256 else 11
+    sender = FrameSender(IDENTITY, maximum_payload=largest, offset_width=width)
+    check_sender(sender, rng_of(request.node.name), stall=0.2, largest=largest)
+
+
 RECEIVER = {
     "the CRC": ("whole & complete & crc_matches", "whole & complete"),
     "frames that are cut short": ("whole & complete & crc_matches", "whole & crc_matches"),
-    "too long a payload": ("bad.eq(body > self.maximum_payload)", "bad.eq(0)"),
+    "too long a payload": ("bad.eq(length > self.maximum_payload)", "bad.eq(0)"),
+    "the high byte of a length": ("length.eq(Cat(self.length[:8], body))", "length.eq(self.length[:8])"),
     "bytes in each cycle": ("ready.eq(~body_first & ~ended", "ready.eq(~ended"),
     "hold": ("& ~ended & ~self.hold", "& ~ended"),
-    "the first block": ("body_first.eq(~fresh), fresh.eq(0)", "body_first.eq(1), fresh.eq(0)"),
+    "the first block": ("body_first.eq(~joined), fresh.eq(0)", "body_first.eq(1), fresh.eq(0)"),
     "delimiters in a row": ("ended.eq(~fresh)", "ended.eq(1)"),
-    "an opening of another length": ("& (body == NONCE_BYTES)", ""),
-    "the nonce": ("eq(Cat(self.nonce[8:], body))", "eq(self.nonce)"),
-    "a new frame after one that is cut short": ("fresh.eq(1), left.eq(0), bad", "fresh.eq(1), bad"),
+    "an opening of another length": ("& (length == NONCE_BYTES)", ""),
+    "an opening with flags": ("(self.kind.kind == Kind.OPEN)", "(Value.cast(self.kind) == Kind.OPEN)"),
+    "the nonce": ("with m.If(self.opening):", "with m.If(0):"),
+    "a new frame after one that is cut short": ("joined.eq(1), left.eq(0), bad", "joined.eq(1), bad"),
+    "a borrow into the next offset": ("borrow.eq(difference[8] & ~ends)", "borrow.eq(difference[8])"),
+    "a borrow": ("body - base - borrow", "body - base"),
+    "low bytes that differ": ("in_order.eq(matches & low_zero)", "in_order.eq(matches)"),
+    "high bytes that differ": ("in_order.eq(matches & low_zero)", "in_order.eq(low_zero)"),
+    "an offset that is far behind": ("& ~difference[7])\n", ")\n"),
+    "an acknowledge that is far away": ("acknowledge_near.eq(matches)", "acknowledge_near.eq(1)"),
+    "a limit that is far ahead": ("matches & ~low_top", "matches"),
+    "a limit that is behind": ("limit_behind.eq(difference[7])", "limit_behind.eq(0)"),
 }
 
 
@@ -220,19 +330,31 @@ RECEIVER = {
 def test_a_planted_bug_in_the_receiver_is_found(bug):
     copy = mutated(frames, *RECEIVER[bug])
     with pytest.raises(AssertionError):
-        check_receiver(copy.FrameReceiver(LARGEST), rng_of(bug), idle=0.0, count=60)
+        check_receiver(copy.FrameReceiver(LARGEST), rng_of(bug), idle=0.0, count=100)
+
+
+def test_a_planted_zero_after_a_full_block_is_found():
+    copy = mutated(frames, "joined.eq(self.i.payload == BLOCK_BYTES + 1)", "joined.eq(0)")
+    line = Frame(payload=bytes([1]) * 300).encode()[:-1]
+    ((good, *_),) = receive(FrameReceiver(300), [line], rng_of("joined"), idle=0.0, bases=[(0, 0)])
+    assert good
+    ((good, *_),) = receive(copy.FrameReceiver(300), [line], rng_of("joined"), idle=0.0, bases=[(0, 0)])
+    assert not good
 
 
 SENDER = {
     "zeros": (
-        "with m.If(byte == 0):\n                    m.d.comb += [memory.write_address",
-        "with m.If(0):\n                    m.d.comb += [memory.write_address",
+        "with m.If(byte == 0):\n                    m.d.comb += closing",
+        "with m.If(0):\n                    m.d.comb += closing",
     ),
-    "the place of the last code": ("m.d.sync += code_place.eq(0)", "pass"),
+    "full blocks": ("place == BLOCK_BYTES", "0"),
+    "a zero at the end": ("with m.Elif(byte != 0):\n", "with m.Elif(1):\n"),
+    "the first byte of a block": ("m.d.sync += index.eq(0)", "pass"),
+    "the identity after a block": ("with m.If(~sending):", "with m.If(1):"),
     "halves of bytes": ("crc.data.eq(byte[4:])", "crc.data.eq(byte[:4])"),
     "the next byte of the payload": ("self.offset.eq(self.offset + 1)", "self.offset.eq(self.offset)"),
     "the nonce": ("nonce_part.eq(1), remaining", "nonce_part.eq(0), remaining"),
-    "a line that stalls": ("(code_place + self.o.ready)", "(code_place + 1)"),
+    "a line that stalls": ("(index + self.o.ready)", "(index + 1)"),
     "the CRC starts anew": ("ready.eq(1), crc.start.eq(1)", "ready.eq(1)"),
 }
 
@@ -240,5 +362,6 @@ SENDER = {
 @pytest.mark.parametrize("bug", SENDER)
 def test_a_planted_bug_in_the_sender_is_found(bug):
     copy = mutated(frames, *SENDER[bug])
+    sender = copy.FrameSender(IDENTITY, maximum_payload=1400, offset_width=11)
     with pytest.raises((AssertionError, IndexError)):
-        check_sender(copy.FrameSender(IDENTITY, offset_width=8), rng_of(bug))
+        check_sender(sender, rng_of(bug), largest=1400)

@@ -1,8 +1,10 @@
 # amaranth: UnusedElaboratable=no
 """The board's end of the link: rule by rule against frames made by hand, then with the driver and a bad line."""
 
+import copy
 import random
 import zlib
+from collections import Counter
 
 import pytest
 from harness.link import IDENTITY, Board, BoardTransport, Echo
@@ -13,10 +15,19 @@ from spikeloom.hdl.host.link import Link
 from spikeloom.host.endpoint import Endpoint, LinkError
 from spikeloom.host.transport import FaultyTransport
 from spikeloom.sim.host.identity import Identity
-from spikeloom.sim.host.link import Frame, Kind, LinkParameters, cobs_encode
+from spikeloom.sim.host.link import (
+    OFFSETS,
+    Deframer,
+    DeviceModel,
+    Frame,
+    Kind,
+    LinkParameters,
+    cobs_decode,
+    cobs_encode,
+)
 
 PARAMETERS = LinkParameters(receive_buffer=128, transmit_buffer=128, maximum_payload=64)
-FAR = 16384
+FAR = 1 << 20
 
 
 def opened(parameters=PARAMETERS, **arguments):
@@ -26,7 +37,7 @@ def opened(parameters=PARAMETERS, **arguments):
 
 
 def data(payload=b"", sequence=0, **fields):
-    return Frame(payload=payload, sequence=sequence % 65536, **({"limit": FAR} | fields))
+    return Frame(payload=payload, sequence=sequence % OFFSETS, **({"limit": FAR} | fields))
 
 
 def test_silent_before_open():
@@ -137,7 +148,7 @@ def test_unknown_kinds_are_passed_over():
     board = opened()
     frame = data(b"abc")
     for first in (0x00, 0x04, 0x0F, 0x03, 0x41, 0x81):
-        body = bytes([first, 0, 0, 0, 0, 0, 64, 3]) + b"abc"
+        body = bytes([first, *bytes(8), 0, 64, 0, 0, 3, 0]) + b"abc"
         line = cobs_encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
         assert board.exchange(line, cycles=400) == []
     assert board.exchange(frame)[-1].acknowledge == 3
@@ -145,14 +156,14 @@ def test_unknown_kinds_are_passed_over():
 
 
 def test_long_payload_up_to_the_limit():
-    for largest in (64, 240):
-        board = opened(LinkParameters(maximum_payload=largest))
-        payload = bytes(range(1, largest + 1))
-        assert board.exchange(data(payload), cycles=1500)[-1].acknowledge == largest
+    for largest in (64, 235, 240, 1400):
+        board = opened(LinkParameters(maximum_payload=largest, receive_buffer=2048, transmit_buffer=2048))
+        payload = bytes(number % 255 + 1 for number in range(largest))
+        assert board.exchange(data(payload), cycles=9000)[-1].acknowledge == largest
         board.to_send.extend(payload)
-        board.flush = True
-        assert b"".join(frame.payload for frame in board.exchange(cycles=1500)) == payload
-        if largest < 240:
+        frames = board.exchange(cycles=9000)
+        assert [frame.payload for frame in frames] == [payload]
+        if largest < 1400:
             assert board.exchange(data(payload + b"x", largest), cycles=1500)[-1].acknowledge == largest
         assert board.received == payload
 
@@ -231,8 +242,8 @@ def test_flush_and_silence():
     board.flush = True
     assert b"".join(f.payload for f in board.exchange(cycles=300)) == b"def"
     board.flush = False
-    board.to_send.extend(bytes(64))
-    assert [f.payload for f in board.exchange(cycles=450)] == [bytes(64)], "a full frame waits for nothing"
+    board.to_send.extend(bytes(range(1, 65)))
+    assert [f.payload for f in board.exchange(cycles=450)] == [bytes(range(1, 65))], "a full frame waits for nothing"
 
 
 def test_receive_does_not_wait_for_transmit():
@@ -249,27 +260,29 @@ def test_receive_does_not_wait_for_transmit():
     assert len(board.to_send) > 800
 
 
-def test_offsets_wrap():
-    """Offsets go through 65536, with stalls everywhere: nothing lost and nothing twice."""
-    rng = random.Random("test_offsets_wrap")
-    start = 65536 - 700
-    link = Link(LinkParameters(maximum_payload=240), IDENTITY)
+@pytest.mark.parametrize(("wrap", "ring"), [(1 << 32, 1024), (1 << 16, 1024), (1 << 32, 16384), (1 << 24, 16384)])
+def test_offsets_wrap(wrap, ring):
+    """Offsets go through 2^32, or their low parts wrap, with stalls everywhere: nothing is lost or comes twice."""
+    rng = random.Random(f"test_offsets_wrap {wrap} {ring}")
+    start = wrap - 700
+    link = Link(LinkParameters(maximum_payload=240, receive_buffer=ring, transmit_buffer=ring), IDENTITY)
     link.first_offset = start
     board = Board(link, seed=1, take=0.5, give=0.5, line=0.7)
     (identity,) = board.open()
-    assert (identity.acknowledge, identity.limit) == (start, 1024 - 700)
+    assert (identity.sequence, identity.acknowledge, identity.limit) == (start, start, (start + ring) % OFFSETS)
     there, back = rng.randbytes(1000), rng.randbytes(1000)
     board.to_send.extend(back)
     sequence, acknowledge, got = start, start, b""
     while sequence < start + len(there) or len(got) < len(back):
         payload = there[sequence - start : sequence - start + rng.randrange(1, 241)]
-        frame = data(payload, sequence, acknowledge=acknowledge % 65536, limit=(acknowledge + FAR) % 65536)
-        for answer in board.exchange(frame, cycles=2500):
-            assert answer.sequence == acknowledge % 65536
+        frame = data(payload, sequence, acknowledge=acknowledge % OFFSETS, limit=(acknowledge + FAR) % OFFSETS)
+        # At first, the board has a whole ring to send.
+        for answer in board.exchange(frame, cycles=2500 if got else 7000):
+            assert answer.sequence == acknowledge % OFFSETS
             got += answer.payload
             acknowledge += len(answer.payload)
         sequence += len(payload)
-        assert answer.acknowledge == sequence % 65536
+        assert answer.acknowledge == sequence % OFFSETS
     assert (bytes(board.received), got) == (there, back)
     assert board.violations == 0
 
@@ -363,3 +376,168 @@ def test_a_link_that_ignores_the_crc_is_found(monkeypatch):
 def test_errors(arguments, error, message):
     with pytest.raises(error, match=message):
         Link(*arguments)
+
+
+class Watched(DeviceModel):
+    """A model that shows its state."""
+
+    @property
+    def offsets(self):
+        return {"expected": self._expected, "acknowledged": self._acknowledged, "sent": self._sent}
+
+    @property
+    def room(self):
+        return self.parameters.transmit_buffer - len(self._unacknowledged)
+
+
+class Lockstep:
+    """The RTL and the model side by side: the same frames and bytes for both, and every frame that they send equal.
+
+    Between two events, all is settled. The register that offers a byte to the bridge belongs to the RTL only: the model
+    gives up that byte, too, before or after the frame that answers its arrival.
+    """
+
+    def __init__(self, parameters, first):
+        link = Link(parameters, IDENTITY)
+        link.first_offset = first
+        self.parameters = parameters
+        self.board = Board(link, take=0)
+        self.model = Watched(parameters, IDENTITY, first_offset=first)
+        self.offered = b""
+        self.frames = Counter()
+        self.taken = 0
+
+    def settle(self):
+        model, line = copy.deepcopy(self.model), b""
+        if not self.offered:
+            line = self.model.to_line()
+            self.offered = self.model.receive(1)
+        line += self.model.to_line()
+        found = self.board.exchange(cycles=100 + 9 * len(line))
+        expected = Deframer().feed(line)
+        if found != expected:
+            assert model.receive(1) == self.offered
+            self.model = model
+            expected = Deframer().feed(self.model.to_line())
+        assert found == expected
+        for frame in found:
+            self.frames[frame.kind.name, frame.again, bool(frame.payload)] += 1
+
+    def line(self, data):
+        resets = self.model.resets
+        self.board.to_board.extend(data)
+        self.board.step(10 + 3 * len(data))
+        self.model.from_line(data)
+        if self.model.resets != resets:
+            self.offered = b""
+        self.settle()
+
+    def transmit(self, data):
+        # The RTL may refuse the last byte of its ring.
+        data = data[: max(0, self.model.room - 2)]
+        assert self.model.transmit(data) == len(data)
+        self.board.to_send.extend(data)
+        self.board.step(self.parameters.idle_cycles + len(data))
+        assert not self.board.to_send
+        self.settle()
+
+    def receive(self, count):
+        """The bridge takes so many bytes, with time for an update of the limit after each."""
+        self.board.received.clear()
+        expected, line = b"", b""
+        for _ in range(count):
+            if not self.offered:
+                break
+            expected += self.offered
+            self.offered = self.model.receive(1)
+            line += self.model.to_line()
+            self.board.take = 1
+            self.board.step(1)
+            self.board.take = 0
+            self.board.step(20)
+        assert self.board.received == expected
+        found = self.board.exchange(cycles=200)
+        assert found == Deframer().feed(line)
+        self.frames["limit"] += len(found)
+        self.taken += len(expected)
+        self.settle()
+
+
+DISTANCES = (1, 3, -1, -3, -60, 40, 100, 1 << 15, -(1 << 15), 1 << 16, -(1 << 16), 1 << 24, 1 << 31)
+WINDOWS = (
+    0,
+    63,
+    64,
+    65,
+    99,
+    100,
+    101,
+    128,
+    300,
+    (1 << 15) - 1,
+    1 << 15,
+    1 << 16,
+    1 << 20,
+    (1 << 31) - 1,
+    -1,
+    -(1 << 30),
+)
+
+
+def random_line(rng, model):
+    """A frame for the model as it is, near to what it expects, and possibly damaged."""
+    offsets = model.offsets
+    acknowledge = rng.choice((offsets["sent"], rng.randint(offsets["acknowledged"], offsets["sent"])))
+    acknowledge += rng.choice(DISTANCES) * (rng.random() < 0.3)
+    size = rng.choice((0, rng.randrange(1, 10), rng.randrange(1, model.parameters.maximum_payload + 3)))
+    frame = Frame(
+        kind=rng.choice((Kind.DATA,) * 12 + (Kind.OPEN, Kind.IDENTITY)),
+        sequence=(offsets["expected"] + rng.choice(DISTANCES) * (rng.random() < 0.3)) % OFFSETS,
+        acknowledge=acknowledge % OFFSETS,
+        limit=(acknowledge + rng.choice(WINDOWS)) % OFFSETS,
+        payload=bytes(rng.choice((0, rng.randrange(256))) for _ in range(size)),
+        reply=rng.random() < 0.4,
+        again=rng.random() < 0.2,
+    )
+    line = bytearray(frame.encode())
+    if rng.random() < 0.1:
+        line[rng.randrange(len(line) - 1)] ^= 1 << rng.randrange(8)
+    elif rng.random() < 0.05:
+        body = cobs_decode(bytes(line[:-1]))[:-4]
+        body = bytes([rng.choice((0x04, 0x41, 0x8F))]) + body[1:]
+        line = cobs_encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
+    return bytes(line)
+
+
+@pytest.mark.parametrize(
+    ("receive", "transmit", "first"),
+    [(128, 128, 0), (128, 64, (1 << 16) - 120), (64, 256, (1 << 32) - 120), (16384, 128, (1 << 32) - 120)],
+)
+def test_model_and_rtl_are_equal(request, receive, transmit, first):
+    """Every frame that either sends, and with it all offsets, for frames that are in order, ahead, behind, too long,
+    damaged or unknown, with acknowledges and limits near, far and wrong, and for sessions that begin anew."""
+    rng = random.Random(request.node.name)
+    both = Lockstep(LinkParameters(receive_buffer=receive, transmit_buffer=transmit, maximum_payload=64), first)
+    nonce = 0
+    moved = Counter()
+    for number in range(240):
+        event = rng.random()
+        if number % 80 == 0 or event < 0.03:
+            nonce += number % 80 == 0
+            flags = {"reply": rng.random() < 0.3, "again": rng.random() < 0.3}
+            both.line(Frame(kind=Kind.OPEN, payload=nonce.to_bytes(4, "big"), **flags).encode())
+        elif event < 0.2:
+            both.transmit(rng.randbytes(rng.randrange(1, 150)))
+        elif event < 0.45:
+            both.receive(rng.randrange(1, 100))
+        else:
+            both.line(random_line(rng, both.model))
+        for name, offset in both.model.offsets.items():
+            moved[name] = max(moved[name], offset - first)
+    assert both.board.resets == both.model.resets > 2
+    assert both.board.violations == 0
+    for again, payload in ((False, True), (False, False), (True, False)):
+        assert both.frames["DATA", again, payload] > 5, both.frames
+    assert both.frames["IDENTITY", False, True] > 3, both.frames
+    assert both.frames["limit"] > 0 or receive > 1000, both.frames
+    assert all(offset > 150 for offset in moved.values()), moved

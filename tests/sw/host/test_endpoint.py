@@ -2,18 +2,24 @@
 
 import random
 import re
+from dataclasses import replace
 
 import pytest
 from harness.lines import IDENTITY, Scripted, echo
 from harness.link_bugs import WithoutCrc, WithoutRewind, WithoutSequence
+from harness.version1 import Version1Board
 
 from spikeloom.host.endpoint import Endpoint, LinkError
 from spikeloom.host.transport import FaultyTransport, ModelTransport
+from spikeloom.host.version1 import version1_opening
+from spikeloom.sim.host.identity import Identity
 from spikeloom.sim.host.link import Deframer, DeviceModel, Frame, Kind, LinkParameters
 
 
-def model_line(model_class=DeviceModel, parameters=None, serve=None):
-    model = model_class(parameters or LinkParameters(), IDENTITY.encode())
+def model_line(model_class=DeviceModel, parameters=None, serve=None, **options):
+    parameters = parameters or LinkParameters()
+    identity = replace(IDENTITY, maximum_payload=parameters.maximum_payload)
+    model = model_class(parameters, identity.encode(), **options)
     return model, ModelTransport(model, serve or echo())
 
 
@@ -38,15 +44,14 @@ def test_open_tells_what_the_board_is():
     model, line = model_line()
     with Endpoint(line) as endpoint:
         assert endpoint.identity is None
-        assert endpoint.open() == IDENTITY
-        assert endpoint.identity == IDENTITY
+        assert endpoint.open() == endpoint.identity == Identity.decode(model.identity)
         assert model.resets == 1
-        assert endpoint.open() == IDENTITY
+        assert endpoint.open() == endpoint.identity
         assert model.resets == 2
 
 
 def test_good_line():
-    """Offsets wrap three times; nothing is asked for and nothing sent twice; the line is busy most of the time."""
+    """Nothing is asked for and nothing sent twice; the line is busy most of the time."""
     rng = random.Random("test_good_line")
     _, line = model_line()
     endpoint = Endpoint(line)
@@ -57,6 +62,61 @@ def test_good_line():
     assert (endpoint.polls, endpoint.rewinds) == (0, 0)
     # 10 us a byte, one direction after the other on this line.
     assert line.now() - began < 1.25 * 2 * len(data) * 1e-5
+
+
+FIRST_OFFSETS = (0, (1 << 16) - 5000, (1 << 32) - 5000)
+"""A few frames before low and high parts of the offsets wrap."""
+
+
+@pytest.mark.parametrize("first", FIRST_OFFSETS)
+@pytest.mark.parametrize("maximum_payload", [64, 235, 236, 1400])
+def test_payloads_and_offsets_of_the_board(first, maximum_payload):
+    """The endpoint takes the largest payload and the first offsets from the board."""
+    rng = random.Random(f"{first} {maximum_payload}")
+    parameters = LinkParameters(receive_buffer=4096, transmit_buffer=4096, maximum_payload=maximum_payload)
+    _, line = model_line(parameters=parameters, first_offset=first)
+    sizes = set()
+    write = line.write
+
+    def watched(data):
+        sizes.update(len(frame.payload) for frame in Deframer().feed(data))
+        write(data)
+
+    line.write = watched
+    endpoint = Endpoint(line)
+    endpoint.open()
+    data = rng.randbytes(30_000)
+    assert echo_through(endpoint, data, rng) == data
+    assert (endpoint.polls, endpoint.rewinds) == (0, 0)
+    assert max(sizes) == maximum_payload
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("first", FIRST_OFFSETS[1:])
+@pytest.mark.parametrize("maximum_payload", [235, 1400])
+def test_bad_line_where_offsets_wrap(first, seed, maximum_payload):
+    rng = random.Random(f"{first} {seed}")
+    parameters = LinkParameters(receive_buffer=2048, transmit_buffer=2048, maximum_payload=maximum_payload)
+    model, line = model_line(parameters=parameters, first_offset=first)
+    faulty = FaultyTransport(line, seed=seed, flip=3e-4, drop=3e-4, insert=3e-4, repeat=0.05, cut=0.05)
+    endpoint = Endpoint(faulty, nonce=b"once", timeout_s=20)
+    endpoint.open()
+    data = rng.randbytes(20_000)
+    assert echo_through(endpoint, data, rng) == data
+    assert model.resets == 1
+    assert all(faulty.faults[name] > 5 for name in ("flip", "drop", "insert", "repeat", "cut"))
+
+
+def test_the_window_of_the_host():
+    """It does not limit a board with large rings."""
+    parameters = LinkParameters(transmit_buffer=65536, receive_buffer=65536, maximum_payload=1400)
+    model, line = model_line(parameters=parameters, serve=lambda model: None)
+    endpoint = Endpoint(line)
+    endpoint.open()
+    endpoint.send(b"x")
+    data = random.Random(1).randbytes(65536)
+    assert model.transmit(data) == len(data)
+    assert len(model.to_line()) > len(data)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -133,8 +193,9 @@ def test_a_board_that_answers_slowly_is_not_hurried():
 
 def test_the_board_cannot_stop_while_the_host_sends():
     """An echo with small rings: sending takes the answers in, however many."""
-    _, line = model_line(parameters=LinkParameters(receive_buffer=16, transmit_buffer=16))
-    endpoint = Endpoint(line)
+    parameters = LinkParameters(receive_buffer=64, transmit_buffer=64, maximum_payload=64)
+    _, line = model_line(parameters=parameters)
+    endpoint = Endpoint(line, maximum_payload=64)
     endpoint.open()
     data = random.Random(1).randbytes(3000)
     endpoint.send(data)
@@ -158,7 +219,7 @@ def test_stale_frames_of_an_older_session_are_ignored():
     endpoint.open()
     endpoint.send(b"old")
     # Neither has read what the other has sent when the new session begins.
-    assert endpoint.open() == IDENTITY
+    endpoint.open()
     endpoint.send(b"new")
     assert endpoint.receive(3) == b"new"
     assert model.resets == 2
@@ -166,7 +227,7 @@ def test_stale_frames_of_an_older_session_are_ignored():
 
 def identify(record):
     def answer(data):
-        (frame,) = Deframer().feed(data)
+        *_, frame = Deframer().feed(data)
         return Frame(kind=Kind.IDENTITY, limit=1024, payload=frame.payload + record).encode()
 
     return answer
@@ -206,9 +267,37 @@ def test_only_noise_answers():
 def test_another_protocol_version(version, remedy):
     record = bytearray(IDENTITY.encode())
     record[4] = version
+    board = Version1Board() if version == 1 else identify(bytes(record))
     message = f"the board on a script has protocol version {version}, expected 2: {remedy}"
     with pytest.raises(LinkError, match=f"^{re.escape(message)}$"):
-        Endpoint(Scripted(identify(bytes(record)))).open()
+        Endpoint(Scripted(board)).open()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_version_1_over_a_bad_line(seed):
+    line = FaultyTransport(Scripted(Version1Board()), seed=seed, flip=3e-3, drop=3e-3, insert=3e-3, cut=0.1)
+    with pytest.raises(LinkError, match=r"^the board on a script has protocol version 1, expected 2: rebuild"):
+        Endpoint(line, timeout_s=60).open()
+
+
+def test_version_1_frames_do_not_disturb_a_slow_board():
+    """A board that answers late is asked in both versions, opens once, and loses nothing."""
+    model, line = model_line()
+    write, late = line.write, []
+
+    def held(data):
+        late.append(data)
+        if len(late) > 2:
+            write(b"".join(late))
+            line.write = write
+
+    line.write = held
+    endpoint = Endpoint(line)
+    endpoint.open()
+    assert version1_opening(b"1234")[:9] in late[1]
+    endpoint.send(b"all of it")
+    assert endpoint.receive(9) == b"all of it"
+    assert model.resets == 1
 
 
 def test_something_else_answers():
@@ -272,7 +361,7 @@ def test_session_must_be_open():
     [
         ({"timeout_s": 0}, r"^timeout_s must be above 0, not 0$"),
         ({"nonce": b"123"}, r"^nonce must be 4 bytes, not 3$"),
-        ({"maximum_payload": 300}, r"^maximum_payload must be from 64 to 240, not 300$"),
+        ({"maximum_payload": 1401}, r"^maximum_payload must be from 64 to 1400, not 1401$"),
     ],
 )
 def test_endpoint_errors(arguments, message):

@@ -19,4 +19,4 @@ def test_ten_thousand_faults(request):
 @pytest.mark.parametrize("planted", [WithoutCrc, WithoutNewSession])
 def test_planted_bugs_are_found(request, planted):
     with pytest.raises(WrongAnswer):
-        run_with_faults(rng_of(request.node.name), faults=3000, model_class=planted)
+        run_with_faults(rng_of(request.node.name), faults=10_000, model_class=planted)

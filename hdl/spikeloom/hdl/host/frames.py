@@ -9,7 +9,16 @@ from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import Component, In, Out
 
 from spikeloom.hdl.lib.byte_memory import ByteMemory
-from spikeloom.sim.host.link import CRC_BYTES, HEADER_BYTES, NONCE_BYTES, Kind
+from spikeloom.sim.host.link import (
+    BLOCK_BYTES,
+    CRC_BYTES,
+    HEADER_BYTES,
+    LARGEST_PAYLOAD,
+    LENGTH_BYTES,
+    NONCE_BYTES,
+    OFFSET_BYTES,
+    Kind,
+)
 
 __all__ = ["FrameReceiver", "FrameSender", "Header"]
 
@@ -24,13 +33,13 @@ class KindByte(data.Struct):
 
 
 class Header(data.Struct):
-    """The first eight bytes of a body, in transmission order."""
+    """The header of a body, in transmission order."""
 
     kind: KindByte
-    sequence: unsigned(16)
-    acknowledge: unsigned(16)
-    limit: unsigned(16)
-    length: unsigned(8)
+    sequence: unsigned(8 * OFFSET_BYTES)
+    acknowledge: unsigned(8 * OFFSET_BYTES)
+    limit: unsigned(8 * OFFSET_BYTES)
+    length: unsigned(8 * LENGTH_BYTES)
 
 
 class Part(enum.Enum, shape=2):
@@ -45,10 +54,15 @@ class Part(enum.Enum, shape=2):
 class FrameReceiver(Component):
     """Decodes line bytes into frames.
 
+    Offsets are compared byte by byte as they arrive, with one subtractor of eight bits: sequence with ``expected``,
+    acknowledge and limit with ``acknowledged``. Only the low bytes are kept, as many as the rings need.
+
     Parameters
     ----------
     maximum_payload
         Frames with a longer payload are rejected.
+    low_bytes
+        Bytes of an offset that are kept, 2 or 3.
 
     Members
     -------
@@ -56,8 +70,25 @@ class FrameReceiver(Component):
         Bytes from the line, at most every other cycle. Not ready in the cycle of ``done`` and while ``hold`` is high.
     hold : Signal, in
         The last frame is still being processed.
-    header : Header, out
-        Valid from one cycle before the first ``payload_valid`` until the first byte after ``done`` is taken.
+    expected, acknowledged : Signal(32), in
+        Offset of the next byte from the host, and the last valid acknowledge of the host. They must not change from the
+        first byte of a frame until ``done``.
+    kind : KindByte, out
+    length : Signal, out
+    in_order, ahead : Signal, out
+        The sequence equals ``expected``, or is ahead of it.
+    acknowledge : Signal(8 * low_bytes), out
+        Low bytes of the acknowledge.
+    acknowledge_near : Signal, out
+        The acknowledge is ``acknowledged`` or ahead of it, by what fits the low bytes.
+    limit : Signal(8 * low_bytes), out
+        Low bytes of the limit.
+    limit_near, limit_behind : Signal, out
+        The limit is ``acknowledged`` or ahead of it, by what fits the low bytes without their highest bit; or it is
+        behind. Without either, it is far ahead.
+
+        All of the header is valid from one cycle before the first ``payload_valid`` until the first byte after ``done``
+        is taken; in a frame that opens, the nonce replaces the limit.
     payload : Signal(8), out
         A byte of the payload, to be discarded if the frame turns out to be bad.
     payload_valid : Signal, out
@@ -65,20 +96,33 @@ class FrameReceiver(Component):
     opening : Signal, out
         The frame has the kind and the length of OPEN.
     nonce : Signal(32), out
-        Payload of an OPEN frame. It shares the upper half of the header, which OPEN does not use.
+        Payload of an OPEN frame.
     done : Signal, out
         High for one cycle when a frame has ended. Empty frames (consecutive delimiters) are skipped.
     good : Signal, out
         With ``done``: CRC, length and COBS encoding are correct.
     """
 
-    def __init__(self, maximum_payload: int):
+    def __init__(self, maximum_payload: int, *, low_bytes: int = 2):
+        if low_bytes not in (2, 3):
+            raise ValueError(f"low_bytes must be 2 or 3, not {low_bytes!r}")
         self.maximum_payload = maximum_payload
+        self.low_bytes = low_bytes
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
                 "hold": In(1),
-                "header": Out(Header),
+                "expected": In(8 * OFFSET_BYTES),
+                "acknowledged": In(8 * OFFSET_BYTES),
+                "kind": Out(KindByte),
+                "length": Out(range(max(256, maximum_payload + 1))),
+                "in_order": Out(1),
+                "ahead": Out(1),
+                "acknowledge": Out(8 * low_bytes),
+                "acknowledge_near": Out(1),
+                "limit": Out(8 * low_bytes),
+                "limit_near": Out(1),
+                "limit_behind": Out(1),
                 "payload": Out(8),
                 "payload_valid": Out(1),
                 "opening": Out(1),
@@ -97,8 +141,9 @@ class FrameReceiver(Component):
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=4).create()
 
         # COBS: a code byte gives the distance to the next zero. The code is replaced by that zero, except for the first
-        # code of a frame, so each input byte produces at most one output byte.
+        # code of a frame and after a code of 255, so each input byte produces at most one output byte.
         fresh = Signal(init=1)
+        joined = Signal(init=1)  # no zero before the next block
         left = Signal(8)
         body = Signal(8)  # stable for two cycles, one for each half in the CRC
         body_first = Signal()  # first cycle
@@ -111,38 +156,74 @@ class FrameReceiver(Component):
             with m.If(self.i.payload == 0):
                 m.d.sync += ended.eq(~fresh)
             with m.Elif(left == 0):
-                m.d.sync += [left.eq(self.i.payload - 1), body.eq(0), body_first.eq(~fresh), fresh.eq(0)]
+                m.d.sync += [left.eq(self.i.payload - 1), body.eq(0), body_first.eq(~joined), fresh.eq(0)]
+                m.d.sync += joined.eq(self.i.payload == BLOCK_BYTES + 1)
             with m.Else():
                 m.d.sync += [left.eq(left - 1), body.eq(self.i.payload), body_first.eq(1)]
 
-        # The parts of a body, each with a down counter. The header is a shift register: its last byte, the length,
-        # initialises the counter of the payload.
-        remaining = Signal(8, init=HEADER_BYTES - 1)
+        # The parts of a body, each with a down counter.
+        remaining = Signal(range(max(HEADER_BYTES, self.maximum_payload + 1)), init=HEADER_BYTES - 1)
         last = remaining == 0
         part = Signal(Part)
         bad = Signal()
-        header = Value.cast(self.header)
+        # The last four bytes of the offsets, which are those of the limit; then the nonce.
+        shift = Signal(8 * OFFSET_BYTES)
         m.d.comb += [
             crc.data.eq(Mux(body_first, body[:4], body[4:])),
             crc.valid.eq(body_first | body_valid),
             self.payload.eq(body),
             self.payload_valid.eq(body_valid & (part == Part.PAYLOAD) & ~bad),
-            self.nonce.eq(header[-8 * NONCE_BYTES :]),
+            self.nonce.eq(shift),
+            self.limit.eq(shift),
         ]
+
+        # Bytes 1 to 12 of the header are the offsets, lowest byte first, at which `remaining` is 13 to 2. Its low two
+        # bits are then 1, 0, 3, 2 in each offset. A new byte arrives two cycles after the last one at the earliest, so
+        # the byte to subtract may lag by a register.
+        base, borrow, zero, low_zero, low_top = Signal(8), Signal(), Signal(), Signal(), Signal()
+        place = 1 - remaining[:2]
+        of_sequence = remaining[3] & (remaining[2] | remaining[1])
+        of_limit = ~remaining[3] & ~(remaining[2] & remaining[1])
+        m.d.sync += base.eq(Mux(of_sequence, self.expected, self.acknowledged).word_select(place[:2], 8))
+        difference = Signal(9)
+        matches = Signal()  # no bit differs since the low bytes or the high bytes began
+        m.d.comb += [difference.eq(body - base - borrow), matches.eq(zero & (difference[:8] == 0))]
+        ends_low, ends = place[:2] == self.low_bytes - 1, place[:2] == OFFSET_BYTES - 1
+
+        length = Signal(8 * LENGTH_BYTES)
+        m.d.comb += length.eq(Cat(self.length[:8], body))
         with m.If(body_valid):
             m.d.sync += remaining.eq(remaining - 1)
         with m.If(body_valid), m.Switch(part):
             with m.Case(Part.HEADER):
-                m.d.sync += header.eq(Cat(header[8:], body))
-                with m.If(last):
-                    # The kind is one byte away from its final position, which it reaches in this cycle.
-                    m.d.sync += self.opening.eq((header[8:16] == Kind.OPEN) & (body == NONCE_BYTES))
-                    m.d.sync += [part.eq(Part.PAYLOAD), remaining.eq(body - 1), bad.eq(body > self.maximum_payload)]
-                    with m.If(body == 0):
+                m.d.sync += [borrow.eq(difference[8] & ~ends), zero.eq(matches | ends_low | ends)]
+                with m.If(ends_low):
+                    m.d.sync += [low_zero.eq(matches), low_top.eq(difference[7])]
+                with m.If(remaining[1:] != 0):
+                    m.d.sync += shift.eq(Cat(shift[8:], body))
+                with m.If(remaining == HEADER_BYTES - 1):
+                    m.d.sync += self.kind.eq(body)
+                with m.Elif(last):
+                    m.d.sync += self.length.eq(length)
+                    m.d.sync += self.opening.eq((self.kind.kind == Kind.OPEN) & (length == NONCE_BYTES))
+                    m.d.sync += [part.eq(Part.PAYLOAD), remaining.eq(length - 1), bad.eq(length > self.maximum_payload)]
+                    with m.If(length == 0):
                         m.d.sync += [part.eq(Part.CRC), remaining.eq(CRC_BYTES - 1)]
+                with m.Elif(remaining == 1):
+                    m.d.sync += self.length[:8].eq(body)
+                with m.Elif(of_sequence), m.If(ends):
+                    m.d.sync += [self.in_order.eq(matches & low_zero)]
+                    m.d.sync += self.ahead.eq(~(matches & low_zero) & ~difference[7])
+                with m.Elif(of_limit), m.If(ends):
+                    m.d.sync += [self.limit_near.eq(matches & ~low_top), self.limit_behind.eq(difference[7])]
+                with m.Else():
+                    with m.If(~place[1] if self.low_bytes == 2 else ~ends):
+                        m.d.sync += self.acknowledge.eq(Cat(self.acknowledge[8:], body))
+                    with m.If(ends):
+                        m.d.sync += self.acknowledge_near.eq(matches)
             with m.Case(Part.PAYLOAD):
                 with m.If(self.opening):
-                    m.d.sync += header[-8 * NONCE_BYTES :].eq(Cat(self.nonce[8:], body))
+                    m.d.sync += shift.eq(Cat(shift[8:], body))
                 with m.If(last):
                     m.d.sync += [part.eq(Part.CRC), remaining.eq(CRC_BYTES - 1)]
             with m.Case(Part.CRC), m.If(last):
@@ -159,17 +240,17 @@ class FrameReceiver(Component):
         ]
         with m.If(ended):
             m.d.comb += crc.start.eq(1)
-            m.d.sync += [fresh.eq(1), left.eq(0), bad.eq(0), part.eq(Part.HEADER), remaining.eq(HEADER_BYTES - 1)]
+            m.d.sync += [fresh.eq(1), joined.eq(1), left.eq(0), bad.eq(0)]
+            m.d.sync += [part.eq(Part.HEADER), remaining.eq(HEADER_BYTES - 1)]
 
         return m
 
 
 class FrameSender(Component):
-    """Builds a frame in a block RAM, then sends it.
+    """Builds a frame block by block in a block RAM, and sends each block when it is complete.
 
-    COBS sends the distance to the next zero ahead of the bytes in between, so the whole frame is first assembled in
-    memory. A nonzero byte is written at its own address. For a zero, the distance to the previous code is written at
-    the address of that code. Each byte thus takes one write.
+    COBS sends the distance to the next zero ahead of the bytes in between, so a block is first assembled in memory. It
+    ends at a zero, after 254 bytes, or with the frame.
 
     The other half of the memory holds the identity record as initial contents and is never written.
 
@@ -177,6 +258,8 @@ class FrameSender(Component):
     ----------
     identity
         The identity record.
+    maximum_payload
+        Largest payload of a frame of kind DATA.
     offset_width
         Number of low bits of an offset that address the transmit ring.
 
@@ -198,8 +281,9 @@ class FrameSender(Component):
         Bytes to the line.
     """
 
-    def __init__(self, identity: bytes, *, offset_width: int = 16):
+    def __init__(self, identity: bytes, *, maximum_payload: int = LARGEST_PAYLOAD, offset_width: int = 16):
         self.identity = identity
+        self.largest = max(maximum_payload, NONCE_BYTES + len(identity))
         super().__init__(
             {
                 "start": In(1),
@@ -222,39 +306,46 @@ class FrameSender(Component):
         nonce_part = Signal()  # the first four bytes of an IDENTITY payload
         header_part = Signal()
         crc_part = Signal()
-        remaining = Signal(8)
+        ending = Signal()  # the last byte has been written
+        remaining = Signal(range(max(HEADER_BYTES, self.largest)))
         last = remaining == 0
-        # Both counters have two uses. `place` is the address of the next byte while the frame is built, then the number
-        # of bytes still to send. `code_place` is the address of the current block's code, then that of the byte sent.
+        # Address of the next byte while a block is built, then the number of bytes still to send.
         place = Signal(8)
-        code_place = Signal(8)
+        index = Signal(8)  # address of the byte sent
         byte = Signal(8)
         # The output of a block RAM is late in the cycle, so each is registered before the multiplexer.
         identity_byte, payload_byte = Signal(8, reset_less=True), Signal(8, reset_less=True)
         stored = Mux(identify, identity_byte, payload_byte)
 
         identity_index = Signal(range(len(self.identity) + 1))
+        closing = Signal()
         m.d.comb += [
-            memory.write_data.eq(byte),
-            memory.write_address.eq(place),
+            # The code of a block is at address 0.
+            memory.write_data.eq(Mux(closing, place, byte)),
+            memory.write_address.eq(Mux(closing, 0, place)),
             memory.address.eq(256 | identity_index),
             crc.data.eq(byte[4:]),
         ]
-        m.d.sync += [identity_byte.eq(memory.data), payload_byte.eq(self.payload)]
-        code = place - code_place
+        sending = Signal()
+        m.d.sync += payload_byte.eq(self.payload)
+        with m.If(~sending):  # the byte of the identity that comes after the block is kept
+            m.d.sync += identity_byte.eq(memory.data)
+        # The bytes of the header that are still to come, and the length in the meantime: its high byte is the last one.
+        length = Signal(range(self.largest + 1))
 
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [self.ready.eq(1), crc.start.eq(1)]
                 m.d.sync += [
                     header.eq(self.header),
+                    length.eq(self.header.length),
                     self.offset.eq(self.header.sequence),
                     identify.eq(self.header.kind.kind == Kind.IDENTITY),
                     identity_index.eq(0),
                     header_part.eq(1),
                     crc_part.eq(0),
+                    ending.eq(0),
                     remaining.eq(HEADER_BYTES - 1),
-                    code_place.eq(0),
                     place.eq(1),
                 ]
                 with m.If(self.start):
@@ -282,39 +373,53 @@ class FrameSender(Component):
 
             with m.State("WRITE"):
                 m.d.comb += [memory.write_enable.eq(1), crc.valid.eq(~crc_part)]
-                m.d.sync += [place.eq(place + 1), remaining.eq(remaining - 1)]
-                with m.If(byte == 0):
-                    m.d.comb += [memory.write_address.eq(code_place), memory.write_data.eq(code)]
-                    m.d.sync += code_place.eq(place)
+                m.d.sync += remaining.eq(remaining - 1)
                 m.next = "FETCH"
+                with m.If(byte != 0):
+                    m.d.sync += place.eq(place + 1)
+                with m.If(place == BLOCK_BYTES):
+                    m.next = "CLOSE"
                 with m.If(last):
                     with m.If(header_part):
-                        # The last byte of the header is the length of the payload.
-                        m.d.sync += [header_part.eq(0), nonce_part.eq(1), remaining.eq(byte - 1)]
-                        with m.If(byte == 0):
+                        m.d.sync += [header_part.eq(0), nonce_part.eq(1), remaining.eq(length - 1)]
+                        with m.If(length == 0):
                             m.d.sync += [crc_part.eq(1), remaining.eq(CRC_BYTES - 1)]
                     with m.Elif(~crc_part):
                         m.d.sync += [crc_part.eq(1), remaining.eq(CRC_BYTES - 1)]
                     with m.Else():
+                        m.d.sync += ending.eq(1)
                         m.next = "CLOSE"
+                # A zero needs no write of its own.
+                with m.If(byte == 0):
+                    m.d.comb += closing.eq(1)
+                    m.next = "READ"
 
             with m.State("CLOSE"):
-                m.d.comb += [memory.write_enable.eq(1), memory.write_address.eq(code_place), memory.write_data.eq(code)]
-                m.d.sync += code_place.eq(0)
+                m.d.comb += [memory.write_enable.eq(1), closing.eq(1)]
                 m.next = "READ"
             with m.State("READ"):
-                m.d.comb += memory.address.eq(Cat(code_place, 0))
+                m.d.comb += memory.address.eq(0)
+                m.d.sync += index.eq(0)
                 m.next = "SEND"
             with m.State("SEND"):
                 m.d.comb += [
+                    sending.eq(1),
                     self.o.valid.eq(1),
                     self.o.payload.eq(memory.data),
-                    memory.address.eq(Cat((code_place + self.o.ready)[:8], 0)),
+                    memory.address.eq(Cat((index + self.o.ready)[:8], 0)),
                 ]
                 with m.If(self.o.ready):
-                    m.d.sync += [code_place.eq(code_place + 1), place.eq(place - 1)]
-                    with m.If(place == 1):
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(place != 1):
+                        m.d.sync += place.eq(place - 1)
+                    with m.Elif(~ending):
+                        m.next = "FETCH"
+                    with m.Elif(byte != 0):
                         m.next = "DELIMIT"
+                    with m.Else():
+                        # The zero at the end of the frame belongs to the block before; an empty block follows it.
+                        m.d.sync += byte.eq(1)
+                        m.next = "CLOSE"
             with m.State("DELIMIT"):
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(0)]
                 with m.If(self.o.ready):

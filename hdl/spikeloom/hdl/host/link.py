@@ -13,16 +13,17 @@ A payload is written to the receive ring as it arrives, after the accepted bytes
 has been checked. The transmit ring keeps each byte until the host has acknowledged it.
 
 The receiver never waits for the sender, so the link cannot deadlock. The receiver takes two cycles per byte (the CRC is
-computed four bits at a time), the sender four (three to build the frame, one to send it).
+computed four bits at a time), the sender four (three to build a block of the frame, one to send it) and one or
+two more per block.
 """
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out
 
 from spikeloom.hdl.host.frames import FrameReceiver, FrameSender
 from spikeloom.hdl.lib.byte_memory import ByteMemory
-from spikeloom.sim.host.link import NONCE_BYTES, Kind, LinkParameters
+from spikeloom.sim.host.link import NONCE_BYTES, OFFSET_BYTES, Kind, LinkParameters
 
 __all__ = ["Link"]
 
@@ -64,6 +65,8 @@ class Link(Component):
         if not isinstance(identity, bytes):
             raise TypeError(f"identity must be bytes, not {identity!r}")
         largest = min(128, parameters.maximum_payload - NONCE_BYTES)
+        # Of the offsets, only the low bytes take part in the arithmetic of the rings: four times the larger ring.
+        self.low_bytes = 2 if 4 * max(parameters.receive_buffer, parameters.transmit_buffer) <= 1 << 15 else 3
         if not 1 <= len(identity) <= largest:
             raise ValueError(f"identity must be from 1 to {largest} bytes, not {len(identity)}")
         self.parameters = parameters
@@ -83,25 +86,39 @@ class Link(Component):
         m = Module()
         parameters = self.parameters
         m.submodules.sender = sender = FrameSender(
-            self.identity, offset_width=(parameters.transmit_buffer - 1).bit_length()
+            self.identity,
+            maximum_payload=parameters.maximum_payload,
+            offset_width=(parameters.transmit_buffer - 1).bit_length(),
         )
-        m.submodules.receiver = receiver = FrameReceiver(parameters.maximum_payload)
+        m.submodules.receiver = receiver = FrameReceiver(parameters.maximum_payload, low_bytes=self.low_bytes)
 
         m.submodules.receive_ring = receive_ring = ByteMemory(parameters.receive_buffer)
         m.submodules.transmit_ring = transmit_ring = ByteMemory(parameters.transmit_buffer)
 
-        # Offsets are modulo 65536. Those that are not sent over the line have just enough bits to distinguish a full
-        # ring from an empty one.
+        # Offsets are modulo 2^32. The low part of each is a register of its own, for the arithmetic. All offsets of a
+        # direction are within two rings of each other, so one high part serves them all: it is that of an offset whose
+        # low part begins with a 1, and one more for an offset ahead of it whose low part begins with a 0. Offsets that
+        # are not sent over the line have just enough bits to distinguish a full ring from an empty one.
+        low_bits = 8 * self.low_bytes
+        high_bits = 8 * OFFSET_BYTES - low_bits
         receive_bits = parameters.receive_buffer.bit_length()
         transmit_bits = parameters.transmit_buffer.bit_length()
-        expected = Signal(16)  # next byte from the host
-        tentative = Signal(16)  # `expected` plus the payload received so far of the current frame
-        consumed = Signal(16)  # next byte to leave the ring for `receive`
+        expected = Signal(low_bits)  # next byte from the host
+        expected_high = Signal(high_bits)
+        tentative = Signal(low_bits)  # `expected` plus the payload received so far of the current frame
+        consumed = Signal(low_bits)  # next byte to leave the ring for `receive`
         advertised = Signal(receive_bits)  # `consumed` as last reported to the host
         written = Signal(transmit_bits)  # next byte from `transmit`
-        sent = Signal(16)  # next byte to send
-        acknowledged = Signal(16)  # next byte that the host expects
-        limit = Signal(16)  # end of the window that the host grants
+        sent = Signal(low_bits)  # next byte to send
+        acknowledged = Signal(low_bits)  # next byte that the host expects
+        acknowledged_high = Signal(high_bits)
+        limit = Signal(low_bits)  # end of the window that the host grants, unless it is far ahead or behind
+        limit_far = Signal()
+        limit_behind = Signal()
+
+        def high_part(base_high: Value, base: Value, ahead: Value) -> Value:
+            """High part of ``ahead``, which is less than half of the low part ahead of ``base``."""
+            return base_high + (base[-1] & ~ahead[-1])
 
         opened = Signal()
         nonce = Signal(8 * NONCE_BYTES)  # nonce of this session
@@ -112,17 +129,18 @@ class Link(Component):
 
         # From the line to the receive ring. The header is stable while its payload arrives, so `accept` may lag by the
         # two registers that keep the subtraction and the comparison apart.
-        header = receiver.header
         room = Signal(receive_bits)
         accept = Signal()
         m.d.sync += [
             room.eq(consumed + parameters.receive_buffer - expected),
-            accept.eq((header.sequence == expected) & (header.length <= room) & (header.kind.kind == Kind.DATA)),
+            accept.eq(receiver.in_order & (receiver.length <= room) & (receiver.kind.kind == Kind.DATA)),
         ]
         m.d.comb += [
             self.from_line.ready.eq(receiver.i.ready),
             receiver.i.valid.eq(self.from_line.valid),
             receiver.i.payload.eq(self.from_line.payload),
+            receiver.expected.eq(Cat(expected, expected_high)),
+            receiver.acknowledged.eq(Cat(acknowledged, acknowledged_high)),
             receive_ring.write_address.eq(tentative),
             receive_ring.write_data.eq(receiver.payload),
             receive_ring.write_enable.eq(receiver.payload_valid & accept & opened),
@@ -137,7 +155,7 @@ class Link(Component):
 
         # From the receive ring to the bridge, through a register. The ring is addressed with the next value of
         # `consumed`, so that a byte can move in every cycle despite the read latency.
-        upcoming = Signal(16)
+        upcoming = Signal(low_bits)
         fetched = Signal()  # the ring's output is the byte at `consumed`
         offered = Signal()
         moves = Signal()
@@ -174,8 +192,8 @@ class Link(Component):
         # From the transmit ring to the line. The payload size is computed in two pipeline stages and is not valid
         # until these have settled after a jump of `sent`, `acknowledged` or `limit`, as `settling` counts.
         waiting = Signal(transmit_bits)
-        credit = Signal(signed(16))
-        size = Signal(8)
+        credit = Signal(signed(low_bits))  # exact unless the limit is far ahead or behind
+        size = Signal(range(parameters.maximum_payload + 1))
         worthwhile = Signal()
         update = Signal()
         settling = Signal(range(4))
@@ -184,7 +202,7 @@ class Link(Component):
         m.d.sync += [
             waiting.eq(written - sent),
             credit.eq(limit - sent),
-            size.eq(Mux(credit < largest, 0, Mux(waiting < largest, waiting, largest))),
+            size.eq(Mux(limit_behind | ((credit < largest) & ~limit_far), 0, Mux(waiting < largest, waiting, largest))),
             worthwhile.eq((waiting >= largest) | (silence == 0) | self.flush | full),
             update.eq((consumed - advertised)[receive_bits - 2 : receive_bits].any()),
         ]
@@ -194,13 +212,15 @@ class Link(Component):
         # The header of an outgoing frame. A frame from the host may change these values; `moved` then cancels a start
         # of the sender in the same cycle.
         moved = Signal()
+        offered_limit = Signal(low_bits)
         m.d.comb += [
             sender.nonce.eq(nonce),
             sender.header.kind.kind.eq(Mux(identify, Kind.IDENTITY, Kind.DATA)),
             sender.header.kind.again.eq(again & ~identify),
-            sender.header.sequence.eq(sent),
-            sender.header.acknowledge.eq(expected),
-            sender.header.limit.eq(consumed + parameters.receive_buffer),
+            sender.header.sequence.eq(Cat(sent, high_part(acknowledged_high, acknowledged, sent)[:high_bits])),
+            sender.header.acknowledge.eq(Cat(expected, expected_high)),
+            offered_limit.eq(consumed + parameters.receive_buffer),
+            sender.header.limit.eq(Cat(offered_limit, high_part(expected_high, expected, offered_limit)[:high_bits])),
             sender.header.length.eq(Mux(identify, NONCE_BYTES + len(self.identity), size)),
             sender.start.eq(
                 sender.ready
@@ -220,11 +240,10 @@ class Link(Component):
                 m.d.sync += [sent.eq(sent + size), answer.eq(0), again.eq(0)]
 
         # A received frame is evaluated in three cycles, one per carry chain: subtract, compare, apply.
-        step = Signal(16)  # number of bytes newly acknowledged by the host
+        step = Signal(low_bits)  # number of bytes newly acknowledged by the host
         unanswered = Signal(transmit_bits)  # number of bytes sent but not acknowledged
         step_valid = Signal()
         step_beyond = Signal()  # the acknowledgement is beyond `sent`, which had been set back for retransmission
-        ahead = Signal()
         good = Signal()
         renew = Signal()
         resetting = Signal()
@@ -234,14 +253,13 @@ class Link(Component):
                 m.next = "SUBTRACT"
             with m.State("SUBTRACT"):
                 m.d.comb += receiver.hold.eq(1)
-                m.d.sync += [step.eq(header.acknowledge - acknowledged), unanswered.eq(sent - acknowledged)]
+                m.d.sync += [step.eq(receiver.acknowledge - acknowledged), unanswered.eq(sent - acknowledged)]
                 m.next = "COMPARE"
             with m.State("COMPARE"):
                 m.d.comb += receiver.hold.eq(1)
                 m.d.sync += [
-                    step_valid.eq(step <= stored),
+                    step_valid.eq(receiver.acknowledge_near & (step <= stored)),
                     step_beyond.eq(step[:transmit_bits] > unanswered),
-                    ahead.eq(((header.sequence - expected)[:16].as_signed()) > 0),
                     renew.eq(~opened | (nonce != receiver.nonce)),
                 ]
                 m.next = "APPLY"
@@ -249,23 +267,35 @@ class Link(Component):
                 m.d.comb += receiver.hold.eq(1)
                 m.next = "WAIT"
                 m.d.sync += [tentative.eq(expected), refused.eq(0)]
-                known = header.kind.zero == 0
+                known = receiver.kind.zero == 0
                 with m.If(~good):
                     m.d.sync += [reported.eq(1), answer.eq(answer | ~reported), again.eq(again | ~reported)]
                 with m.Elif(known & receiver.opening):
                     m.d.comb += moved.eq(1)
                     m.d.sync += [identify.eq(1), resetting.eq(renew)]
-                with m.Elif(known & (header.kind.kind == Kind.DATA) & opened):
+                with m.Elif(known & (receiver.kind.kind == Kind.DATA) & opened):
                     m.d.comb += moved.eq(1)
                     with m.If(step_valid):
-                        m.d.sync += [acknowledged.eq(header.acknowledge), limit.eq(header.limit), settling.eq(3)]
-                        with m.If(header.kind.again | step_beyond):
-                            m.d.sync += sent.eq(header.acknowledge)
-                    with m.If(accept & ~refused & (header.length != 0)):
-                        m.d.sync += [expected.eq(tentative), reported.eq(0), tentative.eq(tentative)]
-                    with m.Elif(ahead & (header.kind.reply | ~reported)):
+                        m.d.sync += [
+                            acknowledged.eq(receiver.acknowledge),
+                            acknowledged_high.eq(high_part(acknowledged_high, acknowledged, receiver.acknowledge)),
+                            limit.eq(receiver.limit),
+                            limit_far.eq(~receiver.limit_near & ~receiver.limit_behind),
+                            limit_behind.eq(receiver.limit_behind),
+                            settling.eq(3),
+                        ]
+                        with m.If(receiver.kind.again | step_beyond):
+                            m.d.sync += sent.eq(receiver.acknowledge)
+                    with m.If(accept & ~refused & (receiver.length != 0)):
+                        m.d.sync += [
+                            expected.eq(tentative),
+                            expected_high.eq(high_part(expected_high, expected, tentative)),
+                            reported.eq(0),
+                            tentative.eq(tentative),
+                        ]
+                    with m.Elif(receiver.ahead & (receiver.kind.reply | ~reported)):
                         m.d.sync += [reported.eq(1), answer.eq(1), again.eq(1)]
-                    with m.If((header.length != 0) | header.kind.reply):
+                    with m.If((receiver.length != 0) | receiver.kind.reply):
                         m.d.sync += answer.eq(1)
 
         # The reset is registered, because it fans out to all logic behind the link. `hold` keeps the nonce stable for
@@ -275,8 +305,12 @@ class Link(Component):
             m.d.comb += [receiver.hold.eq(1), moved.eq(1)]
             m.d.sync += resetting.eq(0)
             for offset in (expected, tentative, consumed, advertised, written, sent, acknowledged, limit):
-                m.d.sync += offset.eq(self.first_offset)
+                m.d.sync += offset.eq(self.first_offset & ((1 << len(offset)) - 1))
             m.d.sync += [
+                expected_high.eq(self.first_offset >> low_bits),
+                acknowledged_high.eq(self.first_offset >> low_bits),
+                limit_far.eq(0),
+                limit_behind.eq(0),
                 opened.eq(1),
                 nonce.eq(receiver.nonce),
                 fetched.eq(0),

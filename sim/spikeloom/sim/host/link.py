@@ -1,46 +1,68 @@
 """The host link: frame format and protocol of its two ends. This module is the specification.
 
-The link carries two byte streams, one per direction, over a line (in practice a UART) that may corrupt, drop, insert or
-repeat bytes. Every byte arrives exactly once and in order. ``docs/link.md`` describes the protocol.
+The link carries two byte streams, one per direction, over a line (a UART, for example) that may corrupt, drop, insert
+or repeat bytes. Every byte arrives exactly once and in order. ``docs/link.md`` describes the protocol.
 
 ::
 
-    line   | code | body without its zero bytes (COBS)        | 00 |
-    body   | kind 1 | sequence 2 | acknowledge 2 | limit 2 | length 1 | payload 0..192 | crc32 4 |
+    line   | body without its zero bytes (COBS) | 00 |
+    body   | kind 1 | sequence 4 | acknowledge 4 | limit 4 | length 2 | payload 0..1400 | crc32 4 |
 
-All numbers are little-endian. Offsets count the payload bytes of one direction since the session began, modulo 65536.
+All numbers are little-endian. Offsets count the payload bytes of one direction since the session began, modulo 2^32.
 
 The board has no timers: the host detects every loss and requests retransmission. A board thus behaves identically at
 any clock and baud rate, and sends nothing to a host that has stopped reading.
 """
 
 import enum
+import struct
 import zlib
 from dataclasses import dataclass
 
 __all__ = [
+    "CRC_BYTES",
     "FRAME_OVERHEAD",
+    "HEADER_BYTES",
+    "LARGEST_BLOCK_PAYLOAD",
+    "LARGEST_BUFFER",
+    "LARGEST_PAYLOAD",
     "NONCE_BYTES",
+    "OFFSETS",
+    "SMALLEST_PAYLOAD",
     "Deframer",
     "DeviceModel",
     "Frame",
     "FrameError",
     "Kind",
     "LinkParameters",
+    "UnknownKindError",
     "cobs_decode",
     "cobs_encode",
     "offset_difference",
 ]
 
 NONCE_BYTES = 4
-HEADER_BYTES = 8
+OFFSET_BYTES = 4
+OFFSETS = 1 << 8 * OFFSET_BYTES
+"""Number of offsets: they count modulo this."""
+LENGTH_BYTES = 2
+HEADER_BYTES = 1 + 3 * OFFSET_BYTES + LENGTH_BYTES
 CRC_BYTES = 4
+BLOCK_BYTES = 254
+"""Bytes of a COBS block without its code."""
 FRAME_OVERHEAD = 1 + HEADER_BYTES + CRC_BYTES + 1
-"""Bytes of a frame in addition to its payload: code, header, CRC, delimiter."""
+"""Bytes on the line in addition to a payload whose body fits one COBS block: code, header, CRC, delimiter. A longer
+body takes at most one more code per 254 bytes."""
 
-LARGEST_PAYLOAD = 240
-"""Largest payload with which a body fits one COBS block, so that the encoding adds exactly one byte."""
+LARGEST_BLOCK_PAYLOAD = BLOCK_BYTES - HEADER_BYTES - CRC_BYTES
+"""Largest payload with which a body fits one COBS block, so that the encoding adds exactly one byte: 235."""
+LARGEST_PAYLOAD = 1400
+"""Largest payload of all: with it, a frame fits a UDP datagram that is not fragmented."""
+SMALLEST_PAYLOAD = 64
+"""Smallest value of ``maximum_payload``: the payload of IDENTITY must fit."""
+LARGEST_BUFFER = 65536
 
+_HEADER = struct.Struct("<BIIIH")
 _REPLY = 0x10
 _AGAIN = 0x20
 
@@ -58,6 +80,10 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
 
 class FrameError(ValueError):
     """The bytes between two delimiters are not a frame."""
+
+
+class UnknownKindError(FrameError):
+    """An intact frame of a kind that this version does not know; its receiver ignores it."""
 
 
 class Kind(enum.IntEnum):
@@ -78,26 +104,30 @@ class LinkParameters:
     Parameters
     ----------
     receive_buffer, transmit_buffer
-        Sizes of the two ring buffers in bytes, a power of two from 16 to 16384. They limit the bytes in flight from the
-        host and from the board, respectively.
+        Sizes of the two ring buffers in bytes, a power of two up to 65536 and at least ``maximum_payload``. They limit
+        the bytes in flight from the host and from the board, respectively.
     maximum_payload
-        Largest payload of a frame in bytes, 64 to 240. Both ends must use the same value.
+        Largest payload of a frame in bytes, 64 to 1400, which the board tells the host in its identity. The default is
+        the largest with which a body fits one COBS block.
     idle_cycles
         Clock cycles without a byte from its source after which the board sends a frame that is not full.
     """
 
     receive_buffer: int = 1024
     transmit_buffer: int = 1024
-    maximum_payload: int = 192
+    maximum_payload: int = LARGEST_BLOCK_PAYLOAD
     idle_cycles: int = 64
 
     def __post_init__(self) -> None:
+        _check_range("maximum_payload", self.maximum_payload, SMALLEST_PAYLOAD, LARGEST_PAYLOAD)
         for name in ("receive_buffer", "transmit_buffer"):
             value = getattr(self, name)
             _check_integer(name, value)
-            if not 16 <= value <= 16384 or value & (value - 1):
-                raise ValueError(f"{name} must be a power of two from 16 to 16384, not {value!r}")
-        _check_range("maximum_payload", self.maximum_payload, 64, LARGEST_PAYLOAD)
+            if not self.maximum_payload <= value <= LARGEST_BUFFER or value & (value - 1):
+                raise ValueError(
+                    f"{name} must be a power of two from maximum_payload ({self.maximum_payload}) to {LARGEST_BUFFER}, "
+                    f"not {value!r}"
+                )
         _check_range("idle_cycles", self.idle_cycles, 1, 65535)
 
 
@@ -105,14 +135,17 @@ def cobs_encode(data: bytes) -> bytes:
     """Encode ``data`` without zero bytes (consistent overhead byte stuffing) and without a delimiter.
 
     Each run of up to 254 nonzero bytes is preceded by its length plus one. It implies a zero byte after each run,
-    except the last one and runs of 254 bytes.
+    except the last one and runs of 254 bytes. No empty block follows a run of 254 bytes at the end.
     """
-    pieces = []
-    for run in data.split(b"\0"):
-        while len(run) >= 254:
-            pieces += [b"\xff", run[:254]]
-            run = run[254:]
-        pieces += [bytes([len(run) + 1]), run]
+    pieces: list[bytes] = []
+    runs = data.split(b"\0")
+    for run in runs:
+        full = len(run) // BLOCK_BYTES * BLOCK_BYTES
+        for start in range(0, full, BLOCK_BYTES):
+            pieces += [b"\xff", run[start : start + BLOCK_BYTES]]
+        pieces += [bytes([len(run) - full + 1]), run[full:]]
+    if runs[-1] and not len(runs[-1]) % BLOCK_BYTES:
+        del pieces[-2:]
     return b"".join(pieces)
 
 
@@ -133,8 +166,8 @@ def cobs_decode(data: bytes) -> bytes:
 
 
 def offset_difference(left: int, right: int) -> int:
-    """``left - right`` of two offsets modulo 65536, from -32768 to 32767."""
-    return ((left - right + 0x8000) & 0xFFFF) - 0x8000
+    """``left - right`` of two offsets modulo 2^32, from -2^31 to 2^31 - 1."""
+    return (left - right + OFFSETS // 2) % OFFSETS - OFFSETS // 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +185,7 @@ class Frame:
     limit
         Offset up to which the receiver of this frame may send (end of its window).
     payload
-        At most 240 bytes.
+        At most 1400 bytes.
     reply
         The receiver must reply even to a frame without payload.
     again
@@ -171,64 +204,71 @@ class Frame:
         if not isinstance(self.kind, Kind):
             raise TypeError(f"kind must be a Kind, not {self.kind!r}")
         for name in ("sequence", "acknowledge", "limit"):
-            _check_range(name, getattr(self, name), 0, 0xFFFF)
+            _check_range(name, getattr(self, name), 0, OFFSETS - 1)
         if len(self.payload) > LARGEST_PAYLOAD:
             raise ValueError(f"payload must be at most {LARGEST_PAYLOAD} bytes, not {len(self.payload)}")
 
     def encode(self) -> bytes:
         """The bytes on the line, delimiter included."""
-        body = b"".join(
-            (
-                (self.kind | self.reply * _REPLY | self.again * _AGAIN).to_bytes(1, "little"),
-                self.sequence.to_bytes(2, "little"),
-                self.acknowledge.to_bytes(2, "little"),
-                self.limit.to_bytes(2, "little"),
-                len(self.payload).to_bytes(1, "little"),
-                self.payload,
-            )
-        )
+        flags = self.kind | self.reply * _REPLY | self.again * _AGAIN
+        header = _HEADER.pack(flags, self.sequence, self.acknowledge, self.limit, len(self.payload))
+        body = header + self.payload
         return cobs_encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
 
     @classmethod
-    def decode(cls, data: bytes) -> "Frame":
-        """Decode the line bytes ``data``, without delimiter; raises FrameError if the frame is damaged."""
+    def decode(cls, data: bytes, *, maximum_payload: int = LARGEST_PAYLOAD) -> "Frame":
+        """Decode the line bytes ``data``, without delimiter.
+
+        Raises FrameError if the frame is damaged or its payload longer than ``maximum_payload``, and
+        `UnknownKindError` if it is intact and of an unknown kind.
+        """
         body = cobs_decode(data)
-        if not HEADER_BYTES + CRC_BYTES <= len(body) <= HEADER_BYTES + LARGEST_PAYLOAD + CRC_BYTES:
-            raise FrameError(f"a body must be 12 to {12 + LARGEST_PAYLOAD} bytes, not {len(body)}")
+        shortest = HEADER_BYTES + CRC_BYTES
+        if not shortest <= len(body) <= shortest + maximum_payload:
+            raise FrameError(f"a body must be {shortest} to {shortest + maximum_payload} bytes, not {len(body)}")
         if zlib.crc32(body[:-CRC_BYTES]) != int.from_bytes(body[-CRC_BYTES:], "little"):
             raise FrameError("the CRC must match")
-        if body[7] != len(body) - HEADER_BYTES - CRC_BYTES:
-            raise FrameError(f"the length must be that of the payload, not {body[7]}")
-        kind = body[0] & 0x0F
-        if kind not in (1, 2, 3) or body[0] & ~(0x0F | _REPLY | _AGAIN):
-            raise FrameError(f"the kind must be known, not {body[0]:#04x}")
+        flags, sequence, acknowledge, limit, length = _HEADER.unpack_from(body)
+        if length != len(body) - shortest:
+            raise FrameError(f"the length must be that of the payload, not {length}")
+        kind = flags & 0x0F
+        if kind not in (1, 2, 3) or flags & ~(0x0F | _REPLY | _AGAIN):
+            raise UnknownKindError(f"the kind must be known, not {flags:#04x}")
         return cls(
             kind=Kind(kind),
-            sequence=int.from_bytes(body[1:3], "little"),
-            acknowledge=int.from_bytes(body[3:5], "little"),
-            limit=int.from_bytes(body[5:7], "little"),
+            sequence=sequence,
+            acknowledge=acknowledge,
+            limit=limit,
             payload=body[HEADER_BYTES:-CRC_BYTES],
-            reply=bool(body[0] & _REPLY),
-            again=bool(body[0] & _AGAIN),
+            reply=bool(flags & _REPLY),
+            again=bool(flags & _AGAIN),
         )
 
 
 class Deframer:
-    """Splits the bytes of a line into frames."""
+    """Splits the bytes of a line into frames with payloads of at most ``maximum_payload`` bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, maximum_payload: int = LARGEST_PAYLOAD) -> None:
+        self._maximum_payload = maximum_payload
+        body = HEADER_BYTES + maximum_payload + CRC_BYTES
+        self._longest = body + body // BLOCK_BYTES + 1
         self._partial = b""
 
     def feed(self, data: bytes) -> list[Frame | None]:
-        """The frames that ``data`` completes, with None for a damaged one. Empty frames are skipped."""
+        """The frames that ``data`` completes, with None for a damaged one.
+
+        Empty frames and intact frames of an unknown kind are skipped.
+        """
         *complete, partial = (self._partial + data).split(b"\0")
-        # Bytes beyond the longest frame are dropped, which bounds the memory; the frame still counts as damaged.
-        self._partial = partial[: LARGEST_PAYLOAD + FRAME_OVERHEAD]
+        # Bytes beyond the longest frame are dropped, but for one, which bounds the memory; the frame is still damaged.
+        self._partial = partial[: self._longest + 1]
         frames: list[Frame | None] = []
         for piece in complete:
             if piece:
                 try:
-                    frames.append(Frame.decode(piece))
+                    frames.append(Frame.decode(piece, maximum_payload=self._maximum_payload))
+                except UnknownKindError:
+                    pass
                 except FrameError:
                     frames.append(None)
         return frames
@@ -237,14 +277,26 @@ class Deframer:
 class DeviceModel:
     """Model of the board's end of the link, equivalent to :class:`spikeloom.hdl.host.link.Link`, for tests without RTL.
 
+    Offsets are kept in full here, and modulo 2^32 on the line.
+
+    Parameters
+    ----------
+    parameters
+        Sizes of buffers and frames.
+    identity
+        Identity record.
+    first_offset
+        Offset of the first byte of a session in both directions; tests set it to reach the wrap-around of offsets.
+
     ``resets`` counts the sessions; the user of the streams must start over when it changes.
     """
 
-    def __init__(self, parameters: LinkParameters, identity: bytes) -> None:
+    def __init__(self, parameters: LinkParameters, identity: bytes, *, first_offset: int = 0) -> None:
         self.parameters = parameters
         self.identity = identity
+        self.first_offset = first_offset
         self.resets = 0
-        self._deframer = Deframer()
+        self._deframer = Deframer(parameters.maximum_payload)
         self._nonce = bytes(NONCE_BYTES)
         self._open = False
         self._identify = False
@@ -252,12 +304,12 @@ class DeviceModel:
 
     def _clear(self) -> None:
         self._received = bytearray()  # accepted and not yet consumed
-        self._expected = 0  # offset of the next byte from the host
-        self._advertised = 0  # offset consumed when a frame last carried the limit
+        self._expected = self.first_offset  # offset of the next byte from the host
+        self._advertised = self.first_offset  # offset consumed when a frame last carried the limit
         self._unacknowledged = bytearray()  # from offset _acknowledged on
-        self._acknowledged = 0
-        self._sent = 0
-        self._limit = 0  # set by the host's first frame
+        self._acknowledged = self.first_offset
+        self._sent = self.first_offset
+        self._limit = self.first_offset  # set by the host's first frame
         self._answer = False
         self._again = False
         self._reported = False  # a NAK (AGAIN) has been sent since the last frame in order
@@ -267,7 +319,7 @@ class DeviceModel:
     def from_line(self, data: bytes) -> None:
         """Process bytes from the host."""
         for frame in self._deframer.feed(data):
-            if frame is None or len(frame.payload) > self.parameters.maximum_payload:
+            if frame is None:
                 self._unreadable()
             elif frame.kind == Kind.OPEN and len(frame.payload) == NONCE_BYTES:
                 self._begin(frame.payload)
@@ -287,18 +339,17 @@ class DeviceModel:
             self._reported = self._answer = self._again = True
 
     def _data(self, frame: Frame) -> None:
-        distance = (frame.acknowledge - self._acknowledged) & 0xFFFF
-        if distance <= len(self._unacknowledged):
-            self._sent = max(0 if frame.again else (self._sent - self._acknowledged) & 0xFFFF, distance)
-            self._sent = (self._acknowledged + self._sent) & 0xFFFF
-            self._acknowledged = frame.acknowledge
-            del self._unacknowledged[:distance]
-            self._limit = frame.limit
+        step = (frame.acknowledge - self._acknowledged) % OFFSETS
+        if step <= len(self._unacknowledged):
+            self._limit = self._acknowledged + offset_difference(frame.limit, self._acknowledged)
+            self._acknowledged += step
+            del self._unacknowledged[:step]
+            self._sent = self._acknowledged if frame.again else max(self._sent, self._acknowledged)
         ahead = offset_difference(frame.sequence, self._expected)
         room = self.parameters.receive_buffer - len(self._received)
         if frame.payload and ahead == 0 and len(frame.payload) <= room:
             self._received += frame.payload
-            self._expected = (self._expected + len(frame.payload)) & 0xFFFF
+            self._expected += len(frame.payload)
             self._reported = False
         elif ahead > 0 and (frame.reply or not self._reported):
             self._reported = self._again = self._answer = True
@@ -313,25 +364,25 @@ class DeviceModel:
         return b"".join(frames)
 
     def _next_frame(self) -> Frame | None:
-        consumed = (self._expected - len(self._received)) & 0xFFFF
+        consumed = self._expected - len(self._received)
         kind, payload = Kind.IDENTITY, self._nonce + self.identity
         sequence = self._sent
         if not self._identify:
             kind = Kind.DATA
-            start = (self._sent - self._acknowledged) & 0xFFFF
+            start = self._sent - self._acknowledged
             # A full frame's credit or nothing: the host's window is far larger than that.
-            enough = offset_difference(self._limit, self._sent) >= self.parameters.maximum_payload
+            enough = self._limit - self._sent >= self.parameters.maximum_payload
             size = self.parameters.maximum_payload if enough else 0
             payload = bytes(self._unacknowledged[start : start + size])
-            freed = (consumed - self._advertised) & 0xFFFF
+            freed = consumed - self._advertised
             if not payload and not self._answer and freed < self.parameters.receive_buffer // 2:
                 return None
-            self._sent = (self._sent + len(payload)) & 0xFFFF
+            self._sent += len(payload)
         frame = Frame(
             kind=kind,
-            sequence=sequence,
-            acknowledge=self._expected,
-            limit=(consumed + self.parameters.receive_buffer) & 0xFFFF,
+            sequence=sequence % OFFSETS,
+            acknowledge=self._expected % OFFSETS,
+            limit=(consumed + self.parameters.receive_buffer) % OFFSETS,
             payload=payload,
             again=self._again and kind == Kind.DATA,
         )
