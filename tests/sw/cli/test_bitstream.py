@@ -28,7 +28,7 @@ from spikeloom.sim.lib.formats import JSON_OUTPUT
 def test_a_bitstream_of_a_named_fabric_and_of_a_mesh(network, capsys, monkeypatch):
     asked = []
 
-    def build(board, output, *, fabric, clock_mhz, seeds, announce):
+    def build(board, output, *, fabric, **settings):
         asked.append(fabric)
         raise ValueError("enough")
 
@@ -55,7 +55,7 @@ def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
     """What is built holds the program that `spikeloom run` would load, and asks no other fabric of it."""
     asked = []
 
-    def build(board, output, *, fabric, clock_mhz, seeds, announce):
+    def build(board, output, *, fabric, **settings):
         asked.append(fabric)
         raise ValueError("enough")
 
@@ -96,7 +96,7 @@ def test_json_is_the_report_and_all_of_standard_output(network, capsys, monkeypa
     )
     asked = []
 
-    def build(board, output, *, fabric, clock_mhz, seeds, announce):
+    def build(board, output, *, fabric, clock_mhz, announce, **settings):
         asked.append((board, output, clock_mhz))
         announce("placing")
         command = ("openFPGALoader", "out/ulx3s-85f.bit")

@@ -11,7 +11,7 @@ from spikeloom.datasets.shipped import shipped
 def test_fields_of_the_core_that_are_given(capsys, monkeypatch):
     asked = []
 
-    def build(board, output, *, fabric, clock_mhz, seeds, announce):
+    def build(board, output, *, fabric, **settings):
         asked.append(fabric.core)
         raise ValueError("enough")
 

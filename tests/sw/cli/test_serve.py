@@ -78,7 +78,7 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     snntorch_export(folder / "export.nir")
 
-    def build(board, output, *, fabric, clock_mhz, seeds, announce):
+    def build(board, output, *, fabric, **settings):
         directory = folder / "build" / board
         directory.mkdir(parents=True)
         (directory / "fabric.json").write_text(fabric_to_json(fabric, baud_rate=1_000_000))
