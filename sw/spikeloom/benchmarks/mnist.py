@@ -2,13 +2,17 @@
 
 A `Trial` is a trained network, the width of its weights, how images become spikes and the core that it runs on.
 `run_trial` runs it through a `Runner` and through the integer reference, and counts the places where they differ.
-Images per second are the cycles of an image times the clock that place and route reached for the core on the ECP5-85F
-of an ULX3S, as a file of ``qor/`` keeps it.
+
+Two times are told apart. *Throughput*: images follow each other without a gap, and the next one enters the core while
+the previous one is in it; images per second are the clock divided by the cycles per image. *Latency*: one image alone,
+from its first event to the last answer. The clock is the one that place and route reached for the core alone, out of
+context, on an ECP5-85F of speed grade 6, the median of the seeds that a file of ``qor/`` keeps.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -49,6 +53,7 @@ ALL_IMAGES = 10_000
 """Test images of MNIST. A least accuracy is judged on all of them only."""
 
 _BATCH = 1000  # images that the reference takes at once
+_ALONE = 25  # images that are run alone, of which the latency is the median
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +97,10 @@ class Outcome:
     """What came out of a trial: an entry of ``summary.json``.
 
     ``spikes_compared`` counts the reference's output spikes, ``mismatches`` the places (step, image, output neuron) in
-    which the hardware's output differs. ``cycles_per_image`` is None where the runner counts none, ``fmax_mhz`` where
-    the core has not been built, and ``images_per_s`` is theirs. ``seconds`` is wall time, compilation included.
+    which the hardware's output differs. ``cycles_per_image`` is the time between images that follow each other,
+    ``cycles_alone`` the median of images that are alone; they are None where the runner counts no cycles. ``fmax_mhz``
+    is None where the core has not been measured; ``images_per_s`` and ``latency_us`` are at this clock. ``seconds`` is
+    wall time, compilation included.
     """
 
     model: str
@@ -107,6 +114,8 @@ class Outcome:
     cycles_per_image: float | None
     fmax_mhz: float | None
     images_per_s: float | None
+    cycles_alone: float | None
+    latency_us: float | None
     seconds: float
 
 
@@ -122,12 +131,14 @@ def _bits(encoder: Encoder) -> str:
 
 
 def built_fmax_mhz(quality: Path) -> float | None:
-    """The clock in a file of ``qor/``, None if there is no such file. Raises ``ValueError`` if it holds no clock."""
+    """The median clock in a file of ``qor/``, None if there is no such file. Raises ``ValueError`` if it holds none."""
     if not quality.exists():
         return None
     try:
-        return float(json.loads(quality.read_text())["fmax_mhz"])
-    except (ValueError, KeyError, TypeError) as error:
+        content = json.loads(quality.read_text())
+        # Files of the older form name the best seed.
+        return float(statistics.median(content["seeds"].values()) if "seeds" in content else content["fmax_mhz"])
+    except (AttributeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(quality)!r} must be a kept result of make qor, with fmax_mhz") from error
 
 
@@ -156,9 +167,12 @@ def run_trial(
     quantised = quantise(network, Quantisation(weight_width=trial.weight_bits, v_width=trial.fabric.core.v_width))
     program = place(quantised, trial.fabric)
     spikes = encoder.encode(pixel_levels(digits.images, encoder.bits))
-    result = make_runner(program).run(spikes, progress=progress)
+    runner = make_runner(program)
+    result = runner.run(spikes, progress=progress)
     expected = _expected(quantised, spikes)
     cycles = None if result.cycles is None else result.cycles / len(digits)
+    alone = [runner.run(spikes[:, number : number + 1]).cycles for number in range(min(_ALONE, len(digits)))]
+    latency = None if cycles is None else float(statistics.median(count for count in alone if count is not None))
     fmax_mhz = built_fmax_mhz(quality_folder / trial.quality)
     return Outcome(
         model=trial.model,
@@ -172,6 +186,8 @@ def run_trial(
         cycles_per_image=None if cycles is None else round(cycles, 1),
         fmax_mhz=fmax_mhz,
         images_per_s=None if cycles is None or fmax_mhz is None else round(fmax_mhz * 1e6 / cycles),
+        cycles_alone=latency,
+        latency_us=None if latency is None or fmax_mhz is None else round(latency / fmax_mhz, 2),
         seconds=round(time.monotonic() - start, 1),
     )
 
@@ -216,7 +232,7 @@ def complaints(trial: Trial, outcome: Outcome) -> list[str]:
 def table_of(outcomes: Iterable[Outcome]) -> Table:
     """The outcomes for people."""
     table = Table(
-        title="MNIST through the hardware; times on an ULX3S with an ECP5-85F",
+        title="MNIST through the hardware; times of the core alone, out of context, on an ECP5-85F",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -225,7 +241,7 @@ def table_of(outcomes: Iterable[Outcome]) -> Table:
     for column in ("bits", "steps"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("encoding", no_wrap=True)
-    for column in ("accuracy", "differ", "cycles", "images/s", "µs"):
+    for column in ("accuracy", "differ", "cycles", "images/s", "latency µs"):
         table.add_column(column, justify="right", no_wrap=True)
     for outcome in outcomes:
         per_s = outcome.images_per_s
@@ -238,7 +254,7 @@ def table_of(outcomes: Iterable[Outcome]) -> Table:
             str(outcome.mismatches),
             "-" if outcome.cycles_per_image is None else f"{outcome.cycles_per_image:,.0f}",
             "-" if per_s is None else f"{per_s:,.0f}",
-            "-" if per_s is None else f"{1e6 / per_s:.1f}",
+            "-" if outcome.latency_us is None else f"{outcome.latency_us:.1f}",
         )
     return table
 

@@ -26,9 +26,11 @@ def mnist(
 ) -> None:
     """Run the test images of MNIST through the hardware, compare every spike, and estimate the speed of a board."""
     from spikeloom.benchmarks.mnist import TRIALS, Outcome, Trial, complaints, run_trial, table_of, write_summary
+    from spikeloom.boards.qor.figures import kept_folder
     from spikeloom.datasets.mnist import fetch_mnist, load_mnist
     from spikeloom.runners.compiled import CompiledRunner
 
+    quality_folder = kept_folder()
     digits = load_mnist(data or fetch_mnist(output, announce=note), "test").first(images)
 
     def run(trial: Trial) -> Outcome:
@@ -38,7 +40,7 @@ def mnist(
                 trial,
                 digits,
                 make_runner=lambda program: CompiledRunner(program, output, workers=workers, announce=note),
-                quality_folder=Path("qor"),
+                quality_folder=quality_folder,
                 progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
             )
 
@@ -47,7 +49,7 @@ def mnist(
     out.print(table_of(outcomes))
     compared = sum(outcome.spikes_compared for outcome in outcomes)
     out.print(f"{len(digits):,} images, {compared:,} output spikes compared, summary.json in {output}")
-    for quality in sorted({trial.quality for trial in TRIALS if not Path("qor", trial.quality).exists()}):
+    for quality in sorted({trial.quality for trial in TRIALS if not (quality_folder / trial.quality).exists()}):
         out.print(f"clock unknown: qor/{quality} is missing; run make qor")
     wrong = [sentence for pair in zip(TRIALS, outcomes, strict=True) for sentence in complaints(*pair)]
     for sentence in wrong:

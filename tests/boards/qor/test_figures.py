@@ -7,7 +7,7 @@ import pytest
 from harness.quality import BOARD, QUALITY
 
 from spikeloom.boards.qor.boards import BoardQuality
-from spikeloom.boards.qor.figures import Measured, median, resources_of, stale
+from spikeloom.boards.qor.figures import Measured, kept_folder, median, resources_of, stale
 from spikeloom.boards.qor.measure import Quality
 
 
@@ -38,6 +38,11 @@ def test_a_kept_file_holds_them_all(figures):
         wrong = json.dumps(content | {name: 172.1})
         with pytest.raises(ValueError, match=rf"^{name} of a kept (result|board) must be [\d.]+, not 172\.1$"):
             type(figures).from_json(wrong)
+
+
+def test_the_kept_files_are_found_from_anywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert (kept_folder() / "board-ulx3s-85f.json").is_file()
 
 
 def test_microseconds_are_those_of_the_median():

@@ -30,6 +30,8 @@ KEYS = [
     "cycles_per_image",
     "fmax_mhz",
     "images_per_s",
+    "cycles_alone",
+    "latency_us",
     "seconds",
 ]
 
@@ -66,22 +68,25 @@ def test_trials():
 
 
 def test_outcome(digits, tmp_path):
-    (tmp_path / TRIAL.quality).write_text('{"fmax_mhz": 110.0, "lut": 1}')
+    # The median counts, and not what a file of the older form names.
+    (tmp_path / TRIAL.quality).write_text('{"fmax_mhz": 150, "seeds": {"1": 150.0, "2": 110.0, "3": 90.0}, "lut": 1}')
     outcome = run_trial(TRIAL, digits, make_runner=Counting, quality_folder=tmp_path)
     assert (outcome.steps, outcome.encoding, outcome.accuracy) == (4, "latency, 2 bits", 1.0)
     assert (outcome.cycles_per_image, outcome.fmax_mhz, outcome.images_per_s) == (1000.0, 110.0, 110000)
+    assert (outcome.cycles_alone, outcome.latency_us) == (1100.0, 10.0)
     write_summary(tmp_path / "new" / "summary.json", [outcome])
     (entry,) = json.loads((tmp_path / "new" / "summary.json").read_text())
     assert list(entry) == KEYS
     assert entry == dataclasses.asdict(outcome)
     console = Console(width=200, record=True)
     console.print(table_of([outcome]))
-    assert re.search(r"mlp .* 100\.00 % .* 0 .* 1,000 .* 110,000 .* 9\.1 ", console.export_text())
+    assert re.search(r"mlp .* 100\.00 % .* 0 .* 1,000 .* 110,000 .* 10\.0 ", console.export_text())
 
 
 def test_core_that_nobody_built(digits, tmp_path):
     outcome = run_trial(TRIAL, digits, make_runner=Counting, quality_folder=tmp_path)
     assert (outcome.cycles_per_image, outcome.fmax_mhz, outcome.images_per_s) == (1000.0, None, None)
+    assert (outcome.cycles_alone, outcome.latency_us) == (1100.0, None)
     table_of([outcome])
 
 
@@ -89,9 +94,12 @@ def test_runner_without_clock(digits, tmp_path):
     (tmp_path / TRIAL.quality).write_text('{"fmax_mhz": 110.0}')
     outcome = run_trial(TRIAL, digits, make_runner=lambda program: Counting(program).reference, quality_folder=tmp_path)
     assert (outcome.cycles_per_image, outcome.fmax_mhz, outcome.images_per_s) == (None, 110.0, None)
+    assert (outcome.cycles_alone, outcome.latency_us) == (None, None)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"fmax_mhz": null}', '{"fmax_mhz": "fast"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"fmax_mhz": null}', '{"fmax_mhz": "fast"}', '{"seeds": [1]}', '{"seeds": {}}']
+)
 def test_damaged_quality(tmp_path, text):
     (tmp_path / TRIAL.quality).write_text(text)
     with pytest.raises(ValueError, match=r"^'.*\.json' must be a kept result of make qor, with fmax_mhz$"):

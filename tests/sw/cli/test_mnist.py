@@ -48,8 +48,14 @@ def made(monkeypatch, tmp_path):
     return made
 
 
-def test_command(folder, made, tmp_path, capsys):
+@pytest.fixture
+def quality(monkeypatch, tmp_path):
+    """Folder of kept figures; that of the checkout or of the wheel is used wherever the command is started."""
     (tmp_path / "qor").mkdir()
+    monkeypatch.setattr("spikeloom.boards.qor.figures.kept_folder", lambda: tmp_path / "qor")
+
+
+def test_command(folder, made, quality, tmp_path, capsys):
     (tmp_path / "qor" / TRIAL.quality).write_text('{"fmax_mhz": 110.0}')
     main(["mnist", "--data", str(folder), "--workers", "3"])
     ((_, directory, workers),) = made[1:]
@@ -61,11 +67,20 @@ def test_command(folder, made, tmp_path, capsys):
     assert "clock unknown" not in printed
 
 
-def test_command_of_some_images_without_a_clock(folder, made, capsys):
+def test_command_of_some_images_without_a_clock(folder, made, quality, capsys):
     main(["mnist", "--data", str(folder), "--images", "5"])
     (entry,) = json.loads(Path("build/mnist/summary.json").read_text())
     assert (entry["images"], entry["fmax_mhz"], entry["images_per_s"]) == (5, None, None)
     assert "clock unknown: qor/lif-core-wide-ecp5-85f.json is missing; run make qor" in capsys.readouterr().out
+
+
+def test_command_knows_the_clock_in_any_folder(folder, made, capsys):
+    main(["mnist", "--data", str(folder), "--images", "5"])
+    (entry,) = json.loads(Path("build/mnist/summary.json").read_text())
+    assert entry["fmax_mhz"] > 100
+    assert entry["images_per_s"] == round(entry["fmax_mhz"] * 1000)
+    assert entry["latency_us"] == round(1100 / entry["fmax_mhz"], 2)
+    assert "clock unknown" not in capsys.readouterr().out
 
 
 def test_command_fails_where_hardware_and_reference_differ(folder, made, capsys):

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from spikeloom.boards.bitstream.builder import board_identity, board_plan
 from spikeloom.boards.bitstream.steps import BuildSteps
-from spikeloom.boards.qor.figures import RESOURCES, SEEDS, Figures, Measured, median, resources_of
+from spikeloom.boards.qor.figures import RESOURCES, SEEDS, Figures, Measured, kept_folder, median, resources_of
 from spikeloom.boards.qor.measure import SYNTHESISED, hash_of
 from spikeloom.boards.targets.board import BoardDescription
 from spikeloom.boards.targets.registry import find_board
@@ -47,9 +47,6 @@ SIZE_TOLERANCE = 0.05
 """How much larger than the kept file a board's fabric may become."""
 FMAX_TOLERANCE = 0.10
 """How much slower its median may become, as long as it keeps the board's clock."""
-
-_PORTION = Path(__file__).resolve().parents[2]
-"""The directory ``spikeloom`` that holds ``boards``: of an installed wheel, or ``boards/spikeloom`` of a checkout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +142,8 @@ def board_file_name(name: str) -> str:
 
 def kept_quality(name: str) -> BoardQuality | None:
     """What is kept of the board, in a checkout or an installed wheel; None if nothing is."""
-    for folder in (_PORTION / "qor", _PORTION.parents[1] / "qor"):
-        path = folder / board_file_name(name)
-        if path.is_file():
-            return BoardQuality.from_json(path.read_text())
-    return None
+    path = kept_folder() / board_file_name(name)
+    return BoardQuality.from_json(path.read_text()) if path.is_file() else None
 
 
 def board_status(board: BoardDescription) -> str:

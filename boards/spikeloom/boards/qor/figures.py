@@ -11,14 +11,18 @@ import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from spikeloom.sim.lib.files import json_from, shown
 
-__all__ = ["RESOURCES", "SEEDS", "Figures", "Measured", "median", "resources_of", "stale"]
+__all__ = ["RESOURCES", "SEEDS", "Figures", "Measured", "kept_folder", "median", "resources_of", "stale"]
 
 SEEDS = 5
 """Number of seeds that are measured; three of what takes over ten minutes each."""
+
+_PORTION = Path(__file__).resolve().parents[2]
+"""The directory ``spikeloom`` that holds ``boards``: of an installed wheel, or ``boards/spikeloom`` of a checkout."""
 
 RESOURCES = ("lut", "ff", "ram", "dsp")
 
@@ -121,6 +125,12 @@ class Figures:
             if kept.netlist and content.get(name) != value:
                 raise ValueError(f"{name} of a kept {cls.kind} must be {value}, not {shown(content.get(name))}")
         return kept
+
+
+def kept_folder() -> Path:
+    """Return the folder of the kept files, in an installed wheel or in a checkout; it may be missing."""
+    installed = _PORTION / "qor"
+    return installed if installed.is_dir() else _PORTION.parents[1] / "qor"
 
 
 def median(values: Iterable[float], digits: int = 1) -> float:
