@@ -207,7 +207,8 @@ def choose_for(networks: Sequence[Network], board: str, loading: Loading, given:
     """Choose the core for ``networks`` on a board; if nothing fits, raise an error that names suitable boards."""
     from spikeloom.explore.choose import ChoiceError, boards_for, choose
 
-    device = _find_board(board).device
+    described = _find_board(board)
+    device = described.device
     v_width = {"v_width": given["v_width"]} if "v_width" in given else {}
     widths = Quantisation(weight_width=loading.weight_bits, multiplier=device.dsp > 0, **v_width)
     quantised = [quantise(network, widths) for network in networks]
@@ -215,7 +216,7 @@ def choose_for(networks: Sequence[Network], board: str, loading: Loading, given:
         for text in after.notes[len(before.notes) :]:
             note(f"{after.name} as {loading.weight_bits}-bit integers: {text}")
     try:
-        return choose(quantised, device, **given)
+        return choose(quantised, device, link=described.link_kind, **given)
     except ChoiceError as error:
         others = ", ".join(boards_for(quantised, **given)) or "none"
         raise ChoiceError(f"{error}; boards that can hold it at {loading.weight_bits} bits: {others}") from error

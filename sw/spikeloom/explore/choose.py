@@ -32,6 +32,7 @@ from spikeloom.sim.core.memory_fields import parameter_values
 from spikeloom.sim.core.neuron import Leak, NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.lib.words import bits_for
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.sparse import SparseMatrix, numbers_of
@@ -158,7 +159,11 @@ def _last_demand(networks: tuple[QuantisedNetwork, ...], given: tuple[tuple[str,
 
 
 def choose_core(
-    networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Device, **given: Any
+    networks: QuantisedNetwork | Sequence[QuantisedNetwork],
+    device: Device,
+    *,
+    link: LinkKind = LinkKind.UART,
+    **given: Any,
 ) -> CoreParameters:
     """Return the core that runs all of ``networks``, one after the other, on ``device``.
 
@@ -168,6 +173,8 @@ def choose_core(
         One or more networks, all with the same ``v_width``.
     device
         One of `spikeloom.boards.families.device.DEVICES`.
+    link
+        Link to the host, which takes resources beside the core.
     given
         Fixed fields of `CoreParameters`; the others are chosen to match.
 
@@ -180,22 +187,28 @@ def choose_core(
     ValueError
         The given fields are invalid for any number of lanes.
     """
-    return choose(networks, device, **given).core
+    return choose(networks, device, link=link, **given).core
 
 
-def choose(networks: QuantisedNetwork | Sequence[QuantisedNetwork], device: Device, **given: Any) -> Choice:
+def choose(
+    networks: QuantisedNetwork | Sequence[QuantisedNetwork],
+    device: Device,
+    *,
+    link: LinkKind = LinkKind.UART,
+    **given: Any,
+) -> Choice:
     """Choose a core like `choose_core`, and return it with the reasons."""
-    return _choose(_demand(networks, given), device)
+    return _choose(_demand(networks, given), device, link)
 
 
-def _choose(demand: _Demand, device: Device) -> Choice:
+def _choose(demand: _Demand, device: Device, link: LinkKind) -> Choice:
     networks, given = demand.networks, demand.given
     names = " and ".join(network.name for network in networks)
     refused: Exception | None = None
     candidates: list[_Candidate] = []
     for lanes in [given["lanes"]] if "lanes" in given else [1 << power for power in range(MOST_LANES.bit_length())]:
         try:
-            candidates += _with_lanes(demand, device, lanes)
+            candidates += _with_lanes(demand, device, lanes, link)
         except ValueError as error:  # the given fields may be valid with another number of lanes
             refused = error
     if not candidates:
@@ -213,7 +226,11 @@ def _choose(demand: _Demand, device: Device) -> Choice:
         place(network, FabricConfig(core=best.core))
     reasons = tuple(_reasons(networks, device, best, candidates, given))
     return Choice(
-        core=best.core, device=device, resources=estimate(best.core, device), room=room(device), reasons=reasons
+        core=best.core,
+        device=device,
+        resources=estimate(best.core, device, link=link),
+        room=room(device),
+        reasons=reasons,
     )
 
 
@@ -222,16 +239,19 @@ def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork], **given:
     from spikeloom.boards.targets.registry import all_boards
 
     demand = _demand(networks, given)
-    holds: dict[str, bool] = {}
+    holds: dict[tuple[str, LinkKind], bool] = {}
     boards = all_boards()
     for board in boards.values():
-        if not board.obstacle and board.device_name not in holds:
+        key = board.device_name, board.link_kind
+        if not board.obstacle and key not in holds:
             try:
-                _choose(demand, board.device)
-                holds[board.device_name] = True
+                _choose(demand, board.device, board.link_kind)
+                holds[key] = True
             except ValueError:
-                holds[board.device_name] = False
-    return tuple(name for name, board in boards.items() if not board.obstacle and holds[board.device_name])
+                holds[key] = False
+    return tuple(
+        name for name, board in boards.items() if not board.obstacle and holds[board.device_name, board.link_kind]
+    )
 
 
 def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
@@ -298,7 +318,7 @@ def _per_neuron(neurons: Sequence[NeuronParameters], found: dict[str, Any]) -> f
     return frozenset(differ)
 
 
-def _with_lanes(demand: _Demand, device: Device, lanes: int) -> Iterator[_Candidate]:
+def _with_lanes(demand: _Demand, device: Device, lanes: int, link: LinkKind) -> Iterator[_Candidate]:
     """Return cores with this number of lanes, each with other kinds of memories. Raises ``ValueError``."""
     given = demand.given
     roomy, depths, words = demand.with_lanes(lanes)
@@ -312,13 +332,13 @@ def _with_lanes(demand: _Demand, device: Device, lanes: int) -> Iterator[_Candid
     for combination in itertools.product(*chosen):
         values: dict[str, Any] = depths | dict(zip(kinds, combination, strict=True)) | given
         core = replace(roomy, **values)
-        needed, available = estimate(core, device), room(device)
+        needed, available = estimate(core, device, link=link), room(device)
         shares = {name: getattr(needed, name) / (getattr(available, name) or 1e-6) for name in RESOURCES}
         fullest = max(shares, key=lambda name: shares[name])
         yield _Candidate(
             core=core,
             words=words,
-            short=shortages(core, device),
+            short=shortages(core, device, link=link),
             fullness=shares[fullest],
             fullest=RESOURCES[fullest],
         )

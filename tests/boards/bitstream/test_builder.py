@@ -288,6 +288,7 @@ def test_the_clock_is_just_below_what_is_reached(
     assert report.lut == seed
     built = board.with_clock((clock_mhz + 0.001) * 1e6)
     assert report.identity == board_identity(built, design=echo).hex()
+    assert json.loads((result.bitstream.parent / "fabric.json").read_text())["clock_hz"] == 1e6 * clock_mhz
     asked = {number: mhz for number, mhz, _ in tools.runs}
     assert asked[netlist] == clock_mhz
     assert len(asked) == len(reached)

@@ -5,7 +5,10 @@ import dataclasses
 import pytest
 
 from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.sizing import choose as choose_module
+from spikeloom.boards.sizing import estimate as estimate_module
 from spikeloom.boards.sizing.choose import choose_fabric, room, shortages
+from spikeloom.boards.sizing.estimate import estimate, measured_cores
 from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
@@ -15,6 +18,7 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.noc.mesh import MeshParameters
@@ -94,3 +98,35 @@ def test_a_board_can_be_given_another_fabric():
     board = dataclasses.replace(BOARDS["icebreaker"], fabric=FabricConfig())
     assert board.buildable_fabric() == FabricConfig()
     assert BOARDS["icebreaker"].buildable_fabric() is choose_fabric(DEVICES["iCE40UP5K"])
+
+
+@pytest.fixture
+def forget():
+    """What is remembered of estimates with other costs is forgotten."""
+    yield
+    estimate_module._link.cache_clear()
+    choose_module._general_fabric.cache_clear()
+
+
+def test_a_link_that_takes_more_leaves_less(monkeypatch, forget):
+    """The cost of the link counts in what fits, and so in the general fabric of a board."""
+    device = DEVICES["iCE40HX8K"]
+    uart = choose_fabric(device)
+    big = tuple(
+        dataclasses.replace(m, link=LinkKind.USB, lut=m.lut + 1000, ram=m.ram + 40)
+        for m in measured_cores()
+        if m.link is LinkKind.UART
+    )
+    more = (*measured_cores(), *big)
+    monkeypatch.setattr(estimate_module, "measured_cores", lambda: more)
+    estimated = [estimate(uart.core, device, link=link) for link in (LinkKind.UART, LinkKind.USB)]
+    assert estimated[1].ram == estimated[0].ram + 40
+    assert estimated[1].lut > estimated[0].lut + 900
+    assert shortages(uart.core, device, link=LinkKind.USB)
+    board = dataclasses.replace(BOARDS["ulx3s-85f"], link_kind=LinkKind.USB)
+    usb = board.buildable_fabric()
+    assert usb is choose_fabric(board.device, link=LinkKind.USB)
+    assert not shortages(usb.core, board.device, link=LinkKind.USB)
+    assert usb.synapses < BOARDS["ulx3s-85f"].buildable_fabric().synapses
+    with pytest.raises(ValueError, match=r"^link must be one of UART, USB, whose cost is known, not UDP$"):
+        choose_fabric(board.device, link=LinkKind.UDP)

@@ -9,9 +9,10 @@ from spikeloom.boards.qor.measure import Quality
 from spikeloom.boards.qor.refit_estimate import FAMILIES
 from spikeloom.boards.sizing.estimate import estimate, lut_rams, measured_cores
 from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.host.identity import LinkKind
 
-CORES = {f"{core.family}-{core.name}{'-top' * core.top}": core for core in measured_cores()}
-ALONE = {name: core for name, core in CORES.items() if not core.top}
+CORES = {f"{core.family}-{core.name}{'' if core.link is None else '-top'}": core for core in measured_cores()}
+ALONE = {name: core for name, core in CORES.items() if core.link is None}
 TOLERANCE = {"ecp5": 0.08, "ice40": 0.08, "gowin": 0.25}
 
 
@@ -20,7 +21,7 @@ def test_measured_cores_are_near_the_estimate(name):
     """RAM and multipliers exact (one block too many of an iCE40's at most), the rest within the family's tolerance."""
     measured = ALONE[name]
     device = DEVICES[FAMILIES[measured.family].device]
-    found = estimate(measured.core, device, link=False)
+    found = estimate(measured.core, device, link=None)
     assert found.dsp == measured.dsp
     assert 0 <= found.ram - measured.ram <= (measured.name == "i2_sparse")
     cells = lut_rams(measured.core, measured.family)
@@ -40,10 +41,15 @@ def test_the_link_is_a_constant():
         more = []
         for lanes in (1, 8):
             core = CoreParameters(lanes=lanes)
-            whole, alone = estimate(core, device), estimate(core, device, link=False)
+            whole, alone = estimate(core, device), estimate(core, device, link=None)
             more.append((whole.lut - alone.lut, whole.ff - alone.ff, whole.ram - alone.ram))
         assert more[0] == more[1]
         assert all(count > 0 for count in more[0])
+
+
+def test_the_cost_of_a_link_must_be_known():
+    with pytest.raises(ValueError, match=r"^link must be one of UART, whose cost is known, not UDP$"):
+        estimate(CoreParameters(), DEVICES["LFE5U-85F"], link=LinkKind.UDP)
 
 
 def test_place_and_route_is_near_the_estimate():
@@ -54,5 +60,5 @@ def test_place_and_route_is_near_the_estimate():
     for lanes, variant in ((1, "1-lane"), (8, "8-lanes"), (64, "64-lanes")):
         routed = Quality.from_json(Path(f"qor/lif-core-{variant}-ecp5-85f.json").read_text()).lut
         measured = next(m for m in CORES.values() if m.name == {1: "base1", 8: "base8", 64: "lanes64"}[lanes])
-        found = estimate(measured.core, DEVICES["LFE5U-85F"], link=False)
+        found = estimate(measured.core, DEVICES["LFE5U-85F"], link=None)
         assert found.lut == pytest.approx(routed + 350, rel=0.15)

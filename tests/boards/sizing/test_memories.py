@@ -69,7 +69,7 @@ def test_ecp5_block_rams_are_those_that_are_instantiated(request):
         assert sum(block_rams(array, "ecp5") for array in arrays(core)) == counts[-1], core
         multipliers = len(re.findall(r"cell \\?MULT18X18D ", text))
         if core.v_width <= 18:  # wider ones are cut in two by synthesis
-            assert estimate(core, DEVICES["LFE5U-85F"], link=False).dsp == multipliers
+            assert estimate(core, DEVICES["LFE5U-85F"], link=None).dsp == multipliers
     assert len(set(counts)) > 4
     assert graded > 0
     assert banks > 0

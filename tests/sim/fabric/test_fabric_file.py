@@ -72,7 +72,8 @@ def test_an_identity_is_32_hexadecimal_digits(tmp_path):
 
 def test_the_baud_rate_is_written_beside_the_fabric():
     fabric = FABRICS["small"]
-    text = fabric_to_json(fabric, baud_rate=3_000_000)
+    text = fabric_to_json(fabric, baud_rate=3_000_000, clock_hz=90_000_000)
+    assert json.loads(text)["clock_hz"] == 90_000_000
     assert fabric_from_json(text) == fabric
     assert baud_rate_from_json(text) == 3_000_000
     assert baud_rate_from_json(fabric_to_json(fabric)) is None

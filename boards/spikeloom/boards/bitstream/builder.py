@@ -237,7 +237,9 @@ def _finish(
         raise_clock=aim.raise_clock,
     )
     (scratch / "identity").write_text(identity.hex() + "\n")
-    (scratch / "fabric.json").write_text(fabric_to_json(fabric, baud_rate=board.baud_rate))
+    (scratch / "fabric.json").write_text(
+        fabric_to_json(fabric, baud_rate=board.baud_rate, clock_hz=round(board.clock_hz))
+    )
     (scratch / "report.json").write_text(report.to_json())
     # A report without its bitstream would be misleading: it is removed first and written last.
     (build_dir / "report.json").unlink(missing_ok=True)
@@ -341,7 +343,9 @@ class _BoardTop(Elaboratable):
 def _fabric(board: BoardDescription, identity: bytes) -> Component:
     from spikeloom.hdl.top.top import Top
 
-    return Top(board.buildable_fabric(), board.divisor, identity, clock_hz=round(board.clock_hz))
+    return Top(
+        board.buildable_fabric(), board.divisor, identity, link_kind=board.link_kind, clock_hz=round(board.clock_hz)
+    )
 
 
 def board_plan(board: BoardDescription, identity: bytes, *, design: Design | None = None) -> BuildPlan:

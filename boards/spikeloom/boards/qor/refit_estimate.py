@@ -79,8 +79,8 @@ def measure(core: MeasuredCore) -> MeasuredCore:
     """The core as synthesis finds it now. Raises ``RuntimeError`` if Yosys refuses it."""
     family = FAMILIES[core.family]
     design: Elaboratable = LifCore(core.core)
-    if core.top:
-        design = Top(FabricConfig(core=core.core), 25, bytes(range(16)))
+    if core.link is not None:
+        design = Top(FabricConfig(core=core.core), 25, bytes(range(16)), link_kind=core.link, clock_hz=90_000_000)
     with tempfile.TemporaryDirectory(prefix="spikeloom-measured-") as name:
         folder = Path(name)
         (folder / "top.il").write_text(rtlil.convert(design, name="top", platform=family, emit_src=False))
@@ -110,7 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(
             f"{after.family} {after.name}: lut {before.lut:,} to {after.lut:,}, ram {before.ram} to {after.ram}"
         )
-        entries = [json.dumps(asdict(core) | {"core": core_to_json(core.core)}) for core in cores]
+        entries = [
+            json.dumps(
+                asdict(core) | {"core": core_to_json(core.core), "link": None if core.link is None else core.link.name}
+            )
+            for core in cores
+        ]
         FILE.write_text("[\n" + ",\n".join(entries) + "\n]\n")
 
 

@@ -17,6 +17,7 @@ from spikeloom.boards.sizing.estimate import Resources, estimate
 from spikeloom.sim.core.features import general_features
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.identity import LinkKind
 
 __all__ = ["LEVELS", "RESOURCES", "Shortage", "choose_fabric", "is_deep", "lane_banks", "room", "shortages"]
 
@@ -79,9 +80,9 @@ def room(device: Device) -> Resources:
     )
 
 
-def shortages(core: CoreParameters, device: Device) -> tuple[Shortage, ...]:
-    """Return the resources that a fabric with ``core`` lacks on ``device``; empty if it fits."""
-    needed, available = estimate(core, device), room(device)
+def shortages(core: CoreParameters, device: Device, *, link: LinkKind = LinkKind.UART) -> tuple[Shortage, ...]:
+    """Return the resources that a fabric with ``core`` and ``link`` lacks on ``device``; empty if it fits."""
+    needed, available = estimate(core, device, link=link), room(device)
     return tuple(
         Shortage(resource=title, needed=getattr(needed, name), available=getattr(available, name))
         for name, title in RESOURCES.items()
@@ -134,23 +135,29 @@ thresholds and biases per neuron. *basic*: no refractory steps, and immediate re
 """
 
 
+def choose_fabric(device: Device, *, link: LinkKind = LinkKind.UART) -> FabricConfig:
+    """Return the general fabric of ``device`` with this host link. Raises ``ValueError`` if none fits."""
+    return _general_fabric(device, link)
+
+
 @functools.cache
-def choose_fabric(device: Device) -> FabricConfig:
-    """Return the general fabric of ``device``. Raises ``ValueError`` if none fits."""
-    found = {name: core for name, level in LEVELS.items() if (core := _largest(level, device)) is not None}
+def _general_fabric(device: Device, link: LinkKind) -> FabricConfig:
+    found = {name: core for name, level in LEVELS.items() if (core := _largest(level, device, link)) is not None}
     for least in (GENERAL_NEURONS, 1):
         for name, core in found.items():
             if core.neurons >= least:
                 return FabricConfig(name=name, core=core)
     core = replace(_PLAIN, lanes=1, neurons=_NEURONS[-1], axons=_AXONS * _NEURONS[-1], weight_words=_NEURONS[-1] ** 2)
-    short = "; ".join(map(str, shortages(core, device)))
+    short = "; ".join(map(str, shortages(core, device, link=link)))
     raise ValueError(f"{device.name} must be able to hold a fabric, and cannot: the least needs {short}")
 
 
-def _largest(level: CoreParameters, device: Device) -> CoreParameters | None:
+def _largest(level: CoreParameters, device: Device, link: LinkKind) -> CoreParameters | None:
     """Return the best core with the features of ``level``; None if too little RAM is left for weights."""
     bits = device.ram * device.ram_bits + device.single_port_ram * (1 << 18)
-    found = [core for core in _cores(level, device) if 3 * core.weight_words * core.lanes * core.weight_width >= bits]
+    found = [
+        core for core in _cores(level, device, link) if 3 * core.weight_words * core.lanes * core.weight_width >= bits
+    ]
     if not found:
         return None
     most = max(core.weight_words * core.lanes for core in found)
@@ -158,7 +165,7 @@ def _largest(level: CoreParameters, device: Device) -> CoreParameters | None:
     return max(large, key=lambda core: (core.neurons, core.lanes, core.weight_words))
 
 
-def _cores(level: CoreParameters, device: Device) -> Iterator[CoreParameters]:
+def _cores(level: CoreParameters, device: Device, link: LinkKind) -> Iterator[CoreParameters]:
     """Yield, for each number of lanes and neurons, the fitting core with the most weights, if any."""
     weights = "single-port" if device.single_port_ram else "block"
     bits = device.single_port_ram << 18 or device.ram * device.ram_bits
@@ -181,7 +188,7 @@ def _cores(level: CoreParameters, device: Device) -> Iterator[CoreParameters]:
                     core = replace(core, state_memory="distributed")
                 if device.lut_ram and not is_deep(2 * core.words):
                     core = replace(core, accumulator_memory="distributed")
-                if not shortages(core, device):
+                if not shortages(core, device, link=link):
                     yield core
                     break
 

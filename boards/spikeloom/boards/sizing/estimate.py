@@ -20,6 +20,7 @@ from spikeloom.boards.sizing.memories import Array, arrays, block_rams, lut_ram_
 from spikeloom.sim.core.features import FEATURES, lane_products, leaks_of
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric_file import core_from_json
+from spikeloom.sim.host.identity import LinkKind
 
 __all__ = ["MeasuredCore", "Resources", "estimate", "lut_rams", "measured_cores", "terms"]
 
@@ -41,7 +42,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredCore:
-    """Synthesised core: with its registers or, as ``top``, with link, bridge and serial link too.
+    """Synthesised core with its registers, alone or in a whole design with bridge and host ``link``.
 
     ``lut`` and ``ff`` are the counts of Yosys before place and route.
     """
@@ -49,7 +50,7 @@ class MeasuredCore:
     name: str
     family: str
     core: CoreParameters
-    top: bool
+    link: LinkKind | None
     lut: int
     ff: int
     ram: int
@@ -60,7 +61,14 @@ class MeasuredCore:
 def measured_cores() -> tuple[MeasuredCore, ...]:
     """Return the content of ``measured.json``."""
     text = resources.files("spikeloom.boards.sizing").joinpath("measured.json").read_text()
-    return tuple(MeasuredCore(**entry | {"core": core_from_json(entry["core"])}) for entry in json.loads(text))
+    return tuple(
+        MeasuredCore(**entry | {"core": core_from_json(entry["core"]), "link": _kind(entry["link"])})
+        for entry in json.loads(text)
+    )
+
+
+def _kind(name: str | None) -> LinkKind | None:
+    return None if name is None else LinkKind[name]
 
 
 _LUT_RAM_CELL = {"ecp5": 6, "gowin": 4, "ice40": 0}
@@ -116,7 +124,7 @@ def _fit(family: str, resource: str) -> NDArray[np.float64]:
 
     Costs are nonnegative: a term with a negative cost is omitted, as is one that no measured core has.
     """
-    cores = [m for m in measured_cores() if m.family == family and not m.top]
+    cores = [m for m in measured_cores() if m.family == family and m.link is None]
     if family == "gowin":  # the same terms as on an iCE40, where all of them are measured, in another unit
         like = _fit("ice40", resource)
         ratios = [_logic(m, resource) / float(np.array(list(terms(m.core).values())) @ like) for m in cores]
@@ -162,12 +170,18 @@ def _synthesised(core: CoreParameters, family: str, resource: str) -> float:
 
 
 @functools.cache
-def _link(family: str) -> Resources:
-    """Return the resources of link, bridge and serial link, which a complete design needs in addition to its core."""
-    tops = [m for m in measured_cores() if m.family == family and m.top]
+def _link(family: str, kind: LinkKind) -> Resources:
+    """Return what a whole design with a host link of this kind, and with its bridge, takes beside its core.
+
+    Raises ``ValueError`` if no such design has been measured.
+    """
+    tops = [m for m in measured_cores() if m.family == family and m.link is kind]
+    if not tops:
+        measured = sorted({m.link.name for m in measured_cores() if m.family == family and m.link is not None})
+        raise ValueError(f"link must be one of {', '.join(measured)}, whose cost is known, not {kind.name}")
     more = {"lut": 0.0, "ff": 0.0, "ram": 0.0}
     for top in tops:
-        alone = next(m for m in measured_cores() if m.family == family and not m.top and m.core == top.core)
+        alone = next(m for m in measured_cores() if m.family == family and m.link is None and m.core == top.core)
         for name in more:
             more[name] += (getattr(top, name) - getattr(alone, name)) / len(tops)
     return Resources(lut=_routed(family, more["lut"], more["ff"]), ff=round(more["ff"]), ram=round(more["ram"]), dsp=0)
@@ -179,9 +193,12 @@ def _multipliers(core: CoreParameters, family: str) -> int:
     return core.lanes * sum((1 + (first > bits)) * (1 + (second > bits)) for first, second in lane_products(core))
 
 
-def estimate(core: CoreParameters, device: Device, *, link: bool = True) -> Resources:
-    """Return the resources of ``core`` on ``device`` after place and route, with the host ``link`` and bridge or
-    alone."""
+def estimate(core: CoreParameters, device: Device, *, link: LinkKind | None = LinkKind.UART) -> Resources:
+    """Return the resources of ``core`` on ``device`` after place and route, with a host link and its bridge.
+
+    Without a ``link``, they are those of the core alone. Raises ``ValueError`` for a link whose cost is not known:
+    ``measured.json`` has the designs that were measured.
+    """
     family = device.flow.pll
     lut, ff, cells = _synthesised(core, family, "lut"), _synthesised(core, family, "ff"), lut_rams(core, family)
     if family == "gowin":
@@ -194,4 +211,4 @@ def estimate(core: CoreParameters, device: Device, *, link: bool = True) -> Reso
         single_port=sum(map(single_port_rams, arrays(core))) if device.single_port_ram else 0,
         lut_ram=cells,
     )
-    return found + _link(family) if link else found
+    return found if link is None else found + _link(family, link)

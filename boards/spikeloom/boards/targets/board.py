@@ -12,6 +12,7 @@ from spikeloom.boards.families.pll import PLLS, PllError
 from spikeloom.boards.sizing.choose import choose_fabric
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit
+from spikeloom.sim.host.identity import LinkKind
 
 __all__ = ["CLOCK_STEP_HZ", "FT231X_BAUD", "FT2232H_BAUD", "BoardDescription", "SerialPins"]
 
@@ -67,6 +68,8 @@ class BoardDescription:
         nearest rate that the clock allows must be within 1 %. It may exceed ``most_baud_rate``, for an adapter.
     flash_command : tuple of str
         Command that loads a bitstream; the word ``{bitstream}`` stands for its path.
+    link_kind : LinkKind
+        Link to the host; its cost decides how large the general fabric is. Builds have a serial link so far.
     serial : SerialPins, optional
         Pins of the serial link; default: the platform's resource ``uart``.
     line : str
@@ -89,6 +92,7 @@ class BoardDescription:
     fabric: FabricConfig | None = None
     most_baud_rate: int = BAUD_RATES[-1]
     baud_rate: int = 0
+    link_kind: LinkKind = LinkKind.UART
     serial: SerialPins | None = None
     line: str = ""
     pll_hz: float | None = None
@@ -129,7 +133,7 @@ class BoardDescription:
         """Return the fabric; raise ``ValueError`` with the obstacle if none can be built."""
         if self.obstacle:
             raise ValueError(f"Board {self.name} must be able to hold a fabric, and cannot: {self.obstacle}")
-        return choose_fabric(self.device) if self.fabric is None else self.fabric
+        return choose_fabric(self.device, link=self.link_kind) if self.fabric is None else self.fabric
 
     @property
     def device(self) -> Device:

@@ -53,8 +53,9 @@ def core_from_json(values: dict[str, Any]) -> CoreParameters:
     return CoreParameters(**_arguments(CoreParameters, values))
 
 
-def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None) -> str:
-    """The text of ``fabric.json``; of a board's build with the ``baud_rate`` of its serial line, for the host."""
+def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None, clock_hz: int | None = None) -> str:
+    """The text of ``fabric.json``; of a board's build with its clock and the baud rate of its serial line, for the
+    host."""
     content: dict[str, Any] = {
         **FABRIC_FILE.entry,
         "name": fabric.name,
@@ -63,8 +64,9 @@ def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None) -> str
     for name in _PARTS:
         if (part := getattr(fabric, name)) is not None:
             content[name] = _values(part)
-    if baud_rate is not None:
-        content["baud_rate"] = baud_rate
+    for name, value in (("baud_rate", baud_rate), ("clock_hz", clock_hz)):
+        if value is not None:
+            content[name] = value
     return json.dumps(content, indent=2) + "\n"
 
 
