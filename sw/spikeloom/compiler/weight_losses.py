@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeloom.compiler.quantise import Quantisation, scale_exponents
 from spikeloom.model.network import Network
 from spikeloom.sim.network.network import QuantisedNetwork
-from spikeloom.sim.network.sparse import SparseMatrix, numbers_of
+from spikeloom.sim.network.sparse import Matrix, SparseMatrix, numbers_of
 
 __all__ = ["WeightLosses", "weight_losses"]
 
@@ -64,7 +65,7 @@ def weight_losses(
             floats.append(weights)
             exponent = exponents[population.name] - values.get(connection.source, 0)
             units.append(np.ldexp(weights, exponent))
-            integers.append(numbers_of(exact.weight).reshape(-1))
+            integers.append(_integers(connection.weight, exact.weight))
             if isinstance(connection.weight, SparseMatrix):
                 empty += prod(connection.weight.shape) - connection.weight.count
         floating, scaled, whole = np.concatenate(floats), np.concatenate(units), np.concatenate(integers)
@@ -88,3 +89,13 @@ def weight_losses(
             )
         )
     return tuple(found)
+
+
+def _integers(weight: Matrix, exact: Matrix) -> NDArray[np.int64]:
+    """Return the integers ``(n,)`` of the weights that ``numbers_of(weight)`` lists: small ones became 0, and a sparse
+    matrix does not store them any more."""
+    if isinstance(weight, SparseMatrix):
+        if isinstance(exact, SparseMatrix):
+            return exact.at(weight.rows, weight.columns)
+        return exact[weight.rows, weight.columns]
+    return (exact.dense() if isinstance(exact, SparseMatrix) else exact).reshape(-1)

@@ -75,3 +75,15 @@ def test_a_projection_is_the_same_sparse(request, pooled):
     assert (thin.synapses, dense.synapses) == (np.count_nonzero(dense.weight), 56)
     spread = np.count_nonzero(thin.as_dense(), axis=0)
     assert np.array_equal(thin.fan_out, spread)
+
+
+def test_weights_at_positions(request):
+    rng = rng_of(request.node.name)
+    dense = np.where(rng.random((13, 9)) < 0.3, rng.integers(-9, 10, (13, 9)), 0)
+    matrix = SparseMatrix.from_dense(dense)
+    rows, columns = rng.integers(13, size=200), rng.integers(9, size=200)
+    assert 10 < matrix.count < 60
+    assert np.array_equal(matrix.at(rows, columns), dense[rows, columns])
+    assert matrix.at(rows, columns).dtype == dense.dtype
+    empty = SparseMatrix.from_dense(np.zeros((13, 9)))
+    assert not empty.at(rows, columns).any()

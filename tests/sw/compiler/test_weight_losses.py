@@ -92,3 +92,21 @@ def test_weights_of_graded_spikes_have_the_scale_of_their_values(value_width):
         ],
     )
     assert all(row.zeroed == row.clipped == 0 for row in losses_of(network, value_width=value_width))
+
+
+def test_sparse_weights_that_become_0(request):
+    """The same as for the array, but for the entries that a sparse matrix does not have."""
+    rng = rng_of(request.node.name)
+    weight = np.where(rng.random((20, 30)) < 0.4, rng.normal(0, 0.1, (20, 30)), 0.0)
+    weight *= np.where(rng.random((20, 30)) < 0.3, 1e-4, 1.0)
+    neurons = Population(name="a", shape=(20,), threshold=np.array(1.0))
+
+    def row_of(of):
+        (row,) = losses_of(network_of([neurons], [Connection(source="input", target="a", weight=of)], 30))
+        return row
+
+    dense, sparse = row_of(weight), row_of(SparseMatrix.from_dense(weight))
+    assert sparse.weights == np.count_nonzero(weight) > 200
+    assert 20 < sparse.zeroed < sparse.weights
+    assert (sparse.zeroed, sparse.low, sparse.high) == (dense.zeroed, dense.low, dense.high)
+    assert sparse.clipped == dense.clipped

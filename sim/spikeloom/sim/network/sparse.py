@@ -121,6 +121,15 @@ class SparseMatrix:
             result[start : start + chunk, filled] = np.add.reduceat(products, first, axis=1)
         return result
 
+    def at(self, rows: IntArray, columns: IntArray) -> NDArray[Any]:
+        """The weights ``(n,)`` at the positions ``rows``, ``columns`` ``(n,)``, 0 where none is stored."""
+        stored = self.rows * self.shape[1] + self.columns  # ascending
+        wanted = rows.astype(np.int64) * self.shape[1] + columns
+        if not self.count:
+            return np.zeros(len(wanted), self.dtype)
+        place = np.minimum(np.searchsorted(stored, wanted), self.count - 1)
+        return np.where(stored[place] == wanted, self.values[place], self.dtype.type(0))
+
     def column_counts(self) -> IntArray:
         """Number of weights in each column."""
         return np.bincount(self.columns, minlength=self.shape[1]).astype(np.int64)
