@@ -124,7 +124,10 @@ def test_arbiter_with_a_planted_bug(bug):
 ROUTER = {
     "a wrong port": ("(self.tile, output) & entry.arrivals", "(self.tile, output) | 1 << (self.tile + 1)"),
     "twice": ("Mux(done, arriving, entry.left)", "Mux(done, arriving, entry.pending)"),
-    "wrong destinations": ("if bit != tile]", "if bit not in (tile, tile + 1)]"),
+    "wrong destinations": (
+        "return self.front.destinations[self.kept.index(bit)]",
+        "return self.front.destinations[self.kept.index(bit)] & (bit != self.kept[-1])",
+    ),
     "invented": ("outgoing.valid.eq(arbiter.requests.any())", "outgoing.valid.eq(1)"),
     "written over": ("free.eq(~outgoing.valid | outgoing.ready)", "free.eq(1)"),
     "wrong payload": ("Mux(odd, words[1], words[0])", "Mux(odd, words[0], words[1])"),

@@ -125,7 +125,11 @@ MUTATIONS = {
         "self.parameters.mask(self.tile, output) & entry.arrivals)).any()",
         "entry.arrivals)).any()",
     ),
-    "a destination is lost on the way": (router_module, "if bit != tile]", "if bit not in (tile, tile + 1)]"),
+    "a destination is lost on the way": (
+        router_module,
+        "return self.front.destinations[self.kept.index(bit)]",
+        "return self.front.destinations[self.kept.index(bit)] & (bit != self.kept[-1])",
+    ),
     "two words exchanged": (router_module, "Mux(odd, words[1], words[0])", "Mux(odd, words[0], words[1])"),
     "a later pair exchanged": (
         router_module,

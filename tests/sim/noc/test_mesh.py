@@ -186,3 +186,12 @@ def test_defaults():
     assert MeshParameters(queue_depth=1024).queue_depth == 1024
     with pytest.raises(ValueError, match=r"^queue_depth must be 0 or a power of two up to 1024, not 2048$"):
         MeshParameters(queue_depth=2048)
+
+
+@pytest.mark.parametrize(("columns", "rows"), SHAPES)
+def test_all_destinations_behind_an_output_arrive_at_the_inputs_that_lead_there(columns, rows):
+    mesh = MeshParameters(columns=columns, rows=rows)
+    for tile in range(mesh.tiles):
+        for output in set(mesh.ports(tile)) - {Port.LOCAL}:
+            for entry in mesh.inputs(tile, output):
+                assert mesh.mask(tile, output) & ~mesh.arrivals(tile, entry) == 0

@@ -18,7 +18,7 @@ Unused logic is omitted. An input stores only the destination bits that can arri
 later routers. An output is connected only to inputs that may turn to it, and a port without a neighbour does not exist.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -180,8 +180,11 @@ class _Input:
         self.gone = Signal(count, name=f"{port.value}_gone")  #: branches already taken, at an input without queue
 
     def destination(self, bit: int) -> Value:
-        """A bit of the front packet's destination set; 0 if it cannot arrive at this input."""
-        return self.front.destinations[self.kept.index(bit)] if bit in self.kept else Const(0, 1)
+        """A bit of the front packet's destination set.
+
+        All destinations behind an output can arrive at each input that leads there.
+        """
+        return self.front.destinations[self.kept.index(bit)]
 
 
 def _bits(mask: int) -> list[int]:
