@@ -252,6 +252,21 @@ def _largest_exponent(population: Population, options: Quantisation) -> int:
     return _power_below(signed_range(options.v_width - 1)[1], largest) if largest else _NO_CONSTANTS
 
 
+def _remedy_for(population: Population, value: float, exponent: int, options: Quantisation) -> str:
+    """Return how a constant of the population, which is 0 at the scale ``2**exponent``, would not be 0."""
+    mantissa, place = np.frexp(value)
+    missing = -int(place) - exponent + int(mantissa == 0.5)  # more bits until the value is above one half
+    if exponent >= _largest_exponent(population, options):
+        what, bits, most = "membranes", options.v_width + missing, 24
+    else:
+        what, bits, most = "weights", options.weight_width + missing, 16
+    if bits <= most:
+        return f"use {what} of at least {bits} bits"
+    factor = f"{2.0 ** min(bits - most, 1000):.0e}"
+    larger = "largest weight" if what == "weights" else "other constants"
+    return f"{most} bits are too few as well: its {larger} must be {factor} times smaller"
+
+
 def _neuron_parameters(
     network: Network, population: Population, exponent: int, options: Quantisation, notes: list[str]
 ) -> NeuronParameters:
@@ -262,10 +277,13 @@ def _neuron_parameters(
     for name in SCALED:
         values = np.zeros(()) if getattr(population, name) is None else getattr(population, name)
         fields[name] = np.rint(np.ldexp(values, exponent)).astype(np.int64)
-        if name in NEVER_ZERO and population.spiking and np.any((fields[name] == 0) & (values != 0)):
+        lost = (fields[name] == 0) & (values != 0)
+        if name in NEVER_ZERO and population.spiking and np.any(lost):
+            smallest = float(np.abs(values)[lost].min())
             raise QuantiseError(
                 f"population {population.name}: its {name.replace('_', ' ')} must be at least half of the weights' "
-                f"step at {options.weight_width} bits, so that it does not become 0; use wider weights"
+                f"step at {options.weight_width} bits, so that it does not become 0; "
+                + _remedy_for(population, smallest, exponent, options)
             )
     for leaking in LEAKS:
         factors = getattr(population, leaking.factor)

@@ -1,6 +1,7 @@
 """Quantisation: scales, leaks, and what is said about what is lost."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -106,9 +107,23 @@ def test_a_threshold_that_would_vanish_is_refused():
     with pytest.raises(
         QuantiseError,
         match=r"^population a: its threshold must be at least half of the weights' step at 4 bits, so that it does not "
-        r"become 0; use wider weights$",
+        r"become 0; use weights of at least 7 bits$",
     ):
         quantise(network_of([[7.0]], threshold=0.1), Quantisation(weight_width=4))
+    assert quantise(network_of([[7.0]], threshold=0.1), Quantisation(weight_width=7)).populations
+
+
+@pytest.mark.parametrize("threshold", [0.124, 0.125, 0.126, 0.25, 0.3])
+def test_the_remedy_for_a_threshold_that_would_vanish_is_exact(threshold):
+    """So many bits do, and one bit less does not."""
+    network = network_of([[7.0]], threshold=threshold)
+    with pytest.raises(QuantiseError) as refusal:
+        quantise(network, Quantisation(weight_width=4))
+    bits = int(re.search(r"use weights of at least (\d+) bits$", str(refusal.value))[1])
+    assert quantise(network, Quantisation(weight_width=bits)).populations
+    if bits > 5:
+        with pytest.raises(QuantiseError, match=f"use weights of at least {bits} bits$"):
+            quantise(network, Quantisation(weight_width=bits - 1))
 
 
 def test_currents_and_adaptations_share_the_scale():
@@ -283,7 +298,7 @@ def test_delay_lines():
         (
             {"adaptation_factor": np.array(0.5), "adaptation_step": 0.01},
             r"^population a: its adaptation step must be at least half of the weights' step at 4 bits, so that it does "
-            r"not become 0; use wider weights$",
+            r"not become 0; use weights of at least \d+ bits$",
         ),
         (
             {"noise": 1e6},
@@ -371,7 +386,11 @@ def test_weights_that_become_0_are_counted():
 
 
 def test_what_no_scale_can_hold_is_refused():
-    with pytest.raises(QuantiseError, match=r"^population lif: its threshold must be at least half of the weights' "):
+    with pytest.raises(
+        QuantiseError,
+        match=r"^population lif: its threshold must be at least half of the weights' step at 8 bits, so that it does "
+        r"not become 0; 16 bits are too few as well: its largest weight must be \d+e\+\d+ times smaller$",
+    ):
         quantise(single(weight=1e300))
     graded, neuron = population("a", value_limit=1e300, threshold=1e300), population("b")
     joined = [
