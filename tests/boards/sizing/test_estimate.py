@@ -5,11 +5,19 @@ from pathlib import Path
 import pytest
 
 from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.qor.blocks import small_mesh
 from spikeloom.boards.qor.measure import Quality
 from spikeloom.boards.qor.refit_estimate import FAMILIES
-from spikeloom.boards.sizing.estimate import estimate, lut_rams, measured_cores
+from spikeloom.boards.sizing.estimate import estimate, estimate_fabric, estimate_tile, lut_rams, measured_cores
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.lib.tile import tile_kinds
+from spikeloom.sim.noc.mesh import MeshParameters
 
 CORES = {f"{core.family}-{core.name}{'' if core.link is None else '-top'}": core for core in measured_cores()}
 ALONE = {name: core for name, core in CORES.items() if core.link is None}
@@ -62,3 +70,108 @@ def test_place_and_route_is_near_the_estimate():
         measured = next(m for m in CORES.values() if m.name == {1: "base1", 8: "base8", 64: "lanes64"}[lanes])
         found = estimate(measured.core, DEVICES["LFE5U-85F"], link=None)
         assert found.lut == pytest.approx(routed + 350, rel=0.15)
+
+
+ECP5 = DEVICES["LFE5U-85F"]
+AER = {"input": AerDirection.INPUT, "output": AerDirection.OUTPUT}
+TILES = {
+    **{
+        f"AER {way}, {address} bits, {depth} events": (
+            AerTileParameters(direction=AER[way], address_width=address, axon_width=axon, depth=depth),
+            found,
+        )
+        for way, address, axon, depth, found in (
+            ("input", 16, 16, 512, (965, 597, 78)),
+            ("input", 10, 12, 512, (838, 537, 5)),
+            ("input", 10, 12, 64, (789, 507, 5)),
+            ("output", 16, 16, 512, (639, 460, 70)),
+            ("output", 10, 12, 512, (575, 414, 5)),
+            ("output", 10, 12, 64, (527, 384, 5)),
+        )
+    },
+    **{
+        f"attention, {tokens} tokens, {rows} rows": (
+            AttentionTileParameters(
+                attention=AttentionParameters(tokens=tokens, features=features, heads=heads, rows=rows), destinations=4
+            ),
+            found,
+        )
+        for tokens, features, heads, rows, found in (
+            (16, 16, 1, 1, (1171, 910, 8)),
+            (16, 16, 1, 16, (2070, 2260, 8)),
+            (32, 32, 1, 8, (2537, 2557, 8)),
+            (8, 16, 4, 8, (1413, 1309, 8)),
+        )
+    },
+}
+"""Tiles other than cores, with lookup tables, flip-flops and block RAMs as Yosys 0.70 counts them for an ECP5."""
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_other_tiles_are_near_the_estimate(name):
+    tile, (lut, ff, ram) = TILES[name]
+    found = estimate_tile(tile, ECP5)
+    assert found.ram == ram
+    assert found.lut == pytest.approx(1.11 * lut, rel=0.06)
+    assert found.ff == pytest.approx(ff, rel=0.06)
+
+
+def test_every_kind_of_the_project_has_a_cost():
+    core = CoreParameters()
+    examples = {"core": core, **{tile.kind: tile for tile, _ in TILES.values()}}
+    assert examples.keys() == {
+        kind for kind, found in tile_kinds().items() if found.__module__.startswith("spikeloom.")
+    }
+    assert estimate_tile(core, ECP5) == estimate(core, ECP5, link=None)
+    for name in ("iCE40UP5K", "GW2A-18C"):
+        assert all(estimate_tile(tile, DEVICES[name]).lut > 100 for tile in examples.values())
+
+
+def test_a_fabric_is_the_sum_of_its_tiles_and_routers():
+    small = FABRICS["small"].core
+    mesh = MeshParameters(columns=2, rows=2)
+    attention = TILES["attention, 16 tokens, 1 rows"][0]
+    one = FabricConfig(name="one", core=small)
+    assert estimate_fabric(one, ECP5) == estimate(small, ECP5)
+    fabric = FabricConfig(name="four", tiles=(None, small, small, attention), mesh=mesh)
+    tiles = [estimate_tile(tile, ECP5) for tile in fabric.tiles[1:]]
+    found = estimate_fabric(fabric, ECP5, link=None)
+    # Four routers of three ports each.
+    assert found.lut == pytest.approx(sum(tile.lut for tile in tiles) + 1.11 * 12 * 120, abs=2)
+    assert found.ram == sum(tile.ram for tile in tiles)
+    whole = estimate_fabric(fabric, ECP5)
+    assert whole.lut > found.lut
+
+
+def test_a_mesh_and_a_whole_fabric_are_near_what_was_routed():
+    """`make qor` routed 16 routers, and 15 cores on them, without the host link."""
+    kept = {
+        name: Quality.from_json(Path(f"qor/{name}-ecp5-85f.json").read_text()) for name in ("mesh-4x4", "fabric-4x4")
+    }
+    fabric = small_mesh()
+    found = estimate_fabric(fabric, ECP5, link=None)
+    cores = [estimate_tile(tile, ECP5) for tile in fabric.tiles if tile is not None]
+    assert found.lut - sum(core.lut for core in cores) == pytest.approx(kept["mesh-4x4"].lut, rel=0.02)
+    assert found.ff - sum(core.ff for core in cores) == pytest.approx(kept["mesh-4x4"].ff, rel=0.02)
+    assert found.ram == kept["fabric-4x4"].ram
+    assert found.lut == pytest.approx(kept["fabric-4x4"].lut, rel=0.2)
+    assert found.ff == pytest.approx(kept["fabric-4x4"].ff, rel=0.2)
+
+
+def test_a_term_that_nobody_measured_is_refused():
+    class Strange(AerTileParameters):
+        @property
+        def cost(self):
+            return {"lut": 100, "ff": 50, "magic": 2}
+
+    message = r"^terms of the cost of a tile must be measured, or lut and ff, not magic$"
+    with pytest.raises(ValueError, match=message):
+        estimate_tile(Strange(direction=AerDirection.INPUT), ECP5)
+
+    class Plain(AerTileParameters):
+        @property
+        def cost(self):
+            return {"lut": 100, "ff": 50}
+
+    found = estimate_tile(Plain(direction=AerDirection.INPUT), ECP5)
+    assert (found.lut, found.ff) == (111, 50)

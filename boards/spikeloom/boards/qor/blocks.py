@@ -17,7 +17,7 @@ from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.noc.mesh import MeshParameters
 
-__all__ = ["ATTENTION_SHAPES", "ATTENTION_STEPS", "BLOCKS", "attention_block", "plain_lif_core"]
+__all__ = ["ATTENTION_SHAPES", "ATTENTION_STEPS", "BLOCKS", "attention_block", "plain_lif_core", "small_mesh"]
 
 
 def plain_lif_core(lanes: int) -> CoreParameters:
@@ -47,7 +47,7 @@ def plain_lif_core(lanes: int) -> CoreParameters:
     )
 
 
-def _small_tiles() -> Tiles:
+def small_mesh() -> FabricConfig:
     """15 cores of the sizes of the fabric ``small`` on a 4 x 4 mesh, with a shift leak and nothing that costs more."""
     plain = plain_lif_core(1)
     core = replace(
@@ -57,7 +57,11 @@ def _small_tiles() -> Tiles:
         per_neuron=plain.per_neuron,
         **WITHOUT_FEATURES,
     )
-    return Tiles(FabricConfig(tiles=(None, *[core] * 15), mesh=MeshParameters(columns=4, rows=4)))
+    return FabricConfig(tiles=(None, *[core] * 15), mesh=MeshParameters(columns=4, rows=4))
+
+
+def _small_tiles() -> Tiles:
+    return Tiles(small_mesh())
 
 
 def _plain_engine(lanes: int) -> LifEngine:

@@ -1,4 +1,4 @@
-"""Resource estimate of a LIF core on an FPGA, without synthesis.
+"""Resource estimate of LIF cores, other tiles and whole fabrics on an FPGA, without synthesis.
 
 RAM blocks and multipliers follow from the shapes of the memories. They are exact on ECP5 and for all measured cores of
 the other families except one, where an iCE40 took a block less. Lookup tables and flip-flops are sums over the parts of
@@ -9,6 +9,7 @@ tables of the measured cores are within 6 % on ECP5 and iCE40, and within 13 % o
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 
@@ -17,12 +18,23 @@ from numpy.typing import NDArray
 
 from spikeloom.boards.families.device import Device
 from spikeloom.boards.sizing.memories import Array, arrays, block_rams, lut_ram_cells, single_port_rams
-from spikeloom.sim.core.features import FEATURES, lane_products, leaks_of
+from spikeloom.sim.core.features import lane_products
 from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import core_from_json
 from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.lib.tile import TileParameters
 
-__all__ = ["MeasuredCore", "Resources", "estimate", "lut_rams", "measured_cores", "terms"]
+__all__ = [
+    "MeasuredCore",
+    "Resources",
+    "estimate",
+    "estimate_fabric",
+    "estimate_tile",
+    "lut_rams",
+    "measured_cores",
+    "terms",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,29 +105,7 @@ def _routed(family: str, lut: float, ff: float) -> int:
 
 def terms(core: CoreParameters) -> dict[str, float]:
     """Return the terms of a core: numbers to which lookup tables and flip-flops are proportional."""
-    p, lanes = core, core.lanes
-    v, sums = lanes * p.v_width, lanes * p.accumulator_width
-    leaks = leaks_of(p)
-    shifts = 0 if p.multiplier else leaks * len(p.shifts)
-    in_lut_ram = p.accumulator_memory == "distributed"
-    deep = max(0, -(-2 * p.words // 16) - 1)
-    address = sum((count - 1).bit_length() for count in (p.weight_words, p.axons, p.words, p.neurons))
-    return {
-        "core": 1,
-        "addresses": address,
-        "lanes": lanes,
-        "sums": sums,
-        "membranes": v,
-        "sums in block RAM": sums * (not in_lut_ram),
-        "sums in deep LUT RAM": sums * deep * in_lut_ram,
-        "states in LUT RAM": lanes * p.state_layout.width * (p.state_memory == "distributed"),
-        "leaks by a shift": v * min(shifts, leaks),
-        "leaks by more shifts": v * max(0, shifts - leaks),
-        "leaks by a factor": v * leaks * p.multiplier,
-        **{name: number for feature in FEATURES for name, number in feature.cost(p).items()},
-        "coordinates": int(p.coordinate_width > 0),
-        "sparse": int(p.sparse),
-    }
+    return core.cost
 
 
 @functools.cache
@@ -212,3 +202,74 @@ def estimate(core: CoreParameters, device: Device, *, link: LinkKind | None = Li
         lut_ram=cells,
     )
     return found if link is None else found + _link(family, link)
+
+
+_TERMS = {
+    "lut": (1, 0),
+    "ff": (0, 1),
+    "AER input": (412, 315),
+    "AER input, bits": (12.7, 6.0),
+    "AER input, level": (16.3, 10.0),
+    "AER output": (290, 223),
+    "AER output, bits": (6.4, 4.6),
+    "AER output, level": (16.0, 10.0),
+    "attention": (645, 517),
+    "attention, bits": (29.0, 19.0),
+    "attention, rows": (3.75, 5.6),
+    "router ports": (120, 106),
+}
+"""Lookup tables and flip-flops per term of the tiles other than cores, before place and route.
+
+AER and attention tiles were synthesised for an ECP5 (``synth_ecp5`` with the options of `refit_estimate`, Yosys 0.70):
+three sizes per direction of an AER tile, four attention tiles with 8 to 32 tokens and 1 to 16 rows. The ports of a
+router are those of ``qor/mesh-4x4-ecp5-85f.json``, 64 in all, divided by the ratio of place and route. The lookup
+tables of all families have four inputs, so that the other families count the same.
+"""
+
+
+def estimate_tile(tile: TileParameters, device: Device) -> Resources:
+    """Return the resources of a tile of any kind on ``device`` after place and route, without its router.
+
+    Raises ``ValueError`` for a term of its cost that has not been measured.
+    """
+    if isinstance(tile, CoreParameters):
+        return estimate(tile, device, link=None)
+    family = device.flow.pll
+    if unknown := tile.cost.keys() - _TERMS.keys():
+        raise ValueError(
+            f"terms of the cost of a tile must be measured, or lut and ff, not {', '.join(sorted(unknown))}"
+        )
+    return _logic_of(tile.cost, family) + Resources(
+        lut=0,
+        ff=0,
+        ram=sum(
+            block_rams(Array(name="memory", width=width, depth=depth, bytes_written=loaded), family)
+            for loaded, shapes in (
+                (True, [(memory.width, memory.depth) for memory in tile.memories.values()]),
+                (False, tile.buffers),
+            )
+            for width, depth in shapes
+        ),
+        dsp=0,
+    )
+
+
+def _logic_of(cost: Mapping[str, float], family: str) -> Resources:
+    lut, ff = (sum(number * _TERMS[term][place] for term, number in cost.items()) for place in range(2))
+    return Resources(lut=_routed(family, lut, ff), ff=round(ff), ram=0, dsp=0)
+
+
+def estimate_fabric(fabric: FabricConfig, device: Device, *, link: LinkKind | None = LinkKind.UART) -> Resources:
+    """Return the resources of all tiles and routers of ``fabric``, with a host link and its bridge as in `estimate`.
+
+    Encoder and readout of the bridge are not included.
+    """
+    found = Resources(lut=0, ff=0, ram=0, dsp=0)
+    for tile in fabric.tiles:
+        if tile is not None:
+            found += estimate_tile(tile, device)
+    if (mesh := fabric.mesh) is not None:
+        links = mesh.columns * (mesh.rows - 1) + mesh.rows * (mesh.columns - 1)
+        # A router has a port to its tile, and one to each neighbour.
+        found += _logic_of({"router ports": mesh.tiles + 2 * links}, device.flow.pll)
+    return found if link is None else found + _link(device.flow.pll, link)

@@ -25,13 +25,16 @@ from spikeloom.hdl.attention.sampler import AndSampler
 from spikeloom.hdl.lib.block_queue import READ_LATENCY, BlockQueue
 from spikeloom.hdl.lib.lfsr import SharedWords, ShiftRegister
 from spikeloom.hdl.tech.ecp5_carry import register_copies
-from spikeloom.sim.attention.attention import OUTPUT_WIDTH, SCORE_WIDTH, AttentionParameters, register_seeds
+from spikeloom.sim.attention.attention import (
+    OUTPUT_WIDTH,
+    RESULT_PASSES,
+    SCORE_WIDTH,
+    AttentionParameters,
+    register_seeds,
+)
 from spikeloom.sim.lib.lfsr import Lfsr
 
 __all__ = ["AttentionEngine"]
-
-RESULT_PASSES = 4
-"""Capacity of the result queue in passes: one computing A, one computing S, one being sent, and one spare."""
 
 ROWS_A_COPY = 8
 """Number of rows driven by one copy of a word."""

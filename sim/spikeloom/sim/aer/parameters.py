@@ -134,6 +134,21 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
         """The memories that the host loads, by name."""
         return {"table": self.table}
 
+    @property
+    def cost(self) -> dict[str, float]:
+        """Logic by direction: a constant, the bits of address and axon, and the bits of a queue's level."""
+        way = f"AER {self.direction.value}"
+        wires = self.address_width + self.axon_width
+        return {way: 1, f"{way}, bits": wires, f"{way}, level": (self.depth - 1).bit_length()}
+
+    @property
+    def buffers(self) -> tuple[tuple[int, int], ...]:
+        """A queue per parity of the step and, of an input, a bit per axon for those in each of them."""
+        per_parity = [(self.axon_width, self.depth)]
+        if self.is_input:
+            per_parity.append((1, 1 << self.axon_width))
+        return tuple(per_parity * 2)
+
     def table_words(self, addresses: ArrayLike, axons: ArrayLike) -> NDArray[np.uint8]:
         """The bytes ``(depth, planes)`` of the table of ``addresses`` ``(n,)`` and ``axons`` ``(n,)``.
 

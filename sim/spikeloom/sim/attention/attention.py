@@ -47,6 +47,7 @@ from spikeloom.sim.lib.lfsr import Lfsr, bernoulli, shared_words
 __all__ = [
     "OUTPUT_WIDTH",
     "PIPELINE_CYCLES",
+    "RESULT_PASSES",
     "SCORE_WIDTH",
     "AttentionParameters",
     "AttentionResult",
@@ -61,6 +62,9 @@ __all__ = [
 
 PIPELINE_CYCLES = 14
 """Cycles at most in the registers of the unit, beside those of `AttentionParameters.cycles`."""
+
+RESULT_PASSES = 4
+"""Capacity of the result queue in passes: one computing A, one computing S, one being sent, and one spare."""
 
 SCORE_WIDTH = 31
 OUTPUT_WIDTH = 32

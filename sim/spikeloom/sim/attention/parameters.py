@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.attention import RESULT_PASSES, AttentionParameters
 from spikeloom.sim.attention.registers import ATTENTION
 from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.memory import Memory
@@ -94,6 +94,19 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
         """The memory that the host loads: the axon of each spike that comes out, ``(head N + token) d + feature``."""
         words = self.contents.memories.get(1, ())
         return {"routes": Memory("routes", 1, 1 << self.index_bits, self.axon_width, words)}
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Logic by the bits of a word of queries and keys (features) and of values (tokens), alone and per row."""
+        bits = (self.attention.tokens + self.attention.features) / 2
+        return {"attention": 1, "attention, bits": bits, "attention, rows": bits * self.attention.rows}
+
+    @property
+    def buffers(self) -> tuple[tuple[int, int], ...]:
+        """Q, K and V per parity of the step, and the queue of results."""
+        shape = self.attention
+        matrices = ((shape.features, shape.heads * shape.tokens),) * 2 + ((shape.tokens, shape.heads * shape.features),)
+        return (*matrices * 2, (shape.rows, RESULT_PASSES * shape.features))
 
     def routes(self, axons: ArrayLike) -> NDArray[np.uint8]:
         """The words of ``routes`` for the axons ``(heads, N, d)`` of the spikes."""

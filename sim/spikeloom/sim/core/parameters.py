@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
-from spikeloom.sim.core.features import FEATURES, PER_NEURON, CoreFeatures, UpdateWidths, update_widths
+from spikeloom.sim.core.features import FEATURES, PER_NEURON, CoreFeatures, UpdateWidths, leaks_of, update_widths
 from spikeloom.sim.core.registers import CORE
 from spikeloom.sim.lib.contents import NOTHING, Contents
 from spikeloom.sim.lib.memory import Memory
@@ -279,6 +279,32 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     def _parameter_fields(self) -> tuple[Field, ...]:
         """The fields of `PER_NEURON`, in either kind of word."""
         return tuple(field for feature in FEATURES for field in feature.parameter_fields(self))
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Logic by the parts of a lane, the features, and what is there once."""
+        v, sums = self.lanes * self.v_width, self.lanes * self.accumulator_width
+        leaks = leaks_of(self)
+        shifts = 0 if self.multiplier else leaks * len(self.shifts)
+        in_lut_ram = self.accumulator_memory == "distributed"
+        deep = max(0, -(-2 * self.words // 16) - 1)  # rows of 16 words beyond the first, which a multiplexer joins
+        depths = (self.weight_words, self.axons, self.words, self.neurons)
+        return {
+            "core": 1,
+            "addresses": sum((depth - 1).bit_length() for depth in depths),
+            "lanes": self.lanes,
+            "sums": sums,
+            "membranes": v,
+            "sums in block RAM": sums * (not in_lut_ram),
+            "sums in deep LUT RAM": sums * deep * in_lut_ram,
+            "states in LUT RAM": self.lanes * self.state_layout.width * (self.state_memory == "distributed"),
+            "leaks by a shift": v * min(shifts, leaks),
+            "leaks by more shifts": v * max(0, shifts - leaks),
+            "leaks by a factor": v * leaks * self.multiplier,
+            **{name: number for feature in FEATURES for name, number in feature.cost(self).items()},
+            "coordinates": int(self.coordinate_width > 0),
+            "sparse": int(self.sparse),
+        }
 
     @property
     def neuron_layout(self) -> WordLayout:

@@ -144,6 +144,20 @@ class TileParameters(abc.ABC):
         return Capacity()
 
     @property
+    def cost(self) -> Mapping[str, float]:
+        """Size of its logic: the terms to which it is proportional, by name.
+
+        `spikeloom.boards.sizing.estimate` knows lookup tables and flip-flops per term. A kind that it does not know
+        gives them itself, as the terms ``lut`` and ``ff``; without terms only its memories count.
+        """
+        return {}
+
+    @property
+    def buffers(self) -> tuple[tuple[int, int], ...]:
+        """Width and depth of each block memory other than `memories`."""
+        return ()
+
+    @property
     def counters(self) -> tuple[str, ...]:
         """Names of its counters, which a clear resets: all read-only registers except ``status``."""
         return self.register_map.counters
