@@ -24,7 +24,7 @@ def info(
         str | None,
         typer.Option(help="Show the identity of the board at this serial port, or HOST:PORT.", show_default=False),
     ] = None,
-    baud_rate: Annotated[int, typer.Option(help="Baud rate of the serial port.")] = 1_000_000,
+    baud_rate: Annotated[int, typer.Option(help="Baud rate of the serial port that is tried first.")] = 1_000_000,
     as_json: JsonOption = False,
 ) -> None:
     """Show versions, fabrics and boards or, with --port, the identity of a board."""

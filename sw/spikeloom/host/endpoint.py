@@ -140,6 +140,7 @@ class Endpoint:
         deadline = self._transport.now() + self._timeout_s
         pause = 4 * self._transport.round_trip_s
         first = True
+        untried = max(1, len(self._transport.settings))
         while (now := self._transport.now()) < deadline:
             # A board of version 1 knows only its own frames. Ours comes last, because theirs is damaged to a board of
             # this version.
@@ -159,11 +160,16 @@ class Endpoint:
                 if self._opened:
                     assert self.identity is not None
                     return self.identity
-            pause *= 2
             first = False
-        raise LinkError(
-            f"no board answers on {self._transport.name}: it must be powered, configured, and set to the same baud rate"
-        )
+            untried -= 1
+            if not untried:
+                pause *= 2
+                untried = max(1, len(self._transport.settings))
+            if self._transport.settings:
+                self._transport.next_setting()
+                self._deframer = Deframer()  # noise at the last setting must not damage an answer at this one
+        tried = " at " * bool(self._transport.settings) + ", ".join(self._transport.settings)
+        raise LinkError(f"no board answers on {self._transport.name}{tried}: it must be powered and configured")
 
     def _decode_identity(self, record: bytes) -> Identity:
         """Return the identity; raise `LinkError` if it is none of this protocol version."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from spikeloom.sim.host.baud import BAUD_RATES
 from spikeloom.sim.host.link import DeviceModel
 
 __all__ = [
@@ -50,6 +51,12 @@ class Transport(abc.ABC):
     round_trip_s: float = 0.025
     """Initial estimate of the round-trip time in seconds of this transport; timers start from it."""
 
+    settings: tuple[str, ...] = ()
+    """Ways to reach a board, in words, which `next_setting` tries in turn; empty if there is only one."""
+
+    def next_setting(self) -> None:  # noqa: B027 - most transports have one
+        """Try the next one of ``settings``, because no board has answered."""
+
     @abc.abstractmethod
     def write(self, data: bytes) -> None:
         """Send ``data``; raise `LinkError` if the connection is lost."""
@@ -77,7 +84,7 @@ class SerialTransport(Transport):
     port
         Name of the port, such as ``/dev/ttyUSB1`` or ``COM3``.
     baud
-        Baud rate, the same as in the bitstream.
+        Baud rate at which the board is expected; while it does not answer, the others of `BAUD_RATES` are tried too.
     """
 
     _SLICE_S = 0.005
@@ -98,6 +105,19 @@ class SerialTransport(Transport):
             if "exclusively lock" in str(error):
                 raise LinkError(f"the serial port {port} is busy: another program uses it") from error
             raise LinkError(f"the serial port {port} must exist and be free to use ({error})") from error
+        self._rates = (baud, *(rate for rate in BAUD_RATES if rate != baud))
+        self._rate = 0
+        self.settings = tuple(f"{rate / 1e6:g} Mbaud" for rate in self._rates)
+
+    def next_setting(self) -> None:
+        self._rate = (self._rate + 1) % len(self._rates)
+        try:
+            self._serial.baudrate = self._rates[self._rate]
+            self._serial.reset_input_buffer()  # what arrived at another rate means nothing
+        except ValueError:
+            pass  # a rate that the port cannot make: nothing will answer
+        except self._failures as error:
+            raise self._lost(error) from error
 
     def _lost(self, error: Exception) -> LinkError:
         return LinkError(f"the serial port {self.name} has gone away ({error})")
@@ -148,13 +168,17 @@ class VirtualSerialTransport(SerialTransport):
 
     def __init__(self, port: str, clock: Path) -> None:
         self._clock = -1  # before anything can fail
-        super().__init__(port, 1_000_000)  # a pseudo-terminal has no baud rate
+        super().__init__(port, 1_000_000)
+        self.settings = ()  # a pseudo-terminal has no baud rate
         try:
             self._clock = os.open(clock, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             self.close()
             raise LinkError(f"the simulated board at {port} must have a clock at {clock} ({error.strerror})") from error
         self._seen, self._seen_at = -1.0, time.monotonic()
+
+    def next_setting(self) -> None:
+        """There is one only."""
 
     def now(self) -> float:
         content = os.pread(self._clock, BOARD_CLOCK.size, 0) if self._clock >= 0 else b""
@@ -274,8 +298,12 @@ class FaultyTransport(Transport):
         self._inner = inner
         self.name = inner.name
         self.round_trip_s = inner.round_trip_s
+        self.settings = inner.settings
         self._random = np.random.default_rng(seed)
         self.faults: collections.Counter[str] = collections.Counter()
+
+    def next_setting(self) -> None:
+        self._inner.next_setting()
 
     def _happens(self, name: str, size: int) -> np.ndarray:
         rate = self._rates[name]

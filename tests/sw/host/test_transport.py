@@ -245,3 +245,21 @@ def test_a_serial_port_is_for_one_program():
     SerialTransport(port, 115200).close()
     os.close(theirs)
     os.close(ours)
+
+
+def test_a_serial_port_tries_the_other_rates():
+    """From the expected one on; the rate is that of the port, which a pseudo-terminal keeps too."""
+    ours, theirs = os.openpty()
+    try:
+        line = SerialTransport(os.ttyname(theirs), 3_000_000)
+        assert line.settings == ("3 Mbaud", "12 Mbaud", "6 Mbaud", "4 Mbaud", "2 Mbaud", "1 Mbaud")
+        found = []
+        for _ in range(7):
+            found.append(line._serial.baudrate)
+            line.next_setting()
+        assert found == [3_000_000, 12_000_000, 6_000_000, 4_000_000, 2_000_000, 1_000_000, 3_000_000]
+        assert FaultyTransport(line, seed=1).settings == line.settings
+        line.close()
+    finally:
+        os.close(ours)
+        os.close(theirs)
