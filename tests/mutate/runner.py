@@ -59,7 +59,8 @@ def listed_tests(path: str, root: Path = ROOT) -> list[str]:
     package, name = path.rsplit("/", 1)
     mirror = Path("tests", *Path(package).parts[2:])
     own = DECLARATIONS.get(path, str(mirror / f"test_{name}"))
-    wanted = [own, "tests/test_conventions.py", *_MORE.get(path, ()), str(mirror), *_MORE.get(package, ())]
+    everywhere = ["tests/test_conventions.py", *(["tests/hdl/test_members.py"] if path.startswith("hdl/") else [])]
+    wanted = [own, *everywhere, *_MORE.get(path, ()), str(mirror), *_MORE.get(package, ())]
     return [place for place in dict.fromkeys(wanted) if (root / place).exists()]
 
 
