@@ -11,6 +11,7 @@ from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.core.parameters import PER_NEURON, CoreParameters
+from spikeloom.sim.lib.files import write_whole
 from spikeloom.sim.lib.words import Field, WordLayout, bits_for
 
 PAGE = Path(__file__).with_name("memory-words.md")
@@ -139,4 +140,4 @@ def with_tables(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_tables(PAGE.read_text()))
+    write_whole(PAGE, with_tables(PAGE.read_text()))

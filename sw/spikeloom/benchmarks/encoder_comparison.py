@@ -46,7 +46,7 @@ from spikeloom.datasets.encoders import (
     TemporalContrastEncoder,
 )
 from spikeloom.datasets.shipped import load_digits
-from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.files import replaced, write_whole
 
 __all__ = ["SCHEMES", "ComparisonError", "Row", "compare_all", "electrocardiogram", "markdown", "sweep"]
 
@@ -267,7 +267,8 @@ def draw(traces: list[Trace], path: Path) -> None:
         panel.margins(x=0.25)
         panel.grid(alpha=0.3)
     plots[0].set_ylabel("error / deviation of the signal")
-    figure.savefig(path, format="png", dpi=90, metadata={"Software": None})
+    with replaced(path) as scratch:
+        figure.savefig(scratch, format="png", dpi=90, metadata={"Software": None})
 
 
 def main() -> None:

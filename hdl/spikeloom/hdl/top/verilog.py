@@ -16,6 +16,8 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
 
+from spikeloom.sim.lib.files import write_whole
+
 __all__ = ["write_verilog"]
 
 _ZERO_INITIALISATION = re.compile(
@@ -65,5 +67,9 @@ def write_verilog(
                     announce("Yosys is compiled for this machine: about 150 s, once")
         if process.returncode:
             raise RuntimeError(f"yosys must turn {name} into Verilog, and failed: {''.join(said).strip()}")
-        Path(scratch, "design.v").replace(path)
+        verilog = Path(scratch, "design.v").read_text() if Path(scratch, "design.v").exists() else ""
+        # Yosys does not notice a full disk. A file that is cut off must not be taken for the design from then on.
+        if not verilog.endswith("endmodule\n"):
+            raise RuntimeError(f"yosys must write the Verilog of {name} to its end, and has not: is the disk full?")
+        write_whole(path, verilog)
     return path

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from spikeloom.sim.core import neuron
 from spikeloom.sim.core.features import FEATURES, GENERAL_LEVELS, Feature
+from spikeloom.sim.lib.files import write_whole
 
 __all__ = ["PARTS", "feature_table", "filled", "key_table", "recurrence"]
 
@@ -96,7 +97,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def main(paths: Sequence[str]) -> None:
     """Fill the pages ``paths``."""
     for path in map(Path, paths):
-        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+        write_whole(path, filled(path.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":
