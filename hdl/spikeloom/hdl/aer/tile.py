@@ -93,6 +93,7 @@ class EventQueue(wiring.Component):
         m.d.comb += [present.write_address.eq(place), present.write_enable.eq(0)]
         with m.If(pop):
             m.d.comb += [present.write_address.eq(self.o.payload), present.write_enable.eq(1)]
+        # The bits are block RAM, which a reset cannot erase: they are written one by one before the first axon.
         with m.FSM():
             with m.State("CLEAR"):
                 m.d.comb += [self.busy.eq(1), present.write_enable.eq(1)]
@@ -164,6 +165,7 @@ class Translator(wiring.Component):
             m.d.sync += self.o.valid.eq(0)
         with m.If(here):
             m.d.sync += [self.o.payload.eq(table.data[1:]), self.o.valid.eq(known)]
+        # The table reads all the time; its word belongs to the number at the input once that has stood for its latency.
         with m.If(~self.i.valid | self.i.ready):
             m.d.sync += waiting.eq(table.latency)
         with m.Elif(waiting != 0):
@@ -247,6 +249,7 @@ class AerTile(wiring.Component):
                 m.d.sync += count.eq(count + event)
 
         # Timer of the phase that the chip must end.
+        # `waited` counts only while a handshake waits for the chip, and starts anew with each of its phases.
         phase, waited, stalled = Signal(), Signal(32), Signal()
         m.d.sync += phase.eq(self.request)
         with m.If(~line.waiting | (phase != self.request)):

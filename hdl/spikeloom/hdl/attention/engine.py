@@ -216,6 +216,8 @@ class AttentionEngine(wiring.Component):
         start, full, room = Signal(), Signal(), Signal(init=1)
         fills = Signal()  # the last of the pass's queries comes in
         cycles_left = Signal(range(p.pass_cycles))
+        # `start` takes effect a cycle after it is decided: conditions that will hold then are enough, and `~start`
+        # keeps one decision from counting twice while they are still up.
         m.d.sync += start.eq(self.available & (full | fills) & room & (cycles_left <= 1) & ~start)
         m.d.comb += [
             self.claim.eq(start & scores.last_group),
@@ -267,6 +269,8 @@ class AttentionEngine(wiring.Component):
             return [registers[row * copies // p.rows] for row in range(p.rows)]
 
         first = scores.issue & (scores.index == 0)
+        # Everything reaches the rows through as many registers as the words of the memories take, so that an index, its
+        # word and its random word meet in one cycle.
         shift_in = to_rows(accept, at_rows - 1)
         take_query = to_rows(first, at_rows - 1)
         take_scores = to_rows(scores.last, sampled)
@@ -280,6 +284,7 @@ class AttentionEngine(wiring.Component):
         waiting = [Signal(p.features, name=f"waiting_{row}", reset_less=True) for row in range(p.rows)]
         visible_before: Value = Const(0)
         entering: Value = _delayed(m, self.q.payload, at_rows - 1)
+        # The queries of a pass form a shift register, filled from the last row on: no multiplexer as wide as all rows.
         for row in reversed(range(p.rows)):
             with m.If(shift_in[row]):
                 m.d.sync += waiting[row].eq(entering)
@@ -298,6 +303,7 @@ class AttentionEngine(wiring.Component):
             visible_before = visible
             next_made = Cat(made[1:], score.sample & (visible | ~causal[row]))
             m.d.sync += made.eq(next_made)
+            # `held` frees `made` for the next pass, whose S is computed while this pass's A is.
             with m.If(take_scores[row]):
                 m.d.sync += held.eq(next_made)
             m.d.comb += [
@@ -322,6 +328,7 @@ class AttentionEngine(wiring.Component):
         m.d.comb += done.eq(self.o.valid & self.o.ready & (taken == p.features - 1))
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += taken.eq(taken + 1)
+        # A place is claimed when a pass starts, not when its results come: the pipeline cannot stop once it runs.
         m.d.sync += passes.eq(passes + start - done)
         m.d.comb += room.eq(passes != RESULT_PASSES)
         return m

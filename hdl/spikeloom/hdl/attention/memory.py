@@ -138,6 +138,8 @@ class EventMatrix(wiring.Component):
         ]
         m.d.sync += [one_before.eq((one_before << 1) | same[0]), two_before.eq((two_before << 1) | same[1])]
 
+        # An event does not see the words of the events one and two cycles before it, which are not written yet: these
+        # flags make it take the changed word from `written` instead.
         # The engine's clearing, a cycle after the read.
         clearing, cleared = Signal(), Signal(address_bits)
         clearing_parity = Signal()
@@ -145,6 +147,7 @@ class EventMatrix(wiring.Component):
         chosen = [Signal(name=f"chosen_{cycle}") for cycle in range(READ_LATENCY)]
         m.d.sync += [chosen[0].eq(self.parity), chosen[1].eq(chosen[0])]
 
+        # The parity is delayed with the read, since the next access may be of the other parity.
         word, changed = Signal(self._width), Signal(self._width)
         found = []
         for number in range(2):

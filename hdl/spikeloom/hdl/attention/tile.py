@@ -144,6 +144,7 @@ class AttentionTile(wiring.Component):
         registers = RegisterBank(ATTENTION, self.parameters.contents)
         m.submodules.registers = ResetInserter(self.reset)(registers)
         wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
+        # A clear restarts everything but the registers, which hold what the host has configured for its run.
         restart = Signal()
         m.d.comb += restart.eq(self.reset | self.clear | registers.control)
         m.submodules.routes = routes = LoadedMemory(self.parameters.memories["routes"])
@@ -167,6 +168,7 @@ class AttentionTile(wiring.Component):
         matrices = ((queries, registers.query_page), (keys, registers.key_page), (values, registers.value_page))
 
         # Input, through one register for spikes and tokens alike: so a spike is in its matrix when the step begins.
+        # After configuration and every restart the matrices hold old spikes: input waits until they are erased.
         clearing = Signal(init=1)
         packet = Signal(self.i.payload.shape(), reset_less=True)
         arrived = Signal()
@@ -228,6 +230,8 @@ class AttentionTile(wiring.Component):
                 m.d.comb += [matrix.parity.eq(clear_parity), matrix.address.eq(place), matrix.clear.eq(1)]
             with m.Else():
                 m.d.comb += [matrix.parity.eq(tokens.parity), matrix.address.eq(address), matrix.clear.eq(read)]
+        # All addresses of the deepest matrix, first of parity 0 and then of parity 1; smaller matrices are erased
+        # again.
         with m.If(clearing):
             m.d.sync += place.eq(place + 1)
             with m.If(place.all()):
@@ -245,6 +249,7 @@ class AttentionTile(wiring.Component):
             m.d.sync += reading.eq(scanner.o.valid)
         with m.If(routes.output_enable):
             m.d.sync += found.eq(reading)
+        # Tokens come after the last spike of the step: a receiver that has the token has all spikes.
         out = self.o.payload
         with m.If(tokens.finish):
             m.d.comb += [self.o.valid.eq(tokens.o.valid), tokens.o.ready.eq(self.o.ready)]
@@ -271,6 +276,8 @@ class AttentionTile(wiring.Component):
                     m.next = "STEP"
             with m.State("STEP"):
                 m.d.comb += in_step.eq(1)
+                # The scanner is done before its last spike has left: its route may still be in one of the two read
+                # stages.
                 with m.If(scanner.done & ~reading & ~found):
                     m.next = "FINISH"
             with m.State("FINISH"):

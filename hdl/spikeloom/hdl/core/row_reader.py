@@ -109,6 +109,7 @@ class RowReader(wiring.Component):
                 again.other.eq(fetched.other),
                 again.last.eq(fetched.last),
                 again.value.eq(fetched.value),
+                # A continuation is the following row, read with the coordinates of the same event.
                 again.axon.eq(Cat(fetched.axon[:coordinates], fetched.axon[coordinates:] + 1)),
             ]
 
@@ -170,6 +171,7 @@ class RowReader(wiring.Component):
         else:
             m.d.comb += [take.eq(fetched.valid & free), begin.eq(take)]
         for counter, start in ((word.weight_address, row.weight_address), (word.target, row.target)):
+            # Written as a sum of 0 and a chosen value, so that load and increment share one carry cell per bit on ECP5.
             zeros = Signal(len(counter))
             m.d.sync += counter.eq(add(m, platform, zeros, Operand.CHOOSE, begin, start, counter, carry=~begin))
         ones = Signal(len(remaining), init=-1)

@@ -126,6 +126,7 @@ class LoadedMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width, first = self._width, self._first_plane
+        # A bank's slice starts at its own byte lane: hosts see one wide word, whatever the number of banks.
         planes = -(-width // 8)
         m.submodules.memory = memory = self._block
         chosen = self.load.write_enable & (self.load.memory == self._number)

@@ -120,6 +120,7 @@ def add(
             column.append(Const(0))
         inits.append(init)
         sums.append(Signal())
+    # The chain runs through whole cells of two bits; what an odd width leaves over is at one of its ends.
     for place in range(0, len(sums), 2):
         following = Signal()
         ports = {
@@ -149,6 +150,7 @@ def choose(m: Module, platform: object, same: Value, which: Value, a: Value, b: 
     if not is_ecp5(platform):
         m.d.comb += chosen.eq(Mux(same, which.replicate(len(a)), Mux(which, b, a)))
         return chosen
+    # Instantiated, because synthesis would merge what decides about `same` into larger tables.
     init = 0
     for index in range(16):
         at_a, at_b, at_which, at_same = (index >> place & 1 for place in range(4))
@@ -177,10 +179,12 @@ def multiply(m: Module, platform: object, a: Value, b: Value, *, clear: ValueLik
     bits = Signal(2 * MULTIPLIER_WIDTH)
     ports: dict[str, ValueLike] = {}
     for name, value in (("A", a), ("B", b)):
+        # Both factors are extended by their sign to the 18 bits of the cell.
         for place in range(MULTIPLIER_WIDTH):
             ports[f"i_{name}{place}"] = value[min(place, len(value) - 1)]
             ports[f"i_C{place}"] = Const(0, 1)
         ports |= {f"i_SIGNED{name}": Const(1, 1), f"i_SOURCE{name}": Const(0, 1)}
+    # Only the output register has a reset in use: `clear` costs no logic behind the product.
     for place in range(4):
         ports |= {f"i_CE{place}": Const(1, 1), f"i_RST{place}": clear if place == 0 else Const(0, 1)}
     parameters = {
@@ -234,6 +238,7 @@ class ProductAdders:
             y = Cat(Value.cast(c) & d for _, (c, d) in places)
             self._m.d.comb += total.eq(x + y + (Value.cast(product[0]) & product[1]))
             return total
+        # The cell between two sums takes the carry out of the one before, and starts the next with `product`.
         self._cells.append((_BETWEEN, (*product, 0, 1), self._carry))
         self._cells += [(_BOTH, (*x, *y), total[place]) for place, (x, y) in enumerate(places)]
         self._carry = total[-1]
@@ -242,6 +247,7 @@ class ProductAdders:
     def close(self) -> None:
         """Makes the cells; nothing can be added any more."""
         cells, chain = self._cells, None
+        # Half a cell is left over: it puts out the last carry, which otherwise leaves at `COUT`.
         if len(cells) % 2:
             cells.append((_BETWEEN, (0, 0, 0, 1), self._carry))
             self._carry = Signal()

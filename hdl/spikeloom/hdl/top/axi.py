@@ -100,6 +100,8 @@ class AxiConfiguration(wiring.Component):
             self.rresp.eq(~known << 1),
             self.rdata.eq(data),
         ]
+        # Registers are memory 0, addressed by byte: the word address of the bus and the byte under way. The memories
+        # are reached through four registers, so that the slave needs few address bits whatever their size.
         with m.If(of_registers):
             m.d.comb += [
                 port.memory.eq(0),
@@ -123,6 +125,7 @@ class AxiConfiguration(wiring.Component):
                 is_data = address[2:] == DATA >> 2
                 m.d.comb += port.write_enable.eq(strobe[0] & (of_registers | (is_data & (byte == 0))))
                 m.d.sync += [byte.eq(byte + 1), data.eq(data >> 8), strobe.eq(strobe >> 1)]
+                # The index advances by itself, so that a memory is loaded with one write per byte.
                 with m.If((byte == 0) & is_data & strobe[0]):
                     m.d.sync += index.eq(index + 1)
                 for place, register in ((MEMORY, memory), (PLANE, plane), (INDEX, index)):
@@ -194,6 +197,7 @@ class AxiLifCore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.domains.sync = ClockDomain(local=True)
+        # AXI's reset is low when active and synchronous here, as the whole core has one clock domain.
         m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.core = core = self.core
         m.submodules.configuration = slave = AxiConfiguration()
@@ -224,6 +228,7 @@ class AxiLifCore(wiring.Component):
                     _extended(taken.value, VALUE_BITS),
                 )
             ),
+            # A TICK ends the packets of a step, so that a DMA engine downstream gets one transfer per step.
             self.m_axis_tlast.eq(taken.kind == PacketKind.TICK),
         ]
         return m

@@ -166,6 +166,7 @@ def register_seeds(seed: int) -> tuple[int, int]:
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
     z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
     z ^= z >> 31
+    # A shift register at 0 would stay there: both seeds are from 1 to their period.
     return z % ((1 << SCORE_WIDTH) - 1) + 1, (z >> 32) % ((1 << OUTPUT_WIDTH) - 1) + 1
 
 
@@ -181,6 +182,7 @@ def _spikes(parameters: AttentionParameters, name: str, spikes: ArrayLike) -> ND
 
 def _words(parameters: AttentionParameters, register: Lfsr, steps: int, per_head: int) -> NDArray[np.uint32]:
     """The random words ``(steps, heads, tokens, per_head)`` of one register, ``m`` bits each."""
+    # The order in which the hardware draws them: step, head, key or feature; all rows share one draw.
     words = register.words(steps * parameters.heads * per_head, 2 * parameters.word_bits)
     shared = shared_words(words, parameters.word_bits, parameters.tokens)
     return shared.reshape(steps, parameters.heads, per_head, parameters.tokens).swapaxes(2, 3)
@@ -208,6 +210,7 @@ def draw(parameters: AttentionParameters, steps: int, *, seed: int = 0) -> Words
     score_seed, output_seed = register_seeds(seed)
     scores = _words(parameters, Lfsr(width=SCORE_WIDTH, seed=score_seed), steps, parameters.tokens)
     outputs = _words(parameters, Lfsr(width=OUTPUT_WIDTH, seed=output_seed), steps, parameters.features)
+    # A sampler uses the lower bits of a shared word, as many as its comparison needs.
     return Words(scores=scores & (parameters.features - 1), outputs=outputs & (parameters.tokens - 1))
 
 

@@ -207,6 +207,8 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     @property
     def axon_width(self) -> int:
         """Width of the axon of a packet, sufficient to give each neuron a distinct number at the host."""
+        # Spikes to the host need a number per neuron, events of the core itself a row, those of other tiles an axon
+        # there.
         return max(self.event_width, bits_for(self.neurons), self.sent_axon_width)
 
     @property
@@ -227,6 +229,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     @property
     def leak_width(self) -> int:
         """Width of a leak's factor: a fixed-point beta from -1 to 1, or the index in ``(none, *shifts)``."""
+        # Two bits more than the fraction: for 1 itself, and for the sign that selects rounding up.
         return self.beta_fraction + 2 if self.multiplier else (len(self.shifts)).bit_length()
 
     @property

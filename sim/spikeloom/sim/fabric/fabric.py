@@ -94,6 +94,7 @@ class FabricConfig:
         else:
             if len(tiles) > mesh.tiles:
                 raise ValueError(f"mesh must have places for {len(tiles)} tiles, not {mesh.tiles}")
+            # Axons must mean the same to every receiver, so that all packets of the mesh are as wide as the widest.
             packets = Widths(*map(max, zip(*(tile.asks for tile in others), strict=True)))
             count = mesh.tiles
             mesh = replace(mesh, payload_width=_HEADER_BITS + sum(packets))
@@ -173,6 +174,8 @@ class FabricConfig:
         """Cycles from the configuration port to what is read of a tile: on a mesh from tile to tile, and back."""
         if self.mesh is None:
             return 1
+        # The port passes a register per tile in each direction, so that no wire spans the mesh; with counters every
+        # router has such a stage, also those without a tile.
         return 2 * (self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1) + 1
 
     def on_mesh(self, columns: int, rows: int, *, counters: bool = False) -> FabricConfig:
@@ -185,6 +188,7 @@ class FabricConfig:
         mesh = MeshParameters(columns=columns, rows=rows, counters=counters)
         if mesh.tiles < 2:
             raise ValueError(f"a mesh must have places for the host bridge and a core, not {columns} x {rows}")
+        # A program is placed for one fabric: on a mesh its routes and axons would be wrong.
         cores = (replace(self.core, contents=NOTHING),) * (mesh.tiles - 1)
         return FabricConfig(
             name=self.name,

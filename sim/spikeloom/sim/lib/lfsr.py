@@ -145,6 +145,7 @@ class Lfsr:
         stream[: self.width] = [self.seed >> bit & 1 for bit in reversed(range(self.width))]
         known = self.width
         while known < length:
+            # The largest power of two whose taps still lie within what is known: blocks double as the stream grows.
             factor = 1 << ((known // self.width).bit_length() - 1)
             block = min(self.taps[-1] * factor, length - known)
             new = np.zeros(block, np.uint8)

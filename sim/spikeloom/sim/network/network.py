@@ -93,6 +93,7 @@ class QuantisedNetwork:
         populations = {population.name: population for population in self.populations}
         for unit in self.units:
             unit.check(populations, self.inputs)
+            # A unit can be computed as soon as its last source has fired, in the same step.
             order[unit.name] = max(order[source] for source in unit.sources)
         low, high = weight_range(self.weight_width)
         for connection in self.connections:
@@ -100,6 +101,7 @@ class QuantisedNetwork:
                 raise ValueError(
                     f"a connection must join known populations, not {connection.source!r} to {connection.target!r}"
                 )
+            # Without delay the source must have fired before in this step, which also excludes cycles.
             if connection.delay == 0 and order[connection.source] >= order[connection.target]:
                 raise ValueError(
                     f"a connection with delay 0 must lead to a later population, not from {connection.source!r} to "
@@ -112,6 +114,7 @@ class QuantisedNetwork:
                     f"weight from {connection.source!r} to {connection.target!r} must have shape {shape}, not {found}"
                 )
             weight = connection.weight
+            # One bit encodes -1 and 1 only: a weight that is 0 would silently become one of them.
             full = weight.is_full if isinstance(weight, SparseMatrix) else bool(np.all(weight))
             if self.weight_width == 1 and not full:
                 raise ValueError(

@@ -151,6 +151,7 @@ class Convolution:
         for position in range(self.input_shape[1 + axis]):
             found = []
             for k in range(self.kernel[axis]):
+                # Solved for the output: position = output * stride - padding + k * dilation, if it divides.
                 output, rest = divmod(position + self.padding[axis] - k * self.dilation[axis], stride)
                 if rest == 0 and 0 <= output < outputs:
                     found.append((k, output))
@@ -161,6 +162,7 @@ class Convolution:
         """Pad or crop ``image`` ``(B, channels, height, width)`` to the positions used by the outputs."""
         for axis in range(2):
             size, outputs = self.input_shape[1 + axis], self.output_shape[1 + axis]
+            # First and one past the last position that any output sees; both may lie outside of the input.
             low = -self.padding[axis]
             high = low + (outputs - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
             outside = [(0, 0)] * 4
@@ -177,6 +179,7 @@ class Convolution:
         matrices = weight.reshape(self.groups, per_group, -1)
         result = np.empty((len(values), self.groups, per_group, height, width), weight.dtype)
         unrolled = self.input_shape[0] * prod(self.kernel) * height * width
+        # The windows of all samples at once would take as many times the memory of the input as the kernel has weights.
         chunk = max(1, _CHUNK // unrolled)
         for first in range(0, len(values), chunk):
             image = self._seen(values[first : first + chunk].reshape(-1, *self.input_shape).astype(weight.dtype))

@@ -61,6 +61,7 @@ def as_spikes(spikes: ArrayLike, inputs: int) -> NDArray[np.bool_]:
         array = array[:, None, :]
     if array.ndim != 3 or array.shape[2] != inputs or 0 in array.shape:
         raise ValueError(f"spikes must have shape (T, B, {inputs}) or (T, {inputs}), not {np.shape(spikes)}")
+    # Booleans need no look at their values, which takes longer than some networks.
     if array.dtype == np.bool_:
         return array
     if not np.issubdtype(array.dtype, np.number) or not np.isin(array, (0, 1)).all():
@@ -130,6 +131,7 @@ def _groups(network: QuantisedNetwork) -> list[list[QuantisedPopulation | Quanti
     groups: list[list[QuantisedPopulation | QuantisedUnit]] = []
     last = -1
     for number, item in enumerate(schedule):
+        # All that lies between both ends of a delayed connection must advance step by step together.
         if number > last:
             groups.append([])
         groups[-1].append(item)
