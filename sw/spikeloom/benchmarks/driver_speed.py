@@ -44,7 +44,7 @@ ENCODER = LatencyEncoder(steps=4, bits=2)
 SIDE, OUTPUTS, STREAMED = 28, 10, 500
 _LIT = 0.19
 """Part of the pixels that are not black in MNIST."""
-_LINK = LinkParameters(receive_buffer=16384, transmit_buffer=16384)
+_LINK = LinkParameters(receive_buffer=16384, transmit_buffer=16384, maximum_payload=1400)
 """A link with buffers as a fast line needs them: one window is in flight per round trip."""
 _DIRECTORY = Path("build/bench")
 _RUNS = 3
