@@ -97,6 +97,7 @@ bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: wit
 
 qor: $(TEST_STAMP) ## measure blocks and boards whose files in qor/ are stale; goes on where it was (ONLY=lif-core: some, JOBS=1)
 	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
+	$(BIN)/python -m spikeloom.boards.qor.tables
 	$(BIN)/python -m spikeloom.boards.qor.attention_table
 
 qor-check: $(TEST_STAMP) ## list the files in qor/ that are stale; fails if there are any

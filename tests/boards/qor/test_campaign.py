@@ -7,7 +7,7 @@ import pytest
 from harness.quality import COUNTER, QUALITY, Counter
 
 from spikeloom.boards.qor import campaign
-from spikeloom.boards.qor.campaign import DirtyError, commit_of, measure, netlists, reasons, source_hash
+from spikeloom.boards.qor.campaign import DirtyError, commit_of, in_history, measure, netlists, reasons, source_hash
 from spikeloom.boards.qor.figures import Measured
 from spikeloom.boards.qor.measure import BlockSubject, Quality
 
@@ -121,17 +121,23 @@ def test_only_what_may_be_current_needs_its_netlist(tmp_path):
         asked.extend(subject.title for subject in subjects)
         return {subject.title: subject.hash for subject in subjects}
 
-    subject = Fake()
-    assert reasons([subject], tmp_path, hashes) == {"fake": "missing"}
+    def why():
+        return reasons([subject], tmp_path, hashes, lambda commit: commit == known)
+
+    subject, known = Fake(), QUALITY.commit
+    assert why() == {"fake": "missing"}
     path = tmp_path / subject.file_name
     path.write_text(dataclasses.replace(QUALITY, netlist="").to_json())
-    assert list(reasons([subject], tmp_path, hashes)) == ["fake"]
-    assert asked == []
+    assert list(why()) == ["fake"]
     path.write_text(QUALITY.to_json())
-    assert reasons([subject], tmp_path, hashes) == {}
+    known = ""
+    assert why() == {"fake": "the commit 1b1b1b1b1b is not in the history"}
+    assert asked == []
+    known = QUALITY.commit
+    assert why() == {}
     assert asked == ["fake"]
     subject.hash = "0b" * 16
-    assert reasons([subject], tmp_path, hashes) == {"fake": "the netlist has changed since 1b1b1b1b1b"}
+    assert why() == {"fake": "the netlist has changed since 1b1b1b1b1b"}
 
 
 def test_a_commit_is_only_named_where_nothing_has_changed(tmp_path):
@@ -141,12 +147,15 @@ def test_a_commit_is_only_named_where_nothing_has_changed(tmp_path):
 
     with pytest.raises(DirtyError, match=r"^figures are kept in a git checkout only"):
         commit_of(tmp_path)
+    assert in_history(tmp_path, "1b" * 20)  # nobody knows
     git("init", "--quiet")
     (tmp_path / "hdl").mkdir()
     (tmp_path / "hdl" / "a.py").write_text("A = 1\n")
     git("add", ".")
     git("-c", "user.name=n", "-c", "user.email=e@example.org", "commit", "--quiet", "-m", "a")
     assert commit_of(tmp_path) == git("rev-parse", "HEAD")
+    assert in_history(tmp_path, git("rev-parse", "HEAD"))
+    assert not in_history(tmp_path, "1b" * 20)
     (tmp_path / "qor").mkdir()
     (tmp_path / "qor" / "fake.json").write_text("{}")  # what make qor itself writes does not count
     assert commit_of(tmp_path) == git("rev-parse", "HEAD")

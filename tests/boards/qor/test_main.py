@@ -21,6 +21,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setattr(command, "BLOCKS", (COUNTER,))
     monkeypatch.setattr(command, "MEASURED", ())
     monkeypatch.setattr(command, "commit_of", lambda root: COMMIT)
+    monkeypatch.setattr(command, "in_history", lambda root, commit: commit == COMMIT)
 
     def synthesise(subject, folder, announce):
         announce("synthesis")
@@ -54,6 +55,18 @@ def test_only_what_is_stale_is_measured(run, capsys):
     assert "1 of 1 files are current" in capsys.readouterr().out
     assert run() == 0
     assert run.routed == 0
+
+
+def test_a_file_whose_commit_is_gone_is_written_again(run, monkeypatch, capsys):
+    """After a rebase: the seeds are stored, so nothing is measured."""
+    assert run() == 0
+    monkeypatch.setattr(command, "commit_of", lambda root: "2c" * 20)
+    monkeypatch.setattr(command, "in_history", lambda root, commit: commit == "2c" * 20)
+    assert run("--check") == 1
+    assert "the commit 1b1b1b1b1b is not in the history" in capsys.readouterr().out
+    assert run() == 0
+    assert run.routed == 0
+    assert json.loads(run.path.read_text())["commit"] == "2c" * 20
 
 
 def test_what_has_become_worse_fails(run, monkeypatch, capsys):

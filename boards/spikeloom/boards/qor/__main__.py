@@ -21,7 +21,7 @@ from rich.table import Table
 from spikeloom.boards.bitstream.steps import cores
 from spikeloom.boards.qor.blocks import BLOCKS
 from spikeloom.boards.qor.boards import MEASURED, BoardSubject
-from spikeloom.boards.qor.campaign import STORE, DirtyError, Subject, commit_of, measure, netlists, reasons
+from spikeloom.boards.qor.campaign import STORE, DirtyError, Subject, commit_of, in_history, measure, netlists, reasons
 from spikeloom.boards.qor.measure import FOLDER, BlockSubject
 from spikeloom.sim.lib.files import write_whole
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commit = commit_of(Path())
     except DirtyError as error:
         refusal = str(error)
-    stale = reasons(chosen, options.folder, hashes)
+    stale = reasons(chosen, options.folder, hashes, partial(in_history, Path()))
     for subject in chosen:
         if subject.title in stale:
             console.print(f"stale: {options.folder / subject.file_name}: {stale[subject.title]}")

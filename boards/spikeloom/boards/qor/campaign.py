@@ -25,7 +25,18 @@ from spikeloom.boards.qor.figures import Figures, Measured, stale
 from spikeloom.boards.qor.measure import hash_of
 from spikeloom.sim.lib.files import json_from, read_text, write_whole
 
-__all__ = ["SOURCES", "STORE", "DirtyError", "Subject", "commit_of", "measure", "netlists", "reasons", "source_hash"]
+__all__ = [
+    "SOURCES",
+    "STORE",
+    "DirtyError",
+    "Subject",
+    "commit_of",
+    "in_history",
+    "measure",
+    "netlists",
+    "reasons",
+    "source_hash",
+]
 
 STORE = Path("build/qor")
 
@@ -126,9 +137,16 @@ def netlists(
 
 
 def reasons(
-    subjects: Iterable[Subject], folder: Path, hashes: Callable[[Sequence[Subject]], dict[str, str]]
+    subjects: Iterable[Subject],
+    folder: Path,
+    hashes: Callable[[Sequence[Subject]], dict[str, str]],
+    is_known: Callable[[str], bool],
 ) -> dict[str, str]:
-    """Return, for each stale subject, its title and the reason; ``hashes`` is only asked for what may be current."""
+    """Return, for each stale subject, its title and the reason.
+
+    ``hashes`` is only asked for what may be current. ``is_known`` tells whether a commit is in the history: after a
+    rebase it may not be, and then the file is written again from the stored seeds.
+    """
     found: dict[str, str] = {}
     candidates: list[tuple[Subject, Figures]] = []
     for subject in subjects:
@@ -136,6 +154,8 @@ def reasons(
         kept = subject.read(path.read_text()) if path.exists() else None
         if reason := stale(kept, kept.netlist if kept else "", subject.tools(), subject.seeds):
             found[subject.title] = reason
+        elif kept is not None and not is_known(kept.commit):
+            found[subject.title] = f"the commit {kept.commit[:10]} is not in the history"
         elif kept is not None:
             candidates.append((subject, kept))
     netlist = hashes([subject for subject, _ in candidates]) if candidates else {}
@@ -160,6 +180,18 @@ def commit_of(root: Path) -> str:
             "finished seeds are stored, commit and run make qor again to keep the figures"
         )
     return git("rev-parse", "HEAD").strip()
+
+
+def in_history(root: Path, commit: str) -> bool:
+    """Return whether ``commit`` is in the history of the checkout at ``root``; true where that cannot be known."""
+
+    def git(*words: str) -> tuple[int, str]:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout.strip()
+
+    if git("rev-parse", "--is-shallow-repository") != (0, "false"):
+        return True
+    return git("merge-base", "--is-ancestor", commit, "HEAD")[0] == 0
 
 
 def measure(
