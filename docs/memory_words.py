@@ -69,6 +69,7 @@ POPULATION = {
     "graded": ("1 if value_width", "1: spikes carry values"),
     "graded_shift": ("bits(v_width) if value_width", "bits that the value drops of `u`"),
     "delay_line": ("1 if delay_line", "1: neurons are delay lines"),
+    "second_threshold": ("1 if second_threshold", "1: a membrane above the threshold fires above twice the threshold"),
 }
 ROUTE = {
     "send": ("1", "1: what the neuron emits leaves as a packet"),
@@ -94,6 +95,7 @@ EXAMPLE = CoreParameters(
     synaptic_current=True,
     adaptation=True,
     delay_line=True,
+    second_threshold=True,
     noise_bits=8,
     value_width=8,
 )

@@ -34,6 +34,7 @@ EVERYTHING = {
     "noise_bits": 7,
     "value_width": 6,
     "delay_line": True,
+    "second_threshold": True,
 }
 """What can be added to it."""
 LEAKS = {

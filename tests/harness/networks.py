@@ -76,6 +76,8 @@ def random_parameters(
     chosen = [name for name in FEATURES if exists[name] and rng.random() < chance[name]]
     if chosen:
         parameters = with_features(rng, parameters, chosen, value_width=core.value_width or 8, core=core)
+    if core.second_threshold and can_have_second_threshold(parameters) and rng.random() < 0.4:
+        parameters = replace(parameters, reset=Reset.SUBTRACT, reset_delay=0, second_threshold=True)
     return as_built(parameters, core)
 
 
@@ -92,6 +94,11 @@ def random_leak(rng: np.random.Generator, size: int, core: CoreParameters, *, cl
     leak = leaks[rng.choice(len(leaks))]
     factors = {Leak.SHIFT: shifts, Leak.MULTIPLY: np.arange((1 << core.beta_fraction) + 1)}
     return {"leak": leak, "leak_factor": rng.choice(factors[leak], size) if leak in factors else 0}
+
+
+def can_have_second_threshold(parameters: NeuronParameters) -> bool:
+    """Whether the neurons can, once their reset is by subtraction."""
+    return parameters.spiking and not parameters.delay_line and parameters.adaptation_leak is None
 
 
 def as_built(parameters: NeuronParameters, core: CoreParameters) -> NeuronParameters:
@@ -343,6 +350,7 @@ def traits(network: QuantisedNetwork, core: CoreParameters) -> set[str]:
             "adaptation": p.adaptation_leak is not None,
             "noise": p.noise_bits,
             "graded": p.graded,
+            "second threshold": p.second_threshold,
             "readout": not p.spiking,
             "CubaLI": not p.spiking and p.current_leak is not None,
         }

@@ -219,9 +219,11 @@ class Tile:
         base = np.where(s["pending"] > 0, reset(base, f["threshold"]), base)
         u = base + np.where(hold, 0, get("bias") + driven)
         threshold = f["threshold"] + s["adaptation"]
+        twice = np.where((get("second_threshold") > 0) & (s["v"] > f["threshold"]), f["threshold"], 0)
         noise = s["random"] & get("noise")
         noise = np.where((noise << 1) > get("noise"), noise - get("noise") - 1, noise)
-        above = np.where(f["greater_equal"] > 0, u + noise >= threshold, u + noise > threshold)
+        needed = threshold + twice
+        above = np.where(f["greater_equal"] > 0, u + noise >= needed, u + noise > needed)
         spike = (f["spiking"] > 0) & ~hold & above
         value = np.ones_like(u)
         if core.value_width:

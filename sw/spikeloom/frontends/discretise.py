@@ -206,7 +206,9 @@ def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptio
         )
     if v_reset.any() and reset is not Reset.VALUE:
         notes.append(f"{name}: v_reset of the file is not used, because reset is {reset.value}")
+    second = preset.title == "snnTorch" and reset is Reset.SUBTRACT and not reset_delay and not options.models
     return {
+        "second_threshold": second,
         "threshold": threshold,
         "reset_value": v_reset if reset is Reset.VALUE else np.zeros(size),
         "compare": compare,

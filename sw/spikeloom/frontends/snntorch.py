@@ -219,11 +219,6 @@ class _Builder:
                 f"threshold of {where}, a {kind} that resets to zero with a delay, must be at least 0, not "
                 f"{threshold.min()}"
             )
-        if reset is Reset.SUBTRACT and not delay:
-            self.notes.append(
-                f"{path}: while a membrane stays above its threshold after a reset, snnTorch compares the next step "
-                "with twice the threshold; here every step is compared with the threshold"
-            )
         bias = np.zeros(size) if self.bias is None else self.bias
         if kind in ("RLeaky", "RSynaptic"):
             recurrent, more = self._recurrent(where, module, size)
@@ -251,6 +246,7 @@ class _Builder:
                 compare=Compare.GREATER,
                 reset=reset,
                 reset_delay=delay,
+                second_threshold=reset is Reset.SUBTRACT and not delay,
             )
         except ValueError as error:
             raise LoadError(str(error)) from error

@@ -33,7 +33,8 @@ def drives(network: Network) -> dict[str, Drive]:
     """Return the drive of each population that spikes, by name; delay lines have none.
 
     A quarter of the positive weights of each neuron arrive in every one of 100 steps, or all of them if it has fewer
-    than eight; there are no negative weights, no resets and no adaptation. The neuron closest to its threshold counts.
+    than eight; there are no negative weights and no resets, and thresholds stay as they are. The neuron closest to its
+    threshold counts.
     """
     return {
         population.name: _drive(network, population)

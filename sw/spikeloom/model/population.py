@@ -9,7 +9,8 @@ weights, times the values, of the spikes of the step::
     if pending: base = 0 | reset_value | base - threshold | base        reset of an earlier spike (reset delay 1)
     u      = base + (0 if hold else bias + i)                           integrate
     theta  = threshold + a                                              a: adaptation, 0 without
-    spike  = spiking and not hold and (u + xi > theta | u + xi >= theta)  compare; xi: uniform in -noise .. noise
+    needed = theta + (threshold if second_threshold and v > threshold else 0)   v before the step
+    spike  = spiking and not hold and (u + xi > needed | u + xi >= needed)  compare; xi: uniform in -noise .. noise
     value  = u within -value_limit .. value_limit if graded, else 1     what a spike brings
     if spike and reset_delay == 0: u = 0 | reset_value | u - theta | u
     v      = u
@@ -110,6 +111,9 @@ class Population:
         integer model.
     value_limit
         Largest value of a graded spike; None for spikes without values.
+    second_threshold
+        Whether neurons whose membrane stays above the threshold after a reset fire again only above twice the
+        threshold. Needs `Reset.SUBTRACT`, ``reset_delay`` 0 and a constant threshold.
     delay
         Delay of each line in steps, ``(n,)`` or one integer, 0 to `LONGEST_DELAY`; None for neurons. With it, only
         ``name`` and ``shape`` are used of the other parameters.
@@ -131,6 +135,7 @@ class Population:
     adaptation_step: FloatArray = field(default_factory=lambda: np.zeros(()))
     noise: float = 0.0
     value_limit: float | None = None
+    second_threshold: bool = False
     delay: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
@@ -184,6 +189,7 @@ class Population:
             "adaptation": self.adaptation_factor is not None,
             "noise": self.noise > 0.0,
             "graded spikes": self.graded,
+            "a second threshold": self.second_threshold,
         }
         present = [name for name, used in features.items() if used]
         if present and not self.spiking:
@@ -191,6 +197,13 @@ class Population:
         if self.delay is not None and (present or self.alpha is not None or not self.spiking):
             name = (present or ["a synaptic current" if self.alpha is not None else "a membrane to read out"])[0]
             raise ValueError(f"{where} consists of delay lines and must not have {name}")
+        if self.second_threshold and (
+            self.reset is not Reset.SUBTRACT or self.reset_delay or self.adaptation_factor is not None
+        ):
+            raise ValueError(
+                f"{where} has a second threshold, which must be with reset subtract, reset_delay 0 and without "
+                "adaptation"
+            )
         if self.adaptation_factor is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
             raise ValueError(
                 f"{where} has an adaptive threshold, which must be subtracted in the step of the spike "
@@ -227,6 +240,8 @@ class Population:
         raised = threshold if self.adaptation_factor is None else f"({threshold} + a)"
         compared = "v" if not self.noise else "v + noise"
         text += f"; spike if {compared} {self.compare.value} {raised.strip('()')}"
+        if self.second_threshold:
+            text += f", or twice that where v was > {threshold}"
         start = {Reset.ZERO: "0", Reset.VALUE: _coefficient(self.reset_value)}.get(self.reset)
         if self.reset is Reset.NONE:
             text += "; no reset"
@@ -287,7 +302,10 @@ class PopulationState:
         u = base + np.where(hold, 0.0, population.bias + current)
         threshold = population.threshold + self.adaptation
         compared = u + self._noise() if population.noise else u
-        above = compared > threshold if population.compare is Compare.GREATER else compared >= threshold
+        needed = threshold
+        if population.second_threshold:
+            needed = threshold + np.where(self.v > population.threshold, population.threshold, 0.0)
+        above = compared > needed if population.compare is Compare.GREATER else compared >= needed
         spike = above & ~hold & population.spiking
         limit = population.value_limit
         values = spike.astype(np.float64)

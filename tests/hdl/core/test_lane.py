@@ -45,9 +45,13 @@ def cores(rng):
 def test_random_cores_and_extreme_values(request, part):
     rng = rng_of(request.node.name)
     seen = dict.fromkeys(
-        ("spikes", "holding", "saturated high", "saturated low", "pending", "subtract", "value", "noise", "line"), 0
+        (
+            *("spikes", "holding", "saturated high", "saturated low", "pending", "subtract", "value", "noise", "line"),
+            "second",
+        ),
+        0,
     )
-    for _, core in zip(range(25), cores(rng), strict=False):
+    for _, core in zip(range(35), cores(rng), strict=False):
         check = check_lane(NeuronLane(core), rng, wide=rng.random() < 0.6, fresh=rng.random() < 0.1)
         p, (low, high) = check.parameters, signed_range(core.v_width)
         fired = check.spikes.any()
@@ -60,6 +64,7 @@ def test_random_cores_and_extreme_values(request, part):
         seen["value"] += p.reset is Reset.VALUE and fired
         seen["noise"] += p.noise_bits > 0
         seen["line"] += p.delay_line
+        seen["second"] += p.second_threshold and (check.before.v > p.threshold).any()
     assert all(seen.values()), seen
 
 

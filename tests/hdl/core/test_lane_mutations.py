@@ -65,7 +65,7 @@ MUTATIONS = {
     "saturation: after a reset": ('register("other_over", other_over, to_zero)', 'register("other_over", Const(0))'),
     "saturation: sign": ("Mux(same, ~sign, takes)", "Mux(same, sign, takes)"),
     # Adaptation.
-    "adaptation: not added": ("threshold.at(1) + self.adaptation.at(1), 2", "threshold.at(1) + 0, 2"),
+    "adaptation: not added": ("added = self.adaptation.at(1)", "added = Const(0)"),
     "adaptation: no step": ("fired.at(stage), p.v_width + 1)", "0, p.v_width + 1)"),
     "adaptation: not saturated": (
         'saturated(self._register("adapted", total, stage + 1).at(stage + 1), p.v_width)',
@@ -75,6 +75,12 @@ MUTATIONS = {
     "noise: sign": ("(bits & mask & ~below).any()", "Const(0)"),
     "noise: bits": ("below = Cat(mask[1:], 0)", "below = Cat(mask)"),
     "noise: steps": ("TAPS[RANDOM_WIDTH], RANDOM_WIDTH)", "TAPS[RANDOM_WIDTH], RANDOM_WIDTH - 1)"),
+    # A second threshold.
+    "second: not raised": ('self._register("raised", above, 1)', 'self._register("raised", above & 0, 1)'),
+    "second: raised for all": (" & self.rule.second_threshold\n", "\n"),
+    "second: subtracted twice": ("Mux(self.rule.second_threshold, once.at(decide), subtracted)", "subtracted"),
+    "second: subtracted once": ("Mux(self.rule.second_threshold, once.at(decide), subtracted)", "once.at(decide)"),
+    "start: raised": ("Mux(self.ports.fresh, now[-1], self.ports.state.v > now)", "(self.ports.state.v > now)"),
     # Delay lines.
     "line: delay": ("bit_select(delay, 1)", "bit_select(delay + 1, 1)"),
     "line: no delay": ("Mux(at_once.at(stage), reached, old.at(stage))", "old.at(stage)"),

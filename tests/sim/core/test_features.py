@@ -36,6 +36,7 @@ NEURONS = {
     "noise_bits": {"noise_bits": 3},
     "value_width": {"graded": True, "value_width": 4},
     "delay_line": {"delay_line": True, "delay": 2},
+    "second_threshold": {"second_threshold": True, "reset": Reset.SUBTRACT},
 }
 """Neurons that need a feature, by its flag."""
 NEEDED = dict.fromkeys(NEURONS, True) | {"refractory_width": 3, "noise_bits": 3, "value_width": 4}
@@ -51,6 +52,7 @@ REFUSED = {
     "noise_bits": "noise_bits must be at most 0 on this fabric, not 3",
     "value_width": "a multiplication by the values of graded spikes must be built into the fabric, and is not",
     "delay_line": "a delay line must be built into the fabric, and is not",
+    "second_threshold": "a second threshold must be built into the fabric, and is not",
 }
 FLAGGED = [feature for feature in FEATURES if feature.flag]
 
@@ -84,7 +86,7 @@ def test_words_are_as_they_always_were():
     ]
     assert [field.name for field in core.population_layout.fields] == [
         *("first", "last", "destinations", "nearest", "greater_equal", "reset", "reset_delay", "refractory", "spiking"),
-        *("readout", "current", "noise", "graded", "graded_shift", "delay_line"),
+        *("readout", "current", "noise", "graded", "graded_shift", "delay_line", "second_threshold"),
     ]
 
 

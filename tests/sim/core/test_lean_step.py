@@ -97,6 +97,7 @@ PLAIN = NeuronParameters(size=1, threshold=5)
         replace(PLAIN, graded=True),
         replace(PLAIN, current_leak=Leak.SHIFT, current_leak_factor=2),
         replace(PLAIN, adaptation_leak=Leak.SHIFT, adaptation_leak_factor=2, adaptation_step=3),
+        replace(PLAIN, second_threshold=True, reset=Reset.SUBTRACT),
         NeuronParameters(size=1, delay_line=True),
     ],
 )

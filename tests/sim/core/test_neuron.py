@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness.networks import FEATURES, random_parameters, rng_of, with_features
+from harness.networks import FEATURES, can_have_second_threshold, random_parameters, rng_of, with_features
 
 from spikeloom.sim.core.neuron import (
     Compare,
@@ -174,7 +174,8 @@ def one_neuron(state, current, p, n):
     noise = random % (1 << p.noise_bits)
     if p.noise_bits and noise >= 1 << (p.noise_bits - 1):
         noise -= 1 << p.noise_bits
-    above = u + noise > threshold_now if p.compare is Compare.GREATER else u + noise >= threshold_now
+    needed = threshold_now + (threshold if p.second_threshold and v > threshold else 0)
+    above = u + noise > needed if p.compare is Compare.GREATER else u + noise >= needed
     spike = int(above and not hold and p.spiking)
     sent = (clamped(u >> p.graded_shift, p.value_width) if p.graded else 1) * spike
     if spike and p.reset_delay == 0:
@@ -211,6 +212,8 @@ def test_vectorised_step_equals_the_definition(request, case):
     parameters = with_features(rng, parameters, features)
     if not parameters.delay_line and case % 7 == 0:
         parameters = replace(parameters, leak=Leak.CLEAR)
+    if case % 3 == 0 and can_have_second_threshold(parameters):
+        parameters = replace(parameters, reset=Reset.SUBTRACT, reset_delay=0, second_threshold=True)
     state = NeuronState.cleared(3, parameters)
     expected = [[fields_of(state, b, n) for n in range(5)] for b in range(3)]
     fired = 0
@@ -239,6 +242,30 @@ def test_random_neurons_reach_every_feature(request):
 
 
 # Each model in closed form
+
+
+def test_a_membrane_above_the_threshold_fires_above_twice_the_threshold():
+    """snntorch.Leaky(reset_mechanism="subtract", reset_delay=False): r = v > threshold; v = v + I - r threshold;
+    s = v > threshold; v = v - (s - r) threshold."""
+    parameters = NeuronParameters(size=1, threshold=10, reset=Reset.SUBTRACT, second_threshold=True)
+    state, expected, v = NeuronState.cleared(1, parameters), [], 0
+    spikes, membranes = [], []
+    for current in (25, 3, 3, 30, 1, 0, -40, 26, 4):
+        state, spike, _ = step(state, np.array([[current]]), parameters)
+        spikes.append(int(spike[0, 0]))
+        membranes.append(int(state.v[0, 0]))
+        r = int(v > 10)
+        v = v + current - r * 10
+        s = int(v > 10)
+        v = v - (s - r) * 10
+        expected.append((s, v))
+    assert list(zip(spikes, membranes, strict=True)) == expected
+    one = NeuronParameters(size=1, threshold=10, reset=Reset.SUBTRACT)
+    plain, others = NeuronState.cleared(1, one), []
+    for current in (25, 3, 3, 30, 1, 0, -40, 26, 4):
+        plain, spike, _ = step(plain, np.array([[current]]), one)
+        others.append(int(spike[0, 0]))
+    assert 0 < sum(spikes) < sum(others)
 
 
 def test_synaptic_current_decays_in_closed_form():
@@ -464,6 +491,9 @@ def test_adaptation_and_current_are_clamped_at_both_ends():
         ({"spiking": False, "adaptation_leak": Leak.NONE}, r"^neurons that never spike must be without adaptation$"),
         ({"spiking": False, "noise_bits": 1}, r"^neurons that never spike must be without noise$"),
         ({"spiking": False, "graded": True}, r"^neurons that never spike must be without graded spikes$"),
+        ({"spiking": False, "second_threshold": True}, r"^neurons that never spike must be without a second thresh"),
+        ({"delay_line": True, "second_threshold": True}, r"^a delay line must be without a second threshold$"),
+        ({"second_threshold": True}, r"^a second threshold must be with reset subtract in the step of the spike "),
         (
             {"adaptation_leak": Leak.NONE, "reset": Reset.SUBTRACT, "reset_delay": 1},
             r"^an adaptive threshold must be subtracted in the step of the spike \(reset_delay 0\), because the one "

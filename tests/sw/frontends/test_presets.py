@@ -56,6 +56,28 @@ def test_preset_snntorch():
     assert told.notes == network.notes[:2]
 
 
+def test_preset_snntorch_with_an_immediate_subtraction():
+    """Leaky(reset_delay=False): a membrane above the threshold after its reset is compared with twice the threshold."""
+    beta, threshold = 0.75, np.array([1.0, 1.25])
+    neuron = nir.LIF(tau=np.full(2, 4e-4), r=np.full(2, 4.0), v_leak=np.zeros(2), v_threshold=threshold)
+    fc = nir.Linear(weight=np.array([[1.0, 2.0, 0.5], [0.5, 1.5, 3.0]]))
+    network = load(graph({"fc": fc, "lif": neuron}), preset="snntorch", reset="subtract", reset_delay=0)
+    assert only(network).second_threshold
+    inputs = stimulus("test_preset_snntorch_with_an_immediate_subtraction")
+    spikes, v, twice = network.simulate(inputs), np.zeros((4, 2)), 0
+    for t, current in enumerate(inputs):
+        reset = (v > threshold).astype(float)
+        v = beta * v + current @ fc.weight.T - reset * threshold
+        fired = v > threshold
+        assert np.array_equal(spikes[t], fired)
+        v = v - (fired - reset) * threshold
+        twice += int(reset.sum())
+    assert 0 < spikes.sum() < spikes.size
+    assert twice > 20
+    for other in ({"reset": "zero", "reset_delay": 0}, {"reset": "subtract", "reset_delay": 1}):
+        assert not only(load(graph({"fc": fc, "lif": neuron}), preset="snntorch", **other)).second_threshold
+
+
 def test_preset_snntorch_knows_a_beta_of_one_and_refuses_other_gains():
     """A beta of 1 divides by zero there: tau and r are infinite."""
     network = load(feed_forward(lif(2, tau=np.inf, r=np.inf)), preset="snntorch")

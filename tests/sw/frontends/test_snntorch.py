@@ -114,27 +114,28 @@ def exactly(message):
 @pytest.mark.parametrize("reset_delay", [True, False])
 @pytest.mark.parametrize("mechanism", ["subtract", "zero", "none"])
 def test_a_leaky_layer_steps_as_snntorch_does(mechanism, reset_delay):
-    """The equations of ``snntorch.Leaky.forward`` in a loop; its drive is too small for two thresholds at once."""
+    """The equations of ``snntorch.Leaky.forward`` in a loop, with a drive of up to several thresholds."""
     beta, threshold = 0.75, 1.0
-    weight, bias = np.abs(weights(5, 7)) / 4, weights(5, seed=1) / 8
+    weight, bias = np.abs(weights(5, 7)), weights(5, seed=1) / 8
     module = Sequential(Linear(weight, bias), Leaky(beta, threshold, mechanism, reset_delay))
     network = from_snntorch(module, 7)
     inputs = rng_of("test_a_leaky_layer_steps_as_snntorch_does").random((60, 3, 7)) < 0.4
     spikes, v = network.simulate(inputs), np.zeros((3, 5))
     for t in range(60):
-        current, earlier = inputs[t] @ weight.T.astype(float) + bias, (v > threshold) & reset_delay
-        v = beta * (v * ~earlier if mechanism == "zero" else v) + current
+        current, reset = inputs[t] @ weight.T.astype(float) + bias, (v > threshold).astype(float)
+        v = beta * (v * (1 - reset) if mechanism == "zero" else v) + current
         if mechanism == "subtract":
-            v = v - earlier * threshold
+            v = v - reset * threshold
         fired = v > threshold
         assert np.array_equal(spikes[t], fired)
         if not reset_delay and mechanism != "none":
-            v = v - fired * (threshold if mechanism == "subtract" else v)
+            v = v - (fired - reset) * (threshold if mechanism == "subtract" else v)
     assert 0 < spikes.sum() < spikes.size
     (population,) = network.populations
     assert population.reset is {"subtract": Reset.SUBTRACT, "zero": Reset.ZERO, "none": Reset.NONE}[mechanism]
     assert (population.compare, population.reset_delay) == (Compare.GREATER, int(reset_delay))
-    assert bool(network.notes) == (mechanism == "subtract" and not reset_delay)
+    assert population.second_threshold == (mechanism == "subtract" and not reset_delay)
+    assert network.notes == ()
 
 
 def test_layers_compose_and_are_named_by_their_place():

@@ -167,7 +167,16 @@ class _Lane:
         )
         compared = self._noisy(difference) if p.noise_bits else difference
         reached, spike = self._spike(compared.at(decide))
-        v = self._after(u.at(decide), difference.at(decide), reached, spike)
+        subtracted = difference.at(decide)
+        if p.second_threshold:
+            # A spike above twice the threshold subtracts it once, so the difference that was compared is of no use.
+            once = self._register(
+                "once",
+                (u.at(u_stage) - self.parameter["threshold"].at(u_stage))[: p.update_widths.difference].as_signed(),
+                u_stage + 1,
+            )
+            subtracted = Mux(self.rule.second_threshold, once.at(decide), subtracted)
+        v = self._after(u.at(decide), subtracted, reached, spike)
         fired = self._register("fired", spike, decide + 1)
 
         state = ports.new_state
@@ -328,12 +337,21 @@ class _Lane:
         return drive, gate if self.hold is None else gate & ~self.hold.at(stage)
 
     def _threshold(self) -> _Staged:
-        """The threshold plus its adaptation."""
+        """The threshold plus its adaptation, or twice the threshold."""
         threshold = self.parameter["threshold"]
-        if not self.p.adaptation:
+        if not self.p.adaptation and not self.p.second_threshold:
             return threshold
-        self.adaptation = self._register("adaptation", self.ports.state.adaptation, 1, clear=self.ports.fresh)
-        return self._register("threshold_now", threshold.at(1) + self.adaptation.at(1), 2)
+        added: Value = Const(0)
+        if self.p.adaptation:
+            self.adaptation = self._register("adaptation", self.ports.state.adaptation, 1, clear=self.ports.fresh)
+            added = self.adaptation.at(1)
+        if self.p.second_threshold:
+            # The adaptation of neurons with a second threshold is 0, so that one adder does for both. A sample starts
+            # with a membrane of 0, which is above a negative threshold.
+            now = threshold.at(0)
+            above = Mux(self.ports.fresh, now[-1], self.ports.state.v > now) & self.rule.second_threshold
+            added = Mux(self._register("raised", above, 1).at(1), threshold.at(1), added).as_signed()
+        return self._register("threshold_now", threshold.at(1) + added, 2)
 
     def _adapted(self, fired: _Staged) -> Value:
         """The adaptation after its leak, plus a step if the neuron fired."""

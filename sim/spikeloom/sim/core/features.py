@@ -87,6 +87,7 @@ class CoreFeatures:
     noise_bits: int = 0
     value_width: int = 0
     delay_line: bool = False
+    second_threshold: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -570,6 +571,24 @@ FEATURES = (
         nir="Delay",
         meaning="not a neuron: fires 0 to 23 steps after its input was positive, and has nothing else",
     ),
+    Feature(
+        name="second threshold",
+        flag="second_threshold",
+        phrase="a second threshold",
+        needs=lambda p: p.second_threshold,
+        rule=(
+            ValueField(
+                name="second_threshold",
+                width=lambda core: int(core.second_threshold),
+                value=lambda core, p: int(p.second_threshold),
+            ),
+        ),
+        cost=lambda core: {"second threshold": _membranes(core) * core.second_threshold},
+        copied=("second_threshold",),
+        fields=("second_threshold",),
+        nir="preset `snntorch`, reset `subtract`, `reset_delay` 0",
+        meaning="a membrane that is still above the threshold after a reset fires only above twice the threshold",
+    ),
 )
 """All features, in the order of their fields in memory words."""
 
@@ -622,7 +641,7 @@ class UpdateWidths(NamedTuple):
     base: int  #: the membrane after its leak and the delayed reset of an earlier spike
     drive: int  #: the input, added to ``base``
     u: int  #: sum of ``base`` and ``drive``
-    threshold: int  #: the threshold plus its adaptation
+    threshold: int  #: the threshold plus its adaptation, or twice the threshold
     difference: int  #: ``u`` minus that threshold
     compared: int  #: the difference plus noise
 
@@ -640,7 +659,7 @@ def update_widths(core: CoreParameters) -> UpdateWidths:
         current = max(core.v_width, current) + 1
     drive = max(core.v_width, current) + 1 if core.bias else current
     u = max(base, drive) + 1
-    threshold = core.v_width + core.adaptation
+    threshold = core.v_width + (core.adaptation or core.second_threshold)
     difference = max(u, threshold) + 1
     compared = max(difference, core.noise_bits) + 1 if core.noise_bits else difference
     return UpdateWidths(base, drive, u, threshold, difference, compared)

@@ -8,11 +8,12 @@ each multiplied by its value if the spike is graded. One step computes, in this 
     base    = v if hold else leak(v)                                                leak
     if pending: base = 0 | reset_value | base - threshold | base                    reset of an earlier spike (delay 1)
     u       = base + (0 if hold else bias + current')                               integrate
-    threshold_now = threshold + adaptation
+    raised  = second_threshold and v > threshold, v as stored by the previous step
+    threshold_now = threshold + adaptation + (threshold if raised else 0)
     noise   = the low noise_bits bits of random, two's complement
     spike   = spiking and not hold and (u + noise > threshold_now | u + noise >= threshold_now)       compare
     value   = saturate(u >> graded_shift, value_width) if graded, else 1            what a spike brings
-    if spike and reset_delay == 0: u = 0 | reset_value | u - threshold_now | u      reset
+    if spike and reset_delay == 0: u = 0 | reset_value | u - threshold - adaptation | u               reset
 
     v          = saturate(u)
     current    = saturate(current') if it has a synaptic current, else 0
@@ -41,6 +42,8 @@ All quantities except the factors are in units of the population's weight scale.
   ``b(t + 1) = rho b(t) + (1 - rho) z(t)``. ``adaptation`` is ``beta b``, and ``adaptation_step`` is ``beta (1 - rho)``.
 * Stochastic firing, noise at the threshold (escape noise): Gerstner and Kistler, section 5.3. The noise is uniform, so
   that the probability of a spike rises linearly from 0 to 1 over ``2**noise_bits`` units around the threshold.
+* Second threshold: snnTorch 1.0.0 with ``reset_mechanism="subtract"`` and ``reset_delay=False``. A membrane that is
+  still above its threshold after a reset has reset once in advance, so the next spike takes twice the threshold.
 * Graded spikes: Orchard et al. 2021 (Loihi 2), arXiv 2111.03746.
 * Delay lines and Threshold (a membrane that starts from 0 in each step): the nodes Delay and Threshold of the
   Neuromorphic Intermediate Representation, Pedersen et al. 2024, arXiv 2311.14641.
@@ -164,6 +167,9 @@ class NeuronParameters:
         to 65535, ignored without noise.
     graded, graded_shift, value_width
         Whether spikes carry a value; the right shift of ``u`` that gives the value, and its width in bits.
+    second_threshold
+        Whether neurons whose membrane stays above the threshold after a reset fire again only above twice the
+        threshold. Needs `Reset.SUBTRACT`, ``reset_delay`` 0 and a constant threshold.
     delay_line, delay
         Whether the neurons are delay lines, and the delay of each in steps: an integer or ``(n,)`` integers from 0 to
         ``v_width - 1``. ``threshold``, ``compare``, ``reset`` and ``reset_value`` are then ignored.
@@ -193,6 +199,7 @@ class NeuronParameters:
     graded: bool = False
     graded_shift: int = 0
     value_width: int = 8
+    second_threshold: bool = False
     delay_line: bool = False
     delay: ArrayLike = 0
 
@@ -204,6 +211,7 @@ class NeuronParameters:
             ("reset", Reset),
             ("spiking", bool),
             ("graded", bool),
+            ("second_threshold", bool),
             ("delay_line", bool),
         ):
             if not isinstance(getattr(self, name), kind):
@@ -252,15 +260,24 @@ class NeuronParameters:
             "graded spikes": self.graded,
             "a reset delay": self.reset_delay > 0,
             "a refractory period": self.refractory > 0,
+            "a second threshold": self.second_threshold,
         }
         if self.delay_line:
             present = [name for name, used in features.items() if used]
             if present or not self.spiking:
                 raise ValueError(f"a delay line must be without {present[0] if present else 'a membrane to read out'}")
         if not self.spiking:
-            present = [name for name in ("adaptation", "noise", "graded spikes") if features[name]]
+            names = ("adaptation", "noise", "graded spikes", "a second threshold")
+            present = [name for name in names if features[name]]
             if present:
                 raise ValueError(f"neurons that never spike must be without {present[0]}")
+        if self.second_threshold and (
+            self.reset is not Reset.SUBTRACT or self.reset_delay or self.adaptation_leak is not None
+        ):
+            raise ValueError(
+                "a second threshold must be with reset subtract in the step of the spike (reset_delay 0) and without "
+                "adaptation"
+            )
         if self.adaptation_leak is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
             raise ValueError(
                 "an adaptive threshold must be subtracted in the step of the spike (reset_delay 0), because the one "
@@ -335,8 +352,10 @@ def step(state: NeuronState, current: IntArray, parameters: NeuronParameters) ->
     base = np.where(state.pending > 0, _after_reset(base, p.threshold, p), base)
     u = base + np.where(hold, 0, np.asarray(p.bias) + current)
     threshold = np.asarray(p.threshold) + state.adaptation
+    raised = np.asarray(p.threshold) * (p.second_threshold & (state.v > np.asarray(p.threshold)))
     compared = u + noise(state.random, p.noise_bits)
-    above = compared > threshold if p.compare is Compare.GREATER else compared >= threshold
+    needed = threshold + raised
+    above = compared > needed if p.compare is Compare.GREATER else compared >= needed
     spike = above & ~hold & p.spiking
     spikes = spike.astype(np.int64)
     values = spikes * saturate(u >> p.graded_shift, p.value_width) if p.graded else spikes
