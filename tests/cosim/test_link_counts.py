@@ -7,7 +7,7 @@ from harness.compiled import BUILD
 from harness.fabric import SMALL, mesh_of, random_program
 from harness.networks import random_network, random_spikes, rng_of
 
-from spikeloom.compiler import dependencies as relations
+from spikeloom.compiler import dependencies
 from spikeloom.compiler.place import place
 from spikeloom.explore.cost import explain, measured_rates
 from spikeloom.report.traffic import Traffic
@@ -53,7 +53,7 @@ def test_every_link_of_random_networks(request):
         links |= set(wanted)
         waited += sum(count.waits for count in result.links.values())
         flows = explain(program, measured_rates(network, spikes)).flows
-        multicast += any(len(flow.sinks) > 1 and flow.name not in relations.TOKENS for flow in flows)
+        multicast += any(len(flow.sinks) > 1 and flow.name not in dependencies.TOKENS for flow in flows)
     assert len(links) > 0.8 * len(FABRIC.mesh.links)
     assert {port for _, port in links} == set(Port)
     assert waited > 100
@@ -76,7 +76,7 @@ def test_a_link_that_the_model_forgets_is_found(request, monkeypatch):
     program = place(network, FABRIC, tiles=3)
     spikes = random_spikes(rng, STEPS, SAMPLES, network.inputs)
     _, packets = counted(program, spikes)
-    monkeypatch.setattr(relations, "TOKENS", ("TICK",))
+    monkeypatch.setattr(dependencies, "TOKENS", ("TICK",))
     with pytest.raises(ValueError, match=r"^zip\(\)"):
         expected(program, network, spikes)
     monkeypatch.undo()

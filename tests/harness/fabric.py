@@ -15,7 +15,7 @@ from harness.engine import assert_equal_states, unpack_states
 from harness.networks import random_network
 from harness.parts import random_cuts
 from spikeloom.compiler.checks import PlaceError
-from spikeloom.compiler.dependencies import RelationError
+from spikeloom.compiler.dependencies import DependencyError
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.mapping import Assignment
 from spikeloom.compiler.partition import split
@@ -74,7 +74,7 @@ def random_program(
             assignment = Assignment(parts=parts, tile_of=dict(zip(names, map(int, tiles), strict=True)))
             return network, place_assigned(assignment, fabric, observe=observe)
         except PlaceError as error:
-            if not isinstance(error.__cause__, RelationError):
+            if not isinstance(error.__cause__, DependencyError):
                 raise
 
 

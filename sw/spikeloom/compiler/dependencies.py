@@ -22,10 +22,10 @@ from spikeloom.sim.network.population import INPUT
 __all__ = [
     "TOKENS",
     "UNIFORM_RATE",
+    "Dependencies",
+    "DependencyError",
     "Flow",
     "Rates",
-    "RelationError",
-    "Relations",
     "flows_of",
     "heard",
     "uniform_rates",
@@ -41,12 +41,12 @@ Rates = Mapping[str, NDArray[np.float64]]
 """Spikes per step of each neuron ``(n,)`` of the input and of each population."""
 
 
-class RelationError(ValueError):
+class DependencyError(ValueError):
     """Tiles that would wait for each other. The message is one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relations:
+class Dependencies:
     """Pairs ``(source tile, sink tile)``. ``inputs`` are the tiles that receive the input of the network.
 
     A tile that supplies the input has the host as a source, which starts each step. A tile that takes the output has
@@ -66,10 +66,10 @@ class Relations:
         *,
         input_from: Port | None = None,
         output_to: Port | None = None,
-    ) -> Relations:
+    ) -> Dependencies:
         """Return the dependencies of ``parts`` in the tiles ``tile_of``; parts in ``observed`` also send to the host.
 
-        A tile without a direct source has the host as its source, which starts each step. Raises `RelationError` if
+        A tile without a direct source has the host as its source, which starts each step. Raises `DependencyError` if
         direct dependencies form a cycle.
         """
         tiles = set(tile_of.values())
@@ -122,7 +122,7 @@ def _check_order(parts: SplitNetwork, tile_of: Mapping[str, int], direct: Collec
     def held(tile: int) -> str:
         return ", ".join(part.name for part in parts.parts if tile_of[part.name] == tile)
 
-    raise RelationError(
+    raise DependencyError(
         "layers may share a tile only if nothing between them lies elsewhere, and in one step "
         + ", ".join(
             f"tile {tile} ({held(tile)}) waits for tile {before}"
@@ -176,7 +176,7 @@ def flows_of(
 ) -> tuple[Flow, ...]:
     """Return the traffic between tiles in a step: spikes of the input and of each part, and tokens of each tile."""
     flows = []
-    relations = Relations.of(parts, tile_of, observed, input_from=input_from, output_to=output_to)
+    dependencies = Dependencies.of(parts, tile_of, observed, input_from=input_from, output_to=output_to)
     giver = BRIDGE_TILE if input_from is None else input_from.tile
     for name in (INPUT, *(part.name for part in parts.parts)):
         sinks = {tile_of[sink] for sink in parts.network.sinks(name)}
@@ -194,8 +194,8 @@ def flows_of(
             packets = spikes if parts.network.spikes(name) else float(part.size)
         if sinks:
             flows.append(Flow(name=name, source=here, sinks=frozenset(sinks), packets=packets))
-    for tile in sorted({BRIDGE_TILE, *(end for pair in relations.direct for end in pair), *tile_of.values()}):
-        for kind, to in zip(TOKENS, (relations.sinks, relations.sources), strict=True):
+    for tile in sorted({BRIDGE_TILE, *(end for pair in dependencies.direct for end in pair), *tile_of.values()}):
+        for kind, to in zip(TOKENS, (dependencies.sinks, dependencies.sources), strict=True):
             for delayed in (False, True):
                 if others := to(tile, delayed=delayed):
                     flows.append(Flow(name=kind, source=tile, sinks=others, packets=1.0))

@@ -24,7 +24,7 @@ from spikeloom.compiler.checks import (
     check_ports,
     check_uses,
 )
-from spikeloom.compiler.dependencies import Rates, RelationError, Relations
+from spikeloom.compiler.dependencies import Dependencies, DependencyError, Rates
 from spikeloom.compiler.layout import LayoutError, layouts
 from spikeloom.compiler.mapping import AssignError, Assignment, assign
 from spikeloom.compiler.placement import Placed, Placement
@@ -117,7 +117,7 @@ def _lay_out(assignment: Assignment, fabric: FabricConfig, observe: Collection[s
             for tile in tiles
             for resource, used, available in tile.uses
         )
-    except (LayoutError, RowError, RelationError) as error:
+    except (LayoutError, RowError, DependencyError) as error:
         raise PlaceError(str(error)) from error
     check_uses(original, fabric, uses)
     axons_of = {
@@ -159,7 +159,7 @@ def _placement(assignment: Assignment, fabric: FabricConfig, observed: Collectio
     sent = [part.name for name in observed if name != INPUT for part in parts.parts_of(name)]
     sent += [INPUT] if INPUT in observed else []
     ports = {"input_from": assignment.input_from, "output_to": assignment.output_to}
-    relations = Relations.of(parts, tile_of, sent, **ports)
+    dependencies = Dependencies.of(parts, tile_of, sent, **ports)
     held: dict[int, tuple[Placed, ...]] = {}
     for tile, core in cores.items():
         here = [population for population in network.populations if tile_of[population.name] == tile]
@@ -173,7 +173,7 @@ def _placement(assignment: Assignment, fabric: FabricConfig, observed: Collectio
     return Placement(
         fabric=fabric,
         assignment=assignment,
-        relations=relations,
+        dependencies=dependencies,
         held=held,
         observed=tuple(sent),
         axons=allocate(network, tile_of, cores, units, blocks, sent),
@@ -204,10 +204,10 @@ def _registers(placement: Placement, tiles: Collection[TileCompiler]) -> Iterato
     for tile in cores:
         yield from ((tile.number, name, value) for name, value in tile.registers())
     if placement.fabric.mesh is not None:
-        relations = placement.relations
-        for name, value in token_registers(relations, BRIDGE_TILE, delayed=False, mesh=True):
+        dependencies = placement.dependencies
+        for name, value in token_registers(dependencies, BRIDGE_TILE, delayed=False, mesh=True):
             yield BRIDGE_TILE, name, value
-        given = relations.inputs if placement.assignment.input_from is None else ()
+        given = dependencies.inputs if placement.assignment.input_from is None else ()
         yield BRIDGE_TILE, "spike_destinations", set_of(given)
     for tile in tiles:
         if tile not in cores:

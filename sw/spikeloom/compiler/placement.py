@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.axons import sinks_of
-from spikeloom.compiler.dependencies import Relations
+from spikeloom.compiler.dependencies import Dependencies
 from spikeloom.compiler.layout import Layout
 from spikeloom.compiler.mapping import Assignment
 from spikeloom.compiler.partition import Part, SplitNetwork
@@ -48,7 +48,7 @@ class Placement:
 
     fabric: FabricConfig
     assignment: Assignment
-    relations: Relations
+    dependencies: Dependencies
     held: Mapping[int, tuple[Placed, ...]]
     observed: Collection[str]
     blocks: Mapping[str, Block]

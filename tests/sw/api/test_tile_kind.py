@@ -182,10 +182,10 @@ class DelayCompiler(TileCompiler):
         return {"routes": pack_lanes(layout.bits({"axon": axons}, len(axons)), 1)}
 
     def registers(self):
-        relations = self.placement.relations
+        dependencies = self.placement.dependencies
         for delayed in (False, True):
-            yield from token_registers(relations, self.number, delayed=delayed, mesh=True)
-        sinks = relations.sinks(self.number) | relations.sinks(self.number, delayed=True)
+            yield from token_registers(dependencies, self.number, delayed=delayed, mesh=True)
+        sinks = dependencies.sinks(self.number) | dependencies.sinks(self.number, delayed=True)
         yield "spike_destinations", set_of(sinks)
         (source,) = self.unit.sources
         yield "page", int(self.placement.axons[source][0]) >> self.tile.index_bits

@@ -13,9 +13,9 @@ from harness.parts import random_cuts
 from spikeloom.compiler.aer_ports import AerInput, AerOutput
 from spikeloom.compiler.dependencies import (
     TOKENS,
+    Dependencies,
+    DependencyError,
     Flow,
-    RelationError,
-    Relations,
     flows_of,
     heard,
     uniform_rates,
@@ -41,13 +41,13 @@ LOOP = network(
 )
 
 
-def relations(net, tile_of, observed, **ports):
-    found = Relations.of(split(net, {}), tile_of, observed, **ports)
+def dependencies(net, tile_of, observed, **ports):
+    found = Dependencies.of(split(net, {}), tile_of, observed, **ports)
     return set(found.direct), set(found.delayed), set(found.inputs)
 
 
 def test_direct_and_delayed_by_hand():
-    assert relations(LOOP, {"a": 1, "b": 2, "c": 3}, ["c"]) == (
+    assert dependencies(LOOP, {"a": 1, "b": 2, "c": 3}, ["c"]) == (
         {(0, 1), (1, 2), (2, 3), (3, 0)},
         {(3, 1), (3, 2)},
         {1},
@@ -55,7 +55,7 @@ def test_direct_and_delayed_by_hand():
 
 
 def test_two_tiles_can_have_both_relations():
-    direct, delayed, _ = relations(LOOP, {"a": 1, "b": 1, "c": 2}, ["c"])
+    direct, delayed, _ = dependencies(LOOP, {"a": 1, "b": 1, "c": 2}, ["c"])
     assert (1, 2) in direct
     assert delayed == {(2, 1)}, "within a tile there is none"
 
@@ -64,13 +64,13 @@ def test_a_tile_without_a_direct_source_has_the_host():
     net = network(
         [relay("a"), relay("b")], [connection(INPUT, "a"), connection("a", "b", delay=1), connection("b", "a", delay=1)]
     )
-    direct, delayed, inputs = relations(net, {"a": 1, "b": 2}, ["b"])
+    direct, delayed, inputs = dependencies(net, {"a": 1, "b": 2}, ["b"])
     assert direct == {(0, 1), (0, 2), (2, 0)}
     assert (delayed, inputs) == ({(1, 2), (2, 1)}, {1})
 
 
 def test_ports_stand_between_the_host_and_the_network():
-    direct, _, inputs = relations(
+    direct, _, inputs = dependencies(
         chain(2, 3, 3), {"a": 1, "b": 2}, ["b", INPUT], input_from=AerInput(tile=5), output_to=AerOutput(tile=6)
     )
     assert direct == {(0, 5), (5, 1), (5, 0), (1, 2), (2, 0), (2, 6), (6, 0)}
@@ -84,11 +84,11 @@ def test_a_unit_hears_its_sources():
         units=(Gate("gate", (INPUT, "a")),),
     )
     tile_of = {"a": 1, "b": 2, "gate": 3}
-    assert relations(net, tile_of, ["b"])[0] == {(0, 1), (0, 3), (1, 3), (3, 2), (2, 0)}
+    assert dependencies(net, tile_of, ["b"])[0] == {(0, 1), (0, 3), (1, 3), (3, 2), (2, 0)}
 
 
 def test_sources_and_sinks_of_a_tile():
-    found = Relations.of(split(LOOP, {}), {"a": 1, "b": 2, "c": 3}, ["c"])
+    found = Dependencies.of(split(LOOP, {}), {"a": 1, "b": 2, "c": 3}, ["c"])
     assert (found.sources(2), found.sinks(2)) == ({1}, {3})
     assert (found.sources(2, delayed=True), found.sinks(2, delayed=True)) == ({3}, set())
     assert (found.sources(0), found.sinks(0)) == ({3}, {1})
@@ -109,8 +109,8 @@ def test_sources_and_sinks_of_a_tile():
 )
 def test_a_circle_is_named_tile_by_tile(tile_of, message):
     start = "layers may share a tile only if nothing between them lies elsewhere, and in one step "
-    with pytest.raises(RelationError, match=f"^{re.escape(start + message)}$"):
-        relations(chain(2, *[2] * len(tile_of)), tile_of, [])
+    with pytest.raises(DependencyError, match=f"^{re.escape(start + message)}$"):
+        dependencies(chain(2, *[2] * len(tile_of)), tile_of, [])
 
 
 def reaches_itself(pairs):
@@ -141,10 +141,10 @@ def test_parts_anywhere_against_a_plain_search(request):
         circle = reaches_itself(pairs[0])
         counts[circle] += 1
         if circle:
-            with pytest.raises(RelationError):
-                Relations.of(parts, tile_of, [])
+            with pytest.raises(DependencyError):
+                Dependencies.of(parts, tile_of, [])
             continue
-        found = Relations.of(parts, tile_of, [])
+        found = Dependencies.of(parts, tile_of, [])
         assert {pair for pair in found.direct if 0 not in pair} == pairs[0]
         assert found.delayed == pairs[1]
         assert all(found.sources(tile) for tile in set(tile_of.values())), "each tile is told when a step begins"
@@ -230,7 +230,7 @@ def test_each_part_sends_its_own_spikes(request):
     ports = {"input_from": AerInput(tile=8), "output_to": AerOutput(tile=9)}
     try:
         flows = {flow.name: flow for flow in flows_of(parts, tile_of, [], rates, **ports)}
-    except RelationError:
+    except DependencyError:
         pytest.fail("parts in the order of the network never wait in a circle")
     assert flows[INPUT].source == 8
     for part in parts.parts:

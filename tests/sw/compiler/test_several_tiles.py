@@ -12,8 +12,7 @@ from harness.networks import random_network, random_spatial_network, random_spik
 from harness.parts import random_cuts
 from harness.tiles import assert_equal_to_reference, run_tiles
 
-from spikeloom.compiler import axons
-from spikeloom.compiler import dependencies as relations
+from spikeloom.compiler import axons, dependencies
 from spikeloom.compiler import place as place_module
 from spikeloom.compiler import synapses as rows
 from spikeloom.compiler.checks import PlaceError
@@ -114,7 +113,7 @@ def test_parts_in_any_tiles_or_a_refusal():
         try:
             program = place_assigned(assignment, fabric, observe=some_of(rng, network))
         except PlaceError as error:
-            if not isinstance(error.__cause__, relations.RelationError):
+            if not isinstance(error.__cause__, dependencies.DependencyError):
                 raise
             counts["refused"] += 1
             continue
@@ -155,7 +154,7 @@ def test_layers_that_wait_for_each_other_are_refused():
 
 
 def test_without_that_refusal_they_would_wait_for_ever(monkeypatch):
-    monkeypatch.setattr(relations, "_check_order", lambda *arguments: None)
+    monkeypatch.setattr(dependencies, "_check_order", lambda *arguments: None)
     assignment = Assignment(parts=split(chain(4, 4, 4), {}), tile_of={"a": 1, "b": 2, "c": 1})
     program = place_assigned(assignment, fabric_of(CORE, 3, 1))
     with pytest.raises(AssertionError, match="the tiles must not wait for each other for ever"):
@@ -169,7 +168,7 @@ MUTATIONS = {
         "for sink in network.sinks(name)[1:]})",
     ),
     "the host is left out": (axons, "host = {BRIDGE_TILE} if name in observed else set()", "host = set()"),
-    "a spike is not sent": (relations, "found |= connection.fan_out > 0", "pass"),
+    "a spike is not sent": (dependencies, "found |= connection.fan_out > 0", "pass"),
     "a spike does not come back": (core, 'fields["local"][here] = local.get(name, 0)', "pass"),
     "blocks in the same place": (axons, "tile[block.first : block.first + block.rows] = True", "pass"),
     "blocks that the host confuses": (
@@ -199,8 +198,8 @@ MUTATIONS = {
         'tick_destinations", set_of(sinks)',
         'tick_destinations", set_of(sinks) * (not delayed)',
     ),
-    "delayed is taken for direct": (relations, "(delayed if connection.delay else direct)", "direct"),
-    "direct is taken for delayed": (relations, "(delayed if connection.delay else direct)", "delayed"),
+    "delayed is taken for direct": (dependencies, "(delayed if connection.delay else direct)", "direct"),
+    "direct is taken for delayed": (dependencies, "(delayed if connection.delay else direct)", "delayed"),
     "rows as many as in one tile": (rows, "pitch = max(tiles.values())", "pitch = min(tiles.values())"),
     "rows one after the other": (
         rows,

@@ -62,14 +62,14 @@ class AerCompiler(TileCompiler):
             raise PlaceError(f"network {placement.parts.original.name}, tile {self.number}: {error}") from error
 
     def registers(self) -> Iterator[tuple[str, int]]:
-        relations, port = self.placement.relations, self.port
+        dependencies, port = self.placement.dependencies, self.port
         yield "patience", port.patience
         if isinstance(port, AerInput):
             yield "step_cycles", port.step_cycles
-            given = relations.inputs | ({BRIDGE_TILE} if INPUT in self.placement.observed else set())
+            given = dependencies.inputs | ({BRIDGE_TILE} if INPUT in self.placement.observed else set())
             yield "spike_destinations", set_of(given)
         # Its sources are written last, because the tile is idle without them.
-        yield from reversed(list(token_registers(relations, self.number, delayed=False, mesh=True)))
+        yield from reversed(list(token_registers(dependencies, self.number, delayed=False, mesh=True)))
 
     def work(self, rates: Rates) -> TileWork | None:
         return None

@@ -60,11 +60,11 @@ class AttentionCompiler(TileCompiler):
 
     def registers(self) -> Iterator[tuple[str, int]]:
         """Yield all registers. Raises `PlaceError` if a page number is too large."""
-        relations, tile = self.placement.relations, self.tile
+        dependencies, tile = self.placement.dependencies, self.tile
         sinks: set[int] = set()
         for delayed in (False, True):
-            yield from token_registers(relations, self.number, delayed=delayed, mesh=True)
-            sinks |= relations.sinks(self.number, delayed=delayed)
+            yield from token_registers(dependencies, self.number, delayed=delayed, mesh=True)
+            sinks |= dependencies.sinks(self.number, delayed=delayed)
         yield "spike_destinations", set_of(sinks)
         for role, source in zip(("query", "key", "value"), self.attention.sources, strict=True):
             page = int(self.placement.axons[source][0]) >> tile.index_bits

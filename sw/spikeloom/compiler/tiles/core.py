@@ -61,10 +61,10 @@ class CoreCompiler(TileCompiler):
 
     def registers(self) -> Iterator[tuple[str, int]]:
         """Yield the registers with the dependencies of the tile. Without a mesh there is only one destination."""
-        relations, mesh = self.placement.relations, self.placement.fabric.mesh is not None
-        yield from token_registers(relations, self.number, delayed=False, mesh=mesh)
+        dependencies, mesh = self.placement.dependencies, self.placement.fabric.mesh is not None
+        yield from token_registers(dependencies, self.number, delayed=False, mesh=mesh)
         if mesh:
-            yield from token_registers(relations, self.number, delayed=True, mesh=True)
+            yield from token_registers(dependencies, self.number, delayed=True, mesh=True)
         yield "populations", len(self.held)
 
     def work(self, rates: Rates) -> TileWork:

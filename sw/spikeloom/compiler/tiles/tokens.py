@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from spikeloom.compiler.dependencies import Relations
+from spikeloom.compiler.dependencies import Dependencies
 
 __all__ = ["set_of", "token_registers"]
 
 
-def token_registers(relations: Relations, tile: int, *, delayed: bool, mesh: bool) -> Iterator[tuple[str, int]]:
+def token_registers(dependencies: Dependencies, tile: int, *, delayed: bool, mesh: bool) -> Iterator[tuple[str, int]]:
     """Yield the token registers of a tile."""
-    sources, sinks = relations.sources(tile, delayed=delayed), relations.sinks(tile, delayed=delayed)
+    sources, sinks = dependencies.sources(tile, delayed=delayed), dependencies.sinks(tile, delayed=delayed)
     kind = "delayed_" if delayed else ""
     yield f"{kind}sources", len(sources)
     yield f"{kind}sinks", len(sinks)

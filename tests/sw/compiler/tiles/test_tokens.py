@@ -2,10 +2,10 @@
 
 import pytest
 
-from spikeloom.compiler.dependencies import Relations
+from spikeloom.compiler.dependencies import Dependencies
 from spikeloom.compiler.tiles.tokens import set_of, token_registers
 
-RELATIONS = Relations(
+DEPENDENCIES = Dependencies(
     direct=frozenset({(0, 1), (1, 2), (1, 3), (2, 0), (3, 0)}), delayed=frozenset({(3, 1)}), inputs=frozenset({1})
 )
 
@@ -28,11 +28,11 @@ RELATIONS = Relations(
     ],
 )
 def test_registers(tile, delayed, expected):
-    assert dict(token_registers(RELATIONS, tile, delayed=delayed, mesh=True)) == expected
+    assert dict(token_registers(DEPENDENCIES, tile, delayed=delayed, mesh=True)) == expected
 
 
 def test_without_a_mesh_there_are_no_destinations():
-    assert dict(token_registers(RELATIONS, 1, delayed=False, mesh=False)) == {"sources": 1, "sinks": 2}
+    assert dict(token_registers(DEPENDENCIES, 1, delayed=False, mesh=False)) == {"sources": 1, "sinks": 2}
 
 
 def test_a_set_has_a_bit_per_tile():
