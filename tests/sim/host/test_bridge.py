@@ -168,3 +168,14 @@ def test_addresses_must_fit_their_bytes(name, high):
     for width in (0, high + 1):
         with pytest.raises(ValueError, match=f"^{name} must be from 1 to {high}, not {width}$"):
             BridgeModel(8, **{name: width})
+
+
+def test_widths_by_default():
+    model = BridgeModel(8)
+    last = ConfigurationAddress(tile=1, memory=15, plane=1023, index=(1 << 18) - 1)
+    assert model.reaches(last, 0)
+    assert not model.reaches(last, 1)
+    assert not model.reaches(ConfigurationAddress(tile=1, plane=1024), 0)
+    assert not model.reaches(ConfigurationAddress(tile=1, memory=16), 0)
+    model.from_host(b"\x11\x22\x00")
+    assert model.error == MESSAGE_ERROR, "values are not for a host that sends spikes only"
