@@ -88,13 +88,13 @@ class DatagramPort:
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
             separated = self._peer is not None and kernel_filter is not False and _close(self._socket)
-            if kernel_filter and not separated:
-                raise OSError(f"the kernel must be Linux to separate datagrams, not {sys.platform}")
             _bind(self._socket, host, port)
             self.port: int = self._socket.getsockname()[1]
             if separated:
                 assert self._peer is not None
                 self._stranger = _separate(self._socket, self._peer)
+            if kernel_filter and self._peer is not None and self._stranger is None:
+                raise OSError(f"the kernel ({sys.platform}) cannot separate datagrams by their sender")
         except BaseException:
             self._socket.close()
             raise

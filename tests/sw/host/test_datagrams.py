@@ -157,6 +157,31 @@ def test_no_stranger_is_heard_while_the_port_opens():
     assert strangers > 200
 
 
+@pytest.mark.parametrize("reason", ["another system", "another kernel"])
+def test_a_kernel_that_cannot_separate(monkeypatch, reason):
+    """Then the sources are compared; whoever insists on the kernel is refused."""
+    if reason == "another system":
+        monkeypatch.setattr("sys.platform", "darwin")
+    else:
+        real = socket.socket.setsockopt
+
+        def refuse(made, level, option, value):
+            if option == 51:  # SO_ATTACH_REUSEPORT_CBPF
+                raise OSError("Protocol not available")
+            real(made, level, option, value)
+
+        monkeypatch.setattr("spikeloom.host.datagrams.socket.socket.setsockopt", refuse)
+    with sender("127.0.0.2") as camera, sender() as stranger:
+        with DatagramPort("127.0.0.1", 0, peer=("127.0.0.2", None)) as port:
+            for each in (stranger, camera, stranger):
+                each.sendto(b"abcd", ("127.0.0.1", port.port))
+            assert len(read_all(port)) == 1
+            assert (port.received, port.strangers) == (1, 2)
+            assert port.dropped == (None if reason == "another system" else 0)
+        with pytest.raises(OSError, match=r"^the kernel \((linux|darwin)\) cannot separate datagrams by their sender$"):
+            DatagramPort("127.0.0.1", 0, peer=("127.0.0.2", None), kernel_filter=True)
+
+
 def test_a_port_in_use():
     with DatagramPort("127.0.0.1", 0, peer=("127.0.0.2", None)) as port:
         message = f"UDP port {port.port} of 127.0.0.1 is in use by another program; end it, or use another port"

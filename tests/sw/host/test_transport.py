@@ -140,6 +140,32 @@ def test_the_clock_of_a_simulated_board(tmp_path):
         assert line.now() == 8.25
 
 
+@pytest.mark.parametrize("virtual", [True, False])
+def test_a_slow_simulation_is_not_a_board_that_is_gone(tmp_path, virtual):
+    """The board begins to answer after more than the timeout of the link; by its own clock no time has passed."""
+    with virtual_port(tmp_path) as (line, ours, _):
+        if not virtual:
+            line.close()
+            line = SerialTransport(line.name, 115200)
+        os.set_blocking(ours, False)
+        slow = time.monotonic() + 0.6
+
+        def read():
+            try:
+                return os.read(ours, 4096) if time.monotonic() > slow else b""
+            except BlockingIOError:
+                return b""
+
+        with served(read, lambda data: os.write(ours, data)), Endpoint(line, timeout_s=0.3) as endpoint:
+            if virtual:
+                assert endpoint.open() == IDENTITY
+                endpoint.send(b"abc")
+                assert endpoint.receive(3) == b"abc"
+            else:
+                with pytest.raises(LinkError, match=r"^no board answers on "):
+                    endpoint.open()
+
+
 def test_a_simulated_board_that_has_ended(tmp_path):
     with virtual_port(tmp_path) as (line, _, clock):
         os.truncate(clock, 0)
