@@ -241,7 +241,7 @@ def table_of(outcomes: Iterable[Outcome]) -> Table:
     for column in ("bits", "steps"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("encoding", no_wrap=True)
-    for column in ("accuracy", "differ", "cycles", "images/s", "µs\nalone"):
+    for column in ("accuracy", "diff", "cycles", "images/s", "µs\nalone"):
         table.add_column(column, justify="right", no_wrap=True)
     for outcome in outcomes:
         per_s = outcome.images_per_s
