@@ -167,7 +167,7 @@ class _Lane:
         )
         compared = self._noisy(difference) if p.noise_bits else difference
         reached, spike = self._spike(compared.at(decide))
-        subtracted = difference.at(decide)
+        kept, subtracted = u.at(decide), difference.at(decide)
         if p.second_threshold:
             # A spike above twice the threshold subtracts it once, so the difference that was compared is of no use.
             once = self._register(
@@ -176,7 +176,7 @@ class _Lane:
                 u_stage + 1,
             )
             subtracted = Mux(self.rule.second_threshold, once.at(decide), subtracted)
-        v = self._after(u.at(decide), subtracted, reached, spike)
+        v = self._after(kept, subtracted, reached, spike)
         fired = self._register("fired", spike, decide + 1)
 
         state = ports.new_state
