@@ -75,6 +75,9 @@ def random_states(rng: np.random.Generator, core: CoreParameters, p: NeuronParam
         "adaptation": extremes(rng, low, high, size) if p.adaptation_leak is not None else zero,
         "random": rng.integers(1, 1 << 16, size) if p.noise_bits else zero,
     }
+    if p.second_threshold:  # around the threshold, where it matters
+        near = np.clip(np.asarray(p.threshold) + rng.integers(-3, 30, size), low, high)
+        state["v"] = np.where(rng.random(size) < 0.5, near, state["v"])
     return NeuronState(**{name: values[None].astype(np.int64) for name, values in state.items()})
 
 
