@@ -14,6 +14,14 @@ def test_recorded_times_are_of_files_that_exist():
     assert not missing
 
 
+def test_recorded_times_are_of_tests_that_exist():
+    """A test that has been renamed, or moved to another file, would count as quick whatever it takes."""
+    seconds = json.loads((HERE / "durations.json").read_text())
+    files = {name.split("::")[0]: (HERE.parent / name.split("::")[0]).read_text() for name in seconds}
+    gone = [name for name in seconds if f"def {name.split('::')[-1].split('[')[0]}(" not in files[name.split("::")[0]]]
+    assert not gone
+
+
 def test_the_longest_come_first(request):
     seconds = json.loads((HERE / "durations.json").read_text())
     taken = [seconds.get(item.nodeid, 0) for item in request.session.items]
