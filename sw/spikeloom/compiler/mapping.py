@@ -229,6 +229,7 @@ class _Line:
 
     def load(self, core: CoreParameters, piece: _Piece) -> Load:
         """Return the resources that a piece needs in a core."""
+        # The bisection asks for the same pieces over and over; most of the time of a placement would go here.
         key = core, piece
         if key not in self._loads:
             self._loads[key] = self._load(core, piece)
@@ -300,6 +301,7 @@ class _Line:
     def cut(self, tiles: int | None, *, banded: bool) -> list[list[_Piece]]:
         """Return the pieces of each of ``tiles`` tiles. Raises `AssignError` if the tiles cannot hold them."""
         found = []
+        # From coarse to fine: cuts at memory words waste no lane, cuts anywhere may be the only ones that fit.
         for line in (self.words(), self.bands(), self.neurons()) if banded else (self.words(), self.neurons()):
             if tiles is not None and sum(len(places.at) - 1 for places in line) < tiles:
                 continue
@@ -307,6 +309,7 @@ class _Line:
             if self._left(pieces):
                 continue
             count = len(pieces) if tiles is None else tiles
+            # Filling up to a limit is greedy; the smallest limit under which everything still fits balances the tiles.
             low, high = 0.0, max(self._cycles(pieces))
             for _ in range(_BISECTIONS):
                 middle = (low + high) / 2

@@ -112,6 +112,7 @@ class SplitNetwork:
     def join(self, arrays: Mapping[str, ArrayLike], population: str) -> NDArray[Any]:
         """Join ``arrays`` ``(..., part.size)`` of the parts of ``population`` into one ``(..., n)``."""
         parts = self.parts_of(population)
+        # Bands interleave: the neurons of a band are not consecutive, as each has some lines of every channel.
         order = np.argsort(np.concatenate([part.neurons for part in parts]))
         return np.concatenate([np.asarray(arrays[part.name]) for part in parts], axis=-1)[..., order]
 
@@ -128,6 +129,7 @@ def neurons_a_channel(network: QuantisedNetwork, population: str) -> int:
         return size
     for connection in (*network.connections_from(population), *network.connections_to(population)):
         convolution = connection.convolution
+        # A part of a grouped convolution gets zeros for the channels of other groups, which one-bit weights lack.
         if convolution is not None and convolution.groups > 1 and network.weight_width == 1:
             return size
         if connection.target == population and convolution is not None:
@@ -151,6 +153,7 @@ def bands(network: QuantisedNetwork, population: str) -> Bands | None:
     for connection in network.connections_from(population):
         if connection.source_shape is not None:
             shapes.add(connection.source_shape)
+            # A cut must lie between the windows of all poolings that read the population.
             lines = lcm(lines, connection.pooling.window[0] if connection.pooling is not None else 1)
     return Bands(shapes.pop(), lines) if len(shapes) == 1 else None
 

@@ -71,6 +71,7 @@ class Block:
         """Axon ``(size,)`` of each neuron, ascending."""
         channel, y, x = np.indices(self.shape).reshape(3, -1)[:, : self.size]
         bits = self.coordinate_width
+        # The encoding that all tiles share: coordinates in the low bits, and the row of the channel above them.
         return x | y << bits | (self.first + channel * self.pitch) << 2 * bits
 
 
@@ -160,6 +161,8 @@ def blocks_of(
                 f"{_called(name)}: its target tiles must have coordinates of the same width, not of "
                 f"{' and '.join(map(str, widths))} bits"
             )
+        # A row per connection into a tile, read one after the other; an axon means the same to every tile, so that all
+        # reserve as many rows as the one with most.
         pitch = max(tiles.values())
         last_axon = ((network.size(name) * pitch) << 2 * widths[0]) - 1
         sparse = (
@@ -194,6 +197,7 @@ def rows_of(
     chains = {name: chain for name, chain in chains.items() if chain}
     count = max((blocks[name].first + blocks[name].rows for name in chains), default=0)
     columns = {field.name: np.zeros(count, np.int64) for field in core.row_layout.fields}
+    # A row that no connection fills must not add the weights at address 0.
     if core.sparse:
         columns["empty"][:] = 1
     reaches: dict[str, NDArray[np.bool_]] = {}

@@ -156,6 +156,7 @@ def check_edges(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
         node = graph.nodes[b]
         if node.kind in MATRICES:
             takes = weight_of(b, node).shape[1]
+            # Extents of 1 may stand anywhere: frameworks differ in where they leave them.
             if sum(extent > 1 for extent in shapes[a]) > 1:
                 raise LoadError(
                     f"node {b!r} must get values of one dimension, not of shape {shapes[a]} from {a!r}; put a Flatten "
