@@ -112,6 +112,10 @@ class FakeBoard:
         place = request.address
         self.memory[BRIDGE_TILE, 0, 0, BRIDGE.register("error").offset] = self.model.error
         indices = range(place.index, place.index + request.count)
+        if place.memory:
+            places = (place.place(offset) for offset in range(request.count))
+            found = (self.memory.get((place.tile, place.memory, plane, index), 0) for index, plane in places)
+            return self.model.read_data(bytes(found))
         return self.model.read_data(bytes(self.memory.get((place.tile, 0, 0, index), index % 256) for index in indices))
 
 

@@ -88,6 +88,9 @@ def run(
             "most spikes (count), first spike, last, largest or summed (sum) membrane."
         ),
     ] = Answer.ALL,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Board: read the memories back after loading, and compare.")
+    ] = False,
     identity: Annotated[
         Path | None,
         typer.Option(
@@ -131,6 +134,8 @@ def run(
     plain = encode is Encoding.HOST and answer is Answer.ALL
     if not plain and (backend is Backend.RTL or source is not None):
         raise InputError("encode and answer must be left out with --backend rtl and with live input")
+    if verify and (backend is not Backend.BOARD or source is not None):
+        raise InputError("verify must be left out with live input, and with another backend than the board")
     loaded = loading.load(network)
     held = _hardware(backend, hardware, loading, loaded, identity)
     if backend is Backend.BOARD:
@@ -140,7 +145,7 @@ def run(
         _run_live(program, port, held, source, sink, pixels, step_ms, steps, peer, as_json=as_json)
         return
     chosen = samples.of(loaded, loading)
-    runner = _runner(backend, port, held, hardware, loading, loaded)
+    runner = _runner(backend, port, held, hardware, loading, loaded, verify=verify)
     with progress_bar("images") as bar:
         shown = bar.add_task("", total=chosen.spikes.shape[1])
 
@@ -175,7 +180,14 @@ def _hardware(backend: Backend, hardware: Hardware, loading: Loading, network: N
 
 
 def _runner(
-    backend: Backend, port: str | None, held: Built, hardware: Hardware, loading: Loading, network: Network
+    backend: Backend,
+    port: str | None,
+    held: Built,
+    hardware: Hardware,
+    loading: Loading,
+    network: Network,
+    *,
+    verify: bool,
 ) -> Runner:
     from spikeloom.runners.runner import BoardRunner, PinsRunner, ReferenceRunner
 
@@ -184,7 +196,7 @@ def _runner(
         return ReferenceRunner(quantised)
     program = place_on(held.fabric, quantised, hardware, is_built=True)
     if backend is Backend.BOARD:
-        return BoardRunner(program, transport_to(port, held.baud_rate), build_hash=held.build_hash)
+        return BoardRunner(program, transport_to(port, held.baud_rate), build_hash=held.build_hash, verify=verify)
     if backend is Backend.PINS:
         return PinsRunner(program, Path("build/run"), announce=note)
     from spikeloom.runners.compiled import CompiledRunner

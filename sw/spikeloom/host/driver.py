@@ -129,6 +129,47 @@ class Board:
             raise ValueError(f"words must have shape (n, planes) with 1 to {MOST_PLANES} planes, not {array.shape}")
         self._channel.send_all(_memory_messages(tile, memory, array, first))
 
+    def read_memory(self, tile: int, memory: int, *, first: int = 0, count: int | None = None) -> NDArray[np.uint8]:
+        """Return ``count`` words ``(count, planes)`` of a memory from ``first`` on, all of them by default.
+
+        The lowest byte of each word comes first, as in `write_memory`. Nothing must run meanwhile. Raises
+        `DriverError` if the board cannot read memories back.
+        """
+        if Feature.MEMORY_READ not in self.identity.features:
+            raise DriverError(
+                "the board cannot read its memories back: load a bitstream of a fabric that is built with read_back"
+            )
+        if self._fabric is None:
+            raise DriverError("the fabric must be given to read memories back, not None")
+        found = {item.number: item for item in self._fabric.tile(tile).memories.values()}
+        if memory not in found:
+            raise ValueError(f"memory of tile {tile} must be one of {', '.join(map(str, found))}, not {memory!r}")
+        depth, planes = found[memory].depth, found[memory].planes
+        count = depth - first if count is None else count
+        if not 0 <= first <= depth or not 0 <= count <= depth - first:
+            raise ValueError(f"words must be from 0 to {depth - 1}, not {count} from {first} on")
+        words_each = LARGEST_COUNT // planes
+        data = []
+        for start in range(first, first + count, words_each):
+            size = planes * min(words_each, first + count - start)
+            address = ConfigurationAddress(tile=tile, memory=memory, index=start, word_bytes=planes)
+            data += self._reads([(address, size, f"memory {found[memory].name} was read")])
+        return np.frombuffer(b"".join(data), np.uint8).reshape(-1, planes)
+
+    def _verify(self, program: LoadableProgram) -> None:
+        """Raise `DriverError` unless the memories hold the words of ``program``."""
+        for image in program.memories:
+            found = self.read_memory(image.tile, image.memory, count=len(image.words))
+            wrong = np.flatnonzero((found != image.words).any(axis=1))
+            if wrong.size:
+                word = int(wrong[0])
+                read, expected = (bytes(words[word][::-1]).hex() for words in (found, image.words))
+                raise DriverError(
+                    f"memory {image.memory} of tile {image.tile} does not hold what was written: word {word} is "
+                    f"0x{read}, expected 0x{expected} ({len(wrong):,} words differ): load again, and suspect the "
+                    "board's clock or supply if it happens again"
+                )
+
     def write_register(self, tile: int, name: str, value: int) -> None:
         """Write the register ``name`` of ``tile``."""
         register = self._register(tile, name)
@@ -147,19 +188,26 @@ class Board:
         for _, register in registers:
             if not register.readable:
                 raise ValueError(f"register {register.name} must be readable, not {register.access}")
-        self._channel.send_all(encode_read(address, register.size) for address, register in registers)
+        reads = self._reads(
+            [(address, register.size, f"a register was read ({register.name})") for address, register in registers]
+        )
+        return [int.from_bytes(read, "little") for read in reads]
+
+    def _reads(self, wanted: Sequence[tuple[ConfigurationAddress, int, str]]) -> list[bytes]:
+        """Read from each address so many bytes; the text says what happened when no answer comes."""
+        self._channel.send_all(encode_read(address, size) for address, size, _ in wanted)
         reads: list[bytes] = []
-        while len(reads) < len(registers):
-            messages = self._receive(f"a register was read ({registers[len(reads)][1].name})")
+        while len(reads) < len(wanted):
+            messages = self._receive(wanted[len(reads)][2])
             if messages.ticks.size or messages.spike_step.size or messages.value_step.size:
                 raise DriverError("unexpected spikes or steps from the board: no run is in progress")
             reads += messages.reads
-        if len(reads) > len(registers):
-            raise DriverError(f"the board answered {len(reads)} reads, expected {len(registers)}")
-        for (_, register), read in zip(registers, reads, strict=True):
-            if len(read) != register.size:
-                raise DriverError(f"the board answered a read with {len(read)} bytes, expected {register.size}")
-        return [int.from_bytes(read, "little") for read in reads]
+        if len(reads) > len(wanted):
+            raise DriverError(f"the board answered {len(reads)} reads, expected {len(wanted)}")
+        for (_, size, _), read in zip(wanted, reads, strict=True):
+            if len(read) != size:
+                raise DriverError(f"the board answered a read with {len(read)} bytes, expected {size}")
+        return reads
 
     def counters(self) -> dict[int, dict[str, int]]:
         """Return the counters of each tile since the last clear, by tile number; tiles without counters are omitted."""
@@ -202,10 +250,11 @@ class Board:
             if error >> bit & 1:
                 raise DriverError(f"the board has received {words}: driver and bitstream must be of the same release")
 
-    def load(self, program: LoadableProgram, *, progress: Progress | None = None) -> None:
+    def load(self, program: LoadableProgram, *, progress: Progress | None = None, verify: bool = False) -> None:
         """Clear the board and write the memories and registers of ``program``; ``progress`` counts bytes.
 
         If the bitstream already contains the program, its memories are not written and there are no bytes to count.
+        ``verify`` reads all memories back and raises `DriverError` at the first word that differs.
         """
         self._program = None
         if program.input_value_width and Feature.HOST_VALUES not in self.identity.features:
@@ -223,6 +272,8 @@ class Board:
             done += image.words.size
             if progress is not None:
                 progress(done, total)
+        if verify:
+            self._verify(program)
         for tile, name, value in program.registers:
             self.write_register(tile, name, value)
         self.check_errors()

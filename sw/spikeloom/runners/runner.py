@@ -157,6 +157,7 @@ class BoardRunner(TaskRunner):
     """Runner of a board, or of anything with the same protocol, at the end of ``transport``.
 
     ``build_hash`` is the hash of the expected bitstream; without it, any build of the program's fabric is accepted.
+    ``verify`` reads the memories back after loading.
     ``clock`` returns the clock cycles of the board, where they are counted. ``identity`` is what the board of the last
     run has answered, None before.
     """
@@ -168,9 +169,11 @@ class BoardRunner(TaskRunner):
         *,
         build_hash: bytes | None = None,
         clock: Callable[[], int] | None = None,
+        verify: bool = False,
     ) -> None:
         self.program = program
         self.transport = transport
+        self.verify = verify
         self.build_hash = build_hash
         self.clock = clock
         self.identity: Identity | None = None
@@ -186,7 +189,7 @@ class BoardRunner(TaskRunner):
             self.identity = board.identity
             expected = self.program.fabric.identity(self.build_hash or bytes(16))
             board.check(expected, build=self.build_hash is not None)
-            board.load(self.program)
+            board.load(self.program, verify=self.verify)
             loaded = self.clock() if self.clock else 0
             fields: dict[str, Any] = {"output_name": self.program.observed[0][0], "spikes": {}, "membranes": {}}
             if task.mode is not ReadoutMode.OFF:

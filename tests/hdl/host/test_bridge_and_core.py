@@ -11,8 +11,13 @@ from harness.simulated_link import SimulatedLink
 
 from spikeloom.compiler.place import place
 from spikeloom.host.driver import Board
+from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
+from spikeloom.sim.attention.attention import AttentionParameters
+from spikeloom.sim.attention.parameters import AttentionTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.messages import ConfigurationAddress, MessageDecoder, encode_read
 from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import MeshParameters
 
 CORE = NARROW_PAIR
 FABRIC = FabricConfig(core=CORE)
@@ -179,3 +184,89 @@ def test_the_driver_runs_networks_on_a_mesh(request, shape):
         # A tile that leads to nobody observed may still be at its last step when the host has all that it waits for.
         assert all(counters["steps"] in (0, 14, 15) for counters in board.counters().values())
     assert fired > 20
+
+
+READABLE = dataclasses.replace(
+    CORE, neurons=6, axons=5, weight_words=10, populations=2, coordinate_width=1, geometries=2, sparse=True
+)
+FABRICS = {
+    "all memories, one of a single port": FabricConfig(
+        core=dataclasses.replace(READABLE, weight_memory="single-port"), read_back=True
+    ),
+    "banks and wide words": FabricConfig(
+        core=dataclasses.replace(READABLE, lanes=16, lane_banks=2, neurons=32, weight_words=4, coordinate_width=0),
+        read_back=True,
+    ),
+    "every kind of tile": FabricConfig(
+        tiles=(
+            None,
+            dataclasses.replace(READABLE, coordinate_width=0),
+            AttentionTileParameters(attention=AttentionParameters(tokens=2, features=4), axon_width=6),
+            AerTileParameters(direction=AerDirection.INPUT, address_width=3, depth=4),
+            AerTileParameters(direction=AerDirection.OUTPUT, address_width=3, depth=4),
+        ),
+        mesh=MeshParameters(columns=3, rows=2, counters=True),
+        read_back=True,
+    ),
+}
+
+
+def check_read_back(rng, fabric):
+    """Every word of every memory reads as it was written, in both orders; what there is not reads as 0."""
+    link = SimulatedLink(rng, fabric, stall=0.1)
+    board = Board(link, fabric)
+    written = {}
+    for tile, parameters in fabric.numbered.items():
+        for memory in parameters.memories.values():
+            words = rng.integers(0, 256, (memory.depth, memory.planes), np.uint8)
+            words[:, -1] &= 0xFF >> -memory.width % 8
+            board.write_memory(tile, memory.number, words)
+            written[tile, memory.number] = words
+    for (tile, number), words in written.items():
+        assert np.array_equal(board.read_memory(tile, number), words), (tile, number)
+        some = board.read_memory(tile, number, first=len(words) - 1, count=1)
+        assert np.array_equal(some, words[-1:])
+    tile, number = max(written, key=lambda place: written[place].shape[1])
+    words, decoder = written[tile, number], MessageDecoder()
+    planes = words.shape[1]
+    assert planes > 3
+    for plane in (0, planes // 2, planes - 1, planes):
+        link.send(encode_read(ConfigurationAddress(tile=tile, memory=number, plane=plane), 2))
+        found = b""
+        while len(found) < 5:
+            found += link.receive()
+        expected = words[:2, plane] if plane < planes else np.zeros(2, np.uint8)
+        assert decoder.feed(found).reads == (expected.tobytes(),)
+    board.check_errors()
+    assert all(words.any() for (_, _), words in written.items() if words.size > 10)
+
+
+@pytest.mark.parametrize("name", FABRICS)
+def test_memories_are_read_back(request, name):
+    check_read_back(rng_of(request.node.name), FABRICS[name])
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+def test_reading_back_changes_nothing(request, mesh):
+    """Before, between and after runs; the step that follows a READ at once finds its memories as they were."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, axons=64, weight_words=256, read_back=True)
+    fabric = mesh_of(2, 1, core=core) if mesh else FabricConfig(core=core)
+    board = Board(SimulatedLink(rng, fabric, stall=0), fabric)
+    network = random_network(rng, core, inputs=4, sizes=(3, 4))
+    program = place(network, fabric)
+    board.load(program, verify=True)
+    populations = program.fabric.cores[1].memories["populations"]
+    fired = 0
+    for _ in range(2):
+        spikes = random_spikes(rng, 4, 2, network.inputs)
+        result = board.run(spikes)
+        expected = simulate(network, spikes).spikes[network.output]
+        assert (result.spikes[..., : expected.shape[2]] == expected).all()
+        fired += expected.sum()
+        for image in program.memories:
+            words = board.read_memory(image.tile, image.memory, count=min(3, len(image.words)))
+            assert np.array_equal(words, image.words[:3])
+        # The last word read is not the one that a step needs first.
+        board.read_memory(1, populations.number, first=populations.depth - 1)
+    assert fired > 0

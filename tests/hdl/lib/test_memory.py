@@ -9,6 +9,7 @@ from harness.networks import rng_of
 
 from spikeloom.hdl.lib.memory import LoadedMemory
 from spikeloom.sim.core.parameters import Memory
+from spikeloom.sim.lib.registers import READ_BACK_CYCLES
 
 WIDTH, DEPTH = 48, 20
 
@@ -55,6 +56,63 @@ def test_whole_words(request):
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_parts_of_words(request, part):
     loaded(request, {"memory": Memory("table", 3, DEPTH, WIDTH), "part": part, "parts": 3}, first_plane=2 * part)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "options"),
+    [
+        (13, 20, {}),
+        (48, 20, {"parts": 3, "part": 1}),
+        (2400, 5, {"pipelined": True}),
+        (128, 600, {"parts": 2, "part": 1, "pipelined": True}),
+        (16, 40, {"single_port": True}),
+    ],
+)
+def test_words_are_read_back(request, width, depth, options):
+    """Each byte, whatever the tile's own address is; of other memories, and of planes that are not here, 0."""
+    rng = rng_of(request.node.name)
+    dut = LoadedMemory(Memory("table", 3, depth, width), read_back=True, **options)
+    parts = options.get("parts", 1)
+    planes, first = -(-width // 8) // parts, -(-width // 8) // parts * options.get("part", 0)
+    high = 0xFF >> -width % 8
+    seen = []
+
+    async def bench(ctx):
+        load, held = dut.load, {}
+        ctx.set(load.memory, 3)
+        ctx.set(load.write_enable, 1)
+        for plane in range(first, first + planes):
+            for index in range(depth) if depth < 50 else (0, 77, depth - 1):
+                held[index, plane] = int(rng.integers(256)) & (high if plane == -(-width // 8) - 1 else 0xFF)
+                for name, value in (("plane", plane), ("index", index), ("write_data", held[index, plane])):
+                    ctx.set(getattr(load, name), value)
+                await ctx.tick()
+        ctx.set(load.write_enable, 0)
+        indices = sorted({index for index, _ in held})
+        for _ in range(100):
+            index, plane = int(rng.choice(indices)), int(rng.integers(max(0, first - 2), first + planes + 2))
+            memory, reading = int(rng.choice([3, 3, 3, 2])), int(rng.random() < 0.9)
+            for name, value in (("memory", memory), ("reading", reading), ("plane", plane), ("index", index)):
+                ctx.set(getattr(load, name), value)
+            ctx.set(dut.address, int(rng.choice(indices)))
+            # The rest of the cycles are for the way to the memory and back.
+            await ctx.tick().repeat(READ_BACK_CYCLES // 2)
+            expected = held.get((index, plane), 0) if memory == 3 and reading else 0
+            assert ctx.get(load.read_data) == expected, (index, plane)
+            seen.append(expected)
+        # Not read by the host, the memory is the tile's.
+        ctx.set(load.reading, 0)
+        await ctx.tick().repeat(3)
+        ctx.set(dut.address, indices[-1])
+        await ctx.tick().repeat(dut.latency)
+        word = sum(held[indices[-1], first + plane] << 8 * plane for plane in range(planes))
+        assert ctx.get(dut.data) == word
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert 10 < sum(byte > 0 for byte in seen) < len(seen)
 
 
 def test_each_part_holds_its_bits_from_power_up():

@@ -1,6 +1,6 @@
 """Fabrics: tiles that are made to fit each other, what a fabric adds up to, and what is none."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -16,7 +16,8 @@ from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.contents import NOTHING, Contents
-from spikeloom.sim.lib.tile import Widths
+from spikeloom.sim.lib.registers import READ_BACK_CYCLES
+from spikeloom.sim.lib.tile import TileParameters, Widths
 from spikeloom.sim.noc.mesh import MeshParameters
 
 NARROW = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=64, v_width=10, accumulator_width=16)
@@ -83,11 +84,67 @@ def test_what_it_adds_up_to():
         ({"encoder": EncoderParameters()}, Feature.ENCODER),
         ({"readout": ReadoutParameters()}, Feature.READOUT),
         ({"mesh": MeshParameters(columns=2, rows=1)}, Feature.MESH),
+        ({"read_back": True}, Feature.MEMORY_READ),
+        ({"tiles": (None, CoreParameters(read_back=True))}, Feature.MEMORY_READ),
+        ({"tiles": (None, CoreParameters(value_width=6))}, Feature.HOST_VALUES),
     ],
 )
 def test_features(arguments, features):
-    fabric = FabricConfig(tiles=(None, CoreParameters()), **arguments)
+    fabric = FabricConfig(**{"tiles": (None, CoreParameters())} | arguments)
     assert fabric.features == fabric.identity().features == features
+
+
+def test_all_tiles_are_read_back_or_none():
+    mesh = MeshParameters(columns=3, rows=2)
+    some = FabricConfig(tiles=(*TILES[:-1], replace(TILES[-1], read_back=True)), mesh=mesh)
+    for fabric in (some, FabricConfig(tiles=TILES, mesh=mesh, read_back=True), replace(some, name="other")):
+        assert fabric.read_back
+        assert all(tile.read_back for tile in fabric.numbered.values())
+        assert fabric.configuration_latency == 2 * 4 + READ_BACK_CYCLES
+    assert not FabricConfig(tiles=TILES, mesh=mesh).read_back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable(TileParameters):
+    """A kind without the option."""
+
+    kind = "dull"
+    destinations: int = 0
+    contents: Contents = NOTHING
+
+    @property
+    def packets(self):
+        return Widths(8, 8)
+
+    def fitted(self, *, tiles, packets):
+        return replace(self, destinations=tiles)
+
+    @property
+    def memories(self):
+        return {}
+
+
+def test_a_kind_that_cannot_be_read_back():
+    with pytest.raises(
+        ValueError, match=r"^read_back must be False with tiles of kind dull, which have no such option$"
+    ):
+        FabricConfig(
+            tiles=(None, CoreParameters(), Unreadable()), mesh=MeshParameters(columns=3, rows=1), read_back=True
+        )
+
+
+def test_the_configuration_port_is_as_wide_as_the_memories_need():
+    core = CoreParameters(lanes=2, neurons=64, axons=300, weight_words=1000, per_neuron=frozenset())
+    fabric = FabricConfig(core=core)
+    planes = fabric.core.memories["populations"].planes
+    assert (fabric.index_width, fabric.plane_width) == (10, (planes - 1).bit_length())
+    small = FabricConfig(core=replace(core, axons=4, weight_words=4, neurons=4, populations=1))
+    assert small.index_width == 6, "registers have 64 bytes"
+    wide = FabricConfig(
+        tiles=(None, core, AerTileParameters(direction=AerDirection.INPUT, address_width=18)),
+        mesh=MeshParameters(columns=3, rows=1),
+    )
+    assert wide.index_width == 18
 
 
 @pytest.mark.parametrize(("counters", "latency"), [(False, 2 * 4 + 1), (True, 2 * 6 + 1)])

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import (
     baud_rate_from_json,
     fabric_from_json,
@@ -19,6 +21,10 @@ def test_a_fabric_is_read_from_its_file(tmp_path):
     path = tmp_path / "fabric.json"
     path.write_text(fabric_to_json(FABRICS["small"]))
     assert read_fabric(path) == FABRICS["small"]
+    readable = FabricConfig(core=CoreParameters(), read_back=True)
+    path.write_text(fabric_to_json(readable))
+    assert read_fabric(path) == readable
+    assert read_fabric(path).read_back
 
 
 HUGE = 10**400
@@ -39,6 +45,8 @@ HUGE = 10**400
         ("tiles", [{"core": {"per_neuron": [["bias"]]}}]),
         ("tiles", [{"core": {"shifts": 5}}]),
         ("tiles", [{"aer": {"direction": "up"}}]),
+        ("tiles", [{"core": {"read_back": 5}}]),
+        ("tiles", [{"core": {}}, {"aer": {"direction": "input", "read_back": []}}]),
         ("mesh", [3, 2]),
         ("mesh", {"columns": HUGE, "rows": 2}),
         ("mesh", {"columns": 10**9, "rows": 10**9}),

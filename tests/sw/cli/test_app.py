@@ -57,6 +57,10 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
             ["run", "--backend", "rtl", "--answer", "count"],
             "encode and answer must be left out with --backend rtl and with live input",
         ),
+        (
+            ["run", "--verify", "--backend", "reference"],
+            "verify must be left out with live input, and with another backend than the board",
+        ),
         (["run", "--peer", "127.0.0.1"], "peer must be left out, unless the input is live"),
         (
             ["run", "--port", "localhost:9", "--inputs", "udp://127.0.0.1:9", "--step-ms", "0"],

@@ -125,6 +125,80 @@ def test_programs_are_loaded(request, words, planes, messages):
     assert fake.memory[1, 2, 0, 40] == 7
 
 
+READABLE = FabricConfig(core=CoreParameters(lanes=2, neurons=64, axons=300, weight_words=512), read_back=True)
+
+
+def readable_board(rng):
+    """A board whose memories can be read back, and a program for it."""
+    program = program_of(rng)
+    weights, routes = (READABLE.core.memories[name] for name in ("weights", "routes"))
+    for image, memory in zip(program.memories, (weights, routes), strict=True):
+        image.words = rng.integers(0, 256, (9, memory.planes), np.uint8)
+    fake = FakeBoard(program)
+    return Board(FakeLink(fake, identity=replace(IDENTITY, features=READABLE.features)), READABLE), fake, program
+
+
+def test_memories_are_read_back(request):
+    board, _, program = readable_board(rng_of(request.node.name))
+    board.load(program, verify=True)
+    for image in program.memories:
+        assert (board.read_memory(1, image.memory, count=9) == image.words).all()
+        assert (board.read_memory(1, image.memory, first=4, count=3) == image.words[4:7]).all()
+        assert board.read_memory(1, image.memory).shape == (512 if image.memory == 1 else 64, image.words.shape[1])
+        assert board.read_memory(1, image.memory, count=0).shape == (0, image.words.shape[1])
+
+
+def test_a_word_that_differs_is_named(request):
+    rng = rng_of(request.node.name)
+    board, fake, program = readable_board(rng)
+    write = fake.write
+
+    def damaged(request):
+        write(request)
+        if request.address.memory == 4:
+            fake.memory[1, 4, 0, 7] ^= 0x10
+            fake.memory[1, 4, 1, 8] ^= 1
+
+    fake.write = damaged
+    word = program.memories[1].words[7]
+    expected = bytes(word[::-1]).hex()
+    read = bytes((word ^ [0x10, *[0] * (len(word) - 1)]).astype(np.uint8)[::-1]).hex()
+    message = (
+        f"memory 4 of tile 1 does not hold what was written: word 7 is 0x{read}, expected 0x{expected} "
+        "(2 words differ): load again, and suspect the board's clock or supply if it happens again"
+    )
+    with pytest.raises(DriverError, match=f"^{re.escape(message)}$"):
+        board.load(program, verify=True)
+    with pytest.raises(DriverError, match=r"^a program must be loaded before a run$"):
+        board.run(np.zeros((1, 1, INPUTS), np.bool_))
+    board.load(program)
+
+
+def test_what_cannot_be_read_back_is_refused(request):
+    rng = rng_of(request.node.name)
+    board, fake, program = readable_board(rng)
+    for call, error, message in (
+        (lambda: board.read_memory(1, 9), ValueError, "memory of tile 1 must be one of 1, 2, 3, 4, 5, not 9"),
+        (
+            lambda: board.read_memory(1, 1, first=500, count=13),
+            ValueError,
+            "words must be from 0 to 511, not 13 from 500 on",
+        ),
+        (
+            lambda: Board(FakeLink(fake)).load(program, verify=True),
+            DriverError,
+            "the board cannot read its memories back: load a bitstream of a fabric that is built with read_back",
+        ),
+        (
+            lambda: Board(FakeLink(fake, identity=board.identity)).read_memory(1, 1),
+            DriverError,
+            "the fabric must be given to read memories back, not None",
+        ),
+    ):
+        with pytest.raises(error, match=f"^{re.escape(message)}$"):
+            call()
+
+
 def test_values_of_the_input(request):
     """They go to boards that take them; others refuse the program before anything is written."""
     rng = rng_of(request.node.name)

@@ -22,7 +22,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.aer.handshake import AerReceiver, AerSender
 from spikeloom.hdl.lib.block_queue import BlockQueue
-from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort, connect_registers
 from spikeloom.hdl.lib.registers import RegisterBank
 from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.hdl.noc.tile import TileSignature, pin_members, register_tile
@@ -137,11 +137,11 @@ class Translator(wiring.Component):
     """
 
     def __init__(self, parameters: AerTileParameters) -> None:
-        self._table = parameters.table
+        self._table, self._read_back = parameters.table, parameters.read_back
         known, value = parameters.table_layout.fields
         super().__init__(
             {
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=parameters.read_back)),
                 "i": In(stream.Signature((self._table.depth - 1).bit_length())),
                 "o": Out(stream.Signature(value.width)),
                 "unknown": Out(known.width),
@@ -150,7 +150,7 @@ class Translator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.table = table = LoadedMemory(self._table, pipelined=True)
+        m.submodules.table = table = LoadedMemory(self._table, pipelined=True, read_back=self._read_back)
         wiring.connect(m, wiring.flipped(self.load), table.load)
         waiting = Signal(range(table.latency + 1), init=table.latency)
         here, known = Signal(), Signal()
@@ -201,7 +201,8 @@ class AerTile(wiring.Component):
         p = self.parameters
         registers = RegisterBank(AER, p.contents)
         m.submodules.registers = ResetInserter(self.reset)(registers)
-        wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
+        if not p.read_back:
+            wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
         restart, step_done = Signal(), Signal()
         m.d.comb += [restart.eq(self.reset | self.clear | registers.control), self.step_done.eq(step_done)]
         running = Module()
@@ -212,6 +213,9 @@ class AerTile(wiring.Component):
         running.submodules.translator = translator
         for name in ("write_enable", "memory", "plane", "index", "write_data"):
             m.d.sync += getattr(translator.load, name).eq(getattr(self.configuration, name))
+        if p.read_back:
+            m.d.sync += translator.load.reading.eq(self.configuration.reading)
+            connect_registers(m, self.configuration, registers.configuration, translator.load)
 
         tokens = Tokens(p.destinations)
         running.submodules.tokens = tokens

@@ -22,7 +22,7 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.hdl.attention.engine import AttentionEngine
 from spikeloom.hdl.attention.memory import EventMatrix
 from spikeloom.hdl.lib.block_queue import ReadAhead
-from spikeloom.hdl.lib.memory import LoadedMemory, load_register
+from spikeloom.hdl.lib.memory import LoadedMemory, connect_registers, load_register
 from spikeloom.hdl.lib.registers import RegisterBank
 from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.hdl.noc.tile import TileSignature, register_tile
@@ -143,12 +143,18 @@ class AttentionTile(wiring.Component):
         m = Module()
         registers = RegisterBank(ATTENTION, self.parameters.contents)
         m.submodules.registers = ResetInserter(self.reset)(registers)
-        wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
+        if not self.parameters.read_back:
+            wiring.connect(m, wiring.flipped(self.configuration), registers.configuration)
         # A clear restarts everything but the registers, which hold what the host has configured for its run.
         restart = Signal()
         m.d.comb += restart.eq(self.reset | self.clear | registers.control)
-        m.submodules.routes = routes = LoadedMemory(self.parameters.memories["routes"])
-        wiring.connect(m, load_register(m, self.configuration), routes.load)
+        m.submodules.routes = routes = LoadedMemory(
+            self.parameters.memories["routes"], read_back=self.parameters.read_back
+        )
+        load = load_register(m, self.configuration)
+        wiring.connect(m, load, routes.load)
+        if self.parameters.read_back:
+            connect_registers(m, self.configuration, registers.configuration, load)
         running = Module()
         m.submodules.running = ResetInserter(restart)(running)
         self._elaborate_running(running, registers, routes)

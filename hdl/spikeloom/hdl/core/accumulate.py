@@ -90,7 +90,7 @@ class Accumulator(wiring.Component):
                 "current_valid": Out(1),
                 "clear": In(1),
                 "clear_address": In(word),
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=parameters.read_back)),
             }
         )
 

@@ -73,6 +73,7 @@ class AdderBank(wiring.Component):
             part=number,
             parts=p.lane_banks,
             pipelined=True,
+            read_back=p.read_back,
         )
         # The block RAMs of a wide bank are spread over the FPGA, and the way to the adders takes a cycle of its own.
         # Deep memories (latency 3) already end in a register behind the multiplexer of their blocks.
@@ -82,7 +83,7 @@ class AdderBank(wiring.Component):
             {
                 "control": In(control_layout(p)),
                 "current": Out(data.ArrayLayout(signed(p.accumulator_width), p.bank_lanes)),
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=p.read_back)),
             }
         )
 

@@ -117,7 +117,7 @@ class SpikeEmitter(wiring.Component):
                 "local": Out(stream.Signature(data.StructLayout(event))),
                 "busy": Out(1),
                 "done": Out(1),
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=parameters.read_back)),
             }
         )
 
@@ -243,7 +243,7 @@ class SpikeEmitter(wiring.Component):
             m.d.sync += [active.eq(~single), fired.eq(rest), single.eq(_is_single(rest))]
 
         # The route memory; `stages` carries the value of the neuron alongside the two read stages.
-        m.submodules.routes = routes = LoadedMemory(p.memories["routes"])
+        m.submodules.routes = routes = LoadedMemory(p.memories["routes"], read_back=p.read_back)
         wiring.connect(m, wiring.flipped(self.load), routes.load)
         item = data.StructLayout({"value": Shape(value_width, signed=value_width > 0)})
         stages = [Signal(item, name=f"item_{place}") for place in range(2)]

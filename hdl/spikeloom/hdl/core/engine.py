@@ -20,7 +20,7 @@ from spikeloom.hdl.core.accumulate import Accumulator
 from spikeloom.hdl.core.emit import SpikeEmitter
 from spikeloom.hdl.core.row_reader import RowReader
 from spikeloom.hdl.core.sweep import NeuronSweep
-from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadFan, LoadPort
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
 from spikeloom.hdl.noc.tokens import Tokens, relation_members
 from spikeloom.sim.core.parameters import CoreParameters
@@ -59,7 +59,7 @@ class LifEngine(wiring.Component):
             {
                 "i": In(stream.Signature(packet_layout(*packet))),
                 "o": Out(stream.Signature(packet_layout(*packet, parameters.destinations))),
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=parameters.read_back)),
                 **relation_members(parameters.destinations),
                 "populations": In(bits_for(parameters.populations + 1)),
                 "idle": Out(1),
@@ -78,9 +78,11 @@ class LifEngine(wiring.Component):
         m.submodules.accumulator = accumulator = self.accumulator
         m.submodules.sweep = sweep = self.sweep
         m.submodules.emitter = emitter = SpikeEmitter(p)
-        m.submodules.populations = populations = LoadedMemory(p.memories["populations"])
+        m.submodules.populations = populations = LoadedMemory(p.memories["populations"], read_back=p.read_back)
+        loads = LoadFan(m, self.load)
         for part in (rows, accumulator, sweep, emitter, populations):
-            wiring.connect(m, wiring.flipped(self.load), part.load)
+            loads.connect(part.load)
+        loads.finish()
 
         fresh = Signal(init=1)  # the current step is the first of its sample
         clearing = Signal()

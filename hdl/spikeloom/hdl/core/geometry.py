@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.core.graded import value_shape
 from spikeloom.hdl.core.words import word_layout
-from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadFan, LoadPort
 from spikeloom.hdl.lib.words import struct_layout
 from spikeloom.hdl.tech.ecp5_carry import Operand, add
 from spikeloom.sim.core.parameters import CoreParameters
@@ -60,17 +60,19 @@ class GeometrySequencer(wiring.Component):
                 "word": Out(word_layout(parameters)),
                 "sparse": Out(1),
                 "busy": Out(2),
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=parameters.read_back)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        m.submodules.columns = columns = LoadedMemory(p.memories["columns"])
-        m.submodules.lines = lines = LoadedMemory(p.memories["lines"])
+        m.submodules.columns = columns = LoadedMemory(p.memories["columns"], read_back=p.read_back)
+        m.submodules.lines = lines = LoadedMemory(p.memories["lines"], read_back=p.read_back)
+        loads = LoadFan(m, self.load)
         for memory in (columns, lines):
-            wiring.connect(m, wiring.flipped(self.load), memory.load)
+            loads.connect(memory.load)
+        loads.finish()
 
         # The tables are read in two stages: `reading` is the row in the memories' read stage, `found` the row in their
         # output registers, and `start` the row with the table entries added.

@@ -68,14 +68,14 @@ class NeuronBank(wiring.Component):
         self.states = kind(self._states_layout.size, p.words)
         self._neurons = None
         if p.neuron_layout.width:
-            self._neurons = LoadedMemory(p.memories["neurons"], part=number, parts=p.lane_banks)
+            self._neurons = LoadedMemory(p.memories["neurons"], part=number, parts=p.lane_banks, read_back=p.read_back)
         super().__init__(
             {
                 "control": In(control_layout(p)),
                 "current": In(data.ArrayLayout(signed(p.accumulator_width), p.bank_lanes)),
                 "emit": Out(p.bank_lanes),
                 "sent": Out(data.ArrayLayout(signed(p.sent_width), p.bank_lanes)),
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=p.read_back)),
             }
         )
 

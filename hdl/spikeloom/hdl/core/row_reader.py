@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.hdl.core.geometry import GeometrySequencer
 from spikeloom.hdl.core.graded import value_shape
 from spikeloom.hdl.core.words import TargetReader, word_layout
-from spikeloom.hdl.lib.memory import LoadedMemory, LoadPort
+from spikeloom.hdl.lib.memory import LoadedMemory, LoadFan, LoadPort
 from spikeloom.hdl.lib.words import struct_layout
 from spikeloom.hdl.tech.ecp5_carry import Operand, add
 from spikeloom.sim.core.parameters import CoreParameters
@@ -67,7 +67,7 @@ class RowReader(wiring.Component):
                 "events": In(stream.Signature(event_layout(parameters))),
                 "busy": Out(2),
                 "word": Out(word_layout(parameters)),
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=parameters.read_back)),
             }
         )
 
@@ -75,8 +75,9 @@ class RowReader(wiring.Component):
         m = Module()
         p = self.parameters
         coordinates = 2 * p.coordinate_width
-        m.submodules.rows = rows = LoadedMemory(p.memories["rows"])
-        wiring.connect(m, wiring.flipped(self.load), rows.load)
+        m.submodules.rows = rows = LoadedMemory(p.memories["rows"], read_back=p.read_back)
+        loads = LoadFan(m, self.load)
+        loads.connect(rows.load)
 
         # Fetch: `reading` is the row in the read stage of the memory, `fetched` the row in its output register. A
         # continuation in `again` has priority over new events: `again` holds only one row and must be free when the
@@ -117,7 +118,7 @@ class RowReader(wiring.Component):
         busy = [Cat(s.valid & (s.parity == number) for s in (again, reading, fetched)).any() for number in range(2)]
         if p.coordinate_width:
             m.submodules.sequencer = sequencer = GeometrySequencer(p)
-            wiring.connect(m, wiring.flipped(self.load), sequencer.load)
+            loads.connect(sequencer.load)
             given = sequencer.i.payload
             m.d.comb += [
                 sequencer.i.valid.eq(fetched.valid),
@@ -137,12 +138,13 @@ class RowReader(wiring.Component):
             busy = [here | (word.valid & (word.parity == number)) for number, here in enumerate(busy)]
         if p.sparse:
             m.submodules.targets = targets = TargetReader(p)
-            wiring.connect(m, wiring.flipped(self.load), targets.load)
+            loads.connect(targets.load)
             m.d.comb += [targets.word.eq(word), targets.sparse.eq(sparse), self.word.eq(targets.listed)]
             busy = [here | there for here, there in zip(busy, targets.busy, strict=True)]
         else:
             m.d.comb += self.word.eq(word)
         m.d.comb += self.busy.eq(Cat(busy))
+        loads.finish()
         return m
 
     def _sequence(

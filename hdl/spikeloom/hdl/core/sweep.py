@@ -81,7 +81,7 @@ class NeuronSweep(wiring.Component):
                 "emit": Out(p.lanes),
                 "sent": Out(data.ArrayLayout(signed(p.sent_width), p.lanes)),
                 "held_rule": Out(rule),
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=p.read_back)),
             }
         )
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 
 from spikeloom.hdl.core.engine import LifEngine
-from spikeloom.hdl.lib.memory import load_register
+from spikeloom.hdl.lib.memory import connect_registers, load_register
 from spikeloom.hdl.lib.registers import RegisterBank
 from spikeloom.hdl.noc.tile import TileSignature, register_tile
 from spikeloom.hdl.noc.tokens import relation_members
@@ -43,11 +43,15 @@ class LifCore(wiring.Component):
 
         # The load port is registered once, so that its fan-out to the memories is not on the critical path.
         port = self.configuration
-        wiring.connect(m, load_register(m, port), engine.load)
+        load = load_register(m, port)
+        wiring.connect(m, load, engine.load)
 
         registers = RegisterBank(CORE, self.parameters.contents)
         m.submodules.registers = ResetInserter(self.reset)(registers)
-        wiring.connect(m, wiring.flipped(port), registers.configuration)
+        if self.parameters.read_back:
+            connect_registers(m, port, registers.configuration, load)
+        else:
+            wiring.connect(m, wiring.flipped(port), registers.configuration)
         m.d.comb += [
             restart.eq(self.reset | self.clear | registers.control),
             engine.populations.eq(registers.populations),

@@ -52,7 +52,7 @@ class TargetReader(wiring.Component):
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
-        self._targets = LoadedMemory(parameters.memories["targets"], pipelined=True)
+        self._targets = LoadedMemory(parameters.memories["targets"], pipelined=True, read_back=parameters.read_back)
         self.latency = self._targets.latency
         layout = word_layout(parameters)
         super().__init__(
@@ -61,7 +61,7 @@ class TargetReader(wiring.Component):
                 "sparse": In(1),
                 "listed": Out(layout),
                 "busy": Out(2),
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=parameters.read_back)),
             }
         )
 

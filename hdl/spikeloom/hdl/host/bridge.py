@@ -69,6 +69,8 @@ class HostBridge(wiring.Component):
         Cycles from a request at the configuration port to its read data.
     index_width, plane_width
         Widths of ``configuration``. A byte beyond them is not written, and read as 0.
+    read_back
+        The host can read the memories of the tiles.
     counting
         The routers of the mesh have counters, which the configuration port reaches, also at the host's position.
     encoder, readout
@@ -108,6 +110,7 @@ class HostBridge(wiring.Component):
         latency: int = 1,
         index_width: int = INDEX_WIDTH,
         plane_width: int = PLANE_WIDTH,
+        read_back: bool = False,
         counting: bool = False,
         encoder: EncoderParameters | None = None,
         readout: ReadoutParameters | None = None,
@@ -125,7 +128,7 @@ class HostBridge(wiring.Component):
         self.tiles = tiles
         self.counting = counting
         self.latency = latency
-        self.index_width, self.plane_width = index_width, plane_width
+        self.index_width, self.plane_width, self.read_back = index_width, plane_width, read_back
         self.encoder = encoder
         self.readout = readout
         self.contents = contents
@@ -138,7 +141,9 @@ class HostBridge(wiring.Component):
                 "to_fabric": Out(stream.Signature(packet_layout(axon_width, value_width, tiles))),
                 "from_fabric": In(stream.Signature(packet)),
                 "configuration": Out(
-                    ConfigurationPort(tile=tiles > 0, index_width=index_width, plane_width=plane_width)
+                    ConfigurationPort(
+                        tile=tiles > 0, index_width=index_width, plane_width=plane_width, read_back=read_back
+                    )
                 ),
                 "program": In(BRIDGE.register("program").width_bits),
                 "clear": Out(1),
@@ -156,6 +161,7 @@ class HostBridge(wiring.Component):
             index_width=self.index_width,
             plane_width=self.plane_width,
             value_width=self.input_value_width,
+            read_back=self.read_back,
         )
         value_width = max(self.value_width, self.readout.width if self.readout else 0)
         m.submodules.encoder = encoder = AnswerEncoder(
@@ -286,6 +292,8 @@ class HostBridge(wiring.Component):
         others = ~is_bridge if self.tiles else decoder.tile == CORE_TILE
         if self.tiles:
             m.d.comb += self.configuration.tile.eq(decoder.tile)
+        if self.read_back:
+            m.d.comb += self.configuration.reading.eq(decoder.reading & others)
         for chosen, port in ((is_bridge, registers.configuration), (others, self.configuration)):
             m.d.comb += [
                 port.write_enable.eq(decoder.write_enable & chosen),

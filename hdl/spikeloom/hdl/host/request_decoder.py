@@ -44,6 +44,9 @@ class RequestDecoder(wiring.Component):
         one tells tiles that do not exist apart.
     value_width
         Width of the value of a spike; 0 if the host sends no values, whose messages are then unknown.
+    read_back
+        A READ may be of a memory. Then it settles as a WRITE does, so that the memory is the tile's again before a
+        packet reaches the tile.
 
     Members
     -------
@@ -85,10 +88,12 @@ class RequestDecoder(wiring.Component):
         index_width: int = INDEX_WIDTH,
         plane_width: int = PLANE_WIDTH,
         value_width: int = 0,
+        read_back: bool = False,
     ) -> None:
         self.axon_width = axon_width
         self.latency = latency
         self.value_width = value_width
+        self.read_back = read_back
         packet = event_layout(axon_width, value_width)
         super().__init__(
             {
@@ -264,7 +269,7 @@ class RequestDecoder(wiring.Component):
             with m.State("READ"):
                 m.d.comb += [self.reading.eq(1), step.eq(self.read_next)]
                 with m.If(self.read_done):
-                    m.next = "MESSAGE"
+                    m.next = "SETTLE" if self.read_back else "MESSAGE"
             if self.value_width:
                 with m.State("VALUE"), m.If(valid):
                     m.d.comb += take.eq(1)

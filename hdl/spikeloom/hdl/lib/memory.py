@@ -4,9 +4,11 @@ The configuration port carries one byte per cycle, and ``plane`` selects its byt
 its own write enable, so that words of any width need no shift register.
 """
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -16,11 +18,20 @@ from spikeloom.hdl.tech.ice40_spram import SinglePortMemory
 from spikeloom.sim.lib.memory import Memory as LoadableMemory
 from spikeloom.sim.lib.words import bits_for
 
-__all__ = ["LoadPort", "LoadedMemory", "load_copies", "load_register"]
+__all__ = ["LoadFan", "LoadPort", "LoadedMemory", "connect_registers", "load_copies", "load_register"]
+
+_GROUP_BITS = 4
+GROUP = 1 << _GROUP_BITS
+"""Bytes of a word among which one stage selects when a memory is read back."""
 
 
 class LoadPort(Signature):
-    """The write half of the configuration port: one byte per cycle.
+    """The part of the configuration port that memories use: one byte per cycle is written.
+
+    Parameters
+    ----------
+    read_back
+        Memories can be read too, as by `spikeloom.hdl.lib.registers.ConfigurationPort`.
 
     Members
     -------
@@ -32,9 +43,13 @@ class LoadPort(Signature):
         Number of the memory, byte lane and word. For registers ``index`` counts bytes.
     write_data : Signal(8), out
         The byte to write.
+    reading : Signal, out
+    read_data : Signal(8), in
+        With ``read_back``: the memory may be read, and its byte; 0 unless ``memory`` and ``plane`` are those of a
+        memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, read_back: bool = False) -> None:
         super().__init__(
             {
                 "write_enable": Out(1),
@@ -42,24 +57,70 @@ class LoadPort(Signature):
                 "plane": Out(10),
                 "index": Out(18),
                 "write_data": Out(8),
+                **({"reading": Out(1), "read_data": In(8)} if read_back else {}),
             }
         )
 
 
+def _requests(load: Any) -> list[str]:
+    """The names of the signals of ``load`` that lead to the memories."""
+    return [*LoadPort().members, *(["reading"] if _reads_back(load) else [])]
+
+
+def _reads_back(load: Any) -> bool:
+    return "reading" in load.signature.members
+
+
 def load_register(m: Module, load: Any) -> wiring.PureInterface:
-    """Register ``load``, a `LoadPort` or a port with its members, and return the copy."""
-    copy = LoadPort().create()
-    for name in LoadPort().members:
+    """Register ``load``, a `LoadPort` or a port with its members, and return the copy. Its read data are left open."""
+    copy = LoadPort(read_back=_reads_back(load)).create()
+    for name in _requests(load):
         m.d.sync += getattr(copy, name).eq(getattr(load, name))
     return copy
 
 
+class LoadFan:
+    """Connects the load port of a component to those of its parts, and combines their read data.
+
+    Call `connect` for each part, then `finish` once.
+    """
+
+    def __init__(self, m: Module, load: Any) -> None:
+        self._m, self._load = m, load
+        self._parts: list[Any] = []
+
+    def connect(self, part: Any) -> None:
+        """Connect the port ``part``."""
+        if not _reads_back(self._load):
+            wiring.connect(self._m, wiring.flipped(self._load), part)
+            return
+        self._m.d.comb += [getattr(part, name).eq(getattr(self._load, name)) for name in _requests(self._load)]
+        self._parts.append(part)
+
+    def finish(self) -> None:
+        """Combine the read data. A memory that is not read drives 0."""
+        if self._parts:
+            self._m.d.comb += self._load.read_data.eq(reduce(or_, (part.read_data for part in self._parts)))
+
+
+def connect_registers(m: Module, port: Any, registers: Any, load: Any) -> None:
+    """Connect the configuration ``port`` of a tile that reads back to that of its ``registers``; its read data are
+    theirs, or those of its memories at the port ``load``."""
+    m.d.comb += [getattr(registers, name).eq(getattr(port, name)) for name in LoadPort().members]
+    m.d.comb += port.read_data.eq(registers.read_data | load.read_data)
+
+
 def load_copies(m: Module, platform: object, load: Any, count: int) -> list[wiring.PureInterface]:
     """Return ``count`` copies of ``load``, a `LoadPort` or a port with its members, made by `far_copies`."""
-    names = LoadPort().members
-    ports = [LoadPort().create() for _ in range(count)]
+    names = _requests(load)
+    ports = [LoadPort(read_back=_reads_back(load)).create() for _ in range(count)]
     copies = far_copies(m, platform, Cat(getattr(load, name) for name in names), count)
     m.d.comb += [Cat(getattr(port, n) for n in names).eq(copy) for port, copy in zip(ports, copies, strict=True)]
+    if _reads_back(load):
+        # On the way back one register is enough: the byte of a bank is a register, and nothing follows in this cycle.
+        found = reduce(or_, (port.read_data for port in ports))
+        domain = m.d.comb if count == 1 else m.d.sync
+        domain += load.read_data.eq(found)
     return ports
 
 
@@ -67,6 +128,7 @@ class LoadedMemory(wiring.Component):
     """A memory written by the host and read like a `BlockMemory`: ``data`` follows its ``address`` by `latency` cycles.
 
     The host must not write a word that is being read. If the memory has a single port, it must not write during reads.
+    While the host reads the memory back, ``address`` is ignored and ``data`` holds the host's word.
 
     Parameters
     ----------
@@ -79,6 +141,8 @@ class LoadedMemory(wiring.Component):
     part, parts
         Each word is divided into ``parts`` equal slices of whole bytes; this memory holds slice ``part``, counted from
         the lowest bits.
+    read_back
+        The host can read it.
 
     Members
     -------
@@ -98,10 +162,12 @@ class LoadedMemory(wiring.Component):
         pipelined: bool = False,
         part: int = 0,
         parts: int = 1,
+        read_back: bool = False,
     ) -> None:
         if memory.width % (8 * parts) and parts > 1:
             raise ValueError(f"parts must cut words of {memory.width} bits into whole bytes, not {parts!r}")
         self._number = memory.number
+        self._read_back = read_back
         self._width = memory.width // parts
         self._write_latency = 1 if parts == 1 else 2
         self._first_plane = part * self._width // 8
@@ -115,7 +181,7 @@ class LoadedMemory(wiring.Component):
         self.latency = self._block.latency
         super().__init__(
             {
-                "load": In(LoadPort()),
+                "load": In(LoadPort(read_back=read_back)),
                 "address": In(bits_for(memory.depth)),
                 "enable": In(1, init=1),
                 "output_enable": In(1, init=1),
@@ -148,4 +214,31 @@ class LoadedMemory(wiring.Component):
         ]
         if isinstance(memory, BlockMemory):
             m.d.comb += [memory.enable.eq(self.enable), memory.output_enable.eq(self.output_enable)]
+        if self._read_back:
+            self._elaborate_read_back(m, memory, planes)
         return m
+
+    def _elaborate_read_back(self, m: Module, memory: BlockMemory | SinglePortMemory, planes: int) -> None:
+        """Read the word of the host's index, and select its byte. The address stays for as long as all of this takes,
+        so every register is a stage of its own."""
+        selected: Value = self.load.reading & (self.load.memory == self._number)
+        for cycle in range(self._write_latency):
+            register = Signal(name=f"selected_{cycle}")
+            m.d.sync += register.eq(selected)
+            selected = register
+        with m.If(selected):
+            m.d.comb += memory.address.eq(memory.write_address)
+            if isinstance(memory, BlockMemory):
+                m.d.comb += [memory.enable.eq(1), memory.output_enable.eq(1)]
+        # Two stages: a byte of each group, then the byte of a group. A plane of another slice is beyond all groups.
+        plane = Signal.like(self.load.plane)
+        word = Cat(memory.data, Const(0, 8 * planes - self._width))
+        groups = [word[first : first + 8 * GROUP] for first in range(0, 8 * planes, 8 * GROUP)]
+        bytes_of = [Signal(8, name=f"byte_{number}") for number in range(len(groups))]
+        place, group = plane[:_GROUP_BITS], plane[_GROUP_BITS:]
+        m.d.sync += [plane.eq(self.load.plane - self._first_plane)]
+        m.d.sync += [byte.eq(part.word_select(place, 8)) for byte, part in zip(bytes_of, groups, strict=True)]
+        m.d.sync += self.load.read_data.eq(0)
+        for number, byte in enumerate(bytes_of):
+            with m.If(selected & (group == number)):
+                m.d.sync += self.load.read_data.eq(byte)

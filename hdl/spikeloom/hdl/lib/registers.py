@@ -16,8 +16,8 @@ INDEX_BITS = bits_for(REGISTER_SPACE)
 class ConfigurationPort(Signature):
     """Access of the host to registers and memories of a tile, one byte per cycle. Directions are those of the bridge.
 
-    A write takes effect at the end of the cycle in which ``write_enable`` is high. Only registers can be read:
-    ``read_data`` is valid one cycle after ``memory`` and ``index``, and 0 at addresses without a register.
+    A write takes effect at the end of the cycle in which ``write_enable`` is high. ``read_data`` is 0 at addresses that
+    cannot be read. Of a register it is valid one cycle after ``memory`` and ``index``.
 
     Parameters
     ----------
@@ -26,6 +26,9 @@ class ConfigurationPort(Signature):
         way there and back.
     index_width, plane_width
         Widths of ``index`` and ``plane``.
+    read_back
+        Memories can be read too, while nothing runs: ``read_data`` is valid ``READ_BACK_CYCLES`` after the address,
+        during which ``reading`` and the address must not change.
 
     Members
     -------
@@ -39,11 +42,20 @@ class ConfigurationPort(Signature):
         Number of the memory, byte lane and word. For registers ``index`` counts bytes.
     write_data : Signal(8), out
         The byte to write.
+    reading : Signal, out
+        A memory may be read, in a port with ``read_back``.
     read_data : Signal(8), in
         Read data.
     """
 
-    def __init__(self, *, tile: bool = False, index_width: int = INDEX_WIDTH, plane_width: int = PLANE_WIDTH) -> None:
+    def __init__(
+        self,
+        *,
+        tile: bool = False,
+        index_width: int = INDEX_WIDTH,
+        plane_width: int = PLANE_WIDTH,
+        read_back: bool = False,
+    ) -> None:
         super().__init__(
             {
                 **({"tile": Out(8)} if tile else {}),
@@ -52,6 +64,7 @@ class ConfigurationPort(Signature):
                 "plane": Out(plane_width),
                 "index": Out(index_width),
                 "write_data": Out(8),
+                **({"reading": Out(1)} if read_back else {}),
                 "read_data": In(8),
             }
         )

@@ -56,7 +56,11 @@ class TileSignature(wiring.Signature):
             {
                 "i": In(stream.Signature(packet_layout(*packets))),
                 "o": Out(stream.Signature(packet_layout(*packets, parameters.destinations))),
-                "configuration": In(ConfigurationPort(index_width=max(INDEX_WIDTH, parameters.index_width))),
+                "configuration": In(
+                    ConfigurationPort(
+                        index_width=max(INDEX_WIDTH, parameters.index_width), read_back=parameters.read_back
+                    )
+                ),
                 "clear": In(1),
                 "reset": In(1),
                 "step_done": Out(1),

@@ -18,6 +18,8 @@ The configuration space has 128 bytes::
 Writes honour their strobes. Other addresses respond with SLVERR; memories cannot be read back.
 """
 
+from dataclasses import replace
+
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -178,7 +180,8 @@ class AxiLifCore(wiring.Component):
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
-        self.core = LifCore(parameters)
+        # The configuration space has no place for the words of memories.
+        self.core = LifCore(replace(parameters, read_back=False))
         super().__init__(
             {
                 "aclk": In(1),

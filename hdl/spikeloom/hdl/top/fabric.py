@@ -41,6 +41,8 @@ def _connect_tiles(m: Module, configuration: wiring.PureInterface, ports: list[w
     """Connect ``configuration`` to the ``ports`` of tiles, which are at least as wide."""
     for port in ports:
         m.d.comb += [getattr(port, name).eq(getattr(configuration, name)) for name in _REQUEST]
+        if "reading" in port.signature.members:  # else it has no memories
+            m.d.comb += port.reading.eq(configuration.reading)
     # Ports can share a stage, since each reads as 0 at addresses without a register.
     m.d.comb += configuration.read_data.eq(reduce(or_, (port.read_data for port in ports)))
 
@@ -68,8 +70,8 @@ class ConfigurationStage(wiring.Component):
     ----------
     tile
         The number of the tile.
-    index_width, plane_width
-        Widths of the chain.
+    index_width, plane_width, read_back
+        Those of the chain's ports.
 
     Members
     -------
@@ -80,14 +82,23 @@ class ConfigurationStage(wiring.Component):
         The port of the tile itself.
     """
 
-    def __init__(self, tile: int, index_width: int = INDEX_WIDTH, plane_width: int = PLANE_WIDTH) -> None:
+    def __init__(
+        self,
+        tile: int,
+        index_width: int = INDEX_WIDTH,
+        plane_width: int = PLANE_WIDTH,
+        *,
+        read_back: bool = False,
+    ) -> None:
         self.tile = tile
-        chain = ConfigurationPort(tile=True, index_width=index_width, plane_width=plane_width)
+        self.read_back = read_back
+        chain = ConfigurationPort(tile=True, index_width=index_width, plane_width=plane_width, read_back=read_back)
+        here = ConfigurationPort(index_width=index_width, plane_width=plane_width, read_back=read_back)
         super().__init__(
             {
                 "before": In(chain),
                 "after": Out(chain),
-                "here": Out(ConfigurationPort(index_width=index_width, plane_width=plane_width)),
+                "here": Out(here),
             }
         )
 
@@ -103,6 +114,9 @@ class ConfigurationStage(wiring.Component):
         meant = self.before.tile == self.tile
         m.d.sync += [mine.eq(meant), write_here.eq(self.before.write_enable & meant)]
         m.d.comb += self.here.write_enable.eq(write_here)
+        if self.read_back:
+            m.d.sync += self.after.reading.eq(self.before.reading)
+            m.d.comb += self.here.reading.eq(self.after.reading & mine)
         m.d.sync += self.before.read_data.eq(Mux(mine, self.here.read_data, self.after.read_data))
         return m
 
@@ -140,7 +154,10 @@ class Tiles(wiring.Component):
                 "o": Out(stream.Signature(packet_layout(*packet))),
                 "configuration": In(
                     ConfigurationPort(
-                        tile=mesh is not None, index_width=fabric.index_width, plane_width=fabric.plane_width
+                        tile=mesh is not None,
+                        index_width=fabric.index_width,
+                        plane_width=fabric.plane_width,
+                        read_back=fabric.read_back,
                     )
                 ),
                 "steps_done": Out(len(fabric.tiles)),
@@ -217,7 +234,7 @@ class Tiles(wiring.Component):
         counting = range(mesh.tiles) if mesh.counters else ()
         for tile in sorted({*self.tiles, *counting}, key=place):
             m.submodules[f"configuration_{tile}"] = stage = ConfigurationStage(
-                tile, self.fabric.index_width, self.fabric.plane_width
+                tile, self.fabric.index_width, self.fabric.plane_width, read_back=self.fabric.read_back
             )
             wiring.connect(m, before, stage.before)
             before = stage.after
@@ -275,6 +292,7 @@ class Fabric(wiring.Component):
             counting=fabric.mesh is not None and fabric.mesh.counters,
             index_width=fabric.index_width,
             plane_width=fabric.plane_width,
+            read_back=fabric.read_back,
             encoder=fabric.encoder,
             readout=fabric.readout,
             contents=fabric.contents,

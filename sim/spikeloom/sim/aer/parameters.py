@@ -53,6 +53,8 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
         Of the packets of the fabric, which makes them fit.
     destinations
         Tiles of the mesh, the bits of a destination set.
+    read_back
+        The host can read the memories back.
     contents
         What is in memories and registers from power-up. Tiles that differ in nothing else are equal.
     """
@@ -66,13 +68,15 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
     axon_width: int = 16
     value_width: int = 16
     destinations: int = 4
+    read_back: bool = False
     contents: Contents = field(default=NOTHING, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.direction, AerDirection):
             raise TypeError(f"direction must be an AerDirection, not {self.direction!r}")
-        if not isinstance(self.active_low, bool):
-            raise TypeError(f"active_low must be a bool, not {self.active_low!r}")
+        for name in ("active_low", "read_back"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be a bool, not {getattr(self, name)!r}")
         for name, low, high in (
             ("address_width", 1, 18),
             ("depth", 2, 1 << 14),

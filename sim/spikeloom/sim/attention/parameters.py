@@ -34,6 +34,8 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
         Of the packets of the fabric. An axon has room for four pages at least.
     destinations
         Tiles of the mesh, the bits of a destination set; 0 without a mesh.
+    read_back
+        The host can read the memories back.
     contents
         What is in memories and registers from power-up. Tiles that differ in nothing else are equal.
     """
@@ -42,11 +44,14 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
     axon_width: int = 16
     value_width: int = 16
     destinations: int = 0
+    read_back: bool = False
     contents: Contents = field(default=NOTHING, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.attention, AttentionParameters):
             raise TypeError(f"attention must be AttentionParameters, not {self.attention!r}")
+        if not isinstance(self.read_back, bool):
+            raise TypeError(f"read_back must be a bool, not {self.read_back!r}")
         for name, low, high in (
             ("axon_width", self.index_bits + 2, 32),
             ("value_width", 2, 32),

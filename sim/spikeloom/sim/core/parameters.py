@@ -76,6 +76,8 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         Number of tiles of the mesh, which is the width of a destination set; 0 without a mesh.
     sent_axon_width
         Minimum width of the axon of a packet, so that it can address each axon of every tile of the fabric.
+    read_back
+        Whether the host can read the memories back.
     contents
         Initial contents of memories and registers; ignored when cores are compared.
     """
@@ -101,6 +103,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     accumulator_memory: str = "block"
     destinations: int = 0
     sent_axon_width: int = 0
+    read_back: bool = False
     contents: Contents = field(default=NOTHING, compare=False, repr=False)
 
     def __post_init__(self) -> None:

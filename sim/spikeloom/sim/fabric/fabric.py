@@ -12,7 +12,7 @@ from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.contents import NOTHING, Contents
-from spikeloom.sim.lib.registers import BRIDGE_TILE, RegisterMap
+from spikeloom.sim.lib.registers import BRIDGE_TILE, READ_BACK_CYCLES, RegisterMap
 from spikeloom.sim.lib.tile import TileParameters, Widths
 from spikeloom.sim.noc.mesh import MeshParameters
 
@@ -47,6 +47,8 @@ class FabricConfig:
         set to that of the widest packets. Without a mesh, None, there is exactly one core, directly behind the bridge.
     encoder, readout
         Optional stages of the host bridge: the spike encoder and the readout. None omits the stage.
+    read_back
+        Build all tiles so that the host can read their memories back; short for that option of each of them.
     contents
         Initial contents of the host bridge's registers, as `CoreParameters.contents` for a core.
     program
@@ -73,6 +75,7 @@ class FabricConfig:
         mesh: MeshParameters | None = None,
         encoder: EncoderParameters | None = None,
         readout: ReadoutParameters | None = None,
+        read_back: bool = False,
         contents: Contents = NOTHING,
         program: int = 0,
     ) -> None:
@@ -87,6 +90,9 @@ class FabricConfig:
             raise ValueError(
                 f"tiles must be None, the host bridge, and then parameters of tiles, one core at least, not {tiles!r}"
             )
+        # One tile that is built so is enough: the way of the read data is the same for all.
+        if read_back or any(tile.read_back for tile in others):
+            others = [tile.with_read_back() for tile in others]
         if mesh is None:
             if len(others) > 1:
                 raise ValueError(f"mesh must be given for {len(others)} tiles beside the host's, not None")
@@ -160,6 +166,11 @@ class FabricConfig:
         return max(tile.input_value_width for tile in self.numbered.values())
 
     @property
+    def read_back(self) -> bool:
+        """Whether the host can read the memories of the tiles back."""
+        return any(tile.read_back for tile in self.numbered.values())
+
+    @property
     def index_width(self) -> int:
         """Bits of the index of a word on the configuration port: no more than the deepest memory needs."""
         return max(tile.index_width for tile in self.numbered.values())
@@ -172,11 +183,12 @@ class FabricConfig:
     @property
     def configuration_latency(self) -> int:
         """Cycles from the configuration port to what is read of a tile: on a mesh from tile to tile, and back."""
+        at_tile = READ_BACK_CYCLES if self.read_back else 1
         if self.mesh is None:
-            return 1
+            return at_tile
         # The port passes a register per tile in each direction, so that no wire spans the mesh; with counters every
         # router has such a stage, also those without a tile.
-        return 2 * (self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1) + 1
+        return 2 * (self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1) + at_tile
 
     def on_mesh(self, columns: int, rows: int, *, counters: bool = False) -> FabricConfig:
         """The host bridge and as many of the only core as a mesh of this shape has places for, without a program.
@@ -206,6 +218,7 @@ class FabricConfig:
             Feature.ENCODER: self.encoder is not None,
             Feature.READOUT: self.readout is not None,
             Feature.MESH: self.mesh is not None,
+            Feature.MEMORY_READ: self.read_back,
             Feature.HOST_VALUES: self.input_value_width > 0,
         }
         return Feature(sum(feature for feature, is_there in parts.items() if is_there))

@@ -16,6 +16,7 @@ __all__ = [
     "INDEX_WIDTH",
     "MOST_MEMORIES",
     "PLANE_WIDTH",
+    "READ_BACK_CYCLES",
     "REGISTER_MEMORY",
     "REGISTER_SPACE",
     "Access",
@@ -36,6 +37,10 @@ MOST_MEMORIES = 16
 
 INDEX_WIDTH = 18
 """Usual width of the index at the configuration port of a tile; memories of more words need a wider one."""
+
+READ_BACK_CYCLES = 16
+"""Cycles from the address of a memory at the configuration port of a tile to its byte: enough for the widest core,
+whose banks are several registers away."""
 
 PLANE_WIDTH = 10
 """Width of the byte lane at the configuration port of a tile."""
@@ -110,7 +115,7 @@ class Register:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRegion:
-    """A memory of a tile, written by byte lanes; it cannot be read back."""
+    """A memory of a tile, which the host loads."""
 
     name: str
     number: int

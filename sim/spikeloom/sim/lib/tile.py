@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
 from spikeloom.sim.lib.contents import Contents
@@ -71,6 +71,9 @@ class TileParameters(abc.ABC):
     destinations: int
     contents: Contents
 
+    read_back: bool = False
+    """Whether the host can read the memories back. Kinds that can be built so have a field of this name."""
+
     def __init_subclass__(cls, *, kind: str | None = None, register_map: RegisterMap | None = None) -> None:
         super().__init_subclass__()
         if kind is None or register_map is None:
@@ -101,6 +104,13 @@ class TileParameters(abc.ABC):
     def holding(self, contents: Contents) -> Self:
         """The same tile with these initial ``contents``."""
         changed: Self = replace(cast(Any, self), contents=contents)
+        return changed
+
+    def with_read_back(self) -> Self:
+        """The same tile with memories that the host can read back. Raises ``ValueError`` for a kind without them."""
+        if "read_back" not in {field.name for field in fields(cast(Any, self))}:
+            raise ValueError(f"read_back must be False with tiles of kind {self.kind}, which have no such option")
+        changed: Self = replace(cast(Any, self), read_back=True)
         return changed
 
     @property
