@@ -36,7 +36,7 @@ class Link(Component):
     parameters
         Sizes of buffers and frames.
     identity
-        The constant record sent in reply to OPEN (:meth:`spikeloom.sim.host.link.Identity.encode`).
+        The constant record sent in reply to OPEN (:meth:`spikeloom.sim.host.identity.Identity.encode`).
 
     Members
     -------
