@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def with_constants(
     populations, connections = tuple(populations), tuple(connections)
     names = {population.name for population in populations}
     notes: list[str] = []
-    for base, inputs, rule, action in (
+    kinds: tuple[tuple[str, Mapping[str, FloatArray], dict[str, Any], str], ...] = (
         ("constant", constants, {"reset": Reset.ZERO}, "fires in every step and adds the biases of the inputs of"),
         (
             "start",
@@ -38,7 +39,8 @@ def with_constants(
             {"reset": Reset.VALUE, "reset_value": np.array(-1.0)},
             "fires in the first step and sets the membranes of",
         ),
-    ):
+    )
+    for base, inputs, rule, action in kinds:
         needed = {target: values for target, values in inputs.items() if np.any(values)}
         if not needed:
             continue

@@ -355,9 +355,13 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             )
         )
 
-    @cached_property
+    @property
     def memories(self) -> dict[str, Memory]:
         """The memories that the host loads, by name. Number 0 is reserved for the registers."""
+        return self._memories
+
+    @cached_property
+    def _memories(self) -> dict[str, Memory]:
         # A memory whose word has no bits is omitted but keeps its number.
         shapes = {
             "weights": (self.weight_words, self.lanes * self.weight_width),
