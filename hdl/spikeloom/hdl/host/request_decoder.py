@@ -187,15 +187,15 @@ class RequestDecoder(wiring.Component):
                 with m.If(following[-1]):
                     m.d.sync += ended.eq(1)
 
+        # The bytes of a VALUE are shifted in from the top; those of a RUN hold one or several values, the first in the
+        # lowest bits.
+        number = Signal(8 * VALUE_BYTES)
+        place = Signal(3)  # of the value within its byte
+        value, given, done = Signal(signed(8 * VALUE_BYTES)), Signal(), Signal()
         if self.value_width:
-            # The bytes of a VALUE are shifted in from the top; those of a RUN hold one or several values, the first
-            # in the lowest bits.
-            number = Signal(8 * VALUE_BYTES)
-            place = Signal(3)  # of the value within its byte
-            value, given = Signal(signed(8 * VALUE_BYTES)), Signal()
             kept = value[: self.value_width].as_signed()
             is_axon = ~(ended | index[self.axon_width :].any())
-            some, fits, done = Signal(), Signal(), Signal()
+            some, fits = Signal(), Signal()
             m.d.comb += [some.eq(value != 0), fits.eq(value == kept)]
             with m.If(given):
                 # Only what can be sent waits for the fabric.
