@@ -299,7 +299,10 @@ class FrameSender(Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=4).create()
-        m.submodules.memory = memory = ByteMemory(512, bytes(256) + self.identity)
+        # In the upper half, at an address without the bits of its index. It is not the first one: an iCE40 may write a
+        # zero to address 0 before the first cycle, and the row of address 0 holds that of address 256 too.
+        place_of_identity = 256 | 1 << len(self.identity).bit_length()
+        m.submodules.memory = memory = ByteMemory(512, bytes(place_of_identity) + self.identity)
 
         header = Signal(Header)
         identify = Signal()
@@ -323,7 +326,7 @@ class FrameSender(Component):
             # The code of a block is at address 0.
             memory.write_data.eq(Mux(closing, place, byte)),
             memory.write_address.eq(Mux(closing, 0, place)),
-            memory.address.eq(256 | identity_index),
+            memory.address.eq(place_of_identity | identity_index),
             crc.data.eq(byte[4:]),
         ]
         sending = Signal()
