@@ -5,7 +5,9 @@ import gc
 
 import numpy as np
 import pytest
-from amaranth.hdl import Elaboratable, Module
+from amaranth.hdl import Elaboratable, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
 from harness.block_ram import garbage_block_ram, random_block_ram, shallow_block_ram
 from harness.images import MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
 from harness.mutations import mutated
@@ -70,6 +72,54 @@ def test_images(request, mode, stall):
         events = [event for image in images for event in events_of(image, settings)]
         found, _ = run(rng, settings, events, stall=stall, idle=float(rng.choice([0, 0.4])), quiet=700)
         assert found == reference_of(images, settings)
+
+
+class Growing(wiring.Component):
+    """An encoder whose images have more ``pixels`` after the first ``samples``; the next wait until these are sent."""
+
+    def __init__(self, settings, samples, pixels):
+        self.encoder = SpikeEncoder(PARAMETERS, AXON_WIDTH)
+        self.settings, self.samples, self.pixels = settings, samples, pixels
+        event = self.encoder.i.payload.shape()
+        super().__init__({"i": In(stream.Signature(event)), "o": Out(stream.Signature(event))})
+
+    def elaborate(self, platform):
+        m = Module()
+        ports = {name.removeprefix("encoder_"): int(value) for name, value in self.settings.registers().items()}
+        ports["pixels"] = Signal(16)
+        m.submodules.design = Configured(self.encoder, {})
+        taken, given = Signal(8), Signal(8)
+        for side, count in ((self.i, taken), (self.o, given)):
+            with m.If(side.valid & side.ready & side.payload.tick & side.payload.last):
+                m.d.sync += count.eq(count + 1)
+        grown = given >= self.samples
+        may = (taken < self.samples) | grown
+        m.d.comb += [
+            ports["pixels"].eq(Mux(grown, self.pixels - 1, self.settings.pixels - 1)),
+            *(getattr(self.encoder, name).eq(value) for name, value in ports.items()),
+            self.encoder.i.payload.eq(self.i.payload),
+            self.encoder.i.valid.eq(self.i.valid & may),
+            self.i.ready.eq(self.encoder.i.ready & may),
+        ]
+        wiring.connect(m, self.encoder.o, wiring.flipped(self.o))
+        return m
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_no_pixel_now_is_none_when_there_are_more(request, mode):
+    """Axons between the pixels of the setting and those of the encoder leave nothing for a later setting."""
+    rng = rng_of(request.node.name)
+    settings = dataclasses.replace(settings_of(rng, mode), pixels=10)
+    more = dataclasses.replace(settings, pixels=PARAMETERS.pixels)
+    small, large = images_of(rng, settings, 3), images_of(rng, more, 4)
+    events = [event for image in small for event in events_of(image, settings)]
+    strayed = [event for each in events for event in (*rng.integers(10, PARAMETERS.pixels, 2).tolist(), each)]
+    events = [*strayed, *(event for image in large for event in events_of(image, more))]
+    design = Growing(settings, len(small), PARAMETERS.pixels)
+    done = run_streams(design, [design.i], [design.o], [[word(event) for event in events]], rng, quiet=700)
+    found = [event_of(given) for given in done.words(0)]
+    assert found == [*reference_of(small, settings), *reference_of(large, more)]
+    assert any(event >= 10 for event in reference_of(large, more))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -137,7 +187,7 @@ def test_a_pixel_takes_a_cycle_while_the_next_image_comes(request):
         ("code.eq(code.init), ", ""),
         ("when.eq(0), bank", "bank"),
         ("images.output_enable.eq(move)", "images.output_enable.eq(1)"),
-        ("& (arriving.axon >> address_bits == 0)", ""),
+        ("(arriving.axon >> address_bits == 0) & ", ""),
         ("wiped = Signal(range(2 * parameters.pixels))", "wiped = Signal(range(parameters.pixels))"),
         ("wiping = Signal(init=1)", "wiping = Signal(init=0)"),
     ],

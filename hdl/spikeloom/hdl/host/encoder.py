@@ -153,8 +153,10 @@ class SpikeEncoder(wiring.Component):
         # The memory has one write port. Erasing has priority, and `i.ready` is low during it. The image being received
         # is in the bank that is not being sent.
         arriving = self.i.payload
+        # Only pixels that are sent are erased afterwards: any other would remain until there are more pixels.
+        is_pixel = (arriving.axon >> address_bits == 0) & (arriving.axon[:address_bits] <= self.pixels[:address_bits])
         m.d.comb += [
-            images.write_enable.eq(wiping | clean | (take & ~arriving.tick & (arriving.axon >> address_bits == 0))),
+            images.write_enable.eq(wiping | clean | (take & ~arriving.tick & is_pixel)),
             images.write_address.eq(Cat(arriving.axon[:address_bits], ~bank)),
             images.write_data.eq(Cat(Mux(is_rate, code, when[bits:]), 1)),
         ]

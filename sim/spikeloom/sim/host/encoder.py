@@ -141,7 +141,7 @@ class EncoderModel:
         if settings.mode is EncoderMode.OFF:
             return [event]
         if event >= 0:
-            if event < parameters.pixels:
+            if event < settings.pixels:
                 late = self._when >> parameters.bits
                 self._kept[event] = self._code if settings.mode is EncoderMode.RATE else late
             return []
