@@ -117,6 +117,7 @@ BLOCKS = (
         maximum_lut=256 * 200,
         minimum_fmax_mhz=110,
         asked_mhz=115.0,
+        seeds=3,  # each takes 15 to 25 minutes
     ),
     # The same core of one lane; 64 kB of weights are more than an UP5K's block RAM.
     Block(
