@@ -12,9 +12,11 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from spikeloom.hdl.lib.registers import ConfigurationPort
 from spikeloom.hdl.top.fabric import Tiles, fabric_pins
 from spikeloom.sim.aer.parameters import AerTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.lib.words import bits_for
 
 CHIPS = 128
 EVENTS = 2048
@@ -115,6 +117,15 @@ class WiredTiles(wiring.Component):
         self.tiles = Tiles(fabric)
         inside = fabric_pins(fabric)
         members = {name: member for name, member in self.tiles.signature.members.items() if name not in inside}
+        # Scripts are longer than the memories of small tiles, and go through the same port.
+        members["configuration"] = In(
+            ConfigurationPort(
+                tile=True,
+                index_width=max(fabric.index_width, bits_for(EVENTS)),
+                plane_width=max(fabric.plane_width, bits_for(3)),
+                read_back=fabric.read_back,
+            )
+        )
         super().__init__(members | {"steps_done": Out(len(fabric.tiles) + 1)})
 
     def elaborate(self, platform):
@@ -122,7 +133,9 @@ class WiredTiles(wiring.Component):
         m.submodules.tiles = tiles = self.tiles
         wiring.connect(m, wiring.flipped(self.i), tiles.i)
         wiring.connect(m, tiles.o, wiring.flipped(self.o))
-        wiring.connect(m, wiring.flipped(self.configuration), tiles.configuration)
+        for name, member in tiles.configuration.signature.members.items():
+            outside, inside = getattr(self.configuration, name), getattr(tiles.configuration, name)
+            m.d.comb += outside.eq(inside) if member.flow is Out else inside.eq(outside)
         m.d.comb += [tiles.clear.eq(self.clear), tiles.reset.eq(self.reset)]
         port, looked_at = self.configuration, []
         for tile, parameters in self.fabric.tiles_of(AerTileParameters).items():
