@@ -1,7 +1,7 @@
-"""Spike encoders and decoders: every coding scheme in one interface, in integers. NumPy only.
+"""Spike encoders and decoders: all coding schemes behind one interface, in integers. Only NumPy is needed.
 
-`docs/encoders.md` has the formulas, worked examples and what sharing one register costs; `docs/encoders-compared.md`
-says which code to choose when.
+`docs/encoders.md` has the formulas, worked examples and the cost of sharing one shift register;
+`docs/encoders-compared.md` compares the codes and says which one to choose.
 """
 
 from __future__ import annotations
@@ -82,11 +82,14 @@ _ENCODERS: tuple[type[Encoder], ...] = (
     HilbertEncoder,
 )
 ENCODERS: Mapping[str, type[Encoder]] = {each.kind: each for each in _ENCODERS}
-"""Every encoder by the kind that settings name."""
+"""Encoder classes by ``kind``, the name used in settings."""
 
 
 def encoder_from(settings: Mapping[str, Any]) -> Encoder:
-    """The encoder whose ``settings()`` these are, also after a way through a file. Raises ``ValueError`` otherwise."""
+    """Return the encoder with these ``settings()``, also if they come from a file.
+
+    Raises ``ValueError`` if they are not the settings of an encoder.
+    """
     kind = settings.get("kind")
     if isinstance(kind, bytes):
         kind = kind.decode("utf8", "replace")
@@ -96,7 +99,7 @@ def encoder_from(settings: Mapping[str, Any]) -> Encoder:
 
 
 def _setting(text: str) -> Any:
-    """A number, a row of numbers with colons between them, or a text."""
+    """Parse a number, a list of numbers separated by colons, or a text."""
     for convert in (int, float):
         try:
             found = [convert(part) for part in text.split(":")]
@@ -107,9 +110,9 @@ def _setting(text: str) -> Any:
 
 
 def encoder_from_text(text: str) -> Encoder:
-    """The encoder of ``kind:setting=value,...``, such as ``latency:steps=8,bits=4``; rows of numbers are ``3:4:5``.
+    """Parse ``kind:setting=value,...``, such as ``latency:steps=8,bits=4``; a list of numbers is ``3:4:5``.
 
-    Raises ``ValueError`` if the text is no such settings.
+    Raises ``ValueError`` for other texts and for invalid settings.
     """
     kind, _, rest = text.partition(":")
     settings: dict[str, Any] = {"kind": kind}

@@ -1,4 +1,4 @@
-"""Checks of parameters and values that all encoders share. Each error is one sentence."""
+"""Checks of parameters and values, shared by all encoders. Each error message is one sentence."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ from spikeloom.sim.lib.files import shown
 
 __all__ = ["Threshold", "integer", "numbers", "one_of", "per_channel", "thresholds"]
 
-MOST_CHANNELS = 1 << 16
+MOST_CHANNELS = 1 << 16  # limit of lists in settings, which may come from untrusted files
 
 Threshold = int | tuple[int, ...]
 """One integer for all channels, or one per channel."""
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:
-    """``value`` as an ``int`` if it is an integer from ``low`` to ``high``."""
+    """Return ``value`` as an ``int``. Raises ``ValueError`` unless it is an integer from ``low`` to ``high``."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{name} must be an integer from {low} to {high}, not {shown(value)}")
     return int(value)
 
 
 def one_of(name: str, value: object, options: Collection[str]) -> str:
-    """``value`` if it is one of the texts ``options``."""
+    """Return ``value``. Raises ``ValueError`` unless it is one of ``options``."""
     if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(options)}, not {shown(value)}")
     return value
 
 
 def thresholds(name: str, value: object, low: int, high: int) -> Threshold:
-    """An integer, or a tuple of integers, one per channel, each from ``low`` to ``high``."""
+    """Return ``value`` as an ``int``, or as a tuple with one per channel.
+
+    Raises ``ValueError`` unless each is an integer from ``low`` to ``high``.
+    """
     if isinstance(value, list | tuple | np.ndarray):
         if not 0 < len(value) <= MOST_CHANNELS:
             raise ValueError(f"{name} must have 1 to {MOST_CHANNELS} entries, not {len(value)}")
@@ -42,14 +45,14 @@ def thresholds(name: str, value: object, low: int, high: int) -> Threshold:
 
 
 def per_channel(name: str, value: Threshold, channels: int) -> NDArray[np.int64]:
-    """``value`` as an array ``(channels,)``."""
+    """Return ``value`` as an array ``(channels,)``. Raises ``ValueError`` if it has another number of entries."""
     if isinstance(value, tuple) and len(value) != channels:
         raise ValueError(f"{name} must be one integer or one per channel, {channels}, not {len(value)}")
     return np.broadcast_to(np.asarray(value, np.int64), channels)
 
 
 def numbers(what: str, values: Any) -> NDArray[Any]:
-    """An array of finite numbers."""
+    """Return ``values`` as an array. Raises ``TypeError`` or ``ValueError`` unless they are finite numbers."""
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{what} must be numbers, not {array.dtype}")

@@ -1,6 +1,6 @@
-"""Contrast codes: a spike says that a signal has changed, up or down; two axons per channel.
+"""Contrast codes: a spike marks a change of the signal, up or down; two axons per channel.
 
-Four conventions are in use, and they differ in what a sample is compared with:
+Four conventions are in use. They differ in the reference that a sample is compared with:
 
 | encoder | compared with |
 |---|---|
@@ -9,7 +9,7 @@ Four conventions are in use, and they differ in what a sample is compared with:
 | `StepForwardEncoder` | a staircase that follows the signal by one threshold per spike |
 | `MovingWindowEncoder` | the mean of the samples before it |
 
-Spikes decode to a staircase of one threshold per spike, beginning at the value ``start``.
+Spikes decode to a staircase of one threshold per spike that begins at the value ``start``.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastEncoder(SignalEncoder):
-    """A change of more than ``threshold`` spikes (``compare=">"``), or of at least as much (``compare=">="``).
+    """Base class: a change above ``threshold`` spikes (``compare=">"``), or also one equal to it (``compare=">="``).
 
     Parameters
     ----------
     threshold
         1 to ``2**23``; one for all channels, or one per channel.
     compare
-        See above.
+        ">" or ">=", as above.
     """
 
     threshold: Threshold
@@ -58,11 +58,12 @@ class ContrastEncoder(SignalEncoder):
 
     @property
     def lines(self) -> int:
-        """Up and down."""
+        """Two: up and down."""
         return 2
 
     def _least(self, channels: int) -> NDArray[np.int32]:
-        """The least change that spikes, per channel."""
+        """Return the smallest change that spikes, per channel."""
+        # Of integers, > threshold is the same as >= threshold + 1.
         return (per_channel("threshold", self.threshold, channels) + (self.compare == ">")).astype(np.int32)
 
     def _encode(self, levels: Values) -> Spikes:
@@ -73,7 +74,7 @@ class ContrastEncoder(SignalEncoder):
 
     @abstractmethod
     def _compare(self, levels: Values, least: NDArray[np.int32], spikes: NDArray[np.bool_]) -> None:
-        """Set the spikes ``(T, B, channels, 2)`` of changes of ``least`` and more."""
+        """Set the ``spikes`` ``(T, B, channels, 2)`` of all changes of at least ``least``."""
 
     def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
         signs = signed_counts(spikes)
@@ -82,17 +83,18 @@ class ContrastEncoder(SignalEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class TemporalContrastEncoder(ContrastEncoder):
-    """Threshold-based representation (Delbruck and Lichtsteiner 2007): the difference of neighbouring samples spikes.
+    """Threshold-based representation (Delbruck and Lichtsteiner 2007) of the difference of neighbouring samples.
 
-    With ``difference="backward"`` step ``t`` has ``x[t] - x[t - 1]``; in step 0, ``first="silent"`` has no difference
-    and ``first="zero"`` has ``x[0]``, as if 0 came before. With ``difference="forward"`` step ``t`` has ``x[t + 1] -
-    x[t]``, and the last step repeats the one before it, as spikify's ``threshold_based``.
+    With ``difference="backward"`` step ``t`` compares ``x[t] - x[t - 1]``; in step 0, ``first="silent"`` has no
+    difference, and ``first="zero"`` uses ``x[0]``, as if the sample before it were 0. With ``difference="forward"``
+    step ``t`` compares ``x[t + 1] - x[t]``, and the last step repeats the one before it, as in spikify's
+    ``threshold_based``.
 
-    `fit` takes the threshold of a channel to be ``mean + factor * deviation`` of its differences, with their signs
-    (``statistic="signed"``, spikify) or of their sizes (``statistic="absolute"``; Petro, Kasabov and Kiss 2020),
-    rounded so that exactly the same differences are beyond it.
+    `fit` sets the threshold of each channel to ``mean + factor * deviation`` of its differences, signed
+    (``statistic="signed"``, spikify) or absolute (``statistic="absolute"``; Petro, Kasabov and Kiss 2020). It is
+    rounded such that the same differences exceed it.
 
-    Decoder: the staircase. A change far above the threshold is one spike all the same, so there is no error bound.
+    Decoder: the staircase. There is no error bound, because a change far above the threshold is a single spike, too.
     """
 
     kind: ClassVar[str] = "temporal-contrast"
@@ -131,7 +133,10 @@ class TemporalContrastEncoder(ContrastEncoder):
         first: str = "silent",
         scale: Scale | None = None,
     ) -> Self:
-        """With thresholds from the differences in ``series`` ``(T, B, channels)``, see above."""
+        """Return an encoder with thresholds from the differences in ``series`` ``(T, B, channels)``, as above.
+
+        Raises ``ValueError`` if a threshold would be below 1.
+        """
         one_of("statistic", statistic, ("signed", "absolute"))
         bare = cls(threshold=1, compare=compare, difference=difference, first=first, scale=scale)
         array = np.asarray(series)
@@ -154,15 +159,15 @@ class TemporalContrastEncoder(ContrastEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class DeltaEncoder(ContrastEncoder):
-    """Delta modulation: the difference to a reference spikes.
+    """Delta modulation: spikes mark a large difference from a reference.
 
-    The reference is the sample before (``reference="previous"``), as in snnTorch's ``spikegen.delta``, whose compare is
-    ``>=`` here too by default; or the sample of the last spike (``reference="sent"``), send-on-delta (Miskowicz 2006),
-    which is what a pixel of an event camera does. The first reference is 0 (``first="zero"``, snnTorch without padding)
-    or the first sample (``first="sample"``, with padding).
+    The reference is the previous sample (``reference="previous"``), as in snnTorch's ``spikegen.delta``, whose
+    comparison ``>=`` is the default here; or the sample of the last spike (``reference="sent"``), which is
+    send-on-delta (Miskowicz 2006) and the behaviour of a pixel of an event camera. The first reference is 0
+    (``first="zero"``, snnTorch without padding) or the first sample (``first="sample"``, snnTorch with padding).
 
-    Decoder: the staircase. With ``reference="sent"`` a signal that has no step above the threshold is never further
-    than twice the threshold from its reference; the staircase itself counts one threshold per spike and has no bound.
+    Decoder: the staircase. With ``reference="sent"``, a signal without steps above the threshold is never further than
+    twice the threshold from its reference; the staircase itself adds one threshold per spike and has no error bound.
     """
 
     kind: ClassVar[str] = "delta"
@@ -192,13 +197,14 @@ class DeltaEncoder(ContrastEncoder):
 
     @classmethod
     def fit(cls, series: ArrayLike, *, candidates: Sequence[int] = (), **options: Any) -> Self:
-        """With the threshold of least error on ``series`` ``(T, B, channels)``; see `fit_threshold`."""
+        """Return an encoder with the threshold of the smallest error on ``series`` ``(T, B, channels)``; see
+        `fit_threshold`."""
         return fit_threshold(cls(threshold=1, **options), series, candidates)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepForwardEncoder(ContrastEncoder):
-    """Step-forward (Kasabov, Scott, Tu and others 2016): a staircase follows the signal, one threshold per spike::
+    """Step-forward (Kasabov, Scott, Tu and others 2016): a staircase follows the signal by one threshold per spike::
 
         up   if x[t] > base + threshold:  base += threshold          (>= with compare ">=")
         down if x[t] < base - threshold:  base -= threshold
@@ -206,10 +212,10 @@ class StepForwardEncoder(ContrastEncoder):
     The base starts at the first sample, which therefore never spikes (``first="sample"``, as spikify's
     ``step_forward``), or at 0 (``first="zero"``).
 
-    Decoder: the base itself, exactly, from the first sample or from 0 as ``start``. If no two neighbouring samples are
-    further apart than the threshold, it is never further than that from the signal.
+    Decoder: the base itself, exactly, if ``start`` is the first sample or 0 accordingly. If neighbouring samples differ
+    by at most the threshold, so do base and signal.
 
-    `fit` searches the threshold of least error, as Forno et al. (2022) do.
+    `fit` searches for the threshold with the smallest error, as do Forno et al. (2022).
     """
 
     kind: ClassVar[str] = "step-forward"
@@ -231,26 +237,27 @@ class StepForwardEncoder(ContrastEncoder):
 
     @classmethod
     def fit(cls, series: ArrayLike, *, candidates: Sequence[int] = (), **options: Any) -> Self:
-        """With the threshold of least error on ``series`` ``(T, B, channels)``; see `fit_threshold`."""
+        """Return an encoder with the threshold of the smallest error on ``series`` ``(T, B, channels)``; see
+        `fit_threshold`."""
         return fit_threshold(cls(threshold=1, **options), series, candidates)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MovingWindowEncoder(ContrastEncoder):
-    """Moving window (Kasabov, Scott, Tu and others 2016): a sample is compared with the mean of those before it::
+    """Moving window (Kasabov, Scott, Tu and others 2016): a sample is compared with the mean of previous samples::
 
         up   if x[t] > mean + threshold             mean = mean of x[t - window] to x[t - 1]
         down if x[t] < mean - threshold             (>= and <= with compare ">=")
 
-    The first ``window`` samples are all compared with their own mean, as in spikify's ``moving_window``. The mean is
-    never divided: ``window * x[t] - sum > window * threshold`` is exact.
+    The first ``window`` samples are all compared with their common mean, as in spikify's ``moving_window``. The sum is
+    never divided: the comparison ``window * x[t] - sum > window * threshold`` is exact.
 
     Decoder: the staircase, without an error bound.
 
     Parameters
     ----------
     window
-        Samples, 1 to 4096; a series must have at least as many.
+        Number of samples, 1 to 4096; a series must have at least as many.
     """
 
     kind: ClassVar[str] = "moving-window"
@@ -266,6 +273,8 @@ class MovingWindowEncoder(ContrastEncoder):
         if time < window:
             raise ValueError(f"series must have at least as many samples as the window, {window}, not {time}")
         limit = per_channel("threshold", self.threshold, levels.shape[2]) * window + (self.compare == ">")
+        # From step ``window`` on, each sum is the previous one, plus the sample that enters the window and minus the
+        # one that leaves it: the cumulative sum of these differences.
         total = levels[:window].sum(axis=0, dtype=np.int64)
         sums = np.empty(levels.shape, np.int64)
         sums[:window] = total
@@ -278,7 +287,8 @@ class MovingWindowEncoder(ContrastEncoder):
 
     @classmethod
     def fit(cls, series: ArrayLike, *, window: int, candidates: Sequence[int] = (), **options: Any) -> Self:
-        """With the threshold of least error on ``series`` ``(T, B, channels)``; see `fit_threshold`."""
+        """Return an encoder with the threshold of the smallest error on ``series`` ``(T, B, channels)``; see
+        `fit_threshold`."""
         return fit_threshold(cls(threshold=1, window=window, **options), series, candidates)
 
 
@@ -286,10 +296,12 @@ _C = TypeVar("_C", bound=ContrastEncoder)
 
 
 def fit_threshold(encoder: _C, series: ArrayLike, candidates: Sequence[int] = ()) -> _C:
-    """``encoder`` with the threshold per channel whose decoded spikes have the least mean squared error on ``series``.
+    """Return ``encoder`` with the threshold per channel that minimises the mean squared error of the decoded spikes on
+    ``series`` ``(T, B, channels)``.
 
-    ``candidates`` are 25 thresholds from 1/256 of the largest range to all of it, if none are given. Of equal errors
-    the larger threshold is taken, which has fewer spikes.
+    By default, ``candidates`` are up to 25 thresholds from 1/256 of the range of the series to all of it. Of equal
+    errors the last candidate wins, by default the largest, which has the fewest spikes. Raises ``ValueError`` for a
+    wrong shape or a constant series.
     """
     array = np.asarray(series)
     if array.ndim != 3 or 0 in array.shape:
@@ -298,6 +310,7 @@ def fit_threshold(encoder: _C, series: ArrayLike, candidates: Sequence[int] = ()
     span = int(levels.max()) - int(levels.min())
     if not span:
         raise ValueError(f"series must vary for a threshold to be fitted, not be {levels.flat[0]} throughout")
+    # Three candidates per octave.
     tried = candidates or sorted({max(1, round(span * 2.0 ** (-8 + k / 3))) for k in range(25)})
     start = levels[0] if getattr(encoder, "first", "sample") in ("sample", "silent") else np.zeros_like(levels[0])
     best = np.full(levels.shape[2], np.inf)

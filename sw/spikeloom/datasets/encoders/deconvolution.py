@@ -1,8 +1,8 @@
-"""Codes by deconvolution: spikes whose convolution with a filter is the signal; one axon per channel.
+"""Codes by deconvolution: spikes whose convolution with a filter approximates the signal; one axon per channel.
 
-All three scan the signal once. Where the filter fits under what is left of it, they spike and take the filter away;
-they differ in what *fits* means. The decoder is the convolution of the spikes with the filter. Signals are not
-negative; shift one that is with a `Scale`.
+All three scan the signal once. Where the filter fits under the remaining signal, they spike and subtract the filter;
+they differ in the criterion for a fit. The decoder is the convolution of the spikes with the filter. Signals must not
+be negative; a `Scale` can shift them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from spikeloom.datasets.encoders.scale import Scale
 __all__ = ["BensSpikerEncoder", "FilterEncoder", "HoughSpikerEncoder", "ModifiedHoughSpikerEncoder", "lowpass_taps"]
 
 MOST_TAPS = 1024
-_RATIO_BITS = 8
+_RATIO_BITS = 8  # thresholds of the rule "ratio" are in 1/256
 
 
 def lowpass_taps(length: int, cutoff: float, total: int) -> tuple[int, ...]:
-    """A low-pass filter of ``length`` integers whose sum is near ``total``: a sinc in a Hann window.
+    """Return a low-pass filter of ``length`` integers whose sum is near ``total``: a sinc in a Hann window.
 
-    ``cutoff`` is a share of half the sampling rate, above 0 and below 1. Before they are rounded the taps are those of
-    SciPy's ``firwin(length, cutoff, window="hann")`` times ``total``.
+    ``cutoff`` is relative to half the sampling rate, above 0 and below 1. Before rounding, the taps are those of
+    SciPy's ``firwin(length, cutoff, window="hann")`` times ``total``. Raises ``ValueError`` for arguments out of range.
     """
     integer("length", length, 3, MOST_TAPS)
     integer("total", total, 1, 1 << 23)
@@ -43,15 +43,15 @@ def lowpass_taps(length: int, cutoff: float, total: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterEncoder(SignalEncoder):
-    """A spike at ``t`` takes ``taps[k]`` from sample ``t + k``.
+    """Base class: a spike at ``t`` subtracts ``taps[k]`` from sample ``t + k``.
 
     Parameters
     ----------
     taps
-        1 to 1024 integers, whose sum is positive; see `lowpass_taps`.
+        1 to 1024 integers with a positive sum; see `lowpass_taps`.
     tail
-        Whether steps at which the filter reaches beyond the end may spike: "silent", they may not; "cut", they may,
-        with the part of the filter that is within the series.
+        What happens in steps at which the filter extends beyond the end of the series: "silent", no spikes; "cut",
+        spikes with the part of the filter that is within the series.
     """
 
     signed: ClassVar[bool] = False
@@ -72,7 +72,8 @@ class FilterEncoder(SignalEncoder):
 
     @abstractmethod
     def _fits(self, left: NDArray[np.int32], taps: NDArray[np.int32], limit: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Where, of ``left`` ``(length, B, channels)``, the filter fits."""
+        """Return where the filter fits: ``(B, channels)`` of the remaining signal ``left`` ``(length, B,
+        channels)``."""
 
     def _limit(self, channels: int) -> NDArray[np.int64]:
         return np.zeros(channels, np.int64)
@@ -81,7 +82,7 @@ class FilterEncoder(SignalEncoder):
         time, length = len(levels), len(self.taps)
         if time < length:
             raise ValueError(f"series must have at least as many samples as the filter has taps, {length}, not {time}")
-        left = levels.astype(np.int32)
+        left = levels.astype(np.int32)  # a copy, from which the filters are subtracted in place
         taps = np.asarray(self.taps, np.int32)[:, None, None]
         limit = self._limit(levels.shape[2])
         spikes = np.zeros(levels.shape, np.bool_)
@@ -101,7 +102,7 @@ class FilterEncoder(SignalEncoder):
 
     @classmethod
     def _best(cls, series: ArrayLike, encoders: Sequence[Self]) -> Self:
-        """The encoder whose decoded spikes have the least mean squared error on ``series``."""
+        """Return the encoder whose decoded spikes have the smallest mean squared error on ``series``."""
         array = np.asarray(series)
         if array.ndim != 3 or 0 in array.shape:
             raise ValueError(f"series must have shape (T, B, channels) and not be empty, not {array.shape}")
@@ -119,7 +120,7 @@ class FilterEncoder(SignalEncoder):
 def _designs(
     series: ArrayLike, scale: Scale | None, length: int, cutoffs: Sequence[float]
 ) -> list[tuple[tuple[int, ...], int]]:
-    """Filters to try, and the sum of each: of each cutoff, with sums of 1/4 to 2 times the largest value."""
+    """Return candidate filters with their sums: for each cutoff, sums of 1/4 to 2 times the largest value."""
     array = np.asarray(series)
     levels = array if scale is None else scale.levels(array, "series")
     largest = int(levels.max()) if levels.size and levels.dtype.kind in "iu" else 1
@@ -134,10 +135,11 @@ _CUTOFFS = (0.05, 0.1, 0.2, 0.3)
 class HoughSpikerEncoder(FilterEncoder):
     """Hough spiker algorithm, HSA (Hough, de Garis, Korkin, Gers and Nawa 1999).
 
-    A step spikes if every sample left is at least as large as its tap (``>=``). So what is left is never negative, and
-    the decoded signal never above the signal, if no tap is negative.
+    A step spikes if every remaining sample is at least as large as its tap (``>=``). If no tap is negative, the
+    remaining signal is therefore never negative, and the decoded signal never exceeds the signal.
 
-    Decoder: the convolution; the error has no bound. `fit` searches cutoff and sum of a low-pass filter of ``length``.
+    Decoder: the convolution, without an error bound. `fit` searches for the cutoff and sum of a low-pass filter with
+    ``length`` taps.
     """
 
     kind: ClassVar[str] = "hough"
@@ -155,24 +157,25 @@ class HoughSpikerEncoder(FilterEncoder):
         tail: str = "silent",
         cutoffs: Sequence[float] = _CUTOFFS,
     ) -> Self:
-        """With the filter of least error on ``series`` ``(T, B, channels)``."""
+        """Return an encoder with the filter of the smallest error on ``series`` ``(T, B, channels)``."""
         designs = _designs(series, scale, length, cutoffs)
         return cls._best(series, [cls(taps=taps, tail=tail, scale=scale) for taps, _ in designs])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModifiedHoughSpikerEncoder(FilterEncoder):
-    """Modified HSA (Schrauwen and Van Campenhout 2003): samples may be short of the filter, together by ``threshold``.
+    """Modified HSA (Schrauwen and Van Campenhout 2003): samples may fall short of the filter by ``threshold`` in total.
 
-    A step spikes if ``sum(max(tap - left, 0)) <= threshold``. Spikes near the end use the part of the filter that is
-    within the series (``tail="cut"``), as in spikify's ``modified_hough_spiker``.
+    A step spikes if ``sum(max(tap - left, 0)) <= threshold``, where ``left`` is the remaining signal. By default,
+    spikes near the end use the part of the filter that is within the series (``tail="cut"``), as in spikify's
+    ``modified_hough_spiker``.
 
-    Decoder: the convolution; the error has no bound. `fit` searches cutoff, sum and threshold.
+    Decoder: the convolution, without an error bound. `fit` searches for cutoff, sum and threshold.
 
     Parameters
     ----------
     threshold
-        0 or more; one for all channels, or one per channel. With 0 it is `HoughSpikerEncoder`.
+        0 to ``2**30``; one for all channels, or one per channel. With 0 the criterion is that of `HoughSpikerEncoder`.
     """
 
     kind: ClassVar[str] = "modified-hough"
@@ -200,7 +203,8 @@ class ModifiedHoughSpikerEncoder(FilterEncoder):
         tail: str = "cut",
         cutoffs: Sequence[float] = _CUTOFFS,
     ) -> Self:
-        """With the filter and the threshold, 0 to 1/2 of its sum, of least error on ``series`` ``(T, B, channels)``."""
+        """Return an encoder with the filter and the threshold, from 0 to 1/2 of the sum of the filter, that have the
+        smallest error on ``series`` ``(T, B, channels)``."""
         encoders = [
             cls(taps=taps, tail=tail, scale=scale, threshold=total * sixteenths // 16)
             for taps, total in _designs(series, scale, length, cutoffs)
@@ -213,20 +217,21 @@ class ModifiedHoughSpikerEncoder(FilterEncoder):
 class BensSpikerEncoder(FilterEncoder):
     """Ben's spiker algorithm, BSA (Schrauwen and Van Campenhout 2003).
 
-    With ``error1 = sum(abs(left - tap))`` and ``error2 = sum(abs(left))`` a step spikes if
+    With the remaining signal ``left``, ``error1 = sum(abs(left - tap))`` and ``error2 = sum(abs(left))``, a step spikes
+    if
 
     * ``rule="difference"``: ``error1 <= error2 - threshold``, as in the paper and in spikify's ``bens_spiker``;
-    * ``rule="ratio"``: ``256 * error1 <= threshold * error2``, a threshold in 1/256, as in later programs (Petro,
-      Kasabov and Kiss 2020).
+    * ``rule="ratio"``: ``256 * error1 <= threshold * error2``, with the threshold in 1/256, as in later programs
+      (Petro, Kasabov and Kiss 2020).
 
-    Decoder: the convolution; the error has no bound. `fit` searches cutoff, sum and threshold.
+    Decoder: the convolution, without an error bound. `fit` searches for cutoff, sum and threshold.
 
     Parameters
     ----------
     threshold
-        0 or more (1 or more with "ratio"); one for all channels, or one per channel.
+        0 to ``2**30``, or 1 to 1024 with "ratio"; one for all channels, or one per channel.
     rule
-        See above.
+        "difference" or "ratio", as above.
     """
 
     kind: ClassVar[str] = "bens"
@@ -260,7 +265,8 @@ class BensSpikerEncoder(FilterEncoder):
         tail: str = "silent",
         cutoffs: Sequence[float] = _CUTOFFS,
     ) -> Self:
-        """With the filter and the threshold, 0 to 1/2 of its sum, of least error on ``series`` ``(T, B, channels)``."""
+        """Return an encoder with the filter and the threshold, from 0 to 1/2 of the sum of the filter, that have the
+        smallest error on ``series`` ``(T, B, channels)``."""
         encoders = [
             cls(taps=taps, tail=tail, scale=scale, threshold=total * sixteenths // 16)
             for taps, total in _designs(series, scale, length, cutoffs)

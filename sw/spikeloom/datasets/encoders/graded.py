@@ -1,4 +1,4 @@
-"""Graded codes: a spike that carries a value."""
+"""Graded codes, in which a spike carries a value."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ __all__ = ["GradedEncoder"]
 
 @dataclass(frozen=True, kw_only=True)
 class GradedEncoder(SignalEncoder):
-    """Values as they are, or their changes, for networks with ``input_value_width``; 0 is no event.
+    """Values or changes as graded spikes, for networks with ``input_value_width``; 0 is no event.
 
-    * ``reference="none"``: the sample itself, if its size is at least ``threshold``.
-    * ``reference="previous"``: the difference to the sample before, 0 before the first, if that large.
-    * ``reference="sent"``: the difference to what has been sent so far, if that large; what was held back is not lost.
-      This is the input of a sigma-delta network (O'Connor and Welling 2016; Lava's ``Delta``).
+    A spike is sent if the absolute value of the following is at least ``threshold``:
 
-    One axon per channel. Decoder: the values, or their sum. The error of "none" and "sent" is below ``threshold``.
+    * ``reference="none"``: the sample itself.
+    * ``reference="previous"``: the difference from the previous sample, or from 0 for the first.
+    * ``reference="sent"``: the difference from the sum of all values sent so far, so that changes held back are sent
+      later. This is the input of a sigma-delta network (O'Connor and Welling 2016; Lava's ``Delta``).
+
+    One axon per channel. Decoder: the values, or their running sum. The error of "none" and "sent" is below
+    ``threshold``.
 
     Parameters
     ----------
     bits
-        Width of the values in two's complement, 2 to 16: that of the network's ``input_value_width``.
+        Width of the values in two's complement, 2 to 16: the ``input_value_width`` of the network.
     reference
-        See above.
+        "none", "previous" or "sent", as above.
     threshold
-        1 or more; one for all channels, or one per channel. With 1 nothing is held back.
+        1 to ``2**16``; one for all channels, or one per channel. With 1 nothing is held back.
     """
 
     kind: ClassVar[str] = "graded"
@@ -49,12 +52,12 @@ class GradedEncoder(SignalEncoder):
 
     @property
     def value_range(self) -> tuple[int, int]:
-        """Of two's complement."""
+        """Smallest and largest value in two's complement."""
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
 
     @property
     def error_bound(self) -> int | None:
-        """Below the threshold, unless changes are dropped."""
+        """One below the threshold; None if changes are dropped."""
         most = max(self.threshold) if isinstance(self.threshold, tuple) else self.threshold
         return None if self.reference == "previous" and most > 1 else most - 1
 
@@ -72,6 +75,7 @@ class GradedEncoder(SignalEncoder):
                 np.subtract(sample, sent, out=change)
                 change[np.abs(change) < least] = 0
                 sent += change
+        # A difference of two values in range may still need one bit more.
         low, high = self.value_range
         if changes.min() < low or changes.max() > high:
             worst = changes.min() if changes.min() < low else changes.max()

@@ -1,15 +1,15 @@
-"""What all encoders have in common: values in, spikes out, settings that a file keeps.
+"""Common interface of all encoders: values in, spikes out, and settings that can be stored in a file.
 
-Every encoder takes integers, or measured numbers through a `Scale` that it carries with it, and computes in integers
-only. Its axons are numbered channel by channel: axon ``c * lines + line`` for channel ``c``. Codes with signs have two
-lines per channel, first the one that says *up* (or positive), then the one that says *down*.
+An encoder takes integers, or measured numbers that its own `Scale` converts, and computes in integers only. Axons are
+numbered channel by channel: axon ``c * lines + line`` for channel ``c``. Signed codes have two lines per channel, first
+*up* (or positive), then *down*.
 
-Two kinds of codes:
+There are two kinds of codes:
 
-* A **level code** turns each value into ``steps`` time steps, without regard to the values before it. Images are one
-  value per pixel; in a series every sample takes ``steps`` steps.
-* A **signal code** turns each sample of a series into one time step, and depends on the samples before it. It reads
-  an image row by row: a step per row, a channel per column.
+* A **level code** turns each value into ``steps`` time steps, independently of earlier values. An image has one value
+  per pixel; each sample of a series takes ``steps`` steps.
+* A **signal code** turns each sample of a series into one time step, and depends on earlier samples. It reads an image
+  row by row: one step per row, one channel per column.
 """
 
 from __future__ import annotations
@@ -32,28 +32,29 @@ __all__ = ["Encoder", "LevelEncoder", "SignalEncoder", "Spikes", "Values", "sign
 Values = NDArray[np.int32]
 """Levels ``(T, B, channels)``."""
 Spikes = NDArray[Any]
-"""Spikes ``(T, B, axons)``: booleans, or integers where the code is graded."""
+"""Spikes ``(T, B, axons)``: booleans, or integers for graded codes."""
 
 _NESTED: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
     "lfsr": (Lfsr, ("width", "seed")),
     "scale": (Scale, ("low", "high", "bits", "origin")),
 }
-"""Fields that are objects: settings hold their parts as ``field_part``."""
+"""Fields that are objects: settings hold their attributes as ``field_attribute``, because files hold plain values."""
 
 
 def signed_axons(signs: NDArray[Any]) -> NDArray[np.bool_]:
-    """Two axons per channel, up and down, ``(T, B, 2 * channels)`` of -1, 0 and 1 ``(T, B, channels)``."""
+    """Return -1, 0 and 1 ``(T, B, channels)`` as spikes ``(T, B, 2 * channels)``: per channel an axon up and one
+    down."""
     return np.stack([signs > 0, signs < 0], axis=-1).reshape(*signs.shape[:2], -1)
 
 
 def signed_counts(spikes: NDArray[Any]) -> NDArray[np.int64]:
-    """The inverse of `signed_axons`: -1, 0 and 1 ``(T, B, channels)``."""
+    """Return -1, 0 and 1 ``(T, B, channels)``: the inverse of `signed_axons`."""
     pairs = spikes.reshape(*spikes.shape[:2], -1, 2).astype(np.int64)
     return pairs[..., 0] - pairs[..., 1]
 
 
 def _plain(name: str, value: object) -> Any:
-    """A setting as Python has it, whatever file it comes from."""
+    """Return a setting as a plain Python value; HDF5 files hold bytes and NumPy arrays."""
     if isinstance(value, bytes):
         return value.decode("utf8", "replace")
     if isinstance(value, str):
@@ -66,20 +67,20 @@ def _plain(name: str, value: object) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder(ABC):
-    """Values to spikes.
+    """Base class of all encoders, which turn values into spikes.
 
     Parameters
     ----------
     steps
         Time steps per value.
     bits
-        Values are from 0 to ``2**bits``, or from ``-2**bits`` to ``2**bits`` for codes with signs.
+        Values range from 0 to ``2**bits``, or from ``-2**bits`` to ``2**bits`` for signed codes.
     scale
-        How measured numbers become such values; None if they are integers already.
+        Conversion of measured numbers to values; None if the input is integers already.
     """
 
     kind: ClassVar[str]
-    """What settings call the encoder."""
+    """Name of the encoder in settings."""
     signed: ClassVar[bool] = False
     """Whether values may be negative."""
 
@@ -103,35 +104,35 @@ class Encoder(ABC):
 
     @property
     def on_chip(self) -> bool:
-        """Whether the encoder of the host bridge can do the same; see `spikeloom.host.peripherals`."""
+        """Whether the encoder of the host bridge computes the same spikes; see `spikeloom.host.peripherals`."""
         return False
 
     @property
     def value_range(self) -> tuple[int, int]:
-        """The least and the largest value."""
+        """Smallest and largest value."""
         full = 1 << self.bits
         return (-full if self.signed else 0), full
 
     @property
     def error_bound(self) -> int | None:
-        """The largest difference between a value and its decoded spikes; None where nothing holds for all series."""
+        """Largest difference between a value and its decoded spikes; None if no bound holds for all series."""
         return None
 
     def axons(self, channels: int) -> int:
-        """Axons that ``channels`` channels, or pixels, take."""
+        """Return the number of axons for ``channels`` channels or pixels."""
         return channels * self.lines
 
     @abstractmethod
     def encode(self, images: ArrayLike) -> Spikes:
-        """Spikes ``(T, B, axons)`` of ``images`` ``(B, ...)``.
+        """Encode ``images`` ``(B, ...)`` as spikes ``(T, B, axons)``.
 
-        Raises ``TypeError`` or ``ValueError`` if the images are not what the encoder takes.
+        Raises ``TypeError`` for a wrong type, and ``ValueError`` for a wrong shape or values out of range.
         """
 
     def encode_series(self, series: ArrayLike) -> Spikes:
-        """Spikes ``(T * steps, B, axons)`` of ``series`` ``(T, B, channels)``.
+        """Encode ``series`` ``(T, B, channels)`` as spikes ``(T * steps, B, axons)``.
 
-        Raises ``TypeError`` or ``ValueError`` if the series is not what the encoder takes.
+        Raises ``TypeError`` for a wrong type, and ``ValueError`` for a wrong shape or values out of range.
         """
         array = np.asarray(series)
         if array.ndim != 3 or 0 in array.shape:
@@ -139,10 +140,11 @@ class Encoder(ABC):
         return self._encode(self.checked_levels("series", array))
 
     def decode(self, spikes: ArrayLike, *, start: ArrayLike = 0) -> NDArray[np.int64]:
-        """Values ``(T, B, channels)`` that ``spikes`` ``(T * steps, B, axons)`` stand for.
+        """Decode ``spikes`` ``(T * steps, B, axons)`` to values ``(T, B, channels)``.
 
-        Codes of changes begin at ``start``, one value or ``(B, channels)``; others have no use for it. Images come
-        back as series of one sample, or of a sample per row. With a scale, ``scale.restore`` makes numbers of them.
+        Codes of changes begin at ``start``, one value or ``(B, channels)``; other codes ignore it. An image comes back
+        as a series of one sample, or of one sample per row. If there is a scale, ``scale.restore`` converts the values
+        to numbers. Raises ``ValueError`` for a wrong shape, and for values that are not spikes.
         """
         array = np.asarray(spikes)
         if array.ndim != 3 or 0 in array.shape or array.shape[0] % self.steps or array.shape[2] % self.lines:
@@ -161,14 +163,17 @@ class Encoder(ABC):
 
     @abstractmethod
     def _encode(self, levels: Values) -> Spikes:
-        """Spikes of levels ``(T, B, channels)`` that are in range."""
+        """Encode levels ``(T, B, channels)``, which are in range."""
 
     @abstractmethod
     def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Values of spikes whose shape fits."""
+        """Decode spikes of a checked shape."""
 
     def checked_levels(self, what: str, array: NDArray[Any]) -> Values:
-        """Levels of values ``(..., channels)``."""
+        """Return the levels of values ``(..., channels)``, called ``what`` in errors.
+
+        Raises ``TypeError`` or ``ValueError`` if they are not what the encoder takes.
+        """
         if self.scale is not None:
             array = self.scale.levels(array, what)
         elif array.dtype.kind not in "iu":
@@ -179,7 +184,7 @@ class Encoder(ABC):
         return array.astype(np.int32, copy=False)
 
     def settings(self) -> dict[str, Any]:
-        """What `encoder_from` makes this encoder of again: plain numbers, texts, and rows of numbers."""
+        """Return the settings from which `encoder_from` restores this encoder: numbers, texts and tuples of numbers."""
         found: dict[str, Any] = {"kind": self.kind}
         for each in fields(self):
             value = getattr(self, each.name)
@@ -194,7 +199,10 @@ class Encoder(ABC):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """The encoder of ``settings()``, also after a way through a file. Raises ``ValueError`` otherwise."""
+        """Return the encoder with these ``settings()``, also if they come from a file.
+
+        Raises ``ValueError`` for unknown, missing or invalid settings.
+        """
         given = {name: _plain(name, value) for name, value in settings.items() if name != "kind"}
         required: list[str] = []
         possible: list[str] = []
@@ -227,7 +235,7 @@ class Encoder(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class LevelEncoder(Encoder):
-    """Each value by itself, in ``steps`` time steps: 1 to 65536, of 1 to 16 ``bits``."""
+    """Base class of level codes: each value by itself, in 1 to 65536 ``steps``, with 1 to 16 ``bits``."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", integer("steps", self.steps, 1, 65536))
@@ -235,9 +243,10 @@ class LevelEncoder(Encoder):
         super().__post_init__()
 
     def encode(self, images: ArrayLike) -> Spikes:
-        """Spikes ``(steps, B, axons)`` of ``images`` ``(B, ...)``, pixels in C order.
+        """Encode ``images`` ``(B, ...)`` as spikes ``(steps, B, axons)``, with the pixels in C order.
 
-        Raises ``TypeError`` or ``ValueError`` if the images are not integers of `value_range` or, with a scale, finite.
+        Raises ``TypeError`` or ``ValueError`` if the images are not integers in `value_range` or, with a scale, finite
+        numbers.
         """
         array = np.asarray(images)
         if array.ndim < 2 or 0 in array.shape:
@@ -245,22 +254,25 @@ class LevelEncoder(Encoder):
         return self._encode(self.checked_levels("images", array.reshape(1, len(array), -1)))
 
     def by_value(self, spikes: NDArray[Any]) -> NDArray[Any]:
-        """``(T, steps, B, channels, lines)``."""
+        """Return spikes ``(T * steps, B, axons)`` as ``(T, steps, B, channels, lines)``."""
         time, batch, axons = spikes.shape
         return spikes.reshape(time // self.steps, self.steps, batch, axons // self.lines, self.lines)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignalEncoder(Encoder):
-    """A sample per time step; values have at most 23 bits and, if the code is one of changes, a sign."""
+    """Base class of signal codes: one sample per time step; values of at most 23 bits, signed in codes of changes."""
 
     signed: ClassVar[bool] = True
 
     steps: int = field(default=1, init=False, repr=False)
+    # Differences of two such values are far from overflowing 32 bits, in which the signal codes compute.
     bits: int = field(default=23, init=False, repr=False)
 
     def encode(self, images: ArrayLike) -> Spikes:
-        """Spikes ``(height, B, axons)`` of ``images`` ``(B, height, width)``: a step per row, a channel per column."""
+        """Encode ``images`` ``(B, height, width)`` as spikes ``(height, B, axons)``: one step per row, one channel per
+        column. Raises ``TypeError`` or ``ValueError`` for other shapes, types and values out of range.
+        """
         array = np.asarray(images)
         if array.ndim != 3 or 0 in array.shape:
             raise ValueError(

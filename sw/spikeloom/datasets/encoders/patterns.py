@@ -1,7 +1,7 @@
 """Codes with a fixed pattern of spikes for each value: first spike, phase, burst, inter-spike interval.
 
-Values that share a pattern decode to the middle of them, so the error bound of each of these codes is exact: it is
-the largest difference over all values.
+Values that share a pattern decode to the middle of their range. The error bound of these codes is exact: it is the
+largest error over all values.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from spikeloom.datasets.encoders.interface import LevelEncoder, Spikes, Values
 __all__ = ["BurstEncoder", "IntervalEncoder", "LatencyEncoder", "PatternEncoder", "PhaseEncoder"]
 
 MOST_ENTRIES = 1 << 24
-"""Of a table of patterns: settings come with files from strangers."""
+"""Maximum size of a table of patterns: settings may come from untrusted files."""
 
 
 @lru_cache(maxsize=32)
 def _value_of(encoder: PatternEncoder) -> NDArray[np.int64]:
-    """The value that each symbol decodes to: the middle of those that have it, or that of the next symbol in use."""
+    """Return the value of each symbol: the middle of the values that have it; for an unused symbol, that of the next
+    used one."""
     symbols = encoder.symbols()
     count = encoder.symbol_count
     low = np.full(count, np.iinfo(np.int64).max)
@@ -37,13 +38,14 @@ def _value_of(encoder: PatternEncoder) -> NDArray[np.int64]:
     middle = (low[used] + high[used]) // 2
     place = np.clip(np.searchsorted(used, np.arange(count)), 0, len(used) - 1)
     values = middle[place]
-    values.setflags(write=False)
+    values.setflags(write=False)  # it is cached and shared
     return values
 
 
 @lru_cache(maxsize=32)
 def _pattern_of(encoder: PatternEncoder) -> NDArray[np.bool_]:
-    """The pattern ``(steps, 2**bits + 1)`` of each value."""
+    """Return the patterns of all values, ``(steps, 2**bits + 1)``: encoding is one lookup per step in a contiguous
+    row."""
     table = np.ascontiguousarray(encoder.patterns()[encoder.symbols()].T)
     table.setflags(write=False)
     return table
@@ -51,10 +53,10 @@ def _pattern_of(encoder: PatternEncoder) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, kw_only=True)
 class PatternEncoder(LevelEncoder):
-    """Each value has a symbol, and each symbol a pattern of spikes in ``steps`` time steps."""
+    """Base class: each value has a symbol, and each symbol has a pattern of spikes in ``steps`` time steps."""
 
     def _check_table(self) -> None:
-        """What the tables of the patterns may take."""
+        """Raise ``ValueError`` if the tables of patterns would be too large."""
         most = max(self.symbol_count, (1 << self.bits) + 1) * self.steps
         if most > MOST_ENTRIES:
             raise ValueError(
@@ -65,23 +67,24 @@ class PatternEncoder(LevelEncoder):
     @property
     @abstractmethod
     def symbol_count(self) -> int:
-        """How many symbols there are."""
+        """Number of symbols."""
 
     @abstractmethod
     def symbols(self) -> NDArray[np.int64]:
-        """The symbol of each value, ``(2**bits + 1,)``."""
+        """Return the symbol of each value, ``(2**bits + 1,)``."""
 
     @abstractmethod
     def patterns(self) -> NDArray[np.bool_]:
-        """The pattern of each symbol, ``(symbol_count, steps)``."""
+        """Return the pattern of each symbol, ``(symbol_count, steps)``."""
 
     @abstractmethod
     def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The symbols ``(T, B, channels)`` of patterns ``(T, steps, B, channels)``; any pattern is some symbol."""
+        """Return the symbols ``(T, B, channels)`` of patterns ``(T, steps, B, channels)``; every pattern has a
+        symbol."""
 
     @property
     def error_bound(self) -> int:
-        """The largest distance of a value to the middle of those with the same pattern."""
+        """Largest distance of a value from the middle of the values with the same pattern."""
         symbols = self.symbols()
         return int(np.abs(_value_of(self)[symbols] - np.arange(len(symbols))).max())
 
@@ -104,30 +107,30 @@ class LatencyEncoder(PatternEncoder):
 
     With ``F = 2**bits`` and ``T = steps`` a value spikes in step
 
-    * ``curve="floor"``: ``((F - value) * T) >> bits``. Full scale spikes in step 0 and 1 in the last, if there are at
-      most ``F`` steps. This is what the hardware does.
-    * ``curve="nearest"``: ``round((F - value) * (T - 1) / F)``, halves to even, as snnTorch's ``spikegen.latency`` with
-      ``linear`` and ``normalize``.
-    * ``curve="charging"``: ``round(tau * ln(value / (value - threshold)))``, the time in which a membrane with time
-      constant ``tau`` that is charged by the value reaches the threshold, as snnTorch's ``spikegen.latency``. What does
-      not reach it within ``T`` steps counts as 0.
-    * ``curve="decaying"``: ``min(ceil(0.1 * (T - 1) * ln(F / value)), T - 1)``, when a threshold that decays reaches
-      the value, as spikify's ``time_to_first_spike`` (Forno et al. 2022).
+    * ``curve="floor"``: ``((F - value) * T) >> bits``, which the hardware computes. Full scale spikes in step 0 and,
+      with at most ``F`` steps, a value of 1 in the last step.
+    * ``curve="nearest"``: ``round((F - value) * (T - 1) / F)``, halves to even, as in snnTorch's ``spikegen.latency``
+      with ``linear`` and ``normalize``.
+    * ``curve="charging"``: ``round(tau * ln(value / (value - threshold)))``, the time that a membrane with time
+      constant ``tau`` takes to reach the threshold when charged by the value, as in snnTorch's ``spikegen.latency``. A
+      value that does not reach it within ``T`` steps counts as 0.
+    * ``curve="decaying"``: ``min(ceil(0.1 * (T - 1) * ln(F / value)), T - 1)``, the time at which a decaying threshold
+      reaches the value, as in spikify's ``time_to_first_spike`` (Forno et al. 2022).
 
     A value of 0 never spikes (``dark="silent"``) or spikes in the last step (``dark="last"``).
 
-    Decoder: the middle of the values with that step. There is no randomness.
+    Decoder: the middle of the values that spike in that step. There is no randomness.
 
     Parameters
     ----------
     steps
-        Time steps per value, 1 to 65536. A power of two needs no multiplier.
+        Time steps per value, 1 to 65536. In hardware, a power of two needs no multiplier.
     bits
         ``2**bits`` is full scale; 1 to 16.
     curve, dark
-        See above.
+        As above.
     tau, threshold
-        Of ``curve="charging"``: in steps, 1 to 65536, and as a value, 1 to ``2**bits``.
+        For ``curve="charging"``: time constant in steps, 1 to 65536, and threshold as a value, 1 to ``2**bits``.
     """
 
     kind: ClassVar[str] = "latency"
@@ -146,22 +149,23 @@ class LatencyEncoder(PatternEncoder):
 
     @property
     def on_chip(self) -> bool:
-        """The encoder of the host bridge has the curve "floor" and keeps 0 silent."""
+        """Whether the host bridge has this encoder: it has the curve "floor" and keeps 0 silent."""
         return self.scale is None and self.curve == "floor" and self.dark == "silent"
 
     @property
     def symbol_count(self) -> int:
-        """One per step, and one for no spike."""
+        """One symbol per step, and one for no spike."""
         return self.steps + 1
 
     def symbols(self) -> NDArray[np.int64]:
-        """The step of each value, or `steps` for no spike."""
+        """Return the step in which each value spikes, or ``steps`` for no spike."""
         full, last = 1 << self.bits, self.steps - 1
         values = np.arange(1, full + 1)
         if self.curve == "floor":
             when = ((full - values) * self.steps) >> self.bits
         elif self.curve == "nearest":
             whole, rest = np.divmod((full - values) * last, full)
+            # Halves go to the even step: computed in integers, without depending on floating-point rounding.
             when = whole + (2 * rest > full) + ((2 * rest == full) & (whole & 1 == 1))
         elif self.curve == "charging":
             reached = values > self.threshold
@@ -174,15 +178,15 @@ class LatencyEncoder(PatternEncoder):
         return np.where(symbols == self.steps, last, symbols) if self.dark == "last" else symbols
 
     def patterns(self) -> NDArray[np.bool_]:
-        """One spike, or none for the last symbol."""
+        """Return patterns of one spike, and of none for the last symbol."""
         return np.eye(self.steps + 1, self.steps, dtype=np.bool_)
 
     def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The step of the first spike."""
+        """Return the step of the first spike, or ``steps`` if there is none."""
         return np.where(patterns.any(axis=1), patterns.argmax(axis=1), self.steps)
 
     def _encode(self, levels: Values) -> Spikes:
-        # A step is compared in place of a table of patterns, which has as many entries as steps times values.
+        # Comparing steps avoids the table of patterns, whose steps times values entries can be too many.
         _, batch, channels = levels.shape
         when = self.symbols().astype(np.int32)[levels.astype(np.intp)]
         steps = np.arange(self.steps, dtype=np.int32)[:, None, None]
@@ -191,14 +195,14 @@ class LatencyEncoder(PatternEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseEncoder(PatternEncoder):
-    """The bits of a value, highest first, repeated: weighted spikes (Kim, Kim, Huh, Lee and Choi 2018).
+    """Weighted spikes: the bits of a value, most significant first, repeated (Kim, Kim, Huh, Lee and Choi 2018).
 
-    The spike in phase ``k`` of ``phases`` stands for ``2**-(k + 1)`` of full scale. With ``curve="linear"`` the number
+    A spike in phase ``k`` of ``phases`` represents ``2**-(k + 1)`` of full scale. With ``curve="linear"`` the number
     sent is the value without its low bits, ``min(value, 2**bits - 1) >> (bits - phases)``. With ``curve="arcsine"`` it
-    is the phase at which a sine reaches the value, ``min(ceil(asin(value / 2**bits) * 2**phases / (pi / 2)),
-    2**phases - 1)``, as spikify's ``phase`` (Forno et al. 2022).
+    is the phase at which a sine reaches the value, ``min(ceil(asin(value / 2**bits) * 2**phases / (pi / 2)), 2**phases
+    - 1)``, as in spikify's ``phase`` (Forno et al. 2022).
 
-    Decoder: the middle of the values with that number, of the first repetition.
+    Decoder: the middle of the values with the number in the first repetition.
 
     Parameters
     ----------
@@ -209,7 +213,7 @@ class PhaseEncoder(PatternEncoder):
     phases
         Bits of the number that is sent, 1 to ``bits``.
     curve
-        See above.
+        "linear" or "arcsine", as above.
     """
 
     kind: ClassVar[str] = "phase"
@@ -227,11 +231,11 @@ class PhaseEncoder(PatternEncoder):
 
     @property
     def symbol_count(self) -> int:
-        """Numbers of ``phases`` bits."""
+        """Count of numbers of ``phases`` bits."""
         return 1 << self.phases
 
     def symbols(self) -> NDArray[np.int64]:
-        """The number that each value sends."""
+        """Return the number that is sent for each value."""
         full, most = 1 << self.bits, self.symbol_count - 1
         values = np.arange(full + 1)
         if self.curve == "linear":
@@ -240,12 +244,12 @@ class PhaseEncoder(PatternEncoder):
         return np.minimum(np.ceil(turns), most).astype(np.int64)
 
     def patterns(self) -> NDArray[np.bool_]:
-        """The bits of each number, highest first, repeated."""
+        """Return the bits of each number, most significant first, repeated."""
         bits = np.arange(self.symbol_count)[:, None] >> np.arange(self.phases)[::-1] & 1
         return np.tile(bits.astype(np.bool_), self.steps // self.phases)
 
     def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The number of the first repetition."""
+        """Return the number in the first repetition."""
         number = np.zeros((patterns.shape[0], *patterns.shape[2:]), np.int64)
         for phase in range(self.phases):
             number = number << 1 | patterns[:, phase]
@@ -254,28 +258,28 @@ class PhaseEncoder(PatternEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class BurstEncoder(PatternEncoder):
-    """A burst of more and faster spikes the larger the value (Guo, Fouda, Eltawil and Salama 2021)::
+    """Bursts with more and faster spikes for larger values (Guo, Fouda, Eltawil and Salama 2021)::
 
         count    = ceil(most * value / F)                                             F = 2**bits
         interval = ceil(longest - (longest - shortest) * value / F)   if count > 1
 
-    The spikes are ``interval`` steps apart with ``spacing="interval"``, and have ``interval`` silent steps between them
-    with ``spacing="gap"``, as in spikify's ``burst_coding``. The first is in step 0; a value of 0 sends none.
+    With ``spacing="interval"`` the spikes are ``interval`` steps apart; with ``spacing="gap"`` there are ``interval``
+    silent steps between them, as in spikify's ``burst_coding``. The first spike is in step 0; a value of 0 has none.
 
     Decoder: the middle of the values with that count and interval.
 
     Parameters
     ----------
     steps
-        Time steps per value, at least what the longest burst takes.
+        Time steps per value, at least the length of the longest burst.
     bits
         ``2**bits`` is full scale; 1 to 16.
     most
         Spikes at full scale, 1 to 256.
     shortest, longest
-        Intervals at full scale and near 0, in steps, 1 to 4096 (0 too with ``spacing="gap"``).
+        Intervals at full scale and near 0, in steps, 1 to 4096, or 0 to 4096 with ``spacing="gap"``.
     spacing
-        See above.
+        "interval" or "gap", as above.
     """
 
     kind: ClassVar[str] = "burst"
@@ -298,31 +302,34 @@ class BurstEncoder(PatternEncoder):
         self._check_table()
 
     def _bursts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Spikes of each value, and steps from one to the next (0 where there is at most one)."""
+        """Return the number of spikes of each value, and the steps from one to the next (0 with at most one spike)."""
         full = 1 << self.bits
         values = np.arange(full + 1)
+        # Both are ceilings: -(-a // b), and -(-a >> bits) for a division by full scale.
         count = -(-self.most * values // full)
         distance = -((self.longest - self.shortest) * values - self.longest * full >> self.bits)
         return count, np.where(count > 1, distance + (self.spacing == "gap"), 0)
 
     def _known(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The bursts in use in order, each as ``count * 8192 + distance``, and which of them each value has."""
+        """Return the bursts in use, in ascending order as ``count * 8192 + 8191 - distance``, and the index of each
+        value's burst among them."""
         count, distance = self._bursts()
-        # Larger values have more spikes, and of equal counts shorter distances.
+        # Larger values have more spikes or, with equal counts, shorter distances, so the order is that of the values. A
+        # distance is at most 4097 (an interval of 4096 and a gap), less than 8192.
         known, symbols = np.unique(count * 8192 + 8191 - distance, return_inverse=True)
         return known, symbols
 
     @property
     def symbol_count(self) -> int:
-        """As many as there are bursts."""
+        """Number of different bursts."""
         return len(self._known()[0])
 
     def symbols(self) -> NDArray[np.int64]:
-        """The burst of each value."""
+        """Return the burst of each value, as an index of the bursts in use."""
         return self._known()[1]
 
     def patterns(self) -> NDArray[np.bool_]:
-        """Equally distant spikes from step 0 on."""
+        """Return the bursts, as equidistant spikes from step 0 on."""
         known, _ = self._known()
         table = np.zeros((len(known), self.steps), np.bool_)
         for row, burst in zip(table, known.tolist(), strict=True):
@@ -331,9 +338,10 @@ class BurstEncoder(PatternEncoder):
         return table
 
     def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The burst of this count and first interval, or the one in use next to it."""
+        """Return the burst with the count and first distance of each pattern, or the next one in use."""
         known, _ = self._known()
         count = patterns.sum(axis=1, dtype=np.int64)
+        # argmax finds the first step with at least one, and with at least two spikes so far.
         rising = np.cumsum(patterns, axis=1)
         distance = np.where(count > 1, (rising >= 2).argmax(axis=1) - (rising >= 1).argmax(axis=1), 0)
         return np.clip(np.searchsorted(known, count * 8192 + 8191 - distance), 0, len(known) - 1)
@@ -341,13 +349,13 @@ class BurstEncoder(PatternEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class IntervalEncoder(PatternEncoder):
-    """The value is in the time between spikes, shorter for larger values (inter-spike interval code).
+    """Inter-spike interval code: the time between two spikes represents the value, shorter for larger values.
 
     The first spike is in step 0, the second ``shortest + (((F - value) * (longest - shortest)) >> bits)`` steps later
-    (``F = 2**bits``): full scale has the shortest interval and 0 the longest. With ``train="pair"`` these are all, with
-    ``train="regular"`` spikes follow at the same interval for as long as there are steps.
+    (``F = 2**bits``): full scale has the shortest interval and 0 the longest. With ``train="pair"`` there are only
+    these two spikes; with ``train="regular"`` more follow at the same interval until the last step.
 
-    Decoder: the middle of the values with that first interval.
+    Decoder: the middle of the values with the first interval.
 
     Parameters
     ----------
@@ -356,9 +364,9 @@ class IntervalEncoder(PatternEncoder):
     bits
         ``2**bits`` is full scale; 1 to 16.
     shortest, longest
-        Intervals at full scale and at 0, in steps; 1 or more.
+        Intervals at full scale and at 0, in steps; 1 to 65535.
     train
-        See above.
+        "pair" or "regular", as above.
     """
 
     kind: ClassVar[str] = "interval"
@@ -380,16 +388,16 @@ class IntervalEncoder(PatternEncoder):
 
     @property
     def symbol_count(self) -> int:
-        """One per interval."""
+        """One symbol per interval."""
         return self.longest - self.shortest + 1
 
     def symbols(self) -> NDArray[np.int64]:
-        """How much longer than the shortest each interval is."""
+        """Return the interval of each value, minus the shortest one."""
         full = 1 << self.bits
         return ((full - np.arange(full + 1)) * (self.longest - self.shortest)) >> self.bits
 
     def patterns(self) -> NDArray[np.bool_]:
-        """Spikes one interval apart, from step 0 on."""
+        """Return spikes one interval apart, from step 0 on."""
         interval = np.arange(self.shortest, self.longest + 1)[:, None]
         step = np.arange(self.steps)
         if self.train == "pair":
@@ -397,7 +405,7 @@ class IntervalEncoder(PatternEncoder):
         return step % interval == 0
 
     def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """From the first two spikes; the longest interval where there are fewer."""
+        """Return the interval between the first two spikes, minus the shortest one; the longest with fewer spikes."""
         rising = np.cumsum(patterns, axis=1)
         interval = (rising >= 2).argmax(axis=1) - (rising >= 1).argmax(axis=1)
         interval = np.where(rising[:, -1] >= 2, interval, self.longest)

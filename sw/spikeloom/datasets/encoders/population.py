@@ -1,4 +1,4 @@
-"""Population code: neighbouring Gaussian receptive fields, each of which answers to values near its centre.
+"""Population code: overlapping Gaussian receptive fields, each of which responds to values near its centre.
 
 S. M. Bohte, H. La Poutre and J. N. Kok, Unsupervised clustering with spiking neurons by sparse temporal coding and
 multilayer RBF networks, IEEE Transactions on Neural Networks 13, 2002.
@@ -20,12 +20,12 @@ from spikeloom.datasets.encoders.interface import LevelEncoder, Spikes, Values
 __all__ = ["PopulationEncoder"]
 
 MOST_ENTRIES = 1 << 26
-"""Of the table of spikes: settings come with files from strangers."""
+"""Maximum size of the table of spikes: settings may come from untrusted files."""
 
 
 @lru_cache(maxsize=16)
 def _when(encoder: PopulationEncoder) -> NDArray[np.int32]:
-    """The step of each value and field, ``(2**bits + 1, fields)``; ``steps`` for none."""
+    """Return the step in which each field spikes for each value, ``(2**bits + 1, fields)``; ``steps`` for no spike."""
     centres, width = encoder.centres()
     distance = (np.arange((1 << encoder.bits) + 1)[:, None] - centres) / width
     when = np.rint((1.0 - np.exp(-0.5 * distance * distance)) * encoder.steps)
@@ -34,7 +34,7 @@ def _when(encoder: PopulationEncoder) -> NDArray[np.int32]:
 
 @lru_cache(maxsize=16)
 def _rows(encoder: PopulationEncoder) -> NDArray[np.uint8]:
-    """The spikes of each value, ``(steps, 2**bits + 1, fields)``."""
+    """Return the spikes of each value, ``(steps, 2**bits + 1, fields)``."""
     return (_when(encoder) == np.arange(encoder.steps)[:, None, None]).view(np.uint8)
 
 
@@ -42,18 +42,18 @@ def _rows(encoder: PopulationEncoder) -> NDArray[np.uint8]:
 class PopulationEncoder(LevelEncoder):
     """``fields`` axons per channel, each with a Gaussian receptive field; the nearer the value, the earlier the spike.
 
-    With ``F = 2**bits``, ``M = fields`` and ``spacing`` the distance of two centres (i from 0)::
+    With ``F = 2**bits``, ``M = fields`` and ``spacing`` the distance between neighbouring centres (i from 0)::
 
-        centres "outside": spacing = F / (M - 2), centre[i] = (i - 1/2) * spacing          as Bohte et al.
-        centres "ends":    spacing = F / (M - 1), centre[i] = i * spacing
+        centres_at="outside": spacing = F / (M - 2), centre[i] = (i - 1/2) * spacing          as Bohte et al.
+        centres_at="ends":    spacing = F / (M - 1), centre[i] = i * spacing
         response = exp(-(value - centre[i])**2 / (2 * (spacing / beta)**2))
         step     = round((1 - response) * steps)            no spike if that is step ``steps`` or later
 
-    With ``steps=10`` this is the code of Bohte et al., whose times go from 0 to 10 and in which what is later than 9
-    does not spike. With ``steps=1`` a field spikes if its response is at least one half.
+    With ``steps=10`` this is the code of Bohte et al., with spike times from 0 to 10 and no spike after 9. With
+    ``steps=1`` a field spikes if its response is at least one half.
 
-    Decoder: the mean of the centres, each with the weight ``steps - step`` of its spike. The error bound is the largest
-    over all values.
+    Decoder: the mean of the centres, weighted by ``steps - step`` of the spike of each. The error bound is the largest
+    error over all values.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ class PopulationEncoder(LevelEncoder):
     bits
         ``2**bits`` is full scale; 1 to 16.
     fields
-        3 to 256, or 2 to 256 with centres "ends".
+        Receptive fields per channel: 3 to 256, or 2 to 256 with ``centres_at="ends"``.
     beta
-        How narrow the fields are; Bohte et al. use 1.5.
-    centres
-        See above.
+        Narrowness of the fields, 0.01 to 100; Bohte et al. use 1.5.
+    centres_at
+        "outside" or "ends", as above.
     """
 
     kind: ClassVar[str] = "population"
@@ -94,7 +94,7 @@ class PopulationEncoder(LevelEncoder):
         return self.fields
 
     def centres(self) -> tuple[NDArray[np.float64], float]:
-        """The centres of the fields, ``(fields,)``, and their standard deviation, in values."""
+        """Return the centres of the fields, ``(fields,)``, and their standard deviation, both in units of values."""
         full = 1 << self.bits
         if self.centres_at == "ends":
             spacing = full / (self.fields - 1)
@@ -104,7 +104,7 @@ class PopulationEncoder(LevelEncoder):
 
     @property
     def error_bound(self) -> int:
-        """Over all values."""
+        """Largest error over all values, found by decoding each of them."""
         values = np.arange((1 << self.bits) + 1)
         decoded = self.decode(self._encode(values.astype(np.int32)[None, None]))[0, 0]
         return int(np.abs(decoded - values).max())
@@ -119,6 +119,7 @@ class PopulationEncoder(LevelEncoder):
 
     def _decode(self, spikes: NDArray[Any], start: NDArray[np.int64]) -> NDArray[np.int64]:
         patterns = self.by_value(spikes)
+        # argmax is the first spike, and 0 for a field without one, which counts as ``steps``: weight 0.
         first = np.where(patterns.any(axis=1), patterns.argmax(axis=1), self.steps)
         weight = (self.steps - first).astype(np.int64)
         # Twice the centres are whole multiples of spacing / 2, so the mean is a quotient of integers.

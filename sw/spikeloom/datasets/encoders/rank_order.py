@@ -1,4 +1,4 @@
-"""Rank order code: in which order the channels spike says which is largest, not by how much.
+"""Rank order code: the order in which channels spike represents the order of their values, not the values.
 
 S. Thorpe and J. Gautrais, Rank order coding, in: Computational Neuroscience: Trends in Research, 1998, pp. 113-118.
 """
@@ -20,15 +20,15 @@ __all__ = ["RankOrderEncoder", "rank_order_activation"]
 
 @dataclass(frozen=True, kw_only=True)
 class RankOrderEncoder(LevelEncoder):
-    """The channels of a sample spike once each, the largest value first; of equal values the lower channel first.
+    """Each channel of a sample spikes once, the largest value first; of equal values the lower channel first.
 
     Of ``n`` channels the one of rank ``r``, from 0, spikes in step ``floor(r * steps / n)``: with ``steps = n`` one
-    after the other, with fewer steps in groups of equal size. A value of 0 never spikes (``dark="silent"``) or in its
-    turn (``dark="ranked"``).
+    after the other, with fewer steps in groups of equal size. A value of 0 never spikes (``dark="silent"``) or spikes
+    in its turn (``dark="ranked"``).
 
-    Decoder: the value of ``lookup`` for the step (VanRullen and Thorpe 2001 use the mean over natural images, which
-    `fit` measures), or a straight line from full scale down without one. The order of the channels is kept; there is no
-    error bound.
+    Decoder: the entry of ``lookup`` for the step, or without a table a straight line from full scale down. VanRullen
+    and Thorpe (2001) use the mean over natural images; `fit` measures it on a series. The order of the channels is
+    preserved; there is no error bound.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class RankOrderEncoder(LevelEncoder):
     bits
         ``2**bits`` is full scale; 1 to 16.
     lookup
-        The value that each step stands for, or empty.
+        Value that each step decodes to, one per step, or empty.
     dark
-        See above.
+        "silent" or "ranked", as above.
     """
 
     kind: ClassVar[str] = "rank-order"
@@ -60,7 +60,7 @@ class RankOrderEncoder(LevelEncoder):
 
     @classmethod
     def fit(cls, series: ArrayLike, *, steps: int, bits: int, scale: Scale | None = None, dark: str = "silent") -> Self:
-        """With the mean value of each step in ``series`` ``(T, B, channels)`` as ``lookup``."""
+        """Return an encoder whose ``lookup`` holds the mean value of each step in ``series`` ``(T, B, channels)``."""
         bare = cls(steps=steps, bits=bits, scale=scale, dark=dark)
         array = np.asarray(series)
         spikes = bare.by_value(bare.encode_series(array))[..., 0]
@@ -72,7 +72,8 @@ class RankOrderEncoder(LevelEncoder):
 
     def _encode(self, levels: Values) -> Spikes:
         time, batch, channels = levels.shape
-        # A stable sort of 16-bit keys is a radix sort. Full scale is 2**16 at most and never the largest key.
+        # NumPy sorts keys of 16 bits by radix sort, which is faster. A value of 0 has the key 2**bits: with 16 bits it
+        # needs wider keys.
         keys = ((1 << self.bits) - levels).astype(np.uint16 if self.bits < 16 else np.uint32)
         order = np.argsort(keys, axis=2, kind="stable")
         group = np.arange(channels) * self.steps // channels
@@ -93,12 +94,13 @@ class RankOrderEncoder(LevelEncoder):
 
 
 def rank_order_activation(spikes: ArrayLike, weights: ArrayLike, *, percent: int = 80) -> NDArray[np.float64]:
-    """How strongly neurons of ``weights`` ``(outputs, axons)`` answer to first spikes ``(T, B, axons)``, ``(B,
-    outputs)``.
+    """Return the activation ``(B, outputs)`` of neurons with ``weights`` ``(outputs, axons)`` by the first spikes of
+    ``spikes`` ``(T, B, axons)``.
 
-    Each spike makes all later ones count less, ``activation = sum of weight * (percent / 100)**order`` (Thorpe and
-    Gautrais 1998), where ``order`` is how many axons have spiked before; of one step those of lower axons come first.
-    It is largest if the axons spike in the order of their weights.
+    Each spike attenuates all later ones: ``activation = sum of weight * (percent / 100)**order`` (Thorpe and Gautrais
+    1998), where ``order`` is the number of axons that have spiked before; within a step, lower axons come first. The
+    activation is largest if the axons spike in the order of their weights. Raises ``ValueError`` for wrong shapes and
+    for a ``percent`` that is not from 1 to 100.
     """
     first = np.asarray(spikes)
     if first.ndim != 3 or 0 in first.shape:
@@ -108,6 +110,7 @@ def rank_order_activation(spikes: ArrayLike, weights: ArrayLike, *, percent: int
         raise ValueError(f"weights must have shape (outputs, {first.shape[2]}), not {table.shape}")
     integer("percent", percent, 1, 100)
     when = np.where(first.any(axis=0), first.argmax(axis=0), len(first))
+    # The inner sort lists the axons in the order of their spikes; sorting that list gives each axon its position in it.
     order = np.argsort(np.argsort(when, axis=1, kind="stable"), axis=1, kind="stable")
     gain = np.where(when < len(first), (percent / 100.0) ** order, 0.0)
     return gain @ table.T

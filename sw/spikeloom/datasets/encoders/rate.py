@@ -1,7 +1,7 @@
-"""Rate codes: how often an axon spikes says how large the value is.
+"""Rate codes: the number of spikes represents the value.
 
 `RateEncoder` and `PoissonEncoder` draw from one shift register that all channels share; `SigmaDeltaEncoder` needs no
-randomness and spreads its spikes as evenly as they can be.
+randomness and spaces its spikes as evenly as possible.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from spikeloom.sim.lib.lfsr import Lfsr
 __all__ = ["POISSON_WORD", "PoissonEncoder", "RateEncoder", "SigmaDeltaEncoder"]
 
 POISSON_WORD = 16
-"""Bits of the word that a Poisson probability is compared with."""
+"""Width of the random word that a Poisson probability is compared with."""
 
 
 def _compared(chances: Values, lfsr: Lfsr, steps: int, width: int) -> NDArray[np.bool_]:
-    """Spikes ``(T * steps, B, channels)``: where the chance of a value is above the word of its channel and step."""
+    """Return spikes ``(T * steps, B, channels)``, where ``chances`` ``(T, B, channels)`` exceed the random words."""
     time, batch, channels = chances.shape
+    # One word per channel and step, the same for every sample of the batch: a sample must not depend on its batch.
     words = lfsr.words(time * steps * channels, width).astype(np.int32).reshape(time, steps, 1, channels)
     return (chances[:, None] > words).reshape(time * steps, batch, channels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateEncoder(LevelEncoder):
-    """The brighter a pixel, the more often it spikes: in a step with probability ``value / 2**bits`` (Bernoulli).
+    """The brighter a pixel, the more often it spikes: with probability ``value / 2**bits`` in each step (Bernoulli).
 
-    In step ``t`` channel ``i`` of ``n`` spikes if ``value > word[t * n + i]``, the words being ``lfsr.words`` of
-    ``bits`` bits. Each image, and each series, starts at the seed again, so that its spikes do not depend on its place
-    in the batch. Full scale spikes in every step, 0 in none.
+    In step ``t`` channel ``i`` of ``n`` spikes if ``value > word[t * n + i]``, where the words are ``lfsr.words`` of
+    ``bits`` bits. Every image and every series starts at the seed again, so that its spikes do not depend on its
+    position in the batch. Full scale spikes in every step, 0 in none.
 
-    Decoder: ``round(spikes * 2**bits / steps)``. Of independent draws the standard deviation is
-    ``sqrt(value * (2**bits - value) / steps)``; there is no bound.
+    Decoder: ``round(spikes * 2**bits / steps)``. For independent draws, the standard deviation of the error is
+    ``sqrt(value * (2**bits - value) / steps)``; there is no error bound.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class RateEncoder(LevelEncoder):
     bits
         ``2**bits`` is full scale; 1 to 16, and at most the width of ``lfsr``.
     lfsr
-        The shift register that all channels share.
+        Shift register shared by all channels.
     """
 
     kind: ClassVar[str] = "rate"
@@ -62,7 +63,7 @@ class RateEncoder(LevelEncoder):
 
     @property
     def on_chip(self) -> bool:
-        """The encoder of the host bridge draws the same words."""
+        """Whether the input needs no scale; the encoder of the host bridge draws the same words."""
         return self.scale is None
 
     def _encode(self, levels: Values) -> Spikes:
@@ -75,13 +76,13 @@ class RateEncoder(LevelEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class PoissonEncoder(LevelEncoder):
-    """The events of a Poisson process of rate ``value / 2**bits`` per step; several events in a step are one spike.
+    """Events of a Poisson process of rate ``value / 2**bits`` per step; several events in a step give one spike.
 
     A step has an event with probability ``1 - exp(-value / 2**bits)`` (D. Heeger, Poisson model of spike generation,
-    2000), so full scale spikes in 63 % of the steps, where `RateEncoder` spikes in all. In step ``t`` channel ``i`` of
-    ``n`` spikes if ``round(2**16 * (1 - exp(-value / 2**bits))) > word[t * n + i]`` with words of 16 bits.
+    2000), so full scale spikes in 63 % of the steps, while `RateEncoder` spikes in all of them. In step ``t`` channel
+    ``i`` of ``n`` spikes if ``round(2**16 * (1 - exp(-value / 2**bits))) > word[t * n + i]`` with words of 16 bits.
 
-    Decoder: the value whose probability is nearest to ``spikes / steps``; no bound, as for `RateEncoder`.
+    Decoder: the value whose probability is nearest to ``spikes / steps``; like `RateEncoder`, without an error bound.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ class PoissonEncoder(LevelEncoder):
     bits
         ``2**bits`` is a rate of one event per step; 1 to 16.
     lfsr
-        The shift register that all channels share, at least 16 bits wide.
+        Shift register shared by all channels, at least 16 bits wide.
     """
 
     kind: ClassVar[str] = "poisson"
@@ -103,7 +104,7 @@ class PoissonEncoder(LevelEncoder):
             raise ValueError(f"lfsr must be an Lfsr of at least {POISSON_WORD} bits, not {self.lfsr!r}")
 
     def chances(self) -> NDArray[np.int32]:
-        """The probability of a spike for each value, times ``2**16``, ``(2**bits + 1,)``."""
+        """Return the probability of a spike for each value, ``(2**bits + 1,)``, times ``2**16``."""
         values = np.arange((1 << self.bits) + 1) / (1 << self.bits)
         return np.rint(-np.expm1(-values) * (1 << POISSON_WORD)).astype(np.int32)
 
@@ -114,6 +115,7 @@ class PoissonEncoder(LevelEncoder):
         counts = self.by_value(spikes)[..., 0].sum(axis=1, dtype=np.int64)
         chances = self.chances().astype(np.int64)
         wanted = ((np.arange(self.steps + 1) << POISSON_WORD) + self.steps // 2) // self.steps
+        # The nearest entry is the first one that is not below, or the one before it; ties go to the lower value.
         above = np.clip(np.searchsorted(chances, wanted), 1, len(chances) - 1)
         nearest = above - (wanted - chances[above - 1] <= chances[above] - wanted)
         return nearest[counts]
@@ -123,27 +125,27 @@ class PoissonEncoder(LevelEncoder):
 class SigmaDeltaEncoder(LevelEncoder):
     """A first-order sigma-delta modulator (Inose, Yasuda and Murakami 1962; as a spike code: Yoon 2017).
 
-    A value is added to the integrator in each of its ``steps`` steps, and each spike takes full scale away::
+    A value is added to the integrator in each of its ``steps`` steps, and each spike subtracts full scale::
 
         sum[t]   = sum[t - 1] + value
         count[t] = floor((sum[t] + offset) / 2**bits)       offset = 2**(bits - 1) if start is "half", otherwise 0
         spike[t] = count[t] - count[t - 1]                  -1, 0 or 1
 
-    With ``start="zero"`` and values that are not negative this is an integrate-and-fire neuron of threshold ``2**bits``
-    with compare ``>=`` and reset by subtraction. The integrator is never reset within a series, so what one value
-    leaves is part of the next.
+    With ``start="zero"`` and no negative values, this is an integrate-and-fire neuron with threshold ``2**bits``,
+    comparison ``>=`` and reset by subtraction. The integrator is never reset within a series, so the remainder of one
+    value is carried into the next.
 
-    Two axons per channel, up and down. Decoder: ``round(spikes * 2**bits / steps)``; the error is below
-    ``2**bits / steps`` before it is rounded, and over any ``k`` values in a row their sum is as exact.
+    Two axons per channel, up and down. Decoder: ``round(spikes * 2**bits / steps)``. Before rounding, the error is
+    below ``2**bits / steps``, and the same bound holds for the sum of any ``k`` consecutive values.
 
     Parameters
     ----------
     steps
         Time steps per value, 1 to 65536.
     bits
-        Values are from ``-2**bits`` to ``2**bits``; 1 to 16.
+        Values range from ``-2**bits`` to ``2**bits``; 1 to 16.
     start
-        "half": the first spike comes at half of full scale, and up and down are symmetric. "zero": at full scale.
+        "half": the first spike comes at half of full scale, so that up and down are symmetric. "zero": at full scale.
     """
 
     kind: ClassVar[str] = "sigma-delta"
@@ -157,12 +159,12 @@ class SigmaDeltaEncoder(LevelEncoder):
 
     @property
     def lines(self) -> int:
-        """Up and down."""
+        """Two: up and down."""
         return 2
 
     @property
     def error_bound(self) -> int:
-        """The quotient ``2**bits / steps``, rounded up."""
+        """``2**bits / steps``, rounded up."""
         return -(-(1 << self.bits) // self.steps)
 
     def _encode(self, levels: Values) -> Spikes:
@@ -172,6 +174,7 @@ class SigmaDeltaEncoder(LevelEncoder):
         offset = 1 << (self.bits - 1) if self.start == "half" else 0
         fine = counts[1:].reshape(time, self.steps, batch, channels)
         before = sums - levels * np.int64(self.steps) + offset
+        # Vectorised over all samples: before each sample, the integrator holds the offset and all samples before it.
         for step in range(self.steps):
             before += levels
             fine[:, step] = before >> self.bits

@@ -1,12 +1,12 @@
-"""From measured numbers to the integers that encoders take, and back.
+"""Conversion of measured numbers to the integers that encoders take, and back.
 
 ::
 
     level = round((clip(x, low, high) - low) * 2**bits / (high - low)) + origin
 
-Halves are rounded to the even level. The two constants are computed once in double precision, and the rest is one
-subtraction, one product and one rounding per value, each of them exact to the last bit on any machine with IEEE 754
-arithmetic: the same numbers give the same levels everywhere.
+Halves are rounded to the even level. The same numbers give the same levels on every machine with IEEE 754 arithmetic:
+the factor is computed once in double precision, and each value then takes one subtraction, one multiplication and one
+rounding, whose results IEEE 754 defines to the last bit.
 """
 
 from __future__ import annotations
@@ -37,16 +37,18 @@ def _bounds(name: str, value: object) -> tuple[float, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The range of the numbers of each channel, and the integers that it becomes.
+    """Range of the numbers of each channel, and the integer levels that it is mapped to.
 
     Parameters
     ----------
     low, high
-        The range: one entry for all channels, or one per channel. What is outside is clipped.
+        Range: one entry for all channels, or one per channel. Numbers outside it are clipped.
     bits
-        ``low`` to ``high`` becomes ``2**bits`` steps; 1 to 23.
+        The range is divided into ``2**bits`` equal intervals; 1 to 23.
     origin
-        The level of ``low``: 0, or ``-2**(bits - 1)`` where the middle of the range is to be 0.
+        Level of ``low``: 0, or ``-2**(bits - 1)`` if the middle of the range shall be 0.
+
+    Raises ``ValueError`` for values that are not finite, an empty range, or entries of different number.
     """
 
     low: tuple[float, ...]
@@ -62,14 +64,16 @@ class Scale:
         object.__setattr__(self, "bits", integer("scale_bits", self.bits, 1, 23))
         object.__setattr__(self, "origin", integer("scale_origin", self.origin, -(1 << 23), 1 << 23))
         for low, high in zip(self.low, self.high, strict=True):
+            # Two finite bounds may still be so far apart, or so close, that the range or the factor is infinite.
             if not low < high or not isfinite((1 << self.bits) / (high - low)) or not isfinite(high - low):
                 raise ValueError(f"scale_high must be above scale_low, {low!r}, not {high!r}")
 
     @classmethod
     def fit(cls, values: ArrayLike, *, bits: int, signed: bool = False, shared: bool = False) -> Scale:
-        """The range of ``values`` ``(..., channels)``, per channel or, if ``shared``, over all channels.
+        """Return the scale of ``values`` ``(..., channels)``, per channel or, if ``shared``, over all channels.
 
-        If ``signed``, the range is symmetric and 0 becomes level 0.
+        If ``signed``, the range is symmetric and 0 becomes level 0. Raises ``TypeError`` or ``ValueError`` unless the
+        values are finite numbers of this shape that vary.
         """
         array = numbers("values", values)
         if array.ndim < 2 or 0 in array.shape:
@@ -93,16 +97,19 @@ class Scale:
         return np.asarray(self.low), np.asarray(self.high)
 
     def levels(self, values: ArrayLike, what: str = "values") -> NDArray[np.int32]:
-        """The levels of ``values`` ``(..., channels)``. NaN and infinities are refused."""
+        """Return the levels of ``values`` ``(..., channels)``, called ``what`` in errors.
+
+        Raises ``TypeError`` or ``ValueError`` if they are not finite numbers with the channels of the scale.
+        """
         array = numbers(what, values)
         low, high = self._limits(array.shape[-1])
         clipped = np.clip(array.astype(np.float64), low, high)
-        clipped -= low
+        clipped -= low  # in place: a series may have many millions of values
         clipped *= (1 << self.bits) / (high - low)
         return np.rint(clipped, out=clipped).astype(np.int32) + np.int32(self.origin)
 
     def restore(self, levels: ArrayLike) -> NDArray[np.float64]:
-        """The numbers in the middle of what becomes ``levels`` ``(..., channels)``."""
+        """Return, for ``levels`` ``(..., channels)``, the middle of the numbers that are mapped to each."""
         array: NDArray[Any] = numbers("levels", levels)
         low, high = self._limits(array.shape[-1])
         return low + (array - np.float64(self.origin)) * ((high - low) / (1 << self.bits))
