@@ -1,1 +1,1 @@
-"""Verilog and testbenches for other designs."""
+"""Export of Verilog and testbenches for use in other designs."""

@@ -1,8 +1,8 @@
-"""Verilog for other tools: the core with AXI ports, a testbench and a FuseSoC core file; or the whole fabric.
+"""Verilog export: the core with AXI ports, a testbench and a FuseSoC core file; or the whole fabric.
 
-The testbench needs nothing but a Verilog simulator. It writes a network through the configuration port, gives it random
-spikes and compares every packet with what the integer reference says, in order. All that differs from network to
-network is in three files of hexadecimal numbers that it reads.
+The testbench needs only a Verilog simulator. It loads a network through the configuration port, sends random spikes,
+and compares every output packet, in order, with those of the integer reference. The three hexadecimal files that it
+reads hold everything that depends on the network.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ __all__ = ["MODULE", "axon_table", "export_core", "export_fabric"]
 
 MODULE = "spikeloom_core"
 
-STEPS, SAMPLES = 6, 2
+STEPS, SAMPLES = 6, 2  # of the exported stimulus: more than one sample, so that the state is cleared in between
 _SPIKE, _TICK, _ACK, _MEMBRANE = range(4)
+# Addresses on the AXI4-Lite port, as in `spikeloom.hdl.top.axi`.
 _MEMORY, _PLANE, _INDEX, _DATA = 0x40, 0x44, 0x48, 0x4C
 
 
@@ -33,7 +34,7 @@ def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> li
     """Write ``spikeloom_core.v``, ``testbench.v`` with its three data files, ``axons.json`` and ``spikeloom_core.core``
     into ``folder``.
 
-    Returns the files. The same network and fabric give the same files, byte for byte.
+    Return the paths of the files. The same network and fabric give the same files, byte for byte.
     """
     from spikeloom.hdl.top.axi import AxiLifCore
     from spikeloom.hdl.top.verilog import write_verilog
@@ -61,8 +62,11 @@ def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> li
 
 
 def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]:
-    """Write ``top.v``, the whole fabric between the pins of its UART of ``divisor`` clock cycles per bit,
-    ``program.npz``, the words of every memory of every tile, and ``axons.json``."""
+    """Write ``top.v``, ``program.npz`` and ``axons.json`` into ``folder``, and return their paths.
+
+    ``top.v`` is the whole fabric with a UART of ``divisor`` clock cycles per bit at its pins. ``program.npz`` holds the
+    words of all memories of all tiles.
+    """
     from spikeloom.hdl.top.top import Top
     from spikeloom.hdl.top.verilog import write_verilog
 
@@ -81,10 +85,10 @@ def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]
 
 
 def axon_table(program: Program) -> str:
-    """``axons.json``: the axon of each input line, and of each neuron whose packets leave, by population.
+    """Return the text of ``axons.json``: the axon of each input line, and of each neuron with output, by population.
 
     Element *i* of ``inputs`` is the axon with which a SPIKE reaches input line *i*. Element *n* of a population in
-    ``outputs`` is the axon that packets of its neuron *n* carry; ``sends`` says whether those are SPIKEs or MEMBRANEs.
+    ``outputs`` is the axon in the packets of its neuron *n*; ``sends`` tells whether these are SPIKEs or MEMBRANEs.
     """
     ends = np.cumsum([0, *(size for _, size in program.observed)])
     outputs = {
@@ -96,12 +100,12 @@ def axon_table(program: Program) -> str:
     }
     table = {"network": program.network, "inputs": program.input_axons.tolist(), "outputs": outputs}
     text = json.dumps(table, indent=2)
-    # One line for each list of numbers.
+    # Put each list of numbers on one line.
     return re.sub(r"\[\s+([\d,\s]*?)\s+\]", lambda match: f"[{' '.join(match[1].split())}]", text) + "\n"
 
 
 def _writes(program: Program) -> Iterator[tuple[int, int]]:
-    """Addresses and words for the AXI4-Lite port."""
+    """Yield addresses and words to write to the AXI4-Lite port."""
     for image in program.memories:
         yield _MEMORY, image.memory
         for plane in range(image.words.shape[1]):
@@ -111,17 +115,20 @@ def _writes(program: Program) -> Iterator[tuple[int, int]]:
                 yield _DATA, int(byte)
     for tile, name, value in program.registers:
         register = program.fabric.register_map(tile).register(name)
-        # A register is a byte at least, and others may lie in the same word: strobes choose, given as the top digit.
+        # Several registers can share a word of 4 bytes, so byte strobes select one. The digit above the address holds
+        # the inverted strobes: 0 is a whole word, as for the memories.
         first = register.offset % 4
         strobe = (1 << register.size) - 1 << first
         yield (strobe ^ 0xF) << 8 | register.offset & ~3, value << 8 * first
 
 
 def _packet(kind: int, step: int, *, last: bool = False, axon: int = 0, value: int = 0) -> int:
+    """Return a packet as a word of the AXI4-Stream ports; ``step`` gives its parity."""
     return kind | (step & 1) << 2 | last << 3 | axon << 8 | (value & 0xFFFFFFFF) << 32
 
 
 def _events(program: Program, spikes: NDArray[np.bool_]) -> Iterator[int]:
+    """Yield the input packets for ``spikes`` ``(T, B, inputs)``: per step the SPIKEs, then a TICK."""
     steps, samples, _ = spikes.shape
     for step in range(steps * samples):
         sample, t = divmod(step, steps)
@@ -131,7 +138,7 @@ def _events(program: Program, spikes: NDArray[np.bool_]) -> Iterator[int]:
 
 
 def _expected(network: QuantisedNetwork, program: Program, result: ReferenceResult) -> Iterator[int]:
-    """Packets in the order of the core: population after population, neuron after neuron, then TICK and ACK."""
+    """Yield the output packets in the order of the core: by population and neuron, then TICK and ACK in each step."""
     sizes = dict(program.observed)
     ends = np.cumsum([0, *sizes.values()])
     axons = {name: program.output_axons[first:last] for name, first, last in zip(sizes, ends, ends[1:], strict=False)}

@@ -1,1 +1,1 @@
-"""Compiled RTL, cocotb, virtual and simulated board, and the tools that they need."""
+"""Simulation of the generated design: compiled RTL, cocotb, virtual and simulated boards, and their tools."""

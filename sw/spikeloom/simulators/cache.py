@@ -1,9 +1,10 @@
-"""What is compiled once per machine and user: shared libraries and simulator binaries, by a hash of all that made them.
+"""Cache of compiled code per user: shared libraries and simulator binaries, by a hash of everything they are made from.
 
-They lie in ``$XDG_CACHE_HOME/spikeloom``, or else ``~/.cache/spikeloom``. A library that is loaded is code that runs as
-the user, so the folder is the user's alone (mode 0700, and refused if it belongs to, or can be written by, anybody
-else), and a file is used only if its checksum is that of the file that was made; otherwise it is made again. Each entry
-has a lock, so that two processes never make the same one at once. Beyond 2 GiB the least recently used entries go.
+The cache is ``$XDG_CACHE_HOME/spikeloom``, by default ``~/.cache/spikeloom``. A loaded library is code that runs with
+the permissions of the user. The folder is therefore private (mode 0700; it is refused if it has another owner or others
+can write to it), and a file is used only if its checksum equals that of the file that was built; otherwise it is built
+again. Each entry has a lock, so that two processes never build the same entry at once. Above 2 GiB, the least recently
+used entries are removed.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from pathlib import Path
 __all__ = ["LIMIT_BYTES", "Cache", "CacheError", "user_cache"]
 
 LIMIT_BYTES = 2 << 30
-"""Size of all entries together from which on the least recently used are removed."""
+"""Maximum total size of the entries; above it the least recently used ones are removed."""
 
 _LOCK, _SUM, _SCRATCH = ".lock", ".sha256", ".scratch"
-_SOURCE = ".cc"  # beside what is being made
+_SOURCE = ".cc"  # source file of an entry that is being built
 
 
 class CacheError(RuntimeError):
@@ -30,9 +31,9 @@ class CacheError(RuntimeError):
 
 
 def user_cache() -> Cache:
-    """The cache of this user."""
+    """Return the cache of this user. Raises `CacheError` if its folder cannot be trusted."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification of the XDG base directories says that a relative path is to be ignored.
+    # The XDG base directory specification requires that relative paths are ignored.
     home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
     return Cache(home / "spikeloom")
 
@@ -43,9 +44,10 @@ class Cache:
     Parameters
     ----------
     folder
-        Where they are. It is made if it is not there; `CacheError` if it is there and somebody else could write to it.
+        Folder of the cache, created if missing. `CacheError` if it is not a folder, belongs to another user, or is
+        writable by others.
     limit
-        Bytes of all entries together; the least recently used go first.
+        Maximum total size of the entries in bytes.
     """
 
     def __init__(self, folder: Path, *, limit: int = LIMIT_BYTES) -> None:
@@ -54,7 +56,7 @@ class Cache:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        found = folder.lstat()
+        found = folder.lstat()  # not stat: a symbolic link could point to a folder of another user
         if not stat.S_ISDIR(found.st_mode):
             raise CacheError(f"the cache folder {folder} must be a folder; remove what is there")
         if found.st_uid != os.geteuid():
@@ -67,13 +69,16 @@ class Cache:
             folder.chmod(0o700)
 
     def get(self, name: str, make: Callable[[Path], None]) -> tuple[Path, bool]:
-        """The file ``name`` and whether it was made now, by ``make``, which is called with the path to write."""
+        """Return the path of the entry ``name``, and whether it was built now.
+
+        If it is missing or damaged, ``make`` is called with the path to write; its errors are passed on.
+        """
         path = self.folder / name
         with self._locked(name):
             made = not self._is_whole(path)
             if made:
                 self._make(path, make)
-            os.utime(path)  # it is the most recently used
+            os.utime(path)  # the time of modification serves as the time of last use
         if made:
             self._trim(keep=name)
         return path, made
@@ -83,6 +88,7 @@ class Cache:
         try:
             make(scratch)
             digest = _digest(scratch)
+            # The checksum is written before the file appears: an interruption leaves no file with a stale checksum.
             path.unlink(missing_ok=True)
             path.with_name(path.name + _SUM).write_text(digest + "\n")
             scratch.replace(path)
@@ -98,7 +104,7 @@ class Cache:
 
     @contextlib.contextmanager
     def _locked(self, name: str, *, wait: bool = True) -> Iterator[None]:
-        """Hold the lock of an entry; `BlockingIOError` if it is held and there is no time to wait."""
+        """Hold the lock of an entry. Raises `BlockingIOError` if another process holds it, without ``wait``."""
         path = self.folder / (name + _LOCK)
         while True:
             with path.open("w") as file:
@@ -107,12 +113,13 @@ class Cache:
                     same = os.fstat(file.fileno()).st_ino == path.stat().st_ino
                 except FileNotFoundError:
                     same = False
-                if same:  # else the entry was removed meanwhile, and its lock with it
+                if same:  # otherwise the entry and its lock file were removed in the meantime
                     yield
                     return
 
     def _trim(self, *, keep: str) -> None:
-        """Remove the least recently used entries until the rest is small enough; none that is in use."""
+        """Remove the least recently used entries until the total is within the limit, except ``keep`` and locked
+        ones."""
         entries = []
         for path in self.folder.iterdir():
             if path.suffix not in (_LOCK, _SUM, _SCRATCH, _SOURCE) and path.is_file():

@@ -1,7 +1,7 @@
-"""The generated design as a compiled library: packets in, packets out, a million clock cycles per second.
+"""Simulation of the generated design as a compiled library: packets in, packets out, a million clock cycles per second.
 
-:class:`CompiledSimulator` is one copy of a library that `compile_design` has made of a component with packet streams
-and a configuration port. No Python runs between two clock cycles: ``harness.cc`` drives the ports.
+A :class:`CompiledSimulator` is one instance of a library that `compile_design` has made from a component with packet
+streams and a configuration port. No Python runs between clock cycles: ``harness.cc`` drives the ports.
 """
 
 from __future__ import annotations
@@ -26,14 +26,19 @@ from spikeloom.simulators.verilator import SimulationError
 __all__ = ["CompiledSimulator", "Pauses"]
 
 
-_SILENCE = 32  # cycles after a run in which nothing may come out
+_SILENCE = 32  # number of cycles after a run in which no packet may come out
+# The record and the kinds of packets as ``harness.cc`` defines them.
 _RECORD = np.dtype([("step", "<i8"), ("kind", "<u4"), ("axon", "<u4"), ("value", "<i4"), ("unused", "<u4")], align=True)
 _SPIKE, _TICK, _MEMBRANE = 0, 1, 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pauses:
-    """Chances that no packet is offered to the design in a cycle, and that none is taken from it; with a seed."""
+    """Random pauses at the ports of the design.
+
+    In each cycle, no packet is offered with probability ``idle``, and none is accepted with probability ``stall``, both
+    from 0 to below 1; ``seed`` is from 1 to ``2**63 - 1``. Raises ``ValueError`` for other values.
+    """
 
     idle: float = 0.0
     stall: float = 0.0
@@ -48,21 +53,23 @@ class Pauses:
 
 
 class CompiledSimulator:
-    """One copy of a compiled design, after its reset. To be used by one thread at a time, and closed.
+    """One instance of a compiled design, after its reset. Use it from one thread at a time, and close it.
 
     Parameters
     ----------
     library
-        From `compile_design`.
+        Library from `compile_design`.
     pauses
-        Random pauses at the ports.
+        Random pauses at the ports; default: none.
     credit
-        Steps that may be sent before the oldest of them is acknowledged: 2 is all that the protocol allows. With 1 the
-        design does one step at a time.
+        Number of steps, 1 or 2, that may be sent before the oldest of them is acknowledged. 2 is the maximum of the
+        protocol; with 1 the design computes one step at a time.
     patience
-        Clock cycles without a packet in or out after which a run is given up.
+        Timeout of a run, in clock cycles without a packet in or out.
     random_start
-        A seed for what memories and registers without initial value begin with; zeros without one.
+        Seed, 1 to ``2**31 - 1``, for random contents of memories and registers without initial value; default: zeros.
+
+    Raises ``ValueError`` for values out of range.
     """
 
     def __init__(
@@ -88,7 +95,7 @@ class CompiledSimulator:
         self._fabric: FabricConfig | None = None
 
     def close(self) -> None:
-        """Free the copy."""
+        """Free the instance."""
         if self._handle is not None:
             self._library.destroy(self._handle)
             self._handle = None
@@ -102,19 +109,20 @@ class CompiledSimulator:
     # The configuration port.
 
     def write_memory(self, memory: int, words: NDArray[np.uint8], *, tile: int = CORE_TILE) -> None:
-        """Write ``words`` ``(n, planes)``, the bytes of each word from the lowest on, from index 0 on."""
+        """Write ``words`` ``(n, planes)`` to index 0 and up; column *p* holds byte lane *p* of each word, lowest
+        first."""
         for plane in range(words.shape[1]):
             column = np.ascontiguousarray(words[:, plane], np.uint8)
             self._library.write_bytes(self._handle, tile, memory, plane, 0, column.ctypes.data, len(column))
 
     def write_register(self, name: str, value: int, *, tile: int = CORE_TILE) -> None:
-        """Write the register ``name`` of a tile: a core, unless the fabric of the loaded program says otherwise."""
+        """Write the register ``name`` of a tile, which is a core if no program has been loaded yet."""
         register = self._register(name, tile)
         data = np.frombuffer(register.encode(value), np.uint8)
         self._library.write_bytes(self._handle, tile, REGISTER_MEMORY, 0, register.offset, data.ctypes.data, len(data))
 
     def read_register(self, name: str, *, tile: int = CORE_TILE) -> int:
-        """Read the register ``name`` of a tile, as `write_register` writes it."""
+        """Read the register ``name`` of a tile; see `write_register`."""
         return self._read(self._register(name, tile), tile, REGISTER_MEMORY)
 
     def _read(self, register: Register, tile: int, memory: int) -> int:
@@ -123,7 +131,7 @@ class CompiledSimulator:
         return int.from_bytes(data.tobytes(), "little")
 
     def link_counts(self) -> dict[Link, LinkCount]:
-        """What the routers of the loaded program's mesh have counted; empty if they do not count."""
+        """Return the counts of the routers in the mesh of the loaded program; empty if they have no counters."""
         mesh = None if self._fabric is None else self._fabric.mesh
         if mesh is None or not mesh.counters:
             return {}
@@ -141,6 +149,8 @@ class CompiledSimulator:
     def load(self, program: Program) -> None:
         """Write the memories and registers of ``program``."""
         self._fabric = program.fabric
+        # There is no bridge in this design: the harness takes the place of the host bridge and does what the registers
+        # of the bridge say.
         host = {name: value for tile, name, value in program.registers if tile == BRIDGE_TILE}
         sets = (host.get(f"{kind}_destinations", 0) for kind in ("spike", "tick", "ack"))
         latency = program.fabric.configuration_latency
@@ -154,10 +164,11 @@ class CompiledSimulator:
     # Runs.
 
     def feed(self, values: ArrayLike, axons: ArrayLike) -> None:
-        """Add samples to the input: ``values`` ``(T, B, n)``, spikes or what they bring; 0 is no event.
+        """Add samples to the input: ``values`` ``(T, B, n)``, spikes or the values of graded spikes; 0 is no event.
 
-        ``axons`` ``(n,)`` are those of the inputs; a step's events are sent in the order of the inputs.
+        ``axons`` ``(n,)`` are those of the inputs. The events of a step are sent in the order of the inputs.
         """
+        # The samples run one after the other, so the order of events is sample, step, input.
         array = np.asarray(values).transpose(1, 0, 2)
         samples, steps, _ = array.shape
         places = np.nonzero(array)
@@ -167,11 +178,17 @@ class CompiledSimulator:
         self._library.feed(self._handle, samples, steps, counts.ctypes.data, numbers.ctypes.data, brought.ctypes.data)
 
     def advance(self, steps: int) -> None:
-        """Run the clock until so many steps have ended since the reset. `SimulationError` if a rule is broken."""
+        """Run the clock until ``steps`` steps have ended since the reset.
+
+        Raises `SimulationError` if the design violates the protocol or the run times out.
+        """
         self._check(self._library.advance(self._handle, steps))
 
     def finish(self) -> None:
-        """Give the design what it is owed, and see that nothing more comes out."""
+        """Send the outstanding acknowledgements, and check that no further packet comes out.
+
+        Raises `SimulationError` as `advance` does.
+        """
         self._check(self._library.finish(self._handle, _SILENCE))
 
     def _check(self, done: int) -> None:
@@ -179,10 +196,10 @@ class CompiledSimulator:
             raise SimulationError(f"The compiled design broke a rule: {self._library.error(self._handle).decode()}")
 
     def take(self) -> Messages:
-        """What has come out since the last call, as from the host link."""
+        """Return the output since the last call, in the form in which it arrives over the host link."""
         records = np.empty(self._library.record_count(self._handle), _RECORD)
         self._library.take_records(self._handle, records.ctypes.data)
-        # A spike whose value is not 1 comes as a VALUE, as a membrane does.
+        # A SPIKE message carries no value: spikes with a value other than 1, and membranes, are VALUE messages.
         is_spike, ticks = records["kind"] == _SPIKE, records[records["kind"] == _TICK]
         is_plain = is_spike & (records["value"] == 1)
         spikes, valued = records[is_plain], records[(is_spike & ~is_plain) | (records["kind"] == _MEMBRANE)]
@@ -197,7 +214,7 @@ class CompiledSimulator:
         )
 
     def sample_times(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of each sample that has ended: the cycle of its first packet in, and of its last TICK or ACK out."""
+        """Return, for each sample that has ended, the cycles of its first packet in and of its last TICK or ACK out."""
         count = self._library.samples_done(self._handle)
         starts, stops = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._library.sample_times(self._handle, starts.ctypes.data, stops.ctypes.data)
@@ -205,27 +222,28 @@ class CompiledSimulator:
 
     @property
     def cycles(self) -> int:
-        """Clock cycles since the copy was made, loading included."""
+        """Clock cycles since the instance was created, including loading."""
         return int(self._library.cycles(self._handle))
 
     @property
     def waits(self) -> tuple[int, int, int]:
-        """Cycles in which a packet was offered and not taken by the design; by us; packets at the limit of credit."""
+        """Cycles in which a packet was offered but not accepted, at the input and at the output; packets offered in the
+        last step that the credit allows."""
         first, second, third = (int(self._library.waits(self._handle, kind)) for kind in range(3))
         return first, second, third
 
-    # Memories, for tests that compare every state.
+    # Inspection of memories, for tests that compare every state.
 
     @property
     def memories(self) -> list[str]:
-        """The paths of all memories: names of submodules and of the memory, from the design on, with dots."""
+        """Paths of all memories: the names of submodules, below the design, and of the memory, joined by dots."""
         return sorted(self._paths())
 
     def inspect(self, path: str, *, tile: int | None = None) -> None:
-        """From now on keep the words of a memory after each step.
+        """Record the words of the memory at ``path`` after each step from now on.
 
-        A step has ended at the clock edge at which the host takes the ACK or, of a tile, where the design's
-        ``steps_done`` says so.
+        A step ends at the clock edge at which the host accepts the ACK or, if a ``tile`` is given, when ``steps_done``
+        of the design has the bit of the tile. Raises ``ValueError`` if there is no such memory.
         """
         paths = self._paths()
         if path not in paths:
@@ -238,19 +256,21 @@ class CompiledSimulator:
         self._inspected[path] = number, depth, entry
 
     def kept(self, path: str) -> list[list[int]]:
-        """The words of an inspected memory, after each step since the last call."""
+        """Return the words of an inspected memory after each step since the last call."""
         number, depth, entry = self._inspected[path]
         data = np.empty(self._library.kept_count(self._handle, number), np.uint8)
         self._library.take_kept(self._handle, number, data.ctypes.data)
         return [[int.from_bytes(word.tobytes(), "little") for word in step] for step in data.reshape(-1, depth, entry)]
 
     def _paths(self) -> dict[str, str]:
-        """The path of each memory to its name in the library; the numbers that tell equal names apart are left out."""
+        """Return the name in the library of each memory by its path, without the numbers that distinguish equal
+        names."""
         names = self._library.memory_names(self._handle).decode().split()
         return {re.sub(r"\$\d+", "", name).split(".design.", 1)[1]: name for name in names}
 
 
 def _open(path: Path) -> ctypes.CDLL:
+    """Load the library and declare the functions that ``harness.cc`` exports."""
     library = ctypes.CDLL(str(path.resolve()))
     handle, pointer, number, text = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p
     word, flag, real = ctypes.c_uint32, ctypes.c_int, ctypes.c_double

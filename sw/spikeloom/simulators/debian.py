@@ -1,6 +1,6 @@
-"""Packages of Debian or Ubuntu inside the virtual environment: downloaded and unpacked, without root.
+"""Debian or Ubuntu packages inside the virtual environment: downloaded and unpacked without root permissions.
 
-``python -m spikeloom.simulators.debian PROGRAM PACKAGE`` unpacks a package unless the program is on PATH already.
+``python -m spikeloom.simulators.debian PROGRAM PACKAGE`` unpacks ``PACKAGE`` unless ``PROGRAM`` is already available.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FOLDER = Path(sys.prefix) / "debian"
 
 
 def unpack(package: str) -> None:
-    """Download and unpack a package into `FOLDER`. Raises ``OSError`` or ``CalledProcessError`` where that fails."""
+    """Download a package and unpack it into `FOLDER`. Raises ``OSError`` or ``CalledProcessError`` on failure."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["apt-get", "download", package], cwd=folder, check=True, capture_output=True, text=True)
         for file in Path(folder).glob("*.deb"):
@@ -25,7 +25,7 @@ def unpack(package: str) -> None:
 
 
 def find_program(name: str) -> str | None:
-    """The path of a program on PATH or, if there is none, of an unpacked one."""
+    """Return the path of a program on PATH or, failing that, in an unpacked package; None if there is neither."""
     unpacked = FOLDER / "usr" / "bin" / name
     return shutil.which(name) or (str(unpacked) if unpacked.exists() else None)
 

@@ -1,7 +1,7 @@
-"""A fabric behind plain ports, as ``harness.cc`` drives it when the design is compiled to a library.
+"""A design behind plain ports of fixed width, which ``harness.cc`` drives when the design is compiled to a library.
 
-The C++ is one file for all designs: this component takes packets apart and puts them together, whatever their widths
-and fields are. What a packet does not have reads as 0, and what only the packet has is driven with 0.
+One C++ file serves all designs: this component adapts packets of any fields and widths to the fixed ports. A field that
+a packet lacks reads as 0, and a field without a port is driven with 0.
 """
 
 from amaranth.hdl import Module, signed
@@ -12,13 +12,19 @@ __all__ = ["Harness"]
 
 _AXON_BITS = 32
 _VALUE_BITS = 32
-_MOST_TILES = 64
+_MOST_TILES = 64  # a destination set is one 64-bit word in C++
 _FIELDS = {"kind": 2, "parity": 1, "last": 1, "axon": _AXON_BITS, "value": signed(_VALUE_BITS)}
 _CONFIGURATION = {"tile": 8, "write_enable": 1, "memory": 8, "plane": 16, "index": 32, "write_data": 8}
 
 
 class Harness(wiring.Component):
-    """Drives ``design``: any component with the packet streams ``i`` and ``o`` and a ``configuration`` port.
+    """Adapter with plain ports around ``design``.
+
+    Parameters
+    ----------
+    design : Component
+        Any component with the packet streams ``i`` and ``o``, a ``configuration`` port and ``reset``. ``ValueError`` if
+        the axons or values of its packets have more than 32 bits.
 
     Members
     -------
@@ -26,16 +32,16 @@ class Harness(wiring.Component):
     i_ready, o_valid : Signal, out
     i_FIELD : Signal, in
     o_FIELD : Signal, out
-        The streams, each field of a packet a port of its own, ``axon`` and ``value`` of 32 bits.
-    i_destinations : Signal(_MOST_TILES), in
-        The destination set of a packet, 64 bits.
+        Streams, with one port per field of a packet; ``axon`` and ``value`` have 32 bits.
+    i_destinations : Signal(64), in
+        Destination set of a packet, one bit per tile.
     configuration_NAME : Signal, in
     configuration_read_data : Signal(8), out
-        The configuration port.
-    steps_done : Signal(_MOST_TILES), out
-        What the design has by that name, a bit for each tile: a step ends there.
+        Configuration port.
+    steps_done : Signal(64), out
+        ``steps_done`` of the design, one bit per tile: high when a step ends in the tile. 0 if the design has none.
     reset : Signal, in
-        That of the design.
+        Reset of the design.
     """
 
     def __init__(self, design: wiring.Component) -> None:
@@ -82,6 +88,7 @@ class Harness(wiring.Component):
         if "steps_done" in design.signature.members:
             m.d.comb += self.steps_done.eq(design.steps_done)
         for name in _CONFIGURATION:
+            # The port of a single tile does not select a tile.
             if name == "tile" and "tile" not in design.configuration.signature.members:
                 continue
             m.d.comb += getattr(design.configuration, name).eq(getattr(self, f"configuration_{name}"))
@@ -89,7 +96,7 @@ class Harness(wiring.Component):
 
 
 def _fields(stream) -> dict[str, int]:
-    """The fields of a packet and their widths."""
+    """Return the widths of the fields of a packet by name."""
     layout = stream.payload.shape()
     assert isinstance(layout, data.Layout)
     return {str(name): field.width for name, field in layout}

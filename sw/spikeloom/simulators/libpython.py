@@ -1,7 +1,7 @@
-"""Python's shared library, which cocotb needs: the system's, or a copy inside the virtual environment.
+"""Python's shared library, which cocotb needs: from the system, or a copy inside the virtual environment.
 
-Debian and Ubuntu keep it in a package of its own, which a fresh system lacks.
-``python -m spikeloom.simulators.libpython`` unpacks that package where it is needed (`spikeloom.simulators.debian`).
+On Debian and Ubuntu it is in a separate package, which is not installed by default.
+``python -m spikeloom.simulators.libpython`` unpacks that package if necessary (`spikeloom.simulators.debian`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def find() -> str | None:
-    """The path of the shared library, or None. The variable ``LIBPYTHON_LOC`` goes before all."""
+    """Return the path of the shared library, or None. The variable ``LIBPYTHON_LOC`` takes precedence."""
     import find_libpython
 
     if "LIBPYTHON_LOC" in os.environ:

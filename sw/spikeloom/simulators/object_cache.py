@@ -1,8 +1,9 @@
-"""Compiles C++, but for what was compiled before: ``python object_cache.py FOLDER g++ ARGUMENTS...``.
+"""Compiler cache for Verilator's own library: ``python object_cache.py FOLDER g++ ARGUMENTS...``.
 
-Verilator's makefile compiles Verilator's own library, which is the same for all designs, into each binary, and that
-takes longer than to compile a small design. It calls this program in front of the compiler (``OBJCACHE``). An object of
-that library is kept in ``FOLDER`` under a name made of everything that goes into it; all else is compiled as it is.
+For each binary, Verilator's makefile compiles Verilator's own library again, which is the same for all designs and
+takes longer than a small design. The makefile calls this program in front of the compiler (``OBJCACHE``). Objects of
+that library are kept in ``FOLDER`` under a hash of everything that goes into them; other files are passed to the
+compiler unchanged.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ __all__ = ["main"]
 
 
 def main(folder: Path, command: Sequence[str]) -> int:
-    """Run the compiler's ``command``, or take what it would write from ``folder``; returns the exit status."""
+    """Run the compiler ``command``, or copy its result from ``folder``. Return the exit status."""
     sources = [Path(argument) for argument in command if argument.endswith(".cpp") and os.path.isabs(argument)]
     if len(sources) != 1 or "-o" not in command or not sources[0].name.startswith("verilated"):
         return subprocess.run(command, check=False).returncode
@@ -29,7 +30,7 @@ def main(folder: Path, command: Sequence[str]) -> int:
         if status or not target.is_file():
             return status
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            # Written beside and renamed: other processes see it whole or not at all.
+            # Renaming is atomic: other processes see the complete object or none.
             shutil.copyfile(target, Path(scratch, "object")).replace(cached)
     else:
         shutil.copyfile(cached, target)
@@ -37,8 +38,9 @@ def main(folder: Path, command: Sequence[str]) -> int:
 
 
 def _digest(command: Sequence[str], target: Path, source: Path) -> str:
-    """16 hexadecimal digits that change with the compiler, its arguments, and the headers beside the source."""
+    """Return a hash, 16 hexadecimal digits, of the compiler, its arguments, the source and the headers beside it."""
     version = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=True).stdout
+    # The target is a scratch path, different in each build.
     arguments = [argument for argument in command if argument != str(target)]
     digest = hashlib.sha256("\0".join((version, *arguments)).encode())
     for path in (source, *sorted(source.parent.glob("*.h"))):

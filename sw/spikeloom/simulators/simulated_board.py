@@ -1,8 +1,8 @@
-"""The cocotb side of a simulated board: the driver's transport over the pins of the simulated top.
+"""The cocotb side of a simulated board: a transport for the driver over the pins of the simulated top.
 
-This module is what cocotb runs inside the simulator. The file that the environment variable ``SPIKELOOM_JOB`` names
-holds a pickled function and its arguments; it is called in a thread with the transport before them, and its result is
-left beside the file. Time is simulated time: it passes while that thread waits in `SimulatedTransport`.
+cocotb runs this module inside the simulator. The environment variable ``SPIKELOOM_JOB`` names a file with a pickled
+function and its arguments. The function is called in a thread, with the transport as its first argument, and its result
+is stored beside the file. Time is simulated time, which passes while that thread waits in `SimulatedTransport`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from spikeloom.host.transport import Transport
 
 __all__ = ["SimulatedTransport", "do_job"]
 
-_BLOCK = 256
+_BLOCK = 256  # bytes per exchange with the UART model, as in testbench.v: each exchange wakes Python
 _PERIOD_NS = 10
-_QUEUE = 4096
+_QUEUE = 4096  # bytes that may wait to be sent before `write` blocks
 
 
 class SimulatedTransport(Transport):
-    """The line to the simulated top, through the UART model of ``testbench.v``. To be used in a bridged thread."""
+    """Serial line to the simulated top, through the UART model of ``testbench.v``. Use it in a bridged thread of
+    cocotb."""
 
     name = "the simulated board"
     round_trip_s = 100e-6
@@ -101,13 +102,13 @@ class SimulatedTransport(Transport):
         return get_sim_time("ns") * 1e-9
 
     def cycles(self) -> int:
-        """Clock cycles since the simulation began."""
+        """Return the number of clock cycles since the simulation began."""
         return int(get_sim_time("ns") // _PERIOD_NS)
 
 
 @cocotb.test()
 async def do_job(testbench: Any) -> None:
-    """Reset the top, do the job, keep its result."""
+    """Reset the top, run the job and store its result."""
     path = Path(os.environ["SPIKELOOM_JOB"])
     work, arguments = pickle.loads(path.read_bytes())
     testbench.rst.value = 1
@@ -118,6 +119,7 @@ async def do_job(testbench: Any) -> None:
     testbench.rst.value = 0
     transport = SimulatedTransport(testbench)
     result = await bridge(work)(transport, *arguments)
+    # Renaming is atomic: a result that exists is complete.
     scratch = path.with_suffix(".scratch")
     scratch.write_bytes(pickle.dumps(result))
     scratch.replace(path.with_suffix(".result"))

