@@ -1,8 +1,8 @@
-"""How fast the driver is: part of ``make bench``, left in ``build/bench/driver.json``.
+"""Speed of the driver: part of ``make bench``, written to ``build/bench/driver.json``.
 
-The driver talks to a peer in another process, over a socket: the model of a board's link with known answers behind it.
-Only the processor time of the driver's process counts, so that the figures are what the host can do over a link that is
-fast enough. The images are as bright as those of MNIST, and each answer is compared.
+The driver is connected over a socket to a peer in another process, which consists of the model of a board's link and
+known answers. Only the processor time of the driver's process counts, so the figures are upper limits of the host with
+a link that is fast enough. The images are as bright as those of MNIST, and each answer is compared.
 """
 
 from __future__ import annotations
@@ -43,19 +43,20 @@ __all__ = ["DriverSpeed", "measure"]
 ENCODER = LatencyEncoder(steps=4, bits=2)
 SIDE, OUTPUTS, STREAMED = 28, 10, 500
 _LIT = 0.19
-"""Part of the pixels that are not black in MNIST."""
+"""Share of pixels of MNIST that are not black."""
 _LINK = LinkParameters(receive_buffer=16384, transmit_buffer=16384, maximum_payload=1400)
-"""A link with buffers as a fast line needs them: one window is in flight per round trip."""
+"""Link with buffers large enough for a fast line: one window is in flight per round trip."""
 _DIRECTORY = Path("build/bench")
 _RUNS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriverSpeed:
-    """What the driver does in a second of processor time, the best of three runs.
+    """Work of the driver per second of processor time, the best of three runs.
 
-    ``images_per_s`` by what is sent and what comes back; ``load_mb_per_s``: memories written, million bytes;
-    ``us_per_step``: a step sent and its answer received, in a sample that is sent step by step.
+    ``images_per_s`` is a rate for each combination of what is sent and what is returned. ``load_mb_per_s`` is the rate
+    of writing memories in millions of bytes. ``us_per_step`` is the time to send a step and receive its answer, in a
+    sample that is sent step by step.
     """
 
     images: int
@@ -66,7 +67,7 @@ class DriverSpeed:
 
 
 def images_of(count: int) -> NDArray[np.int64]:
-    """Bright discs somewhere in the middle, ``(count, 28, 28)`` of 0 to 4."""
+    """Return images ``(count, 28, 28)`` of 0 to 4: bright discs near the middle."""
     rng = np.random.default_rng(0)
     row, column = rng.uniform(11, 17, (2, count, 1, 1))
     rows, columns = np.mgrid[:SIDE, :SIDE]
@@ -76,7 +77,8 @@ def images_of(count: int) -> NDArray[np.int64]:
 
 
 class _Peer:
-    """What is behind the link of the board: registers, and the answers ``(T, B, OUTPUTS)`` of its samples in turn."""
+    """Model of the board behind its link: registers, and the output spikes ``(T, B, OUTPUTS)`` of its samples in
+    turn."""
 
     def __init__(self, spikes: NDArray[np.bool_], axons: NDArray[np.int64]) -> None:
         steps, samples, _ = spikes.shape
@@ -85,11 +87,12 @@ class _Peer:
         ]
         self._classes = spikes.sum(axis=0).argmax(axis=1)
         self._model = BridgeModel(16, index_width=32)
+        # 3: the host bridge has an encoder and a readout.
         self._registers = {(BRIDGE_TILE, BRIDGE.register("units").offset): 3}
         self._sample = self._step = 0
 
     def answer(self, data: bytes) -> bytes:
-        """The bytes that answer ``data``."""
+        """Return the bytes that answer ``data``."""
         answer = []
         for request in self._model.from_host(data):
             if isinstance(request, Tick):
@@ -125,7 +128,7 @@ class _Peer:
 def _serve(
     port: Connection, identity: bytes, link: LinkParameters, spikes: NDArray[np.bool_], axons: NDArray[np.int64]
 ) -> None:
-    """Be the board, for one connection."""
+    """Play the role of the board for one connection."""
     peer = _Peer(spikes, axons)
     model = DeviceModel(link, identity)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -135,6 +138,7 @@ def _serve(
     pending = b""
     with line:
         while data := line.recv(1 << 16):
+            # In pieces of at most the receive buffer, so that the model never drops a frame for lack of room.
             for start in range(0, len(data), link.receive_buffer):
                 model.from_line(data[start : start + link.receive_buffer])
                 pending += peer.answer(model.receive())
@@ -148,7 +152,7 @@ def _serve(
 
 
 def _best(run: Callable[[], Any], runs: int) -> tuple[float, Any]:
-    """The shortest processor time of ``run`` in seconds, and what it returned last."""
+    """Return the shortest processor time of ``run`` in seconds, and its last result."""
     best, found = float("inf"), None
     for _ in range(runs):
         start = time.process_time()
@@ -158,7 +162,7 @@ def _best(run: Callable[[], Any], runs: int) -> tuple[float, Any]:
 
 
 def _stream(board: Board, spikes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Run samples step by step, as a closed loop does: each step waits for the answer to the one before it."""
+    """Run samples step by step as in a closed loop, in which each step waits for the answer to the previous one."""
     found = []
     for sample in range(spikes.shape[1]):
         stream = board.stream()
@@ -177,7 +181,7 @@ def _program() -> Program:
 
 
 def measure(images: int = 4000, *, runs: int = _RUNS) -> DriverSpeed:
-    """Run ``images`` in each way."""
+    """Run ``images`` images in each way."""
     program = _program()
     fabric = program.fabric
     axons = np.asarray(program.output_axons)

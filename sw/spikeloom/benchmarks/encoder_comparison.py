@@ -1,10 +1,11 @@
-"""All coding schemes on the same signals: the table and the figure of docs/encoders-compared.md.
+"""Comparison of all coding schemes on the same signals: the table and the figure of docs/encoders-compared.md.
 
     make encoders          # python -m spikeloom.benchmarks.encoder_comparison
 
-The signals are a sine sweep, a spoken digit, a trace like an electrocardiogram and an image. Each scheme encodes and
-decodes them; what is counted are spikes per value, time steps per value and the error of what comes back, as a share of
-the deviation of the signal. ``build/encoders/`` gets ``comparison.json``, ``comparison.md`` and ``comparison.png``.
+The signals are a sine sweep, a spoken digit, an ECG-like trace and an image. Each scheme encodes and decodes them. The
+figures are spikes per value, time steps per value, and the error of the decoded signal relative to the standard
+deviation of the signal. ``comparison.json``, ``comparison.md`` and ``comparison.png`` are written to
+``build/encoders/``.
 """
 
 from __future__ import annotations
@@ -52,29 +53,34 @@ __all__ = ["SCHEMES", "ComparisonError", "Row", "compare_all", "electrocardiogra
 
 FloatArray = NDArray[np.float64]
 _WORD = "seven"
-_CHANNELS = 16  # values whose order a rank order code sends at once
-_LENGTH = 12  # taps of fitted filters
+_CHANNELS = 16  # number of values in a sample of the rank order code
+_LENGTH = 12  # number of taps of the fitted filters
 
 
 class ComparisonError(RuntimeError):
-    """Something that the comparison needs is missing. The message is one sentence."""
+    """A program or file that the comparison needs is missing or unsuitable. The message is one sentence."""
 
 
 def sweep(time: int = 600) -> FloatArray:
-    """A sine whose period falls from 150 to 12 samples."""
+    """Return a sine ``(time,)`` whose period falls from 150 to 12 samples."""
     frequency = np.linspace(1 / 150, 1 / 12, time)
     return np.sin(2 * np.pi * np.cumsum(frequency))
 
 
 def electrocardiogram(time: int = 600, period: int = 120) -> FloatArray:
-    """Beats of five waves, each a Gaussian: P, Q, R, S and T, as McSharry et al. (2003) place them."""
+    """Return an ECG-like trace ``(time,)``: beats of five Gaussian waves, P, Q, R, S and T, placed as by McSharry et
+    al. (2003)."""
     place = (np.arange(time) % period) / period
+    # Centre and width as shares of the period, and height, in the order (centre, height, width).
     waves = ((0.20, 0.12, 0.030), (0.34, -0.15, 0.010), (0.37, 1.0, 0.012), (0.40, -0.25, 0.011), (0.62, 0.30, 0.050))
     return sum((height * np.exp(-0.5 * ((place - at) / width) ** 2) for at, height, width in waves), np.zeros(time))
 
 
 def spoken(folder: Path, time: int = 1200) -> FloatArray:
-    """The loudest part of a digit that espeak-ng speaks, at about 5.5 kHz."""
+    """Return the loudest ``time`` samples of a digit spoken by espeak-ng, at about 5.5 kHz, from -1 to 1.
+
+    Raises `ComparisonError` if espeak-ng is missing or its file is unsuitable.
+    """
     if shutil.which("espeak-ng") is None:
         raise ComparisonError("espeak-ng must be installed to speak the digit: apt-get install espeak-ng")
     path = folder / f"{_WORD}.wav"
@@ -83,6 +89,7 @@ def spoken(folder: Path, time: int = 1200) -> FloatArray:
         if file.getsampwidth() != 2 or file.getnchannels() != 1:
             raise ComparisonError(f"{path} must hold 16-bit samples of one channel, as espeak-ng writes them")
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float64)
+    # espeak-ng writes 22,050 samples per second; the mean of each four is a simple low-pass filter before decimation.
     short = samples[: len(samples) // 4 * 4].reshape(-1, 4).mean(axis=1)
     if len(short) < time:
         raise ComparisonError(f"{path} must hold at least {4 * time} samples, not {len(samples)}")
@@ -92,7 +99,8 @@ def spoken(folder: Path, time: int = 1200) -> FloatArray:
 
 
 def signals(folder: Path) -> dict[str, FloatArray]:
-    """Series ``(T, 1, 1)`` by name; the image is 16 digits in a square of 32 x 32 pixels, read row by row."""
+    """Return the series ``(T, 1, 1)`` by name; the image is 16 digits in a square of 32 x 32 pixels, read row by
+    row."""
     digits, _ = load_digits()
     image = digits.images[:16].reshape(4, 4, 8, 8).transpose(0, 2, 1, 3).astype(np.float64)
     series = {
@@ -137,15 +145,17 @@ SCHEMES: Mapping[str, Fit] = {
     "bens": lambda x: BensSpikerEncoder.fit(x, length=_LENGTH, scale=_positive(8)(x)),
     "hilbert": lambda x: HilbertEncoder(half=15, width=2, scale=FINE(x)),
 }
-"""An encoder of every kind as one would set it up for a series, fitted to it where a paper says how."""
+"""For every kind, a function that returns a suitable encoder for a series; fitted to it where a paper gives a
+procedure."""
 
+# Schemes whose decoder starts at the first sample; the others start at 0.
 _START_AT_SAMPLE = ("temporal-contrast", "delta", "step-forward", "moving-window")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A scheme on a signal. ``error`` is the root mean square error as a share of the deviation of the signal; None
-    where the code keeps something else."""
+    """Result of a scheme on a signal. ``error`` is the root mean square error relative to the standard deviation of the
+    signal; None for `HilbertEncoder`, which preserves phases."""
 
     scheme: str
     signal: str
@@ -157,7 +167,8 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trace:
-    """What the figure shows of a scheme on a signal: numbers in and out ``(T,)``, and spikes ``(T * steps, axons)``."""
+    """A scheme on a signal as drawn in the figure: signal and decoded signal ``(T,)``, spikes ``(T * steps,
+    axons)``."""
 
     row: Row
     signal: FloatArray
@@ -166,12 +177,12 @@ class Trace:
 
 
 def _as_ranked(series: FloatArray) -> FloatArray:
-    """One channel as samples of `_CHANNELS` values."""
+    """Return a series of one channel as samples of `_CHANNELS` values: the rank order code compares channels."""
     return series[: len(series) // _CHANNELS * _CHANNELS].reshape(-1, 1, _CHANNELS)
 
 
 def trace(scheme: str, name: str, series: FloatArray) -> Trace:
-    """Encode and decode ``series`` ``(T, 1, 1)``."""
+    """Encode and decode ``series`` ``(T, 1, 1)``, called ``name``, with ``scheme``."""
     if scheme == "rank-order":
         series = _as_ranked(series)
     encoder = SCHEMES[scheme](series)
@@ -195,12 +206,12 @@ def trace(scheme: str, name: str, series: FloatArray) -> Trace:
 
 
 def compare_all(series: Mapping[str, FloatArray]) -> list[Trace]:
-    """Every scheme on every signal."""
+    """Return the result of every scheme on every signal."""
     return [trace(scheme, name, values) for scheme in SCHEMES for name, values in series.items()]
 
 
 def markdown(rows: list[Row]) -> str:
-    """The table of the page: a line per scheme, spikes per value and error per signal."""
+    """Return the table of the page: one line per scheme, with spikes per value and error for each signal."""
     names = list(dict.fromkeys(row.signal for row in rows))
     lines = [
         "| code | steps | axons | " + " | ".join(names) + " |",
@@ -222,7 +233,7 @@ _SHOWN_VALUES = 240
 
 
 def draw(traces: list[Trace], path: Path) -> None:
-    """The figure: each scheme on the ECG, and all schemes on all signals by spikes and error."""
+    """Write the figure: each scheme on the ECG, and all schemes on all signals by spikes and error."""
     import matplotlib
 
     matplotlib.use("Agg")

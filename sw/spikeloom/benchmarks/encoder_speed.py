@@ -1,7 +1,7 @@
-"""How fast the encoders are: part of ``make bench``, left in ``build/bench/encoders.json``.
+"""Speed of the encoders: part of ``make bench``, written to ``build/bench/encoders.json``.
 
-Every coding scheme encodes random values in batches of 1,000 channels on one core. Schemes in which a sample depends on
-the spikes before it are sequential by nature; the others must take 10 million values per second.
+Every coding scheme encodes random values of 1,000 channels on one processor core. Schemes in which a sample depends on
+previous spikes are inherently sequential; the others must encode 10 million values per second.
 """
 
 from __future__ import annotations
@@ -69,12 +69,13 @@ MEASURED: tuple[Encoder, ...] = (
     GradedEncoder(bits=10, reference="sent", threshold=20),
     HilbertEncoder(half=15, width=4),
 )
-"""One encoder of every kind, as it might be used."""
+"""Encoders of every kind, with typical parameters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpeed:
-    """One encoder: million values in and places for spikes out per second, the best of three runs in processor time."""
+    """Speed of an encoder: millions of input values, and of elements of the spike array, per second of processor time,
+    the best of three runs."""
 
     encoder: str
     steps: int
@@ -85,18 +86,18 @@ class EncoderSpeed:
 
 
 def is_sequential(encoder: Encoder) -> bool:
-    """Whether what a sample is compared with depends on the spikes before it."""
+    """Return whether a sample is compared with a reference that depends on previous spikes."""
     if isinstance(encoder, DeltaEncoder | GradedEncoder):
         return encoder.reference == "sent"
     return isinstance(encoder, StepForwardEncoder | FilterEncoder)
 
 
 def measure(encoder: Encoder, *, samples: int = SAMPLES) -> EncoderSpeed:
-    """Encode ``(samples, 1, 1000)`` random values of 0 to 255."""
+    """Return the speed of ``encoder`` on random values ``(samples, 1, 1000)`` from 0 to 255."""
     values = np.random.default_rng(0).integers(0, 256, (samples, 1, CHANNELS), dtype=np.int32)
     best, size = float("inf"), 0
     for _ in range(_RUNS):
-        start = time.thread_time()
+        start = time.thread_time()  # of this thread: other load on the machine does not count
         size = encoder.encode_series(values).size
         best = min(best, max(time.thread_time() - start, 1e-9))
     return EncoderSpeed(
@@ -110,7 +111,7 @@ def measure(encoder: Encoder, *, samples: int = SAMPLES) -> EncoderSpeed:
 
 
 def complaints(speeds: list[EncoderSpeed]) -> list[str]:
-    """What is too slow, a sentence each."""
+    """Return one sentence for each encoder that is too slow."""
     least = LEAST_PER_SECOND / 1e6
     return [
         f"the {each.encoder} encoder must take {least:g} million values per second, "

@@ -1,9 +1,9 @@
-"""How many images of MNIST a second go through a serial line: ``python -m spikeloom.benchmarks.line_speed``, or ``make
-line``.
+"""MNIST images per second over a serial line: ``python -m spikeloom.benchmarks.line_speed``, or ``make line``.
 
-The first test images go through 784-128-10 in the simulation of a whole design with its UART at the pins, encoded by
-the host or by the board, and spikes or classes come back; every answer is compared with the reference. The cycles of
-the simulation divided by the clock are the time on a board; what the driver computes meanwhile takes none of it.
+The first test images run through a 784-128-10 network in a simulation of a whole design with a UART at its pins. The
+images are encoded by the host or by the board, spikes or classes are returned, and every answer is compared with the
+reference. The simulated cycles divided by the clock frequency are the time on a board, without the computing time of
+the driver.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["CLOCK_HZ", "DIVISORS", "Rate", "measure"]
 MODEL = "mnist-mlp-128.nir"
 CLOCK_HZ = 25_000_000
 DIVISORS = {"1 Mbaud": 25, "3 Mbaud": 8}
-"""Cycles per bit; the second is 3.125 Mbaud."""
+"""Clock cycles per bit at `CLOCK_HZ`; the second is exactly 3.125 Mbaud."""
 ENCODERS: dict[str, Encoder] = {
     "latency, T = 4, 2 bits": LatencyEncoder(steps=4, bits=2),
     "rate, T = 10, 4 bits": RateEncoder(steps=10, bits=4),
@@ -52,7 +52,7 @@ LANES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """What was measured of one way: ``sent`` and ``received`` are bytes per image on the line, frames and all."""
+    """Result of one configuration: ``sent`` and ``received`` are bytes per image on the line, including the framing."""
 
     line: str
     encoder: str
@@ -64,7 +64,7 @@ class Rate:
 
 
 class _Counted(Transport):
-    """Another line, and how many bytes have gone each way."""
+    """Wrapper of a transport that counts the bytes in each direction."""
 
     def __init__(self, inner: Transport) -> None:
         self._inner = inner
@@ -93,14 +93,14 @@ class _Done:
 
 
 def _do_all(transport: Transport, program: Program, tasks: Sequence[Task]) -> list[_Done]:
-    """Inside the simulator: one load, then each task."""
+    """Run inside the simulator: load the program once, then run each task."""
     line = _Counted(transport)
     found = []
     with Endpoint(line) as endpoint:
         board = Board(endpoint, program.fabric)
         board.load(program)
         for task in tasks:
-            board.read_register(0, "units")  # whatever is under way has arrived
+            board.read_register(0, "units")  # its answer comes after everything that was still under way
             start, sent, received = line.now(), line.sent, line.received
             if task.mode is not ReadoutMode.OFF:
                 output = board.classify(task.inputs, encoder=task.encoder, mode=task.mode).classes
@@ -115,9 +115,9 @@ def _do_all(transport: Transport, program: Program, tasks: Sequence[Task]) -> li
 
 
 def measure(images: NDArray[np.uint8], directory: Path, *, lines: Sequence[str] = tuple(DIVISORS)) -> list[Rate]:
-    """Run ``images`` ``(B, 28, 28)`` of 0 to 255 in all ways, with files in ``directory``.
+    """Run ``images`` ``(B, 28, 28)`` of 0 to 255 in all configurations, with files in ``directory``.
 
-    Raises ``RuntimeError`` if an answer is not that of the reference.
+    Raises ``RuntimeError`` if an answer differs from the reference.
     """
     network = load(shipped(MODEL))
     core = replace(
@@ -141,7 +141,7 @@ def measure(images: NDArray[np.uint8], directory: Path, *, lines: Sequence[str] 
         for (name, on_board, mode), wanted, done in zip(ways, expected, found, strict=True):
             if (done.output != wanted).any():
                 raise RuntimeError(f"{line}, {name}: the board must answer as the reference, and differs")
-            # Simulated seconds are of another clock: ten nanoseconds a cycle.
+            # The simulation has a clock of 100 MHz, whatever the clock of the board is.
             cycles = done.seconds * 1e8
             rates.append(
                 Rate(
@@ -158,7 +158,7 @@ def measure(images: NDArray[np.uint8], directory: Path, *, lines: Sequence[str] 
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="make line", description="measures images per second through a serial line")
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files; downloaded if not given")
     parser.add_argument("--images", type=int, default=50, help="test images to run")
@@ -182,7 +182,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # What the simulator calls must belong to a module that it can import, not to this one's other name.
+    # The simulator unpickles a function of this module, so it must belong to the importable name, not to __main__.
     from spikeloom.benchmarks.line_speed import main as command
 
     command()

@@ -2,7 +2,8 @@
 
 A compiled sender (``live_flood.cpp``) floods the port of a live run with SPIF datagrams as fast as the kernel accepts
 them, at least 400,000 per second on loopback. The run must keep its steps of 1 ms, and every datagram must be in one of
-its counts. The board is a stand-in that answers each step at once, because no simulation is as fast as a board.
+its counts. The board is replaced by a model that answers each step at once, because no simulation is as fast as a
+board.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ LEAST_PER_SECOND = 400_000
 LEAST_ON_TIME = 0.99
 """Share of steps that must be sent to the board less than a step after their end."""
 SECONDS = 5.0
-_PATIENCE_S = 2.0
+_PATIENCE_S = 2.0  # time after the end of the sender in which datagrams may still arrive
 _DIRECTORY = Path("build/bench")
 
 
@@ -209,7 +210,7 @@ def _run(program: Program, pixels: PixelMap, sender: Path | None, seconds: float
 
 
 class _End:
-    """Whether the sender has ended and every datagram has been counted, or cannot be any more."""
+    """Condition for the end of a run: the sender has ended, and every datagram has been counted or is overdue."""
 
     def __init__(self, running: subprocess.Popen[str], receiver: SpifReceiver) -> None:
         self._running, self._receiver = running, receiver

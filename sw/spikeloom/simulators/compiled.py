@@ -69,7 +69,10 @@ class CompiledSimulator:
     random_start
         Seed, 1 to ``2**31 - 1``, for random contents of memories and registers without initial value; default: zeros.
 
-    Raises ``ValueError`` for values out of range.
+    Raises
+    ------
+    ValueError
+        An argument is out of range.
     """
 
     def __init__(

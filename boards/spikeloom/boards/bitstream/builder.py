@@ -187,7 +187,7 @@ def build_board(
 
 @dataclass(frozen=True, kw_only=True)
 class _Aim:
-    """What decides the clock of a build, and so belongs to it as the netlist does."""
+    """Parameters that determine the clock of a build, and therefore its result, in addition to the netlist."""
 
     mhz: float
     seeds: int
@@ -261,6 +261,8 @@ def _kept(board: BoardDescription, design: Design, build_dir: Path, aim: _Aim) -
         return None
     if aim != _Aim(mhz=report.first_clock_mhz, seeds=report.seeds, raise_clock=report.raise_clock):
         return None
+    # The report holds the clock rounded to kilohertz; a kilohertz more, so that the search below it finds the same
+    # clock.
     built = board if report.clock_mhz == aim.mhz else board.with_clock((report.clock_mhz + 0.001) * 1e6)
     files = (build_dir / "fabric.json", build_dir / _bitstream_name(board))
     if built is None or known != report.identity or not all(path.is_file() for path in files):

@@ -73,6 +73,7 @@ def find_clock(
         if not runs[-1].missed:
             return target, runs[-1]
         best = fastest(target, runs)
+        # Below the clock that was just missed, so that each attempt lowers it and the search ends.
         ceiling_mhz = min(_checked_mhz(target, best), target.clock_hz / 1e6 - 1e-6)
 
 

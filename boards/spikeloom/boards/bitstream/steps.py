@@ -141,10 +141,11 @@ class BuildSteps:
     def route(self, seed: int) -> Routed:
         """Place and route with ``seed``; a missed clock is in the result. Raise `BuildError` if the tool fails."""
         folder = self._folder / f"seed-{seed}"
-        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was interrupted
+        shutil.rmtree(folder, ignore_errors=True)  # remains of an interrupted attempt
         folder.mkdir()
         options = list(self._options)
         options[options.index("--seed") + 1] = str(seed)
+        # The options name files by relative paths, so the directory of the seed gets copies of them.
         for word in options:
             if (self._folder / word).is_file():
                 shutil.copy(self._folder / word, folder / word)
@@ -256,7 +257,7 @@ def run_seeds(
 
 
 def _add_dfu_suffix(folder: Path, arguments: list[str]) -> None:
-    """Append the suffix like ``dfu-suffix -v VENDOR -p PRODUCT -a FILE``, which saves the user a tool."""
+    """Append the suffix like ``dfu-suffix -v VENDOR -p PRODUCT -a FILE``, so that the tool is not needed."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     with (folder / options["-a"]).open("rb+") as file:
         file.write(dfu_suffix(file.read(), int(options["-v"], 16), int(options["-p"], 16)))

@@ -1,1 +1,1 @@
-"""What holds for an FPGA family: devices, tools, PLLs. The lowest package of `spikeloom.boards`."""
+"""FPGA families: devices, tools and PLLs. This is the lowest package of `spikeloom.boards`."""

@@ -1,4 +1,4 @@
-"""The FPGAs: what they hold."""
+"""FPGA devices and their resources."""
 
 from dataclasses import dataclass
 
@@ -9,25 +9,26 @@ __all__ = ["DEVICES", "Device"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Device:
-    """An FPGA.
+    """An FPGA device.
 
     Parameters
     ----------
     name : str
-        The maker's, without package and speed.
+        Name of the device as used by its vendor, without package and speed grade.
     flow : Flow
-        The tools for it.
+        Tools for the device.
     lut, ff : int
-        Four-input lookup tables, and flip-flops behind them.
+        Number of four-input lookup tables and of flip-flops.
     ram : int
-        Block RAMs of ``ram_bits`` bits.
+        Number of block RAMs.
     ram_bits : int
+        Size of a block RAM in bits, including parity bits.
     dsp : int
-        Multipliers of 18 x 18 bits, or 16 x 16 on an iCE40.
+        Number of multipliers, of 18 x 18 bits, or 16 x 16 on an iCE40.
     lut_ram : int
-        Memories of 16 words of 4 bits that lookup tables can be.
+        Number of memories of 16 words of 4 bits that can be made of lookup tables.
     single_port_ram : int
-        RAMs of 16,384 words of 16 bits with one port.
+        Number of single-port RAMs of 16,384 words of 16 bits.
     """
 
     name: str
@@ -66,7 +67,7 @@ def _gowin(name: str, lut: int, ff: int, ram: int, dsp: int, lut_ram: int) -> De
 DEVICES = {
     device.name: device
     for device in (
-        # The smallest two are the same die; the open tools use all of it.
+        # The 12F is sold as the smaller one, but has the die of the 25F, and the open tools use all of it.
         _ecp5("LFE5U-12F", 24_288, 56, 28),
         _ecp5("LFE5U-25F", 24_288, 56, 28),
         _ecp5("LFE5U-45F", 43_848, 108, 72),
@@ -76,7 +77,7 @@ DEVICES = {
         _ecp5("LFE5UM5G-85F", 83_640, 208, 156),
         _ice40("iCE40LP1K", 1_280, 16),
         _ice40("iCE40HX1K", 1_280, 16),
-        # Likewise: sold as 4K, and the open tools use all 8K of it.
+        # Likewise: sold as 4K, but the open tools use all 8K of the die.
         _ice40("iCE40HX4K", 7_680, 32),
         _ice40("iCE40LP8K", 7_680, 32),
         _ice40("iCE40HX8K", 7_680, 32),
@@ -87,4 +88,4 @@ DEVICES = {
         _gowin("GW5AST-138B", 138_240, 138_240, 340, 298, 17_280),
     )
 }
-"""FPGAs by name."""
+"""Devices by name."""

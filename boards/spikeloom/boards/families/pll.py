@@ -1,7 +1,7 @@
-"""The fabric's clock: made from the board's oscillator by the PLL of the FPGA.
+"""Clock of the fabric, generated from the oscillator of the board by the PLL of the FPGA.
 
-Each FPGA family has a PLL with dividers of its own and ranges that its frequencies have to keep; the ranges are those
-of the makers' data sheets (Lattice FPGA-TN-02200 for the ECP5, FPGA-TN-02052 for the iCE40; Gowin UG286 for the rPLL).
+The dividers and the frequency ranges of the PLL differ between FPGA families. The ranges are from the data sheets of
+the vendors (Lattice FPGA-TN-02200 for the ECP5, FPGA-TN-02052 for the iCE40; Gowin UG286 for the rPLL).
 """
 
 import functools
@@ -14,30 +14,31 @@ from amaranth.lib.cdc import ResetSynchronizer
 __all__ = ["PLLS", "PllError", "PllSettings", "ecp5_settings", "gowin_settings", "ice40_settings", "pll_clock"]
 
 TOLERANCE = 0.005
-"""How far from the frequency asked for a clock may be, as a part of it. A serial line takes 1 % and more."""
+"""Maximum relative deviation of a clock from the requested frequency. A serial line tolerates 1 % and more."""
 
 START_SECONDS = 15e-6
-"""How long the fabric stays in reset after the lock: the block RAMs of an iCE40 give zeros for 3 us after power-up."""
+"""Duration of the reset of the fabric after the PLL has locked: block RAM of an iCE40 reads zeros for about 3 us after
+configuration."""
 
 
 class PllError(ValueError):
-    """No setting of the PLL gives the frequency."""
+    """No setting of the PLL gives the requested frequency."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PllSettings:
-    """A way to set a PLL.
+    """Settings of a PLL.
 
     Parameters
     ----------
     output_hz : float
-        The frequency that comes out.
+        Output frequency.
     compared_hz : float
-        That at which its phase is compared with the input's.
+        Frequency of the phase detector.
     oscillator_hz : float
-        That of its own oscillator.
+        Frequency of the voltage-controlled oscillator (VCO).
     dividers : dict of str to int
-        The parameters of the family's PLL cell.
+        Divider parameters of the PLL cell.
     """
 
     output_hz: float
@@ -47,7 +48,11 @@ class PllSettings:
 
 
 def _nearest(name: str, input_hz: float, output_hz: float, settings: Iterable[PllSettings]) -> PllSettings:
-    """The setting next to ``output_hz``; among equals that which jitters least: compared often, a fast oscillator."""
+    """Return the settings with the output closest to ``output_hz``. Raises `PllError` if it is not within `TOLERANCE`.
+
+    Of equally close settings, the one with the least jitter is chosen: the highest frequency of the phase detector,
+    then of the VCO.
+    """
     best = min(
         settings,
         key=lambda found: (round(abs(found.output_hz - output_hz)), -found.compared_hz, -found.oscillator_hz),
@@ -62,20 +67,20 @@ def _nearest(name: str, input_hz: float, output_hz: float, settings: Iterable[Pl
 
 @functools.cache
 def ecp5_settings(input_hz: float, output_hz: float) -> PllSettings:
-    """Settings of an EHXPLLL. Raises `PllError`.
+    """Return the settings of an EHXPLLL (ECP5) for frequencies in Hz. Raises `PllError`.
 
-    One output is fed back, at the frequency that is compared, and another is the clock: so both have dividers of their
-    own, and frequencies lie closer together than those of one output that is both.
+    One output is fed back to the phase detector, and another is the clock. With separate dividers, more frequencies are
+    possible than with one output for both.
     """
 
     def candidates() -> Iterator[PllSettings]:
         for reference in range(1, 129):
             compared = input_hz / reference
-            if not 3.125e6 <= compared <= 400e6:
+            if not 3.125e6 <= compared <= 400e6:  # range of the phase detector
                 continue
             for feedback in range(1, 129):
                 oscillator = compared * feedback
-                if not 400e6 <= oscillator <= 800e6:
+                if not 400e6 <= oscillator <= 800e6:  # range of the VCO
                     continue
                 output = round(oscillator / output_hz)
                 if 1 <= output <= 128:
@@ -93,16 +98,19 @@ def ecp5_settings(input_hz: float, output_hz: float) -> PllSettings:
 
 @functools.cache
 def ice40_settings(input_hz: float, output_hz: float) -> PllSettings:
-    """Settings of an SB_PLL40 in its simple feedback mode. Raises `PllError`."""
+    """Return the settings of an SB_PLL40 (iCE40) in simple feedback mode for frequencies in Hz. Raises `PllError`.
+
+    The output is the input times ``(DIVF + 1) / ((DIVR + 1) * 2**DIVQ)``.
+    """
 
     def candidates() -> Iterator[PllSettings]:
         for reference in range(16):
             compared = input_hz / (reference + 1)
-            if not 10e6 <= compared <= 133e6:
+            if not 10e6 <= compared <= 133e6:  # range of the phase detector
                 continue
             for feedback in range(128):
                 oscillator = compared * (feedback + 1)
-                if not 533e6 <= oscillator <= 1066e6:
+                if not 533e6 <= oscillator <= 1066e6:  # range of the VCO
                     continue
                 for output in range(1, 7):
                     yield PllSettings(
@@ -121,7 +129,7 @@ def ice40_settings(input_hz: float, output_hz: float) -> PllSettings:
 
 
 def _ice40_filter(compared_hz: float) -> int:
-    """The setting of the loop filter for the frequency at which phases are compared."""
+    """Return the setting of the loop filter for a frequency of the phase detector."""
     for setting, limit in enumerate((17e6, 26e6, 44e6, 66e6, 101e6), 1):
         if compared_hz < limit:
             return setting
@@ -130,7 +138,11 @@ def _ice40_filter(compared_hz: float) -> int:
 
 @functools.cache
 def gowin_settings(input_hz: float, output_hz: float) -> PllSettings:
-    """Settings of an rPLL. Raises `PllError`."""
+    """Return the settings of an rPLL (Gowin) for frequencies in Hz. Raises `PllError`.
+
+    The output is the input times ``(FBDIV_SEL + 1) / (IDIV_SEL + 1)``; ``ODIV_SEL`` only sets the VCO to a multiple of
+    it.
+    """
 
     def candidates() -> Iterator[PllSettings]:
         for reference in range(64):
@@ -139,7 +151,7 @@ def gowin_settings(input_hz: float, output_hz: float) -> PllSettings:
             for feedback in range(64):
                 made = input_hz / (reference + 1) * (feedback + 1)
                 for output in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128):
-                    # 500 to 1,200 MHz is what the ranges of the families have in common.
+                    # 500 to 1,200 MHz is the VCO range that all Gowin families have in common.
                     if 500e6 <= made * output <= 1200e6:
                         yield PllSettings(
                             output_hz=made,
@@ -154,7 +166,7 @@ def gowin_settings(input_hz: float, output_hz: float) -> PllSettings:
 def _ecp5_pll(settings: PllSettings, input_hz: float, source: Value, clock: Signal, locked: Signal) -> Instance:
     fed_back = Signal(name="pll_feedback")
     phases = {
-        f"p_{output}_CPHASE": settings.dividers[f"{output}_DIV"] - 1  # both rise together
+        f"p_{output}_CPHASE": settings.dividers[f"{output}_DIV"] - 1  # aligns the rising edges of both
         for output in ("CLKOP", "CLKOS")
     }
     return Instance(
@@ -162,6 +174,7 @@ def _ecp5_pll(settings: PllSettings, input_hz: float, source: Value, clock: Sign
         a_FREQUENCY_PIN_CLKI=f"{input_hz / 1e6:g}",
         a_FREQUENCY_PIN_CLKOP=f"{settings.compared_hz / 1e6:g}",
         a_FREQUENCY_PIN_CLKOS=f"{settings.output_hz / 1e6:g}",
+        # Charge pump and loop filter as Project Trellis' ecppll sets them for all frequencies.
         a_ICP_CURRENT="12",
         a_LPF_RESISTOR="8",
         a_MFG_ENABLE_FILTEROPAMP="1",
@@ -231,21 +244,24 @@ PLLS: dict[str, tuple[Callable[[float, float], PllSettings], Callable[..., Insta
     "ice40": (ice40_settings, _ice40_pll),
     "gowin": (gowin_settings, _gowin_pll),
 }
-"""For each family: how to find settings, and the cell."""
+"""For each family, the function that finds settings and the function that returns the cell."""
 
 
 def pll_clock(m: Module, family: str, input_hz: float, output_hz: float, source: Value | IOValue) -> Signal:
-    """Adds the domain ``sync`` to ``m``, clocked at about ``output_hz`` from ``source``.
+    """Add the domain ``sync`` to ``m``, clocked at about ``output_hz`` from ``source``, and return its clock, to which
+    the caller adds a constraint.
 
-    It is in reset until the PLL has locked, and for `START_SECONDS` more. ``source`` is the oscillator's clock; on an
-    iCE40 the bare pin where it is the pad of the PLL, which then is of no other use. Returns the clock, for the
-    constraint.
+    The domain is in reset until the PLL has locked, and for `START_SECONDS` more. ``source`` is the clock of the
+    oscillator at ``input_hz``; on an iCE40 it is the bare pin if this is the dedicated pad of the PLL, which cannot
+    have another use then. Raises `PllError` if the PLL cannot generate the frequency.
     """
     find, cell = PLLS[family]
     settings = find(input_hz, output_hz)
     clock, locked, started = Signal(name="fabric_clock"), Signal(name="locked"), Signal()
     wait = int(START_SECONDS * settings.output_hz)
     count = Signal(range(wait + 1))
+    # ``starting`` has the same clock, but leaves reset at the lock, and counts the time until ``sync`` follows. If the
+    # PLL loses its lock, both are in reset again.
     m.domains.starting = ClockDomain("starting", local=True)
     m.domains.sync = ClockDomain("sync")
     m.submodules.pll = cell(settings, input_hz, source, clock, locked)

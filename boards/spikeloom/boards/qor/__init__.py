@@ -1,1 +1,1 @@
-"""Quality of results of blocks and boards, and the fit of the estimate."""
+"""Quality of results (size and speed) of blocks and boards, and the data for fitting the estimate."""

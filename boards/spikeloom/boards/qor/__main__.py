@@ -2,11 +2,10 @@
 
 Each stale block of `spikeloom.boards.qor.blocks` and board of `spikeloom.boards.qor.boards` is synthesised, placed and
 routed with five seeds; the change against the stored file is shown, and the file is replaced. The exit status is 1 if
-the median of something misses one of its own bounds, or has become worse than the stored file by more than the
-tolerance.
+a median misses a bound, or is worse than in the stored file by more than the tolerance.
 
-With ``--check``, which is ``make qor-check``, the stale files are listed with the reasons, nothing is measured, and the
-exit status is 1 if there is any.
+With ``--check``, which is ``make qor-check``, the stale files are listed with the reasons and nothing is measured. The
+exit status is 1 if a file is stale.
 """
 
 import argparse
@@ -34,7 +33,8 @@ def _subjects() -> dict[str, Subject]:
 
 
 def _netlist(title: str) -> str:
-    """In another process: blocks have functions, which cannot be sent."""
+    """Return the hash of a netlist in another process, by its title: subjects hold functions, which cannot be
+    pickled."""
     return _subjects()[title].netlist()
 
 
@@ -54,7 +54,7 @@ def _row(title: str, kept: object | None, quality: object) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns the exit status."""
+    """Run the command and return the exit status."""
     parser = argparse.ArgumentParser(prog="make qor", description="measures the size and speed of blocks and boards")
     parser.add_argument("--only", default="", help="those whose 'name-variant-device' or 'board-name' contains this")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the results are kept")
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
 
     commit, refusal = "", ""
-    try:  # before anything else: sources may change while this runs
+    try:  # first of all, because sources may change during the measurement
         commit = commit_of(Path())
     except DirtyError as error:
         refusal = str(error)

@@ -1,10 +1,10 @@
-"""The attention unit in one table: size and speed as kept in ``qor/``, beside a CPU timed in the same run and a paper.
+"""Table of the attention unit: size and speed from ``qor/``, beside a CPU that is timed now, and the paper.
 
-``make qor`` prints it after measuring; alone: ``python -m spikeloom.boards.qor.attention_table``.
+``make qor`` prints it after the measurement; on its own: ``python -m spikeloom.boards.qor.attention_table``.
 
-The CPU does the same block in its friendliest form: all steps are one batch of matrix products in single precision,
-and the samples come from the library's own generator. That is torch where it is installed (the extra ``train``), else
-NumPy.
+The CPU computes the same block in the form that suits it best: all steps are one batch of matrix products in single
+precision, with random numbers from the generator of the library. The library is torch if it is installed (the extra
+``train``), otherwise NumPy.
 """
 
 import argparse
@@ -29,10 +29,10 @@ PAPER = (
     "6.3 times and memory access 1.7 times less than of attention by multiplication, estimated for CMOS; 83.53 % of "
     "CIFAR-10 within 10 steps."
 )
-"""The figures of the paper, with their source."""
+"""Figures of the paper, with their source."""
 
 DENSITY = 0.5
-"""Of the spikes that the CPU gets; its time does not depend on it."""
+"""Density of the spikes for the CPU, whose time does not depend on it."""
 
 
 def _torch_call(tokens: int, steps: int) -> Callable[[], object]:
@@ -61,7 +61,8 @@ def _numpy_call(tokens: int, steps: int) -> Callable[[], object]:
 
 
 def cpu_microseconds(tokens: int, *, steps: int = ATTENTION_STEPS, runs: int = 100) -> tuple[str, float]:
-    """The library, and the median time of one call: ``steps`` steps of one head with as many tokens as features."""
+    """Return the library, and the median time in microseconds of one call: ``steps`` steps of one head with ``tokens``
+    tokens and as many features."""
     try:
         library, call = "torch (one thread)", _torch_call(tokens, steps)
     except ImportError:
@@ -75,7 +76,7 @@ def cpu_microseconds(tokens: int, *, steps: int = ATTENTION_STEPS, runs: int = 1
 
 
 def _cpu_name() -> str:
-    """The processor's own name where the system tells it."""
+    """Return the name of the processor, or its architecture if the system does not tell the name."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -83,7 +84,7 @@ def _cpu_name() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns the exit status."""
+    """Run the command and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m spikeloom.boards.qor.attention_table", description="prints the attention unit beside a CPU"
     )

@@ -1,4 +1,4 @@
-"""A block with registers at its ports, in a design with two pins: for place and route that takes no bare block."""
+"""A block with registers at its ports, in a design with two pins: for place and route without out-of-context mode."""
 
 from typing import Any
 
@@ -10,10 +10,18 @@ __all__ = ["BetweenPins"]
 
 
 class BetweenPins(wiring.Component):
-    """Every input of ``block`` is a place of one shift register, and every output is added into another.
+    """Design in which a shift register drives all inputs of ``block``, and another one is XORed with all of its
+    outputs.
 
-    So all of it is needed, and no path through the block ends at a pin. A port bit costs a register, and an output a
-    lookup table as well.
+    Synthesis therefore cannot remove any part of the block, and no path through the block ends at a pin. Each port bit
+    costs a register, and each output bit also a lookup table.
+
+    Members
+    -------
+    shift_in : Signal(1), in
+        Input of both shift registers.
+    shift_out : Signal(1), out
+        Last bit of the second shift register.
     """
 
     def __init__(self, block: Any) -> None:

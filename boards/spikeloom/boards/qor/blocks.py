@@ -1,4 +1,4 @@
-"""The blocks whose size and speed are kept in ``qor/``, with the bounds that they have to hold."""
+"""Blocks whose size and speed are kept in ``qor/``, with their bounds."""
 
 from dataclasses import replace
 from functools import partial
@@ -21,11 +21,11 @@ __all__ = ["ATTENTION_SHAPES", "ATTENTION_STEPS", "BLOCKS", "attention_block", "
 
 
 def plain_lif_core(lanes: int) -> CoreParameters:
-    """256 neurons with 256 axons each, 8-bit weights, two accumulator banks: a shift leak, and nothing that costs more.
+    """Return a core of 256 neurons with 256 axons each, 8-bit weights, a shift leak, and no more expensive features.
 
-    Thresholds and leaks are those of the population, the reset is to zero or by subtraction, and there is no bias.
-    Banks of lanes are those that `spikeloom.explore.choose.choose_core` takes. From 64 lanes on, accumulators and
-    states are in LUT RAM, because a block RAM would be nearly empty.
+    Thresholds and leaks are per population, the reset is to zero or by subtraction, and there is no bias. The lanes are
+    divided into banks as by `spikeloom.explore.choose.choose_core`. From 64 lanes on, accumulators and states are in
+    LUT RAM, because a block RAM would be nearly empty.
     """
     few_words = "distributed" if lanes >= 64 else "block"
     return CoreParameters(
@@ -48,7 +48,8 @@ def plain_lif_core(lanes: int) -> CoreParameters:
 
 
 def small_mesh() -> FabricConfig:
-    """15 cores of the sizes of the fabric ``small`` on a 4 x 4 mesh, with a shift leak and nothing that costs more."""
+    """Return 15 cores as large as those of the fabric ``small`` on a 4 x 4 mesh, with the features of
+    `plain_lif_core`."""
     plain = plain_lif_core(1)
     core = replace(
         FABRICS["small"].core,
@@ -79,14 +80,14 @@ ATTENTION_SHAPES = {
     (64, 8): 3000,
     (64, 64): 18500,
 }
-"""Tokens, which are as many as features, and rows of the attention units, with the lookup tables at most."""
+"""Maximum number of lookup tables, if any, by tokens (which equal the features) and rows of the attention units."""
 
 ATTENTION_STEPS = 10
-"""Of which the cycles are those."""
+"""Number of time steps for which cycles and times of the attention units are given."""
 
 
 def attention_block(tokens: int, rows: int) -> Block:
-    """The attention unit of one head with as many tokens as features."""
+    """Return the block of an attention unit with one head and as many features as tokens."""
     parameters = AttentionParameters(tokens=tokens, features=tokens, rows=rows)
     return Block(
         name="attention",
@@ -109,7 +110,7 @@ BLOCKS = (
         )
         for lanes, maximum_lut, minimum_fmax_mhz in ((1, 650, 140), (8, 2400, 140), (64, 64 * 200, 110))
     ),
-    # A seed takes 15 to 25 minutes, more if the clock that is asked for is out of reach.
+    # A seed takes 15 to 25 minutes, and longer if the requested clock is out of reach.
     Block(
         name="lif-core",
         variant="256-lanes",
@@ -119,7 +120,8 @@ BLOCKS = (
         asked_mhz=115.0,
         seeds=3,  # each takes 15 to 25 minutes
     ),
-    # The same core of one lane; 64 kB of weights are more than an UP5K's block RAM.
+    # The same core with one lane. 64 kB of weights exceed the block RAM of a UP5K (15 kB), so they are in single-port
+    # RAM.
     Block(
         name="lif-core",
         variant="1-lane",
@@ -128,12 +130,12 @@ BLOCKS = (
         asked_mhz=40.0,
         device=ICE40_UP5K,
     ),
-    # The cores that MNIST runs on.
+    # The cores of the MNIST benchmark.
     *(
         Block(name="lif-core", variant=name, make=partial(LifEngine, FABRICS[name].core), asked_mhz=140.0)
         for name in ("wide", "spatial")
     ),
-    # 5 ports, 24 bits of payload, 16 of destinations.
+    # 5 ports, 24 bits of payload, 16 bits of destination set.
     Block(
         name="router",
         variant="5-ports",

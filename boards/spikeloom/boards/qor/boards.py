@@ -44,17 +44,17 @@ MEASURED = (
 )
 
 SIZE_TOLERANCE = 0.05
-"""How much larger than the kept file a board's fabric may become."""
+"""Maximum relative growth of a resource against the kept file."""
 FMAX_TOLERANCE = 0.10
-"""How much slower its median may become, as long as it keeps the board's clock."""
+"""Maximum relative loss of the median Fmax against the kept file, provided that the clock of the board is met."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardQuality(Figures):
-    """What the general fabric of a board takes, holds and reaches.
+    """Size, capacity and speed of the general fabric of a board.
 
-    ``clock_mhz`` is the clock of the description, at which it is placed and routed; ``clocks`` has the median of each
-    clock.
+    ``clock_mhz`` is the clock of the board's description, which place and route aims at; ``clocks`` has the median Fmax
+    of each clock in MHz.
     """
 
     kind: ClassVar = "board"
@@ -84,14 +84,14 @@ class BoardSubject:
         return [tool.version() for tool in self._board.flow.tools]
 
     def netlist(self) -> str:
-        """Return the hash of netlist, constraints and commands, with zeros in the place of the identity."""
+        """Return the hash of netlist, constraints and commands, with an identity of zeros."""
         files = board_plan(self._board, bytes(16)).files
-        # The scripts for shells say the same as the commands in JSON.
+        # The shell scripts repeat the commands in JSON.
         named = [(name, files[name]) for name in sorted(files) if not name.endswith((".sh", ".bat"))]
         return hash_of(part for pair in named for part in pair)
 
     def synthesise(self, folder: Path, announce: Callable[[str], None]) -> None:
-        """Synthesise the bitstream's netlist in ``folder``, unless it is there. Raises `BuildError`."""
+        """Synthesise the netlist of the bitstream in ``folder`` unless it exists. Raises `BuildError`."""
         plan = board_plan(self._board, board_identity(self._board))
         self._steps = BuildSteps(self._board, plan, folder, folder, announce)
         if not (folder / SYNTHESISED).exists():
@@ -99,7 +99,7 @@ class BoardSubject:
             (folder / SYNTHESISED).touch()
 
     def route(self, folder: Path, seed: int) -> Measured:
-        """Place and route what `synthesise` left, as for a bitstream. Raises `BuildError`."""
+        """Place and route the result of `synthesise` as for a bitstream. Raises `BuildError`."""
         assert self._steps is not None
         begin = time.monotonic()
         routed = self._steps.route(seed)
@@ -115,7 +115,7 @@ class BoardSubject:
             self._steps.stop(seed)
 
     def figures(self, measured: dict[int, Measured], netlist: str, commit: str) -> BoardQuality:
-        """Return what is to be kept."""
+        """Return the figures to be kept."""
         fabric, clock_mhz = self._board.buildable_fabric(), round(self._board.clock_hz / 1e6, 3)
         names = next(iter(measured.values())).clocks
         return BoardQuality(
@@ -131,23 +131,23 @@ class BoardSubject:
         )
 
     def wrong(self, kept: BoardQuality | None, quality: BoardQuality) -> list[str]:
-        """Return what is wrong with the figures, beside those that were kept, a sentence each."""
+        """Return one sentence for each problem with the figures, compared with those that were kept."""
         return board_changes(self.name, quality if kept is None else kept, quality)
 
 
 def board_file_name(name: str) -> str:
-    """Of the kept result of a board."""
+    """Return the name of the kept file of a board."""
     return f"board-{name}.json"
 
 
 def kept_quality(name: str) -> BoardQuality | None:
-    """What is kept of the board, in a checkout or an installed wheel; None if nothing is."""
+    """Return the kept figures of a board, from a checkout or an installed wheel; None if there are none."""
     path = kept_folder() / board_file_name(name)
     return BoardQuality.from_json(path.read_text()) if path.is_file() else None
 
 
 def board_status(board: BoardDescription) -> str:
-    """Whether there is a bitstream, and what its clock could be; if there is none, why."""
+    """Return whether a bitstream can be built, with its Fmax, or the reason why there is none."""
     if board.obstacle:
         return board.obstacle
     kept = kept_quality(board.name)
@@ -155,7 +155,8 @@ def board_status(board: BoardDescription) -> str:
 
 
 def board_changes(name: str, kept: BoardQuality, quality: BoardQuality) -> list[str]:
-    """What has become worse than in the kept result: any clock that is lower, the rest beyond the tolerance."""
+    """Return one sentence for each figure that is worse than the kept one: the clock of the board and the capacity
+    without tolerance, size and Fmax beyond the tolerance; and one if the median misses the clock."""
     worse = []
     if quality.fmax_mhz < quality.clock_mhz:
         worse.append(

@@ -1,4 +1,4 @@
-"""Measures what is stale in ``qor/``, and can be interrupted and resumed.
+"""Measurement of what is stale in ``qor/``; it can be interrupted and resumed.
 
 The hash of each netlist is computed without synthesis. Because this takes minutes for all of them, the hashes are
 remembered with a hash of all sources that netlists are generated from.
@@ -41,7 +41,7 @@ __all__ = [
 STORE = Path("build/qor")
 
 SOURCES = ("hdl", "sim", "boards", "pyproject.toml")
-"""What decides netlists and tools, as paths in the checkout."""
+"""Paths in the checkout that determine netlists and tools."""
 
 
 class DirtyError(RuntimeError):
@@ -60,7 +60,7 @@ class Subject(Protocol):
         ...
 
     def tools(self) -> list[str]:
-        """Return the tools that decide the figures, with their versions."""
+        """Return the tools that determine the figures, with their versions."""
         ...
 
     def netlist(self) -> str:
@@ -68,7 +68,7 @@ class Subject(Protocol):
         ...
 
     def synthesise(self, folder: Path, announce: Callable[[str], None]) -> None:
-        """Leave in ``folder`` what `route` needs."""
+        """Write the files that `route` needs into ``folder``."""
         ...
 
     def route(self, folder: Path, seed: int) -> Measured:
@@ -80,11 +80,11 @@ class Subject(Protocol):
         ...
 
     def figures(self, measured: dict[int, Measured], netlist: str, commit: str) -> Figures:
-        """Return what is to be kept."""
+        """Return the figures to be kept."""
         ...
 
     def wrong(self, kept: Any, quality: Any) -> list[str]:
-        """Return what is wrong with the figures, beside those that were kept, a sentence each."""
+        """Return one sentence for each problem with the figures, compared with those that were kept."""
         ...
 
 
@@ -144,8 +144,8 @@ def reasons(
 ) -> dict[str, str]:
     """Return, for each stale subject, its title and the reason.
 
-    ``hashes`` is only asked for what may be current. ``is_known`` tells whether a commit is in the history: after a
-    rebase it may not be, and then the file is written again from the stored seeds.
+    ``hashes`` is called only for subjects that may be current, because it is slow. ``is_known`` tells whether a commit
+    is in the history: after a rebase it may not be, and then the file is written again from the stored seeds.
     """
     found: dict[str, str] = {}
     candidates: list[tuple[Subject, Figures]] = []

@@ -19,7 +19,7 @@ from spikeloom.sim.lib.files import json_from, shown
 __all__ = ["RESOURCES", "SEEDS", "Figures", "Measured", "kept_folder", "median", "resources_of", "stale"]
 
 SEEDS = 5
-"""Number of seeds that are measured; three of what takes over ten minutes each."""
+"""Number of seeds that are measured; three if one takes over ten minutes."""
 
 _PORTION = Path(__file__).resolve().parents[2]
 """The directory ``spikeloom`` that holds ``boards``: of an installed wheel, or ``boards/spikeloom`` of a checkout."""
@@ -95,7 +95,7 @@ class Figures:
         return max(self.seeds.values())
 
     def derived(self) -> dict[str, Any]:
-        """Return what a file says beside the fields, for its readers."""
+        """Return the entries of a file that are computed from the fields, for its readers."""
         return {name: getattr(self, name) for name in ("fmax_mhz", "fmax_min_mhz", "fmax_max_mhz")}
 
     def to_json(self) -> str:

@@ -1,7 +1,7 @@
-"""How large and how fast a block is, measured out of context.
+"""Size and speed of a block, measured out of context.
 
-Out of context means: the block alone, its ports ending nowhere. Paths from and to ports do not count. (nextpnr for the
-iCE40 cannot do that; there the ports end in registers, which count.)
+Out of context means that the block is alone and its ports are unconnected; paths from and to ports do not count.
+nextpnr for the iCE40 does not support this: there the ports end in registers, which are included in the figures.
 """
 
 import hashlib
@@ -39,12 +39,12 @@ __all__ = [
 FOLDER = Path("qor")
 
 SYNTHESISED = "synthesised"
-"""Name of an empty file that says that a netlist is complete."""
+"""Name of an empty file that marks a complete netlist."""
 
 LUT_TOLERANCE = 0.05
-"""How much larger than the kept file a block may become."""
+"""Maximum relative growth in lookup tables against the kept file."""
 FMAX_TOLERANCE = 0.10
-"""How much slower its median may become."""
+"""Maximum relative loss of the median Fmax against the kept file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +54,17 @@ class Device:
     Parameters
     ----------
     name : str
-        As in the names of the kept files.
+        Name in the kept files.
     flow : Flow
-        Its tools.
+        Tools for the device.
     synthesis : str
-        The command of Yosys; ``{options}`` stands for the block's own.
+        Command of Yosys; ``{options}`` is replaced by the options of the block.
     place_and_route : tuple of str
-        The options of nextpnr that choose the device.
+        Options of nextpnr that select the device.
     takes_blocks : bool
-        Whether place and route takes a block whose ports end nowhere; otherwise it is measured `BetweenPins`.
+        Whether place and route supports blocks with unconnected ports; otherwise they are measured `BetweenPins`.
     device : str
-        As the attribute of an Amaranth platform: designs may look at it.
+        Device name like the attribute of an Amaranth platform, which designs may read.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Device:
 
     @property
     def family(self) -> str:
-        """As the attribute of an Amaranth platform, too."""
+        """Family, like the attribute of an Amaranth platform, which designs may read."""
         return self.name.partition("-")[0]
 
 
@@ -101,25 +101,26 @@ ICE40_UP5K = Device(
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Something to measure.
+    """A block to measure.
 
     Parameters
     ----------
     name, variant : str
-        What it is, and with which parameters.
+        Kind of block, and its parameters in short.
     make : callable
-        Makes the design.
+        Returns the design.
     maximum_lut, minimum_fmax_mhz
-        Bounds, where there are any.
+        Bounds, if any.
     options : str
         Options of the synthesis.
     asked_mhz : float
-        The clock that place and route aims at.
+        Clock that place and route aims at.
     cycles : int
-        Of what the block is there for, where that is one thing.
+        Clock cycles of the block's task, if it has a single one.
     device : Device
+        Device to measure on.
     seeds : int
-        How many are measured: three if one takes over ten minutes.
+        Number of seeds: three if one takes over ten minutes.
     """
 
     name: str
@@ -135,23 +136,23 @@ class Block:
 
     @property
     def file_name(self) -> str:
-        """Of the kept result."""
+        """Name of the kept file."""
         return f"{self.name}-{self.variant}-{self.device.name}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality(Figures):
-    """What a block takes and reaches; ``microseconds`` are those of the block's ``cycles`` at the median clock."""
+    """Size and speed of a block; ``microseconds`` is the time of its ``cycles`` at the median Fmax."""
 
     cycles: int | None = None
 
     @property
     def microseconds(self) -> float | None:
-        """Time of the block's cycles, where it says how many."""
+        """Time of ``cycles`` at the median Fmax in microseconds; None without ``cycles``."""
         return None if self.cycles is None else round(self.cycles / self.fmax_mhz, 2)
 
     def derived(self) -> dict[str, Any]:
-        """Return what a file says beside the fields, for its readers."""
+        """Return the entries of a file that are computed from the fields, for its readers."""
         return super().derived() | {"microseconds": self.microseconds}
 
 
@@ -171,7 +172,7 @@ class BlockSubject:
         return Quality.from_json(text)
 
     def tools(self) -> list[str]:
-        """Return the tools that decide the figures, with their versions."""
+        """Return the tools that determine the figures, with their versions."""
         return [tool.version() for tool in self.block.device.flow.tools[:2]]
 
     def netlist(self) -> str:
@@ -179,8 +180,7 @@ class BlockSubject:
         return hash_of([self._rtlil(), self._script(), *self._options()])
 
     def synthesise(self, folder: Path, announce: Callable[[str], None]) -> None:
-        """Write ``block.json`` into ``folder``, unless it is there. Raise ``RuntimeError`` if the tool refuses the
-        block."""
+        """Write ``block.json`` into ``folder`` unless it exists. Raise ``RuntimeError`` if the tool fails."""
         if (folder / SYNTHESISED).exists():
             return
         announce("synthesis")
@@ -189,7 +189,8 @@ class BlockSubject:
         (folder / SYNTHESISED).touch()
 
     def route(self, folder: Path, seed: int) -> Measured:
-        """Place and route what `synthesise` left. Raise ``RuntimeError`` if the tool fails."""
+        """Place and route the result of `synthesise`. Raise ``RuntimeError`` if the tool fails."""
+        # A missed clock is allowed here: the figure is wanted, and nothing is loaded into an FPGA.
         flow, report = self.block.device.flow, folder / f"{seed}.json"
         begin = time.monotonic()
         options = [*self._options(), "--timing-allow-fail", "-q", "--json", "block.json"]
@@ -212,7 +213,7 @@ class BlockSubject:
                 self._running[seed].terminate()
 
     def figures(self, measured: dict[int, Measured], netlist: str, commit: str) -> Quality:
-        """Return what is to be kept."""
+        """Return the figures to be kept."""
         return Quality(
             **resources_of(measured),
             seeds={str(seed): round(min(one.clocks.values()), 1) for seed, one in sorted(measured.items())},
@@ -223,13 +224,13 @@ class BlockSubject:
         )
 
     def wrong(self, kept: Quality | None, quality: Quality) -> list[str]:
-        """Return what is wrong with the figures, beside those that were kept, a sentence each."""
+        """Return one sentence for each problem with the figures, compared with those that were kept."""
         return missed_bounds(self.block, quality) + ([] if kept is None else changes(self.block, kept, quality))
 
     def _rtlil(self) -> str:
         block = self.block
         design = block.make() if block.device.takes_blocks else BetweenPins(block.make())
-        # Without source positions, which contain paths and change with every line above them.
+        # Omit source positions, which contain paths and change whenever lines are inserted above.
         return rtlil.convert(design, name="block", platform=block.device, emit_src=False)
 
     def _script(self) -> str:
@@ -244,7 +245,8 @@ class BlockSubject:
 
 
 def hash_of(parts: Iterable[str | bytes]) -> str:
-    """Return the hash of several texts, 32 hexadecimal digits."""
+    """Return a hash of several texts, 32 hexadecimal digits."""
+    # With the length before each text, other divisions of the same bytes have other hashes.
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -271,7 +273,7 @@ def run_tool(
 
 
 def missed_bounds(block: Block, quality: Quality) -> list[str]:
-    """What ``quality`` misses of the block's own bounds, a sentence each."""
+    """Return one sentence for each bound of the block that ``quality`` misses."""
     missed = []
     if block.maximum_lut is not None and quality.lut > block.maximum_lut:
         missed.append(f"{block.name} {block.variant}: lut must be at most {block.maximum_lut}, not {quality.lut}")
@@ -283,7 +285,7 @@ def missed_bounds(block: Block, quality: Quality) -> list[str]:
 
 
 def changes(block: Block, kept: Quality, quality: Quality) -> list[str]:
-    """What has become worse than in the kept result by more than the tolerance, a sentence each."""
+    """Return one sentence for each figure that is worse than the kept one by more than the tolerance."""
     worse = []
     if quality.lut > kept.lut * (1 + LUT_TOLERANCE):
         worse.append(f"{block.name} {block.variant}: lut has grown from {kept.lut} to {quality.lut}")

@@ -1,8 +1,8 @@
-"""Synthesises the cores of ``measured.json`` again, which `spikeloom.boards.sizing.estimate` is fitted to.
+"""Renewed synthesis of the cores in ``measured.json``, to which `spikeloom.boards.sizing.estimate` is fitted.
 
-``python -m spikeloom.boards.qor.refit_estimate`` measures all of them, 10 s each, and shows what has changed; with
-``--only NAME`` those whose name contains it. To add a core, add it to the file with zeros. It is worth doing when the
-design of the core has changed by more than a few percent.
+``python -m spikeloom.boards.qor.refit_estimate`` measures all cores, 10 s each, and shows the changes; ``--only NAME``
+selects those whose name contains ``NAME``. To add a core, add it to the file with zeros. Run it when the size of the
+core has changed by more than a few percent.
 """
 
 import argparse
@@ -32,9 +32,10 @@ FILE = Path(__file__).parents[1] / "sizing" / "measured.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """How to synthesise for a family, and what to count; stands for an Amaranth platform too.
+    """Synthesis for a family, and the cells to count. It also takes the place of an Amaranth platform.
 
-    ``cells`` are the names with which Yosys' cells of each resource begin, and how many of the resource each is.
+    ``cells`` has, for each resource, the prefixes of the names of Yosys' cells, and the number of units that each cell
+    uses.
     """
 
     family: str
@@ -76,7 +77,7 @@ FAMILIES = {
 
 
 def measure(core: MeasuredCore) -> MeasuredCore:
-    """The core as synthesis finds it now. Raises ``RuntimeError`` if Yosys refuses it."""
+    """Return ``core`` with the figures of a new synthesis. Raises ``RuntimeError`` if Yosys fails."""
     family = FAMILIES[core.family]
     design: Elaboratable = LifCore(core.core)
     if core.link is not None:
@@ -97,7 +98,7 @@ def measure(core: MeasuredCore) -> MeasuredCore:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m spikeloom.boards.qor.refit_estimate", description=__doc__)
     parser.add_argument("--only", default="", help="measure the cores whose name contains this")
     options = parser.parse_args(arguments)
@@ -110,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(
             f"{after.family} {after.name}: lut {before.lut:,} to {after.lut:,}, ram {before.ram} to {after.ram}"
         )
+        # Written after each core, so that an interruption loses nothing.
         entries = [
             json.dumps(
                 asdict(core) | {"core": core_to_json(core.core), "link": None if core.link is None else core.link.name}

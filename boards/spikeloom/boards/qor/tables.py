@@ -41,7 +41,7 @@ _BLOCKS = (
 
 
 def fmax(kept: Figures) -> str:
-    """Return the median with the range of the seeds, and how many these are."""
+    """Return the median Fmax with the range and the number of seeds."""
     seeds = len(kept.seeds)
     if seeds == 1:
         return f"{kept.fmax_mhz:.1f} MHz (one seed)"

@@ -48,7 +48,10 @@ class Scale:
     origin
         Level of ``low``: 0, or ``-2**(bits - 1)`` if the middle of the range shall be 0.
 
-    Raises ``ValueError`` for values that are not finite, an empty range, or entries of different number.
+    Raises
+    ------
+    ValueError
+        A bound is not finite, a range is empty, the numbers of entries differ, or an integer is out of range.
     """
 
     low: tuple[float, ...]
