@@ -151,6 +151,7 @@ def datagrams(pixels: PixelMap, *, seed: int = 0, number: int = 64) -> list[byte
         x, y, polarity = pixels.pixels(rng.integers(pixels.size, size=rng.integers(1, 9)))
         words = np.frombuffer(encode_events(x, y, polarity), "<u4")
         if index % 3 == 2:
+            # Without bit 31, a word is followed by a timestamp.
             timed = np.repeat(words & 0x7FFF_FFFF, 2)
             timed[1::2] = rng.integers(1 << 32, size=len(words))
             words = timed

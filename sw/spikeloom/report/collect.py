@@ -92,6 +92,7 @@ class Report:
         """Number of samples by label (rows) and answer (columns); None without labels."""
         if self.labels is None:
             return None
+        # A label may be larger than any answer that the network can give.
         size = max(self.classes, int(self.labels.max()) + 1)
         matrix = np.zeros((size, size), np.int64)
         np.add.at(matrix, (self.labels, self.answers), 1)

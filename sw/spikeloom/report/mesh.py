@@ -44,7 +44,7 @@ def mesh_section(report: Report) -> str:
 
 
 def _corner(report: Report, tile: int) -> tuple[int, int]:
-    column, row = report.mesh.place(tile)
+    column, row = report.mesh.place(tile)  # row 0 is drawn at the bottom, because north is up
     return 8 + column * (_WIDTH + _GAP), 8 + (report.mesh.rows - 1 - row) * (_HEIGHT + _GAP)
 
 

@@ -53,6 +53,7 @@ def _nearest(name: str, input_hz: float, output_hz: float, settings: Iterable[Pl
     Of equally close settings, the one with the least jitter is chosen: the highest frequency of the phase detector,
     then of the VCO.
     """
+    # Rounded to hertz, so that floating-point errors do not choose between settings with the same output.
     best = min(
         settings,
         key=lambda found: (round(abs(found.output_hz - output_hz)), -found.compared_hz, -found.oscillator_hz),

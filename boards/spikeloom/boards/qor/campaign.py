@@ -5,7 +5,7 @@ remembered with a hash of all sources that netlists are generated from.
 
 Each finished seed is stored in a folder that is named after the hash of the netlist and the versions of the tools, and
 is never measured again. A kept file is written when all of its seeds are finished, and only in a checkout without
-uncommitted changes of these sources: it names the commit of which it is the netlist.
+uncommitted changes of these sources: it names the commit whose sources generate the netlist.
 """
 
 import functools

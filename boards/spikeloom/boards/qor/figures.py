@@ -66,7 +66,7 @@ class Figures:
     netlist : str
         Hash of the netlist and of the commands that it went through; empty in a file of the older form.
     commit : str
-        Commit of which it is the netlist.
+        Commit whose sources generate the netlist.
     """
 
     kind: ClassVar = "result"

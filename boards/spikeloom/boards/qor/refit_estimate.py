@@ -50,6 +50,7 @@ FAMILIES = {
         device="LFE5U-85F",
         synthesis="synth_ecp5",
         cells={
+            # A carry cell takes two lookup tables; a 16 x 4 LUT RAM takes four, and its write port two more.
             "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
             "ff": {"TRELLIS_FF": 1},
             "ram": {"DP16KD": 1},

@@ -312,6 +312,7 @@ def fit_threshold(encoder: _C, series: ArrayLike, candidates: Sequence[int] = ()
         raise ValueError(f"series must vary for a threshold to be fitted, not be {levels.flat[0]} throughout")
     # Three candidates per octave.
     tried = candidates or sorted({max(1, round(span * 2.0 ** (-8 + k / 3))) for k in range(25)})
+    # The decoder must start where the encoder did: at the first sample, or at 0.
     start = levels[0] if getattr(encoder, "first", "sample") in ("sample", "silent") else np.zeros_like(levels[0])
     best = np.full(levels.shape[2], np.inf)
     found = np.zeros(levels.shape[2], np.int64)

@@ -133,6 +133,7 @@ class HilbertEncoder(SignalEncoder):
         in_phase, quadrature = self.quadrature(levels)
         i, q = (np.cumsum(each, axis=0, dtype=np.int64) for each in (in_phase, quadrature))
         both = self.edges == "both"
+        # A rising zero crossing is a minimum of the running sum, and so a peak of its negative.
         found = [_peaks(-q, self.width)] * both + [_peaks(i, self.width), _peaks(q, self.width)]
         found += [_peaks(-i, self.width)] * both
         return np.stack(found, axis=-1).reshape(*levels.shape[:2], -1)

@@ -210,6 +210,8 @@ class Encoder(ABC):
         for each in fields(cls):
             if not each.init:
                 continue
+            # A nested object with a default may be left out as a whole; once one of its settings is given, all of those
+            # without a default are required.
             optional = each.default is not MISSING or each.default_factory is not MISSING
             kind, parts = _NESTED.get(each.name, (None, ()))
             names = [f"{each.name}_{part}" for part in parts] or [each.name]
