@@ -82,6 +82,7 @@ class AerReceiver(wiring.Component):
         m.submodules.synchroniser = FFSynchronizer(self.request, line, stages=self.stages, init=self.active_low)
         m.d.comb += requested.eq(line ^ self.active_low)
         acknowledging = Signal()
+        # Before the assignment below, so that an address stored in this cycle overrides it.
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(requested & ~acknowledging & (~self.o.valid | self.o.ready)):
@@ -144,7 +145,9 @@ class AerSender(wiring.Component):
         m.submodules.synchroniser = FFSynchronizer(self.acknowledge, line, stages=self.stages, init=self.active_low)
         m.d.comb += acknowledged.eq(line ^ self.active_low)
         requesting = Signal()
+        # Derived from a register alone: a glitch on the request would be taken for an event.
         m.d.comb += self.request.eq(requesting ^ self.active_low)
+        # Counts the setup time down, so that the request follows when every address wire has settled at the receiver.
         waiting = Signal(range(self.setup_cycles))
         with m.FSM():
             with m.State("IDLE"):

@@ -86,6 +86,8 @@ class EventQueue(wiring.Component):
             self.empty.eq(level == 0),
             full.eq(level == self.depth),
         ]
+        # `level` counts an axon until it leaves `o`. While it is below the depth, the block queue has a free place, and
+        # the FSM need not wait for one after the look-up.
         m.d.sync += level.eq(level + push - pop)
 
         # One bit per axon marks those in the queue. It is looked up before an axon enters and reset as the axon leaves.
@@ -206,6 +208,7 @@ class AerTile(wiring.Component):
         restart, step_done = Signal(), Signal()
         m.d.comb += [restart.eq(self.reset | self.clear | registers.control), self.step_done.eq(step_done)]
         running = Module()
+        # Everything that a clear empties is in a module of its own, apart from registers, counters and handshake.
         m.submodules.running = ResetInserter(restart)(running)
 
         # The load port is registered, so that its fan-out is not on the critical path.
@@ -295,6 +298,7 @@ class AerTile(wiring.Component):
         in_step, sending, collecting, enabled = Signal(), Signal(), Signal(), Signal()
         m.d.sync += enabled.eq(registers.sources != 0)
         m.d.comb += [
+            # Between steps events are collected for the step to come, and during a step for the one after it.
             collecting.eq(tokens.parity ^ in_step),
             translator.i.payload.eq(line.o.payload),
             translator.i.valid.eq(line.o.valid & enabled),
@@ -335,6 +339,8 @@ class AerTile(wiring.Component):
                 # An axon that is being accepted still belongs to this step.
                 with m.If(tokens.due & period & ~busy.bit_select(collecting, 1)):
                     m.d.comb += tokens.start.eq(1)
+                    # The step uses up its period, unless the next period begins in this very cycle or `step_cycles` is
+                    # 0.
                     m.d.sync += period.eq((registers.step_cycles == 0) | (left == 0))
                     m.next = "SEND"
             with m.State("SEND"):
@@ -355,6 +361,8 @@ class AerTile(wiring.Component):
         taken, room = Signal(), Signal(2)
         packet, arrived = self._arriving(m, tokens, taken)
         is_spike = packet.kind == PacketKind.SPIKE
+        # Tokens need no room. A spike waits for its own queue, which does not fill if it is as deep as the network's
+        # output.
         m.d.comb += taken.eq(~is_spike | room.bit_select(packet.parity, 1))
         queues = [BlockQueue(p.axon_width, p.depth) for _ in range(2)]
         m.submodules.queue_0, m.submodules.queue_1 = queues
@@ -381,6 +389,8 @@ class AerTile(wiring.Component):
         with m.FSM():
             with m.State("WAIT"):
                 m.d.comb += idle.eq(empty.all() & ~arrived & out)
+                # The TICKs say that no further event of this step comes, so an empty queue and an idle line complete
+                # it.
                 with m.If(tokens.due & empty.bit_select(tokens.parity, 1) & out):
                     m.d.comb += tokens.start.eq(1)
                     m.next = "FINISH"

@@ -101,6 +101,7 @@ class PassPhase(wiring.Component):
         with m.If(self.go):
             m.d.sync += running.eq(1)
         with m.If(self.issue):
+            # The length is a power of two, so the index returns to 0 by itself. The same holds for the groups below.
             m.d.sync += self.index.eq(self.index + 1)
         with m.If(self.last):
             m.d.sync += [running.eq(0), self.group.eq(self.group + 1)]
@@ -120,10 +121,12 @@ class PassPhase(wiring.Component):
             m.d.sync += fresh.eq(1)
         m.d.comb += [
             register.enable.eq(self.issue),
+            # Until its first pass a sample follows the seed, so that a seed written between samples takes effect.
             register.restart.eq(restart | back | (fresh & ~self.go)),
             register.seed.eq(self.seed),
         ]
         if p.groups > 1:
+            # The state at the first group of a head, to which the register returns for each further group.
             begin = Signal(self._lfsr.width, reset_less=True)
             with m.If(self.go & (self.group == 0)):
                 m.d.sync += begin.eq(register.state)
@@ -238,6 +241,7 @@ class AttentionEngine(wiring.Component):
         final = Signal()
         with m.If(start):
             m.d.sync += final.eq(self.final)
+        # `final` may already be that of the next pass when the second half of this one begins.
         later_final = Signal()
         with m.If(scores.last):
             m.d.sync += later_final.eq(final)
@@ -254,6 +258,7 @@ class AttentionEngine(wiring.Component):
         # The queries of the next pass are loaded while those of the current one are used.
         loaded = Signal(range(p.rows))
         accept = Signal()
+        # `start` moves the waiting queries to the rows, which frees their places in the same cycle.
         m.d.comb += [self.q.ready.eq(~full | start), accept.eq(self.q.valid & self.q.ready)]
         with m.If(start):
             m.d.sync += full.eq(0)
@@ -282,6 +287,7 @@ class AttentionEngine(wiring.Component):
         output_words = self._words(m, "outputs", outputs, p.output_bits, output_samplers)
 
         waiting = [Signal(p.features, name=f"waiting_{row}", reset_less=True) for row in range(p.rows)]
+        # Below the first row a 0 is shifted in, so its mask ends with the first shift.
         visible_before: Value = Const(0)
         entering: Value = _delayed(m, self.q.payload, at_rows - 1)
         # The queries of a pass form a shift register, filled from the last row on: no multiplexer as wide as all rows.
@@ -338,6 +344,7 @@ class AttentionEngine(wiring.Component):
         p = self.parameters
         shared = SharedWords(width=p.word_bits, used=used, count=p.rows, groups=p.groups)
         m.submodules[f"{name}_words"] = shared
+        # The sampler takes its word one cycle before its result, and `shared` needs its own latency before that.
         cycles = READ_LATENCY + 1 + samplers[0].latency - 1 - shared.latency
         m.d.comb += [shared.word.eq(_delayed(m, phase.word, cycles)), shared.group.eq(_delayed(m, phase.group, cycles))]
         return [shared.words.word_select(row, used) for row in range(p.rows)]

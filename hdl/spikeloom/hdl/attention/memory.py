@@ -50,8 +50,11 @@ class SpikeBlocks(wiring.Component):
         m = Module()
         m.submodules.memory = memory = BlockMemory(self._width, BLOCKS * self._words)
         bits = bits_for(self._words)
+        # Word and block in one counter: both are powers of two, so it wraps around by itself.
         write = Signal(range(BLOCKS * self._words))
         block = Signal(range(BLOCKS))
+        # Complete blocks that are not claimed, and blocks that are occupied: a claimed block stays occupied until
+        # `release`.
         complete, used = Signal(range(BLOCKS + 1), name="complete"), Signal(range(BLOCKS + 1), name="used")
         full = Signal()
         push, whole = Signal(), Signal()
@@ -156,6 +159,8 @@ class EventMatrix(wiring.Component):
             setting = valid[-1] & (parity[-1] == number)
             erasing = clearing & (clearing_parity == number)
             m.d.comb += [
+                # Each memory serves one use at a time: while a step of its parity is read, no events of that parity
+                # come.
                 memory.address.eq(Mux(self.valid & (self.event_parity == number), self.event_address, self.address)),
                 memory.write_address.eq(Mux(erasing, cleared, address[-1])),
                 memory.write_data.eq(Mux(erasing, 0, changed)),

@@ -66,6 +66,8 @@ class AndSampler(wiring.Component):
         m = Module()
         # Summands and products are pairs of bits, whose AND is added.
         products: dict[int, Product] = {place: (self.left[place], self.right[place]) for place in range(1 << self.bits)}
+        # Products at even places are the leaves of the tree. Those at odd places remain, one for the carry of each
+        # adder, that of the last level included.
         numbers: list[list[Product]] = [[products.pop(place)] for place in range(0, 1 << self.bits, 2)]
         level = 1
         while level < self.bits:
@@ -94,8 +96,11 @@ class AndSampler(wiring.Component):
             if level in REGISTERED_LEVELS:
                 counted = [_registered(m, total) for total in counted]
                 for place, (left, right) in products.items():
+                    # The products of later levels are delayed along with the sums. From here on the AND is one bit,
+                    # times a constant 1.
                     products[place] = (_registered(m, Value.cast(left) & right), 1)
             numbers = [[(bit, 1) for bit in total] for total in counted]
+        # What is left for the last level: the count, and the one product that was no carry of the levels before.
         (count,), (product,) = numbers, products.values()
         chain = ProductAdders(m, platform)
         total = chain.add([(bit, (word, 1)) for bit, word in zip(count, self.word, strict=True)], product)

@@ -76,9 +76,11 @@ class SpikeScanner(wiring.Component):
         feature, group, head = Signal(range(p.features)), Signal(range(p.groups)), Signal(range(p.heads + 1))
         word_place = Signal(len(self.o.payload))  # of token 0 of the group
         some, first, following = Signal(), Signal(range(chunks)), Signal(size)
+        # The last assignment wins: in descending order that is the lowest chunk with a set bit.
         for chunk in reversed(range(chunks)):
             with m.If(word[chunk].any()):
                 m.d.comb += [some.eq(1), first.eq(chunk), following.eq(word[chunk])]
+        # `head` reaches its end with the last word of the step.
         m.d.comb += self.i.ready.eq(~some & (head != p.heads))
         take = Signal()
         for chunk in range(chunks):
@@ -104,7 +106,9 @@ class SpikeScanner(wiring.Component):
         rest = Signal(size)
         m.d.comb += [
             free.eq(~self.o.valid | self.o.ready),
+            # Clears the lowest set bit.
             rest.eq(chunk_bits & (chunk_bits - 1)),
+            # The next chunk is taken together with the last bit of the current one, so chunks follow without a gap.
             take.eq(some & ((rest == 0) & (free | (chunk_bits == 0)))),
         ]
         with m.If(free):
@@ -184,6 +188,7 @@ class AttentionTile(wiring.Component):
         token = packet.axon[:token_bits]
         feature = packet.axon[token_bits : token_bits + feature_bits]
         head = packet.axon[token_bits + feature_bits : p.index_bits]
+        # The three matrices share one stream of packets. The host gives each its page, the axon bits above the index.
         page = packet.axon[p.index_bits :]
         for matrix, own in matrices:
             m.d.comb += [
@@ -206,6 +211,7 @@ class AttentionTile(wiring.Component):
         in_step = Signal()
         query, head_claims = Signal(range(words + 1)), Signal(range(shape.heads + 1))
         m.d.comb += [
+            # Queries are read in order, once per step; keys and values are read again for every group of rows.
             ahead.more.eq(in_step & (query != words)),
             ahead.data.eq(queries.data),
             engine.available.eq(in_step & (head_claims != shape.heads)),

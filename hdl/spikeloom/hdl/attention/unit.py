@@ -75,6 +75,8 @@ class AttentionUnit(wiring.Component):
         m.submodules.values = values = SpikeBlocks(p.tokens, p.features)
         wiring.connect(m, wiring.flipped(self.k), keys.i)
         wiring.connect(m, wiring.flipped(self.v), values.i)
+        # With fewer rows the engine holds only part of a head's queries. Without this queue a source that sends all of
+        # Q before K and V would wait for the engine, and the engine for K and V.
         if p.rows < p.tokens:
             m.submodules.queries = queries = BlockQueue(p.features, BLOCKS * p.tokens)
             wiring.connect(m, wiring.flipped(self.q), queries.i)
@@ -86,12 +88,14 @@ class AttentionUnit(wiring.Component):
         # Number of the current step, from 1 on, so that it is compared with `steps` without an adder.
         step, final = Signal(16, init=1, name="step"), Signal()
         head = Signal(range(p.heads), name="head")
+        # A register, one cycle behind `step`: the engine reads `final` only two cycles after `claim`.
         m.d.sync += final.eq((step == self.steps) & (self.steps != 0))
         with m.If(engine.claim):
             m.d.sync += head.eq(head + 1)
             with m.If(head == p.heads - 1):
                 m.d.sync += [head.eq(0), step.eq(Mux(final, 1, step + 1))]
         m.d.comb += [
+            # A pass needs all keys and all values of its head, because it never stalls once it has begun.
             engine.available.eq(keys.available & values.available),
             engine.final.eq(final),
             keys.claim.eq(engine.claim),

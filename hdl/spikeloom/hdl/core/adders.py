@@ -95,6 +95,8 @@ class AdderBank(wiring.Component):
         m.d.comb += weights.address.eq(control.weight_address)
         word: Value = weights.data
         if self._is_far:
+            # No reset: a sum is stored or forwarded only for a valid word, so the contents do not matter before the
+            # first one.
             word = Signal(len(word), name="weight_word", reset_less=True)
             m.d.sync += word.eq(weights.data)
         weight: list[Value]
@@ -109,6 +111,7 @@ class AdderBank(wiring.Component):
         kind = BlockMemory if is_block else DistributedMemory
         # The parity's bank is the top address bit even if the number of words is not a power of two.
         depth = 2 << bits_for(p.words)
+        # Two copies with equal contents: a memory has one read port, and the sweep reads while events are being added.
         m.submodules.adding = adding = kind(width, depth)
         m.submodules.sweeping = sweeping = kind(width, depth)
         for memory in (adding, sweeping):
@@ -124,6 +127,7 @@ class AdderBank(wiring.Component):
 
         for lane in range(p.bank_lanes):
             part = slice(lane * p.accumulator_width, (lane + 1) * p.accumulator_width)
+            # The assignment extends the weight, or the product, by its sign to the width of the accumulator.
             addend = Signal(signed(p.accumulator_width), name=f"addend_{lane}")
             m.d.comb += addend.eq(weight[lane])
             if is_block:

@@ -48,6 +48,7 @@ def _lowest(bits: Value) -> Value:
 def _is_single(bits: Value) -> Value:
     """Whether at most one bit is set."""
 
+    # A balanced tree: the depth grows with the logarithm of the width.
     def some_and_more(part: Value) -> tuple[Value, Value]:
         if len(part) == 1:
             return part, Const(0)
@@ -67,6 +68,7 @@ def _lowest_place(bits: Value) -> Value:
     """The position of the lowest set bit, if any: `_number` of `_lowest`, with fewer levels of logic."""
     if len(bits) == 1:
         return Cat()
+    # The lower half has a power of two of bits, so the position in either half is also the low part of the result.
     half = 1 << (len(bits) - 1).bit_length() - 1
     low, high = bits[:half], bits[half:]
     return Cat(Mux(low.any(), _lowest_place(low), _lowest_place(high)), ~low.any())
@@ -155,6 +157,7 @@ class SpikeEmitter(wiring.Component):
         ]
         if value_width:
             m.d.sync += pushed.value.eq(self.value)
+        # Wide enough for the number of words itself: when every word has fired, `written` must differ from `read`.
         count = bits_for(p.words + 1)
         written, read = Signal(count), Signal(count)
         # Valid bits of the three places of a word: in the queue, in the array's read stage, in the output register.
@@ -172,6 +175,7 @@ class SpikeEmitter(wiring.Component):
             # a path from `output_enable` to the memory's enable.
             enable.eq(~reading if groups > 1 else ~reading | output_enable),
         ]
+        # The engine starts a sweep only when the emitter has drained, so rewinding loses nothing.
         with m.If(self.restart):
             m.d.sync += [written.eq(0), read.eq(0)]
         with m.Else():
@@ -187,6 +191,7 @@ class SpikeEmitter(wiring.Component):
             m.d.comb += [queue.enable.eq(enable | output_enable), queue.output_enable.eq(output_enable)]
             front = data.View(entry, queue.data)
         else:
+            # The valid bits are reset, the data need not be.
             held, front = Signal(entry, reset_less=True), Signal(entry, reset_less=True)
             with m.If(enable):
                 m.d.sync += held.eq(queue.data)
@@ -291,6 +296,7 @@ class SpikeEmitter(wiring.Component):
             free.eq(~spare_valid),
         ]
         following, follows = data.View(layout, Mux(spare_valid, spare, came)), spare_valid | valid[1]
+        # Loaded whenever it is free, valid or not: this keeps `valid[1]` and the ready inputs off its clock enable.
         with m.If(~spare_valid):
             m.d.sync += spare.eq(came)
         with m.If(done | ~out_valid):

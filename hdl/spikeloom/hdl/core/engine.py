@@ -113,12 +113,15 @@ class LifEngine(wiring.Component):
             ]
         else:
             m.d.comb += rows.events.payload.parity.eq(Mux(local_valid, parity, packet.parity))
+        # While the accumulators are being cleared input must wait: the clearing would erase what an event has just
+        # added.
         with m.If(~clearing), m.Switch(packet.kind):
             with m.Case(PacketKind.SPIKE):
                 m.d.comb += [
                     spike_valid.eq(self.i.valid),
                     self.i.ready.eq(rows.events.ready & ~local_valid),
                 ]
+            # Tokens only advance counters, so they are accepted even while the row fetch is stalled.
             with m.Default():
                 m.d.comb += self.i.ready.eq(1)
         taken = self.i.valid & self.i.ready
@@ -201,6 +204,8 @@ class LifEngine(wiring.Component):
                     m.next = "SWEEP"
             with m.State("SWEEP"):
                 m.d.comb += sweep.start.eq(1)
+                # Advanced at the start of the sweep: the memory of populations takes two cycles, and `drained` allows
+                # the next sweep only after this one, which holds its own copy of the rule.
                 m.d.sync += population.eq(population + 1)
                 m.next = "DRAIN"
             with m.State("TOKENS"):

@@ -118,6 +118,7 @@ class GeometrySequencer(wiring.Component):
         with m.If(space[2]):
             m.d.sync += [getattr(start, name).eq(getattr(found, name)) for name in kept]
             m.d.sync += [
+                # The counters produce at least one word per row, so a position that reaches no output must end here.
                 start.valid.eq(found.valid & ~column.skip & ~line.skip),
                 start.weight_address.eq(found.weight_address + column.weight + line.weight),
                 start.target.eq(found.target + column.target + line.target),
@@ -129,6 +130,7 @@ class GeometrySequencer(wiring.Component):
         # Three nested counters. Each holds the number of remaining iterations minus one, so that its sign bit marks the
         # last iteration without a comparison. An outer counter advances when all inner ones are at their last.
         word = self.word
+        # The row being sequenced. The counters reload from it, because `start` already holds the next row.
         held = Signal(start_layout)
         with m.If(take):
             m.d.sync += held.eq(start)
@@ -142,6 +144,7 @@ class GeometrySequencer(wiring.Component):
             ones = Signal(len(left), init=-1)
             with m.If(take | enclosed):
                 m.d.sync += left.eq(add(m, platform, ones, Operand.CHOOSE, take | left[-1], chosen, left))
+        # The next row is taken together with the last word of the current one, so no cycle is lost between rows.
         tap_ends, line_ends, row_ends = ends[0], ends[0] & ends[1], Cat(ends).all()
         m.d.comb += take.eq(start.valid & (~word.valid | row_ends))
         weight, target = word.weight_address, word.target

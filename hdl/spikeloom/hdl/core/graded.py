@@ -29,6 +29,7 @@ def overflows(value: Value, width: int) -> Value:
 
 def saturated(value: Value, width: int) -> Value:
     """The signed ``value`` clamped to ``width`` bits."""
+    # The sign is right in either case. The largest value has ones below it, the smallest one zeros: its inverse.
     low = Mux(overflows(value, width), (~value[-1]).replicate(width - 1), value[: width - 1])
     return Cat(low, value[-1]).as_signed()
 

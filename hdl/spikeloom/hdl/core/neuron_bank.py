@@ -66,6 +66,7 @@ class NeuronBank(wiring.Component):
         self._states_layout = data.ArrayLayout(struct_layout(p.state_layout), p.bank_lanes)
         kind = BlockMemory if p.state_memory == "block" else DistributedMemory
         self.states = kind(self._states_layout.size, p.words)
+        # Without individual parameters there is nothing to store: every field then belongs to the population.
         self._neurons = None
         if p.neuron_layout.width:
             self._neurons = LoadedMemory(p.memories["neurons"], part=number, parts=p.lane_banks, read_back=p.read_back)
@@ -82,6 +83,7 @@ class NeuronBank(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p, control = self.parameters, self.control
+        # The states need no clearing: in the first step of a sample `fresh` makes the lanes ignore whatever is stored.
         m.submodules.states = states = self.states
         m.d.comb += states.address.eq(control.state)
         state: Value = states.data
@@ -98,6 +100,7 @@ class NeuronBank(wiring.Component):
             m.d.comb += neurons.address.eq(control.neuron)
             neurons_read = data.View(neurons_layout, neurons.data)
 
+        # A sweep reads each word once, and the next sweep starts after its last write, so no state needs forwarding.
         new_states = Signal(self._states_layout)
         for number in range(p.bank_lanes):
             m.submodules[f"lane{number}"] = lane = NeuronLane(p)

@@ -99,6 +99,8 @@ class RowReader(wiring.Component):
             self.events.ready.eq(rows.enable & ~again.valid),
         ]
         row = data.View(struct_layout(p.row_layout), rows.data)
+        # `again` is consumed together with the read of its row. If a row with a continuation is taken in the same
+        # cycle, the assignment below overrides this one.
         with m.If(rows.enable):
             m.d.sync += [reading.eq(first), again.valid.eq(0)]
         with m.If(rows.output_enable):

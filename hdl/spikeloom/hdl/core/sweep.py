@@ -103,6 +103,7 @@ class NeuronSweep(wiring.Component):
         m.d.sync += [Cat(valid[1:]).eq(Cat(valid[:-1])), Cat(word[1:]).eq(Cat(word[:-1]))]
         # Words run from `first` to `last` of the population. The comparison uses the current word, so the valid bit of
         # the next one comes from a register.
+        # The rule is copied, because the engine addresses the next population while this sweep is running.
         with m.If(self.start):
             m.d.sync += [valid[0].eq(1), word[0].eq(self.rule.first), self.held_rule.eq(self.rule)]
         with m.Elif(valid[0]):

@@ -37,6 +37,7 @@ class LifCore(wiring.Component):
         m = Module()
         restart = Signal()
         engine = self.engine
+        # The reset reaches registers only. Memories, and with them the program, keep their contents.
         m.submodules.engine = ResetInserter(restart)(engine)
         wiring.connect(m, wiring.flipped(self.i), engine.i)
         wiring.connect(m, engine.o, wiring.flipped(self.o))
@@ -47,6 +48,7 @@ class LifCore(wiring.Component):
         wiring.connect(m, load, engine.load)
 
         registers = RegisterBank(CORE, self.parameters.contents)
+        # Not `restart`: a clear between samples must keep what the host has configured.
         m.submodules.registers = ResetInserter(self.reset)(registers)
         if self.parameters.read_back:
             connect_registers(m, port, registers.configuration, load)

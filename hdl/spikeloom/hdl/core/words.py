@@ -72,6 +72,7 @@ class TargetReader(wiring.Component):
         stages = [Signal(self.word.shape(), name=f"word_{number}") for number in range(self.latency)]
         sparse = Signal(self.latency)
         m.d.sync += [after.eq(before) for before, after in pairwise([self.word, *stages])]
+        # One bit per stage, aligned with `stages`.
         m.d.sync += sparse.eq(Cat(self.sparse, sparse[:-1]))
         m.d.comb += [
             # The targets are stored at the addresses of their weights, so a sparse row needs no second pointer.

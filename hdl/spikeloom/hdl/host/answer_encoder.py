@@ -96,6 +96,7 @@ class AnswerEncoder(wiring.Component):
         # the next one, in which `previous` changes.
         leave, drop = Signal(), Signal()
         shift = Signal()
+        # A graded spike with the value 1 is sent like any other spike, usually in one byte.
         is_valued = (packet.kind == PacketKind.SPIKE) & (packet.value != 1) if self.graded else Const(0)
         m.d.comb += self.i.ready.eq(~valid | leave)
         with m.If(self.i.ready):
@@ -115,6 +116,7 @@ class AnswerEncoder(wiring.Component):
 
         # The distance to the axon after the previous spike, computed as the packet arrives, because it selects the
         # first byte of the message. Adding the inverted `previous` subtracts `previous + 1`.
+        # It is -1 before the first spike of a step, so that axon 0 has the distance 0.
         previous = Signal(signed(self.axon_width + 1), init=-1)
         distance = Signal(max(self.axon_width, DISTANCE_BITS) + 1, reset_less=True)
         is_near = distance[DISTANCE_BITS:] == 0
@@ -145,6 +147,7 @@ class AnswerEncoder(wiring.Component):
             m.d.comb += turn.eq((self.parity ^ self.step_parity) != ahead)
 
         left = Signal(3)
+        # Cycles since the index of the current byte has been on the configuration port.
         waited = Signal(range(self.latency))
         flushing = Signal()
         m.d.comb += self.flush.eq(flushing & ~byte_valid)
@@ -161,6 +164,9 @@ class AnswerEncoder(wiring.Component):
                     with m.Case(PacketKind.ACK):
                         m.d.comb += [self.acknowledged.eq(1), leave.eq(1)]
                     with m.Case(PacketKind.TICK):
+                        # Two kinds of TICK are not sent: one that does not end the host's step and, in quiet mode, one
+                        # that does not end a sample. The latter still waits for `hold`, because the fabric is owed an
+                        # ACK for it.
                         with m.If(~self.complete | (self.quiet & ~last & ~self.hold)):
                             m.d.comb += [leave.eq(1), self.ticked.eq(1)]
                         with m.Else():

@@ -163,6 +163,7 @@ class HostBridge(wiring.Component):
             value_width=self.input_value_width,
             read_back=self.read_back,
         )
+        # Scores are sent as the values of MEMBRANE packets and can be wider than those of the fabric.
         value_width = max(self.value_width, self.readout.width if self.readout else 0)
         m.submodules.encoder = encoder = AnswerEncoder(
             axon_width, value_width, graded=self.graded, several=self.tiles > 0, latency=self.latency
@@ -202,6 +203,7 @@ class HostBridge(wiring.Component):
         m.submodules.tokens = tokens = ResetInserter(clear)(HostTokens(self.tiles))
         tick_sent = Signal()
         m.d.comb += [
+            # Without a mesh the only core is both source and sink.
             tokens.sources.eq(registers.sources if self.tiles else 1),
             tokens.sinks.eq(registers.sinks if self.tiles else 1),
             decoder.credit.eq(1 if self.encoder else tokens.allowed),
@@ -265,6 +267,7 @@ class HostBridge(wiring.Component):
 
         # Registers.
         spike_sent = packet_valid & self.to_fabric.ready & (packet.kind == PacketKind.SPIKE)
+        # Flags are sticky until a clear: the host looks at them after a run, not during it.
         error = Signal.like(registers.error)
         m.d.comb += registers.error.eq(error)
         for happened, flag in (
@@ -275,6 +278,7 @@ class HostBridge(wiring.Component):
         ):
             with m.If(happened):
                 m.d.sync += error[flag.bit_length() - 1].eq(1)
+        # Spikes are counted where they leave the bridge, so those that were dropped for an error do not count.
         for counter, happened in ((registers.events_in, spike_sent), (registers.events_out, encoder.event)):
             count = Signal.like(counter)
             m.d.comb += counter.eq(count)

@@ -103,6 +103,7 @@ class SpikeEncoder(wiring.Component):
         with m.If(take & self.i.payload.tick):
             m.d.sync += [code.eq(code - self.stride), when.eq(when + self.advance), full.eq(self.i.payload.last)]
         with m.If(start):
+            # The two images exchange their roles, so the next one is received while this one is sent.
             m.d.sync += [full.eq(0), code.eq(code.init), when.eq(0), bank.eq(~bank)]
 
         # The image being sent: the pixels of a step, then its TICK. `move` advances the whole pipeline, whose stages
@@ -118,6 +119,7 @@ class SpikeEncoder(wiring.Component):
             issued.tick.eq(at_tick),
             issued.last.eq(step == self.steps),
             issued.pixel.eq(pixel),
+            # The pipeline must be empty first: its stages still refer to the bank that `bank` selects.
             start.eq(full & ~issuing & ~first.valid & ~second.valid),
         ]
         with m.If(start):
@@ -140,6 +142,7 @@ class SpikeEncoder(wiring.Component):
             images.output_enable.eq(move),
             idle.eq(~issuing & ~first.valid & ~second.valid),
             register.seed.eq(self.seed),
+            # Every image begins with the same random words, whatever was sent before.
             register.restart.eq(idle),
             register.enable.eq(move & second.valid & ~second.tick),
             fires.eq(named & Mux(is_rate, kept >= register.state[:bits], kept == present)),

@@ -157,6 +157,7 @@ class FrameReceiver(Component):
                 m.d.sync += ended.eq(~fresh)
             with m.Elif(left == 0):
                 m.d.sync += [left.eq(self.i.payload - 1), body.eq(0), body_first.eq(~joined), fresh.eq(0)]
+                # A block of the largest size ends because it is full, not at a zero, so no zero is inserted after it.
                 m.d.sync += joined.eq(self.i.payload == BLOCK_BYTES + 1)
             with m.Else():
                 m.d.sync += [left.eq(left - 1), body.eq(self.i.payload), body_first.eq(1)]
@@ -327,6 +328,7 @@ class FrameSender(Component):
             memory.write_data.eq(Mux(closing, place, byte)),
             memory.write_address.eq(Mux(closing, 0, place)),
             memory.address.eq(place_of_identity | identity_index),
+            # The state HASH overrides this with the low half, which the CRC takes first.
             crc.data.eq(byte[4:]),
         ]
         sending = Signal()
@@ -400,6 +402,7 @@ class FrameSender(Component):
             with m.State("CLOSE"):
                 m.d.comb += [memory.write_enable.eq(1), closing.eq(1)]
                 m.next = "READ"
+            # The code comes first on the line but is known last, so each block is sent from address 0 on.
             with m.State("READ"):
                 m.d.comb += memory.address.eq(0)
                 m.d.sync += index.eq(0)

@@ -68,6 +68,7 @@ class SpikeReadout(wiring.Component):
         m = Module()
         width, top = self.parameters.width, self.parameters.top
         number_bits = bits_for(self.parameters.outputs)
+        # The second bank holds the scores of the next sample, which a tile that is ahead may already send.
         banks = 2 if self.tiles else 1
         m.submodules.memory = memory = BlockMemory(width + 1, banks * self.parameters.outputs)
         m.submodules.tokens = tokens = HostTokens(self.tiles)
@@ -76,6 +77,7 @@ class SpikeReadout(wiring.Component):
 
         # The step and sample that a packet belongs to. A packet of the other parity is a step ahead; it belongs to the
         # next sample if the step in progress is the last of this one.
+        # `step` saturates at `top`, from which on a first spike scores 1 anyway.
         step = Signal(width - 1)
         bank = Signal()
         ended = Signal(2)  # one bit per parity: the step is the last of its sample, according to a TICK
@@ -153,6 +155,7 @@ class SpikeReadout(wiring.Component):
                         place_bank.eq(bank ^ following),
                         late.eq(Mux(following, 0, step + (ahead & (step != top)))),
                     ]
+                    # An axon that is not an output has been accepted above and is dropped here.
                     with m.If(self.i.valid & (index >= 0) & (index <= self.outputs)):
                         m.next = "SCORE"
             with m.State("SCORE"):
@@ -170,6 +173,7 @@ class SpikeReadout(wiring.Component):
                     with m.If(~self.vector | self.o.ready):
                         m.d.comb += memory.write_enable.eq(1)
                         with m.If((number == 0) | (score > best)):
+                            # Strictly greater, so that of equal scores the lowest output wins.
                             m.d.sync += [best.eq(score), best_number.eq(number)]
                         m.d.sync += [number.eq(number + 1), wait.eq(0)]
                         with m.If(number == self.outputs[:number_bits]):
@@ -183,6 +187,7 @@ class SpikeReadout(wiring.Component):
                 ]
                 with m.If(self.o.ready):
                     m.next = "END"
+            # The TICK has waited at the input meanwhile; the host receives it after the result.
             with m.State("END"):
                 m.d.comb += passing.eq(1)
                 with m.If(self.o.ready):

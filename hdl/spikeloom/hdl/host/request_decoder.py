@@ -20,6 +20,7 @@ from spikeloom.sim.lib.words import bits_for
 
 __all__ = ["RequestDecoder"]
 
+# Bits of the number in a SKIP.
 SKIP_BITS = (LARGEST_SKIP - 1).bit_length()
 
 _INDEX = 2
@@ -262,6 +263,7 @@ class RequestDecoder(wiring.Component):
                     m.next = "SETTLE"
                 with m.Elif(valid):
                     m.d.comb += [take.eq(1), step.eq(1), self.write_enable.eq(~self.outside)]
+            # The write passes the registers of the configuration chain; a packet must not overtake it.
             with m.State("SETTLE"):
                 m.d.sync += position.eq(position + 1)
                 with m.If(position == settling - 1):
@@ -313,6 +315,7 @@ class RequestDecoder(wiring.Component):
                 spare = byte[len(part) :]
                 with m.If(position == start + number):
                     m.d.sync += part.eq(byte)
+                    # All higher bits of the number are folded into the top bit (see `tile_width`).
                     if register is self.tile:
                         m.d.sync += self.tile[-1].eq(byte[len(part) - 1 :].any())
                     elif len(spare):

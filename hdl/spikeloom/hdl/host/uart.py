@@ -16,6 +16,7 @@ __all__ = ["UartReceiver", "UartTransmitter", "check_divisor"]
 
 
 def check_divisor(divisor: int) -> None:
+    # A bool is an int in Python, but no number of cycles.
     if isinstance(divisor, bool) or not isinstance(divisor, int):
         raise TypeError(f"divisor must be an integer, not {divisor!r}")
     if not 3 <= divisor <= 65535:
@@ -72,6 +73,7 @@ class UartReceiver(Component):
                 with m.If(sample):
                     m.d.sync += timer.eq(self.divisor - 1)
                     m.next = "DATA"
+                # The line is high again before the middle of the start bit: a glitch.
                 with m.If(level):
                     m.next = "IDLE"
             with m.State("DATA"):

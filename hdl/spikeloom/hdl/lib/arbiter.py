@@ -48,12 +48,16 @@ class RoundRobinArbiter(wiring.Component):
         m = Module()
         numbers = range(self.requesters)
         with m.If(self.taken):
+            # The grants are one-hot: of each pair at most one member moves, and pairs without the granted requester
+            # stay.
             for (a, b), swapped in self._swapped.items():
                 with m.If(self.grants[a]):
                     m.d.sync += swapped.eq(1)
                 with m.Elif(self.grants[b]):
                     m.d.sync += swapped.eq(0)
         for a in numbers:
+            # The pairwise bits always form a total order (shown in tests/formal), so exactly one requester is beaten by
+            # no other.
             beaten = [self.requests[b] & self.later(a, b) for b in numbers if b != a]
             granted = self.requests[a]
             for other in beaten:

@@ -93,11 +93,14 @@ class BlockQueue(wiring.Component):
             ahead.more.eq(some),
             ahead.data.eq(memory.data),
         ]
+        # Pointers wrap by themselves, because the depth is a power of two.
         with m.If(push):
             m.d.sync += [write.eq(after_write), after_write.eq(after_write + 1)]
         with m.If(ahead.read):
             m.d.sync += [read.eq(after_read), after_read.eq(after_read + 1)]
         m.d.sync += [
+            # A push always leaves a word behind. A read always leaves a place free, because a full queue accepts no
+            # push.
             some.eq((some & ~((after_read == write) & ahead.read)) | push),
             full.eq((full | ((after_write == read) & push)) & ~ahead.read),
         ]

@@ -56,6 +56,7 @@ class Fifo(wiring.Component):
         )
         # The state is created here so that proofs can refer to it (tests/formal).
         if depth == 1:
+            # No reset: `o.valid` says when the word counts.
             self._word = Signal(self.i.payload.shape(), name="word", reset_less=True)
         else:
             style = {"ram_style": "distributed" if depth > 2 else "logic"}
@@ -92,6 +93,8 @@ class Fifo(wiring.Component):
     def _elaborate_more(self, m: Module, push: Signal, pop: Signal) -> None:
         depth, first, second, last = self.depth, self._first, self._second, self._last
         m.submodules.storage = storage = self._storage
+        # Two asynchronous read ports, for the front word and the one after it. Each is a copy of the storage in LUT
+        # RAM.
         write, read = storage.write_port(), storage.read_port(domain="comb")
         ahead = storage.read_port(domain="comb")
         with m.If(push):
@@ -113,11 +116,13 @@ class Fifo(wiring.Component):
         m.d.sync += self.o.valid.eq(push | more | (self.o.valid & ~pop))
         if depth == 2:
             m.d.sync += more.eq((more | (one & push)) & ~pop)
+            # With two words, "at least two" and "full" are the same condition.
             m.d.comb += full.eq(more)
         else:
             m.d.sync += [
                 level.eq(level + push - pop),
                 more.eq(Mux(pop, (more & (level != 2)) | (more & push), more | (one & push))),
+                # `pop` alone clears `full`: a full queue accepts no word, so no push can arrive in that cycle.
                 full.eq((full | ((level == depth - 1) & push)) & ~pop),
             ]
         m.d.comb += [

@@ -23,6 +23,7 @@ def advanced(m: Module, state: Value, taps: tuple[int, ...], steps: int) -> Valu
     bits = [state[bit] for bit in reversed(range(len(state)))]  # oldest first, new ones are appended
     for step in range(steps):
         new = Signal(name=f"new_{step}")
+        # Counted from the end: the bit that was new as many steps ago as the tap says.
         parity = bits[-taps[0]]
         for tap in taps[1:]:
             parity = parity ^ bits[-tap]
@@ -140,6 +141,7 @@ class SharedWords(wiring.Component):
                 part = part ^ (self.group[place] & parity(of_high(self.count << place, bit)))
             parts.append(part)
         m.d.comb += base.eq(Cat(parts))
+        # All streams use the base, so a register per eight of them limits its fan-out.
         bases = register_copies(m, platform, base, max(1, self.count // 8))
         parities = {
             mask: Signal(name=f"parity_{mask}", reset_less=True)
@@ -149,6 +151,7 @@ class SharedWords(wiring.Component):
         words = Signal(self.used * self.count, reset_less=True)
         for stream in range(self.count):
             for bit in range(self.used):
+                # Stream 0 of a group is the base itself, since its position contributes nothing.
                 own = bases[stream * len(bases) // self.count][bit]
                 if stream:
                     own = own ^ parities[of_high(stream, bit)]

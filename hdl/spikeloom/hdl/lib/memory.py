@@ -176,6 +176,8 @@ class LoadedMemory(wiring.Component):
             self._block = SinglePortMemory(self._width, memory.depth)
         else:
             low, mask = part * self._width, (1 << self._width) - 1
+            # Initial contents of this slice only. A single-port memory has none: its RAM cannot be initialised by a
+            # bitstream.
             words = [word >> low & mask for word in memory.words]
             self._block = BlockMemory(self._width, memory.depth, part=8, words=words, pipelined=pipelined)
         self.latency = self._block.latency
@@ -238,6 +240,7 @@ class LoadedMemory(wiring.Component):
         place, group = plane[:_GROUP_BITS], plane[_GROUP_BITS:]
         m.d.sync += [plane.eq(self.load.plane - self._first_plane)]
         m.d.sync += [byte.eq(part.word_select(place, 8)) for byte, part in zip(bytes_of, groups, strict=True)]
+        # 0 while another memory is addressed, since the read data of all memories are combined by OR.
         m.d.sync += self.load.read_data.eq(0)
         for number, byte in enumerate(bytes_of):
             with m.If(selected & (group == number)):

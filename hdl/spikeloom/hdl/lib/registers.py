@@ -103,9 +103,11 @@ class RegisterBank(wiring.Component):
         m = Module()
         port = self.configuration
         here = Signal()
+        # All of the index is compared, otherwise the registers would repeat through the index space.
         m.d.comb += here.eq((port.memory == self.register_map.register_memory) & (port.index[INDEX_BITS:] == 0))
         index = port.index[:INDEX_BITS]
         for register in self.register_map.registers:
+            # Before the writes below, which override it in the cycle of a write.
             if register.access == "pulse":
                 m.d.sync += getattr(self, register.name).eq(register.reset)
         # Selecting the byte within each word first, then the word, takes half the logic of one multiplexer over all

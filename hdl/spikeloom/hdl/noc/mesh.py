@@ -53,10 +53,12 @@ class Mesh(wiring.Component):
         for tile, router in enumerate(routers):
             wiring.connect(m, wiring.flipped(self.i[tile]), router.local_i)
             wiring.connect(m, router.local_o, wiring.flipped(self.o[tile]))
+            # Each router connects its outputs only, so that every link between two routers is made exactly once.
             for port, neighbour in self.parameters.neighbours(tile).items():
                 outgoing = getattr(router, f"{port.value}_o")
                 wiring.connect(m, outgoing, getattr(routers[neighbour], f"{port.opposite.value}_i"))
             if self.parameters.counters:
+                # A link is observed at the router that sends, so that each link is counted once.
                 for number, port in enumerate(self.parameters.ports(tile)):
                     outgoing = getattr(router, f"{port.value}_o")
                     m.d.comb += [

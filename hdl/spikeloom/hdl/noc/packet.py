@@ -31,6 +31,7 @@ def packet_layout(axon_width: int, value_width: int, tiles: int = 0) -> data.Str
             "last": 1,
             "axon": axon_width,
             "value": signed(value_width),
+            # Last, so that the mesh can remove it without moving any other field.
             **({"destinations": tiles} if tiles else {}),
         }
     )

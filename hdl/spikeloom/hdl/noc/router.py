@@ -94,6 +94,8 @@ class Router(wiring.Component):
         """Add the queue of an input and the pending branches of its front packet."""
         incoming = self._stream(port, "i")
         destinations = incoming.payload.destinations
+        # Only destinations that can arrive here are considered, so an output whose mask excludes them all needs no
+        # logic.
         branches = [
             Cat(destinations[bit] for bit in _bits(self.parameters.mask(self.tile, output) & entry.arrivals)).any()
             for output in entry.outputs
@@ -135,11 +137,15 @@ class Router(wiring.Component):
         outgoing = self._stream(port, "o")
         mask = self.parameters.mask(self.tile, port)
         entries = [entry for entry in inputs.values() if port in entry.outputs]
+        # The destinations are of no use behind the last router.
         passed = [] if port is Port.LOCAL else _bits(mask)
         m.submodules[f"{port.value}_arbiter"] = arbiter = self._arbiters[port]
         m.d.comb += [
+            # The register takes the next packet in the cycle in which the current one leaves: one packet per cycle.
             free.eq(~outgoing.valid | outgoing.ready),
             arbiter.requests.eq(Cat(entry.pending[entry.outputs.index(port)] for entry in entries)),
+            # A free register takes any grant. Without a request there is no grant, and the order of the inputs is
+            # unchanged.
             arbiter.taken.eq(free),
         ]
         words = [Cat(entry.front.payload, *(entry.destination(bit) for bit in passed)) for entry in entries]
@@ -214,6 +220,7 @@ def _select(m: Module, port: Port, choices: Value, words: list[Value]) -> Value:
             chosen = choices[number] | choices[number + 1]
             pair = Cat(Mux(result[bit], words[number + 1][bit], words[number][bit]) for bit in range(width))
         else:
+            # A single last word needs no selection within its pair.
             chosen, pair = choices[number], words[number]
         result = Mux(chosen, pair, result)
     return result

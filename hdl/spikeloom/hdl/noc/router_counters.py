@@ -49,6 +49,7 @@ class RouterCounters(wiring.Component):
             counted = Signal(len(self.ports), name=f"counted_{name}")
             m.d.sync += counted.eq(events)
             for number, port in enumerate(self.ports):
+                # The counter wraps around; the register is declared as modulo 2^32.
                 count = Signal(32, name=f"{port.value}_{name}")
                 m.d.sync += count.eq(Mux(self.clear, 0, count + counted[number]))
                 m.d.comb += getattr(registers, f"{port.value}_{name}").eq(count)

@@ -91,6 +91,7 @@ def register_tile(kind: type[TileParameters]) -> Callable[[type[wiring.Component
 
 def build_tile(parameters: TileParameters) -> wiring.Component:
     """Build the tile of ``parameters``. Raises ``ValueError`` if no component is registered for their kind."""
+    # The exact type decides: a subclass of a kind has no hardware unless it registers its own.
     component = _COMPONENTS.get(type(parameters))
     if component is None:
         known = ", ".join(kind.kind for kind in _COMPONENTS)

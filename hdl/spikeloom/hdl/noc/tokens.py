@@ -133,6 +133,7 @@ class Tokens(wiring.Component):
         enough = Signal(2)
         for number in range(2):
             ticks, acks, is_last = self._ticks[number], self._acks[number], self._is_last[number]
+            # Tokens of the other parity belong to the step after this one: a source or sink may be one step ahead.
             mine = self.token_parity == number
             # The expected number is 0 until the host has written the sources, hence the comparison with 0.
             m.d.comb += enough[number].eq((ticks != 0) & (ticks == ticks_expected) & (acks == acks_expected))
@@ -141,7 +142,9 @@ class Tokens(wiring.Component):
             with m.If(self.ack & mine):
                 m.d.sync += acks.eq(acks + 1)
             with m.If(self.start & (parity == number)):
+                # No token is lost here: one of step t + 2 cannot arrive before this tile has ended step t.
                 m.d.sync += [ticks.eq(0), acks.eq(0), is_last.eq(0)]
+        # Between steps `parity` is that of the next step, so this selects the tokens that it waits for.
         m.d.comb += self.due.eq(enough.bit_select(parity, 1))
         with m.If(self.start):
             m.d.sync += [
@@ -244,6 +247,7 @@ class HostTokens(wiring.Component):
                 "step_parity": Out(1),
             }
         )
+        # The state is created here so that proofs can refer to it (tests/formal).
         self._free = Signal(2, name="free", init=0b11)
         self._acks = [Signal(width, name=f"acks_{number}") for number in range(2)]
         self._ticks = [Signal(width, name=f"ticks_{number}") for number in range(2)]
@@ -267,6 +271,7 @@ class HostTokens(wiring.Component):
             with m.If(self.ack & (self.ack_parity == number)):
                 m.d.sync += acks.eq(following)
                 with m.If(following == self.sinks):
+                    # The last ACK of a step also prepares the counter for the next step of this parity.
                     m.d.sync += [acks.eq(0), free[number].eq(1)]
             with m.If(self.tick & (self.tick_parity == number)):
                 m.d.sync += ticks.eq(Mux(self.complete, 0, ticks + 1))

@@ -92,12 +92,16 @@ class BlockMemory(wiring.Component):
         output = Signal(self.width, reset_less=True)
         with m.If(self.output_enable):
             m.d.sync += output.eq(read)
+        # Elsewhere no multiplexer follows the memory; the register keeps the latency equal on all FPGAs and in
+        # simulation.
         domain = m.d.comb if self.latency == 2 else m.d.sync
         domain += self.data.eq(output)
         return m
 
     def _instantiate(self, m: Module) -> None:
         """Instantiate the block RAMs of an ECP5, each with a slice of the word, in several blocks if they are deep."""
+        # The widest configuration that is deep enough needs the fewest block RAMs and no multiplexer. Only memories
+        # deeper than the last one are divided into blocks.
         bits, address_bits = next(shape for shape in _BLOCKS if self.depth <= 1 << shape[1] or shape[0] == 1)
         block_count = -(-self.depth >> address_bits) if self.depth > 1 << address_bits else 1
         lanes = max(1, bits // 9)  # nine-bit bytes of a block RAM with individual write enables
@@ -112,6 +116,7 @@ class BlockMemory(wiring.Component):
             step = min(bits, 9)
             parts = [(first, min(step, self.width - first)) for first in range(0, self.width, step)]
             slices = [parts[place : place + lanes] for place in range(0, len(parts), lanes)]
+        # Every block is read in each cycle and the selection is made behind them, so the address needs no decoder.
         outputs = []
         for block in range(block_count):
             here = self.write_address[address_bits:] == block if block_count > 1 else Const(1)
@@ -119,6 +124,7 @@ class BlockMemory(wiring.Component):
             outputs.append(word)
             held = self.words[block << address_bits : (block + 1) << address_bits]
             for number, fields in enumerate(slices):
+                # Writes do need the block's number, or they would go to all blocks.
                 enables = [self.write_enable[first // self.part] & here for first, _ in fields]
                 m.submodules[f"block{block}_{number}"] = self._block(
                     m, bits, address_bits, fields, enables, word, _initial_values(held, fields, bits)

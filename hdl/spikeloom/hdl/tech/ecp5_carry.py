@@ -103,8 +103,10 @@ def add(
         return total
     init = 0
     for index in range(16):
+        # The table of p = e ^ f: bit `index` is its value for the inputs A (lowest) to D.
         at_a, *rest = (index >> place & 1 for place in range(4))
         init |= (operand.first(at_a, rest[0]) ^ operand.second(*rest)) << index
+    # One column of bits per input pin A, B, C and D; cells then take them two at a time.
     columns = [list(bits) for bits in (Value.cast(a), *inputs)]
     inits = [init] * width
     chain, sums = Value.cast(carry), list(total)
@@ -162,6 +164,7 @@ def choose(m: Module, platform: object, same: Value, which: Value, a: Value, b: 
     return chosen
 
 
+# Width of a factor of the multiplier cell MULT18X18D.
 MULTIPLIER_WIDTH = 18
 
 
@@ -169,6 +172,8 @@ def multiply(m: Module, platform: object, a: Value, b: Value, *, clear: ValueLik
     """The product of the signed ``a`` and ``b`` two cycles later; 0 in the cycle after one in which ``clear`` is 1."""
     product = Signal(signed(len(a) + len(b)), reset_less=True)
     if not is_ecp5(platform) or max(len(a), len(b)) > MULTIPLIER_WIDTH:
+        # Registers before and behind the product, as inside the multiplier cell. Factors that are too wide for one cell
+        # are left to synthesis.
         factors = [Signal(value.shape(), reset_less=True) for value in (a, b)]
         m.d.sync += [factor.eq(value) for factor, value in zip(factors, (a, b), strict=True)]
         with m.If(clear):
@@ -286,6 +291,7 @@ def register_copies(m: Module, platform: object, value: ValueLike, count: int) -
     Synthesis makes equal registers one again; on ECP5 they are cells that it does not look into.
     """
     value = Value.cast(value)
+    # Without a reset, like the instantiated flip-flops below, whose reset input is tied to 0.
     copies = [Signal(len(value), name=f"copy_{number}", reset_less=True) for number in range(count)]
     if count == 1 or not is_ecp5(platform):
         m.d.sync += [copy.eq(value) for copy in copies]
@@ -325,5 +331,6 @@ def far_copies(m: Module, platform: object, value: ValueLike, count: int) -> lis
     value = Value.cast(value)
     if count == 1:
         return [value]
+    # A tree of registers: each level multiplies the number of copies by at most `MOST_COPIES`.
     sources = far_copies(m, platform, value, -(-count // MOST_COPIES))
     return [copy for source in sources for copy in register_copies(m, platform, source, count // len(sources))]

@@ -68,9 +68,11 @@ class SinglePortMemory(wiring.Component):
         """Instantiate single-port RAMs, each with two bytes of the word, in several blocks if they are deep."""
         used = bits_for(min(self.depth, _SINGLE_PORT_DEPTH))
         block_count = -(-self.depth // _SINGLE_PORT_DEPTH)
+        # One port for both: a write takes it for its cycle.
         address = Mux(writes, self.write_address, self.address)
         outputs = []
         for block in range(block_count):
+            # All blocks read in every cycle, but only the addressed one may write.
             here = self.write_address[used:] == block if block_count > 1 else Const(1)
             word = Signal(self.width, name=f"data_{block}")
             outputs.append(word)
@@ -84,6 +86,8 @@ class SinglePortMemory(wiring.Component):
                     i_CLOCK=ClockSignal(),
                     i_ADDRESS=Cat(address[:used], Const(0, 14 - used)),
                     i_DATAIN=Cat(self.write_data[first : first + count], Const(0, 16 - count)),
+                    # One mask bit per four data bits. A block with a single byte uses that byte's enable for both
+                    # halves.
                     i_MASKWREN=Cat(enables[0].replicate(2), enables[-1].replicate(2)),
                     i_WREN=writes & here,
                     i_CHIPSELECT=Const(1),
@@ -92,11 +96,13 @@ class SinglePortMemory(wiring.Component):
                     i_POWEROFF=Const(1),  # active low
                     o_DATAOUT=read,
                 )
+        # The second cycle of `latency`, as the output register of a block RAM.
         output = Signal(self.width, reset_less=True)
         m.d.comb += self.data.eq(output)
         if block_count == 1:
             m.d.sync += output.eq(outputs[0])
         else:
+            # The multiplexer between the blocks has a cycle of its own, hence a latency of 3.
             chosen, read = Signal(range(block_count)), Signal(self.width, reset_less=True)
             m.d.sync += [chosen.eq(self.address[used:]), read.eq(Array(outputs)[chosen]), output.eq(read)]
 

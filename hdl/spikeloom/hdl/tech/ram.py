@@ -27,6 +27,7 @@ def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value 
     The data are held while ``enable`` is low. Amaranth's own synchronous port would add the bypass logic again.
     """
     read = memory.read_port(domain="comb")
+    # Without a reset, so that this register can become the read register of a block RAM as it is (`ByteMemory`).
     data = Signal(memory.shape, reset_less=True)
     m.d.comb += read.addr.eq(address)
     with m.If(1 if enable is None else enable):
@@ -63,6 +64,7 @@ class DistributedMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = self.memory
+        # The read port is combinational: LUT RAM has no register, and its users add one where they need it.
         write, read = self.memory.write_port(), self.memory.read_port(domain="comb")
         m.d.comb += [
             write.addr.eq(self.write_address),

@@ -32,11 +32,14 @@ from spikeloom.sim.lib.registers import REGISTER_SPACE
 
 __all__ = ["AxiConfiguration", "AxiLifCore"]
 
+# 128 bytes of configuration space, up to `END` in use.
 ADDRESS_BITS = 7
 PACKET_BITS = 64
+# The widths of the fields in a transfer, whatever the core's own widths are.
 AXON_BITS = 24
 VALUE_BITS = 32
 MEMORY, PLANE, INDEX, DATA, END = 0x40, 0x44, 0x48, 0x4C, 0x50
+# Response codes of AXI4.
 OKAY, SLVERR = 0, 2
 
 _SLAVE = {
@@ -86,6 +89,7 @@ class AxiConfiguration(wiring.Component):
         address = Signal(ADDRESS_BITS)
         data = Signal(32)
         strobe = Signal(4)
+        # Counts to 5: read data follow the index by one cycle, so that four bytes take five cycles.
         byte = Signal(range(6))
         memory, plane, index = Signal.like(port.memory), Signal.like(port.plane), Signal.like(port.index)
         of_registers = Signal()
@@ -135,8 +139,10 @@ class AxiConfiguration(wiring.Component):
                         part = register[8 * number : 8 * number + 8]
                         with m.If((address[2:] == place >> 2) & (byte == number) & strobe[0]):
                             m.d.sync += part.eq(data[:8])
+                # Always four cycles: bytes without a strobe are passed over.
                 with m.If(byte == 3):
                     m.next = "WRITTEN"
+            # The response is held until the master takes it, as AXI requires.
             with m.State("WRITTEN"):
                 m.d.comb += self.bvalid.eq(1)
                 with m.If(self.bready):

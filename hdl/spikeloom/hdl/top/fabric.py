@@ -195,6 +195,7 @@ class Tiles(wiring.Component):
     def _connect_packets(self, m: Module, network: Mesh) -> None:
         for tile in range(network.parameters.tiles):
             entry, leaving = network.i[tile], network.o[tile]
+            # An empty position: whatever is misdirected there is consumed, so that it cannot block the mesh.
             if tile and tile not in self.tiles:
                 m.d.comb += leaving.ready.eq(1)
                 continue
@@ -232,6 +233,7 @@ class Tiles(wiring.Component):
 
         before = wiring.flipped(self.configuration)
         counting = range(mesh.tiles) if mesh.counters else ()
+        # With counters every router needs a stage, with or without a tile.
         for tile in sorted({*self.tiles, *counting}, key=place):
             m.submodules[f"configuration_{tile}"] = stage = ConfigurationStage(
                 tile, self.fabric.index_width, self.fabric.plane_width, read_back=self.fabric.read_back

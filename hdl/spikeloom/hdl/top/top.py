@@ -51,6 +51,7 @@ class Top(wiring.Component):
     ) -> None:
         self.fabric = fabric
         self.divisor = divisor
+        # Constant, so that it is sent from initialised block RAM in reply to OPEN.
         self.identity = fabric.identity(build_hash, link_kind=link_kind, clock_hz=clock_hz)
         super().__init__({"rx": In(1), "tx": Out(1), **fabric_pins(fabric)})
 

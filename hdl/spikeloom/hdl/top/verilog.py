@@ -39,9 +39,11 @@ def write_verilog(
     Raises ``RuntimeError`` if Yosys fails. ``announce`` receives one sentence if YoWASP's Yosys must first be compiled
     for this machine.
     """
+    # Without source locations, so that a comment or a moved line does not change the hash and with it the cached file.
     text = _ZERO_INITIALISATION.sub("", rtlil.convert(design, name=name, emit_src=False))
     digest = hashlib.sha256("\n".join((*_PASSES, text)).encode()).hexdigest()[:16]
     path = folder / f"{name}-{digest}.v"
+    # The name contains the hash of the design and of the passes, so an existing file is up to date.
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
