@@ -179,13 +179,13 @@ class Translator(wiring.Component):
 class AerTile(wiring.Component):
     """An AER port that takes and sends packets.
 
-    Writing bit 0 of the register ``control`` forgets the events that wait and all tokens; the queues of an input take a
-    cycle for each axon until they take events again. What is on the wires goes through its phases.
+    Writing 1 to bit 0 of the register ``control`` discards waiting events and all tokens. The queues of an input then
+    take one cycle per axon before they accept events again. A handshake in progress completes its phases.
 
     Members
     -------
-    As `TileSignature`. Of an input only tokens count at ``i``, of an output tokens and spikes; the registers and the
-    table are those of `spikeloom.sim.aer.registers`. Its pins:
+    As `TileSignature`. At ``i`` an input accepts tokens only, an output tokens and spikes.
+    `spikeloom.sim.aer.registers` lists the registers and the table. The pins:
 
     request, acknowledge : Signal, in and out, for an output out and in
     address : Signal(address_width), in or out
@@ -272,7 +272,7 @@ class AerTile(wiring.Component):
         return m
 
     def _arriving(self, m: Module, tokens: Tokens, taken: Value) -> tuple[Signal, Signal]:
-        """The packet that has come, in a register until it is ``taken``, and whether there is one."""
+        """The packet in the input register, which holds it until it is ``taken``, and whether it is valid."""
         packet, arrived = Signal(self.i.payload.shape(), reset_less=True), Signal()
         m.d.comb += self.i.ready.eq(~arrived | taken)
         with m.If(self.i.ready):
@@ -288,7 +288,7 @@ class AerTile(wiring.Component):
     def _elaborate_input(
         self, m: Module, registers: RegisterBank, tokens: Tokens, translator: Translator, line: AerReceiver
     ) -> tuple[Value, Value]:
-        """Returns whether nothing is going on, and whether an event does not count."""
+        """Add the logic of an input. Return whether it is idle, and whether an event is dropped as a duplicate."""
         p = self.parameters
         self._arriving(m, tokens, Const(1))
         queues = [EventQueue(p.axon_width, p.depth) for _ in range(2)]
@@ -356,7 +356,7 @@ class AerTile(wiring.Component):
     def _elaborate_output(
         self, m: Module, registers: RegisterBank, tokens: Tokens, translator: Translator, line: AerSender
     ) -> tuple[Value, Value]:
-        """Returns whether nothing is going on; and 0, for nothing is repeated."""
+        """Add the logic of an output. Return whether it is idle, and 0, because an output drops no duplicates."""
         p = self.parameters
         taken, room = Signal(), Signal(2)
         packet, arrived = self._arriving(m, tokens, taken)

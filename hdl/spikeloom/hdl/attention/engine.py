@@ -136,36 +136,36 @@ class PassPhase(wiring.Component):
 
 
 class AttentionEngine(wiring.Component):
-    """Makes S and A out of spikes that lie in memories.
+    """Computes S and A from spikes stored in memories.
 
     Members
     -------
     q : Stream(features), in
         Q[i], token after token, head after head, step after step.
     available, final : Signal, in
-        K and V of the next head are complete, and whether its step is the last of its sample. ``available`` stays until
-        ``claim``, ``final`` until then. ``available`` is that of the head after in the cycle after ``claim``, ``final``
-        two cycles after it.
+        ``available``: K and V of the next head are complete. ``final``: its step is the last of its sample. Both must
+        be held until ``claim``. In the cycle after ``claim`` ``available`` refers to the following head, ``final`` two
+        cycles after ``claim``.
     claim : Signal, out
         The last pass of the head has started.
     key : Signal(range(tokens)), out
     key_head : Signal(range(heads)), out
     key_read, key_release : Signal, out
-        ``k`` is to be K[key] of the head `READ_LATENCY` cycles later. With ``key_read``: this is the last time. With
-        ``key_release`` the last of the head's keys is read.
+        ``k`` must be K[key] of the head, `READ_LATENCY` cycles later. ``key_read``: the key is read for the last time.
+        ``key_release``: the last key of the head is read for the last time.
     feature : Signal(range(features)), out
     feature_head : Signal(range(heads)), out
     feature_read, feature_release : Signal, out
-        The same for ``v``, which is to be V[:, feature].
+        The same for ``v``, which must be V[:, feature].
     k : Signal(features), in
     v : Signal(tokens), in
         The words of the memories, ``d`` and ``N`` bits.
     score_seed : Signal(SCORE_WIDTH), in
     output_seed : Signal(OUTPUT_WIDTH), in
-        What the shift registers start at, never 0; constant from the cycle before the first pass of a sample until its
-        last.
+        Initial values of the shift registers, never 0; constant from the cycle before the first pass of a sample until
+        its last pass.
     causal : Signal, in
-        Whether S[i, j] is 0 for j > i. Constant while anything runs.
+        S[i, j] is 0 for j > i. Constant while a pass is in progress.
     o : Stream(rows), out
         A of one group, ``rows`` bits, the first row lowest: feature after feature, group after group, head after head,
         step after step.
@@ -217,7 +217,7 @@ class AttentionEngine(wiring.Component):
 
         # The start of a pass is decided one cycle early, so that its large fan-out starts from a register.
         start, full, room = Signal(), Signal(), Signal(init=1)
-        fills = Signal()  # the last of the pass's queries comes in
+        fills = Signal()  # the last query of the pass is accepted
         cycles_left = Signal(range(p.pass_cycles))
         # `start` takes effect a cycle after it is decided: conditions that will hold then are enough, and `~start`
         # keeps one decision from counting twice while they are still up.
@@ -237,7 +237,7 @@ class AttentionEngine(wiring.Component):
         with m.Elif(cycles_left != 0):
             m.d.sync += cycles_left.eq(cycles_left - 1)
 
-        # Its second half, when all of S are there.
+        # The second half of a pass starts when its S is complete.
         final = Signal()
         with m.If(start):
             m.d.sync += final.eq(self.final)
@@ -269,13 +269,13 @@ class AttentionEngine(wiring.Component):
             m.d.sync += full.eq(1)
 
         def to_rows(value: Value, cycles: int) -> list[Value]:
-            """For each row a register with ``value`` of ``cycles`` cycles before."""
+            """For each row a register with ``value``, ``cycles`` cycles later."""
             registers = register_copies(m, platform, _delayed(m, value, cycles - 1), copies)
             return [registers[row * copies // p.rows] for row in range(p.rows)]
 
         first = scores.issue & (scores.index == 0)
-        # Everything reaches the rows through as many registers as the words of the memories take, so that an index, its
-        # word and its random word meet in one cycle.
+        # All signals reach the rows with the latency of the memory words, so that an index, its word and its random
+        # word meet in one cycle.
         shift_in = to_rows(accept, at_rows - 1)
         take_query = to_rows(first, at_rows - 1)
         take_scores = to_rows(scores.last, sampled)
@@ -302,8 +302,8 @@ class AttentionEngine(wiring.Component):
             held = Signal(p.tokens, name=f"held_{row}", reset_less=True)
             with m.If(take_query[row]):
                 m.d.sync += query.eq(waiting[row])
-            # The mask of this row is up until the keys have passed the row's own token, which is when the mask of the
-            # row before it has been down for one key.
+            # The mask of a row stays 1 until the keys have passed the row's own token: one key after the mask of the
+            # preceding row has become 0.
             visible = Signal(name=f"visible_{row}", reset_less=True)
             m.d.sync += visible.eq(mask_all[row] | Mux(mask_shift[row], visible_before, visible))
             visible_before = visible
@@ -321,7 +321,7 @@ class AttentionEngine(wiring.Component):
                 output.word.eq(output_words[row]),
             ]
 
-        # Results. A pass has room if no more than so many others have not been taken.
+        # Results. A pass may start if the queue has room for all of its results.
         m.submodules.results = results = BlockQueue(p.rows, RESULT_PASSES * p.features)
         m.d.comb += [
             results.i.payload.eq(Cat(sampler.sample for sampler in output_samplers)),
@@ -334,13 +334,13 @@ class AttentionEngine(wiring.Component):
         m.d.comb += done.eq(self.o.valid & self.o.ready & (taken == p.features - 1))
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += taken.eq(taken + 1)
-        # A place is claimed when a pass starts, not when its results come: the pipeline cannot stop once it runs.
+        # Room is reserved when a pass starts, not when its results arrive, because a pass cannot stall.
         m.d.sync += passes.eq(passes + start - done)
         m.d.comb += room.eq(passes != RESULT_PASSES)
         return m
 
     def _words(self, m: Module, name: str, phase: PassPhase, used: int, samplers: Sequence[AndSampler]) -> list[Value]:
-        """The rows' random words, when their samplers need them."""
+        """The random word of each row, in the cycle in which its sampler needs it."""
         p = self.parameters
         shared = SharedWords(width=p.word_bits, used=used, count=p.rows, groups=p.groups)
         m.submodules[f"{name}_words"] = shared
@@ -351,7 +351,7 @@ class AttentionEngine(wiring.Component):
 
 
 def _delayed(m: Module, value: Value, cycles: int) -> Value:
-    """``value`` as it was ``cycles`` cycles before."""
+    """``value``, delayed by ``cycles`` cycles."""
     for _ in range(cycles):
         register = Signal(len(value))
         m.d.sync += register.eq(value)

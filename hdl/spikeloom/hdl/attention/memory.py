@@ -82,9 +82,9 @@ class SpikeBlocks(wiring.Component):
 class EventMatrix(wiring.Component):
     """Two matrices of spikes, one for each parity of the step; events set single bits in any order, one per cycle.
 
-    A word in which an event sets a bit is read, changed and written; so is a word of which an older event is still on
-    the way, which takes that event's word in place of the memory's. A word may be read from three cycles after its last
-    event on. While the steps of a parity are read, no events of that parity come.
+    An event reads a word, sets a bit and writes the word back. If a preceding event on the same word is still in the
+    pipeline, its result is forwarded. A word may be read from the third cycle after its last event on. While the
+    matrix of a parity is being read, there must be no events of that parity.
 
     Members
     -------
@@ -97,7 +97,7 @@ class EventMatrix(wiring.Component):
     data : Signal(_width), out
         A word, `READ_LATENCY` cycles later.
     clear : Signal, in
-        The word at ``address`` becomes 0 after this last read of it.
+        This is the last read of the word at ``address``, which then becomes 0.
     """
 
     def __init__(self, width: int, words: int) -> None:
@@ -120,7 +120,7 @@ class EventMatrix(wiring.Component):
         m = Module()
         address_bits, bit_bits = len(self.address), len(self.event_bit)
 
-        # The event on its way: its address is at the memory in the cycle in which it comes, its word there two later.
+        # The pipeline of an event: its address is at the memory when the event arrives, its word follows two cycles on.
         valid = Signal(READ_LATENCY)
         parity = [Signal(name=f"parity_{cycle}") for cycle in range(READ_LATENCY)]
         address = [Signal(address_bits, name=f"address_{cycle}") for cycle in range(READ_LATENCY)]
@@ -141,9 +141,9 @@ class EventMatrix(wiring.Component):
         ]
         m.d.sync += [one_before.eq((one_before << 1) | same[0]), two_before.eq((two_before << 1) | same[1])]
 
-        # An event does not see the words of the events one and two cycles before it, which are not written yet: these
-        # flags make it take the changed word from `written` instead.
-        # The engine's clearing, a cycle after the read.
+        # The words of the events one and two cycles earlier are not written yet when an event reads. The flags above
+        # select the changed word from `written` instead.
+        # A word is cleared in the cycle after its last read.
         clearing, cleared = Signal(), Signal(address_bits)
         clearing_parity = Signal()
         m.d.sync += [clearing.eq(self.clear), cleared.eq(self.address), clearing_parity.eq(self.parity)]

@@ -71,7 +71,7 @@ class SpikeScanner(wiring.Component):
         size = min(CHUNK, p.rows)
         chunks = p.rows // size
 
-        # The word, without the chunks that have gone on.
+        # The word, without the chunks already searched.
         word = [Signal(size, name=f"word_{chunk}") for chunk in range(chunks)]
         feature, group, head = Signal(range(p.features)), Signal(range(p.groups)), Signal(range(p.heads + 1))
         word_place = Signal(len(self.o.payload))  # of token 0 of the group
@@ -97,7 +97,7 @@ class SpikeScanner(wiring.Component):
         with m.If(self.restart):
             m.d.sync += head.eq(0)
 
-        # The chunk, without the bits that have gone on, and the spike.
+        # The chunk, without the bits already sent, and the spike.
         chunk_bits, place, lowest = Signal(size), Signal.like(word_place), Signal(range(size))
         free = Signal()
         for bit in reversed(range(size)):
@@ -128,13 +128,13 @@ class SpikeScanner(wiring.Component):
 class AttentionTile(wiring.Component):
     """An attention unit that takes and sends packets.
 
-    Writing bit 0 of the register ``control``, or ``reset``, empties the tile and begins the random sequence again. That
-    takes two cycles a word of the largest matrix; input waits for it.
+    Writing 1 to bit 0 of the register ``control``, or asserting ``clear`` or ``reset``, empties the tile and restarts
+    the random sequence. This takes two cycles per word of the largest matrix; input is stalled meanwhile.
 
     Members
     -------
-    As `TileSignature`. A SPIKE that comes in names an axon of Q, K or V; the registers and the memory of routes are
-    those of `spikeloom.sim.attention.registers`.
+    As `TileSignature`. An incoming SPIKE names an axon of Q, K or V. `spikeloom.sim.attention.registers` lists the
+    registers and the memory of routes.
     """
 
     def __init__(self, parameters: AttentionTileParameters) -> None:
@@ -177,7 +177,7 @@ class AttentionTile(wiring.Component):
         m.submodules.values = values = EventMatrix(shape.tokens, shape.heads * shape.features)
         matrices = ((queries, registers.query_page), (keys, registers.key_page), (values, registers.value_page))
 
-        # Input, through one register for spikes and tokens alike: so a spike is in its matrix when the step begins.
+        # Spikes and tokens pass through the same register, so all spikes are in their matrix when the step begins.
         # After configuration and every restart the matrices hold old spikes: input waits until they are erased.
         clearing = Signal(init=1)
         packet = Signal(self.i.payload.shape(), reset_less=True)
@@ -207,7 +207,7 @@ class AttentionTile(wiring.Component):
         ]
         m.d.comb += [getattr(tokens, name).eq(getattr(registers, name)) for name in relation_members(p.destinations)]
 
-        # A step: queries are read ahead, keys and features when the engine says so.
+        # A step. Queries are read ahead; keys and features are read when the engine requests them.
         in_step = Signal()
         query, head_claims = Signal(range(words + 1)), Signal(range(shape.heads + 1))
         m.d.comb += [
@@ -229,7 +229,7 @@ class AttentionTile(wiring.Component):
         wiring.connect(m, ahead.o, engine.q)
         wiring.connect(m, engine.o, scanner.i)
 
-        # Clearing: of words that have been read, and of all of both parities after a reset.
+        # Words are cleared after their last read; after a reset all words of both parities are cleared.
         place = Signal(max(len(queries.address), len(values.address)))
         clear_parity = Signal()
         reads: tuple[tuple[EventMatrix, Value, Value], ...] = (
@@ -249,7 +249,7 @@ class AttentionTile(wiring.Component):
             with m.If(place.all()):
                 m.d.sync += [clear_parity.eq(1), clearing.eq(~clear_parity)]
 
-        # Output: spikes, whose axons are read in two cycles, then the tokens that end the step.
+        # Output: spikes, whose axons are read from the routes in two cycles, then the tokens that end the step.
         reading, found = Signal(), Signal()
         m.d.comb += [
             routes.address.eq(scanner.o.payload),

@@ -33,8 +33,8 @@ class AttentionUnit(wiring.Component):
     q, k : Stream(features), in
         Q[i, :] and K[j, :], ``d`` bits, feature 0 lowest: token after token, head after head, step after step.
     v : Stream(tokens), in
-        V[:, f], ``N`` bits, token 0 lowest: *feature after feature*, head after head, step after step. An A needs this
-        feature of all tokens at once.
+        V[:, f], ``N`` bits, token 0 lowest: *feature after feature*, head after head, step after step, because each A
+        needs one feature of all tokens at once.
     o : Stream(rows), out
         A of ``rows`` tokens, the first lowest: feature after feature, group of rows after group, head after head, step
         after step. With ``rows = N`` this is the order of ``v``.

@@ -68,7 +68,7 @@ class HostBridge(wiring.Component):
     latency
         Cycles from a request at the configuration port to its read data.
     index_width, plane_width
-        Widths of ``configuration``. A byte beyond them is not written, and read as 0.
+        Widths of ``configuration``. A byte beyond them is not written and reads as 0.
     read_back
         The host can read the memories of the tiles.
     counting

@@ -41,13 +41,13 @@ class RequestDecoder(wiring.Component):
     latency
         Cycles from a request at the configuration port to its read data.
     tile_width, index_width, plane_width
-        Widths of the address. The top bit of ``tile`` stands for all higher bits of the number too, so that a narrow
-        one tells tiles that do not exist apart.
+        Widths of the address. The top bit of ``tile`` is set if any higher bit of the number is, so that even a narrow
+        ``tile`` distinguishes existing from nonexistent tiles.
     value_width
-        Width of the value of a spike; 0 if the host sends no values, whose messages are then unknown.
+        Width of the value of a spike; 0 if the host sends no values. Their messages are then unknown.
     read_back
-        A READ may be of a memory. Then it settles as a WRITE does, so that the memory is the tile's again before a
-        packet reaches the tile.
+        A READ may address a memory. It then settles like a WRITE, so that the memory is available to the tile again
+        before a packet reaches it.
 
     Members
     -------
@@ -199,7 +199,7 @@ class RequestDecoder(wiring.Component):
             some, fits = Signal(), Signal()
             m.d.comb += [some.eq(value != 0), fits.eq(value == kept)]
             with m.If(given):
-                # Only what can be sent waits for the fabric.
+                # A value that is dropped does not wait for the fabric.
                 sent = some & fits & is_axon
                 m.d.comb += [
                     self.packets.valid.eq(self.credit & sent),

@@ -63,7 +63,7 @@ class LoadPort(Signature):
 
 
 def _requests(load: Any) -> list[str]:
-    """The names of the signals of ``load`` that lead to the memories."""
+    """The names of the signals of ``load`` that are driven towards the memories."""
     return [*LoadPort().members, *(["reading"] if _reads_back(load) else [])]
 
 
@@ -72,7 +72,7 @@ def _reads_back(load: Any) -> bool:
 
 
 def load_register(m: Module, load: Any) -> wiring.PureInterface:
-    """Register ``load``, a `LoadPort` or a port with its members, and return the copy. Its read data are left open."""
+    """Register ``load``, a `LoadPort` or a port with its members, and return the copy. Read data are not connected."""
     copy = LoadPort(read_back=_reads_back(load)).create()
     for name in _requests(load):
         m.d.sync += getattr(copy, name).eq(getattr(load, name))
@@ -104,8 +104,8 @@ class LoadFan:
 
 
 def connect_registers(m: Module, port: Any, registers: Any, load: Any) -> None:
-    """Connect the configuration ``port`` of a tile that reads back to that of its ``registers``; its read data are
-    theirs, or those of its memories at the port ``load``."""
+    """Connect the configuration ``port`` of a tile with read-back to its ``registers``. The read data of ``port`` are
+    those of the registers or, through the port ``load``, of the memories."""
     m.d.comb += [getattr(registers, name).eq(getattr(port, name)) for name in LoadPort().members]
     m.d.comb += port.read_data.eq(registers.read_data | load.read_data)
 
@@ -221,8 +221,10 @@ class LoadedMemory(wiring.Component):
         return m
 
     def _elaborate_read_back(self, m: Module, memory: BlockMemory | SinglePortMemory, planes: int) -> None:
-        """Read the word of the host's index, and select its byte. The address stays for as long as all of this takes,
-        so every register is a stage of its own."""
+        """Read the word at the host's index and select its byte.
+
+        The address is held for `READ_BACK_CYCLES`, so the stages need not be aligned with each other.
+        """
         selected: Value = self.load.reading & (self.load.memory == self._number)
         for cycle in range(self._write_latency):
             register = Signal(name=f"selected_{cycle}")

@@ -247,7 +247,6 @@ class HostTokens(wiring.Component):
                 "step_parity": Out(1),
             }
         )
-        # The state is created here so that proofs can refer to it (tests/formal).
         self._free = Signal(2, name="free", init=0b11)
         self._acks = [Signal(width, name=f"acks_{number}") for number in range(2)]
         self._ticks = [Signal(width, name=f"ticks_{number}") for number in range(2)]

@@ -1,12 +1,16 @@
-"""Adders with a choice inside: one carry cell a bit on ECP5, where synthesis takes two; plain sums elsewhere.
+"""Arithmetic that synthesis does not map well to an ECP5, instantiated there and described behaviourally elsewhere.
 
-And a choice of one lookup table a bit, which synthesis would merge with what decides about it into larger ones; and a
-product with the registers of the multiplier, which synthesis leaves unused, so that its 3.9 ns stand alone in a cycle.
+* `add`: adders that select their operands in the carry cell itself, with one carry cell per bit instead of two.
+* `choose`: a multiplexer with one lookup table per bit, kept apart from the logic of its select inputs. Synthesis would
+  merge both into larger tables.
+* `multiply`: a product with the registers of the multiplier cell, which synthesis leaves unused. Its delay of 3.9 ns
+  then has a cycle of its own.
+* `register_copies`, `far_copies`: registers with equal contents, which synthesis would merge.
 
-A bit of ECP5's carry cell CCU2C makes ``sum = p ^ carry`` with any function ``p`` of four inputs A, B, C and D; where
-``p`` is 0 it sends on the carry ``p(A, B, 0, 0)``. So it adds any e(A, B) and any f(B, C, D) that is 0 where C and D
-are both 0. Take ``p = e ^ f``: then ``p(A, B, 0, 0)`` is e, and where ``p`` is 0 both addends equal e, so e is the
-carry. Synthesis never finds this: it makes adders of two inputs before it knows what these are.
+A bit of ECP5's carry cell CCU2C computes ``sum = p ^ carry`` with any function ``p`` of four inputs A, B, C and D. If
+``p`` is 0, its carry output is ``p(A, B, 0, 0)``. It can therefore add any e(A, B) and any f(B, C, D) that is 0 if C
+and D are both 0: with ``p = e ^ f``, ``p(A, B, 0, 0)`` is e, and if ``p`` is 0, both addends equal e, so e is the
+carry. Synthesis never finds this mapping, because it creates two-input adders before it knows their operands.
 """
 
 import enum
@@ -34,21 +38,22 @@ Bits: TypeAlias = Any
 
 
 class Operand(enum.Enum):
-    """The addends, bit by bit: the first is ``a`` if nothing else is said."""
+    """The two addends, bit by bit. The first one is ``a`` unless stated otherwise."""
 
     CHOOSE = 0
-    """``c`` where ``b`` is 1, else ``d``."""
+    """Second addend: ``c`` where ``b`` is 1, else ``d``."""
     GATE = 1
-    """``c`` where ``b`` is 1, else 0; ``d`` is not used."""
+    """Second addend: ``c`` where ``b`` is 1, else 0; ``d`` is unused."""
     NEGATE = 2
-    """Where ``d`` is 1: ``c``, inverted where ``b`` is 1; else 0. With ``b`` as carry this adds or subtracts ``c``."""
+    """Second addend: 0 where ``d`` is 0, else ``c``, inverted where ``b`` is 1. With ``b`` as carry this adds or
+    subtracts ``c``."""
     INVERT_FIRST = 3
-    """``a``, inverted where ``b`` is 1, and ``c`` where ``d`` is 1, else 0."""
+    """First addend: ``a``, inverted where ``b`` is 1. Second addend: ``c`` where ``d`` is 1, else 0."""
     GATE_BOTH = 4
-    """``a`` where ``b`` is 1, else 0, and ``c`` where ``d`` is 1, else 0."""
+    """First addend: ``a`` where ``b`` is 1, else 0. Second addend: ``c`` where ``d`` is 1, else 0."""
 
     def first(self, a: Bits, b: Bits) -> Bits:
-        """The first addend, of values of the same width or of the numbers 0 and 1."""
+        """The first addend; the arguments are values of the same width, or the numbers 0 and 1."""
         match self:
             case Operand.INVERT_FIRST:
                 return a ^ b
@@ -71,7 +76,7 @@ class Operand(enum.Enum):
 
 
 def is_ecp5(platform: object) -> bool:
-    """Whether a design is elaborated for ECP5; boards and the size measurement say so by ``platform.family``."""
+    """Whether a design is elaborated for an ECP5: boards and size measurements set ``platform.family``."""
     return getattr(platform, "family", None) == "ecp5"
 
 
@@ -86,10 +91,10 @@ def add(
     *,
     carry: ValueLike = 0,
 ) -> Signal:
-    """The sum of the two addends of ``operand`` and of ``carry``, modulo the width of ``a``.
+    """The sum of the two addends of ``operand`` and of ``carry``, truncated to the width of ``a``.
 
-    ``b``, ``c`` and ``d`` are as wide as ``a``, or one bit that counts for each bit of ``a``. A ``carry`` that is no
-    constant takes two more bits of carry cells where the width is even, one where it is odd.
+    ``b``, ``c`` and ``d`` are as wide as ``a``, or a single bit that applies to every bit of ``a``. A ``carry`` that is
+    not constant takes two more bits of carry cells if the width is even, one if it is odd.
     """
     width = len(a)
     inputs = []
@@ -111,7 +116,7 @@ def add(
     inits = [init] * width
     chain, sums = Value.cast(carry), list(total)
     if width % 2 and not isinstance(chain, Const):
-        # The cell that is half empty takes the carry in: where C is 1, ``p`` is 0, and A is sent on.
+        # The half cell that an odd width leaves free takes the carry input: if C is 1, `p` is 0, and A is the carry.
         for column, value in zip(columns, (chain, Const(0), Const(1), Const(1)), strict=True):
             column.insert(0, value)
         inits.insert(0, 0x000A)
@@ -122,7 +127,7 @@ def add(
             column.append(Const(0))
         inits.append(init)
         sums.append(Signal())
-    # The chain runs through whole cells of two bits; what an odd width leaves over is at one of its ends.
+    # A cell has two bits. The padding of an odd width is at one end of the chain.
     for place in range(0, len(sums), 2):
         following = Signal()
         ports = {
@@ -152,7 +157,7 @@ def choose(m: Module, platform: object, same: Value, which: Value, a: Value, b: 
     if not is_ecp5(platform):
         m.d.comb += chosen.eq(Mux(same, which.replicate(len(a)), Mux(which, b, a)))
         return chosen
-    # Instantiated, because synthesis would merge what decides about `same` into larger tables.
+    # Instantiated, because synthesis would merge the logic of `same` into larger tables.
     init = 0
     for index in range(16):
         at_a, at_b, at_which, at_same = (index >> place & 1 for place in range(4))
@@ -169,7 +174,7 @@ MULTIPLIER_WIDTH = 18
 
 
 def multiply(m: Module, platform: object, a: Value, b: Value, *, clear: ValueLike = 0) -> Value:
-    """The product of the signed ``a`` and ``b`` two cycles later; 0 in the cycle after one in which ``clear`` is 1."""
+    """The product of the signed ``a`` and ``b``, two cycles later; 0 in the cycle after ``clear`` is 1."""
     product = Signal(signed(len(a) + len(b)), reset_less=True)
     if not is_ecp5(platform) or max(len(a), len(b)) > MULTIPLIER_WIDTH:
         # Registers before and behind the product, as inside the multiplier cell. Factors that are too wide for one cell
@@ -217,16 +222,16 @@ def multiply(m: Module, platform: object, a: Value, b: Value, *, clear: ValueLik
 
 
 Product = tuple[ValueLike, ValueLike]
-"""Two bits that are multiplied: ANDed."""
+"""Two bits to be multiplied (ANDed)."""
 
 
 class ProductAdders:
     """Sums ``x + y + z`` with products of two bits for each bit of ``x`` and ``y`` and for the single bit ``z``.
 
-    On ECP5 all sums of one object are in one chain of carry cells, where a sum of ``n`` places takes ``n + 1`` bits,
-    products and carry out included: the first of them puts out the carry of the sum before it (its ``p`` is 0) and
-    sends on the product ``z`` of its own. So sums that depend on each other can share a chain, later ones after earlier
-    ones. Place and route adds four bits at the ends of each chain, however long it is.
+    On ECP5 all sums of an object share one chain of carry cells. A sum of ``n`` places takes ``n + 1`` bits, products
+    and carry output included: the first bit outputs the carry of the preceding sum (its ``p`` is 0) and passes on the
+    product ``z`` of its own sum. Sums that depend on each other can therefore share a chain, in order of dependency.
+    Place and route adds four bits at the ends of each chain, whatever its length.
     """
 
     def __init__(self, m: Module, platform: object) -> None:
@@ -236,23 +241,23 @@ class ProductAdders:
         self._carry: Value = Signal()
 
     def add(self, places: Sequence[tuple[Product, Product]], product: Product) -> Signal:
-        """The sum, one bit wider than ``places``: (product of ``x``, product of ``y``) each, the lowest first."""
+        """The sum, one bit wider than ``places``: pairs (product of ``x``, product of ``y``), the lowest bit first."""
         total = Signal(len(places) + 1, name="total")
         if not self._ecp5:
             x = Cat(Value.cast(a) & b for (a, b), _ in places)
             y = Cat(Value.cast(c) & d for _, (c, d) in places)
             self._m.d.comb += total.eq(x + y + (Value.cast(product[0]) & product[1]))
             return total
-        # The cell between two sums takes the carry out of the one before, and starts the next with `product`.
+        # The bit between two sums outputs the carry of the preceding one and starts the next with `product`.
         self._cells.append((_BETWEEN, (*product, 0, 1), self._carry))
         self._cells += [(_BOTH, (*x, *y), total[place]) for place, (x, y) in enumerate(places)]
         self._carry = total[-1]
         return total
 
     def close(self) -> None:
-        """Makes the cells; nothing can be added any more."""
+        """Create the cells, after the last `add`."""
         cells, chain = self._cells, None
-        # Half a cell is left over: it puts out the last carry, which otherwise leaves at `COUT`.
+        # Half a cell is left over. It outputs the last carry, which otherwise leaves at `COUT`.
         if len(cells) % 2:
             cells.append((_BETWEEN, (0, 0, 0, 1), self._carry))
             self._carry = Signal()
@@ -282,13 +287,13 @@ _BOTH = 0x7888
 """``p`` is ``(A & B) ^ (C & D)``."""
 
 _BETWEEN = 0x0008
-"""``p`` is 0 where D is 1, and ``A & B`` is sent on."""
+"""``p`` is 0 if D is 1, and ``A & B`` is the carry."""
 
 
 def register_copies(m: Module, platform: object, value: ValueLike, count: int) -> list[Signal]:
-    """``count`` registers that all take ``value`` each cycle, so that each drives only a part of what needs it.
+    """``count`` registers that all sample ``value`` in each cycle, so that each drives only part of the load.
 
-    Synthesis makes equal registers one again; on ECP5 they are cells that it does not look into.
+    Synthesis merges equal registers. On ECP5 they are therefore instantiated cells, which it does not analyse.
     """
     value = Value.cast(value)
     # Without a reset, like the instantiated flip-flops below, whose reset input is tied to 0.
@@ -315,16 +320,16 @@ def register_copies(m: Module, platform: object, value: ValueLike, count: int) -
 
 
 MOST_COPIES = 4
-"""Registers of `far_copies` that one register is copied into, at most."""
+"""Maximum number of registers of `far_copies` that one register drives."""
 
 
 def far_cycles(count: int) -> int:
-    """Cycles that `far_copies` are later than what they are copies of; one copy is the value itself."""
+    """Delay of `far_copies` in cycles; a single copy is the value itself."""
     return 0 if count == 1 else 1 + far_cycles(-(-count // MOST_COPIES))
 
 
 def far_copies(m: Module, platform: object, value: ValueLike, count: int) -> list[Value]:
-    """``count`` copies of ``value`` for parts that are far apart, `far_cycles` later: copies of copies, if need be.
+    """``count`` copies of ``value`` for distant parts of a design, `far_cycles` later: a tree of registers.
 
     ``count`` is a power of two.
     """

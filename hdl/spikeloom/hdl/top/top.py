@@ -29,7 +29,7 @@ class Top(wiring.Component):
     build_hash
         16 bytes that identify the build.
     link_kind, clock_hz
-        What the identity says of the link and of the clock: 0 Hz if it is unknown.
+        Kind of link and clock frequency in the identity; 0 Hz if unknown.
 
     Members
     -------
