@@ -74,21 +74,25 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
     def __post_init__(self) -> None:
         if not isinstance(self.direction, AerDirection):
             raise TypeError(f"direction must be an AerDirection, not {self.direction!r}")
+        # An integer would work as a flag too, but 2 or "low" would silently mean True.
         for name in ("active_low", "read_back"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, not {getattr(self, name)!r}")
         for name, low, high in (
+            # The table has a word per address or axon, and the index of the configuration port has 18 bits.
             ("address_width", 1, 18),
             ("depth", 2, 1 << 14),
             ("stages", 2, 8),
             ("setup_cycles", 1, 255),
             ("axon_width", 1, 18),
             ("value_width", 2, 32),
+            # At least 1, because a fabric without a mesh has no place for a second tile.
             ("destinations", 1, 64),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        # The pointers of the queues wrap around by overflow.
         if self.depth & (self.depth - 1):
             raise ValueError(f"depth must be a power of two, not {self.depth!r}")
         self.contents.check({self.table.number})
@@ -130,6 +134,7 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
     @property
     def table(self) -> Memory:
         """A word for each address (input) or axon (output)."""
+        # The whole range is stored, so that a translation is one read without a search.
         depth = 1 << (self.address_width if self.is_input else self.axon_width)
         return Memory("table", 1, depth, self.table_layout.width, self.contents.memories.get(1, ()))
 
@@ -151,6 +156,7 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
         per_parity = [(self.axon_width, self.depth)]
         if self.is_input:
             per_parity.append((1, 1 << self.axon_width))
+        # Events of the next step are collected while those of the current one are sent.
         return tuple(per_parity * 2)
 
     def table_words(self, addresses: ArrayLike, axons: ArrayLike) -> NDArray[np.uint8]:
@@ -169,9 +175,11 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
                 high = (1 << width) - 1
                 raise ValueError(f"{name} must be from 0 to {high}, not {values.min()} to {values.max()}")
         before, after = pairs if self.is_input else pairs[::-1]
+        # The left side of the translation must be unique; the right side may repeat.
         if len(np.unique(before)) < len(before):
             what = "address must be one axon" if self.is_input else "axon must be one address"
             raise ValueError(f"an {what}, not several")
+        # Entries that are not listed have the bit `known` clear, and their events are dropped.
         values = np.zeros((2, self.table.depth), np.int64)
         values[:, before] = np.ones_like(after), after
         bits = self.table_layout.bits({"known": values[0], "value": values[1]}, self.table.depth)

@@ -162,6 +162,7 @@ def register_seeds(seed: int) -> tuple[int, int]:
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 1 << 64:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {seed!r}")
     mask = (1 << 64) - 1
+    # Plus 1, because the output function maps 0 to 0.
     z = (int(seed) + 1) * 0x9E3779B97F4A7C15 & mask
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
     z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
@@ -225,6 +226,8 @@ def attend(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """S and A of spikes ``(..., heads, N, d)``, 0 or 1, with ``words`` that broadcast against them."""
     scores = bernoulli(q @ k.swapaxes(-1, -2), words.scores, parameters.score_bits)
+    # Masked after sampling: the random words of masked positions are drawn all the same, so the mask changes no other
+    # sample.
     scores &= _visible(parameters, causal)
     return scores, bernoulli(scores.astype(np.int64) @ v, words.outputs, parameters.output_bits)
 

@@ -71,12 +71,14 @@ def stochastic_operations(shape: AttentionParameters) -> Operations:
     products = tokens * tokens * features  # of S, and as many of A
     words = tokens + features  # of 2 bits bits each, shared by the rows
     shared = words * ((1 << bits) - 1 - bits + (tokens - 1) * bits)  # parities of a, and an XOR a bit and row but row 0
+    # A comparison with a random word is one addition of the width of this word.
     compared = tokens * tokens * shape.score_bits + tokens * features * shape.output_bits
     return Operations(
         gates=shape.heads * (2 * products + shared),
         counted=shape.heads * 2 * products,
         added=shape.heads * compared,
         drawn=shape.heads * words * 2 * bits,
+        # Q, K, V and the output are written once, and S once.
         written=shape.heads * (4 * tokens * features + tokens * tokens),
         read=shape.heads * (3 * tokens * features + tokens * tokens),
     )
@@ -89,11 +91,13 @@ def exact_operations(shape: AttentionParameters, *, membrane_bits: int = 16) -> 
     """
     tokens, features = shape.tokens, shape.features
     products, outputs = tokens * tokens * features, tokens * features
+    # Exact scores are kept as counts from 0 to d, not as single bits.
     score = shape.score_bits + 1
     total = shape.score_bits + shape.output_bits + 1  # of the sum, from 0 to N d
     return Operations(
         gates=shape.heads * (products + products * score),
         counted=shape.heads * products,
+        # Three per neuron: add to the membrane, compare, reset.
         added=shape.heads * (products * total + 3 * outputs * membrane_bits),
         drawn=0,
         written=shape.heads * (4 * outputs + tokens * tokens * score + outputs * membrane_bits),

@@ -53,6 +53,7 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
         if not isinstance(self.read_back, bool):
             raise TypeError(f"read_back must be a bool, not {self.read_back!r}")
         for name, low, high in (
+            # Two bits of page: Q, K and V need three different ones.
             ("axon_width", self.index_bits + 2, 32),
             ("value_width", 2, 32),
             ("destinations", 0, 64),
@@ -85,12 +86,15 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
     @property
     def page_bits(self) -> int:
         """Bits of a page that count; at most 16 of them."""
+        # The registers of the pages have 16 bits.
         return min(16, self.axon_width - self.index_bits)
 
     def axons(self, page: int) -> NDArray[np.int64]:
         """The axons ``(heads, N, d)`` of a page."""
         if not 0 <= page < 1 << self.page_bits:
             raise ValueError(f"page must be from 0 to {(1 << self.page_bits) - 1}, not {page!r}")
+        # Numbered like the channels of a convolution with tokens as positions, then swapped to the order of the
+        # attention.
         shape = (self.attention.heads, self.attention.features, self.attention.tokens)
         return (page << self.index_bits) + np.arange(prod(shape)).reshape(shape).swapaxes(1, 2)
 
@@ -116,6 +120,7 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
     def routes(self, axons: ArrayLike) -> NDArray[np.uint8]:
         """The words of ``routes`` for the axons ``(heads, N, d)`` of the spikes."""
         shape = (self.attention.heads, self.attention.tokens, self.attention.features)
+        # The memory covers all indexes, a power of two; those beyond the last head never occur.
         flat = np.zeros(1 << self.index_bits, np.int64)
         flat[: prod(shape)] = np.broadcast_to(np.asarray(axons, np.int64), shape).reshape(-1)
         layout = WordLayout((Field("axon", self.axon_width),))

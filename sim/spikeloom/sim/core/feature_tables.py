@@ -20,9 +20,11 @@ __all__ = ["PARTS", "feature_table", "filled", "key_table", "recurrence"]
 
 def recurrence() -> str:
     """The step of a neuron: the first literal block of the docstring of `spikeloom.sim.core.neuron`."""
+    # Taken from the docstring, so that the page and the specification are the same text.
     text = (neuron.__doc__ or "").partition("::\n")[2]
     lines = []
     for line in text.splitlines():
+        # The first line that is not indented ends the block; empty lines belong to it.
         if line and not line.startswith("    "):
             break
         lines.append(line)
@@ -59,6 +61,7 @@ def key_table() -> str:
     """A row per metadata key of a NIR node that fires."""
     rows = []
     for keys in (feature.keys for feature in FEATURES):
+        # `MetadataKey`: a file has all keys of a feature or none.
         both = f"; both {' and '.join(f'`{key.name}`' for key in keys)} or neither" if len(keys) > 1 else ""
         rows += [(f"`{key.name}`", f"{key.meaning}; {key.numbers.value}{both}") for key in keys]
     return _table(("key", "value"), rows)
@@ -85,6 +88,7 @@ def _general(feature: Feature) -> str:
         return "all"
     if not feature.general:
         return "none"
+    # A level includes everything of the levels before it, so the first one names all that follow.
     first = GENERAL_LEVELS.index(next(iter(feature.general)))
     return "all" if first == 0 else ", ".join(GENERAL_LEVELS[first:])
 

@@ -34,6 +34,7 @@ from numpy.typing import ArrayLike
 from spikeloom.sim.core.neuron import RANDOM_WIDTH, Compare, NeuronParameters, Reset, Rounding
 from spikeloom.sim.lib.words import Field, bits_for
 
+# `CoreParameters` derives from a class of this module, so that importing it here would be circular.
 if TYPE_CHECKING:
     from spikeloom.sim.core.parameters import CoreParameters
 
@@ -231,6 +232,7 @@ class Feature:
 
     def built(self, core: CoreFeatures) -> bool:
         """Whether ``core`` has it."""
+        # A feature without a flag belongs to every core.
         return not self.flag or getattr(core, self.flag) > 0
 
     @property
@@ -244,6 +246,7 @@ class Feature:
 
     def missing(self, core: CoreParameters, p: NeuronParameters) -> str:
         """The message that rejects such neurons on ``core``; empty if it supports them."""
+        # Features whose flag is a width name the limit in a message of their own.
         if self.limit is not _no_limit:
             return self.limit(core, p)
         lacks = self.flag and self.needs(p) > getattr(core, self.flag)
@@ -260,6 +263,7 @@ class Feature:
 
 
 def _refractory_limit(core: CoreParameters, p: NeuronParameters) -> str:
+    # The counter starts at the number of steps and is 0 when the neuron is not refractory.
     most = (1 << core.refractory_width) - 1
     return f"refractory must be at most {most} steps on this fabric, not {p.refractory}" if p.refractory > most else ""
 
@@ -271,14 +275,17 @@ def _noise_limit(core: CoreParameters, p: NeuronParameters) -> str:
 
 
 def _graded_fault(core: CoreParameters) -> str:
+    # Two's complement of one bit would hold -1 and 0 only, but an ungraded spike counts as 1.
     if core.value_width == 1:
         return "value_width must be 0 or from 2 to 16, not 1"
+    # A value travels in the field of a packet that holds a membrane.
     if core.value_width > core.v_width:
         return f"value_width must be at most v_width ({core.v_width}), not {core.value_width!r}"
     return ""
 
 
 def _graded_limit(core: CoreParameters, p: NeuronParameters) -> str:
+    # Exact: the hardware saturates at its own width, the model at that of the neurons.
     if not p.graded or p.value_width == core.value_width:
         return ""
     if not core.value_width:
@@ -330,6 +337,7 @@ FEATURES = (
         name="leak",
         rule=(
             ValueField(
+                # Rounding applies to products; a core without a multiplier only shifts.
                 name="nearest",
                 width=lambda core: int(core.multiplier),
                 value=lambda core, p: int(p.rounding is Rounding.NEAREST and core.multiplier),
@@ -345,6 +353,7 @@ FEATURES = (
         name="firing",
         rule=(
             ValueField(
+                # A delay line always compares with `>`, which detects an input above 0, and never resets.
                 name="greater_equal",
                 width=lambda core: 1,
                 value=lambda core, p: int(p.compare is Compare.GREATER_EQUAL and not p.delay_line),
@@ -415,6 +424,7 @@ FEATURES = (
             "refractory": core.lanes * core.refractory_width,
             "refractory and factor": _membranes(core) * (core.refractory_width > 0 and core.multiplier),
         },
+        # Three bits are up to 7 refractory steps, four up to 15.
         general={"small": 3, "medium": 4},
         copied=("refractory",),
         fields=("refractory",),
@@ -619,6 +629,7 @@ WITHOUT_FEATURES: Mapping[str, Any] = {feature.flag: feature.value(0) for featur
 
 def general_features(level: str) -> dict[str, Any]:
     """The fields of a core with the features of general fabrics of ``level``, one of `GENERAL_LEVELS`."""
+    # The amount of the highest level up to this one counts.
     below = GENERAL_LEVELS[: GENERAL_LEVELS.index(level) + 1]
     amounts = {f: [f.general[name] for name in below if name in f.general] for f in FEATURES if f.flag}
     return {feature.flag: feature.value(listed[-1] if listed else 0) for feature, listed in amounts.items()}
@@ -631,6 +642,7 @@ def leaks_of(core: CoreFeatures) -> int:
 
 def lane_products(core: CoreParameters) -> list[tuple[int, int]]:
     """The products in each lane of ``core``, as the widths of their factors."""
+    # Without a multiplier leaks are shifts and need no product.
     leaks = [(core.v_width, core.leak_width)] * (leaks_of(core) * core.multiplier)
     return leaks + [widths for feature in FEATURES if feature.built(core) for widths in feature.products(core)]
 
@@ -654,11 +666,14 @@ def update_widths(core: CoreParameters) -> UpdateWidths:
     membrane after a reset is ``difference``, ``u`` (`Reset.NONE`), or a value of ``v_width`` bits.
     """
     base = core.v_width + core.reset_delay
+    # The synaptic current enters before it is narrowed to its stored width.
     current = core.accumulator_width
     if core.synaptic_current:
         current = max(core.v_width, current) + 1
+    # The bias has the width of the membrane.
     drive = max(core.v_width, current) + 1 if core.bias else current
     u = max(base, drive) + 1
+    # Neurons have at most one of the two, so one further bit is enough.
     threshold = core.v_width + (core.adaptation or core.second_threshold)
     difference = max(u, threshold) + 1
     compared = max(difference, core.noise_bits) + 1 if core.noise_bits else difference

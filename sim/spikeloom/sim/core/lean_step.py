@@ -53,9 +53,11 @@ class LeanStep:
         self.kind = kind
         """The type of the membranes."""
         self._v = np.zeros(shape, kind)
+        # Scratch space, allocated once for all steps.
         self._work = np.empty(shape, kind)
         self._pending = np.zeros(shape, np.bool_)
         self._threshold, self._reset_value = (np.asarray(value).astype(kind) for value in (p.threshold, p.reset_value))
+        # None skips an addition of zeros.
         self._bias = np.asarray(p.bias).astype(kind) if np.any(p.bias) else None
         self._low, self._high = (kind(bound) for bound in signed_range(p.v_width))
         # A shift by s and a product in fixed point are both a factor and a rounding down.
@@ -75,8 +77,10 @@ class LeanStep:
         membrane = 1 << (p.v_width - 1)
         # u is at most membrane, bias and current; a reset adds one more number of the membrane's width.
         bound = 3 * membrane + greatest
+        # A product is scaled back by a power of two, which is exact; the product itself must fit the mantissa.
         if p.leak is Leak.MULTIPLY:
             bound = max(bound, membrane << p.beta_fraction)
+        # The narrower type first: it halves the memory traffic.
         for kind, exact in _EXACT.items():
             if bound < exact:
                 return cls(p, batch, kind)
@@ -85,6 +89,7 @@ class LeanStep:
     def step(self, current: NDArray[Any], spikes: NDArray[np.bool_]) -> None:
         """Advance by one step with ``current`` ``(batch, n)``, integers in any type; write the spikes to ``spikes``."""
         p, v = self._parameters, self._v
+        # The order of the specification: leak, delayed reset, integrate, compare, reset, saturate.
         self._leak(v)
         if p.reset_delay:
             self._reset(v, self._pending)
@@ -99,6 +104,7 @@ class LeanStep:
                 self._reset(v, spikes)
         else:
             spikes[...] = False
+        # Last, because the comparison and the reset use the exact sum.
         np.clip(v, self._low, self._high, out=v)
 
     def state(self) -> NeuronState:
@@ -111,11 +117,13 @@ class LeanStep:
         if p.leak is Leak.CLEAR:
             v[...] = 0
         elif p.leak is Leak.SHIFT:
+            # v - floor(v * 2**-k): the arithmetic shift of the specification rounds down as well.
             np.multiply(v, self._factor, out=work)
             np.floor(work, out=work)
             v -= work
         elif p.leak is Leak.MULTIPLY:
             v *= self._factor
+            # Half before the floor rounds to nearest, ties upwards.
             v += self._half
             np.floor(v, out=v)
 
@@ -131,6 +139,7 @@ class LeanStep:
             work *= v
             v -= work
         elif p.reset is Reset.VALUE:
+            # v + (reset_value - v) where it fired, v + 0 elsewhere.
             np.subtract(self._reset_value, v, out=work)
             work *= where
             v += work

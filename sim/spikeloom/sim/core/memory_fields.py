@@ -27,6 +27,7 @@ def leak_code(core: CoreParameters, kind: Leak | None, factor: ArrayLike, beta_f
     if kind is None:
         return 0
     if core.multiplier:
+        # The factor 1 in fixed point.
         one = 1 << core.beta_fraction
         if kind is Leak.NONE:
             return one
@@ -45,6 +46,7 @@ def leak_code(core: CoreParameters, kind: Leak | None, factor: ArrayLike, beta_f
     if kind is Leak.CLEAR and 0 in core.shifts:
         return 1 + core.shifts.index(0)
     if kind is Leak.SHIFT and set(factor.ravel().tolist()) <= set(core.shifts):
+        # The index of each shift in the core's list, from 1 on: code 0 means no leak.
         places = np.zeros(core.v_width, np.int64)
         places[list(core.shifts)] = 1 + np.arange(len(core.shifts))
         return places[factor]
@@ -68,6 +70,7 @@ def parameter_values(core: CoreParameters, parameters: NeuronParameters) -> dict
     values |= {field.name: field.value(core, p) for feature in FEATURES for field in feature.parameters}
     for name, value in values.items():
         array = np.asarray(value)
+        # One field of the population word serves all of its neurons.
         if array.ndim and name not in core.per_neuron:
             if array.min() != array.max():
                 raise ValueError(f"{name} must be the same for all neurons on this fabric, not {sorted(set(array))!r}")
@@ -80,10 +83,12 @@ def rule_values(core: CoreParameters, parameters: NeuronParameters, *, readout: 
 
     Raises ``ValueError``, naming the missing feature, if the core does not support the neurons.
     """
+    # A different width would saturate at other bounds than the model.
     if parameters.v_width != core.v_width:
         raise ValueError(f"v_width must be {core.v_width} on this fabric, not {parameters.v_width}")
     for feature in FEATURES:
         if missing := feature.missing(core, parameters):
             raise ValueError(missing)
     values = {field.name: field.value(core, parameters) for feature in FEATURES for field in feature.rule}
+    # Whether membranes are sent out depends on the placement, not on the neurons.
     return values | {"readout": int(readout)}

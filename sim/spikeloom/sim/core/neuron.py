@@ -127,6 +127,7 @@ def _per_neuron(name: str, values: ArrayLike, size: int, low: int, high: int) ->
     array = np.asarray(values)
     if not (np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_):
         raise TypeError(f"{name} must be integers, not {array.dtype}")
+    # A private copy, so that the caller's array can change later.
     array = np.broadcast_to(array.astype(np.int64), (size,)).copy()
     if size and (array.min() < low or array.max() > high):
         worst = int(array.min()) if array.min() < low else int(array.max())
@@ -219,6 +220,7 @@ class NeuronParameters:
         for name in ("current_leak", "adaptation_leak"):
             if not isinstance(getattr(self, name), Leak | None):
                 raise TypeError(f"{name} must be a Leak or None, not {getattr(self, name)!r}")
+            # A current that decays to 0 within a step is no state at all, nor is such an adaptation.
             if getattr(self, name) is Leak.CLEAR:
                 raise ValueError(f"{name} must be Leak.NONE, Leak.SHIFT, Leak.MULTIPLY or None, not Leak.CLEAR")
         for name, low, high in (
@@ -239,10 +241,12 @@ class NeuronParameters:
         for name in ("threshold", "bias", "reset_value"):
             self._set(name, low, high)
         for name in ("leak", "current_leak", "adaptation_leak"):
+            # A shift by 0 would clear the membrane, which is `Leak.CLEAR`.
             bounds = {Leak.SHIFT: (1, self.v_width - 1), Leak.MULTIPLY: (0, 1 << self.beta_fraction)}
             self._set(f"{name}_factor", *bounds.get(getattr(self, name), (0, 0)), used=getattr(self, name) in bounds)
         self._set("adaptation_step", low, high, used=self.adaptation_leak is not None)
         used = self.noise_bits > 0
+        # A shift register that starts at 0 stays at 0.
         self._set("seed", int(used), (1 << RANDOM_WIDTH) - 1, used=used)
         self._set("delay", 0, self.v_width - 1, used=self.delay_line)
 
@@ -262,10 +266,12 @@ class NeuronParameters:
             "a refractory period": self.refractory > 0,
             "a second threshold": self.second_threshold,
         }
+        # A delay line has only a shift register; any other feature would have no effect.
         if self.delay_line:
             present = [name for name, used in features.items() if used]
             if present or not self.spiking:
                 raise ValueError(f"a delay line must be without {present[0] if present else 'a membrane to read out'}")
+        # These features act on spikes, or on the comparison that decides about them.
         if not self.spiking:
             names = ("adaptation", "noise", "graded spikes", "a second threshold")
             present = [name for name in names if features[name]]
@@ -345,11 +351,13 @@ def step(state: NeuronState, current: IntArray, parameters: NeuronParameters) ->
     if parameters.delay_line:
         return _delay(state, current, parameters)
     p = parameters
+    # Stored by the previous step, so the step of the spike itself is not refractory.
     hold = state.refractory_count > 0
     if p.current_leak is not None:
         current = leak(state.current, p.current_leak, p.current_leak_factor, p) + current
     base = np.where(hold, state.v, leak(state.v, p.leak, p.leak_factor, p))
     base = np.where(state.pending > 0, _after_reset(base, p.threshold, p), base)
+    # Exact: nothing is narrowed before the comparison.
     u = base + np.where(hold, 0, np.asarray(p.bias) + current)
     threshold = np.asarray(p.threshold) + state.adaptation
     raised = np.asarray(p.threshold) * (p.second_threshold & (state.v > np.asarray(p.threshold)))
@@ -358,12 +366,14 @@ def step(state: NeuronState, current: IntArray, parameters: NeuronParameters) ->
     above = compared > needed if p.compare is Compare.GREATER else compared >= needed
     spike = above & ~hold & p.spiking
     spikes = spike.astype(np.int64)
+    # The value is that of the membrane before its reset.
     values = spikes * saturate(u >> p.graded_shift, p.value_width) if p.graded else spikes
     if p.reset_delay == 0:
         u = np.where(spike, _after_reset(u, threshold, p), u)
     adaptation = state.adaptation
     if p.adaptation_leak is not None:
         adaptation = leak(adaptation, p.adaptation_leak, p.adaptation_leak_factor, p)
+        # After the comparison, so a spike raises only later thresholds.
         adaptation = saturate(adaptation + spikes * np.asarray(p.adaptation_step), p.v_width)
     new_state = NeuronState(
         v=saturate(u, p.v_width),
@@ -379,7 +389,9 @@ def step(state: NeuronState, current: IntArray, parameters: NeuronParameters) ->
 def _delay(
     state: NeuronState, current: IntArray, parameters: NeuronParameters
 ) -> tuple[NeuronState, IntArray, IntArray]:
+    # Bit n is the input of n steps ago, bit 0 that of this step.
     line = (state.v << 1 | (current > 0)) & ((1 << parameters.v_width) - 1)
     spikes = line >> np.asarray(parameters.delay) & 1
     _, high = signed_range(parameters.v_width)
+    # Stored as two's complement, which is what the RTL's membrane register holds.
     return replace(state, v=np.where(line > high, line - (1 << parameters.v_width), line)), spikes, spikes

@@ -109,6 +109,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     def __post_init__(self) -> None:
         if not _is_integer(self.lanes, 1, 256) or self.lanes & (self.lanes - 1):
             raise ValueError(f"lanes must be a power of two from 1 to 256, not {self.lanes!r}")
+        # A bank holds a slice of each weight word, which must be whole bytes: 8 weights of any width are.
         most_banks = max(1, self.lanes // 8)
         if not _is_integer(self.lane_banks, 1, most_banks) or self.lane_banks & (self.lane_banks - 1):
             raise ValueError(
@@ -118,6 +119,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         for name, low, high in (
             ("neurons", self.lanes, 1 << 14),
             ("axons", 1, 1 << 14),
+            # The deepest memory: it fills the 18 bits of the index on the configuration port.
             ("weight_words", 1, 1 << 18),
             ("populations", 1, 255),
             ("weight_width", 1, 16),
@@ -126,6 +128,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             ("v_width", 8, 24),
             ("accumulator_width", self.weight_width, 32),
             ("beta_fraction", 1, 16),
+            # Destination sets are registers of at most 64 bits.
             ("destinations", 0, 64),
             ("sent_axon_width", 0, 32),
             *((feature.flag, 0, feature.most) for feature in FEATURES if feature.is_width),
@@ -133,9 +136,11 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             value = getattr(self, name)
             if not _is_integer(value, low, high):
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        # The annotations of this module are strings, hence the comparison with "bool".
         for name in (flag.name for flag in fields(self) if flag.type == "bool"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        # The last word would otherwise have slots that do not exist.
         if self.neurons % self.lanes:
             raise ValueError(f"neurons must be a multiple of lanes ({self.lanes}), not {self.neurons!r}")
         for feature in FEATURES:
@@ -152,6 +157,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
                 raise ValueError(f"{name} must be 'block' or {other!r}, not {getattr(self, name)!r}")
         if not isinstance(self.shifts, tuple):
             raise ValueError(f"shifts must be a tuple, not {self.shifts!r}")
+        # With a multiplier every leak is a product; the shifts would be dead logic.
         if self.multiplier and self.shifts:
             raise ValueError(f"shifts must be empty where there is a multiplier, not {self.shifts!r}")
         are_shifts = all(_is_integer(shift, 0, self.v_width - 1) for shift in self.shifts)
@@ -179,6 +185,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     def fitted(self, *, tiles: int, packets: Widths) -> CoreParameters:
         """The core with the axon width of the fabric and destination sets of ``tiles`` bits."""
+        # Axons mean the same to every receiver, so that the widest tile decides.
         return replace(self, destinations=tiles, sent_axon_width=packets.axon)
 
     @property
@@ -278,6 +285,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         ``line_weight`` and ``line_target`` lead from the last words of a line to the first words of the next line.
         """
         weight, target = Field("line_weight", bits_for(self.weight_words)), bits_for(self.words)
+        # Only in the columns: these increments depend on the horizontal extent of the taps, not on the line.
         more = (Field("next_target", target), weight, Field("line_target", target))
         return WordLayout((*self.line_layout.fields, *more))
 

@@ -61,33 +61,40 @@ class RowTables:
         """The words of an event, in the order of the hardware."""
         bits = self.core.coordinate_width
         x, y = axon & ((1 << bits) - 1), axon >> bits & ((1 << bits) - 1)
+        # The first row is always read; its `more` bit decides about the next one.
         number, more = axon >> 2 * bits, 1
         while more:
             row = self._entry("rows", number)
             number, more = number + 1, row["more"]
+            # An empty row adds nothing, but its continuation is still read.
             if not row["empty"]:
                 yield from self._row(row, x, y)
 
     def _row(self, row: dict[str, int], x: int, y: int) -> Iterator[Word]:
         core = self.core
         weight, target = row["weight_address"], row["target"]
+        # Without coordinates there is one tap in each direction.
         column = line = {"taps": 0}
         if core.coordinate_width:
             first = row["geometry"] << core.coordinate_width
             column, line = self._entry("columns", first + x), self._entry("lines", first + y)
+            # The position reaches no output, for example between the strides.
             if column["skip"] or line["skip"]:
                 return
             weight += column["weight"] + line["weight"]
             target += column["target"] + line["target"]
+        # The RTL's address counters wrap around at powers of two, and negative offsets rely on that.
         weights, targets = 1 << bits_for(core.weight_words), 1 << bits_for(core.words)
         for tap_y in range(line["taps"] + 1):
             for tap_x in range(column["taps"] + 1):
                 for number in range(row["length"] + 1):
                     if row["sparse"]:
+                        # The target of a sparse word is stored at the address of its weights.
                         own = int(self._tables["targets"]["target"][weight % weights])
                         yield Word(weight % weights, own, row["delay"])
                     else:
                         yield Word(weight % weights, target % targets, row["delay"])
+                    # No increment after the last word of a tap; the increments between taps start from it.
                     if number < row["length"]:
                         weight, target = weight + 1, target + 1
                 if tap_x < column["taps"]:

@@ -23,6 +23,7 @@ Tile = TileParameters | None
 
 AnyTile = TypeVar("AnyTile", bound=TileParameters)
 
+# Two bits of kind, one of parity, one of last.
 _HEADER_BITS = 4
 """Width of kind, parity and last of a packet."""
 
@@ -79,12 +80,14 @@ class FabricConfig:
         contents: Contents = NOTHING,
         program: int = 0,
     ) -> None:
+        # The short form: one core behind the bridge.
         if tiles is None:
             tiles = (None, core or CoreParameters())
         elif core is not None:
             raise ValueError("core must not be given beside tiles")
         others = [tile for tile in tiles if tile is not None]
         known = all(isinstance(tile, TileParameters) for tile in others)
+        # `identity` and `core` describe the cores, so there must be one.
         has_core = any(isinstance(tile, CoreParameters) for tile in others)
         if not has_core or not known or list(tiles) != [None, *others]:
             raise ValueError(
@@ -114,6 +117,7 @@ class FabricConfig:
             "contents": contents,
             "program": program,
         }.items():
+            # The only way to set a field of a frozen dataclass.
             object.__setattr__(self, member, value)
 
     def tiles_of(self, kind: type[AnyTile]) -> dict[int, AnyTile]:
@@ -145,6 +149,7 @@ class FabricConfig:
     @property
     def core(self) -> CoreParameters:
         """What each of the cores is built as; ``ValueError`` if they differ."""
+        # Contents do not take part in the comparison: cores with different programs are built alike.
         cores = set(self.cores.values())
         if len(cores) > 1:
             raise ValueError(f"fabric {self.name} must have cores of one kind, not of {len(cores)}")
@@ -233,6 +238,7 @@ class FabricConfig:
         cores = self.cores.values()
         return Identity(
             tiles=len(self.tiles) - 1,
+            # Of several cores the largest sizes: the record has no place for each core.
             lanes=max(core.lanes for core in cores),
             neurons=max(core.neurons for core in cores),
             axons=max(core.axons for core in cores),

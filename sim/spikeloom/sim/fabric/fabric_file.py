@@ -59,6 +59,7 @@ def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None, clock_
     content: dict[str, Any] = {
         **FABRIC_FILE.entry,
         "name": fabric.name,
+        # Without the host bridge, which every fabric has as tile 0.
         "tiles": [{tile.kind: _values(tile)} for tile in fabric.tiles[1:] if tile is not None],
     }
     for name in _PARTS:
@@ -74,6 +75,7 @@ def fabric_from_json(text: str) -> FabricConfig:
     """The fabric that the text of a ``fabric.json`` describes. Raises ``ValueError`` if it is none, or of a format that
     this version does not read."""
     content = _content(text)
+    # First, so that a file of another format is refused for that and not for one of its keys.
     FABRIC_FILE.check(content)
     try:
         parts = {name: kind(**_arguments(kind, content[name])) for name, kind in _PARTS.items() if name in content}
@@ -122,6 +124,7 @@ def _refusal(error: Exception) -> ValueError:
 
 
 def _tile_from_json(values: dict[str, Any]) -> TileParameters:
+    # One key per tile, its kind. Anything else raises `ValueError`, which becomes a refusal.
     ((name, fields_of_it),) = values.items()
     known = tile_kinds()
     if name not in known:
@@ -131,8 +134,10 @@ def _tile_from_json(values: dict[str, Any]) -> TileParameters:
 
 def _values(parameters: Any) -> dict[str, Any]:
     """The fields that differ from their defaults, as JSON has them."""
+    # Contents are not compared and thus not written: any program can be loaded over them.
     compared = (field for field in fields(parameters) if field.compare)
     found = ((field.name, getattr(parameters, field.name), field.default) for field in compared)
+    # Defaults are left out, so that a field that is added later does not change the files of older fabrics.
     return {name: _value(value) for name, value, default in found if value != default}
 
 
@@ -141,6 +146,7 @@ def _value(value: Any) -> Any:
         return _values(value)
     if isinstance(value, Enum):
         return value.value
+    # Sorted, because the order of a set is not the same in every run.
     return sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
 
 
@@ -151,6 +157,7 @@ def _arguments(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(hint: Any, value: Any) -> Any:
+    # JSON has lists only.
     if get_origin(hint) in (tuple, frozenset) and isinstance(value, list):
         return get_origin(hint)(value)
     if isinstance(hint, type) and issubclass(hint, Enum):

@@ -23,6 +23,7 @@ _TRANSFORMER_CORE = CoreParameters(
     shifts=(3,),
     **{**_INTEGRATE_AND_FIRE, "bias": True, "readout": True, "per_neuron": frozenset({"bias"})},
 )
+# Four heads of 16 features are the 64 features of a token; all 8 rows at once take the fewest cycles.
 _TRANSFORMER_ATTENTION = AttentionTileParameters(attention=AttentionParameters(tokens=8, features=16, heads=4, rows=8))
 
 FABRICS = {

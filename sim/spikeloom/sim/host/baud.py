@@ -15,6 +15,7 @@ LEAST_CYCLES_PER_BIT = 3
 
 def cycles_per_bit(clock_hz: float, baud_rate: float) -> int | None:
     """Clock cycles per bit, None if there are too few or if the rate is off by more than `BAUD_TOLERANCE`."""
+    # Only whole cycles: the divider of the UART has no fraction.
     cycles = round(clock_hz / baud_rate)
     if cycles < LEAST_CYCLES_PER_BIT or abs(clock_hz / cycles / baud_rate - 1) > BAUD_TOLERANCE:
         return None

@@ -97,6 +97,7 @@ class BridgeModel:
         ):
             if not 1 <= value <= high:
                 raise ValueError(f"{name} must be from 1 to {high}, not {value!r}")
+        # One bit of two's complement cannot hold the value 1.
         if value_width not in (0, *range(2, 17)):
             raise ValueError(f"value_width must be 0 or from 2 to 16, not {value_width!r}")
         self.axon_width, self.index_width, self.plane_width = axon_width, index_width, plane_width
@@ -112,9 +113,11 @@ class BridgeModel:
         requests: list[Spike | Tick | Write | Read] = []
         while self._bytes:
             opcode = self._bytes[0]
+            # None once a message is incomplete: its bytes stay in the buffer until the rest has come.
             size: int | None = 1
             if opcode in _REQUESTS:
                 size = self._request(opcode, requests)
+            # SKIP and SPIKE fill the upper three quarters of the codes.
             elif opcode >= Opcode.SKIP:
                 self._move(opcode, requests)
             elif self.value_width and (opcode == Opcode.VALUE or opcode & ~7 == Opcode.RUN):
@@ -123,6 +126,7 @@ class BridgeModel:
                 self._previous_in = -1
                 requests.append(Tick(opcode == Opcode.TICK_LAST))
             else:
+                # Only this byte is skipped, since the length of an unknown message is unknown.
                 self.error |= MESSAGE_ERROR
             if size is None:
                 break
@@ -134,6 +138,7 @@ class BridgeModel:
 
         An index beyond the port excludes a byte; a memory number, byte lane or word size beyond it all of the message.
         """
+        # The highest byte lane that the message uses, in either order.
         lane = max(address.plane, address.word_bytes - 1)
         index, _ = address.place(offset)
         return address.memory < MOST_MEMORIES and not lane >> self.plane_width and not index >> self.index_width
@@ -146,6 +151,7 @@ class BridgeModel:
         is_write = opcode in (Opcode.WRITE, Opcode.WRITE_WORDS)
         is_words = opcode in (Opcode.WRITE_WORDS, Opcode.READ_WORDS)
         count = int.from_bytes(self._bytes[1 + ADDRESS_BYTES : header], "little")
+        # A READ has a count but no data.
         size = header + count * is_write
         if len(self._bytes) < size:
             return None
@@ -164,6 +170,7 @@ class BridgeModel:
             bits, is_signed = 1 << (opcode & 3), bool(opcode & 4)
             count = int.from_bytes(self._bytes[header : header + COUNT_BYTES], "little")
             header += COUNT_BYTES
+        # For an incomplete header the count is too small, but so is the buffer: the size includes the whole header.
         size = header + -(-count * bits // 8)
         if len(self._bytes) < size:
             return None
@@ -171,9 +178,11 @@ class BridgeModel:
         number = int.from_bytes(self._bytes[header:size], "little")
         for place in range(count):
             value = number >> bits * place & (1 << bits) - 1
+            # Sign extension: subtract 2**bits if the top bit is set.
             value -= (is_signed and value >> bits - 1) << bits
             is_axon = axon + place < 1 << self.axon_width
             is_value = -(1 << self.value_width - 1) <= value < 1 << self.value_width - 1
+            # 0 is no event, not even for an axon that does not exist.
             if value and is_axon and is_value:
                 requests.append(Spike(axon + place, value))
             elif value:
@@ -184,6 +193,7 @@ class BridgeModel:
         is_spike = opcode >= Opcode.SPIKE
         distance = (opcode & 0x7F) + 1 if is_spike else ((opcode & 0x3F) + 1) << DISTANCE_BITS
         axon = self._previous_in + distance
+        # `previous` stays, so that further spikes of the step still have a defined axon.
         if axon >= 1 << self.axon_width:
             self.error |= AXON_ERROR
             return
@@ -193,6 +203,7 @@ class BridgeModel:
 
     def spike(self, axon: int) -> bytes:
         """Encode a spike: one byte if its axon is within 128 of the previous one, otherwise the full axon."""
+        # Only a larger axon has a distance. Tiles of a mesh may interleave their spikes in any order.
         distance = axon - self._previous_out - 1
         self._previous_out = axon
         if 0 <= distance < SKIP_UNIT:

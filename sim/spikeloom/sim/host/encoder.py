@@ -69,6 +69,7 @@ class EncoderParameters:
         for name, high in (("pixels", 32768), ("steps", 65536)):
             value = getattr(self, name)
             _integer(name, value, 2, high)
+            # With a power of two of pixels, the two images differ in one address bit.
             if value & (value - 1):
                 raise ValueError(f"{name} must be a power of two, not {value!r}")
         _integer("bits", self.bits, 1, 8)
@@ -94,6 +95,7 @@ class EncoderSettings:
         """Raise ``ValueError`` unless an encoder of ``parameters`` supports these settings."""
         _integer("pixels", self.pixels, 1, parameters.pixels)
         _integer("steps", self.steps, 1, 65536 if self.mode is EncoderMode.RATE else parameters.steps)
+        # An image of one bit has the largest stride.
         _integer("stride", self.stride, 1, 1 << (parameters.bits - 1))
         _integer("seed", self.seed, 1, (1 << parameters.lfsr_width) - 1)
 
@@ -102,6 +104,7 @@ class EncoderSettings:
         return {
             "encoder_mode": self.mode,
             "encoder_stride": self.stride,
+            # Minus one, so that the largest size fits the register and the RTL compares without an adder.
             "encoder_pixels": self.pixels - 1,
             "encoder_steps": self.steps - 1,
             "encoder_advance": self.stride * self.steps,
@@ -115,6 +118,7 @@ def level_events(image: ArrayLike, bits: int) -> NDArray[np.bool_]:
     pixels = np.asarray(image)
     if pixels.ndim != 1 or pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 1 << bits:
         raise ValueError(f"image must be (n,) integers from 0 to {1 << bits}")
+    # Level 0 is full scale; a pixel of 0 is never named.
     depth = (1 << bits) - pixels.astype(np.int64)
     used = depth[pixels > 0]
     levels = int(used.max()) + 1 if used.size else 1
@@ -133,6 +137,7 @@ class EncoderModel:
     def _begin(self) -> None:
         self._code = (1 << self.parameters.bits) - 1
         self._when = 0
+        # Pixels that are not named have no entry and never spike.
         self._kept: dict[int, int] = {}
 
     def feed(self, event: int) -> list[int]:
@@ -145,6 +150,7 @@ class EncoderModel:
                 late = self._when >> parameters.bits
                 self._kept[event] = self._code if settings.mode is EncoderMode.RATE else late
             return []
+        # Wraps around like the register of the RTL.
         self._code = (self._code - settings.stride) & ((1 << parameters.bits) - 1)
         self._when += settings.stride * settings.steps
         if event == -1:
@@ -160,6 +166,7 @@ class EncoderModel:
         events = []
         for step in range(settings.steps):
             for pixel in range(settings.pixels):
+                # A word is drawn for every pixel, named or not, so the noise of a pixel does not depend on the image.
                 word, kept = next(words), self._kept.get(pixel)
                 if kept is not None and (kept >= word if settings.mode is EncoderMode.RATE else kept == step):
                     events.append(pixel)

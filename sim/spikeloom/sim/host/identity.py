@@ -105,6 +105,7 @@ class Identity:
     features: Feature = _NO_FEATURES
     build_hash: bytes = bytes(BUILD_HASH_BYTES)
 
+    # Without annotations, so that the dataclass does not take these for fields.
     _MAGIC = b"SPKL"
     _FIELDS = (
         ("protocol_version", 1),
@@ -154,6 +155,7 @@ class Identity:
         if record[:4] != cls._MAGIC or len(record) < 5:
             raise ValueError(f"an identity record must begin with {cls._MAGIC!r}, not {record[:4]!r}")
         version = record[4]
+        # Only magic and version keep their places in all versions, so nothing else is read from such a record.
         if version != PROTOCOL_VERSION:
             return cls(
                 protocol_version=version,
@@ -172,6 +174,7 @@ class Identity:
         for name, size in cls._FIELDS:
             values[name] = int.from_bytes(record[position : position + size], "little")
             position += size
+        # A later version may know further kinds, which do not prevent a session.
         kind = values["link_kind"]
         return cls(
             protocol_version=version,

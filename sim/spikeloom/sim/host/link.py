@@ -63,6 +63,7 @@ SMALLEST_PAYLOAD = 64
 LARGEST_BUFFER = 65536
 
 _HEADER = struct.Struct("<BIIIH")
+# Flags in the first byte of a frame, above the four bits of the kind.
 _REPLY = 0x10
 _AGAIN = 0x20
 
@@ -140,6 +141,7 @@ def cobs_encode(data: bytes) -> bytes:
     pieces: list[bytes] = []
     runs = data.split(b"\0")
     for run in runs:
+        # Blocks of the largest size imply no zero, so a long run is continued in the next block.
         full = len(run) // BLOCK_BYTES * BLOCK_BYTES
         for start in range(0, full, BLOCK_BYTES):
             pieces += [b"\xff", run[start : start + BLOCK_BYTES]]
@@ -159,6 +161,7 @@ def cobs_decode(data: bytes) -> bytes:
         if code == 0 or following > len(data):
             raise FrameError("a block must end inside its frame")
         pieces.append(data[position + 1 : following])
+        # No zero after a full block, nor after the last block of a frame.
         if code != 0xFF and following < len(data):
             pieces.append(b"\0")
         position = following
@@ -167,6 +170,7 @@ def cobs_decode(data: bytes) -> bytes:
 
 def offset_difference(left: int, right: int) -> int:
     """``left - right`` of two offsets modulo 2^32, from -2^31 to 2^31 - 1."""
+    # Buffers are far smaller than half of the offsets, so the sign is never ambiguous.
     return (left - right + OFFSETS // 2) % OFFSETS - OFFSETS // 2
 
 
@@ -226,6 +230,7 @@ class Frame:
         shortest = HEADER_BYTES + CRC_BYTES
         if not shortest <= len(body) <= shortest + maximum_payload:
             raise FrameError(f"a body must be {shortest} to {shortest + maximum_payload} bytes, not {len(body)}")
+        # Before the header is read: nothing in a damaged frame can be trusted, its length included.
         if zlib.crc32(body[:-CRC_BYTES]) != int.from_bytes(body[-CRC_BYTES:], "little"):
             raise FrameError("the CRC must match")
         flags, sequence, acknowledge, limit, length = _HEADER.unpack_from(body)
@@ -251,6 +256,7 @@ class Deframer:
     def __init__(self, maximum_payload: int = LARGEST_PAYLOAD) -> None:
         self._maximum_payload = maximum_payload
         body = HEADER_BYTES + maximum_payload + CRC_BYTES
+        # The largest body, with a code byte per block.
         self._longest = body + body // BLOCK_BYTES + 1
         self._partial = b""
 
@@ -327,6 +333,7 @@ class DeviceModel:
                 self._data(frame)
 
     def _begin(self, nonce: bytes) -> None:
+        # A repeated OPEN with the same nonce must not reset the session again.
         if nonce != self._nonce or not self._open:
             self._clear()
             self.resets += 1
@@ -335,18 +342,22 @@ class DeviceModel:
         self._identify = True
 
     def _unreadable(self) -> None:
+        # One NAK per loss: frames that are already in flight would otherwise each cause another retransmission.
         if self._open and not self._reported:
             self._reported = self._answer = self._again = True
 
     def _data(self, frame: Frame) -> None:
+        # An acknowledgement beyond the stored bytes, or an old one, is ignored together with its limit.
         step = (frame.acknowledge - self._acknowledged) % OFFSETS
         if step <= len(self._unacknowledged):
             self._limit = self._acknowledged + offset_difference(frame.limit, self._acknowledged)
             self._acknowledged += step
             del self._unacknowledged[:step]
+            # After a NAK all bytes from there on are sent again (go-back-N).
             self._sent = self._acknowledged if frame.again else max(self._sent, self._acknowledged)
         ahead = offset_difference(frame.sequence, self._expected)
         room = self.parameters.receive_buffer - len(self._received)
+        # Only in order and only whole frames, so that the receive ring needs no reassembly.
         if frame.payload and ahead == 0 and len(frame.payload) <= room:
             self._received += frame.payload
             self._expected += len(frame.payload)
@@ -374,6 +385,7 @@ class DeviceModel:
             enough = self._limit - self._sent >= self.parameters.maximum_payload
             size = self.parameters.maximum_payload if enough else 0
             payload = bytes(self._unacknowledged[start : start + size])
+            # A frame of its own reports new room only when half of the buffer has become free.
             freed = consumed - self._advertised
             if not payload and not self._answer and freed < self.parameters.receive_buffer // 2:
                 return None
@@ -403,6 +415,7 @@ class DeviceModel:
 
     def transmit(self, data: bytes) -> int:
         """Send bytes to the host and return the number accepted by the ring buffer."""
+        # Bytes stay in the ring until the host has acknowledged them.
         room = self.parameters.transmit_buffer - len(self._unacknowledged) if self._open else 0
         accepted = data[:room]
         self._unacknowledged += accepted

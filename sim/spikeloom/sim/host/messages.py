@@ -148,6 +148,7 @@ class ConfigurationAddress:
 def _request(opcode: Opcode, words: Opcode, address: ConfigurationAddress, count: int) -> bytes:
     if not 0 <= count <= LARGEST_COUNT:
         raise ValueError(f"count must be from 0 to {LARGEST_COUNT}, not {count!r}")
+    # The index of the last byte must fit as well.
     most = LARGEST_INDEX + address.index - address.place(max(count - 1, 0))[0]
     if address.index > most:
         raise ValueError(f"index must be at most {most} for {count} bytes, not {address.index!r}")
@@ -180,6 +181,7 @@ def encode_events(
         raise ValueError(f"count must be at least 1, not {count!r}")
     _check_range("step", step, count - 1)
     _check_range("axon", axon, largest_axon)
+    # By step, then by axon: distances are then never negative.
     order = np.lexsort((axon, step))
     return _encode_sorted(step[order], axon[order], count, last)
 
@@ -200,6 +202,7 @@ def encode_spikes(
         array = array.astype(np.bool_)
     numbers = _axons(axons, array.shape[1], largest_axon)
     order = np.argsort(numbers, kind="stable")
+    # `nonzero` goes row by row, so that spikes come out sorted by step and axon.
     step, position = np.nonzero(array[:, order])
     return _encode_sorted(step, numbers[order][position], len(array), last)
 
@@ -224,9 +227,11 @@ def encode_values(
     numbers = _axons(axons, array.shape[1], largest_axon)
     order = np.argsort(numbers, kind="stable")
     numbers, array = numbers[order], array[:, order].astype(np.int64)
+    # Both inputs could have a value in the same step, and an axon takes one.
     twice = np.flatnonzero(np.diff(numbers) == 0)
     if twice.size:
         raise ValueError(f"axons must be different, not {numbers[twice[0]]} twice")
+    # Inputs that never have a value need no place in a RUN.
     used = array.any(axis=0)
     numbers, array = numbers[used], array[:, used]
     forms = [_as_values(array, numbers, last)]
@@ -247,6 +252,7 @@ def _as_values(array: NDArray[np.int64], axons: NDArray[np.int64], last: bool) -
     message = np.full(size * len(step) + len(array), Opcode.TICK, np.uint8)
     first = size * np.arange(len(step)) + step  # a TICK per earlier step is in front
     message[first] = Opcode.VALUE
+    # Axon and value as one number, whose bytes are written in turn. A negative value keeps its low bytes.
     number = axons[position] | array[step, position] << 8 * AXON_BYTES
     for byte in range(AXON_BYTES + VALUE_BYTES):
         message[first + 1 + byte] = number >> 8 * byte & 0xFF
@@ -266,6 +272,7 @@ def _as_runs(array: NDArray[np.int64], axons: NDArray[np.int64], bits: int, is_s
     columns = []
     for begin, end in pairwise(starts):
         first, count = int(axons[begin]), int(axons[end - 1] - axons[begin]) + 1
+        # Axons in a gap have the value 0, which is no event.
         dense = np.zeros((len(array), count), np.int64)
         dense[:, axons[begin:end] - first] = array[:, begin:end]
         places = (dense[..., None] >> np.arange(bits) & 1).astype(np.uint8).reshape(len(array), -1)
@@ -289,6 +296,7 @@ def _axons(axons: ArrayLike | None, inputs: int, largest_axon: int) -> NDArray[n
 
 def _events(values: ArrayLike, name: str) -> NDArray[np.int64]:
     array = np.asarray(values)
+    # An empty list becomes an array of floats.
     if not array.size:
         array = array.astype(np.int64)
     if not np.issubdtype(array.dtype, np.integer):
@@ -310,6 +318,7 @@ def _encode_sorted(step: NDArray[np.intp], axon: NDArray[np.int64], count: int, 
     first[1:] = step[1:] != step[:-1]
     previous = np.empty(len(axon), np.int64)
     previous[1:] = axon[:-1]
+    # The first spike of each step has the distance from axon -1.
     previous[first] = -1
     distance = axon - previous - 1
     if distance.size and distance.min() < 0:
@@ -352,6 +361,7 @@ class Messages:
     reads: tuple[bytes, ...]
 
 
+# The length of each message by its first byte. 0 stands for a byte that begins no message to the host.
 _UNKNOWN = 0
 _LENGTHS = np.full(256, _UNKNOWN, np.int64)
 _LENGTHS[Opcode.SPIKE :] = 1
@@ -391,6 +401,7 @@ class MessageDecoder:
         """Return the messages that ``data`` completes; raises `MessageError` for a malformed one."""
         stream = np.frombuffer(self._rest + data, np.uint8)
         starts, end = _find_messages(stream)
+        # An incomplete message waits for the next call.
         self._rest = stream[end:].tobytes()
         opcode = stream if starts is None else stream[starts]
         is_tick = (opcode & 0xFE) == Opcode.TICK
@@ -410,6 +421,7 @@ class MessageDecoder:
             setting[is_absolute[setters]] = _numbers(stream, starts[is_absolute] + 1, AXON_BYTES)
         # The axon after each message is the last one that was set plus the distances since then.
         travelled = np.cumsum(_ADVANCE[opcode])
+        # The first entry continues the step of the previous call.
         base = np.concatenate(([self._previous], setting - travelled[setters]))
         spikes = np.flatnonzero(is_spike)
         axon = base[sets[spikes]] + travelled[spikes]
@@ -426,6 +438,7 @@ class MessageDecoder:
         TICK."""
         if not self._ahead and not turns.any():
             return np.zeros(1, np.int64)  # broadcast
+        # Subtracting the count at the last TICK restarts the parity there.
         turned = np.cumsum(turns) + self._ahead
         ahead = turned - np.concatenate(([0], turned[ticks]))[ended] & 1
         self._ahead = int(ahead[-1]) if len(ahead) else self._ahead
@@ -445,6 +458,7 @@ def _values_and_reads(
     return {
         "value_step": step[is_value],
         "value_axon": _numbers(stream, place + 1, AXON_BYTES),
+        # Sign extension without a branch.
         "value": (value ^ sign) - sign,
         "reads": tuple(
             stream[first + 1 + COUNT_BYTES :][:count].tobytes() for first, count in zip(reads, counts, strict=True)
@@ -473,6 +487,7 @@ def _find_messages(stream: NDArray[np.uint8]) -> tuple[NDArray[np.int64] | None,
     if not len(several):
         return None, total
     reads = np.flatnonzero(stream == Opcode.READ)
+    # Elsewhere the count has not arrived completely, and the message is incomplete anyway.
     known = reads[reads + COUNT_BYTES < total]
     length[known] += _numbers(stream, known + 1, COUNT_BYTES)
     # For each of them, the first one after the message that it would begin.
@@ -497,6 +512,7 @@ def _find_messages(stream: NDArray[np.uint8]) -> tuple[NDArray[np.int64] | None,
     if begins[-1] + length[begins[-1]] > total:
         end = int(begins[-1])
         begins = begins[:-1]
+    # +1 after the first byte of each message and -1 at its end: the running sum is 0 outside of messages.
     inside = np.zeros(total + 1, np.int8)
     inside[begins + 1] = 1
     inside[begins + length[begins]] = -1

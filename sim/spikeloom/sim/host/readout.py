@@ -71,6 +71,7 @@ def scores(mode: ReadoutMode, values: ArrayLike, width: int = 24) -> NDArray[np.
         return np.minimum((array != 0).sum(axis=0), top)
     if mode is ReadoutMode.FIRST:
         fired = array != 0
+        # At least 1 for a late spike, so that it still beats no spike at all.
         return np.where(fired.any(axis=0), np.maximum(top - fired.argmax(axis=0), 1), 0)
     if mode is ReadoutMode.LAST:
         return array[-1]
@@ -79,6 +80,7 @@ def scores(mode: ReadoutMode, values: ArrayLike, width: int = 24) -> NDArray[np.
     if mode is not ReadoutMode.SUM:
         raise ValueError(f"mode must be one that scores, not {mode!r}")
     score = np.zeros(array.shape[1:], np.int64)
+    # Step by step, because saturation is applied at every addition.
     for step in array:
         score = np.clip(score + step, -top - 1, top)
     return score
@@ -86,4 +88,5 @@ def scores(mode: ReadoutMode, values: ArrayLike, width: int = 24) -> NDArray[np.
 
 def answers(score: ArrayLike) -> NDArray[np.int64]:
     """The answers ``(B,)`` of scores ``(B, n)``: the output with the highest score, the lowest of several."""
+    # `argmax` returns the first of several.
     return np.argmax(np.asarray(score), axis=1).astype(np.int64)

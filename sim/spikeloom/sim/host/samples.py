@@ -32,6 +32,7 @@ class SampleEncoder:
         self._axons = numbers[order].astype(np.int64)
         if (np.diff(self._axons) == 0).any():
             raise ValueError("axons must be different for each input, but two are equal")
+        # Axons that ascend already need no permutation of the spikes.
         self._order = order if (np.diff(order) != 1).any() else None
 
     def encode(self, spikes: NDArray[np.bool_], *, last: bool = True) -> bytes:
@@ -40,11 +41,13 @@ class SampleEncoder:
         inputs = len(self._axons)
         if array.ndim != 3 or array.dtype != np.bool_ or array.shape[2] != inputs or 0 in array.shape:
             raise ValueError(f"spikes must be booleans (T, B, {inputs}), not {array.dtype} {array.shape}")
+        # One row per step, sample after sample, as they are sent.
         rows = array.transpose(1, 0, 2).reshape(-1, inputs)
         if self._order is not None:
             rows = rows[:, self._order]
         counts = np.count_nonzero(rows, axis=1)
         place = np.flatnonzero(rows)
+        # Positions within their row.
         place -= np.repeat(np.arange(len(rows)) * inputs, counts)
         return _encode(self._axons[place], counts, np.arange(1, len(rows) + 1) % len(array) == 0 if last else None)
 
@@ -78,8 +81,10 @@ def _encode(axon: NDArray[np.int64], counts: NDArray[np.int64], last: NDArray[np
     distance = np.empty(len(axon), np.int64)
     distance[1:] = axon[1:] - axon[:-1]
     distance -= 1
+    # The first spike of each step has the distance from axon -1.
     first = (ends - counts)[counts > 0]
     distance[first] = axon[first]
+    # One byte per spike and per TICK, first without the SKIPs, which most samples do not need.
     is_spike = np.ones(len(axon) + len(counts), np.bool_)
     ticks = ends + np.arange(len(counts))
     is_spike[ticks] = False

@@ -37,6 +37,7 @@ def arrays_from(path: str | PathLike[str]) -> NDArray[Any] | dict[str, NDArray[A
     Raises `FileError` with one sentence for an invalid file, and ``OSError`` if it cannot be read.
     """
     where = repr(os.fspath(path))
+    # Room for the headers and the directory besides the arrays.
     content = read_bytes(path, LARGEST + (1 << 20))
     try:
         if content[:2] == b"PK":
@@ -51,6 +52,7 @@ def arrays_from(path: str | PathLike[str]) -> NDArray[Any] | dict[str, NDArray[A
 
 def _array(content: bytearray, where: str) -> NDArray[Any]:
     """The array in the bytes of a ``.npy`` file, which it uses as its memory without a copy."""
+    # The header only: its parser must not see more than it needs.
     stream = io.BytesIO(content[: _LONGEST_HEADER + 16])
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -71,9 +73,11 @@ def _array(content: bytearray, where: str) -> NDArray[Any]:
         raise FileError(
             f"{where} must hold {declared:,} bytes of its array, as its header says, not {len(content) - start:,}"
         )
+    # `frombuffer` refuses an empty buffer.
     if not declared:
         return np.zeros(shape, dtype)
     flat = np.frombuffer(content, dtype, offset=start)
+    # In Fortran order the first axis varies fastest.
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 

@@ -59,7 +59,9 @@ def program_digest(memories: Iterable[MemoryWords], registers: Iterable[tuple[in
     """A nonzero 32-bit digest that identifies a program; ``registers`` are (tile, name, value)."""
     digest = hashlib.sha256()
     for image in memories:
+        # With the shape, so that equal bytes in words of another width are another program.
         digest.update(f"memory {image.tile} {image.memory} {image.words.shape} ".encode() + image.words.tobytes())
     for tile, name, value in registers:
         digest.update(f"register {tile} {name} {value} ".encode())
+    # 0 means "no program" in the register `program`.
     return int.from_bytes(digest.digest()[:4], "little") or 1

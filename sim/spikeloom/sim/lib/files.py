@@ -44,6 +44,7 @@ class FileError(ValueError):
 
 def shown(value: object, limit: int = 60) -> str:
     """A value of a file, or what an exception says, in a message: on one line, in printable ASCII and not long."""
+    # Control characters of a file must not reach the terminal.
     text = " ".join((str(value) if isinstance(value, Exception) else repr(value)).split())
     text = "".join(letter if letter.isascii() and letter.isprintable() else ascii(letter)[1:-1] for letter in text)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
@@ -65,6 +66,7 @@ def open_file(path: str | PathLike[str]) -> int:
 def read_bytes(path: str | PathLike[str], limit: int) -> bytes:
     """All of a regular file of at most ``limit`` bytes. Raises `FileError`, and ``OSError`` as `open_file` does."""
     with open(open_file(path), "rb") as file:
+        # One byte more than allowed tells a file that is too long, without reading all of it.
         content = file.read(limit + 1)
     if len(content) > limit:
         raise FileError(f"{os.fspath(path)!r} must have at most {limit:,} bytes, not {os.stat(path).st_size:,}")
@@ -89,6 +91,8 @@ def replaced(path: str | PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_file() and not target.is_dir():
         yield target
         return
+    # In the same folder, because a rename is atomic only within a file system. The suffix is kept, since some writers
+    # go by it.
     scratch = target.with_name(f".{os.getpid()}-{target.name}")
     try:
         yield scratch
@@ -112,6 +116,7 @@ def json_from(text: str, what: str) -> Any:
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # `json` keeps the last of several equal keys and says nothing.
         content = dict(pairs)
         if len(content) != len(pairs):
             raise FileError(f"{what} must name each key once")
@@ -122,6 +127,7 @@ def json_from(text: str, what: str) -> Any:
 
     def number(text: str) -> float:
         value = float(text)
+        # 1e999 is valid JSON, and infinity in Python.
         return value if abs(value) != float("inf") else refuse(text)
 
     return _parsed(
@@ -151,6 +157,7 @@ def _parsed(parse: Callable[[], Any], what: str, language: str) -> Any:
 
 def _check_depth(value: Any, what: str) -> None:
     """Refuse what whoever walks through ``value`` by recursion would not survive."""
+    # Level by level instead of by recursion, which is what must be avoided.
     level = [value]
     for _ in range(DEEPEST):
         level = [

@@ -128,6 +128,7 @@ class Lfsr:
         new = 0
         for tap in self.taps:
             new ^= state >> (tap - 1) & 1
+        # `period` is also the mask of `width` bits.
         return (state << 1 | new) & self.period
 
     def bits(self, count: int) -> NDArray[np.uint8]:
@@ -175,6 +176,7 @@ class Lfsr:
         _integer("count", count, 1, 1 << 40)
         # The words follow each other in the stream, from the one that ends the seed on.
         bits = self._stream(self.width + (count - 1) * width)[self.width - width :]
+        # Three cases: several words per byte, whole bytes per word, and any other width.
         if 8 % width == 0:
             shifts = np.arange(8 - width, -1, -width, dtype=np.uint8)
             several = np.packbits(bits)[:, None] >> shifts & np.uint8((1 << width) - 1)
@@ -187,6 +189,7 @@ class Lfsr:
         for part in parts.T:
             words <<= np.uint32(8)
             words |= part
+        # `packbits` pads each word at its low end.
         return words >> np.uint32(-width % 8)
 
 
@@ -204,6 +207,7 @@ def leap_table(width: int, steps: int) -> NDArray[np.int64]:
         for tap in TAPS[width]:
             new ^= states >> (tap - 1) & 1
         states = (states << 1 | new) & ((1 << width) - 1)
+    # The table is cached and shared.
     states.setflags(write=False)
     return states
 
@@ -221,6 +225,7 @@ def distinct_seeds(seed: int, count: int) -> NDArray[np.int64]:
     keys = (keys ^ keys >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ keys >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     keys ^= keys >> np.uint64(31)
+    # Plus 1: a seed is never 0. `resize` repeats the order where more seeds are needed than there are.
     return np.resize(1 + np.argsort(keys, kind="stable"), count)
 
 
@@ -230,8 +235,10 @@ def field_product(first: ArrayLike, second: ArrayLike, width: int) -> NDArray[np
     factor, rest = np.broadcast_arrays(np.asarray(first, np.uint32), np.asarray(second, np.uint32))
     product = np.zeros(factor.shape, np.uint32)
     for bit in range(width):
+        # Schoolbook multiplication without carries: `factor` is the first operand times x**bit.
         product ^= factor * (rest >> np.uint32(bit) & np.uint32(1))
         factor = factor << np.uint32(1)
+        # A bit beyond the degree is reduced by the polynomial.
         factor = factor ^ np.uint32(FIELDS[width]) * (factor >> np.uint32(width))
     return product
 
@@ -241,6 +248,7 @@ def shared_words(words: NDArray[np.uint32], width: int, streams: int) -> NDArray
     _integer("width of a field", width, min(FIELDS), max(FIELDS))
     _integer("streams", streams, 1, 1 << width)
     words = np.asarray(words, np.uint32)[..., None]
+    # b is the low half of the word, a the high half: b + a i.
     low = words & np.uint32((1 << width) - 1)
     return low ^ field_product(words >> np.uint32(width), np.arange(streams), width)
 

@@ -81,6 +81,7 @@ class Register:
         _check_name(self.name)
         if not 1 <= self.width_bits <= WIDEST_REGISTER:
             raise ValueError(f"width_bits must be from 1 to {WIDEST_REGISTER}, not {self.width_bits!r}")
+        # A register must not reach beyond the space that the RTL decodes.
         if not 0 <= self.offset <= REGISTER_SPACE - self.size:
             raise ValueError(f"offset must be from 0 to {REGISTER_SPACE - self.size}, not {self.offset!r}")
         if self.access not in get_args(Access):
@@ -123,6 +124,7 @@ class MemoryRegion:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        # Number 0 is that of the registers.
         if not 1 <= self.number < MOST_MEMORIES:
             raise ValueError(f"number must be from 1 to {MOST_MEMORIES - 1}, not {self.number!r}")
 
@@ -147,6 +149,7 @@ class RegisterMap:
             raise ValueError(f"register names must be unique, not {names!r}")
         taken: dict[int, str] = {}
         for register in self.registers:
+            # Every byte has one register, because the host addresses single bytes.
             for byte in range(register.offset, register.offset + register.size):
                 if byte in taken:
                     raise ValueError(f"register {register.name} must not overlap register {taken[byte]}")

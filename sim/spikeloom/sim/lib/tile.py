@@ -76,8 +76,10 @@ class TileParameters(abc.ABC):
 
     def __init_subclass__(cls, *, kind: str | None = None, register_map: RegisterMap | None = None) -> None:
         super().__init_subclass__()
+        # An abstract subclass, or one that changes a kind without declaring a new one.
         if kind is None or register_map is None:
             return
+        # The same class may be defined again, for example when its module is loaded twice.
         known = _KINDS.get(kind)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"kind of a tile must be new, not {kind!r}, which {known.__qualname__} has")
@@ -103,6 +105,7 @@ class TileParameters(abc.ABC):
 
     def holding(self, contents: Contents) -> Self:
         """The same tile with these initial ``contents``."""
+        # Every kind is a dataclass, which the type of this base class does not say.
         changed: Self = replace(cast(Any, self), contents=contents)
         return changed
 

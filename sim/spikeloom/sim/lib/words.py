@@ -13,6 +13,7 @@ __all__ = ["Field", "WordLayout", "bits_for", "pack_lanes", "unpack_lanes", "wei
 
 def bits_for(count: int) -> int:
     """Width of an index of ``count`` items, at least 1."""
+    # A single item needs no index, but a signal of no bits is an exception everywhere.
     return max(1, (count - 1).bit_length())
 
 
@@ -61,6 +62,7 @@ class WordLayout:
         columns = []
         for field in self.fields:
             array = np.broadcast_to(np.asarray(values.get(field.name, 0), np.int64), (count,))
+            # A field without bits holds 0 only, signed or not.
             low = -(1 << (field.width - 1)) if field.signed and field.width else 0
             high = (1 << (field.width - 1 if field.signed and field.width else field.width)) - 1
             if count and (array.min() < low or array.max() > high):
@@ -86,6 +88,7 @@ class WordLayout:
 def pack_lanes(bits: NDArray[np.uint8], lanes: int) -> NDArray[np.uint8]:
     """Join ``lanes`` consecutive words of bits ``(n, width)`` into one; return bytes ``(n // lanes, planes)``."""
     count, width = bits.shape
+    # A word is complete or absent.
     if count % lanes:
         raise ValueError(f"the number of words must be a multiple of {lanes} lanes, not {count}")
     return np.packbits(bits.reshape(count // lanes, lanes * width), axis=1, bitorder="little")

@@ -74,12 +74,15 @@ class QuantisedAttention(QuantisedUnit):
                 raise ValueError(
                     f"{role} of {self.name!r} must have {self.size} neurons, not {source.size} as {source.name!r}"
                 )
+            # Samples count ones of binary words; a membrane or a value has no meaning there.
             if not source.parameters.spiking or source.parameters.graded:
                 raise ValueError(f"{role} of {self.name!r} must be of neurons that spike, not as {source.name!r}")
 
     def begin(self, steps: int, samples: int) -> UnitStep:
         """Begin a run, in which step *t* of every sample uses the same random words."""
         words = draw(self.parameters, steps, seed=self.seed)
+        # Steps are numbered by the calls. All samples share the words, as on the hardware, which restarts with each
+        # sample.
         count = itertools.count()
         return lambda fired: self.samples(fired, words.step(next(count)))[1]
 
@@ -90,6 +93,7 @@ class QuantisedAttention(QuantisedUnit):
         ``(B, n)`` and the random ``words`` of the step."""
         shape = self.parameters
         q, k, v = (
+            # The populations have tokens innermost, the recurrence features.
             fired[name].reshape(-1, shape.heads, shape.features, shape.tokens).swapaxes(2, 3).astype(np.int64)
             for name in self.sources
         )

@@ -50,6 +50,7 @@ class QuantisedConnection(Projection):
             weight = weight.map(lambda values: values.astype(np.int64))
         else:
             weight = weight.astype(np.int64)
+            # Networks that differ in other fields share the array (`dataclasses.replace`), so it must not change.
             weight.setflags(write=False)
         object.__setattr__(self, "weight", weight)
         self.check_shape(f"the connection from {self.source!r} to {self.target!r}")
@@ -79,6 +80,7 @@ class QuantisedNetwork:
     def __post_init__(self) -> None:
         if not 1 <= self.weight_width <= 16:
             raise ValueError(f"weight_width must be an integer from 1 to 16, not {self.weight_width!r}")
+        # One bit of two's complement cannot hold the value 1.
         if self.input_value_width not in (0, *range(2, 17)):
             raise ValueError(f"input_value_width must be 0 or from 2 to 16, not {self.input_value_width!r}")
         if self.inputs < 1:
@@ -138,6 +140,7 @@ class QuantisedNetwork:
     @cached_property
     def _connections(self) -> dict[str, tuple[list[QuantisedConnection], list[QuantisedConnection]]]:
         """For each name, the connections from it and to it."""
+        # Indexed once: compiler passes ask for the connections of every population.
         found: dict[str, tuple[list[QuantisedConnection], list[QuantisedConnection]]] = {
             name: ([], []) for name in self.sources
         }
@@ -153,6 +156,7 @@ class QuantisedNetwork:
     @cached_property
     def schedule(self) -> tuple[QuantisedPopulation | QuantisedUnit, ...]:
         """The update order of a step: each unit directly follows the last of its sources."""
+        # The input precedes all populations, and with it a unit that reads only the input.
         place = {INPUT: -1} | {name: number for number, name in enumerate(self._populations)}
         after: dict[int, list[QuantisedUnit]] = {}
         for unit in self.units:
@@ -199,6 +203,7 @@ class QuantisedNetwork:
     def sinks(self, name: str) -> tuple[str, ...]:
         """The populations and units that receive the spikes of ``name``, each once."""
         found = [connection.target for connection in self.connections_from(name)]
+        # A dictionary instead of a set, which would not keep the order.
         return tuple(dict.fromkeys([*found, *(unit.name for unit in self.readers(name))]))
 
     @cached_property
@@ -239,6 +244,7 @@ class QuantisedNetwork:
 
         Each source fires at most once per step. Spikes of delay 0 and of delay 1 add up in the same sum.
         """
+        # Cached, because it takes a sum over all weights of the population.
         if name not in self._known_bounds:
             self._known_bounds[name] = self._current_bounds(name)
         return self._known_bounds[name]
@@ -248,6 +254,7 @@ class QuantisedNetwork:
         return {}
 
     def _current_bounds(self, name: str) -> tuple[int, int]:
+        # Summed per neuron: the worst neuron of each connection need not be the same one.
         low = np.zeros(self.size(name), np.int64)
         high = np.zeros(self.size(name), np.int64)
         for connection in self.connections_to(name):

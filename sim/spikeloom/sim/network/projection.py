@@ -28,8 +28,10 @@ from spikeloom.sim.network.sparse import Matrix, SparseMatrix, numbers_of
 
 __all__ = ["Convolution", "Pooling", "Projection", "Taps"]
 
+# Up to these magnitudes, single and double precision hold every integer.
 _EXACT_SINGLE = 1 << 24
 _EXACT_DOUBLE = 1 << 53
+# Bound of the position of a slice in either direction, far beyond any input of a core.
 _FARTHEST = 1 << 14
 _CHUNK = 1 << 21
 """Maximum number of values of an unrolled convolution input in memory at a time."""
@@ -78,6 +80,7 @@ class Pooling:
         """Sums ``(B, n_out)`` of ``values`` ``(B, n_in)``; booleans become integers."""
         channels, height, width = self.output_shape
         image = values.reshape(-1, *self.input_shape)
+        # Drops the rows and columns of incomplete windows.
         image = image[:, :, : height * self.window[0], : width * self.window[1]]
         windows = image.reshape(-1, channels, height, self.window[0], width, self.window[1])
         return windows.sum(axis=(3, 5)).reshape(len(values), -1)
@@ -104,6 +107,7 @@ class Convolution:
     def __post_init__(self) -> None:
         checks = [("input_shape", 3, 1), ("kernel", 2, 1), ("stride", 2, 1), ("dilation", 2, 1)]
         if self.extent is None:
+            # Only a slice (`extent`) may begin inside the input; a padding of a whole convolution is never negative.
             checks.append(("padding", 2, 0))
         else:
             checks += [("padding", 2, -_FARTHEST), ("extent", 2, 1)]
@@ -115,6 +119,7 @@ class Convolution:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} of a convolution must be a positive integer, not {value!r}")
         channels = self.input_shape[0]
+        # A group connects equal shares of the input and output channels.
         if channels % self.groups or self.output_channels % self.groups:
             raise ValueError(
                 f"groups of a convolution must divide its {channels} input and {self.output_channels} output "
@@ -175,6 +180,7 @@ class Convolution:
         """``(B, n_out)`` of ``values`` ``(B, n_in)``, both of the type of ``weight`` ``weight_shape``."""
         outputs, inputs, *_ = self.weight_shape
         _, height, width = self.output_shape
+        # Each group is a matrix product of its own over unrolled windows.
         per_group = outputs // self.groups
         matrices = weight.reshape(self.groups, per_group, -1)
         result = np.empty((len(values), self.groups, per_group, height, width), weight.dtype)
@@ -185,6 +191,7 @@ class Convolution:
             image = self._seen(values[first : first + chunk].reshape(-1, *self.input_shape).astype(weight.dtype))
             extent = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
             windows = np.lib.stride_tricks.sliding_window_view(image, extent, axis=(2, 3))
+            # A view: strides and dilations select positions without a copy.
             windows = windows[
                 :, :, :: self.stride[0], :: self.stride[1], :: self.dilation[0], :: self.dilation[1]
             ]  # (b, c, Y, X, ky, kx)
@@ -265,6 +272,7 @@ class Projection:
         """The exact sums ``(..., n_target)`` for ``values`` ``(..., n_source)``, integers if the weights are."""
         array = np.asarray(values)
         sums = self.exact_sums(array.reshape(-1, array.shape[-1]))
+        # The fast types hold integers; callers get them as such.
         if self.weight.dtype.kind == "i":
             sums = sums.astype(np.int64, copy=False)
         return sums.reshape(*array.shape[:-1], self.target_size)
@@ -284,6 +292,7 @@ class Projection:
                 return self.convolution.sum(weight, values)
             return values.astype(np.float64) @ weight.T
         greatest = 1 if values.dtype.kind == "b" else int(np.abs(values).max(initial=0))
+        # No partial sum exceeds this, in whatever order the products are added.
         bound = self._reach * greatest
         kind: Any = np.float32 if bound < _EXACT_SINGLE else np.float64 if bound < _EXACT_DOUBLE else np.int64
         if self.convolution is not None:
@@ -313,13 +322,16 @@ class Projection:
 
         Each source sends at most one value from ``least`` to ``greatest``, or nothing.
         """
+        # 0 is always possible, since a source need not fire.
         low, high = min(least, 0), max(greatest, 0)
         positive, negative = (self._sum_of_all(part) for part in (_positive, _negative))
+        # A negative weight turns the largest value into the smallest product.
         return positive * low + negative * high, positive * high + negative * low
 
     def _sum_of_all(self, part: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         """Sums ``(n_target,)`` of ``part`` of each weight, with a spike of every source."""
         weight = self.weight.map(part) if isinstance(self.weight, SparseMatrix) else part(self.weight)
+        # The same map with other weights, so that pooling and padding are taken into account once, in `sum`.
         of_part = Projection(weight=weight, convolution=self.convolution, pooling=self.pooling)
         return of_part.sum(np.ones((1, self.source_size), np.int64))[0]
 
@@ -334,10 +346,12 @@ class Projection:
             shape = (self.weight.shape[1],) if self.pooling is None else self.pooling.output_shape
             counts = np.full(shape, self.weight.shape[0], np.int64)
         else:
+            # The taps of the two axes are independent, so their numbers multiply.
             rows, columns = (np.array([len(taps) for taps in self.convolution.taps(axis)]) for axis in range(2))
             per_group = self.convolution.output_channels // self.convolution.groups
             counts = np.broadcast_to(rows[:, None] * columns * per_group, self.convolution.input_shape)
         if self.pooling is not None:
+            # Every input of a window has the fan-out of the window; those outside of all windows have none.
             spread = np.zeros(self.pooling.input_shape, np.int64)
             high, wide = self.pooling.window
             inside = counts.repeat(high, axis=1).repeat(wide, axis=2)
@@ -347,6 +361,7 @@ class Projection:
 
     def as_dense(self) -> NDArray[Any]:
         """The same map as one matrix ``(n_target, n_source)``."""
+        # The images of the unit vectors are the columns.
         return self.sum(np.eye(self.source_size, dtype=np.int64)).T
 
 
@@ -366,6 +381,8 @@ def _product(values: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]:
     """
     rows, sources = values.shape
     targets = factors.shape[1]
+    # Estimated times of the three ways: all sources, one row at a time with its events, and only sources that fire at
+    # all.
     everything = sources * targets * (rows + _READ)
     if np.count_nonzero(values) * targets * _GATHER + rows * _CALL < everything:
         result = np.empty((rows, targets), factors.dtype)

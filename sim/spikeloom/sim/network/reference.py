@@ -104,9 +104,12 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
     values = {p.name: np.zeros((steps, batch, p.size), np.int64) for p in network.populations if p.parameters.graded}
     recorded: list[dict[str, NeuronState]] = []
     groups = _groups(network)
+    # Samples are independent; a block of them keeps the arrays of a step in the cache.
     for first in range(0, batch, _ROWS):
         samples = slice(first, first + _ROWS)
         run = _Run(network, inputs[:, samples], _part(fired, samples), _part(values, samples), record)
+        # Few samples are complemented by several steps, so that the matrix products have about `_ROWS` rows in either
+        # case.
         block = max(1, _ROWS // min(batch, _ROWS))
         for begin in range(0, steps, block):
             for group in groups:
@@ -165,6 +168,7 @@ class _Run:
     def advance(self, group: Sequence[QuantisedPopulation | QuantisedUnit], steps: range) -> None:
         """Run ``steps`` of a group; all groups before it have run them."""
         names = {item.name for item in group}
+        # Everything from earlier groups is known for all steps of the block, so it takes one product.
         outside = {item.name: self._from_outside(item.name, names, steps) for item in group}
         for number, t in enumerate(steps):
             for item in group:
@@ -175,10 +179,13 @@ class _Run:
                     continue
                 current = outside[name][number]
                 for connection in self._network.connections_to(name):
+                    # Within the group sources advance together with their targets, so these sums are added step by
+                    # step.
                     if connection.source in names and t >= connection.delay:
                         brought = self._brought[connection.source][t - connection.delay]
                         current = current + connection.exact_sums(brought)
                 value = self._populations[name].step(current, self._fired[name][t])
+                # `LeanStep` returns no values: it has no graded spikes.
                 if value is not None and name in self._values:
                     self._values[name][t] = value
                 if name in self._recorded:
@@ -219,6 +226,7 @@ class _AnyStep:
 
     def step(self, current: NDArray[Any], spikes: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Advance by one step; write the spikes to ``spikes`` and return their values."""
+        # The sums may be of a floating type, with integers as values.
         self._state, fired, values = step(self._state, current.astype(np.int64), self._parameters)
         spikes[...] = fired
         return values
@@ -229,6 +237,7 @@ class _AnyStep:
 
 
 def _stepper(network: QuantisedNetwork, population: QuantisedPopulation, batch: int) -> LeanStep | _AnyStep:
+    # The bound of the placed weights decides whether floating point is exact.
     greatest = max(abs(bound) for bound in network.current_bounds(population.name))
     lean = LeanStep.of(population.parameters, batch, greatest)
     return _AnyStep(population.parameters, batch) if lean is None else lean

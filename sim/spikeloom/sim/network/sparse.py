@@ -37,15 +37,18 @@ class SparseMatrix:
     ndim = 2
 
     def __post_init__(self) -> None:
+        # Parts and maps share the arrays.
         for array in (self.rows, self.columns, self.values):
             array.setflags(write=False)
 
     @classmethod
     def of(cls, shape: tuple[int, int], rows: IntArray, columns: IntArray, values: NDArray[Any]) -> SparseMatrix:
         """Create a matrix from weights in any order; weights at the same position are added."""
+        # One number per position sorts by row, then by column.
         keys, place = np.unique(rows.astype(np.int64) * shape[1] + columns, return_inverse=True)
         total = np.zeros(len(keys), values.dtype)
         np.add.at(total, place, values)
+        # Weights may cancel, and stored zeros would count as synapses.
         kept = total != 0
         where, across = np.divmod(keys[kept], shape[1])
         return cls(shape=shape, rows=where, columns=across, values=total[kept])
@@ -127,6 +130,7 @@ class SparseMatrix:
         wanted = rows.astype(np.int64) * self.shape[1] + columns
         if not self.count:
             return np.zeros(len(wanted), self.dtype)
+        # A position after the last stored one is compared with the last, and differs.
         place = np.minimum(np.searchsorted(stored, wanted), self.count - 1)
         return np.where(stored[place] == wanted, self.values[place], self.dtype.type(0))
 

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Link", "LinkCount", "MeshParameters", "Port", "Route"]
 
+# 64 tiles at most: a destination set fills a register of 64 bits.
 MOST_COLUMNS = MOST_ROWS = 8
 DEEPEST_QUEUE = 1024
 
@@ -128,6 +129,7 @@ class MeshParameters:
         _integer("columns", self.columns, 1, MOST_COLUMNS)
         _integer("rows", self.rows, 1, MOST_ROWS)
         _integer("payload_width", self.payload_width, 1, 1024)
+        # A power of two, because the pointers of the queues wrap around by overflow.
         depth = self.queue_depth
         if not isinstance(depth, int) or not 0 <= depth <= DEEPEST_QUEUE or depth & (depth - 1):
             raise ValueError(f"queue_depth must be 0 or a power of two up to {DEEPEST_QUEUE}, not {depth!r}")
@@ -166,6 +168,7 @@ class MeshParameters:
     def mask(self, tile: int, port: Port) -> int:
         """The destinations that leave the router of ``tile`` by ``port``."""
         column, row = self.place(tile)
+        # Columns first: a packet goes north or south only in the column of its destination.
         leaves = {
             Port.LOCAL: lambda x, y: (x, y) == (column, row),
             Port.EAST: lambda x, y: x > column,
@@ -179,11 +182,13 @@ class MeshParameters:
         """The destinations that can arrive at the router of ``tile`` by ``port``: all of them at LOCAL."""
         if port is Port.LOCAL:
             return (1 << self.tiles) - 1
+        # Whatever the neighbour sends this way: by its own mask, nothing else can arrive.
         return self.mask(self.neighbours(tile)[port], port.opposite)
 
     def inputs(self, tile: int, port: Port) -> tuple[Port, ...]:
         """The inputs from which a packet can leave by the output ``port``."""
         mask = self.mask(tile, port)
+        # LOCAL counts too: a tile may send to itself.
         return tuple(entry for entry in self.ports(tile) if self.arrivals(tile, entry) & mask)
 
     def destinations(self, tiles: Iterable[int]) -> int:
@@ -209,9 +214,11 @@ class MeshParameters:
         while waiting:
             tile, left, distance = waiting.pop()
             for port in self.ports(tile):
+                # The masks are disjoint, so every destination follows exactly one port.
                 branch = left & self.mask(tile, port)
                 if not branch:
                     continue
+                # A link carries a multicast packet once, however many destinations are behind it.
                 links.add((tile, port))
                 if port is Port.LOCAL:
                     hops[tile] = distance

@@ -5,6 +5,7 @@ from spikeloom.sim.noc.mesh import Link
 
 __all__ = ["ROUTER", "ROUTER_MEMORY", "counter_names"]
 
+# The last memory number, so that it does not collide with the memories of the tile at the same position.
 ROUTER_MEMORY = 15
 
 ROUTER = RegisterMap(
