@@ -1,7 +1,7 @@
-"""The parameters of an AER tile: a port of the fabric for event cameras and other chips that speak address events.
+"""Parameters of an AER tile, a port of the fabric for event cameras and other chips with an address-event interface.
 
-A tile has one direction. Its table says which axon an address is (input), or which address an axon (output); what the
-table does not know is not for it. `docs/aer.md` has the rules.
+A tile has one direction. Its table translates addresses to axons (input) or axons to addresses (output); events without
+an entry are dropped. `docs/aer.md` has the rules.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["AerDirection", "AerTileParameters"]
 
 
 class AerDirection(enum.Enum):
-    """Which way events go."""
+    """Direction of the events."""
 
     INPUT = "input"
     """From the chip to the fabric."""
@@ -37,26 +37,27 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
     Parameters
     ----------
     direction
-        Which way events go.
+        Direction of the events.
     address_width
-        Wires of the address, 1 to 18.
+        Number of address wires, 1 to 18.
     depth
-        Events that wait, of each of two steps: a power of two from 2 to 16384. A network's output must have at most so
-        many neurons; of an input the chip waits with what is more.
+        Capacity of the queue of each parity in events, a power of two from 2 to 16384. For an output, the output
+        population of the network may have at most this many neurons. When the queue of an input is full, the chip has
+        to wait.
     stages
         Registers of the synchroniser, 2 to 8.
     active_low
-        Request and acknowledge are low when they are meant.
+        Whether request and acknowledge are active low.
     setup_cycles
-        Of an output: cycles from the address to its request, 1 to 255.
+        For an output, cycles from the address to its request, 1 to 255.
     axon_width, value_width
-        Of the packets of the fabric, which makes them fit.
+        Widths in the packets of the fabric; `fitted` sets them.
     destinations
-        Tiles of the mesh, the bits of a destination set.
+        Number of tiles of the mesh, which is the width of a destination set.
     read_back
-        The host can read the memories back.
+        Whether the host can read the memories back.
     contents
-        What is in memories and registers from power-up. Tiles that differ in nothing else are equal.
+        Initial contents of memories and registers; ignored when tiles are compared.
     """
 
     direction: AerDirection
@@ -99,16 +100,16 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
 
     @property
     def packets(self) -> Widths:
-        """Those of the fabric, whatever they are."""
+        """Widths of the packets of the fabric; the tile requires none of its own."""
         return Widths(self.axon_width, self.value_width)
 
     def fitted(self, *, tiles: int, packets: Widths) -> AerTileParameters:
-        """The tile with the packets of the fabric."""
+        """The tile with the packet widths of the fabric."""
         return replace(self, destinations=tiles, axon_width=packets.axon, value_width=packets.value)
 
     @property
     def left_to_host(self) -> frozenset[str]:
-        """``sources``, so that no event is taken before there is a run."""
+        """``sources``, so that no event is accepted before the host starts a run."""
         return frozenset({"sources"})
 
     @property
@@ -128,12 +129,12 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
 
     @property
     def table_layout(self) -> WordLayout:
-        """A word of the table: whether the tile knows the address (input) or axon (output), and what it becomes."""
+        """A word of the table: whether the address (input) or axon (output) has an entry, and its translation."""
         return WordLayout((Field("known", 1), Field("value", self.axon_width if self.is_input else self.address_width)))
 
     @property
     def table(self) -> Memory:
-        """A word for each address (input) or axon (output)."""
+        """The table, with one word per address (input) or axon (output)."""
         # The whole range is stored, so that a translation is one read without a search.
         depth = 1 << (self.address_width if self.is_input else self.axon_width)
         return Memory("table", 1, depth, self.table_layout.width, self.contents.memories.get(1, ()))
@@ -145,14 +146,14 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
 
     @property
     def cost(self) -> dict[str, float]:
-        """Logic by direction: a constant, the bits of address and axon, and the bits of a queue's level."""
+        """Logic by direction: a constant, the widths of address and axon, and the width of a queue's level."""
         way = f"AER {self.direction.value}"
         wires = self.address_width + self.axon_width
         return {way: 1, f"{way}, bits": wires, f"{way}, level": (self.depth - 1).bit_length()}
 
     @property
     def buffers(self) -> tuple[tuple[int, int], ...]:
-        """A queue per parity of the step and, of an input, a bit per axon for those in each of them."""
+        """A queue per parity and, for an input, a bit per axon that marks the contents of each queue."""
         per_parity = [(self.axon_width, self.depth)]
         if self.is_input:
             per_parity.append((1, 1 << self.axon_width))
@@ -162,8 +163,8 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
     def table_words(self, addresses: ArrayLike, axons: ArrayLike) -> NDArray[np.uint8]:
         """The bytes ``(depth, planes)`` of the table of ``addresses`` ``(n,)`` and ``axons`` ``(n,)``.
 
-        Several addresses may be one axon of an input, and several axons one address of an output. Raises ``ValueError``
-        for what the tile has no wires or no bits for, and for two meanings of one address or axon.
+        Several addresses of an input may have the same axon, and several axons of an output the same address. Raises
+        ``ValueError`` for an address or axon that is out of range, or that would have two translations.
         """
         pairs = np.asarray(addresses, np.int64).reshape(-1), np.asarray(axons, np.int64).reshape(-1)
         if len(pairs[0]) != len(pairs[1]):

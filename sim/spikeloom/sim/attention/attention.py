@@ -1,35 +1,36 @@
-"""Stochastic spiking attention in integers, bit for bit what the hardware does, and its expectation.
+"""Stochastic spiking attention in integers, bit-exact with the hardware, and its expectation.
 
 Song, Katti, Simeone and Rajendran, "Stochastic Spiking Attention: Accelerating Attention with Stochastic Computing in
-Spiking Networks", AICAS 2024, arXiv 2402.09109. Per head and step of time, with spikes ``Q``, ``K``, ``V`` from {0, 1}
-of ``N`` tokens by ``d`` features of the head, both powers of two::
+Spiking Networks", AICAS 2024, arXiv 2402.09109. For each head and time step, with spikes ``Q``, ``K``, ``V`` from
+{0, 1} of ``N`` tokens by ``d`` features of the head, both powers of two::
 
     S[i, j] ~ Bernoulli(sum over f of Q[i, f] K[j, f] / d)
     A[i, f] ~ Bernoulli(sum over j of S[i, j] V[j, f] / N)
 
-With a causal mask ``S[i, j]`` is 0 where ``j > i``. The normaliser stays ``N``: row ``i`` then has at most ``i + 1``
-ones, and early tokens attend weakly. A division by ``i + 1`` would not be free, and a trained network learns around it.
+With a causal mask ``S[i, j]`` is 0 for ``j > i``. The normaliser remains ``N``: row ``i`` then has at most ``i + 1``
+ones, and early tokens attend weakly. A division by ``i + 1`` would cost hardware, and training compensates for it.
 
-**Samples.** ``d`` and ``N`` are powers of two, so that a sample is the carry of a sum
+**Samples.** Because ``d`` and ``N`` are powers of two, a sample is the carry of a sum
 (`spikeloom.sim.lib.lfsr.bernoulli`)::
 
     S[i, j] = count + word >= d         count = 0 .. d, word = log2(d) random bits
     A[i, f] = count + word >= N         count = 0 .. N, word = log2(N) random bits
 
-**Which random word belongs to which sample** is part of the numbers. It depends on neither the rows that hardware does
-at once nor on anything that waits. There are two shift registers, one of `SCORE_WIDTH` bits for S and one of
-`OUTPUT_WIDTH` for A; their periods have no common factor, so that over both of them no sample of S depends on one of A.
-At the start of each sample of ``T`` steps both are as `register_seeds` says. With ``m = max(log2 N, log2 d)``, ::
+**Random words.** The assignment of random words to samples is part of the specification. It depends neither on the
+number of rows that the hardware computes in parallel nor on stalls. There are two shift registers, one of `SCORE_WIDTH`
+bits for S and one of `OUTPUT_WIDTH` bits for A. Their periods have no common factor, so that over both periods samples
+of S and A are independent. At the start of each sample of ``T`` steps both registers are set to `register_seeds`. With
+``m = max(log2 N, log2 d)``, ::
 
     the words of S[:, j] in step t of head h come from word (t H + h) N + j of the first,
     the words of A[:, f] in step t of head h come from word (t H + h) d + f of the second,
 
-where each word has ``2 m`` bits (`Lfsr.words`) and gives one word to every row ``i`` by
-`spikeloom.sim.lib.lfsr.shared_words`, of which the low log2(d) or log2(N) bits count. So any two rows have independent
-words.
+where each word has ``2 m`` bits (`Lfsr.words`) and yields one word per row ``i`` by
+`spikeloom.sim.lib.lfsr.shared_words`, of which the low log2(d) or log2(N) bits are used. The words of any two rows are
+therefore independent.
 
-**Expectation.** Each comparison is right in its marginal, and S and the words of A are independent, so that given Q, K
-and V, whatever the correlation between rows::
+**Expectation.** Each comparison has the correct marginal probability, and S is independent of the words of A. Given Q,
+K and V, and whatever the correlation between rows::
 
     E[A[i, f]] = 1 / N * sum over j of S'[i, j] V[j, f],    S'[i, j] = sum over f of Q[i, f] K[j, f] / d   (0 if masked)
 """
@@ -61,14 +62,14 @@ __all__ = [
 ]
 
 PIPELINE_CYCLES = 14
-"""Cycles at most in the registers of the unit, beside those of `AttentionParameters.cycles`."""
+"""Maximum latency of the unit's registers in cycles, in addition to `AttentionParameters.cycles`."""
 
 RESULT_PASSES = 4
 """Capacity of the result queue in passes: one computing A, one computing S, one being sent, and one spare."""
 
 SCORE_WIDTH = 31
 OUTPUT_WIDTH = 32
-"""Bits of the shift registers; ``2**31 - 1`` is a prime that does not divide ``2**32 - 1``."""
+"""Widths of the shift registers; ``2**31 - 1`` is a prime that does not divide ``2**32 - 1``."""
 
 
 def _power_of_two(name: str, value: object, low: int, high: int) -> None:
@@ -78,16 +79,17 @@ def _power_of_two(name: str, value: object, low: int, high: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionParameters:
-    """What an attention unit is built for.
+    """Sizes of an attention unit.
 
     Parameters
     ----------
     tokens, features
-        ``N`` and ``d``, the features of one head: powers of two from 2 to 256.
+        ``N`` and ``d``, the number of features of one head: powers of two from 2 to 256.
     heads
-        From 1 to 16.
+        Number of heads, 1 to 16.
     rows
-        Rows of S and A done at once, a power of two from 1 to ``tokens``: area against time, and nothing else.
+        Rows of S and A computed in parallel, a power of two from 1 to ``tokens``. It trades area for time and does not
+        affect the results.
     """
 
     tokens: int = 16
@@ -104,41 +106,41 @@ class AttentionParameters:
 
     @property
     def groups(self) -> int:
-        """Groups of ``rows`` rows, done one after the other."""
+        """Number of groups of ``rows`` rows, which are computed one after another."""
         return self.tokens // self.rows
 
     @property
     def score_bits(self) -> int:
-        """Bits of a random word of S, log2 of ``features``."""
+        """Width of a random word of S: log2 of ``features``."""
         return self.features.bit_length() - 1
 
     @property
     def output_bits(self) -> int:
-        """Bits of a random word of A, log2 of ``tokens``."""
+        """Width of a random word of A: log2 of ``tokens``."""
         return self.tokens.bit_length() - 1
 
     @property
     def word_bits(self) -> int:
-        """Bits ``m`` of the field in which rows share a word of ``2 m`` bits."""
+        """Degree ``m`` of the field in which the rows share a word of ``2 m`` bits."""
         return max(self.score_bits, self.output_bits)
 
     @property
     def pass_cycles(self) -> int:
-        """Cycles from the start of one group's pass to that of the next: a key or a feature a cycle, at once."""
+        """Cycles from the start of a pass to that of the next: one key and one feature per cycle, in parallel."""
         return max(self.tokens, self.features)
 
     def cycles(self, steps: int) -> int:
-        """Cycles of ``steps`` steps from when the first head's spikes are there, without `PIPELINE_CYCLES`.
+        """Cycles of ``steps`` steps after the spikes of the first head have arrived, without `PIPELINE_CYCLES`.
 
-        A pass of a group a `pass_cycles`, and the last group's A follow its S: ``(T + 1) d`` for one head with
-        ``rows = N = d``.
+        Each pass takes `pass_cycles`, and A of the last group follows its S: ``(T + 1) d`` for one head with ``rows = N
+        = d``.
         """
         passes = steps * self.heads * self.groups
         return (passes - 1) * self.pass_cycles + self.tokens + self.features
 
 
 class Part(enum.IntEnum):
-    """What an event says to an attention tile, in the order of its pages at reset."""
+    """Matrix that an event belongs to, in the order of the pages at reset."""
 
     QUERY = 0
     KEY = 1
@@ -147,17 +149,17 @@ class Part(enum.IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionResult:
-    """Every sample: ``scores`` (S) ``(T, heads, N, N)`` and ``outputs`` (A) ``(T, heads, N, d)``, boolean."""
+    """All samples: ``scores`` (S) ``(T, heads, N, N)`` and ``outputs`` (A) ``(T, heads, N, d)``, boolean."""
 
     scores: NDArray[np.bool_]
     outputs: NDArray[np.bool_]
 
 
 def register_seeds(seed: int) -> tuple[int, int]:
-    """What the two shift registers start at, from a seed from 0 to ``2**64 - 1``.
+    """Initial values of the two shift registers, derived from a seed from 0 to ``2**64 - 1``.
 
-    The seed is scattered over all bits (the output function of SplitMix64: Steele, Lea and Flood, "Fast splittable
-    pseudorandom number generators", OOPSLA 2014), because registers that start at 1, 2, 3 begin with the same words.
+    The seed is scrambled by the output function of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom
+    number generators", OOPSLA 2014), because registers that start at 1, 2, 3 begin with the same words.
     """
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 1 << 64:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {seed!r}")
@@ -207,7 +209,7 @@ class Words:
 
 
 def draw(parameters: AttentionParameters, steps: int, *, seed: int = 0) -> Words:
-    """The random words of all ``steps`` of one sample; every sample has the same."""
+    """The random words of ``steps`` steps of a sample, which are the same for every sample."""
     score_seed, output_seed = register_seeds(seed)
     scores = _words(parameters, Lfsr(width=SCORE_WIDTH, seed=score_seed), steps, parameters.tokens)
     outputs = _words(parameters, Lfsr(width=OUTPUT_WIDTH, seed=output_seed), steps, parameters.features)
@@ -224,7 +226,7 @@ def attend(
     *,
     causal: bool = False,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """S and A of spikes ``(..., heads, N, d)``, 0 or 1, with ``words`` that broadcast against them."""
+    """Compute S and A from spikes ``(..., heads, N, d)``, 0 or 1; ``words`` broadcast against them."""
     scores = bernoulli(q @ k.swapaxes(-1, -2), words.scores, parameters.score_bits)
     # Masked after sampling: the random words of masked positions are drawn all the same, so the mask changes no other
     # sample.
@@ -235,7 +237,7 @@ def attend(
 def simulate(
     parameters: AttentionParameters, q: ArrayLike, k: ArrayLike, v: ArrayLike, *, seed: int = 0, causal: bool = False
 ) -> AttentionResult:
-    """All samples for spikes ``q``, ``k``, ``v`` ``(T, heads, N, d)``, 0 or 1, of one sample of ``T`` steps.
+    """Simulate a sample of ``T`` steps with the spikes ``q``, ``k``, ``v`` ``(T, heads, N, d)``, 0 or 1.
 
     Raises ``ValueError`` for other shapes or values.
     """

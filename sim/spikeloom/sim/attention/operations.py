@@ -1,24 +1,24 @@
-"""What a step of attention takes: operations and memory bits, of stochastic attention and of exact integer attention.
+"""Operations and memory accesses per step, for stochastic attention and for exact integer attention.
 
 Stochastic attention is `spikeloom.sim.attention.attention`, after Song, Katti, Simeone and Rajendran (AICAS 2024, arXiv
-2402.09109). Exact attention is that of Spikformer (Zhou et al., ICLR 2023, arXiv 2209.15425): of binary Q, K and V the
-integers ``(Q K^T) V``, times a power of two, into spiking neurons.
+2402.09109). Exact attention is that of Spikformer (Zhou et al., ICLR 2023, arXiv 2209.15425): from binary Q, K and V
+it computes the integers ``(Q K^T) V``, scaled by a power of two, as the input of spiking neurons.
 
-All are counts of one step and of all heads, for ``N`` tokens by ``d`` features a head, whatever the spikes are:
-hardware that skips zeros would do less of either kind. What both have in common, the projections around them, is not
-counted.
+All counts are per step, for all heads with ``N`` tokens by ``d`` features each. They do not depend on the spikes:
+hardware that skips zeros would need fewer operations of either kind. The projections around the attention, which both
+have in common, are not counted.
 
 ==========  ==================================================================================================
 gates       ANDs and XORs of two bits
-counted     bits that are added to a count: a full adder each
-added       bits of sums of two numbers, and of comparisons, which are sums whose carry counts: a full adder each
-drawn       new bits of the shift registers, of four taps each: three XORs and a flip-flop
-written     bits that are written to a memory: matrices Q, K, V and S, the output, and the state of neurons
-read        bits that are read from a memory
+counted     bits added to a count: one full adder each
+added       bits of sums of two numbers and of comparisons, which are sums with a carry: one full adder each
+drawn       new bits of the shift registers with four taps: three XORs and one flip-flop each
+written     bits written to a memory: the matrices Q, K, V and S, the output, and the state of neurons
+read        bits read from a memory
 ==========  ==================================================================================================
 
-Memory is counted as if all rows were done at once, so that each bit of Q, K and V is read once; with fewer rows the
-unit reads K and V once for each group of them.
+Memory accesses are counted for all rows in parallel, where each bit of Q, K and V is read once. With fewer rows the
+unit reads K and V once per group.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ __all__ = ["Energies", "Operations", "exact_operations", "stochastic_operations"
 
 @dataclass(frozen=True, kw_only=True)
 class Energies:
-    """Energies in joules: of a full adder, a gate of two inputs, and a bit that is read or written.
+    """Energies in joules of a full adder, a two-input gate, and a bit read or written.
 
-    Those of Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, for 45 nm at 0.9 V: an
-    addition of 32-bit integers 0.1 pJ, which is 3.1 fJ for each of its 32 full adders, and an access to 64 bits of a
-    memory of 8 KB 10 pJ, which is 156 fJ a bit. The source has no gate: a full adder is five, two of them XORs.
+    The values are from Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, for 45 nm at
+    0.9 V: 0.1 pJ for an addition of 32-bit integers, thus 3.1 fJ per full adder, and 10 pJ for an access to 64 bits of
+    an 8 KB memory, thus 156 fJ per bit. The source gives no value for a gate; a full adder is counted as five gates,
+    two of them XORs.
     """
 
     full_adder_j: float = 0.1e-12 / 32
@@ -46,7 +47,7 @@ class Energies:
 
 @dataclass(frozen=True, kw_only=True)
 class Operations:
-    """Operations of one step, as the table of this module says."""
+    """Operations of one step, as defined in the table of this module."""
 
     gates: int
     counted: int
@@ -56,17 +57,17 @@ class Operations:
     read: int
 
     def computing_j(self, energies: Energies) -> float:
-        """Energy of all operations but those of memories."""
+        """Energy of all operations except memory accesses."""
         gates = self.gates + 3 * self.drawn
         return gates * energies.gate_j + (self.counted + self.added) * energies.full_adder_j
 
     def memory_j(self, energies: Energies) -> float:
-        """Energy of memories."""
+        """Energy of memory accesses."""
         return (self.written + self.read) * energies.bit_j
 
 
 def stochastic_operations(shape: AttentionParameters) -> Operations:
-    """Of stochastic attention: samples of S and of A are each ANDs, a count, and a comparison with a random word."""
+    """Stochastic attention: each sample of S and A takes ANDs, a count and a comparison with a random word."""
     tokens, features, bits = shape.tokens, shape.features, shape.word_bits
     products = tokens * tokens * features  # of S, and as many of A
     words = tokens + features  # of 2 bits bits each, shared by the rows
@@ -85,7 +86,7 @@ def stochastic_operations(shape: AttentionParameters) -> Operations:
 
 
 def exact_operations(shape: AttentionParameters, *, membrane_bits: int = 16) -> Operations:
-    """Of exact attention: counts ``Q K^T`` of log2 d + 1 bits, sums of those where V is 1, and neurons behind.
+    """Exact attention: counts ``Q K^T`` of log2 d + 1 bits, their sums where V is 1, and the neurons behind.
 
     A neuron adds its sum to a membrane of ``membrane_bits``, compares it, and subtracts the threshold or 0.
     """

@@ -1,4 +1,4 @@
-"""The parameters of an attention tile: an attention unit that takes and sends packets."""
+"""Parameters of an attention tile, an attention unit with packet ports."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
     """An attention unit as a tile of a fabric.
 
     The axon of an event is a *page* and the index of a spike: ``page << index_bits | (head d + feature) N + token``.
-    Q, K and V each have a page, which the host sets. Events of other pages are ignored. A spike that comes out has the
-    axon that the memory ``routes`` holds for it.
+    Q, K and V each have a page, which the host sets. Events of other pages are ignored. The memory ``routes`` holds the
+    axon of each output spike.
 
     Parameters
     ----------
     attention
-        The unit.
+        Sizes of the unit.
     axon_width, value_width
-        Of the packets of the fabric. An axon has room for four pages at least.
+        Widths in the packets of the fabric. An axon must have room for at least four pages.
     destinations
-        Tiles of the mesh, the bits of a destination set; 0 without a mesh.
+        Number of tiles of the mesh, which is the width of a destination set; 0 without a mesh.
     read_back
-        The host can read the memories back.
+        Whether the host can read the memories back.
     contents
-        What is in memories and registers from power-up. Tiles that differ in nothing else are equal.
+        Initial contents of memories and registers; ignored when tiles are compared.
     """
 
     attention: AttentionParameters
@@ -65,27 +65,27 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
 
     @property
     def packets(self) -> Widths:
-        """Those of the fabric."""
+        """Widths of the packets of the fabric."""
         return Widths(self.axon_width, self.value_width)
 
     @property
     def asks(self) -> Widths:
-        """Axons of so many bits; its spikes have no values."""
+        """Minimum widths of the fabric: its axon width; spikes have no values."""
         return Widths(self.axon_width, 0)
 
     def fitted(self, *, tiles: int, packets: Widths) -> AttentionTileParameters:
-        """The tile with the packets of the fabric."""
+        """The tile with the packet widths of the fabric."""
         return replace(self, destinations=tiles, axon_width=packets.axon, value_width=packets.value)
 
     @property
     def index_bits(self) -> int:
-        """Bits of the index of a spike."""
+        """Width of the index of a spike."""
         shape = self.attention
         return (shape.heads * shape.tokens * shape.features - 1).bit_length()
 
     @property
     def page_bits(self) -> int:
-        """Bits of a page that count; at most 16 of them."""
+        """Width of a page, at most 16 bits."""
         # The registers of the pages have 16 bits.
         return min(16, self.axon_width - self.index_bits)
 
@@ -100,19 +100,19 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
 
     @property
     def memories(self) -> dict[str, Memory]:
-        """The memory that the host loads: the axon of each spike that comes out, ``(head N + token) d + feature``."""
+        """The memory that the host loads: the axon of each output spike, at ``(head N + token) d + feature``."""
         words = self.contents.memories.get(1, ())
         return {"routes": Memory("routes", 1, 1 << self.index_bits, self.axon_width, words)}
 
     @property
     def cost(self) -> dict[str, float]:
-        """Logic by the bits of a word of queries and keys (features) and of values (tokens), alone and per row."""
+        """Logic: a constant, and the mean width of the words (features and tokens), alone and times the rows."""
         bits = (self.attention.tokens + self.attention.features) / 2
         return {"attention": 1, "attention, bits": bits, "attention, rows": bits * self.attention.rows}
 
     @property
     def buffers(self) -> tuple[tuple[int, int], ...]:
-        """Q, K and V per parity of the step, and the queue of results."""
+        """Q, K and V for each parity, and the result queue."""
         shape = self.attention
         matrices = ((shape.features, shape.heads * shape.tokens),) * 2 + ((shape.tokens, shape.heads * shape.features),)
         return (*matrices * 2, (shape.rows, RESULT_PASSES * shape.features))

@@ -1,9 +1,9 @@
-"""The step of neurons without optional features, with few and cheap array operations.
+"""A fast step for neurons without optional features, with few array operations.
 
-`spikeloom.sim.core.neuron.step` is the specification, and covers every feature at a price: about thirty array
-operations on 64-bit integers. Most populations need a third of them. `LeanStep` performs these in place, in floating
-point, which holds every integer of the recurrence exactly as long as none exceeds the bound of its type; `LeanStep.of`
-returns None where that is not certain, and for populations with a feature that it lacks.
+`spikeloom.sim.core.neuron.step` is the specification. It covers every feature, which takes about thirty array
+operations on 64-bit integers; most populations need a third of them. `LeanStep` performs these in place and in floating
+point, which is exact as long as no integer of the recurrence exceeds the bound of the type. `LeanStep.of` returns None
+if this is not certain, or if the population needs a feature that it lacks.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from spikeloom.sim.core.neuron import (
 __all__ = ["LeanStep"]
 
 _SUPPORTED = ("bias", "reset_value", "reset_delay", "readout")
-"""The features (`CoreFeatures`) that the step has; whatever else a population needs is left to the specification."""
+"""The supported features (`CoreFeatures`); populations with other features use the specification."""
 
 _EXACT: dict[Any, int] = {np.float32: 1 << 24, np.float64: 1 << 53}
-"""Up to these magnitudes, the type holds every integer."""
+"""Magnitude up to which a type represents every integer."""
 
 
 class LeanStep:
@@ -60,7 +60,7 @@ class LeanStep:
         # None skips an addition of zeros.
         self._bias = np.asarray(p.bias).astype(kind) if np.any(p.bias) else None
         self._low, self._high = (kind(bound) for bound in signed_range(p.v_width))
-        # A shift by s and a product in fixed point are both a factor and a rounding down.
+        # Both a shift and a fixed-point product are a multiplication followed by rounding down.
         if p.leak is Leak.SHIFT:
             self._factor = np.ldexp(kind(1), -np.asarray(p.leak_factor)).astype(kind)
         else:
@@ -128,7 +128,7 @@ class LeanStep:
             np.floor(v, out=v)
 
     def _reset(self, v: NDArray[Any], where: NDArray[np.bool_]) -> None:
-        """Reset the membranes ``where`` True. Arithmetic instead of a mask, whose branches cost ten times as much."""
+        """Reset the membranes ``where`` True. A masked assignment would cost ten times as much as this arithmetic."""
         p, work = self._parameters, self._work
         if p.reset is Reset.SUBTRACT:
             work[...] = where

@@ -1,4 +1,4 @@
-"""The parameters of a fabric, the hardware on which programs run."""
+"""Parameters of a fabric, the hardware on which programs run."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class FabricConfig:
             raise ValueError(
                 f"tiles must be None, the host bridge, and then parameters of tiles, one core at least, not {tiles!r}"
             )
-        # One tile that is built so is enough: the way of the read data is the same for all.
+        # Read-back is for all tiles or none, because they share the path of the read data.
         if read_back or any(tile.read_back for tile in others):
             others = [tile.with_read_back() for tile in others]
         if mesh is None:
@@ -126,7 +126,7 @@ class FabricConfig:
 
     @property
     def numbered(self) -> dict[int, TileParameters]:
-        """All tiles but the host's, by their number."""
+        """All tiles except the host's, by their number."""
         return {number: tile for number, tile in enumerate(self.tiles) if tile is not None}
 
     @property
@@ -135,7 +135,7 @@ class FabricConfig:
         return self.tiles_of(CoreParameters)
 
     def tile(self, number: int) -> TileParameters:
-        """What the tile of this number is built as; ``ValueError`` if there is none, or it is the host bridge."""
+        """The parameters of a tile; ``ValueError`` if there is none of that number, or if it is the host bridge."""
         if number not in self.numbered:
             raise ValueError(f"tile must be from 1 to {len(self.tiles) - 1}, not {number!r}")
         return self.numbered[number]
@@ -148,7 +148,7 @@ class FabricConfig:
 
     @property
     def core(self) -> CoreParameters:
-        """What each of the cores is built as; ``ValueError`` if they differ."""
+        """The parameters of each core; ``ValueError`` if they differ."""
         # Contents do not take part in the comparison: cores with different programs are built alike.
         cores = set(self.cores.values())
         if len(cores) > 1:
@@ -157,17 +157,17 @@ class FabricConfig:
 
     @property
     def axon_width(self) -> int:
-        """Bits of the axon of a packet."""
+        """Width of the axon of a packet."""
         return max(tile.packets.axon for tile in self.numbered.values())
 
     @property
     def value_width(self) -> int:
-        """Bits of the value of a packet."""
+        """Width of the value of a packet."""
         return max(tile.packets.value for tile in self.numbered.values())
 
     @property
     def input_value_width(self) -> int:
-        """Bits of the values that the host may send; 0 if it may send spikes only."""
+        """Width of the values that the host may send; 0 if it may send spikes only."""
         return max(tile.input_value_width for tile in self.numbered.values())
 
     @property
@@ -177,17 +177,17 @@ class FabricConfig:
 
     @property
     def index_width(self) -> int:
-        """Bits of the index of a word on the configuration port: no more than the deepest memory needs."""
+        """Width of the index of a word on the configuration port: as required by the deepest memory."""
         return max(tile.index_width for tile in self.numbered.values())
 
     @property
     def plane_width(self) -> int:
-        """Bits of the number of a byte within a word on the configuration port."""
+        """Width of the byte lane on the configuration port."""
         return max(tile.plane_width for tile in self.numbered.values())
 
     @property
     def configuration_latency(self) -> int:
-        """Cycles from the configuration port to what is read of a tile: on a mesh from tile to tile, and back."""
+        """Cycles from a request at the configuration port to its read data: on a mesh from tile to tile, and back."""
         at_tile = READ_BACK_CYCLES if self.read_back else 1
         if self.mesh is None:
             return at_tile
@@ -196,7 +196,7 @@ class FabricConfig:
         return 2 * (self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1) + at_tile
 
     def on_mesh(self, columns: int, rows: int, *, counters: bool = False) -> FabricConfig:
-        """The host bridge and as many of the only core as a mesh of this shape has places for, without a program.
+        """The host bridge and as many copies of the core as fit on a mesh of this shape, without a program.
 
         Raises ``ValueError`` if the mesh has no place for a core, or the fabric has a mesh already.
         """
@@ -254,15 +254,15 @@ class FabricConfig:
 
     @property
     def neurons(self) -> int:
-        """Neurons that the fabric holds."""
+        """Total number of neurons."""
         return sum(tile.capacity.neurons for tile in self.numbered.values())
 
     @property
     def synapses(self) -> int:
-        """Weights that the fabric holds."""
+        """Total number of weights."""
         return sum(tile.capacity.synapses for tile in self.numbered.values())
 
     @property
     def synaptic_operations_per_cycle(self) -> int:
-        """Weights that the fabric adds per cycle at most."""
+        """Maximum number of weights added per cycle."""
         return sum(tile.capacity.operations_per_cycle for tile in self.numbered.values())

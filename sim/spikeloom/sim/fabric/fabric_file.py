@@ -1,8 +1,8 @@
-"""The file ``fabric.json`` beside a bitstream: what fabric it holds, so that programs can be placed on it.
+"""The file ``fabric.json`` beside a bitstream, which describes its fabric so that programs can be placed on it.
 
-All of a fabric is in it: its tiles but the host's, each by its kind, the mesh if there is one, the host link, and the
-units of the bridge. Of each only what differs from the defaults is written. The program that a bitstream may have
-brought is not in it: any other can be loaded over it.
+It describes the whole fabric: all tiles except the host's, each by its kind, the mesh if there is one, the host link,
+and the units of the bridge. Only values that differ from their defaults are written. A program that is part of the
+bitstream is not included, since any other program can be loaded over it.
 """
 
 import json
@@ -49,13 +49,13 @@ def core_to_json(core: CoreParameters) -> dict[str, Any]:
 
 
 def core_from_json(values: dict[str, Any]) -> CoreParameters:
-    """The reverse of `core_to_json`."""
+    """The inverse of `core_to_json`."""
     return CoreParameters(**_arguments(CoreParameters, values))
 
 
 def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None, clock_hz: int | None = None) -> str:
-    """The text of ``fabric.json``; of a board's build with its clock and the baud rate of its serial line, for the
-    host."""
+    """The text of ``fabric.json``. For the build of a board it includes the clock and the baud rate of the serial
+    line."""
     content: dict[str, Any] = {
         **FABRIC_FILE.entry,
         "name": fabric.name,
@@ -72,8 +72,8 @@ def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None, clock_
 
 
 def fabric_from_json(text: str) -> FabricConfig:
-    """The fabric that the text of a ``fabric.json`` describes. Raises ``ValueError`` if it is none, or of a format that
-    this version does not read."""
+    """The fabric described by the text of a ``fabric.json``. Raises ``ValueError`` if it is invalid or of a format
+    that this version does not read."""
     content = _content(text)
     # First, so that a file of another format is refused for that and not for one of its keys.
     FABRIC_FILE.check(content)
@@ -83,18 +83,18 @@ def fabric_from_json(text: str) -> FabricConfig:
         if not isinstance(content["name"], str):
             raise ValueError(f"name must be text, not {shown(content['name'])}")
         return FabricConfig(name=content["name"], tiles=(None, *tiles), **parts)
-    # What the parts raise on a value of another type is of these kinds: such a file no build has written.
+    # The constructors raise these for values of other types, which no build has written.
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise _refusal(error) from error
 
 
 def read_fabric(path: str | PathLike[str]) -> FabricConfig:
-    """The fabric of a file ``fabric.json``. Raises ``ValueError`` if it is none, and ``OSError``."""
+    """The fabric of a file ``fabric.json``. Raises ``ValueError`` if it is invalid, and ``OSError``."""
     return fabric_from_json(read_text(path))
 
 
 def baud_rate_from_json(text: str) -> int | None:
-    """The baud rate in the text of a ``fabric.json``, None if there is none. Raises ``ValueError`` for a wrong one."""
+    """The baud rate in the text of a ``fabric.json``, or None. Raises ``ValueError`` if it is invalid."""
     value = _content(text).get("baud_rate")
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 28):
         raise ValueError(f"baud_rate of a fabric.json must be an integer from 1 to {1 << 28}, not {shown(value)}")
@@ -102,7 +102,7 @@ def baud_rate_from_json(text: str) -> int | None:
 
 
 def read_identity(path: str | PathLike[str]) -> bytes:
-    """The hash of a build in a file ``identity``, 16 bytes. Raises ``ValueError`` if it is none, and ``OSError``."""
+    """The build hash in a file ``identity``, 16 bytes. Raises ``ValueError`` if it is invalid, and ``OSError``."""
     content = read_bytes(path, _LONGEST_IDENTITY)
     if not re.fullmatch(rb"\s*[0-9a-fA-F]{32}\s*", content):
         raise ValueError(f"{str(path)!r} must be the identity file of a build: 32 hexadecimal digits")
@@ -133,7 +133,7 @@ def _tile_from_json(values: dict[str, Any]) -> TileParameters:
 
 
 def _values(parameters: Any) -> dict[str, Any]:
-    """The fields that differ from their defaults, as JSON has them."""
+    """The fields that differ from their defaults, as JSON values."""
     # Contents are not compared and thus not written: any program can be loaded over them.
     compared = (field for field in fields(parameters) if field.compare)
     found = ((field.name, getattr(parameters, field.name), field.default) for field in compared)
@@ -151,7 +151,7 @@ def _value(value: Any) -> Any:
 
 
 def _arguments(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The reverse of `_values`: JSON has no type for some fields, of which the annotations of ``kind`` tell."""
+    """The inverse of `_values`. The annotations of ``kind`` give the types that JSON does not have."""
     hints = get_type_hints(kind)
     return {name: _read(hints.get(name), value) for name, value in values.items()}
 

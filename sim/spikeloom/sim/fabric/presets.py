@@ -1,4 +1,4 @@
-"""The named fabrics, each with what it is for."""
+"""The named fabrics."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ _TRANSFORMER_ATTENTION = AttentionTileParameters(attention=AttentionParameters(t
 FABRICS = {
     fabric.name: fabric
     for fabric in (
-        # Fits an iCE40 UP5K beside the link. Shallow words are what costs there: a block RAM has 16 bits and 256 words.
+        # Fits an iCE40 UP5K together with the link. Wide words are expensive: a block RAM has 256 words of 16 bits.
         FabricConfig(
             name="small",
             core=CoreParameters(
@@ -41,7 +41,7 @@ FABRICS = {
                 refractory_width=3,
             ),
         ),
-        # A quarter of an ECP5-85F's block RAM: 256 x 256 neurons with room to spare.
+        # Takes a quarter of an ECP5-85F's block RAM: 256 x 256 neurons with room to spare.
         FabricConfig(
             name="medium",
             core=CoreParameters(
@@ -55,8 +55,8 @@ FABRICS = {
                 refractory_width=4,
             ),
         ),
-        # Half of an ECP5-85F's block RAM: 784-256-10 with a spike's whole row in four cycles. No leak, reset to 0 or by
-        # the threshold, no bias, no membranes sent: what is not there costs nothing in any of the 64 lanes.
+        # Takes half of an ECP5-85F's block RAM: 784-256-10, where the row of a spike takes four cycles. Without leak,
+        # bias, reset to a value and readout of membranes, none of which then costs logic in each of the 64 lanes.
         FabricConfig(
             name="wide",
             core=CoreParameters(
@@ -69,7 +69,7 @@ FABRICS = {
                 **_INTEGRATE_AND_FIRE,
             ),
         ),
-        # Convolutions and poolings of up to 32 x 32 positions and 16 channels at once: many neurons, few weights.
+        # For convolutions and poolings of up to 32 x 32 positions, 16 channels per word: many neurons, few weights.
         FabricConfig(
             name="spatial",
             core=CoreParameters(

@@ -1,6 +1,6 @@
-"""Every register and memory of the fabric, and ``docs/registers.md``, the page made from them.
+"""All registers and memories of a fabric, and ``docs/registers.md``, which is generated from them.
 
-Each kind of tile declares its own beside its parameters (`spikeloom.sim.core.registers` and so on).
+Each kind of tile declares its own next to its parameters (`spikeloom.sim.core.registers` and so on).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Baud rates of serial lines: those that a board and a driver try, and how many clock cycles a bit takes."""
+"""Baud rates of serial lines: the rates that boards and the driver try, and clock cycles per bit."""
 
 __all__ = ["BAUD_RATES", "BAUD_TOLERANCE", "LEAST_CYCLES_PER_BIT", "cycles_per_bit"]
 
 BAUD_RATES = (12_000_000, 6_000_000, 4_000_000, 3_000_000, 2_000_000, 1_000_000)
-"""Rates that USB bridges make exactly, from the highest down: an FT2232H all of them, an FT231X or CP2102N those from
-3 Mbaud down."""
+"""Rates that USB bridges generate exactly, in descending order: an FT2232H all of them, an FT231X or CP2102N those up
+to 3 Mbaud."""
 
 BAUD_TOLERANCE = 0.01
 """Maximum relative error of the baud rate. Both ends may be off, and a byte has ten bits."""

@@ -1,4 +1,4 @@
-"""The identity record, with which a board answers OPEN: protocol version, sizes, features, link and build.
+"""The identity record, the reply of a board to OPEN: protocol version, sizes, features, link and build.
 
 ``docs/link.md`` describes the record and the protocol versions.
 """
@@ -12,13 +12,13 @@ PROTOCOL_VERSION = 2
 """Version of the frames, of the identity record and of the messages inside the streams. Both ends must agree."""
 
 IDENTITY_BYTES = 60
-"""With the nonce before it, the record fills the smallest of the largest payloads, 64 bytes."""
+"""With the preceding nonce, the record fills a payload of 64 bytes, the smallest allowed ``maximum_payload``."""
 
 BUILD_HASH_BYTES = 16
 
 
 class LinkKind(enum.IntEnum):
-    """What carries the frames between host and board."""
+    """The transport of the frames between host and board."""
 
     UNKNOWN = 0
     UART = 1
@@ -78,9 +78,9 @@ class Identity:
     Parameters
     ----------
     tiles
-        Tiles beside the host bridge. Of several cores, the sizes are the largest of each.
+        Number of tiles besides the host bridge. With several cores, each size is the largest among them.
     link_kind
-        What carries the frames.
+        Transport of the frames.
     maximum_payload
         Largest payload of a frame in bytes, in both directions; 0 if unknown.
     clock_hz

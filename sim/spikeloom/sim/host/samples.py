@@ -1,7 +1,7 @@
-"""Messages of whole samples, many at a time: spikes of every step, or images for the encoder of the board.
+"""Encodes many samples at once: spikes of each step, or images for the encoder of the board.
 
-The bytes are those of `spikeloom.sim.host.messages.encode_spikes`, sample after sample. A call of NumPy costs a
-microsecond whatever it does, so that samples of a hundred spikes are encoded several times faster together.
+The bytes are those of `spikeloom.sim.host.messages.encode_spikes`, sample after sample. Each NumPy call costs about a
+microsecond, so samples of a hundred spikes are encoded several times faster together.
 """
 
 from __future__ import annotations

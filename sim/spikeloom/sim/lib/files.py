@@ -1,10 +1,10 @@
-"""Files that may come from strangers, read within bounds; and files that are written whole or not at all.
+"""Bounded reading of untrusted files, and atomic writing.
 
-Every reader of a file that a user can be handed (``fabric.json``, ``report.json``, ``identity``, ``spikeloom.toml``,
-arrays) goes through `read_bytes`, which never reads more than it was told, waits for no pipe and follows no device.
-`spikeloom.sim.lib.arrays` reads NumPy's files, and `spikeloom.frontends.nir_file` those of HDF5, which need more.
+All files that a user may have received from others (``fabric.json``, ``report.json``, ``identity``, ``spikeloom.toml``,
+arrays) are read by `read_bytes`, which limits the size and refuses pipes and devices. `spikeloom.sim.lib.arrays` adds
+the checks that NumPy's formats need, `spikeloom.frontends.nir_file` those for HDF5.
 
-What is written for a user goes through `replaced`, so that it appears whole or not at all, and an older file survives.
+Files for a user are written by `replaced`: either the new file is complete, or the old one survives.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ __all__ = [
 ]
 
 LARGEST_TEXT = 16 << 20
-"""Bytes of the largest JSON or TOML file: far more than the report of any build."""
+"""Maximum size of a JSON or TOML file in bytes: far more than the report of any build."""
 
 DEEPEST = 64
-"""Levels of nesting in JSON and TOML: a fabric has 5."""
+"""Maximum nesting of JSON and TOML: a fabric has 5 levels."""
 
 
 class FileError(ValueError):
-    """A file that cannot be used. The message is one sentence."""
+    """An unusable file. The message is one sentence."""
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """A value of a file, or what an exception says, in a message: on one line, in printable ASCII and not long."""
+    """A value of a file, or the text of an exception, for a message: one line of printable ASCII, shortened."""
     # Control characters of a file must not reach the terminal.
     text = " ".join((str(value) if isinstance(value, Exception) else repr(value)).split())
     text = "".join(letter if letter.isascii() and letter.isprintable() else ascii(letter)[1:-1] for letter in text)
@@ -51,11 +51,11 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 def open_file(path: str | PathLike[str]) -> int:
-    """A descriptor of the regular file at ``path``, for reading.
+    """Open the regular file at ``path`` for reading and return its descriptor.
 
-    Raises `FileError` for directories, pipes and devices, and ``OSError`` where the system refuses.
+    Raises `FileError` for directories, pipes and devices, and ``OSError`` if the system refuses.
     """
-    # Without O_NONBLOCK, to open a named pipe waits until another process writes to it.
+    # Without O_NONBLOCK, opening a named pipe would wait until another process writes to it.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -64,7 +64,7 @@ def open_file(path: str | PathLike[str]) -> int:
 
 
 def read_bytes(path: str | PathLike[str], limit: int) -> bytes:
-    """All of a regular file of at most ``limit`` bytes. Raises `FileError`, and ``OSError`` as `open_file` does."""
+    """Read a regular file of at most ``limit`` bytes. Raises `FileError`, and ``OSError`` as `open_file` does."""
     with open(open_file(path), "rb") as file:
         # One byte more than allowed tells a file that is too long, without reading all of it.
         content = file.read(limit + 1)
@@ -74,7 +74,7 @@ def read_bytes(path: str | PathLike[str], limit: int) -> bytes:
 
 
 def read_text(path: str | PathLike[str], limit: int = LARGEST_TEXT) -> str:
-    """All of a file of UTF-8 text of at most ``limit`` bytes. Raises as `read_bytes` does."""
+    """Read a file of UTF-8 text of at most ``limit`` bytes. Raises the exceptions of `read_bytes`."""
     try:
         return read_bytes(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -83,9 +83,9 @@ def read_text(path: str | PathLike[str], limit: int = LARGEST_TEXT) -> str:
 
 @contextlib.contextmanager
 def replaced(path: str | PathLike[str]) -> Iterator[Path]:
-    """Give a path to write to, with the suffix of ``path``: what it holds takes the place of ``path`` at the end.
+    """Provide a temporary path with the suffix of ``path``, whose file replaces ``path`` at the end of the block.
 
-    If the block ends with an error, or the disk is full, ``path`` is as it was. Devices and pipes are written directly.
+    If the block fails, or the disk is full, ``path`` is unchanged. Devices and pipes are written directly.
     """
     target = Path(os.path.realpath(path))  # the file that a link leads to is replaced, not the link
     if target.exists() and not target.is_file() and not target.is_dir():
@@ -104,15 +104,15 @@ def replaced(path: str | PathLike[str]) -> Iterator[Path]:
 
 
 def write_whole(path: str | PathLike[str], content: str | bytes) -> None:
-    """Write ``content``, text as UTF-8, as `replaced` does."""
+    """Write ``content``, text as UTF-8, by means of `replaced`."""
     with replaced(path) as scratch:
         scratch.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def json_from(text: str, what: str) -> Any:
-    """The value of a JSON text; ``what`` is what messages call it. Raises `FileError`.
+    """Parse a JSON text, which messages call ``what``. Raises `FileError`.
 
-    Stricter than ``json.loads``: no key twice, no NaN or infinity, at most `DEEPEST` levels.
+    Stricter than ``json.loads``: no duplicate keys, no NaN or infinity, at most `DEEPEST` levels.
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def json_from(text: str, what: str) -> Any:
 
 
 def toml_from(text: str, what: str) -> dict[str, Any]:
-    """The tables of a TOML text; ``what`` is what messages call it. Raises `FileError`."""
+    """Parse a TOML text, which messages call ``what``. Raises `FileError`."""
     return _parsed(lambda: tomllib.loads(text), what, "TOML")
 
 
@@ -156,7 +156,7 @@ def _parsed(parse: Callable[[], Any], what: str, language: str) -> Any:
 
 
 def _check_depth(value: Any, what: str) -> None:
-    """Refuse what whoever walks through ``value`` by recursion would not survive."""
+    """Refuse a ``value`` nested so deeply that recursive functions would fail on it."""
     # Level by level instead of by recursion, which is what must be avoided.
     level = [value]
     for _ in range(DEEPEST):

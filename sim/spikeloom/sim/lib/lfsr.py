@@ -1,7 +1,7 @@
-"""Linear feedback shift registers: the only randomness of model and hardware, the same bit for bit in both.
+"""Linear feedback shift registers: the only source of randomness, bit-exact in model and hardware.
 
-A register of ``width`` bits is seeded with a number that is not 0. One step shifts it up by one and takes in, as bit 0,
-the parity of the bits that the taps name, where tap ``t`` is bit ``t - 1``::
+A register of ``width`` bits starts at a nonzero seed. One step shifts it up by one and inserts, as bit 0, the parity of
+the bits at its taps, where tap ``t`` is bit ``t - 1``::
 
     new   = state[t1 - 1] ^ state[t2 - 1] ^ ...         t1 = width, t2, ... the taps of the width
     state = ((state << 1) | new) mod 2**width
@@ -9,21 +9,22 @@ the parity of the bits that the taps name, where tap ``t`` is bit ``t - 1``::
 Bit 0 is the newest bit, so the bits obey ``b[n] = b[n - t1] ^ b[n - t2] ^ ...``. Every polynomial in `TAPS` is
 primitive: from any seed the register runs through all ``2**width - 1`` states other than 0 before it repeats.
 
-Two neighbouring states share all but one bit and are no two random words. Hardware that needs a word of ``w`` bits a
-cycle therefore advances ``w`` steps per cycle and uses the low ``w`` bits: words that share no bit. `Lfsr.words` is
-that sequence, and `spikeloom.hdl.lib.lfsr` the hardware.
+Successive states share all but one bit, so they are not independent random words. Hardware that needs a word of ``w``
+bits per cycle therefore advances ``w`` steps per cycle and uses the low ``w`` bits, so that no two words share a bit.
+`Lfsr.words` is that sequence, and `spikeloom.hdl.lib.lfsr` the hardware.
 
-**Many streams from one register.** `shared_words` makes of each word of ``2 m`` bits one word of ``m`` bits for each of
-up to ``2**m`` streams. The low half ``b`` and the high half ``a`` of the word are elements of the field GF(2**m), and
+**Many streams from one register.** `shared_words` derives from each word of ``2 m`` bits one word of ``m`` bits for
+each of up to ``2**m`` streams. The low half ``b`` and the high half ``a`` of the word are elements of the field
+GF(2**m), and
 
     word of stream i = b + a i                          (+ is XOR, the product is `field_product`)
 
 If ``(a, b)`` is uniform, each stream is uniform, and *any two streams are independent*: for ``i != j`` exactly one
 ``(a, b)`` gives each pair of values (the pairwise independent hash of Carter and Wegman, Universal classes of hash
-functions, J. Comput. Syst. Sci. 18, 1979). Three are not: with three of them the fourth of streams ``i, j, k`` and
-``i ^ j ^ k`` is known. Nor are streams correlated between two words, if the words are independent (`TAPS`). In
-hardware a product with a constant is some XORs, and the bits of all of them are among the ``2**m - 1`` parities of
-``a``: beyond those, one XOR a bit and stream.
+functions, J. Comput. Syst. Sci. 18, 1979). Larger sets are not: of the streams ``i, j, k`` and ``i ^ j ^ k``, any
+three determine the fourth. If the words are independent (`TAPS`), streams are not correlated between words either. In
+hardware, a product with a constant consists of XORs, and the bits of all products are among the ``2**m - 1`` parities
+of ``a``. Beyond these parities, each stream takes one XOR per bit.
 
 **Bernoulli samples.** `bernoulli` compares a number ``count`` from 0 to ``2**w`` with a word of ``w`` bits: the sample
 is the carry of their sum, 1 with probability ``count / 2**w``, at 0 and at ``2**w`` with certainty.
@@ -84,12 +85,13 @@ TAPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
         32: (32, 20, 17, 15),
     }
 )
-"""Taps by width. Four of them from 8 bits on, which is one 4-input lookup table a new bit, and of those that are
-primitive the ones whose smallest tap is largest: so many steps can be done in one cycle without XORs in a chain.
+"""Taps by width. From 8 bits on there are four taps, so that each new bit takes one 4-input lookup table. Of the
+primitive polynomials, the one with the largest smallest tap is used: this is the number of steps per cycle that need no
+chain of XORs.
 
-But with those a bit and the bits that it is the parity of lie close together, in two words of `Lfsr.words` that are
-therefore not independent. The two widest registers, which feed many streams, have taps that are scattered: any two
-words of up to 12 bits within 64 words of each other are independent, over the whole period."""
+With such taps, however, a bit and the bits that determine it lie close together, in two words of `Lfsr.words` that are
+therefore not independent. The two widest registers, which feed many streams, have scattered taps: any two words of up
+to 12 bits within 64 words of each other are independent, over the whole period."""
 
 FIELDS: Mapping[int, int] = MappingProxyType(
     {1: 0b11, 2: 0b111, 3: 0b1011, 4: 0b10011, 5: 0b100101, 6: 0b1000011, 7: 0b10000011, 8: 0b100011011}
@@ -120,11 +122,11 @@ class Lfsr:
 
     @property
     def period(self) -> int:
-        """Steps until the state is the seed again."""
+        """Number of steps after which the state returns to the seed."""
         return (1 << self.width) - 1
 
     def step(self, state: int) -> int:
-        """The state after ``state``: the recurrence as it is written above."""
+        """The state after ``state``, by the recurrence of this module."""
         new = 0
         for tap in self.taps:
             new ^= state >> (tap - 1) & 1
@@ -213,12 +215,12 @@ def leap_table(width: int, steps: int) -> NDArray[np.int64]:
 
 
 def distinct_seeds(seed: int, count: int) -> NDArray[np.int64]:
-    """Seeds ``(count,)`` of so many 16-bit registers, from 1 to 65535, in an order that ``seed`` says.
+    """Seeds ``(count,)`` of 16-bit registers, from 1 to 65535, in an order determined by ``seed``.
 
-    They are all different up to 65535, and then repeat. Registers of one width run through one cycle: two of them
-    differ in the place where they start, so each repeats the other's words after some number of steps, which a random
-    order scatters. The order sorts the numbers that SplitMix64 (Steele, Lea and Flood 2014) draws from ``seed``, from 1
-    to ``2**32 - 1``; a shift register would give nearly the same order to neighbouring seeds.
+    The first 65535 are different; then they repeat. Registers of one width run through the same cycle and differ in
+    their starting point only, so each repeats another's words after some number of steps; a random order scatters these
+    distances. The order is that of numbers drawn by SplitMix64 (Steele, Lea and Flood 2014) from ``seed``, which is
+    from 1 to ``2**32 - 1``; a shift register would give nearly the same order for neighbouring seeds.
     """
     _integer("seed", seed, 1, (1 << 32) - 1)
     keys = (np.uint64(seed << 32) + np.arange((1 << 16) - 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
@@ -230,7 +232,7 @@ def distinct_seeds(seed: int, count: int) -> NDArray[np.int64]:
 
 
 def field_product(first: ArrayLike, second: ArrayLike, width: int) -> NDArray[np.uint32]:
-    """The product in GF(2**width) of elements that are numbers from 0 to ``2**width - 1``; the shapes broadcast."""
+    """The product in GF(2**width) of elements from 0 to ``2**width - 1``; the shapes broadcast."""
     _integer("width of a field", width, min(FIELDS), max(FIELDS))
     factor, rest = np.broadcast_arrays(np.asarray(first, np.uint32), np.asarray(second, np.uint32))
     product = np.zeros(factor.shape, np.uint32)
@@ -254,5 +256,5 @@ def shared_words(words: NDArray[np.uint32], width: int, streams: int) -> NDArray
 
 
 def bernoulli(count: NDArray[np.integer], word: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
-    """Whether ``count``, 0 to ``2**width``, and ``word``, 0 to ``2**width - 1``, make ``2**width`` or more."""
+    """Whether ``count``, 0 to ``2**width``, plus ``word``, 0 to ``2**width - 1``, is at least ``2**width``."""
     return np.asarray(count, np.int64) + word >= 1 << width
