@@ -77,8 +77,7 @@ def images_of(count: int) -> NDArray[np.int64]:
 
 
 class _Peer:
-    """Model of the board behind its link: registers, and the output spikes ``(T, B, OUTPUTS)`` of its samples in
-    turn."""
+    """Model of the board behind its link: registers, and the output spikes ``(T, B, OUTPUTS)`` of all samples."""
 
     def __init__(self, spikes: NDArray[np.bool_], axons: NDArray[np.int64]) -> None:
         steps, samples, _ = spikes.shape
@@ -134,6 +133,7 @@ def _serve(
     with socket.create_server(("127.0.0.1", 0)) as server:
         port.send(server.getsockname()[1])
         line, _ = server.accept()
+    # Frames are small; without this option, TCP would wait to combine them.
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     pending = b""
     with line:
@@ -188,6 +188,7 @@ def measure(images: int = 4000, *, runs: int = _RUNS) -> DriverSpeed:
     pixels = images_of(images)
     spikes = ENCODER.encode(pixels)
     fired = np.random.default_rng(1).random((ENCODER.steps, images, OUTPUTS)) < 0.1
+    # Not a fork, which would copy the threads and locks of this process.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     identity = fabric.identity(bytes(16)).encode()

@@ -99,8 +99,7 @@ def spoken(folder: Path, time: int = 1200) -> FloatArray:
 
 
 def signals(folder: Path) -> dict[str, FloatArray]:
-    """Return the series ``(T, 1, 1)`` by name; the image is 16 digits in a square of 32 x 32 pixels, read row by
-    row."""
+    """Return the series ``(T, 1, 1)`` by name; the image is 16 digits in 32 x 32 pixels, read row by row."""
     digits, _ = load_digits()
     image = digits.images[:16].reshape(4, 4, 8, 8).transpose(0, 2, 1, 3).astype(np.float64)
     series = {
@@ -145,8 +144,7 @@ SCHEMES: Mapping[str, Fit] = {
     "bens": lambda x: BensSpikerEncoder.fit(x, length=_LENGTH, scale=_positive(8)(x)),
     "hilbert": lambda x: HilbertEncoder(half=15, width=2, scale=FINE(x)),
 }
-"""For every kind, a function that returns a suitable encoder for a series; fitted to it where a paper gives a
-procedure."""
+"""Functions by kind that return a suitable encoder for a series, fitted to it if a paper gives a procedure."""
 
 # Schemes whose decoder starts at the first sample; the others start at 0.
 _START_AT_SAMPLE = ("temporal-contrast", "delta", "step-forward", "moving-window")

@@ -131,8 +131,7 @@ def _bits(encoder: Encoder) -> str:
 
 
 def built_fmax_mhz(quality: Path) -> float | None:
-    """Return the median Fmax in a file of ``qor/``; None without the file. Raises ``ValueError`` if it contains
-    none."""
+    """Return the median Fmax in a file of ``qor/``; None without the file. Raises ``ValueError`` for other files."""
     if not quality.exists():
         return None
     try:

@@ -118,8 +118,7 @@ class Cache:
                     return
 
     def _trim(self, *, keep: str) -> None:
-        """Remove the least recently used entries until the total is within the limit, except ``keep`` and locked
-        ones."""
+        """Remove the least recently used entries beyond the limit, except ``keep`` and locked ones."""
         entries = []
         for path in self.folder.iterdir():
             if path.suffix not in (_LOCK, _SUM, _SCRATCH, _SOURCE) and path.is_file():

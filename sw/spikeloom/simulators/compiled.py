@@ -112,8 +112,7 @@ class CompiledSimulator:
     # The configuration port.
 
     def write_memory(self, memory: int, words: NDArray[np.uint8], *, tile: int = CORE_TILE) -> None:
-        """Write ``words`` ``(n, planes)`` to index 0 and up; column *p* holds byte lane *p* of each word, lowest
-        first."""
+        """Write ``words`` ``(n, planes)`` from index 0 on; column *p* holds byte lane *p* of each word."""
         for plane in range(words.shape[1]):
             column = np.ascontiguousarray(words[:, plane], np.uint8)
             self._library.write_bytes(self._handle, tile, memory, plane, 0, column.ctypes.data, len(column))
@@ -266,8 +265,8 @@ class CompiledSimulator:
         return [[int.from_bytes(word.tobytes(), "little") for word in step] for step in data.reshape(-1, depth, entry)]
 
     def _paths(self) -> dict[str, str]:
-        """Return the name in the library of each memory by its path, without the numbers that distinguish equal
-        names."""
+        """Return the name of each memory in the library by its path."""
+        # A number after a $ distinguishes equal names. It depends on the rest of the design, so paths leave it out.
         names = self._library.memory_names(self._handle).decode().split()
         return {re.sub(r"\$\d+", "", name).split(".design.", 1)[1]: name for name in names}
 

@@ -29,8 +29,7 @@ _QUEUE = 4096  # bytes that may wait to be sent before `write` blocks
 
 
 class SimulatedTransport(Transport):
-    """Serial line to the simulated top, through the UART model of ``testbench.v``. Use it in a bridged thread of
-    cocotb."""
+    """Serial line to the simulated top, through the UART model of ``testbench.v``; for a bridged thread of cocotb."""
 
     name = "the simulated board"
     round_trip_s = 100e-6

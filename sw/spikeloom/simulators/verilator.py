@@ -47,8 +47,8 @@ TESTBENCH = Path(__file__).with_name("testbench.v")
 
 FAST = "-O2"
 """Optimisation by g++ of code that runs in every cycle; code that runs once is not optimised. Compiled designs were no
-faster with -O3, and took a third more time with -O1. Tests set -O0, because it saves more compile time than their runs
-take."""
+faster with -O3, and took a third more time with -O1. Tests set -O0, which saves more compile time than
+their runs take."""
 
 _CACHE_FORMAT = 2  # part of the hash of every binary: increase it when the build procedure changes
 _TAIL_LINES = 30
@@ -275,8 +275,7 @@ class Tools:
 
 
 def find_tools() -> Tools:
-    """Return the locations of the parts of the simulator. Raises `SimulationError` with the remedy if one is
-    missing."""
+    """Return the parts of the simulator. Raises `SimulationError` with the remedy if one is missing."""
     missing = [tool for tool in _DEBIAN_PACKAGES if shutil.which(tool) is None]
     if missing:
         packages = " ".join(_DEBIAN_PACKAGES[tool] for tool in missing)

@@ -113,8 +113,7 @@ class VirtualBoard:
         return self
 
     def _start(self, verilog: Path, run: Path) -> None:
-        """Start the simulation and wait until its port exists. Raises ``RuntimeError``, or the error of the
-        simulation."""
+        """Start the simulation and wait until its port exists. Raises the error of the simulation if it fails."""
         # The user sees the paths as given; the simulator, which runs in another directory, gets absolute ones.
         self.link, self.clock = run / "port", run / "clock"
         run = run.resolve()
@@ -194,8 +193,7 @@ def _run_folder(directory: Path) -> Iterator[Path]:
 
 
 def _serve(transport: SimulatedTransport, link: str, clock: str, stop: str) -> None:
-    """Run inside the simulator: pass bytes from a pseudo-terminal to the pins and back, until the file ``stop``
-    exists."""
+    """Run inside the simulator: connect a pseudo-terminal and the pins, until the file ``stop`` exists."""
     master, slave = os.openpty()  # the slave stays open here, so that hosts can connect and disconnect
     tty.setraw(slave)
     os.set_blocking(master, False)

@@ -329,6 +329,7 @@ class _BoardTop(Elaboratable):
         pins = self.board.serial
         if pins is None:
             return platform.request("uart", 0, dir="-")
+        # Pins of a connector have no I/O standard of their own; serial adapters work at 3.3 V.
         attributes = {"ecp5": {"IO_TYPE": "LVCMOS33"}, "ice40": {"IO_STANDARD": "SB_LVCMOS"}}[self.board.flow.pll]
         line = UARTResource(0, rx=pins.rx, tx=pins.tx, conn=pins.connector, attrs=Attrs(**attributes))
         platform.add_resources([line])

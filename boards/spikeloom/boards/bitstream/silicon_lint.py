@@ -141,8 +141,7 @@ class _Logic:
         return logic
 
     def power_on_reset(self) -> _Net | None:
-        """Return the net without dependence on inputs that sets or resets most of the flip-flops that depend on
-        inputs."""
+        """Return the net independent of inputs that sets or resets most flip-flops that depend on inputs, or None."""
         own = self._of_their_own()
         # Count only the logic with inputs: the counter that generates the reset has a reset of its own.
         loads = Counter(ff.reset for ff in self.flip_flops.values() if ff.q not in own and ff.reset in own)
@@ -169,8 +168,8 @@ class _Logic:
         yield from ((net, (ff.d, ff.enable, ff.reset)) for net, ff in self.flip_flops.items())
 
     def cycles_in_reset(self, reset: _Net, limit: int) -> int:
-        """Count the cycles for which ``reset`` stays high after configuration, up to ``limit``. Flip-flops start at
-        0."""
+        """Count the cycles for which ``reset`` stays high after configuration, up to ``limit``."""
+        # Flip-flops of an iCE40 start at 0, and the PLL is taken as locked from the start: the shortest reset.
         flip_flops, gates = self._cone(reset)
         value: dict[_Net, int] = dict.fromkeys(flip_flops, 0) | dict.fromkeys(self.locks, 1) | {"0": 0, "1": 1, "x": 0}
         for cycle in range(limit):

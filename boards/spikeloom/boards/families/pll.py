@@ -17,8 +17,7 @@ TOLERANCE = 0.005
 """Maximum relative deviation of a clock from the requested frequency. A serial line tolerates 1 % and more."""
 
 START_SECONDS = 15e-6
-"""Duration of the reset of the fabric after the PLL has locked: block RAM of an iCE40 reads zeros for about 3 us after
-configuration."""
+"""Duration of the reset after the PLL has locked: block RAM of an iCE40 reads zeros for 3 us after configuration."""
 
 
 class PllError(ValueError):

@@ -33,8 +33,7 @@ def _subjects() -> dict[str, Subject]:
 
 
 def _netlist(title: str) -> str:
-    """Return the hash of a netlist in another process, by its title: subjects hold functions, which cannot be
-    pickled."""
+    """Return the hash of a netlist by its title, for other processes: functions in a subject cannot be pickled."""
     return _subjects()[title].netlist()
 
 

@@ -34,6 +34,7 @@ class BetweenPins(wiring.Component):
         ports = [(member.flow, Value.cast(value)) for _, member, value in block.signature.flatten(block)]
         inputs, outputs = (Cat(value for flow, value in ports if flow == wanted) for wanted in (In, Out))
         given, taken = Signal(len(inputs)), Signal(len(outputs))
+        # Each concatenation is one bit longer than its register, so the assignment drops the last bit: a shift.
         m.d.sync += [
             given.eq(Cat(self.shift_in, given)),
             taken.eq(Cat(self.shift_in, taken) ^ outputs),

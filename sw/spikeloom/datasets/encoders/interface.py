@@ -42,8 +42,7 @@ _NESTED: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
 
 
 def signed_axons(signs: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return -1, 0 and 1 ``(T, B, channels)`` as spikes ``(T, B, 2 * channels)``: per channel an axon up and one
-    down."""
+    """Return -1, 0 and 1 ``(T, B, channels)`` as spikes ``(T, B, 2 * channels)``: axons up and down per channel."""
     return np.stack([signs > 0, signs < 0], axis=-1).reshape(*signs.shape[:2], -1)
 
 

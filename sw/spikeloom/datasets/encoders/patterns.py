@@ -25,8 +25,7 @@ MOST_ENTRIES = 1 << 24
 
 @lru_cache(maxsize=32)
 def _value_of(encoder: PatternEncoder) -> NDArray[np.int64]:
-    """Return the value of each symbol: the middle of the values that have it; for an unused symbol, that of the next
-    used one."""
+    """Return the value of each symbol: the middle of its values or, without values, that of the next used symbol."""
     symbols = encoder.symbols()
     count = encoder.symbol_count
     low = np.full(count, np.iinfo(np.int64).max)
@@ -44,8 +43,8 @@ def _value_of(encoder: PatternEncoder) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=32)
 def _pattern_of(encoder: PatternEncoder) -> NDArray[np.bool_]:
-    """Return the patterns of all values, ``(steps, 2**bits + 1)``: encoding is one lookup per step in a contiguous
-    row."""
+    """Return the patterns of all values, ``(steps, 2**bits + 1)``."""
+    # Steps first and contiguous: encoding is one lookup per step in a short row.
     table = np.ascontiguousarray(encoder.patterns()[encoder.symbols()].T)
     table.setflags(write=False)
     return table
@@ -79,8 +78,7 @@ class PatternEncoder(LevelEncoder):
 
     @abstractmethod
     def read(self, patterns: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the symbols ``(T, B, channels)`` of patterns ``(T, steps, B, channels)``; every pattern has a
-        symbol."""
+        """Return the symbols ``(T, B, channels)`` of any patterns ``(T, steps, B, channels)``, also of unused ones."""
 
     @property
     def error_bound(self) -> int:
