@@ -224,8 +224,8 @@ class SpikeEmitter(wiring.Component):
         def select(array: data.View, width: int) -> Value:
             return _or(array[place] & chosen[place].replicate(width) for place in range(groups))
 
-        # The lanes of a group that have fired, the lowest first. `single` says that there is no more than one, and
-        # so it does when there is none. Whether a group can be taken is two LUTs from the skid buffer's state.
+        # The lanes of a group that have fired, the lowest first. `single` is set if there is at most one, and
+        # thus also if there is none. Whether a group can be taken is two LUTs from the skid buffer's state.
         fired = Signal(group)
         single = Signal(init=1)
         word = Signal(self.word.shape())

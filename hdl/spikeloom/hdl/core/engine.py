@@ -193,6 +193,7 @@ class LifEngine(wiring.Component):
                     m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.comb += self.idle.eq(~adding.any() & ~spike_valid)
+                # See above: events that arrive in this state belong to the step that is waited for.
                 m.d.comb += waiting.eq(1)
                 with m.If(tokens.due):
                     m.d.comb += tokens.start.eq(1)
@@ -212,6 +213,7 @@ class LifEngine(wiring.Component):
                 m.d.comb += tokens.finish.eq(1)
                 with m.If(tokens.done):
                     m.d.comb += self.step_done.eq(1)
+                    # The first step after the last one of a sample starts from the initial state.
                     m.d.sync += [fresh.eq(last), population.eq(0)]
                     m.next = "WAIT"
         m.d.comb += [

@@ -93,6 +93,7 @@ class RowReader(wiring.Component):
             first.last.eq(Mux(again.valid, again.last, self.events.payload.last)),
             first.axon.eq(Mux(again.valid, again.axon, self.events.payload.axon)),
             first.value.eq(Mux(again.valid, again.value, self.events.payload.value)),
+            # A stage advances when it is empty or when the next one advances.
             rows.output_enable.eq(~fetched.valid | take),
             rows.enable.eq(~reading.valid | rows.output_enable),
             rows.address.eq(first.axon[coordinates:]),
@@ -184,6 +185,7 @@ class RowReader(wiring.Component):
         )
         with m.If(begin):
             m.d.sync += [
+                # A delayed row adds to the next step, which does not exist after the last step of a sample.
                 word.valid.eq(~(row.delay & fetched.last)),
                 word.parity.eq(fetched.parity),
                 # `parity ^ other` is the parity of the step in which the event was sent; a row with delay adds to the

@@ -52,6 +52,7 @@ class TargetReader(wiring.Component):
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
+        # Words never stall, so a deep memory may have a further register, which excludes an enable.
         self._targets = LoadedMemory(parameters.memories["targets"], pipelined=True, read_back=parameters.read_back)
         self.latency = self._targets.latency
         layout = word_layout(parameters)

@@ -157,6 +157,7 @@ class HostBridge(wiring.Component):
         m.submodules.decoder = decoder = RequestDecoder(
             axon_width,
             self.latency,
+            # Without a mesh there are tiles 0 and 1; the second bit stands for all other numbers.
             tile_width=8 if self.tiles else 2,
             index_width=self.index_width,
             plane_width=self.plane_width,
@@ -222,6 +223,7 @@ class HostBridge(wiring.Component):
             m.submodules.spikes = ResetInserter(clear)(spikes)
             wiring.connect(m, events, spikes.i)
             events = spikes.o
+            # The registers change only while the encoder is idle, so they are used directly, without a copy.
             for name in ("mode", "stride", "pixels", "steps", "advance", "seed"):
                 m.d.comb += getattr(spikes, name).eq(getattr(registers, f"encoder_{name}"))
         events_valid = events.valid & tokens.allowed if self.encoder else events.valid
@@ -286,6 +288,8 @@ class HostBridge(wiring.Component):
             with m.If(clear):
                 m.d.sync += count.eq(0)
         with m.If(clear):
+            # A packet that has not been taken is dropped: the fabric that should receive it is cleared in this cycle as
+            # well.
             m.d.sync += [packet_valid.eq(0), owed.eq(0), owed_parity.eq(0), error.eq(0)]
 
         # The configuration ports. All receive the request; the tile number selects the write enable and the read data.
@@ -306,6 +310,7 @@ class HostBridge(wiring.Component):
                 port.index.eq(decoder.index),
                 port.write_data.eq(decoder.write_data),
             ]
+            # An address beyond the port would be taken for a lower one, so it reads as 0 instead.
             with m.If(chosen & ~decoder.outside):
                 m.d.comb += encoder.read_data.eq(port.read_data)
         m.d.comb += [

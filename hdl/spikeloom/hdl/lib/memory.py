@@ -91,6 +91,7 @@ class LoadFan:
 
     def connect(self, part: Any) -> None:
         """Connect the port ``part``."""
+        # Nothing to combine: all signals lead to the parts.
         if not _reads_back(self._load):
             wiring.connect(self._m, wiring.flipped(self._load), part)
             return
@@ -231,8 +232,11 @@ class LoadedMemory(wiring.Component):
             m.d.sync += register.eq(selected)
             selected = register
         with m.If(selected):
+            # The registers of the write port carry the host's index as far as the memory; `selected` has the same
+            # delay.
             m.d.comb += memory.address.eq(memory.write_address)
             if isinstance(memory, BlockMemory):
+                # The design may be holding a word; the read of the host must go through regardless.
                 m.d.comb += [memory.enable.eq(1), memory.output_enable.eq(1)]
         # Two stages: a byte of each group, then the byte of a group. A plane of another slice is beyond all groups.
         plane = Signal.like(self.load.plane)

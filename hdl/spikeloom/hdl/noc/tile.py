@@ -52,6 +52,7 @@ class TileSignature(wiring.Signature):
 
     def __init__(self, parameters: TileParameters) -> None:
         packets = parameters.packets
+        # All kinds share the usual width of the index, unless a memory is too deep for it.
         super().__init__(
             {
                 "i": In(stream.Signature(packet_layout(*packets))),

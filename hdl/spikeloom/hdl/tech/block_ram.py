@@ -108,11 +108,13 @@ class BlockMemory(wiring.Component):
         slices = []  # the bits of the word in each block RAM, as (first, count) of each of its bytes
         if self.part < self.width:
             parts = [(first, min(8, self.width - first)) for first in range(0, self.width, 8)]
+            # Narrower than a byte: each byte is spread over several block RAMs, which share its write enable.
             if bits < 9:
                 slices = [[(f, min(bits, first + n - f))] for first, n in parts for f in range(first, first + n, bits)]
             else:
                 slices = [parts[place : place + lanes] for place in range(0, len(parts), lanes)]
         else:
+            # With one write enable for the whole word, all nine bits of a byte are used.
             step = min(bits, 9)
             parts = [(first, min(step, self.width - first)) for first in range(0, self.width, step)]
             slices = [parts[place : place + lanes] for place in range(0, len(parts), lanes)]

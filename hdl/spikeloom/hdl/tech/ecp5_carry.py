@@ -298,6 +298,7 @@ def register_copies(m: Module, platform: object, value: ValueLike, count: int) -
     value = Value.cast(value)
     # Without a reset, like the instantiated flip-flops below, whose reset input is tied to 0.
     copies = [Signal(len(value), name=f"copy_{number}", reset_less=True) for number in range(count)]
+    # A single register has no equal to be merged with.
     if count == 1 or not is_ecp5(platform):
         m.d.sync += [copy.eq(value) for copy in copies]
         return copies

@@ -111,6 +111,7 @@ class ConfigurationStage(wiring.Component):
             m.d.sync += getattr(self.after, name).eq(getattr(self.before, name))
         for name in _REQUEST:
             m.d.comb += getattr(self.here, name).eq(getattr(self.after, name))
+        # Compared ahead of the register: the tile's write enable then comes from a flip-flop.
         meant = self.before.tile == self.tile
         m.d.sync += [mine.eq(meant), write_here.eq(self.before.write_enable & meant)]
         m.d.comb += self.here.write_enable.eq(write_here)
@@ -181,12 +182,14 @@ class Tiles(wiring.Component):
                 inside, outside = getattr(self.tiles[place], name), getattr(self, f"{parameters.kind}_{place}_{name}")
                 m.d.comb += inside.eq(outside) if member.flow is In else outside.eq(inside)
         if self.fabric.mesh is None:
+            # Exactly one tile, as `FabricConfig` guarantees.
             (core,) = self.tiles.values()
             wiring.connect(m, wiring.flipped(self.i), core.i)
             wiring.connect(m, core.o, wiring.flipped(self.o))
             _connect_tiles(m, self.configuration, [core.configuration])
         else:
             network = Mesh(self.fabric.mesh)
+            # Cleared in the same cycle as the tiles, so that no packet of the old session reaches a cleared tile.
             m.submodules.mesh = ResetInserter(self.clear | self.reset)(network)
             self._connect_packets(m, network)
             self._connect_configuration(m, network)

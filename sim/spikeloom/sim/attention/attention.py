@@ -253,5 +253,6 @@ def expectation(
 ) -> NDArray[np.float64]:
     """The probability ``(T, heads, N, d)`` that each A is 1, given all of ``q``, ``k`` and ``v``."""
     q, k, v = (_spikes(parameters, name, spikes) for name, spikes in (("q", q), ("k", k), ("v", v)))
+    # Counts, not probabilities yet: both divisions take place at the end, so that all sums are exact integers.
     scores = q @ k.swapaxes(2, 3) * _visible(parameters, causal)
     return scores @ v / (parameters.features * parameters.tokens)

@@ -517,6 +517,7 @@ FEATURES = (
             ValueField(name="noise", width=lambda core: core.noise_bits, value=lambda core, p: (1 << p.noise_bits) - 1),
         ),
         state=(StateField(name="random", width=lambda core: RANDOM_WIDTH * (core.noise_bits > 0)),),
+        # The shift register of 16 bits, and the bits of noise to be added.
         cost=lambda core: {"noise": core.lanes * (core.noise_bits > 0) * (16 + core.noise_bits)},
         keys=(
             MetadataKey(
@@ -547,6 +548,7 @@ FEATURES = (
                 value=lambda core, p: p.graded_shift if p.graded else 0,
             ),
         ),
+        # Weight times value. The products of leaks are counted by `lane_products`.
         products=lambda core: ((core.weight_width, core.value_width),),
         cost=lambda core: {"graded": _membranes(core) * (core.value_width > 0)},
         keys=(
@@ -566,6 +568,7 @@ FEATURES = (
         parameters=(
             ValueField(
                 name="delay",
+                # The position of a bit in the membrane, which holds the line.
                 width=lambda core: bits_for(core.v_width) * core.delay_line,
                 value=lambda core, p: p.delay,
             ),

@@ -393,5 +393,5 @@ def _delay(
     line = (state.v << 1 | (current > 0)) & ((1 << parameters.v_width) - 1)
     spikes = line >> np.asarray(parameters.delay) & 1
     _, high = signed_range(parameters.v_width)
-    # Stored as two's complement, which is what the RTL's membrane register holds.
+    # Stored as two's complement, like the membrane in the RTL.
     return replace(state, v=np.where(line > high, line - (1 << parameters.v_width), line)), spikes, spikes

@@ -253,6 +253,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             (
                 Field("weight_address", bits_for(self.weight_words)),
                 Field("target", bits_for(self.words)),
+                # Minus one, so that a row over all words fits.
                 Field("length", bits_for(self.words)),
                 Field("geometry", bits_for(self.geometries) if self.coordinate_width else 0),
                 Field("sparse", int(self.sparse)),
@@ -296,7 +297,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def cost(self) -> dict[str, float]:
-        """Logic by the parts of a lane, the features, and what is there once."""
+        """Logic: the sizes of the parts of a lane and of the features, and a constant for the core itself."""
         v, sums = self.lanes * self.v_width, self.lanes * self.accumulator_width
         leaks = leaks_of(self)
         shifts = 0 if self.multiplier else leaks * len(self.shifts)
@@ -381,6 +382,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             "lines": (self.geometries << self.coordinate_width, self.line_layout.width),
             "targets": (self.weight_words, bits_for(self.words)),
         }
+        # Targets exist only with sparse rows, the tables of columns and lines only with coordinates.
         absent = set() if self.sparse else {"targets"}
         absent |= set() if self.coordinate_width else {"columns", "lines"}
         words = self.contents.memories

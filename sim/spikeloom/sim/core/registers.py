@@ -1,4 +1,7 @@
-"""The registers and memories of a core."""
+"""The registers and memories of a core.
+
+Counters are aligned to four bytes, so that the AXI wrapper (`spikeloom.hdl.top.axi`) reads each in one transfer.
+"""
 
 from spikeloom.sim.lib.registers import MemoryRegion, Register, RegisterMap, tile_set
 

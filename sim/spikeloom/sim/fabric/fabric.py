@@ -89,6 +89,7 @@ class FabricConfig:
         known = all(isinstance(tile, TileParameters) for tile in others)
         # `identity` and `core` describe the cores, so there must be one.
         has_core = any(isinstance(tile, CoreParameters) for tile in others)
+        # The host bridge is tile 0, and no other tile may be None.
         if not has_core or not known or list(tiles) != [None, *others]:
             raise ValueError(
                 f"tiles must be None, the host bridge, and then parameters of tiles, one core at least, not {tiles!r}"

@@ -113,7 +113,7 @@ class BridgeModel:
         requests: list[Spike | Tick | Write | Read] = []
         while self._bytes:
             opcode = self._bytes[0]
-            # None once a message is incomplete: its bytes stay in the buffer until the rest has come.
+            # None for an incomplete message, whose bytes stay in the buffer until the rest arrives.
             size: int | None = 1
             if opcode in _REQUESTS:
                 size = self._request(opcode, requests)

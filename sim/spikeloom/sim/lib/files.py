@@ -157,7 +157,7 @@ def _parsed(parse: Callable[[], Any], what: str, language: str) -> Any:
 
 def _check_depth(value: Any, what: str) -> None:
     """Refuse a ``value`` nested so deeply that recursive functions would fail on it."""
-    # Level by level instead of by recursion, which is what must be avoided.
+    # Level by level: recursion would fail on the very values that are refused here.
     level = [value]
     for _ in range(DEEPEST):
         level = [

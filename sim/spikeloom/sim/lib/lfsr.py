@@ -145,11 +145,13 @@ class Lfsr:
         its exponents), so that each block of bits follows from bits far enough before it to compute it at once.
         """
         stream = np.zeros(max(length, self.width), np.uint8)
+        # The seed counts as the bits before the first new one. Its highest bit is the oldest.
         stream[: self.width] = [self.seed >> bit & 1 for bit in reversed(range(self.width))]
         known = self.width
         while known < length:
             # The largest power of two whose taps still lie within what is known: blocks double as the stream grows.
             factor = 1 << ((known // self.width).bit_length() - 1)
+            # The smallest tap limits the block, because all of its inputs must be known already.
             block = min(self.taps[-1] * factor, length - known)
             new = np.zeros(block, np.uint8)
             for tap in self.taps:
@@ -167,6 +169,7 @@ class Lfsr:
         states = np.zeros(count, np.uint32)
         last = len(stream) - self.width
         for bit in range(self.width):
+            # Bit 0 is the newest bit of a state, so bit n starts n places earlier in the stream.
             start = self.width - 1 - bit
             states |= stream[start : start + last + 1 : steps] << np.uint32(bit)
         return states
@@ -223,6 +226,7 @@ def distinct_seeds(seed: int, count: int) -> NDArray[np.int64]:
     from 1 to ``2**32 - 1``; a shift register would give nearly the same order for neighbouring seeds.
     """
     _integer("seed", seed, 1, (1 << 32) - 1)
+    # The counters of different seeds do not overlap: each seed has 2**32 of them.
     keys = (np.uint64(seed << 32) + np.arange((1 << 16) - 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     keys = (keys ^ keys >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ keys >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)

@@ -57,6 +57,7 @@ WIDEST_REGISTER = 64
 
 
 def _check_name(value: object) -> None:
+    # A register's name becomes that of a port of the register bank.
     if not isinstance(value, str) or not value.isidentifier() or value != value.lower():
         raise ValueError(f"name must be an identifier in lower case, not {value!r}")
 
@@ -111,6 +112,7 @@ class Register:
         high = (1 << self.width_bits) - 1
         if not 0 <= value <= high:
             raise ValueError(f"{self.name} must be from 0 to {high}, not {value!r}")
+        # `int`, because NumPy's integers have no `to_bytes`.
         return int(value).to_bytes(self.size, "little")
 
 

@@ -86,6 +86,7 @@ class QuantisedNetwork:
         if self.inputs < 1:
             raise ValueError(f"inputs must be at least 1, not {self.inputs!r}")
         names = [population.name for population in self.populations]
+        # Connections refer to populations and units alike, and to the input by its reserved name.
         every = [*names, *(unit.name for unit in self.units)]
         if len(set(every)) != len(every) or INPUT in every:
             raise ValueError(f"population names must be unique and none {INPUT!r}, not {every!r}")

@@ -210,6 +210,7 @@ class MeshParameters:
         _integer("destinations", destinations, 0, (1 << self.tiles) - 1)
         links: set[Link] = set()
         hops: dict[int, int] = {}
+        # Follows the packet from router to router, as the hardware forks it.
         waiting = [(source, destinations, 0)]
         while waiting:
             tile, left, distance = waiting.pop()
