@@ -376,11 +376,6 @@ _ADVANCE = np.zeros(256, np.int64)
 _ADVANCE[Opcode.SPIKE :] = np.arange(SKIP_UNIT) + 1
 _ADVANCE[Opcode.SKIP : Opcode.SPIKE] = (np.arange(LARGEST_SKIP) + 1) * SKIP_UNIT
 
-_ADVANCE = np.zeros(256, np.int64)
-"""By how much the axon advances with a message that begins with this byte."""
-_ADVANCE[Opcode.SPIKE :] = np.arange(SKIP_UNIT) + 1
-_ADVANCE[Opcode.SKIP : Opcode.SPIKE] = (np.arange(LARGEST_SKIP) + 1) * SKIP_UNIT
-
 
 class MessageDecoder:
     """Decodes the stream from the board incrementally."""

@@ -278,9 +278,10 @@ class MovingWindowEncoder(ContrastEncoder):
         total = levels[:window].sum(axis=0, dtype=np.int64)
         sums = np.empty(levels.shape, np.int64)
         sums[:window] = total
-        sums[window] = total if time > window else 0
-        np.subtract(levels[window : time - 1], levels[: time - window - 1], out=sums[window + 1 :])
-        np.cumsum(sums[window:], axis=0, out=sums[window:])
+        if time > window:
+            sums[window] = total
+            np.subtract(levels[window : time - 1], levels[: time - window - 1], out=sums[window + 1 :])
+            np.cumsum(sums[window:], axis=0, out=sums[window:])
         change = levels * np.int64(window) - sums
         np.greater_equal(change, limit, out=spikes[..., 0])
         np.less_equal(change, -limit, out=spikes[..., 1])

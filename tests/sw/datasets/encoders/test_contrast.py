@@ -50,6 +50,9 @@ def test_moving_window_by_hand():
     """Means of two before: 1 (of 0 and 2) twice, then 1, 3.5, 4.5, 6 and 8."""
     assert signs(MovingWindowEncoder(threshold=2, window=2)) == [0, 0, 1, 0, 1, 0, -1]
     assert signs(MovingWindowEncoder(threshold=1, window=2, compare=">=")) == [-1, 1, 1, 0, 1, 1, -1]
+    # All of them: the mean is 30/7.
+    assert signs(MovingWindowEncoder(threshold=3, window=7)) == [-1, 0, 0, 0, 1, 1, 0]
+    assert signs(MovingWindowEncoder(threshold=3, window=6)) == [-1, 0, 0, 0, 1, 1, 0]
     with pytest.raises(ValueError, match=r"^series must have at least as many samples as the window, 8, not 7$"):
         MovingWindowEncoder(threshold=1, window=8).encode_series(SEVEN)
 
