@@ -8,6 +8,7 @@ from harness.cli import refused, sentence, write_network
 
 from spikeloom.cli.app import main
 from spikeloom.cli.commands import app
+from spikeloom.cli.console import out
 from spikeloom.cli.project import KEYS, project_text, read_project
 
 
@@ -79,7 +80,8 @@ def test_what_is_wrong_in_a_project_is_one_sentence(network, capsys, text, messa
     assert message in sentence(capsys, "check", network)
 
 
-def test_rules_of_single_layers(network, capsys):
+def test_rules_of_single_layers(network, capsys, monkeypatch):
+    monkeypatch.setattr(out, "_width", 300)  # a table of one line per population
     Path("spikeloom.toml").write_text('[layer.hidden]\nreset = "subtract"\nreset-delay = 1\n')
     main(["check", network])
     captured = capsys.readouterr()
