@@ -394,6 +394,8 @@ class MessageDecoder:
 
     def feed(self, data: bytes) -> Messages:
         """Return the messages that ``data`` completes; raises `MessageError` for a malformed one."""
+        if not data:  # as often as not while a closed loop waits
+            return _NO_MESSAGES
         stream = np.frombuffer(self._rest + data, np.uint8)
         starts, end = _find_messages(stream)
         # An incomplete message waits for the next call.
@@ -462,6 +464,15 @@ def _values_and_reads(
 
 
 _NOTHING = np.zeros(0, np.int64)
+_NO_MESSAGES = Messages(
+    spike_step=_NOTHING,
+    spike_axon=_NOTHING,
+    value_step=_NOTHING,
+    value_axon=_NOTHING,
+    value=_NOTHING,
+    ticks=np.zeros(0, np.bool_),
+    reads=(),
+)
 _NO_VALUES: dict[str, Any] = {"value_step": _NOTHING, "value_axon": _NOTHING, "value": _NOTHING, "reads": ()}
 
 
