@@ -1,7 +1,8 @@
 """`make mutate`: plants bugs in the hardware and the model, one at a time, and says which of them no test finds.
 
 A run that was interrupted goes on where it was, unless a source or a test has changed since. The numbers are in
-``build/mutate/summary.json``; the exit status is 1 if less than 95 % are found.
+``build/mutate/summary.json``; the exit status is 1 if less than 95 % are found. SIGINT, SIGTERM and SIGHUP end the
+tests in progress too, with everything that they have started.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from mutate.equivalent import EQUIVALENT
 from mutate.mutants import ROOT, Mutant, draw
-from mutate.runner import CPU_SECONDS, Tree
+from mutate.runner import CPU_SECONDS, Interrupted, Tree
 
 WANTED = 0.95
 MOST_EQUIVALENT = 0.05
@@ -38,10 +40,14 @@ def _state(seed: int, count: int) -> str:
 
 def _done(log: Path, state: str) -> dict[int, dict]:
     """The outcomes of a run before, if it was of the same ``state``."""
-    lines = log.read_text().splitlines() if log.exists() else []
+    # A run that was killed may have left half a line at the end.
+    lines = (
+        [line[:-1] for line in log.read_text().splitlines(keepends=True) if line[-1] == "\n"] if log.exists() else []
+    )
     if not lines or lines[0] != state:
         log.write_text(f"{state}\n")
         return {}
+    log.write_text("".join(f"{line}\n" for line in lines))
     return {entry["number"]: entry for entry in map(json.loads, lines[1:])}
 
 
@@ -67,22 +73,29 @@ def summary(mutants: list[Mutant], outcomes: dict[int, dict]) -> dict:
 def run_all(
     mutants: list[Mutant], folder: Path, state: str, *, processes: int, seconds: float, cpu_seconds: float
 ) -> dict[int, dict]:
-    """The outcome of each mutant by its number, in ``seconds`` at most; what is not done then is left out."""
+    """The outcome of each mutant by its number, in ``seconds`` at most; what is not done then is left out.
+
+    Any exception here, such as that of a signal handler, ends all tests before it goes on.
+    """
     log = folder / "results.jsonl"
     outcomes = _done(log, state)
     end = time.monotonic() + seconds
     waiting: Iterator[int] = iter([number for number in range(len(mutants)) if number not in outcomes])
     lock = threading.Lock()
+    interrupted = threading.Event()
 
     def work(process: int) -> None:
-        tree = Tree(folder / f"tree{process}")
-        while time.monotonic() < end:
+        tree = Tree(folder / f"tree{process}", interrupted)
+        while time.monotonic() < end and not interrupted.is_set():
             with lock:
                 number = next(waiting, None)
             if number is None:
                 break
             mutant = mutants[number]
-            verdict, test, spent = tree.run(mutant, seconds=cpu_seconds)
+            try:
+                verdict, test, spent = tree.run(mutant, seconds=cpu_seconds)
+            except Interrupted:  # which says nothing about the mutant: it is the next run's
+                break
             outcome = {"number": number, "verdict": verdict, "test": test, "seconds": round(spent, 1)}
             with lock:
                 outcomes[number] = outcome
@@ -96,9 +109,18 @@ def run_all(
             print(f"fails without any change, and has found nothing: {test}", file=sys.stderr)
 
     with ThreadPoolExecutor(processes) as pool:
-        for future in [pool.submit(work, process) for process in range(processes)]:
-            future.result()
+        try:
+            for future in [pool.submit(work, process) for process in range(processes)]:
+                future.result()
+        except BaseException:
+            interrupted.set()  # leaving the pool waits for its threads
+            raise
     return outcomes
+
+
+def _end(number: int, _frame: object) -> None:
+    """Handle a signal: leave with the status that a shell gives to a command which that signal has ended."""
+    sys.exit(128 + number)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,6 +132,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "mutate")
     options = parser.parse_args(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     options.output.mkdir(parents=True, exist_ok=True)
     mutants = draw(options.seed, options.count)
     outcomes = run_all(

@@ -9,14 +9,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mutate.mutants import ROOT, Mutant
 from test_layout import DECLARATIONS
 
-__all__ = ["CPU_SECONDS", "Tree", "listed_tests"]
+__all__ = ["CPU_SECONDS", "PYTEST", "Interrupted", "Tree", "listed_tests"]
 
+PYTEST = [sys.executable, "-m", "pytest"]
 CPU_SECONDS = 120
 IDLE_SECONDS = 180
 """After so long without any processor time a test hangs."""
@@ -64,11 +67,19 @@ def listed_tests(path: str, root: Path = ROOT) -> list[str]:
     return [place for place in dict.fromkeys(wanted) if (root / place).exists()]
 
 
-class Tree:
-    """A copy of the repository in ``folder`` in which one module at a time is changed."""
+class Interrupted(Exception):
+    """The tests were ended before they could say anything."""
 
-    def __init__(self, folder: Path) -> None:
+
+class Tree:
+    """A copy of the repository in ``folder`` in which one module at a time is changed.
+
+    Once ``interrupted`` is set, tests in progress are ended and `run` raises `Interrupted`.
+    """
+
+    def __init__(self, folder: Path, interrupted: threading.Event | None = None) -> None:
         self.folder = folder
+        self._interrupted = interrupted or threading.Event()
         for name in _COPIED:
             if (ROOT / name).exists():
                 # What was compiled of another state of the sources is found by its content, and is no harm.
@@ -112,7 +123,7 @@ class Tree:
 
     def _pytest(self, tests: list[str], seconds: float) -> tuple[int | None, str, float]:
         """Status, output and processor time; no status if that was over, `_HANGS` if nothing happened any more."""
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-rfE", "-p", "no:cacheprovider"]
+        command = [*PYTEST, "-q", "-x", "--no-header", "-rfE", "-p", "no:cacheprovider"]
         command += ["--fastest-first", "--cpu-limit", str(_TEST_FACTOR), "-m", "not slow"]
         # A file before the folder that it is in would be no earlier for that.
         command += ["--begin-with", tests[0]]
@@ -128,7 +139,7 @@ class Tree:
             status, spent = None, 0.0
             busy, then = 0.0, time.monotonic()  # the processor time when it was last seen to go on, and when that was
             try:
-                while status is None and spent < seconds:
+                while status is None and spent < seconds and not self._interrupted.is_set():
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         status = process.wait(0.5)
                     spent = max(spent, _cpu_seconds(process.pid))
@@ -137,18 +148,36 @@ class Tree:
                     elif status is None and time.monotonic() > then + IDLE_SECONDS:
                         status = _HANGS
             finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill_all(process.pid)
                 process.wait()
+        if self._interrupted.is_set():
+            raise Interrupted
         return status, log.read_text(errors="replace"), spent
+
+
+def _processes() -> Iterator[tuple[int, int, int, int]]:
+    """Number, parent, session and processor time in ticks, its ended children's included, of every process."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            yield int(stat.parent.name), int(fields[1]), int(fields[3]), sum(map(int, fields[11:15]))
 
 
 def _cpu_seconds(session: int) -> float:
     """Of all processes of a session, and of their children that have ended."""
-    ticks = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError):
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-            if int(fields[3]) == session:
-                ticks += sum(map(int, fields[11:15]))
-    return ticks / _TICKS
+    return sum(ticks for _, _, its_session, ticks in _processes() if its_session == session) / _TICKS
+
+
+def _kill_all(session: int) -> None:
+    """Kill a session and all that its processes have started: some tests give their children sessions of their own."""
+    doomed: set[int] = set()
+    while True:
+        # Each round looks again, for until they are killed they may start more.
+        processes = list(_processes())
+        found = {process for process, parent, its_session, _ in processes if its_session == session or parent in doomed}
+        if found <= doomed:
+            break
+        doomed |= found
+    for process in doomed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)

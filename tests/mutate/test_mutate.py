@@ -1,6 +1,13 @@
 """Mutants in short: every kind of change is made, a run finds, keeps and resumes, and the numbers are right."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
 
 import pytest
 from mutate import __main__ as command
@@ -105,6 +112,81 @@ def test_a_run_finds_a_mutant_and_is_resumed(mutants, tmp_path, capsys):
     assert json.loads((tmp_path / "results.jsonl").read_text().splitlines()[1])["path"] == mutants[0].path
     original = (ROOT / mutants[0].path).read_text()
     assert (tmp_path / "tree0" / mutants[0].path).read_text() == original
+
+
+STAND_IN = textwrap.dedent(
+    """
+    # Stands in for pytest: passes the first time; then starts a process in a session of its own and waits with it.
+    import os, subprocess, sys, time
+    from pathlib import Path
+    folder = Path(__file__).parent
+    if (folder / "all pass").exists() or not (folder / "once").exists():
+        (folder / "once").touch()
+        sys.exit()
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    (folder / "beside").write_text(f"{os.getpid()} {child.pid}")
+    (folder / "beside").rename(folder / "running")
+    time.sleep(600)
+    """
+)
+DRIVER = textwrap.dedent(
+    """
+    import sys
+    from mutate import __main__ as command, mutants, runner
+    folder = sys.argv[1]
+    runner.PYTEST[:] = [sys.executable, f"{folder}/stand_in.py"]
+    path = "sim/spikeloom/sim/lib/lfsr.py"
+    command.draw = lambda seed, count: mutants.mutants_of(path, (mutants.ROOT / path).read_text())[:count]
+    sys.exit(command.main(["--count", "3", "--processes", "1", "--output", folder]))
+    """
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_tests_in_progress_and_the_next_run_goes_on(tmp_path, number):
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    command_line = [sys.executable, "-c", DRIVER, str(tmp_path)]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+    started = tmp_path / "running"
+    with subprocess.Popen(command_line, env=variables, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            while not started.exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            stand_in, child = map(int, started.read_text().split())
+            assert is_running(stand_in)
+            assert is_running(child)
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number
+        finally:
+            process.kill()
+    assert not is_running(stand_in)
+    wait_for(lambda: not is_running(child))  # init has to take note of its end
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2, (
+        "a mutant that was interrupted has no verdict"
+    )
+    with (tmp_path / "results.jsonl").open("a") as log:
+        log.write('{"number": 1, "ver')  # as a run that was killed while it wrote may leave it
+    (tmp_path / "all pass").touch()
+    again = subprocess.run(command_line, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    assert [line.split("]")[0] for line in again.stdout.splitlines() if line[0] == "["] == ["[2/3", "[3/3"]
+    assert json.loads((tmp_path / "summary.json").read_text())["mutants"] == 3
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 4
+
+
+def is_running(process):
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert condition()
 
 
 def test_a_mutant_that_outlives_its_time_has_survived(mutants, tmp_path):
