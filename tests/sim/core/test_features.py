@@ -119,6 +119,16 @@ def test_a_value_must_have_the_bits_of_the_fabric():
         rule_values(ABLE, p)
 
 
+def test_tables_say_what_a_core_can_have():
+    """2 of a flag, which is there or is not, and more than the largest amount would be taken without a word."""
+    for feature in FEATURES:
+        if feature.flag and not feature.is_width:
+            assert feature.most == 1, feature.name
+        for amount in feature.general.values():
+            assert type(amount) is int
+            assert 1 <= amount <= feature.most, feature.name
+
+
 def test_levels_have_what_those_before_them_have():
     levels = [general_features(level) for level in GENERAL_LEVELS]
     assert [sum(map(bool, level.values())) for level in levels] == [2, 2, 5, 5, 8]

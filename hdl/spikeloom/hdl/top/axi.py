@@ -217,6 +217,16 @@ class AxiLifCore(wiring.Component):
 
         given, taken = core.i.payload, core.o.payload
         source = self.s_axis_tdata
+        sent = Cat(
+            taken.kind.as_value(),
+            taken.parity,
+            taken.last,
+            Const(0, 4),
+            _extended(taken.axon, AXON_BITS),
+            _extended(taken.value, VALUE_BITS),
+        )
+        # An assignment would cut a longer word and extend a shorter one by zeros, both without a word.
+        assert len(sent) == PACKET_BITS
         m.d.comb += [
             core.i.valid.eq(self.s_axis_tvalid),
             self.s_axis_tready.eq(core.i.ready),
@@ -227,16 +237,7 @@ class AxiLifCore(wiring.Component):
             given.value.eq(source[32:].as_signed()),
             self.m_axis_tvalid.eq(core.o.valid),
             core.o.ready.eq(self.m_axis_tready),
-            self.m_axis_tdata.eq(
-                Cat(
-                    taken.kind.as_value(),
-                    taken.parity,
-                    taken.last,
-                    Const(0, 4),
-                    _extended(taken.axon, AXON_BITS),
-                    _extended(taken.value, VALUE_BITS),
-                )
-            ),
+            self.m_axis_tdata.eq(sent),
             # A TICK ends the packets of a step, so that a DMA engine downstream gets one transfer per step.
             self.m_axis_tlast.eq(taken.kind == PacketKind.TICK),
         ]
