@@ -5,8 +5,10 @@ import re
 
 import pytest
 from amaranth.sim import Simulator
+from harness.mutations import mutated
 from harness.networks import rng_of
 
+from spikeloom.hdl.lib import memory as memory_module
 from spikeloom.hdl.lib.memory import LoadedMemory
 from spikeloom.sim.core.parameters import Memory
 from spikeloom.sim.lib.registers import READ_BACK_CYCLES
@@ -58,20 +60,23 @@ def test_parts_of_words(request, part):
     loaded(request, {"memory": Memory("table", 3, DEPTH, WIDTH), "part": part, "parts": 3}, first_plane=2 * part)
 
 
-@pytest.mark.parametrize(
-    ("width", "depth", "options"),
-    [
-        (13, 20, {}),
-        (48, 20, {"parts": 3, "part": 1}),
-        (2400, 5, {"pipelined": True}),
-        (128, 600, {"parts": 2, "part": 1, "pipelined": True}),
-        (16, 40, {"single_port": True}),
-    ],
-)
-def test_words_are_read_back(request, width, depth, options):
-    """Each byte, whatever the tile's own address is; of other memories, and of planes that are not here, 0."""
-    rng = rng_of(request.node.name)
-    dut = LoadedMemory(Memory("table", 3, depth, width), read_back=True, **options)
+READ_BACK = {
+    "a last byte of 5 bits": (13, 20, {}),
+    "slices": (48, 20, {"parts": 3, "part": 1}),
+    "groups of bytes": (2400, 5, {"pipelined": True}),
+    "deep slices": (128, 600, {"parts": 2, "part": 1, "pipelined": True}),
+    "single port": (16, 40, {"single_port": True}),
+}
+
+
+def check_read_back(name, shape, module=memory_module):
+    """Each byte, whatever the tile's own address is; of other memories, and of planes that are not here, 0.
+
+    The tile stops reading now and then, while the host does not.
+    """
+    width, depth, options = READ_BACK[shape]
+    rng = rng_of(name)
+    dut = module.LoadedMemory(Memory("table", 3, depth, width), read_back=True, **options)
     parts = options.get("parts", 1)
     planes, first = -(-width // 8) // parts, -(-width // 8) // parts * options.get("part", 0)
     high = 0xFF >> -width % 8
@@ -95,13 +100,19 @@ def test_words_are_read_back(request, width, depth, options):
             for name, value in (("memory", memory), ("reading", reading), ("plane", plane), ("index", index)):
                 ctx.set(getattr(load, name), value)
             ctx.set(dut.address, int(rng.choice(indices)))
+            if not options.get("single_port"):
+                ctx.set(dut.enable, int(rng.random() < 0.5))
+                ctx.set(dut.output_enable, int(rng.random() < 0.5))
             # The rest of the cycles are for the way to the memory and back.
             await ctx.tick().repeat(READ_BACK_CYCLES // 2)
             expected = held.get((index, plane), 0) if memory == 3 and reading else 0
             assert ctx.get(load.read_data) == expected, (index, plane)
             seen.append(expected)
         # Not read by the host, the memory is the tile's.
+        ctx.set(load.memory, 3)
         ctx.set(load.reading, 0)
+        ctx.set(dut.enable, 1)
+        ctx.set(dut.output_enable, 1)
         await ctx.tick().repeat(3)
         ctx.set(dut.address, indices[-1])
         await ctx.tick().repeat(dut.latency)
@@ -113,6 +124,48 @@ def test_words_are_read_back(request, width, depth, options):
     simulator.add_testbench(bench)
     simulator.run()
     assert 10 < sum(byte > 0 for byte in seen) < len(seen)
+
+
+@pytest.mark.parametrize("shape", READ_BACK)
+def test_words_are_read_back(request, shape):
+    check_read_back(request.node.name, shape)
+
+
+READ_BACK_BUGS = {
+    "another byte lane": ("part.word_select(place, 8)", "part.word_select(place ^ 1, 8)", "slices"),
+    "the lane of the whole word": ("eq(self.load.plane - self._first_plane)", "eq(self.load.plane)", "slices"),
+    "every group": ("m.If(selected & (group == number))", "m.If(selected)", "groups of bytes"),
+    "another group": ("(group == number)", "(group == number ^ 1)", "groups of bytes"),
+    "the next word": ("eq(memory.write_address)", "eq(memory.write_address + 1)", "single port"),
+    "the word before": ("eq(memory.write_address)", "eq(memory.write_address - 1)", "deep slices"),
+    "the tile's word": ("m.d.comb += memory.address.eq(memory.write_address)", "pass", "deep slices"),
+    "the last byte cut": (
+        "memory.data, Const(0, ",
+        "memory.data[: self._width // 8 * 8], Const(0, ",
+        "a last byte of 5 bits",
+    ),
+    "the last byte shifted": (
+        "Cat(memory.data, Const(0, 8 * planes - self._width))",
+        "Cat(Const(0, 8 * planes - self._width), memory.data)",
+        "a last byte of 5 bits",
+    ),
+    "the word that the tile holds": ("memory.enable.eq(1), ", "", "deep slices"),
+    "the word at the output that the tile holds": (", memory.output_enable.eq(1)]", "]", "deep slices"),
+    "a word of another memory": (
+        "self.load.reading & (self.load.memory == self._number)",
+        "self.load.reading",
+        "slices",
+    ),
+    "a word without being asked": ("selected: Value = self.load.reading & ", "selected: Value = ", "slices"),
+    "the byte of the time before": ("m.d.sync += self.load.read_data.eq(0)", "pass", "slices"),
+}
+
+
+@pytest.mark.parametrize("bug", READ_BACK_BUGS)
+def test_planted_bugs_in_reading_back_are_found(bug):
+    old, new, shape = READ_BACK_BUGS[bug]
+    with pytest.raises(AssertionError):
+        check_read_back(bug, shape, mutated(memory_module, old, new))
 
 
 def test_each_part_holds_its_bits_from_power_up():
