@@ -69,6 +69,27 @@ def test_values_come_back(request, tmp_path, shared_build):
     assert any(len(np.unique(values)) > 3 for values in result.values.values())
 
 
+def test_values_of_the_input_go_in(request, tmp_path, shared_build):
+    """Graded input of the host, negative values, the extremes and zeros among it; values of neurons come back."""
+    rng, samples = rng_of(request.node.name), 5
+    core = GRADED.core
+    network = random_network(rng, core, inputs=30, sizes=(10, 8, 5))
+    network = dataclasses.replace(network, input_value_width=core.value_width)
+    program = place(network, GRADED, observe=[p.name for p in network.populations])
+    low, high = -(1 << core.value_width - 1), (1 << core.value_width - 1) - 1
+    values = rng.integers(low, high + 1, (6, samples, 30)) * (rng.random((6, samples, 30)) < 0.3)
+    assert {low, high, 0, 1} <= set(np.unique(values).tolist())
+    start = int(rng.integers(1, 1 << 31))
+    result = PinsRunner(program, shared_build(tmp_path / "run"), random_start=start).run(values)
+    compared, mismatches = compare(simulate(network, values), result)
+    assert compared > 100
+    assert mismatches == 0
+    # Spikes of 1 in the same places would have given another result.
+    assert compare(simulate(network, (values != 0).astype(int)), result)[1] > 0
+    with pytest.raises(ValueError, match=rf"^values must be from {low} to {high}, not {high + 1}$"):
+        PinsRunner(program, tmp_path).run(np.full((1, 1, 30), high + 1))
+
+
 @pytest.mark.parametrize("kind", ["flip", "drop", "insert", "all"])
 def test_a_bad_line_changes_nothing(request, tmp_path, shared_build, kind):
     names = ["flip", "drop", "insert", "repeat", "cut"] if kind == "all" else [kind]
