@@ -12,8 +12,9 @@ Names listed here keep their meaning; other modules are for contributors and may
 cheap: each name is imported from its module on first use. A machine with a board therefore needs only NumPy and
 pyserial for `Board`, and Amaranth only to build hardware.
 
-**From a file to integers.** `load` reads a network from NIR, `Quantisation` and `quantise` convert it to integers,
-`describe` prints the step equations as they were interpreted.
+**From a file to integers.** `load` reads a network from NIR and `from_snntorch` from a module; `save` writes it as NIR,
+for every command. `Quantisation` and `quantise` convert it to integers, `describe` prints the step equations as they
+were interpreted.
 
 **From integers to a program.** `FABRICS` holds the named fabrics, `FabricConfig` describes any other, and `read_fabric`
 reads that of a build folder. `place` returns a `Program` or raises `PlaceError`; `bake` makes the program part of the
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from spikeloom.export.verilog import export_core, export_fabric
     from spikeloom.frontends.errors import LoadError
     from spikeloom.frontends.nir import load
+    from spikeloom.frontends.saving import save
+    from spikeloom.frontends.snntorch import from_snntorch
     from spikeloom.hdl.noc.tile import TileSignature, register_tile
     from spikeloom.host.driver import Board
     from spikeloom.host.endpoint import Endpoint
@@ -99,6 +102,7 @@ __all__ = [
     "export_core",
     "export_fabric",
     "fabric_to_json",
+    "from_snntorch",
     "load",
     "measured_rates",
     "place",
@@ -106,6 +110,7 @@ __all__ = [
     "read_fabric",
     "register_compiler",
     "register_tile",
+    "save",
     "simulate",
 ]
 
@@ -145,6 +150,7 @@ _HOMES = {
     "export_core": "spikeloom.export.verilog",
     "export_fabric": "spikeloom.export.verilog",
     "fabric_to_json": "spikeloom.sim.fabric.fabric_file",
+    "from_snntorch": "spikeloom.frontends.snntorch",
     "load": "spikeloom.frontends.nir",
     "measured_rates": "spikeloom.explore.cost",
     "place": "spikeloom.compiler.place",
@@ -152,6 +158,7 @@ _HOMES = {
     "read_fabric": "spikeloom.sim.fabric.fabric_file",
     "register_compiler": "spikeloom.compiler.tiles.registry",
     "register_tile": "spikeloom.hdl.noc.tile",
+    "save": "spikeloom.frontends.saving",
     "simulate": "spikeloom.sim.network.reference",
 }
 """Module of each name, the same as in the imports above, which type checkers read."""

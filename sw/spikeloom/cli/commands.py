@@ -21,6 +21,7 @@ from spikeloom.cli.mnist import mnist
 from spikeloom.cli.place import show_placement
 from spikeloom.cli.report import report
 from spikeloom.cli.run import run
+from spikeloom.cli.save import save_network
 from spikeloom.cli.serve import serve
 from spikeloom.cli.simulate import simulate
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
+    "save": save_network,
     "check": check,
     "place": show_placement,
     "report": report,

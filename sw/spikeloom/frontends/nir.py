@@ -26,17 +26,19 @@ from numpy.typing import NDArray
 from spikeloom.frontends.compose import Arrival, compose
 from spikeloom.frontends.constants import with_constants
 from spikeloom.frontends.discretise import RuleOptions, Stepping, population_of
+from spikeloom.frontends.encoder_settings import ENCODER_KEY, encoder_settings
 from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.nir_content import check_content
 from spikeloom.frontends.nir_file import read_tree
 from spikeloom.frontends.nir_graph import NEURONS, RULE_KEYS, Graph, Node, scalar, text, unfold
 from spikeloom.frontends.order import closing_pairs, in_order
 from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
+from spikeloom.frontends.saved import saved_network
 from spikeloom.frontends.shapes import keep_large_weights_sparse
 from spikeloom.frontends.tensors import content_of
 from spikeloom.frontends.writer import AUTO, chosen_preset, doubts
 from spikeloom.model.drive import drives
-from spikeloom.model.network import Connection, EncoderSetting, Network
+from spikeloom.model.network import Connection, Network
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.features import MODEL_KEYS, Numbers
@@ -50,14 +52,8 @@ __all__ = ["AUTO", "ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", 
 
 FloatArray = NDArray[np.float64]
 
-ENCODER_KEY = "spikeloom_encoder"
-"""Group in the metadata of a graph that holds the settings of the encoder used in training."""
-
 METADATA_KEYS = (FORMAT_KEY, "preset", "time_step_s", "discretisation", "seed", "input_value_width", *RULE_KEYS)
 """Keys under ``metadata["spikeloom"]`` of a graph."""
-
-_LONGEST_SETTING = 1 << 16  # longer settings are truncated and then refused by the encoder
-
 
 _INTEGERS = {
     "reset_delay": (0, 1),
@@ -118,9 +114,6 @@ def load(
     else:
         raise LoadError(f"source must be the path of a NIR file or a nir.NIRGraph, not {type(source).__name__}")
     check_content(content)
-    graph = unfold(content)
-    keep_large_weights_sparse(graph)
-    del content  # free the weight arrays that are now sparse
     rule = {
         "compare": compare,
         "reset": reset,
@@ -129,6 +122,12 @@ def load(
         "norm_input": norm_input,
     }
     caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)
+    saved = saved_network(content)
+    if saved is not None:
+        return _with_options(saved, name, caller | ({"layers": layers} if layers else {}))
+    graph = unfold(content)
+    keep_large_weights_sparse(graph)
+    del content  # free the weight arrays that are now sparse
     hints = _metadata(graph.metadata, "the graph", METADATA_KEYS)
     single = _layers(layers or {}, graph)
     notes = list(graph.notes)
@@ -178,10 +177,21 @@ def load(
         notes=notes,
         output=composition.output,
         time_step_s=stepping.time_step_s,
-        encoder=_encoder(graph.metadata),
+        encoder=encoder_settings(graph.metadata),
         seed=shared.get("seed", 1),
         input_value_width=shared.get("input_value_width", 0),
     )
+
+
+def _with_options(saved: Network, name: str | None, given: Mapping[str, Any]) -> Network:
+    """Return a saved network with the name and seed of the caller. Its steps are given: other options are refused."""
+    for key, value in given.items():
+        if key != "seed" and (key, value) != ("preset", AUTO):
+            raise LoadError(
+                f"{key} must be left out, because spikeloom saved the file with the exact steps of its neurons; change "
+                "the network in Python and save it again"
+            )
+    return replace(saved, name=name or saved.name, seed=given.get("seed", saved.seed))
 
 
 def _attention(name: str, node: Node, shape: tuple[int, ...], sources: tuple[str, ...]) -> QuantisedAttention:
@@ -223,27 +233,6 @@ def _check_delayed(name: str, arrival: Arrival) -> None:
             f"node {name!r} is a Delay and must get the unmodified spikes of one neuron or of the Input; put it in "
             "front of the weights"
         )
-
-
-def _encoder(metadata: Mapping[str, Any]) -> dict[str, EncoderSetting] | None:
-    """Return the encoder settings in the graph; `spikeloom.datasets.encoders` checks them."""
-    settings = metadata.get(ENCODER_KEY)
-    if settings is None:
-        return None
-    if not isinstance(settings, Mapping):
-        raise LoadError(f"metadata {ENCODER_KEY!r} of the graph must be a group of keys, not {shown(settings)}")
-    return {str(key): _encoder_setting(f"{ENCODER_KEY} {key}", value) for key, value in settings.items()}
-
-
-def _encoder_setting(name: str, value: Any) -> EncoderSetting:
-    """Return a text, a number, or a tuple of numbers with one per channel."""
-    if isinstance(value, str | bytes):
-        return text(value)
-    if np.ndim(value) == 1:
-        row = np.asarray(value)[: _LONGEST_SETTING + 1]
-        return tuple(row.tolist()) if row.dtype.kind in "iu" else tuple(scalar(name, each) for each in row)
-    number = scalar(name, value)
-    return int(number) if number.is_integer() else number
 
 
 def _options(where: str, **options: Any) -> dict[str, Any]:

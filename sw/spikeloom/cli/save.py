@@ -1,0 +1,77 @@
+"""``spikeloom save``: write a network with the exact steps that were chosen for it, for every other command."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spikeloom.cli.console import out
+from spikeloom.cli.groups import grouped
+from spikeloom.cli.losses import notes_of_all
+from spikeloom.cli.options import Loading
+from spikeloom.datasets.inputs import InputError
+from spikeloom.frontends.saving import save
+from spikeloom.model.network import Network
+
+__all__ = ["save_network"]
+
+_SUFFIX = ".py"
+
+
+@grouped
+def save_network(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK|FILE.py:NAME",
+            help="NIR file; or a Network, or a function that returns one, in a Python file, WHICH IS RUN.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT.nir", help="File to write.", show_default=False)],
+    *,
+    loading: Loading,
+) -> None:
+    """Write a network as a NIR file that every command reads back identically, without options.
+
+    The source is a NIR file with the options of its conversion, or a Python file that builds a network, for example
+    with from_snntorch. A Python file is run as python runs it: name only files that you trust.
+    """
+    path, colon, name = source.rpartition(":")
+    if colon and path.endswith(_SUFFIX):
+        network = _built(Path(path), name)
+    elif source.endswith(_SUFFIX):
+        raise InputError(f"a Python file must be given with the name of a network in it, {source}:NAME, not alone")
+    else:
+        network = loading.load(Path(source))
+    encoder = loading.encoder_of(network)
+    if encoder is not None:
+        network = replace(network, encoder=encoder.settings())
+    save(network, target)
+    out.print(
+        f"{target}: network {network.name} with {network.inputs:,} inputs, {network.neurons:,} neurons and "
+        f"{network.synapses:,} synapses"
+    )
+    for text in notes_of_all(network):
+        out.print(f"note: {text}")
+
+
+def _built(path: Path, name: str) -> Network:
+    """Run a Python file and return the network that it calls ``name``, or that its function ``name`` returns."""
+    if not path.is_file():
+        raise InputError(f"{str(path)!r} must be a Python file, and there is none")
+    sys.path.insert(0, str(path.parent.resolve()))  # as python does, for modules beside the file
+    try:
+        found = runpy.run_path(str(path)).get(name)
+        value = found() if callable(found) else found
+    finally:
+        sys.path.pop(0)
+    if not isinstance(value, Network):
+        kind = "nothing" if value is None else f"a {type(value).__name__}"
+        raise InputError(f"{name} in {str(path)!r} must be a Network or a function that returns one, not {kind}")
+    return value
