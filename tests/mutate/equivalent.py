@@ -2,10 +2,22 @@
 
 __all__ = ["EQUIVALENT"]
 
+_ATTENTION = "hdl/spikeloom/hdl/attention/tile.py"
+_BANK = "hdl/spikeloom/hdl/core/neuron_bank.py"
 _GEOMETRY = "hdl/spikeloom/hdl/core/geometry.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
+    (
+        _ATTENTION,
+        "feature, group, head = Signal(range(p.features)), Signal(range(p.groups)), Signal(range(p.heads + 1))",
+        "'1' becomes '2'",
+        0,
+    ): "`head` stops at the number of heads: a further bit of it is always 0, and is cut off in `word_place`",
+    (_BANK, "state = Signal(states.data.shape(), reset_less=True)", "'True' becomes 'False'", 0): (
+        "the first step after a reset ignores the stored states: resetting them is not seen, and only costs logic, "
+        "which the hash of the netlist in `qor/` shows"
+    ),
     (_EMIT, 'stages = [Signal(item, name=f"item_{place}") for place in range(2)]', "'2' becomes '3'", 0): (
         "a third signal of this list is used nowhere"
     ),

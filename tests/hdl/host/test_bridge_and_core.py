@@ -6,16 +6,22 @@ import numpy as np
 import pytest
 from harness.cores import NARROW_PAIR
 from harness.fabric import mesh_of, random_program
+from harness.mutations import plant
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from harness.simulated_link import SimulatedLink
 
 from spikeloom.compiler.place import place
+from spikeloom.hdl.lib import memory as memory_module
 from spikeloom.host.driver import Board
+from spikeloom.host.protocols import DriverError
+from spikeloom.host.transport import LinkError
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.attention.parameters import AttentionTileParameters
+from spikeloom.sim.fabric import fabric as fabric_module
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.messages import ConfigurationAddress, MessageDecoder, encode_read
+from spikeloom.sim.lib.registers import READ_BACK_CYCLES
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
 
@@ -246,10 +252,8 @@ def test_memories_are_read_back(request, name):
     check_read_back(rng_of(request.node.name), FABRICS[name])
 
 
-@pytest.mark.parametrize("mesh", [False, True])
-def test_reading_back_changes_nothing(request, mesh):
+def check_that_reading_back_changes_nothing(rng, *, mesh):
     """Before, between and after runs; the step that follows a READ at once finds its memories as they were."""
-    rng = rng_of(request.node.name)
     core = dataclasses.replace(CORE, axons=64, weight_words=256, read_back=True)
     fabric = mesh_of(2, 1, core=core) if mesh else FabricConfig(core=core)
     board = Board(SimulatedLink(rng, fabric, stall=0), fabric)
@@ -270,3 +274,33 @@ def test_reading_back_changes_nothing(request, mesh):
         # The last word read is not the one that a step needs first.
         board.read_memory(1, populations.number, first=populations.depth - 1)
     assert fired > 0
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+def test_reading_back_changes_nothing(request, mesh):
+    check_that_reading_back_changes_nothing(rng_of(request.node.name), mesh=mesh)
+
+
+READ_BUGS = {
+    "the host keeps a memory during the run": (
+        memory_module,
+        "selected: Value = self.load.reading & ",
+        "selected: Value = ",
+    ),
+    "the registers' data only": (memory_module, "registers.read_data | load.read_data", "registers.read_data"),
+    "the next word": (memory_module, "eq(memory.write_address)", "eq(memory.write_address + 1)"),
+}
+
+
+@pytest.mark.parametrize("bug", READ_BUGS)
+def test_planted_bugs_in_reading_back_are_found(request, monkeypatch, bug):
+    plant(monkeypatch, "spikeloom.hdl", *READ_BUGS[bug])
+    with pytest.raises((AssertionError, DriverError, LinkError)):
+        check_that_reading_back_changes_nothing(rng_of(request.node.name), mesh=False)
+
+
+def test_data_that_are_fetched_too_early_are_found(request, monkeypatch):
+    """The cycles that a tile has for a byte are not more than it takes by a factor: with a quarter of them it fails."""
+    monkeypatch.setattr(fabric_module, "READ_BACK_CYCLES", READ_BACK_CYCLES // 4)
+    with pytest.raises((AssertionError, DriverError)):
+        check_that_reading_back_changes_nothing(rng_of(request.node.name), mesh=False)

@@ -28,7 +28,14 @@ from spikeloom.sim.host.bridge import (
     Tick,
     Write,
 )
-from spikeloom.sim.host.messages import ConfigurationAddress, Opcode, encode_spikes, encode_values, encode_write
+from spikeloom.sim.host.messages import (
+    ConfigurationAddress,
+    Opcode,
+    encode_read,
+    encode_spikes,
+    encode_values,
+    encode_write,
+)
 from spikeloom.sim.lib.registers import CORE_TILE
 
 
@@ -319,6 +326,62 @@ def check_settling(module):
 
 def test_a_message_waits_until_a_write_has_settled():
     check_settling(request_decoder)
+
+
+def check_settling_of_reads(module, *, read_back):
+    """From the end of a READ to the packet of the next message there are as many cycles as after a WRITE, if memories
+    are read: the tile has them back by then. Every byte of the READ is requested, one index after the other."""
+    for latency in (1, 3, 17):
+        decoder, found = module.RequestDecoder(8, latency, read_back=read_back), {}
+        data = encode_read(ConfigurationAddress(tile=1, memory=2, index=5), 3) + bytes([Opcode.TICK])
+
+        async def bench(ctx, decoder=decoder, data=data, found=found):
+            place, cycle, indices = 0, 0, []
+            ctx.set(decoder.credit, 1)
+            ctx.set(decoder.packets.ready, 1)
+            while "packet" not in found:
+                assert cycle < 200
+                reading, count = ctx.get(decoder.reading), ctx.get(decoder.count)
+                ctx.set(decoder.i.valid, place < len(data))
+                ctx.set(decoder.i.payload, data[min(place, len(data) - 1)])
+                ctx.set(decoder.read_next, reading and count > 0)
+                ctx.set(decoder.read_done, reading and count == 0)
+                if reading and count:
+                    indices.append((ctx.get(decoder.tile), ctx.get(decoder.memory), ctx.get(decoder.index)))
+                if reading and not count:
+                    found["done"] = cycle
+                if ctx.get(decoder.packets.valid):
+                    found["packet"] = cycle
+                place += ctx.get(decoder.i.ready)
+                await ctx.tick()
+                cycle += 1
+            assert indices == [(1, 2, 5), (1, 2, 6), (1, 2, 7)]
+
+        simulator = Simulator(decoder)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(bench)
+        simulator.run()
+        assert found["packet"] - found["done"] == (4 + latency if read_back else 1), latency
+
+
+@pytest.mark.parametrize("read_back", [False, True])
+def test_a_message_waits_until_a_read_has_settled(read_back):
+    check_settling_of_reads(request_decoder, read_back=read_back)
+
+
+READ_BUGS = {
+    "the tile has its memory too late": ('"SETTLE" if self.read_back else "MESSAGE"', '"MESSAGE"', True),
+    "a wait where nothing has to settle": ('"SETTLE" if self.read_back else "MESSAGE"', '"SETTLE"', False),
+    "every other index": ("following.eq(index + 1)", "following.eq(index + 2)", True),
+    "the same index": ("[self.reading.eq(1), step.eq(self.read_next)]", "self.reading.eq(1)", True),
+}
+
+
+@pytest.mark.parametrize("bug", READ_BUGS)
+def test_planted_bugs_in_reads_are_found(bug):
+    old, new, read_back = READ_BUGS[bug]
+    with pytest.raises(AssertionError):
+        check_settling_of_reads(mutated(request_decoder, old, new), read_back=read_back)
 
 
 ALONE = {
