@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from spikeloom.cli.choosing import (
+    board_of,
     choose_for,
     chosen_fabric,
     given_fields,
@@ -77,7 +78,6 @@ def bitstream(
     """Build the bitstream for a board with open tools, unless an identical build exists."""
     from spikeloom.boards.bitstream.builder import build
     from spikeloom.boards.families.flow import ECP5
-    from spikeloom.boards.targets.registry import find_board
 
     if hardware.board is None:
         raise InputError("a board must be given with --board, see: spikeloom boards")
@@ -94,12 +94,21 @@ def bitstream(
         )
     if baked:
         fabric = bake(place_on(fabric, quantised_for(loaded[0], fabric, loading), hardware))
-        if find_board(hardware.board).flow is not ECP5:
+        if board_of(hardware).flow is not ECP5:
             # Reports say that address 0 of an initialised memory may be lost after configuration
             # (docs/verification.md), so the board must not claim to hold the program: the driver then loads it.
             fabric = dataclasses.replace(fabric, program=0)
             note("memories of this FPGA may lose words after configuration: `spikeloom run` still loads the program")
-    result = build(hardware.board, output, fabric=fabric, clock_mhz=clock, baud_rate=baud, seeds=seeds, announce=note)
+    result = build(
+        hardware.board,
+        output,
+        fabric=fabric,
+        clock_mhz=clock,
+        link=hardware.link,
+        baud_rate=baud,
+        seeds=seeds,
+        announce=note,
+    )
     if as_json:
         said = dataclasses.asdict(result.report)
         print_json({"bitstream": str(result.bitstream), "flash_command": list(result.flash_command), "report": said})
@@ -110,10 +119,7 @@ def bitstream(
 
 def _fabric(hardware: Hardware, loading: Loading, networks: list[Network], *, baked: bool, quiet: bool) -> FabricConfig:
     """Return the named fabric, the one chosen for ``networks``, or the general fabric of the board."""
-    from spikeloom.boards.targets.registry import find_board
-
-    assert hardware.board is not None
-    board = find_board(hardware.board)
+    board = board_of(hardware)
     given = given_fields(hardware.core)
     if hardware.fabric is not None:
         fabric = with_fields(named_fabric(hardware.fabric), given)
@@ -122,7 +128,7 @@ def _fabric(hardware: Hardware, loading: Loading, networks: list[Network], *, ba
     elif networks:
         # A bitstream can initialise block RAM, but not single-port RAM.
         given = ({"weight_memory": "block"} if baked else {}) | given
-        choice = choose_for(networks, board.name, loading, given)
+        choice = choose_for(networks, hardware, loading, given)
         if not quiet:
             out.print(*choice.tables(), sep="\n")
         fabric = chosen_fabric(networks, choice)

@@ -52,7 +52,7 @@ def check(
         for text in notes_of_all(loaded):
             out.print(f"note: {text}")
     if hardware.board is not None and hardware.fabric is None and hardware.mesh is None and hardware.tiles is None:
-        choice = choose_for([loaded], hardware.board, loading, given_fields(hardware.core))
+        choice = choose_for([loaded], hardware, loading, given_fields(hardware.core))
         said["board"] = hardware.board
         said["core"] = core_to_json(choice.core)
         said["reasons"] = [dataclasses.asdict(reason) for reason in choice.reasons]

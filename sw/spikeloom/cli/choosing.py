@@ -17,18 +17,26 @@ from spikeloom.datasets.inputs import InputError
 from spikeloom.model.network import Network
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.fabric.fabric_file import baud_rate_from_json, fabric_from_json, read_identity
+from spikeloom.sim.fabric.fabric_file import (
+    baud_rate_from_json,
+    fabric_from_json,
+    link_kind_from_json,
+    read_identity,
+)
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.lib.files import read_text
 from spikeloom.sim.network.network import QuantisedNetwork
 
 if TYPE_CHECKING:
+    from spikeloom.boards.targets.board import BoardDescription
     from spikeloom.explore.choose import Choice
 
 __all__ = [
     "DEFAULT_BOARD",
     "DEFAULT_FABRIC",
     "Built",
+    "board_of",
     "built",
     "choose_for",
     "chosen_fabric",
@@ -57,6 +65,7 @@ class Built:
     fabric: FabricConfig
     baud_rate: int
     build_hash: bytes | None
+    link_kind: LinkKind = LinkKind.UART
 
 
 def given_fields(core: Sequence[str] | None) -> dict[str, Any]:
@@ -96,6 +105,7 @@ def _from_file(name: str, identity: Path | None = None) -> Built:
         fabric=fabric,
         baud_rate=_BAUD_RATE if baud_rate is None else baud_rate,
         build_hash=None if chosen is None else _build_hash(chosen),
+        link_kind=link_kind_from_json(text),
     )
 
 
@@ -113,21 +123,39 @@ def built(hardware: Hardware, identity: Path | None = None) -> Built:
     """
     _refuse_changes(hardware, "a fabric that is built already")
     if hardware.fabric is not None and hardware.fabric not in FABRICS:
-        return _from_file(hardware.fabric, identity)
-    name = hardware.board or DEFAULT_BOARD
+        return _with_link(_from_file(hardware.fabric, identity), hardware)
     if hardware.fabric is None:
+        name = hardware.board or DEFAULT_BOARD
         path = (identity or Path("build") / name / "identity").with_name("fabric.json")
         if path.exists():
-            return _from_file(str(path), identity)
+            return _with_link(_from_file(str(path), identity), hardware)
     build_hash = None if identity is None else _build_hash(identity)
-    if hardware.fabric is not None and hardware.board is None:
+    if hardware.fabric is not None and hardware.board is None and hardware.link is None:
         return Built(fabric=FABRICS[hardware.fabric], baud_rate=_BAUD_RATE, build_hash=build_hash)
-    board = _find_board(name)
+    board = board_of(hardware)
     fabric = board.buildable_fabric() if hardware.fabric is None else FABRICS[hardware.fabric]
-    return Built(fabric=fabric, baud_rate=board.baud_rate, build_hash=build_hash)
+    return Built(fabric=fabric, baud_rate=board.baud_rate, build_hash=build_hash, link_kind=board.link_kind)
 
 
-def _find_board(name: str) -> Any:
+def _with_link(found: Built, hardware: Hardware) -> Built:
+    """Return ``found``; raise `InputError` if it was built for another link than ``--link``."""
+    if hardware.link not in (None, found.link_kind.option):
+        raise InputError(
+            f"the build has the link {found.link_kind.option}, expected {hardware.link}; build it with: "
+            f"spikeloom bitstream --board {hardware.board or DEFAULT_BOARD} --link {hardware.link}"
+        )
+    return found
+
+
+def board_of(hardware: Hardware) -> BoardDescription:
+    """Return the board of ``--board``, or the default one, with the link of ``--link``.
+
+    Raises `InputError` if the boards are not installed, and ``ValueError`` if there is no such board or link.
+    """
+    return _find_board(hardware.board or DEFAULT_BOARD).with_link(hardware.link)
+
+
+def _find_board(name: str) -> BoardDescription:
     try:
         from spikeloom.boards.targets.registry import find_board
     except ModuleNotFoundError as error:
@@ -153,7 +181,7 @@ def fabric_for(
     """
     given = given_fields(hardware.core)
     if hardware.fabric is None and hardware.board is not None and networks:
-        choice = choose_for(networks, hardware.board, loading, given)
+        choice = choose_for(networks, hardware, loading, given)
         core = choice.core
         note(
             f"chosen for {hardware.board}: {core.lanes} lane{'s' * (core.lanes > 1)}, {core.neurons:,} neurons, "
@@ -161,6 +189,8 @@ def fabric_for(
         )
         fabric = chosen_fabric(networks, choice)
     else:
+        if hardware.link is not None and hardware.board is not None:
+            board_of(hardware)  # refuses a link that the board lacks
         name = hardware.fabric or DEFAULT_FABRIC
         if name not in FABRICS:
             _refuse_changes(hardware, "a fabric that is built already")
@@ -203,11 +233,12 @@ def mesh_shape(mesh: str | None, tiles: int | None) -> tuple[int, int]:
     return columns, -(-count // columns)
 
 
-def choose_for(networks: Sequence[Network], board: str, loading: Loading, given: dict[str, Any]) -> Choice:
-    """Choose the core for ``networks`` on a board; if nothing fits, raise an error that names suitable boards."""
+def choose_for(networks: Sequence[Network], hardware: Hardware, loading: Loading, given: dict[str, Any]) -> Choice:
+    """Choose the core for ``networks`` on the board of ``hardware`` with its link; if nothing fits, raise an error that
+    names suitable boards."""
     from spikeloom.explore.choose import ChoiceError, boards_for, choose
 
-    described = _find_board(board)
+    described = board_of(hardware)
     device = described.device
     v_width = {"v_width": given["v_width"]} if "v_width" in given else {}
     widths = Quantisation(weight_width=loading.weight_bits, multiplier=device.dsp > 0, **v_width)
@@ -218,7 +249,7 @@ def choose_for(networks: Sequence[Network], board: str, loading: Loading, given:
     try:
         return choose(quantised, device, link=described.link_kind, **given)
     except ChoiceError as error:
-        others = ", ".join(boards_for(quantised, **given)) or "none"
+        others = ", ".join(boards_for(quantised, link=hardware.link, **given)) or "none"
         raise ChoiceError(f"{error}; boards that can hold it at {loading.weight_bits} bits: {others}") from error
 
 

@@ -143,6 +143,12 @@ class Hardware:
     """Hardware to place the network on; `spikeloom.cli.choosing` turns it into a fabric."""
 
     board: Annotated[str | None, _of_hardware("Name of the board, see: spikeloom boards.", metavar="NAME")] = None
+    link: Annotated[
+        str | None,
+        _of_hardware(
+            "Link of the board to the host, see: spikeloom boards; default: the first of its links.", metavar="KIND"
+        ),
+    ] = None
     fabric: Annotated[
         str | None,
         _of_hardware(

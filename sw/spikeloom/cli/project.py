@@ -24,7 +24,20 @@ PROJECT_FILE = "spikeloom.toml"
 KEYS = (
     *("network", "preset", "time-step", "discretisation", "compare", "reset", "reset-delay", "refractory"),
     *("norm-input", "layer"),
-    *("weight-bits", "encoder", "board", "fabric", "core", "mesh", "tiles", "seed", "inputs", "layout", "images"),
+    *(
+        "weight-bits",
+        "encoder",
+        "board",
+        "link",
+        "fabric",
+        "core",
+        "mesh",
+        "tiles",
+        "seed",
+        "inputs",
+        "layout",
+        "images",
+    ),
 )
 """Keys of a project file: names of options, and ``network``."""
 

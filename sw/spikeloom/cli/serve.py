@@ -25,6 +25,14 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            help="Link of the board to the host, see: spikeloom boards; default: the first of its links.",
+            metavar="KIND",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(min=1, max=(1 << 31) - 1, help="Seed of what memories and registers hold before loading."),
@@ -33,7 +41,7 @@ def serve(
     """Simulate a board behind a pseudo-terminal, which `spikeloom run --port` uses like a serial port."""
     from spikeloom.simulators.virtual_board import VirtualBoard
 
-    held = built(Hardware(board=board, fabric=fabric))
+    held = built(Hardware(board=board, link=link, fabric=fabric))
     board_of_build = VirtualBoard(
         held.fabric, Path("build/serve"), build_hash=held.build_hash, random_start=seed, announce=note
     )

@@ -234,24 +234,31 @@ def _choose(demand: _Demand, device: Device, link: LinkKind) -> Choice:
     )
 
 
-def boards_for(networks: QuantisedNetwork | Sequence[QuantisedNetwork], **given: Any) -> tuple[str, ...]:
-    """Return the names of the boards with room for a core for ``networks``; ``given`` as for `choose_core`."""
+def boards_for(
+    networks: QuantisedNetwork | Sequence[QuantisedNetwork], *, link: str | None = None, **given: Any
+) -> tuple[str, ...]:
+    """Return the names of the boards with room for a core for ``networks``; ``given`` as for `choose_core`.
+
+    With ``link``, such as ``"uart"``, these are the boards that have this link, and it takes room there.
+    """
     from spikeloom.boards.targets.registry import all_boards
 
     demand = _demand(networks, given)
     holds: dict[tuple[str, LinkKind], bool] = {}
-    boards = all_boards()
+    boards = {
+        name: board.with_link(link)
+        for name, board in all_boards().items()
+        if board.links and link in (None, *(kind.option for kind in board.links))
+    }
     for board in boards.values():
         key = board.device_name, board.link_kind
-        if not board.obstacle and key not in holds:
+        if key not in holds:
             try:
                 _choose(demand, board.device, board.link_kind)
                 holds[key] = True
             except ValueError:
                 holds[key] = False
-    return tuple(
-        name for name, board in boards.items() if not board.obstacle and holds[board.device_name, board.link_kind]
-    )
+    return tuple(name for name, board in boards.items() if holds[board.device_name, board.link_kind])
 
 
 def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:

@@ -34,7 +34,9 @@ from spikeloom.boards.targets.board import BoardDescription
 from spikeloom.boards.targets.registry import BOARDS, find_board
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.fabric.fabric_file import link_kind_from_json
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.noc.mesh import MeshParameters
 
 ICEBREAKER = BOARDS["icebreaker"]
@@ -128,6 +130,7 @@ def test_bitstream_is_the_same_everywhere_and_complete(build_quietly, tmp_path):
 
     content = json.loads((folder / "report.json").read_text())
     assert Report.from_json((folder / "report.json").read_text()) == result.report
+    assert link_kind_from_json((folder / "fabric.json").read_text()) is LinkKind.UART
     assert content["board"] == "icebreaker"
     assert content["ram"] == 1
     assert content["ff"] > 128
@@ -339,6 +342,14 @@ def test_a_baud_rate_of_ones_own(tmp_path):
     )
     with pytest.raises(ValueError, match=message):
         build("tinyfpga-bx", tmp_path, baud_rate=2_000_000, announce=lambda sentence: None)
+
+
+def test_a_link_that_the_board_lacks(tmp_path):
+    with pytest.raises(ValueError, match=r"^Link of tinyfpga-bx must be uart, not 'i2c'$"):
+        build("tinyfpga-bx", tmp_path, link="i2c", announce=lambda sentence: None)
+    with pytest.raises(ValueError, match=r"^Link of icestick must be left out, not 'uart'$"):
+        BOARDS["icestick"].with_link("uart")
+    assert BOARDS["icebreaker"].with_link("uart") is BOARDS["icebreaker"].with_link(None) is BOARDS["icebreaker"]
 
 
 def test_clocks_of_a_board():

@@ -11,10 +11,12 @@ from spikeloom.sim.fabric.fabric_file import (
     baud_rate_from_json,
     fabric_from_json,
     fabric_to_json,
+    link_kind_from_json,
     read_fabric,
     read_identity,
 )
 from spikeloom.sim.fabric.presets import FABRICS
+from spikeloom.sim.host.identity import LinkKind
 
 
 def test_a_fabric_is_read_from_its_file(tmp_path):
@@ -87,6 +89,21 @@ def test_the_baud_rate_is_written_beside_the_fabric():
     assert baud_rate_from_json(fabric_to_json(fabric)) is None
 
 
+@pytest.mark.parametrize("kind", [LinkKind.UART, LinkKind.USB, LinkKind.UDP])
+def test_the_link_is_written_beside_the_fabric(kind):
+    fabric = FABRICS["small"]
+    text = fabric_to_json(fabric, link_kind=kind)
+    assert fabric_from_json(text) == fabric
+    assert link_kind_from_json(text) is kind
+    assert link_kind_from_json(fabric_to_json(fabric)) is LinkKind.UART  # as in files of older builds
+
+
+@pytest.mark.parametrize("value", ['"simulation"', '"UART"', "1", "null", "[]"])
+def test_a_link_that_is_none(value):
+    with pytest.raises(ValueError, match=r"^link_kind of a fabric.json must be one of uart, usb, udp, not "):
+        link_kind_from_json(f'{{"link_kind": {value}}}')
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "true", '"fast"', "1.5", "1e99"])
 def test_a_baud_rate_that_is_none(value):
     with pytest.raises(ValueError, match=r"^baud_rate of a fabric.json must be an integer from 1 to 268435456, not "):
@@ -109,7 +126,7 @@ def test_a_newer_format_is_refused_by_name():
 
 @pytest.mark.parametrize("text", ["", "[]", "3"])
 def test_text_that_is_no_object(text):
-    for read in (fabric_from_json, baud_rate_from_json):
+    for read in (fabric_from_json, baud_rate_from_json, link_kind_from_json):
         with pytest.raises(
             ValueError, match=r"^fabric\.json must be the one of a build, with name and tiles \(it must "
         ):

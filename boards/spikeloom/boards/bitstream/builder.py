@@ -21,15 +21,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from amaranth.build import Attrs
 from amaranth.build.run import BuildPlan
 from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import io
 from amaranth.lib.wiring import Component
-from amaranth_boards.resources import UARTResource
 from rich.table import Table
 
 from spikeloom.boards.bitstream.clock_search import find_clock
+from spikeloom.boards.bitstream.lines import LINES
 from spikeloom.boards.bitstream.report import Report, report_table
 from spikeloom.boards.bitstream.steps import NAME, BuildError, BuildSteps, Routed, TimingError, cores, run_seeds
 from spikeloom.boards.families.device import DEVICES
@@ -61,7 +60,7 @@ SEEDS = 4
 _IDENTITY_BYTES = 16
 
 Design = Callable[[BoardDescription, bytes], Component]
-"""Constructor of the component to build, with members ``rx`` (In) and ``tx`` (Out), for a board and an identity."""
+"""Constructor of the component to build, for a board and an identity; a UART has members ``rx`` (In), ``tx`` (Out)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +92,7 @@ def build(
     *,
     fabric: FabricConfig | None = None,
     clock_mhz: float | None = None,
+    link: str | None = None,
     baud_rate: int | None = None,
     seeds: int = SEEDS,
     announce: Callable[[str], None] = print,
@@ -110,6 +110,8 @@ def build(
         Fabric to build; default: the general fabric of the board's device.
     clock_mhz : float, optional
         Highest clock to try; default: as high as place and route reaches.
+    link : str, optional
+        Link to the host, such as ``"uart"``; default: that of the board.
     baud_rate : int, optional
         Baud rate of the serial link; default: the highest of board, USB bridge and clock.
     seeds : int
@@ -120,7 +122,8 @@ def build(
     Raises
     ------
     ValueError
-        The board does not exist, the clock is too low, the clock cannot make the baud rate, or there is no seed.
+        The board does not exist or lacks the link, the clock is too low, the clock cannot make the baud rate, or there
+        is no seed.
     ToolError
         A tool is missing.
     TimingError
@@ -128,7 +131,7 @@ def build(
     BuildError
         A tool failed on the design, for example because it does not fit.
     """
-    board = find_board(board_name)
+    board = find_board(board_name).with_link(link)
     if fabric is not None:
         board = dataclasses.replace(board, fabric=fabric)
     if baud_rate is not None:
@@ -153,13 +156,13 @@ def build_board(
     raise_clock: bool = True,
     announce: Callable[[str], None] = print,
 ) -> BuildResult:
-    """Build like :func:`build`, for any board description and any design with a serial link.
+    """Build like :func:`build`, for any board description and any design with the pins of the board's link.
 
     Without ``raise_clock``, the clock of the description is the highest one.
     """
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, not {seeds}")
-    design = design or _fabric
+    design = design or LINES[board.link_kind].design
     build_dir = Path(build_dir).resolve()
     announce(f"{board.name}: generating the netlist")
     aim = _Aim(mhz=_mhz(board.clock_hz), seeds=seeds, raise_clock=raise_clock)
@@ -242,7 +245,8 @@ def _finish(
         os.fsync(packed.fileno())
     write_whole(scratch / "identity", identity.hex() + "\n")
     write_whole(
-        scratch / "fabric.json", fabric_to_json(fabric, baud_rate=board.baud_rate, clock_hz=round(board.clock_hz))
+        scratch / "fabric.json",
+        fabric_to_json(fabric, link_kind=board.link_kind, baud_rate=board.baud_rate, clock_hz=round(board.clock_hz)),
     )
     write_whole(scratch / "report.json", report.to_json())
     # A report without its bitstream would be misleading: it is removed first and written last.
@@ -305,7 +309,7 @@ def identity_of(plan: BuildPlan, versions: list[str]) -> bytes:
 
 
 class _BoardTop(Elaboratable):
-    """Design with its serial link at the pins of the board, and a PLL if its clock is not the oscillator.
+    """Design with its link at the pins of the board, and a PLL if its clock is not the oscillator.
 
     Otherwise the platform supplies the clock and the power-on reset.
     """
@@ -318,22 +322,9 @@ class _BoardTop(Elaboratable):
         m = Module()
         if self.board.pll_hz is not None:
             self._clock(m, platform)
-        m.submodules.design = design = self.design
-        uart = self._serial_line(platform)
-        m.submodules.rx_buffer = rx_buffer = io.Buffer("i", uart.rx)
-        m.submodules.tx_buffer = tx_buffer = io.Buffer("o", uart.tx)
-        m.d.comb += [design.rx.eq(rx_buffer.i), tx_buffer.o.eq(design.tx)]
+        m.submodules.design = self.design
+        LINES[self.board.link_kind].connect(m, platform, self.board, self.design)
         return m
-
-    def _serial_line(self, platform):
-        pins = self.board.serial
-        if pins is None:
-            return platform.request("uart", 0, dir="-")
-        # Pins of a connector have no I/O standard of their own; serial adapters work at 3.3 V.
-        attributes = {"ecp5": {"IO_TYPE": "LVCMOS33"}, "ice40": {"IO_STANDARD": "SB_LVCMOS"}}[self.board.flow.pll]
-        line = UARTResource(0, rx=pins.rx, tx=pins.tx, conn=pins.connector, attrs=Attrs(**attributes))
-        platform.add_resources([line])
-        return platform.request("uart", 0, dir="-")
 
     def _clock(self, m: Module, platform) -> None:
         board = self.board
@@ -347,17 +338,9 @@ class _BoardTop(Elaboratable):
         platform.add_clock_constraint(clock, board.clock_hz)
 
 
-def _fabric(board: BoardDescription, identity: bytes) -> Component:
-    from spikeloom.hdl.top.top import Top
-
-    return Top(
-        board.buildable_fabric(), board.divisor, identity, link_kind=board.link_kind, clock_hz=round(board.clock_hz)
-    )
-
-
 def board_plan(board: BoardDescription, identity: bytes, *, design: Design | None = None) -> BuildPlan:
     """Return netlist, constraints and commands of a build with this ``identity`` of 16 bytes."""
-    top = _BoardTop(board, (design or _fabric)(board, identity))
+    top = _BoardTop(board, (design or LINES[board.link_kind].design)(board, identity))
     # Omit source positions, which contain local paths.
     overrides = board.flow.platform_overrides(board.clock_hz / 1e6)
     return board.platform().build(top, name=NAME, do_build=False, emit_src=False, **overrides)

@@ -1,4 +1,4 @@
-"""Description of a board: FPGA, pins, clock and serial link."""
+"""Description of a board: FPGA, pins, clock and links to the host."""
 
 import dataclasses
 from collections.abc import Callable
@@ -69,7 +69,7 @@ class BoardDescription:
     flash_command : tuple of str
         Command that loads a bitstream; the word ``{bitstream}`` stands for its path.
     link_kind : LinkKind
-        Link to the host; its cost decides how large the general fabric is. Builds have a serial link so far.
+        Link to the host, one of `links`; its cost decides how large the general fabric is.
     serial : SerialPins, optional
         Pins of the serial link; default: the platform's resource ``uart``.
     line : str
@@ -128,6 +128,23 @@ class BoardDescription:
                 f"Baud rate of {self.name} must be within {BAUD_TOLERANCE * 100:g} % of its clock "
                 f"({self.clock_hz:.0f} Hz) divided by an integer, not {self.baud_rate!r}"
             )
+
+    @property
+    def links(self) -> tuple[LinkKind, ...]:
+        """Links to the host that the board can be built with, the default first; empty if nothing can be built."""
+        return () if self.obstacle else (LinkKind.UART,)
+
+    def with_link(self, name: str | None) -> "BoardDescription":
+        """Return the same board with the link called ``name``, such as ``"uart"``; None leaves the board's own.
+
+        Raises ``ValueError`` with the links of the board if it has no such link.
+        """
+        if name is None:
+            return self
+        kinds = {kind.option: kind for kind in self.links}
+        if name not in kinds:
+            raise ValueError(f"Link of {self.name} must be {' or '.join(kinds) or 'left out'}, not {name!r}")
+        return self if kinds[name] is self.link_kind else dataclasses.replace(self, link_kind=kinds[name])
 
     def buildable_fabric(self) -> FabricConfig:
         """Return the fabric; raise ``ValueError`` with the obstacle if none can be built."""

@@ -2,7 +2,12 @@
 
 rx ─▶ UartReceiver ──▶ Link ══ bytes ══ Fabric
 tx ◀─ UartTransmitter ◀─┘
+
+The top for each other kind of link is a module of its own beside this one, which uses `add_fabric`.
 """
+
+from collections.abc import Iterable
+from typing import Any
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -12,9 +17,9 @@ from spikeloom.hdl.host.link import Link
 from spikeloom.hdl.host.uart import UartReceiver, UartTransmitter
 from spikeloom.hdl.top.fabric import Fabric, connect_fabric_pins, fabric_pins
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.host.identity import Identity, LinkKind
 
-__all__ = ["Top"]
+__all__ = ["Top", "add_fabric"]
 
 
 class Top(wiring.Component):
@@ -59,18 +64,32 @@ class Top(wiring.Component):
         m = Module()
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
-        m.submodules.link = link = Link(self.fabric.link, self.identity.encode())
-        # A new session starts everything behind the link from the power-up state, except for the program memories.
-        m.submodules.fabric = fabric = Fabric(self.fabric)
-        m.d.comb += [
-            fabric.reset.eq(link.reset),
-            receiver.rx.eq(self.rx),
-            self.tx.eq(transmitter.tx),
-            link.flush.eq(fabric.flush),
-        ]
-        connect_fabric_pins(m, self.fabric, self, fabric)
-        wiring.connect(m, receiver.o, link.from_line)
-        wiring.connect(m, link.to_line, transmitter.i)
-        wiring.connect(m, link.receive, fabric.receive)
-        wiring.connect(m, fabric.transmit, link.transmit)
+        pins = [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx)]
+        add_fabric(m, self, self.fabric, self.identity, from_line=receiver.o, to_line=transmitter.i, pins=pins)
         return m
+
+
+def add_fabric(
+    m: Module,
+    top: wiring.Component,
+    parameters: FabricConfig,
+    identity: Identity,
+    *,
+    from_line: Any,
+    to_line: Any,
+    pins: Iterable[Any] = (),
+) -> None:
+    """Add the host link and the fabric behind it to ``m``.
+
+    ``top`` has the members `fabric_pins` of the fabric, which are connected to its tiles. ``from_line`` and ``to_line``
+    are the byte streams of the transport, ``pins`` the statements that connect its pins.
+    """
+    m.submodules.link = link = Link(parameters.link, identity.encode())
+    # A new session starts everything behind the link from the power-up state, except for the program memories.
+    m.submodules.fabric = fabric = Fabric(parameters)
+    m.d.comb += [fabric.reset.eq(link.reset), *pins, link.flush.eq(fabric.flush)]
+    connect_fabric_pins(m, parameters, top, fabric)
+    wiring.connect(m, from_line, link.from_line)
+    wiring.connect(m, link.to_line, to_line)
+    wiring.connect(m, link.receive, fabric.receive)
+    wiring.connect(m, fabric.transmit, link.transmit)

@@ -17,6 +17,7 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric import kinds  # noqa: F401 (declares the kinds of tiles)
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.identity import LinkKind
 from spikeloom.sim.host.link import LinkParameters
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.files import json_from, read_bytes, read_text, shown
@@ -30,6 +31,7 @@ __all__ = [
     "core_to_json",
     "fabric_from_json",
     "fabric_to_json",
+    "link_kind_from_json",
     "read_fabric",
     "read_identity",
 ]
@@ -53,9 +55,15 @@ def core_from_json(values: dict[str, Any]) -> CoreParameters:
     return CoreParameters(**_arguments(CoreParameters, values))
 
 
-def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None, clock_hz: int | None = None) -> str:
-    """The text of ``fabric.json``. For the build of a board it includes the clock and the baud rate of the serial
-    line."""
+def fabric_to_json(
+    fabric: FabricConfig,
+    *,
+    link_kind: LinkKind | None = None,
+    baud_rate: int | None = None,
+    clock_hz: int | None = None,
+) -> str:
+    """The text of ``fabric.json``. For the build of a board it includes the kind of the host link, the baud rate if
+    that is a serial line, and the clock."""
     content: dict[str, Any] = {
         **FABRIC_FILE.entry,
         "name": fabric.name,
@@ -65,7 +73,8 @@ def fabric_to_json(fabric: FabricConfig, *, baud_rate: int | None = None, clock_
     for name in _PARTS:
         if (part := getattr(fabric, name)) is not None:
             content[name] = _values(part)
-    for name, value in (("baud_rate", baud_rate), ("clock_hz", clock_hz)):
+    kind = None if link_kind is None else link_kind.option
+    for name, value in (("link_kind", kind), ("baud_rate", baud_rate), ("clock_hz", clock_hz)):
         if value is not None:
             content[name] = value
     return json.dumps(content, indent=2) + "\n"
@@ -99,6 +108,16 @@ def baud_rate_from_json(text: str) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 28):
         raise ValueError(f"baud_rate of a fabric.json must be an integer from 1 to {1 << 28}, not {shown(value)}")
     return value
+
+
+def link_kind_from_json(text: str) -> LinkKind:
+    """The kind of the host link in the text of a ``fabric.json``; without one, as in files of older builds, a UART.
+    Raises ``ValueError`` if it is invalid."""
+    value = _content(text).get("link_kind", LinkKind.UART.option)
+    known = {kind.option: kind for kind in (LinkKind.UART, LinkKind.USB, LinkKind.UDP)}
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"link_kind of a fabric.json must be one of {', '.join(known)}, not {shown(value)}")
+    return known[value]
 
 
 def read_identity(path: str | PathLike[str]) -> bytes:

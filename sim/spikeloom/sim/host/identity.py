@@ -31,6 +31,11 @@ class LinkKind(enum.IntEnum):
         """The name for users."""
         return self.name if self in (LinkKind.UART, LinkKind.USB, LinkKind.UDP) else self.name.lower()
 
+    @property
+    def option(self) -> str:
+        """The name on the command line and in files: ``"uart"``."""
+        return self.name.lower()
+
 
 class Feature(enum.IntFlag):
     """Optional parts of a fabric, the feature word of the identity. A bit keeps its meaning in all later versions."""
