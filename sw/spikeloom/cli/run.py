@@ -78,6 +78,12 @@ def run(
             help="Live events: accept them from HOST or HOST:PORT only; default: from any sender.", show_default=False
         ),
     ] = None,
+    real_time: Annotated[
+        bool,
+        typer.Option(
+            "--real-time", help="Live events: run before other programs, so that steps are on time on a busy machine."
+        ),
+    ] = False,
     encode: Annotated[
         Encoding, typer.Option(help="Where images are encoded: on the host, or by the encoder on the board.")
     ] = Encoding.HOST,
@@ -131,6 +137,8 @@ def run(
         raise InputError(f"output must be a file that ends in .npy, not {output!r}")
     if peer is not None and source is None:
         raise InputError("peer must be left out, unless the input is live")
+    if real_time and source is None:
+        raise InputError("real-time must be left out, unless the input is live")
     plain = encode is Encoding.HOST and answer is Answer.ALL
     if not plain and (backend is Backend.RTL or source is not None):
         raise InputError("encode and answer must be left out with --backend rtl and with live input")
@@ -142,7 +150,7 @@ def run(
         check_port(port)  # before anything slow
     if source is not None:
         program = place_on(held.fabric, quantised_for(loaded, held.fabric, loading), hardware, is_built=True)
-        _run_live(program, port, held, source, sink, pixels, step_ms, steps, peer, as_json=as_json)
+        _run_live(program, port, held, source, sink, pixels, step_ms, steps, peer, real_time=real_time, as_json=as_json)
         return
     chosen = samples.of(loaded, loading)
     runner = _runner(backend, port, held, hardware, loading, loaded, verify=verify)
@@ -264,13 +272,14 @@ def _run_live(
     steps: int | None,
     peer: str | None,
     *,
+    real_time: bool,
     as_json: bool,
 ) -> None:
     """Send events from a UDP port through a board, and its spikes to another port."""
     from spikeloom.host.driver import Board
     from spikeloom.host.endpoint import Endpoint
     from spikeloom.host.spif import PixelMap, SpifReceiver, SpifSender
-    from spikeloom.runners.live import peer_address, pixels_from, run_live
+    from spikeloom.runners.live import peer_address, pixels_from, real_time_priority, run_live
 
     if steps is not None and steps < 1:
         raise InputError(f"the number of steps must be at least 1, not {steps}")
@@ -295,7 +304,13 @@ def _run_live(
         with noted() as stop:
             # A program that reads this line may send a signal at once.
             note(f"{program.network}: events from udp://{source[0]}:{receiver.port}; Ctrl-C ends")
-            done = run_live(board, program, receiver, sender, steps=steps, stop=stop)
+            with real_time_priority() if real_time else contextlib.nullcontext(True) as permitted:
+                if not permitted:
+                    note(
+                        "real-time priority must be permitted to this user, and is not: steps may be late while other "
+                        "programs run (docs/aer.md)"
+                    )
+                done = run_live(board, program, receiver, sender, steps=steps, stop=stop)
         board.check_errors()
     if as_json:
         print_json(asdict(done))

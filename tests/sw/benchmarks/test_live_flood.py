@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikeloom.benchmarks import live_flood
 from spikeloom.benchmarks.live_flood import (
     FloodResult,
     PromptLink,
@@ -16,8 +17,10 @@ from spikeloom.benchmarks.live_flood import (
     finished,
     flood,
     measure,
+    wait_only,
 )
 from spikeloom.host.spif import PixelMap, SpifReceiver, decode_events
+from spikeloom.runners.live import real_time_priority
 from spikeloom.sim.host.messages import MessageDecoder, encode_spikes
 
 BUILD = Path(__file__).resolve().parents[3] / "build" / "tests" / "flood"
@@ -101,8 +104,28 @@ def test_a_measurement():
     assert result.sent == result.used + result.malformed + result.dropped > 5000
     assert result.malformed == 0
     assert result.steps > 50
-    assert 0 <= result.on_time <= 1
+    for share in (result.on_time, result.machine_on_time, result.quiet_on_time):
+        assert 0 <= share <= 1
+    with real_time_priority() as permitted:
+        assert (result.real_time_on_time is not None) == permitted
     assert [sentence for sentence in complaints(result) if "were sent" in sentence] == []
+
+
+def test_a_loop_that_only_waits(monkeypatch):
+    """With a clock of its own: three steps, of which the second is found a step and a half late."""
+    now, late = [0.0], [0.0002, 0.0015, 0.0001]
+    monkeypatch.setattr(live_flood.time, "monotonic", lambda: now[0])
+
+    def select(_r, _w, _x, timeout_s):
+        assert timeout_s > 0
+        now[0] += timeout_s + late.pop(0)
+
+    monkeypatch.setattr(live_flood.select, "select", select)
+    on_time, worst_s = wait_only(3, 0.001)
+    assert on_time == round(2 / 3, 4)
+    assert worst_s == pytest.approx(0.0015)
+    # The second wait ended after the end of the third step, which is then not waited for.
+    assert late == [0.0001]
 
 
 def test_complaints():
@@ -116,13 +139,17 @@ def test_complaints():
         step_ms=1.0,
         on_time=0.99,
         worst_late_ms=3.0,
+        machine_on_time=0.995,
+        machine_worst_late_ms=0.4,
         quiet_on_time=1.0,
         quiet_worst_late_ms=0.5,
+        real_time_on_time=None,
+        real_time_worst_late_ms=None,
     )
     assert complaints(good) == []
     bad = dataclasses.replace(good, sent_per_second=390_000, dropped=199, on_time=0.98)
     assert complaints(bad) == [
         "the sender reaches 390,000 datagrams per second, expected 400,000",
         "1,000 datagrams were sent, but 700 used, 100 malformed and 199 dropped",
-        "98.0% of the steps are on time, expected 99% (without datagrams 100.0%)",
+        "98.0% of the steps are on time, expected 99% (of a loop that only waits 99.5%, without datagrams 100.0%)",
     ]

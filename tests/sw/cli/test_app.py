@@ -62,6 +62,7 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
             "verify must be left out with live input, and with another backend than the board",
         ),
         (["run", "--peer", "127.0.0.1"], "peer must be left out, unless the input is live"),
+        (["run", "--real-time"], "real-time must be left out, unless the input is live"),
         (
             ["run", "--port", "localhost:9", "--inputs", "udp://127.0.0.1:9", "--step-ms", "0"],
             "milliseconds per step must be more than 0, not 0",

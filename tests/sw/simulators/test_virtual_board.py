@@ -253,7 +253,7 @@ def test_live_events_by_the_command(request, board, tmp_path):
     pixels, port = PixelMap(columns=8, rows=8, polarities=1), free_port()
     with listening() as behind, camera(rng_of(request.node.name), pixels, port):
         command = [*live_command(board, port), "--output", f"udp://127.0.0.1:{behind.getsockname()[1]}"]
-        steps = ["--steps", "40", "--step-ms", "10", "--peer", "127.0.0.1"]
+        steps = ["--steps", "40", "--step-ms", "10", "--peer", "127.0.0.1", "--real-time"]
         done = subprocess.run([*command, *steps], capture_output=True, text=True, timeout=120, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert re.search(r"^40 steps of 10 ms, [\d,]{3,} events in, [\d,]{2,} spikes out$", done.stdout, re.MULTILINE)
