@@ -21,7 +21,7 @@ DOCS_STAMP := .venv/docs-$(PROJECT_SUM).stamp
 PYTEST_ARGS ?= -n 2 --dist load --maxschedchunk 1
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz mutate formal traffic lint format types bitstream qor qor-check docs notebooks wheel clean
+.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz frameworks mutate formal traffic lint format types bitstream qor qor-check docs notebooks wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -69,6 +69,9 @@ tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, those that ins
 
 fuzz: $(TEST_STAMP) ## try 3,000 damaged files of every kind; goes on where it was; summary in build/fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz
+
+frameworks: $(TEST_STAMP) ## networks of five frameworks, exported and run there, against the models; 4 GB in build/frameworks
+	PYTHONPATH=tests $(BIN)/python -m frameworks $(if $(KEEP),--keep)
 
 mutate: $(TEST_STAMP) ## plant 300 bugs, one at a time: which do no tests find? Two hours; goes on where it was; build/mutate
 	PYTHONPATH=tests $(BIN)/python -m mutate $(if $(SEED),--seed $(SEED))

@@ -107,9 +107,9 @@ PRESETS: Mapping[str, Preset] = {
         if_gain=Gain.R,
         synapse_gain=Gain.R,
         caveats={
-            "CubaLIF": ("Norse does not export its reset potential; the file's v_reset is taken",),
-            "LIF": ("Norse does not export its reset potential; the file's v_reset is taken",),
-            "IF": ("Norse does not export its reset potential; the file's v_reset is taken",),
+            "CubaLIF": ("Norse does not export v_reset; that of the file is taken",),
+            "LIF": ("Norse does not export v_reset and reset_method; a reset to the file's v_reset is assumed",),
+            "IF": ("Norse does not export v_reset, at which membranes start; that of the file is taken",),
         },
         start="v_leak",
     ),

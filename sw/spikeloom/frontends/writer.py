@@ -8,15 +8,19 @@ in the files of one framework only, in practice; the others also fit graphs that
 framework               trace
 ======================= ================================================================================
 snnTorch 1.0.0          characteristic: r dt/tau is 1 with dt = 1e-4 s (w_in dt/tau_syn likewise)
-Rockpool 3.1.0          characteristic: r dt/tau is exp(-dt/tau)
+Rockpool 3.1.0          characteristic: r dt/tau is exp(-dt/tau) for a usual dt
 Norse 1.1.0             characteristic: r is 1 and tau at most 1e-4, because it is dt/tau_inv; IF: r is 1
-sinabs 3.1.3            characteristic: r is 1 and tau at least 0.5, in steps; IF: r is 1. No v_reset
-SpikingJelly 2.0.0      double precision, v_leak = v_reset; r is 1 or tau/dt; IF: r is 1/dt
+sinabs 3.1.3            characteristic: r is 1 and tau at least 0.5, in steps; IF: r is 1, and no v_reset
+SpikingJelly 2.0.0      double precision, one number per layer, v_leak = v_reset; r is 1 or tau/dt; IF: 1/dt
 ======================= ================================================================================
+
+Without leak, where tau is infinite, snnTorch and Rockpool write the same numbers. There the names decide: Rockpool's
+``Sequential`` names nodes after its classes, such as ``0_LinearTorch``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -39,6 +43,8 @@ _NODES = ("LIF", "LI", "IF", "I", "CubaLIF", "CubaLI")  # other kinds of neurons
 _LARGEST_NORSE_TAU = 1e-4  # dt times a time constant of 0.1 s
 _SMALLEST_SINABS_TAU = 0.5  # in steps; half a second would be a very slow neuron
 _TOLERANCE = 1e-3
+_USUAL_STEPS_S = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+_ROCKPOOL_NAME = re.compile(r"\d+_[A-Z]\w*Torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +70,17 @@ def writers(graph: Graph, time_step_s: float | None = None) -> tuple[Writer, ...
     found: list[Writer] = []
     for preset, (kinds, fits, trace, is_characteristic) in _TRACES.items():
         steps = [PRESETS[preset].time_step_s or 0.0]
-        if time_step_s is not None and preset in ("spikingjelly", "rockpool"):
-            steps.append(time_step_s)
+        if preset in ("spikingjelly", "rockpool"):  # their exporters take a time step
+            steps += [*_USUAL_STEPS_S, *([] if time_step_s is None else [time_step_s])]
         try:
             if any(all(node.kind in kinds and fits(node, dt) for node in nodes) for dt in steps):
                 strong = any(is_characteristic(node) for node in nodes)
                 found.append(Writer(preset=preset, trace=trace, characteristic=strong))
         except LoadError:  # a parameter is missing or no number: reported where it is used
             continue
+    if found and any(np.isinf(_values(node, _tau(node))).all() for node in nodes if node.kind in ("LIF", "CubaLIF")):
+        named = any(_ROCKPOOL_NAME.search(name) for name in graph.nodes)
+        found = [writer for writer in found if writer.preset != ("snntorch" if named else "rockpool")]
     return tuple(sorted(found, key=lambda writer: not writer.characteristic))
 
 
@@ -104,9 +113,16 @@ def doubts(graph: Graph, preset: str, time_step_s: float | None = None) -> list[
     found = writers(graph, time_step_s)
     title = PRESETS[preset].title
     if any(writer.preset == preset for writer in found):
-        # Where the traces of two frameworks coincide, only the characteristic one casts doubt on the other.
+        # Where the traces of two frameworks coincide, only the characteristic one casts doubt on the other, except that
+        # sinabs always leaves one, and that SpikingJelly's double precision is rare in files of snnTorch.
         own = next(writer for writer in found if writer.preset == preset)
-        found = () if own.characteristic else tuple(writer for writer in found if writer.characteristic)
+        others = tuple(writer for writer in found if writer is not own)
+        if own.characteristic:
+            found = tuple(w for w in others if (w.preset, preset) == ("spikingjelly", "snntorch"))
+        elif preset != "sinabs":
+            found = tuple(writer for writer in others if writer.characteristic)
+        else:
+            found = others
     elif preset == "nir":
         found = tuple(writer for writer in found if writer.characteristic)
     return [
@@ -165,7 +181,8 @@ def _sinabs(node: Node, dt: float) -> bool:
 
 def _spikingjelly(node: Node, dt: float) -> bool:
     keys = ("r", "v_threshold", *(() if node.kind == "IF" else (_tau(node),)))
-    if any(array_of("", node, key).dtype != np.float64 for key in keys):
+    arrays = [array_of("", node, key) for key in keys]
+    if any(array.dtype != np.float64 or np.ptp(array.reshape(-1)) for array in arrays):
         return False
     reset = _values(node, "v_reset") if "v_reset" in node.parameters else np.zeros(1)
     if node.kind == "IF":
@@ -216,7 +233,7 @@ _TRACES: Mapping[str, _Trace] = {
     "spikingjelly": (
         ("LIF", "IF", "CubaLIF"),
         _spikingjelly,
-        "its numbers have double precision, v_leak equals v_reset, and r fits the step",
+        "its numbers have double precision, one per layer, v_leak equals v_reset, and r fits the step",
         _only_spikingjelly,
     ),
 }

@@ -214,7 +214,7 @@ def test_norse_adds_its_input_to_the_current_as_it_is(tmp_path):
         assert np.array_equal(spikes[t], fired)
         v = np.where(fired, 0.0, v)
     assert 0 < spikes.sum() < spikes.size
-    assert "lif: Norse does not export its reset potential; the file's v_reset is taken" in network.notes
+    assert "lif: Norse does not export v_reset; that of the file is taken" in network.notes
 
 
 def test_spikingjelly_writes_gains_of_one(tmp_path):

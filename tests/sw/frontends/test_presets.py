@@ -118,7 +118,9 @@ def test_preset_norse():
     )
     assert "lif: its membrane starts at v_leak, 0.1, from which it is counted here" in network.notes
     assert "lif: one set of parameters is used for all 2 neurons" in network.notes
-    assert "lif: Norse does not export its reset potential; the file's v_reset is taken" in network.notes
+    assert (
+        "lif: Norse does not export v_reset and reset_method; a reset to the file's v_reset is assumed" in network.notes
+    )
     # Its integrate-and-fire neuron adds the input as it is.
     fires = load(graph({"fc": fc, "lif": integrate_and_fire((), kind=np.float32)}), preset="norse")
     assert np.array_equal(weight(fires), fc.weight)

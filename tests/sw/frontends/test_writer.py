@@ -160,3 +160,42 @@ def test_a_file_that_names_its_framework_needs_no_guess():
     source.metadata = {"spikeloom": {"preset": "auto"}}
     with pytest.raises(LoadError, match=r"^metadata of the graph: preset must be one of nir, .*, not 'auto'$"):
         load(source)
+
+
+def test_without_leak_the_names_decide():
+    """An infinite tau is the same in files of snnTorch and Rockpool; snnTorch's is found unless a name tells."""
+    endless = lif(NEURONS, tau=np.inf, r=np.inf, kind=np.float32)
+    nodes = {"fc": layer(0.3), "n": endless}
+    assert load(graph(nodes, inputs=(LINES,), outputs=(4,)), preset="auto").notes[0].startswith("preset snntorch was")
+    named = {"0_LinearTorch": nodes["fc"], "1_LIFNeuronTorch": endless}
+    source = graph(named, inputs=(LINES,), outputs=(4,))
+    assert load(source, preset="auto").notes[0].startswith("preset rockpool was")
+    assert any("looks as Rockpool writes it" in note for note in load(source, preset="snntorch").notes)
+
+
+def test_rockpool_is_found_with_another_step():
+    source = graph(
+        {"fc": layer(0.3), "n": lif(NEURONS, tau=20e-3, r=10 * np.exp(-0.1), kind=np.float32)},
+        inputs=(LINES,),
+        outputs=(NEURONS,),
+    )
+    assert [writer.preset for writer in writers(flat(source))] == ["rockpool"]
+    with pytest.raises(LoadError, match=r"^r dt/tau of node 'n' .* another time step"):
+        load(source, preset="auto")
+    assert load(source, preset="auto", time_step_s=2e-3).time_step_s == 2e-3
+
+
+def test_sinabs_is_doubted_where_v_reset_is_written():
+    """As Norse writes IF, with nir 1.0.8; sinabs is pinned to 1.0.4, which has no v_reset."""
+    source = graph({"fc": layer(0.5), "n": integrate_and_fire(NEURONS, kind=np.float32)}, inputs=(LINES,), outputs=(4,))
+    assert any("looks as Norse writes it" in note for note in load(source, preset="sinabs").notes)
+    assert not any("may not" in note for note in load(source, preset="norse").notes)
+
+
+def test_spikingjelly_writes_one_number_per_layer():
+    several = lif(NEURONS, tau=4e-4, r=4.0)
+    several.tau[0], several.r[0] = 5e-4, 5.0
+    source = graph({"fc": layer(0.3), "n": several}, inputs=(LINES,), outputs=(NEURONS,))
+    assert [writer.preset for writer in writers(flat(source))] == ["snntorch"]
+    same = graph({"fc": layer(0.3), "n": lif(NEURONS, tau=4e-4, r=4.0)}, inputs=(LINES,), outputs=(NEURONS,))
+    assert any("looks as SpikingJelly writes it" in note for note in load(same, preset="snntorch").notes)
