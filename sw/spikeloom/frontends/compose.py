@@ -39,7 +39,7 @@ from spikeloom.frontends.shapes import (
 )
 from spikeloom.model.population import INPUT, FloatArray
 
-__all__ = ["Arrival", "Composition", "compose"]
+__all__ = ["Arrival", "Composition", "compose", "merged"]
 
 _MOST_PATHS = 64
 
@@ -58,12 +58,15 @@ def _added(arrivals: list[Arrival], size: int) -> Arrival:
     for arrival in arrivals:
         bias = bias + arrival.bias
         for source, more in arrival.paths.items():
-            paths[source] = _merged((*paths.get(source, ()), *more), size)
+            paths[source] = merged((*paths.get(source, ()), *more), size)
     return Arrival(paths=paths, bias=bias)
 
 
-def _merged(paths: tuple[Path, ...], size: int) -> tuple[Path, ...]:
-    """Merge all matrices into one by addition; a single identity stays an identity."""
+def merged(paths: tuple[Path, ...], size: int) -> tuple[Path, ...]:
+    """Return the ``paths`` to ``size`` values with all matrices merged into one by addition.
+
+    A single identity stays an identity. Raises `LoadError` for too many paths.
+    """
     if len(paths) > _MOST_PATHS:  # each pair of parallel poolings in series doubles the number of paths
         raise LoadError(f"the spikes of a node must reach another by at most {_MOST_PATHS} paths, not {len(paths):,}")
     plain = [path for path in paths if path.is_matrix or path.is_identity]
@@ -192,7 +195,7 @@ def _through(name: str, node: Node, shape: tuple[int, ...], arrivals: list[Arriv
     else:
         return total
     paths = {source: tuple(step(path) for path in several) for source, several in total.paths.items()}
-    return Arrival(paths={source: _merged(several, bias.size) for source, several in paths.items()}, bias=bias)
+    return Arrival(paths={source: merged(several, bias.size) for source, several in paths.items()}, bias=bias)
 
 
 def _output(graph: Graph, arrival: Arrival) -> str:

@@ -1,4 +1,4 @@
-"""The snnTorch front door, with stand-ins that have the attributes of torch's and snnTorch's modules and no more."""
+"""The snnTorch front door, with stand-ins for the modules of torch and snnTorch."""
 
 import re
 
@@ -6,101 +6,28 @@ import numpy as np
 import pytest
 from harness.loops import convolved, pooled
 from harness.networks import rng_of
+from harness.torch_modules import (
+    AvgPool2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Lapicque,
+    Leaky,
+    Linear,
+    MaxPool2d,
+    OneToOne,
+    ReLU,
+    RLeaky,
+    RSynaptic,
+    Sequential,
+    Synaptic,
+    Tensor,
+)
 
 from spikeloom.frontends.errors import LoadError
 from spikeloom.frontends.snntorch import from_snntorch
 from spikeloom.sim.core.neuron import Compare, Reset
 from spikeloom.sim.network.projection import Convolution
-
-
-class Tensor:
-    """What ``.detach().cpu().numpy()`` needs."""
-
-    def __init__(self, value):
-        self.value = np.asarray(value, np.float32)
-
-    def detach(self):
-        return self
-
-    def cpu(self):
-        return self
-
-    def numpy(self):
-        return self.value
-
-
-class Sequential:
-    def __init__(self, *layers, **named):
-        self.layers = [(str(position), layer) for position, layer in enumerate(layers)] + list(named.items())
-
-    def named_children(self):
-        return iter(self.layers)
-
-
-class Linear:
-    def __init__(self, weight, bias=None):
-        self.weight = Tensor(weight)
-        self.bias = None if bias is None else Tensor(bias)
-
-
-class Flatten:
-    def __init__(self, start_dim=1, end_dim=-1):
-        self.start_dim, self.end_dim = start_dim, end_dim
-
-
-class Dropout:
-    pass
-
-
-class Conv2d:
-    def __init__(self, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
-        self.weight, self.bias = Tensor(weight), None if bias is None else Tensor(bias)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.padding_mode = "zeros"
-
-
-class AvgPool2d:
-    def __init__(self, kernel_size, stride=None, padding=0, **options):
-        self.kernel_size, self.stride, self.padding = kernel_size, stride or kernel_size, padding
-        self.ceil_mode, self.count_include_pad, self.divisor_override = False, True, None
-        for name, value in options.items():
-            setattr(self, name, value)
-
-
-class MaxPool2d:
-    pass
-
-
-class Leaky:
-    def __init__(self, beta, threshold=1.0, reset_mechanism="subtract", reset_delay=True, **options):
-        self.beta, self.threshold = Tensor(beta), Tensor(threshold)
-        self.reset_mechanism, self.reset_delay = reset_mechanism, reset_delay
-        self.inhibition, self.state_quant, self.graded_spikes_factor = False, False, Tensor(1.0)
-        for name, value in options.items():
-            setattr(self, name, value)
-
-
-class OneToOne:
-    def __init__(self, weight):
-        self.V = Tensor(weight)
-
-
-class RLeaky(Leaky):
-    def __init__(self, beta, recurrent, **options):
-        super().__init__(beta, **options)
-        self.recurrent, self.all_to_all = recurrent, not isinstance(recurrent, OneToOne)
-
-
-class Synaptic(Leaky):
-    def __init__(self, alpha, beta, **options):
-        super().__init__(beta, **options)
-        self.alpha = Tensor(alpha)
-
-
-class RSynaptic(RLeaky):
-    def __init__(self, alpha, beta, recurrent, **options):
-        super().__init__(beta, recurrent, **options)
-        self.alpha = Tensor(alpha)
 
 
 def weights(*shape, seed=0):
@@ -264,6 +191,54 @@ def test_a_recurrent_layer_can_be_one_to_one():
     assert np.array_equal(network.connections[1].weight, np.eye(2))
 
 
+@pytest.mark.parametrize("mechanism", ["subtract", "zero", "none"])
+def test_a_lapicque_layer_steps_as_snntorch_does(mechanism):
+    """``snntorch.Lapicque``: f = dt/C I + (1 - dt/(R C)) v; v = f - r threshold, or v = f - r f."""
+    weight, bias = np.abs(weights(5, 7)), weights(5, seed=1) / 8
+    layer = Lapicque(4.0, [0.5, 1.0, 2.0, 1.0, 0.25], threshold=0.75, reset_mechanism=mechanism)
+    network = from_snntorch(Sequential(Linear(weight, bias), layer), 7)
+    inputs = rng_of("test_a_lapicque_layer_steps_as_snntorch_does").random((60, 3, 7)) < 0.2
+    spikes, v, C = network.simulate(inputs), np.zeros((3, 5)), np.array([0.5, 1.0, 2.0, 1.0, 0.25])
+    for t in range(60):
+        reset = v > 0.75
+        f = (inputs[t] @ weight.T.astype(float) + bias) / C + (1 - 1 / (4.0 * C)) * v
+        v = f - reset * {"subtract": 0.75, "zero": f, "none": 0.0}[mechanism]
+        assert np.array_equal(spikes[t], v > 0.75)
+    assert 0 < spikes.sum() < spikes.size
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Lapicque(0.5, 1.0), "time_step of module '0' must be at most R C, for which its decay is not negative"),
+        (Lapicque(1.0, -1.0), "C of module '0' must be positive, not -1.0"),
+    ],
+)
+def test_a_lapicque_layer_without_a_decay_is_refused(layer, message):
+    with pytest.raises(LoadError, match=exactly(message)):
+        from_snntorch(Sequential(layer), 4)
+
+
+@pytest.mark.parametrize(("asked", "spiking"), [(None, True), ("spikes", True), ("membrane", False)])
+def test_membranes_that_are_never_reset_can_be_the_result(asked, spiking):
+    network = from_snntorch(Sequential(Linear(weights(2, 4)), Leaky(0.5, reset_mechanism="none")), 4, readout=asked)
+    assert network.population(network.output).spiking == spiking
+    inputs = rng_of("test_membranes").random((10, 2, 4)) < 0.5
+    result, v = network.simulate(inputs), np.zeros((2, 2))
+    for t in range(10):
+        v = 0.5 * v + inputs[t] @ weights(2, 4).T.astype(float)
+        assert np.array_equal(result[t], v > 1.0 if spiking else v)
+
+
+def test_a_membrane_that_is_reset_is_no_result():
+    with pytest.raises(
+        LoadError, match=r"^reset_mechanism of module '0' must be 'none' to read out its membrane, not 'z"
+    ):
+        from_snntorch(Sequential(Leaky(0.5, reset_mechanism="zero")), 4, readout="membrane")
+    with pytest.raises(LoadError, match=r"^readout must be 'spikes', 'membrane' or None, not 'rate'$"):
+        from_snntorch(Sequential(Leaky(0.5)), 4, readout="rate")
+
+
 def test_beta_is_clamped_with_a_note():
     network = from_snntorch(Sequential(Leaky([1.25, -0.5])), 2)
     assert network.populations[0].beta.tolist() == [1.0, 0.0]
@@ -276,9 +251,14 @@ def test_beta_is_clamped_with_a_note():
         ([], "the module leads to the output without a neuron; end the module with a neuron such as Leaky"),
         ([Leaky(0.5), Linear(weights(2, 4))],
          "module '1' leads to the output without a neuron; end the module with a neuron such as Leaky"),
-        ([MaxPool2d(), Leaky(0.5)],
-         "module '0' is a MaxPool2d, which is not supported; supported are Sequential, Linear, Conv2d, AvgPool2d, "
-         "Flatten, Dropout, Identity, Leaky, RLeaky, Synaptic and RSynaptic"),
+        ([ReLU(), Leaky(0.5)],
+         "module '0' is a ReLU, which is not supported; supported are Sequential, Linear, Conv1d, Conv2d, AvgPool1d, "
+         "AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Dropout1d, Dropout2d, AlphaDropout, Identity, "
+         "MaxPool1d, MaxPool2d, Leaky, RLeaky, Synaptic, RSynaptic and Lapicque"),
+        ([MaxPool2d(2), Leaky(0.5)],
+         "module '0' must get values of shape (channels, length) or (channels, height, width), not (4,)"),
+        ([Leaky(0.5), MaxPool2d(2)],
+         "module '1' must get values of shape (channels, length) or (channels, height, width), not (4,)"),
         ([Linear(weights(2, 3)), Leaky(0.5)], "module '0' must get values of shape (3,), not (4,)"),
         ([Flatten(0), Leaky(0.5)], "module '0' must flatten from dimension 1, not 0, which is the batch"),
         ([Flatten(2), Leaky(0.5)],
