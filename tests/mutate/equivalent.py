@@ -4,6 +4,7 @@ __all__ = ["EQUIVALENT"]
 
 _ATTENTION = "hdl/spikeloom/hdl/attention/tile.py"
 _BANK = "hdl/spikeloom/hdl/core/neuron_bank.py"
+_NEURON = "sim/spikeloom/sim/core/neuron.py"
 _GEOMETRY = "hdl/spikeloom/hdl/core/geometry.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
@@ -18,6 +19,12 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "the first step after a reset ignores the stored states: resetting them is not seen, and only costs logic, "
         "which the hash of the netlist in `qor/` shows"
     ),
+    (
+        _NEURON,
+        'self._set(f"{name}_factor", *bounds.get(getattr(self, name), (0, 0)), used=getattr(self, name) in bounds)',
+        "'0' becomes '1'",
+        1,
+    ): "a factor that is not used is 0, whatever the largest one is",
     (_EMIT, 'stages = [Signal(item, name=f"item_{place}") for place in range(2)]', "'2' becomes '3'", 0): (
         "a third signal of this list is used nowhere"
     ),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit
+from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit, rates_of
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,10 @@ def test_every_rate_within_the_tolerance_is_found():
 
 def test_rates_are_tried_from_the_highest_down():
     assert list(BAUD_RATES) == sorted(BAUD_RATES, reverse=True)
+
+
+def test_rates_of_a_clock():
+    assert rates_of(36e6) == list(BAUD_RATES)
+    assert rates_of(45e6) == [3_000_000, 1_000_000]
+    assert rates_of(3e6) == [1_000_000]
+    assert rates_of(2.9e6) == []

@@ -11,7 +11,7 @@ from spikeloom.boards.families.flow import Flow
 from spikeloom.boards.families.pll import PLLS, PllError
 from spikeloom.boards.sizing.choose import choose_fabric
 from spikeloom.sim.fabric.fabric import FabricConfig
-from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit
+from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit, rates_of
 from spikeloom.sim.host.identity import LinkKind
 
 __all__ = ["CLOCK_STEP_HZ", "FT231X_BAUD", "FT2232H_BAUD", "BoardDescription", "SerialPins"]
@@ -114,19 +114,20 @@ class BoardDescription:
             self._check_baud_rate()
 
     def _highest_baud_rate(self) -> int:
-        within = [rate for rate in BAUD_RATES if rate <= self.most_baud_rate]
-        return next((rate for rate in within if cycles_per_bit(self.clock_hz, rate)), BAUD_RATES[-1])
+        return next((rate for rate in rates_of(self.clock_hz) if rate <= self.most_baud_rate), BAUD_RATES[-1])
 
     def _check_baud_rate(self) -> None:
+        rates = [f"{rate}" for rate in rates_of(self.clock_hz)]
+        such_as = f", such as {', '.join(rates)}" if rates else ""
         if not isinstance(self.baud_rate, int) or not 0 < self.baud_rate <= self.clock_hz / LEAST_CYCLES_PER_BIT:
             raise ValueError(
-                f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3:.0f}), "
-                f"not {self.baud_rate!r}"
+                f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3:.0f})"
+                f"{such_as}, not {self.baud_rate!r}"
             )
         if not cycles_per_bit(self.clock_hz, self.baud_rate):
             raise ValueError(
                 f"Baud rate of {self.name} must be within {BAUD_TOLERANCE * 100:g} % of its clock "
-                f"({self.clock_hz:.0f} Hz) divided by an integer, not {self.baud_rate!r}"
+                f"({self.clock_hz:.0f} Hz) divided by an integer{such_as}, not {self.baud_rate!r}"
             )
 
     @property
