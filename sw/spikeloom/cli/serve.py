@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -48,8 +49,10 @@ def serve(
     # Who reads the port may send a signal at once: what ends in order includes the announcement.
     with board_of_build as running, contextlib.suppress(KeyboardInterrupt), orderly():
         # The printed path is a stable link; the pseudo-terminal behind it changes with each start.
-        out.print(
-            f"{board} is at {running.link}; press Ctrl-C to stop\nspikeloom run --board {board} --port {running.link}"
-        )
+        # What names the fabric here has to name it there.
+        options = {"board": board, "link": link, "fabric": fabric, "port": f"{running.link}"}
+        given = [f"--{name} {shlex.quote(value)}" for name, value in options.items() if value is not None]
+        out.print(f"{board} is at {running.link}; press Ctrl-C to stop")
+        out.print(f"spikeloom run {' '.join(given)}", soft_wrap=True)
         running.wait()
     note(f"{board} has ended")

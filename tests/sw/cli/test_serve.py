@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -65,6 +66,8 @@ def serving(folder, *options):
         line = process.stdout.readline()
         found = re.fullmatch(r"icebreaker is at (\S+); press Ctrl-C to stop\n", line)
         assert found, line + process.stderr.read()
+        given = " ".join([*(shlex.quote(option) for option in options), "--port", found[1]])
+        assert process.stdout.readline() == f"spikeloom run --board icebreaker {given}\n"
         yield process, found[1]
     finally:
         if process.poll() is None:
@@ -158,7 +161,8 @@ def test_the_base_installation_without_a_build_says_what_to_name(built, tmp_path
 
 
 def test_two_boards_in_one_folder(built, board):
-    with serving(built) as (_, second):
+    (built / "a build").symlink_to(built / "build" / "icebreaker")
+    with serving(built, "--fabric", "a build") as (_, second):
         assert board == "build/serve/run/port"
         assert second == "build/serve/run-2/port"
         outputs = []
