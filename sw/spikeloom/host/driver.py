@@ -479,7 +479,7 @@ def _input_batches(array: NDArray[Any], program: LoadableProgram) -> Iterable[by
         yield from (encode_values(array[:, sample], program.input_axons) for sample in range(samples))
         return
     encoder = SampleEncoder(program.input_axons)
-    size = max(1, _BATCH // (steps * inputs))
+    size = max(1, 4 * _BATCH // (steps * inputs))
     for first in range(0, samples, size):
         yield encoder.encode(array[:, first : first + size])
 

@@ -36,6 +36,8 @@ _REMEDIES = (
 
 _WINDOW = 1 << 20
 """Receive window. The host accepts everything it receives, so that this limit never stops the board."""
+_SMALL = 32
+"""Bytes of a payload that are acknowledged with the next frame instead of at once, when the caller gets them."""
 
 
 class Endpoint:
@@ -102,7 +104,8 @@ class Endpoint:
         self._window = 1
         self._incoming = bytearray()
         self._expected = 0
-        self._answer = False
+        self._answer = False  # a frame is due, even without payload
+        self._owes = False  # a small payload has arrived that no frame has acknowledged
         self._again = False
         self._reported = False
         self._heard = False  # a valid frame has arrived since the last request
@@ -218,7 +221,9 @@ class Endpoint:
         if len(self._incoming) < minimum:
             self._wait(lambda: len(self._incoming) >= minimum, "send", timeout_s)
         elif not minimum:
-            self._exchange(0.0)
+            self._read(0.0)
+            self._answer |= self._owes
+            self._write_frames()
         data = bytes(self._incoming)
         self._incoming.clear()
         return data
@@ -236,6 +241,7 @@ class Endpoint:
     def _wait(self, done: Callable[[], bool], verb: str, timeout_s: float | None = None) -> None:
         """Move bytes until ``done()``; while nothing moves, ask the board for its state at increasing intervals."""
         self._now = self._transport.now()
+        self._answer |= self._owes
         self._write_frames()
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         began = asked = moved = self._now
@@ -264,18 +270,20 @@ class Endpoint:
                 pause = min(2 * pause, (4 if outgoing or incoming else 32) * self._retry_s(), timeout_s / 8)
                 ask = asked + pause
             # At least one clock cycle, because otherwise the time of a simulator might not advance.
-            self._exchange(max(min(ask, moved + timeout_s) - self._now, self._transport.round_trip_s / 50))
+            self._read(max(min(ask, moved + timeout_s) - self._now, self._transport.round_trip_s / 50))
+            # The frame with the answer to a small step acknowledges it too, unless there is none.
+            if not (self._owes and done()):
+                self._answer |= self._owes
+                self._write_frames()
 
     def _progress(self) -> tuple[int, int]:
         return self._acknowledged, self._expected
 
-    def _exchange(self, timeout_s: float) -> None:
-        """Read once and write once."""
+    def _read(self, timeout_s: float) -> None:
         data = self._transport.read(timeout_s)
         self._now = self._transport.now()
         for frame in self._deframer.feed(data):
             self._handle(frame)
-        self._write_frames()
 
     def _handle(self, frame: Frame | None) -> None:
         if frame is None:
@@ -294,8 +302,10 @@ class Endpoint:
             self._reported = False
         elif ahead > 0 and (frame.reply or not self._reported):
             self._report()
-        if frame.payload or frame.reply:
+        if frame.reply or len(frame.payload) > _SMALL:
             self._answer = True
+        elif frame.payload:
+            self._owes = True
 
     def _report(self) -> None:
         self._reported = self._again = self._answer = True
@@ -359,7 +369,7 @@ class Endpoint:
             reply=reply,
             again=self._again,
         )
-        self._answer = self._again = False
+        self._answer = self._again = self._owes = False
         return frame.encode()
 
     def _measure(self, round_trip: float) -> None:

@@ -61,7 +61,7 @@ class StepStream:
                 if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
                     raise ValueError("spikes must be 0 or 1, not other values")
                 array = array.astype(np.bool_)
-            data = self._encoder.encode(array[None, None], last=last)
+            data = self._encoder.encode_step(array, last=last)
         try:
             self._channel.send(data)
         except LinkError as error:
@@ -75,7 +75,7 @@ class StepStream:
 
     def receive(self, *, timeout_s: float | None = None) -> list[StepResult]:
         """Like `poll`, but wait for a step if one is outstanding."""
-        found = self.poll()
+        found = [] if self.received < self.sent else self.poll()
         while not found and self.received < self.sent:
             try:
                 found = self._take(self._channel.receive(timeout_s=timeout_s))

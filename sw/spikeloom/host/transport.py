@@ -228,8 +228,17 @@ class TcpTransport(Transport):
             raise LinkError(f"{self.name} has closed the connection")
         return data
 
+    def _send(self, data: memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise LinkError(f"the connection to {self.name} has been lost ({error})") from error
+
     def write(self, data: bytes) -> None:
         left = memoryview(data)
+        left = left[self._send(left) :]
         while left:
             # The peer may be unable to read before it has written, so read while writing.
             readable, writable, _ = select.select([self._socket], [self._socket], [], self._STALL_S)
@@ -238,12 +247,7 @@ class TcpTransport(Transport):
             if readable:
                 self._early.append(self._receive())
             if writable:
-                try:
-                    left = left[self._socket.send(left) :]
-                except BlockingIOError:
-                    pass
-                except OSError as error:
-                    raise LinkError(f"the connection to {self.name} has been lost ({error})") from error
+                left = left[self._send(left) :]
 
     def read(self, timeout_s: float) -> bytes:
         if self._early:
@@ -251,8 +255,11 @@ class TcpTransport(Transport):
             self._early.clear()
             if data:
                 return data
-        readable, _, _ = select.select([self._socket], [], [], max(0.0, timeout_s))
-        return self._receive() if readable else b""
+        if timeout_s > 0:
+            readable, _, _ = select.select([self._socket], [], [], timeout_s)
+            if not readable:
+                return b""
+        return self._receive()
 
     def now(self) -> float:
         return time.monotonic()

@@ -53,6 +53,39 @@ def test_cobs_decodes_the_optional_empty_block():
     assert cobs_decode(b"\xff" + data + b"\x01") == data
 
 
+def encoded_by_bytes(data):
+    """The encoding, byte by byte."""
+    encoded, block = b"", b""
+    for position, byte in enumerate(data):
+        if byte:
+            block += bytes([byte])
+        if not byte or len(block) == 254:
+            encoded += bytes([len(block) + 1]) + block
+            block = b""
+            if byte and position == len(data) - 1:
+                return encoded
+    return encoded + bytes([len(block) + 1]) + block
+
+
+def test_cobs_bytes():
+    """Frames with few and with many zeros, with runs that take several blocks between them."""
+    rng = random.Random("test_cobs_bytes")
+    many = long = 0
+    for number in range(400):
+        data = b""
+        while len(data) < number * 4:
+            zeros = rng.random() < 0.5
+            data += bytes(
+                rng.choice((0, 1, 255)) if zeros else 9 for _ in range(rng.choice((1, 20, 253, 254, 255, 600)))
+            )
+        assert cobs_encode(data) == encoded_by_bytes(data)
+        assert cobs_decode(cobs_encode(data)) == data
+        many += data.count(0) > 40
+        long += data.count(0) > 40 and max(map(len, data.split(b"\0"))) > 254
+    assert long > 50
+    assert many > long > 50
+
+
 def test_cobs_round_trip():
     rng = random.Random("test_cobs_round_trip")
     zeros = 0

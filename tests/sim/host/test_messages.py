@@ -253,19 +253,57 @@ def test_host_understands_its_own_skips(request):
     assert messages.ticks.tolist() == [False] * 19 + [True]
 
 
+def test_few_bytes_are_decoded_as_many(request):
+    """Byte by byte or all at once, with messages of every kind and with damage: the same messages and errors."""
+    rng = rng_of(request.node.name)
+    failed = turned = 0
+    for number in range(12):
+        messages = []
+        for kind in rng.choice([0x02, 0x10, 0x11, 0x12, 0x20, 0x21, 0x40, 0x80], 1000).tolist():
+            size = {0x10: 2, 0x11: 5}.get(kind, 0)
+            messages.append(bytes([kind | int(rng.integers(kind & 0xC0 or 1))]) + rng.bytes(size))
+            if kind == 0x02:
+                messages.append(bytes([number, 0]) + rng.bytes(number))
+        stream = b"".join(messages)
+        if number % 2:
+            stream = stream[:3000] + rng.bytes(8) + stream[3000:]
+        found = []
+        for largest in (1, 300, 1 << 20):
+            decoder, parts, error = MessageDecoder(), [], None
+            try:
+                for piece in pieces(rng, stream, largest):
+                    parts.append(decoder.feed(piece))
+            except MessageError as problem:
+                error = str(problem)
+            names = ("spike_step", "spike_axon", "value_step", "value_axon", "value", "ticks")
+            merged = [[each for part in parts for each in getattr(part, name).tolist()] for name in names]
+            reads = [read for part in parts for read in part.reads]
+            # What came before the damage is lost with the call that finds it.
+            found.append((error, (merged, reads, decoder.steps, decoder.inside) if error is None else None))
+        assert found[0] == found[1] == found[2]
+        failed += error is not None
+        turned += error is None and stream.count(0x12) > 10
+    assert failed > 3
+    assert turned > 3
+
+
 @pytest.mark.parametrize("tail", [b"\x10", b"\x10\x05", b"\x11\x00\x00\x01\x02", b"\x02", b"\x02\x02", b"\x02\x02\0\1"])
 def test_a_message_may_be_incomplete(tail):
-    decoder = MessageDecoder()
-    assert decoder.feed(b"\x85\x11\x03\x00\xfe\xff\xff\x20" + tail).spike_axon.tolist() == [5]
-    assert decoder.inside
-    assert decoder.feed(b"").ticks.size == 0
+    for spikes in (0, 2000):
+        decoder = MessageDecoder()
+        stream = bytes([0x80]) * spikes + b"\x85\x11\x03\x00\xfe\xff\xff\x20" + tail
+        assert decoder.feed(stream).spike_axon.tolist() == [*range(spikes), spikes + 5]
+        assert decoder.inside
+        assert decoder.feed(b"").ticks.size == 0
 
 
-def test_unknown_messages_are_found():
+@pytest.mark.parametrize("spikes", [1, 2000])
+def test_unknown_messages_are_found(spikes):
+    start = bytes([0x80]) * spikes
     with pytest.raises(MessageError, match=r"^a message must begin with a known byte, not 0x3f$"):
-        MessageDecoder().feed(b"\x80\x11\x3f\x3f\x3f\x3f\x3f\x3f\x80")
+        MessageDecoder().feed(start + b"\x11\x3f\x3f\x3f\x3f\x3f\x3f\x80")
     # The same byte as part of other messages is none of its own.
-    assert MessageDecoder().feed(b"\x80\x11\x3f\x3f\x3f\x3f\x3f\x80").spike_axon.tolist() == [0, 1]
+    assert len(MessageDecoder().feed(start + b"\x11\x3f\x3f\x3f\x3f\x3f\x80").spike_axon) == spikes + 1
 
 
 def test_encoding_is_fast():

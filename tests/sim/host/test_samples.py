@@ -27,6 +27,9 @@ def test_samples_are_those_encoded_one_by_one(request, axons, rate):
         assert encoder.encode(spikes) == expected
         unfinished = b"".join(encode_spikes(spikes[:, sample], numbers, last=False) for sample in range(samples))
         assert encoder.encode(spikes, last=False) == unfinished
+        step = spikes[0, 0]
+        for last in (False, True):
+            assert encoder.encode_step(step, last=last) == encode_spikes(step[None], numbers, last=last)
         skipped += sum(0x40 <= byte < 0x80 for byte in expected)
     assert (skipped > 0) == (0 < rate < 0.1 or (axons != "in order" and rate > 0))
 
@@ -63,6 +66,14 @@ def test_many_levels_together(request):
         (
             lambda: SampleEncoder([0, 1]).encode(np.ones((1, 1, 2))),
             "spikes must be booleans (T, B, 2), not float64 (1, 1, 2)",
+        ),
+        (
+            lambda: SampleEncoder([0, 1]).encode_step(np.ones(3, np.bool_), last=True),
+            "spikes must be booleans (2,), not bool (3,)",
+        ),
+        (
+            lambda: SampleEncoder([0, 1]).encode_step(np.ones(2), last=True),
+            "spikes must be booleans (2,), not float64 (2,)",
         ),
         (lambda: SampleEncoder([[0]]), "axons must be integers (n,), not int64 (1, 1)"),
         (lambda: SampleEncoder([0.0, 1.0]), "axons must be integers (n,), not float64 (2,)"),

@@ -64,6 +64,33 @@ def test_good_line():
     assert line.now() - began < 1.25 * 2 * len(data) * 1e-5
 
 
+def test_small_answers_are_acknowledged_with_the_next_frame():
+    """A closed loop sends one frame per step, and a caller that waits for more still acknowledges."""
+    _, line = model_line()
+    endpoint = Endpoint(line)
+    endpoint.open()
+    write, frames = line.write, []
+
+    def counted(data):
+        frames.append(data)
+        write(data)
+
+    line.write = counted
+    for step in range(50):
+        endpoint.send(bytes([step]) * 5)
+        assert endpoint.receive(5) == bytes([step]) * 5
+    assert len(frames) == 50
+    assert (endpoint.polls, endpoint.rewinds) == (0, 0)
+    # Larger ones at once, so that the board goes on while the caller computes.
+    endpoint.send(bytes(100))
+    endpoint.receive(100)
+    assert len(frames) == 52
+    endpoint.send(bytes(10))
+    endpoint.receive(10)
+    endpoint.poll()
+    assert len(frames) == 54
+
+
 FIRST_OFFSETS = (0, (1 << 16) - 5000, (1 << 32) - 5000)
 """A few frames before low and high parts of the offsets wrap."""
 

@@ -19,6 +19,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+import numpy as np
+
 __all__ = [
     "CRC_BYTES",
     "FRAME_OVERHEAD",
@@ -66,6 +68,10 @@ _HEADER = struct.Struct("<BIIIH")
 # Flags in the first byte of a frame, above the four bits of the kind.
 _REPLY = 0x10
 _AGAIN = 0x20
+
+_CODES = tuple(bytes([code]) for code in range(256))
+_MANY_RUNS = 32
+"""Zeros in a frame above which array operations are faster than a loop over the runs."""
 
 
 def _check_integer(name: str, value: object) -> None:
@@ -138,34 +144,67 @@ def cobs_encode(data: bytes) -> bytes:
     Each run of up to 254 nonzero bytes is preceded by its length plus one. It implies a zero byte after each run,
     except the last one and runs of 254 bytes. No empty block follows a run of 254 bytes at the end.
     """
+    if data.count(0) > _MANY_RUNS:
+        pieces = _encode_many_runs(data)
+    else:
+        pieces = []
+        for run in data.split(b"\0"):
+            if len(run) < BLOCK_BYTES:
+                pieces += (_CODES[len(run) + 1], run)
+            else:
+                pieces += _blocks(run)
+    encoded = b"".join(pieces)
+    final = len(data) - 1 - data.rfind(b"\0")
+    return encoded[:-1] if final and not final % BLOCK_BYTES else encoded
+
+
+def _blocks(run: bytes) -> list[bytes]:
+    """Return the blocks of a run of nonzero bytes. Those of the largest size imply no zero, so another one follows."""
+    full = len(run) // BLOCK_BYTES * BLOCK_BYTES
     pieces: list[bytes] = []
-    runs = data.split(b"\0")
-    for run in runs:
-        # Blocks of the largest size imply no zero, so a long run is continued in the next block.
-        full = len(run) // BLOCK_BYTES * BLOCK_BYTES
-        for start in range(0, full, BLOCK_BYTES):
-            pieces += [b"\xff", run[start : start + BLOCK_BYTES]]
-        pieces += [bytes([len(run) - full + 1]), run[full:]]
-    if runs[-1] and not len(runs[-1]) % BLOCK_BYTES:
-        del pieces[-2:]
-    return b"".join(pieces)
+    for start in range(0, full, BLOCK_BYTES):
+        pieces += (b"\xff", run[start : start + BLOCK_BYTES])
+    return [*pieces, _CODES[len(run) - full + 1], run[full:]]
+
+
+def _encode_many_runs(data: bytes) -> list[bytes]:
+    """Encode ``data`` with array operations, in a time that hardly depends on the number of its runs."""
+    # A code stands at the start and in the place of each zero: the distance to the next one, or to the end.
+    stream = np.zeros(len(data) + 2, np.uint8)
+    stream[1:-1] = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero(stream == 0)
+    codes = np.diff(places)
+    stream[places[:-1]] = codes.astype(np.uint8)
+    encoded = stream.tobytes()
+    # Runs of several blocks are inserted; a frame holds few of them.
+    pieces, done = [], 0
+    for number in np.flatnonzero(codes > BLOCK_BYTES).tolist():
+        start, end = int(places[number]), int(places[number + 1])
+        pieces += [encoded[done:start], *_blocks(data[start : end - 1])]
+        done = end
+    return [*pieces, encoded[done:-1]]
 
 
 def cobs_decode(data: bytes) -> bytes:
     """Decode ``data``, the inverse of :func:`cobs_encode`; raises FrameError for invalid data."""
-    pieces = []
-    position = 0
-    while position < len(data):
+    decoded = bytearray(data)
+    total, position = len(data), 0
+    after_full = []
+    # The code of a block takes the place of the zero before it, so nothing moves unless a block is full.
+    while position < total:
         code = data[position]
-        following = position + code
-        if code == 0 or following > len(data):
-            raise FrameError("a block must end inside its frame")
-        pieces.append(data[position + 1 : following])
-        # No zero after a full block, nor after the last block of a frame.
-        if code != 0xFF and following < len(data):
-            pieces.append(b"\0")
-        position = following
-    return b"".join(pieces)
+        if not code:
+            break
+        decoded[position] = 0
+        position += code
+        if code == 0xFF:
+            after_full.append(position)
+    if position != total:
+        raise FrameError("a block must end inside its frame")
+    # No zero after a full block.
+    for position in reversed(after_full):
+        del decoded[position : position + 1]
+    return bytes(memoryview(decoded)[1:])
 
 
 def offset_difference(left: int, right: int) -> int:
@@ -205,6 +244,16 @@ class Frame:
     again: bool = False
 
     def __post_init__(self) -> None:
+        # Checked at once, because frames are made thousands of times per second; what is wrong is found below.
+        offsets = (self.sequence, self.acknowledge, self.limit)
+        if (
+            type(self.kind) is Kind
+            and type(offsets[0]) is type(offsets[1]) is type(offsets[2]) is int
+            and min(offsets) >= 0
+            and max(offsets) < OFFSETS
+            and len(self.payload) <= LARGEST_PAYLOAD
+        ):
+            return
         if not isinstance(self.kind, Kind):
             raise TypeError(f"kind must be a Kind, not {self.kind!r}")
         for name in ("sequence", "acknowledge", "limit"):
@@ -217,7 +266,7 @@ class Frame:
         flags = self.kind | self.reply * _REPLY | self.again * _AGAIN
         header = _HEADER.pack(flags, self.sequence, self.acknowledge, self.limit, len(self.payload))
         body = header + self.payload
-        return cobs_encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
+        return cobs_encode(body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")) + b"\0"
 
     @classmethod
     def decode(cls, data: bytes, *, maximum_payload: int = LARGEST_PAYLOAD) -> "Frame":

@@ -371,6 +371,12 @@ _LENGTHS[Opcode.ABSOLUTE] = 1 + AXON_BYTES
 _LENGTHS[Opcode.VALUE] = 1 + AXON_BYTES + VALUE_BYTES
 _LENGTHS[Opcode.READ] = 1 + COUNT_BYTES  # and its data
 
+_SIZES = tuple(_LENGTHS.tolist())
+# Members of an enumeration are slow to look up, and these are for every byte.
+_SPIKE, _SKIP, _TICK, _TICK_LAST = map(int, (Opcode.SPIKE, Opcode.SKIP, Opcode.TICK, Opcode.TICK_LAST))
+_AHEAD, _ABSOLUTE, _READ = map(int, (Opcode.AHEAD, Opcode.ABSOLUTE, Opcode.READ))
+_FEW_BYTES = 1024
+
 _ADVANCE = np.zeros(256, np.int64)
 """By how much a message that begins with this byte advances the axon."""
 _ADVANCE[Opcode.SPIKE :] = np.arange(SKIP_UNIT) + 1
@@ -396,7 +402,74 @@ class MessageDecoder:
         """Return the messages that ``data`` completes; raises `MessageError` for a malformed one."""
         if not data:  # as often as not while a closed loop waits
             return _NO_MESSAGES
-        stream = np.frombuffer(self._rest + data, np.uint8)
+        data = self._rest + data
+        return self._feed_few(data) if len(data) <= _FEW_BYTES else self._feed_many(data)
+
+    def _feed_few(self, data: bytes) -> Messages:
+        """Decode message by message, which is faster than many NumPy calls on a few bytes."""
+        axon, ahead, step = self._previous, self._ahead, self.steps
+        spike_step: list[int] = []
+        spike_axon: list[int] = []
+        values: list[tuple[int, int, int]] = []
+        ticks: list[bool] = []
+        reads: list[bytes] = []
+        total, start = len(data), 0
+        while start < total:
+            byte = data[start]
+            if byte >= _SPIKE:
+                axon += byte - _SPIKE + 1
+                spike_step.append(step + ahead)
+                spike_axon.append(axon)
+                start += 1
+                continue
+            if byte >= _SKIP:
+                axon += (byte - _SKIP + 1) * SKIP_UNIT
+                start += 1
+                continue
+            if byte & 0xFE == _TICK:
+                ticks.append(byte == _TICK_LAST)
+                step += 1
+                axon, ahead = -1, 0
+                start += 1
+                continue
+            if byte == _AHEAD:
+                ahead ^= 1
+                start += 1
+                continue
+            size = _SIZES[byte]
+            if not size:
+                raise MessageError(f"a message must begin with a known byte, not {byte:#04x}")
+            if byte == _READ and start + size <= total:
+                size += int.from_bytes(data[start + 1 : start + size], "little")
+            if start + size > total:
+                break
+            if byte == _READ:
+                reads.append(data[start + 1 + COUNT_BYTES : start + size])
+            else:
+                number = int.from_bytes(data[start + 1 : start + 1 + AXON_BYTES], "little")
+                if byte == _ABSOLUTE:
+                    axon = number
+                    spike_step.append(step + ahead)
+                    spike_axon.append(axon)
+                else:
+                    value = int.from_bytes(data[start + 1 + AXON_BYTES : start + size], "little", signed=True)
+                    values.append((step + ahead, number, value))
+            start += size
+        self._rest = data[start:]
+        self._previous, self._ahead, self.steps = axon, ahead, step
+        of_values = np.array(values, np.int64).reshape(-1, 3) if values else _NO_TRIPLES
+        return Messages(
+            spike_step=np.array(spike_step, np.int64) if spike_step else _NOTHING,
+            spike_axon=np.array(spike_axon, np.int64) if spike_axon else _NOTHING,
+            value_step=of_values[:, 0],
+            value_axon=of_values[:, 1],
+            value=of_values[:, 2],
+            ticks=np.array(ticks, np.bool_),
+            reads=tuple(reads),
+        )
+
+    def _feed_many(self, data: bytes) -> Messages:
+        stream = np.frombuffer(data, np.uint8)
         starts, end = _find_messages(stream)
         # An incomplete message waits for the next call.
         self._rest = stream[end:].tobytes()
@@ -464,6 +537,7 @@ def _values_and_reads(
 
 
 _NOTHING = np.zeros(0, np.int64)
+_NO_TRIPLES = np.zeros((0, 3), np.int64)
 _NO_MESSAGES = Messages(
     spike_step=_NOTHING,
     spike_axon=_NOTHING,

@@ -15,6 +15,13 @@ from spikeloom.sim.host.messages import DISTANCE_BITS, LARGEST_AXON, LARGEST_SKI
 
 __all__ = ["SampleEncoder", "encode_images"]
 
+_FEW_BITS = 3
+"""Bits of a pixel up to which an array with a row per level is small and faster than sorting."""
+_SPIKE, _TICK, _TICK_LAST = int(Opcode.SPIKE), int(Opcode.TICK), int(Opcode.TICK_LAST)
+_SKIP = int(Opcode.SKIP)
+_LONGEST_SKIP = bytes([_SKIP + LARGEST_SKIP - 1])
+_STEP_TICK, _LAST_TICK = bytes([_TICK]), bytes([_TICK_LAST])
+
 
 class SampleEncoder:
     """Encodes samples of inputs with the axons ``(n,)``, different integers from 0.
@@ -29,27 +36,56 @@ class SampleEncoder:
         if numbers.min() < 0 or numbers.max() > LARGEST_AXON:
             raise ValueError(f"axon must be from 0 to {LARGEST_AXON}, not from {numbers.min()} to {numbers.max()}")
         order = np.argsort(numbers, kind="stable")
-        self._axons = numbers[order].astype(np.int64)
-        if (np.diff(self._axons) == 0).any():
+        axons = numbers[order].astype(np.int64)
+        steps = np.diff(axons)
+        if (steps == 0).any():
             raise ValueError("axons must be different for each input, but two are equal")
         # Axons that ascend already need no permutation of the spikes.
         self._order = order if (np.diff(order) != 1).any() else None
+        self._inputs, self._first = len(axons), int(axons[0])
+        self._axons = np.append(axons, -1)  # a TICK counts as axon -1
+        # The distance of two spikes is then that of their inputs.
+        self._consecutive = bool((steps == 1).all())
 
     def encode(self, spikes: NDArray[np.bool_], *, last: bool = True) -> bytes:
         """Encode the samples ``spikes`` ``(T, B, n)``; ``last`` sets the flag of the last TICK of each."""
         array = np.asarray(spikes)
-        inputs = len(self._axons)
+        inputs = self._inputs
         if array.ndim != 3 or array.dtype != np.bool_ or array.shape[2] != inputs or 0 in array.shape:
             raise ValueError(f"spikes must be booleans (T, B, {inputs}), not {array.dtype} {array.shape}")
-        # One row per step, sample after sample, as they are sent.
-        rows = array.transpose(1, 0, 2).reshape(-1, inputs)
         if self._order is not None:
-            rows = rows[:, self._order]
-        counts = np.count_nonzero(rows, axis=1)
-        place = np.flatnonzero(rows)
-        # Positions within their row.
-        place -= np.repeat(np.arange(len(rows)) * inputs, counts)
-        return _encode(self._axons[place], counts, np.arange(1, len(rows) + 1) % len(array) == 0 if last else None)
+            array = array[:, :, self._order]
+        steps, samples, _ = array.shape
+        # One row per step, sample after sample, as they are sent.
+        rows = np.empty((samples, steps, inputs + 1), np.bool_)
+        rows[..., :inputs] = array.transpose(1, 0, 2)
+        rows[..., inputs] = True
+        place, counts = np.flatnonzero(rows), np.full(samples, steps)
+        axons = None if self._consecutive else self._axons
+        return _encode(place, counts, inputs + 1, last=last, first=self._first, axons=axons)
+
+    def encode_step(self, spikes: NDArray[np.bool_], *, last: bool) -> bytes:
+        """Encode one step ``spikes`` ``(n,)``; ``last`` sets the flag of its TICK.
+
+        The bytes are those of `encode`. In a closed loop, whose steps come one by one, every call counts.
+        """
+        if spikes.shape != (self._inputs,) or spikes.dtype != np.bool_:
+            raise ValueError(f"spikes must be booleans ({self._inputs},), not {spikes.dtype} {spikes.shape}")
+        axon = self._axons[:-1][spikes if self._order is None else spikes[self._order]]
+        distance = axon.copy()
+        distance[1:] -= axon[:-1] + 1
+        message = (distance.astype(np.uint8) | _SPIKE).tobytes() + (_LAST_TICK if last else _STEP_TICK)
+        # SKIPs precede the spikes of far axons, of which a step has few.
+        if distance.max(initial=0) >= SKIP_UNIT:
+            pieces, done = [], 0
+            for place in np.flatnonzero(distance >= SKIP_UNIT).tolist():
+                full, rest = divmod(int(distance[place]) >> DISTANCE_BITS, LARGEST_SKIP)
+                pieces += [message[done:place], _LONGEST_SKIP * full]
+                if rest:
+                    pieces.append(bytes([_SKIP + rest - 1]))
+                done = place
+            return b"".join([*pieces, message[done:]])
+        return message
 
 
 def encode_images(images: NDArray[Any], bits: int) -> bytes:
@@ -60,49 +96,95 @@ def encode_images(images: NDArray[Any], bits: int) -> bytes:
         raise ValueError(f"images must be integers (B, n), not {pixels.dtype} {pixels.shape}")
     if pixels.min() < 0 or pixels.max() > 1 << bits:
         raise ValueError(f"images must be from 0 to {1 << bits}, not from {pixels.min()} to {pixels.max()}")
-    lit = np.flatnonzero(pixels)
-    image, pixel = np.divmod(lit, pixels.shape[1])
-    depth = (1 << bits) - pixels.reshape(-1)[lit].astype(np.int64)
-    levels = np.ones(len(pixels), np.int64)  # trailing empty levels are not sent, but an image has one at least
+    places = _places_in_few_levels if bits <= _FEW_BITS else _places_in_many_levels
+    place, counts = places(pixels, bits)
+    return _encode(place, counts, pixels.shape[1] + 1)
+
+
+def _places_in_few_levels(images: NDArray[Any], bits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the events of `_encode` of all levels, and the number of levels of each image."""
+    count, inputs = images.shape
+    most = 1 << bits
+    narrow = images.astype(np.uint8)  # bytes are compared several times faster than words
+    rows = np.empty((count, most, inputs + 1), np.bool_)
+    for level in range(most):
+        np.equal(narrow, most - level, out=rows[:, level, :inputs])
+    rows[..., inputs] = True
+    # Trailing empty levels are not sent, but an image has one at least.
+    levels = np.full(count, most)
+    for level in range(most - 1, 0, -1):
+        deep = np.flatnonzero(levels == level + 1)
+        levels[deep[~rows[deep, level, :inputs].any(axis=1)]] = level
+    if levels.min() < most:
+        rows = rows[np.arange(most) < levels[:, None]]
+    return np.flatnonzero(rows), levels
+
+
+def _places_in_many_levels(images: NDArray[Any], bits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Like `_places_in_few_levels`, without an array of all levels."""
+    count, inputs = images.shape
+    lit = np.flatnonzero(images)
+    image, pixel = np.divmod(lit, inputs)
+    depth = (1 << bits) - images.reshape(-1)[lit].astype(np.int64)
+    levels = np.ones(count, np.int64)
     np.maximum.at(levels, image, depth + 1)
     ends = np.cumsum(levels)
     level = (ends - levels)[image] + depth
     total = int(ends[-1])
     # NumPy sorts 16-bit numbers by radix, in a time that is proportional to their number.
     order = np.argsort(level.astype(np.uint16) if total <= 1 << 16 else level, kind="stable")
-    last = np.zeros(total, np.bool_)
-    last[ends - 1] = True
-    return _encode(pixel[order], np.bincount(level, minlength=total), last)
+    place = np.empty(len(lit) + total, np.int64)
+    is_tick = np.zeros(len(place), np.bool_)
+    is_tick[np.cumsum(np.bincount(level, minlength=total) + 1) - 1] = True
+    place[is_tick] = np.arange(1, total + 1) * (inputs + 1) - 1
+    place[~is_tick] = (level * (inputs + 1) + pixel)[order]
+    return place, levels
 
 
-def _encode(axon: NDArray[np.int64], counts: NDArray[np.int64], last: NDArray[np.bool_] | None) -> bytes:
-    """Encode the axons of each step, which are sorted, and a TICK after each step, with its flag where ``last``."""
+def _encode(
+    place: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    columns: int,
+    *,
+    last: bool = True,
+    first: int = 0,
+    axons: NDArray[np.int64] | None = None,
+) -> bytes:
+    """Encode samples of ``counts`` ``(B,)`` steps.
+
+    ``place`` holds the events in order: ``step * columns + input`` of each spike, with steps counted over all samples,
+    and ``step * columns + columns - 1`` of the TICK of each step. ``axons`` ``(columns,)`` ascend and end with -1, the
+    axon of a TICK; without them, they are consecutive numbers from ``first`` on.
+    """
     ends = np.cumsum(counts)
-    distance = np.empty(len(axon), np.int64)
-    distance[1:] = axon[1:] - axon[:-1]
-    distance -= 1
-    # The first spike of each step has the distance from axon -1.
-    first = (ends - counts)[counts > 0]
-    distance[first] = axon[first]
-    # One byte per spike and per TICK, first without the SKIPs, which most samples do not need.
-    is_spike = np.ones(len(axon) + len(counts), np.bool_)
-    ticks = ends + np.arange(len(counts))
-    is_spike[ticks] = False
-    message = np.empty(len(is_spike), np.uint8)
-    message[is_spike] = distance & (SKIP_UNIT - 1) | Opcode.SPIKE
-    message[ticks] = Opcode.TICK if last is None else np.where(last, Opcode.TICK_LAST, Opcode.TICK)
-    far = np.flatnonzero(distance >= SKIP_UNIT)
-    if not len(far):
+    ticks = np.searchsorted(place, np.arange(1, ends[-1] + 1) * columns - 1)
+    # The distance from the spike before, or from the TICK before, which ends where the next step begins.
+    axon = place if axons is None else axons[place % columns]
+    distance = np.empty(len(place), np.int64)
+    distance[0] = axon[0]
+    np.subtract(axon[1:], axon[:-1], out=distance[1:])
+    distance[1:] -= 1
+    if first and axons is None:
+        distance[0] += first
+        distance[ticks[:-1] + 1] += first
+    distance[ticks] = 0
+    message = distance.astype(np.uint8)
+    message |= _SPIKE
+    message[ticks] = _TICK
+    if last:
+        message[ticks[ends - 1]] = _TICK_LAST
+    # Almost always, no bit above those of a SPIKE is set.
+    if distance.max() < SKIP_UNIT:
         return message.tobytes()
     # SKIPs, in units of SKIP_UNIT axons, precede the spikes of far axons: all bytes after them move.
+    far = np.flatnonzero(distance >= SKIP_UNIT)
     full, rest = np.divmod(distance[far] >> DISTANCE_BITS, LARGEST_SKIP)
     some = rest > 0
-    spikes = np.flatnonzero(is_spike)[far]
     size = np.ones(len(message), np.int64)
-    size[spikes] += full + some
+    size[far] += full + some
     end = np.cumsum(size) - 1
     # Bytes that are not overwritten below are SKIPs of the largest distance.
     longer = np.full(end[-1] + 1, Opcode.SKIP | (LARGEST_SKIP - 1), np.uint8)
     longer[end] = message
-    longer[end[spikes[some]] - 1] = Opcode.SKIP | (rest[some] - 1)
+    longer[end[far[some]] - 1] = Opcode.SKIP | (rest[some] - 1)
     return longer.tobytes()
