@@ -112,14 +112,27 @@ def test_postponed_annotations_stay_out_of_the_hardware():
     assert guilty == []
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
+def built_wheel(folder, **environment):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     options = ["--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
-    subprocess.run([*pip, "wheel", *options, str(ROOT)], check=True)
+    subprocess.run([*pip, "wheel", *options, str(ROOT)], check=True, env={**os.environ, **environment})
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return built_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+def test_the_wheel_is_for_any_python_on_this_platform(wheel, tmp_path):
+    """With the compiled inner loops, or pure on request."""
+    assert "-py3-none-linux_" in wheel.name
+    library = "spikeloom/sim/host/libsamples.so"
+    assert library in zipfile.ZipFile(wheel).namelist()
+    pure = built_wheel(tmp_path, SPIKELOOM_PURE="1")
+    assert pure.name.endswith("-py3-none-any.whl")
+    assert library not in zipfile.ZipFile(pure).namelist()
 
 
 def test_wheel_holds_all_and_only_the_package(wheel):
@@ -152,6 +165,8 @@ def test_wheel_works_where_the_sources_are_not(wheel, tmp_path):
     script = "import spikeloom, spikeloom.sim, spikeloom.hdl, spikeloom.compiler; print(*spikeloom.__path__)"
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": True}
     assert subprocess.run([python, "-c", script], **options).stdout.split() == [str(site / "spikeloom")]
+    script = "from spikeloom.sim.host.compiled_samples import compiled_samples; print(compiled_samples().path)"
+    assert subprocess.run([python, "-c", script], **options).stdout.startswith(str(site))
     helped = subprocess.run([venv / "bin" / "spikeloom", "--help"], **options).stdout
     for command in ("check", "simulate", "generate", "bitstream", "run", "info"):
         assert command in helped

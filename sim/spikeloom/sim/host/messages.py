@@ -374,8 +374,9 @@ _LENGTHS[Opcode.READ] = 1 + COUNT_BYTES  # and its data
 _SIZES = tuple(_LENGTHS.tolist())
 # Members of an enumeration are slow to look up, and these are for every byte.
 _SPIKE, _SKIP, _TICK, _TICK_LAST = map(int, (Opcode.SPIKE, Opcode.SKIP, Opcode.TICK, Opcode.TICK_LAST))
-_AHEAD, _ABSOLUTE, _READ = map(int, (Opcode.AHEAD, Opcode.ABSOLUTE, Opcode.READ))
+_AHEAD, _ABSOLUTE, _VALUE, _READ = map(int, (Opcode.AHEAD, Opcode.ABSOLUTE, Opcode.VALUE, Opcode.READ))
 _FEW_BYTES = 1024
+"""Bytes up to which a loop over messages takes less time than a fixed number of NumPy calls."""
 
 _ADVANCE = np.zeros(256, np.int64)
 """By how much a message that begins with this byte advances the axon."""
@@ -446,14 +447,13 @@ class MessageDecoder:
             if byte == _READ:
                 reads.append(data[start + 1 + COUNT_BYTES : start + size])
             else:
-                number = int.from_bytes(data[start + 1 : start + 1 + AXON_BYTES], "little")
+                number = int.from_bytes(data[start + 1 : start + size], "little", signed=byte == _VALUE)
                 if byte == _ABSOLUTE:
                     axon = number
                     spike_step.append(step + ahead)
                     spike_axon.append(axon)
                 else:
-                    value = int.from_bytes(data[start + 1 + AXON_BYTES : start + size], "little", signed=True)
-                    values.append((step + ahead, number, value))
+                    values.append((step + ahead, number & LARGEST_AXON, number >> 8 * AXON_BYTES))
             start += size
         self._rest = data[start:]
         self._previous, self._ahead, self.steps = axon, ahead, step
