@@ -21,7 +21,7 @@ reads that of a build folder. `place` returns a `Program` or raises `PlaceError`
 bitstream.
 
 **Running.** `ReferenceRunner`, `CompiledRunner`, `PinsRunner` and `BoardRunner` take spikes ``(T, B, n)`` and return a
-`RunResult`. `Board` is the driver itself, behind an `Endpoint` and a transport.
+`RunResult`; `classify` makes answers of its output by a `Decision`. `Board` is the driver itself, behind an `Endpoint` and a transport.
 
 **Custom tiles.** A new kind of tile consists of `TileParameters`, `QuantisedUnit`, `TileCompiler`, `register_compiler`,
 `TileSignature` and `register_tile`.
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from spikeloom.compiler.quantise import Quantisation, QuantiseError, quantise
     from spikeloom.compiler.tiles.registry import TileCompiler, register_compiler
     from spikeloom.datasets.encoders import Encoder
+    from spikeloom.datasets.readout import Decision, classify
     from spikeloom.explore.cost import explain, measured_rates
     from spikeloom.export.verilog import export_core, export_fabric
     from spikeloom.frontends.errors import LoadError
@@ -74,6 +75,7 @@ __all__ = [
     "Board",
     "BoardRunner",
     "CompiledRunner",
+    "Decision",
     "DriverError",
     "Encoder",
     "Endpoint",
@@ -97,6 +99,7 @@ __all__ = [
     "TileParameters",
     "TileSignature",
     "bake",
+    "classify",
     "describe",
     "explain",
     "export_core",
@@ -122,6 +125,7 @@ _HOMES = {
     "Board": "spikeloom.host.driver",
     "BoardRunner": "spikeloom.runners.runner",
     "CompiledRunner": "spikeloom.runners.compiled",
+    "Decision": "spikeloom.datasets.readout",
     "DriverError": "spikeloom.host.protocols",
     "Encoder": "spikeloom.datasets.encoders",
     "Endpoint": "spikeloom.host.endpoint",
@@ -145,6 +149,7 @@ _HOMES = {
     "TileParameters": "spikeloom.sim.lib.tile",
     "TileSignature": "spikeloom.hdl.noc.tile",
     "bake": "spikeloom.compiler.bake",
+    "classify": "spikeloom.datasets.readout",
     "describe": "spikeloom.model.describe",
     "explain": "spikeloom.explore.cost",
     "export_core": "spikeloom.export.verilog",

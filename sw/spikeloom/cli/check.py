@@ -110,7 +110,7 @@ def _check_integers(
     if losses and not as_json:
         out.print(losses_table(losses, loading.weight_bits), *threshold_lines(losses), sep="\n")
     if samples.inputs is not None:
-        found = agreement(loaded, quantised, samples.of(loaded, loading))
+        found = agreement(loaded, quantised, samples.of(loaded, loading), loading.decision)
         said["agreement"] = agreement_json(found)
         for text in agreement_lines(found) if not as_json else ():
             out.print(text)

@@ -15,9 +15,11 @@ from spikeloom.cli.project import apply_project
 from spikeloom.compiler.quantise import Quantisation
 from spikeloom.datasets.encoders import Encoder, encoder_from, encoder_from_text
 from spikeloom.datasets.inputs import InputError, Inputs, Layout, held_out_digits, load_inputs, random_inputs
+from spikeloom.datasets.readout import Decision
 from spikeloom.datasets.shipped import shipped
 from spikeloom.frontends.nir import AUTO, PRESETS, Discretisation, load
 from spikeloom.model.network import Network
+from spikeloom.model.readout import membrane_readout
 from spikeloom.sim.core.neuron import Compare, Reset
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.presets import FABRICS
@@ -108,13 +110,21 @@ class Loading:
             metavar="KIND:NAME=VALUE,...",
         ),
     ] = None
+    decision: Annotated[
+        Decision | None,
+        _of_network(
+            "Rule by which the output becomes an answer; default: most-spikes, or sum-of-membranes for an output that "
+            "does not fire. A membrane rule reads out the membranes of a last layer with reset none."
+        ),
+    ] = None
     weight_bits: Annotated[
         int, typer.Option("--weight-bits", help="Bits per weight, 1 to 16.", rich_help_panel=_NETWORK)
     ] = 8
 
     def load(self, path: Path | None) -> Network:
-        """Load the float network from ``path``, or the shipped digits network."""
-        return load(
+        """Load the float network from ``path``, or the shipped digits network, with the output that the decision
+        needs."""
+        loaded = load(
             path or shipped(_DIGITS),
             preset=self.preset,
             time_step_s=self.time_step,
@@ -126,6 +136,7 @@ class Loading:
             norm_input=self.norm_input,
             layers=_layers(self.layer or ()),
         )
+        return loaded if self.decision is None else decided_by(loaded, self.decision)
 
     def widths(self, core: CoreParameters) -> Quantisation:
         """Return the quantisation for ``core``."""
@@ -214,6 +225,16 @@ class Samples:
         chosen = inputs if self.images is None else inputs.first(self.images)
         note(f"inputs: {chosen.shape_text}")
         return chosen
+
+
+def decided_by(network: Network, decision: Decision) -> Network:
+    """Return ``network`` with an output that gives what ``decision`` needs: spikes or membranes."""
+    spiking = network.population(network.output).spiking
+    if decision.by_spikes and not spiking:
+        raise InputError(
+            f"decision must be a rule for membranes, not {decision.value}, because {network.output} never fires"
+        )
+    return network if decision.by_spikes or not spiking else membrane_readout(network)
 
 
 def _layers(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

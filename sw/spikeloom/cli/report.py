@@ -73,6 +73,7 @@ def report(
         program,
         sample.spikes,
         labels=sample.labels,
+        decision=loading.decision,
         measured=None if result is None else {**result.spikes, **result.membranes},
         counters=None if result is None else result.counters,
         links=None if result is None else result.links,

@@ -23,7 +23,7 @@ from spikeloom.cli.signals import noted
 from spikeloom.compiler.program import Program
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.datasets.inputs import InputError, Inputs
-from spikeloom.datasets.readout import classify
+from spikeloom.datasets.readout import Decision, classify
 from spikeloom.model.network import Network
 from spikeloom.sim.host.readout import ReadoutMode
 from spikeloom.sim.lib.files import replaced
@@ -140,6 +140,8 @@ def run(
     if real_time and source is None:
         raise InputError("real-time must be left out, unless the input is live")
     plain = encode is Encoding.HOST and answer is Answer.ALL
+    if answer is not Answer.ALL and loading.decision is not None:
+        raise InputError("decision must be left out with --answer, which names the rule of the readout on the board")
     if not plain and (backend is Backend.RTL or source is not None):
         raise InputError("encode and answer must be left out with --backend rtl and with live input")
     if verify and (backend is not Backend.BOARD or source is not None):
@@ -166,9 +168,9 @@ def run(
             assert isinstance(runner, TaskRunner)
             result = runner.do(_task(chosen, loading.encoder_of(loaded), encode, answer), progress=progress)
     if as_json:
-        print_json(_answers(loaded, backend, result, chosen.labels))
+        print_json(_answers(loaded, backend, result, chosen.labels, loading.decision))
     else:
-        _show_answers(f"{loaded.name} on {backend.value}", result, chosen.labels)
+        _show_answers(f"{loaded.name} on {backend.value}", result, chosen.labels, loading.decision)
         if isinstance(runner, BoardRunner) and runner.identity is not None:
             out.print(f"board: {runner.identity.words}")
     if output is not None:
@@ -223,12 +225,18 @@ def _task(inputs: Inputs, encoder: Encoder | None, encode: Encoding, answer: Ans
     return Task(inputs=inputs.images, encoder=encoder, mode=answer.mode)
 
 
-def _classes(result: RunResult) -> NDArray[np.int64]:
-    return classify(result.output) if result.classes is None else result.classes
+def _classes(result: RunResult, decision: Decision | None) -> NDArray[np.int64]:
+    return classify(result.output, decision) if result.classes is None else result.classes
 
 
-def _answers(network: Network, backend: Backend, result: RunResult, labels: NDArray[np.int64] | None) -> dict[str, Any]:
-    answers = _classes(result)
+def _answers(
+    network: Network,
+    backend: Backend,
+    result: RunResult,
+    labels: NDArray[np.int64] | None,
+    decision: Decision | None,
+) -> dict[str, Any]:
+    answers = _classes(result, decision)
     return {
         "network": network.name,
         "backend": backend.value,
@@ -241,10 +249,10 @@ def _answers(network: Network, backend: Backend, result: RunResult, labels: NDAr
     }
 
 
-def _show_answers(title: str, result: RunResult, labels: NDArray[np.int64] | None) -> None:
+def _show_answers(title: str, result: RunResult, labels: NDArray[np.int64] | None, decision: Decision | None) -> None:
     """Print the class of each of the first images, the accuracy and the speed."""
     only_classes = result.classes is not None
-    answers = _classes(result)
+    answers = _classes(result, decision)
     table = Table(title=title)
     for column in ("image", "answer", "label", *["spikes of each class"] * (not only_classes)):
         table.add_column(column, justify="right")

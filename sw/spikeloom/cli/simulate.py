@@ -88,6 +88,7 @@ def simulate(
             quantised,
             chosen,
             runner,
+            decision=loading.decision,
             announce=note,
             progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
         )

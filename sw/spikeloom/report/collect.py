@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.compiler.program import Program
-from spikeloom.datasets.readout import classify
+from spikeloom.datasets.readout import Decision, classify
 from spikeloom.explore.cost import Explanation, explain, measured_rates
 from spikeloom.report.traffic import Traffic
 from spikeloom.sim.network.network import QuantisedNetwork
@@ -40,10 +40,10 @@ class Report:
     """Content of the page.
 
     ``spikes`` and ``membranes`` are ``(T, B, n)`` by population, the input first. ``answers`` ``(B,)`` are the output
-    neurons with the most spikes or, without ``answered_by_spikes``, with the largest sum of membranes. ``labels``
-    ``(B,)`` is None if unknown. ``comparisons`` with the hardware and ``counters`` of the run by tile are empty without
-    hardware or counters; ``cycles_per_sample`` is then None. ``timing`` holds the figures of a build or a synthesis
-    under their own names. Without a mesh, ``mesh`` is a row of host and core, for the drawing.
+    neurons by ``decision``. ``labels`` ``(B,)`` is None if unknown. ``comparisons`` with the hardware and ``counters``
+    of the run by tile are empty without hardware or counters; ``cycles_per_sample`` is then None. ``timing`` holds the
+    figures of a build or a synthesis under their own names. Without a mesh, ``mesh`` is a row of host and core, for the
+    drawing.
     """
 
     program: Program
@@ -54,7 +54,7 @@ class Report:
     membranes: dict[str, NDArray[np.int64]]
     answers: NDArray[np.int64]
     classes: int
-    answered_by_spikes: bool
+    decision: Decision
     labels: NDArray[np.int64] | None = None
     comparisons: tuple[Comparison, ...] = ()
     counters: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
@@ -116,6 +116,7 @@ def gather(
     spikes: ArrayLike,
     *,
     labels: ArrayLike | None = None,
+    decision: Decision | None = None,
     measured: Mapping[str, NDArray[Any]] | None = None,
     record: tuple[str, ...] | None = None,
     counters: Mapping[int, Mapping[str, int]] | None = None,
@@ -125,6 +126,8 @@ def gather(
     runner: str = "reference",
 ) -> Report:
     """Return the report of ``program``, the placement of ``network``, for the samples ``spikes`` ``(T, B, inputs)``.
+
+    ``decision`` is the rule of the answers; None stands for the usual one.
 
     ``measured`` holds the output of the hardware: spikes of spiking populations and membranes of others, ``(T, B, n)``.
     ``record`` names additional populations with membranes on the page; None selects the output.
@@ -144,9 +147,9 @@ def gather(
         traffic=Traffic.of(mesh, explanation, links, array.shape[0] * array.shape[1]),
         spikes={INPUT: array != 0} | spiking,
         membranes=membranes,
-        answers=classify(output),
+        answers=classify(output, decision),
         classes=output.shape[2],
-        answered_by_spikes=network.output in spiking,
+        decision=decision or Decision.usual(spiking=network.output in spiking),
         labels=None if labels is None else np.asarray(labels, np.int64),
         comparisons=tuple(
             Comparison(population=name, differs=found != spiking.get(name, membranes.get(name)))

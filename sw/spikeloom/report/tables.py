@@ -121,8 +121,7 @@ def _confusion(report: Report) -> str:
             f"<tbody>{body}</tbody></table>"
         )
         shown = _scrolling("Confusion matrix", table)
-    largest = "most spikes" if report.answered_by_spikes else "the largest sum of membranes"
-    rule = f"the output neuron with {largest}"
+    rule = f"the output neuron with {report.decision.words}"
     return (
         f'<section><h2>Confusion matrix</h2><p class="soft">Samples of each label by the answer, {rule}.</p>'
         f"{shown}</section>"

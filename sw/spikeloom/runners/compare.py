@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from spikeloom.datasets.inputs import Inputs
-from spikeloom.datasets.readout import accuracy, classify
+from spikeloom.datasets.readout import Decision, accuracy, classify
 from spikeloom.model.network import Network
 from spikeloom.runners.runner import PinsRunner, Progress, Runner, RunResult
 from spikeloom.sim.network.network import QuantisedNetwork
@@ -43,12 +43,21 @@ class Agreement:
         return 1.0 - sum(self.differing.values()) / total if total else 1.0
 
 
-def agreement(network: Network, quantised: QuantisedNetwork, inputs: Inputs) -> Agreement:
-    """Run ``inputs`` through ``network`` as floats and ``quantised`` as integers, and compare all spikes."""
-    return _agreement(network, quantised, inputs, simulate(quantised, inputs.spikes))
+def agreement(
+    network: Network, quantised: QuantisedNetwork, inputs: Inputs, decision: Decision | None = None
+) -> Agreement:
+    """Run ``inputs`` through ``network`` as floats and ``quantised`` as integers, and compare all spikes, and the
+    answers by ``decision``."""
+    return _agreement(network, quantised, inputs, simulate(quantised, inputs.spikes), decision)
 
 
-def _agreement(network: Network, quantised: QuantisedNetwork, inputs: Inputs, reference: ReferenceResult) -> Agreement:
+def _agreement(
+    network: Network,
+    quantised: QuantisedNetwork,
+    inputs: Inputs,
+    reference: ReferenceResult,
+    decision: Decision | None,
+) -> Agreement:
     floats = network.run(inputs.spikes)
     names = observed_names(quantised)
     spiking = quantised.population(network.output).parameters.spiking
@@ -56,8 +65,8 @@ def _agreement(network: Network, quantised: QuantisedNetwork, inputs: Inputs, re
         floats.spikes[network.output] if spiking else floats.membranes[network.output],
         reference.spikes[network.output] if spiking else reference.states[network.output].v,
     )
-    first, second = (classify(output) for output in outputs)
-    scores = [None if inputs.labels is None else accuracy(output, inputs.labels) for output in outputs]
+    first, second = (classify(output, decision) for output in outputs)
+    scores = [None if inputs.labels is None else accuracy(output, inputs.labels, decision) for output in outputs]
     return Agreement(
         cells={name: reference.spikes[name].size for name in names},
         differing={name: int(np.count_nonzero(reference.spikes[name] != floats.spikes[name])) for name in names},
@@ -112,11 +121,13 @@ def simulate_network(
     inputs: Inputs,
     runner: Runner | None,
     *,
+    decision: Decision | None = None,
     announce: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> Simulation:
     """Run ``network`` as floats, ``quantised`` as integers and the hardware of ``runner``, and compare every spike.
 
+    Accuracies are those of the answers by ``decision``.
     The program of ``runner`` must observe all populations that spike (`observed_names`). Raises ``SimulationError`` if
     the simulator fails.
     """
@@ -124,7 +135,7 @@ def simulate_network(
     images = inputs.spikes.shape[1]
     announce(f"Running {images} images as floats and as integers")
     reference = simulate(quantised, inputs.spikes)
-    agreed = _agreement(network, quantised, inputs, reference)
+    agreed = _agreement(network, quantised, inputs, reference, decision)
     rtl = None if runner is None else runner.run(inputs.spikes, progress=progress)
 
     spiking = quantised.population(network.output).parameters.spiking
@@ -132,7 +143,10 @@ def simulate_network(
     outputs = (integers, None if rtl is None else rtl.output)
     scores = [
         agreed.accuracy_float,
-        *(None if inputs.labels is None or output is None else accuracy(output, inputs.labels) for output in outputs),
+        *(
+            None if inputs.labels is None or output is None else accuracy(output, inputs.labels, decision)
+            for output in outputs
+        ),
     ]
     compared, mismatches = (0, 0) if rtl is None else compare(reference, rtl)
     cycles = busy = None

@@ -1,15 +1,18 @@
 """``spikeloom run``."""
 
+import json
 import socket
 import subprocess
 import sys
 import threading
 
 import numpy as np
+import pytest
 from harness.cli import refused
 
 from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.cli.app import main
+from spikeloom.datasets.readout import Decision, classify
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
 
 
@@ -90,3 +93,31 @@ def test_an_output_that_does_not_fit_on_the_disk(network, tmp_path):
     assert "Traceback" not in done.stderr
     assert [path.name for path in output.parent.iterdir()] == ["out.npy"]
     assert output.read_text() == "older"
+
+
+def outputs_of(tmp_path, capsys, *arguments):
+    main([*arguments, "--output", str(tmp_path / "out.npy"), "--json"])
+    return json.loads(capsys.readouterr().out), np.load(tmp_path / "out.npy")
+
+
+@pytest.mark.parametrize("decision", list(Decision), ids=lambda decision: decision.value)
+def test_a_decision_is_made_from_what_the_last_layer_gives(tmp_path, network, capsys, decision):
+    """The same network with spikes or membranes as its output: a last layer without a reset gives both."""
+    np.save(tmp_path / "spikes.npy", np.random.default_rng(4).random((8, 20, 64)) < 0.1)
+    options = ["--layer", "class:reset=none", "--inputs", str(tmp_path / "spikes.npy"), "--decision", decision.value]
+    said, output = outputs_of(tmp_path, capsys, "run", network, "--backend", "reference", *options)
+    assert output.dtype == (bool if decision.by_spikes else np.int64)
+    assert said["answers"] == classify(output, decision).tolist()
+    assert len(set(said["answers"])) > 2
+    main(["check", network, *options, "--json"])
+    assert json.loads(capsys.readouterr().out)["agreement"]["answers"] > 0.5
+    main(["run", network, "--backend", "reference", *options])
+    assert "0" in capsys.readouterr().out
+
+
+def test_a_decision_that_the_output_does_not_give_is_refused(network, capsys):
+    inputs = ["--inputs", "random:1"]
+    said = refused(capsys, "check", network, "--decision", "largest-membrane", *inputs)
+    assert said.startswith("the output 'class' must have reset none and no refractory period for its membranes to be")
+    said = refused(capsys, "run", network, "--backend", "reference", "--decision", "most-spikes", "--answer", "count")
+    assert said == "decision must be left out with --answer, which names the rule of the readout on the board"

@@ -1,9 +1,11 @@
-"""Answers from spikes: the neuron that fired most often, the lowest of equals."""
+"""Answers from spikes and membranes, the lowest neuron of equals, as the readout on the board gives them."""
 
 import numpy as np
 import pytest
+from harness.networks import rng_of
 
-from spikeloom.datasets.readout import accuracy, classify
+from spikeloom.datasets.readout import Decision, accuracy, classify
+from spikeloom.sim.host.readout import ReadoutMode, answers, scores
 
 SPIKES = np.zeros((3, 4, 3), bool)
 SPIKES[:, 0, 2] = True
@@ -29,3 +31,44 @@ def test_float_membranes_are_not_truncated():
     membranes = np.array([[[0.5, 0.25, 0.75]], [[0.25, 0.5, 0.125]]])
     assert classify(membranes).tolist() == [2]
     assert classify(membranes[:, :, :2] + [[0.0, 0.25]]).tolist() == [1]
+
+
+MODES = dict(zip(Decision, list(ReadoutMode)[1:], strict=True))
+
+
+@pytest.mark.parametrize("decision", list(Decision), ids=lambda decision: decision.value)
+def test_every_rule_is_that_of_the_readout_on_the_board(decision, request):
+    rng = rng_of(request.node.nodeid)
+    for steps, share in ((1, 0.2), (7, 0.05), (7, 0.4), (20, 0.02)):
+        spikes = rng.random((steps, 60, 5)) < share
+        values = spikes if decision.by_spikes else rng.integers(-20, 20, spikes.shape)
+        expected = answers(scores(MODES[decision], values))
+        assert np.array_equal(classify(values, decision), expected)
+        assert len(set(expected.tolist())) == 5
+        if not decision.by_spikes:
+            assert np.array_equal(classify(values / 8, decision), expected)
+
+
+def test_rules_differ():
+    membranes = np.array([[[5, 0, 3]], [[-5, 0, 3]], [[1, 2, 0]]])
+    rules = [Decision.LARGEST_MEMBRANE, Decision.LAST_MEMBRANE, Decision.SUM_OF_MEMBRANES]
+    assert [int(classify(membranes, rule)[0]) for rule in rules] == [0, 1, 2]
+    assert classify(SPIKES, Decision.FIRST_TO_SPIKE).tolist() == [2, 1, 0, 0]
+    assert accuracy(SPIKES, [2, 1, 0, 1], Decision.FIRST_TO_SPIKE) == 0.75
+    assert [Decision.usual(spiking=spiking) for spiking in (True, False)] == [
+        Decision.MOST_SPIKES,
+        Decision.SUM_OF_MEMBRANES,
+    ]
+    assert len({rule.words for rule in Decision}) == len(Decision)
+
+
+@pytest.mark.parametrize(
+    ("values", "rule", "needed"),
+    [
+        (SPIKES, Decision.LARGEST_MEMBRANE, "membranes for the decision largest-membrane, not spikes"),
+        (SPIKES * 1.0, Decision.MOST_SPIKES, "spikes for the decision most-spikes, not membranes"),
+    ],
+)
+def test_a_rule_for_another_output_is_refused(values, rule, needed):
+    with pytest.raises(ValueError, match=f"^the output must give {needed}$"):
+        classify(values, rule)
