@@ -31,8 +31,9 @@ help: ## say what there is
 simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hardware (WAVES=1 records a waveform)
 	$(BIN)/spikeloom simulate $(if $(filter-out 0,$(WAVES)),--waves)
 
-bench: $(SIMULATE_STAMP) ## measure simulations, encoders and live mode under a flood of datagrams, into build/bench
+bench: $(SIMULATE_STAMP) ## measure simulations, reference, encoders, driver and live mode under a flood, into build/bench
 	$(BIN)/python -m spikeloom.benchmarks.simulation_speed
+	$(BIN)/python -m spikeloom.benchmarks.reference_speed
 	$(BIN)/python -m spikeloom.benchmarks.encoder_speed
 	$(BIN)/python -m spikeloom.benchmarks.driver_speed
 	$(BIN)/python -m spikeloom.benchmarks.live_flood
@@ -46,7 +47,7 @@ series: $(SIMULATE_STAMP) ## a time series in four codes through the simulated h
 mnist: $(SIMULATE_STAMP) ## run MNIST's 10,000 test images through the simulated hardware (MNIST=folder with the files)
 	$(BIN)/spikeloom mnist $(if $(MNIST),--data '$(MNIST)')
 
-line: $(SIMULATE_STAMP) ## images of MNIST a second through a serial line of 1 and 3 Mbaud (MNIST=folder with the files)
+line: $(SIMULATE_STAMP) ## images of MNIST per second, latency and limit over each link, simulated, in build/line (MNIST=folder with the files)
 	$(BIN)/python -m spikeloom.benchmarks.line_speed $(if $(MNIST),--data '$(MNIST)')
 
 transformer: $(SIMULATE_STAMP) ## run the held-out digits through the transformer's RTL; picture of its attention in build/transformer
