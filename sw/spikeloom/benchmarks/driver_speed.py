@@ -30,8 +30,10 @@ from spikeloom.host.driver import Board
 from spikeloom.host.endpoint import Endpoint
 from spikeloom.host.peripherals import with_units
 from spikeloom.host.transport import TcpTransport
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.bridge import BridgeModel, Read, Tick, Write
+from spikeloom.sim.host.compiled_samples import compiled_samples
 from spikeloom.sim.host.link import DeviceModel, LinkParameters
 from spikeloom.sim.host.messages import encode_spikes
 from spikeloom.sim.host.registers import BRIDGE
@@ -54,16 +56,19 @@ _RUNS = 3
 class DriverSpeed:
     """Work of the driver per second of processor time, the best of three runs.
 
-    ``images_per_s`` is a rate for each combination of what is sent and what is returned. ``load_mb_per_s`` is the rate
-    of writing memories in millions of bytes. ``us_per_step`` is the time to send a step and receive its answer, in a
-    sample that is sent step by step.
+    ``images_per_s`` is a rate for each combination of what is sent and what is returned. ``load_mb_per_s`` and
+    ``read_mb_per_s`` are the rates of writing memories and of reading them back in millions of bytes. ``us_per_step``
+    is the time to send a step and receive its answer, in a sample that is sent step by step. ``compiled`` says whether
+    the inner loops in C were used.
     """
 
     images: int
     images_per_s: dict[str, int]
     load_mb_per_s: float
+    read_mb_per_s: float
     us_per_step: float
     mismatches: int
+    compiled: bool
 
 
 def images_of(count: int) -> NDArray[np.int64]:
@@ -88,6 +93,7 @@ class _Peer:
         self._model = BridgeModel(16, index_width=32)
         # 3: the host bridge has an encoder and a readout.
         self._registers = {(BRIDGE_TILE, BRIDGE.register("units").offset): 3}
+        self._memories: dict[tuple[int, int], bytearray] = {}
         self._sample = self._step = 0
 
     def answer(self, data: bytes) -> bytes:
@@ -96,7 +102,9 @@ class _Peer:
         for request in self._model.from_host(data):
             if isinstance(request, Tick):
                 answer.append(self._tick(request.last))
-            elif isinstance(request, Write) and not request.address.memory:
+            elif isinstance(request, (Write, Read)) and request.address.memory:
+                answer.append(self._memory(request))
+            elif isinstance(request, Write):
                 for offset, byte in enumerate(request.data):
                     self._registers[request.address.tile, request.address.index + offset] = byte
             elif isinstance(request, Read):
@@ -104,6 +112,17 @@ class _Peer:
                 found = bytes(self._registers.get((tile, index), 0) for index in range(first, first + request.count))
                 answer.append(self._model.read_data(found))
         return b"".join(answer)
+
+    def _memory(self, request: Write | Read) -> bytes:
+        """Write or read words; return the answer."""
+        address = request.address
+        content = self._memories.setdefault((address.tile, address.memory), bytearray())
+        start = address.index * address.word_bytes
+        if isinstance(request, Read):
+            return self._model.read_data(bytes(content[start : start + request.count]))
+        content.extend(bytes(max(0, start - len(content))))
+        content[start : start + len(request.data)] = request.data
+        return b""
 
     def _tick(self, last: bool) -> bytes:
         of_sample = self._steps[self._sample % len(self._steps)]
@@ -175,7 +194,8 @@ def _stream(board: Board, spikes: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _program() -> Program:
-    fabric = with_units(replace(FABRICS["wide"], link=_LINK), [ENCODER], inputs=SIDE * SIDE, outputs=OUTPUTS)
+    fabric = FabricConfig(name="driver", core=replace(FABRICS["wide"].core, read_back=True), link=_LINK)
+    fabric = with_units(fabric, [ENCODER], inputs=SIDE * SIDE, outputs=OUTPUTS)
     network = quantise(load(shipped("mnist-mlp-128.nir")), Quantisation(v_width=fabric.core.v_width))
     return place(network, fabric)
 
@@ -192,11 +212,14 @@ def measure(images: int = 4000, *, runs: int = _RUNS) -> DriverSpeed:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     identity = fabric.identity(bytes(16)).encode()
+    memories = [(image.tile, image.memory, len(image.words)) for image in program.memories]
+    size = sum(image.words.size for image in program.memories)
     peer = context.Process(target=_serve, args=(theirs, identity, fabric.link, fired, axons), daemon=True)
     peer.start()
     with Endpoint(TcpTransport("127.0.0.1", ours.recv()), maximum_payload=fabric.link.maximum_payload) as endpoint:
         board = Board(endpoint, fabric)
         loading, _ = _best(lambda: board.load(program), runs)
+        reading, words = _best(lambda: [board.read_memory(*place, count=count) for *place, count in memories], runs)
         as_spikes, result = _best(lambda: board.run(spikes), runs)
         as_pixels, encoded = _best(lambda: board.run_images(pixels, ENCODER), runs)
         as_classes, answers = _best(lambda: board.classify(pixels, encoder=ENCODER), runs)
@@ -209,6 +232,7 @@ def measure(images: int = 4000, *, runs: int = _RUNS) -> DriverSpeed:
         encoded.spikes != fired,
         answers.classes != fired.sum(axis=0).argmax(axis=1),
         steps != expected,
+        *(found != image.words for found, image in zip(words, program.memories, strict=True)),
     ]
     return DriverSpeed(
         images=images,
@@ -217,9 +241,11 @@ def measure(images: int = 4000, *, runs: int = _RUNS) -> DriverSpeed:
             "pixels, spikes back": round(images / as_pixels),
             "pixels, classes back": round(images / as_classes),
         },
-        load_mb_per_s=round(sum(image.words.size for image in program.memories) / loading / 1e6, 1),
+        load_mb_per_s=round(size / loading / 1e6, 1),
+        read_mb_per_s=round(size / reading / 1e6, 1),
         us_per_step=round(streaming / len(expected) * 1e6, 1),
         mismatches=sum(int(np.count_nonzero(part)) for part in wrong),
+        compiled=compiled_samples() is not None,
     )
 
 
@@ -228,8 +254,9 @@ def main() -> None:
     for way, rate in speed.images_per_s.items():
         print(f"{way:22} {rate:9,} images/s")
     print(f"{'memories loaded':22} {speed.load_mb_per_s:9,.1f} MB/s")
+    print(f"{'memories read back':22} {speed.read_mb_per_s:9,.1f} MB/s")
     print(f"{'step by step':22} {speed.us_per_step:9,.1f} us per step")
-    print(f"{speed.mismatches} mismatches")
+    print(f"{speed.mismatches} mismatches, {'with' if speed.compiled else 'without'} the inner loops in C")
     path = _DIRECTORY / "driver.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(asdict(speed), indent=2) + "\n")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from spikeloom.benchmarks.driver_speed import images_of, measure
+from spikeloom.sim.host.compiled_samples import compiled_samples
 
 
 def test_every_way_gives_the_known_answers():
@@ -11,6 +12,8 @@ def test_every_way_gives_the_known_answers():
     assert list(speed.images_per_s) == ["spikes, spikes back", "pixels, spikes back", "pixels, classes back"]
     assert min(speed.images_per_s.values()) > 0
     assert speed.load_mb_per_s > 0
+    assert speed.read_mb_per_s > 0
+    assert speed.compiled == (compiled_samples() is not None)
     assert speed.us_per_step > 0
 
 

@@ -404,7 +404,9 @@ class MessageDecoder:
         if not data:  # as often as not while a closed loop waits
             return _NO_MESSAGES
         data = self._rest + data
-        return self._feed_few(data) if len(data) <= _FEW_BYTES else self._feed_many(data)
+        # What begins with the data of a READ is mostly that, and a loop over messages skips it.
+        few = len(data) <= _FEW_BYTES or data[0] == _READ
+        return self._feed_few(data) if few else self._feed_many(data)
 
     def _feed_few(self, data: bytes) -> Messages:
         """Decode message by message, which is faster than many NumPy calls on a few bytes."""
