@@ -6,6 +6,7 @@ _ATTENTION = "hdl/spikeloom/hdl/attention/tile.py"
 _BANK = "hdl/spikeloom/hdl/core/neuron_bank.py"
 _NEURON = "sim/spikeloom/sim/core/neuron.py"
 _GEOMETRY = "hdl/spikeloom/hdl/core/geometry.py"
+_BLOCK = "hdl/spikeloom/hdl/tech/block_ram.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
@@ -25,6 +26,12 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "'0' becomes '1'",
         1,
     ): "a factor that is not used is 0, whatever the largest one is",
+    (
+        _BLOCK,
+        'write_data, read_data = [Const(0)] * 36, [Signal(name=f"bit_{place}") for place in range(36)]',
+        "'36' becomes '37'",
+        0,
+    ): "the write data have 36 pins, and no pin is connected to a further constant",
     (_EMIT, 'stages = [Signal(item, name=f"item_{place}") for place in range(2)]', "'2' becomes '3'", 0): (
         "a third signal of this list is used nowhere"
     ),

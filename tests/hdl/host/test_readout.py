@@ -184,6 +184,49 @@ def test_steps_that_wrap_are_found(request):
         check(rng_of(request.node.name), ReadoutMode.FIRST, tiles=1, steps=STEPS + 40, silent=STEPS + 20, module=broken)
 
 
+def cycles_taken(module):
+    """Cycles from a packet of an output to the next packet, of one that is dropped, and from a score to the next."""
+    n, first = 6, 3
+    axons = [first + number for number in range(n)] + [0, 0]
+    packets = [packet(PacketKind.MEMBRANE, 0, axon=axon, value=axon) for axon in axons]
+    packets += [packet(PacketKind.TICK, 0, last=1), packet(PacketKind.ACK, 0)]
+    design = module.SpikeReadout(PARAMETERS, AXON_WIDTH, VALUE_WIDTH)
+    words = [packet_layout(AXON_WIDTH, VALUE_WIDTH).const(each).as_bits() for each in packets]
+    values = {"mode": ReadoutMode.SUM.value, "vector": 1, "outputs": n - 1, "first": first, "sources": 1}
+    run = run_streams(
+        Configured(design, **values),
+        [design.i],
+        [design.o],
+        [words],
+        np.random.default_rng(0),
+        idle=0,
+        stall=0,
+    )
+    taken, given = ([cycle for _, cycle in transfers] for transfers in (run.taken[0], run.given[0]))
+    assert len(given) == n + 3, "the scores, the answer, the TICK and the ACK"
+    return (
+        set(np.diff(taken[: n + 1]).tolist()),
+        set(np.diff(taken[n : n + 2]).tolist()),
+        set(np.diff(given[:n]).tolist()),
+    )
+
+
+def test_cycles_of_a_packet_and_of_a_score():
+    assert cycles_taken(readout_module) == ({4}, {1}, {3})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("with m.If(wait != 2):", "with m.If(wait != 3):"),
+        ("with m.If(wait == 2):", "with m.If(wait == 3):"),
+        ("(index >= 0) & (index <= self.outputs)", "1"),
+    ],
+)
+def test_cycles_too_many_are_found(old, new):
+    assert cycles_taken(mutated(readout_module, old, new)) != ({4}, {1}, {3})
+
+
 def test_without_a_mode_nothing_changes(request):
     rng = rng_of(request.node.name)
     packets, _ = traffic(rng, ReadoutMode.LAST, rng.integers(-128, 128, (4, 3, 5)), 3, 1)
