@@ -23,6 +23,8 @@ from pathlib import Path
 from fuzz.cases import ROOT, case_of, warm_up
 from fuzz.runner import MEMORY_MIB, Outcome, run_case
 
+from spikeloom.sim.lib.formats import SUMMARY_FILE
+
 
 def _state(seed: int) -> str:
     """What the outcomes depend on: the seed and every source."""
@@ -96,7 +98,7 @@ def main() -> int:
         "timeouts": verdicts.count("timeout"),
         "peak_memory_mib": max(outcome.memory_mib for outcome in chosen),
     }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (folder / "summary.json").write_text(SUMMARY_FILE.text(summary))
     _progress(given.files, outcomes, begin)
     print(f"{verdicts.count('accepted'):,} accepted, {verdicts.count('refused'):,} refused with one sentence")
     print(json.dumps(summary))

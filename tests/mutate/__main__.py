@@ -24,6 +24,8 @@ from mutate.equivalent import EQUIVALENT
 from mutate.mutants import ROOT, Mutant, draw
 from mutate.runner import CPU_SECONDS, Interrupted, Tree
 
+from spikeloom.sim.lib.formats import SUMMARY_FILE
+
 WANTED = 0.95
 MOST_EQUIVALENT = 0.05
 
@@ -145,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
         cpu_seconds=options.cpu_seconds,
     )
     numbers = summary(mutants, outcomes)
-    (options.output / "summary.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    (options.output / "summary.json").write_text(SUMMARY_FILE.text(numbers))
     for survivor in numbers["survivors"]:
         print(f"survived: {survivor['path']}:{survivor['line']}: {survivor['now']}\n    {survivor['was']}")
     print(

@@ -35,6 +35,7 @@ from spikeloom.runners.runner import Progress, Runner
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 
@@ -266,4 +267,4 @@ def table_of(outcomes: Iterable[Outcome]) -> Table:
 def write_summary(path: Path, outcomes: Iterable[Outcome]) -> None:
     """Write ``summary.json``: a list of outcomes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
+    write_whole(path, SUMMARY_FILE.text([asdict(outcome) for outcome in outcomes]))

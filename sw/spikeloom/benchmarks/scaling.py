@@ -8,7 +8,6 @@ compares every spike of every layer with the reference. It prints cycles and spe
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +32,7 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
         rows += measure(model, fabric, digits.first(options.images), options.output)
     Console().print(_table(rows))
     path = options.output / "summary.json"
-    write_whole(path, json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    write_whole(path, SUMMARY_FILE.text([asdict(row) for row in rows]))
     print(f"written to {path}")
     if any(row.mismatches for row in rows):
         print("spikeloom: hardware and reference must agree in every spike", file=sys.stderr)

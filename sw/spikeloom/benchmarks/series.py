@@ -7,7 +7,6 @@ the integer reference and in the compiled core. ``build/series/summary.json`` is
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -32,6 +31,7 @@ from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.runners.runner import Runner
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.network.reference import simulate
 
 __all__ = ["FABRIC", "LEAST_ACCURACY", "SCHEMES", "Outcome", "complaints", "model_of", "run_scheme", "table_of"]
@@ -150,7 +150,7 @@ def main() -> None:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"spikeloom: {error}", file=sys.stderr)
         sys.exit(2)
-    write_whole(arguments.output / "summary.json", json.dumps([asdict(each) for each in outcomes], indent=2) + "\n")
+    write_whole(arguments.output / "summary.json", SUMMARY_FILE.text([asdict(each) for each in outcomes]))
     console = Console(highlight=False)
     console.print(table_of(outcomes))
     console.print(f"{len(vowels)} utterances of the test split; summary.json in {arguments.output}")

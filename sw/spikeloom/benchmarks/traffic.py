@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from spikeloom.sim.lib.files import replaced, write_whole
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.noc.mesh import MeshParameters
 
 __all__ = ["TrafficError", "build", "check", "ideal_latency", "load"]
@@ -219,7 +220,7 @@ def main() -> int:
     busiest = max(MeshParameters().link_loads(np.full((16, 16), 1 / 16)).values())
     summary["ideal_saturation_packets_per_cycle"] = 16 / busiest
     summary["latency"] = curves
-    write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_whole(folder / "summary.json", SUMMARY_FILE.text(summary))
     picture = Path("docs/mesh-latency.png") if Path("docs").is_dir() else folder / "mesh-latency.png"
     _plot(MeshParameters(), curves, picture)
     print(f"{folder / 'summary.json'} and {picture} are written")

@@ -10,7 +10,6 @@ counted. ``build/transformer/summary.json`` has the figures, and ``attention.png
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -37,6 +36,7 @@ from spikeloom.runners.runner import Runner
 from spikeloom.sim.attention.attention import draw
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.lib.files import replaced, write_whole
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.network.attention import QuantisedAttention
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
@@ -218,7 +218,7 @@ def main() -> None:
         make_runner=make_runner,
         widths=Quantisation.for_core(next(iter(fabric.cores.values())), weight_width=8),
     )
-    write_whole(arguments.output / "summary.json", json.dumps(asdict(summary), indent=2) + "\n")
+    write_whole(arguments.output / "summary.json", SUMMARY_FILE.text(asdict(summary)))
     draw_digits(network, held_out, arguments.output / "attention.png")
     print(
         f"{summary.images} images, mean of {len(summary.seeds)} seeds: {100 * summary.accuracy_rtl:.2f} % as RTL, "

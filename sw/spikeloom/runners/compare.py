@@ -3,7 +3,6 @@ simulate``."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from spikeloom.datasets.inputs import Inputs
 from spikeloom.datasets.readout import Decision, accuracy, classify
 from spikeloom.model.network import Network
 from spikeloom.runners.runner import PinsRunner, Progress, Runner, RunResult
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import ReferenceResult, simulate
 
@@ -100,7 +100,7 @@ class Summary:
 
     def to_json(self) -> str:
         """Return the text of ``summary.json``."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return SUMMARY_FILE.text(asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,5 +1,6 @@
 """Format numbers: content without one is of format 1, newer formats and refused older ones are named."""
 
+import json
 import re
 from pathlib import Path
 
@@ -16,6 +17,12 @@ def test_formats_in_range_are_read():
     assert [SOME.check({"format": number}) for number in (2, 3, 4)] == [2, 3, 4]
     assert SOME.check({"format": np.int64(3)}) == SOME.check({"format": np.array(3)}) == 3
     assert SOME.entry == {"format": 4}
+
+
+def test_text_begins_with_the_number_in_each_entry():
+    assert SOME.text({"a": 1}) == '{\n  "format": 4,\n  "a": 1\n}\n'
+    assert json.loads(SOME.text([{"a": 1}, {"a": 2}])) == [{"format": 4, "a": 1}, {"format": 4, "a": 2}]
+    assert SOME.text([]) == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -66,4 +73,6 @@ def test_the_page_has_the_numbers():
     for each, (_, content, _, number, reads, _) in zip(FORMATS, rows, strict=True):
         assert number == str(each.number), content
         span = str(each.number) if each.oldest == each.number else f"{each.oldest} to {each.number}"
-        assert reads == ("never read" if content.startswith("output of `--json`") else span), content
+        assert reads == ("never read" if content.startswith(("output of `--json`", "`summary.json`")) else span), (
+            content
+        )

@@ -76,8 +76,8 @@ def test_outcome(digits, tmp_path):
     assert (outcome.cycles_alone, outcome.latency_us) == (1100.0, 10.0)
     write_summary(tmp_path / "new" / "summary.json", [outcome])
     (entry,) = json.loads((tmp_path / "new" / "summary.json").read_text())
-    assert list(entry) == KEYS
-    assert entry == dataclasses.asdict(outcome)
+    assert list(entry) == ["format", *KEYS]
+    assert entry == {"format": 1} | dataclasses.asdict(outcome)
     console = Console(width=200, record=True)
     console.print(table_of([outcome]))
     assert re.search(r"mlp .* 100\.00 % .* 0 .* 1,000 .* 110,000 .* 10\.0 ", console.export_text())

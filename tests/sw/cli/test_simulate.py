@@ -24,6 +24,7 @@ def test_simulate_compares_every_spike(network, capsys, shared_build):
     main(["simulate", network, "--images", "6"])
     text = capsys.readouterr().out
     summary = json.loads(Path("build/simulate/summary.json").read_text())
+    assert next(iter(summary.items())) == ("format", 1)
     assert summary["images"] == 6
     assert summary["mismatches"] == 0
     assert summary["spikes_compared"] > 0

@@ -5,14 +5,24 @@ new key that an older reader may ignore does not change it. Content without a nu
 versions wrote none. `docs/formats.md` has the table.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any
 
 from spikeloom.sim.lib.files import FileError, shown
 
-__all__ = ["BUILD_REPORT", "FABRIC_FILE", "FORMATS", "FORMAT_KEY", "JSON_OUTPUT", "NIR_METADATA", "Format"]
+__all__ = [
+    "BUILD_REPORT",
+    "FABRIC_FILE",
+    "FORMATS",
+    "FORMAT_KEY",
+    "JSON_OUTPUT",
+    "NIR_METADATA",
+    "SUMMARY_FILE",
+    "Format",
+]
 
 FORMAT_KEY = "format"
 """Key of the number, the first of a file."""
@@ -49,6 +59,11 @@ class Format:
     def entry(self) -> dict[str, int]:
         """The key and the number, to be written first."""
         return {FORMAT_KEY: self.number}
+
+    def text(self, content: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
+        """Return ``content`` as JSON with the number first; in a list, in each entry."""
+        entries = {**self.entry, **content} if isinstance(content, Mapping) else [{**self.entry, **e} for e in content]
+        return json.dumps(entries, indent=2) + "\n"
 
     def check(self, content: Mapping[str, Any], name: str | None = None) -> int:
         """Return the format number of ``content``. Raises `FileError`, with the remedy, if it cannot be read.
@@ -89,5 +104,9 @@ NIR_METADATA = Format(name="metadata 'spikeloom' of the graph", remedy="export t
 JSON_OUTPUT = Format(name="output of --json")
 """The output of every command with ``--json``, which spikeloom writes and never reads."""
 
-FORMATS = (FABRIC_FILE, BUILD_REPORT, NIR_METADATA, JSON_OUTPUT)
+SUMMARY_FILE = Format(name="summary.json")
+"""``summary.json`` and the other results of simulations and benchmarks, which spikeloom writes and never reads. A file
+that is a list has the number in each entry."""
+
+FORMATS = (FABRIC_FILE, BUILD_REPORT, NIR_METADATA, JSON_OUTPUT, SUMMARY_FILE)
 """All formats."""
