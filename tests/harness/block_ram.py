@@ -1,7 +1,8 @@
 """Block RAM that returns garbage whenever silicon may, and block RAM of few words: to find designs that assume more.
 
 Two cases are in no netlist, because they depend on the time of an access: a word that is read in the cycle in which it
-is written, and any word that is read before the block RAM has started after configuration.
+is written, and any word that is read before the block RAM has started after configuration. Where words may share a row
+of an iCE40 block RAM, the first case includes a write to any word of the row.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from amaranth.lib.memory import Memory
 
 from spikeloom.hdl.lib import byte_memory
 from spikeloom.hdl.tech import block_ram
+from spikeloom.hdl.tech.ram import SHARED_ROWS
+from spikeloom.sim.lib.words import bits_for
 
-__all__ = ["COLLISION", "garbage_block_ram", "random_block_ram", "shallow_block_ram"]
+__all__ = ["COLLISION", "ROW_COLLISION", "garbage_block_ram", "random_block_ram", "shallow_block_ram"]
 
 COLLISION = "a word is read while it is written"
+ROW_COLLISION = "a word is read while another one of its row is written"
 """Printed by the simulator each time."""
 
 
@@ -34,10 +38,14 @@ def garbage_block_ram(monkeypatch, *, start_cycles: int = 0) -> None:
         data = Signal(memory.shape, reset_less=True)
         noise = Signal(64, init=0x9E3779B97F4A7C15 ^ memory.depth, reset_less=True)
         started = Signal(range(start_cycles + 1), reset_less=True)
-        collides = Signal()
+        collides, row_collides = Signal(), Signal()
+        # As Yosys maps addresses to an iCE40: the lowest bits select the word in its row.
+        column_bits = bits_for(block_ram.WORDS_PER_ROW) if SHARED_ROWS in memory.attrs else 0
+        row = read.addr[column_bits:]
         m.d.comb += [
             read.addr.eq(address),
-            collides.eq(Cat(port.en.any() & (port.addr == address) for port in memory.write_ports).any()),
+            collides.eq(Cat(port.en.any() & (port.addr == read.addr) for port in memory.write_ports).any()),
+            row_collides.eq(Cat(port.en.any() & (port.addr[column_bits:] == row) for port in memory.write_ports).any()),
         ]
         # A multiplicative generator: its upper half is random enough, and wide words repeat it.
         m.d.sync += noise.eq(noise * 6364136223846793005 + 1442695040888963407)
@@ -45,9 +53,11 @@ def garbage_block_ram(monkeypatch, *, start_cycles: int = 0) -> None:
         with m.If(started != start_cycles):
             m.d.sync += started.eq(started + 1)
         with m.If(1 if enable is None else enable):
-            m.d.sync += data.eq(Mux(collides | (started != start_cycles), garbage, read.data))
+            m.d.sync += data.eq(Mux(row_collides | (started != start_cycles), garbage, read.data))
             with m.If(collides):
                 m.d.sync += Print(COLLISION)
+            with m.Elif(row_collides):
+                m.d.sync += Print(ROW_COLLISION)
         return data
 
     for user in (block_ram, byte_memory):
@@ -66,10 +76,10 @@ def random_block_ram(monkeypatch, rng: np.random.Generator) -> None:
     """
     original = block_ram.block_memory
 
-    def block_memory(width: int, depth: int, words: Sequence[int] = ()) -> Memory:
+    def block_memory(width: int, depth: int, words: Sequence[int] = (), **options: bool) -> Memory:
         if not words:
             octets = -(-width // 8)
             words = [int.from_bytes(rng.bytes(octets)) % (1 << width) for _ in range(depth)]
-        return original(width, depth, words)
+        return original(width, depth, words, **options)
 
     monkeypatch.setattr(block_ram, "block_memory", block_memory)

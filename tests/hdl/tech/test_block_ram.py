@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Block RAM against a list of words, as it is simulated and as an ECP5 has it; and what it holds from power-up."""
+"""Block RAM against a list of words, as simulated and as ECP5 and iCE40 have it; and what it holds from power-up."""
 
 import json
 
@@ -11,8 +11,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 from harness.dp16kd import simulated_block_ram
 from harness.networks import rng_of
+from harness.sb_ram40_4k import simulated_ice40_block_ram
 
-from spikeloom.boards.qor.measure import ECP5_85F, run_tool
+from spikeloom.boards.qor.measure import ECP5_85F, ICE40_UP5K, run_tool
 from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.hdl.tech.ram import block_memory, registered_read
 
@@ -76,21 +77,30 @@ class Elaborated(Elaboratable):
         return self.design.elaborate(self.platform)
 
 
-@pytest.mark.parametrize("platform", [None, ECP5_85F], ids=["inferred", "ecp5"])
+SHAPES = [
+    (40, 500, {}),
+    (20, 1000, {}),
+    (21, 1000, {"part": 8}),
+    (13, 2000, {"part": 8}),
+    (7, 4000, {"part": 8}),
+    (3, 8000, {}),
+    (2, 1 << 14, {"pipelined": True}),
+    (2, (1 << 14) + 1, {}),
+    (2, 20_000, {"pipelined": True}),
+    (2, 40_000, {}),
+    (10, 20_000, {"part": 8}),
+]
+
+
 @pytest.mark.parametrize(
-    ("width", "depth", "options"),
+    ("platform", "width", "depth", "options"),
     [
-        (40, 500, {}),
-        (20, 1000, {}),
-        (21, 1000, {"part": 8}),
-        (13, 2000, {"part": 8}),
-        (7, 4000, {"part": 8}),
-        (3, 8000, {}),
-        (2, 1 << 14, {"pipelined": True}),
-        (2, (1 << 14) + 1, {}),
-        (2, 20_000, {"pipelined": True}),
-        (2, 40_000, {}),
-        (10, 20_000, {"part": 8}),
+        *(pytest.param(None, *shape, id=f"inferred {shape[0]} x {shape[1]}") for shape in SHAPES),
+        *(pytest.param(ECP5_85F, *shape, id=f"ecp5 {shape[0]} x {shape[1]}") for shape in SHAPES),
+        *(
+            pytest.param(ICE40_UP5K, *shape, id=f"ice40 {shape[0]} x {shape[1]}")
+            for shape in [(1, 90, {}), (16, 256, {}), (17, 257, {}), *SHAPES[:4]]
+        ),
     ],
 )
 def test_words_are_those_of_a_list(request, monkeypatch, platform, width, depth, options):
@@ -98,7 +108,7 @@ def test_words_are_those_of_a_list(request, monkeypatch, platform, width, depth,
 
     Where several block RAMs hold the words, the same place in each of them is read in turn.
     """
-    simulated_block_ram(monkeypatch)
+    (simulated_ice40_block_ram if platform is ICE40_UP5K else simulated_block_ram)(monkeypatch)
     rng = rng_of(request.node.name)
     words = [int.from_bytes(rng.bytes(8)) & (1 << width) - 1 for _ in range(depth - 3)]
     dut = BlockMemory(width, depth, words=words, **options)

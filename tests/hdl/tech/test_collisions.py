@@ -1,26 +1,30 @@
 # amaranth: UnusedElaboratable=no
 """Block RAM that returns garbage where silicon may: no design makes anything of it, and one that relies on it is found.
 
-`harness.block_ram` has the two cases. That no board reads before its block RAM has started, because its reset lasts
+`harness.block_ram` has the cases. That no board reads before its block RAM has started, because its reset lasts
 longer, is seen in netlists (`tests/boards/bitstream/test_silicon_lint.py`).
 """
+
+from functools import partial
 
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.sim import Simulator
 from harness.attention import expected_words, random_attention, run_unit
-from harness.block_ram import COLLISION, garbage_block_ram
+from harness.block_ram import COLLISION, ROW_COLLISION, garbage_block_ram
 from harness.compiled import CORES
 from harness.engine import assert_equal_to_reference, run_engine
 from harness.link import IDENTITY, Board, BoardTransport, Echo
+from harness.mutations import mutated
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from harness.streams import run_streams
 
 from spikeloom.compiler.place import place
 from spikeloom.hdl.attention.unit import AttentionUnit
+from spikeloom.hdl.core import accumulate, adders
 from spikeloom.hdl.core.engine import LifEngine
-from spikeloom.hdl.host.link import Link
+from spikeloom.hdl.host import link
 from spikeloom.hdl.lib.block_queue import BlockQueue
 from spikeloom.hdl.tech.block_ram import BlockMemory
 from spikeloom.host.endpoint import Endpoint
@@ -33,17 +37,22 @@ BUFFERS = LinkParameters(receive_buffer=128, transmit_buffer=128, maximum_payloa
 
 
 class DelayLine(Component):
-    """Planted: reads the word of 16 cycles ago, in the cycle in which it is written over."""
+    """Planted: reads the word of ``distance`` cycles ago. That of 16 cycles ago is written over in the same cycle, the
+    others share its row if they may."""
 
     i: In(8)
     o: Out(8)
 
+    def __init__(self, distance=16, *, shared_rows=False):
+        self.distance, self.shared_rows = distance, shared_rows
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = BlockMemory(8, 16)
+        m.submodules.memory = memory = BlockMemory(8, 16, shared_rows=self.shared_rows)
         m.d.sync += memory.address.eq(memory.address + 1)
         m.d.comb += [
-            memory.write_address.eq(memory.address),
+            memory.write_address.eq(memory.address + self.distance),
             memory.write_data.eq(self.i),
             memory.write_enable.eq(1),
             self.o.eq(memory.data),
@@ -51,9 +60,9 @@ class DelayLine(Component):
         return m
 
 
-def delayed(values):
+def delayed(values, *arguments, **options):
     """What a `DelayLine` makes of ``values``."""
-    line, found = DelayLine(), []
+    line, found = DelayLine(*arguments, **options), []
 
     async def bench(ctx):
         for value in values:
@@ -79,11 +88,35 @@ def test_a_read_of_what_is_being_written_is_found(request, monkeypatch, capsys):
     assert capsys.readouterr().out.count(COLLISION) == 100
 
 
+def test_a_read_beside_what_is_being_written_is_found_where_words_share_a_row(request, monkeypatch, capsys):
+    values = rng_of(request.node.name).integers(0, 256, 100).tolist()
+    garbage_block_ram(monkeypatch)
+    latency = 6  # 5 words, and the output register
+    assert delayed(values, 5)[latency:] == values[:-latency], "each word has its row"
+    assert "read while" not in capsys.readouterr().out
+    found = zip(delayed(values, 5, shared_rows=True)[latency:], values[:-latency], strict=True)
+    assert sum(a != b for a, b in found) > 70
+    assert capsys.readouterr().out.count(ROW_COLLISION) == 100
+
+
 @pytest.mark.parametrize("name", ["one lane", "two lanes, every model", "two lanes, maps and lists"])
 def test_no_core_uses_it(request, monkeypatch, capsys, name):
     garbage_block_ram(monkeypatch)
-    rng = rng_of(request.node.name)
-    core = CORES[name]
+    check_core(rng_of(request.node.name), CORES[name])
+    assert capsys.readouterr().out.count(COLLISION) > 10
+
+
+@pytest.mark.parametrize("module", [accumulate, adders], ids=["touched", "accumulators"])
+def test_a_core_whose_words_share_rows_is_found(request, monkeypatch, capsys, module):
+    garbage_block_ram(monkeypatch)
+    monkeypatch.setattr(module, "BlockMemory", partial(BlockMemory, shared_rows=True))
+    with pytest.raises(AssertionError):
+        check_core(rng_of(request.node.name), CORES["one lane"])
+    assert capsys.readouterr().out.count(ROW_COLLISION) > 10
+
+
+def check_core(rng, core):
+    """Compare a run of a random network with the reference."""
     if core.coordinate_width:
         network = random_spatial_network(rng, core, extent=3, readout=core.readout)
     else:
@@ -93,7 +126,6 @@ def test_no_core_uses_it(request, monkeypatch, capsys, name):
     reference = simulate(network, spikes, record=[p.name for p in network.populations])
     run = run_engine(LifEngine(core), program, spikes, rng, idle=0.1)
     assert_equal_to_reference(run, network, program, spikes, reference)
-    assert capsys.readouterr().out.count(COLLISION) > 10
 
 
 def test_no_attention_unit_uses_it(request, monkeypatch, capsys):
@@ -120,13 +152,35 @@ def test_no_queue_uses_it(request, monkeypatch, capsys):
 def test_no_link_uses_it(request, monkeypatch, capsys):
     garbage_block_ram(monkeypatch)
     data = rng_of(request.node.name).bytes(300)
-    board = Board(Link(BUFFERS, IDENTITY), take=0.8, give=0.8, serve=Echo())
+    assert echoed(link.Link, data, take=0.8, give=0.8) == data
+    printed = capsys.readouterr().out
+    assert printed.count(COLLISION) > 0
+    assert printed.count(ROW_COLLISION) > 20
+
+
+SHARED = {
+    "a byte is stored where one is read for the bridge": (" & ~receive_ring.write_enable)", ")"),
+    "a byte is stored where one is read for the line": (" & ~sender.reading)", ")"),
+}
+
+
+@pytest.mark.parametrize("bug", SHARED)
+def test_a_link_that_uses_it_is_found(monkeypatch, bug):
+    garbage_block_ram(monkeypatch)
+    data = rng_of("a ring in rows").bytes(400)
+    assert echoed(mutated(link, *SHARED[bug]).Link, data, take=0.1, give=1, flush=True) != data
+
+
+def echoed(link_class, data, *, take, give, flush=False):
+    """What comes back of ``data`` from a board that echoes, through small rings."""
+    buffers = LinkParameters(receive_buffer=64, transmit_buffer=64, maximum_payload=64)
+    board = Board(link_class(buffers, IDENTITY), take=take, give=give, serve=Echo())
+    board.flush = flush
     endpoint = Endpoint(BoardTransport(board), maximum_payload=64, nonce=b"test")
     assert endpoint.open().encode() == IDENTITY
     endpoint.send(data)
     endpoint.flush()
-    assert endpoint.receive(len(data)) == data
-    assert capsys.readouterr().out.count(COLLISION) > 0
+    return endpoint.receive(len(data))
 
 
 @pytest.mark.parametrize("start_cycles", [10, 5000])
@@ -134,7 +188,7 @@ def test_a_read_before_the_start_is_found(monkeypatch, start_cycles):
     """The identity is in block RAM from power-up: a board that is asked for it too early gives garbage."""
     garbage_block_ram(monkeypatch, start_cycles=start_cycles)
     try:
-        answers = Board(Link(BUFFERS, IDENTITY)).open(b"1234")
+        answers = Board(link.Link(BUFFERS, IDENTITY)).open(b"1234")
     except FrameError:  # garbage may end the frame before its time
         answers = []
     assert ([answer.payload for answer in answers] == [b"1234" + IDENTITY]) == (start_cycles == 10)

@@ -1,6 +1,7 @@
 """Memories of a LIF core, and the number of RAM blocks that each takes on an FPGA.
 
-On ECP5, `spikeloom.hdl.lib.memory` maps them to block RAMs itself, so that the count is exact. On the other families,
+On ECP5, `spikeloom.hdl.tech.block_ram` maps them to block RAMs itself, so that the count is exact. It does so on iCE40
+for memories that are read and written at the same time: each row holds one word or 16 bits of it. For the others,
 Yosys chooses the block shape with the fewest blocks, and builds small memories from flip-flops or LUT RAM: on iCE40
 those with at most 64 bits per block, on Gowin those whose LUT RAM costs less than 128 per block. A memory with byte
 enables is cut at its bytes, except that an iCE40 block of width 16 has bit enables.
@@ -63,6 +64,9 @@ def block_rams(array: Array, family: str) -> int:
     """Return the number of block RAMs of ``family`` for the memory."""
     if array.kind == "distributed" or (array.kind == "single-port" and family == "ice40"):
         return 0
+    if family == "ice40" and not array.bytes_written:
+        rows = -(-array.width // 16) * -(-array.depth // 256)
+        return rows if array.width * array.depth > _LEAST_BITS_ICE40 * rows else 0
     counts = [
         (_columns(array, bits, family) * -(-array.depth // words), bits, words) for bits, words in _SHAPES[family]
     ]

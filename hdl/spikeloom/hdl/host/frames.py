@@ -277,7 +277,9 @@ class FrameSender(Component):
     offset : Signal(offset_width), out
         Offset of the next payload byte of a frame of kind DATA.
     payload : Signal(8), in
-        The byte at the ``offset`` of the previous cycle.
+        The byte at the ``offset`` of the previous cycle. It is used only if ``reading`` was high in that cycle.
+    reading : Signal, out
+        The byte at ``offset`` is read; no byte may be stored in the meantime (`ByteMemory`).
     o : Stream(8), out
         Bytes to the line.
     """
@@ -293,6 +295,7 @@ class FrameSender(Component):
                 "nonce": In(8 * NONCE_BYTES),
                 "offset": Out(offset_width),
                 "payload": In(8),
+                "reading": Out(1),
                 "o": Out(stream.Signature(8)),
             }
         )
@@ -301,7 +304,8 @@ class FrameSender(Component):
         m = Module()
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=4).create()
         # In the upper half, at an address without the bits of its index. It is not the first one: an iCE40 may write a
-        # zero to address 0 before the first cycle, and the row of address 0 holds that of address 256 too.
+        # zero to address 0 before the first cycle. The buffer is in the lower half: no row of an iCE40 block RAM holds
+        # bytes of both.
         place_of_identity = 256 | 1 << len(self.identity).bit_length()
         m.submodules.memory = memory = ByteMemory(512, bytes(place_of_identity) + self.identity)
 
@@ -332,7 +336,6 @@ class FrameSender(Component):
             crc.data.eq(byte[4:]),
         ]
         sending = Signal()
-        m.d.sync += payload_byte.eq(self.payload)
         with m.If(~sending):  # the byte of the identity that comes after the block is kept
             m.d.sync += identity_byte.eq(memory.data)
         # The bytes of the header that are still to come, and the length in the meantime: its high byte is the last one.
@@ -374,11 +377,14 @@ class FrameSender(Component):
                 m.next = "HASH"
             with m.State("HASH"):
                 m.d.comb += [crc.data.eq(byte[:4]), crc.valid.eq(~crc_part)]
+                # Of the many cycles in which `offset` is stable this one counts, so that bytes can be stored in all
+                # others.
+                m.d.comb += self.reading.eq(1)
                 m.next = "WRITE"
 
             with m.State("WRITE"):
                 m.d.comb += [memory.write_enable.eq(1), crc.valid.eq(~crc_part)]
-                m.d.sync += remaining.eq(remaining - 1)
+                m.d.sync += [remaining.eq(remaining - 1), payload_byte.eq(self.payload)]
                 m.next = "FETCH"
                 with m.If(byte != 0):
                     m.d.sync += place.eq(place + 1)

@@ -165,7 +165,10 @@ class Link(Component):
             receive_ring.address.eq(upcoming),
             self.receive.valid.eq(offered & ~self.reset),
         ]
-        m.d.sync += [consumed.eq(upcoming), fetched.eq(upcoming[:receive_bits] != expected[:receive_bits])]
+        # A byte is read again if another one was stored in that cycle: they may share a row of the block RAM. Bytes
+        # arrive in every other cycle at most, so the reads keep up.
+        some = upcoming[:receive_bits] != expected[:receive_bits]
+        m.d.sync += [consumed.eq(upcoming), fetched.eq(some & ~receive_ring.write_enable)]
         with m.If(moves):
             m.d.sync += [self.receive.payload.eq(receive_ring.data), offered.eq(1)]
         with m.Elif(self.receive.ready):
@@ -179,7 +182,7 @@ class Link(Component):
         # `full` lags by one cycle, so one place is reserved for a byte that is accepted meanwhile.
         m.d.sync += [stored.eq(difference), full.eq(difference >= parameters.transmit_buffer - 1)]
         m.d.comb += [
-            self.transmit.ready.eq(~full & opened & ~self.reset),
+            self.transmit.ready.eq(~full & opened & ~self.reset & ~sender.reading),
             transmit_ring.write_address.eq(written),
             transmit_ring.write_data.eq(self.transmit.payload),
             transmit_ring.write_enable.eq(self.transmit.valid & self.transmit.ready),

@@ -4,13 +4,16 @@ from amaranth.hdl import Module
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from spikeloom.hdl.tech.ram import registered_read
+from spikeloom.hdl.tech.ram import SHARED_ROWS, registered_read
 
 __all__ = ["ByteMemory"]
 
 
 class ByteMemory(Component):
     """A block RAM of bytes with one write and one read port and undefined read-during-write behaviour.
+
+    On an iCE40, several bytes share a row of the block RAM, and a read in the cycle in which any byte of the row is
+    written is undefined (`spikeloom.hdl.tech.block_ram`). Its users must not rely on such a read.
 
     Unlike Amaranth's synchronous read port this needs no bypass logic: an asynchronous read followed by a register is
     mapped to the read port of the block RAM. The simulator returns the old byte.
@@ -51,7 +54,7 @@ class ByteMemory(Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = Memory(
-            shape=8, depth=self.depth, init=self.init, attrs={"no_rw_check": 1, "ram_style": "block"}
+            shape=8, depth=self.depth, init=self.init, attrs={"no_rw_check": 1, "ram_style": "block", SHARED_ROWS: 1}
         )
         write = memory.write_port()
         m.d.comb += [

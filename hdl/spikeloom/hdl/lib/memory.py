@@ -128,7 +128,8 @@ def load_copies(m: Module, platform: object, load: Any, count: int) -> list[wiri
 class LoadedMemory(wiring.Component):
     """A memory written by the host and read like a `BlockMemory`: ``data`` follows its ``address`` by `latency` cycles.
 
-    The host must not write a word that is being read. If the memory has a single port, it must not write during reads.
+    The host must not write a word that is being read, or another one of its row in an iCE40
+    (`spikeloom.hdl.tech.block_ram.WORDS_PER_ROW`). If the memory has a single port, it must not write during reads.
     While the host reads the memory back, ``address`` is ignored and ``data`` holds the host's word.
 
     Parameters
@@ -180,7 +181,10 @@ class LoadedMemory(wiring.Component):
             # Initial contents of this slice only. A single-port memory has none: its RAM cannot be initialised by a
             # bitstream.
             words = [word >> low & mask for word in memory.words]
-            self._block = BlockMemory(self._width, memory.depth, part=8, words=words, pipelined=pipelined)
+            # The host writes while the design does not read, so rows need not be kept apart.
+            self._block = BlockMemory(
+                self._width, memory.depth, part=8, words=words, pipelined=pipelined, shared_rows=True
+            )
         self.latency = self._block.latency
         super().__init__(
             {

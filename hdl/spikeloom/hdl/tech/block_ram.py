@@ -1,4 +1,10 @@
-"""Block RAM with its output register: instantiated on an ECP5, inferred elsewhere."""
+"""Block RAM with its output register, instantiated where synthesis would choose wrongly, inferred elsewhere.
+
+A row of an iCE40 block RAM has 16 bits, and a word narrower than 16 bits shares its row with others. The model of this
+block RAM in Lattice's simulation library compares rows, not addresses: in the cycle in which a word is written, a read
+of another word of its row gives X. Words that may be read in such a cycle therefore have a row each. On the other
+FPGAs only a read of the word itself is undefined (``docs/verification.md`` quotes the documents).
+"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,7 +18,10 @@ from spikeloom.hdl.tech.ecp5_carry import is_ecp5
 from spikeloom.hdl.tech.ram import block_memory, registered_read
 from spikeloom.sim.lib.words import bits_for
 
-__all__ = ["BlockMemory"]
+__all__ = ["WORDS_PER_ROW", "BlockMemory"]
+
+WORDS_PER_ROW = 16
+"""Most words that share a row of an inferred block RAM: words at addresses that differ in the lowest four bits only."""
 
 
 class BlockMemory(wiring.Component):
@@ -20,11 +29,13 @@ class BlockMemory(wiring.Component):
 
     The clock-to-output delay of an ECP5 block RAM is 5.8 ns without its output register and 1.0 ns with it, but
     synthesis never infers this register. The block RAMs of an ECP5 are therefore instantiated here, side by side and as
-    narrow as the depth requires, so that no multiplexer follows them. On other FPGAs the memory is inferred.
+    narrow as the depth requires, so that no multiplexer follows them. On an iCE40 they are instantiated with one word,
+    or 16 bits of it, per row, unless ``shared_rows`` is set. On other FPGAs the memory is inferred.
 
     A read in the cycle of a write to the same word, or in the cycle before, may return the old or the new word.
 
-    If the depth exceeds that of one block RAM, a multiplexer behind the output registers selects among several.
+    If the depth exceeds that of one block RAM of an ECP5, a multiplexer behind the output registers selects among
+    several. On an iCE40 it is in front of them.
 
     Parameters
     ----------
@@ -36,6 +47,9 @@ class BlockMemory(wiring.Component):
         Number of bits per bit of ``write_enable``: 8, or the whole word.
     words
         Initial contents, from index 0 on.
+    shared_rows
+        No word is read in the cycle in which another of its `WORDS_PER_ROW` is written, or the word read then is not
+        used. Rows may then hold several words, which takes fewer block RAMs of an iCE40.
 
     Members
     -------
@@ -52,9 +66,16 @@ class BlockMemory(wiring.Component):
     """
 
     def __init__(
-        self, width: int, depth: int, *, part: int | None = None, words: Sequence[int] = (), pipelined: bool = False
+        self,
+        width: int,
+        depth: int,
+        *,
+        part: int | None = None,
+        words: Sequence[int] = (),
+        pipelined: bool = False,
+        shared_rows: bool = False,
     ) -> None:
-        self.width, self.depth, self.words = width, depth, words
+        self.width, self.depth, self.words, self.shared_rows = width, depth, words, shared_rows
         self.latency = 3 if pipelined and depth > 1 << _BLOCKS[-1][1] else 2
         self.part = part or width
         super().__init__(
@@ -72,12 +93,15 @@ class BlockMemory(wiring.Component):
     @cached_property
     def memory(self) -> Memory:
         """The memory used on other FPGAs and in simulation."""
-        return block_memory(self.width, self.depth, self.words)
+        return block_memory(self.width, self.depth, self.words, shared_rows=self.shared_rows)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if is_ecp5(platform):
             self._instantiate(m)
+            return m
+        if _is_ice40(platform) and not self.shared_rows and self.width * self.depth > self._rows_ice40():
+            self._instantiate_rows(m)
             return m
         m.submodules.memory = self.memory
         # The last part may be shorter than the others, which one memory port cannot express. A write enable per bit
@@ -97,6 +121,61 @@ class BlockMemory(wiring.Component):
         domain = m.d.comb if self.latency == 2 else m.d.sync
         domain += self.data.eq(output)
         return m
+
+    def _rows_ice40(self) -> int:
+        """Bits up to which Yosys makes flip-flops of a memory on an iCE40: 64 per block RAM that it would take."""
+        return 64 * -(-self.width // _ICE40_WIDTH) * -(-self.depth // _ICE40_DEPTH)
+
+    def _instantiate_rows(self, m: Module) -> None:
+        """Instantiate block RAMs of an iCE40 with 256 rows, each with 16 bits of one word, in several blocks if they
+        are deep."""
+        used = min(len(self.address), bits_for(_ICE40_DEPTH))
+        block_count = -(-self.depth // _ICE40_DEPTH)
+        outputs = []
+        for block in range(block_count):
+            # All blocks read in every cycle, but only the addressed one may write.
+            here = self.write_address[used:] == block if block_count > 1 else Const(1)
+            word = Signal(self.width, name=f"data_{block}")
+            outputs.append(word)
+            held = self.words[block * _ICE40_DEPTH : (block + 1) * _ICE40_DEPTH]
+            for number, first in enumerate(range(0, self.width, _ICE40_WIDTH)):
+                bits = range(first, min(first + _ICE40_WIDTH, self.width))
+                unused = _ICE40_WIDTH - len(bits)
+                read = Signal(_ICE40_WIDTH, name=f"read_{block}_{number}")
+                m.d.comb += word[first : first + len(bits)].eq(read)
+                # A bit of the mask is low where the bit is written. Without parts the clock enable says it all.
+                enables = Cat(self.write_enable[bit // self.part] for bit in bits)
+                memory = sum((value >> first & 0xFFFF) << _ICE40_WIDTH * row for row, value in enumerate(held))
+                m.submodules[f"block{block}_{number}"] = Instance(
+                    "SB_RAM40_4K",
+                    p_READ_MODE=0,
+                    p_WRITE_MODE=0,
+                    **{f"p_INIT_{row:X}": Const(memory >> 256 * row & (1 << 256) - 1, 256) for row in range(16)},
+                    i_RCLK=ClockSignal(),
+                    i_RE=Const(1),
+                    i_RCLKE=self.enable,
+                    i_RADDR=Cat(self.address[:used], Const(0, 11 - used)),
+                    o_RDATA=read,
+                    i_WCLK=ClockSignal(),
+                    i_WE=Const(1),
+                    i_WCLKE=enables.any() & here if self.part < self.width else self.write_enable & here,
+                    i_WADDR=Cat(self.write_address[:used], Const(0, 11 - used)),
+                    i_WDATA=Cat(self.write_data[first : first + len(bits)], Const(0, unused)),
+                    i_MASK=Cat(~enables, Const(0, unused)) if self.part < self.width else Const(0, _ICE40_WIDTH),
+                )
+        read_word: Value = outputs[0]
+        if block_count > 1:
+            # The selection is held in the same cycles as the words that it selects among.
+            chosen = Signal(range(block_count))
+            with m.If(self.enable):
+                m.d.sync += chosen.eq(self.address[used:])
+            read_word = Array(outputs)[chosen]
+        # An iCE40 block RAM has no output register.
+        output = Signal(self.width, reset_less=True)
+        with m.If(self.output_enable):
+            m.d.sync += output.eq(read_word)
+        domain = m.d.comb if self.latency == 2 else m.d.sync
+        domain += self.data.eq(output)
 
     def _instantiate(self, m: Module) -> None:
         """Instantiate the block RAMs of an ECP5, each with a slice of the word, in several blocks if they are deep."""
@@ -212,6 +291,15 @@ class BlockMemory(wiring.Component):
 
 _BLOCKS = ((36, 9), (18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
 """Configurations of an ECP5 block RAM: width of a word, width of the address."""
+
+
+_ICE40_WIDTH, _ICE40_DEPTH = 16, 256
+"""An iCE40 block RAM: bits of a row, and rows."""
+
+
+def _is_ice40(platform: object) -> bool:
+    """Whether a design is elaborated for an iCE40: boards and size measurements set ``platform.family``."""
+    return str(getattr(platform, "family", None)).lower() == "ice40"
 
 
 def _initial_values(words: Sequence[int], fields: list[tuple[int, int]], bits: int) -> dict[str, Const]:

@@ -52,7 +52,7 @@ class SinglePortMemory(wiring.Component):
         if getattr(platform, "device", None) == "iCE40UP5K":
             self._instantiate(m, writes)
             return m
-        m.submodules.memory = memory = BlockMemory(self.width, self.depth, part=8, pipelined=True)
+        m.submodules.memory = memory = BlockMemory(self.width, self.depth, part=8, pipelined=True, shared_rows=True)
         m.d.comb += [
             memory.write_address.eq(self.write_address),
             memory.write_data.eq(self.write_data),

@@ -9,16 +9,22 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.sim.lib.words import bits_for
 
-__all__ = ["DistributedMemory", "block_memory", "registered_read"]
+__all__ = ["SHARED_ROWS", "DistributedMemory", "block_memory", "registered_read"]
 
 
-def block_memory(width: int, depth: int, words: Sequence[int] = ()) -> Memory:
+SHARED_ROWS = "shared_rows"
+"""Attribute of a memory whose rows may hold several words (`spikeloom.hdl.tech.block_ram.BlockMemory`)."""
+
+
+def block_memory(width: int, depth: int, words: Sequence[int] = (), *, shared_rows: bool = False) -> Memory:
     """A memory with undefined read-during-write behaviour.
 
     ``words`` are its initial contents. The attribute ``no_rw_check`` omits the logic by which Yosys otherwise
-    makes such a read return the old word, as it does in the simulator.
+    makes such a read return the old word, as it does in the simulator. ``shared_rows`` becomes an attribute, too, which
+    only simulations of collisions read.
     """
-    return Memory(shape=unsigned(width), depth=depth, init=words, attrs={"no_rw_check": 1})
+    attributes = {"no_rw_check": 1} | ({SHARED_ROWS: 1} if shared_rows else {})
+    return Memory(shape=unsigned(width), depth=depth, init=words, attrs=attributes)
 
 
 def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value | None = None) -> Signal:
