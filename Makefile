@@ -15,18 +15,21 @@ SIMULATE_STAMP := .venv/simulate-$(PROJECT_SUM).stamp
 TEST_STAMP := .venv/test-$(PROJECT_SUM).stamp
 DEV_STAMP := .venv/dev-$(PROJECT_SUM).stamp
 NOTEBOOKS_STAMP := .venv/notebooks-$(PROJECT_SUM).stamp
+TRAIN_STAMP := .venv/train-$(PROJECT_SUM).stamp
 DOCS_STAMP := .venv/docs-$(PROJECT_SUM).stamp
 # Two processes: half the wait on two cores, and a compilation of Verilog in each fits into memory anywhere.
 # One test at a time is given to each, the longest first, so that both end at about the same time.
 PYTEST_ARGS ?= -n 2 --dist load --maxschedchunk 1
+TORCH := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz frameworks mutate formal traffic lint format types bitstream qor qor-check docs notebooks wheel clean
+.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz frameworks mutate formal traffic lint format types bitstream qor qor-check train docs notebooks wheel clean
 
 help: ## say what there is
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
-	@echo "Options: WAVES=1 (simulate), MNIST=folder (mnist), BOARD=ulx3s-85f or BOARD=icebreaker (bitstream), PYTEST_ARGS='-n 2' (test)"
+	@echo "Options: WAVES=1 (simulate), MNIST=folder (mnist, train), BOARD=ulx3s-85f or BOARD=icebreaker (bitstream), PYTEST_ARGS='-n 2' (test)"
 
 simulate: $(SIMULATE_STAMP) ## run the digits network through the simulated hardware (WAVES=1 records a waveform)
 	$(BIN)/spikeloom simulate $(if $(filter-out 0,$(WAVES)),--waves)
@@ -107,6 +110,10 @@ qor: $(TEST_STAMP) ## measure blocks and boards whose files in qor/ are stale; g
 qor-check: $(TEST_STAMP) ## list the files in qor/ that are stale; fails if there are any
 	$(BIN)/python -m spikeloom.boards.qor --check $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
+train: $(TRAIN_STAMP) ## train on the integers of the hardware, MNIST at 8 to 1 bit; goes on where it was; build/train (MNIST=folder)
+	$(BIN)/pytest -q tests/training/check_*.py
+	$(BIN)/python -u -m spikeloom.train $(if $(MNIST),--data '$(MNIST)')
+
 docs: $(DOCS_STAMP) ## build the documentation site into build/docs; a warning or a dead link fails
 	@rm -rf build/docs build/docs-cache  # what was read before would not be warned of again
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d build/docs-cache docs build/docs
@@ -170,6 +177,14 @@ $(NOTEBOOKS_STAMP): $(TEST_STAMP)
 	@echo "Installing torch and snnTorch into .venv: up to 3 GB to download, once"
 	$(PIP_INSTALL) --editable '.[test,frameworks]'
 	@rm -f .venv/notebooks-*.stamp
+	@touch $@
+
+# The build of PyTorch for processors only is on its own index; without it, that of the usual index does as well.
+$(TRAIN_STAMP): $(TEST_STAMP)
+	@echo "Installing PyTorch into .venv: 200 MB to download where $(TORCH_INDEX) is reachable, else up to 3 GB, once"
+	$(PIP_INSTALL) --no-deps --retries 0 --index-url $(TORCH_INDEX) '$(TORCH)' || echo "taking the usual index"
+	$(PIP_INSTALL) --editable '.[test,train]'
+	@rm -f .venv/train-*.stamp
 	@touch $@
 
 $(DOCS_STAMP): | $(BIN)/python

@@ -39,6 +39,8 @@ highlight_language = "none"
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 add_module_names = False
+# The layers of `spikeloom.train` derive from its classes, and it is too large for a page.
+autodoc_mock_imports = ["torch"]
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = False

@@ -15,6 +15,8 @@ PORTIONS = ("hdl", "sim", "sw", "boards")
 DRIVER_MODULES = ("host.driver", "host.endpoint", "host.transport", "datasets.encoders")
 # The harness is hardware, in Amaranth; what cocotb imports inside the simulator may import cocotb.
 SIMULATOR_MODULES = ("spikeloom.simulators.harness", "spikeloom.simulators.simulated_board")
+# They are layers for PyTorch, of the extra `train`.
+TRAINING_MODULES = ("spikeloom.train.fire", "spikeloom.train.layers", "spikeloom.train.network")
 # The packages of `sw`, which stand directly under `spikeloom`.
 SOFTWARE = (
     "api",
@@ -30,6 +32,7 @@ SOFTWARE = (
     "report",
     "runners",
     "simulators",
+    "train",
 )
 # Of the packages that `pip install spikeloom` brings, these may be imported at once; typer and rich bring others.
 BASE = {"numpy", "serial", "nir", "h5py", "typer", "rich", "click", "shellingham", "markdown_it", "mdurl", "pygments"}
@@ -91,7 +94,7 @@ def test_the_host_driver_needs_numpy_and_pyserial_only(name):
     import_with_only(f"spikeloom.{name}", {"numpy"})
 
 
-@pytest.mark.parametrize("module", modules_of("sw"))
+@pytest.mark.parametrize("module", [name for name in modules_of("sw") if name not in TRAINING_MODULES])
 def test_software_needs_no_extra_to_be_imported(module):
     if module in SIMULATOR_MODULES:
         pytest.skip("runs inside the simulator only")

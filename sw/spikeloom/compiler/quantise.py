@@ -30,7 +30,7 @@ from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix, numbers_of
 
-__all__ = ["Quantisation", "QuantiseError", "quantise", "scale_exponents"]
+__all__ = ["Quantisation", "QuantiseError", "leak_of", "quantise", "scale_exponents"]
 
 
 _NO_CONSTANTS = 1 << 12
@@ -350,20 +350,30 @@ def _leak(
     population: Population, name: str, factors: NDArray[np.float64], options: Quantisation, notes: list[str]
 ) -> tuple[Leak, NDArray[np.int64]]:
     """Return the leak ``name`` that multiplies by ``factors`` ``(n,)``: none, a shift, or a product."""
+    kind, fixed = leak_of(factors, options, membrane=name == "beta")
+    if kind is Leak.SHIFT and name != "beta":
+        notes.append(f"population {population.name}: {name} is a shift, which is less exact than a product")
+    if kind is Leak.MULTIPLY:
+        lost = float(np.abs(fixed / 2.0**options.beta_fraction - factors).max())
+        if lost:
+            notes.append(f"population {population.name}: {name} is off by at most {lost:.1e}")
+    return kind, fixed
+
+
+def leak_of(
+    factors: NDArray[np.float64], options: Quantisation, *, membrane: bool = True
+) -> tuple[Leak, NDArray[np.int64]]:
+    """Return the leak that multiplies by ``factors`` ``(n,)``, 0 to 1, in integers: none, a shift, or a product.
+
+    ``membrane`` is False for the factors of currents and adaptations, which become shifts only without a multiplier.
+    """
     if np.all(factors == 1.0):
-        return Leak.NONE, np.zeros(population.size, np.int64)
+        return Leak.NONE, np.zeros(factors.shape, np.int64)
     with np.errstate(divide="ignore"):
         shift = -np.log2(1.0 - factors)
-    as_shift = name == "beta" or not options.multiplier
-    if as_shift and np.all(np.isfinite(shift)):
+    if (membrane or not options.multiplier) and np.all(np.isfinite(shift)):
         k = np.rint(shift)
         # Exporters store tau as 32-bit floats, so an exact power of two comes back with rounding errors.
         if np.all((k >= 1) & (k < min(options.v_width, options.beta_fraction + 1)) & (np.abs(shift - k) < 1e-3)):
-            if name != "beta":
-                notes.append(f"population {population.name}: {name} is a shift, which is less exact than a product")
             return Leak.SHIFT, k.astype(np.int64)
-    fixed = np.rint(np.ldexp(factors, options.beta_fraction)).astype(np.int64)
-    lost = float(np.abs(fixed / 2.0**options.beta_fraction - factors).max())
-    if lost:
-        notes.append(f"population {population.name}: {name} is off by at most {lost:.1e}")
-    return Leak.MULTIPLY, fixed
+    return Leak.MULTIPLY, np.rint(np.ldexp(factors, options.beta_fraction)).astype(np.int64)
