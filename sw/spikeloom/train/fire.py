@@ -186,7 +186,7 @@ class _Fire(torch.autograd.Function):
         return spikes if returned is None else returned
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         membranes, spikes, threshold, beta, alpha, recurrent, held, before, currents, _ = ctx.saved_tensors
         rule: Rule = ctx.rule
         steps = len(spikes)

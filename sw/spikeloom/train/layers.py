@@ -60,7 +60,7 @@ class _Integers(torch.autograd.Function):
         return integers
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return gradient.to(ctx.kind) * ctx.scale, None, None
 
 
@@ -232,21 +232,21 @@ class Layer(torch.nn.Module):
             raise ValueError(f"layer {self.name} must have a quantisation, not None")
         forms, neurons = self._forms(), self.neurons
 
-        def fixed(decay: Decay) -> dict[str, Any]:
+        def fixed(decay: Decay | None) -> NDArray[np.int64]:
+            if decay is None:
+                return np.zeros(self.size, np.int64)
             factor = _array(decay.factor)
             if decay.kind is Leak.SHIFT:
-                return {"kind": decay.kind, "factor": np.rint(-np.log2(1.0 - factor)).astype(np.int64)}
-            return {"kind": decay.kind, "factor": _integers(np.ldexp(factor, quantisation.beta_fraction))}
+                return np.rint(-np.log2(1.0 - factor)).astype(np.int64)
+            return _integers(np.ldexp(factor, quantisation.beta_fraction))
 
-        beta = fixed(forms.beta)
-        alpha = {"kind": None, "factor": 0} if forms.alpha is None else fixed(forms.alpha)
         parameters = NeuronParameters(
             size=self.size,
             v_width=quantisation.v_width,
             threshold=_integers(_array(forms.threshold)) if neurons.spiking else 0,
             bias=_integers(_array(forms.bias)),
-            leak=beta["kind"],
-            leak_factor=beta["factor"],
+            leak=forms.beta.kind,
+            leak_factor=fixed(forms.beta),
             beta_fraction=quantisation.beta_fraction,
             rounding=quantisation.rounding,
             compare=neurons.compare,
@@ -255,8 +255,8 @@ class Layer(torch.nn.Module):
             reset_delay=neurons.reset_delay,
             refractory=neurons.refractory,
             spiking=neurons.spiking,
-            current_leak=alpha["kind"],
-            current_leak_factor=alpha["factor"],
+            current_leak=None if forms.alpha is None else forms.alpha.kind,
+            current_leak_factor=fixed(forms.alpha),
             value_width=quantisation.value_width,
         )
         return LayerIntegers(

@@ -21,7 +21,6 @@ the test images are used once, at the end.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -39,6 +38,7 @@ from spikeloom.datasets.readout import accuracy
 from spikeloom.datasets.shipped import Digits
 from spikeloom.sim.core.neuron import Reset
 from spikeloom.sim.lib.files import replaced, write_whole
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import simulate
 from spikeloom.train.neurons import Neurons
@@ -437,4 +437,4 @@ def complaints(outcomes: Sequence[Outcome], recipes: Iterable[Recipe] = RECIPES)
 def write_summary(path: Path, outcomes: Iterable[Outcome]) -> None:
     """Write ``summary.json``: a list of outcomes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
+    write_whole(path, SUMMARY_FILE.text([asdict(outcome) for outcome in outcomes]))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spikeloom.datasets.shipped import Digits
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.train.mnist import RECIPES, Outcome, checkpoint, complaints, split, write_summary
 
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
@@ -82,4 +83,5 @@ def test_summary(tmp_path):
     outcomes = [outcome_of(name) for name in BY_NAME]
     write_summary(tmp_path / "new" / "summary.json", outcomes)
     found = json.loads((tmp_path / "new" / "summary.json").read_text())
+    assert all(entry.pop("format") == SUMMARY_FILE.number for entry in found)
     assert [Outcome(**entry) for entry in found] == outcomes
