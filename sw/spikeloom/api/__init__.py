@@ -21,7 +21,8 @@ reads that of a build folder. `place` returns a `Program` or raises `PlaceError`
 bitstream.
 
 **Running.** `ReferenceRunner`, `CompiledRunner`, `PinsRunner` and `BoardRunner` take spikes ``(T, B, n)`` and return a
-`RunResult`; `classify` makes answers of its output by a `Decision`. `Board` is the driver itself, behind an `Endpoint` and a transport.
+`RunResult`; `classify` makes answers of its output by a `Decision`. `Board` is the driver itself, behind an `Endpoint`
+and a transport.
 
 **Custom tiles.** A new kind of tile consists of `TileParameters`, `QuantisedUnit`, `TileCompiler`, `register_compiler`,
 `TileSignature` and `register_tile`.

@@ -7,8 +7,8 @@ the winner and its score.
 With several tiles, one may be a step ahead and thus in the next sample already. A second set of scores serves that
 sample.
 
-A packet takes 4 cycles, and the end of a sample 3 cycles per output. This does not limit throughput: an output spikes at
-most once per step, and a step takes longer. In mode 0 packets are passed through combinationally.
+A packet takes 4 cycles, and the end of a sample 3 cycles per output. This does not limit throughput: an output spikes
+at most once per step, and a step takes longer. In mode 0 packets are passed through combinationally.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
