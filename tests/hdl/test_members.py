@@ -1,6 +1,7 @@
 """Every port of a component is documented, with its type and its direction: the sources and their docstrings agree."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -38,8 +39,18 @@ def documented(component):
     return found
 
 
-def widths_declared(component):
-    """What each member is whose width stands in the signature as a number: ``Signal``, ``Signal(8)``, ``Stream(8)``."""
+def value_of(text, namespace):
+    """The integer that an expression is in a module, None if it is not one or depends on parameters."""
+    try:
+        value = eval(text, dict(namespace))
+    except Exception:
+        return None
+    return value if type(value) is int else None
+
+
+def widths_declared(component, namespace):
+    """What each member is whose width stands in the signature as a number, or as constants of the module:
+    ``Signal``, ``Signal(8)``, ``Stream(8)``."""
     found = {}
     for node in ast.walk(component):
         pairs = zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ()
@@ -52,27 +63,37 @@ def widths_declared(component):
                 shape, kind = value.args[0], "Signal"
                 if isinstance(shape, ast.Call) and ast.unparse(shape.func) == "stream.Signature":
                     shape, kind = shape.args[0], "Stream"
-                if isinstance(shape, ast.Constant):
-                    found[key.value] = kind if (kind, shape.value) == ("Signal", 1) else f"{kind}({shape.value})"
+                width = value_of(ast.unparse(shape), namespace)
+                if width is not None:
+                    found[key.value] = kind if (kind, width) == ("Signal", 1) else f"{kind}({width})"
     return found
 
 
-def types_documented(component):
-    """What the docstring says that each member is, without its direction."""
+def types_documented(component, namespace):
+    """What the docstring says that each member is, without its direction, and with numbers for constants."""
     _, _, members = (ast.get_docstring(component) or "").partition("Members\n-------\n")
     found = {}
-    for names, kind in re.findall(r"^([\w, ]+) : (\w+(?:\([^)]*\))?).*\b(?:in|out)$", members, re.MULTILINE):
-        found.update(dict.fromkeys(names.split(", "), kind))
+    for names, kind, width in re.findall(r"^([\w, ]+) : (\w+)(?:\((.*)\))?.*\b(?:in|out)$", members, re.MULTILINE):
+        number = value_of(width, namespace)
+        whole = f"{kind}({width if number is None else number})" if width else kind
+        found.update(dict.fromkeys(names.split(", "), whole))
     return found
 
 
-def other_widths(text):
+def other_widths(text, namespace=None):
+    names = namespace or {}
     return [
-        f"{component.name}: {name} is {types_documented(component).get(name, 'not documented')}, declared {kind}"
+        f"{component.name}: {name} is {types_documented(component, names).get(name, 'not documented')}, declared {kind}"
         for component in components(ast.parse(text))
-        for name, kind in widths_declared(component).items()
-        if types_documented(component).get(name) != kind
+        for name, kind in widths_declared(component, names).items()
+        if types_documented(component, names).get(name) != kind
     ]
+
+
+def namespace_of(path):
+    """The names of the module that ``path`` is."""
+    portion = path.parents[[parent.name for parent in path.parents].index("spikeloom") + 1]
+    return vars(importlib.import_module(".".join(path.relative_to(portion).with_suffix("").parts)))
 
 
 def disagreements(text):
@@ -91,12 +112,18 @@ def test_ports_are_documented_as_they_are_declared(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_ports_are_as_wide_as_they_are_documented(path):
-    assert other_widths(path.read_text(encoding="utf-8")) == []
+    assert other_widths(path.read_text(encoding="utf-8"), namespace_of(path)) == []
 
 
 def test_the_components_are_found():
     assert sum(len(declared(c)) for path in FILES for c in components(ast.parse(path.read_text()))) > 250
-    assert sum(len(widths_declared(c)) for path in FILES for c in components(ast.parse(path.read_text()))) > 150
+    widths = [
+        (widths_declared(component, namespace_of(path)), widths_declared(component, {}))
+        for path in FILES
+        for component in components(ast.parse(path.read_text()))
+    ]
+    assert sum(len(numbers) for _, numbers in widths) > 150
+    assert sum(len(constants) - len(numbers) for constants, numbers in widths) > 12
 
 
 @pytest.mark.parametrize(
@@ -126,3 +153,6 @@ class Wire(wiring.Component):
     assert other_widths(text) == []
     wider = text.replace('"o": Out(stream.Signature(8))', '"o": Out(2)')
     assert other_widths(wider) == ["Wire: o is Stream(8), declared Signal(2)"]
+    constant = text.replace("Out(stream.Signature(8))", "Out(stream.Signature(4 * BYTES))")
+    assert other_widths(constant, {"BYTES": 2}) == []
+    assert other_widths(constant, {"BYTES": 3}) == ["Wire: o is Stream(8), declared Stream(12)"]

@@ -6,6 +6,7 @@ _ATTENTION = "hdl/spikeloom/hdl/attention/tile.py"
 _BANK = "hdl/spikeloom/hdl/core/neuron_bank.py"
 _NEURON = "sim/spikeloom/sim/core/neuron.py"
 _GEOMETRY = "hdl/spikeloom/hdl/core/geometry.py"
+_LANE = "hdl/spikeloom/hdl/core/lane.py"
 _BLOCK = "hdl/spikeloom/hdl/tech/block_ram.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
@@ -32,6 +33,9 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "'36' becomes '37'",
         0,
     ): "the write data have 36 pins, and no pin is connected to a further constant",
+    (_LANE, "Cat(bits, Const(0, width - p.noise_bits)),", "'0' becomes '1'", 0): (
+        "`Operand.CHOOSE` takes these bits where the operand before has ones, and there it has zeros"
+    ),
     (_EMIT, 'stages = [Signal(item, name=f"item_{place}") for place in range(2)]', "'2' becomes '3'", 0): (
         "a third signal of this list is used nowhere"
     ),

@@ -113,6 +113,16 @@ def delivered(design, rng, *, setup_cycles=1):
     return sent, found
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_lines_are_active_high_and_pass_two_stages_by_default():
+    receiver, sender = AerReceiver(3), AerSender(3)
+    assert [(line.active_low, line.stages) for line in (receiver, sender)] == [(False, 2)] * 2
+    assert (receiver.acknowledge.init, sender.request.init, sender.setup_cycles) == (0, 0, 1)
+    assert AerReceiver(3, active_low=True).acknowledge.init == AerSender(3, active_low=True).request.init == 1
+    del receiver, sender
+    gc.collect()  # they are never elaborated, of which Amaranth warns when they are collected: here
+
+
 @pytest.mark.parametrize("active_low", [False, True])
 @pytest.mark.parametrize("stages", [2, 4])
 @pytest.mark.parametrize("stall", [0.0, 0.9])

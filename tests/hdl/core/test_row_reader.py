@@ -116,6 +116,38 @@ def test_a_word_in_every_cycle_for_events_of_a_single_word(request, kind):
     assert len(words) == cycles == 384
 
 
+LONG = CoreParameters(lanes=1, neurons=16, axons=16, weight_words=256, populations=1)
+
+
+def check_long_rows(rng, module):
+    """Rows of every length up to all words of a core, one after the other: a counter of them is used to its end."""
+    for size in range(1, LONG.words + 1):
+        weight = rng.integers(-9, 9, (size, 4))
+        network = one_connection(4, QuantisedConnection(source=INPUT, target="a", weight=weight))
+        rows = rows_of(network, LONG, layouts(network, 1))
+        events = [(axon, 0) for axon in rng.permutation(rows.axons[INPUT])]
+        words, cycles = read_rows(module.RowReader(LONG), loaded(rows), events, rng)
+        assert words == expected_words(LONG, rows.images, events)
+        assert len(words) == cycles == 4 * size
+
+
+def test_rows_as_long_as_the_core(request):
+    check_long_rows(rng_of(request.node.name), row_reader)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("with m.Elif(remaining[-1]):", "with m.Elif(remaining[-2]):"),
+        ("free = ~word.valid | remaining[-1]", "free = ~word.valid | remaining[-2]"),
+        ("Signal(bits_for(p.words) + 1, init=-1)", "Signal(bits_for(p.words), init=-1)"),
+    ],
+)
+def test_rows_that_end_too_early_are_found(request, old, new):
+    with pytest.raises(AssertionError):
+        check_long_rows(rng_of(request.node.name), mutated(row_reader, old, new))
+
+
 def test_events_that_meet_nothing_cost_no_word(request):
     """Stride 3 and a kernel of 1: eight of nine positions meet nothing; while words are added they pass unseen."""
     rng = rng_of(request.node.name)

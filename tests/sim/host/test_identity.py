@@ -1,5 +1,7 @@
 """The identity record: each field at its place, versions told apart, features in words."""
 
+import dataclasses
+
 import pytest
 
 from spikeloom.sim.host.identity import IDENTITY_BYTES, PROTOCOL_VERSION, Feature, Identity, LinkKind
@@ -47,7 +49,10 @@ def test_another_version_keeps_its_version_only():
     for version, rest in ((1, bytes(35)), (9, b" whatever comes then")):
         decoded = Identity.decode(b"SPKL" + bytes([version]) + rest)
         assert decoded.protocol_version == version
-        assert (decoded.neurons, decoded.features, decoded.link_kind) == (0, Feature(0), LinkKind.UNKNOWN)
+        assert (decoded.features, decoded.link_kind) == (Feature(0), LinkKind.UNKNOWN)
+        others = {name: value for name, value in dataclasses.asdict(decoded).items() if name != "protocol_version"}
+        assert "weight_words" in others
+        assert not any(any(value) if isinstance(value, bytes) else value for value in others.values()), others
 
 
 def test_a_kind_of_link_to_come_is_unknown():

@@ -297,6 +297,23 @@ def test_model_takes_no_more_than_its_ring():
     assert model.transmit(b"x") == 0
 
 
+def test_model_accepts_no_more_than_its_ring():
+    """A frame that fills the ring is accepted, one byte more is not; then as much as has been consumed."""
+    model = DeviceModel(LinkParameters(receive_buffer=128, maximum_payload=64), IDENTITY.encode())
+    exchange(model, Frame(kind=Kind.OPEN, payload=b"1234"))
+    data = bytes(range(200))
+    for first, size, expected in ((0, 64, 64), (64, 63, 127), (127, 2, 127), (127, 1, 128), (128, 1, 128)):
+        exchange(model, Frame(sequence=first, payload=data[first : first + size]))
+        (frame,) = exchange(model, Frame(sequence=expected, reply=True))
+        assert frame.acknowledge == expected
+    assert model.receive(10) == data[:10]
+    for first, size, expected in ((128, 11, 128), (128, 10, 138)):
+        exchange(model, Frame(sequence=first, payload=data[first : first + size]))
+        (frame,) = exchange(model, Frame(sequence=expected, reply=True))
+        assert frame.acknowledge == expected
+    assert model.receive() == data[10:138]
+
+
 def test_bounds():
     assert_bounds(LinkParameters, "idle_cycles", 1, 65535)
     assert_bounds(LinkParameters, "maximum_payload", 64, 1400, receive_buffer=2048, transmit_buffer=2048)

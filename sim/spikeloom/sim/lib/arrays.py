@@ -88,7 +88,7 @@ class _Pieces(io.BytesIO):
         super().__init__(content)
         self._length = len(content)
 
-    def read(self, size: int | None = -1) -> bytes:
+    def read(self, size: int | None = None) -> bytes:
         left = self._length - self.tell()
         if (left if size is None or size < 0 else min(size, left)) > _LARGEST_DIRECTORY:
             raise FileError(f"the directory of an .npz file must have at most {_LARGEST_DIRECTORY:,} bytes")
