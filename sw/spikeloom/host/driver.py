@@ -80,6 +80,7 @@ class Board:
         self._channel = MessageChannel(link)
         self._fabric = fabric
         self._program: LoadableProgram | None = None
+        self._encoder: tuple[LoadableProgram, SampleEncoder] | None = None
         self.identity = self._channel.open()
 
     def reopen(self) -> None:
@@ -432,7 +433,10 @@ class Board:
             self._program = program
 
         self._program = None  # set again when the stream has ended without error
-        return StepStream(self._channel, program, on_end)
+        # A closed loop may begin thousands of samples per second, all with the same axons.
+        if self._encoder is None or self._encoder[0] is not program:
+            self._encoder = program, SampleEncoder(program.input_axons)
+        return StepStream(self._channel, program, self._encoder[1], on_end)
 
     def _exchange(
         self,

@@ -29,15 +29,21 @@ class StepStream:
         Messages to and from the board. It must not be used otherwise until the stream has ended.
     program
         The loaded program.
+    encoder
+        Encoder of the program's inputs.
     on_end
         Called when the sample has ended and all of its steps have been received.
     """
 
-    def __init__(self, channel: MessageChannel, program: LoadableProgram, on_end: Callable[[], None]) -> None:
-        self._channel, self._program, self._on_end = channel, program, on_end
-        self._encoder = SampleEncoder(program.input_axons)
-        axons = np.asarray(program.output_axons, np.int64)
-        self._place = {int(axon): place for place, axon in enumerate(axons)}
+    def __init__(
+        self,
+        channel: MessageChannel,
+        program: LoadableProgram,
+        encoder: SampleEncoder,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._channel, self._program, self._encoder, self._on_end = channel, program, encoder, on_end
+        self._place = {axon: place for place, axon in enumerate(np.asarray(program.output_axons).tolist())}
         self._silent = program.observed[0][1] if program.membranes else 0
         self._first = channel.steps
         self._found: dict[int, StepResult] = {}
@@ -96,13 +102,11 @@ class StepStream:
     def _take(self, messages: Messages) -> list[StepResult]:
         if messages.reads:
             raise DriverError("unexpected answer to a read from the board")
-        ones = np.ones(len(messages.spike_step), np.int64)
-        for steps, axons, values, valued in (
-            (messages.spike_step, messages.spike_axon, ones, False),
-            (messages.value_step, messages.value_axon, messages.value, True),
-        ):
-            for step, axon, value in zip(steps.tolist(), axons.tolist(), values.tolist(), strict=True):
-                self._put(step - self._first, axon, value, valued)
+        for step, axon in zip(messages.spike_step.tolist(), messages.spike_axon.tolist(), strict=True):
+            self._put(step - self._first, axon, 1, valued=False)
+        valued = messages.value_step.tolist(), messages.value_axon.tolist(), messages.value.tolist()
+        for step, axon, value in zip(*valued, strict=True):
+            self._put(step - self._first, axon, value, valued=True)
         found = []
         for last in messages.ticks.tolist():
             if self.received == self.sent:
@@ -116,12 +120,13 @@ class StepStream:
 
     def _of(self, step: int) -> StepResult:
         """Return the partial result of a step."""
-        size = len(self._place)
-        return self._found.setdefault(
-            step, StepResult(spikes=np.zeros(size, np.bool_), values=np.zeros(size, np.int64))
-        )
+        if (result := self._found.get(step)) is None:
+            size = len(self._place)
+            result = StepResult(spikes=np.zeros(size, np.bool_), values=np.zeros(size, np.int64))
+            self._found[step] = result
+        return result
 
-    def _put(self, step: int, axon: int, value: int, valued: bool) -> None:
+    def _put(self, step: int, axon: int, value: int, *, valued: bool) -> None:
         place = self._place.get(axon)
         if place is None:
             raise DriverError(f"the board has sent axon {axon}, which the program does not observe")
