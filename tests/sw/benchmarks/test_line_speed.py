@@ -1,4 +1,4 @@
-"""Images per second through a serial line: every way is measured and compared, on a small network at the pins."""
+"""Images per second over each link: every way is measured and compared, on a small network at the pins."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ from harness.mnist import digits_of, strokes
 from harness.networks import rng_of
 
 from spikeloom.benchmarks import line_speed
-from spikeloom.benchmarks.line_speed import CLOCK_HZ, DIVISORS, ENCODERS, Rate, measure
+from spikeloom.benchmarks.line_speed import ENCODERS, LINES, Rate, driver_rates, limit_of, measure
 from spikeloom.frontends.nir import load
 from spikeloom.runners.runner import ReferenceRunner
 
@@ -50,7 +50,8 @@ def rng(request, monkeypatch):
 def in_place_of_pins(monkeypatch, rng):
     """The reference answers in place of the pins, in 1,000 cycles per image and cycle of a bit, of ten nanoseconds.
 
-    The dictionary that is returned says what is added to its answers.
+    Alone, an image takes as many cycles more as it has predecessors. The dictionary that is returned says what is added
+    to the answers.
     """
     quantised, added = [], {"error": 0}
     place = line_speed.place
@@ -60,15 +61,17 @@ def in_place_of_pins(monkeypatch, rng):
         return place(network, fabric)
 
     def do_at_pins(fabric, work, arguments, directory, *, divisor):
-        _, tasks = arguments
+        _, tasks, alone = arguments
         reference, done = ReferenceRunner(quantised[-1]), []
         for task in tasks:
             spikes = task.inputs if task.encoder is None else task.encoder.encode(task.inputs)
             found = reference.do(replace(task, inputs=spikes, encoder=None))
             output = found.output if found.classes is None else found.classes
             images = spikes.shape[1]
-            figures = {"seconds": images * divisor * 1000 * 1e-8, "sent": 300 * images, "received": 20 * images}
-            done.append(SimpleNamespace(output=output + added["error"], **figures))
+            figures = {"seconds": images * divisor * 1000 * 1e-8, "sent": 90 * images, "received": 20 * images}
+            figures |= {"core_cycles": 10 * images, "latencies_s": [(1000 + image) * 1e-8 for image in range(alone)]}
+            singles = [output[:, [n]] if found.classes is None else output[[n]] for n in range(alone)]
+            done.append(SimpleNamespace(output=output + added["error"], alone=singles, **figures))
         return done, None
 
     monkeypatch.setattr(line_speed, "place", remembering)
@@ -76,62 +79,134 @@ def in_place_of_pins(monkeypatch, rng):
     return added
 
 
-def test_rates_are_images_per_time_of_the_board(in_place_of_pins, rng, tmp_path):
-    images = strokes(rng, 3)
-    rates = measure(images, tmp_path)
-    assert len(rates) == WAYS * len(DIVISORS)
-    assert len({(r.line, r.encoder, r.encodes, r.answers) for r in rates}) == len(rates)
+def test_rates_are_images_per_time_of_the_board(in_place_of_pins, rng, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = strokes(rng, 5)
+    rates = measure(images, tmp_path, alone=3)
+    assert len(rates) == WAYS * len(LINES)
+    assert len({(r.link, r.encoding, r.sends, r.answers) for r in rates}) == len(rates)
     for rate in rates:
-        assert rate.images_per_s == round(CLOCK_HZ / (1000 * DIVISORS[rate.line]), 1)
-        assert (rate.sent, rate.received) == (300, 20)
-    assert {r.encoder for r in rates} == set(ENCODERS)
-    assert {(r.encodes, r.answers) for r in rates} == {(e, a) for e in ("host", "board") for a in ("spikes", "classes")}
+        line = LINES[rate.link]
+        assert (rate.board, rate.clock_mhz) == (line.board, line.clock_hz / 1e6)
+        assert rate.images_per_s == round(line.clock_hz / (1000 * line.divisor), 1)
+        assert (rate.sent, rate.received, rate.images, rate.alone, rate.mismatches) == (90, 20, 5, 3, 0)
+        assert rate.latency_us == round(1001 / rate.clock_mhz, 1)
+        assert rate.latency_99_us == round(1001.98 / rate.clock_mhz, 1)
+        # 900 bits in the time of 1,000 are the most that is used, but for the slower of the encoders on a fast line.
+        share = rate.busy["line to the board"]
+        assert share == 0.9
+        expected = {"line to the board": share, "line from the board": 0.2, "core": round(0.01 / line.divisor, 3)}
+        if rate.sends == "pixels":
+            encoder = ENCODERS[rate.encoding].steps * 785 / (1000 * line.divisor)
+            expected["encoder"] = round(encoder, 3)
+        assert rate.busy == expected
+        assert rate.limit == ("encoder" if expected.get("encoder", 0) > share else "line to the board")
+    assert {r.encoding for r in rates} == set(ENCODERS)
+    assert {(r.sends, r.answers) for r in rates} == {
+        (e, a) for e in ("spikes", "pixels") for a in ("spikes", "classes")
+    }
 
 
-def test_an_answer_that_differs_ends_the_measurement(in_place_of_pins, rng, tmp_path):
+def test_answers_that_differ_are_counted(in_place_of_pins, rng, tmp_path):
     in_place_of_pins["error"] = 1
-    message = r"^1 Mbaud, latency, T = 4, 2 bits: the board must answer as the reference, and differs$"
-    with pytest.raises(RuntimeError, match=message):
-        measure(strokes(rng, 2), tmp_path)
+    rates = measure(strokes(rng, 2), tmp_path, alone=1, lines=["uart, 1 Mbaud"])
+    for rate in rates:
+        encoder = ENCODERS[rate.encoding]
+        # Each of ten outputs in each step, or a class; the image alone is right.
+        assert rate.mismatches == 2 * (1 if rate.answers == "classes" else 10 * encoder.steps)
+
+
+def test_what_limits():
+    busy = {"line to the board": 0.8, "line from the board": 0.2, "core": 0.9}
+    assert limit_of(busy, 1000, None) == "core"
+    assert limit_of(busy, 1000, 1001) == "core"
+    assert limit_of(busy, 1000, 999) == "driver"
+    assert limit_of({**busy, "core": 0.7}, 1000, 2000) == "line to the board"
+    assert limit_of({**busy, "core": 0.7, "line to the board": 0.74}, 1000, 2000) == "round trips"
+
+
+def test_the_driver_alone_is_read_from_its_benchmark(tmp_path):
+    assert driver_rates(tmp_path / "driver.json") == {}
+    found = {"images_per_s": {"spikes, spikes back": 5, "pixels, classes back": 7}}
+    (tmp_path / "driver.json").write_text(json.dumps(found))
+    assert driver_rates(tmp_path / "driver.json") == {("spikes", "spikes"): 5, ("pixels", "classes"): 7}
 
 
 def test_the_command_keeps_its_result_and_shows_the_one_before(request, tmp_path, monkeypatch, capsys):
     digits = digits_of(rng_of(request.node.name))
-    way = {"line": "1 Mbaud", "encoder": "latency", "encodes": "host", "answers": "spikes"}
-    rate = Rate(**way, images_per_s=700.0, sent=345.6, received=20.0)
-    asked = []
+    link, other = list(LINES)[:2]
+    rate = Rate(
+        link=link,
+        board="one",
+        clock_mhz=25.0,
+        encoding="latency",
+        sends="spikes",
+        answers="spikes",
+        images=5,
+        images_per_s=700.0,
+        alone=2,
+        latency_us=1234.0,
+        latency_99_us=5678.0,
+        limit="core",
+        busy={"core": 0.9},
+        sent=345.6,
+        received=20.0,
+        mismatches=0,
+    )
+    asked, mismatches = [], [0]
 
-    def measured(images, directory):
-        asked.append((len(images), str(directory)))
-        return [rate]
+    def measured(images, directory, *, alone, lines):
+        asked.append((len(images), str(directory), alone, lines))
+        return [replace(rate, mismatches=mismatches[0])]
 
     monkeypatch.setattr(line_speed, "measure", measured)
     monkeypatch.setattr(line_speed, "load_mnist", lambda folder, part: digits)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     kept = tmp_path / "kept.json"
-    monkeypatch.setattr("sys.argv", ["line", "--data", "somewhere", "--images", "5", "--output", str(kept)])
-    line_speed.main()
-    assert asked == [(5, "build/line")]
+    command = ["line", "--data", "somewhere", "--images", "5", "--alone", "2", "--output", str(kept)]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        line_speed.main()
+    assert asked == [(5, "build/line", 2, tuple(LINES))]
     assert json.loads(kept.read_text()) == [asdict(rate)]
+    assert json.loads((tmp_path / "build/line/summary.json").read_text()) == [asdict(rate)]
     shown = capsys.readouterr().out
     assert "5 images of MNIST" in shown
     assert "700 │      -" in shown
-    assert "346" in shown
-    kept.write_text(json.dumps([{**asdict(rate), "images_per_s": 600.0}]))
-    line_speed.main()
-    assert "700 │    600" in capsys.readouterr().out
+    assert "1,234 │ 5,678 │ core" in shown
+    assert "0 answers differ" in shown
+    # One link only: the figures of the others stay.
+    elsewhere = {**asdict(rate), "link": other}
+    kept.write_text(json.dumps([elsewhere, {**asdict(rate), "images_per_s": 600.0}]))
+    monkeypatch.setattr("sys.argv", [*command, "--line", link])
+    mismatches[0] = 3
+    with pytest.raises(SystemExit, match=r"^1$"):
+        line_speed.main()
+    shown = capsys.readouterr().out
+    assert "700 │    600" in shown
+    assert "3 answers differ" in shown
+    assert json.loads(kept.read_text()) == [elsewhere, asdict(replace(rate, mismatches=3))]
+    monkeypatch.setattr("sys.argv", [*command, "--alone", "6"])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        line_speed.main()
+    assert "--alone must be from 1 to 5, not 6" in capsys.readouterr().err
 
 
 def test_every_way_at_the_pins(rng, tmp_path, shared_build):
     """The whole board in the simulator, with encoder and readout: the answers are compared inside `measure`."""
     images = strokes(rng, 2)
-    rates = measure(images, shared_build(tmp_path / "run"), lines=["3 Mbaud"])
+    rates = measure(images, shared_build(tmp_path / "run"), alone=1, lines=["uart, 12 Mbaud"])
     assert len(rates) == WAYS
+    line = LINES["uart, 12 Mbaud"]
     # A line carries at most one byte in ten bits. Bytes count when the driver writes them: a few frames are still
     # under way when the answer has come, which is some percent of two images.
-    most = 1.1 * CLOCK_HZ / (10 * DIVISORS["3 Mbaud"])
+    most = 1.1 * line.clock_hz / (10 * line.divisor)
     assert all(0 < rate.images_per_s * max(rate.sent, rate.received) < most for rate in rates)
+    assert all(rate.mismatches == 0 for rate in rates)
+    # An image alone cannot be faster than its bytes, nor the core than its words.
+    assert all(rate.latency_99_us >= rate.latency_us > rate.received * 1e6 / most for rate in rates)
+    assert all(0 < rate.busy["core"] < 1 for rate in rates)
     # Pixels go out once, spikes in each step: with many steps the encoder of the board saves most of the bytes.
-    sent = {rate.encodes: rate.sent for rate in rates if rate.encoder.startswith("rate") and rate.answers == "spikes"}
-    assert sent["board"] < sent["host"]
+    sent = {rate.sends: rate.sent for rate in rates if rate.encoding.startswith("rate") and rate.answers == "spikes"}
+    assert sent["pixels"] < sent["spikes"]
