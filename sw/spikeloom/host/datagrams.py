@@ -13,6 +13,7 @@ exact; a lost datagram is counted there even if no other one follows, unlike wit
 
 from __future__ import annotations
 
+import abc
 import ctypes
 import errno
 import select
@@ -21,11 +22,12 @@ import struct
 import sys
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BATCH_BYTES", "BATCH_DATAGRAMS", "DatagramPort"]
+__all__ = ["BATCH_BYTES", "BATCH_DATAGRAMS", "Closing", "DatagramPort"]
 
 BATCH_BYTES = 1 << 16
 BATCH_DATAGRAMS = 4096
@@ -50,7 +52,23 @@ _INSTRUCTION = struct.Struct("=HBBI")
 _Instruction = tuple[int, int, int, int]
 
 
-class DatagramPort:
+class Closing(abc.ABC):
+    """Base of what is closed at the end of a ``with`` statement."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give back what is open."""
+
+
+class DatagramPort(Closing):
     """IPv4 UDP port. Datagrams are read into a batch, which `take` returns.
 
     Parameters
@@ -103,14 +121,6 @@ class DatagramPort:
         self._view = memoryview(self._batch.data)
         self._filled = 0
         self._sizes: list[int] = []
-
-    def __enter__(self) -> DatagramPort:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop listening; the counts remain."""

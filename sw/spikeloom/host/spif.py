@@ -17,12 +17,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.host.datagrams import DatagramPort
+from spikeloom.host.datagrams import Closing, DatagramPort
 
 __all__ = ["PixelMap", "SpifError", "SpifReceiver", "SpifSender", "decode_events", "encode_events"]
 
@@ -160,7 +159,7 @@ class PixelMap:
         return column * self.scale + self.left, row * self.scale + self.top, channel
 
 
-class SpifReceiver:
+class SpifReceiver(Closing):
     """Receiver of events at a UDP port; a step consists of the events that arrive in ``step_s`` seconds.
 
     Parameters
@@ -195,14 +194,6 @@ class SpifReceiver:
         self.step_s = step_s
         self._port = DatagramPort(host, port, peer=peer, unit=_WORD.itemsize)
         self.port = self._port.port
-
-    def __enter__(self) -> SpifReceiver:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop listening; the counts remain."""
@@ -275,7 +266,7 @@ class SpifReceiver:
         spikes[self.pixels.lines(*events)] = True
 
 
-class SpifSender:
+class SpifSender(Closing):
     """Sender of events to a UDP port.
 
     Parameters
@@ -290,14 +281,6 @@ class SpifSender:
         self.pixels = pixels
         self._to = (host, port)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-
-    def __enter__(self) -> SpifSender:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop sending."""

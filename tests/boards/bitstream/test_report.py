@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from harness.bitstreams import BUILD_REPORT
 from rich.console import Console
 
 from spikeloom.boards.bitstream.report import Clock, Report, Used, clocks, report_table, used_resources
@@ -51,24 +52,8 @@ ICE40_NETLIST = {
         },
     }
 }
-REPORT = Report(
-    board="demo",
-    device="LFE5U-85F",
-    lut=412,
-    ff=163,
-    ram=33,
-    dsp=2,
-    first_clock_mhz=25.0,
-    clock_mhz=25.0,
-    fmax_mhz=48.25,
-    neurons=256,
-    synapses=65536,
-    peak_synaptic_operations_per_s=200_000_000,
-    identity="00" * 16,
-    clocks=tuple(clocks(RECORDED)),
-    seed=2,
-    seeds=4,
-    raise_clock=True,
+REPORT = dataclasses.replace(
+    BUILD_REPORT, board="demo", clocks=tuple(clocks(RECORDED)), seed=2, seeds=4, raise_clock=True
 )
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from harness.bitstreams import BUILD_REPORT
 from harness.cli import refused
 
 from spikeloom.boards.bitstream.builder import BuildResult
-from spikeloom.boards.bitstream.report import Clock, Report
+from spikeloom.boards.bitstream.report import Report
 from spikeloom.boards.targets.registry import find_board
 from spikeloom.cli.app import main
 from spikeloom.compiler.place import place
@@ -78,29 +79,13 @@ def test_a_bitstream_with_a_program_in_it(network, capsys, monkeypatch, board):
 
 
 def test_json_is_the_report_and_all_of_standard_output(network, capsys, monkeypatch):
-    report = Report(
-        board="ulx3s-85f",
-        device="LFE5U-85F",
-        lut=412,
-        ff=163,
-        ram=33,
-        dsp=2,
-        first_clock_mhz=25.0,
-        clock_mhz=25.0,
-        fmax_mhz=48.25,
-        neurons=256,
-        synapses=65536,
-        peak_synaptic_operations_per_s=200_000_000,
-        identity="00" * 16,
-        clocks=(Clock(name="clk", constraint_mhz=25.0, achieved_mhz=48.25),),
-    )
     asked = []
 
     def build(board, output, *, fabric, clock_mhz, announce, **settings):
         asked.append((board, output, clock_mhz))
         announce("placing")
         command = ("openFPGALoader", "out/ulx3s-85f.bit")
-        return BuildResult(bitstream=Path("out/ulx3s-85f.bit"), report=report, flash_command=command)
+        return BuildResult(bitstream=Path("out/ulx3s-85f.bit"), report=BUILD_REPORT, flash_command=command)
 
     monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
     command = ["bitstream", network, "--board", "ulx3s-85f", "--clock", "25", "-o", "out"]
@@ -112,7 +97,7 @@ def test_json_is_the_report_and_all_of_standard_output(network, capsys, monkeypa
     assert content["format"] == JSON_OUTPUT.number
     assert content["bitstream"] == "out/ulx3s-85f.bit"
     assert content["flash_command"] == ["openFPGALoader", "out/ulx3s-85f.bit"]
-    assert Report.from_json(json.dumps(content["report"])) == report
+    assert Report.from_json(json.dumps(content["report"])) == BUILD_REPORT
     assert "placing" in said.err
     main(command)  # without --json: the tables of the choice, the report, and how to load it
     said = capsys.readouterr()
