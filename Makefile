@@ -26,7 +26,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progres
 
 .PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz frameworks mutate formal traffic lint format types bitstream qor qor-check train docs notebooks wheel clean
 
-help: ## say what there is
+help: ## list the targets
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo "Options: WAVES=1 (simulate), MNIST=folder (mnist, train), BOARD=ulx3s-85f or BOARD=icebreaker (bitstream), PYTEST_ARGS='-n 2' (test)"
@@ -50,37 +50,37 @@ series: $(SIMULATE_STAMP) ## a time series in four codes through the simulated h
 mnist: $(SIMULATE_STAMP) ## run MNIST's 10,000 test images through the simulated hardware (MNIST=folder with the files)
 	$(BIN)/spikeloom mnist $(if $(MNIST),--data '$(MNIST)')
 
-line: $(SIMULATE_STAMP) ## images of MNIST per second, latency and limit over each link, simulated, in build/line (MNIST=folder with the files)
+line: $(SIMULATE_STAMP) ## measure images of MNIST per second, latency and limit over each link, simulated, in build/line (MNIST=folder with the files)
 	$(BIN)/python -m spikeloom.benchmarks.line_speed $(if $(MNIST),--data '$(MNIST)')
 
 transformer: $(SIMULATE_STAMP) ## run the held-out digits through the transformer's RTL; picture of its attention in build/transformer
 	$(BIN)/python -m spikeloom.benchmarks.transformer
 
-scaling: $(SIMULATE_STAMP) ## one network on 1, 2, 4 and 16 tiles: the same spikes, and the speed-up (MNIST=folder with the files)
+scaling: $(SIMULATE_STAMP) ## run a network on 1, 2, 4 and 16 tiles: equal spikes and speed-up (MNIST=folder with the files)
 	$(BIN)/python -m spikeloom.benchmarks.scaling $(if $(MNIST),--data '$(MNIST)')
 
-test: $(TEST_STAMP) ## run the tests, but for the long forms of some
+test: $(TEST_STAMP) ## run all tests except the long forms
 	$(BIN)/pytest $(PYTEST_ARGS) -m 'not slow'
 
-test-quick: $(TEST_STAMP) ## run the quick tests, those of three minutes together
+test-quick: $(TEST_STAMP) ## run the quick tests, three minutes in all
 	$(BIN)/pytest $(PYTEST_ARGS) -m quick
 
-test-full: $(TEST_STAMP) ## run all tests, with 100 examples where networks are drawn
+test-full: $(TEST_STAMP) ## run all tests, with 100 random networks instead of a few
 	SPIKELOOM_EXAMPLES=$${SPIKELOOM_EXAMPLES:-100} $(BIN)/pytest $(PYTEST_ARGS)
 
-tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, those that install and build too
+tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, including installation and builds
 	SPIKELOOM_TUTORIAL=1 $(BIN)/pytest -q tests/sw/cli/test_tutorial.py
 
-fuzz: $(TEST_STAMP) ## try 3,000 damaged files of every kind; goes on where it was; summary in build/fuzz
+fuzz: $(TEST_STAMP) ## try 3,000 damaged files of every kind; resumes; summary in build/fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 frameworks: $(TEST_STAMP) ## networks of five frameworks, exported and run there, against the models; 4 GB in build/frameworks
 	PYTHONPATH=tests $(BIN)/python -m frameworks $(if $(KEEP),--keep)
 
-mutate: $(TEST_STAMP) ## plant 300 bugs, one at a time: which do no tests find? Two hours; goes on where it was; build/mutate
+mutate: $(TEST_STAMP) ## plant 300 bugs, one at a time, and list those that no test finds; two hours; resumes; build/mutate
 	PYTHONPATH=tests $(BIN)/python -m mutate $(if $(SEED),--seed $(SEED))
 
-formal: $(TEST_STAMP) ## prove queues, arbiter, router and tokens; ends within an hour
+formal: $(TEST_STAMP) ## prove queues, arbiter, router and tokens; up to an hour
 	PYTHONPATH=tests $(BIN)/python -m formal
 
 traffic: $(TEST_STAMP) ## 10 million packets through a 4 x 4 mesh; summary in build/traffic
@@ -95,19 +95,19 @@ format: $(DEV_STAMP) ## apply the style
 	$(BIN)/ruff format .
 
 types: $(DEV_STAMP) ## check types, with mypy and with pyright
-	$(BIN)/mypy
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	@$(BIN)/mypy & mypy=$$!; PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright; pyright=$$?; \
+	wait $$mypy && exit $$pyright
 
-bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: with a fabric chosen for it, BAKE=1: and its program)
+bitstream: $(TEST_STAMP) ## build the bitstream for BOARD (NETWORK=file.nir: choose the fabric for it; BAKE=1: include its program)
 	$(if $(BOARD),,$(error BOARD must be set, for example: make bitstream BOARD=icebreaker))
 	$(BIN)/spikeloom bitstream --board $(BOARD) $(NETWORK) $(if $(BAKE),--bake)
 
-qor: $(TEST_STAMP) ## measure blocks and boards whose files in qor/ are stale; goes on where it was (ONLY=lif-core: some, JOBS=1)
+qor: $(TEST_STAMP) ## measure the blocks and boards whose files in qor/ are stale; resumes (ONLY=lif-core: a subset; JOBS=1)
 	$(BIN)/python -m spikeloom.boards.qor $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 	$(BIN)/python -m spikeloom.boards.qor.tables
 	$(BIN)/python -m spikeloom.boards.qor.attention_table
 
-qor-check: $(TEST_STAMP) ## list the files in qor/ that are stale; fails if there are any
+qor-check: $(TEST_STAMP) ## list the stale files in qor/; fails if there are any
 	$(BIN)/python -m spikeloom.boards.qor --check $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
 train: $(TRAIN_STAMP) ## train on the integers of the hardware, MNIST at 8 to 1 bit; goes on where it was; build/train (MNIST=folder)
@@ -120,13 +120,13 @@ docs: $(DOCS_STAMP) ## build the documentation site into build/docs; a warning o
 	$(BIN)/python docs/check_site.py build/docs
 	@echo "Open build/docs/index.html"
 
-notebooks: $(NOTEBOOKS_STAMP) ## run the notebooks, that of snnTorch too, and compare with what they say
+notebooks: $(NOTEBOOKS_STAMP) ## run all notebooks, including snnTorch, and compare their output
 	$(BIN)/python docs/notebooks/execute.py --check integers core-size snntorch
 
 wheel: $(TEST_STAMP) ## build dist/spikeloom-*.whl
 	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
-clean: ## remove what was built; .venv stays
+clean: ## remove build output; keeps .venv
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # A Python without ensurepip (Debian and Ubuntu keep it in a package of its own) can still borrow an installed pip.

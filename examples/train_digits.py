@@ -216,7 +216,7 @@ def main() -> None:
     else:
         nir.write(arguments.output, graph_of(train(training, seed=arguments.seed)))
         events = ENCODER.encode(held_out.images).sum() / len(held_out)
-        print(f"{arguments.output}: {events:.0f} input events an image; accuracy on {len(held_out)} held-out images:")
+        print(f"{arguments.output}: {events:.0f} input events per image; accuracy on {len(held_out)} held-out images:")
         report(arguments.output, held_out)
     print(f"{time.monotonic() - start:.0f} s")
 

@@ -341,7 +341,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("name", choices=RECIPES)
     parser.add_argument("--data", type=Path, help="folder with the IDX files; downloaded to build/mnist if not given")
-    parser.add_argument("--held", type=int, default=0, help="measure on so many training images, and write nothing")
+    parser.add_argument("--held", type=int, default=0, help="evaluate on the first N training images and write nothing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="where the network goes; models/mnist-NAME.nir if not given")
     arguments = parser.parse_args()

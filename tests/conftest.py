@@ -3,13 +3,14 @@
 import gc
 import json
 import os
+import resource
 import signal
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from spikeloom.simulators import verilator
+from spikeloom.simulators import build, verilator
 
 _BUILD = Path(__file__).resolve().parents[1] / "build" / "tests"
 
@@ -20,6 +21,8 @@ os.environ["XDG_CACHE_HOME"] = str(_BUILD / "cache")
 
 # A compiled design runs for some thousand cycles in a test: to optimise it takes longer than it saves.
 verilator.FAST = "-O0"
+# Tests run side by side: what one of them compiles need not be cut into parts, which takes more time together.
+build.UNITS = 1
 
 
 _HERE = Path(__file__).resolve().parent
@@ -43,6 +46,7 @@ _SAMPLES = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fastest-first", action="store_true", help="and the longest last: to find a failure early")
     parser.addoption("--begin-with", default="", help="of tests that take as long, those of this file come first")
+    parser.addoption("--record-durations", action="store_true", help="refresh durations.json with the tests that run")
     parser.addoption("--cpu-limit", type=float, help="a test fails after so many times the processor time it takes")
 
 
@@ -83,6 +87,45 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+
+
+_STARTED = pytest.StashKey[float]()
+_RECORDED: dict[str, float] = {}
+
+
+def _processor_seconds() -> float:
+    """Of this process and of the processes that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_STARTED] = _processor_seconds()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Generator[None, pytest.TestReport, object]:
+    """A property of the report, so that it reaches the process that distributes the tests."""
+    report = yield
+    if call.when == "teardown":
+        report.user_properties.append(("processor seconds", _processor_seconds() - item.stash[_STARTED]))
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        _RECORDED[report.nodeid] = dict(report.user_properties).get("processor seconds", 0.0)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With ``--record-durations``, write `durations.json`: begin with an empty ``build``, or nothing is compiled."""
+    if not session.config.getoption("record_durations") or hasattr(session.config, "workerinput"):
+        return
+    seconds = _SECONDS | {name: round(taken) for name, taken in _RECORDED.items()}
+    listed = sorted((-count, name) for name, count in seconds.items() if count >= 2)
+    text = json.dumps({name: -count for count, name in listed}, indent=0, ensure_ascii=False)
+    (_HERE / "durations.json").write_text(text + "\n")
 
 
 @pytest.fixture

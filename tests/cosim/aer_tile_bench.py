@@ -321,7 +321,7 @@ class Receiver:
         while True:
             await level(dut.output_request, False)
             there = get_sim_time("ps") - self.changed
-            assert there >= OUTPUT.setup_cycles * PERIOD_PS, "the address must be there before its request"
+            assert there >= OUTPUT.setup_cycles * PERIOD_PS, "the address must be stable before its request"
             address = int(dut.output_address.value)
             while self.dead:
                 await Timer(1, "us")

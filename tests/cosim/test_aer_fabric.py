@@ -66,7 +66,7 @@ def run(rng, step_cycles):
     idle, stall = (float(rng.choice([0.0, 0.3, 0.9])) for _ in range(2))
     pauses = Pauses(idle=idle, stall=stall, seed=int(rng.integers(1, 1 << 40)))
     start = int(rng.integers(1, 1 << 30))
-    with CompiledSimulator(library(), pauses=pauses, patience=20_000, random_start=start) as simulator:
+    with CompiledSimulator(library(), pauses=pauses, timeout_cycles=20_000, random_start=start) as simulator:
         scripts = {tile: random_script(rng, int(rng.integers(4))) for tile in (give, take)}
         scripts[give][:, ADDRESS] &= 31
         for tile, script in scripts.items():

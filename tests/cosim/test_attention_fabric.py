@@ -42,7 +42,7 @@ def run(program, spikes, pauses, *, random_start=None):
     """What came out, and the steps that each core has done."""
     steps, samples, _ = spikes.shape
     library = tiles_library(program.fabric)
-    with CompiledSimulator(library, pauses=pauses, patience=20_000, random_start=random_start) as simulator:
+    with CompiledSimulator(library, pauses=pauses, timeout_cycles=20_000, random_start=random_start) as simulator:
         simulator.load(program)
         simulator.feed(spikes, program.input_axons)
         simulator.advance(steps * samples)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from harness.cores import LEAN
 from harness.networks import random_network, random_spikes, rng_of
 
 from spikeloom.compiler.place import place
@@ -12,25 +13,12 @@ from spikeloom.report.traffic import Traffic
 from spikeloom.runners.compare import compare
 from spikeloom.runners.runner import PinsRunner
 from spikeloom.sim.aer.parameters import AerDirection, AerTileParameters
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
 
 SMALL = FABRICS["small"]
-LEAN = CoreParameters(
-    neurons=32,
-    axons=64,
-    weight_words=512,
-    multiplier=False,
-    bias=False,
-    reset_value=False,
-    reset_delay=False,
-    refractory_width=0,
-    readout=False,
-    per_neuron=frozenset(),
-)
 GRADED = FabricConfig(name="graded", core=dataclasses.replace(SMALL.core, value_width=6, accumulator_width=24))
 
 

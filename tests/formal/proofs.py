@@ -52,10 +52,10 @@ def _routers(kind: str, mesh: MeshParameters, tile: int, quick: tuple[Port, ...]
     )
 
 
-def _patience(port: Port, cycles: int) -> Proof:
+def _timeout(port: Port, cycles: int) -> Proof:
     return Proof(
         name=f"router at a corner, a packet from {port.value} leaves within {cycles} cycles",
-        build=lambda: RouterProof(SMALL, 0, port, invariants=False, patience=cycles),
+        build=lambda: RouterProof(SMALL, 0, port, invariants=False, timeout=cycles),
         mode="bmc",
         depth=cycles + 4,
         short=8,
@@ -98,7 +98,7 @@ PROOFS = (
     *_routers("queues of 4", _mesh(SMALL, 4), MIDDLE, (Port.WEST,)),
     *_routers("16 destinations", _mesh(FOUR, 2), 5, (Port.LOCAL,)),
     *_routers("at a corner", SMALL, 0, (Port.EAST,)),
-    *(_patience(port, 8) for port in SMALL.ports(0)),
+    *(_timeout(port, 8) for port in SMALL.ports(0)),
     _inductive("tokens of a host and two tiles in a row", lambda: TokensProof(delayed=False)),
     _inductive("tokens of a host and two tiles in a loop", lambda: TokensProof(delayed=True)),
 )

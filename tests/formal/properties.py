@@ -265,7 +265,7 @@ class RouterProof(wiring.Component):
     ----------
     entry
         The input of the two packets.
-    patience
+    timeout
         If not 0: with all outputs ready, a packet has left by all of its ports so many cycles after it entered.
     """
 
@@ -277,12 +277,12 @@ class RouterProof(wiring.Component):
         *,
         router: Callable[[MeshParameters, int], Router] = Router,
         invariants: bool = True,
-        patience: int = 0,
+        timeout: int = 0,
     ) -> None:
         assert parameters.payload_width == 2
         self.parameters, self.tile, self.entry = parameters, tile, entry
         self.dut = router(parameters, tile)
-        self.invariants, self.patience = invariants, patience
+        self.invariants, self.timeout = invariants, timeout
         self._waited: dict[Port, Signal] = {}
         ports = parameters.ports(tile)
         members = {"first": In(parameters.tiles), "second": In(parameters.tiles)}
@@ -349,14 +349,14 @@ class RouterProof(wiring.Component):
             m.d.sync += [stays.eq(outgoing.valid & ~outgoing.ready), before.eq(value)]
             m.d.comb += Assert(~stays | (outgoing.valid & (value == before)))
 
-        if self.patience:
-            age = Signal(range(self.patience + 2))
-            with m.If(entered[0] & (age <= self.patience)):
+        if self.timeout:
+            age = Signal(range(self.timeout + 2))
+            with m.If(entered[0] & (age <= self.timeout)):
                 m.d.sync += age.eq(age + 1)
             for port in ports:
                 m.d.comb += Assume(getattr(dut, f"{port.value}_o").ready)
                 gone = left[0][port] | ~(sets[0] & masks[port]).any()
-                m.d.comb += Assert((age < self.patience) | gone)
+                m.d.comb += Assert((age < self.timeout) | gone)
         if self.invariants:
             self._invariants(m, sets, masks, entered, left)
         return m

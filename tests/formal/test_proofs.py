@@ -149,7 +149,7 @@ def test_router_out_of_order(monkeypatch):
 
 def test_router_that_loses_a_branch():
     copy = mutated(router, "done.eq(~entry.left.any())", "done.eq(~entry.left.all())")
-    assert found(RouterProof(SMALL, MIDDLE, Port.LOCAL, router=copy.Router, invariants=False, patience=9))
+    assert found(RouterProof(SMALL, MIDDLE, Port.LOCAL, router=copy.Router, invariants=False, timeout=9))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from amaranth.hdl import Elaboratable, ResetInserter, Signal
 from amaranth.sim import Simulator
 
+from harness.assign import assign
 from harness.mutations import mutated, plant
 from harness.networks import rng_of
 from spikeloom.hdl.host import bridge as bridge_module
@@ -125,10 +126,13 @@ class BridgeBench:
             if not packet_offered and self.packets and rng.random() >= self.idle:
                 ctx.set(bridge.from_fabric.payload, self.packets[0])
                 packet_offered = True
-            ctx.set(bridge.receive.valid, byte_offered and not resetting)
-            ctx.set(bridge.from_fabric.valid, packet_offered and not resetting)
-            ctx.set(bridge.transmit.ready, "host" not in self.stalled and rng.random() >= self.stall)
-            ctx.set(bridge.to_fabric.ready, "fabric" not in self.stalled and rng.random() >= self.stall)
+            levels = [
+                (bridge.receive.valid, byte_offered and not resetting),
+                (bridge.from_fabric.valid, packet_offered and not resetting),
+                (bridge.transmit.ready, "host" not in self.stalled and rng.random() >= self.stall),
+                (bridge.to_fabric.ready, "fabric" not in self.stalled and rng.random() >= self.stall),
+            ]
+            assign(ctx, levels)
             sample = await ctx.tick().sample(
                 bridge.receive.ready & bridge.receive.valid,
                 bridge.from_fabric.ready & bridge.from_fabric.valid,

@@ -123,7 +123,7 @@ def run_compiled(
     steps, batch, _ = spikes.shape
     core = program.fabric.core
     with CompiledSimulator(
-        library, pauses=pauses, credit=credit, random_start=random_start, patience=20_000
+        library, pauses=pauses, credit=credit, random_start=random_start, timeout_cycles=20_000
     ) as simulator:
         simulator.load(program)
         if credit == 1:

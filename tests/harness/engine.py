@@ -10,6 +10,7 @@ import numpy as np
 from amaranth.hdl import Elaboratable, Module
 from amaranth.sim import Simulator
 
+from harness.assign import assign
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.program import Program
 from spikeloom.compiler.synapses import rows_of
@@ -42,9 +43,9 @@ class EngineRun:
     step_cycles: int = 0  #: cycles between the ends of the last two steps
 
 
-_MOST_BYTES = 1000
-"""Of a memory that is loaded as a host does. Larger ones, whose loading would take longer than the run, are written
-behind the design's back, but for those that banks of lanes share; in the compiled core all are loaded by the port."""
+_MOST_BYTES = 32
+"""Largest memory that is loaded through the port, as a host does, in bytes. Larger ones, whose loading would take
+longer than the run, are written directly, except where a test asks for the port; the compiled core always uses it."""
 
 
 @contextlib.contextmanager
@@ -64,11 +65,14 @@ def noting_memories() -> Iterator[list[LoadedMemory]]:
         LoadedMemory.elaborate = original
 
 
-def write_behind(ctx, memory: LoadedMemory, words: np.ndarray) -> None:
-    """Give a memory its ``words``: bytes ``(n, planes)``, the lowest first."""
+def write_directly(ctx, memory: LoadedMemory, words: np.ndarray) -> None:
+    """Give a memory, or the slice of a bank, its ``words``: bytes ``(n, planes)``, the lowest first."""
     data, mask = memory._block.memory.data, (1 << memory._width) - 1
-    for index, octets in enumerate(words):
-        ctx.set(data[index], int.from_bytes(octets.tobytes(), "little") & mask)
+    part = words[:, memory._first_plane : memory._first_plane + -(-memory._width // 8)]
+    for index, octets in enumerate(part):
+        value = int.from_bytes(octets.tobytes(), "little") & mask
+        if ctx.get(data[index]) != value:  # most words are still zero, and reading is cheaper than writing
+            ctx.set(data[index], value)
 
 
 def run_engine(
@@ -80,12 +84,14 @@ def run_engine(
     idle: float = 0.3,
     stall: float = 0.3,
     shuffle: bool = True,
+    by_port: bool = False,
     timeout: int = 200_000,
     on_accepted: Callable[[object], None] = lambda packet: None,
 ) -> EngineRun:
     """Load ``program`` and stream ``spikes`` ``(T, B, inputs)``; input pauses and output stalls with these chances.
 
-    Where ``spikes`` are integers, each is the value of an event, and 0 is none.
+    Where ``spikes`` are integers, each is the value of an event, and 0 is none. ``by_port`` loads every memory through
+    the port.
     """
     steps, batch, _ = spikes.shape
     total = steps * batch
@@ -95,28 +101,26 @@ def run_engine(
     core = engine.parameters
 
     async def load(ctx) -> None:
+        port = engine.load
         for image in program.memories:
             blocks = [memory for memory in loaded if memory._number == image.memory]
-            if image.words.size > _MOST_BYTES and len(blocks) == 1 and isinstance(blocks[0]._block, BlockMemory):
-                write_behind(ctx, blocks[0], image.words)
+            direct = not by_port and all(isinstance(memory._block, BlockMemory) for memory in blocks)
+            if direct and image.words.size > _MOST_BYTES:
+                for memory in blocks:
+                    write_directly(ctx, memory, image.words)
                 continue
-            for plane in range(image.words.shape[1]):
-                for index, value in enumerate(image.words[:, plane]):
-                    ctx.set(engine.load.write_enable, 1)
-                    ctx.set(engine.load.memory, image.memory)
-                    ctx.set(engine.load.plane, plane)
-                    ctx.set(engine.load.index, index)
-                    ctx.set(engine.load.write_data, int(value))
-                    await ctx.tick()
-        ctx.set(engine.load.write_enable, 0)
+            for (index, plane), value in np.ndenumerate(image.words):
+                place = (port.memory, image.memory), (port.plane, plane), (port.index, index)
+                assign(ctx, [*place, (port.write_data, value), (port.write_enable, 1)])
+                await ctx.tick()
+        ctx.set(port.write_enable, 0)
         for _, name, value in program.registers:
             ctx.set(getattr(engine, name), value)
 
     async def send(ctx, **packet: object) -> None:
         while rng.random() < idle:
             await ctx.tick()
-        ctx.set(engine.i.payload, {"kind": 0, "parity": 0, "last": 0, "axon": 0, "value": 0} | packet)
-        ctx.set(engine.i.valid, 1)
+        assign(ctx, [(engine.i.payload, engine.i.payload.shape().const(packet).as_bits()), (engine.i.valid, 1)])
         await ctx.tick().until(engine.i.ready)
         on_accepted(packet)
         ctx.set(engine.i.valid, 0)
@@ -144,10 +148,11 @@ def run_engine(
 
     async def sink(ctx) -> None:
         nonlocal acknowledged
-        step = 0
+        step = ready = 0
         while True:
-            ready = int(rng.random() >= stall)
-            ctx.set(engine.o.ready, ready)
+            before, ready = ready, int(rng.random() >= stall)
+            if ready != before:
+                ctx.set(engine.o.ready, ready)
             _, _, valid, packet = await ctx.tick().sample(engine.o.valid, engine.o.payload)
             if not (valid and ready):
                 continue

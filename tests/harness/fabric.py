@@ -104,7 +104,7 @@ def run_and_compare(
     parts = program.assignment.parts.network
     of_parts = simulate(parts, spikes, record=[p.name for p in parts.populations])
     tile_of = program.assignment.tile_of
-    with CompiledSimulator(library, pauses=pauses, patience=20_000, random_start=random_start) as simulator:
+    with CompiledSimulator(library, pauses=pauses, timeout_cycles=20_000, random_start=random_start) as simulator:
         simulator.load(program)
         paths = {
             tile: [f"core_{tile}.{path}" for path in state_paths(program.fabric.cores[tile])]

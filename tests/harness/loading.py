@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.assign import assign
 from spikeloom.sim.core.memory_fields import parameter_values, rule_values
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
@@ -14,12 +15,10 @@ from spikeloom.sim.lib.words import WordLayout, pack_lanes
 
 async def load_memory(ctx: Any, port: Any, number: int, words: np.ndarray) -> None:
     """Write ``words``, bytes ``(n, planes)``, to the memory ``number``, and wait until they are there."""
-    ctx.set(port.memory, number)
-    ctx.set(port.write_enable, 1)
+    assign(ctx, [(port.memory, number), (port.write_enable, 1)])
     for index, octets in enumerate(words.tolist()):
         for plane, octet in enumerate(octets):
-            for name, value in (("index", index), ("plane", plane), ("write_data", octet)):
-                ctx.set(getattr(port, name), value)
+            assign(ctx, [(port.index, index), (port.plane, plane), (port.write_data, octet)])
             await ctx.tick()
     ctx.set(port.write_enable, 0)
     await ctx.tick().repeat(4)

@@ -2,6 +2,7 @@
 
 from amaranth.sim import Simulator
 
+from harness.assign import assign
 from spikeloom.sim.core.row_reader import RowTables
 
 _TIMEOUT = 20_000
@@ -20,16 +21,14 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
 
     async def source(ctx):
         nonlocal accepted, hung
+        port = reader.load
         for name, image in images.items():
             for plane in range(image.shape[1]):
                 for index, value in enumerate(image[:, plane]):
-                    ctx.set(reader.load.write_enable, 1)
-                    ctx.set(reader.load.memory, core.memories[name].number)
-                    ctx.set(reader.load.plane, plane)
-                    ctx.set(reader.load.index, index)
-                    ctx.set(reader.load.write_data, int(value))
+                    place = (port.memory, core.memories[name].number), (port.plane, plane), (port.index, index)
+                    assign(ctx, [*place, (port.write_data, value), (port.write_enable, 1)])
                     await ctx.tick()
-        ctx.set(reader.load.write_enable, 0)
+        ctx.set(port.write_enable, 0)
         for axon, parity in events:
             while rng.random() < idle:
                 await ctx.tick().repeat(int(rng.integers(1, 12)))

@@ -4,6 +4,7 @@ from collections import deque
 
 from amaranth.sim import Simulator
 
+from harness.assign import assign
 from spikeloom.hdl.top.fabric import Fabric
 from spikeloom.host.transport import LinkError, ModelTransport
 from spikeloom.sim.host.link import DeviceModel
@@ -27,13 +28,16 @@ class SimulatedLink:
         self.simulator.add_testbench(self._clock, background=True)
 
     async def _clock(self, ctx):
-        top = self.top
+        top, before = self.top, None
+        driven = top.reset, top.receive.valid, top.receive.payload, top.transmit.ready
         while True:
             opening = self.opening
-            ctx.set(top.reset, opening)
-            ctx.set(top.receive.valid, bool(self.outgoing) and not opening)
-            ctx.set(top.receive.payload, self.outgoing[0] if self.outgoing else 0)
-            ctx.set(top.transmit.ready, self.rng.random() >= self.stall and not opening)
+            byte = self.outgoing[0] if self.outgoing else 0
+            ready = self.rng.random() >= self.stall and not opening
+            levels = opening, bool(self.outgoing) and not opening, byte, ready
+            if levels != before:
+                assign(ctx, zip(driven, levels, strict=True))
+                before = levels
             _, _, taken, given, byte = await ctx.tick().sample(
                 top.receive.valid & top.receive.ready, top.transmit.valid & top.transmit.ready, top.transmit.payload
             )

@@ -9,6 +9,8 @@ import numpy as np
 from amaranth.hdl import Elaboratable, Value
 from amaranth.sim import Simulator
 
+from harness.assign import assign
+
 QUIET = 60
 """Cycles without a transfer after which most designs have nothing more to give."""
 
@@ -54,13 +56,13 @@ def run_streams(
         silent = 0
         while silent < quiet:
             assert run.cycles < timeout, "the design must end its work, not hang"
+            levels: list[tuple[object, int]] = []
             for number, stream in enumerate(inputs):
                 if not offering[number] and waiting[number] and rng.random() >= idle:
                     offering[number] = True
-                    ctx.set(Value.cast(stream.payload), waiting[number][0])
-                ctx.set(stream.valid, offering[number])
-            for stream in outputs:
-                ctx.set(stream.ready, rng.random() >= stall)
+                    levels.append((stream.payload, waiting[number][0]))
+                levels.append((stream.valid, offering[number]))
+            assign(ctx, [*levels, *((stream.ready, rng.random() >= stall) for stream in outputs)])
             silent = silent + 1 if not any(waiting) else 0
             for number, stream in enumerate(inputs):
                 if offering[number] and ctx.get(stream.ready):

@@ -146,7 +146,7 @@ def build_sender(folder: Path) -> Path:
     except FileNotFoundError:
         raise FloodError("the sender needs g++, which must be on PATH; on Debian or Ubuntu: apt install g++") from None
     if done.returncode:
-        raise FloodError(f"g++ must compile {source.name}, and failed: {done.stderr[-2000:]}")
+        raise FloodError(f"g++ failed to compile {source.name}: {done.stderr[-2000:]}")
     scratch.replace(program)
     return program
 
@@ -196,7 +196,7 @@ def finished(running: subprocess.Popen[str]) -> Sent:
     """Wait for the sender of `flood` and return what it has sent."""
     out, error = running.communicate()
     if running.returncode:
-        raise FloodError(f"the sender must run, and failed with status {running.returncode}: {error.strip()}")
+        raise FloodError(f"the sender failed with status {running.returncode}: {error.strip()}")
     return Sent(**json.loads(out))
 
 

@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     write_whole(path, SUMMARY_FILE.text([asdict(row) for row in rows]))
     print(f"written to {path}")
     if any(row.mismatches for row in rows):
-        print("spikeloom: hardware and reference must agree in every spike", file=sys.stderr)
+        print("spikeloom: hardware and reference differ, expected the same spikes", file=sys.stderr)
         sys.exit(1)
 
 

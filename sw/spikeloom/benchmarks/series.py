@@ -73,7 +73,7 @@ def run_scheme(scheme: str, vowels: Vowels, *, make_runner: Callable[[Program], 
     """
     network = load(shipped(model_of(scheme)))
     if network.encoder is None:
-        raise ValueError(f"network {network.name} must name the encoder that it was trained with, and does not")
+        raise ValueError(f"network {network.name} does not name the encoder that it was trained with")
     spikes = encoder_from(network.encoder).encode_series(vowels.series)
     quantised = quantise(network, Quantisation.for_core(FABRIC.core, weight_width=8))
     program = place(quantised, FABRIC, observe=[population.name for population in quantised.populations])
@@ -94,7 +94,7 @@ def complaints(outcomes: Iterable[Outcome], utterances: int) -> list[str]:
     """Return one sentence for each problem. The accuracy is only checked on the whole test split."""
     listed = list(outcomes)
     found = [
-        f"{each.encoder}: hardware and reference must agree in every spike, not differ in {each.mismatches} places"
+        f"{each.encoder}: hardware and reference differ in {each.mismatches} spikes, expected none"
         for each in listed
         if each.mismatches
     ]

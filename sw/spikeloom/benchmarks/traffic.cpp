@@ -1,8 +1,8 @@
-// Random traffic for a compiled mesh, and the books that are kept of it. Compiled by traffic.py, which also writes
+// Random traffic for a compiled mesh, with accounting of every packet. Compiled by traffic.py, which also writes
 // ports.h: TILES, SOURCE_BITS, NUMBER_BITS, PAYLOAD_BITS and `connect`.
 //
-// A payload is the number of its source in the low SOURCE_BITS, and above it the running number of the packet there.
-// Each source keeps a ring of its last packets: where they have to go and where they have still to arrive.
+// A payload holds the number of its source in the low SOURCE_BITS, and above it the serial number of the packet.
+// Each source keeps its latest packets in a ring buffer, with the destinations that are still outstanding.
 
 #include "Vmesh.h"
 #include "verilated.h"
@@ -15,10 +15,10 @@
 #include <string>
 #include <vector>
 
-// The ports of one tile, so that a loop can go through ports whose names have a number in them.
+// Ports of one tile, so that a loop can access ports with numbered names.
 struct Ports {
     CData *in_valid, *in_ready, *out_valid, *out_ready;
-    std::function<void(uint64_t)> offer; // payload, and the destinations above it
+    std::function<void(uint64_t)> offer; // payload in the low bits, destinations above
     std::function<uint64_t()> out_payload;
 };
 
@@ -41,7 +41,7 @@ static double uniform() { return (draw() >> 11) * 0x1p-53; }
 static int any_tile() { return int((draw() >> 33) * TILES >> 31); }
 
 struct Packet {
-    uint64_t due = 0; // tiles that it has still to reach
+    uint64_t due = 0; // tiles that have not received it yet
     uint64_t sent_to = 0;
     uint64_t number = 0;
     uint64_t born = 0;
@@ -49,12 +49,12 @@ struct Packet {
 
 struct Source {
     std::vector<Packet> ring = std::vector<Packet>(RING);
-    std::deque<uint64_t> born; // of packets that are generated and not taken yet
-    uint64_t number = 0;       // of the packet that is offered
+    std::deque<uint64_t> born; // cycles in which the waiting packets were generated
+    uint64_t number = 0;       // serial number of the offered packet
     uint64_t set = 0;
     bool offering = false;
     double idle = 0;
-    uint64_t newest[TILES] = {}; // by sink: one more than the number of the last packet delivered
+    uint64_t newest[TILES] = {}; // by sink: number of the last packet delivered plus one
 };
 
 static Source sources[TILES];
@@ -63,7 +63,7 @@ static uint64_t packets, copies, delivered, lost, duplicated, misrouted, reorder
 static double latency_sum;
 static uint64_t latency_count;
 
-// A ring place is used anew when the packet in it is so old that it is lost if it is still due somewhere.
+// An entry of the ring is reused when its packet is so old that it counts as lost if it is still outstanding.
 static void enter(Source &source, uint64_t born) {
     Packet &packet = source.ring[source.number % RING];
     lost += __builtin_popcountll(packet.due);
@@ -91,14 +91,14 @@ static void deliver(int sink, uint64_t payload, uint64_t measured_from) {
 static uint64_t random_set(double multicast) {
     if (uniform() >= multicast) return 1ull << any_tile();
     double density = uniform();
-    if (density > 0.9) density = 1; // to all, itself too
+    if (density > 0.9) density = 1; // to all tiles, including itself
     uint64_t set = 0;
     for (int tile = 0; tile < TILES; tile++) set |= uint64_t(uniform() < density) << tile;
     return set;
 }
 
 // MODE check: `count` packets at saturation, pauses and stalls redrawn every 1024 cycles, until all is delivered.
-// MODE load: `count` cycles in which each tile generates a packet with the chance `rate` a cycle; sinks always take.
+// MODE load: `count` cycles in which each tile generates a packet with probability `rate` per cycle; sinks never stall.
 int main(int argc, char **argv) {
     if (argc != 6) return 2;
     std::string mode = argv[1];
@@ -158,7 +158,7 @@ int main(int argc, char **argv) {
         design.clk = 1;
         design.eval();
         cycles++;
-        if (check && cycles - last_delivery > DEADLOCK) { // or the rest is lost, which the books below say
+        if (check && cycles - last_delivery > DEADLOCK) { // otherwise the rest counts as lost below
             deadlock = packets < count;
             break;
         }

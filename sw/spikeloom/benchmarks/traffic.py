@@ -150,7 +150,7 @@ def _run(command: list, root: Path) -> str:
             f"Traffic needs {words[0]}, which must be on PATH; on Debian or Ubuntu: apt install g++"
         ) from None
     if done.returncode:
-        raise TrafficError(f"{words[0]} must compile the mesh, and failed: {(done.stderr or done.stdout)[-2000:]}")
+        raise TrafficError(f"{words[0]} failed to compile the mesh: {(done.stderr or done.stdout)[-2000:]}")
     return done.stdout
 
 
@@ -158,7 +158,7 @@ def _measure(program: Path, mode: str, count: int, rate: float, multicast: float
     command = [str(program), mode, str(count), str(rate), str(multicast), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise TrafficError(f"{program.name} must run, and failed with status {done.returncode}: {done.stderr.strip()}")
+        raise TrafficError(f"{program.name} failed with status {done.returncode}: {done.stderr.strip()}")
     return json.loads(done.stdout)
 
 
@@ -174,9 +174,9 @@ def _plot(parameters: MeshParameters, curves: dict[str, list[tuple[float, float]
     for label, points in curves.items():
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
     axes.set(
-        xlabel="offered load, packets a cycle and tile",
+        xlabel="offered load in packets per cycle per tile",
         ylabel="mean latency, cycles",
-        title=f"{parameters.columns} x {parameters.rows} mesh, each tile to all, one destination a packet",
+        title=f"{parameters.columns} x {parameters.rows} mesh, each tile to all, one destination per packet",
         xlim=(0, 1),
         ylim=(0, 60),
     )
@@ -214,7 +214,7 @@ def main() -> int:
             points.append((rate, found["latency"]))
         curves[f"queues of {depth}"] = points
         saturation[depth] = load(program, 1.0, LOAD_CYCLES)["delivered_per_cycle"]
-        print(f"Queues of {depth}: {saturation[depth]:.2f} packets a cycle at saturation", flush=True)
+        print(f"Queues of {depth}: {saturation[depth]:.2f} packets per cycle at saturation", flush=True)
     summary["saturation_packets_per_cycle"] = saturation[2]
     summary["saturation_packets_per_cycle_queues_of_16"] = saturation[16]
     busiest = max(MeshParameters().link_loads(np.full((16, 16), 1 / 16)).values())

@@ -100,7 +100,7 @@ def run_transformer(
     """
     start = time.monotonic()
     if network.encoder is None:
-        raise ValueError(f"network {network.name} must name the encoder that it was trained with, and does not")
+        raise ValueError(f"network {network.name} does not name the encoder that it was trained with")
     spikes = encoder_from(network.encoder).encode(digits.images)
     quantised = quantise(network, widths)
     reference_scores, rtl_scores, cycles = [], [], []
@@ -227,7 +227,7 @@ def main() -> None:
         f"{summary.cycles_per_image:,.0f} cycles per image; summary.json and attention.png in {arguments.output}"
     )
     if summary.mismatches:
-        sys.exit("spikeloom: RTL and reference must agree in every spike")
+        sys.exit("spikeloom: RTL and reference differ, expected the same spikes")
 
 
 def draw_digits(network: Network, digits: Digits, path: Path) -> None:

@@ -64,7 +64,7 @@ def bitstream(
     ] = None,
     seeds: Annotated[
         int,
-        typer.Option(help="Number of seeds of place and route, of which the best is used.", metavar="N", min=1),
+        typer.Option(help="Number of seeds for place and route; the best result is used.", metavar="N", min=1),
     ] = 4,
     output: Annotated[
         Path | None,

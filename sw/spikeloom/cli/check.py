@@ -25,6 +25,7 @@ from spikeloom.compiler.weight_losses import weight_losses
 from spikeloom.model.describe import describe
 from spikeloom.model.network import Network
 from spikeloom.runners.compare import agreement
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import core_to_json
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.network import QuantisedNetwork
@@ -43,7 +44,8 @@ def check(
 ) -> None:
     """Show the step equations of a network, the losses of its conversion, and its resource use.
 
-    With --inputs, also count the cells (a neuron in a step of a sample) in which float model and integers differ.
+    With --inputs, also count the cells (a neuron in a step of a sample) in which float model and integers differ. With
+    --board and a fabric or mesh, also estimate what each tile takes of the FPGA.
     """
     loaded = loading.load(network)
     said: dict[str, Any] = {"network": _described(loaded)}
@@ -87,6 +89,8 @@ def _check_fabric(
             f"fabric {fabric.name} has no tile for {homeless[0]}, which runs on the reference: {where}"
         )
         return
+    if hardware.board is not None:
+        _estimate_tiles(fabric, hardware.board, said, as_json=as_json)
     program = place_on(fabric, quantised, hardware)
     said["uses"] = [dataclasses.asdict(use) for use in program.uses]
     if as_json:
@@ -98,6 +102,30 @@ def _check_fabric(
     for use in program.uses:
         uses.add_row(*[str(use.tile)] * several, use.resource, f"{use.used:,}", f"{use.available:,}")
     out.print(uses)
+
+
+def _estimate_tiles(fabric: FabricConfig, board: str, said: dict[str, Any], *, as_json: bool) -> None:
+    """Report the resources of each part of ``fabric`` on the FPGA of ``board``."""
+    from spikeloom.boards.sizing.estimate import estimate_fabric, estimate_parts
+    from spikeloom.boards.targets.registry import find_board
+
+    described = find_board(board)
+    device, link = described.device, described.link_kind
+    parts = estimate_parts(fabric, device, link=link)
+    parts["total"] = estimate_fabric(fabric, device, link=link)
+    columns = {"LUTs": "lut", "flip-flops": "ff", "block RAMs": "ram", "multipliers": "dsp"}
+    said["board"] = board
+    said["parts"] = {name: dataclasses.asdict(resources) for name, resources in parts.items()}
+    said["available"] = {name: getattr(device, name) for name in columns.values()}
+    if as_json:
+        return
+    table = Table(title=f"estimate for {board}, {device.name}")
+    table.add_column("part")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, resources in (*parts.items(), ("available", device)):
+        table.add_row(name, *(f"{getattr(resources, field):,}" for field in columns.values()))
+    out.print(table)
 
 
 def _check_integers(

@@ -26,7 +26,7 @@ def shipped(name: str) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise FileNotFoundError(f"{name} must be at {places[0]} (installed) or {places[1]} (checkout), and is at neither")
+    raise FileNotFoundError(f"{name} is missing; expected at {places[0]} (installed) or {places[1]} (checkout)")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -114,7 +114,7 @@ def tables(program: Program, explanation: Explanation) -> list[Table]:
     if mesh is None:
         return [tiles]
     routes = Table(title="traffic between tiles", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("spikes of", "from", "to", "packets\na step", "hops", "links crossed\na step"):
+    for column in ("spikes of", "from", "to", "packets\nper step", "hops", "links crossed\nper step"):
         routes.add_column(column, justify="left" if column == "spikes of" else "right")
     token_packets = token_links = 0.0
     for flow in explanation.flows:

@@ -1,5 +1,5 @@
-// The core against the integer reference: writes a network, gives it spikes, compares every packet that comes out.
-// It reads configuration.hex (address and data), events.hex and expected.hex (packets) from where it runs.
+// Compares the core with the integer reference: loads a network, sends spikes and checks every packet of the output.
+// It reads configuration.hex (address and data), events.hex and expected.hex (packets) from the working directory.
 `timescale 1ns / 1ns
 
 module testbench;
@@ -18,7 +18,7 @@ module testbench;
     $readmemh("expected.hex", expected);
   end
 
-  // Configuration: one write after the other, then `loaded`. The strobe is given inverted, so that usual ones are 0.
+  // Configuration: one write after another, then `loaded`. The strobe is stored inverted, so that full writes read 0.
   integer write = 0, pause = 0;
   reg awvalid = 0, wvalid = 0, bready = 0, loaded = 0;
   wire awready, wready, bvalid;
@@ -38,7 +38,7 @@ module testbench;
     end
   end
 
-  // Packets in: a step may be sent when the one before the previous one is acknowledged; an ACK for each TICK goes first.
+  // Input packets: a step may be sent once the step before the previous one is acknowledged. ACKs take precedence.
   integer event_number = 0, sent = 0, acknowledged = 0, owed = 0, answered = 0;
   reg [15:0] random = 16'hace1;
   wire [63:0] next = events[event_number < EVENTS ? event_number : EVENTS - 1];
@@ -62,7 +62,7 @@ module testbench;
     end
   end
 
-  // Packets out.
+  // Output packets.
   integer received = 0, silent = 0;
   reg ready = 0;
   wire out_valid, out_last;

@@ -89,7 +89,7 @@ class _Reader:
         item = self._h5py.h5o.open(group, name)
         info = self._h5py.h5o.get_info(item)
         if (info.fileno, info.addr) in self._seen:
-            raise _Refused(f"{where} is in the file under several names, but each object must be there once")
+            raise _Refused(f"{where} has several names in the file, but each object must have one")
         self._seen.add((info.fileno, info.addr))
         if len(self._seen) > MOST_OBJECTS:
             raise _Refused(f"it must hold at most {MOST_OBJECTS:,} groups and datasets, and holds more")

@@ -46,6 +46,10 @@ _VERILATOR_OPTIONS = (
     # No lint: Amaranth's Verilog has many width mismatches that are intended and well defined.
     *("-Wno-fatal", "-Wno-lint", "-Wno-UNOPTFLAT", "--x-assign", "0", "--x-initial", "unique"),
 )
+UNITS = os.cpu_count() or 1
+"""Number of C++ files, compiled in parallel, that hold the code that runs in every cycle. For each of them g++ reads
+Verilator's headers again, about one second; tests, which run in parallel anyway, set 1."""
+
 _COMPILER = "g++"
 _COMPILER_OPTIONS = ("-std=c++17", "-fPIC", "-DVM_TRACE=0", "-DVL_TIME_CONTEXT")
 _SLOW = "-O0"  # for code that runs once
@@ -186,12 +190,13 @@ class _Build:
         """Yield the compilation units, each with its level of optimisation.
 
         Verilator writes dozens of small files, and g++ needs as long to read its headers as to compile one of them. The
-        files are therefore combined: one unit for all code that runs once, and one per processor for the rest.
+        files are therefore combined: one unit for all code that runs once, and `UNITS` for the rest. Without
+        optimisation all code is compiled alike, and there is no unit of its own for what runs once.
         """
-        files = sorted(path for path in scratch.glob("*.cpp"))
-        slow = [path for path in files if "__Slow" in path.name]
-        fast = [path for path in files if path not in slow and path.name != "Vharness.cpp"]
-        shares: list[list[Path]] = [[] for _ in range(max(1, min(os.cpu_count() or 1, len(fast))))]
+        files = sorted(path for path in scratch.glob("*.cpp") if path.name != "Vharness.cpp")
+        slow = [path for path in files if "__Slow" in path.name and settings.FAST != _SLOW]
+        fast = [path for path in files if path not in slow]
+        shares: list[list[Path]] = [[] for _ in range(max(1, min(UNITS, len(fast))))]
         # The largest file first, each to the smallest share, so that all shares take about the same time.
         for path in sorted(fast, key=lambda path: path.stat().st_size, reverse=True):
             min(shares, key=lambda share: sum(part.stat().st_size for part in share)).append(path)
@@ -200,6 +205,8 @@ class _Build:
             ("slow", slow, _SLOW),
             *((f"fast{number}", share, settings.FAST) for number, share in enumerate(shares)),
         ):
+            if not parts:
+                continue
             unit = scratch / f"{name}.cc"
             unit.write_text("".join(f'#include "{path.resolve()}"\n' for path in parts))
             yield unit, level

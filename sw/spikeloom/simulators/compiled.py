@@ -64,7 +64,7 @@ class CompiledSimulator:
     credit
         Number of steps, 1 or 2, that may be sent before the oldest of them is acknowledged. 2 is the maximum of the
         protocol; with 1 the design computes one step at a time.
-    patience
+    timeout_cycles
         Timeout of a run, in clock cycles without a packet in or out.
     random_start
         Seed, 1 to ``2**31 - 1``, for random contents of memories and registers without initial value; default: zeros.
@@ -81,19 +81,19 @@ class CompiledSimulator:
         *,
         pauses: Pauses | None = None,
         credit: int = 2,
-        patience: int = 1_000_000,
+        timeout_cycles: int = 1_000_000,
         random_start: int | None = None,
     ) -> None:
         if credit not in (1, 2):
             raise ValueError(f"credit must be 1 or 2, not {credit!r}")
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1 cycle, not {patience!r}")
+        if timeout_cycles < 1:
+            raise ValueError(f"timeout_cycles must be at least 1, not {timeout_cycles!r}")
         if random_start is not None and not 1 <= random_start < 1 << 31:
             raise ValueError(f"random_start must be from 1 to {(1 << 31) - 1}, not {random_start!r}")
         self._library = _open(library)
         self._handle: int | None = self._library.create(random_start is not None, random_start or 0)
         pauses = pauses or Pauses()
-        self._library.settings(self._handle, credit, patience, pauses.idle, pauses.stall, pauses.seed)
+        self._library.settings(self._handle, credit, timeout_cycles, pauses.idle, pauses.stall, pauses.seed)
         self._inspected: dict[str, tuple[int, int, int]] = {}
         self._fabric: FabricConfig | None = None
 
@@ -195,7 +195,9 @@ class CompiledSimulator:
 
     def _check(self, done: int) -> None:
         if not done:
-            raise SimulationError(f"The compiled design broke a rule: {self._library.error(self._handle).decode()}")
+            raise SimulationError(
+                f"Protocol error in the compiled design: {self._library.error(self._handle).decode()}"
+            )
 
     def take(self) -> Messages:
         """Return the output since the last call, in the form in which it arrives over the host link."""

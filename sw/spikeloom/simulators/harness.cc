@@ -1,9 +1,9 @@
-// The clock of a compiled design, and what stands at its ports: the C++ beside `Harness`, for every design the same.
+// Clock and ports of a compiled design: the C++ counterpart of `Harness`, the same for every design.
 //
-// A Simulator is the host bridge and nothing more. It writes the configuration port, sends the packets of a step when
-// all of its sinks have acknowledged the step before the previous one, acknowledges a step when it has a TICK from all
-// of its sources, and keeps what comes out. It checks every rule of elastic time that can be seen from outside. A cycle
-// is: drive, evaluate with the clock low, look, clock high.
+// A Simulator acts as the host bridge. It writes the configuration port, sends the packets of a step once all sinks
+// have acknowledged the step before the previous one, acknowledges a step once it has a TICK from each source, and
+// records the output. It checks every rule of elastic time that is visible at the ports. Order within a cycle: drive
+// the inputs, evaluate with the clock low, sample the outputs, raise the clock.
 
 #include <cinttypes>
 #include <cstdint>
@@ -22,7 +22,7 @@ namespace {
 enum Kind : uint32_t { SPIKE = 0, TICK = 1, ACK = 2, MEMBRANE = 3, NOTHING = 4 };
 const char *const KINDS[] = {"SPIKE", "TICK", "ACK", "MEMBRANE"};
 
-// What came out; the layout is that of a NumPy type in compiled.py. Of a TICK, `axon` is 1 if it ends its sample.
+// A packet of the output, in the layout of a NumPy type in compiled.py. In a TICK, `axon` is 1 if it ends a sample.
 struct Record {
     int64_t step;
     uint32_t kind;
@@ -35,10 +35,10 @@ struct Memory {
     const uint8_t *data;
     int64_t depth;
     int64_t width;
-    int64_t entry;  // bytes of a word as it lies in the simulator
+    int64_t entry;  // bytes per word in the simulator
 };
 
-// Uniform bits from a seed: xorshift64* (Vigna 2016, arXiv 1402.6246).
+// Uniformly distributed bits from a seed: xorshift64* (Vigna 2016, arXiv 1402.6246).
 struct Random {
     uint64_t state = 1;
     uint32_t next() {
@@ -53,7 +53,7 @@ struct Random {
 class Simulator {
 public:
     Simulator(bool random_start, int seed) : top{begin(random_start, seed)} {
-        // Ports too may begin with random bits.
+        // Ports may start with random bits, too.
         top.clk = top.reset = top.i_valid = top.o_ready = top.configuration_write_enable = 0;
         top.i_kind = top.i_parity = top.i_last = top.i_axon = top.i_value = top.i_destinations = 0;
         top.configuration_tile = top.configuration_memory = top.configuration_plane = top.configuration_index = 0;
@@ -107,7 +107,7 @@ public:
         for (int64_t event = 0; event < total; ++event) events[from + event] = {axons[event], values[event]};
     }
 
-    // The clock runs until `target` steps have ended.
+    // Run the clock until `target` steps have ended.
     bool advance(int64_t target) {
         quiet = 0;
         while (begun < target || finished < target)
@@ -115,7 +115,7 @@ public:
         return true;
     }
 
-    // What the design is still owed is given to it; then nothing more may come out.
+    // Send the outstanding packets to the design; afterwards it must send nothing more.
     bool finish(int64_t cycles_of_silence) {
         quiet = 0;
         while (answered < begun || offered != NOTHING)
@@ -146,25 +146,25 @@ public:
     };
     struct Inspected {
         Memory memory;
-        int64_t tile;  // whose steps are meant, or -1: those that are acknowledged to the host
-        std::vector<uint8_t> words;  // after each step, all of them
+        int64_t tile;  // tile that counts the steps, or -1: steps acknowledged to the host
+        std::vector<uint8_t> words;  // contents after each step
     };
 
     VerilatedContext context;
     Vharness top;
     std::vector<Record> records;
-    std::vector<int64_t> starts, stops;  // of each sample: cycle of its first packet in, of its last TICK and ACK out
+    std::vector<int64_t> starts, stops;  // per sample: cycle of its first input packet, and of its last TICK or ACK
     std::map<std::string, Memory> memories;
     std::string memory_names;
     std::vector<Inspected> inspected;
     std::string error;
     int64_t cycles = 0;
-    int64_t counts[4] = {};  // cycles with input offered and not taken, output offered and not taken; input at its limit
+    int64_t counts[4] = {};  // cycles with stalled input, with stalled output; packets sent at the limit
     int64_t credit = 2;
-    int64_t latency = 1;  // cycles from the configuration port to what is read
-    int64_t sources = 1, sinks = 1;  // tiles that send TICKs to the host, and that acknowledge its
+    int64_t latency = 1;  // read latency of the configuration port in cycles
+    int64_t sources = 1, sinks = 1;  // tiles that send TICKs to the host; tiles that acknowledge the host's TICKs
     uint64_t spike_destinations = 0, tick_destinations = 0, ack_destinations = 0;
-    int64_t patience = 1000000;
+    int64_t timeout = 1000000;
     uint64_t idle = 0, stall = 0;
     Random random;
 
@@ -175,7 +175,7 @@ private:
         return &context;
     }
 
-    // A cycle without packets. The falling edge must be evaluated too, or the rising one is none.
+    // A cycle without packets. The falling edge must be evaluated too, otherwise Verilator sees no rising edge.
     void clock() {
         top.eval();
         top.clk = 1;
@@ -189,7 +189,7 @@ private:
         return false;
     }
 
-    // One clock cycle with everything at the ports.
+    // One clock cycle with traffic at all ports.
     bool cycle() {
         if (offered == NOTHING && !random.chance(idle)) offer();
         top.i_valid = offered != NOTHING;
@@ -222,15 +222,15 @@ private:
         top.clk = 0;
         ++cycles;
         if (acknowledged || steps_done) keep_memories(acknowledged, steps_done);
-        if (++quiet > patience)
+        if (++quiet > timeout)
             return fail("the design must end a run of " + std::to_string(counted()) + " steps, not hang in step " +
-                        std::to_string(finished) + " with nothing in or out for " + std::to_string(patience) + " cycles");
+                        std::to_string(finished) + " with nothing in or out for " + std::to_string(timeout) + " cycles");
         return true;
     }
 
     int64_t counted() const { return static_cast<int64_t>(ends.size()); }
 
-    // The next packet to send, if one may be sent.
+    // The next packet that may be sent, if any.
     void offer() {
         const bool allowed = step_in < counted() && step_in < finished + credit;
         if (answered < begun && !(allowed && random.chance(idle))) {
@@ -273,7 +273,7 @@ private:
     }
 
     bool take(const Record &packet) {
-        // Of several tiles one may be a step ahead of another.
+        // With several tiles, one may be a step ahead of another.
         const int64_t waited = packet.kind == ACK ? finished : begun;
         const bool several = (packet.kind == ACK ? sinks : sources) > 1;
         const int64_t step = waited + (several && packet.unused != (waited & 1));
@@ -304,7 +304,7 @@ private:
         return true;
     }
 
-    // Memories by their path: every public variable is one (compiled.py asks Verilator for nothing else).
+    // Memories by their path: only memories are public variables (build.py requests nothing else).
     void find_memories() {
         for (const auto &scope : *context.scopeNameMap()) {
             const VerilatedVarNameMap *variables = scope.second->varsp();
@@ -327,12 +327,12 @@ private:
                 each.words.insert(each.words.end(), each.memory.data, each.memory.data + each.memory.depth * each.memory.entry);
     }
 
-    std::vector<Step> ends;  // of each step fed
-    std::vector<Event> events;  // from the oldest that was fed and not sent, in order
+    std::vector<Step> ends;  // one entry per step fed
+    std::vector<Event> events;  // events fed and not yet sent, oldest first
     int64_t next_event = 0, step_in = 0, events_in = 0, samples_in = 0;
     int64_t begun = 0, finished = 0, answered = 0;  // steps with all TICKs out, with all ACKs out, with ACKs in
-    int64_t ended = 0;  // the lesser of the first two
-    int64_t ticks[2] = {}, acks[2] = {};  // of the steps of each parity that have not all of them
+    int64_t ended = 0;  // minimum of the first two
+    int64_t ticks[2] = {}, acks[2] = {};  // per parity, of the step that is incomplete
     int64_t quiet = 0;
     Kind offered = NOTHING;
     bool ready = false, holding = false;
@@ -341,16 +341,16 @@ private:
 
 }  // namespace
 
-// What compiled.py calls. A function that can fail returns 0, and `error` says why.
+// Functions called by compiled.py. A function that can fail returns 0 and sets `error`.
 extern "C" {
 
 Simulator *create(int random_start, int seed) { return new Simulator(random_start, seed); }
 
 void destroy(Simulator *simulator) { delete simulator; }
 
-void settings(Simulator *simulator, int64_t credit, int64_t patience, double idle, double stall, uint64_t seed) {
+void settings(Simulator *simulator, int64_t credit, int64_t timeout, double idle, double stall, uint64_t seed) {
     simulator->credit = credit;
-    simulator->patience = patience;
+    simulator->timeout = timeout;
     simulator->idle = static_cast<uint64_t>(idle * 4294967296.0);
     simulator->stall = static_cast<uint64_t>(stall * 4294967296.0);
     simulator->random.state = seed;
@@ -388,7 +388,7 @@ const char *error(const Simulator *simulator) { return simulator->error.c_str();
 
 int64_t record_count(const Simulator *simulator) { return static_cast<int64_t>(simulator->records.size()); }
 
-// Gives the records away.
+// Hand over the records.
 void take_records(Simulator *simulator, Record *to) {
     memcpy(to, simulator->records.data(), simulator->records.size() * sizeof(Record));
     simulator->records.clear();
@@ -407,7 +407,7 @@ void sample_times(const Simulator *simulator, int64_t *starts, int64_t *stops) {
 
 const char *memory_names(const Simulator *simulator) { return simulator->memory_names.c_str(); }
 
-// Number of the memory among those inspected, or -1; after each step of the tile its words are kept.
+// Index among the inspected memories, or -1; its words are recorded after each step of the tile.
 int64_t inspect(Simulator *simulator, const char *name, int64_t tile, int64_t *depth, int64_t *width, int64_t *entry) {
     if (!simulator->inspect(name, tile)) return -1;
     const Memory &memory = simulator->inspected.back().memory;

@@ -1,11 +1,11 @@
-// The whole board in a simulator: the top with a UART at its pins, and blocks of bytes for cocotb.
+// Testbench of the whole board: the top with a UART at its pins, and an interface to cocotb in blocks of bytes.
 //
-// The UART is written independently of the design's, from the definition of 8N1: idle high, a low start bit, eight
-// data bits from the lowest, a high stop bit. It hands over bytes in blocks, so that Python wakes rarely: a block is
-// received when a zero byte (the end of a frame) has come, when it is full, or when the line has been idle.
+// The UART is independent of that of the design and follows the definition of 8N1: idle high, a low start bit, eight
+// data bits, least significant first, a high stop bit. Bytes are passed in blocks, so that Python rarely wakes. A block
+// ends with a zero byte (the end of a frame), when it is full, or when the line has been idle.
 
 module testbench #(
-    parameter DIVISOR = 4,   // clock cycles a bit
+    parameter DIVISOR = 4,   // clock cycles per bit
     parameter IDLE = 400     // cycles of silence that end a block
 ) (
     input  wire          clk,
@@ -13,10 +13,10 @@ module testbench #(
     input  wire [2047:0] send_bytes,      // the first byte in the lowest bits
     input  wire [8:0]    send_count,      // 1 to 256
     input  wire          send_request,    // toggles to send
-    output wire          send_done,       // follows when the last stop bit is over
+    output wire          send_done,       // follows the request after the last stop bit
     output wire [2047:0] received_bytes,
     output wire [8:0]    received_count,
-    output wire          received_ready,  // toggles when a block is there
+    output wire          received_ready,  // toggles when a block is available
     input  wire          received_taken   // follows when it has been read
 );
     // Cocotb may write whatever is declared in this module, so Verilator evaluates all logic behind it at both edges of
@@ -30,7 +30,7 @@ module testbench #(
 endmodule
 
 module board #(
-    parameter DIVISOR = 4,   // clock cycles a bit
+    parameter DIVISOR = 4,   // clock cycles per bit
     parameter IDLE = 400     // cycles of silence that end a block
 ) (
     input  wire          clk,
@@ -38,22 +38,22 @@ module board #(
     input  wire [2047:0] send_bytes,      // the first byte in the lowest bits
     input  wire [8:0]    send_count,      // 1 to 256
     input  wire          send_request,    // toggles to send
-    output reg           send_done,       // follows when the last stop bit is over
+    output reg           send_done,       // follows the request after the last stop bit
     output reg  [2047:0] received_bytes,
     output reg  [8:0]    received_count,
-    output reg           received_ready,  // toggles when a block is there
+    output reg           received_ready,  // toggles when a block is available
     input  wire          received_taken   // follows when it has been read
 );
     reg line_to_board;
     wire line_from_board;
 
-    // For the same reason, nothing in the top hangs on a port directly.
+    // For the same reason, no input of the top is driven by a port directly.
     reg reset;
     always @(posedge clk) reset <= rst;
 
     top top (.clk(clk), .rst(reset), .rx(line_to_board), .tx(line_from_board));
 
-    // To the board. The wide registers change rarely: a simulator copies what is written every cycle.
+    // To the board. The wide registers change rarely, because a simulator copies every register that is written.
     reg [7:0]    send_byte;
     reg [8:0]    send_index;
     reg [3:0]    send_bit;      // 0 start, 1 to 8 data, 9 stop
@@ -128,7 +128,7 @@ module board #(
                 receive_clock <= DIVISOR - 1;
                 receive_bit <= receive_bit + 4'd1;
                 if (receive_bit == 4'd0 && line_from_board)
-                    receiving <= 1'b0;  // a glitch, no start bit
+                    receiving <= 1'b0;  // a glitch, not a start bit
                 else if (receive_bit >= 4'd1 && receive_bit <= 4'd8)
                     receive_byte <= {line_from_board, receive_byte[7:1]};
                 else if (receive_bit == 4'd9) begin

@@ -33,7 +33,7 @@ def test_critical_path_in_the_names_of_the_design():
     )
     assert sum(hop.logic_ns + hop.routing_ns for hop in path.hops) == pytest.approx(path.delay_ns)
     assert 1000 / path.delay_ns == pytest.approx(clock.achieved_mhz, rel=0.01)
-    assert str(path) == "link.header[0] to link.sender.fsm_state: 9.6 ns, 77% of it wires"
+    assert str(path) == "link.header[0] to link.sender.fsm_state: 9.6 ns, 77% of it routing"
 
 
 def test_a_clock_without_a_path_has_none():

@@ -46,7 +46,7 @@ def test_the_command(capsys):
 
 
 def test_no_bitstream(tmp_path):
-    message = r"^.*icebreaker.bin must be there to be loaded: spikeloom bitstream --board icebreaker$"
+    message = r"^.*icebreaker.bin does not exist; build it with: spikeloom bitstream --board icebreaker$"
     with pytest.raises(FlashError, match=message):
         flash("icebreaker", tmp_path / "nothing")
 

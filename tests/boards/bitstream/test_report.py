@@ -158,7 +158,7 @@ def test_table_shows_what_is_used_and_of_how_many():
         assert expected in text
     for expected in (
         "9.6 ns",
-        "77% of it wires",
+        "77% of it routing",
         "0.5 + 0.8 ns",
         "link.header[0]",
         "link.ahead",

@@ -49,7 +49,7 @@ def test_measures_a_block_between_pins(tmp_path):
 
 def test_a_block_that_no_tool_takes_is_an_error(tmp_path):
     subject = BlockSubject(dataclasses.replace(COUNTER, options="-no-such-option"))
-    with pytest.raises(RuntimeError, match=r"^yosys must take the block, and failed: ERROR: Command syntax error"):
+    with pytest.raises(RuntimeError, match=r"^yosys failed on the block: ERROR: Command syntax error"):
         subject.synthesise(tmp_path, lambda sentence: None)
     assert not (tmp_path / SYNTHESISED).exists()
 

@@ -58,7 +58,7 @@ def test_what_is_short_is_named_with_how_much_there_is():
     assert set(named) >= {"block RAMs", "multipliers"}
     assert str(named["multipliers"]) == "64 multipliers, there are 28"
     assert named["block RAMs"].available == 56 == room(device).ram
-    message = r"^iCE40HX1K must be able to hold a fabric, and cannot: the least needs \d,\d\d\d lookup tables, "
+    message = r"^iCE40HX1K cannot hold a fabric: the smallest needs \d,\d\d\d lookup tables, "
     with pytest.raises(ValueError, match=message):
         choose_fabric(DEVICES["iCE40HX1K"])
 

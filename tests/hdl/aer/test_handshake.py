@@ -95,7 +95,7 @@ def delivered(design, rng, *, setup_cycles=1):
                 since = since + 1 if ctx.get(design.address) == held else 0
                 held = ctx.get(design.address)
             if since < setup_cycles and found and held != found[-1]:
-                raise ProtocolError("the address must be there before its request")
+                raise ProtocolError("the address must be stable before its request")
             found.append(held)
             await ctx.tick().repeat(int(rng.integers(1, 7)))
             ctx.set(design.acknowledge, on)

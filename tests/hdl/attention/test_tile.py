@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from harness.assign import assign
 from harness.attention import random_attention
 from harness.block_ram import shallow_block_ram
 from harness.mutations import mutated
@@ -62,9 +63,8 @@ class TileBench:
 
     async def write_byte(self, ctx, memory, plane, index, byte):
         port = self.tile.configuration
-        for name, value in (("memory", memory), ("plane", plane), ("index", index), ("write_data", byte)):
-            ctx.set(getattr(port, name), value)
-        ctx.set(port.write_enable, 1)
+        place = (port.memory, memory), (port.plane, plane), (port.index, index)
+        assign(ctx, [*place, (port.write_data, byte), (port.write_enable, 1)])
         await ctx.tick()
         ctx.set(port.write_enable, 0)
 
@@ -113,8 +113,7 @@ class TileBench:
                         sources.remove(source)
                 if offered is not None:
                     ctx.set(tile.i.payload, {"kind": 0, "parity": 0, "last": 0, "axon": 0, "value": 0, **offered})
-            ctx.set(tile.i.valid, offered is not None)
-            ctx.set(tile.o.ready, rng.random() >= self.stall)
+            assign(ctx, [(tile.i.valid, offered is not None), (tile.o.ready, rng.random() >= self.stall)])
             if offered is not None and ctx.get(tile.i.ready):
                 offered, quiet = None, 0
             quiet += 1

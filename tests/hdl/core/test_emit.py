@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from harness.assign import assign
 from harness.engine_bugs import assert_found
 from harness.lane import PLAIN, random_rule
 from harness.loading import load_memory, packed, rule_of
@@ -58,11 +59,9 @@ class Bench:
         fired = rng.random(core.lanes) < rng.choice([0.1, 0.6, 1.0])
         fired[int(rng.integers(core.lanes))] = True  # the sweep pushes no word without a spike
         values = rng.integers(low, high + 1, core.lanes) >> int(rng.integers(8))
-        ctx.set(self.dut.push, 1)
-        ctx.set(self.dut.word, word)
-        ctx.set(self.dut.fired, sum(int(bit) << lane for lane, bit in enumerate(fired)))
-        for lane, value in enumerate(values.tolist()):
-            ctx.set(self.dut.value[lane], value)
+        bits = sum(int(bit) << lane for lane, bit in enumerate(fired))
+        pushed = (self.dut.push, 1), (self.dut.word, word), (self.dut.fired, bits)
+        assign(ctx, [*pushed, *zip(self.dut.value, values, strict=True)])
         for lane in np.flatnonzero(fired).tolist():
             self.neurons += 1
             self._expect(
@@ -91,8 +90,7 @@ class Bench:
 
     async def _cycle(self, ctx):
         dut = self.dut
-        for name in self.given:
-            ctx.set(getattr(dut, name).ready, self.rng.random() >= self.stall[name])
+        assign(ctx, [(getattr(dut, name).ready, self.rng.random() >= self.stall[name]) for name in self.given])
         for name, taken in self.given.items():
             stream = getattr(dut, name)
             if ctx.get(stream.valid) and ctx.get(stream.ready):

@@ -212,7 +212,7 @@ def test_a_planted_bug_is_found(monkeypatch, mutation):
     for case in range(8):
         rng, network, inputs = draw(f"{mutation} {case}", core, module is geometry)
         try:
-            check(rng, core, network, inputs, engine_module=engine_module, idle=0.1, timeout=40_000)
+            check(rng, core, network, inputs, engine_module=engine_module, idle=0.1, timeout=10_000)
         except AssertionError:
             return
     pytest.fail(f"the planted bug in {mutation!r} must be found")

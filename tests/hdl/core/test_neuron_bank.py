@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from harness.assign import assign
 from harness.engine_bugs import assert_found
 from harness.lane import EVERYTHING, PLAIN, random_rule
 from harness.loading import load_memory, neuron_words, rule_of
@@ -58,8 +59,7 @@ class Bench:
                 at = cycle - self.arrival - self.timing.current
                 if 0 <= at < core.words:
                     ctx.set(dut.control.current_valid, bool(self.valid[number, order[at]]))
-                    for place, neuron in enumerate(self.lanes_of(order[at])):
-                        ctx.set(dut.current[place], int(self.currents[number, neuron]))
+                    assign(ctx, zip(dut.current, self.currents[number, self.lanes_of(order[at])], strict=True))
                 at = cycle - end
                 ctx.set(dut.control.write_valid, 0 <= at < core.words)
                 if 0 <= at < core.words:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from harness.assign import assign
 from harness.engine_bugs import assert_found
 from harness.lane import EVERYTHING, PLAIN, random_rule
 from harness.loading import load_memory, neuron_words, rule_of
@@ -70,8 +71,9 @@ class Bench:
             word = on_way[-1 - READ_LATENCY]
             ctx.set(dut.current_valid, word is not None and bool(self.valid[number, word]))
             word = on_way[-1 - READ_LATENCY - self.far]
-            for lane in range(core.lanes):
-                ctx.set(dut.current[lane], 0 if word is None else int(self.currents[number, word, lane]))
+            assign(
+                ctx, zip(dut.current, [0] * core.lanes if word is None else self.currents[number, word], strict=True)
+            )
             if ctx.get(dut.emit_valid):
                 values = [ctx.get(dut.sent[lane]) for lane in range(core.lanes)]
                 key = number, ctx.get(dut.emit_word)

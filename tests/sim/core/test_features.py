@@ -42,17 +42,17 @@ NEURONS = {
 NEEDED = dict.fromkeys(NEURONS, True) | {"refractory_width": 3, "noise_bits": 3, "value_width": 4}
 ABLE = replace(PLAIN, v_width=16, beta_fraction=14, **NEEDED | {"noise_bits": 8})
 REFUSED = {
-    "bias": "a bias must be built into the fabric, and is not",
-    "reset_value": "a reset to a value must be built into the fabric, and is not",
-    "reset_delay": "a reset delay must be built into the fabric, and is not",
+    "bias": "a bias is missing from this fabric",
+    "reset_value": "a reset to a value is missing from this fabric",
+    "reset_delay": "a reset delay is missing from this fabric",
     "refractory_width": "refractory must be at most 0 steps on this fabric, not 5",
-    "readout": "the readout of membranes must be built into the fabric, and is not",
-    "synaptic_current": "a synaptic current must be built into the fabric, and is not",
-    "adaptation": "an adaptive threshold must be built into the fabric, and is not",
+    "readout": "the readout of membranes is missing from this fabric",
+    "synaptic_current": "a synaptic current is missing from this fabric",
+    "adaptation": "an adaptive threshold is missing from this fabric",
     "noise_bits": "noise_bits must be at most 0 on this fabric, not 3",
-    "value_width": "a multiplication by the values of graded spikes must be built into the fabric, and is not",
-    "delay_line": "a delay line must be built into the fabric, and is not",
-    "second_threshold": "a second threshold must be built into the fabric, and is not",
+    "value_width": "a multiplication by the values of graded spikes is missing from this fabric",
+    "delay_line": "a delay line is missing from this fabric",
+    "second_threshold": "a second threshold is missing from this fabric",
 }
 FLAGGED = [feature for feature in FEATURES if feature.flag]
 

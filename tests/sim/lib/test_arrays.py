@@ -89,7 +89,7 @@ def test_what_unpacks_to_too_much_is_refused_early(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("one.npy", npy(shape=f"({64 << 20},)", data=bytes(64 << 20)))
     tracemalloc.start()
-    with refuses("must unpack to at most 1,048,576 bytes, and is larger"):
+    with refuses("must unpack to at most 1,048,576 bytes, but is larger"):
         arrays_from(path)
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
     tracemalloc.stop()
@@ -100,7 +100,7 @@ def test_several_arrays_have_one_limit_together(tmp_path, monkeypatch):
     np.savez(tmp_path / "fits.npz", a=np.zeros(4000, np.uint8), b=np.zeros(4000, np.uint8))
     assert set(arrays_from(tmp_path / "fits.npz")) == {"a", "b"}
     np.savez(tmp_path / "both.npz", a=np.zeros(6000, np.uint8), b=np.zeros(6000, np.uint8))
-    with refuses("must unpack to at most 10,000 bytes, and is larger"):
+    with refuses("must unpack to at most 10,000 bytes, but is larger"):
         arrays_from(tmp_path / "both.npz")
 
 

@@ -113,7 +113,7 @@ def test_spikes_that_differ(digits, tmp_path, wrong):
     )
     assert outcome.mismatches == wrong
     assert complaints(TRIAL, outcome) == [
-        f"mnist-mlp.nir, 8 bits: hardware and reference must agree in every spike, not differ in {wrong} places"
+        f"mnist-mlp.nir, 8 bits: hardware and reference differ in {wrong} places, expected no difference"
     ]
 
 
@@ -130,9 +130,7 @@ def test_accuracy_is_judged_on_all_images_only(digits, tmp_path):
 def test_network_without_encoder(digits, tmp_path, monkeypatch):
     bare = dataclasses.replace(load(shipped("mnist-mlp.nir")), encoder=None)
     monkeypatch.setattr(mnist, "load", lambda path: bare)
-    with pytest.raises(
-        ValueError, match=r"^mnist-mlp\.nir must name the encoder that it was trained with, and does not$"
-    ):
+    with pytest.raises(ValueError, match=r"^mnist-mlp\.nir does not name the encoder that it was trained with$"):
         run_trial(TRIAL, digits, make_runner=Counting, quality_folder=tmp_path)
 
 

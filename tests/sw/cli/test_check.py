@@ -25,6 +25,22 @@ def test_check_says_how_a_network_is_stepped_and_what_it_takes(network, capsys):
     assert "weight words of 1 weights" in text
 
 
+def test_what_each_tile_takes_of_a_board(network, capsys):
+    """Tiles, routers and host link add up to the fabric; a table, and the same numbers as JSON."""
+    options = ["check", network, "--fabric", "small", "--mesh", "2x2", "--board", "ulx3s-85f"]
+    main([*options, "--json"])
+    said = json.loads(capsys.readouterr().out)
+    parts = said["parts"]
+    assert list(parts) == ["tile 1, core", "tile 2, core", "tile 3, core", "routers", "host link", "total"]
+    assert parts["tile 1, core"] == parts["tile 3, core"] != parts["routers"]
+    for resource, total in parts["total"].items():
+        assert total == sum(part[resource] for name, part in parts.items() if name != "total")
+    assert 0 < parts["total"]["lut"] < said["available"]["lut"] == 83_640
+    main(options)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "tile 2, core" in line]
+    assert f"{parts['tile 2, core']['lut']:,}" in line
+
+
 @pytest.mark.parametrize("command", ["check", "bitstream"])
 def test_a_network_too_large_for_a_board_is_told_so_at_once(command, capsys):
     """Before any synthesis, and with the boards that would do."""

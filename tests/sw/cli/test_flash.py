@@ -24,7 +24,7 @@ def test_the_board_and_the_folder_are_passed_on(monkeypatch, capsys, options, fo
 
 
 def test_without_a_build_the_remedy_is_named(capsys):
-    message = "build/icebreaker/icebreaker.bin must be there to be loaded: spikeloom bitstream --board icebreaker"
+    message = "build/icebreaker/icebreaker.bin does not exist; build it with: spikeloom bitstream --board icebreaker"
     assert sentence(capsys, "flash", "icebreaker") == message
 
 

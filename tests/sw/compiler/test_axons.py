@@ -7,6 +7,7 @@ import pytest
 from harness.attention_fabric import CORE as ATTENTION_CORE
 from harness.attention_fabric import NAME, SOURCES, fabric_of, random_attention_network
 from harness.chains import chain
+from harness.cores import EXACT_MAPS
 from harness.networks import random_network, random_spatial_network, rng_of
 
 from spikeloom.compiler.axons import allocate, sinks_of
@@ -14,22 +15,11 @@ from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.place import place, placement_of
 from spikeloom.compiler.synapses import RowError, blocks_of
 from spikeloom.sim.attention.attention import AttentionParameters
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 from spikeloom.sim.network.network import QuantisedConnection
 from spikeloom.sim.network.population import INPUT
 
-CORE = CoreParameters(
-    lanes=2,
-    neurons=1024,
-    axons=1024,
-    weight_words=8192,
-    v_width=14,
-    accumulator_width=20,
-    beta_fraction=8,
-    coordinate_width=3,
-    geometries=64,
-)
+CORE = replace(EXACT_MAPS, lanes=2, neurons=1024, axons=1024, weight_words=8192, geometries=64)
 
 
 def allocated(network, tile_of, observed, core=CORE):

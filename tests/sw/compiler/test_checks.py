@@ -35,12 +35,12 @@ TWO = FabricConfig(tiles=(None, CORE, CORE), mesh=MeshParameters(columns=3, rows
         (
             {"reset_value": False},
             {"reset": Reset.VALUE},
-            r"^population a: a reset to a value must be built into the fabric, and is not$",
+            r"^population a: a reset to a value is missing from this fabric$",
         ),
         (
             {"reset_delay": False},
             {"reset_delay": 1},
-            r"^population a: a reset delay must be built into the fabric, and is not$",
+            r"^population a: a reset delay is missing from this fabric$",
         ),
         (
             {"refractory_width": 1},
@@ -50,7 +50,7 @@ TWO = FabricConfig(tiles=(None, CORE, CORE), mesh=MeshParameters(columns=3, rows
         (
             {"readout": False},
             {"spiking": False},
-            r"^population a: the readout of membranes must be built into the fabric, and is not$",
+            r"^population a: the readout of membranes is missing from this fabric$",
         ),
         (
             {"multiplier": False, "shifts": (2,)},

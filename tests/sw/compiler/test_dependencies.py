@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from harness.aer_ports import network_of
 from harness.chains import Gate, chain, connection, graded, network, relay
+from harness.cores import EXACT
 from harness.networks import random_network, rng_of
 from harness.parts import random_cuts
 
@@ -22,12 +23,11 @@ from spikeloom.compiler.dependencies import (
 )
 from spikeloom.compiler.partition import split
 from spikeloom.sim.core.neuron import NeuronParameters
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.network.network import QuantisedConnection
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.sparse import SparseMatrix
 
-CORE = CoreParameters(v_width=14, accumulator_width=20, beta_fraction=8)
+CORE = EXACT
 LOOP = network(
     [relay("a"), relay("b"), relay("c")],
     [

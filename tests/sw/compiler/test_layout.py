@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from harness.chains import network
+from harness.cores import EXACT_MAPS
 from harness.networks import random_network, random_spatial_network, rng_of
 
 from spikeloom.compiler.layout import Layout, LayoutError, layouts
 from spikeloom.sim.core.neuron import NeuronParameters
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.network.network import QuantisedConnection
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution
 
-CORE = CoreParameters(v_width=14, accumulator_width=20, beta_fraction=8, coordinate_width=3)
+CORE = EXACT_MAPS
 
 
 def convolution(channels, height, width):

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from harness.cores import EXACT_MODELS
 from harness.mutations import mutated
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from harness.parts import random_cuts
@@ -15,23 +16,12 @@ from hypothesis import strategies as st
 from spikeloom.compiler import partition as split_module
 from spikeloom.compiler.partition import SplitError, bands, neurons_a_channel, split
 from spikeloom.sim.core.neuron import NeuronParameters, NeuronState
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Convolution
 from spikeloom.sim.network.reference import simulate
 
-CORE = CoreParameters(
-    v_width=14,
-    accumulator_width=20,
-    beta_fraction=8,
-    coordinate_width=3,
-    synaptic_current=True,
-    adaptation=True,
-    noise_bits=6,
-    delay_line=True,
-    value_width=6,
-)
+CORE = EXACT_MODELS
 STATE = [field.name for field in dataclasses.fields(NeuronState)]
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from harness.cores import EXACT_MODELS
 from harness.mutations import plant
 from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
 from harness.parts import random_cuts
@@ -21,30 +22,14 @@ from spikeloom.compiler.partition import split
 from spikeloom.compiler.place import place, place_assigned
 from spikeloom.compiler.tiles import core, tokens
 from spikeloom.sim.core.neuron import NeuronParameters
-from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.noc.mesh import MeshParameters
 
-CORE = CoreParameters(
-    lanes=2,
-    neurons=1024,
-    axons=1024,
-    weight_words=8192,
-    populations=32,
-    v_width=14,
-    accumulator_width=20,
-    beta_fraction=8,
-    coordinate_width=3,
-    geometries=64,
-    sparse=True,
-    synaptic_current=True,
-    adaptation=True,
-    noise_bits=6,
-    delay_line=True,
-    value_width=6,
+CORE = dataclasses.replace(
+    EXACT_MODELS, lanes=2, neurons=1024, axons=1024, weight_words=8192, populations=32, geometries=64, sparse=True
 )
 
 

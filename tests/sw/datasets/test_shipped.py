@@ -46,8 +46,8 @@ def test_shipped_file_of_an_installed_wheel_and_of_a_checkout(tmp_path, monkeypa
 def test_missing_file_names_both_places(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "_PORTION", tmp_path / "a" / "b")
     message = (
-        f"^file must be at {re.escape(str(tmp_path / 'a' / 'b' / 'models' / 'file'))} \\(installed\\) or "
-        f"{re.escape(str(tmp_path / 'models' / 'file'))} \\(checkout\\), and is at neither$"
+        f"^file is missing; expected at {re.escape(str(tmp_path / 'a' / 'b' / 'models' / 'file'))} \\(installed\\) or "
+        f"{re.escape(str(tmp_path / 'models' / 'file'))} \\(checkout\\)$"
     )
     with pytest.raises(FileNotFoundError, match=message):
         shipped("file")

@@ -111,7 +111,7 @@ def nested(group, depth):
         ),
         (
             lambda file: file["node"].__setitem__("again", file["node/x"]),
-            "'node/x' is in the file under several names, but each object must be there once",
+            "'node/x' has several names in the file, but each object must have one",
         ),
         (
             lambda file: file["node"].__setitem__("type", np.dtype("f8")),

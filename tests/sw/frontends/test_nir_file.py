@@ -215,7 +215,7 @@ def test_groups_are_bounded_in_depth_and_number(path):
 
 
 def test_objects_under_several_names_are_refused(path):
-    several = "is in the file under several names, but each object must be there once"
+    several = "has several names in the file, but each object must have one"
     with h5py.File(path, "a") as file:
         group = file.create_group("node/metadata/bomb")
         for _ in range(27):  # 2**27 ways through it

@@ -245,7 +245,7 @@ def run_planted(number):
     spikes = random_spikes(rng, 6, 4, network.inputs)
     path = compile_design(Planted(core), BUILD).library
     collector = StepCollector(program, 6, 4)
-    with CompiledSimulator(path, pauses=Pauses(stall=0.3), patience=500) as simulator:
+    with CompiledSimulator(path, pauses=Pauses(stall=0.3), timeout_cycles=500) as simulator:
         simulator.write_memory(_BUG_MEMORY, np.array([[number]], np.uint8))
         simulator.load(program)
         simulator.feed(spikes, program.input_axons)
@@ -279,7 +279,7 @@ def test_a_planted_bug_is_found(bug):
         (lambda: Pauses(stall=-0.1), "stall must be from 0 to less than 1, not -0.1"),
         (lambda: Pauses(seed=0), "seed must be from 1 to 9223372036854775807, not 0"),
         (lambda: CompiledSimulator(library("one lane"), credit=3), "credit must be 1 or 2, not 3"),
-        (lambda: CompiledSimulator(library("one lane"), patience=0), "patience must be at least 1 cycle, not 0"),
+        (lambda: CompiledSimulator(library("one lane"), timeout_cycles=0), "timeout_cycles must be at least 1, not 0"),
         (
             lambda: CompiledSimulator(library("one lane"), random_start=0),
             "random_start must be from 1 to 2147483647, not 0",

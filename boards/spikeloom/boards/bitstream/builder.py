@@ -168,7 +168,7 @@ def build_board(
     aim = _Aim(mhz=_mhz(board.clock_hz), seeds=seeds, raise_clock=raise_clock)
     kept = _kept(board, design, build_dir, aim)
     if kept is not None:
-        announce(f"{board.name}: {kept.bitstream.name} is there already, of the same netlist, constraints and tools")
+        announce(f"{board.name}: {kept.bitstream.name} is up to date: same netlist, constraints and tools")
         return kept
     logs = build_dir / "logs"
     attempts: dict[float, tuple[BuildSteps, bytes]] = {}

@@ -51,7 +51,7 @@ class CriticalPath:
 
     def __str__(self) -> str:
         """One sentence."""
-        return f"{self.start} to {self.end}: {self.delay_ns:.1f} ns, {self.routing:.0%} of it wires"
+        return f"{self.start} to {self.end}: {self.delay_ns:.1f} ns, {self.routing:.0%} of it routing"
 
 
 def design_name(name: str) -> str:

@@ -79,7 +79,7 @@ def flash(board_name: str, build_dir: Path | None = None, *, announce: Callable[
     folder = Path("build") / board.name if build_dir is None else build_dir
     bitstream = folder / f"{board.name}{board.flow.suffix}"
     if not bitstream.is_file():
-        raise FlashError(f"{bitstream} must be there to be loaded: spikeloom bitstream --board {board.name}")
+        raise FlashError(f"{bitstream} does not exist; build it with: spikeloom bitstream --board {board.name}")
     command = flash_command(board, bitstream)
     lines = []
     with subprocess.Popen(

@@ -194,7 +194,7 @@ def report_table(report: Report, device: Device) -> Table:
             f"clock {clock.name}", f"{clock.constraint_mhz:.2f} MHz", f"{clock.achieved_mhz:.2f} MHz at most (Fmax)"
         )
         if clock.path is not None:
-            table.add_row("critical path", f"{clock.path.delay_ns:.1f} ns", f"{clock.path.routing:.0%} of it wires")
+            table.add_row("critical path", f"{clock.path.delay_ns:.1f} ns", f"{clock.path.routing:.0%} of it routing")
             slowest = sorted(clock.path.hops, key=lambda hop: hop.logic_ns + hop.routing_ns)[-_SHOWN_HOPS:]
             ends = (clock.path.hops[0], clock.path.hops[-1])
             for hop in clock.path.hops:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="those whose 'name-variant-device' or 'board-name' contains this")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the results are kept")
     parser.add_argument("--store", type=Path, default=STORE, help="where finished seeds are stored")
-    parser.add_argument("--jobs", type=int, default=cores(), help="how many processes at a time, default: one per core")
+    parser.add_argument("--jobs", type=int, default=cores(), help="number of parallel processes; default: one per core")
     parser.add_argument("--check", action="store_true", help="only list what is stale")
     options = parser.parse_args(arguments)
     known = {title.replace(" ", "-"): subject for title, subject in _subjects().items()}

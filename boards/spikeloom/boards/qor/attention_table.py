@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m spikeloom.boards.qor.attention_table", description="prints the attention unit beside a CPU"
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the results are kept")
-    parser.add_argument("--runs", type=int, default=100, help="calls of the CPU, of which the median counts")
+    parser.add_argument("--runs", type=int, default=100, help="number of calls on the CPU; the median is reported")
     options = parser.parse_args(arguments)
     timed = {
         tokens: cpu_microseconds(tokens, runs=options.runs)

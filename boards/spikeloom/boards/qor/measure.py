@@ -269,7 +269,7 @@ def run_tool(
         printed, _ = process.communicate()
     if process.returncode:
         tail = "\n".join(printed.strip().splitlines()[-5:])
-        raise RuntimeError(f"{tool} must take the block, and failed: {tail}")
+        raise RuntimeError(f"{tool} failed on the block: {tail}")
 
 
 def missed_bounds(block: Block, quality: Quality) -> list[str]:

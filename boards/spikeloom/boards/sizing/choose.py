@@ -149,7 +149,7 @@ def _general_fabric(device: Device, link: LinkKind) -> FabricConfig:
                 return FabricConfig(name=name, core=core)
     core = replace(_PLAIN, lanes=1, neurons=_NEURONS[-1], axons=_AXONS * _NEURONS[-1], weight_words=_NEURONS[-1] ** 2)
     short = "; ".join(map(str, shortages(core, device, link=link)))
-    raise ValueError(f"{device.name} must be able to hold a fabric, and cannot: the least needs {short}")
+    raise ValueError(f"{device.name} cannot hold a fabric: the smallest needs {short}")
 
 
 def _largest(level: CoreParameters, device: Device, link: LinkKind) -> CoreParameters | None:

@@ -30,6 +30,7 @@ __all__ = [
     "Resources",
     "estimate",
     "estimate_fabric",
+    "estimate_parts",
     "estimate_tile",
     "lut_rams",
     "measured_cores",
@@ -260,16 +261,23 @@ def _logic_of(cost: Mapping[str, float], family: str) -> Resources:
 
 
 def estimate_fabric(fabric: FabricConfig, device: Device, *, link: LinkKind | None = LinkKind.UART) -> Resources:
-    """Return the resources of all tiles and routers of ``fabric``, with a host link and its bridge as in `estimate`.
+    """Return the resources of all parts of ``fabric``, as `estimate_parts` lists them."""
+    return sum(estimate_parts(fabric, device, link=link).values(), Resources(lut=0, ff=0, ram=0, dsp=0))
+
+
+def estimate_parts(
+    fabric: FabricConfig, device: Device, *, link: LinkKind | None = LinkKind.UART
+) -> dict[str, Resources]:
+    """Return the resources of each tile of ``fabric``, of its routers, and of a host link and its bridge as in
+    `estimate`, by the name of the part: ``tile 1, core``, ``routers``, ``host link``.
 
     Encoder and readout of the bridge are not included.
     """
-    found = Resources(lut=0, ff=0, ram=0, dsp=0)
-    for tile in fabric.tiles:
-        if tile is not None:
-            found += estimate_tile(tile, device)
+    parts = {f"tile {number}, {tile.kind}": estimate_tile(tile, device) for number, tile in fabric.numbered.items()}
     if (mesh := fabric.mesh) is not None:
         links = mesh.columns * (mesh.rows - 1) + mesh.rows * (mesh.columns - 1)
         # A router has a port to its tile, and one to each neighbour.
-        found += _logic_of({"router ports": mesh.tiles + 2 * links}, device.flow.pll)
-    return found if link is None else found + _link(device.flow.pll, link)
+        parts["routers"] = _logic_of({"router ports": mesh.tiles + 2 * links}, device.flow.pll)
+    if link is not None:
+        parts["host link"] = _link(device.flow.pll, link)
+    return parts

@@ -150,7 +150,7 @@ class BoardDescription:
     def buildable_fabric(self) -> FabricConfig:
         """Return the fabric; raise ``ValueError`` with the obstacle if none can be built."""
         if self.obstacle:
-            raise ValueError(f"Board {self.name} must be able to hold a fabric, and cannot: {self.obstacle}")
+            raise ValueError(f"Board {self.name} cannot hold a fabric: {self.obstacle}")
         return choose_fabric(self.device, link=self.link_kind) if self.fabric is None else self.fabric
 
     @property

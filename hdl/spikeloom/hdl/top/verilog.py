@@ -68,10 +68,10 @@ def write_verilog(
                 if line.startswith("Preparing to run"):
                     announce("Yosys is compiled for this machine: about 150 s, once")
         if process.returncode:
-            raise RuntimeError(f"yosys must turn {name} into Verilog, and failed: {''.join(said).strip()}")
+            raise RuntimeError(f"yosys failed to convert {name} to Verilog: {''.join(said).strip()}")
         verilog = Path(scratch, "design.v").read_text() if Path(scratch, "design.v").exists() else ""
         # Yosys does not notice a full disk. A file that is cut off must not be taken for the design from then on.
         if not verilog.endswith("endmodule\n"):
-            raise RuntimeError(f"yosys must write the Verilog of {name} to its end, and has not: is the disk full?")
+            raise RuntimeError(f"yosys wrote only part of the Verilog of {name}: is the disk full?")
         write_whole(path, verilog)
     return path

@@ -163,7 +163,7 @@ class Feature:
     flag
         The field of `CoreFeatures` that enables it or gives its width; empty for a feature of every core.
     phrase
-        Subject of the message for a core without it: "... must be built into the fabric, and is not".
+        Subject of the message for a core without it: "... is missing from this fabric".
     most
         The largest value of ``flag``.
     fault
@@ -250,7 +250,7 @@ class Feature:
         if self.limit is not _no_limit:
             return self.limit(core, p)
         lacks = self.flag and self.needs(p) > getattr(core, self.flag)
-        return f"{self.phrase} must be built into the fabric, and is not" if lacks else ""
+        return f"{self.phrase} is missing from this fabric" if lacks else ""
 
     def parameter_fields(self, core: CoreParameters) -> tuple[Field, ...]:
         """The fields of `parameters`, preceded by the factor of its decaying quantity."""
@@ -289,7 +289,7 @@ def _graded_limit(core: CoreParameters, p: NeuronParameters) -> str:
     if not p.graded or p.value_width == core.value_width:
         return ""
     if not core.value_width:
-        return "a multiplication by the values of graded spikes must be built into the fabric, and is not"
+        return "a multiplication by the values of graded spikes is missing from this fabric"
     return f"value_width must be {core.value_width} on this fabric, not {p.value_width}"
 
 

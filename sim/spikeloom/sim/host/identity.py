@@ -9,7 +9,7 @@ from dataclasses import dataclass
 __all__ = ["IDENTITY_BYTES", "PROTOCOL_VERSION", "Feature", "Identity", "LinkKind"]
 
 PROTOCOL_VERSION = 2
-"""Version of the frames, of the identity record and of the messages inside the streams. Both ends must agree."""
+"""Version of the frames, of the identity record and of the messages inside the streams; equal at both ends."""
 
 IDENTITY_BYTES = 60
 """With the preceding nonce, the record fills a payload of 64 bytes, the smallest allowed ``maximum_payload``."""

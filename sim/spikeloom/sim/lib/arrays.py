@@ -112,7 +112,7 @@ def _members(content: bytes, where: str) -> dict[str, NDArray[Any]]:
                 while piece := member.read(_PIECE):
                     unpacked += piece
                     if len(unpacked) > left:
-                        raise FileError(f"{where} must unpack to at most {LARGEST:,} bytes, and is larger")
+                        raise FileError(f"{where} must unpack to at most {LARGEST:,} bytes, but is larger")
             left -= len(unpacked)
             arrays[name] = _array(unpacked, f"{where}: array {name!r}")
     return arrays
