@@ -74,7 +74,7 @@ tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, including inst
 fuzz: $(TEST_STAMP) ## try 3,000 damaged files of every kind; resumes; summary in build/fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
-frameworks: $(TEST_STAMP) ## networks of five frameworks, exported and run there, against the models; 4 GB in build/frameworks
+frameworks: $(TEST_STAMP) ## networks of six frameworks, exported and run there, against the models; 4 GB in build/frameworks
 	PYTHONPATH=tests $(BIN)/python -m frameworks $(if $(KEEP),--keep)
 
 mutate: $(TEST_STAMP) ## plant 300 bugs, one at a time, and list those that no test finds; two hours; resumes; build/mutate

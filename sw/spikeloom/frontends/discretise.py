@@ -193,7 +193,9 @@ def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptio
     as_nir = Reset.VALUE if v_reset.any() else Reset.ZERO
     compare = options.compare or preset.compare
     reset = options.reset or preset.reset or as_nir
-    reset_delay = preset.reset_delay if options.reset_delay is None else options.reset_delay
+    reset_delay = 0 if node.kind in preset.reset_at_once else preset.reset_delay
+    if options.reset_delay is not None:
+        reset_delay = options.reset_delay
     if options.compare is None and compare is not Compare.GREATER:
         notes.append(f"{name}: fires at v {compare.value} threshold as {preset.title} does, where NIR says >")
     for key, value in (("reset", reset.value), ("reset_delay", reset_delay)):
@@ -324,8 +326,12 @@ def _discretise(
     if kind in (Gain.NIR, Gain.R):
         r = _finite(name, node, "r", size)
         return beta, _tidy(r * rest, noise) if kind is Gain.NIR else r, rest, leak
-    expected = one if preset.r_ratio is Gain.ONE else np.exp(-x)
-    _check_ratio(name, f"r dt/{tau}", _per_neuron(name, node, "r", size), x, expected, preset)
+    written = _per_neuron(name, node, "r", size)
+    if preset.r_is_beta:
+        _check_ratio(name, "r", written, one, beta, preset)
+    else:
+        expected = one if preset.r_ratio is Gain.ONE else np.exp(-x)
+        _check_ratio(name, f"r dt/{tau}", written, x, expected, preset)
     return beta, one if kind is Gain.ONE else np.exp(-x), rest, leak
 
 

@@ -35,6 +35,7 @@ from spikeloom.frontends.order import closing_pairs, in_order
 from spikeloom.frontends.presets import PRESETS, Discretisation, TimeUnit
 from spikeloom.frontends.saved import saved_network
 from spikeloom.frontends.shapes import keep_large_weights_sparse
+from spikeloom.frontends.spyx import repaired
 from spikeloom.frontends.tensors import content_of
 from spikeloom.frontends.writer import AUTO, chosen_preset, doubts
 from spikeloom.model.drive import drives
@@ -132,6 +133,8 @@ def load(
     single = _layers(layers or {}, graph)
     notes = list(graph.notes)
     stepping = _stepping(graph, hints, caller, notes)
+    if stepping.preset is PRESETS["spyx"]:
+        graph = repaired(graph, notes)
     shared = hints | caller
     composition = compose(graph)
     populations: list[Population] = []
@@ -177,6 +180,7 @@ def load(
         notes=notes,
         output=composition.output,
         time_step_s=stepping.time_step_s,
+        late=stepping.preset.late,
         encoder=encoder_settings(graph.metadata),
         seed=shared.get("seed", 1),
         input_value_width=shared.get("input_value_width", 0),
@@ -348,9 +352,13 @@ def _assemble(
     starts: Mapping[str, FloatArray],
     notes: list[str],
     output: str,
+    late: bool,
     **settings: Any,
 ) -> Network:
-    """Return the network of populations, their arrivals, and the ``settings`` passed to it unchanged."""
+    """Return the network of populations, their arrivals, and the ``settings`` passed to it unchanged.
+
+    With ``late``, spikes arrive at other populations one step later.
+    """
     for source, target in projections:
         if source in populations and not populations[source].spiking:
             raise LoadError(
@@ -383,7 +391,7 @@ def _assemble(
                 weight=projection.weight,
                 convolution=projection.convolution,
                 pooling=projection.pooling,
-                delay=int((source, target) in closing),
+                delay=int((source, target) in closing or (late and source != INPUT)),
             )
             for target in order
             for source in (INPUT, *everything)

@@ -63,7 +63,10 @@ class Preset:
     ``lost`` names the options that the exporter does not write, so that the preset's value is an assumption;
     ``caveats`` holds sentences about other differences, one tuple per kind of node; ``unseen`` those about the whole
     file. ``start`` names the parameter at which membranes start, if not at 0. ``norm_input`` holds, for a framework
-    with this option, its default by kind of node: whether the gain is 1 - beta, else 1.
+    with this option, its default by kind of node: whether the gain is 1 - beta, else 1. ``r_is_beta`` tells that
+    the exporter writes the decay factor as ``r``, which is checked. Kinds of node in ``reset_at_once`` have reset delay
+    0. With ``late``, neurons compare the membrane that the step before left, so that each population adds a step:
+    connections between populations have delay 1, and the last step of the framework is one later than here.
     """
 
     title: str
@@ -83,6 +86,9 @@ class Preset:
     unseen: tuple[str, ...] = ()
     start: str | None = None
     norm_input: Mapping[str, bool] = field(default_factory=dict)
+    r_is_beta: bool = False
+    reset_at_once: tuple[str, ...] = ()
+    late: bool = False
 
 
 _MULTIPLE_SPIKES = "a membrane at several thresholds fires once, whereas {} can fire several times in a step"
@@ -145,6 +151,23 @@ PRESETS: Mapping[str, Preset] = {
             "CubaLIF": ("Rockpool does not export the neuron's own bias", _MULTIPLE_SPIKES.format("Rockpool")),
         },
         unseen=("Rockpool does not export the weights w_rec of recurrent layers, so none are applied",),
+    ),
+    "spyx": Preset(
+        title="Spyx",
+        time_step_s=1.0,
+        lif_gain=Gain.ONE,
+        if_gain=Gain.ONE,
+        synapse_gain=Gain.R,
+        r_is_beta=True,
+        reset=Reset.SUBTRACT,
+        reset_delay=1,
+        reset_at_once=("CubaLIF",),
+        late=True,
+        unseen=(
+            "neurons of Spyx fire one step after their membrane exceeds the threshold: spikes of all populations come "
+            "one step earlier here",
+            "Spyx does not export ALIF and LI, so none are applied",
+        ),
     ),
 }
 """Presets by name; `docs/loading.md` shows the step equations and their sources."""

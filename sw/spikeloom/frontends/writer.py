@@ -11,6 +11,7 @@ snnTorch 1.0.0          characteristic: r dt/tau is 1 with dt = 1e-4 s (w_in dt/
 Rockpool 3.1.0          characteristic: r dt/tau is exp(-dt/tau) for a usual dt
 Norse 1.1.0             characteristic: r is 1 and tau at most 1e-4, because it is dt/tau_inv; IF: r is 1
 sinabs 3.1.3            characteristic: r is 1 and tau at least 0.5, in steps; IF: r is 1, and no v_reset
+Spyx 1.0.0              characteristic: r is 1 - dt/tau, and nodes are named ``layer_0``; IF: r is 1
 SpikingJelly 2.0.0      double precision, one number per layer, v_leak = v_reset; r is 1 or tau/dt; IF: 1/dt
 ======================= ================================================================================
 
@@ -44,6 +45,7 @@ _LARGEST_NORSE_TAU = 1e-4  # dt times a time constant of 0.1 s
 _SMALLEST_SINABS_TAU = 0.5  # in steps; half a second would be a very slow neuron
 _TOLERANCE = 1e-3
 _USUAL_STEPS_S = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+_SPYX_NAME = re.compile(r"layer_\d+")
 _ROCKPOOL_NAME = re.compile(r"\d+_[A-Z]\w*Torch")
 
 
@@ -70,7 +72,7 @@ def writers(graph: Graph, time_step_s: float | None = None) -> tuple[Writer, ...
     found: list[Writer] = []
     for preset, (kinds, fits, trace, is_characteristic) in _TRACES.items():
         steps = [PRESETS[preset].time_step_s or 0.0]
-        if preset in ("spikingjelly", "rockpool"):  # their exporters take a time step
+        if preset in ("spikingjelly", "rockpool", "spyx"):  # their exporters take a time step
             steps += [*_USUAL_STEPS_S, *([] if time_step_s is None else [time_step_s])]
         try:
             if any(all(node.kind in kinds and fits(node, dt) for node in nodes) for dt in steps):
@@ -81,6 +83,8 @@ def writers(graph: Graph, time_step_s: float | None = None) -> tuple[Writer, ...
     if found and any(np.isinf(_values(node, _tau(node))).all() for node in nodes if node.kind in ("LIF", "CubaLIF")):
         named = any(_ROCKPOOL_NAME.search(name) for name in graph.nodes)
         found = [writer for writer in found if writer.preset != ("snntorch" if named else "rockpool")]
+    if not any(_SPYX_NAME.match(name) for name in graph.nodes):
+        found = [writer for writer in found if writer.preset != "spyx"]
     return tuple(sorted(found, key=lambda writer: not writer.characteristic))
 
 
@@ -167,6 +171,16 @@ def _rockpool(node: Node, dt: float) -> bool:
         return _zero(node, "v_leak", "v_reset") and _near(_ratio(node, "r", _tau(node), dt), np.exp(-dt / tau))
 
 
+def _spyx(node: Node, dt: float) -> bool:
+    if node.kind == "IF":
+        return _near(_values(node, "r"), 1.0)
+    if node.kind == "CubaLIF" and not _near(_values(node, "w_in"), 1.0):
+        return False
+    return _zero(node, "v_leak", "v_reset") and bool(
+        np.all(np.abs(_values(node, "r") - (1.0 - dt / _values(node, _tau(node)))) <= _TOLERANCE)
+    )
+
+
 def _norse(node: Node, dt: float) -> bool:
     if not _near(_values(node, "r"), 1.0) or not _zero(node, "v_reset"):
         return False
@@ -230,6 +244,7 @@ _TRACES: Mapping[str, _Trace] = {
         "r is 1, and each tau is a number of steps or v_reset is missing",
         _is_old,
     ),
+    "spyx": (("LIF", "IF", "CubaLIF"), _spyx, "r is 1 - dt/tau and nodes are named layer_0", _always),
     "spikingjelly": (
         ("LIF", "IF", "CubaLIF"),
         _spikingjelly,

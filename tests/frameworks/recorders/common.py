@@ -57,13 +57,15 @@ class Recorder:
         recurrent=False,
         lost="",
         refused="",
+        late=0,
     ):
         """Write a recording.
 
         ``export`` is called without arguments and returns a NIR graph. ``load`` holds the options with which spikeloom
         reads the file besides the preset. ``exact`` tells that no number is rounded by 16-bit weights and 24-bit
         membranes. ``lost`` says in a sentence what the file does not hold, so that the result may differ. ``refused``
-        is text that the exporter's own message must contain if it refuses the network.
+        is text that the exporter's own message must contain if it refuses the network. ``late`` is the number of steps
+        by which the spikes of the framework come after those of spikeloom.
         """
         assert feature not in self.features, feature
         self.features.add(feature)
@@ -76,6 +78,7 @@ class Recorder:
             "recurrent": recurrent,
             "lost": lost,
             "refused": "",
+            "late": late,
         }
         arrays = {"nir": np.zeros(0, np.uint8)}
         try:

@@ -70,6 +70,20 @@ def test_random_networks(request, lanes, features):
     assert 0 < fired < sum(s.size for s in reference.spikes.values())
 
 
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_delayed_connections_forward(request, lanes):
+    """Spikes that reach a later population in the next step, as in networks of Spyx."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(SMALL, lanes=lanes, neurons=max(SMALL.neurons, 8 * lanes))
+    network = random_network(rng, core)
+    late = tuple(dataclasses.replace(c, delay=int(c.source != INPUT)) for c in network.connections)
+    assert sum(c.delay for c in late) > sum(c.delay for c in network.connections)
+    network = dataclasses.replace(network, connections=late)
+    reference, _ = check(rng, core, network, random_spikes(rng, 6, 2, network.inputs))
+    fired = sum(int(s.sum()) for s in reference.spikes.values())
+    assert 0 < fired < sum(s.size for s in reference.spikes.values())
+
+
 @pytest.mark.parametrize(("lanes", "lane_banks", "most_copies"), [(16, 1, 4), (16, 2, 4), (32, 4, 4), (32, 4, 2)])
 def test_lanes_in_banks(request, monkeypatch, lanes, lane_banks, most_copies):
     """Neurons in every lane, and populations that wait for each other's spikes; membranes come back from all banks.

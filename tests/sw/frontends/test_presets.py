@@ -316,7 +316,7 @@ def test_preset_nir_steps_by_the_equations_of_nir_and_needs_a_time_step():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_caller_overrides_every_preset(preset):
-    ratio = {"snntorch": 8.0, "rockpool": 8.0 * np.exp(-1 / 8)}.get(preset, 1.0)
+    ratio = {"snntorch": 8.0, "rockpool": 8.0 * np.exp(-1 / 8), "spyx": 0.875}.get(preset, 1.0)
     tau = {"sinabs": 8.0, "norse": 8e-6}.get(preset, 8e-3)
     network = load(
         feed_forward(lif(2, tau=tau, r=ratio)),

@@ -139,8 +139,8 @@ def test_no_writer():
     with pytest.raises(
         LoadError,
         match=exactly(
-            "preset 'auto' must be replaced by one of nir, snntorch, norse, spikingjelly, sinabs, rockpool, because "
-            "the numbers of the graph are those of no exporter"
+            "preset 'auto' must be replaced by one of nir, snntorch, norse, spikingjelly, sinabs, rockpool, spyx, "
+            "because the numbers of the graph are those of no exporter"
         ),
     ):
         chosen_preset(flat(strange))
