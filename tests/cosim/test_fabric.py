@@ -1,6 +1,7 @@
 """Tiles on meshes, compiled: random networks, placements, queues and stalls, equal to the reference in every state."""
 
 import collections
+import dataclasses
 import os
 
 import numpy as np
@@ -18,6 +19,7 @@ from spikeloom.hdl.core import tile as core
 from spikeloom.hdl.top.fabric import Tiles
 from spikeloom.runners.compare import compare
 from spikeloom.runners.compiled import CompiledRunner
+from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.build import compile_design
 from spikeloom.simulators.compiled import Pauses
@@ -91,6 +93,20 @@ def test_random_networks_anywhere():
     assert all(seen[shape] >= 10 for shape in MESHES), seen
     assert seen["fired"] > 60, seen
     assert all(seen[name] > 15 for name in ("three tiles", "tiles of all", "recurrent", "stalled")), seen
+
+
+def test_delayed_connections_forward(request):
+    """Spikes that reach a later population on another tile in the next step, as in networks of Spyx."""
+    rng = rng_of(request.node.name)
+    fabric = mesh_of(2, 2, queue_depth=MESHES[2, 2])
+    network = random_network(rng, SMALL, inputs=12, sizes=(20, 16, 8))
+    late = tuple(dataclasses.replace(c, delay=int(c.source != INPUT)) for c in network.connections)
+    network = dataclasses.replace(network, connections=late)
+    program = place(network, fabric, tiles=3, observe=[p.name for p in network.populations if p.parameters.spiking])
+    spikes = random_spikes(rng, 6, 3, network.inputs)
+    run = run_and_compare(tiles_library(fabric), network, program, spikes, pauses=random_pauses(rng))
+    assert run.spikes > 20
+    assert run.tiles == 3
 
 
 def test_the_runner_on_a_mesh(request, tmp_path):

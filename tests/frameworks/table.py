@@ -31,7 +31,7 @@ def tables(verdicts: Sequence[Verdict]) -> str:
         if not rows:
             continue
         lines = [
-            f"### {_TITLES[name]} {rows[0].version}",
+            f"## {_TITLES[name]} {rows[0].version}",
             "",
             "| feature | result | cells | float model differs | integers differ | note |",
             "|---|---|---:|---:|---:|---|",

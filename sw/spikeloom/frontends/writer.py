@@ -176,9 +176,9 @@ def _spyx(node: Node, dt: float) -> bool:
         return _near(_values(node, "r"), 1.0)
     if node.kind == "CubaLIF" and not _near(_values(node, "w_in"), 1.0):
         return False
-    return _zero(node, "v_leak", "v_reset") and bool(
-        np.all(np.abs(_values(node, "r") - (1.0 - dt / _values(node, _tau(node)))) <= _TOLERANCE)
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        beta = 1.0 - dt / _values(node, _tau(node))
+        return _zero(node, "v_leak", "v_reset") and bool(np.all(np.abs(_values(node, "r") - beta) <= _TOLERANCE))
 
 
 def _norse(node: Node, dt: float) -> bool:
