@@ -27,6 +27,7 @@ from spikeloom.datasets.inputs import InputError
 from spikeloom.host.peripherals import with_units
 from spikeloom.model.network import Network
 from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.usb import UsbParameters
 
 __all__ = ["bitstream"]
 
@@ -60,6 +61,20 @@ def bitstream(
             help="Baud rate of the serial link; default: the highest of the board's USB bridge and clock.",
             min=1,
             show_default=False,
+        ),
+    ] = None,
+    usb_id: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of the USB device, for --link usb; default: 1209:0001, which is for tests in private.",
+            metavar="VID:PID",
+            show_default=False,
+        ),
+    ] = None,
+    usb_serial: Annotated[
+        str | None,
+        typer.Option(
+            help="Serial number of the USB device, for --link usb; default: none.", metavar="TEXT", show_default=False
         ),
     ] = None,
     seeds: Annotated[
@@ -106,6 +121,7 @@ def bitstream(
         clock_mhz=clock,
         link=hardware.link,
         baud_rate=baud,
+        usb=_usb(usb_id, usb_serial),
         seeds=seeds,
         announce=note,
     )
@@ -115,6 +131,13 @@ def bitstream(
         return
     out.print(result.table())
     out.print(f"{result.bitstream}\nload it with: spikeloom flash {hardware.board}")
+
+
+def _usb(number: str | None, serial: str | None) -> UsbParameters | None:
+    """Return the parameters of the USB device; None if no option was given."""
+    if number is None and serial is None:
+        return None
+    return UsbParameters.from_text(number or UsbParameters().number, serial or "")
 
 
 def _fabric(hardware: Hardware, loading: Loading, networks: list[Network], *, baked: bool, quiet: bool) -> FabricConfig:

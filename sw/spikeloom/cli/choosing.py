@@ -42,6 +42,7 @@ __all__ = [
     "chosen_fabric",
     "fabric_for",
     "given_fields",
+    "link_of",
     "mesh_shape",
     "named_fabric",
     "on_mesh",
@@ -153,6 +154,19 @@ def board_of(hardware: Hardware) -> BoardDescription:
     Raises `InputError` if the boards are not installed, and ``ValueError`` if there is no such board or link.
     """
     return _find_board(hardware.board or DEFAULT_BOARD).with_link(hardware.link)
+
+
+def link_of(hardware: Hardware) -> LinkKind:
+    """Return the link of ``--link``: one of the board or, without a board, one that there is hardware for.
+
+    The default is that of the board, else a UART. Raises `InputError` or ``ValueError`` for another one.
+    """
+    if hardware.board is not None and hardware.link is not None:
+        return board_of(hardware).link_kind
+    known = {kind.option: kind for kind in (LinkKind.UART, LinkKind.USB)}
+    if hardware.link not in (None, *known):
+        raise InputError(f"link must be {' or '.join(known)}, not {hardware.link!r}")
+    return known[hardware.link or LinkKind.UART.option]
 
 
 def _find_board(name: str) -> BoardDescription:

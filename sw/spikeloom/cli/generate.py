@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spikeloom.cli.choosing import fabric_for, place_on, quantised_for
+from spikeloom.cli.choosing import fabric_for, link_of, place_on, quantised_for
 from spikeloom.cli.console import out
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.options import Hardware, Loading, NetworkArgument
@@ -32,7 +32,7 @@ def generate(
         Format | None,
         typer.Option(
             "--format",
-            help="verilog: the core with AXI ports and a testbench; fabric: the fabric with its UART. Default: "
+            help="verilog: the core with AXI ports and a testbench; fabric: the fabric with its link. Default: "
             "verilog for a fabric with a single core, else fabric.",
             show_default=False,
         ),
@@ -48,6 +48,7 @@ def generate(
     from spikeloom.hdl.host.uart import check_divisor
 
     check_divisor(divisor)
+    link = link_of(hardware)
     loaded = loading.load(network)
     fabric = fabric_for(hardware, loading, [loaded])
     is_one_core = fabric.mesh is None
@@ -56,7 +57,7 @@ def generate(
     quantised = quantised_for(loaded, fabric, loading)
     program = place_on(fabric, quantised, hardware)
     if what is Format.FABRIC or not is_one_core:
-        files = export_fabric(program, output, divisor=divisor)
+        files = export_fabric(program, output, divisor=divisor, link=link)
     else:
         files = export_core(quantised, program, output)
     out.print(f"{', '.join(file.name for file in files)} in {output}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from spikeloom.datasets.inputs import InputError
 from spikeloom.host.transport import SerialTransport, TcpTransport, Transport, VirtualSerialTransport
+from spikeloom.host.usb import UsbTransport
+from spikeloom.sim.host.usb import UsbParameters
 
 __all__ = ["check_port", "transport_to"]
 
@@ -18,8 +20,17 @@ def check_port(port: str | None) -> str:
 
 
 def transport_to(port: str | None, baud_rate: int) -> Transport:
-    """Return the transport for a serial port, for the port of a simulated board, or for ``HOST:PORT``."""
+    """Return the transport for a serial port, for the port of a simulated board, for ``HOST:PORT``, or for ``usb``.
+
+    ``usb`` is the only board with a USB device of the default numbers, ``usb:VID:PID`` one with other numbers, and
+    ``usb:VID:PID:SERIAL`` the one with this serial number.
+    """
     port = check_port(port)
+    if port == "usb" or port.startswith("usb:"):
+        numbers = port.removeprefix("usb").removeprefix(":")
+        vendor, _, rest = numbers.partition(":")
+        product, _, serial = rest.partition(":")
+        return UsbTransport(UsbParameters.from_text(f"{vendor}:{product}", serial) if numbers else UsbParameters())
     host, colon, number = port.rpartition(":")
     if colon and number.isdecimal():
         if not 0 < int(number) < 1 << 16:

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.program import Program
+from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.host.usb import UsbParameters
 from spikeloom.sim.lib.files import replaced, write_whole
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.reference import ReferenceResult, simulate
@@ -61,16 +63,21 @@ def export_core(network: QuantisedNetwork, program: Program, folder: Path) -> li
     return [folder / name for name in contents]
 
 
-def export_fabric(program: Program, folder: Path, *, divisor: int) -> list[Path]:
+def export_fabric(
+    program: Program, folder: Path, *, divisor: int, link: LinkKind = LinkKind.UART, usb: UsbParameters | None = None
+) -> list[Path]:
     """Write ``top.v``, ``program.npz`` and ``axons.json`` into ``folder``, and return their paths.
 
-    ``top.v`` is the whole fabric with a UART of ``divisor`` clock cycles per bit at its pins. ``program.npz`` holds the
-    words of all memories of all tiles.
+    ``top.v`` is the whole fabric with its link at its pins: a UART of ``divisor`` clock cycles per bit, or a USB
+    device, which also needs clocks of 48 and 12 MHz. ``program.npz`` holds the words of all memories of all tiles.
     """
     from spikeloom.hdl.top.top import Top
+    from spikeloom.hdl.top.usb_top import UsbTop
     from spikeloom.hdl.top.verilog import write_verilog
 
-    verilog = write_verilog(Top(program.fabric, divisor), "top", folder / "cache")
+    is_usb = link is LinkKind.USB
+    top = UsbTop(program.fabric, usb or UsbParameters()) if is_usb else Top(program.fabric, divisor)
+    verilog = write_verilog(top, "top", folder / "cache")
     write_whole(folder / "top.v", verilog.read_bytes())
     with replaced(folder / "program.npz") as scratch:
         np.savez_compressed(

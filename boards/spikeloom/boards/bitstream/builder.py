@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from amaranth.build.run import BuildPlan
 from amaranth.hdl import Elaboratable, Module
@@ -38,7 +39,8 @@ from spikeloom.boards.targets.board import CLOCK_STEP_HZ, BoardDescription
 from spikeloom.boards.targets.registry import find_board
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import fabric_to_json, read_identity
-from spikeloom.sim.host.identity import PROTOCOL_VERSION
+from spikeloom.sim.host.identity import PROTOCOL_VERSION, LinkKind
+from spikeloom.sim.host.usb import UsbParameters
 from spikeloom.sim.lib.files import read_text, write_whole
 
 __all__ = [
@@ -93,6 +95,7 @@ def build(
     fabric: FabricConfig | None = None,
     clock_mhz: float | None = None,
     link: str | None = None,
+    usb: UsbParameters | None = None,
     baud_rate: int | None = None,
     seeds: int = SEEDS,
     announce: Callable[[str], None] = print,
@@ -112,6 +115,8 @@ def build(
         Highest clock to try; default: as high as place and route reaches.
     link : str, optional
         Link to the host, such as ``"uart"``; default: that of the board.
+    usb : UsbParameters, optional
+        Numbers and serial number of the USB device, for the link ``"usb"``.
     baud_rate : int, optional
         Baud rate of the serial link; default: the highest of board, USB bridge and clock.
     seeds : int
@@ -135,7 +140,13 @@ def build(
     if fabric is not None:
         board = dataclasses.replace(board, fabric=fabric)
     if baud_rate is not None:
+        if board.link_kind is not LinkKind.UART:
+            raise ValueError(f"Baud rate of {board.name} must be left out with the link {board.link_kind.option}")
         board = dataclasses.replace(board, baud_rate=baud_rate)
+    if usb is not None:
+        if board.link_kind is not LinkKind.USB:
+            raise ValueError(f"USB numbers of {board.name} must be left out with the link {board.link_kind.option}")
+        board = dataclasses.replace(board, usb_device=usb)
     if clock_mhz is not None:
         with_clock = board.with_clock(clock_mhz * 1e6)
         if with_clock is None:
@@ -224,6 +235,7 @@ def _finish(
     bitstream = scratch / _bitstream_name(board)
     steps.pack(routed).rename(bitstream)
     fabric = board.buildable_fabric()
+    baud_rate = board.baud_rate if board.link_kind is LinkKind.UART else None
     report = Report(
         board=board.name,
         device=board.device_name,
@@ -246,7 +258,7 @@ def _finish(
     write_whole(scratch / "identity", identity.hex() + "\n")
     write_whole(
         scratch / "fabric.json",
-        fabric_to_json(fabric, link_kind=board.link_kind, baud_rate=board.baud_rate, clock_hz=round(board.clock_hz)),
+        fabric_to_json(fabric, link_kind=board.link_kind, baud_rate=baud_rate, clock_hz=round(board.clock_hz)),
     )
     write_whole(scratch / "report.json", report.to_json())
     # A report without its bitstream would be misleading: it is removed first and written last.
@@ -320,13 +332,13 @@ class _BoardTop(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        if self.board.pll_hz is not None:
-            self._clock(m, platform)
+        oscillator = None if self.board.pll_hz is None else self._clock(m, platform)
         m.submodules.design = self.design
-        LINES[self.board.link_kind].connect(m, platform, self.board, self.design)
+        LINES[self.board.link_kind].connect(m, platform, self.board, self.design, oscillator)
         return m
 
-    def _clock(self, m: Module, platform) -> None:
+    def _clock(self, m: Module, platform) -> Any:
+        """Add the PLL of the fabric's clock, and return the clock of the oscillator."""
         board = self.board
         pin = platform.request(platform.default_clk, dir="-")
         if board.pll_pad:
@@ -336,6 +348,7 @@ class _BoardTop(Elaboratable):
             source = clock_buffer.i
         clock = pll_clock(m, board.flow.pll, board.oscillator_hz, board.clock_hz, source)
         platform.add_clock_constraint(clock, board.clock_hz)
+        return source
 
 
 def board_plan(board: BoardDescription, identity: bytes, *, design: Design | None = None) -> BuildPlan:

@@ -14,6 +14,8 @@ from amaranth.lib import io
 from amaranth.lib.wiring import Component
 from amaranth_boards.resources import UARTResource
 
+from spikeloom.boards.families.flow import ToolError
+from spikeloom.boards.families.pll import USB_BIT_HZ, USB_HZ, usb_clocks
 from spikeloom.boards.targets.board import BoardDescription
 from spikeloom.sim.host.identity import LinkKind
 
@@ -30,11 +32,12 @@ class Line:
         Constructor of the fabric with this link for a board and an identity of 16 bytes.
     connect : callable
         Add to the module of the top whatever stands between the design and the pins of the board: given the module, the
-        platform, the board and the design, which is a submodule already.
+        platform, the board, the design, which is a submodule already, and the clock of the oscillator, if the clock of
+        the fabric is from a PLL.
     """
 
     design: Callable[[BoardDescription, bytes], Component]
-    connect: Callable[[Module, Any, BoardDescription, Any], None]
+    connect: Callable[[Module, Any, BoardDescription, Any, Any], None]
 
 
 def _uart_design(board: BoardDescription, identity: bytes) -> Component:
@@ -45,7 +48,7 @@ def _uart_design(board: BoardDescription, identity: bytes) -> Component:
     )
 
 
-def _connect_uart(m: Module, platform: Any, board: BoardDescription, design: Any) -> None:
+def _connect_uart(m: Module, platform: Any, board: BoardDescription, design: Any, oscillator: Any) -> None:
     uart = _serial_line(platform, board)
     m.submodules.rx_buffer = rx_buffer = io.Buffer("i", uart.rx)
     m.submodules.tx_buffer = tx_buffer = io.Buffer("o", uart.tx)
@@ -63,5 +66,44 @@ def _serial_line(platform: Any, board: BoardDescription) -> Any:
     return platform.request("uart", 0, dir="-")
 
 
-LINES = {LinkKind.UART: Line(design=_uart_design, connect=_connect_uart)}
+def _usb_design(board: BoardDescription, identity: bytes) -> Component:
+    try:
+        import luna  # noqa: F401 (the core of the device)
+    except ModuleNotFoundError as error:
+        raise ToolError(
+            "The link usb needs the package luna-usb, which is not installed; install it with: "
+            "pip install 'spikeloom[boards]'"
+        ) from error
+    from spikeloom.hdl.top.usb_top import UsbTop
+
+    return UsbTop(board.buildable_fabric(), board.usb_device, identity, clock_hz=round(board.clock_hz))
+
+
+def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any, oscillator: Any) -> None:
+    assert board.usb is not None
+    assert oscillator is not None
+    fast, slow = usb_clocks(m, board.flow.pll, board.oscillator_hz, oscillator)
+    platform.add_clock_constraint(fast, USB_HZ)
+    platform.add_clock_constraint(slow, USB_BIT_HZ)
+    usb = platform.request("usb", board.usb.number, dir="-")
+    m.submodules.dp_buffer = dp = io.Buffer("io", usb.d_p)
+    m.submodules.dn_buffer = dn = io.Buffer("io", usb.d_n)
+    m.submodules.pullup_buffer = pullup = io.Buffer("o", usb.pullup[0])
+    for number in range(1, len(usb.pullup)):
+        m.submodules[f"pulldown_buffer_{number}"] = unused = io.Buffer("o", usb.pullup[number])
+        m.d.comb += unused.oe.eq(0)
+    m.d.comb += [
+        *(design.dp_i.eq(dp.i), dp.o.eq(design.dp_o), dp.oe.eq(design.oe)),
+        *(design.dn_i.eq(dn.i), dn.o.eq(design.dn_o), dn.oe.eq(design.oe)),
+        # The resistor of D+ is at the first pin. A pin with a resistor at D-, which would mean low speed, is left open.
+        # So is that of D+ while there is no device: a resistor to ground would be the sign of a host.
+        pullup.o.eq(1),
+        pullup.oe.eq(design.pullup),
+    ]
+
+
+LINES = {
+    LinkKind.UART: Line(design=_uart_design, connect=_connect_uart),
+    LinkKind.USB: Line(design=_usb_design, connect=_connect_usb),
+}
 """The kinds of links that can be built."""

@@ -7,14 +7,32 @@ the vendors (Lattice FPGA-TN-02200 for the ECP5, FPGA-TN-02052 for the iCE40; Go
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Instance, IOValue, Module, ResetSignal, Signal, Value
 from amaranth.lib.cdc import ResetSynchronizer
 
-__all__ = ["PLLS", "PllError", "PllSettings", "ecp5_settings", "gowin_settings", "ice40_settings", "pll_clock"]
+__all__ = [
+    "PLLS",
+    "USB_BIT_HZ",
+    "USB_HZ",
+    "PllError",
+    "PllSettings",
+    "ecp5_settings",
+    "gowin_settings",
+    "ice40_settings",
+    "pll_clock",
+    "usb_clocks",
+]
 
 TOLERANCE = 0.005
 """Maximum relative deviation of a clock from the requested frequency. A serial line tolerates 1 % and more."""
+
+USB_HZ, USB_BIT_HZ = 48e6, 12e6
+"""Clocks of a USB device at full speed: of its pins, four times the bit rate, and of its bits."""
+
+_USB_TOLERANCE = 0.002
+"""Largest relative deviation of the PLL. USB allows a device at full speed 0.25 %, oscillator included."""
 
 START_SECONDS = 15e-6
 """Duration of the reset after the PLL has locked: block RAM of an iCE40 reads zeros for 3 us after configuration."""
@@ -163,7 +181,22 @@ def gowin_settings(input_hz: float, output_hz: float) -> PllSettings:
     return _nearest("a Gowin FPGA", input_hz, output_hz, candidates())
 
 
-def _ecp5_pll(settings: PllSettings, input_hz: float, source: Value, clock: Signal, locked: Signal) -> Instance:
+def _ecp5_pll(
+    settings: PllSettings, input_hz: float, source: Value, clock: Signal, locked: Signal, slow: Signal | None = None
+) -> Instance:
+    """Return the cell; ``slow`` is a second clock with a quarter of the frequency, aligned with the first."""
+    more: dict[str, Any] = {}
+    if slow is not None:
+        divider = 4 * settings.dividers["CLKOS_DIV"]
+        more = {
+            "a_FREQUENCY_PIN_CLKOS2": f"{settings.output_hz / 4e6:g}",
+            "p_CLKOS2_ENABLE": "ENABLED",
+            "p_CLKOS2_DIV": divider,
+            "p_CLKOS2_CPHASE": divider - 1,
+            "p_CLKOS2_FPHASE": 0,
+            "i_ENCLKOS2": Const(1),
+            "o_CLKOS2": slow,
+        }
     fed_back = Signal(name="pll_feedback")
     phases = {
         f"p_{output}_CPHASE": settings.dividers[f"{output}_DIV"] - 1  # aligns the rising edges of both
@@ -196,6 +229,7 @@ def _ecp5_pll(settings: PllSettings, input_hz: float, source: Value, clock: Sign
         o_CLKOP=fed_back,
         o_CLKOS=clock,
         o_LOCK=locked,
+        **more,
     )
 
 
@@ -276,3 +310,30 @@ def pll_clock(m: Module, family: str, input_hz: float, output_hz: float, source:
         ResetSignal("sync").eq(~started),
     ]
     return clock
+
+
+def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[Signal, Signal]:
+    """Add the domains ``usb_io`` at `USB_HZ` and ``usb`` at `USB_BIT_HZ` to ``m``, and return their clocks.
+
+    The caller adds constraints to them.
+
+    Both are from one PLL, with aligned edges, and in reset until it has locked. The fabric has a PLL of its own, so
+    that its clock is free. Raises `PllError` if the PLL cannot generate them from ``source`` at ``input_hz``, or not
+    with the accuracy that USB asks for.
+    """
+    if family != "ecp5":
+        raise PllError(f"PLL of the USB device must be one of an ECP5, not of the family {family}")
+    settings = ecp5_settings(input_hz, USB_HZ)
+    if abs(settings.output_hz - USB_HZ) > _USB_TOLERANCE * USB_HZ:
+        raise PllError(
+            f"Clock of the USB device must be within {_USB_TOLERANCE:.2%} of {USB_HZ / 1e6:g} MHz, and its PLL makes "
+            f"{settings.output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz"
+        )
+    fast, slow, locked = Signal(name="usb_io_clock"), Signal(name="usb_clock"), Signal(name="usb_locked")
+    m.domains.usb_io = ClockDomain("usb_io")
+    m.domains.usb = ClockDomain("usb")
+    m.submodules.usb_pll = _ecp5_pll(settings, input_hz, source, fast, locked, slow)
+    m.submodules.usb_io_reset = ResetSynchronizer(~locked, domain="usb_io")
+    m.submodules.usb_reset = ResetSynchronizer(~locked, domain="usb")
+    m.d.comb += [ClockSignal("usb_io").eq(fast), ClockSignal("usb").eq(slow)]
+    return fast, slow

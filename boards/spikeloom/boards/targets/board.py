@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from amaranth.build import Platform
 
@@ -13,8 +13,9 @@ from spikeloom.boards.sizing.choose import choose_fabric
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.baud import BAUD_RATES, BAUD_TOLERANCE, LEAST_CYCLES_PER_BIT, cycles_per_bit, rates_of
 from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.host.usb import UsbParameters
 
-__all__ = ["CLOCK_STEP_HZ", "FT231X_BAUD", "FT2232H_BAUD", "BoardDescription", "SerialPins"]
+__all__ = ["CLOCK_STEP_HZ", "FT231X_BAUD", "FT2232H_BAUD", "BoardDescription", "SerialPins", "UsbPins"]
 
 FT231X_BAUD = 3_000_000
 """Highest baud rate of an FT231X, and of a CP2102N."""
@@ -46,6 +47,22 @@ class SerialPins:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UsbPins:
+    """D+ and D- of a USB connector at pins of the FPGA, for a USB device at full speed inside it.
+
+    Parameters
+    ----------
+    where : str
+        Location in words, for display.
+    number : int
+        Number of the platform's resource ``usb``.
+    """
+
+    where: str
+    number: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class BoardDescription:
     """Board.
 
@@ -69,9 +86,13 @@ class BoardDescription:
     flash_command : tuple of str
         Command that loads a bitstream; the word ``{bitstream}`` stands for its path.
     link_kind : LinkKind
-        Link to the host, one of `links`; its cost decides how large the general fabric is.
+        Link to the host, one of `links`; default: the serial line. Its cost decides how large the general fabric is.
     serial : SerialPins, optional
         Pins of the serial link; default: the platform's resource ``uart``.
+    usb : UsbPins, optional
+        Pins of a USB device in the FPGA. The clock of the fabric must be from a PLL then.
+    usb_device : UsbParameters
+        Numbers and serial number of this device.
     line : str
         Location of the platform's own serial link, if it is not on USB.
     pll_hz : float, optional
@@ -94,6 +115,8 @@ class BoardDescription:
     baud_rate: int = 0
     link_kind: LinkKind = LinkKind.UART
     serial: SerialPins | None = None
+    usb: UsbPins | None = None
+    usb_device: UsbParameters = field(default_factory=UsbParameters)
     line: str = ""
     pll_hz: float | None = None
     pll_pad: bool = False
@@ -108,7 +131,11 @@ class BoardDescription:
             raise ValueError(f"Fabric of {self.name} must have no tiles with pins of their own, which the board lacks")
         if "{bitstream}" not in " ".join(self.flash_command):
             raise ValueError(f"Flash command of {self.name} must contain '{{bitstream}}', not {self.flash_command!r}")
-        if not self.obstacle:
+        if not self.obstacle and self.link_kind not in self.links:
+            raise ValueError(f"Link of {self.name} must be {self._links_in_words()}, not {self.link_kind.option!r}")
+        if self.usb is not None and self.pll_hz is None:
+            raise ValueError(f"Board {self.name} must have pll_hz, because it has USB")
+        if not self.obstacle and self.link_kind is LinkKind.UART:
             if self.baud_rate == 0:
                 object.__setattr__(self, "baud_rate", self._highest_baud_rate())
             self._check_baud_rate()
@@ -133,7 +160,12 @@ class BoardDescription:
     @property
     def links(self) -> tuple[LinkKind, ...]:
         """Links to the host that the board can be built with, the default first; empty if nothing can be built."""
-        return () if self.obstacle else (LinkKind.UART,)
+        if self.obstacle:
+            return ()
+        return (LinkKind.UART,) if self.usb is None else (LinkKind.UART, LinkKind.USB)
+
+    def _links_in_words(self) -> str:
+        return " or ".join(kind.option for kind in self.links) or "left out"
 
     def with_link(self, name: str | None) -> "BoardDescription":
         """Return the same board with the link called ``name``, such as ``"uart"``; None leaves the board's own.
@@ -144,7 +176,7 @@ class BoardDescription:
             return self
         kinds = {kind.option: kind for kind in self.links}
         if name not in kinds:
-            raise ValueError(f"Link of {self.name} must be {' or '.join(kinds) or 'left out'}, not {name!r}")
+            raise ValueError(f"Link of {self.name} must be {self._links_in_words()}, not {name!r}")
         return self if kinds[name] is self.link_kind else dataclasses.replace(self, link_kind=kinds[name])
 
     def buildable_fabric(self) -> FabricConfig:
@@ -179,12 +211,13 @@ class BoardDescription:
     def with_clock(self, most_hz: float) -> "BoardDescription | None":
         """Return the same board with the highest clock up to ``most_hz``; None if there is none.
 
-        Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A bit of the serial link
-        must be a whole number of cycles (`spikeloom.sim.host.baud.cycles_per_bit`).
+        Possible clocks are the oscillator itself, and PLL outputs in steps of `CLOCK_STEP_HZ`. A bit of a serial link
+        must be a whole number of cycles (`spikeloom.sim.host.baud.cycles_per_bit`). With USB, the clock is always from
+        the PLL.
         """
         settings, _ = PLLS[self.flow.pll]
         oscillator = self.oscillator_hz
-        if oscillator > most_hz or not cycles_per_bit(oscillator, self.baud_rate):
+        if oscillator > most_hz or self.link_kind is LinkKind.USB or not self._has_bits(oscillator):
             oscillator = 0.0
         # The PLL may make slightly less than the step after the next one below.
         for step in range(int(most_hz // CLOCK_STEP_HZ) + 1, 0, -1):
@@ -195,9 +228,12 @@ class BoardDescription:
                 made = settings(self.oscillator_hz, wanted).output_hz
             except PllError:
                 continue
-            if made <= most_hz and cycles_per_bit(made, self.baud_rate):
+            if made <= most_hz and self._has_bits(made):
                 return dataclasses.replace(self, pll_hz=float(wanted))
         return dataclasses.replace(self, pll_hz=None) if oscillator else None
+
+    def _has_bits(self, clock_hz: float) -> bool:
+        return self.link_kind is not LinkKind.UART or bool(cycles_per_bit(clock_hz, self.baud_rate))
 
     @property
     def divisor(self) -> int:
@@ -207,5 +243,7 @@ class BoardDescription:
     @property
     def link(self) -> str:
         """Connection to the host in words."""
+        if self.link_kind is LinkKind.USB and self.usb is not None:
+            return self.usb.where
         where = self.line if self.serial is None else self.serial.where
         return f"adapter on {where}" if where else "USB"

@@ -15,7 +15,7 @@ from amaranth_boards.ulx3s import ULX3S_12F_Platform, ULX3S_25F_Platform, ULX3S_
 from amaranth_boards.versa_ecp5 import VersaECP5Platform
 from amaranth_boards.versa_ecp5_5g import VersaECP55GPlatform
 
-from spikeloom.boards.targets.board import FT231X_BAUD, FT2232H_BAUD, BoardDescription, SerialPins
+from spikeloom.boards.targets.board import FT231X_BAUD, FT2232H_BAUD, BoardDescription, SerialPins, UsbPins
 
 __all__ = ["ECP5_BOARDS"]
 
@@ -46,6 +46,7 @@ def _ulx3s(size: int, platform: type) -> BoardDescription:
         platform=platform,
         pll_hz=_GENERAL_HZ[f"LFE5U-{size}F"],
         most_baud_rate=FT231X_BAUD,
+        usb=UsbPins(where="the connector US2"),
         flash_command=("openFPGALoader", "--board", "ulx3s", "{bitstream}"),
     )
 
@@ -65,6 +66,7 @@ def _orangecrab(
         platform=platform,
         pll_hz=pll_hz or _GENERAL_HZ[device_name],
         serial=_FEATHER,
+        usb=UsbPins(where="its USB connector"),
         flash_command=_ORANGECRAB_FLASH,
     )
 
@@ -119,6 +121,7 @@ ECP5_BOARDS = (
         device_name="LFE5U-25F",
         platform=IcepiZero1_3Platform,
         pll_hz=_GENERAL_HZ["LFE5U-25F"],
+        usb=UsbPins(where="the first of its two USB connectors"),
         flash_command=("openFPGALoader", "--board", "icepi-zero", "{bitstream}"),
     ),
     BoardDescription(
@@ -173,6 +176,7 @@ ECP5_BOARDS = (
         platform=LogicbonePlatform,
         pll_hz=_GENERAL_HZ["LFE5UM5G-45F"],
         serial=SerialPins(rx="12", tx="13", connector=("P9", 0), where="header P9, pins 12 (RX) and 13 (TX)"),
+        usb=UsbPins(where="the first of its two USB connectors"),
         flash_command=("dfu-util", "--device", "1d50:615d", "--alt", "0", "--download", "{bitstream}"),
     ),
     BoardDescription(
@@ -182,6 +186,7 @@ ECP5_BOARDS = (
         platform=Logicbone85FPlatform,
         pll_hz=_GENERAL_HZ["LFE5UM5G-85F"],
         serial=SerialPins(rx="12", tx="13", connector=("P9", 0), where="header P9, pins 12 (RX) and 13 (TX)"),
+        usb=UsbPins(where="the first of its two USB connectors"),
         flash_command=("dfu-util", "--device", "1d50:615d", "--alt", "0", "--download", "{bitstream}"),
     ),
 )

@@ -1,0 +1,337 @@
+"""USB full-speed device with one serial port (CDC-ACM), built around the device core of LUNA.
+
+::
+
+    pins ═ PHY ═ UTMI ═ UsbDevice ══ bytes ══ asynchronous FIFOs ══ bytes ══ link
+    └──────── usb_io, usb ───────────────────────────┘└────────── sync ────────┘
+
+`UsbLine` is the transport with its pins. The domain ``usb_io`` runs at 48 MHz, four times the bit rate, and ``usb`` at
+12 MHz, with both clocks from the same PLL. The fabric keeps its own clock, ``sync``, which is unrelated to them.
+
+Bytes to the host are sent in packets of 64. A shorter packet, or a packet without data, is sent only where a frame of
+the link ends and no other one follows, because that is what makes the host's driver hand over the data.
+
+LUNA is under the BSD licence and an optional dependency, so it is imported when a design is elaborated.
+"""
+
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+from amaranth.hdl import Cat, Elaboratable, Fragment, Module, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.fifo import AsyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.sim.host.usb import DATA_ENDPOINT, NOTIFICATION_ENDPOINT, PACKET_BYTES, UsbParameters
+
+__all__ = ["PATIENCE", "UsbDevice", "UsbLine", "UsbPhy", "cross"]
+
+PATIENCE = 24
+"""Cycles of ``usb``, 2 us, for which the end of a frame waits for the next frame before its packet is closed."""
+
+_FIFO_BYTES = 16
+
+_UTMI_TO_DEVICE = {"rx_data": 8, "rx_valid": 1, "rx_active": 1, "tx_ready": 1, "line_state": 2}
+_UTMI_FROM_DEVICE = {"tx_data": 8, "tx_valid": 1, "op_mode": 2, "term_select": 1}
+
+
+class UsbDevice(wiring.Component):
+    """The device at its UTMI interface, in the domain ``usb`` at 12 MHz.
+
+    A reset of the bus, or a configuration set by the host, empties both endpoints and restarts their data toggles; the
+    host link repeats what is lost by that.
+
+    Parameters
+    ----------
+    parameters
+        What the descriptors say.
+
+    Members
+    -------
+    rx_data : Signal(8), in
+    rx_valid, rx_active : Signal, in
+        Bytes of a packet from the host, without SYNC and end of packet.
+    tx_data : Signal(8), out
+    tx_valid : Signal, out
+    tx_ready : Signal, in
+        Bytes of a packet to the host.
+    line_state : Signal(2), in
+        Levels of D+ and D-.
+    op_mode : Signal(2), out
+    term_select : Signal, out
+        Control of the PHY: normal operation if ``op_mode`` is 0, and the pull-up of D+.
+    o : Stream(8), out
+        Bytes from the host.
+    i : Stream(8), in
+        Bytes to the host, as frames that end with a zero byte.
+    """
+
+    def __init__(self, parameters: UsbParameters) -> None:
+        self.parameters = parameters
+        super().__init__(
+            {
+                **{name: In(width) for name, width in _UTMI_TO_DEVICE.items()},
+                **{name: Out(width) for name, width in _UTMI_FROM_DEVICE.items()},
+                "o": Out(stream.Signature(8)),
+                "i": In(stream.Signature(8)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+
+        # LUNA 0.2.3 uses names of Amaranth that are to be removed. The version of both is pinned, so the warnings tell
+        # a user nothing.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            device, from_host, to_host = _luna_device(self.parameters)
+            m.submodules.device = Fragment.get(device, platform)
+
+        utmi = device.utmi
+        m.d.comb += [getattr(utmi, name).eq(getattr(self, name)) for name in _UTMI_TO_DEVICE]
+        m.d.comb += [getattr(self, name).eq(getattr(utmi, name)) for name in _UTMI_FROM_DEVICE]
+        m.d.comb += [
+            device.connect.eq(1),
+            utmi.vbus_valid.eq(1),
+            utmi.session_end.eq(0),
+            self.o.valid.eq(from_host.valid),
+            self.o.payload.eq(from_host.payload),
+            from_host.ready.eq(self.o.ready),
+        ]
+
+        # The last byte that was taken is held back until another one follows, or until it has ended a frame and nothing
+        # has followed for a while: then it ends the packet.
+        held, is_held = Signal(8), Signal()
+        patience = Signal(range(PATIENCE + 1))
+        leaves = Signal()
+        m.d.comb += [
+            to_host.payload.eq(held),
+            to_host.last.eq(~self.i.valid),
+            to_host.valid.eq(is_held & (self.i.valid | ((held == 0) & (patience == 0)))),
+            leaves.eq(to_host.valid & to_host.ready),
+            self.i.ready.eq(~is_held | leaves),
+        ]
+        with m.If(self.i.ready):
+            m.d.usb += [is_held.eq(self.i.valid), held.eq(self.i.payload), patience.eq(PATIENCE)]
+        with m.Elif(patience != 0):
+            m.d.usb += patience.eq(patience - 1)
+
+        return m
+
+
+def _luna_device(parameters: UsbParameters) -> tuple[Any, Any, Any]:
+    """Return LUNA's device, and its byte streams from and to the host."""
+    from luna.gateware.interface.utmi import UTMIInterface
+    from luna.gateware.stream.generator import ConstantStreamGenerator
+    from luna.gateware.usb.request.standard import StandardRequestHandler
+    from luna.gateware.usb.stream import USBInStreamInterface
+    from luna.gateware.usb.usb2.control import USBControlEndpoint
+    from luna.gateware.usb.usb2.device import USBDevice
+    from luna.gateware.usb.usb2.endpoint import EndpointInterface
+    from luna.gateware.usb.usb2.endpoints.stream import USBStreamInEndpoint, USBStreamOutEndpoint
+    from luna.gateware.usb.usb2.request import USBRequestHandler
+    from usb_protocol.emitters import DeviceDescriptorCollection
+
+    setup_pid, of_class = 0b1101, 1
+    set_line_coding, get_line_coding, set_control_lines = 0x20, 0x21, 0x22
+    line_coding = (115_200).to_bytes(4, "little") + bytes((0, 0, 8))  # read by some hosts; it changes nothing
+
+    def starts(interface: Any) -> Any:
+        """Whether a control transfer starts."""
+        return interface.tokenizer.new_token & (interface.tokenizer.pid == setup_pid)
+
+    class Standard(StandardRequestHandler):
+        def elaborate(self, platform: object) -> Any:
+            # A transfer that the host gave up must not leave the handler in the middle of it.
+            return ResetInserter({"usb": starts(self.interface)})(super().elaborate(platform))
+
+    class SerialPort(USBRequestHandler):
+        """The requests of the class, which mean nothing to a board but must succeed."""
+
+        def elaborate(self, platform: object) -> Any:
+            m = Module()
+            interface, setup = self.interface, self.interface.setup
+            m.submodules.coding = coding = ConstantStreamGenerator(
+                line_coding, domain="usb", stream_type=USBInStreamInterface, max_length_width=3
+            )
+            with m.If(setup.type == of_class), m.Switch(setup.request):
+                with m.Case(set_line_coding, set_control_lines):
+                    m.d.comb += interface.claim.eq(1)
+                    with m.If(interface.rx_ready_for_response):
+                        m.d.comb += interface.handshakes_out.ack.eq(1)
+                    with m.If(interface.status_requested):
+                        m.d.comb += self.send_zlp()
+                with m.Case(get_line_coding):
+                    m.d.comb += [
+                        interface.claim.eq(1),
+                        coding.stream.attach(interface.tx),
+                        coding.max_length.eq(len(line_coding)),
+                        coding.start.eq(interface.data_requested),
+                        interface.handshakes_out.ack.eq(interface.status_requested),
+                    ]
+            return m
+
+    class Notifications(Elaboratable):
+        """An endpoint that never has anything to say."""
+
+        def __init__(self) -> None:
+            self.interface = EndpointInterface()
+
+        def elaborate(self, platform: object) -> Module:
+            m = Module()
+            token = self.interface.tokenizer
+            asked = token.is_in & token.ready_for_response & (token.endpoint == NOTIFICATION_ENDPOINT)
+            m.d.comb += self.interface.handshakes_out.nak.eq(asked)
+            return m
+
+    class FromHost(USBStreamOutEndpoint):
+        def elaborate(self, platform: object) -> Any:
+            return ResetInserter({"usb": restart})(super().elaborate(platform))
+
+    class ToHost(USBStreamInEndpoint):
+        def elaborate(self, platform: object) -> Any:
+            return ResetInserter({"usb": restart})(super().elaborate(platform))
+
+    device = USBDevice(bus=UTMIInterface())
+    descriptors = DeviceDescriptorCollection(automatic_language_descriptor=False)
+    for (kind, index), content in parameters.descriptors.items():
+        descriptors.add_descriptor(content, index=index, descriptor_type=kind)
+    control = USBControlEndpoint(utmi=device.utmi)
+    control.add_request_handler(Standard(descriptors))
+    control.add_request_handler(SerialPort())
+    # Classes of their own, because LUNA names the modules after their classes, and otherwise after addresses in memory.
+    # Then no two netlists would be the same.
+    from_host = FromHost(endpoint_number=DATA_ENDPOINT, max_packet_size=PACKET_BYTES)
+    to_host = ToHost(endpoint_number=DATA_ENDPOINT, max_packet_size=PACKET_BYTES)
+    restart = device.reset_detected | control.interface.config_changed
+    for endpoint in (control, Notifications(), from_host, to_host):
+        device.add_endpoint(endpoint)
+    return device, from_host.stream, to_host.stream
+
+
+class UsbLine(wiring.Component):
+    """The transport: USB pins on one side, the byte streams of the link on the other.
+
+    Parameters
+    ----------
+    parameters
+        What the descriptors say.
+
+    Members
+    -------
+    dp_i, dn_i : Signal, in
+    dp_o, dn_o, oe : Signal, out
+        Levels of D+ and D-, and whether they are driven. The inputs may be asynchronous.
+    pullup : Signal, out
+        Supply of the resistor of 1.5 kOhm at D+, which tells the host that there is a device.
+    o : Stream(8), out
+        Bytes from the host, in the domain ``sync``.
+    i : Stream(8), in
+        Bytes to the host, in the domain ``sync``.
+    """
+
+    def __init__(self, parameters: UsbParameters) -> None:
+        self.parameters = parameters
+        super().__init__(
+            {
+                "dp_i": In(1),
+                "dn_i": In(1),
+                "dp_o": Out(1),
+                "dn_o": Out(1),
+                "oe": Out(1),
+                "pullup": Out(1),
+                "o": Out(stream.Signature(8)),
+                "i": In(stream.Signature(8)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.device = device = UsbDevice(self.parameters)
+        m.submodules.phy = phy = UsbPhy()
+        for name in _UTMI_TO_DEVICE:
+            m.d.comb += getattr(device, name).eq(getattr(phy, name))
+        for name in _UTMI_FROM_DEVICE:
+            m.d.comb += getattr(phy, name).eq(getattr(device, name))
+        m.d.comb += [
+            phy.dp_i.eq(self.dp_i),
+            phy.dn_i.eq(self.dn_i),
+            self.dp_o.eq(phy.dp_o),
+            self.dn_o.eq(phy.dn_o),
+            self.oe.eq(phy.oe),
+            self.pullup.eq(device.term_select),
+        ]
+        cross(m, device, self)
+        return m
+
+
+def cross(m: Module, device: Any, line: Any) -> None:
+    """Connect the streams ``i`` and ``o`` of ``device``, in the domain ``usb``, with those of ``line`` in ``sync``."""
+    m.submodules.received = received = AsyncFIFO(width=8, depth=_FIFO_BYTES, w_domain="usb", r_domain="sync")
+    m.submodules.sent = sent = AsyncFIFO(width=8, depth=_FIFO_BYTES, w_domain="sync", r_domain="usb")
+    wiring.connect(m, device.o, received.w_stream)
+    wiring.connect(m, sent.r_stream, device.i)
+    m.d.comb += [
+        line.o.valid.eq(received.r_stream.valid),
+        line.o.payload.eq(received.r_stream.payload),
+        received.r_stream.ready.eq(line.o.ready),
+        sent.w_stream.valid.eq(line.i.valid),
+        sent.w_stream.payload.eq(line.i.payload),
+        line.i.ready.eq(sent.w_stream.ready),
+    ]
+
+
+class UsbPhy(wiring.Component):
+    """LUNA's PHY for two plain pins, with inputs that may be asynchronous.
+
+    Members
+    -------
+    dp_i, dn_i, dp_o, dn_o, oe
+        As of `UsbLine`.
+    rx_data, rx_valid, rx_active, tx_data, tx_valid, tx_ready, line_state, op_mode, term_select
+        As of `UsbDevice`, in the other direction.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "dp_i": In(1),
+                "dn_i": In(1),
+                "dp_o": Out(1),
+                "dn_o": Out(1),
+                "oe": Out(1),
+                **{name: Out(width) for name, width in _UTMI_TO_DEVICE.items()},
+                **{name: In(width) for name, width in _UTMI_FROM_DEVICE.items()},
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        dp, dn = (SimpleNamespace(i=Signal(init=level), o=Signal(), oe=Signal()) for level in (1, 0))
+        # LUNA's state machines read the levels directly, so they must not change within a cycle.
+        m.submodules.dp_input = FFSynchronizer(self.dp_i, dp.i, o_domain="usb_io", init=1)
+        m.submodules.dn_input = FFSynchronizer(self.dn_i, dn.i, o_domain="usb_io", init=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from luna.gateware.interface.gateware_phy import GatewarePHY
+
+            phy = GatewarePHY(io=SimpleNamespace(d_p=dp, d_n=dn))
+            m.submodules.phy = Fragment.get(phy, platform)
+        m.d.comb += [
+            self.dp_o.eq(dp.o),
+            self.dn_o.eq(dn.o),
+            self.oe.eq(dp.oe),
+            self.rx_data.eq(phy.rx_data),
+            self.rx_valid.eq(phy.rx_valid),
+            self.rx_active.eq(phy.rx_active),
+            self.tx_ready.eq(phy.tx_ready),
+            # D+ is the low bit; the one of the PHY has them the other way round, so that idle would look like resume.
+            self.line_state.eq(Cat(dp.i, dn.i)),
+            phy.tx_data.eq(self.tx_data),
+            phy.tx_valid.eq(self.tx_valid),
+            phy.op_mode.eq(self.op_mode),
+            phy.term_select.eq(self.term_select),
+        ]
+        return m

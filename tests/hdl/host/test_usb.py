@@ -1,0 +1,325 @@
+"""The USB device between a host model and the fabric: enumeration, packets, pace, faults, resets, and the pins."""
+
+import collections
+import dataclasses
+import re
+
+import pytest
+from amaranth.hdl import Elaboratable, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+from harness.cores import TINY_PAIR
+from harness.mutations import mutated
+from harness.networks import random_network, random_spikes, rng_of
+from harness.usb_host import (
+    USB_HZ,
+    Faults,
+    Pid,
+    StallError,
+    UsbBusTransport,
+    UsbHost,
+    UsbPinHost,
+    crc5,
+    crc16,
+)
+
+from spikeloom.compiler.place import place
+from spikeloom.hdl.host import usb
+from spikeloom.hdl.host.usb import UsbDevice, UsbLine, cross
+from spikeloom.hdl.top.top import add_fabric
+from spikeloom.host.driver import Board
+from spikeloom.host.endpoint import Endpoint
+from spikeloom.runners.compare import compare
+from spikeloom.runners.runner import BoardRunner
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.host.usb import BULK_PACKETS_PER_MS, DATA_ENDPOINT, NOTIFICATION_ENDPOINT, UsbParameters
+from spikeloom.sim.lib.registers import BRIDGE_TILE
+from spikeloom.sim.network.reference import simulate
+
+FABRIC = FabricConfig(core=TINY_PAIR)
+NAMED = UsbParameters(vendor=0x1234, product=0x5678, serial="0042")
+
+
+class Crossing(wiring.Component):
+    """The bytes of a device in the clock of the fabric."""
+
+    def __init__(self, device):
+        self.device = device
+        super().__init__({"o": Out(stream.Signature(8)), "i": In(stream.Signature(8))})
+
+    def elaborate(self, platform):
+        m = Module()
+        cross(m, self.device, self)
+        return m
+
+
+class WholeTop(Elaboratable):
+    """`UsbTop` without its PHY."""
+
+    def __init__(self, parameters=NAMED, module=usb):
+        self.device = module.UsbDevice(parameters)
+        self.bus_resets = Signal(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.device = self.device
+        m.submodules.crossing = crossing = Crossing(self.device)
+        identity = FABRIC.identity(bytes(16), link_kind=LinkKind.USB)
+        add_fabric(m, self, FABRIC, identity, from_line=crossing.o, to_line=crossing.i)
+        return m
+
+
+class Bytes:
+    """A device alone: what arrives is collected, and ``frames`` of the link are offered without a pause."""
+
+    def __init__(self, *, frames=(), byte_cycles=1, module=usb, faults=None, stalled=False, pause=0):
+        self.device = module.UsbDevice(NAMED)
+        self.host = UsbHost(self.device, byte_cycles=byte_cycles, faults=faults)
+        self.frames, self.received, self.pause = list(frames), bytearray(), pause
+        self.stalled = stalled
+        self.simulator = Simulator(self.device)
+        self.simulator.add_clock(1 / USB_HZ, domain="usb")
+        self.simulator.add_testbench(self.host.run, background=True)
+        self.simulator.add_testbench(self.collect, background=True)
+        self.simulator.add_testbench(self.offer, background=True)
+        self._cycles = 0
+
+    async def collect(self, ctx):
+        device = self.device
+        while True:
+            ctx.set(device.o.ready, not self.stalled)
+            _, _, taken, byte = await ctx.tick("usb").sample(device.o.valid & device.o.ready, device.o.payload)
+            if taken:
+                self.received.append(byte)
+
+    async def offer(self, ctx):
+        device = self.device
+        while not self.host.is_ready:
+            await ctx.tick("usb")
+        for frame in self.frames:
+            for byte in frame:
+                ctx.set(device.i.payload, byte)
+                ctx.set(device.i.valid, 1)
+                ready = 0
+                while not ready:
+                    _, _, ready = await ctx.tick("usb").sample(device.i.ready)
+            ctx.set(device.i.valid, 0)
+            for _ in range(self.pause):
+                await ctx.tick("usb")
+
+    def advance(self, cycles):
+        self._cycles += cycles
+        self.simulator.run_until(self._cycles / USB_HZ)
+
+    def until_ready(self):
+        while not self.host.is_ready:
+            self.advance(500)
+            assert self._cycles < 100_000
+
+    @property
+    def lengths(self):
+        """Lengths of the packets to the host."""
+        return [length for _, pid, length in self.host.packets if pid is not Pid.OUT]
+
+
+def frame_of(length):
+    return bytes(1 + place % 255 for place in range(length - 1)) + b"\0"
+
+
+def test_check_sums():
+    """Values of the USB specification."""
+    assert crc5(0x15 | 0xE << 7) == 0b11101
+    assert crc5(0x3A | 0xA << 7) == 0b00111
+    assert crc16(bytes(range(4))) == 0x7AEF
+    assert crc16(bytes((0x23, 0x45, 0x67, 0x89))) == 0x1C0E
+
+
+def test_enumeration():
+    """The host reads what the parameters say, finds the port, and is refused what there is not."""
+    bench = Bytes()
+    bench.until_ready()
+    host = bench.host
+    assert host.enumerated == NAMED.descriptors
+    assert host.answers[0, Pid.NAK] == 0
+    found = []
+
+    async def ask(ctx):
+        found.append(await host.control(ctx, bytes((0xA1, 0x21, 0, 0, 0, 0, 7, 0))))
+        for refused in ((0x80, 6, 0, 6, 0, 0, 10, 0), (0xC0, 1, 0, 0, 0, 0, 2, 0), (0xA1, 0x7F, 0, 0, 0, 0, 2, 0)):
+            with pytest.raises(StallError):
+                await host.control(ctx, bytes(refused))
+        found.append(await host.control(ctx, bytes((0x80, 8, 0, 0, 0, 0, 1, 0))))  # the configuration
+        # A transfer that the host gives up, and the next one.
+        assert await host.transaction_out(ctx, 0, Pid.SETUP, bytes((0x80, 6, 0, 2, 0, 0, 75, 0))) is Pid.ACK
+        found.append(await host.control(ctx, bytes((0x80, 8, 0, 0, 0, 0, 1, 0))))
+        found.append(await host.transaction_in(ctx, NOTIFICATION_ENDPOINT))
+
+    host.interlude = ask
+    bench.advance(9000)
+    assert found == [(115_200).to_bytes(4, "little") + b"\0\0\x08", b"\1", b"\1", (Pid.NAK, b"")]
+
+
+def test_a_packet_ends_where_a_frame_ends_and_none_follows():
+    """Full packets, and an empty one only after a frame that fills its last packet."""
+    bench = Bytes(frames=[frame_of(64)], pause=400)
+    bench.until_ready()
+    bench.advance(1500)
+    assert bench.lengths == [64, 0]
+    assert bytes(bench.host.incoming) == frame_of(64)
+    bench = Bytes(frames=[frame_of(30), frame_of(40), frame_of(100)])
+    bench.until_ready()
+    bench.advance(3000)
+    assert bench.lengths == [64, 64, 42]
+    assert bytes(bench.host.incoming) == frame_of(30) + frame_of(40) + frame_of(100)
+    bench = Bytes(frames=[frame_of(10), frame_of(128)], pause=600)
+    bench.until_ready()
+    bench.advance(3000)
+    assert bench.lengths == [10, 64, 64, 0]
+    assert bytes(bench.host.incoming) == frame_of(10) + frame_of(128)
+
+
+def test_a_full_device_refuses_and_loses_nothing():
+    """NAK while nobody takes the bytes, whatever happens on the bus."""
+    bench = Bytes(stalled=True, faults=Faults(token=0.1, out_data=0.1, out_answer=0.1, seed=3))
+    sent = bytes(place * 7 % 256 for place in range(1000))
+    bench.host.outgoing += sent
+    bench.until_ready()
+    bench.advance(4000)
+    assert bench.host.answers[DATA_ENDPOINT, Pid.NAK] > 10
+    bench.stalled = False
+    bench.advance(6000)
+    assert bench.received == sent
+    assert all(bench.host.faults.count[name] > 1 for name in ("token", "out_data", "out_answer"))
+
+
+def test_a_lost_acknowledgement_doubles_nothing():
+    frames = [frame_of(200) for _ in range(6)]
+    bench = Bytes(frames=frames, faults=Faults(token=0.05, in_data=0.1, in_answer=0.1, seed=9))
+    bench.until_ready()
+    bench.advance(9000)
+    assert bytes(bench.host.incoming) == b"".join(frames)
+    assert all(bench.host.faults.count[name] > 1 for name in ("token", "in_data", "in_answer"))
+
+
+def test_the_pace_of_full_speed():
+    """Nineteen packets of 64 bytes in a frame of 1 ms: to the device, and from it."""
+    bench = Bytes(byte_cycles=8, frames=[frame_of(20_000)])
+    bench.host.byte_cycles = 1
+    bench.until_ready()
+    bench.host.byte_cycles = 8
+    bench.advance(25_000)
+    counted = collections.Counter(
+        frame for frame, pid, length in bench.host.packets if pid is not Pid.OUT and length == 64
+    )
+    assert max(counted.values()) == BULK_PACKETS_PER_MS
+    bench.host.reads = False
+    bench.host.outgoing += bytes(64 * 45)
+    bench.advance(25_000)
+    counted = collections.Counter(frame for frame, pid, length in bench.host.packets if pid is Pid.OUT)
+    assert max(counted.values()) == BULK_PACKETS_PER_MS
+    assert not bench.host.answers[DATA_ENDPOINT, Pid.NAK], "a byte that arrives is taken at once"
+
+
+BUGS = {
+    "a packet never ends": ("to_host.last.eq(~self.i.valid)", "to_host.last.eq(0)"),
+    "every byte ends a packet": ("to_host.last.eq(~self.i.valid)", "to_host.last.eq(1)"),
+    "the end of a frame is held back": ("((held == 0) & (patience == 0))", "0"),
+    "bytes overtake": ("self.i.ready.eq(~is_held | leaves)", "self.i.ready.eq(1)"),
+    "the endpoint": ("ToHost(endpoint_number=DATA_ENDPOINT,", "ToHost(endpoint_number=DATA_ENDPOINT + 3,"),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_found(bug):
+    copy = mutated(usb, *BUGS[bug])
+    bench = Bytes(frames=[frame_of(30), frame_of(34), frame_of(50)], module=copy)
+    bench.until_ready()
+    bench.advance(1500)
+    assert (bench.lengths, bytes(bench.host.incoming)) != ([64, 50], frame_of(30) + frame_of(34) + frame_of(50))
+
+
+def run_network(request, *, faults=None, resets=0):
+    rng = rng_of(request.node.name)
+    design = WholeTop()
+    bus = UsbBusTransport(design, UsbHost(design.device, byte_cycles=1, faults=faults), sync_hz=13.3e6)
+    bus.until_ready()
+    bus.host.resets_due = resets
+    network = random_network(rng, TINY_PAIR, inputs=8, sizes=(8, 5))
+    program = place(network, FABRIC, observe=[p.name for p in network.populations])
+    spikes = random_spikes(rng, 4, 3, 8)
+    result = BoardRunner(program, bus).run(spikes)
+    compared, mismatches = compare(simulate(network, spikes), result)
+    assert compared > 5
+    assert mismatches == 0
+    return bus.host
+
+
+def test_spikes_over_a_bus_with_faults(request):
+    """The real driver, the host with every fault, the device, the link, the bridge and the core: equal spikes."""
+    faults = Faults(token=0.02, out_data=0.05, out_answer=0.05, in_data=0.05, in_answer=0.05)
+    host = run_network(request, faults=faults)
+    assert sum(faults.count.values()) > 10
+    assert any(length == 64 for _, pid, length in host.packets if pid is Pid.OUT)
+
+
+def test_the_session_survives_a_reset_of_the_bus(request):
+    """A reset empties the endpoints; the link repeats what was in them, and the session goes on."""
+    design = WholeTop()
+    bus = UsbBusTransport(design, UsbHost(design.device, byte_cycles=1), sync_hz=13.3e6)
+    bus.until_ready()
+    board = Board(Endpoint(bus, timeout_s=0.1))
+    assert board.identity == FABRIC.identity(bytes(16), link_kind=LinkKind.USB)
+    for value in range(1, 4):
+        bus.host.resets_due = value == 2
+        board.write_register(BRIDGE_TILE, "scratch", value)
+        assert board.read_register(BRIDGE_TILE, "scratch") == value
+    assert bus.host.enumerations == 2
+
+
+@pytest.mark.slow
+def test_suspend_and_resume():
+    """A bus that is idle for 20 ms, after which the session goes on."""
+    bench = Bytes(frames=[frame_of(20)])
+    bench.until_ready()
+    bench.host.is_suspended = True
+    bench.advance(240_000)
+    bench.host.is_suspended = False
+    bench.host.outgoing += b"after"
+    bench.advance(15_000)
+    assert bytes(bench.host.incoming) == frame_of(20)
+    assert bench.received == b"after"
+
+
+def test_the_pins():
+    """Bits at D+ and D-: a setup packet is taken, and the descriptor of the device comes back."""
+    ones = UsbParameters(vendor=0xFFFF, product=0x7FFF)  # bits are stuffed in both directions
+    line = UsbLine(ones)
+    host = UsbPinHost(line)
+    simulator = Simulator(line)
+    simulator.add_clock(1 / USB_HZ, domain="usb")
+    simulator.add_clock(1 / (4 * USB_HZ), domain="usb_io")
+    simulator.add_clock(1 / 31e6, domain="sync", phase=3e-9)
+    found = []
+
+    async def ask(ctx):
+        await host.idle(ctx)
+        found.append(await host.control(ctx, bytes((0x80, 6, 0, 1, 0, 0, 0xFF, 0))))
+        found.append(await host.control(ctx, bytes((0x00, 5, 9, 0, 0, 0, 0, 0))))
+
+    simulator.add_testbench(ask)
+    simulator.run()
+    assert found == [ones.descriptors[1, 0], b""]
+    assert host.stuffed_out > 0
+    assert host.stuffed_in > 0
+
+
+def test_two_designs_are_the_same():
+    """No name depends on an address in memory."""
+    from amaranth.back import rtlil
+
+    texts = [rtlil.convert(UsbDevice(NAMED), name="device", emit_src=False) for _ in range(2)]
+    assert texts[0] == texts[1]
+    assert not re.search(r"_\d{9,}", texts[0])
+    assert texts[0] != rtlil.convert(UsbDevice(dataclasses.replace(NAMED, serial="1")), name="device", emit_src=False)

@@ -1,0 +1,76 @@
+"""Descriptors of the USB device, and the parameters in them."""
+
+import pytest
+
+from spikeloom.sim.host.usb import DATA_ENDPOINT, NOTIFICATION_ENDPOINT, PACKET_BYTES, Descriptor, UsbParameters
+
+
+def parts_of(configuration):
+    """The descriptors within the one of the configuration, by their lengths."""
+    parts = []
+    while configuration:
+        parts.append(configuration[: configuration[0]])
+        configuration = configuration[configuration[0] :]
+    return parts
+
+
+def test_descriptors_have_their_lengths_and_types():
+    descriptors = UsbParameters(vendor=0x1234, product=0x5678, serial="ab").descriptors
+    for (kind, _), content in descriptors.items():
+        assert content[1] == kind
+        if kind != Descriptor.CONFIGURATION:
+            assert content[0] == len(content)
+    device = descriptors[Descriptor.DEVICE, 0]
+    assert len(device) == 18
+    assert device[7] == PACKET_BYTES
+    assert device[8:12] == bytes.fromhex("34127856")
+    texts = [descriptors[Descriptor.STRING, index][2:].decode("utf-16-le") for index in device[14:17]]
+    assert texts == ["spikeloom", "spikeloom board", "ab"]
+    assert UsbParameters().descriptors[Descriptor.DEVICE, 0][16] == 0
+    assert len(UsbParameters().descriptors) == len(descriptors) - 1
+
+
+def test_a_configuration_with_two_interfaces_and_three_endpoints():
+    content = UsbParameters().descriptors[Descriptor.CONFIGURATION, 0]
+    head, *parts = parts_of(content)
+    assert int.from_bytes(head[2:4], "little") == len(content)
+    assert head[4] == 2
+    interfaces = [part for part in parts if part[1] == 4]
+    assert [(part[2], part[4], part[5]) for part in interfaces] == [(0, 1, 0x02), (1, 2, 0x0A)]
+    endpoints = {part[2]: (part[3], int.from_bytes(part[4:6], "little")) for part in parts if part[1] == 5}
+    assert endpoints == {
+        0x80 | NOTIFICATION_ENDPOINT: (3, 8),
+        DATA_ENDPOINT: (2, PACKET_BYTES),
+        0x80 | DATA_ENDPOINT: (2, PACKET_BYTES),
+    }
+
+
+def test_numbers_as_text():
+    assert UsbParameters.from_text("1d50:6148") == UsbParameters(vendor=0x1D50, product=0x6148)
+    assert UsbParameters.from_text("1d50:6148", "7").serial == "7"
+    assert UsbParameters.from_text("1d50:6148").number == "1d50:6148"
+    assert UsbParameters().number == "1209:0001"
+    for text in ("", "1209", "1209:", "1209:xyz", "0:1", "12345:1", "1209:1:2"):
+        with pytest.raises(
+            ValueError, match=r"^USB number must be VID:PID in hexadecimal digits, such as 1209:0001, not "
+        ):
+            UsbParameters.from_text(text)
+    with pytest.raises(ValueError, match=r"^serial must have at most 126 printable ASCII characters, not 'ä'$"):
+        UsbParameters.from_text("1209:0001", "ä")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"vendor": "1209"}, TypeError, r"^vendor must be an integer, not '1209'$"),
+        ({"product": True}, TypeError, r"^product must be an integer, not True$"),
+        ({"vendor": 0}, ValueError, r"^vendor must be from 1 to 0xffff, not 0x0$"),
+        ({"product": 1 << 16}, ValueError, r"^product must be from 1 to 0xffff, not 0x10000$"),
+        ({"serial": 7}, TypeError, r"^serial must be text, not 7$"),
+        ({"serial": "a" * 127}, ValueError, r"^serial must have at most 126 printable ASCII characters, not 'a+'$"),
+        ({"serial": "a\n"}, ValueError, r"^serial must have at most 126 printable ASCII characters, not "),
+    ],
+)
+def test_parameters_that_are_none(wrong, error, message):
+    with pytest.raises(error, match=message):
+        UsbParameters(**wrong)
