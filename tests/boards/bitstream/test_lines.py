@@ -1,11 +1,18 @@
 """Links of the boards: each that is offered has a design, whose identity names it."""
 
-import pytest
-from amaranth.hdl import Fragment
+import dataclasses
+import sys
 
+import pytest
+from amaranth.hdl import Fragment, Module
+from amaranth.lib.wiring import Component, In, Out
+
+from spikeloom.boards.bitstream.builder import board_plan, build
 from spikeloom.boards.bitstream.lines import LINES
+from spikeloom.boards.families.flow import ToolError
 from spikeloom.boards.targets.registry import BOARDS
 from spikeloom.sim.host.identity import LinkKind
+from spikeloom.sim.host.usb import UsbParameters
 
 FIRST = {kind: name for name, board in reversed(BOARDS.items()) for kind in board.links}
 """A board of each link."""
@@ -25,3 +32,62 @@ def test_the_identity_of_a_design_names_its_link(kind):
     assert design.identity.build_hash == bytes(range(16))
     assert design.identity.clock_hz == round(board.clock_hz)
     assert LinkKind[kind.option.upper()] is kind
+
+
+class UsbEcho(Component):
+    """The pins of a USB device, and nothing behind them but the three clocks."""
+
+    def __init__(self):
+        pins = {"dp_i": In(1), "dn_i": In(1), "dp_o": Out(1), "dn_o": Out(1), "oe": Out(1), "pullup": Out(1)}
+        super().__init__(pins)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.usb_io += [self.dp_o.eq(self.dp_i), self.dn_o.eq(self.dn_i)]
+        m.d.usb += self.oe.eq(~self.oe)
+        m.d.sync += self.pullup.eq(~self.pullup)
+        return m
+
+
+@pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if LinkKind.USB in board.links])
+def test_a_board_with_usb_has_its_pins_and_clocks(name):
+    board = BOARDS[name].with_link("usb")
+    assert board.usb is not None
+    assert board.link == board.usb.where
+    plan = board_plan(board, bytes(16), design=lambda board, identity: UsbEcho())
+    constraints, netlist = plan.files["top.lpf"], plan.files["top.il"]
+    for pin in ("d_p", "d_n", "pullup"):
+        assert f"usb_{board.usb.number}__{pin}__io" in constraints
+    for line in ('NET "usb_io_clock" 48000000.0 HZ', 'NET "usb_clock" 12000000.0 HZ', 'NET "fabric_clock" '):
+        assert line in constraints
+    assert netlist.count("cell \\EHXPLLL ") == 2
+    assert "uart_0" not in constraints
+
+
+def test_clocks_of_a_board_with_usb():
+    """Any that the PLL makes, since there is no baud rate; never the oscillator, because USB needs its pin."""
+    board = BOARDS["orangecrab-85f"].with_link("usb")
+    assert board.with_clock(71.2e6).clock_hz == 71e6
+    assert board.with_clock(48.4e6).pll_hz == 48e6
+    with pytest.raises(ValueError, match=r"^Board orangecrab-85f must have pll_hz, because it has USB$"):
+        dataclasses.replace(board, pll_hz=None)
+    with pytest.raises(ValueError, match=r"^Link of icebreaker must be uart, not 'usb'$"):
+        dataclasses.replace(BOARDS["icebreaker"], link_kind=LinkKind.USB)
+
+
+@pytest.mark.parametrize(
+    ("link", "options", "message"),
+    [
+        ("usb", {"baud_rate": 1_000_000}, "Baud rate of ulx3s-12f must be left out with the link usb"),
+        ("uart", {"usb": UsbParameters()}, "USB numbers of ulx3s-12f must be left out with the link uart"),
+    ],
+)
+def test_options_of_another_link(tmp_path, link, options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        build("ulx3s-12f", tmp_path, link=link, announce=lambda text: None, **options)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "luna", None)
+    with pytest.raises(ToolError, match=r"^The link usb needs the package luna-usb, .*'spikeloom\[boards\]'$"):
+        LINES[LinkKind.USB].design(BOARDS["ulx3s-12f"].with_link("usb"), bytes(16))

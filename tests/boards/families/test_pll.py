@@ -1,8 +1,21 @@
 """Settings of the PLLs: the frequency, the ranges of the data sheets, and what is refused."""
 
-import pytest
+import re
 
-from spikeloom.boards.families.pll import TOLERANCE, PllError, ecp5_settings, gowin_settings, ice40_settings
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Fragment, Module, Signal
+
+from spikeloom.boards.families.pll import (
+    TOLERANCE,
+    USB_BIT_HZ,
+    USB_HZ,
+    PllError,
+    ecp5_settings,
+    gowin_settings,
+    ice40_settings,
+    usb_clocks,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +81,28 @@ def test_what_no_setting_gives_is_refused():
         gowin_settings(27e6, 1e6)
     with pytest.raises(PllError, match=r"^Oscillator of an ECP5 must have from 8 to 400 MHz, not 2 MHz$"):
         ecp5_settings(2e6, 50e6)
+
+
+@pytest.mark.parametrize("oscillator_hz", [12e6, 25e6, 48e6, 50e6, 100e6])
+def test_clocks_of_a_usb_device(oscillator_hz):
+    """48 and 12 MHz, exactly, from one PLL."""
+    m = Module()
+    source = Signal()
+    fast, slow = usb_clocks(m, "ecp5", oscillator_hz, source)
+    assert (fast.name, slow.name) == ("usb_io_clock", "usb_clock")
+    text = rtlil.convert(m, ports=[source])
+    values = {name: int(value) for name, value in re.findall(r"parameter .(\w+_DIV) (\d+)", text)}
+    made = oscillator_hz / values["CLKI_DIV"] * values["CLKOP_DIV"]
+    assert made / values["CLKOS_DIV"] == USB_HZ
+    assert made / values["CLKOS2_DIV"] == USB_BIT_HZ
+    assert 400e6 <= made <= 800e6
+
+
+def test_clocks_that_a_usb_device_cannot_have():
+    m = Module()
+    with pytest.raises(PllError, match=r"^PLL of the USB device must be one of an ECP5, not of the family ice40$"):
+        usb_clocks(m, "ice40", 12e6, Signal())
+    message = r"^Clock of the USB device must be within 0.20% of 48 MHz, and its PLL makes [\d.]+ MHz of 8\.039 MHz$"
+    with pytest.raises(PllError, match=message):
+        usb_clocks(m, "ecp5", 8.039e6, Signal())
+    Fragment.get(m, None)  # a module that nobody uses is a warning

@@ -22,6 +22,7 @@ from spikeloom.sim.fabric.fabric_file import fabric_from_json, fabric_to_json
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.encoder import EncoderParameters
 from spikeloom.sim.host.readout import ReadoutParameters
+from spikeloom.sim.host.usb import UsbParameters
 from spikeloom.sim.lib.contents import program_digest
 from spikeloom.sim.lib.formats import JSON_OUTPUT
 
@@ -103,3 +104,20 @@ def test_json_is_the_report_and_all_of_standard_output(network, capsys, monkeypa
     said = capsys.readouterr()
     assert "412" in said.out
     assert said.out.endswith("out/ulx3s-85f.bit\nload it with: spikeloom flash ulx3s-85f\n")
+
+
+def test_the_link_and_the_numbers_of_its_device(capsys, monkeypatch):
+    asked = []
+
+    def build(board, output, *, link, usb, **settings):
+        asked.append((link, usb))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("spikeloom.boards.bitstream.builder.build", build)
+    board = ["bitstream", "--board", "ulx3s-85f", "--fabric", "small"]
+    for options in ([], ["--link", "usb"], ["--link", "usb", "--usb-serial", "7"], ["--usb-id", "1d50:6148"]):
+        assert refused(capsys, *board, *options) == "enough"
+    expected = [(None, None), ("usb", None), ("usb", UsbParameters(serial="7"))]
+    assert asked == [*expected, (None, UsbParameters(vendor=0x1D50, product=0x6148))]
+    message = "USB number must be VID:PID in hexadecimal digits, such as 1209:0001, not '7'"
+    assert refused(capsys, *board, "--link", "usb", "--usb-id", "7") == message

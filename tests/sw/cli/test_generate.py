@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+from amaranth.hdl import Fragment
 from harness.cli import sentence
 
 from spikeloom.cli.app import main
 from spikeloom.datasets.shipped import shipped
+from spikeloom.hdl.top.top import Top
+from spikeloom.hdl.top.usb_top import UsbTop
 
 
 def test_generate_writes_verilog_and_images(network, capsys):
@@ -32,3 +35,22 @@ def test_generate_for_a_board_and_with_fields_of_the_core(network, capsys):
     assert "chosen for icebreaker: " in capsys.readouterr().err
     main(["generate", network, "--core", "lanes=2", "--output", "lanes"])
     assert Path("board/spikeloom_core.v").read_text() != Path("lanes/spikeloom_core.v").read_text()
+
+
+def test_the_link_of_a_fabric(network, capsys, monkeypatch):
+    """A UART or a USB device at the pins; without a board, every link that there is hardware for."""
+    written = []
+
+    def write_verilog(design, name, folder):
+        Fragment.get(design, None)  # a design that nobody uses is a warning
+        written.append(design)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "top.v").write_text("module top;")
+        return folder / "top.v"
+
+    monkeypatch.setattr("spikeloom.hdl.top.verilog.write_verilog", write_verilog)
+    for link in ([], ["--link", "usb"], ["--link", "usb", "--board", "ulx3s-85f"], ["--link", "uart"]):
+        main(["generate", network, "--output", "out", "--format", "fabric", *link])
+    assert [type(design) for design in written] == [Top, UsbTop, UsbTop, Top]
+    message = sentence(capsys, "generate", network, "--format", "fabric", "--link", "udp")
+    assert message == "link must be uart or usb, not 'udp'"

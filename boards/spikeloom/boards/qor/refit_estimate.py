@@ -23,6 +23,7 @@ from spikeloom.boards.sizing.estimate import MeasuredCore, measured_cores
 from spikeloom.hdl.core.tile import LifCore
 from spikeloom.hdl.top.top import Top
 from spikeloom.hdl.top.usb_top import UsbTop
+from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import core_to_json
 from spikeloom.sim.host.identity import LinkKind
@@ -80,17 +81,17 @@ FAMILIES = {
 }
 
 
-def _whole_design(core: MeasuredCore) -> Elaboratable:
-    fabric, build = FabricConfig(core=core.core), bytes(range(16))
-    if core.link is LinkKind.USB:
+def _whole_design(core: CoreParameters, link: LinkKind) -> Elaboratable:
+    fabric, build = FabricConfig(core=core), bytes(range(16))
+    if link is LinkKind.USB:
         return UsbTop(fabric, UsbParameters(), build, clock_hz=90_000_000)
-    return Top(fabric, 25, build, link_kind=core.link, clock_hz=90_000_000)
+    return Top(fabric, 25, build, link_kind=link, clock_hz=90_000_000)
 
 
 def measure(core: MeasuredCore) -> MeasuredCore:
     """Return ``core`` with the figures of a new synthesis. Raises ``RuntimeError`` if Yosys fails."""
     family = FAMILIES[core.family]
-    design: Elaboratable = LifCore(core.core) if core.link is None else _whole_design(core)
+    design: Elaboratable = LifCore(core.core) if core.link is None else _whole_design(core.core, core.link)
     with tempfile.TemporaryDirectory(prefix="spikeloom-measured-") as name:
         folder = Path(name)
         (folder / "top.il").write_text(rtlil.convert(design, name="top", platform=family, emit_src=False))
