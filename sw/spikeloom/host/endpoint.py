@@ -15,14 +15,17 @@ from spikeloom.host.transport import LinkError, Transport
 from spikeloom.host.version1 import Version1Listener, version1_opening
 from spikeloom.sim.host.identity import PROTOCOL_VERSION, Identity
 from spikeloom.sim.host.link import (
+    AGAIN_FLAG,
     LARGEST_BLOCK_PAYLOAD,
     LARGEST_PAYLOAD,
     NONCE_BYTES,
     OFFSETS,
+    REPLY_FLAG,
     SMALLEST_PAYLOAD,
     Deframer,
     Frame,
     Kind,
+    encode_frame,
     offset_difference,
 )
 
@@ -243,6 +246,8 @@ class Endpoint:
         self._now = self._transport.now()
         self._answer |= self._owes
         self._write_frames()
+        if done():
+            return
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         began = asked = moved = self._now
         progress = self._progress()
@@ -361,16 +366,15 @@ class Endpoint:
             self._transport.write(b"".join(frames))
 
     def _frame(self, payload: bytes, *, reply: bool = False) -> bytes:
-        frame = Frame(
-            sequence=self._sent % OFFSETS,
-            acknowledge=self._expected % OFFSETS,
-            limit=(self._expected + _WINDOW) % OFFSETS,
-            payload=payload,
-            reply=reply,
-            again=self._again,
+        frame = encode_frame(
+            Kind.DATA | reply * REPLY_FLAG | self._again * AGAIN_FLAG,
+            self._sent % OFFSETS,
+            self._expected % OFFSETS,
+            (self._expected + _WINDOW) % OFFSETS,
+            payload,
         )
         self._answer = self._again = self._owes = False
-        return frame.encode()
+        return frame
 
     def _measure(self, round_trip: float) -> None:
         if self._round_trip is None:

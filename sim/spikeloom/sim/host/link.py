@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 __all__ = [
+    "AGAIN_FLAG",
     "CRC_BYTES",
     "FRAME_OVERHEAD",
     "HEADER_BYTES",
@@ -30,6 +31,7 @@ __all__ = [
     "LARGEST_PAYLOAD",
     "NONCE_BYTES",
     "OFFSETS",
+    "REPLY_FLAG",
     "SMALLEST_PAYLOAD",
     "Deframer",
     "DeviceModel",
@@ -40,6 +42,7 @@ __all__ = [
     "UnknownKindError",
     "cobs_decode",
     "cobs_encode",
+    "encode_frame",
     "offset_difference",
 ]
 
@@ -66,8 +69,8 @@ LARGEST_BUFFER = 65536
 
 _HEADER = struct.Struct("<BIIIH")
 # Flags in the first byte of a frame, above the four bits of the kind.
-_REPLY = 0x10
-_AGAIN = 0x20
+REPLY_FLAG = 0x10
+AGAIN_FLAG = 0x20
 
 _CODES = tuple(bytes([code]) for code in range(256))
 _MANY_RUNS = 32
@@ -102,6 +105,9 @@ class Kind(enum.IntEnum):
     """Host to board, with a nonce of four bytes as payload. A new nonce begins a session."""
     IDENTITY = 3
     """Board to host, the reply to OPEN, with the nonce and the identity record as payload."""
+
+
+_KINDS = {int(kind): kind for kind in Kind}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +219,15 @@ def offset_difference(left: int, right: int) -> int:
     return (left - right + OFFSETS // 2) % OFFSETS - OFFSETS // 2
 
 
+def encode_frame(flags: int, sequence: int, acknowledge: int, limit: int, payload: bytes) -> bytes:
+    """Return the bytes of a frame on the line, delimiter included; ``flags`` is its first byte, with the kind.
+
+    `Frame` explains and checks the fields. This function is for a sender of many frames, whose fields are right.
+    """
+    body = _HEADER.pack(flags, sequence, acknowledge, limit, len(payload)) + payload
+    return cobs_encode(body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")) + b"\0"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """One frame.
@@ -263,10 +278,8 @@ class Frame:
 
     def encode(self) -> bytes:
         """The bytes on the line, delimiter included."""
-        flags = self.kind | self.reply * _REPLY | self.again * _AGAIN
-        header = _HEADER.pack(flags, self.sequence, self.acknowledge, self.limit, len(self.payload))
-        body = header + self.payload
-        return cobs_encode(body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")) + b"\0"
+        flags = self.kind | self.reply * REPLY_FLAG | self.again * AGAIN_FLAG
+        return encode_frame(flags, self.sequence, self.acknowledge, self.limit, self.payload)
 
     @classmethod
     def decode(cls, data: bytes, *, maximum_payload: int = LARGEST_PAYLOAD) -> "Frame":
@@ -285,17 +298,17 @@ class Frame:
         flags, sequence, acknowledge, limit, length = _HEADER.unpack_from(body)
         if length != len(body) - shortest:
             raise FrameError(f"the length must be that of the payload, not {length}")
-        kind = flags & 0x0F
-        if kind not in (1, 2, 3) or flags & ~(0x0F | _REPLY | _AGAIN):
+        kind = _KINDS.get(flags & 0x0F)
+        if kind is None or flags & ~(0x0F | REPLY_FLAG | AGAIN_FLAG):
             raise UnknownKindError(f"the kind must be known, not {flags:#04x}")
         return cls(
-            kind=Kind(kind),
+            kind=kind,
             sequence=sequence,
             acknowledge=acknowledge,
             limit=limit,
             payload=body[HEADER_BYTES:-CRC_BYTES],
-            reply=bool(flags & _REPLY),
-            again=bool(flags & _AGAIN),
+            reply=bool(flags & REPLY_FLAG),
+            again=bool(flags & AGAIN_FLAG),
         )
 
 
