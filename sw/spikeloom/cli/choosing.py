@@ -12,7 +12,7 @@ from spikeloom.cli.options import Hardware, Loading
 from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.place import place
 from spikeloom.compiler.program import Program
-from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.compiler.quantise import Quantisation, Scales, quantise
 from spikeloom.datasets.inputs import InputError
 from spikeloom.model.network import Network
 from spikeloom.sim.core.parameters import CoreParameters
@@ -255,7 +255,12 @@ def choose_for(networks: Sequence[Network], hardware: Hardware, loading: Loading
     described = board_of(hardware)
     device = described.device
     v_width = {"v_width": given["v_width"]} if "v_width" in given else {}
-    widths = Quantisation(weight_width=loading.weight_bits, multiplier=device.dsp > 0, **v_width)
+    widths = Quantisation(
+        weight_width=loading.weight_bits,
+        multiplier=device.dsp > 0,
+        scales=loading.scales or Scales.POPULATION,
+        **v_width,
+    )
     quantised = [quantise(network, widths) for network in networks]
     for before, after in zip(networks, quantised, strict=True):
         for text in after.notes[len(before.notes) :]:

@@ -12,7 +12,7 @@ import typer
 
 from spikeloom.cli.console import note
 from spikeloom.cli.project import apply_project
-from spikeloom.compiler.quantise import Quantisation
+from spikeloom.compiler.quantise import Quantisation, Scales
 from spikeloom.datasets.encoders import Encoder, encoder_from, encoder_from_text
 from spikeloom.datasets.inputs import InputError, Inputs, Layout, held_out_digits, load_inputs, random_inputs
 from spikeloom.datasets.readout import Decision
@@ -120,6 +120,13 @@ class Loading:
     weight_bits: Annotated[
         int, typer.Option("--weight-bits", help="Bits per weight, 1 to 16.", rich_help_panel=_NETWORK)
     ] = 8
+    scales: Annotated[
+        Scales | None,
+        _of_network(
+            "What shares a scale of weights and thresholds; default: the population. neuron keeps the precision of "
+            "neurons with small weights; the core then stores thresholds per neuron."
+        ),
+    ] = None
 
     def load(self, path: Path | None) -> Network:
         """Load the float network from ``path``, or the shipped digits network, with the output that the decision
@@ -140,7 +147,7 @@ class Loading:
 
     def widths(self, core: CoreParameters) -> Quantisation:
         """Return the quantisation for ``core``."""
-        return Quantisation.for_core(core, weight_width=self.weight_bits)
+        return Quantisation.for_core(core, weight_width=self.weight_bits, scales=self.scales or Scales.POPULATION)
 
     def encoder_of(self, network: Network) -> Encoder | None:
         """Return the encoder that was given, else the one that the file of ``network`` names, else None."""

@@ -26,6 +26,7 @@ KEYS = (
     *("norm-input", "layer", "decision"),
     *(
         "weight-bits",
+        "scales",
         "encoder",
         "board",
         "link",

@@ -1,7 +1,9 @@
 """Quantisation of a float network: the only place where floats become integers.
 
-The weights into a population share one scale, a power of two: an integer is ``round(value * 2**exponent)``. Threshold,
-bias and reset value use the scale of their population, so that one step in integers is the float step in other units
+The weights into a population share one scale, a power of two: an integer is ``round(value * 2**exponent)``. With
+`Scales.NEURON` each neuron has a scale of its own, so that neurons with small weights keep their precision beside
+neurons with large ones; the hardware stores thresholds and biases per neuron in either case. Threshold, bias and reset
+value use the scale of their neuron, so that one step in integers is the float step in other units
 and only rounding is lost. At one bit, a weight is its sign times the scale, -1 or 1; two bits give ternary weights (and
 -2). A leak of exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point beta. The same holds for
 the factors of synaptic currents and adaptations, which share the scale of their population's membrane. Values of graded
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from math import prod
 from typing import Any
 
@@ -28,9 +31,19 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.lib.words import weight_range
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
+from spikeloom.sim.network.projection import Projection
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix, numbers_of
 
-__all__ = ["Quantisation", "QuantiseError", "leak_of", "quantise", "scale_exponents"]
+__all__ = [
+    "Exponent",
+    "Quantisation",
+    "QuantiseError",
+    "Scales",
+    "exponent_of_weights",
+    "leak_of",
+    "quantise",
+    "scale_exponents",
+]
 
 
 _NO_CONSTANTS = 1 << 12
@@ -41,6 +54,22 @@ class QuantiseError(ValueError):
     """The network has no faithful integer form at the given widths. The message is one sentence."""
 
 
+class Scales(Enum):
+    """What shares a scale.
+
+    With ``NEURON`` the neurons of a channel still share one, because they share their weights. So do the neurons of
+    the output, whose membranes are compared with each other; of populations with noise, which has one width; and with
+    graded spikes, whose values meet the same weights.
+    """
+
+    POPULATION = "population"
+    NEURON = "neuron"
+
+
+Exponent = int | NDArray[np.int64]
+"""The exponent of the scale of a population, or ``(n,)`` of its neurons."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quantisation:
     """Widths of the integers.
@@ -49,7 +78,7 @@ class Quantisation:
     ``beta_fraction`` is the number of fractional bits of a leak that is not a shift, rounded as in ``rounding``.
     ``multiplier`` tells whether the fabric has one. If so, factors of currents and adaptations are products even where
     a shift would do, because a shift decays more and more slowly near 0, and the sum of these errors in the current
-    drives the membrane.
+    drives the membrane. ``scales`` tells what shares a scale.
     """
 
     weight_width: int = 8
@@ -58,9 +87,10 @@ class Quantisation:
     rounding: Rounding = Rounding.NEAREST
     value_width: int = 8
     multiplier: bool = True
+    scales: Scales = Scales.POPULATION
 
     @classmethod
-    def for_core(cls, core: CoreParameters, *, weight_width: int) -> Quantisation:
+    def for_core(cls, core: CoreParameters, *, weight_width: int, scales: Scales = Scales.POPULATION) -> Quantisation:
         """Return the widths of the core of a fabric."""
         value_width = core.value_width or cls.value_width
         return cls(
@@ -69,6 +99,7 @@ class Quantisation:
             beta_fraction=core.beta_fraction,
             value_width=value_width,
             multiplier=core.multiplier,
+            scales=scales,
         )
 
     def __post_init__(self) -> None:
@@ -81,6 +112,8 @@ class Quantisation:
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        if not isinstance(self.scales, Scales):
+            raise TypeError(f"scales must be a Scales, not {self.scales!r}")
 
 
 def quantise(network: Network, quantisation: Quantisation | None = None) -> QuantisedNetwork:
@@ -92,7 +125,9 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         QuantisedConnection(
             source=INPUT if c.source == "input" else c.source,
             target=c.target,
-            weight=_to_integers(c.weight, exponents[c.target] - value_exponents.get(c.source, 0), options),
+            weight=_to_integers(
+                c.weight, exponent_of_weights(c, exponents[c.target], value_exponents.get(c.source, 0)), options
+            ),
             convolution=c.convolution,
             pooling=c.pooling,
             delay=c.delay,
@@ -116,8 +151,10 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
     )
 
 
-def scale_exponents(network: Network, quantisation: Quantisation) -> tuple[dict[str, int], dict[str, int]]:
+def scale_exponents(network: Network, quantisation: Quantisation) -> tuple[dict[str, Exponent], dict[str, int]]:
     """Return the exponent ``e`` of the scale of each population, and of the values of each graded one, by name.
+
+    It is ``(n,)`` where the neurons of a population have scales of their own.
 
     An integer ``k`` of the population stands for ``k 2**-e``; an integer weight for ``k 2**-(e - f)``, where ``f`` is
     the exponent of the values of its source, 0 for spikes without values.
@@ -125,35 +162,56 @@ def scale_exponents(network: Network, quantisation: Quantisation) -> tuple[dict[
     return _exponents(network, quantisation, [])
 
 
-def _to_integers(weight: Matrix, exponent: int, options: Quantisation) -> Matrix:
+def exponent_of_weights(connection: Projection, exponent: Exponent, of_values: int) -> Exponent:
+    """Return the exponent of the weights of ``connection``: one, or an array that broadcasts to their numbers.
+
+    ``exponent`` is that of the target and ``of_values`` that of the values of the source.
+    """
+    if isinstance(exponent, int):
+        return exponent - of_values
+    if isinstance(connection.weight, SparseMatrix):
+        return exponent[connection.weight.rows] - of_values
+    rows = len(connection.kernel)
+    # The neurons of a channel are next to each other, and share their exponent.
+    return exponent[:: len(exponent) // rows].reshape(-1, *[1] * (connection.kernel.ndim - 1)) - of_values
+
+
+def _to_integers(weight: Matrix, exponent: Exponent, options: Quantisation) -> Matrix:
     if isinstance(weight, SparseMatrix):
         return weight.map(lambda values: _to_weights(values, exponent, options))
     return _to_weights(weight, exponent, options)
 
 
-def _to_weights(weight: NDArray[np.float64], exponent: int, options: Quantisation) -> NDArray[np.int64]:
+def _to_weights(weight: NDArray[np.float64], exponent: Exponent, options: Quantisation) -> NDArray[np.int64]:
     if options.weight_width == 1:
         return np.where(weight < 0, -1, 1)
     low, high = weight_range(options.weight_width)
     return np.clip(np.rint(np.ldexp(weight, exponent)), low, high).astype(np.int64)
 
 
-def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tuple[dict[str, Exponent], dict[str, int]]:
     """Return the scale of each population, and of the values of each graded one.
 
     A value is never finer than the membrane it comes from, whose scale depends on the values that reach it: hence the
     iteration, which takes two rounds except for graded spikes in loops.
     """
     graded = [population for population in network.populations if population.graded]
+    own = {p.name for p in network.populations if options.scales is Scales.NEURON and _may_differ(network, p)}
     values = {population.name: _value_exponent(population, options) for population in graded}
     for _ in range(len(graded) + 8):
         found: list[str] = []
-        exponents = {p.name: _exponent(network, p, values, options, found) for p in network.populations}
+        # The notes of populations whose neurons have scales of their own are others.
+        exponents = {
+            p.name: _exponent(network, p, values, options, [] if p.name in own else found) for p in network.populations
+        }
         before = values
         values = {p.name: exponents[p.name] - _graded_shift(p, exponents[p.name], options) for p in graded}
         if values == before:
+            each = {
+                p.name: _own_exponents(network, p, values, options, found) for p in network.populations if p.name in own
+            }
             notes.extend(found)
-            return exponents, values
+            return {**exponents, **each}, values
     raise QuantiseError(
         f"the values of {' and '.join(p.name for p in graded)} must not grow from step to step: make the weights of "
         "their loops smaller"
@@ -234,6 +292,72 @@ def _exponent(
     return best
 
 
+def _may_differ(network: Network, population: Population) -> bool:
+    """Whether the neurons of ``population`` may have scales of their own; see `Scales`."""
+    shared = population.name == network.output or population.noise or population.graded or population.delay is not None
+    return not shared and len(_channel_sizes(network, population)) == 1
+
+
+def _channel_sizes(network: Network, population: Population) -> set[int]:
+    """Return how many neurons share weights in each of the convolutions into ``population``; 1 without any."""
+    into = [c.convolution for c in network.connections if c.target == population.name]
+    return {population.size // convolution.output_channels for convolution in into if convolution is not None} or {1}
+
+
+def _own_exponents(
+    network: Network, population: Population, values: Mapping[str, int], options: Quantisation, notes: list[str]
+) -> NDArray[np.int64]:
+    """Return the exponents ``(n,)`` of the neurons of ``population``, by the rule of `_exponent` for each channel, or
+    for each neuron without channels."""
+    (together,) = _channel_sizes(network, population)
+    count = population.size // together
+
+    def largest_of(fields: list[str]) -> NDArray[np.float64]:
+        found = [np.abs(array) for name in fields if (array := getattr(population, name)) is not None]
+        return np.max([np.zeros(population.size), *found], axis=0).reshape(count, together).max(axis=1)
+
+    weights, owners = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for connection in network.connections:
+        if connection.target != population.name:
+            continue
+        numbers = np.ldexp(numbers_of(connection.weight), -values.get(connection.source, 0)).reshape(-1)
+        if isinstance(connection.weight, SparseMatrix):
+            rows = connection.weight.rows
+        else:
+            rows = np.repeat(np.arange(len(connection.kernel)), len(numbers) // len(connection.kernel))
+        # A kernel has a row per channel, a matrix one per neuron.
+        owners.append(rows if connection.convolution is not None else rows // together)
+        weights.append(numbers)
+    weight, owner = np.concatenate(weights), np.concatenate(owners)
+    largest = np.zeros(count)
+    np.maximum.at(largest, owner, np.abs(weight))
+    # Without weights the threshold decides, as for a whole population; without either, any scale will do.
+    largest = np.where(largest > 0.0, largest, largest_of(["threshold"] if population.spiking else []))
+    constants = largest_of([name for name in SCALED if population.spiking or name != "threshold"])
+    _, high = weight_range(options.weight_width)
+    _, most = signed_range(options.v_width - 1)
+    room = np.array([_power_below(most, value) if value else _NO_CONSTANTS for value in constants], np.int64)
+    unknown = np.where(room < _NO_CONSTANTS, room, 0)
+    fits = np.array(
+        [_power_below(high, value) if value else other for value, other in zip(largest, unknown, strict=True)], np.int64
+    )
+    best, least = np.minimum(fits, room), np.full(count, np.inf)
+    for further in range(8):
+        # In units of the finest step without clipping, so that squares neither overflow nor underflow.
+        kept = np.ldexp(_to_weights(weight, fits[owner] + further, options).astype(np.float64), -further)
+        error = np.bincount(owner, (kept - np.ldexp(weight, fits[owner])) ** 2, count)
+        better = (error < least) & (fits + further <= room)
+        best, least = np.where(better, fits + further, best), np.where(better, error, least)
+    coarser = int(np.count_nonzero(best < fits))
+    if coarser:
+        what = "channels" if together > 1 else "neurons"
+        notes.append(
+            f"population {population.name}: the scales of {coarser} of {count} {what} are coarser than their weights "
+            f"need, so that thresholds and biases fit {options.v_width} bits"
+        )
+    return np.repeat(best, together)
+
+
 def _power_below(bound: int, value: float) -> int:
     """Return the largest ``k`` for which ``value * 2**k`` is at most ``bound``, up to the rounding of a division."""
     # Use the mantissa, because a quotient near the ends of the float range overflows or underflows.
@@ -268,7 +392,7 @@ def _remedy_for(population: Population, value: float, exponent: int, options: Qu
 
 
 def _neuron_parameters(
-    network: Network, population: Population, exponent: int, options: Quantisation, notes: list[str]
+    network: Network, population: Population, exponent: Exponent, options: Quantisation, notes: list[str]
 ) -> NeuronParameters:
     if population.delay is not None:
         return _delay_line(population, options)
@@ -279,11 +403,13 @@ def _neuron_parameters(
         fields[name] = np.rint(np.ldexp(values, exponent)).astype(np.int64)
         lost = (fields[name] == 0) & (values != 0)
         if name in NEVER_ZERO and population.spiking and np.any(lost):
-            smallest = float(np.abs(values)[lost].min())
+            worst = int(np.argmin(np.where(lost, np.abs(values), np.inf)))
+            smallest = float(np.abs(values)[worst])
+            of_worst = exponent if isinstance(exponent, int) else int(exponent[worst])
             raise QuantiseError(
                 f"population {population.name}: its {name.replace('_', ' ')} must be at least half of the weights' "
                 f"step at {options.weight_width} bits, so that it does not become 0; "
-                + _remedy_for(population, smallest, exponent, options)
+                + _remedy_for(population, smallest, of_worst, options)
             )
     for leaking in LEAKS:
         factors = getattr(population, leaking.factor)
@@ -296,7 +422,9 @@ def _neuron_parameters(
         fields["current_leak"] = None  # a current that lasts one step equals the input itself
     if not population.spiking:
         fields["threshold"] = 0
-    noise_bits = _noise_bits(population, exponent, options, notes)
+    # Populations with noise or graded spikes have one scale.
+    shared = exponent if isinstance(exponent, int) else 0
+    noise_bits = _noise_bits(population, shared, options, notes)
     return NeuronParameters(
         size=population.size,
         v_width=options.v_width,
@@ -305,7 +433,7 @@ def _neuron_parameters(
         noise_bits=noise_bits,
         seed=network.seeds[population.name] if noise_bits else 1,
         graded=population.graded,
-        graded_shift=_graded_shift(population, exponent, options) if population.graded else 0,
+        graded_shift=_graded_shift(population, shared, options) if population.graded else 0,
         value_width=options.value_width,
         **fields,
     )

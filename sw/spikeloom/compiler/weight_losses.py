@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.quantise import Quantisation, scale_exponents
+from spikeloom.compiler.quantise import Quantisation, exponent_of_weights, scale_exponents
 from spikeloom.model.network import Network
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix, numbers_of
@@ -21,9 +21,9 @@ class WeightLosses:
     """The weights of a population.
 
     ``weights`` counts them, those of a kernel once. ``low`` and ``high`` bound them as floats, after the gain of the
-    neuron; ``step`` is one unit of the integers on this scale. ``threshold_low`` and ``threshold_high`` bound the
-    thresholds in steps; both are None for neurons that never spike. ``zeroed`` counts weights that became 0,
-    ``clipped`` those beyond the range of the integers.
+    neuron; ``step`` is one unit of the integers on this scale, the largest one where neurons have scales of their own.
+    ``threshold_low`` and ``threshold_high`` bound the thresholds in steps; both are None for neurons that never spike.
+    ``zeroed`` counts weights that became 0, ``clipped`` those beyond the range of the integers.
     """
 
     population: str
@@ -63,8 +63,10 @@ def weight_losses(
                 continue
             weights = numbers_of(connection.weight).reshape(-1)
             floats.append(weights)
-            exponent = exponents[population.name] - values.get(connection.source, 0)
-            units.append(np.ldexp(weights, exponent))
+            exponent = exponent_of_weights(connection, exponents[population.name], values.get(connection.source, 0))
+            # With its dimensions, so that exponents of rows spread over it.
+            stored = weights if isinstance(connection.weight, SparseMatrix) else connection.kernel
+            units.append(np.ldexp(stored, exponent).reshape(-1))
             integers.append(_integers(connection.weight, exact.weight))
             if isinstance(connection.weight, SparseMatrix):
                 empty += prod(connection.weight.shape) - connection.weight.count
@@ -81,7 +83,7 @@ def weight_losses(
                 weights=len(floating),
                 low=float(min(floating.min(), 0.0) if empty else floating.min()),
                 high=float(max(floating.max(), 0.0) if empty else floating.max()),
-                step=float(np.ldexp(1.0, -exponents[population.name])),
+                step=float(np.ldexp(1.0, -np.min(exponents[population.name]))),
                 threshold_low=int(threshold.min()) if spiking else None,
                 threshold_high=int(threshold.max()) if spiking else None,
                 zeroed=int(np.count_nonzero((floating != 0.0) & (whole == 0))),

@@ -40,6 +40,17 @@ def test_check_prints_ranges_steps_and_notes_about_the_whole_file(tmp_path, caps
     assert json.loads(capsys.readouterr().out)["weights"][0]["population"] == "hidden"
 
 
+def test_scales_of_neurons_keep_small_weights(tmp_path, capsys):
+    weight = np.full((8, 20), 0.5)
+    weight[3] = 1e-3
+    path = write_network(tmp_path / "x.nir", inputs=20, weight=weight)
+    zeroed = []
+    for option in ("population", "neuron"):
+        main(["check", path, "--fabric", "medium", "--scales", option, "--json"])
+        zeroed.append(json.loads(capsys.readouterr().out)["weights"][0]["zeroed"])
+    assert zeroed == [20, 0]
+
+
 def test_check_compares_floats_and_integers_where_inputs_are_given(tmp_path, capsys):
     path = write_network(tmp_path / "x.nir", inputs=20)
     plain, _ = stimulus(tmp_path)

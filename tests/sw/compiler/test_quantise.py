@@ -8,12 +8,14 @@ import pytest
 from harness.floats import network, population, single
 from harness.networks import rng_of
 
-from spikeloom.compiler.quantise import Quantisation, QuantiseError, quantise
+from spikeloom.compiler.quantise import Quantisation, QuantiseError, Scales, quantise, scale_exponents
 from spikeloom.model.network import Connection, Network
 from spikeloom.model.population import Population
 from spikeloom.sim.core.neuron import Compare, Leak, Reset
 from spikeloom.sim.lib.lfsr import distinct_seeds
+from spikeloom.sim.network.projection import Convolution
 from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.network.sparse import SparseMatrix
 
 
 def network_of(weight, **population):
@@ -400,3 +402,134 @@ def test_what_no_scale_can_hold_is_refused():
     message = r"^population b: its weights times the largest values that reach it must be finite$"
     with pytest.raises(QuantiseError, match=message):
         quantise(network([graded, neuron], joined))
+
+
+OWN = Quantisation(scales=Scales.NEURON)
+
+
+def recurrent(rng, *, powers=None, inputs=20, hidden=32, sparse=False):
+    """A recurrent network; ``powers`` scales everything of each hidden neuron, which changes no spike."""
+    scale = np.ones(hidden) if powers is None else 2.0**powers
+    forward = rng.normal(0.05, 0.25, (hidden, inputs)) * scale[:, None]
+    back = rng.normal(0.0, 0.05, (hidden, hidden)) * scale[:, None]
+    out = rng.normal(0.05, 0.3, (5, hidden))
+    first = Population(
+        name="first",
+        shape=(hidden,),
+        beta=np.array(0.9),
+        threshold=scale,
+        bias=rng.normal(0.0, 0.05, hidden) * scale,
+        reset=Reset.VALUE,
+        reset_value=-0.25 * scale,
+    )
+    last = Population(name="last", shape=(5,), beta=np.array(0.9), threshold=1.0, reset=Reset.SUBTRACT)
+    weights = [SparseMatrix.from_dense(w) if sparse else w for w in (forward, back, out)]
+    return Network(
+        name="rows",
+        input_shape=(inputs,),
+        populations=(first, last),
+        connections=(
+            Connection(source="input", target="first", weight=weights[0]),
+            Connection(source="first", target="first", weight=weights[1], delay=1),
+            Connection(source="first", target="last", weight=weights[2]),
+        ),
+        output="last",
+        time_step_s=1e-3,
+    )
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("width", [2, 4, 8])
+def test_powers_of_two_between_neurons_make_no_difference(width, sparse):
+    """The integers of each neuron are those of the network without the powers."""
+    name = f"powers {width}"
+    powers = rng_of(name).integers(-6, 7, 32)
+    options = dataclasses.replace(OWN, weight_width=width)
+    plain = recurrent(rng_of(name), sparse=sparse)
+    scaled = recurrent(rng_of(name), powers=powers, sparse=sparse)
+    # The generator draws the same numbers in both.
+    assert np.array_equal(scaled.population("first").threshold, 2.0**powers)
+    found, expected = quantise(scaled, options), quantise(plain, options)
+    for one, other in zip(found.connections, expected.connections, strict=True):
+        assert np.array_equal(one.as_dense(), other.as_dense())
+    for field in ("threshold", "bias", "reset_value"):
+        for one, other in zip(found.populations, expected.populations, strict=True):
+            assert np.array_equal(getattr(one.parameters, field), getattr(other.parameters, field))
+    exponents = [scale_exponents(n, options)[0]["first"] for n in (scaled, plain)]
+    assert np.array_equal(exponents[0], exponents[1] - powers)
+
+
+def agreement(network, options, spikes):
+    """Share of the cells of the hidden neurons in which floats and integers agree, among those where either fires."""
+    exact = network.run(spikes).spikes["first"]
+    found = simulate(quantise(network, options), spikes).spikes["first"]
+    assert 0.02 < exact.mean() < 0.5
+    return np.count_nonzero(exact & found) / np.count_nonzero(exact | found)
+
+
+def test_scales_of_their_own_keep_recurrent_networks():
+    """Rows that differ by powers of two, as in trained networks whose gains are folded into the weights."""
+    shared, own = [], []
+    for number in range(6):
+        rng = rng_of(f"rows {number}")
+        network = recurrent(rng, powers=rng_of(f"of rows {number}").integers(-3, 4, 32))
+        spikes = rng.random((30, 16, 20)) < 0.2
+        shared.append(agreement(network, Quantisation(), spikes))
+        own.append(agreement(network, OWN, spikes))
+    assert np.mean(shared) < 0.55
+    assert np.mean(own) > 0.85
+    assert min(own) > max(shared) + 0.25
+
+
+def test_the_neurons_of_a_channel_share_a_scale():
+    rng = rng_of("channels")
+    geometry = Convolution(input_shape=(2, 4, 4), output_channels=3, kernel=(3, 3), padding=(1, 1))
+    weight = rng.uniform(-1, 1, geometry.weight_shape) * np.array([1.0, 0.125, 8.0]).reshape(3, 1, 1, 1)
+    conv = Population(name="conv", shape=(3, 4, 4), beta=np.array(1.0), threshold=np.repeat([1.0, 0.125, 8.0], 16))
+    last = population("lif", beta=1.0)
+    net = dataclasses.replace(
+        network([conv, last], [Connection(source="conv", target="lif", weight=rng.normal(size=(1, 48)))], inputs=32),
+        connections=(
+            Connection(source="input", target="conv", weight=weight, convolution=geometry),
+            Connection(source="conv", target="lif", weight=rng.normal(size=(1, 48))),
+        ),
+    )
+    exponents, _ = scale_exponents(net, OWN)
+    of_channels = exponents["conv"].reshape(3, 16)
+    assert np.all(of_channels == of_channels[:, :1])
+    assert len(set(of_channels[:, 0])) == 3
+    found = quantise(net, OWN)
+    scale = of_channels[:, 0].reshape(3, 1, 1, 1)
+    assert np.array_equal(found.connections[0].kernel, np.clip(np.rint(np.ldexp(weight, scale)), -128, 127))
+    assert np.array_equal(found.populations[0].parameters.threshold, np.ldexp(conv.threshold, exponents["conv"]))
+
+
+@pytest.mark.parametrize("kind", [{}, {"noise": 0.25}, {"value_limit": 4.0}])
+def test_populations_that_share_a_scale_in_any_case(kind):
+    """The output, whose membranes are compared; one width of noise; values that meet the same weights."""
+    rng = rng_of("shared")
+    first = population("first", size=4, beta=1.0, **kind)
+    last = population("last", size=3, beta=1.0, spiking=False)
+    joined = [
+        Connection(source="input", target="first", weight=rng.normal(size=(4, 6)) * [[1], [4], [0.1], [2]]),
+        Connection(source="first", target="last", weight=rng.normal(size=(3, 4)) * [[1], [4], [0.1]]),
+    ]
+    net = network([first, last], joined, inputs=6)
+    shared, own = (scale_exponents(net, options)[0] for options in (Quantisation(), OWN))
+    assert own["last"] == shared["last"]
+    assert np.ndim(own["first"]) == (0 if kind else 1)
+
+
+def test_a_threshold_bounds_the_scale_of_its_neuron():
+    net = recurrent(rng_of("bounds"))
+    first = dataclasses.replace(net.population("first"), threshold=np.where(np.arange(32) == 5, 200.0, 1.0))
+    net = dataclasses.replace(net, populations=(first, net.populations[1]))
+    found = quantise(net, OWN)
+    assert np.max(found.populations[0].parameters.threshold) < 1 << 14
+    note = "population first: the scales of 1 of 32 neurons are coarser than their weights need, so that thresholds"
+    assert any(text.startswith(note) for text in found.notes)
+
+
+def test_scales_are_checked():
+    with pytest.raises(TypeError, match=r"^scales must be a Scales, not 'neuron'$"):
+        Quantisation(scales="neuron")

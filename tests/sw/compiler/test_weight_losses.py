@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from harness.networks import rng_of
 
-from spikeloom.compiler.quantise import Quantisation, quantise, scale_exponents
+from spikeloom.compiler.quantise import Quantisation, Scales, quantise, scale_exponents
 from spikeloom.compiler.weight_losses import weight_losses
 from spikeloom.model.network import Connection, Network
 from spikeloom.model.population import Population
@@ -110,3 +110,22 @@ def test_sparse_weights_that_become_0(request):
     assert 20 < sparse.zeroed < sparse.weights
     assert (sparse.zeroed, sparse.low, sparse.high) == (dense.zeroed, dense.low, dense.high)
     assert sparse.clipped == dense.clipped
+
+
+def test_scales_of_neurons_are_counted_for_every_kind_of_weights(request):
+    weight = rng_of(request.node.name).normal(0, 1, (6, 30)) * np.array([[1.0], [0.1], [4.0], [1.0], [0.2], [1.0]])
+    first = Population(name="a", shape=(6,), threshold=np.array([1.0, 0.5, 4.0, 1.0, 0.5, 1.0]))
+    last = Population(name="b", shape=(1,), threshold=np.array(1.0))
+    found = {}
+    for scales in Scales:
+        for kind in (np.asarray, SparseMatrix.from_dense):
+            into = [
+                Connection(source="input", target="a", weight=kind(weight)),
+                Connection(source="a", target="b", weight=np.ones((1, 6))),
+            ]
+            row, _ = losses_of(network_of([first, last], into, 30), weight_width=6, scales=scales)
+            assert found.setdefault(scales, row) == row
+    shared, own = found[Scales.POPULATION], found[Scales.NEURON]
+    assert own.zeroed < shared.zeroed
+    assert own.step >= shared.step
+    assert (own.low, own.high, own.weights) == (shared.low, shared.high, shared.weights)
