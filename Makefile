@@ -24,7 +24,7 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
 
-.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz frameworks mutate formal traffic lint format types bitstream qor qor-check train docs notebooks wheel clean
+.PHONY: help simulate bench encoders series mnist line transformer scaling test test-quick test-full tutorial fuzz frameworks conversion mutate formal traffic lint format types bitstream qor qor-check train docs notebooks wheel clean
 
 help: ## list the targets
 	@echo "spikeloom: a trained spiking network in, a working FPGA out. Targets:"
@@ -74,8 +74,12 @@ tutorial: $(TEST_STAMP) ## run every command of docs/tutorial.md, including inst
 fuzz: $(TEST_STAMP) ## try 3,000 damaged files of every kind; resumes; summary in build/fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
+conversion: $(TRAIN_STAMP) ## MNIST by converted ReLU networks: accuracy against steps; 15 minutes; resumes
+	$(BIN)/python -m spikeloom.benchmarks.conversion $(if $(MNIST),--data '$(MNIST)')
+
 frameworks: $(TEST_STAMP) ## networks of six frameworks, exported and run there, against the models; 4 GB in build/frameworks
 	PYTHONPATH=tests $(BIN)/python -m frameworks $(if $(KEEP),--keep)
+	PYTHONPATH=sw:sim build/frameworks/env-snntorch/bin/python -W ignore tests/frameworks/torch_modules.py $(if $(KEEP),tests/frameworks/modules,build/frameworks/modules)
 
 mutate: $(TEST_STAMP) ## plant 300 bugs, one at a time, and list those that no test finds; two hours; resumes; build/mutate
 	PYTHONPATH=tests $(BIN)/python -m mutate $(if $(SEED),--seed $(SEED))

@@ -12,9 +12,9 @@ Names listed here keep their meaning; other modules are for contributors and may
 cheap: each name is imported from its module on first use. A machine with a board therefore needs only NumPy and
 pyserial for `Board`, and Amaranth only to build hardware.
 
-**From a file to integers.** `load` reads a network from NIR and `from_snntorch` from a module; `save` writes it as NIR,
-for every command. `Quantisation` and `quantise` convert it to integers, `describe` prints the step equations as they
-were interpreted.
+**From a file to integers.** `load` reads a network from NIR, `from_snntorch` from a module, and `from_torch` converts a
+module of ReLUs; `save` writes it as NIR, for every command. `Quantisation` and `quantise` convert it to integers,
+`describe` prints the step equations as they were interpreted.
 
 **From integers to a program.** `FABRICS` holds the named fabrics, `FabricConfig` describes any other, and `read_fabric`
 reads that of a build folder. `place` returns a `Program` or raises `PlaceError`; `bake` makes the program part of the
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from spikeloom.export.verilog import export_core, export_fabric
     from spikeloom.frontends.errors import LoadError
     from spikeloom.frontends.nir import load
+    from spikeloom.frontends.relu import from_torch
     from spikeloom.frontends.saving import save
     from spikeloom.frontends.snntorch import from_snntorch
     from spikeloom.hdl.noc.tile import TileSignature, register_tile
@@ -107,6 +108,7 @@ __all__ = [
     "export_fabric",
     "fabric_to_json",
     "from_snntorch",
+    "from_torch",
     "load",
     "measured_rates",
     "place",
@@ -157,6 +159,7 @@ _HOMES = {
     "export_fabric": "spikeloom.export.verilog",
     "fabric_to_json": "spikeloom.sim.fabric.fabric_file",
     "from_snntorch": "spikeloom.frontends.snntorch",
+    "from_torch": "spikeloom.frontends.relu",
     "load": "spikeloom.frontends.nir",
     "measured_rates": "spikeloom.explore.cost",
     "place": "spikeloom.compiler.place",

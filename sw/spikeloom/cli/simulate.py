@@ -168,7 +168,9 @@ def _write_raster(
     """Draw the spikes of the first images, one after the other, for all populations with recorded spikes."""
     steps, images, _ = inputs.spikes.shape
     shown = min(images, 4)
-    all_spikes = {"input": inputs.spikes} | {p.name: spikes[p.name] for p in network.populations if p.name in spikes}
+    all_spikes = {"input": inputs.spikes != 0} | {
+        p.name: spikes[p.name] for p in network.populations if p.name in spikes
+    }
     layers = {
         _title(name): array[:, :shown].transpose(1, 0, 2).reshape(shown * steps, -1)
         for name, array in all_spikes.items()

@@ -309,6 +309,8 @@ def features(networks: Sequence[QuantisedNetwork]) -> dict[str, Any]:
             found[feature.flag] = feature.value(
                 only(feature.flag, needed, 0) if feature.exact else max(needed, default=0)
             )
+    # Values of the input need a width even where no neuron fires with one; neurons that do name theirs exactly.
+    found["value_width"] = found["value_width"] or max(network.input_value_width for network in networks)
     found["per_neuron"] = _per_neuron(neurons, found)
     return found
 

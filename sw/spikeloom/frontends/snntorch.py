@@ -35,7 +35,7 @@ from spikeloom.model.network import Connection, Network
 from spikeloom.model.population import Population
 from spikeloom.sim.core.neuron import Compare, Reset
 
-__all__ = ["from_snntorch"]
+__all__ = ["from_snntorch", "layers_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def from_snntorch(
     if readout not in (None, "spikes", "membrane"):
         raise LoadError(f"readout must be 'spikes', 'membrane' or None, not {readout!r}")
     trace = Trace(input_shape=shape, kinds=_KINDS)
-    layers = list(_layers(module, ""))
+    layers = list(layers_of(module))
     if sequence is None and (_is_chain(layers) or not hasattr(module, "named_modules")):
         trace.walk(layers)
     else:
@@ -114,14 +114,14 @@ def from_snntorch(
         raise LoadError(str(error)) from error
 
 
-def _layers(module: Any, path: str) -> Iterator[tuple[str, Any]]:
+def layers_of(module: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the modules that are not containers, in order, each with its path in the tree such as ``2`` or
     ``body.0``."""
     if kind_of(module) != "Sequential":
         yield path or "0", module
         return
     for key, child in module.named_children():
-        yield from _layers(child, f"{path}.{key}" if path else str(key))
+        yield from layers_of(child, f"{path}.{key}" if path else str(key))
 
 
 def _is_chain(layers: list[tuple[str, Any]]) -> bool:

@@ -47,10 +47,12 @@ class NeuronKind:
     """How neurons of a kind are called: ``forward(input, *states)`` returns spikes and the states.
 
     ``hears_itself``: the first state that is passed is the spikes of the step before, and is not returned.
+    ``without_time``: an activation such as ReLU, of which every call is a layer of its own.
     """
 
     states: int
     hears_itself: bool = False
+    without_time: bool = False
 
 
 @dataclass(kw_only=True)
@@ -244,6 +246,14 @@ class _Value:
 
     mean = sum
 
+    def relu(self) -> _Value:
+        return _Value(self.trace, self.trace.activated("ReLU", self.flow))
+
+    def probable(self) -> _Record:
+        if not self.trace.ends_linear:
+            raise LoadError("the function softmax of torch is not supported between layers")
+        return _Record(items=(self,))  # changes no answer
+
     def _refuse(self, *others: Any) -> Any:
         raise LoadError("a module must do the same for all inputs, without conditions on the values of tensors")
 
@@ -373,6 +383,9 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "add": lambda one, other: one + other if isinstance(one, _Value | _State) else other + one,
     "mul": lambda one, other: one * other if isinstance(one, _Value | _State) else other * one,
     "div": lambda one, other: one / other,
+    "relu": lambda value, *arguments, **options: _Value(value.trace, value.trace.activated("ReLU", value.flow)),
+    "softmax": lambda value, *arguments, **options: value.probable(),
+    "log_softmax": lambda value, *arguments, **options: value.probable(),
     "max_pool1d": _max_pool,
     "max_pool2d": _max_pool,
     "avg_pool1d": _average_pool,
@@ -390,10 +403,14 @@ class Trace:
         Shape of the input of one step, without the batch.
     kinds
         Kinds of neurons by class name.
+    ends_linear
+        Whether the module returns the values behind its last layers, `end`, and not spikes.
     """
 
     input_shape: tuple[int, ...]
     kinds: Mapping[str, NeuronKind]
+    ends_linear: bool = False
+    end: Flow | None = None
     calls: dict[str, Call] = field(default_factory=dict)
     readout: list[tuple[str, int | None]] = field(default_factory=list)
     """What the module returns: a name of `calls` with None for its spikes, or the number of its state."""
@@ -433,7 +450,8 @@ class Trace:
                 result = module(_Sequence(self, steps_axis))
             else:
                 result = module(self.input_value(None))
-                if self.calls and all(call.count == 1 for call in self.calls.values()):
+                timeless = any(kind.without_time for kind in self.kinds.values())
+                if self.calls and not timeless and all(call.count == 1 for call in self.calls.values()):
                     result = module(self.input_value(None))
         counts = {call.count for call in self.calls.values()}
         if len(counts) > 1:
@@ -473,6 +491,8 @@ class Trace:
             for number, state in enumerate((*states, *named.values())):
                 self._check_state(path, where, self.kinds[kind], step, number, state)
             spikes = _Value(self, self._fired(path, kind, where, module, flow))
+            if self.kinds[kind].without_time:
+                return spikes
             if getattr(module, "init_hidden", False) and not getattr(module, "output", False):
                 return spikes
             return (spikes, *(_State(name=path, index=k, step=step) for k in range(self.kinds[kind].states)))
@@ -516,9 +536,24 @@ class Trace:
 
     def _fired(self, name: str, kind: str, where: str, module: Any, flow: Flow) -> Flow:
         """Note a call of neurons and return their spikes."""
+        if kind in self.kinds and self.kinds[kind].without_time:
+            if flow.is_spikes:
+                return flow  # of values that are positive already
+            # The same module may stand behind several layers.
+            own = (f"{name}.{number}" if number else name for number in range(len(self.calls) + 1))
+            name = next(each for each in own if each not in self.calls)
         call = self.calls.setdefault(name, Call(name=name, kind=kind, where=where, module=module))
         call.add(flow)
         return Flow.of_spikes((name, call.count - 1), call.flow.shape)
+
+    def activated(self, kind: str, flow: Flow) -> Flow:
+        """Note a call of an activation as a function, and return its values."""
+        if kind not in self.kinds:
+            raise LoadError(f"the function {kind.lower()} of torch is not supported between layers")
+        name = flow.layer.partition("'")[2].rpartition("'")[0] or "input"
+        return self._fired(
+            f"{name}.{kind.lower()}", kind, f"{kind.lower()} behind {flow.layer or 'the input'}", None, flow
+        )
 
     def pooled(self, path: str, module: Any, flow: Flow) -> Flow:
         """Note a maximum over windows of spikes, which is 1 where any of them is, and return it."""
@@ -536,6 +571,13 @@ class Trace:
 
     def _read_out(self, result: Any) -> None:
         """Find what leads to the output in what the module returned."""
+        if self.ends_linear:
+            while isinstance(result, _Record) and len(result.items) == 1:
+                (result,) = result.items
+            if not isinstance(result, _Value):
+                raise LoadError("the module must return one value for each class")
+            self.end = result.flow
+            return
         found: dict[tuple[str, int | None], None] = {}
 
         def search(item: Any) -> None:

@@ -71,6 +71,13 @@ def test_features_are_those_that_the_network_needs():
     assert (conv.shifts, conv.multiplier, conv.bias, conv.coordinate_width) == ((), False, False, 5)
 
 
+def test_values_of_the_input_need_a_width():
+    """A network whose input has values, and none of whose neurons fires with one, is placed on the chosen core."""
+    core = choose_core(network := dataclasses.replace(dense(3, 2), input_value_width=9), LARGE)
+    assert (core.value_width, choose_core(dense(3, 2), LARGE).value_width) == (9, 0)
+    place(network, FabricConfig(core=core))
+
+
 def test_random_networks_run_on_what_is_chosen_for_them(request):
     rng = rng_of(request.node.name)
     able = CoreParameters(neurons=64, axons=256, weight_words=2048, accumulator_width=20, v_width=12)

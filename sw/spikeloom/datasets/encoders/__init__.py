@@ -21,6 +21,7 @@ from spikeloom.datasets.encoders.deconvolution import (
     ModifiedHoughSpikerEncoder,
     lowpass_taps,
 )
+from spikeloom.datasets.encoders.direct import DirectEncoder
 from spikeloom.datasets.encoders.graded import GradedEncoder
 from spikeloom.datasets.encoders.hilbert import HilbertEncoder
 from spikeloom.datasets.encoders.interface import Encoder, LevelEncoder, SignalEncoder
@@ -36,6 +37,7 @@ __all__ = [
     "BensSpikerEncoder",
     "BurstEncoder",
     "DeltaEncoder",
+    "DirectEncoder",
     "Encoder",
     "GradedEncoder",
     "HilbertEncoder",
@@ -79,6 +81,7 @@ _ENCODERS: tuple[type[Encoder], ...] = (
     ModifiedHoughSpikerEncoder,
     BensSpikerEncoder,
     GradedEncoder,
+    DirectEncoder,
     HilbertEncoder,
 )
 ENCODERS: Mapping[str, type[Encoder]] = {each.kind: each for each in _ENCODERS}

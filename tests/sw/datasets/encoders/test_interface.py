@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from spikeloom.datasets.encoders import (
     ENCODERS,
     DeltaEncoder,
+    DirectEncoder,
     GradedEncoder,
     HilbertEncoder,
     IntervalEncoder,
@@ -51,7 +52,7 @@ def test_spikes_come_time_first(encoder, request):
     series = values_for(encoder, rng_of(request.node.name), TIME, 5, CHANNELS)
     spikes = encoder.encode_series(series)
     assert spikes.shape == (TIME * encoder.steps, 5, encoder.axons(CHANNELS))
-    assert spikes.dtype == (np.int32 if isinstance(encoder, GradedEncoder) else np.bool_)
+    assert spikes.dtype == (np.int32 if isinstance(encoder, DirectEncoder | GradedEncoder) else np.bool_)
     assert 0 < np.count_nonzero(spikes) < spikes.size
 
 
@@ -88,7 +89,7 @@ def test_spikes_and_decoded_values_are_in_range(encoder, data):
     """At most one of up and down, at most one spike per step; level codes decode to values that they take."""
     series = data.draw(small_series(encoder))
     spikes = encoder.encode_series(series)
-    if isinstance(encoder, GradedEncoder):
+    if isinstance(encoder, DirectEncoder | GradedEncoder):
         low, high = encoder.value_range
         assert low <= spikes.min() <= spikes.max() <= high
         return
@@ -137,7 +138,7 @@ def test_the_stated_error_is_reached():
             spikes = encoder._encode(values.astype(np.int32))
             assert np.abs(encoder.decode(spikes) - values).max() == encoder.error_bound, encoder
     with_bounds = {encoder.kind for encoder in EXAMPLES if encoder.error_bound is not None}
-    assert with_bounds == {"latency", "population", "phase", "burst", "interval", "sigma-delta", "graded"}
+    assert with_bounds == {"latency", "population", "phase", "burst", "interval", "sigma-delta", "graded", "direct"}
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_bad_spikes(encoder):
         ValueError, match=r"^spikes must have shape \(T \* \d+, B, channels \* \d+\) and not be empty, not"
     ):
         encoder.decode(wrong)
-    if not isinstance(encoder, GradedEncoder):
+    if not isinstance(encoder, DirectEncoder | GradedEncoder):
         with pytest.raises(ValueError, match=r"^spikes must be 0 or 1, not other values$"):
             encoder.decode(np.full((encoder.steps, 1, encoder.lines), 3))
     else:
