@@ -1,5 +1,8 @@
-"""What all dataclasses keep to: none of them changes, and their fields are given by name, but for a few small ones."""
+"""What all dataclasses keep to: none of them changes, and their fields are given by name, but for a few small ones.
 
+And what registers keep to: one that needs no reset has none."""
+
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -63,3 +66,24 @@ def test_a_field_that_is_set_is_found(found):
     assert not Changing.__dataclass_params__.frozen  # type: ignore[attr-defined]
     with pytest.raises(dataclasses.FrozenInstanceError):
         found["sim.host.bridge.Spike"](1).axon = 2
+
+
+def resets(text):
+    """What is given as ``reset_less``, in the order of the text."""
+    return [
+        ast.unparse(keyword.value)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "reset_less"
+    ]
+
+
+def test_registers_that_need_no_reset_have_none():
+    """A data register with a reset behaves the same, but costs logic, and keeps a block RAM from absorbing it.
+
+    So no simulation finds that it has one again: False is the default, and stands nowhere."""
+    found = [value for path in sorted((ROOT / "hdl").rglob("*.py")) for value in resets(path.read_text())]
+    assert len(found) > 30
+    assert set(found) == {"True"}
+    assert resets("a = Signal(4, reset_less=False)") == ["False"]

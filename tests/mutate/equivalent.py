@@ -3,7 +3,6 @@
 __all__ = ["EQUIVALENT"]
 
 _ATTENTION = "hdl/spikeloom/hdl/attention/tile.py"
-_BANK = "hdl/spikeloom/hdl/core/neuron_bank.py"
 _NEURON = "sim/spikeloom/sim/core/neuron.py"
 _GEOMETRY = "hdl/spikeloom/hdl/core/geometry.py"
 _LANE = "hdl/spikeloom/hdl/core/lane.py"
@@ -17,10 +16,6 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "'1' becomes '2'",
         0,
     ): "`head` stops at the number of heads: a further bit of it is always 0, and is cut off in `word_place`",
-    (_BANK, "state = Signal(states.data.shape(), reset_less=True)", "'True' becomes 'False'", 0): (
-        "the first step after a reset ignores the stored states: resetting them is not seen, and only costs logic, "
-        "which the hash of the netlist in `qor/` shows"
-    ),
     (
         _NEURON,
         'self._set(f"{name}_factor", *bounds.get(getattr(self, name), (0, 0)), used=getattr(self, name) in bounds)',
