@@ -1,7 +1,8 @@
 """`make fuzz`: damaged files of every kind through the code that takes them; exit status 1 if one is not taken well.
 
 A run that was interrupted goes on where it was, unless the code has changed since. What failed is kept in
-``build/fuzz/failed``, and the numbers are in ``build/fuzz/summary.json``.
+``build/fuzz/failed``, and the numbers are in ``build/fuzz/summary.json``. SIGINT, SIGTERM and SIGHUP end the files in
+progress too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -62,6 +64,11 @@ def _outcomes(jobs: list[tuple[int, int]], workers: int) -> Iterator[tuple[int, 
             yield from pool.imap_unordered(_run, jobs)
 
 
+def _end(number: int, _frame: object) -> None:
+    """Handle a signal, here and in the processes of the pool, which inherit it: with what is open in between closed."""
+    sys.exit(128 + number)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=3000, help="how many damaged files")
@@ -69,6 +76,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "fuzz", help="folder")
     given = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     folder: Path = given.output
     (folder / "failed").mkdir(parents=True, exist_ok=True)
     log = folder / "outcomes.jsonl"

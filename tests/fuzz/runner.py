@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import faulthandler
 import gc
@@ -63,7 +64,14 @@ def run_case(case: Case) -> Outcome:
                 process = os.fork()
             if not process:
                 _child(case, path, said.fileno())
-            status, usage, timed_out = _wait(process)
+            try:
+                status, usage, timed_out = _wait(process)
+            except BaseException:  # a signal that ends this process
+                os.kill(process, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it may have no group of its own yet
+                    os.killpg(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+                raise
             said.seek(0)
             text = said.read(100_000).decode("utf-8", "replace")
     memory = max(0.0, usage.ru_maxrss / 1024 - base)

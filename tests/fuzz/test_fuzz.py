@@ -1,12 +1,17 @@
 """The short form of `make fuzz`, and that it would see what it looks for."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 import warnings
+from pathlib import Path
 
 import pytest
-from fuzz.cases import Case, case_of, warm_up
+from fuzz.cases import ROOT, Case, case_of, warm_up
 from fuzz.runner import run_case
 
 SEED = 20261130
@@ -78,3 +83,47 @@ def test_a_hang_is_seen(monkeypatch):
     monkeypatch.setattr("fuzz.runner.PATIENCE_S", 0.3)
     outcome = run_case(Case(suffix="", content=b"", run=lambda path: time.sleep(30)))
     assert (outcome.verdict, outcome.good) == ("timeout", False)
+
+
+DRIVER = textwrap.dedent(
+    """
+    # The second file is one that waits, until there is a file "all good".
+    import os, sys, time
+    from pathlib import Path
+    from fuzz import __main__ as command
+    from fuzz.cases import Case
+    folder = Path(sys.argv.pop(1))
+    def wait(path):
+        if not (folder / "all good").exists():
+            (folder / "beside").write_text(str(os.getpid()))
+            (folder / "beside").rename(folder / "running")
+            time.sleep(600)
+    command.warm_up = lambda: None
+    command.case_of = lambda number, seed: Case(suffix="", content=b"", run=wait if number else lambda path: None)
+    sys.exit(command.main())
+    """
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_files_in_progress_and_the_next_run_goes_on(tmp_path, number):
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), "--files", "2", "--workers", "1", "--output", str(tmp_path)]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path]), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            while not (tmp_path / "running").exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            waiting = Path("/proc") / (tmp_path / "running").read_text()
+            assert waiting.exists()
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number
+        finally:
+            process.kill()
+    assert not waiting.exists()
+    assert len((tmp_path / "outcomes.jsonl").read_text().splitlines()) == 2
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("tmp")] == []
+    (tmp_path / "all good").touch()
+    again = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    assert again.stdout.startswith("1 of 2 files")
+    assert json.loads((tmp_path / "summary.json").read_text())["files"] == 2
