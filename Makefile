@@ -120,7 +120,7 @@ train: $(TRAIN_STAMP) ## train on the integers of the hardware, MNIST at 8 to 1 
 
 docs: $(DOCS_STAMP) ## build the documentation site into build/docs; a warning or a dead link fails
 	@rm -rf build/docs build/docs-cache  # what was read before would not be warned of again
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d build/docs-cache docs build/docs
+	$(BIN)/sphinx-build --jobs auto --fail-on-warning --keep-going --quiet -d build/docs-cache docs build/docs
 	$(BIN)/python docs/check_site.py build/docs
 	@echo "Open build/docs/index.html"
 

@@ -24,7 +24,9 @@ print(board_identity(find_board({name!r})).hex())
 """
 
 
-@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-85f", "tang-nano-9k"])
+@pytest.mark.parametrize(
+    "name", ["icebreaker", "ulx3s-25f", pytest.param("ulx3s-85f", marks=pytest.mark.slow), "tang-nano-9k"]
+)
 def test_netlist_does_not_depend_on_the_process(name, tmp_path):
     identities = []
     for hash_seed in ("1", "2"):
