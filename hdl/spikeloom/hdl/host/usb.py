@@ -288,7 +288,8 @@ class UsbPhy(wiring.Component):
 
     Members
     -------
-    dp_i, dn_i, dp_o, dn_o, oe
+    dp_i, dn_i : Signal, in
+    dp_o, dn_o, oe : Signal, out
         As of `UsbLine`.
     rx_data, rx_valid, rx_active, tx_data, tx_valid, tx_ready, line_state, op_mode, term_select
         As of `UsbDevice`, in the other direction.
