@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from harness.cli import refused, write_network
 
 from spikeloom.cli.app import main
+from spikeloom.frontends.saving import save
+from spikeloom.model.network import Connection, Network
+from spikeloom.model.population import Population
 
 
 def test_a_network_that_is_too_large(tmp_path, capsys):
@@ -79,3 +83,18 @@ def test_simulate_the_fabric_for_a_board_or_with_other_fields(network, capsys, s
     assert summary["spikes_compared"] > 0
     assert 0 < summary["core_cycles_per_image"] <= summary["cycles_per_image"]
     assert ("chosen for icebreaker: " in said.err) == ("--board" in options)
+
+
+def test_a_raster_of_values(tmp_path, capsys):
+    """An input of values is drawn where it is not 0."""
+    neurons = Population(name="lif", shape=(4,), beta=0.5, threshold=2.0)
+    weight = np.random.default_rng(3).normal(0.2, 0.3, (4, 6))
+    weights = Connection(source="input", target="lif", weight=weight)
+    settings = {"input_shape": (6,), "output": "lif", "time_step_s": 1e-3, "input_value_width": 5}
+    save(Network(name="values", populations=(neurons,), connections=(weights,), **settings), tmp_path / "net.nir")
+    values = np.random.default_rng(4).integers(-4, 5, (12, 3, 6))
+    np.save(tmp_path / "values.npy", values)
+    arguments = ["--inputs", str(tmp_path / "values.npy"), "--core", "value_width=5", "--output", str(tmp_path)]
+    main(["simulate", str(tmp_path / "net.nir"), "--backend", "reference", *arguments])
+    assert "accuracy" in capsys.readouterr().out
+    assert (tmp_path / "raster.png").exists()
