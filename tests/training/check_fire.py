@@ -80,7 +80,7 @@ def test_gradients(reset, delay):
             slope=2.5,
         )
         leaves = [
-            torch.randn(STEPS, BATCH, SIZE),
+            0.5 + torch.randn(STEPS, BATCH, SIZE),
             1 + torch.rand(SIZE),
             0.1 * torch.randn(SIZE),
             0.3 * torch.randn(SIZE),
