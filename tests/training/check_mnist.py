@@ -31,7 +31,7 @@ def same(model, other):
 @pytest.mark.parametrize("name", [name for name in BY_NAME if "128" in name])
 def test_trainings_learn_and_equal_the_integers(name, tmp_path):
     torch.set_num_threads(1)
-    recipe = dataclasses.replace(BY_NAME[name], epochs=4, batch=32)
+    recipe = dataclasses.replace(BY_NAME[name], epochs=10, batch=16)
     model, seconds = train(recipe, digits_of("fit"), folder=tmp_path, report=lambda line: None)
     outcome = measure(recipe, model, digits_of("measured", 200), part="test", seconds=seconds)
     assert outcome.accuracy > 0.9
