@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("build/train"), help="where parameters and summary go")
     parser.add_argument("--only", default="", help="only recipes with this in their name")
     parser.add_argument("--validate", action="store_true", help="leave the test images alone")
-    parser.add_argument("--threads", type=int, default=2, help="processor cores to use")
+    parser.add_argument("--threads", type=int, default=1, help="processor cores to use")
     options = parser.parse_args(arguments)
     if find_spec("torch") is None:
         print("spikeloom: training needs PyTorch; pip install 'spikeloom[train]'", file=sys.stderr)
