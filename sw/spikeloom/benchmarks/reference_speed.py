@@ -5,6 +5,9 @@ without being exact, and beside snnTorch where it is installed. Only processor t
 ratios are comparable between machines.
 """
 
+# snnTorch and torch are used where they are installed.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import json
@@ -88,10 +91,9 @@ def float_loop(weights: list[NDArray[np.float32]], spikes: NDArray[np.bool_]) ->
         values = step.astype(np.float32)
         for layer, weight in enumerate(weights):
             potential = np.float32(BETA) * potentials[layer] + values @ weight.T
-            fired = potential > 1
-            potentials[layer] = potential - fired
-            values = fired.astype(np.float32)
-        found.append(fired)
+            values = (potential > 1).astype(np.float32)
+            potentials[layer] = potential - values
+        found.append(values > 0)
     return np.array(found)
 
 
@@ -99,6 +101,7 @@ def _snntorch_loop(weights: list[NDArray[np.float32]], spikes: NDArray[np.bool_]
     import snntorch
     import torch
 
+    torch.set_num_threads(1)
     neurons = [snntorch.Leaky(beta=BETA, reset_mechanism="subtract") for _ in weights]
     matrices = [torch.from_numpy(weight) for weight in weights]
     inputs = torch.from_numpy(spikes.astype(np.float32))
