@@ -114,7 +114,7 @@ qor: $(TEST_STAMP) ## measure the blocks and boards whose files in qor/ are stal
 qor-check: $(TEST_STAMP) ## list the stale files in qor/; fails if there are any
 	$(BIN)/python -m spikeloom.boards.qor --check $(if $(ONLY),--only $(ONLY)) $(if $(JOBS),--jobs $(JOBS))
 
-train: $(TRAIN_STAMP) ## train on the integers of the hardware, MNIST at 8 to 1 bit; goes on where it was; build/train (MNIST=folder)
+train: $(TRAIN_STAMP) ## train on the integers of the hardware, MNIST at 8 to 1 bit; resumes; build/train (MNIST=folder)
 	$(BIN)/pytest -q tests/training/check_*.py
 	$(BIN)/python -u -m spikeloom.train $(if $(MNIST),--data '$(MNIST)')
 

@@ -1,6 +1,6 @@
 """`make fuzz`: damaged files of every kind through the code that takes them; exit status 1 if one is not taken well.
 
-A run that was interrupted goes on where it was, unless the code has changed since. What failed is kept in
+An interrupted run resumes, unless the code has changed since. What failed is kept in
 ``build/fuzz/failed``, and the numbers are in ``build/fuzz/summary.json``. SIGINT, SIGTERM and SIGHUP end the files in
 progress too.
 """

@@ -1,6 +1,6 @@
 """`make mutate`: plants bugs in the hardware and the model, one at a time, and says which of them no test finds.
 
-A run that was interrupted goes on where it was, unless a source or a test has changed since. The numbers are in
+An interrupted run resumes, unless a source or a test has changed since. The numbers are in
 ``build/mutate/summary.json``; the exit status is 1 if less than 95 % are found. SIGINT, SIGTERM and SIGHUP end the
 tests in progress too, with everything that they have started.
 """
