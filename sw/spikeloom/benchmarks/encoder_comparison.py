@@ -28,6 +28,7 @@ from spikeloom.datasets.encoders import (
     BensSpikerEncoder,
     BurstEncoder,
     DeltaEncoder,
+    DirectEncoder,
     Encoder,
     GradedEncoder,
     HilbertEncoder,
@@ -143,6 +144,7 @@ SCHEMES: Mapping[str, Fit] = {
     "modified-hough": lambda x: ModifiedHoughSpikerEncoder.fit(x, length=_LENGTH, scale=_positive(8)(x)),
     "bens": lambda x: BensSpikerEncoder.fit(x, length=_LENGTH, scale=_positive(8)(x)),
     "hilbert": lambda x: HilbertEncoder(half=15, width=2, scale=FINE(x)),
+    "direct": lambda x: DirectEncoder(steps=1, bits=6, scale=_signed(6)(x)),
 }
 """Functions by kind that return a suitable encoder for a series, fitted to it if a paper gives a procedure."""
 
@@ -243,7 +245,9 @@ def draw(traces: list[Trace], path: Path) -> None:
     parts: Any = figure.subfigures(2, 1, height_ratios=[2.0 * rows, 4.2])
     upper, lower = parts
     panels = upper.subplots(rows, _COLUMNS, sharex=True, squeeze=False)
-    for panel, each in zip(panels.flat, shown, strict=True):
+    for panel in panels.flat[len(shown) :]:
+        panel.set_axis_off()
+    for panel, each in zip(panels.flat, shown, strict=False):
         signal = each.signal[:_SHOWN_VALUES]
         panel.plot(signal, color="0.65", linewidth=1.6, label="signal")
         if each.decoded is not None:
@@ -258,8 +262,9 @@ def draw(traces: list[Trace], path: Path) -> None:
         panel.set_title(f"{each.row.scheme}: {each.row.spikes_per_value:.2f} spikes per value, {error}", fontsize=9)
         panel.set_yticks([])
         panel.set_ylim(-1.1, 1.25)
-    for panel in panels[-1]:
+    for panel in panels.flat[len(shown) - _COLUMNS : len(shown)]:
         panel.set_xlabel("value")
+        panel.tick_params(labelbottom=True)
     upper.suptitle("ECG-like trace (grey), decoded (blue), spikes by axon (red)", fontsize=11)
     names = list(dict.fromkeys(each.row.signal for each in traces))
     plots = lower.subplots(1, len(names), sharey=True)

@@ -18,6 +18,7 @@ from spikeloom.datasets.encoders import (
     BensSpikerEncoder,
     BurstEncoder,
     DeltaEncoder,
+    DirectEncoder,
     Encoder,
     GradedEncoder,
     HilbertEncoder,
@@ -68,6 +69,7 @@ MEASURED: tuple[Encoder, ...] = (
     GradedEncoder(bits=10, reference="previous", threshold=20),
     GradedEncoder(bits=10, reference="sent", threshold=20),
     HilbertEncoder(half=15, width=4),
+    DirectEncoder(steps=4, bits=8),
 )
 """Encoders of every kind, with typical parameters."""
 

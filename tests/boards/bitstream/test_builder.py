@@ -570,7 +570,7 @@ def test_timing_failures_are_never_allowed():
 
 
 def test_an_orangecrab_gets_its_dfu_suffix(build_quietly):
-    board = dataclasses.replace(BOARDS["orangecrab-25f"], pll_hz=None)
+    board = dataclasses.replace(BOARDS["orangecrab-25f"], pll_hz=None, usb=None)
     content = build_quietly(board).bitstream.read_bytes()
     assert content[-16:] == dfu_suffix(content[:-16], 0x1209, 0x5AF0)
     assert content[-8:-5] == b"UFD"

@@ -74,7 +74,7 @@ def test_a_clock_that_may_not_be_raised_stays():
     assert board == BOARD
     assert found.seed == 4
     # Nor does an oscillator become a PLL.
-    board, _ = placer.find(dataclasses.replace(BOARD, pll_hz=None))
+    board, _ = placer.find(dataclasses.replace(BOARD, pll_hz=None, usb=None))
     assert board.clock_hz == BOARD.oscillator_hz
 
 
