@@ -102,10 +102,15 @@ def test_a_board_can_be_given_another_fabric():
 
 @pytest.fixture
 def forget():
-    """What is remembered of estimates with other costs is forgotten."""
+    """What is remembered is forgotten before and after estimates with other costs."""
+
+    def clear():
+        estimate_module._link.cache_clear()
+        choose_module._general_fabric.cache_clear()
+
+    clear()
     yield
-    estimate_module._link.cache_clear()
-    choose_module._general_fabric.cache_clear()
+    clear()
 
 
 def test_a_link_that_takes_more_leaves_less(monkeypatch, forget):
