@@ -352,7 +352,7 @@ def test_version_1_frames_do_not_disturb_a_slow_board():
             line.write = write
 
     line.write = held
-    endpoint = Endpoint(line)
+    endpoint = Endpoint(line, nonce=b"1234")
     endpoint.open()
     assert version1_opening(b"1234")[:9] in late[1]
     endpoint.send(b"all of it")
