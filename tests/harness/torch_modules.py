@@ -24,6 +24,8 @@ class Tensor:
 class Module:
     """What ``torch.nn.Module`` does when it is called, and how it names its parts."""
 
+    training = True
+
     def named_children(self):
         return iter([(name, part) for name, part in vars(self).items() if isinstance(part, Module)])
 

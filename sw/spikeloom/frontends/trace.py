@@ -369,11 +369,21 @@ def _unchanged(value: Any, *arguments: Any, **options: Any) -> Any:
     return value
 
 
+def _dropout(value: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """Modules are traced in evaluation, where dropout has no effect unless it is asked for."""
+    if training and p:
+        raise LoadError(
+            "the function dropout must be called with training=self.training, because it drops values at random in "
+            "evaluation too otherwise"
+        )
+    return value
+
+
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "stack": _stack,
     "cat": _stack,
     "zeros_like": _zeros,
-    "dropout": _unchanged,
+    "dropout": _dropout,
     "detach": _unchanged,
     "clone": _unchanged,
     "sum": lambda value, *arguments, **options: value.sum(),
@@ -464,11 +474,12 @@ class Trace:
 
     @contextmanager
     def _replaced(self, root: Any) -> Iterator[None]:
-        """Replace the ``forward`` of layers and neurons, and restore the attributes of all modules afterwards."""
+        """Replace the ``forward`` of layers and neurons, in evaluation; afterwards all modules are as before."""
         modules = dict(root.named_modules())
         kept = {path: dict(module.__dict__) for path, module in modules.items()}
         try:
             for path, module in modules.items():
+                module.__dict__["training"] = False
                 kind = kind_of(module)
                 if kind in self.kinds or kind in LAYERS or kind in MAX_POOLINGS:
                     module.__dict__["forward"] = self._stand_in(path, module)

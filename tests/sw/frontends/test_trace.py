@@ -127,7 +127,7 @@ class Steps(Module):
         first = torch_function("max_pool2d")(self.lif1(self.conv(x)), 2)
         first = torch_function("flatten")(first, 1)
         heard = zeros(x.shape[0], 8) if self.last is None else self.last
-        total = torch_function("dropout")(self.fc(first) + self.back(heard) + 0.5 * first, 0.5)
+        total = torch_function("dropout")(self.fc(first) + self.back(heard) + 0.5 * first, 0.5, self.training)
         self.last, mem = self.lif2(total / 2)
         return self.last, mem
 
@@ -137,6 +137,7 @@ def test_one_step_with_feedback_a_residual_and_a_maximum(request):
     module = Steps()
     network = from_snntorch(module, (1, 5, 5))
     assert module.last is None
+    assert module.training
     assert [(c.source, c.target, c.delay) for c in network.connections] == [
         ("input", "lif1", 0), ("lif1", "lif1.pool", 0), *[("lif1.pool", "lif2", 0)] * 2, ("lif2", "lif2", 1)
     ]  # fmt: skip
@@ -199,6 +200,10 @@ def test_neurons_that_hear_themselves_and_synaptic_states():
     ("forward", "message"),
     [
         (lambda m, x: torch_function("relu")(m.fc1(x)), "the function relu of torch is not supported between layers"),
+        (
+            lambda m, x: m.lif1(torch_function("dropout")(m.fc1(x), 0.5)),
+            "the function dropout must be called with training=self.training, because it drops values at random in",
+        ),
         (lambda m, x: m.fc1(x).softmax(1), "softmax of a tensor is not supported between layers"),
         (lambda m, x: m.fc1(x), "module 'fc1' leads to the output without a neuron; end the module with a neuron such"),
         (lambda m, x: None, "the module must return the spikes or the membranes of its last neurons, and returns none"),
