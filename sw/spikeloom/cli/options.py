@@ -27,6 +27,7 @@ from spikeloom.sim.fabric.presets import FABRICS
 __all__ = [
     "PLACE_IMAGES",
     "Backend",
+    "Conversion",
     "Hardware",
     "JsonOption",
     "Loading",
@@ -68,8 +69,8 @@ def _of_inputs(text: str, *names: str, **settings: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loading:
-    """Loading and quantisation of a network."""
+class Conversion:
+    """Conversion of a file to a network."""
 
     project: Annotated[
         Path | None,
@@ -103,28 +104,11 @@ class Loading:
             metavar="NODE:NAME=VALUE,...",
         ),
     ] = None
-    encoder: Annotated[
-        str | None,
-        _of_network(
-            "Encoder for images or series, such as latency:steps=8,bits=4; default: the encoder of the network.",
-            metavar="KIND:NAME=VALUE,...",
-        ),
-    ] = None
     decision: Annotated[
         Decision | None,
         _of_network(
             "Rule by which the output becomes an answer; default: most-spikes, or sum-of-membranes for an output that "
             "does not fire. A membrane rule reads out the membranes of a last layer with reset none."
-        ),
-    ] = None
-    weight_bits: Annotated[
-        int, typer.Option("--weight-bits", help="Bits per weight, 1 to 16.", rich_help_panel=_NETWORK)
-    ] = 8
-    scales: Annotated[
-        Scales | None,
-        _of_network(
-            "What shares a scale of weights and thresholds; default: the population. neuron keeps the precision of "
-            "neurons with small weights; the core then stores thresholds per neuron."
         ),
     ] = None
 
@@ -144,6 +128,29 @@ class Loading:
             layers=_layers(self.layer or ()),
         )
         return loaded if self.decision is None else decided_by(loaded, self.decision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading(Conversion):
+    """Conversion and quantisation of a network, and its encoder."""
+
+    encoder: Annotated[
+        str | None,
+        _of_network(
+            "Encoder for images or series, such as latency:steps=8,bits=4; default: the encoder of the network.",
+            metavar="KIND:NAME=VALUE,...",
+        ),
+    ] = None
+    weight_bits: Annotated[
+        int, typer.Option("--weight-bits", help="Bits per weight, 1 to 16.", rich_help_panel=_NETWORK)
+    ] = 8
+    scales: Annotated[
+        Scales | None,
+        _of_network(
+            "What shares a scale of weights and thresholds; default: the population. neuron keeps the precision of "
+            "neurons with small weights; the core then stores thresholds per neuron."
+        ),
+    ] = None
 
     def widths(self, core: CoreParameters) -> Quantisation:
         """Return the quantisation for ``core``."""

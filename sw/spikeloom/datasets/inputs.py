@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -16,7 +17,16 @@ from spikeloom.sim.lib.arrays import LARGEST, arrays_from
 from spikeloom.sim.lib.files import FileError
 from spikeloom.sim.network.reference import as_inputs
 
-__all__ = ["InputError", "Inputs", "Layout", "held_out_digits", "load_inputs", "random_inputs"]
+__all__ = [
+    "InputError",
+    "Inputs",
+    "Layout",
+    "held_out_digits",
+    "inputs_from",
+    "load_inputs",
+    "random_inputs",
+    "read_arrays",
+]
 
 _RANDOM_SAMPLES, _RANDOM_STEPS, _RANDOM_RATE = 20, 16, 0.1
 
@@ -129,6 +139,17 @@ def load_inputs(
     ``classes`` if given. Without a ``layout``, spikes are refused if labels or the encoder's number of steps show that
     they are ``(B, T, inputs)``. Raises `InputError`.
     """
+    arrays = read_arrays(path, inputs, encoder, value_width=value_width)
+    return inputs_from(
+        arrays, inputs, encoder, where=str(path), classes=classes, layout=layout, value_width=value_width
+    )
+
+
+def read_arrays(path: Path, inputs: int, encoder: Encoder | None, *, value_width: int = 0) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a file for `load_inputs`, not encoded. Raises `InputError`.
+
+    That of a ``.npy`` file is called ``spikes``, ``images`` or ``series``, as `load_inputs` interprets it.
+    """
     where = str(path)
     try:
         content = arrays_from(path)
@@ -137,10 +158,22 @@ def load_inputs(
     except FileError as error:
         raise InputError(str(error)) from error
     if isinstance(content, dict):
-        arrays = content
-    else:
-        values = "series" if isinstance(encoder, SignalEncoder) else "images"
-        arrays = {"spikes" if _looks_like_spikes(content, inputs, value_width) else values: content}
+        return content
+    values = "series" if isinstance(encoder, SignalEncoder) else "images"
+    return {"spikes" if _looks_like_spikes(content, inputs, value_width) else values: content}
+
+
+def inputs_from(
+    arrays: Mapping[str, NDArray[Any]],
+    inputs: int,
+    encoder: Encoder | None,
+    *,
+    where: str,
+    classes: int | None = None,
+    layout: Layout | None = None,
+    value_width: int = 0,
+) -> Inputs:
+    """Return the inputs in ``arrays``, as `load_inputs` does; messages call their source ``where``."""
     labels, images = arrays.get("labels"), None
     if "spikes" in arrays:
         array = arrays["spikes"]
