@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.compiler.quantise import Quantisation, QuantiseError, quantise
 from spikeloom.frontends.nir import load
 from spikeloom.sim.network.reference import simulate
 
@@ -18,12 +18,12 @@ def unpacked(bits, shape):
 
 
 def test_modules_of_every_form_are_kept():
-    assert NAMES == ["convolutional", "loop", "one-step", "readout"]
+    assert NAMES == ["alpha", "convolutional", "loop", "one-step", "readout"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_module_fires_as_in_snntorch(name, tmp_path):
-    """The float network in every cell; 16-bit integers nearly so."""
+    """The float network in every cell; 16-bit integers nearly so, where there are integers."""
     with np.load(HERE / f"{name}.npz") as kept:
         (tmp_path / "net.nir").write_bytes(kept["nir"].tobytes())
         network = load(tmp_path / "net.nir")
@@ -36,5 +36,11 @@ def test_a_module_fires_as_in_snntorch(name, tmp_path):
         expected = unpacked(kept["result"], kept["shape"])
     assert np.array_equal(found, expected)
     assert 0 < expected.sum() < expected.size
+    if name == "alpha":
+        with pytest.raises(
+            QuantiseError, match=r"^population 'first' consists of Alpha neurons, .* train it with Synaptic"
+        ):
+            quantise(network)
+        return
     integers = simulate(quantise(network, Quantisation(weight_width=16, v_width=24)), inputs)
     assert np.mean(integers.spikes[network.output] == expected) > 0.98

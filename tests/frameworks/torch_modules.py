@@ -102,11 +102,32 @@ class Readout(nn.Module):
         return torch.stack(membranes)
 
 
+class Alphas(nn.Module):
+    """Alpha neurons with each reset, states by hand and inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.first = nn.Linear(12, 24), snn.Alpha(alpha=0.9, beta=0.7, threshold=0.5)
+        options = {"threshold": 0.5, "reset_mechanism": "subtract", "init_hidden": True}
+        self.fc2, self.second = nn.Linear(24, 16), snn.Alpha(alpha=0.85, beta=0.5, **options)
+        self.fc3, self.third = nn.Linear(16, 8), snn.Alpha(alpha=0.8, beta=0.6, reset_mechanism="none")
+
+    def forward(self, x):
+        states, others = self.first.reset_mem(), self.third.reset_mem()
+        spikes = []
+        for now in x:
+            spk1, *states = self.first(self.fc1(now), *states)
+            spk3, *others = self.third(self.fc3(self.second(self.fc2(spk1))), *others)
+            spikes.append(spk3)
+        return torch.stack(spikes)
+
+
 CASES = {
     "loop": (Loop, (20,), "time first", lambda module, x: module(x)[0]),
     "convolutional": (Convolutional, (2, 8, 8), "time first", lambda module, x: module(x)),
     "one-step": (OneStep, (2, 8), None, lambda module, x: torch.stack([module(now) for now in x])),
     "readout": (Readout, (16,), None, lambda module, x: module(x[0])),
+    "alpha": (Alphas, (12,), "time first", lambda module, x: module(x)),
 }
 
 

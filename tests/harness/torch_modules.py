@@ -142,6 +142,12 @@ class Synaptic(Leaky):
         self.alpha = Tensor(alpha)
 
 
+class Alpha(Leaky):
+    def __init__(self, alpha, beta, reset_mechanism="zero", **options):
+        super().__init__(beta, reset_mechanism=reset_mechanism, **options)
+        self.alpha = Tensor(alpha)
+
+
 class Lapicque(Leaky):
     """One made with R and C; ``beta`` is not used by its step."""
 

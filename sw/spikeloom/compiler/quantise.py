@@ -119,6 +119,7 @@ class Quantisation:
 def quantise(network: Network, quantisation: Quantisation | None = None) -> QuantisedNetwork:
     """Return the integer form of ``network``. Raises `QuantiseError` if a value cannot be represented."""
     options = quantisation or Quantisation()
+    _refuse_alpha_functions(network)
     notes: list[str] = []
     exponents, value_exponents = _exponents(network, options, notes)
     connections = tuple(
@@ -149,6 +150,18 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         notes=network.notes + tuple(notes),
         units=network.attentions,
     )
+
+
+def _refuse_alpha_functions(network: Network) -> None:
+    for population in network.populations:
+        if population.alpha_function:
+            factor = population.synaptic_gain
+            low, high = f"{factor.min():.6g}", f"{factor.max():.6g}"
+            raise QuantiseError(
+                f"population {population.name!r} consists of Alpha neurons, which run in the float model only; train "
+                f"it with Synaptic neurons of the same alpha and beta and input weights times "
+                f"{low if low == high else f'{low} to {high}'}, which respond to input alike, one step earlier"
+            )
 
 
 def scale_exponents(network: Network, quantisation: Quantisation) -> tuple[dict[str, Exponent], dict[str, int]]:

@@ -12,7 +12,8 @@ current, ``i = alpha i + I``, which takes the place of ``I``. ``Lapicque`` is ``
 where it was made with a ``beta``, from which it derives R C. With a delayed reset to zero these four behave
 differently: the membrane is 0 in the step after a spike, whatever the input, which equals a reset plus one refractory
 step. An ``RSynaptic`` resets in the step after a spike even with ``reset_delay=False``, because snnTorch 1.0.0 discards
-the immediate reset.
+the immediate reset. The membrane of an ``Alpha`` is the difference of two currents, with resets of its own
+(`spikeloom.model.population`); it runs in the float model only.
 
 `spikeloom.model.network` supports all of these steps. `spikeloom.frontends.trace` follows the spikes from layer to
 layer. Neither torch nor snnTorch is imported: modules are recognised by their class names, tensors by their ``detach``.
@@ -45,6 +46,7 @@ _KINDS: Mapping[str, NeuronKind] = {
     "Synaptic": NeuronKind(states=2),
     "RSynaptic": NeuronKind(states=2, hears_itself=True),
     "Lapicque": NeuronKind(states=1),
+    "Alpha": NeuronKind(states=3),
 }
 
 
@@ -65,9 +67,9 @@ def from_snntorch(
     Parameters
     ----------
     module
-        Trained module with neurons ``Leaky``, ``RLeaky``, ``Synaptic``, ``RSynaptic`` and ``Lapicque``, with and
-        without ``init_hidden``; dropout is ignored and BatchNorm folded, as in evaluation. A maximum over windows of
-        spikes becomes a population that fires where any of them fires.
+        Trained module with neurons ``Leaky``, ``RLeaky``, ``Synaptic``, ``RSynaptic``, ``Lapicque`` and ``Alpha``,
+        with and without ``init_hidden``; dropout is ignored and BatchNorm folded, as in evaluation. A maximum over
+        windows of spikes becomes a population that fires where any of them fires.
     input_shape
         Shape of one sample for one step, without time and batch.
     name, time_step_s
@@ -201,7 +203,7 @@ class _Builder:
             raise LoadError(f"graded_spikes_factor of {where} must be 1, because spikes are events without a value")
         shape, size = call.flow.shape, call.flow.size
         beta, gain = self._membrane(call)
-        alpha = _per_neuron(call, "alpha", module.alpha) if kind in ("Synaptic", "RSynaptic") else None
+        alpha = _per_neuron(call, "alpha", module.alpha) if kind in ("Synaptic", "RSynaptic", "Alpha") else None
         for name, values in (("alpha", alpha), ("beta", beta)):
             if values is not None and (values.min() < 0.0 or values.max() > 1.0):
                 self.notes.append(f"{path}: {name} is clamped to 0 .. 1, as snnTorch does in every step")
@@ -217,7 +219,12 @@ class _Builder:
             delay = 1
             self.notes.append(f"{path}: resets in the step after a spike, as snnTorch does despite reset_delay=False")
         threshold = _per_neuron(call, "threshold", module.threshold)
-        held = int(reset is Reset.ZERO and delay == 1 and kind != "Leaky")
+        if kind == "Alpha":
+            delay = int(reset is not Reset.NONE)  # it has no reset_delay, and resets in the step after a spike
+            assert alpha is not None
+            if np.any(np.clip(beta, 0.0, 1.0) >= alpha):
+                raise LoadError(f"alpha of {where} must be greater than its beta, both within 0 and 1")
+        held = int(reset is Reset.ZERO and delay == 1 and kind not in ("Leaky", "Alpha"))
         if held and threshold.min() < 0.0:
             raise LoadError(
                 f"threshold of {where}, a {kind} that resets to zero with a delay, must be at least 0, not "
@@ -243,6 +250,7 @@ class _Builder:
                 reset=reset,
                 reset_delay=delay,
                 second_threshold=reset is Reset.SUBTRACT and not delay,
+                alpha_function=kind == "Alpha",
             )
         except ValueError as error:
             raise LoadError(str(error)) from error

@@ -54,12 +54,16 @@ def _drive(network: Network, population: Population) -> Drive:
             into = into + connection.bounds(0, 1)[1] * greatest
             sources += connection.source_size
     total = (into if sources < _FEW else _ACTIVE * into).astype(np.float64)
-    current, v = np.zeros(population.size), np.zeros(population.size)
+    current, opposed, v = (np.zeros(population.size) for _ in range(3))
     largest = np.full(population.size, -np.inf)
     with np.errstate(over="ignore"):
         for _ in range(_STEPS):
             current = total if population.alpha is None else population.alpha * current + total
-            v = population.beta * v + population.bias + current
+            if population.alpha_function:
+                opposed = population.beta * opposed - total
+                v = population.alpha_gain * (current + opposed)
+            else:
+                v = population.beta * v + population.bias + current
             largest = np.maximum(largest, v)
     best = int(np.argmax(largest + population.noise - population.threshold))
     return Drive(membrane=float(largest[best]) + population.noise, threshold=float(population.threshold[best]))

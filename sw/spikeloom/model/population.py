@@ -18,6 +18,17 @@ weights, times the values, of the spikes of the step::
 
 A population with ``delay`` consists of delay lines instead: a line fires ``delay`` steps after its ``I`` was positive.
 
+A population with ``alpha_function`` has the membrane of snnTorch's ``Alpha``, the difference of two currents ``e`` and
+``h``, which an input reaches with opposite signs and so moves from the next step on::
+
+    e, h0  = alpha * e + I, h
+    h      = beta * h - I                               h0: h before the step
+    v      = gain * (e + h)                             gain = ln(alpha) / (ln(beta) - ln(alpha)) + 1
+    if pending (a spike in the step before):
+        reset zero:      e = h = v = 0                  the input of the step is lost
+        reset subtract:  e -= threshold; h = 0; v += h0
+    spike  = spiking and v > threshold
+
 Gains, time constants and leak potentials are already folded into ``beta``, ``bias`` and the weights, so that this is
 the complete arithmetic.
 """
@@ -111,6 +122,10 @@ class Population:
         integer model.
     value_limit
         Largest value of a graded spike; None for spikes without values.
+    alpha_function
+        Whether the membrane is the difference of two currents, which decay by ``alpha`` and by ``beta``. Needs ``beta``
+        less than ``alpha``, `Compare.GREATER` and a reset `Reset.ZERO` or `Reset.SUBTRACT` with ``reset_delay`` 1, or
+        `Reset.NONE`; there is no ``bias``, no ``refractory`` and none of the features below. Float model only.
     second_threshold
         Whether neurons whose membrane stays above the threshold after a reset fire again only above twice the
         threshold. Needs `Reset.SUBTRACT`, ``reset_delay`` 0 and a constant threshold.
@@ -136,6 +151,7 @@ class Population:
     noise: float = 0.0
     value_limit: float | None = None
     second_threshold: bool = False
+    alpha_function: bool = False
     delay: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
@@ -204,11 +220,46 @@ class Population:
                 f"{where} has a second threshold, which must be with reset subtract, reset_delay 0 and without "
                 "adaptation"
             )
+        if self.alpha_function:
+            self._check_alpha_function(where, present)
         if self.adaptation_factor is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
             raise ValueError(
                 f"{where} has an adaptive threshold, which must be subtracted in the step of the spike "
                 "(reset_delay 0), because the one that the spike was compared with is not stored"
             )
+
+    def _check_alpha_function(self, where: str, present: list[str]) -> None:
+        if self.alpha is None or np.any(self.beta >= self.alpha):
+            raise ValueError(
+                f"alpha of {where} must be greater than its beta, because its membrane is an alpha function"
+            )
+        rule = "a threshold compared by >=" if self.compare is not Compare.GREATER else ""
+        if self.reset is Reset.VALUE or (self.reset is not Reset.NONE and not self.reset_delay):
+            rule = f"reset {self.reset.value} with reset_delay {self.reset_delay}"
+        others = {
+            rule: bool(rule),
+            "a bias": bool(np.any(self.bias)),
+            "a refractory period": self.refractory > 0,
+            "delay lines": self.delay is not None,
+        }
+        found = present + [name for name, used in others.items() if used]
+        if found:
+            raise ValueError(f"{where} has a membrane that is an alpha function, and must not have {found[0]}")
+
+    @property
+    def alpha_gain(self) -> FloatArray:
+        """The gain ``(n,)`` of the membrane of a population with ``alpha_function``."""
+        assert self.alpha is not None
+        with np.errstate(divide="ignore"):  # of a beta of 0, which gives a gain of 1
+            alpha, beta = np.log(self.alpha), np.log(self.beta)
+        return np.asarray(alpha / (beta - alpha) + 1.0)
+
+    @property
+    def synaptic_gain(self) -> FloatArray:
+        """The factor ``(n,)`` of the input with which neurons with a synaptic current, of the same ``alpha`` and
+        ``beta``, follow a population with ``alpha_function``, one step earlier, until the first spike."""
+        assert self.alpha is not None
+        return self.alpha_gain * (self.alpha - self.beta)
 
     @property
     def graded(self) -> bool:
@@ -228,6 +279,8 @@ class Population:
         """
         if self.delay is not None:
             return f"spike {_coefficient(self.delay)} steps after I > 0"
+        if self.alpha_function:
+            return self._alpha_equation()
         drive = "I" if self.alpha is None else "i"
         decay = _decay(self.beta, "v")
         text = "" if self.alpha is None else f"i = {' + '.join(filter(None, (_decay(self.alpha, 'i'), 'I')))}; "
@@ -260,6 +313,19 @@ class Population:
             text += f"; a spike brings v, at most {_number(self.value_limit)}"
         return text
 
+    def _alpha_equation(self) -> str:
+        assert self.alpha is not None
+        threshold, decay = _coefficient(self.threshold), _decay(self.beta, "h")
+        text = f"e = {_decay(self.alpha, 'e')} + I; h = {f'{decay} - I' if decay else '-I'}; "
+        text += f"v = {_coefficient(self.alpha_gain)} (e + h)"
+        if not self.spiking:
+            return f"{text}; never spikes"
+        then = {
+            Reset.ZERO: "the step after ends with e = h = v = 0",
+            Reset.SUBTRACT: f"the step after subtracts {threshold} from e, adds the last h to v and ends with h = 0",
+        }
+        return f"{text}; spike if v > {threshold}; {then.get(self.reset, 'no reset')}"
+
 
 class PopulationState:
     """State of one population, each array ``(batch, n)``."""
@@ -271,6 +337,8 @@ class PopulationState:
         self.pending = np.zeros(shape, np.bool_)
         self.refractory_count = np.zeros(shape, np.int64)
         self.current = np.zeros(shape)
+        self.opposed = np.zeros(shape)
+        self.gain = population.alpha_gain if population.alpha_function else np.ones(())
         self.adaptation = np.zeros(shape)
         self.random = np.broadcast_to(seeds, shape)
         self.line = np.zeros(shape, np.int64)
@@ -294,6 +362,8 @@ class PopulationState:
             self.line = (self.line << 1 | (current > 0.0)) & ((1 << (LONGEST_DELAY + 1)) - 1)
             spike = (self.line >> population.delay & 1).astype(np.bool_)
             return spike, spike.astype(np.float64)
+        if population.alpha_function:
+            return self._alpha_step(current)
         hold = self.refractory_count > 0
         if population.alpha is not None:
             current = self.current = population.alpha * self.current + current
@@ -319,6 +389,24 @@ class PopulationState:
         self.pending = spike & bool(population.reset_delay)
         self.refractory_count = np.where(spike, population.refractory, np.maximum(self.refractory_count - 1, 0))
         return spike, values
+
+    def _alpha_step(self, current: FloatArray) -> tuple[NDArray[np.bool_], FloatArray]:
+        population = self.population
+        assert population.alpha is not None
+        before = self.opposed
+        e = population.alpha * self.current + current
+        h = population.beta * before - current
+        v = self.gain * (e + h)
+        if population.reset is Reset.ZERO:
+            e, h, v = (np.where(self.pending, 0.0, values) for values in (e, h, v))
+        elif population.reset is Reset.SUBTRACT:
+            v = v + np.where(self.pending, before, 0.0)
+            e = e - np.where(self.pending, population.threshold, 0.0)
+            h = np.where(self.pending, 0.0, h)
+        self.current, self.opposed, self.v = e, h, v
+        spike = (v > population.threshold) & population.spiking
+        self.pending = spike & (population.reset is not Reset.NONE)
+        return spike, spike.astype(np.float64)
 
     def _noise(self) -> FloatArray:
         words = signed_word(self.random, RANDOM_WIDTH).astype(np.float64)

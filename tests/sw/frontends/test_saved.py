@@ -133,6 +133,23 @@ def test_any_nir_reader_understands_the_nodes(tmp_path):
     assert graph.nodes["input-lif"].bias.tolist() == [0.1] * 3
 
 
+@pytest.mark.parametrize("reset", [Reset.ZERO, Reset.SUBTRACT, Reset.NONE])
+def test_alpha_neurons_come_back_equal(reset):
+    """With the node of NIR that has the same response, one step earlier."""
+    alpha, beta = np.array([0.9, 0.75, 0.5]), np.array([0.5, 0.0, 0.25])
+    rule = {"alpha": alpha, "beta": beta, "bias": 0.0, "reset": reset, "reset_delay": int(reset is not Reset.NONE)}
+    network = small(**rule, alpha_function=True)
+    graph = graph_of(network)
+    assert same(load(graph), network)
+    node = graph.nodes["lif"]
+    gain = node.w_in * (1e-3 / node.tau_syn) * node.r * (1e-3 / node.tau_mem)
+    assert gain == pytest.approx(network.populations[0].synaptic_gain)
+
+
+def test_files_of_networks_without_alpha_neurons_are_as_before():
+    assert "alpha_function" not in graph_of(small()).nodes["lif"].metadata["spikeloom"]["exact"]
+
+
 @pytest.mark.parametrize(
     "options",
     [

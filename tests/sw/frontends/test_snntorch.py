@@ -7,6 +7,7 @@ import pytest
 from harness.loops import convolved, pooled
 from harness.networks import rng_of
 from harness.torch_modules import (
+    Alpha,
     AvgPool2d,
     Conv2d,
     Dropout,
@@ -132,6 +133,63 @@ def synaptic_forward(inputs, alpha, beta, threshold, mechanism, reset_delay, rec
     return np.stack(fired)
 
 
+def alpha_forward(inputs, alpha, beta, threshold, mechanism):
+    """``snntorch.Alpha.forward`` of version 1.0.0 in NumPy, line by line: the drive ``(T, B, n)`` in, spikes out."""
+    exc = inh = mem = np.zeros(inputs.shape[1:])
+    with np.errstate(divide="ignore"):
+        tau = np.log(alpha) / (np.log(beta) - np.log(alpha)) + 1
+    fired = []
+    for drive in inputs:
+        reset = (mem > threshold).astype(float)
+        new_exc, new_inh = alpha * exc + drive, beta * inh - drive
+        new_mem = tau * (new_exc + new_inh)
+        if mechanism == "subtract":
+            parts = (threshold, beta * inh - drive, -inh)
+        elif mechanism == "zero":
+            parts = (new_exc, new_inh, new_mem)
+        else:
+            parts = (0.0, 0.0, 0.0)
+        exc, inh, mem = (value - part * reset for value, part in zip((new_exc, new_inh, new_mem), parts, strict=True))
+        fired.append(mem > threshold)
+    return np.stack(fired)
+
+
+@pytest.mark.parametrize("mechanism", ["subtract", "zero", "none"])
+def test_an_alpha_layer_steps_as_snntorch_does(mechanism):
+    alpha, beta = np.array([0.875, 0.75, 1.0, 0.9375, 0.75]), np.array([0.5, 0.625, 0.75, 0.0, 0.5])
+    threshold = np.array([1.0, 0.5, 0.75, 0.75, 1.0])
+    weight, bias = np.abs(weights(5, 7)) / 4, weights(5, seed=1) / 16
+    layer = Alpha(alpha, beta, threshold=threshold, reset_mechanism=mechanism)
+    network = from_snntorch(Sequential(Linear(weight, bias), layer), 7)
+    inputs = rng_of("test_an_alpha_layer_steps_as_snntorch_does").random((60, 3, 7)) < 0.3
+    spikes = network.simulate(inputs)
+    expected = alpha_forward(inputs @ weight.T.astype(float) + bias, alpha, beta, threshold, mechanism)
+    assert np.array_equal(spikes, expected)
+    assert spikes.sum((0, 1)).min() > 0
+    assert spikes.sum((0, 1)).max() < 180
+    constant, population = network.populations
+    assert (constant.name, network.output) == ("constant", "1")
+    assert population.alpha_function
+    assert not population.bias.any()
+    assert (population.compare, population.refractory) == (Compare.GREATER, 0)
+
+
+@pytest.mark.parametrize("decays", [([0.5, 1.5], [0.75, 0.5]), (1.5, 1.25), (-0.25, -0.5)])
+def test_an_alpha_layer_that_falls_before_it_rises_is_refused(decays):
+    message = "alpha of module '0' must be greater than its beta, both within 0 and 1"
+    with pytest.raises(LoadError, match=exactly(message)):
+        from_snntorch(Sequential(Alpha(*decays)), 2)
+
+
+def test_alpha_is_clamped_as_in_snntorch():
+    network = from_snntorch(Sequential(Linear(weights(2, 3)), Alpha([1.25, 0.5], [0.5, -0.5])), 3)
+    (population,) = network.populations
+    assert (population.alpha.tolist(), population.beta.tolist()) == ([1.0, 0.5], [0.5, 0.0])
+    assert network.notes == tuple(
+        f"1: {name} is clamped to 0 .. 1, as snnTorch does in every step" for name in ("alpha", "beta")
+    )
+
+
 @pytest.mark.parametrize("reset_delay", [True, False])
 @pytest.mark.parametrize("mechanism", ["subtract", "zero", "none"])
 def test_a_synaptic_layer_steps_as_snntorch_does(mechanism, reset_delay):
@@ -254,7 +312,7 @@ def test_beta_is_clamped_with_a_note():
         ([ReLU(), Leaky(0.5)],
          "module '0' is a ReLU, which is not supported; supported are Sequential, Linear, Conv1d, Conv2d, AvgPool1d, "
          "AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Dropout1d, Dropout2d, AlphaDropout, Identity, "
-         "MaxPool1d, MaxPool2d, Leaky, RLeaky, Synaptic, RSynaptic and Lapicque"),
+         "MaxPool1d, MaxPool2d, Leaky, RLeaky, Synaptic, RSynaptic, Lapicque and Alpha"),
         ([MaxPool2d(2), Leaky(0.5)],
          "module '0' must get values of shape (channels, length) or (channels, height, width), not (4,)"),
         ([Leaky(0.5), MaxPool2d(2)],

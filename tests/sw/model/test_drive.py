@@ -24,7 +24,14 @@ def network_of(weight, **fields):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"beta": 0.875}, {"beta": 1.0}, {"beta": 0.5, "alpha": 0.75}, {"beta": 0.9, "bias": -0.25}]
+    "fields",
+    [
+        {"beta": 0.875},
+        {"beta": 1.0},
+        {"beta": 0.5, "alpha": 0.75},
+        {"beta": 0.9, "bias": -0.25},
+        {"beta": 0.5, "alpha": 0.75, "alpha_function": True, "reset_delay": 1},
+    ],
 )
 def test_the_drive_of_few_inputs_is_the_membrane_without_a_reset(fields):
     weight = rng_of(f"test_drive {fields}").normal(0, 1, (6, 5))

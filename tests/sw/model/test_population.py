@@ -8,7 +8,7 @@ import pytest
 from harness.floats import network, population, single
 from harness.networks import rng_of
 
-from spikeloom.compiler.quantise import quantise
+from spikeloom.compiler.quantise import QuantiseError, quantise
 from spikeloom.model.network import Connection
 from spikeloom.model.population import Population
 from spikeloom.sim.core.neuron import Compare, Reset
@@ -231,3 +231,84 @@ def test_a_population_refuses(options, kind, message):
 )  # fmt: skip
 def test_the_equation_reads_as_the_step(options, equation):
     assert population(**options).equation == equation
+
+
+# With weight 1, alpha 1/2 and beta 0, whose gain is 1: v is alpha e of the step before, computed by hand.
+@pytest.mark.parametrize(
+    ("options", "membranes", "spikes"),
+    [
+        ({"reset": Reset.NONE}, [0.0, 0.5, 0.75, 0.875, 0.9375], [0, 0, 1, 1, 1]),
+        ({"reset": Reset.ZERO, "reset_delay": 1}, [0.0, 0.5, 0.75, 0.0, 0.0], [0, 0, 1, 0, 0]),
+        # v += h0 = -1 and e = 1.75 / 2 + 1 - 0.625 = 1.25 after the spike.
+        ({"reset": Reset.SUBTRACT, "reset_delay": 1}, [0.0, 0.5, 0.75, -0.125, 0.625], [0, 0, 1, 0, 0]),
+    ],
+)
+def test_alpha_neurons_step_as_computed_by_hand(options, membranes, spikes):
+    neuron = {"alpha": 0.5, "beta": 0.0, "threshold": 0.625, "alpha_function": True, **options}
+    result = single(**neuron).run(np.ones((5, 1)), record_membranes=["lif"])
+    assert result.membranes["lif"][:, 0, 0].tolist() == membranes
+    assert result.spikes["lif"][:, 0, 0].tolist() == [bool(spike) for spike in spikes]
+
+
+def test_the_response_of_alpha_neurons_is_an_alpha_function_one_step_after_a_synaptic_one():
+    alpha, beta, steps = 0.9, 0.7, 30
+    rule = {"alpha": alpha, "beta": beta, "reset": Reset.NONE, "threshold": 100.0}
+    kernel = single(**rule, alpha_function=True)
+    inputs = np.zeros((steps, 1))
+    inputs[0] = 1
+    membranes = kernel.run(inputs, record_membranes=["lif"]).membranes["lif"][:, 0, 0]
+    n = np.arange(steps)
+    gain = np.log(alpha) / (np.log(beta) - np.log(alpha)) + 1
+    np.testing.assert_allclose(membranes, gain * (alpha**n - beta**n), atol=1e-12)
+    weight = kernel.populations[0].synaptic_gain[0]
+    synaptic = single(weight=weight, **rule).run(inputs, record_membranes=["lif"]).membranes["lif"][:, 0, 0]
+    np.testing.assert_allclose(synaptic[:-1], membranes[1:], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "feature"),
+    [
+        ({"bias": 0.5}, "a bias"),
+        ({"refractory": 1}, "a refractory period"),
+        ({"noise": 1.0}, "noise"),
+        ({"reset_delay": 0}, "reset zero with reset_delay 0"),
+        ({"reset": Reset.VALUE}, "reset value with reset_delay 1"),
+        ({"compare": Compare.GREATER_EQUAL}, "a threshold compared by >="),
+    ],
+)
+def test_alpha_neurons_have_no_other_features(options, feature):
+    rule = {"alpha": 0.5, "beta": 0.25, "reset_delay": 1, "alpha_function": True}
+    message = f"population 'p' has a membrane that is an alpha function, and must not have {feature}"
+    with pytest.raises(ValueError, match=exactly(message)):
+        Population(name="p", shape=(2,), **(rule | options))
+
+
+@pytest.mark.parametrize("options", [{"alpha": None}, {"beta": 0.5}])
+def test_alpha_neurons_rise_before_they_fall(options):
+    message = "alpha of population 'p' must be greater than its beta, because its membrane is an alpha function"
+    with pytest.raises(ValueError, match=exactly(message)):
+        Population(**{"name": "p", "shape": (2,), "alpha": 0.5, "alpha_function": True} | options)
+
+
+def test_the_equation_of_alpha_neurons():
+    rule = {"name": "p", "shape": (1,), "alpha": 0.5, "threshold": 2.0, "alpha_function": True}
+    assert Population(**rule, reset_delay=1).equation == (
+        "e = 0.5 e + I; h = -I; v = 1 (e + h); spike if v > 2; the step after ends with e = h = v = 0"
+    )
+    assert Population(**rule, reset_delay=1, reset=Reset.SUBTRACT).equation.endswith(
+        "; the step after subtracts 2 from e, adds the last h to v and ends with h = 0"
+    )
+    assert Population(**rule | {"beta": 0.25}, reset=Reset.NONE).equation == (
+        "e = 0.5 e + I; h = 0.25 h - I; v = 2 (e + h); spike if v > 2; no reset"
+    ).replace("v = 2 ", f"v = {np.log(0.5) / (np.log(0.25) - np.log(0.5)) + 1:.6g} ")
+    silent = Population(**rule, spiking=False, reset=Reset.NONE)
+    assert silent.equation == "e = 0.5 e + I; h = -I; v = 1 (e + h); never spikes"
+
+
+def test_alpha_neurons_are_refused_as_integers():
+    message = (
+        "population 'lif' consists of Alpha neurons, which run in the float model only; train it with Synaptic "
+        "neurons of the same alpha and beta and input weights times 0.5, which respond to input alike, one step earlier"
+    )
+    with pytest.raises(QuantiseError, match=exactly(message)):
+        quantise(single(alpha=0.5, beta=0.0, reset_delay=1, alpha_function=True))
