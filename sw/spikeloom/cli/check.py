@@ -62,7 +62,9 @@ def check(
         said["available"] = dataclasses.asdict(choice.room)
         if not as_json:
             out.print(*choice.tables(), sep="\n")
-        _check_integers(loaded, loading, loading.widths(choice.core), samples, said, as_json=as_json)
+        widths = loading.widths(loaded, choice.core)
+        quantised = _check_integers(loaded, loading, widths, samples, said, as_json=as_json)
+        _check_stored(quantised, dict.fromkeys(widths.weight_widths, choice.core.weight_width), said, as_json=as_json)
     else:
         _check_fabric(loaded, loading, hardware, samples, said, as_json=as_json)
     if as_json:
@@ -74,12 +76,12 @@ def _check_fabric(
 ) -> None:
     """Place ``loaded`` on a fabric and report the resources used."""
     fabric = fabric_for(hardware, loading, [loaded])
-    widths = loading.widths(next(iter(fabric.cores.values())))
+    widths = loading.widths(loaded, next(iter(fabric.cores.values())))
     quantised = _check_integers(loaded, loading, widths, samples, said, as_json=as_json)
     lost = quantised.notes[len(loaded.notes) :]
     said["fabric"], said["notes"] = fabric.name, list(lost)
     for text in lost if not as_json else ():
-        out.print(f"as {loading.weight_bits}-bit integers: {text}")
+        out.print(f"as {loading.bits_text(loaded)}-bit integers: {text}")
     homeless = [unit.name for unit in quantised.units if not tiles_for(unit, fabric)]
     if homeless:
         holders = [name for name, known in FABRICS.items() if all(tiles_for(unit, known) for unit in quantised.units)]
@@ -93,6 +95,12 @@ def _check_fabric(
         _estimate_tiles(fabric, hardware.board, said, as_json=as_json)
     program = place_on(fabric, quantised, hardware)
     said["uses"] = [dataclasses.asdict(use) for use in program.uses]
+    parts, tile_of = program.assignment.parts, program.assignment.tile_of
+    stored = {
+        p.name: max(fabric.cores[tile_of[part.name]].weight_width for part in parts.parts_of(p.name))
+        for p in quantised.populations
+    }
+    _check_stored(quantised, stored, said, as_json=as_json)
     if as_json:
         return
     uses = Table(title=f"fabric {fabric.name}")
@@ -102,6 +110,23 @@ def _check_fabric(
     for use in program.uses:
         uses.add_row(*[str(use.tile)] * several, use.resource, f"{use.used:,}", f"{use.available:,}")
     out.print(uses)
+
+
+def _check_stored(quantised: QuantisedNetwork, stored: dict[str, int], said: dict[str, Any], *, as_json: bool) -> None:
+    """Report the populations whose weights take more bits in memory than they have, if widths differ.
+
+    ``stored`` are the bits of a weight in the cores that hold each population, by name.
+    """
+    widths = {population.name: quantised.width_of(population.name) for population in quantised.populations}
+    said["weight_bits"] = {name: {"bits": bits, "stored": stored[name]} for name, bits in widths.items()}
+    if as_json or len(set(widths.values())) == 1:
+        return
+    for name, bits in widths.items():
+        if stored[name] > bits:
+            out.print(
+                f"{name}: its weights have {bits} bits and take {stored[name]} each, because a core stores all weights "
+                "at the width of its widest; tiles of a mesh (--mesh, --tiles) have widths of their own"
+            )
 
 
 def _estimate_tiles(fabric: FabricConfig, board: str, said: dict[str, Any], *, as_json: bool) -> None:
@@ -136,7 +161,7 @@ def _check_integers(
     losses = weight_losses(loaded, quantised, widths)
     said["weights"] = losses_json(losses)
     if losses and not as_json:
-        out.print(losses_table(losses, loading.weight_bits), *threshold_lines(losses), sep="\n")
+        out.print(losses_table(losses, loading.bits_text(loaded)), *threshold_lines(losses), sep="\n")
     if samples.inputs is not None:
         found = agreement(loaded, quantised, samples.of(loaded, loading), loading.decision)
         said["agreement"] = agreement_json(found)

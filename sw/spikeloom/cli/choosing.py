@@ -255,21 +255,23 @@ def choose_for(networks: Sequence[Network], hardware: Hardware, loading: Loading
     described = board_of(hardware)
     device = described.device
     v_width = {"v_width": given["v_width"]} if "v_width" in given else {}
-    widths = Quantisation(
-        weight_width=loading.weight_bits,
-        multiplier=device.dsp > 0,
-        scales=loading.scales or Scales.POPULATION,
-        **v_width,
-    )
-    quantised = [quantise(network, widths) for network in networks]
-    for before, after in zip(networks, quantised, strict=True):
-        for text in after.notes[len(before.notes) :]:
-            note(f"{after.name} as {loading.weight_bits}-bit integers: {text}")
+    quantised = []
+    for network in networks:
+        widths = Quantisation(
+            multiplier=device.dsp > 0,
+            scales=loading.scales or Scales.POPULATION,
+            weight_widths=loading.weight_widths(network),
+            **v_width,
+        )
+        quantised.append(quantise(network, widths))
+        for text in quantised[-1].notes[len(network.notes) :]:
+            note(f"{network.name} as {loading.bits_text(network)}-bit integers: {text}")
     try:
         return choose(quantised, device, link=described.link_kind, **given)
     except ChoiceError as error:
         others = ", ".join(boards_for(quantised, link=hardware.link, **given)) or "none"
-        raise ChoiceError(f"{error}; boards that can hold it at {loading.weight_bits} bits: {others}") from error
+        bits = max(network.weight_width for network in quantised)
+        raise ChoiceError(f"{error}; boards that can hold it at {bits} bits: {others}") from error
 
 
 def chosen_fabric(networks: Sequence[Network], choice: Choice) -> FabricConfig:
@@ -279,7 +281,7 @@ def chosen_fabric(networks: Sequence[Network], choice: Choice) -> FabricConfig:
 
 def quantised_for(network: Network, fabric: FabricConfig, loading: Loading) -> QuantisedNetwork:
     """Quantise ``network`` for the cores of ``fabric``."""
-    return quantise(network, loading.widths(next(iter(fabric.cores.values()))))
+    return quantise(network, loading.widths(network, next(iter(fabric.cores.values()))))
 
 
 def place_on(

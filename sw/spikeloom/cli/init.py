@@ -26,6 +26,9 @@ def init(network: NetworkArgument = None, *, loading: Loading, hardware: Hardwar
     given = vars(loading) | vars(hardware) | vars(samples) | {"network": None if network is None else str(network)}
     options = {key: given[key.replace("-", "_")] for key in KEYS}
     options |= {key: value.value for key, value in options.items() if isinstance(value, Enum)}
+    if loading.weight_bits is not None:
+        loading.weight_widths(loaded)  # refuses names that are no populations
+        options["weight-bits"] = int(loading.weight_bits) if loading.weight_bits.isdecimal() else loading.weight_bits
     options["core"] = given_fields(hardware.core) or None
     write_whole(path, project_text(options))
     out.print(f"{path}: network {loaded.name} with {loaded.inputs:,} inputs and {loaded.neurons:,} neurons")

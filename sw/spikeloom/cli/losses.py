@@ -22,15 +22,16 @@ def notes_of_all(network: Network) -> list[str]:
     return [text for text in network.notes if not text.startswith(prefixes)]
 
 
-def losses_table(losses: Sequence[WeightLosses], bits: int) -> Table:
+def losses_table(losses: Sequence[WeightLosses], bits: str) -> Table:
     """Return one row per population: its weights as floats, and what became of them."""
     table = Table(title=f"weights as {bits}-bit integers, after the gain of the neurons")
-    for column in ("population", "weights", "range", "step", "became 0", "clipped"):
+    for column in ("population", "weights", "bits", "range", "step", "became 0", "clipped"):
         table.add_column(column, justify="left" if column == "population" else "right", overflow="fold")
     for row in losses:
         table.add_row(
             row.population,
             f"{row.weights:,}",
+            f"{row.bits}",
             f"{row.low:.4g} to {row.high:.4g}",
             f"{row.step:.4g}",
             f"{row.zeroed:,}",

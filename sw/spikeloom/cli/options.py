@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _DIGITS = "digits-mlp.nir"
+_WEIGHT_BITS = 8
 PLACE_IMAGES = 50  # enough to estimate the spike rate of each neuron
 
 _NETWORK, _HARDWARE, _INPUTS = "Loading and quantisation", "Hardware", "Inputs"
@@ -142,8 +143,14 @@ class Loading(Conversion):
         ),
     ] = None
     weight_bits: Annotated[
-        int, typer.Option("--weight-bits", help="Bits per weight, 1 to 16.", rich_help_panel=_NETWORK)
-    ] = 8
+        str | None,
+        _of_network(
+            "Bits per weight, 1 to 16, for all populations, for some by name, or both, such as 8,lif1=4; default: as "
+            f"the file says, else {_WEIGHT_BITS}.",
+            "--weight-bits",
+            metavar="BITS|NAME=BITS,...",
+        ),
+    ] = None
     scales: Annotated[
         Scales | None,
         _of_network(
@@ -152,9 +159,36 @@ class Loading(Conversion):
         ),
     ] = None
 
-    def widths(self, core: CoreParameters) -> Quantisation:
-        """Return the quantisation for ``core``."""
-        return Quantisation.for_core(core, weight_width=self.weight_bits, scales=self.scales or Scales.POPULATION)
+    def weight_widths(self, network: Network) -> dict[str, int]:
+        """Return the bits of the weights into each population of ``network``, by name: as given, else as the file says.
+
+        Raises `InputError` for a name that is no population.
+        """
+        every, single = _bits(self.weight_bits)
+        names = [population.name for population in network.populations]
+        unknown = [name for name in single if name not in names]
+        if unknown:
+            raise InputError(
+                f"weight bits must be of populations of network {network.name}, which are {', '.join(names)}, not of "
+                f"{unknown[0]}"
+            )
+        asked = {p.name: _WEIGHT_BITS if p.weight_bits is None else p.weight_bits for p in network.populations}
+        return (asked if every is None else dict.fromkeys(names, every)) | single
+
+    def bits_text(self, network: Network) -> str:
+        """Return the bits per weight of ``network`` for a sentence: one number, or the smallest and the largest."""
+        widths = self.weight_widths(network).values()
+        return f"{min(widths)}" if len(set(widths)) == 1 else f"{min(widths)}- to {max(widths)}"
+
+    def widths(self, network: Network, core: CoreParameters) -> Quantisation:
+        """Return the quantisation of ``network`` for ``core``."""
+        widths = self.weight_widths(network)
+        return Quantisation.for_core(
+            core,
+            weight_width=max(widths.values()),
+            scales=self.scales or Scales.POPULATION,
+            weight_widths=widths,
+        )
 
     def encoder_of(self, network: Network) -> Encoder | None:
         """Return the encoder that was given, else the one that the file of ``network`` names, else None."""
@@ -249,6 +283,20 @@ def decided_by(network: Network, decision: Decision) -> Network:
             f"decision must be a rule for membranes, not {decision.value}, because {network.output} never fires"
         )
     return network if decision.by_spikes or not spiking else membrane_readout(network)
+
+
+def _bits(text: str | None) -> tuple[int | None, dict[str, int]]:
+    """Return the bits in ``BITS,NAME=BITS,...``: those of all populations, None if not given, and those by name."""
+    every, single = None, {}
+    for part in () if text is None else text.split(","):
+        name, is_named, number = part.rpartition("=")
+        if not number.isdecimal() or (is_named and not name) or (not is_named and every is not None):
+            raise InputError(f"weight bits must be BITS or NAME=BITS,..., such as 8,lif1=4, not {text!r}")
+        if is_named:
+            single[name] = int(number)
+        else:
+            every = int(number)
+    return every, single
 
 
 def _layers(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

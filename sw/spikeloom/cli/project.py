@@ -88,6 +88,8 @@ def _value(path: Path, key: str, value: Any) -> Any:
             f"{node}:{','.join(f'{name}={_plain(path, key, one)}' for name, one in rule.items())}"
             for node, rule in value.items()
         ]
+    if key == "weight-bits" and isinstance(value, dict):
+        return ",".join(f"{name}={_plain(path, key, one)}" for name, one in value.items())
     if key == "encoder" and isinstance(value, dict):
         settings = ",".join(f"{name}={_row(path, key, one)}" for name, one in value.items() if name != "kind")
         return f"{value.get('kind', '')}:{settings}"

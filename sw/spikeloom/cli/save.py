@@ -52,6 +52,10 @@ def save_network(
     encoder = loading.encoder_of(network)
     if encoder is not None:
         network = replace(network, encoder=encoder.settings())
+    if loading.weight_bits is not None:
+        widths = loading.weight_widths(network)
+        populations = tuple(replace(p, weight_bits=widths[p.name]) for p in network.populations)
+        network = replace(network, populations=populations)
     save(network, target)
     out.print(
         f"{target}: network {network.name} with {network.inputs:,} inputs, {network.neurons:,} neurons and "

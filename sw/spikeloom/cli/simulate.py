@@ -93,7 +93,7 @@ def simulate(
             progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
         )
     summary, agreed = simulation.summary, simulation.agreement
-    widths = loading.widths(next(iter(fabric.cores.values())))
+    widths = loading.widths(loaded, next(iter(fabric.cores.values())))
     losses = weight_losses(loaded, quantised, widths)
     output.mkdir(parents=True, exist_ok=True)
     spikes = simulation.reference.spikes if simulation.rtl is None else simulation.rtl.spikes
@@ -120,10 +120,11 @@ def simulate(
         for text in quantised.notes:
             out.print(f"note: {text}")
         if losses:
-            out.print(losses_table(losses, loading.weight_bits), *threshold_lines(losses), sep="\n")
+            out.print(losses_table(losses, loading.bits_text(loaded)), *threshold_lines(losses), sep="\n")
         for text in agreement_lines(agreed):
             out.print(text)
-        out.print(_table(summary, f"{loaded.name} at {loading.weight_bits} bits on fabric {fabric.name}", backend))
+        title = f"{loaded.name} at {loading.bits_text(loaded)} bits on fabric {fabric.name}"
+        out.print(_table(summary, title, backend))
     if simulation.waves:
         note(f"waveform in {simulation.waves}")
     if summary.mismatches:

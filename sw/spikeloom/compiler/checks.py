@@ -18,7 +18,16 @@ from spikeloom.sim.host.messages import LARGEST_AXON
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.population import INPUT
 
-__all__ = ["PlaceError", "check_accumulators", "check_axons", "check_network", "check_ports", "check_uses"]
+__all__ = [
+    "PlaceError",
+    "check_accumulators",
+    "check_axons",
+    "check_network",
+    "check_ports",
+    "check_uses",
+    "check_weights",
+    "holds_weights",
+]
 
 
 class PlaceError(ValueError):
@@ -28,20 +37,26 @@ class PlaceError(ValueError):
 def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) -> None:
     if not network.sinks(INPUT):
         raise PlaceError(f"network {network.name} must have a connection from its input")
-    for core in dict.fromkeys(cores):
+    kinds = tuple(dict.fromkeys(cores))
+    widest = max(core.weight_width for core in kinds)
+    for population in network.populations:
+        # Tiles can have different widths: each population needs one that is wide enough.
+        if not any(holds_weights(core, network.width_of(population.name)) for core in kinds):
+            has = f"network {network.name} has {network.weight_width}"
+            if population.weight_width is not None:
+                has = f"population {population.name} has {population.weight_width}"
+            what = "be of 1 bit, -1 or 1," if widest == 1 else f"have at most {widest} bits"
+            raise PlaceError(f"weights must {what} on this fabric, {has}")
+    for core in kinds:
         _check_features(network, core)
 
 
+def holds_weights(core: CoreParameters, width: int) -> bool:
+    """Whether the weights of ``core`` can be those of ``width`` bits. A core of one bit has no weight of 0."""
+    return width <= core.weight_width and (core.weight_width > 1 or width == 1)
+
+
 def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
-    if core.weight_width == 1 and network.weight_width != 1:
-        raise PlaceError(
-            f"weights must be of 1 bit, -1 or 1, on this fabric, network {network.name} has {network.weight_width}"
-        )
-    if network.weight_width > core.weight_width:
-        raise PlaceError(
-            f"weights must have at most {core.weight_width} bits on this fabric, network {network.name} has "
-            f"{network.weight_width}"
-        )
     if network.input_value_width > core.input_value_width:
         what = f"of at most {core.input_value_width} bits" if core.input_value_width else "of spikes, not of values,"
         raise PlaceError(
@@ -105,6 +120,15 @@ def check_uses(network: QuantisedNetwork, fabric: FabricConfig, uses: Iterable[U
         raise PlaceError(
             f"network {network.name} does not fit the fabric {fabric.name}: it needs {'; '.join(missing)}{where}"
         )
+
+
+def check_weights(network: QuantisedNetwork, cores: Mapping[str, CoreParameters]) -> None:
+    """Check that the core of each population has room for its weights."""
+    for population in network.populations:
+        width, core = network.width_of(population.name), cores[population.name]
+        if not holds_weights(core, width):
+            what = "1 bit, -1 or 1" if core.weight_width == 1 else f"at most {core.weight_width} bits"
+            raise PlaceError(f"population {population.name}: its weights must have {what} in its tile, not {width}")
 
 
 def check_accumulators(network: QuantisedNetwork, cores: Mapping[str, CoreParameters]) -> None:

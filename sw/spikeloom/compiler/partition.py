@@ -130,7 +130,7 @@ def neurons_a_channel(network: QuantisedNetwork, population: str) -> int:
     for connection in (*network.connections_from(population), *network.connections_to(population)):
         convolution = connection.convolution
         # A part of a grouped convolution gets zeros for the channels of other groups, which one-bit weights lack.
-        if convolution is not None and convolution.groups > 1 and network.weight_width == 1:
+        if convolution is not None and convolution.groups > 1 and network.width_of(connection.target) == 1:
             return size
         if connection.target == population and convolution is not None:
             together = lcm(together, prod(convolution.output_shape[1:]))
@@ -246,7 +246,7 @@ def _places(name: str, cuts: Sequence[int], size: int, together: int, what: str)
 
 def _part_of(population: QuantisedPopulation, part: Part) -> QuantisedPopulation:
     own: dict[str, Any] = {name: np.asarray(getattr(population.parameters, name))[part.neurons] for name in PER_NEURON}
-    return QuantisedPopulation(name=part.name, parameters=replace(population.parameters, size=part.size, **own))
+    return replace(population, name=part.name, parameters=replace(population.parameters, size=part.size, **own))
 
 
 def between(connection: QuantisedConnection, source: Part, target: Part) -> QuantisedConnection | None:

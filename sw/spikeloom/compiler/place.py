@@ -23,6 +23,7 @@ from spikeloom.compiler.checks import (
     check_network,
     check_ports,
     check_uses,
+    check_weights,
 )
 from spikeloom.compiler.dependencies import Dependencies, DependencyError, Rates
 from spikeloom.compiler.layout import LayoutError, layouts
@@ -155,7 +156,9 @@ def _placement(assignment: Assignment, fabric: FabricConfig, observed: Collectio
     parts, network, tile_of = assignment.parts, assignment.parts.network, assignment.tile_of
     cores = {tile: fabric.cores[tile] for tile in assignment.tiles if tile in fabric.cores}
     units = {unit.name: fabric.tile(tile_of[unit.name]) for unit in network.units}
-    check_accumulators(network, {p.name: cores[tile_of[p.name]] for p in network.populations})
+    core_of = {p.name: cores[tile_of[p.name]] for p in network.populations}
+    check_weights(network, core_of)
+    check_accumulators(network, core_of)
     sent = [part.name for name in observed if name != INPUT for part in parts.parts_of(name)]
     sent += [INPUT] if INPUT in observed else []
     ports = {"input_from": assignment.input_from, "output_to": assignment.output_to}

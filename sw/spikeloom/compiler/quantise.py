@@ -2,22 +2,23 @@
 
 The weights into a population share one scale, a power of two: an integer is ``round(value * 2**exponent)``. With
 `Scales.NEURON` each neuron has a scale of its own, so that neurons with small weights keep their precision beside
-neurons with large ones; the hardware stores thresholds and biases per neuron in either case. Threshold, bias and reset
-value use the scale of their neuron, so that one step in integers is the float step in other units
-and only rounding is lost. At one bit, a weight is its sign times the scale, -1 or 1; two bits give ternary weights (and
--2). A leak of exactly ``1 - 2**-k`` becomes a shift, any other a product with a fixed-point beta. The same holds for
-the factors of synaptic currents and adaptations, which share the scale of their population's membrane. Values of graded
-spikes have a scale of their own, as fine as their limit allows; the weights they meet compensate for it. The noise
-amplitude is a power of two. Attention operates on spikes only and is unchanged. A value that does not fit gives an
-error or a note, never silent clamping.
+neurons with large ones; the hardware stores thresholds and biases per neuron in either case. The weights into each
+population can have a width of their own. Threshold, bias and reset value use the scale of their neuron, so that one
+step in integers is the float step in other units and only rounding is lost. At one bit, a weight is its sign times the
+scale, -1 or 1; two bits give ternary weights (and -2). A leak of exactly ``1 - 2**-k`` becomes a shift, any other a
+product with a fixed-point beta. The same holds for the factors of synaptic currents and adaptations, which share the
+scale of their population's membrane. Values of graded spikes have a scale of their own, as fine as their limit allows;
+the weights they meet compensate for it. The noise amplitude is a power of two. Attention operates on spikes only and is
+unchanged. A value that does not fit gives an error or a note, never silent clamping.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ class Quantisation:
     """Widths of the integers.
 
     ``weight_width`` is 1 to 16 bits, ``v_width`` 8 to 24 bits, ``value_width`` (value of a graded spike) 2 to 16 bits;
+    ``weight_widths`` maps names of populations to the width of the weights into them, where it is another one.
     ``beta_fraction`` is the number of fractional bits of a leak that is not a shift, rounded as in ``rounding``.
     ``multiplier`` tells whether the fabric has one. If so, factors of currents and adaptations are products even where
     a shift would do, because a shift decays more and more slowly near 0, and the sum of these errors in the current
@@ -88,9 +90,17 @@ class Quantisation:
     value_width: int = 8
     multiplier: bool = True
     scales: Scales = Scales.POPULATION
+    weight_widths: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def for_core(cls, core: CoreParameters, *, weight_width: int, scales: Scales = Scales.POPULATION) -> Quantisation:
+    def for_core(
+        cls,
+        core: CoreParameters,
+        *,
+        weight_width: int,
+        scales: Scales = Scales.POPULATION,
+        weight_widths: Mapping[str, int] = MappingProxyType({}),
+    ) -> Quantisation:
         """Return the widths of the core of a fabric."""
         value_width = core.value_width or cls.value_width
         return cls(
@@ -100,6 +110,7 @@ class Quantisation:
             value_width=value_width,
             multiplier=core.multiplier,
             scales=scales,
+            weight_widths=weight_widths,
         )
 
     def __post_init__(self) -> None:
@@ -112,14 +123,30 @@ class Quantisation:
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        for name, width in self.weight_widths.items():
+            if not isinstance(width, int) or not 1 <= width <= 16:
+                raise ValueError(f"weight_widths of {name!r} must be an integer from 1 to 16, not {width!r}")
+        object.__setattr__(self, "weight_widths", dict(self.weight_widths))  # a copy of its own
         if not isinstance(self.scales, Scales):
             raise TypeError(f"scales must be a Scales, not {self.scales!r}")
+
+    def width_of(self, population: Population) -> int:
+        """Return the width in bits of the weights into ``population``: from ``weight_widths``, else the one that the
+        population asks for (`Population.weight_bits`), else ``weight_width``."""
+        asked = self.weight_width if population.weight_bits is None else population.weight_bits
+        return self.weight_widths.get(population.name, asked)
+
+    def for_layer(self, name: str) -> Quantisation:
+        """Return the quantisation of the population ``name`` alone: ``weight_width`` is that of its weights."""
+        return replace(self, weight_width=self.weight_widths.get(name, self.weight_width), weight_widths={})
 
 
 def quantise(network: Network, quantisation: Quantisation | None = None) -> QuantisedNetwork:
     """Return the integer form of ``network``. Raises `QuantiseError` if a value cannot be represented."""
     options = quantisation or Quantisation()
     _refuse_alpha_functions(network)
+    widths = _widths(network, options)
+    widest = max(widths.values())
     notes: list[str] = []
     exponents, value_exponents = _exponents(network, options, notes)
     connections = tuple(
@@ -127,7 +154,9 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
             source=INPUT if c.source == "input" else c.source,
             target=c.target,
             weight=_to_integers(
-                c.weight, exponent_of_weights(c, exponents[c.target], value_exponents.get(c.source, 0)), options
+                c.weight,
+                exponent_of_weights(c, exponents[c.target], value_exponents.get(c.source, 0)),
+                widths[c.target],
             ),
             convolution=c.convolution,
             pooling=c.pooling,
@@ -136,7 +165,11 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         for c in network.connections
     )
     populations = tuple(
-        QuantisedPopulation(name=p.name, parameters=_neuron_parameters(network, p, exponents[p.name], options, notes))
+        QuantisedPopulation(
+            name=p.name,
+            parameters=_neuron_parameters(network, p, exponents[p.name], options, notes),
+            weight_width=None if widths[p.name] == widest else widths[p.name],
+        )
         for p in network.populations
     )
     return QuantisedNetwork(
@@ -145,7 +178,7 @@ def quantise(network: Network, quantisation: Quantisation | None = None) -> Quan
         populations=populations,
         connections=connections,
         output=network.output,
-        weight_width=options.weight_width,
+        weight_width=widest,
         input_value_width=network.input_value_width,
         notes=network.notes + tuple(notes),
         units=network.attentions,
@@ -162,6 +195,18 @@ def _refuse_alpha_functions(network: Network) -> None:
                 f"it with Synaptic neurons of the same alpha and beta and input weights times "
                 f"{low if low == high else f'{low} to {high}'}, which respond to input alike, one step earlier"
             )
+
+
+def _widths(network: Network, options: Quantisation) -> dict[str, int]:
+    """Return the width of the weights into each population, by name."""
+    names = [population.name for population in network.populations]
+    unknown = sorted(set(options.weight_widths) - set(names))
+    if unknown:
+        raise QuantiseError(
+            f"weight widths must be of populations of network {network.name}, which are {', '.join(names)}, not of "
+            f"{', '.join(unknown)}"
+        )
+    return {population.name: options.width_of(population) for population in network.populations}
 
 
 def scale_exponents(network: Network, quantisation: Quantisation) -> tuple[dict[str, Exponent], dict[str, int]]:
@@ -189,16 +234,16 @@ def exponent_of_weights(connection: Projection, exponent: Exponent, of_values: i
     return exponent[:: len(exponent) // rows].reshape(-1, *[1] * (connection.kernel.ndim - 1)) - of_values
 
 
-def _to_integers(weight: Matrix, exponent: Exponent, options: Quantisation) -> Matrix:
+def _to_integers(weight: Matrix, exponent: Exponent, width: int) -> Matrix:
     if isinstance(weight, SparseMatrix):
-        return weight.map(lambda values: _to_weights(values, exponent, options))
-    return _to_weights(weight, exponent, options)
+        return weight.map(lambda values: _to_weights(values, exponent, width))
+    return _to_weights(weight, exponent, width)
 
 
-def _to_weights(weight: NDArray[np.float64], exponent: Exponent, options: Quantisation) -> NDArray[np.int64]:
-    if options.weight_width == 1:
+def _to_weights(weight: NDArray[np.float64], exponent: Exponent, width: int) -> NDArray[np.int64]:
+    if width == 1:
         return np.where(weight < 0, -1, 1)
-    low, high = weight_range(options.weight_width)
+    low, high = weight_range(width)
     return np.clip(np.rint(np.ldexp(weight, exponent)), low, high).astype(np.int64)
 
 
@@ -224,6 +269,7 @@ def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tup
                 p.name: _own_exponents(network, p, values, options, found) for p in network.populations if p.name in own
             }
             notes.extend(found)
+            notes.extend(_sharing(network, values, options))
             return {**exponents, **each}, values
     raise QuantiseError(
         f"the values of {' and '.join(p.name for p in graded)} must not grow from step to step: make the weights of "
@@ -262,11 +308,12 @@ def _exponent(
         )
     into = [c.weight for c in network.connections if c.target == population.name]
     zeros = int(np.sum(weights == 0.0)) + sum(prod(w.shape) - w.count for w in into if isinstance(w, SparseMatrix))
-    if options.weight_width == 1 and zeros:
+    width = options.width_of(population)
+    if width == 1 and zeros:
         raise QuantiseError(
             f"population {population.name}: its weights must not be 0 at 1 bit, but {zeros} are; use 2 bits"
         )
-    _, high = weight_range(options.weight_width)
+    _, high = weight_range(width)
     largest = float(np.abs(weights).max(initial=0.0))
     if largest == 0.0 and population.spiking:
         largest = float(np.abs(population.threshold).max())
@@ -277,7 +324,7 @@ def _exponent(
     best, least = None, np.inf
     for exponent in range(fits, min(fits + 8, room + 1)):
         # In units of ``2**-fits``, so that the square of a weight neither overflows nor underflows.
-        kept = np.ldexp(_to_weights(weights, exponent, options).astype(np.float64), fits - exponent)
+        kept = np.ldexp(_to_weights(weights, exponent, width).astype(np.float64), fits - exponent)
         error = float(np.sum((kept - np.ldexp(weights, fits)) ** 2))
         if error < least:
             best, least = exponent, error
@@ -288,21 +335,33 @@ def _exponent(
             f"population {population.name}: its scale is 2**{room}, not 2**{fits}, so that thresholds and biases fit "
             f"{options.v_width} bits"
         )
-    if options.weight_width == 1:
+    if width == 1:
         return best
-    integers = _to_weights(weights, best, options)
+    integers = _to_weights(weights, best, width)
     clipped = int(np.sum(np.rint(np.ldexp(weights, best)) != integers))
     if clipped:
         notes.append(f"population {population.name}: {clipped} of {weights.size} weights are clipped")
     present = np.count_nonzero(weights)
     lost = int(present - np.count_nonzero(integers))
     # At few bits many weights become 0 by design; 2 bits are ternary weights.
-    if lost and (forced or (2 * lost > present and options.weight_width > 2)):
+    if lost and (forced or (2 * lost > present and width > 2)):
         notes.append(
             f"population {population.name}: {lost} of {present} weights become 0, because its largest weight or its "
             "threshold is so much larger; use wider weights and membranes"
         )
     return best
+
+
+def _sharing(network: Network, values: Mapping[str, int], options: Quantisation) -> list[str]:
+    """Return a note for each population whose neurons would gain from scales of their own but must share one."""
+    found = []
+    for p in network.populations if options.scales is Scales.NEURON else ():
+        why = "its noise has one amplitude for all of them" if p.noise else "their values meet the same weights"
+        if p.name == network.output or not (p.noise or p.graded) or len(_channel_sizes(network, p)) != 1:
+            continue
+        if len(np.unique(_own_exponents(network, p, values, options, []))) > 1:
+            found.append(f"population {p.name}: its neurons share a scale, because {why}")
+    return found
 
 
 def _may_differ(network: Network, population: Population) -> bool:
@@ -347,7 +406,8 @@ def _own_exponents(
     # Without weights the threshold decides, as for a whole population; without either, any scale will do.
     largest = np.where(largest > 0.0, largest, largest_of(["threshold"] if population.spiking else []))
     constants = largest_of([name for name in SCALED if population.spiking or name != "threshold"])
-    _, high = weight_range(options.weight_width)
+    width = options.width_of(population)
+    _, high = weight_range(width)
     _, most = signed_range(options.v_width - 1)
     room = np.array([_power_below(most, value) if value else _NO_CONSTANTS for value in constants], np.int64)
     unknown = np.where(room < _NO_CONSTANTS, room, 0)
@@ -357,7 +417,7 @@ def _own_exponents(
     best, least = np.minimum(fits, room), np.full(count, np.inf)
     for further in range(8):
         # In units of the finest step without clipping, so that squares neither overflow nor underflow.
-        kept = np.ldexp(_to_weights(weight, fits[owner] + further, options).astype(np.float64), -further)
+        kept = np.ldexp(_to_weights(weight, fits[owner] + further, width).astype(np.float64), -further)
         error = np.bincount(owner, (kept - np.ldexp(weight, fits[owner])) ** 2, count)
         better = (error < least) & (fits + further <= room)
         best, least = np.where(better, fits + further, best), np.where(better, error, least)
@@ -396,7 +456,7 @@ def _remedy_for(population: Population, value: float, exponent: int, options: Qu
     if exponent >= _largest_exponent(population, options):
         what, bits, most = "membranes", options.v_width + missing, 24
     else:
-        what, bits, most = "weights", options.weight_width + missing, 16
+        what, bits, most = "weights", options.width_of(population) + missing, 16
     if bits <= most:
         return f"use {what} of at least {bits} bits"
     factor = f"{2.0 ** min(bits - most, 1000):.0e}"
@@ -421,7 +481,7 @@ def _neuron_parameters(
             of_worst = exponent if isinstance(exponent, int) else int(exponent[worst])
             raise QuantiseError(
                 f"population {population.name}: its {name.replace('_', ' ')} must be at least half of the weights' "
-                f"step at {options.weight_width} bits, so that it does not become 0; "
+                f"step at {options.width_of(population)} bits, so that it does not become 0; "
                 + _remedy_for(population, smallest, of_worst, options)
             )
     for leaking in LEAKS:
@@ -477,7 +537,7 @@ def _noise_bits(population: Population, exponent: int, options: Quantisation, no
     if bits > RANDOM_WIDTH:
         raise QuantiseError(
             f"population {population.name}: its noise must be at most {2.0 ** (RANDOM_WIDTH - 1 - exponent):g}, not "
-            f"{population.noise:g}, at {options.weight_width} bits per weight; use fewer"
+            f"{population.noise:g}, at {options.width_of(population)} bits per weight; use fewer"
         )
     kept = 2.0 ** (bits - 1 - exponent)
     if bits < 1:

@@ -23,10 +23,11 @@ class WeightLosses:
     ``weights`` counts them, those of a kernel once. ``low`` and ``high`` bound them as floats, after the gain of the
     neuron; ``step`` is one unit of the integers on this scale, the largest one where neurons have scales of their own.
     ``threshold_low`` and ``threshold_high`` bound the thresholds in steps; both are None for neurons that never spike.
-    ``zeroed`` counts weights that became 0, ``clipped`` those beyond the range of the integers.
+    ``zeroed`` counts weights that became 0, ``clipped`` those beyond the range of the integers of ``bits`` bits.
     """
 
     population: str
+    bits: int
     weights: int
     low: float
     high: float
@@ -80,6 +81,7 @@ def weight_losses(
         found.append(
             WeightLosses(
                 population=population.name,
+                bits=quantisation.width_of(population),
                 weights=len(floating),
                 low=float(min(floating.min(), 0.0) if empty else floating.min()),
                 high=float(max(floating.max(), 0.0) if empty else floating.max()),
@@ -87,7 +89,7 @@ def weight_losses(
                 threshold_low=int(threshold.min()) if spiking else None,
                 threshold_high=int(threshold.max()) if spiking else None,
                 zeroed=int(np.count_nonzero((floating != 0.0) & (whole == 0))),
-                clipped=int(np.count_nonzero(rounded != whole)) if quantisation.weight_width > 1 else 0,
+                clipped=int(np.count_nonzero(rounded != whole)) if quantisation.width_of(population) > 1 else 0,
             )
         )
     return tuple(found)

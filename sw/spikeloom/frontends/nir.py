@@ -53,7 +53,12 @@ __all__ = ["AUTO", "ENCODER_KEY", "METADATA_KEYS", "PRESETS", "Discretisation", 
 
 FloatArray = NDArray[np.float64]
 
-METADATA_KEYS = (FORMAT_KEY, "preset", "time_step_s", "discretisation", "seed", "input_value_width", *RULE_KEYS)
+_BITS_KEY = "weight_bits"
+
+METADATA_KEYS = (
+    *(FORMAT_KEY, "preset", "time_step_s", "discretisation", "seed", "input_value_width"),
+    *(_BITS_KEY, *RULE_KEYS),
+)
 """Keys under ``metadata["spikeloom"]`` of a graph."""
 
 _INTEGERS = {
@@ -62,6 +67,7 @@ _INTEGERS = {
     "norm_input": (0, 1),
     "seed": (1, (1 << 32) - 1),
     "input_value_width": (0, 16),
+    _BITS_KEY: (1, 16),
 }
 
 
@@ -143,7 +149,7 @@ def load(
     starts: dict[str, FloatArray] = {}
     for neuron in composition.neurons:
         node = graph.nodes[neuron]
-        own = _metadata(node.metadata, f"node {neuron!r}", (*RULE_KEYS, *MODEL_KEYS))
+        own = _metadata(node.metadata, f"node {neuron!r}", (_BITS_KEY, *RULE_KEYS, *MODEL_KEYS))
         given = shared | own | caller | single.get(neuron, {})
         options = {key: given[key] for key in RULE_KEYS if key in given}
         models = {key: given[key] for key in MODEL_KEYS if key in given}
@@ -159,7 +165,8 @@ def load(
             RuleOptions(**options, models=models),
             notes,
         )
-        populations.append(stepped.population)
+        # Last, because no step depends on it.
+        populations.append(replace(stepped.population, weight_bits=given.get(_BITS_KEY)))
         constants[neuron], starts[neuron] = stepped.constant, stepped.start
         for origin, paths in arrival.paths.items():
             projections[origin, neuron] = [

@@ -147,7 +147,7 @@ def _population(name: str, exact: Mapping[str, Any]) -> Population:
                 raise LoadError(f"{where} must be one of the values of {key}, not {shown(text(value))}") from None
         elif isinstance(default, bool):
             values[key] = bool(whole(where, value))
-        elif isinstance(default, int):
+        elif isinstance(default, int) or key == "weight_bits":
             values[key] = whole(where, value)
         elif isinstance(default, float) or key == "value_limit":
             values[key] = scalar(where, value)

@@ -132,6 +132,9 @@ class Population:
     delay
         Delay of each line in steps, ``(n,)`` or one integer, 0 to `LONGEST_DELAY`; None for neurons. With it, only
         ``name`` and ``shape`` are used of the other parameters.
+    weight_bits
+        Width of the integers, 1 to 16 bits, that the weights into the population should have; None leaves it to the
+        conversion. The float model does not depend on it.
     """
 
     name: str
@@ -153,6 +156,7 @@ class Population:
     second_threshold: bool = False
     alpha_function: bool = False
     delay: NDArray[np.int64] | None = None
+    weight_bits: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -180,6 +184,9 @@ class Population:
             raise ValueError(f"noise of {where} must be finite and at least 0, not {self.noise!r}")
         if self.value_limit is not None and not (isfinite(self.value_limit) and self.value_limit > 0.0):
             raise ValueError(f"value_limit of {where} must be finite and positive, not {self.value_limit!r}")
+        bits = self.weight_bits
+        if bits is not None and (not isinstance(bits, int) or not 1 <= bits <= 16):
+            raise ValueError(f"weight_bits of {where} must be None or an integer from 1 to 16, not {bits!r}")
         if self.delay is not None:
             self._check_delay(where)
         self._check_combination(where)

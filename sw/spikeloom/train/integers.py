@@ -49,9 +49,16 @@ class LayerIntegers:
 
 
 def quantised_network(
-    layers: Sequence[LayerIntegers], *, name: str, inputs: int, weight_width: int, input_value_width: int = 0
+    layers: Sequence[LayerIntegers],
+    *,
+    name: str,
+    inputs: int,
+    quantisation: Quantisation,
+    input_value_width: int = 0,
 ) -> QuantisedNetwork:
     """Return the layers as a chain from the input to the last layer, the output."""
+    widths = {layer.name: quantisation.for_layer(layer.name).weight_width for layer in layers}
+    widest = max(widths.values())
     connections = []
     for source, layer in zip([INPUT, *(layer.name for layer in layers)], layers, strict=False):
         forward = QuantisedConnection(
@@ -65,10 +72,17 @@ def quantised_network(
     return QuantisedNetwork(
         name=name,
         inputs=inputs,
-        populations=tuple(QuantisedPopulation(name=x.name, parameters=x.parameters) for x in layers),
+        populations=tuple(
+            QuantisedPopulation(
+                name=x.name,
+                parameters=x.parameters,
+                weight_width=None if widths[x.name] == widest else widths[x.name],
+            )
+            for x in layers
+        ),
         connections=tuple(connections),
         output=layers[-1].name,
-        weight_width=weight_width,
+        weight_width=widest,
         input_value_width=input_value_width,
     )
 
@@ -108,7 +122,7 @@ def float_network(
         layers,
         name=name,
         inputs=prod(input_shape),
-        weight_width=quantisation.weight_width,
+        quantisation=quantisation,
         input_value_width=input_value_width,
     )
     _check_same(quantise(network, quantisation), wanted)
@@ -156,7 +170,7 @@ def _check_same(found: QuantisedNetwork, wanted: QuantisedNetwork) -> None:
         if not np.array_equal(connection.kernel, other.kernel):
             raise ValueError(
                 f"layer {other.target}: its weights must be of the scale that the quantiser chooses at "
-                f"{wanted.weight_width} bits; call rescale() before"
+                f"{wanted.width_of(other.target)} bits; call rescale() before"
             )
     for population, expected in zip(found.populations, wanted.populations, strict=True):
         for item in fields(NeuronParameters):

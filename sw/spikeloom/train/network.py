@@ -84,7 +84,8 @@ class SpikingNetwork(torch.nn.Module):
         self.quantisation = quantisation
         for number, layer in enumerate(self.layers):
             of_values = number == 0 and self.input_value_width > 0
-            layer.quantise(quantisation, 1 << (self.input_value_width - 1) if of_values else 1)
+            own = None if quantisation is None else quantisation.for_layer(layer.name)
+            layer.quantise(own, 1 << (self.input_value_width - 1) if of_values else 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the spikes ``(T, B, n)`` of the last layer, or its membranes if it never spikes.
@@ -117,7 +118,7 @@ class SpikingNetwork(torch.nn.Module):
             self._integers(),
             name=self.name,
             inputs=prod(self.input_shape),
-            weight_width=self._widths().weight_width,
+            quantisation=self._widths(),
             input_value_width=self.input_value_width,
         )
 

@@ -229,3 +229,16 @@ def test_a_sparse_matrix_is_checked_like_a_full_one():
     with pytest.raises(ValueError, match=r"^weight from 'input' to 'a' must be -1 or 1 at 1 bit, not 0$"):
         network(net.populations, [c], inputs=3, weight_width=1)
     assert network(net.populations, [c], inputs=3).current_bounds("a") == (0, 9)
+
+
+def test_the_weights_into_a_population_can_be_narrower():
+    a = QuantisedPopulation(name="a", parameters=relay("a").parameters, weight_width=3)
+    net = network([a, relay("b")], [connection(INPUT, "a", 3), connection("a", "b", 100)])
+    assert (net.width_of("a"), net.width_of("b"), net.weight_width) == (3, 8, 8)
+    message = r"^weight from 'input' to 'a' must be from -4 to 3 at 3 bits, not 4 to 4$"
+    with pytest.raises(ValueError, match=message):
+        network([a, relay("b")], [connection(INPUT, "a", 4), connection("a", "b", 100)])
+    with pytest.raises(ValueError, match=r"^weight_width of 'a' must be at most that of the network, 2, not 3$"):
+        network([a, relay("b")], [connection(INPUT, "a"), connection("a", "b")], weight_width=2)
+    with pytest.raises(ValueError, match=r"^weight_width of 'a' must be None or an integer from 1 to 16, not 17$"):
+        QuantisedPopulation(name="a", parameters=relay("a").parameters, weight_width=17)

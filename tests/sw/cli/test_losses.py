@@ -4,7 +4,7 @@ import json
 
 import nir
 import numpy as np
-from harness.cli import lif, write_network
+from harness.cli import lif, sentence, write_network
 from harness.networks import rng_of
 
 from spikeloom.cli.app import main
@@ -101,3 +101,36 @@ def test_sentences():
     ), preset="snntorch")  # fmt: skip
     assert notes_of_all(network) == [note for note in network.notes if not note.startswith("n: ")]
     assert 0 < len(notes_of_all(network)) < len(network.notes)
+
+
+def test_bits_per_weight_of_single_populations(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", inputs=20)
+    main(["check", path, "--fabric", "medium", "--weight-bits", "6,hidden=4"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "weights as 4- to 6-bit integers" in text
+    assert "hidden: its weights have 4 bits and take 8 each, because a core stores all weights at the width" in text
+    assert "class: its weights have 6 bits and take 8 each" in text
+    main(["check", path, "--board", "ulx3s-85f", "--weight-bits", "class=9,hidden=4", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["core"]["weight_width"] == 9
+    assert said["weight_bits"] == {"hidden": {"bits": 4, "stored": 9}, "class": {"bits": 9, "stored": 9}}
+    assert [row["bits"] for row in said["weights"]] == [4, 9]
+
+
+def test_a_file_says_how_many_bits_its_weights_have(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", inputs=20)
+    kept = str(tmp_path / "kept.nir")
+    main(["save", path, kept, "--weight-bits", "5,hidden=3"])
+    capsys.readouterr()
+    for options, bits in ([], [3, 5]), (["--weight-bits", "class=8"], [3, 8]), (["--weight-bits", "6"], [6, 6]):
+        main(["check", kept, "--fabric", "medium", "--json", *options])
+        assert [row["bits"] for row in json.loads(capsys.readouterr().out)["weights"]] == bits
+
+
+def test_bits_per_weight_that_cannot_be_read(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", inputs=20)
+    for text in ("many", "8,9", "=4", "hidden=", "hidden=4,"):
+        said = sentence(capsys, "check", path, "--weight-bits", text)
+        assert said == f"weight bits must be BITS or NAME=BITS,..., such as 8,lif1=4, not {text!r}"
+    said = sentence(capsys, "check", path, "--weight-bits", "fc1=4")
+    assert said == "weight bits must be of populations of network x, which are hidden, class, not of fc1"

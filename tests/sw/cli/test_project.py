@@ -71,7 +71,7 @@ def test_an_encoder_that_is_named(network, capsys):
         ("core = 5", "spikeloom.toml: core must be a table of fields, not 5"),
         ("layer = 5", "spikeloom.toml: layer must be a table of options for each node, not 5"),
         ("layer.hidden = 'zero'", "spikeloom.toml: layer must be a table of options for each node, not {"),
-        ("weight-bits = 'many'", "Invalid value for '--weight-bits': "),
+        ("weight-bits = 'many'", "weight bits must be BITS or NAME=BITS,..., such as 8,lif1=4, not 'many'"),
         ("#" * 70_000, "must have at most 65,536 bytes, not 70,000"),
     ],
 )
@@ -127,3 +127,13 @@ def test_the_example_of_the_page_is_a_project(capsys):
     Path("spikeloom.toml").write_text(example)
     main(["run", "--backend", "reference", "--images", "2"])
     assert "2 samples" in capsys.readouterr().err
+
+
+def test_bits_per_weight_as_a_number_a_text_or_a_table():
+    for text, options in (
+        ("weight-bits = 4", "4"),
+        ("weight-bits = '8,hidden=4'", "8,hidden=4"),
+        ("[weight-bits]\nhidden = 4\nclass = 8\n", "hidden=4,class=8"),
+    ):
+        Path("spikeloom.toml").write_text(text)
+        assert read_project(Path("spikeloom.toml")) == {"weight_bits": options}

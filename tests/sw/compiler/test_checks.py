@@ -17,6 +17,7 @@ from spikeloom.compiler.checks import (
     check_network,
     check_ports,
     check_uses,
+    check_weights,
 )
 from spikeloom.compiler.program import Use
 from spikeloom.sim.core.neuron import Leak, Reset
@@ -74,7 +75,7 @@ def test_what_is_not_built_in_is_named(change, parameters, message):
     ("cores", "message"),
     [
         (
-            [{}, {"weight_width": 4}],
+            [{"weight_width": 3}, {"weight_width": 4}],
             "weights must have at most 4 bits on this fabric, network net has 8",
         ),
         (
@@ -89,6 +90,27 @@ def test_every_core_must_do_every_population(cores, message):
     check_network(net, [CORE, CORE])
     with pytest.raises(PlaceError, match=f"^{message}$"):
         check_network(net, [replace(CORE, **change) for change in cores])
+
+
+def test_tiles_may_have_weights_of_different_widths():
+    narrow = replace(CORE, weight_width=4)
+    net = chain(3, 5, 4, v_width=12)
+    check_network(net, [CORE, narrow])
+    first = net.populations[0]
+    net = replace(net, weight_width=12, populations=(replace(first, weight_width=4), *net.populations[1:]))
+    with pytest.raises(PlaceError, match=r"^weights must have at most 8 bits on this fabric, network net has 12$"):
+        check_network(net, [CORE, narrow])
+    net = replace(net, weight_width=8)
+    last = net.populations[1].name
+    core_of = {first.name: narrow, last: CORE}
+    check_weights(net, core_of)
+    message = rf"^population {last}: its weights must have at most 4 bits in its tile, not 8$"
+    with pytest.raises(PlaceError, match=message):
+        check_weights(net, dict.fromkeys(core_of, narrow))
+    with pytest.raises(
+        PlaceError, match=rf"^population {first.name}: its weights must have 1 bit, -1 or 1 in its tile, not 4$"
+    ):
+        check_weights(net, core_of | {first.name: replace(CORE, weight_width=1)})
 
 
 def test_narrower_weights_fit_a_wider_core_but_not_one_of_a_bit():

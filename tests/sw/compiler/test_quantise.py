@@ -13,6 +13,7 @@ from spikeloom.model.network import Connection, Network
 from spikeloom.model.population import Population
 from spikeloom.sim.core.neuron import Compare, Leak, Reset
 from spikeloom.sim.lib.lfsr import distinct_seeds
+from spikeloom.sim.lib.words import weight_range
 from spikeloom.sim.network.projection import Convolution
 from spikeloom.sim.network.reference import simulate
 from spikeloom.sim.network.sparse import SparseMatrix
@@ -528,6 +529,96 @@ def test_a_threshold_bounds_the_scale_of_its_neuron():
     assert np.max(found.populations[0].parameters.threshold) < 1 << 14
     note = "population first: the scales of 1 of 32 neurons are coarser than their weights need, so that thresholds"
     assert any(text.startswith(note) for text in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ({"noise": 0.25}, "its noise has one amplitude for all of them"),
+        ({"value_limit": 4.0}, "their values meet the same weights"),
+    ],
+)
+def test_neurons_that_must_share_a_scale_are_noted(kind, why):
+    rng = rng_of("shared")
+    weight = rng.normal(size=(4, 6))
+    last = population("last", size=3, beta=1.0, spiking=False)
+
+    def notes(factors, options):
+        joined = [
+            Connection(source="input", target="first", weight=weight * factors),
+            Connection(source="first", target="last", weight=rng.normal(size=(3, 4))),
+        ]
+        return quantise(network([population("first", size=4, **kind), last], joined, inputs=6), options).notes
+
+    note = f"population first: its neurons share a scale, because {why}"
+    assert note in notes([[1], [4], [0.1], [2]], OWN)
+    assert note not in notes([[1], [4], [0.1], [2]], Quantisation())
+    weight = np.sign(weight)
+    assert note not in notes([[1], [1], [1], [1]], OWN)
+
+
+def two_layers(rng, **options):
+    hidden = population("hidden", size=12, reset=Reset.SUBTRACT, **options)
+    last = population("last", size=5, reset=Reset.SUBTRACT)
+    joined = [
+        Connection(source="input", target="hidden", weight=rng.normal(0, 0.3, (12, 20))),
+        Connection(source="hidden", target="hidden", weight=rng.normal(0, 0.1, (12, 12)), delay=1),
+        Connection(source="hidden", target="last", weight=rng.normal(0, 0.3, (5, 12))),
+    ]
+    return network([hidden, last], joined, inputs=20)
+
+
+@pytest.mark.parametrize(("hidden", "last"), [(4, 8), (8, 4), (1, 16), (16, 2)])
+def test_each_population_has_the_width_of_its_weights(hidden, last):
+    """As if the network were quantised at that width alone: the scales of populations do not depend on each other."""
+    net = two_layers(rng_of(f"widths {hidden} {last}"))
+    found = quantise(net, Quantisation(weight_widths={"hidden": hidden, "last": last}))
+    assert (found.weight_width, found.width_of("hidden"), found.width_of("last")) == (max(hidden, last), hidden, last)
+    for name, width in (("hidden", hidden), ("last", last)):
+        alone = quantise(net, Quantisation(weight_width=width))
+        for connection, other in zip(found.connections_to(name), alone.connections_to(name), strict=True):
+            assert np.array_equal(connection.kernel, other.kernel)
+            low, high = weight_range(width)
+            assert low <= connection.kernel.min() < 0 < connection.kernel.max() <= high
+        of, other = (x.population(name).parameters for x in (found, alone))
+        assert np.array_equal(of.threshold, other.threshold)
+
+
+def test_a_population_asks_for_a_width_and_the_options_decide():
+    net = two_layers(rng_of("asks"), weight_bits=3)
+    assert [quantise(net).width_of(name) for name in ("hidden", "last")] == [3, 8]
+    found = quantise(net, Quantisation(weight_width=5, weight_widths={"hidden": 4}))
+    assert [found.width_of(name) for name in ("hidden", "last")] == [4, 5]
+    assert [p.weight_width for p in found.populations] == [4, None]
+
+
+def test_widths_of_unknown_populations_are_refused():
+    net = two_layers(rng_of("unknown"))
+    message = r"^weight widths must be of populations of network test, which are hidden, last, not of lif$"
+    with pytest.raises(QuantiseError, match=message):
+        quantise(net, Quantisation(weight_widths={"lif": 4}))
+    with pytest.raises(ValueError, match=r"^weight_widths of 'last' must be an integer from 1 to 16, not 17$"):
+        Quantisation(weight_widths={"last": 17})
+    message = r"^weight_bits of population 'a' must be None or an integer from 1 to 16, not 0$"
+    with pytest.raises(ValueError, match=message):
+        Population(name="a", shape=(1,), weight_bits=0)
+
+
+def test_narrow_weights_where_they_suffice_agree_better_than_narrow_weights_everywhere():
+    """The hidden layer has ternary weights, which two bits hold; the last one needs eight."""
+    rng = rng_of("mixed")
+    net = two_layers(rng, beta=1.0)
+    into, loop, out = net.connections
+    ternary = dataclasses.replace(into, weight=rng.integers(-1, 2, (12, 20)) * 0.5)
+    net = dataclasses.replace(net, connections=(ternary, dataclasses.replace(loop, weight=0 * loop.weight), out))
+    spikes = rng.random((40, 20, 20)) < 0.2
+    floats = net.run(spikes).spikes
+    share = {}
+    for name, widths in {"2": {"hidden": 2, "last": 2}, "mixed": {"hidden": 2}, "8": {}}.items():
+        integers = simulate(quantise(net, Quantisation(weight_widths=widths)), spikes).spikes
+        share[name] = np.mean(integers["last"] == floats["last"])
+    assert 0.02 < floats["last"].mean() < 0.5
+    assert share["2"] < 0.9 < 0.95 < share["mixed"] == share["8"]
 
 
 def test_scales_are_checked():

@@ -28,6 +28,7 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
         "discretisation": "euler",
         "seed": 5,
         "input_value_width": 4,
+        "weight_bits": 6,
         "compare": ">=",
         "reset": "zero",
         "reset_delay": 0,
@@ -35,7 +36,8 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
     }
     assert (*hints, "norm_input") == METADATA_KEYS  # the last is for sinabs only
     neuron = lif(2, r=8.0)
-    neuron.metadata = {"spikeloom": {"reset": "subtract", "reset_delay": True}, "author": "someone else"}
+    own = {"reset": "subtract", "reset_delay": True, "weight_bits": 3}
+    neuron.metadata = {"spikeloom": own, "author": "someone else"}
     source = graph(
         {"fc": linear(2, 3), "lif": neuron, "fc2": linear(2, 2), "last": lif(2, r=8.0)}, metadata={"spikeloom": hints}
     )
@@ -46,6 +48,7 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
         first, last = network.populations
         assert network.time_step_s == 1e-3
         assert (network.seed, network.input_value_width) == (5, 4)
+        assert [population.weight_bits for population in network.populations] == [3, 6]
         assert (first.reset, first.reset_delay, first.refractory) == (Reset.SUBTRACT, 1, 2)
         assert (last.reset, last.reset_delay, last.refractory) == (Reset.ZERO, 0, 2)
         assert first.compare is last.compare is Compare.GREATER_EQUAL
@@ -120,8 +123,8 @@ def test_time_constants_are_no_metadata_of_a_node():
     with pytest.raises(
         LoadError,
         match=exactly(
-            "metadata 'spikeloom' of node 'lif' must have keys out of compare, reset, reset_delay, refractory, "
-            "norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not 'time_step_s'"
+            "metadata 'spikeloom' of node 'lif' must have keys out of weight_bits, compare, reset, reset_delay, "
+            "refractory, norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not 'time_step_s'"
         ),
     ):
         load(feed_forward(neuron), time_step_s=1e-3)

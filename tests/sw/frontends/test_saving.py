@@ -68,6 +68,14 @@ def test_a_file_survives_a_network_that_is_refused(tmp_path):
     assert (tmp_path / "net.nir").read_bytes() == before
 
 
+def test_widths_of_weights_are_kept(tmp_path):
+    net = single(weight_bits=5)
+    save(net, tmp_path / "x.nir")
+    assert load(tmp_path / "x.nir").populations[0].weight_bits == 5
+    save(single(), tmp_path / "x.nir")
+    assert load(tmp_path / "x.nir").populations[0].weight_bits is None
+
+
 def test_names_of_nodes_do_not_collide():
     """Populations that are called as the nodes between them would be."""
     names = ["output", "input-output", "output-input-output"]

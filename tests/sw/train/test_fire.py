@@ -17,7 +17,7 @@ def replayed(recording):
         layers,
         name="recorded",
         inputs=recording.inputs.shape[2],
-        weight_width=recording.quantisation.weight_width,
+        quantisation=recording.quantisation,
         input_value_width=recording.facts["input_value_width"],
     )
     return simulate(network, recording.inputs, record=[layer.name for layer in layers])

@@ -1,6 +1,7 @@
 """Integers of layers as networks: the connections and populations that they become."""
 
 import numpy as np
+import pytest
 from harness.networks import rng_of
 
 from spikeloom.compiler.quantise import Quantisation
@@ -49,7 +50,7 @@ def layers_of(rng):
 
 def test_the_chain():
     first, last = layers_of(rng_of("chain"))
-    network = quantised_network([first, last], name="chain", inputs=4, weight_width=4)
+    network = quantised_network([first, last], name="chain", inputs=4, quantisation=Quantisation(weight_width=4))
     assert [(c.source, c.target, c.delay) for c in network.connections] == [
         (INPUT, "first", 0),
         ("first", "first", 1),
@@ -57,6 +58,21 @@ def test_the_chain():
     ]
     assert network.output == "last"
     assert network.populations[0].parameters is first.parameters
+
+
+def test_layers_have_widths_of_their_own():
+    first, last = layers_of(rng_of("chain"))
+    widths = Quantisation(weight_width=8, weight_widths={"last": 4})
+    network = quantised_network([first, last], name="chain", inputs=4, quantisation=widths)
+    assert (network.width_of("first"), network.width_of("last"), network.weight_width) == (8, 4, 8)
+    widths = Quantisation(weight_width=8, weight_widths={"first": 4, "last": 4})
+    float_network([first, last], name="chain", input_shape=(4,), quantisation=widths, time_step_s=1e-3)
+    widths = Quantisation(weight_width=7, weight_widths={"first": 4})
+    message = (
+        r"^layer last: its weights must be of the scale that the quantiser chooses at 7 bits; call rescale\(\) before$"
+    )
+    with pytest.raises(ValueError, match=message):
+        float_network([first, last], name="chain", input_shape=(4,), quantisation=widths, time_step_s=1e-3)
 
 
 def test_the_floats_are_the_integers_in_other_units():

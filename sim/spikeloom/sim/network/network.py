@@ -63,6 +63,9 @@ class QuantisedNetwork:
     A connection with delay 0 must lead from the input or an earlier population to a later one. A unit, such as
     attention, takes the position of the last of its sources. It cannot be the target of a connection or the output.
 
+    ``weight_width`` is the width of the widest weights in bits, 1 to 16; the weights into a population can be narrower
+    (`width_of`).
+
     With ``input_value_width`` 0 the inputs are binary spikes. Otherwise each input line carries a two's complement
     value of this width per step, and 0 is no event.
     """
@@ -98,7 +101,12 @@ class QuantisedNetwork:
             unit.check(populations, self.inputs)
             # A unit can be computed as soon as its last source has fired, in the same step.
             order[unit.name] = max(order[source] for source in unit.sources)
-        low, high = weight_range(self.weight_width)
+        for population in self.populations:
+            if population.weight_width is not None and population.weight_width > self.weight_width:
+                raise ValueError(
+                    f"weight_width of {population.name!r} must be at most that of the network, {self.weight_width}, "
+                    f"not {population.weight_width}"
+                )
         for connection in self.connections:
             if connection.source not in order or connection.target not in names:
                 raise ValueError(
@@ -116,10 +124,11 @@ class QuantisedNetwork:
                 raise ValueError(
                     f"weight from {connection.source!r} to {connection.target!r} must have shape {shape}, not {found}"
                 )
-            weight = connection.weight
+            weight, width = connection.weight, self.width_of(connection.target)
+            low, high = weight_range(width)
             # One bit encodes -1 and 1 only: a weight that is 0 would silently become one of them.
             full = weight.is_full if isinstance(weight, SparseMatrix) else bool(np.all(weight))
-            if self.weight_width == 1 and not full:
+            if width == 1 and not full:
                 raise ValueError(
                     f"weight from {connection.source!r} to {connection.target!r} must be -1 or 1 at 1 bit, not 0"
                 )
@@ -127,7 +136,7 @@ class QuantisedNetwork:
             if numbers.size and (numbers.min() < low or numbers.max() > high):
                 raise ValueError(
                     f"weight from {connection.source!r} to {connection.target!r} must be from {low} to {high} at "
-                    f"{self.weight_width} bits, not {numbers.min()} to {numbers.max()}"
+                    f"{width} bits, not {numbers.min()} to {numbers.max()}"
                 )
 
     @cached_property
@@ -176,6 +185,11 @@ class QuantisedNetwork:
     def population(self, name: str) -> QuantisedPopulation:
         """The population called ``name``."""
         return self._populations[name]
+
+    def width_of(self, name: str) -> int:
+        """Width in bits of the weights into the population ``name``."""
+        own = self._populations[name].weight_width
+        return self.weight_width if own is None else own
 
     def unit(self, name: str) -> QuantisedUnit | None:
         """The unit called ``name``, or None."""
