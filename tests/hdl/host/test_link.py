@@ -40,6 +40,45 @@ def data(payload=b"", sequence=0, **fields):
     return Frame(payload=payload, sequence=sequence % OFFSETS, **({"limit": FAR} | fields))
 
 
+def waits(board, *frames):
+    """Send frames without a pause; returns the cycles that the line waits before each byte is taken."""
+    board.to_board.extend(b"".join(frame if isinstance(frame, bytes) else frame.encode() for frame in frames))
+    found, count = [], 0
+    while board.to_board:
+        left = len(board.to_board)
+        board.step(1)
+        if len(board.to_board) == left:
+            count += 1
+        else:
+            found.append(count)
+            count = 0
+        assert count < 10, "the line must go on"
+    return found
+
+
+def test_the_line_waits_while_a_frame_is_evaluated():
+    """For one cycle after each decoded byte; after a frame for four, and for one more if a session begins."""
+    board = Board(Link(PARAMETERS, IDENTITY))
+    opening, good, bad, noise = Frame(kind=Kind.OPEN, payload=b"abcd"), data(b"a"), b"\x02", b"\x01"
+    frames = [opening.encode(), opening.encode(), good.encode(), bad + b"\0", noise + b"\0", b"\0", noise + b"\0"]
+    found = waits(board, *frames)
+    before = []
+    for frame in frames:
+        before.append(found[0])
+        found = found[len(frame) :]
+    assert before == [0, 5, 4, 4, 4, 4, 0]
+    board = opened()
+    line = cobs_encode(bytes(range(1, 60))) + b"\0"
+    assert waits(board, line)[1:] == [0, *([1] * (len(line) - 2))]
+
+
+def test_a_byte_right_after_a_frame_is_a_damaged_frame():
+    """The evaluation of a frame must be over when the shortest frame after it ends."""
+    board = opened()
+    assert board.exchange(data(), b"\x01\0") == [data(limit=128, again=True)]
+    assert board.exchange(data(reply=True), b"\x01\0")[0] == data(limit=128)
+
+
 def test_silent_before_open():
     board = Board(Link(PARAMETERS, IDENTITY))
     board.to_send.extend(b"early")
