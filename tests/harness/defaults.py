@@ -5,6 +5,7 @@ They are part of the interface: programs, files and boards rely on them, and mos
 use. ``python -m harness.defaults`` in ``tests`` writes them to ``tests/defaults.json``.
 """
 
+import ast
 import dataclasses
 import enum
 import importlib
@@ -37,7 +38,7 @@ def found() -> dict[str, dict[str, Any]]:
 
 def _values(module: ModuleType) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in getattr(module, "__all__", ()):
+    for name in dict.fromkeys([*getattr(module, "__all__", ()), *_constants(module)]):
         thing = getattr(module, name)
         if getattr(thing, "__module__", module.__name__) != module.__name__:
             continue
@@ -48,6 +49,16 @@ def _values(module: ModuleType) -> dict[str, Any]:
         elif (value := _simple(thing)) is not _MISSING:
             values[name] = value
     return values
+
+
+def _constants(module: ModuleType) -> Iterator[str]:
+    """The constants that the text of a module defines, exported or not."""
+    for statement in ast.parse(inspect.getsource(module)).body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for node in (node for target in targets for node in ast.walk(target)):
+                if isinstance(node, ast.Name) and node.id.isupper() and not node.id.startswith("_"):
+                    yield node.id
 
 
 def _of_class(kind: type) -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,7 @@
 """Core parameters, memory words and the identity behind the single multiplier."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from harness.bounds import assert_bounds
@@ -149,3 +151,155 @@ def test_lanes_and_banks():
     for shift in (-1, 16):
         with pytest.raises(ValueError, match=rf"^shifts must be different integers from 0 to 15, not \({shift},\)$"):
             CoreParameters(multiplier=False, per_neuron=frozenset(), shifts=(shift,))
+
+
+EVERYTHING = CoreParameters(
+    lanes=2,
+    neurons=66,
+    axons=40,
+    weight_words=300,
+    populations=3,
+    coordinate_width=1,
+    geometries=5,
+    sparse=True,
+    v_width=13,
+    accumulator_width=11,
+    beta_fraction=9,
+    destinations=6,
+    synaptic_current=True,
+    adaptation=True,
+    noise_bits=5,
+    value_width=4,
+    delay_line=True,
+    second_threshold=True,
+    refractory_width=3,
+    accumulator_memory="distributed",
+    state_memory="distributed",
+    per_neuron=frozenset({"threshold", "delay"}),
+)
+"""No size is a power of two, so that one more or less changes a width or a number of words."""
+SHIFTING = replace(
+    EVERYTHING,
+    multiplier=False,
+    shifts=(1, 3, 4),
+    coordinate_width=0,
+    sparse=False,
+    value_width=0,
+    delay_line=False,
+    accumulator_memory="block",
+    state_memory="block",
+    per_neuron=frozenset(),
+)
+
+
+def widths(layout):
+    """Width of each field, negative if it is signed."""
+    return {field.name: -field.width if field.signed else field.width for field in layout.fields}
+
+
+def test_every_field_has_the_width_of_what_it_holds():
+    """33 words of 2 neurons, 300 weight words, axons of 2 coordinates and 6 bits."""
+    first = {"weight": 9, "target": 6, "taps": 1, "skip": 1}
+    assert widths(EVERYTHING.line_layout) == first
+    assert widths(EVERYTHING.column_layout) == first | {"next_target": 6, "line_weight": 9, "line_target": 6}
+    assert widths(replace(EVERYTHING, coordinate_width=3).line_layout) == first | {"taps": 3}
+    row = {"weight_address": 9, "target": 6, "length": 6, "geometry": 3, "sparse": 1, "empty": 1, "delay": 1, "more": 1}
+    assert widths(EVERYTHING.row_layout) == row
+    assert widths(SHIFTING.row_layout) == row | {"geometry": 0, "sparse": 0, "empty": 0}
+    assert widths(EVERYTHING.route_layout) == {"send": 1, "local": 1, "membrane": 1, "axon": 8}
+    assert widths(EVERYTHING.neuron_layout) == {"threshold": -13, "delay": 4}
+    leaks = {"leak_factor": -11, "current_leak_factor": -11, "adaptation_leak_factor": -11}
+    population = {
+        "first": 6,
+        "last": 6,
+        "destinations": 6,
+        "bias": -13,
+        "reset_value": -13,
+        "adaptation_step": -13,
+        "seed": 16,
+        "nearest": 1,
+        "greater_equal": 1,
+        "reset": 2,
+        "reset_delay": 1,
+        "refractory": 3,
+        "spiking": 1,
+        "readout": 1,
+        "current": 1,
+        "noise": 5,
+        "graded": 1,
+        "graded_shift": 4,
+        "delay_line": 1,
+        "second_threshold": 1,
+        **leaks,
+    }
+    assert widths(EVERYTHING.population_layout) == population
+    # The index of a shift, out of none and three, has no sign.
+    changes = dict.fromkeys(("nearest", "graded", "graded_shift", "delay_line"), 0) | dict.fromkeys(leaks, 2)
+    assert widths(SHIFTING.population_layout) == population | changes | {"threshold": -13, "delay": 0}
+    state = {"v": -13, "pending": 1, "refractory_count": 3, "current": -13, "adaptation": -13, "random": 16}
+    assert widths(EVERYTHING.state_layout) == widths(SHIFTING.state_layout) == state
+    assert (EVERYTHING.axon_width, EVERYTHING.event_width, SHIFTING.axon_width, SHIFTING.event_width) == (8, 8, 7, 6)
+    assert replace(EVERYTHING, sent_axon_width=9).axon_width == 9
+    assert (EVERYTHING.sent_width, SHIFTING.sent_width) == (EVERYTHING.update_widths.u, 13)
+
+
+def test_every_memory_has_the_shape_of_its_words():
+    shapes = {name: (m.number, m.depth, m.width, m.planes) for name, m in EVERYTHING.memories.items()}
+    assert shapes == {
+        "weights": (1, 300, 16, 2),
+        "rows": (2, 40, 28, 4),
+        "neurons": (3, 33, 34, 5),
+        "routes": (4, 66, 11, 2),
+        "populations": (5, 3, 129, 17),
+        "columns": (6, 10, 38, 5),
+        "lines": (7, 10, 17, 3),
+        "targets": (8, 300, 6, 1),
+    }
+    assert list(SHIFTING.memories) == ["weights", "rows", "routes", "populations"]
+
+
+def test_cost_is_the_size_of_each_part():
+    """Two lanes, three leaks: 26 bits of membranes, 22 of sums, 118 of states."""
+    membranes = dict.fromkeys(
+        [
+            *("membranes", "bias", "reset to a value", "reset delay", "reset delay and factor", "readout", "graded"),
+            *("refractory and factor", "synaptic current", "adaptation", "delay lines", "second threshold"),
+        ],
+        26,
+    )
+    cost = {
+        "core": 1,
+        "addresses": 9 + 6 + 6 + 7,
+        "lanes": 2,
+        "sums": 22,
+        "sums in block RAM": 0,
+        # 66 words are five rows of 16, of which four are beyond the first.
+        "sums in deep LUT RAM": 4 * 22,
+        "states in LUT RAM": 118,
+        "leaks by a factor": 3 * 26,
+        "leaks by a shift": 0,
+        "leaks by more shifts": 0,
+        "refractory": 6,
+        "noise": 2 * (16 + 5),
+        "coordinates": 1,
+        "sparse": 1,
+        **membranes,
+    }
+    assert EVERYTHING.cost == cost
+    absent = ["sums in deep LUT RAM", "states in LUT RAM", "leaks by a factor", "reset delay and factor", "graded"]
+    absent += ["refractory and factor", "delay lines", "coordinates", "sparse"]
+    shifts = {"sums in block RAM": 22, "leaks by a shift": 3 * 26, "leaks by more shifts": 6 * 26}
+    assert SHIFTING.cost == cost | dict.fromkeys(absent, 0) | shifts
+    block = replace(EVERYTHING, neurons=16, accumulator_memory="distributed")
+    assert block.cost["sums in deep LUT RAM"] == 0
+    assert replace(EVERYTHING, neurons=80).cost["sums in deep LUT RAM"] == 4 * 22
+    assert replace(EVERYTHING, neurons=82).cost["sums in deep LUT RAM"] == 5 * 22
+
+
+def test_no_intermediate_value_of_an_update_overflows():
+    assert EVERYTHING.update_widths == (14, 15, 16, 14, 17, 18)
+    assert replace(EVERYTHING, accumulator_width=20).update_widths == (14, 22, 23, 14, 24, 25)
+    plain = dict.fromkeys(("synaptic_current", "adaptation", "second_threshold", "reset_delay", "bias"), False)
+    assert replace(EVERYTHING, noise_bits=0, **plain).update_widths == (13, 11, 14, 13, 15, 15)
+    assert replace(EVERYTHING, noise_bits=16, **plain).update_widths == (13, 11, 14, 13, 15, 17)
+    assert replace(EVERYTHING, **plain | {"adaptation": True, "v_width": 20}).update_widths.threshold == 21
