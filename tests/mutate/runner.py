@@ -24,7 +24,7 @@ CPU_SECONDS = 120
 IDLE_SECONDS = 180
 """After so long without any processor time a test hangs."""
 _COPIED = ("hdl", "sim", "sw", "boards", "tests", "docs", "models", "qor", "examples")
-_FILES = ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile")
+_FILES = ("pyproject.toml", "hatch_build.py", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile")
 _HANGS = -1
 _TEST_FACTOR = 10  # times what a test takes: then it has failed, for a mutant may let it run for ever
 _TICKS = os.sysconf("SC_CLK_TCK")
