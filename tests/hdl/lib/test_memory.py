@@ -60,6 +60,31 @@ def test_parts_of_words(request, part):
     loaded(request, {"memory": Memory("table", 3, DEPTH, WIDTH), "part": part, "parts": 3}, first_plane=2 * part)
 
 
+@pytest.mark.parametrize(("parts", "cycles"), [(1, 2), (2, 3)])
+def test_a_byte_is_stored_after_the_next_cycle_and_one_later_in_a_slice(parts, cycles):
+    dut = LoadedMemory(Memory("table", 3, DEPTH, WIDTH), parts=parts)
+    seen = []
+
+    async def bench(ctx):
+        load = dut.load
+        ctx.set(dut.address, 5)
+        for name, setting in (("memory", 3), ("plane", 0), ("index", 5), ("write_data", 7), ("write_enable", 1)):
+            ctx.set(getattr(load, name), setting)
+        await ctx.tick()
+        ctx.set(load.write_enable, 0)
+        for _ in range(10):
+            await ctx.tick()
+            seen.append(ctx.get(dut.data))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    # It is read in the cycle after it is stored.
+    assert seen.index(7) + 2 == cycles + dut.latency
+    assert set(seen) == {0, 7}
+
+
 READ_BACK = {
     "a last byte of 5 bits": (13, 20, {}),
     "slices": (48, 20, {"parts": 3, "part": 1}),

@@ -1,6 +1,7 @@
 """The carry cells of ECP5 against the plain sum: equal for all inputs, by proof."""
 
 import itertools
+import random
 import re
 import subprocess
 import sys
@@ -9,12 +10,23 @@ from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from spikeloom.hdl.tech.ecp5_carry import MOST_COPIES, Operand, ProductAdders, add, far_copies, far_cycles
+from spikeloom.hdl.tech import ecp5_carry
+from spikeloom.hdl.tech.ecp5_carry import (
+    MOST_COPIES,
+    MULTIPLIER_WIDTH,
+    Operand,
+    ProductAdders,
+    add,
+    choose,
+    far_copies,
+    far_cycles,
+    multiply,
+)
 
 
 class Ecp5:
@@ -173,3 +185,152 @@ def test_one_copy_is_the_value_itself():
     value = Signal(3)
     assert far_cycles(1) == 0
     assert far_copies(None, Ecp5(), value, 1)[0] is value
+
+
+class Cell(Elaboratable):
+    """MULT18X18D after its data sheet, as far as one cell is used alone: every register and pin that it has.
+
+    A register may be clocked (``CLK0``) or not be there (``NONE``); its enable and its reset are the pins that its
+    parameters name.
+    """
+
+    def __init__(self, kind, **arguments):
+        assert kind == "MULT18X18D"
+        self.settings = {name[2:]: value for name, value in arguments.items() if name.startswith("p_")}
+        self.pins = {name[2:]: Value.cast(value) for name, value in arguments.items() if name.startswith("i_")}
+        self.outputs = {name[2:]: value for name, value in arguments.items() if name.startswith("o_")}
+        assert {len(pin) for pin in [*self.pins.values(), *self.outputs.values()]} == {1}
+
+    def register(self, m, name, value):
+        clock, enable, reset = (self.settings[f"REG_{name}_{pin}"] for pin in ("CLK", "CE", "RST"))
+        if clock == "NONE":
+            return value
+        assert clock == "CLK0"
+        kept = Signal(value.shape(), name=name, reset_less=True)
+        m.d.sync += kept.eq(Mux(self.pins[reset], 0, Mux(self.pins[enable], value, kept)))
+        return kept
+
+    def elaborate(self, platform):
+        m = Module()
+        assert (self.settings["RESETMODE"], self.settings["GSR"]) == ("SYNC", "DISABLED")
+        assert "CLK0" in self.pins
+        factors = []
+        for name in "AB":
+            bits = Cat(self.pins[f"{name}{place}"] for place in range(18))
+            # The other source of a factor is the cell beside this one, which nothing drives.
+            value = Mux(self.pins[f"SOURCE{name}"], 0, bits)
+            factor = Mux(self.pins[f"SIGNED{name}"], value[:18].as_signed(), value[:18])
+            factors.append(self.register(m, f"INPUT{name}", factor))
+        self.register(m, "INPUTC", Cat(self.pins[f"C{place}"] for place in range(18)))
+        product = self.register(m, "PIPELINE", factors[0] * factors[1])
+        result = self.register(m, "OUTPUT", product)
+        assert list(self.outputs) == [f"P{place}" for place in range(36)]
+        m.d.comb += [bit.eq(result[place]) for place, bit in enumerate(self.outputs.values())]
+        return m
+
+
+class Product(wiring.Component):
+    """The product in both ways."""
+
+    def __init__(self, widths):
+        super().__init__(
+            {
+                "a": In(signed(widths[0])),
+                "b": In(signed(widths[1])),
+                "clear": In(1),
+                "plain": Out(signed(sum(widths))),
+                "cell": Out(signed(sum(widths))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        for output, kind in ((self.plain, None), (self.cell, Ecp5())):
+            m.d.comb += output.eq(multiply(m, kind, self.a, self.b, clear=self.clear))
+        return m
+
+
+def simulate_product(widths, rng, *, cycles=200):
+    dut = Product(widths)
+    extremes = [[-1 << width - 1, (1 << width - 1) - 1, 0, 1, -1] for width in widths]
+    given = [
+        (
+            *(rng.choice([rng.choice(most), rng.randrange(most[0], most[1] + 1)]) for most in extremes),
+            rng.random() < 0.2,
+        )
+        for _ in range(cycles)
+    ]
+    found = []
+
+    async def bench(ctx):
+        for a, b, clear in given:
+            ctx.set(dut.a, a)
+            ctx.set(dut.b, b)
+            ctx.set(dut.clear, clear)
+            await ctx.tick()
+            found.append((ctx.get(dut.plain), ctx.get(dut.cell)))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    # After two cycles, and 0 after the cycle of `clear`.
+    pairs = itertools.pairwise(given)
+    expected = [0 if clear else a * b for (a, b, _), (_, _, clear) in pairs]
+    assert sum(value != 0 for value in expected) > cycles / 4
+    return expected, found[1:]
+
+
+@pytest.mark.parametrize("widths", [(18, 18), (17, 16), (9, 4), (2, 18), (19, 3)])
+def test_products_in_a_cell(request, widths, monkeypatch):
+    """The cell multiplies as the plain form does; factors that do not fit get no cell."""
+    cells = []
+
+    def cell(*arguments, **ports):
+        cells.append(Cell(*arguments, **ports))
+        return cells[-1]
+
+    monkeypatch.setattr(ecp5_carry, "Instance", cell)
+    expected, found = simulate_product(widths, random.Random(request.node.name))
+    assert found == [(value, value) for value in expected]
+    assert len(cells) == (max(widths) <= MULTIPLIER_WIDTH)
+
+
+class Table(Elaboratable):
+    """LUT4: the bit of its parameter at the place that its inputs give, A being the lowest bit of it."""
+
+    def __init__(self, kind, *, p_INIT, i_A, i_B, i_C, i_D, o_Z):
+        assert kind == "LUT4"
+        self.init, self.place, self.output = p_INIT, Cat(i_A, i_B, i_C, i_D), o_Z
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.output.eq(self.init.bit_select(self.place, 1))
+        return m
+
+
+def test_choices_in_tables(monkeypatch):
+    """Every combination of the four inputs at three bits, in tables and in logic."""
+    tables = []
+
+    def table(*arguments, **ports):
+        tables.append(Table(*arguments, **ports))
+        return tables[-1]
+
+    monkeypatch.setattr(ecp5_carry, "Instance", table)
+    m = Module()
+    same, which, a, b = Signal(), Signal(), Signal(3), Signal(3)
+    found = [choose(m, kind, same, which, a, b) for kind in (None, Ecp5())]
+
+    async def bench(ctx):
+        for number in range(1 << 8):
+            bits = [number & 1, number >> 1 & 1, number >> 2 & 7, number >> 5]
+            for signal, value in zip((same, which, a, b), bits, strict=True):
+                ctx.set(signal, value)
+            expected = bits[1] * 7 if bits[0] else bits[3] if bits[1] else bits[2]
+            assert [ctx.get(chosen) for chosen in found] == [expected] * 2
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert len(tables) == 3

@@ -211,3 +211,13 @@ def test_weights_are_converted_once():
     assert projection.exact_sums(many).dtype == np.float64
     assert projection.exact_sums(many << 30).dtype == np.int64
     assert projection.sum(many << 30).tolist() == [[300 << 54] * 3]
+
+
+@pytest.mark.parametrize(("bits", "types"), [(24, (np.float32, np.float64)), (53, (np.float64, np.int64))])
+def test_the_type_is_the_fastest_that_is_exact(bits, types):
+    """A type that holds every integer below a power of two is not used for a sum beyond it, however little."""
+    for weights, kind in (([(1 << bits) - 2, 1], types[0]), ([1 << bits, 1], types[1]), ([1 << bits, 0], types[1])):
+        projection = Projection(weight=np.array([weights, [0, -1]]))
+        sums = projection.exact_sums(np.ones((1, 2), bool))
+        assert sums.dtype == kind
+        assert sums.astype(np.int64).tolist() == [[sum(weights), -1]]
