@@ -34,6 +34,8 @@ _QUICK = (
     *("sw/compiler", "sw/datasets", "sw/explore", "sw/frontends", "sw/host", "sw/model", "sw/report"),
 )
 """Where the tests are quick: the model and the software, and the smaller parts of the hardware."""
+_SOON_SECONDS = 10
+"""With ``--begin-with``, a test of that file which takes longer waits like all others."""
 _SAMPLES = (
     "hdl/core/test_engine.py::test_random_networks[all-2]",
     "sw/simulators/test_compiled.py::test_workers_share_the_samples[2]",
@@ -45,7 +47,7 @@ _SAMPLES = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fastest-first", action="store_true", help="and the longest last: to find a failure early")
-    parser.addoption("--begin-with", default="", help="of tests that take as long, those of this file come first")
+    parser.addoption("--begin-with", default="", help="the tests of this file come first, but for those that take long")
     parser.addoption("--record-durations", action="store_true", help="refresh durations.json with the tests that run")
     parser.addoption("--cpu-limit", type=float, help="a test fails after so many times the processor time it takes")
 
@@ -59,7 +61,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.quick)
     sign = 1 if config.getoption("fastest_first") else -1
     first = f"{config.getoption('begin_with')}::"
-    items.sort(key=lambda item: (sign * _SECONDS.get(item.nodeid, 0), not item.nodeid.startswith(first)))
+
+    def is_later(item: pytest.Item) -> bool:
+        return not item.nodeid.startswith(first) or _SECONDS.get(item.nodeid, 0) > _SOON_SECONDS
+
+    items.sort(key=lambda item: (is_later(item), sign * _SECONDS.get(item.nodeid, 0)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
