@@ -7,6 +7,9 @@ _NEURON = "sim/spikeloom/sim/core/neuron.py"
 _GEOMETRY = "hdl/spikeloom/hdl/core/geometry.py"
 _LANE = "hdl/spikeloom/hdl/core/lane.py"
 _BLOCK = "hdl/spikeloom/hdl/tech/block_ram.py"
+_FRAME = "sim/spikeloom/sim/host/link.py"
+_PROJECTION = "sim/spikeloom/sim/network/projection.py"
+_ATTENTION_PARAMETERS = "sim/spikeloom/sim/attention/parameters.py"
 _EMIT = "hdl/spikeloom/hdl/core/emit.py"
 
 EQUIVALENT: dict[tuple[str, str, str, int], str] = {
@@ -37,5 +40,35 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
     (_GEOMETRY, '"other": int(parameters.destinations > 0),', "'>' becomes '>='", 0): (
         "without a mesh the rows that come in have no such bit, so that a bit here is always 0"
     ),
+    (_FRAME, "and len(self.payload) <= LARGEST_PAYLOAD", "'<=' becomes '<'", 0): (
+        "a frame that does not pass this quick check at once is checked in full, which accepts it"
+    ),
+    (_FRAME, "and min(offsets) >= 0", "'>=' becomes '>'", 0): (
+        "a frame that does not pass this quick check at once is checked in full, which accepts it"
+    ),
+    (
+        _ATTENTION_PARAMETERS,
+        "return (shape.heads * shape.tokens * shape.features - 1).bit_length()",
+        "'1' becomes '2'",
+        0,
+    ): (
+        "tokens and features are powers of two from 2 on: the number is a multiple of 4, and one less or two less than "
+        "it has as many bits"
+    ),
+    **{
+        (_PROJECTION, line, now, 0): "a choice between ways to the same sums, for speed"
+        for line, now in (
+            ("_READ, _GATHER, _CALL = 10, 20, 300_000", "'10' becomes '11'"),
+            ("_READ, _GATHER, _CALL = 10, 20, 300_000", "'20' becomes '21'"),
+            ("_READ, _GATHER, _CALL = 10, 20, 300_000", "'300_000' becomes '300001'"),
+            ("everything = sources * targets * (rows + _READ)", "'+' becomes '-'"),
+            ("if np.count_nonzero(values) * targets * _GATHER + rows * _CALL < everything:", "'+' becomes '-'"),
+            ("if np.count_nonzero(values) * targets * _GATHER + rows * _CALL < everything:", "'<' becomes '<='"),
+            ("if len(active) * targets * (rows + _GATHER) < everything:", "'+' becomes '-'"),
+            ("if len(active) * targets * (rows + _GATHER) < everything:", "'<' becomes '<='"),
+            ("_CHUNK = 1 << 21", "'1' becomes '2'"),
+            ("_CHUNK = 1 << 21", "'21' becomes '22'"),
+        )
+    },
 }
 """`Mutant.key`, as ``results.jsonl`` and ``summary.json`` have it, to the reason."""

@@ -116,6 +116,44 @@ def test_open_with_a_new_nonce_begins_anew():
     assert board.received == b"xyz"
 
 
+def beginning(board):
+    """What a session says at first: nothing without credit, then that a frame is damaged, then bytes."""
+    board.to_send.extend(b"bytes for the host")
+    frames = board.exchange(cycles=200)
+    frames += board.exchange(b"\x02\0", cycles=400) + board.exchange(b"\x02\0", cycles=400)
+    frames += board.exchange(data(b"abc", limit=100), cycles=600)
+    return frames, bytes(board.received)
+
+
+def stay_owed(board):
+    """The line takes no byte, so that neither an answer nor what is wrong with a frame can be told."""
+    board.deaf = True
+    board.exchange(data(reply=True), data(b"gap", 7), b"\x02\0", cycles=300)
+
+
+DIRTY = {
+    "a NAK is owed": stay_owed,
+    "a NAK has been sent": lambda board: board.exchange(b"\x02\0"),
+    "a window far ahead": lambda board: board.exchange(data(limit=(1 << 31) - 1)),
+    "a window behind": lambda board: board.exchange(data(limit=-5 % OFFSETS)),
+    "bytes both ways": lambda board: (board.to_send.extend(b"old" * 20), board.exchange(data(b"old" * 20, limit=33))),
+}
+
+
+@pytest.mark.parametrize("state", DIRTY)
+def test_a_new_session_begins_like_the_first(state):
+    first, expected = opened(), beginning(opened())
+    assert [frame.again for frame in expected[0]] == [True, False]
+    assert [frame.payload for frame in expected[0]] == [b"", b"bytes for the host"]
+    first.take = 0
+    DIRTY[state](first)
+    first.exchange(Frame(kind=Kind.OPEN, payload=b"next"), cycles=400)
+    first.deaf, first.take = False, 1
+    assert first.exchange()[-1].payload[:4] == b"next"
+    assert first.resets == 2
+    assert beginning(first) == expected
+
+
 @pytest.mark.parametrize("payload", [b"", b"123", b"12345"])
 def test_open_needs_a_nonce_of_four_bytes(payload):
     board = Board(Link(PARAMETERS, IDENTITY))

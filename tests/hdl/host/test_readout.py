@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module
 from harness.block_ram import garbage_block_ram, shallow_block_ram
 from harness.mutations import mutated
@@ -164,6 +165,21 @@ def test_block_rams_that_are_not_deep_enough_change_nothing(request, monkeypatch
 
 def test_counts_saturate(request):
     check(rng_of(request.node.name), ReadoutMode.COUNT, tiles=1, steps=200)
+
+
+@pytest.mark.parametrize(("tiles", "banks"), [(0, 1), (3, 2)])
+def test_the_memory_holds_the_scores_and_nothing_else(tiles, banks, monkeypatch):
+    """A second bank only where a tile may be ahead, and one bit more than a score."""
+    shapes = []
+
+    def memory(*shape):
+        shapes.append(shape)
+        return block_memory(*shape)
+
+    block_memory = readout_module.BlockMemory
+    monkeypatch.setattr(readout_module, "BlockMemory", memory)
+    rtlil.convert(readout_module.SpikeReadout(PARAMETERS, AXON_WIDTH, VALUE_WIDTH, tiles))
+    assert shapes == [(PARAMETERS.width + 1, banks * PARAMETERS.outputs)]
 
 
 STEPS = 1 << PARAMETERS.width - 1
