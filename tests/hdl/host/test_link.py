@@ -117,9 +117,9 @@ def test_open_with_a_new_nonce_begins_anew():
 
 
 def beginning(board):
-    """What a session says at first: nothing without credit, then that a frame is damaged, then bytes."""
+    """What a session says at first: nothing without credit, an answer, that a frame is damaged, then bytes."""
     board.to_send.extend(b"bytes for the host")
-    frames = board.exchange(cycles=200)
+    frames = board.exchange(cycles=200) + board.exchange(data(reply=True, limit=0), cycles=400)
     frames += board.exchange(b"\x02\0", cycles=400) + board.exchange(b"\x02\0", cycles=400)
     frames += board.exchange(data(b"abc", limit=100), cycles=600)
     return frames, bytes(board.received)
@@ -143,8 +143,8 @@ DIRTY = {
 @pytest.mark.parametrize("state", DIRTY)
 def test_a_new_session_begins_like_the_first(state):
     first, expected = opened(), beginning(opened())
-    assert [frame.again for frame in expected[0]] == [True, False]
-    assert [frame.payload for frame in expected[0]] == [b"", b"bytes for the host"]
+    assert [frame.again for frame in expected[0]] == [False, True, False]
+    assert [frame.payload for frame in expected[0]] == [b"", b"", b"bytes for the host"]
     first.take = 0
     DIRTY[state](first)
     first.exchange(Frame(kind=Kind.OPEN, payload=b"next"), cycles=400)
