@@ -1,0 +1,91 @@
+"""Chips: their numbers are complete, their cycles are rounded to the safe side, and the slowest of several is found."""
+
+import dataclasses
+import re
+
+import pytest
+from harness.bounds import assert_bounds
+
+from spikeloom.sim.sdram.chips import BOARDS, CHIPS, SdramChip
+
+CHIP = CHIPS["AS4C16M16SA-7"]
+
+
+def test_capacities():
+    megabytes = {name: chip.bytes >> 20 for name, chip in (CHIPS | dict(BOARDS)).items()}
+    assert megabytes == {
+        "AS4C16M16SA-7": 32,
+        "AS4C32M16SB-7": 64,
+        "IS42S16160": 32,
+        "MT48LC16M16": 32,
+        "W9825G6KH-6": 32,
+        "2x M12L16161A-5T": 4,
+        "2x W9816G6JH-6": 4,
+        "M12L64322A-5T": 8,
+        "ulx3s": 32,
+        "icesugar-pro": 32,
+        "icepi-zero": 32,
+        "colorlight-5a75b": 4,
+    }
+
+
+def test_cycles_are_rounded_to_the_safe_side():
+    """120 MHz is a period of 8.33 ns: 21 ns are three cycles, 63 ns eight, and 7.8125 us 937.5."""
+    timing = CHIP.timing(120_000_000)
+    assert (timing.rcd, timing.rp, timing.ras, timing.rc, timing.rfc) == (3, 3, 6, 8, 8)
+    assert (timing.refresh_interval, timing.power_up, timing.ras_limit) == (937, 24_000, 12_000)
+    for hz in (50_000_000, 100_000_000, 142_000_000):
+        timing = CHIP.timing(hz)
+        for name in ("rcd", "rp", "ras", "rc", "rrd", "rfc", "wr", "mrd", "power_up"):
+            cycles = getattr(timing, name)
+            assert cycles * 10**12 >= getattr(CHIP, name) * hz
+            # One cycle less would be too short, except where a data sheet asks for two cycles.
+            assert (cycles - 1) * 10**12 < getattr(CHIP, name) * hz or (name in ("wr", "mrd") and cycles == 2)
+        assert timing.refresh_interval * 10**12 <= CHIP.refresh_interval * hz
+
+
+@pytest.mark.parametrize(("hz", "latency"), [(60_000_000, 2), (100_000_000, 2), (100_000_001, 3), (142_000_000, 3)])
+def test_cas_latency(hz, latency):
+    assert CHIP.timing(hz).cas_latency == latency
+
+
+def test_a_clock_beyond_the_chip_is_refused():
+    with pytest.raises(ValueError, match=r"^clock_hz must be at most 143 MHz for AS4C16M16SA-7, not 150 MHz$"):
+        CHIP.timing(150_000_000)
+
+
+def test_the_slowest_of_several():
+    fast = dataclasses.replace(CHIP, name="fast", rcd=10_000, column_bits=10, refresh_interval=5_000_000)
+    both = SdramChip.slowest("both", CHIP, fast)
+    assert both == dataclasses.replace(CHIP, name="both", refresh_interval=5_000_000, source="AS4C16M16SA-7, fast")
+    for name, board in BOARDS.items():
+        parts = [CHIPS[part] for part in board.source.split(", ") if part in CHIPS] or [board]
+        for hz in (50_000_000, 100_000_000):
+            for part in parts:
+                own, mixed = part.timing(hz), board.timing(hz)
+                assert all(getattr(mixed, field) >= getattr(own, field) for field in ("rcd", "rp", "ras", "rc", "rfc"))
+                assert mixed.refresh_interval <= own.refresh_interval, name
+
+
+@pytest.mark.parametrize("field", ["width", "bank_bits"])
+def test_chips_of_one_board_have_the_same_data_and_banks(field):
+    other = dataclasses.replace(CHIP, **{field: {"width": 32, "bank_bits": 1}[field]})
+    message = rf"^{field} of the chips of x must be equal, not \[\d+, \d+\]$"
+    with pytest.raises(ValueError, match=message):
+        SdramChip.slowest("x", CHIP, other)
+
+
+def test_bounds():
+    def make(**values):
+        return dataclasses.replace(CHIP, **values)
+
+    for name, low, high in (("bank_bits", 1, 2), ("row_bits", 11, 13), ("column_bits", 8, 11)):
+        assert_bounds(make, name, low, high)
+    for wrong in (12, 0, 72, "8"):
+        message = rf"^width must be (from 8 to 64|a multiple of 8), not {re.escape(repr(wrong))}$"
+        with pytest.raises(ValueError, match=message):
+            make(width=wrong)
+    for name in ("rcd", "cas_2", "refresh_interval", "power_up"):
+        for wrong in (0, -1, 1.5, True):
+            with pytest.raises(ValueError, match=rf"^{name} must be a number of picoseconds, not {wrong!r}$"):
+                make(**{name: wrong})

@@ -1,0 +1,34 @@
+"""Commands as every data sheet has them, and the mode register."""
+
+import pytest
+
+from spikeloom.sim.sdram.commands import AUTO_PRECHARGE, BURST, SdramCommand, mode_register
+
+
+def test_the_pins_of_each_command():
+    """RAS#, CAS#, WE# as in the truth tables: low means active."""
+    active = {
+        command: "".join(n for n, bit in zip("RCW", (4, 2, 1), strict=True) if not command & bit)
+        for command in SdramCommand
+    }
+    assert active == {
+        SdramCommand.LOAD_MODE: "RCW",
+        SdramCommand.REFRESH: "RC",
+        SdramCommand.PRECHARGE: "RW",
+        SdramCommand.ACTIVATE: "R",
+        SdramCommand.WRITE: "CW",
+        SdramCommand.READ: "C",
+        SdramCommand.STOP: "W",
+        SdramCommand.NOP: "",
+    }
+    assert AUTO_PRECHARGE == 0x400
+
+
+def test_mode_register():
+    assert mode_register(3) == 0x31
+    assert mode_register(2, 8) == 0x23
+    assert BURST == 2
+    with pytest.raises(ValueError, match=r"^cas_latency must be 2 or 3, not 1$"):
+        mode_register(1)
+    with pytest.raises(ValueError, match=r"^burst must be 1, 2, 4 or 8, not 3$"):
+        mode_register(2, 3)

@@ -1,0 +1,274 @@
+"""The model of the chip: what it stores and drives in which cycle, and that it refuses every violation of a rule."""
+
+import dataclasses
+
+import pytest
+
+from spikeloom.sim.sdram.chips import CHIPS
+from spikeloom.sim.sdram.commands import AUTO_PRECHARGE, SdramCommand, mode_register
+from spikeloom.sim.sdram.device import RULES, SdramDevice, SdramPins, SdramViolation
+
+CHIP = CHIPS["AS4C16M16SA-7"]
+# All rules have different lengths, so that none hides another.
+TIMING = dataclasses.replace(
+    CHIP.timing(120_000_000),
+    rcd=4,
+    rp=5,
+    ras=12,
+    rc=19,
+    rrd=3,
+    rfc=21,
+    wr=6,
+    mrd=2,
+    ras_limit=150,
+    refresh_interval=400,
+    power_up=29,
+    cas_latency=3,
+)
+LOAD, REFRESH, PRECHARGE, ACTIVATE, WRITE, READ, STOP = list(SdramCommand)[:7]
+ALL = AUTO_PRECHARGE
+
+
+class Player:
+    """Sends commands to a chip at given distances, NOPs between, and keeps the words that it drives by their edge."""
+
+    def __init__(self, *, burst=2, latency=3, initialise=True, timing=TIMING):
+        self.device = SdramDevice(CHIP, timing)
+        self.words = {}
+        self._data = {}
+        if initialise:
+            self.send(30, PRECHARGE, address=ALL)
+            self.send(5, REFRESH)
+            self.send(21, REFRESH)
+            self.send(21, LOAD, address=mode_register(latency, burst))
+            self.send(10)
+
+    def send(self, after, command=SdramCommand.NOP, *, bank=0, address=0, data=(), masks=()):
+        """Send ``command`` ``after`` edges from the last one on, and the words of a WRITE from its edge on."""
+        for left in range(after, 0, -1):
+            edge = self.device.edges
+            # The first edge is number 0, so the first command is at edge ``after - 1``.
+            is_now = left == 1
+            if is_now:
+                for number, word in enumerate(data):
+                    self._data[edge + number] = (word, masks[number] if masks else 0)
+            word, mask = self._data.get(edge, (None, 0))
+            pins = SdramPins(command if is_now else SdramCommand.NOP, bank, address, word, mask)
+            driven = self.device.step(pins)
+            if driven is not None:
+                self.words[edge + 1] = driven
+        return self.device.edges - 1
+
+
+def test_words_appear_after_the_cas_latency():
+    for latency in (2, 3):
+        player = Player(latency=latency, timing=dataclasses.replace(TIMING, cas_latency=2))
+        player.send(1, ACTIVATE, bank=1, address=77)
+        written = player.send(4, WRITE, bank=1, address=10, data=(0x1234, 0x5678))
+        assert player.device.words == {(1, 77, 10): 0x1234}
+        read = player.send(2, READ, bank=1, address=10)
+        assert written == read - 2
+        player.send(8)
+        assert player.words == {read + latency: 0x1234, read + latency + 1: 0x5678}
+    assert player.device.initialised
+    assert player.device.counts[READ] == player.device.counts[WRITE] == 1
+
+
+@pytest.mark.parametrize("burst", [1, 2, 4, 8])
+def test_bursts_wrap_within_their_length(burst):
+    player = Player(burst=burst)
+    player.device.words.update({(0, 3, column): column for column in range(64)})
+    player.send(1, ACTIVATE, address=3)
+    read = player.send(4, READ, address=21)
+    player.send(15)
+    base = 21 - 21 % burst
+    assert player.words == {read + 3 + n: base + (21 + n) % burst for n in range(burst)}
+
+
+def test_a_burst_is_ended_by_stop_read_and_precharge():
+    for command, own in ((STOP, {}), (READ, {3: 40, 4: 41, 5: 42, 6: 43}), (PRECHARGE, {})):
+        player = Player(burst=4, timing=dataclasses.replace(TIMING, ras=6))
+        player.device.words.update({(0, 3, column): column for column in range(64)})
+        player.send(1, ACTIVATE, address=3)
+        read = player.send(4, READ, address=20)
+        player.send(2, command, address=40 if command is READ else 0)
+        player.send(10)
+        assert player.words == {read + 3: 20, read + 4: 21} | {read + 2 + n: word for n, word in own.items()}
+
+
+def test_stop_ends_a_write():
+    player = Player(burst=4)
+    player.send(1, ACTIVATE)
+    player.send(4, WRITE, data=(1, 2, 3))
+    player.send(2, STOP)
+    player.send(5)
+    assert player.device.words == {(0, 0, 0): 1, (0, 0, 1): 2}
+
+
+def test_masks():
+    player = Player()
+    player.send(1, ACTIVATE)
+    player.send(4, WRITE, data=(0x1111, 0x2222))
+    player.send(2, WRITE, data=(0xAAAA, 0xBBBB), masks=(0b01, 0b10))
+    player.send(1)
+    assert player.device.words == {(0, 0, 0): 0xAA11, (0, 0, 1): 0x22BB}
+    # A mask acts on the word that is read two edges later.
+    read = player.send(3, READ)
+    edge = player.device.edges
+    player.device.step(SdramPins(mask=0b10))
+    player.words[edge + 2] = player.device.step(SdramPins())
+    player.words[edge + 3] = player.device.step(SdramPins())
+    assert player.words == {read + 3: 0x11, read + 4: 0x22BB}
+
+
+def test_auto_precharge_closes_the_bank():
+    player = Player()
+    player.send(1, ACTIVATE, address=9)
+    player.send(12, READ, address=AUTO_PRECHARGE)
+    # It begins two edges after READ and takes tRP.
+    player.send(2 + 5, ACTIVATE, address=10)
+    player.send(15, WRITE, address=AUTO_PRECHARGE, data=(7, 8))
+    assert player.send(1 + 6 + 5, ACTIVATE, address=11)
+    player.send(1)
+    assert player.device.words == {(0, 10, 0): 7, (0, 10, 1): 8}
+
+
+def test_columns_beyond_bit_10_are_at_address_bit_11():
+    player = Player()
+    chip = dataclasses.replace(CHIP, column_bits=11)
+    player.device.chip = chip
+    player.send(1, ACTIVATE)
+    player.send(4, WRITE, address=1 << 11 | 6, data=(5, 6))
+    player.send(2)
+    assert player.device.words == {(0, 0, 1 << 10 | 6): 5, (0, 0, 1 << 10 | 7): 6}
+
+
+def test_a_chip_that_is_not_selected_does_nothing():
+    player = Player(initialise=False)
+    for number in range(8, 16):
+        player.device.step(SdramPins(number))
+    assert not any(count for command, count in player.device.counts.items() if command is not SdramCommand.NOP)
+
+
+# Each rule: the commands before, and the last one, at the least distance that the rule allows.
+OPEN = [(1, ACTIVATE, {})]
+SPARED = {
+    "tRCD": [*OPEN, (4, READ, {})],
+    "tRP": [*OPEN, (16, PRECHARGE, {}), (5, ACTIVATE, {})],
+    "tRP of an auto precharge": [*OPEN, (14, READ, {"address": ALL}), (7, ACTIVATE, {})],
+    "tRP before REFRESH": [*OPEN, (16, PRECHARGE, {"address": ALL}), (5, REFRESH, {})],
+    "tRP before LOAD MODE": [*OPEN, (16, PRECHARGE, {"address": ALL}), (5, LOAD, {"address": 0x31})],
+    "tRAS": [*OPEN, (12, PRECHARGE, {})],
+    "tRAS of an auto precharge": [*OPEN, (10, READ, {"address": ALL})],
+    "tRC": [*OPEN, (12, PRECHARGE, {}), (7, ACTIVATE, {})],
+    "tRRD": [*OPEN, (3, ACTIVATE, {"bank": 1})],
+    "tRFC": [(1, REFRESH, {}), (21, ACTIVATE, {})],
+    "tMRD": [(1, LOAD, {"address": 0x31}), (2, ACTIVATE, {})],
+    "tWR": [*OPEN, (10, WRITE, {"data": (1, 2)}), (7, PRECHARGE, {})],
+    "tRP after tWR of an auto precharge": [*OPEN, (10, WRITE, {"address": ALL, "data": (1, 2)}), (12, ACTIVATE, {})],
+    "contention": [*OPEN, (4, READ, {}), (6, WRITE, {"data": (1, 2)})],
+}
+
+
+@pytest.mark.parametrize("name", SPARED)
+def test_a_command_at_the_limit_is_accepted_and_a_cycle_earlier_refused(name):
+    (*before, (least, command, values)) = SPARED[name]
+    for after in (least, least - 1):
+        player = Player()
+        for some in before:
+            player.send(some[0], some[1], **some[2])
+        if after == least:
+            player.send(after, command, **values)
+            continue
+        with pytest.raises(SdramViolation) as found:
+            player.send(after, command, **values)
+        assert found.value.rule == name.split()[0]
+        assert found.value.edge == player.device.edges
+        assert str(found.value).startswith(f"{name.split()[0]} at edge {player.device.edges}: ")
+
+
+LIMITS = {
+    # The row of bank 0 may be open for 150 cycles, and 400 may pass between two refreshes.
+    "tRAS max": ([*OPEN, (150, PRECHARGE, {})], [*OPEN, (151, PRECHARGE, {})]),
+    "tREFI": ([(1, REFRESH, {}), (400, REFRESH, {})], [(1, REFRESH, {}), (401, REFRESH, {})]),
+}
+
+
+@pytest.mark.parametrize("rule", LIMITS)
+def test_what_must_happen_in_time(rule):
+    accepted, refused = LIMITS[rule]
+    player = Player()
+    for after, command, values in accepted:
+        player.send(after, command, **values)
+    player = Player()
+    *before, (after, command, values) = refused
+    for some in before:
+        player.send(some[0], some[1], **some[2])
+    with pytest.raises(SdramViolation) as found:
+        player.send(after, command, **values)
+    assert found.value.rule == rule
+
+
+REFUSED = {
+    "bank: activated twice": [*OPEN, (30, ACTIVATE, {})],
+    "bank: read while closed": [(1, READ, {})],
+    "bank: read after a precharge": [*OPEN, (12, PRECHARGE, {}), (1, READ, {})],
+    "bank: read after an auto precharge": [*OPEN, (10, READ, {"address": ALL}), (1, READ, {})],
+    "bank: written while closed": [(1, WRITE, {"bank": 2, "data": (1, 2)})],
+    "bank: refreshed while open": [*OPEN, (30, REFRESH, {})],
+    "bank: mode set while open": [*OPEN, (30, LOAD, {"address": 0x31})],
+    "burst: cut off by READ": [*OPEN, (1, ACTIVATE, {"bank": 1})],
+    "burst: cut off by PRECHARGE": [*OPEN, (10, READ, {"address": ALL}), (1, PRECHARGE, {})],
+    "burst: cut off by STOP": [*OPEN, (10, READ, {"address": ALL}), (1, STOP, {})],
+    "mode: interleaved": [(1, LOAD, {"address": 0x39})],
+    "mode: full page": [(1, LOAD, {"address": 0x37})],
+    "mode: CAS latency of the clock": [(1, LOAD, {"address": 0x21})],
+    "mode: CAS latency of 1": [(1, LOAD, {"address": 0x11})],
+    "mode: single writes": [(1, LOAD, {"address": 0x231})],
+    "mode: extended": [(1, LOAD, {"address": 0x31, "bank": 2})],
+    "contention: a word is missing": [*OPEN, (4, WRITE, {"data": (1,)}), (2, SdramCommand.NOP, {})],
+    "contention: both drive": [*OPEN, (4, READ, {}), (4, SdramCommand.NOP, {"data": (1,)})],
+}
+REFUSED["burst: cut off by READ"] = [
+    *OPEN,
+    (3, ACTIVATE, {"bank": 1}),
+    (10, READ, {"address": ALL}),
+    (1, READ, {"bank": 1}),
+]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_state_does_not_allow_is_refused(name):
+    player = Player()
+    *before, (after, command, values) = REFUSED[name]
+    for some in before:
+        player.send(some[0], some[1], **some[2])
+    with pytest.raises(SdramViolation) as found:
+        player.send(after, command, **values)
+    assert found.value.rule == name.split(":")[0]
+
+
+POWER_UP = {
+    "too early": [(29, PRECHARGE, {"address": ALL})],
+    "refreshed before a precharge": [(30, REFRESH, {})],
+    "one bank precharged": [(30, PRECHARGE, {}), (5, REFRESH, {})],
+    "one refresh": [(30, PRECHARGE, {"address": ALL}), (5, REFRESH, {}), (21, LOAD, {"address": 0x31})],
+    "mode not set": [(30, PRECHARGE, {"address": ALL}), (5, ACTIVATE, {})],
+}
+
+
+@pytest.mark.parametrize("name", POWER_UP)
+def test_the_power_up_sequence(name):
+    player = Player(initialise=False)
+    *before, (after, command, values) = POWER_UP[name]
+    for some in before:
+        player.send(some[0], some[1], **some[2])
+    with pytest.raises(SdramViolation) as found:
+        player.send(after, command, **values)
+    assert found.value.rule == "power-up"
+    assert not player.device.initialised
+
+
+def test_every_rule_has_a_violation():
+    shown = {name.split()[0] for name in SPARED} | set(LIMITS) | {name.split(":")[0] for name in REFUSED}
+    assert shown | {"power-up"} == set(RULES)
