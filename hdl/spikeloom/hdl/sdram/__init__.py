@@ -1,0 +1,1 @@
+"""SDRAM: the controller, its clock crossing, and the probe of its size."""
