@@ -23,6 +23,7 @@ os.environ["XDG_CACHE_HOME"] = str(_BUILD / "cache")
 verilator.FAST = "-O0"
 # Tests run side by side: what one of them compiles need not be cut into parts, which takes more time together.
 build.UNITS = 1
+verilator.PARALLEL = False
 
 
 _HERE = Path(__file__).resolve().parent
