@@ -55,6 +55,12 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "tokens and features are powers of two from 2 on: the number is a multiple of 4, and one less or two less than "
         "it has as many bits"
     ),
+    (
+        "hdl/spikeloom/hdl/host/readout.py",
+        "index = Signal(range(-(1 << 16), 1 << max(17, self.axon_width + 1)))",
+        "'16' becomes '17'",
+        0,
+    ): "the upper bound takes 17 bits and a sign in any case",
     **{
         (_PROJECTION, line, now, 0): "a choice between ways to the same sums, for speed"
         for line, now in (

@@ -148,6 +148,9 @@ def _ignored(tree: ast.Module) -> set[int]:
             roots.append(node.returns)
         elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             roots.append(node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape":
+            # Any negative size is the one that NumPy finds out, -2 as much as -1.
+            roots += [size for size in node.args if isinstance(size, ast.UnaryOp)]
     return {id(inner) for root in roots for inner in ast.walk(root)}
 
 

@@ -23,6 +23,7 @@ def f(a: int, m, p) -> int:
         raise ValueError(f"{a + 1}")
     m.d.sync += [a.eq(~a), p.eq(a << 2)]
     m.d.comb += a.eq(Mux(a, p, 0))
+    p = p.reshape(-1, len(p))
     return (a & p) - (a | p) if a >= 2 or True else a ^ p
 '''
 CHANGES = [
