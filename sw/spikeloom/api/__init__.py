@@ -24,6 +24,9 @@ bitstream.
 `RunResult`; `classify` makes answers of its output by a `Decision`. `Board` is the driver itself, behind an `Endpoint`
 and a transport.
 
+**Exploring.** `sweep` evaluates the points of a `Grid` for a `Study` (a network and its samples), and `front` returns
+those that no other one surpasses.
+
 **Custom tiles.** A new kind of tile consists of `TileParameters`, `QuantisedUnit`, `TileCompiler`, `register_compiler`,
 `TileSignature` and `register_tile`.
 """
@@ -44,6 +47,10 @@ if TYPE_CHECKING:
     from spikeloom.datasets.encoders import Encoder
     from spikeloom.datasets.readout import Decision, classify
     from spikeloom.explore.cost import explain, measured_rates
+    from spikeloom.explore.pareto import front
+    from spikeloom.explore.points import Grid
+    from spikeloom.explore.study import Study
+    from spikeloom.explore.sweep import sweep
     from spikeloom.export.verilog import export_core, export_fabric
     from spikeloom.frontends.errors import LoadError
     from spikeloom.frontends.nir import load
@@ -82,6 +89,7 @@ __all__ = [
     "Encoder",
     "Endpoint",
     "FabricConfig",
+    "Grid",
     "LoadError",
     "Network",
     "PinsRunner",
@@ -96,6 +104,7 @@ __all__ = [
     "RunResult",
     "Runner",
     "SerialTransport",
+    "Study",
     "Task",
     "TileCompiler",
     "TileParameters",
@@ -109,6 +118,7 @@ __all__ = [
     "fabric_to_json",
     "from_snntorch",
     "from_torch",
+    "front",
     "load",
     "measured_rates",
     "place",
@@ -118,10 +128,12 @@ __all__ = [
     "register_tile",
     "save",
     "simulate",
+    "sweep",
 ]
 
 _HOMES = {
     "FABRICS": "spikeloom.sim.fabric.presets",
+    "Grid": "spikeloom.explore.points",
     "INPUT": "spikeloom.sim.network.population",
     "AerInput": "spikeloom.compiler.aer_ports",
     "AerOutput": "spikeloom.compiler.aer_ports",
@@ -147,6 +159,7 @@ _HOMES = {
     "RunResult": "spikeloom.runners.runner",
     "Runner": "spikeloom.runners.runner",
     "SerialTransport": "spikeloom.host.transport",
+    "Study": "spikeloom.explore.study",
     "Task": "spikeloom.runners.runner",
     "TileCompiler": "spikeloom.compiler.tiles.registry",
     "TileParameters": "spikeloom.sim.lib.tile",
@@ -160,6 +173,7 @@ _HOMES = {
     "fabric_to_json": "spikeloom.sim.fabric.fabric_file",
     "from_snntorch": "spikeloom.frontends.snntorch",
     "from_torch": "spikeloom.frontends.relu",
+    "front": "spikeloom.explore.pareto",
     "load": "spikeloom.frontends.nir",
     "measured_rates": "spikeloom.explore.cost",
     "place": "spikeloom.compiler.place",
@@ -169,6 +183,7 @@ _HOMES = {
     "register_tile": "spikeloom.hdl.noc.tile",
     "save": "spikeloom.frontends.saving",
     "simulate": "spikeloom.sim.network.reference",
+    "sweep": "spikeloom.explore.sweep",
 }
 """Module of each name, the same as in the imports above, which type checkers read."""
 

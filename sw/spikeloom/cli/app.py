@@ -14,6 +14,9 @@ from spikeloom.cli.signals import Interrupted, handled
 
 __all__ = ["main"]
 
+_EXTRAS = {"amaranth_boards": "boards", "distributed": "explore", "dask": "explore"}
+"""Extra that brings a package, where it is not ``simulate``."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with 0, or with one sentence and status 2."""
@@ -33,7 +36,7 @@ def _execute(arguments: Sequence[str] | None) -> int:
     try:
         return execute(arguments)
     except ModuleNotFoundError as error:
-        extra = "boards" if (error.name or "").startswith("amaranth_boards") else "simulate"
+        extra = _EXTRAS.get((error.name or "").partition(".")[0], "simulate")
         return _fail(f"{error.name} is not installed; pip install 'spikeloom[{extra}]'")
     except OSError as error:
         return _fail(f"cannot use {str(error.filename)!r}: {error.strerror}" if error.filename else str(error))

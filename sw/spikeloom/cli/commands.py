@@ -13,6 +13,7 @@ import typer
 from spikeloom.cli.bitstream import bitstream
 from spikeloom.cli.boards import boards
 from spikeloom.cli.check import check
+from spikeloom.cli.explore import explore
 from spikeloom.cli.flash import load_board
 from spikeloom.cli.generate import generate
 from spikeloom.cli.info import info
@@ -37,6 +38,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
     "save": save_network,
     "check": check,
+    "explore": explore,
     "place": show_placement,
     "report": report,
     "simulate": simulate,

@@ -52,9 +52,14 @@ def apply_project(context: typer.Context, value: Path | None) -> Path | None:
     if context.resilient_parsing or (value is None and not path.is_file()):
         return value
     found = read_project(path)
-    names = {parameter.name for parameter in context.command.params}
+    parameters = {parameter.name: parameter for parameter in context.command.params}
     several = {"networks": [found["network"]]} if "network" in found else {}
-    context.default_map = {name: given for name, given in (found | several).items() if name in names}
+    # An option that may be repeated takes a list, even where it takes one value in other commands.
+    context.default_map = {
+        name: [given] if getattr(parameters[name], "multiple", False) and not isinstance(given, list) else given
+        for name, given in (found | several).items()
+        if name in parameters
+    }
     if found:
         note(f"{path}: {', '.join(sorted(name.replace('_', '-') for name in found))}")
     return value

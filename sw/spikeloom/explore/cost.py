@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import ArrayLike
 from rich import box
 from rich.table import Table
@@ -22,10 +21,10 @@ from spikeloom.compiler.work import TileWork
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 from spikeloom.sim.network.network import QuantisedNetwork
 from spikeloom.sim.network.population import INPUT
-from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.network.reference import ReferenceResult, simulate
 from spikeloom.sim.noc.mesh import Link, Port
 
-__all__ = ["Explanation", "explain", "measured_rates", "tables"]
+__all__ = ["Explanation", "explain", "measured_rates", "rates_of", "tables"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +56,12 @@ class Explanation:
 
 def measured_rates(network: QuantisedNetwork, spikes: ArrayLike) -> Rates:
     """Return the spikes per step of every neuron when the reference runs ``spikes`` ``(T, B, inputs)``."""
-    result = simulate(network, spikes)
-    return {INPUT: (np.asarray(spikes) != 0).mean(axis=(0, 1))} | {
+    return rates_of(simulate(network, spikes))
+
+
+def rates_of(result: ReferenceResult) -> Rates:
+    """Return the spikes per step of every neuron in ``result``."""
+    return {INPUT: (result.inputs != 0).mean(axis=(0, 1))} | {
         name: fired.mean(axis=(0, 1)) for name, fired in result.spikes.items()
     }
 

@@ -15,6 +15,7 @@ from spikeloom.sim.lib.files import FileError, shown
 
 __all__ = [
     "BUILD_REPORT",
+    "EXPLORE_LOG",
     "FABRIC_FILE",
     "FORMATS",
     "FORMAT_KEY",
@@ -108,5 +109,8 @@ SUMMARY_FILE = Format(name="summary.json")
 """``summary.json`` and the other results of simulations and benchmarks, which spikeloom writes and never reads. A file
 that is a list has the number in each entry."""
 
-FORMATS = (FABRIC_FILE, BUILD_REPORT, NIR_METADATA, JSON_OUTPUT, SUMMARY_FILE)
+EXPLORE_LOG = Format(name="log of an exploration", remedy="remove it, and explore again")
+"""``points.jsonl``, the finished points of ``spikeloom explore``; the number is in each line."""
+
+FORMATS = (FABRIC_FILE, BUILD_REPORT, NIR_METADATA, JSON_OUTPUT, SUMMARY_FILE, EXPLORE_LOG)
 """All formats."""
