@@ -107,8 +107,6 @@ def run_all(
                 print(
                     f"[{len(outcomes)}/{len(mutants)}] {verdict} after {spent:.0f} s: {place}: {mutant.now}", flush=True
                 )
-        for test in tree.unsound:
-            print(f"fails without any change, and has found nothing: {test}", file=sys.stderr)
 
     with ThreadPoolExecutor(processes) as pool:
         try:

@@ -114,6 +114,8 @@ class Tree:
             # A test that fails without the change too has found nothing.
             if not test or self._is_sound(test):
                 return "killed", test or "does not start", spent
+            # Said at once: what is missing here, such as a package, would let all mutants of a module survive.
+            print(f"fails without any change, and has found nothing: {test}", file=sys.stderr, flush=True)
             self.unsound.append(test)
 
     def _is_sound(self, test: str) -> bool:

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from amaranth.hdl import ClockSignal, DomainRenamer, Module
+from amaranth.hdl import ClockSignal, DomainRenamer, Module, Value
 from amaranth.sim import Simulator
 from harness.core_ports import Packet, assert_equal_to_reference, bytes_of, run_steps
 from harness.cores import TINY_PAIR
@@ -169,6 +169,26 @@ class Ports:
             )
         await ctx.tick("bus")
         return taken, packet
+
+
+def test_a_word_is_a_packet(request):
+    """Every field that the core gets, its value with its sign, from the places in the word."""
+    rng = rng_of(request.node.name)
+    core = AxiLifCore(SMALL)
+    given = core.core.i.payload
+
+    async def bench(ctx):
+        for _ in range(100):
+            kind, parity, last = (int(rng.integers(most)) for most in (4, 2, 2))
+            axon, number = (int(rng.integers(1 << len(field))) for field in (given.axon, given.value))
+            value = number - (number >> len(given.value) - 1 << len(given.value))
+            ctx.set(core.s_axis_tdata, kind | parity << 2 | last << 3 | axon << 8 | (value & 0xFFFFFFFF) << 32)
+            found = [ctx.get(field) for field in (given.parity, given.last, given.axon, given.value)]
+            assert (ctx.get(Value.cast(given.kind)), found) == (kind, [parity, last, axon, value])
+
+    simulator = Simulator(core)
+    simulator.add_testbench(bench)
+    simulator.run()
 
 
 def check_core(core, rng):
