@@ -10,7 +10,9 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 from fuzz.mutations import damaged, damaged_graph, damaged_text
 
@@ -51,6 +53,30 @@ class Case:
 @cache
 def _network(name: str) -> bytes:
     return shipped(f"{name}.nir").read_bytes()
+
+
+@cache
+def _layers() -> bytes:
+    """A file of Lava-dl: an input, a convolution, a pool, a flatten and a dense layer."""
+    rng, stream = np.random.default_rng(5), io.BytesIO()
+    neuron = {"type": "CUBA", "iDecay": 4096, "vDecay": 0, "vThMant": 64, "refDelay": 1, "gradedSpike": False}
+    plain = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
+    layers: list[dict[str, Any]] = [
+        {"type": "input", "shape": [2, 8, 8]},
+        {"type": "conv", "shape": [4, 6, 6], "weight": rng.integers(-20, 40, (4, 2, 3, 3, 1)), **plain},
+        {"type": "pool", "shape": [4, 3, 3], "weight": np.full((1, 1, 2, 2, 1), 30), **plain | {"stride": [2, 2]}},
+        {"type": "flatten", "shape": [36, 1, 1]},
+        {"type": "dense", "shape": [5], "weight": rng.integers(-20, 40, (5, 36)), "bias": np.zeros(5)},
+    ]
+    with h5py.File(stream, "w") as file:
+        for number, layer in enumerate(layers):
+            group = file.create_group(f"layer/{number}")
+            group.create_dataset("type", (1,), "S10", [layer.pop("type").encode()])
+            for key, value in (
+                layer | ({f"neuron/{k}": v for k, v in neuron.items()} if "weight" in layer else {})
+            ).items():
+                group[key] = value
+    return stream.getvalue()
 
 
 @cache
@@ -115,9 +141,12 @@ def _datagram(rng: np.random.Generator) -> bytes:
 
 
 def case_of(number: int, seed: int) -> Case:
-    """Case ``number`` of a ``seed``: 14 of 20 are networks."""
+    """Case ``number`` of a ``seed``: 14 of 20 are networks, 3 of them of Lava-dl."""
     rng = np.random.default_rng((seed, number))
     kind = number % 20
+    if kind in (0, 8, 9):
+        layers = damaged(rng, _layers()) if kind == 0 else damaged_graph(rng, _layers(), "layer")
+        return Case(".net", layers, _check("spatial"))
     if kind < 14:
         name = list(_NETWORKS)[int(rng.integers(len(_NETWORKS)))]
         damage: Damage = damaged if kind < 8 else damaged_graph

@@ -102,18 +102,18 @@ def damaged_text(rng: np.random.Generator, content: bytes) -> bytes:
     return json.dumps(value).encode()
 
 
-def damaged_graph(rng: np.random.Generator, content: bytes) -> bytes:
-    """A NIR file whose HDF5 is whole, and one or two of whose values are not what they should be."""
+def damaged_graph(rng: np.random.Generator, content: bytes, root: str = "node") -> bytes:
+    """A file whose HDF5 is whole, and one or two of whose values below ``root`` are not what they should be."""
     stream = io.BytesIO(content)
     with h5py.File(stream, "r+") as file:
         for _ in range(rng.integers(1, 3)):
             names: list[str] = []
-            file["node"].visit(names.append)
+            file[root].visit(names.append)
             if rng.random() < 0.9:  # a group that is something else ends at the first check
-                names = [name for name in names if isinstance(file["node"][name], h5py.Dataset)]
+                names = [name for name in names if isinstance(file[root][name], h5py.Dataset)]
             if not names:
                 break
-            name = f"node/{names[int(rng.integers(len(names)))]}"
+            name = f"{root}/{names[int(rng.integers(len(names)))]}"
             item = file[name]
             if isinstance(item, h5py.Group):
                 del file[name]

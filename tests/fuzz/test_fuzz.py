@@ -27,8 +27,15 @@ def test_damaged_files_are_accepted_or_refused_with_one_sentence():
         assert outcome.good, (number, case.suffix, outcome)
         verdicts.add((case.suffix, outcome.verdict))
     # Interesting: damage that is seen and damage that is not, and every kind of file.
-    assert {(".nir", "accepted"), (".nir", "refused"), (".npz", "refused"), (".json", "refused")} <= verdicts
-    assert {suffix for suffix, _ in verdicts} == {".nir", ".npz", ".npy", ".json", "", ".toml", ".spif"}
+    assert {
+        (".nir", "accepted"),
+        (".nir", "refused"),
+        (".net", "accepted"),
+        (".net", "refused"),
+        (".npz", "refused"),
+        (".json", "refused"),
+    } <= verdicts
+    assert {suffix for suffix, _ in verdicts} == {".nir", ".net", ".npz", ".npy", ".json", "", ".toml", ".spif"}
 
 
 def test_damage_is_the_same_for_the_same_seed():

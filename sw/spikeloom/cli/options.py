@@ -43,7 +43,9 @@ _NETWORK, _HARDWARE, _INPUTS = "Loading and quantisation", "Hardware", "Inputs"
 
 NetworkArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="NETWORK", help="NIR file; default: the digits network.", show_default=False),
+    typer.Argument(
+        metavar="NETWORK", help="NIR file, or .net file of Lava-dl; default: the digits network.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 

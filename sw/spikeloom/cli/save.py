@@ -29,7 +29,8 @@ def save_network(
         str,
         typer.Argument(
             metavar="NETWORK|FILE.py:NAME",
-            help="NIR file; or a Network, or a function that returns one, in a Python file, WHICH IS RUN.",
+            help="NIR file, or .net file of Lava-dl; or a Network, or a function that returns one, in a Python file, "
+            "WHICH IS RUN.",
             show_default=False,
         ),
     ],

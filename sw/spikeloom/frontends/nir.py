@@ -28,6 +28,7 @@ from spikeloom.frontends.constants import with_constants
 from spikeloom.frontends.discretise import RuleOptions, Stepping, population_of
 from spikeloom.frontends.encoder_settings import ENCODER_KEY, encoder_settings
 from spikeloom.frontends.errors import LoadError
+from spikeloom.frontends.lava import SUFFIX, load_net
 from spikeloom.frontends.nir_content import check_content
 from spikeloom.frontends.nir_file import read_tree
 from spikeloom.frontends.nir_graph import NEURONS, RULE_KEYS, Graph, Node, scalar, text, unfold
@@ -93,7 +94,7 @@ def load(
     Parameters
     ----------
     source
-        Path of a NIR file, or a ``nir.NIRGraph``.
+        Path of a NIR file, or of a Lava-dl file by its suffix ``.net``, or a ``nir.NIRGraph``.
     name
         Name of the network; default: the file name without its suffix.
     preset
@@ -113,14 +114,6 @@ def load(
     Each option is taken from the arguments if it is not None, otherwise from the metadata of the node, then of the
     graph (see `METADATA_KEYS`), otherwise from the preset. Raises `LoadError` with one sentence about the cause.
     """
-    if isinstance(source, str | PathLike):
-        path = Path(source)
-        content, default_name = read_tree(path), path.stem
-    elif hasattr(source, "to_dict"):
-        content, default_name = content_of(source), "network"
-    else:
-        raise LoadError(f"source must be the path of a NIR file or a nir.NIRGraph, not {type(source).__name__}")
-    check_content(content)
     rule = {
         "compare": compare,
         "reset": reset,
@@ -129,9 +122,20 @@ def load(
         "norm_input": norm_input,
     }
     caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)
+    given = caller | ({"layers": layers} if layers else {})
+    if isinstance(source, str | PathLike):
+        path = Path(source)
+        if path.suffix == SUFFIX:
+            return _with_options(load_net(path), name, given, "a Lava-dl file has the exact steps of its neurons")
+        content, default_name = read_tree(path), path.stem
+    elif hasattr(source, "to_dict"):
+        content, default_name = content_of(source), "network"
+    else:
+        raise LoadError(f"source must be the path of a NIR file or a nir.NIRGraph, not {type(source).__name__}")
+    check_content(content)
     saved = saved_network(content)
     if saved is not None:
-        return _with_options(saved, name, caller | ({"layers": layers} if layers else {}))
+        return _with_options(saved, name, given, "spikeloom saved the file with the exact steps of its neurons")
     graph = unfold(content)
     keep_large_weights_sparse(graph)
     del content  # free the weight arrays that are now sparse
@@ -194,14 +198,11 @@ def load(
     )
 
 
-def _with_options(saved: Network, name: str | None, given: Mapping[str, Any]) -> Network:
-    """Return a saved network with the name and seed of the caller. Its steps are given: other options are refused."""
+def _with_options(saved: Network, name: str | None, given: Mapping[str, Any], why: str) -> Network:
+    """Return a network whose steps are given with the name and seed of the caller: other options are refused."""
     for key, value in given.items():
         if key != "seed" and (key, value) != ("preset", AUTO):
-            raise LoadError(
-                f"{key} must be left out, because spikeloom saved the file with the exact steps of its neurons; change "
-                "the network in Python and save it again"
-            )
+            raise LoadError(f"{key} must be left out, because {why}; change the network in Python and save it again")
     return replace(saved, name=name or saved.name, seed=given.get("seed", saved.seed))
 
 

@@ -1,7 +1,8 @@
-"""HDF5 reader for NIR files in a separate small process, because libhdf5 can crash or hang on a hostile file.
+"""HDF5 reader for NIR and Lava-dl files in a separate small process: libhdf5 can crash or hang on a hostile file.
 
-`spikeloom.frontends.nir_file` starts this file as a script, passes it an open descriptor of the NIR file, and reads the
-content from its standard output. It imports only h5py and NumPy, so that it starts in a fifth of a second.
+`spikeloom.frontends.nir_file` starts this file as a script, passes it an open descriptor of the file and the name of
+the group to read, and reads the content from its standard output. It imports only h5py and NumPy, so that it starts in
+a fifth of a second.
 
 Before anything is read, every object is checked: hard links only, so that no other file is opened; each object once;
 bounds on depth, number and declared sizes; storage inside the file; numbers and text only. Even if libhdf5 is
@@ -25,7 +26,7 @@ import json
 import sys
 from typing import Any, BinaryIO
 
-__all__ = ["DEEPEST", "LARGE", "LARGEST", "LARGEST_TEXTS", "MOST_OBJECTS", "SPARSE", "main"]
+__all__ = ["DEEPEST", "KINDS", "LARGE", "LARGEST", "LARGEST_TEXTS", "MOST_OBJECTS", "SPARSE", "main"]
 
 DEEPEST = 32
 """Maximum depth of nested groups; a nested NIR graph takes two."""
@@ -44,6 +45,9 @@ LARGE = 1 << 20
 
 SPARSE = 8
 
+KINDS = {"node": ("NIR file", "graph"), "layer": ("Lava-dl file", "layers")}
+"""Group that is read of a file, with the kind of the file and what the group is."""
+
 _BLOCK = 1 << 22
 _MOST_TEXTS = 1 << 16
 _LONGEST_TEXT = 4096
@@ -58,22 +62,24 @@ class _Refused(Exception):
 
 
 class _Reader:
-    def __init__(self, h5py: Any, np: Any) -> None:
-        self._h5py, self._np = h5py, np
+    def __init__(self, h5py: Any, np: Any, root: str) -> None:
+        self._h5py, self._np, self._root = h5py, np, root
+        self._kind, self._what = KINDS[root]
         self._seen: set[tuple[int, int]] = set()
         self._bytes = self._texts = self._text_bytes = 0
         self.arrays: list[Any] = []
         self._datasets: list[tuple[list[Any], Any]] = []
 
     def tree(self, file: Any) -> list[Any]:
-        """Return the content of the group ``node``: check every object first, then read numbers and texts."""
-        root = file["/"].id
-        if not self._is_there(root, b"node"):
-            raise _Refused("it is an HDF5 file but not a NIR file, it has no graph")
-        node = self._open(root, b"node", "node")
+        """Return the content of the root group: check every object first, then read numbers and texts."""
+        root, name = file["/"].id, self._root.encode()
+        missing = _Refused(f"it is an HDF5 file but not a {self._kind}, it has no {self._what}")
+        if not self._is_there(root, name):
+            raise missing
+        node = self._open(root, name, self._root)
         if not isinstance(node, self._h5py.h5g.GroupID):
-            raise _Refused("it is an HDF5 file but not a NIR file, it has no graph")
-        entries = self._group(node, "node", 1)
+            raise missing
+        entries = self._group(node, self._root, 1)
         for entry, dataset in self._datasets:
             content = self._sparse(dataset) if entry[0] == "weight" else None
             entry.extend(content or self._content(dataset))
@@ -85,7 +91,7 @@ class _Reader:
     def _open(self, group: Any, name: bytes, where: str) -> Any:
         """Return the object of a link, which must be a hard link and the first one to this object."""
         if group.links.get_info(name).type != self._h5py.h5l.TYPE_HARD:
-            raise _Refused(f"{where} is a link to another place or file, but a NIR file must be self-contained")
+            raise _Refused(f"{where} is a link to another place or file, but a {self._kind} must be self-contained")
         item = self._h5py.h5o.open(group, name)
         info = self._h5py.h5o.get_info(item)
         if (info.fileno, info.addr) in self._seen:
@@ -130,9 +136,9 @@ class _Reader:
         for extent in space.get_simple_extent_dims():
             count *= extent
         if plan.get_layout() not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
-            raise _Refused(f"{where} is a virtual dataset, but a NIR file must be self-contained")
+            raise _Refused(f"{where} is a virtual dataset, but a {self._kind} must be self-contained")
         if plan.get_layout() != h5py.h5d.CHUNKED and plan.get_external_count():
-            raise _Refused(f"{where} is stored in another file, but a NIR file must be self-contained")
+            raise _Refused(f"{where} is stored in another file, but a {self._kind} must be self-contained")
         chunk = 1
         if plan.get_layout() == h5py.h5d.CHUNKED:
             for extent in plan.get_chunk():
@@ -203,7 +209,7 @@ class _Reader:
         return value.decode("utf-8")
 
 
-def _answer(descriptor: int) -> tuple[dict[str, Any], list[Any]]:
+def _answer(descriptor: int, root: str) -> tuple[dict[str, Any], list[Any]]:
     import resource
 
     import h5py  # type: ignore[import-untyped]
@@ -224,12 +230,12 @@ def _answer(descriptor: int) -> tuple[dict[str, Any], list[Any]]:
         with open(descriptor, "rb") as raw, h5py.File(raw, "r") as file:
             # From here on nothing can be opened: the limit equals the number of open descriptors.
             resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
-            reader = _Reader(h5py, np)
+            reader = _Reader(h5py, np, root)
             return {"tree": reader.tree(file)}, reader.arrays
     except _Refused as refused:
         return {"refused": str(refused)}, []
     except Exception:  # h5py raises exceptions of many kinds on a damaged file
-        return {"refused": "it is truncated or not an HDF5 file, which a NIR file must be"}, []
+        return {"refused": f"it is truncated or not an HDF5 file, which a {KINDS[root][0]} must be"}, []
 
 
 def _send(answer: dict[str, Any], arrays: list[Any], out: BinaryIO) -> None:
@@ -242,9 +248,10 @@ def _send(answer: dict[str, Any], arrays: list[Any], out: BinaryIO) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Read the file at the descriptor ``arguments[0]``, with the other arguments as the import path."""
-    sys.path[:] = arguments[1:]
-    answer, arrays = _answer(int(arguments[0]))
+    """Read the group ``arguments[1]`` of the file at the descriptor ``arguments[0]``; the other arguments are the
+    import path."""
+    descriptor, root, *sys.path[:] = arguments
+    answer, arrays = _answer(int(descriptor), root)
     _send(answer, arrays, sys.stdout.buffer)
 
 

@@ -1,4 +1,4 @@
-"""NIR files, possibly hostile, as nested dictionaries of text and arrays.
+"""NIR and Lava-dl files, possibly hostile, as nested dictionaries of text and arrays.
 
 A separate process (`spikeloom.frontends.nir_child`) with bounded memory and time reads the file: a crash or a hang
 inside libhdf5 ends only that process and becomes a `LoadError` of one sentence. The output of the process is checked
@@ -50,8 +50,11 @@ class _Ended(Exception):
     """The process has ended, or timed out, before its answer was complete."""
 
 
-def read_tree(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read the graph of a NIR file: nested dictionaries of ``str``, arrays of numbers, and object arrays of ``str``.
+def read_tree(path: str | PathLike[str], root: str = "node") -> dict[str, Any]:
+    """Read a NIR file, or a file of another kind: nested dictionaries of ``str``, arrays of numbers, and object arrays
+    of ``str``.
+
+    ``root`` is the group that is read, one of `spikeloom.frontends.nir_child.KINDS`.
 
     A large matrix ``weight`` with few nonzero entries is a `SparseMatrix`.
 
@@ -67,7 +70,7 @@ def read_tree(path: str | PathLike[str]) -> dict[str, Any]:
     except OSError as error:
         raise LoadError(f"{where}: {error.strerror}") from error
     try:
-        process = _start(descriptor)
+        process = _start(descriptor, root)
     finally:
         os.close(descriptor)
     with process:
@@ -86,10 +89,10 @@ def read_tree(path: str | PathLike[str]) -> dict[str, Any]:
     raise LoadError(f"{where}: {said['refused']}")
 
 
-def _start(descriptor: int) -> subprocess.Popen[bytes]:
+def _start(descriptor: int, root: str) -> subprocess.Popen[bytes]:
     # -I and -S: the child runs no code from the user's folders or environment before its limits are set.
     child = Path(__file__).with_name("nir_child.py")
-    arguments = [sys.executable, "-I", "-S", str(child), str(descriptor), *map(os.path.abspath, sys.path)]
+    arguments = [sys.executable, "-I", "-S", str(child), str(descriptor), root, *map(os.path.abspath, sys.path)]
     environment = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if key in os.environ}
     return subprocess.Popen(
         arguments,

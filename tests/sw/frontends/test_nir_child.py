@@ -23,7 +23,7 @@ def output_of(path, *, code=None):
         start = [str(CHILD)] if code is None else ["-c", f"{code}\nmain(sys.argv[1:])"]
         import_path = [str(CHILD.parent), *sys.path] if code is not None else sys.path
         done = subprocess.run(
-            [sys.executable, "-I", "-S", *start, str(descriptor), *map(os.path.abspath, import_path)],
+            [sys.executable, "-I", "-S", *start, str(descriptor), "node", *map(os.path.abspath, import_path)],
             pass_fds=(descriptor,),
             capture_output=True,
             check=False,
@@ -145,7 +145,7 @@ def test_what_is_no_hdf5_file(tmp_path):
 
 INSIDE = """
 import json, resource, sys
-sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[3])
 import nir_child
 from nir_child import main
 
