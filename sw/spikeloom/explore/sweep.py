@@ -6,10 +6,11 @@ of the network; therefore the outcomes are the same wherever they are computed.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
@@ -62,22 +63,31 @@ def sweep(
             finished(list(found.values()))
     groups = behaviours(point for point in wanted if point not in found)
     if scheduler is not None:
+        if jobs is not None:
+            raise ValueError(f"jobs must be left out with a scheduler, whose workers are used, not {jobs}")
         results = _on_cluster(study, groups, scheduler)
     else:
         count = min(_cores() if jobs is None else jobs, len(groups))
         if jobs is not None and jobs < 1:
             raise ValueError(f"jobs must be at least 1, not {jobs}")
-        results = _in_processes(study, groups, count) if count > 1 else (evaluate(study, group) for group in groups)
-    for outcomes in results:
-        if log is not None:
-            log.add(outcomes)
-        found |= {outcome.point: outcome for outcome in outcomes}
-        finished(outcomes)
+        results = _in_processes(study, groups, count) if count > 1 else _here(study, groups)
+    # Closed at once, also after a signal: no process and no connection outlives the sweep.
+    with contextlib.closing(results):
+        for outcomes in results:
+            if log is not None:
+                log.add(outcomes)
+            found |= {outcome.point: outcome for outcome in outcomes}
+            finished(outcomes)
     return [found[point] for point in wanted]
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
+
+
+def _here(study: Study, groups: Sequence[_Group]) -> Generator[list[Outcome], None, None]:
+    for group in groups:
+        yield evaluate(study, group)
 
 
 _study: Study | None = None
@@ -95,7 +105,7 @@ def _evaluate(group: _Group) -> list[Outcome]:
     return evaluate(_study, group)
 
 
-def _in_processes(study: Study, groups: Sequence[_Group], count: int) -> Iterator[list[Outcome]]:
+def _in_processes(study: Study, groups: Sequence[_Group], count: int) -> Generator[list[Outcome], None, None]:
     # Spawned, because a fork copies locks of threads that do not exist in the child.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(study,))
@@ -114,7 +124,7 @@ def _evaluate_as(version: str, study: Study, group: _Group) -> list[Outcome]:
     return evaluate(study, group)
 
 
-def _on_cluster(study: Study, groups: Sequence[_Group], address: str) -> Iterator[list[Outcome]]:
+def _on_cluster(study: Study, groups: Sequence[_Group], address: str) -> Generator[list[Outcome], None, None]:
     from distributed import Client, as_completed
 
     try:

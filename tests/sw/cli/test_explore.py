@@ -170,8 +170,15 @@ def test_a_signal_leaves_whole_lines_and_the_next_run_goes_on(small, jobs):
         assert log.read_bytes() == before
 
 
+def test_attention_has_no_core(capsys):
+    path = str(shipped("digits-transformer.nir"))
+    message = sentence(capsys, "explore", path, *QUICK, "--weight-bits", "8", "--steps", "4", "--limit", "3")
+    assert message.startswith("no point fits its board: ")
+    assert "attention" in message
+
+
 def test_a_scheduler_that_does_not_answer(small, capsys):
-    message = sentence(capsys, "explore", *small, *QUICK, "--scheduler", "nonsense://x")
+    message = sentence(capsys, "explore", *small, *QUICK[2:], "--scheduler", "nonsense://x")
     assert message.startswith(
         "scheduler must be the address of a running Dask scheduler, such as tcp://127.0.0.1:8786, "
     )

@@ -1,6 +1,7 @@
 """Sweeps: the same outcomes in one process, in several, and on a Dask scheduler; what is in the log is not repeated."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from harness.studies import point, small_study
 
 from spikeloom.explore import sweep as module
-from spikeloom.explore.log import opened_log
+from spikeloom.explore.log import code_version, opened_log
 from spikeloom.explore.study import evaluate
 from spikeloom.explore.sweep import ClusterError, sweep
 
@@ -66,48 +67,39 @@ def test_a_sweep_goes_on_where_it_was(tmp_path, expected, monkeypatch):
 def test_jobs_and_boards_that_there_are_not():
     with pytest.raises(ValueError, match=r"^jobs must be at least 1, not 0$"):
         sweep(small_study(), POINTS, jobs=0)
+    with pytest.raises(ValueError, match=r"^jobs must be left out with a scheduler, whose workers are used, not 2$"):
+        sweep(small_study(), POINTS, jobs=2, scheduler="tcp://127.0.0.1:1")
     with pytest.raises(ValueError, match=r"^Board must be one that 'spikeloom boards' lists, perhaps icebreaker"):
         sweep(small_study(), [point(board="icebraker")], jobs=1)
 
 
 def run_by_dask(program, *options):
     command = [sys.executable, "-m", f"distributed.cli.{program}", *options]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager
-def scheduler(folder, *, workers):
-    """The address of a scheduler on loopback."""
-    pytest.importorskip("distributed")
+def scheduler(folder):
+    """The address of a scheduler on loopback, and a function that starts a worker in a process of its own."""
     file = folder / "scheduler.json"
-    processes = [
-        run_by_dask(
-            "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)
-        )
-    ]
+    place = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
+    processes = [run_by_dask("dask_scheduler", "--port", "0", *place)]
+
+    def start_worker():
+        options = ("--no-nanny", "--nthreads", "1", "--local-directory", str(folder))
+        processes.append(run_by_dask("dask_worker", *place, *options))
+
     try:
         deadline = time.monotonic() + 300
         while not (file.exists() and file.read_text().rstrip().endswith("}")):
             assert processes[0].poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        options = ("--no-nanny", "--no-dashboard", "--nthreads", "1", "--local-directory", str(folder))
-        processes += [
-            run_by_dask("dask_worker", "--scheduler-file", str(file), "--host", "127.0.0.1", *options)
-            for _ in range(workers)
-        ]
-        import json
-
-        yield json.loads(file.read_text())["address"]
+        yield json.loads(file.read_text())["address"], start_worker
     finally:
         for process in processes:
-            process.terminate()
-        for process in processes:
+            process.kill()  # a worker that is asked to end waits for a scheduler that has ended
             process.wait(60)
 
 
@@ -115,7 +107,12 @@ def test_workers_of_a_scheduler_give_the_same(tmp_path, expected):
     from distributed import Client
 
     study = small_study()
-    with scheduler(tmp_path, workers=1) as address:
+    with scheduler(tmp_path) as (address, start_worker):
+        with pytest.raises(
+            ClusterError, match=rf"^the scheduler at {address} must have at least one worker, and none "
+        ):
+            sweep(study, POINTS, scheduler=address)
+        start_worker()
         with Client(address, timeout=120, set_as_default=False) as client:
             client.wait_for_workers(1, timeout=120)
         with opened_log(tmp_path / "points.jsonl", study) as log:
@@ -123,8 +120,16 @@ def test_workers_of_a_scheduler_give_the_same(tmp_path, expected):
             assert [log.find(each) for each in POINTS] == expected
 
 
-def test_schedulers_that_there_are_not():
-    pytest.importorskip("distributed")
+def test_workers_must_have_the_same_sources():
+    assert module._evaluate_as(code_version(), small_study(), POINTS[:1]) == evaluate(small_study(), POINTS[:1])
+    with pytest.raises(
+        ClusterError, match=r"^a worker has other sources of spikeloom; install the same version on all"
+    ):
+        module._evaluate_as("other", small_study(), POINTS[:1])
+
+
+def test_schedulers_that_there_are_not(monkeypatch):
+    monkeypatch.setattr(module, "_CONNECT_S", 0.5)
     for address in ("tcp://127.0.0.1:1", "nonsense://x"):
         with pytest.raises(ClusterError, match=r"^scheduler must be the address of a running Dask scheduler, such as "):
             sweep(small_study(), POINTS, scheduler=address)
