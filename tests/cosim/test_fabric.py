@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from harness.fabric import SMALL, mesh_of, random_program, run_and_compare, tiles_library
 from harness.mutations import mutated
-from harness.networks import random_network, random_spikes, rng_of
+from harness.networks import random_network, random_spikes, rng_of, with_widths
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.place import place
 from spikeloom.hdl.core import engine
 from spikeloom.hdl.core import row_reader as rows
@@ -19,8 +20,10 @@ from spikeloom.hdl.core import tile as core
 from spikeloom.hdl.top.fabric import Tiles
 from spikeloom.runners.compare import compare
 from spikeloom.runners.compiled import CompiledRunner
+from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.noc.mesh import MeshParameters
 from spikeloom.simulators.build import compile_design
 from spikeloom.simulators.compiled import Pauses
 from spikeloom.simulators.verilator import SimulationError
@@ -93,6 +96,32 @@ def test_random_networks_anywhere():
     assert all(seen[shape] >= 10 for shape in MESHES), seen
     assert seen["fired"] > 60, seen
     assert all(seen[name] > 15 for name in ("three tiles", "tiles of all", "recurrent", "stalled")), seen
+
+
+def test_tiles_of_two_widths(request):
+    """Weights of 4 and of 8 bits, whose words have different sizes, in tiles of a mesh that send to each other."""
+    rng = rng_of(request.node.name)
+    narrow, wide = (dataclasses.replace(SMALL, weight_width=width) for width in (4, 8))
+    fabric = FabricConfig(name="widths", tiles=(None, narrow, wide, narrow), mesh=MeshParameters(columns=2, rows=2))
+    library, seen = tiles_library(fabric), collections.Counter()
+    for number in range(12):
+        network = random_network(rng, wide, sizes=(7, 6, 5), readout=number % 3 == 2)
+        names = [population.name for population in network.populations]
+        network = with_widths(network, {name: int(rng.choice([4, 8])) for name in names})
+        observe = [p.name for p in network.populations if p.parameters.spiking]
+        tiles = int(rng.integers(1, 4)) if any(network.width_of(name) == 4 for name in names) else 1
+        try:
+            program = place(network, fabric, observe=observe, tiles=tiles, seed=number)
+        except PlaceError:  # too few narrow parts for so many tiles
+            program = place(network, fabric, observe=observe)
+        spikes = random_spikes(rng, 6, 3, network.inputs)
+        start = int(rng.integers(1, 1 << 30))
+        run = run_and_compare(library, network, program, spikes, pauses=random_pauses(rng), random_start=start)
+        widths = {fabric.cores[tile].weight_width for tile in program.assignment.tiles}
+        seen["both"] += widths == {4, 8}
+        seen["three"] += run.tiles == 3
+        seen["fired"] += run.spikes > 0
+    assert min(seen.values()) > 2, seen
 
 
 def test_delayed_connections_forward(request):

@@ -45,6 +45,17 @@ def random_convolution(
             continue
 
 
+def with_widths(network: QuantisedNetwork, widths: dict[str, int]) -> QuantisedNetwork:
+    """The network with weights of these widths in bits into some populations, clipped to their range, without 1 bit."""
+    connections = []
+    for connection in network.connections:
+        width = widths.get(connection.target, network.weight_width)
+        low, high = weight_range(width)
+        connections.append(replace(connection, weight=np.clip(connection.kernel, low, high)))
+    populations = tuple(replace(p, weight_width=widths.get(p.name)) for p in network.populations)
+    return replace(network, populations=populations, connections=tuple(connections))
+
+
 def random_parameters(
     rng: np.random.Generator, size: int, core: CoreParameters, *, spiking: bool = True
 ) -> NeuronParameters:

@@ -145,10 +145,11 @@ def _fabric(hardware: Hardware, loading: Loading, networks: list[Network], *, ba
     board = board_of(hardware)
     given = given_fields(hardware.core)
     if hardware.fabric is not None:
-        fabric = with_fields(named_fabric(hardware.fabric), given)
+        fabric = on_mesh(with_fields(named_fabric(hardware.fabric), given), hardware, loading, networks)
         for network in networks:  # before a build that takes minutes, check that the fabric can run the network
-            place_on(on_mesh(fabric, hardware), quantised_for(network, fabric, loading), hardware)
-    elif networks:
+            place_on(fabric, quantised_for(network, fabric, loading), hardware)
+        return fabric
+    if networks:
         # A bitstream can initialise block RAM, but not single-port RAM.
         given = ({"weight_memory": "block"} if baked else {}) | given
         choice = choose_for(networks, hardware, loading, given)
@@ -157,4 +158,4 @@ def _fabric(hardware: Hardware, loading: Loading, networks: list[Network], *, ba
         fabric = chosen_fabric(networks, choice)
     else:
         fabric = with_fields(board.buildable_fabric(), given)
-    return on_mesh(fabric, hardware)
+    return on_mesh(fabric, hardware, loading, networks)

@@ -13,6 +13,7 @@ from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.place import place
 from spikeloom.compiler.program import Program
 from spikeloom.compiler.quantise import Quantisation, Scales, quantise
+from spikeloom.compiler.tile_widths import with_own_widths
 from spikeloom.datasets.inputs import InputError
 from spikeloom.model.network import Network
 from spikeloom.sim.core.parameters import CoreParameters
@@ -209,7 +210,7 @@ def fabric_for(
         if name not in FABRICS:
             _refuse_changes(hardware, "a fabric that is built already")
         fabric = with_fields(named_fabric(name), given)
-    return on_mesh(fabric, hardware, counters=counters)
+    return on_mesh(fabric, hardware, loading, networks, counters=counters)
 
 
 def with_fields(fabric: FabricConfig, given: dict[str, Any]) -> FabricConfig:
@@ -226,11 +227,28 @@ def with_fields(fabric: FabricConfig, given: dict[str, Any]) -> FabricConfig:
     )
 
 
-def on_mesh(fabric: FabricConfig, hardware: Hardware, *, counters: bool = False) -> FabricConfig:
-    """Return ``fabric`` on the mesh of ``--mesh``, or on the smallest mesh for ``--tiles``; else unchanged."""
+def on_mesh(
+    fabric: FabricConfig,
+    hardware: Hardware,
+    loading: Loading,
+    networks: Sequence[Network],
+    *,
+    counters: bool = False,
+) -> FabricConfig:
+    """Return ``fabric`` on the mesh of ``--mesh``, or on the smallest mesh for ``--tiles``; else unchanged.
+
+    Where the weights of ``networks`` have different widths, so have the tiles.
+    """
     if hardware.mesh is None and (hardware.tiles or 1) <= len(fabric.cores):
         return fabric
-    return fabric.on_mesh(*mesh_shape(hardware.mesh, hardware.tiles), counters=counters)
+    meshed = fabric.on_mesh(*mesh_shape(hardware.mesh, hardware.tiles), counters=counters)
+    if all(len(set(loading.weight_widths(network).values())) == 1 for network in networks):
+        return meshed
+    quantised = [quantised_for(network, meshed, loading) for network in networks]
+    try:
+        return with_own_widths(meshed, quantised, tiles=hardware.tiles, seed=hardware.seed)
+    except PlaceError:
+        return meshed  # the command places the network itself, and names what is missing
 
 
 def mesh_shape(mesh: str | None, tiles: int | None) -> tuple[int, int]:

@@ -26,7 +26,6 @@ __all__ = [
     "check_ports",
     "check_uses",
     "check_weights",
-    "holds_weights",
 ]
 
 
@@ -41,7 +40,7 @@ def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) ->
     widest = max(core.weight_width for core in kinds)
     for population in network.populations:
         # Tiles can have different widths: each population needs one that is wide enough.
-        if not any(holds_weights(core, network.width_of(population.name)) for core in kinds):
+        if not any(core.holds_weights(network.width_of(population.name)) for core in kinds):
             has = f"network {network.name} has {network.weight_width}"
             if population.weight_width is not None:
                 has = f"population {population.name} has {population.weight_width}"
@@ -49,11 +48,6 @@ def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) ->
             raise PlaceError(f"weights must {what} on this fabric, {has}")
     for core in kinds:
         _check_features(network, core)
-
-
-def holds_weights(core: CoreParameters, width: int) -> bool:
-    """Whether the weights of ``core`` can be those of ``width`` bits. A core of one bit has no weight of 0."""
-    return width <= core.weight_width and (core.weight_width > 1 or width == 1)
 
 
 def _check_features(network: QuantisedNetwork, core: CoreParameters) -> None:
@@ -126,7 +120,7 @@ def check_weights(network: QuantisedNetwork, cores: Mapping[str, CoreParameters]
     """Check that the core of each population has room for its weights."""
     for population in network.populations:
         width, core = network.width_of(population.name), cores[population.name]
-        if not holds_weights(core, width):
+        if not core.holds_weights(width):
             what = "1 bit, -1 or 1" if core.weight_width == 1 else f"at most {core.weight_width} bits"
             raise PlaceError(f"population {population.name}: its weights must have {what} in its tile, not {width}")
 

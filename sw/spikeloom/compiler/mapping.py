@@ -7,7 +7,8 @@ other, whatever the network; recurrent connections may lead anywhere.
 1. **Pieces**: the slowest tile limits all others, because they run ahead of it by at most one step. Given a limit of
    cycles per step, each tile in turn takes as much of the line as its memories and the limit allow; bisection finds the
    smallest limit for which the tiles suffice. Pieces are whole memory words or, if that is faster or nothing else fits,
-   some lines of every channel, or any neurons and channels.
+   some lines of every channel, or any neurons and channels. Where tiles differ, for example in the width of their
+   weights, the order of their kinds along the line is found as well.
 2. **Places**: simulated annealing (Kirkpatrick et al. 1983, Science 220(4598)) finds the router of each piece. The cost
    is the number of packets per step times the links that each crosses, a multicast counted by the links of its tree.
    The generator is seeded: the same seed gives the same places.
@@ -41,6 +42,8 @@ from spikeloom.sim.noc.mesh import MeshParameters
 __all__ = ["AssignError", "Assignment", "Load", "assign", "links_crossed"]
 
 _BISECTIONS = 24
+_MOST_ORDERS = 256
+"""Maximum number of orders of different tiles that are kept for each number of tiles."""
 _TRIES_A_TILE = 300
 _MOST_TRIES = 20_000
 
@@ -94,6 +97,14 @@ class _Piece:
 
 
 @dataclass(frozen=True)
+class _Held:
+    """Content of a tile: the number of the kind of its core (`_Line.kinds`), and consecutive pieces of the line."""
+
+    kind: int
+    pieces: tuple[_Piece, ...]
+
+
+@dataclass(frozen=True)
 class _Places:
     """Positions where a population can be cut, including its ends: neuron numbers, or line numbers if it has a
     ``shape``."""
@@ -119,6 +130,7 @@ def assign(
     rates: Rates | None = None,
     room: float = 1.0,
     banded: bool = True,
+    separate_widths: bool = False,
     input_from: Port | None = None,
     output_to: Port | None = None,
 ) -> Assignment:
@@ -126,7 +138,8 @@ def assign(
 
     ``tiles`` is the number of cores to use; None selects the fewest that hold the network. ``rates`` are the expected
     spikes per step of the input and of each population, equal for all neurons if unknown. ``room`` is the usable share
-    of the rows of each tile; ``banded`` permits cuts into bands. Raises `AssignError` if the network does not fit.
+    of the rows of each tile; ``banded`` permits cuts into bands; with ``separate_widths``, weights of different widths
+    lie in different tiles. Raises `AssignError` if the network does not fit.
     """
     whole = split(network, {})
     rates = uniform_rates(network) if rates is None else rates
@@ -140,22 +153,28 @@ def assign(
             "but the fabric has one core"
         )
     if mesh is None or len(cores) == 1 or (tiles == 1 and not between):
-        (tile, *_) = cores
+        # The first core that is wide enough: the network has been checked to have one for each population.
+        wide = [number for number, core in cores.items() if core.holds_weights(network.weight_width)]
+        tile = next(iter(wide or cores))
         tile_of = {population.name: tile for population in network.populations} | units
         found = Assignment(parts=whole, tile_of=tile_of, input_from=input_from, output_to=output_to)
         pieces = [[_Piece(population.name, 0, population.size) for population in network.populations]]
+        chosen = [tile]
     else:
-        pieces = _Line(network, cores, rates, room).cut(tiles, banded=banded)
-        found = _assigned(network, pieces, list(cores), units, input_from, output_to)
+        line = _Line(network, cores, rates, room, separate_widths=separate_widths)
+        cut = line.cut(tiles, banded=banded)
+        free = {kind: [tile for tile, core in cores.items() if core == line.kinds[kind]] for kind in line.counts}
+        chosen = [free[held.kind].pop(0) for held in cut]
+        pieces = [list(held.pieces) for held in cut]
+        found = _assigned(network, pieces, chosen, units, input_from, output_to)
     if mesh is None:
         return found
     observed = [part.name for part in found.parts.parts if part.population in {network.output, *observe}]
     observed += [INPUT] * (INPUT in observe)
     flows = flows_of(found.parts, found.tile_of, observed, rates, input_from=input_from, output_to=output_to)
     kinds: dict[int, TileParameters] = {**cores, **(unit_tiles or {})}
-    used = [*list(cores)[: len(pieces)], *units.values()]
-    moved = _annealed(kinds, used, flows, mesh, seed)
-    order = [moved[tile] for tile in list(cores)[: len(pieces)]]
+    moved = _annealed(kinds, [*chosen, *units.values()], flows, mesh, seed)
+    order = [moved[tile] for tile in chosen]
     moved_units = {name: moved[tile] for name, tile in units.items()}
     return _assigned(network, pieces, order, moved_units, input_from, output_to)
 
@@ -204,35 +223,46 @@ class _Line:
     """All neurons in a line, with the resources that any range of them needs."""
 
     def __init__(
-        self, network: QuantisedNetwork, cores: Mapping[int, CoreParameters], rates: Rates, room: float
+        self,
+        network: QuantisedNetwork,
+        cores: Mapping[int, CoreParameters],
+        rates: Rates,
+        room: float,
+        *,
+        separate_widths: bool,
     ) -> None:
         self.network = network
         self.cores = list(cores.values())
+        # Cores are compared by their number here, because the hash of a core takes all of its fields. The narrowest are
+        # tried first, so that wide ones are left for weights that need them.
+        self.kinds = sorted(dict.fromkeys(self.cores), key=lambda core: core.weight_width)
+        self.counts = {kind: self.cores.count(core) for kind, core in enumerate(self.kinds)}
         self.rates = rates
         self.room = room
+        self._width = {population.name: network.width_of(population.name) for population in network.populations}
+        self._separate_widths = separate_widths
         names = [population.name for population in network.populations]
         place = {INPUT: -1} | {name: number for number, name in enumerate(names)}
         self._after_unit = {1 + max(place[source] for source in unit.sources) for unit in network.units} - {0}
         self._unit_name = next((unit.name for unit in network.units if set(unit.sources) != {INPUT}), "")
-        self._loads: dict[tuple[CoreParameters, _Piece], Load] = {}
-        self._rows: dict[CoreParameters, dict[str, int]] = {}
-        for core in self.cores:
-            if core not in self._rows:
-                whole = layouts(network, core.lanes)
-                blocks = blocks_of(network, dict.fromkeys(names, 0), {0: core}, whole)
-                self._rows[core] = {source: block.shape[0] for source, block in blocks.items()}
+        self._loads: dict[tuple[int, _Piece], Load] = {}
+        self._rows: list[dict[str, int]] = []
+        for core in self.kinds:
+            whole = layouts(network, core.lanes)
+            blocks = blocks_of(network, dict.fromkeys(names, 0), {0: core}, whole)
+            self._rows.append({source: block.shape[0] for source, block in blocks.items()})
         self._sparse = {
-            source: all(core.sparse for core in self.cores)
+            source: all(core.sparse for core in self.kinds)
             and all(c.source_shape is None for c in network.connections_from(source))
             for source in network.sources
         }
 
-    def load(self, core: CoreParameters, piece: _Piece) -> Load:
-        """Return the resources that a piece needs in a core."""
+    def load(self, kind: int, piece: _Piece) -> Load:
+        """Return the resources that a piece needs in a core of this kind."""
         # The bisection asks for the same pieces over and over; most of the time of a placement would go here.
-        key = core, piece
+        key = kind, piece
         if key not in self._loads:
-            self._loads[key] = self._load(core, piece)
+            self._loads[key] = self._load(self.kinds[kind], piece)
         return self._loads[key]
 
     def _load(self, core: CoreParameters, piece: _Piece) -> Load:
@@ -252,25 +282,28 @@ class _Line:
             total += Load(weight_words=words_stored(connection, layout, sparse=sparse), cycles=added)
         return total
 
-    def rows(self, core: CoreParameters, populations: Collection[str]) -> int:
-        """Return the number of rows for all connections to some populations."""
+    def rows(self, kind: int, populations: Collection[str]) -> int:
+        """Return the number of rows for all connections to some populations in a core of this kind."""
         leading = [c.source for name in populations for c in self.network.connections_to(name)]
-        return sum(self._rows[core][source] for source in leading)
+        return sum(self._rows[kind][source] for source in leading)
 
-    def fits(self, core: CoreParameters, pieces: Sequence[_Piece], limit: float) -> bool:
-        """Whether a core holds all of ``pieces`` and completes a step within ``limit`` cycles."""
-        total = sum((self.load(core, piece) for piece in pieces), Load())
+    def fits(self, kind: int, pieces: Sequence[_Piece], limit: float) -> bool:
+        """Whether a core of this kind holds all of ``pieces`` and completes a step within ``limit`` cycles."""
+        core, widths = self.kinds[kind], {self._width[piece.population] for piece in pieces}
+        if not all(map(core.holds_weights, widths)) or (self._separate_widths and len(widths) > 1):
+            return False
+        total = sum((self.load(kind, piece) for piece in pieces), Load())
         return (
             total.words <= core.words
             and total.weight_words <= core.weight_words
             and total.cycles <= limit
             and len(pieces) <= core.populations
-            and self.rows(core, {piece.population for piece in pieces}) <= core.axons * self.room
+            and self.rows(kind, {piece.population for piece in pieces}) <= core.axons * self.room
         )
 
     def words(self) -> list[_Places]:
         """Return cuts at the memory words of every population."""
-        lanes = lcm(*(core.lanes for core in self.cores))
+        lanes = lcm(*(core.lanes for core in self.kinds))
         line = []
         for population in self.network.populations:
             step = neurons_a_channel(self.network, population.name)
@@ -298,8 +331,8 @@ class _Line:
         size = self.network.size(population)
         return _Places(population, (*range(0, size, step), size))
 
-    def cut(self, tiles: int | None, *, banded: bool) -> list[list[_Piece]]:
-        """Return the pieces of each of ``tiles`` tiles. Raises `AssignError` if the tiles cannot hold them."""
+    def cut(self, tiles: int | None, *, banded: bool) -> list[_Held]:
+        """Return the content of each of ``tiles`` tiles. Raises `AssignError` if the tiles cannot hold them."""
         found = []
         # From coarse to fine: cuts at memory words waste no lane, cuts anywhere may be the only ones that fit.
         for line in (self.words(), self.bands(), self.neurons()) if banded else (self.words(), self.neurons()):
@@ -322,70 +355,101 @@ class _Line:
             raise AssignError(self._shortage(tiles))
         return min(found, key=lambda pieces: (len(pieces), max(self._cycles(pieces))))
 
-    def _cycles(self, pieces: Sequence[Sequence[_Piece]]) -> list[float]:
-        return [
-            sum(self.load(core, piece).cycles for piece in held) for core, held in zip(self.cores, pieces, strict=False)
-        ]
+    def _cycles(self, pieces: Sequence[_Held]) -> list[float]:
+        return [sum(self.load(held.kind, piece).cycles for piece in held.pieces) for held in pieces]
 
-    def _left(self, pieces: Sequence[Sequence[_Piece]]) -> int:
+    def _left(self, pieces: Sequence[_Held]) -> int:
         """Return the number of neurons outside all pieces."""
-        return self.network.neurons - sum(piece.part.size for held in pieces for piece in held)
+        return self.network.neurons - sum(piece.part.size for held in pieces for piece in held.pieces)
 
-    def _fill(self, line: Sequence[_Places], count: int, limit: float) -> list[list[_Piece]]:
-        """Let each of the first ``count`` tiles take as much of the line as it can."""
-        population = position = 0
-        pieces: list[list[_Piece]] = []
-        for core in self.cores[:count]:
-            held: list[_Piece] = []
-            while population < len(line):
-                if held and not position and population in self._after_unit:
-                    break
-                places = line[population]
-                low, high = position, len(places.at) - 1  # invariant: it fits up to `low`
-                while low < high:
-                    middle = (low + high + 1) // 2
-                    if self.fits(core, [*held, places.piece(position, middle)], limit):
-                        low = middle
-                    else:
-                        high = middle - 1
-                if low > position:
-                    held.append(places.piece(position, low))
-                position = low
-                if low < len(places.at) - 1:
-                    break
-                population, position = population + 1, 0
-            if not held:
+    def _fill(self, line: Sequence[_Places], count: int, limit: float) -> list[_Held]:
+        """Let up to ``count`` tiles, each in turn, take as much of the line as it can.
+
+        Where tiles differ, so does the result for each order of their kinds. What matters for the tiles that follow is
+        how many of each kind are left and how far the line is taken, so that of all orders with the same tiles left
+        only the one that got furthest is kept.
+        """
+        # By the tiles taken of each kind: the place in the line, and the content of the tiles.
+        reached: dict[tuple[int, ...], tuple[tuple[int, int], list[_Held]]] = {(0,) * len(self.kinds): ((0, 0), [])}
+        furthest: tuple[tuple[int, int], list[_Held]] = (0, 0), []
+        for _ in range(count):
+            following: dict[tuple[int, ...], tuple[tuple[int, int], list[_Held]]] = {}
+            for taken, (place, pieces) in reached.items():
+                for kind in self.counts:
+                    if taken[kind] == self.counts[kind]:
+                        continue
+                    held, after = self._take(kind, line, place, limit)
+                    now = (*taken[:kind], taken[kind] + 1, *taken[kind + 1 :])
+                    if held and (now not in following or after > following[now][0]):
+                        following[now] = after, [*pieces, _Held(kind, held)]
+            kept = sorted(following.items(), key=lambda found: found[1][0], reverse=True)[:_MOST_ORDERS]
+            if not kept:
                 break
-            pieces.append(held)
-        return pieces
+            reached, furthest = dict(kept), kept[0][1]
+            if furthest[0][0] == len(line):
+                break
+        return furthest[1]
 
-    def _more(self, pieces: list[list[_Piece]], line: Sequence[_Places], count: int) -> list[list[_Piece]]:
-        """Cut the slowest pieces in two until there are ``count``."""
+    def _take(
+        self, kind: int, line: Sequence[_Places], place: tuple[int, int], limit: float
+    ) -> tuple[tuple[_Piece, ...], tuple[int, int]]:
+        """Return what a tile takes from ``place`` (population and position) on, and the place behind it."""
+        population, position = place
+        held: list[_Piece] = []
+        while population < len(line):
+            if held and not position and population in self._after_unit:
+                break
+            places = line[population]
+            low, high = position, len(places.at) - 1  # invariant: it fits up to `low`
+            while low < high:
+                middle = (low + high + 1) // 2
+                if self.fits(kind, [*held, places.piece(position, middle)], limit):
+                    low = middle
+                else:
+                    high = middle - 1
+            if low > position:
+                held.append(places.piece(position, low))
+            position = low
+            if low < len(places.at) - 1:
+                break
+            population, position = population + 1, 0
+        return tuple(held), (population, position)
+
+    def _more(self, pieces: list[_Held], line: Sequence[_Places], count: int) -> list[_Held]:
+        """Cut the slowest pieces in two until there are ``count``, or none can be cut for the tiles that are left."""
         while len(pieces) < count:
             order = np.argsort([-cycles for cycles in self._cycles(pieces)], kind="stable")
+            taken = [held.kind for held in pieces]
+            free = [kind for kind, number in self.counts.items() if taken.count(kind) < number]
             for number in order:
-                halves = self._halves(pieces[number], line, self.cores[number])
+                halves = self._halves(pieces[number], line, free)
                 if halves is not None:
                     pieces = [*pieces[:number], *halves, *pieces[number + 1 :]]
                     break
             else:
-                raise AssertionError("there are at least as many places to cut as tiles")
+                assert len(self.kinds) > 1, "there are at least as many places to cut as tiles"
+                break
         return pieces
 
-    def _halves(
-        self, held: Sequence[_Piece], line: Sequence[_Places], core: CoreParameters
-    ) -> tuple[list[_Piece], list[_Piece]] | None:
-        """Return both sides of the cut with the fastest slower side; None if nothing can be cut."""
+    def _halves(self, whole: _Held, line: Sequence[_Places], free: Sequence[int]) -> tuple[_Held, _Held] | None:
+        """Return both sides of the cut with the fastest slower side, the second in a tile of one of the kinds ``free``;
+        None if nothing can be cut."""
         best = None
+        held = whole.pieces
         at = {places.population: places.at for places in line}
         for number, piece in enumerate(held):
             inside = [place for place in at[piece.population] if piece.first < place < piece.stop]
             for place in [piece.first, *inside] if number else inside:
                 left, right = replace(piece, stop=place), replace(piece, first=place)
-                sides = [*held[:number], left][: number + (place > piece.first)], [right, *held[number + 1 :]]
-                longest = max(sum(self.load(core, piece).cycles for piece in side) for side in sides)
-                if best is None or longest < best[0]:
-                    best = longest, sides
+                first = (*held[:number], left)[: number + (place > piece.first)]
+                second = (right, *held[number + 1 :])
+                for kind in free:
+                    if not self.fits(kind, second, float("inf")):
+                        continue
+                    sides = _Held(whole.kind, first), _Held(kind, second)
+                    longest = max(self._cycles(sides))
+                    if best is None or longest < best[0]:
+                        best = longest, sides
         return None if best is None else best[1]
 
     def _shortage(self, tiles: int | None) -> str:
@@ -402,7 +466,8 @@ class _Line:
                 f"tiles, {needed} of them, not in {len(cores)}"
             )
         largest = max(cores, key=lambda core: core.words * core.weight_words)
-        total = sum((self.load(largest, _Piece(p.name, 0, p.size)) for p in self.network.populations), Load())
+        kind = self.kinds.index(largest)
+        total = sum((self.load(kind, _Piece(p.name, 0, p.size)) for p in self.network.populations), Load())
         for name, used, available in (
             ("neuron words", total.words, sum(core.words for core in cores)),
             ("weight words", total.weight_words, sum(core.weight_words for core in cores)),
@@ -413,27 +478,33 @@ class _Line:
                     f"{largest.lanes} lanes, there are {available}"
                 )
         for ways in zip(*lines, strict=True):
-            too_large = [self._too_large(places, cores) for places in ways]
+            too_large = [self._too_large(places) for places in ways]
             if all(too_large):
                 piece = min((piece for piece in too_large if piece is not None), key=lambda piece: piece.part.size)
-                return self._excess(piece, largest)
+                return self._excess(piece, kind)
         left = min(self._left(self._fill(line, len(cores), float("inf"))) for line in lines)
+        widths = [core.weight_width for core in cores]
+        why = "with the memories of all tiles full"
+        if len(set(widths)) > 1:
+            widest = max(widths)
+            why = f"with {widths.count(widest)} of them for weights of {widest} bits and the others for fewer"
         return (
-            f"network {self.network.name} does not fit {len(cores)} tiles: with the memories of all tiles full, "
-            f"{left} of {self.network.neurons} neurons are left"
+            f"network {self.network.name} does not fit {len(cores)} tiles: {why}, {left} of {self.network.neurons} "
+            "neurons are left"
         )
 
-    def _too_large(self, places: _Places, cores: Sequence[CoreParameters]) -> _Piece | None:
+    def _too_large(self, places: _Places) -> _Piece | None:
         """Return the first of the smallest pieces of a population that no core holds."""
         for number in range(len(places.at) - 1):
             piece = places.piece(number, number + 1)
-            if not any(self.fits(core, [piece], float("inf")) for core in cores):
+            if not any(self.fits(kind, [piece], float("inf")) for kind in self.counts):
                 return piece
         return None
 
-    def _excess(self, piece: _Piece, core: CoreParameters) -> str:
-        """Describe the resources that a piece needs beyond those of a core."""
-        load, rows, size = self.load(core, piece), self.rows(core, {piece.population}), piece.part.size
+    def _excess(self, piece: _Piece, kind: int) -> str:
+        """Describe the resources that a piece needs beyond those of a core of this kind."""
+        core = self.kinds[kind]
+        load, rows, size = self.load(kind, piece), self.rows(kind, {piece.population}), piece.part.size
         short = [
             f"{used} {what}, a tile has {available}"
             for what, used, available in (

@@ -53,22 +53,27 @@ def place(
     tiles: int | None = None,
     seed: int = 0,
     rates: Rates | None = None,
+    separate_widths: bool | None = None,
     input_from: Port | None = None,
     output_to: Port | None = None,
 ) -> Program:
     """Place ``network`` on ``fabric``. Raises `PlaceError` if a resource or a feature is missing.
 
-    The spikes of the output and of the populations in ``observe`` leave the fabric. ``tiles``, ``seed`` and ``rates``
-    are those of `spikeloom.compiler.mapping.assign`. With ``input_from``, the input comes from a tile, and ``observe``
-    may contain the input (`spikeloom.sim.network.population.INPUT`). With ``output_to``, the output also goes to a
-    tile.
+    The spikes of the output and of the populations in ``observe`` leave the fabric. ``tiles``, ``seed``, ``rates`` and
+    ``separate_widths`` are those of `spikeloom.compiler.mapping.assign`; with ``separate_widths`` None, weights of
+    different widths lie in different tiles where tiles differ in width and the network fits in this way. With
+    ``input_from``, the input comes from a tile, and ``observe`` may contain the input
+    (`spikeloom.sim.network.population.INPUT`). With ``output_to``, the output also goes to a tile.
     """
     cores = fabric.cores
     unit_tiles = {number: tile for number, tile in fabric.numbered.items() if compiler_of(tile).is_unit}
     check_network(network, cores.values())
     check_ports(network, fabric, input_from, output_to, observe)
     first: PlaceError | None = None
-    for banded, room in product((True, False), _ROOMS):
+    apart: tuple[bool, ...] = (False,) if separate_widths is None else (separate_widths,)
+    if separate_widths is None and len({core.weight_width for core in cores.values()}) > 1:
+        apart = (True, False)
+    for separate, banded, room in product(apart, (True, False), _ROOMS):
         try:
             assignment = assign(
                 network,
@@ -81,6 +86,7 @@ def place(
                 rates=rates,
                 room=room,
                 banded=banded,
+                separate_widths=separate,
                 input_from=input_from,
                 output_to=output_to,
             )

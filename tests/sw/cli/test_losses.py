@@ -117,6 +117,16 @@ def test_bits_per_weight_of_single_populations(tmp_path, capsys):
     assert [row["bits"] for row in said["weights"]] == [4, 9]
 
 
+def test_tiles_of_a_mesh_are_as_wide_as_their_weights(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", inputs=20)
+    main(["check", path, "--board", "ulx3s-85f", "--mesh", "3x1", "--weight-bits", "hidden=3", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["weight_bits"] == {"hidden": {"bits": 3, "stored": 3}, "class": {"bits": 8, "stored": 8}}
+    assert len({use["tile"] for use in said["uses"]}) == 2
+    main(["check", path, "--board", "ulx3s-85f", "--mesh", "2x1", "--weight-bits", "hidden=3"])
+    assert "hidden: its weights have 3 bits and take 8 each" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_file_says_how_many_bits_its_weights_have(tmp_path, capsys):
     path = write_network(tmp_path / "x.nir", inputs=20)
     kept = str(tmp_path / "kept.nir")

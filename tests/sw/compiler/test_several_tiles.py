@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from harness.cores import EXACT_MODELS
 from harness.mutations import plant
-from harness.networks import random_network, random_spatial_network, random_spikes, rng_of
+from harness.networks import random_network, random_spatial_network, random_spikes, rng_of, with_widths
 from harness.parts import random_cuts
 from harness.tiles import assert_equal_to_reference, run_tiles
 
@@ -80,6 +80,28 @@ def test_random_networks_on_as_many_tiles_as_are_asked_for():
         counts.update(name for name, count in run_and_compare(program, network, spikes, rng).items() if count)
     assert counts["fired"] > 20
     assert min(counts["ahead"], counts["delayed"], counts["shared"]) > 8, "tiles ahead of others, delays, multicasts"
+
+
+def test_tiles_of_different_widths(request):
+    """Each part lies in a tile that is wide enough, whatever the order of the tiles, and nothing else changes."""
+    rng = rng_of(request.node.name)
+    seen = Counter()
+    for case in range(16):
+        core = dataclasses.replace(CORE, lanes=2, weight_width=8)
+        sizes = tuple(int(size) for size in rng.integers(2, 9, int(rng.integers(2, 5))))
+        network = random_network(rng, core, sizes=sizes)
+        network = with_widths(network, {p.name: int(rng.choice([3, 5, 8])) for p in network.populations})
+        widths = rng.permutation([8, *rng.choice([3, 5, 8], 4)])
+        tiles = [dataclasses.replace(core, weight_width=int(width)) for width in widths]
+        fabric = FabricConfig(tiles=(None, *tiles), mesh=MeshParameters(columns=3, rows=2))
+        program = place(network, fabric, observe=spiking(network), seed=case)
+        parts, tile_of = program.assignment.parts.network, program.assignment.tile_of
+        for part in parts.populations:
+            narrow, wide = parts.width_of(part.name), fabric.cores[tile_of[part.name]].weight_width
+            assert narrow <= wide
+            seen["narrow tile" if wide < 8 else "wide tile"] += 1
+        run_and_compare(program, network, random_spikes(rng, 5, 2, network.inputs), rng)
+    assert min(seen["narrow tile"], seen["wide tile"]) > 5, seen
 
 
 def test_parts_in_any_tiles_or_a_refusal():

@@ -204,6 +204,10 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         synapses = self.weight_words * self.lanes
         return Capacity(neurons=self.neurons, synapses=synapses, operations_per_cycle=self.lanes)
 
+    def holds_weights(self, width: int) -> bool:
+        """Whether its weights can be those of ``width`` bits; a core of one bit has no weight of 0."""
+        return width <= self.weight_width and (self.weight_width > 1 or width == 1)
+
     @property
     def bank_lanes(self) -> int:
         """Lanes of a bank."""
