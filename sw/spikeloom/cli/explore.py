@@ -18,7 +18,7 @@ from spikeloom.cli.groups import grouped
 from spikeloom.cli.options import Conversion, JsonOption, Loading, NetworkArgument
 from spikeloom.compiler.quantise import Scales
 from spikeloom.datasets.encoders import Encoder, LevelEncoder, encoder_from, encoder_from_text
-from spikeloom.datasets.inputs import InputError, Layout, read_arrays
+from spikeloom.datasets.inputs import InputError, Layout, inputs_from, read_arrays
 from spikeloom.datasets.shipped import load_digits
 from spikeloom.explore.log import opened_log
 from spikeloom.explore.pareto import Rate, front, objectives_for, picture
@@ -154,7 +154,7 @@ def explore(
     outcomes = _run(view, list(grid.points()), output, jobs, scheduler)
     best = view.front(outcomes)
     if not best:
-        raise InputError(f"no point fits its board: {outcomes[0].refused}")
+        raise InputError(f"no point is possible: {outcomes[0].refused}")
     _write(output, view, outcomes)
     note(f"pareto.svg, points.csv, explore.json in {output}")
     if as_json:
@@ -196,8 +196,10 @@ def _samples(
         training, _ = load_digits()
         return validation_arrays({"images": training.images, "labels": training.labels}, "the digits", limit=limit)
     arrays = read_arrays(data, network.inputs, encoder, value_width=network.input_value_width)
-    if layout is Layout.BTN and "spikes" in arrays and arrays["spikes"].ndim == 3:
-        arrays = {**arrays, "spikes": arrays["spikes"].transpose(1, 0, 2)}
+    if "spikes" in arrays:
+        width = network.input_value_width
+        found = inputs_from(arrays, network.inputs, encoder, where=str(data), layout=layout, value_width=width)
+        arrays = {**arrays, "spikes": found.spikes}
     return validation_arrays(arrays, str(data), limit=limit)
 
 

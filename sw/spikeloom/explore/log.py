@@ -56,7 +56,9 @@ class PointLog:
             key, content = self.key(outcome.point), outcome.content()
             self._found[key] = content
             lines.append(json.dumps({**EXPLORE_LOG.entry, "key": key, **content}, allow_nan=False) + "\n")
-        os.write(self._descriptor, "".join(lines).encode())
+        rest = memoryview("".join(lines).encode())
+        while rest:  # on a disk that is almost full, only the beginning is written
+            rest = rest[os.write(self._descriptor, rest) :]
         os.fsync(self._descriptor)
 
     def key(self, point: Point) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness.cli import refused, sentence
-from harness.studies import small_images, small_network
+from harness.studies import ENCODER, small_images, small_network
 
 from spikeloom.cli.app import main
 from spikeloom.datasets.shipped import load_digits, shipped
@@ -84,7 +84,35 @@ def test_what_does_not_fit_has_a_reason(small, capsys):
     out = capsys.readouterr().out
     assert re.search(r"^1 of 2 points are not possible, the first: small must fit iCE40UP5K, ", out, re.MULTILINE)
     message = sentence(capsys, "explore", *small, *QUICK[:4], "--weight-bits", "8", "--lanes", "256", "--output", "out")
-    assert message.startswith("no point fits its board: small must fit iCE40UP5K, and the nearest core, of 256 lanes, ")
+    assert message.startswith("no point is possible: small must fit iCE40UP5K, and the nearest core, of 256 lanes, ")
+
+
+def test_spikes_of_either_order(small, tmp_path, capsys):
+    """Batch first is read with --layout, and recognised by its labels without."""
+    arrays = small_images()
+    spikes = ENCODER.encode(arrays["images"])
+    points = []
+    for name, options in (("tbn", []), ("btn", ["--layout", "btn"])):
+        order = spikes if name == "tbn" else spikes.transpose(1, 0, 2)
+        np.savez(tmp_path / f"{name}.npz", spikes=order, labels=arrays["labels"])
+        data = [small[0], "--data", str(tmp_path / f"{name}.npz"), *QUICK, "--weight-bits", "2", "--output", name]
+        main(["explore", *data, *options, "--json"])
+        points.append(json.loads(capsys.readouterr().out)["points"])
+    assert points[0] == points[1]
+    assert points[0][0]["encoder"] is None
+    message = sentence(capsys, "explore", *data, "--output", "other")
+    assert (
+        "spikes must be (T, B, n), but 40 labels fit the first axis of (40, 6, 12); (B, T, n) is read with" in message
+    )
+
+
+def test_without_labels_answers_are_compared_with_the_floats(small, tmp_path, capsys):
+    np.save(tmp_path / "images.npy", small_images()["images"])
+    main(["explore", small[0], "--data", str(tmp_path / "images.npy"), *QUICK, "--weight-bits", "8,2", "--steps", "6"])
+    assert "as floats" in capsys.readouterr().out
+    content = json.loads(Path("build/explore/explore.json").read_text())
+    assert content["quality"] == "agreement"
+    assert [each["score"]["accuracy"] for each in content["points"]] == [None, None]
 
 
 def test_the_default_is_the_training_digits(capsys):
@@ -173,7 +201,7 @@ def test_a_signal_leaves_whole_lines_and_the_next_run_goes_on(small, jobs):
 def test_attention_has_no_core(capsys):
     path = str(shipped("digits-transformer.nir"))
     message = sentence(capsys, "explore", path, *QUICK, "--weight-bits", "8", "--steps", "4", "--limit", "3")
-    assert message.startswith("no point fits its board: ")
+    assert message.startswith("no point is possible: ")
     assert "attention" in message
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from enum import Enum
 
 import numpy as np
@@ -46,6 +47,16 @@ def test_a_line_that_was_cut_off_is_removed(tmp_path):
         assert log.find(point(lanes=2)) is None
         log.add(outcomes[1:])
     assert path.read_bytes() == whole
+
+
+def test_a_write_that_ends_early_goes_on(tmp_path, monkeypatch):
+    study, path, write = small_study(), tmp_path / "points.jsonl", os.write
+    outcomes = evaluate(study, [point(), point(lanes=2)])
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data)[:100]))
+    with opened_log(path, study) as log:
+        log.add(outcomes)
+    with opened_log(path, study) as log:
+        assert [log.find(outcome.point) for outcome in outcomes] == outcomes
 
 
 @pytest.mark.parametrize(
