@@ -13,7 +13,6 @@ exact; a lost datagram is counted there even if no other one follows, unlike wit
 
 from __future__ import annotations
 
-import abc
 import ctypes
 import errno
 import select
@@ -21,13 +20,13 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BATCH_BYTES", "BATCH_DATAGRAMS", "Closing", "DatagramPort"]
+from spikeloom.host.transport import Closing
+
+__all__ = ["BATCH_BYTES", "BATCH_DATAGRAMS", "DatagramPort"]
 
 BATCH_BYTES = 1 << 16
 BATCH_DATAGRAMS = 4096
@@ -50,22 +49,6 @@ _HEADER = (1 << 32) - (1 << 20)
 _SOURCE_ADDRESS = _HEADER + 12
 _INSTRUCTION = struct.Struct("=HBBI")
 _Instruction = tuple[int, int, int, int]
-
-
-class Closing(abc.ABC):
-    """Base of what is closed at the end of a ``with`` statement."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Give back what is open."""
 
 
 class DatagramPort(Closing):

@@ -10,12 +10,13 @@
 
 Spikes are sent as fast as the board accepts them, and results are received at the same time, so that no buffer stays
 full on either side. The driver does not wait between samples: TICKs separate the samples, on the board and in the
-driver.
+driver. Encoder and readout of the board stay as the last run has set them, and the next one writes only what differs:
+a single image then costs one round trip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from spikeloom.sim.core.parameters import MOST_PLANES
 from spikeloom.sim.core.registers import COUNTERS
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.register_maps import register_map
+from spikeloom.sim.host.encoder import EncoderMode
 from spikeloom.sim.host.identity import Feature, Identity
 from spikeloom.sim.host.messages import (
     LARGEST_COUNT,
@@ -62,6 +64,9 @@ _ERRORS = (
 )
 """Meaning of the bits of the bridge register ``error``."""
 
+_PASS_THROUGH: dict[str, int] = {"encoder_mode": EncoderMode.OFF, "readout_mode": ReadoutMode.OFF}
+"""Bridge registers with which spikes of the host and of the outputs pass unchanged; so every session begins."""
+
 
 class Board:
     """Board at the end of a link.
@@ -81,12 +86,19 @@ class Board:
         self._fabric = fabric
         self._program: LoadableProgram | None = None
         self._encoder: tuple[LoadableProgram, SampleEncoder] | None = None
+        self._forget()
         self.identity = self._channel.open()
 
     def reopen(self) -> None:
         """Begin a new session after a failed run. The memories keep the program; its registers must be loaded again."""
         self._program = None
+        self._forget()
         self.identity = self._channel.open()
+
+    def _forget(self) -> None:
+        """Forget what the last session has read and written: a new one resets the registers."""
+        self._units: int | None = None
+        self._bridge: dict[str, int] = dict(_PASS_THROUGH)  # values of bridge registers, as far as they are known
 
     # Identity of the board.
 
@@ -105,12 +117,11 @@ class Board:
             ("features", "has features {}"),
         ):
             wanted, found = getattr(expected, name), getattr(self.identity, name)
-            if isinstance(wanted, Feature):
-                wanted, found = wanted.words, found.words
             if wanted != found:
+                shown = [value.words if isinstance(value, Feature) else f"{value:,}" for value in (found, wanted)]
                 raise DriverError(
-                    f"the board {words.format(found)}, expected {wanted}: load the bitstream of the fabric that the "
-                    f"program was compiled for"
+                    f"the board {words.format(shown[0])}, expected {shown[1]}: load the bitstream of the fabric that "
+                    f"the program was compiled for"
                 )
         if build and expected.build_hash != self.identity.build_hash:
             raise DriverError(
@@ -128,6 +139,8 @@ class Board:
             raise TypeError(f"words must be uint8, not {array.dtype}")
         if array.ndim != 2 or not 1 <= array.shape[1] <= MOST_PLANES:
             raise ValueError(f"words must have shape (n, planes) with 1 to {MOST_PLANES} planes, not {array.shape}")
+        if tile == BRIDGE_TILE:
+            self._bridge.clear()  # it may be the memory of the registers
         self._channel.send_all(_memory_messages(tile, memory, array, first))
 
     def read_memory(self, tile: int, memory: int, *, first: int = 0, count: int | None = None) -> NDArray[np.uint8]:
@@ -173,8 +186,26 @@ class Board:
 
     def write_register(self, tile: int, name: str, value: int) -> None:
         """Write the register ``name`` of ``tile``."""
-        register = self._register(tile, name)
-        self._channel.send_all([encode_write(_address(tile, register), register.encode(value))])
+        self._write_registers(tile, {name: value})
+
+    def _write_registers(self, tile: int, values: Mapping[str, int]) -> None:
+        messages = []
+        for name, value in values.items():
+            register = self._register(tile, name)
+            messages.append(encode_write(_address(tile, register), register.encode(value)))
+        if tile == BRIDGE_TILE:
+            # Whether a write that fails has arrived is unknown, so its value is remembered only afterwards.
+            for name in values:
+                self._bridge.pop(name, None)
+        self._channel.send_all(messages)
+        if tile == BRIDGE_TILE:
+            self._bridge.update(values)
+
+    def _set_bridge(self, values: Mapping[str, int]) -> None:
+        """Write those of the bridge registers ``values`` that do not have their value: each costs time on the link."""
+        self._write_registers(
+            BRIDGE_TILE, {name: value for name, value in values.items() if self._bridge.get(name) != value}
+        )
 
     def read_register(self, tile: int, name: str) -> int:
         """Read the register ``name`` of ``tile``; the board has processed all earlier messages by then."""
@@ -204,10 +235,10 @@ class Board:
                 raise DriverError("unexpected spikes or steps from the board: no run is in progress")
             reads += messages.reads
         if len(reads) > len(wanted):
-            raise DriverError(f"the board answered {len(reads)} reads, expected {len(wanted)}")
+            raise DriverError(f"the board answered {len(reads):,} reads, expected {len(wanted):,}")
         for (_, size, _), read in zip(wanted, reads, strict=True):
             if len(read) != size:
-                raise DriverError(f"the board answered a read with {len(read)} bytes, expected {size}")
+                raise DriverError(f"the board answered a read with {len(read):,} bytes, expected {size:,}")
         return reads
 
     def counters(self) -> dict[int, dict[str, int]]:
@@ -260,7 +291,7 @@ class Board:
         self._program = None
         if program.input_value_width and Feature.HOST_VALUES not in self.identity.features:
             raise DriverError(
-                "the program's input has values, which the board does not take: load a bitstream of a fabric whose "
+                "the program's input has values, which the board does not accept: load a bitstream of a fabric whose "
                 f"cores have value_width={program.input_value_width}"
             )
         self.clear()
@@ -295,6 +326,7 @@ class Board:
         """
         program = self._loaded()
         array = self._checked_inputs(program, spikes)
+        self._set_bridge(_PASS_THROUGH)
         batches = _input_batches(array, program)
         return self._run_steps(program, batches, array.shape[0], array.shape[1], progress, timeout_s)
 
@@ -313,10 +345,9 @@ class Board:
         """
         program = self._loaded()
         pixels = self._set_encoder(program, images, encoder)
+        self._set_bridge({"readout_mode": ReadoutMode.OFF})
         batches = _image_batches(pixels, encoder)
-        result = self._run_steps(program, batches, encoder.steps, len(pixels), progress, timeout_s)
-        self.write_register(BRIDGE_TILE, "encoder_mode", 0)
-        return result
+        return self._run_steps(program, batches, encoder.steps, len(pixels), progress, timeout_s)
 
     def classify(
         self,
@@ -350,13 +381,13 @@ class Board:
         if encoder is None:
             array = self._checked_inputs(program, inputs)
             samples = array.shape[1]
+            self._set_bridge({"encoder_mode": EncoderMode.OFF})
             batches = _input_batches(array, program)
         else:
             pixels = self._set_encoder(program, inputs, encoder)
             samples = len(pixels)
             batches = _image_batches(pixels, encoder)
-        for name, value in registers.items():
-            self.write_register(BRIDGE_TILE, name, value)
+        self._set_bridge(registers)
         collector = AnswerCollector(size, first, samples, vector=scores, first=self._channel.steps)
         try:
             self._exchange(batches, collector, samples, progress, timeout_s)
@@ -364,8 +395,6 @@ class Board:
         except ValueError as error:
             raise DriverError(str(error)) from error
         self._program = program
-        self.write_register(BRIDGE_TILE, "encoder_mode", 0)
-        self.write_register(BRIDGE_TILE, "readout_mode", 0)
         return result
 
     def _loaded(self) -> LoadableProgram:
@@ -374,7 +403,9 @@ class Board:
         return self._program
 
     def _check_unit(self, bit: int, what: str) -> None:
-        if not self.read_register(BRIDGE_TILE, "units") >> bit & 1:
+        if self._units is None:
+            self._units = self.read_register(BRIDGE_TILE, "units")
+        if not self._units >> bit & 1:
             raise DriverError(f"the board does not have {what}: load a bitstream of a fabric with {what[2:]}")
 
     def _set_encoder(self, program: LoadableProgram, images: ArrayLike, encoder: Encoder) -> NDArray[Any]:
@@ -389,8 +420,7 @@ class Board:
         if array.view(array.dtype.str.replace("i", "u")).max() > 1 << encoder.bits:
             raise ValueError(f"images must be from 0 to {1 << encoder.bits}, not from {array.min()} to {array.max()}")
         self._check_unit(0, "an encoder")
-        for name, value in settings.registers().items():
-            self.write_register(BRIDGE_TILE, name, value)
+        self._set_bridge(settings.registers())
         return array.reshape(len(array), -1)
 
     @staticmethod
@@ -432,6 +462,7 @@ class Board:
         def on_end() -> None:
             self._program = program
 
+        self._set_bridge(_PASS_THROUGH)
         self._program = None  # set again when the stream has ended without error
         # A closed loop may begin thousands of samples per second, all with the same axons.
         if self._encoder is None or self._encoder[0] is not program:

@@ -9,9 +9,8 @@ times slower.
 
 import secrets
 from collections.abc import Callable
-from types import TracebackType
 
-from spikeloom.host.transport import LinkError, Transport
+from spikeloom.host.transport import Closing, LinkError, Transport
 from spikeloom.host.version1 import Version1Listener, version1_opening
 from spikeloom.sim.host.identity import PROTOCOL_VERSION, Identity
 from spikeloom.sim.host.link import (
@@ -43,7 +42,7 @@ _SMALL = 32
 """Bytes of a payload that are acknowledged with the next frame instead of at once, when the caller gets them."""
 
 
-class Endpoint:
+class Endpoint(Closing):
     """Host end of the link.
 
     Parameters
@@ -119,14 +118,6 @@ class Endpoint:
         self._deviation = 0.0
 
     # Interface for the driver.
-
-    def __enter__(self) -> "Endpoint":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the transport."""

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.host.datagrams import Closing, DatagramPort
+from spikeloom.host.datagrams import DatagramPort
+from spikeloom.host.transport import Closing
 
 __all__ = ["PixelMap", "SpifError", "SpifReceiver", "SpifSender", "decode_events", "encode_events"]
 

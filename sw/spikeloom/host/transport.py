@@ -13,7 +13,8 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from spikeloom.sim.host.link import DeviceModel
 
 __all__ = [
     "BOARD_CLOCK",
+    "Closing",
     "FaultyTransport",
     "LinkError",
     "ModelTransport",
@@ -37,6 +39,22 @@ BOARD_CLOCK = struct.Struct("@d")
 
 class LinkError(ConnectionError):
     """The board is unreachable. The message is one sentence for the user."""
+
+
+class Closing(abc.ABC):
+    """Base of what is closed at the end of a ``with`` statement."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release what is open."""
 
 
 class Transport(abc.ABC):

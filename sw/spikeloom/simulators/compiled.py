@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.compiler.program import Program
+from spikeloom.host.transport import Closing
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.register_maps import register_map
 from spikeloom.sim.host.messages import Messages
@@ -52,7 +53,7 @@ class Pauses:
             raise ValueError(f"seed must be from 1 to {(1 << 63) - 1}, not {self.seed!r}")
 
 
-class CompiledSimulator:
+class CompiledSimulator(Closing):
     """One instance of a compiled design, after its reset. Use it from one thread at a time, and close it.
 
     Parameters
@@ -102,12 +103,6 @@ class CompiledSimulator:
         if self._handle is not None:
             self._library.destroy(self._handle)
             self._handle = None
-
-    def __enter__(self) -> CompiledSimulator:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # The configuration port.
 

@@ -15,8 +15,12 @@ from spikeloom.host.driver import Board
 from spikeloom.host.protocols import DriverError
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters, answers, scores
+from spikeloom.sim.host.registers import BRIDGE
+from spikeloom.sim.host.samples import encode_images
 from spikeloom.sim.lib.lfsr import Lfsr
+from spikeloom.sim.lib.registers import BRIDGE_TILE, REGISTER_MEMORY
 from spikeloom.sim.network.reference import simulate
 
 CORE = NARROW_PAIR
@@ -87,6 +91,49 @@ def test_on_a_mesh(request):
         found = board.classify(spikes, scores=True)
         assert (found.scores == scores(ReadoutMode.COUNT, reference)).all()
         assert (found.classes == answers(found.scores)).all()
+
+
+def test_only_registers_that_change_are_written(request):
+    """A second image costs nothing but its own messages, and a register written otherwise is set again."""
+    rng = rng_of(request.node.name)
+    link = SimulatedLink(rng, FABRIC, stall=0)
+    board = Board(link, FABRIC)
+    network, program = program_of(rng, FABRIC)
+    board.load(program)
+    sent = []
+    send = link.send
+    link.send = lambda data: (sent.append(bytes(data)), send(data))
+
+    def classified(encoder, mode=ReadoutMode.COUNT):
+        """Compare the answers with the reference, and return the bytes of the exchange without the image itself."""
+        images = rng.integers(0, (1 << encoder.bits) + 1, (1, 20))
+        output = simulate(network, encoder.encode(images)).spikes[network.output]
+        sent.clear()
+        assert (board.classify(images, encoder=encoder, mode=mode, scores=True).scores == scores(mode, output)).all()
+        return sum(map(len, sent)) - len(encode_images(images, encoder.bits))
+
+    write = 1 + ADDRESS_BYTES + COUNT_BYTES  # of one register, before its bytes
+    first, second = ENCODERS
+    assert classified(first) > 8 * write
+    assert classified(first) == 0
+    assert classified(second, ReadoutMode.FIRST) > 3 * write  # modes, stride, steps and advance
+    # Each of these changes the registers past the run that follows.
+    spikes = rng.random((4, 2, 20)) < 0.4
+    output = simulate(network, spikes).spikes[network.output]
+    assert output.any()
+    assert (board.run(spikes).spikes == output).all()
+    assert classified(second, ReadoutMode.FIRST) == 2 * (write + 1)  # both modes
+    board.write_register(BRIDGE_TILE, "encoder_steps", 1)
+    assert classified(second, ReadoutMode.FIRST) == write + 2
+    mode = BRIDGE.register("readout_mode").offset
+    board.write_memory(BRIDGE_TILE, REGISTER_MEMORY, np.zeros((1, 1), np.uint8), first=mode)
+    assert classified(second, ReadoutMode.FIRST) > 9 * write
+    stream = board.stream()
+    for step, row in enumerate(spikes[:, 0]):
+        stream.send(row, last=step == len(spikes) - 1)
+    assert (np.array([result.spikes for result in stream.finish()]) == output[:, 0]).all()
+    assert classified(second, ReadoutMode.FIRST) == 2 * (write + 1)
+    board.check_errors()
 
 
 def test_after_a_run_that_was_given_up(request):
