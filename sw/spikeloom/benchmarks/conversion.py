@@ -30,6 +30,7 @@ from spikeloom.datasets.readout import Decision, classify
 from spikeloom.frontends.relu import from_torch
 from spikeloom.model.network import Network
 from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 from spikeloom.sim.network.reference import simulate
 
 __all__ = ["TASKS", "Task", "correct_by_step", "table_of"]
@@ -194,7 +195,7 @@ def main() -> int:
         if given.only in (None, number)
         for result in _run(task, folder, data)
     ]
-    write_whole(folder / "summary.json", json.dumps(results, indent=1) + "\n")
+    write_whole(folder / "summary.json", SUMMARY_FILE.text(results))
     out.print(table_of(results))
     missed = [r for r in results if 100 * (r["accuracy_relu"] - r["accuracy_by_step"][-1]) > r["margin_points"]]
     for result in missed:

@@ -7,7 +7,6 @@ a link that is fast enough. The images are as bright as those of MNIST, and each
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import socket
 import time
@@ -38,6 +37,7 @@ from spikeloom.sim.host.link import DeviceModel, LinkParameters
 from spikeloom.sim.host.messages import encode_spikes
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.formats import BENCHMARK_FILE
 from spikeloom.sim.lib.registers import BRIDGE_TILE
 
 __all__ = ["DriverSpeed", "measure"]
@@ -256,10 +256,10 @@ def main() -> None:
     print(f"{'memories loaded':22} {speed.load_mb_per_s:9,.1f} MB/s")
     print(f"{'memories read back':22} {speed.read_mb_per_s:9,.1f} MB/s")
     print(f"{'step by step':22} {speed.us_per_step:9,.1f} us per step")
-    print(f"{speed.mismatches} mismatches, {'with' if speed.compiled else 'without'} the inner loops in C")
+    print(f"{speed.mismatches:,} mismatches, {'with' if speed.compiled else 'without'} the inner loops in C")
     path = _DIRECTORY / "driver.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(asdict(speed), indent=2) + "\n")
+    write_whole(path, BENCHMARK_FILE.text(asdict(speed)))
     print(f"written to {path}")
 
 

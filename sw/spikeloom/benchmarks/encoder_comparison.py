@@ -11,7 +11,6 @@ deviation of the signal. ``comparison.json``, ``comparison.md`` and ``comparison
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -49,6 +48,7 @@ from spikeloom.datasets.encoders import (
 )
 from spikeloom.datasets.shipped import load_digits
 from spikeloom.sim.lib.files import replaced, write_whole
+from spikeloom.sim.lib.formats import SUMMARY_FILE
 
 __all__ = ["SCHEMES", "ComparisonError", "Row", "compare_all", "electrocardiogram", "markdown", "sweep"]
 
@@ -93,7 +93,7 @@ def spoken(folder: Path, time: int = 1200) -> FloatArray:
     # espeak-ng writes 22,050 samples per second; the mean of each four is a simple low-pass filter before decimation.
     short = samples[: len(samples) // 4 * 4].reshape(-1, 4).mean(axis=1)
     if len(short) < time:
-        raise ComparisonError(f"{path} must hold at least {4 * time} samples, not {len(samples)}")
+        raise ComparisonError(f"{path} must hold at least {4 * time:,} samples, not {len(samples):,}")
     energy = np.convolve(short**2, np.ones(time), "valid")
     start = int(energy.argmax())
     return short[start : start + time] / 32768
@@ -294,7 +294,7 @@ def main() -> None:
         traces = compare_all(signals(arguments.output))
         rows = [each.row for each in traces]
         table = markdown(rows)
-        write_whole(arguments.output / "comparison.json", json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        write_whole(arguments.output / "comparison.json", SUMMARY_FILE.text([asdict(row) for row in rows]))
         write_whole(arguments.output / "comparison.md", table)
         draw(traces, arguments.output / "comparison.png")
     except ModuleNotFoundError as error:

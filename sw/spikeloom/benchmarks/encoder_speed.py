@@ -6,7 +6,6 @@ previous spikes are inherently sequential; the others must encode 10 million val
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -39,6 +38,7 @@ from spikeloom.datasets.encoders import (
 )
 from spikeloom.datasets.encoders.deconvolution import FilterEncoder
 from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.formats import BENCHMARK_FILE
 
 __all__ = ["LEAST_PER_SECOND", "MEASURED", "EncoderSpeed", "complaints", "is_sequential", "measure"]
 
@@ -133,7 +133,7 @@ def main() -> None:
         )
     _DIRECTORY.mkdir(parents=True, exist_ok=True)
     path = _DIRECTORY / "encoders.json"
-    write_whole(path, json.dumps([asdict(each) for each in speeds], indent=2) + "\n")
+    write_whole(path, BENCHMARK_FILE.text([asdict(each) for each in speeds]))
     print(f"written to {path}")
     wrong = complaints(speeds)
     for sentence in wrong:

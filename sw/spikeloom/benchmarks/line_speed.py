@@ -36,7 +36,8 @@ from spikeloom.runners.runner import ReferenceRunner, Task, by_population, do_at
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.readout import ReadoutMode
-from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.files import FileError, write_whole
+from spikeloom.sim.lib.formats import BENCHMARK_FILE
 
 __all__ = ["ENCODERS", "LINES", "Line", "Rate", "driver_rates", "limit_of", "measure"]
 
@@ -195,10 +196,15 @@ def limit_of(busy: dict[str, float], images_per_s: float, driver: float | None) 
 
 
 def driver_rates(path: Path = _DRIVER) -> dict[tuple[str, str], float]:
-    """Return the images/s of the driver alone by what it sends and what returns, as far as they have been measured."""
+    """Return the images/s of the driver alone by what it sends and what returns, as far as they have been measured.
+
+    Raises `FileError` if the file is of another format.
+    """
     if not path.exists():
         return {}
-    rates = json.loads(path.read_text())["images_per_s"]
+    measured = json.loads(path.read_text())
+    BENCHMARK_FILE.check(measured, str(path))
+    rates = measured["images_per_s"]
     return {(way.split(", ")[0], way.split(", ")[1].removesuffix(" back")): rate for way, rate in rates.items()}
 
 
@@ -281,12 +287,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 1 <= arguments.alone <= arguments.images:
         parser.error(f"--alone must be from 1 to {arguments.images}, not {arguments.alone}")
+    kept = json.loads(arguments.output.read_text()) if arguments.output.exists() else []
+    try:
+        for entry in kept:
+            BENCHMARK_FILE.check(entry, str(arguments.output))
+    except FileError as error:
+        parser.error(str(error))
     directory = Path("build/line")
     images = load_mnist(arguments.data or fetch_mnist(Path("build/mnist")), "test").first(arguments.images).images
     rates = measure(images, directory, alone=arguments.alone, lines=arguments.line or tuple(LINES))
-    kept = json.loads(arguments.output.read_text()) if arguments.output.exists() else []
     before = {tuple(entry.get(name) for name in _WAY): entry for entry in kept}
-    table = Table(title=f"{len(images)} images of MNIST, 784-128-10")
+    table = Table(title=f"{len(images):,} images of MNIST, 784-128-10")
     left = ("link", "encoding", "sent", "returned", "limit")
     for column in ("link", "encoding", "sent", "returned", "images/s", "before", "us alone", "99 %", "limit"):
         table.add_column(column, justify="left" if column in left else "right")
@@ -297,12 +308,12 @@ def main() -> None:
         table.add_row(*way, *numbers, f"{rate.latency_us:,.0f}", f"{rate.latency_99_us:,.0f}", rate.limit)
     Console().print(table)
     directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / "summary.json", json.dumps([asdict(rate) for rate in rates], indent=2) + "\n")
+    write_whole(directory / "summary.json", BENCHMARK_FILE.text([asdict(rate) for rate in rates]))
     # Links that were not asked for keep their figures.
     others = [entry for entry in kept if arguments.line and entry.get("link") not in arguments.line]
-    write_whole(arguments.output, json.dumps([*others, *map(asdict, rates)], indent=2) + "\n")
+    write_whole(arguments.output, BENCHMARK_FILE.text([*others, *map(asdict, rates)]))
     mismatches = sum(rate.mismatches for rate in rates)
-    print(f"{mismatches} answers differ from the reference; written to {directory / 'summary.json'}")
+    print(f"{mismatches:,} answers differ from the reference; written to {directory / 'summary.json'}")
     raise SystemExit(int(mismatches > 0))
 
 

@@ -35,6 +35,7 @@ from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.host.bridge import BridgeModel, Read, Tick
 from spikeloom.sim.host.identity import Identity
 from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.formats import BENCHMARK_FILE
 
 __all__ = [
     "LEAST_ON_TIME",
@@ -335,7 +336,7 @@ def main() -> None:
             f"{result.real_time_worst_late_ms:.1f} ms late"
         )
     path = _DIRECTORY / "flood.json"
-    write_whole(path, json.dumps(asdict(result), indent=2) + "\n")
+    write_whole(path, BENCHMARK_FILE.text(asdict(result)))
     print(f"written to {path}")
     wrong = complaints(result)
     for sentence in wrong:

@@ -226,7 +226,7 @@ def complaints(trial: Trial, outcome: Outcome) -> list[str]:
     """Return one sentence for each problem with an outcome."""
     found = []
     if outcome.mismatches:
-        places = f"{outcome.mismatches} places"
+        places = f"{outcome.mismatches:,} places"
         found.append(f"{trial.title}: hardware and reference differ in {places}, expected no difference")
     if outcome.images == ALL_IMAGES and outcome.accuracy < trial.least_accuracy:
         least = f"{100 * trial.least_accuracy:.1f} %"

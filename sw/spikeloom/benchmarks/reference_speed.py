@@ -10,7 +10,6 @@ ratios are comparable between machines.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import time
@@ -30,6 +29,7 @@ from spikeloom.model.network import Connection, Network
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.core.neuron import Reset
 from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.formats import BENCHMARK_FILE
 from spikeloom.sim.network.reference import simulate
 
 __all__ = ["ReferenceSpeed", "float_loop", "measure", "measure_all", "network_of"]
@@ -169,7 +169,7 @@ def main() -> None:
         )
     path = _DIRECTORY / "reference.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps([asdict(speed) for speed in speeds], indent=2) + "\n")
+    write_whole(path, BENCHMARK_FILE.text([asdict(speed) for speed in speeds]))
     print(f"written to {path}")
 
 

@@ -94,7 +94,7 @@ def complaints(outcomes: Iterable[Outcome], utterances: int) -> list[str]:
     """Return one sentence for each problem. The accuracy is only checked on the whole test split."""
     listed = list(outcomes)
     found = [
-        f"{each.encoder}: hardware and reference differ in {each.mismatches} spikes, expected none"
+        f"{each.encoder}: hardware and reference differ in {each.mismatches:,} spikes, expected none"
         for each in listed
         if each.mismatches
     ]
@@ -153,7 +153,7 @@ def main() -> None:
     write_whole(arguments.output / "summary.json", SUMMARY_FILE.text([asdict(each) for each in outcomes]))
     console = Console(highlight=False)
     console.print(table_of(outcomes))
-    console.print(f"{len(vowels)} utterances of the test split; summary.json in {arguments.output}")
+    console.print(f"{len(vowels):,} utterances of the test split; summary.json in {arguments.output}")
     wrong = complaints(outcomes, len(vowels))
     for sentence in wrong:
         print(f"spikeloom: {sentence}", file=sys.stderr)

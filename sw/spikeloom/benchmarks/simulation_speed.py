@@ -7,7 +7,6 @@ cache of compiled designs saves.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from spikeloom.runners.compiled import CompiledRunner
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.lib.files import write_whole
+from spikeloom.sim.lib.formats import BENCHMARK_FILE
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.compiled import CompiledSimulator
 
@@ -94,10 +94,10 @@ def main() -> None:
         print(
             f"{each.fabric:10} {each.cycles_per_second / 1e6:5.2f} M cycles/s,",
             f"{each.images_per_second:6,.0f} images/s, {each.cycles_per_image:7,.0f} cycles per image,",
-            f"compiled in {each.compile_seconds:.0f} s, {each.mismatches} mismatches",
+            f"compiled in {each.compile_seconds:.0f} s, {each.mismatches:,} mismatches",
         )
     path = _DIRECTORY / "simulation.json"
-    write_whole(path, json.dumps([asdict(each) for each in measurements], indent=2) + "\n")
+    write_whole(path, BENCHMARK_FILE.text([asdict(each) for each in measurements]))
     print(f"written to {path}")
 
 

@@ -117,7 +117,7 @@ def run_transformer(
         cycles.append(rtl.cycles / len(digits))
         announce(
             f"seed {seed}: {100 * reference_scores[-1]:.2f} % as integers, {100 * rtl_scores[-1]:.2f} % as RTL, "
-            f"{more:,} spikes compared, {wrong} places differ"
+            f"{more:,} spikes compared, {wrong:,} places differ"
         )
     cut = simulate(without_attention(quantised), spikes).spikes[network.output]
     return Summary(
@@ -221,9 +221,9 @@ def main() -> None:
     write_whole(arguments.output / "summary.json", SUMMARY_FILE.text(asdict(summary)))
     draw_digits(network, held_out, arguments.output / "attention.png")
     print(
-        f"{summary.images} images, mean of {len(summary.seeds)} seeds: {100 * summary.accuracy_rtl:.2f} % as RTL, "
+        f"{summary.images:,} images, mean of {len(summary.seeds)} seeds: {100 * summary.accuracy_rtl:.2f} % as RTL, "
         f"{100 * summary.accuracy_reference:.2f} % as integers, {100 * summary.accuracy_cut:.2f} % with attention cut "
-        f"off; {summary.spikes_compared:,} spikes compared, {summary.mismatches} places differ, "
+        f"off; {summary.spikes_compared:,} spikes compared, {summary.mismatches:,} places differ, "
         f"{summary.cycles_per_image:,.0f} cycles per image; summary.json and attention.png in {arguments.output}"
     )
     if summary.mismatches:

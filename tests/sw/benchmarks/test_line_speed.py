@@ -15,6 +15,7 @@ from spikeloom.benchmarks import line_speed
 from spikeloom.benchmarks.line_speed import ENCODERS, LINES, Rate, driver_rates, limit_of, measure
 from spikeloom.frontends.nir import load
 from spikeloom.runners.runner import ReferenceRunner
+from spikeloom.sim.lib.files import FileError
 
 WAYS = 2 * 2 * 2
 """Encoders, where they run, and what comes back."""
@@ -130,6 +131,9 @@ def test_the_driver_alone_is_read_from_its_benchmark(tmp_path):
     found = {"images_per_s": {"spikes, spikes back": 5, "pixels, classes back": 7}}
     (tmp_path / "driver.json").write_text(json.dumps(found))
     assert driver_rates(tmp_path / "driver.json") == {("spikes", "spikes"): 5, ("pixels", "classes"): 7}
+    (tmp_path / "driver.json").write_text(json.dumps({"format": 2, **found}))
+    with pytest.raises(FileError, match=r"driver\.json has format 2, expected 1: it was written by a newer version"):
+        driver_rates(tmp_path / "driver.json")
 
 
 def test_the_command_keeps_its_result_and_shows_the_one_before(request, tmp_path, monkeypatch, capsys):
@@ -169,8 +173,8 @@ def test_the_command_keeps_its_result_and_shows_the_one_before(request, tmp_path
     with pytest.raises(SystemExit, match=r"^0$"):
         line_speed.main()
     assert asked == [(5, "build/line", 2, tuple(LINES))]
-    assert json.loads(kept.read_text()) == [asdict(rate)]
-    assert json.loads((tmp_path / "build/line/summary.json").read_text()) == [asdict(rate)]
+    assert json.loads(kept.read_text()) == [{"format": 1, **asdict(rate)}]
+    assert json.loads((tmp_path / "build/line/summary.json").read_text()) == [{"format": 1, **asdict(rate)}]
     shown = capsys.readouterr().out
     assert "5 images of MNIST" in shown
     assert "700 │      -" in shown
@@ -186,7 +190,12 @@ def test_the_command_keeps_its_result_and_shows_the_one_before(request, tmp_path
     shown = capsys.readouterr().out
     assert "700 │    600" in shown
     assert "3 answers differ" in shown
-    assert json.loads(kept.read_text()) == [elsewhere, asdict(replace(rate, mismatches=3))]
+    entries = [elsewhere, asdict(replace(rate, mismatches=3))]
+    assert json.loads(kept.read_text()) == [{"format": 1, **entry} for entry in entries]
+    kept.write_text(json.dumps([{"format": 2, **elsewhere}]))
+    with pytest.raises(SystemExit, match=r"^2$"):
+        line_speed.main()
+    assert f"{kept} has format 2, expected 1: it was written by a newer version" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", [*command, "--alone", "6"])
     with pytest.raises(SystemExit, match=r"^2$"):
         line_speed.main()

@@ -61,4 +61,4 @@ def test_the_command_writes_a_file(tmp_path, monkeypatch, capsys):
     assert shown[0] == "reference,     1 together     1,000 samples/s, 0.50 of a float loop's"
     assert shown[1] == "reference, 1,000 together     1,000 samples/s, 0.50 of a float loop's, 1.25 of snnTorch's"
     kept = json.loads((tmp_path / "build/bench/reference.json").read_text())
-    assert kept == [asdict(measured(batch)) for batch in reference_speed.BATCHES]
+    assert kept == [{"format": 1, **asdict(measured(batch))} for batch in reference_speed.BATCHES]

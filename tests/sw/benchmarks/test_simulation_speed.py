@@ -69,4 +69,4 @@ def test_the_command_measures_three_cores_and_writes_a_file(tmp_path, monkeypatc
     assert shown[-1] == "written to build/bench/simulation.json"
     entries = json.loads(Path("build/bench/simulation.json").read_text())
     assert [entry["fabric"] for entry in entries] == ["small", "medium", "16-lanes"]
-    assert entries[0] == asdict(measured(FABRICS["small"], "")) | {"fabric": "small"}
+    assert entries[0] == asdict(measured(FABRICS["small"], "")) | {"format": 1, "fabric": "small"}

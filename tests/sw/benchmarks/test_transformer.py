@@ -130,9 +130,9 @@ def test_the_picture_is_drawn(tmp_path) -> None:
     ("change", "message"),
     [
         ({"query": "nobody"}, "query of 'attention' must be one of"),
-        ({"value": "readout"}, "value of 'attention' must have 512 neurons, not 10 as 'readout'"),
+        ({"value": "readout"}, "value of 'attention' must have 512 neurons, but 'readout' has 10"),
         ({"name": "patch"}, "population names must be unique"),
-        ({"key": "readout"}, "key of 'attention' must have 512 neurons, not 10"),
+        ({"key": "readout"}, "key of 'attention' must have 512 neurons, but 'readout' has 10"),
         ({"value": "contract"}, "must lead to a later population, not from 'attention' to 'projection'"),
     ],
 )

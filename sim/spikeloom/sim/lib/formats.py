@@ -14,6 +14,7 @@ from typing import Any
 from spikeloom.sim.lib.files import FileError, shown
 
 __all__ = [
+    "BENCHMARK_FILE",
     "BUILD_REPORT",
     "EXPLORE_LOG",
     "FABRIC_FILE",
@@ -112,5 +113,9 @@ that is a list has the number in each entry."""
 EXPLORE_LOG = Format(name="log of an exploration", remedy="remove it, and explore again")
 """``points.jsonl``, the finished points of ``spikeloom explore``; the number is in each line."""
 
-FORMATS = (FABRIC_FILE, BUILD_REPORT, NIR_METADATA, JSON_OUTPUT, SUMMARY_FILE, EXPLORE_LOG)
+BENCHMARK_FILE = Format(name="result of a benchmark", remedy="run the benchmark again")
+"""``qor/line-mnist.json`` and the files in ``build/bench``, which ``make line`` reads. A file that is a list has the
+number in each entry."""
+
+FORMATS = (FABRIC_FILE, BUILD_REPORT, NIR_METADATA, JSON_OUTPUT, SUMMARY_FILE, EXPLORE_LOG, BENCHMARK_FILE)
 """All formats."""
