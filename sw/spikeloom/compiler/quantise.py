@@ -311,7 +311,7 @@ def _exponent(
     width = options.width_of(population)
     if width == 1 and zeros:
         raise QuantiseError(
-            f"population {population.name}: its weights must not be 0 at 1 bit, but {zeros} are; use 2 bits"
+            f"population {population.name}: its weights must not be 0 at 1 bit, but {zeros:,} are; use 2 bits"
         )
     _, high = weight_range(width)
     largest = float(np.abs(weights).max(initial=0.0))
@@ -340,14 +340,14 @@ def _exponent(
     integers = _to_weights(weights, best, width)
     clipped = int(np.sum(np.rint(np.ldexp(weights, best)) != integers))
     if clipped:
-        notes.append(f"population {population.name}: {clipped} of {weights.size} weights are clipped")
+        notes.append(f"population {population.name}: {clipped:,} of {weights.size:,} weights are clipped")
     present = np.count_nonzero(weights)
     lost = int(present - np.count_nonzero(integers))
     # At few bits many weights become 0 by design; 2 bits are ternary weights.
     if lost and (forced or (2 * lost > present and width > 2)):
         notes.append(
-            f"population {population.name}: {lost} of {present} weights become 0, because its largest weight or its "
-            "threshold is so much larger; use wider weights and membranes"
+            f"population {population.name}: {lost:,} of {present:,} weights become 0, because its largest weight or "
+            "its threshold is so much larger; use wider weights and membranes"
         )
     return best
 
@@ -425,8 +425,8 @@ def _own_exponents(
     if coarser:
         what = "channels" if together > 1 else "neurons"
         notes.append(
-            f"population {population.name}: the scales of {coarser} of {count} {what} are coarser than their weights "
-            f"need, so that thresholds and biases fit {options.v_width} bits"
+            f"population {population.name}: the scales of {coarser:,} of {count:,} {what} are coarser than their "
+            f"weights need, so that thresholds and biases fit {options.v_width} bits"
         )
     return np.repeat(best, together)
 
@@ -449,7 +449,7 @@ def _largest_exponent(population: Population, options: Quantisation) -> int:
     return _power_below(signed_range(options.v_width - 1)[1], largest) if largest else _NO_CONSTANTS
 
 
-def _remedy_for(population: Population, value: float, exponent: int, options: Quantisation) -> str:
+def _remedy_for(network: Network, population: Population, value: float, exponent: int, options: Quantisation) -> str:
     """Return how a constant of the population, which is 0 at the scale ``2**exponent``, would not be 0."""
     mantissa, place = np.frexp(value)
     missing = -int(place) - exponent + int(mantissa == 0.5)  # more bits until the value is above one half
@@ -457,11 +457,23 @@ def _remedy_for(population: Population, value: float, exponent: int, options: Qu
         what, bits, most = "membranes", options.v_width + missing, 24
     else:
         what, bits, most = "weights", options.width_of(population) + missing, 16
+    wider = f"{what} of at least {bits} bits"
+    if _kept_by_own_scales(network, population, options):
+        return "use a scale per neuron (--scales neuron)" + f" or {wider}" * (bits <= most)
     if bits <= most:
-        return f"use {what} of at least {bits} bits"
+        return f"use {wider}"
     factor = f"{2.0 ** min(bits - most, 1000):.0e}"
     larger = "largest weight" if what == "weights" else "other constants"
     return f"{most} bits are too few as well: its {larger} must be {factor} times smaller"
+
+
+def _kept_by_own_scales(network: Network, population: Population, options: Quantisation) -> bool:
+    """Whether no constant of ``population`` that must not become 0 would do so if each neuron had its own scale."""
+    if options.scales is Scales.NEURON or not _may_differ(network, population):
+        return False
+    exponents = _exponents(network, replace(options, scales=Scales.NEURON), [])[0][population.name]
+    fields = [values for name in NEVER_ZERO if (values := getattr(population, name)) is not None]
+    return all(bool(np.all((np.rint(np.ldexp(values, exponents)) != 0) | (values == 0))) for values in fields)
 
 
 def _neuron_parameters(
@@ -482,7 +494,7 @@ def _neuron_parameters(
             raise QuantiseError(
                 f"population {population.name}: its {name.replace('_', ' ')} must be at least half of the weights' "
                 f"step at {options.width_of(population)} bits, so that it does not become 0; "
-                + _remedy_for(population, smallest, of_worst, options)
+                + _remedy_for(network, population, smallest, of_worst, options)
             )
     for leaking in LEAKS:
         factors = getattr(population, leaking.factor)

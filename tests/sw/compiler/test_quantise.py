@@ -129,6 +129,32 @@ def test_the_remedy_for_a_threshold_that_would_vanish_is_exact(threshold):
             quantise(network, Quantisation(weight_width=bits - 1))
 
 
+def test_scales_of_neurons_are_offered_where_they_keep_a_threshold():
+    def uneven(weights):
+        neurons = population("a", size=2, threshold=np.array([100.0, 0.1]))
+        joined = [
+            Connection(source="input", target="a", weight=weights),
+            Connection(source="a", target="b", weight=[[1.0, 1.0]]),
+        ]
+        return network([neurons, population("b")], joined)
+
+    of_population, of_neurons = (Quantisation(weight_width=4, scales=scales) for scales in Scales)
+    start = (
+        r"^population a: its threshold must be at least half of the weights' step at 4 bits, so that it does not "
+        r"become 0; use "
+    )
+    small = uneven([[100.0], [0.1]])
+    with pytest.raises(
+        QuantiseError, match=start + r"a scale per neuron \(--scales neuron\) or weights of at least 11 bits$"
+    ):
+        quantise(small, of_population)
+    assert (quantise(small, of_neurons).populations[0].parameters.threshold > 0).all()
+    large = uneven([[100.0], [100.0]])
+    for options in (of_population, of_neurons):
+        with pytest.raises(QuantiseError, match=start + r"weights of at least 11 bits$"):
+            quantise(large, options)
+
+
 def test_currents_and_adaptations_share_the_scale():
     network = network_of(
         [[0.5]],
