@@ -102,7 +102,7 @@ def explore(
         ),
     ] = None,
     scales: Annotated[
-        Scales, typer.Option(help="What shares a scale of weights and thresholds.", rich_help_panel=_GRID)
+        Scales, typer.Option(help="Neurons that share a scale of weights and thresholds.", rich_help_panel=_GRID)
     ] = Scales.POPULATION,
     jobs: Annotated[
         int | None,

@@ -86,7 +86,9 @@ class Conversion:
     ] = None
     preset: Annotated[
         str | None,
-        _of_network(f"Framework that wrote the file: {', '.join(PRESETS)}; {AUTO} finds it by its numbers."),
+        _of_network(
+            f"Framework that wrote the file: {', '.join(PRESETS)}; {AUTO} detects it from the numbers in the file."
+        ),
     ] = None
     time_step: Annotated[float | None, _of_network("Duration of a step in seconds.")] = None
     discretisation: Annotated[Discretisation | None, _of_network("Discretisation of time.")] = None
@@ -156,8 +158,8 @@ class Loading(Conversion):
     scales: Annotated[
         Scales | None,
         _of_network(
-            "What shares a scale of weights and thresholds; default: the population. neuron keeps the precision of "
-            "neurons with small weights; the core then stores thresholds per neuron."
+            "Neurons that share a scale of weights and thresholds; default: those of a population. neuron keeps the "
+            "precision of neurons with small weights; the core then stores thresholds per neuron."
         ),
     ] = None
 
@@ -269,7 +271,7 @@ class Samples:
             inputs = held_out_digits(encoder)
         else:
             raise InputError(
-                f"network {network.name} has {network.inputs} inputs, so --inputs must be a file or "
+                f"network {network.name} has {network.inputs:,} inputs, so --inputs must be a file or "
                 f"random:SEED, not omitted"
             )
         chosen = inputs if self.images is None else inputs.first(self.images)

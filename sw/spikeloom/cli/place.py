@@ -37,7 +37,7 @@ def show_placement(
     else:
         chosen = samples.of(loaded, loading).first(samples.images or PLACE_IMAGES)
         rates = measured_rates(quantised, chosen.spikes)
-        source = f"the activity in {chosen.spikes.shape[1]} images"
+        source = f"the activity in {chosen.spikes.shape[1]:,} images"
     program = place_on(fabric, quantised, hardware, rates=rates)
     explanation = explain(program, rates)
     if as_json:

@@ -81,7 +81,7 @@ def run(
     real_time: Annotated[
         bool,
         typer.Option(
-            "--real-time", help="Live events: run before other programs, so that steps are on time on a busy machine."
+            "--real-time", help="Live events: real-time priority, so that steps are on time on a busy machine."
         ),
     ] = False,
     encode: Annotated[
@@ -145,7 +145,7 @@ def run(
     if not plain and (backend is Backend.RTL or source is not None):
         raise InputError("encode and answer must be left out with --backend rtl and with live input")
     if verify and (backend is not Backend.BOARD or source is not None):
-        raise InputError("verify must be left out with live input, and with another backend than the board")
+        raise InputError("verify must be left out with live input and with backends other than board")
     loaded = loading.load(network)
     held = _hardware(backend, hardware, loading, loaded, identity)
     if backend is Backend.BOARD:
@@ -258,7 +258,7 @@ def _show_answers(title: str, result: RunResult, labels: NDArray[np.int64] | Non
         table.add_column(column, justify="right")
     for index in range(min(_SHOWN_ANSWERS, len(answers))):
         label = "-" if labels is None else str(labels[index])
-        counts = [] if only_classes else [" ".join(f"{count}" for count in result.output[:, index].sum(axis=0))]
+        counts = [] if only_classes else [" ".join(f"{count:,}" for count in result.output[:, index].sum(axis=0))]
         table.add_row(str(index), str(answers[index]), label, *counts)
     out.print(table)
     if len(answers) > _SHOWN_ANSWERS:
@@ -315,8 +315,8 @@ def _run_live(
             with real_time_priority() if real_time else contextlib.nullcontext(True) as permitted:
                 if not permitted:
                     note(
-                        "real-time priority must be permitted to this user, and is not: steps may be late while other "
-                        "programs run (docs/aer.md)"
+                        "real-time priority is not permitted to this user: steps may be late while other programs run "
+                        "(docs/aer.md says how to permit it)"
                     )
                 done = run_live(board, program, receiver, sender, steps=steps, stop=stop)
         board.check_errors()
@@ -326,7 +326,7 @@ def _run_live(
     out.print(f"{done.steps:,} steps of {step_ms:g} ms, {done.events_in:,} events in, {done.spikes_out:,} spikes out")
     lost = "an unknown number" if done.dropped is None else f"{done.dropped:,}"
     out.print(f"datagrams: {done.used:,} used, {lost} dropped, {done.malformed:,} malformed", end="")
-    out.print("" if accepted is None else f", {done.strangers:,} from others than {peer}")
-    out.print(f"{done.late_steps:,} steps late, by {1000 * done.worst_late_s:.1f} ms at most")
+    out.print("" if accepted is None else f", {done.strangers:,} not from {peer}")
+    out.print(f"{done.late_steps:,} steps late, at most {1000 * done.worst_late_s:.1f} ms")
     if done.late_s > step_ms / 1000:
         out.print(f"the last step was {done.late_s:.3f} s late: the board or its link needs longer steps")

@@ -69,7 +69,7 @@ def save_network(
 def _built(path: Path, name: str) -> Network:
     """Run a Python file and return the network that it calls ``name``, or that its function ``name`` returns."""
     if not path.is_file():
-        raise InputError(f"{str(path)!r} must be a Python file, and there is none")
+        raise InputError(f"{str(path)!r} must be a Python file, but does not exist")
     sys.path.insert(0, str(path.parent.resolve()))  # as python does, for modules beside the file
     try:
         found = runpy.run_path(str(path)).get(name)

@@ -128,7 +128,7 @@ def simulate(
     if simulation.waves:
         note(f"waveform in {simulation.waves}")
     if summary.mismatches:
-        raise SimulationError(f"RTL and reference differ in {summary.mismatches} places")
+        raise SimulationError(f"RTL and reference differ in {summary.mismatches:,} places")
 
 
 def _runner(backend: Simulator, program: Any, directory: Path, *, waves: bool, announce: Any) -> Runner:

@@ -103,9 +103,9 @@ class _Pages:
             return np.zeros(space, bool)
         if not np.array_equal(replace(block, first=0).axons, np.arange(block.size)):
             raise RowError(
-                f"population {name}: {self._readers[name][0]} reads it, so that it may lead to no more than one "
-                "population in each other tile, and to no convolution or pooling of another shape than the coordinates "
-                "of the tiles have"
+                f"population {name}: because {self._readers[name][0]} reads it, it may lead to at most one population "
+                "in each other tile, and to convolutions and poolings only if their shape equals the coordinates of "
+                "the tiles"
             )
         a_row = 1 << 2 * block.coordinate_width
         rows: NDArray[np.bool_] = np.logical_or.reduce(self.taken(name, space * a_row).reshape(space, a_row), axis=1)

@@ -45,7 +45,7 @@ def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) ->
             if population.weight_width is not None:
                 has = f"population {population.name} has {population.weight_width}"
             what = "be of 1 bit, -1 or 1," if widest == 1 else f"have at most {widest} bits"
-            raise PlaceError(f"weights must {what} on this fabric, {has}")
+            raise PlaceError(f"weights must {what} on this fabric, but {has} bits")
     for core in kinds:
         _check_features(network, core)
 
@@ -107,7 +107,7 @@ def check_uses(network: QuantisedNetwork, fabric: FabricConfig, uses: Iterable[U
     short: dict[int, list[str]] = {}
     for use in uses:
         if use.used > use.available:
-            short.setdefault(use.tile, []).append(f"{use.used} {use.resource}, there are {use.available}")
+            short.setdefault(use.tile, []).append(f"{use.used:,} {use.resource} ({use.available:,} available)")
     if short:
         tile, missing = next(iter(short.items()))
         where = "" if len(fabric.cores) == 1 else f" in tile {tile}"
@@ -134,5 +134,5 @@ def check_accumulators(network: QuantisedNetwork, cores: Mapping[str, CoreParame
             needed = max(greatest.bit_length(), (-least - 1).bit_length() if least < 0 else 0) + 1
             raise PlaceError(
                 f"population {population.name}: its weights could overflow the accumulator, their sum needs {needed} "
-                f"bits, there are {core.accumulator_width}"
+                f"bits, but it has {core.accumulator_width}"
             )

@@ -474,8 +474,8 @@ class _Line:
         ):
             if used > available:
                 return (
-                    f"network {self.network.name} does not fit {len(cores)} tiles: it needs {used} {name} of "
-                    f"{largest.lanes} lanes, there are {available}"
+                    f"network {self.network.name} does not fit {len(cores)} tiles: it needs {used:,} {name} of "
+                    f"{largest.lanes} lane{'s' * (largest.lanes > 1)} ({available:,} available)"
                 )
         for ways in zip(*lines, strict=True):
             too_large = [self._too_large(places) for places in ways]
@@ -489,8 +489,8 @@ class _Line:
             widest = max(widths)
             why = f"with {widths.count(widest)} of them for weights of {widest} bits and the others for fewer"
         return (
-            f"network {self.network.name} does not fit {len(cores)} tiles: {why}, {left} of {self.network.neurons} "
-            "neurons are left"
+            f"network {self.network.name} does not fit {len(cores)} tiles: {why}, {left:,} of "
+            f"{self.network.neurons:,} neurons are left"
         )
 
     def _too_large(self, places: _Places) -> _Piece | None:
@@ -506,7 +506,7 @@ class _Line:
         core = self.kinds[kind]
         load, rows, size = self.load(kind, piece), self.rows(kind, {piece.population}), piece.part.size
         short = [
-            f"{used} {what}, a tile has {available}"
+            f"{used:,} {what}, a tile has {available:,}"
             for what, used, available in (
                 ("neuron words", load.words, core.words),
                 ("weight words", load.weight_words, core.weight_words),
@@ -514,7 +514,7 @@ class _Line:
             )
             if used > available
         ]
-        need = "one neuron needs" if size == 1 else f"{size} neurons need"
+        need = "one neuron needs" if size == 1 else f"{size:,} neurons need"
         return f"population {piece.population} cannot be cut small enough: {need} {'; '.join(short)}"
 
 

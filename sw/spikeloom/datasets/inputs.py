@@ -65,7 +65,7 @@ class Inputs:
     def shape_text(self) -> str:
         """Describe the shape as it was interpreted."""
         steps, samples, lines = self.spikes.shape
-        spikes = f"spikes of {steps} steps x {samples:,} samples x {lines:,} lines"
+        spikes = f"spikes of {steps:,} steps x {samples:,} samples x {lines:,} lines"
         if self.images is None:
             return spikes
         return f"{samples:,} images of {' x '.join(map(str, self.images.shape[1:]))}, encoded as {spikes}"
@@ -96,11 +96,11 @@ def _check_axons(spikes: NDArray[Any], inputs: int, what: str, encoder: Encoder,
         return
     if inputs % encoder.lines:
         raise InputError(
-            f"{where}: the {encoder.kind} encoder gives {encoder.lines} axons per channel, and the network's {inputs} "
-            "inputs are not a multiple of that"
+            f"{where}: the {encoder.kind} encoder gives {encoder.lines} axons per channel, and the network's "
+            f"{inputs:,} inputs are not a multiple of that"
         )
     unit = "pixels" if what == "images" and isinstance(encoder, LevelEncoder) else "channels"
-    raise InputError(f"{where}: {what} must have {inputs // encoder.lines} {unit}, not {found // encoder.lines}")
+    raise InputError(f"{where}: {what} must have {inputs // encoder.lines:,} {unit}, not {found // encoder.lines:,}")
 
 
 def held_out_digits(encoder: Encoder | None) -> Inputs:

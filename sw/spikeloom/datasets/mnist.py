@@ -104,11 +104,11 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raise MnistError(f"{str(path)!r} must hold unsigned bytes (type 8), not type {kind}")
     start = 4 + 4 * dimensions
     if len(content) < start:
-        raise MnistError(f"{str(path)!r} must have a header of {start} bytes, and ends after {len(content)}")
+        raise MnistError(f"{str(path)!r} must have a header of {start} bytes, but ends after {len(content):,}")
     shape = tuple(int(extent) for extent in np.frombuffer(content[4:start], ">u4"))
     expected = start + int(np.prod(shape, dtype=object))
     if len(content) != expected:
-        raise MnistError(f"{str(path)!r} must have {expected} bytes as its header says, not {len(content)}")
+        raise MnistError(f"{str(path)!r} must have {expected:,} bytes as its header says, not {len(content):,}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
@@ -128,9 +128,9 @@ def load_mnist(folder: Path, part: str) -> Digits:
         arrays.append(read_idx(path))
     images, labels = arrays
     if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images):
-        raise MnistError(f"images of MNIST must have shape (B, 28, 28), not {images.shape} as in {str(folder)!r}")
+        raise MnistError(f"images of MNIST in {str(folder)!r} must have shape (B, 28, 28), not {images.shape}")
     if labels.shape != images.shape[:1] or labels.max() > 9:
-        raise MnistError(f"labels of MNIST must be {len(images)} digits from 0 to 9, and in {str(folder)!r} are not")
+        raise MnistError(f"labels of MNIST in {str(folder)!r} must be {len(images):,} digits from 0 to 9")
     return Digits(images=images, labels=labels.astype(np.int64))
 
 

@@ -218,7 +218,7 @@ def _choose(demand: _Demand, device: Device, link: LinkKind) -> Choice:
     if not fitting:
         nearest = min(candidates, key=lambda candidate: candidate.fullness)
         raise ChoiceError(
-            f"{names} must fit {device.name}, and the nearest core, of {nearest.core.lanes} "
+            f"{names} do{'es' * (len(networks) == 1)} not fit {device.name}: the nearest core, of {nearest.core.lanes} "
             f"lane{'s' * (nearest.core.lanes > 1)}, needs {'; '.join(map(str, nearest.short))}"
         )
     best = min(fitting, key=lambda candidate: (candidate.words, candidate.core.lanes, candidate.fullness))

@@ -103,7 +103,7 @@ def tables(program: Program, explanation: Explanation) -> list[Table]:
     tiles.add_column("cycles\nper step", justify="right")
     for work in explanation.work:
         used = {
-            use.resource: f"{use.used}" if use.resource in alike else f"{use.used} / {use.available}"
+            use.resource: f"{use.used:,}" if use.resource in alike else f"{use.used:,} / {use.available:,}"
             for use in program.uses
             if use.tile == work.tile
         }

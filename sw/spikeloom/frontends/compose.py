@@ -68,7 +68,7 @@ def merged(paths: tuple[Path, ...], size: int) -> tuple[Path, ...]:
     A single identity stays an identity. Raises `LoadError` for too many paths.
     """
     if len(paths) > _MOST_PATHS:  # each pair of parallel poolings in series doubles the number of paths
-        raise LoadError(f"the spikes of a node must reach another by at most {_MOST_PATHS} paths, not {len(paths):,}")
+        raise LoadError(f"the spikes of a node must reach another by at most {_MOST_PATHS:,} paths, not {len(paths):,}")
     plain = [path for path in paths if path.is_matrix or path.is_identity]
     if len(plain) < 2:
         return paths
@@ -160,7 +160,7 @@ def _through(name: str, node: Node, shape: tuple[int, ...], arrivals: list[Arriv
         if node.kind == "Affine":
             own = finite_array(name, node, "bias").reshape(-1)
             if own.size not in (1, bias.size):
-                raise LoadError(f"bias of {where} must have {bias.size} values, not {own.size}")
+                raise LoadError(f"bias of {where} must have {bias.size:,} values, not {own.size:,}")
             bias = bias + own
 
         def step(path: Path) -> Path:
@@ -170,7 +170,7 @@ def _through(name: str, node: Node, shape: tuple[int, ...], arrivals: list[Arriv
         geometry, kernel = geometry_at(name, node, shape), kernel_of(name, node)
         own = finite_array(name, node, "bias").reshape(-1)
         if own.size not in (1, geometry.output_channels):
-            raise LoadError(f"bias of {where} must have {geometry.output_channels} values, not {own.size}")
+            raise LoadError(f"bias of {where} must have {geometry.output_channels:,} values, not {own.size:,}")
         by_channel = geometry.sum(kernel, total.bias[None]).reshape(geometry.output_channels, -1) + own[:, None]
         bias = by_channel.reshape(-1)
 

@@ -91,7 +91,7 @@ def population_of(
     size, preset = prod(shape), step.preset
     node = _spread(name, node, shape)
     if prod(own_shape(name, node)) != size:
-        notes.append(f"{name}: one set of parameters is used for all {size} neurons")
+        notes.append(f"{name}: one set of parameters is used for all {size:,} neurons")
     if options.models and node.kind in (*_INTEGRATORS, "Delay"):
         first = next(key for key in MODEL_KEYS if key in options.models)
         raise LoadError(f"node {name!r} is a {node.kind} and cannot have {first}, which is for spiking neurons only")
@@ -233,7 +233,7 @@ def _models(name: str, size: int, step: Stepping, given: Mapping[str, Any]) -> d
             value = given[key.name]
             if key.numbers is not Numbers.ONE:
                 if value.size not in (1, size):
-                    raise LoadError(f"{key.name} of node {name!r} must have 1 or {size} values, not {value.size}")
+                    raise LoadError(f"{key.name} of node {name!r} must have 1 or {size:,} values, not {value.size:,}")
                 value = np.broadcast_to(value.reshape(-1), (size,))
             if key.numbers is Numbers.TIME_CONSTANTS:
                 assert feature.leaking is not None

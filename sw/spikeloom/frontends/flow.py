@@ -161,7 +161,7 @@ def _convolution(where: str, module: Any, flow: Flow, *, one_dimensional: bool =
     if module.padding_mode != "zeros":
         raise LoadError(f"padding_mode of {where} must be 'zeros', not {module.padding_mode!r}")
     if weight.shape[1] * module.groups != shape[0]:
-        raise LoadError(f"{where} must get values of {weight.shape[1] * module.groups} channels, not {shape[0]}")
+        raise LoadError(f"{where} must get values of {weight.shape[1] * module.groups:,} channels, not {shape[0]:,}")
     geometry = geometry_of(
         where,
         shape,
@@ -229,10 +229,10 @@ def _average(where: str, module: Any, flow: Flow, *, one_dimensional: bool = Fal
 def _normalised(where: str, module: Any, flow: Flow) -> Flow:
     """Fold a BatchNorm in evaluation: a factor and a shift for each channel."""
     if getattr(module, "running_mean", None) is None:
-        raise LoadError(f"{where} must have running statistics (track_running_stats) to be folded, and has none")
+        raise LoadError(f"{where} must have running statistics (track_running_stats) to be folded, but has none")
     mean, variance = (array_of(f"{key} of {where}", getattr(module, key)) for key in ("running_mean", "running_var"))
     if flow.shape[0] != len(mean):
-        raise LoadError(f"{where} must get values of {len(mean)} channels, not {flow.shape[0]}")
+        raise LoadError(f"{where} must get values of {len(mean):,} channels, not {flow.shape[0]:,}")
     factor, shift = 1.0 / np.sqrt(variance + float(module.eps)), np.zeros(len(mean))
     if module.weight is not None:
         factor = factor * array_of(f"weight of {where}", module.weight)

@@ -98,14 +98,14 @@ class _Reader:
             raise _Refused(f"{where} has several names in the file, but each object must have one")
         self._seen.add((info.fileno, info.addr))
         if len(self._seen) > MOST_OBJECTS:
-            raise _Refused(f"it must hold at most {MOST_OBJECTS:,} groups and datasets, and holds more")
+            raise _Refused(f"it must hold at most {MOST_OBJECTS:,} groups and datasets, but holds more")
         return item
 
     def _group(self, group: Any, where: str, depth: int) -> list[Any]:
         if depth > DEEPEST:
-            raise _Refused(f"it must have at most {DEEPEST} groups inside each other, and has more")
+            raise _Refused(f"it must have at most {DEEPEST} groups inside each other, but has more")
         if group.get_num_objs() + len(self._seen) > MOST_OBJECTS:
-            raise _Refused(f"it must hold at most {MOST_OBJECTS:,} groups and datasets, and holds more")
+            raise _Refused(f"it must hold at most {MOST_OBJECTS:,} groups and datasets, but holds more")
         entries: list[Any] = []
         for raw in group:
             try:
@@ -131,7 +131,7 @@ class _Reader:
         h5py = self._h5py
         kind, space, plan = dataset.get_type(), dataset.get_space(), dataset.get_create_plist()
         if space.get_simple_extent_type() not in (h5py.h5s.SCALAR, h5py.h5s.SIMPLE):
-            raise _Refused(f"{where} must hold a value, and is empty by declaration")
+            raise _Refused(f"{where} must hold a value, but is declared empty")
         count = 1
         for extent in space.get_simple_extent_dims():
             count *= extent
@@ -154,7 +154,7 @@ class _Reader:
                 self._text_bytes += count * kind.get_size()
             if self._texts > _MOST_TEXTS or self._text_bytes > LARGEST_TEXTS or chunk > _MOST_TEXTS:
                 raise _Refused(
-                    f"it must hold at most {_MOST_TEXTS:,} texts of {LARGEST_TEXTS:,} bytes, and declares more"
+                    f"it must hold at most {_MOST_TEXTS:,} texts of {LARGEST_TEXTS:,} bytes, but declares more"
                 )
             return
         allowed = {h5py.h5t.INTEGER: (1, 2, 4, 8), h5py.h5t.FLOAT: (2, 4, 8), h5py.h5t.ENUM: (1,)}
@@ -164,7 +164,7 @@ class _Reader:
             raise _Refused(f"{where} must hold integers or floats of at most 64 bits or text, not another type")
         self._bytes += count * kind.get_size()
         if max(self._bytes, chunk * kind.get_size()) > LARGEST:
-            raise _Refused(f"its numbers must take at most {LARGEST:,} bytes, and it declares more")
+            raise _Refused(f"its numbers must take at most {LARGEST:,} bytes, but it declares more")
 
     def _sparse(self, dataset: Any) -> list[Any] | None:
         """Return the nonzero entries of a large matrix, read block by block; None if it is not one or has too many."""
@@ -205,7 +205,7 @@ class _Reader:
             raise _Refused(f"a text must have at most {_LONGEST_TEXT:,} bytes, not {len(value):,}")
         self._text_bytes += len(value)
         if self._text_bytes > 2 * LARGEST_TEXTS:  # texts of fixed length were counted before
-            raise _Refused(f"its texts must take at most {LARGEST_TEXTS:,} bytes, and take more")
+            raise _Refused(f"its texts must take at most {LARGEST_TEXTS:,} bytes, but take more")
         return value.decode("utf-8")
 
 

@@ -109,12 +109,12 @@ def _why(process: subprocess.Popen[bytes]) -> str:
     try:
         status = process.wait(0.1)
     except subprocess.TimeoutExpired:
-        return "reading it does not end, so it is damaged or made to do harm"
+        return "reading it does not end: it is damaged or malicious"
     if status == 1:  # an exception: a dependency is missing
         return "the reader process does not start; h5py and NumPy must be installed for this Python"
     if -status in _TIME_SIGNALS:
-        return "reading it does not end, so it is damaged or made to do harm"
-    return "the HDF5 library crashes on it, so it is damaged or made to do harm"
+        return "reading it does not end: it is damaged or malicious"
+    return "the HDF5 library crashes on it: it is damaged or malicious"
 
 
 class _Answer:

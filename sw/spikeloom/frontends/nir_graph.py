@@ -217,7 +217,7 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph, rule: Mapping
         for end in (a, b):
             if end not in children:
                 raise LoadError(
-                    f"the edge from {prefix + a!r} to {prefix + b!r} names {prefix + end!r}, which is no node"
+                    f"the edge from {prefix + a!r} to {prefix + b!r} names {prefix + end!r}, which is not a node"
                 )
         if (leave[a], entry[b]) in known:
             raise LoadError(f"the edge from {prefix + a!r} to {prefix + b!r} is listed twice")

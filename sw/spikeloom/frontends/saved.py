@@ -92,7 +92,7 @@ class _Reader:
     def _node(self, name: str) -> Mapping[str, Any]:
         node = self._nodes.get(name)
         if not isinstance(node, Mapping):
-            raise LoadError(f"metadata 'exact' of the graph names {shown(name)}, which is no node")
+            raise LoadError(f"metadata 'exact' of the graph names {shown(name)}, which is not a node")
         return node
 
     def _exact_of(self, name: str) -> Mapping[str, Any]:
@@ -109,7 +109,7 @@ class _Reader:
                 found[number] = _connection(name, node, exact)
         count = whole("connections in the metadata 'exact' of the graph", self._exact.get("connections"))
         if count != len(found) or any(number not in range(count) for number in found):
-            raise LoadError(f"the graph must have {count} connections, numbered from 0, not {len(found)}")
+            raise LoadError(f"the graph must have {count:,} connections, numbered from 0, not {len(found):,}")
         return tuple(found[number] for number in range(count))
 
     def _attention(self, name: str) -> QuantisedAttention:

@@ -169,7 +169,7 @@ def check_edges(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
         else:
             takes = prod(shapes[b])
         if prod(shapes[a]) != takes:
-            raise LoadError(f"node {b!r} must get {takes} values, not {prod(shapes[a])} from {a!r}")
+            raise LoadError(f"node {b!r} must get {takes:,} values, not {prod(shapes[a]):,} from {a!r}")
 
 
 def array_of(name: str, node: Node, key: str) -> NDArray[Any]:
@@ -245,7 +245,7 @@ def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
     weight, dilation = kernel_of(name, node), array_of(name, node, "dilation")
     groups = whole(f"groups of {where}", node.parameters.get("groups", 1))
     if weight.shape[1] * groups != channels:
-        raise LoadError(f"{where} must get values of {weight.shape[1] * groups} channels, not {channels}")
+        raise LoadError(f"{where} must get values of {weight.shape[1] * groups:,} channels, not {channels:,}")
     own = np.asarray(node.parameters.get("input_shape"))
     extents = shape[1:]
     if own.dtype.kind in "iu" and tuple(own.reshape(-1).tolist()) != extents:
@@ -273,7 +273,7 @@ def scale_of(name: str, node: Node, shape: tuple[int, ...]) -> FloatArray:
     try:
         return np.broadcast_to(scale, shape).reshape(-1)
     except ValueError:
-        raise LoadError(f"scale of node {name!r} must have 1 or {prod(shape)} values, not {scale.size}") from None
+        raise LoadError(f"scale of node {name!r} must have 1 or {prod(shape):,} values, not {scale.size:,}") from None
 
 
 def kernel_of(name: str, node: Node) -> FloatArray:

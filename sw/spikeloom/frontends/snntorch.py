@@ -282,7 +282,7 @@ def _per_neuron(call: Call, name: str, value: Any) -> FloatArray:
     try:  # one per channel, as (channels, 1, 1), which torch broadcasts too
         return np.broadcast_to(array.reshape(()) if array.size == 1 else array, shape).reshape(size)
     except ValueError:
-        raise LoadError(f"{name} of {call.where} must have 1 or {size} values, not {array.size}") from None
+        raise LoadError(f"{name} of {call.where} must have 1 or {size:,} values, not {array.size:,}") from None
 
 
 def _recurrent(call: Call) -> tuple[FloatArray, FloatArray]:

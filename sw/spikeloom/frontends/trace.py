@@ -517,7 +517,7 @@ class Trace:
         if isinstance(state, _Value) and kind.hears_itself and number == 0:
             if state.flow.is_spikes and (path, step - 1) in state.flow.paths:
                 return
-            raise LoadError(f"{where} must hear its own spikes of the step before, not other values")
+            raise LoadError(f"{where} must receive its own spikes of the step before, not other values")
         if isinstance(state, _State):
             if (state.name, state.step) == (path, step - 1):
                 return
@@ -613,5 +613,7 @@ class Trace:
 
         search(result)
         if not found:
-            raise LoadError("the module must return the spikes or the membranes of its last neurons, and returns none")
+            raise LoadError(
+                "the module must return the spikes or the membranes of its last neurons, but returns neither"
+            )
         self.readout = list(found)

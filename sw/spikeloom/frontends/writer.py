@@ -130,8 +130,8 @@ def doubts(graph: Graph, preset: str, time_step_s: float | None = None) -> list[
     elif preset == "nir":
         found = tuple(writer for writer in found if writer.characteristic)
     return [
-        f"the graph may not come from {title}: it looks as {PRESETS[writer.preset].title} writes it, because "
-        f"{writer.trace}; --preset {writer.preset} reads it so"
+        f"the graph may not come from {title}: it looks like a file of {PRESETS[writer.preset].title}, because "
+        f"{writer.trace}; --preset {writer.preset} reads it as such"
         for writer in found
     ]
 

@@ -86,7 +86,7 @@ def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, inp
     if (axons != np.arange(len(axons))).any():
         raise UnitError("the inputs must have axons 0, 1, 2, ... to be encoded on the board")
     if len(axons) > parameters.pixels:
-        raise UnitError(f"the encoder of the fabric must hold {len(axons)} pixels, not {parameters.pixels}")
+        raise UnitError(f"the encoder of the fabric must hold {len(axons):,} pixels, not {parameters.pixels:,}")
     if isinstance(encoder, RateEncoder):
         if (encoder.bits, encoder.lfsr.width) != (parameters.bits, parameters.lfsr_width):
             raise UnitError(
@@ -115,7 +115,7 @@ def readout_registers(
     if (axons != axons[0] + np.arange(len(axons))).any():
         raise UnitError("the outputs must have consecutive axons to be read out on the board")
     if len(axons) > parameters.outputs:
-        raise UnitError(f"the readout of the fabric must hold {len(axons)} outputs, not {parameters.outputs}")
+        raise UnitError(f"the readout of the fabric must hold {len(axons):,} outputs, not {parameters.outputs:,}")
     if membranes != (mode >= ReadoutMode.LAST):
         has, wants = ("membranes", "spikes") if membranes else ("spikes", "membranes")
         raise UnitError(f"readout {mode.name} needs an output population that sends {wants}, but this one sends {has}")

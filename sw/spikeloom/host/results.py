@@ -70,7 +70,7 @@ class StepCollector:
         self._values = np.zeros((total if program.graded else 0, len(axons)), np.int64)
         self.done = 0
         """Number of steps that have ended."""
-        self.total = f"{total} steps"
+        self.total = f"{total:,} steps"
 
     @property
     def complete(self) -> bool:
@@ -107,7 +107,7 @@ class StepCollector:
         number = self.done + np.arange(len(ticks))
         self.done += len(ticks)
         if self.done > len(self._spikes):
-            raise DriverError(f"the board has ended more than the expected {len(self._spikes)} steps")
+            raise DriverError(f"the board has ended more than the expected {len(self._spikes):,} steps")
         wrong = ticks != (number % self._steps == self._steps - 1)
         if wrong.any():
             step = int(number[np.argmax(wrong)])

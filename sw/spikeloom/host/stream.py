@@ -86,7 +86,7 @@ class StepStream:
             try:
                 found = self._take(self._channel.receive(timeout_s=timeout_s))
             except LinkError as error:
-                raise DriverError(f"the run has stopped after {self.received} steps: {error}") from error
+                raise DriverError(f"the run has stopped after {self.received:,} steps: {error}") from error
         return found
 
     def finish(self, *, timeout_s: float | None = None) -> list[StepResult]:
@@ -110,7 +110,7 @@ class StepStream:
         found = []
         for last in messages.ticks.tolist():
             if self.received == self.sent:
-                raise DriverError(f"the board has ended more than the expected {self.sent} steps")
+                raise DriverError(f"the board has ended more than the expected {self.sent:,} steps")
             if last != (self._ended and self.received == self.sent - 1):
                 raise DriverError(f"the board has ended the sample in step {self.received}, not in its last step")
             found.append(self._of(self.received))

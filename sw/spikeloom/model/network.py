@@ -139,9 +139,9 @@ class Network:
                 raise ValueError(f"{where} must be one of {', '.join(names)}, not {name!r}")
             source = self.population(name)
             if source.size != attention.size:
-                raise ValueError(f"{where} must have {attention.size} neurons, not {source.size} as {name!r}")
+                raise ValueError(f"{where} must have {attention.size:,} neurons, but {name!r} has {source.size:,}")
             if not source.spiking or source.graded:
-                raise ValueError(f"{where} must be of neurons that spike, not {name!r}")
+                raise ValueError(f"{where} must be neurons with plain spikes, unlike {name!r}")
 
     def _check_connection(self, connection: Connection, order: Mapping[str, int]) -> None:
         source, target = connection.source, connection.target

@@ -224,15 +224,15 @@ class Population:
             self.reset is not Reset.SUBTRACT or self.reset_delay or self.adaptation_factor is not None
         ):
             raise ValueError(
-                f"{where} has a second threshold, which must be with reset subtract, reset_delay 0 and without "
-                "adaptation"
+                f"{where} has a second threshold, which needs reset subtract and reset_delay 0 and must not be "
+                "combined with adaptation"
             )
         if self.alpha_function:
             self._check_alpha_function(where, present)
         if self.adaptation_factor is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
             raise ValueError(
                 f"{where} has an adaptive threshold, which must be subtracted in the step of the spike "
-                "(reset_delay 0), because the one that the spike was compared with is not stored"
+                "(reset_delay 0), because the threshold of the comparison is not stored"
             )
 
     def _check_alpha_function(self, where: str, present: list[str]) -> None:

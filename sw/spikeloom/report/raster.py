@@ -110,7 +110,7 @@ def _draw_spikes(panel: Axes, name: str, spikes: NDArray[np.bool_], colour: str)
     panel.set_ylim(-0.5 - 0.02 * neurons, neurons - 0.5 + 0.02 * neurons)
     ticks = range(neurons) if neurons <= 10 else np.linspace(0, neurons, 5, dtype=int)[:-1]
     panel.set_yticks([*ticks] if neurons <= 10 else [*ticks, neurons - 1])
-    _label(panel, name, "neuron", f"{len(step)} spikes")
+    _label(panel, name, "neuron", f"{len(step):,} spikes")
 
 
 def _draw_membranes(panel: Axes, name: str, membranes: NDArray[Any]) -> None:

@@ -133,7 +133,7 @@ def _mismatches(report: Report) -> str:
     if report.labels is not None:
         wrong = report.wrong
         listed = [(f"sample {n}", str(report.labels[n]), str(report.answers[n])) for n in wrong[:_MOST_WRONG]]
-        said = f"{len(wrong):,} of {report.samples:,} answers are not the label."
+        said = f"{len(wrong):,} of {report.samples:,} answers differ from the label."
         if len(wrong) > _MOST_WRONG:
             said += f" The first {_MOST_WRONG}:"
         parts.append(f"<p>{said}</p>")
@@ -215,7 +215,7 @@ def timing_section(report: Report) -> str:
     ]
     empty = (
         "<p>There is no build of this fabric yet. After <code>spikeloom bitstream</code> for a board that holds it, or "
-        "with <code>--timing</code>, its clock, logic and images per second stand here.</p>"
+        "with <code>--timing</code>, its clock, logic and images per second appear here.</p>"
     )
     said = _table("Timing", ("figure", "value"), values) if values else empty
     return f"<section><h2>Logic and timing</h2>{said}</section>"

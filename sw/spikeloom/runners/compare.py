@@ -133,7 +133,7 @@ def simulate_network(
     """
     start = time.monotonic()
     images = inputs.spikes.shape[1]
-    announce(f"Running {images} images as floats and as integers")
+    announce(f"Running {images:,} images as floats and as integers")
     reference = simulate(quantised, inputs.spikes)
     agreed = _agreement(network, quantised, inputs, reference, decision)
     rtl = None if runner is None else runner.run(inputs.spikes, progress=progress)

@@ -93,7 +93,7 @@ def pixels_from(text: str | None, size: int) -> PixelMap:
     except ValueError as error:
         raise InputError(str(error)) from error
     if pixels.size != size:
-        raise InputError(f"pixels must give {size} lines, the inputs of the network, not {pixels.size}")
+        raise InputError(f"pixels must give {size:,} lines, the inputs of the network, not {pixels.size:,}")
     return pixels
 
 

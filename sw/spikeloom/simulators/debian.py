@@ -37,7 +37,7 @@ def _main(program: str, package: str) -> None:
     try:
         unpack(package)
     except (OSError, subprocess.CalledProcessError):
-        print(f"That failed. To have {program}, have it installed: apt install {package}", file=sys.stderr)
+        print(f"Unpacking failed; install {program} with: apt install {package}", file=sys.stderr)
 
 
 if __name__ == "__main__":

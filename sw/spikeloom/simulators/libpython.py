@@ -36,7 +36,7 @@ def _main() -> None:
     try:
         debian.unpack(f"libpython{_VERSION}")
     except (OSError, subprocess.CalledProcessError):
-        print(f"That failed. To simulate, have it installed: apt install libpython{_VERSION}", file=sys.stderr)
+        print(f"Unpacking failed; install it with: apt install libpython{_VERSION}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ class VirtualBoard:
         deadline = time.monotonic() + _START_S
         while not link.is_symlink():
             if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise self._failure or RuntimeError("the simulation must offer a port, and has ended without")
+                raise self._failure or RuntimeError("the simulation of the board has offered no port")
             time.sleep(_PAUSE_S)
         self.port = os.readlink(link)
 

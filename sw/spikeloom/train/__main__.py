@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="folder with the four IDX files of MNIST; downloaded if not given")
     parser.add_argument("--output", type=Path, default=Path("build/train"), help="where parameters and summary go")
     parser.add_argument("--only", default="", help="only recipes with this in their name")
-    parser.add_argument("--validate", action="store_true", help="leave the test images alone")
+    parser.add_argument("--validate", action="store_true", help="do not evaluate on the test images")
     parser.add_argument("--threads", type=int, default=1, help="processor cores to use")
     options = parser.parse_args(arguments)
     if find_spec("torch") is None:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if part == "test" and options.validate:
                 continue
             outcome = measure(recipe, model, digits, part=part, seconds=seconds)
-            compared = f", {outcome.differing} of {outcome.cells:,} cells differ from the integers"
+            compared = f", {outcome.differing:,} of {outcome.cells:,} cells differ from the integers"
             print(
                 f"  {100 * outcome.accuracy:.2f} % of the {len(digits):,} {part} images"
                 + (compared if outcome.cells else ""),

@@ -64,7 +64,7 @@ __all__ = [
 
 SIDE, CLASSES = 28, 10
 VALIDATION = 5000
-"""Training images, the last ones, that no training sees."""
+"""Number of training images, the last ones, that are kept for validation."""
 
 _COUNT_SCALE = 2.0  # nats that a spike of an output neuron is worth
 _WARM_UP = 200  # updates
@@ -419,7 +419,7 @@ def complaints(outcomes: Sequence[Outcome], recipes: Iterable[Recipe] = RECIPES)
         percent = f"{100 * outcome.accuracy:.2f} %"
         if outcome.differing or outcome.integer_accuracy not in (None, outcome.accuracy):
             found.append(
-                f"{recipe.name}: the integers must equal the training in every cell, not differ in {outcome.differing}"
+                f"{recipe.name}: the integers must equal the training in every cell, but {outcome.differing:,} differ"
             )
         if outcome.accuracy < recipe.least_accuracy:
             found.append(f"{recipe.name}: accuracy must be at least {100 * recipe.least_accuracy:.1f} %, not {percent}")

@@ -192,7 +192,7 @@ def test_a_clock_that_is_missed_is_lowered(build_quietly):
     assert report.clock_mhz < 120
     assert report.clock_mhz <= report.fmax_mhz
     (sentence, *_) = [sentence for sentence in build_quietly.announced if "again with" in sentence]
-    reached = float(re.search(r"reached ([\d.]+) MHz, not 120 MHz; again with", sentence)[1])
+    reached = float(re.search(r"reached ([\d.]+) MHz, expected 120 MHz; again with", sentence)[1])
     assert re.search(r" \(\S+ to \S+: \d+\.\d ns, \d+% of it routing\)$", sentence)
     assert report.clock_mhz <= reached
     lower = board.with_clock((report.clock_mhz + 0.001) * 1e6)
@@ -379,7 +379,7 @@ def test_clocks_of_a_board():
 
 
 def test_refuses_a_clock_that_the_pll_does_not_make():
-    with pytest.raises(PllError, match=r"^Clock of an iCE40 must be one that its PLL makes of 12 MHz, not 5 MHz$"):
+    with pytest.raises(PllError, match=r"^Clock of an iCE40 must be one that its PLL makes from 12 MHz, not 5 MHz$"):
         dataclasses.replace(ICEBREAKER, pll_hz=5e6)
 
 
@@ -405,7 +405,7 @@ def test_a_missed_clock_fails_and_changes_nothing(build_quietly, tmp_path, monke
     (folder / "report.json").write_text("of an earlier build")
     board = dataclasses.replace(ICEBREAKER, platform=FastIcebreaker, pll_hz=None)
     monkeypatch.setattr(BoardDescription, "with_clock", lambda board, most_hz: None)  # its PLL would make a slower one
-    message = r"^Clock of icebreaker must be at least 400\.\d\d MHz, and place and route reached \d+\.\d\d MHz; "
+    message = r"^icebreaker: place and route reached \d+\.\d\d MHz, expected at least 400\.\d\d MHz; "
     with pytest.raises(TimingError, match=message):
         build_quietly(board)
     assert sorted(path.name for path in folder.iterdir()) == ["logs", "report.json"]
@@ -485,9 +485,7 @@ def test_an_environment_variable_names_another_tool(build_quietly, monkeypatch, 
     before = ICE40.tools[0].version()
     monkeypatch.setenv("YOSYS", str(program))
     assert ICE40.tools[0].version() != before
-    with pytest.raises(
-        BuildError, match=r"^Build for icebreaker failed in yosys: this is no synthesis \(all of it in "
-    ):
+    with pytest.raises(BuildError, match=r"^Build for icebreaker failed in yosys: this is no synthesis \(full log: "):
         build_quietly(ICEBREAKER)
     assert build_quietly.announced[-2:] == [
         "icebreaker: yosys (synthesis, 10 to 60 s)",
@@ -526,7 +524,7 @@ def test_all_open_boards_are_listed():
 
 
 def test_refuses_a_board_without_a_fabric():
-    message = r"^Board icestick cannot hold a fabric: its 1,280 lookup tables do not hold the host"
+    message = r"^Board icestick cannot hold a fabric: its 1,280 lookup tables are too few for the host"
     with pytest.raises(ValueError, match=message):
         find_board("icestick")
     with pytest.raises(ValueError, match=r"^Board icebreaker must have either a fabric or an obstacle$"):

@@ -56,7 +56,7 @@ def test_a_missing_tool_is_named_with_where_it_is(board, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: ())
     name = board.flash_command[0]
     where = "it is not a package" if name == "sh" else "(pip|apt) install|the program is on"
-    with pytest.raises(FlashError, match=f"^{board.name} is loaded by {name}, which must be installed: ({where})"):
+    with pytest.raises(FlashError, match=f"^loading {board.name} needs {name}, which is not installed: ({where})"):
         flash_command(board, tmp_path / "x")
 
 
@@ -75,7 +75,7 @@ def test_missing_libraries_are_named_with_their_packages():
 echo "$PWD/bin/openFPGALoader: error while loading shared libraries: libusb-1.0.so.0: cannot open shared object file"
 exit 127""",
     )
-    message = "^openFPGALoader needs libusb-1.0.so.0, which must be installed: apt install libusb-1.0-0$"
+    message = "^openFPGALoader needs libusb-1.0.so.0, which is not installed: apt install libusb-1.0-0$"
     with pytest.raises(FlashError, match=message):
         flash("ulx3s-85f", announce=lambda line: None)
     lines = "".join(f"echo '\t{library} => not found'\n" for library in _LIBRARIES)
@@ -87,12 +87,12 @@ exit 127""",
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("unable to open ftdi device: -4 (usb_open() failed)", "^iceprog must have permission for the board's USB dev"),
+        ("unable to open ftdi device: -4 (usb_open() failed)", "^iceprog has no permission for the board's USB dev"),
         (
             "Can't find iCE FTDI USB device",
-            "^iceprog must load icebreaker, and ended with status 2: Can't find iCE FTD",
+            "^iceprog failed to load icebreaker with status 2: Can't find iCE FTD",
         ),
-        ("", "^iceprog must load icebreaker, and ended with status 2: it said nothing$"),
+        ("", "^iceprog failed to load icebreaker with status 2: it said nothing$"),
     ],
 )
 def test_a_tool_that_fails(said, message):

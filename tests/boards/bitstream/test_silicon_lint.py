@@ -52,7 +52,7 @@ def test_a_read_reset_that_is_driven_is_found(tmp_path, family):
     assert lint(netlist(tmp_path, family, ByteMemory(1024)), clock_hz=CLOCK_HZ) == []
     (finding,) = lint(netlist(tmp_path, family, WITH_RESET.ByteMemory(1024)), clock_hz=CLOCK_HZ)
     pin = "RST[AB]" if family == "ecp5" else "RESET[AB]?"
-    assert re.fullmatch(rf"read reset {pin} of block RAM \S+ must be constant 0, and is driven", finding)
+    assert re.fullmatch(rf"read reset {pin} of block RAM \S+ must be constant 0, but is driven", finding)
 
 
 def test_the_host_link_has_none(tmp_path, monkeypatch):

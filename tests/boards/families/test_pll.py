@@ -73,13 +73,15 @@ def test_gowin(output_hz):
 
 
 def test_what_no_setting_gives_is_refused():
-    with pytest.raises(PllError, match=r"^Clock of an ECP5 must be one that its PLL makes of 25 MHz, not 900 MHz$"):
+    with pytest.raises(PllError, match=r"^Clock of an ECP5 must be one that its PLL makes from 25 MHz, not 900 MHz$"):
         ecp5_settings(25e6, 900e6)
-    with pytest.raises(PllError, match=r"^Clock of an iCE40 must be one that its PLL makes of 12 MHz, not 8 MHz$"):
+    with pytest.raises(PllError, match=r"^Clock of an iCE40 must be one that its PLL makes from 12 MHz, not 8 MHz$"):
         ice40_settings(12e6, 8e6)
-    with pytest.raises(PllError, match=r"^Clock of a Gowin FPGA must be one that its PLL makes of 27 MHz, not 1 MHz$"):
+    with pytest.raises(
+        PllError, match=r"^Clock of a Gowin FPGA must be one that its PLL makes from 27 MHz, not 1 MHz$"
+    ):
         gowin_settings(27e6, 1e6)
-    with pytest.raises(PllError, match=r"^Oscillator of an ECP5 must have from 8 to 400 MHz, not 2 MHz$"):
+    with pytest.raises(PllError, match=r"^Oscillator of an ECP5 must be from 8 to 400 MHz, not 2 MHz$"):
         ecp5_settings(2e6, 50e6)
 
 
@@ -100,9 +102,9 @@ def test_clocks_of_a_usb_device(oscillator_hz):
 
 def test_clocks_that_a_usb_device_cannot_have():
     m = Module()
-    with pytest.raises(PllError, match=r"^PLL of the USB device must be one of an ECP5, not of the family ice40$"):
+    with pytest.raises(PllError, match=r"^PLL of the USB device must be that of an ECP5, not of the family ice40$"):
         usb_clocks(m, "ice40", 12e6, Signal())
-    message = r"^Clock of the USB device must be within 0.20% of 48 MHz, and its PLL makes [\d.]+ MHz of 8\.039 MHz$"
+    message = r"^Clock of the USB device must be within 0.20% of 48 MHz, but the PLL makes [\d.]+ MHz from 8\.039 MHz$"
     with pytest.raises(PllError, match=message):
         usb_clocks(m, "ecp5", 8.039e6, Signal())
     Fragment.get(m, None)  # a module that nobody uses is a warning

@@ -31,12 +31,12 @@ def test_boards_have_tolerances_too():
     assert board_changes("demo", BOARD, worse) == [
         "board demo: the median of the seeds must reach 59.5 MHz, not 59.3 MHz",
         "board demo: clock_mhz has fallen from 60 to 59.5",
-        "board demo: lut has grown from 4000 to 4201",
+        "board demo: lut has grown from 4,000 to 4,201",
         "board demo: ram has grown from 31 to 33",
         "board demo: dsp has grown from 0 to 1",
         "board demo: fmax_mhz has fallen from 66.0 to 59.3",
         "board demo: neurons have become fewer, 63 after 64",
-        "board demo: synapses have become fewer, 8191 after 8192",
+        "board demo: synapses have become fewer, 8,191 after 8,192",
     ]
 
 

@@ -56,9 +56,9 @@ def test_what_is_short_is_named_with_how_much_there_is():
     core = CoreParameters(lanes=64, neurons=64, weight_words=16384)
     named = {shortage.resource: shortage for shortage in shortages(core, device)}
     assert set(named) >= {"block RAMs", "multipliers"}
-    assert str(named["multipliers"]) == "64 multipliers, there are 28"
+    assert str(named["multipliers"]) == "64 multipliers (28 available)"
     assert named["block RAMs"].available == 56 == room(device).ram
-    message = r"^iCE40HX1K cannot hold a fabric: the smallest needs \d,\d\d\d lookup tables, "
+    message = r"^iCE40HX1K cannot hold a fabric: the smallest needs \d,\d\d\d lookup tables \("
     with pytest.raises(ValueError, match=message):
         choose_fabric(DEVICES["iCE40HX1K"])
 
@@ -69,7 +69,7 @@ def test_a_fabric_file_must_be_one():
     assert fabric_from_json(fabric_to_json(fabric)) == fabric
     tiles = ("", '[{"core": {"lanes": 3}}]', '[{"core": {"wheels": 3}}]', '[{"wheel": {}}]', "[{}]", "[]")
     for text in ("", "{}", *(f'{{"name": "x", "tiles": {each}}}' for each in tiles)):
-        with pytest.raises(ValueError, match=r"^fabric.json must be the one of a build, with name and tiles \("):
+        with pytest.raises(ValueError, match=r"^fabric.json must come from a build, with name and tiles \("):
             fabric_from_json(text)
 
 

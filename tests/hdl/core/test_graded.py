@@ -141,7 +141,7 @@ def test_the_accumulator_must_hold_weights_times_values():
         output="b",
     )
     place(network, FabricConfig(core=dataclasses.replace(CORE, accumulator_width=13)))
-    message = "^population b: its weights could overflow the accumulator, their sum needs 13 bits, there are 12$"
+    message = "^population b: its weights could overflow the accumulator, their sum needs 13 bits, but it has 12$"
     with pytest.raises(PlaceError, match=message):
         place(network, FabricConfig(core=dataclasses.replace(CORE, accumulator_width=12)))
 

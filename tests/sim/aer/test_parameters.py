@@ -37,11 +37,11 @@ def test_sums_of_pixels():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: INPUT.table_words([1], [1, 2]), "addresses must be as many as axons, 2, not 1"),
+        (lambda: INPUT.table_words([1], [1, 2]), "addresses must have one entry per axon, 2, not 1"),
         (lambda: INPUT.table_words([32], [1]), "addresses must be from 0 to 31, not 32 to 32"),
         (lambda: OUTPUT.table_words([1, 1], [-1, 5]), "axons must be from 0 to 511, not -1 to 5"),
-        (lambda: INPUT.table_words([1, 1], [2, 3]), "an address must be one axon, not several"),
-        (lambda: OUTPUT.table_words([1, 2], [3, 3]), "an axon must be one address, not several"),
+        (lambda: INPUT.table_words([1, 1], [2, 3]), "an address must have one axon, not several"),
+        (lambda: OUTPUT.table_words([1, 2], [3, 3]), "an axon must have one address, not several"),
         (lambda: replace(INPUT, address_width=19), "address_width must be an integer from 1 to 18, not 19"),
         (lambda: replace(INPUT, depth=12), "depth must be a power of two, not 12"),
         (lambda: replace(INPUT, depth=1 << 15), "depth must be an integer from 2 to 16384, not 32768"),

@@ -209,7 +209,7 @@ def test_bad_spikes():
         simulate(parameters, good, good.swapaxes(2, 3), good)
     with pytest.raises(ValueError, match=r"^v must be spikes, 0 or 1$"):
         expectation(parameters, good, good, good + 2)
-    with pytest.raises(ValueError, match=r"^q, k and v must have as many steps, not 3, 3 and 2$"):
+    with pytest.raises(ValueError, match=r"^q, k and v must have the same number of steps, not 3, 3 and 2$"):
         simulate(parameters, good, good, good[:2])
     with pytest.raises(ValueError, match=r"^seed must be an integer from 0 to 2\*\*64 - 1, not -1$"):
         simulate(parameters, good, good, good, seed=-1)

@@ -170,19 +170,22 @@ def test_the_only_core_on_a_mesh():
     assert (many.core.contents, many.program) == (NOTHING, 0)
     with pytest.raises(ValueError, match=r"^a mesh must have places for the host bridge and a core, not 1 x 1$"):
         one.on_mesh(1, 1)
-    with pytest.raises(ValueError, match=r"^fabric one must have one core and no mesh to be put on one$"):
+    with pytest.raises(ValueError, match=r"^fabric one must have one core and no mesh yet to be put on a mesh$"):
         many.on_mesh(2, 2)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tiles": TILES, "core": NARROW}, "core must not be given beside tiles"),
-        ({"tiles": (NARROW, None)}, "tiles must be None, the host bridge, and then parameters of tiles, one core at "),
-        ({"tiles": (None, GIVER)}, "tiles must be None, the host bridge, and then parameters of tiles, one core at "),
-        ({"tiles": (None, NARROW, None)}, "tiles must be None, the host bridge, and then parameters of tiles, one "),
-        ({"tiles": (None, NARROW, 5)}, "tiles must be None, the host bridge, and then parameters of tiles, one core "),
-        ({"tiles": ()}, "tiles must be None, the host bridge, and then parameters of tiles, one core at least, not"),
+        ({"tiles": TILES, "core": NARROW}, "core must be left out where tiles are given"),
+        ({"tiles": (NARROW, None)}, r"tiles must be None \(the host bridge\), then parameters of tiles with at "),
+        ({"tiles": (None, GIVER)}, r"tiles must be None \(the host bridge\), then parameters of tiles with at "),
+        ({"tiles": (None, NARROW, None)}, r"tiles must be None \(the host bridge\), then parameters of tiles with at "),
+        ({"tiles": (None, NARROW, 5)}, r"tiles must be None \(the host bridge\), then parameters of tiles with at "),
+        (
+            {"tiles": ()},
+            r"tiles must be None \(the host bridge\), then parameters of tiles with at least one core, not",
+        ),
         ({"tiles": (None, NARROW, WIDE)}, "mesh must be given for 2 tiles beside the host's, not None$"),
         (
             {"tiles": TILES, "mesh": MeshParameters(columns=2, rows=2)},

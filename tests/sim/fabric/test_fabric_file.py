@@ -59,7 +59,7 @@ HUGE = 10**400
 def test_what_no_build_writes_is_one_short_sentence(key, value):
     content = {**json.loads(fabric_to_json(FABRICS["small"])), key: value}
     with pytest.raises(
-        ValueError, match=r"^fabric\.json must be the one of a build, with name and tiles \(.*\)$"
+        ValueError, match=r"^fabric\.json must come from a build, with name and tiles \(.*\)$"
     ) as refused:
         fabric_from_json(json.dumps(content))
     assert len(str(refused.value)) < 300
@@ -127,7 +127,5 @@ def test_a_newer_format_is_refused_by_name():
 @pytest.mark.parametrize("text", ["", "[]", "3"])
 def test_text_that_is_no_object(text):
     for read in (fabric_from_json, baud_rate_from_json, link_kind_from_json):
-        with pytest.raises(
-            ValueError, match=r"^fabric\.json must be the one of a build, with name and tiles \(it must "
-        ):
+        with pytest.raises(ValueError, match=r"^fabric\.json must come from a build, with name and tiles \(it must "):
             read(text)

@@ -168,7 +168,7 @@ def test_no_damage_goes_unnoticed():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda b: b[:11], r"^a body must be 19 to 1419 bytes, not 11$"),
+        (lambda b: b[:11], r"^a body must be 19 to 1,419 bytes, not 11$"),
         (lambda b: b + b"x", r"^the CRC must match$"),
         (lambda b: with_crc(b[:13] + b"\x02" + b[14:-4]), r"^the length must be that of the payload, not 2$"),
         (lambda b: with_crc(b[:14] + b"\x01" + b[15:-4]), r"^the length must be that of the payload, not 259$"),
@@ -240,7 +240,7 @@ def test_parameter_errors(arguments, error, message):
     ("arguments", "error", "message"),
     [
         ({"sequence": 1 << 32}, ValueError, r"^sequence must be from 0 to 4294967295, not 4294967296$"),
-        ({"payload": bytes(1401)}, ValueError, r"^payload must be at most 1400 bytes, not 1401$"),
+        ({"payload": bytes(1401)}, ValueError, r"^payload must be at most 1,400 bytes, not 1,401$"),
         ({"kind": 1}, TypeError, r"^kind must be a Kind, not 1$"),
     ],
 )

@@ -323,7 +323,7 @@ def test_encoding_is_fast():
         (lambda: encode_events([0], [9], 1, largest_axon=8), ValueError, "axon must be from 0 to 8, not 9"),
         (lambda: encode_events([3], [9], 3), ValueError, "step must be from 0 to 2, not 3"),
         (lambda: encode_events([], [], 0), ValueError, "count must be at least 1, not 0"),
-        (lambda: encode_events([0], [1, 2], 1), ValueError, "steps and axons must be as many, not 1 and 2"),
+        (lambda: encode_events([0], [1, 2], 1), ValueError, "steps and axons must have the same length, not 1 and 2"),
         (lambda: encode_events([[0]], [1], 1), ValueError, "steps must have one dimension, not 2"),
         (lambda: encode_events([0], [0.5], 1), TypeError, "axons must be integers, not float64"),
         (

@@ -56,7 +56,9 @@ def test_what_kinds_ask_and_have():
 
 
 def test_a_kind_has_its_name_alone():
-    with pytest.raises(ValueError, match=r"^kind of a tile must be new, not 'aer', which AerTileParameters has$"):
+    with pytest.raises(
+        ValueError, match=r"^kind of a tile must be unique, but 'aer' is that of AerTileParameters already$"
+    ):
 
         class Other(TileParameters, kind="aer", register_map=AerTileParameters.register_map):
             pass

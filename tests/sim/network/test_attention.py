@@ -78,9 +78,9 @@ def test_what_it_says_of_itself():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 15}, "must have 16 neurons, not 15 as '{role}'"),
-        ({"spiking": False}, "must be of neurons that spike, not as '{role}'"),
-        ({"graded": True}, "must be of neurons that spike, not as '{role}'"),
+        ({"size": 15}, "must have 16 neurons, but '{role}' has 15"),
+        ({"spiking": False}, "must be neurons with plain spikes, unlike '{role}'"),
+        ({"graded": True}, "must be neurons with plain spikes, unlike '{role}'"),
     ],
 )
 def test_sources_must_be_what_it_can_read(role, change, message):

@@ -97,12 +97,12 @@ def test_many_images_are_summed_in_pieces(request, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"groups": 3}, "groups of a convolution must divide its 4 input and 6 output channels, not be 3"),
+        ({"groups": 3}, "groups of a convolution must be a divisor of its 4 input and 6 output channels, not 3"),
         ({"stride": (0, 1)}, "stride of a convolution must be 2 integers of at least 1, not (0, 1)"),
         ({"padding": (1,)}, "padding of a convolution must be 2 integers of at least 0, not (1,)"),
         (
             {"kernel": (3, 9)},
-            "kernel of a convolution must fit the padded input (4, 5, 5), not be (3, 9) with dilation (1, 1)",
+            "kernel of a convolution must fit the padded input (4, 5, 5), not (3, 9) with dilation (1, 1)",
         ),
         ({"output_channels": 0}, "output_channels of a convolution must be a positive integer, not 0"),
     ],
@@ -134,7 +134,7 @@ def test_weights_that_do_not_fit():
         ),
         (
             {"weight": np.zeros((2, 1, 3, 3), int), "convolution": convolution, "pooling": pooling},
-            f"input_shape of {where} must be (1, 2, 2), what its pooling gives, not (1, 4, 4)",
+            f"input_shape of {where} must be (1, 2, 2), the output of its pooling, not (1, 4, 4)",
         ),
     ):
         with pytest.raises(ValueError, match=exactly(message)):

@@ -424,7 +424,9 @@ def test_a_kind_registers_once():
         register_tile(DelayTileParameters)(DelayTile)
     with pytest.raises(ValueError, match=r"^the compiler for tiles of kind delay is already registered$"):
         register_compiler(DelayTileParameters)(DelayCompiler)
-    with pytest.raises(ValueError, match=r"^kind of a tile must be new, not 'core', which CoreParameters has$"):
+    with pytest.raises(
+        ValueError, match=r"^kind of a tile must be unique, but 'core' is that of CoreParameters already$"
+    ):
 
         class Another(TileParameters, kind="core", register_map=DELAY):
             pass

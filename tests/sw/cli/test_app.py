@@ -38,7 +38,7 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
         (["bitstream", "--board", "ulx3s-85f", "--mesh", "2"], "mesh must be columns x rows, such as 3x2, not '2'"),
         (
             ["bitstream", "--board", "ulx3s-85f", "--mesh", "2x2", "--fabric", "transformer"],
-            "fabric transformer must have one core and no mesh to be put on one",
+            "fabric transformer must have one core and no mesh yet to be put on a mesh",
         ),
         (
             ["bitstream", "--board", "icebreaker", "--clock", "8"],
@@ -59,7 +59,7 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
         ),
         (
             ["run", "--verify", "--backend", "reference"],
-            "verify must be left out with live input, and with another backend than the board",
+            "verify must be left out with live input and with backends other than board",
         ),
         (["run", "--peer", "127.0.0.1"], "peer must be left out, unless the input is live"),
         (["run", "--real-time"], "real-time must be left out, unless the input is live"),
@@ -72,7 +72,8 @@ def test_a_file_that_does_not_exist(tmp_path, capsys):
         (["check", "--weight-bits", "0"], "weight_width must be an integer from 1 to 16, not 0"),
         (
             ["check", "--weight-bits", "9"],
-            "weights must have at most 8 bits on this fabric, network net has 9; --board NAME chooses a fabric for it",
+            "weights must have at most 8 bits on this fabric, but network net has 9 bits; --board NAME chooses a "
+            "fabric for it",
         ),
         (["run", "--identity", "nofile"], "nofile must be the identity file of a build"),
         (["generate", "--divisor", "1"], "divisor must be from 3 to 65535, not 1"),

@@ -22,7 +22,7 @@ def test_check_says_how_a_network_is_stepped_and_what_it_takes(network, capsys):
     main(["check", network])
     text = capsys.readouterr().out
     assert "v = 0.875 v + I; spike if v > 1; then v = 0" in text
-    assert "weight words of 1 weights" in text
+    assert "weight words of 1 weight " in text
 
 
 def test_what_each_tile_takes_of_a_board(network, capsys):
@@ -47,7 +47,7 @@ def test_a_network_too_large_for_a_board_is_told_so_at_once(command, capsys):
     started = time.monotonic()
     message = refused(capsys, command, str(shipped("mnist-mlp.nir")), "--board", "icebreaker")
     assert time.monotonic() - started < 30
-    assert message.startswith("mnist-mlp must fit iCE40UP5K, and the nearest core, of ")
+    assert message.startswith("mnist-mlp does not fit iCE40UP5K: the nearest core, of ")
     assert "; boards that can hold it at 8 bits: ulx3s-85f, orangecrab-85f, ecpix5-85, " in message
     assert list(Path().iterdir()) == []
 
@@ -97,8 +97,8 @@ def test_weights_that_could_overflow(tmp_path, capsys):
     wide = write_network(tmp_path / "y.nir", weight=np.full((8, 300), 0.99), inputs=300)
     message = refused(capsys, "check", wide)
     assert message == (
-        "population hidden: its weights could overflow the accumulator, their sum needs 17 bits, there are 16; --board "
-        "NAME chooses a fabric for it"
+        "population hidden: its weights could overflow the accumulator, their sum needs 17 bits, but it has 16; "
+        "--board NAME chooses a fabric for it"
     )
 
 
@@ -139,8 +139,8 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "answer"),
     [
-        ([], "network large does not fit the fabric small: it needs 10000 neurons, there are 64; "),
-        (["--board", "ulx3s-85f"], "large must fit LFE5U-85F, and the nearest core, of 1 lane, needs "),
+        ([], "network large does not fit the fabric small: it needs 10,000 neurons (64 available); "),
+        (["--board", "ulx3s-85f"], "large does not fit LFE5U-85F: the nearest core, of 1 lane, needs "),
     ],
     ids=["fabric", "board"],
 )

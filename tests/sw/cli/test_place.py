@@ -65,7 +65,7 @@ def test_places_that_there_are_not(network, capsys, options, message):
 def test_a_network_that_no_tiles_hold(tmp_path, capsys):
     path = write_network(tmp_path / "net.nir", hidden=100)
     message = refused(capsys, "place", path, "--mesh", "3x1")
-    assert message == "network net does not fit 2 tiles: it needs 7400 weight words of 1 lanes, there are 5120"
+    assert message == "network net does not fit 2 tiles: it needs 7,400 weight words of 1 lane (5,120 available)"
     message = refused(capsys, "place", path, "--mesh", "2x2")
     assert message == (
         "network net does not fit 3 tiles: with the memories of all tiles full, 10 of 110 neurons are left"

@@ -91,7 +91,7 @@ def test_other_names_are_refused(model, name, message, capsys):
 
 
 def test_files_that_are_not_there(capsys):
-    assert "'none.py' must be a Python file, and there is none" in refused(capsys, "save", "none.py:net", "saved.nir")
+    assert "'none.py' must be a Python file, but does not exist" in refused(capsys, "save", "none.py:net", "saved.nir")
     assert "there is no such file" in refused(capsys, "save", "none.nir", "saved.nir")
 
 

@@ -17,8 +17,8 @@ def test_a_network_that_is_too_large(tmp_path, capsys):
     path = write_network(tmp_path / "x.nir", hidden=60)
     message = refused(capsys, "simulate", path)
     assert message == (
-        "network x does not fit the fabric small: it needs 70 neurons, there are 64; 4440 weight words of 1 weights, "
-        "there are 2560; --board NAME chooses a fabric for it"
+        "network x does not fit the fabric small: it needs 70 neurons (64 available); 4,440 weight words of 1 "
+        "weight (2,560 available); --board NAME chooses a fabric for it"
     )
 
 

@@ -136,8 +136,8 @@ def test_a_source_that_no_page_can_number_is_refused(request):
     blocks = blocks_of(network, tile_of, cores, layout_of)
     unit = fabric_of(SHAPE).tile(2)
     message = (
-        "population query: attention reads it, so that it may lead to no more than one population in each other tile, "
-        "and to no convolution or pooling of another shape than the coordinates of the tiles have"
+        "population query: because attention reads it, it may lead to at most one population in each other tile, and "
+        "to convolutions and poolings only if their shape equals the coordinates of the tiles"
     )
     with pytest.raises(RowError, match=f"^{message}$"):
         allocate(network, tile_of, cores, {NAME: unit}, blocks, [])

@@ -76,11 +76,11 @@ def test_what_is_not_built_in_is_named(change, parameters, message):
     [
         (
             [{"weight_width": 3}, {"weight_width": 4}],
-            "weights must have at most 4 bits on this fabric, network net has 8",
+            "weights must have at most 4 bits on this fabric, but network net has 8 bits",
         ),
         (
             [{"weight_width": 1}],
-            "weights must be of 1 bit, -1 or 1, on this fabric, network net has 8",
+            "weights must be of 1 bit, -1 or 1, on this fabric, but network net has 8 bits",
         ),
         ([{"v_width": 16}], "population a: v_width must be 16 on this fabric, not 12"),
     ],
@@ -98,7 +98,9 @@ def test_tiles_may_have_weights_of_different_widths():
     check_network(net, [CORE, narrow])
     first = net.populations[0]
     net = replace(net, weight_width=12, populations=(replace(first, weight_width=4), *net.populations[1:]))
-    with pytest.raises(PlaceError, match=r"^weights must have at most 8 bits on this fabric, network net has 12$"):
+    with pytest.raises(
+        PlaceError, match=r"^weights must have at most 8 bits on this fabric, but network net has 12 bits$"
+    ):
         check_network(net, [CORE, narrow])
     net = replace(net, weight_width=8)
     last = net.populations[1].name
@@ -117,7 +119,9 @@ def test_narrower_weights_fit_a_wider_core_but_not_one_of_a_bit():
     net = replace(chain(2, 2, v_width=12), weight_width=2)
     check_network(net, [CORE])
     check_network(replace(net, weight_width=1), [replace(CORE, weight_width=1)])
-    with pytest.raises(PlaceError, match=r"^weights must be of 1 bit, -1 or 1, on this fabric, network net has 2$"):
+    with pytest.raises(
+        PlaceError, match=r"^weights must be of 1 bit, -1 or 1, on this fabric, but network net has 2 bits$"
+    ):
         check_network(net, [replace(CORE, weight_width=1)])
 
 
@@ -148,7 +152,7 @@ def test_weights_that_could_overflow_the_accumulator(fill, bits):
     check_accumulators(net, dict.fromkeys("ab", replace(CORE, accumulator_width=bits)))
     with pytest.raises(
         PlaceError,
-        match=rf"^population a: its weights could overflow the accumulator, their sum needs {bits} bits, there are "
+        match=rf"^population a: its weights could overflow the accumulator, their sum needs {bits} bits, but it has "
         rf"{bits - 1}$",
     ):
         check_accumulators(net, dict.fromkeys("ab", replace(CORE, accumulator_width=bits - 1)))
@@ -157,29 +161,31 @@ def test_weights_that_could_overflow_the_accumulator(fill, bits):
 def test_the_ends_of_the_accumulator():
     cores = dict.fromkeys("ab", CORE)
     check_accumulators(chain(16, 5, 4, weight=-128), cores)  # -2048 is the least that fits
-    with pytest.raises(PlaceError, match=r"^population a: .* their sum needs 13 bits, there are 12$"):
+    with pytest.raises(PlaceError, match=r"^population a: .* their sum needs 13 bits, but it has 12$"):
         check_accumulators(chain(17, 5, 4, weight=-128), cores)
 
 
 def test_each_population_has_the_accumulator_of_its_own_core():
     cores = {"a": CORE, "b": replace(CORE, accumulator_width=9)}
     check_accumulators(chain(2, 2, 2, weight=100), cores)
-    with pytest.raises(PlaceError, match=r"^population b: .* their sum needs 10 bits, there are 9$"):
+    with pytest.raises(PlaceError, match=r"^population b: .* their sum needs 10 bits, but it has 9$"):
         check_accumulators(chain(2, 3, 2, weight=100), cores)
 
 
 @pytest.mark.parametrize(
     ("fabric", "uses", "message"),
     [
-        (ONE, [(1, "rows", 9, 8)], "9 rows, there are 8"),
-        (ONE, [(1, "rows", 8, 8), (1, "x", 7, 6), (1, "y", 2, 1)], "7 x, there are 6; 2 y, there are 1"),
-        (TWO, [(2, "rows", 9, 8), (1, "rows", 5, 4)], "9 rows, there are 8 in tile 2"),
-        (TWO, [(2, "x", 9, 8), (1, "x", 5, 4), (2, "y", 1, 0)], "9 x, there are 8; 1 y, there are 0 in tile 2"),
+        (ONE, [(1, "rows", 9, 8)], "9 rows (8 available)"),
+        (ONE, [(1, "rows", 8, 8), (1, "x", 7, 6), (1, "y", 2, 1)], "7 x (6 available); 2 y (1 available)"),
+        (TWO, [(2, "rows", 9, 8), (1, "rows", 5, 4)], "9 rows (8 available) in tile 2"),
+        (TWO, [(2, "x", 9, 8), (1, "x", 5, 4), (2, "y", 1, 0)], "9 x (8 available); 1 y (0 available) in tile 2"),
     ],
 )
 def test_what_is_short_in_the_first_tile_is_named(fabric, uses, message):
     found = [Use(tile=tile, resource=resource, used=used, available=of) for tile, resource, used, of in uses]
-    with pytest.raises(PlaceError, match=f"^network net does not fit the fabric custom: it needs {message}$"):
+    with pytest.raises(
+        PlaceError, match=f"^network net does not fit the fabric custom: it needs {re.escape(message)}$"
+    ):
         check_uses(chain(3, 5), fabric, found)
 
 

@@ -200,13 +200,13 @@ def wide():
             chain(64, 170),
             {},
             None,
-            "network net does not fit 5 tiles: it needs 5440 weight words of 2 lanes, there are 5120",
+            "network net does not fit 5 tiles: it needs 5,440 weight words of 2 lanes (5,120 available)",
         ),
         (
             chain(4, 170, 161),
             {"weight_words": 1 << 15, "axons": 1024},
             None,
-            "network net does not fit 5 tiles: it needs 166 neuron words of 2 lanes, there are 160",
+            "network net does not fit 5 tiles: it needs 166 neuron words of 2 lanes (160 available)",
         ),
         (
             chain(130, 4, 8),
@@ -218,7 +218,7 @@ def wide():
             wide(),
             {"coordinate_width": 3, "neurons": 8, "axons": 8, "lanes": 1},
             None,
-            "network wide does not fit 5 tiles: it needs 128 neuron words of 1 lanes, there are 40",
+            "network wide does not fit 5 tiles: it needs 128 neuron words of 1 lane (40 available)",
         ),
         (
             wide(),

@@ -95,14 +95,15 @@ def test_random_networks_fit_exactly_where_the_uses_say_so():
     [
         (
             {"weight_words": 18},
-            r"^network net does not fit the fabric custom: it needs 19 weight words of 2 weights, there are 18$",
+            r"^network net does not fit the fabric custom: it needs 19 weight words of 2 weights \(18 available\)$",
         ),
         (
             {"neurons": 8, "axons": 7},
-            r"^network net does not fit the fabric custom: it needs 10 neurons, there are 8; 8 rows, there are 7$",
+            r"^network net does not fit the fabric custom: it needs 10 neurons \(8 available\); 8 rows "
+            r"\(7 available\)$",
         ),
-        ({"populations": 1}, r"^network net does not fit the fabric custom: it needs 2 populations, there are 1$"),
-        ({"weight_width": 4}, r"^weights must have at most 4 bits on this fabric, network net has 8$"),
+        ({"populations": 1}, r"^network net does not fit the fabric custom: it needs 2 populations \(1 available\)$"),
+        ({"weight_width": 4}, r"^weights must have at most 4 bits on this fabric, but network net has 8 bits$"),
         ({"v_width": 16}, r"^population layer0: v_width must be 16 on this fabric, not 12$"),
     ],
 )

@@ -100,5 +100,5 @@ def test_a_source_with_several_targets_in_one_tile_is_refused(request):
     weight = np.ones((16, 16), np.int64)
     both = tuple(QuantisedConnection(source="query", target=name, weight=weight) for name in ("key", "value"))
     kept = tuple(c for c in network.connections if c.source != "query")
-    with pytest.raises(PlaceError, match=r"^population query: attention reads it, so that it may lead to no more than"):
+    with pytest.raises(PlaceError, match=r"^population query: because attention reads it, it may lead to at most"):
         place(replace(network, connections=(*kept, *both)), ONE)

@@ -196,9 +196,9 @@ def test_a_sparse_matrix_takes_its_weights_and_no_more():
             {"coordinate_width": 0},
             "the input: its convolutions and poolings need coordinates of 3 bits, the fabric has 0",
         ),
-        ({"geometries": 1}, "network net does not fit the fabric custom: it needs 2 geometries, there are 1"),
-        ({"axons": 2}, "network net does not fit the fabric custom: it needs 3 rows, there are 2"),
-        ({"weight_width": 1}, "weights must be of 1 bit, -1 or 1, on this fabric, network net has 8"),
+        ({"geometries": 1}, "network net does not fit the fabric custom: it needs 2 geometries (1 available)"),
+        ({"axons": 2}, "network net does not fit the fabric custom: it needs 3 rows (2 available)"),
+        ({"weight_width": 1}, "weights must be of 1 bit, -1 or 1, on this fabric, but network net has 8 bits"),
     ],
 )
 def test_what_a_core_cannot_hold_is_refused(change, message):
@@ -321,5 +321,5 @@ def test_words_beyond_the_memory_are_counted_and_not_made():
     network = network_of(
         size, QuantisedConnection(source=INPUT, target="a", weight=SparseMatrix.identity(size).map(np.int64))
     )
-    with pytest.raises(PlaceError, match=r"it needs 67108864 weight words of 4 weights, there are 8192$"):
+    with pytest.raises(PlaceError, match=r"it needs 67,108,864 weight words of 4 weights \(8,192 available\)$"):
         place(network, FabricConfig(core=dataclasses.replace(CORE, coordinate_width=0, neurons=size, axons=size)))

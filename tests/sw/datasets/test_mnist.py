@@ -85,10 +85,10 @@ def test_parts(folder, files, part, packed):
         (b"", "does not begin with the header of an IDX file"),
         (b"\x89PNG\r\n", "does not begin with the header of an IDX file"),
         (idx(np.zeros(3), kind=13), r"must hold unsigned bytes \(type 8\), not type 13"),
-        (idx(np.zeros((3, 2)))[:9], "must have a header of 12 bytes, and ends after 9"),
+        (idx(np.zeros((3, 2)))[:9], "must have a header of 12 bytes, but ends after 9"),
         (idx(np.zeros((3, 2)))[:-1], "must have 18 bytes as its header says, not 17"),
         (idx(np.zeros((3, 2))) + b"\0", "must have 18 bytes as its header says, not 19"),
-        (bytes([0, 0, 8, 3]) + b"\xff" * 12, f"must have {16 + (2**32 - 1) ** 3} bytes as its header says, not 16"),
+        (bytes([0, 0, 8, 3]) + b"\xff" * 12, f"must have {16 + (2**32 - 1) ** 3:,} bytes as its header says, not 16"),
     ],
 )
 def test_damaged_file(tmp_path, content, message):
@@ -114,11 +114,11 @@ def test_damaged_gzip_file(request, tmp_path, damage):
     [
         (FILES[2], None, "'.*' does not contain the file t10k-images-idx3-ubyte or t10k-images-idx3-ubyte.gz"),
         (FILES[3], None, "'.*' does not contain the file t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz"),
-        (FILES[2], (7, 8, 8), r"images of MNIST must have shape \(B, 28, 28\), not \(7, 8, 8\) as in '.*'"),
-        (FILES[2], (0, 28, 28), r"images of MNIST must have shape \(B, 28, 28\), not \(0, 28, 28\) as in '.*'"),
-        (FILES[3], (6,), "labels of MNIST must be 7 digits from 0 to 9, and in '.*' are not"),
-        (FILES[3], (7, 1), "labels of MNIST must be 7 digits from 0 to 9, and in '.*' are not"),
-        (FILES[3], 10, "labels of MNIST must be 7 digits from 0 to 9, and in '.*' are not"),
+        (FILES[2], (7, 8, 8), r"images of MNIST in '.*' must have shape \(B, 28, 28\), not \(7, 8, 8\)"),
+        (FILES[2], (0, 28, 28), r"images of MNIST in '.*' must have shape \(B, 28, 28\), not \(0, 28, 28\)"),
+        (FILES[3], (6,), "labels of MNIST in '.*' must be 7 digits from 0 to 9"),
+        (FILES[3], (7, 1), "labels of MNIST in '.*' must be 7 digits from 0 to 9"),
+        (FILES[3], 10, "labels of MNIST in '.*' must be 7 digits from 0 to 9"),
     ],
 )
 def test_files_that_are_not_mnist(folder, name, array, message):

@@ -179,7 +179,7 @@ def test_sources_must_be_neurons_as_they_are(request):
 
     nodes, edges = parts(rng_of(request.node.name))
     nodes["value"] = nir.I(r=np.ones((8, 2, 2)))
-    refused("value of 'attention' must be of neurons that spike, not 'value'", nodes, edges)
+    refused("value of 'attention' must be neurons with plain spikes, unlike 'value'", nodes, edges)
 
 
 def test_an_attention_may_not_be_an_end_or_close_a_cycle(request):

@@ -107,7 +107,7 @@ def nested(group, depth):
         (lambda file: file.move("node", "other"), "it is an HDF5 file but not a NIR file, it has no graph"),
         (
             lambda file: nested(file["node"], DEEPEST),
-            f"it must have at most {DEEPEST} groups inside each other, and has more",
+            f"it must have at most {DEEPEST} groups inside each other, but has more",
         ),
         (
             lambda file: file["node"].__setitem__("again", file["node/x"]),
@@ -123,7 +123,7 @@ def nested(group, depth):
         ),
         (
             lambda file: [file["node"].create_group(str(number)) for number in range(MOST_OBJECTS)],
-            f"it must hold at most {MOST_OBJECTS:,} groups and datasets, and holds more",
+            f"it must hold at most {MOST_OBJECTS:,} groups and datasets, but holds more",
         ),
     ],
 )

@@ -194,7 +194,7 @@ ONES = np.ones(CONVOLUTION.weight_shape)
         ((1, 6, 6), [convolution_node(CONVOLUTION, ONES, input_shape=(6, 5)), neurons((2, 4, 4))],
          "node 'n0' must get values of extent [6, 5], not (6, 6)"),
         ((1, 2, 6), [convolution_node(CONVOLUTION, ONES), neurons((2, 4, 4))],
-         "node 'n0': kernel of a convolution must fit the padded input (1, 2, 6), not be (3, 3) with dilation (1, 1)"),
+         "node 'n0': kernel of a convolution must fit the padded input (1, 2, 6), not (3, 3) with dilation (1, 1)"),
         ((1, 6, 6), [convolution_node(CONVOLUTION, ONES), neurons((2, 4, 5))],
          "node 'n1' must get 40 values, not 32 from 'n0'"),
         ((1, 6, 6), [convolution_node(CONVOLUTION, ONES), neurons((2, 4, 4), r=np.arange(1.0, 33).reshape(2, 4, 4))],

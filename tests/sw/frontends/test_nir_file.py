@@ -185,7 +185,7 @@ def test_what_is_declared_is_bounded_before_it_is_read(path):
 
 
 def test_texts_are_bounded(path):
-    too_many = r"it must hold at most 65,536 texts of 4,194,304 bytes, and declares more"
+    too_many = r"it must hold at most 65,536 texts of 4,194,304 bytes, but declares more"
     replaced(path, shape=(70_000,), dtype=h5py.string_dtype())
     refuses(path, too_many)
     replaced(path, shape=(3,), dtype="S2000000")
@@ -193,7 +193,7 @@ def test_texts_are_bounded(path):
     replaced(path, data="x" * 5000)
     refuses(path, r"a text must have at most 4,096 bytes, not 5,000")
     replaced(path, data=["x" * 4000] * 2200)
-    refuses(path, r"its texts must take at most 4,194,304 bytes, and take more")
+    refuses(path, r"its texts must take at most 4,194,304 bytes, but take more")
     with h5py.File(path, "a") as file:
         del file[WEIGHT]
         file[f"node/{'x' * 300}"] = 1
@@ -256,10 +256,10 @@ def planted(monkeypatch, tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import os; os.kill(os.getpid(), 11)", "the HDF5 library crashes on it, so it is damaged or made to do harm"),
-        ("import time; time.sleep(60)", "reading it does not end, so it is damaged or made to do harm"),
+        ("import os; os.kill(os.getpid(), 11)", "the HDF5 library crashes on it: it is damaged or malicious"),
+        ("import time; time.sleep(60)", "reading it does not end: it is damaged or malicious"),
         ("import nothing", "the reader process does not start; h5py and NumPy must be installed .*"),
-        ("print('x' * 7, end='')", "the HDF5 library crashes on it, so it is damaged or made to do harm"),
+        ("print('x' * 7, end='')", "the HDF5 library crashes on it: it is damaged or malicious"),
         ("import sys; sys.stdout.buffer.write(bytes(8) + b'{}')", "the HDF5 library crashes on it, .*"),
         ("import sys; sys.stdout.buffer.write(b'\\xff' * 100)", "the HDF5 library crashes on it, .*"),
         ("import sys; sys.stdout.buffer.write(bytes([2]) + bytes(7) + b'[]')", "the HDF5 library crashes on it, .*"),

@@ -374,7 +374,7 @@ def test_noise_and_values_from_metadata(tmp_path):
          "norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not 'gradedness'"),
         (modelled(adaptation_tau_s=8e-3, adaptation_step=0.5, reset="subtract", reset_delay=1),
          "population 'lif' has an adaptive threshold, which must be subtracted in the step of the spike (reset_delay "
-         "0), because the one that the spike was compared with is not stored"),
+         "0), because the threshold of the comparison is not stored"),
     ],
 )  # fmt: skip
 def test_malformed_metadata_is_refused(node, message):

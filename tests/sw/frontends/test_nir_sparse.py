@@ -70,7 +70,7 @@ def test_many_inputs_straight_into_neurons_need_no_matrix():
     gain = connection.weight.values
     inputs = rng_of("many").random((3, size)) < 0.5
     assert np.array_equal(connection.sum(inputs), inputs * gain)
-    message = r"^network network does not fit the fabric small: it needs 32768 neurons, there are 64; "
+    message = r"^network network does not fit the fabric small: it needs 32,768 neurons \(64 available\); "
     with pytest.raises(PlaceError, match=message):
         place(quantise(network), FABRICS["small"])
 

@@ -240,7 +240,7 @@ def test_weights_may_be_changed():
         ),
         (
             lambda graph: graph.metadata["spikeloom"]["exact"].update(populations=np.array(["none"])),
-            "metadata 'exact' of the graph names 'none', which is no node",
+            "metadata 'exact' of the graph names 'none', which is not a node",
         ),
     ],
 )

@@ -207,7 +207,7 @@ def test_values_of_the_input(request):
     fake = FakeBoard(program)
     with pytest.raises(
         DriverError,
-        match=r"^the program's input has values, which the board does not take: load a bitstream of a fabric whose "
+        match=r"^the program's input has values, which the board does not accept: load a bitstream of a fabric whose "
         r"cores have value_width=5$",
     ):
         Board(FakeLink(fake)).load(program)

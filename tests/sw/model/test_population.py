@@ -200,7 +200,7 @@ def test_arrays_are_broadcast_checked_and_frozen():
          "population 'lif' never spikes and must not have graded spikes"),
         ({"adaptation_factor": 0.5, "reset": Reset.SUBTRACT, "reset_delay": 1}, ValueError,
          "population 'lif' has an adaptive threshold, which must be subtracted in the step of the spike "
-         "(reset_delay 0), because the one that the spike was compared with is not stored"),
+         "(reset_delay 0), because the threshold of the comparison is not stored"),
     ],
 )  # fmt: skip
 def test_a_population_refuses(options, kind, message):

@@ -176,7 +176,7 @@ def test_answers_rates_and_membranes_are_on_the_page():
     labels[1] = (labels[1] + 1) % 5
     _, _, report = random_report(rng_of("report answers"), labels=labels)
     text = page(report)
-    assert "1 of 3 answers are not the label." in text
+    assert "1 of 3 answers differ from the label." in text
     assert f"sample 1, label {labels[1]}, answer {report.answers[1]} (wrong)</option>" in text
     assert f'<td class="wrong">{report.confusion[labels[1], report.answers[1]]}</td>' in text
     rate = report.spikes[INPUT].mean()

@@ -69,7 +69,7 @@ def test_confusion_has_labels_in_rows(report):
     found = dataclasses.replace(report, answers=np.array([1, 1, 0]), labels=np.array([1, 0, 0]), classes=2)
     text = answers_section(found)
     assert rows_of(text)[:2] == [["0", "1", "1"], ["1", "0", "1"]]
-    assert "1 of 3 answers are not the label." in text
+    assert "1 of 3 answers differ from the label." in text
     assert ["sample 1", "0", "1"] in rows_of(text.partition("Mismatches")[2])
     assert "Confusion" not in answers_section(report)
 

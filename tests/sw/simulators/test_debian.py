@@ -46,4 +46,4 @@ def test_says_what_to_install_where_that_fails(monkeypatch, capsys, error):
 
     monkeypatch.setattr(debian, "unpack", fail)
     debian._main("iverilog", "iverilog")
-    assert capsys.readouterr().err == "That failed. To have iverilog, have it installed: apt install iverilog\n"
+    assert capsys.readouterr().err == "Unpacking failed; install iverilog with: apt install iverilog\n"

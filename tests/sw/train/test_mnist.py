@@ -52,7 +52,7 @@ def test_no_complaints_about_good_outcomes():
         (
             "784-128-10 at 1 bit",
             {"differing": 3},
-            "the integers must equal the training in every cell, not differ in 3",
+            "the integers must equal the training in every cell, but 3 differ",
         ),
         ("784-128-10 at 8 bits", {"integer_accuracy": 0.98}, "the integers must equal the training in every cell"),
         ("784-1000-10 at 4 bits", {"accuracy": 0.975}, "accuracy must be at least 98.00 %, not 97.50 %"),

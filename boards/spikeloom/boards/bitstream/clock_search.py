@@ -65,7 +65,7 @@ def find_clock(
         path = best.clocks[0].path
         announce(
             f"{board.name}: place and route reached {_checked_mhz(target, best):.2f} MHz, "
-            f"not {target.clock_hz / 1e6:.6g} MHz; "
+            f"expected {target.clock_hz / 1e6:.6g} MHz; "
             f"again with {slower.clock_hz / 1e6:.6g} MHz{'' if path is None else f' ({path})'}"
         )
         target = slower
@@ -111,7 +111,7 @@ def timing_error(board: BoardDescription, routed: Routed) -> TimingError:
         routed.clocks[0],
     )
     return TimingError(
-        f"Clock of {board.name} must be at least {slow.constraint_mhz:.2f} MHz, "
-        f"and place and route reached {slow.achieved_mhz:.2f} MHz; {routed.log} has the path",
+        f"{board.name}: place and route reached {slow.achieved_mhz:.2f} MHz, expected at least "
+        f"{slow.constraint_mhz:.2f} MHz; {routed.log} has the critical path",
         slow,
     )

@@ -66,7 +66,7 @@ def flash_command(board: BoardDescription, bitstream: Path) -> list[str]:
             f"import sys, {script.module}; sys.exit({script.module}.{script.attr}())",
             *arguments,
         ]
-    raise FlashError(f"{board.name} is loaded by {name}, which must be installed: {source.install}")
+    raise FlashError(f"loading {board.name} needs {name}, which is not installed: {source.install}")
 
 
 def flash(board_name: str, build_dir: Path | None = None, *, announce: Callable[[str], None] = print) -> None:
@@ -106,14 +106,14 @@ def _reason(board: BoardDescription, output: str, status: int) -> str:
     if found:
         missing = _missing_libraries(shutil.which(found[1])) or [found[2]]
         packages = [_LIBRARIES.get(library, f"the package that has {library}") for library in missing]
-        return f"{name} needs {', '.join(missing)}, which must be installed: apt install {' '.join(packages)}"
+        return f"{name} needs {', '.join(missing)}, which is not installed: apt install {' '.join(packages)}"
     if _NO_PERMISSION.search(output):
         return (
-            f"{name} must have permission for the board's USB device: install the udev rules that come with it, "
-            f"join the group plugdev, and plug the board in again"
+            f"{name} has no permission for the board's USB device: install the udev rules that come with it, join "
+            f"the group plugdev, and plug the board in again"
         )
     said = [line for line in output.splitlines() if line.strip()]
-    return f"{name} must load {board.name}, and ended with status {status}: {said[-1] if said else 'it said nothing'}"
+    return f"{name} failed to load {board.name} with status {status}: {said[-1] if said else 'it said nothing'}"
 
 
 def _missing_libraries(program: str | None) -> list[str]:

@@ -100,17 +100,17 @@ class Report:
         try:
             content = json_from(text, "it")
         except ValueError as error:
-            raise ValueError(f"report.json must be the one of a build ({shown(error, 200)})") from error
+            raise ValueError(f"report.json must come from a build ({shown(error, 200)})") from error
         content = _without_format(content)
         try:
             report = cls(**content | {"clocks": tuple(_clock(entry) for entry in content["clocks"])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"report.json must be the one of a build ({shown(error, 200)})") from error
+            raise ValueError(f"report.json must come from a build ({shown(error, 200)})") from error
         for field in dataclasses.fields(cls):
             value = getattr(report, field.name)
             kinds: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
             if type(value) not in kinds.get(field.type, (type(value),)):
-                raise ValueError(f"report.json must be the one of a build ({field.name} is {shown(value)})")
+                raise ValueError(f"report.json must come from a build ({field.name} is {shown(value)})")
         return report
 
 
@@ -163,7 +163,7 @@ def clocks(nextpnr_report: str) -> list[Clock]:
     """
     achieved = _section(nextpnr_report, "fmax")
     if not achieved:
-        raise ValueError("Report of nextpnr must name a clock, not none")
+        raise ValueError("Report of nextpnr must name a clock, but names none")
     paths = _section(nextpnr_report, "critical_paths")
     found = [
         Clock(
@@ -203,7 +203,7 @@ def report_table(report: Report, device: Device) -> Table:
     table.add_section()
     table.add_row("neurons", f"{report.neurons:,}", "")
     table.add_row("synapses", f"{report.synapses:,}", "")
-    table.add_row("synaptic operations", f"{report.peak_synaptic_operations_per_s / 1e6:,.0f} M/s", "at the most")
+    table.add_row("synaptic operations", f"{report.peak_synaptic_operations_per_s / 1e6:,.0f} M/s", "at most")
     table.caption = f"identity {report.identity}"
     table.caption_justify = "left"
     return table

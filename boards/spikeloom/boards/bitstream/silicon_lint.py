@@ -61,7 +61,7 @@ def _read_resets(cells: Mapping[str, Any]) -> Iterator[str]:
     for name, cell in cells.items():
         for pin in _READ_RESETS.get(cell["type"], ()):
             if any(bit not in low for bit in cell["connections"].get(pin, ())):
-                yield f"read reset {pin} of block RAM {name} must be constant 0, and is driven"
+                yield f"read reset {pin} of block RAM {name} must be constant 0, but is driven"
 
 
 def _write_modes(cells: Mapping[str, Any]) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _start_up(cells: Mapping[str, Any], clock_hz: float) -> Iterator[str]:
     if cycles < needed:
         yield (
             f"reset of an iCE40 with block RAM must last at least {ICE40_START_SECONDS * 1e6:g} us after "
-            f"configuration, {needed} clock cycles, not {cycles}"
+            f"configuration, {needed:,} clock cycles, not {cycles:,}"
         )
 
 

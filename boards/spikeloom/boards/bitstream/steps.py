@@ -214,7 +214,7 @@ class BuildSteps:
             return
         errors = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("ERROR: ")]
         cause = errors[0].removeprefix("ERROR: ") if errors else f"exit status {status}"
-        raise BuildError(f"Build for {board.name} failed in {name}: {cause} (all of it in {log})")
+        raise BuildError(f"Build for {board.name} failed in {name}: {cause} (full log: {log})")
 
 
 def cores() -> int:

@@ -78,7 +78,7 @@ def _nearest(name: str, input_hz: float, output_hz: float, settings: Iterable[Pl
     )
     if best is None or abs(best.output_hz - output_hz) > TOLERANCE * output_hz:
         raise PllError(
-            f"Clock of {name} must be one that its PLL makes of {input_hz / 1e6:g} MHz, not {output_hz / 1e6:g} MHz"
+            f"Clock of {name} must be one that its PLL makes from {input_hz / 1e6:g} MHz, not {output_hz / 1e6:g} MHz"
         )
     return best
 
@@ -110,7 +110,7 @@ def ecp5_settings(input_hz: float, output_hz: float) -> PllSettings:
                     )
 
     if not 8e6 <= input_hz <= 400e6:
-        raise PllError(f"Oscillator of an ECP5 must have from 8 to 400 MHz, not {input_hz / 1e6:g} MHz")
+        raise PllError(f"Oscillator of an ECP5 must be from 8 to 400 MHz, not {input_hz / 1e6:g} MHz")
     return _nearest("an ECP5", input_hz, output_hz, candidates())
 
 
@@ -322,12 +322,12 @@ def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[
     with the accuracy that USB asks for.
     """
     if family != "ecp5":
-        raise PllError(f"PLL of the USB device must be one of an ECP5, not of the family {family}")
+        raise PllError(f"PLL of the USB device must be that of an ECP5, not of the family {family}")
     settings = ecp5_settings(input_hz, USB_HZ)
     if abs(settings.output_hz - USB_HZ) > _USB_TOLERANCE * USB_HZ:
         raise PllError(
-            f"Clock of the USB device must be within {_USB_TOLERANCE:.2%} of {USB_HZ / 1e6:g} MHz, and its PLL makes "
-            f"{settings.output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz"
+            f"Clock of the USB device must be within {_USB_TOLERANCE:.2%} of {USB_HZ / 1e6:g} MHz, but the PLL makes "
+            f"{settings.output_hz / 1e6:g} MHz from {input_hz / 1e6:g} MHz"
         )
     fast, slow, locked = Signal(name="usb_io_clock"), Signal(name="usb_clock"), Signal(name="usb_locked")
     m.domains.usb_io = ClockDomain("usb_io")

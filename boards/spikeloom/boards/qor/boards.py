@@ -167,11 +167,11 @@ def board_changes(name: str, kept: BoardQuality, quality: BoardQuality) -> list[
     for resource in ("lut", "ff", "ram", "dsp"):
         before, after = getattr(kept, resource), getattr(quality, resource)
         if after > before * (1 + SIZE_TOLERANCE):
-            worse.append(f"board {name}: {resource} has grown from {before} to {after}")
+            worse.append(f"board {name}: {resource} has grown from {before:,} to {after:,}")
     if quality.fmax_mhz < kept.fmax_mhz * (1 - FMAX_TOLERANCE):
         worse.append(f"board {name}: fmax_mhz has fallen from {kept.fmax_mhz:.1f} to {quality.fmax_mhz:.1f}")
     for quantity in ("neurons", "synapses"):
         before, after = getattr(kept, quantity), getattr(quality, quantity)
         if after < before:
-            worse.append(f"board {name}: {quantity} have become fewer, {after} after {before}")
+            worse.append(f"board {name}: {quantity} have become fewer, {after:,} after {before:,}")
     return worse

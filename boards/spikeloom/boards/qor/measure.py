@@ -276,7 +276,7 @@ def missed_bounds(block: Block, quality: Quality) -> list[str]:
     """Return one sentence for each bound of the block that ``quality`` misses."""
     missed = []
     if block.maximum_lut is not None and quality.lut > block.maximum_lut:
-        missed.append(f"{block.name} {block.variant}: lut must be at most {block.maximum_lut}, not {quality.lut}")
+        missed.append(f"{block.name} {block.variant}: lut must be at most {block.maximum_lut:,}, not {quality.lut:,}")
     if block.minimum_fmax_mhz is not None and quality.fmax_mhz < block.minimum_fmax_mhz:
         missed.append(
             f"{block.name} {block.variant}: fmax_mhz must be at least {block.minimum_fmax_mhz}, not {quality.fmax_mhz}"
@@ -288,7 +288,7 @@ def changes(block: Block, kept: Quality, quality: Quality) -> list[str]:
     """Return one sentence for each figure that is worse than the kept one by more than the tolerance."""
     worse = []
     if quality.lut > kept.lut * (1 + LUT_TOLERANCE):
-        worse.append(f"{block.name} {block.variant}: lut has grown from {kept.lut} to {quality.lut}")
+        worse.append(f"{block.name} {block.variant}: lut has grown from {kept.lut:,} to {quality.lut:,}")
     if quality.fmax_mhz < kept.fmax_mhz * (1 - FMAX_TOLERANCE):
         worse.append(
             f"{block.name} {block.variant}: fmax_mhz has fallen from {kept.fmax_mhz:.1f} to {quality.fmax_mhz:.1f}"

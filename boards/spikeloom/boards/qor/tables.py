@@ -73,7 +73,7 @@ def _blocks(folder: Path) -> str:
         kept = _block(folder, name)
         lanes = next((count for variant, count in _LANES.items() if f"core-{variant}-ecp5" in name and count > 1), 0)
         if lanes:
-            remark = f"{lanes * kept.fmax_mhz / 1e3:.1f} billion synaptic operations per second at the most"
+            remark = f"{lanes * kept.fmax_mhz / 1e3:.1f} billion synaptic operations per second at most"
         elif kept.microseconds is not None and not remark:
             remark = f"{ATTENTION_STEPS} steps in {kept.microseconds:.1f} µs"
         rows.append([title, f"{kept.lut:,}", fmax(kept), remark])

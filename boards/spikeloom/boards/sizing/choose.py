@@ -64,7 +64,7 @@ class Shortage:
     available: int
 
     def __str__(self) -> str:
-        return f"{self.needed:,} {self.resource}, there are {self.available:,}"
+        return f"{self.needed:,} {self.resource} ({self.available:,} available)"
 
 
 def room(device: Device) -> Resources:

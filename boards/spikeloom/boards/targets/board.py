@@ -148,13 +148,13 @@ class BoardDescription:
         such_as = f", such as {', '.join(rates)}" if rates else ""
         if not isinstance(self.baud_rate, int) or not 0 < self.baud_rate <= self.clock_hz / LEAST_CYCLES_PER_BIT:
             raise ValueError(
-                f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3:.0f})"
+                f"Baud rate of {self.name} must be from 1 to a third of its clock ({self.clock_hz // 3:,.0f})"
                 f"{such_as}, not {self.baud_rate!r}"
             )
         if not cycles_per_bit(self.clock_hz, self.baud_rate):
             raise ValueError(
                 f"Baud rate of {self.name} must be within {BAUD_TOLERANCE * 100:g} % of its clock "
-                f"({self.clock_hz:.0f} Hz) divided by an integer{such_as}, not {self.baud_rate!r}"
+                f"({self.clock_hz:,.0f} Hz) divided by an integer{such_as}, not {self.baud_rate!r}"
             )
 
     @property

@@ -40,7 +40,7 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Nano",
         device_name="GW1N-1",
         platform=TangNanoPlatform,
-        obstacle="its 1,152 lookup tables do not hold the host link",
+        obstacle="its 1,152 lookup tables are too few for the host link",
         flash_command=("openFPGALoader", "--board", "tangnano", "{bitstream}"),
     ),
     BoardDescription(
@@ -48,7 +48,7 @@ GOWIN_BOARDS = (
         title="Sipeed Tang Mega 138K Pro on its dock",
         device_name="GW5AST-138B",
         platform=TangMega138kProDockPlatform,
-        obstacle="amaranth 0.5.10 does not take its FPGA's part number",
+        obstacle="amaranth 0.5.10 does not accept the part number of its FPGA",
         flash_command=("openFPGALoader", "--board", "tangmega138k", "{bitstream}"),
     ),
 )

@@ -22,9 +22,9 @@ from spikeloom.boards.targets.board import FT2232H_BAUD, BoardDescription, Seria
 
 __all__ = ["ICE40_BOARDS"]
 
-_TOO_SMALL = "its 1,280 lookup tables do not hold the host link"
+_TOO_SMALL = "its 1,280 lookup tables are too few for the host link"
 _BAD_CLOCK = "its only clock is the FPGA's own oscillator, which may be 10 % off: too far for a serial line"
-_NO_PINS = "it has no pins for a serial line but its touch pads"
+_NO_PINS = "it has no pins for a serial line except its touch pads"
 _ICEPROG = ("iceprog", "{bitstream}")
 
 

@@ -23,7 +23,7 @@ def with_tables(page: str, family: str) -> str:
     if not begin or not end:
         raise ValueError(f"page must have the marks {_BEGIN.strip()!r} and {_END.strip()!r}")
     boards = [board for board in BOARDS.values() if board.flow.pll == family]
-    rows = ["| board | FPGA | clock | general fabric | serial line | is loaded by |", "|---|---|---|---|---|---|"]
+    rows = ["| board | FPGA | clock | general fabric | serial line | loader |", "|---|---|---|---|---|---|"]
     rows += [_row(board) for board in boards if not board.obstacle]
     missing = [f"* `{board.name}` ({board.title}): {board.obstacle}." for board in boards if board.obstacle]
     if missing:

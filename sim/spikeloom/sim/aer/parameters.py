@@ -168,7 +168,7 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
         """
         pairs = np.asarray(addresses, np.int64).reshape(-1), np.asarray(axons, np.int64).reshape(-1)
         if len(pairs[0]) != len(pairs[1]):
-            raise ValueError(f"addresses must be as many as axons, {len(pairs[1])}, not {len(pairs[0])}")
+            raise ValueError(f"addresses must have one entry per axon, {len(pairs[1]):,}, not {len(pairs[0]):,}")
         for name, values, width in zip(
             ("addresses", "axons"), pairs, (self.address_width, self.axon_width), strict=True
         ):
@@ -178,7 +178,7 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
         before, after = pairs if self.is_input else pairs[::-1]
         # The left side of the translation must be unique; the right side may repeat.
         if len(np.unique(before)) < len(before):
-            what = "address must be one axon" if self.is_input else "axon must be one address"
+            what = "address must have one axon" if self.is_input else "axon must have one address"
             raise ValueError(f"an {what}, not several")
         # Entries that are not listed have the bit `known` clear, and their events are dropped.
         values = np.zeros((2, self.table.depth), np.int64)

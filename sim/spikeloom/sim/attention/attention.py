@@ -243,7 +243,7 @@ def simulate(
     """
     q, k, v = (_spikes(parameters, name, spikes) for name, spikes in (("q", q), ("k", k), ("v", v)))
     if not len(q) == len(k) == len(v):
-        raise ValueError(f"q, k and v must have as many steps, not {len(q)}, {len(k)} and {len(v)}")
+        raise ValueError(f"q, k and v must have the same number of steps, not {len(q)}, {len(k)} and {len(v)}")
     scores, outputs = attend(parameters, q, k, v, draw(parameters, len(q), seed=seed), causal=causal)
     return AttentionResult(scores=scores, outputs=outputs)
 

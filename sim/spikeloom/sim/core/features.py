@@ -387,7 +387,7 @@ FEATURES = (
         scaled=("reset_value",),
         fields=("reset_value",),
         nir="`v_reset`",
-        meaning="a spike puts a value in the place of the membrane",
+        meaning="a spike sets the membrane to a value",
     ),
     Feature(
         name="reset delay",
@@ -582,7 +582,7 @@ FEATURES = (
         general={"large": 1},
         fields=("delay_line", "delay"),
         nir="Delay",
-        meaning="not a neuron: fires 0 to 23 steps after its input was positive, and has nothing else",
+        meaning="not a neuron: fires 0 to 23 steps after its input was positive, and has no other features",
     ),
     Feature(
         name="second threshold",

@@ -270,24 +270,24 @@ class NeuronParameters:
         if self.delay_line:
             present = [name for name, used in features.items() if used]
             if present or not self.spiking:
-                raise ValueError(f"a delay line must be without {present[0] if present else 'a membrane to read out'}")
+                raise ValueError(f"a delay line must not have {present[0] if present else 'a membrane to read out'}")
         # These features act on spikes, or on the comparison that decides about them.
         if not self.spiking:
             names = ("adaptation", "noise", "graded spikes", "a second threshold")
             present = [name for name in names if features[name]]
             if present:
-                raise ValueError(f"neurons that never spike must be without {present[0]}")
+                raise ValueError(f"neurons that never spike must not have {present[0]}")
         if self.second_threshold and (
             self.reset is not Reset.SUBTRACT or self.reset_delay or self.adaptation_leak is not None
         ):
             raise ValueError(
-                "a second threshold must be with reset subtract in the step of the spike (reset_delay 0) and without "
-                "adaptation"
+                "a second threshold needs reset subtract in the step of the spike (reset_delay 0) and must not be "
+                "combined with adaptation"
             )
         if self.adaptation_leak is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
             raise ValueError(
-                "an adaptive threshold must be subtracted in the step of the spike (reset_delay 0), because the one "
-                "that the spike was compared with is not stored"
+                "an adaptive threshold must be subtracted in the step of the spike (reset_delay 0), because "
+                "the threshold of the comparison is not stored"
             )
 
 

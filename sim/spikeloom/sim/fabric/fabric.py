@@ -84,7 +84,7 @@ class FabricConfig:
         if tiles is None:
             tiles = (None, core or CoreParameters())
         elif core is not None:
-            raise ValueError("core must not be given beside tiles")
+            raise ValueError("core must be left out where tiles are given")
         others = [tile for tile in tiles if tile is not None]
         known = all(isinstance(tile, TileParameters) for tile in others)
         # `identity` and `core` describe the cores, so there must be one.
@@ -92,7 +92,7 @@ class FabricConfig:
         # The host bridge is tile 0, and no other tile may be None.
         if not has_core or not known or list(tiles) != [None, *others]:
             raise ValueError(
-                f"tiles must be None, the host bridge, and then parameters of tiles, one core at least, not {tiles!r}"
+                f"tiles must be None (the host bridge), then parameters of tiles with at least one core, not {tiles!r}"
             )
         # Read-back is for all tiles or none, because they share the path of the read data.
         if read_back or any(tile.read_back for tile in others):
@@ -202,7 +202,7 @@ class FabricConfig:
         Raises ``ValueError`` if the mesh has no place for a core, or the fabric has a mesh already.
         """
         if self.mesh is not None:
-            raise ValueError(f"fabric {self.name} must have one core and no mesh to be put on one")
+            raise ValueError(f"fabric {self.name} must have one core and no mesh yet to be put on a mesh")
         mesh = MeshParameters(columns=columns, rows=rows, counters=counters)
         if mesh.tiles < 2:
             raise ValueError(f"a mesh must have places for the host bridge and a core, not {columns} x {rows}")

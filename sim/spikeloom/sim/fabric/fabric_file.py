@@ -139,7 +139,7 @@ def _content(text: str) -> dict[str, Any]:
 
 
 def _refusal(error: Exception) -> ValueError:
-    return ValueError(f"fabric.json must be the one of a build, with name and tiles ({shown(error, 200)})")
+    return ValueError(f"fabric.json must come from a build, with name and tiles ({shown(error, 200)})")
 
 
 def _tile_from_json(values: dict[str, Any]) -> TileParameters:

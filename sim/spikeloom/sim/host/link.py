@@ -274,7 +274,7 @@ class Frame:
         for name in ("sequence", "acknowledge", "limit"):
             _check_range(name, getattr(self, name), 0, OFFSETS - 1)
         if len(self.payload) > LARGEST_PAYLOAD:
-            raise ValueError(f"payload must be at most {LARGEST_PAYLOAD} bytes, not {len(self.payload)}")
+            raise ValueError(f"payload must be at most {LARGEST_PAYLOAD:,} bytes, not {len(self.payload):,}")
 
     def encode(self) -> bytes:
         """The bytes on the line, delimiter included."""
@@ -291,7 +291,7 @@ class Frame:
         body = cobs_decode(data)
         shortest = HEADER_BYTES + CRC_BYTES
         if not shortest <= len(body) <= shortest + maximum_payload:
-            raise FrameError(f"a body must be {shortest} to {shortest + maximum_payload} bytes, not {len(body)}")
+            raise FrameError(f"a body must be {shortest} to {shortest + maximum_payload:,} bytes, not {len(body):,}")
         # Before the header is read: nothing in a damaged frame can be trusted, its length included.
         if zlib.crc32(body[:-CRC_BYTES]) != int.from_bytes(body[-CRC_BYTES:], "little"):
             raise FrameError("the CRC must match")

@@ -176,7 +176,7 @@ def encode_events(
     """
     step, axon = _events(steps, "steps"), _events(axons, "axons")
     if step.shape != axon.shape:
-        raise ValueError(f"steps and axons must be as many, not {step.shape[0]} and {axon.shape[0]}")
+        raise ValueError(f"steps and axons must have the same length, not {step.shape[0]} and {axon.shape[0]}")
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count!r}")
     _check_range("step", step, count - 1)
@@ -289,7 +289,7 @@ def _axons(axons: ArrayLike | None, inputs: int, largest_axon: int) -> NDArray[n
     """Return the checked axon of each input."""
     numbers = np.arange(inputs) if axons is None else _events(axons, "axons")
     if numbers.shape != (inputs,):
-        raise ValueError(f"axons must be {inputs}, one for each input, not {numbers.shape[0]}")
+        raise ValueError(f"axons must be {inputs:,}, one for each input, not {numbers.shape[0]:,}")
     _check_range("axon", numbers, largest_axon)
     return numbers
 

@@ -47,7 +47,7 @@ def arrays_from(path: str | PathLike[str]) -> NDArray[Any] | dict[str, NDArray[A
         raise
     # NumPy, zipfile and zlib raise many kinds of exceptions for damaged files; old files cause warnings.
     except Exception as error:
-        raise FileError(f"{where} must be a NumPy file (.npy or .npz), and is damaged or something else") from error
+        raise FileError(f"{where} must be a NumPy file (.npy or .npz), but is damaged or of another kind") from error
 
 
 def _array(content: bytearray, where: str) -> NDArray[Any]:
@@ -101,7 +101,7 @@ def _members(content: bytes, where: str) -> dict[str, NDArray[Any]]:
     with zipfile.ZipFile(_Pieces(content)) as archive:
         entries = archive.infolist()
         if len(entries) > _MOST_ARRAYS:
-            raise FileError(f"{where} must hold at most {_MOST_ARRAYS} arrays, not {len(entries):,}")
+            raise FileError(f"{where} must hold at most {_MOST_ARRAYS:,} arrays, not {len(entries):,}")
         for entry in entries:
             name = entry.filename.removesuffix(".npy")
             if name in arrays:

@@ -23,7 +23,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         if len(self.words) > self.depth:
-            raise ValueError(f"words of {self.name} must be at most {self.depth}, not {len(self.words)}")
+            raise ValueError(f"words of {self.name} must be at most {self.depth:,}, not {len(self.words):,}")
         # Words are bit patterns: negative numbers must be encoded before.
         if any(not 0 <= word < 1 << self.width for word in self.words):
             raise ValueError(f"words of {self.name} must have {self.width} bits each")

@@ -82,7 +82,7 @@ class TileParameters(abc.ABC):
         # The same class may be defined again, for example when its module is loaded twice.
         known = _KINDS.get(kind)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"kind of a tile must be new, not {kind!r}, which {known.__qualname__} has")
+            raise ValueError(f"kind of a tile must be unique, but {kind!r} is that of {known.__qualname__} already")
         cls.kind, cls.register_map = kind, register_map
         _KINDS[kind] = cls
 

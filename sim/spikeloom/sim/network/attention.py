@@ -72,11 +72,11 @@ class QuantisedAttention(QuantisedUnit):
                 )
             if source.size != self.size:
                 raise ValueError(
-                    f"{role} of {self.name!r} must have {self.size} neurons, not {source.size} as {source.name!r}"
+                    f"{role} of {self.name!r} must have {self.size:,} neurons, but {source.name!r} has {source.size:,}"
                 )
             # Samples count ones of binary words; a membrane or a value has no meaning there.
             if not source.parameters.spiking or source.parameters.graded:
-                raise ValueError(f"{role} of {self.name!r} must be of neurons that spike, not as {source.name!r}")
+                raise ValueError(f"{role} of {self.name!r} must be neurons with plain spikes, unlike {source.name!r}")
 
     def begin(self, steps: int, samples: int) -> UnitStep:
         """Begin a run, in which step *t* of every sample uses the same random words."""

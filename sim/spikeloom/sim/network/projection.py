@@ -122,12 +122,12 @@ class Convolution:
         # A group connects equal shares of the input and output channels.
         if channels % self.groups or self.output_channels % self.groups:
             raise ValueError(
-                f"groups of a convolution must divide its {channels} input and {self.output_channels} output "
-                f"channels, not be {self.groups}"
+                f"groups of a convolution must be a divisor of its {channels} input and {self.output_channels} output "
+                f"channels, not {self.groups}"
             )
         if min(self.output_shape) < 1:
             raise ValueError(
-                f"kernel of a convolution must fit the padded input {self.input_shape}, not be {self.kernel} with "
+                f"kernel of a convolution must fit the padded input {self.input_shape}, not {self.kernel} with "
                 f"dilation {self.dilation}"
             )
 
@@ -238,7 +238,7 @@ class Projection:
             expected = self.convolution.weight_shape
             if self.pooling is not None and self.pooling.output_shape != self.convolution.input_shape:
                 raise ValueError(
-                    f"input_shape of {where} must be {self.pooling.output_shape}, what its pooling gives, not "
+                    f"input_shape of {where} must be {self.pooling.output_shape}, the output of its pooling, not "
                     f"{self.convolution.input_shape}"
                 )
         elif self.weight.ndim != 2:

@@ -47,8 +47,8 @@ class AerCompiler(TileCompiler):
             raise PlaceError(f"population {name} must have plain spikes, not values, to go to an AER tile")
         if network.size(name) > tile.depth:
             raise PlaceError(
-                f"population {name} must have at most {tile.depth} neurons, as many events as wait in tile "
-                f"{port.tile}, not {network.size(name)}"
+                f"population {name} must have at most {tile.depth:,} neurons, as many events as wait in tile "
+                f"{port.tile}, not {network.size(name):,}"
             )
 
     def memories(self) -> dict[str, NDArray[np.uint8]]:

@@ -48,7 +48,7 @@ class CoreCompiler(TileCompiler):
         found = [
             ("neurons", self.words * core.lanes, core.neurons),
             ("rows", rows.rows, core.axons),
-            (f"weight words of {core.lanes} weights", rows.weight_words, core.weight_words),
+            (f"weight words of {core.lanes} weight{'s' * (core.lanes > 1)}", rows.weight_words, core.weight_words),
             ("populations", len(self.held), core.populations),
         ]
         return [*found, ("geometries", rows.geometries, core.geometries)] if core.coordinate_width else found

@@ -53,9 +53,7 @@ class RankOrderEncoder(LevelEncoder):
         entries = self.lookup if isinstance(self.lookup, list | tuple) else (self.lookup,)
         lookup = tuple(integer("lookup", each, 0, 1 << self.bits) for each in entries)
         if len(lookup) not in (0, self.steps):
-            raise ValueError(
-                f"lookup must have one entry per step, {self.steps}, or be left out, not have {len(lookup)}"
-            )
+            raise ValueError(f"lookup must be left out or have one entry per step, {self.steps}, not {len(lookup)}")
         object.__setattr__(self, "lookup", lookup)
 
     @classmethod

@@ -63,7 +63,9 @@ class Scale:
         for name in ("low", "high"):
             object.__setattr__(self, name, _bounds(f"scale_{name}", getattr(self, name)))
         if len(self.low) != len(self.high):
-            raise ValueError(f"scale_high must have {len(self.low)} entries as scale_low, not {len(self.high)}")
+            raise ValueError(
+                f"scale_high must have as many entries as scale_low, {len(self.low)}, not {len(self.high)}"
+            )
         object.__setattr__(self, "bits", integer("scale_bits", self.bits, 1, 23))
         object.__setattr__(self, "origin", integer("scale_origin", self.origin, -(1 << 23), 1 << 23))
         for low, high in zip(self.low, self.high, strict=True):

@@ -79,7 +79,7 @@ def test_refuses(request):
         ),
         (
             lambda: placed(network, output_to=AerOutput(tile=4, addresses=(1,))),
-            f"network {network.name}, tile 4: addresses must be as many as axons, 8, not 1",
+            f"network {network.name}, tile 4: addresses must have one entry per axon, 8, not 1",
         ),
     ):
         with pytest.raises(PlaceError, match=f"^{re.escape(message)}$"):

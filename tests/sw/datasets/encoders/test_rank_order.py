@@ -67,7 +67,7 @@ def test_activation_is_largest_in_the_order_of_the_weights():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match=r"^lookup must have one entry per step, 3, or be left out, not have 2$"):
+    with pytest.raises(ValueError, match=r"^lookup must be left out or have one entry per step, 3, not 2$"):
         RankOrderEncoder(steps=3, bits=4, lookup=(1, 2))
     with pytest.raises(ValueError, match=r"^lookup must be an integer from 0 to 16, not 17$"):
         RankOrderEncoder(steps=1, bits=4, lookup=(17,))

@@ -53,7 +53,10 @@ def test_fit():
     ("make", "message"),
     [
         (lambda: Scale(low=(0,), high=(0,), bits=4), r"^scale_high must be above scale_low, 0.0, not 0.0$"),
-        (lambda: Scale(low=(0,), high=(1, 2), bits=4), r"^scale_high must have 1 entries as scale_low, not 2$"),
+        (
+            lambda: Scale(low=(0,), high=(1, 2), bits=4),
+            r"^scale_high must have as many entries as scale_low, 1, not 2$",
+        ),
         (lambda: Scale(low=(np.nan,), high=(1,), bits=4), r"^scale_low must be finite numbers, not nan$"),
         (lambda: Scale(low=("a",), high=(1,), bits=4), r"^scale_low must be finite numbers, not 'a'$"),
         (lambda: Scale(low=(), high=(1,), bits=4), r"^scale_low must have 1 to 65536 entries, not 0$"),
