@@ -269,7 +269,7 @@ _SCORED: dict[str, Callable[[Outcome], str]] = {
     "steps": lambda o: _shown(o.score.steps if o.score else o.point.steps),
     "lanes": lambda o: _shown(o.estimate.lanes if o.estimate else o.point.lanes),
     _QUALITY: lambda o: f"{100 * o.quality:.2f} %" if o.score else "-",
-    "synaptic\nops": lambda o: f"{o.score.synaptic_operations:,.0f}" if o.score else "-",
+    "ops": lambda o: f"{o.score.synaptic_operations:,.0f}" if o.score else "-",
 }
 _ESTIMATED: dict[str, Callable[[Estimate], str]] = {
     "LUTs": lambda e: f"{e.lut:,}",
@@ -320,7 +320,7 @@ class _View:
             show_edge=False,
             pad_edge=False,
             padding=(0, 1, 0, 0),
-            caption="LUTs to nJ per image are estimates\n",
+            caption="ops: synaptic operations per image; LUTs to nJ per image are estimates\n",
             caption_justify="left",
         )
         several = len({o.point.encoder and o.point.encoder.kind for o in shown}) > 1
@@ -328,7 +328,9 @@ class _View:
         for column in (*columns, *_ESTIMATED):
             is_text = column in _LEFT
             name = "as floats" if column == _QUALITY and not self.study.has_labels else column
-            table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
+            table.add_column(
+                name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold", min_width=4
+            )
         for outcome in sorted(shown, key=lambda o: -o.quality if o.score else 1.0):
             cells = [read(outcome) for read in columns.values()]
             cells[0] += " *" * (is_all and outcome.point in marks)
