@@ -20,7 +20,7 @@ between the last word read and the first written).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from spikeloom.sim.sdram.chips import SdramChip, SdramTiming
 from spikeloom.sim.sdram.commands import AUTO_PRECHARGE, SdramCommand
@@ -70,27 +70,28 @@ class SdramPins:
     mask: int = 0
 
 
-@dataclass
 class _Bank:
-    row: int | None = None
-    activated: int = _LONG_AGO
-    written: int = _LONG_AGO  # edge of the last word
-    precharged: int = _LONG_AGO  # edge at which the last precharge began, which may lie ahead
+    def __init__(self) -> None:
+        self.row: int | None = None
+        self.activated = _LONG_AGO
+        self.written = _LONG_AGO  # edge of the last word
+        self.precharged = _LONG_AGO  # edge at which the last precharge began, which may lie ahead
 
 
-@dataclass
 class _Burst:
     """A burst in progress: the columns that are still to come, the first of them at edge ``next``."""
 
-    bank: int
-    row: int
-    columns: list[int]
-    next: int
-    write: bool
-    auto_precharge: bool
+    def __init__(
+        self, *, bank: int, row: int, columns: list[int], next: int, write: bool, auto_precharge: bool
+    ) -> None:
+        self.bank = bank
+        self.row = row
+        self.columns = columns
+        self.next = next
+        self.write = write
+        self.auto_precharge = auto_precharge
 
 
-@dataclass
 class SdramDevice:
     """A chip of ``chip``'s geometry that is clocked with ``timing``.
 
@@ -109,11 +110,12 @@ class SdramDevice:
         Number of commands, by `SdramCommand`.
     """
 
-    chip: SdramChip
-    timing: SdramTiming
-    words: dict[tuple[int, int, int], int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, chip: SdramChip, timing: SdramTiming, words: dict[tuple[int, int, int], int] | None = None
+    ) -> None:
+        self.chip = chip
+        self.timing = timing
+        self.words = {} if words is None else words
         self.edges = 0
         self.counts = dict.fromkeys(SdramCommand, 0)
         self._banks = [_Bank() for _ in range(1 << self.chip.bank_bits)]
@@ -290,7 +292,7 @@ class SdramDevice:
         columns = [column & ~within | column + n & within for n in range(self._length)]
         auto = bool(pins.address & AUTO_PRECHARGE)
         first = edge if write else edge + self._latency
-        self._burst = _Burst(pins.bank, bank.row, columns, edge, write, auto)
+        self._burst = _Burst(bank=pins.bank, row=bank.row, columns=columns, next=edge, write=write, auto_precharge=auto)
         if write and (last := max(self._driven, default=_LONG_AGO)) >= first - 1:
             self._refuse("contention", f"WRITE needs an edge without data after the word of edge {last}")
         if auto:
