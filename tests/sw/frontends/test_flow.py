@@ -103,7 +103,7 @@ def test_a_normalisation_is_folded(place, affine, request):
     ("shape", "layers", "message"),
     [
         ((4,), [BatchNorm1d(None, None)],
-         "module '0' must have running statistics (track_running_stats) to be folded, and has none"),
+         "module '0' must have running statistics (track_running_stats) to be folded, but has none"),
         ((3,), [BatchNorm1d([0.0] * 4, [1.0] * 4)], "module '0' must get values of 4 channels, not 3"),
         ((4,), [BatchNorm1d([np.nan] * 4, [1.0] * 4)], "running_mean of module '0' must be finite, not nan"),
         ((2, 4), [Conv2d(np.ones((1, 2, 1, 1)))],

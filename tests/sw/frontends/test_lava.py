@@ -354,7 +354,7 @@ def another_kind(file, folder):
         (linked, "'layer/0/weight' is a link to another place or file, but a Lava-dl file must be self-contained"),
         (stored_elsewhere, "'layer/0/weight' is stored in another file, but a Lava-dl file must be self-contained"),
         (referring, "'layer/0/weight' must hold integers or floats of at most 64 bits or text, not another type"),
-        (vast, "its numbers must take at most 536,870,912 bytes, and it declares more"),
+        (vast, "its numbers must take at most 536,870,912 bytes, but it declares more"),
         (another_kind, "it is an HDF5 file but not a Lava-dl file, it has no layers"),
     ],
 )

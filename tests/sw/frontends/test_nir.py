@@ -169,7 +169,7 @@ def test_options_are_checked(options, message):
         ({"fc": linear(2, 3), "lif": lif(2)}, "in fc, fc lif, fc lif, lif out",
          "the edge from 'fc' to 'lif' is listed twice"),
         ({"fc": linear(2, 3), "lif": lif(2)}, "in fc, fc lif, lif away, lif out",
-         "the edge from 'lif' to 'away' names 'away', which is no node"),
+         "the edge from 'lif' to 'away' names 'away', which is not a node"),
         ({"fc": linear(2, 3), "lif": lif(2), "second": nir.Input(np.array([2]))}, "in fc, fc lif, second lif, lif out",
          "a graph must have one Input node, not 2"),
         ({"fc": linear(2, 3), "lif": lif(2), "second": nir.Output(np.array([2]))}, "in fc, fc lif, lif second, lif out",

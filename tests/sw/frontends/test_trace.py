@@ -206,7 +206,10 @@ def test_neurons_that_hear_themselves_and_synaptic_states():
         ),
         (lambda m, x: m.fc1(x).softmax(1), "softmax of a tensor is not supported between layers"),
         (lambda m, x: m.fc1(x), "module 'fc1' leads to the output without a neuron; end the module with a neuron such"),
-        (lambda m, x: None, "the module must return the spikes or the membranes of its last neurons, and returns none"),
+        (
+            lambda m, x: None,
+            "the module must return the spikes or the membranes of its last neurons, but returns neither",
+        ),
         (lambda m, x: m.lif1(m.fc1(x))[0] if x > 0 else 0, "a module must do the same for all inputs, without condi"),
         (lambda m, x: m.lif1(m.fc1(x))[0] if x else 0, "a module must do the same for all inputs, without conditions"),
         (lambda m, x: m.lif1(m.fc1(x), Tensor([0.5])), "module 'lif1' must start from states of 0"),

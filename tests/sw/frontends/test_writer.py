@@ -98,8 +98,8 @@ def test_a_wrong_preset_is_refused_or_warned_about(name, preset):
 def test_a_wrong_preset_is_named_with_the_right_one():
     _, source = written("sinabs LIF")
     assert doubts(flat(source), "nir", 1e-3) == [
-        "the graph may not come from NIR: it looks as sinabs writes it, because r is 1, and each tau is a number of "
-        "steps or v_reset is missing; --preset sinabs reads it so"
+        "the graph may not come from NIR: it looks like a file of sinabs, because r is 1, and each tau is a number of "
+        "steps or v_reset is missing; --preset sinabs reads it as such"
     ]
     assert doubts(flat(source), "sinabs") == []
 
@@ -120,7 +120,7 @@ def test_an_old_file_of_integrators_comes_from_sinabs(tmp_path):
     with h5py.File(tmp_path / "net.nir", "a") as file:
         del file["node/nodes/n/v_reset"]
     assert load(tmp_path / "net.nir", preset="auto").notes[0].startswith("preset sinabs was found")
-    assert any("looks as sinabs writes it" in note for note in load(tmp_path / "net.nir", preset="norse").notes)
+    assert any("looks like a file of sinabs" in note for note in load(tmp_path / "net.nir", preset="norse").notes)
     # The recording of the project: read as snnTorch's, its weights are divided by 10,000.
     weak = load(tmp_path / "net.nir", preset="snntorch")
     assert any("n: it can hardly fire" in note for note in weak.notes)
@@ -131,7 +131,7 @@ def test_equal_numbers_of_two_frameworks_are_not_guessed():
     source = graph({"fc": layer(0.3), "n": lif(NEURONS, tau=4e-4, r=4.0)}, inputs=(LINES,), outputs=(NEURONS,))
     with pytest.raises(LoadError, match=r"because its numbers fit snntorch and spikingjelly$"):
         load(source, preset="auto")
-    assert any("looks as snnTorch writes it" in note for note in load(source, preset="spikingjelly").notes)
+    assert any("looks like a file of snnTorch" in note for note in load(source, preset="spikingjelly").notes)
 
 
 def test_no_writer():
@@ -170,7 +170,7 @@ def test_without_leak_the_names_decide():
     named = {"0_LinearTorch": nodes["fc"], "1_LIFNeuronTorch": endless}
     source = graph(named, inputs=(LINES,), outputs=(4,))
     assert load(source, preset="auto").notes[0].startswith("preset rockpool was")
-    assert any("looks as Rockpool writes it" in note for note in load(source, preset="snntorch").notes)
+    assert any("looks like a file of Rockpool" in note for note in load(source, preset="snntorch").notes)
 
 
 def test_rockpool_is_found_with_another_step():
@@ -188,7 +188,7 @@ def test_rockpool_is_found_with_another_step():
 def test_sinabs_is_doubted_where_v_reset_is_written():
     """As Norse writes IF, with nir 1.0.8; sinabs is pinned to 1.0.4, which has no v_reset."""
     source = graph({"fc": layer(0.5), "n": integrate_and_fire(NEURONS, kind=np.float32)}, inputs=(LINES,), outputs=(4,))
-    assert any("looks as Norse writes it" in note for note in load(source, preset="sinabs").notes)
+    assert any("looks like a file of Norse" in note for note in load(source, preset="sinabs").notes)
     assert not any("may not" in note for note in load(source, preset="norse").notes)
 
 
@@ -198,4 +198,4 @@ def test_spikingjelly_writes_one_number_per_layer():
     source = graph({"fc": layer(0.3), "n": several}, inputs=(LINES,), outputs=(NEURONS,))
     assert [writer.preset for writer in writers(flat(source))] == ["snntorch"]
     same = graph({"fc": layer(0.3), "n": lif(NEURONS, tau=4e-4, r=4.0)}, inputs=(LINES,), outputs=(NEURONS,))
-    assert any("looks as SpikingJelly writes it" in note for note in load(same, preset="snntorch").notes)
+    assert any("looks like a file of SpikingJelly" in note for note in load(same, preset="snntorch").notes)
