@@ -35,6 +35,7 @@ from spikeloom.datasets.encoders import LatencyEncoder
 from spikeloom.datasets.mnist import fetch_mnist, load_mnist
 from spikeloom.datasets.shipped import Digits
 from spikeloom.sim.lib.formats import NIR_METADATA
+from spikeloom.train.mnist import distorted
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, CLASSES = 28, 10
@@ -185,23 +186,6 @@ def encode(encoder: LatencyEncoder, images: Tensor) -> Tensor:
     return ((when == steps) & (levels > 0)).float()[:, :, None]
 
 
-def distort(images: Tensor, amount: float) -> Tensor:
-    """Each image turned (by 11 degrees at most), scaled (12 %), sheared (20 %) and shifted (2 pixels), times amount."""
-
-    def random(most: float) -> Tensor:
-        return (2 * torch.rand(len(images)) - 1) * most * amount
-
-    angle, shear = random(0.2), random(0.2)
-    wide, high = 1 + random(0.12), 1 + random(0.12)
-    cosine, sine = angle.cos(), angle.sin()
-    rows = (
-        torch.stack([cosine * wide, shear - sine * high, random(4 / SIDE)], 1),
-        torch.stack([sine * wide, cosine * high, random(4 / SIDE)], 1),
-    )
-    grid = torch.nn.functional.affine_grid(torch.stack(rows, 1), [len(images), 1, SIDE, SIDE], align_corners=False)
-    return torch.nn.functional.grid_sample(images[:, None], grid, align_corners=False)[:, 0]
-
-
 def first_weights(recipe: Recipe) -> list[Tensor]:
     """Normal weights, so large that a neuron comes near its threshold where one input in six spikes in the sample."""
     channels, side, size, weights = 1, SIDE, SIDE * SIDE, []
@@ -253,7 +237,7 @@ def train_stage(recipe: Recipe, stage: Stage, digits: Digits, weights: list[Tens
     for epoch in range(first, stage.epochs):
         start, total = time.monotonic(), 0.0
         for number, batch in enumerate(torch.randperm(len(digits))[: batches * recipe.batch].split(recipe.batch)):
-            spikes = encode(stage.encoder, distort(images[batch], stage.distortion))
+            spikes = encode(stage.encoder, distorted(images[batch], stage.distortion))
             counts, received = run(recipe, weights, spikes, stage.widths[number % len(stage.widths)])
             loss = torch.nn.functional.cross_entropy(COUNT_SCALE * counts, labels[batch])
             loss = loss + torch.nn.functional.cross_entropy(received, labels[batch])

@@ -55,6 +55,7 @@ __all__ = [
     "Recipe",
     "checkpoint",
     "complaints",
+    "distorted",
     "measure",
     "model_of",
     "split",
@@ -248,7 +249,7 @@ def _inputs(recipe: Recipe, images: NDArray[np.uint8]) -> Tensor:
     return values.expand(recipe.steps, -1, -1)
 
 
-def _distorted(images: Tensor, amount: float) -> Tensor:
+def distorted(images: Tensor, amount: float) -> Tensor:
     """Return each image turned (by 11 degrees at most), scaled (12 %), sheared (20 %) and shifted (2 pixels), times
     amount."""
     import torch
@@ -326,7 +327,7 @@ def train(
         for batch in torch.randperm(len(digits))[: batches * recipe.batch].split(recipe.batch):
             chosen = images[batch]
             if recipe.distortion:
-                chosen = _distorted(chosen, recipe.distortion).round_()
+                chosen = distorted(chosen, recipe.distortion).round_()
             inputs = _inputs(recipe, chosen.numpy().astype(np.uint8))
             loss = _loss(recipe, model, inputs, labels[batch])
             optimiser.zero_grad()

@@ -128,6 +128,16 @@ def stimulus(rng, shape, share=0.3, steps=STEPS, batch=BATCH):
     return (rng.random((steps, batch, *shape)) < share).astype(np.float32)
 
 
+def two_layers_of(rng, linear, cell, lines, hidden, classes, scale=1.0):
+    """Return two layers ``linear(weights, biases)`` of random numbers, each before the neurons ``cell(rng, n)``."""
+    return [
+        linear(rng.normal(0.1, 0.5, (hidden, lines)) * scale, rng.normal(0.0, 0.1, hidden) * scale),
+        cell(rng, hidden),
+        linear(rng.normal(0.1, 0.5, (classes, hidden)) * scale),
+        cell(rng, classes),
+    ]
+
+
 def dyadic(rng, shape, low=-1.0, high=1.0):
     """Return random multiples of 1/16, which 16-bit integers hold exactly."""
     return (np.rint(rng.uniform(low, high, shape) * 16.0) / 16.0).astype(np.float32)

@@ -8,7 +8,7 @@ import warnings
 import norse.torch as norse
 import numpy as np
 import torch
-from common import Recorder, dyadic, stimulus
+from common import Recorder, dyadic, stimulus, two_layers_of
 from norse.torch.functional.iaf import IAFParameters
 from norse.torch.functional.leaky_integrator_box import LIBoxParameters
 from norse.torch.functional.lif import LIFParameters
@@ -86,12 +86,7 @@ def record(feature, layers, inputs, **options):
 def two_layers(feature, cell, *, scale=1.0, inputs=None, **options):
     """Record two layers with random weights and biases."""
     rng = RECORDER.rng(feature)
-    layers = [
-        linear(rng.normal(0.1, 0.5, (HIDDEN, LINES)) * scale, rng.normal(0.0, 0.1, HIDDEN) * scale),
-        cell(HIDDEN, rng),
-        linear(rng.normal(0.1, 0.5, (CLASSES, HIDDEN)) * scale),
-        cell(CLASSES, rng),
-    ]
+    layers = two_layers_of(rng, linear, lambda rng, size: cell(size, rng), LINES, HIDDEN, CLASSES, scale)
     record(feature, layers, stimulus(rng, LINES), **options)
 
 

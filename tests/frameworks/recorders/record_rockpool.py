@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import torch
-from common import Recorder, dyadic, stimulus
+from common import Recorder, dyadic, stimulus, two_layers_of
 from rockpool.nn.combinators import Sequential
 from rockpool.nn.modules import ExpSynTorch, LIFNeuronTorch, LIFTorch, LinearTorch
 from rockpool.nn.modules.torch.nir import to_nir
@@ -69,12 +69,7 @@ def record(feature, layers, inputs, *, prepare=lambda network: None, **options):
 def two_layers(feature, cell, *, scale=1.0, **options):
     """Record two layers with random weights and biases."""
     rng = RECORDER.rng(feature)
-    layers = [
-        linear(rng.normal(0.1, 0.5, (HIDDEN, LINES)) * scale, rng.normal(0.0, 0.1, HIDDEN) * scale),
-        cell(rng, HIDDEN),
-        linear(rng.normal(0.1, 0.5, (CLASSES, HIDDEN)) * scale),
-        cell(rng, CLASSES),
-    ]
+    layers = two_layers_of(rng, linear, cell, LINES, HIDDEN, CLASSES, scale)
     record(feature, layers, stimulus(rng, LINES), **options)
 
 

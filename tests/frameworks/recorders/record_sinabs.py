@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import sinabs.layers as sl
 import torch
-from common import BATCH, Recorder, dyadic, stimulus
+from common import BATCH, Recorder, dyadic, stimulus, two_layers_of
 from sinabs.activation import MaxSpike, MembraneReset, MultiSpike, SingleSpike
 from sinabs.nir import to_nir
 from torch_layers import conv, in_double, linear, outputs_of_modules
@@ -51,12 +51,7 @@ def record(feature, layers, inputs, sizes=None, **options):
 def two_layers(feature, cell, *, scale=1.0, **options):
     """Record two layers with random weights and biases."""
     rng = RECORDER.rng(feature)
-    layers = [
-        linear(rng.normal(0.1, 0.5, (HIDDEN, LINES)) * scale, rng.normal(0.0, 0.1, HIDDEN) * scale),
-        cell(rng, HIDDEN),
-        linear(rng.normal(0.1, 0.5, (CLASSES, HIDDEN)) * scale),
-        cell(rng, CLASSES),
-    ]
+    layers = two_layers_of(rng, linear, cell, LINES, HIDDEN, CLASSES, scale)
     record(feature, layers, stimulus(rng, LINES), **options)
 
 
