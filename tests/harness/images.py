@@ -9,6 +9,7 @@ from spikeloom.sim.host.encoder import EncoderMode, EncoderParameters, EncoderSe
 from spikeloom.sim.lib.lfsr import Lfsr
 
 PARAMETERS = EncoderParameters(pixels=32, bits=3, steps=16, lfsr_width=7)
+HOLDING = EncoderParameters(pixels=32, bits=3, steps=16, lfsr_width=7, hold=True)
 MODES = (EncoderMode.RATE, EncoderMode.LATENCY)
 
 

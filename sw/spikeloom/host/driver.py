@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.datasets.encoders import Encoder
 from spikeloom.host.channel import PIECE, MessageChannel
-from spikeloom.host.peripherals import AnswerCollector, Answers, encoder_settings, readout_registers
+from spikeloom.host.peripherals import AnswerCollector, Answers, encoder_settings, hold_settings, readout_registers
 from spikeloom.host.protocols import ByteLink, DriverError, LoadableProgram, Progress
 from spikeloom.host.results import BoardResult, StepCollector
 from spikeloom.host.stream import StepStream
@@ -318,7 +318,8 @@ class Board:
     ) -> BoardResult:
         """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1; every sample starts from the cleared state.
 
-        A program whose input has values takes integers instead; 0 is no event.
+        A program whose input has values takes integers instead; 0 is no event. If they are the same in every step, a
+        board with the feature *held input* gets them once per sample.
 
         ``progress`` counts completed samples. ``timeout_s`` is the longest silence of the board; the default is the
         timeout of the link. Raises ``ValueError`` for spikes of the wrong shape or value, and `DriverError` if the
@@ -326,8 +327,8 @@ class Board:
         """
         program = self._loaded()
         array = self._checked_inputs(program, spikes)
-        self._set_bridge(_PASS_THROUGH)
-        batches = _input_batches(array, program)
+        self._set_bridge({"readout_mode": ReadoutMode.OFF})
+        batches = _input_batches(self._set_hold(program, array), program)
         return self._run_steps(program, batches, array.shape[0], array.shape[1], progress, timeout_s)
 
     def run_images(
@@ -381,8 +382,7 @@ class Board:
         if encoder is None:
             array = self._checked_inputs(program, inputs)
             samples = array.shape[1]
-            self._set_bridge({"encoder_mode": EncoderMode.OFF})
-            batches = _input_batches(array, program)
+            batches = _input_batches(self._set_hold(program, array), program)
         else:
             pixels = self._set_encoder(program, inputs, encoder)
             samples = len(pixels)
@@ -401,6 +401,18 @@ class Board:
         if self._program is None:
             raise DriverError("a program must be loaded before a run")
         return self._program
+
+    def _set_hold(self, program: LoadableProgram, array: NDArray[Any]) -> NDArray[Any]:
+        """Set the encoder to repeat the input ``(T, B, n)`` if it is the same in every step and the board can; return
+        the steps to send."""
+        settings = None
+        if program.input_value_width and self._fabric is not None and Feature.HELD_INPUT in self.identity.features:
+            settings = hold_settings(array, self._fabric.encoder, program.input_axons)
+        if settings is None:
+            self._set_bridge({"encoder_mode": EncoderMode.OFF})
+            return array
+        self._set_bridge(settings.registers())
+        return array[:1]
 
     def _check_unit(self, bit: int, what: str) -> None:
         if self._units is None:

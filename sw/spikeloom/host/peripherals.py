@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.datasets.encoders import Encoder, RateEncoder
+from spikeloom.datasets.encoders.direct import DirectEncoder
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.encoder import EncoderMode, EncoderParameters, EncoderSettings
 from spikeloom.sim.host.messages import Messages
@@ -23,6 +24,7 @@ __all__ = [
     "Answers",
     "UnitError",
     "encoder_settings",
+    "hold_settings",
     "readout_registers",
     "with_units",
 ]
@@ -47,9 +49,11 @@ def with_units(
     """Return ``fabric`` with an encoder for images of ``inputs`` pixels and a readout for ``outputs`` outputs.
 
     The encoder supports all those of ``encoders`` that the hardware can implement; without any, it is the default
-    encoder. Raises `UnitError` if a single encoder cannot support all of them.
+    encoder. It can hold an input if one of them presents the same in every step. Raises `UnitError` if a single encoder
+    cannot support all of them.
     """
     usual = EncoderParameters()
+    hold = any(isinstance(encoder, DirectEncoder) for encoder in encoders)
     encoders = [encoder for encoder in encoders if encoder.on_chip]
     registers = {(encoder.bits, encoder.lfsr.width) for encoder in encoders if isinstance(encoder, RateEncoder)}
     bits = max((encoder.bits for encoder in encoders), default=usual.bits)
@@ -62,7 +66,11 @@ def with_units(
     return replace(
         fabric,
         encoder=EncoderParameters(
-            pixels=_power_of_two(inputs or usual.pixels), bits=bits, steps=_power_of_two(steps), lfsr_width=lfsr_width
+            pixels=_power_of_two(inputs or usual.pixels),
+            bits=bits,
+            steps=_power_of_two(steps),
+            lfsr_width=lfsr_width,
+            hold=hold,
         ),
         readout=ReadoutParameters(outputs=_power_of_two(outputs or ReadoutParameters().outputs)),
     )
@@ -100,6 +108,20 @@ def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, inp
         raise UnitError(f"the encoder of the fabric must have {encoder.steps} steps, not {parameters.steps}")
     stride = 1 << (parameters.bits - encoder.bits)
     return EncoderSettings(mode=EncoderMode.LATENCY, pixels=len(axons), steps=encoder.steps, stride=stride)
+
+
+def hold_settings(
+    values: NDArray[np.int64], parameters: EncoderParameters | None, input_axons: ArrayLike
+) -> EncoderSettings | None:
+    """Return the settings with which the board repeats ``values`` ``(T, B, n)`` of one step, so that a sample is sent
+    once; None if they are not the same in every step, or the encoder of the fabric cannot do it."""
+    # Axons that no input has hold nothing.
+    steps, pixels = len(values), int(np.max(input_axons)) + 1
+    if parameters is None or not parameters.hold or not 1 < steps <= 1 << 16 or pixels > parameters.pixels:
+        return None
+    if (values[1:] != values[0]).any():
+        return None
+    return EncoderSettings(mode=EncoderMode.HOLD, pixels=pixels, steps=steps)
 
 
 def readout_registers(

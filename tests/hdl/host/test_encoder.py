@@ -9,14 +9,14 @@ from amaranth.hdl import Elaboratable, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from harness.block_ram import garbage_block_ram, random_block_ram, shallow_block_ram
-from harness.images import MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
+from harness.images import HOLDING, MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
 from harness.mutations import mutated
 from harness.networks import rng_of
 from harness.streams import run_streams
 
 from spikeloom.hdl.host import encoder as encoder_module
 from spikeloom.hdl.host.encoder import SpikeEncoder
-from spikeloom.sim.host.encoder import EncoderMode, EncoderSettings
+from spikeloom.sim.host.encoder import EncoderMode, EncoderModel, EncoderSettings
 
 AXON_WIDTH = 6
 
@@ -131,6 +131,86 @@ def test_axons_beyond_the_pixels_are_ignored(request, mode):
     assert sum(event >= PARAMETERS.pixels for event in events) > 10
     found, _ = run(rng, settings, events, quiet=700)
     assert found == reference_of(images, settings)
+
+
+VALUE_WIDTH = 5
+
+
+def word_with_value(event, value):
+    return word(event) | ((value & (1 << VALUE_WIDTH) - 1) << 2 + AXON_WIDTH if event >= 0 else 0)
+
+
+def held(rng, count, *, module=encoder_module, parameters=HOLDING, **how):
+    """What an encoder makes of ``count`` steps with values, and what its model makes of them."""
+    settings = EncoderSettings(mode=EncoderMode.HOLD, pixels=int(rng.integers(1, 33)), steps=int(rng.integers(1, 9)))
+    model, words, expected = EncoderModel(parameters, settings), [], []
+    events = [
+        (int(axon), int(value) or 1)
+        for _ in range(count)
+        for axon, value in [
+            *zip(rng.permutation(40)[: rng.integers(0, 30)], rng.integers(-16, 16, 30), strict=False),
+            (-2, 1),
+        ]
+    ]
+    for event, value in events:
+        words.append(word_with_value(event, value))
+        out = model.feed(event, value)
+        values = iter(model.values)
+        expected += [word_with_value(each, next(values) if each >= 0 else 0) for each in out]
+    encoder = module.SpikeEncoder(parameters, AXON_WIDTH, VALUE_WIDTH)
+    ports = {name.removeprefix("encoder_"): value for name, value in settings.registers().items()}
+    done = run_streams(Configured(encoder, ports), [encoder.i], [encoder.o], [words], rng, quiet=700, **how)
+    # Axon and value of a TICK mean nothing.
+    found = [given & 3 if given & 1 else given for given in done.words(0)]
+    return found, expected
+
+
+@pytest.mark.parametrize("parameters", [HOLDING, dataclasses.replace(HOLDING, steps=256)], ids=["wide", "narrow"])
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+def test_a_held_step_is_repeated(request, stall, parameters):
+    """With values that are wider and narrower than what a pixel keeps otherwise."""
+    rng = rng_of(request.node.name)
+    spikes = 0
+    for _ in range(4):
+        found, expected = held(rng, 5, parameters=parameters, stall=stall, idle=float(rng.choice([0, 0.4])))
+        assert found == expected
+        spikes += sum(not given & 1 for given in found)
+    assert spikes > 100
+
+
+def test_an_encoder_that_can_hold_still_encodes(request, monkeypatch):
+    """Spikes of pixels have the value 1."""
+    rng = rng_of(request.node.name)
+    for mode in MODES:
+        settings = settings_of(rng, mode)
+        images = images_of(rng, settings, 4)
+        events = [event for image in images for event in events_of(image, settings)]
+        encoder = SpikeEncoder(HOLDING, AXON_WIDTH, VALUE_WIDTH)
+        ports = {name.removeprefix("encoder_"): value for name, value in settings.registers().items()}
+        words = [word_with_value(event, int(rng.integers(-16, 16))) for event in events]
+        done = run_streams(Configured(encoder, ports), [encoder.i], [encoder.o], [words], rng, stall=0.3, quiet=700)
+        found = [given & 3 if given & 1 else given for given in done.words(0)]
+        assert found == [word_with_value(event, 1) for event in reference_of(images, settings)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("m.d.comb += fires.eq(named)", "m.d.comb += fires.eq(named & (kept != 1))"),
+        ("m.d.comb += number.eq(arriving.value)", "m.d.comb += number.eq(arriving.value[:4])"),
+        ("kept[: self.value_width].as_signed()", "kept[: self.value_width - 1].as_signed()"),
+        ("width = max(width, self.value_width)", "width = max(width, self.value_width - 1)"),
+    ],
+)
+def test_a_planted_bug_in_holding_is_found(request, old, new):
+    broken = mutated(encoder_module, old, new)
+    rng = rng_of(request.node.name)
+    for _ in range(4):
+        # Three bits kept per pixel, so that the values need more.
+        found, expected = held(rng, 4, module=broken, parameters=dataclasses.replace(HOLDING, steps=2))
+        if found != expected:
+            return
+    pytest.fail(f"{old!r} as {new!r} must be found")
 
 
 def test_what_a_reset_leaves_in_the_memory_is_erased(request, monkeypatch):

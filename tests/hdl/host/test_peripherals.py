@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from harness.cores import NARROW_PAIR
+from harness.cores import NARROW_PAIR, TINY_PAIR
 from harness.fabric import mesh_of, random_program
 from harness.networks import random_network, random_spikes, rng_of
 from harness.simulated_link import SimulatedLink
@@ -15,7 +15,8 @@ from spikeloom.host.driver import Board
 from spikeloom.host.protocols import DriverError
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.host.encoder import EncoderParameters
-from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES
+from spikeloom.sim.host.identity import Feature
+from spikeloom.sim.host.messages import ADDRESS_BYTES, COUNT_BYTES, ConfigurationAddress, encode_write
 from spikeloom.sim.host.readout import ReadoutMode, ReadoutParameters, answers, scores
 from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.host.samples import encode_images
@@ -134,6 +135,58 @@ def test_only_registers_that_change_are_written(request):
     assert (np.array([result.spikes for result in stream.finish()]) == output[:, 0]).all()
     assert classified(second, ReadoutMode.FIRST) == 2 * (write + 1)
     board.check_errors()
+
+
+@pytest.mark.parametrize("on_mesh", [False, True])
+def test_a_constant_input_is_sent_once_per_sample(request, on_mesh):
+    """With the bytes of one step in place of all; equal to the reference, and to a board that gets every step."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(TINY_PAIR, value_width=6, accumulator_width=20)
+    steps, samples, consecutive = 6, 3, False
+    while not consecutive:  # as the readout needs them
+        network = dataclasses.replace(random_network(rng, TINY_PAIR, inputs=8, sizes=(4, 3)), input_value_width=6)
+        axons = place(network, FabricConfig(core=core)).output_axons
+        consecutive = bool((np.diff(axons) == 1).all())
+    values = rng.integers(-32, 32, (samples, network.inputs)) * (rng.random((samples, network.inputs)) < 0.7)
+    constant, varying = np.repeat(values[None], steps, axis=0), rng.integers(-32, 32, (3, 2, network.inputs))
+    expected = simulate(network, constant).spikes[network.output]
+    assert 0 < expected.sum() < expected.size
+    sent = {}
+    for hold in (True,) if on_mesh else (False, True):
+        units = UNITS | {"encoder": dataclasses.replace(UNITS["encoder"], hold=hold)}
+        fabric = FabricConfig(core=core, **units)
+        fabric = fabric.on_mesh(2, 1) if on_mesh else fabric
+        program = place(network, fabric)
+        link = Counting(SimulatedLink(rng, fabric, stall=0.2))
+        board = Board(link, fabric)
+        assert (Feature.HELD_INPUT in board.identity.features) == hold
+        board.load(program)
+        before = link.sent
+        assert (board.run(constant).spikes == expected).all()
+        sent[hold] = link.sent - before
+        assert (board.run(varying).spikes == simulate(network, varying).spikes[network.output]).all()
+        found = board.classify(constant, scores=True)
+        assert (found.scores == scores(ReadoutMode.COUNT, expected)).all()
+        assert (board.run(varying[:1]).spikes == simulate(network, varying[:1]).spikes[network.output]).all()
+        board.check_errors()
+    if on_mesh:
+        return
+    settings = sum(len(encode_write(ConfigurationAddress(tile=0), bytes(1))) for _ in range(7)) + 10
+    assert sent[True] <= sent[False] / steps + settings < sent[False]
+
+
+class Counting:
+    """A link that counts the bytes to the board."""
+
+    def __init__(self, link):
+        self.link, self.sent = link, 0
+
+    def send(self, data):
+        self.sent += len(data)
+        self.link.send(data)
+
+    def __getattr__(self, name):
+        return getattr(self.link, name)
 
 
 def test_after_a_run_that_was_given_up(request):

@@ -82,6 +82,7 @@ def test_what_it_adds_up_to():
     [
         ({}, Feature(0)),
         ({"encoder": EncoderParameters()}, Feature.ENCODER),
+        ({"encoder": EncoderParameters(hold=True)}, Feature.ENCODER | Feature.HELD_INPUT),
         ({"readout": ReadoutParameters()}, Feature.READOUT),
         ({"mesh": MeshParameters(columns=2, rows=1)}, Feature.MESH),
         ({"read_back": True}, Feature.MEMORY_READ),

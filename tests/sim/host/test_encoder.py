@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from harness.bounds import assert_bounds
-from harness.images import MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
+from harness.images import HOLDING, MODES, PARAMETERS, events_of, images_of, reference_of, settings_of
 from harness.networks import rng_of
 
 from spikeloom.sim.host.encoder import EncoderMode, EncoderModel, EncoderParameters, EncoderSettings, level_events
@@ -36,6 +36,38 @@ def test_latency_by_hand():
     assert said[:-1] == [[]] * 5
     assert said[-1] == [1, -1, -1, -1, -1, 0, *[-1] * 11, -2]
     assert model.feed(-2) == [*[-1] * 15, -2], "the next image knows nothing of the last"
+
+
+def test_a_held_step_is_repeated_with_its_values(request):
+    rng = rng_of(request.node.name)
+    settings = EncoderSettings(mode=EncoderMode.HOLD, pixels=20, steps=5)
+    model = EncoderModel(HOLDING, settings)
+    for _ in range(20):
+        values = np.where(rng.random(20) < 0.5, rng.integers(-8, 8, 20), 0)
+        axons = np.flatnonzero(values)
+        assert [model.feed(axon, values[axon]) for axon in rng.permutation(axons).tolist()] == [[]] * len(axons)
+        assert model.feed(25, 3) == []  # beyond the pixels
+        assert model.feed(-2) == [*[*axons.tolist(), -1] * 4, *axons.tolist(), -2]
+        assert model.values == values[axons].tolist() * 5
+    assert model.feed(-2) == [-1, -1, -1, -1, -2]
+    assert model.values == []
+
+
+def test_values_of_other_modes():
+    model = EncoderModel(HOLDING, EncoderSettings(mode=EncoderMode.OFF, pixels=1, steps=1))
+    assert (model.feed(7, -3), model.values) == ([7], [-3])
+    assert (model.feed(-1), model.values) == ([-1], [])
+    model = EncoderModel(HOLDING, EncoderSettings(mode=EncoderMode.LATENCY, pixels=3, steps=2))
+    assert (model.feed(1), model.feed(-2), model.values) == ([], [1, -1, -2], [1])
+
+
+def test_holding_needs_an_encoder_that_can():
+    settings = EncoderSettings(mode=EncoderMode.HOLD, pixels=3, steps=65536)
+    settings.check(HOLDING)
+    with pytest.raises(ValueError, match=r"^mode must not be HOLD for an encoder without hold$"):
+        EncoderModel(PARAMETERS, settings)
+    with pytest.raises(TypeError, match=r"^hold must be a bool, not 1$"):
+        EncoderParameters(hold=1)
 
 
 def test_pixels_beyond_the_image_are_dropped():

@@ -71,6 +71,7 @@ def test_bits_of_the_feature_word():
         ("MESH", 4),
         ("MEMORY_READ", 8),
         ("HOST_VALUES", 16),
+        ("HELD_INPUT", 32),
     ]
 
 

@@ -1,11 +1,15 @@
 """Units that are made for networks; what they refuse when they are used is in tests/hdl/host/test_peripherals.py."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from spikeloom.datasets.encoders import LatencyEncoder, PhaseEncoder, RateEncoder, Scale
-from spikeloom.host.peripherals import UnitError, encoder_settings, with_units
+from spikeloom.datasets.encoders.direct import DirectEncoder
+from spikeloom.host.peripherals import UnitError, encoder_settings, hold_settings, with_units
 from spikeloom.sim.fabric.presets import FABRICS
-from spikeloom.sim.host.encoder import EncoderParameters
+from spikeloom.sim.host.encoder import EncoderMode, EncoderParameters, EncoderSettings
 from spikeloom.sim.host.readout import ReadoutParameters
 from spikeloom.sim.lib.lfsr import Lfsr
 
@@ -28,6 +32,33 @@ def test_the_encoder_does_what_each_of_the_encoders_does(encoders):
     assert fabric.encoder.pixels == 1024
     for encoder in encoders:
         encoder_settings(encoder, fabric.encoder, range(784)).check(fabric.encoder)
+
+
+def test_an_input_that_is_the_same_in_every_step_is_held():
+    direct = DirectEncoder(steps=4, bits=4)
+    assert not with_units(FABRICS["small"], [RATE]).encoder.hold
+    parameters = with_units(FABRICS["small"], [RATE, direct], inputs=20).encoder
+    assert parameters == replace(with_units(FABRICS["small"], [RATE], inputs=20).encoder, hold=True)
+    values = np.repeat(np.arange(40).reshape(1, 2, 20), 4, axis=0)
+    settings = hold_settings(values, parameters, range(20))
+    assert settings == EncoderSettings(mode=EncoderMode.HOLD, pixels=20, steps=4)
+    settings.check(parameters)
+    assert hold_settings(values, parameters, range(0, 40, 2)) is None
+    assert hold_settings(values, parameters, range(12, 32)) == replace(settings, pixels=32)
+    changed = values.copy()
+    changed[3, 1, 7] += 1
+    wide = np.zeros((4, 2, 33), int)
+    assert [
+        hold_settings(*arguments)
+        for arguments in (
+            (changed, parameters, range(20)),
+            (values[:1], parameters, range(20)),
+            (wide, parameters, range(33)),
+            (values, parameters, range(13, 33)),
+            (values, replace(parameters, hold=False), range(20)),
+            (values, None, range(20)),
+        )
+    ] == [None] * 6
 
 
 def test_the_usual_units():

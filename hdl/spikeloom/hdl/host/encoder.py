@@ -11,7 +11,11 @@
 Each pixel takes one cycle per step, whether it spikes or not, and each TICK one cycle. A sample of ``T`` steps with
 ``n`` pixels takes ``T (n + 1)`` cycles plus a constant, during which the next image is received. A pixel is erased when
 it is read for the last time. In mode 0 the input is passed through combinationally.
+
+With ``hold``, a pixel can keep the value of a spike instead, which is then sent in each step.
 """
+
+from enum import IntEnum
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -32,6 +36,18 @@ def event_layout(axon_width: int, value_width: int = 0) -> data.StructLayout:
     return data.StructLayout({"tick": 1, "last": 1, "axon": axon_width, **value})
 
 
+class _Images(IntEnum):
+    """The modes of an encoder without ``hold``."""
+
+    OFF = EncoderMode.OFF
+    RATE = EncoderMode.RATE
+    LATENCY = EncoderMode.LATENCY
+
+
+# Netlists contain the name, and stay as they are.
+_Images.__name__ = _Images.__qualname__ = EncoderMode.__name__
+
+
 class SpikeEncoder(wiring.Component):
     """Encodes the events of the host for the fabric. A reset erases both images, which takes ``2 * pixels`` cycles; no
     image is accepted meanwhile.
@@ -41,7 +57,7 @@ class SpikeEncoder(wiring.Component):
     parameters
         Parameters of the encoder.
     axon_width, value_width
-        Widths of the axon and of the value of an event. An encoded spike has the value 1.
+        Widths of the axon and of the value of an event. The spike of a pixel has the value 1.
 
     Members
     -------
@@ -68,7 +84,7 @@ class SpikeEncoder(wiring.Component):
             {
                 "i": In(stream.Signature(event)),
                 "o": Out(stream.Signature(event)),
-                "mode": In(EncoderMode),
+                "mode": In(EncoderMode if parameters.hold else _Images),
                 "stride": In(8),
                 "pixels": In(16),
                 "steps": In(16),
@@ -82,10 +98,15 @@ class SpikeEncoder(wiring.Component):
         parameters = self.parameters
         bits, width = parameters.bits, parameters.number_width
         address_bits = bits_for(parameters.pixels)
+        if parameters.hold:
+            width = max(width, self.value_width)
         m.submodules.images = images = BlockMemory(1 + width, 2 * parameters.pixels)
         m.submodules.register = register = ShiftRegister(Lfsr(width=parameters.lfsr_width), steps=bits)
         is_rate = Signal()
         m.d.comb += is_rate.eq(self.mode == EncoderMode.RATE)
+        is_held = Signal()
+        if parameters.hold:
+            m.d.comb += is_held.eq(self.mode == EncoderMode.HOLD)
 
         # A reset does not clear block RAM, so the remains of an unfinished image are erased word by word.
         wiping = Signal(init=1)
@@ -98,7 +119,7 @@ class SpikeEncoder(wiring.Component):
         bank = Signal()  # bank of the image being sent
         full = Signal()
         code = Signal(bits, init=(1 << bits) - 1)
-        when = Signal(bits + width)
+        when = Signal(bits + parameters.number_width)
         take, start, clean = Signal(), Signal(), Signal()
         with m.If(take & self.i.payload.tick):
             m.d.sync += [code.eq(code - self.stride), when.eq(when + self.advance), full.eq(self.i.payload.last)]
@@ -148,6 +169,10 @@ class SpikeEncoder(wiring.Component):
             fires.eq(named & Mux(is_rate, kept >= register.state[:bits], kept == present)),
             clean.eq(move & second.valid & second.last & ~second.tick),
         ]
+        if parameters.hold:
+            # A held pixel fires in every step.
+            with m.If(is_held):
+                m.d.comb += fires.eq(named)
         with m.If(idle):
             m.d.sync += present.eq(0)
         with m.Elif(move & second.valid & second.tick):
@@ -161,8 +186,15 @@ class SpikeEncoder(wiring.Component):
         m.d.comb += [
             images.write_enable.eq(wiping | clean | (take & ~arriving.tick & is_pixel)),
             images.write_address.eq(Cat(arriving.axon[:address_bits], ~bank)),
-            images.write_data.eq(Cat(Mux(is_rate, code, when[bits:]), 1)),
         ]
+        if parameters.hold:
+            number = Signal(width)
+            m.d.comb += [number.eq(Mux(is_rate, code, when[bits:])), images.write_data.eq(Cat(number, 1))]
+            if self.value_width:
+                with m.If(is_held):
+                    m.d.comb += number.eq(arriving.value)
+        else:
+            m.d.comb += images.write_data.eq(Cat(Mux(is_rate, code, when[bits:]), 1))
         with m.If(clean):
             m.d.comb += [images.write_address.eq(Cat(second.pixel, bank)), images.write_data.eq(0)]
         with m.If(wiping):
@@ -180,6 +212,9 @@ class SpikeEncoder(wiring.Component):
             ]
             if self.value_width:
                 m.d.sync += event.value.eq(1)
+                if parameters.hold:
+                    with m.If(is_held):
+                        m.d.sync += event.value.eq(kept[: self.value_width].as_signed())
         with m.If(self.mode == EncoderMode.OFF):
             wiring.connect(m, wiring.flipped(self.i), wiring.flipped(self.o))
         with m.Else():

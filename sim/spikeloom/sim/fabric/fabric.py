@@ -226,6 +226,7 @@ class FabricConfig:
             Feature.MESH: self.mesh is not None,
             Feature.MEMORY_READ: self.read_back,
             Feature.HOST_VALUES: self.input_value_width > 0,
+            Feature.HELD_INPUT: self.encoder is not None and self.encoder.hold,
         }
         return Feature(sum(feature for feature, is_there in parts.items() if is_there))
 

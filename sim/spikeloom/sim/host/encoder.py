@@ -11,6 +11,9 @@ Both return to their initial value after a TICK with ``last``. A pixel stores ``
 with a new random word of ``B`` bits for every pixel and step, or in step ``when >> B``. This matches
 `spikeloom.datasets.encoders`: ``code >= word`` is ``value > word``, and ``when`` is ``(2**B - value) * T``.
 
+An encoder with ``hold`` also repeats an input that is the same in every step, such as that of direct coding: the host
+sends one step, spikes with their values, and each of the ``T`` steps sends all of them again, by ascending axon.
+
 Images of ``b < B`` bits use ``s = 2**(B - b)``, which gives the same latency. The rate encoder compares with words of
 ``B`` bits and requires ``b = B``.
 """
@@ -36,6 +39,8 @@ class EncoderMode(IntEnum):
     """Spikes, passed through."""
     RATE = 1
     LATENCY = 2
+    HOLD = 3
+    """Spikes and values of one step, which is repeated."""
 
 
 def _integer(name: str, value: object, low: int, high: int) -> None:
@@ -58,12 +63,15 @@ class EncoderParameters:
         Maximum number of steps of the latency encoder, a power of two from 2 to 65536.
     lfsr_width
         Width of the rate encoder's shift register, at least ``bits``.
+    hold
+        Whether the encoder can repeat one step of spikes and values (`EncoderMode.HOLD`).
     """
 
     pixels: int = 1024
     bits: int = 4
     steps: int = 256
     lfsr_width: int = 20
+    hold: bool = False
 
     def __post_init__(self) -> None:
         for name, high in (("pixels", 32768), ("steps", 65536)):
@@ -74,6 +82,8 @@ class EncoderParameters:
                 raise ValueError(f"{name} must be a power of two, not {value!r}")
         _integer("bits", self.bits, 1, 8)
         _integer("lfsr_width", self.lfsr_width, max(min(TAPS), self.bits), max(TAPS))
+        if not isinstance(self.hold, bool):
+            raise TypeError(f"hold must be a bool, not {self.hold!r}")
 
     @property
     def number_width(self) -> int:
@@ -93,8 +103,11 @@ class EncoderSettings:
 
     def check(self, parameters: EncoderParameters) -> None:
         """Raise ``ValueError`` unless an encoder of ``parameters`` supports these settings."""
+        if self.mode is EncoderMode.HOLD and not parameters.hold:
+            raise ValueError("mode must not be HOLD for an encoder without hold")
         _integer("pixels", self.pixels, 1, parameters.pixels)
-        _integer("steps", self.steps, 1, 65536 if self.mode is EncoderMode.RATE else parameters.steps)
+        # Only the latency encoder stores steps.
+        _integer("steps", self.steps, 1, parameters.steps if self.mode is EncoderMode.LATENCY else 65536)
         # An image of one bit has the largest stride.
         _integer("stride", self.stride, 1, 1 << (parameters.bits - 1))
         _integer("seed", self.seed, 1, (1 << parameters.lfsr_width) - 1)
@@ -126,12 +139,16 @@ def level_events(image: ArrayLike, bits: int) -> NDArray[np.bool_]:
 
 
 class EncoderModel:
-    """Model of the encoder. An event is an axon, -1 for a TICK, or -2 for the last TICK of a sample."""
+    """Model of the encoder. An event is an axon, -1 for a TICK, or -2 for the last TICK of a sample.
+
+    ``values`` are the values of the spikes among the events that `feed` has returned last, in order.
+    """
 
     def __init__(self, parameters: EncoderParameters, settings: EncoderSettings) -> None:
         settings.check(parameters)
         self.parameters = parameters
         self.settings = settings
+        self.values: list[int] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -140,15 +157,19 @@ class EncoderModel:
         # Pixels that are not named have no entry and never spike.
         self._kept: dict[int, int] = {}
 
-    def feed(self, event: int) -> list[int]:
-        """Process ``event`` and return the encoder's output: no event, or all events of a sample."""
+    def feed(self, event: int, value: int = 1) -> list[int]:
+        """Process ``event``, a spike with its ``value``, and return the encoder's output: no event, or all events of a
+        sample."""
         settings, parameters = self.settings, self.parameters
+        self.values = []
         if settings.mode is EncoderMode.OFF:
+            self.values = [value] * (event >= 0)
             return [event]
         if event >= 0:
             if event < settings.pixels:
                 late = self._when >> parameters.bits
-                self._kept[event] = self._code if settings.mode is EncoderMode.RATE else late
+                number = {EncoderMode.RATE: self._code, EncoderMode.HOLD: value}
+                self._kept[event] = number.get(settings.mode, late)
             return []
         # Wraps around like the register of the RTL.
         self._code = (self._code - settings.stride) & ((1 << parameters.bits) - 1)
@@ -161,6 +182,12 @@ class EncoderModel:
 
     def _sample(self) -> list[int]:
         settings, bits = self.settings, self.parameters.bits
+        if settings.mode is EncoderMode.HOLD:
+            held = sorted(self._kept)
+            self.values = [self._kept[pixel] for pixel in held] * settings.steps
+            events = [*held, -1] * settings.steps
+            events[-1] = -2
+            return events
         lfsr = Lfsr(width=self.parameters.lfsr_width, seed=settings.seed)
         words = iter(lfsr.words(settings.steps * settings.pixels, bits).tolist())
         events = []
@@ -171,4 +198,5 @@ class EncoderModel:
                 if kept is not None and (kept >= word if settings.mode is EncoderMode.RATE else kept == step):
                     events.append(pixel)
             events.append(-2 if step == settings.steps - 1 else -1)
+        self.values = [1] * sum(event >= 0 for event in events)
         return events

@@ -50,6 +50,8 @@ class Feature(enum.IntFlag):
     """READ returns the contents of memories, not only of registers."""
     HOST_VALUES = 1 << 4
     """Values from the host are accepted beside spikes."""
+    HELD_INPUT = 1 << 5
+    """The encoder repeats an input that is sent for one step."""
 
     @property
     def words(self) -> str:

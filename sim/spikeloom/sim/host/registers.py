@@ -97,7 +97,7 @@ BRIDGE = RegisterMap(
                     2,
                     0,
                     "interpretation of the host's spikes: 0 spikes, or the levels of an image "
-                    "to encode, 1 by rate, 2 by latency",
+                    "to encode, 1 by rate, 2 by latency, or 3 one step to repeat",
                 ),
                 ("an encoder", "encoder_stride", 41, 8, 1, "difference between successive levels"),
                 ("an encoder", "encoder_pixels", 42, 16, 0, "number of pixels of an image minus one"),
