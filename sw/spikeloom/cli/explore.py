@@ -139,6 +139,7 @@ def explore(
     and energy are estimates. Results are pareto.svg, points.csv and explore.json in the output directory. An
     interrupted run goes on where it was.
     """
+    _check_boards()
     loaded = conversion.load(network)
     encoders = _encoders(encoder, loaded)
     study = Study(
@@ -164,6 +165,16 @@ def explore(
     refused = [outcome for outcome in outcomes if outcome.estimate is None]
     if refused:
         out.print(f"{len(refused):,} of {len(outcomes):,} points are not possible, the first: {refused[0].refused}")
+
+
+def _check_boards() -> None:
+    """Raise `InputError` if the descriptions of the boards are not installed."""
+    try:
+        import spikeloom.boards.targets.registry  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "explore must have the boards for estimates, and they are not installed; pip install 'spikeloom[boards]'"
+        ) from error
 
 
 def _run(view: _View, points: Sequence[Point], output: Path, jobs: int | None, scheduler: str | None) -> list[Outcome]:

@@ -82,9 +82,9 @@ def test_only_the_front_is_shown(small, capsys):
 def test_what_does_not_fit_has_a_reason(small, capsys):
     main(["explore", *small, *QUICK[:4], "--weight-bits", "8", "--steps", "6", "--lanes", "1,256", "--output", "out"])
     out = capsys.readouterr().out
-    assert re.search(r"^1 of 2 points are not possible, the first: small must fit iCE40UP5K, ", out, re.MULTILINE)
+    assert re.search(r"^1 of 2 points are not possible, the first: small does not fit iCE40UP5K: ", out, re.MULTILINE)
     message = sentence(capsys, "explore", *small, *QUICK[:4], "--weight-bits", "8", "--lanes", "256", "--output", "out")
-    assert message.startswith("no point is possible: small must fit iCE40UP5K, and the nearest core, of 256 lanes, ")
+    assert message.startswith("no point is possible: small does not fit iCE40UP5K: the nearest core, of 256 lanes, ")
 
 
 def test_spikes_of_either_order(small, tmp_path, capsys):
@@ -196,6 +196,12 @@ def test_a_signal_leaves_whole_lines_and_the_next_run_goes_on(small, jobs):
         assert before.count(b"\n") < 16 * 4 * 6
         main([*options[:3], str(small[2]), "--weight-bits", "16", "--steps", "6", "--lanes", "1,2", "--jobs", "1"])
         assert log.read_bytes() == before
+
+
+def test_boards_that_are_not_installed(small, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "spikeloom.boards.targets.registry", None)
+    message = refused(capsys, "explore", *small)
+    assert message.endswith("and they are not installed; pip install 'spikeloom[boards]'")
 
 
 def test_attention_has_no_core(capsys):

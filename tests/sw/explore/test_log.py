@@ -106,6 +106,13 @@ def test_keys_depend_on_everything_that_results_depend_on(tmp_path):
         assert len({log.key(each) for each in points}) == len(points)
 
 
+def test_other_sources_give_other_keys(tmp_path, monkeypatch):
+    with opened_log(tmp_path / "points.jsonl", small_study()) as log:
+        key = log.key(point())
+        monkeypatch.setattr("spikeloom.explore.log.code_version", lambda: "other")
+        assert log.key(point()) != key
+
+
 def test_the_version_of_the_code_is_a_hash():
     assert len(code_version()) == 64
     assert code_version() == code_version()
@@ -119,6 +126,8 @@ def test_digests_tell_values_apart():
     ]
     assert len({digest(value) for value in values}) == len(values)
     assert digest([1, 2]) == digest((1, 2))
+    # Where a piece ends counts: in a row, these are the same bytes.
+    assert digest([b"xbytesy", b"z"]) != digest([b"x", b"ybytesz"])
     assert digest(np.arange(6).reshape(2, 3).T) == digest(np.arange(6).reshape(2, 3).T.copy())
     with pytest.raises(TypeError, match=r"^value must be a dataclass, mapping, .* or plain value, not object$"):
         digest(object())

@@ -105,6 +105,13 @@ def test_fronts_are_steps():
     values = [float(value) for value in root.find(f"{SVG}polyline").get("points").split()]
     (x0, x1, x2), (y0, y1, y2) = values[::2], values[1::2]
     assert y0 == y1 > y2
+    rates = root.findall(f"{SVG}polyline")[1].get("points").split()
+    assert rates == rates[:2]  # both have the same rate: the better one alone
+    root = ElementTree.fromstring(picture([outcome(0.8, 100, 50.0, 1.0), outcome(0.9, 100, 5.0, 1.0)], "x", "accuracy"))
+    values = [float(value) for value in root.findall(f"{SVG}polyline")[1].get("points").split()]
+    (a0, a1, a2), (b0, b1, b2) = values[::2], values[1::2]
+    assert a0 == a1 < a2  # faster than the better one, only the other one is left
+    assert b0 < b1 == b2
     assert x0 < x1 == x2
 
 

@@ -106,6 +106,15 @@ def test_points_of_one_behaviour_share_a_run():
     assert evaluate(small_study(), []) == []
 
 
+def test_a_board_without_multipliers_is_another_behaviour():
+    """Its leak is a shift or refused, and factors of currents are not products."""
+    assert not find_board("hx8k-b-evn").device.dsp
+    groups = behaviours([point(board="icebreaker"), point(board="hx8k-b-evn"), point(board="ulx3s-12f")])
+    assert [[each.board for each in group] for group in groups] == [["icebreaker", "ulx3s-12f"], ["hx8k-b-evn"]]
+    (found,) = evaluate(small_study(), groups[1])
+    assert found.estimate.dsp == 0
+
+
 @pytest.mark.parametrize(
     ("at", "message"),
     [
