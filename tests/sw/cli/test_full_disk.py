@@ -12,6 +12,7 @@ COMMANDS = {
     "run": ["--backend", "reference", "--fabric", "small", "--images", "3", "--output", "out/out.npy"],
     "simulate": ["--backend", "reference", "--images", "3", "--output", "out"],
     "report": ["--fabric", "small", "--images", "3", "--output", "out/report.html"],
+    "explore": ["--jobs", "1", "--limit", "20", "--weight-bits", "4", "--board", "icebreaker", "--output", "out"],
     "generate": ["--fabric", "small", "--output", "out"],
 }
 
