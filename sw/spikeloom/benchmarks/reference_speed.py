@@ -46,7 +46,7 @@ _RUNS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceSpeed:
-    """Samples of `STEPS` steps per second of processor time, the best of five runs, for so many samples together.
+    """Samples of `STEPS` steps per second of processor time, the best of five runs, for ``batch`` samples together.
 
     ``of_numpy`` and ``of_snntorch`` are the ratios of the reference's speed to that of each; None without snnTorch.
     ``spikes`` counts those of all neurons, ``operations`` additions of a weight.

@@ -66,7 +66,7 @@ def bitstream(
     usb_id: Annotated[
         str | None,
         typer.Option(
-            help="Numbers of the USB device, for --link usb; default: 1209:0001, which is for tests in private.",
+            help="Numbers of the USB device, for --link usb; default: 1209:0001, which is for private tests only.",
             metavar="VID:PID",
             show_default=False,
         ),

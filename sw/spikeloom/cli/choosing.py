@@ -158,7 +158,7 @@ def board_of(hardware: Hardware) -> BoardDescription:
 
 
 def link_of(hardware: Hardware) -> LinkKind:
-    """Return the link of ``--link``: one of the board or, without a board, one that there is hardware for.
+    """Return the link of ``--link``: one of the board or, without a board, one that has hardware.
 
     The default is that of the board, else a UART. Raises `InputError` or ``ValueError`` for another one.
     """

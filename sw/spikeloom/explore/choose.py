@@ -79,7 +79,7 @@ class Choice:
         for reason in self.reasons:
             chosen.add_row(reason.name, reason.value, reason.why)
         takes = Table(title="estimate, with the host link", title_justify="left")
-        for column in ("", "takes", "for use"):
+        for column in ("", "needs", "usable"):
             takes.add_column(column, justify="right" if column else "left")
         for name, title in RESOURCES.items():
             if getattr(self.room, name):

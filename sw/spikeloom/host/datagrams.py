@@ -61,7 +61,7 @@ class DatagramPort(Closing):
     peer
         Accept datagrams from this address only, and from this port if it is not None; without ``peer``, from any.
     unit
-        Datagrams must be a multiple of so many bytes; others are malformed.
+        The length of a datagram must be a multiple of this number of bytes; others are malformed.
     kernel_filter
         Whether the kernel separates strangers; None: if it can.
 

@@ -226,7 +226,7 @@ class Board:
         return [int.from_bytes(read, "little") for read in reads]
 
     def _reads(self, wanted: Sequence[tuple[ConfigurationAddress, int, str]]) -> list[bytes]:
-        """Read from each address so many bytes; the text says what happened when no answer comes."""
+        """Read the given number of bytes from each address; the text says what was done if no answer comes."""
         self._channel.send_all(encode_read(address, size) for address, size, _ in wanted)
         reads: list[bytes] = []
         while len(reads) < len(wanted):

@@ -52,7 +52,7 @@ class Endpoint(Closing):
     maximum_payload
         Largest payload of the frames to the board, if it is to be smaller than the board says in its identity.
     timeout_s
-        Timeout: `LinkError` after so many seconds of waiting without a byte in either direction.
+        Timeout: `LinkError` after this many seconds of waiting without a byte in either direction.
     nonce
         Session number, which must differ from that of the session before; None for a random one.
 

@@ -16,7 +16,7 @@ __all__ = ["UsbTransport", "find_port"]
 def find_port(usb: UsbParameters, *, ports: Iterable[Any] | None = None) -> str:
     """Return the serial port of the USB device with the numbers of ``usb`` and, if it is given, the serial number.
 
-    ``ports`` are the ports of the machine as pyserial lists them; default: those that there are now. Raises `LinkError`
+    ``ports`` are the ports of the machine as pyserial lists them; default: those present now. Raises `LinkError`
     if there is none or more than one.
     """
     if ports is None:

@@ -1,6 +1,6 @@
 """``make train``: train what `spikeloom.train.mnist` describes, compare with the integers, and write a summary.
 
-A training that was interrupted goes on at its last epoch; what is finished is only measured again. The exit status is 1
+A training that was interrupted resumes at its last epoch; what is finished is only measured again. The exit status is 1
 if a bound is missed.
 """
 
