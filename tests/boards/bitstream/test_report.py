@@ -91,7 +91,7 @@ def test_the_tightest_clock_comes_first():
         ('{"fmax": {}}', r"^Report of nextpnr must name a clock, but names none$"),
     ],
 )
-def test_refuses_what_is_no_report(text, message):
+def test_refuses_malformed_reports(text, message):
     with pytest.raises(ValueError, match=message):
         clocks(text)
 
@@ -135,7 +135,7 @@ def test_report_json_has_exactly_the_promised_names():
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"clocks": 3}', '{"board": "demo", "clocks": []}'])
-def test_refuses_what_is_no_report_of_a_build(text):
+def test_refuses_files_that_are_not_build_reports(text):
     with pytest.raises(ValueError, match=r"^report\.json must come from a build \("):
         Report.from_json(text)
 

@@ -67,7 +67,7 @@ def test_a_command_of_a_package_is_called_by_this_python(monkeypatch):
 
 
 @pytest.mark.parametrize("flow", [ECP5, ICE40, GOWIN], ids=["ecp5", "ice40", "gowin"])
-def test_every_flow_is_told_its_clock_and_must_meet_it(flow):
+def test_every_flow_gets_its_clock_and_must_meet_it(flow):
     overrides = flow.platform_overrides(27.5)
     assert overrides["nextpnr_opts"] == "--seed 1 --report nextpnr.json --freq 27.500"
     assert overrides.items() >= flow.overrides.items()

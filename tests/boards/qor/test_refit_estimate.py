@@ -52,7 +52,7 @@ def test_cells_are_counted_as_the_resources_that_they_take(synthesised, family):
     assert f"; {FAMILIES[family].synthesis} -top top;" in script
 
 
-def test_families_name_parts_that_there_are():
+def test_families_name_existing_parts():
     assert all(DEVICES[family.device].flow.pll == name for name, family in FAMILIES.items())
 
 

@@ -160,7 +160,7 @@ def test_a_mesh_and_a_whole_fabric_are_near_what_was_routed():
     assert found.ff == pytest.approx(kept["fabric-4x4"].ff, rel=0.2)
 
 
-def test_a_term_that_nobody_measured_is_refused():
+def test_a_term_that_was_not_measured_is_refused():
     class Strange(AerTileParameters):
         @property
         def cost(self):

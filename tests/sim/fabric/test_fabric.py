@@ -194,6 +194,6 @@ def test_the_only_core_on_a_mesh():
         ),
     ],
 )
-def test_what_is_no_fabric(arguments, message):
+def test_invalid_fabrics_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         FabricConfig(**arguments)

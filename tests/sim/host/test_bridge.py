@@ -135,7 +135,7 @@ def test_values_by_hand():
         ("1f ffff 0300 05 00 06", [], AXON_ERROR),
     ],
 )
-def test_values_and_axons_that_there_are_not(message, spikes, error):
+def test_values_and_axons_that_do_not_exist(message, spikes, error):
     """They are dropped, unless they are 0; the rest of a run counts."""
     model = BridgeModel(4, value_width=5)
     assert model.from_host(bytes.fromhex(message)) == spikes

@@ -33,12 +33,12 @@ def test_a_file_of_the_limit_is_read_and_a_longer_one_is_not(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/stdin", "."])
-def test_devices_and_folders_are_no_files(path):
+def test_devices_and_folders_are_not_files(path):
     with refuses(f"'{re.escape(path)}' must be a file, not a directory, a pipe or a device"):
         read_bytes(path, 10)
 
 
-def test_a_named_pipe_is_no_file_and_is_not_waited_for(tmp_path):
+def test_a_named_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with refuses("'.*pipe' must be a file, not a directory, a pipe or a device"):
         read_bytes(tmp_path / "pipe", 10)

@@ -155,7 +155,7 @@ def test_bad_counts():
 
 
 @pytest.mark.parametrize(("width", "steps"), [(16, 16), (16, 1), (8, 5), (3, 0)])
-def test_leap_table_is_so_many_steps(width, steps):
+def test_leap_table_advances_by_its_steps(width, steps):
     table, lfsr = leap_table(width, steps), Lfsr(width=width)
     assert table.shape == (1 << width,)
     assert table[0] == 0

@@ -42,7 +42,7 @@ def test_what_each_tile_takes_of_a_board(network, capsys):
 
 
 @pytest.mark.parametrize("command", ["check", "bitstream"])
-def test_a_network_too_large_for_a_board_is_told_so_at_once(command, capsys):
+def test_a_network_too_large_for_a_board_is_refused_at_once(command, capsys):
     """Before any synthesis, and with the boards that would do."""
     started = time.monotonic()
     message = refused(capsys, command, str(shipped("mnist-mlp.nir")), "--board", "icebreaker")

@@ -65,7 +65,7 @@ def test_the_gain_of_sinabs_and_a_preset_to_find(tmp_path, capsys):
     )
 
 
-def test_inputs_that_are_no_arrays(tmp_path, network, capsys):
+def test_inputs_that_are_not_arrays(tmp_path, network, capsys):
     (tmp_path / "a.npy").write_text("no array")
     message = refused(capsys, "simulate", network, "--inputs", tmp_path / "a.npy")
     assert message == f"'{tmp_path / 'a.npy'}' must be a NumPy file (.npy or .npz), but is damaged or of another kind"

@@ -58,7 +58,7 @@ def test_place_with_a_sample(tmp_path, capsys):
         ),
     ],
 )
-def test_places_that_there_are_not(network, capsys, options, message):
+def test_places_that_do_not_exist(network, capsys, options, message):
     assert refused(capsys, "place", network, *options) == message
 
 

@@ -84,7 +84,7 @@ def test_sources_of_different_tiles_share_addresses():
     assert (blocks[INPUT].first, blocks["a"].first) == (0, 4)
 
 
-def test_what_the_host_hears_has_numbers_of_its_own():
+def test_what_the_host_receives_has_numbers_of_its_own():
     core = replace(CORE, coordinate_width=0)
     _, axons = allocated(chain(4, 3, 5, v_width=14), {"a": 1, "b": 2}, ["a", "b"], core)
     assert axons["a"].tolist() == [0, 1, 2]

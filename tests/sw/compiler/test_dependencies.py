@@ -77,7 +77,7 @@ def test_ports_stand_between_the_host_and_the_network():
     assert inputs == {1}
 
 
-def test_a_unit_hears_its_sources():
+def test_a_unit_receives_its_sources():
     net = network(
         [relay("a"), relay("b")],
         [connection(INPUT, "a"), connection("gate", "b")],
@@ -185,7 +185,7 @@ def connection_of(source, target, matrix):
     return QuantisedConnection(source=source, target=target, weight=SparseMatrix.from_dense(np.array(matrix)))
 
 
-def test_a_unit_hears_all_of_its_sources():
+def test_a_unit_receives_all_of_its_sources():
     net = network([relay("a"), graded("b")], [connection(INPUT, "a")], units=(Gate("gate", ("a",)),))
     assert heard(net, "a", {"a": 1, "b": 1, "gate": 2}, []).tolist() == [True]
     assert heard(net, "b", {"a": 1, "b": 1, "gate": 2}, []).tolist() == [False]

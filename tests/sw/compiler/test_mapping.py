@@ -143,7 +143,7 @@ def test_the_same_seed_gives_the_same_places():
     assert len({tuple(held(assign(network, cores, mesh, tiles=9, seed=seed)).values()) for seed in range(4)}) > 1
 
 
-def test_one_tile_stands_beside_the_host():
+def test_one_tile_beside_the_host():
     assert held(assign(chain(4, 3), FIVE, MESH, tiles=1))["a"] in (1, 3)
 
 

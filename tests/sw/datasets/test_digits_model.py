@@ -35,7 +35,7 @@ def test_file_needs_no_options(network):
     assert encoder_from(network.encoder) == RateEncoder(steps=8, bits=4, lfsr=Lfsr(width=4, seed=1))
 
 
-def test_events_an_image(held_out):
+def test_events_per_image(held_out):
     events = held_out[0].sum(axis=(0, 2))
     assert events.mean() < 160
     assert events.max() < 230

@@ -67,7 +67,7 @@ def test_a_write_that_ends_early_goes_on(tmp_path, monkeypatch):
         ('{"format": 2, "key": ""}', r"^line 1 of '.*' has format 2, expected 1: it was written by a newer version"),
     ],
 )
-def test_files_that_are_no_logs(tmp_path, line, message):
+def test_files_that_are_not_logs(tmp_path, line, message):
     path = tmp_path / "points.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(FileError, match=message), opened_log(path, small_study()):

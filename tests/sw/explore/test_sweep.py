@@ -64,7 +64,7 @@ def test_a_sweep_goes_on_where_it_was(tmp_path, expected, monkeypatch):
     assert evaluated == POINTS[4:]
 
 
-def test_jobs_and_boards_that_there_are_not():
+def test_jobs_and_boards_that_do_not_exist():
     with pytest.raises(ValueError, match=r"^jobs must be at least 1, not 0$"):
         sweep(small_study(), POINTS, jobs=0)
     with pytest.raises(ValueError, match=r"^jobs must be left out with a scheduler, whose workers are used, not 2$"):
@@ -128,7 +128,7 @@ def test_workers_must_have_the_same_sources():
         module._evaluate_as("other", small_study(), POINTS[:1])
 
 
-def test_schedulers_that_there_are_not(monkeypatch):
+def test_schedulers_that_do_not_exist(monkeypatch):
     monkeypatch.setattr(module, "_CONNECT_S", 0.5)
     for address in ("tcp://127.0.0.1:1", "nonsense://x"):
         with pytest.raises(ClusterError, match=r"^scheduler must be the address of a running Dask scheduler, such as "):

@@ -189,12 +189,12 @@ def test_options_are_checked(options, message):
          "node 'input' is a LIF and must have another name; this one is reserved for the input of the network"),
     ],
 )  # fmt: skip
-def test_graphs_that_make_no_network_are_refused(nodes, edges, message):
+def test_graphs_that_are_not_networks_are_refused(nodes, edges, message):
     with pytest.raises(LoadError, match=exactly(message)):
         load(graph(nodes, edges), time_step_s=1e-3)
 
 
-def test_what_is_no_graph_is_refused(tmp_path):
+def test_malformed_graphs_are_refused(tmp_path):
     with pytest.raises(LoadError, match=exactly("source must be the path of a NIR file or a nir.NIRGraph, not int")):
         load(3, time_step_s=1e-3)
     nir.write(tmp_path / "single.nir", lif(2))

@@ -134,7 +134,7 @@ def test_a_refusal_is_a_sentence_and_no_numbers(tmp_path, spoil, sentence):
     assert answer_of(path) == ({"refused": sentence}, b"")
 
 
-def test_what_is_no_hdf5_file(tmp_path):
+def test_files_that_are_not_hdf5(tmp_path):
     whole = written(tmp_path / "a.nir", x=np.ones(1000)).read_bytes()
     for content in (b"", b"text", whole[: len(whole) // 2]):
         (tmp_path / "b.nir").write_bytes(content)

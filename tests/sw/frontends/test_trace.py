@@ -176,7 +176,7 @@ def test_a_pool_of_the_module_is_named_by_its_place():
         from_snntorch(Pooled(), (1, 4, 4))
 
 
-def test_neurons_that_hear_themselves_and_synaptic_states():
+def test_neurons_that_receive_their_own_spikes_and_synaptic_states():
     class Recurrent(Module):
         def __init__(self):
             self.fc, self.one = Linear(weights(3, 4)), RLeaky(0.5, Linear(weights(3, 3, seed=4)))
@@ -245,7 +245,7 @@ def test_neurons_that_hear_themselves_and_synaptic_states():
         ),
     ],
 )
-def test_modules_that_are_no_network_are_refused(forward, message):
+def test_modules_that_are_not_networks_are_refused(forward, message):
     class Wrong(Loop):
         def forward(self, x):
             return forward(self, x)

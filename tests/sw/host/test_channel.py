@@ -63,6 +63,6 @@ def test_a_session_counts_its_steps_from_0():
         assert channel.steps == 2
 
 
-def test_refuses_what_is_no_message():
+def test_refuses_malformed_messages():
     with pytest.raises(DriverError, match=r"^malformed message from the board: a message must begin "):
         MessageChannel(ScriptedLink(b"\x05")).receive()

@@ -260,7 +260,7 @@ def identify(record):
     return answer
 
 
-def test_nobody_answers():
+def test_no_board_answers():
     line = Scripted(lambda data: b"")
     with pytest.raises(
         LinkError,

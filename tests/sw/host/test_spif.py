@@ -78,7 +78,7 @@ def test_any_words_are_decoded_by_their_definition(request):
         (bytes(4), "a datagram must not end before the timestamp of its last event"),
     ],
 )
-def test_refuses_what_is_no_spif(data, message):
+def test_refuses_malformed_spif(data, message):
     with pytest.raises(SpifError, match=f"^{message}$"):
         decode_events(data)
 

@@ -21,7 +21,7 @@ def test_the_answer_is_found_in_any_pieces():
     assert found == [None] * (len(line) - 1) + [IDENTITY_1]
 
 
-def test_what_is_no_answer():
+def test_malformed_answers():
     board, listener = Version1Board(), Version1Listener(b"1234")
     answer = board(version1_opening(b"1234"))
     assert listener.feed(board(version1_opening(b"4321"))) is None

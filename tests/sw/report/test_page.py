@@ -34,7 +34,7 @@ def written(tmp_path_factory):
     return path
 
 
-def test_the_timing_of_a_build_gives_samples_a_second(tmp_path):
+def test_the_timing_of_a_build_gives_samples_per_second(tmp_path):
     (tmp_path / "qor.json").write_text(json.dumps({"lut": 1549, "fmax_mhz": 100.0, "seeds": {"1": 100.0}}))
     timing = timing_from(tmp_path / "qor.json")
     _, _, report = random_report(rng_of("report timing"), timing=timing, cycles_per_sample=1000.0)
