@@ -5,6 +5,7 @@ import gc
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -289,6 +290,19 @@ def test_a_planted_bug_is_found(monkeypatch, old, new):
         if found != reference_of(images, settings):
             return
     pytest.fail(f"{old!r} as {new!r} must be found")
+
+
+@pytest.mark.parametrize("value_width", [0, VALUE_WIDTH])
+def test_netlists_without_hold_are_as_before_it(value_width):
+    """The names of the modes are in them."""
+    plain, holding = (
+        rtlil.convert(SpikeEncoder(parameters, AXON_WIDTH, value_width), emit_src=False)
+        for parameters in (PARAMETERS, HOLDING)
+    )
+    assert '"EncoderMode"' in plain
+    assert "HOLD" not in plain
+    assert "held" not in plain
+    assert '"HOLD"' in holding
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
