@@ -29,8 +29,9 @@ from spikeloom.sim.network.sparse import SparseMatrix
 
 __all__ = ["read_tree"]
 
-_PATIENCE_S = 8.0
-"""Timeout for reading the file; the processor time is limited to 3 s in any case."""
+_PATIENCE_S = 60.0
+"""Timeout for reading the file on a busy computer. A reader that never ends has spent its 3 s of processor time before,
+which end it; this limit is for one that waits."""
 
 _TRANSFER_S = 30.0
 """Timeout for the transfer of the numbers once they are read: 512 MiB on a busy computer."""
