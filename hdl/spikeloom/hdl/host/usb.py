@@ -26,12 +26,17 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.sim.host.usb import DATA_ENDPOINT, NOTIFICATION_ENDPOINT, PACKET_BYTES, UsbParameters
 
-__all__ = ["PATIENCE", "UsbDevice", "UsbLine", "UsbPhy", "cross"]
+__all__ = ["PATIENCE", "USB_PINS", "UsbDevice", "UsbLine", "UsbPhy", "cross"]
 
 PATIENCE = 24
 """Cycles of ``usb``, 2 us, for which the end of a frame waits for the next frame before its packet is closed."""
 
 _FIFO_BYTES = 16
+
+_PHY_PINS = {"dp_i": In(1), "dn_i": In(1), "dp_o": Out(1), "dn_o": Out(1), "oe": Out(1)}
+
+USB_PINS = {**_PHY_PINS, "pullup": Out(1)}
+"""Members of a component with the pins of a device; `UsbLine` describes them."""
 
 _UTMI_TO_DEVICE = {"rx_data": 8, "rx_valid": 1, "rx_active": 1, "tx_ready": 1, "line_state": 2}
 _UTMI_FROM_DEVICE = {"tx_data": 8, "tx_valid": 1, "op_mode": 2, "term_select": 1}
@@ -236,12 +241,7 @@ class UsbLine(wiring.Component):
         self.parameters = parameters
         super().__init__(
             {
-                "dp_i": In(1),
-                "dn_i": In(1),
-                "dp_o": Out(1),
-                "dn_o": Out(1),
-                "oe": Out(1),
-                "pullup": Out(1),
+                **USB_PINS,
                 "o": Out(stream.Signature(8)),
                 "i": In(stream.Signature(8)),
             }
@@ -298,11 +298,7 @@ class UsbPhy(wiring.Component):
     def __init__(self) -> None:
         super().__init__(
             {
-                "dp_i": In(1),
-                "dn_i": In(1),
-                "dp_o": Out(1),
-                "dn_o": Out(1),
-                "oe": Out(1),
+                **_PHY_PINS,
                 **{name: Out(width) for name, width in _UTMI_TO_DEVICE.items()},
                 **{name: In(width) for name, width in _UTMI_FROM_DEVICE.items()},
             }

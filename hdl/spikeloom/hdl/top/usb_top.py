@@ -5,9 +5,8 @@ D+, D- ══ UsbLine ══ bytes ══ Link ══ bytes ══ Fabric
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
-from spikeloom.hdl.host.usb import UsbLine
+from spikeloom.hdl.host.usb import USB_PINS, UsbLine
 from spikeloom.hdl.top.fabric import fabric_pins
 from spikeloom.hdl.top.top import add_fabric
 from spikeloom.sim.fabric.fabric import FabricConfig
@@ -48,17 +47,7 @@ class UsbTop(wiring.Component):
         self.fabric = fabric
         self.usb = usb
         self.identity = fabric.identity(build_hash, link_kind=LinkKind.USB, clock_hz=clock_hz)
-        super().__init__(
-            {
-                "dp_i": In(1),
-                "dn_i": In(1),
-                "dp_o": Out(1),
-                "dn_o": Out(1),
-                "oe": Out(1),
-                "pullup": Out(1),
-                **fabric_pins(fabric),
-            }
-        )
+        super().__init__({**USB_PINS, **fabric_pins(fabric)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
