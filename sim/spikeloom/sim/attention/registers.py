@@ -1,6 +1,13 @@
 """The registers and the memory of an attention tile."""
 
-from spikeloom.sim.lib.registers import MemoryRegion, Register, RegisterMap, tile_set
+from spikeloom.sim.lib.registers import (
+    DELAYED_COUNTS,
+    TOKEN_DESTINATIONS,
+    MemoryRegion,
+    Register,
+    RegisterMap,
+    tile_set,
+)
 
 __all__ = ["ATTENTION"]
 
@@ -43,20 +50,7 @@ ATTENTION = RegisterMap(
             access="read",
             description="bit 0: idle; no step is in progress.",
         ),
-        Register(
-            name="delayed_sources",
-            offset=5,
-            width_bits=8,
-            access="write",
-            description="number of sources with delay 1 (with a mesh only).",
-        ),
-        Register(
-            name="delayed_sinks",
-            offset=6,
-            width_bits=8,
-            access="write",
-            description="number of sinks with delay 1 (with a mesh only).",
-        ),
+        *DELAYED_COUNTS,
         *(
             Register(
                 name=f"{name}_page",
@@ -91,10 +85,7 @@ ATTENTION = RegisterMap(
             description="initial value of the shift register of A in each sample, 32 bits, not 0.",
         ),
         tile_set("spike_destinations", 24, "set of tiles that receive the spikes (with a mesh only)."),
-        tile_set("tick_destinations", 32, "set of direct sinks (with a mesh only)."),
-        tile_set("delayed_tick_destinations", 40, "set of sinks with delay 1 (with a mesh only)."),
-        tile_set("ack_destinations", 48, "set of direct sources (with a mesh only)."),
-        tile_set("delayed_ack_destinations", 56, "set of sources with delay 1 (with a mesh only)."),
+        *TOKEN_DESTINATIONS,
     ),
     memories=(MemoryRegion(name="routes", number=1, description="axon of each output spike."),),
 )

@@ -3,7 +3,7 @@
 Counters are aligned to four bytes, so that the AXI wrapper (`spikeloom.hdl.top.axi`) reads each in one transfer.
 """
 
-from spikeloom.sim.lib.registers import MemoryRegion, Register, RegisterMap, tile_set
+from spikeloom.sim.lib.registers import DELAYED_COUNTS, TOKEN_DESTINATIONS, MemoryRegion, Register, RegisterMap
 
 __all__ = ["CORE", "COUNTERS"]
 
@@ -47,20 +47,7 @@ CORE = RegisterMap(
             access="read",
             description="bit 0: idle; no event is being added, no neuron updated, no packet sent.",
         ),
-        Register(
-            name="delayed_sources",
-            offset=5,
-            width_bits=8,
-            access="write",
-            description="number of sources with delay 1 (with a mesh only).",
-        ),
-        Register(
-            name="delayed_sinks",
-            offset=6,
-            width_bits=8,
-            access="write",
-            description="number of sinks with delay 1 (with a mesh only).",
-        ),
+        *DELAYED_COUNTS,
         Register(
             name="busy_cycles",
             offset=8,
@@ -104,10 +91,7 @@ CORE = RegisterMap(
             access="read",
             description="spikes and membranes sent to other tiles or back into the core, modulo 2^32.",
         ),
-        tile_set("tick_destinations", 32, "set of direct sinks (with a mesh only)."),
-        tile_set("delayed_tick_destinations", 40, "set of sinks with delay 1 (with a mesh only)."),
-        tile_set("ack_destinations", 48, "set of direct sources (with a mesh only)."),
-        tile_set("delayed_ack_destinations", 56, "set of sources with delay 1 (with a mesh only)."),
+        *TOKEN_DESTINATIONS,
     ),
     memories=(
         MemoryRegion(name="weights", number=1, description="`lanes` weights per word, row after row."),

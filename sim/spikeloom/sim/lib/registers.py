@@ -13,12 +13,14 @@ from typing import Literal, get_args
 __all__ = [
     "BRIDGE_TILE",
     "CORE_TILE",
+    "DELAYED_COUNTS",
     "INDEX_WIDTH",
     "MOST_MEMORIES",
     "PLANE_WIDTH",
     "READ_BACK_CYCLES",
     "REGISTER_MEMORY",
     "REGISTER_SPACE",
+    "TOKEN_DESTINATIONS",
     "Access",
     "MemoryRegion",
     "Register",
@@ -202,6 +204,28 @@ class RegisterMap:
         return "\n".join(lines) + "\n"
 
 
+DELAYED_COUNTS = tuple(
+    Register(
+        name=f"delayed_{peers}",
+        offset=offset,
+        width_bits=8,
+        access="write",
+        description=f"number of {peers} with delay 1 (with a mesh only).",
+    )
+    for offset, peers in ((5, "sources"), (6, "sinks"))
+)
+"""Numbers of delayed dependencies, of every kind of tile that can have them."""
+
+
 def tile_set(name: str, offset: int, description: str) -> Register:
     """A register with a destination set, in which bit t is tile t."""
     return Register(name=name, offset=offset, width_bits=WIDEST_REGISTER, access="write", description=description)
+
+
+TOKEN_DESTINATIONS = (
+    tile_set("tick_destinations", 32, "set of direct sinks (with a mesh only)."),
+    tile_set("delayed_tick_destinations", 40, "set of sinks with delay 1 (with a mesh only)."),
+    tile_set("ack_destinations", 48, "set of direct sources (with a mesh only)."),
+    tile_set("delayed_ack_destinations", 56, "set of sources with delay 1 (with a mesh only)."),
+)
+"""Destination sets of the tokens of a tile that can have delayed dependencies."""
