@@ -127,23 +127,41 @@ def _equal(some: Sequence[Path], others: Sequence[Path]) -> bool:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _State:
-    """State ``index`` of the neurons ``name`` at the end of a step; it can only go back to them, or to the output."""
+_UNCHANGED = ("float", "double", "to", "cpu", "cuda", "clone", "detach", "contiguous", "type", "requires_grad_")
+"""Methods of a tensor that change neither its values nor its place in the network."""
 
-    name: str
-    index: int
-    step: int
 
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _function(func, args, kwargs or {})
+class _Traced:
+    """Base of what a module gets instead of a tensor. Attributes that it does not define lead to `_other`."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if name in _UNCHANGED:
             return lambda *arguments, **options: self
+        return self._other(name)
+
+    def _other(self, name: str) -> Any:
+        raise NotImplementedError
+
+
+class _TracedTensor(_Traced):
+    """Base of what functions of torch take."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _function(func, args, kwargs or {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State(_TracedTensor):
+    """State ``index`` of the neurons ``name`` at the end of a step; it can only go back to them, or to the output."""
+
+    name: str
+    index: int
+    step: int
+
+    def _other(self, name: str) -> Any:
         raise LoadError(f"the membranes of {self.name!r} must be read out as they are, without {name}")
 
     def _refuse(self, other: Any) -> Any:
@@ -153,35 +171,25 @@ class _State:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Record:
+class _Record(_TracedTensor):
     """Values and states that were stacked, which only lead to the output."""
 
     items: tuple[Any, ...]
 
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _function(func, args, kwargs or {})
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+    def _other(self, name: str) -> Any:
         return lambda *arguments, **options: self
 
     def __truediv__(self, other: Any) -> _Record:
         return self
 
 
-class _Value:
+class _Value(_TracedTensor):
     """What stands for a tensor ``(BATCH, *shape)`` of one step."""
 
     def __init__(self, trace: Trace, flow: Flow) -> None:
         self.trace, self.flow = trace, flow
 
     device, dtype, requires_grad = "cpu", None, False
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _function(func, args, kwargs or {})
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -259,18 +267,11 @@ class _Value:
 
     __bool__ = __gt__ = __ge__ = __lt__ = __le__ = _refuse
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if name in _UNCHANGED:
-            return lambda *arguments, **options: self
+    def _other(self, name: str) -> Any:
         raise LoadError(f"{name} of a tensor is not supported between layers")
 
 
-_UNCHANGED = ("float", "double", "to", "cpu", "cuda", "clone", "detach", "contiguous", "type", "requires_grad_")
-
-
-class _Sequence:
+class _Sequence(_Traced):
     """The input of all steps: (steps, batch, ...), or (batch, steps, ...) with ``axis`` 1."""
 
     device, dtype, requires_grad = "cpu", None, False
@@ -317,11 +318,7 @@ class _Sequence:
             raise LoadError("only steps and batch of the input may be permuted")
         return _Sequence(self.trace, 1 - self.axis)
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if name in _UNCHANGED:
-            return lambda *arguments, **options: self
+    def _other(self, name: str) -> Any:
         raise LoadError(f"the input of all steps must be taken step by step, without {name}")
 
 
