@@ -56,6 +56,19 @@ def feed_forward(neuron, metadata=None):
     return graph({"fc": linear(2, 3), "lif": neuron}, metadata=metadata)
 
 
+def write_small(folder):
+    """Write a network of three inputs and two integrators to ``network.nir`` in ``folder``; return the path."""
+    nodes = {
+        "in": nir.Input(np.array([3])),
+        "fc": nir.Linear(weight=np.ones((2, 3), np.float32)),
+        "li": nir.LI(tau=np.full(2, 8e-3), r=np.ones(2), v_leak=np.zeros(2)),
+        "out": nir.Output(np.array([2])),
+    }
+    path = folder / "network.nir"
+    nir.write(path, nir.NIRGraph(nodes, [("in", "fc"), ("fc", "li"), ("li", "out")]))
+    return path
+
+
 def exactly(message):
     return f"^{re.escape(message)}$"
 

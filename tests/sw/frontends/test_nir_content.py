@@ -7,6 +7,7 @@ import h5py
 import nir
 import numpy as np
 import pytest
+from harness.nir_graphs import write_small
 
 from spikeloom.frontends.nir import LoadError, load
 from spikeloom.frontends.nir_content import check_content
@@ -14,16 +15,8 @@ from spikeloom.frontends.nir_content import check_content
 
 @pytest.fixture
 def path(tmp_path):
-    """A small network, to be spoilt."""
-    nodes = {
-        "in": nir.Input(np.array([3])),
-        "fc": nir.Linear(weight=np.ones((2, 3), np.float32)),
-        "li": nir.LI(tau=np.full(2, 8e-3), r=np.ones(2), v_leak=np.zeros(2)),
-        "out": nir.Output(np.array([2])),
-    }
-    path = tmp_path / "network.nir"
-    nir.write(path, nir.NIRGraph(nodes, [("in", "fc"), ("fc", "li"), ("li", "out")]))
-    return path
+    """A small network, to be damaged."""
+    return write_small(tmp_path)
 
 
 @pytest.mark.parametrize(

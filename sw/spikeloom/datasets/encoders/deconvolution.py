@@ -163,7 +163,36 @@ class HoughSpikerEncoder(FilterEncoder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModifiedHoughSpikerEncoder(FilterEncoder):
+class _ThresholdEncoder(FilterEncoder):
+    """Base class of filter encoders with a threshold, which `fit` searches for too."""
+
+    threshold: Threshold
+
+    def _limit(self, channels: int) -> NDArray[np.int64]:
+        return per_channel("threshold", self.threshold, channels)
+
+    @classmethod
+    def fit(
+        cls,
+        series: ArrayLike,
+        *,
+        length: int,
+        scale: Scale | None = None,
+        tail: str | None = None,
+        cutoffs: Sequence[float] = _CUTOFFS,
+    ) -> Self:
+        """Return an encoder with the filter and the threshold, from 0 to 1/2 of the sum of the filter, that have the
+        smallest error on ``series`` ``(T, B, channels)``; ``tail`` None is that of the class."""
+        encoders = [
+            cls(taps=taps, tail=tail or cls.tail, scale=scale, threshold=total * sixteenths // 16)
+            for taps, total in _designs(series, scale, length, cutoffs)
+            for sixteenths in (0, 1, 2, 4, 8)
+        ]
+        return cls._best(series, encoders)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModifiedHoughSpikerEncoder(_ThresholdEncoder):
     """Modified HSA (Schrauwen and Van Campenhout 2003): samples may fall short of the filter by ``threshold`` in total.
 
     A step spikes if ``sum(max(tap - left, 0)) <= threshold``, where ``left`` is the remaining signal. By default,
@@ -180,41 +209,18 @@ class ModifiedHoughSpikerEncoder(FilterEncoder):
 
     kind: ClassVar[str] = "modified-hough"
 
-    threshold: Threshold
     tail: str = "cut"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "threshold", thresholds("threshold", self.threshold, 0, 1 << 30))
 
-    def _limit(self, channels: int) -> NDArray[np.int64]:
-        return per_channel("threshold", self.threshold, channels)
-
     def _fits(self, left: NDArray[np.int32], taps: NDArray[np.int32], limit: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.maximum(taps - left, 0).sum(axis=0, dtype=np.int64) <= limit
 
-    @classmethod
-    def fit(
-        cls,
-        series: ArrayLike,
-        *,
-        length: int,
-        scale: Scale | None = None,
-        tail: str = "cut",
-        cutoffs: Sequence[float] = _CUTOFFS,
-    ) -> Self:
-        """Return an encoder with the filter and the threshold, from 0 to 1/2 of the sum of the filter, that have the
-        smallest error on ``series`` ``(T, B, channels)``."""
-        encoders = [
-            cls(taps=taps, tail=tail, scale=scale, threshold=total * sixteenths // 16)
-            for taps, total in _designs(series, scale, length, cutoffs)
-            for sixteenths in (0, 1, 2, 4, 8)
-        ]
-        return cls._best(series, encoders)
-
 
 @dataclass(frozen=True, kw_only=True)
-class BensSpikerEncoder(FilterEncoder):
+class BensSpikerEncoder(_ThresholdEncoder):
     """Ben's spiker algorithm, BSA (Schrauwen and Van Campenhout 2003).
 
     With the remaining signal ``left``, ``error1 = sum(abs(left - tap))`` and ``error2 = sum(abs(left))``, a step spikes
@@ -236,7 +242,6 @@ class BensSpikerEncoder(FilterEncoder):
 
     kind: ClassVar[str] = "bens"
 
-    threshold: Threshold
     rule: str = "difference"
 
     def __post_init__(self) -> None:
@@ -245,31 +250,9 @@ class BensSpikerEncoder(FilterEncoder):
         low, high = (0, 1 << 30) if self.rule == "difference" else (1, 1 << (_RATIO_BITS + 2))
         object.__setattr__(self, "threshold", thresholds("threshold", self.threshold, low, high))
 
-    def _limit(self, channels: int) -> NDArray[np.int64]:
-        return per_channel("threshold", self.threshold, channels)
-
     def _fits(self, left: NDArray[np.int32], taps: NDArray[np.int32], limit: NDArray[np.int64]) -> NDArray[np.bool_]:
         with_spike = np.abs(left - taps).sum(axis=0, dtype=np.int64)
         without = np.abs(left).sum(axis=0, dtype=np.int64)
         if self.rule == "difference":
             return with_spike <= without - limit
         return with_spike << _RATIO_BITS <= without * limit
-
-    @classmethod
-    def fit(
-        cls,
-        series: ArrayLike,
-        *,
-        length: int,
-        scale: Scale | None = None,
-        tail: str = "silent",
-        cutoffs: Sequence[float] = _CUTOFFS,
-    ) -> Self:
-        """Return an encoder with the filter and the threshold, from 0 to 1/2 of the sum of the filter, that have the
-        smallest error on ``series`` ``(T, B, channels)``."""
-        encoders = [
-            cls(taps=taps, tail=tail, scale=scale, threshold=total * sixteenths // 16)
-            for taps, total in _designs(series, scale, length, cutoffs)
-            for sixteenths in (0, 1, 2, 4, 8)
-        ]
-        return cls._best(series, encoders)
