@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
 from spikeloom.cli.choosing import choose_for, fabric_for, given_fields, place_on
-from spikeloom.cli.console import note, out, print_json
+from spikeloom.cli.console import figures, note, out, print_json
 from spikeloom.cli.groups import grouped
 from spikeloom.cli.losses import (
     agreement_json,
@@ -25,6 +26,7 @@ from spikeloom.compiler.weight_losses import weight_losses
 from spikeloom.model.describe import describe
 from spikeloom.model.network import Network
 from spikeloom.runners.compare import agreement
+from spikeloom.runners.propose import ProposalError, propose
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.fabric_file import core_to_json
 from spikeloom.sim.fabric.presets import FABRICS
@@ -36,6 +38,15 @@ __all__ = ["check"]
 @grouped
 def check(
     network: NetworkArgument = None,
+    proposing: Annotated[
+        bool,
+        typer.Option(
+            "--propose", help="Propose small widths: by --inputs, on which integers and floats agree, else by bounds."
+        ),
+    ] = False,
+    bar: Annotated[
+        float, typer.Option(help="With --propose, the share of equal cells and answers, above 0 to 1.")
+    ] = 0.99,
     as_json: JsonOption = False,
     *,
     loading: Loading,
@@ -67,6 +78,8 @@ def check(
         _check_stored(quantised, dict.fromkeys(widths.weight_widths, choice.core.weight_width), said, as_json=as_json)
     else:
         _check_fabric(loaded, loading, hardware, samples, said, as_json=as_json)
+    if proposing:
+        _propose(loaded, loading, samples, said, bar=bar, as_json=as_json)
     if as_json:
         print_json(said)
 
@@ -127,6 +140,28 @@ def _check_stored(quantised: QuantisedNetwork, stored: dict[str, int], said: dic
                 f"{name}: its weights have {bits} bits and take {stored[name]} each, because a core stores all weights "
                 "at the width of its widest; tiles of a mesh (--mesh, --tiles) have widths of their own"
             )
+
+
+def _propose(
+    loaded: Network, loading: Loading, samples: Samples, said: dict[str, Any], *, bar: float, as_json: bool
+) -> None:
+    """Report small widths for ``loaded``, or that there are none."""
+    base = Quantisation(scales=loading.scales or Quantisation.scales, calibration=loading.calibration_of(loaded))
+    inputs = None if samples.inputs is None else samples.of(loaded, loading)
+    try:
+        found = propose(loaded, base, inputs, bar=bar, decision=loading.decision)
+    except ProposalError as error:
+        said["proposal"] = None
+        (note if as_json else out.print)(str(error))
+        return
+    said["proposal"] = dataclasses.asdict(found)
+    if as_json:
+        return
+    why = "by bounds, without inputs"
+    if found.cells is not None and found.answers is not None:
+        why = f"{figures(100 * found.cells)} % of the cells and {figures(100 * found.answers)} % of the answers equal"
+    bits = f"sums of {found.accumulator_bits} bits, thresholds of {found.threshold_bits}"
+    out.print(f"proposed: {found.options} ({bits}): {why}")
 
 
 def _estimate_tiles(fabric: FabricConfig, board: str, said: dict[str, Any], *, as_json: bool) -> None:

@@ -279,6 +279,7 @@ def choose_for(networks: Sequence[Network], hardware: Hardware, loading: Loading
             multiplier=device.dsp > 0,
             scales=loading.scales or Scales.POPULATION,
             weight_widths=loading.weight_widths(network),
+            calibration=loading.calibration_of(network),
             **v_width,
         )
         quantised.append(quantise(network, widths))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from spikeloom.cli.console import note
 from spikeloom.cli.project import apply_project
+from spikeloom.compiler.calibrate import Calibration, calibrate
 from spikeloom.compiler.quantise import Quantisation, Scales
 from spikeloom.datasets.encoders import Encoder, encoder_from, encoder_from_text
 from spikeloom.datasets.inputs import InputError, Inputs, Layout, held_out_digits, load_inputs, random_inputs
@@ -163,6 +165,20 @@ class Loading(Conversion):
         ),
     ] = None
 
+    calibrate: Annotated[
+        str | None,
+        _of_network(
+            "Training data, as --inputs, whose activity chooses the scales; default: by the weights alone.",
+            metavar="FILE|random:SEED",
+        ),
+    ] = None
+    percentile: Annotated[
+        float,
+        _of_network(
+            "With --calibrate, the percentile of the membranes that must not saturate, above 0 to 100; default: 100."
+        ),
+    ] = 100.0
+
     def weight_widths(self, network: Network) -> dict[str, int]:
         """Return the bits of the weights into each population of ``network``, by name: as given, else as the file says.
 
@@ -192,7 +208,14 @@ class Loading(Conversion):
             weight_width=max(widths.values()),
             scales=self.scales or Scales.POPULATION,
             weight_widths=widths,
+            calibration=self.calibration_of(network),
         )
+
+    def calibration_of(self, network: Network) -> Calibration | None:
+        """Return the activity of ``network`` on the data of ``--calibrate``; None without."""
+        if self.calibrate is None:
+            return None
+        return _calibrated(network, self.calibrate, self.percentile, self.encoder)
 
     def encoder_of(self, network: Network) -> Encoder | None:
         """Return the encoder that was given, else the one that the file of ``network`` names, else None."""
@@ -287,6 +310,13 @@ def decided_by(network: Network, decision: Decision) -> Network:
             f"decision must be a rule for membranes, not {decision.value}, because {network.output} never fires"
         )
     return network if decision.by_spikes or not spiking else membrane_readout(network)
+
+
+@lru_cache(maxsize=8)  # a command asks for the same one several times
+def _calibrated(network: Network, data: str, percentile: float, encoder: str | None) -> Calibration:
+    note(f"calibration on {data}")
+    inputs = Samples(inputs=data).of(network, Loading(encoder=encoder))
+    return calibrate(network, inputs.spikes, percentile=percentile)
 
 
 def _bits(text: str | None) -> tuple[int | None, dict[str, int]]:

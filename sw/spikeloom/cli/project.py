@@ -27,6 +27,8 @@ KEYS = (
     *(
         "weight-bits",
         "scales",
+        "calibrate",
+        "percentile",
         "encoder",
         "board",
         "link",
@@ -43,7 +45,7 @@ KEYS = (
 """Keys of a project file: names of options, and ``network``."""
 
 _MOST_BYTES = 1 << 16
-_PATHS = ("network", "inputs", "fabric")
+_PATHS = ("network", "inputs", "calibrate", "fabric")
 
 
 def apply_project(context: typer.Context, value: Path | None) -> Path | None:

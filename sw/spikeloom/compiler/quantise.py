@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.compiler.calibrate import Calibration
 from spikeloom.model.network import Network
 from spikeloom.model.population import Population
 from spikeloom.sim.core.features import COPIED, LEAKS, NEVER_ZERO, SCALED
@@ -78,6 +79,7 @@ class Quantisation:
     ``weight_width`` is 1 to 16 bits, ``v_width`` 8 to 24 bits, ``value_width`` (value of a graded spike) 2 to 16 bits;
     ``weight_widths`` maps names of populations to the width of the weights into them, where it is another one.
     ``beta_fraction`` is the number of fractional bits of a leak that is not a shift, rounded as in ``rounding``.
+    ``calibration`` is the activity by which scales are chosen (`spikeloom.compiler.calibrate`).
     ``multiplier`` tells whether the fabric has one. If so, factors of currents and adaptations are products even where
     a shift would do, because a shift decays more and more slowly near 0, and the sum of these errors in the current
     drives the membrane. ``scales`` tells what shares a scale.
@@ -91,6 +93,7 @@ class Quantisation:
     multiplier: bool = True
     scales: Scales = Scales.POPULATION
     weight_widths: Mapping[str, int] = field(default_factory=dict, hash=False)
+    calibration: Calibration | None = None
 
     @classmethod
     def for_core(
@@ -100,6 +103,7 @@ class Quantisation:
         weight_width: int,
         scales: Scales = Scales.POPULATION,
         weight_widths: Mapping[str, int] = MappingProxyType({}),
+        calibration: Calibration | None = None,
     ) -> Quantisation:
         """Return the widths of the core of a fabric."""
         value_width = core.value_width or cls.value_width
@@ -111,6 +115,7 @@ class Quantisation:
             multiplier=core.multiplier,
             scales=scales,
             weight_widths=weight_widths,
+            calibration=calibration,
         )
 
     def __post_init__(self) -> None:
@@ -302,6 +307,7 @@ def _exponent(
             if c.target == population.name
         ]
     weights = np.concatenate(parts) if parts else np.zeros(0)
+    importance = _importance(network, population, values, options)
     if not np.isfinite(weights).all():
         raise QuantiseError(
             f"population {population.name}: its weights times the largest values that reach it must be finite"
@@ -325,14 +331,14 @@ def _exponent(
     for exponent in range(fits, min(fits + 8, room + 1)):
         # In units of ``2**-fits``, so that the square of a weight neither overflows nor underflows.
         kept = np.ldexp(_to_weights(weights, exponent, width).astype(np.float64), fits - exponent)
-        error = float(np.sum((kept - np.ldexp(weights, fits)) ** 2))
+        error = float(np.sum(importance * (kept - np.ldexp(weights, fits)) ** 2))
         if error < least:
             best, least = exponent, error
     forced = best is None
     if best is None:
         best = room
         notes.append(
-            f"population {population.name}: its scale is 2**{room}, not 2**{fits}, so that thresholds and biases fit "
+            f"population {population.name}: its scale is 2**{room}, not 2**{fits}, so that {_kept_of(options)} fit "
             f"{options.v_width} bits"
         )
     if width == 1:
@@ -362,6 +368,35 @@ def _sharing(network: Network, values: Mapping[str, int], options: Quantisation)
         if len(np.unique(_own_exponents(network, p, values, options, []))) > 1:
             found.append(f"population {p.name}: its neurons share a scale, because {why}")
     return found
+
+
+def _kept_of(options: Quantisation) -> str:
+    """Return what bounds a scale, for a sentence."""
+    return "thresholds and biases" if options.calibration is None else "thresholds, biases and recorded membranes"
+
+
+def _importance(
+    network: Network, population: Population, values: Mapping[str, int], options: Quantisation
+) -> NDArray[np.float64] | float:
+    """Return how much the square of the error of each weight into ``population`` counts; 1 without a calibration, or if
+    nothing fires."""
+    into = [c for c in network.connections if c.target == population.name]
+    if options.calibration is None or not into:
+        return 1.0
+    # An integer value stands for less, the finer its scale.
+    found = [np.ldexp(options.calibration.importance(c), 2 * values.get(c.source, 0)) for c in into]
+    together = np.concatenate(found)
+    return together if together.any() else 1.0
+
+
+def _room_of_membranes(population: Population, options: Quantisation, together: int) -> NDArray[np.int64]:
+    """Return the exponents of the finest scales at which recorded membranes fit, one for each ``together`` neurons."""
+    calibration, count = options.calibration, population.size // together
+    if calibration is None or population.name not in calibration.largest:
+        return np.full(count, _NO_CONSTANTS)
+    largest = calibration.largest[population.name].reshape(count, together).max(axis=1)
+    _, most = signed_range(options.v_width)
+    return np.array([_power_below(most, value) if value else _NO_CONSTANTS for value in largest], np.int64)
 
 
 def _may_differ(network: Network, population: Population) -> bool:
@@ -410,6 +445,8 @@ def _own_exponents(
     _, high = weight_range(width)
     _, most = signed_range(options.v_width - 1)
     room = np.array([_power_below(most, value) if value else _NO_CONSTANTS for value in constants], np.int64)
+    room = np.minimum(room, _room_of_membranes(population, options, together))
+    importance = _importance(network, population, values, options)
     unknown = np.where(room < _NO_CONSTANTS, room, 0)
     fits = np.array(
         [_power_below(high, value) if value else other for value, other in zip(largest, unknown, strict=True)], np.int64
@@ -418,7 +455,7 @@ def _own_exponents(
     for further in range(8):
         # In units of the finest step without clipping, so that squares neither overflow nor underflow.
         kept = np.ldexp(_to_weights(weight, fits[owner] + further, width).astype(np.float64), -further)
-        error = np.bincount(owner, (kept - np.ldexp(weight, fits[owner])) ** 2, count)
+        error = np.bincount(owner, importance * (kept - np.ldexp(weight, fits[owner])) ** 2, count)
         better = (error < least) & (fits + further <= room)
         best, least = np.where(better, fits + further, best), np.where(better, error, least)
     coarser = int(np.count_nonzero(best < fits))
@@ -426,7 +463,7 @@ def _own_exponents(
         what = "channels" if together > 1 else "neurons"
         notes.append(
             f"population {population.name}: the scales of {coarser:,} of {count:,} {what} are coarser than their "
-            f"weights need, so that thresholds and biases fit {options.v_width} bits"
+            f"weights need, so that {_kept_of(options)} fit {options.v_width} bits"
         )
     return np.repeat(best, together)
 
@@ -446,7 +483,8 @@ def _largest_exponent(population: Population, options: Quantisation) -> int:
     if population.delay is not None:
         return _NO_CONSTANTS
     largest = max(float(np.abs(values).max(initial=0.0)) for values in constants)
-    return _power_below(signed_range(options.v_width - 1)[1], largest) if largest else _NO_CONSTANTS
+    room = _power_below(signed_range(options.v_width - 1)[1], largest) if largest else _NO_CONSTANTS
+    return min(room, int(_room_of_membranes(population, options, population.size)[0]))
 
 
 def _remedy_for(network: Network, population: Population, value: float, exponent: int, options: Quantisation) -> str:

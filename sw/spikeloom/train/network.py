@@ -81,6 +81,8 @@ class SpikingNetwork(torch.nn.Module):
 
     def quantise(self, quantisation: Quantisation | None) -> None:
         """Compute from now on with the integers of ``quantisation``, or in floats for None."""
+        if quantisation is not None and quantisation.calibration is not None:
+            raise ValueError("calibration must be None where the weights are trained at their scale")
         self.quantisation = quantisation
         for number, layer in enumerate(self.layers):
             of_values = number == 0 and self.input_value_width > 0

@@ -144,3 +144,38 @@ def test_bits_per_weight_that_cannot_be_read(tmp_path, capsys):
         assert said == f"weight bits must be BITS or NAME=BITS,..., such as 8,lif1=4, not {text!r}"
     said = sentence(capsys, "check", path, "--weight-bits", "fc1=4")
     assert said == "weight bits must be of populations of network x, which are hidden, class, not of fc1"
+
+
+def test_check_proposes_widths(tmp_path, capsys):
+    path = write_network(tmp_path / "x.nir", inputs=20)
+    plain, _ = stimulus(tmp_path)
+    propose = ["check", path, "--fabric", "medium", "--propose", "--bar", "0.9"]
+    main(propose)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "proposed: --weight-bits " in text
+    assert "by bounds, without inputs" in text
+    main([*propose, "--inputs", plain, "--json"])
+    said = json.loads(capsys.readouterr().out)["proposal"]
+    assert said["cells"] >= 0.9 <= said["answers"]
+    bits = ",".join(f"{name}={bits}" for name, bits in said["weight_bits"].items())
+    main(["check", path, "--board", "ulx3s-85f", "--weight-bits", bits, "--core", f"v_width={said['membrane_bits']}",
+          "--inputs", plain, "--json"])  # fmt: skip
+    assert json.loads(capsys.readouterr().out)["agreement"]["share"] == said["cells"]
+
+
+def test_calibration_data_choose_the_scales(tmp_path, capsys):
+    weight = np.random.default_rng(3).normal(0, 0.3, (8, 20))
+    weight[:, 10:] *= 10
+    path = write_network(tmp_path / "x.nir", inputs=20, weight=weight)
+    spikes = (np.random.default_rng(4).random((30, 12, 20)) < 0.3) & (np.arange(20) < 10)
+    np.save(tmp_path / "train.npy", spikes)
+    steps = []
+    for options in ([], ["--calibrate", str(tmp_path / "train.npy")]):
+        main(["check", path, "--board", "ulx3s-85f", "--weight-bits", "6", "--json", *options])
+        said = capsys.readouterr()
+        steps.append(json.loads(said.out)["weights"][0]["step"])
+    assert steps[1] <= steps[0] / 4
+    assert said.err.count("calibration on ") == 1, "once per command"
+    assert sentence(capsys, "check", path, "--calibrate", tmp_path / "train.npy", "--percentile", "0") == (
+        "percentile must be above 0 and at most 100, not 0.0"
+    )

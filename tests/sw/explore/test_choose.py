@@ -1,19 +1,22 @@
 """Cores chosen for networks: they fit, they run them, they have nothing else, and what is given stays as given."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
 from harness.networks import random_network, rng_of
 
 from spikeloom.boards.families.device import DEVICES
+from spikeloom.boards.qor.measure import Block, BlockSubject
 from spikeloom.boards.sizing.choose import shortages
 from spikeloom.compiler.checks import PlaceError
 from spikeloom.compiler.place import place
-from spikeloom.compiler.quantise import Quantisation, quantise
+from spikeloom.compiler.quantise import Quantisation, Scales, quantise, scale_exponents
 from spikeloom.datasets.shipped import shipped
 from spikeloom.explore.choose import ChoiceError, boards_for, choose, choose_core
 from spikeloom.frontends.nir import load
+from spikeloom.hdl.core.engine import LifEngine
 from spikeloom.sim.core.neuron import NeuronParameters
 from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.fabric import FabricConfig
@@ -206,3 +209,19 @@ def test_a_network_is_placed_once_for_each_number_of_lanes(monkeypatch):
     with pytest.raises(ChoiceError):
         choose(network, UP5K, neurons=4096)
     assert len(placed) == 14
+
+
+def test_scales_of_neurons_need_no_other_netlist():
+    """Thresholds and biases per neuron are what a core for networks with one scale per population can have, too."""
+    subjects = []
+    for scales in Scales:
+        network = quantise(load(shipped("digits-mlp.nir")), Quantisation(scales=scales))
+        # Sums differ with the scales, as they do with any weights; the digits network has biases per neuron anyhow.
+        given = {"lanes": 2, "accumulator_width": 20, "per_neuron": frozenset({"threshold", "bias"})}
+        core = choose_core(network, SMALL, **given)
+        place(network, FabricConfig(core=core))
+        subjects.append(BlockSubject(Block(name="core", variant=scales.value, make=partial(LifEngine, core))))
+    exponents, _ = scale_exponents(load(shipped("digits-mlp.nir")), Quantisation(scales=Scales.NEURON))
+    assert len(np.unique(exponents["hidden"])) > 1
+    of_populations, of_neurons = (subject.netlist() for subject in subjects)
+    assert of_populations == of_neurons
