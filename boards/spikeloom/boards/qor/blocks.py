@@ -69,6 +69,11 @@ def _plain_engine(lanes: int) -> LifEngine:
     return LifEngine(plain_lif_core(lanes))
 
 
+def _core_of_bits(bits: int) -> LifEngine:
+    """Return the core of 8 lanes with weights of ``bits`` bits, and sums of 256 of them without overflow."""
+    return LifEngine(replace(plain_lif_core(8), weight_width=bits, accumulator_width=bits + 8))
+
+
 ATTENTION_SHAPES = {
     (16, 1): None,
     (16, 8): None,
@@ -109,6 +114,17 @@ BLOCKS = (
             minimum_fmax_mhz=minimum_fmax_mhz,
         )
         for lanes, maximum_lut, minimum_fmax_mhz in ((1, 650, 140), (8, 2400, 140), (64, 64 * 200, 110))
+    ),
+    # What a bit of the weights costs, beside the core of 8 lanes with 8 bits. Sums are exact and grow with it.
+    *(
+        Block(
+            name="lif-core",
+            variant=f"8-lanes-{bits}-bit-weights",
+            make=partial(_core_of_bits, bits),
+            minimum_fmax_mhz=130,
+            seeds=1,
+        )
+        for bits in (4, 16)
     ),
     # A seed takes 15 to 25 minutes, and longer if the requested clock is out of reach.
     Block(

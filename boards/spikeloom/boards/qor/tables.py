@@ -92,6 +92,14 @@ def _core(folder: Path) -> str:
     )
 
 
+def _weights(folder: Path) -> str:
+    rows: list[list[object]] = []
+    for bits, variant in ((4, "8-lanes-4-bit-weights"), (8, "8-lanes"), (16, "8-lanes-16-bit-weights")):
+        kept = _block(folder, f"lif-core-{variant}-ecp5-85f")
+        rows.append([bits, bits + 8, f"{kept.lut:,}", f"{kept.ff:,}", kept.ram, fmax(kept)])
+    return _table("bits per weight | of a sum | LUT (TRELLIS_COMB) | FF | block RAM | Fmax", rows)
+
+
 def _attention(folder: Path) -> str:
     rows: list[list[object]] = []
     for tokens, parallel in ATTENTION_SHAPES:
@@ -105,6 +113,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "boards": _boards,
     "blocks": _blocks,
     "core": _core,
+    "weights": _weights,
     "attention": _attention,
 }
 """Tables by name, each made from the folder of the kept files."""
