@@ -173,11 +173,11 @@ class Loading(Conversion):
         ),
     ] = None
     percentile: Annotated[
-        float,
+        float | None,
         _of_network(
             "With --calibrate, the percentile of the membranes that must not saturate, above 0 to 100; default: 100."
         ),
-    ] = 100.0
+    ] = None
 
     def weight_widths(self, network: Network) -> dict[str, int]:
         """Return the bits of the weights into each population of ``network``, by name: as given, else as the file says.
@@ -215,7 +215,7 @@ class Loading(Conversion):
         """Return the activity of ``network`` on the data of ``--calibrate``; None without."""
         if self.calibrate is None:
             return None
-        return _calibrated(network, self.calibrate, self.percentile, self.encoder)
+        return _calibrated(network, self.calibrate, 100.0 if self.percentile is None else self.percentile, self.encoder)
 
     def encoder_of(self, network: Network) -> Encoder | None:
         """Return the encoder that was given, else the one that the file of ``network`` names, else None."""

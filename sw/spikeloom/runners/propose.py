@@ -176,11 +176,11 @@ def _by_bounds(network: Network, quantisation: Quantisation) -> Proposal:
         widths[population.name] = _smallest(_WEIGHTS, enough)
     found = quantise(network, replace(widest, weight_widths=widths))
     bits = [_MEMBRANES[0]]
-    for population in found.populations:
-        p = population.parameters
+    for exact in found.populations:
+        p = exact.parameters
         if p.delay_line:
             continue
-        least, greatest = found.current_bounds(population.name)
+        least, greatest = found.current_bounds(exact.name)
         threshold, bias = (np.abs(np.asarray(x)).max() if p.spiking else 0 for x in (p.threshold, p.bias))
         # One bit of headroom above the constants, as the quantiser keeps it.
         most = int(max(2 * threshold, 2 * bias, threshold + bias + max(greatest, -least)))
