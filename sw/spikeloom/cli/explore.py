@@ -173,7 +173,7 @@ def _check_boards() -> None:
         import spikeloom.boards.targets.registry  # noqa: F401
     except ModuleNotFoundError as error:
         raise InputError(
-            "explore must have the boards for estimates, and they are not installed; pip install 'spikeloom[boards]'"
+            "explore needs the boards for estimates, which are not installed; pip install 'spikeloom[boards]'"
         ) from error
 
 

@@ -99,7 +99,7 @@ def picture(outcomes: Sequence[Outcome], title: str, quality: str, rate: Rate = 
     """
     fitting = [outcome for outcome in outcomes if outcome.estimate is not None]
     if not fitting:
-        raise ValueError("outcomes must have at least one that fits its board, and none does")
+        raise ValueError("at least one outcome must fit its board, but none does")
     boards = list(dict.fromkeys(outcome.point.board for outcome in fitting))
     colours = {board: _COLOURS[number % len(_COLOURS)] for number, board in enumerate(boards)}
     # Points of several boards may coincide: those of the first are the largest.

@@ -218,7 +218,7 @@ def validation_arrays(
     if "held_out" in arrays:
         chosen = np.setdiff1d(chosen, _indices(arrays["held_out"], count, f"{where}: held_out"))
     if not len(chosen):
-        raise InputError(f"{where} must hold at least one sample for validation, and all are held out")
+        raise InputError(f"{where} must hold at least one sample for validation, but all are held out")
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, not {limit}")
     if limit is not None and len(chosen) > limit:

@@ -131,12 +131,12 @@ def _on_cluster(study: Study, groups: Sequence[_Group], address: str) -> Generat
         client: Any = Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ClusterError(
-            f"scheduler must be the address of a running Dask scheduler, such as tcp://127.0.0.1:8786, and none "
+            f"scheduler must be the address of a running Dask scheduler, such as tcp://127.0.0.1:8786, but none "
             f"answers at {address!r}"
         ) from error
     with client:
         if groups and not client.scheduler_info()["workers"]:
-            raise ClusterError(f"the scheduler at {address} must have at least one worker, and none is connected")
+            raise ClusterError(f"the scheduler at {address} must have at least one worker, but none is connected")
         shared = client.scatter(study, broadcast=True, hash=False) if groups else None
         futures = [client.submit(_evaluate_as, code_version(), shared, group, pure=False) for group in groups]
         try:

@@ -234,7 +234,9 @@ class _Builder:
         """Means of the spikes of equal groups of neurons in a step, which are the result."""
         outputs, size = prod(_shape(where, layer)), prod(self.shape)
         if self.source == INPUT or size % outputs:
-            raise LoadError(f"shape of {where} must divide the {size} neurons of the layer before it, not be {outputs}")
+            raise LoadError(
+                f"shape of {where} must be a divisor of the {size:,} neurons of the layer before it, not {outputs}"
+            )
         several = size // outputs
         rows = np.arange(size) // several
         weight = SparseMatrix((outputs, size), rows, np.arange(size), np.full(size, 1.0 / several))
@@ -276,7 +278,7 @@ class _Builder:
             raise LoadError(f"neurons of {where} must be one of {', '.join(_KINDS)}, not {shown(kind)}")
         name, size = where.replace(" ", ""), prod(shape)
         if sum(p.size for p in self.populations) + size > MOST_NEURONS:
-            raise LoadError(f"the layers must have at most {MOST_NEURONS:,} neurons, and have more")
+            raise LoadError(f"the layers must have at most {MOST_NEURONS:,} neurons, but have more")
 
         def numbers(key: str, low: int, high: int, default: int | None = None) -> FloatArray:
             values = _whole(where, key, neuron.get(key, default), low, high)

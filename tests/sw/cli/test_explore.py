@@ -201,7 +201,7 @@ def test_a_signal_leaves_whole_lines_and_the_next_run_goes_on(small, jobs):
 def test_boards_that_are_not_installed(small, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "spikeloom.boards.targets.registry", None)
     message = refused(capsys, "explore", *small)
-    assert message.endswith("and they are not installed; pip install 'spikeloom[boards]'")
+    assert message.endswith("which are not installed; pip install 'spikeloom[boards]'")
 
 
 def test_attention_has_no_core(capsys):

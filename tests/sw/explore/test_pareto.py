@@ -118,5 +118,5 @@ def test_fronts_are_steps():
 def test_one_point_alone_and_none():
     root = ElementTree.fromstring(picture([outcome(0.9, 100, 10.0, 1.0)], "x", "accuracy", Rate.CORE))
     assert "images per second of the core (estimate)" in [text.text for text in root.findall(f"{SVG}text")]
-    with pytest.raises(ValueError, match=r"^outcomes must have at least one that fits its board, and none does$"):
+    with pytest.raises(ValueError, match=r"^at least one outcome must fit its board, but none does$"):
         picture([Outcome(point=point(), refused="no")], "x", "accuracy")

@@ -179,7 +179,7 @@ def test_held_out_samples_are_never_used(request):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"held_out": np.arange(4)}, r"^x must hold at least one sample for validation, and all are held out$"),
+        ({"held_out": np.arange(4)}, r"^x must hold at least one sample for validation, but all are held out$"),
         ({"held_out": np.array([4])}, r"^x: held_out must be indices of samples, from 0 to 3, not int64 \(1,\)$"),
         (
             {"validation": np.array([0.5])},

@@ -309,7 +309,7 @@ WEIGHT = np.ones((2, 3))
         ({"0": {"type": "input", "shape": np.array([3, 4, 4])}, "1": dense(np.ones((2, 1, 1, 1)), type="pool")},
          "weight of layer 1 must have shape (1, 1, height, width), not (2, 1, 1, 1)"),
         ({"0": dense(WEIGHT), "1": {"type": "average", "shape": np.array([3])}},
-         "shape of layer 1 must divide the 2 neurons of the layer before it, not be 3"),
+         "shape of layer 1 must be a divisor of the 2 neurons of the layer before it, not 3"),
         ({"0": dense(WEIGHT), "1": {"type": "average", "shape": np.array([2])}, "2": dense(np.ones((2, 2)))},
          "layer 2 must not follow an average layer, which must be the last"),
     ],
@@ -322,7 +322,7 @@ def test_what_is_not_supported_is_refused_in_one_sentence(layers, message):
 def test_too_many_neurons_are_refused_before_they_take_memory():
     half = {"shape": np.array([1, 1024, 600]), "weight": np.ones((1, 1, 1, 1)), "neuron": cuba()}
     layers = [{"type": "input", "shape": half["shape"]}, half | {"type": "pool"}, half | {"type": "pool"}]
-    with pytest.raises(LoadError, match=r"^the layers must have at most 1,048,576 neurons, and have more$"):
+    with pytest.raises(LoadError, match=r"^the layers must have at most 1,048,576 neurons, but have more$"):
         network_of(as_file(layers), "net")
 
 

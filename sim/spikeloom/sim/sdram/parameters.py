@@ -93,7 +93,7 @@ class SdramParameters:
         if not isinstance(self.clock_hz, int) or isinstance(self.clock_hz, bool) or self.clock_hz < 1:
             raise ValueError(f"clock_hz must be a positive integer, not {self.clock_hz!r}")
         if self.refresh_period < 4 * self.refresh_wait:
-            raise ValueError(f"clock_hz must leave time between two refreshes, not be {self.clock_hz!r}")
+            raise ValueError(f"clock_hz must leave time between two refreshes, not {self.clock_hz!r}")
 
     @cached_property
     def timing(self) -> SdramTiming:
