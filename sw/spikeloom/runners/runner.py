@@ -336,7 +336,9 @@ def do_at_pins(
     from spikeloom.hdl.top.verilog import write_verilog
     from spikeloom.simulators.verilator import TESTBENCH, run_cocotb
 
-    verilog = write_verilog(Top(fabric, divisor, link_kind=LinkKind.SIMULATION), "top", directory / "verilog")
+    verilog = write_verilog(
+        Top(fabric, divisor, link_kind=LinkKind.SIMULATION), "top", directory / "verilog", merge=True
+    )
     job = directory / "run" / "job.pickle"
     job.parent.mkdir(parents=True, exist_ok=True)
     result_path = job.with_suffix(".result")

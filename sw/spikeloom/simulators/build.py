@@ -80,7 +80,7 @@ def compile_design(design: Component, directory: Path, *, announce: Callable[[st
     from spikeloom.hdl.top.verilog import write_verilog
     from spikeloom.simulators.harness import Harness
 
-    source = write_verilog(Harness(design), "harness", directory / "verilog")
+    source = write_verilog(Harness(design), "harness", directory / "verilog", merge=True)
     cache = user_cache()
     build = _Build(source=source, verilator=verilator, cache=cache)
 

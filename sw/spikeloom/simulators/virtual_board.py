@@ -101,7 +101,7 @@ class VirtualBoard:
         from spikeloom.hdl.top.verilog import write_verilog
 
         design = Top(self.fabric, self.divisor, self.build_hash, link_kind=LinkKind.SIMULATION)
-        verilog = write_verilog(design, "top", self.directory / "verilog")
+        verilog = write_verilog(design, "top", self.directory / "verilog", merge=True)
         with contextlib.ExitStack() as stack:
             run = stack.enter_context(_run_folder(self.directory))
             try:

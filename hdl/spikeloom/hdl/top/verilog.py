@@ -16,6 +16,7 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
 
+from spikeloom.hdl.top.merge import merge_modules
 from spikeloom.sim.lib.files import write_whole
 
 __all__ = ["write_verilog"]
@@ -31,16 +32,24 @@ def _to_standard_error(sentence: str) -> None:
 
 
 def write_verilog(
-    design: Elaboratable, name: str, folder: Path, *, announce: Callable[[str], None] = _to_standard_error
+    design: Elaboratable,
+    name: str,
+    folder: Path,
+    *,
+    merge: bool = False,
+    announce: Callable[[str], None] = _to_standard_error,
 ) -> Path:
     """Write ``design`` as the module ``name`` into ``folder`` and return the path, whose name has a hash of the design.
 
-    An existing file is reused. The environment variable ``YOSYS`` names the Yosys executable; the default is YoWASP's.
-    Raises ``RuntimeError`` if Yosys fails. ``announce`` receives one sentence if YoWASP's Yosys must first be compiled
-    for this machine.
+    An existing file is reused. With ``merge``, equal modules become instances of one module: for simulation, where
+    Yosys and Verilator then take a fraction of the time on a mesh of equal tiles, and the C++ is the same. The
+    environment variable ``YOSYS`` names the Yosys executable; the default is YoWASP's. Raises ``RuntimeError`` if Yosys
+    fails. ``announce`` receives one sentence if YoWASP's Yosys must first be compiled for this machine.
     """
     # Without source locations, so that a comment or a moved line does not change the hash and with it the cached file.
     text = _ZERO_INITIALISATION.sub("", rtlil.convert(design, name=name, emit_src=False))
+    if merge:
+        text = merge_modules(text)
     digest = hashlib.sha256("\n".join((*_PASSES, text)).encode()).hexdigest()[:16]
     path = folder / f"{name}-{digest}.v"
     # The name contains the hash of the design and of the passes, so an existing file is up to date.
