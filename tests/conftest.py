@@ -79,7 +79,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """With ``--cpu-limit`` a test that runs for ever fails; a short one has as long as one of two seconds."""
+    """With ``--cpu-limit`` a test that runs forever fails; a short one has as long as one of two seconds."""
     factor = item.config.getoption("cpu_limit")
     if factor is None:
         return (yield)

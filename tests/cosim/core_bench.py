@@ -409,7 +409,7 @@ async def still_without_sources(core) -> None:
 
 
 async def input_is_consumed_while_the_output_waits(core) -> None:
-    """All input of the two steps that may be sent is taken while nobody takes the output; nothing is lost by that."""
+    """All input of the two steps that may be sent is taken while the output is stalled; nothing is lost by that."""
     rng = rng_of(f"input_is_consumed_while_the_output_waits-{PARAMETERS.lanes}")
     bench = await CoreBench.begin(core)
     network, program = random_program(rng)

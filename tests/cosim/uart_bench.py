@@ -50,7 +50,7 @@ class Line:
 
 
 async def collect(uart, divisor: int, received: bytearray) -> None:
-    """The bytes that the receiver gives; it has nobody to wait for."""
+    """The bytes of the receiver, which waits for nothing."""
     valid = getattr(uart, f"received_{divisor}__valid")
     while True:
         await ValueChange(valid)

@@ -44,7 +44,7 @@ class Loop(nn.Module):
 
 
 class Convolutional(nn.Module):
-    """BatchNorm, a maximum of spikes, synaptic currents, neurons that hear themselves."""
+    """BatchNorm, a maximum of spikes, synaptic currents, neurons that receive their own spikes."""
 
     def __init__(self):
         super().__init__()

@@ -54,7 +54,7 @@ NAMES = ("input", *INPUT_BUGS, "output", *OUTPUT_BUGS)
 
 
 class Variants(wiring.Component):
-    """All tiles; ``chosen`` is the place of one in `NAMES`, and the others are told nothing."""
+    """All tiles; ``chosen`` is the place of one in `NAMES`, and the others get nothing."""
 
     def __init__(self) -> None:
         bugs = INPUT_BUGS | OUTPUT_BUGS

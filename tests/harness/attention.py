@@ -72,7 +72,7 @@ def expected_words(
     samples: int = 1,
     **options,
 ) -> tuple[list[int], NDArray[np.bool_]]:
-    """What a unit is to give for so many samples, and A ``(T, heads, N, d)``."""
+    """The expected output of a unit for a number of samples, and A ``(T, heads, N, d)``."""
     parts = zip(*(np.split(part, samples) for part in (q, k, v)), strict=True)
     outputs = np.concatenate([simulate(parameters, *part, **options).outputs for part in parts])
     return output_words(parameters, outputs), outputs

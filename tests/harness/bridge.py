@@ -48,7 +48,7 @@ class BridgeBench:
     """Drives a `HostBridge`.
 
     ``idle`` and ``stall`` are the chances of a pause before each byte or packet and of a stall in each cycle;
-    ``stalled`` names ports that stay unready for ever, "host" or "fabric". ``density`` is the mean number of packets
+    ``stalled`` names ports that stay unready forever, "host" or "fabric". ``density`` is the mean number of packets
     with which the fabric answers a step.
     """
 

@@ -21,7 +21,7 @@ INPUTS, OUTPUTS, READOUTS = 70, 12, 5
 
 
 def program_of(rng, *, membranes=False, words=(9, 3)):
-    """What a board needs to be told, with axons and slots anywhere."""
+    """A program as the driver needs it, with axons and slots anywhere."""
     return SimpleNamespace(
         memories=tuple(
             SimpleNamespace(tile=CORE_TILE, memory=memory, words=rng.integers(0, 256, words, np.uint8))

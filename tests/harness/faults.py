@@ -33,7 +33,7 @@ class WrongAnswer(AssertionError):
 
 
 class _CutLine(Transport):
-    """Another line, until so many bytes have gone over it, either way; then it is gone."""
+    """Another line, which is lost after a number of bytes in either direction."""
 
     def __init__(self, inner, left):
         self._inner, self.left = inner, left

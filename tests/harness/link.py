@@ -59,7 +59,7 @@ class Board:
         self._simulator.add_testbench(self._run, background=True)
 
     def step(self, cycles: int) -> None:
-        """Lets so many cycles pass."""
+        """Lets the given number of cycles pass."""
         self._simulator.run_until((self.cycles + cycles) * PERIOD_S)
 
     def exchange(self, *frames: Frame | bytes, cycles: int = 900) -> list[Frame]:

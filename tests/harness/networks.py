@@ -296,7 +296,7 @@ def random_spatial_network(
 
 @st.composite
 def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
-    """Cores of any widths, models and memories, mostly with a number of words that is no power of two.
+    """Cores of any widths, models and memories, mostly with a number of words that is not a power of two.
 
     With ``maps`` they have coordinates, and room for a `random_spatial_network`.
     """

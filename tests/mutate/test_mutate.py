@@ -176,7 +176,7 @@ def test_a_signal_ends_the_tests_in_progress_and_the_next_run_goes_on(tmp_path, 
 
 
 def is_running(process):
-    """Whether a process exists and is no zombie."""
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:

@@ -88,7 +88,7 @@ def test_delayed_connections_forward(request, lanes):
 def test_lanes_in_banks(request, monkeypatch, lanes, lane_banks, most_copies):
     """Neurons in every lane, and populations that wait for each other's spikes; membranes come back from all banks.
 
-    With few copies of a register what the banks are told takes two cycles, as that of more banks does.
+    With few copies of a register, control signals take two cycles to the banks, as with more banks.
     """
     monkeypatch.setattr(ecp5, "MOST_COPIES", most_copies)
     assert ecp5.far_cycles(lane_banks) == {1: 0, 2: 1, 4: 1 if most_copies == 4 else 2}[lane_banks]
@@ -189,7 +189,7 @@ def test_weights_in_memory_with_one_port(request):
 
 
 def test_input_is_consumed_while_the_output_waits(request):
-    """With nobody to take the output, the whole input of the next step is still accepted, and its TICK."""
+    """While the output is stalled, the whole input of the next step is still accepted, and its TICK."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(SMALL, lanes=2)
     network = one_layer(rng.integers(1, 100, (12, 9)), threshold=0)

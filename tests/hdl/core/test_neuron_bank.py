@@ -22,7 +22,7 @@ STEPS = 5
 
 
 class Bench:
-    """Words of neurons, one per cycle, in each step anew; ``order`` is that of the words."""
+    """Words of neurons, one per cycle, again in each step; ``order`` is that of the words."""
 
     def __init__(self, rng, core, number):
         self.core, self.dut, self.number = core, NeuronBank(core, number), number

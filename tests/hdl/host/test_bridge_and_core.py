@@ -171,7 +171,7 @@ def test_the_driver_runs_maps(request):
 
 @pytest.mark.parametrize("shape", [(2, 1), pytest.param((2, 2), marks=pytest.mark.slow)])
 def test_the_driver_runs_networks_on_a_mesh(request, shape):
-    """Several tiles that the host sends to and hears from."""
+    """Several tiles that the host sends to and receives from."""
     rng = rng_of(request.node.name)
     fabric = mesh_of(*shape)
     board = Board(SimulatedLink(rng, fabric, stall=0.2))

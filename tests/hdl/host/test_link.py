@@ -126,7 +126,7 @@ def beginning(board):
 
 
 def stay_owed(board):
-    """The line takes no byte, so that neither an answer nor what is wrong with a frame can be told."""
+    """The line takes no byte, so that neither an answer nor the error of a frame can be reported."""
     board.deaf = True
     board.exchange(data(reply=True), data(b"gap", 7), b"\x02\0", cycles=300)
 
@@ -519,7 +519,7 @@ class Lockstep:
         self.settle()
 
     def receive(self, count):
-        """The bridge takes so many bytes, with time for an update of the limit after each."""
+        """The bridge takes the given number of bytes, with time for an update of the limit after each."""
         self.board.received.clear()
         expected, line = b"", b""
         for _ in range(count):
@@ -592,7 +592,7 @@ def random_line(rng, model):
 )
 def test_model_and_rtl_are_equal(request, receive, transmit, first):
     """Every frame that either sends, and with it all offsets, for frames that are in order, ahead, behind, too long,
-    damaged or unknown, with acknowledges and limits near, far and wrong, and for sessions that begin anew."""
+    damaged or unknown, with acknowledges and limits near, far and wrong, and for new sessions."""
     rng = random.Random(request.node.name)
     both = Lockstep(LinkParameters(receive_buffer=receive, transmit_buffer=transmit, maximum_payload=64), first)
     nonce = 0

@@ -181,7 +181,7 @@ def test_a_packet_ends_where_a_frame_ends_and_none_follows():
 
 
 def test_a_full_device_refuses_and_loses_nothing():
-    """NAK while nobody takes the bytes, whatever happens on the bus."""
+    """NAK while the bytes are not taken, whatever happens on the bus."""
     bench = Bytes(stalled=True, faults=Faults(token=0.1, out_data=0.1, out_answer=0.1, seed=3))
     sent = bytes(place * 7 % 256 for place in range(1000))
     bench.host.outgoing += sent

@@ -146,7 +146,7 @@ def test_sums(operand):
 
 @pytest.mark.parametrize(("count", "cycles"), [(2, 1), (4, 1), (8, 2), (16, 2), (32, 3), (64, 3)])
 def test_far_copies(count, cycles):
-    """All copies are the value of so many cycles before, and no register is copied more often than it may be."""
+    """All copies are the value of ``cycles`` before, and no register is copied more often than it may be."""
     assert far_cycles(count) == cycles
 
     class Copies(wiring.Component):
@@ -297,7 +297,7 @@ def test_products_in_a_cell(request, widths, monkeypatch):
 
 
 class Table(Elaboratable):
-    """LUT4: the bit of its parameter at the place that its inputs give, A being the lowest bit of it."""
+    """LUT4: the bit of its parameter that its inputs select, A being the lowest bit of it."""
 
     def __init__(self, kind, *, p_INIT, i_A, i_B, i_C, i_D, o_Z):
         assert kind == "LUT4"

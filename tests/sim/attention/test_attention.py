@@ -94,7 +94,7 @@ def test_rows_are_no_part_of_the_numbers():
 
 
 def deviations(module, parameters, q, k, v, *, seeds, causal=False):
-    """For each A its deviation from the expectation over so many seeds, in standard deviations; certain ones left out.
+    """For each A its deviation from the expectation over ``seeds``, in standard deviations; certain ones left out.
 
     Raises ``AssertionError`` where a certain one is not what it is certain to be.
     """

@@ -310,7 +310,7 @@ def test_taps_side_by_side_make_words_that_depend_on_each_other(monkeypatch):
 
 @pytest.mark.parametrize("width", [1, 2, 6, 8])
 def test_bernoulli_is_exact(width):
-    """Of all words so many as ``count`` give a 1, for every count."""
+    """Of all words, ``count`` give a 1, for every count."""
     counts = np.arange((1 << width) + 1)
     samples = bernoulli(counts[:, None], np.arange(1 << width), width)
     assert np.array_equal(samples.sum(axis=1), counts)

@@ -67,7 +67,7 @@ def receive_during(receiver, sent_before, *senders):
 
 
 def test_every_datagram_is_counted_and_steps_go_on():
-    """A first flood meets a queue that nobody reads, a second one a receiver; one of 64 datagrams is malformed."""
+    """A first flood meets a queue that is not read, a second one a receiver; one of 64 datagrams is malformed."""
     program = build_sender(BUILD)
     payloads = [b"12345", *datagrams(PIXELS, number=63)]
     with SpifReceiver(PIXELS, step_s=0.002) as receiver:

@@ -9,7 +9,7 @@ import typer
 from spikeloom.cli.app import main
 from spikeloom.cli.commands import app
 from spikeloom.cli.groups import grouped
-from spikeloom.cli.options import Hardware, Loading, Samples
+from spikeloom.cli.options import Conversion, Hardware, Loading, Samples
 
 WITH_A_NETWORK = {
     "init": (Loading, Hardware, Samples),
@@ -20,6 +20,7 @@ WITH_A_NETWORK = {
     "generate": (Loading, Hardware),
     "bitstream": (Loading, Hardware),
     "run": (Loading, Hardware, Samples),
+    "explore": (Conversion,),
 }
 
 

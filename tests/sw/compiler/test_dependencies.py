@@ -181,7 +181,7 @@ def test_neurons_that_lead_to_no_other_tile_stay_silent():
 
 
 def connection_of(source, target, matrix):
-    """A sparse connection: what is not set is no synapse."""
+    """A sparse connection: entries that are not set are not synapses."""
     return QuantisedConnection(source=source, target=target, weight=SparseMatrix.from_dense(np.array(matrix)))
 
 

@@ -82,7 +82,7 @@ def towards_zero(state, decay):
 
 
 def loihi(layers, inputs):
-    """Spikes of every layer of neurons, each in the step in which the next layer hears them: one later per layer.
+    """Spikes of every layer of neurons, each in the step in which the next layer receives them: one later per layer.
 
     States have 6 bits of fraction; ``inputs`` is ``(T, B, n)``.
     """

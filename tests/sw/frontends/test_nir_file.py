@@ -1,4 +1,4 @@
-"""NIR files of strangers: what may be in them, and what is refused with one sentence before it can do harm."""
+"""NIR files of strangers: what may be in them, and what is refused in one sentence before it can do damage."""
 
 import os
 import re

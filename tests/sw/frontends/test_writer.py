@@ -163,7 +163,7 @@ def test_a_file_that_names_its_framework_needs_no_guess():
 
 
 def test_without_leak_the_names_decide():
-    """An infinite tau is the same in files of snnTorch and Rockpool; snnTorch's is found unless a name tells."""
+    """An infinite tau is the same in files of snnTorch and Rockpool; snnTorch is assumed unless a name decides."""
     endless = lif(NEURONS, tau=np.inf, r=np.inf, kind=np.float32)
     nodes = {"fc": layer(0.3), "n": endless}
     assert load(graph(nodes, inputs=(LINES,), outputs=(4,)), preset="auto").notes[0].startswith("preset snntorch was")

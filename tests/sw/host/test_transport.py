@@ -237,7 +237,7 @@ def test_socket_errors():
 
 
 def test_socket_peer_that_writes_before_it_reads():
-    """Neither waits for the other for ever when both have more to say than the sockets hold."""
+    """Neither waits for the other forever when both have more to say than the sockets hold."""
     server = socket.create_server(("127.0.0.1", 0))
     line = TcpTransport(*server.getsockname())
     peer, _ = server.accept()

@@ -70,7 +70,7 @@ def test_compiled_simulated_and_reference_agree(request, name):
     ("lanes", "lane_banks", "most_copies"), [(64, 8, 2), pytest.param(256, 32, 4, marks=pytest.mark.slow)]
 )
 def test_a_core_of_many_banks(request, monkeypatch, lanes, lane_banks, most_copies):
-    """Neurons in every lane, which the copies of what lanes are told reach by way of other copies.
+    """Neurons in every lane, whose control signals pass through copies of copies.
 
     With 256 lanes there are three ranks of copies anyway, with 64 if each register has few.
     """

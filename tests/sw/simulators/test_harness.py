@@ -20,7 +20,7 @@ PORT = {"write_enable": 1, "memory": 3, "plane": 2, "index": 10, "write_data": 8
 
 
 class Design(wiring.Component):
-    """Streams that a test drives at both ends, and a configuration port that answers with a sum of what it is told."""
+    """Streams that a test drives at both ends, and a configuration port that answers with a sum of all writes."""
 
     def __init__(self, packet, *, tiles=None):
         port = PORT | ({} if tiles is None else {"tile": 3})

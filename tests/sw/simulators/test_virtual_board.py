@@ -43,7 +43,7 @@ def board(request, tmp_path, shared_build):
 
 
 class Cut(VirtualSerialTransport):
-    """A serial line that is cut after so many bytes from the board."""
+    """A serial line that is cut after a number of bytes from the board."""
 
     def __init__(self, board, left):
         super().__init__(str(board.link), board.clock)

@@ -78,7 +78,7 @@ def test_neurons_have_their_parameters_and_slots_that_pad_have_none(request):
 
 
 def test_routes_lead_where_spikes_count(request):
-    """Back into the core where they have words there; out where another tile or the host hears them."""
+    """Back into the core where they have words there; out where another tile or the host receives them."""
     ways, deaf = set(), 0
     for _, program in programs(rng_of(request.node.name)):
         for compiler in compilers(program):

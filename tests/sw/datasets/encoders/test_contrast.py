@@ -128,7 +128,7 @@ def test_step_forward_follows_what_is_not_faster(threshold, compare, data):
 
 
 def test_fitted_temporal_contrast():
-    """Mean and deviation by NumPy, and the same spikes as with the threshold that is no integer."""
+    """Mean and deviation by NumPy, and the same spikes as with the threshold that is not an integer."""
     series = rng_of("test_fitted_temporal_contrast").integers(-20, 21, (80, 3, 2)).cumsum(axis=0)
     changes = np.diff(series, axis=0, prepend=series[:1])
     for statistic, kept in (("signed", changes), ("absolute", np.abs(changes))):
