@@ -1,4 +1,4 @@
-"""Every command and option that the pages name exists."""
+"""Every command, option and make target that the pages name exists."""
 
 import re
 from pathlib import Path
@@ -45,6 +45,21 @@ def test_commands_and_options_exist(page):
 def test_what_does_not_exist_is_found():
     text = "```sh\nspikeloom chek net.nir\nspikeloom run net.nir --prt x \\\n  --images 3 --sed 1 # --none\n```\n"
     assert unknown(text + "`spikeloom flash BOARD --port x`") == ["chek", "run --prt", "run --sed", "flash --port"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_options_in_the_text_exist(page):
+    """An option that is named without its command is one of some command."""
+    known = {"--version"}.union(*OPTIONS.values())
+    assert set(re.findall(r"`(--[a-z][a-z-]*)", page.read_text())) <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_make_targets_exist(page):
+    rules = re.findall(r"^([a-z][a-z -]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = {target for rule in rules for target in rule.split()}
+    assert {"test", "simulate"} < targets
+    assert set(re.findall(r"(?:^|`)make\s+([a-z][a-z-]*)", page.read_text(), re.MULTILINE)) <= targets
 
 
 def test_pages_name_many_commands():
