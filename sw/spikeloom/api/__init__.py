@@ -14,11 +14,12 @@ pyserial for `Board`, and Amaranth only to build hardware.
 
 **From a file to integers.** `load` reads a network from NIR, `from_snntorch` from a module, and `from_torch` converts a
 module of ReLUs; `save` writes it as NIR, for every command. `Quantisation` and `quantise` convert it to integers,
-`describe` prints the step equations as they were interpreted.
+`describe` prints the step equations as they were interpreted. `calibrate` records the activity on training data, by
+which `Quantisation` chooses scales, and `propose` finds widths at which integers and floats agree.
 
 **From integers to a program.** `FABRICS` holds the named fabrics, `FabricConfig` describes any other, and `read_fabric`
-reads that of a build folder. `place` returns a `Program` or raises `PlaceError`; `bake` makes the program part of the
-bitstream.
+reads that of a build folder. `with_own_widths` makes tiles as wide as their weights. `place` returns a `Program` or
+raises `PlaceError`; `bake` makes the program part of the bitstream.
 
 **Running.** `ReferenceRunner`, `CompiledRunner`, `PinsRunner` and `BoardRunner` take spikes ``(T, B, n)`` and return a
 `RunResult`; `classify` makes answers of its output by a `Decision`. `Board` is the driver itself, behind an `Endpoint`
@@ -39,10 +40,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spikeloom.compiler.aer_ports import AerInput, AerOutput
     from spikeloom.compiler.bake import bake
+    from spikeloom.compiler.calibrate import calibrate
     from spikeloom.compiler.checks import PlaceError
     from spikeloom.compiler.place import place
     from spikeloom.compiler.program import Program
     from spikeloom.compiler.quantise import Quantisation, QuantiseError, quantise
+    from spikeloom.compiler.tile_widths import with_own_widths
     from spikeloom.compiler.tiles.registry import TileCompiler, register_compiler
     from spikeloom.datasets.encoders import Encoder
     from spikeloom.datasets.readout import Decision, classify
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from spikeloom.model.describe import describe
     from spikeloom.model.network import Network
     from spikeloom.runners.compiled import CompiledRunner
+    from spikeloom.runners.propose import propose
     from spikeloom.runners.runner import BoardRunner, PinsRunner, ReferenceRunner, Runner, RunResult, Task
     from spikeloom.sim.fabric.fabric import FabricConfig
     from spikeloom.sim.fabric.fabric_file import fabric_to_json, read_fabric
@@ -110,6 +114,7 @@ __all__ = [
     "TileParameters",
     "TileSignature",
     "bake",
+    "calibrate",
     "classify",
     "describe",
     "explain",
@@ -122,6 +127,7 @@ __all__ = [
     "load",
     "measured_rates",
     "place",
+    "propose",
     "quantise",
     "read_fabric",
     "register_compiler",
@@ -129,6 +135,7 @@ __all__ = [
     "save",
     "simulate",
     "sweep",
+    "with_own_widths",
 ]
 
 _HOMES = {
@@ -165,6 +172,7 @@ _HOMES = {
     "TileParameters": "spikeloom.sim.lib.tile",
     "TileSignature": "spikeloom.hdl.noc.tile",
     "bake": "spikeloom.compiler.bake",
+    "calibrate": "spikeloom.compiler.calibrate",
     "classify": "spikeloom.datasets.readout",
     "describe": "spikeloom.model.describe",
     "explain": "spikeloom.explore.cost",
@@ -177,6 +185,7 @@ _HOMES = {
     "load": "spikeloom.frontends.nir",
     "measured_rates": "spikeloom.explore.cost",
     "place": "spikeloom.compiler.place",
+    "propose": "spikeloom.runners.propose",
     "quantise": "spikeloom.compiler.quantise",
     "read_fabric": "spikeloom.sim.fabric.fabric_file",
     "register_compiler": "spikeloom.compiler.tiles.registry",
@@ -184,6 +193,7 @@ _HOMES = {
     "save": "spikeloom.frontends.saving",
     "simulate": "spikeloom.sim.network.reference",
     "sweep": "spikeloom.explore.sweep",
+    "with_own_widths": "spikeloom.compiler.tile_widths",
 }
 """Module of each name, the same as in the imports above, which type checkers read."""
 
