@@ -69,6 +69,7 @@ POPULATION = {
     "graded": ("1 if value_width", "1: spikes carry values"),
     "graded_shift": ("bits(v_width) if value_width", "bits that the value drops of `u`"),
     "delay_line": ("1 if delay_line", "1: neurons are delay lines"),
+    "max_spikes": ("count_width", "most spikes of a neuron per step; above 1, they are one event with their number"),
     "second_threshold": ("1 if second_threshold", "1: a membrane above the threshold fires above twice the threshold"),
 }
 ROUTE = {
@@ -96,6 +97,7 @@ EXAMPLE = CoreParameters(
     adaptation=True,
     delay_line=True,
     second_threshold=True,
+    count_width=4,
     noise_bits=8,
     value_width=8,
 )

@@ -38,6 +38,7 @@ def random_core(rng):
     lanes = 2 ** int(rng.integers(0, 5))
     flags = ("sparse", "multiplier", "reset_value", "reset_delay", "readout", "bias", "synaptic_current", "adaptation")
     chosen = {name: bool(rng.integers(2)) for name in (*flags, "delay_line", "second_threshold")}
+    value_width = int(rng.choice([0, 2, 16]))
     return CoreParameters(
         lanes=lanes,
         neurons=lanes * int(rng.integers(1, 40)),
@@ -50,7 +51,8 @@ def random_core(rng):
         shifts=() if chosen["multiplier"] else tuple(range(1, int(rng.integers(2, 9)))),
         refractory_width=int(rng.integers(0, 9)),
         noise_bits=int(rng.choice([0, 5, 16])),
-        value_width=int(rng.choice([0, 2, 16])),
+        value_width=value_width,
+        count_width=int(rng.choice([0, 2, 4])) if value_width == 16 else 0,
         destinations=int(rng.choice([0, 4, 64])),
         sent_axon_width=int(rng.choice([0, 20])),
         per_neuron=frozenset(name for name in PER_NEURON if rng.integers(2)),
@@ -75,7 +77,11 @@ def test_widths_of_random_cores(request):
             seen |= {(field.name, field.width > 0) for field in layout.fields}
     described = memory_words.ROW | memory_words.COLUMN | memory_words.POPULATION | memory_words.ROUTE
     assert {name for name, present in seen if present} == set(described)
-    absent = {name for name, (text, _) in described.items() if " if " in text or text in ("destinations", "noise_bits")}
+    absent = {
+        name
+        for name, (text, _) in described.items()
+        if " if " in text or text in ("destinations", "noise_bits", "count_width")
+    }
     assert {name for name, present in seen if not present} == absent | {"refractory"}
 
 

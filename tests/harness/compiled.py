@@ -50,6 +50,7 @@ CORES = {
         delay_line=True,
         noise_bits=8,
         value_width=6,
+        count_width=4,
     ),
     "two lanes, maps and lists": dataclasses.replace(
         _ALL,

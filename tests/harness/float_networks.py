@@ -52,6 +52,8 @@ def random_population(
             options["value_limit"] = float(rng.uniform(1.0, 4.0))
         if spiking and rng.random() < 0.2:
             options |= {"second_threshold": True}
+        if spiking and rng.random() < 0.2:
+            options |= {"max_spikes": int(rng.integers(2, 16))}
         try:
             return Population(name=name, shape=shape, **options)
         except ValueError:  # features that exclude each other

@@ -35,8 +35,11 @@ EVERYTHING = {
     "value_width": 6,
     "delay_line": True,
     "second_threshold": True,
+    "count_width": 4,
 }
 """What can be added to it."""
+NEEDED = {"count_width": {"value_width": 6}}
+"""What a core with one of these must have besides."""
 LEAKS = {
     "product": {},
     "shifts": {"multiplier": False, "shifts": (3, 1, 0, 7)},
@@ -89,6 +92,8 @@ def random_rule(rng: np.random.Generator, core: CoreParameters, size: int, *, wi
         names = ["threshold", "reset_value", "bias"] if core.bias else ["threshold", "reset_value"]
         names += ["adaptation_step"] if p.adaptation_leak is not None else []
         changes = {name: extremes(rng, low, high, size) for name in names}
+        if p.max_spikes > 1:
+            changes["threshold"] = extremes(rng, 1, high, size)
         shared = {name: int(values[0]) for name, values in changes.items() if name not in core.per_neuron}
         p = replace(p, **(changes | shared))
     return p
@@ -145,6 +150,7 @@ class LaneCheck:
     before: NeuronState
     after: NeuronState
     spikes: np.ndarray
+    values: np.ndarray
 
 
 def check_lane(
@@ -166,8 +172,10 @@ def check_lane(
     assert np.array_equal(run.emit, spikes if p.spiking else np.ones_like(spikes))
     emitted = run.emit == 1
     sent = saturate(run.sent, core.v_width) if not p.spiking else run.sent >> p.graded_shift
+    if p.max_spikes > 1:
+        assert np.array_equal(run.sent[emitted], values[emitted])
     if core.value_width and p.graded:
         assert np.array_equal(saturate(sent, core.value_width)[emitted], values[emitted])
     elif not (core.value_width and p.spiking):
         assert np.array_equal(sent[emitted], expected.v[emitted])
-    return LaneCheck(p, start, expected, spikes)
+    return LaneCheck(p, start, expected, spikes, values)

@@ -89,6 +89,10 @@ def random_parameters(
         parameters = with_features(rng, parameters, chosen, value_width=core.value_width or 8, core=core)
     if core.second_threshold and can_have_second_threshold(parameters) and rng.random() < 0.4:
         parameters = replace(parameters, reset=Reset.SUBTRACT, reset_delay=0, second_threshold=True)
+    if core.count_width and can_fire_several_times(parameters) and rng.random() < 0.6:
+        parameters = firing_several_times(
+            rng, parameters, most=(1 << core.count_width) - 1, value_width=core.value_width
+        )
     return as_built(parameters, core)
 
 
@@ -110,6 +114,30 @@ def random_leak(rng: np.random.Generator, size: int, core: CoreParameters, *, cl
 def can_have_second_threshold(parameters: NeuronParameters) -> bool:
     """Whether the neurons can, once their reset is by subtraction."""
     return parameters.spiking and not parameters.delay_line and parameters.adaptation_leak is None
+
+
+def can_fire_several_times(parameters: NeuronParameters) -> bool:
+    """Whether the neurons can, once they have no feature that excludes it."""
+    return parameters.spiking and not parameters.delay_line
+
+
+def firing_several_times(
+    rng: np.random.Generator, parameters: NeuronParameters, *, most: int = 15, value_width: int = 8
+) -> NeuronParameters:
+    """The neurons, with up to ``most`` spikes per step, and without what excludes that."""
+    return replace(
+        parameters,
+        max_spikes=int(rng.integers(2, most + 1)),
+        threshold=rng.integers(1, 60, parameters.size),
+        reset=Reset.SUBTRACT if rng.random() < 0.7 else parameters.reset,
+        reset_delay=0,
+        adaptation_leak=None,
+        noise_bits=0,
+        second_threshold=False,
+        graded=True,
+        graded_shift=0,
+        value_width=value_width,
+    )
 
 
 def as_built(parameters: NeuronParameters, core: CoreParameters) -> NeuronParameters:
@@ -362,6 +390,7 @@ def traits(network: QuantisedNetwork, core: CoreParameters) -> set[str]:
             "noise": p.noise_bits,
             "graded": p.graded,
             "second threshold": p.second_threshold,
+            "several spikes": p.max_spikes > 1,
             "readout": not p.spiking,
             "CubaLI": not p.spiking and p.current_leak is not None,
         }

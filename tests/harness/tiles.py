@@ -224,12 +224,17 @@ class Tile:
         noise = np.where((noise << 1) > get("noise"), noise - get("noise") - 1, noise)
         needed = threshold + twice
         above = np.where(f["greater_equal"] > 0, u + noise >= needed, u + noise > needed)
+        count = above.astype(np.int64)
+        for k in range(2, int(np.max(get("max_spikes"), initial=1)) + 1):
+            reached = np.where(f["greater_equal"] > 0, u >= k * needed, u > k * needed)
+            count += reached & (k <= get("max_spikes"))
         spike = (f["spiking"] > 0) & ~hold & above
         value = np.ones_like(u)
         if core.value_width:
             value = np.where(get("graded") > 0, saturate(u >> get("graded_shift"), core.value_width), 1)
+            value = np.where(get("max_spikes") > 1, count, value)
         now = spike & (get("reset_delay") == 0)
-        v = saturate(np.where(now, reset(u, threshold), u), core.v_width)
+        v = saturate(np.where(now, reset(u, count * threshold), u), core.v_width)
         adaptation = self._leak(s["adaptation"], get("adaptation_leak_factor"), get("nearest"))
         after = {
             "v": v,

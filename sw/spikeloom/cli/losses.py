@@ -56,6 +56,11 @@ def agreement_lines(found: Agreement) -> list[str]:
         f"{name}: {found.differing[name]:,} of {cells:,} cells differ between float model and integers"
         for name, cells in found.cells.items()
     ]
+    lines += [
+        f"{name}: in {count:,} of {found.cells[name]:,} cells the membrane reaches more thresholds than the neuron may "
+        "fire spikes in a step; use a larger max_spikes if the framework has no such bound"
+        for name, count in found.capped.items()
+    ]
     lines.append(
         f"all spikes: {figures(100 * found.share)} % of the cells are equal, and {figures(100 * found.answers)} % of "
         "the answers"

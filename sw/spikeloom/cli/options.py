@@ -98,6 +98,12 @@ class Conversion:
     reset: Annotated[Reset | None, _of_network("Reset of the membrane by a spike.")] = None
     reset_delay: Annotated[int | None, _of_network("Steps from a spike to its reset, 0 or 1.")] = None
     refractory: Annotated[int | None, _of_network("Refractory steps after a spike.")] = None
+    max_spikes: Annotated[
+        int | None,
+        _of_network(
+            "Most spikes of a neuron per step, 1 to 15; default: 1. sinabs and Rockpool have no bound by default."
+        ),
+    ] = None
     norm_input: Annotated[
         bool | None,
         _of_network("For sinabs: whether the gain of its neurons is 1 - beta, else 1.", "--norm-input/--no-norm-input"),
@@ -131,6 +137,7 @@ class Conversion:
             reset=self.reset,
             reset_delay=self.reset_delay,
             refractory=self.refractory,
+            max_spikes=self.max_spikes,
             norm_input=self.norm_input,
             layers=_layers(self.layer or ()),
         )

@@ -23,7 +23,7 @@ PROJECT_FILE = "spikeloom.toml"
 
 KEYS = (
     *("network", "preset", "time-step", "discretisation", "compare", "reset", "reset-delay", "refractory"),
-    *("norm-input", "layer", "decision"),
+    *("max-spikes", "norm-input", "layer", "decision"),
     *(
         "weight-bits",
         "scales",

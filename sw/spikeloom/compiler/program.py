@@ -57,3 +57,9 @@ class Program:
     graded: tuple[str, ...]
     uses: tuple[Use, ...]
     assignment: Assignment
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The observed populations whose neurons fire several times per step: their values are numbers of spikes."""
+        network = self.assignment.parts.original
+        return tuple(name for name in self.graded if network.population(name).parameters.max_spikes > 1)

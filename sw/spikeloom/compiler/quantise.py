@@ -61,7 +61,7 @@ class Scales(Enum):
 
     With ``NEURON`` the neurons of a channel still share one, because they share their weights. So do the neurons of
     the output, whose membranes are compared with each other; of populations with noise, which has one width; and with
-    graded spikes, whose values meet the same weights.
+    values of their membranes as graded spikes, which meet the same weights.
     """
 
     POPULATION = "population"
@@ -268,7 +268,7 @@ def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tup
             p.name: _exponent(network, p, values, options, [] if p.name in own else found) for p in network.populations
         }
         before = values
-        values = {p.name: exponents[p.name] - _graded_shift(p, exponents[p.name], options) for p in graded}
+        values = {p.name: _exponent_of_values(p, exponents[p.name], options) for p in graded}
         if values == before:
             each = {
                 p.name: _own_exponents(network, p, values, options, found) for p in network.populations if p.name in own
@@ -282,13 +282,23 @@ def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tup
     )
 
 
+def _exponent_of_values(population: Population, exponent: int, options: Quantisation) -> int:
+    # The number of spikes is an integer already.
+    return 0 if population.max_spikes > 1 else exponent - _graded_shift(population, exponent, options)
+
+
 def _value_exponent(population: Population, options: Quantisation) -> int:
-    """Return the finest scale at which the largest value is at most ``2**(value_width - 1)``."""
+    """Return the finest scale at which the largest value is at most ``2**(value_width - 1)``; 0 for numbers of
+    spikes."""
+    if population.max_spikes > 1:
+        return 0
     fraction, exponent = np.frexp(population.value_limit or 1.0)
     return options.value_width - 1 - int(exponent) + int(fraction == 0.5)
 
 
 def _graded_shift(population: Population, exponent: int, options: Quantisation) -> int:
+    if population.value_limit is None:
+        return 0
     return min(max(exponent - _value_exponent(population, options), 0), options.v_width - 1)
 
 
@@ -401,7 +411,8 @@ def _room_of_membranes(population: Population, options: Quantisation, together: 
 
 def _may_differ(network: Network, population: Population) -> bool:
     """Whether the neurons of ``population`` may have scales of their own; see `Scales`."""
-    shared = population.name == network.output or population.noise or population.graded or population.delay is not None
+    shared = population.name == network.output or population.noise or population.value_limit is not None
+    shared = shared or population.delay is not None
     return not shared and len(_channel_sizes(network, population)) == 1
 
 
@@ -545,7 +556,12 @@ def _neuron_parameters(
         fields["current_leak"] = None  # a current that lasts one step equals the input itself
     if not population.spiking:
         fields["threshold"] = 0
-    # Populations with noise or graded spikes have one scale.
+    if population.max_spikes > signed_range(options.value_width)[1]:
+        raise QuantiseError(
+            f"population {population.name}: its {population.max_spikes} spikes per step must fit value_width, which "
+            f"must be at least {population.max_spikes.bit_length() + 1} bits, not {options.value_width}"
+        )
+    # Populations with noise or with values of their membranes have one scale.
     shared = exponent if isinstance(exponent, int) else 0
     noise_bits = _noise_bits(population, shared, options, notes)
     return NeuronParameters(
@@ -556,7 +572,7 @@ def _neuron_parameters(
         noise_bits=noise_bits,
         seed=network.seeds[population.name] if noise_bits else 1,
         graded=population.graded,
-        graded_shift=_graded_shift(population, shared, options) if population.graded else 0,
+        graded_shift=_graded_shift(population, shared, options),
         value_width=options.value_width,
         **fields,
     )

@@ -53,18 +53,19 @@ def classify(spikes: ArrayLike, decision: Decision | None = None) -> NDArray[np.
     """Return the answer ``(B,)`` for each sample of output spikes, or of membranes, ``(T, B, n)``.
 
     ``decision`` None stands for the most spikes, or the largest sum of membranes, whichever is given. Ties, including
-    no spikes at all, go to the lowest neuron. Raises ``ValueError`` for spikes where membranes are needed: only
-    booleans are taken for spikes by `Decision.FIRST_TO_SPIKE`, and never for membranes.
+    no spikes at all, go to the lowest neuron. Spikes are booleans, or numbers of spikes as unsigned integers; anything
+    else is membranes. Raises ``ValueError`` for spikes where membranes are needed, and the reverse.
     """
     array = np.asarray(spikes)
     if array.ndim != 3 or array.shape[2] == 0:
         raise ValueError(f"spikes must have shape (T, B, n), not {array.shape}")
-    if decision is not None and decision.by_spikes != (array.dtype.kind == "b"):
+    if decision is not None and decision.by_spikes != (array.dtype.kind in "bu"):
         needed, found = ("spikes", "membranes") if decision.by_spikes else ("membranes", "spikes")
         raise ValueError(f"the output must give {needed} for the decision {decision.value}, not {found}")
     if decision is Decision.FIRST_TO_SPIKE:
         # Earlier is better, and any step is better than no spike.
-        score = np.where(array.any(axis=0), len(array) - array.argmax(axis=0), 0)
+        fired = array != 0
+        score = np.where(fired.any(axis=0), len(fired) - fired.argmax(axis=0), 0)
     elif decision is Decision.LAST_MEMBRANE:
         score = array[-1]
     elif decision is Decision.LARGEST_MEMBRANE:

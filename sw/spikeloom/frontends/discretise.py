@@ -16,7 +16,7 @@ from spikeloom.frontends.presets import Discretisation, Gain, Preset, TimeUnit
 from spikeloom.frontends.shapes import array_of, own_shape
 from spikeloom.model.population import LONGEST_DELAY, Population
 from spikeloom.sim.core.features import FEATURES, MODEL_KEYS, Numbers
-from spikeloom.sim.core.neuron import Compare, Reset
+from spikeloom.sim.core.neuron import MOST_SPIKES, Compare, Reset
 
 __all__ = ["RuleOptions", "Stepped", "Stepping", "population_of"]
 
@@ -37,6 +37,7 @@ class RuleOptions:
     reset: Reset | None = None
     reset_delay: int | None = None
     refractory: int | None = None
+    max_spikes: int | None = None
     norm_input: bool | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
 
@@ -159,7 +160,9 @@ def _start(
         return start
     where = _number_range(start)
     spiking = fields.get("spiking", True)
-    if spiking and fields["reset"] is not Reset.SUBTRACT and "value_limit" not in fields:
+    # Values are those of the membrane itself, and multiples of a threshold those of the threshold itself.
+    differences = "value_limit" not in fields and fields.get("max_spikes", 1) == 1
+    if spiking and fields["reset"] is not Reset.SUBTRACT and differences:
         fields["threshold"] = fields["threshold"] - start
         fields["bias"] = fields["bias"] - rest * start
         if fields["reset"] in (Reset.ZERO, Reset.VALUE):
@@ -208,6 +211,12 @@ def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptio
         )
     if v_reset.any() and reset is not Reset.VALUE:
         notes.append(f"{name}: v_reset of the file is not used, because reset is {reset.value}")
+    max_spikes = options.max_spikes or 1
+    if preset.several and max_spikes == 1 and options.max_spikes is None:
+        notes.append(
+            f"{name}: a membrane at several thresholds fires once, whereas {preset.title} can fire several times in a "
+            f"step; if its neurons do, load with max_spikes from 2 to {MOST_SPIKES}"
+        )
     second = preset.title == "snnTorch" and reset is Reset.SUBTRACT and not reset_delay and not options.models
     return {
         "second_threshold": second,
@@ -217,6 +226,7 @@ def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptio
         "reset": reset,
         "reset_delay": reset_delay,
         "refractory": refractory,
+        "max_spikes": max_spikes,
     }
 
 

@@ -44,7 +44,7 @@ from spikeloom.model.network import Connection, Network
 from spikeloom.model.population import INPUT, Population
 from spikeloom.sim.attention.attention import AttentionParameters
 from spikeloom.sim.core.features import MODEL_KEYS, Numbers
-from spikeloom.sim.core.neuron import Compare, Reset
+from spikeloom.sim.core.neuron import MOST_SPIKES, Compare, Reset
 from spikeloom.sim.lib.files import FileError, shown
 from spikeloom.sim.lib.formats import FORMAT_KEY, NIR_METADATA
 from spikeloom.sim.network.attention import QuantisedAttention
@@ -65,6 +65,7 @@ METADATA_KEYS = (
 _INTEGERS = {
     "reset_delay": (0, 1),
     "refractory": (0, 255),
+    "max_spikes": (1, MOST_SPIKES),
     "norm_input": (0, 1),
     "seed": (1, (1 << 32) - 1),
     "input_value_width": (0, 16),
@@ -85,6 +86,7 @@ def load(
     reset: Reset | str | None = None,
     reset_delay: int | None = None,
     refractory: int | None = None,
+    max_spikes: int | None = None,
     norm_input: bool | None = None,
     layers: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int | None = None,
@@ -104,6 +106,9 @@ def load(
         Discretisation of continuous time; default: that of the preset. ``"nir"`` has no time step and uses Euler.
     compare, reset, reset_delay, refractory
         Firing rule of all neurons, as enumeration members or their values.
+    max_spikes
+        Largest number of spikes of a neuron per step, 1 to 15; default: 1. sinabs and Rockpool fire as often as the
+        membrane reaches the threshold, unless told otherwise, and do not export that.
     norm_input
         For sinabs, whether the gain of neurons is 1 - beta, else 1.
     layers
@@ -119,6 +124,7 @@ def load(
         "reset": reset,
         "reset_delay": reset_delay,
         "refractory": refractory,
+        "max_spikes": max_spikes,
         "norm_input": norm_input,
     }
     caller = _options("", preset=preset, time_step_s=time_step_s, discretisation=discretisation, seed=seed, **rule)

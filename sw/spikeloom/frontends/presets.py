@@ -65,7 +65,8 @@ class Preset:
     file. ``start`` names the parameter at which membranes start, if not at 0. ``norm_input`` holds, for a framework
     with this option, its default by kind of node: whether the gain is 1 - beta, else 1. ``r_is_beta`` tells that
     the exporter writes the decay factor as ``r``, which is checked. Kinds of node in ``reset_at_once`` have reset delay
-    0. With ``late``, neurons compare the membrane that the step before left, so that each population adds a step:
+    0. With ``several``, neurons of the framework can fire several times per step, which its exporter does not write.
+    With ``late``, neurons compare the membrane that the step before left, so that each population adds a step:
     connections between populations have delay 1, and the last step of the framework is one later than here.
     """
 
@@ -88,10 +89,9 @@ class Preset:
     norm_input: Mapping[str, bool] = field(default_factory=dict)
     r_is_beta: bool = False
     reset_at_once: tuple[str, ...] = ()
+    several: bool = False
     late: bool = False
 
-
-_MULTIPLE_SPIKES = "a membrane at several thresholds fires once, whereas {} can fire several times in a step"
 
 PRESETS: Mapping[str, Preset] = {
     "nir": Preset(title="NIR"),
@@ -129,10 +129,7 @@ PRESETS: Mapping[str, Preset] = {
         compare=Compare.GREATER_EQUAL,
         reset=Reset.SUBTRACT,
         lost=("reset",),
-        caveats={
-            "LIF": (_MULTIPLE_SPIKES.format("sinabs"),),
-            "IF": (_MULTIPLE_SPIKES.format("sinabs"),),
-        },
+        several=True,
         unseen=("sinabs does not export tau_syn and min_v_mem, so neither is applied",),
         norm_input={"LIF": True, "LI": False},
     ),
@@ -147,9 +144,10 @@ PRESETS: Mapping[str, Preset] = {
         compare=Compare.GREATER_EQUAL,
         reset=Reset.SUBTRACT,
         caveats={
-            "LIF": ("Rockpool does not export the neuron's own bias", _MULTIPLE_SPIKES.format("Rockpool")),
-            "CubaLIF": ("Rockpool does not export the neuron's own bias", _MULTIPLE_SPIKES.format("Rockpool")),
+            "LIF": ("Rockpool does not export the neuron's own bias",),
+            "CubaLIF": ("Rockpool does not export the neuron's own bias",),
         },
+        several=True,
         unseen=("Rockpool does not export the weights w_rec of recurrent layers, so none are applied",),
     ),
     "spyx": Preset(

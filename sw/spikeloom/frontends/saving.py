@@ -285,6 +285,8 @@ class _Writer:
                 "reset_delay": population.reset_delay,
                 "refractory": population.refractory,
             }
+            # Files of networks without it are what they always were.
+            rule |= {"max_spikes": population.max_spikes} if population.max_spikes > 1 else {}
             after = population.reset_value if population.reset is Reset.VALUE else np.zeros(population.size)
             arrays |= {"v_threshold": population.threshold.reshape(shape), "v_reset": after.reshape(shape)}
         metadata = {"spikeloom": rule}
@@ -328,6 +330,8 @@ def _line(convolution: Convolution) -> tuple[int, ...]:
 
 
 _SKIPPED = ("name",)
+_USUAL = [("max_spikes", 1)]
+"""Fields that are left out at their default, because files of earlier versions do not have them."""
 
 _LATER = ("alpha_function",)  # fields that older files of the same format do not have
 
@@ -337,7 +341,7 @@ def _exact_population(population: Population) -> dict[str, Any]:
     exact: dict[str, Any] = {}
     for field in fields(population):
         value = getattr(population, field.name)
-        if field.name in _SKIPPED or value is None:
+        if field.name in _SKIPPED or value is None or (field.name, value) in _USUAL:
             continue
         if field.name in _LATER and not value:
             continue

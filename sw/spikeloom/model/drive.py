@@ -73,4 +73,5 @@ def _greatest_value(network: Network, source: str) -> float:
     """Return the largest value of a graded spike of ``source``."""
     if network.input_value_width and source == "input":
         return float((1 << (network.input_value_width - 1)) - 1)
-    return float(network.population(source).value_limit or 1.0)
+    population = network.population(source)
+    return float(population.value_limit or population.max_spikes)

@@ -7,7 +7,7 @@ connections between them, and attention. `Network.simulate` is the float model o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite, prod
 from typing import Any
@@ -57,11 +57,23 @@ class Connection(Projection):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FloatResult:
     """Result of a float run, each ``(T, B, n)``: spikes of every population and attention, the values of graded spikes,
-    and the recorded membranes."""
+    and the recorded membranes.
+
+    ``counted`` names the populations whose neurons fire several times per step; their values are the numbers of spikes.
+    ``capped`` has the number of cells of each of them, one per neuron, step and sample, in which the membrane reached
+    more thresholds than `Population.max_spikes`.
+    """
 
     spikes: dict[str, NDArray[np.bool_]]
     values: dict[str, FloatArray]
     membranes: dict[str, FloatArray]
+    counted: tuple[str, ...] = ()
+    capped: dict[str, int] = field(default_factory=dict)
+
+    def fired(self, name: str) -> NDArray[Any]:
+        """Return the spikes of ``name`` per neuron and step: booleans, or numbers as unsigned integers where its
+        neurons fire several times per step."""
+        return self.values[name].astype(np.uint8) if name in self.counted else self.spikes[name]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -217,11 +229,12 @@ class Network:
     def simulate(self, spikes: ArrayLike) -> NDArray[Any]:
         """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1 and return the output population's spikes or membranes.
 
-        ``(T, inputs)`` is a single sample. The result is ``(T, B, n_out)``: booleans if the output spikes, otherwise
-        float membranes. Every sample starts from rest.
+        ``(T, inputs)`` is a single sample. The result is ``(T, B, n_out)``: booleans if the output spikes, numbers of
+        spikes if it fires several times per step, otherwise float membranes. Every sample starts from rest.
         """
         result = self.run(spikes)
-        return (result.spikes if self.population(self.output).spiking else result.membranes)[self.output]
+        spiking = self.population(self.output).spiking
+        return result.fired(self.output) if spiking else result.membranes[self.output]
 
     def run(self, spikes: ArrayLike, *, record_membranes: Iterable[str] = ()) -> FloatResult:
         """Like `simulate`, but return the activity of every population.
@@ -240,6 +253,7 @@ class Network:
         values = {p.name: np.zeros((steps, batch, p.size)) for p in self.populations if p.graded}
         brought: dict[str, NDArray[Any]] = {INPUT: inputs} | fired | values
         states = {p.name: PopulationState(p, batch, self.seeds[p.name]) for p in self.populations}
+        capped = {p.name: 0 for p in self.populations if p.max_spikes > 1}
         for t in range(steps):
             for population in self.populations:
                 current = np.zeros((batch, population.size))
@@ -250,10 +264,12 @@ class Network:
                 fired[population.name][t], value = state.step(current)
                 if population.name in values:
                     values[population.name][t] = value
+                if population.name in capped:
+                    capped[population.name] += state.capped
                 if population.name in recorded:
                     membranes[population.name][t] = state.v
                 for attention in self.attentions:
                     if attention.last_source(names) == names.index(population.name):
                         sources = {source: fired[source][t] for source in attention.sources}
                         _, fired[attention.name][t] = attention.samples(sources, words[attention.name].step(t))
-        return FloatResult(spikes=fired, values=values, membranes=membranes)
+        return FloatResult(spikes=fired, values=values, membranes=membranes, counted=tuple(capped), capped=capped)

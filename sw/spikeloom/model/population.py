@@ -10,9 +10,11 @@ weights, times the values, of the spikes of the step::
     u      = base + (0 if hold else bias + i)                           integrate
     theta  = threshold + a                                              a: adaptation, 0 without
     needed = theta + (threshold if second_threshold and v > threshold else 0)   v before the step
-    spike  = spiking and not hold and (u + xi > needed | u + xi >= needed)  compare; xi: uniform in -noise .. noise
-    value  = u within -value_limit .. value_limit if graded, else 1     what a spike brings
-    if spike and reset_delay == 0: u = 0 | reset_value | u - theta | u
+    xi     = uniform in -noise .. noise
+    count  = how many k from 1 to max_spikes have u + xi > k needed | u + xi >= k needed
+    spike  = spiking and not hold and count > 0                         compare
+    value  = count if max_spikes > 1, u within -value_limit .. value_limit if it has that, else 1
+    if spike and reset_delay == 0: u = 0 | reset_value | u - count theta | u
     v      = u
     a      = adaptation_factor * a + (adaptation_step if spike else 0)
 
@@ -43,7 +45,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeloom.sim.core.neuron import RANDOM_WIDTH, Compare, Reset
+from spikeloom.sim.core.neuron import MOST_SPIKES, RANDOM_WIDTH, Compare, Reset
 from spikeloom.sim.core.neuron import noise as signed_word
 from spikeloom.sim.lib.lfsr import leap_table
 
@@ -126,6 +128,10 @@ class Population:
         Whether the membrane is the difference of two currents, which decay by ``alpha`` and by ``beta``. Needs ``beta``
         less than ``alpha``, `Compare.GREATER` and a reset `Reset.ZERO` or `Reset.SUBTRACT` with ``reset_delay`` 1, or
         `Reset.NONE`; there is no ``bias``, no ``refractory`` and none of the features below. Float model only.
+    max_spikes
+        Largest number of spikes of a neuron per step, 1 to `MOST_SPIKES`. Above 1, spikes carry their number as a
+        value, and a reset by subtraction subtracts the threshold once for each. Needs positive thresholds and
+        ``reset_delay`` 0, and excludes adaptation, noise, a second threshold and a ``value_limit``.
     second_threshold
         Whether neurons whose membrane stays above the threshold after a reset fire again only above twice the
         threshold. Needs `Reset.SUBTRACT`, ``reset_delay`` 0 and a constant threshold.
@@ -153,6 +159,7 @@ class Population:
     adaptation_step: FloatArray = field(default_factory=lambda: np.zeros(()))
     noise: float = 0.0
     value_limit: float | None = None
+    max_spikes: int = 1
     second_threshold: bool = False
     alpha_function: bool = False
     delay: NDArray[np.int64] | None = None
@@ -168,10 +175,10 @@ class Population:
         for name, kind in (("compare", Compare), ("reset", Reset)):
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} of {where} must be a {kind.__name__}, not {getattr(self, name)!r}")
-        for name, high in (("reset_delay", 1), ("refractory", 255)):
+        for name, low, high in (("reset_delay", 0, 1), ("refractory", 0, 255), ("max_spikes", 1, MOST_SPIKES)):
             value = getattr(self, name)
-            if not isinstance(value, int) or not 0 <= value <= high:
-                raise ValueError(f"{name} of {where} must be an integer from 0 to {high}, not {value!r}")
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"{name} of {where} must be an integer from {low} to {high}, not {value!r}")
         for name in ("beta", "threshold", "reset_value", "bias", "alpha", "adaptation_factor", "adaptation_step"):
             if getattr(self, name) is not None:
                 self._broadcast(name, as_floats(f"{name} of {where}", getattr(self, name)))
@@ -211,8 +218,9 @@ class Population:
         features = {
             "adaptation": self.adaptation_factor is not None,
             "noise": self.noise > 0.0,
-            "graded spikes": self.graded,
+            "graded spikes": self.value_limit is not None,
             "a second threshold": self.second_threshold,
+            "several spikes per step": self.max_spikes > 1,
         }
         present = [name for name, used in features.items() if used]
         if present and not self.spiking:
@@ -220,6 +228,16 @@ class Population:
         if self.delay is not None and (present or self.alpha is not None or not self.spiking):
             name = (present or ["a synaptic current" if self.alpha is not None else "a membrane to read out"])[0]
             raise ValueError(f"{where} consists of delay lines and must not have {name}")
+        if self.max_spikes > 1:
+            excluded = [name for name in present if name != "several spikes per step"]
+            excluded += ["a reset delay"] if self.reset_delay else []
+            if excluded:
+                raise ValueError(f"{where} fires several times per step and must not have {excluded[0]}")
+            if self.threshold.min() <= 0.0:
+                raise ValueError(
+                    f"threshold of {where}, which fires several times per step, must be positive, not "
+                    f"{self.threshold.min()}"
+                )
         if self.second_threshold and (
             self.reset is not Reset.SUBTRACT or self.reset_delay or self.adaptation_factor is not None
         ):
@@ -270,8 +288,8 @@ class Population:
 
     @property
     def graded(self) -> bool:
-        """Whether spikes carry values."""
-        return self.value_limit is not None
+        """Whether spikes carry values: membranes, or the number of spikes of the step."""
+        return self.value_limit is not None or self.max_spikes > 1
 
     @property
     def size(self) -> int:
@@ -299,7 +317,11 @@ class Population:
         threshold = _coefficient(self.threshold)
         raised = threshold if self.adaptation_factor is None else f"({threshold} + a)"
         compared = "v" if not self.noise else "v + noise"
-        text += f"; spike if {compared} {self.compare.value} {raised.strip('()')}"
+        if self.max_spikes > 1:
+            text += f"; n spikes if {compared} {self.compare.value} n {threshold}, n up to {self.max_spikes}"
+            raised = f"n {threshold}"
+        else:
+            text += f"; spike if {compared} {self.compare.value} {raised.strip('()')}"
         if self.second_threshold:
             text += f", or twice that where v was > {threshold}"
         start = {Reset.ZERO: "0", Reset.VALUE: _coefficient(self.reset_value)}.get(self.reset)
@@ -349,6 +371,8 @@ class PopulationState:
         self.adaptation = np.zeros(shape)
         self.random = np.broadcast_to(seeds, shape)
         self.line = np.zeros(shape, np.int64)
+        self.capped = 0
+        """Number of neurons that would have fired more often in the last step than ``max_spikes``."""
 
     def _after_reset(self, v: FloatArray, threshold: FloatArray) -> FloatArray:
         population = self.population
@@ -382,14 +406,20 @@ class PopulationState:
         needed = threshold
         if population.second_threshold:
             needed = threshold + np.where(self.v > population.threshold, population.threshold, 0.0)
-        above = compared > needed if population.compare is Compare.GREATER else compared >= needed
-        spike = above & ~hold & population.spiking
+        count = np.zeros(u.shape)
+        for k in range(1, population.max_spikes + 1):
+            count += compared > k * needed if population.compare is Compare.GREATER else compared >= k * needed
+        spike = (count > 0.0) & ~hold & population.spiking
         limit = population.value_limit
-        values = spike.astype(np.float64)
+        values = spike * count
+        if population.max_spikes > 1:
+            beyond = (population.max_spikes + 1) * needed
+            more = compared > beyond if population.compare is Compare.GREATER else compared >= beyond
+            self.capped = int(np.count_nonzero(more & spike))
         if limit is not None:
             values *= np.clip(u, -limit, limit)
         if population.reset_delay == 0:
-            u = np.where(spike, self._after_reset(u, threshold), u)
+            u = np.where(spike, self._after_reset(u, count * threshold), u)
         self.v = u
         if population.adaptation_factor is not None:
             self.adaptation = population.adaptation_factor * self.adaptation + spike * population.adaptation_step

@@ -138,8 +138,7 @@ def gather(
     mesh = program.fabric.mesh or MeshParameters(columns=2, rows=1)
     membranes = {name: np.asarray(states.v, np.int64) for name, states in result.states.items()}
     spiking = {name: result.spikes[name] for name in _spiking_in_order(network)}
-    output = spiking.get(network.output, membranes.get(network.output))
-    assert output is not None  # a population spikes, or its states are recorded
+    output = result.fired(network.output) if network.output in spiking else membranes[network.output]
     return Report(
         program=program,
         explanation=explanation,
@@ -152,7 +151,7 @@ def gather(
         decision=decision or Decision.usual(spiking=network.output in spiking),
         labels=None if labels is None else np.asarray(labels, np.int64),
         comparisons=tuple(
-            Comparison(population=name, differs=found != spiking.get(name, membranes.get(name)))
+            Comparison(population=name, differs=found != (result.fired(name) if name in spiking else membranes[name]))
             for name, found in (measured or {}).items()
             if name in spiking or name in membranes
         ),

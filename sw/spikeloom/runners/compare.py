@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,8 @@ class Agreement:
 
     A cell is one neuron in one step of one sample; ``cells`` and ``differing`` count those of each population that
     spikes, by name. ``answers`` is the share, 0 to 1, of samples with the same answer; the accuracies are None without
-    labels.
+    labels. ``capped`` counts, for populations whose neurons fire several times per step, the cells in which the float
+    model was due more spikes than their bound.
     """
 
     cells: dict[str, int]
@@ -35,6 +36,7 @@ class Agreement:
     answers: float
     accuracy_float: float | None
     accuracy_integers: float | None
+    capped: dict[str, int] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -62,14 +64,15 @@ def _agreement(
     names = observed_names(quantised)
     spiking = quantised.population(network.output).parameters.spiking
     outputs = (
-        floats.spikes[network.output] if spiking else floats.membranes[network.output],
-        reference.spikes[network.output] if spiking else reference.states[network.output].v,
+        floats.fired(network.output) if spiking else floats.membranes[network.output],
+        reference.fired(network.output) if spiking else reference.states[network.output].v,
     )
     first, second = (classify(output, decision) for output in outputs)
     scores = [None if inputs.labels is None else accuracy(output, inputs.labels, decision) for output in outputs]
     return Agreement(
         cells={name: reference.spikes[name].size for name in names},
-        differing={name: int(np.count_nonzero(reference.spikes[name] != floats.spikes[name])) for name in names},
+        differing={name: int(np.count_nonzero(reference.fired(name) != floats.fired(name))) for name in names},
+        capped={name: count for name, count in floats.capped.items() if count},
         answers=float(np.mean(first == second)),
         accuracy_float=scores[0],
         accuracy_integers=scores[1],
@@ -139,7 +142,7 @@ def simulate_network(
     rtl = None if runner is None else runner.run(inputs.spikes, progress=progress)
 
     spiking = quantised.population(network.output).parameters.spiking
-    integers = reference.spikes[network.output] if spiking else reference.states[network.output].v
+    integers = reference.fired(network.output) if spiking else reference.states[network.output].v
     outputs = (integers, None if rtl is None else rtl.output)
     scores = [
         agreed.accuracy_float,

@@ -60,12 +60,12 @@ class RunResult:
 
     ``spikes``, ``values`` and ``membranes`` are ``(T, B, n)`` by population, for the observed populations: the output
     population and, in hardware, those that the program observes in addition. ``values`` holds the values of graded
-    spikes, 0 without a spike. ``counters`` holds the counters of each tile at the end. ``cycles`` is the number of
-    clock cycles from the end of loading to the last answer, link included where there is one. ``cycles_per_sample``
-    ``(B,)`` counts from the first packet of a sample in to its last packet out; consecutive samples overlap. ``links``
-    holds the router counters of a mesh. Fields that are not counted are empty or None. ``faults`` are those injected on
-    the line. ``seconds`` is wall time. ``classes`` ``(B,)`` holds the answers if they were requested; there are no
-    arrays by population then.
+    spikes, 0 without a spike; for the populations in ``counted``, these are the numbers of spikes. ``counters`` holds
+    the counters of each tile at the end. ``cycles`` is the number of clock cycles from the end of loading to the last
+    answer, link included where there is one. ``cycles_per_sample`` ``(B,)`` counts from the first packet of a sample in
+    to its last packet out; consecutive samples overlap. ``links`` holds the router counters of a mesh. Fields that are
+    not counted are empty or None. ``faults`` are those injected on the line. ``seconds`` is wall time. ``classes``
+    ``(B,)`` holds the answers if they were requested; there are no arrays by population then.
     """
 
     output_name: str
@@ -79,11 +79,18 @@ class RunResult:
     faults: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     classes: NDArray[np.int64] | None = None
+    counted: tuple[str, ...] = ()
+
+    def fired(self, name: str) -> NDArray[Any]:
+        """Return the spikes of a population per neuron and step: booleans, or numbers as unsigned integers where its
+        neurons fire several times per step."""
+        return self.values[name].astype(np.uint8) if name in self.counted else self.spikes[name]
 
     @property
     def output(self) -> NDArray[Any]:
-        """Spikes of the output population, or its membranes if it does not spike."""
-        return self.membranes.get(self.output_name, self.spikes.get(self.output_name))  # type: ignore[return-value]
+        """Spikes of the output population (`fired`), or its membranes if it does not spike."""
+        name = self.output_name
+        return self.membranes[name] if name in self.membranes else self.fired(name)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,6 +122,15 @@ class Runner(abc.ABC):
         """
 
 
+def _check_mode(mode: ReadoutMode, network: QuantisedNetwork) -> None:
+    """Refuse an answer that the readout on the board does not find: it counts events."""
+    if mode is ReadoutMode.COUNT and network.population(network.output).parameters.max_spikes > 1:
+        raise ValueError(
+            f"mode must not be COUNT, because the readout on the board counts several spikes of {network.output} in a "
+            "step once; classify the output on the host"
+        )
+
+
 class TaskRunner(Runner):
     """Runner that also supports tasks for the units of the host bridge."""
 
@@ -139,10 +155,12 @@ class ReferenceRunner(TaskRunner):
             spikes={} if silent else {name: result.spikes[name]},
             membranes={name: result.states[name].v} if silent else {},
             values={name: result.values[name]} if name in result.values else {},
+            counted=(name,) if self.network.population(name).parameters.max_spikes > 1 else (),
             seconds=time.monotonic() - start,
         )
 
     def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
+        _check_mode(task.mode, self.network)
         spikes = task.encoder.encode(task.inputs) if task.encoder else task.inputs
         result = self.run(spikes, progress=progress)
         if task.mode is ReadoutMode.OFF:
@@ -183,6 +201,7 @@ class BoardRunner(TaskRunner):
         return self.do(Task(inputs=array), progress=progress)
 
     def do(self, task: Task, *, progress: Progress | None = None) -> RunResult:
+        _check_mode(task.mode, self.program.assignment.parts.original)
         start = time.monotonic()
         with Endpoint(self.transport) as endpoint:
             board = Board(endpoint, self.program.fabric)
@@ -231,7 +250,13 @@ def by_population(program: Program, results: Sequence[BoardResult]) -> dict[str,
             values_of[name] = values[..., columns]
         first += size
     membranes_of = {output: joined("membranes")} if program.membranes else {}
-    return {"output_name": output, "spikes": spikes_of, "values": values_of, "membranes": membranes_of}
+    return {
+        "output_name": output,
+        "spikes": spikes_of,
+        "values": values_of,
+        "membranes": membranes_of,
+        "counted": program.counted,
+    }
 
 
 class PinsRunner(TaskRunner):

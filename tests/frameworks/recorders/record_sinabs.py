@@ -72,10 +72,10 @@ def main():
     two_layers("IAF single spike", iaf(), scale=0.5)
     two_layers("IAF, reset to zero", iaf(reset_fn=MembraneReset()), scale=0.7, load={"reset": "zero"})
 
-    several = "several spikes per step, where the network fires once"
-    two_layers("LIF several spikes", lif(spike_fn=MultiSpike), scale=6.0, lost=several)
-    two_layers("IAF several spikes", iaf(spike_fn=MultiSpike), lost=several)
-    two_layers("IAF at most 3 spikes", iaf(spike_fn=MaxSpike(3)), lost=several)
+    several = {"max_spikes": 15}
+    two_layers("LIF several spikes", lif(spike_fn=MultiSpike), scale=6.0, load=several)
+    two_layers("IAF several spikes", iaf(spike_fn=MultiSpike), load=several)
+    two_layers("IAF at most 3 spikes", iaf(spike_fn=MaxSpike(3)), load={"max_spikes": 3})
     lost = "the exporter drops tau_syn: the input reaches the membrane at once"
     two_layers("LIF, synaptic current", lif(tau_syn=3.0), scale=1.5, lost=lost)
     lost = "the exporter drops min_v_mem: the membrane has no lower bound"

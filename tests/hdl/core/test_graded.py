@@ -88,6 +88,37 @@ def test_random_networks(request, lanes, weight_width, memory):
     assert interesting
 
 
+@pytest.mark.parametrize(("lanes", "count_width"), [(1, 2), (4, 4)])
+def test_several_spikes_per_step(request, lanes, count_width):
+    """Numbers of spikes as values, from 1 to the bound, up to sums that saturate the membrane."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(
+        CORE, lanes=lanes, v_width=8, count_width=count_width, noise_bits=4, adaptation=True, readout=True
+    )
+    seen, saturated = set(), 0
+    for case in range(4):
+        network = random_network(rng, core, inputs=12, sizes=(7, 5, 6), readout=case == 1)
+        reference, _ = check(rng, core, network, random_spikes(rng, 5, 2, network.inputs), idle=0.1)
+        for population in network.populations:
+            p = population.parameters
+            if p.max_spikes > 1:
+                counts = reference.fired(population.name)
+                seen |= {"none", "one", "several", "bound"} & {
+                    name
+                    for name, found in (
+                        ("none", counts == 0),
+                        ("one", counts == 1),
+                        ("several", (counts > 1) & (counts < p.max_spikes)),
+                        ("bound", counts == p.max_spikes),
+                    )
+                    if found.any()
+                }
+                low, high = signed_range(p.v_width)
+                saturated += int(np.isin(reference.states[population.name].v, (low, high)).sum())
+    assert seen == {"none", "one", "several", "bound"}
+    assert saturated
+
+
 @pytest.mark.parametrize("lanes", [1, 2, 8])
 def test_input_with_values(request, lanes):
     """Packets may bring values, as those of another tile do; most words go to the same sums."""

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from harness.lane import EVERYTHING, LEAKS, PLAIN, check_lane
+from harness.lane import EVERYTHING, LEAKS, NEEDED, PLAIN, check_lane
 from harness.networks import rng_of
 
 from spikeloom.hdl.core.lane import LaneTiming, NeuronLane
@@ -16,9 +16,9 @@ from spikeloom.sim.core.neuron import Leak, Reset, signed_range
 @pytest.mark.parametrize("feature", ["plain", *EVERYTHING, "everything"])
 def test_models(request, feature, leak, own):
     rng = rng_of(request.node.name)
-    changes = (
-        EVERYTHING if feature == "everything" else {feature: EVERYTHING.get(feature)} if feature != "plain" else {}
-    )
+    changes = EVERYTHING if feature == "everything" else {}
+    if feature in EVERYTHING:
+        changes = {feature: EVERYTHING[feature], **NEEDED.get(feature, {})}
     core = dataclasses.replace(PLAIN, **LEAKS[leak], **changes, per_neuron=frozenset(PER_NEURON if own else ()))
     checks = [check_lane(NeuronLane(core), rng, wide=case % 2 == 1, fresh=case % 5 == 4) for case in range(10)]
     spikes = sum(int(check.spikes.sum()) for check in checks)
@@ -29,6 +29,10 @@ def cores(rng):
     """Random cores, with any of the features, at widths from the narrowest to the widest."""
     while True:
         features = {name: value for name, value in EVERYTHING.items() if rng.random() < 0.5}
+        if "value_width" not in features:
+            features.pop("count_width", None)
+        elif "count_width" in features:
+            features["count_width"] = int(rng.integers(2, 5))
         v_width = int(rng.choice([8, 9, 16, 24]))
         yield dataclasses.replace(
             PLAIN,
@@ -47,7 +51,7 @@ def test_random_cores_and_extreme_values(request, part):
     seen = dict.fromkeys(
         (
             *("spikes", "holding", "saturated high", "saturated low", "pending", "subtract", "value", "noise", "line"),
-            "second",
+            *("second", "count of the most", "count below the most", "rest not reached"),
         ),
         0,
     )
@@ -64,6 +68,11 @@ def test_random_cores_and_extreme_values(request, part):
         seen["value"] += p.reset is Reset.VALUE and fired
         seen["noise"] += p.noise_bits > 0
         seen["line"] += p.delay_line
+        if p.max_spikes > 1:
+            seen["count of the most"] += (check.values == p.max_spikes).sum()
+            seen["count below the most"] += ((check.values > 1) & (check.values < p.max_spikes)).sum()
+            # An even count below the most, after which the threshold itself is not reached.
+            seen["rest not reached"] += ((check.values % 2 == 0) & (check.values > 0)).sum()
         seen["second"] += p.second_threshold and (check.before.v > p.threshold).any()
     assert all(seen.values()), seen
 
@@ -81,9 +90,11 @@ def test_every_leak_is_reached():
 
 
 def test_latency():
-    """A plain neuron takes four cycles, five with a multiplier; a term with an addition of its own takes one more."""
+    """A plain neuron takes four cycles, five with a multiplier; a term with an addition of its own takes one more, and
+    each multiple of the threshold takes two."""
     latency = {
-        name: LaneTiming.of(dataclasses.replace(PLAIN, **{name: value})).latency for name, value in EVERYTHING.items()
+        name: LaneTiming.of(dataclasses.replace(PLAIN, **{name: value}, **NEEDED.get(name, {}))).latency
+        for name, value in EVERYTHING.items()
     }
     assert LaneTiming.of(dataclasses.replace(PLAIN, **LEAKS["shift"])).latency == 4
     assert LaneTiming.of(PLAIN).latency == 5
@@ -93,6 +104,7 @@ def test_latency():
         "synaptic_current": 6,
         "adaptation": 6,
         "noise_bits": 6,
+        "count_width": 11,
     }
 
 

@@ -37,9 +37,12 @@ NEURONS = {
     "value_width": {"graded": True, "value_width": 4},
     "delay_line": {"delay_line": True, "delay": 2},
     "second_threshold": {"second_threshold": True, "reset": Reset.SUBTRACT},
+    "count_width": {"max_spikes": 7, "graded": True, "value_width": 4},
 }
 """Neurons that need a feature, by its flag."""
-NEEDED = dict.fromkeys(NEURONS, True) | {"refractory_width": 3, "noise_bits": 3, "value_width": 4}
+NEEDED = dict.fromkeys(NEURONS, True) | {"refractory_width": 3, "noise_bits": 3, "value_width": 4, "count_width": 3}
+REQUIRED = {"count_width": "value_width"}
+"""The feature that another one needs, by flags."""
 ABLE = replace(PLAIN, v_width=16, beta_fraction=14, **NEEDED | {"noise_bits": 8})
 REFUSED = {
     "bias": "a bias is missing from this fabric",
@@ -53,6 +56,7 @@ REFUSED = {
     "value_width": "a multiplication by the values of graded spikes is missing from this fabric",
     "delay_line": "a delay line is missing from this fabric",
     "second_threshold": "a second threshold is missing from this fabric",
+    "count_width": "max_spikes must be at most 1 on this fabric, not 7",
 }
 FLAGGED = [feature for feature in FEATURES if feature.flag]
 
@@ -86,15 +90,21 @@ def test_words_are_as_they_always_were():
     ]
     assert [field.name for field in core.population_layout.fields] == [
         *("first", "last", "destinations", "nearest", "greater_equal", "reset", "reset_delay", "refractory", "spiking"),
-        *("readout", "current", "noise", "graded", "graded_shift", "delay_line", "second_threshold"),
+        *("readout", "current", "noise", "graded", "graded_shift", "delay_line", "second_threshold", "max_spikes"),
     ]
+
+
+def zero(feature):
+    """The changes to a core that remove a feature, and the one that needs it."""
+    removed = [other for other in FLAGGED if feature.flag in (other.flag, REQUIRED.get(other.flag))]
+    return {other.flag: other.value(0) for other in removed}
 
 
 @pytest.mark.parametrize("feature", FLAGGED, ids=lambda feature: feature.flag)
 def test_a_feature_is_what_neurons_need(feature):
     """A core with all features but one refuses exactly the neurons that need it, and costs less; its words lack it."""
     p = NeuronParameters(size=3, **NEURONS[feature.flag])
-    without = replace(ABLE, **{feature.flag: feature.value(0)})
+    without = replace(ABLE, **zero(feature))
     assert feature.needs(p) == NEEDED[feature.flag]
     assert feature.built(ABLE)
     assert not feature.built(without)
@@ -104,10 +114,12 @@ def test_a_feature_is_what_neurons_need(feature):
         rule_values(without, p)
     assert sum(feature.cost(without).values()) == 0 < sum(feature.cost(ABLE).values())
     for other in FLAGGED:
-        assert (other is feature) == (other.needs(p) > 0)
-        if other is not feature:
-            rule_values(replace(ABLE, **{other.flag: other.value(0)}), p)
-    plain = replace(ABLE, **WITHOUT_FEATURES)
+        needed = other is feature or other.flag == REQUIRED.get(feature.flag)
+        assert needed == (other.needs(p) > 0)
+        if not needed:
+            rule_values(replace(ABLE, **zero(other)), p)
+    required = REQUIRED.get(feature.flag)
+    plain = replace(ABLE, **WITHOUT_FEATURES | ({required: getattr(ABLE, required)} if required else {}))
     only = replace(plain, **{feature.flag: getattr(ABLE, feature.flag)})
     bits = [c.neuron_layout.width + c.population_layout.width + c.state_layout.width for c in (plain, only)]
     assert bits[0] < bits[1]
@@ -117,6 +129,16 @@ def test_a_value_must_have_the_bits_of_the_fabric():
     p = NeuronParameters(size=1, graded=True, value_width=6)
     with pytest.raises(ValueError, match=r"^value_width must be 4 on this fabric, not 6$"):
         rule_values(ABLE, p)
+
+
+@pytest.mark.parametrize(("count_width", "value_width"), [(1, 8), (2, 0), (3, 3), (4, 2)])
+def test_counts_need_values(count_width, value_width):
+    expected = (
+        r"^count_width must be 0, or at least 2 and less than value_width, because the number of spikes is the value "
+        rf"of a graded spike, not {count_width} with a value_width of {value_width}$"
+    )
+    with pytest.raises(ValueError, match=expected):
+        replace(ABLE, count_width=count_width, value_width=value_width)
 
 
 def test_tables_say_what_a_core_can_have():

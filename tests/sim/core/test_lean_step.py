@@ -98,6 +98,7 @@ PLAIN = NeuronParameters(size=1, threshold=5)
         replace(PLAIN, current_leak=Leak.SHIFT, current_leak_factor=2),
         replace(PLAIN, adaptation_leak=Leak.SHIFT, adaptation_leak_factor=2, adaptation_step=3),
         replace(PLAIN, second_threshold=True, reset=Reset.SUBTRACT),
+        replace(PLAIN, max_spikes=2, graded=True),
         NeuronParameters(size=1, delay_line=True),
     ],
 )

@@ -1,10 +1,19 @@
 """The neuron step against closed forms, worked examples and its own definition in plain Python."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness.networks import FEATURES, can_have_second_threshold, random_parameters, rng_of, with_features
+from harness.networks import (
+    FEATURES,
+    can_fire_several_times,
+    can_have_second_threshold,
+    firing_several_times,
+    random_parameters,
+    rng_of,
+    with_features,
+)
 
 from spikeloom.sim.core.neuron import (
     Compare,
@@ -175,11 +184,14 @@ def one_neuron(state, current, p, n):
     if p.noise_bits and noise >= 1 << (p.noise_bits - 1):
         noise -= 1 << p.noise_bits
     needed = threshold_now + (threshold if p.second_threshold and v > threshold else 0)
-    above = u + noise > needed if p.compare is Compare.GREATER else u + noise >= needed
-    spike = int(above and not hold and p.spiking)
+    over = [u + noise - k * needed for k in range(1, p.max_spikes + 1)]
+    count = sum(x > 0 if p.compare is Compare.GREATER else x >= 0 for x in over)
+    spike = int(count > 0 and not hold and p.spiking)
     sent = (clamped(u >> p.graded_shift, p.value_width) if p.graded else 1) * spike
+    if p.max_spikes > 1:
+        sent = count * spike
     if spike and p.reset_delay == 0:
-        u = resets[p.reset](u, threshold_now)
+        u = resets[p.reset](u, count * threshold_now)
     adaptation = state["adaptation"]
     if p.adaptation_leak is not None:
         adaptation = decayed(adaptation, p.adaptation_leak, int(p.adaptation_leak_factor[n]), p)
@@ -214,6 +226,8 @@ def test_vectorised_step_equals_the_definition(request, case):
         parameters = replace(parameters, leak=Leak.CLEAR)
     if case % 3 == 0 and can_have_second_threshold(parameters):
         parameters = replace(parameters, reset=Reset.SUBTRACT, reset_delay=0, second_threshold=True)
+    if case % 4 == 1 and can_fire_several_times(parameters):
+        parameters = firing_several_times(rng, parameters)
     state = NeuronState.cleared(3, parameters)
     expected = [[fields_of(state, b, n) for n in range(5)] for b in range(3)]
     fired = 0
@@ -266,6 +280,41 @@ def test_a_membrane_above_the_threshold_fires_above_twice_the_threshold():
         plain, spike, _ = step(plain, np.array([[current]]), one)
         others.append(int(spike[0, 0]))
     assert 0 < sum(spikes) < sum(others)
+
+
+def test_a_membrane_of_several_thresholds_fires_several_times():
+    """sinabs MultiSpike: the quotient of membrane and threshold, which is then subtracted as often; MaxSpike bounds it.
+
+    Multiplication and division of Python integers, beside the comparisons of the step.
+    """
+    rng = rng_of("test_a_membrane_of_several_thresholds_fires_several_times")
+    for compare, most in itertools.product(Compare, (2, 3, 7, 15)):
+        parameters = NeuronParameters(
+            size=1,
+            threshold=10,
+            compare=compare,
+            reset=Reset.SUBTRACT,
+            graded=True,
+            max_spikes=most,
+        )
+        state, v, seen = NeuronState.cleared(1, parameters), 0, set()
+        for current in rng.integers(-40, 60 + 10 * most, 200):
+            state, spikes, values = step(state, np.array([[current]]), parameters)
+            v += int(current)
+            # A membrane of exactly k thresholds counts k with >=, and k - 1 with >.
+            whole = v // 10 if compare is Compare.GREATER_EQUAL else -(-v // 10) - 1
+            count = min(max(whole, 0), most)
+            v -= 10 * count
+            assert (int(values[0, 0]), int(spikes[0, 0]), int(state.v[0, 0])) == (count, count > 0, v)
+            seen.add(count)
+        assert seen == set(range(most + 1))
+
+
+@pytest.mark.parametrize(("reset", "after"), [(Reset.ZERO, 0), (Reset.VALUE, -3), (Reset.NONE, 47)])
+def test_other_resets_come_once_for_several_spikes(reset, after):
+    parameters = NeuronParameters(size=1, threshold=10, reset=reset, reset_value=-3, graded=True, max_spikes=7)
+    state, spikes, values = step(NeuronState.cleared(1, parameters), np.array([[47]]), parameters)
+    assert (int(state.v[0, 0]), int(spikes[0, 0]), int(values[0, 0])) == (after, 1, 4)
 
 
 def test_synaptic_current_decays_in_closed_form():
@@ -494,6 +543,30 @@ def test_adaptation_and_current_are_clamped_at_both_ends():
         ({"spiking": False, "second_threshold": True}, r"^neurons that never spike must not have a second thresh"),
         ({"delay_line": True, "second_threshold": True}, r"^a delay line must not have a second threshold$"),
         ({"second_threshold": True}, r"^a second threshold needs reset subtract in the step of the spike "),
+        (
+            {"spiking": False, "graded": False, "max_spikes": 2},
+            r"^neurons that never spike must not have several spikes per step$",
+        ),
+        ({"delay_line": True, "max_spikes": 2}, r"^a delay line must not have several spikes per step$"),
+        ({"max_spikes": 0}, r"^max_spikes must be an integer from 1 to 15, not 0$"),
+        ({"max_spikes": 16}, r"^max_spikes must be an integer from 1 to 15, not 16$"),
+        (
+            {"max_spikes": 2, "graded": True, "noise_bits": 1},
+            r"^neurons with several spikes per step must not have noise$",
+        ),
+        (
+            {"max_spikes": 2, "graded": True, "reset_delay": 1},
+            r"^neurons with several spikes per step must not have a reset delay$",
+        ),
+        (
+            {"max_spikes": 4, "graded": True, "value_width": 3},
+            r"^neurons with up to 4 spikes per step must be graded, with graded_shift 0 and a value_width of at least",
+        ),
+        ({"max_spikes": 2}, r"^neurons with up to 2 spikes per step must be graded, with graded_shift 0 and a val"),
+        (
+            {"max_spikes": 2, "graded": True, "threshold": 0},
+            r"^threshold must be at least 1 with several spikes per step, not 0$",
+        ),
         (
             {"adaptation_leak": Leak.NONE, "reset": Reset.SUBTRACT, "reset_delay": 1},
             r"^an adaptive threshold must be subtracted in the step of the spike \(reset_delay 0\), because the "

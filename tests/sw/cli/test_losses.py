@@ -87,10 +87,13 @@ def test_sentences():
         answers=0.75,
         accuracy_float=0.5,
         accuracy_integers=0.25,
+        capped={"b": 12},
     )
     assert agreement_lines(found) == [
         "a: 3 of 1,000 cells differ between float model and integers",
         "b: 0 of 200 cells differ between float model and integers",
+        "b: in 12 of 200 cells the membrane reaches more thresholds than the neuron may fire spikes in a step; use a "
+        "larger max_spikes if the framework has no such bound",
         "all spikes: 99.8 % of the cells are equal, and 75 % of the answers",
         "accuracy: 50.00 % as floats, 25.00 % as integers",
     ]

@@ -258,6 +258,47 @@ def test_graded_values_have_a_scale_of_their_own():
     assert (narrow.graded_shift, narrow.value_width) == (4, 4)
 
 
+def test_numbers_of_spikes_have_no_scale():
+    """Floats and integers are equal where nothing is rounded, and weights that meet numbers of spikes are as others."""
+    first = Population(
+        name="a",
+        shape=(1,),
+        beta=np.ones(()),
+        threshold=0.5,
+        compare=Compare.GREATER_EQUAL,
+        reset=Reset.SUBTRACT,
+        max_spikes=5,
+    )
+    readout = Population(name="b", shape=(1,), beta=np.ones(()), spiking=False, reset=Reset.NONE)
+    network = Network(
+        name="net",
+        input_shape=(3,),
+        populations=(first, readout),
+        connections=(
+            Connection(source="input", target="a", weight=[[0.5, 1.0, 1.75]]),
+            Connection(source="a", target="b", weight=[[0.75]]),
+        ),
+        output="b",
+        time_step_s=1e-3,
+    )
+    result = quantise(network)
+    a = result.populations[0].parameters
+    assert (a.max_spikes, a.graded, a.graded_shift, a.value_width) == (5, True, 0, 8)
+    assert result.value_bounds("a") == (0, 5)
+    assert result.current_bounds("b") == (0, 5 * int(result.connections[1].weight[0, 0]))
+    spikes = rng_of("test_numbers_of_spikes_have_no_scale").random((40, 1, 3)) < 0.4
+    floats, integers = network.run(spikes), simulate(result, spikes)
+    assert np.array_equal(floats.fired("a"), integers.fired("a"))
+    assert set(np.unique(floats.fired("a"))) == set(range(6))
+    exponents, values = scale_exponents(network, Quantisation())
+    assert values == {"a": 0}
+    assert np.array_equal(np.ldexp(integers.states["b"].v, -exponents["b"]), floats.membranes["b"])
+    with pytest.raises(
+        QuantiseError, match=r"^population a: its 5 spikes per step must fit value_width, which must be "
+    ):
+        quantise(network, Quantisation(value_width=3))
+
+
 def test_a_graded_loop_settles_or_is_refused():
     def loop(weight):
         population = Population(name="a", shape=(1,), threshold=0.5, reset=Reset.NONE, value_limit=2.0)

@@ -18,6 +18,16 @@ def test_the_neuron_that_fired_most_often_wins():
     assert accuracy(SPIKES, [2, 1, 0, 0]) == 0.75
 
 
+def test_numbers_of_spikes_count_as_often():
+    """Three spikes in one step win against two in two steps, and the first spike is that of the earlier step."""
+    counts = np.array([[[0, 1]], [[3, 1]]], np.uint8)
+    assert classify(counts).tolist() == classify(counts, Decision.MOST_SPIKES).tolist() == [0]
+    assert classify(counts, Decision.FIRST_TO_SPIKE).tolist() == [1]
+    assert classify(counts[::-1], Decision.FIRST_TO_SPIKE).tolist() == [0]
+    with pytest.raises(ValueError, match=r"^the output must give membranes for the decision sum-of-membranes, not sp"):
+        classify(counts, Decision.SUM_OF_MEMBRANES)
+
+
 def test_refuses_other_shapes():
     with pytest.raises(ValueError, match=r"^spikes must have shape \(T, B, n\), not \(3, 4\)$"):
         classify(SPIKES[..., 0])

@@ -91,7 +91,7 @@ def test_a_firing_rule_of_one_layer_takes_precedence():
         ({"d": {"reset": "zero"}}, "layers must name neuron nodes of the graph, 'lif', not 'd'"),
         ({"fc": {"reset": "zero"}}, "layers must name neuron nodes of the graph, 'lif', not 'fc'"),
         ({"lif": {"preset": "nir"}}, "layers of node 'lif' must have keys out of compare, reset, reset_delay, "
-         "refractory, norm_input, not 'preset'"),
+         "refractory, max_spikes, norm_input, not 'preset'"),
         ({"lif": {"refractory": 300}}, "layers of node 'lif': refractory must be an integer from 0 to 255, not 300"),
     ],
 )  # fmt: skip
@@ -124,7 +124,7 @@ def test_time_constants_are_no_metadata_of_a_node():
         LoadError,
         match=exactly(
             "metadata 'spikeloom' of node 'lif' must have keys out of weight_bits, compare, reset, reset_delay, "
-            "refractory, norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not 'time_step_s'"
+            "refractory, max_spikes, norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not 'time_step_s'"
         ),
     ):
         load(feed_forward(neuron), time_step_s=1e-3)

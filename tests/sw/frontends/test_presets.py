@@ -193,6 +193,23 @@ def test_preset_sinabs():
     assert only(fires).reset is Reset.SUBTRACT
 
 
+@pytest.mark.parametrize("preset", ["sinabs", "rockpool", "nir"])
+def test_several_spikes_per_step_are_asked_for(preset):
+    """The number of spikes is the quotient of membrane and threshold; a layer's own option takes precedence."""
+    fc = nir.Linear(weight=np.array([[1.0, 0.5, 0.25]]))
+    source = graph({"fc": fc, "lif": integrate_and_fire(1, r=1.0 if preset == "sinabs" else 1e3)})
+    options = {"preset": preset, "time_step_s": 1e-3, "reset": "subtract", "compare": ">="}
+    network = load(source, **options, max_spikes=15)
+    assert only(network).max_spikes == 15
+    assert not any("several times in a step" in note for note in network.notes)
+    one = load(source, **options)
+    assert only(one).max_spikes == 1
+    assert any("several times in a step" in note for note in one.notes) == (preset != "nir")
+    assert only(load(source, **options, max_spikes=15, layers={"lif": {"max_spikes": 2}})).max_spikes == 2
+    with pytest.raises(LoadError, match=r"^max_spikes must be an integer from 1 to 15, not 16$"):
+        load(source, **options, max_spikes=16)
+
+
 @pytest.mark.parametrize(("norm_input", "expected"), [(None, None), (True, True), (False, False)])
 def test_the_gain_of_sinabs(norm_input, expected):
     """LIF(norm_input=True) and ExpLeak(norm_input=False) by default: a gain of 1 - alpha, or 1."""

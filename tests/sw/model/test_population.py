@@ -77,6 +77,33 @@ def test_delayed_reset_is_what_snntorch_does_by_default():
         assert 0 < spikes.sum() < spikes.size
 
 
+@pytest.mark.parametrize("compare", Compare)
+@pytest.mark.parametrize("most", [2, 3, 15])
+def test_several_spikes_per_step_are_the_quotient_of_membrane_and_threshold(request, compare, most):
+    """sinabs MultiSpike and MaxSpike: the quotient, up to a bound, which is subtracted. Dyadic numbers are exact."""
+    rng = rng_of(request.node.name)
+    threshold = 0.75
+    rule = {"beta": 0.5, "threshold": threshold, "compare": compare, "reset": Reset.SUBTRACT, "max_spikes": most}
+    model = dataclasses.replace(single(weight=1.0, **rule), input_value_width=8)
+    inputs = rng.integers(-8, 4 + 2 * most, (200, 1))
+    result, v, seen, capped = model.run(inputs, record_membranes=["lif"]), 0.0, set(), 0
+    for t in range(200):
+        v = 0.5 * v + float(inputs[t, 0])
+        # Exactly k thresholds count k with >=, and k - 1 with >.
+        whole = v // threshold if compare is Compare.GREATER_EQUAL else -(-v // threshold) - 1
+        count = min(max(int(whole), 0), most)
+        capped += whole > most
+        v -= count * threshold
+        assert (result.fired("lif")[t, 0, 0], result.values["lif"][t, 0, 0]) == (count, count)
+        assert result.spikes["lif"][t, 0, 0] == (count > 0)
+        assert result.membranes["lif"][t, 0, 0] == v
+        seen.add(count)
+    assert seen == set(range(most + 1))
+    assert result.capped == {"lif": capped}
+    assert capped > 0
+    assert np.array_equal(model.simulate(inputs), result.fired("lif"))
+
+
 def test_a_synaptic_current_makes_the_difference_of_two_exponentials():
     """One spike: v_n = w (alpha**(n+1) - beta**(n+1)) / (alpha - beta), the current's and the membrane's decay."""
     membranes = single(weight=2.0, alpha=0.8, beta=0.9, spiking=False).simulate(np.eye(1, 30).T)[:, 0, 0]
@@ -189,6 +216,17 @@ def test_arrays_are_broadcast_checked_and_frozen():
          "adaptation_factor of population 'lif' must be from 0 to 1, not -0.5"),
         ({"noise": -1.0}, ValueError, "noise of population 'lif' must be finite and at least 0, not -1.0"),
         ({"value_limit": 0.0}, ValueError, "value_limit of population 'lif' must be finite and positive, not 0.0"),
+        ({"max_spikes": 16}, ValueError, "max_spikes of population 'lif' must be an integer from 1 to 15, not 16"),
+        ({"max_spikes": 2, "threshold": 0.0}, ValueError,
+         "threshold of population 'lif', which fires several times per step, must be positive, not 0.0"),
+        ({"max_spikes": 2, "noise": 0.5}, ValueError,
+         "population 'lif' fires several times per step and must not have noise"),
+        ({"max_spikes": 2, "value_limit": 0.5}, ValueError,
+         "population 'lif' fires several times per step and must not have graded spikes"),
+        ({"max_spikes": 2, "reset_delay": 1}, ValueError,
+         "population 'lif' fires several times per step and must not have a reset delay"),
+        ({"spiking": False, "max_spikes": 2}, ValueError,
+         "population 'lif' never spikes and must not have several spikes per step"),
         ({"delay": 24}, ValueError, "delay of population 'lif' must be from 0 to 23 steps, not 24"),
         ({"delay": 1.5}, TypeError, "delay of population 'lif' must be integers, not float64"),
         ({"delay": 1, "alpha": 0.5}, ValueError,
@@ -224,6 +262,8 @@ def test_a_population_refuses(options, kind, message):
         ({"adaptation_factor": 0.75, "adaptation_step": 0.5, "reset": Reset.SUBTRACT},
          "v = 0.875 v + I; spike if v > 1 + a; then v = v - (1 + a); a = 0.75 a, 0.5 more after a spike"),
         ({"noise": 0.25}, "v = 0.875 v + I; spike if v + noise > 1; then v = 0; noise is uniform in -0.25 .. 0.25"),
+        ({"max_spikes": 7, "reset": Reset.SUBTRACT},
+         "v = 0.875 v + I; n spikes if v > n 1, n up to 7; then v = v - n 1"),
         ({"value_limit": 2.0}, "v = 0.875 v + I; spike if v > 1; then v = 0; a spike brings v, at most 2"),
         ({"delay": 3}, "spike 3 steps after I > 0"),
         ({"size": 2, "beta": [0.5, 0.75]}, "v = [0.5 .. 0.75] v + I; spike if v > 1; then v = 0"),

@@ -1,5 +1,6 @@
 """What runners have in common: tasks, results by population, and the reference as a runner."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +11,10 @@ from harness.networks import rng_of
 from spikeloom.datasets.encoders import LatencyEncoder
 from spikeloom.host.results import BoardResult
 from spikeloom.runners.runner import ReferenceRunner, RunResult, Task, by_population
+from spikeloom.sim.core.neuron import Reset
 from spikeloom.sim.host.readout import ReadoutMode
 from spikeloom.sim.network.network import QuantisedConnection
-from spikeloom.sim.network.population import INPUT
+from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.reference import simulate
 
 OBSERVED = (("out", 2), ("a", 3), ("b", 1))
@@ -32,7 +34,7 @@ def results_of(rng, *, membranes=False, values=False):
 
 def test_columns_belong_to_populations_in_order(request):
     results = results_of(rng_of(request.node.name))
-    found = by_population(SimpleNamespace(observed=OBSERVED, membranes=False, graded=()), results)
+    found = by_population(SimpleNamespace(observed=OBSERVED, membranes=False, graded=(), counted=()), results)
     whole = np.concatenate([result.spikes for result in results], axis=1)
     assert found["output_name"] == "out"
     assert list(found["spikes"]) == ["out", "a", "b"]
@@ -45,7 +47,7 @@ def test_columns_belong_to_populations_in_order(request):
 
 def test_an_output_of_membranes_has_no_spikes(request):
     results = results_of(rng_of(request.node.name), membranes=True)
-    found = by_population(SimpleNamespace(observed=OBSERVED, membranes=True, graded=()), results)
+    found = by_population(SimpleNamespace(observed=OBSERVED, membranes=True, graded=(), counted=()), results)
     assert list(found["spikes"]) == ["a", "b"]
     assert np.array_equal(found["membranes"]["out"], np.concatenate([r.membranes for r in results], axis=1))
     assert RunResult(**found).output is found["membranes"]["out"]
@@ -53,7 +55,8 @@ def test_an_output_of_membranes_has_no_spikes(request):
 
 def test_values_are_of_graded_populations_only(request):
     results = results_of(rng_of(request.node.name), values=True)
-    found = by_population(SimpleNamespace(observed=OBSERVED, membranes=False, graded=("a",)), results)
+    program = SimpleNamespace(observed=OBSERVED, membranes=False, graded=("a",), counted=("a",))
+    found = by_population(program, results)
     assert list(found["values"]) == ["a"]
     assert np.array_equal(found["values"]["a"], np.concatenate([r.values for r in results], axis=1)[..., 2:5])
 
@@ -84,6 +87,26 @@ def test_the_reference_has_values_of_graded_spikes():
     weight = np.array([[5]])
     net = network([graded("a")], [QuantisedConnection(source=INPUT, target="a", weight=weight)])
     assert ReferenceRunner(net).run(np.array([1, 0])[:, None, None]).values["a"][:, 0, 0].tolist() == [5, 0]
+
+
+def test_the_output_is_the_number_of_spikes():
+    """Which the readout on the board does not count, so it is not asked."""
+    firing = replace(graded("a").parameters, graded_shift=0, max_spikes=3, reset=Reset.SUBTRACT, threshold=2)
+    weight = np.array([[5, 1]])
+    net = network(
+        [QuantisedPopulation(name="a", parameters=firing)],
+        [QuantisedConnection(source=INPUT, target="a", weight=weight)],
+    )
+    spikes = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])[:, None]
+    result = ReferenceRunner(net).run(spikes)
+    assert result.counted == ("a",)
+    assert np.array_equal(result.output, simulate(net, spikes).fired("a"))
+    assert result.output.dtype == np.uint8
+    assert result.output.max() == 3
+    with pytest.raises(
+        ValueError, match=r"^mode must not be COUNT, because the readout on the board counts several sp"
+    ):
+        ReferenceRunner(net).do(Task(inputs=spikes, mode=ReadoutMode.COUNT))
 
 
 @pytest.mark.parametrize("mode", [ReadoutMode.OFF, ReadoutMode.COUNT])

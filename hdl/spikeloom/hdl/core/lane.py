@@ -1,7 +1,7 @@
 """The neuron update, one neuron per cycle: a pipeline with one carry chain per stage and only the configured terms.
 
     0 leak ─▶ (held, or earlier reset) ─▶ u = + drive ─▶ u - threshold ─▶ (+ noise) ─▶ spike ─▶ reset, saturate
-    0 (synaptic current's leak) ─▶ (+ I) ─▶ (+ bias) ──▲                                  └─▶ (adaptation)
+    0 (synaptic current's leak) ─▶ (+ I) ─▶ (+ bias) ──▲  └▶ (- higher multiples of it)   └─▶ (adaptation)
 
 Bracketed stages are optional. `spikeloom.sim.core.neuron` defines the recurrence and `CoreParameters.update_widths` the
 width of each value; no value is narrowed before the last stage.
@@ -15,6 +15,9 @@ a flip-flop is free:
 * A value forced to 0, such as every state in the first step of a sample, uses the reset of the register behind it.
 * The stored membrane is ``u``, ``u - threshold`` or the same bit in all places. One lookup table per bit performs both
   the reset and the saturation.
+* Several spikes per step are counted from the highest power of two down: where ``u`` is above the threshold times it,
+  and the count stays within its bound, this multiple is subtracted. What is left is compared with the threshold itself
+  by the stages of every core. The result equals the comparison with each multiple, because thresholds are positive.
 * A delay line is computed as a neuron without leak, with threshold 0 and comparison ``>``, which detects ``I > 0``.
 """
 
@@ -81,6 +84,7 @@ class LaneTiming:
     base: int  #: the membrane after its leak and the delayed reset of an earlier spike
     current: int  #: the accumulator is sampled
     u: int  #: the membrane plus its drive
+    rest: int  #: the same minus the multiples of the threshold other than the threshold itself
     spike: int  #: the spike decision
     latency: int  #: the new state
 
@@ -93,8 +97,10 @@ class LaneTiming:
         # The drive is ready in the same stage as the base, unless the leak of the synaptic current holds it up.
         current = max(leak if p.synaptic_current else 0, base - drive_stages)
         u = current + drive_stages + 1
-        spike = u + 2 + (p.noise_bits > 0)
-        return LaneTiming(leak, base, current, u, spike, spike + p.adaptation)
+        # A difference and a choice for each multiple: two, four and eight times the threshold.
+        rest = u + 2 * max(0, p.count_width - 1)
+        spike = rest + 2 + (p.noise_bits > 0)
+        return LaneTiming(leak, base, current, u, rest, spike, spike + p.adaptation)
 
 
 class NeuronLane(wiring.Component):
@@ -116,7 +122,8 @@ class NeuronLane(wiring.Component):
     emit : Signal, out
     sent : Signal(signed(sent_width)), out
         `LaneTiming.latency` cycles after ``state``: what to store, whether the neuron has something to send, and what
-        to send: the membrane, or in a core with graded spikes the exact ``u`` (see `spikeloom.hdl.core.graded`).
+        to send: the membrane, or in a core with graded spikes the exact ``u`` (see `spikeloom.hdl.core.graded`) or the
+        number of spikes.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -153,20 +160,21 @@ class _Lane:
         self.parameter |= {name: _Staged(self.m, name, ports.rule[name]) for name in shared}
 
         self.timing = timing = LaneTiming.of(p)
-        u_stage, decide, end = timing.u, timing.spike - 1, timing.latency
+        u_stage, decide, end = timing.rest, timing.spike - 1, timing.latency
         hold, less = self._refractory() if p.refractory_width else (None, None)
         self.hold = hold
         base = self._base()
         drive, gate = self._drive()
-        u = self._register("u", self._sum(base, u_stage - 1, drive, gate, p.update_widths.u), u_stage)
+        u = self._register("u", self._sum(base, timing.u - 1, drive, gate, p.update_widths.u), timing.u)
         threshold = self._threshold()
+        rest, higher = self._higher_multiples(u) if p.count_width else (u, None)
         difference = self._register(
             "difference",
-            (u.at(u_stage) - threshold.at(u_stage))[: p.update_widths.difference].as_signed(),
+            (rest.at(u_stage) - threshold.at(u_stage))[: p.update_widths.difference].as_signed(),
             u_stage + 1,
         )
         compared = self._noisy(difference) if p.noise_bits else difference
-        reached, spike = self._spike(compared.at(decide))
+        reached, spike = self._spike(compared.at(decide), None if higher is None else higher.at(decide))
         kept, subtracted = u.at(decide), difference.at(decide)
         if p.second_threshold:
             # A spike above twice the threshold subtracts it once, so the difference that was compared is of no use.
@@ -176,6 +184,13 @@ class _Lane:
                 u_stage + 1,
             )
             subtracted = Mux(self.rule.second_threshold, once.at(decide), subtracted)
+        sent = u
+        if higher is not None:
+            one = self._counts(reached, higher.at(decide), 0)
+            # A spike that does not reach the last multiple has reached a higher one, which is subtracted already.
+            subtracted = Mux(one, subtracted, rest.at(decide))
+            several = Mux(self.rule.max_spikes > 1, Cat(one, higher.at(decide)), u.at(decide))
+            sent = self._register("sent", several[: p.sent_width].as_signed(), decide + 1)
         v = self._after(kept, subtracted, reached, spike)
         fired = self._register("fired", spike, decide + 1)
 
@@ -183,7 +198,7 @@ class _Lane:
         self.m.d.comb += [
             state.v.eq(v.at(end)),
             ports.emit.eq(fired.at(end) | self.rule.readout if p.readout else fired.at(end)),
-            ports.sent.eq(u.at(end) if p.value_width else v.at(end)),
+            ports.sent.eq(sent.at(end) if p.value_width else v.at(end)),
         ]
         if p.reset_delay:
             self.m.d.comb += state.pending.eq(fired.at(end) & self.rule.reset_delay)
@@ -372,7 +387,7 @@ class _Lane:
         self.new_random = _Staged(
             self.m, "new_random", advanced(self.m, random.at(1), TAPS[RANDOM_WIDTH], RANDOM_WIDTH), 1
         )
-        stage, width = self.timing.u + 1, p.update_widths.compared
+        stage, width = self.timing.rest + 1, p.update_widths.compared
         bits = random.at(stage)[: p.noise_bits]
         # `mask` has the low bits set that the noise uses. Its top bit is the sign of the noise: the random bits below
         # it are kept, and the sign fills all bits from it upwards.
@@ -389,13 +404,46 @@ class _Lane:
         )
         return self._register("compared", total.as_signed(), stage + 1)
 
-    def _spike(self, compared: Value) -> tuple[Value, Value]:
-        """Whether the threshold is reached, and whether the neuron spikes."""
+    def _higher_multiples(self, u: _Staged) -> tuple[_Staged, _Staged]:
+        """``u`` minus the multiples of the threshold from twice on that count, and the bits of the count above the
+        lowest."""
+        # Adapting thresholds are never multiplied, so that the threshold is that of the parameters.
+        p, rest, threshold = self.p, u, self.parameter["threshold"]
+        higher: _Staged | None = None
+        for power in reversed(range(1, p.count_width)):
+            stage = self.timing.rest - 2 * power
+            # A difference needs one bit more than the wider of both.
+            width = max(p.update_widths.u, p.v_width + power) + 1
+            multiple = Cat(Const(0, power), threshold.at(stage)).as_signed()
+            difference = self._register(
+                f"difference_{power}", (rest.at(stage) - multiple)[:width].as_signed(), stage + 1
+            ).at(stage + 1)
+            before = Const(0, 0) if higher is None else higher.at(stage + 1)
+            bit = self._counts(self._reached(difference), before, power)
+            # Where it counts, the difference is not negative and not above `u`, so that it has its width.
+            left = Mux(bit, difference[: p.update_widths.u].as_signed(), rest.at(stage + 1))
+            rest = self._register(f"rest_{power}", left[: p.update_widths.u].as_signed(), stage + 2)
+            higher = self._register(f"higher_{power}", Cat(bit, before), stage + 2)
+        assert higher is not None
+        return rest, higher
+
+    def _counts(self, reached: Value, higher: Value, power: int) -> Value:
+        """Whether the multiple ``2**power`` of the threshold counts, below the bits ``higher`` of the count."""
+        return reached & (Cat(Const(1), higher) <= self.rule.max_spikes[power:])
+
+    def _reached(self, difference: Value) -> Value:
+        """Whether the threshold that was subtracted is reached."""
         # `>=` needs the sign only, `>` also a difference other than zero.
+        return ~difference[-1] & (self.rule.greater_equal | difference[:-1].any())
+
+    def _spike(self, compared: Value, higher: Value | None) -> tuple[Value, Value]:
+        """Whether the threshold is reached, and whether the neuron spikes; ``higher`` holds the bits of the count above
+        the lowest."""
         p, m, rule, stage = self.p, self.m, self.rule, self.timing.spike - 1
         reached, spike = Signal(), Signal()
-        m.d.comb += reached.eq(~compared[-1] & (rule.greater_equal | compared[:-1].any()))
-        m.d.comb += spike.eq(reached & rule.spiking & ~(0 if self.hold is None else self.hold.at(stage)))
+        m.d.comb += reached.eq(self._reached(compared))
+        fires = reached if higher is None else reached | higher.any()
+        m.d.comb += spike.eq(fires & rule.spiking & ~(0 if self.hold is None else self.hold.at(stage)))
         if p.delay_line:
             # The membrane of a delay line is a shift register: bit n is the input of n + 1 steps ago. Delay 0 bypasses
             # it with the input of this step, which is known only after the comparison.

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spikeloom.sim.core.neuron import RANDOM_WIDTH, Compare, NeuronParameters, Reset, Rounding
+from spikeloom.sim.core.neuron import MOST_SPIKES, RANDOM_WIDTH, Compare, NeuronParameters, Reset, Rounding
 from spikeloom.sim.lib.words import Field, bits_for
 
 # `CoreParameters` derives from a class of this module, so that importing it here would be circular.
@@ -89,6 +89,7 @@ class CoreFeatures:
     value_width: int = 0
     delay_line: bool = False
     second_threshold: bool = False
+    count_width: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +261,21 @@ class Feature:
         # The sign of a factor selects rounding up; the index of a shift is unsigned.
         factor = Field(f"{self.leaking.leak}_factor", core.leak_width * self.built(core), signed=core.multiplier)
         return (factor, *own)
+
+
+def _count_fault(core: CoreParameters) -> str:
+    # A count of one bit would be a spike. The number of spikes is the value of a graded spike, which is signed.
+    if core.count_width == 1 or (core.count_width and core.value_width <= core.count_width):
+        return (
+            "count_width must be 0, or at least 2 and less than value_width, because the number of spikes is the "
+            f"value of a graded spike, not {core.count_width} with a value_width of {core.value_width}"
+        )
+    return ""
+
+
+def _count_limit(core: CoreParameters, p: NeuronParameters) -> str:
+    most = max(1, (1 << core.count_width) - 1)
+    return f"max_spikes must be at most {most} on this fabric, not {p.max_spikes}" if p.max_spikes > most else ""
 
 
 def _refractory_limit(core: CoreParameters, p: NeuronParameters) -> str:
@@ -601,6 +617,28 @@ FEATURES = (
         fields=("second_threshold",),
         nir="preset `snntorch`, reset `subtract`, `reset_delay` 0",
         meaning="a membrane that is still above the threshold after a reset fires only above twice the threshold",
+    ),
+    Feature(
+        name="spike counts",
+        flag="count_width",
+        most=MOST_SPIKES.bit_length(),
+        needs=lambda p: p.max_spikes.bit_length() if p.max_spikes > 1 else 0,
+        fault=_count_fault,
+        limit=_count_limit,
+        rule=(
+            ValueField(
+                # 1, that of all other neurons, is written only where there is a field.
+                name="max_spikes",
+                width=lambda core: core.count_width,
+                value=lambda core, p: p.max_spikes * (core.count_width > 0),
+            ),
+        ),
+        # The lane compares with the threshold times each power of two, of which one is there without this feature.
+        cost=lambda core: {"spike counts": _membranes(core) * max(0, core.count_width - 1)},
+        copied=("max_spikes",),
+        fields=("max_spikes",),
+        nir="option `max_spikes`",
+        meaning="a neuron fires up to 15 times in a step; its spikes are one event, whose value is their number",
     ),
 )
 """All features, in the order of their fields in memory words."""

@@ -11,9 +11,10 @@ each multiplied by its value if the spike is graded. One step computes, in this 
     raised  = second_threshold and v > threshold, v as stored by the previous step
     threshold_now = threshold + adaptation + (threshold if raised else 0)
     noise   = the low noise_bits bits of random, two's complement
-    spike   = spiking and not hold and (u + noise > threshold_now | u + noise >= threshold_now)       compare
-    value   = saturate(u >> graded_shift, value_width) if graded, else 1            what a spike brings
-    if spike and reset_delay == 0: u = 0 | reset_value | u - threshold - adaptation | u               reset
+    count   = how many k from 1 to max_spikes have u + noise > k threshold_now | u + noise >= k threshold_now
+    spike   = spiking and not hold and count > 0                                    compare
+    value   = count if max_spikes > 1, saturate(u >> graded_shift, value_width) if graded, else 1
+    if spike and reset_delay == 0: u = 0 | reset_value | u - count (threshold + adaptation) | u       reset
 
     v          = saturate(u)
     current    = saturate(current') if it has a synaptic current, else 0
@@ -27,6 +28,9 @@ are narrowed, and ``current'`` drives the membrane before it is clamped. A refra
 into the synaptic current, and its current, adaptation and random word advance as usual. A sample starts with all state
 0 except ``random``, which starts at the neuron's ``seed``: the first word is the seed itself, so the noise depends
 neither on the placement nor on stalls.
+
+A neuron with ``max_spikes`` above 1 fires up to that many times in a step. Its spikes are one graded spike, whose value
+is their number, and a reset by subtraction subtracts the threshold once for each of them.
 
 A delay line has a different step and shares only ``spike`` with the above::
 
@@ -44,6 +48,7 @@ All quantities except the factors are in units of the population's weight scale.
   that the probability of a spike rises linearly from 0 to 1 over ``2**noise_bits`` units around the threshold.
 * Second threshold: snnTorch 1.0.0 with ``reset_mechanism="subtract"`` and ``reset_delay=False``. A membrane that is
   still above its threshold after a reset has reset once in advance, so the next spike takes twice the threshold.
+* Several spikes per step: sinabs 3.1.3 (``MultiSpike``, ``MaxSpike``) and Rockpool 3.1.0 (``max_spikes_per_dt``).
 * Graded spikes: Orchard et al. 2021 (Loihi 2), arXiv 2111.03746.
 * Delay lines and Threshold (a membrane that starts from 0 in each step): the nodes Delay and Threshold of the
   Neuromorphic Intermediate Representation, Pedersen et al. 2024, arXiv 2311.14641.
@@ -60,6 +65,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikeloom.sim.lib.lfsr import leap_table
 
 __all__ = [
+    "MOST_SPIKES",
     "RANDOM_WIDTH",
     "Compare",
     "Leak",
@@ -75,6 +81,9 @@ __all__ = [
 ]
 
 IntArray = NDArray[np.int64]
+
+MOST_SPIKES = 15
+"""Largest number of spikes of a neuron per step."""
 
 RANDOM_WIDTH = 16
 """Width of each neuron's noise generator, a shift register, and the number of its steps per time step."""
@@ -168,6 +177,10 @@ class NeuronParameters:
         to 65535, ignored without noise.
     graded, graded_shift, value_width
         Whether spikes carry a value; the right shift of ``u`` that gives the value, and its width in bits.
+    max_spikes
+        Largest number of spikes of a neuron per step, 1 to `MOST_SPIKES`. Above 1, spikes are ``graded`` without a
+        shift and carry their number, which must fit ``value_width``. Needs positive thresholds and ``reset_delay`` 0,
+        and excludes adaptation, noise and a second threshold.
     second_threshold
         Whether neurons whose membrane stays above the threshold after a reset fire again only above twice the
         threshold. Needs `Reset.SUBTRACT`, ``reset_delay`` 0 and a constant threshold.
@@ -201,6 +214,7 @@ class NeuronParameters:
     graded_shift: int = 0
     value_width: int = 8
     second_threshold: bool = False
+    max_spikes: int = 1
     delay_line: bool = False
     delay: ArrayLike = 0
 
@@ -232,6 +246,7 @@ class NeuronParameters:
             ("noise_bits", 0, RANDOM_WIDTH),
             ("graded_shift", 0, self.v_width - 1),
             ("value_width", 2, 16),
+            ("max_spikes", 1, MOST_SPIKES),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
@@ -265,6 +280,7 @@ class NeuronParameters:
             "a reset delay": self.reset_delay > 0,
             "a refractory period": self.refractory > 0,
             "a second threshold": self.second_threshold,
+            "several spikes per step": self.max_spikes > 1,
         }
         # A delay line has only a shift register; any other feature would have no effect.
         if self.delay_line:
@@ -273,7 +289,7 @@ class NeuronParameters:
                 raise ValueError(f"a delay line must not have {present[0] if present else 'a membrane to read out'}")
         # These features act on spikes, or on the comparison that decides about them.
         if not self.spiking:
-            names = ("adaptation", "noise", "graded spikes", "a second threshold")
+            names = ("adaptation", "noise", "graded spikes", "a second threshold", "several spikes per step")
             present = [name for name in names if features[name]]
             if present:
                 raise ValueError(f"neurons that never spike must not have {present[0]}")
@@ -284,11 +300,29 @@ class NeuronParameters:
                 "a second threshold needs reset subtract in the step of the spike (reset_delay 0) and must not be "
                 "combined with adaptation"
             )
+        if self.max_spikes > 1:
+            self._check_counts(
+                [name for name in ("adaptation", "noise", "a reset delay", "a second threshold") if features[name]]
+            )
         if self.adaptation_leak is not None and self.reset is Reset.SUBTRACT and self.reset_delay:
             raise ValueError(
                 "an adaptive threshold must be subtracted in the step of the spike (reset_delay 0), because "
                 "the threshold of the comparison is not stored"
             )
+
+    def _check_counts(self, excluded: list[str]) -> None:
+        """Check neurons with several spikes per step; ``excluded`` names features that they have and must not have."""
+        if excluded:
+            raise ValueError(f"neurons with several spikes per step must not have {excluded[0]}")
+        if not self.graded or self.graded_shift or self.max_spikes > signed_range(self.value_width)[1]:
+            raise ValueError(
+                f"neurons with up to {self.max_spikes} spikes per step must be graded, with graded_shift 0 and a "
+                f"value_width of at least {self.max_spikes.bit_length() + 1} bits"
+            )
+        # Multiples of a threshold that is not positive do not grow, so that they would not count anything.
+        smallest = int(np.min(np.asarray(self.threshold)))
+        if smallest < 1:
+            raise ValueError(f"threshold must be at least 1 with several spikes per step, not {smallest}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -363,13 +397,18 @@ def step(state: NeuronState, current: IntArray, parameters: NeuronParameters) ->
     raised = np.asarray(p.threshold) * (p.second_threshold & (state.v > np.asarray(p.threshold)))
     compared = u + noise(state.random, p.noise_bits)
     needed = threshold + raised
-    above = compared > needed if p.compare is Compare.GREATER else compared >= needed
-    spike = above & ~hold & p.spiking
+    count = np.zeros_like(u)
+    for k in range(1, p.max_spikes + 1):
+        count += compared > k * needed if p.compare is Compare.GREATER else compared >= k * needed
+    spike = (count > 0) & ~hold & p.spiking
     spikes = spike.astype(np.int64)
-    # The value is that of the membrane before its reset.
-    values = spikes * saturate(u >> p.graded_shift, p.value_width) if p.graded else spikes
+    if p.max_spikes > 1:
+        values = spikes * count
+    else:
+        # The value is that of the membrane before its reset.
+        values = spikes * saturate(u >> p.graded_shift, p.value_width) if p.graded else spikes
     if p.reset_delay == 0:
-        u = np.where(spike, _after_reset(u, threshold, p), u)
+        u = np.where(spike, _after_reset(u, count * threshold, p), u)
     adaptation = state.adaptation
     if p.adaptation_leak is not None:
         adaptation = leak(adaptation, p.adaptation_leak, p.adaptation_leak_factor, p)

@@ -252,6 +252,8 @@ class QuantisedNetwork:
         if name in self._units:
             return 0, 1
         parameters = self.population(name).parameters
+        if parameters.max_spikes > 1:
+            return 0, parameters.max_spikes
         return signed_range(parameters.value_width) if parameters.graded else (0, 1)
 
     def current_bounds(self, name: str) -> tuple[int, int]:

@@ -31,9 +31,9 @@ class ReferenceResult:
     """Results of a run, time first.
 
     ``spikes[name]`` is ``(T, B, n)``, for populations and units. ``values[name]``, for graded populations, has the same
-    shape and holds the value of each spike, 0 without a spike. Each array of ``states[name]``, for recorded
-    populations, has the same shape and holds the state at the end of each step. ``network`` and ``inputs``
-    ``(T, B, inputs)`` are what was run.
+    shape and holds the value of each spike, 0 without a spike: the number of spikes where neurons fire several times
+    per step (`fired`). Each array of ``states[name]``, for recorded populations, has the same shape and holds the state
+    at the end of each step. ``network`` and ``inputs`` ``(T, B, inputs)`` are what was run.
     """
 
     network: QuantisedNetwork
@@ -41,6 +41,12 @@ class ReferenceResult:
     spikes: dict[str, NDArray[np.bool_]]
     values: dict[str, NDArray[np.int64]]
     states: dict[str, NeuronState]
+
+    def fired(self, name: str) -> NDArray[Any]:
+        """The spikes of ``name`` per neuron and step ``(T, B, n)``: booleans, or numbers as unsigned integers where its
+        neurons fire several times per step."""
+        counted = {p.name for p in self.network.populations if p.parameters.max_spikes > 1}
+        return self.values[name].astype(np.uint8) if name in counted else self.spikes[name]
 
     @cached_property
     def synaptic_operations(self) -> NDArray[np.int64]:
