@@ -106,7 +106,10 @@ CASES = {
     "plain": (PLAIN, {}),
     "LUT RAM": (PLAIN, {"state_memory": "distributed"}),
     "own parameters": (PLAIN, {"bias": True, "refractory_width": 3, "per_neuron": frozenset(PER_NEURON)}),
-    "everything": (PLAIN, {name: value for name, value in EVERYTHING.items() if name != "value_width"}),
+    "everything": (
+        PLAIN,
+        {name: value for name, value in EVERYTHING.items() if name not in ("value_width", "count_width")},
+    ),
     "shifts, LUT RAM": (PLAIN, {"multiplier": False, "shifts": (3, 1), "state_memory": "distributed"}),
 }
 

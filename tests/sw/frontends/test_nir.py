@@ -34,7 +34,7 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
         "reset_delay": 0,
         "refractory": 2,
     }
-    assert (*hints, "norm_input") == METADATA_KEYS  # the last is for sinabs only
+    assert (*hints, "max_spikes", "norm_input") == METADATA_KEYS  # the last is for sinabs only
     neuron = lif(2, r=8.0)
     own = {"reset": "subtract", "reset_delay": True, "weight_bits": 3}
     neuron.metadata = {"spikeloom": own, "author": "someone else"}

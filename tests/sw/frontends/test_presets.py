@@ -197,7 +197,7 @@ def test_preset_sinabs():
 def test_several_spikes_per_step_are_asked_for(preset):
     """The number of spikes is the quotient of membrane and threshold; a layer's own option takes precedence."""
     fc = nir.Linear(weight=np.array([[1.0, 0.5, 0.25]]))
-    source = graph({"fc": fc, "lif": integrate_and_fire(1, r=1.0 if preset == "sinabs" else 1e3)})
+    source = graph({"fc": fc, "lif": integrate_and_fire(1, r=1.0 if preset == "sinabs" else 1e3)}, outputs=(1,))
     options = {"preset": preset, "time_step_s": 1e-3, "reset": "subtract", "compare": ">="}
     network = load(source, **options, max_spikes=15)
     assert only(network).max_spikes == 15

@@ -11,7 +11,7 @@ from harness.networks import rng_of
 from spikeloom.datasets.encoders import LatencyEncoder
 from spikeloom.host.results import BoardResult
 from spikeloom.runners.runner import ReferenceRunner, RunResult, Task, by_population
-from spikeloom.sim.core.neuron import Reset
+from spikeloom.sim.core.neuron import Leak, Reset
 from spikeloom.sim.host.readout import ReadoutMode
 from spikeloom.sim.network.network import QuantisedConnection
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
@@ -91,18 +91,18 @@ def test_the_reference_has_values_of_graded_spikes():
 
 def test_the_output_is_the_number_of_spikes():
     """Which the readout on the board does not count, so it is not asked."""
-    firing = replace(graded("a").parameters, graded_shift=0, max_spikes=3, reset=Reset.SUBTRACT, threshold=2)
-    weight = np.array([[5, 1]])
+    firing = replace(graded("a").parameters, leak=Leak.NONE, max_spikes=3, reset=Reset.SUBTRACT, threshold=2)
     net = network(
         [QuantisedPopulation(name="a", parameters=firing)],
-        [QuantisedConnection(source=INPUT, target="a", weight=weight)],
+        [QuantisedConnection(source=INPUT, target="a", weight=np.array([[7]]))],
     )
-    spikes = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])[:, None]
+    spikes = np.array([1, 0, 1, 1, 0, 0])[:, None, None]
     result = ReferenceRunner(net).run(spikes)
     assert result.counted == ("a",)
     assert np.array_equal(result.output, simulate(net, spikes).fired("a"))
     assert result.output.dtype == np.uint8
-    assert result.output.max() == 3
+    # 7, 1, 8, 9, 3 and 1 before the threshold is subtracted.
+    assert result.output[:, 0, 0].tolist() == [3, 0, 3, 3, 1, 0]
     with pytest.raises(
         ValueError, match=r"^mode must not be COUNT, because the readout on the board counts several sp"
     ):

@@ -1,5 +1,6 @@
 """The compiled RTL: equal to the reference and to the simulated RTL in every state."""
 
+import collections
 import dataclasses
 import re
 import threading
@@ -21,6 +22,7 @@ from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.hdl.tech import ecp5_carry
 from spikeloom.host.protocols import DriverError
 from spikeloom.host.results import StepCollector
+from spikeloom.sim.core.neuron import signed_range
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.network.reference import simulate
 from spikeloom.simulators.build import compile_design
@@ -64,6 +66,26 @@ def test_compiled_simulated_and_reference_agree(request, name):
     assert compiled_run.states == simulated.states
     fired = sum(int(s.sum()) for s in reference.spikes.values())
     assert 0 < fired < sum(s.size for s in reference.spikes.values())
+
+
+def test_several_spikes_per_step_in_every_state(request):
+    """Numbers of spikes from 0 to bounds of up to 15, which reach other neurons, the host and saturated membranes."""
+    rng = rng_of(request.node.name)
+    name = "two lanes, every model"
+    seen = collections.Counter()
+    for _ in range(13):
+        network = drawn(rng, CORES[name], inputs=24, readout=False, sizes=(9, 7, 6))
+        reference = check(name, network, random_spikes(rng, 6, 2, network.inputs))
+        for population in network.populations:
+            p = population.parameters
+            if p.max_spikes > 1:
+                counts, v = reference.fired(population.name), reference.states[population.name].v
+                seen.update(counts.reshape(-1).tolist())
+                seen["bound"] += int((counts == p.max_spikes).sum())
+                seen["saturated"] += int(np.isin(v, signed_range(p.v_width)).sum())
+                seen["received"] += any(c.source == population.name for c in network.connections)
+    assert set(range(9)) <= set(seen), seen
+    assert seen["bound"] * seen["saturated"] * seen["received"], seen
 
 
 @pytest.mark.parametrize(
