@@ -330,10 +330,10 @@ def _line(convolution: Convolution) -> tuple[int, ...]:
 
 
 _SKIPPED = ("name",)
-_USUAL = [("max_spikes", 1)]
-"""Fields that are left out at their default, because files of earlier versions do not have them."""
-
-_LATER = ("alpha_function",)  # fields that older files of the same format do not have
+_LATER = {
+    "alpha_function": False,
+    "max_spikes": 1,
+}  # fields, with their defaults, that older files of the same format do not have
 
 
 def _exact_population(population: Population) -> dict[str, Any]:
@@ -341,9 +341,9 @@ def _exact_population(population: Population) -> dict[str, Any]:
     exact: dict[str, Any] = {}
     for field in fields(population):
         value = getattr(population, field.name)
-        if field.name in _SKIPPED or value is None or (field.name, value) in _USUAL:
+        if field.name in _SKIPPED or value is None:
             continue
-        if field.name in _LATER and not value:
+        if field.name in _LATER and value == _LATER[field.name]:
             continue
         if isinstance(value, Enum):
             exact[field.name] = value.value

@@ -124,7 +124,8 @@ def test_time_constants_are_no_metadata_of_a_node():
         LoadError,
         match=exactly(
             "metadata 'spikeloom' of node 'lif' must have keys out of weight_bits, compare, reset, reset_delay, "
-            "refractory, max_spikes, norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not 'time_step_s'"
+            "refractory, max_spikes, norm_input, adaptation_tau_s, adaptation_step, noise, value_limit, not "
+            "'time_step_s'"
         ),
     ):
         load(feed_forward(neuron), time_step_s=1e-3)
