@@ -153,6 +153,21 @@ class LaneCheck:
     values: np.ndarray
 
 
+def undriven(p: NeuronParameters, state: NeuronState) -> np.ndarray:
+    """The membranes ``(n,)`` after a step without input and without spikes, from ``state`` ``(1, n)``."""
+    quiet = replace(
+        p,
+        spiking=False,
+        max_spikes=1,
+        graded=False,
+        noise_bits=0,
+        adaptation_leak=None,
+        second_threshold=False,
+    )
+    after, _, _ = step(state, np.zeros((1, p.size), np.int64), quiet)
+    return after.v[0]
+
+
 def check_lane(
     lane: Elaboratable, rng: np.random.Generator, *, size: int = 48, wide: bool = False, fresh: bool = False
 ) -> LaneCheck:
@@ -162,9 +177,14 @@ def check_lane(
     state = random_states(rng, core, p)
     low, high = signed_range(core.accumulator_width)
     current = extremes(rng, low, high, size) if wide or rng.random() < 0.3 else rng.integers(-90, 130, size)
-    current = np.clip(current, low, high)[None]
     valid = (rng.random(size) < 0.85)[None]
     start = NeuronState.cleared(1, p) if fresh else state
+    if p.spiking and not p.delay_line:
+        # Membranes at and next to a multiple of the threshold, where one unit decides.
+        count = rng.integers(1, p.max_spikes + 1, size)
+        aimed = count * np.asarray(p.threshold) - undriven(p, start) + rng.integers(-1, 2, size)
+        current = np.where(rng.random(size) < 0.3, aimed, current)
+    current = np.clip(current, low, high)[None]
     expected, spikes, values = step(start, current * valid, p)
     run = run_lane(lane, p, state, current, valid, fresh=fresh)
     for field in fields(NeuronState):
