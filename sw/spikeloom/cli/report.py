@@ -74,7 +74,7 @@ def report(
         sample.spikes,
         labels=sample.labels,
         decision=loading.decision,
-        measured=None if result is None else {**result.spikes, **result.membranes},
+        measured=None if result is None else {**{n: result.fired(n) for n in result.spikes}, **result.membranes},
         counters=None if result is None else result.counters,
         links=None if result is None else result.links,
         cycles_per_sample=None if counted is None else float(counted.mean()),
