@@ -85,7 +85,6 @@ MUTATIONS = {
     "counts: no bound": ("(Cat(Const(1), higher) <= self.rule.max_spikes[power:])", "1"),
     "counts: one less": ("<= self.rule.max_spikes[power:]", "< self.rule.max_spikes[power:]"),
     "counts: the multiple": ("Cat(Const(0, power), threshold", "Cat(Const(0, power - 1), threshold"),
-    "counts: the width of the difference": ("max(p.update_widths.u, p.v_width + power) + 1", "p.update_widths.u"),
     "counts: not subtracted": ("left = Mux(bit, difference", "left = Mux(bit & 0, difference"),
     "counts: the rest": ("Mux(one, subtracted, rest.at(decide))", "subtracted"),
     "counts: the rest of few": ("Mux(one, subtracted, rest.at(decide))", "Mux(reached, subtracted, rest.at(decide))"),
