@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeloom.compiler.partition import bands, neurons_a_channel
+from spikeloom.compiler.partition import bands, neurons_per_channel
 from spikeloom.sim.network.network import QuantisedNetwork
 
 
@@ -19,7 +19,7 @@ def random_cuts(
         if banded:
             places = np.arange(possible.lines, possible.shape[1], possible.lines)
         else:
-            together = neurons_a_channel(network, population.name)
+            together = neurons_per_channel(network, population.name)
             places = np.arange(together, population.size, together)
         count = int(rng.integers(0, min(most, len(places)) + 1))
         chosen = sorted(int(place) for place in rng.choice(places, count, replace=False))

@@ -137,7 +137,7 @@ def explore(
 
     Accuracy is that of the integers on validation samples, exactly as on hardware; resources, clock, images per second
     and energy are estimates. Results are pareto.svg, points.csv and explore.json in the output directory. An
-    interrupted run goes on where it was.
+    interrupted run resumes.
     """
     _check_boards()
     loaded = conversion.load(network)

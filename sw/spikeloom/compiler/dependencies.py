@@ -27,7 +27,7 @@ __all__ = [
     "Flow",
     "Rates",
     "flows_of",
-    "heard",
+    "senders_of",
     "uniform_rates",
 ]
 
@@ -150,7 +150,7 @@ def uniform_rates(network: QuantisedNetwork, rate: float = UNIFORM_RATE) -> Rate
     return {name: np.full(network.size(name), value) for name, value in of.items()}
 
 
-def heard(
+def senders_of(
     network: QuantisedNetwork, name: str, tile_of: Mapping[str, int], observed: Collection[str]
 ) -> NDArray[np.bool_]:
     """Return the neurons ``(n,)`` of ``name`` that send spikes to another tile.
@@ -189,7 +189,7 @@ def flows_of(
             packets = float(rates[INPUT].sum())
         else:
             part = parts.part(name)
-            sent = heard(parts.network, name, tile_of, observed)
+            sent = senders_of(parts.network, name, tile_of, observed)
             spikes = float(rates[part.population][part.neurons] @ sent)
             packets = spikes if parts.network.spikes(name) else float(part.size)
         if sinks:

@@ -27,9 +27,9 @@ import numpy as np
 
 from spikeloom.compiler.dependencies import Flow, Rates, flows_of, uniform_rates
 from spikeloom.compiler.layout import Layout, layouts
-from spikeloom.compiler.partition import Part, SplitNetwork, bands, between, neurons_a_channel, split
+from spikeloom.compiler.partition import Part, SplitNetwork, bands, between, neurons_per_channel, split
 from spikeloom.compiler.ports import Port
-from spikeloom.compiler.synapses import blocks_of, words_an_event, words_stored
+from spikeloom.compiler.synapses import blocks_of, words_per_event, words_stored
 from spikeloom.compiler.tiles.registry import compiler_of
 from spikeloom.compiler.work import POPULATION_CYCLES
 from spikeloom.sim.core.parameters import CoreParameters
@@ -277,7 +277,7 @@ class _Line:
         total = Load(words=layout.words, cycles=layout.words + POPULATION_CYCLES)
         for connection in connections:
             sparse = self._sparse[connection.source]
-            words = np.maximum(words_an_event(connection, layout, sparse=sparse), 1)  # a row takes at least one cycle
+            words = np.maximum(words_per_event(connection, layout, sparse=sparse), 1)  # a row takes at least one cycle
             added = float(self.rates[connection.source] @ words)
             total += Load(weight_words=words_stored(connection, layout, sparse=sparse), cycles=added)
         return total
@@ -306,14 +306,14 @@ class _Line:
         lanes = lcm(*(core.lanes for core in self.kinds))
         line = []
         for population in self.network.populations:
-            step = neurons_a_channel(self.network, population.name)
+            step = neurons_per_channel(self.network, population.name)
             spatial = any(c.convolution for c in self.network.connections_to(population.name))
             line.append(self._range(population.name, step * lanes if spatial else lcm(step, lanes)))
         return line
 
     def neurons(self) -> list[_Places]:
         """Return cuts at all neurons, or channels."""
-        return [self._range(p.name, neurons_a_channel(self.network, p.name)) for p in self.network.populations]
+        return [self._range(p.name, neurons_per_channel(self.network, p.name)) for p in self.network.populations]
 
     def bands(self) -> list[_Places]:
         """Return cuts at lines where there are lines, else at memory words."""

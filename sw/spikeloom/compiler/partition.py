@@ -29,7 +29,7 @@ from spikeloom.sim.network.population import INPUT, QuantisedPopulation
 from spikeloom.sim.network.projection import Pooling
 from spikeloom.sim.network.sparse import part_of
 
-__all__ = ["Bands", "Part", "SplitError", "SplitNetwork", "bands", "between", "neurons_a_channel", "split"]
+__all__ = ["Bands", "Part", "SplitError", "SplitNetwork", "bands", "between", "neurons_per_channel", "split"]
 
 
 class SplitError(ValueError):
@@ -117,7 +117,7 @@ class SplitNetwork:
         return np.concatenate([np.asarray(arrays[part.name]) for part in parts], axis=-1)[..., order]
 
 
-def neurons_a_channel(network: QuantisedNetwork, population: str) -> int:
+def neurons_per_channel(network: QuantisedNetwork, population: str) -> int:
     """Return the number of neurons that only bands can separate: a channel of the convolutions and poolings that see
     ``population``.
 
@@ -207,7 +207,7 @@ def split(
 
 
 def _ranges_of(network: QuantisedNetwork, population: QuantisedPopulation, cuts: Sequence[int]) -> tuple[Part, ...]:
-    name, together = population.name, neurons_a_channel(network, population.name)
+    name, together = population.name, neurons_per_channel(network, population.name)
     places = _places(name, cuts, population.size, together, "the neurons of a channel")
     return tuple(
         Part(
@@ -311,14 +311,14 @@ def _kernels(connection: QuantisedConnection, outputs: slice, inputs: slice) -> 
     """
     convolution, weight = connection.convolution, connection.kernel
     assert convolution is not None
-    all_outputs, inputs_a_group, *_ = convolution.weight_shape
-    outputs_a_group = all_outputs // convolution.groups
-    first, rest = divmod(inputs.start, inputs_a_group)
-    stop, more = divmod(inputs.stop, inputs_a_group)
-    if not rest and not more and outputs == slice(first * outputs_a_group, stop * outputs_a_group):
+    all_outputs, inputs_per_group, *_ = convolution.weight_shape
+    outputs_per_group = all_outputs // convolution.groups
+    first, rest = divmod(inputs.start, inputs_per_group)
+    stop, more = divmod(inputs.stop, inputs_per_group)
+    if not rest and not more and outputs == slice(first * outputs_per_group, stop * outputs_per_group):
         return stop - first, weight[outputs]
-    group_of_output = np.arange(outputs.start, outputs.stop) // outputs_a_group
-    group_of_input, within = np.divmod(np.arange(inputs.start, inputs.stop), inputs_a_group)
+    group_of_output = np.arange(outputs.start, outputs.stop) // outputs_per_group
+    group_of_input, within = np.divmod(np.arange(inputs.start, inputs.stop), inputs_per_group)
     together = group_of_output[:, None] == group_of_input
     kernels = weight[outputs][:, within]
     return 1, np.where(together[:, :, None, None], kernels, 0)

@@ -36,7 +36,7 @@ from spikeloom.sim.network.population import INPUT
 from spikeloom.sim.network.projection import Convolution, Taps
 from spikeloom.sim.network.sparse import Matrix, SparseMatrix
 
-__all__ = ["Block", "RowError", "Rows", "blocks_of", "rows_of", "words_an_event", "words_stored"]
+__all__ = ["Block", "RowError", "Rows", "blocks_of", "rows_of", "words_per_event", "words_stored"]
 
 Columns = dict[str, NDArray[np.int64]]
 
@@ -336,7 +336,7 @@ def _is_sparse(connection: QuantisedConnection, layout: Layout) -> bool:
     return len(_kept(connection.weight, layout).sources) < connection.weight.shape[1] * layout.words
 
 
-def words_an_event(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> NDArray[np.int64]:
+def words_per_event(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> NDArray[np.int64]:
     """Return the weight words ``(n_source,)`` per spike of each source neuron; ``sparse`` permits sparse rows."""
     if connection.convolution is not None:
         convolution = connection.convolution
@@ -352,10 +352,10 @@ def words_an_event(connection: QuantisedConnection, layout: Layout, *, sparse: b
 def words_stored(connection: QuantisedConnection, layout: Layout, *, sparse: bool) -> int:
     """Return the weight words that a connection takes; ``sparse`` permits sparse rows."""
     if connection.convolution is not None:
-        _, inputs_a_group, *kernel = connection.convolution.weight_shape
-        return int(_words_of_groups(connection.convolution, layout.lanes).sum()) * inputs_a_group * prod(kernel)
+        _, inputs_per_group, *kernel = connection.convolution.weight_shape
+        return int(_words_of_groups(connection.convolution, layout.lanes).sum()) * inputs_per_group * prod(kernel)
     if sparse and connection.pooling is None and _is_sparse(connection, layout):
-        return int(words_an_event(connection, layout, sparse=True).sum())
+        return int(words_per_event(connection, layout, sparse=True).sum())
     return connection.weight.shape[1] * layout.words
 
 

@@ -26,7 +26,7 @@ from spikeloom.boards.sizing.choose import RESOURCES, Shortage, lane_banks, room
 from spikeloom.boards.sizing.estimate import Resources, estimate
 from spikeloom.compiler.layout import layouts
 from spikeloom.compiler.place import place
-from spikeloom.compiler.synapses import words_an_event
+from spikeloom.compiler.synapses import words_per_event
 from spikeloom.sim.core.features import FEATURES, LEAKS, PER_NEURON
 from spikeloom.sim.core.memory_fields import parameter_values
 from spikeloom.sim.core.neuron import Leak, NeuronParameters
@@ -359,7 +359,7 @@ def _words_of_a_step(network: QuantisedNetwork, lanes: int) -> int:
     count = sum(placed.words for placed in layout.values())
     for connection in network.connections:
         if isinstance(connection.weight, SparseMatrix):
-            count += int(words_an_event(connection, layout[connection.target], sparse=True).sum())
+            count += int(words_per_event(connection, layout[connection.target], sparse=True).sum())
         elif connection.convolution is None:
             count += int(np.count_nonzero(connection.fan_out)) * layout[connection.target].words
         else:

@@ -1,4 +1,4 @@
-"""Log of finished points, by which an interrupted exploration goes on where it was.
+"""Log of finished points, by which an interrupted exploration resumes.
 
 The log is a text file with one JSON object per line. Each line has a key, the SHA-256 of everything on which the result
 depends: network, samples, options, point, and the sources of spikeloom. A result whose key is not asked for is left

@@ -27,7 +27,7 @@ from spikeloom.host.transport import Closing
 __all__ = ["PixelMap", "SpifError", "SpifReceiver", "SpifSender", "decode_events", "encode_events"]
 
 LARGEST_COORDINATE = (1 << 15) - 1
-WORDS_A_DATAGRAM = 256
+WORDS_PER_DATAGRAM = 256
 """1024 bytes per datagram, below any usual MTU, so that no datagram is fragmented."""
 
 _WORD = np.dtype("<u4")
@@ -293,6 +293,6 @@ class SpifSender(Closing):
         if array.shape != (self.pixels.size,):
             raise ValueError(f"spikes must have shape {(self.pixels.size,)}, not {array.shape}")
         lines = np.flatnonzero(array)
-        for first in range(0, len(lines), WORDS_A_DATAGRAM):
-            self._socket.sendto(encode_events(*self.pixels.pixels(lines[first : first + WORDS_A_DATAGRAM])), self._to)
+        for first in range(0, len(lines), WORDS_PER_DATAGRAM):
+            self._socket.sendto(encode_events(*self.pixels.pixels(lines[first : first + WORDS_PER_DATAGRAM])), self._to)
         return len(lines)

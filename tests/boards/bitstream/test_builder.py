@@ -338,7 +338,7 @@ def test_a_baud_rate_of_ones_own(tmp_path):
     board = dataclasses.replace(BOARDS["tinyfpga-bx"], baud_rate=3_000_000)
     assert board.divisor == 15
     message = (
-        r"^Baud rate of tinyfpga-bx must be within 1 % of its clock \(45000000 Hz\) divided by an integer, such as "
+        r"^Baud rate of tinyfpga-bx must be within 1 % of its clock \(45,000,000 Hz\) divided by an integer, such as "
         r"3000000, 1000000, not 2000000$"
     )
     with pytest.raises(ValueError, match=message):

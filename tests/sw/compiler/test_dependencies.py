@@ -18,7 +18,7 @@ from spikeloom.compiler.dependencies import (
     DependencyError,
     Flow,
     flows_of,
-    heard,
+    senders_of,
     uniform_rates,
 )
 from spikeloom.compiler.partition import split
@@ -175,9 +175,9 @@ def test_neurons_that_lead_to_no_other_tile_stay_silent():
     tile_of = {"a": 1, "b": 1, "c": 2}
     sparse = [c.fan_out.tolist() for c in net.connections_from("a")]
     assert sparse == [[0, 0, 2], [1, 0, 0]]
-    assert heard(net, "a", tile_of, []).tolist() == [True, False, False]
-    assert heard(net, "a", tile_of | {"c": 1}, []).tolist() == [False] * 3
-    assert heard(net, "a", tile_of | {"c": 1}, ["a"]).tolist() == [True] * 3, "the host hears all"
+    assert senders_of(net, "a", tile_of, []).tolist() == [True, False, False]
+    assert senders_of(net, "a", tile_of | {"c": 1}, []).tolist() == [False] * 3
+    assert senders_of(net, "a", tile_of | {"c": 1}, ["a"]).tolist() == [True] * 3, "the host receives all"
 
 
 def connection_of(source, target, matrix):
@@ -187,9 +187,9 @@ def connection_of(source, target, matrix):
 
 def test_a_unit_receives_all_of_its_sources():
     net = network([relay("a"), graded("b")], [connection(INPUT, "a")], units=(Gate("gate", ("a",)),))
-    assert heard(net, "a", {"a": 1, "b": 1, "gate": 2}, []).tolist() == [True]
-    assert heard(net, "b", {"a": 1, "b": 1, "gate": 2}, []).tolist() == [False]
-    assert heard(net, "gate", {"a": 1, "b": 1, "gate": 2}, []).tolist() == [True]
+    assert senders_of(net, "a", {"a": 1, "b": 1, "gate": 2}, []).tolist() == [True]
+    assert senders_of(net, "b", {"a": 1, "b": 1, "gate": 2}, []).tolist() == [False]
+    assert senders_of(net, "gate", {"a": 1, "b": 1, "gate": 2}, []).tolist() == [True]
 
 
 def test_flows_by_hand():
@@ -237,6 +237,6 @@ def test_each_part_sends_its_own_spikes(request):
         if part.population == net.output:
             assert 9 in flows[part.name].sinks
         elif part.name in flows:
-            sent = heard(parts.network, part.name, tile_of, [])
+            sent = senders_of(parts.network, part.name, tile_of, [])
             assert flows[part.name].packets == pytest.approx(rates["layer0"][part.neurons][sent].sum())
     assert len([name for name in flows if name.startswith("layer0")]) == 2

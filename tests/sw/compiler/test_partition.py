@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeloom.compiler import partition as split_module
-from spikeloom.compiler.partition import SplitError, bands, neurons_a_channel, split
+from spikeloom.compiler.partition import SplitError, bands, neurons_per_channel, split
 from spikeloom.sim.core.neuron import NeuronParameters, NeuronState
 from spikeloom.sim.network.network import QuantisedConnection, QuantisedNetwork
 from spikeloom.sim.network.population import INPUT, QuantisedPopulation
@@ -160,7 +160,7 @@ def convolutional(groups=2, weight_width=8):
 
 def test_channels_of_a_convolution():
     parts = split(convolutional(), {"a": [16, 48]})
-    assert neurons_a_channel(convolutional(), "a") == 16
+    assert neurons_per_channel(convolutional(), "a") == 16
     assert [c.convolution.output_shape for c in parts.network.connections] == [(1, 4, 4), (2, 4, 4), (1, 4, 4)]
     assert [c.convolution.groups for c in parts.network.connections] == [1, 1, 1]
 

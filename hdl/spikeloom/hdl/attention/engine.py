@@ -36,7 +36,7 @@ from spikeloom.sim.lib.lfsr import Lfsr
 
 __all__ = ["AttentionEngine"]
 
-ROWS_A_COPY = 8
+ROWS_PER_COPY = 8
 """Number of rows driven by one copy of a word."""
 
 
@@ -204,7 +204,7 @@ class AttentionEngine(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        copies = max(1, p.rows // ROWS_A_COPY)
+        copies = max(1, p.rows // ROWS_PER_COPY)
 
         m.submodules.scores = scores = PassPhase(p, p.tokens, self._score_lfsr)
         m.submodules.outputs = outputs = PassPhase(p, p.features, self._output_lfsr)

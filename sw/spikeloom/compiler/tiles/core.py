@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.dependencies import Rates, heard
+from spikeloom.compiler.dependencies import Rates, senders_of
 from spikeloom.compiler.placement import Placement
-from spikeloom.compiler.synapses import Rows, rows_of, words_an_event
+from spikeloom.compiler.synapses import Rows, rows_of, words_per_event
 from spikeloom.compiler.tiles.registry import TileCompiler, register_compiler
 from spikeloom.compiler.tiles.tokens import set_of, token_registers
 from spikeloom.compiler.work import TileWork
@@ -77,7 +77,7 @@ class CoreCompiler(TileCompiler):
                 if source != INPUT:
                     part = parts.part(source)
                     of = rates[part.population][part.neurons]
-                added = words_an_event(connection, placed.layout, sparse=self.core.sparse)
+                added = words_per_event(connection, placed.layout, sparse=self.core.sparse)
                 words += float(of @ np.maximum(added, 1))
                 events[source] = float(of.sum())
         return TileWork(
@@ -106,7 +106,7 @@ class CoreCompiler(TileCompiler):
         fields = {field.name: np.zeros(slots, np.int64) for field in self.core.route_layout.fields}
         for placed in self.held:
             name, here = placed.name, placed.layout.slots
-            sent = heard(placement.network, name, placement.tile_of, placement.observed)
+            sent = senders_of(placement.network, name, placement.tile_of, placement.observed)
             fields["axon"][here] = placement.axons.get(name, 0)
             fields["local"][here] = local.get(name, 0)
             fields["send"][here] = sent
