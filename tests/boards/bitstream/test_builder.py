@@ -542,7 +542,7 @@ def test_refuses_a_board_without_a_fabric():
     [
         (
             {"baud_rate": -1},
-            r"^Baud rate of icebreaker must be from 1 to a third of its clock \(9000000\), such as .*, not -1$",
+            r"^Baud rate of icebreaker must be from 1 to a third of its clock \(9,000,000\), such as .*, not -1$",
         ),
         (
             {"baud_rate": 1_550_000},
