@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -87,11 +87,12 @@ def run_engine(
     by_port: bool = False,
     timeout: int = 200_000,
     on_accepted: Callable[[object], None] = lambda packet: None,
+    background: Sequence[Callable] = (),
 ) -> EngineRun:
     """Load ``program`` and stream ``spikes`` ``(T, B, inputs)``; input pauses and output stalls with these chances.
 
     Where ``spikes`` are integers, each is the value of an event, and 0 is none. ``by_port`` loads every memory through
-    the port.
+    the port. ``background`` are processes of what else is at the engine, such as a memory of weights.
     """
     steps, batch, _ = spikes.shape
     total = steps * batch
@@ -195,6 +196,8 @@ def run_engine(
     simulator.add_testbench(source)
     simulator.add_testbench(sink, background=True)
     simulator.add_testbench(watch, background=True)
+    for process in background:
+        simulator.add_testbench(process, background=True)
     simulator.run()
     return run
 

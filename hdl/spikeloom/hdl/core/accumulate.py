@@ -51,6 +51,13 @@ PRODUCT_CYCLES = 2
 class Accumulator(wiring.Component):
     """Weight memory, accumulators and the adders between them.
 
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core.
+    streamed
+        Weights come with their words; there is no weight memory.
+
     Members
     -------
     word : word_layout(parameters), in
@@ -74,14 +81,15 @@ class Accumulator(wiring.Component):
     READ_LATENCY = 3
     """Cycles from ``address`` to ``current``."""
 
-    def __init__(self, parameters: CoreParameters) -> None:
+    def __init__(self, parameters: CoreParameters, *, streamed: bool = False) -> None:
         self.parameters = parameters
+        self._streamed = streamed
         self.touched = [BlockMemory(1, parameters.words) for _ in range(2)]
-        self.banks = [AdderBank(parameters, number) for number in range(parameters.lane_banks)]
+        self.banks = [AdderBank(parameters, number, streamed=streamed) for number in range(parameters.lane_banks)]
         word = bits_for(parameters.words)
         super().__init__(
             {
-                "word": In(word_layout(parameters)),
+                "word": In(word_layout(parameters, streamed=streamed)),
                 "busy": Out(2),
                 "sweep": In(1),
                 "bank": In(1),
@@ -100,7 +108,8 @@ class Accumulator(wiring.Component):
         # The pipeline of a word: it is added in cycle 3, and its sum is written to block RAM in cycle 4. In a graded
         # core the cycles of the product come first, and `stages` begins after them.
         product_cycles = PRODUCT_CYCLES if p.value_width else 0
-        way = [self.word, *(Signal(word_layout(p), name=f"word_{number}") for number in range(1, product_cycles + 5))]
+        layout = word_layout(p, streamed=self._streamed)
+        way = [self.word, *(Signal(layout, name=f"word_{number}") for number in range(1, product_cycles + 5))]
         stages = way[product_cycles:]
         for before, after in itertools.pairwise(way):
             m.d.sync += after.eq(before)
@@ -165,10 +174,11 @@ class Accumulator(wiring.Component):
         m.d.sync += is_on_way.eq(hits[1][1:].any())
         # The weight address leaves the pipeline early enough for the weights to meet their word in the first stage of
         # the product or, without one, in the adder.
-        control = Signal(control_layout(p))
+        control = Signal(control_layout(p, streamed=self._streamed))
         m.d.comb += [
             control.weight_address.eq(way[3 - self.banks[0].weight_latency].weight_address),
             control.value.eq(way[3].value),
+            *([control.weights.eq(way[3].weights)] if self._streamed else []),
             control.read.eq(address_of(stages[1] if is_block else written)),
             control.write.eq(address_of(written)),
             control.write_valid.eq(written.valid),

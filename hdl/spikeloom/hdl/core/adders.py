@@ -21,14 +21,15 @@ NEAR_LANES = 16
 """Largest bank, in lanes, whose weights go from block RAM to the adders without a further register."""
 
 
-def control_layout(parameters: CoreParameters) -> data.StructLayout:
+def control_layout(parameters: CoreParameters, *, streamed: bool = False) -> data.StructLayout:
     """Control signals common to all lanes of a bank. The top bit of an accumulator address is the parity's bank.
 
     ``weight_address`` addresses the weight memory, early enough for the weights to arrive with their word; ``value`` is
     the event's value, aligned with the product. ``read``, ``write`` and ``swept`` address the accumulators: for the
     addition, for the sum (if ``write_valid``) and for the sweep. For the word being added, ``counts`` selects the
     stored accumulators instead of 0, ``last`` the sum of the preceding word, and ``is_on_way`` an older sum that is not
-    in the memory yet. For the word after it, ``is_last_on_way`` selects the newer of these two sums.
+    in the memory yet. For the word after it, ``is_last_on_way`` selects the newer of these two sums. If weights are
+    ``streamed``, ``weights`` are those of all banks, aligned with ``value``.
     """
     word = bits_for(parameters.words) + 1
     return data.StructLayout(
@@ -43,6 +44,7 @@ def control_layout(parameters: CoreParameters) -> data.StructLayout:
             "last": 1,
             "is_on_way": 1,
             "is_last_on_way": 1,
+            **({"weights": parameters.lanes * parameters.weight_width} if streamed else {}),
         }
     )
 
@@ -54,6 +56,8 @@ class AdderBank(wiring.Component):
     ----------
     number
         Index of the bank, which selects its slice of each weight word.
+    streamed
+        Weights come with the control signals; there is no weight memory.
 
     Members
     -------
@@ -65,36 +69,46 @@ class AdderBank(wiring.Component):
         Write port of the weight memory for the host.
     """
 
-    def __init__(self, parameters: CoreParameters, number: int) -> None:
+    def __init__(self, parameters: CoreParameters, number: int, *, streamed: bool = False) -> None:
         self.parameters = p = parameters
-        self._weights = LoadedMemory(
-            p.memories["weights"],
-            single_port=p.weight_memory == "single-port",
-            part=number,
-            parts=p.lane_banks,
-            pipelined=True,
-            read_back=p.read_back,
-        )
+        self._number = number
+        self._weights = None if streamed else self._weight_memory()
         # The block RAMs of a wide bank are spread over the FPGA, and the way to the adders takes a cycle of its own.
         # Deep memories (latency 3) already end in a register behind the multiplexer of their blocks.
-        self._is_far = p.bank_lanes > NEAR_LANES and self._weights.latency == 2
-        self.weight_latency = self._weights.latency + self._is_far
+        latency = self._weights.latency if self._weights else 0
+        self._is_far = p.bank_lanes > NEAR_LANES and latency == 2
+        self.weight_latency = latency + self._is_far
         super().__init__(
             {
-                "control": In(control_layout(p)),
+                "control": In(control_layout(p, streamed=streamed)),
                 "current": Out(data.ArrayLayout(signed(p.accumulator_width), p.bank_lanes)),
                 "load": In(LoadPort(read_back=p.read_back)),
             }
         )
 
+    def _weight_memory(self) -> LoadedMemory:
+        p = self.parameters
+        return LoadedMemory(
+            p.memories["weights"],
+            single_port=p.weight_memory == "single-port",
+            part=self._number,
+            parts=p.lane_banks,
+            pipelined=True,
+            read_back=p.read_back,
+        )
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p, control = self.parameters, self.control
-        m.submodules.weights = weights = self._weights
-        wiring.connect(m, wiring.flipped(self.load), weights.load)
-        m.d.comb += weights.address.eq(control.weight_address)
-        word: Value = weights.data
-        if self._is_far:
+        word: Value
+        if weights := self._weights:
+            m.submodules.weights = weights
+            wiring.connect(m, wiring.flipped(self.load), weights.load)
+            m.d.comb += weights.address.eq(control.weight_address)
+            word = weights.data
+        else:
+            word = control.weights.word_select(self._number, p.bank_lanes * p.weight_width)
+        if weights and self._is_far:
             # No reset: a sum is stored or forwarded only for a valid word, so the contents do not matter before the
             # first one.
             word = Signal(len(word), name="weight_word", reset_less=True)

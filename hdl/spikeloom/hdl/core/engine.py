@@ -19,6 +19,7 @@ from amaranth.lib.wiring import In, Out
 from spikeloom.hdl.core.accumulate import Accumulator
 from spikeloom.hdl.core.emit import SpikeEmitter
 from spikeloom.hdl.core.row_reader import RowReader
+from spikeloom.hdl.core.stream_sequencer import weight_request_layout
 from spikeloom.hdl.core.sweep import NeuronSweep
 from spikeloom.hdl.lib.memory import LoadedMemory, LoadFan, LoadPort
 from spikeloom.hdl.noc.packet import PacketKind, packet_layout
@@ -31,6 +32,14 @@ __all__ = ["LifEngine"]
 
 class LifEngine(wiring.Component):
     """A LIF core without its registers. After a reset it clears its accumulators, one word per cycle.
+
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core.
+    streamed
+        Weights come through a stream instead of from a memory of the core; `CoreParameters.weight_words` is then the
+        number of words that rows can address. Rows have neither coordinates nor explicit targets.
 
     Members
     -------
@@ -48,11 +57,19 @@ class LifEngine(wiring.Component):
     waiting, word_added, sweeping, spike, step_done : Signal, out
         Events for the counters: an event is offered or waits for its weights; a word of weights is added; neurons are
         swept; the spike or membrane of a neuron is sent; a step ends.
+    requests : Stream(weight_request_layout(parameters)), out
+    weights : Stream(lanes * weight_width), in
+        With ``streamed``: requests for weight words, and the words in the same order, after any time.
     """
 
-    def __init__(self, parameters: CoreParameters) -> None:
+    def __init__(self, parameters: CoreParameters, *, streamed: bool = False) -> None:
         self.parameters = parameters
-        self.accumulator = Accumulator(parameters)
+        self.accumulator = Accumulator(parameters, streamed=streamed)
+        self._streamed = streamed
+        ways = {
+            "requests": Out(stream.Signature(weight_request_layout(parameters))),
+            "weights": In(stream.Signature(parameters.lanes * parameters.weight_width)),
+        }
         self.sweep = NeuronSweep(parameters, read_latency=Accumulator.READ_LATENCY)
         packet = parameters.axon_width, parameters.v_width
         super().__init__(
@@ -68,13 +85,17 @@ class LifEngine(wiring.Component):
                 "sweeping": Out(1),
                 "spike": Out(1),
                 "step_done": Out(1),
+                **(ways if streamed else {}),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.parameters
-        m.submodules.rows = rows = RowReader(p)
+        m.submodules.rows = rows = RowReader(p, streamed=self._streamed)
+        if self._streamed:
+            wiring.connect(m, rows.requests, wiring.flipped(self.requests))
+            wiring.connect(m, wiring.flipped(self.weights), rows.weights)
         m.submodules.accumulator = accumulator = self.accumulator
         m.submodules.sweep = sweep = self.sweep
         m.submodules.emitter = emitter = SpikeEmitter(p)

@@ -7,7 +7,8 @@ The row memory is read in two stages, the array and its output register. Both ho
 is busy, so waiting rows need no queue. A row with a continuation re-enters the pipeline with the next row number when
 it is taken; rows of other events proceed meanwhile.
 
-Rows with coordinates use a separate sequencer (`spikeloom.hdl.core.geometry`). In a core with sparse rows, the words
+Rows with coordinates use a separate sequencer (`spikeloom.hdl.core.geometry`), and so do rows whose weights are
+streamed from elsewhere (`spikeloom.hdl.core.stream_sequencer`). In a core with sparse rows, the words
 also pass the memory of their targets (`spikeloom.hdl.core.words`).
 """
 
@@ -17,6 +18,7 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.hdl.core.geometry import GeometrySequencer
 from spikeloom.hdl.core.graded import value_shape
+from spikeloom.hdl.core.stream_sequencer import StreamSequencer, weight_request_layout
 from spikeloom.hdl.core.words import TargetReader, word_layout
 from spikeloom.hdl.lib.memory import LoadedMemory, LoadFan, LoadPort
 from spikeloom.hdl.lib.words import struct_layout
@@ -48,6 +50,13 @@ def event_layout(parameters: CoreParameters) -> data.StructLayout:
 class RowReader(wiring.Component):
     """Reads the rows of events and produces their words.
 
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core.
+    streamed
+        Weights come through a stream and leave with their words. Rows have neither coordinates nor explicit targets.
+
     Members
     -------
     events : Stream(event_layout(parameters)), in
@@ -58,16 +67,25 @@ class RowReader(wiring.Component):
         The word of this cycle, which must be accepted.
     load : LoadPort, in
         Write port of the memories for the host.
+    requests : Stream(weight_request_layout(parameters)), out
+    weights : Stream(lanes * weight_width), in
+        With ``streamed``: requests for weight words, and the words in the same order.
     """
 
-    def __init__(self, parameters: CoreParameters) -> None:
+    def __init__(self, parameters: CoreParameters, *, streamed: bool = False) -> None:
         self.parameters = parameters
+        self._streamed = streamed
+        ways = {
+            "requests": Out(stream.Signature(weight_request_layout(parameters))),
+            "weights": In(stream.Signature(parameters.lanes * parameters.weight_width)),
+        }
         super().__init__(
             {
                 "events": In(stream.Signature(event_layout(parameters))),
                 "busy": Out(2),
-                "word": Out(word_layout(parameters)),
+                "word": Out(word_layout(parameters, streamed=streamed)),
                 "load": In(LoadPort(read_back=parameters.read_back)),
+                **(ways if streamed else {}),
             }
         )
 
@@ -117,7 +135,7 @@ class RowReader(wiring.Component):
                 again.axon.eq(Cat(fetched.axon[:coordinates], fetched.axon[coordinates:] + 1)),
             ]
 
-        word, sparse = Signal(word_layout(p)), Signal()
+        word, sparse = Signal(word_layout(p, streamed=self._streamed)), Signal()
         busy = [Cat(s.valid & (s.parity == number) for s in (again, reading, fetched)).any() for number in range(2)]
         if p.coordinate_width:
             m.submodules.sequencer = sequencer = GeometrySequencer(p)
@@ -136,6 +154,22 @@ class RowReader(wiring.Component):
                 sparse.eq(sequencer.sparse),
             ]
             busy = [here | there for here, there in zip(busy, sequencer.busy, strict=True)]
+        elif self._streamed:
+            m.submodules.sequencer = streaming = StreamSequencer(p)
+            wiring.connect(m, streaming.requests, wiring.flipped(self.requests))
+            wiring.connect(m, wiring.flipped(self.weights), streaming.weights)
+            offered = streaming.i.payload
+            m.d.comb += [
+                streaming.i.valid.eq(fetched.valid),
+                take.eq(fetched.valid & streaming.i.ready),
+                offered.row.eq(row),
+                offered.parity.eq(fetched.parity),
+                offered.other.eq(fetched.other),
+                offered.last.eq(fetched.last),
+                offered.value.eq(fetched.value),
+                word.eq(streaming.word),
+            ]
+            busy = [here | there for here, there in zip(busy, streaming.busy, strict=True)]
         else:
             self._sequence(m, platform, fetched, row, take, word, sparse)
             busy = [here | (word.valid & (word.parity == number)) for number, here in enumerate(busy)]

@@ -21,8 +21,11 @@ from spikeloom.sim.lib.words import bits_for
 __all__ = ["TargetReader", "word_layout"]
 
 
-def word_layout(parameters: CoreParameters) -> data.StructLayout:
-    """A word to add: address of its weights, target accumulators, parity of the event's step, value of the event."""
+def word_layout(parameters: CoreParameters, *, streamed: bool = False) -> data.StructLayout:
+    """A word to add: address of its weights, target accumulators, parity of the event's step, value of the event.
+
+    If weights are ``streamed``, the word has them with it, and the address is not used.
+    """
     return data.StructLayout(
         {
             "valid": 1,
@@ -31,6 +34,7 @@ def word_layout(parameters: CoreParameters) -> data.StructLayout:
             "bank": 1,
             "parity": 1,
             "value": value_shape(parameters),
+            **({"weights": parameters.lanes * parameters.weight_width} if streamed else {}),
         }
     )
 

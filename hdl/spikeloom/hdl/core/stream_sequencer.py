@@ -1,0 +1,126 @@
+"""Rows whose weights come through a stream: requests for them ahead, and their words with their targets as they come.
+
+::
+
+    fetched row ─┬─▶ requests ──▶ memory of any latency ──▶ weights ─┐
+                 └─▶ queue of rows on their way ─────────────────────┴─▶ word
+
+It takes the place of the counters that address the weight memory. A row is requested as soon as it is fetched, so the
+memory sees `ROWS` rows ahead; its weights come in the order of the requests. When they come decides only in which cycle
+a word is added: results are those of a core with a weight memory. Throughput: one word per cycle in which weights are
+offered. Latency: one cycle from the weights to the word.
+"""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from spikeloom.hdl.core.graded import value_shape
+from spikeloom.hdl.core.words import word_layout
+from spikeloom.hdl.lib.fifo import Fifo
+from spikeloom.hdl.lib.words import struct_layout
+from spikeloom.sim.core.parameters import CoreParameters
+from spikeloom.sim.lib.words import bits_for
+
+__all__ = ["ROWS", "StreamSequencer", "weight_request_layout"]
+
+ROWS = 8
+"""Rows on their way, beside the one whose words are coming. Two keep an SDRAM busy; more cover its refreshes."""
+
+
+def weight_request_layout(parameters: CoreParameters) -> data.StructLayout:
+    """A request for the ``length`` + 1 weight words from ``address`` on."""
+    return data.StructLayout({"address": bits_for(parameters.weight_words), "length": bits_for(parameters.words)})
+
+
+class StreamSequencer(wiring.Component):
+    """Requests the weights of rows, and gives them targets.
+
+    Members
+    -------
+    i : Stream(row, parity, other, last, value), in
+        Rows. They wait for the requests of earlier rows.
+    requests : Stream(weight_request_layout(parameters)), out
+    weights : Stream(lanes * weight_width), in
+        Requests, and the words for them in the same order. Without a row on its way, a word is not taken.
+    word : word_layout(parameters, streamed=True), out
+        The word of this cycle, which must be accepted.
+    busy : Signal(2), out
+        One bit per parity: rows of a step with this parity are on their way, ``word`` included.
+    """
+
+    def __init__(self, parameters: CoreParameters) -> None:
+        if parameters.coordinate_width or parameters.sparse:
+            raise ValueError(
+                "a core whose weights are streamed must have rows without coordinates and explicit targets"
+            )
+        self.parameters = p = parameters
+        row = {"row": struct_layout(p.row_layout), "parity": 1, "other": 1, "last": 1, "value": value_shape(p)}
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.StructLayout(row))),
+                "requests": Out(stream.Signature(weight_request_layout(p))),
+                "weights": In(stream.Signature(p.lanes * p.weight_width)),
+                "word": Out(word_layout(p, streamed=True)),
+                "busy": Out(2),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        given, row = self.i.payload, self.i.payload.row
+        waiting = data.StructLayout(
+            {
+                "target": bits_for(p.words),
+                "length": bits_for(p.words),
+                "bank": 1,
+                "parity": 1,
+                "value": value_shape(p),
+            }
+        )
+        m.submodules.queue = queue = Fifo(waiting, ROWS)
+        # A delayed row adds to the next step, which does not exist after the last step of a sample: it is not read.
+        dropped = row.delay & given.last
+        accepted = Signal()
+        m.d.comb += [
+            self.requests.valid.eq(self.i.valid & ~dropped & queue.i.ready),
+            self.requests.payload.address.eq(row.weight_address),
+            self.requests.payload.length.eq(row.length),
+            self.i.ready.eq(dropped | (self.requests.ready & queue.i.ready)),
+            accepted.eq(self.requests.valid & self.requests.ready),
+            queue.i.valid.eq(accepted),
+            queue.i.payload.target.eq(row.target),
+            queue.i.payload.length.eq(row.length),
+            # As for rows from a weight memory: the step in which the event was sent, or with delay the one after it.
+            queue.i.payload.bank.eq(given.parity ^ given.other ^ row.delay),
+            queue.i.payload.parity.eq(given.parity),
+            queue.i.payload.value.eq(given.value),
+        ]
+
+        # The row whose words are coming. Its last word and the take of the next row share a cycle.
+        active, current = Signal(), Signal(waiting)
+        taken, ends = Signal(), Signal()
+        m.d.comb += [
+            self.weights.ready.eq(active),
+            taken.eq(self.weights.valid & active),
+            ends.eq(taken & (current.length == 0)),
+            queue.o.ready.eq(~active | ends),
+        ]
+        with m.If(taken):
+            m.d.sync += [current.target.eq(current.target + 1), current.length.eq(current.length - 1)]
+        with m.If(queue.o.ready):
+            m.d.sync += [active.eq(queue.o.valid), current.eq(queue.o.payload)]
+        m.d.sync += [
+            self.word.valid.eq(taken),
+            self.word.weights.eq(self.weights.payload),
+            *(getattr(self.word, name).eq(getattr(current, name)) for name in ("target", "bank", "parity", "value")),
+        ]
+
+        # Rows from their request to their last word, by parity: the queue alone would not say which step they delay.
+        for number in range(2):
+            rows = Signal(range(ROWS + 2), name=f"rows_{number}")
+            begins = accepted & (given.parity == number)
+            m.d.sync += rows.eq(rows + begins - (ends & (current.parity == number)))
+            m.d.comb += self.busy[number].eq(Cat(rows != 0, self.word.valid & (self.word.parity == number)).any())
+        return m

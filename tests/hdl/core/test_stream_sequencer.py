@@ -1,0 +1,105 @@
+"""Cores whose weights are streamed equal the reference in every state, whenever the words come."""
+
+import dataclasses
+
+import pytest
+from harness.cores import NARROW_64
+from harness.engine import assert_equal_to_reference, run_engine
+from harness.mutations import plant
+from harness.networks import random_network, random_spikes, rng_of
+from harness.sdram import MICROSECOND, ULX3S, quick
+from harness.streamed import CoreWithSdram, RandomMemory
+
+from spikeloom.compiler.place import place
+from spikeloom.hdl.core import stream_sequencer as module
+from spikeloom.hdl.core.engine import LifEngine
+from spikeloom.sim.fabric.fabric import FabricConfig
+from spikeloom.sim.network.network import QuantisedNetwork
+from spikeloom.sim.network.population import INPUT
+from spikeloom.sim.network.reference import simulate
+from spikeloom.sim.sdram.commands import SdramCommand
+
+CORE = dataclasses.replace(NARROW_64, lanes=4)
+SLOW_MEMORY = {"stall": 0.6, "long_stall": (15, 1000)}
+
+
+def network_and_spikes(rng, core, steps=4):
+    """A network with delayed connections, its program, spikes, and the reference with every state."""
+    network = random_network(rng, core, inputs=12, sizes=(13, 9))
+    if not any(connection.delay for connection in network.connections):
+        late = tuple(dataclasses.replace(c, delay=int(c.source != INPUT)) for c in network.connections)
+        network = dataclasses.replace(network, connections=late)
+    assert any(connection.delay for connection in network.connections)
+    spikes = random_spikes(rng, steps, 2, network.inputs)
+    program = place(network, FabricConfig(core=core))
+    reference = simulate(network, spikes, record=[p.name for p in network.populations])
+    return network, program, spikes, reference
+
+
+def check(rng, core, network: QuantisedNetwork, program, spikes, reference, **memory):
+    """Run with a `RandomMemory` and compare; return the memory and the run."""
+    engine = LifEngine(core, streamed=True)
+    words = RandomMemory(engine, program, rng, **memory)
+    run = run_engine(engine, program, spikes, rng, idle=0.1, stall=0.1, timeout=6000, background=[words.process])
+    assert_equal_to_reference(run, network, program, spikes, reference)
+    return words, run
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [("fast", {}), ("slow", {}), ("slow", {"lanes": 16, "lane_banks": 2, "neurons": 64}), ("slow", {"value_width": 4})],
+    ids=["fast", "slow", "banks", "graded"],
+)
+def test_random_networks(request, case, changes):
+    """The slow memory stalls once for 1,000 cycles."""
+    rng = rng_of(request.node.name)
+    core = dataclasses.replace(CORE, **changes)
+    network, program, spikes, reference = network_and_spikes(rng, core)
+    memory = {"stall": 0.0} if case == "fast" else SLOW_MEMORY
+    words, run = check(rng, core, network, program, spikes, reference, **memory)
+    fired = sum(int(s.sum()) for s in reference.spikes.values())
+    assert 0 < fired < sum(s.size for s in reference.spikes.values())
+    # Words of rows that are dropped after the last step of a sample are not read.
+    assert words.given == run.words_added > 20
+    if case == "slow":
+        assert run.cycles > 1000
+        assert words.most_waiting > 2, "rows are requested ahead"
+
+
+def test_weights_in_sdram(request):
+    """The controller with a chip at its pins, refreshed every microsecond."""
+    rng = rng_of(request.node.name)
+    network, program, spikes, reference = network_and_spikes(rng, CORE)
+    sdram = dataclasses.replace(ULX3S, chip=quick(ULX3S.chip, refresh_interval=MICROSECOND), more_column_bits=0)
+    design = CoreWithSdram(LifEngine(CORE, streamed=True), sdram, program)
+    run = run_engine(design, program, spikes, rng, idle=0.1, stall=0.1, timeout=6000, background=[design.chip])
+    assert_equal_to_reference(run, network, program, spikes, reference)
+    assert design.device.counts[SdramCommand.READ] == run.words_added > 40
+    assert design.device.counts[SdramCommand.REFRESH] > 8 + 3
+
+
+MUTATIONS = {
+    "rows on their way": ("rows.eq(rows + begins - (ends & (current.parity == number)))", "rows.eq(begins)"),
+    "target of a word": ("current.target.eq(current.target + 1), ", ""),
+    "rows dropped": ("dropped = row.delay & given.last", "dropped = row.delay & given.parity"),
+    "bank of a delayed row": ("given.parity ^ given.other ^ row.delay", "given.parity ^ given.other"),
+    "words of no row": ("self.weights.ready.eq(active)", "self.weights.ready.eq(1)"),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_planted_bug_is_found(monkeypatch, mutation):
+    rng = rng_of("a planted bug")
+    everything = network_and_spikes(rng, CORE)
+    plant(monkeypatch, "spikeloom.hdl.core", module, *MUTATIONS[mutation])
+    with pytest.raises((AssertionError, IndexError)):
+        check(rng, CORE, *everything, stall=0.3)
+
+
+def test_rows_with_coordinates_and_targets_are_refused():
+    for changes in ({"coordinate_width": 3}, {"sparse": True}):
+        with pytest.raises(
+            ValueError,
+            match=r"^a core whose weights are streamed must have rows without coordinates and explicit targets$",
+        ):
+            module.StreamSequencer(dataclasses.replace(CORE, **changes))
