@@ -373,7 +373,11 @@ def _sharing(network: Network, values: Mapping[str, int], options: Quantisation)
     found = []
     for p in network.populations if options.scales is Scales.NEURON else ():
         why = "its noise has one amplitude for all of them" if p.noise else "their values meet the same weights"
-        if p.name == network.output or not (p.noise or p.graded) or len(_channel_sizes(network, p)) != 1:
+        if (
+            p.name == network.output
+            or not (p.noise or p.value_limit is not None)
+            or len(_channel_sizes(network, p)) != 1
+        ):
             continue
         if len(np.unique(_own_exponents(network, p, values, options, []))) > 1:
             found.append(f"population {p.name}: its neurons share a scale, because {why}")

@@ -328,13 +328,13 @@ def _with_steps(encoder: Encoder | None, steps: int) -> Encoder | None:
 def _score(study: Study, result: ReferenceResult, inputs: Inputs) -> Score:
     network, spikes = study.network, inputs.spikes
     spiking = result.network.population(network.output).parameters.spiking
-    output = result.spikes[network.output] if spiking else result.states[network.output].v
+    output = result.fired(network.output) if spiking else result.states[network.output].v
     right = agreed = None
     if inputs.labels is not None:
         right = accuracy(output, inputs.labels, study.decision)
     else:
         floats = network.run(spikes)
-        expected = floats.spikes[network.output] if spiking else floats.membranes[network.output]
+        expected = floats.fired(network.output) if spiking else floats.membranes[network.output]
         agreed = float(np.mean(classify(output, study.decision) == classify(expected, study.decision)))
     encode = encode_values if network.input_value_width else encode_spikes
     encoded = [len(encode(spikes[:, n])) for n in range(min(_ENCODED_SAMPLES, spikes.shape[1]))]

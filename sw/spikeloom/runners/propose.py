@@ -120,7 +120,7 @@ class _Trials:
         self._floats = network.run(inputs.spikes)
         self._spiking = [population.name for population in network.populations if population.spiking]
         fires = network.output in self._spiking
-        output = (self._floats.spikes if fires else self._floats.membranes)[network.output]
+        output = self._floats.fired(network.output) if fires else self._floats.membranes[network.output]
         self._answers = classify(output, decision)
 
     def options(self, widths: Mapping[str, int], membranes: int) -> Quantisation:
@@ -135,9 +135,9 @@ class _Trials:
             return None
         found = simulate(quantised, self._inputs.spikes)
         cells = sum(found.spikes[name].size for name in self._spiking)
-        equal = sum(int(np.count_nonzero(found.spikes[name] == self._floats.spikes[name])) for name in self._spiking)
+        equal = sum(int(np.count_nonzero(found.fired(name) == self._floats.fired(name))) for name in self._spiking)
         last = self._network.output
-        output = found.spikes[last] if last in self._spiking else found.states[last].v
+        output = found.fired(last) if last in self._spiking else found.states[last].v
         answers = classify(output, self._decision)
         return equal / cells if cells else 1.0, float(np.mean(answers == self._answers))
 
