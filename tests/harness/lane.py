@@ -93,7 +93,8 @@ def random_rule(rng: np.random.Generator, core: CoreParameters, size: int, *, wi
         names += ["adaptation_step"] if p.adaptation_leak is not None else []
         changes = {name: extremes(rng, low, high, size) for name in names}
         if p.max_spikes > 1:
-            changes["threshold"] = extremes(rng, 1, high, size)
+            # Membranes reach several of the small thresholds only.
+            changes["threshold"] = np.where(rng.random(size) < 0.5, extremes(rng, 1, high, size), p.threshold)
         shared = {name: int(values[0]) for name, values in changes.items() if name not in core.per_neuron}
         p = replace(p, **(changes | shared))
     return p

@@ -89,7 +89,7 @@ def random_parameters(
         parameters = with_features(rng, parameters, chosen, value_width=core.value_width or 8, core=core)
     if core.second_threshold and can_have_second_threshold(parameters) and rng.random() < 0.4:
         parameters = replace(parameters, reset=Reset.SUBTRACT, reset_delay=0, second_threshold=True)
-    if core.count_width and can_fire_several_times(parameters) and rng.random() < 0.6:
+    if core.count_width and can_fire_several_times(parameters) and rng.random() < 0.8:
         parameters = firing_several_times(
             rng, parameters, most=(1 << core.count_width) - 1, value_width=core.value_width
         )

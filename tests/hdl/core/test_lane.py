@@ -29,10 +29,9 @@ def cores(rng):
     """Random cores, with any of the features, at widths from the narrowest to the widest."""
     while True:
         features = {name: value for name, value in EVERYTHING.items() if rng.random() < 0.5}
-        if "value_width" not in features:
-            features.pop("count_width", None)
-        elif "count_width" in features:
-            features["count_width"] = int(rng.integers(2, 5))
+        features.pop("count_width", None)
+        if "value_width" in features:
+            features["count_width"] = int(rng.choice([0, 2, 3, 4]))
         v_width = int(rng.choice([8, 9, 16, 24]))
         yield dataclasses.replace(
             PLAIN,
@@ -55,7 +54,7 @@ def test_random_cores_and_extreme_values(request, part):
         ),
         0,
     )
-    for _, core in zip(range(35), cores(rng), strict=False):
+    for _, core in zip(range(40), cores(rng), strict=False):
         check = check_lane(NeuronLane(core), rng, wide=rng.random() < 0.6, fresh=rng.random() < 0.1)
         p, (low, high) = check.parameters, signed_range(core.v_width)
         fired = check.spikes.any()
@@ -74,7 +73,7 @@ def test_random_cores_and_extreme_values(request, part):
             # An even count below the most, after which the threshold itself is not reached.
             seen["rest not reached"] += ((check.values % 2 == 0) & (check.values > 0)).sum()
         seen["second"] += p.second_threshold and (check.before.v > p.threshold).any()
-    assert all(seen.values()), seen
+    assert not [name for name, times in seen.items() if not times]
 
 
 def test_every_leak_is_reached():
