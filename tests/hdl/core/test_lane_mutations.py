@@ -108,7 +108,10 @@ def test_a_planted_bug_is_found(mutation):
     core = dataclasses.replace(FULL, **(LEAKS[leak[0]] if leak else {}))
     for case in range(150):
         own = frozenset(name for name in PER_NEURON if rng.random() < 0.5)
-        case_core = dataclasses.replace(core, per_neuron=own, delay_line=case % 2 == 0 or "line" in mutation)
+        # Neurons that count have neither noise nor adaptation nor a second threshold.
+        counts = core.count_width if "counts" in mutation else 0
+        lines = case % 2 == 0 or "line" in mutation
+        case_core = dataclasses.replace(core, per_neuron=own, delay_line=lines, count_width=counts)
         try:
             check_lane(copy.NeuronLane(case_core), rng, size=24, wide=case % 3 == 0, fresh="start" in mutation)
         except AssertionError:
