@@ -149,8 +149,8 @@ def verdict_of(recording: Recording) -> Verdict:
 
     The float model must equal the recording in every cell, unless the file does not hold all (``lost``), and then a
     note of the network or a refusal must say so. Integers must equal it in every cell where nothing is rounded,
-    elsewhere in 99.5 % of the cells, or in 98 % for recurrent networks, and in 97 % where the recording says why
-    (``drift``).
+    elsewhere in 99.5 % of the cells, or in 98 % for recurrent networks. A recording that says why they do not
+    (``drift``) differs, and must.
     """
     about = recording.about
 
@@ -181,14 +181,15 @@ def verdict_of(recording: Recording) -> Verdict:
             "differs" if floats else "equal", about["lost"], kept=True, cells=cells, floats=floats, integers=integers
         )
     allowed = 0.0 if about["exact"] else 0.02 if about["recurrent"] else 0.005
-    allowed = 0.03 if about.get("drift") else allowed
     late = "spikes come one step later in the framework" if about.get("late") else ""
     options = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in about["load"].items())
     notes = [f"with {options}"] if options else [late] if late else []
-    notes += [about["drift"]] if about.get("drift") else []
-    kept = floats == 0 and integers <= allowed * cells
+    drift = about.get("drift", "")
+    notes += [f"integers are equal in {1 - integers / cells:.1%} of the cells, because {drift}"] if drift else []
+    within = integers <= allowed * cells
+    kept = floats == 0 and within != bool(drift)
     return verdict(
-        "differs" if floats else "equal",
+        "equal" if floats == 0 and within else "differs",
         "; ".join(notes),
         kept=kept,
         cells=cells,

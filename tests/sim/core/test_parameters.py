@@ -230,9 +230,11 @@ def test_every_field_has_the_width_of_what_it_holds():
         "graded_shift": 4,
         "delay_line": 1,
         "second_threshold": 1,
+        "max_spikes": 0,
         **leaks,
     }
     assert widths(EVERYTHING.population_layout) == population
+    assert widths(replace(EVERYTHING, count_width=3).population_layout) == population | {"max_spikes": 3}
     # The index of a shift, out of none and three, has no sign.
     changes = dict.fromkeys(("nearest", "graded", "graded_shift", "delay_line"), 0) | dict.fromkeys(leaks, 2)
     assert widths(SHIFTING.population_layout) == population | changes | {"threshold": -13, "delay": 0}
@@ -283,9 +285,11 @@ def test_cost_is_the_size_of_each_part():
         "noise": 2 * (16 + 5),
         "coordinates": 1,
         "sparse": 1,
+        "spike counts": 0,
         **membranes,
     }
     assert EVERYTHING.cost == cost
+    assert replace(EVERYTHING, count_width=3).cost == cost | {"spike counts": 2 * 26}
     absent = ["sums in deep LUT RAM", "states in LUT RAM", "leaks by a factor", "reset delay and factor", "graded"]
     absent += ["refractory and factor", "delay lines", "coordinates", "sparse"]
     shifts = {"sums in block RAM": 22, "leaks by a shift": 3 * 26, "leaks by more shifts": 6 * 26}

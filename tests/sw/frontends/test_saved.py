@@ -163,7 +163,7 @@ def test_files_of_networks_without_alpha_neurons_are_as_before():
         {"spiking": False, "threshold": 0.0, "reset": Reset.NONE, "beta": 1.0, "bias": 0.0},
         {"spiking": False, "threshold": 0.0, "reset": Reset.NONE, "alpha": 0.25},
     ],
-    ids=["IF", "LIF", "counts", "CubaLIF", "LI", "I", "CubaLI"],
+    ids=["IF", "LIF", "LIF-counts", "CubaLIF", "LI", "I", "CubaLI"],
 )
 def test_the_nodes_alone_give_the_same_network_within_rounding(options, request):
     """Without the groups 'exact', a saved graph is any other NIR graph."""
@@ -173,7 +173,7 @@ def test_the_nodes_alone_give_the_same_network_within_rounding(options, request)
         node.metadata.get("spikeloom", {}).pop("exact", None)
     loose = load(graph)
     kind = type(graph.nodes["lif"]).__name__
-    assert kind == request.node.callspec.id
+    assert kind == request.node.callspec.id.split("-")[0]
     assert loose.connections[0].weight == pytest.approx(network.connections[0].weight)
     for field in fields(Population):
         one, other = getattr(loose.populations[-1], field.name), getattr(network.populations[-1], field.name)
