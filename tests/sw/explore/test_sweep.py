@@ -109,7 +109,7 @@ def test_workers_of_a_scheduler_give_the_same(tmp_path, expected):
     study = small_study()
     with scheduler(tmp_path) as (address, start_worker):
         with pytest.raises(
-            ClusterError, match=rf"^the scheduler at {address} must have at least one worker, and none "
+            ClusterError, match=rf"^the scheduler at {address} must have at least one worker, but none "
         ):
             sweep(study, POINTS, scheduler=address)
         start_worker()
