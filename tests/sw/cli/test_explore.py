@@ -17,6 +17,7 @@ from harness.cli import refused, sentence
 from harness.studies import ENCODER, small_images, small_network
 
 from spikeloom.cli.app import main
+from spikeloom.cli.console import out
 from spikeloom.datasets.shipped import load_digits, shipped
 from spikeloom.frontends.saving import save
 
@@ -32,7 +33,8 @@ def small(tmp_path):
     return [str(tmp_path / "small.nir"), "--data", str(tmp_path / "images.npz")]
 
 
-def test_tables_files_and_json(small, capsys):
+def test_tables_files_and_json(small, capsys, monkeypatch):
+    monkeypatch.setattr(out, "_width", 160)  # rich reads COLUMNS only when the console is made
     options = [
         "--weight-bits",
         "8,2",
