@@ -61,6 +61,13 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         "'16' becomes '17'",
         0,
     ): "the upper bound takes 17 bits and a sign in any case",
+    (_ATTENTION, "out.kind.eq(PacketKind.SPIKE),", "'out.kind.eq(PacketKind.SPIKE)' becomes '*()'", 0): (
+        "SPIKE is 0, which a signal is without an assignment; the line says what is meant"
+    ),
+    ("sim/spikeloom/sim/host/identity.py", "ENCODER = 1 << 0", "'<<' becomes '>>'", 0): "a shift by 0 either way",
+    (_EMIT, "lane_bits = (p.lanes - 1).bit_length()", "'-' becomes '+'", 0): (
+        "the place in a group and the number of the group have as many bits together, so that nothing is cut off"
+    ),
     **{
         (_PROJECTION, line, now, 0): "a choice between ways to the same sums, for speed"
         for line, now in (

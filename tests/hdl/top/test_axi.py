@@ -91,9 +91,12 @@ def check_configuration(slave, rng, *, accesses=120):
     async def bench(ctx):
         model, place_, expected = bytearray(64), {MEMORY: 0, PLANE: 0, INDEX: 0}, []
         widths = {MEMORY: 4, PLANE: 10, INDEX: 18}
-        unknown = reads = 0
+        unknown = reads = told = 0
         for _ in range(accesses):
-            if rng.random() < 0.5:
+            chance = rng.random()
+            if chance < 0.3:
+                address = int(rng.choice([0, 4, 36, 60]))
+            elif chance < 0.7:
                 address = int(rng.choice([rng.integers(16) * 4, MEMORY, PLANE, INDEX, DATA, 0x50, 0x7C]))
             else:
                 address = DATA if place_[MEMORY] else MEMORY
@@ -102,6 +105,7 @@ def check_configuration(slave, rng, *, accesses=120):
                 reads += 1
                 if address < 64:
                     assert value == int.from_bytes(model[address : address + 4], "little")
+                    told += len({*model[address : address + 4]}) == 4
                 elif address in place_:
                     assert value == place_[address]
             else:
@@ -130,6 +134,7 @@ def check_configuration(slave, rng, *, accesses=120):
             assert stored == expected
         assert unknown > 3
         assert reads > 20
+        assert told > 3, "registers whose four bytes differ are read"
         assert len(expected) > 10
         assert any(model)
 
@@ -240,6 +245,10 @@ CONFIGURATION_BUGS = {
     "more than a byte of data": ("(is_data & (byte == 0))", "is_data"),
     "unknown addresses": ("self.bresp.eq(~known << 1)", "self.bresp.eq(0)"),
     "a byte too early": ("with m.If(byte != 0):", "with m.If(byte != 4):"),
+    "bytes from the last one": (
+        "take five cycles.\n                m.d.sync += byte.eq(byte + 1)",
+        "take five cycles.\n                m.d.sync += byte.eq(byte - 1)",
+    ),
     "a response that is not waited for": ("with m.If(self.bready):", "with m.If(1):"),
 }
 

@@ -28,6 +28,7 @@ def test_scores_of_eight_bits(mode, values, expected):
 
 def test_scores_saturate():
     many = np.ones((200, 1, 1), int)
+    assert (ReadoutParameters(width=8).top, ReadoutParameters(width=24).top) == (127, 8_388_607)
     assert scores(ReadoutMode.COUNT, many, 8).item() == 127
     assert scores(ReadoutMode.SUM, -many, 8).item() == -128
     late = np.concatenate([np.zeros((150, 1, 1), int), many])
