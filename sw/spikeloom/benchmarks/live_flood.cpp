@@ -1,10 +1,11 @@
-// Sends datagrams over UDP as fast as the kernel accepts them. Compiled by live_flood.py.
+// Sends datagrams over UDP, as fast as the kernel accepts them or at a given rate. Compiled by live_flood.py.
 //
-//     flood HOST PORT SOURCE PAYLOADS COUNT SECONDS
+//     flood HOST PORT SOURCE PAYLOADS COUNT SECONDS RATE
 //
 // PAYLOADS is a file of payloads, each after its size in two bytes, the lowest first; they are sent in turn, in batches.
 // SOURCE is the address, or address:port, that they are sent from. It ends after COUNT datagrams (0: no limit) or after
-// SECONDS (0: no limit), and prints how many the kernel has accepted, and in which time.
+// SECONDS (0: no limit), and prints how many the kernel has accepted, and in which time. It sends RATE datagrams per
+// second (0: no limit); if it falls behind, it catches up.
 
 #include <arpa/inet.h>
 #include <cerrno>
@@ -17,6 +18,7 @@
 #include <iterator>
 #include <string>
 #include <sys/socket.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -37,8 +39,8 @@ static sockaddr_in address_of(const std::string &host, int port) {
 }
 
 int main(int count, char **words) {
-    if (count != 7) {
-        std::fprintf(stderr, "usage: %s HOST PORT SOURCE PAYLOADS COUNT SECONDS\n", words[0]);
+    if (count != 8) {
+        std::fprintf(stderr, "usage: %s HOST PORT SOURCE PAYLOADS COUNT SECONDS RATE\n", words[0]);
         return 2;
     }
     sockaddr_in to = address_of(words[1], std::atoi(words[2]));
@@ -56,6 +58,7 @@ int main(int count, char **words) {
     }
     uint64_t limit = std::strtoull(words[5], nullptr, 10);
     double seconds = std::atof(words[6]);
+    double rate = std::atof(words[7]);
     if (payloads.empty() || (!limit && seconds <= 0)) {
         std::fprintf(stderr, "there must be payloads, and a limit\n");
         return 2;
@@ -86,6 +89,8 @@ int main(int count, char **words) {
         if (done < 0 && errno != EINTR && errno != ENOBUFS && errno != EAGAIN)
             fail("sendmmsg");
         sent += static_cast<uint64_t>(done > 0 ? done : 0);
+        if (rate > 0)
+            std::this_thread::sleep_until(start + std::chrono::duration<double>(static_cast<double>(sent) / rate));
     }
     std::printf("{\"sent\": %llu, \"seconds\": %.6f}\n", static_cast<unsigned long long>(sent), elapsed());
     close(out);

@@ -1,8 +1,8 @@
 """Live mode under a flood of datagrams: part of ``make bench``, left in ``build/bench/flood.json``.
 
-A compiled sender (``live_flood.cpp``) floods the port of a live run with SPIF datagrams as fast as the kernel accepts
-them, at least 400,000 per second on loopback. The run must keep its steps of 1 ms, and every datagram must be in one of
-its counts. The board is replaced by a model that answers each step at once, because no simulation is as fast as a
+A compiled sender (``live_flood.cpp``) floods the port of a live run with 500,000 SPIF datagrams per second on loopback,
+and then with as many as the kernel accepts. The run must keep its steps of 1 ms at the given rate, and every datagram
+must be in one of its counts. The board is replaced by a model that answers each step at once, because no simulation is as fast as a
 board.
 """
 
@@ -40,6 +40,7 @@ from spikeloom.sim.lib.formats import BENCHMARK_FILE
 __all__ = [
     "LEAST_ON_TIME",
     "LEAST_PER_SECOND",
+    "PER_SECOND",
     "FloodError",
     "FloodResult",
     "PromptLink",
@@ -52,8 +53,9 @@ __all__ = [
     "wait_only",
 ]
 
+PER_SECOND = 500_000
 LEAST_PER_SECOND = 400_000
-"""Datagrams per second that the sender must reach."""
+"""Datagrams per second that the sender is to send, and those that it must reach."""
 LEAST_ON_TIME = 0.99
 """Share of steps that must be sent to the board less than a step after their end."""
 SECONDS = 5.0
@@ -79,7 +81,8 @@ class FloodResult:
 
     ``machine_on_time`` and ``machine_worst_late_ms`` are of a loop that only waits for the end of each step, under the
     same flood to a port that is not read: what the machine adds, with whatever else runs on it. ``quiet`` is a live run
-    without datagrams, ``real_time`` one under the flood with real-time priority; None where that is not permitted.
+    without datagrams, ``flat_out`` one under a flood without a limit, where sender and run take a core each, and
+    ``real_time`` the same with real-time priority; None where that is not permitted.
     """
 
     sent: int
@@ -95,6 +98,10 @@ class FloodResult:
     machine_worst_late_ms: float
     quiet_on_time: float
     quiet_worst_late_ms: float
+    flat_out_per_second: int
+    flat_out_used: int
+    flat_out_on_time: float
+    flat_out_worst_late_ms: float
     real_time_on_time: float | None
     real_time_worst_late_ms: float | None
 
@@ -177,15 +184,17 @@ def flood(
     count: int = 0,
     seconds: float = 0.0,
     source: str = "127.0.0.1",
+    rate: int = 0,
 ) -> Iterator[subprocess.Popen[str]]:
     """Send ``payloads`` in turn to ``port`` of loopback, ``count`` of them or for ``seconds``, while the context lasts.
 
-    ``source`` is the address, or address and port, of the sender. `finished` returns what was sent.
+    ``source`` is the address, or address and port, of the sender, and ``rate`` the number per second, without a limit
+    if it is 0. `finished` returns what was sent.
     """
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"".join(len(payload).to_bytes(2, "little") + payload for payload in payloads))
         file.flush()
-        command = [str(program), "127.0.0.1", str(port), source, file.name, str(count), str(seconds)]
+        command = [str(program), "127.0.0.1", str(port), source, file.name, str(count), str(seconds), str(rate)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
             try:
                 yield running
@@ -206,16 +215,27 @@ def _program() -> Program:
     return place(quantise(load(shipped("digits-mlp.nir")), Quantisation.for_core(fabric.core, weight_width=8)), fabric)
 
 
-def _run(program: Program, pixels: PixelMap, sender: Path | None, seconds: float) -> tuple[Sent | None, LiveSummary]:
-    """Run live until the sender has ended and its datagrams have been received, or for ``seconds`` without a sender."""
+def _board(program: Program) -> Board:
+    board = Board(PromptLink(program.output_axons[:3].tolist()))
+    board.load(program)
+    return board
+
+
+def _run_quiet(program: Program, pixels: PixelMap, seconds: float) -> LiveSummary:
     with SpifReceiver(pixels) as receiver:
-        board = Board(PromptLink(program.output_axons[:3].tolist()))
-        board.load(program)
-        if sender is None:
-            return None, run_live(board, program, receiver, None, steps=round(seconds / receiver.step_s))
-        with flood(sender, receiver.port, datagrams(pixels), seconds=seconds) as running:
+        return run_live(_board(program), program, receiver, None, steps=round(seconds / receiver.step_s))
+
+
+def _run(
+    program: Program, pixels: PixelMap, sender: Path, seconds: float, *, rate: int = 0, rests: bool = False
+) -> tuple[Sent, LiveSummary]:
+    """Run live until the sender has ended and its datagrams have been received."""
+    with SpifReceiver(pixels, rests=rests) as receiver:
+        board = _board(program)
+        with flood(sender, receiver.port, datagrams(pixels), seconds=seconds, rate=rate) as running:
             end = _End(running, receiver)
             summary = run_live(board, program, receiver, None, stop=end)
+    assert end.sent is not None
     return end.sent, summary
 
 
@@ -254,24 +274,24 @@ def wait_only(steps: int, step_s: float) -> tuple[float, float]:
 def _wait_only_under_flood(pixels: PixelMap, sender: Path, seconds: float) -> tuple[float, float]:
     with (
         SpifReceiver(pixels) as unread,
-        flood(sender, unread.port, datagrams(pixels), seconds=2 * seconds + _PATIENCE_S),
+        flood(sender, unread.port, datagrams(pixels), seconds=2 * seconds + _PATIENCE_S, rate=PER_SECOND),
     ):
         return wait_only(round(seconds / unread.step_s), unread.step_s)
 
 
 def measure(folder: Path, *, seconds: float = SECONDS) -> FloodResult:
-    """Run live under a flood of ``seconds``, and as long without datagrams, without work, and with real-time priority.
+    """Run live under floods of ``seconds``, and as long without datagrams and without work.
 
     The steps are those that the summary of a run counts.
     """
     program, pixels = _program(), PixelMap(columns=8, rows=8, polarities=1)
     sender = build_sender(folder)
     machine_on_time, machine_worst_s = _wait_only_under_flood(pixels, sender, seconds)
-    _, quiet = _run(program, pixels, None, seconds)
+    quiet = _run_quiet(program, pixels, seconds)
     with real_time_priority() as permitted:
-        first = _run(program, pixels, sender, seconds)[1] if permitted else None
-    sent, live = _run(program, pixels, sender, seconds)
-    assert sent is not None
+        first = _run(program, pixels, sender, seconds, rests=True)[1] if permitted else None
+    all_sent, flat_out = _run(program, pixels, sender, seconds)
+    sent, live = _run(program, pixels, sender, seconds, rate=PER_SECOND)
     return FloodResult(
         sent=sent.sent,
         sent_per_second=round(sent.sent / sent.seconds),
@@ -286,6 +306,10 @@ def measure(folder: Path, *, seconds: float = SECONDS) -> FloodResult:
         machine_worst_late_ms=round(1000 * machine_worst_s, 3),
         quiet_on_time=_on_time(quiet),
         quiet_worst_late_ms=round(1000 * quiet.worst_late_s, 3),
+        flat_out_per_second=round(all_sent.sent / all_sent.seconds),
+        flat_out_used=flat_out.used,
+        flat_out_on_time=_on_time(flat_out),
+        flat_out_worst_late_ms=round(1000 * flat_out.worst_late_s, 3),
         real_time_on_time=None if first is None else _on_time(first),
         real_time_worst_late_ms=None if first is None else round(1000 * first.worst_late_s, 3),
     )
@@ -328,11 +352,15 @@ def main() -> None:
         f"{result.quiet_worst_late_ms:.1f} ms; a loop that only waits {result.machine_on_time:.2%}, "
         f"{result.machine_worst_late_ms:.1f} ms)"
     )
+    print(
+        f"as fast as the kernel accepts them: {result.flat_out_per_second:,} per second, {result.flat_out_used:,} used; "
+        f"{result.flat_out_on_time:.2%} on time, the latest {result.flat_out_worst_late_ms:.1f} ms late"
+    )
     if result.real_time_on_time is None:
         print("real-time priority is not permitted to this user")
     else:
         print(
-            f"with real-time priority: {result.real_time_on_time:.2%} on time, the latest "
+            f"the same with real-time priority: {result.real_time_on_time:.2%} on time, the latest "
             f"{result.real_time_worst_late_ms:.1f} ms late"
         )
     path = _DIRECTORY / "flood.json"

@@ -304,7 +304,7 @@ def _run_live(
     with contextlib.ExitStack() as stack:
         stack.callback(transport.close)
         receiver = stack.enter_context(
-            SpifReceiver(camera, source[1], host=source[0], step_s=step_ms / 1000, peer=accepted)
+            SpifReceiver(camera, source[1], host=source[0], step_s=step_ms / 1000, peer=accepted, rests=real_time)
         )
         sender = None
         if sink is not None:

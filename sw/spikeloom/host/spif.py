@@ -37,6 +37,8 @@ _BURST = 64
 """Datagrams between two looks at the clock."""
 _LATE_SHARE = 0.1
 """Part of a step for which a step that is late already goes on receiving, if datagrams are waiting."""
+_BUSY_S, _REST_S = 0.0008, 0.0001
+"""A receiver that rests does so for at least ``_REST_S`` after it has been busy for ``_BUSY_S``."""
 
 Events = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """``x``, ``y`` and ``polarity``, each ``(n,)``."""
@@ -173,6 +175,9 @@ class SpifReceiver(Closing):
         Duration of a step in seconds.
     peer
         Accept events from this address only, and from this port if it is not None; without ``peer``, from any sender.
+    rests
+        Leave the processor for a tenth of the time under a flood, too; for a thread with real-time priority, which the
+        kernel stops for 50 ms of each second otherwise.
 
     Repeated events of a pixel within a step count once, as everywhere in the input of a network. Malformed datagrams
     are dropped, because anything may arrive from a network. Steps end in time even if more datagrams arrive than can
@@ -188,12 +193,15 @@ class SpifReceiver(Closing):
         host: str = "127.0.0.1",
         step_s: float = 0.001,
         peer: tuple[str, int | None] | None = None,
+        rests: bool = False,
     ) -> None:
         if not step_s > 0:
             raise ValueError(f"step_s must be more than 0, not {step_s!r}")
         self.pixels = pixels
         self.step_s = step_s
         self._port = DatagramPort(host, port, peer=peer, unit=_WORD.itemsize)
+        self._rests = rests
+        self._busy_since = time.monotonic()
         self.port = self._port.port
 
     def close(self) -> None:
@@ -258,6 +266,11 @@ class SpifReceiver(Closing):
                 pause = min(end - now, _PATIENCE_S)
             if empty:
                 self._port.wait(pause)
+            elif self._rests and now - self._busy_since >= _BUSY_S:
+                time.sleep(_REST_S)
+            else:
+                continue
+            self._busy_since = time.monotonic()
         self._decode(spikes)
 
     def _decode(self, spikes: NDArray[np.bool_]) -> None:

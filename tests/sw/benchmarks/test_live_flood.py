@@ -19,6 +19,7 @@ from spikeloom.benchmarks.live_flood import (
     measure,
     wait_only,
 )
+from spikeloom.host import spif
 from spikeloom.host.spif import PixelMap, SpifReceiver, decode_events
 from spikeloom.runners.live import real_time_priority
 from spikeloom.sim.host.messages import MessageDecoder, encode_spikes
@@ -98,13 +99,32 @@ def test_strangers_flood_and_the_peer_is_heard():
         assert np.flatnonzero(lines).tolist() == sorted(set(expected.tolist()))
 
 
+def test_a_receiver_that_rests_leaves_the_processor(monkeypatch):
+    """With real-time priority the kernel would stop a run that never waits, for 50 ms of each second."""
+    rests = []
+    monkeypatch.setattr(spif.time, "sleep", rests.append)
+    program = build_sender(BUILD)
+    for resting in (True, False):
+        with (
+            SpifReceiver(PIXELS, step_s=0.02, rests=resting) as receiver,
+            flood(program, receiver.port, datagrams(PIXELS), seconds=1) as running,
+        ):
+            _, sent, _ = receive_during(receiver, 0, running)
+            assert counted(receiver) == sent
+        assert bool(rests) is resting
+        assert sum(rests) < 1  # a pause at a time
+        rests.clear()
+
+
 def test_a_measurement():
     """Its books agree; its speed is that of a machine with other work to do."""
     result = measure(BUILD, seconds=0.5)
     assert result.sent == result.used + result.malformed + result.dropped > 5000
     assert result.malformed == 0
     assert result.steps > 50
-    for share in (result.on_time, result.machine_on_time, result.quiet_on_time):
+    assert result.sent_per_second < 1.1 * live_flood.PER_SECOND
+    assert result.flat_out_used > 5000
+    for share in (result.on_time, result.machine_on_time, result.quiet_on_time, result.flat_out_on_time):
         assert 0 <= share <= 1
     with real_time_priority() as permitted:
         assert (result.real_time_on_time is not None) == permitted
@@ -143,6 +163,10 @@ def test_complaints():
         machine_worst_late_ms=0.4,
         quiet_on_time=1.0,
         quiet_worst_late_ms=0.5,
+        flat_out_per_second=900_000,
+        flat_out_used=600_000,
+        flat_out_on_time=0.9,
+        flat_out_worst_late_ms=9.0,
         real_time_on_time=None,
         real_time_worst_late_ms=None,
     )
