@@ -2,8 +2,8 @@
 
 A compiled sender (``live_flood.cpp``) floods the port of a live run with 500,000 SPIF datagrams per second on loopback,
 and then with as many as the kernel accepts. The run must keep its steps of 1 ms at the given rate, and every datagram
-must be in one of its counts. The board is replaced by a model that answers each step at once, because no simulation is as fast as a
-board.
+must be in one of its counts. The board is replaced by a model that answers each step at once, because no simulation is
+as fast as a board.
 """
 
 from __future__ import annotations
@@ -353,8 +353,8 @@ def main() -> None:
         f"{result.machine_worst_late_ms:.1f} ms)"
     )
     print(
-        f"as fast as the kernel accepts them: {result.flat_out_per_second:,} per second, {result.flat_out_used:,} used; "
-        f"{result.flat_out_on_time:.2%} on time, the latest {result.flat_out_worst_late_ms:.1f} ms late"
+        f"as fast as the kernel accepts them: {result.flat_out_per_second:,} per second, {result.flat_out_used:,} "
+        f"used; {result.flat_out_on_time:.2%} on time, the latest {result.flat_out_worst_late_ms:.1f} ms late"
     )
     if result.real_time_on_time is None:
         print("real-time priority is not permitted to this user")

@@ -30,8 +30,11 @@ from spikeloom.sim.network.sparse import SparseMatrix
 __all__ = ["read_tree"]
 
 _PATIENCE_S = 60.0
-"""Timeout for reading the file on a busy computer. A reader that never ends has spent its 3 s of processor time before,
-which end it; this limit is for one that waits."""
+"""Timeout for reading the file on a busy computer. A reader that computes without end is ended before, by its limit of
+3 s of processor time."""
+
+_ASLEEP_S = 5.0
+"""Timeout for a reader that neither runs nor waits for a processor: more than a slow disk needs."""
 
 _TRANSFER_S = 30.0
 """Timeout for the transfer of the numbers once they are read: 512 MiB on a busy computer."""
@@ -75,8 +78,7 @@ def read_tree(path: str | PathLike[str], root: str = "node") -> dict[str, Any]:
     finally:
         os.close(descriptor)
     with process:
-        assert process.stdout is not None
-        answer = _Answer(process.stdout.fileno(), time.monotonic() + _PATIENCE_S)
+        answer = _Answer(process, time.monotonic() + _PATIENCE_S)
         try:
             said = json.loads(answer.take(int.from_bytes(answer.take(8, 8), "little"), _LARGEST_ANSWER))
             if "refused" not in said:
@@ -119,10 +121,12 @@ def _why(process: subprocess.Popen[bytes]) -> str:
 
 
 class _Answer:
-    """Output of the process, read until a deadline."""
+    """Output of the process, read until a deadline, or until the process sleeps for too long."""
 
-    def __init__(self, descriptor: int, end: float) -> None:
-        self._descriptor, self._end = descriptor, end
+    def __init__(self, process: subprocess.Popen[bytes], end: float) -> None:
+        assert process.stdout is not None
+        self._descriptor, self._end = process.stdout.fileno(), end
+        self._times = Path(f"/proc/{process.pid}/schedstat")
 
     def extend(self, seconds: float) -> None:
         """Extend the deadline by ``seconds``."""
@@ -132,13 +136,31 @@ class _Answer:
         """Read until ``buffer`` is full."""
         done = 0
         while done < len(buffer):
-            left = self._end - time.monotonic()
-            if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
-                raise _Ended
+            self._wait()
             count = os.readv(self._descriptor, [buffer[done:]])
             if not count:
                 raise _Ended
             done += count
+
+    def _wait(self) -> None:
+        """Wait for output."""
+        start, awake = time.monotonic(), self._awake_s()
+        while True:
+            now = time.monotonic()
+            asleep = 0.0 if awake is None else now - start - ((self._awake_s() or 0.0) - awake)
+            left = min(self._end - now, _ASLEEP_S - asleep)
+            if left <= 0:
+                raise _Ended
+            if select.select([self._descriptor], [], [], left)[0]:
+                return
+
+    def _awake_s(self) -> float | None:
+        """Time for which the process has run, or waited for a processor; None if unknown: not Linux."""
+        try:
+            running, waiting = self._times.read_text().split()[:2]
+        except (OSError, ValueError):
+            return None
+        return (int(running) + int(waiting)) / 1e9
 
     def take(self, count: int, limit: int) -> bytes:
         """Return the next ``count`` bytes; ``count`` must be at most ``limit``."""

@@ -279,8 +279,30 @@ def planted(monkeypatch, tmp_path, text):
 )
 def test_whatever_becomes_of_the_process_is_one_sentence(path, monkeypatch, tmp_path, text, message):
     planted(monkeypatch, tmp_path, text)
-    monkeypatch.setattr(nir_file, "_PATIENCE_S", 2.0)
+    assert nir_file._ASLEEP_S < 10
+    monkeypatch.setattr(nir_file, "_ASLEEP_S", 2.0)
     refuses(path, message)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="another system does not say whether a process waits")
+def test_a_reader_that_waits_for_a_processor_is_not_ended(path, monkeypatch, tmp_path):
+    """Its own work counts as little as the time that the machine gives to others."""
+    monkeypatch.setattr(nir_file, "_ASLEEP_S", 0.5)
+    child = Path(nir_file.__file__).with_name("nir_child.py").read_text()
+    busy = "import time\nwhile time.process_time() < 1.5: pass\n"
+    head, future, rest = child.partition("from __future__ import annotations\n")
+    planted(monkeypatch, tmp_path, head + future + busy + rest)
+    assert "nodes" in read_tree(path)
+
+
+def test_without_the_times_of_the_system_the_timeout_is_longer(path, monkeypatch, tmp_path):
+    planted(monkeypatch, tmp_path, "import time; time.sleep(60)")
+    monkeypatch.setattr(nir_file._Answer, "_awake_s", lambda self: None)
+    monkeypatch.setattr(nir_file, "_ASLEEP_S", 0.1)
+    monkeypatch.setattr(nir_file, "_PATIENCE_S", 1.0)
+    begin = time.monotonic()
+    refuses(path, "reading it does not end: it is damaged or malicious")
+    assert time.monotonic() - begin > 1
 
 
 def test_the_process_can_open_nothing_more_and_its_resources_are_bounded(path, monkeypatch, tmp_path):
