@@ -54,7 +54,7 @@ class Inputs:
     images: NDArray[np.int64] | None = None
 
     def first(self, count: int) -> Inputs:
-        """Return the first ``count`` samples."""
+        """Return the first ``count`` samples. Raises `InputError` if ``count`` is less than 1."""
         if count < 1:
             raise InputError(f"the number of images must be at least 1, not {count}")
         labels = None if self.labels is None else self.labels[:count]
@@ -134,8 +134,8 @@ def load_inputs(
     ``.npz`` file.
 
     A ``.npz`` file holds ``spikes``, ``images`` or ``series``, and optionally ``labels``. The array of a ``.npy`` file
-    is interpreted as spikes if it is binary and its last extent is ``inputs``; otherwise as images, or as series for an
-    encoder of signals. With a ``value_width``, spikes are integers of this width. Labels are integers from 0, below
+    is interpreted as spikes if it is binary and its last extent is ``inputs``; otherwise as images, or as series for a
+    signal encoder. With a ``value_width``, spikes are integers of this width. Labels are integers from 0, below
     ``classes`` if given. Without a ``layout``, spikes are refused if labels or the encoder's number of steps show that
     they are ``(B, T, inputs)``. Raises `InputError`.
     """
@@ -148,7 +148,7 @@ def load_inputs(
 def read_arrays(path: Path, inputs: int, encoder: Encoder | None, *, value_width: int = 0) -> dict[str, NDArray[Any]]:
     """Read the arrays of a file for `load_inputs`, not encoded. Raises `InputError`.
 
-    That of a ``.npy`` file is called ``spikes``, ``images`` or ``series``, as `load_inputs` interprets it.
+    The array of a ``.npy`` file is named ``spikes``, ``images`` or ``series``, as `load_inputs` interprets it.
     """
     where = str(path)
     try:
@@ -173,7 +173,8 @@ def inputs_from(
     layout: Layout | None = None,
     value_width: int = 0,
 ) -> Inputs:
-    """Return the inputs in ``arrays``, as `load_inputs` does; messages call their source ``where``."""
+    """Return the inputs in ``arrays``, with names and shapes as for `load_inputs`; ``where`` names their source in
+    messages. Raises `InputError`."""
     labels, images = arrays.get("labels"), None
     if "spikes" in arrays:
         array = arrays["spikes"]
@@ -239,7 +240,7 @@ def _labels(labels: NDArray[Any], samples: int, classes: int | None, where: str)
 
 
 def _looks_like_spikes(array: NDArray[Any], inputs: int, value_width: int) -> bool:
-    """Whether the array is boolean, or binary with the inputs as its last axis, or has the values of such inputs."""
+    """Whether the array is boolean, or has the inputs as its last axis and is binary or, with a width, integer."""
     if array.dtype == np.bool_:
         return True
     if value_width and array.dtype.kind in "iu" and array.ndim == 3 and array.shape[-1] == inputs:

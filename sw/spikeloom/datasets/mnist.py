@@ -135,9 +135,10 @@ def load_mnist(folder: Path, part: str) -> Digits:
 
 
 def pixel_levels(images: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Convert pixels of 0 to 255 to the integers from 0 to ``2**bits`` that encoders take, rounded; 1 to 7 bits.
+    """Convert pixels of 0 to 255, of any shape, to the integers from 0 to ``2**bits`` that encoders take, rounded.
 
-    ``(pixel + 2**(7 - bits)) >> (8 - bits)``: an adder and wiring in hardware.
+    ``(pixel + 2**(7 - bits)) >> (8 - bits)``: an adder and wiring in hardware. Raises ``ValueError`` unless ``bits`` is
+    from 1 to 7.
     """
     if not 1 <= bits <= 7:
         raise ValueError(f"bits must be an integer from 1 to 7, not {bits!r}")

@@ -29,12 +29,12 @@ class Decision(Enum):
 
     @property
     def by_spikes(self) -> bool:
-        """Whether it takes spikes, not membranes."""
+        """Whether the rule takes spikes rather than membranes."""
         return self in (Decision.MOST_SPIKES, Decision.FIRST_TO_SPIKE)
 
     @property
     def words(self) -> str:
-        """What the neuron has that is the answer."""
+        """Property of the answering neuron in words, for messages."""
         return {
             Decision.MOST_SPIKES: "most spikes",
             Decision.FIRST_TO_SPIKE: "the first spike",
@@ -45,14 +45,14 @@ class Decision(Enum):
 
     @classmethod
     def usual(cls, *, spiking: bool) -> Decision:
-        """Return the rule that is used unless another is asked for."""
+        """Return the default rule for outputs that spike, or for outputs that do not."""
         return cls.MOST_SPIKES if spiking else cls.SUM_OF_MEMBRANES
 
 
 def classify(spikes: ArrayLike, decision: Decision | None = None) -> NDArray[np.int64]:
     """Return the answer ``(B,)`` for each sample of output spikes, or of membranes, ``(T, B, n)``.
 
-    ``decision`` None stands for the most spikes, or the largest sum of membranes, whichever is given. Ties, including
+    With ``decision`` None, spikes are decided by the most spikes, membranes by the largest sum. Ties, including
     no spikes at all, go to the lowest neuron. Spikes are booleans, or numbers of spikes as unsigned integers; anything
     else is membranes. Raises ``ValueError`` for spikes where membranes are needed, and the reverse.
     """
@@ -77,8 +77,10 @@ def classify(spikes: ArrayLike, decision: Decision | None = None) -> NDArray[np.
 
 
 def accuracy(spikes: ArrayLike, labels: ArrayLike, decision: Decision | None = None) -> float:
-    """Return the share, 0 to 1, of samples of ``spikes`` ``(T, B, n)`` for which `classify` gives their label
-    ``(B,)``."""
+    """Return the share, 0 to 1, of samples of ``spikes`` ``(T, B, n)`` for which `classify` gives their label.
+
+    Raises ``ValueError`` as `classify` does, and if ``labels`` does not have shape ``(B,)``.
+    """
     answers, wanted = classify(spikes, decision), np.asarray(labels)
     if wanted.shape != answers.shape or not len(answers):
         raise ValueError(f"labels must have shape {answers.shape} and not be empty, not {wanted.shape}")

@@ -56,7 +56,7 @@ class Vowels:
         return len(self.labels)
 
     def part(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Vowels:
-        """Return the utterances selected by ``chosen``."""
+        """Return the utterances selected by ``chosen``, indices ``(k,)`` or a mask ``(B,)``."""
         return Vowels(series=self.series[:, chosen], lengths=self.lengths[chosen], labels=self.labels[chosen])
 
 

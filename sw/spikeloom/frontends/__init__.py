@@ -1,1 +1,1 @@
-"""Frontends: convert NIR files and snnTorch modules to the float network."""
+"""Frontends: convert NIR and Lava-dl files, and modules of snnTorch and torch, to the float network."""

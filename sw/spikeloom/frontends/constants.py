@@ -1,4 +1,4 @@
-"""Inputs of a population that no spikes bring: biases of layers in every step, and membranes that do not start at 0."""
+"""Inputs of a population that are not spikes: biases of layers in every step, and membranes that do not start at 0."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_constants(
         (
             "start",
             starts or {},
-            # From 0, which is above the threshold, to -1, where it stays.
+            # The membrane starts at 0, above the threshold, and is reset to -1, where it stays.
             {"reset": Reset.VALUE, "reset_value": np.array(-1.0)},
             "fires in the first step and sets the membranes of",
         ),

@@ -86,8 +86,8 @@ def population_of(
 ) -> Stepped:
     """Return the population of a neuron node.
 
-    ``bias`` is the bias of the affine maps before the gain; assumptions are appended to ``notes``. Raises `LoadError`
-    for invalid parameters.
+    ``bias`` ``(n,)`` is the bias of the affine maps before the gain; assumptions are appended to ``notes``. Raises
+    `LoadError` for invalid parameters.
     """
     size, preset = prod(shape), step.preset
     node = _spread(name, node, shape)
@@ -129,7 +129,7 @@ def _spread(name: str, node: Node, shape: tuple[int, ...]) -> Node:
 
 
 def _norm_input(name: str, node: Node, preset: Preset, options: RuleOptions, notes: list[str]) -> bool | None:
-    """Return whether the gain is 1 - beta, else 1; None for frameworks and nodes without this option."""
+    """Return True for a gain of 1 - beta and False for 1; None for frameworks and nodes without this option."""
     if options.norm_input is not None and not preset.norm_input:
         raise LoadError(f"norm_input must be left out with preset {preset.title}, because it is an option of sinabs")
     if node.kind not in preset.norm_input:
@@ -149,8 +149,8 @@ def _start(
 ) -> FloatArray:
     """Make the membrane start at the parameter that the preset names; return its input ``(n,)`` in the first step.
 
-    Where only differences of the membrane count, it is counted from its start, so that it starts at 0: threshold,
-    reset value and bias move. Otherwise an input in the first step brings it there.
+    If only differences of the membrane matter, it is measured from its start value, so that it starts at 0; threshold,
+    reset value and bias are shifted accordingly. Otherwise an input in the first step sets it to the start value.
     """
     size = len(rest)
     start = np.zeros(size)
@@ -160,7 +160,7 @@ def _start(
         return start
     where = _number_range(start)
     spiking = fields.get("spiking", True)
-    # Values are those of the membrane itself, and multiples of a threshold those of the threshold itself.
+    # Graded spikes carry the membrane itself, and several spikes per step need multiples of the threshold itself.
     differences = "value_limit" not in fields and fields.get("max_spikes", 1) == 1
     if spiking and fields["reset"] is not Reset.SUBTRACT and differences:
         fields["threshold"] = fields["threshold"] - start
@@ -384,7 +384,7 @@ def _steps_inverse(name: str, node: Node, key: str, size: int, step: Stepping, n
 
 
 def _check_ratio(name: str, what: str, r: FloatArray, x: FloatArray, expected: FloatArray, preset: Preset) -> None:
-    """Refuse an ``r`` (or ``w_in``) that the preset's framework would not write, because it does not enter the step."""
+    """Refuse an ``r`` (or ``w_in``) that the preset's framework would not write: its steps do not use it."""
     endless = (x == 0.0) & np.isinf(r)  # a beta of 1, as these exporters write it
     with np.errstate(invalid="ignore"):
         ratio = np.where(endless, expected, r * x)

@@ -23,7 +23,7 @@ _LONGEST_SETTING = 1 << 16  # longer settings are truncated and then refused by 
 def encoder_settings(metadata: Mapping[str, Any]) -> dict[str, EncoderSetting] | None:
     """Return the encoder settings in the ``metadata`` of a graph, None if there are none.
 
-    `spikeloom.datasets.encoders` checks them. Raises `LoadError` if they are no settings of an encoder at all.
+    `spikeloom.datasets.encoders` checks them. Raises `LoadError` if the group is not a set of encoder settings at all.
     """
     settings = metadata.get(ENCODER_KEY)
     if settings is None:

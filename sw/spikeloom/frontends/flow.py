@@ -35,7 +35,7 @@ _IGNORED = ("Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "Identity")  # 
 
 
 def array_of(where: str, value: Any) -> FloatArray:
-    """Return a tensor or number as finite floats; ``where`` is its name in messages."""
+    """Return a tensor or number, called ``where`` in messages, as floats. Raises `LoadError` unless they are finite."""
     array = np.asarray(as_array(value))
     if array.dtype.kind not in "fiub":
         raise LoadError(f"{where} must be numbers, not {array.dtype}")
@@ -79,7 +79,7 @@ class Flow:
         return Flow(shape=shape, paths=paths, bias=bias.reshape(-1), layer=where)
 
     def plus(self, other: Flow) -> Flow:
-        """Return the sum of two flows of the same shape."""
+        """Return the sum of two flows. Raises `LoadError` if their shapes differ."""
         if self.shape != other.shape:
             raise LoadError(f"values that are added must have the same shape, not {self.shape} and {other.shape}")
         paths = dict(self.paths)
@@ -103,8 +103,8 @@ class Flow:
 
 
 def through(where: str, kind: str, module: Any, flow: Flow) -> Flow:
-    """Return ``flow`` behind a layer of `LAYERS`. Raises `LoadError` if the result is no single matrix or convolution
-    of each source, or the layer has an option that is not supported."""
+    """Return ``flow`` behind a layer of `LAYERS`. Raises `LoadError` if the result is not one matrix or convolution per
+    source, or if the layer has an option that is not supported."""
     return LAYERS[kind](where, module, flow)
 
 
@@ -190,7 +190,7 @@ def pooling_window(
 ) -> tuple[Convolution, tuple[int, ...]]:
     """Return the geometry of a pooling in one or two dimensions, one group per channel, and its output shape.
 
-    ``only`` names options of the layer and the only value that each may have.
+    ``only`` names options of the layer and the only value that each may have. Raises `LoadError` for other values.
     """
     if len(shape) not in (2, 3):
         raise LoadError(

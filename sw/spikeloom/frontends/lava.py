@@ -1,18 +1,18 @@
 """Lava-dl frontend: convert a ``.net`` file, as ``export_hdf5`` of lava-dl writes it, to a float `Network`.
 
-A ``.net`` file holds the layers of a network for Intel's Loihi in order, with integer weights. One step of a layer of
-its neurons (type ``CUBA``, in older files ``LOIHI``) is there, in units of 1/64 of a weight::
+A ``.net`` file holds the layers of a network for Intel's Loihi in order, with integer weights. On Loihi, one step of a
+layer of neurons (type ``CUBA``, in older files ``LOIHI``) is, in units of 1/64 of a weight::
 
     u = trunc(u (4096 - iDecay) / 4096) + 64 (sum of the weights of the spikes) 2**wgtExp
     v = trunc(v (4096 - vDecay) / 4096) + u + 64 bias
     spike if v > 64 vThMant; then v = 0, and v stays 0 for refDelay - 1 steps
 
-``trunc`` rounds towards 0. Here the unit is a weight, and the float model does not round: it equals Loihi where both
-decays are 0 or 4096, at every width of the integers too, and differs in few cells elsewhere, which a note says.
-``bias``, `iDecay` and ``vDecay`` are one number or one per neuron or channel.
+``trunc`` rounds towards 0. Here the unit is one weight, and the float model does not round. If both decays are 0 or
+4096, it equals Loihi, also after quantisation to any width; otherwise a few cells differ, and a note says so. ``bias``,
+``iDecay`` and ``vDecay`` are one number for all neurons, or one per channel or neuron.
 
-Loihi passes spikes on in the next step. Without biases that is a delay of the output, which is left out. A layer with a
-bias, however, starts before the spikes of the first layer reach it, so that connections then have a delay of one step.
+Loihi delivers spikes in the next step. Without biases, this only delays the output, so the delays are left out. A layer
+with a bias, however, starts before the spikes of the first layer reach it; connections then have a delay of one step.
 
 Files are read as NIR files are (`spikeloom.frontends.nir_file`): they may be hostile.
 """
@@ -60,7 +60,7 @@ def load_net(path: str | PathLike[str], *, name: str | None = None) -> Network:
     """Read a ``.net`` file and return the float network.
 
     ``name`` is the name of the network; default: the file name without its suffix. Input, dense, conv, pool, flatten
-    and average layers are supported. Raises `LoadError` with one sentence about what is not.
+    and average layers are supported. Raises `LoadError` with one sentence for anything that is not supported.
     """
     return network_of(read_tree(path, "layer"), name or Path(path).stem)
 
@@ -205,7 +205,7 @@ class _Builder:
         self._convolved(where, layer, weight, groups)
 
     def _pool(self, number: int, where: str, layer: Layer) -> None:
-        """Sums over windows, each channel by itself, all with the same weights."""
+        """Add a convolution with the same weights for every channel, each channel by itself."""
         weight = self._weight(where, layer)
         if isinstance(weight, SparseMatrix) or weight.ndim not in (4, 5) or weight.size != prod(weight.shape[2:4]):
             raise LoadError(f"weight of {where} must have shape (1, 1, height, width), not {tuple(weight.shape)}")
@@ -231,7 +231,7 @@ class _Builder:
         self.shape = (prod(self.shape),)
 
     def _average(self, number: int, where: str, layer: Layer) -> None:
-        """Means of the spikes of equal groups of neurons in a step, which are the result."""
+        """Add the output: in each step, the mean number of spikes of each of several equal groups of neurons."""
         outputs, size = prod(_shape(where, layer)), prod(self.shape)
         if self.source == INPUT or size % outputs:
             raise LoadError(
@@ -333,7 +333,7 @@ _GEOMETRY = {"stride": 1, "padding": 0, "dilation": 1}
 
 
 def _text(where: str, key: str, group: Layer, default: str = "") -> str:
-    """Return a text, which some files hold in an array of one."""
+    """Return a text, which some files store as an array of one text."""
     value = group.get(key, default)
     if isinstance(value, np.ndarray) and value.size == 1 and value.dtype == object:
         value = value.reshape(-1)[0]
@@ -343,7 +343,7 @@ def _text(where: str, key: str, group: Layer, default: str = "") -> str:
 
 
 def _whole(where: str, key: str, value: Any, low: int, high: int) -> NDArray[np.int64]:
-    """Return integers, which files also hold as floats and booleans, within bounds."""
+    """Return integers from ``low`` to ``high``, which some files store as floats or booleans."""
     array = np.asarray(value)
     if array.dtype.kind not in "iufb" or not array.size:
         raise LoadError(f"{key} of {where} must be integers from {low} to {high}, not {shown(value)}")

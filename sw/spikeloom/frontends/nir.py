@@ -107,10 +107,10 @@ def load(
     compare, reset, reset_delay, refractory
         Firing rule of all neurons, as enumeration members or their values.
     max_spikes
-        Largest number of spikes of a neuron per step, 1 to 15; default: 1. sinabs and Rockpool fire as often as the
-        membrane reaches the threshold, unless told otherwise, and do not export that.
+        Largest number of spikes of a neuron per step, 1 to 15; default: 1. By default, neurons of sinabs and Rockpool
+        fire as often as the membrane reaches the threshold, which the exporters do not write.
     norm_input
-        For sinabs, whether the gain of neurons is 1 - beta, else 1.
+        For sinabs: True for neurons with a gain of 1 - beta, False for a gain of 1.
     layers
         The same options, from ``compare`` to ``norm_input``, for single neuron nodes by name: they take precedence.
     seed
@@ -175,7 +175,7 @@ def load(
             RuleOptions(**options, models=models),
             notes,
         )
-        # Last, because no step depends on it.
+        # Set here, because no step equation depends on it.
         populations.append(replace(stepped.population, weight_bits=given.get(_BITS_KEY)))
         constants[neuron], starts[neuron] = stepped.constant, stepped.start
         for origin, paths in arrival.paths.items():
@@ -298,7 +298,7 @@ def _metadata(metadata: Mapping[str, Any], where: str, keys: tuple[str, ...]) ->
     if not isinstance(hints, Mapping):
         raise LoadError(f"metadata 'spikeloom' of {where} must be a group of keys, not {shown(hints)}")
     if FORMAT_KEY in keys:
-        # Before the keys: those of a newer format are unknown, and its number is the better explanation.
+        # Check the format before the keys: a newer format has unknown keys, and its number explains them better.
         try:
             NIR_METADATA.check(hints)
         except FileError as error:

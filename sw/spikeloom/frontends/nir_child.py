@@ -46,7 +46,7 @@ LARGE = 1 << 20
 SPARSE = 8
 
 KINDS = {"node": ("NIR file", "graph"), "layer": ("Lava-dl file", "layers")}
-"""Group that is read of a file, with the kind of the file and what the group is."""
+"""For each group that can be read: the kind of its file, and the name of its content in messages."""
 
 _BLOCK = 1 << 22
 _MOST_TEXTS = 1 << 16

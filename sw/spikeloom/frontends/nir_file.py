@@ -30,7 +30,7 @@ from spikeloom.sim.network.sparse import SparseMatrix
 __all__ = ["read_tree"]
 
 _PATIENCE_S = 60.0
-"""Timeout for reading the file on a busy computer. A reader that computes without end is ended before, by its limit of
+"""Timeout for reading the file on a busy computer. A reader that computes endlessly is ended earlier, by its limit of
 3 s of processor time."""
 
 _ASLEEP_S = 5.0
@@ -44,7 +44,7 @@ _KINDS = {f"{order}{kind}" for order in "<|" for kind in ("b1", "i1", "i2", "i4"
 _KINDS |= {"<f2", "<f4", "<f8"}
 _TIME_SIGNALS = (signal.SIGXCPU, signal.SIGKILL)
 _ENVIRONMENT = {
-    "HDF5_PLUGIN_PRELOAD": "::",  # no filters from libraries that lie around
+    "HDF5_PLUGIN_PRELOAD": "::",  # load no filters from other libraries
     "HDF5_USE_FILE_LOCKING": "FALSE",
     "OPENBLAS_NUM_THREADS": "1",  # the threads of an unused library take most of the memory
 }

@@ -137,7 +137,7 @@ def text(value: Any) -> str:
 
 
 def scalar(name: str, value: Any) -> float:
-    """Return one finite number from any container; ``name`` is its name in messages."""
+    """Return one finite number from any container. Raises `LoadError`, with ``name``, for anything else."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" or array.size != 1 or not np.isfinite(array).all():
         raise LoadError(f"{name} must be a finite number, not {shown(value)}")
@@ -145,7 +145,7 @@ def scalar(name: str, value: Any) -> float:
 
 
 def whole(name: str, value: Any) -> int:
-    """Return one integer from any container, also from a whole float; ``name`` is its name in messages."""
+    """Return one integer from any container, also from a whole float. Raises `LoadError`, with ``name``, otherwise."""
     number = scalar(name, value)
     if not number.is_integer():
         raise LoadError(f"{name} must be an integer, not {number:g}")
@@ -226,7 +226,7 @@ def _unfold(content: Mapping[str, Any], prefix: str, graph: Graph, rule: Mapping
 
 
 def _rule_of(content: Mapping[str, Any], name: str, notes: list[str]) -> dict[str, Any]:
-    """Return the firing rule in the metadata of a nested graph, which holds for its neurons; note what is not used."""
+    """Return the firing rule in the metadata of a nested graph, which holds for its neurons; note unused keys."""
     metadata = content.get("metadata") or {}
     hints = metadata.get("spikeloom", {})
     if not isinstance(hints, Mapping):

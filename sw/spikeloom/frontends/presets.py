@@ -63,10 +63,10 @@ class Preset:
     ``lost`` names the options that the exporter does not write, so that the preset's value is an assumption;
     ``caveats`` holds sentences about other differences, one tuple per kind of node; ``unseen`` those about the whole
     file. ``start`` names the parameter at which membranes start, if not at 0. ``norm_input`` holds, for a framework
-    with this option, its default by kind of node: whether the gain is 1 - beta, else 1. ``r_is_beta`` tells that
+    with this option, its default by kind of node: True for a gain of 1 - beta, False for 1. ``r_is_beta`` tells that
     the exporter writes the decay factor as ``r``, which is checked. Kinds of node in ``reset_at_once`` have reset delay
     0. With ``several``, neurons of the framework can fire several times per step, which its exporter does not write.
-    With ``late``, neurons compare the membrane that the step before left, so that each population adds a step:
+    With ``late``, neurons compare the membrane of the previous step, so that each population adds a step:
     connections between populations have delay 1, and the last step of the framework is one later than here.
     """
 

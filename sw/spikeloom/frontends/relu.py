@@ -10,8 +10,8 @@ for image classification", Frontiers in Neuroscience 11, 2017), the neurons fire
     balance "thresholds"    v = v + sum(w spike) + b / s_in;                 spike if v >= s/s_in; v = v - s/s_in
 
 Both fire alike; they differ in the numbers that are rounded. The input is constant: every step presents it again, as
-integers (`spikeloom.datasets.encoders.direct`). The last layer only adds up: its membranes, divided by the number of
-steps, are the values of the last layer of the original.
+integers (`spikeloom.datasets.encoders.direct`). The last layer only accumulates: its membranes, divided by the number
+of steps, are the values of the last layer of the original.
 
 A maximum over a window is a tree of ReLUs, because ``max(p, q) = p + relu(q - p)`` and activations are not negative:
 exact in the original, and made of integrate-and-fire neurons like the rest.
@@ -42,7 +42,7 @@ __all__ = ["from_torch"]
 FloatArray = NDArray[np.float64]
 
 _KINDS: Mapping[str, NeuronKind] = {"ReLU": NeuronKind(states=0, without_time=True)}
-_FINAL = ("Softmax", "LogSoftmax")  # changes no answer at the end
+_FINAL = ("Softmax", "LogSoftmax")  # at the end, it does not change the answer
 _OUTPUT = "output"
 
 
@@ -164,7 +164,7 @@ class _Builder:
             self._rectify(call.name, call.where, call.flow)
 
     def end(self, flow: Flow) -> None:
-        """Add the last layer, which adds up."""
+        """Add the last layer, which only accumulates."""
         gains = {source: self.scales[source] for source, _ in flow.paths}
         self._connect(_OUTPUT, "the output", flow, gains)
         last = Population(

@@ -1,8 +1,8 @@
 """Networks from the NIR files that `spikeloom.frontends.saving` writes, equal in every field.
 
-The weights come from the nodes, everything else from the groups ``exact`` of the metadata. A file whose nodes are not
-those that would be written for this network was changed after it was saved, so that its two halves contradict each
-other: it is refused.
+The weights come from the nodes, everything else from the groups ``exact`` of the metadata. If the nodes differ from
+those that would be written for this network, the file was changed after it was saved, and its two halves contradict
+each other: it is refused.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _connection(name: str, node: Mapping[str, Any], exact: Mapping[str, Any]) ->
     weight = node.get("weight")
     if "input" in exact:
         weight = _numbers(f"weight of node {name!r}", weight)
-        geometry = exact if "stride" in exact else node  # a Conv1d has half of it
+        geometry = exact if "stride" in exact else node  # a Conv1d node holds one of the two dimensions
         if weight.ndim == 3:
             weight = weight[:, :, None, :]
         if weight.ndim != 4:
@@ -239,7 +239,7 @@ def _extents(name: str, value: Any, count: int = 0) -> tuple[int, ...]:
 
 
 def _difference(expected: Mapping[str, Any], content: Mapping[str, Any]) -> str:
-    """Return what differs in a graph from the ``expected`` one; empty if nothing does."""
+    """Describe how a graph differs from the ``expected`` one; empty if it does not."""
     nodes = content["nodes"]
     for name in (*expected["nodes"], *nodes):
         if name not in nodes or name not in expected["nodes"]:
@@ -261,7 +261,7 @@ def _pairs(edges: Iterable[Any]) -> list[tuple[str, str]]:
 
 
 def _first_difference(expected: Mapping[str, Any], content: Mapping[str, Any], passed: tuple[str, ...]) -> str:
-    """Return the first key at which two groups differ, but for the keys ``passed``."""
+    """Return the first key at which two groups differ, except the keys ``passed``; empty if there is none."""
     for key in (*expected, *content):
         if key in passed:
             continue
@@ -280,9 +280,9 @@ def _first_difference(expected: Mapping[str, Any], content: Mapping[str, Any], p
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two values are equal, where a file has arrays for tuples and bytes for text."""
+    """Whether two values are equal; a file may hold arrays for tuples, and bytes for text."""
     if isinstance(one, SparseMatrix) or isinstance(other, SparseMatrix):
-        return False  # of the weights, which are not compared
+        return False  # only weights are sparse, and they are not compared
     first, second = np.asarray(one), np.asarray(other)
     if first.dtype.kind in "OUS" or second.dtype.kind in "OUS":
         return [text(each) for each in first.reshape(-1)] == [text(each) for each in second.reshape(-1)]

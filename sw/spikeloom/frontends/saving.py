@@ -1,4 +1,4 @@
-"""Writing networks as NIR files that come back identical: every field of the float `Network`.
+"""Write networks as NIR files that are read back identically, in every field of the float `Network`.
 
 NIR holds time constants and gains, from which the factors of a step cannot be computed back without rounding, and has
 no place for firing rules, delays of connections, or the order of populations. A saved file is therefore two things at
@@ -6,7 +6,7 @@ once:
 
 * nodes that any reader of NIR understands. Neurons have a gain of 1 with Euler's discretisation, ``tau = dt / (1 -
   beta)`` and ``r = 1 / (1 - beta)``, likewise ``tau_syn`` and ``w_in``; a beta of 1 makes an IF with ``r = 1 / dt``. A
-  bias of neurons without a synaptic current is that of their first weights where these have a place for it, else
+  bias of neurons without a synaptic current is stored with their first weights if these can hold it, else as
   ``v_leak = bias / (1 - beta)``.
 * a group ``exact`` in the metadata ``spikeloom`` of the graph and of its nodes, with what NIR cannot hold, bit for bit.
   The weights are in the nodes only.
@@ -265,7 +265,7 @@ class _Writer:
         self._edges.append((at, connection.target))
 
     def _neurons(self, population: Population, *, own_bias: bool) -> nir.NIRNode:
-        """Return the node of a population; ``own_bias``: its bias must be in the node."""
+        """Return the node of a population; with ``own_bias``, the node must hold the bias itself."""
         import nir
 
         shape, dt = self._shapes[population.name], self._network.time_step_s
@@ -285,7 +285,7 @@ class _Writer:
                 "reset_delay": population.reset_delay,
                 "refractory": population.refractory,
             }
-            # Files of networks without it are what they always were.
+            # Left out if not used, so that the files of other networks do not change.
             rule |= {"max_spikes": population.max_spikes} if population.max_spikes > 1 else {}
             after = population.reset_value if population.reset is Reset.VALUE else np.zeros(population.size)
             arrays |= {"v_threshold": population.threshold.reshape(shape), "v_reset": after.reshape(shape)}
@@ -295,7 +295,7 @@ class _Writer:
                 w_in = 1.0 / (1.0 - population.alpha).reshape(shape)
             arrays |= {"tau_mem": tau, "tau_syn": w_in * dt, "w_in": w_in}
             if population.alpha_function:
-                # The same response to input, one step earlier: the nearest that NIR has.
+                # The same response to input, one step earlier: the nearest model in NIR.
                 arrays["w_in"] = w_in * population.synaptic_gain.reshape(shape)
             return (nir.CubaLIF if population.spiking else nir.CubaLI)(**arrays, metadata=metadata)
         if np.all(rest == 0.0):
@@ -324,7 +324,7 @@ class _Writer:
 
 
 def _line(convolution: Convolution) -> tuple[int, ...]:
-    """Return the output shape of a convolution in one dimension; that in two where it has a height."""
+    """Return the output shape of a one-dimensional convolution, or of a two-dimensional one if it has a height."""
     channels, height, width = convolution.output_shape
     return (channels, width) if height == 1 else (channels, height, width)
 

@@ -49,7 +49,8 @@ __all__ = [
 def find_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
     """Return the output shape of every node, without a batch dimension.
 
-    A neuron with only scalar parameters takes the shape of a neighbour, hence the repeated passes.
+    A neuron with only scalar parameters takes the shape of a neighbour, hence the repeated passes. Raises `LoadError`
+    if a shape is contradictory, too large or unknown.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     stuck = False
@@ -141,7 +142,10 @@ def _flattened(name: str, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]
 
 
 def flattened(where: str, shape: tuple[int, ...], start: int, end: int) -> tuple[int, ...]:
-    """Merge dimensions ``start`` to ``end`` of a shape: inclusive, negative from the back, without a batch."""
+    """Merge dimensions ``start`` to ``end`` of a shape: inclusive, negative from the back, without a batch.
+
+    Raises `LoadError` if the shape does not have these dimensions.
+    """
     first, last = (dimension + len(shape) if dimension < 0 else dimension for dimension in (start, end))
     if not 0 <= first <= last < len(shape):
         raise LoadError(
@@ -152,11 +156,12 @@ def flattened(where: str, shape: tuple[int, ...], start: int, end: int) -> tuple
 
 
 def check_edges(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise `LoadError` if a node gets another number of values than it takes; ``shapes`` are the output shapes."""
     for a, b in graph.edges:
         node = graph.nodes[b]
         if node.kind in MATRICES:
             takes = weight_of(b, node).shape[1]
-            # Extents of 1 may stand anywhere: frameworks differ in where they leave them.
+            # Extents of 1 may be anywhere, because frameworks differ in where they keep them.
             if sum(extent > 1 for extent in shapes[a]) > 1:
                 raise LoadError(
                     f"node {b!r} must get values of one dimension, not of shape {shapes[a]} from {a!r}; put a Flatten "
@@ -173,7 +178,7 @@ def check_edges(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def array_of(name: str, node: Node, key: str) -> NDArray[Any]:
-    """Return a parameter as an array of numbers. Raises `LoadError` if the node lacks it."""
+    """Return a parameter as an array of numbers. Raises `LoadError` if the node lacks it or holds something else."""
     if key not in node.parameters:
         raise LoadError(f"node {name!r} is a {node.kind} and must have {key}")
     array = np.asarray(node.parameters[key])
@@ -183,6 +188,7 @@ def array_of(name: str, node: Node, key: str) -> NDArray[Any]:
 
 
 def finite_array(name: str, node: Node, key: str) -> FloatArray:
+    """Return a parameter as `array_of` does, in double precision. Raises `LoadError` also if a number is not finite."""
     array = array_of(name, node, key).astype(np.float64)
     if not np.isfinite(array).all():
         raise LoadError(f"{key} of node {name!r} must be finite, not {array[~np.isfinite(array)].flat[0]}")
@@ -190,7 +196,7 @@ def finite_array(name: str, node: Node, key: str) -> FloatArray:
 
 
 def weight_of(name: str, node: Node) -> Matrix:
-    """Return the weights of a Linear or Affine node."""
+    """Return the weights ``(n_out, n_in)`` of a Linear or Affine node. Raises `LoadError` for another shape."""
     own = node.parameters.get("weight")
     weight = own if isinstance(own, SparseMatrix) else finite_array(name, node, "weight")
     if weight.ndim != 2 or 0 in weight.shape:
@@ -201,7 +207,8 @@ def weight_of(name: str, node: Node) -> Matrix:
 def keep_large_weights_sparse(graph: Graph) -> None:
     """Replace large weights of Linear and Affine nodes by sparse matrices if few entries are nonzero.
 
-    NIR only has dense arrays, and every later step would allocate another array of the same size.
+    NIR only has dense arrays, and every later step would allocate another array of the same size. Raises `LoadError`
+    if a weight is not finite.
     """
     for name, node in graph.nodes.items():
         if node.kind in MATRICES and "weight" in node.parameters:
@@ -221,7 +228,8 @@ def keep_large_weights_sparse(graph: Graph) -> None:
 def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
     """Return the geometry of a convolution, or of a pooling with one group per channel, for values of ``shape``.
 
-    NIR's own shape rules are not used; the extent of the input comes from the preceding node.
+    NIR's own shape rules are not used; the extent of the input comes from the preceding node. Raises `LoadError` if the
+    parameters and ``shape`` do not match.
     """
     where, one_dimensional = f"node {name!r}", node.kind == "Conv1d"
     if len(shape) != (2 if one_dimensional else 3):
@@ -266,7 +274,7 @@ def geometry_at(name: str, node: Node, shape: tuple[int, ...]) -> Convolution:
 
 
 def scale_of(name: str, node: Node, shape: tuple[int, ...]) -> FloatArray:
-    """Return the factors ``(n,)`` of a Scale node for values of ``shape``."""
+    """Return the factors ``(n,)`` of a Scale node for values of ``shape``. Raises `LoadError` if they do not match."""
     scale = finite_array(name, node, "scale")
     if scale.size in (1, prod(shape)):
         return np.broadcast_to(scale.reshape(-1), (prod(shape),))
@@ -277,7 +285,10 @@ def scale_of(name: str, node: Node, shape: tuple[int, ...]) -> FloatArray:
 
 
 def kernel_of(name: str, node: Node) -> FloatArray:
-    """Return the kernel of a convolution, ``(out, in per group, height, width)``; in one dimension the height is 1."""
+    """Return the kernel of a convolution, ``(out, in per group, height, width)``; in one dimension the height is 1.
+
+    Raises `LoadError` for another number of dimensions.
+    """
     weight = finite_array(name, node, "weight")
     dimensions = 3 if node.kind == "Conv1d" else 4
     if weight.ndim != dimensions or 0 in weight.shape:
@@ -286,7 +297,7 @@ def kernel_of(name: str, node: Node) -> FloatArray:
 
 
 def own_shape(name: str, node: Node) -> tuple[int, ...]:
-    """Return the common shape of the parameters of a neuron node."""
+    """Return the common shape of the parameters of a neuron node. Raises `LoadError` if they have none."""
     keys = [key for key in NEURON_ARRAYS if key in node.parameters]
     shapes = [array_of(name, node, key).shape for key in keys]
     try:

@@ -1,7 +1,7 @@
 """Repairs of the graphs that Spyx exports, which do not describe what it computes.
 
 * A recurrent layer is written as a nested graph in which the input goes through the recurrent weights,
-  ``input -> w_rec -> lif``. Spyx adds the input to what the weights bring: ``input -> lif``.
+  ``input -> w_rec -> lif``. Spyx adds the input to the output of these weights: ``input -> lif``.
 * Spyx holds images channels-last and flattens them in the order (height, width, channels). Nodes of NIR are
   channels-first, so the columns of the weights behind a Flatten are reordered.
 """
@@ -25,7 +25,7 @@ __all__ = ["repaired"]
 
 
 def repaired(graph: Graph, notes: list[str]) -> Graph:
-    """Return the graph as Spyx computes it; what is changed is appended to ``notes``.
+    """Return the graph as Spyx computes it; changes are appended to ``notes``.
 
     Raises `LoadError` if what follows a Flatten cannot be reordered.
     """

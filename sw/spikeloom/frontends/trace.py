@@ -79,7 +79,7 @@ class Call:
         return found
 
     def add(self, flow: Flow) -> None:
-        """Note the flow that reaches it in the next step."""
+        """Record the flow that reaches it in the next step."""
         delayed = self._delayed(flow)
         if self.count == 0:
             self.first = delayed
@@ -132,7 +132,7 @@ _UNCHANGED = ("float", "double", "to", "cpu", "cuda", "clone", "detach", "contig
 
 
 class _Traced:
-    """Base of what a module gets instead of a tensor. Attributes that it does not define lead to `_other`."""
+    """Base class of what a module gets in place of tensors. Attributes that are not defined lead to `_other`."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -146,7 +146,7 @@ class _Traced:
 
 
 class _TracedTensor(_Traced):
-    """Base of what functions of torch take."""
+    """Base class of what functions of torch accept."""
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -172,7 +172,7 @@ class _State(_TracedTensor):
 
 @dataclass(frozen=True, kw_only=True)
 class _Record(_TracedTensor):
-    """Values and states that were stacked, which only lead to the output."""
+    """Values and states that were stacked; they can only go to the output."""
 
     items: tuple[Any, ...]
 
@@ -184,7 +184,7 @@ class _Record(_TracedTensor):
 
 
 class _Value(_TracedTensor):
-    """What stands for a tensor ``(BATCH, *shape)`` of one step."""
+    """Stand-in for a tensor ``(BATCH, *shape)`` of one step."""
 
     def __init__(self, trace: Trace, flow: Flow) -> None:
         self.trace, self.flow = trace, flow
@@ -260,7 +260,7 @@ class _Value(_TracedTensor):
     def probable(self) -> _Record:
         if not self.trace.ends_linear:
             raise LoadError("the function softmax of torch is not supported between layers")
-        return _Record(items=(self,))  # changes no answer
+        return _Record(items=(self,))  # a softmax does not change the answer
 
     def _refuse(self, *others: Any) -> Any:
         raise LoadError("a module must do the same for all inputs, without conditions on the values of tensors")
@@ -367,7 +367,7 @@ def _unchanged(value: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def _dropout(value: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Modules are traced in evaluation, where dropout has no effect unless it is asked for."""
+    """Return ``value``: modules are traced in evaluation mode, where dropout has no effect unless it is requested."""
     if training and p:
         raise LoadError(
             "the function dropout must be called with training=self.training, because it drops values at random in "
@@ -402,7 +402,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 @dataclass(kw_only=True)
 class Trace:
-    """What a module does in one step.
+    """Neurons of a module, and the flows between them in one step.
 
     Parameters
     ----------
@@ -450,7 +450,8 @@ class Trace:
     def run(self, module: Any, *, steps_axis: int | None) -> None:
         """Run the ``forward`` of a module: on a sequence of steps along an axis, 0 or 1, or on the input of one step.
 
-        A module that calls each neuron once for the input of one step is run again, as for the next step.
+        A module that calls each neuron once for the input of one step is run again, as for the next step. Raises
+        `LoadError` for a module that is not supported.
         """
         with self._replaced(module):
             if steps_axis is not None:
@@ -471,7 +472,7 @@ class Trace:
 
     @contextmanager
     def _replaced(self, root: Any) -> Iterator[None]:
-        """Replace the ``forward`` of layers and neurons, in evaluation; afterwards all modules are as before."""
+        """Replace the ``forward`` of layers and neurons, in evaluation mode; restore all modules afterwards."""
         modules = dict(root.named_modules())
         kept = {path: dict(module.__dict__) for path, module in modules.items()}
         try:
@@ -532,7 +533,7 @@ class Trace:
         return Flow(shape=array.shape[1:], paths={}, bias=array[0].reshape(-1))
 
     def flow_of(self, value: Any, shape: tuple[int, ...]) -> Flow:
-        """Return the flow of a value, or of a constant of ``shape``."""
+        """Return the flow of a value, or of a constant of ``shape``. Raises `LoadError` if it is neither."""
         if isinstance(value, _Value):
             return value.flow
         if isinstance(value, _State | _Record | _Sequence):
@@ -543,10 +544,10 @@ class Trace:
         return Flow(shape=shape, paths={}, bias=np.broadcast_to(constant, shape).reshape(-1))
 
     def _fired(self, name: str, kind: str, where: str, module: Any, flow: Flow) -> Flow:
-        """Note a call of neurons and return their spikes."""
+        """Record a call of neurons and return their spikes."""
         if kind in self.kinds and self.kinds[kind].without_time:
             if flow.is_spikes:
-                return flow  # of values that are positive already
+                return flow  # a ReLU of values that are not negative changes nothing
             # The same module may stand behind several layers.
             own = (f"{name}.{number}" if number else name for number in range(len(self.calls) + 1))
             name = next(each for each in own if each not in self.calls)
@@ -555,7 +556,7 @@ class Trace:
         return Flow.of_spikes((name, call.count - 1), call.flow.shape)
 
     def activated(self, kind: str, flow: Flow) -> Flow:
-        """Note a call of an activation as a function, and return its values."""
+        """Record a call of an activation as a function, and return its values. Raises `LoadError` for others."""
         if kind not in self.kinds:
             raise LoadError(f"the function {kind.lower()} of torch is not supported between layers")
         name = flow.layer.partition("'")[2].rpartition("'")[0] or "input"
@@ -564,7 +565,10 @@ class Trace:
         )
 
     def pooled(self, path: str, module: Any, flow: Flow) -> Flow:
-        """Note a maximum over windows of spikes, which is 1 where any of them is, and return it."""
+        """Record a maximum over windows of spikes, which is 1 if any of them is, and return it.
+
+        Raises `LoadError` for a maximum of anything but spikes.
+        """
         where = f"module {path!r}" if path else "max_pool of spikes"
         if not flow.is_spikes:
             raise LoadError(

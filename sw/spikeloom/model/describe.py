@@ -18,9 +18,9 @@ class Description:
     shape: tuple[int, ...]
     neurons: int
     synapses: int
-    sources: tuple[str, ...]  # : sources of its spikes, with ``(delay 1)`` for recurrent connections
+    sources: tuple[str, ...]  # sources of its spikes, with ``(delay 1)`` for recurrent connections
     equation: str
-    notes: tuple[str, ...]  # : losses and assumptions for this population
+    notes: tuple[str, ...]  # losses and assumptions for this population
 
 
 def describe(network: Network) -> list[Description]:

@@ -18,7 +18,7 @@ _FEW = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Drive:
-    """The largest membrane that strong but plausible input gives a population, and the threshold of this neuron."""
+    """Largest membrane that strong but plausible input causes in a population, and the threshold of the same neuron."""
 
     membrane: float
     threshold: float

@@ -71,7 +71,7 @@ class FloatResult:
     capped: dict[str, int] = field(default_factory=dict)
 
     def fired(self, name: str) -> NDArray[Any]:
-        """Return the spikes of ``name`` per neuron and step: booleans, or numbers as unsigned integers where its
+        """Return the spikes of ``name``, ``(T, B, n)``: booleans, or numbers of spikes as unsigned integers where its
         neurons fire several times per step."""
         return self.values[name].astype(np.uint8) if name in self.counted else self.spikes[name]
 
@@ -237,7 +237,7 @@ class Network:
         return result.fired(self.output) if spiking else result.membranes[self.output]
 
     def run(self, spikes: ArrayLike, *, record_membranes: Iterable[str] = ()) -> FloatResult:
-        """Like `simulate`, but return the activity of every population.
+        """Run ``spikes`` ``(T, B, inputs)`` as `simulate` does, but return the activity of every population.
 
         Membranes of populations that do not spike are always recorded, others if named in ``record_membranes``, each at
         the end of the step. Raises ``ValueError`` if ``spikes`` does not match.

@@ -61,6 +61,7 @@ FloatArray = NDArray[np.float64]
 
 
 def as_shape(name: str, shape: Iterable[Any]) -> tuple[int, ...]:
+    """Return ``shape`` as a tuple. Raises ``ValueError`` unless it has one or more positive extents."""
     values = tuple(int(extent) for extent in shape)
     if not values or min(values) < 1:
         raise ValueError(f"{name} must be one or more positive integers, not {values!r}")
@@ -68,6 +69,8 @@ def as_shape(name: str, shape: Iterable[Any]) -> tuple[int, ...]:
 
 
 def as_floats(name: str, values: ArrayLike) -> FloatArray:
+    """Return ``values`` as a read-only array of the same shape. Raises ``TypeError`` unless they are numbers, and
+    ``ValueError`` unless they are finite."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be numbers, not {array.dtype}")
@@ -136,8 +139,8 @@ class Population:
         Whether neurons whose membrane stays above the threshold after a reset fire again only above twice the
         threshold. Needs `Reset.SUBTRACT`, ``reset_delay`` 0 and a constant threshold.
     delay
-        Delay of each line in steps, ``(n,)`` or one integer, 0 to `LONGEST_DELAY`; None for neurons. With it, only
-        ``name`` and ``shape`` are used of the other parameters.
+        Delay of each line in steps, ``(n,)`` or one integer, 0 to `LONGEST_DELAY`; None for neurons. Of the other
+        parameters, delay lines use only ``name`` and ``shape``.
     weight_bits
         Width of the integers, 1 to 16 bits, that the weights into the population should have; None leaves it to the
         conversion. The float model does not depend on it.
@@ -275,14 +278,14 @@ class Population:
     def alpha_gain(self) -> FloatArray:
         """The gain ``(n,)`` of the membrane of a population with ``alpha_function``."""
         assert self.alpha is not None
-        with np.errstate(divide="ignore"):  # of a beta of 0, which gives a gain of 1
+        with np.errstate(divide="ignore"):  # the logarithm of a beta of 0; the gain is 1 then
             alpha, beta = np.log(self.alpha), np.log(self.beta)
         return np.asarray(alpha / (beta - alpha) + 1.0)
 
     @property
     def synaptic_gain(self) -> FloatArray:
-        """The factor ``(n,)`` of the input with which neurons with a synaptic current, of the same ``alpha`` and
-        ``beta``, follow a population with ``alpha_function``, one step earlier, until the first spike."""
+        """Factor ``(n,)`` of the input with which neurons with a synaptic current and the same ``alpha`` and ``beta``
+        have the membranes of a population with ``alpha_function``, one step earlier, until the first spike."""
         assert self.alpha is not None
         return self.alpha_gain * (self.alpha - self.beta)
 

@@ -13,10 +13,10 @@ __all__ = ["membrane_readout"]
 
 
 def membrane_readout(network: Network) -> Network:
-    """Return ``network`` with the membranes of its output population as the result, in place of its spikes.
+    """Return ``network`` with the membranes of its output population as the result instead of its spikes.
 
-    That is exact where no spike changes the membrane and no other neuron gets the spikes. Raises ``ValueError`` with
-    one sentence for other networks; an output that never fires is returned as it is.
+    This is exact if spikes do not change the membranes and reach no other neuron. Raises ``ValueError`` with one
+    sentence for other networks. A network whose output never fires is returned unchanged.
     """
     output = network.population(network.output)
     if not output.spiking:
@@ -35,7 +35,7 @@ def membrane_readout(network: Network) -> Network:
         raise ValueError(
             f"the spikes of the output {network.output!r} must reach no neurons for its membranes to be the result"
         )
-    # A threshold means nothing to neurons that never fire, and neither does what raises or compares with it.
+    # Neurons that never fire need neither a threshold nor the parameters that matter only with one.
     silent = replace(
         output,
         spiking=False,

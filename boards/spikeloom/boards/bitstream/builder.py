@@ -62,7 +62,7 @@ SEEDS = 4
 _IDENTITY_BYTES = 16
 
 Design = Callable[[BoardDescription, bytes], Component]
-"""Constructor of the component to build, for a board and an identity; a UART has members ``rx`` (In), ``tx`` (Out)."""
+"""Constructor of the component to build, given a board and an identity. With a UART it has ports ``rx`` and ``tx``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +112,13 @@ def build(
     fabric : FabricConfig, optional
         Fabric to build; default: the general fabric of the board's device.
     clock_mhz : float, optional
-        Highest clock to try; default: as high as place and route reaches.
+        Highest clock to try, in MHz; default: as high as place and route reaches.
     link : str, optional
         Link to the host, such as ``"uart"``; default: that of the board.
     usb : UsbParameters, optional
         Numbers and serial number of the USB device, for the link ``"usb"``.
     baud_rate : int, optional
-        Baud rate of the serial link; default: the highest of board, USB bridge and clock.
+        Baud rate of the serial link; default: the highest that the USB bridge and the clock allow.
     seeds : int
         Number of seeds of place and route, at least 1.
     announce : callable
@@ -201,7 +201,7 @@ def build_board(
 
 @dataclass(frozen=True, kw_only=True)
 class _Aim:
-    """Parameters that determine the clock of a build, and therefore its result, in addition to the netlist."""
+    """Parameters, other than the netlist, that determine the clock of a build and therefore its result."""
 
     mhz: float
     seeds: int
@@ -211,7 +211,10 @@ class _Aim:
 def _routed(
     board: BoardDescription, steps: BuildSteps, seeds: int, announce: Callable[[str], None], *, first_is_enough: bool
 ) -> list[Routed]:
-    """Place and route with all seeds, as many at once as there are cores, or up to the first that meets the clock."""
+    """Place and route with all seeds, as many at once as there are processor cores.
+
+    With ``first_is_enough``, stop at the first seed that meets the clock.
+    """
     jobs = min(seeds, cores())
     announce(f"{board.name}: {steps.waits()}{f', {seeds} seeds, {jobs} at once' if seeds > 1 else ''}")
 
@@ -252,7 +255,7 @@ def _finish(
         seeds=aim.seeds,
         raise_clock=aim.raise_clock,
     )
-    # A full disk may be noticed only when files are flushed: before the first one of an older build is replaced.
+    # A full disk may show only when files are flushed. Flush them before the first file of an older build is replaced.
     with bitstream.open("rb") as packed:
         os.fsync(packed.fileno())
     write_whole(scratch / "identity", identity.hex() + "\n")
@@ -269,7 +272,7 @@ def _finish(
 
 
 def _kept(board: BoardDescription, design: Design, build_dir: Path, aim: _Aim) -> BuildResult | None:
-    """Return the build in ``build_dir`` if it equals a new one; its report tells how its clock was found."""
+    """Return the build in ``build_dir`` if a new build would equal it, else None."""
     try:
         report = Report.from_json(read_text(build_dir / "report.json"))
         known = read_identity(build_dir / "identity").hex()
@@ -277,8 +280,7 @@ def _kept(board: BoardDescription, design: Design, build_dir: Path, aim: _Aim) -
         return None
     if aim != _Aim(mhz=report.first_clock_mhz, seeds=report.seeds, raise_clock=report.raise_clock):
         return None
-    # The report holds the clock rounded to kilohertz; a kilohertz more, so that the search below it finds the same
-    # clock.
+    # The report rounds the clock to kilohertz. With a kilohertz more as the limit, the same clock is found.
     built = board if report.clock_mhz == aim.mhz else board.with_clock((report.clock_mhz + 0.001) * 1e6)
     files = (build_dir / "fabric.json", build_dir / _bitstream_name(board))
     if built is None or known != report.identity or not all(path.is_file() for path in files):
@@ -323,7 +325,7 @@ def identity_of(plan: BuildPlan, versions: list[str]) -> bytes:
 class _BoardTop(Elaboratable):
     """Design with its link at the pins of the board, and a PLL if its clock is not the oscillator.
 
-    Otherwise the platform supplies the clock and the power-on reset.
+    Without a PLL, the platform supplies the clock and the power-on reset.
     """
 
     def __init__(self, board: BoardDescription, design: Component):
@@ -338,7 +340,7 @@ class _BoardTop(Elaboratable):
         return m
 
     def _clock(self, m: Module, platform) -> Any:
-        """Add the PLL of the fabric's clock, and return the clock of the oscillator."""
+        """Add the PLL that generates the clock of the fabric; return the clock of the oscillator."""
         board = self.board
         pin = platform.request(platform.default_clk, dir="-")
         if board.pll_pad:

@@ -2,14 +2,13 @@
 
 1. *Explore.* The design is placed and routed with all seeds for the clock of the board's description, the *aim*. The
    best seed tells which clock is in reach.
-2. *Set.* If that is another clock than the aim, the next one that the PLL makes below it is set. The PLL, the divisor
+2. *Set.* If that clock differs from the aim, the nearest one that the PLL makes below it is set. The PLL, the divisor
    of the serial link, the identity and the constraint follow it, so the design is synthesised, placed and routed again.
    A small change of the netlist shuffles the results of the seeds; the first seed that meets the clock is used.
 3. *Lower.* If none meets it, the clock is set below the best of these seeds, and so on. If the aim was met and no
    higher clock is, the result of step 1 is used.
 
-Place and route checks every result at the clock that it has. A clock less than `WORTH` above the aim is not worth
-another run.
+Place and route checks every result at its own clock. A clock less than `WORTH` times the aim is not worth another run.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +19,13 @@ from spikeloom.boards.targets.board import BoardDescription
 __all__ = ["WORTH", "Attempt", "fabric_mhz", "fastest", "find_clock"]
 
 WORTH = 1.02
-"""Ratio of a higher clock to the aim from which on the design is built again for it."""
+"""Smallest ratio of a higher clock to the aim for which the design is built again."""
 
 _SAME = 0.005
-"""Relative difference of the constraint of the fabric's clock, which nextpnr rounds to picoseconds, and the clock."""
+"""Largest relative difference between the fabric's clock and its constraint, which nextpnr rounds to picoseconds."""
 
 Attempt = Callable[[BoardDescription, bool], Sequence[Routed]]
-"""Place and route for the clock of a board: with all seeds or, if told so, up to the first that meets the clock."""
+"""Place and route for the clock of a board: with all seeds or, if True, up to the first that meets the clock."""
 
 
 def find_clock(
@@ -48,7 +47,7 @@ def find_clock(
     Raises
     ------
     TimingError
-        The board has no clock that is slow enough, or another clock than that of the fabric is missed.
+        The board has no clock that is slow enough, or the design misses a clock other than that of the fabric.
     """
     best = fastest(board, attempt(board, False))
     is_met, target = not best.missed, board

@@ -50,7 +50,7 @@ class CriticalPath:
     hops: tuple[Hop, ...]
 
     def __str__(self) -> str:
-        """One sentence."""
+        """Return a description of the path without its hops, on one line."""
         return f"{self.start} to {self.end}: {self.delay_ns:.1f} ns, {self.routing:.0%} of it routing"
 
 

@@ -31,9 +31,8 @@ class Line:
     design : callable
         Constructor of the fabric with this link for a board and an identity of 16 bytes.
     connect : callable
-        Add to the module of the top whatever stands between the design and the pins of the board: given the module, the
-        platform, the board, the design, which is a submodule already, and the clock of the oscillator, if the clock of
-        the fabric is from a PLL.
+        Called with the top module, the platform, the board, the design (already a submodule) and, if the fabric has a
+        PLL, the clock of the oscillator; adds what stands between the design and the pins of the board.
     """
 
     design: Callable[[BoardDescription, bytes], Component]
@@ -68,7 +67,7 @@ def _serial_line(platform: Any, board: BoardDescription) -> Any:
 
 def _usb_design(board: BoardDescription, identity: bytes) -> Component:
     try:
-        import luna  # noqa: F401 (the core of the device)
+        import luna  # noqa: F401 (contains the core of the USB device)
     except ModuleNotFoundError as error:
         raise ToolError(
             "The link usb needs the package luna-usb, which is not installed; install it with: "
@@ -95,8 +94,8 @@ def _connect_usb(m: Module, platform: Any, board: BoardDescription, design: Any,
     m.d.comb += [
         *(design.dp_i.eq(dp.i), dp.o.eq(design.dp_o), dp.oe.eq(design.oe)),
         *(design.dn_i.eq(dn.i), dn.o.eq(design.dn_o), dn.oe.eq(design.oe)),
-        # The resistor of D+ is at the first pin. A pin with a resistor at D-, which would mean low speed, is left open.
-        # So is that of D+ while there is no device: a resistor to ground would be the sign of a host.
+        # The first pin drives the pull-up resistor of D+. The resistor of D-, which would signal low speed, is never
+        # driven. Neither is that of D+ while the device is detached: pulled low, it would look like a host.
         pullup.o.eq(1),
         pullup.oe.eq(design.pullup),
     ]

@@ -21,7 +21,7 @@ _SHOWN_HOPS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """Used number of a resource, and the number available (``None`` if no tool reports it)."""
+    """How much of a resource is used, and how much is available (``None`` if no tool reports it)."""
 
     used: int
     available: int | None
@@ -167,7 +167,7 @@ def clocks(nextpnr_report: str) -> list[Clock]:
     paths = _section(nextpnr_report, "critical_paths")
     found = [
         Clock(
-            name=design_name(name).rpartition(".")[2],  # the name is that of an arbitrary submodule
+            name=design_name(name).rpartition(".")[2],  # nextpnr uses the name in an arbitrary submodule
             constraint_mhz=round(entry["constraint"], 3),
             achieved_mhz=round(entry["achieved"], 2),
             path=critical_path(paths, name),

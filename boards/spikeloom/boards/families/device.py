@@ -67,7 +67,7 @@ def _gowin(name: str, lut: int, ff: int, ram: int, dsp: int, lut_ram: int) -> De
 DEVICES = {
     device.name: device
     for device in (
-        # The 12F is sold as the smaller one, but has the die of the 25F, and the open tools use all of it.
+        # The 12F is sold as a smaller device, but has the die of the 25F, and the open tools use all of it.
         _ecp5("LFE5U-12F", 24_288, 56, 28),
         _ecp5("LFE5U-25F", 24_288, 56, 28),
         _ecp5("LFE5U-45F", 43_848, 108, 72),

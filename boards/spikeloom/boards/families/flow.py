@@ -90,8 +90,8 @@ class Flow:
     suffix : str
         Suffix of the bitstream file.
     resources : mapping of str to tuple of str
-        Names of ``lut``, ``ff``, ``ram`` and ``dsp`` in the report of nextpnr, whose counts are added; the report must
-        contain the first one of ``lut``. If nextpnr does not count flip-flops separately, ``ff`` is missing.
+        Names in nextpnr's report whose counts are added, for each of ``lut``, ``ff``, ``ram`` and ``dsp``. The report
+        must contain the first name of ``lut``. If nextpnr does not count flip-flops separately, ``ff`` is missing.
     pll : str
         Name of the PLL in `spikeloom.boards.families.pll.PLLS`.
     netlist_suffix : str

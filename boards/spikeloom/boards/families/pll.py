@@ -29,10 +29,10 @@ TOLERANCE = 0.005
 """Maximum relative deviation of a clock from the requested frequency. A serial line tolerates 1 % and more."""
 
 USB_HZ, USB_BIT_HZ = 48e6, 12e6
-"""Clocks of a USB device at full speed: of its pins, four times the bit rate, and of its bits."""
+"""Clocks of a full-speed USB device: that of its pins, four times the bit rate, and that of its bits."""
 
 _USB_TOLERANCE = 0.002
-"""Largest relative deviation of the PLL. USB allows a device at full speed 0.25 %, oscillator included."""
+"""Maximum relative deviation of the PLL. USB allows a full-speed device 0.25 %, including the oscillator."""
 
 START_SECONDS = 15e-6
 """Duration of the reset after the PLL has locked: block RAM of an iCE40 reads zeros for 3 us after configuration."""
@@ -318,8 +318,8 @@ def usb_clocks(m: Module, family: str, input_hz: float, source: Value) -> tuple[
     The caller adds constraints to them.
 
     Both are from one PLL, with aligned edges, and in reset until it has locked. The fabric has a PLL of its own, so
-    that its clock is free. Raises `PllError` if the PLL cannot generate them from ``source`` at ``input_hz``, or not
-    with the accuracy that USB asks for.
+    that its clock can be chosen freely. Raises `PllError` if the PLL cannot generate them from ``source`` at
+    ``input_hz``, or not as accurately as USB requires.
     """
     if family != "ecp5":
         raise PllError(f"PLL of the USB device must be that of an ECP5, not of the family {family}")

@@ -36,7 +36,7 @@ DENSITY = 0.5
 
 
 def _torch_call(tokens: int, steps: int) -> Callable[[], object]:
-    import torch  # pyright: ignore[reportMissingImports]  # where it is missing, NumPy does
+    import torch  # pyright: ignore[reportMissingImports]  # without torch, NumPy is used
 
     torch.manual_seed(1)
     torch.set_num_threads(1)
@@ -76,7 +76,7 @@ def cpu_microseconds(tokens: int, *, steps: int = ATTENTION_STEPS, runs: int = 1
 
 
 def _cpu_name() -> str:
-    """Return the name of the processor, or its architecture if the system does not tell the name."""
+    """Return the name of the processor, or its architecture if the system does not report a name."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -115,7 +115,7 @@ BLOCKS = (
         )
         for lanes, maximum_lut, minimum_fmax_mhz in ((1, 650, 140), (8, 2400, 140), (64, 64 * 200, 110))
     ),
-    # What a bit of the weights costs, beside the core of 8 lanes with 8 bits. Sums are exact and grow with it.
+    # Cost of each bit of the weights, next to the core of 8 lanes with 8 bits. Sums are exact, so they grow with it.
     *(
         Block(
             name="lif-core",

@@ -2,7 +2,7 @@
 
 One seed says little: seeds of one netlist scatter by 10 % and more. A file has the median with minimum and maximum,
 every seed, the hash of the netlist, the tools, and the commit whose sources generate this netlist. It is *stale* if
-today's sources generate another netlist, if the tools are others, or if it is of the older form, which kept the best
+today's sources generate another netlist, if the tools differ, or if it is of the older form, which kept the best
 seed and neither netlist nor commit.
 """
 

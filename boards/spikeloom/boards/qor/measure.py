@@ -109,13 +109,13 @@ class Block:
         Kind of block, and its parameters in short.
     make : callable
         Returns the design.
-    maximum_lut, minimum_fmax_mhz
-        Bounds, if any.
+    maximum_lut, minimum_fmax_mhz : int, float, optional
+        Bounds on the lookup tables and on Fmax in MHz.
     options : str
         Options of the synthesis.
     asked_mhz : float
-        Clock that place and route aims at.
-    cycles : int
+        Clock in MHz that place and route aims at.
+    cycles : int, optional
         Clock cycles of the block's task, if it has a single one.
     device : Device
         Device to measure on.
@@ -190,7 +190,7 @@ class BlockSubject:
 
     def route(self, folder: Path, seed: int) -> Measured:
         """Place and route the result of `synthesise`. Raise ``RuntimeError`` if the tool fails."""
-        # A missed clock is allowed here: the figure is wanted, and nothing is loaded into an FPGA.
+        # A missed clock is allowed here: only the figure is needed, and nothing is loaded into an FPGA.
         flow, report = self.block.device.flow, folder / f"{seed}.json"
         begin = time.monotonic()
         options = [*self._options(), "--timing-allow-fail", "-q", "--json", "block.json"]
@@ -246,7 +246,7 @@ class BlockSubject:
 
 def hash_of(parts: Iterable[str | bytes]) -> str:
     """Return a hash of several texts, 32 hexadecimal digits."""
-    # With the length before each text, other divisions of the same bytes have other hashes.
+    # The length before each text makes different divisions of the same bytes hash differently.
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

@@ -1,4 +1,4 @@
-"""Renewed synthesis of the cores in ``measured.json``, to which `spikeloom.boards.sizing.estimate` is fitted.
+"""Synthesise the cores in ``measured.json`` again, to which `spikeloom.boards.sizing.estimate` is fitted.
 
 ``python -m spikeloom.boards.qor.refit_estimate`` measures all cores, 10 s each, and shows the changes; ``--only NAME``
 selects those whose name contains ``NAME``. To add a core, add it to the file with zeros. Run it when the size of the

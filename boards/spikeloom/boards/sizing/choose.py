@@ -45,11 +45,10 @@ rounds took longer and longer and had not ended after eight minutes.)
 """
 
 GENERAL_LANES = 16
-"""Maximum number of lanes of a general fabric. A serial link delivers an event in some tens of cycles: more would
-idle."""
+"""Maximum number of lanes of a general fabric. A serial link takes tens of cycles per event: more lanes would idle."""
 
 GENERAL_NEURONS = 256
-"""Number of neurons for which a general fabric gives up features."""
+"""Number of neurons that a general fabric should have, even if it must give up features."""
 
 _NEURONS = tuple(1 << place for place in range(12, 5, -1))
 _AXONS = 4  # per neuron: there are more inputs than neurons, and each connection of a source has its own
@@ -57,7 +56,7 @@ _AXONS = 4  # per neuron: there are more inputs than neurons, and each connectio
 
 @dataclass(frozen=True, kw_only=True)
 class Shortage:
-    """Resource that a core needs more of than the device has."""
+    """Resource of which a core needs more than the device has."""
 
     resource: str
     needed: int

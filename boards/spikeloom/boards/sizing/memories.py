@@ -84,9 +84,9 @@ def block_rams(array: Array, family: str) -> int:
 def _columns(array: Array, bits: int, family: str) -> int:
     """Return the number of blocks side by side, with ``bits`` bits of a word each."""
     if not array.bytes_written or (family == "ice40" and bits == 16):
-        # Nine bits are one byte with its parity; a block with two or four of them holds as many.
         return -(-array.width // bits)
     planes, last = -(-array.width // 8), (array.width - 1) % 8 + 1
+    # A block of 9, 18 or 36 bits holds one, two or four bytes, each with a parity bit.
     if bits >= 8:
         return -(-planes // (bits // 8))
     return (planes - 1) * (8 // bits) + -(-last // bits)

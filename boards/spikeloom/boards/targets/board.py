@@ -23,7 +23,7 @@ FT2232H_BAUD = 12_000_000
 """Highest baud rate of an FT2232H or FT232H."""
 
 CLOCK_STEP_HZ = 1_000_000
-"""A PLL clock is the nearest one to a multiple of this."""
+"""PLL clocks are requested in multiples of this frequency; the PLL makes the nearest frequency that it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class BoardDescription:
     fabric : FabricConfig, optional
         Fabric to build; default: the general fabric of the device (`spikeloom.boards.sizing.choose`).
     most_baud_rate : int
-        Highest baud rate of the board's USB bridge; the default is a rate that every bridge and adapter has.
+        Highest baud rate of the board's USB bridge; the default is a rate that every bridge and adapter supports.
     baud_rate : int
         Baud rate of the serial link to the host; 0 becomes the highest of `BAUD_RATES` that bridge and clock allow. The
         nearest rate that the clock allows must be within 1 %. It may exceed ``most_baud_rate``, for an adapter.
@@ -202,7 +202,7 @@ class BoardDescription:
 
     @property
     def clock_hz(self) -> float:
-        """Clock of the fabric in Hz: the exact output of the PLL, which may be slightly off."""
+        """Clock of the fabric in Hz: the exact output of the PLL, which may differ slightly from ``pll_hz``."""
         if self.pll_hz is None:
             return self.oscillator_hz
         settings, _ = PLLS[self.flow.pll]
@@ -219,7 +219,7 @@ class BoardDescription:
         oscillator = self.oscillator_hz
         if oscillator > most_hz or self.link_kind is LinkKind.USB or not self._has_bits(oscillator):
             oscillator = 0.0
-        # The PLL may make slightly less than the step after the next one below.
+        # Begin one step above the limit: the PLL may make slightly less than the step, which is then within the limit.
         for step in range(int(most_hz // CLOCK_STEP_HZ) + 1, 0, -1):
             wanted = step * CLOCK_STEP_HZ
             if wanted <= oscillator:

@@ -52,7 +52,10 @@ def per_channel(name: str, value: Threshold, channels: int) -> NDArray[np.int64]
 
 
 def numbers(what: str, values: Any) -> NDArray[Any]:
-    """Return ``values`` as an array. Raises ``TypeError`` or ``ValueError`` unless they are finite numbers."""
+    """Return ``values`` as an array of the same shape.
+
+    Raises ``TypeError`` unless they are numbers, and ``ValueError`` unless they are finite.
+    """
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{what} must be numbers, not {array.dtype}")

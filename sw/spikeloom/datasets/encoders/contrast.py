@@ -197,7 +197,7 @@ class DeltaEncoder(ContrastEncoder):
 
     @classmethod
     def fit(cls, series: ArrayLike, *, candidates: Sequence[int] = (), **options: Any) -> Self:
-        """Return an encoder with the threshold of the smallest error on ``series`` ``(T, B, channels)``; see
+        """Return an encoder with the threshold that has the smallest error on ``series`` ``(T, B, channels)``; see
         `fit_threshold`."""
         return fit_threshold(cls(threshold=1, **options), series, candidates)
 
@@ -237,7 +237,7 @@ class StepForwardEncoder(ContrastEncoder):
 
     @classmethod
     def fit(cls, series: ArrayLike, *, candidates: Sequence[int] = (), **options: Any) -> Self:
-        """Return an encoder with the threshold of the smallest error on ``series`` ``(T, B, channels)``; see
+        """Return an encoder with the threshold that has the smallest error on ``series`` ``(T, B, channels)``; see
         `fit_threshold`."""
         return fit_threshold(cls(threshold=1, **options), series, candidates)
 
@@ -288,7 +288,7 @@ class MovingWindowEncoder(ContrastEncoder):
 
     @classmethod
     def fit(cls, series: ArrayLike, *, window: int, candidates: Sequence[int] = (), **options: Any) -> Self:
-        """Return an encoder with the threshold of the smallest error on ``series`` ``(T, B, channels)``; see
+        """Return an encoder with the threshold that has the smallest error on ``series`` ``(T, B, channels)``; see
         `fit_threshold`."""
         return fit_threshold(cls(threshold=1, window=window, **options), series, candidates)
 

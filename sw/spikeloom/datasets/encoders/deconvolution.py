@@ -157,7 +157,7 @@ class HoughSpikerEncoder(FilterEncoder):
         tail: str = "silent",
         cutoffs: Sequence[float] = _CUTOFFS,
     ) -> Self:
-        """Return an encoder with the filter of the smallest error on ``series`` ``(T, B, channels)``."""
+        """Return an encoder with the filter that has the smallest error on ``series`` ``(T, B, channels)``."""
         designs = _designs(series, scale, length, cutoffs)
         return cls._best(series, [cls(taps=taps, tail=tail, scale=scale) for taps, _ in designs])
 
@@ -182,7 +182,7 @@ class _ThresholdEncoder(FilterEncoder):
         cutoffs: Sequence[float] = _CUTOFFS,
     ) -> Self:
         """Return an encoder with the filter and the threshold, from 0 to 1/2 of the sum of the filter, that have the
-        smallest error on ``series`` ``(T, B, channels)``; ``tail`` None is that of the class."""
+        smallest error on ``series`` ``(T, B, channels)``; ``tail`` None is the default of the class."""
         encoders = [
             cls(taps=taps, tail=tail or cls.tail, scale=scale, threshold=total * sixteenths // 16)
             for taps, total in _designs(series, scale, length, cutoffs)

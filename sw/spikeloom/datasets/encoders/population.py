@@ -44,7 +44,7 @@ class PopulationEncoder(LevelEncoder):
 
     With ``F = 2**bits``, ``M = fields`` and ``spacing`` the distance between neighbouring centres (i from 0)::
 
-        centres_at="outside": spacing = F / (M - 2), centre[i] = (i - 1/2) * spacing          as Bohte et al.
+        centres_at="outside": spacing = F / (M - 2), centre[i] = (i - 1/2) * spacing          as in Bohte et al.
         centres_at="ends":    spacing = F / (M - 1), centre[i] = i * spacing
         response = exp(-(value - centre[i])**2 / (2 * (spacing / beta)**2))
         step     = round((1 - response) * steps)            no spike if that is step ``steps`` or later

@@ -92,8 +92,8 @@ class RankOrderEncoder(LevelEncoder):
 
 
 def rank_order_activation(spikes: ArrayLike, weights: ArrayLike, *, percent: int = 80) -> NDArray[np.float64]:
-    """Return the activation ``(B, outputs)`` of neurons with ``weights`` ``(outputs, axons)`` by the first spikes of
-    ``spikes`` ``(T, B, axons)``.
+    """Return the activation ``(B, outputs)`` of neurons with ``weights`` ``(outputs, axons)`` by the first spikes
+    of the axons in ``spikes`` ``(T, B, axons)``.
 
     Each spike attenuates all later ones: ``activation = sum of weight * (percent / 100)**order`` (Thorpe and Gautrais
     1998), where ``order`` is the number of axons that have spiked before; within a step, lower axons come first. The

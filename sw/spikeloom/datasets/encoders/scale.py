@@ -46,7 +46,7 @@ class Scale:
     bits
         The range is divided into ``2**bits`` equal intervals; 1 to 23.
     origin
-        Level of ``low``: 0, or ``-2**(bits - 1)`` if the middle of the range shall be 0.
+        Level of ``low``: 0, or ``-2**(bits - 1)`` to make the middle of the range 0.
 
     Raises
     ------
