@@ -122,7 +122,7 @@ class Quantisation:
         for name, low, high in (
             ("weight_width", 1, 16),
             ("v_width", 8, 24),
-            ("beta_fraction", 1, 16),
+            ("beta_fraction", 1, 20),
             ("value_width", 2, 16),
         ):
             value = getattr(self, name)

@@ -58,7 +58,6 @@ class Recorder:
         lost="",
         refused="",
         late=0,
-        drift="",
     ):
         """Write a recording.
 
@@ -66,8 +65,7 @@ class Recorder:
         reads the file besides the preset. ``exact`` tells that no number is rounded by 16-bit weights and 24-bit
         membranes. ``lost`` says in a sentence what the file does not hold, so that the result may differ. ``refused``
         is text that the exporter's own message must contain if it refuses the network. ``late`` is the number of steps
-        by which the spikes of the framework come after those of spikeloom. ``drift`` says in a sentence why the
-        integers, whose numbers are rounded, differ more often than elsewhere.
+        by which the spikes of the framework come after those of spikeloom.
         """
         assert feature not in self.features, feature
         self.features.add(feature)
@@ -81,7 +79,6 @@ class Recorder:
             "lost": lost,
             "refused": "",
             "late": late,
-            "drift": drift,
         }
         arrays = {"nir": np.zeros(0, np.uint8)}
         try:

@@ -38,7 +38,7 @@ def cores(rng):
             **features,
             v_width=v_width,
             accumulator_width=int(rng.choice([8, v_width, 32])),
-            beta_fraction=int(rng.choice([1, 8, 14, 16])),
+            beta_fraction=int(rng.choice([1, 8, 14, 20])),
             **({} if rng.random() < 0.5 else {"multiplier": False, "shifts": (2, 0, v_width - 1)}),
             per_neuron=frozenset(name for name in PER_NEURON if rng.random() < 0.5),
         )

@@ -330,12 +330,12 @@ def test_synaptic_current_decays_in_closed_form():
 
 def test_cuba_membrane_is_the_difference_of_two_exponentials():
     """With a current factor a and a membrane factor b, v_n = w (a**(n+1) - b**(n+1)) / (a - b)."""
-    a, b, one = 0.75, 0.9, 1 << 16
+    a, b, one = 0.75, 0.9, 1 << 20
     parameters = NeuronParameters(
         size=1,
         v_width=24,
         spiking=False,
-        beta_fraction=16,
+        beta_fraction=20,
         rounding=Rounding.NEAREST,
         leak=Leak.MULTIPLY,
         leak_factor=round(b * one),

@@ -127,7 +127,7 @@ BOUNDS = {
     "geometries": (1, 128),
     "v_width": (8, 24),
     "accumulator_width": (8, 32),
-    "beta_fraction": (1, 16),
+    "beta_fraction": (1, 20),
     "destinations": (0, 64),
     "sent_axon_width": (0, 32),
     "refractory_width": (0, 8),

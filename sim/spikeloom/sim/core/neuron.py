@@ -240,7 +240,7 @@ class NeuronParameters:
         for name, low, high in (
             ("size", 1, 1 << 20),
             ("v_width", 8, 24),
-            ("beta_fraction", 1, 16),
+            ("beta_fraction", 1, 20),
             ("reset_delay", 0, 1),
             ("refractory", 0, 255),
             ("noise_bits", 0, RANDOM_WIDTH),

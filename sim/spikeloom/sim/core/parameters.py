@@ -127,7 +127,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
             ("geometries", 1, 128),
             ("v_width", 8, 24),
             ("accumulator_width", self.weight_width, 32),
-            ("beta_fraction", 1, 16),
+            ("beta_fraction", 1, 20),
             # Destination sets are registers of at most 64 bits.
             ("destinations", 0, 64),
             ("sent_axon_width", 0, 32),
