@@ -14,7 +14,7 @@ pyserial for `Board`, and Amaranth only to build hardware.
 
 **From a file to integers.** `load` reads a network from NIR, `from_snntorch` from a module, and `from_torch` converts a
 module of ReLUs; `save` writes it as NIR, for every command. `Quantisation` and `quantise` convert it to integers,
-`describe` prints the step equations as they were interpreted. `calibrate` records the activity on training data, by
+`describe` lists the step equations as they were interpreted. `calibrate` records the activity on training data, by
 which `Quantisation` chooses scales, and `propose` finds widths at which integers and floats agree.
 
 **From integers to a program.** `FABRICS` holds the named fabrics, `FabricConfig` describes any other, and `read_fabric`

@@ -1,1 +1,1 @@
-"""Programs that measure: MNIST, the transformer, scaling, simulation and line speed, mesh traffic."""
+"""Benchmarks, each run by a make target: accuracy, and speed of hardware, host, encoders and simulations."""

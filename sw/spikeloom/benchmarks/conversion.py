@@ -84,7 +84,7 @@ TASKS = (
         ),
     ),
 )  # fmt: skip
-"""What ``make conversion`` runs."""
+"""Tasks of ``make conversion``."""
 
 
 def correct_by_step(

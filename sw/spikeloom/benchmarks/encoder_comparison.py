@@ -206,7 +206,7 @@ def trace(scheme: str, name: str, series: FloatArray) -> Trace:
 
 
 def compare_all(series: Mapping[str, FloatArray]) -> list[Trace]:
-    """Return the result of every scheme on every signal."""
+    """Return the result of every scheme on every signal; each of ``series`` is ``(T, 1, 1)``."""
     return [trace(scheme, name, values) for scheme in SCHEMES for name, values in series.items()]
 
 

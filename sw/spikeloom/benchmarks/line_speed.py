@@ -1,9 +1,9 @@
 """MNIST over every link that boards have: ``python -m spikeloom.benchmarks.line_speed``, or ``make line``.
 
-The real driver sends the first test images to a simulation of a whole design, with link, bridge and core, through the
-pins of a 784-128-10 network on 8 lanes. The images are sent as spikes or as pixels, spikes or classes are returned, and
+The real driver sends the first test images through the pins of a simulated design with link, bridge and a core of 8
+lanes, which runs a 784-128-10 network. The images are sent as spikes or as pixels, spikes or classes are returned, and
 every answer is compared with the reference. The simulated cycles divided by the clock frequency are the time on a
-board, without the computing time of the driver, which ``make bench`` measures apart.
+board, without the computing time of the driver, which ``make bench`` measures separately.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _WAY = ("link", "encoding", "sends", "answers")
 _SIMULATED_HZ = 1e8
 """Clock of the simulation, whatever the clock of the board is."""
 _DRIVER = Path("build/bench/driver.json")
-"""What ``make bench`` has measured of the driver."""
+"""Speed of the driver, as measured by ``make bench``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +81,11 @@ class Rate:
     """Result of one configuration.
 
     ``latency_us`` and ``latency_99_us`` are median and 99th percentile of the time of a call of the driver with one
-    image, which includes the registers that the call writes. ``limit`` is what limits the rate: the resource of
-    ``busy``, shares of the time, that is busy most, "round trips" if none is busy for three quarters of it, or
-    "driver" if the driver is slower alone. ``sent`` and ``received`` are bytes per image on the line, including the
-    framing. ``mismatches`` counts the answers that differ from the reference, of ``images`` together and of
-    ``alone`` one by one.
+    image, which includes the registers that the call writes. ``busy`` holds the share of the time in which each
+    resource is busy. ``limit`` names what limits the rate: the busiest resource, "round trips" if none is busy for
+    three quarters of the time, or "driver" if the driver alone is slower. ``sent`` and ``received`` are bytes per
+    image on the line, including the framing. ``mismatches`` counts the answers that differ from the reference, of
+    ``images`` together and of ``alone`` one by one.
     """
 
     link: str
@@ -196,7 +196,7 @@ def limit_of(busy: dict[str, float], images_per_s: float, driver: float | None) 
 
 
 def driver_rates(path: Path = _DRIVER) -> dict[tuple[str, str], float]:
-    """Return the images/s of the driver alone by what it sends and what returns, as far as they have been measured.
+    """Return the images per second of the driver alone by input and output, as far as they have been measured.
 
     Raises `FileError` if the file is of another format.
     """
@@ -309,7 +309,7 @@ def main() -> None:
     Console().print(table)
     directory.mkdir(parents=True, exist_ok=True)
     write_whole(directory / "summary.json", BENCHMARK_FILE.text([asdict(rate) for rate in rates]))
-    # Links that were not asked for keep their figures.
+    # Links that were not measured now keep their figures.
     others = [entry for entry in kept if arguments.line and entry.get("link") not in arguments.line]
     write_whole(arguments.output, BENCHMARK_FILE.text([*others, *map(asdict, rates)]))
     mismatches = sum(rate.mismatches for rate in rates)

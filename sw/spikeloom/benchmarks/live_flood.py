@@ -1,4 +1,4 @@
-"""Live mode under a flood of datagrams: part of ``make bench``, left in ``build/bench/flood.json``.
+"""Live mode under a flood of datagrams: part of ``make bench``, written to ``build/bench/flood.json``.
 
 A compiled sender (``live_flood.cpp``) floods the port of a live run with 500,000 SPIF datagrams per second on loopback,
 and then with as many as the kernel accepts. The run must keep its steps of 1 ms at the given rate, and every datagram
@@ -55,7 +55,7 @@ __all__ = [
 
 PER_SECOND = 500_000
 LEAST_PER_SECOND = 400_000
-"""Datagrams per second that the sender is to send, and those that it must reach."""
+"""Datagrams per second: the rate set for the sender, and the rate that it must reach."""
 LEAST_ON_TIME = 0.99
 """Share of steps that must be sent to the board less than a step after their end."""
 SECONDS = 5.0
@@ -79,10 +79,10 @@ class Sent:
 class FloodResult:
     """One measurement: rate of the sender, totals of the live run, and share of the steps that were on time.
 
-    ``machine_on_time`` and ``machine_worst_late_ms`` are of a loop that only waits for the end of each step, under the
-    same flood to a port that is not read: what the machine adds, with whatever else runs on it. ``quiet`` is a live run
-    without datagrams, ``flat_out`` one under a flood without a limit, where sender and run take a core each, and
-    ``real_time`` the same with real-time priority; None where that is not permitted.
+    ``machine_on_time`` and ``machine_worst_late_ms`` are measured with a loop that only waits for the end of each step,
+    under the same flood to a port that is not read: the delays that the machine adds, with whatever else runs on it.
+    ``quiet`` is a live run without datagrams, ``flat_out`` one under a flood without a limit, where sender and run take
+    a core each, and ``real_time`` the same with real-time priority; None where that is not permitted.
     """
 
     sent: int
@@ -141,7 +141,7 @@ class PromptLink:
 
 
 def build_sender(folder: Path) -> Path:
-    """Return the compiled sender; one already in ``folder`` is kept."""
+    """Return the compiled sender; one already in ``folder`` is kept. Raises `FloodError` if it cannot be compiled."""
     source = Path(__file__).with_suffix(".cpp")
     program = folder / f"flood-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
     if program.exists():
@@ -259,7 +259,7 @@ class _End:
 def wait_only(steps: int, step_s: float) -> tuple[float, float]:
     """Wait for the end of one step after the other, as a receiver without datagrams does, and do nothing else.
 
-    Returns the share of the steps whose end was found less than a step late, and the longest delay in seconds.
+    Return the share of the steps whose end was found less than a step late, and the longest delay in seconds.
     """
     late_steps, worst, start = 0, 0.0, time.monotonic()
     for number in range(1, steps + 1):
@@ -320,7 +320,7 @@ def _on_time(summary: LiveSummary) -> float:
 
 
 def complaints(result: FloodResult) -> list[str]:
-    """Return what is wrong, a sentence each."""
+    """Return one sentence for each requirement that is not met."""
     wrong = []
     if result.sent_per_second < LEAST_PER_SECOND:
         wrong.append(

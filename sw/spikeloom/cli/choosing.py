@@ -71,7 +71,7 @@ class Built:
 
 
 def given_fields(core: Sequence[str] | None) -> dict[str, Any]:
-    """Parse ``FIELD=VALUE`` options into a dictionary; the fields are those of `CoreParameters`."""
+    """Parse ``FIELD=VALUE`` options, with the fields of `CoreParameters`, into a dictionary. Raises `InputError`."""
     read: dict[Any, Callable[[str], Any]] = {"int": int, "bool": {"yes": True, "no": False}.__getitem__, "str": str}
     kinds = {field.name: str(field.type) for field in fields(CoreParameters) if field.type in read}
     given: dict[str, Any] = {}
@@ -252,7 +252,7 @@ def on_mesh(
 
 
 def mesh_shape(mesh: str | None, tiles: int | None) -> tuple[int, int]:
-    """Return (columns, rows): as given, or of the mesh closest to a square that holds ``tiles``."""
+    """Return (columns, rows) as given, or of the mesh closest to a square that holds ``tiles``. Raises `InputError`."""
     if mesh is not None:
         shape = mesh.split("x")
         if len(shape) != 2 or not all(extent.isdecimal() for extent in shape):
@@ -306,7 +306,7 @@ def quantised_for(network: Network, fabric: FabricConfig, loading: Loading) -> Q
 def place_on(
     fabric: FabricConfig, network: QuantisedNetwork, hardware: Hardware, *, is_built: bool = False, **options: Any
 ) -> Program:
-    """Place ``network``; an error names the option that yields a fabric that can run it."""
+    """Place ``network``. Raises `PlaceError`, which names the option that yields a fabric that can run it."""
     try:
         return place(network, fabric, tiles=hardware.tiles, seed=hardware.seed, **options)
     except PlaceError as error:

@@ -188,7 +188,7 @@ def _run(view: _View, points: Sequence[Point], output: Path, jobs: int | None, s
             bar.advance(task, len(outcomes))
             missing = len(first) - len(early)
             early.update({outcome.point: outcome for outcome in outcomes if outcome.point in first})
-            # Not for a log that has everything, where the final tables follow at once.
+            # Not if the log has everything: the final tables follow at once then.
             if missing and len(early) == len(first) < len(points) and len(outcomes) < len(points):
                 best = view.front(early.values())
                 notes.print(*view.tables(best, best, "first results"), sep="\n")
@@ -307,7 +307,7 @@ class _View:
 
     @property
     def quality(self) -> str:
-        """What the quality of an outcome is."""
+        """Meaning of the quality of an outcome, in words."""
         return "accuracy" if self.study.has_labels else "answers equal to those of the floats"
 
     def front(self, outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -1,4 +1,4 @@
-"""``spikeloom info``: show versions, fabrics and boards, or what the board at a port is."""
+"""``spikeloom info``: show versions, fabrics and boards, or the identity of the board at a port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What loading and quantisation lost, as `check` and `simulate` print it."""
+"""Losses of loading and quantisation, as printed by `check` and `simulate`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def notes_of_all(network: Network) -> list[str]:
 
 
 def losses_table(losses: Sequence[WeightLosses], bits: str) -> Table:
-    """Return one row per population: its weights as floats, and what became of them."""
+    """Return one row per population: the range of its weights as floats, and their losses as integers."""
     table = Table(title=f"weights as {bits}-bit integers, after the gain of the neurons")
     for column in ("population", "weights", "bits", "range", "step", "became 0", "clipped"):
         table.add_column(column, justify="left" if column == "population" else "right", overflow="fold")

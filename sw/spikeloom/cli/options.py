@@ -283,7 +283,7 @@ class Samples:
     images: Annotated[int | None, _of_inputs("Use only the first N images.", metavar="N")] = None
 
     def of(self, network: Network, loading: Loading) -> Inputs:
-        """Return the inputs for ``network``; print the shape as it was interpreted."""
+        """Return the inputs for ``network``; print the shape as it was interpreted. Raises `InputError`."""
         encoder = loading.encoder_of(network)
         if self.inputs is not None and self.inputs.startswith("random:"):
             inputs = random_inputs(_seed(self.inputs), network.inputs, encoder, samples=self.images)
@@ -319,7 +319,7 @@ def decided_by(network: Network, decision: Decision) -> Network:
     return network if decision.by_spikes or not spiking else membrane_readout(network)
 
 
-@lru_cache(maxsize=8)  # a command asks for the same one several times
+@lru_cache(maxsize=8)  # a command needs the same one several times
 def _calibrated(network: Network, data: str, percentile: float, encoder: str | None) -> Calibration:
     note(f"calibration on {data}")
     inputs = Samples(inputs=data).of(network, Loading(encoder=encoder))

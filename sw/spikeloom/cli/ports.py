@@ -23,7 +23,8 @@ def transport_to(port: str | None, baud_rate: int) -> Transport:
     """Return the transport for a serial port, for the port of a simulated board, for ``HOST:PORT``, or for ``usb``.
 
     ``usb`` is the only board with a USB device of the default numbers, ``usb:VID:PID`` one with other numbers, and
-    ``usb:VID:PID:SERIAL`` the one with this serial number.
+    ``usb:VID:PID:SERIAL`` the one with this serial number. Raises `InputError` without a port, and
+    for a port number out of range.
     """
     port = check_port(port)
     if port == "usb" or port.startswith("usb:"):

@@ -46,10 +46,10 @@ def serve(
     board_of_build = VirtualBoard(
         held.fabric, Path("build/serve"), build_hash=held.build_hash, random_start=seed, announce=note
     )
-    # Who reads the port may send a signal at once: what ends in order includes the announcement.
+    # A program that reads the printed port may send a signal at once, so signals are handled before it is printed.
     with board_of_build as running, contextlib.suppress(KeyboardInterrupt), orderly():
         # The printed path is a stable link; the pseudo-terminal behind it changes with each start.
-        # What names the fabric here has to name it there.
+        # The printed command needs the same options to select the same fabric.
         options = {"board": board, "link": link, "fabric": fabric, "port": f"{running.link}"}
         given = [f"--{name} {shlex.quote(value)}" for name, value in options.items() if value is not None]
         out.print(f"{board} is at {running.link}; press Ctrl-C to stop")

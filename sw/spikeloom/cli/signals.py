@@ -63,7 +63,7 @@ def orderly() -> Iterator[None]:
 def noted() -> Iterator[Callable[[], bool]]:
     """Context in which the first signal is only noted, for runs that end between two steps, with a summary.
 
-    It gives a function that returns whether a signal has arrived. A second signal acts as it does outside.
+    It yields a function that returns whether a signal has arrived. A second signal acts as it does outside.
     """
     arrived = False
 
@@ -79,7 +79,7 @@ def noted() -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def _handlers(handler: Any) -> Iterator[dict[int, Any]]:
-    """Set the handler of both signals, and give those that were set before."""
+    """Set the handler of both signals, and yield those that were set before."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield {}
         return

@@ -35,7 +35,8 @@ def allocate(
 ) -> dict[str, NDArray[np.int64]]:
     """Place each of ``blocks`` at the first address that is free in all of its tiles; return the axons of each source.
 
-    Blocks that do not fit lie beyond the end: the caller refuses them by their count.
+    The axons ``(n,)`` of a source are in the order of its neurons. Blocks that do not fit lie beyond the end: the
+    caller refuses them by their count.
     """
     pages = _Pages(network, units)
     rows = sum(block.rows + pages.rows(name, block) for name, block in blocks.items())

@@ -1,8 +1,8 @@
 """Calibration: the activity of a float network on given inputs, from which the quantiser chooses scales.
 
-Without it, each scale is the one with the least squared error of the weights, as if all sources fired alike. With it,
-an error counts as much as its source fires, and recorded membranes do not saturate. The sums of a step are not
-calibrated: accumulators hold the worst case of the weights in any case.
+Without it, each scale is the one with the least squared error of the weights, as if all sources fired at the same
+rate. With it, each error is weighted by the activity of its source, and recorded membranes do not saturate. The sums of
+a step are not calibrated: accumulators hold the worst case of the weights in any case.
 
 Use training data. Data on which the accuracy is measured afterwards must not choose the scales.
 """
@@ -36,11 +36,11 @@ class Calibration:
     largest: Mapping[str, NDArray[np.float64]]
 
     def importance(self, connection: Connection) -> NDArray[np.float64]:
-        """Return how much the square of an error of each weight adds to that of a sum, in the order of the numbers of
-        ``connection.weight``."""
+        """Return the factor ``(k,)`` with which the squared error of each weight adds to that of a sum, in the order of
+        the ``k`` numbers stored in ``connection.weight``."""
         power, shape = self.power[connection.source], connection.source_shape
         if shape is not None:
-            # All positions of a channel share their weights, so that its mean counts; a window adds up its inputs.
+            # All positions of a channel share their weights, so its mean counts; a window sums its inputs.
             window = 1 if connection.pooling is None else prod(connection.pooling.window)
             channels = power.reshape(shape[0], -1).mean(axis=1) * window
             if connection.convolution is not None:

@@ -34,6 +34,7 @@ class PlaceError(ValueError):
 
 
 def check_network(network: QuantisedNetwork, cores: Iterable[CoreParameters]) -> None:
+    """Raise `PlaceError` unless ``cores`` have the features and weight widths that ``network`` needs."""
     if not network.sinks(INPUT):
         raise PlaceError(f"network {network.name} must have a connection from its input")
     kinds = tuple(dict.fromkeys(cores))
@@ -72,6 +73,7 @@ def check_ports(
     output_to: Port | None,
     observe: Collection[str],
 ) -> None:
+    """Raise `PlaceError` unless the ports are tiles of ``fabric`` that can carry input and output of ``network``."""
     if INPUT in observe and input_from is None:
         raise PlaceError("the input can be observed only if it comes from a tile, such as an AER tile")
     if network.input_value_width and input_from is not None:
@@ -94,6 +96,7 @@ def check_axons(
     input_axons: NDArray[np.int64],
     output_axons: NDArray[np.int64],
 ) -> None:
+    """Raise `PlaceError` if an axon of the inputs or outputs, each ``(n,)``, is too large for packets or the host."""
     most = min(LARGEST_AXON, (1 << fabric.axon_width) - 1)
     for whose, axons in (("input", input_axons), ("output", output_axons)):
         if axons.max() > most:
@@ -104,6 +107,7 @@ def check_axons(
 
 
 def check_uses(network: QuantisedNetwork, fabric: FabricConfig, uses: Iterable[Use]) -> None:
+    """Raise `PlaceError` with the missing resources of the first tile that is overfull."""
     short: dict[int, list[str]] = {}
     for use in uses:
         if use.used > use.available:
@@ -117,7 +121,7 @@ def check_uses(network: QuantisedNetwork, fabric: FabricConfig, uses: Iterable[U
 
 
 def check_weights(network: QuantisedNetwork, cores: Mapping[str, CoreParameters]) -> None:
-    """Check that the core of each population has room for its weights."""
+    """Raise `PlaceError` unless the core of each population stores weights of their width."""
     for population in network.populations:
         width, core = network.width_of(population.name), cores[population.name]
         if not core.holds_weights(width):
@@ -126,6 +130,7 @@ def check_weights(network: QuantisedNetwork, cores: Mapping[str, CoreParameters]
 
 
 def check_accumulators(network: QuantisedNetwork, cores: Mapping[str, CoreParameters]) -> None:
+    """Raise `PlaceError` if the sum of a step could overflow the accumulator in the core of a population."""
     for population in network.populations:
         core = cores[population.name]
         low, high = signed_range(core.accumulator_width)

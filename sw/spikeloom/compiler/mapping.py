@@ -332,7 +332,7 @@ class _Line:
         return _Places(population, (*range(0, size, step), size))
 
     def cut(self, tiles: int | None, *, banded: bool) -> list[_Held]:
-        """Return the content of each of ``tiles`` tiles. Raises `AssignError` if the tiles cannot hold them."""
+        """Return the content of each of ``tiles`` tiles. Raises `AssignError` if the tiles cannot hold the network."""
         found = []
         # From coarse to fine: cuts at memory words waste no lane, cuts anywhere may be the only ones that fit.
         for line in (self.words(), self.bands(), self.neurons()) if banded else (self.words(), self.neurons()):
@@ -369,7 +369,7 @@ class _Line:
         how many of each kind are left and how far the line is taken, so that of all orders with the same tiles left
         only the one that got furthest is kept.
         """
-        # By the tiles taken of each kind: the place in the line, and the content of the tiles.
+        # By the number of tiles taken of each kind: the position in the line, and the content of the tiles.
         reached: dict[tuple[int, ...], tuple[tuple[int, int], list[_Held]]] = {(0,) * len(self.kinds): ((0, 0), [])}
         furthest: tuple[tuple[int, int], list[_Held]] = (0, 0), []
         for _ in range(count):
@@ -494,7 +494,7 @@ class _Line:
         )
 
     def _too_large(self, places: _Places) -> _Piece | None:
-        """Return the first of the smallest pieces of a population that no core holds."""
+        """Return the first of the smallest possible pieces that fits no core; None if each fits one."""
         for number in range(len(places.at) - 1):
             piece = places.piece(number, number + 1)
             if not any(self.fits(kind, [piece], float("inf")) for kind in self.counts):

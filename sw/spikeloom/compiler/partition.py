@@ -59,7 +59,7 @@ class Part:
 
     @property
     def neurons(self) -> NDArray[np.int64]:
-        """Numbers of its neurons in the population, ascending."""
+        """Numbers ``(size,)`` of its neurons in the population, ascending."""
         if self.shape is None:
             return np.arange(self.first, self.stop)
         return np.arange(prod(self.shape)).reshape(self.shape)[:, self.first : self.stop].reshape(-1)

@@ -82,19 +82,18 @@ class Placement:
 
     @property
     def output_axons(self) -> NDArray[np.int64]:
-        """Axons of the neurons of the output population."""
+        """Axon ``(n,)`` of each neuron of the output population."""
         return self.parts.join(self.axons, self.parts.original.output)
 
     @property
     def input_axons(self) -> NDArray[np.int64]:
-        """Axons of the input lines."""
+        """Axon ``(inputs,)`` of each input line."""
         found = self.axons.get(INPUT)
         return np.arange(self.network.inputs) if found is None else found
 
     def destinations(self, name: str) -> frozenset[int]:
-        """Return the destination tiles of the spikes of a part or unit, except its own: its sinks, the host if it is
-        observed,
-        and the tile that takes the network output if the part belongs to it."""
+        """Return the destination tiles of the spikes of a part or unit, except its own tile: its sinks, the host if it
+        is observed, and the tile that takes the network output if the part belongs to the output."""
         found = set(sinks_of(self.network, name, self.tile_of, self.observed))
         output_to = self.assignment.output_to
         if output_to is not None and self.parts.part(name).population == self.parts.original.output:

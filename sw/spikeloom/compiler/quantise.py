@@ -4,8 +4,8 @@ The weights into a population share one scale, a power of two: an integer is ``r
 `Scales.NEURON` each neuron has a scale of its own, so that neurons with small weights keep their precision beside
 neurons with large ones; the hardware stores thresholds and biases per neuron in either case. The weights into each
 population can have a width of their own. Threshold, bias and reset value use the scale of their neuron, so that one
-step in integers is the float step in other units and only rounding is lost. At one bit, a weight is its sign times the
-scale, -1 or 1; two bits give ternary weights (and -2). A leak of exactly ``1 - 2**-k`` becomes a shift, any other a
+step in integers is the float step in other units, and differs by rounding only. At one bit, a weight is its sign times
+the scale, -1 or 1; two bits give ternary weights (and -2). A leak of exactly ``1 - 2**-k`` becomes a shift, any other a
 product with a fixed-point beta. The same holds for the factors of synaptic currents and adaptations, which share the
 scale of their population's membrane. Values of graded spikes have a scale of their own, as fine as their limit allows;
 the weights they meet compensate for it. The noise amplitude is a power of two. Attention operates on spikes only and is
@@ -57,11 +57,11 @@ class QuantiseError(ValueError):
 
 
 class Scales(Enum):
-    """What shares a scale.
+    """Neurons that share a scale.
 
-    With ``NEURON`` the neurons of a channel still share one, because they share their weights. So do the neurons of
-    the output, whose membranes are compared with each other; of populations with noise, which has one width; and with
-    values of their membranes as graded spikes, which meet the same weights.
+    With ``NEURON``, the neurons of a channel still share a scale, because they share their weights. So do the neurons
+    of the output, whose membranes are compared with each other; of a population with noise, which has a single width;
+    and of a population that sends membranes as graded spikes, which meet the same weights.
     """
 
     POPULATION = "population"
@@ -77,7 +77,7 @@ class Quantisation:
     """Widths of the integers.
 
     ``weight_width`` is 1 to 16 bits, ``v_width`` 8 to 24 bits, ``value_width`` (value of a graded spike) 2 to 16 bits;
-    ``weight_widths`` maps names of populations to the width of the weights into them, where it is another one.
+    ``weight_widths`` maps names of populations to the width of the weights into them, where it differs.
     ``beta_fraction`` is the number of fractional bits of a leak that is not a shift, rounded as in ``rounding``.
     ``calibration`` is the activity by which scales are chosen (`spikeloom.compiler.calibrate`).
     ``multiplier`` tells whether the fabric has one. If so, factors of currents and adaptations are products even where
@@ -263,7 +263,7 @@ def _exponents(network: Network, options: Quantisation, notes: list[str]) -> tup
     values = {population.name: _value_exponent(population, options) for population in graded}
     for _ in range(len(graded) + 8):
         found: list[str] = []
-        # The notes of populations whose neurons have scales of their own are others.
+        # Populations whose neurons have scales of their own get their notes from `_own_exponents` below.
         exponents = {
             p.name: _exponent(network, p, values, options, [] if p.name in own else found) for p in network.populations
         }
@@ -503,7 +503,7 @@ def _largest_exponent(population: Population, options: Quantisation) -> int:
 
 
 def _remedy_for(network: Network, population: Population, value: float, exponent: int, options: Quantisation) -> str:
-    """Return how a constant of the population, which is 0 at the scale ``2**exponent``, would not be 0."""
+    """Return the remedy, as part of a sentence, for a constant ``value`` that is rounded to 0 at ``2**exponent``."""
     mantissa, place = np.frexp(value)
     missing = -int(place) - exponent + int(mantissa == 0.5)  # more bits until the value is above one half
     if exponent >= _largest_exponent(population, options):
@@ -521,7 +521,7 @@ def _remedy_for(network: Network, population: Population, value: float, exponent
 
 
 def _kept_by_own_scales(network: Network, population: Population, options: Quantisation) -> bool:
-    """Whether no constant of ``population`` that must not become 0 would do so if each neuron had its own scale."""
+    """Whether scales per neuron would keep all constants of ``population`` that must not become 0."""
     if options.scales is Scales.NEURON or not _may_differ(network, population):
         return False
     exponents = _exponents(network, replace(options, scales=Scales.NEURON), [])[0][population.name]

@@ -1,4 +1,4 @@
-"""Weights and rows: the connections of a network as the memories of a core's row reader
+"""Weights and rows: the connections of a network as memory contents for the row reader of a core
 (`spikeloom.sim.core.row_reader`).
 
 A source is seen as ``(channels, height, width)`` and has a row for each channel and connection. This is the input shape
@@ -161,8 +161,8 @@ def blocks_of(
                 f"{_called(name)}: its target tiles must have coordinates of the same width, not of "
                 f"{' and '.join(map(str, widths))} bits"
             )
-        # A row per connection into a tile, read one after the other; an axon means the same to every tile, so that all
-        # reserve as many rows as the one with most.
+        # One row per connection into a tile, read one after the other. An axon means the same to every tile, so all
+        # tiles reserve as many rows as the one that needs the most.
         pitch = max(tiles.values())
         last_axon = ((network.size(name) * pitch) << 2 * widths[0]) - 1
         sparse = (

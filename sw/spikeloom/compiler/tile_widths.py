@@ -1,6 +1,7 @@
 """Tiles as wide as the weights that they hold.
 
-A core stores all weights at one width, so that on equal tiles the widest weights of a network decide everywhere.
+A core stores all weights at one width, so that on equal tiles the widest weights of a network determine the width of
+all.
 """
 
 from __future__ import annotations

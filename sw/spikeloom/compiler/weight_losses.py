@@ -1,4 +1,4 @@
-"""What the conversion to integers did to the weights and the threshold of each population."""
+"""Losses of the conversion to integers: the weights and the threshold of each population."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def weight_losses(
             weights = numbers_of(connection.weight).reshape(-1)
             floats.append(weights)
             exponent = exponent_of_weights(connection, exponents[population.name], values.get(connection.source, 0))
-            # With its dimensions, so that exponents of rows spread over it.
+            # Keep the dimensions, so that the exponents of the rows broadcast over them.
             stored = weights if isinstance(connection.weight, SparseMatrix) else connection.kernel
             units.append(np.ldexp(stored, exponent).reshape(-1))
             integers.append(_integers(connection.weight, exact.weight))
@@ -96,8 +96,8 @@ def weight_losses(
 
 
 def _integers(weight: Matrix, exact: Matrix) -> NDArray[np.int64]:
-    """Return the integers ``(n,)`` of the weights that ``numbers_of(weight)`` lists: small ones became 0, and a sparse
-    matrix does not store them any more."""
+    """Return the integers ``(n,)`` of the weights that ``numbers_of(weight)`` lists. Small ones became 0, and a sparse
+    matrix no longer stores them."""
     if isinstance(weight, SparseMatrix):
         if isinstance(exact, SparseMatrix):
             return exact.at(weight.rows, weight.columns)

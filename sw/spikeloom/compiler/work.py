@@ -12,9 +12,11 @@ POPULATION_CYCLES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class TileWork:
-    """Work of one tile in a step: events received, weight words added (at least one per row of an event), and neuron
-    words
-    updated. For attention, the words are keys and features, one cycle each."""
+    """Work of one tile in a step.
+
+    ``events`` are those received, ``words_added`` the weight words added (at least one per row of an event), and
+    ``words_updated`` the neuron words updated. For attention, the words are keys and features, one cycle each.
+    """
 
     tile: int
     parts: tuple[str, ...]

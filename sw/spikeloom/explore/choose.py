@@ -90,15 +90,15 @@ class Choice:
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
     core: CoreParameters
-    words: int  # : per step
+    words: int  # per step
     short: tuple[Shortage, ...]
     fullness: float
-    fullest: str  # : name of the resource with the highest utilisation
+    fullest: str  # name of the resource with the highest utilisation
 
 
 class _Demand:
-    """What the networks need of a core with the ``given`` fields. It depends on the number of lanes, not on the device,
-    and takes long to find for a large network, so it is found once for all devices."""
+    """Demands of the networks on a core with the ``given`` fields. They depend on the number of lanes, not on the
+    device, and take long to find for a large network, so they are found once for all devices."""
 
     def __init__(self, networks: Sequence[QuantisedNetwork], given: dict[str, Any]) -> None:
         if not networks:
@@ -328,7 +328,10 @@ def _per_neuron(neurons: Sequence[NeuronParameters], found: dict[str, Any]) -> f
 
 
 def _with_lanes(demand: _Demand, device: Device, lanes: int, link: LinkKind) -> Iterator[_Candidate]:
-    """Return cores with this number of lanes, each with other kinds of memories. Raises ``ValueError``."""
+    """Yield cores with this number of lanes, one for each combination of memory kinds.
+
+    Raises ``ValueError`` if no core with so many lanes can run the networks.
+    """
     given = demand.given
     roomy, depths, words = demand.with_lanes(lanes)
     few = [count for count in (1, 2) if device.lut_ram and count * depths["neurons"] <= MOST_LUT_RAM_WORDS * lanes]

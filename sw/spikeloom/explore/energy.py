@@ -1,7 +1,7 @@
-"""Energy estimate of the dynamic energy of a core, from published energies per operation.
+"""Estimate of the dynamic energy of a core, from published energies per operation.
 
-The operations and memory accesses of an image are counted as the core does them: a *slot* is a lane in a cycle, whether
-it has a weight or a neuron for it or not, because the core reads whole words.
+The operations and memory accesses of an image are counted as the core performs them: a *slot* is a lane in a cycle,
+whether or not there is a weight or neuron for it, because the core reads whole words.
 
 =================  ===================================================  =============================================
 per slot           additions                                            bits read and written
@@ -17,8 +17,8 @@ bits, 0.2 and 3.1 pJ, are 64 and 1,024 of these full adders. Additions on an FPG
 about `LOGIC_FACTOR` times the dynamic power of standard cells. Memories and multipliers are hard blocks and are not
 scaled.
 
-Clock distribution, control, the host link, and static power are not counted. Compare points by it; a power meter shows
-more.
+Clock distribution, control, the host link, and static power are not counted. Use it to compare points; a power meter
+shows more.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Energy:
 
     @property
     def total_j(self) -> float:
-        """Sum of both."""
+        """Sum of both, in joules."""
         return self.computing_j + self.memory_j
 
 

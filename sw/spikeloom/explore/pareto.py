@@ -29,7 +29,7 @@ class Rate(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """A figure of an estimate that is to be small or large, with its name and unit in words."""
+    """A figure of an estimate that should be small, or large, with its name and unit in words."""
 
     title: str
     of: Callable[[Estimate], float]
@@ -102,7 +102,7 @@ def picture(outcomes: Sequence[Outcome], title: str, quality: str, rate: Rate = 
         raise ValueError("at least one outcome must fit its board, but none does")
     boards = list(dict.fromkeys(outcome.point.board for outcome in fitting))
     colours = {board: _COLOURS[number % len(_COLOURS)] for number, board in enumerate(boards)}
-    # Points of several boards may coincide: those of the first are the largest.
+    # Points of several boards may coincide, so those of the first board are drawn the largest.
     radii = {board: 3 + min(6, 1.5 * (len(boards) - 1 - number)) for number, board in enumerate(boards)}
     objectives = objectives_for(rate)
     best = {id(outcome) for outcome in front(fitting, objectives)}

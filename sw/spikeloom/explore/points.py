@@ -25,7 +25,7 @@ def weight_bits_text(bits: WeightBits) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """What decides the spikes of a network: all points with the same one are scored by one run.
+    """Parameters that determine the spikes of a network: one run scores all points with the same behaviour.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class Grid:
         return len(self.weight_bits) * len(self.encoders) * len(self.steps) * len(self.lanes) * len(self.boards)
 
     def points(self) -> Iterator[Point]:
-        """Yield all points; those of the first encoder and number of steps come first, of all widths."""
+        """Yield all points. The encoder varies slowest, then steps, weight bits, lanes and board."""
         for encoder, steps, bits, lanes, board in product(
             self.encoders, self.steps, self.weight_bits, self.lanes, self.boards
         ):

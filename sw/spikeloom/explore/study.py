@@ -55,7 +55,7 @@ _BATCH_AXIS = {"spikes": 1, "images": 0, "series": 1}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Study:
-    """What all points have in common.
+    """What all points of an exploration share.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Study:
     decision
         Rule by which the output becomes an answer; None: the usual one.
     scales
-        What shares a scale of weights.
+        Neurons that share a scale of weights.
     """
 
     network: Network
@@ -137,7 +137,7 @@ class Estimate:
 
     @property
     def images_per_second(self) -> float:
-        """What core and serial line both reach."""
+        """Rate that both the core and the serial line reach."""
         line = self.line_images_per_second
         return self.core_images_per_second if line is None else min(self.core_images_per_second, line)
 
@@ -201,8 +201,9 @@ def validation_arrays(
 ) -> dict[str, NDArray[Any]]:
     """Return the validation samples of ``arrays`` with their labels.
 
-    Those with an index in an array ``validation``, if there is one, else all but those in ``held_out``. Of more than
-    ``limit``, so many are drawn at random, the same ones each time. Raises `InputError`.
+    ``spikes`` are ``(T, B, n)``, ``images`` ``(B, ...)`` and ``series`` ``(T, B, channels)``. Validation samples are
+    those with an index in an array ``validation``, if there is one, else all but those in an array ``held_out``. If
+    there are more than ``limit``, ``limit`` of them are drawn at random, the same ones each time. Raises `InputError`.
     """
     name = _values_of(arrays, where)
     values, axis = arrays[name], _BATCH_AXIS[name]
@@ -222,7 +223,7 @@ def validation_arrays(
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, not {limit}")
     if limit is not None and len(chosen) > limit:
-        # Files are often sorted by class, so that the first samples would not do.
+        # Files are often sorted by class, so the first samples would not be representative.
         chosen = np.sort(np.random.Generator(np.random.PCG64(_SEED)).permutation(chosen)[:limit])
     found = {name: values.take(chosen, axis=axis)}
     return found if labels is None else found | {"labels": labels[chosen]}
@@ -244,7 +245,7 @@ def _indices(array: NDArray[Any], count: int, what: str) -> NDArray[np.int64]:
 
 
 def behaviour_of(point: Point) -> Behaviour:
-    """Return what decides the spikes at ``point``. Raises ``ValueError`` for an unknown board."""
+    """Return the behaviour of ``point``. Raises ``ValueError`` for an unknown board."""
     from spikeloom.boards.targets.registry import find_board
 
     return Behaviour(
@@ -258,7 +259,8 @@ def behaviour_of(point: Point) -> Behaviour:
 def evaluate(study: Study, points: Sequence[Point]) -> list[Outcome]:
     """Return the outcomes of ``points``, which have the same `Behaviour`: the network is run once.
 
-    Values that cannot be built make an outcome that is ``refused``, not an exception.
+    Values that cannot be built give an outcome that is ``refused``, not an exception. Raises ``ValueError`` if the
+    points have different behaviours.
     """
     if not points:
         return []

@@ -42,9 +42,9 @@ def sweep(
     Parameters
     ----------
     study, points
-        What is evaluated.
+        Study, and points to evaluate for it.
     log
-        Finished points: those that it has are taken from it, and the others are added as they are finished.
+        Log of finished points: results that it holds are reused, and the others are added as they finish.
     jobs
         Number of processes; default: one per core that this process may use. With 1, none is started.
     scheduler
@@ -53,7 +53,7 @@ def sweep(
     finished
         Called with outcomes as they become known, those of the log first.
 
-    Raises ``ValueError`` for an unknown board, and `ClusterError`.
+    Raises ``ValueError`` for an unknown board, and `ClusterError` if the scheduler or its workers cannot be used.
     """
     wanted = list(points)
     found: dict[Point, Outcome] = {}
@@ -97,7 +97,7 @@ _study: Study | None = None
 def _begin(study: Study) -> None:
     global _study
     _study = study
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal reaches all processes: the parent decides
 
 
 def _evaluate(group: _Group) -> list[Outcome]:
@@ -113,7 +113,7 @@ def _in_processes(study: Study, groups: Sequence[_Group], count: int) -> Generat
         for future in as_completed([pool.submit(_evaluate, group) for group in groups]):
             yield future.result()
     finally:
-        # After a signal the processes have ended already, and what they had not begun is not begun.
+        # After a signal the processes have ended already; groups that they have not begun are cancelled.
         pool.shutdown(wait=True, cancel_futures=True)
 
 

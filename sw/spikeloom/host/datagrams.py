@@ -115,7 +115,7 @@ class DatagramPort(Closing):
 
     @property
     def dropped(self) -> int | None:
-        """Number of datagrams dropped because the queue was full; None if the system does not tell."""
+        """Number of datagrams dropped because the queue was full; None if the system does not report it."""
         return self._dropped.value()
 
     @property
@@ -157,9 +157,9 @@ class DatagramPort(Closing):
         return False
 
     def take(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Return the batch and begin the next one: the bytes of all its datagrams, and the size of each in bytes.
+        """Return the batch and begin the next one: the bytes ``(k,)`` of all ``m`` datagrams, and their sizes ``(m,)``.
 
-        The bytes are valid until the next `read`.
+        Sizes are in bytes. The bytes are valid until the next `read`.
         """
         batch, sizes = self._batch[: self._filled], np.array(self._sizes, np.int64)
         self._filled = 0
@@ -218,7 +218,7 @@ def _bind(made: socket.socket, host: str, port: int) -> None:
 
 
 def _close(made: socket.socket) -> bool:
-    """Let the kernel drop all that arrives at a socket; return whether it can. (It counts as dropped.)"""
+    """Let the kernel drop all datagrams at a socket, and count them as dropped; return whether it can."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -229,9 +229,9 @@ def _close(made: socket.socket) -> bool:
 
 
 def _separate(used: socket.socket, peer: tuple[str, int | None]) -> socket.socket | None:
-    """Open a closed socket to the datagrams of ``peer``, and return one at its port that is given, and drops, the rest.
+    """Open the closed socket ``used`` to datagrams of ``peer``; return another one at its port, which drops the others.
 
-    Without the means to separate them, return None, and open it to all.
+    If the kernel cannot separate them, open ``used`` to all datagrams and return None.
     """
     stranger: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     assert stranger is not None

@@ -54,7 +54,7 @@ from spikeloom.sim.noc.registers import ROUTER, ROUTER_MEMORY, counter_names
 __all__ = ["Board"]
 
 _BATCH = 1 << 18
-"""Input values encoded at a time: enough that the calls of NumPy take little of it, few enough to stay in the cache."""
+"""Input values encoded at a time: enough to make the overhead of NumPy's calls small, few enough to fit the cache."""
 
 _ERRORS = (
     "an unknown message",
@@ -133,14 +133,14 @@ class Board:
 
     def write_memory(self, tile: int, memory: int, words: ArrayLike, *, first: int = 0) -> None:
         """Write ``words`` ``(n, planes)`` uint8, with the lowest byte of each word first, to the indices from ``first``
-        on."""
+        on. Raises ``TypeError`` for another type, and ``ValueError`` for another shape."""
         array = np.asarray(words)
         if array.dtype != np.uint8:
             raise TypeError(f"words must be uint8, not {array.dtype}")
         if array.ndim != 2 or not 1 <= array.shape[1] <= MOST_PLANES:
             raise ValueError(f"words must have shape (n, planes) with 1 to {MOST_PLANES} planes, not {array.shape}")
         if tile == BRIDGE_TILE:
-            self._bridge.clear()  # it may be the memory of the registers
+            self._bridge.clear()  # the memory may be that of the registers
         self._channel.send_all(_memory_messages(tile, memory, array, first))
 
     def read_memory(self, tile: int, memory: int, *, first: int = 0, count: int | None = None) -> NDArray[np.uint8]:
@@ -202,7 +202,7 @@ class Board:
             self._bridge.update(values)
 
     def _set_bridge(self, values: Mapping[str, int]) -> None:
-        """Write those of the bridge registers ``values`` that do not have their value: each costs time on the link."""
+        """Write the bridge registers ``values`` that do not have their value yet: each takes time on the link."""
         self._write_registers(
             BRIDGE_TILE, {name: value for name, value in values.items() if self._bridge.get(name) != value}
         )
@@ -226,7 +226,7 @@ class Board:
         return [int.from_bytes(read, "little") for read in reads]
 
     def _reads(self, wanted: Sequence[tuple[ConfigurationAddress, int, str]]) -> list[bytes]:
-        """Read the given number of bytes from each address; the text says what was done if no answer comes."""
+        """Read from each address the given number of bytes; the text describes the read if no answer comes."""
         self._channel.send_all(encode_read(address, size) for address, size, _ in wanted)
         reads: list[bytes] = []
         while len(reads) < len(wanted):
@@ -339,10 +339,11 @@ class Board:
         progress: Progress | None = None,
         timeout_s: float | None = None,
     ) -> BoardResult:
-        """Run images ``(B, ...)`` like `run` of ``encoder.encode(images)``, but encode on the board, so that each is
-        sent once.
+        """Run images ``(B, ...)`` as `run` does with ``encoder.encode(images)``, but encode them on the board, so that
+        each image is sent once.
 
-        Raises `DriverError` if the board has no encoder and ``ValueError`` if its encoder does not match.
+        Raises the same exceptions as `run`, `DriverError` if the board has no encoder, and ``ValueError`` if its
+        encoder does not match.
         """
         program = self._loaded()
         pixels = self._set_encoder(program, images, encoder)
@@ -403,8 +404,8 @@ class Board:
         return self._program
 
     def _set_hold(self, program: LoadableProgram, array: NDArray[Any]) -> NDArray[Any]:
-        """Set the encoder to repeat the input ``(T, B, n)`` if it is the same in every step and the board can; return
-        the steps to send."""
+        """Set the encoder to repeat the input ``(T, B, n)`` if it is the same in every step and the board supports
+        this; return the steps to send."""
         settings = None
         if program.input_value_width and self._fabric is not None and Feature.HELD_INPUT in self.identity.features:
             settings = hold_settings(array, self._fabric.encoder, program.input_axons)
@@ -428,7 +429,7 @@ class Board:
         array = np.asarray(images)
         if array.ndim < 2 or 0 in array.shape or array[0].size != settings.pixels or array.dtype.kind not in "iu":
             raise ValueError(f"images must be integers (B, ...) of {settings.pixels} pixels, not {array.shape}")
-        # Negative numbers are large without their sign: one pass over all pixels instead of two.
+        # As unsigned integers, negative numbers are large: one pass over all pixels instead of two.
         if array.view(array.dtype.str.replace("i", "u")).max() > 1 << encoder.bits:
             raise ValueError(f"images must be from 0 to {1 << encoder.bits}, not from {array.min()} to {array.max()}")
         self._check_unit(0, "an encoder")

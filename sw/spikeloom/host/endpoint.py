@@ -34,12 +34,12 @@ _REMEDIES = (
     "rebuild its bitstream with this release (spikeloom bitstream --board BOARD) and load it (spikeloom flash BOARD)",
     "install a newer release of spikeloom, or rebuild the bitstream with this one (spikeloom bitstream --board BOARD)",
 )
-"""Of a board with an older and with a newer protocol version."""
+"""Remedies for a board with an older, and with a newer protocol version."""
 
 _WINDOW = 1 << 20
 """Receive window. The host accepts everything it receives, so that this limit never stops the board."""
 _SMALL = 32
-"""Bytes of a payload that are acknowledged with the next frame instead of at once, when the caller gets them."""
+"""Largest payload in bytes that is acknowledged with the next frame, not at once, when it completes a `receive`."""
 
 
 class Endpoint(Closing):
@@ -50,7 +50,7 @@ class Endpoint(Closing):
     transport
         Connection to the board. The endpoint closes it.
     maximum_payload
-        Largest payload of the frames to the board, if it is to be smaller than the board says in its identity.
+        Largest payload in bytes of frames to the board, if it is to be smaller than that in the identity of the board.
     timeout_s
         Timeout: `LinkError` after this many seconds of waiting without a byte in either direction.
     nonce
@@ -139,8 +139,8 @@ class Endpoint(Closing):
         first = True
         untried = max(1, len(self._transport.settings))
         while (now := self._transport.now()) < deadline:
-            # A board of version 1 knows only its own frames. Ours comes last, because theirs is damaged to a board of
-            # this version.
+            # A board of version 1 knows only its own frames. Ours comes last, because a board of this version takes the
+            # other one for a damaged frame.
             self._transport.write(opening if first else b"\0" + version1_opening(nonce) + opening)
             asked, until = now, min(deadline, now + pause)
             while (now := self._transport.now()) < until:
@@ -169,7 +169,7 @@ class Endpoint(Closing):
         raise LinkError(f"no board answers on {self._transport.name}{tried}: it must be powered and configured")
 
     def _decode_identity(self, record: bytes) -> Identity:
-        """Return the identity; raise `LinkError` if it is none of this protocol version."""
+        """Return the identity; raise `LinkError` if it is not one of this protocol version."""
         try:
             identity = Identity.decode(record)
         except ValueError as error:
@@ -183,9 +183,9 @@ class Endpoint(Closing):
 
     def _accept(self, frame: Frame) -> None:
         self.identity = identity = self._decode_identity(frame.payload[NONCE_BYTES:])
-        # Records of tests may leave the largest payload open.
+        # Identity records made by tests may not specify the largest payload.
         self._maximum_payload = min(self._most, identity.maximum_payload or LARGEST_BLOCK_PAYLOAD)
-        # Nothing but OPEN has been sent, so these are the offsets with which the board begins: 0, but for tests.
+        # Nothing but OPEN has been sent, so these are the offsets with which the board begins: 0, except in tests.
         self._acknowledged = self._sent = frame.acknowledge
         self._expected = frame.sequence
         self._window = max(1, (frame.limit - frame.acknowledge) % OFFSETS)
@@ -202,14 +202,15 @@ class Endpoint(Closing):
         self._wait(lambda: self._sent - self._acknowledged == len(self._outgoing), "take")
 
     def flush(self) -> None:
-        """Wait until the board has received every byte sent."""
+        """Wait until the board has received every byte sent. Raises `LinkError` on a timeout."""
         self._check_open()
         self._wait(lambda: not self._outgoing, "acknowledge")
 
     def receive(self, minimum: int = 1, *, timeout_s: float | None = None) -> bytes:
         """Return all bytes received from the board, once there are at least ``minimum``.
 
-        With ``minimum`` 0, read once without waiting. ``timeout_s`` replaces the timeout of the endpoint.
+        With ``minimum`` 0, read once without waiting. ``timeout_s`` replaces the timeout of the endpoint. Raises
+        `LinkError` on a timeout.
         """
         self._check_open()
         if len(self._incoming) < minimum:

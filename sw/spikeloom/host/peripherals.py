@@ -82,7 +82,10 @@ def _power_of_two(least: int) -> int:
 
 
 def encoder_settings(encoder: Encoder, parameters: EncoderParameters | None, input_axons: ArrayLike) -> EncoderSettings:
-    """Return the settings with which the board's encoder equals ``encoder``; raise `UnitError` if there are none."""
+    """Return the settings with which the board's encoder equals ``encoder``. Raises `UnitError` if there are none.
+
+    ``input_axons`` ``(n,)`` are the axons of the input lines.
+    """
     if parameters is None:
         raise UnitError("the fabric must have an encoder to encode images on the board")
     if not encoder.on_chip:
@@ -129,7 +132,8 @@ def readout_registers(
 ) -> dict[str, int]:
     """Return the values of the bridge registers for a readout by ``mode``; raise `UnitError` if it is impossible.
 
-    ``output_axons`` are the axons of the output population; ``membranes`` says that it sends membranes.
+    ``output_axons`` ``(n,)`` are the axons of the output population; ``membranes`` tells whether it sends membranes,
+    and ``vector`` whether the scores of all outputs are sent as well.
     """
     if parameters is None:
         raise UnitError("the fabric must have a readout to answer on the board")
@@ -167,6 +171,7 @@ class AnswerCollector:
 
     @property
     def complete(self) -> bool:
+        """Whether all samples have been answered."""
         return self.done >= self._samples
 
     def take(self, messages: Messages) -> None:
@@ -183,7 +188,7 @@ class AnswerCollector:
         self.done += len(messages.ticks)
 
     def result(self) -> Answers:
-        """Return all answers."""
+        """Return all answers. Raises ``ValueError`` if some are missing or invalid."""
         each = 1 + self._outputs * self._vector
         axons, values = np.concatenate(self._axons), np.concatenate(self._values)
         if len(axons) != each * self._samples or self.done != self._samples:

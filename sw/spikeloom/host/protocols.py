@@ -45,6 +45,8 @@ class ByteLink(Protocol):
 class LoadableProgram(Protocol):
     """The part of :class:`spikeloom.compiler.program.Program` that the driver uses."""
 
+    # `Program` documents these members.
+
     @property
     def memories(self) -> Sequence[MemoryWords]: ...
     @property

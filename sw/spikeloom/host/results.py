@@ -74,9 +74,11 @@ class StepCollector:
 
     @property
     def complete(self) -> bool:
+        """Whether all steps of all samples have ended."""
         return self.done >= len(self._spikes)
 
     def take(self, messages: Messages) -> None:
+        """Add the content of ``messages``, in the order in which they arrive."""
         self._take_ticks(messages.ticks)
         if messages.reads:
             raise DriverError("unexpected answer to a read from the board")
@@ -149,7 +151,7 @@ class StepCollector:
             raise DriverError(f"the board has sent a {what} of the same axon twice in one step")
 
     def result(self) -> BoardResult:
-        """Return the result of the complete run, time first."""
+        """Return the result of the complete run, time first. Raises `DriverError` if membranes are missing."""
         if not self._seen.all():
             missing = int(np.argmin(self._seen.all(axis=1)))
             raise DriverError(f"too few membranes from the board in step {missing}, expected {self._readouts}")

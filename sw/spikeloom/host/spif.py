@@ -36,7 +36,7 @@ _PATIENCE_S = 0.001
 _BURST = 64
 """Datagrams between two looks at the clock."""
 _LATE_SHARE = 0.1
-"""Part of a step for which a step that is late already goes on receiving, if datagrams are waiting."""
+"""Share of a step for which a late step continues to receive if datagrams are waiting."""
 _BUSY_S, _REST_S = 0.0008, 0.0001
 """A receiver that rests does so for at least ``_REST_S`` after it has been busy for ``_BUSY_S``."""
 
@@ -49,7 +49,10 @@ class SpifError(ValueError):
 
 
 def encode_events(x: ArrayLike, y: ArrayLike, polarity: ArrayLike) -> bytes:
-    """Return the words of events without timestamps: ``x``, ``y`` 0 to 32767 and ``polarity`` 0 or 1, each ``(n,)``."""
+    """Return the words of events without timestamps: ``x``, ``y`` 0 to 32767 and ``polarity`` 0 or 1, each ``(n,)``.
+
+    Raises ``ValueError`` for values out of range or different lengths.
+    """
     columns, rows, signs = (np.asarray(values, np.int64).reshape(-1) for values in (x, y, polarity))
     if not len(columns) == len(rows) == len(signs):
         raise ValueError(f"x, y and polarity must have equal lengths, not {len(columns)}, {len(rows)} and {len(signs)}")
@@ -147,7 +150,7 @@ class PixelMap:
         return self.polarities * self.rows * self.columns
 
     def lines(self, x: ArrayLike, y: ArrayLike, polarity: ArrayLike) -> NDArray[np.int64]:
-        """Return the lines of the events inside the network input, in the order of the events."""
+        """Return the lines ``(m,)`` of the events ``(n,)`` that are inside the network input, in the same order."""
         column = (np.asarray(x, np.int64) - self.left) // self.scale
         row = (np.asarray(y, np.int64) - self.top) // self.scale
         channel = np.asarray(polarity, np.int64) if self.polarities == 2 else np.zeros_like(column)
@@ -155,7 +158,7 @@ class PixelMap:
         return ((channel * self.rows + row) * self.columns + column)[seen]
 
     def pixels(self, lines: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return ``x``, ``y`` and ``polarity`` of the upper left pixel of each line."""
+        """Return ``x``, ``y`` and ``polarity``, each ``(n,)``, of the upper left pixel of each line ``(n,)``."""
         line = np.asarray(lines, np.int64)
         channel, place = np.divmod(line, self.rows * self.columns)
         row, column = np.divmod(place, self.columns)
@@ -247,7 +250,7 @@ class SpifReceiver(Closing):
             yield spikes
 
     def _until(self, end: float, spikes: NDArray[np.bool_], meanwhile: Callable[[], object] | None) -> None:
-        """Receive until ``end``. If it has passed, receive what waits, for a part of a step at most."""
+        """Receive until ``end``. If it has passed, receive what is waiting, for at most `_LATE_SHARE` of a step."""
         called = time.monotonic()
         limit = max(end, called + _LATE_SHARE * self.step_s)
         while True:
@@ -301,7 +304,10 @@ class SpifSender(Closing):
         self._socket.close()
 
     def send(self, spikes: ArrayLike) -> int:
-        """Send the spikes ``(size,)`` of one step and return the number of events."""
+        """Send the spikes ``(size,)`` of one step and return the number of events.
+
+        Raises ``ValueError`` for another shape.
+        """
         array = np.asarray(spikes, np.bool_)
         if array.shape != (self.pixels.size,):
             raise ValueError(f"spikes must have shape {(self.pixels.size,)}, not {array.shape}")

@@ -53,7 +53,11 @@ class StepStream:
 
     def send(self, spikes: ArrayLike, *, last: bool = False) -> None:
         """Send the spikes ``(inputs,)`` of a step to the board, or values if the program takes them; ``last`` ends the
-        sample."""
+        sample.
+
+        Raises ``ValueError`` for another shape or other values, and `DriverError` after the last step or if the board
+        stops.
+        """
         array = np.asarray(spikes)
         inputs = len(self._program.input_axons)
         if self._ended:
@@ -76,11 +80,14 @@ class StepStream:
         self._ended = last
 
     def poll(self) -> list[StepResult]:
-        """Return the steps received since the previous call, without waiting."""
+        """Return the steps received since the previous call, without waiting.
+
+        Raises `DriverError` for messages that the program cannot send.
+        """
         return self._take(self._channel.poll())
 
     def receive(self, *, timeout_s: float | None = None) -> list[StepResult]:
-        """Like `poll`, but wait for a step if one is outstanding."""
+        """Like `poll`, but wait for a step if one is outstanding. Raises `DriverError` also if the board stops."""
         found = [] if self.received < self.sent else self.poll()
         while not found and self.received < self.sent:
             try:

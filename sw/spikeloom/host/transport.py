@@ -42,7 +42,7 @@ class LinkError(ConnectionError):
 
 
 class Closing(abc.ABC):
-    """Base of what is closed at the end of a ``with`` statement."""
+    """Base class of objects that a ``with`` statement closes at its end."""
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +54,7 @@ class Closing(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Release what is open."""
+        """Release all resources."""
 
 
 class Transport(abc.ABC):
@@ -196,7 +196,7 @@ class VirtualSerialTransport(SerialTransport):
         self._seen, self._seen_at = -1.0, time.monotonic()
 
     def next_setting(self) -> None:
-        """There is one only."""
+        """Do nothing: there is only one setting."""
 
     def now(self) -> float:
         content = os.pread(self._clock, BOARD_CLOCK.size, 0) if self._clock >= 0 else b""

@@ -14,7 +14,7 @@ __all__ = ["UsbTransport", "find_port"]
 
 
 def find_port(usb: UsbParameters, *, ports: Iterable[Any] | None = None) -> str:
-    """Return the serial port of the USB device with the numbers of ``usb`` and, if it is given, the serial number.
+    """Return the serial port of the USB device with the vendor, product and, if given, serial number of ``usb``.
 
     ``ports`` are the ports of the machine as pyserial lists them; default: those present now. Raises `LinkError`
     if there is none or more than one.
@@ -43,7 +43,7 @@ class UsbTransport(SerialTransport):
     Parameters
     ----------
     usb
-        Numbers of the device, and its serial number if there are several.
+        Vendor and product number of the device, and its serial number if there are several.
     port
         Name of the port; default: that of the only such device.
     """
@@ -56,4 +56,4 @@ class UsbTransport(SerialTransport):
         self.settings = ()
 
     def next_setting(self) -> None:
-        """There is one only."""
+        """Do nothing: there is only one setting."""

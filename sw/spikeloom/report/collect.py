@@ -74,7 +74,7 @@ class Report:
 
     @property
     def wrong(self) -> NDArray[np.int64]:
-        """Numbers of the samples with an answer other than their label."""
+        """Numbers ``(k,)`` of the ``k`` samples with an answer other than their label."""
         return np.zeros(0, np.int64) if self.labels is None else np.flatnonzero(self.answers != self.labels)
 
     @property
@@ -89,7 +89,7 @@ class Report:
 
     @property
     def confusion(self) -> NDArray[np.int64] | None:
-        """Number of samples by label (rows) and answer (columns); None without labels."""
+        """Number of samples ``(classes, classes)`` by label (rows) and answer (columns); None without labels."""
         if self.labels is None:
             return None
         # A label may be larger than any answer that the network can give.

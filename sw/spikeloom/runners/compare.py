@@ -28,7 +28,7 @@ class Agreement:
     A cell is one neuron in one step of one sample; ``cells`` and ``differing`` count those of each population that
     spikes, by name. ``answers`` is the share, 0 to 1, of samples with the same answer; the accuracies are None without
     labels. ``capped`` counts, for populations whose neurons fire several times per step, the cells in which the float
-    model was due more spikes than their bound.
+    model would have fired more often than the population allows.
     """
 
     cells: dict[str, int]
@@ -130,9 +130,8 @@ def simulate_network(
 ) -> Simulation:
     """Run ``network`` as floats, ``quantised`` as integers and the hardware of ``runner``, and compare every spike.
 
-    Accuracies are those of the answers by ``decision``.
-    The program of ``runner`` must observe all populations that spike (`observed_names`). Raises ``SimulationError`` if
-    the simulator fails.
+    Accuracies are those of the answers by ``decision``. The program of ``runner`` must observe all populations that
+    spike (`observed_names`). Raises ``SimulationError`` if the simulator fails.
     """
     start = time.monotonic()
     images = inputs.spikes.shape[1]

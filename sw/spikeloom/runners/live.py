@@ -34,7 +34,7 @@ class LiveSummary:
     Parameters
     ----------
     steps
-        Number of steps sent to the board, the empty one that ends a run without a given number of steps included.
+        Number of steps sent to the board, including the empty one that ends a run without a given number of steps.
     late_steps
         Number of steps sent more than the duration of a step after their end.
     late_s, worst_late_s
@@ -43,7 +43,7 @@ class LiveSummary:
         Spikes of the input, each pixel once per step, and of the output.
     used, malformed, dropped, strangers
         Datagrams whose events are in a step; that are not SPIF; that were lost because they arrived faster than they
-        were received (None if the system does not tell); and that came from other senders than the peer.
+        were received (None if the system does not report them); and that came from other senders than the peer.
     """
 
     steps: int
@@ -124,7 +124,7 @@ def _short_collections() -> Iterator[None]:
 
     To visit everything, modules and programs included, takes longer than a step.
     """
-    if gc.get_freeze_count():  # the caller has done the same, and is the one to end it
+    if gc.get_freeze_count():  # the caller has done the same, and will end it
         yield
         return
     gc.collect()
@@ -146,8 +146,9 @@ def run_live(
 ) -> LiveSummary:
     """Run the events of ``receiver`` through the ``program`` loaded in ``board``, as one sample.
 
-    It ends after ``steps`` steps, or when ``stop`` returns True, which is asked about once per millisecond. The spikes
-    of the output population go to ``sender``.
+    The run ends after ``steps`` steps, or when ``stop``, which is called about once per millisecond, returns True. The
+    spikes of the output population go to ``sender``. Raises `InputError` if the output consists of membranes, and
+    `DriverError` if the board stops.
     """
     if program.membranes:
         raise InputError(f"network {program.network} must have a spiking output, not membranes, to run live")

@@ -53,7 +53,7 @@ class Proposal:
 
     @property
     def options(self) -> str:
-        """The options that give these widths."""
+        """Options of the command line that select these widths."""
         weights = self.weight_bits
         same = len(set(weights.values())) == 1
         text = f"{next(iter(weights.values()))}" if same else ",".join(f"{k}={v}" for k, v in weights.items())
@@ -98,7 +98,7 @@ def propose(
 
 
 def _smallest(bounds: tuple[int, int], enough: Callable[[int], bool]) -> int:
-    """Return the smallest number within ``bounds`` that is ``enough``, if the largest is and more never are fewer."""
+    """Return the smallest number in ``bounds`` that is ``enough``; the largest must be, and all above one that is."""
     low, high = bounds
     while low < high:
         middle = (low + high) // 2
@@ -110,7 +110,7 @@ def _smallest(bounds: tuple[int, int], enough: Callable[[int], bool]) -> int:
 
 
 class _Trials:
-    """Integers of many widths against one run of the floats."""
+    """Runs of the integers with several widths, compared with one run of the float model."""
 
     def __init__(
         self, network: Network, quantisation: Quantisation, inputs: Inputs, bar: float, decision: Decision | None

@@ -82,13 +82,13 @@ class RunResult:
     counted: tuple[str, ...] = ()
 
     def fired(self, name: str) -> NDArray[Any]:
-        """Return the spikes of a population per neuron and step: booleans, or numbers as unsigned integers where its
-        neurons fire several times per step."""
+        """Return the spikes of a population, ``(T, B, n)``: booleans, or numbers of spikes as unsigned integers where
+        its neurons fire several times per step."""
         return self.values[name].astype(np.uint8) if name in self.counted else self.spikes[name]
 
     @property
     def output(self) -> NDArray[Any]:
-        """Spikes of the output population (`fired`), or its membranes if it does not spike."""
+        """Spikes ``(T, B, n)`` of the output population (`fired`), or its membranes if it does not spike."""
         name = self.output_name
         return self.membranes[name] if name in self.membranes else self.fired(name)
 
@@ -123,7 +123,7 @@ class Runner(abc.ABC):
 
 
 def _check_mode(mode: ReadoutMode, network: QuantisedNetwork) -> None:
-    """Refuse an answer that the readout on the board does not find: it counts events."""
+    """Raise ``ValueError`` for answers that the readout on the board cannot find, because it counts events."""
     if mode is ReadoutMode.COUNT and network.population(network.output).parameters.max_spikes > 1:
         raise ValueError(
             f"mode must not be COUNT, because the readout on the board counts several spikes of {network.output} in a "
@@ -175,9 +175,8 @@ class BoardRunner(TaskRunner):
     """Runner of a board, or of anything with the same protocol, at the end of ``transport``.
 
     ``build_hash`` is the hash of the expected bitstream; without it, any build of the program's fabric is accepted.
-    ``verify`` reads the memories back after loading.
-    ``clock`` returns the clock cycles of the board, where they are counted. ``identity`` is what the board of the last
-    run has answered, None before.
+    ``verify`` reads the memories back after loading. ``clock`` returns the clock cycles of the board, where they are
+    counted. ``identity`` is that of the board in the last run, None before.
     """
 
     def __init__(

@@ -213,7 +213,8 @@ class CompiledSimulator(Closing):
         )
 
     def sample_times(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return, for each sample that has ended, the cycles of its first packet in and of its last TICK or ACK out."""
+        """Return the clock cycles, each ``(n,)``, of the first packet in and of the last TICK or ACK out of each of the
+        ``n`` samples that have ended."""
         count = self._library.samples_done(self._handle)
         starts, stops = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._library.sample_times(self._handle, starts.ctypes.data, stops.ctypes.data)

@@ -5,7 +5,7 @@ hold integers that the type represents exactly (`exact_type`). Backward, it is b
 recurrence in floats:
 
 * a spike has the derivative of a fast sigmoid, ``1 / (1 + slope |u - threshold| / unit)**2 / unit``, where ``unit`` is
-  what the integers count as 1.0 (Zenke and Ganguli 2018, SuperSpike);
+  the integer that stands for 1.0 (Zenke and Ganguli 2018, SuperSpike);
 * rounding and saturation have the derivative 1 (straight through; Bengio et al. 2013);
 * a reset counts as a constant factor or term: no gradient flows through the spike that caused it.
 
@@ -43,7 +43,8 @@ class Decay:
 class Rule:
     """The arithmetic of a layer's neurons.
 
-    ``unit`` is what the tensors count as 1.0. ``v_width`` None stands for floats: no rounding and no saturation.
+    ``unit`` is the number in the tensors that stands for 1.0. ``v_width`` None stands for floats, without rounding and
+    saturation.
     """
 
     unit: float
@@ -79,9 +80,9 @@ def fire(
 ) -> Tensor:
     """Return the spikes ``(T, B, n)`` for the inputs ``current`` ``(T, B, n)``; the membranes if ``rule`` never spikes.
 
-    ``threshold``, ``bias`` and ``reset_value`` are ``(n,)``; ``recurrent`` ``(n, n)`` weighs the spikes of the step
-    before, row by row of the targets. All have the type of ``current``, and integers as values where ``rule`` has a
-    ``v_width``.
+    ``threshold``, ``bias`` and ``reset_value`` are ``(n,)``; ``recurrent`` ``(n, n)`` holds the weights of the spikes
+    of the previous step, one row per target. All have the type of ``current``; their values are integers if ``rule``
+    has a ``v_width``.
     """
     factor = None if alpha is None else alpha.factor
     kinds = beta.kind, None if alpha is None else alpha.kind
@@ -203,9 +204,9 @@ class _Fire(torch.autograd.Function):
             slopes = distance.add_(1.0).square_().mul_(rule.unit).reciprocal_()
             if held is not None:
                 slopes.masked_fill_(held, 0.0)
-        of_v = torch.zeros_like(gradient[0])  # of the membrane stored by this step
-        of_stored = torch.zeros_like(of_v)  # of the synaptic current stored by this step
-        of_spike: Tensor | None = None  # through recurrent connections to the next step
+        of_v = torch.zeros_like(gradient[0])  # gradient of the membrane stored by this step
+        of_stored = torch.zeros_like(of_v)  # gradient of the synaptic current stored by this step
+        of_spike: Tensor | None = None  # gradient through recurrent connections to the next step
         for t in reversed(range(steps)):
             spike = spikes[t]
             if rule.spiking:

@@ -152,7 +152,7 @@ def _population(layer: LayerIntegers) -> Population:
 
 
 def _factor(kind: Leak, factor: Any, p: NeuronParameters) -> NDArray[np.float64]:
-    """Return what a leak multiplies by, ``(n,)``."""
+    """Return the factor ``(n,)`` of a leak."""
     match kind:
         case Leak.NONE:
             return np.ones(p.size)

@@ -51,7 +51,7 @@ _LEAST_ALPHA = 2.0**-8
 class _Integers(torch.autograd.Function):
     """Integers in place of real numbers; backward the derivative ``scale``, as if nothing had been rounded.
 
-    A sum of the real number and the detached difference would be rounded itself, and no integer.
+    The usual sum of the real number and the detached difference would itself be rounded, and not be an integer.
     """
 
     @staticmethod
@@ -66,7 +66,7 @@ class _Integers(torch.autograd.Function):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Forms:
-    """What a pass computes with: every tensor of one type, in units of ``2**-exponent``."""
+    """Tensors that a forward pass computes with, all of one type and in units of ``2**-exponent``."""
 
     exponent: int
     weight: Tensor
@@ -145,7 +145,7 @@ class Layer(torch.nn.Module):
         return None
 
     def product(self, spikes: Tensor, weight: Tensor) -> Tensor:
-        """Return the sums ``(B, n)`` that ``spikes`` ``(B, n_in)`` bring."""
+        """Return the sums ``(B, n)`` of the weights for ``spikes`` ``(B, n_in)``."""
         raise NotImplementedError
 
     def quantise(self, quantisation: Quantisation | None, greatest_value: int = 1) -> None:
@@ -173,7 +173,8 @@ class Layer(torch.nn.Module):
     def run(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums of the weights ``(T, B, n)``, in units of the membrane, and what `forward` returns.
 
-        The sums are those of ``spikes``, without recurrent connections.
+        ``spikes`` are ``(T, B, n_in)``. The sums do not include recurrent connections. Raises ``ValueError`` for
+        another shape.
         """
         if spikes.dim() != 3:
             raise ValueError(f"spikes must have shape (T, B, n), not {tuple(spikes.shape)}")
@@ -216,7 +217,7 @@ class Layer(torch.nn.Module):
         quantisation = self.quantisation
         if quantisation is None or quantisation.weight_width > _WIDEST_HELD or not self.holds:
             return
-        # Beyond half a step outside of the range a weight would not come back for a long time.
+        # A weight more than half a step outside the range would take long to return.
         step = 2.0 ** (self.input_bits - int(self.held_exponent))
         low, high = weight_range(quantisation.weight_width)
         beyond = 0.0 if quantisation.weight_width == 1 else 0.5
@@ -362,7 +363,7 @@ class Layer(torch.nn.Module):
 
 
 class Dense(Layer):
-    """All inputs to all neurons.
+    """Layer in which every input reaches every neuron.
 
     Parameters
     ----------
@@ -371,8 +372,8 @@ class Dense(Layer):
     inputs, outputs
         Number of inputs and neurons.
     activity
-        Share of the inputs that spike in a sample; the initial weights are normal, and so large that a neuron comes
-        near its threshold.
+        Share of the inputs that spike in a sample. The initial weights are drawn from a normal distribution whose width
+        brings neurons near their threshold.
     """
 
     def __init__(
@@ -395,7 +396,7 @@ class Dense(Layer):
 
 
 class Convolutional(Layer):
-    """A convolution of ``(channels, height, width)``.
+    """Layer of a convolution over ``(channels, height, width)``.
 
     Parameters
     ----------
@@ -426,7 +427,7 @@ class Convolutional(Layer):
         return self._geometry
 
     def product(self, spikes: Tensor, weight: Tensor) -> Tensor:
-        # Windows and a matrix product: the convolutions of some libraries transform their numbers and round.
+        # Windows and a matrix product, because the convolutions of some libraries transform the numbers and round.
         g = self._geometry
         windows = torch.nn.functional.unfold(
             spikes.unflatten(1, g.input_shape), g.kernel, dilation=g.dilation, padding=g.padding, stride=g.stride

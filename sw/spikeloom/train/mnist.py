@@ -12,7 +12,7 @@ counts the cells (step, image, neuron) in which they differ: there must be none.
   every step, the cross-entropy of the output's membranes summed over the steps. It is trained in floats first, then
   fine-tuned with integers, where a pixel has the 17 levels of 4 bits.
 
-Trainings see 55,000 of the 60,000 training images. The settings were chosen on the other 5,000 (``--validate``), and
+Training uses 55,000 of the 60,000 training images. The settings were chosen on the other 5,000 (``--validate``), and
 the test images are used once, at the end.
 """
 
@@ -69,7 +69,7 @@ VALIDATION = 5000
 
 _COUNT_SCALE = 2.0  # nats that a spike of an output neuron is worth
 _WARM_UP = 200  # updates
-_KEEP = 0.999  # of the moving average of the parameters
+_KEEP = 0.999  # decay per update of the moving average of the parameters
 _PART = 500  # images that are measured at a time
 
 
@@ -96,11 +96,11 @@ class Recipe:
     start
         Name of the recipe whose parameters this one starts from; empty for none.
     least_accuracy
-        Bound of the accuracy on all test images.
+        Minimum accuracy on all test images, 0 to 1.
     most_lost
-        Bound of the accuracy that is lost against ``start``.
+        Maximum loss of accuracy against ``start``.
     most_seconds
-        Bound of the duration of the training on an idle machine with two cores; None for none.
+        Maximum duration of the training in seconds on an idle machine with two cores; None for no limit.
     """
 
     name: str
@@ -193,11 +193,11 @@ RECIPES = (
         most_seconds=15 * 60,
     ),
 )
-"""What ``make train`` trains, in this order."""
+"""Recipes that ``make train`` trains, in this order."""
 
 
 def split(digits: Digits, held: int) -> tuple[Digits, Digits]:
-    """Return all but the last ``held`` images, and those."""
+    """Return all but the last ``held`` images, and the last ``held`` images."""
     kept = len(digits) - held
     return (
         Digits(images=digits.images[:kept], labels=digits.labels[:kept]),
@@ -237,7 +237,7 @@ def model_of(recipe: Recipe, seed: int = 0) -> SpikingNetwork:
 
 
 def _inputs(recipe: Recipe, images: NDArray[np.uint8]) -> Tensor:
-    """Return what the network gets for ``images`` ``(B, 28, 28)``, ``(T, B, 784)``."""
+    """Return the input ``(T, B, 784)`` of the network for ``images`` ``(B, 28, 28)``."""
     import torch
 
     from spikeloom.train.network import encoded
@@ -250,8 +250,10 @@ def _inputs(recipe: Recipe, images: NDArray[np.uint8]) -> Tensor:
 
 
 def distorted(images: Tensor, amount: float) -> Tensor:
-    """Return each image turned (by 11 degrees at most), scaled (12 %), sheared (20 %) and shifted (2 pixels), times
-    amount."""
+    """Return each of ``images`` ``(B, 28, 28)`` rotated, scaled, sheared and shifted at random.
+
+    With an ``amount`` of 1, the rotation is at most 11 degrees, the scale 12 %, the shear 20 % and the shift 2 pixels.
+    """
     import torch
 
     def random(most: float) -> Tensor:

@@ -1,9 +1,11 @@
 """A chain of layers: trained with PyTorch, and returned as a network that every other part of spikeloom takes.
 
-layers = [Dense("hidden", 784, 128, Neurons()), Dense("digit", 128, 10, Neurons())]
-model = SpikingNetwork(layers, input_shape=(784,), quantisation=Quantisation(weight_width=4), encoder=encoder)
-counts = model(encoded(encoder, levels)).sum(0)  # (B, 10), differentiable; train as usual
-network = model.to_network()  # `quantise` gives the integers that were trained
+::
+
+    layers = [Dense("hidden", 784, 128, Neurons()), Dense("digit", 128, 10, Neurons())]
+    model = SpikingNetwork(layers, input_shape=(784,), quantisation=Quantisation(weight_width=4), encoder=encoder)
+    counts = model(encoded(encoder, levels)).sum(0)  # (B, 10), differentiable; train as usual
+    network = model.to_network()  # `quantise` gives the integers that were trained
 """
 
 # PyTorch is installed only where networks are trained.
@@ -35,7 +37,7 @@ def encoded(encoder: Encoder, values: ArrayLike) -> Tensor:
 
 
 class SpikingNetwork(torch.nn.Module):
-    """Layers one after another.
+    """Chain of layers.
 
     Parameters
     ----------
@@ -48,7 +50,7 @@ class SpikingNetwork(torch.nn.Module):
     quantisation
         Widths of the integers; None to train in floats first (`quantise`).
     encoder
-        The encoder of the input, which the network's file names.
+        Encoder of the input, to be stored with the network.
     name, time_step_s
         As in `spikeloom.model.network.Network`.
     """
@@ -80,7 +82,10 @@ class SpikingNetwork(torch.nn.Module):
         self.quantise(quantisation)
 
     def quantise(self, quantisation: Quantisation | None) -> None:
-        """Compute from now on with the integers of ``quantisation``, or in floats for None."""
+        """Compute from now on with the integers of ``quantisation``, or in floats for None.
+
+        Raises ``ValueError`` for a quantisation with a calibration.
+        """
         if quantisation is not None and quantisation.calibration is not None:
             raise ValueError("calibration must be None where the weights are trained at their scale")
         self.quantisation = quantisation

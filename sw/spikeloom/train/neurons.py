@@ -21,7 +21,7 @@ class Neurons:
     beta
         Decay factor of the membrane per step, 0 to 1.
     alpha
-        Decay factor of the synaptic current per step, 0 to 1 without the ends; None for neurons without one.
+        Decay factor of the synaptic current per step, above 0 and below 1; None for neurons without one.
     threshold, reset_value, bias
         In units of the membrane; the threshold is positive.
     compare, reset, reset_delay, refractory

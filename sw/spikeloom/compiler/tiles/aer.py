@@ -52,7 +52,7 @@ class AerCompiler(TileCompiler):
             )
 
     def memories(self) -> dict[str, NDArray[np.uint8]]:
-        """Return the table. Raises `PlaceError` for invalid addresses."""
+        """Return the table as bytes ``(n, planes)``. Raises `PlaceError` for invalid addresses."""
         placement, port = self.placement, self.port
         axons = placement.input_axons if self.tile.is_input else placement.output_axons
         addresses = np.arange(len(axons)) if port.addresses is None else np.asarray(port.addresses, np.int64)
@@ -68,7 +68,7 @@ class AerCompiler(TileCompiler):
             yield "step_cycles", port.step_cycles
             given = dependencies.inputs | ({BRIDGE_TILE} if INPUT in self.placement.observed else set())
             yield "spike_destinations", set_of(given)
-        # Its sources are written last, because the tile is idle without them.
+        # The sources are written last, because the tile is idle without them.
         yield from reversed(list(token_registers(dependencies, self.number, delayed=False, mesh=True)))
 
     def work(self, rates: Rates) -> TileWork | None:

@@ -1,4 +1,4 @@
-"""Attention tiles: seeds and pages of their attention, and the axons of its spikes."""
+"""Attention tiles: seeds, pages of the sources, and the axons of the spikes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["AttentionCompiler"]
 
 @register_compiler(AttentionTileParameters)
 class AttentionCompiler(TileCompiler):
-    """Attention tile with an attention."""
+    """Attention tile that holds an attention unit of the network."""
 
     is_unit = True
 

@@ -114,7 +114,7 @@ class CoreCompiler(TileCompiler):
         return pack_lanes(self.core.route_layout.bits(fields, slots), 1)
 
     def _populations(self) -> NDArray[np.uint8]:
-        """Return the words, the rule and the destinations of every part; observed integrators send membranes."""
+        """Return words, neuron model parameters and destinations of every part; observed integrators send membranes."""
         placement, words = self.placement, []
         for placed in self.held:
             parameters = placed.population.parameters
