@@ -44,7 +44,7 @@ class AerReceiver(wiring.Component):
     address_width
         Width of the address, 1 to 32.
     stages
-        Registers of the synchroniser, 2 to 8. Two are usual; fast clocks need more.
+        Number of registers in series in the synchroniser, 2 to 8. Two are usual; fast clocks need more.
     active_low
         Request and acknowledge are active low. The address is always active high.
 
@@ -58,7 +58,7 @@ class AerReceiver(wiring.Component):
     o : Stream(address_width), out
         The addresses.
     waiting : Signal, out
-        The event is acknowledged, and the sender must end it.
+        The event is acknowledged, and the sender must deassert its request.
     """
 
     def __init__(self, address_width: int, *, stages: int = 2, active_low: bool = False) -> None:
@@ -145,9 +145,9 @@ class AerSender(wiring.Component):
         m.submodules.synchroniser = FFSynchronizer(self.acknowledge, line, stages=self.stages, init=self.active_low)
         m.d.comb += acknowledged.eq(line ^ self.active_low)
         requesting = Signal()
-        # Derived from a register alone: a glitch on the request would be taken for an event.
+        # Derived from a register alone, because a glitch on the request would be taken for an event.
         m.d.comb += self.request.eq(requesting ^ self.active_low)
-        # Counts the setup time down, so that the request follows when every address wire has settled at the receiver.
+        # Counts down the setup time, so that every address wire has settled at the receiver before the request.
         waiting = Signal(range(self.setup_cycles))
         with m.FSM():
             with m.State("IDLE"):

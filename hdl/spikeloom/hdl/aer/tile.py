@@ -2,8 +2,8 @@
 
 ::
 
-    input    wires ─▶ AerReceiver ─▶ table ─▶ queue of the next step ══ at its begin ═▶ spikes, TICK ─▶ o
-    output   i ─▶ queue of each parity ═▶ table ─▶ AerSender ─▶ wires;  all of a step out: TICK, ACK ─▶ o
+    input    wires ─▶ AerReceiver ─▶ table ─▶ queue of the next step ══ when it begins ═▶ spikes, TICK ─▶ o
+    output   i ─▶ queue of each parity ═▶ table ─▶ AerSender ─▶ wires;  step complete: TICK, ACK ─▶ o
 
 **Input.** The chip has no notion of steps. Events that arrive between the beginnings of steps t - 1 and t belong to
 step t. A step begins when its tokens have arrived (a TICK of the host and ACKs of the sinks) and, with
@@ -52,11 +52,11 @@ class EventQueue(wiring.Component):
     o : Stream(axon_width), out
         Axons. Accepting one takes four or five cycles.
     busy : Signal, out
-        An axon offered at ``i`` is being processed and may be accepted.
+        An axon offered at ``i`` is being processed and may be accepted, or the memory is being erased.
     repeated : Signal, out
         The axon accepted at ``i`` is a duplicate.
     empty : Signal, out
-        The queue is empty. ``o`` lags by a few cycles.
+        The queue holds no axon. An accepted axon appears at ``o`` a few cycles later.
     """
 
     def __init__(self, axon_width: int, depth: int) -> None:
@@ -90,7 +90,7 @@ class EventQueue(wiring.Component):
         # the FSM need not wait for one after the look-up.
         m.d.sync += level.eq(level + push - pop)
 
-        # One bit per axon marks those in the queue. It is looked up before an axon enters and reset as the axon leaves.
+        # One bit per axon marks those in the queue. It is read before an axon enters, and cleared when the axon leaves.
         place, waiting = Signal(width), Signal(range(present.latency))
         m.d.comb += [present.write_address.eq(place), present.write_enable.eq(0)]
         with m.If(pop):
@@ -125,17 +125,23 @@ class EventQueue(wiring.Component):
 
 
 class Translator(wiring.Component):
-    """Translates addresses to axons or vice versa by a table; unknown ones are dropped.
+    """Translates addresses to axons or vice versa by a table; numbers without an entry are dropped.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the tile, which declare the table.
 
     Members
     -------
     load : LoadPort, in
         Write port of the table for the host.
-    i : Stream((_table.depth - 1).bit_length()), in
-    o : Stream(value.width), out
-        Numbers before and after translation; the output is registered. Each takes four or five cycles.
-    unknown : Signal(known.width), out
-        The number accepted at ``i`` is unknown and dropped.
+    i : Stream(index of the table), in
+        Numbers to translate: addresses in an input, axons in an output.
+    o : Stream(value of the table), out
+        Translated numbers, from a register. Each takes four or five cycles.
+    unknown : Signal, out
+        The number accepted at ``i`` has no entry and is dropped.
     """
 
     def __init__(self, parameters: AerTileParameters) -> None:
@@ -167,7 +173,8 @@ class Translator(wiring.Component):
             m.d.sync += self.o.valid.eq(0)
         with m.If(here):
             m.d.sync += [self.o.payload.eq(table.data[1:]), self.o.valid.eq(known)]
-        # The table reads all the time; its word belongs to the number at the input once that has stood for its latency.
+        # The table reads in every cycle. Its word belongs to the number at the input once that number has been there
+        # for the latency of the table.
         with m.If(~self.i.valid | self.i.ready):
             m.d.sync += waiting.eq(table.latency)
         with m.Elif(waiting != 0):
@@ -177,7 +184,7 @@ class Translator(wiring.Component):
 
 @register_tile(AerTileParameters)
 class AerTile(wiring.Component):
-    """An AER port that takes and sends packets.
+    """An AER port that accepts and sends packets.
 
     Writing 1 to bit 0 of the register ``control`` discards waiting events and all tokens. The queues of an input then
     take one cycle per axon before they accept events again. A handshake in progress completes its phases.
@@ -255,8 +262,8 @@ class AerTile(wiring.Component):
             with m.Else():
                 m.d.sync += count.eq(count + event)
 
-        # Timer of the phase that the chip must end.
-        # `waited` counts only while a handshake waits for the chip, and starts anew with each of its phases.
+        # Timer of the phase that the chip must end. `waited` counts only while a handshake waits for the chip, and
+        # restarts with each phase.
         phase, waited, stalled = Signal(), Signal(32), Signal()
         m.d.sync += phase.eq(self.request)
         with m.If(~line.waiting | (phase != self.request)):
@@ -368,7 +375,7 @@ class AerTile(wiring.Component):
         m.submodules.queue_0, m.submodules.queue_1 = queues
         empty = Signal(2)
         for number, queue in enumerate(queues):
-            level = Signal(range(p.depth + 8), name=f"level_{number}")  # some have been read out of the memory
+            level = Signal(range(p.depth + 8), name=f"level_{number}")  # includes axons between the memory and `o`
             m.d.comb += [
                 queue.i.payload.eq(packet.axon),
                 queue.i.valid.eq(arrived & is_spike & (packet.parity == number)),
@@ -389,8 +396,7 @@ class AerTile(wiring.Component):
         with m.FSM():
             with m.State("WAIT"):
                 m.d.comb += idle.eq(empty.all() & ~arrived & out)
-                # The TICKs say that no further event of this step comes, so an empty queue and an idle line complete
-                # it.
+                # After the TICKs no further event of this step arrives, so an empty queue and an idle line complete it.
                 with m.If(tokens.due & empty.bit_select(tokens.parity, 1) & out):
                     m.d.comb += tokens.start.eq(1)
                     m.next = "FINISH"

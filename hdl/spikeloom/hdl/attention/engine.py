@@ -144,8 +144,8 @@ class AttentionEngine(wiring.Component):
         Q[i], token after token, head after head, step after step.
     available, final : Signal, in
         ``available``: K and V of the next head are complete. ``final``: its step is the last of its sample. Both must
-        be held until ``claim``. In the cycle after ``claim`` ``available`` refers to the following head, ``final`` two
-        cycles after ``claim``.
+        be held until ``claim``. They refer to the following head from one (``available``) and two cycles (``final``)
+        after ``claim`` on.
     claim : Signal, out
         The last pass of the head has started.
     key : Signal(range(tokens)), out
@@ -167,8 +167,8 @@ class AttentionEngine(wiring.Component):
     causal : Signal, in
         S[i, j] is 0 for j > i. Constant while a pass is in progress.
     o : Stream(rows), out
-        A of one group, ``rows`` bits, the first row lowest: feature after feature, group after group, head after head,
-        step after step.
+        A of one group, ``rows`` bits, the first row in the lowest bit: feature after feature, group after group, head
+        after head, step after step.
     """
 
     def __init__(self, parameters: AttentionParameters) -> None:
@@ -219,8 +219,8 @@ class AttentionEngine(wiring.Component):
         start, full, room = Signal(), Signal(), Signal(init=1)
         fills = Signal()  # the last query of the pass is accepted
         cycles_left = Signal(range(p.pass_cycles))
-        # `start` takes effect a cycle after it is decided: conditions that will hold then are enough, and `~start`
-        # keeps one decision from counting twice while they are still up.
+        # `start` takes effect a cycle after it is decided: conditions that will hold then are sufficient, and `~start`
+        # prevents a second start while they still hold.
         m.d.sync += start.eq(self.available & (full | fills) & room & (cycles_left <= 1) & ~start)
         m.d.comb += [
             self.claim.eq(start & scores.last_group),
@@ -287,10 +287,11 @@ class AttentionEngine(wiring.Component):
         output_words = self._words(m, "outputs", outputs, p.output_bits, output_samplers)
 
         waiting = [Signal(p.features, name=f"waiting_{row}", reset_less=True) for row in range(p.rows)]
-        # Below the first row a 0 is shifted in, so its mask ends with the first shift.
+        # The first row shifts in a 0, so its mask ends with the first shift.
         visible_before: Value = Const(0)
         entering: Value = _delayed(m, self.q.payload, at_rows - 1)
-        # The queries of a pass form a shift register, filled from the last row on: no multiplexer as wide as all rows.
+        # The queries of a pass form a shift register, filled from the last row on, which avoids a multiplexer over all
+        # rows.
         for row in reversed(range(p.rows)):
             with m.If(shift_in[row]):
                 m.d.sync += waiting[row].eq(entering)
@@ -309,7 +310,7 @@ class AttentionEngine(wiring.Component):
             visible_before = visible
             next_made = Cat(made[1:], score.sample & (visible | ~causal[row]))
             m.d.sync += made.eq(next_made)
-            # `held` frees `made` for the next pass, whose S is computed while this pass's A is.
+            # `held` frees `made` for the next pass, whose S is computed at the same time as A of this pass.
             with m.If(take_scores[row]):
                 m.d.sync += held.eq(next_made)
             m.d.comb += [

@@ -93,9 +93,10 @@ class EventMatrix(wiring.Component):
     event_bit : Signal(bits_for(width)), in
         An event: the parity of its step, the address of the word, and the bit.
     parity : Signal, in
-    address : Signal(address), in
-    data : Signal(_width), out
-        A word, `READ_LATENCY` cycles later.
+    address : Signal(bits_for(words)), in
+        Parity of the step and address of a word to read.
+    data : Signal(width), out
+        The word, `READ_LATENCY` cycles later.
     clear : Signal, in
         This is the last read of the word at ``address``, which then becomes 0.
     """
@@ -143,6 +144,7 @@ class EventMatrix(wiring.Component):
 
         # The words of the events one and two cycles earlier are not written yet when an event reads. The flags above
         # select the changed word from `written` instead.
+
         # A word is cleared in the cycle after its last read.
         clearing, cleared = Signal(), Signal(address_bits)
         clearing_parity = Signal()

@@ -67,7 +67,7 @@ class AndSampler(wiring.Component):
         # Summands and products are pairs of bits, whose AND is added.
         products: dict[int, Product] = {place: (self.left[place], self.right[place]) for place in range(1 << self.bits)}
         # Products at even places are the leaves of the tree. Those at odd places remain, one for the carry of each
-        # adder, that of the last level included.
+        # adder, including that of the last level.
         numbers: list[list[Product]] = [[products.pop(place)] for place in range(0, 1 << self.bits, 2)]
         level = 1
         while level < self.bits:
@@ -100,7 +100,7 @@ class AndSampler(wiring.Component):
                     # times a constant 1.
                     products[place] = (_registered(m, Value.cast(left) & right), 1)
             numbers = [[(bit, 1) for bit in total] for total in counted]
-        # What is left for the last level: the count, and the one product that was no carry of the levels before.
+        # The last level adds the count and the one product that no earlier level has used as its carry.
         (count,), (product,) = numbers, products.values()
         chain = ProductAdders(m, platform)
         total = chain.add([(bit, (word, 1)) for bit, word in zip(count, self.word, strict=True)], product)

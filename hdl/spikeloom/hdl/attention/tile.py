@@ -47,7 +47,7 @@ class SpikeScanner(wiring.Component):
     restart : Signal, in
         Start with the words of a step.
     i : Stream(rows), in
-        Words.
+        Words of A: one feature of the rows of a group, the first row in the lowest bit.
     o : Stream(index_bits), out
         The index ``(head N + token) d + feature`` of each set bit.
     done : Signal, out
@@ -126,7 +126,7 @@ class SpikeScanner(wiring.Component):
 
 @register_tile(AttentionTileParameters)
 class AttentionTile(wiring.Component):
-    """An attention unit that takes and sends packets.
+    """An attention unit that accepts and sends packets.
 
     Writing 1 to bit 0 of the register ``control``, or asserting ``clear`` or ``reset``, empties the tile and restarts
     the random sequence. This takes two cycles per word of the largest matrix; input is stalled meanwhile.
@@ -188,7 +188,7 @@ class AttentionTile(wiring.Component):
         token = packet.axon[:token_bits]
         feature = packet.axon[token_bits : token_bits + feature_bits]
         head = packet.axon[token_bits + feature_bits : p.index_bits]
-        # The three matrices share one stream of packets. The host gives each its page, the axon bits above the index.
+        # The three matrices share one stream of packets. The host assigns each a page, the axon bits above the index.
         page = packet.axon[p.index_bits :]
         for matrix, own in matrices:
             m.d.comb += [

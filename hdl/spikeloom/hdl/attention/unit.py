@@ -26,20 +26,26 @@ __all__ = ["AttentionUnit"]
 
 
 class AttentionUnit(wiring.Component):
-    """Attention of samples of ``steps`` steps.
+    """Attention for samples of ``steps`` steps.
+
+    Parameters
+    ----------
+    parameters
+        Sizes of the unit.
 
     Members
     -------
     q, k : Stream(features), in
-        Q[i, :] and K[j, :], ``d`` bits, feature 0 lowest: token after token, head after head, step after step.
+        Q[i, :] and K[j, :], ``d`` bits, feature 0 in the lowest bit: token after token, head after head, step after
+        step.
     v : Stream(tokens), in
-        V[:, f], ``N`` bits, token 0 lowest: *feature after feature*, head after head, step after step, because each A
-        needs one feature of all tokens at once.
+        V[:, f], ``N`` bits, token 0 in the lowest bit: *feature after feature*, head after head, step after step,
+        because each A needs one feature of all tokens at once.
     o : Stream(rows), out
-        A of ``rows`` tokens, the first lowest: feature after feature, group of rows after group, head after head, step
-        after step. With ``rows = N`` this is the order of ``v``.
+        A of ``rows`` tokens, the first in the lowest bit: feature after feature, group of rows after group, head after
+        head, step after step. With ``rows = N`` this is the order of ``v``.
     steps : Signal(16), in
-        Steps of a sample, after which the random sequence restarts; 0: never.
+        Number of steps of a sample, after which the random sequence restarts; 0: never.
     score_seed : Signal(SCORE_WIDTH), in
     output_seed : Signal(OUTPUT_WIDTH), in
         Initial values of the random sequence (`spikeloom.sim.attention.attention.register_seeds`), by default those of
@@ -47,7 +53,7 @@ class AttentionUnit(wiring.Component):
     causal : Signal, in
         Mask later tokens.
 
-    The last four must be constant while the unit is not empty.
+    ``steps``, both seeds and ``causal`` must be constant while the unit is not empty.
     """
 
     def __init__(self, parameters: AttentionParameters) -> None:

@@ -1,5 +1,7 @@
 """Synaptic accumulation: one word of ``lanes`` weights is added to the accumulators per cycle.
 
+::
+
     cycle  0            1              2              3         4
            word ─┬─▶ weight memory ────────────────▶ add ─▶ sum ─▶ accumulators, written
                  ├─▶ accumulators, read ───────────▶ ▲ ▲    │
@@ -63,16 +65,16 @@ class Accumulator(wiring.Component):
     word : word_layout(parameters), in
         The word to add; accepted in every cycle.
     busy : Signal(2), out
-        One bit per parity: words of events of a step with this parity are still being added.
+        One bit per parity: words of a step with this parity are still being added.
     sweep, bank : Signal, in
-    address : Signal(word), in
+    address : Signal(bits_for(words)), in
     current : ArrayLayout(signed(accumulator_width), lanes), out
     current_valid : Signal, out
         Read port of the neuron sweep. While ``sweep`` is high, the word ``address`` of ``bank`` is read and marked as
         zero. `READ_LATENCY` cycles later ``current`` holds its sums; if ``current_valid`` is low, all of them are zero.
         No event may be added to the swept bank meanwhile; additions to the other bank continue.
     clear : Signal, in
-    clear_address : Signal(word), in
+    clear_address : Signal(bits_for(words)), in
         Mark the word ``clear_address`` as zero in both banks. No addition or sweep may be in progress.
     load : LoadPort, in
         Write port of the weight memory for the host.

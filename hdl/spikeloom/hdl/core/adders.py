@@ -54,6 +54,8 @@ class AdderBank(wiring.Component):
 
     Parameters
     ----------
+    parameters
+        Sizes and features of the core.
     number
         Index of the bank, which selects its slice of each weight word.
     streamed
@@ -61,7 +63,7 @@ class AdderBank(wiring.Component):
 
     Members
     -------
-    control : Signal(control_layout(p)), in
+    control : control_layout(parameters), in
         Control signals of the current cycle.
     current : ArrayLayout(signed(accumulator_width), bank_lanes), out
         Accumulators at ``control.swept``, 2 cycles later with either kind of memory.
@@ -73,7 +75,7 @@ class AdderBank(wiring.Component):
         self.parameters = p = parameters
         self._number = number
         self._weights = None if streamed else self._weight_memory()
-        # The block RAMs of a wide bank are spread over the FPGA, and the way to the adders takes a cycle of its own.
+        # The block RAMs of a wide bank are spread over the FPGA, so the path to the adders takes a cycle of its own.
         # Deep memories (latency 3) already end in a register behind the multiplexer of their blocks.
         latency = self._weights.latency if self._weights else 0
         self._is_far = p.bank_lanes > NEAR_LANES and latency == 2

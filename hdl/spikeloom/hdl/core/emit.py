@@ -1,5 +1,7 @@
 """Spike emission: words of fired neurons become packets for other tiles and events for the core, one per cycle.
 
+::
+
     push ─▶ queue ─▶ group of 8 lanes ─▶ lane ─▶ route memory ─▶ skid buffer ─┬─▶ packets
                                                                               └─▶ local
 
@@ -77,22 +79,27 @@ def _lowest_place(bits: Value) -> Value:
 class SpikeEmitter(wiring.Component):
     """Sends each fired neuron to the destinations of its route.
 
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core.
+
     Members
     -------
     restart : Signal, in
         Rewind the empty queue, before the first word of a population is pushed.
     push : Signal, in
-    word : Signal(word), in
+    word : Signal(bits_for(words)), in
     fired : Signal(lanes), in
     value : ArrayLayout(signed(sent_width), lanes), in
         A word of fired neurons with the values that they send (`NeuronSweep`). Always accepted: a population fires
         each word at most once, so the queue cannot overflow.
     rule : population_layout, in
         Parameters of the population, which define the values in a core with graded spikes.
-    packets : Stream(data.StructLayout(packet)), out
+    packets : Stream(membrane, axon, value), out
         Packets for other tiles: the neuron's axon with its membrane (if the route reads it out) or the value of its
         spike, which is 1 unless graded.
-    local : Stream(data.StructLayout(event)), out
+    local : Stream(axon, value), out
         Events for the core itself: an axon and, in a core with graded spikes, the value of the spike.
     busy : Signal, out
         Some spikes are still to be sent.
@@ -224,8 +231,8 @@ class SpikeEmitter(wiring.Component):
         def select(array: data.View, width: int) -> Value:
             return _or(array[place] & chosen[place].replicate(width) for place in range(groups))
 
-        # The lanes of a group that have fired, the lowest first. `single` is set if there is at most one, and
-        # thus also if there is none. Whether a group can be taken is two LUTs from the skid buffer's state.
+        # The lanes of a group that have fired, the lowest first. `single` is set if there is at most one, and thus also
+        # if there is none. The decision to take a group is only two LUTs away from the state of the skid buffer.
         fired = Signal(group)
         single = Signal(init=1)
         word = Signal(self.word.shape())

@@ -1,5 +1,7 @@
 """The LIF engine: runs the steps of elastic time over the populations of a core.
 
+::
+
     i ──▶ SPIKE ──▶ RowReader ◀───────────── local events ─────── SpikeEmitter ──▶ o
              │          └──▶ Accumulator ──▶ NeuronSweep ──▶ fired ────┘           ▲
              └─ TICK, ACK ──▶ Tokens ─────────────────────────────── TICK, ACK ────┘
@@ -43,8 +45,8 @@ class LifEngine(wiring.Component):
 
     Members
     -------
-    i : Stream(packet_layout(*packet)), in
-    o : Stream(packet_layout(*packet, destinations)), out
+    i : Stream(packet_layout(axon_width, v_width)), in
+    o : Stream(packet_layout(axon_width, v_width, destinations)), out
         Packets. A SPIKE names an axon in both directions and carries a value, which is 1 unless graded.
     load : LoadPort, in
         Writes the memories of `CoreParameters.memories`.
@@ -59,7 +61,7 @@ class LifEngine(wiring.Component):
         swept; the spike or membrane of a neuron is sent; a step ends.
     requests : Stream(weight_request_layout(parameters)), out
     weights : Stream(lanes * weight_width), in
-        With ``streamed``: requests for weight words, and the words in the same order, after any time.
+        With ``streamed``: requests for weight words, and the words in the same order, after any latency.
     """
 
     def __init__(self, parameters: CoreParameters, *, streamed: bool = False) -> None:

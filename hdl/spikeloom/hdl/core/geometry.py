@@ -1,5 +1,7 @@
 """Rows with coordinates: the weight words of a matrix, convolution or pooling for an event at one position.
 
+::
+
     row, x, y ─▶ tables of columns and lines ─▶ first words ─▶ taps in y ⊃ taps in x ⊃ words of a tap ──▶ word
 
 Two tables hold the offsets of the outputs that a position reaches (`spikeloom.sim.core.row_reader` has the loop), so
@@ -38,6 +40,11 @@ def positioned_row_layout(parameters: CoreParameters) -> data.StructLayout:
 
 class GeometrySequencer(wiring.Component):
     """The words of rows with coordinates, one per cycle.
+
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core.
 
     Members
     -------

@@ -1,5 +1,7 @@
 """The neuron update, one neuron per cycle: a pipeline with one carry chain per stage and only the configured terms.
 
+::
+
     0 leak ─▶ (held, or earlier reset) ─▶ u = + drive ─▶ u - threshold ─▶ (+ noise) ─▶ spike ─▶ reset, saturate
     0 (synaptic current's leak) ─▶ (+ I) ─▶ (+ bias) ──▲  └▶ (- higher multiples of it)   └─▶ (adaptation)
 
@@ -15,9 +17,10 @@ a flip-flop is free:
 * A value forced to 0, such as every state in the first step of a sample, uses the reset of the register behind it.
 * The stored membrane is ``u``, ``u - threshold`` or the same bit in all places. One lookup table per bit performs both
   the reset and the saturation.
-* Several spikes per step are counted from the highest power of two down: where ``u`` is above the threshold times it,
-  and the count stays within its bound, this multiple is subtracted. What is left is compared with the threshold itself
-  by the stages of every core. The result equals the comparison with each multiple, because thresholds are positive.
+* Several spikes per step are counted from the highest power of two down: if ``u`` reaches this multiple of the
+  threshold, and the count stays within its bound, the multiple is subtracted. The remainder is compared with the
+  threshold itself by the stages that every core has. The result equals the comparison with each multiple, because
+  thresholds are positive.
 * A delay line is computed as a neuron without leak, with threshold 0 and comparison ``>``, which detects ``I > 0``.
 """
 
@@ -94,7 +97,7 @@ class LaneTiming:
         leak = 2 if p.multiplier else 1  # a product is registered twice
         base = leak + bool(p.reset_delay or (p.multiplier and p.refractory_width))
         drive_stages = p.synaptic_current + p.bias
-        # The drive is ready in the same stage as the base, unless the leak of the synaptic current holds it up.
+        # The drive is ready in the same stage as the base, unless the leak of the synaptic current delays it.
         current = max(leak if p.synaptic_current else 0, base - drive_stages)
         u = current + drive_stages + 1
         # A difference and a choice for each multiple: two, four and eight times the threshold.
@@ -105,6 +108,11 @@ class LaneTiming:
 
 class NeuronLane(wiring.Component):
     """One lane of the neuron sweep.
+
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core.
 
     Members
     -------
@@ -121,9 +129,9 @@ class NeuronLane(wiring.Component):
     new_state : state_layout, out
     emit : Signal, out
     sent : Signal(signed(sent_width)), out
-        `LaneTiming.latency` cycles after ``state``: what to store, whether the neuron has something to send, and what
-        to send: the membrane, or in a core with graded spikes the exact ``u`` (see `spikeloom.hdl.core.graded`) or the
-        number of spikes.
+        `LaneTiming.latency` cycles after ``state``: the state to store, whether the neuron sends a spike or its
+        membrane, and the value to send: the membrane, or in a core with graded spikes the exact ``u`` (see
+        `spikeloom.hdl.core.graded`) or the number of spikes.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -177,7 +185,7 @@ class _Lane:
         reached, spike = self._spike(compared.at(decide), None if higher is None else higher.at(decide))
         kept, subtracted = u.at(decide), difference.at(decide)
         if p.second_threshold:
-            # A spike above twice the threshold subtracts it once, so the difference that was compared is of no use.
+            # A spike above twice the threshold subtracts the threshold once, so the compared difference cannot be used.
             once = self._register(
                 "once",
                 (u.at(u_stage) - self.parameter["threshold"].at(u_stage))[: p.update_widths.difference].as_signed(),
@@ -405,14 +413,14 @@ class _Lane:
         return self._register("compared", total.as_signed(), stage + 1)
 
     def _higher_multiples(self, u: _Staged) -> tuple[_Staged, _Staged]:
-        """``u`` minus the multiples of the threshold from twice on that count, and the bits of the count above the
-        lowest."""
+        """``u`` minus the counted multiples of the threshold, from twice the threshold on, and the bits of the count
+        above the lowest."""
         # Adapting thresholds are never multiplied, so that the threshold is that of the parameters.
         p, rest, threshold = self.p, u, self.parameter["threshold"]
         higher: _Staged | None = None
         for power in reversed(range(1, p.count_width)):
             stage = self.timing.rest - 2 * power
-            # A difference needs one bit more than the wider of both.
+            # A difference needs one bit more than its wider operand.
             width = max(p.update_widths.u, p.v_width + power) + 1
             multiple = Cat(Const(0, power), threshold.at(stage)).as_signed()
             difference = self._register(
@@ -420,7 +428,7 @@ class _Lane:
             ).at(stage + 1)
             before = Const(0, 0) if higher is None else higher.at(stage + 1)
             bit = self._counts(self._reached(difference), before, power)
-            # Where it counts, the difference is not negative and not above `u`, so that it has its width.
+            # A difference that counts is neither negative nor above `u`, so that the width of `u` suffices.
             left = Mux(bit, difference[: p.update_widths.u].as_signed(), rest.at(stage + 1))
             rest = self._register(f"rest_{power}", left[: p.update_widths.u].as_signed(), stage + 2)
             higher = self._register(f"higher_{power}", Cat(bit, before), stage + 2)

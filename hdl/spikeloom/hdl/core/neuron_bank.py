@@ -24,7 +24,8 @@ NEURON_LATENCY = 2
 def control_layout(parameters: CoreParameters) -> data.StructLayout:
     """Control signals common to all lanes of a bank. ``rule`` and ``fresh`` (see `NeuronLane`) hold for a sweep.
 
-    ``state`` and ``neuron`` address the words to read, ``write`` the word that takes the new states if ``write_valid``.
+    ``state`` and ``neuron`` address the words to read; ``write`` addresses the word to which the new states are written
+    if ``write_valid``.
     ``current_valid`` accompanies the currents.
     """
     word = bits_for(parameters.words)
@@ -46,12 +47,14 @@ class NeuronBank(wiring.Component):
 
     Parameters
     ----------
+    parameters
+        Sizes and features of the core.
     number
         Index of the bank, which selects its slice of each parameter word.
 
     Members
     -------
-    control : Signal(control_layout(p)), in
+    control : control_layout(parameters), in
     current : ArrayLayout(signed(accumulator_width), bank_lanes), in
         Control signals of the current cycle, and the accumulators of the lanes.
     emit : Signal(bank_lanes), out

@@ -1,5 +1,7 @@
 """Events to weight words: each event selects a row, and each row yields one memory word of weights per cycle.
 
+::
+
     events ─┬─▶ row memory ─▶ sequencer ──▶ word
             └── again ◀──────────┘ more
 
@@ -7,9 +9,9 @@ The row memory is read in two stages, the array and its output register. Both ho
 is busy, so waiting rows need no queue. A row with a continuation re-enters the pipeline with the next row number when
 it is taken; rows of other events proceed meanwhile.
 
-Rows with coordinates use a separate sequencer (`spikeloom.hdl.core.geometry`), and so do rows whose weights are
-streamed from elsewhere (`spikeloom.hdl.core.stream_sequencer`). In a core with sparse rows, the words
-also pass the memory of their targets (`spikeloom.hdl.core.words`).
+Rows with coordinates use a separate sequencer (`spikeloom.hdl.core.geometry`), as do rows whose weights are streamed
+from elsewhere (`spikeloom.hdl.core.stream_sequencer`). In a core with sparse rows, the words also pass the memory of
+their targets (`spikeloom.hdl.core.words`).
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal

@@ -1,14 +1,14 @@
-"""Rows whose weights come through a stream: requests for them ahead, and their words with their targets as they come.
+"""Rows whose weights come through a stream: requests the weights ahead, and combines them with their targets.
 
 ::
 
     fetched row ─┬─▶ requests ──▶ memory of any latency ──▶ weights ─┐
-                 └─▶ queue of rows on their way ─────────────────────┴─▶ word
+                 └─▶ queue of requested rows ────────────────────────┴─▶ word
 
 It takes the place of the counters that address the weight memory. A row is requested as soon as it is fetched, so the
-memory sees `ROWS` rows ahead; its weights come in the order of the requests. When they come decides only in which cycle
-a word is added: results are those of a core with a weight memory. Throughput: one word per cycle in which weights are
-offered. Latency: one cycle from the weights to the word.
+memory sees up to `ROWS` rows ahead; the weights arrive in the order of the requests. The time of their arrival affects
+only the cycle in which a word is added: the results are those of a core with a weight memory. Throughput: one word per
+cycle in which weights are offered. Latency: one cycle from the weights to the word.
 """
 
 from amaranth.hdl import Cat, Module, Signal
@@ -25,7 +25,8 @@ from spikeloom.sim.lib.words import bits_for
 __all__ = ["ROWS", "StreamSequencer", "weight_request_layout"]
 
 ROWS = 8
-"""Rows on their way, beside the one whose words are coming. Two keep an SDRAM busy; more cover its refreshes."""
+"""Number of requested rows besides the one whose weights are arriving. Two keep an SDRAM busy; more cover its
+refreshes."""
 
 
 def weight_request_layout(parameters: CoreParameters) -> data.StructLayout:
@@ -34,7 +35,12 @@ def weight_request_layout(parameters: CoreParameters) -> data.StructLayout:
 
 
 class StreamSequencer(wiring.Component):
-    """Requests the weights of rows, and gives them targets.
+    """Requests the weights of rows and combines them with their targets.
+
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core, which must have neither coordinates nor sparse rows.
 
     Members
     -------
@@ -42,11 +48,11 @@ class StreamSequencer(wiring.Component):
         Rows. They wait for the requests of earlier rows.
     requests : Stream(weight_request_layout(parameters)), out
     weights : Stream(lanes * weight_width), in
-        Requests, and the words for them in the same order. Without a row on its way, a word is not taken.
+        Requests, and their weights in the same order. Without a requested row no weights are accepted.
     word : word_layout(parameters, streamed=True), out
         The word of this cycle, which must be accepted.
     busy : Signal(2), out
-        One bit per parity: rows of a step with this parity are on their way, ``word`` included.
+        One bit per parity: rows of a step with this parity are in progress, ``word`` included.
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
@@ -98,7 +104,7 @@ class StreamSequencer(wiring.Component):
             queue.i.payload.value.eq(given.value),
         ]
 
-        # The row whose words are coming. Its last word and the take of the next row share a cycle.
+        # The row whose weights are arriving. The next row is taken in the cycle of its last word.
         active, current = Signal(), Signal(waiting)
         taken, ends = Signal(), Signal()
         m.d.comb += [
@@ -117,7 +123,8 @@ class StreamSequencer(wiring.Component):
             *(getattr(self.word, name).eq(getattr(current, name)) for name in ("target", "bank", "parity", "value")),
         ]
 
-        # Rows from their request to their last word, by parity: the queue alone would not say which step they delay.
+        # Number of rows from their request to their last word, by parity: the queue alone does not tell which step has
+        # to wait for them.
         for number in range(2):
             rows = Signal(range(ROWS + 2), name=f"rows_{number}")
             begins = accepted & (given.parity == number)

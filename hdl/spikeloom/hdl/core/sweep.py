@@ -1,5 +1,7 @@
 """The neuron sweep: updates ``lanes`` neurons per cycle after the last event of a step.
 
+::
+
     address ─┬─▶ state memory ──────▶ lanes ─▶ state memory
              ├─▶ neuron memory ─────▶   ▲
              └─▶ accumulators ──────────┘
@@ -29,13 +31,15 @@ class NeuronSweep(wiring.Component):
 
     Parameters
     ----------
+    parameters
+        Sizes and features of the core.
     read_latency
         Latency of the accumulators: cycles from ``address`` to ``current``.
 
     Members
     -------
     start : Signal, in
-    rule : Signal(rule), in
+    rule : population_layout, in
         Begin a sweep of the population with the parameters ``rule``, allowed while ``busy`` is low.
     fresh : Signal, in
         The current step is the first of its sample: every neuron starts from its initial state. Constant during a
@@ -43,19 +47,20 @@ class NeuronSweep(wiring.Component):
     busy : Signal, out
         A sweep is in progress.
     reading : Signal, out
-    address : Signal(word), out
+    address : Signal(bits_for(words)), out
     current : ArrayLayout(signed(accumulator_width), lanes), in
     current_valid : Signal, in
-        While ``reading`` is high the sweep reads the accumulators of ``address``. `read_latency` cycles later
-        ``current_valid`` is low if all of them are 0; else ``current`` holds them, with several banks the cycles of
-        `spikeloom.hdl.tech.ecp5_carry.far_cycles` later, in which ``current_valid`` goes to the banks.
+        While ``reading`` is high the sweep reads the accumulators of ``address``. ``read_latency`` cycles later
+        ``current_valid`` is low if all of them are 0; otherwise ``current`` holds them. With several banks ``current``
+        follows another `spikeloom.hdl.tech.ecp5_carry.far_cycles` cycles later, the delay of ``current_valid`` to the
+        banks.
     emit_valid : Signal, out
-    emit_word : Signal(word), out
+    emit_word : Signal(bits_for(words)), out
     emit : Signal(lanes), out
     sent : ArrayLayout(signed(sent_width), lanes), out
         ``emit`` has a bit for each neuron of the word that sends a spike or its membrane; it must be accepted. ``sent``
-        holds their membranes or, in a core with graded spikes, the exact ``u``.
-    held_rule : Signal(rule), out
+        holds the values to send, as output by `NeuronLane`.
+    held_rule : population_layout, out
         The population's parameters, held from the start of its sweep to the next one.
     load : LoadPort, in
         Write port of the memories for the host.

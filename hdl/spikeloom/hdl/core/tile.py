@@ -22,6 +22,11 @@ class LifCore(wiring.Component):
     accumulators, queues, tokens and counters, but not the program. This takes one cycle per word of accumulators; input
     is stalled meanwhile.
 
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core.
+
     Members
     -------
     As `TileSignature`. A SPIKE names an axon in both directions. `spikeloom.sim.core.registers` lists the registers,

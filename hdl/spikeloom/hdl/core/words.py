@@ -1,5 +1,7 @@
 """Words of weights on their way to the accumulators, and the target memory of sparse words.
 
+::
+
     word ─┬───────────────▶ ┬──▶ listed
           └▶ target memory ─┘ if sparse
 
@@ -22,9 +24,10 @@ __all__ = ["TargetReader", "word_layout"]
 
 
 def word_layout(parameters: CoreParameters, *, streamed: bool = False) -> data.StructLayout:
-    """A word to add: address of its weights, target accumulators, parity of the event's step, value of the event.
+    """A word to add: address of its weights, target accumulators and their ``bank``, value of the event.
 
-    If weights are ``streamed``, the word has them with it, and the address is not used.
+    ``parity`` is that of the step that waits for the word; a word with delay goes to the other bank. With ``streamed``
+    weights the word contains them, and the address is not used.
     """
     return data.StructLayout(
         {
@@ -44,11 +47,11 @@ class TargetReader(wiring.Component):
 
     Members
     -------
-    word : Signal(layout), in
+    word : word_layout(parameters), in
     sparse : Signal, in
         A word, and whether its row is sparse.
-    listed : Signal(layout), out
-        The word of `latency` cycles earlier, with its target.
+    listed : word_layout(parameters), out
+        The word of ``latency`` cycles earlier, with its target.
     busy : Signal(2), out
         One bit per parity: a word of a step with this parity is in progress, ``listed`` included, ``word`` excluded.
     load : LoadPort, in

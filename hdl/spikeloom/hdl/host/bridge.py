@@ -68,11 +68,12 @@ class HostBridge(wiring.Component):
     latency
         Cycles from a request at the configuration port to its read data.
     index_width, plane_width
-        Widths of ``configuration``. A byte beyond them is not written and reads as 0.
+        Widths of the index and the byte lane in ``configuration``. A byte beyond them is not written and reads as 0.
     read_back
         The host can read the memories of the tiles.
     counting
-        The routers of the mesh have counters, which the configuration port reaches, also at the host's position.
+        The routers of the mesh have counters, including the one at the host's position. The configuration port reaches
+        all of them.
     encoder, readout
         Parameters of the optional stages; None omits the stage.
     contents
@@ -86,13 +87,13 @@ class HostBridge(wiring.Component):
         Reliable byte streams from and to the host, as for :class:`spikeloom.hdl.host.link.Link`. ``flush`` requests
         that the link send buffered bytes immediately, because a sample or a read has ended.
     to_fabric : Stream(packet_layout(axon_width, value_width, tiles)), out
-    from_fabric : Stream(packet), in
+    from_fabric : Stream(packet_layout(axon_width, value_width)), in
         Packets; those to the fabric are registered.
     configuration : ConfigurationPort, out
         The configuration port of all other tiles of the mesh. Without a mesh it belongs to the core, tile 1; writes to
         other tiles are ignored and reads return 0. Tile 0 is the bridge itself, with the registers
         :data:`spikeloom.sim.host.registers.BRIDGE`.
-    program : Signal(BRIDGE.register('program').width_bits), in
+    program : Signal(32), in
         Value of the register of that name.
     clear : Signal, out
         High for the cycle in which the bridge is cleared. The whole fabric must be cleared in the same cycle, so that
@@ -269,7 +270,7 @@ class HostBridge(wiring.Component):
 
         # Registers.
         spike_sent = packet_valid & self.to_fabric.ready & (packet.kind == PacketKind.SPIKE)
-        # Flags are sticky until a clear: the host looks at them after a run, not during it.
+        # Flags are sticky until a clear: the host reads them after a run, not during it.
         error = Signal.like(registers.error)
         m.d.comb += registers.error.eq(error)
         for happened, flag in (
@@ -280,7 +281,7 @@ class HostBridge(wiring.Component):
         ):
             with m.If(happened):
                 m.d.sync += error[flag.bit_length() - 1].eq(1)
-        # Spikes are counted where they leave the bridge, so those that were dropped for an error do not count.
+        # Spikes are counted where they leave the bridge, so those dropped because of an error are not counted.
         for counter, happened in ((registers.events_in, spike_sent), (registers.events_out, encoder.event)):
             count = Signal.like(counter)
             m.d.comb += counter.eq(count)

@@ -44,7 +44,7 @@ class _Images(IntEnum):
     LATENCY = EncoderMode.LATENCY
 
 
-# Netlists contain the name, and stay as they are.
+# Netlists contain the name of the enumeration, so that of an encoder without `hold` must not change.
 _Images.__name__ = _Images.__qualname__ = EncoderMode.__name__
 
 
@@ -61,15 +61,16 @@ class SpikeEncoder(wiring.Component):
 
     Members
     -------
-    i : Stream(event), in
-    o : Stream(event), out
+    i : Stream(event_layout(axon_width, value_width)), in
+    o : Stream(event_layout(axon_width, value_width)), out
         Events. An event offered at ``o`` is stable until it is taken.
     mode : Signal(EncoderMode), in
     stride : Signal(8), in
     pixels, steps : Signal(16), in
     advance : Signal(24), in
     seed : Signal(32), in
-        The registers, which may change only while the encoder is idle. ``pixels`` and ``steps`` are minus one.
+        The bridge's registers ``encoder_mode`` to ``encoder_seed``, which may change only while the encoder is idle.
+        ``pixels`` and ``steps`` are the numbers of pixels and steps minus one.
     """
 
     def __init__(self, parameters: EncoderParameters, axon_width: int, value_width: int = 0) -> None:
@@ -181,7 +182,7 @@ class SpikeEncoder(wiring.Component):
         # The memory has one write port. Erasing has priority, and `i.ready` is low during it. The image being received
         # is in the bank that is not being sent.
         arriving = self.i.payload
-        # Only pixels that are sent are erased afterwards: any other would remain until there are more pixels.
+        # Pixels beyond the image are not stored: they would not be erased, and would appear in a later, larger image.
         is_pixel = (arriving.axon >> address_bits == 0) & (arriving.axon[:address_bits] <= self.pixels[:address_bits])
         m.d.comb += [
             images.write_enable.eq(wiping | clean | (take & ~arriving.tick & is_pixel)),

@@ -74,21 +74,22 @@ class FrameReceiver(Component):
         Offset of the next byte from the host, and the last valid acknowledge of the host. They must not change from the
         first byte of a frame until ``done``.
     kind : KindByte, out
-    length : Signal, out
+    length : Signal(range(max(256, maximum_payload + 1))), out
+        Kind and flags of the frame, and the length of its payload.
     in_order, ahead : Signal, out
         The sequence equals ``expected``, or is ahead of it.
     acknowledge : Signal(8 * low_bytes), out
         Low bytes of the acknowledge.
     acknowledge_near : Signal, out
-        The acknowledge is ``acknowledged`` or ahead of it, by what fits the low bytes.
+        The acknowledge equals ``acknowledged`` or is ahead of it by less than ``2**(8 * low_bytes)``.
     limit : Signal(8 * low_bytes), out
         Low bytes of the limit.
     limit_near, limit_behind : Signal, out
-        The limit is ``acknowledged`` or ahead of it, by what fits the low bytes without their highest bit; or it is
-        behind. Without either, it is far ahead.
+        The limit equals ``acknowledged`` or is ahead of it by less than ``2**(8 * low_bytes - 1)``; or it is behind. If
+        neither is set, it is far ahead.
 
-        All of the header is valid from one cycle before the first ``payload_valid`` until the first byte after ``done``
-        is taken; in a frame that opens, the nonce replaces the limit.
+        The whole header is valid from one cycle before the first ``payload_valid`` until the first byte after ``done``
+        is taken; in an OPEN frame the nonce replaces the limit.
     payload : Signal(8), out
         A byte of the payload, to be discarded if the frame turns out to be bad.
     payload_valid : Signal, out
@@ -133,7 +134,7 @@ class FrameReceiver(Component):
         )
 
     def is_good(self, *, whole: Value, complete: Value, crc_matches: Value) -> Value:
-        """A frame is good if its last COBS block is complete, its length is correct and its CRC matches."""
+        """Whether a frame is good: its last COBS block is complete, its length is correct and its CRC matches."""
         return whole & complete & crc_matches
 
     def elaborate(self, platform):
@@ -167,7 +168,7 @@ class FrameReceiver(Component):
         last = remaining == 0
         part = Signal(Part)
         bad = Signal()
-        # The last four bytes of the offsets, which are those of the limit; then the nonce.
+        # The last four bytes of the offsets, in the end those of the limit; in an OPEN frame then the nonce.
         shift = Signal(8 * OFFSET_BYTES)
         m.d.comb += [
             crc.data.eq(Mux(body_first, body[:4], body[4:])),
@@ -303,9 +304,9 @@ class FrameSender(Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=4).create()
-        # In the upper half, at an address without the bits of its index. It is not the first one: an iCE40 may write a
-        # zero to address 0 before the first cycle. The buffer is in the lower half: no row of an iCE40 block RAM holds
-        # bytes of both.
+        # In the upper half, at an address whose low bits are 0, so that an OR adds the index. It is not the first
+        # address, because an iCE40 may write a zero to address 0 before the first cycle. The buffer is in the lower
+        # half, so that no row of an iCE40 block RAM holds bytes of both.
         place_of_identity = 256 | 1 << len(self.identity).bit_length()
         m.submodules.memory = memory = ByteMemory(512, bytes(place_of_identity) + self.identity)
 
@@ -336,9 +337,9 @@ class FrameSender(Component):
             crc.data.eq(byte[4:]),
         ]
         sending = Signal()
-        with m.If(~sending):  # the byte of the identity that comes after the block is kept
+        with m.If(~sending):  # while a block is sent, the next byte of the identity is kept
             m.d.sync += identity_byte.eq(memory.data)
-        # The bytes of the header that are still to come, and the length in the meantime: its high byte is the last one.
+        # The length of the payload, kept separately because `header` is shifted out byte by byte.
         length = Signal(range(self.largest + 1))
 
         with m.FSM():
@@ -377,8 +378,8 @@ class FrameSender(Component):
                 m.next = "HASH"
             with m.State("HASH"):
                 m.d.comb += [crc.data.eq(byte[:4]), crc.valid.eq(~crc_part)]
-                # Of the many cycles in which `offset` is stable this one counts, so that bytes can be stored in all
-                # others.
+                # `offset` is stable for many cycles, but the payload is read only in this one, so that bytes can be
+                # stored in all others.
                 m.d.comb += self.reading.eq(1)
                 m.next = "WRITE"
 

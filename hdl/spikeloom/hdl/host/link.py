@@ -65,7 +65,8 @@ class Link(Component):
         if not isinstance(identity, bytes):
             raise TypeError(f"identity must be bytes, not {identity!r}")
         largest = min(128, parameters.maximum_payload - NONCE_BYTES)
-        # Of the offsets, only the low bytes take part in the arithmetic of the rings: four times the larger ring.
+        # Only the low bytes of offsets take part in the arithmetic of the rings. Half of their range must hold four
+        # times the larger ring.
         self.low_bytes = 2 if 4 * max(parameters.receive_buffer, parameters.transmit_buffer) <= 1 << 15 else 3
         if not 1 <= len(identity) <= largest:
             raise ValueError(f"identity must be from 1 to {largest} bytes, not {len(identity)}")
@@ -96,9 +97,10 @@ class Link(Component):
         m.submodules.transmit_ring = transmit_ring = ByteMemory(parameters.transmit_buffer)
 
         # Offsets are modulo 2^32. The low part of each is a register of its own, for the arithmetic. All offsets of a
-        # direction are within two rings of each other, so one high part serves them all: it is that of an offset whose
-        # low part begins with a 1, and one more for an offset ahead of it whose low part begins with a 0. Offsets that
-        # are not sent over the line have just enough bits to distinguish a full ring from an empty one.
+        # direction are within two rings of each other, so one high part, that of a base, serves them all: an offset
+        # ahead of the base has the same high part, or the next one if the low part of the base begins with a 1 and its
+        # own with a 0. Offsets that are not sent over the line have just enough bits to distinguish a full ring from an
+        # empty one.
         low_bits = 8 * self.low_bytes
         high_bits = 8 * OFFSET_BYTES - low_bits
         receive_bits = parameters.receive_buffer.bit_length()

@@ -1,10 +1,10 @@
 """Readout of the host bridge: accumulates a score per output and sends the host only the result of each sample.
 
 `spikeloom.sim.host.readout` specifies it. Packets of axons that are not outputs are dropped; ACKs and TICKs pass. The
-TICK that ends a sample is preceded by MEMBRANE packets: optionally the score of each output, then one with the axon of
-the winner and its score.
+TICK that ends a sample is preceded by MEMBRANE packets: optionally one per output, with its axon and score, then one
+with the number of the winning output and its score.
 
-With several tiles, one may be a step ahead and thus in the next sample already. A second set of scores serves that
+With several tiles, one may be a step ahead and thus already in the next sample. A second set of scores serves that
 sample.
 
 A packet takes 4 cycles, and the end of a sample 3 cycles per output. This does not limit throughput: an output spikes
@@ -45,7 +45,8 @@ class SpikeReadout(wiring.Component):
     vector : Signal, in
     outputs, first : Signal(16), in
     sources : Signal(8), in
-        The registers, which may change only between samples. ``outputs`` is minus one.
+        The bridge's registers ``readout_mode``, ``readout_vector``, ``readout_outputs``, ``readout_first`` and
+        ``sources``, which may change only between samples. ``outputs`` is the number of outputs minus one.
     """
 
     def __init__(self, parameters: ReadoutParameters, axon_width: int, value_width: int, tiles: int = 0) -> None:

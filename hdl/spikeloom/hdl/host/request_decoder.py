@@ -44,7 +44,7 @@ class RequestDecoder(wiring.Component):
         Widths of the address. The top bit of ``tile`` is set if any higher bit of the number is, so that even a narrow
         ``tile`` distinguishes existing from nonexistent tiles.
     value_width
-        Width of the value of a spike; 0 if the host sends no values. Their messages are then unknown.
+        Width of the value of a spike; 0 if the host sends no values. VALUE and RUN are then unknown messages.
     read_back
         A READ may address a memory. It then settles like a WRITE, so that the memory is available to the tile again
         before a packet reaches it.
@@ -53,7 +53,7 @@ class RequestDecoder(wiring.Component):
     -------
     i : Stream(8), in
         Bytes; ``ready`` is registered.
-    packets : Stream(packet), out
+    packets : Stream(event_layout(axon_width, value_width)), out
         Spikes and TICKs, without parity.
     credit : Signal, in
         A packet may be sent.

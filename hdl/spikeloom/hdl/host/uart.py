@@ -16,6 +16,7 @@ __all__ = ["UartReceiver", "UartTransmitter", "check_divisor"]
 
 
 def check_divisor(divisor: int) -> None:
+    """Raise ``TypeError`` or ``ValueError`` unless ``divisor``, the clock cycles per bit, is from 3 to 65535."""
     # A bool is an int in Python, but no number of cycles.
     if isinstance(divisor, bool) or not isinstance(divisor, int):
         raise TypeError(f"divisor must be an integer, not {divisor!r}")

@@ -8,8 +8,8 @@
 `UsbLine` is the transport with its pins. The domain ``usb_io`` runs at 48 MHz, four times the bit rate, and ``usb`` at
 12 MHz, with both clocks from the same PLL. The fabric keeps its own clock, ``sync``, which is unrelated to them.
 
-Bytes to the host are sent in packets of 64. A shorter packet, or a packet without data, is sent only where a frame of
-the link ends and no other one follows, because that is what makes the host's driver hand over the data.
+Bytes to the host are sent in packets of 64. A shorter packet, or a packet without data, makes the host's driver deliver
+the data; it is sent only where a frame of the link ends and no other frame follows.
 
 LUNA is under the BSD licence and an optional dependency, so it is imported when a design is elaborated.
 """
@@ -46,12 +46,12 @@ class UsbDevice(wiring.Component):
     """The device at its UTMI interface, in the domain ``usb`` at 12 MHz.
 
     A reset of the bus, or a configuration set by the host, empties both endpoints and restarts their data toggles; the
-    host link repeats what is lost by that.
+    host link retransmits the bytes that are lost by this.
 
     Parameters
     ----------
     parameters
-        What the descriptors say.
+        Contents of the descriptors.
 
     Members
     -------
@@ -87,8 +87,8 @@ class UsbDevice(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
 
-        # LUNA 0.2.3 uses names of Amaranth that are to be removed. The version of both is pinned, so the warnings tell
-        # a user nothing.
+        # LUNA 0.2.3 uses deprecated names of Amaranth. The versions of both are pinned, so the warnings would not help
+        # a user.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             device, from_host, to_host = _luna_device(self.parameters)
@@ -106,8 +106,8 @@ class UsbDevice(wiring.Component):
             from_host.ready.eq(self.o.ready),
         ]
 
-        # The last byte that was taken is held back until another one follows, or until it has ended a frame and nothing
-        # has followed for a while: then it ends the packet.
+        # The last byte taken is held back until another one follows, or until it has ended a frame and nothing has
+        # followed for a while: then it ends the packet.
         held, is_held = Signal(8), Signal()
         patience = Signal(range(PATIENCE + 1))
         leaves = Signal()
@@ -141,7 +141,7 @@ def _luna_device(parameters: UsbParameters) -> tuple[Any, Any, Any]:
 
     setup_pid, of_class = 0b1101, 1
     set_line_coding, get_line_coding, set_control_lines = 0x20, 0x21, 0x22
-    line_coding = (115_200).to_bytes(4, "little") + bytes((0, 0, 8))  # read by some hosts; it changes nothing
+    line_coding = (115_200).to_bytes(4, "little") + bytes((0, 0, 8))  # read by some hosts, but without effect
 
     def starts(interface: Any) -> Any:
         """Whether a control transfer starts."""
@@ -149,11 +149,11 @@ def _luna_device(parameters: UsbParameters) -> tuple[Any, Any, Any]:
 
     class Standard(StandardRequestHandler):
         def elaborate(self, platform: object) -> Any:
-            # A transfer that the host gave up must not leave the handler in the middle of it.
+            # A transfer that the host has abandoned must not leave the handler in the middle of it.
             return ResetInserter({"usb": starts(self.interface)})(super().elaborate(platform))
 
     class SerialPort(USBRequestHandler):
-        """The requests of the class, which mean nothing to a board but must succeed."""
+        """The requests of the class, which have no effect on a board but must succeed."""
 
         def elaborate(self, platform: object) -> Any:
             m = Module()
@@ -179,7 +179,7 @@ def _luna_device(parameters: UsbParameters) -> tuple[Any, Any, Any]:
             return m
 
     class Notifications(Elaboratable):
-        """An endpoint that never has anything to say."""
+        """An endpoint that never sends data: it answers every request of the host with NAK."""
 
         def __init__(self) -> None:
             self.interface = EndpointInterface()
@@ -206,8 +206,8 @@ def _luna_device(parameters: UsbParameters) -> tuple[Any, Any, Any]:
     control = USBControlEndpoint(utmi=device.utmi)
     control.add_request_handler(Standard(descriptors))
     control.add_request_handler(SerialPort())
-    # Classes of their own, because LUNA names the modules after their classes, and otherwise after addresses in memory.
-    # Then no two netlists would be the same.
+    # Subclasses, because LUNA names modules after their classes and, if two are of the same class, after addresses in
+    # memory. Then no two netlists would be equal.
     from_host = FromHost(endpoint_number=DATA_ENDPOINT, max_packet_size=PACKET_BYTES)
     to_host = ToHost(endpoint_number=DATA_ENDPOINT, max_packet_size=PACKET_BYTES)
     restart = device.reset_detected | control.interface.config_changed
@@ -222,7 +222,7 @@ class UsbLine(wiring.Component):
     Parameters
     ----------
     parameters
-        What the descriptors say.
+        Contents of the descriptors.
 
     Members
     -------
@@ -230,7 +230,7 @@ class UsbLine(wiring.Component):
     dp_o, dn_o, oe : Signal, out
         Levels of D+ and D-, and whether they are driven. The inputs may be asynchronous.
     pullup : Signal, out
-        Supply of the resistor of 1.5 kOhm at D+, which tells the host that there is a device.
+        Supply of the 1.5 kOhm pull-up resistor at D+, by which the host detects a device.
     o : Stream(8), out
         Bytes from the host, in the domain ``sync``.
     i : Stream(8), in
@@ -284,15 +284,15 @@ def cross(m: Module, device: Any, line: Any) -> None:
 
 
 class UsbPhy(wiring.Component):
-    """LUNA's PHY for two plain pins, with inputs that may be asynchronous.
+    """LUNA's PHY for two ordinary I/O pins, with inputs that may be asynchronous.
 
     Members
     -------
     dp_i, dn_i : Signal, in
     dp_o, dn_o, oe : Signal, out
-        As of `UsbLine`.
+        As for `UsbLine`.
     rx_data, rx_valid, rx_active, tx_data, tx_valid, tx_ready, line_state, op_mode, term_select
-        As of `UsbDevice`, in the other direction.
+        As for `UsbDevice`, in the other direction.
     """
 
     def __init__(self) -> None:
@@ -324,7 +324,7 @@ class UsbPhy(wiring.Component):
             self.rx_valid.eq(phy.rx_valid),
             self.rx_active.eq(phy.rx_active),
             self.tx_ready.eq(phy.tx_ready),
-            # D+ is the low bit; the one of the PHY has them the other way round, so that idle would look like resume.
+            # D+ is the low bit. The PHY's own signal has the two bits in reverse order: idle would look like resume.
             self.line_state.eq(Cat(dp.i, dn.i)),
             phy.tx_data.eq(self.tx_data),
             phy.tx_valid.eq(self.tx_valid),

@@ -1,7 +1,7 @@
 """Round-robin arbitration by age: the grant goes to the least recently granted requester.
 
 Each pair of requesters has one priority bit. All pairs are compared in parallel, which takes two levels of 4-input
-tables for up to five requesters; a rotating pointer needs more. A granted requester moves behind all others, so
+lookup tables for up to five requesters; a rotating pointer needs more. A granted requester moves behind all others, so
 permanent requesters alternate, and each waits for at most one grant to each of the others.
 """
 

@@ -16,6 +16,11 @@ READ_LATENCY = 2
 class ReadAhead(wiring.Component):
     """Turns the reads of a memory into a stream of one word per cycle.
 
+    Parameters
+    ----------
+    width
+        Width of a word.
+
     Members
     -------
     more : Signal, in

@@ -28,10 +28,10 @@ class ByteMemory(Component):
     Members
     -------
     write_enable : Signal, in
-    write_address : Signal(bits of depth), in
+    write_address : Signal(range(depth)), in
     write_data : Signal(8), in
         Write port; the byte is stored at the end of the cycle.
-    address : Signal(bits of depth), in
+    address : Signal(range(depth)), in
         Read address.
     data : Signal(8), out
         The byte at the ``address`` of the previous cycle.

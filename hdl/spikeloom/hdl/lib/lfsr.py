@@ -19,11 +19,11 @@ __all__ = ["SharedWords", "ShiftRegister", "advanced"]
 
 
 def advanced(m: Module, state: Value, taps: tuple[int, ...], steps: int) -> Value:
-    """The state of a shift register ``steps`` steps after ``state``, at most its width; ``m`` gets the new bits."""
+    """The state of a shift register ``steps`` steps after ``state``, at most its width. Adds the new bits to ``m``."""
     bits = [state[bit] for bit in reversed(range(len(state)))]  # oldest first, new ones are appended
     for step in range(steps):
         new = Signal(name=f"new_{step}")
-        # Counted from the end: the bit that was new as many steps ago as the tap says.
+        # Counted from the end: tap t is the bit that was new t steps ago.
         parity = bits[-taps[0]]
         for tap in taps[1:]:
             parity = parity ^ bits[-tap]
@@ -101,7 +101,7 @@ class SharedWords(wiring.Component):
     group : Signal(range(groups)), in
         Sampled in each cycle.
     words : Signal(used * count), out
-        ``count`` words of ``used`` bits, the first stream lowest, two cycles later.
+        ``count`` words of ``used`` bits, that of the first stream in the lowest bits, two cycles later.
     """
 
     latency = 2

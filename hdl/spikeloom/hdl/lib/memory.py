@@ -126,7 +126,7 @@ def load_copies(m: Module, platform: object, load: Any, count: int) -> list[wiri
 
 
 class LoadedMemory(wiring.Component):
-    """A memory written by the host and read like a `BlockMemory`: ``data`` follows its ``address`` by `latency` cycles.
+    """A memory written by the host and read like a `BlockMemory`: ``data`` follows ``address`` by ``latency`` cycles.
 
     The host must not write a word that is being read, or another one of its row in an iCE40
     (`spikeloom.hdl.tech.block_ram.WORDS_PER_ROW`). If the memory has a single port, it must not write during reads.
@@ -152,7 +152,7 @@ class LoadedMemory(wiring.Component):
         Write port for the host. A byte is stored at the end of the next cycle, or one cycle later in a slice.
     address : Signal(bits_for(memory.depth)), in
     enable, output_enable : Signal, in
-    data : Signal(_width), out
+    data : Signal(memory.width // parts), out
         As for `BlockMemory`.
     """
 

@@ -17,7 +17,7 @@ class ConfigurationPort(Signature):
     """Access of the host to registers and memories of a tile, one byte per cycle. Directions are those of the bridge.
 
     A write takes effect at the end of the cycle in which ``write_enable`` is high. ``read_data`` is 0 at addresses that
-    cannot be read. Of a register it is valid one cycle after ``memory`` and ``index``.
+    cannot be read. For a register it is valid one cycle after ``memory`` and ``index``.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class RegisterBank(wiring.Component):
         m = Module()
         port = self.configuration
         here = Signal()
-        # All of the index is compared, otherwise the registers would repeat through the index space.
+        # The whole index is compared, because the registers would otherwise repeat throughout the index space.
         m.d.comb += here.eq((port.memory == self.register_map.register_memory) & (port.index[INDEX_BITS:] == 0))
         index = port.index[:INDEX_BITS]
         for register in self.register_map.registers:

@@ -1,4 +1,4 @@
-"""Words of memories as Amaranth sees them."""
+"""Memory words as Amaranth layouts."""
 
 from amaranth.hdl import Shape
 from amaranth.lib import data
@@ -9,5 +9,5 @@ __all__ = ["struct_layout"]
 
 
 def struct_layout(layout: WordLayout) -> data.StructLayout:
-    """The Amaranth view of a word; fields without width are left out."""
+    """The Amaranth layout of a word; fields of width 0 are left out."""
     return data.StructLayout({f.name: Shape(f.width, f.signed) for f in layout.fields if f.width})

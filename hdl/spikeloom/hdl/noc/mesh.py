@@ -1,4 +1,4 @@
-"""Mesh of routers. Every link between two routers starts at a register, so the clock does not depend on the size."""
+"""Mesh of routers. Each link between two routers starts at a register: the clock rate does not depend on the size."""
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring

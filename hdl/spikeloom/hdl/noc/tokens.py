@@ -1,5 +1,7 @@
 """Elastic time: tokens determine when a tile may begin a step, and are sent when it ends one.
 
+::
+
     TICK, ACK ──▶ counts of each parity ──▶ due          start, finish ──▶ TICK, TICK, ACK, ACK ──▶ o
 
 A *direct* dependency between two tiles delivers spikes in the step in which they are fired, a *delayed* dependency in
@@ -65,7 +67,7 @@ class Tokens(wiring.Component):
 
     Members
     -------
-    sources, sinks, delayed_sources, delayed_sinks : Signal(width), in
+    sources, sinks, delayed_sources, delayed_sinks : Signal(bits_for(2 * tiles)), in
         Number of tiles of each dependency. Without direct sources the tile never starts a step.
     tick_destinations, ack_destinations, delayed_tick_destinations, delayed_ack_destinations : Signal(tiles), in
         Destination sets of the tokens: direct sinks, direct sources, delayed sinks, delayed sources.
@@ -212,7 +214,7 @@ class HostTokens(wiring.Component):
 
     Members
     -------
-    sources, sinks : Signal(width), in
+    sources, sinks : Signal(bits_for(2 * tiles)), in
         Number of tiles that send TICKs to the host, and that acknowledge its TICKs.
     ack, ack_parity : Signal, in
         An ACK has arrived, with its parity.

@@ -1,1 +1,1 @@
-"""SDRAM: the controller, its clock crossing, and the probe of its size."""
+"""The SDRAM controller."""

@@ -13,9 +13,9 @@ or WRITE is sent for the current segment every `BURST` cycles, and the next one 
 last command of a segment closes its row, so rows never have to be compared and no PRECHARGE is sent except before a
 refresh.
 
-A READ is sent only if the queue has room for its burst, counting all bursts on their way, so ``words`` may stall for
-any time. A refresh never waits for it: commands stop, and after `refresh_wait` cycles all banks are precharged and
-refreshed; an unfinished segment is then activated again.
+A READ is sent only if the queue has room for its burst in addition to all bursts in flight, so ``words`` may stall for
+any time. A refresh never waits for ``words``: commands stop, and after `refresh_wait` cycles all banks are precharged
+and refreshed; an unfinished segment is then activated again.
 
 All outputs to the pins are registers, and the data inputs lead to a register, so that both can be those of the I/O
 cells. Throughput: one burst per `BURST` cycles. Latency of a read of an idle bank: 3 + `activate_to_column` +
@@ -33,7 +33,7 @@ from spikeloom.sim.sdram.parameters import SdramParameters
 __all__ = ["SdramController", "SdramPinSignature", "request_layout", "write_layout"]
 
 _QUEUE_BURSTS = 16
-"""Room for the bursts on their way, about five, and for those that wait. LUT RAM has 16 words anyway."""
+"""Capacity of the queue: about five bursts in flight, and those that wait. LUT RAM has 16 words in any case."""
 _REFRESHES = 8
 """REFRESHes before the mode is set. Most chips need two, some eight."""
 
@@ -44,19 +44,24 @@ def request_layout(parameters: SdramParameters) -> data.StructLayout:
 
 
 def write_layout(parameters: SdramParameters) -> data.StructLayout:
-    """A burst to write, its first word in the lowest bits. A set bit of ``keep`` keeps a byte of the chip; without byte
-    masks ``keep`` has no bits."""
+    """A burst to write, its first word in the lowest bits. A set bit of ``keep`` leaves a byte of the chip unchanged;
+    without byte masks ``keep`` has no bits."""
     return data.StructLayout({"data": parameters.burst_bits, "keep": parameters.burst_bytes if parameters.masks else 0})
 
 
 def address_pins(parameters: SdramParameters) -> int:
-    """Number of address pins: the bits of a row, and bit 10 in any case."""
+    """Number of address pins: the bits of a row, and at least 11, because bit 10 selects auto precharge."""
     return max(parameters.chip.row_bits + parameters.more_row_bits, AUTO_PRECHARGE.bit_length())
 
 
 class SdramPinSignature(Signature):
-    """The pins of the chip, as the controller drives them. The clock is that of the controller; its enable and, where
-    they are not connected, the byte masks are tied on the board.
+    """The pins of the chip, as the controller drives them. The chip has the clock of the controller; its clock enable
+    and unconnected byte masks are tied on the board.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the controller.
 
     Members
     -------
@@ -93,10 +98,15 @@ class SdramController(wiring.Component):
     Requests are executed in order. A request may run over any number of rows; past the last address it continues at
     address 0.
 
+    Parameters
+    ----------
+    parameters
+        Parameters of the controller.
+
     Members
     -------
     requests : Stream(request_layout(parameters)), in
-        What to read or write.
+        Bursts to read or write.
     writes : Stream(write_layout(parameters)), in
         The bursts of write requests. A WRITE waits for its burst; refreshes continue.
     words : Stream(parameters.burst_bits), out
@@ -104,7 +114,7 @@ class SdramController(wiring.Component):
     ready : Signal, out
         The chip is initialised.
     pins : SdramPinSignature(parameters), out
-        The chip.
+        Pins of the chip.
     """
 
     def __init__(self, parameters: SdramParameters) -> None:
@@ -248,8 +258,8 @@ class SdramController(wiring.Component):
             ),
             name="offered",
         )
-        # The end of the request, relative to the row in which it begins. Bits beyond the column: it continues in the
-        # next row, with as many bursts less as this row takes.
+        # The last burst of the request, relative to the row in which it begins. If a bit beyond the column is set, the
+        # request continues in the next row, without the bursts that belong to this one.
         end = Signal(max(p.count_bits, columns) + 1)
         crosses = Signal()
         start = request.address[:columns]
@@ -283,8 +293,8 @@ class SdramController(wiring.Component):
     ) -> None:
         """Drive the command, bank and address pins for READ, WRITE and ACTIVATE; `_refresh` overrides them."""
         p, pins = self.parameters, self.pins
-        # The column of a word. Bits of larger chips are the highest of an address and of a column; bit 10 of the pins
-        # is that of the auto precharge, so an eleventh bit of a column is pin 11.
+        # The column of a word. The bits that only larger chips have are the highest of the address, and of the column.
+        # Pin 10 selects auto precharge, so an eleventh bit of the column is pin 11.
         place = Cat(Const(0, BURST.bit_length() - 1), current.column, current.more[: p.more_column_bits])
         columns = Cat(place[:10], Const(0, max(0, 10 - len(place))), finish, place[10:])
 
@@ -309,7 +319,7 @@ class SdramController(wiring.Component):
     def _refresh(self, m: Module, current: data.View, following: data.View, busy: Signal, hold: Signal) -> None:
         """Initialise the chip, and refresh it once per period.
 
-        ``busy`` marks a command of a segment, ``hold`` keeps them away.
+        ``busy`` marks a command of a segment; ``hold`` prevents such commands.
         """
         p, pins, timing = self.parameters, self.pins, self.parameters.timing
         due = Signal()
@@ -328,7 +338,7 @@ class SdramController(wiring.Component):
             m.d.sync += left.eq(left - 1)
 
         def send(command: SdramCommand, cycles: int, address: int = 0) -> list:
-            # The cycle of the following command: `cycles` later.
+            # The following command is sent `cycles` cycles later.
             return [pins.command.eq(command), pins.bank.eq(0), pins.address.eq(address), left.eq(cycles - 1)]
 
         with m.FSM():
@@ -351,12 +361,12 @@ class SdramController(wiring.Component):
                 m.d.comb += hold.eq(due | ~waited)
                 with m.If(due & quiet):
                     m.d.sync += send(SdramCommand.PRECHARGE, timing.rp, AUTO_PRECHARGE)
-                    # Their rows are closed; segments in progress go on at the column that they have reached.
+                    # The rows of both segments are closed now. A segment in progress continues at its current column.
                     m.d.sync += [current.active.eq(0), following.active.eq(0)]
                     m.next = "REFRESH"
 
     def _move_data(self, m: Module, column: Signal, write: Signal, can_read: Signal) -> None:
-        """Data to the chip beside its WRITE, and from the chip `read_latency` cycles after its READ."""
+        """Send data to the chip with their WRITE, and receive data `read_latency` cycles after their READ."""
         p, pins = self.parameters, self.pins
         width = p.chip.width
         word = self.writes.payload
@@ -394,8 +404,8 @@ class SdramController(wiring.Component):
             queue.i.payload.eq(Cat(earlier, sampled)),
         ]
         wiring.connect(m, queue.o, wiring.flipped(self.words))
-        # Room for the bursts that are neither in the queue nor on their way. The next READ is at least two cycles after
-        # the last one, so `can_read` may be a register.
+        # Free places of the queue that are not reserved for bursts in flight. The next READ is at least two cycles
+        # after the last one, so `can_read` may be a register.
         room = Signal(range(_QUEUE_BURSTS + 1), init=_QUEUE_BURSTS)
         m.d.sync += [
             room.eq(room - (column & ~write) + (self.words.valid & self.words.ready)),

@@ -1,4 +1,4 @@
-"""Block RAM with its output register, instantiated where synthesis would choose wrongly, inferred elsewhere.
+"""Block RAM with its output register, instantiated where synthesis would map it badly, inferred elsewhere.
 
 A row of an iCE40 block RAM has 16 bits, and a word narrower than 16 bits shares its row with others. The model of this
 block RAM in Lattice's simulation library compares rows, not addresses: in the cycle in which a word is written, a read
@@ -21,11 +21,12 @@ from spikeloom.sim.lib.words import bits_for
 __all__ = ["WORDS_PER_ROW", "BlockMemory"]
 
 WORDS_PER_ROW = 16
-"""Most words that share a row of an inferred block RAM: words at addresses that differ in the lowest four bits only."""
+"""Maximum number of words that share a row of an inferred block RAM; their addresses differ in the lowest four bits
+only."""
 
 
 class BlockMemory(wiring.Component):
-    """Block RAM with its output register: ``data`` follows its ``address`` by `latency` cycles, by default two.
+    """Block RAM with its output register: ``data`` follows ``address`` by ``latency`` cycles, by default two.
 
     The clock-to-output delay of an ECP5 block RAM is 5.8 ns without its output register and 1.0 ns with it, but
     synthesis never infers this register. The block RAMs of an ECP5 are therefore instantiated here, side by side and as
@@ -42,14 +43,15 @@ class BlockMemory(wiring.Component):
     width, depth
         Width in bits, and number of words.
     pipelined
-        Give this multiplexer, if there is one, a register. `latency` is then 3, and both enables must stay high.
+        Register the output of this multiplexer, if there is one. ``latency`` is then 3, and both enables must stay
+        high.
     part
         Number of bits per bit of ``write_enable``: 8, or the whole word.
     words
         Initial contents, from index 0 on.
     shared_rows
-        No word is read in the cycle in which another of its `WORDS_PER_ROW` is written, or the word read then is not
-        used. Rows may then hold several words, which takes fewer block RAMs of an iCE40.
+        Promises that no word is read in the cycle in which another word of its row (`WORDS_PER_ROW`) is written, or
+        that the word read then is not used. Rows may then hold several words, which takes fewer block RAMs of an iCE40.
 
     Members
     -------
@@ -123,7 +125,8 @@ class BlockMemory(wiring.Component):
         return m
 
     def _rows_ice40(self) -> int:
-        """Bits up to which Yosys makes flip-flops of a memory on an iCE40: 64 per block RAM that it would take."""
+        """Number of bits up to which Yosys maps a memory of an iCE40 to flip-flops: 64 per block RAM that it would
+        take."""
         return 64 * -(-self.width // _ICE40_WIDTH) * -(-self.depth // _ICE40_DEPTH)
 
     def _instantiate_rows(self, m: Module) -> None:
@@ -143,7 +146,7 @@ class BlockMemory(wiring.Component):
                 unused = _ICE40_WIDTH - len(bits)
                 read = Signal(_ICE40_WIDTH, name=f"read_{block}_{number}")
                 m.d.comb += word[first : first + len(bits)].eq(read)
-                # A bit of the mask is low where the bit is written. Without parts the clock enable says it all.
+                # A bit of the mask is low where the bit is written. Without parts the clock enable suffices.
                 enables = Cat(self.write_enable[bit // self.part] for bit in bits)
                 memory = sum((value >> first & 0xFFFF) << _ICE40_WIDTH * row for row, value in enumerate(held))
                 m.submodules[f"block{block}_{number}"] = Instance(

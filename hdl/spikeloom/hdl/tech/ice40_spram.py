@@ -30,7 +30,7 @@ class SinglePortMemory(wiring.Component):
     address : Signal(bits_for(depth)), in
         Read address, sampled at the end of a cycle without a write.
     data : Signal(width), out
-        The word read, `latency` cycles after its ``address``.
+        The word read, ``latency`` cycles after its ``address``.
     """
 
     def __init__(self, width: int, depth: int) -> None:

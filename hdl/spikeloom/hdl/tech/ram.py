@@ -44,6 +44,11 @@ def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value 
 class DistributedMemory(wiring.Component):
     """LUT RAM with asynchronous read. On ECP5, 16 words of 4 bits cost 6 LUTs.
 
+    Parameters
+    ----------
+    width, depth
+        Width in bits, and number of words.
+
     Members
     -------
     write_address : Signal(bits_for(depth)), in

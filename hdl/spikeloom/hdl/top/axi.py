@@ -106,8 +106,8 @@ class AxiConfiguration(wiring.Component):
             self.rresp.eq(~known << 1),
             self.rdata.eq(data),
         ]
-        # Registers are memory 0, addressed by byte: the word address of the bus and the byte under way. The memories
-        # are reached through four registers, so that the slave needs few address bits whatever their size.
+        # Registers are memory 0, addressed by byte: the word address of the bus plus the number of the current byte.
+        # The memories are reached through four registers, so that the slave needs few address bits whatever their size.
         with m.If(of_registers):
             m.d.comb += [
                 port.memory.eq(0),
@@ -166,7 +166,12 @@ class AxiConfiguration(wiring.Component):
 
 
 class AxiLifCore(wiring.Component):
-    """A LIF core with AXI ports, in the clock domain of that bus.
+    """A LIF core with AXI ports, in the clock domain of the bus.
+
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core, whose ``read_back`` is ignored.
 
     Members
     -------
@@ -186,7 +191,7 @@ class AxiLifCore(wiring.Component):
     """
 
     def __init__(self, parameters: CoreParameters) -> None:
-        # The configuration space has no place for the words of memories.
+        # The configuration space offers no way to read memories.
         self.core = LifCore(replace(parameters, read_back=False))
         super().__init__(
             {
@@ -225,7 +230,7 @@ class AxiLifCore(wiring.Component):
             _extended(taken.axon, AXON_BITS),
             _extended(taken.value, VALUE_BITS),
         )
-        # An assignment would cut a longer word and extend a shorter one by zeros, both without a word.
+        # An assignment would silently truncate a longer word, and extend a shorter one by zeros.
         assert len(sent) == PACKET_BITS
         m.d.comb += [
             core.i.valid.eq(self.s_axis_tvalid),

@@ -71,7 +71,7 @@ class ConfigurationStage(wiring.Component):
     tile
         The number of the tile.
     index_width, plane_width, read_back
-        Those of the chain's ports.
+        As for `ConfigurationPort`.
 
     Members
     -------
@@ -125,10 +125,15 @@ class ConfigurationStage(wiring.Component):
 class Tiles(wiring.Component):
     """All tiles of a fabric except the host's.
 
+    Parameters
+    ----------
+    fabric
+        Configuration of the fabric.
+
     Members
     -------
-    i : Stream(packet_layout(*packet, tiles)), in
-    o : Stream(packet_layout(*packet)), out
+    i : Stream(packet_layout(axon_width, value_width, tiles)), in
+    o : Stream(packet_layout(axon_width, value_width)), out
         Packets from and to the host, which is tile 0; on a mesh the input has destinations.
     configuration : ConfigurationPort, in
         The port of all tiles of the mesh or, without a mesh, of the only core, with the widths of the fabric.
@@ -198,7 +203,7 @@ class Tiles(wiring.Component):
     def _connect_packets(self, m: Module, network: Mesh) -> None:
         for tile in range(network.parameters.tiles):
             entry, leaving = network.i[tile], network.o[tile]
-            # An empty position: whatever is misdirected there is consumed, so that it cannot block the mesh.
+            # An empty position: packets that are misdirected there are consumed, so that they cannot block the mesh.
             if tile and tile not in self.tiles:
                 m.d.comb += leaving.ready.eq(1)
                 continue
@@ -257,6 +262,11 @@ class Tiles(wiring.Component):
 
 class Fabric(wiring.Component):
     """A complete fabric behind the host link.
+
+    Parameters
+    ----------
+    fabric
+        Configuration of the fabric.
 
     Members
     -------

@@ -1,10 +1,10 @@
 """Merge equal modules of a design in RTLIL, for simulation.
 
 Amaranth writes one module per instance: a mesh of sixteen equal cores has sixteen copies of every module of a core.
-Yosys and Verilator read and optimise each copy, which takes longer than to compile the C++ that comes out. Here the
-copies become instances of one module, which makes the same C++: of sixteen small cores in a quarter of the time. Names
-of instances, memories and signals stay, and with them every path to a memory; only the names of modules and of unnamed
-ports change.
+Yosys and Verilator read and optimise each copy, which takes longer than compiling the resulting C++. Here the copies
+become instances of one module, which gives the same C++, for sixteen small cores in a quarter of the time. Names of
+instances, memories and signals do not change, nor does any path to a memory; only the names of modules and of unnamed
+ports do.
 """
 
 import re
@@ -21,13 +21,13 @@ _CONNECTION = re.compile(r"^(    connect )(\S+)( .*)$", re.MULTILINE)
 
 
 def merge_modules(text: str) -> str:
-    """Return the RTLIL ``text`` of a design of Amaranth with one module in place of all that are equal.
+    """Return the RTLIL ``text`` of an Amaranth design with one module in place of each set of equal ones.
 
-    Two modules are equal if their text is, after their unnamed ports are numbered in the order of their declaration and
-    their instances refer to merged modules. The first of them stays, under its own name.
+    Modules are equal if their texts are, after their unnamed ports are numbered in the order of their declaration and
+    their instances refer to merged modules. The first of a set stays, under its own name.
     """
     modules: dict[str, str] = {}
-    attributes = ""  # stand in front of the module to which they belong
+    attributes = ""  # those of the next module, which they precede
     for part in _START.split(text):
         if found := _NAME.match(part):
             modules[found[1]] = attributes + part

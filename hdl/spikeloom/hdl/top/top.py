@@ -1,9 +1,11 @@
 """The top of a fabric: UART pins, host link, host bridge and tiles.
 
-rx ─▶ UartReceiver ──▶ Link ══ bytes ══ Fabric
-tx ◀─ UartTransmitter ◀─┘
+::
 
-The top for each other kind of link is a module of its own beside this one, which uses `add_fabric`.
+    rx ─▶ UartReceiver ──▶ Link ══ bytes ══ Fabric
+    tx ◀─ UartTransmitter ◀─┘
+
+Each other kind of link has its top in a module of its own, which uses `add_fabric`.
 """
 
 from collections.abc import Iterable

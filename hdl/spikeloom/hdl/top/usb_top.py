@@ -1,6 +1,8 @@
 """The top of a fabric whose host link is USB: pins, USB device, host link, host bridge and tiles.
 
-D+, D- ══ UsbLine ══ bytes ══ Link ══ bytes ══ Fabric
+::
+
+    D+, D- ══ UsbLine ══ bytes ══ Link ══ bytes ══ Fabric
 """
 
 from amaranth.hdl import Module
@@ -26,7 +28,7 @@ class UsbTop(wiring.Component):
     fabric
         Configuration of the fabric.
     usb
-        What the descriptors of the device say.
+        Contents of the descriptors of the device.
     build_hash
         16 bytes that identify the build.
     clock_hz
@@ -36,7 +38,7 @@ class UsbTop(wiring.Component):
     -------
     dp_i, dn_i : Signal, in
     dp_o, dn_o, oe, pullup : Signal, out
-        The pins, as of `UsbLine`.
+        The pins, as for `UsbLine`.
     KIND_TILE_PIN : Signal, in or out
         The pins of each tile, such as ``aer_3_request``.
     """

@@ -39,7 +39,7 @@ def write_verilog(
     merge: bool = False,
     announce: Callable[[str], None] = _to_standard_error,
 ) -> Path:
-    """Write ``design`` as the module ``name`` into ``folder`` and return the path, whose name has a hash of the design.
+    """Write ``design`` as the module ``name`` into ``folder`` and return the path, which contains a hash of the design.
 
     An existing file is reused. With ``merge``, equal modules become instances of one module: for simulation, where
     Yosys and Verilator then take a fraction of the time on a mesh of equal tiles, and the C++ is the same. The
@@ -79,7 +79,7 @@ def write_verilog(
         if process.returncode:
             raise RuntimeError(f"yosys failed to convert {name} to Verilog: {''.join(said).strip()}")
         verilog = Path(scratch, "design.v").read_text() if Path(scratch, "design.v").exists() else ""
-        # Yosys does not notice a full disk. A file that is cut off must not be taken for the design from then on.
+        # Yosys does not notice a full disk. A truncated file must not be taken for the design in later runs.
         if not verilog.endswith("endmodule\n"):
             raise RuntimeError(f"yosys wrote only part of the Verilog of {name}: is the disk full?")
         write_whole(path, verilog)

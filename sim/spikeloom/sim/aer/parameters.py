@@ -45,11 +45,11 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
         population of the network may have at most this many neurons. When the queue of an input is full, the chip has
         to wait.
     stages
-        Registers of the synchroniser, 2 to 8.
+        Number of registers in series in each synchroniser, 2 to 8.
     active_low
         Whether request and acknowledge are active low.
     setup_cycles
-        For an output, cycles from the address to its request, 1 to 255.
+        For an output, clock cycles from a change of the address to its request, 1 to 255.
     axon_width, value_width
         Widths in the packets of the fabric; `fitted` sets them.
     destinations
@@ -161,7 +161,7 @@ class AerTileParameters(TileParameters, kind="aer", register_map=AER):
         return tuple(per_parity * 2)
 
     def table_words(self, addresses: ArrayLike, axons: ArrayLike) -> NDArray[np.uint8]:
-        """The bytes ``(depth, planes)`` of the table of ``addresses`` ``(n,)`` and ``axons`` ``(n,)``.
+        """The table that pairs ``addresses`` ``(n,)`` with ``axons`` ``(n,)``, as bytes ``(depth, planes)``.
 
         Several addresses of an input may have the same axon, and several axons of an output the same address. Raises
         ``ValueError`` for an address or axon that is out of range, or that would have two translations.

@@ -20,14 +20,14 @@ ones, and early tokens attend weakly. A division by ``i + 1`` would cost hardwar
 number of rows that the hardware computes in parallel nor on stalls. There are two shift registers, one of `SCORE_WIDTH`
 bits for S and one of `OUTPUT_WIDTH` bits for A. Their periods have no common factor, so that over both periods samples
 of S and A are independent. At the start of each sample of ``T`` steps both registers are set to `register_seeds`. With
-``m = max(log2 N, log2 d)``, ::
+``H`` heads and ``m = max(log2 N, log2 d)``::
 
     the words of S[:, j] in step t of head h come from word (t H + h) N + j of the first,
     the words of A[:, f] in step t of head h come from word (t H + h) d + f of the second,
 
 where each word has ``2 m`` bits (`Lfsr.words`) and yields one word per row ``i`` by
-`spikeloom.sim.lib.lfsr.shared_words`, of which the low log2(d) or log2(N) bits are used. The words of any two rows are
-therefore independent.
+`spikeloom.sim.lib.lfsr.shared_words`. Its low log2(d) bits are used for S, its low log2(N) bits for A. The words of any
+two rows are therefore independent.
 
 **Expectation.** Each comparison has the correct marginal probability, and S is independent of the words of A. Given Q,
 K and V, and whatever the correlation between rows::
@@ -209,7 +209,10 @@ class Words:
 
 
 def draw(parameters: AttentionParameters, steps: int, *, seed: int = 0) -> Words:
-    """The random words of ``steps`` steps of a sample, which are the same for every sample."""
+    """Draw the random words of the first ``steps`` steps of a sample. They are the same in every sample.
+
+    Raises ``ValueError`` for a seed that is not from 0 to ``2**64 - 1``.
+    """
     score_seed, output_seed = register_seeds(seed)
     scores = _words(parameters, Lfsr(width=SCORE_WIDTH, seed=score_seed), steps, parameters.tokens)
     outputs = _words(parameters, Lfsr(width=OUTPUT_WIDTH, seed=output_seed), steps, parameters.features)
@@ -226,7 +229,10 @@ def attend(
     *,
     causal: bool = False,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Compute S and A from spikes ``(..., heads, N, d)``, 0 or 1; ``words`` broadcast against them."""
+    """Compute S ``(..., heads, N, N)`` and A ``(..., heads, N, d)`` from spikes ``(..., heads, N, d)``, 0 or 1.
+
+    The words broadcast against S and A.
+    """
     scores = bernoulli(q @ k.swapaxes(-1, -2), words.scores, parameters.score_bits)
     # Masked after sampling: the random words of masked positions are drawn all the same, so the mask changes no other
     # sample.
@@ -251,7 +257,10 @@ def simulate(
 def expectation(
     parameters: AttentionParameters, q: ArrayLike, k: ArrayLike, v: ArrayLike, *, causal: bool = False
 ) -> NDArray[np.float64]:
-    """The probability ``(T, heads, N, d)`` that each A is 1, given all of ``q``, ``k`` and ``v``."""
+    """The probability ``(T, heads, N, d)`` that each A is 1, given the spikes of `simulate`.
+
+    Raises ``ValueError`` for other shapes or values.
+    """
     q, k, v = (_spikes(parameters, name, spikes) for name, spikes in (("q", q), ("k", k), ("v", v)))
     # Counts, not probabilities yet: both divisions take place at the end, so that all sums are exact integers.
     scores = q @ k.swapaxes(2, 3) * _visible(parameters, causal)

@@ -57,21 +57,25 @@ class Operations:
     read: int
 
     def computing_j(self, energies: Energies) -> float:
-        """Energy of all operations except memory accesses."""
+        """Energy of all operations except memory accesses, in joules."""
         gates = self.gates + 3 * self.drawn
         return gates * energies.gate_j + (self.counted + self.added) * energies.full_adder_j
 
     def memory_j(self, energies: Energies) -> float:
-        """Energy of memory accesses."""
+        """Energy of memory accesses, in joules."""
         return (self.written + self.read) * energies.bit_j
 
 
 def stochastic_operations(shape: AttentionParameters) -> Operations:
-    """Stochastic attention: each sample of S and A takes ANDs, a count and a comparison with a random word."""
+    """Count the operations of stochastic attention.
+
+    Each sample of S and A takes ANDs, a count and a comparison with a random word.
+    """
     tokens, features, bits = shape.tokens, shape.features, shape.word_bits
-    products = tokens * tokens * features  # of S, and as many of A
-    words = tokens + features  # of 2 bits bits each, shared by the rows
-    shared = words * ((1 << bits) - 1 - bits + (tokens - 1) * bits)  # parities of a, and an XOR a bit and row but row 0
+    products = tokens * tokens * features  # for S, and as many for A
+    words = tokens + features  # random words of 2 * bits bits each, shared by the rows
+    # Each shared word takes the parities of its upper half, and one XOR per bit and row, except for row 0.
+    shared = words * ((1 << bits) - 1 - bits + (tokens - 1) * bits)
     # A comparison with a random word is one addition of the width of this word.
     compared = tokens * tokens * shape.score_bits + tokens * features * shape.output_bits
     return Operations(
@@ -86,9 +90,10 @@ def stochastic_operations(shape: AttentionParameters) -> Operations:
 
 
 def exact_operations(shape: AttentionParameters, *, membrane_bits: int = 16) -> Operations:
-    """Exact attention: counts ``Q K^T`` of log2 d + 1 bits, their sums where V is 1, and the neurons behind.
+    """Count the operations of exact attention: counts ``Q K^T``, their sums where V is 1, and the neurons that follow.
 
-    A neuron adds its sum to a membrane of ``membrane_bits``, compares it, and subtracts the threshold or 0.
+    A count has log2 d + 1 bits. A neuron adds its sum to a membrane of ``membrane_bits`` bits, compares it, and
+    subtracts the threshold or 0.
     """
     tokens, features = shape.tokens, shape.features
     products, outputs = tokens * tokens * features, tokens * features

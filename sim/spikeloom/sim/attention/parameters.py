@@ -22,9 +22,9 @@ __all__ = ["AttentionTileParameters"]
 class AttentionTileParameters(TileParameters, kind="attention", register_map=ATTENTION):
     """An attention unit as a tile of a fabric.
 
-    The axon of an event is a *page* and the index of a spike: ``page << index_bits | (head d + feature) N + token``.
-    Q, K and V each have a page, which the host sets. Events of other pages are ignored. The memory ``routes`` holds the
-    axon of each output spike.
+    An axon consists of a *page* and the index of a spike: ``page << index_bits | (head d + feature) N + token``. Q, K
+    and V each have a page, which the host writes to a register. Events of other pages are ignored. The memory
+    ``routes`` holds the axon of each output spike.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
         return min(16, self.axon_width - self.index_bits)
 
     def axons(self, page: int) -> NDArray[np.int64]:
-        """The axons ``(heads, N, d)`` of a page."""
+        """The axons ``(heads, N, d)`` of a page; ``ValueError`` for a page of more than `page_bits` bits."""
         if not 0 <= page < 1 << self.page_bits:
             raise ValueError(f"page must be from 0 to {(1 << self.page_bits) - 1}, not {page!r}")
         # Numbered like the channels of a convolution with tokens as positions, then swapped to the order of the
@@ -118,7 +118,7 @@ class AttentionTileParameters(TileParameters, kind="attention", register_map=ATT
         return (*matrices * 2, (shape.rows, RESULT_PASSES * shape.features))
 
     def routes(self, axons: ArrayLike) -> NDArray[np.uint8]:
-        """The words of ``routes`` for the axons ``(heads, N, d)`` of the spikes."""
+        """The memory ``routes`` for the axons ``(heads, N, d)`` of the spikes, as bytes ``(depth, planes)``."""
         shape = (self.attention.heads, self.attention.tokens, self.attention.features)
         # The memory covers all indexes, a power of two; those beyond the last head never occur.
         flat = np.zeros(1 << self.index_bits, np.int64)

@@ -32,7 +32,7 @@ def recurrence() -> str:
 
 
 def feature_table() -> str:
-    """A row per feature."""
+    """The table of features in Markdown, with one row per feature."""
     head = (
         "feature",
         "what it does",
@@ -58,7 +58,7 @@ def feature_table() -> str:
 
 
 def key_table() -> str:
-    """A row per metadata key of a NIR node that fires."""
+    """The table of the metadata keys of spiking NIR nodes in Markdown, with one row per key."""
     rows = []
     for keys in (feature.keys for feature in FEATURES):
         # `MetadataKey`: a file has all keys of a feature or none.

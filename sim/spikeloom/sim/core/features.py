@@ -322,7 +322,7 @@ FEATURES = (
                 name="threshold",
                 width=lambda core: core.v_width,
                 signed=True,
-                # A delay line detects whether the sum of its input, as ``u``, is above 0.
+                # A delay line compares its ``u``, the sum of its inputs, with 0.
                 value=lambda core, p: 0 if p.delay_line else p.threshold,
             ),
         ),
@@ -440,7 +440,7 @@ FEATURES = (
             "refractory": core.lanes * core.refractory_width,
             "refractory and factor": _membranes(core) * (core.refractory_width > 0 and core.multiplier),
         },
-        # Three bits are up to 7 refractory steps, four up to 15.
+        # Three bits count up to 7 refractory steps, four bits up to 15.
         general={"small": 3, "medium": 4},
         copied=("refractory",),
         fields=("refractory",),
@@ -627,13 +627,13 @@ FEATURES = (
         limit=_count_limit,
         rule=(
             ValueField(
-                # 1, that of all other neurons, is written only where there is a field.
+                # Neurons without this feature have the value 1, which is written only if the core has the field.
                 name="max_spikes",
                 width=lambda core: core.count_width,
                 value=lambda core, p: p.max_spikes * (core.count_width > 0),
             ),
         ),
-        # The lane compares with the threshold times each power of two, of which one is there without this feature.
+        # The lane compares with the threshold times each power of two; the first comparison exists in every core.
         cost=lambda core: {"spike counts": _membranes(core) * max(0, core.count_width - 1)},
         copied=("max_spikes",),
         fields=("max_spikes",),
@@ -689,7 +689,7 @@ def lane_products(core: CoreParameters) -> list[tuple[int, int]]:
 
 
 class UpdateWidths(NamedTuple):
-    """Two's complement width that represents each intermediate value of the neuron update exactly."""
+    """Widths in bits in which two's complement represents each intermediate value of the neuron update exactly."""
 
     base: int  #: the membrane after its leak and the delayed reset of an earlier spike
     drive: int  #: the input, added to ``base``

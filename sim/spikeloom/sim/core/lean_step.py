@@ -40,11 +40,11 @@ class LeanStep:
     Parameters
     ----------
     parameters
-        Neurons for which `of` has found ``kind``.
+        Parameters of the neurons; `of` chooses a ``kind`` that is exact for them.
     batch
         Number of samples.
     kind
-        ``np.float32`` or ``np.float64``.
+        Type of the membranes, ``np.float32`` or ``np.float64``.
     """
 
     def __init__(self, parameters: NeuronParameters, batch: int, kind: Any) -> None:

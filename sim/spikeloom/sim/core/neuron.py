@@ -234,7 +234,7 @@ class NeuronParameters:
         for name in ("current_leak", "adaptation_leak"):
             if not isinstance(getattr(self, name), Leak | None):
                 raise TypeError(f"{name} must be a Leak or None, not {getattr(self, name)!r}")
-            # A current that decays to 0 within a step is no state at all, nor is such an adaptation.
+            # A current or adaptation that is cleared in each step would not be a state.
             if getattr(self, name) is Leak.CLEAR:
                 raise ValueError(f"{name} must be Leak.NONE, Leak.SHIFT, Leak.MULTIPLY or None, not Leak.CLEAR")
         for name, low, high in (
@@ -319,7 +319,7 @@ class NeuronParameters:
                 f"neurons with up to {self.max_spikes} spikes per step must be graded, with graded_shift 0 and a "
                 f"value_width of at least {self.max_spikes.bit_length() + 1} bits"
             )
-        # Multiples of a threshold that is not positive do not grow, so that they would not count anything.
+        # Multiples of a threshold below 1 do not increase, so that comparisons with them could not count spikes.
         smallest = int(np.min(np.asarray(self.threshold)))
         if smallest < 1:
             raise ValueError(f"threshold must be at least 1 with several spikes per step, not {smallest}")

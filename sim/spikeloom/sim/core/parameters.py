@@ -48,7 +48,8 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         Number of banks into which the lanes are divided, a power of two. Each bank has its own control registers, so
         that no wire leads to all lanes. More than one bank requires at least 8 lanes per bank.
     neurons, axons, weight_words, populations
-        Depths: neuron slots (a multiple of ``lanes``), rows, words of ``lanes`` weights, populations.
+        Depths of the memories: neuron slots (a multiple of ``lanes``, up to 2**14), rows (1 to 2**14), words of
+        ``lanes`` weights (1 to 2**18) and populations (1 to 255).
     weight_width, v_width, accumulator_width
         Widths in bits: 1 to 16, 8 to 24, and ``weight_width`` to 32. A weight of one bit is 1 if set, else -1.
     coordinate_width, geometries
@@ -61,7 +62,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         features that the core lacks are ignored.
     multiplier, beta_fraction
         Whether each lane has a multiplier for every leak. It supports any leak factor with ``beta_fraction`` fractional
-        bits, rounded up, down or to nearest.
+        bits, 1 to 16, and rounds up, down or to nearest.
     shifts
         The shifts of `Leak.SHIFT` supported without a multiplier; a shift by 0 is `Leak.CLEAR`.
     weight_memory
@@ -195,7 +196,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
 
     @property
     def input_value_width(self) -> int:
-        """Width of the values of spikes that it multiplies its weights by."""
+        """Width of the values by which spikes multiply the weights; 0 for none."""
         return self.value_width
 
     @property
@@ -205,7 +206,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         return Capacity(neurons=self.neurons, synapses=synapses, operations_per_cycle=self.lanes)
 
     def holds_weights(self, width: int) -> bool:
-        """Whether its weights can be those of ``width`` bits; a core of one bit has no weight of 0."""
+        """Whether it can hold weights of ``width`` bits. Weights of one bit are -1 and 1, so that 0 is missing."""
         return width <= self.weight_width and (self.weight_width > 1 or width == 1)
 
     @property
@@ -221,8 +222,8 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
     @property
     def axon_width(self) -> int:
         """Width of the axon of a packet, sufficient to give each neuron a distinct number at the host."""
-        # Spikes to the host need a number per neuron, events of the core itself a row, those of other tiles an axon
-        # there.
+        # Spikes to the host need one number per neuron, events of the core itself one of its axons, and spikes to other
+        # tiles one of theirs.
         return max(self.event_width, bits_for(self.neurons), self.sent_axon_width)
 
     @property

@@ -8,8 +8,10 @@ coordinates a row covers all positions of a channel, and two tables supply the e
     for each tap in y:
         for each tap in x:
             for each word of a position:               weight += 1, target += 1
-            target += next_target - 1                  (the weights of a phase are contiguous)
-        weight += line_weight - 1, target += line_target - 1
+            before the next tap:                       target += next_target - 1
+        before the next line:                          weight += line_weight - 1, target += line_target - 1
+
+The weights of the taps of a line are contiguous, so that they have no increment of their own.
 
 `RowTables.words` executes this loop on memory images. The RTL produces the same words in the same order.
 """
@@ -30,7 +32,7 @@ __all__ = ["RowTables", "Word"]
 
 @dataclass(frozen=True)
 class Word:
-    """A word of weights to add to the accumulator word ``target``."""
+    """A word of weights to add to the accumulator word ``target``, of the next step if ``delay`` is 1."""
 
     weight_address: int
     target: int

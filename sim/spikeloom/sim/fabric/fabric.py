@@ -192,8 +192,8 @@ class FabricConfig:
         at_tile = READ_BACK_CYCLES if self.read_back else 1
         if self.mesh is None:
             return at_tile
-        # The port passes a register per tile in each direction, so that no wire spans the mesh; with counters every
-        # router has such a stage, also those without a tile.
+        # The port passes one register per tile in each direction, so that no wire spans the mesh. With counters every
+        # router has such a register, even one without a tile.
         return 2 * (self.mesh.tiles if self.mesh.counters else len(self.tiles) - 1) + at_tile
 
     def on_mesh(self, columns: int, rows: int, *, counters: bool = False) -> FabricConfig:
@@ -233,14 +233,15 @@ class FabricConfig:
     def identity(
         self, build_hash: bytes = bytes(16), *, link_kind: LinkKind = LinkKind.UNKNOWN, clock_hz: int = 0
     ) -> Identity:
-        """Return the identity of a board with this fabric, with the largest sizes of several cores.
+        """Return the identity of a board with this fabric. If its cores differ, each size is that of the largest.
 
-        ``link_kind``, ``clock_hz`` and ``build_hash`` belong to the board and its build; the fabric has the rest.
+        ``link_kind``, ``clock_hz`` and ``build_hash``, 16 bytes, belong to the board and its build; the rest comes from
+        the fabric.
         """
         cores = self.cores.values()
         return Identity(
             tiles=len(self.tiles) - 1,
-            # Of several cores the largest sizes: the record has no place for each core.
+            # The record has one field per size, not one per core.
             lanes=max(core.lanes for core in cores),
             neurons=max(core.neurons for core in cores),
             axons=max(core.axons for core in cores),

@@ -51,7 +51,7 @@ def core_to_json(core: CoreParameters) -> dict[str, Any]:
 
 
 def core_from_json(values: dict[str, Any]) -> CoreParameters:
-    """The inverse of `core_to_json`."""
+    """The inverse of `core_to_json`. Raises ``TypeError`` for an unknown field, ``ValueError`` for an invalid value."""
     return CoreParameters(**_arguments(CoreParameters, values))
 
 
@@ -62,8 +62,8 @@ def fabric_to_json(
     baud_rate: int | None = None,
     clock_hz: int | None = None,
 ) -> str:
-    """The text of ``fabric.json``. For the build of a board it includes the kind of the host link, the baud rate if
-    that is a serial line, and the clock."""
+    """The text of ``fabric.json``. For the build of a board it includes the kind of the host link, the baud rate of a
+    serial line, and the clock."""
     content: dict[str, Any] = {
         **FABRIC_FILE.entry,
         "name": fabric.name,
@@ -98,7 +98,7 @@ def fabric_from_json(text: str) -> FabricConfig:
 
 
 def read_fabric(path: str | PathLike[str]) -> FabricConfig:
-    """The fabric of a file ``fabric.json``. Raises ``ValueError`` if it is invalid, and ``OSError``."""
+    """The fabric of a file ``fabric.json``. Raises ``ValueError`` if it is invalid, ``OSError`` if it is unreadable."""
     return fabric_from_json(read_text(path))
 
 
@@ -121,7 +121,10 @@ def link_kind_from_json(text: str) -> LinkKind:
 
 
 def read_identity(path: str | PathLike[str]) -> bytes:
-    """The build hash in a file ``identity``, 16 bytes. Raises ``ValueError`` if it is invalid, and ``OSError``."""
+    """The build hash in a file ``identity``, 16 bytes.
+
+    Raises ``ValueError`` if it is invalid, ``OSError`` if it is unreadable.
+    """
     content = read_bytes(path, _LONGEST_IDENTITY)
     if not re.fullmatch(rb"\s*[0-9a-fA-F]{32}\s*", content):
         raise ValueError(f"{str(path)!r} must be the identity file of a build: 32 hexadecimal digits")

@@ -1,4 +1,4 @@
-"""The kinds of tiles that come with spikeloom; importing this declares them."""
+"""The kinds of tiles that come with spikeloom; importing this module declares them."""
 
 from spikeloom.sim.aer.parameters import AerTileParameters
 from spikeloom.sim.attention.parameters import AttentionTileParameters

@@ -55,8 +55,8 @@ FABRICS = {
                 refractory_width=4,
             ),
         ),
-        # Takes half of an ECP5-85F's block RAM: 784-256-10, where the row of a spike takes four cycles. Without leak,
-        # bias, reset to a value and readout of membranes, none of which then costs logic in each of the 64 lanes.
+        # Takes half of an ECP5-85F's block RAM: 784-256-10, where the row of a spike takes four cycles. Leak, bias,
+        # reset to a value and readout of membranes are left out, since each costs logic in all of the 64 lanes.
         FabricConfig(
             name="wide",
             core=CoreParameters(

@@ -22,7 +22,7 @@ REGISTER_MAPS = (BRIDGE, *(kind.register_map for kind in KINDS), ROUTER)
 def register_map(tile: int) -> RegisterMap:
     """The registers of a tile of a fabric of cores: tile 0 is the bridge, all others are cores.
 
-    `FabricConfig.register_map` knows fabrics of other tiles too.
+    `FabricConfig.register_map` also serves fabrics with other kinds of tiles.
     """
     return BRIDGE if tile == BRIDGE_TILE else CORE
 

@@ -7,10 +7,10 @@ BAUD_RATES = (12_000_000, 6_000_000, 4_000_000, 3_000_000, 2_000_000, 1_000_000)
 to 3 Mbaud."""
 
 BAUD_TOLERANCE = 0.01
-"""Maximum relative error of the baud rate. Both ends may be off, and a byte has ten bits."""
+"""Maximum relative error of the baud rate of one end. The errors of both ends add up over the ten bits of a byte."""
 
 LEAST_CYCLES_PER_BIT = 3
-"""The receiver samples each bit once, in the middle."""
+"""Minimum number of clock cycles per bit; the receiver samples each bit once, in the middle."""
 
 
 def cycles_per_bit(clock_hz: float, baud_rate: float) -> int | None:
@@ -23,5 +23,5 @@ def cycles_per_bit(clock_hz: float, baud_rate: float) -> int | None:
 
 
 def rates_of(clock_hz: float) -> list[int]:
-    """Return those of `BAUD_RATES` that a clock of ``clock_hz`` makes, in descending order."""
+    """Return those of `BAUD_RATES` that a clock of ``clock_hz`` can generate, in descending order."""
     return [rate for rate in BAUD_RATES if cycles_per_bit(clock_hz, rate)]

@@ -86,7 +86,7 @@ class BridgeModel:
     value_width
         Width of the values that the host may send, 2 to 16 bits; 0 if it may send spikes only.
 
-    ``error`` is the register of that name.
+    The attribute ``error`` is the register of that name.
     """
 
     def __init__(self, axon_width: int, *, index_width: int = 18, plane_width: int = 10, value_width: int = 0) -> None:
@@ -136,7 +136,8 @@ class BridgeModel:
     def reaches(self, address: ConfigurationAddress, offset: int) -> bool:
         """Whether the fabric has the address of the byte ``offset`` of a WRITE or READ.
 
-        An index beyond the port excludes a byte; a memory number, byte lane or word size beyond it all of the message.
+        An index beyond the port excludes its byte only. A memory number, byte lane or word size beyond the port
+        excludes the whole message.
         """
         # The highest byte lane that the message uses, in either order.
         lane = max(address.plane, address.word_bytes - 1)
@@ -182,7 +183,7 @@ class BridgeModel:
             value -= (is_signed and value >> bits - 1) << bits
             is_axon = axon + place < 1 << self.axon_width
             is_value = -(1 << self.value_width - 1) <= value < 1 << self.value_width - 1
-            # 0 is no event, not even for an axon that does not exist.
+            # A value of 0 is neither an event nor an error, even for an axon that does not exist.
             if value and is_axon and is_value:
                 requests.append(Spike(axon + place, value))
             elif value:

@@ -52,7 +52,7 @@ class CompiledSamples:
         steps, samples, inputs = spikes.shape
         if spikes.strides[2] != 1:
             spikes = np.ascontiguousarray(spikes)
-        # For any content; pages that are not written take no memory.
+        # Large enough for any content; pages that are never written take no memory.
         out = np.empty(steps * samples * (2 * inputs + 9), np.uint8)
         size = self._spikes(
             spikes.ctypes.data,

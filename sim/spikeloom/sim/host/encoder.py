@@ -11,11 +11,12 @@ Both return to their initial value after a TICK with ``last``. A pixel stores ``
 with a new random word of ``B`` bits for every pixel and step, or in step ``when >> B``. This matches
 `spikeloom.datasets.encoders`: ``code >= word`` is ``value > word``, and ``when`` is ``(2**B - value) * T``.
 
-An encoder with ``hold`` also repeats an input that is the same in every step, such as that of direct coding: the host
-sends one step, spikes with their values, and each of the ``T`` steps sends all of them again, by ascending axon.
+An encoder with ``hold`` can also repeat an input that is the same in every step, as in direct coding: the host sends
+the spikes of one step with their values, and the encoder sends them in each of the ``T`` steps, in ascending order of
+their axons.
 
-Images of ``b < B`` bits use ``s = 2**(B - b)``, which gives the same latency. The rate encoder compares with words of
-``B`` bits and requires ``b = B``.
+Images of ``b < B`` bits use ``s = 2**(B - b)``, which gives the latencies of an encoder of ``b`` bits. The rate encoder
+compares with words of ``B`` bits and requires ``b = B``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class EncoderMode(IntEnum):
     OFF = 0
     """Spikes, passed through."""
     RATE = 1
+    """Levels of an image, encoded by rate."""
     LATENCY = 2
+    """Levels of an image, encoded by latency."""
     HOLD = 3
     """Spikes and values of one step, which is repeated."""
 
@@ -141,7 +144,7 @@ def level_events(image: ArrayLike, bits: int) -> NDArray[np.bool_]:
 class EncoderModel:
     """Model of the encoder. An event is an axon, -1 for a TICK, or -2 for the last TICK of a sample.
 
-    ``values`` are the values of the spikes among the events that `feed` has returned last, in order.
+    ``values`` are the values of the spikes among the events that the last call of `feed` returned, in order.
     """
 
     def __init__(self, parameters: EncoderParameters, settings: EncoderSettings) -> None:
@@ -158,8 +161,11 @@ class EncoderModel:
         self._kept: dict[int, int] = {}
 
     def feed(self, event: int, value: int = 1) -> list[int]:
-        """Process ``event``, a spike with its ``value``, and return the encoder's output: no event, or all events of a
-        sample."""
+        """Process ``event``, with its ``value`` if it is a spike, and return the events that the encoder sends.
+
+        In mode OFF this is the event itself. Otherwise the last TICK of a sample returns all events of the sample, and
+        other events return none.
+        """
         settings, parameters = self.settings, self.parameters
         self.values = []
         if settings.mode is EncoderMode.OFF:

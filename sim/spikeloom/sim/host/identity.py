@@ -84,8 +84,12 @@ class Identity:
 
     Parameters
     ----------
+    protocol_version
+        `PROTOCOL_VERSION` of the board.
     tiles
-        Number of tiles besides the host bridge. With several cores, each size is the largest among them.
+        Number of tiles besides the host bridge.
+    lanes, neurons, axons, weight_words, weight_width, v_width
+        Sizes of a core, as in `CoreParameters`; with several cores, the largest of each.
     link_kind
         Transport of the frames.
     maximum_payload
@@ -154,7 +158,7 @@ class Identity:
 
     @classmethod
     def decode(cls, record: bytes) -> "Identity":
-        """Decode ``record``; raises ValueError if it is not an identity record.
+        """Decode ``record``. Raises ``ValueError`` if it is not an identity record.
 
         For another protocol version only the version is decoded, and all other fields are zero. An unknown kind of link
         becomes `LinkKind.UNKNOWN`.

@@ -123,7 +123,7 @@ class LinkParameters:
         Largest payload of a frame in bytes, 64 to 1400, which the board tells the host in its identity. The default is
         the largest with which a body fits one COBS block.
     idle_cycles
-        Clock cycles without a byte from its source after which the board sends a frame that is not full.
+        Clock cycles without a further byte to send after which the board sends a frame that is not full.
     """
 
     receive_buffer: int = 1024
@@ -147,8 +147,8 @@ class LinkParameters:
 def cobs_encode(data: bytes) -> bytes:
     """Encode ``data`` without zero bytes (consistent overhead byte stuffing) and without a delimiter.
 
-    Each run of up to 254 nonzero bytes is preceded by its length plus one. It implies a zero byte after each run,
-    except the last one and runs of 254 bytes. No empty block follows a run of 254 bytes at the end.
+    Each run of up to 254 nonzero bytes is preceded by its length plus one. A zero byte is implied after each run except
+    the last one and runs of 254 bytes. No empty block follows a run of 254 bytes at the end.
     """
     if data.count(0) > _MANY_RUNS:
         pieces = _encode_many_runs(data)
@@ -165,7 +165,7 @@ def cobs_encode(data: bytes) -> bytes:
 
 
 def _blocks(run: bytes) -> list[bytes]:
-    """Return the blocks of a run of nonzero bytes. Those of the largest size imply no zero, so another one follows."""
+    """Return the blocks of a run of nonzero bytes. A block of 254 bytes implies no zero, so another block follows."""
     full = len(run) // BLOCK_BYTES * BLOCK_BYTES
     pieces: list[bytes] = []
     for start in range(0, full, BLOCK_BYTES):
@@ -175,7 +175,7 @@ def _blocks(run: bytes) -> list[bytes]:
 
 def _encode_many_runs(data: bytes) -> list[bytes]:
     """Encode ``data`` with array operations, in a time that hardly depends on the number of its runs."""
-    # A code stands at the start and in the place of each zero: the distance to the next one, or to the end.
+    # A code stands at the start and in place of each zero. It is the distance to the next code, or to the end.
     stream = np.zeros(len(data) + 2, np.uint8)
     stream[1:-1] = np.frombuffer(data, np.uint8)
     places = np.flatnonzero(stream == 0)
@@ -192,7 +192,7 @@ def _encode_many_runs(data: bytes) -> list[bytes]:
 
 
 def cobs_decode(data: bytes) -> bytes:
-    """Decode ``data``, the inverse of :func:`cobs_encode`; raises FrameError for invalid data."""
+    """Decode ``data``, the inverse of `cobs_encode`. Raises `FrameError` for invalid data."""
     decoded = bytearray(data)
     total, position = len(data), 0
     after_full = []
@@ -222,7 +222,7 @@ def offset_difference(left: int, right: int) -> int:
 def encode_frame(flags: int, sequence: int, acknowledge: int, limit: int, payload: bytes) -> bytes:
     """Return the bytes of a frame on the line, delimiter included; ``flags`` is its first byte, with the kind.
 
-    `Frame` explains and checks the fields. This function is for a sender of many frames, whose fields are right.
+    `Frame` explains and checks the fields. This function, which checks nothing, is for a sender of many frames.
     """
     body = _HEADER.pack(flags, sequence, acknowledge, limit, len(payload)) + payload
     return cobs_encode(body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")) + b"\0"
@@ -259,7 +259,8 @@ class Frame:
     again: bool = False
 
     def __post_init__(self) -> None:
-        # Checked at once, because frames are made thousands of times per second; what is wrong is found below.
+        # All fields are checked in one expression, because thousands of frames are made per second. The code below
+        # finds the invalid one.
         offsets = (self.sequence, self.acknowledge, self.limit)
         if (
             type(self.kind) is Kind
@@ -285,7 +286,7 @@ class Frame:
     def decode(cls, data: bytes, *, maximum_payload: int = LARGEST_PAYLOAD) -> "Frame":
         """Decode the line bytes ``data``, without delimiter.
 
-        Raises FrameError if the frame is damaged or its payload longer than ``maximum_payload``, and
+        Raises `FrameError` if the frame is damaged or its payload is longer than ``maximum_payload``, and
         `UnknownKindError` if it is intact and of an unknown kind.
         """
         body = cobs_decode(data)
@@ -328,7 +329,7 @@ class Deframer:
         Empty frames and intact frames of an unknown kind are skipped.
         """
         *complete, partial = (self._partial + data).split(b"\0")
-        # Bytes beyond the longest frame are dropped, but for one, which bounds the memory; the frame is still damaged.
+        # To bound the memory, only one byte beyond the longest frame is kept; it is enough to reject the frame.
         self._partial = partial[: self._longest + 1]
         frames: list[Frame | None] = []
         for piece in complete:
@@ -443,11 +444,11 @@ class DeviceModel:
         if not self._identify:
             kind = Kind.DATA
             start = self._sent - self._acknowledged
-            # A full frame's credit or nothing: the host's window is far larger than that.
+            # Payload is sent only with credit for a full frame; the host's window is far larger than that.
             enough = self._limit - self._sent >= self.parameters.maximum_payload
             size = self.parameters.maximum_payload if enough else 0
             payload = bytes(self._unacknowledged[start : start + size])
-            # A frame of its own reports new room only when half of the buffer has become free.
+            # New room alone causes a frame only when half of the buffer has become free.
             freed = consumed - self._advertised
             if not payload and not self._answer and freed < self.parameters.receive_buffer // 2:
                 return None

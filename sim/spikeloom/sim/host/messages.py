@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 LARGEST_COUNT = 0xFFFF
-"""Bytes that one WRITE or READ can carry."""
+"""Maximum number of bytes in one WRITE or READ."""
 
 ADDRESS_BYTES = 8
 COUNT_BYTES = 2
@@ -130,7 +130,10 @@ class ConfigurationAddress:
 
     @classmethod
     def decode(cls, data: bytes, *, words: bool = False) -> ConfigurationAddress:
-        """The address in the eight bytes ``data``; ``words`` for one in whole-word order."""
+        """The address in the eight bytes ``data``; ``words`` for an address in whole-word order.
+
+        Raises ``ValueError`` for another number of bytes.
+        """
         if len(data) != ADDRESS_BYTES:
             raise ValueError(f"an address must be {ADDRESS_BYTES} bytes, not {len(data)}")
         index, lane = int.from_bytes(data[2:6], "little"), int.from_bytes(data[6:8], "little")
@@ -157,12 +160,18 @@ def _request(opcode: Opcode, words: Opcode, address: ConfigurationAddress, count
 
 
 def encode_write(address: ConfigurationAddress, data: bytes) -> bytes:
-    """Encode a write of ``data`` from ``address`` on, in the order that the address has."""
+    """Encode a write of ``data`` from ``address`` on, in the order that the address specifies.
+
+    Raises ``ValueError`` for more than `LARGEST_COUNT` bytes or an index of more than 32 bits.
+    """
     return _request(Opcode.WRITE, Opcode.WRITE_WORDS, address, len(data)) + bytes(data)
 
 
 def encode_read(address: ConfigurationAddress, count: int) -> bytes:
-    """Encode a read of ``count`` bytes from ``address`` on, in the order that the address has."""
+    """Encode a read of ``count`` bytes from ``address`` on, in the order that the address specifies.
+
+    Raises ``ValueError`` as `encode_write` does.
+    """
     return _request(Opcode.READ, Opcode.READ_WORDS, address, count)
 
 
@@ -214,6 +223,9 @@ def encode_values(
 
     The shortest of three forms is chosen for the sample: RUNs over all axons with an event, with 1, 2, 4 or 8 bits per
     value; a VALUE per event; SPIKEs if all values are 0 or 1. ``axons`` as for `encode_spikes`.
+
+    Raises ``TypeError`` for values that are not integers, and ``ValueError`` for another shape, for a value or axon out
+    of range, and for an axon that belongs to two inputs.
     """
     array = np.asarray(values)
     if array.ndim != 2 or 0 in array.shape:
@@ -227,7 +239,7 @@ def encode_values(
     numbers = _axons(axons, array.shape[1], largest_axon)
     order = np.argsort(numbers, kind="stable")
     numbers, array = numbers[order], array[:, order].astype(np.int64)
-    # Both inputs could have a value in the same step, and an axon takes one.
+    # Two inputs with the same axon could both have a value in one step, but an axon takes one value per step.
     twice = np.flatnonzero(np.diff(numbers) == 0)
     if twice.size:
         raise ValueError(f"axons must be different, not {numbers[twice[0]]} twice")
@@ -250,7 +262,7 @@ def _as_values(array: NDArray[np.int64], axons: NDArray[np.int64], last: bool) -
     step, position = np.nonzero(array)
     size = 1 + AXON_BYTES + VALUE_BYTES
     message = np.full(size * len(step) + len(array), Opcode.TICK, np.uint8)
-    first = size * np.arange(len(step)) + step  # a TICK per earlier step is in front
+    first = size * np.arange(len(step)) + step  # after one TICK per earlier step
     message[first] = Opcode.VALUE
     # Axon and value as one number, whose bytes are written in turn. A negative value keeps its low bytes.
     number = axons[position] | array[step, position] << 8 * AXON_BYTES
@@ -262,7 +274,7 @@ def _as_values(array: NDArray[np.int64], axons: NDArray[np.int64], last: bool) -
 
 
 def _as_runs(array: NDArray[np.int64], axons: NDArray[np.int64], bits: int, is_signed: bool, last: bool) -> bytes:
-    """Encode values ``(T, n)`` of ascending axons as RUNs, which are the same in each step."""
+    """Encode values ``(T, n)`` of ascending axons as RUNs, which cover the same axons in each step."""
     # A gap between axons is filled with zeros, or ends the run where a new header is shorter. The very last axon has a
     # run of its own: all 65,536 of them are one more than a run can count.
     header = 1 + AXON_BYTES + COUNT_BYTES
@@ -372,11 +384,11 @@ _LENGTHS[Opcode.VALUE] = 1 + AXON_BYTES + VALUE_BYTES
 _LENGTHS[Opcode.READ] = 1 + COUNT_BYTES  # and its data
 
 _SIZES = tuple(_LENGTHS.tolist())
-# Members of an enumeration are slow to look up, and these are for every byte.
+# Members of an enumeration are slow to look up, and these are needed for every byte.
 _SPIKE, _SKIP, _TICK, _TICK_LAST = map(int, (Opcode.SPIKE, Opcode.SKIP, Opcode.TICK, Opcode.TICK_LAST))
 _AHEAD, _ABSOLUTE, _VALUE, _READ = map(int, (Opcode.AHEAD, Opcode.ABSOLUTE, Opcode.VALUE, Opcode.READ))
 _FEW_BYTES = 1024
-"""Bytes up to which a loop over messages takes less time than a fixed number of NumPy calls."""
+"""Number of bytes up to which a loop over messages is faster than a fixed number of NumPy calls."""
 
 _ADVANCE = np.zeros(256, np.int64)
 """By how much a message that begins with this byte advances the axon."""
@@ -392,7 +404,7 @@ class MessageDecoder:
         self._previous = -1
         self._ahead = 0
         self.steps = 0
-        """TICKs so far."""
+        """Number of TICKs so far."""
 
     @property
     def inside(self) -> bool:
@@ -401,10 +413,10 @@ class MessageDecoder:
 
     def feed(self, data: bytes) -> Messages:
         """Return the messages that ``data`` completes; raises `MessageError` for a malformed one."""
-        if not data:  # as often as not while a closed loop waits
+        if not data:  # frequent while a closed loop waits
             return _NO_MESSAGES
         data = self._rest + data
-        # What begins with the data of a READ is mostly that, and a loop over messages skips it.
+        # A READ at the start usually fills most of the bytes, and a loop over messages skips its data at once.
         few = len(data) <= _FEW_BYTES or data[0] == _READ
         return self._feed_few(data) if few else self._feed_many(data)
 
@@ -561,7 +573,7 @@ def _numbers(stream: NDArray[np.uint8], positions: NDArray[np.int64], size: int)
 
 
 def _find_messages(stream: NDArray[np.uint8]) -> tuple[NDArray[np.int64] | None, int]:
-    """The start of each complete message of ``stream``, None if each byte is one, and the end of the last one."""
+    """The start of each complete message of ``stream``, None if every byte is a message, and the end of the last."""
     total = len(stream)
     length = _LENGTHS[stream]
     # Bytes that may begin a message of several bytes; those within an earlier message do not.
@@ -572,11 +584,11 @@ def _find_messages(stream: NDArray[np.uint8]) -> tuple[NDArray[np.int64] | None,
     # Elsewhere the count has not arrived completely, and the message is incomplete anyway.
     known = reads[reads + COUNT_BYTES < total]
     length[known] += _numbers(stream, known + 1, COUNT_BYTES)
-    # For each of them, the first one after the message that it would begin.
+    # For each of these bytes, the first such byte after the message that it would begin.
     rank = np.concatenate(([0], np.cumsum(length != 1)))
     jump = np.append(rank[np.minimum(several + np.maximum(length[several], 1), total)], len(several))
-    # Pointer doubling from the first one: the jumps double in length in each iteration, which takes a logarithmic
-    # number of array operations instead of a loop over messages.
+    # Pointer doubling from the first byte: the jumps double in length in each iteration, so that a logarithmic number
+    # of array operations replaces a loop over messages.
     reached = np.zeros(len(jump), np.bool_)
     reached[0] = True
     count = 1

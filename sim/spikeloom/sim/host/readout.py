@@ -11,8 +11,8 @@ LARGEST      the largest membrane of all steps
 SUM          the sum of the membranes, saturated to ``-top - 1`` to ``top`` at each addition
 ===========  ==========================================================================================================
 
-The answer is the output with the highest score, and the lowest of several. Without spikes it is output 0, as in
-`spikeloom.datasets.readout.classify`.
+The answer is the output with the highest score; among equal scores, the lowest number. Without spikes it is output 0,
+as in `spikeloom.datasets.readout.classify`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ class ReadoutParameters:
 
 
 def scores(mode: ReadoutMode, values: ArrayLike, width: int = 24) -> NDArray[np.int64]:
-    """The scores ``(B, n)`` of spikes or, in the last three modes, membranes ``(T, B, n)``."""
+    """The scores ``(B, n)`` of ``values`` ``(T, B, n)``: spikes or, in the last three modes, membranes.
+
+    Raises ``ValueError`` for another shape, and for `ReadoutMode.OFF`.
+    """
     array = np.asarray(values)
     if array.ndim != 3 or 0 in array.shape:
         raise ValueError(f"values must have shape (T, B, n) and not be empty, not {array.shape}")
@@ -87,6 +90,6 @@ def scores(mode: ReadoutMode, values: ArrayLike, width: int = 24) -> NDArray[np.
 
 
 def answers(score: ArrayLike) -> NDArray[np.int64]:
-    """The answers ``(B,)`` of scores ``(B, n)``: the output with the highest score, the lowest of several."""
+    """The answers ``(B,)`` of scores ``(B, n)``: the output with the highest score; in a tie, the lowest number."""
     # `argmax` returns the first of several.
     return np.argmax(np.asarray(score), axis=1).astype(np.int64)

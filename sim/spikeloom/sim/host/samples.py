@@ -18,9 +18,9 @@ from spikeloom.sim.host.messages import DISTANCE_BITS, LARGEST_AXON, LARGEST_SKI
 __all__ = ["SampleEncoder", "encode_images"]
 
 _FEW_BITS = 3
-"""Bits of a pixel up to which an array with a row per level is small and faster than sorting."""
+"""Bits of a pixel up to which an array with one row per level is small, and faster than sorting."""
 _MOST_COMPILED_BITS = 16
-"""Bits of a pixel up to which the memory for any content is acceptable."""
+"""Bits of a pixel up to which the compiled form's buffer, which is large enough for any content, is acceptable."""
 _SPIKE, _TICK, _TICK_LAST = int(Opcode.SPIKE), int(Opcode.TICK), int(Opcode.TICK_LAST)
 _SKIP = int(Opcode.SKIP)
 _LONGEST_SKIP = bytes([_SKIP + LARGEST_SKIP - 1])
@@ -53,7 +53,10 @@ class SampleEncoder:
         self._consecutive = bool((steps == 1).all())
 
     def encode(self, spikes: NDArray[np.bool_], *, last: bool = True) -> bytes:
-        """Encode the samples ``spikes`` ``(T, B, n)``; ``last`` sets the flag of the last TICK of each."""
+        """Encode the samples ``spikes`` ``(T, B, n)``; ``last`` sets the flag of the last TICK of each.
+
+        Raises ``ValueError`` for another shape or type.
+        """
         array = np.asarray(spikes)
         inputs = self._inputs
         if array.ndim != 3 or array.dtype != np.bool_ or array.shape[2] != inputs or 0 in array.shape:
@@ -74,7 +77,8 @@ class SampleEncoder:
     def encode_step(self, spikes: NDArray[np.bool_], *, last: bool) -> bytes:
         """Encode one step ``spikes`` ``(n,)``; ``last`` sets the flag of its TICK.
 
-        The bytes are those of `encode`. In a closed loop, whose steps come one by one, every call counts.
+        The bytes are those of `encode`, at a lower cost per call, which matters in a closed loop. Raises ``ValueError``
+        for another shape or type.
         """
         if spikes.shape != (self._inputs,) or spikes.dtype != np.bool_:
             raise ValueError(f"spikes must be booleans ({self._inputs},), not {spikes.dtype} {spikes.shape}")
@@ -99,7 +103,7 @@ class SampleEncoder:
 
 def encode_images(images: NDArray[Any], bits: int) -> bytes:
     """Encode ``images`` ``(B, n)`` of integers from 0 to ``2**bits`` as levels, brightest first
-    (`spikeloom.sim.host.encoder.level_events`)."""
+    (`spikeloom.sim.host.encoder.level_events`). Raises ``ValueError`` for other shapes or values."""
     pixels = np.asarray(images)
     if pixels.ndim != 2 or pixels.dtype.kind not in "iu" or 0 in pixels.shape:
         raise ValueError(f"images must be integers (B, n), not {pixels.dtype} {pixels.shape}")
@@ -115,7 +119,7 @@ def encode_images(images: NDArray[Any], bits: int) -> bytes:
 
 
 def _places_in_few_levels(images: NDArray[Any], bits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the events of `_encode` of all levels, and the number of levels of each image."""
+    """Return all levels as the argument ``place`` of `_encode`, and the number of levels of each image."""
     count, inputs = images.shape
     most = 1 << bits
     narrow = images.astype(np.uint8)  # bytes are compared several times faster than words
@@ -123,7 +127,7 @@ def _places_in_few_levels(images: NDArray[Any], bits: int) -> tuple[NDArray[np.i
     for level in range(most):
         np.equal(narrow, most - level, out=rows[:, level, :inputs])
     rows[..., inputs] = True
-    # Trailing empty levels are not sent, but an image has one at least.
+    # Trailing empty levels are not sent, but an image has at least one level.
     levels = np.full(count, most)
     for level in range(most - 1, 0, -1):
         deep = np.flatnonzero(levels == level + 1)
@@ -171,7 +175,7 @@ def _encode(
     """
     ends = np.cumsum(counts)
     ticks = np.searchsorted(place, np.arange(1, ends[-1] + 1) * columns - 1)
-    # The distance from the spike before, or from the TICK before, which ends where the next step begins.
+    # The distance from the previous spike, or from the previous TICK, whose place directly precedes the next step.
     axon = place if axons is None else axons[place % columns]
     distance = np.empty(len(place), np.int64)
     distance[0] = axon[0]
@@ -186,7 +190,7 @@ def _encode(
     message[ticks] = _TICK
     if last:
         message[ticks[ends - 1]] = _TICK_LAST
-    # Almost always, no bit above those of a SPIKE is set.
+    # Almost always, every distance fits a SPIKE.
     if distance.max() < SKIP_UNIT:
         return message.tobytes()
     # SKIPs, in units of SKIP_UNIT axons, precede the spikes of far axons: all bytes after them move.

@@ -1,6 +1,6 @@
-"""The USB device of a board: a serial port (CDC-ACM) at full speed, as its descriptors tell the host.
+"""The USB device of a board, a serial port (CDC-ACM) at full speed, and its descriptors.
 
-Linux, macOS and Windows 10 have the driver for this class, so the board appears as a serial port without any
+Linux, macOS and Windows 10 include the driver for this class, so the board appears as a serial port without any
 installation. ``docs/usb.md`` describes it.
 """
 
@@ -18,15 +18,15 @@ __all__ = [
 ]
 
 DEFAULT_VENDOR, DEFAULT_PRODUCT = 0x1209, 0x0001
-"""A number of pid.codes that is reserved for tests: free to use in private, never in a product that is given away."""
+"""VID and PID that pid.codes reserves for tests: free for private use, but not for devices that are given to others."""
 
 PACKET_BYTES = 64
-"""Largest packet of the control and bulk endpoints: that of full speed."""
+"""Maximum packet size of the control and bulk endpoints in bytes, the largest at full speed."""
 BULK_PACKETS_PER_MS = 19
-"""Most bulk packets of 64 bytes in a frame of full speed, if nothing else is on the bus."""
+"""Maximum number of 64-byte bulk packets in a full-speed frame of 1 ms, if nothing else uses the bus."""
 
 DATA_ENDPOINT = 1
-"""Bulk endpoint of the bytes, one in each direction."""
+"""Number of the bulk endpoints that carry the bytes, one in each direction."""
 NOTIFICATION_ENDPOINT = 2
 """Interrupt endpoint to the host, which the class requires. The board never sends anything on it."""
 
@@ -43,7 +43,7 @@ class Descriptor:
 
 @dataclass(frozen=True, kw_only=True)
 class UsbParameters:
-    """What tells one USB device from another.
+    """Numbers that identify a USB device.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class UsbParameters:
 
     @property
     def descriptors(self) -> dict[tuple[int, int], bytes]:
-        """Descriptors by type and index: of the device, the configuration, and the texts."""
+        """The descriptors of the device, its configuration and its strings, by type and index."""
         texts = ["spikeloom", "spikeloom board", *([self.serial] if self.serial else [])]
         found = {
             (Descriptor.DEVICE, 0): self._device(),
@@ -109,7 +109,7 @@ class UsbParameters:
         return _described(
             Descriptor.DEVICE,
             *_word(0x0200),  # version of USB
-            *(0xEF, 0x02, 0x01),  # the functions of its interfaces are grouped, without which Windows sees none
+            *(0xEF, 0x02, 0x01),  # an association groups the interfaces; without it, Windows finds no serial port
             PACKET_BYTES,
             *_word(self.vendor),
             *_word(self.product),
@@ -135,20 +135,20 @@ def _configuration() -> bytes:
         _described(*content)
         for content in (
             (association, 0, 2, 0x02, 0x02, 0x00, 0),
-            # The interface of the modem that a serial port was once part of. Its protocol is "none": with the one of
-            # modems, some programs would send commands of a modem to every board that is connected.
+            # The communication interface, which the class inherits from modems. Its protocol is "none": with the modem
+            # protocol, some programs would send modem commands to every connected board.
             (interface, 0, 0, 1, 0x02, 0x02, 0x00, 0),
             (of_class, 0, *_word(0x0110)),
             (of_class, 1, 0, 1),
             (of_class, 2, 0b10),  # line coding and control lines may be set
             (of_class, 6, 0, 1),
             (endpoint, 0x80 | NOTIFICATION_ENDPOINT, interrupt, *_word(8), 255),
-            # The interface of the bytes.
+            # The data interface.
             (interface, 1, 0, 2, 0x0A, 0x00, 0x00, 0),
             (endpoint, DATA_ENDPOINT, bulk, *_word(PACKET_BYTES), 0),
             (endpoint, 0x80 | DATA_ENDPOINT, bulk, *_word(PACKET_BYTES), 0),
         )
     )
     header = 9
-    power = 250  # in 2 mA: what a port must supply
+    power = 250  # in units of 2 mA: the current that a port must supply
     return bytes((header, Descriptor.CONFIGURATION, *_word(header + len(parts)), 2, 1, 0, 0x80, power)) + parts

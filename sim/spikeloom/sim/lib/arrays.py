@@ -51,14 +51,14 @@ def arrays_from(path: str | PathLike[str]) -> NDArray[Any] | dict[str, NDArray[A
 
 
 def _array(content: bytearray, where: str) -> NDArray[Any]:
-    """The array in the bytes of a ``.npy`` file, which it uses as its memory without a copy."""
+    """The array in the bytes of a ``.npy`` file, without a copy: the array shares their memory."""
     # The header only: its parser must not see more than it needs.
     stream = io.BytesIO(content[: _LONGEST_HEADER + 16])
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }.get(np.lib.format.read_magic(stream))
-    if read_header is None:  # version 3 exists for names of fields, and there are none
+    if read_header is None:  # version 3 only adds Unicode names of record fields, and records are rejected
         raise FileError(f"{where} must be of version 1 or 2 of NumPy's format")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -82,7 +82,7 @@ def _array(content: bytearray, where: str) -> NDArray[Any]:
 
 
 class _Pieces(io.BytesIO):
-    """A file that limits each read to the largest directory, because ``zipfile`` trusts the declared size of it."""
+    """A file that limits the size of each read, because ``zipfile`` trusts the declared size of the directory."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)

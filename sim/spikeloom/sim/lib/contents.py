@@ -44,7 +44,7 @@ class Contents:
     registers: Mapping[str, int] = field(default_factory=dict)
 
     def check(self, numbers: Collection[int]) -> None:
-        """Raise ``ValueError`` unless ``memories`` are of a tile whose memories have these ``numbers``."""
+        """Raise ``ValueError`` if ``memories`` has a number that is not among ``numbers``, those of the tile."""
         for number in self.memories:
             if number not in numbers:
                 there = ", ".join(map(str, sorted(numbers)))
@@ -59,7 +59,7 @@ def program_digest(memories: Iterable[MemoryWords], registers: Iterable[tuple[in
     """A nonzero 32-bit digest that identifies a program; ``registers`` are (tile, name, value)."""
     digest = hashlib.sha256()
     for image in memories:
-        # With the shape, so that equal bytes in words of another width are another program.
+        # The shape is included, so that equal bytes in words of another width are another program.
         digest.update(f"memory {image.tile} {image.memory} {image.words.shape} ".encode() + image.words.tobytes())
     for tile, name, value in registers:
         digest.update(f"register {tile} {name} {value} ".encode())

@@ -64,9 +64,9 @@ def open_file(path: str | PathLike[str]) -> int:
 
 
 def read_bytes(path: str | PathLike[str], limit: int) -> bytes:
-    """Read a regular file of at most ``limit`` bytes. Raises `FileError`, and ``OSError`` as `open_file` does."""
+    """Read a regular file. Raises `FileError` for more than ``limit`` bytes, and the exceptions of `open_file`."""
     with open(open_file(path), "rb") as file:
-        # One byte more than allowed tells a file that is too long, without reading all of it.
+        # Reading one byte more than allowed detects a file that is too long without reading all of it.
         content = file.read(limit + 1)
     if len(content) > limit:
         raise FileError(f"{os.fspath(path)!r} must have at most {limit:,} bytes, not {os.stat(path).st_size:,}")
@@ -91,8 +91,8 @@ def replaced(path: str | PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_file() and not target.is_dir():
         yield target
         return
-    # In the same folder, because a rename is atomic only within a file system. The suffix is kept, since some writers
-    # go by it.
+    # In the same folder, because a rename is atomic only within a file system. The suffix is kept, because some writers
+    # choose the format by it.
     scratch = target.with_name(f".{os.getpid()}-{target.name}")
     try:
         yield scratch
@@ -116,7 +116,7 @@ def json_from(text: str, what: str) -> Any:
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # `json` keeps the last of several equal keys and says nothing.
+        # `json` silently keeps the last of several equal keys.
         content = dict(pairs)
         if len(content) != len(pairs):
             raise FileError(f"{what} must name each key once")

@@ -74,7 +74,7 @@ class Format:
         """
         name = name or self.name
         given = content.get(FORMAT_KEY, 1)
-        # `index` accepts the integers of NumPy too, which NIR files bring, but also bool, which is true in JSON.
+        # `index` also accepts NumPy integers, which occur in NIR files, and bool, which is excluded first.
         try:
             number = 0 if isinstance(given, bool) else index(given)
         except TypeError:

@@ -35,7 +35,7 @@ REGISTER_MEMORY = 0
 """The memory number of the registers of every tile."""
 
 MOST_MEMORIES = 16
-"""Memory numbers of a tile, that of its registers included."""
+"""Number of memories that a tile can have, its registers included; their numbers are below this."""
 
 INDEX_WIDTH = 18
 """Usual width of the index at the configuration port of a tile; memories of more words need a wider one."""
@@ -214,7 +214,7 @@ DELAYED_COUNTS = tuple(
     )
     for offset, peers in ((5, "sources"), (6, "sinks"))
 )
-"""Numbers of delayed dependencies, of every kind of tile that can have them."""
+"""The registers with the numbers of delayed sources and sinks, for every kind of tile that supports these."""
 
 
 def tile_set(name: str, offset: int, description: str) -> Register:
@@ -228,4 +228,4 @@ TOKEN_DESTINATIONS = (
     tile_set("ack_destinations", 48, "set of direct sources (with a mesh only)."),
     tile_set("delayed_ack_destinations", 56, "set of sources with delay 1 (with a mesh only)."),
 )
-"""Destination sets of the tokens of a tile that can have delayed dependencies."""
+"""The registers with the destination sets of tokens, for every kind of tile that supports delayed dependencies."""

@@ -72,7 +72,7 @@ class TileParameters(abc.ABC):
     contents: Contents
 
     read_back: bool = False
-    """Whether the host can read the memories back. Kinds that can be built so have a field of this name."""
+    """Whether the host can read the memories back. Kinds that support this have a field of this name."""
 
     def __init_subclass__(cls, *, kind: str | None = None, register_map: RegisterMap | None = None) -> None:
         super().__init_subclass__()
@@ -110,7 +110,7 @@ class TileParameters(abc.ABC):
         return changed
 
     def with_read_back(self) -> Self:
-        """The same tile with memories that the host can read back. Raises ``ValueError`` for a kind without them."""
+        """The same tile with memories that the host can read back. Raises ``ValueError`` for a kind without this."""
         if "read_back" not in {field.name for field in fields(cast(Any, self))}:
             raise ValueError(f"read_back must be False with tiles of kind {self.kind}, which have no such option")
         changed: Self = replace(cast(Any, self), read_back=True)
@@ -148,7 +148,7 @@ class TileParameters(abc.ABC):
 
     @property
     def input_value_width(self) -> int:
-        """Width of the values of spikes that it takes, two's complement; 0 if each spike counts as 1."""
+        """Width of the spike values that it accepts, two's complement; 0 if each spike counts as 1."""
         return 0
 
     @property
@@ -160,8 +160,8 @@ class TileParameters(abc.ABC):
     def cost(self) -> Mapping[str, float]:
         """Size of its logic: the terms to which it is proportional, by name.
 
-        `spikeloom.boards.sizing.estimate` knows lookup tables and flip-flops per term. A kind that it does not know
-        gives them itself, as the terms ``lut`` and ``ff``; without terms only its memories count.
+        `spikeloom.boards.sizing.estimate` has the lookup tables and flip-flops per term. A kind without an entry there
+        returns them itself, as the terms ``lut`` and ``ff``; without terms only its memories are counted.
         """
         return {}
 

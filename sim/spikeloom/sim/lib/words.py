@@ -13,7 +13,7 @@ __all__ = ["Field", "WordLayout", "bits_for", "pack_lanes", "unpack_lanes", "wei
 
 def bits_for(count: int) -> int:
     """Width of an index of ``count`` items, at least 1."""
-    # A single item needs no index, but a signal of no bits is an exception everywhere.
+    # A single item needs no index, but a signal without bits would be a special case everywhere.
     return max(1, (count - 1).bit_length())
 
 

@@ -37,8 +37,8 @@ _CHUNK = 1 << 21
 """Maximum number of values of an unrolled convolution input in memory at a time."""
 
 _READ, _GATHER, _CALL = 10, 20, 300_000
-"""Time to read a weight from memory, to copy one and read it, and to call NumPy three times, in units of a product and
-an addition in a large matrix product (single precision, one core)."""
+"""Time to read a weight from memory, to copy a weight and read it, and to call NumPy three times, in units of one
+multiplication and addition in a large matrix product (single precision, one processor core)."""
 
 Taps = list[list[tuple[int, int]]]
 """For each input position along an axis, its pairs (kernel position, output position)."""
@@ -91,8 +91,8 @@ class Convolution:
     """The geometry of a convolution, in pairs (vertical, horizontal), with weights of ``weight_shape``.
 
     ``extent`` is the number of outputs in each direction; None derives it from the padded input. With ``extent``,
-    ``padding`` is the position of the first output and may be negative, so that a slice of a convolution's outputs is
-    itself a convolution.
+    ``padding`` only determines the position of the first output and may be negative, so that a slice of a convolution's
+    outputs is itself a convolution.
     """
 
     input_shape: tuple[int, int, int]
@@ -177,7 +177,7 @@ class Convolution:
         return image
 
     def sum(self, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-        """``(B, n_out)`` of ``values`` ``(B, n_in)``, both of the type of ``weight`` ``weight_shape``."""
+        """Sums ``(B, n_out)`` of ``values`` ``(B, n_in)``, in the type of ``weight``, which has `weight_shape`."""
         outputs, inputs, *_ = self.weight_shape
         _, height, width = self.output_shape
         # Each group is a matrix product of its own over unrolled windows.
@@ -222,13 +222,13 @@ class Projection:
 
     @property
     def kernel(self) -> NDArray[Any]:
-        """The weights of a convolution, or those of a matrix as an array, which a sparse one is not."""
+        """The weights as an array; not for a sparse matrix."""
         assert not isinstance(self.weight, SparseMatrix)
         return self.weight
 
     @property
     def synapses(self) -> int:
-        """Number of weights. Those of a kernel count once, those of a sparse matrix if not 0."""
+        """Number of weights. A kernel is counted once; a sparse matrix has nonzero weights only."""
         return numbers_of(self.weight).size
 
     def check_shape(self, where: str) -> None:
@@ -280,7 +280,8 @@ class Projection:
     def exact_sums(self, values: NDArray[Any]) -> NDArray[Any]:
         """The sums ``(B, n_target)`` for ``values`` ``(B, n_source)``.
 
-        Those of integer weights are integers, in the fastest type that holds every partial sum exactly.
+        With integer weights they are integers, in the fastest type that holds every partial sum exactly; this can be a
+        floating-point type.
         """
         if self.pooling is not None:
             values = self.pooling.sum(values)
@@ -310,15 +311,15 @@ class Projection:
         return {}
 
     def _factors(self, kind: Any) -> NDArray[Any]:
-        """The integer weights as ``kind``, kept, because the conversion takes longer than the sums of few samples.
-        Those of a matrix are transposed to ``(n_source, n_target)``."""
+        """The integer weights as ``kind``, those of a matrix transposed to ``(n_source, n_target)``. They are cached,
+        because the conversion takes longer than the sums of a few samples."""
         if kind not in self._converted:
             weight = self.kernel if self.convolution is not None else self.kernel.T
             self._converted[kind] = np.ascontiguousarray(weight.astype(kind))
         return self._converted[kind]
 
     def bounds(self, least: int = 0, greatest: int = 1) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Least and greatest sum ``(n_target,)`` that a step can bring.
+        """Smallest and largest sum ``(n_target,)`` of a step.
 
         Each source sends at most one value from ``least`` to ``greatest``, or nothing.
         """
@@ -337,7 +338,7 @@ class Projection:
 
     @cached_property
     def fan_out(self) -> NDArray[np.int64]:
-        """Weights that a spike of each source neuron adds, ``(n_source,)``; zeros of an array count."""
+        """Number of weights that a spike of each source neuron adds, ``(n_source,)``. Zeros in an array are counted."""
         if isinstance(self.weight, SparseMatrix):
             counts = self.weight.column_counts()
             if self.pooling is not None:
@@ -376,13 +377,13 @@ def _negative(weight: NDArray[Any]) -> NDArray[Any]:
 def _product(values: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]:
     """``values`` ``(B, n_source)`` times ``factors`` ``(n_source, n_target)``, without the sources that are all 0.
 
-    All ways give the same sums, because every partial sum is exact. The cheapest is chosen by an estimate of their
-    time.
+    All methods give the same sums, because every partial sum is exact. The one with the shortest estimated time is
+    chosen.
     """
     rows, sources = values.shape
     targets = factors.shape[1]
-    # Estimated times of the three ways: all sources, one row at a time with its events, and only sources that fire at
-    # all.
+    # Estimated times of the three methods: all sources, one row at a time with its events, and only sources that fire
+    # at all.
     everything = sources * targets * (rows + _READ)
     if np.count_nonzero(values) * targets * _GATHER + rows * _CALL < everything:
         result = np.empty((rows, targets), factors.dtype)

@@ -22,8 +22,8 @@ __all__ = ["ReferenceResult", "as_inputs", "as_spikes", "as_values", "simulate"]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _ROWS = 256
-"""Rows of a matrix product, which are several samples or several steps of a few. Larger products are not faster, and
-their sums would not stay in the cache until the neurons add them."""
+"""Number of rows of a matrix product: many samples, or several steps of a few samples. Larger products are not faster,
+and their sums would not stay in the cache until the neurons add them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class ReferenceResult:
     ``spikes[name]`` is ``(T, B, n)``, for populations and units. ``values[name]``, for graded populations, has the same
     shape and holds the value of each spike, 0 without a spike: the number of spikes where neurons fire several times
     per step (`fired`). Each array of ``states[name]``, for recorded populations, has the same shape and holds the state
-    at the end of each step. ``network`` and ``inputs`` ``(T, B, inputs)`` are what was run.
+    at the end of each step. ``network`` and ``inputs`` ``(T, B, inputs)`` are those of the run.
     """
 
     network: QuantisedNetwork
@@ -43,8 +43,8 @@ class ReferenceResult:
     states: dict[str, NeuronState]
 
     def fired(self, name: str) -> NDArray[Any]:
-        """The spikes of ``name`` per neuron and step ``(T, B, n)``: booleans, or numbers as unsigned integers where its
-        neurons fire several times per step."""
+        """The spikes of ``name`` per neuron and step, ``(T, B, n)``: booleans, or their numbers as uint8 if its neurons
+        can fire several times per step."""
         counted = {p.name for p in self.network.populations if p.parameters.max_spikes > 1}
         return self.values[name].astype(np.uint8) if name in counted else self.spikes[name]
 
@@ -61,13 +61,16 @@ class ReferenceResult:
 
 
 def as_spikes(spikes: ArrayLike, inputs: int) -> NDArray[np.bool_]:
-    """Check input spikes and return them as booleans ``(T, B, inputs)``; ``(T, inputs)`` is one sample."""
+    """Check input spikes and return them as booleans ``(T, B, inputs)``; ``(T, inputs)`` is one sample.
+
+    Raises ``ValueError`` for another shape, or for values other than 0 and 1.
+    """
     array = np.asarray(spikes)
     if array.ndim == 2:
         array = array[:, None, :]
     if array.ndim != 3 or array.shape[2] != inputs or 0 in array.shape:
         raise ValueError(f"spikes must have shape (T, B, {inputs}) or (T, {inputs}), not {np.shape(spikes)}")
-    # Booleans need no look at their values, which takes longer than some networks.
+    # Booleans need no check of their values, which would take longer than some networks.
     if array.dtype == np.bool_:
         return array
     if not np.issubdtype(array.dtype, np.number) or not np.isin(array, (0, 1)).all():
@@ -77,7 +80,10 @@ def as_spikes(spikes: ArrayLike, inputs: int) -> NDArray[np.bool_]:
 
 def as_values(values: ArrayLike, inputs: int, width: int) -> NDArray[np.int64]:
     """Check input values of ``width`` bits, two's complement, and return them as ``(T, B, inputs)``; ``(T, inputs)`` is
-    one sample. 0 is no event."""
+    one sample. 0 is no event.
+
+    Raises ``TypeError`` for values that are not integers, and ``ValueError`` for another shape or a value out of range.
+    """
     array = np.asarray(values)
     if array.ndim == 2:
         array = array[:, None, :]
@@ -93,7 +99,7 @@ def as_values(values: ArrayLike, inputs: int, width: int) -> NDArray[np.int64]:
 
 
 def as_inputs(array: ArrayLike, inputs: int, value_width: int) -> NDArray[Any]:
-    """Check the input of a network with this ``input_value_width``: values, or spikes if it is 0."""
+    """Check the input of a network with this ``input_value_width``: `as_values`, or `as_spikes` if it is 0."""
     return as_values(array, inputs, value_width) if value_width else as_spikes(array, inputs)
 
 
@@ -101,7 +107,7 @@ def simulate(network: QuantisedNetwork, spikes: ArrayLike, *, record: Collection
     """Run ``spikes`` ``(T, B, inputs)`` of 0 and 1, or values, through ``network``.
 
     Every sample starts from the cleared state. The states of populations that do not spike are always recorded, those
-    of others if named in ``record``. Raises ``ValueError`` for an invalid shape or invalid values of ``spikes``.
+    of other populations only if named in ``record``. Raises the exceptions of `as_inputs` for invalid ``spikes``.
     """
     inputs = as_inputs(spikes, network.inputs, network.input_value_width)
     steps, batch, _ = inputs.shape
@@ -132,7 +138,7 @@ def _groups(network: QuantisedNetwork) -> list[list[QuantisedPopulation | Quanti
     """
     schedule = network.schedule
     place = {INPUT: -1} | {item.name: number for number, item in enumerate(schedule)}
-    # For each place, the last one from which a delayed connection leads back to it or to one before it.
+    # For each place, the last place from which a delayed connection leads back to it.
     reaches = list(range(len(schedule)))
     for connection in network.connections:
         target = place[connection.target]
@@ -185,7 +191,7 @@ class _Run:
                     continue
                 current = outside[name][number]
                 for connection in self._network.connections_to(name):
-                    # Within the group sources advance together with their targets, so these sums are added step by
+                    # Within a group sources advance together with their targets, so these sums are computed step by
                     # step.
                     if connection.source in names and t >= connection.delay:
                         brought = self._brought[connection.source][t - connection.delay]
@@ -243,7 +249,7 @@ class _AnyStep:
 
 
 def _stepper(network: QuantisedNetwork, population: QuantisedPopulation, batch: int) -> LeanStep | _AnyStep:
-    # The bound of the placed weights decides whether floating point is exact.
+    # The largest possible current decides whether floating point is exact.
     greatest = max(abs(bound) for bound in network.current_bounds(population.name))
     lean = LeanStep.of(population.parameters, batch, greatest)
     return _AnyStep(population.parameters, batch) if lean is None else lean
@@ -255,5 +261,5 @@ def _part(arrays: dict[str, NDArray[Scalar]], samples: slice) -> dict[str, NDArr
 
 
 def _joined(states: list[NeuronState], join: Callable[..., NDArray[Any]], **options: int) -> NeuronState:
-    """One state of several, each field joined by ``join``."""
+    """Combine several states into one; ``join`` combines the arrays of each field."""
     return NeuronState(**{f.name: join([getattr(s, f.name) for s in states], **options) for f in fields(NeuronState)})

@@ -94,7 +94,7 @@ class SparseMatrix:
         return self.map(lambda values: values * gain[self.rows])
 
     def part(self, rows: Selection, columns: Selection) -> SparseMatrix:
-        """``matrix[rows][:, columns]``, without repeated rows or columns."""
+        """``matrix[rows][:, columns]``; no row or column may be selected twice."""
         new_row, new_column = (
             np.full(size, -1, np.int64) for size in self.shape
         )  # -1 for those that are not in the part
@@ -149,7 +149,7 @@ Matrix = NDArray[Any] | SparseMatrix
 
 
 def numbers_of(weight: Matrix) -> NDArray[Any]:
-    """All stored weights as one sequence; the nonzero ones of a sparse matrix."""
+    """All weights ``(n,)`` of an array, or the nonzero weights of a sparse matrix."""
     return weight.values if isinstance(weight, SparseMatrix) else weight.reshape(-1)
 
 

@@ -1,7 +1,7 @@
 """Units: elements of a network other than populations, such as attention, each implemented by its own kind of tile.
 
 A *unit* reads the spikes of its sources in a step and produces its own spikes in the same step. Connections refer to it
-by name, like to a population. Its model is defined here; a tile of a matching kind implements it.
+by name, as to a population. Its model is defined here; a tile of a matching kind implements it.
 """
 
 from __future__ import annotations

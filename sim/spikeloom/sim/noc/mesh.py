@@ -192,7 +192,7 @@ class MeshParameters:
         return tuple(entry for entry in self.ports(tile) if self.arrivals(tile, entry) & mask)
 
     def destinations(self, tiles: Iterable[int]) -> int:
-        """The destination set of some tiles."""
+        """The destination set of ``tiles``."""
         found = 0
         for tile in tiles:
             _integer("tile", tile, 0, self.tiles - 1)
@@ -233,7 +233,10 @@ class MeshParameters:
         return (hops + 1) * (1 if self.queue_depth == 0 else 2)
 
     def link_loads(self, rates: NDArray[np.float64]) -> dict[Link, float]:
-        """Packets per cycle on each link, if tile ``s`` sends ``rates[s, d]`` packets per cycle to tile ``d`` only."""
+        """Packets per cycle on each link, if tile ``s`` sends ``rates[s, d]`` unicast packets per cycle to tile ``d``.
+
+        Raises ``ValueError`` unless ``rates`` has the shape ``(tiles, tiles)``.
+        """
         if np.shape(rates) != (self.tiles, self.tiles):
             raise ValueError(f"rates must be of shape {(self.tiles, self.tiles)}, not {np.shape(rates)}")
         loads: dict[Link, float] = {(tile, port): 0.0 for tile in range(self.tiles) for port in self.ports(tile)}

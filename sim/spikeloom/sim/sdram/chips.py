@@ -59,7 +59,7 @@ class SdramTiming:
 
 @dataclass(frozen=True, kw_only=True)
 class SdramChip:
-    """A chip, or several beside each other that share all signals but their data.
+    """A chip, or several in parallel that share all signals except their data.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class SdramChip:
                 f"clock_hz must be at most {fastest:.0f} MHz for {self.name}, not {clock_hz / 1e6:.0f} MHz"
             )
         numbers = {name: cycles(getattr(self, name)) for name in _TIMES}
-        # Some data sheets give these two in cycles: two, at any clock.
+        # Some data sheets specify these two as two cycles at any clock.
         numbers |= {name: max(2, numbers[name]) for name in ("wr", "mrd")}
         return SdramTiming(
             **numbers,
@@ -341,7 +341,7 @@ CHIPS: Mapping[str, SdramChip] = _of(
         source="module table of LiteDRAM; interval: ESMT M12L64322A data sheet, rev. 1.2; rc: ras + rp",
     ),
 )
-"""Parts by name. Times that no available source gives are on the safe side, as ``source`` says."""
+"""Parts by name. Times that no available source gives are chosen on the safe side, as ``source`` states."""
 
 BOARDS: Mapping[str, SdramChip] = MappingProxyType(
     {
@@ -354,4 +354,4 @@ BOARDS: Mapping[str, SdramChip] = MappingProxyType(
         "colorlight-5a75b": SdramChip.slowest("colorlight-5a75b", CHIPS["2x M12L16161A-5T"], CHIPS["2x W9816G6JH-6"]),
     }
 )
-"""The chip that a bitstream for a board must be made for."""
+"""The chip for which a bitstream must be built, by board."""

@@ -7,7 +7,7 @@ from enum import IntEnum
 __all__ = ["AUTO_PRECHARGE", "BURST", "SdramCommand", "mode_register"]
 
 BURST = 2
-"""Words of a burst, as the controller sets it.
+"""Words per burst, as the controller sets it.
 
 A READ is needed in every second cycle only, so the ACTIVATE of the next row always finds a free cycle. Longer bursts
 would have to be cut off at the end of a row, and a burst with auto precharge cannot be."""
@@ -30,7 +30,10 @@ class SdramCommand(IntEnum):
 
 
 def mode_register(cas_latency: int, burst: int = BURST) -> int:
-    """The value for LOAD MODE: sequential bursts of 1, 2, 4 or 8 words in both directions."""
+    """The value for LOAD MODE: sequential bursts of 1, 2, 4 or 8 words in both directions, CAS latency 2 or 3.
+
+    Raises ``ValueError`` for other numbers.
+    """
     if cas_latency not in (2, 3):
         raise ValueError(f"cas_latency must be 2 or 3, not {cas_latency!r}")
     if burst not in (1, 2, 4, 8):

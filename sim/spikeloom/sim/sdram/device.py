@@ -1,10 +1,11 @@
 """Cycle-accurate model of an SDRAM chip that refuses every violation of its timing and of its states.
 
-`SdramDevice.step` is one rising edge of the chip's clock: it takes what the pins hold and returns what the chip drives
-until the next edge. The model knows nothing of a simulator, so that Amaranth's and Verilator's call the same one.
+`SdramDevice.step` is one rising edge of the chip's clock: it takes the levels of the pins and returns the word that the
+chip drives until the next edge. The model does not depend on a simulator, so that Amaranth's and Verilator's use the
+same one.
 
-Rules are the abbreviations of data sheets. A command at edge ``e`` is refused if an earlier event was at an edge ``f``
-and ``e - f`` is less than the rule::
+Rules are named by the abbreviations of data sheets. A command at edge ``e`` is refused if an earlier event was at an
+edge ``f`` and ``e - f`` is less than the rule::
 
     tRCD  ACTIVATE   to READ, WRITE     same bank     tRFC  REFRESH    to any command
     tRP   precharge  to ACTIVATE        same bank     tMRD  LOAD MODE  to any command
@@ -57,7 +58,7 @@ class SdramPins:
     bank, address
         Bank and address pins.
     data
-        What the controller drives, or None.
+        Word that the controller drives, or None.
     mask
         One bit per byte: a set bit keeps the byte of a WRITE from being stored, and two edges later the byte of a READ
         from being driven: it is read as 0.
@@ -105,9 +106,9 @@ class SdramDevice:
     Attributes
     ----------
     edges
-        Edges so far.
+        Number of edges so far.
     counts
-        Number of commands, by `SdramCommand`.
+        Number of commands so far, by `SdramCommand`.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class SdramDevice:
         self.counts = dict.fromkeys(SdramCommand, 0)
         self._banks = [_Bank() for _ in range(1 << self.chip.bank_bits)]
         self._burst: _Burst | None = None
-        self._driven: dict[int, int] = {}  # what the chip drives, by the edge at which it is sampled
+        self._driven: dict[int, int] = {}  # words that the chip drives, by the edge at which they are sampled
         self._masks: dict[int, int] = {}
         self._refreshed = _LONG_AGO
         self._refreshes = 0
@@ -135,7 +136,7 @@ class SdramDevice:
         return self._initialised
 
     def step(self, pins: SdramPins) -> int | None:
-        """One clock edge with ``pins``. Return what the chip drives until the next edge, at which it is valid.
+        """Execute one clock edge with ``pins``. Return the word that the chip drives for the next edge, or None.
 
         Raises
         ------
@@ -156,7 +157,7 @@ class SdramDevice:
         return None if word is None else word & ~self._kept(self._masks.get(edge - 1, 0))
 
     def _kept(self, mask: int) -> int:
-        """The bits of the bytes that ``mask`` names."""
+        """A word whose bits are set in the bytes that ``mask`` names."""
         return sum(0xFF << 8 * byte for byte in range(self.chip.width // 8) if mask >> byte & 1)
 
     # Rules.
@@ -209,7 +210,7 @@ class SdramDevice:
                 self._cut("STOP", edge)
 
     def _check_idle(self, text: str) -> None:
-        """REFRESH and LOAD MODE need all banks closed, for tRP."""
+        """Check that all banks have been closed for tRP, as REFRESH and LOAD MODE require."""
         if not self._is_precharged:
             self._refuse("power-up", f"{text} before all banks are precharged")
         for number, bank in enumerate(self._banks):
@@ -248,7 +249,7 @@ class SdramDevice:
 
     def _precharge(self, number: int, edge: int) -> None:
         bank = self._banks[number]
-        # A closed bank, and one whose auto precharge has begun: nothing happens.
+        # The PRECHARGE of a closed bank, or of one whose auto precharge has begun, has no effect.
         if not self._is_open(bank):
             return
         if bank.precharged > edge:
@@ -267,7 +268,7 @@ class SdramDevice:
     # Bursts.
 
     def _cut(self, text: str, edge: int) -> None:
-        """End the burst in progress: words to be written at once, words to be read a CAS latency later."""
+        """End the burst in progress: a write at once, a read after its CAS latency."""
         burst = self._burst
         if burst is None:
             return
@@ -302,7 +303,7 @@ class SdramDevice:
             bank.precharged = start
 
     def _transfer(self, pins: SdramPins, edge: int) -> None:
-        """Move the word of this edge, and drop what has been sampled."""
+        """Transfer the word of this edge, and drop words that have been sampled."""
         for sampled in [number for number in self._driven if number < edge]:
             del self._driven[sampled]
         burst = self._burst

@@ -1,11 +1,11 @@
 """Parameters of the SDRAM controller, and its recurrence: the cycle of each command and the bandwidth that follows.
 
-Requests name bursts of `BURST` words, read in order. An address is divided as follows, from the lowest bit::
+A request names consecutive bursts of `BURST` words. An address is divided as follows, from the lowest bit::
 
     column of a burst | bank | row | column and row bits that only some of a board's chips have
 
-so that a request that runs over the end of a row continues in the next bank, whose ACTIVATE is hidden, and that on a
-smaller chip the upper part of the address space repeats the lower one, which is how the size is probed.
+A request that runs past the end of a row therefore continues in the next bank, whose ACTIVATE is hidden. On a smaller
+chip the upper part of the address space repeats the lower part, by which the size is probed.
 
 A request is cut into *segments* at the ends of rows. The controller holds two: READs or WRITEs are sent for the
 *current* one, one every `BURST` cycles, while the *next* one is activated in the cycles between. The last command of a
@@ -19,7 +19,7 @@ segment closes its row (auto precharge). For a sequence of reads that never wait
     first[i] = max(last[i-1] + BURST, activate[i] + activate_to_column)
     last[i]  = first[i] + BURST (n - 1)
 
-`read_schedule` computes it; the RTL sends the same commands in the same cycles.
+`SdramParameters.read_schedule` computes it; the RTL sends the same commands in the same cycles.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class SdramParameters:
     chip
         The chip, or the slowest and smallest of those that a board may have (`SdramChip.slowest`).
     clock_hz
-        Clock of the controller and of the chip.
+        Clock of the controller and of the chip in Hz.
     more_column_bits, more_row_bits
         Bits by which the largest chip of the board exceeds ``chip``: 0 or 1, and 0 to 2.
     masks
@@ -112,44 +112,44 @@ class SdramParameters:
 
     @property
     def column_bits(self) -> int:
-        """Bits of a column that counts bursts, in the smallest chip."""
+        """Width of a column address in units of bursts, for the smallest chip."""
         return self.chip.column_bits - (BURST.bit_length() - 1)
 
     @property
     def address_bits(self) -> int:
-        """Bits of an address that counts bursts, in the largest chip."""
+        """Width of an address in units of bursts, for the largest chip."""
         return self.least_address_bits + self.more_column_bits + self.more_row_bits
 
     @property
     def least_address_bits(self) -> int:
-        """Bits of an address that counts bursts, in the smallest chip."""
+        """Width of an address in units of bursts, for the smallest chip."""
         return self.column_bits + self.chip.bank_bits + self.chip.row_bits
 
     # Distances in cycles between commands of the controller.
 
     @property
     def activate_to_column(self) -> int:
-        """ACTIVATE to READ or WRITE. With it a row is also open for long enough if it gets one READ only."""
+        """Cycles from ACTIVATE to READ or WRITE: tRCD, or more if tRAS requires it for a row with a single READ."""
         return max(self.timing.rcd, self.timing.ras - BURST)
 
     @property
     def read_to_activate(self) -> int:
-        """Last READ of a segment to ACTIVATE of the same bank."""
+        """Cycles from the last READ of a segment to ACTIVATE of the same bank."""
         return max(BURST + self.timing.rp, self.timing.rc - self.activate_to_column)
 
     @property
     def write_to_activate(self) -> int:
-        """Last WRITE of a segment to ACTIVATE of the same bank."""
+        """Cycles from the last WRITE of a segment to ACTIVATE of the same bank."""
         return max(BURST - 1 + self.timing.wr + self.timing.rp, self.timing.rc - self.activate_to_column)
 
     @property
     def read_to_write(self) -> int:
-        """READ to WRITE: one cycle without data lies between the last word read and the first written."""
+        """Cycles from READ to WRITE, with one cycle without data between the last word read and the first written."""
         return self.timing.cas_latency + BURST + 1
 
     @property
     def read_latency(self) -> int:
-        """Cycles from the one that decides on a READ to the one in which its first word is in the input register."""
+        """Cycles from the decision to send a READ until its first word is in the input register."""
         return self.timing.cas_latency + 2 + self.read_delay
 
     @property
@@ -177,7 +177,7 @@ class SdramParameters:
     def read_schedule(self, segments: Iterable[tuple[int, int]]) -> list[ScheduledRead]:
         """The commands for ``segments``, given as (bank, bursts), by the recurrence of this module.
 
-        No refresh takes place, and the words are taken at once. The first segment is activated in cycle 0.
+        No refresh takes place, and reading never waits. The first segment is activated in cycle 0.
         """
         schedule: list[ScheduledRead] = []
         banks: list[int] = []
@@ -208,14 +208,14 @@ class SdramParameters:
         return self.refresh_wait + 1 + self.timing.rp + self.timing.rfc + self.activate_to_column
 
     def bandwidth_used(self, row_bytes: int, rng: np.random.Generator, rows: int = 4096) -> float:
-        """Part of the raw bandwidth that reads of ``rows`` rows of ``row_bytes`` use, 0 to 1.
+        """Fraction of the raw bandwidth, 0 to 1, that reads of ``rows`` weight rows of ``row_bytes`` bytes achieve.
 
-        Each row is in a random bank, at the beginning of a row of the chip. The raw bandwidth is one word per cycle.
+        Each begins at the start of a row of the chip, in a random bank. The raw bandwidth is one word per cycle.
 
         Raises
         ------
         ValueError
-            A row must be a whole number of bursts.
+            ``row_bytes`` is not a positive multiple of `burst_bytes`.
         """
         if row_bytes < 1 or row_bytes % self.burst_bytes:
             raise ValueError(f"row_bytes must be a multiple of {self.burst_bytes}, not {row_bytes!r}")
