@@ -1,4 +1,4 @@
-"""What tests share: compiled simulators, so that each design is compiled once on a machine; and their order."""
+"""Shared by all tests: compiled simulators, so that each design is compiled once per machine; the order of tests."""
 
 import gc
 import json

@@ -1,6 +1,6 @@
-"""What all dataclasses keep to: none of them changes, and their fields are given by name, but for a few small ones.
+"""Conventions of all dataclasses: they are frozen, and their fields are keyword-only, except in a few small ones.
 
-And what registers keep to: one that needs no reset has none. The numbers that users rely on are as they are kept."""
+Conventions of registers: one that needs no reset has none. The values that users rely on equal the kept ones."""
 
 import ast
 import dataclasses

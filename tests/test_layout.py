@@ -1,4 +1,4 @@
-"""Imports point downwards and in no circle, private names stay in their module, and every module has a test."""
+"""Imports point downwards without cycles, private names stay in their module, and every module has a test."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The order of tests and what is called quick: the recorded times name tests that exist."""
+"""The order of tests and the marker for quick ones: the recorded durations name existing tests."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The package: four portions of one namespace, light imports where they are promised, and a wheel that works."""
+"""The package: four portions of one namespace, light imports where they are promised, and a working wheel."""
 
 import importlib
 import os

@@ -1,7 +1,7 @@
-"""What cocotb runs on the Verilog of an AER tile: tiles that keep to the rules of tokens, and a chip without a clock.
+"""cocotb bench of an AER tile in Verilog: tiles that obey the token rules, and a chip without a clock.
 
-The chip is the partner that the protocol allows: it does each phase after any time, drives noise on an address that
-must not be looked at, and may be silent for long.
+The chip uses every freedom of the protocol: each phase takes any time, an address drives noise while it is not valid,
+and the chip may be silent for long.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""What cocotb runs on the Verilog of the attention unit: streams with pauses, and every word of A against the model."""
+"""cocotb bench of the attention unit in Verilog: streams with pauses, and every word of A compared with the model."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Generated Verilog under cocotb. Binaries stay in ``build/cosim``, so only a change of the hardware compiles again."""
+"""Generated Verilog under cocotb. Binaries stay in ``build/cosim``; only a hardware change compiles them again."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""What cocotb runs on the Verilog of a LIF core: random networks in, and every spike and membrane out.
+"""cocotb bench of a LIF core in Verilog: random networks in, every spike and membrane out.
 
-The bench is the host bridge and nothing more: it writes the program through the configuration port, sends spikes and
-TICKs at most two steps ahead of the ACKs, and answers each TICK. It sees no signal but the ports.
+The bench only takes the place of the host bridge: it writes the program through the configuration port, sends spikes
+and TICKs at most two steps ahead of the ACKs, and answers each TICK. It accesses only the ports.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What cocotb runs on the Verilog of the shift registers: the whole period, with pauses and a new start."""
+"""cocotb bench of the shift registers in Verilog: the whole period, with pauses and a restart."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""What cocotb runs on the Verilog of the board's end of the link: the driver's end in a thread, and a bad line between.
+"""cocotb bench of the board's end of the link in Verilog: the host's end in a thread, with a faulty line in between.
 
-The board is one that echoes: what its link receives it transmits. The line has no UART: a byte goes in or comes out
+The board is an echo: it transmits the bytes that its link receives. The line has no UART: a byte goes in or comes out
 every few clock cycles.
 """
 

@@ -1,7 +1,7 @@
-"""AER tiles between cores on a mesh, with chips at their wires that have their own time, compiled.
+"""AER tiles between cores on a mesh, compiled, with chips at their wires that run at their own pace.
 
-When an event comes is chance. So the host watches which events the input tile has put into which step, and the
-reference, given those, must tell every spike of every population, and every address that the other chip gets.
+Events arrive at random times. The host therefore observes which events the input tile has put into which step. With
+these events, the reference must give every spike of every population, and every address that the other chip gets.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""The Verilog of AER tiles between tiles that keep to the rules and chips without a clock; planted bugs are found."""
+"""AER tiles in Verilog, between tiles that obey the token rules and chips without a clock; planted bugs are found."""
 
 from harness.aer_variants import INPUT_BUGS, OUTPUT_BUGS, Variants
 

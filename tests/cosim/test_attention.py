@@ -1,4 +1,4 @@
-"""The Verilog of the shift registers and of the attention unit at several shapes."""
+"""The shift registers and the attention unit in Verilog, in several shapes."""
 
 import json
 

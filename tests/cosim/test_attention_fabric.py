@@ -1,4 +1,4 @@
-"""An attention tile between cores on a mesh, compiled: every spike that comes out, equal to the reference."""
+"""An attention tile between cores on a mesh, compiled: every output spike equals the reference."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The Verilog of the LIF core against the integer reference, and bugs planted in that Verilog."""
+"""The LIF core in Verilog against the integer reference, and bugs planted in the Verilog."""
 
 import dataclasses
 import json

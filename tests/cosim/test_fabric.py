@@ -1,4 +1,4 @@
-"""Tiles on meshes, compiled: random networks, placements, queues and stalls, equal to the reference in every state."""
+"""Tiles on meshes, compiled: random networks, placements, queues and stalls equal the reference in every state."""
 
 import collections
 import dataclasses

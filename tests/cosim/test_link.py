@@ -1,4 +1,4 @@
-"""The Verilog of the board's end of the link, with the driver at the other end of a bad line."""
+"""The board's end of the link in Verilog, with the driver at the other end of a faulty line."""
 
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import stream, wiring

@@ -1,4 +1,4 @@
-"""What the routers of a mesh count, link by link, is what the model says: spikes and tokens along their routes."""
+"""Router counters of a mesh, link by link, equal the model: spikes and tokens along their routes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The whole top: the real driver, a UART at the pins, the generated Verilog, and faults on the line."""
+"""The complete top: the real driver, a UART at the pins, the generated Verilog, and faults on the line."""
 
 import dataclasses
 

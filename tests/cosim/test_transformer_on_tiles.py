@@ -1,4 +1,4 @@
-"""The digits transformer on the compiled design: cores around an attention tile, every spike of every layer."""
+"""The digits transformer in the compiled design: cores around an attention tile, every spike of every layer."""
 
 from harness.compiled import BUILD
 

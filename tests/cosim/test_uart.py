@@ -1,4 +1,4 @@
-"""The Verilog of the UART against a line whose bits are longer or shorter than its own."""
+"""The UART in Verilog on a line whose bits are longer or shorter than its own."""
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring

@@ -1,4 +1,4 @@
-"""Images in, answers out: driver, a line with faults, link, bridge, encoder, core and readout, all as Verilog."""
+"""Images in, answers out: driver, faulty line, link, bridge, encoder, core and readout, all as Verilog."""
 
 import pytest
 from harness.units import UNITS

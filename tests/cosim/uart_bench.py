@@ -1,6 +1,6 @@
-"""What cocotb runs on the Verilog of the UART: a line made and read bit by bit, at a baud rate of its own.
+"""cocotb bench of the UART in Verilog: a line that is driven and sampled bit by bit, at its own baud rate.
 
-The line is written from the definition of 8N1 and knows no clock cycles: its times are picoseconds.
+The line follows the definition of 8N1, independently of clock cycles: its times are in picoseconds.
 """
 
 import itertools

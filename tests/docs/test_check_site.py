@@ -1,4 +1,4 @@
-"""The check of the built site finds dead links and whatever a browser would load from the network."""
+"""The check of the built site finds dead links and everything that a browser would load from the network."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the examples of the pages import exists."""
+"""Every name that the examples in the pages import exists."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The committed pictures are those of their sources, and the timing diagrams show what the hardware does."""
+"""The committed figures match their sources, and the timing diagrams match the hardware."""
 
 import importlib.util
 import json

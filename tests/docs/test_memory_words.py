@@ -1,4 +1,4 @@
-"""``docs/memory-words.md`` says what the layouts say: every field, and its width for any parameters."""
+"""``docs/memory-words.md`` agrees with the layouts: every field, and its width for any parameters."""
 
 import importlib.util
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The notebooks that need neither torch nor snnTorch print what they say; ``make notebooks`` runs the others too."""
+"""The notebooks without torch and snnTorch print the stored output; ``make notebooks`` runs the others as well."""
 
 import importlib.util
 import json

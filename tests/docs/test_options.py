@@ -1,4 +1,4 @@
-"""Every command, option and make target that the pages name exists."""
+"""Every command, option and make target in the pages exists."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every file that the pages name by its path exists."""
+"""Every file path in the pages exists."""
 
 import re
 from pathlib import Path

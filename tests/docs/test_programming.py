@@ -1,4 +1,4 @@
-"""The code of ``docs/programming.md``, run as it stands: two neurons programmed by hand, on the RTL."""
+"""The code of ``docs/programming.md``, run unchanged: two neurons programmed by hand, on the RTL."""
 
 import contextlib
 import io

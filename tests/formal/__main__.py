@@ -1,7 +1,7 @@
-"""`make formal`: runs every proof to its full depth, and says which, and for how long; exit status 1 if one fails.
+"""`make formal`: run every proof to its full depth and report its duration; exit status 1 if one fails.
 
-All of it ends within an hour: a proof that is not decided within its share of what is left is reported as open, which
-is a failure.
+The run ends within an hour: a proof that is not decided within its share of the remaining time is reported as open,
+which is a failure.
 """
 
 import subprocess

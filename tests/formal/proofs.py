@@ -1,4 +1,4 @@
-"""Everything that is proven, and to which depth: what `make formal` runs."""
+"""All proofs with their depths, as run by `make formal`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is proven of queues, sampler, arbiter and router: harnesses whose inputs are free.
+"""Properties of queues, sampler, arbiter and router: harnesses with free inputs.
 
-A harness has two kinds of assertions. Those about ports are the properties. Those about the state inside, the
-*invariants*, say why the properties hold, and make them inductive: if all hold in one cycle, all hold in the next.
+A harness has two kinds of assertions. Assertions about ports are the properties. Assertions about internal state, the
+*invariants*, explain why the properties hold and make them inductive: if all hold in one cycle, all hold in the next.
 """
 
 from collections.abc import Callable

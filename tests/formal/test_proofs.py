@@ -1,4 +1,4 @@
-"""The quick ones of the proofs, searches to a short depth, and for each property a planted bug that breaks it."""
+"""The quick proofs, searches to a short depth, and a planted bug that breaks each property."""
 
 import pytest
 from formal import __main__ as command

@@ -1,11 +1,11 @@
-"""What is proven of the tokens of elastic time: two tiles and a host, whatever each of them waits for and for how long.
+"""Properties of the tokens of elastic time: two tiles and a host, with arbitrary waits of each.
 
     host ── direct ──▶ A ── direct ──▶ B
                        ▲── delayed ────┘     (in one of the two proofs)
 
-Each step takes as long as the solver likes, and so does each token on its way; tokens may even overtake each other. Of
-A and B it is known how many steps they have finished. These numbers grow without end, so once all of them are at least
-4 they are all counted 2 lower: parities and distances stay, and the start is over.
+The solver chooses the duration of each step and the delay of each token; tokens may even overtake each other. The
+harness counts the steps that A and B have finished. These counts grow without bound, so once all of them are at least
+4, each is lowered by 2: this keeps parities and distances, and the start-up phase is over.
 """
 
 from collections.abc import Callable

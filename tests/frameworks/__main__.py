@@ -1,11 +1,11 @@
 """`make frameworks`: networks of every framework, exported, run, and compared with the float model and the integers.
 
-For each framework, an environment is made in ``build/frameworks/env-NAME`` from the pinned requirements, its recorder
-writes recordings into ``build/frameworks/recordings/NAME``, and each recording is replayed. What is finished is not
-done again, unless the requirements or the recorder change. Verdicts are in ``build/frameworks/summary.json``. With
-``--keep``, the recordings replace those of the repository, and the table in docs/frameworks.md is written anew.
+For each framework, an environment is created in ``build/frameworks/env-NAME`` from the pinned requirements, its
+recorder writes recordings into ``build/frameworks/recordings/NAME``, and each recording is replayed. Finished parts are
+not repeated unless the requirements or the recorder change. Verdicts are in ``build/frameworks/summary.json``. With
+``--keep``, the recordings replace those of the repository, and the table in docs/frameworks.md is written again.
 
-Exit status 1 if a recording misses a bar of `frameworks.replay.verdict_of`.
+The exit status is 1 if a recording misses a bar of `frameworks.replay.verdict_of`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recordings of frameworks against the float model and the integers: what is equal, what differs, what is refused."""
+"""Recordings of frameworks against the float model and the integers: equal, different or refused."""
 
 from __future__ import annotations
 

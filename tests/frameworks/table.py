@@ -1,4 +1,4 @@
-"""Table of frameworks and features in docs/frameworks.md, made from the verdicts on the recordings."""
+"""Table of frameworks and features in docs/frameworks.md, generated from the verdicts on the recordings."""
 
 from __future__ import annotations
 

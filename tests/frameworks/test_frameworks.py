@@ -1,4 +1,4 @@
-"""Recordings of six frameworks, replayed: the float model, the integers, and presets that are not their own."""
+"""Recordings of six frameworks, replayed: the float model, the integers, and presets of other frameworks."""
 
 import itertools
 import re

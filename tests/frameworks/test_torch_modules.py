@@ -1,4 +1,4 @@
-"""Converted modules of snnTorch, replayed: every spike is the one that snnTorch computed."""
+"""Converted snnTorch modules, replayed: every spike equals that of snnTorch."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""`make fuzz`: damaged files of every kind through the code that takes them; exit status 1 if one is not taken well.
+"""`make fuzz`: damaged files of every kind through the code that reads them; exit status 1 if one is mishandled.
 
-An interrupted run resumes, unless the code has changed since. What failed is kept in
+An interrupted run resumes, unless the code has changed since. Failures are kept in
 ``build/fuzz/failed``, and the numbers are in ``build/fuzz/summary.json``. SIGINT, SIGTERM and SIGHUP end the files in
 progress too.
 """

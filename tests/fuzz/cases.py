@@ -1,4 +1,4 @@
-"""What is damaged, and the code of the product that must take it: the same that a command would run."""
+"""Files to damage, and the product code that must handle each: the same that a command would run."""
 
 from __future__ import annotations
 

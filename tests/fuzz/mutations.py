@@ -1,4 +1,4 @@
-"""Seeded damage: what becomes of a file on a bad disk, and what a hostile writer makes of it."""
+"""Seeded damage to files, as by a bad disk or a hostile writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs damaged files, each in a process of its own with limits on memory and time, and says what became of each."""
+"""Run damaged files, each in a process with limits on memory and time, and report the outcome of each."""
 
 from __future__ import annotations
 

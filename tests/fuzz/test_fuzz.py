@@ -1,4 +1,4 @@
-"""The short form of `make fuzz`, and that it would see what it looks for."""
+"""The short form of `make fuzz`, and its detection of each kind of failure."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""What several test files share: random networks, and the bench of the LIF engine."""
+"""Helpers shared by several test files, such as random networks and benches."""

@@ -1,7 +1,7 @@
-"""A fabric whose AER tiles are wired to chips, to be compiled: the chips do at their own times what their scripts say.
+"""A fabric, to be compiled, whose AER tiles are wired to chips that follow scripts at their own pace.
 
 The scripts are written through the configuration port, as memory 1 of tile ``CHIPS + tile``; a chip begins when it has
-its script.
+received its script.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Random networks on a fabric with a port for the input, tile 2, and one for the output, tile 4."""
+"""Random networks on a fabric with an input port at tile 2 and an output port at tile 4."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""AER tiles side by side behind the same ports, one of which is chosen: those that are right, and planted bugs.
+"""AER tiles side by side behind the same ports, of which one is selected: correct ones, and ones with planted bugs.
 
-So the Verilog of all of them is compiled once.
+The Verilog of all of them is thus compiled once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Several signals assigned at once in a testbench of Amaranth's simulator.
 
-The simulator settles the whole design after each assignment of a testbench. In a large design that is most of the time
-of a bench that assigns its signals one by one.
+The simulator settles the whole design after each assignment of a testbench. In a large design, a bench that assigns
+its signals one by one would spend most of its time there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of attention share: random spikes, and the words that go into a unit and come out of it."""
+"""Helpers for tests of attention: random spikes, and the input and output words of a unit."""
 
 from __future__ import annotations
 

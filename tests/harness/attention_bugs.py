@@ -1,4 +1,4 @@
-"""What the tests of planted bugs in attention share: each must make a unit differ from the reference."""
+"""Helpers for planted bugs in attention: each must make a unit differ from the reference."""
 
 from __future__ import annotations
 

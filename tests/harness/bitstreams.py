@@ -1,4 +1,4 @@
-"""The report of a build that never was, for tests of what is done with reports."""
+"""A build report without a build, for tests that use reports."""
 
 from spikeloom.boards.bitstream.report import Clock, Report
 

@@ -1,8 +1,8 @@
-"""Block RAM that returns garbage whenever silicon may, and block RAM of few words: to find designs that assume more.
+"""Block RAM that returns garbage whenever silicon may, and shallow block RAM, to find designs that assume more.
 
-Two cases are in no netlist, because they depend on the time of an access: a word that is read in the cycle in which it
-is written, and any word that is read before the block RAM has started after configuration. Where words may share a row
-of an iCE40 block RAM, the first case includes a write to any word of the row.
+Two cases are not visible in a netlist, because they depend on the time of an access: a word that is read in the cycle
+in which it is written, and any word that is read before the block RAM has started after configuration. Where words may
+share a row of an iCE40 block RAM, the first case includes a write to any word of the row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whole numbers that must be in a range: both ends are accepted, and what is beside them is refused with the range."""
+"""Integers with a range: both ends are accepted, and values beyond them are refused with the range in the message."""
 
 from __future__ import annotations
 

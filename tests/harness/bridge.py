@@ -1,4 +1,4 @@
-"""The bench of the host bridge: a host's bytes, and a fabric that obeys the rules of elastic time and checks them."""
+"""Bench of the host bridge: bytes of a host, and a fabric that obeys and checks the rules of elastic time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page in headless Chromium, by DevTools over a pipe: what it asks for, what goes wrong, what it says."""
+"""A page in headless Chromium, controlled over a DevTools pipe: its requests, errors and output."""
 
 from __future__ import annotations
 

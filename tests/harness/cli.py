@@ -1,4 +1,4 @@
-"""What the tests of the command share: a small network's file, and the sentence of a refusal."""
+"""Helpers for tests of the commands: the file of a small network, and the sentence of an error."""
 
 import itertools
 from pathlib import Path

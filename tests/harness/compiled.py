@@ -1,9 +1,9 @@
-"""The compiled core under the same comparison as the simulated engine, in every spike, membrane, state and counter.
+"""The compiled core, compared like the simulated engine in every spike, membrane, state and counter.
 
-A core that gets a new memory for states, or another sign that its accumulators are clear, is followed here, in
-`state_paths` and `TOUCHED`. A new model of neuron or kind of connection needs nothing here: what `harness.networks`
-draws and `assert_equal_to_reference` compares is compared here too. A feature that a core must be built with gets a
-core in `CORES`.
+If a core gets a new state memory, or another marker of cleared accumulators, adapt `state_paths` and `TOUCHED`. A new
+neuron model or kind of connection needs no change here: everything that `harness.networks` generates and
+`assert_equal_to_reference` compares is compared here too. A feature that a core must be built with needs a core in
+`CORES`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A bench for a core at its ports, native or AXI: a program by bytes, spikes in, spikes and membranes out."""
+"""Bench of a core at its ports, native or AXI: program bytes and spikes in, spikes and membranes out."""
 
 from __future__ import annotations
 

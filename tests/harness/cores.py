@@ -1,4 +1,4 @@
-"""Small cores that several benches are built with: each design is then compiled once for all of them."""
+"""Small cores shared by several benches, so that each design is compiled once."""
 
 from __future__ import annotations
 

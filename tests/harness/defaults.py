@@ -1,5 +1,5 @@
-"""The numbers behind the public names of the model and the hardware: constants, members of enumerations, the defaults
-of arguments and fields, and what dataclasses leave out of comparisons and texts.
+"""The values behind the public names of the model and the hardware: constants, members of enumerations, the defaults of
+arguments and fields, and the fields that dataclasses exclude from comparison and representation.
 
 They are part of the interface: programs, files and boards rely on them, and most tests name every argument that they
 use. ``python -m harness.defaults`` in ``tests`` writes them to ``tests/defaults.json``.

@@ -1,4 +1,4 @@
-"""The block RAM of an ECP5, DP16KD, simulated: what `spikeloom.hdl.tech.block_ram` makes of it, port by port.
+"""Simulation model of the ECP5 block RAM DP16KD, as `spikeloom.hdl.tech.block_ram` uses it.
 
 Write through port A, read through port B and its output register; 36 bits wide, both ports carry half of each word.
 """

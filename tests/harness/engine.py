@@ -1,4 +1,4 @@
-"""The bench of the LIF engine: a program and spikes in, and every spike, membrane and state of the RTL out."""
+"""Bench of the LIF engine: a program and spikes in, every spike, membrane and state of the RTL out."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the tests of planted bugs around the neurons share: the cores and networks on which an engine must show each.
+"""Helpers for planted bugs around the neurons: the cores and networks in which an engine must show each bug.
 
-Each bug has networks of its own, seeded by its name, and is found where the comparison with the reference fails.
+Each bug has its own networks, seeded by its name, and is found if the comparison with the reference fails.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Programs on the compiled tiles of a fabric, compared with the reference in every spike and every state of every tile.
 
-The libraries stay in ``build/cosim``; each shape of a mesh costs a compilation.
+The libraries are kept in ``build/cosim``; each shape of mesh is compiled once.
 """
 
 from __future__ import annotations

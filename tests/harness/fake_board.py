@@ -1,4 +1,4 @@
-"""What is behind a board's link, in plain Python: takes messages apart, and answers steps with a known function."""
+"""The part of a board behind its link, in plain Python: it decodes messages and answers steps with a known function."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace

@@ -1,8 +1,8 @@
-"""Runs of the driver on a line that does everything wrong, and what became of each.
+"""Runs of the driver over a line with every kind of fault, and their outcomes.
 
 A run loads a program and sends samples over a line with faults, which may also be cut at a random byte, as when a cable
-is pulled. It may end in two ways: all spikes as they should be, or one `LinkError` or `DriverError`. After an error the
-same board, in whatever state it was left, gets a new host on a good line, and has to answer as if nothing had been.
+is pulled. It may end in two ways: with the right spikes, or with one `LinkError` or `DriverError`. After an error the
+same board, in whatever state it was left, gets a new host on a good line and must answer as if nothing had happened.
 """
 
 from collections import Counter

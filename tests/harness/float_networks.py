@@ -1,4 +1,4 @@
-"""Seeded random float networks with every feature that a `Network` can have."""
+"""Seeded random float networks with every feature of `Network`."""
 
 from __future__ import annotations
 

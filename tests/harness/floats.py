@@ -1,4 +1,4 @@
-"""Small float networks for tests: a neuron, a network, and one neuron on one input line."""
+"""Small float networks for tests: a neuron, a network, and a single neuron with one input line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SymbiYosys: a harness with assumptions and assertions in, proven or a counterexample out."""
+"""SymbiYosys: prove a harness with assumptions and assertions, or return a counterexample."""
 
 from __future__ import annotations
 

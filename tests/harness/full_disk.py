@@ -1,4 +1,4 @@
-"""A disk without room, as far as whoever writes a file for a user can see."""
+"""A full disk, simulated for all code that writes files for users."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Images for the encoder of the bridge, as events, and what the encoders of the driver make of them."""
+"""Images for the encoder of the bridge as events, and the same images through the encoders of the driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bench of one lane: neurons with arbitrary states in, a neuron a cycle, and their next states and spikes out."""
+"""Bench of one lane: neurons in arbitrary states in, one per cycle, next states and spikes out."""
 
 from __future__ import annotations
 

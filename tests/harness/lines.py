@@ -1,4 +1,4 @@
-"""What stands at the far end of a line in tests of the host: an echo behind a model, and a script."""
+"""The far end of a line in tests of the host: an echo behind a model, or a script."""
 
 from spikeloom.host.transport import Transport
 from spikeloom.sim.host.identity import Identity

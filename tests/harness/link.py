@@ -1,4 +1,4 @@
-"""The board's end of the link in Amaranth's simulator, with a line that Python code writes and reads."""
+"""The board's end of the link in Amaranth's simulator, with a line that Python code drives and reads."""
 
 import math
 import random

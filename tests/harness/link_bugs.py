@@ -1,4 +1,4 @@
-"""Models of the board's end of the link with a bug each, which tests have to find."""
+"""Models of the board's end of the link, each with one bug that tests must find."""
 
 import zlib
 

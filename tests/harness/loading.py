@@ -1,4 +1,4 @@
-"""The host's side of a `LoadPort` in Amaranth's simulator, and rules and words of neurons as it writes them."""
+"""The host side of a `LoadPort` in Amaranth's simulator, and words of neurons and populations as a host writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions and pooling as their definitions, output by output, one image at a time."""
+"""Convolution and pooling by their definitions: loops over outputs, one image at a time."""
 
 import numpy as np
 

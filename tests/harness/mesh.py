@@ -1,4 +1,4 @@
-"""Random traffic for a router and for a mesh, and what must become of it according to the model."""
+"""Random traffic for a router or a mesh, and the deliveries that the model expects."""
 
 from __future__ import annotations
 

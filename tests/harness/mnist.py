@@ -1,4 +1,4 @@
-"""Images as bright as digits, and the reference with a clock in the place of compiled hardware."""
+"""Images with the brightness of digits, and the reference with a clock in place of compiled hardware."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeded random networks that reach every enumeration of the neuron and every kind of connection."""
+"""Seeded random networks with every enumeration member of the neuron and every kind of connection."""
 
 from __future__ import annotations
 

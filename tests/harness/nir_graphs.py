@@ -1,4 +1,4 @@
-"""Small NIR graphs, and how a test looks at the network that is made of one."""
+"""Small NIR graphs, and helpers to inspect the networks made from them."""
 
 import re
 from itertools import pairwise

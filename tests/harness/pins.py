@@ -1,4 +1,4 @@
-"""Work at the pins of the simulated top: functions that the simulator's process imports, so not in a test file."""
+"""Work at the pins of the simulated top. The process of the simulator imports it, so it cannot be in a test file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block that is quickly measured, and results of a block and of a board."""
+"""A block that is quick to measure, and results of a block and of a board."""
 
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out

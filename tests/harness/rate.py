@@ -1,4 +1,4 @@
-"""How many weight words a core adds in the cycles in which events wait. ``python -m harness.rate`` prints a table."""
+"""Weight words per cycle that a core adds while events wait. ``python -m harness.rate`` prints a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of the training's layers in PyTorch, as ``tests/training/record.py`` keeps them."""
+"""Recorded runs of the training layers in PyTorch, written by ``tests/training/record.py``."""
 
 from __future__ import annotations
 

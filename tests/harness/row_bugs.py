@@ -1,4 +1,4 @@
-"""What the tests of planted bugs between events and words share: random rows, and whether the words are the model's."""
+"""Helpers for planted bugs in the row reader: random rows, and the comparison of their words with the model."""
 
 from __future__ import annotations
 

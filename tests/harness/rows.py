@@ -1,4 +1,4 @@
-"""The bench of the row reader: images and events in, words out; and the same words by the model."""
+"""Bench of the row reader: memory images and events in, words out; and the same words from the model."""
 
 from amaranth.sim import Simulator
 

@@ -1,6 +1,6 @@
-"""The block RAM of an iCE40, SB_RAM40_4K, simulated with 256 rows of 16 bits, as `hdl.tech.block_ram` uses it.
+"""Simulation model of the iCE40 block RAM SB_RAM40_4K with 256 rows of 16 bits, as `hdl.tech.block_ram` uses it.
 
-As in the vendor's simulation library, a read gives garbage if its row is written in the same cycle, whichever bits.
+As in the simulation library of the vendor, a read returns garbage if any bit of its row is written in the same cycle.
 """
 
 from typing import Any

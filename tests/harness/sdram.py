@@ -1,4 +1,4 @@
-"""The SDRAM controller with the model of a chip at its pins, under random requests, pauses and stalls."""
+"""The SDRAM controller with a chip model at its pins, under random requests, pauses and stalls."""
 
 from __future__ import annotations
 

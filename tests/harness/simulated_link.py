@@ -1,4 +1,4 @@
-"""The driver's byte link straight into a simulated fabric, without UART and link."""
+"""The byte link of the driver, connected directly to a simulated fabric without UART and link."""
 
 from collections import deque
 

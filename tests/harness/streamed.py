@@ -1,4 +1,4 @@
-"""Memories of weights beside a core that streams them: one of random latency, and an SDRAM with its controller."""
+"""Weight memories beside a core that streams weights: one of random latency, and an SDRAM with its controller."""
 
 from __future__ import annotations
 

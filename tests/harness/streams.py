@@ -1,4 +1,4 @@
-"""A bench for designs that take words from some streams and give words to others, under random pauses and stalls."""
+"""Bench for designs with input and output streams, under random pauses and stalls."""
 
 from __future__ import annotations
 

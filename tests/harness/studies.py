@@ -1,4 +1,4 @@
-"""A small study for the tests of exploration: two layers, images of four levels, labels that the floats give."""
+"""A small study for tests of exploration: two layers, images of four levels, labels from the float model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A program run on tiles without clocks: its memory images are decoded and its tokens waited for, nothing else.
+"""A program run on tiles without clocks: memory images are decoded, and tokens are awaited.
 
-What the fabric promises is all that is assumed: packets between two tiles stay in order. Which tile does what next, and
-which packet arrives next, is drawn at random. It is the model of elastic time, and slow.
+The only assumption is what the fabric guarantees: packets between two tiles stay in order. The next tile to act and the
+next packet to arrive are drawn at random. This is the model of elastic time; it is slow.
 """
 
 from __future__ import annotations

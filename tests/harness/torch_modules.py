@@ -1,4 +1,4 @@
-"""Stand-ins with the attributes of torch's and snnTorch's modules and no more."""
+"""Stand-ins with only the attributes of torch and snnTorch modules that the frontends may use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small fabric with an encoder and a readout, as the digits need them: one design for all tests that want them."""
+"""The small fabric with an encoder and a readout for the digits: one design for all tests that need them."""
 
 from spikeloom.sim.fabric.fabric import FabricConfig
 from spikeloom.sim.fabric.presets import FABRICS

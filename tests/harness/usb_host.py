@@ -1,11 +1,11 @@
 """Model of a USB host at full speed, down to the bytes of packets, with a driver for serial ports above it.
 
-The host is at the UTMI interface of a device. In every frame of 1 ms it sends a start of frame, and then transactions
-as long as there is time: what the program has written goes out, and in between it asks for data. A byte takes eight
-cycles of the 12 MHz clock, so that nineteen packets of 64 bytes fit into a frame, as on a bus.
+The host is connected to the UTMI interface of a device. In every frame of 1 ms it sends a start of frame, and then
+transactions as long as there is time: it sends what the program has written, and in between it requests data. A byte
+takes eight cycles of the 12 MHz clock, so that nineteen packets of 64 bytes fit into a frame, as on a bus.
 
-Like the driver of Linux, it collects packets in buffers of 128 bytes and hands one over when it is full or a packet was
-short. Data that end with a full packet stay there unless an empty packet follows.
+Like the driver of Linux, it collects packets in buffers of 128 bytes and passes a buffer on when it is full or a packet
+was short. Data that end with a full packet stay in the buffer unless an empty packet follows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A board with protocol version 1 and a driver of today: it answers its own OPEN, and NAKs what is damaged."""
+"""A board with protocol version 1 for the current driver: it answers its own OPEN, and NAKs damaged frames."""
 
 import zlib
 

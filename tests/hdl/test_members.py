@@ -1,4 +1,4 @@
-"""Every port of a component is documented, with its type and its direction: the sources and their docstrings agree."""
+"""Every port of a component is documented with type and direction; sources and docstrings agree."""
 
 import ast
 import importlib

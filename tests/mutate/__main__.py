@@ -1,4 +1,4 @@
-"""`make mutate`: plants bugs in the hardware and the model, one at a time, and says which of them no test finds.
+"""`make mutate`: plant bugs in the hardware and the model, one at a time, and report those that no test finds.
 
 An interrupted run resumes, unless a source or a test has changed since. The numbers are in
 ``build/mutate/summary.json``; the exit status is 1 if less than 95 % are found. SIGINT, SIGTERM and SIGHUP end the

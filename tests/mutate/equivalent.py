@@ -1,4 +1,4 @@
-"""Mutants that do the same as what they were made of, and why: no test can find them."""
+"""Equivalent mutants, with reasons: they behave as the original, so no test can find them."""
 
 __all__ = ["EQUIVALENT"]
 

@@ -1,4 +1,4 @@
-"""Mutants: a source with one small change, as a slip of the pen would make it."""
+"""Mutants: a source with one small change, such as a slip of the programmer would make."""
 
 from __future__ import annotations
 

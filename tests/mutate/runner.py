@@ -1,4 +1,4 @@
-"""Runs the tests of a mutated module, in a copy of the repository, until one fails or the time is over."""
+"""Run the tests of a mutated module, in a copy of the repository, until one fails or the time limit expires."""
 
 from __future__ import annotations
 

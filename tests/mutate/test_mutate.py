@@ -1,4 +1,4 @@
-"""Mutants in short: every kind of change is made, a run finds, keeps and resumes, and the numbers are right."""
+"""Mutation in short form: every kind of change is made; a run finds, stores and resumes; the numbers are right."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""Tests that need PyTorch, for ``make train``; `record` keeps what ``make test`` replays without it."""
+"""Tests that need PyTorch, for ``make train``; `record` stores what ``make test`` replays without it."""

@@ -1,4 +1,4 @@
-"""Random chains of layers, as PyTorch modules with weights, inputs and thresholds of their own."""
+"""Random chains of layers as PyTorch modules, with weights, inputs and thresholds."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Every spike and membrane of the layers equals the integer model, and what is exported gives the same integers."""
+"""Every spike and membrane of the layers equals the integer model, and the exported network gives the same integers."""
 
 import numpy as np
 import pytest

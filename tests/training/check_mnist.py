@@ -1,4 +1,4 @@
-"""The trainings of ``make train`` in short: they learn, equal the integers, and go on after an interruption."""
+"""The trainings of ``make train`` in short: they learn, equal the integers, and resume after an interruption."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The kept recordings are what the layers compute today."""
+"""The kept recordings equal what the layers compute now."""
 
 import numpy as np
 from harness.recordings import load_recordings

@@ -1,4 +1,4 @@
-"""Keep what the layers compute, for the tests without PyTorch: ``PYTHONPATH=tests python -m training.record``."""
+"""Record what the layers compute, for the tests without PyTorch: ``PYTHONPATH=tests python -m training.record``."""
 
 import json
 from dataclasses import fields

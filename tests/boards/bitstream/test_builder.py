@@ -1,4 +1,4 @@
-"""The build: what an identity depends on, what is refused, and a real iCEBreaker bitstream of a small design."""
+"""Builds: the inputs of an identity, refused arguments, and a real iCEBreaker bitstream of a small design."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""Search for the clock: what is tried, in which order, and what ends it; place and route is a function."""
+"""Search for the clock: the clocks tried, their order, and the end of the search; place and route is a function."""
 
 import dataclasses
 from pathlib import Path

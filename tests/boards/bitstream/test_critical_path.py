@@ -1,4 +1,4 @@
-"""Critical paths in the names of the design, from what nextpnr reports."""
+"""Critical paths from the report of nextpnr, in the names of the design."""
 
 import json
 from pathlib import Path

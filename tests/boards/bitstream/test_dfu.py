@@ -1,4 +1,4 @@
-"""The suffix of USB DFU."""
+"""The USB DFU suffix."""
 
 from spikeloom.boards.bitstream.dfu import dfu_suffix
 

@@ -1,4 +1,4 @@
-"""Loading a board, with tools that are not the real ones."""
+"""Loading a bitstream into a board, with stand-ins for the tools."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Links of the boards: each that is offered has a design, whose identity names it."""
+"""Links of the boards: each one offered has a design, and the identity names the link."""
 
 import dataclasses
 import sys

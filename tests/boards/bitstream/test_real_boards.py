@@ -1,4 +1,4 @@
-"""The boards as users build them: the whole fabric, with a netlist that is always the same, in a bitstream in time."""
+"""Boards as users build them: the whole fabric, from a reproducible netlist, in a bitstream that meets its clock."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Reading what the tools write, and what report.json says."""
+"""Parsing of the output of the tools, and the content of report.json."""
 
 import dataclasses
 import json

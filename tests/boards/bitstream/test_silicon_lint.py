@@ -1,4 +1,4 @@
-"""Defects of block RAM on silicon are found in netlists as Yosys makes them, each planted in a small design."""
+"""Known defects of block RAM in silicon are found in netlists from Yosys; each is planted in a small design."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Steps of a build: several seeds at once, which of them count, and those that are stopped."""
+"""Steps of a build: several seeds at once, the results that count, and the seeds that are stopped."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The tools of a build: where they are found, what tells their versions apart, and what they are called with."""
+"""Tools of a build: how they are found, how versions are distinguished, and their arguments."""
 
 import hashlib
 import importlib.metadata

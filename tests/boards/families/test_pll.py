@@ -1,4 +1,4 @@
-"""Settings of the PLLs: the frequency, the ranges of the data sheets, and what is refused."""
+"""PLL settings: the frequency, the ranges of the data sheets, and refused arguments."""
 
 import re
 

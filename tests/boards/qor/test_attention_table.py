@@ -1,4 +1,4 @@
-"""The table of the attention unit: what is kept, the CPU's time, the paper."""
+"""Table of the attention unit: kept figures, the time on the CPU, and the figures of the paper."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""A block between two pins: every input is reached, and every output comes out."""
+"""A block between two pins: every input is driven, and every output is observable."""
 
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out

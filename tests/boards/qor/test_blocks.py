@@ -1,4 +1,4 @@
-"""The blocks: their names, and the stored results within their bounds."""
+"""Measured blocks: their names, and the kept figures within their bounds."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Quality of whole boards: tolerances, stored files, status."""
+"""Quality of whole boards: tolerances, kept files and status."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Measuring what is stale: what is stored, resumed and refused, with a block that needs no tools."""
+"""Measurement of stale figures: stored, resumed and refused, with a block that needs no tools."""
 
 import dataclasses
 import subprocess

@@ -1,4 +1,4 @@
-"""Kept figures: medians, files of both forms, and what makes one stale."""
+"""Kept figures: medians, files of both forms, and the conditions under which a file is stale."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The command that measures what is stale, and lists it."""
+"""The command that lists and measures stale figures."""
 
 import dataclasses
 import json

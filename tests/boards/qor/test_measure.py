@@ -1,4 +1,4 @@
-"""Quality of a block: a measurement of a small one, bounds, tolerances."""
+"""Quality of a block: measurement of a small one, bounds and tolerances."""
 
 import dataclasses
 

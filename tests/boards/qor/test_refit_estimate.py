@@ -1,4 +1,4 @@
-"""Cores that are measured again: what is counted of a netlist, what is kept, and that the file still holds."""
+"""Cores synthesised again: the cells that count, the kept figures, and whether measured.json still holds."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Tables of kept figures in the pages: current, and honest about the number of seeds."""
+"""Tables of kept figures in the pages: they are current and state the number of seeds."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""General fabrics: each fits its device, and a larger device gets no smaller one."""
+"""General fabrics: each fits its device, and a larger device never gets a smaller fabric."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The estimate of what a core takes: RAM exact, the rest near what was measured."""
+"""Resource estimates: RAM is exact, the rest is close to the measured cores."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How many block RAMs a memory takes: as many as are instantiated."""
+"""Number of block RAMs per memory: equal to the number that is instantiated."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Boards of other packages come in by entry point, and faulty packages are named."""
+"""Boards of other packages are found by entry point, and faulty packages are named."""
 
 import dataclasses
 import sys

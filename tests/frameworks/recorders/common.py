@@ -1,4 +1,4 @@
-"""What the recorders share: they run in the environment of a framework, without spikeloom, and write recordings.
+"""Helpers for the recorders, which run in the environment of a framework, without spikeloom, and write recordings.
 
 A recording is one ``.npz`` file without pickles: the NIR file as the framework's exporter wrote it, the input, and what
 the framework computed from it in every step.

@@ -1,4 +1,4 @@
-"""Recordings of snnTorch: neurons with every reset, recurrence, convolutions, and what its exporter loses."""
+"""Recordings of snnTorch: neurons with every reset, recurrence, convolutions, and the losses of its exporter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings of Spyx: neurons with and without synaptic currents, recurrent layers, convolutions, what it drops."""
+"""Recordings of Spyx: neurons with and without synaptic currents, recurrence, convolutions, losses of its exporter."""
 
 from __future__ import annotations
 

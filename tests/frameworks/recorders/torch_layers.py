@@ -1,4 +1,4 @@
-"""Layers of torch with given numbers, and the run of a module step by step, for the frameworks that are based on it."""
+"""Layers of torch with given weights, and step-by-step runs of a module, for the frameworks based on torch."""
 
 from __future__ import annotations
 

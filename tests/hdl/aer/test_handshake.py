@@ -1,4 +1,4 @@
-"""The external AER port against a partner that keeps to the protocol and counts violations."""
+"""The external AER port against a partner that obeys the protocol and counts violations."""
 
 import gc
 import re

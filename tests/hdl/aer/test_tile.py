@@ -1,6 +1,6 @@
-"""The parts of an AER tile against their models: its queues of axons, and its table; and whole tiles, step by step.
+"""The parts of an AER tile, queues of axons and table, against their models; and whole tiles, step by step.
 
-Whole tiles are compared with chips without a clock and with all rules of tokens in `tests/cosim/test_aer_tile.py`.
+`tests/cosim/test_aer_tile.py` tests whole tiles with chips without a clock and with all token rules.
 """
 
 from collections import deque

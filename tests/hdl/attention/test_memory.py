@@ -1,4 +1,4 @@
-"""Blocks of words that are read in any order while the next one is written."""
+"""Blocks of words that are read in any order while the next block is written."""
 
 import pytest
 from amaranth.sim import Simulator

@@ -1,4 +1,4 @@
-"""The sampler of the attention unit: sums, comparisons and words, over all widths."""
+"""The sampler of the attention unit: sums, comparisons and words, for all widths."""
 
 import gc
 

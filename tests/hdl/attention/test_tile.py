@@ -1,4 +1,4 @@
-"""The attention tile: packets in and out in any order and under any pauses, equal to the reference in every spike."""
+"""The attention tile: packets in any order and under any pauses, every spike equal to the reference."""
 
 import gc
 

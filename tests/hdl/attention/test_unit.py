@@ -1,4 +1,4 @@
-"""The attention unit with streams: every sample equal to the reference under any pauses, its cycles, bad shapes."""
+"""The attention unit with streams: samples equal to the reference under any pauses, cycle counts, invalid shapes."""
 
 import gc
 

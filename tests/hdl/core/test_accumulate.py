@@ -1,4 +1,4 @@
-"""The accumulators against sums in a list: words at any distance, one bank swept while words go to the other."""
+"""Accumulators against sums in a list: words at any distance, one bank swept while the other is written."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A bank of adders against sums in a list, with control signals made from the list; and planted bugs."""
+"""A bank of adders against sums in a list, with control signals derived from the list; and planted bugs."""
 
 import numpy as np
 import pytest

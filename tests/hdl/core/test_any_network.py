@@ -1,7 +1,7 @@
-"""Any network on any core: what the RTL does, in every state, is what the reference does.
+"""Any network on any core: the RTL equals the reference in every state.
 
-Cores and networks are drawn over everything that there is. `SPIKELOOM_EXAMPLES` in the environment asks for more draws
-than the few of every day. Draws over what compiled cores can do are in ``tests/sw/simulators/test_compiled.py``.
+Cores and networks are drawn from all features. The environment variable `SPIKELOOM_EXAMPLES` sets a larger number of
+draws than the default. Draws for compiled cores are in ``tests/sw/simulators/test_compiled.py``.
 """
 
 import collections

@@ -1,4 +1,4 @@
-"""The LIF engine with convolutions, poolings and pruned matrices against the reference, in every state."""
+"""The LIF engine with convolutions, poolings and pruned matrices equals the reference in every state."""
 
 import dataclasses
 

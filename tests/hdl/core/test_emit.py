@@ -1,4 +1,4 @@
-"""The emitter against the words pushed into it: every spike to its destinations, in order; and planted bugs."""
+"""The emitter: every pushed spike reaches its destinations, in order; and planted bugs."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The LIF engine against the integer reference: every spike, membrane and state, under random stalls."""
+"""The LIF engine equals the integer reference in every spike, membrane and state, under random stalls."""
 
 import dataclasses
 

@@ -1,6 +1,6 @@
-"""Planted bugs in the engine, and in how it reads rows: each must make the comparison with the reference fail.
+"""Planted bugs in the engine and in its reading of rows: each must make the comparison with the reference fail.
 
-Those in a part of it are in the test of this part.
+Bugs in a part of the engine are planted in the tests of that part.
 """
 
 import pytest

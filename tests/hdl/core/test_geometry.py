@@ -1,4 +1,4 @@
-"""Rows with coordinates: each planted bug makes the words differ from the model's, or come late."""
+"""Rows with coordinates: each planted bug makes the words differ from the model, or arrive late."""
 
 import pytest
 from harness.row_bugs import assert_found

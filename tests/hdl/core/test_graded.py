@@ -1,4 +1,4 @@
-"""Graded spikes: their values, from the membrane of one neuron to the sums of others, against the integer reference."""
+"""Graded spikes against the integer reference: values, from the membrane of one neuron to the sums of others."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""One lane against the recurrence: every state of neurons that are in any state, for every model of a neuron."""
+"""One lane against the recurrence: all next states of neurons in arbitrary states, for every neuron model."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Planted bugs in the update of a neuron: each must make the comparison with the recurrence fail."""
+"""Planted bugs in the neuron update: each must make the comparison with the recurrence fail."""
 
 import dataclasses
 

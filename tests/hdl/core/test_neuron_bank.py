@@ -1,4 +1,4 @@
-"""A bank of lanes with its memories against the recurrence: spikes, values and stored states; and a planted bug."""
+"""A bank of lanes with its memories against the recurrence: spikes, values, stored states; and a planted bug."""
 
 import dataclasses
 

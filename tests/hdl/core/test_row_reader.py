@@ -1,4 +1,4 @@
-"""The row reader against its model, word for word, and how many words it gives a cycle."""
+"""The row reader against its model, word for word, and its words per cycle."""
 
 import dataclasses
 

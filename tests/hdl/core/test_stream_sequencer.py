@@ -1,4 +1,4 @@
-"""Cores whose weights are streamed equal the reference in every state, whenever the words come."""
+"""Cores with streamed weights equal the reference in every state, at whatever time the words arrive."""
 
 import dataclasses
 import gc

@@ -1,4 +1,4 @@
-"""The neuron sweep against the recurrence, population by population: words, spikes and cycles; and planted bugs."""
+"""The neuron sweep against the recurrence, by population: words, spikes and cycles; and planted bugs."""
 
 import dataclasses
 

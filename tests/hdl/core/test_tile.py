@@ -1,4 +1,4 @@
-"""The core as a tile: its program, its counters, and what a clear and a reset leave."""
+"""The core as a tile: its program, its counters, and the effects of clear and reset."""
 
 import pytest
 from amaranth.sim import Simulator

@@ -1,4 +1,4 @@
-"""The targets of sparse rows: each planted bug makes the words differ from the model's, or come late."""
+"""Targets of sparse rows: each planted bug makes the words differ from the model, or arrive late."""
 
 import pytest
 from harness.row_bugs import assert_found

@@ -1,4 +1,4 @@
-"""The answer encoder in its bridge: bytes as the model gives them, one per cycle, and planted bugs."""
+"""The answer encoder in its bridge: the bytes of the model, one per cycle, and planted bugs."""
 
 import pytest
 from amaranth.hdl import Module, Signal

@@ -1,4 +1,4 @@
-"""The host bridge against its model under random pauses and stalls, with planted bugs that these tests must find."""
+"""The host bridge equals its model under random pauses and stalls; planted bugs are found."""
 
 import gc
 import re

@@ -1,4 +1,4 @@
-"""The driver, the host bridge and the tiles together, without UART and link: spikes equal to the reference."""
+"""Driver, host bridge and tiles together, without UART and link: spikes equal the reference."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The encoder of the bridge against its model, in every event, under random pauses and stalls, and planted bugs."""
+"""The encoder of the bridge equals its model in every event, under random pauses and stalls; and planted bugs."""
 
 import dataclasses
 import gc

@@ -1,4 +1,4 @@
-"""Frames against their model: what the receiver makes of a line, and the bytes that the sender puts on one."""
+"""Frames against their model: reception from a line, and the bytes that the sender puts on one."""
 
 import zlib
 from dataclasses import replace

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The board's end of the link: rule by rule against frames made by hand, then with the driver and a bad line."""
+"""The board's end of the link: each rule with frames made by hand, then with the driver over a faulty line."""
 
 import copy
 import random

@@ -1,4 +1,4 @@
-"""Driver, bridge, encoder, readout and tiles together: images in, answers out, equal to encoder, reference, readout."""
+"""Driver, bridge, encoder, readout and tiles together: images in, answers out, equal to the models."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The readout of the bridge against its model: one tile, several of which one may be ahead, and planted bugs."""
+"""The readout of the bridge against its model: one tile, several tiles of which one may be ahead; and planted bugs."""
 
 import numpy as np
 import pytest

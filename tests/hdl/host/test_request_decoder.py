@@ -1,4 +1,4 @@
-"""The request decoder alone and in its bridge: messages, flags, a byte per cycle, writes that settle, planted bugs."""
+"""The request decoder, alone and in its bridge: messages, flags, one byte per cycle, settling writes, planted bugs."""
 
 import numpy as np
 import pytest

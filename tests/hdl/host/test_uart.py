@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The UART against bits made and read by hand."""
+"""The UART against bits that the test drives and samples itself."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The queue in block RAM: words come out as they went in."""
+"""The queue in block RAM: words leave in the order in which they entered."""
 
 import pytest
 from harness.networks import rng_of

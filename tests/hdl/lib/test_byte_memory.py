@@ -1,4 +1,4 @@
-"""The memory of bytes: what was written comes back a cycle after its address, and what it holds from power-up."""
+"""The byte memory: written bytes are read one cycle after the address; and its initial content."""
 
 from amaranth.sim import Simulator
 from harness.networks import rng_of

@@ -1,4 +1,4 @@
-"""Memories that the host loads byte by byte: whole words and parts of words, and what they hold from power-up."""
+"""Memories that the host loads byte by byte: whole words, parts of words, and initial content."""
 
 import gc
 import re

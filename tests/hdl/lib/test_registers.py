@@ -1,4 +1,4 @@
-"""A bank of registers: bytes written and read by the host, pulses, values from power-up, and nothing elsewhere."""
+"""A bank of registers: bytes written and read by the host, pulses, initial values, and unused addresses."""
 
 from amaranth.sim import Simulator
 from harness.networks import rng_of

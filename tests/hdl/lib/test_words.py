@@ -1,4 +1,4 @@
-"""The view of a word: every field where the layout of the words has it."""
+"""The view of a word: every field is where the layout of the words has it."""
 
 import numpy as np
 from harness.networks import rng_of

@@ -1,4 +1,4 @@
-"""Meshes of many shapes against the model: each packet once at each of its destinations, in order, whatever waits."""
+"""Meshes of many shapes against the model: each packet once at each destination, in order, under any stalls."""
 
 import gc
 

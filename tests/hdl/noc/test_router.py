@@ -1,4 +1,4 @@
-"""One router against the model: every kind of place in a mesh, every depth, random pauses and stalls, and its speed."""
+"""One router against the model: every position in a mesh, every depth, random pauses and stalls, throughput."""
 
 import gc
 

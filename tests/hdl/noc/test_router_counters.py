@@ -1,4 +1,4 @@
-"""The counters of a router: every packet and every wait counted at its port, whenever the host reads or clears."""
+"""Counters of a router: every packet and wait is counted at its port, whenever the host reads or clears."""
 
 import pytest
 from amaranth.sim import Simulator

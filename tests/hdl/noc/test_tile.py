@@ -1,4 +1,4 @@
-"""The ports of tiles, the same for every kind, and what each kind is built as."""
+"""The ports of tiles, the same for every kind, and the component built for each kind."""
 
 from dataclasses import dataclass, field
 

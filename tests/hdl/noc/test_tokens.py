@@ -1,6 +1,6 @@
-"""Tokens against a count of what has come: when a step may begin, what ends it, and what the host may send.
+"""Tokens against a count of arrivals: when a step may begin, what ends it, and what the host may send.
 
-`tests/formal` proves of tiles that follow each other that none begins too early or loses count.
+`tests/formal` proves for consecutive tiles that none begins too early or loses count.
 """
 
 import pytest

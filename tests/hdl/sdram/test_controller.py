@@ -1,4 +1,4 @@
-"""The controller against a memory of bursts, with a chip at its pins that refuses every violation of its rules."""
+"""The SDRAM controller against a memory of bursts, with a chip model at its pins that refuses every violation."""
 
 import dataclasses
 

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Block RAM against a list of words, as simulated and as ECP5 and iCE40 have it; and what it holds from power-up."""
+"""Block RAM against a list of words, as simulated and as on ECP5 and iCE40; and its initial content."""
 
 import json
 

@@ -1,8 +1,8 @@
 # amaranth: UnusedElaboratable=no
-"""Block RAM that returns garbage where silicon may: no design makes anything of it, and one that relies on it is found.
+"""Block RAM that returns garbage where silicon may: no design uses it, and a design that relies on such data is found.
 
-`harness.block_ram` has the cases. That no board reads before its block RAM has started, because its reset lasts
-longer, is seen in netlists (`tests/boards/bitstream/test_silicon_lint.py`).
+`harness.block_ram` lists the cases. The reset of every board lasts until its block RAM has started, which is checked in
+netlists (`tests/boards/bitstream/test_silicon_lint.py`).
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""The carry cells of ECP5 against the plain sum: equal for all inputs, by proof."""
+"""The carry cells of ECP5 equal the plain sum for all inputs, by proof."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""Memories with one port: as a simulated block RAM and as the RAM cells of an iCE40 UP5K they give the same words."""
+"""Single-port memories give the same words as simulated block RAM and as the RAM cells of an iCE40 UP5K."""
 
 import itertools
 

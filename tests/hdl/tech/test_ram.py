@@ -1,4 +1,4 @@
-"""LUT RAM reads at once; a registered read comes a cycle later and can be held."""
+"""LUT RAM reads in the same cycle; a registered read follows one cycle later and can be held."""
 
 from amaranth.hdl import Fragment, Module, Signal
 from amaranth.lib.wiring import Component, In, Out

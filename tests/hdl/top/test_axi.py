@@ -1,4 +1,4 @@
-"""The AXI ports: registers and memories as a bus master reaches them, packets as 64-bit words, and their rules."""
+"""The AXI ports: registers and memories accessed by a bus master, packets as 64-bit words, and the protocol rules."""
 
 from types import SimpleNamespace
 

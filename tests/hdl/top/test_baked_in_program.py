@@ -1,4 +1,4 @@
-"""A program that the bitstream brings: it runs without being loaded, and another one can be loaded over it."""
+"""A program in the bitstream: it runs without loading, and another program can replace it."""
 
 import gc
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The blocks as plain Verilog: the ports that their pages name, no more and no fewer."""
+"""The blocks as plain Verilog have exactly the ports that their pages name."""
 
 import re
 

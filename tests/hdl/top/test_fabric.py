@@ -1,4 +1,4 @@
-"""What fabrics are made of: the chain of the configuration port, the pins of tiles, and the tiles of a small mesh."""
+"""Parts of fabrics: the chain of the configuration port, the pins of tiles, and the tiles of a small mesh."""
 
 import pytest
 from amaranth.hdl import Module

@@ -1,4 +1,4 @@
-"""Equal modules become one, unequal ones stay, and the design does what it did."""
+"""Equal modules are merged, different ones stay, and the design behaves as before."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The top at its pins: the driver over a bit-banged UART finds the fabric, and each session starts again."""
+"""The top at its pins: the driver over a bit-banged UART finds the fabric, and each session starts afresh."""
 
 import itertools
 from collections import deque

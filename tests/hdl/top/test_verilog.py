@@ -1,4 +1,4 @@
-"""Verilog by Yosys: what is said on the way. `test_blocks_as_verilog.py` says what comes out."""
+"""Verilog by Yosys: the announcements. `test_blocks_as_verilog.py` tests the output."""
 
 import pytest
 from amaranth.hdl import Module

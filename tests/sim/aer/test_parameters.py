@@ -1,4 +1,4 @@
-"""Parameters of AER tiles: their table, and what is refused."""
+"""Parameters of AER tiles: their table, and refused values."""
 
 import re
 from dataclasses import replace

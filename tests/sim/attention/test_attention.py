@@ -1,4 +1,4 @@
-"""Stochastic attention: against the paper's equations one sample at a time, and in its statistics."""
+"""Stochastic attention against the equations of the paper, sample by sample and in its statistics."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Operation counts of attention: formulas against a reference that does one bit at a time and counts."""
+"""Operation counts of attention: the formulas against a bit-by-bit reference that counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention tiles: pages of axons, the routes of their spikes, and what is refused."""
+"""Attention tiles: pages of axons, the routes of their spikes, and refused parameters."""
 
 import re
 from dataclasses import replace

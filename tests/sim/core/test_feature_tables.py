@@ -1,4 +1,4 @@
-"""What the pages say about features is what the table says."""
+"""The tables of features in the pages agree with `FEATURES`."""
 
 from pathlib import Path
 

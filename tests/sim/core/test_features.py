@@ -1,4 +1,4 @@
-"""The table of features: complete, in step with the integer neuron, and the same words as ever."""
+"""The table of features: complete, consistent with the integer neuron, with unchanged memory words."""
 
 import re
 from dataclasses import fields, replace

@@ -1,4 +1,4 @@
-"""The step in few operations against the specification, in every state."""
+"""The step with few operations equals the specification in every state."""
 
 from dataclasses import replace
 

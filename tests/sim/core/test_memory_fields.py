@@ -1,4 +1,4 @@
-"""The fields of a core's words: leaks as factors of a product or as places of shifts, and what a core refuses."""
+"""Fields of the memory words of a core: leaks as factors or as shift distances, and refused values."""
 
 from dataclasses import replace
 

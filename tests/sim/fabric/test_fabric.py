@@ -1,4 +1,4 @@
-"""Fabrics: tiles that are made to fit each other, what a fabric adds up to, and what is none."""
+"""Fabrics: tiles adapted to each other, totals of a fabric, and invalid fabrics."""
 
 from dataclasses import dataclass, replace
 

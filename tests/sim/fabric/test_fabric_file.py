@@ -1,4 +1,4 @@
-"""The files beside a bitstream, which may come from strangers: ``fabric.json`` and ``identity``."""
+"""The untrusted files beside a bitstream: ``fabric.json`` and ``identity``."""
 
 import json
 import re

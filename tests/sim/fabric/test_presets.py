@@ -1,4 +1,4 @@
-"""The named fabrics: what a user of one has counted on stays."""
+"""The named fabrics: properties that users rely on stay the same."""
 
 import pytest
 

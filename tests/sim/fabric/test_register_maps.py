@@ -1,4 +1,4 @@
-"""All register maps together, and the page made from them."""
+"""All register maps together, and the page generated from them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The board's half of the messages: requests out of bytes, bytes out of answers, and what is noted of errors."""
+"""The board's side of the messages: requests from bytes, bytes from answers, and error flags."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The compiled inner loops: the bytes of those in NumPy, whatever they encode."""
+"""The compiled inner loops give the same bytes as those in NumPy, for any input."""
 
 import importlib.util
 import shutil

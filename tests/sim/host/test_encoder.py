@@ -1,4 +1,4 @@
-"""The model of the board's encoder: that of the driver, event for event; levels of an image; what cannot be built."""
+"""The model of the board's encoder equals the driver's, event for event; levels of an image; invalid parameters."""
 
 import numpy as np
 import pytest

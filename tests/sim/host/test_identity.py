@@ -1,4 +1,4 @@
-"""The identity record: each field at its place, versions told apart, features in words."""
+"""The identity record: the position of each field, versions, and features in words."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The messages between host and board: both halves against each other."""
+"""Messages between host and board: both sides against each other."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Scores of each mode by hand, saturation, and the lowest of equal answers."""
+"""Scores of each mode by hand, saturation, and the lowest output on a tie."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Samples that are encoded together: the bytes of each sample alone."""
+"""Samples that are encoded together give the bytes of each sample alone."""
 
 import re
 

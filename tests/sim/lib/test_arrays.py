@@ -1,4 +1,4 @@
-"""NumPy's files: what may be in them, and what is refused before it takes memory."""
+"""NumPy files: permitted content, and refusals before memory is allocated."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""What tells programs apart, and contents of memories that a tile does not have."""
+"""Hashes that distinguish programs, and content for memories that a tile does not have."""
 
 from types import SimpleNamespace
 

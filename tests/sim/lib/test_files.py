@@ -1,4 +1,4 @@
-"""Files of strangers: bounded bytes, text that is text, JSON and TOML that any code may walk through."""
+"""Untrusted files: bounded size, valid text, and JSON and TOML that are safe to walk through."""
 
 import os
 import re

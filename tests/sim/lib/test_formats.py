@@ -1,4 +1,4 @@
-"""Format numbers: content without one is of format 1, newer formats and refused older ones are named."""
+"""Format numbers: content without one has format 1; newer formats and refused older ones are named."""
 
 import json
 import re

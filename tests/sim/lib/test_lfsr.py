@@ -1,4 +1,4 @@
-"""Shift registers: the recurrence, the whole period, a proof for every polynomial, one for many streams, bad input."""
+"""Shift registers: the recurrence, the whole period, a proof per polynomial, shared streams, invalid input."""
 
 import numpy as np
 import pytest

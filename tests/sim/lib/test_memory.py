@@ -1,4 +1,4 @@
-"""A memory that the host loads: bytes of a word, and what it may hold from power-up."""
+"""A memory that the host loads: bytes of a word, and its initial content."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The contract of tiles: what every kind tells, and that kinds are told apart."""
+"""The contract of tiles: members of every kind, and how kinds are distinguished."""
 
 from dataclasses import dataclass, field, replace
 

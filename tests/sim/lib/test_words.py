@@ -1,4 +1,4 @@
-"""Words of fields: bits there and back, what does not fit, and lanes joined into words."""
+"""Words of fields: packing and unpacking, values that do not fit, and lanes joined into words."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Attention in a network: the order of its neurons, its random words, and what it may read."""
+"""Attention in a network: the order of its neurons, its random words, and its permitted sources."""
 
 import numpy as np
 import pytest

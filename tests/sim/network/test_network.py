@@ -1,4 +1,4 @@
-"""Quantised networks: what is looked up in one, the bounds of its sums, and what is refused."""
+"""Quantised networks: look-ups, bounds of the sums, and refused networks."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Units between populations: what their sources may be, and that a subclass says all that is asked of it."""
+"""Units between populations: their permitted sources, and the members that a subclass must define."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The model of the mesh against what dimension order means, written out by hand or in another way."""
+"""The model of the mesh against dimension-order routing, written out by hand or in another way."""
 
 import numpy as np
 import pytest

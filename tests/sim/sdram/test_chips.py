@@ -1,4 +1,4 @@
-"""Chips: their numbers are complete, their cycles are rounded to the safe side, and the slowest of several is found."""
+"""SDRAM chips: complete parameters, cycles rounded to the safe side, and the slowest of several chips."""
 
 import dataclasses
 import re

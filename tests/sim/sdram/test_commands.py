@@ -1,4 +1,4 @@
-"""Commands as every data sheet has them, and the mode register."""
+"""SDRAM commands as in every data sheet, and the mode register."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The model of the chip: what it stores and drives in which cycle, and that it refuses every violation of a rule."""
+"""The model of the SDRAM chip: stored and driven data in each cycle, and refusal of every violation."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Parameters of the controller: distances that keep every rule, segments, and the bandwidth of the recurrence."""
+"""Parameters of the SDRAM controller: distances that obey every rule, segments, and the bandwidth."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""The public face: complete, documented, typed, and what the README shows of it runs."""
+"""The public API: complete, documented and typed; the examples of the README run."""
 
 import ast
 import inspect

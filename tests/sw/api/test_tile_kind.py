@@ -1,7 +1,7 @@
-"""A kind of tile that spikeloom does not know: one that delays spikes by a step, defined in this file alone.
+"""A new kind of tile, which delays spikes by one step, defined in this file alone.
 
-It goes through fabric, ``fabric.json``, register map, placement, cost, driver, compiled simulation and Verilog, all by
-what the public face offers; nothing is patched.
+It goes through fabric, ``fabric.json``, register map, placement, cost, driver, compiled simulation and Verilog, through
+the public API only; nothing is patched.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The driver's speed: every way once, with the right answers."""
+"""Speed of the driver: every mode runs once, with the right answers."""
 
 import numpy as np
 

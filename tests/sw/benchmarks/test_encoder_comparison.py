@@ -1,4 +1,4 @@
-"""The comparison of encoders: its signals, its table and figure, and the page that shows them."""
+"""Comparison of encoders: signals, table and figure, and the page that shows them."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The measurement of encoders: every kind, what counts as sequential, and what is too slow."""
+"""Speed of encoders: every kind is measured; sequential and slow encoders are identified."""
 
 import dataclasses
 

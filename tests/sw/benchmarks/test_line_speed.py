@@ -1,4 +1,4 @@
-"""Images per second over each link: every way is measured and compared, on a small network at the pins."""
+"""Images per second over each link: every mode is measured and compared, on a small network at the pins."""
 
 import itertools
 import json

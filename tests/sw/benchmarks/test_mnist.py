@@ -1,4 +1,4 @@
-"""`make mnist` without MNIST: its pipeline on images made here, and what it says of results that are wrong."""
+"""`make mnist` without MNIST: the pipeline on generated images, and the complaints about wrong results."""
 
 import dataclasses
 import json

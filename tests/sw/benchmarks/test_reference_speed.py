@@ -1,4 +1,4 @@
-"""Speed of the reference: the loop beside it computes the same, and what is counted does not depend on the machine."""
+"""Speed of the reference: the float loop computes the same, and the counts do not depend on the machine."""
 
 import json
 from dataclasses import asdict

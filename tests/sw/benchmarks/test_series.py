@@ -1,4 +1,4 @@
-"""`make series` in short: its networks on series made here, through the compiled core, and what it says is wrong."""
+"""`make series` in short: its networks on generated series, through the compiled core, and its complaints."""
 
 import dataclasses
 import io

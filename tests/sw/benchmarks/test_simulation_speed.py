@@ -1,4 +1,4 @@
-"""Speed of the compiled simulation: what is measured is exact, and what was compiled before costs nothing."""
+"""Speed of the compiled simulation: results are exact, and a cached design costs no compile time."""
 
 import json
 from dataclasses import asdict

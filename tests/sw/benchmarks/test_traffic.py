@@ -1,4 +1,4 @@
-"""The books of the traffic program: right for a right mesh, and not for broken ones."""
+"""The counts of the traffic program: right for a correct mesh, wrong for broken ones."""
 
 import gc
 import math

@@ -1,4 +1,4 @@
-"""The spiking transformer as integers: what it is, how well it does, what its attention earns, and its run."""
+"""The spiking transformer in integers: structure, accuracy, the contribution of attention, and its run."""
 
 from __future__ import annotations
 

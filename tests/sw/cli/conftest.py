@@ -1,4 +1,4 @@
-"""Each test of the command starts in an empty folder."""
+"""Each test of a command starts in an empty folder."""
 
 import pytest
 from harness.cli import write_network

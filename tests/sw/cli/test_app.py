@@ -1,4 +1,4 @@
-"""The command as a whole: one sentence and exit status 2 for everything that a user can get wrong."""
+"""The whole command: one sentence and exit status 2 for every user error."""
 
 import json
 from pathlib import Path

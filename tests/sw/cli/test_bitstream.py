@@ -1,4 +1,4 @@
-"""``spikeloom bitstream``, up to what is handed to the builder."""
+"""``spikeloom bitstream``, up to the call of the builder."""
 
 import json
 from dataclasses import replace

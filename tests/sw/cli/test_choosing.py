@@ -1,4 +1,4 @@
-"""Choosing the fabric."""
+"""Choice of the fabric from the hardware options."""
 
 import re
 

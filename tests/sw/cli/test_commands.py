@@ -1,4 +1,4 @@
-"""The commands as they are registered: version and shell completion. `test_groups.py` looks at their options."""
+"""Registration of the commands: version and shell completion. `test_groups.py` tests their options."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""What is printed: names as they are, numbers written out."""
+"""Console output: names printed literally, numbers with separators."""
 
 import itertools
 import json

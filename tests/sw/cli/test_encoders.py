@@ -1,4 +1,4 @@
-"""Encoders on the command line: as the network names them, as an option says, and as a project file says."""
+"""Encoders on the command line: from the network, from an option, and from a project file."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``spikeloom flash``: what is loaded, and what is said."""
+"""``spikeloom flash``: the loaded bitstream and the output."""
 
 import pytest
 from harness.cli import sentence

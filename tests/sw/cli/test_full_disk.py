@@ -1,4 +1,4 @@
-"""A full disk, command by command: one sentence, and the files of the run before are as they were."""
+"""A full disk, command by command: one sentence, and unchanged files of the previous run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `check` and `simulate` print of the losses of a conversion."""
+"""Losses of a conversion as printed by `check` and `simulate`."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""``spikeloom mnist`` on an MNIST made here: what it runs, writes, prints and refuses."""
+"""``spikeloom mnist`` on generated images: its runs, files, output and errors."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the commands share: loading, inputs."""
+"""Options shared by the commands: loading and inputs."""
 
 import json
 

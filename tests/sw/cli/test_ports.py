@@ -1,4 +1,4 @@
-"""What ``--port`` names."""
+"""Connections selected by ``--port``."""
 
 import os
 import re

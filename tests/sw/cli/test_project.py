@@ -1,4 +1,4 @@
-"""The project file: options that are written down once, below the command line, and nothing that writes or opens."""
+"""The project file: stored options that the command line overrides, none of which writes files or opens devices."""
 
 import os
 from pathlib import Path

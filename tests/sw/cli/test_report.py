@@ -1,4 +1,4 @@
-"""``spikeloom report``: the page that is written, and what it is made from."""
+"""``spikeloom report``: the page, and the sources of its data."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Signals: the status that says which one it was, and nothing left behind."""
+"""Signals: the exit status of each signal, and nothing left behind."""
 
 import os
 import signal

@@ -1,7 +1,7 @@
 """The commands of ``docs/tutorial.md``, run in order in one folder, and what they print compared with the page.
 
-A comment before a block says what is special about it: ``long`` ones run with ``make tutorial`` only, which sets
-``SPIKELOOM_TUTORIAL``; ``background`` ones run until the end; ``board`` ones need a board, and are only looked at.
+A comment before a block marks special ones: ``long`` blocks run with ``make tutorial`` only, which sets
+``SPIKELOOM_TUTORIAL``; ``background`` blocks run until the end; ``board`` blocks need a board and are not run.
 """
 
 import os

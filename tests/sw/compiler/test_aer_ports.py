@@ -1,4 +1,4 @@
-"""Programs whose input comes from a chip and whose output goes to one: which tiles wait for which, and what flows."""
+"""Programs with input from a chip and output to a chip: dependencies between tiles, and traffic."""
 
 from harness.aer_ports import network_of, placed
 

@@ -1,4 +1,4 @@
-"""Axons: blocks at the first address that is free in all tiles, numbers that the host can tell apart, and pages."""
+"""Axons: blocks at the first address free in all tiles, numbers that the host can distinguish, and pages."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A program in the bitstream: what each tile holds from power-up, and what is left to the host."""
+"""A program in the bitstream: the initial content of each tile, and the writes left to the host."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Scales by the activity on calibration inputs."""
+"""Scales chosen by the activity on calibration inputs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a network and a fabric must be for each other, and the sentence where they are not."""
+"""Requirements of networks and fabrics on each other, and the sentence of each refusal."""
 
 import re
 from dataclasses import replace

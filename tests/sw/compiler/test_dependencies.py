@@ -1,4 +1,4 @@
-"""Which tiles send to which, directly or a step later, and what flows between them."""
+"""Direct and delayed dependencies between tiles, and the traffic between them."""
 
 import re
 from dataclasses import replace

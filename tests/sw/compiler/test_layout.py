@@ -1,4 +1,4 @@
-"""Where neurons lie: in order, or channel by channel at each position, and one population behind the other."""
+"""Slots of neurons: in order, or channel by channel at each position, one population after the other."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Where a network is cut, and which tile each piece stands at."""
+"""Cuts of a network, and the tile of each piece."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""A network cut into parts does what it did in one piece: every spike, every membrane, every word of noise."""
+"""A network cut into parts behaves as before: every spike, every membrane, every word of noise."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Placement: what lies where, and what is said when something does not fit."""
+"""Placement: the content of memories and registers, and the error for each missing resource."""
 
 import dataclasses
 

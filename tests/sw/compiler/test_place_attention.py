@@ -1,4 +1,4 @@
-"""Attention on a fabric: which tile has it, by which axons it knows its sources, and what it is refused for."""
+"""Attention on a fabric: its tile, the axons of its sources, and refusals."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Where everything lies: what a placement says of parts, units, ports and axons."""
+"""Placements: parts, units, ports and axons."""
 
 import numpy as np
 from harness.aer_ports import network_of, placed

@@ -1,4 +1,4 @@
-"""Quantisation: scales, leaks, and what is said about what is lost."""
+"""Quantisation: scales, leaks, and notes about losses."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""The words that events bring, by the model of the row reader, against the connections as matrices; and their space."""
+"""Words of events, by the model of the row reader, against the connections as matrices; and memory use."""
 
 import dataclasses
 import re

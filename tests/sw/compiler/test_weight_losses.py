@@ -1,4 +1,4 @@
-"""What the integers lose of the weights, counted by hand and for every kind of weights."""
+"""Losses of the weights in integers, counted by hand, for every kind of weights."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a step costs a tile."""
+"""Cost of a step in a tile."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The trained network that spikeloom ships: what models/README.md says of it is true."""
+"""The shipped digits network agrees with its description in models/README.md."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a run is fed with: files of spikes, images and series, and what is no such file."""
+"""Inputs of a run: files of spikes, images and series, and invalid files."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""MNIST's files: what is read, what is refused, and the download, from a server of this test."""
+"""MNIST files: reading, refusals, and the download, from a server in this test."""
 
 import gzip
 import hashlib

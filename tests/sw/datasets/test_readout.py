@@ -1,4 +1,4 @@
-"""Answers from spikes and membranes, the lowest neuron of equals, as the readout on the board gives them."""
+"""Answers from spikes and membranes, with ties to the lowest neuron, as from the readout on the board."""
 
 import numpy as np
 import pytest

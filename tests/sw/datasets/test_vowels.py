@@ -1,4 +1,4 @@
-"""The reader of the Japanese vowels, on files that are made here, and how they are fetched."""
+"""The reader of the Japanese vowels, on generated files, and their download."""
 
 import subprocess
 import zipfile

@@ -1,4 +1,4 @@
-"""Cores chosen for networks: they fit, they run them, they have nothing else, and what is given stays as given."""
+"""Chosen cores: they fit and run the networks, have no other features, and keep the given fields."""
 
 import dataclasses
 from functools import partial

@@ -1,4 +1,4 @@
-"""What a placement costs: work, traffic, the sentence about the limit, and the tables."""
+"""Cost of a placement: work, traffic, the sentence about the limit, and the tables."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Energy estimate: the closed form of each operation, and what it depends on."""
+"""Energy estimate: the closed form of each operation, and its dependence on the parameters."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Log of finished points: what is in it is not computed again, and it holds whole lines only."""
+"""Log of finished points: logged points are not computed again, and only whole lines are kept."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The front: nothing on it is surpassed, everything off it is; and the picture of it."""
+"""The front: no point on it is surpassed, every point off it is; and its picture."""
 
 import itertools
 import re

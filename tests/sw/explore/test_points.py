@@ -1,4 +1,4 @@
-"""Grids: all combinations once, in the order in which they are of use, and values that are refused."""
+"""Grids: all combinations once, in a useful order, and refused values."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Points evaluated: accuracy is that of the reference, estimates are those of the parts they are made of."""
+"""Evaluated points: accuracy is that of the reference, estimates are those of the parts."""
 
 import dataclasses
 

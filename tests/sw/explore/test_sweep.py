@@ -1,4 +1,4 @@
-"""Sweeps: the same outcomes in one process, in several, and on a Dask scheduler; what is in the log is not repeated."""
+"""Sweeps: the same outcomes in one process, in several, and on a Dask scheduler; logged points are not repeated."""
 
 import contextlib
 import json

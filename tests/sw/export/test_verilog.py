@@ -1,4 +1,4 @@
-"""The exported core: its testbench passes in two simulators, and fails where something is wrong."""
+"""The exported core: its testbench passes in two simulators, and fails for planted errors."""
 
 import json
 import re

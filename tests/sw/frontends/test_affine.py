@@ -1,4 +1,4 @@
-"""Paths of spikes: what follows each other is one matrix or one convolution, and is refused where it is neither."""
+"""Paths of spikes: consecutive operations become one matrix or one convolution, or are refused."""
 
 import numpy as np
 import pytest

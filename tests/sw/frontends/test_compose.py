@@ -1,4 +1,4 @@
-"""What lies between neurons is composed exactly, or refused."""
+"""Operations between neurons are composed exactly, or refused."""
 
 import nir
 import numpy as np

@@ -1,4 +1,4 @@
-"""Continuous neurons to steps, against closed forms."""
+"""Discretisation of continuous neurons, against closed forms."""
 
 import nir
 import numpy as np

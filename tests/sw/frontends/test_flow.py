@@ -1,4 +1,4 @@
-"""Layers between neurons: one and two dimensions, folded normalisations, and what is refused."""
+"""Layers between neurons: one and two dimensions, folded normalisations, and refusals."""
 
 import re
 

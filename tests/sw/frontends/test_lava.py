@@ -1,4 +1,4 @@
-"""Lava-dl's files against the integers of Loihi, written here once more, and what is refused."""
+"""Lava-dl files against the integer step of Loihi, written again here, and refusals."""
 
 import itertools
 import re

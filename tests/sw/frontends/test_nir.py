@@ -1,4 +1,4 @@
-"""The NIR front end: metadata, options, files, and bad input."""
+"""The NIR frontend: metadata, options, files, and invalid input."""
 
 import h5py
 import nir

@@ -1,4 +1,4 @@
-"""The attention node of NIR files: written, read, loaded, run, and refused where it makes no sense."""
+"""The attention node of NIR files: written, read, loaded, run, and refused where it is invalid."""
 
 import re
 import subprocess

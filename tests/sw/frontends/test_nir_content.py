@@ -1,4 +1,4 @@
-"""Graphs whose entries are not what NIR makes them are refused with one sentence, from files and from programs."""
+"""Graphs with entries that are invalid in NIR are refused with one sentence, from files and from programs."""
 
 import time
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""NIR files of strangers: what may be in them, and what is refused in one sentence before it can do damage."""
+"""Untrusted NIR files: permitted content, and refusals in one sentence before any damage."""
 
 import os
 import re

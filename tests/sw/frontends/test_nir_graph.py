@@ -1,4 +1,4 @@
-"""Graphs: nested ones, cycles, and nodes that are not supported."""
+"""Graphs: nested graphs, cycles, and unsupported nodes."""
 
 import h5py
 import nir

@@ -1,4 +1,4 @@
-"""NIR nodes with a synaptic current, thresholds and delays, and what only metadata can say, in files that nir wrote."""
+"""NIR nodes with synaptic currents, thresholds and delays, and features in metadata, in files written by nir."""
 
 import re
 from itertools import pairwise

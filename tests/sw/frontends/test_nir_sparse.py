@@ -1,4 +1,4 @@
-"""Weights of which few are not 0, from a NIR graph and from a file: they are never an array again."""
+"""Sparse weights, from a NIR graph and from a file: they never become an array again."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The order of populations and the connections that close cycles, on small graphs by hand."""
+"""The order of populations and the connections that close cycles, on small graphs."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Presets: the step of each framework, from a graph as its exporter writes it."""
+"""Presets: the step of each framework, from graphs as its exporter writes them."""
 
 import nir
 import numpy as np

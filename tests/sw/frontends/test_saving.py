@@ -1,4 +1,4 @@
-"""What cannot be saved is refused in one sentence, and no file remains of it."""
+"""Networks that cannot be saved are refused in one sentence, and leave no file."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The snnTorch front door, with stand-ins for the modules of torch and snnTorch."""
+"""The snnTorch frontend, with stand-ins for the modules of torch and snnTorch."""
 
 import re
 

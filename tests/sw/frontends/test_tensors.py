@@ -1,4 +1,4 @@
-"""Tensors of a framework in NIR nodes, with stand-ins that refuse what torch refuses."""
+"""Tensors of a framework in NIR nodes, with stand-ins that fail where torch fails."""
 
 import nir
 import numpy as np

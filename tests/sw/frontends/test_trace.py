@@ -1,4 +1,4 @@
-"""Modules with a ``forward`` of their own, by stand-ins that answer as torch does; `frameworks` runs real ones."""
+"""Modules with a ``forward`` of their own, with stand-ins for torch; `frameworks` runs real ones."""
 
 import re
 from dataclasses import replace

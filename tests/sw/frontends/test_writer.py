@@ -1,4 +1,4 @@
-"""Which framework wrote a graph: graphs with the numbers of each exporter, read with every preset."""
+"""Detection of the framework that wrote a graph: numbers of each exporter, read with every preset."""
 
 import dataclasses
 import itertools

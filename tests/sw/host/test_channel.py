@@ -1,4 +1,4 @@
-"""Messages over a byte link: cut into pieces, counted, and refused where they are none."""
+"""Messages over a byte link: split, counted, and refused if malformed."""
 
 import numpy as np
 import pytest

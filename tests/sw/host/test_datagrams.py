@@ -1,4 +1,4 @@
-"""The UDP port: every datagram is in one count, memory is bounded, and only the named peer is heard."""
+"""The UDP port: every datagram is counted once, memory is bounded, and only the named peer is accepted."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""The driver against a board in plain Python: the model takes messages apart, a known function answers them."""
+"""The driver against a board in plain Python: the model decodes messages, a known function answers them."""
 
 import re
 import subprocess

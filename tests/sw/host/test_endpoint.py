@@ -1,4 +1,4 @@
-"""The host's end of the link, over a model of the board, a bad line, a pseudo-terminal and a socket."""
+"""The host's end of the link, over a board model, a faulty line, a pseudo-terminal and a socket."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""Ten thousand faults between driver and board: the right spikes or one error, never a wrong answer, never a hang."""
+"""Ten thousand faults between driver and board: the right spikes or one error, never a wrong answer or a hang."""
 
 import pytest
 from harness.faults import WrongAnswer, run_with_faults

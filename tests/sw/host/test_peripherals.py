@@ -1,4 +1,4 @@
-"""Units that are made for networks; what they refuse when they are used is in tests/hdl/host/test_peripherals.py."""
+"""Units made for networks; tests/hdl/host/test_peripherals.py has the errors during use."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What the board sends is put in its place, and refused where it cannot be."""
+"""Messages from the board are assigned to steps and neurons, or refused."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A sample step by step, against a board in plain Python."""
+"""A sample sent step by step, against a board in plain Python."""
 
 import numpy as np
 import pytest

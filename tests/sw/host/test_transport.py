@@ -1,4 +1,4 @@
-"""Transports: faults that can be repeated, serial ports and sockets that come and go."""
+"""Transports: repeatable faults, and serial ports and sockets that appear and disappear."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The serial port of a USB device: found by its numbers, and used without a baud rate."""
+"""The serial port of a USB device: found by vendor and product number, and used without a baud rate."""
 
 import os
 import re

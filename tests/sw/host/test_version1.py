@@ -1,4 +1,4 @@
-"""Boards of protocol version 1 are recognised by their own frames, and by nothing else."""
+"""Boards of protocol version 1 are recognised by their own frames only."""
 
 import pytest
 from harness.version1 import IDENTITY_1, Version1Board

@@ -1,4 +1,4 @@
-"""A network as rows: one per population, with its sources, its equation and what was lost."""
+"""A network as rows: one per population, with its sources, equation and losses."""
 
 from harness.floats import join, network, population
 

@@ -1,4 +1,4 @@
-"""How far inputs can drive membranes, against the float step itself."""
+"""Largest membranes that inputs can cause, against the float step itself."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The float network: its validation, what its populations pass on, its description."""
+"""The float network: validation, spikes between populations, description."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Neurons in floats: their validation, their step against closed forms and plain loops, and their equation."""
+"""Neurons in floats: validation, the step against closed forms and plain loops, and the equation."""
 
 import dataclasses
 import re

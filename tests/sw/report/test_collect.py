@@ -1,4 +1,4 @@
-"""What is collected for a report: answers, mismatches, membranes, and which samples are shown."""
+"""Data of a report: answers, mismatches, membranes, and the samples shown."""
 
 import dataclasses
 

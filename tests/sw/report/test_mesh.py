@@ -1,4 +1,4 @@
-"""The drawing of the mesh: where tiles and links are, what they say, and that names stay text."""
+"""The drawing of the mesh: positions of tiles and links, labels, and names as plain text."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""The page of `spikeloom report`: what is on it, and what a browser makes of it."""
+"""The page of `spikeloom report`: its content, and its rendering in a browser."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Plots: a mark for each spike, a line for each membrane, and the samples that can be chosen."""
+"""Plots: a mark per spike, a line per membrane, and the selection of samples."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Rasters: that the spikes are in the picture, that nothing outside is touched, bad input, no matplotlib."""
+"""Rasters: the spikes in the picture, no side effects, invalid input, and no matplotlib."""
 
 import sys
 

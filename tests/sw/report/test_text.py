@@ -1,4 +1,4 @@
-"""Names from files of strangers, as text of a page."""
+"""Names from untrusted files, as text of a page."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The clock of a report: files that are named, and builds of the same fabric."""
+"""The clock of a report: from a given file, or from a build of the same fabric."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Packets on links: those of all flows, or what routers have counted."""
+"""Packets on links: those of all flows, or router counts."""
 
 import pytest
 from harness.networks import rng_of

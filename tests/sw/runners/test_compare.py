@@ -1,4 +1,4 @@
-"""What the reference and the hardware are compared in, and that every difference counts."""
+"""Comparison of the reference with the hardware: every kind of difference counts."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""What `run --inputs udp://` accepts and refuses. `tests/sw/simulators/test_virtual_board.py` runs it."""
+"""Arguments accepted and refused by `run --inputs udp://`; `tests/sw/simulators/test_virtual_board.py` runs it."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""What runners have in common: tasks, results by population, and the reference as a runner."""
+"""Common behaviour of runners: tasks, results by population, and the reference as a runner."""
 
 from dataclasses import replace
 from types import SimpleNamespace

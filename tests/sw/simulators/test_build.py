@@ -1,4 +1,4 @@
-"""How a library is compiled: once, under a name made of everything that goes into it, and what is refused."""
+"""Compilation of a library: once, under a hash of all of its inputs, and errors."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""The cache of compiled designs: whole files of this user only, one maker at a time, the least recently used go."""
+"""Cache of compiled designs: whole files of this user only, one build at a time, least recently used removed."""
 
 import os
 import subprocess

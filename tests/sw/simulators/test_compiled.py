@@ -1,4 +1,4 @@
-"""The compiled RTL: equal to the reference and to the simulated RTL in every state."""
+"""The compiled RTL equals the reference and the simulated RTL in every state."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""Programs of packages that are unpacked beside Python: found, fetched once, and asked for where that fails."""
+"""Programs of unpacked packages: found, fetched once, and requested if that fails."""
 
 import subprocess
 

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Plain ports around any design with packet streams: each field passes at its place, and what is missing reads as 0."""
+"""Plain ports around any design with packet streams: each field is at its place, and missing ones read as 0."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Where Python's shared library is looked for."""
+"""Search for Python's shared library."""
 
 import sys
 

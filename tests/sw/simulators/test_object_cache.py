@@ -1,4 +1,4 @@
-"""Objects of Verilator's own library are compiled once; a change of anything that goes in compiles again."""
+"""Objects of Verilator's own library are compiled once; any change of the inputs compiles them again."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The transport to the pins of the simulated top: time is simulated time, writes wait for the line, reads for bytes."""
+"""The transport to the pins of the simulated top: simulated time, writes that wait for the line, reads for bytes."""
 
 import pytest
 from harness.pins import SECONDS_PER_CYCLE, failing, opening, timed

@@ -1,4 +1,4 @@
-"""The simulator helper: a result only if tests ran and passed, and no second compilation of the same thing."""
+"""Simulation under cocotb: a result only if tests ran and passed, and no second compilation of the same design."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The driver on a serial port: a pseudo-terminal with the simulated design behind it."""
+"""The driver on a serial port: a pseudo-terminal in front of the simulated design."""
 
 import contextlib
 import json

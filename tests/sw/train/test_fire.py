@@ -1,4 +1,4 @@
-"""Every spike and membrane of recorded PyTorch runs equals the integer model; with PyTorch: tests/training."""
+"""Every spike and membrane of recorded PyTorch runs equals the integer model; tests/training runs PyTorch."""
 
 import numpy as np
 import pytest

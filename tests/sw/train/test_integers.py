@@ -1,4 +1,4 @@
-"""Integers of layers as networks: the connections and populations that they become."""
+"""Integers of layers as networks: their connections and populations."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The integers of recorded PyTorch layers are their parameters, rounded as the quantiser does; see tests/training."""
+"""The integers of recorded PyTorch layers are their parameters as the quantiser rounds them; see tests/training."""
 
 import numpy as np
 import pytest

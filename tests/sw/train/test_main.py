@@ -1,4 +1,4 @@
-"""``python -m spikeloom.train`` without PyTorch; with it: tests/training."""
+"""``python -m spikeloom.train`` without PyTorch; tests/training runs it with PyTorch."""
 
 import importlib.util
 

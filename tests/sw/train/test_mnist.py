@@ -1,4 +1,4 @@
-"""The recipes of ``make train``: what they promise, and when an outcome breaks it. They run in tests/training."""
+"""The recipes of ``make train``: their bounds, and outcomes that miss them. They run in tests/training."""
 
 import dataclasses
 import json

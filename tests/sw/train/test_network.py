@@ -1,4 +1,4 @@
-"""Chains of layers reach the quantiser and come back as the same integers; see tests/training for PyTorch."""
+"""Chains of layers pass through the quantiser and give the same integers; see tests/training for PyTorch."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""The rule of trained neurons: what it refuses."""
+"""Parameters of trained neurons: refused values."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""AER tiles: their tables and registers, and what cannot go through one."""
+"""AER tiles: tables and registers, and networks that a port cannot carry."""
 
 import re
 

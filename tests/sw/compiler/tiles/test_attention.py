@@ -1,4 +1,4 @@
-"""Attention tiles: which unit one holds, its routes, pages and seeds, and the work of a step."""
+"""Attention tiles: the unit that each holds, routes, pages and seeds, and the work of a step."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Cores: the words of their memories by name and by hand, what they take, and the work of a step."""
+"""Cores: memory words by name and by hand, resource use, and the work of a step."""
 
 from dataclasses import replace
 

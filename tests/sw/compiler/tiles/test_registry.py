@@ -1,4 +1,4 @@
-"""Which class places tiles of which kind."""
+"""The compiler class for each kind of tile."""
 
 from dataclasses import dataclass, field
 

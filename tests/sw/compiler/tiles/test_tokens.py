@@ -1,4 +1,4 @@
-"""The registers about tokens: how many tiles of each relation there are, and which."""
+"""Token registers: the number of sources and sinks of each kind, and their set."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Record what snnTorch's ``spikegen`` makes of some values, into ``spikegen.json`` beside this file.
+"""Record the output of snnTorch's ``spikegen`` for some values in ``spikegen.json`` beside this file.
 
     pip install 'spikeloom[frameworks]'        # snnTorch and torch, several hundred MB
     python tests/sw/datasets/encoders/record_spikegen.py

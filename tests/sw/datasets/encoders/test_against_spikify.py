@@ -1,7 +1,7 @@
 """The encoders against spikify (PyPI innuce-spikify), an independent implementation of Forno et al. (2022).
 
-Values are whole numbers, or 64ths where spikify wants 0 to 1, and filters are whole 64ths: all of its arithmetic is
-exact then, and so is the comparison.
+Values are integers, or multiples of 1/64 where spikify takes 0 to 1, and filters are multiples of 1/64, so that its
+arithmetic is exact, and so is the comparison.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What encoders are given: kinds, ranges, one value per channel, and finite numbers."""
+"""Checks of encoder arguments: types, ranges, one value per channel, finite numbers."""
 
 import re
 

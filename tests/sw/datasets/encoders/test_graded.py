@@ -1,4 +1,4 @@
-"""Graded codes: values and changes by hand, what is held back, and what does not fit."""
+"""Graded codes: values and changes by hand, withheld changes, and values out of range."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What holds for every encoder: shapes, independence of the batch, settings through files, decoders, bad input."""
+"""Properties of every encoder: shapes, independence of the batch, settings in files, decoders, invalid input."""
 
 import json
 import zlib

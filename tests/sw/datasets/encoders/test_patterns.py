@@ -1,4 +1,4 @@
-"""Codes with a fixed pattern for each value: the formulas by hand, their tables, and what they decode to."""
+"""Codes with a fixed pattern per value: the formulas by hand, their tables, and decoded values."""
 
 import numpy as np
 import pytest

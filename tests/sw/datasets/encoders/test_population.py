@@ -1,4 +1,4 @@
-"""Receptive fields: the formula by hand, one by one, and what a value decodes to."""
+"""Receptive fields: the formula by hand, field by field, and decoded values."""
 
 from math import exp
 

@@ -1,4 +1,4 @@
-"""Rank order: by hand, against a sort in Python, and how neurons that desensitise answer."""
+"""Rank order: by hand, against a sort in Python, and the response of desensitising neurons."""
 
 import numpy as np
 import pytest

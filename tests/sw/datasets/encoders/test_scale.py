@@ -1,4 +1,4 @@
-"""Scales: levels and numbers, ranges that are fitted, bad input."""
+"""Scales: levels and numbers, fitted ranges, invalid input."""
 
 import numpy as np
 import pytest

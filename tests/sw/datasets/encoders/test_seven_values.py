@@ -1,4 +1,4 @@
-"""Every line of docs/encoders.md that shows a convention on seven values is what the encoder does."""
+"""Every line of docs/encoders.md that shows a convention on seven values equals the output of the encoder."""
 
 import re
 from pathlib import Path
