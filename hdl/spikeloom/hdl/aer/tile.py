@@ -189,6 +189,11 @@ class AerTile(wiring.Component):
     Writing 1 to bit 0 of the register ``control`` discards waiting events and all tokens. The queues of an input then
     take one cycle per axon before they accept events again. A handshake in progress completes its phases.
 
+    Parameters
+    ----------
+    parameters
+        Parameters of the tile.
+
     Members
     -------
     As `TileSignature`. At ``i`` an input accepts tokens only, an output tokens and spikes.

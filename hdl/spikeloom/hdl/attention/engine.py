@@ -43,6 +43,15 @@ ROWS_PER_COPY = 8
 class PassPhase(wiring.Component):
     """Sequencer of half a pass: one word per cycle, each with its random word; counts groups and heads.
 
+    Parameters
+    ----------
+    parameters
+        Sizes of the unit.
+    length
+        Number of words of this half: ``tokens`` for S, ``features`` for A.
+    lfsr
+        Shift register of the random words.
+
     Members
     -------
     go : Signal, in
@@ -137,6 +146,11 @@ class PassPhase(wiring.Component):
 
 class AttentionEngine(wiring.Component):
     """Computes S and A from spikes stored in memories.
+
+    Parameters
+    ----------
+    parameters
+        Sizes of the unit.
 
     Members
     -------

@@ -16,7 +16,12 @@ written. With fewer blocks a source that never stalls would have to wait."""
 
 
 class SpikeBlocks(wiring.Component):
-    """Blocks of ``words`` words (a power of two), written sequentially and read in any order, repeatedly.
+    """Blocks of words, written sequentially and read repeatedly in any order.
+
+    Parameters
+    ----------
+    width, words
+        Width of a word in bits, and number of words of a block, a power of two.
 
     Members
     -------
@@ -85,6 +90,11 @@ class EventMatrix(wiring.Component):
     An event reads a word, sets a bit and writes the word back. If a preceding event on the same word is still in the
     pipeline, its result is forwarded. A word may be read from the third cycle after its last event on. While the
     matrix of a parity is being read, there must be no events of that parity.
+
+    Parameters
+    ----------
+    width, words
+        Width of a word in bits, and number of words of a matrix.
 
     Members
     -------

@@ -12,7 +12,8 @@ set bits in the matrices of the other parity. Each word is cleared when it is re
 may arrive in any order and repeatedly, since setting a bit twice has no effect.
 
 Sources are direct; sinks may be delayed. `spikeloom.sim.attention.parameters.AttentionTileParameters` defines the axons
-of the input; a memory holds the axons of the output, as in a core. Input is always accepted.
+of the input; a memory holds the axons of the output, as in a core. Input is always accepted, except while the matrices
+are being erased after a restart.
 """
 
 from amaranth.hdl import Cat, Module, ResetInserter, Signal, Value
@@ -41,6 +42,13 @@ class SpikeScanner(wiring.Component):
     """Outputs the index of each set bit, one per cycle: selects a chunk of the word, then a bit of the chunk.
 
     The words are those of A in one step, ordered by head, group and feature.
+
+    Parameters
+    ----------
+    parameters
+        Sizes of the unit.
+    index_bits
+        Width of the index of a spike.
 
     Members
     -------
@@ -130,6 +138,11 @@ class AttentionTile(wiring.Component):
 
     Writing 1 to bit 0 of the register ``control``, or asserting ``clear`` or ``reset``, empties the tile and restarts
     the random sequence. This takes two cycles per word of the largest matrix; input is stalled meanwhile.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the tile.
 
     Members
     -------

@@ -26,8 +26,8 @@ __all__ = ["TargetReader", "word_layout"]
 def word_layout(parameters: CoreParameters, *, streamed: bool = False) -> data.StructLayout:
     """A word to add: address of its weights, target accumulators and their ``bank``, value of the event.
 
-    ``parity`` is that of the step that waits for the word; a word with delay goes to the other bank. With ``streamed``
-    weights the word contains them, and the address is not used.
+    ``bank`` is the parity of the step to whose input the word is added, ``parity`` that of the step that waits for the
+    word. With ``streamed`` weights the word contains them, and the address is not used.
     """
     return data.StructLayout(
         {
@@ -44,6 +44,11 @@ def word_layout(parameters: CoreParameters, *, streamed: bool = False) -> data.S
 
 class TargetReader(wiring.Component):
     """Replaces the targets of sparse words by those of the target memory.
+
+    Parameters
+    ----------
+    parameters
+        Sizes and features of the core, which must be ``sparse``.
 
     Members
     -------

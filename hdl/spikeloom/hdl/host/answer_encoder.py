@@ -20,7 +20,7 @@ class AnswerEncoder(wiring.Component):
     graded
         A SPIKE with a value other than 1 is sent to the host as a VALUE.
     several
-        Several tiles may send packets. Those of the step after the one that the host waits for are marked by AHEAD.
+        Several tiles may send packets. Packets of the step after the one in progress are marked by AHEAD.
     latency
         Cycles from a request at the configuration port to its read data.
 

@@ -41,9 +41,9 @@ class Link(Component):
     Members
     -------
     from_line : Stream(8), in
-        Bytes from the UART.
+        Bytes from the UART or another transport.
     to_line : Stream(8), out
-        Bytes to the UART.
+        Bytes to the UART or another transport.
     receive : Stream(8), out
         The host's bytes, each once and in order.
     transmit : Stream(8), in

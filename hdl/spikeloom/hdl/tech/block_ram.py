@@ -50,7 +50,7 @@ class BlockMemory(wiring.Component):
     words
         Initial contents, from index 0 on.
     shared_rows
-        Promises that no word is read in the cycle in which another word of its row (`WORDS_PER_ROW`) is written, or
+        The user guarantees that no word is read while another word of its row (`WORDS_PER_ROW`) is written, or
         that the word read then is not used. Rows may then hold several words, which takes fewer block RAMs of an iCE40.
 
     Members

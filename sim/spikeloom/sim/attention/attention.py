@@ -126,7 +126,7 @@ class AttentionParameters:
 
     @property
     def pass_cycles(self) -> int:
-        """Cycles from the start of a pass to that of the next: one key and one feature per cycle, in parallel."""
+        """Cycles between the starts of two passes: one key and one feature per cycle, in parallel."""
         return max(self.tokens, self.features)
 
     def cycles(self, steps: int) -> int:
@@ -160,6 +160,8 @@ def register_seeds(seed: int) -> tuple[int, int]:
 
     The seed is scrambled by the output function of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom
     number generators", OOPSLA 2014), because registers that start at 1, 2, 3 begin with the same words.
+
+    Raises ``ValueError`` for a seed out of range.
     """
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 1 << 64:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {seed!r}")

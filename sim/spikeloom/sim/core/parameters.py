@@ -48,8 +48,8 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         Number of banks into which the lanes are divided, a power of two. Each bank has its own control registers, so
         that no wire leads to all lanes. More than one bank requires at least 8 lanes per bank.
     neurons, axons, weight_words, populations
-        Depths of the memories: neuron slots (a multiple of ``lanes``, up to 2**14), rows (1 to 2**14), words of
-        ``lanes`` weights (1 to 2**18) and populations (1 to 255).
+        Depths of the memories: neuron slots (a multiple of ``lanes``, up to 16384), rows (1 to 16384), words of
+        ``lanes`` weights (1 to 262144) and populations (1 to 255).
     weight_width, v_width, accumulator_width
         Widths in bits: 1 to 16, 8 to 24, and ``weight_width`` to 32. A weight of one bit is 1 if set, else -1.
     coordinate_width, geometries

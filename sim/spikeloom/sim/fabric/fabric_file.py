@@ -98,7 +98,7 @@ def fabric_from_json(text: str) -> FabricConfig:
 
 
 def read_fabric(path: str | PathLike[str]) -> FabricConfig:
-    """The fabric of a file ``fabric.json``. Raises ``ValueError`` if it is invalid, ``OSError`` if it is unreadable."""
+    """The fabric of a file ``fabric.json``. Raises ``ValueError`` as `fabric_from_json`, ``OSError`` if unreadable."""
     return fabric_from_json(read_text(path))
 
 

@@ -130,7 +130,8 @@ class EncoderSettings:
 
 def level_events(image: ArrayLike, bits: int) -> NDArray[np.bool_]:
     """Convert an image ``(n,)`` of 0 to ``2**bits`` to levels ``(levels, n)``, brightest first, without trailing empty
-    levels. The host sends them like the spikes of steps."""
+    levels. The host sends them like the spikes of steps. Raises ``ValueError`` for another shape or values out of
+    range."""
     pixels = np.asarray(image)
     if pixels.ndim != 1 or pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 1 << bits:
         raise ValueError(f"image must be (n,) integers from 0 to {1 << bits}")

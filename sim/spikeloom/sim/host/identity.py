@@ -49,7 +49,7 @@ class Feature(enum.IntFlag):
     MEMORY_READ = 1 << 3
     """READ returns the contents of memories, not only of registers."""
     HOST_VALUES = 1 << 4
-    """Values from the host are accepted beside spikes."""
+    """The host may send values in addition to spikes."""
     HELD_INPUT = 1 << 5
     """The encoder repeats an input that is sent for one step."""
 
@@ -185,7 +185,7 @@ class Identity:
         for name, size in cls._FIELDS:
             values[name] = int.from_bytes(record[position : position + size], "little")
             position += size
-        # A later version may know further kinds, which do not prevent a session.
+        # A later version may define further kinds; an unknown kind does not prevent a session.
         kind = values["link_kind"]
         return cls(
             protocol_version=version,

@@ -10,7 +10,7 @@ or repeat bytes. Every byte arrives exactly once and in order. ``docs/link.md`` 
 
 All numbers are little-endian. Offsets count the payload bytes of one direction since the session began, modulo 2^32.
 
-The board has no timers: the host detects every loss and requests retransmission. A board thus behaves identically at
+The board has no timeouts: the host detects every loss and requests retransmission. A board thus behaves identically at
 any clock and baud rate, and sends nothing to a host that has stopped reading.
 """
 

@@ -200,7 +200,8 @@ def encode_spikes(
 ) -> bytes:
     """Encode one sample with the spikes ``(T, n)``, 0 or 1, of ``n`` inputs.
 
-    ``axons`` ``(n,)`` is the axon of each input, by default its index. Otherwise like `encode_events`.
+    ``axons`` ``(n,)`` is the axon of each input, by default its index. Otherwise like `encode_events`, including the
+    exceptions; ``ValueError`` also for spikes other than 0 and 1.
     """
     array = np.asarray(spikes)
     if array.ndim != 2 or 0 in array.shape:

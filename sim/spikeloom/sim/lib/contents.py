@@ -18,7 +18,7 @@ __all__ = ["NOTHING", "Contents", "MemoryWords", "program_digest"]
 
 
 class MemoryWords(Protocol):
-    """The words ``(n, planes)`` of a memory from index 0."""
+    """The ``words`` ``(n, planes)`` of ``memory``, a number, of ``tile``, from index 0 on."""
 
     @property
     def tile(self) -> int: ...

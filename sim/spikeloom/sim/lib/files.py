@@ -74,7 +74,7 @@ def read_bytes(path: str | PathLike[str], limit: int) -> bytes:
 
 
 def read_text(path: str | PathLike[str], limit: int = LARGEST_TEXT) -> str:
-    """Read a file of UTF-8 text of at most ``limit`` bytes. Raises the exceptions of `read_bytes`."""
+    """Read a file of at most ``limit`` bytes. Raises `FileError` if it is not UTF-8 text, and as `read_bytes`."""
     try:
         return read_bytes(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:

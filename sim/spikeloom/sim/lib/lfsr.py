@@ -179,7 +179,7 @@ class Lfsr:
         apart. The first word is the low bits of the seed."""
         _integer("width of a word", width, 1, self.width)
         _integer("count", count, 1, 1 << 40)
-        # The words follow each other in the stream, from the one that ends the seed on.
+        # The words follow each other in the stream, beginning with the one that ends the seed.
         bits = self._stream(self.width + (count - 1) * width)[self.width - width :]
         # Three cases: several words per byte, whole bytes per word, and any other width.
         if 8 % width == 0:

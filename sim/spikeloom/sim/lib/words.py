@@ -23,7 +23,10 @@ def weight_range(width: int) -> tuple[int, int]:
 
 
 def weight_bits(weights: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-    """Bits ``(n, width)`` of weights ``(n,)``, lowest first. A weight of one bit is set for 1 and clear for -1 or 0."""
+    """Bits ``(n, width)`` of weights ``(n,)``, lowest first. A weight of one bit is set for 1 and clear for -1 or 0.
+
+    Raises ``ValueError`` for a weight out of range, unless ``width`` is 1.
+    """
     if width == 1:
         return (weights > 0).astype(np.uint8)[:, None]
     low, high = weight_range(width)
@@ -86,7 +89,10 @@ class WordLayout:
 
 
 def pack_lanes(bits: NDArray[np.uint8], lanes: int) -> NDArray[np.uint8]:
-    """Join ``lanes`` consecutive words of bits ``(n, width)`` into one; return bytes ``(n // lanes, planes)``."""
+    """Join ``lanes`` consecutive words of bits ``(n, width)`` into one; return bytes ``(n // lanes, planes)``.
+
+    Raises ``ValueError`` unless ``n`` is a multiple of ``lanes``.
+    """
     count, width = bits.shape
     # A word is complete or absent.
     if count % lanes:

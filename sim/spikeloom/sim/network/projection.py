@@ -185,7 +185,7 @@ class Convolution:
         matrices = weight.reshape(self.groups, per_group, -1)
         result = np.empty((len(values), self.groups, per_group, height, width), weight.dtype)
         unrolled = self.input_shape[0] * prod(self.kernel) * height * width
-        # The windows of all samples at once would take as many times the memory of the input as the kernel has weights.
+        # In chunks, because the unrolled windows take the memory of the input, times the number of kernel weights.
         chunk = max(1, _CHUNK // unrolled)
         for first in range(0, len(values), chunk):
             image = self._seen(values[first : first + chunk].reshape(-1, *self.input_shape).astype(weight.dtype))

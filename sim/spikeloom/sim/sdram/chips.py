@@ -156,7 +156,7 @@ class SdramChip:
     def slowest(cls, name: str, *chips: SdramChip) -> SdramChip:
         """A chip that is in every respect as slow and as small as the slowest and the smallest of ``chips``.
 
-        Their widths and numbers of banks must be equal.
+        Raises ``ValueError`` unless their widths and numbers of banks are equal.
         """
         for field in ("width", "bank_bits"):
             found = {getattr(chip, field) for chip in chips}
