@@ -62,7 +62,7 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         features that the core lacks are ignored.
     multiplier, beta_fraction
         Whether each lane has a multiplier for every leak. It supports any leak factor with ``beta_fraction`` fractional
-        bits, 1 to 16, and rounds up, down or to nearest.
+        bits, 1 to 20, and rounds up, down or to nearest.
     shifts
         The shifts of `Leak.SHIFT` supported without a multiplier; a shift by 0 is `Leak.CLEAR`.
     weight_memory
