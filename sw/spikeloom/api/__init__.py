@@ -26,7 +26,7 @@ raises `PlaceError`; `bake` makes the program part of the bitstream.
 and a transport.
 
 **Exploring.** `sweep` evaluates the points of a `Grid` for a `Study` (a network and its samples), and `front` returns
-those that no other one surpasses.
+those that no other point surpasses.
 
 **Custom tiles.** A new kind of tile consists of `TileParameters`, `QuantisedUnit`, `TileCompiler`, `register_compiler`,
 `TileSignature` and `register_tile`.

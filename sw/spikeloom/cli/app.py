@@ -15,7 +15,7 @@ from spikeloom.cli.signals import Interrupted, handled
 __all__ = ["main"]
 
 _EXTRAS = {"amaranth_boards": "boards", "distributed": "explore", "dask": "explore"}
-"""Extra that brings a package, where it is not ``simulate``."""
+"""Extra that installs a package, where it is not ``simulate``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -58,7 +58,7 @@ def bitstream(
     baud: Annotated[
         int | None,
         typer.Option(
-            help="Baud rate of the serial link; default: the highest of the board's USB bridge and clock.",
+            help="Baud rate of the serial link; default: the highest that USB bridge and clock allow.",
             min=1,
             show_default=False,
         ),

@@ -133,7 +133,7 @@ def explore(
     *,
     conversion: Conversion,
 ) -> None:
-    """Try out widths, steps, encoders, lanes and boards, and show the points that no other one surpasses.
+    """Try out widths, steps, encoders, lanes and boards, and show the points that no other point surpasses.
 
     Accuracy is that of the integers on validation samples, exactly as on hardware; resources, clock, images per second
     and energy are estimates. Results are pareto.svg, points.csv and explore.json in the output directory. An

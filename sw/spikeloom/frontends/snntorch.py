@@ -3,7 +3,7 @@
 A NIR file loses the behaviour of snnTorch's neurons after a spike; the module has it. One step of ``snntorch.Leaky``
 is::
 
-    r = (v > threshold)                                           of the step before
+    r = (v > threshold)                                           of the previous step
     reset_delay=True    subtract: v = beta v + I - r threshold    zero: v = beta v (1 - r) + I
     reset_delay=False   v = beta v + I; s = (v > threshold); then v = v - s threshold, or v = 0
 

@@ -1,13 +1,13 @@
 """Tracing of torch modules as they are written: classes with a loop over time, functions between layers, own states.
 
 The ``forward`` of the module runs as Python code, with values in place of tensors that know their shape and where they
-come from (`Flow`). Layers and neurons are replaced for the time of the run: a layer adds itself to the flow, a neuron
-notes the flow that reaches it in this step and returns its spikes. So a loop over time is unrolled. Its steps must be
-equal, which is checked: the first may only lack what the step before it would have brought.
+come from (`Flow`). During the run, layers and neurons are replaced: a layer adds itself to the flow, and a neuron
+records the flow that reaches it in this step and returns its spikes. This unrolls a loop over time. Its steps must be
+equal, which is checked; the first step may only lack what a previous step would have contributed.
 
-This is not ``torch.fx``, because a symbolic trace stops at ``range(x.size(0))``, knows neither shapes nor steps, and
-needs torch; and not hooks on tensors, because functions between layers (``x.flatten(1)``, ``F.max_pool2d``) leave no
-trace in them. Torch is not imported: values answer its functions by the ``__torch_function__`` protocol.
+``torch.fx`` is not used, because a symbolic trace stops at ``range(x.size(0))``, knows neither shapes nor steps, and
+needs torch. Neither are hooks on tensors, because functions between layers (``x.flatten(1)``, ``F.max_pool2d``) leave
+no trace in them. Torch is not imported: values answer its functions by the ``__torch_function__`` protocol.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def kind_of(module: Any) -> str:
 class NeuronKind:
     """How neurons of a kind are called: ``forward(input, *states)`` returns spikes and the states.
 
-    ``hears_itself``: the first state that is passed is the spikes of the step before, and is not returned.
+    ``hears_itself``: the first state passed consists of the spikes of the previous step, and is not returned.
     ``without_time``: an activation such as ReLU, of which every call is a layer of its own.
     """
 
@@ -509,7 +509,7 @@ class Trace:
         return neurons if kind in self.kinds else layer
 
     def _check_state(self, path: str, where: str, kind: NeuronKind, step: int, number: int, state: Any) -> None:
-        """Check a state that is passed to neurons: that of the step before, or nothing before the first step."""
+        """Raise `LoadError` unless a state passed to neurons is None, 0, or their own of the previous step."""
         if state is None:
             return
         if isinstance(state, _Value) and kind.hears_itself and number == 0:

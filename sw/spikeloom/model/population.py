@@ -26,7 +26,7 @@ A population with ``alpha_function`` has the membrane of snnTorch's ``Alpha``, t
     e, h0  = alpha * e + I, h
     h      = beta * h - I                               h0: h before the step
     v      = gain * (e + h)                             gain = ln(alpha) / (ln(beta) - ln(alpha)) + 1
-    if pending (a spike in the step before):
+    if pending (a spike in the previous step):
         reset zero:      e = h = v = 0                  the input of the step is lost
         reset subtract:  e -= threshold; h = 0; v += h0
     spike  = spiking and v > threshold

@@ -2,8 +2,9 @@
 
 A *general* fabric is built for a board when no network is given. Features come first: the first of `LEVELS` that fits
 with 256 neurons is used, or else the first that fits at all, with a third of the device's RAM reserved for weights.
-Sizes are powers of two: among the fitting ones with at least half of the maximum number of synapses, the one with the
-most neurons that these synapses could connect all to all is chosen, then the one with the most lanes.
+Sizes are powers of two, those of weight memories also the numbers halfway between them, and a core has enough synapses
+to connect its neurons all to all. Among the fitting cores with at least half of the largest number of synapses, the one
+with the most neurons is chosen, then the one with the most lanes.
 
 `spikeloom.explore.choose` chooses a core for given networks.
 """
