@@ -61,13 +61,13 @@ POPULATION = {
     "greater_equal": ("1", "1: a neuron fires at `u >= threshold`, 0: at `u > threshold`"),
     "reset": ("2", "0 none, 1 to zero, 2 subtract the threshold, 3 to `reset_value`"),
     "reset_delay": ("1 if reset_delay", "1: the reset is applied in the next step"),
-    "refractory": ("refractory_width", "steps that a neuron rests after a spike"),
-    "spiking": ("1", "1: neurons fire; 0: integrators, which only have membranes"),
+    "refractory": ("refractory_width", "steps for which a neuron is refractory after a spike"),
+    "spiking": ("1", "1: neurons fire; 0: integrators, which never fire"),
     "readout": ("1 if readout", "1: every neuron emits in each step, whether it fires or not: for membranes"),
     "current": ("1 if synaptic_current", "1: neurons have a synaptic current"),
-    "noise": ("noise_bits", "mask of the noise: as many low bits set as it has bits"),
+    "noise": ("noise_bits", "mask of the noise: its lowest n bits are set for n bits of noise"),
     "graded": ("1 if value_width", "1: spikes carry values"),
-    "graded_shift": ("bits(v_width) if value_width", "bits that the value drops of `u`"),
+    "graded_shift": ("bits(v_width) if value_width", "bits by which `u` is shifted right to give the value"),
     "delay_line": ("1 if delay_line", "1: neurons are delay lines"),
     "max_spikes": ("count_width", "most spikes of a neuron per step; above 1, they are one event with their number"),
     "second_threshold": ("1 if second_threshold", "1: a membrane above the threshold fires above twice the threshold"),
@@ -76,13 +76,13 @@ ROUTE = {
     "send": ("1", "1: what the neuron emits leaves as a packet"),
     "local": ("1", "1: it is an event of this core as well, for `axon`"),
     "membrane": ("1 if readout", "1: the packet is a MEMBRANE with the membrane as its value; 0: a SPIKE"),
-    "axon": ("axon_width", "the axon that its packets name, whoever receives them"),
+    "axon": ("axon_width", "axon that its packets carry, the same for every receiver"),
 }
 TARGET = {"target": ("bits(words)", "accumulator word of the weight word at the same address")}
 ATTENTION_ROUTE = {"axon": ("axon_width", "the axon of the spike")}
 AER_TABLE = {
     "known": ("1", "1: the address (input) or the axon (output) is for this tile"),
-    "value": ("axon_width if is_input else address_width", "what it becomes: an axon (input) or an address (output)"),
+    "value": ("axon_width if is_input else address_width", "the translation: an axon (input) or an address (output)"),
 }
 
 EXAMPLE = CoreParameters(

@@ -357,7 +357,7 @@ def main() -> None:
         f"used; {result.flat_out_on_time:.2%} on time, the latest {result.flat_out_worst_late_ms:.1f} ms late"
     )
     if result.real_time_on_time is None:
-        print("real-time priority is not permitted to this user")
+        print("this user has no permission for real-time priority")
     else:
         print(
             f"the same with real-time priority: {result.real_time_on_time:.2%} on time, the latest "

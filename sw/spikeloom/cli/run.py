@@ -150,7 +150,7 @@ def run(
     if answer is Answer.COUNT and loaded.population(loaded.output).max_spikes > 1:
         raise InputError(
             f"answer must not be count, because the readout on the board counts several spikes of {loaded.output} in a "
-            "step once; use --decision most-spikes, which the host finds"
+            "step as one; use --decision most-spikes, which the host finds"
         )
     held = _hardware(backend, hardware, loading, loaded, identity)
     if backend is Backend.BOARD:
@@ -320,8 +320,8 @@ def _run_live(
             with real_time_priority() if real_time else contextlib.nullcontext(True) as permitted:
                 if not permitted:
                     note(
-                        "real-time priority is not permitted to this user: steps may be late while other programs run "
-                        "(docs/aer.md says how to permit it)"
+                        "this user has no permission for real-time priority: steps may be late while other programs "
+                        "run (docs/aer.md says how to permit it)"
                     )
                 done = run_live(board, program, receiver, sender, steps=steps, stop=stop)
         board.check_errors()

@@ -168,7 +168,7 @@ def _start(
         if fields["reset"] in (Reset.ZERO, Reset.VALUE):
             after = fields["reset_value"] - start
             fields |= {"reset": Reset.VALUE if after.any() else Reset.ZERO, "reset_value": after}
-        notes.append(f"{name}: its membrane starts at {preset.start}, {where}, from which it is counted here")
+        notes.append(f"{name}: its membrane starts at {preset.start}, {where}; here it is relative to that value")
         return np.zeros(size)
     if fields["alpha"] is not None:
         notes.append(
@@ -214,8 +214,8 @@ def _firing(name: str, node: Node, size: int, preset: Preset, options: RuleOptio
     max_spikes = options.max_spikes or 1
     if preset.several and max_spikes == 1 and options.max_spikes is None:
         notes.append(
-            f"{name}: a membrane at several thresholds fires once, whereas {preset.title} can fire several times in a "
-            f"step; if its neurons do, load with max_spikes from 2 to {MOST_SPIKES}"
+            f"{name}: a membrane that reaches several thresholds fires once, whereas {preset.title} can fire several "
+            f"times in a step; if its neurons do, load with max_spikes from 2 to {MOST_SPIKES}"
         )
     second = preset.title == "snnTorch" and reset is Reset.SUBTRACT and not reset_delay and not options.models
     return {

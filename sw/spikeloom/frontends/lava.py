@@ -125,8 +125,8 @@ class _Builder:
             self.notes.append(
                 "spikes reach the next layer one step later, as on Loihi, because layers have biases"
                 if late
-                else "spikes reach the next layer in the same step, not one step later as on Loihi: every layer fires "
-                "earlier by its number, and alike otherwise"
+                else "spikes reach the next layer in the same step, not one step later as on Loihi: each layer fires "
+                "as many steps earlier as its number, and otherwise alike"
             )
         if self.rounded:
             self.notes.append(_ROUNDING)
@@ -177,7 +177,7 @@ class _Builder:
         self._neurons(where, layer, self.shape, matrix, bias=np.full(size, float(bias - weight)))
         self.analogue = True
         self.notes.append(
-            f"{self.source}: numbers x from 0 to 1 reach it as {weight} (2 x - 1) + {bias} in every step, from the "
+            f"{self.source}: numbers x from 0 to 1 enter it as {weight} (2 x - 1) + {bias} in every step, from the "
             f"encoder direct with {_INPUT_BITS} bits"
         )
 
@@ -303,7 +303,7 @@ class _Builder:
             bias = _spread(f"bias of {where}", given, shape)
         silent = where == f"layer {self.last}" and bool(np.all(threshold == _NEVER))
         if silent:
-            self.notes.append(f"{name}: its threshold is the largest there is, so that its membrane is the result")
+            self.notes.append(f"{name}: its threshold is the largest possible, so that its membrane is the result")
         try:
             population = Population(
                 name=name,

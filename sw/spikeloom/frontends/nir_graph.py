@@ -157,7 +157,7 @@ def unfold(content: Mapping[str, Any]) -> Graph:
 
     Raises `LoadError` for unsupported nodes and dangling edges.
     """
-    kind = text(content.get("type", "nothing that NIR knows"))
+    kind = text(content.get("type", "content without a type"))
     if kind != "NIRGraph":
         raise LoadError(f"a network must be a NIRGraph, not {kind}")
     graph = Graph(nodes={}, edges=[], metadata=content.get("metadata") or {}, notes=[])

@@ -85,7 +85,7 @@ def from_torch(
     """
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     if not 0.0 < percentile <= 100.0:
-        raise LoadError(f"percentile must be above 0 to 100, not {percentile!r}")
+        raise LoadError(f"percentile must be above 0 and at most 100, not {percentile!r}")
     if balance not in ("weights", "thresholds"):
         raise LoadError(f"balance must be 'weights' or 'thresholds', not {balance!r}")
     samples = np.asarray(calibration)

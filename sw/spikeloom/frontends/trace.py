@@ -529,7 +529,7 @@ class Trace:
             raise LoadError(f"{where} must get spikes or the input of one step, not membranes or several steps")
         array = array_of(f"the input of {where}", value)
         if array.ndim < 2 or len(array) != BATCH or np.any(array != array[:1]):
-            raise LoadError(f"{where} must get the same for each sample of the batch where it gets a constant")
+            raise LoadError(f"a constant input of {where} must be the same for each sample of the batch")
         return Flow(shape=array.shape[1:], paths={}, bias=array[0].reshape(-1))
 
     def flow_of(self, value: Any, shape: tuple[int, ...]) -> Flow:

@@ -138,7 +138,7 @@ class SerialTransport(Transport):
             raise self._lost(error) from error
 
     def _lost(self, error: Exception) -> LinkError:
-        return LinkError(f"the serial port {self.name} has gone away ({error})")
+        return LinkError(f"the serial port {self.name} has disappeared ({error})")
 
     def write(self, data: bytes) -> None:
         try:
@@ -201,13 +201,13 @@ class VirtualSerialTransport(SerialTransport):
     def now(self) -> float:
         content = os.pread(self._clock, BOARD_CLOCK.size, 0) if self._clock >= 0 else b""
         if len(content) != BOARD_CLOCK.size:
-            raise LinkError(f"the simulated board at {self.name} has no clock any more: it has ended")
+            raise LinkError(f"the simulated board at {self.name} has stopped its clock: it has ended")
         (now,) = BOARD_CLOCK.unpack(content)
         if now != self._seen:
             self._seen, self._seen_at = now, time.monotonic()
         elif time.monotonic() > self._seen_at + self._STANDSTILL_S:
             raise LinkError(
-                f"the simulated board at {self.name} has stood still for {self._STANDSTILL_S:g} s; start it again"
+                f"the simulated board at {self.name} has not advanced for {self._STANDSTILL_S:g} s; start it again"
             )
         return now
 

@@ -342,7 +342,7 @@ class Population:
         if self.noise:
             text += f"; noise is uniform in -{_number(self.noise)} .. {_number(self.noise)}"
         if self.value_limit is not None:
-            text += f"; a spike brings v, at most {_number(self.value_limit)}"
+            text += f"; a spike carries v, at most {_number(self.value_limit)}"
         return text
 
     def _alpha_equation(self) -> str:

@@ -127,7 +127,7 @@ def _check_mode(mode: ReadoutMode, network: QuantisedNetwork) -> None:
     if mode is ReadoutMode.COUNT and network.population(network.output).parameters.max_spikes > 1:
         raise ValueError(
             f"mode must not be COUNT, because the readout on the board counts several spikes of {network.output} in a "
-            "step once; classify the output on the host"
+            "step as one; classify the output on the host"
         )
 
 

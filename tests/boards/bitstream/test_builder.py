@@ -379,7 +379,7 @@ def test_clocks_of_a_board():
 
 
 def test_refuses_a_clock_that_the_pll_does_not_make():
-    with pytest.raises(PllError, match=r"^Clock of an iCE40 must be one that its PLL makes from 12 MHz, not 5 MHz$"):
+    with pytest.raises(PllError, match=r"^Clock of an iCE40 must be one that its PLL can make from 12 MHz, not 5 MHz$"):
         dataclasses.replace(ICEBREAKER, pll_hz=5e6)
 
 

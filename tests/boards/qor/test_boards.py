@@ -35,8 +35,8 @@ def test_boards_have_tolerances_too():
         "board demo: ram has grown from 31 to 33",
         "board demo: dsp has grown from 0 to 1",
         "board demo: fmax_mhz has fallen from 66.0 to 59.3",
-        "board demo: neurons have become fewer, 63 after 64",
-        "board demo: synapses have become fewer, 8,191 after 8,192",
+        "board demo: neurons have fallen from 64 to 63",
+        "board demo: synapses have fallen from 8,192 to 8,191",
     ]
 
 

@@ -307,6 +307,6 @@ def test_netlists_without_hold_are_as_before_it(value_width):
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_more_pixels_than_axons():
-    with pytest.raises(ValueError, match=r"^pixels must be at most 16, one an axon of 4 bits, not 32$"):
+    with pytest.raises(ValueError, match=r"^pixels must be at most 16, one per axon of 4 bits, not 32$"):
         SpikeEncoder(PARAMETERS, 4)
     gc.collect()  # what was refused was never elaborated, of which Amaranth warns when it is collected: here

@@ -48,7 +48,8 @@ from spikeloom.sim.lib.words import Field, WordLayout, bits_for, pack_lanes
         ({"multiplier": "no"}, r"^multiplier must be True or False, not 'no'$"),
         (
             {"lanes": 256, "neurons": 256},
-            r"^words of neurons must have at most 1,024 bytes, not 2,048: fewer lanes, or fewer names in per_neuron$",
+            r"^words of neurons must have at most 1,024 bytes, not 2,048; "
+            r"use fewer lanes, or fewer names in per_neuron$",
         ),
         ({"multiplier": False, "shifts": (2, 2)}, r"^shifts must be different integers from 0 to 15, not \(2, 2\)$"),
     ],

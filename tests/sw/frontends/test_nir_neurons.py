@@ -345,8 +345,8 @@ def test_noise_and_values_from_metadata(tmp_path):
     population = network.population("lif")
     assert (population.noise, population.value_limit, network.seed) == (0.25, 4.0, 9)
     assert describe(network)[0].equation == (
-        "v = 0.875 v + I; spike if v + noise > 1; then v = 0; noise is uniform in -0.25 .. 0.25; a spike brings v, at "
-        "most 4"
+        "v = 0.875 v + I; spike if v + noise > 1; then v = 0; noise is uniform in -0.25 .. 0.25; a spike carries v, "
+        "at most 4"
     )
     result = network.run(stimulus("noise"))
     values = result.values["lif"][result.spikes["lif"]]

@@ -116,7 +116,7 @@ def test_preset_norse():
         lambda v: 0,
         start=float(np.float32(0.1)),
     )
-    assert "lif: its membrane starts at v_leak, 0.1, from which it is counted here" in network.notes
+    assert "lif: its membrane starts at v_leak, 0.1; here it is relative to that value" in network.notes
     assert "lif: one set of parameters is used for all 2 neurons" in network.notes
     assert (
         "lif: Norse does not export v_reset and reset_method; a reset to the file's v_reset is assumed" in network.notes
@@ -150,7 +150,7 @@ def test_preset_spikingjelly(decay_input):
         lambda v: reset,
         start=reset,
     )
-    assert "lif: its membrane starts at v_reset, 0.25, from which it is counted here" in network.notes
+    assert "lif: its membrane starts at v_reset, 0.25; here it is relative to that value" in network.notes
     assert "lif: fires at v >= threshold as SpikingJelly does, where NIR says >" in network.notes
 
 

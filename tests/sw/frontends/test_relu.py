@@ -172,7 +172,7 @@ def test_a_module_with_a_forward_of_its_own(request):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"percentile": 0.0}, "percentile must be above 0 to 100, not 0.0"),
+        ({"percentile": 0.0}, "percentile must be above 0 and at most 100, not 0.0"),
         ({"balance": "both"}, "balance must be 'weights' or 'thresholds', not 'both'"),
         ({"calibration": np.zeros((3, 11))}, "calibration must have numbers of shape (B, 12), not (3, 11)"),
         ({"calibration": np.zeros((3, 12))}, "calibration must be finite and not 0 throughout"),

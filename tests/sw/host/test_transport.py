@@ -99,7 +99,7 @@ def test_serial_port_that_goes_away():
     line = SerialTransport(os.ttyname(theirs), 115200)
     os.close(theirs)
     os.close(ours)
-    with pytest.raises(LinkError, match=r"^the serial port /dev/\S+ has gone away \("):
+    with pytest.raises(LinkError, match=r"^the serial port /dev/\S+ has disappeared \("):
         line.read(0.1)
     line.close()
 
@@ -169,9 +169,9 @@ def test_a_slow_simulation_is_not_a_board_that_is_gone(tmp_path, virtual):
 def test_a_simulated_board_that_has_ended(tmp_path):
     with virtual_port(tmp_path) as (line, _, clock):
         os.truncate(clock, 0)
-        with pytest.raises(LinkError, match=r"^the simulated board at /dev/\S+ has no clock any more: it has ended$"):
+        with pytest.raises(LinkError, match=r"^the simulated board at /dev/\S+ has stopped its clock: it has ended$"):
             line.now()
-    with pytest.raises(LinkError, match="has no clock any more"):
+    with pytest.raises(LinkError, match="has stopped its clock"):
         line.now()
 
 
@@ -182,7 +182,7 @@ def test_a_simulated_board_that_stands_still(tmp_path, monkeypatch):
         monkeypatch.setattr("spikeloom.host.transport.time.monotonic", lambda: now + 59)
         assert line.now() == 3.25
         monkeypatch.setattr("spikeloom.host.transport.time.monotonic", lambda: now + 61)
-        message = r"^the simulated board at /dev/\S+ has stood still for 60 s; start it again$"
+        message = r"^the simulated board at /dev/\S+ has not advanced for 60 s; start it again$"
         with pytest.raises(LinkError, match=message):
             line.now()
         set_clock(clock, 3.5)

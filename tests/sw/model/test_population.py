@@ -264,7 +264,7 @@ def test_a_population_refuses(options, kind, message):
         ({"noise": 0.25}, "v = 0.875 v + I; spike if v + noise > 1; then v = 0; noise is uniform in -0.25 .. 0.25"),
         ({"max_spikes": 7, "reset": Reset.SUBTRACT},
          "v = 0.875 v + I; n spikes if v > n 1, n up to 7; then v = v - n 1"),
-        ({"value_limit": 2.0}, "v = 0.875 v + I; spike if v > 1; then v = 0; a spike brings v, at most 2"),
+        ({"value_limit": 2.0}, "v = 0.875 v + I; spike if v > 1; then v = 0; a spike carries v, at most 2"),
         ({"delay": 3}, "spike 3 steps after I > 0"),
         ({"size": 2, "beta": [0.5, 0.75]}, "v = [0.5 .. 0.75] v + I; spike if v > 1; then v = 0"),
     ],

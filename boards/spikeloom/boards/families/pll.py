@@ -78,7 +78,8 @@ def _nearest(name: str, input_hz: float, output_hz: float, settings: Iterable[Pl
     )
     if best is None or abs(best.output_hz - output_hz) > TOLERANCE * output_hz:
         raise PllError(
-            f"Clock of {name} must be one that its PLL makes from {input_hz / 1e6:g} MHz, not {output_hz / 1e6:g} MHz"
+            f"Clock of {name} must be one that its PLL can make from {input_hz / 1e6:g} MHz, "
+            f"not {output_hz / 1e6:g} MHz"
         )
     return best
 

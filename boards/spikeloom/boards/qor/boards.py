@@ -173,5 +173,5 @@ def board_changes(name: str, kept: BoardQuality, quality: BoardQuality) -> list[
     for quantity in ("neurons", "synapses"):
         before, after = getattr(kept, quantity), getattr(quality, quantity)
         if after < before:
-            worse.append(f"board {name}: {quantity} have become fewer, {after:,} after {before:,}")
+            worse.append(f"board {name}: {quantity} have fallen from {before:,} to {after:,}")
     return worse

@@ -171,13 +171,13 @@ def commit_of(root: Path) -> str:
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise DirtyError("figures are kept in a git checkout only, whose commit they name")
+            raise DirtyError("figures are kept only in a git checkout, because they name its commit")
         return done.stdout
 
     if changed := git("status", "--porcelain", "--", *SOURCES).splitlines():
         raise DirtyError(
             f"{len(changed)} file{'s' * (len(changed) > 1)} of {', '.join(SOURCES)} differ from the commit; "
-            "finished seeds are stored, commit and run make qor again to keep the figures"
+            "finished seeds are stored: commit, then run make qor again to keep the figures"
         )
     return git("rev-parse", "HEAD").strip()
 

@@ -23,7 +23,7 @@ from spikeloom.boards.targets.board import FT2232H_BAUD, BoardDescription, Seria
 __all__ = ["ICE40_BOARDS"]
 
 _TOO_SMALL = "its 1,280 lookup tables are too few for the host link"
-_BAD_CLOCK = "its only clock is the FPGA's own oscillator, which may be 10 % off: too far for a serial line"
+_BAD_CLOCK = "its only clock is the FPGA's oscillator, whose error of up to 10 % is too large for a serial line"
 _NO_PINS = "it has no pins for a serial line except its touch pads"
 _ICEPROG = ("iceprog", "{bitstream}")
 
@@ -31,7 +31,7 @@ _ICEPROG = ("iceprog", "{bitstream}")
 class _UpduinoWithCrystal(UpduinoV3Platform):
     """Board with the jumper OSC closed, which connects the 12 MHz oscillator to pin 20.
 
-    The FPGA's own oscillator, which is the default, may be 10 % off: too far for a serial link.
+    The error of the FPGA's oscillator, which is the default, may be 10 %, too large for a serial link.
     """
 
     default_clk = "clk12"

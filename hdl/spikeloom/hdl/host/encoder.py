@@ -76,7 +76,7 @@ class SpikeEncoder(wiring.Component):
     def __init__(self, parameters: EncoderParameters, axon_width: int, value_width: int = 0) -> None:
         if axon_width < bits_for(parameters.pixels):
             raise ValueError(
-                f"pixels must be at most {1 << axon_width}, one an axon of {axon_width} bits, not {parameters.pixels}"
+                f"pixels must be at most {1 << axon_width}, one per axon of {axon_width} bits, not {parameters.pixels}"
             )
         self.parameters = parameters
         self.axon_width, self.value_width = axon_width, value_width

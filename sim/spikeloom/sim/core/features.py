@@ -330,7 +330,7 @@ FEATURES = (
         never_zero=("threshold",),
         fields=("threshold",),
         nir="LIF, IF, CubaLIF, Threshold",
-        meaning="a spike where the membrane is above it",
+        meaning="the neuron fires when its membrane exceeds it",
     ),
     Feature(
         name="bias",
@@ -362,7 +362,7 @@ FEATURES = (
         state=(StateField(name="v", width=lambda core: core.v_width, signed=True),),
         leaking=Leaking(leak="leak", factor="beta"),
         fields=("leak", "leak_factor"),
-        nir="LIF, LI, CubaLIF, CubaLI; IF, I, Threshold without",
+        nir="LIF, LI, CubaLIF, CubaLI; none in IF, I, Threshold",
         meaning="the membrane decays: by a shift, by any factor in cores with `multiplier`, or to 0 in each step",
     ),
     Feature(
@@ -383,7 +383,7 @@ FEATURES = (
         copied=("compare", "reset"),
         fields=("compare", "reset"),
         nir="options",
-        meaning="fires at > or >=; a spike resets the membrane to 0, by the threshold, or not at all",
+        meaning="the comparison is > or >=; a spike sets the membrane to 0, subtracts the threshold, or leaves it",
     ),
     Feature(
         name="reset to a value",
@@ -424,7 +424,7 @@ FEATURES = (
         copied=("reset_delay",),
         fields=("reset_delay",),
         nir="options",
-        meaning="the reset comes at the start of the next step",
+        meaning="the reset takes effect at the start of the next step",
     ),
     Feature(
         name="refractory steps",
@@ -510,7 +510,7 @@ FEATURES = (
                 meaning="time constant of the threshold's adaptation",
             ),
             MetadataKey(
-                name="adaptation_step", numbers=Numbers.PER_NEURON, meaning="what a spike adds to the threshold"
+                name="adaptation_step", numbers=Numbers.PER_NEURON, meaning="amount that a spike adds to the threshold"
             ),
         ),
         fields=("adaptation_leak", "adaptation_leak_factor", "adaptation_step"),
@@ -544,7 +544,7 @@ FEATURES = (
         ),
         fields=("noise_bits", "seed"),
         nir="metadata",
-        meaning="uniform noise is added to the membrane where it is compared",
+        meaning="uniform noise is added to the membrane for the comparison",
     ),
     Feature(
         name="graded spikes",
@@ -569,12 +569,14 @@ FEATURES = (
         cost=lambda core: {"graded": _membranes(core) * (core.value_width > 0)},
         keys=(
             MetadataKey(
-                name="value_limit", numbers=Numbers.ONE, meaning="a spike brings the membrane as a value, at most this"
+                name="value_limit",
+                numbers=Numbers.ONE,
+                meaning="upper limit of the membrane that a spike carries as its value",
             ),
         ),
         fields=("graded", "graded_shift", "value_width"),
         nir="metadata",
-        meaning="a spike brings the membrane as a value; weights are multiplied by it",
+        meaning="a spike carries the membrane as its value, which multiplies the weights",
     ),
     Feature(
         name="delay lines",
@@ -598,7 +600,7 @@ FEATURES = (
         general={"large": 1},
         fields=("delay_line", "delay"),
         nir="Delay",
-        meaning="not a neuron: fires 0 to 23 steps after its input was positive, and has no other features",
+        meaning="not a neuron: fires 0 to 23 steps after a positive input, and has no other features",
     ),
     Feature(
         name="second threshold",

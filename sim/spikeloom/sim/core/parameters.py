@@ -167,8 +167,8 @@ class CoreParameters(CoreFeatures, TileParameters, kind="core", register_map=COR
         for memory in self.memories.values():
             if memory.planes > MOST_PLANES:
                 raise ValueError(
-                    f"words of {memory.name} must have at most {MOST_PLANES:,} bytes, not {memory.planes:,}: fewer "
-                    "lanes, or fewer names in per_neuron"
+                    f"words of {memory.name} must have at most {MOST_PLANES:,} bytes, not {memory.planes:,}; use "
+                    "fewer lanes, or fewer names in per_neuron"
                 )
         if self.weight_memory == "single-port" and self.contents.memories:
             raise ValueError("weight_memory must be 'block' to hold a program from power-up, not 'single-port'")

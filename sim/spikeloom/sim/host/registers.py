@@ -96,8 +96,8 @@ BRIDGE = RegisterMap(
                     40,
                     2,
                     0,
-                    "interpretation of the host's spikes: 0 spikes, or the levels of an image "
-                    "to encode, 1 by rate, 2 by latency, or 3 one step to repeat",
+                    "meaning of the host's spikes: 0 spikes; otherwise the levels of an image, encoded 1 by rate, "
+                    "2 by latency, or 3 as one step that is repeated",
                 ),
                 ("an encoder", "encoder_stride", 41, 8, 1, "difference between successive levels"),
                 ("an encoder", "encoder_pixels", 42, 16, 0, "number of pixels of an image minus one"),

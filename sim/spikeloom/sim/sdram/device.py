@@ -227,7 +227,7 @@ class SdramDevice:
     def _load_mode(self, pins: SdramPins, edge: int) -> None:
         self._check_idle("LOAD MODE")
         if self._refreshes < _INITIAL_REFRESHES:
-            self._refuse("power-up", f"the mode needs {_INITIAL_REFRESHES} REFRESHes before, found {self._refreshes}")
+            self._refuse("power-up", f"the mode needs {_INITIAL_REFRESHES} earlier REFRESHes, found {self._refreshes}")
         latency, kind, code = pins.address >> 4 & 7, pins.address >> 3 & 1, pins.address & 7
         if pins.bank or pins.address >> 7 or kind or code > 3 or latency not in (2, 3):
             self._refuse("mode", f"the value {pins.address:#x} is not a supported mode")
