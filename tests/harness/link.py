@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from amaranth.sim import Simulator
 
+from harness.assign import assign
 from spikeloom.hdl.host.link import Link
 from spikeloom.host.transport import Transport
 from spikeloom.sim.host.identity import Identity
@@ -62,11 +63,29 @@ class Board:
         """Lets the given number of cycles pass."""
         self._simulator.run_until((self.cycles + cycles) * PERIOD_S)
 
-    def exchange(self, *frames: Frame | bytes, cycles: int = 900) -> list[Frame]:
-        """Sends frames (or bytes as they are); returns the frames that are complete after ``cycles`` cycles."""
+    def exchange(
+        self, *frames: Frame | bytes, cycles: int = 900, until: Callable[[list[Frame]], bool] | None = None
+    ) -> list[Frame]:
+        """Sends frames (or bytes as they are); returns the frames that are complete after ``cycles`` cycles.
+
+        With ``until`` it is over as soon as the frames that have come satisfy that.
+        """
         for frame in frames:
             self.to_board.extend(frame if isinstance(frame, bytes) else frame.encode())
-        self.step(cycles)
+        if until is None:
+            self.step(cycles)
+            return self._take_frames()
+        found: list[Frame] = []
+        end = self.cycles + cycles
+        while self.cycles < end:
+            self.step(min(10, end - self.cycles))
+            if 0 in self.from_board:
+                found += self._take_frames()
+                if until(found):
+                    break
+        return found
+
+    def _take_frames(self) -> list[Frame]:
         *complete, self.from_board = self.from_board.split(b"\0")
         return [Frame.decode(bytes(piece)) for piece in complete]
 
@@ -78,37 +97,51 @@ class Board:
         link = self.link
         chance = self._random.random
         held = {}  # what each output stream offered in the cycle before without being taken
-        driven = {}
+        driven: dict[str, int] = {}
+        inputs = {
+            "line": link.from_line.valid,
+            "line byte": link.from_line.payload,
+            "transmit": link.transmit.valid,
+            "transmit byte": link.transmit.payload,
+            "line out": link.to_line.ready,
+            "receive": link.receive.ready,
+            "flush": link.flush,
+        }
+        line_valid = transmit_valid = line_ready = receive_ready = False
 
-        def drive(signal, value) -> None:
-            if driven.get(id(signal)) != value:
-                driven[id(signal)] = value
-                ctx.set(signal, value)
-
-        line_valid = transmit_valid = False
-        while True:
+        def drive() -> None:
+            """Draw the levels of the next cycle, and assign those that change at once."""
+            nonlocal line_valid, transmit_valid, line_ready, receive_ready
             line_valid = line_valid or (bool(self.to_board) and (self.line == 1 or chance() < self.line))
-            drive(link.from_line.valid, int(line_valid))
-            if line_valid:
-                drive(link.from_line.payload, self.to_board[0])
             transmit_valid = bool(self.to_send) and (transmit_valid or self.give == 1 or chance() < self.give)
-            drive(link.transmit.valid, int(transmit_valid))
-            if transmit_valid:
-                drive(link.transmit.payload, self.to_send[0])
             line_ready = not self.deaf and (self.line == 1 or chance() < self.line)
-            drive(link.to_line.ready, int(line_ready))
             receive_ready = self.take == 1 or chance() < self.take
-            drive(link.receive.ready, int(receive_ready))
-            drive(link.flush, int(self.flush))
-            *_, from_line, to_line, to_line_byte, received, received_byte, transmit, reset = await ctx.tick().sample(
-                link.from_line.ready,
-                link.to_line.valid,
-                link.to_line.payload,
-                link.receive.valid,
-                link.receive.payload,
-                link.transmit.ready,
-                link.reset,
-            )
+            levels = {
+                "line": line_valid,
+                "transmit": transmit_valid,
+                "line out": line_ready,
+                "receive": receive_ready,
+                "flush": self.flush,
+            }
+            if line_valid:
+                levels["line byte"] = self.to_board[0]
+            if transmit_valid:
+                levels["transmit byte"] = self.to_send[0]
+            changed = [name for name, level in levels.items() if driven.get(name) != level]
+            if changed:
+                driven.update(levels)
+                assign(ctx, [(inputs[name], levels[name]) for name in changed])
+
+        drive()
+        async for *_, from_line, to_line, to_line_byte, received, received_byte, transmit, reset in ctx.tick().sample(
+            link.from_line.ready,
+            link.to_line.valid,
+            link.to_line.payload,
+            link.receive.valid,
+            link.receive.payload,
+            link.transmit.ready,
+            link.reset,
+        ):
             self.cycles += 1
             if reset:
                 held.pop("receive", None)
@@ -141,6 +174,7 @@ class Board:
                 transmit_valid = False
                 self._on_reset()
             self._serve(self)
+            drive()
 
 
 class BoardTransport(Transport):

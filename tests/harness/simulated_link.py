@@ -30,7 +30,9 @@ class SimulatedLink:
     async def _clock(self, ctx):
         top, before = self.top, None
         driven = top.reset, top.receive.valid, top.receive.payload, top.transmit.ready
-        while True:
+
+        def drive():
+            nonlocal before
             opening = self.opening
             byte = self.outgoing[0] if self.outgoing else 0
             ready = self.rng.random() >= self.stall and not opening
@@ -38,15 +40,18 @@ class SimulatedLink:
             if levels != before:
                 assign(ctx, zip(driven, levels, strict=True))
                 before = levels
-            _, _, taken, given, byte = await ctx.tick().sample(
-                top.receive.valid & top.receive.ready, top.transmit.valid & top.transmit.ready, top.transmit.payload
-            )
+            return levels
+
+        opening, sends, _, ready = drive()
+        outputs = top.receive.ready, top.transmit.valid, top.transmit.payload
+        async for _, _, taken, given, byte in ctx.tick().sample(*outputs):
             if opening:  # it may have been asked for while this cycle was under way
                 self.opening = False
-            if taken and self.outgoing:  # none is left where a new session has begun
+            if sends and taken and self.outgoing:  # none is left where a new session has begun
                 self.outgoing.popleft()
-            if given:
+            if given and ready:
                 self.incoming.append(byte)
+            opening, sends, _, ready = drive()
 
     def _pass(self, cycles):
         self.cycles += cycles
