@@ -40,7 +40,7 @@ BASE |= {"annotated_doc", "typing_extensions", "_distutils_hack"}
 PACKAGES = {"hdl": ("hdl",), "sim": ("sim",), "sw": SOFTWARE, "boards": ("boards",)}
 
 ONLY = """
-import importlib, sys
+import importlib, sys, traceback
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -49,10 +49,17 @@ class Refuse:
             raise ImportError("this module must not need " + name)
 
 sys.meta_path.insert(0, Refuse())
-module = importlib.import_module({module!r})
-for name in {names!r}:
-    getattr(module, name)
+for module in {modules!r}:
+    try:
+        imported = importlib.import_module(module)
+        for name in {names!r}:
+            getattr(imported, name)
+    except Exception:
+        traceback.print_exc()
+        print("not imported:", module)
 """
+"""Imports modules in one process: a package that is not allowed is refused to each of them, whichever comes first. That
+each can come first follows from the absence of circular imports, which `test_layout.py` checks."""
 
 
 def modules_of(portion):
@@ -62,10 +69,13 @@ def modules_of(portion):
     return [".".join(path.relative_to(folder).with_suffix("").parts) for path in paths]
 
 
-def import_with_only(module, allowed, *names):
-    script = ONLY.format(module=module, allowed={"spikeloom", *allowed}, names=names)
+def import_with_only(modules, allowed, *names):
+    """Import each of the modules, and ``names`` of it, with no other packages than those that are ``allowed``."""
+    assert modules
+    allowed = {"spikeloom", *allowed}
+    script = ONLY.format(modules=modules, allowed=allowed, names=names)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("portion", PORTIONS)
@@ -84,28 +94,35 @@ def test_no_package_is_in_two_portions():
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("module", modules_of("sim"))
-def test_the_specification_needs_numpy_only(module):
-    import_with_only(module, {"numpy"})
+def test_the_specification_needs_numpy_only():
+    import_with_only(modules_of("sim"), {"numpy"})
 
 
-@pytest.mark.parametrize("name", DRIVER_MODULES)
-def test_the_host_driver_needs_numpy_and_pyserial_only(name):
-    import_with_only(f"spikeloom.{name}", {"numpy"})
+def test_the_host_driver_needs_numpy_and_pyserial_only():
+    import_with_only([f"spikeloom.{name}" for name in DRIVER_MODULES], {"numpy"})
 
 
-@pytest.mark.parametrize("module", [name for name in modules_of("sw") if name not in TRAINING_MODULES])
-def test_software_needs_no_extra_to_be_imported(module):
-    if module in SIMULATOR_MODULES:
-        pytest.skip("runs inside the simulator only")
-    import_with_only(module, BASE)
+def test_software_needs_no_extra_to_be_imported():
+    apart = {*TRAINING_MODULES, *SIMULATOR_MODULES}
+    assert apart <= set(modules_of("sw"))
+    modules = [name for name in modules_of("sw") if name not in apart]
+    import_with_only(modules, BASE)
+
+
+def test_a_package_that_is_not_allowed_is_noticed():
+    """In one module of several, and in a package that another package imports."""
+    with pytest.raises(AssertionError, match=r"^not imported: spikeloom\.hdl\.noc\.packet\n(.|\n)*need amaranth\n"):
+        import_with_only(["spikeloom.sim.noc.mesh", "spikeloom.hdl.noc.packet"], {"numpy"})
+    with pytest.raises(AssertionError, match="this module must not need h5py"):
+        import_with_only(["nir"], {"numpy", "nir"})
 
 
 def test_the_public_face_needs_the_base_install_only():
-    import_with_only("spikeloom.api", set())
-    import_with_only("spikeloom.api", {"numpy"}, "Board", "Endpoint", "FabricConfig", "read_fabric")
+    face = ["spikeloom.api"]
+    import_with_only(face, set())
+    import_with_only(face, {"numpy"}, "Board", "Endpoint", "FabricConfig", "read_fabric")
     hardware = {"TileSignature", "register_tile"}  # they are what Amaranth is needed for
-    import_with_only("spikeloom.api", BASE, *sorted(set(importlib.import_module("spikeloom.api").__all__) - hardware))
+    import_with_only(face, BASE, *sorted(set(importlib.import_module("spikeloom.api").__all__) - hardware))
 
 
 def test_postponed_annotations_stay_out_of_the_hardware():
