@@ -33,6 +33,7 @@ LAYOUT = packet_layout(PARAMETERS.axon_width, PARAMETERS.v_width)
 CYCLE_LIMIT = 40_000
 HAS_MAPS = PARAMETERS.coordinate_width > 0
 PLANTED = json.loads(os.environ.get("PLANTED_BUGS", "[]"))
+LONG = "LONG_FORM" in os.environ
 
 
 @dataclass
@@ -56,12 +57,16 @@ class CoreBench:
 
     def __init__(self, core) -> None:
         self.core = core
+        # To find a port by its name takes as long as to read it.
+        self.i_payload, self.i_valid, self.i_ready = core.i__payload, core.i__valid, core.i__ready
+        self.o_payload, self.o_valid, self.o_ready = core.o__payload, core.o__valid, core.o__ready
+        self.falling = FallingEdge(core.clk)
         self._forget()
 
     def _forget(self) -> None:
         """Nothing is offered in either direction."""
-        self.core.i__valid.value = 0
-        self.core.o__ready.value = 0
+        self.i_valid.value = 0
+        self.o_ready.value = 0
         self.offered: PacketKind | None = None
         self.ready = 0
         self.held: int | None = None
@@ -87,10 +92,11 @@ class CoreBench:
         core.configuration__memory.value = memory
         core.configuration__plane.value = plane
         core.configuration__write_enable.value = 1
+        index_port, data_port = core.configuration__index, core.configuration__write_data
         for index, byte in enumerate(data, first):
-            core.configuration__index.value = index
-            core.configuration__write_data.value = byte
-            await FallingEdge(core.clk)
+            index_port.value = index
+            data_port.value = byte
+            await self.falling
         core.configuration__write_enable.value = 0
 
     async def write_register(self, name: str, value: int) -> None:
@@ -132,18 +138,17 @@ class CoreBench:
 
     async def cycle(self, run: Run) -> tuple[bool, int | None]:
         """A clock cycle: whether the core took the packet offered to it, and the packet it gave."""
-        core = self.core
         await ReadOnly()
         offered = self.offered is not None
-        taken = offered and bool(core.i__ready.value)
-        packet = int(core.o__payload.value) if core.o__valid.value else None
+        taken = offered and bool(self.i_ready.value)
+        packet = int(self.o_payload.value) if self.o_valid.value else None
         assert self.held in (None, packet), "a packet that is offered must stay until it is taken"
         self.held = None if self.ready else packet
         stuck = self.held is not None
         run.stalled += stuck
         run.refused += offered and not taken
         run.taken_while_stuck += taken and stuck
-        await FallingEdge(core.clk)
+        await self.falling
         return taken, packet if self.ready else None
 
     async def run(
@@ -165,7 +170,6 @@ class CoreBench:
         steps, batch, _ = spikes.shape
         total = steps * batch
         run = Run()
-        core = self.core
         queue: deque[tuple[int, PacketKind, int]] = deque()  # (step, kind, packet)
         for step in range(total):
             sample, t = divmod(step, steps)
@@ -190,7 +194,7 @@ class CoreBench:
                     self._offer(kind, packet)
             ready = int(cycle >= deaf_for and rng.random() >= stall)
             if ready != self.ready:
-                core.o__ready.value = self.ready = ready
+                self.o_ready.value = self.ready = ready
             taken, packet = await self.cycle(run)
             cycle += 1
             if packet is not None:
@@ -202,9 +206,9 @@ class CoreBench:
             if taken:
                 run.taken[self.offered] += 1
                 self.offered = None
-                core.i__valid.value = 0
+                self.i_valid.value = 0
         # Nothing may follow, and the counters are to be read while the core is idle.
-        core.o__ready.value = self.ready = 1
+        self.o_ready.value = self.ready = 1
         for _ in range(30):
             assert await self.cycle(run) == (False, None)
         for name in ("status", "words", "steps", "spikes", "busy_cycles", "waiting_cycles", "sweep_cycles"):
@@ -212,8 +216,8 @@ class CoreBench:
         return run
 
     def _offer(self, kind: PacketKind, packet: int) -> None:
-        self.core.i__payload.value = packet
-        self.core.i__valid.value = 1
+        self.i_payload.value = packet
+        self.i_valid.value = 1
         self.offered = kind
 
     @staticmethod
@@ -301,8 +305,9 @@ async def networks_after_each_other(core) -> None:
     bench = await CoreBench.begin(core)
     shapes = [(7, 5, 4), (3,), (9, 8), (1, 2, 3, 4), (4, 4, 4), (11, 2, 6)]
     pauses = [(0.3, 0.3), (0.0, 0.0), (0.0, 0.6), (0.8, 0.0), (0.1, 0.9)]
-    interesting = 0
-    for number in range(15):
+    # Also in short there is every shape, which networks of maps do not follow, and every pair of pauses.
+    interesting, numbers = 0, range(0 if LONG else 10 if HAS_MAPS else 8, 15)
+    for number in numbers:
         rng = rng_of(f"networks_after_each_other-{PARAMETERS.lanes}-{number}")
         sizes, (idle, stall) = shapes[number % len(shapes)], pauses[number % len(pauses)]
         network, program = random_program(rng, sizes=sizes)
@@ -314,9 +319,11 @@ async def networks_after_each_other(core) -> None:
         reference = check(run, network, program, spikes)
         fired = sum(int(s.sum()) for s in reference.spikes.values())
         interesting += 0 < fired < sum(s.size for s in reference.spikes.values())
-        if number == 0:
+        if number == 10:
             assert_interesting(run, network, reference)
-    assert interesting >= (12 if PARAMETERS.delay_line else 15)  # (a small network of delay lines may send nothing)
+    # A small network of delay lines may send nothing.
+    silent = len(numbers) // 5 if PARAMETERS.delay_line else 0
+    assert interesting >= len(numbers) - silent
 
 
 async def membranes(core) -> None:
@@ -376,7 +383,7 @@ async def a_program_stays(core) -> None:
     await bench.load_memories(program)
     await bench.load_registers(program)
     unfinished, longest = [], 3000 if HAS_MAPS else 900
-    for number in range(12):
+    for number in range(12 if LONG else 6):
         spikes = random_spikes(rng, 4, 2, network.inputs)
         broken = await bench.run(program, spikes, rng, stall=0.9, stop_after=int(rng.integers(50, longest)))
         unfinished.append((broken.begun, broken.taken.total() > 0, bench.held is not None))
@@ -413,27 +420,30 @@ async def input_is_consumed_while_the_output_waits(core) -> None:
     rng = rng_of(f"input_is_consumed_while_the_output_waits-{PARAMETERS.lanes}")
     bench = await CoreBench.begin(core)
     network, program = random_program(rng)
+    deaf_for = 5000 if LONG else 2500
     spikes = np.ones((4, 1, network.inputs), bool)
     await bench.load_memories(program)
     await bench.load_registers(program)
-    stuck = await bench.run(program, spikes, rng, idle=0.95, deaf_for=5000, stop_after=5000)
+    idle = 1 - 250 / deaf_for
+    stuck = await bench.run(program, spikes, rng, idle=idle, deaf_for=deaf_for, stop_after=deaf_for)
     assert stuck.taken == {PacketKind.SPIKE: 2 * network.inputs, PacketKind.TICK: 2}
     assert stuck.taken_while_stuck > network.inputs // 2, "input must have come when the output was stuck already"
-    assert stuck.stalled > 4000
+    assert stuck.stalled > 0.8 * deaf_for
     assert bench.held is not None
     await bench.clear()
-    run = await bench.run(program, spikes, rng, deaf_for=5000)
+    run = await bench.run(program, spikes, rng, deaf_for=deaf_for)
     reference = check(run, network, program, spikes)
     assert_interesting(run, network, reference)
 
 
+# The short ones first: a planted bug is found as soon as one of them fails.
 SCENARIOS = [
+    still_without_sources,
+    membranes_saturate,
     networks_after_each_other,
     membranes,
-    membranes_saturate,
-    a_program_stays,
-    still_without_sources,
     input_is_consumed_while_the_output_waits,
+    a_program_stays,
 ]
 
 

@@ -41,6 +41,12 @@ CORES = {
     "every-model": EVERY_MODEL,
     "maps-in-banks": MAPS_IN_BANKS,
 }
+"""The first has the scenarios in short in `test_planted_bugs`, without a bug."""
+LENGTHS = [
+    pytest.param(name, long, id=f"{name}-long" if long else name, marks=[pytest.mark.slow] if long else [])
+    for name in CORES
+    for long in ((True,) if name == "one-lane-multiplier" else (False, True))
+]
 
 # What is replaced, how often it occurs, and by what. Only names that the design gives are relied upon.
 PLANTED = {
@@ -60,10 +66,11 @@ def environment(parameters, **more):
     return {"CORE_PARAMETERS": json.dumps(core_to_json(parameters))} | more
 
 
-@pytest.mark.parametrize("name", CORES)
-def test_core(name, verilog, run_bench):
+@pytest.mark.parametrize(("name", "long"), LENGTHS)
+def test_core(name, long, verilog, run_bench):
     source = verilog(LifCore(CORES[name]), "core")
-    run_bench(source, "core", "core_bench", tests=6, environment=environment(CORES[name]))
+    variables = environment(CORES[name], **({"LONG_FORM": "1"} if long else {}))
+    run_bench(source, "core", "core_bench", tests=6, environment=variables)
 
 
 def test_planted_bugs(tmp_path, verilog, run_bench):
