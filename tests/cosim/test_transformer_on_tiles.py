@@ -1,5 +1,8 @@
 """The digits transformer in the compiled design: cores around an attention tile, every spike of every layer."""
 
+from dataclasses import replace
+
+import pytest
 from harness.compiled import BUILD
 
 from spikeloom.benchmarks.transformer import MODEL, with_seed
@@ -10,16 +13,34 @@ from spikeloom.datasets.shipped import load_digits, shipped
 from spikeloom.frontends.nir import load
 from spikeloom.runners.compare import compare
 from spikeloom.runners.compiled import CompiledRunner
+from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.presets import FABRICS
 from spikeloom.sim.network.reference import simulate
 
+WIDE = FABRICS["transformer"]
 
-def test_every_spike_of_every_layer():
+
+def with_lanes(tile, lanes):
+    """A core with other lanes and as many weights; any other tile as it is."""
+    if not isinstance(tile, CoreParameters):
+        return tile
+    return replace(tile, lanes=lanes, weight_words=tile.weight_words * tile.lanes // lanes)
+
+
+NARROW = replace(WIDE, tiles=tuple(with_lanes(tile, 4) for tile in WIDE.tiles))
+"""It takes half the time to elaborate, to compile and to run for an image."""
+
+
+@pytest.mark.parametrize(
+    ("fabric", "images"),
+    [pytest.param(NARROW, 1, id="narrow"), pytest.param(WIDE, 3, id="wide", marks=pytest.mark.slow)],
+)
+def test_every_spike_of_every_layer(fabric, images):
     floats = load(shipped(MODEL))
     network = with_seed(quantise(floats), 7)
-    spikes = encoder_from(floats.encoder).encode(load_digits()[1].images[:3])
+    spikes = encoder_from(floats.encoder).encode(load_digits()[1].images[:images])
     reference = simulate(network, spikes)
-    program = place(network, FABRICS["transformer"], observe=network.sources[1:])
+    program = place(network, fabric, observe=network.sources[1:])
     result = CompiledRunner(program, BUILD).run(spikes)
     compared, mismatches = compare(reference, result)
     assert set(result.spikes) == set(network.sources[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ def sources() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in files if path.name != "__init__.py")
 
 
+@functools.cache
 def mutants_of(path: str, text: str) -> list[Mutant]:
     """Every mutant of a module's ``text``, in the order of the text."""
     lines = text.splitlines(keepends=True)

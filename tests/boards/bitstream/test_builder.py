@@ -142,7 +142,8 @@ def test_bitstream_is_the_same_everywhere_and_complete(build_quietly, tmp_path):
     assert any("place and route" in sentence for sentence in build_quietly.announced)
 
 
-def test_the_same_is_not_built_again(build_quietly, monkeypatch):
+def test_the_same_is_not_built_again(build_quietly, tmp_path, monkeypatch):
+    FakeTools(tmp_path, monkeypatch, [[27.5]])
     first = build_quietly(ICEBREAKER)
     written = first.bitstream.stat().st_mtime_ns
     build_quietly.announced.clear()
@@ -383,7 +384,8 @@ def test_refuses_a_clock_that_the_pll_does_not_make():
         dataclasses.replace(ICEBREAKER, pll_hz=5e6)
 
 
-def test_the_identity_is_in_the_netlist_and_hashed_without_itself(build_quietly):
+def test_the_identity_is_in_the_netlist_and_hashed_without_itself(build_quietly, tmp_path, monkeypatch):
+    FakeTools(tmp_path, monkeypatch, [[27.5]])
     seen = []
 
     def watched(board, identity):
@@ -420,6 +422,7 @@ def test_a_full_disk_keeps_the_older_build(build_quietly, tmp_path, monkeypatch)
     for name in names:
         (folder / name).write_text("of an earlier build")
     before = contents(folder)
+    FakeTools(tmp_path, monkeypatch, [[27.5]])
     fill_the_disk(monkeypatch)
     with pytest.raises(OSError, match="No space left on device"):
         build_quietly(ICEBREAKER)
