@@ -68,7 +68,7 @@ def test_a_fabric_makes_them_fit():
     assert {
         (tile.axon_width, tile.value_width, tile.destinations) for tile in fabric.tiles_of(AerTileParameters).values()
     } == {(7, 12, 6)}
-    assert fabric.axon_width == core.axon_width  # theirs do not make it wider
+    assert fabric.axon_width == core.axon_width  # the axon widths of the AER tiles do not widen it
     assert fabric.register_map(2) is AER
     assert fabric.core == fabric.cores[1]
 

@@ -21,7 +21,7 @@ from spikeloom.sim.lib.lfsr import Lfsr, field_product
 
 
 def by_hand(parameters, q, k, v, *, seed, causal):
-    """S and A by the definition, one sample after the other."""
+    """Compute S and A by their definition, one sample after the other."""
     tokens, features, m = parameters.tokens, parameters.features, parameters.word_bits
     registers = [
         Lfsr(width=width, seed=start)
@@ -30,7 +30,7 @@ def by_hand(parameters, q, k, v, *, seed, causal):
     states = [register.seed for register in registers]
 
     def words(which):
-        """The words of all rows, and ``2 m`` steps of the register."""
+        """The words of all rows, and the register advanced by ``2 m`` steps."""
         low, high = states[which] & ((1 << m) - 1), states[which] >> m & ((1 << m) - 1)
         for _ in range(2 * m):
             states[which] = registers[which].step(states[which])
@@ -68,7 +68,7 @@ def test_every_sample_by_hand(request, tokens, features, heads, causal):
 
 
 def test_certain_samples():
-    """Common ones everywhere and nowhere are certain, whatever the words."""
+    """Tokens with all or with no ones in common give certain samples, whatever the words are."""
     parameters = AttentionParameters(tokens=8, features=4)
     ones, zeros = np.ones((5, 1, 8, 4)), np.zeros((5, 1, 8, 4))
     assert simulate(parameters, ones, ones, ones).outputs.all()
@@ -89,14 +89,15 @@ def test_rows_are_no_part_of_the_numbers():
     assert all(np.array_equal(results[0], other) for other in results[1:])
 
 
-# Statistics. A mean of n samples of probability p lies within z sqrt(p (1 - p) / n), but for about one in two million
-# at z = 5. Of 5,000 entries none is expected beyond.
+# The mean of n samples with probability p lies within z sqrt(p (1 - p) / n) of p, except once in about two million
+# cases at z = 5. Of 5,000 entries none is expected beyond.
 
 
 def deviations(module, parameters, q, k, v, *, seeds, causal=False):
-    """For each A its deviation from the expectation over ``seeds``, in standard deviations; certain ones left out.
+    """The deviation of each A from its expectation over ``seeds``, in standard deviations; certain entries are left
+    out.
 
-    Raises ``AssertionError`` where a certain one is not what it is certain to be.
+    Raises ``AssertionError`` if a certain entry does not have its certain value.
     """
     total = np.zeros(q.shape)
     for seed in range(seeds):
@@ -109,7 +110,7 @@ def deviations(module, parameters, q, k, v, *, seeds, causal=False):
 
 
 def assert_unbiased(z):
-    """No entry is far off, and together they scatter as independent ones do."""
+    """No entry deviates too far, and all together scatter like independent samples."""
     assert len(z) > 500
     assert np.abs(z).max() < 5
     assert abs(z.mean()) < 0.2
@@ -128,7 +129,7 @@ def test_the_mean_over_seeds_approaches_the_expectation(request, tokens, feature
 
 
 def test_the_error_falls_as_one_over_the_root_of_the_steps():
-    """The same Q, K and V in each step: the root mean square error of the mean over T steps, and its slope."""
+    """With the same Q, K and V in each step, the root mean square error of the mean over T steps falls with slope -1/2."""
     rng = rng_of("test_the_error_falls_as_one_over_the_root_of_the_steps")
     parameters = AttentionParameters(tokens=16, features=16)
     q, k, v = random_attention(rng, parameters, 1)
@@ -216,7 +217,7 @@ def test_bad_spikes():
 
 
 def test_seeds_are_scattered_by_splitmix64():
-    """The first numbers of the published generator for seed 0, cut into the widths of the two registers."""
+    """The first numbers of the published generator for seed 0, cut to the widths of the two registers."""
     for seed, number in enumerate((0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F)):
         assert register_seeds(seed) == (number % (2**31 - 1) + 1, (number >> 32) % (2**32 - 1) + 1)
     for wrong in (-1, 1 << 64, True):

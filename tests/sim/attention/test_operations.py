@@ -16,7 +16,7 @@ SHAPES = [(4, 4, 1), (8, 4, 2), (4, 16, 2), (16, 16, 1)]
 
 
 class Counter:
-    """Bits, one operation at a time."""
+    """Counts operations on bits, one at a time."""
 
     def __init__(self) -> None:
         self.gates = self.counted = self.added = self.drawn = self.written = self.read = 0
@@ -57,13 +57,13 @@ class Register:
             new = sum(self.state >> (tap - 1) & 1 for tap in TAPS[self.width]) & 1
             self.state = (self.state << 1 | new) & ((1 << self.width) - 1)
         self.started = True
-        self.counter.drawn += bits  # those of the first word too, which the next one shifts out
+        self.counter.drawn += bits  # including those of the first word, which the next one shifts out
         return self.state & ((1 << bits) - 1)
 
 
 def rows_words(word: int, m: int, rows: int, counter: Counter) -> list[int]:
-    """``b + a i`` for each row: parities of a's bits, each but the bits themselves one XOR of two others, and one XOR a
-    bit and row; row 0 has b as it is."""
+    """``b + a i`` for each row i: each bit is a parity of bits of a, built from two others by one XOR, plus one XOR per
+    bit and row with b; row 0 is b itself."""
     low, high = word & ((1 << m) - 1), word >> m
     parity = [0] * (1 << m)
     for mask in range(1, 1 << m):
@@ -74,7 +74,7 @@ def rows_words(word: int, m: int, rows: int, counter: Counter) -> list[int]:
     for row in range(1, rows):
         value = 0
         for bit in range(m):
-            mask = 0  # the bits of a whose parity is this bit of the product a row
+            mask = 0  # the bits of a whose parity is this bit of the product of a and row
             for place in range(m):
                 product, factor = 0, 1 << place
                 for digit in range(m):
@@ -87,7 +87,7 @@ def rows_words(word: int, m: int, rows: int, counter: Counter) -> list[int]:
 
 
 def stochastic(shape, q, k, v, seed, counter):
-    """One sample, a bit at a time: outputs ``(T, heads, N, d)``."""
+    """One sample, bit by bit: outputs ``(T, heads, N, d)``."""
     tokens, features, m = shape.tokens, shape.features, shape.word_bits
     widths = zip((SCORE_WIDTH, OUTPUT_WIDTH), register_seeds(seed), strict=True)
     score_register, output_register = (Register(width, start, counter) for width, start in widths)
@@ -116,7 +116,7 @@ def stochastic(shape, q, k, v, seed, counter):
 
 
 def exact(shape, q, k, v, scale, counter, membrane_bits=16):
-    """One sample of ``(Q K^T) V`` into neurons of threshold ``scale``, a bit at a time."""
+    """One sample of ``(Q K^T) V`` into neurons with threshold ``scale``, bit by bit."""
     tokens, features = shape.tokens, shape.features
     score_bits, total_bits = shape.score_bits + 1, shape.score_bits + shape.output_bits + 1
     membranes, outputs = np.zeros(q.shape[1:], np.int64), np.zeros_like(q)
@@ -178,7 +178,7 @@ def test_exact_attention_takes_what_the_formulas_say(request, tokens, features, 
 
 
 def test_energies_are_those_of_the_source():
-    """In femtojoules: 100 for an addition of 32 bits, 10,000 for 64 bits of memory, and a fifth of a full adder."""
+    """In femtojoules: 100 for a 32-bit addition, 10,000 for 64 bits of memory, and a fifth of a full adder for a gate."""
     energies = Energies()
     found = [energies.full_adder_j, energies.gate_j, energies.bit_j]
     assert found == pytest.approx([3.125e-15, 0.625e-15, 156.25e-15])

@@ -39,10 +39,10 @@ NEURONS = {
     "second_threshold": {"second_threshold": True, "reset": Reset.SUBTRACT},
     "count_width": {"max_spikes": 7, "graded": True, "value_width": 4},
 }
-"""Neurons that need a feature, by its flag."""
+"""Neurons that need a feature, by the flag of the feature."""
 NEEDED = dict.fromkeys(NEURONS, True) | {"refractory_width": 3, "noise_bits": 3, "value_width": 4, "count_width": 3}
 REQUIRED = {"count_width": "value_width"}
-"""The feature that another one needs, by flags."""
+"""The feature that another one requires, by flags."""
 ABLE = replace(PLAIN, v_width=16, beta_fraction=14, **NEEDED | {"noise_bits": 8})
 REFUSED = {
     "bias": "a bias is missing from this fabric",
@@ -78,7 +78,7 @@ def test_every_flag_state_and_parameter_has_one_entry():
 
 
 def test_words_are_as_they_always_were():
-    """Programs and bitstreams depend on the order of the fields: a new one goes to the end of its word."""
+    """Programs and bitstreams depend on the order of the fields: a new field is appended to its word."""
     core = replace(ABLE, per_neuron=frozenset(PER_NEURON))
     names = [[field.name for field in layout.fields] for layout in (core.neuron_layout, core.state_layout)]
     assert names == [
@@ -95,14 +95,14 @@ def test_words_are_as_they_always_were():
 
 
 def zero(feature):
-    """The changes to a core that remove a feature, and the one that needs it."""
+    """The changes to a core that remove a feature and the one that requires it."""
     removed = [other for other in FLAGGED if feature.flag in (other.flag, REQUIRED.get(other.flag))]
     return {other.flag: other.value(0) for other in removed}
 
 
 @pytest.mark.parametrize("feature", FLAGGED, ids=lambda feature: feature.flag)
 def test_a_feature_is_what_neurons_need(feature):
-    """A core with all features but one refuses exactly the neurons that need it, and costs less; its words lack it."""
+    """A core with all features but one refuses exactly the neurons that need it, costs less, and lacks its fields."""
     p = NeuronParameters(size=3, **NEURONS[feature.flag])
     without = replace(ABLE, **zero(feature))
     assert feature.needs(p) == NEEDED[feature.flag]
@@ -142,7 +142,7 @@ def test_counts_need_values(count_width, value_width):
 
 
 def test_tables_say_what_a_core_can_have():
-    """2 of a flag, which is there or is not, and more than the largest amount would be taken without a word."""
+    """A 2 for a flag that is on or off, and a width above the maximum, would otherwise be accepted silently."""
     for feature in FEATURES:
         if feature.flag and not feature.is_width:
             assert feature.most == 1, feature.name
@@ -169,7 +169,7 @@ def test_products_of_a_lane():
 
 
 def test_a_feature_is_in_four_files():
-    """The table and the three independent forms of the arithmetic; adaptation has no special case elsewhere."""
+    """The table and the three independent implementations of the arithmetic; adaptation has no special case elsewhere."""
     sources = [path for portion in ("sim", "hdl", "sw", "boards") for path in (ROOT / portion).rglob("*.py")]
     assert len(sources) > 100
     found = {path.name for path in sources if re.search(r"\badaptation\b", path.read_text(encoding="utf-8"))}

@@ -13,7 +13,7 @@ SIZE, BATCH, STEPS = 6, 5, 60
 
 
 def drawn(rng, v_width):
-    """Neurons without features: any leak, comparison and reset."""
+    """Random neurons without features: any leak, comparison and reset."""
     greatest = (1 << (v_width - 1)) - 1
     kind = Leak(rng.choice([leak.value for leak in Leak]))
     fraction = int(rng.integers(1, 17))
@@ -36,7 +36,7 @@ def drawn(rng, v_width):
 
 
 def compare(parameters, currents, lean):
-    """Run both; return what happened: saturation, spikes, resets in the next step."""
+    """Run both forms; return what occurred: saturation, spikes, delayed resets."""
     state = NeuronState.cleared(BATCH, parameters)
     spikes = np.ones((BATCH, parameters.size), np.bool_)
     seen = set()
@@ -65,7 +65,7 @@ def test_equals_the_specification(request, v_width):
         assert lean is not None
         currents = rng.integers(-greatest, greatest + 1, (STEPS, BATCH, SIZE)) // rng.choice([1, 4, 16])
         kinds.add(lean.kind)
-        # The sums of a network arrive as floating point.
+        # The sums of a network are passed as floating point.
         seen |= compare(parameters, currents.astype(lean.kind), lean)
         seen |= {parameters.leak, parameters.reset, parameters.compare, parameters.rounding}
     assert seen >= {*Leak, *Reset, *Compare, *Rounding, "spike", "pending", "saturated"}
@@ -73,7 +73,7 @@ def test_equals_the_specification(request, v_width):
 
 
 def test_numbers_at_the_bound_of_the_type():
-    """A current that single precision would round is taken in double precision."""
+    """A current that single precision would round is computed in double precision."""
     p = NeuronParameters(size=1, v_width=8, threshold=100, spiking=False)
     odd = (1 << 24) + 1
     lean = LeanStep.of(p, BATCH, odd)

@@ -26,13 +26,13 @@ ALL = CoreParameters(
 
 
 def multiplied(core, code, v):
-    """What a lane does with a factor: a product, its sign the way of rounding."""
+    """What a lane does with a factor: a product, whose sign selects the rounding."""
     code = np.asarray(code)
     return np.where(code < 0, -((v * code) >> core.beta_fraction), (v * code) >> core.beta_fraction)
 
 
 def shifted(core, code, v):
-    """What a lane does with a place: nothing, or a shift, of which 0 clears."""
+    """What a lane does with the index of a shift: no leak, a shift, or 0 to clear."""
     shifts = np.array([0, *core.shifts])[np.asarray(code)]
     return np.where(np.asarray(code) == 0, v, v - (v >> shifts))
 
@@ -101,7 +101,7 @@ def test_leaks_that_a_core_cannot_do_exactly(core, kind, factor, fraction, messa
 
 
 def test_every_field_fits_the_words(request):
-    """Whatever neurons a core can do, their fields go into its words and come out again."""
+    """The fields of any neurons that a core supports survive packing into its words and unpacking."""
     rng = rng_of(request.node.name)
     seen = set()
     for _ in range(60):
@@ -113,7 +113,7 @@ def test_every_field_fits_the_words(request):
         assert set(values) <= {field.name for layout in layouts for field in layout.fields}
         assert {name for name, value in values.items() if np.ndim(value)} <= own
         for layout, count in zip(layouts, (5, 1), strict=True):
-            if not layout.fields:  # no neuron has a word of its own
+            if not layout.fields:  # no parameter is stored per neuron
                 continue
             named = {f.name: values[f.name] for f in layout.fields if f.name in values}
             found = layout.values(layout.bits(named, count))

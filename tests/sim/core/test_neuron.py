@@ -67,7 +67,7 @@ def test_no_leak_integrates():
 
 
 def test_constant_input_approaches_the_closed_form():
-    """v_n = I (1 - beta**n) / (1 - beta), within the one unit that each step can round away."""
+    """v_n = I (1 - beta**n) / (1 - beta), within one unit of rounding per step."""
     beta = 1 - 2**-4
     parameters = NeuronParameters(size=1, v_width=24, threshold=(1 << 23) - 1, leak=Leak.SHIFT, leak_factor=4)
     membranes, _ = run(parameters, [20000] * 200)
@@ -120,7 +120,7 @@ def test_delayed_reset_happens_while_refractory():
 
 
 def test_saturation_only_when_written_back():
-    """A sum beyond the width is compared and reset exactly; only what remains is clamped."""
+    """A sum beyond the width is compared and reset exactly; only the stored membrane is clamped."""
     parameters = NeuronParameters(size=1, v_width=8, threshold=100, reset=Reset.SUBTRACT)
     assert run(parameters, [220, 0]) == ([120, 20], [1, 1])
     silent = NeuronParameters(size=1, v_width=8, spiking=False)
@@ -159,9 +159,9 @@ def clamped(value, width):
 
 
 def one_neuron(state, current, p, n):
-    """The docstring of the module, statement by statement, for one neuron in Python integers.
+    """The recurrence in the docstring of the module, statement by statement, for one neuron in Python integers.
 
-    ``state`` is a dictionary; returned are the next one, the spike and its value.
+    ``state`` is a dictionary. Returns the next state, the spike and its value.
     """
     v, random = state["v"], state["random"]
     if p.delay_line:
@@ -244,7 +244,7 @@ def test_vectorised_step_equals_the_definition(request, case):
 
 
 def test_random_neurons_reach_every_feature(request):
-    """What the test above draws is interesting: each feature occurs, alone and with others."""
+    """The neurons that the test above draws are interesting: each feature occurs, alone and with others."""
     rng = rng_of(request.node.name)
     seen = set()
     for _ in range(200):
@@ -255,7 +255,7 @@ def test_random_neurons_reach_every_feature(request):
     assert len(seen) == 2**4 + 1
 
 
-# Each model in closed form
+# Closed forms of each model
 
 
 def test_a_membrane_above_the_threshold_fires_above_twice_the_threshold():
@@ -283,9 +283,10 @@ def test_a_membrane_above_the_threshold_fires_above_twice_the_threshold():
 
 
 def test_a_membrane_of_several_thresholds_fires_several_times():
-    """sinabs MultiSpike: the quotient of membrane and threshold, which is then subtracted as often; MaxSpike bounds it.
+    """sinabs MultiSpike: the number of spikes is the quotient of membrane and threshold, and the threshold is
+    subtracted as often; MaxSpike limits it.
 
-    Multiplication and division of Python integers, beside the comparisons of the step.
+    Computed by multiplication and division of Python integers, unlike the comparisons of the step.
     """
     rng = rng_of("test_a_membrane_of_several_thresholds_fires_several_times")
     for compare, most in itertools.product(Compare, (2, 3, 7, 15)):
@@ -301,7 +302,7 @@ def test_a_membrane_of_several_thresholds_fires_several_times():
         for current in rng.integers(-40, 60 + 10 * most, 200):
             state, spikes, values = step(state, np.array([[current]]), parameters)
             v += int(current)
-            # A membrane of exactly k thresholds counts k with >=, and k - 1 with >.
+            # A membrane of exactly k thresholds gives k spikes with >=, and k - 1 with >.
             whole = v // 10 if compare is Compare.GREATER_EQUAL else -(-v // 10) - 1
             count = min(max(whole, 0), most)
             v -= 10 * count
@@ -318,7 +319,7 @@ def test_other_resets_come_once_for_several_spikes(reset, after):
 
 
 def test_synaptic_current_decays_in_closed_form():
-    """One event of weight w: the current is w (1 - 2**-k)**n within what each step can round away."""
+    """One event of weight w: the current is w (1 - 2**-k)**n, within the rounding of each step."""
     parameters = NeuronParameters(
         size=1, v_width=24, spiking=False, leak=Leak.CLEAR, current_leak=Leak.SHIFT, current_leak_factor=3
     )
@@ -378,7 +379,7 @@ def test_threshold_node_has_no_memory():
 
 
 def test_adaptive_threshold_by_hand():
-    """Threshold 10, 8 more after each spike, halved each step: 10, 18, 14, 12, ..."""
+    """Threshold 10, raised by 8 after each spike, halved in each step: 10, 18, 14, 12, ..."""
     parameters = NeuronParameters(
         size=1,
         threshold=10,
@@ -400,8 +401,8 @@ def test_adaptation_subtracts_the_raised_threshold():
 
 
 def test_interval_of_an_adaptive_neuron_grows_to_its_fixed_point():
-    """At a constant drive the adaptation just after a spike settles at a = step / (1 - rho**n) with n the interval, the
-    least one at which the membrane of a neuron without leak, n drive, is above threshold + a rho**(n - 1)."""
+    """At a constant drive the adaptation just after a spike settles at a = step / (1 - rho**n), where the interval n is
+    the smallest one at which the membrane of a neuron without leak, n drive, exceeds threshold + a rho**(n - 1)."""
     k, drive, threshold, add = 6, 100, 1000, 400
     parameters = NeuronParameters(
         size=1,
@@ -425,7 +426,7 @@ def test_interval_of_an_adaptive_neuron_grows_to_its_fixed_point():
 
 
 def test_stochastic_neuron_fires_as_often_as_its_noise_says():
-    """P(spike) = share of the noise's values above threshold - u; 256 neurons with seeds of their own, 400 steps."""
+    """P(spike) is the share of noise values above threshold - u; 256 neurons with different seeds, 400 steps."""
     bits, threshold, count, steps = 8, 500, 256, 400
     seeds = 1 + np.arange(count) * 251 % 65535
     for distance in (-200, -128, -64, 0, 50, 127, 128, 200):

@@ -61,7 +61,7 @@ def test_bad_parameters(change, message):
 
 @pytest.mark.parametrize("shift", range(1, 15))
 def test_a_shift_is_a_product_rounded_up(shift):
-    """The multiplier does ``v - (v >> k)`` for every membrane of 16 bits: a negative factor is one to round up."""
+    """The multiplier computes ``v - (v >> k)`` for every 16-bit membrane: a negative factor rounds up."""
     core = CoreParameters()
     parameters = NeuronParameters(size=1, leak=Leak.SHIFT, leak_factor=shift)
     factor = leak_code(core, Leak.SHIFT, shift, core.beta_fraction)
@@ -178,7 +178,7 @@ EVERYTHING = CoreParameters(
     state_memory="distributed",
     per_neuron=frozenset({"threshold", "delay"}),
 )
-"""No size is a power of two, so that one more or less changes a width or a number of words."""
+"""No size is a power of two, so that one more or one less changes a width or a number of words."""
 SHIFTING = replace(
     EVERYTHING,
     multiplier=False,
@@ -194,7 +194,7 @@ SHIFTING = replace(
 
 
 def widths(layout):
-    """Width of each field, negative if it is signed."""
+    """The width of each field, negative if it is signed."""
     return {field.name: -field.width if field.signed else field.width for field in layout.fields}
 
 
@@ -236,7 +236,7 @@ def test_every_field_has_the_width_of_what_it_holds():
     }
     assert widths(EVERYTHING.population_layout) == population
     assert widths(replace(EVERYTHING, count_width=3).population_layout) == population | {"max_spikes": 3}
-    # The index of a shift, out of none and three, has no sign.
+    # The index of a shift (none, or one of three) is unsigned.
     changes = dict.fromkeys(("nearest", "graded", "graded_shift", "delay_line"), 0) | dict.fromkeys(leaks, 2)
     assert widths(SHIFTING.population_layout) == population | changes | {"threshold": -13, "delay": 0}
     state = {"v": -13, "pending": 1, "refractory_count": 3, "current": -13, "adaptation": -13, "random": 16}
@@ -262,7 +262,7 @@ def test_every_memory_has_the_shape_of_its_words():
 
 
 def test_cost_is_the_size_of_each_part():
-    """Two lanes, three leaks: 26 bits of membranes, 22 of sums, 118 of states."""
+    """Two lanes and three leaks: 26 bits of membranes, 22 of sums, 118 of states."""
     membranes = dict.fromkeys(
         [
             *("membranes", "bias", "reset to a value", "reset delay", "reset delay and factor", "readout", "graded"),
@@ -276,7 +276,7 @@ def test_cost_is_the_size_of_each_part():
         "lanes": 2,
         "sums": 22,
         "sums in block RAM": 0,
-        # 66 words are five rows of 16, of which four are beyond the first.
+        # 66 words are five rows of 16, four of them in addition to the first.
         "sums in deep LUT RAM": 4 * 22,
         "states in LUT RAM": 118,
         "leaks by a factor": 3 * 26,

@@ -18,7 +18,7 @@ PLACED = replace(PLAIN, coordinate_width=2, geometries=4)
 
 
 def tables(core, **words):
-    """The tables that hold these words, each a dictionary of its fields; the others are 0."""
+    """Tables with these words, each a dictionary of its fields; absent fields are 0."""
     layout_of = {
         "rows": core.row_layout,
         "columns": core.column_layout,
@@ -74,7 +74,7 @@ def test_words_of_a_sparse_row_name_their_targets():
 
 
 def test_a_position_has_the_taps_of_its_column_and_line():
-    """Two columns and two lines of taps of two words each, written out."""
+    """Two columns and two lines of taps of two words each, written out by hand."""
     column = {"weight": 4, "target": 1, "taps": 1, "next_target": 10, "line_weight": 5, "line_target": 20}
     line = {"weight": 30, "target": 2, "taps": 1}
     found = tables(
@@ -84,8 +84,8 @@ def test_a_position_has_the_taps_of_its_column_and_line():
         lines=[{}] * 4 + [{"skip": 1}, line],
     )
     axon = 1 << 4 | 1 << 2 | 2  # row 1, y 1, x 2: entries 6 and 5, those of geometry 1
-    first = [(36, 6), (37, 7), (38, 17), (39, 18)]  # 2 + 4 + 30 and 3 + 1 + 2; the next column's tap 10 on
-    second = [(44, 38 % 32), (45, 39 % 32), (46, 49 % 32), (47, 50 % 32)]  # 5 words and 20 targets behind the last
+    first = [(36, 6), (37, 7), (38, 17), (39, 18)]  # 2 + 4 + 30 and 3 + 1 + 2; the tap of the next column is 10 further
+    second = [(44, 38 % 32), (45, 39 % 32), (46, 49 % 32), (47, 50 % 32)]  # 5 words and 20 targets after the last ones
     assert [word[:2] for word in read(found, axon)] == first + second
     assert read(found, 1 << 4 | 1 << 2 | 3) == read(found, 1 << 4 | 0 << 2 | 2) == [], "nothing at column 3 and line 0"
 

@@ -107,7 +107,7 @@ def test_all_tiles_are_read_back_or_none():
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable(TileParameters):
-    """A kind without the option."""
+    """A kind of tile without the option read_back."""
 
     kind = "dull"
     destinations: int = 0
@@ -150,7 +150,7 @@ def test_the_configuration_port_is_as_wide_as_the_memories_need():
 
 @pytest.mark.parametrize(("counters", "latency"), [(False, 2 * 4 + 1), (True, 2 * 6 + 1)])
 def test_configuration_goes_from_tile_to_tile_and_back(counters, latency):
-    """Routers that count are asked at every place of the mesh, also at empty ones."""
+    """Routers with counters are read at every position of the mesh, including positions without a tile."""
     mesh = MeshParameters(columns=3, rows=2, counters=counters)
     assert FabricConfig(tiles=TILES, mesh=mesh).configuration_latency == latency
 

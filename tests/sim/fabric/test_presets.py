@@ -8,7 +8,7 @@ from spikeloom.sim.core.parameters import CoreParameters
 from spikeloom.sim.fabric.presets import FABRICS
 
 SIZES = {
-    # lanes, neurons, axons, words of weights, populations, bits of a membrane and of an accumulator
+    # lanes, neurons, axons, weight words, populations, bits of a membrane and of an accumulator
     "small": (1, 64, 128, 2560, 4, 16, 16),
     "medium": (8, 256, 1024, 16384, 16, 20, 20),
     "wide": (64, 512, 2048, 4096, 4, 16, 16),
@@ -30,7 +30,7 @@ def test_cores_have_the_sizes_of_their_name(name):
 
 
 def test_what_the_lanes_can_do():
-    """The general cores have all but the features of single networks; the others integrate, fire and reset."""
+    """The general cores have all features except those for single networks; the other cores integrate, fire and reset."""
     for name, features in (("small", GENERAL), ("medium", GENERAL), ("wide", set()), ("spatial", set())):
         core = FABRICS[name].core
         assert {feature.name for feature in FEATURES if getattr(core, feature.name, None)} == features

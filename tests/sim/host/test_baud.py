@@ -23,7 +23,7 @@ def test_cycles_by_hand(clock_hz, baud_rate, cycles):
 
 
 def test_every_rate_within_the_tolerance_is_found():
-    """And no other, at any clock that boards have."""
+    """No other rate is accepted, at any clock that boards have."""
     for rate in BAUD_RATES:
         for clock_hz in range(1_000_000, 200_000_000, 777_777):
             fits = [n for n in range(LEAST_CYCLES_PER_BIT, 300) if abs(clock_hz / n / rate - 1) <= BAUD_TOLERANCE]

@@ -22,9 +22,9 @@ ADDRESS = ConfigurationAddress(tile=3, memory=2, plane=1, index=1000)
 
 def test_requests_by_hand():
     model = BridgeModel(16)
-    assert model.from_host(b"\x80\x82") == [Spike(0), Spike(3)]  # each counts from the axon after the one before
-    assert model.from_host(b"\x40\x81") == [Spike(3 + 128 + 2)]  # a skip of 128 axons in front
-    assert model.from_host(b"\x20\x80") == [Tick(False), Spike(0)]  # a step counts anew
+    assert model.from_host(b"\x80\x82") == [Spike(0), Spike(3)]  # counted from the axon after the previous one
+    assert model.from_host(b"\x40\x81") == [Spike(3 + 128 + 2)]  # after a skip of 128 axons
+    assert model.from_host(b"\x20\x80") == [Tick(False), Spike(0)]  # every step counts from axon 0 again
     assert model.from_host(b"\x21") == [Tick(True)]
     assert model.from_host(encode_write(ADDRESS, b"ab") + encode_read(ADDRESS, 5)) == [
         Write(ADDRESS, b"ab"),
@@ -34,7 +34,8 @@ def test_requests_by_hand():
 
 
 def test_requests_in_any_pieces(request):
-    """Bytes one at a time, or in one piece, ask for the same; data of a write is no message."""
+    """The same requests result from the bytes one by one and from all at once; the data of a write is not parsed as
+    messages."""
     rng = rng_of(request.node.name)
     data = b""
     for _ in range(20):
@@ -84,7 +85,7 @@ def test_board_notes_what_is_wrong():
 
 
 def test_addresses_beyond_those_of_the_fabric():
-    """An index excludes a byte, all else the whole message."""
+    """An invalid index excludes one byte, any other invalid part the whole message."""
 
     def reached(data, place):
         model = BridgeModel(8, index_width=7, plane_width=2)
@@ -136,7 +137,7 @@ def test_values_by_hand():
     ],
 )
 def test_values_and_axons_that_do_not_exist(message, spikes, error):
-    """They are dropped, unless they are 0; the rest of a run counts."""
+    """They are dropped, unless the value is 0; the other values of a run count."""
     model = BridgeModel(4, value_width=5)
     assert model.from_host(bytes.fromhex(message)) == spikes
     assert model.error == error

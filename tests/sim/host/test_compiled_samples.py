@@ -29,7 +29,7 @@ def build_hook():
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """The library of these sources, wherever the package was built."""
+    """The library compiled from these sources, wherever the package was built."""
     library = tmp_path_factory.mktemp("library") / LIBRARY.name
     assert build_hook().compile_library(ROOT, library)
     return CompiledSamples(library)
@@ -37,7 +37,7 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture
 def both(compiled, monkeypatch):
-    """Call a function with the library and without."""
+    """Call a function with and without the library."""
 
     def call(function):
         monkeypatch.setattr(samples, "compiled_samples", lambda: compiled)
@@ -61,7 +61,7 @@ def test_spikes(request, axons, both):
             numbers = (1 << 16) - 1 - 129 * np.arange(inputs)
         if axons != "any":
             numbers.sort()
-        # All layouts in memory: of time first, of samples first, every other input, backwards.
+        # All memory layouts: time first, samples first, every other input, reversed.
         spikes = rng.random((steps, count, 2 * inputs)) < rng.choice([0, 0.01, 0.3, 1])
         spikes = (spikes[..., :inputs], spikes[..., ::2], spikes[::-1, :, inputs:])[number % 3]
         if number % 2:
@@ -113,7 +113,7 @@ def test_pixels_out_of_range_are_refused(kind, both):
 
 
 def test_another_library_is_not_used(compiled, tmp_path, monkeypatch):
-    """One that is missing, that has other functions, or that was compiled from other sources."""
+    """A library that is missing, has other functions, or was compiled from other sources is ignored."""
     library = tmp_path / "library.so"
     with pytest.raises(OSError, match=r"library\.so"):
         CompiledSamples(library)
@@ -136,7 +136,7 @@ def test_another_library_is_not_used(compiled, tmp_path, monkeypatch):
 
 
 def test_the_environment_forbids_it(tmp_path, compiled):
-    """As users do, with a copy of the library where it is looked for."""
+    """The environment variable, as users set it, with a copy of the library where the package expects it."""
     library = tmp_path / LIBRARY.name
     shutil.copy(compiled.path, library)
     script = (

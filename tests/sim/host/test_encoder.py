@@ -29,7 +29,7 @@ def test_off_passes_everything_on():
 
 
 def test_latency_by_hand():
-    """Of 8 levels and 16 steps, a level is two steps: full scale fires in step 0, level k in step 2 k."""
+    """With 8 levels and 16 steps, a level is two steps: full scale fires in step 0, level k in step 2 k."""
     settings = EncoderSettings(mode=EncoderMode.LATENCY, pixels=3, steps=16)
     model = EncoderModel(PARAMETERS, settings)
     said = [model.feed(event) for event in (1, -1, -1, 0, -1, -2)]

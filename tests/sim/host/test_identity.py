@@ -10,7 +10,7 @@ IDENTITY = Identity(lanes=8, neurons=256, axons=784, weight_words=8192, weight_w
 
 
 def test_bytes():
-    """The record, spelled out once."""
+    """The record, byte by byte."""
     identity = Identity(
         tiles=3,
         lanes=0x0504,
@@ -45,7 +45,7 @@ def test_defaults():
 
 
 def test_another_version_keeps_its_version_only():
-    """Of version 1, with its record of 40 bytes, and of versions to come."""
+    """For version 1, with its record of 40 bytes, and for later versions."""
     for version, rest in ((1, bytes(35)), (9, b" whatever comes then")):
         decoded = Identity.decode(b"SPKL" + bytes([version]) + rest)
         assert decoded.protocol_version == version
@@ -64,7 +64,7 @@ def test_a_kind_of_link_to_come_is_unknown():
 
 
 def test_bits_of_the_feature_word():
-    """They keep their meaning in all versions."""
+    """The bits keep their meaning in all versions."""
     assert [(feature.name, feature.value) for feature in Feature] == [
         ("ENCODER", 1),
         ("READOUT", 2),

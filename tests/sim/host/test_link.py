@@ -48,13 +48,13 @@ def test_cobs_examples(data, encoded):
 
 
 def test_cobs_decodes_the_optional_empty_block():
-    """Other encoders write one after a last run of 254 bytes."""
+    """Other encoders add an empty block after a last block of 254 bytes."""
     data = bytes(range(1, 255))
     assert cobs_decode(b"\xff" + data + b"\x01") == data
 
 
 def encoded_by_bytes(data):
-    """The encoding, byte by byte."""
+    """The encoding, implemented byte by byte."""
     encoded, block = b"", b""
     for position, byte in enumerate(data):
         if byte:
@@ -68,7 +68,7 @@ def encoded_by_bytes(data):
 
 
 def test_cobs_bytes():
-    """Frames with few and with many zeros, with runs that take several blocks between them."""
+    """Frames with few and many zeros, with runs of nonzero bytes that take several blocks."""
     rng = random.Random("test_cobs_bytes")
     many = long = 0
     for number in range(400):
@@ -107,7 +107,7 @@ def test_cobs_decode_error(damaged):
 
 
 def test_frame_bytes():
-    """The wire format, spelled out once."""
+    """The wire format, byte by byte."""
     frame = Frame(sequence=0x04030201, acknowledge=0x08070605, limit=0x0C0B0A09, payload=b"xyz", reply=True, again=True)
     body = b"\x31" + bytes(range(1, 13)) + b"\x03\0xyz"
     body += zlib.crc32(body).to_bytes(4, "little")
@@ -118,7 +118,7 @@ def test_frame_bytes():
 
 @pytest.mark.parametrize(("payload", "codes"), [(LARGEST_BLOCK_PAYLOAD, 1), (489, 2), (490, 3), (1400, 6)])
 def test_size_on_the_line(payload, codes):
-    """One code per 254 bytes of a body, at most."""
+    """At most one code byte per 254 bytes of the body."""
     frame = Frame(payload=bytes([1]) * payload, sequence=0x01010101, acknowledge=0x01010101, limit=0x01010101)
     assert len(frame.encode()) <= FRAME_OVERHEAD - 1 + payload + codes
     assert Frame.decode(frame.encode()[:-1]) == frame
@@ -192,7 +192,7 @@ def test_a_payload_that_is_too_long_for_the_receiver():
 
 
 def test_intact_frames_of_an_unknown_kind_are_skipped():
-    """A later version may have them; they show no loss."""
+    """A later version may define them; they do not indicate a loss."""
     body = bytearray(cobs_decode(Frame(payload=b"abc").encode()[:-1])[:-4])
     for flags in (0x00, 0x04, 0x0F, 0x41, 0x82):
         body[0] = flags
@@ -298,7 +298,8 @@ def test_model_takes_no_more_than_its_ring():
 
 
 def test_model_accepts_no_more_than_its_ring():
-    """A frame that fills the ring is accepted, one byte more is not; then as much as has been consumed."""
+    """A frame that fills the ring is accepted, and one byte more is not; after that, as many bytes as have been
+    consumed."""
     model = DeviceModel(LinkParameters(receive_buffer=128, maximum_payload=64), IDENTITY.encode())
     exchange(model, Frame(kind=Kind.OPEN, payload=b"1234"))
     data = bytes(range(200))
@@ -340,7 +341,7 @@ def test_model_opens_whatever_the_flags():
 
 @pytest.mark.parametrize("first", [0, (1 << 16) - 100, (1 << 32) - 100])
 def test_offsets_wrap(first):
-    """What the offsets on the line are is what has been counted, modulo 2^32, in both directions."""
+    """Offsets on the line are the byte counts modulo 2^32, in both directions."""
     rng = random.Random(f"test_offsets_wrap {first}")
     parameters = LinkParameters(receive_buffer=128, transmit_buffer=128, maximum_payload=64)
     model = DeviceModel(parameters, IDENTITY.encode(), first_offset=first)

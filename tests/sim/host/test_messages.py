@@ -26,7 +26,7 @@ WORDS = ConfigurationAddress(tile=1, memory=3, index=70_000, word_bytes=300)
 
 
 def pieces(rng, data, largest):
-    """``data`` cut at random places."""
+    """Cut ``data`` at random places."""
     position = 0
     while position < len(data):
         size = int(rng.integers(1, largest + 1))
@@ -35,7 +35,7 @@ def pieces(rng, data, largest):
 
 
 def requests_of(spikes, axons):
-    """What the board must understand, from a plain loop."""
+    """The requests that the board must decode, computed by a plain loop."""
     wanted = []
     for t, step in enumerate(spikes):
         wanted += [Spike(axon) for axon in sorted(int(axons[i]) for i in np.flatnonzero(step))]
@@ -70,7 +70,7 @@ def test_events_are_spikes(request):
 
 
 def test_encoding_by_hand():
-    # Axon 0; 127 axons of distance between; a skip and the rest; two skips; the end of the step.
+    # Axon 0; a distance of 127 axons; a skip and the rest; two skips; the end of the step.
     assert encode_events([0] * 4, [0, 128, 128 + 130, 128 + 130 + 64 * 128 + 130], 2) == bytes(
         [0x80, 0xFF, 0x40, 0x81, 0x7F, 0x40, 0x81, 0x20, 0x21]
     )
@@ -101,7 +101,7 @@ def test_the_example_of_the_documents():
 
 
 def test_the_order_of_bytes():
-    """All in one byte lane of successive words, or word after word."""
+    """All bytes in one byte lane of successive words, or word by word."""
     assert [ADDRESS.place(offset) for offset in (0, 1, 300)] == [(0x12345678 + k, 517) for k in (0, 1, 300)]
     assert [WORDS.place(offset) for offset in (0, 1, 299, 300, 605)] == [
         (70_000, 0),
@@ -113,7 +113,7 @@ def test_the_order_of_bytes():
 
 
 def values_of(values, axons):
-    """What the board must understand of values, from a plain loop."""
+    """The values that the board must decode, computed by a plain loop."""
     wanted = []
     for t, step in enumerate(values):
         wanted += [Spike(int(axons[i]), int(step[i])) for i in np.argsort(axons) if step[i]]
@@ -124,7 +124,7 @@ def values_of(values, axons):
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 7, 8, 12])
 def test_board_understands_values(request, bits, signed):
-    """In the shortest of the forms, whatever that is: few or many bits, most or none of them 0, any axons."""
+    """The shortest form is used, whichever it is: few or many bits, most or none of the values 0, any axons."""
     rng = rng_of(request.node.name)
     forms = set()
     for _ in range(30):
@@ -149,14 +149,14 @@ def test_values_by_hand():
     assert encode_values([[0, 1, 0]]) == bytes([0x81, 0x21]), "a spike"
     assert encode_values([[0, 0]]) == bytes([0x21])
     assert encode_values([[0, 7, 0]], [5, 3, 9]) == bytes([0x11, 3, 0, 7, 0, 0, 0x21])
-    # A gap of 10 axons is 40 bits of zeros, as long as another header; one of 11 is longer.
+    # A gap of 10 axons takes 40 bits of zeros, as long as another header; a gap of 11 takes more.
     assert encode_values([[7, 7, 7]], [0, 1, 12]) == bytes([0x1A, 0, 0, 13, 0, 0x77, 0, 0, 0, 0, 0, 7, 0x21])
     two = [0x1A, 0, 0, 3, 0, 0x77, 7, 0x1A, 14, 0, 2, 0, 0x77, 0x21]
     assert encode_values([[7] * 5], [0, 1, 2, 14, 15]) == bytes(two)
 
 
 def test_a_run_of_all_axons(request):
-    """A run counts up to 65,535 values, one less than there are axons."""
+    """A run holds up to 65,535 values, one less than there are axons."""
     rng = rng_of(request.node.name)
     values = rng.integers(1, 256, (2, 1 << 16))
     data = encode_values(values)
@@ -193,7 +193,7 @@ def test_configuration_requests(request):
 
 
 def random_answers(rng, count, axons=1 << 14):
-    """A stream from the board, and what it says."""
+    """A random stream from the board, and its content."""
     model = BridgeModel(16)
     stream, step, near = [], 0, -1
     spikes, membranes, ticks, reads = [], [], [], []
@@ -254,7 +254,8 @@ def test_host_understands_its_own_skips(request):
 
 
 def test_few_bytes_are_decoded_as_many(request):
-    """Byte by byte or all at once, with messages of every kind and with damage: the same messages and errors."""
+    """Decoding byte by byte or all at once, with messages of every kind and with damage, gives the same messages and
+    errors."""
     rng = rng_of(request.node.name)
     failed = turned = 0
     for number in range(12):
@@ -278,7 +279,7 @@ def test_few_bytes_are_decoded_as_many(request):
             names = ("spike_step", "spike_axon", "value_step", "value_axon", "value", "ticks")
             merged = [[each for part in parts for each in getattr(part, name).tolist()] for name in names]
             reads = [read for part in parts for read in part.reads]
-            # What came before the damage is lost with the call that finds it.
+            # Messages before the damage are lost with the call that detects it.
             found.append((error, (merged, reads, decoder.steps, decoder.inside) if error is None else None))
         assert found[0] == found[1] == found[2]
         failed += error is not None
@@ -302,7 +303,7 @@ def test_unknown_messages_are_found(spikes):
     start = bytes([0x80]) * spikes
     with pytest.raises(MessageError, match=r"^a message must begin with a known byte, not 0x3f$"):
         MessageDecoder().feed(start + b"\x11\x3f\x3f\x3f\x3f\x3f\x3f\x80")
-    # The same byte as part of other messages is none of its own.
+    # The same byte inside other messages is not a message of its own.
     assert len(MessageDecoder().feed(start + b"\x11\x3f\x3f\x3f\x3f\x3f\x80").spike_axon) == spikes + 1
 
 

@@ -33,7 +33,7 @@ def test_scores_saturate():
     assert scores(ReadoutMode.SUM, -many, 8).item() == -128
     late = np.concatenate([np.zeros((150, 1, 1), int), many])
     assert scores(ReadoutMode.FIRST, late, 8).item() == 1, "a late spike still beats none"
-    # A sum that has saturated goes on from there.
+    # A saturated sum continues from its limit.
     assert scores(ReadoutMode.SUM, np.concatenate([many, -many[:30]]), 8).item() == 97
 
 

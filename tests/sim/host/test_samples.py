@@ -41,12 +41,12 @@ def test_images_are_those_encoded_one_by_one(request, bits, rate):
     for kind in (np.uint16, np.int64):
         shape = int(rng.integers(1, 9)), int(rng.integers(1, 900))
         images = (rng.integers(0, (1 << bits) + 1, shape) * (rng.random(shape) < rate)).astype(kind)
-        images[0] = 0  # and one that is dark
+        images[0] = 0  # and one dark sample
         assert encode_images(images, bits) == b"".join(encode_spikes(level_events(image, bits)) for image in images)
 
 
 def test_many_levels_together(request):
-    """More than 16 bits can number."""
+    """More levels than 16 bits can count."""
     images = np.tile(rng_of(request.node.name).integers(0, 257, 20), (300, 1))
     images[:, 0] = 1  # 256 levels
     assert encode_images(images, 8) == encode_spikes(level_events(images[0], 8)) * 300

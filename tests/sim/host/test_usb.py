@@ -6,7 +6,7 @@ from spikeloom.sim.host.usb import DATA_ENDPOINT, NOTIFICATION_ENDPOINT, PACKET_
 
 
 def parts_of(configuration):
-    """The descriptors within the one of the configuration, by their lengths."""
+    """The descriptors inside the configuration descriptor, split by their lengths."""
     parts = []
     while configuration:
         parts.append(configuration[: configuration[0]])

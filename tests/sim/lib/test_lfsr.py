@@ -24,7 +24,8 @@ def test_recurrence_by_hand():
 
 @pytest.mark.parametrize("width", range(3, 21))
 def test_whole_period(width):
-    """From a seed in the middle every state but 0 comes once, each from the one before it, and then the seed again."""
+    """From an arbitrary seed, every nonzero state occurs once, each following from the one before, and then the seed
+    again."""
     lfsr = Lfsr(width=width, seed=(1 << width) // 3 or 1)
     states = lfsr.states(lfsr.period + 1)
     assert states[0] == states[-1] == lfsr.seed
@@ -48,7 +49,7 @@ def test_step_is_the_next_state(width):
 
 
 def product(a, b, modulus, width):
-    """``a * b`` modulo ``modulus`` over GF(2), polynomials as bits."""
+    """The product ``a * b`` modulo ``modulus`` over GF(2), with polynomials as bits."""
     result = 0
     while b:
         if b & 1:
@@ -82,7 +83,7 @@ def prime_factors(number):
 
 @pytest.mark.parametrize("width", TAPS)
 def test_polynomial_is_primitive(width):
-    """x has order 2**width - 1: this proves the whole period also where it is too long to run."""
+    """x has order 2**width - 1, which proves the full period even where it is too long to run."""
     taps = TAPS[width]
     assert taps[0] == width
     assert list(taps) == sorted(set(taps), reverse=True)
@@ -109,7 +110,7 @@ def test_words_share_no_bit():
 
 @pytest.mark.parametrize("width", [5, 20, 32])
 def test_words_of_every_width_are_the_low_bits_of_states(width):
-    """Words that fill bytes, that bytes are made of, and others, from the first one on."""
+    """Words that fill bytes, divide bytes, and others, starting from the first word."""
     lfsr = Lfsr(width=width, seed=19)
     for bits in range(1, width + 1):
         for count in (1, 2, 77):
@@ -120,7 +121,7 @@ def test_words_of_every_width_are_the_low_bits_of_states(width):
 
 
 def test_words_of_a_whole_period_are_even():
-    """Every word comes equally often, but that 0 comes once less: the state 0 is missing."""
+    """Every word occurs equally often, except that word 0 occurs once less, because state 0 is missing."""
     lfsr = Lfsr(width=11)
     counts = np.bincount(lfsr.words(lfsr.period, 4))
     assert counts.tolist() == [2**7 - 1] + [2**7] * 15
@@ -187,12 +188,12 @@ def test_seeds_are_different_and_scattered():
         distinct_seeds(0, 4)
 
 
-# One word for many streams.
+# One word for many streams
 
 
 @pytest.mark.parametrize("width", FIELDS)
 def test_field(width):
-    """Products with each element but 0 are a permutation, agree with those by hand, and distribute over sums."""
+    """Products with a nonzero element are a permutation, agree with those computed by hand, and distribute over sums."""
     elements = np.arange(1 << width, dtype=np.uint32)
     table = field_product(elements[:, None], elements, width)
     assert np.array_equal(np.sort(table[1:], axis=1), np.tile(elements, (len(elements) - 1, 1)))
@@ -205,7 +206,7 @@ def test_field(width):
 
 
 def rotated_words(words, width, streams):
-    """What `shared_words` is not: each stream the same bits, rotated."""
+    """A counterexample for `shared_words`: each stream has the same bits, rotated."""
     words = np.asarray(words, np.uint32)[..., None]
     shift = np.arange(streams, dtype=np.uint32) % np.uint32(2 * width)
     both = words << shift | words >> (np.uint32(2 * width) - shift)
@@ -218,7 +219,7 @@ def common_words(words, width, streams):
 
 
 def assert_pairwise_independent(share, width, streams):
-    """Over all words of ``2 width`` bits each pair of streams takes each pair of values exactly once."""
+    """Over all words of ``2 width`` bits, each pair of streams takes each pair of values exactly once."""
     words = share(np.arange(1 << 2 * width), width, streams).astype(np.int64)
     assert words.shape == (1 << 2 * width, streams)
     for first in range(streams):
@@ -247,8 +248,8 @@ def test_other_ways_to_share_are_found_out(share):
 def assert_streams_are_independent(share, width, streams, register, count=20_000):
     """Bernoulli samples of all streams of one register: their means, and the correlations of all pairs and lags.
 
-    Of n samples, a mean deviates by ``sqrt(p (1 - p) / n)`` and a correlation by ``1 / sqrt(n)``; nothing may deviate
-    by more than five and a half of them: of 60,000 numbers, one run in 400 would.
+    For n samples, a mean deviates by ``sqrt(p (1 - p) / n)`` and a correlation by ``1 / sqrt(n)``; the limit is five
+    and a half times that, which one run in 400 would exceed with 60,000 numbers.
     """
     words = share(register.words(count, 2 * width), width, streams)
     for probability in ((1 << width) // 3, 1 << (width - 1), (1 << width) - 2):
@@ -270,7 +271,7 @@ def test_streams_of_one_register_have_no_bias_and_no_correlation(width, streams,
 
 
 def rank(vectors):
-    """Of vectors over GF(2), numbers whose bits are the components."""
+    """The rank of vectors over GF(2), given as numbers whose bits are the components."""
     basis = {}
     for vector in vectors:
         while vector and vector.bit_length() in basis:
@@ -281,9 +282,9 @@ def rank(vectors):
 
 
 def dependent_words(taps, width):
-    """The lags, up to 64, at which two words of ``width`` bits of a register satisfy some parity in its whole period.
+    """The lags, up to 64, at which two words of ``width`` bits of a register satisfy a parity over its whole period.
 
-    Its bit ``n`` is a sum of those at the start, whose coefficients are those of ``x**n`` modulo its polynomial.
+    Bit ``n`` of the sequence is a sum of initial bits, whose coefficients are those of ``x**n`` modulo the polynomial.
     """
     modulus = 1 << taps[0] | sum(1 << (taps[0] - tap) for tap in taps)
     powers = [1]
@@ -300,7 +301,7 @@ def test_words_near_each_other_are_independent(register, width):
 
 
 def test_taps_side_by_side_make_words_that_depend_on_each_other(monkeypatch):
-    """And so does what is made of them."""
+    """The same holds for the words derived from them."""
     monkeypatch.setattr(lfsr, "TAPS", {**TAPS, 31: (31, 30, 29, 28)})
     with pytest.raises(AssertionError):
         assert_streams_are_independent(shared_words, 6, 64, Lfsr(width=31, seed=12345))
@@ -310,7 +311,7 @@ def test_taps_side_by_side_make_words_that_depend_on_each_other(monkeypatch):
 
 @pytest.mark.parametrize("width", [1, 2, 6, 8])
 def test_bernoulli_is_exact(width):
-    """Of all words, ``count`` give a 1, for every count."""
+    """For every count, exactly ``count`` of all words give a 1."""
     counts = np.arange((1 << width) + 1)
     samples = bernoulli(counts[:, None], np.arange(1 << width), width)
     assert np.array_equal(samples.sum(axis=1), counts)
@@ -364,7 +365,7 @@ def test_counts_and_widths_out_of_range(call, message):
 
 
 def splitmix(number):
-    """What SplitMix64 makes of a state."""
+    """The output of SplitMix64 for a state."""
     number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
     return number ^ number >> 31

@@ -21,7 +21,7 @@ def attention(**changes):
 
 
 def populations(**changes):
-    """Q, K and V of as many spiking neurons as attention reads; ``changes`` by role."""
+    """Q, K and V with as many spiking neurons as attention reads; ``changes`` are given by role."""
     return {
         role: QuantisedPopulation(name=role, parameters=NeuronParameters(**({"size": 16} | changes.get(role, {}))))
         for role in ROLES
@@ -29,7 +29,7 @@ def populations(**changes):
 
 
 def place(head, feature, token):
-    """A neuron's number: the channels of a convolution whose positions are the tokens."""
+    """The number of a neuron, in the order of the channels of a convolution whose positions are the tokens."""
     return (head * SHAPE.features + feature) * SHAPE.tokens + token
 
 

@@ -56,7 +56,7 @@ def test_a_unit_follows_the_last_of_its_sources():
 
 
 def plain_matrix(projection):
-    """The weights ``(n_target, n_source)``, one column for each source neuron."""
+    """The weights ``(n_target, n_source)``, one column per source neuron."""
     return projection.sum(np.eye(projection.source_size, dtype=np.int64)).T
 
 

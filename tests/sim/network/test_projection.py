@@ -38,7 +38,7 @@ def test_random_convolutions_are_their_definition(request, case):
 
 
 def test_a_convolution_by_hand():
-    """A line of four, kernel (1, 2, 3), stride 2, one position of padding: (0 a b) and (b c d)."""
+    """Four inputs, kernel (1, 2, 3), stride 2, padding 1: the windows are (0 a b) and (b c d)."""
     convolution = Convolution(input_shape=(1, 1, 4), output_channels=1, kernel=(1, 3), stride=(1, 2), padding=(0, 1))
     projection = Projection(weight=np.array([1, 2, 3]).reshape(1, 1, 1, 3), convolution=convolution)
     assert convolution.output_shape == (1, 1, 2)
@@ -142,7 +142,7 @@ def test_weights_that_do_not_fit():
 
 
 def test_a_part_of_the_outputs_of_a_part_of_the_inputs(request):
-    """With an extent and a padding of any sign, a rectangle of a convolution is one too."""
+    """With an extent and a padding of any sign, a rectangle of a convolution is a convolution."""
     rng = rng_of(request.node.name)
     apart = 0
     for _ in range(100):
@@ -180,22 +180,23 @@ def test_an_extent_of_nothing_is_refused():
     [
         (1, (400, 900), 0.01),  # event by event
         (30, (1500, 1200), 0.002),
-        (30, (300, 400), 0.01),  # the sources that are active
+        (30, (300, 400), 0.01),  # only the active sources
         (200, (60, 300), 0.003),
         (40, (50, 70), 0.5),  # the whole matrix
-        (3, (20, 30), 0.0),  # nothing at all
+        (3, (20, 30), 0.0),  # no events
     ],
 )
 @pytest.mark.parametrize("width", [8, 16], ids=["single", "double"])
 @pytest.mark.parametrize("graded", [False, True])
 def test_sums_at_any_activity(request, rows, shape, rate, width, graded):
-    """Whichever sources a product leaves out; sums beyond 24 bits too, which single precision would round."""
+    """Sums are correct whichever sources a product leaves out, including sums beyond 24 bits, which single precision
+    would round."""
     rng = rng_of(request.node.name)
     weight = rng.integers(-(1 << (width - 1)), 1 << (width - 1), shape)
     events = rng.random((rows, shape[1])) < rate
     values = events * rng.integers(-2000, 2000, events.shape) if graded else events
     projection = Projection(weight=weight)
-    for _ in range(2):  # the second time with the weights that were kept
+    for _ in range(2):  # the second time with the converted weights that were kept
         sums = projection.sum(values)
         assert sums.dtype == np.int64
         assert np.array_equal(sums, values.astype(np.int64) @ weight.T)
@@ -204,7 +205,8 @@ def test_sums_at_any_activity(request, rows, shape, rate, width, graded):
 
 
 def test_weights_are_converted_once():
-    """For each type that the values need; the sums of few samples would cost less than the conversion."""
+    """Weights are converted once per type that the values need; for few samples, the conversion costs more than the
+    sums."""
     projection = Projection(weight=np.full((3, 300), 1 << 14))
     few, many = np.eye(300, dtype=np.bool_)[:1], np.full((1, 300), 1 << 10)
     assert projection.exact_sums(few).dtype == np.float32
@@ -215,7 +217,7 @@ def test_weights_are_converted_once():
 
 @pytest.mark.parametrize(("bits", "types"), [(24, (np.float32, np.float64)), (53, (np.float64, np.int64))])
 def test_the_type_is_the_fastest_that_is_exact(bits, types):
-    """A type that holds every integer below a power of two is not used for a sum beyond it, however little."""
+    """A type that holds every integer below a power of two is not used for a sum that exceeds it, by however little."""
     for weights, kind in (([(1 << bits) - 2, 1], types[0]), ([1 << bits, 1], types[1]), ([1 << bits, 0], types[1])):
         projection = Projection(weight=np.array([weights, [0, -1]]))
         sums = projection.exact_sums(np.ones((1, 2), bool))

@@ -28,7 +28,7 @@ def test_recurrent_adds_exactly_one():
     loop = network([relay("a")], [connection(INPUT, "a"), connection("a", "a", delay=1)])
     result = simulate(loop, np.array([[0], [1], [0], [0]]))
     assert result.spikes["a"][:, 0, 0].tolist() == [False, True, True, True]
-    assert result.synaptic_operations.tolist() == [1 + 2]  # the spike of the last step reaches nobody
+    assert result.synaptic_operations.tolist() == [1 + 2]  # the spike of the last step reaches no neuron
 
 
 def test_samples_are_independent():
@@ -143,8 +143,7 @@ def test_values_and_states_of_all_models_equal_a_plain_loop(request, networks, s
 
 @pytest.mark.parametrize("samples", [6, 300], ids=["all steps at once", "step by step"])
 def test_cycles_run_together_and_the_rest_one_after_the_other(samples):
-    """In the order of populations: a, b with a loop over both, c that a feeds one step later, d that feeds back to
-    c."""
+    """The populations in order: a, b with a loop around both, c that a feeds one step later, d that feeds back to c."""
     net = network(
         [relay(name) for name in "abcd"],
         [

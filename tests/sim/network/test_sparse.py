@@ -56,7 +56,7 @@ def test_the_identity():
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["plain", "pooled"])
 def test_a_projection_is_the_same_sparse(request, pooled):
-    """Sums, bounds and shapes; the synapses are those that are not 0."""
+    """Sums, bounds and shapes are equal; the synapses are the nonzero entries."""
     rng = rng_of(request.node.name)
     pooling = Pooling(input_shape=(2, 4, 4), window=(2, 2)) if pooled else None
     dense = Projection(weight=random_matrix(rng, (7, 8), 0.3), pooling=pooling)

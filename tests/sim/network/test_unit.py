@@ -37,7 +37,7 @@ def test_a_unit_fires_in_the_step_of_its_sources():
 
 
 def test_every_run_begins_anew():
-    """What a unit remembers from step to step is of one call of ``begin`` only."""
+    """The state of a unit lasts from one call of ``begin`` to the next."""
     net = gated("a", alternates=True)
     first, again = (simulate(net, np.zeros((3, 2, 1))).spikes["b"] for _ in range(2))
     assert first[:, 0, 0].tolist() == [False, True, False]

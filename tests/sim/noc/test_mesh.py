@@ -11,7 +11,7 @@ SHAPES = [(1, 1), (1, 5), (6, 1), (2, 3), (4, 4), (3, 2), (8, 8)]
 
 
 def walk(mesh, source, sink):
-    """The links of one packet, told in words: along the row, then along the column."""
+    """The links of one packet, in words: along the row, then along the column."""
     column, row = mesh.place(source)
     target_column, target_row = mesh.place(sink)
     links = []
@@ -56,7 +56,7 @@ def test_multicast_is_the_union_of_the_ways_and_takes_each_link_once(request, co
 
 @pytest.mark.parametrize(("columns", "rows"), SHAPES)
 def test_masks_part_the_tiles(columns, rows):
-    """Every destination is behind exactly one port, and what comes in at one goes out by the others."""
+    """Every destination is behind exactly one port, and a packet that enters by one port leaves by others."""
     mesh = MeshParameters(columns=columns, rows=rows)
     for tile in range(mesh.tiles):
         masks = {port: mesh.mask(tile, port) for port in mesh.ports(tile)}
@@ -83,7 +83,7 @@ def test_turns():
 
 @pytest.mark.parametrize(("columns", "rows"), SHAPES)
 def test_links_wait_for_each_other_in_no_circle(columns, rows):
-    """The graph of which link can wait for which has an order."""
+    """The graph of links that can wait for each other is acyclic."""
     mesh = MeshParameters(columns=columns, rows=rows)
     behind = {}
     for tile in range(mesh.tiles):
@@ -116,7 +116,7 @@ def test_no_destinations():
 
 
 def test_loads_of_links():
-    """All to all in a row of four: the middle link carries what two sources send to two sinks."""
+    """All to all in a row of four tiles: the middle link carries the packets of two sources to two sinks."""
     mesh = MeshParameters(columns=4, rows=1)
     loads = mesh.link_loads(np.full((4, 4), 0.25))
     assert loads[1, Port.EAST] == loads[2, Port.WEST] == 1.0

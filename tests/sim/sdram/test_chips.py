@@ -30,7 +30,7 @@ def test_capacities():
 
 
 def test_cycles_are_rounded_to_the_safe_side():
-    """120 MHz is a period of 8.33 ns: 21 ns are three cycles, 63 ns eight, and 7.8125 us 937.5."""
+    """At 120 MHz a period is 8.33 ns: 21 ns are three cycles, 63 ns eight, and 7.8125 us 937, rounded down."""
     timing = CHIP.timing(120_000_000)
     assert (timing.rcd, timing.rp, timing.ras, timing.rc, timing.rfc) == (3, 3, 6, 8, 8)
     assert (timing.refresh_interval, timing.power_up, timing.ras_limit) == (937, 24_000, 12_000)

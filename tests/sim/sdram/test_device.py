@@ -9,7 +9,7 @@ from spikeloom.sim.sdram.commands import AUTO_PRECHARGE, SdramCommand, mode_regi
 from spikeloom.sim.sdram.device import RULES, SdramDevice, SdramPins, SdramViolation
 
 CHIP = CHIPS["AS4C16M16SA-7"]
-# All rules have different lengths, so that none hides another.
+# The lengths of all rules differ, so that no rule hides another.
 TIMING = dataclasses.replace(
     CHIP.timing(120_000_000),
     rcd=4,
@@ -30,7 +30,8 @@ ALL = AUTO_PRECHARGE
 
 
 class Player:
-    """Sends commands to a chip at given distances, NOPs between, and keeps the words that it drives by their edge."""
+    """Sends commands to a chip at given distances, with NOPs in between, and stores the words that it drives by their
+    edge."""
 
     def __init__(self, *, burst=2, latency=3, initialise=True, timing=TIMING):
         self.device = SdramDevice(CHIP, timing)
@@ -44,7 +45,7 @@ class Player:
             self.send(10)
 
     def send(self, after, command=SdramCommand.NOP, *, bank=0, address=0, data=(), masks=()):
-        """Send ``command`` ``after`` edges from the last one on, and the words of a WRITE from its edge on."""
+        """Send ``command`` ``after`` edges after the last one, with the words of a WRITE from its edge on."""
         for left in range(after, 0, -1):
             edge = self.device.edges
             # The first edge is number 0, so the first command is at edge ``after - 1``.
@@ -112,7 +113,7 @@ def test_masks():
     player.send(2, WRITE, data=(0xAAAA, 0xBBBB), masks=(0b01, 0b10))
     player.send(1)
     assert player.device.words == {(0, 0, 0): 0xAA11, (0, 0, 1): 0x22BB}
-    # A mask acts on the word that is read two edges later.
+    # A mask applies to the word that is read two edges later.
     read = player.send(3, READ)
     edge = player.device.edges
     player.device.step(SdramPins(mask=0b10))
@@ -150,7 +151,7 @@ def test_a_chip_that_is_not_selected_does_nothing():
     assert not any(count for command, count in player.device.counts.items() if command is not SdramCommand.NOP)
 
 
-# Each rule: the commands before, and the last one, at the least distance that the rule allows.
+# For each rule: the preceding commands and the last one, at the smallest distance that the rule allows.
 OPEN = [(1, ACTIVATE, {})]
 SPARED = {
     "tRCD": [*OPEN, (4, READ, {})],
@@ -188,7 +189,7 @@ def test_a_command_at_the_limit_is_accepted_and_a_cycle_earlier_refused(name):
 
 
 LIMITS = {
-    # The row of bank 0 may be open for 150 cycles, and 400 may pass between two refreshes.
+    # The row of bank 0 may be open for 150 cycles, and refreshes may be 400 cycles apart.
     "tRAS max": ([*OPEN, (150, PRECHARGE, {})], [*OPEN, (151, PRECHARGE, {})]),
     "tREFI": ([(1, REFRESH, {}), (400, REFRESH, {})], [(1, REFRESH, {}), (401, REFRESH, {})]),
 }

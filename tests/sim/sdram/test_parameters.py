@@ -16,7 +16,7 @@ PARAMETERS = SdramParameters(chip=BOARDS["ulx3s"], clock_hz=120_000_000, more_co
 
 
 def test_distances():
-    """At 120 MHz: tRCD, tRP 3 cycles, tRAS 6, tRC and tRFC 9, tWR 3, CAS latency 3."""
+    """At 120 MHz: tRCD and tRP 3 cycles, tRAS 6, tRC and tRFC 9, tWR 3, CAS latency 3."""
     p = PARAMETERS
     assert (p.activate_to_column, p.read_to_activate, p.write_to_activate, p.read_to_write) == (4, 5, 7, 6)
     assert (p.read_latency, p.refresh_wait) == (5, 7)
@@ -49,10 +49,12 @@ def test_segments():
 
 
 def test_schedule_by_hand():
-    """ACTIVATE to READ 4 cycles, last READ to ACTIVATE 5: the second bank is hidden, the same bank again is not."""
+    """ACTIVATE to READ takes 4 cycles, last READ to ACTIVATE 5: it is hidden in the second bank, but not in the same
+    bank."""
     schedule = PARAMETERS.read_schedule([(0, 4), (1, 4), (1, 2)])
     assert schedule == [ScheduledRead(0, 4, 10), ScheduledRead(2, 12, 18), ScheduledRead(23, 27, 29)]
-    # A cycle that sends a READ cannot send an ACTIVATE: 12, at which the third one is the next segment, is free.
+    # The third segment is held from the last READ of the first one on, cycle 10, so cycle 11 is the first that can
+    # activate it.
     assert PARAMETERS.read_schedule([(0, 4), (1, 4), (2, 4)])[2] == ScheduledRead(11, 20, 26)
 
 
@@ -87,7 +89,7 @@ USED = {
 
 @pytest.mark.parametrize(("board", "hz"), USED)
 def test_bandwidth(request, board, hz):
-    """At least 65, 85 and 93 % on 16 bits and four banks; two banks of 32 bits miss it for short rows."""
+    """At least 65, 85 and 93 % on 16 bits and four banks; two banks of 32 bits miss that for short rows."""
     p = SdramParameters(chip=BOARDS[board], clock_hz=hz)
     for row_bytes, used in zip((16, 64, 256), USED[board, hz], strict=True):
         found = p.bandwidth_used(row_bytes, rng_of(request.node.name))

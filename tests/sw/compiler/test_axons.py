@@ -32,7 +32,7 @@ def allocated(network, tile_of, observed, core=CORE):
 
 @pytest.mark.parametrize("case", range(6))
 def test_blocks_are_as_low_as_those_before_them_allow(request, case):
-    """Against a plain search, row by row and axon by axon."""
+    """Compared with a plain search, row by row and axon by axon."""
     rng = rng_of(request.node.name)
     core = replace(CORE, coordinate_width=3 if case % 2 else int(rng.choice([0, 1])))
     make = random_spatial_network if case % 2 else random_network
@@ -124,7 +124,7 @@ SHAPE_PAGE = 16  # axons: 2 heads of 4 tokens and 2 features
 
 
 def test_a_source_that_no_page_can_number_is_refused(request):
-    """Two rows for each of its neurons in one tile: they cannot be known by consecutive axons."""
+    """Each of its neurons has two rows in one tile, so that its axons cannot be consecutive."""
     network = random_attention_network(rng_of(request.node.name), SHAPE)
     weight = np.ones((16, 16), np.int64)
     both = tuple(QuantisedConnection(source="query", target=name, weight=weight) for name in ("key", "value"))

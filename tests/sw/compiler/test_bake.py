@@ -16,7 +16,7 @@ from spikeloom.sim.lib.registers import BRIDGE_TILE
 
 
 def test_ports_of_a_program_in_the_bitstream_wait_for_the_host(request):
-    """A port takes events once its ``sources`` are written; before a program is loaded it must not."""
+    """A port takes events once its ``sources`` are written; it must not do so before a program is loaded."""
     program = placed(network_of(request.node.name))
     baked = bake(program)
     for tile in (2, 4):

@@ -25,7 +25,7 @@ def layers(first, second, **options):
 
 
 def test_the_activity_is_that_of_the_floats():
-    """One neuron that gets 0.75 per spike and fires above 1: its membranes are 0.75, 0.5, 0.25 and 0 in turn."""
+    """One neuron that receives 0.75 per spike and fires above 1: its membranes are 0.75, 0.5, 0.25 and 0 in turn."""
     net = layers(np.array([[0.75]]), np.array([[0.25]]), beta=1.0)
     found = calibrate(net, np.ones((8, 1, 1)))
     assert found.power["input"].tolist() == [1.0]
@@ -45,7 +45,7 @@ def test_percentiles(wrong):
 
 @pytest.mark.parametrize("kind", ["matrix", "sparse", "convolution", "pooled", "pooled matrix"])
 def test_an_error_counts_as_much_as_its_source_fires(kind, request):
-    """The importance is the mean square of the sum that a weight of 1 alone brings, per target that it reaches."""
+    """The importance is the mean square of the sum that a weight of 1 alone contributes, per target that it reaches."""
     rng = rng_of(request.node.name)
     convolution = Convolution(input_shape=(4, 3, 2), output_channels=6, kernel=(1, 1), groups=2)
     pooling = Pooling(input_shape=(4, 6, 4), window=(2, 2))
@@ -60,7 +60,7 @@ def test_an_error_counts_as_much_as_its_source_fires(kind, request):
     connection = Connection(source="input", target="last", **made)
     size, inputs = connection.target_size, connection.source_size
     net = network([population("last", size=size)], [connection], inputs=inputs)
-    # All positions of a channel fire alike, so that its mean is exact.
+    # All positions of a channel fire alike, so its mean is exact.
     shape = connection.source_shape or (inputs, 1, 1)
     fires = rng.random((200, 1, shape[0])) < rng.random(shape[0])
     spikes = np.repeat(fires, inputs // shape[0], axis=2)
@@ -99,7 +99,7 @@ def test_large_weights_of_silent_inputs_do_not_spoil_the_others(scales):
 
 
 def test_recorded_membranes_do_not_saturate():
-    """Inhibition drives membranes to -55 thresholds, which 10 bits hold at a coarser scale only."""
+    """Inhibition drives membranes to -55 thresholds, which fit 10 bits only at a coarser scale."""
     net = layers(np.array([[0.5, -20.0]]), np.array([[1.0]]), beta=0.75)
     spikes = np.ones((30, 2, 2))
     spikes[:, :, 1] = ((np.arange(30) > 2) & (np.arange(30) < 7))[:, None]

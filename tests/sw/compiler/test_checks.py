@@ -147,7 +147,7 @@ def test_inputs_with_values_need_cores_that_multiply(width, what):
 
 @pytest.mark.parametrize(("fill", "bits"), [(120, 12), (-120, 12), (121, 13), (-121, 13)])
 def test_weights_that_could_overflow_the_accumulator(fill, bits):
-    """17 weights of 120 are 2040, which 12 bits hold; 17 of 121 are 2057."""
+    """17 weights of 120 add up to 2040, which fits 12 bits; 17 of 121 to 2057."""
     net = chain(17, 5, 4, weight=fill)
     check_accumulators(net, dict.fromkeys("ab", replace(CORE, accumulator_width=bits)))
     with pytest.raises(

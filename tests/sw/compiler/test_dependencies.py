@@ -127,7 +127,8 @@ def reaches_itself(pairs):
 
 
 def test_parts_anywhere_against_a_plain_search(request):
-    """Refused exactly where a tile would wait for itself; otherwise a pair for each connection between tiles."""
+    """An assignment is refused exactly if a tile would wait for itself; otherwise there is a pair for each connection
+    between tiles."""
     rng = rng_of(request.node.name)
     counts = {True: 0, False: 0}
     for _ in range(60):
@@ -165,7 +166,7 @@ def test_rates_of_what_can_spike():
 
 
 def test_neurons_that_lead_to_no_other_tile_stay_silent():
-    """Columns of a pruned matrix: neuron 1 leads nowhere, neuron 2 only within its tile."""
+    """Columns of a pruned matrix: neuron 1 leads nowhere, neuron 2 only to its own tile."""
     base = chain(1, 3, 2, 2)
     pruned = [
         connection_of("a", "b", [[0, 0, 1], [0, 0, 1]]),

@@ -18,7 +18,7 @@ CORE = EXACT_MAPS
 
 
 def convolution(channels, height, width):
-    """One that leads to a population of this shape."""
+    """A convolution into a population of this shape."""
     return Convolution(input_shape=(1, height, width), output_channels=channels, kernel=(1, 1))
 
 

@@ -54,7 +54,7 @@ def held(assignment):
 
 
 def crossed(assignment, network):
-    """Packets a step times the links that each crosses."""
+    """Packets per step times the links that each crosses."""
     outputs = [part.name for part in assignment.parts.parts_of(network.output)]
     flows = flows_of(assignment.parts, assignment.tile_of, outputs, uniform_rates(network))
     return sum(flow.packets * links_crossed(MESH, flow.source, flow.sinks) for flow in flows)
@@ -89,7 +89,7 @@ def test_as_many_tiles_as_asked_for(tiles):
 
 @pytest.mark.parametrize("case", range(6))
 def test_the_longest_step_is_as_short_as_any_cuts_allow(request, case):
-    """Against all ways to cut a small line into pieces."""
+    """Compared with all ways to cut a short line into pieces."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(CORE, lanes=1)
     network = random_network(rng, core, sizes=(4, 3, 4), inputs=6)
@@ -98,7 +98,8 @@ def test_the_longest_step_is_as_short_as_any_cuts_allow(request, case):
     tiles = 3
 
     def longest(ends):
-        """The most cycles of a piece, by hand: all sources of each neuron, itself, and 16 for each population."""
+        """The most cycles of any piece, by hand: all sources of each neuron, the neuron itself, and 16 per
+        population."""
         line = [(p.name, neuron) for p in network.populations for neuron in range(p.size)]
         cycles = []
         for first, stop in itertools.pairwise([0, *ends, len(line)]):
@@ -119,7 +120,7 @@ def test_the_longest_step_is_as_short_as_any_cuts_allow(request, case):
         if found.tile_of[before.name] != found.tile_of[part.name]:
             starts.append(at)
     assert len(starts) == tiles - 1
-    assert longest(starts) <= best * 1.08  # zero weights between pieces are left out of one sum and not the other
+    assert longest(starts) <= best * 1.08  # zero weights between pieces are left out of one sum but not of the other
 
 
 def test_the_places_are_the_best():
@@ -167,7 +168,7 @@ def test_channels_stay_whole():
 
 
 def test_bands_where_they_are_faster():
-    """Two channels fill half of a word of four: cut apart they would take as many words as together."""
+    """Two channels fill half a word of four lanes: cut apart, they would take as many words as together."""
     core = dataclasses.replace(CORE, lanes=4, neurons=256, coordinate_width=3)
     cores = dict.fromkeys(range(1, 6), core)
     assert [part.name for part in assign(wide(), cores, MESH, tiles=2).parts.parts] == ["map[:, 0:4]", "map[:, 4:8]"]

@@ -34,7 +34,7 @@ def random_case(rng, spatial):
 
 
 def assert_equal(parts, network, spikes):
-    """Equality of everything that the reference knows; returns the spikes of each population."""
+    """Assert that everything that the reference computes is equal; return the spikes of each population."""
     names = [population.name for population in network.populations]
     whole = simulate(network, spikes, record=names)
     pieces = simulate(parts.network, spikes, record=[part.name for part in parts.parts])
@@ -49,7 +49,7 @@ def assert_equal(parts, network, spikes):
 
 
 def interesting(network, fired):
-    """Whether neurons spiked in some steps and not in others, and some that feed back did."""
+    """Whether neurons spiked in some steps and not in others, and neurons with feedback spiked."""
     counted = [fired[population.name] for population in network.populations if population.parameters.spiking]
     loops = [fired[c.source][:-1].any() for c in network.connections if c.delay]
     return bool(any(0 < spikes.sum() < spikes.size for spikes in counted)), any(loops)
@@ -124,7 +124,7 @@ def test_parts_by_hand():
     parts = split(dense(), {"a": [2]})
     assert [(part.name, part.first, part.stop) for part in parts.parts] == [("a[0:2]", 0, 2), ("a[2:6]", 2, 6)]
     assert parts.network.output == "a[0:2]"
-    # The matrix to itself is diagonal: nothing leads from one part to the other.
+    # The matrix to itself is diagonal: no connection leads from one part to the other.
     assert [(c.source, c.target, c.delay, c.weight.shape) for c in parts.network.connections] == [
         (INPUT, "a[0:2]", 0, (2, 3)),
         (INPUT, "a[2:6]", 0, (4, 3)),

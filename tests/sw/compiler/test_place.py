@@ -47,8 +47,8 @@ def test_layout_by_hand():
     program = place(network, FabricConfig(core=CORE))
     # Neurons: layer0 in words 0 to 2 (one slot unused), layer1 in words 3 and 4.
     assert program.input_axons.tolist() == [0, 1, 2]
-    assert program.output_axons.tolist() == [0, 1, 2, 3]  # nobody else sends to the host
-    # Weights: a row of three words for each input line, then a row of two for each neuron of layer0.
+    assert program.output_axons.tolist() == [0, 1, 2, 3]  # no other tile sends to the host
+    # Weights: a row of three words for each input line, then a row of two words for each neuron of layer0.
     assert image(program, "weights").shape == (3 * 3 + 5 * 2, 2)
     assert image(program, "weights")[:3].ravel().tolist() == [0, 3, 6, 9, 12, 0]
     assert image(program, "rows").shape[0] == 3 + 5

@@ -26,7 +26,7 @@ def values_of(program, tile):
 
 
 def axons_of(program, tile):
-    """What the memory of routes holds for each spike, in the order of the network."""
+    """The axons in the memory of routes, in the order of the network's neurons."""
     (image,) = (image for image in program.memories if image.tile == tile)
     unit = program.fabric.tiles_of(AttentionTileParameters)[tile]
     bits = unpack_lanes(image.words, 1, unit.axon_width).astype(np.int64)

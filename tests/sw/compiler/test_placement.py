@@ -42,7 +42,7 @@ def test_parts_are_held_in_the_order_of_the_network(request):
 
 
 def test_outputs_come_in_the_order_of_the_neurons():
-    """Whatever parts they lie in, and in whatever order the tiles have them."""
+    """The order does not depend on the tiles that hold the parts, nor on the order inside a tile."""
     network = chain(3, 6, v_width=12)
     parts = split(network, {"a": [2, 4]})
     names = [part.name for part in parts.parts]

@@ -46,7 +46,8 @@ def test_one_scale_for_weights_threshold_bias_and_reset():
 
 
 def test_exact_values_give_the_float_spikes():
-    """Weights that are multiples of the step, and a leak without rounding: float and integer agree in every step."""
+    """With weights that are multiples of the step, and a leak without rounding, floats and integers agree in every
+    step."""
     rng = rng_of("test_exact_values_give_the_float_spikes")
     weight = rng.integers(-128, 128, (6, 10)) / 128
     network = network_of(weight, beta=np.array(1.0), reset=Reset.SUBTRACT)
@@ -118,7 +119,7 @@ def test_a_threshold_that_would_vanish_is_refused():
 
 @pytest.mark.parametrize("threshold", [0.124, 0.125, 0.126, 0.25, 0.3])
 def test_the_remedy_for_a_threshold_that_would_vanish_is_exact(threshold):
-    """So many bits do, and one bit less does not."""
+    """The stated number of bits suffices, and one bit less does not."""
     network = network_of([[7.0]], threshold=threshold)
     with pytest.raises(QuantiseError) as refusal:
         quantise(network, Quantisation(weight_width=4))
@@ -180,8 +181,8 @@ def test_without_a_multiplier_a_current_decays_by_a_shift_which_is_noted():
 
 @pytest.mark.parametrize(("width", "most", "rate"), [(8, 0.08, 0.01), (16, 2e-4, 1e-3)])
 def test_integers_with_currents_and_adaptation_follow_the_floats(width, most, rate):
-    """Spikes of the first layer that differ, as a share of all neurons and steps, and the relative error of both rates:
-    at 8 bits spikes come earlier or later, but as many."""
+    """Compared are the share of neurons and steps in which spikes of the first layer differ, and the relative error of
+    both rates: at 8 bits spikes come earlier or later, but equally often."""
     rng = rng_of("test_integers_with_currents_and_adaptation_follow_the_floats")
 
     def layer(name, size, **options):
@@ -228,7 +229,7 @@ def test_noise_is_a_power_of_two_steps_and_each_neuron_has_a_seed():
 
 
 def test_graded_values_have_a_scale_of_their_own():
-    """Values up to 2 in 8 bits are 64ths; the weights that meet them are scaled so that the sum is right."""
+    """Values up to 2 in 8 bits are 64ths; the weights that multiply them are scaled so that the sum is right."""
     first = Population(name="a", shape=(1,), threshold=0.5, reset=Reset.NONE, value_limit=2.0)
     readout = Population(name="b", shape=(1,), spiking=False, reset=Reset.NONE)
     network = Network(
@@ -259,7 +260,8 @@ def test_graded_values_have_a_scale_of_their_own():
 
 
 def test_numbers_of_spikes_have_no_scale():
-    """Floats and integers are equal where nothing is rounded, and weights that meet numbers of spikes are as others."""
+    """Floats and integers are equal where nothing is rounded, and weights that multiply spike counts have the usual
+    scale."""
     first = Population(
         name="a",
         shape=(1,),
@@ -433,7 +435,7 @@ def test_a_weight_of_zero_has_no_sign():
     ],
 )
 def test_any_finite_weights_have_a_scale(weight, options, exponent):
-    """All zero, zero thresholds, and both ends of the range of floats: no warning, and the scale that fits."""
+    """All zeros, zero thresholds, and both ends of the range of floats: no warning, and a suitable scale."""
     network = single(weight=weight, beta=1.0, **options)
     quantised = quantise(network)
     parameters = quantised.populations[0].parameters
@@ -444,7 +446,7 @@ def test_any_finite_weights_have_a_scale(weight, options, exponent):
 
 
 def test_weights_that_become_0_are_counted():
-    """Because of the threshold, because of one large weight; at 2 bits it is by design."""
+    """They become 0 because of the threshold or because of one large weight; at 2 bits this is by design."""
     dead = single(weight=1e-5)
     assert any(note.startswith("population lif: 1 of 1 weights become 0, because ") for note in quantise(dead).notes)
     neuron = population(beta=1.0, threshold=0.0)
@@ -476,7 +478,7 @@ OWN = Quantisation(scales=Scales.NEURON)
 
 
 def recurrent(rng, *, powers=None, inputs=20, hidden=32, sparse=False):
-    """A recurrent network; ``powers`` scales everything of each hidden neuron, which changes no spike."""
+    """A recurrent network; ``powers`` scales all parameters of each hidden neuron, which changes no spike."""
     scale = np.ones(hidden) if powers is None else 2.0**powers
     forward = rng.normal(0.05, 0.25, (hidden, inputs)) * scale[:, None]
     back = rng.normal(0.0, 0.05, (hidden, hidden)) * scale[:, None]
@@ -509,13 +511,13 @@ def recurrent(rng, *, powers=None, inputs=20, hidden=32, sparse=False):
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("width", [2, 4, 8])
 def test_powers_of_two_between_neurons_make_no_difference(width, sparse):
-    """The integers of each neuron are those of the network without the powers."""
+    """The integers of each neuron are those of the network without the powers of two."""
     name = f"powers {width}"
     powers = rng_of(name).integers(-6, 7, 32)
     options = dataclasses.replace(OWN, weight_width=width)
     plain = recurrent(rng_of(name), sparse=sparse)
     scaled = recurrent(rng_of(name), powers=powers, sparse=sparse)
-    # The generator draws the same numbers in both.
+    # The generator draws the same numbers for both networks.
     assert np.array_equal(scaled.population("first").threshold, 2.0**powers)
     found, expected = quantise(scaled, options), quantise(plain, options)
     for one, other in zip(found.connections, expected.connections, strict=True):
@@ -528,7 +530,7 @@ def test_powers_of_two_between_neurons_make_no_difference(width, sparse):
 
 
 def agreement(network, options, spikes):
-    """Share of the cells of the hidden neurons in which floats and integers agree, among those where either fires."""
+    """Share of the cells of hidden neurons in which floats and integers agree, among those in which either fires."""
     exact = network.run(spikes).spikes["first"]
     found = simulate(quantise(network, options), spikes).spikes["first"]
     assert 0.02 < exact.mean() < 0.5
@@ -536,7 +538,7 @@ def agreement(network, options, spikes):
 
 
 def test_scales_of_their_own_keep_recurrent_networks():
-    """Rows that differ by powers of two, as in trained networks whose gains are folded into the weights."""
+    """Rows differ by powers of two, as in trained networks whose gains are folded into the weights."""
     shared, own = [], []
     for number in range(6):
         rng = rng_of(f"rows {number}")
@@ -574,7 +576,8 @@ def test_the_neurons_of_a_channel_share_a_scale():
 
 @pytest.mark.parametrize("kind", [{}, {"noise": 0.25}, {"value_limit": 4.0}])
 def test_populations_that_share_a_scale_in_any_case(kind):
-    """The output, whose membranes are compared; one width of noise; values that meet the same weights."""
+    """The output, whose membranes are compared; populations with noise, whose width is shared; values that multiply the
+    same weights."""
     rng = rng_of("shared")
     first = population("first", size=4, beta=1.0, **kind)
     last = population("last", size=3, beta=1.0, spiking=False)
@@ -637,7 +640,8 @@ def two_layers(rng, **options):
 
 @pytest.mark.parametrize(("hidden", "last"), [(4, 8), (8, 4), (1, 16), (16, 2)])
 def test_each_population_has_the_width_of_its_weights(hidden, last):
-    """As if the network were quantised at that width alone: the scales of populations do not depend on each other."""
+    """The result equals quantising the network at that width alone: the scales of populations are independent of each
+    other."""
     net = two_layers(rng_of(f"widths {hidden} {last}"))
     found = quantise(net, Quantisation(weight_widths={"hidden": hidden, "last": last}))
     assert (found.weight_width, found.width_of("hidden"), found.width_of("last")) == (max(hidden, last), hidden, last)
@@ -672,7 +676,7 @@ def test_widths_of_unknown_populations_are_refused():
 
 
 def test_narrow_weights_where_they_suffice_agree_better_than_narrow_weights_everywhere():
-    """The hidden layer has ternary weights, which two bits hold; the last one needs eight."""
+    """The hidden layer has ternary weights, which fit two bits; the last layer needs eight."""
     rng = rng_of("mixed")
     net = two_layers(rng, beta=1.0)
     into, loop, out = net.connections

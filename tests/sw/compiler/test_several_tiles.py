@@ -56,7 +56,7 @@ def spiking(network):
 
 
 def some_of(rng, network):
-    """Populations to observe: all that can be, or a few, or none."""
+    """A selection of populations to observe: all possible ones, a few, or none."""
     return [name for name in spiking(network) if rng.random() < rng.choice([0.0, 0.5, 1.0])]
 
 
@@ -105,7 +105,8 @@ def test_tiles_of_different_widths(request):
 
 
 def test_parts_in_any_tiles_or_a_refusal():
-    """Parts anywhere: either tiles would wait for each other and placement says so, or the result is the same."""
+    """With parts in arbitrary tiles, either tiles would wait for each other and placement says so, or the result is the
+    same."""
     rng = rng_of("test_parts_in_any_tiles_or_a_refusal")
     counts = Counter()
     while min(counts["refused"], counts["ran"]) < 12:
@@ -113,7 +114,7 @@ def test_parts_in_any_tiles_or_a_refusal():
         parts = split(network, *random_cuts(rng, network, most=2))
         tiles = rng.choice(list(fabric.cores), len(parts.parts))
         order = rng.permutation(list(fabric.cores)).tolist()
-        if rng.random() < 0.7:  # else they hardly ever wait for nobody in a circle
+        if rng.random() < 0.7:  # otherwise circular waits are almost certain
             tiles = sorted(tiles, key=order.index)
         names = [part.name for part in parts.parts]
         assignment = Assignment(parts=parts, tile_of=dict(zip(names, map(int, tiles), strict=True)))
@@ -131,7 +132,7 @@ def test_parts_in_any_tiles_or_a_refusal():
 
 
 def chain(*sizes):
-    """Dense layers ``a``, ``b``, ... of these sizes behind as many inputs as the first has."""
+    """Dense layers ``a``, ``b``, ... of these sizes; the network has as many inputs as the first layer."""
     names = [INPUT, *"abcdefgh"[: len(sizes)]]
     parameters = {"v_width": CORE.v_width, "beta_fraction": CORE.beta_fraction}
     return QuantisedNetwork(

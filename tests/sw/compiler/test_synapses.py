@@ -35,7 +35,7 @@ CORE = CoreParameters(
 
 
 def weights_of(core, image):
-    """The weights ``(words, lanes)`` of a weight memory."""
+    """The weights ``(words, lanes)`` in a weight memory."""
     bits = unpack_lanes(image, core.lanes, core.weight_width).astype(np.int64)
     if core.weight_width == 1:
         return (2 * bits[:, 0] - 1).reshape(-1, core.lanes)
@@ -49,7 +49,7 @@ def exactly(message):
 
 
 def check_words(network, core):
-    """Every event of every source adds its column of every connection, at its delay, and nothing else."""
+    """Assert that every event of every source adds its column of every connection, at its delay, and nothing else."""
     layout_of = layouts(network, core.lanes)
     rows = rows_of(network, core, layout_of)
     program = place(network, FabricConfig(core=core))
@@ -102,7 +102,7 @@ def neurons(name, size):
 
 
 def network_of(inputs, *connections):
-    """Populations as the connections name them, in order of appearance."""
+    """A network with the populations that the connections name, in order of appearance."""
     names = list(dict.fromkeys(c.target for c in connections))
     size = {c.target: c.target_size for c in connections}
     return QuantisedNetwork(
@@ -115,7 +115,7 @@ def network_of(inputs, *connections):
 
 
 def test_a_convolution_takes_the_space_of_its_kernel():
-    """5 x 5, 1 to 16 channels, on 28 x 28: 400 weights, not the 9.8 million of the matrix."""
+    """5 x 5 kernels, 1 to 16 channels, on 28 x 28: 400 weights, not the 9.8 million of the matrix."""
     core = dataclasses.replace(CORE, lanes=16, neurons=1 << 14, coordinate_width=5)
     convolution = Convolution(input_shape=(1, 28, 28), output_channels=16, kernel=(5, 5), padding=(2, 2))
     pooling = Pooling(input_shape=(16, 28, 28), window=(2, 2))
@@ -132,14 +132,14 @@ def test_a_convolution_takes_the_space_of_its_kernel():
     )
     rows = rows_of(network, core, layouts(network, core.lanes))
     assert rows.weight_words == 25 + 16 * 9 * 2 + 32 * 49
-    assert rows.rows == 1 + 16 + 2  # a row a channel; b is folded into two blocks of 32 x 32
+    assert rows.rows == 1 + 16 + 2  # one row per channel; b is folded into two blocks of 32 x 32
     assert rows.geometries == 3
     assert network.synapses == 400 + 16 * 9 * 32 + 10 * 32 * 49
     assert network.connections[0].fan_out.max() == 400
 
 
 def test_a_layout_by_hand():
-    """Two channels on 2 x 2 with one lane: channels lie side by side, the kernel's taps by phase."""
+    """Two channels on 2 x 2 with one lane: channels are adjacent, and the taps of the kernel are stored by phase."""
     core = dataclasses.replace(CORE, lanes=1)
     convolution = Convolution(input_shape=(1, 2, 5), output_channels=2, kernel=(1, 3), stride=(1, 2), padding=(0, 0))
     weight = np.array([[1, 2, 3], [11, 12, 13]]).reshape(2, 1, 1, 3)
@@ -284,7 +284,7 @@ def test_axons_of_the_input_that_no_message_can_hold_are_refused():
 
 
 def thinned(network):
-    """The same network with its matrices sparse."""
+    """The same network with its matrices as sparse ones."""
     connections = tuple(
         dataclasses.replace(c, weight=SparseMatrix.from_dense(c.weight)) if c.convolution is None else c
         for c in network.connections
@@ -310,13 +310,14 @@ def test_sparse_matrices_take_the_same_words(request, lanes, sparse):
             layout = layout_of[connection.target]
             assert words_stored(other, layout, sparse=sparse) == words_stored(connection, layout, sparse=sparse)
             thin_rows += connection.convolution is None and (connection.weight == 0).mean() > 0.5
-        if sparse:  # (in plain rows a neuron without weights has words of zeros, which it need not add)
+        if sparse:  # (in plain rows, a neuron without weights has words of zeros, which need not be added)
             check_words(thin, core)
     assert thin_rows
 
 
 def test_words_beyond_the_memory_are_counted_and_not_made():
-    """A matrix of 2**28 places on a core that cannot skip words: refused by its count, at once and in little memory."""
+    """A matrix of 2**28 entries on a core that cannot skip words is refused by its count, immediately and in little
+    memory."""
     size = 1 << 14
     network = network_of(
         size, QuantisedConnection(source=INPUT, target="a", weight=SparseMatrix.identity(size).map(np.int64))

@@ -95,7 +95,7 @@ def test_weights_of_graded_spikes_have_the_scale_of_their_values(value_width):
 
 
 def test_sparse_weights_that_become_0(request):
-    """The same as for the array, but for the entries that a sparse matrix does not have."""
+    """The counts equal those of the dense matrix, apart from the entries that a sparse matrix does not store."""
     rng = rng_of(request.node.name)
     weight = np.where(rng.random((20, 30)) < 0.4, rng.normal(0, 0.1, (20, 30)), 0.0)
     weight *= np.where(rng.random((20, 30)) < 0.3, 1e-4, 1.0)

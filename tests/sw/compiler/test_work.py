@@ -12,6 +12,6 @@ def test_cycles_are_words_and_a_constant_per_population(parts, cycles):
 
 
 def test_more_events_alone_take_no_longer():
-    """The words that they add are counted, whatever brings them."""
+    """Only the words that events add are counted, whatever their source."""
     few, many = (TileWork(tile=1, parts=(), events=events, words_added=8, words_updated=1) for events in (1, 100))
     assert few.cycles == many.cycles == 9

@@ -46,7 +46,7 @@ def test_edges_between_neurons_are_identities_and_parallel_edges_add_up():
     ids=["gain", "product"],
 )
 def test_weights_that_overflow_are_refused(nodes):
-    """In one sentence and without a warning."""
+    """The refusal is one sentence, without a warning."""
     with pytest.raises(LoadError, match=r"^weight of the connection from 'input' to 'lif' must be finite, not inf$"):
         load(graph(nodes), preset="norse")
 

@@ -51,7 +51,8 @@ def test_integrate_and_fire_has_no_leak_and_a_gain_of_r_times_the_step():
 
 
 def test_an_integrator_approaches_its_closed_form():
-    """Constant input: v_n = r I (1 - beta**n) under both discretisations, with the exact solution for exponential."""
+    """With constant input, v_n = r I (1 - beta**n) under both discretisations, which is exact for the exponential
+    one."""
     source = graph(
         {"fc": nir.Linear(weight=np.array([[0.5]])), "li": integrator(1, tau=1e-2, r=3.0)}, None, None, (1,), (1,)
     )
@@ -83,7 +84,7 @@ def test_v_reset_of_the_file_makes_a_reset_to_a_value():
 
 
 def test_single_precision_noise_of_the_file_is_taken_off():
-    """7/8 through tau in single precision is 0.87500001, and a sum that meets the threshold would cross it."""
+    """7/8 stored as a single-precision tau is 0.87500001, with which a sum equal to the threshold would exceed it."""
     neuron = lif(2, tau=np.float32(1e-4) / np.float32(0.125), r=np.float32(8), kind=np.float32)
     network = load(feed_forward(neuron), time_step_s=1e-4)
     assert 1.0 - 1e-4 / float(neuron.tau[0]) != 0.875

@@ -30,7 +30,7 @@ def behind(shape, *layers):
 
 
 def values_of(flow, inputs):
-    """What a flow makes of input values ``(n,)``."""
+    """The result of a flow for input values ``(n,)``."""
     total = flow.bias.copy()
     for paths in flow.paths.values():
         for path in paths:
@@ -67,7 +67,7 @@ def test_an_average_in_one_dimension(request):
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("place", ["behind a convolution", "behind a matrix", "in front of a matrix"])
 def test_a_normalisation_is_folded(place, affine, request):
-    """The definition of BatchNorm in evaluation: (x - mean) / sqrt(variance + eps) * weight + bias by channel."""
+    """The definition of BatchNorm in evaluation: (x - mean) / sqrt(variance + eps) * weight + bias, per channel."""
     rng = rng_of(request.node.nodeid)
     mean, variance, weight, bias = rng.normal(size=4), rng.uniform(0.1, 2, 4), rng.normal(size=4), rng.normal(size=4)
     given = (weight, bias) if affine else (None, None)

@@ -37,7 +37,7 @@ def as_file(layers):
 
 
 def written(path, layers):
-    """Write layers as lava-dl does: types of layers as arrays of one, everything else as it is."""
+    """Write layers as lava-dl does: the type of a layer as an array with one element, everything else unchanged."""
     with h5py.File(path, "w") as file:
         for number, layer in enumerate(layers):
             group = file.create_group(f"layer/{number}")
@@ -58,7 +58,7 @@ def of_one_number_each(values, shape):
 
 
 def matrix_of(layer, shape):
-    """Weights ``(n_out, n_in)`` of a layer, by the responses to single inputs."""
+    """The weights ``(n_out, n_in)`` of a layer, derived from its responses to single inputs."""
     if layer["type"] == "dense":
         return np.asarray(layer["weight"], np.int64)
     units = np.eye(np.prod(shape), dtype=np.int64).reshape(-1, *shape)
@@ -82,9 +82,10 @@ def towards_zero(state, decay):
 
 
 def loihi(layers, inputs):
-    """Spikes of every layer of neurons, each in the step in which the next layer receives them: one later per layer.
+    """Spikes of every layer of neurons, each in the step in which the next layer receives them: one step later per
+    layer.
 
-    States have 6 bits of fraction; ``inputs`` is ``(T, B, n)``.
+    States have 6 fractional bits; ``inputs`` is ``(T, B, n)``.
     """
     shape, results = None, []
     spikes = np.asarray(inputs, np.int64)
@@ -118,12 +119,12 @@ def random_layers(rng, sizes, *, biases, **neuron):
 
 
 def differing(network, layers, inputs, *, integers=False):
-    """Cells that differ between a network and Loihi, of all; at the times of the network."""
+    """The number of cells that differ between a network and Loihi, and of all cells; steps are those of the network."""
     expected = loihi(layers, inputs)
     found = simulate(quantise(network, WIDE), inputs) if integers else network.run(inputs)
     cells = wrong = 0
     for number, (population, fired) in enumerate(zip(network.populations, expected, strict=True)):
-        # Without delays of connections, layers behind the first fire earlier.
+        # Without delays of connections, layers after the first fire earlier.
         early = 0 if any(c.delay for c in network.connections) else number
         spikes = found.spikes[population.name][: len(fired) - early]
         assert 0 < spikes.sum() < spikes.size
@@ -148,7 +149,7 @@ def test_without_rounding_every_cell_is_that_of_loihi(current, leak, biases, req
 
 
 def test_decays_that_are_rounded_differ_in_few_cells(request):
-    """The share is that of the note."""
+    """The share is the one in the note."""
     rng = rng_of(request.node.nodeid)
     floats = whole = cells = 0
     for _ in range(12):
@@ -199,7 +200,7 @@ def test_convolutions_and_pools_are_those_of_the_file(request):
 
 
 def test_a_file_is_what_its_layers_are(tmp_path, request, capsys):
-    """Through the process that reads it, and every command."""
+    """A file is loaded through the reader process, and accepted by every command."""
     layers = convolutional(rng_of(request.node.nodeid))
     path = written(tmp_path / "some.net", layers)
     network = load(path)

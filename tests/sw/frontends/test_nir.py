@@ -34,7 +34,7 @@ def test_metadata_survives_a_file_and_is_used_where_the_caller_is_silent(tmp_pat
         "reset_delay": 0,
         "refractory": 2,
     }
-    assert (*hints, "max_spikes", "norm_input") == METADATA_KEYS  # the last is for sinabs only
+    assert (*hints, "max_spikes", "norm_input") == METADATA_KEYS  # the last option is for sinabs only
     neuron = lif(2, r=8.0)
     own = {"reset": "subtract", "reset_delay": True, "weight_bits": 3}
     neuron.metadata = {"spikeloom": own, "author": "someone else"}
@@ -267,7 +267,7 @@ def test_an_encoder_that_is_no_group_is_refused():
 
 
 def test_the_format_of_the_metadata(tmp_path):
-    """It is read from graphs and files; a newer one is named before the keys that are unknown in it."""
+    """The number is read from graphs and files; a newer format is reported before keys that it may have added."""
     content = feed_forward(lif(2), {"spikeloom": {"format": 1, "time_step_s": 1e-3}})
     nir.write(tmp_path / "net.nir", content)
     assert load(content).time_step_s == load(tmp_path / "net.nir").time_step_s == 1e-3

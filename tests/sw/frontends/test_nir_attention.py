@@ -32,7 +32,7 @@ def pointwise(rng, channels, extents):
 
 
 def parts(rng, *, channels=8, extents=(2, 2), outputs=3, **options):
-    """Nodes and edges of input, patch, attention with a residual beside it, and readout."""
+    """Nodes and edges of an input, a patch embedding, attention with a parallel residual, and a readout."""
     shape = (channels, *extents)
     nodes = {"input": nir.Input(np.array(shape)), "patch": neurons(shape)}
     edges = [("input", "patch")]
@@ -76,7 +76,7 @@ def test_a_graph_goes_through_a_file_into_a_network(request, tmp_path, channels,
         (attention,) = network.attentions
         assert (attention.sources, attention.parameters) == (("query", "key", "value"), shape)
         assert (attention.seed, attention.causal) == (seed, causal)
-    # Floats that are multiples of the scale, integers and the definition say the same.
+    # Floats that are multiples of the scale, integers and the definition give the same results.
     spikes = rng.random((6, 3, network.inputs)) < 0.6
     quantised = quantise(network)
     result, floats = simulate(quantised, spikes), network.run(spikes)
@@ -192,7 +192,7 @@ def test_an_attention_may_not_be_an_end_or_close_a_cycle(request):
     nodes |= {"back": neurons((8, 2, 2)), "back_weight": nodes["query_weight"]}
     edges[edges.index(("query", "attention"))] = ("back", "attention")
     edges += [("projection", "back_weight"), ("back_weight", "back")]
-    edges.remove(("patch", "projection"))  # or the loop would close at the projection, which is allowed
+    edges.remove(("patch", "projection"))  # otherwise the loop would close at the projection, which is allowed
     refused(
         "the spikes of 'back' must reach attention 'attention' without closing a cycle; close the loop at neurons",
         nodes,

@@ -17,7 +17,7 @@ CHILD = Path(nir_child.__file__)
 
 
 def output_of(path, *, code=None):
-    """What the process writes about the file at ``path``, and its status; with ``code`` before it starts."""
+    """The output of the process for the file at ``path``, and its status; ``code`` runs before it starts."""
     with path.open("rb") as file:
         descriptor = file.fileno()
         start = [str(CHILD)] if code is None else ["-c", f"{code}\nmain(sys.argv[1:])"]
@@ -48,7 +48,7 @@ def written(path, **content):
 
 
 def test_the_format_of_the_answer(tmp_path):
-    """Entries of each kind in the order of the names, and the numbers of all arrays behind them in the same order."""
+    """Entries of each kind in the order of the names, followed by the numbers of all arrays in the same order."""
     path = written(
         tmp_path / "a.nir",
         big=np.array([[1, -2], [3, 4]], ">i2"),
@@ -73,7 +73,8 @@ def test_the_format_of_the_answer(tmp_path):
 
 @pytest.mark.parametrize("chunks", [None, (7, 1024)])
 def test_a_large_matrix_with_few_entries_is_sparse(tmp_path, chunks):
-    """Positions ascend in C order, whatever the chunks; one entry too many, or another name, and it is not sparse."""
+    """Positions ascend in C order, whatever the chunks; with one entry too many, or another name, the matrix is not
+    sparse."""
     columns = 1024
     rows = LARGE // columns
     rng = np.random.default_rng(6)
@@ -164,7 +165,7 @@ nir_child._Reader.tree = tree
 
 
 def test_while_it_reads_it_can_open_and_write_nothing(tmp_path):
-    """The limits are in force when the first object is read: this code runs in the place of the reader."""
+    """The limits are in force before the first object is read: this code runs in place of the reader."""
     path = written(tmp_path / "a.nir", x=np.ones(3))
     out, status = output_of(path, code=INSIDE)
     assert status == 0

@@ -54,7 +54,7 @@ def test_a_graph_of_a_program_is_checked_too(path):
 
 
 def chain(nodes):
-    """A graph whose nodes follow each other, and in the file stand in the worst order."""
+    """A graph whose nodes form a chain and are stored in the worst order."""
     nodes = {"in": nir.Input(np.array([1, 2, 2])), **nodes}
     nodes["out"] = nir.Output(np.array([1, 2, 2]))
     edges = list(pairwise(nodes))
@@ -98,7 +98,7 @@ def test_numbers_of_a_convolution_must_be_integers(values, message):
 
 
 def test_paths_that_double_at_every_node_are_refused():
-    """Twenty pairs of poolings side by side would be a million paths."""
+    """Twenty pairs of parallel poolings would give a million paths."""
     pooling = nir.SumPool2d(kernel_size=np.array([1, 1]), stride=np.array([1, 1]), padding=np.array([0, 0]))
     nodes, edges, last = {"in": nir.Input(np.array([1, 2, 2]))}, [], ["in"]
     for number in range(20):
@@ -114,7 +114,7 @@ def test_paths_that_double_at_every_node_are_refused():
 
 
 def test_a_shape_that_only_a_number_declares_is_bounded():
-    """A scalar neuron takes the shape of what leads to it, and three numbers in a file can say 2**60."""
+    """A scalar neuron takes the shape of its source, and three numbers in a file can claim a size of 2**60."""
     huge = nir.NIRGraph(
         {"in": nir.Input(np.array([1 << 20, 1 << 20])), "if": fires(()), "out": nir.Output(np.array([1 << 40]))},
         [("in", "if"), ("if", "out")],

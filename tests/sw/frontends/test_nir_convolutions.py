@@ -44,7 +44,7 @@ def chain(inputs, *nodes):
 
 
 def load_both(tmp_path, source):
-    """From the graph and from a file, which must agree. NIR cannot write a convolution without an input_shape."""
+    """Load from the graph and from a file, which must agree. NIR cannot write a convolution without an input_shape."""
     if any(getattr(node, "input_shape", ()) is None for node in source.nodes.values()):
         return load(source, time_step_s=1.0)
     nir.write(tmp_path / "net.nir", source)
@@ -92,7 +92,7 @@ def test_a_convolution_in_one_dimension_is_one_of_height_one(request, tmp_path):
 
 
 def test_pooling_in_front_of_a_convolution_and_of_a_matrix(request, tmp_path):
-    """Windows of windows are one window; the factor of an average goes into the weights that follow."""
+    """Windows of windows are one window; the factor of an average is folded into the weights that follow."""
     rng = rng_of(request.node.name)
     convolution = Convolution(input_shape=(2, 3, 2), output_channels=3, kernel=(2, 1), padding=(1, 0))
     weight, matrix = rng.normal(size=convolution.weight_shape), rng.normal(size=(5, 6))
@@ -249,7 +249,7 @@ def test_parameters_per_channel_hold_for_all_its_neurons():
         node = leaky((3, 4, 4), own, tau=tau)
         source = chain((2, 6, 6), convolution_node(geometry, weight, input_shape=(6, 6)), node)
         source.nodes["out"] = nir.Output(np.array([3, 4, 4]))
-        # In a file the neurons may come before the layer that tells their shape.
+        # In a file, the neurons may precede the layer that determines their shape.
         source.nodes = dict(sorted(source.nodes.items(), reverse=True))
         networks.append(load(source, time_step_s=1e-3))
     each, shared = networks

@@ -30,7 +30,7 @@ def path(tmp_path):
 
 
 def refuses(path, message):
-    """Both readers of files refuse it alike."""
+    """Assert that both readers of files refuse it with the same message."""
     for reader in (lambda: load(path, time_step_s=1e-3), lambda: read(path)):
         with pytest.raises(LoadError, match=rf"^cannot read {re.escape(repr(str(path)))}: {message}$"):
             reader()
@@ -102,7 +102,7 @@ def test_a_weight_stored_in_another_file_is_refused(path, tmp_path):
     (tmp_path / "secret").write_bytes(SECRET)
     replaced(path, shape=(2, 3), dtype="i1", external=[(str(tmp_path / "secret"), 0, 6)])
     with h5py.File(path) as file:
-        assert bytes(file[WEIGHT][()]) == SECRET[:6]  # this is what must not happen
+        assert bytes(file[WEIGHT][()]) == SECRET[:6]  # the outcome that must be prevented
     refuses(path, f"'{WEIGHT}' is stored in another file, but a NIR file must be self-contained")
 
 
@@ -210,7 +210,7 @@ def test_objects_under_several_names_are_refused(path):
     several = "has several names in the file, but each object must have one"
     with h5py.File(path, "a") as file:
         group = file.create_group("node/metadata/bomb")
-        for _ in range(27):  # 2**27 ways through it
+        for _ in range(27):  # 2**27 paths through it
             inner = group.create_group("l")
             group["r"] = inner
             group = inner
@@ -240,7 +240,7 @@ def test_a_hang_inside_the_library_is_one_sentence_within_10_s():
 
 
 def planted(monkeypatch, tmp_path, text):
-    """Another child that does something else."""
+    """Replace the reader process by another program."""
     (tmp_path / "nir_child.py").write_text(text)
     monkeypatch.setattr(nir_file, "__file__", str(tmp_path / "nir_file.py"))
 
@@ -286,7 +286,7 @@ def test_whatever_becomes_of_the_process_is_one_sentence(path, monkeypatch, tmp_
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="another system does not say whether a process waits")
 def test_a_reader_that_waits_for_a_processor_is_not_ended(path, monkeypatch, tmp_path):
-    """Its own work counts as little as the time that the machine gives to others."""
+    """Neither its own work nor the time that the machine gives to other processes counts as idle time."""
     monkeypatch.setattr(nir_file, "_ASLEEP_S", 0.5)
     child = Path(nir_file.__file__).with_name("nir_child.py").read_text()
     busy = "import time\nwhile time.process_time() < 1.5: pass\n"
@@ -306,7 +306,7 @@ def test_without_the_times_of_the_system_the_timeout_is_longer(path, monkeypatch
 
 
 def test_the_process_can_open_nothing_more_and_its_resources_are_bounded(path, monkeypatch, tmp_path):
-    """The limits hold inside of the reading, in the real child with one call put into it."""
+    """The limits are in force during reading, in the real process with one call inserted."""
     child = Path(nir_file.__file__).with_name("nir_child.py").read_text()
     probe = (
         "import resource as r; found = [r.getrlimit(k)[0] for k in (r.RLIMIT_NOFILE, r.RLIMIT_FSIZE, r.RLIMIT_CPU)]\n"

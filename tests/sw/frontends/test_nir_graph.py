@@ -68,7 +68,7 @@ def test_nested_graphs_in_nested_graphs_unfold():
 
 
 def test_only_the_connection_that_closes_a_loop_has_a_delay():
-    """A feedback loop over three layers with a skip; skips of any length stay without delay."""
+    """A feedback loop over three layers with a skip connection; skip connections of any length have no delay."""
     nodes = {name: integrate_and_fire(2) for name in ("c", "a", "b")} | {"back": linear(2, 2)}
     for edges in (
         "in a, a b, b c, a c, c back, back a, c out",
@@ -85,7 +85,7 @@ def test_only_the_connection_that_closes_a_loop_has_a_delay():
 
 
 def test_a_delayed_bias_counts_in_every_step():
-    """As in snnTorch, where the recurrent layer is asked in the first step too."""
+    """As in snnTorch, whose recurrent layer is called in the first step too."""
     source = graph(
         {"lif": integrate_and_fire(1, threshold=10.0), "w": nir.Affine(weight=np.zeros((1, 1)), bias=np.array([0.5]))},
         "in lif, lif w, w lif, lif out",

@@ -58,7 +58,7 @@ def graph(nodes, edges=None, metadata=None, inputs=(3,), outputs=(2,)):
 
 
 def through_file(tmp_path, source, **options):
-    """The network of a graph, which must be the same from the graph and from a file."""
+    """The network of a graph, which must be the same when loaded from the graph and from a file."""
     nir.write(tmp_path / "network.nir", source)
     network, direct = load(tmp_path / "network.nir", **options), load(source, name="network", **options)
     for one, other in zip(network.connections, direct.connections, strict=True):
@@ -77,7 +77,7 @@ def stimulus(name, steps=80, batch=4, lines=3):
 
 @pytest.mark.parametrize("discretisation", ["euler", "exponential"])
 def test_a_synaptic_current_is_stepped_before_the_membrane_and_w_in_goes_into_the_weights(discretisation, tmp_path):
-    """NIR's two equations step by step, in the units of the file; here the current is in those of the membrane."""
+    """NIR's two equations, step by step, in the units of the file; the current here is in the units of the membrane."""
     fc = affine(2, 3)
     source = graph({"fc": fc, "lif": cuba(r=3.0, w_in=2.5, leak=0.25)})
     network = through_file(tmp_path, source, time_step_s=STEP, discretisation=discretisation)
@@ -108,7 +108,8 @@ def test_a_synapse_without_bias_needs_no_constant():
 
 
 def test_a_current_based_integrator_follows_its_closed_form(tmp_path):
-    """One spike, exponential: v = w_in (1 - a) r (1 - b) (a**n - b**n) / (a - b), a and b the two decays."""
+    """For one spike with the exponential discretisation, v = w_in (1 - a) r (1 - b) (a**n - b**n) / (a - b), where a
+    and b are the two decays."""
     a, b = np.exp(-STEP / 4e-3), np.exp(-STEP / 8e-3)
     source = graph(
         {"fc": nir.Linear(weight=np.array([[0.5]])), "li": cuba_integrator(r=2.0, w_in=3.0)}, None, None, (1,), (1,)
@@ -147,7 +148,7 @@ def recurrent(neuron, size=2):
 
 
 def test_recurrence_goes_through_the_current_a_step_later(tmp_path):
-    """snnTorch's RSynaptic as it exports it: a nested graph of a CubaLIF and its own weights."""
+    """snnTorch's RSynaptic as exported: a nested graph of a CubaLIF and its recurrent weights."""
     alpha, beta = 0.75, 0.875
     neuron = cuba(tau_syn=1e-4 / (1 - alpha), tau_mem=1e-4 / (1 - beta), r=1 / (1 - beta), w_in=1 / (1 - alpha))
     inner = recurrent(neuron)
@@ -310,7 +311,7 @@ def test_numbers_that_make_no_neuron_are_refused(nodes, message):
         load(graph(nodes), time_step_s=STEP)
 
 
-# What NIR has no node for
+# Features without a NIR node
 
 
 def modelled(size=2, **hints):

@@ -18,7 +18,7 @@ from spikeloom.sim.network.sparse import SparseMatrix
 
 
 def recurrent(size, synapses, *, kind=np.float32):
-    """Sparse weights of neurons on themselves, as the array that NIR has for them."""
+    """Sparse recurrent weights, as the array that NIR stores."""
     rng = rng_of(f"recurrent {size}")
     weight = np.zeros((size, size), kind)
     weight[rng.integers(0, size, synapses), rng.integers(0, size, synapses)] = rng.normal(0, 1, synapses)
@@ -29,7 +29,7 @@ def recurrent(size, synapses, *, kind=np.float32):
 
 @pytest.mark.parametrize("from_file", [False, True], ids=["graph", "file"])
 def test_large_sparse_weights_stay_sparse(tmp_path, from_file):
-    """From a graph and from a file; the values are those of the array, and the run is the same."""
+    """From a graph and from a file; the values are those of the array, and the spikes are the same."""
     weight, source = recurrent(1100, 3000)
     if from_file:
         nir.write(tmp_path / "net.nir", source)
@@ -61,7 +61,7 @@ def test_large_sparse_weights_must_be_finite(tmp_path, from_file):
 
 
 def test_many_inputs_straight_into_neurons_need_no_matrix():
-    """32,768 of them: an identity matrix would take 8 GiB."""
+    """For 32,768 inputs, an identity matrix would take 8 GiB."""
     size = 1 << 15
     network = load(graph({"lif": lif(size)}, inputs=(size,), outputs=(size,)), preset="norse")
     (connection,) = network.connections
@@ -88,7 +88,7 @@ def test_a_large_sparse_matrix_behind_another_is_refused():
 
 
 def test_sparse_weights_add_up():
-    """Of two paths, and with those that come as they are."""
+    """Weights of two paths add up, also with direct connections."""
     weight, _ = recurrent(1100, 3000)
     nodes = {"a": nir.Linear(weight), "b": nir.Linear(2 * weight), "lif": integrate_and_fire(1100)}
     edges = "in a, in b, a lif, b lif, in lif, lif out"

@@ -79,7 +79,7 @@ def test_preset_snntorch_with_an_immediate_subtraction():
 
 
 def test_preset_snntorch_knows_a_beta_of_one_and_refuses_other_gains():
-    """A beta of 1 divides by zero there: tau and r are infinite."""
+    """A beta of 1 divides by zero in snnTorch: tau and r are infinite."""
     network = load(feed_forward(lif(2, tau=np.inf, r=np.inf)), preset="snntorch")
     assert only(network).beta.tolist() == [1.0, 1.0]
     assert np.array_equal(weight(network), linear(2, 3).weight)
@@ -94,7 +94,7 @@ def test_preset_snntorch_knows_a_beta_of_one_and_refuses_other_gains():
 
 
 def test_preset_norse():
-    """Norse 1.1.0, LIFBoxCell: tau = dt / tau_inv with dt = 1e-3, so 1e-5 for 100 Hz, without dimensions."""
+    """Norse 1.1.0, LIFBoxCell: tau = dt / tau_inv with dt = 1e-3, so 1e-5 for 100 Hz; parameters have no dimensions."""
     step, rate, threshold = 1e-3, 100.0, 0.6
     neuron = nir.LIF(
         tau=np.array(step / rate, np.float32),
@@ -121,7 +121,7 @@ def test_preset_norse():
     assert (
         "lif: Norse does not export v_reset and reset_method; a reset to the file's v_reset is assumed" in network.notes
     )
-    # Its integrate-and-fire neuron adds the input as it is.
+    # Its integrate-and-fire neuron adds its input unscaled.
     fires = load(graph({"fc": fc, "lif": integrate_and_fire((), kind=np.float32)}), preset="norse")
     assert np.array_equal(weight(fires), fc.weight)
 
@@ -134,7 +134,7 @@ def test_preset_spikingjelly(decay_input):
     fc = nir.Linear(weight=np.array([[1.0, 1.0, 1.0], [4.0, 2.0, -1.0]]) / (1.0 if decay_input else tau))
     network = load(graph({"fc": fc, "lif": neuron}), preset="spikingjelly")
     population = only(network)
-    # Counted from v_reset, at which it starts, the membrane is reset to 0.
+    # Relative to v_reset, at which it starts, the membrane is reset to 0.
     assert (population.compare, population.reset) == (Compare.GREATER_EQUAL, Reset.ZERO)
     assert population.reset_delay == 0
     step_by_step(
@@ -155,7 +155,7 @@ def test_preset_spikingjelly(decay_input):
 
 
 def test_preset_spikingjelly_integrate_and_fire():
-    """IFNode: r = 1 / dt, so that the input counts as it is; an exact tie with the threshold fires."""
+    """IFNode: r = 1 / dt, so that the input is unscaled; a membrane equal to the threshold fires."""
     fc = nir.Linear(weight=np.array([[0.25, 0.5, 0.0], [0.0, 0.25, 1.0]]))
     network = load(graph({"fc": fc, "lif": integrate_and_fire(2, r=1 / 1e-4)}), preset="spikingjelly")
     assert np.array_equal(weight(network), fc.weight)
@@ -170,7 +170,8 @@ def test_preset_spikingjelly_integrate_and_fire():
 
 
 def test_preset_sinabs():
-    """sinabs 3.1.3, LIF(tau_mem, norm_input=True): tau in steps, no dimensions, alpha = exp(-1 / tau), subtract."""
+    """sinabs 3.1.3, LIF(tau_mem, norm_input=True): tau in steps, no dimensions, alpha = exp(-1 / tau), reset
+    subtract."""
     neuron = nir.LIF(tau=np.array(5.0), r=np.array(1.0), v_leak=np.array(0.0), v_threshold=np.array(1.0))
     fc = nir.Affine(weight=np.array([[0.8, 1.2, 0.4], [1.5, 0.5, 0.1]]), bias=np.zeros(2))
     network = load(graph({"fc": fc, "lif": neuron}), preset="sinabs")
@@ -195,7 +196,7 @@ def test_preset_sinabs():
 
 @pytest.mark.parametrize("preset", ["sinabs", "rockpool", "nir"])
 def test_several_spikes_per_step_are_asked_for(preset):
-    """The number of spikes is the quotient of membrane and threshold; a layer's own option takes precedence."""
+    """The number of spikes is the quotient of membrane and threshold; the option of a layer takes precedence."""
     fc = nir.Linear(weight=np.array([[1.0, 0.5, 0.25]]))
     source = graph({"fc": fc, "lif": integrate_and_fire(1, r=1.0 if preset == "sinabs" else 1e3)}, outputs=(1,))
     options = {"preset": preset, "time_step_s": 1e-3, "reset": "subtract", "compare": ">="}

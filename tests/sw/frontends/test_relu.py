@@ -58,7 +58,7 @@ def convolutional(rng):
 
 
 def values_of_convolutional(module, inputs):
-    """The definition of each layer."""
+    """The values of the module, by the definition of each layer."""
     conv1, norm, _, _, conv2, _, _, _, last = (layer for _, layer in module.layers)
 
     def convolved(image, layer):
@@ -86,14 +86,14 @@ CASES = {
 @pytest.mark.parametrize("balance", ["weights", "thresholds"])
 @pytest.mark.parametrize("case", CASES)
 def test_membranes_approach_the_values_of_the_original(case, balance, request):
-    """The error of the mean membrane falls as 1/T: by about four for four times as many steps."""
+    """The error of the mean membrane falls as 1/T: by about a factor of four for four times as many steps."""
     build, values_of, shape = CASES[case]
     rng = rng_of(request.node.nodeid)
     module, inputs = build(rng), rng.random((40, *shape))
     network = from_torch(module, shape, inputs, percentile=100.0, balance=balance)
     encoder = encoder_from(dict(network.encoder) | {"steps": 128})
     levels = encoder.encode(inputs.reshape(40, -1))
-    # What the integers of the input stand for, so that only the conversion is measured.
+    # The values that the integers of the input represent, so that only the conversion is measured.
     seen = levels[0] * (inputs.max() / 256)
     expected = values_of(module, seen.reshape(inputs.shape))
     membranes = network.simulate(levels)
@@ -107,7 +107,7 @@ def test_membranes_approach_the_values_of_the_original(case, balance, request):
 
 
 def test_integers_fire_at_the_rates_of_the_floats(request, tmp_path):
-    """8-bit weights, by the saved file, which knows the encoder and the width of its input."""
+    """8-bit weights, from the saved file, which holds the encoder and the width of its input."""
     rng = rng_of(request.node.nodeid)
     module, inputs = dense(rng), rng.normal(0, 1, (60, 12))
     network = from_torch(module, 12, inputs, steps=64)
@@ -139,7 +139,7 @@ def test_a_percentile_cuts_off_the_largest_activations(request):
 
 
 class Written(Module):
-    """A module with one ReLU for all layers, used as a module and as a function, and a softmax."""
+    """A module with one ReLU for all layers, called as a module and as a function, and a softmax."""
 
     def __init__(self, rng):
         self.one, self.two, self.three = (Linear(weights(rng, 8, 8)) for _ in range(3))

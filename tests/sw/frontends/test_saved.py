@@ -33,7 +33,7 @@ def small(**options):
 
 
 def count(seen, network):
-    """Add what of the features of a network its round trip would lose if it were not saved."""
+    """Record which features of a network a round trip would lose if they were not saved."""
     populations, connections = network.populations, network.connections
     found = {
         "alpha": any(p.alpha is not None for p in populations),
@@ -122,7 +122,7 @@ def test_options_that_would_change_saved_steps_are_refused(options):
 
 
 def test_any_nir_reader_understands_the_nodes(tmp_path):
-    """The same network by nir's own reader with its type check, and by the equations of NIR alone."""
+    """The same network, read by nir's own reader with its type check, and stepped by the equations of NIR alone."""
     network = small(reset=Reset.VALUE, reset_value=-0.5)
     save(network, tmp_path / "net.nir")
     graph = nir.read(tmp_path / "net.nir")
@@ -137,7 +137,7 @@ def test_any_nir_reader_understands_the_nodes(tmp_path):
 
 @pytest.mark.parametrize("reset", [Reset.ZERO, Reset.SUBTRACT, Reset.NONE])
 def test_alpha_neurons_come_back_equal(reset):
-    """With the node of NIR that has the same response, one step earlier."""
+    """The saved node is the NIR node with the same response, one step earlier."""
     alpha, beta = np.array([0.9, 0.75, 0.5]), np.array([0.5, 0.0, 0.25])
     rule = {"alpha": alpha, "beta": beta, "bias": 0.0, "reset": reset, "reset_delay": int(reset is not Reset.NONE)}
     network = small(**rule, alpha_function=True)
@@ -253,7 +253,8 @@ def test_metadata_that_describes_no_network_is_refused(edit, message):
 
 
 def test_random_damage_to_the_metadata_is_refused_or_harmless(request):
-    """Every entry of the metadata, replaced by values of other kinds: one sentence, or the network."""
+    """Every entry of the metadata is replaced by values of other kinds: the result is a one-sentence refusal or the
+    network."""
     rng = rng_of(request.node.nodeid)
     values = [
         None,

@@ -20,7 +20,7 @@ def sliced():
 
 
 def vast():
-    """A sparse matrix with one weight, 1 GiB if written with its zeros."""
+    """A sparse matrix with one weight, which takes 1 GiB if written with its zeros."""
     rows, columns = 1 << 10, 1 << 17
     weight = SparseMatrix((rows, columns), np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1))
     return network([population(size=rows)], [Connection(source="input", target="lif", weight=weight)], inputs=columns)
@@ -77,7 +77,7 @@ def test_widths_of_weights_are_kept(tmp_path):
 
 
 def test_names_of_nodes_do_not_collide():
-    """Populations that are called as the nodes between them would be."""
+    """Populations with the names that the nodes between them would have."""
     names = ["output", "input-output", "output-input-output"]
     populations = [population(name=name) for name in names]
     connections = [Connection(source="input", target=name, weight=np.ones((1, 1))) for name in names]

@@ -47,7 +47,7 @@ def test_parameters_without_dimensions_take_the_size_of_their_neighbours(tmp_pat
         network = load(given, time_step_s=1e-3)
         assert [population.size for population in network.populations] == [3, 2]
         assert network.populations[1].beta.tolist() == [0.875, 0.875]
-    # One neuron before a Linear node is told its size by that node alone.
+    # The size of a single neuron in front of a Linear node is determined by that node alone.
     recurrent = graph({"lif": integrate_and_fire(()), "w": linear(2, 2)}, "in w, w lif, lif w, lif out", inputs=(2,))
     assert only(load(recurrent, time_step_s=1.0)).size == 2
 

@@ -42,7 +42,8 @@ def exactly(message):
 @pytest.mark.parametrize("reset_delay", [True, False])
 @pytest.mark.parametrize("mechanism", ["subtract", "zero", "none"])
 def test_a_leaky_layer_steps_as_snntorch_does(mechanism, reset_delay):
-    """The equations of ``snntorch.Leaky.forward`` in a loop, with a drive of up to several thresholds."""
+    """Compared with a loop over the equations of ``snntorch.Leaky.forward``, with a drive of up to several
+    thresholds."""
     beta, threshold = 0.75, 1.0
     weight, bias = np.abs(weights(5, 7)), weights(5, seed=1) / 8
     module = Sequential(Linear(weight, bias), Leaky(beta, threshold, mechanism, reset_delay))
@@ -123,7 +124,7 @@ def synaptic_forward(inputs, alpha, beta, threshold, mechanism, reset_delay, rec
         elif mechanism == "zero":
             mem = mem - reset * mem
         spk = (mem > threshold).astype(float)
-        if not reset_delay and recurrent is None:  # RSynaptic changes a local name there and keeps its membrane
+        if not reset_delay and recurrent is None:  # RSynaptic assigns to a local name there and keeps its membrane
             do_reset = spk - reset
             if mechanism == "subtract":
                 mem = mem - do_reset * threshold
@@ -205,7 +206,7 @@ def test_a_synaptic_layer_steps_as_snntorch_does(mechanism, reset_delay):
     constant, population = network.populations
     assert (constant.name, network.output) == ("constant", "1")
     assert population.alpha.tolist() == alpha.tolist()
-    # Reset to zero with a delay: the membrane is 0 in the step after a spike, whatever the current is.
+    # Reset to zero with a delay: the membrane is 0 in the step after a spike, whatever the current.
     assert population.refractory == int(mechanism == "zero" and reset_delay)
 
 
@@ -416,7 +417,7 @@ def test_windows_that_cannot_be_kept_are_refused(layers, message):
 
 def test_parameters_per_channel_and_other_kinds_of_tensors():
     class Half(Tensor):
-        """bfloat16, which NumPy does not have."""
+        """A tensor of type bfloat16, which NumPy does not have."""
 
         def numpy(self):
             raise TypeError("Got unsupported ScalarType BFloat16")

@@ -27,7 +27,7 @@ def dense(*shape, low=-0.2):
 
 
 def test_neurons_fire_one_step_late():
-    """Spyx 1.0.0, LIF: s = (V > 1); V = beta V + x - s. Two layers, each a step late."""
+    """Spyx 1.0.0, LIF: s = (V > 1); V = beta V + x - s. Each of the two layers is a step late."""
     first, second = dense(2, 3), dense(2, 2, low=0.3)
     nodes = {"layer_0": first, "layer_1": lif(), "layer_2": second, "layer_3": lif(BETA[::-1])}
     network = load(graph(nodes), preset="spyx")
@@ -103,7 +103,7 @@ def flattening(follower):
 def test_weights_behind_a_flatten_are_reordered():
     network = load(flattening(dense(2, 6)), preset="spyx")
     assert "the weights of layer_1 are reordered, because Spyx flattens channels-last" in network.notes
-    # (height, width, channels) of the weights, (channels, height, width) of the lines.
+    # (height, width, channels) for the weights, (channels, height, width) for the lines.
     expected = dense(2, 6).weight.reshape(2, 3, 2).transpose(0, 2, 1).reshape(2, 6)
     assert np.array_equal(weight(network, "input", "layer_2"), expected)
     other = load(flattening(dense(2, 6)), time_step_s=1.0)

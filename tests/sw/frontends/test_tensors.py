@@ -9,7 +9,7 @@ from spikeloom.frontends.tensors import as_array, content_of
 
 
 class Tensor:
-    """A tensor that is the result of a computation: only its detached copy can be read, and none can be copied."""
+    """A tensor that is the result of a computation: only a detached copy can be read, and deepcopy is refused."""
 
     def __init__(self, values, *, kind="float32", has_gradient=True):
         self.values, self.kind, self.has_gradient = np.asarray(values, np.float32), kind, has_gradient

@@ -24,7 +24,7 @@ from spikeloom.frontends.snntorch import from_snntorch
 
 
 def torch_function(name):
-    """A function of torch: it asks its first argument, or the first in a list, for ``__torch_function__``."""
+    """A function of torch: it calls ``__torch_function__`` of its first argument, or of the first one in a list."""
 
     def function(*arguments, **options):
         first = arguments[0][0] if isinstance(arguments[0], list | tuple) else arguments[0]
@@ -45,7 +45,7 @@ def zeros(*shape):
 
 
 class Loop(Module):
-    """The network of the tutorials: a loop over the steps, states by hand, records."""
+    """The network of the tutorials: a loop over the steps with explicit states and recorded spikes."""
 
     def __init__(self, steps=None):
         self.fc1, self.lif1 = Linear(weights(6, 4), weights(6, seed=1)), Leaky(0.5)
@@ -114,7 +114,7 @@ def test_a_batch_may_come_first(take):
 
 
 class Steps(Module):
-    """One step at a time, with the states inside of the neurons, spikes of the last step that come back, a residual."""
+    """One step per call, with states inside the neurons, spikes fed back from the previous step, and a residual."""
 
     def __init__(self):
         options = {"init_hidden": True}
@@ -133,7 +133,7 @@ class Steps(Module):
 
 
 def test_one_step_with_feedback_a_residual_and_a_maximum(request):
-    """Against the same equations in a loop."""
+    """Compared with the same equations in a loop."""
     module = Steps()
     network = from_snntorch(module, (1, 5, 5))
     assert module.last is None

@@ -42,7 +42,7 @@ def scalar_lif(tau):
     return nir.LIF(**{name: np.full(1, value, np.float32) for name, value in values.items()})
 
 
-# The neurons of small recordings: the framework, the neuron, and the scale of weights at which it fires.
+# Neurons of small recordings: the framework, the neuron, and the scale of weights at which it fires.
 WRITTEN = {
     "snntorch Leaky": ("snntorch", lif(NEURONS, tau=1e-3, r=9.999997, kind=np.float32), 0.3),
     "snntorch Synaptic": ("snntorch", cuba(tau_syn=2e-4, tau_mem=1e-3, r=10, w_in=2), 0.2),
@@ -90,7 +90,7 @@ def test_a_wrong_preset_is_refused_or_warned_about(name, preset):
     except LoadError:
         return
     warned = [note for note in network.notes if "may not come from" in note or "hardly" in note]
-    # SpikingJelly writes numbers as a careful author of a NIR graph would, in seconds and with r = 1.
+    # SpikingJelly writes the numbers that a careful author of a NIR graph would write, in seconds and with r = 1.
     excused = preset == "nir" and WRITTEN[name][0] == "spikingjelly" and network.populations[-1].beta.min() < 1.0
     assert warned or excused
 
@@ -105,7 +105,7 @@ def test_a_wrong_preset_is_named_with_the_right_one():
 
 
 def test_an_old_file_of_integrators_comes_from_sinabs(tmp_path):
-    """sinabs is pinned to nir 1.0.4, which writes no v_reset; r = 1 alone would fit Norse too."""
+    """sinabs is pinned to nir 1.0.4, which writes no v_reset; r = 1 alone would also fit Norse."""
     source = graph({"fc": layer(0.5), "n": integrate_and_fire(NEURONS, kind=np.float32)}, inputs=(LINES,), outputs=(4,))
     nir.write(tmp_path / "net.nir", source)
     with pytest.raises(
@@ -121,7 +121,7 @@ def test_an_old_file_of_integrators_comes_from_sinabs(tmp_path):
         del file["node/nodes/n/v_reset"]
     assert load(tmp_path / "net.nir", preset="auto").notes[0].startswith("preset sinabs was found")
     assert any("looks like a file of sinabs" in note for note in load(tmp_path / "net.nir", preset="norse").notes)
-    # The recording of the project: read as snnTorch's, its weights are divided by 10,000.
+    # The project's recording: read with the preset of snnTorch, its weights are divided by 10,000.
     weak = load(tmp_path / "net.nir", preset="snntorch")
     assert any("n: it can hardly fire" in note for note in weak.notes)
 
@@ -163,7 +163,7 @@ def test_a_file_that_names_its_framework_needs_no_guess():
 
 
 def test_without_leak_the_names_decide():
-    """An infinite tau is the same in files of snnTorch and Rockpool; snnTorch is assumed unless a name decides."""
+    """An infinite tau looks the same in files of snnTorch and Rockpool; snnTorch is assumed unless a name decides."""
     endless = lif(NEURONS, tau=np.inf, r=np.inf, kind=np.float32)
     nodes = {"fc": layer(0.3), "n": endless}
     assert load(graph(nodes, inputs=(LINES,), outputs=(4,)), preset="auto").notes[0].startswith("preset snntorch was")
@@ -186,7 +186,8 @@ def test_rockpool_is_found_with_another_step():
 
 
 def test_sinabs_is_doubted_where_v_reset_is_written():
-    """As Norse writes IF, with nir 1.0.8; sinabs is pinned to 1.0.4, which has no v_reset."""
+    """With v_reset, the file looks like one of Norse with nir 1.0.8; sinabs is pinned to 1.0.4, which has no
+    v_reset."""
     source = graph({"fc": layer(0.5), "n": integrate_and_fire(NEURONS, kind=np.float32)}, inputs=(LINES,), outputs=(4,))
     assert any("looks like a file of Norse" in note for note in load(source, preset="sinabs").notes)
     assert not any("may not" in note for note in load(source, preset="norse").notes)

@@ -31,7 +31,7 @@ def test_tables(request):
 
 
 def test_sources_are_written_last(request):
-    """A port takes events once it has sources, so that all else must be there before."""
+    """A port takes events once it has sources, so everything else must be written before."""
     program = placed(network_of(request.node.name))
     placement = placement_of(program)
     for tile in (2, 4):

@@ -47,7 +47,7 @@ def decoded(compiler, name):
 
 
 def programs(rng):
-    """On one core, on several, with tables, with membranes."""
+    """Programs on one core, on several cores, with coordinates, and with a readout of membranes."""
     for case in range(8):
         network = random_network(rng, SMALL, readout=case % 2 == 0)
         observe = [name for name in ("layer0", "layer1") if rng.random() < 0.5 and network.spikes(name)]
@@ -78,7 +78,7 @@ def test_neurons_have_their_parameters_and_slots_that_pad_have_none(request):
 
 
 def test_routes_lead_where_spikes_count(request):
-    """Back into the core where they have words there; out where another tile or the host receives them."""
+    """Back into the core if they have words there; out if another tile or the host receives them."""
     ways, deaf = set(), 0
     for _, program in programs(rng_of(request.node.name)):
         for compiler in compilers(program):
@@ -96,7 +96,7 @@ def test_routes_lead_where_spikes_count(request):
                         local |= leads
                     else:
                         send |= leads
-                # A synapse of weight 0 is walked too, so that more may be sent than counts.
+                # A synapse of weight 0 is walked too, so more may be sent than has an effect.
                 assert (routes["local"][slots] >= local).all()
                 assert (routes["send"][slots] >= send).all()
                 assert not send.any() or set(routes["axon"][slots]) == set(placement.axons[name].tolist())
@@ -169,7 +169,7 @@ def test_registers_of_a_core_alone_and_on_a_mesh():
 
 
 def test_work_is_no_less_than_the_words_that_rows_walk(request):
-    """The words of every source neuron, counted by the row reader; an event that meets nothing costs one more."""
+    """The words of every source neuron, counted by the row reader; an event without any words costs one more."""
     rng = rng_of(request.node.name)
     equal = 0
     for network, program in programs(rng):
