@@ -13,7 +13,7 @@ from formal.proofs import PROOFS, Proof
 from harness.formal import check
 
 ALL_SECONDS = 55 * 60
-"""What all proofs may take together, with a few minutes left for the last one to stop."""
+"""Time for all proofs together, which leaves the last one a few minutes to stop."""
 PROOF_SECONDS = 10 * 60
 PROGRESS_SECONDS = 30
 

@@ -12,15 +12,16 @@ from formal.token_properties import TokensProof
 from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 SMALL = MeshParameters(columns=3, rows=3, payload_width=2)
-"""Its middle has five ports and every turn that there is; two bits of payload tell the packets that are followed."""
+"""The router in its middle has five ports and every possible turn; two payload bits identify the two packets that are
+followed."""
 MIDDLE = 4
 FOUR = MeshParameters(columns=4, rows=4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """``depth`` is that of the induction, or the number of cycles after a reset that are searched. The tests do those
-    that are ``quick``, and search ``short`` cycles."""
+    """A proof: ``depth`` is that of the induction, or the number of cycles after a reset that are searched. The tests
+    run the proofs that are ``quick``, with ``short`` cycles for a search."""
 
     name: str
     build: Callable[[], wiring.Component]
@@ -31,7 +32,7 @@ class Proof:
 
     @property
     def reach(self) -> str:
-        """How far it goes, in words."""
+        """The extent of the proof, in words."""
         return "all cycles, by induction" if self.mode == "prove" else f"the first {self.depth} cycles"
 
 
@@ -64,7 +65,8 @@ def _timeout(port: Port, cycles: int) -> Proof:
 
 
 def _sampler(bits: int) -> Proof:
-    """The pipeline forgets: after as many cycles as it is long, its state is what the last inputs make it."""
+    """The pipeline has no long-term state: after as many cycles as it has stages, its state is determined by the last
+    inputs."""
     return Proof(
         name=f"sampler of {1 << bits} places",
         build=lambda: SamplerProof(bits),
@@ -76,7 +78,7 @@ def _sampler(bits: int) -> Proof:
 
 
 def _block_queue(depth: int) -> Proof:
-    """Over four cycles: what the registers of its memory held before them is forgotten after two."""
+    """Over four cycles, because the registers of its memory depend on at most the last two."""
     return Proof(
         name=f"queue of {depth} in block RAM",
         build=lambda: BlockQueueProof(depth),

@@ -19,7 +19,7 @@ from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 
 def constant(m: Module, free: Value, name: str) -> Signal:
-    """A value that the solver chooses once: that of the input ``free`` in the first cycle."""
+    """A value that the solver chooses once: the value of the input ``free`` in the first cycle."""
     kept, begun = Signal(len(free), name=f"{name}_kept"), Signal(name=f"{name}_begun")
     value = Signal(len(free), name=name)
     m.d.comb += value.eq(Mux(begun, kept, free))
@@ -28,10 +28,11 @@ def constant(m: Module, free: Value, name: str) -> Signal:
 
 
 class FifoProof(wiring.Component):
-    """Every word comes out as it went in, in its turn, and readiness is what the number of words says.
+    """Every word leaves as it entered, in order, and the ready and valid signals agree with the number of words.
 
-    One word, any, is followed: the solver says when it goes in (``follow``). It must come out when as many words have
-    come out as were there before it. Being any word, it stands for all: none is lost, invented, changed or overtaken.
+    One arbitrary word is followed: the solver chooses when it enters (``follow``). It must leave after exactly the
+    words that entered before it. Since the choice is arbitrary, the result holds for all words: none is lost, invented,
+    changed or overtaken.
     """
 
     def __init__(self, depth: int, *, width: int = 2, fifo: type[Fifo] = Fifo, invariants: bool = True) -> None:
@@ -51,7 +52,7 @@ class FifoProof(wiring.Component):
         ]
         push, pop = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
 
-        held = Signal(range(depth + 2))  # words inside
+        held = Signal(range(depth + 2))  # number of words inside
         followed, ahead, word = Signal(), Signal(range(depth + 2)), Signal(self.width)
         m.d.sync += held.eq(held + push - pop)
         with m.If(~followed & push & self.follow):
@@ -64,7 +65,7 @@ class FifoProof(wiring.Component):
             Assert(dut.o.valid == (held != 0)),
             Assert(dut.i.ready == may),
             Assert(~followed | (ahead != 0) | (dut.o.payload == word)),
-            # What `following` promises: the word that will be in front, here that it is the one followed.
+            # The promise of `following`: the word that will be in front, here checked for the word that is followed.
             Assert(dut.following_valid == ((held > 1) | push)),
             Assert(~(followed & (ahead == 1)) | (dut.following == word)),
             Assert((held > 1) | ~push | (dut.following == self.i_payload)),
@@ -88,10 +89,10 @@ class FifoProof(wiring.Component):
 
 
 class BlockQueueProof(wiring.Component):
-    """Every word of the queue in block RAM comes out as it went in, in its turn: one word, any, is followed.
+    """Every word of the queue in block RAM leaves as it entered, in order; one arbitrary word is followed.
 
-    The invariants say where a word is: in the memory, in one of the two registers behind it, or in the queue at the
-    end. Without them a search of the states from the reset on takes hours beyond 13 cycles.
+    The invariants state where a word is: in the memory, in one of the two registers behind it, or in the queue at the
+    end. Without them, a search of the states after reset takes hours beyond 13 cycles.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class BlockQueueProof(wiring.Component):
         m.submodules.dut = dut = self.dut
         m.d.comb += [dut.i.valid.eq(self.i_valid), dut.i.payload.eq(self.i_payload), dut.o.ready.eq(self.o_ready)]
         push, pop = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
-        most = self.depth + 8  # those that are being read, too
+        most = self.depth + 8  # including those that are being read
         held, ahead = Signal(range(most)), Signal(range(most))
         followed, word = Signal(), Signal(self.width)
         waits, offered = Signal(), Signal(self.width)
@@ -130,7 +131,7 @@ class BlockQueueProof(wiring.Component):
         dut, reader = self.dut, self.dut._ahead
         fifo, (young, old) = reader._fifo, reader._arriving
         level, bits = fifo._level, len(dut._write)
-        # The words that are coming, as the memory's two registers hold them: by a read port of this harness.
+        # The next words, as held by the two registers of the memory, observed through a read port of this harness.
         port, read_word, output_word = (
             dut._memory.memory.read_port(domain="comb"),
             *(Signal(self.width, name=f"coming_{cycle}") for cycle in range(2)),
@@ -174,7 +175,7 @@ class BlockQueueProof(wiring.Component):
 
 
 class SamplerProof(wiring.Component):
-    """A sample is the carry of the number of common ones and of the random word, for all words."""
+    """A sample is the carry of the number of common ones plus the random word, for all words."""
 
     def __init__(self, bits: int, *, sampler: type[AndSampler] = AndSampler) -> None:
         self.dut = sampler(bits)
@@ -198,9 +199,10 @@ class SamplerProof(wiring.Component):
 
 
 class ArbiterProof(wiring.Component):
-    """One grant at most, of one that asks; one always if any asks; and a bounded wait.
+    """At most one grant, always to a request, always one if there is a request, and a bounded wait.
 
-    One requester, any (``watched``), is followed: while it asks, each other is served once at most.
+    One arbitrary requester (``watched``) is followed: while its request is active, each other one is served at most
+    once.
     """
 
     def __init__(
@@ -226,8 +228,8 @@ class ArbiterProof(wiring.Component):
         watched = constant(m, self.watched, "watched_one")
         m.d.comb += Assume((watched != 0) & ((watched & (watched - 1)[:count]) == 0))
         asks, served = (self.requests & watched).any(), (grants & watched).any()
-        turns = Signal(range(count + 1))  # of others, since it asks
-        passed = Signal(count)  # whose
+        turns = Signal(range(count + 1))  # number of others served since the request
+        passed = Signal(count)  # the requesters served since then
         with m.If(~asks | (served & self.taken)):
             m.d.sync += [turns.eq(0), passed.eq(0)]
         with m.Elif(self.taken):
@@ -243,7 +245,7 @@ class ArbiterProof(wiring.Component):
                     for c in numbers:
                         if len({a, b, c}) == 3:
                             m.d.comb += Assert(~(dut.later(a, b) & dut.later(b, c)) | dut.later(a, c))
-                # Who has been served since goes behind the one that waits.
+                # A requester that has been served since then is ordered behind the one that waits.
                 for b in numbers:
                     if a != b:
                         m.d.comb += Assert(~(watched[a] & passed[b]) | dut.later(b, a))
@@ -255,18 +257,19 @@ class ArbiterProof(wiring.Component):
 
 
 class RouterProof(wiring.Component):
-    """A packet leaves by its right ports only, by each once, with the right destinations; those of one input in order.
+    """A packet leaves by its correct ports only, once by each, with the correct destinations; packets of one input stay
+    in order.
 
-    Two packets, any two of one input, are followed: the environment gives the payload 1 to the first and 2 to the
-    second of them, and 0 to all others. The router only ever copies payloads, so what holds for these two holds for any
-    two with any payloads. At each output it is known (``entered``, ``left``) which of the two have to come still.
+    Two arbitrary packets of one input are followed: the environment gives the payload 1 to the first and 2 to the
+    second of them, and 0 to all others. The router only copies payloads, so the result for these two holds for any two
+    with any payloads. At each output it is recorded (``entered``, ``left``) which of the two are still to come.
 
     Parameters
     ----------
     entry
         The input of the two packets.
     timeout
-        If not 0: with all outputs ready, a packet has left by all of its ports so many cycles after it entered.
+        If not 0: with all outputs ready, a packet has left by all of its ports this many cycles after it entered.
     """
 
     def __init__(
@@ -306,7 +309,8 @@ class RouterProof(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, f"{port.value}_i")), getattr(dut, f"{port.value}_i"))
             wiring.connect(m, getattr(dut, f"{port.value}_o"), wiring.flipped(getattr(self, f"{port.value}_o")))
 
-        # The environment offers each of the two once, the first before the second; a word that is offered stays.
+        # The environment offers each of the two once, the first before the second; an offered word stays until it is
+        # taken.
         for port in ports:
             incoming = getattr(dut, f"{port.value}_i")
             payload, destinations = incoming.payload.payload, incoming.payload.destinations
@@ -328,7 +332,7 @@ class RouterProof(wiring.Component):
             ]
             m.d.comb += Assume(~waited | (incoming.valid & (incoming.payload.as_value() == offered)))
 
-        # The properties. A depth of 0 lets branches leave before the packet counts as taken.
+        # The properties. With a depth of 0, branches may leave before the packet counts as taken.
         begun = [entered[number] | self._offers(tag) for number, tag in enumerate((1, 2))]
         for port in ports:
             outgoing = getattr(dut, f"{port.value}_o")
@@ -368,8 +372,8 @@ class RouterProof(wiring.Component):
         return incoming.valid & (incoming.payload.payload == tag)
 
     def _invariants(self, m: Module, sets: list, masks: dict, entered: list, left: list) -> None:
-        """Where the two packets are: in the queue of their input and still to go to an output, in its register, or out
-        of it, and in exactly one of these for each right output once they have entered."""
+        """Where the two packets are: in the queue of their input and not yet sent to an output, in the register of an
+        output, or gone; and in exactly one of these places for each of their outputs once they have entered."""
         dut = self.dut
         ports = self.parameters.ports(self.tile)
         m.d.comb += Assert(~entered[1] | entered[0])
@@ -411,7 +415,7 @@ class RouterProof(wiring.Component):
                     m.d.comb += Assert(waits + in_register + gone == (begun & right[index]))
 
     def _places(self, m: Module, port: Port, entry: _Input) -> list[tuple[Value, data.View]]:
-        """Where a packet can wait behind an input, from the front: whether one does, and which."""
+        """The places in which a packet can wait behind an input, from the front: whether one waits there, and which."""
         queue = entry.queue
         if queue is None:
             incoming = getattr(self.dut, f"{port.value}_i")

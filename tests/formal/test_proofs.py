@@ -21,7 +21,8 @@ def test_proof(proof):
 
 
 def test_the_command_says_what_it_does_and_ends(capsys, monkeypatch):
-    """A proof, a search that takes hours, and a bug: each is named before and judged after, and the status is 1."""
+    """A proof, a search that takes hours, and a bug: each is named before it begins and judged afterwards, and the
+    status is 1."""
     copy = mutated(fifo, *QUEUE["order"])
     proofs = [
         PROOFS[0],
@@ -53,7 +54,7 @@ def test_the_command_says_what_it_does_and_ends(capsys, monkeypatch):
 
 
 def found(harness, depth=12):
-    """That the ports alone show the bug: no invariant is asserted."""
+    """The ports alone show the bug: no invariant is asserted."""
     assert not harness.invariants
     return not check(harness, mode="bmc", depth=depth).passed
 
@@ -141,7 +142,7 @@ def test_router_with_a_planted_bug(bug):
 
 
 def test_router_out_of_order(monkeypatch):
-    """The newer of two words goes first."""
+    """The newer of two words leaves first."""
     copy = mutated(fifo, "read.addr.eq(first)", "read.addr.eq(Mux(self._more, second, first))")
     monkeypatch.setattr(router, "Fifo", copy.Fifo)
     assert found(RouterProof(SMALL, MIDDLE, Port.WEST, invariants=False))
@@ -160,7 +161,7 @@ def test_router_that_loses_a_branch():
     ],
 )
 def test_the_induction_fails_where_something_is_lost(old, new):
-    """The invariants hold for what is there, and for nothing less."""
+    """The invariants hold for everything that is present, and fail as soon as something is lost."""
     copy = mutated(router, old, new)
     assert not check(RouterProof(SMALL, MIDDLE, Port.LOCAL, router=copy.Router), mode="prove", depth=2).passed
 
@@ -183,6 +184,6 @@ def test_tokens_with_a_planted_bug(bug):
 
 
 def test_tokens_that_never_wait_for_an_acknowledgement():
-    """Where there is a loop, the tile waits for the same one by its delayed TICK."""
+    """With a loop, the tile still waits for the same acknowledgement through its delayed TICK."""
     copy = mutated(tokens, "begun[1].eq(begun[0])", "begun[1].eq(0)")
     assert found(TokensProof(delayed=False, tokens=copy.Tokens, invariants=False), depth=22)

@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In
 from spikeloom.hdl.noc.packet import PacketKind
 from spikeloom.hdl.noc.tokens import Tokens
 
-_STEPS = 4  # bits of a number of steps
+_STEPS = 4  # width of a step number in bits
 
 
 def _targets(low: Value, end: Value, parity: int) -> Value:
@@ -30,7 +30,8 @@ def _targets(low: Value, end: Value, parity: int) -> Value:
 
 
 class TokensProof(wiring.Component):
-    """Two tiles never begin a step without what it needs, never lose count, and stay within a step of each other.
+    """Two tiles never begin a step without the required tokens, never lose count, and stay within one step of each
+    other.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class TokensProof(wiring.Component):
         ]
         finished = {name: Signal(_STEPS, name=f"finished_{name}") for name in ("host", "a", "b")}
 
-        # Tokens on their way: of each kind and parity how many, and which of them arrives in this cycle.
+        # Tokens in transit: how many of each kind and parity, and which of them arrives in this cycle.
         def flight(name: str) -> list[Signal]:
             return [Signal(2, name=f"{name}_{parity}") for parity in range(2)]
 
@@ -104,7 +105,7 @@ class TokensProof(wiring.Component):
                 m.d.sync += count.eq(count + (sent & (sent_parity == number)) - (taken & (parity == number)))
 
         kind_a, kind_b = a.o.payload.kind, b.o.payload.kind
-        # A sends TICKs to B alone; its direct ACKs go to the host, its delayed ones to B, where there is a loop.
+        # A sends TICKs to B only; its direct ACKs go to the host and, with the loop, its delayed ones to B.
         late_ack = sends["a"] & (kind_a == PacketKind.ACK) & (a._sending == 2)
         late_tick = sends["b"] & (kind_b == PacketKind.TICK)
         moves(host_ticks, host_sends, finished["host"][0], self.arrives_a == 1, self.parity_a)
@@ -130,7 +131,7 @@ class TokensProof(wiring.Component):
         m.d.comb += [
             Assert(~a.due | needs_a),
             Assert(~b.due | needs_b),
-            # No more than a step ahead: B follows A, and A has not begun step t + 2 before B has finished step t.
+            # At most one step ahead: B follows A, and A does not begin step t + 2 before B has finished step t.
             Assert(bb <= fa + (a._sending > 1)),
             Assert(ba <= fb + 2),
         ]
@@ -150,7 +151,7 @@ class TokensProof(wiring.Component):
         begun: dict[str, Value],
         flights: tuple[list[Signal], ...],
     ) -> None:
-        """Every token that was sent and not used up is on its way or counted, and nothing else is."""
+        """Every token that was sent and not consumed is in transit or counted, and there are no other tokens."""
         a, b, loop = self.a, self.b, int(self.delayed)
         fa, fb, fh = finished["a"], finished["b"], finished["host"]
         ba, bb = begun["a"], begun["b"]
@@ -168,7 +169,7 @@ class TokensProof(wiring.Component):
                 Assert(tile.parity == done[0]),
                 Assert(running | (tile._sending == 0)),
                 Assert(running | (before == begun_now) | (count == 0)),
-                # In the first cycle of all, nothing is expected yet.
+                # In the very first cycle, nothing is expected yet.
                 Assert((tile._expected[0] == sources + Mux(before[0], late_sources, 0)) | (count == 0)),
                 Assert((tile._expected[1] == Mux(before[1], sinks, 0) + Mux(before[0], late_sinks, 0)) | (count == 0)),
                 Assert((tile._related == (late_sinks | sinks << 1 | late_sources << 2 | sources << 3)) | (count == 0)),

@@ -42,7 +42,7 @@ def _run(command: Sequence[str | Path], **environment: str) -> None:
 
 
 def _environment(name: str, begin: float) -> Path:
-    """Make the environment of a framework if it is not there; return its Python."""
+    """Create the environment of a framework if it does not exist; return its Python."""
     folder = BUILD / f"env-{name}"
     python = folder / "bin" / "python"
     first = [] if name == "spyx" else [HERE / "requirements" / "torch.txt"]
@@ -63,7 +63,7 @@ def _environment(name: str, begin: float) -> Path:
 
 
 def _record(name: str, python: Path, begin: float) -> Path:
-    """Run the recorder of a framework if its recordings are not there; return their folder."""
+    """Run the recorder of a framework if its recordings do not exist; return their folder."""
     folder = BUILD / "recordings" / name
     sources = [HERE / "recorders" / file for file in ("common.py", "torch_layers.py", f"record_{name}.py")]
     stamp = BUILD / "recordings" / f"{name}.sha256"

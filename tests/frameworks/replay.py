@@ -24,13 +24,13 @@ __all__ = ["FRAMEWORKS", "RECORDINGS", "Recording", "Verdict", "differences", "r
 RECORDINGS = Path(__file__).parent / "recordings"
 
 FRAMEWORKS = ("snntorch", "norse", "spikingjelly", "sinabs", "rockpool", "spyx")
-"""In the order of the table."""
+"""The frameworks, in the order of the table."""
 
 FLOAT_TOLERANCE = 1e-5
-"""Of readouts, relative to the largest one: files hold 32-bit floats."""
+"""Tolerance of readouts, relative to the largest one, because files hold 32-bit floats."""
 
 INTEGER_TOLERANCE = 5e-3
-"""The same between integers and recording where weights or leaks are rounded."""
+"""The same tolerance between integers and recording where weights or leaks are rounded."""
 
 WIDTHS = Quantisation(weight_width=16, v_width=24, beta_fraction=18)
 
@@ -52,11 +52,12 @@ class Recording:
 
     @property
     def framework(self) -> str:
-        """Name of the framework, which is that of its preset."""
+        """Name of the framework, which is also the name of its preset."""
         return str(self.about["framework"])
 
     def graph(self) -> Any:
-        """Return the content of the NIR file, in the form that `load` takes besides a path and a ``nir.NIRGraph``."""
+        """Return the content of the NIR file in the third form that `load` accepts, besides a path and a
+        ``nir.NIRGraph``."""
         return _Tree(self.nir)
 
     def network(self, **options: Any) -> Network:
@@ -66,7 +67,8 @@ class Recording:
 
 
 class _Tree:
-    """Content of a NIR file, read here: the process that `load` starts for a file takes longer than the comparison."""
+    """Content of a NIR file, read in this process: starting the reader process of `load` takes longer than the
+    comparison."""
 
     def __init__(self, content: bytes) -> None:
         with h5py.File(io.BytesIO(content)) as file:
@@ -113,11 +115,12 @@ def recordings(folder: Path = RECORDINGS, framework: str | None = None) -> Itera
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of a recording.
+    """The result for a recording.
 
     ``verdict`` is "equal", "differs" or "refused"; ``cells`` and ``differing`` compare the float model with the
-    recording, and ``integers`` is the number of cells in which the integers differ. ``note`` says how it differs or
-    why it is refused, else it names the options that the file needs. ``kept`` tells whether the bars hold.
+    recording, and ``integers`` is the number of cells in which the integers differ. ``note`` says how the result
+    differs or why the network is refused; otherwise it names the options that the file needs. ``kept`` states whether
+    the required shares are reached.
     """
 
     framework: str
@@ -137,7 +140,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """What was found, in words."""
+        """The result in words."""
         if self.verdict == "refused":
             return f"refused, {self.note}"
         counts = f"float model differs in {self.differing:,} of {self.cells:,} cells, integers in {self.integers:,}"
@@ -147,9 +150,9 @@ class Verdict:
 def verdict_of(recording: Recording) -> Verdict:
     """Replay a recording and judge it.
 
-    The float model must equal the recording in every cell, unless the file does not hold all (``lost``), and then a
-    note of the network or a refusal must say so. Integers must equal it in every cell where nothing is rounded,
-    elsewhere in 99.5 % of the cells, or in 98 % for recurrent networks.
+    The float model must equal the recording in every cell, unless the file does not hold everything (``lost``); then a
+    note of the network or a refusal must say so. Integers must equal the recording in every cell where nothing is
+    rounded, elsewhere in 99.5 % of the cells, or in 98 % for recurrent networks.
     """
     about = recording.about
 
@@ -196,7 +199,7 @@ def verdict_of(recording: Recording) -> Verdict:
 
 
 def differences(network: Network, recording: Recording) -> tuple[int, int]:
-    """Return the number of cells in which the float model differs, and of all cells."""
+    """Return the number of cells in which the float model differs, and the number of all cells."""
     result = network.run(recording.inputs)
     differing = cells = 0
     for name, spikes in recording.spikes.items():
@@ -224,7 +227,7 @@ def _integer_differences(network: Network, recording: Recording) -> int:
 
 
 def _unequal(found: NDArray[Any], recorded: NDArray[np.uint8], recording: Recording) -> int:
-    """Return the number of different cells; the first steps of a framework that is late must be silent."""
+    """Return the number of different cells; if the framework is late, its first steps must be silent."""
     late = recording.about.get("late", 0)
     shifted = np.concatenate([np.zeros_like(found[:late]), found[: len(found) - late]])
     return int(np.count_nonzero(shifted != recorded))

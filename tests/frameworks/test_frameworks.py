@@ -28,7 +28,7 @@ def verdicts():
 def test_recording(path, verdicts):
     verdict = verdicts[path] = verdict_of(read(path))
     assert verdict.kept, verdict.text
-    # What the file does not hold makes a difference here, or the case would show nothing.
+    # What the file lacks must make a difference here, or the case would show nothing.
     assert verdict.verdict != "equal" or not read(path).about["lost"]
 
 
@@ -47,7 +47,7 @@ def test_every_framework_is_recorded():
 
 
 def test_lost_is_noted():
-    """What an exporter drops is named in a note of every network with its preset."""
+    """Everything that an exporter drops is named in a note of every network with its preset."""
     lost = [read(path) for path in READABLE if read(path).about["lost"]]
     assert len(lost) > 10
     for recording in lost:
@@ -61,7 +61,8 @@ def test_lost_is_noted():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_wrong_presets_are_refused_or_warned_about(preset):
-    """Every recording, read with a preset that is not its own, unless every spike is the same nevertheless."""
+    """Every recording is read with every preset that is not its own; it must be refused or noted, unless every spike is
+    the same."""
     silent = []
     pairs = [(read(path), preset) for path in READABLE if read(path).framework != preset]
     for recording, wrong in pairs:

@@ -23,7 +23,7 @@ def test_modules_of_every_form_are_kept():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_module_fires_as_in_snntorch(name, tmp_path):
-    """The float network in every cell; 16-bit integers nearly so, where there are integers."""
+    """The float network is equal in every cell; 16-bit integers are nearly so, where the network can be quantised."""
     with np.load(HERE / f"{name}.npz") as kept:
         (tmp_path / "net.nir").write_bytes(kept["nir"].tobytes())
         network = load(tmp_path / "net.nir")

@@ -66,7 +66,7 @@ class Convolutional(nn.Module):
 
 
 class OneStep(nn.Module):
-    """One step per call, states inside of the neurons, spikes that come back, functions between layers."""
+    """One step per call, with states inside the neurons, spikes that are fed back, and functions between layers."""
 
     def __init__(self):
         super().__init__()
@@ -103,7 +103,7 @@ class Readout(nn.Module):
 
 
 class Alphas(nn.Module):
-    """Alpha neurons with each reset, states by hand and inside."""
+    """Alpha neurons with each reset, with explicit and with internal states."""
 
     def __init__(self):
         super().__init__()
@@ -132,7 +132,7 @@ CASES = {
 
 
 def with_statistics(module):
-    """Return a module in evaluation, with statistics in its normalisations as after training, and larger weights."""
+    """Return a module in evaluation mode, with normalisation statistics as after training, and larger weights."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.2)

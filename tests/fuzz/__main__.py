@@ -29,7 +29,7 @@ from spikeloom.sim.lib.formats import SUMMARY_FILE
 
 
 def _state(seed: int) -> str:
-    """What the outcomes depend on: the seed and every source."""
+    """Everything that the outcomes depend on: the seed and every source."""
     digest = hashlib.sha256(str(seed).encode())
     for folder in ("sim", "sw", "boards", "tests/fuzz"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -38,12 +38,12 @@ def _state(seed: int) -> str:
 
 
 def _done(log: Path, state: str) -> dict[int, Outcome]:
-    """The outcomes of a run before, if it was of the same ``state``."""
+    """The outcomes of an earlier run, if it had the same ``state``."""
     lines = log.read_text().splitlines() if log.exists() else []
     if not lines or lines[0] != state:
         log.write_text(f"{state}\n")
         return {}
-    complete = [line for line in lines[1:] if line.endswith("}")]  # the last may be cut short
+    complete = [line for line in lines[1:] if line.endswith("}")]  # the last line may be incomplete
     return {entry.pop("number"): Outcome(**entry) for entry in map(json.loads, complete)}
 
 
@@ -65,7 +65,7 @@ def _outcomes(jobs: list[tuple[int, int]], workers: int) -> Iterator[tuple[int, 
 
 
 def _end(number: int, _frame: object) -> None:
-    """Handle a signal, here and in the processes of the pool, which inherit it: with what is open in between closed."""
+    """Handle a signal, here and in the processes of the pool, which inherit it: what is open is closed."""
     sys.exit(128 + number)
 
 

@@ -43,7 +43,7 @@ Damage = Callable[[np.random.Generator, bytes], bytes]
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A damaged file: its ``suffix`` and ``content``, and ``run``, which takes the path as the product would."""
+    """A damaged file, with its ``suffix`` and ``content``, and ``run``, which uses its path as the product would."""
 
     suffix: str
     content: bytes
@@ -57,7 +57,7 @@ def _network(name: str) -> bytes:
 
 @cache
 def _layers() -> bytes:
-    """A file of Lava-dl: an input, a convolution, a pool, a flatten and a dense layer."""
+    """A Lava-dl file: an input, a convolution, a pooling, a flatten and a dense layer."""
     rng, stream = np.random.default_rng(5), io.BytesIO()
     neuron = {"type": "CUBA", "iDecay": 4096, "vDecay": 0, "vThMant": 64, "refDelay": 1, "gradedSpike": False}
     plain = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1}
@@ -81,7 +81,7 @@ def _layers() -> bytes:
 
 @cache
 def _digits() -> tuple[bytes, bytes]:
-    """Some digits with their labels, packed and not, and their images alone."""
+    """Some digits with their labels, compressed and not, and their images alone."""
     held_out = load_digits()[1].first(40)
     packed, plain, images = io.BytesIO(), io.BytesIO(), io.BytesIO()
     np.savez_compressed(packed, images=held_out.images, labels=held_out.labels)
@@ -92,7 +92,7 @@ def _digits() -> tuple[bytes, bytes]:
 
 @cache
 def _reports() -> list[bytes]:
-    """The texts of ``report.json`` that are kept of builds, and of blocks."""
+    """The ``report.json`` texts that are stored of builds and of blocks."""
     return [
         path.read_bytes() for pattern in ("board-*", "lif-core-*") for path in sorted(ROOT.glob(f"qor/{pattern}.json"))
     ]
@@ -102,7 +102,7 @@ _TOML = b'network = "digits.nir"\nboard = "icebreaker"\n[core]\nlanes = 4\nweigh
 
 
 def warm_up() -> None:
-    """Import what commands import when they run: once here instead of in every process."""
+    """Import what commands import at run time: once here instead of in every process."""
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
         main(["place", str(shipped("digits-mlp.nir"))])
 
@@ -141,7 +141,7 @@ def _datagram(rng: np.random.Generator) -> bytes:
 
 
 def case_of(number: int, seed: int) -> Case:
-    """Case ``number`` of a ``seed``: 14 of 20 are networks, 3 of them of Lava-dl."""
+    """Case ``number`` of a ``seed``: 14 of 20 are networks, 3 of these Lava-dl files."""
     rng = np.random.default_rng((seed, number))
     kind = number % 20
     if kind in (0, 8, 9):
@@ -168,5 +168,5 @@ def case_of(number: int, seed: int) -> Case:
 
 
 def void(value: object) -> None:
-    """Take what is only read to see that it can be."""
+    """Discard a value that is read only to check that it can be."""
     json.dumps(str(value))

@@ -13,7 +13,8 @@ import numpy as np
 __all__ = ["damaged", "damaged_graph", "damaged_text"]
 
 _EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 63) - 1, (1 << 64) - 1)
-# Where the structure of HDF5, NumPy and ZIP files is: most bytes are numbers of weights, and to change those is dull.
+# The structure of HDF5, NumPy and ZIP files is here: most bytes are numbers of weights, which are less interesting to
+# change.
 _SIGNS = (
     b"TREE",
     b"HEAP",
@@ -32,7 +33,7 @@ _NEAR = 256
 
 
 def damaged(rng: np.random.Generator, content: bytes) -> bytes:
-    """``content`` with one or two places changed, most of them near the file's own structure."""
+    """``content`` with one or two places changed, most of them near the structure of the file."""
     data = bytearray(content)
     signs = [found.start() for sign in _SIGNS for found in re.finditer(re.escape(sign), content)]
     for _ in range(rng.integers(1, 3)):
@@ -63,12 +64,12 @@ def damaged(rng: np.random.Generator, content: bytes) -> bytes:
 
 
 def damaged_text(rng: np.random.Generator, content: bytes) -> bytes:
-    """JSON with one value or key changed to another; now and then its bytes are damaged instead."""
+    """JSON with one value or key changed to another; sometimes its bytes are damaged instead."""
     if rng.random() < 0.3:
         return damaged(rng, content)
     value = json.loads(content)
     holders: list[Any] = [value]
-    for holder in holders:  # grows while it is walked through
+    for holder in holders:  # grows while it is traversed
         inner = holder.values() if isinstance(holder, dict) else holder
         holders.extend(item for item in inner if isinstance(item, dict | list) and item)
     holder = holders[int(rng.integers(len(holders)))]
@@ -103,13 +104,13 @@ def damaged_text(rng: np.random.Generator, content: bytes) -> bytes:
 
 
 def damaged_graph(rng: np.random.Generator, content: bytes, root: str = "node") -> bytes:
-    """A file whose HDF5 is whole, and one or two of whose values below ``root`` are not what they should be."""
+    """A file with intact HDF5, of which one or two values below ``root`` are wrong."""
     stream = io.BytesIO(content)
     with h5py.File(stream, "r+") as file:
         for _ in range(rng.integers(1, 3)):
             names: list[str] = []
             file[root].visit(names.append)
-            if rng.random() < 0.9:  # a group that is something else ends at the first check
+            if rng.random() < 0.9:  # a group replaced by something else would fail at the first check
                 names = [name for name in names if isinstance(file[root][name], h5py.Dataset)]
             if not names:
                 break
@@ -128,7 +129,7 @@ def damaged_graph(rng: np.random.Generator, content: bytes, root: str = "node") 
 
 
 def _another(rng: np.random.Generator, value: Any) -> Any:
-    """Something else in place of a value: of another size, type or magnitude."""
+    """A replacement for a value, of another size, type or magnitude."""
     texts = [
         "",
         "LIF",

@@ -24,7 +24,8 @@ __all__ = ["Outcome", "run_case"]
 MEMORY_MIB = 1024
 CPU_S = 10
 PATIENCE_S = 60
-"""A case that waits takes no processor time; on a busy computer one that works may take several times of it."""
+"""Time limit: a waiting case takes no processor time, and on a busy computer a working one may take several times its
+processor time."""
 
 _NOTES = re.compile(r"((?!spikeloom: )[^\n]*\n)*")
 _SENTENCE = re.compile(_NOTES.pattern + r"spikeloom: [^\n]+\n?")
@@ -32,7 +33,8 @@ _SENTENCE = re.compile(_NOTES.pattern + r"spikeloom: [^\n]+\n?")
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """``verdict`` is "accepted", "refused", "traceback", "signal" or "timeout"; ``said`` is what the process wrote."""
+    """The outcome of a case: ``verdict`` is "accepted", "refused", "traceback", "signal" or "timeout"; ``said`` is the
+    output of the process."""
 
     verdict: str
     said: str
@@ -41,7 +43,7 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether it is as it must be."""
+        """Whether the outcome is acceptable."""
         return self.verdict in ("accepted", "refused") and self.memory_mib <= MEMORY_MIB
 
 
@@ -60,7 +62,7 @@ def run_case(case: Case) -> Outcome:
             with warnings.catch_warnings():
                 warnings.simplefilter(
                     "ignore", DeprecationWarning
-                )  # threads of the caller: the child needs none of them
+                )  # threads of the caller, none of which the child needs
                 process = os.fork()
             if not process:
                 _child(case, path, said.fileno())
@@ -68,7 +70,7 @@ def run_case(case: Case) -> Outcome:
                 status, usage, timed_out = _wait(process)
             except BaseException:  # a signal that ends this process
                 os.kill(process, signal.SIGKILL)
-                with contextlib.suppress(ProcessLookupError):  # it may have no group of its own yet
+                with contextlib.suppress(ProcessLookupError):  # it may not have its own group yet
                     os.killpg(process, signal.SIGKILL)
                 os.waitpid(process, 0)
                 raise
@@ -85,7 +87,7 @@ def run_case(case: Case) -> Outcome:
     elif os.WIFSIGNALED(status):
         verdict = "signal"
     else:
-        # A command that works may write notes; one that does not ends with one sentence. Warnings are exceptions here.
+        # A command that succeeds may write notes; one that fails ends with one sentence. Warnings are exceptions here.
         verdict = {0: "accepted", 2: "refused"}.get(os.WEXITSTATUS(status), "traceback")
         expected = _NOTES if verdict == "accepted" else _SENTENCE
         if "Traceback (most recent call last)" in text or not expected.fullmatch(text):
@@ -94,19 +96,19 @@ def run_case(case: Case) -> Outcome:
 
 
 def _child(case: Case, path: Path, said: int) -> None:
-    """Never returns: ends with the status of the command."""
+    """Run the case and exit with the status of the command; never returns."""
     status = 70
     try:
         faulthandler.disable()
-        gc.disable()  # it would touch, and so copy, all of the memory that is shared
-        os.setsid()  # with whatever it starts it can be ended
+        gc.disable()  # garbage collection would touch, and so copy, all shared memory
+        os.setsid()  # so that it can be ended together with everything that it starts
         null = os.open(os.devnull, os.O_RDWR)
         for target, source in ((0, null), (1, null), (2, said)):
             os.dup2(source, target)
-        # The caller may have put something else in their place, as pytest does.
+        # The caller may have replaced the streams, as pytest does.
         sys.stdout, sys.stderr = (os.fdopen(end, "w", encoding="utf-8", closefd=False) for end in (1, 2))
         size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
-        # The limit counts address space, of which some is never used: the memory that is taken is measured and judged.
+        # The limit counts address space, part of which is never used: the memory in use is measured and judged.
         resource.setrlimit(resource.RLIMIT_AS, (size + (2 * MEMORY_MIB << 20),) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -124,7 +126,7 @@ def _run(case: Case, path: Path) -> int:
         case.run(path)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
-    except ValueError as error:  # of the readers that no command leads to yet; commands end with a sentence themselves
+    except ValueError as error:  # errors of readers that no command uses yet; commands end with a sentence themselves
         print(f"spikeloom: {error}", file=sys.stderr)
         return 2
     return 0

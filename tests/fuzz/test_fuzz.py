@@ -26,7 +26,7 @@ def test_damaged_files_are_accepted_or_refused_with_one_sentence():
         outcome = run_case(case)
         assert outcome.good, (number, case.suffix, outcome)
         verdicts.add((case.suffix, outcome.verdict))
-    # Interesting: damage that is seen and damage that is not, and every kind of file.
+    # Interesting: damage that is detected and damage that is not, and every kind of file.
     assert {
         (".nir", "accepted"),
         (".nir", "refused"),

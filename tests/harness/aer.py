@@ -20,19 +20,19 @@ from spikeloom.sim.lib.words import bits_for
 
 CHIPS = 128
 EVENTS = 2048
-ADDRESS, PAUSE, MAGNITUDE = range(3)  # planes of the script
+ADDRESS, PAUSE, MAGNITUDE = range(3)  # byte lanes of a word of the script
 
 
 def random_script(rng: np.random.Generator, most: int) -> np.ndarray:
-    """Addresses, and pauses of up to ``most`` (0 to 3: 0, 3, 15 or 255 cycles), each as likely as the others."""
+    """Random addresses, and pauses of up to ``most`` (0 to 3: 0, 3, 15 or 255 cycles), each equally likely."""
     script = rng.integers(256, size=(EVENTS, 3), dtype=np.uint8)
     script[:, MAGNITUDE] = rng.integers(most + 1, size=EVENTS)
     return script
 
 
 class Chip(wiring.Component):
-    """The other end of an AER tile's wires. It sends or keeps up to ``EVENTS`` addresses; word 0 of ``counted`` is how
-    many."""
+    """The chip at the wires of an AER tile. It sends or stores up to ``EVENTS`` addresses; word 0 of ``counted`` is
+    their number."""
 
     def __init__(self, parameters: AerTileParameters) -> None:
         assert parameters.address_width <= 8
@@ -77,7 +77,7 @@ class Chip(wiring.Component):
             words.addr.eq(count),
             pauses.addr.eq(pausing),
             magnitudes.addr.eq(pausing),
-            # Synthesis takes away memories that nobody reads.
+            # Synthesis removes memories that nothing reads.
             self.looked_at.eq(words.data.xor() ^ counted.data.xor()),
         ]
         m.d.sync += pausing.eq(pausing + 1)
@@ -110,7 +110,7 @@ class Chip(wiring.Component):
 
 
 class WiredTiles(wiring.Component):
-    """As `Tiles`, without the wires of the AER tiles: there are chips at their ends."""
+    """Like `Tiles`, but without the wires of the AER tiles: chips are at their ends."""
 
     def __init__(self, fabric: FabricConfig) -> None:
         self.fabric = fabric
@@ -151,5 +151,5 @@ class WiredTiles(wiring.Component):
                 chip.script_index.eq(port.index),
                 chip.script_data.eq(port.write_data),
             ]
-        m.d.comb += self.steps_done.eq(Cat(tiles.steps_done, Cat(looked_at).xor()))  # that bit is no tile's
+        m.d.comb += self.steps_done.eq(Cat(tiles.steps_done, Cat(looked_at).xor()))  # that bit belongs to no tile
         return m

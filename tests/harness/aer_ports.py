@@ -24,6 +24,6 @@ def network_of(name: str, *, sizes: tuple[int, ...] = (10, 8), **options: object
 
 
 def placed(network: QuantisedNetwork, **options: object) -> Program:
-    """``network`` on the cores of `FABRIC`, its input observed."""
+    """A program of ``network`` on the cores of `FABRIC`, with its input observed."""
     ports = {"input_from": AerInput(tile=2, step_cycles=77), "output_to": AerOutput(tile=4, patience=99)}
     return place(network, FABRIC, tiles=2, **({"observe": [INPUT]} | ports | options))

@@ -41,7 +41,7 @@ OUTPUT_BUGS = {
 
 
 def _broken(module, old, new):
-    """A copy of the tile's module with a planted bug in it, or in what it is made of."""
+    """A copy of the tile's module with a planted bug in it or in one of its parts."""
     if module is aer_tile:
         return mutated(aer_tile, old, new)
     copy, broken = mutated(aer_tile, "import Tokens", "import Tokens"), mutated(aer, old, new)
@@ -50,11 +50,11 @@ def _broken(module, old, new):
 
 
 NAMES = ("input", *INPUT_BUGS, "output", *OUTPUT_BUGS)
-"""What ``chosen`` counts."""
+"""Names of the variants that ``chosen`` numbers."""
 
 
 class Variants(wiring.Component):
-    """All tiles; ``chosen`` is the place of one in `NAMES`, and the others get nothing."""
+    """All variants of the tile; ``chosen`` is the position of one in `NAMES`, and the others receive no input."""
 
     def __init__(self) -> None:
         bugs = INPUT_BUGS | OUTPUT_BUGS

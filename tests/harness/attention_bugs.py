@@ -14,12 +14,12 @@ from spikeloom.sim.attention.attention import AttentionParameters
 
 
 def compare(bug: str, module: types.ModuleType) -> None:
-    """Compare the unit of ``module`` with the reference, on what shows the bug of this name."""
+    """Compare the unit of ``module`` with the reference on an input that shows the bug of this name."""
     rng = rng_of(bug)
     parameters = AttentionParameters(tokens=8, features=8, heads=3, rows=4)
-    if "sample is" in bug:  # a pass of two words is about to end when it begins
+    if "sample is" in bug:  # the end of a two-word pass is known when the pass begins
         parameters = AttentionParameters(tokens=2, features=2, rows=2)
-    # Sources without pauses and a sink with many fill all memories; the other way round they are empty.
+    # Sources without pauses and a sink with many stalls fill all memories; the opposite leaves them empty.
     pauses = {"idle": 0.6 if "complete" in bug else 0, "stall": 0.9 if "room" in bug else 0.3}
     q, k, v = random_attention(rng, parameters, 6)
     words, _ = expected_words(parameters, q, k, v, samples=3, causal=True)
@@ -29,7 +29,7 @@ def compare(bug: str, module: types.ModuleType) -> None:
 
 
 def assert_shown(bug: str, module: types.ModuleType = unit) -> None:
-    """Assert that the unit of ``module``, with what is named ``bug``, differs from the reference."""
+    """Assert that the unit of ``module``, with the bug ``bug``, differs from the reference."""
     with pytest.raises(AssertionError):
         compare(bug, module)
 
@@ -42,6 +42,6 @@ def assert_found(
     old: str,
     new: str,
 ) -> None:
-    """As `assert_shown`, where ``user`` has what it imports of ``module`` with ``new`` in the place of ``old``."""
+    """Like `assert_shown`, where ``user`` imports ``module`` with ``old`` replaced by ``new``."""
     plant(monkeypatch, user.__name__, module, old, new)
     assert_shown(bug)

@@ -24,7 +24,7 @@ CORE = replace(SMALL, neurons=128, axons=512)
 def fabric_of(
     shape: AttentionParameters, *, units: tuple[int, ...] = (2,), columns: int = 2, queue_depth: int = 2
 ) -> FabricConfig:
-    """A mesh of two rows: the host, cores, and attention tiles of this shape as tiles number ``units``."""
+    """A mesh of two rows: the host, cores, and attention tiles of this shape at the tile numbers ``units``."""
     attention = AttentionTileParameters(attention=shape, axon_width=9)
     mesh = MeshParameters(columns=columns, rows=2, queue_depth=queue_depth)
     tiles = (None, *(attention if number in units else CORE for number in range(1, mesh.tiles)))
@@ -34,9 +34,9 @@ def fabric_of(
 def random_attention_network(
     rng: np.random.Generator, shape: AttentionParameters, *, count: int = 1
 ) -> QuantisedNetwork:
-    """Input, populations for Q, K and V, attention and an output population; skips and loops at random.
+    """Input, populations for Q, K and V, attention and an output population, with random skip connections and loops.
 
-    With ``count`` 2 there is another attention, which reads the same populations in other roles.
+    With ``count`` 2, a second attention reads the same populations in other roles.
     """
     size, outputs = shape.heads * shape.tokens * shape.features, int(rng.integers(3, 12))
     size_of = {INPUT: size, **dict.fromkeys((*SOURCES, NAME, ANOTHER), size), "output": outputs}

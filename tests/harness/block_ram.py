@@ -22,24 +22,24 @@ __all__ = ["COLLISION", "ROW_COLLISION", "garbage_block_ram", "random_block_ram"
 
 COLLISION = "a word is read while it is written"
 ROW_COLLISION = "a word is read while another one of its row is written"
-"""Printed by the simulator each time."""
+"""Message that the simulator prints for each collision."""
 
 
 def garbage_block_ram(monkeypatch, *, start_cycles: int = 0) -> None:
-    """Let all block RAM that is elaborated from now on return garbage where silicon may.
+    """Let all block RAM that is elaborated from now on return garbage where silicon may do so.
 
-    ``start_cycles`` are the cycles from the start of the simulation in which every read gives garbage.
+    ``start_cycles`` is the number of cycles from the start of the simulation in which every read returns garbage.
     """
 
     def registered_read(m: Module, memory: Memory, address: Value, *, enable: Value | None = None) -> Signal:
-        """As `spikeloom.hdl.tech.ram.registered_read`; the ports that write must be there already."""
+        """Like `spikeloom.hdl.tech.ram.registered_read`; the write ports must already exist."""
         read = memory.read_port(domain="comb")
         assert memory.write_ports, "a memory without a port to write cannot collide"
         data = Signal(memory.shape, reset_less=True)
         noise = Signal(64, init=0x9E3779B97F4A7C15 ^ memory.depth, reset_less=True)
         started = Signal(range(start_cycles + 1), reset_less=True)
         collides, row_collides = Signal(), Signal()
-        # As Yosys maps addresses to an iCE40: the lowest bits select the word in its row.
+        # Like Yosys on an iCE40: the lowest address bits select the word within its row.
         column_bits = bits_for(block_ram.WORDS_PER_ROW) if SHARED_ROWS in memory.attrs else 0
         row = read.addr[column_bits:]
         m.d.comb += [
@@ -47,7 +47,7 @@ def garbage_block_ram(monkeypatch, *, start_cycles: int = 0) -> None:
             collides.eq(Cat(port.en.any() & (port.addr == read.addr) for port in memory.write_ports).any()),
             row_collides.eq(Cat(port.en.any() & (port.addr[column_bits:] == row) for port in memory.write_ports).any()),
         ]
-        # A multiplicative generator: its upper half is random enough, and wide words repeat it.
+        # A multiplicative generator: its upper half is random enough, and is repeated in wide words.
         m.d.sync += noise.eq(noise * 6364136223846793005 + 1442695040888963407)
         garbage = noise[32:].replicate(-(-len(data) // 32))[: len(data)]
         with m.If(started != start_cycles):
@@ -65,14 +65,14 @@ def garbage_block_ram(monkeypatch, *, start_cycles: int = 0) -> None:
 
 
 def shallow_block_ram(monkeypatch) -> None:
-    """Let a block RAM hold eight words from now on: then small memories have the latency that large ones have."""
+    """Let a block RAM hold eight words from now on, so that small memories have the latency of large ones."""
     monkeypatch.setattr(block_ram, "_BLOCKS", ((1, 3),))
 
 
 def random_block_ram(monkeypatch, rng: np.random.Generator) -> None:
     """Let block RAM that is elaborated from now on start with random words, unless it has initial contents.
 
-    This is what a reset in the middle of a run leaves behind, since it clears no memory.
+    A reset in the middle of a run leaves such contents, because it clears no memory.
     """
     original = block_ram.block_memory
 

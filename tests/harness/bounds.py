@@ -9,7 +9,8 @@ import pytest
 
 
 def assert_bounds(make: Callable[..., object], name: str, low: int, high: int, **others: object) -> None:
-    """Assert that ``make(**others)`` takes ``name`` from ``low`` to ``high``, and says so of anything else."""
+    """Assert that ``make(**others)`` accepts ``name`` from ``low`` to ``high``, and refuses anything else with the
+    usual message."""
     for value in (low, high):
         make(**others | {name: value})
     for wrong in (low - 1, high + 1, True, float(low)):

@@ -21,35 +21,35 @@ from spikeloom.sim.host.registers import BRIDGE
 from spikeloom.sim.lib.registers import BRIDGE_TILE, CORE_TILE, REGISTER_MEMORY
 
 Packet = tuple[PacketKind, int, int]
-"""What the fabric sends: kind, axon (of a TICK: ``last``), value."""
+"""A packet from the fabric: kind, axon (of a TICK: ``last``), value."""
 
 
 @dataclass
 class BridgeRun:
-    """What came out."""
+    """Everything that a run of the bridge has produced."""
 
-    requests: list[Spike | Tick] = field(default_factory=list)  #: what the fabric was told
+    requests: list[Spike | Tick] = field(default_factory=list)  #: packets that the fabric received
     writes: list[tuple[int, int, int, int]] = field(default_factory=list)  #: (memory, plane, index, byte)
-    answers: bytearray = field(default_factory=bytearray)  #: what the host was told
-    taken: list[Packet] = field(default_factory=list)  #: what the bridge took from the fabric, without ACKs
+    answers: bytearray = field(default_factory=bytearray)  #: messages that the host received
+    taken: list[Packet] = field(default_factory=list)  #: packets that the bridge took from the fabric, without ACKs
     acknowledged: int = 0  #: ACKs that the bridge took
-    answered: int = 0  #: ACKs that the fabric got
+    answered: int = 0  #: ACKs that the fabric received
     begun: int = 0  #: steps that the fabric has begun
-    at_limit: int = 0  #: packets of the last step that credit allows
+    at_limit: int = 0  #: packets of the last step that the credit allows
     cycles: int = 0
     bytes_taken: int = 0
     last_byte: int = 0  #: cycle in which the host's last byte was taken
     last_request: int = 0  #: cycle of the last packet for the fabric
     flushed: bool = False  #: whether `flush` was high in the last cycle
-    register_bytes: dict[int, int] = field(default_factory=dict)  #: what the core's registers were written
+    register_bytes: dict[int, int] = field(default_factory=dict)  #: writes to the registers of the core
 
 
 class BridgeBench:
     """Drives a `HostBridge`.
 
-    ``idle`` and ``stall`` are the chances of a pause before each byte or packet and of a stall in each cycle;
-    ``stalled`` names ports that stay unready forever, "host" or "fabric". ``density`` is the mean number of packets
-    with which the fabric answers a step.
+    ``idle`` and ``stall`` are the probabilities of a pause before each byte or packet and of a stall in each cycle;
+    ``stalled`` names ports that are never ready, "host" or "fabric". ``density`` is the mean number of packets with
+    which the fabric answers a step.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class BridgeBench:
         self.stalled = stalled
 
     def step_answers(self, step: int) -> list[Packet]:
-        """The packets with which the fabric answers a step, the same in every run: spikes in any order, membranes."""
+        """The packets with which the fabric answers a step, the same in every run: spikes in any order, and
+        membranes."""
         rng = np.random.default_rng(step)
         bridge = self.bridge
         axons = rng.permutation(1 << bridge.axon_width)[: rng.poisson(self.density)]
@@ -83,10 +84,10 @@ class BridgeBench:
         return [(PacketKind(k), int(a), int(v)) for k, a, v in zip(kinds, axons, values, strict=True)]
 
     def simulate(self, data: bytes, *, cycles: int = 100_000, reset_at: int = -1, then: bytes = b"") -> BridgeRun:
-        """Give ``data`` to the bridge until nothing has happened for 100 cycles; return what came out.
+        """Send ``data`` to the bridge until nothing has happened for 100 cycles; return what came out.
 
-        ``reset_at`` begins a new session in that cycle and gives ``data`` again, from its beginning; what came before
-        is forgotten. The bytes ``then`` follow in a run of their own, which is in `run` afterwards.
+        ``reset_at`` begins a new session in that cycle and sends ``data`` again from its beginning; earlier output is
+        discarded. The bytes ``then`` follow in a run of their own, whose result is in `run` afterwards.
         """
         first: list[BridgeRun] = []
         reset = Signal()
@@ -107,7 +108,7 @@ class BridgeBench:
         self.run = BridgeRun()
         self.host = deque(data)
         self.packets = deque[dict[str, int]]()
-        self.lasts: list[bool] = []  # of each TICK that the fabric has from the host
+        self.lasts: list[bool] = []  # for each TICK that the fabric has received from the host
 
     async def _clock(self, ctx, data: bytes, cycles: int, reset: Signal, reset_at: int) -> None:
         bridge, rng = self.bridge, self.rng
@@ -171,7 +172,8 @@ class BridgeBench:
                 self._request(packet)
                 run.last_request = cycle
             memory, plane, index = place
-            # In the cycle after its address there is a register's byte, otherwise what must not be taken for it.
+            # The byte of a register is there in the cycle after its address; in other cycles, a wrong byte that must
+            # not be used.
             ctx.set(port.read_data, self.register(index) if memory == REGISTER_MEMORY else 0xEE)
             if write:
                 run.writes.append((memory, plane, index, written))
@@ -183,7 +185,7 @@ class BridgeBench:
         return self.run.register_bytes.get(index, (index * 37 + 11) & 0xFF)
 
     def _answer_steps(self) -> None:
-        """The fabric begins a step when it has all that the step needs; its answers end with TICK and ACK."""
+        """The fabric begins a step when it has everything that the step needs; its answer ends with TICK and ACK."""
         run = self.run
         step = run.begun
         if step < len(self.lasts) and run.answered >= step - 1:
@@ -224,17 +226,17 @@ class BridgeBench:
 
 @dataclass
 class Expected:
-    """What a host's bytes must lead to."""
+    """The results that a host's bytes must produce."""
 
     requests: list[Spike | Tick]
     writes: list[tuple[int, int, int, int]]
     reads: list[bytes]
-    answers: bytes  #: without those to READs, which may come between any two messages
+    answers: bytes  #: without the answers to READs, which may come between any two messages
     error: int
 
 
 def model_of(bridge) -> BridgeModel:
-    """The model of a bridge whose axons are not wider than those of messages."""
+    """The model of a bridge whose axons are as wide as those of messages or narrower."""
     return BridgeModel(
         bridge.axon_width,
         index_width=bridge.index_width,
@@ -244,7 +246,7 @@ def model_of(bridge) -> BridgeModel:
 
 
 def expected_of(bench: BridgeBench, data: bytes) -> Expected:
-    """What ``data`` must lead to, by the model of the bridge. Only registers of the core are read."""
+    """The results that ``data`` must produce, by the model of the bridge. Only registers of the core are read."""
     model = model_of(bench.bridge)
     expected = Expected([], [], [], b"", 0)
     registers: dict[int, int] = {}
@@ -289,7 +291,7 @@ def random_values(rng, axon_width, value_width, errors):
             data += b"\x11" + axon.to_bytes(2, "little") + value.to_bytes(3, "little", signed=True)
         else:
             power, is_signed = int(rng.integers(4)), int(rng.integers(2))
-            # Without errors, values have fewer bits than packets take.
+            # Without errors, values have at most as many bits as packets hold.
             while not errors and (1 << power) + 1 - is_signed > value_width:
                 power -= 1
             count = int(rng.choice([0, 1, 2, 7, 8, 9, 30]))
@@ -306,10 +308,10 @@ def random_values(rng, axon_width, value_width, errors):
 
 
 def random_data(rng, axon_width, *, samples=3, requests=True, errors=False, value_width=0):
-    """Samples of a few steps each, with WRITEs and READs of the core, and of tiles that do not exist, between them.
+    """Samples of a few steps each, with WRITEs and READs of the core and of nonexistent tiles in between.
 
-    With ``errors``, some of them have addresses that the fabric does not have, and bytes that begin no message follow.
-    With a ``value_width`` there are values, too.
+    With ``errors``, some of these have addresses that the fabric does not have, and bytes that begin no message follow.
+    With a ``value_width``, values are included.
     """
     data = b""
     for _ in range(samples):
@@ -343,7 +345,7 @@ def random_data(rng, axon_width, *, samples=3, requests=True, errors=False, valu
 
 
 def messages_of(answers):
-    """What the host understands: spikes with their step, values with theirs, ticks, reads."""
+    """The decoded messages for the host: spikes and values with their steps, ticks, reads."""
     decoder = MessageDecoder()
     found = decoder.feed(bytes(answers))
     assert not decoder.inside
@@ -355,7 +357,7 @@ def messages_of(answers):
 
 
 def check(bench, data, **how):
-    """Run, and compare everything with the model, the register ``error`` included."""
+    """Run, and compare everything with the model, including the register ``error``."""
     run = bench.simulate(data, then=read("error"), **how)
     expected = expected_of(bench, data)
     _, (error,) = messages_of(bench.run.answers)
@@ -386,11 +388,11 @@ def read(name):
 
 
 PLANTED = random_data(rng_of("planted"), 9, samples=5)
-"""What a bridge with a planted bug is told."""
+"""The input for a bridge with a planted bug."""
 
 
 def bridge_with_bug(monkeypatch, module, old, new):
-    """Host bridges whose own module, or that of a part, reads ``new`` in the one place ``old``."""
+    """Host bridges of which one module, their own or that of a part, has ``old`` replaced by ``new`` in one place."""
     if module is bridge_module:
         return mutated(module, old, new).HostBridge
     plant(monkeypatch, bridge_module.__name__, module, old, new)
@@ -398,7 +400,7 @@ def bridge_with_bug(monkeypatch, module, old, new):
 
 
 def find_planted_bug(monkeypatch, module, old, new):
-    """Fail unless the bench finds the bug in a bridge as `bridge_with_bug` makes it."""
+    """Fail unless the bench finds the bug in a bridge made by `bridge_with_bug`."""
     design = bridge_with_bug(monkeypatch, module, old, new)
     with pytest.raises((AssertionError, ValueError)):
         check(BridgeBench(design(9, 20), rng_of("planted")), PLANTED)

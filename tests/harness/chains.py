@@ -15,7 +15,7 @@ from spikeloom.sim.network.unit import QuantisedUnit, UnitStep
 
 
 def relay(name: str) -> QuantisedPopulation:
-    """A neuron that fires in each step in which anything reaches it."""
+    """A neuron that fires in each step in which any event reaches it."""
     return QuantisedPopulation(name=name, parameters=NeuronParameters(size=1, threshold=0, reset=Reset.ZERO))
 
 
@@ -32,7 +32,8 @@ def connection(source: str, target: str, weight: int = 1, delay: int = 0) -> Qua
 
 @dataclass(frozen=True)
 class Gate(QuantisedUnit):
-    """A unit that fires where all of its sources do, and where not all do in every other step, if it ``alternates``."""
+    """A unit that fires where all of its sources fire or, if it ``alternates``, in every other step where not all of
+    them do."""
 
     name: str
     reads: tuple[str, ...]

@@ -23,12 +23,13 @@ _MESSAGES = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAd
 
 
 def find_chromium() -> str | None:
-    """The program, if there is one."""
+    """The path of the browser, or None if there is none."""
     return find_program("chromium")
 
 
 class Page:
-    """``path`` opened in a browser of its own; ``requests`` are all addresses asked for, ``errors`` what was said."""
+    """``path`` opened in a browser of its own; ``requests`` are all requested addresses, ``errors`` the reported
+    errors."""
 
     def __init__(self, path: Path, *, width: int = 1100, dark: bool = False) -> None:
         self.requests: list[str] = []
@@ -40,7 +41,8 @@ class Page:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         low_read, self._write = os.pipe()
         self._read, low_write = os.pipe()
-        # Chromium wants its pipe at 3 and 4; out of the way of those the ends are moved there in one step.
+        # Chromium expects its pipe at descriptors 3 and 4; the ends are first moved away from these, then there in one
+        # step.
         read, write = (fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (low_read, low_write))
         command = [str(find_chromium()), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         command += ["--remote-debugging-pipe", "--no-first-run", f"--user-data-dir={self._folder.name}", "about:blank"]
@@ -97,7 +99,7 @@ class Page:
             self._take()
 
     def _take(self) -> dict[str, Any]:
-        """The next message; events are noted on the way."""
+        """The next message; events before it are recorded."""
         end = time.monotonic() + _PATIENCE_S
         while b"\0" not in self._rest:
             ready, _, _ = select.select([self._read], [], [], max(0.0, end - time.monotonic()))

@@ -17,7 +17,7 @@ def lif(size, tau=8e-4):
 
 
 def write_network(path, *, inputs=64, hidden=8, weight=None, nodes=None, edges=None, hints=None):
-    """A network of two layers; ``nodes`` and ``edges`` are put over it."""
+    """Write a network of two layers; ``nodes`` and ``edges`` override those of the network."""
     rng = np.random.default_rng(5)
     content = {
         "input": nir.Input(np.array([inputs])),
@@ -38,7 +38,7 @@ def write_network(path, *, inputs=64, hidden=8, weight=None, nodes=None, edges=N
 
 
 def sentence(capsys, *arguments):
-    """The sentence with which the command refuses ``arguments``, after notes."""
+    """The sentence with which the command refuses ``arguments``, without notes before it."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     assert stop.value.code == 2
@@ -49,7 +49,7 @@ def sentence(capsys, *arguments):
 
 
 def refused(capsys, *arguments):
-    """As `sentence`; nothing may have been written."""
+    """Like `sentence`, and assert that nothing was written."""
     error = sentence(capsys, *arguments)
     assert not [path for path in Path().rglob("*") if path.is_file()]
     return error

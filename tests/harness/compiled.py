@@ -28,7 +28,7 @@ from spikeloom.simulators.build import compile_design
 from spikeloom.simulators.compiled import CompiledSimulator, Pauses
 
 BUILD = Path(__file__).parents[2] / "build" / "cosim"
-"""Where libraries stay, so that only a change of the hardware compiles again."""
+"""Folder of the libraries, which is kept so that only a change of the hardware compiles again."""
 
 TOUCHED = ("engine.accumulator.touched0.memory", "engine.accumulator.touched1.memory")  # 0 after a step of their parity
 
@@ -80,16 +80,16 @@ CORES = {
         readout=False,
     ),
 }
-"""The cores that are compiled for tests. Each costs 10 s or more to compile, so that networks share them."""
+"""The cores that are compiled for tests. Each takes 10 s or more to compile, so networks share them."""
 
 
 def state_paths(core: CoreParameters) -> list[str]:
-    """The memories of states of a core, those of each bank."""
+    """The paths of the state memories of a core, one per bank."""
     return [f"engine.sweep.bank{number}.states.memory" for number in range(core.lane_banks)]
 
 
 def kept_states(simulator: CompiledSimulator, core: CoreParameters, paths: list[str]) -> list[list[int]]:
-    """The words of states after each step, from the memories at ``paths``."""
+    """The state words after each step, from the memories at ``paths``."""
     steps = zip(*(simulator.kept(path) for path in paths), strict=True)
     return [[joined(list(parts), core) for parts in zip(*words, strict=True)] for words in steps]
 
@@ -118,8 +118,8 @@ def run_compiled(
 ) -> EngineRun:
     """Like `run_engine`, on the compiled core.
 
-    With credit for one step at a time every state is still when it is read, however the core is made; with two, when
-    steps overlap, states are not read (``states`` stays empty).
+    With credit for one step at a time, every state is stable when it is read, for any core; with credit for two, steps
+    overlap and states are not read (``states`` stays empty).
     """
     steps, batch, _ = spikes.shape
     core = program.fabric.core

@@ -18,7 +18,7 @@ _TIMEOUT = 20_000
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet, its fields as at the ports of a tile."""
+    """A packet, with the fields at the ports of a tile."""
 
     kind: PacketKind
     parity: int = 0
@@ -29,14 +29,14 @@ class Packet:
 
 @dataclass
 class PortsRun:
-    """What a core sent: steps count through all samples."""
+    """The packets that a core sent: steps count through all samples."""
 
     spikes: set[tuple[int, int]] = field(default_factory=set)
     membranes: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 def bytes_of(program: Program) -> list[tuple[int, int, int, int]]:
-    """All that a core is loaded with, as ``(memory, plane, index, byte)``; registers are memory 0."""
+    """Everything that is loaded into a core, as ``(memory, plane, index, byte)``; registers are memory 0."""
     writes = [
         (image.memory, plane, index, int(byte))
         for image in program.memories
@@ -51,7 +51,7 @@ def bytes_of(program: Program) -> list[tuple[int, int, int, int]]:
 
 
 async def run_steps(ctx, ports, program: Program, spikes: np.ndarray, rng, *, idle=0.2, stall=0.3) -> PortsRun:
-    """Stream ``spikes`` ``(T, B, inputs)`` through ``ports``, which gives and takes a packet in each cycle."""
+    """Stream ``spikes`` ``(T, B, inputs)`` through ``ports``, which sends and receives a packet in each cycle."""
     steps, batch, _ = spikes.shape
     run, waiting = PortsRun(), deque()
     for step in range(steps * batch):
@@ -92,7 +92,7 @@ async def run_steps(ctx, ports, program: Program, spikes: np.ndarray, rng, *, id
 
 
 def assert_equal_to_reference(run: PortsRun, network: QuantisedNetwork, program: Program, spikes: np.ndarray) -> None:
-    """Every spike and every membrane that is read out."""
+    """Assert that every spike and every membrane that is read out is equal."""
     steps, batch, _ = spikes.shape
     reference = simulate(network, spikes, record=[network.output])
     axons = [int(axon) for axon in program.output_axons]

@@ -22,13 +22,13 @@ __all__ = [
 NARROW = CoreParameters(
     lanes=1, neurons=32, axons=128, weight_words=1024, v_width=12, accumulator_width=16, beta_fraction=8
 )
-"""One lane, and membranes so narrow that they saturate now and then."""
+"""One lane, with membranes so narrow that they saturate occasionally."""
 NARROW_64 = replace(NARROW, neurons=64)
 """The same with twice the neurons."""
 NARROW_PAIR = replace(NARROW, lanes=2)
 """The same with two lanes."""
 TINY_PAIR = replace(NARROW_PAIR, neurons=16, axons=32, weight_words=128)
-"""Two lanes and as little memory as a network of two layers takes: quick to load by the host."""
+"""Two lanes and the least memory that a network of two layers needs, so that the host loads it quickly."""
 MESHED = CoreParameters(lanes=2, neurons=64, axons=256, weight_words=2048, populations=8)
 """Room for several populations and for the axons of other tiles."""
 FEW_ROWS = CoreParameters(lanes=2, neurons=16, axons=32, weight_words=64, v_width=12, accumulator_width=12)
@@ -45,7 +45,7 @@ LEAN = CoreParameters(
     readout=False,
     per_neuron=frozenset(),
 )
-"""One lane and nothing that can be left out: the fewest lookup tables."""
+"""One lane without any optional part: the fewest lookup tables."""
 EXACT = CoreParameters(v_width=14, accumulator_width=20, beta_fraction=8)
 """Accumulators that hold the sums of random networks in any placement."""
 EXACT_MAPS = replace(EXACT, coordinate_width=3)

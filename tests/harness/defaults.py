@@ -20,7 +20,7 @@ __all__ = ["KEPT", "found", "modules"]
 
 _ROOT = Path(__file__).parents[2]
 KEPT = _ROOT / "tests" / "defaults.json"
-_LONGEST = 16  # a longer table has a test of its own
+_LONGEST = 16  # a longer table has its own test
 _MISSING = object()
 
 
@@ -31,7 +31,7 @@ def modules(portion: str) -> Iterator[ModuleType]:
 
 
 def found() -> dict[str, dict[str, Any]]:
-    """Name of a module to the name of what it holds to its value, as JSON has it."""
+    """From the name of a module to its values by name, in JSON form."""
     of_all = {module.__name__: _values(module) for portion in ("sim", "hdl") for module in modules(portion)}
     return {name.removeprefix("spikeloom."): values for name, values in of_all.items() if values}
 
@@ -88,7 +88,7 @@ def _of_function(function: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _simple(value: Any) -> Any:
-    """A number, or a small table of numbers, as JSON has it; `_MISSING` for anything else."""
+    """A number, or a small table of numbers, in JSON form; `_MISSING` for anything else."""
     if isinstance(value, enum.Enum) and not isinstance(value, int):
         return _MISSING
     if isinstance(value, bool | float):
@@ -107,7 +107,7 @@ def _simple(value: Any) -> Any:
 
 
 def _text(values: dict[str, dict[str, Any]]) -> str:
-    """JSON with one line for each number, so that a change is one line."""
+    """JSON with one line per number, so that a change affects one line."""
     parts = []
     for module, entries in values.items():
         lines = (f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items())

@@ -13,11 +13,11 @@ from spikeloom.hdl.tech import block_ram
 __all__ = ["simulated_block_ram"]
 
 _UNUSED = {36: 5, 18: 4, 9: 3, 4: 2, 2: 1, 1: 0}
-"""Of each width of a word: the lowest address pins, which do not belong to its address."""
+"""For each width of a word, the number of lowest address pins, which are not part of its address."""
 
 
 def simulated_block_ram(monkeypatch) -> None:
-    """Let what is elaborated for an ECP5 from now on be simulated."""
+    """Let designs elaborated for an ECP5 from now on be simulated."""
     monkeypatch.setattr(block_ram, "Instance", _BlockRam)
 
 
@@ -61,7 +61,8 @@ class _BlockRam(Elaboratable):
 
 
 def _held(given: dict[str, Any], width: int) -> list[int]:
-    """The words that ``INITVAL_00`` to ``INITVAL_3F`` give: each 16 times 18 bits, two bytes of nine, 20 bits apart."""
+    """The words given by ``INITVAL_00`` to ``INITVAL_3F``: each holds 16 times 18 bits, two bytes of nine, 20 bits
+    apart."""
     octets = []
     for row in range(64):
         value = given[f"p_INITVAL_{row:02X}"].value if f"p_INITVAL_{row:02X}" in given else 0

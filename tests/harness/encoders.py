@@ -75,13 +75,13 @@ EXAMPLES = (
 
 
 def label(encoder):
-    """The id of a test: the kind, and what is not as usual."""
+    """The id of a test: the kind of encoder and its unusual settings."""
     settings = {name: value for name, value in encoder.settings().items() if name not in ("kind", "lfsr_width")}
     return encoder.kind + "".join(f"-{value}" for value in settings.values()).replace(" ", "")
 
 
 def values_for(encoder, rng, *shape):
-    """Random values of ``shape`` that ``encoder`` takes, small enough for every example."""
+    """Random values of ``shape`` that ``encoder`` accepts, small enough for every example."""
     low = -16 if encoder.signed else 0
     return rng.integers(low, 17, shape)
 

@@ -27,7 +27,7 @@ from spikeloom.sim.network.reference import ReferenceResult
 
 @dataclass
 class EngineRun:
-    """What the RTL did. Steps count through all samples."""
+    """The behaviour of the RTL. Steps count through all samples."""
 
     spikes: set[tuple[int, int]] = field(default_factory=set)  #: (step, slot)
     values: dict[tuple[int, int], int] = field(default_factory=dict)  #: (step, slot) -> value of a spike
@@ -36,21 +36,21 @@ class EngineRun:
     states: list[list[int]] = field(default_factory=list)  #: after each step, the words of the state memory
     touched: list[list[int]] = field(default_factory=list)  #: after each step, the accumulators that are not zero again
     words_added: int = 0
-    waiting_cycles: int = 0  #: in which an event waited or its words were being read
+    waiting_cycles: int = 0  #: cycles in which an event waited or its words were being read
     sweep_cycles: int = 0
-    sent: int = 0  #: neurons that were sent, out or back into the core
+    sent: int = 0  #: spikes and membranes that were sent, out or back into the core
     cycles: int = 0
     step_cycles: int = 0  #: cycles between the ends of the last two steps
 
 
 _MOST_BYTES = 32
-"""Largest memory that is loaded through the port, as a host does, in bytes. Larger ones, whose loading would take
-longer than the run, are written directly, except where a test asks for the port; the compiled core always uses it."""
+"""Largest memory, in bytes, that is loaded through the port, as a host does. Larger ones, which would take longer to
+load than to run, are written directly, unless a test asks for the port; the compiled core always uses the port."""
 
 
 @contextlib.contextmanager
 def noting_memories() -> Iterator[list[LoadedMemory]]:
-    """The memories that the host loads, of all that is elaborated in this context."""
+    """The memories that the host loads, of everything elaborated in this context."""
     noted: list[LoadedMemory] = []
     original = LoadedMemory.elaborate
 
@@ -66,7 +66,7 @@ def noting_memories() -> Iterator[list[LoadedMemory]]:
 
 
 def write_directly(ctx, memory: LoadedMemory, words: np.ndarray) -> None:
-    """Give a memory, or the slice of a bank, its ``words``: bytes ``(n, planes)``, the lowest first."""
+    """Write ``words``, bytes ``(n, planes)`` with the lowest first, directly to a memory or to the slice of a bank."""
     data, mask = memory._block.memory.data, (1 << memory._width) - 1
     part = words[:, memory._first_plane : memory._first_plane + -(-memory._width // 8)]
     for index, octets in enumerate(part):
@@ -89,16 +89,17 @@ def run_engine(
     on_accepted: Callable[[object], None] = lambda packet: None,
     background: Sequence[Callable] = (),
 ) -> EngineRun:
-    """Load ``program`` and stream ``spikes`` ``(T, B, inputs)``; input pauses and output stalls with these chances.
+    """Load ``program`` and stream ``spikes`` ``(T, B, inputs)``; ``idle`` and ``stall`` are the probabilities of input
+    pauses and output stalls.
 
-    Where ``spikes`` are integers, each is the value of an event, and 0 is none. ``by_port`` loads every memory through
-    the port. ``background`` are processes of what else is at the engine, such as a memory of weights.
+    If ``spikes`` are integers, each is the value of an event, and 0 is no event. ``by_port`` loads every memory through
+    the port. ``background`` are processes of other parts at the engine, such as a memory of weights.
     """
     steps, batch, _ = spikes.shape
     total = steps * batch
     run = EngineRun()
     acknowledged = 0  # steps that the engine has finished
-    answers: list[int] = []  # parities of the acknowledgements that the bench owes the engine
+    answers: list[int] = []  # parities of the acknowledgements that the bench owes to the engine
     core = engine.parameters
 
     async def load(ctx) -> None:
@@ -205,7 +206,7 @@ def run_engine(
 def assert_equal_to_reference(
     run: EngineRun, network: QuantisedNetwork, program: Program, spikes: np.ndarray, reference: ReferenceResult
 ) -> None:
-    """Every spike, every membrane read out and every state of every neuron after every step."""
+    """Assert that every spike, every membrane read out and every state of every neuron after every step is equal."""
     core = program.fabric.core
     steps, batch, outputs = reference.spikes[network.output].shape
     expected = {
@@ -238,13 +239,13 @@ def assert_equal_to_reference(
 
 
 def joined(parts: list[int], core: CoreParameters) -> int:
-    """A word of states out of those of the banks."""
+    """A state word, joined from those of the banks."""
     width = core.bank_lanes * core.state_layout.width
     return sum(part << number * width for number, part in enumerate(parts))
 
 
 def unpack_states(core: CoreParameters, steps: list[list[int]], slots: np.ndarray) -> dict[str, np.ndarray]:
-    """The fields of the states in ``slots``, each ``(step, slot)``, out of the words after each step."""
+    """The fields of the states in ``slots``, each ``(step, slot)``, from the words after each step."""
     layout = core.state_layout
     size = (core.lanes * layout.width + 7) // 8
     octets = b"".join(word.to_bytes(size, "little") for words in steps for word in words)
@@ -262,7 +263,8 @@ def unpack_states(core: CoreParameters, steps: list[list[int]], slots: np.ndarra
 
 
 def assert_equal_states(found: dict[str, np.ndarray], expected: NeuronState, place: object) -> None:
-    """What `unpack_states` gives against the reference's ``(T, B, neurons)``; a field that a core lacks must be 0."""
+    """Compare the result of `unpack_states` with the reference's ``(T, B, neurons)``; a field that a core lacks must be
+    0."""
     for field_ in fields(NeuronState):
         wanted = np.asarray(getattr(expected, field_.name)).swapaxes(0, 1)
         wanted = wanted.reshape(-1, wanted.shape[2]).astype(np.int64)
@@ -279,7 +281,7 @@ def assert_equal_states(found: dict[str, np.ndarray], expected: NeuronState, pla
 def expected_words(
     network: QuantisedNetwork, core: CoreParameters, spikes: np.ndarray, reference: ReferenceResult
 ) -> int:
-    """Weight words that the spikes of the whole run must add, by the model of the row reader."""
+    """The number of weight words that the spikes of the whole run must add, by the model of the row reader."""
     rows = rows_of(network, core, layouts(network, core.lanes))
     tables = RowTables(core, rows.images)
     words = 0

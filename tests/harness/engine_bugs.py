@@ -25,13 +25,13 @@ SHIFTS = dataclasses.replace(CORE, multiplier=False, shifts=(2, 3))
 LUT_RAM = dataclasses.replace(CORE, neurons=64, lanes=4, accumulator_memory="distributed", state_memory="distributed")
 GROUPS = dataclasses.replace(LUT_RAM, lanes=16, neurons=96, axons=256)
 BANKS = dataclasses.replace(GROUPS, lane_banks=2)
-SHORT_ROWS = dataclasses.replace(CORE, lanes=4)  # rows of one and two words, so that sums follow each other at once
+SHORT_ROWS = dataclasses.replace(CORE, lanes=4)  # rows of one and two words, so that sums follow each other immediately
 
 
 def compare(core: CoreParameters, engine_module: types.ModuleType, name: str) -> None:
-    """Compare the engine of ``engine_module`` with the reference, on the network of this ``name``."""
+    """Compare the engine of ``engine_module`` with the reference on the network ``name``."""
     rng = rng_of(name)
-    busy_output = "waits for the one before" in name  # many spikes, and an output that takes few
+    busy_output = "waits for the one before" in name  # many spikes, and an output that is rarely ready
     sizes = (40, 14, 12) if core.lanes == GROUPS.lanes else (14, 9, 6) if busy_output else (5, 5, 4)
     network = random_network(rng, core, inputs=6, sizes=sizes)
     spikes = random_spikes(rng, 8, 2, network.inputs)
@@ -45,13 +45,13 @@ def compare(core: CoreParameters, engine_module: types.ModuleType, name: str) ->
         idle=0,
         stall=0.9 if busy_output else 0.3,
         shuffle=False,
-        timeout=20_000 if busy_output else 6_000,  # the longest take 1,500 cycles; a bug may make it hang
+        timeout=20_000 if busy_output else 6_000,  # the longest run takes 1,500 cycles; a bug may make it hang
     )
     assert_equal_to_reference(run, network, program, spikes, reference)
 
 
 def networks_of(mutation: str) -> list[tuple[CoreParameters, str]]:
-    """The core that shows the bug ``mutation``, with the name of each network."""
+    """The core that shows the bug ``mutation``, and the names of the networks for it."""
     core = CORE
     if "block RAM" in mutation:
         core = dataclasses.replace(GROUPS, state_memory="block")
@@ -86,6 +86,6 @@ def assert_found(
     old: str,
     new: str,
 ) -> None:
-    """As `assert_shown`, where ``user`` has what it imports of ``module`` with ``new`` in the place of ``old``."""
+    """Like `assert_shown`, where ``user`` imports ``module`` with ``old`` replaced by ``new``."""
     plant(monkeypatch, user.__name__, module, old, new)
     assert_shown(mutation)

@@ -58,7 +58,8 @@ def tiles_library(fabric: FabricConfig):
 def random_program(
     rng: np.random.Generator, fabric: FabricConfig, *, readout: bool = False
 ) -> tuple[QuantisedNetwork, Program]:
-    """A random network, recurrent loops and all, whose populations are cut anywhere and whose parts lie anywhere."""
+    """A random network, including recurrent loops, whose populations are cut anywhere and whose parts lie in any
+    tile."""
     core = next(iter(fabric.cores.values()))
     while True:
         sizes = tuple(int(size) for size in rng.integers(2, 9, int(rng.integers(2, 5))))
@@ -66,7 +67,7 @@ def random_program(
         parts = split(network, *random_cuts(rng, network, most=2))
         order = rng.permutation(list(fabric.cores)).tolist()
         tiles = rng.choice(list(fabric.cores), len(parts.parts))
-        if rng.random() < 0.8:  # else they hardly ever wait for nobody in a circle
+        if rng.random() < 0.8:  # otherwise circular waits are almost certain
             tiles = sorted(tiles, key=order.index)
         names = [part.name for part in parts.parts]
         observe = [p.name for p in network.populations if p.parameters.spiking and rng.random() < 0.7]
@@ -80,7 +81,7 @@ def random_program(
 
 @dataclass
 class FabricRun:
-    """What is interesting about a run."""
+    """The interesting properties of a run."""
 
     spikes: int
     tiles: int
@@ -98,7 +99,7 @@ def run_and_compare(
     states: bool = True,
     random_start: int | None = None,
 ) -> FabricRun:
-    """Run ``spikes`` ``(T, B, inputs)`` and compare all that comes out and, with ``states``, all that is inside."""
+    """Run ``spikes`` ``(T, B, inputs)`` and compare all outputs and, with ``states``, all internal states."""
     steps, batch, _ = spikes.shape
     reference = simulate(network, spikes)
     parts = program.assignment.parts.network

@@ -21,7 +21,7 @@ INPUTS, OUTPUTS, READOUTS = 70, 12, 5
 
 
 def program_of(rng, *, membranes=False, words=(9, 3)):
-    """A program as the driver needs it, with axons and slots anywhere."""
+    """A program in the form that the driver needs, with arbitrary axons and slots."""
     return SimpleNamespace(
         memories=tuple(
             SimpleNamespace(tile=CORE_TILE, memory=memory, words=rng.integers(0, 256, words, np.uint8))
@@ -38,7 +38,7 @@ def program_of(rng, *, membranes=False, words=(9, 3)):
 
 
 def answer_of(program, spikes):
-    """The known function: what each output does with the input spikes of a step and those of the step before."""
+    """The known function: the outputs for the input spikes of a step and those of the step before."""
     fired = spikes.astype(np.int64) @ np.arange(1, INPUTS + 1)
     history = fired.copy()
     history[1:] += 7 * fired[:-1]
@@ -52,7 +52,7 @@ def answer_of(program, spikes):
 
 @dataclass
 class FakeBoard:
-    """What is behind the board's ``link``. ``edit`` may change the answer to a step: bytes to bytes."""
+    """The fabric behind the board's ``link``. ``edit`` may change the answer to a step, from bytes to bytes."""
 
     program: SimpleNamespace
     edit: object = staticmethod(lambda step, answer: answer)
@@ -84,7 +84,7 @@ class FakeBoard:
         return answer
 
     def end_step(self, last):
-        """The answer to a step, in an order of its own."""
+        """The answer to a step, in an arbitrary order."""
         inputs = np.isin(self.program.input_axons, sorted(self.axons))
         now = int(inputs.astype(np.int64) @ np.arange(1, INPUTS + 1))
         values = (now + 7 * self.before) * np.arange(3, 3 + OUTPUTS)
@@ -120,7 +120,7 @@ class FakeBoard:
 
 
 class FakeLink:
-    """A link that loses nothing. What comes back comes in pieces of ``piece`` bytes; at the end it times out."""
+    """A link that loses nothing. Answers arrive in pieces of ``piece`` bytes; at the end, it times out."""
 
     def __init__(self, board, *, identity=IDENTITY, piece=1000):
         self.board = board
@@ -151,7 +151,7 @@ class FakeLink:
 
 
 def loaded(program, **link):
-    """A board with the program."""
+    """A board with the program loaded."""
     edit = link.pop("edit", lambda step, answer: answer)
     fake = FakeBoard(program, edit=edit)
     board = Board(FakeLink(fake, **link))

@@ -21,19 +21,19 @@ RATES = (
     {"flip": 2e-3, "drop": 2e-3, "insert": 2e-3},
     {"repeat": 0.1, "cut": 0.1},
     {"flip": 1e-3, "drop": 1e-3, "insert": 1e-3, "repeat": 0.05, "cut": 0.05},
-    {"flip": 0.02, "drop": 0.02, "insert": 0.02},  # hardly a frame gets through
+    {"flip": 0.02, "drop": 0.02, "insert": 0.02},  # hardly any frame gets through
 )
 TIMEOUT_S = 2.0
 LONGEST_S = 3600.0
-"""Simulated seconds after which a run is said to hang: many times what the longest one takes."""
+"""Simulated seconds after which a run counts as hanging: many times the longest one."""
 
 
 class WrongAnswer(AssertionError):
-    """Spikes came back that are not those of the network, or a board was of no use after an error, or a run hung."""
+    """The spikes returned are not those of the network, a board was unusable after an error, or a run hung."""
 
 
 class _CutLine(Transport):
-    """Another line, which is lost after a number of bytes in either direction."""
+    """A line that is lost after a number of bytes in either direction."""
 
     def __init__(self, inner, left):
         self._inner, self.left = inner, left
@@ -60,7 +60,7 @@ class _CutLine(Transport):
 
 
 class _BoardOnLine:
-    """A board that stays as it is while hosts come and go."""
+    """A board that keeps its state while hosts come and go."""
 
     def __init__(self, program, model_class, parameters):
         self.fake = FakeBoard(program)
@@ -99,9 +99,9 @@ def _check(program, spikes, result, when):
 
 
 def run_with_faults(rng, *, faults, model_class=DeviceModel):
-    """Do runs until ``faults`` have happened; returns how many of each kind, and how many runs ended in which way.
+    """Do runs until ``faults`` have happened; return the number of faults of each kind, and of runs by their outcome.
 
-    Raises `WrongAnswer` for anything but the two ways that a run may end in.
+    Raises `WrongAnswer` for any outcome but the two allowed ones.
     """
     happened, ended = Counter(), Counter()
     while sum(happened.values()) < faults:
@@ -110,8 +110,8 @@ def run_with_faults(rng, *, faults, model_class=DeviceModel):
         size = 1 << int(rng.integers(6, 11))
         parameters = LinkParameters(receive_buffer=size, transmit_buffer=size, maximum_payload=64)
         board = _BoardOnLine(program, model_class, parameters)
-        for _ in range(int(rng.integers(1, 5))):  # hosts on the same board
-            density = rng.choice((0.2, 0.9))  # with few spikes each frame has a TICK, and a lost one is easily noticed
+        for _ in range(int(rng.integers(1, 5))):  # successive hosts on the same board
+            density = rng.choice((0.2, 0.9))  # with few spikes, each frame has a TICK, so a lost frame is noticed
             spikes = rng.random((int(rng.integers(1, 8)), int(rng.integers(1, 20)), INPUTS)) < density
             rates = RATES[rng.integers(len(RATES))]
             faulty = FaultyTransport(board.line(), seed=int(rng.integers(1 << 31)), **rates)

@@ -20,7 +20,7 @@ from spikeloom.sim.network.sparse import SparseMatrix
 def random_population(
     rng: np.random.Generator, name: str, shape: tuple[int, ...], *, spiking: bool = True
 ) -> Population:
-    """A population with a random rule and a random choice of features, as its checks allow."""
+    """A population with a random reset rule and random features, as far as its checks allow."""
     size = int(np.prod(shape))
 
     def values(low: float, high: float) -> Any:
@@ -61,8 +61,8 @@ def random_population(
 
 
 def random_float_network(rng: np.random.Generator) -> Network:
-    """Up to six populations, joined by matrices (dense, sparse), convolutions and poolings of every kind, delays that
-    close cycles and delays that do not, several connections between the same two, perhaps attention."""
+    """Up to six populations, joined by matrices (dense and sparse), convolutions and poolings of every kind, with
+    delays that close cycles and delays that do not, several connections between the same two, and perhaps attention."""
     line = (int(rng.choice([1, 2])), 1, int(rng.integers(3, 8)))
     convolution = random_convolution(rng, line if rng.random() < 0.3 else None)
     populations = [random_population(rng, "conv.1", convolution.output_shape)]
@@ -139,7 +139,7 @@ def random_float_network(rng: np.random.Generator) -> Network:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal in every field, down to each number of each array, and of the same types."""
+    """Whether two values are equal in every field, including each number of each array, and have the same types."""
     if type(one) is not type(other):
         return False
     if isinstance(one, np.ndarray):

@@ -20,7 +20,7 @@ _SOLVER = "yices-smt2"
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What SymbiYosys says. What was not ``decided`` in time is not ``passed``."""
+    """The verdict of SymbiYosys. A search that was not ``decided`` in time has not ``passed``."""
 
     passed: bool
     log: str
@@ -36,11 +36,11 @@ def check(
     timeout: int | None = None,
     wait: Callable[[subprocess.Popen], None] = lambda process: None,
 ) -> Result:
-    """Look for a violated assertion of ``harness``, whose inputs are free.
+    """Search for a violated assertion of ``harness``, whose inputs are free.
 
     ``mode`` is "bmc" (in the first ``depth`` cycles after a reset) or "prove" (in all cycles, by induction over
-    ``depth`` cycles). After ``timeout`` seconds the search is given up. ``wait`` is called while it runs. Anything that
-    is neither a proof nor a counterexample is a ``RuntimeError``.
+    ``depth`` cycles). After ``timeout`` seconds the search is given up. ``wait`` is called while it runs. Any result
+    that is neither a proof nor a counterexample raises a ``RuntimeError``.
     """
     assert mode in ("bmc", "prove")
     limit = f"timeout {timeout}\n" if timeout is not None else ""
@@ -49,7 +49,7 @@ def check(
     if shutil.which(_SOLVER, path=path) is None:
         raise RuntimeError(f"{_SOLVER} must be installed; install it with: pip install 'spikeloom[formal]'")
     _BUILD.mkdir(parents=True, exist_ok=True)
-    # YoWASP sees only some paths: everything is relative to the directory that it runs in.
+    # YoWASP can access only some paths, so everything is relative to its working directory.
     with tempfile.TemporaryDirectory(dir=_BUILD) as scratch:
         Path(scratch, "design.il").write_text(rtlil.convert(harness, name="harness"))
         Path(scratch, "job.sby").write_text(

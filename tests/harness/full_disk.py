@@ -7,7 +7,7 @@ __all__ = ["contents", "fill_the_disk"]
 
 
 def fill_the_disk(monkeypatch):
-    """Let every file fail when it is flushed, which is when systems with delayed allocation notice."""
+    """Let every file fail when it is flushed, as systems with delayed allocation do."""
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -14,7 +14,7 @@ MODES = (EncoderMode.RATE, EncoderMode.LATENCY)
 
 
 def settings_of(rng: np.random.Generator, mode: EncoderMode) -> EncoderSettings:
-    """Settings that an encoder of `PARAMETERS` can do."""
+    """Settings that an encoder with `PARAMETERS` supports."""
     return EncoderSettings(
         mode=mode,
         pixels=int(rng.integers(1, 33)),
@@ -25,7 +25,7 @@ def settings_of(rng: np.random.Generator, mode: EncoderMode) -> EncoderSettings:
 
 
 def images_of(rng: np.random.Generator, settings: EncoderSettings, count: int) -> np.ndarray:
-    """Images of as many values as the stride leaves; each may be all dark."""
+    """Images with as many values as the stride allows; each may be all dark."""
     full = (1 << PARAMETERS.bits) // settings.stride
     images = rng.integers(0, full + 1, (count, settings.pixels))
     return np.where(rng.random(images.shape) < rng.choice([0, 0.3, 0.9], (count, 1)), 0, images)
@@ -42,7 +42,7 @@ def events_of(image: np.ndarray, settings: EncoderSettings) -> list[int]:
 
 
 def reference_of(images: np.ndarray, settings: EncoderSettings) -> list[int]:
-    """The events by the encoders of the driver."""
+    """The expected events, by the encoders of the driver."""
     bits = PARAMETERS.bits - settings.stride.bit_length() + 1
     encoder: Encoder
     if settings.mode is EncoderMode.RATE:

@@ -22,7 +22,7 @@ PLAIN = CoreParameters(
     per_neuron=frozenset(),
     **WITHOUT_FEATURES,
 )
-"""A core with nothing but plain leaky integrate-and-fire neurons."""
+"""A core for plain leaky integrate-and-fire neurons only."""
 EVERYTHING = {
     "bias": True,
     "reset_value": True,
@@ -37,9 +37,9 @@ EVERYTHING = {
     "second_threshold": True,
     "count_width": 4,
 }
-"""What can be added to it."""
+"""Optional parts that can be added to it."""
 NEEDED = {"count_width": {"value_width": 6}}
-"""What a core with one of these must have besides."""
+"""Other fields that a core with one of these parts must have."""
 LEAKS = {
     "product": {},
     "shifts": {"multiplier": False, "shifts": (3, 1, 0, 7)},
@@ -51,7 +51,7 @@ LEAKS = {
 
 @dataclass
 class LaneRun:
-    """What the RTL did with each neuron, all ``(1, n)`` as `spikeloom.sim.core.neuron.step` has it."""
+    """The result of the RTL for each neuron, all ``(1, n)`` as in `spikeloom.sim.core.neuron.step`."""
 
     state: NeuronState
     emit: np.ndarray
@@ -59,7 +59,7 @@ class LaneRun:
 
 
 def extremes(rng: np.random.Generator, low: int, high: int, size: int) -> np.ndarray:
-    """Integers of which a third is an end of the range, a third is near 0 or an end, and a third anywhere."""
+    """Integers, a third of them an end of the range, a third near 0 or near an end, and a third anywhere."""
     ends, near = np.array([low, high]), np.array([low + 1, low + 2, -2, -1, 0, 0, 1, 2, high - 2, high - 1])
     near = near[(near >= low) & (near <= high)]
     anywhere = rng.integers(low, high + 1, size)
@@ -78,14 +78,15 @@ def random_states(rng: np.random.Generator, core: CoreParameters, p: NeuronParam
         "adaptation": extremes(rng, low, high, size) if p.adaptation_leak is not None else zero,
         "random": rng.integers(1, 1 << 16, size) if p.noise_bits else zero,
     }
-    if p.second_threshold:  # around the threshold, where it matters
+    if p.second_threshold:  # around the threshold, where a unit matters
         near = np.clip(np.asarray(p.threshold) + rng.integers(-3, 30, size), low, high)
         state["v"] = np.where(rng.random(size) < 0.5, near, state["v"])
     return NeuronState(**{name: values[None].astype(np.int64) for name, values in state.items()})
 
 
 def random_rule(rng: np.random.Generator, core: CoreParameters, size: int, *, wide: bool) -> NeuronParameters:
-    """A rule that ``core`` can do; with ``wide`` its thresholds, biases and steps come from their whole range."""
+    """A random rule that ``core`` supports; with ``wide``, its thresholds, biases and steps come from their whole
+    range."""
     p = random_parameters(rng, size, core, spiking=not core.readout or rng.random() < 0.85)
     if wide and not p.delay_line:
         low, high = signed_range(core.v_width)
@@ -93,7 +94,7 @@ def random_rule(rng: np.random.Generator, core: CoreParameters, size: int, *, wi
         names += ["adaptation_step"] if p.adaptation_leak is not None else []
         changes = {name: extremes(rng, low, high, size) for name in names}
         if p.max_spikes > 1:
-            # Membranes reach several of the small thresholds only.
+            # Membranes reach several thresholds only if these are small.
             changes["threshold"] = np.where(rng.random(size) < 0.5, extremes(rng, 1, high, size), p.threshold)
         shared = {name: int(values[0]) for name, values in changes.items() if name not in core.per_neuron}
         p = replace(p, **(changes | shared))
@@ -103,7 +104,8 @@ def random_rule(rng: np.random.Generator, core: CoreParameters, size: int, *, wi
 def run_lane(
     lane: Elaboratable, p: NeuronParameters, state: NeuronState, current: np.ndarray, valid: np.ndarray, *, fresh: bool
 ) -> LaneRun:
-    """Stream neurons ``(1, n)`` with the accumulators ``current`` through ``lane``; those not ``valid`` count as 0."""
+    """Stream neurons ``(1, n)`` with the accumulators ``current`` through ``lane``; those that are not ``valid`` count
+    as 0."""
     core, timing = lane.parameters, LaneTiming.of(lane.parameters)
     own = {f.name for f in core.neuron_layout.fields if f.width}
     values = {name: np.broadcast_to(value, p.size) for name, value in parameter_values(core, p).items()}
@@ -145,7 +147,7 @@ def run_lane(
 
 @dataclass
 class LaneCheck:
-    """What a comparison was of, for the assertion that it was of something."""
+    """What a comparison covered, for the assertion that it was interesting."""
 
     parameters: NeuronParameters
     before: NeuronState
@@ -155,7 +157,7 @@ class LaneCheck:
 
 
 def undriven(p: NeuronParameters, state: NeuronState) -> np.ndarray:
-    """The membranes ``(n,)`` after a step without input and without spikes, from ``state`` ``(1, n)``."""
+    """The membranes ``(n,)`` after a step without input and without spikes, starting from ``state`` ``(1, n)``."""
     quiet = replace(
         p,
         spiking=False,
@@ -181,7 +183,7 @@ def check_lane(
     valid = (rng.random(size) < 0.85)[None]
     start = NeuronState.cleared(1, p) if fresh else state
     if p.spiking and not p.delay_line:
-        # Membranes at and next to a multiple of the threshold, where one unit decides.
+        # Membranes equal or next to a multiple of the threshold, where one unit decides.
         count = rng.integers(1, p.max_spikes + 1, size)
         aimed = count * np.asarray(p.threshold) - undriven(p, start) + rng.integers(-1, 2, size)
         current = np.where(rng.random(size) < 0.3, aimed, current)

@@ -9,7 +9,7 @@ IDENTITY = Identity(
 
 
 def echo():
-    """Serves a model: what comes goes back, and a new session begins empty."""
+    """Serves a model: echoes its input, and begins each session empty."""
     waiting, resets = bytearray(), 0
 
     def serve(model):
@@ -24,7 +24,7 @@ def echo():
 
 
 class Scripted(Transport):
-    """Answers each write by a function of its bytes; time passes when nothing comes."""
+    """Answers each write by a function of its bytes; time passes when nothing arrives."""
 
     name = "a script"
 

@@ -23,10 +23,10 @@ PERIOD_S = 1e-6
 class Board:
     """A :class:`Link` whose streams are queues here.
 
-    ``to_board`` holds line bytes on their way in, ``from_board`` those that came out. ``received`` are the reliable
-    bytes that came, ``to_send`` those to go. ``take`` and ``give`` are the chances that the bridge is ready and has
-    something in a cycle; ``line`` that the line takes and gives a byte. ``violations`` counts offered bytes that
-    changed or went away before they were taken.
+    ``to_board`` holds line bytes to be sent, ``from_board`` those that were received. ``received`` are the reliable
+    bytes that arrived, ``to_send`` those to be sent. ``take`` and ``give`` are the probabilities that the bridge is
+    ready and has a byte in a cycle; ``line`` that the line accepts and delivers a byte. ``violations`` counts offered
+    bytes that changed or disappeared before they were taken.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Board:
         self.link = link
         self.take, self.give, self.line = take, give, line
         self.flush = False
-        self.deaf = False  # the line takes nothing
+        self.deaf = False  # the line accepts nothing
         self.stalls = 0  # cycles in which a byte was offered and not taken
         self.to_board: deque[int] = deque()
         self.from_board = bytearray()
@@ -96,7 +96,7 @@ class Board:
     async def _run(self, ctx) -> None:
         link = self.link
         chance = self._random.random
-        held = {}  # what each output stream offered in the cycle before without being taken
+        held = {}  # the bytes that the output streams offered in the cycle before without being taken
         driven: dict[str, int] = {}
         inputs = {
             "line": link.from_line.valid,
@@ -204,7 +204,7 @@ class BoardTransport(Transport):
 
 
 class Echo:
-    """Sends back what comes, from a :class:`Board` or a :class:`DeviceModel`; a new session begins empty."""
+    """Sends back what arrives, from a :class:`Board` or a :class:`DeviceModel`; a new session begins empty."""
 
     def __init__(self) -> None:
         self._waiting = bytearray()

@@ -16,7 +16,7 @@ class WithoutCrc(DeviceModel):
 
 
 def _with_right_crc(piece):
-    """The bytes between two delimiters, with the CRC that they should have, if they are a frame at all."""
+    """The bytes between two delimiters, with the correct CRC if they are a frame at all."""
     try:
         body = cobs_decode(piece)
     except FrameError:
@@ -25,7 +25,7 @@ def _with_right_crc(piece):
 
 
 class WithoutSequence(DeviceModel):
-    """Planted: what comes is taken as the next bytes."""
+    """Planted: every payload is taken as the next bytes."""
 
     def _data(self, frame):
         super()._data(
@@ -41,7 +41,7 @@ class WithoutSequence(DeviceModel):
 
 
 class WithoutRewind(DeviceModel):
-    """Planted: AGAIN is not heeded."""
+    """Planted: AGAIN is ignored."""
 
     def _data(self, frame):
         super()._data(
@@ -56,7 +56,7 @@ class WithoutRewind(DeviceModel):
 
 
 class WithoutNewSession(DeviceModel):
-    """Planted: a new host finds the rings as the last one has left them."""
+    """Planted: a new session finds the rings as the last one left them."""
 
     def _clear(self):
         waiting = bytes(getattr(self, "_received", b""))

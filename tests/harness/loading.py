@@ -25,12 +25,12 @@ async def load_memory(ctx: Any, port: Any, number: int, words: np.ndarray) -> No
 
 
 def neuron_words(core: CoreParameters, p: NeuronParameters) -> np.ndarray:
-    """The individual parameters of ``p.size`` neurons, as words ``(words, planes)`` from word 0 on."""
+    """The individual parameters of ``p.size`` neurons, as words ``(words, planes)`` starting at word 0."""
     return pack_lanes(core.neuron_layout.bits(parameter_values(core, p), p.size), core.lanes)
 
 
 def rule_of(core: CoreParameters, p: NeuronParameters, **more: int) -> dict[str, int]:
-    """The fields of a population with the neurons ``p``; ``more`` are the first and last word, say."""
+    """The fields of a population with the neurons ``p``; ``more`` adds others, such as the first and last word."""
     shared = {name: np.broadcast_to(value, p.size)[0] for name, value in parameter_values(core, p).items()}
     values = shared | rule_values(core, p, readout=not p.spiking) | more
     return {f.name: int(values[f.name]) for f in core.population_layout.fields if f.name in values and f.width}

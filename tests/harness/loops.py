@@ -4,7 +4,8 @@ import numpy as np
 
 
 def convolved(convolution, weight, image):
-    """One image ``(c, y, x)`` through the definition in the docstring of `spikeloom.sim.network.projection`."""
+    """One image ``(c, y, x)`` through a convolution, by the definition in the docstring of
+    `spikeloom.sim.network.projection`."""
     outputs, height, width = convolution.output_shape
     channels = convolution.input_shape[0] // convolution.groups
     result = np.zeros((outputs, height, width), np.result_type(weight, image))
@@ -23,7 +24,7 @@ def convolved(convolution, weight, image):
 
 
 def pooled(window, image, stride=None, padding=(0, 0)):
-    """Sums of one image ``(c, y, x)`` over windows; ``stride`` is the window's extent if not given."""
+    """Sums of one image ``(c, y, x)`` over windows; without ``stride``, the windows do not overlap."""
     high, wide = window
     down, right = stride or window
     image = np.pad(image, ((0, 0), *((p, p) for p in padding)))

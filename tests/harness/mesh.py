@@ -14,14 +14,14 @@ from spikeloom.sim.noc.mesh import MeshParameters, Port
 
 @dataclass
 class Traffic:
-    """Packets for each input, and what each output must give: for each input the words in their order."""
+    """Packets for each input, and the words that each output must give: for each input, in their order."""
 
     words: list[list[int]] = field(default_factory=list)
     expected: list[list[list[int]]] = field(default_factory=list)  #: [output][input][n]
 
     @property
     def copies(self) -> int:
-        """Words that leave."""
+        """The number of words that leave."""
         return sum(len(words) for output in self.expected for words in output)
 
 
@@ -35,7 +35,7 @@ def random_destinations(rng: np.random.Generator, tiles: int) -> int:
 
 
 def _payloads(rng: np.random.Generator, parameters: MeshParameters, source: int, sources: int, count: int) -> list[int]:
-    """Numbers that tell who sent what in which order, with random bits above where there is room."""
+    """Numbers that identify sender and order, with random bits above them if there is room."""
     numbers = np.arange(count) * sources + source
     width = max(int(numbers.max(initial=0)).bit_length(), 1)
     assert width <= parameters.payload_width, "payloads must be wide enough to tell all packets apart"
@@ -44,7 +44,7 @@ def _payloads(rng: np.random.Generator, parameters: MeshParameters, source: int,
 
 
 def router_traffic(rng: np.random.Generator, parameters: MeshParameters, tile: int, count: int) -> Traffic:
-    """``count`` packets for each port; from neighbours also destinations that cannot be meant for this side."""
+    """``count`` packets for each port; neighbours also send destinations that cannot be behind their side."""
     ports = parameters.ports(tile)
     traffic = Traffic(expected=[[[] for _ in ports] for _ in ports])
     width = parameters.payload_width
@@ -76,7 +76,7 @@ def mesh_traffic(rng: np.random.Generator, parameters: MeshParameters, count: in
 
 
 def check(run: StreamRun, traffic: Traffic) -> None:
-    """Each word once, at its outputs only, those of one input in their order."""
+    """Assert that each word leaves once, at its outputs only, and that those of one input stay in order."""
     for output, by_input in enumerate(traffic.expected):
         found = run.words(output)
         assert sorted(found) == sorted(word for words in by_input for word in words)
@@ -87,7 +87,7 @@ def check(run: StreamRun, traffic: Traffic) -> None:
 
 
 def run_router(router: Router, traffic: Traffic, rng: np.random.Generator, **how: float) -> StreamRun:
-    """The ports of a router in the order of the model."""
+    """Run a router, with its ports in the order of the model."""
     ports = router.parameters.ports(router.tile)
     inputs = [getattr(router, f"{port.value}_i") for port in ports]
     outputs = [getattr(router, f"{port.value}_o") for port in ports]
@@ -95,6 +95,6 @@ def run_router(router: Router, traffic: Traffic, rng: np.random.Generator, **how
 
 
 def run_mesh(mesh: Mesh, traffic: Traffic, rng: np.random.Generator, **how: float) -> StreamRun:
-    """The tiles of a mesh."""
+    """Run the tiles of a mesh."""
     tiles = range(mesh.parameters.tiles)
     return run_streams(mesh, [mesh.i[t] for t in tiles], [mesh.o[t] for t in tiles], traffic.words, rng, **how)

@@ -20,7 +20,7 @@ TRIAL = Trial(model="mnist-mlp.nir", weight_bits=8, fabric=TRIALS[0].fabric, lea
 
 
 def strokes(rng, count=IMAGES):
-    """Images as bright as digits: 60 to 130 pixels of ink on thick lines through the middle."""
+    """Images as bright as digits: 60 to 130 ink pixels on thick lines through the middle."""
     images = np.zeros((count, 28, 28), np.uint8)
     across, along = np.meshgrid(np.arange(28) - 13.5, np.arange(28) - 13.5)
     for image in images:
@@ -44,7 +44,7 @@ def digits_of(rng):
 
 
 class Counting(Runner):
-    """The reference, with a clock and perhaps with a spike too many."""
+    """The reference, with a clock and optionally one spike too many."""
 
     def __init__(self, program, *, model="mnist-mlp.nir", weight_bits=8, wrong=0):
         network = quantise(load(shipped(model)), Quantisation(weight_width=weight_bits))
@@ -56,5 +56,5 @@ class Counting(Runner):
         result = self.reference.run(spikes)
         output = result.spikes["digit"]
         output.reshape(-1)[: self.wrong] ^= True
-        # An image that is alone takes longer: no other enters while it is answered.
+        # An image alone takes longer: no other one enters while it is answered.
         return dataclasses.replace(result, cycles=1000 * spikes.shape[1] if spikes.shape[1] > 1 else 1100)

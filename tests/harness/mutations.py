@@ -19,13 +19,13 @@ REGISTRIES: tuple[dict[Any, Any], ...] = (hdl_tile._COMPONENTS, compiler_registr
 
 
 def mutated(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
-    """A copy of ``module`` in which the one place ``old`` reads ``new``."""
+    """A copy of ``module`` with its only occurrence of ``old`` replaced by ``new``."""
     assert module.__file__ is not None
     source = Path(module.__file__).read_text()
     assert source.count(old) == 1, f"{old!r} must occur once in {module.__name__}, not {source.count(old)} times"
     copy = types.ModuleType(module.__name__ + "_mutated")
-    sys.modules[copy.__name__] = copy  # where dataclasses look for the names in annotations
-    with contextlib.ExitStack() as registries:  # what the copy registers stays its own
+    sys.modules[copy.__name__] = copy  # where dataclasses look up the names in annotations
+    with contextlib.ExitStack() as registries:  # registrations of the copy stay separate
         for registry in (sim_tile._KINDS, *REGISTRIES):
             registries.enter_context(mock.patch.dict(registry, clear=True))
         exec(compile(source.replace(old, new), module.__file__, "exec", dont_inherit=True), copy.__dict__)
@@ -33,10 +33,10 @@ def mutated(module: types.ModuleType, old: str, new: str) -> types.ModuleType:
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, users: str, module: types.ModuleType, old: str, new: str) -> None:
-    """Let ``users`` have what they import of ``module`` from a copy in which the one place ``old`` reads ``new``.
+    """Let ``users`` import from a copy of ``module`` with its only occurrence of ``old`` replaced by ``new``.
 
-    ``users`` is the name of a module, or of a package with all of its modules; what the copy would register, tiles and
-    their compilers, is replaced too.
+    ``users`` is the name of a module, or of a package with all of its modules; tiles and compilers that the copy
+    registers are replaced too.
     """
     wrong = mutated(module, old, new)
     importing = [

@@ -20,14 +20,14 @@ from spikeloom.sim.network.projection import Convolution, Pooling
 
 
 def rng_of(name: str) -> np.random.Generator:
-    """A generator seeded by a test's own id."""
+    """A generator seeded by the id of the test."""
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
 def random_convolution(
     rng: np.random.Generator, shape: tuple[int, int, int] | None = None, *, channels: int = 6
 ) -> Convolution:
-    """A small convolution with random stride, padding, dilation and groups, each direction on its own."""
+    """A small convolution with random stride, padding, dilation and groups, each direction separately."""
     shape = shape or (int(rng.choice([1, 2, 4])), int(rng.integers(3, 8)), int(rng.integers(3, 8)))
     groups = int(rng.choice([g for g in range(1, shape[0] + 1) if shape[0] % g == 0]))
     while True:
@@ -46,7 +46,8 @@ def random_convolution(
 
 
 def with_widths(network: QuantisedNetwork, widths: dict[str, int]) -> QuantisedNetwork:
-    """The network with weights of these widths in bits into some populations, clipped to their range, without 1 bit."""
+    """The network with these weight widths, in bits, into some populations; weights are clipped to their range, without
+    1 bit."""
     connections = []
     for connection in network.connections:
         width = widths.get(connection.target, network.weight_width)
@@ -59,7 +60,7 @@ def with_widths(network: QuantisedNetwork, widths: dict[str, int]) -> QuantisedN
 def random_parameters(
     rng: np.random.Generator, size: int, core: CoreParameters, *, spiking: bool = True
 ) -> NeuronParameters:
-    """Neurons with random rules and models that ``core`` can do, and thresholds that small weights reach."""
+    """Neurons with random rules and models that ``core`` supports, and thresholds that small weights reach."""
     resets = [kind for kind in Reset if core.reset_value or kind is not Reset.VALUE]
     parameters = NeuronParameters(
         size=size,
@@ -97,7 +98,7 @@ def random_parameters(
 
 
 def random_leak(rng: np.random.Generator, size: int, core: CoreParameters, *, clear: bool = False) -> dict[str, object]:
-    """A random ``leak`` and ``leak_factor`` that ``core`` can do; with ``clear`` perhaps one to 0."""
+    """A random ``leak`` and ``leak_factor`` that ``core`` supports; with ``clear``, possibly one that clears."""
     leaks, shifts = [Leak.NONE], [shift for shift in core.shifts if shift]
     if core.multiplier:
         leaks += [Leak.SHIFT, Leak.MULTIPLY]
@@ -112,7 +113,7 @@ def random_leak(rng: np.random.Generator, size: int, core: CoreParameters, *, cl
 
 
 def can_have_second_threshold(parameters: NeuronParameters) -> bool:
-    """Whether the neurons can, once their reset is by subtraction."""
+    """Whether the neurons can have it, once their reset is by subtraction."""
     return parameters.spiking and not parameters.delay_line and parameters.adaptation_leak is None
 
 
@@ -124,7 +125,7 @@ def can_fire_several_times(parameters: NeuronParameters) -> bool:
 def firing_several_times(
     rng: np.random.Generator, parameters: NeuronParameters, *, most: int = 15, value_width: int = 8
 ) -> NeuronParameters:
-    """The neurons, with up to ``most`` spikes per step, and without what excludes that."""
+    """The neurons, with up to ``most`` spikes per step and without the features that exclude this."""
     return replace(
         parameters,
         max_spikes=int(rng.integers(2, most + 1)),
@@ -141,7 +142,7 @@ def firing_several_times(
 
 
 def as_built(parameters: NeuronParameters, core: CoreParameters) -> NeuronParameters:
-    """The same for all neurons where ``core`` has one value a population."""
+    """The parameters, made equal for all neurons where ``core`` has one value per population."""
     shared = [name for name in PER_NEURON if name not in core.per_neuron]
     return replace(parameters, **{name: int(np.asarray(getattr(parameters, name))[0]) for name in shared})
 
@@ -158,10 +159,11 @@ def with_features(
     value_width: int = 8,
     core: CoreParameters | None = None,
 ) -> NeuronParameters:
-    """The neurons ``parameters`` with the named ones of `FEATURES`, at random values that small weights make count.
+    """The neurons ``parameters`` with the named ones of `FEATURES`, at random values on which small weights have an
+    effect.
 
-    A delay line has none of the others; what never spikes has only a current; an adaptive threshold that is subtracted
-    later is subtracted at once instead. With ``core`` they are such as it can do.
+    A delay line has none of the others; neurons that never spike have only a current; a delayed subtraction of an
+    adaptive threshold becomes an immediate one. With ``core``, they are neurons that it supports.
     """
     size = parameters.size
     core = core or CoreParameters(
@@ -194,7 +196,7 @@ def random_network(
     sizes: tuple[int, ...] = (7, 5, 4),
     readout: bool = False,
 ) -> QuantisedNetwork:
-    """A chain of populations with skips, loops to themselves and feedback, all at random.
+    """A chain of populations with random skip connections, loops to themselves and feedback.
 
     The last population is the output; with ``readout`` it does not spike.
     """
@@ -246,10 +248,10 @@ def random_spikes(rng: np.random.Generator, steps: int, batch: int, inputs: int)
 def random_spatial_network(
     rng: np.random.Generator, core: CoreParameters, *, extent: int = 7, readout: bool = False
 ) -> QuantisedNetwork:
-    """Convolutions, poolings, matrices and pruned matrices, forward and back, all at random.
+    """Random convolutions, poolings, matrices and pruned matrices, forward and back.
 
     ``map0`` and ``map1`` are convolutional, ``pool`` sums windows of ``map0``, ``flat`` is reached by matrices from the
-    maps, ``out`` by one from ``flat`` of which most weights are 0.
+    maps, and ``out`` by a matrix from ``flat`` whose weights are mostly 0.
     """
     low, high = weight_range(core.weight_width)
 
@@ -264,7 +266,7 @@ def random_spatial_network(
         return Pooling(input_shape=shape, window=tuple(int(rng.integers(1, min(e, 3) + 1)) for e in shape[1:]))
 
     def fits(convolution: Convolution) -> bool:
-        """Neither trivial nor large, and without parts of words at one bit."""
+        """Whether the map is neither trivial nor large, and has no partial words at one bit."""
         per_group = convolution.output_channels // convolution.groups
         whole = convolution.groups == 1 or per_group % core.lanes == 0
         small = max(convolution.output_shape[1:]) <= 1 << core.coordinate_width
@@ -324,7 +326,7 @@ def random_spatial_network(
 
 @st.composite
 def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
-    """Cores of any widths, models and memories, mostly with a number of words that is not a power of two.
+    """Cores with any widths, models and memories, mostly with a number of words that is not a power of two.
 
     With ``maps`` they have coordinates, and room for a `random_spatial_network`.
     """
@@ -365,7 +367,7 @@ def random_cores(draw: st.DrawFn, *, maps: bool = False) -> CoreParameters:
 
 
 def traits(network: QuantisedNetwork, core: CoreParameters) -> set[str]:
-    """What a network and its core have of all that there is, for tests that must have seen each of it."""
+    """The features of a network and its core, for tests that must have seen each of them."""
     words = core.words
     banks = f", {core.lane_banks} banks" if core.lane_banks > 1 else ""
     found = {
@@ -410,4 +412,4 @@ TRAITS = (
     *("reset delay 0", "reset delay 1", "delay line", "refractory", "bias", "current", "adaptation", "noise"),
     *("graded", "readout", "CubaLI", "delay 0", "delay 1", "convolution", "matrix", "pooling", "list"),
 )
-"""All `traits` that draws of both kinds of networks must have shown."""
+"""All `traits` that random networks of both kinds must have shown."""

@@ -42,7 +42,7 @@ def affine(*shape, seed=0):
 
 
 def graph(nodes, edges=None, metadata=None, inputs=(3,), outputs=(2,)):
-    """A graph with an ``in`` and an ``out``; ``edges`` is text such as ``"in fc, fc lif"``, a chain if None."""
+    """A graph with an ``in`` and an ``out``; ``edges`` is text such as ``"in fc, fc lif"``, or None for a chain."""
     nodes = {"in": nir.Input(np.array(inputs)), **nodes, "out": nir.Output(np.array(outputs))}
     if edges is None:
         names = list(nodes)
@@ -84,7 +84,7 @@ def weight(network, source="input", target="lif"):
 
 
 def step_by_step(network, inputs, one_step, threshold, compare, reset, start=0.0):
-    """Compare a network of one population with a framework's own equation, spelled out in a loop from ``start`` on."""
+    """Compare a network of one population with a framework's own equation, written as a loop from ``start`` on."""
     spikes = network.simulate(inputs)
     v = np.full(spikes.shape[1:], start)
     for t, current in enumerate(inputs):

@@ -11,7 +11,8 @@ from spikeloom.sim.network.network import QuantisedNetwork
 def random_cuts(
     rng: np.random.Generator, network: QuantisedNetwork, *, most: int = 4
 ) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """Cuts of every population between neurons, channels or lines, at most ``most`` each: as `split` takes them."""
+    """Cuts of every population between neurons, channels or lines, at most ``most`` each, in the form that `split`
+    takes."""
     cuts, band_cuts = {}, {}
     for population in network.populations:
         possible = bands(network, population.name)

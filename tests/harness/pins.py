@@ -9,7 +9,7 @@ from spikeloom.simulators.simulated_board import SimulatedTransport
 
 SECONDS_PER_CYCLE = 10e-9
 BITS = 10
-"""Of a byte on the line: start, eight data bits, stop."""
+"""Bits per byte on the line: start, eight data bits, stop."""
 
 
 def timed(transport: SimulatedTransport, divisor: int, waits: list[float]) -> dict[str, list[float]]:
@@ -32,7 +32,7 @@ def timed(transport: SimulatedTransport, divisor: int, waits: list[float]) -> di
 
 
 def opening(transport: SimulatedTransport, payload: int) -> tuple[float, int]:
-    """Open a session; return the simulated seconds that it took and how often the board had to be asked again."""
+    """Open a session; return the simulated seconds that it took and how often the board had to be queried again."""
     start = transport.now()
     with Endpoint(transport, maximum_payload=payload) as endpoint:
         endpoint.open()

@@ -8,7 +8,7 @@ from spikeloom.boards.qor.measure import Block, Quality
 
 
 class Counter(Component):
-    """Eight bits that count; they look at the platform, as designs with parts of their own for an FPGA do."""
+    """An eight-bit counter that reads the platform, as designs with FPGA-specific parts do."""
 
     step: In(4)
     count: Out(8)

@@ -28,7 +28,7 @@ CORE = CoreParameters(
 def rate_run(lanes: int, words: int, chained: int = 1, **core: object) -> EngineRun:
     """Steps of 60 events at full speed, each reaching ``chained`` populations in rows of ``words`` words.
 
-    All events of a step reach the same neurons, one straight after the other. The result equals the reference.
+    All events of a step reach the same neurons, immediately after each other. The result equals the reference.
     """
     name = f"rate-{lanes}-{words}-{chained}"
     rng = rng_of(name)

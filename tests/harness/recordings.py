@@ -54,7 +54,7 @@ class Recording:
         return self.arrays[f"{number} outputs"].astype(np.int64)
 
     def layers(self):
-        """The integers of the layers."""
+        """The layers with their integers."""
         found = []
         for number, name in enumerate(self.facts["layers"]):
             plain = dict(self.facts["parameters"][number])

@@ -29,7 +29,7 @@ CORE = CoreParameters(
 
 
 def differs(case: int, reader: RowReader) -> bool:
-    """Whether the words of a random network differ from the model's."""
+    """Whether the words of a random network differ from those of the model."""
     rng = rng_of(f"row mutations {case}")
     last = case % 3 == 2
     network = random_spatial_network(rng, CORE, extent=6)
@@ -52,6 +52,6 @@ def assert_shown(mutation: str, row_reader: types.ModuleType = rows) -> None:
 
 
 def assert_found(monkeypatch: pytest.MonkeyPatch, mutation: str, module: types.ModuleType, old: str, new: str) -> None:
-    """As `assert_shown`, where the reader has what it imports of ``module`` with ``new`` in the place of ``old``."""
+    """Like `assert_shown`, where the reader imports ``module`` with ``old`` replaced by ``new``."""
     plant(monkeypatch, rows.__name__, module, old, new)
     assert_shown(mutation)

@@ -11,11 +11,11 @@ _TIMEOUT = 20_000
 def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
     """Words ``(weight address, target, bank, parity)`` in the order of the RTL, and the cycles from first to last.
 
-    Asserts that the reader says that it is busy from each event to its last word.
+    Asserts that the reader reports busy from each event to its last word.
     """
     core = reader.parameters
     words, cycles = [], []
-    quiet = []  # (events accepted, words given) in the cycles in which the reader says that it is not busy
+    quiet = []  # (events accepted, words given) in the cycles in which the reader does not report busy
     accepted = 0
     hung = False
 
@@ -76,7 +76,7 @@ def read_rows(reader, images, events, rng, *, idle=0.0, last=False):
 
 
 def expected_words(core, images, events, *, last=False):
-    """As `read_rows`, by the model; rows of other events may come between those of one, so in no order."""
+    """Like `read_rows`, by the model; unordered, because words of other events may come between those of one."""
     tables = RowTables(core, images)
     return [
         (word.weight_address, word.target, parity ^ word.delay, parity)
@@ -87,5 +87,5 @@ def expected_words(core, images, events, *, last=False):
 
 
 def loaded(rows):
-    """The images that the row reader has: all but the weights."""
+    """The images of the memories that the row reader has: all except the weights."""
     return {name: image for name, image in rows.images.items() if name != "weights"}

@@ -14,7 +14,7 @@ __all__ = ["simulated_ice40_block_ram"]
 
 
 def simulated_ice40_block_ram(monkeypatch) -> None:
-    """Let what is elaborated for an iCE40 from now on be simulated."""
+    """Let designs elaborated for an iCE40 from now on be simulated."""
     monkeypatch.setattr(block_ram, "Instance", _BlockRam)
 
 

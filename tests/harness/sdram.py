@@ -22,7 +22,7 @@ MICROSECOND = 10**6
 
 
 def quick(chip: SdramChip, **changes: int) -> SdramChip:
-    """``chip`` with a power-up of a microsecond instead of 200."""
+    """``chip`` with a power-up time of one microsecond instead of 200."""
     return replace(chip, power_up=MICROSECOND, **changes)
 
 
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass
 class SdramRun:
-    """What happened: the words of each read in order, and the cycle and pins of every command but NOP."""
+    """The result of a run: the words of each read in order, and the cycle and pins of every command except NOP."""
 
     words: list[int]
     cycles_of_words: list[int]
@@ -56,20 +56,21 @@ class SdramRun:
 
 
 class ChipAtPins:
-    """Lets ``device`` act at the pins of a controller, one edge per `step`."""
+    """Connects ``device`` to the pins of a controller, one edge per `step`."""
 
     def __init__(self, pins: Any, device: SdramDevice) -> None:
         names = ["command", "bank", "address", "data_o", "data_enable"]
         if len(Value.cast(pins.mask)):
             names.append("mask")
         signals = [Value.cast(getattr(pins, name)) for name in names]
-        self.levels = Cat(signals)  #: what must be sampled at each edge
+        self.levels = Cat(signals)  #: the values that must be sampled at each edge
         self._fields = [(name, len(signal)) for name, signal in zip(names, signals, strict=True)]
         self._device = device
         self._noise = 0x5A5A5A5A
 
     def step(self, levels: int) -> tuple[SdramPins, int]:
-        """The pins of an edge, and what the data pins hold until the next one: changing values if not driven."""
+        """The pins at an edge, and what the data pins hold until the next one: changing values if they are not
+        driven."""
         found = {}
         for name, width in self._fields:
             found[name] = levels & (1 << width) - 1
@@ -82,7 +83,7 @@ class ChipAtPins:
 
 
 class Offered:
-    """A stream that is offered ``payloads`` one after another, each after a random pause."""
+    """A stream that is offered ``payloads`` one by one, each after a random pause."""
 
     def __init__(self, port: Any, payloads: list[int], rng: np.random.Generator, idle: float) -> None:
         self.port, self._rng, self._idle = port, rng, idle
@@ -90,7 +91,7 @@ class Offered:
         self._valid = False
 
     def levels(self) -> list[tuple[Any, int]]:
-        """What to assign before an edge."""
+        """The values to assign before an edge."""
         if not self._valid and self._payloads and self._rng.random() >= self._idle:
             self._valid = True
         return [(self.port.valid, self._valid), (self.port.payload, self._payloads[0] if self._valid else 0)]
@@ -120,10 +121,10 @@ def run_controller(
     device: SdramDevice | None = None,
     timeout: int = 100_000,
 ) -> SdramRun:
-    """Send ``requests``, and end when every word was read and written.
+    """Send ``requests``, and end when every word has been read or written.
 
-    ``idle`` is the chance of a pause in each cycle before a request or a burst to write, ``stall`` that of a word that
-    is not taken; ``long_stall`` cycles pass once without taking a word, after the first half of them.
+    ``idle`` is the probability of a pause in each cycle before a request or a burst to write, ``stall`` that a word is
+    not taken; once, after half of the words, no word is taken for ``long_stall`` cycles.
     """
     dut = controller or SdramController(parameters)
     chip = chip or parameters.chip
@@ -148,7 +149,7 @@ def run_controller(
     sampled = Cat(dut.requests.ready, dut.writes.ready, dut.words.valid, dut.words.payload, at_pins.levels)
 
     async def clock(ctx) -> None:
-        # Words take `read_delay` cycles more on their way over the board.
+        # Words take `read_delay` more cycles on their way over the board.
         on_board, waiting = deque([0] * (parameters.read_delay + 1)), 0
         # The last word of a WRITE leaves a cycle after its command.
         more = 4
@@ -188,7 +189,7 @@ def run_controller(
 
 
 def _execute(parameters: SdramParameters, requests: list[Request]) -> tuple[list[int], dict[int, int]]:
-    """The words of the reads, and the memory after all requests, by a memory of bursts that holds 0 at first."""
+    """The words of the reads, and the memory after all requests, by a memory of bursts that initially holds 0."""
     memory: dict[int, int] = {}
     words = []
     for request in requests:
@@ -209,7 +210,7 @@ def expected_words(parameters: SdramParameters, requests: list[Request]) -> list
 
 
 def keys_of(parameters: SdramParameters, address: int) -> list[tuple[int, int, int]]:
-    """Bank, row and column in the largest chip of the words of a burst."""
+    """Bank, row and column, in the largest chip, of the words of a burst."""
     (segment,) = parameters.segments(address, 1)
     row_bits, column_bits = parameters.chip.row_bits, parameters.chip.column_bits
     more = segment.row >> row_bits
@@ -221,7 +222,7 @@ def keys_of(parameters: SdramParameters, address: int) -> list[tuple[int, int, i
 def stored(
     parameters: SdramParameters, device: SdramDevice | None = None, *, requests: list[Request] | None = None
 ) -> dict[tuple[int, int, int], int]:
-    """The words other than 0 in a chip of the largest size, or in the memory after ``requests``."""
+    """The nonzero words in a chip of the largest size, or in the memory after ``requests``."""
     if device is not None:
         return {key: word for key, word in device.words.items() if word}
     width = parameters.chip.width
@@ -236,7 +237,7 @@ def stored(
 def random_requests(
     rng: np.random.Generator, parameters: SdramParameters, count: int, *, most: int = 20, masks: bool | None = None
 ) -> list[Request]:
-    """Reads and writes that meet again and again in a few places, ends of rows and the last address among them."""
+    """Reads and writes that meet repeatedly in a few places, including ends of rows and the last address."""
     columns = 1 << parameters.column_bits
     last = 1 << parameters.address_bits
     places = [0, columns - 3, columns * 5 + 7, last - 5, last // 2 + columns - 2, *rng.integers(last, size=3).tolist()]

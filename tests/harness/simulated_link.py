@@ -13,7 +13,7 @@ __all__ = ["SimulatedLink", "simulated_line"]
 
 
 class SimulatedLink:
-    """The bytes of the driver, straight into the simulated bridge; time passes when the driver waits."""
+    """The bytes of the driver, connected directly to the simulated bridge; time passes when the driver waits."""
 
     def __init__(self, rng, fabric, *, stall):
         self.top = Fabric(fabric)
@@ -45,9 +45,9 @@ class SimulatedLink:
         opening, sends, _, ready = drive()
         outputs = top.receive.ready, top.transmit.valid, top.transmit.payload
         async for _, _, taken, given, byte in ctx.tick().sample(*outputs):
-            if opening:  # it may have been asked for while this cycle was under way
+            if opening:  # it may have been requested during this cycle
                 self.opening = False
-            if sends and taken and self.outgoing:  # none is left where a new session has begun
+            if sends and taken and self.outgoing:  # none remains after a new session has begun
                 self.outgoing.popleft()
             if given and ready:
                 self.incoming.append(byte)

@@ -20,7 +20,7 @@ from spikeloom.sim.sdram.parameters import SdramParameters
 
 
 def weight_words(core: CoreParameters, program: Program) -> list[int]:
-    """The weight words of a program, from address 0 on."""
+    """The weight words of a program, starting at address 0."""
     number = core.memories["weights"].number
     (image,) = (image for image in program.memories if image.memory == number)
     return [int.from_bytes(octets.tobytes(), "little") for octets in image.words]
@@ -29,8 +29,8 @@ def weight_words(core: CoreParameters, program: Program) -> list[int]:
 class RandomMemory:
     """Answers the requests of ``engine`` with the words of ``program``, each after a random time.
 
-    ``stall`` is the chance in each cycle that a word is not offered yet and that a request is not taken. Before word
-    ``long_stall[0]`` of the whole run nothing is offered for ``long_stall[1]`` cycles.
+    ``stall`` is the probability, in each cycle, that a word is not yet offered and that a request is not taken. Before
+    word ``long_stall[0]`` of the whole run, nothing is offered for ``long_stall[1]`` cycles.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class RandomMemory:
         self.engine, self.rng, self.stall, self.long_stall = engine, rng, stall, long_stall
         self.words = weight_words(engine.parameters, program)
         self.given = 0
-        self.most_waiting = 0  #: rows that were requested and not yet completed, at most
+        self.most_waiting = 0  #: largest number of rows that were requested and not yet completed
 
     async def process(self, ctx) -> None:
         engine, rng = self.engine, self.rng

@@ -12,12 +12,12 @@ from amaranth.sim import Simulator
 from harness.assign import assign
 
 QUIET = 60
-"""Cycles without a transfer after which most designs have nothing more to give."""
+"""Cycles without a transfer after which most designs have no more output."""
 
 
 @dataclass
 class StreamRun:
-    """What happened: for each stream the words that it transferred, and the cycle in which it did."""
+    """The result of a run: for each stream, the words that it transferred and the cycle of each transfer."""
 
     taken: list[list[tuple[int, int]]] = field(default_factory=list)
     given: list[list[tuple[int, int]]] = field(default_factory=list)
@@ -25,7 +25,7 @@ class StreamRun:
     cycles: int = 0
 
     def words(self, output: int) -> list[int]:
-        """What an output gave."""
+        """The words of an output."""
         return [word for word, _ in self.given[output]]
 
 
@@ -43,9 +43,9 @@ def run_streams(
 ) -> StreamRun:
     """Offer ``words[n]`` at ``inputs[n]`` until all are taken and the design is silent.
 
-    ``idle`` and ``stall`` are the chances of a pause before a word and of an output that is not ready, in each cycle.
-    What an output offers must stay until it is taken. After ``quiet`` cycles without a transfer nothing more is
-    expected.
+    ``idle`` and ``stall`` are the probabilities, in each cycle, of a pause before a word and of an output that is not
+    ready. A word that an output offers must stay until it is taken. After ``quiet`` cycles without a transfer, nothing
+    more is expected.
     """
     run = StreamRun([[] for _ in inputs], [[] for _ in outputs], [-1] * len(outputs))
     waiting = [deque(some) for some in words]
@@ -94,7 +94,7 @@ def run_streams(
 
 
 def can_be_cut(events: list[int], steps: list[set[int]]) -> bool:
-    """Whether a sequence can be cut into pieces that have just the members of each step, and a rest."""
+    """Whether a sequence can be cut into pieces with exactly the members of each step, and a rest."""
     starts = {0}
     for wanted in steps:
         reached = set()

@@ -17,7 +17,7 @@ ENCODER = RateEncoder(steps=6, bits=2)
 
 
 def small_network(name: str = "small") -> Network:
-    """12 inputs, 10 hidden and 4 output neurons with weights of several sizes."""
+    """12 inputs, 10 hidden and 4 output neurons with weights of several magnitudes."""
     rng = rng_of(name)
     sizes = {INPUT: 12, "hidden": 10, "class": 4}
     names = list(sizes)

@@ -27,7 +27,7 @@ SPIKE, TICK, ACK, MEMBRANE = "spike", "tick", "ack", "membrane"
 
 @dataclass(frozen=True)
 class Packet:
-    """As `spikeloom.hdl.noc.packet` has it."""
+    """A packet, as defined in `spikeloom.hdl.noc.packet`."""
 
     kind: str
     parity: int
@@ -38,19 +38,19 @@ class Packet:
 
 @dataclass
 class TilesRun:
-    """What came out, by step counted through all samples; and how elastic it was."""
+    """The output of a run, by step counted through all samples, and measures of its elasticity."""
 
-    spikes: list[dict[int, int]] = field(default_factory=list)  #: of each step, the value for each axon
+    spikes: list[dict[int, int]] = field(default_factory=list)  #: for each step, the value by axon
     membranes: list[dict[int, int]] = field(default_factory=list)
     packets: int = 0
     arrivals: int = 0
-    ahead: int = 0  #: steps that began in one tile while another was still in the step before
+    ahead: int = 0  #: steps that began in one tile while another tile was still in the step before
     delayed: int = 0  #: events for the next step, from another tile
     words: dict[int, int] = field(default_factory=dict)  #: weight words that each tile added
 
 
 class Tokens:
-    """Who is waited for, and what has come, for the steps of each parity."""
+    """The tokens that a tile waits for, and those that have arrived, for the steps of each parity."""
 
     def __init__(self, registers: dict[str, int]) -> None:
         self.registers = registers
@@ -76,7 +76,7 @@ class Tokens:
         return bool(r["sources"]) and self.ticks[parity] == ticks and self.acks[parity] == acks
 
     def begin(self) -> tuple[int, int]:
-        """The parity of the step that begins, and whether it is the last of its sample."""
+        """Begin a step; return its parity and whether it is the last of its sample."""
         parity = self.step & 1
         last, self.is_last[parity] = self.is_last[parity], 0
         self.ticks[parity] = self.acks[parity] = 0
@@ -93,7 +93,7 @@ class Tokens:
 
 
 class Tile:
-    """A LIF core that does what its images say."""
+    """A LIF core that computes from the contents of its memory images."""
 
     def __init__(self, core: CoreParameters, images: dict[str, np.ndarray], registers: dict[str, int]) -> None:
         self.core, self.registers = core, registers
@@ -125,7 +125,7 @@ class Tile:
         self.fresh = True
 
     def receive(self, packet: Packet) -> None:
-        """Take a packet, whatever the tile is doing."""
+        """Receive a packet, whatever the tile is doing."""
         if packet.kind in (TICK, ACK):
             self.tokens.receive(packet)
         else:
@@ -133,7 +133,7 @@ class Tile:
             self.delayed += self.add(packet.axon, packet.parity, packet.last, packet.value)
 
     def add(self, axon: int, parity: int, last: int, value: int, *, local: bool = False) -> int:
-        """Add the words of an event; returns how many were for the next step."""
+        """Add the words of an event; return how many were for the next step."""
         late = 0
         for word in self.rows.words(axon):
             if word.delay and last:
@@ -146,7 +146,7 @@ class Tile:
         return late
 
     def step(self) -> Iterator[tuple[int, Packet]]:
-        """One step, as what it sends: destinations and packet."""
+        """Compute one step; yield the packets that it sends, each with its destinations."""
         parity, last = self.tokens.begin()
         self.running = parity
         for number in range(self.registers["populations"]):
@@ -187,7 +187,7 @@ class Tile:
         return np.where(code == 0, values, values - (values >> shifts))
 
     def _update(self, f: dict[str, np.ndarray], sums: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The neurons' step, from the fields of `spikeloom.sim.core.memory_fields`: spikes, their values, membranes."""
+        """Update the neurons from the fields of `spikeloom.sim.core.memory_fields`: spikes, their values, membranes."""
         core, zero = self.core, np.zeros(len(slots), np.int64)
 
         def get(name: str) -> np.ndarray:
@@ -252,7 +252,7 @@ class Tile:
 
 
 class Host:
-    """The bridge: gives the input of each step, and collects what comes."""
+    """The bridge: sends the input of each step, and collects the output."""
 
     def __init__(self, registers: dict[str, int], program: Program, values: np.ndarray) -> None:
         self.steps, self.batch, _ = values.shape
@@ -286,7 +286,7 @@ class Host:
         if packet.kind == ACK:
             self.giving.receive(packet)
             return
-        step = self.taken + ((self.taken ^ packet.parity) & 1)  # a source can be a step ahead of the others
+        step = self.taken + ((self.taken ^ packet.parity) & 1)  # one source can be a step ahead of the others
         if packet.kind == TICK:
             self.ended[packet.parity] += 1
             while self.ended[self.taken & 1] == self.registers["sources"]:
@@ -300,12 +300,12 @@ class Host:
 
 
 def run_tiles(program: Program, values: np.ndarray, rng: np.random.Generator) -> TilesRun:
-    """Run ``values`` ``(T, B, inputs)``, all samples behind each other, until every step has come out."""
+    """Run ``values`` ``(T, B, inputs)``, sample after sample, until every step has come out."""
     fabric = program.fabric
     registers: dict[int, dict[str, int]] = {}
     for tile, name, value in program.registers:
         registers.setdefault(tile, {})[name] = value
-    if fabric.mesh is None:  # the bridge and the core face each other
+    if fabric.mesh is None:  # the bridge and the core are connected to each other
         nobody = dict.fromkeys(("sources", "sinks", "tick_destinations", "ack_destinations"), 0)
         registers[1] |= {"tick_destinations": 1, "ack_destinations": 1}
         registers[1] |= {f"delayed_{name}": count for name, count in nobody.items()}
@@ -361,7 +361,7 @@ def run_tiles(program: Program, values: np.ndarray, rng: np.random.Generator) ->
 
 
 def by_population(run: TilesRun, program: Program, steps: int, batch: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of each observed population what came, and the values that it brought, both ``(T, B, n)``."""
+    """For each observed population, the spikes and their values, both ``(T, B, n)``."""
     first, found, known = 0, {}, 0
     for position, (name, size) in enumerate(program.observed):
         axons = program.output_axons[first : first + size]
@@ -376,7 +376,7 @@ def by_population(run: TilesRun, program: Program, steps: int, batch: int) -> di
 
 
 def assert_equal_to_reference(run: TilesRun, program: Program, reference: ReferenceResult) -> None:
-    """Every spike, its value and every membrane that leaves the fabric."""
+    """Assert that every spike, its value and every membrane that leaves the fabric is equal."""
     steps, batch, _ = next(iter(reference.spikes.values())).shape
     for name, (came, values) in by_population(run, program, steps, batch).items():
         if program.membranes and name == program.observed[0][0]:

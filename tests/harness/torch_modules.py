@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Tensor:
-    """What ``.detach().cpu().numpy()`` needs."""
+    """A tensor as far as ``.detach().cpu().numpy()`` needs it."""
 
     def __init__(self, value):
         self.value = np.asarray(value, np.float32)
@@ -22,7 +22,7 @@ class Tensor:
 
 
 class Module:
-    """What ``torch.nn.Module`` does when it is called, and how it names its parts."""
+    """A module as far as calls and names of parts of ``torch.nn.Module`` are concerned."""
 
     training = True
 
@@ -149,7 +149,7 @@ class Alpha(Leaky):
 
 
 class Lapicque(Leaky):
-    """One made with R and C; ``beta`` is not used by its step."""
+    """A neuron made with R and C; its step does not use ``beta``."""
 
     def __init__(self, R, C, time_step=1.0, **options):
         super().__init__(0.5, **options)

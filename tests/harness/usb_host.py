@@ -27,7 +27,7 @@ __all__ = ["USB_HZ", "Faults", "Pid", "StallError", "UsbBusTransport", "UsbHost"
 USB_HZ = 12_000_000
 _FRAME_CYCLES = 12_000
 _BUFFER_BYTES = 128
-_PATIENCE = 18  # bit times in which a device must answer
+_PATIENCE = 18  # bit times within which a device must answer
 _GAP = 3  # bit times between packets
 _J, _K, _SE0 = 0b01, 0b10, 0b00
 
@@ -47,7 +47,7 @@ class Pid(enum.IntEnum):
 
 
 class StallError(Exception):
-    """The device refuses a request."""
+    """The device has refused a request."""
 
 
 def crc5(value: int) -> int:
@@ -69,16 +69,16 @@ def crc16(data: bytes) -> int:
 
 @dataclass
 class Faults:
-    """Probability per transaction of each fault on the bus; ``count`` tells how many there were."""
+    """Probability per transaction of each fault on the bus; ``count`` holds how many occurred."""
 
     token: float = 0.0
-    """A token with a wrong check sum, which the device must not answer."""
+    """A token with a wrong checksum, which the device must not answer."""
     out_data: float = 0.0
     """Data to the device with a flipped bit."""
     out_answer: float = 0.0
-    """The answer of the device to data is not understood, so they are sent again."""
+    """The host does not understand the device's answer to data, so it sends the data again."""
     in_data: float = 0.0
-    """Data of the device are not understood, so they are not acknowledged."""
+    """The host does not understand data of the device, so it does not acknowledge them."""
     in_answer: float = 0.0
     """The acknowledgement of the host is lost, so the device sends the data again."""
     seed: int = 1
@@ -88,7 +88,7 @@ class Faults:
         self._random = random.Random(self.seed)
 
     def happens(self, name: str) -> bool:
-        """Whether the fault ``name`` happens now."""
+        """Whether the fault ``name`` occurs now."""
         found = self._random.random() < getattr(self, name)
         self.count[name] += found
         return found
@@ -202,7 +202,7 @@ class UsbHost:
         return Pid(answer[0])
 
     async def _in(self, ctx, endpoint: int) -> tuple[Pid, bytes] | None:
-        """Ask for data once. Return the kind and the payload, or None if there is nothing that can be understood."""
+        """Request data once. Return the kind and the payload, or None if nothing intelligible arrives."""
         await self._token(ctx, Pid.IN, self._address | endpoint << 7)
         packet = await self._receive(ctx)
         if not packet:
@@ -253,11 +253,11 @@ class UsbHost:
         return found
 
     async def transaction_out(self, ctx, endpoint: int, pid: Pid, payload: bytes) -> Pid | None:
-        """One transaction with data of the host. Return the answer."""
+        """One transaction with data from the host. Return the answer."""
         return await self._out(ctx, endpoint, pid, 0, payload)
 
     async def transaction_in(self, ctx, endpoint: int) -> tuple[Pid, bytes] | None:
-        """One transaction with data of the device. Return the answer."""
+        """One transaction with data from the device. Return the answer."""
         return await self._in(ctx, endpoint)
 
     async def _until_taken(self, ctx, endpoint: int, toggle: int, payload: bytes) -> None:
@@ -268,7 +268,7 @@ class UsbHost:
     # Devices
 
     async def reset(self, ctx) -> None:
-        """Reset the bus: both lines are low. A host does so for 10 ms; a device may rely on 2.5 us."""
+        """Reset the bus by holding both lines low. A host does so for 10 ms; a device may rely on 2.5 us."""
         ctx.set(self.device.line_state, _SE0)
         await self._wait(ctx, 400)
         ctx.set(self.device.line_state, _J)
@@ -304,7 +304,7 @@ class UsbHost:
     # The serial port
 
     async def run(self, ctx) -> None:
-        """Reset and enumerate the device, and then carry data, frame by frame."""
+        """Reset and enumerate the device, then carry data, frame by frame."""
         await self.reset(ctx)
         await self.enumerate(ctx)
         while True:
@@ -346,7 +346,7 @@ class UsbHost:
         pid, payload = answer
         assert pid is not Pid.STALL
         if (pid is Pid.DATA1) != self._toggles["in"]:
-            return  # it has this packet already: its acknowledgement was lost
+            return  # it already has this packet: its acknowledgement was lost
         self._toggles["in"] ^= 1
         self._buffer += payload
         if len(payload) < PACKET_BYTES or len(self._buffer) >= _BUFFER_BYTES:

@@ -17,7 +17,7 @@ def _frame(kind, payload=b""):
 
 
 class Version1Board:
-    """Called with line bytes, it returns those that it sends. ``sessions`` counts the frames OPEN that were intact."""
+    """Called with line bytes, it returns the bytes that it sends. ``sessions`` counts the intact OPEN frames."""
 
     def __init__(self, record=IDENTITY_1):
         self.record = record

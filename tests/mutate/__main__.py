@@ -31,7 +31,8 @@ MOST_EQUIVALENT = 0.05
 
 
 def _state(seed: int, count: int) -> str:
-    """What the outcomes depend on: what is drawn, and every source and test. What is equivalent is said afterwards."""
+    """Everything that the outcomes depend on: the drawn mutants, and every source and test. Equivalent mutants are
+    subtracted later."""
     digest = hashlib.sha256(f"{seed} {count}".encode())
     for folder in ("sim", "hdl", "sw", "boards", "tests"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -41,8 +42,8 @@ def _state(seed: int, count: int) -> str:
 
 
 def _done(log: Path, state: str) -> dict[int, dict]:
-    """The outcomes of a run before, if it was of the same ``state``."""
-    # A run that was killed may have left half a line at the end.
+    """The outcomes of an earlier run, if it had the same ``state``."""
+    # A run that was killed may have left an incomplete line at the end.
     lines = (
         [line[:-1] for line in log.read_text().splitlines(keepends=True) if line[-1] == "\n"] if log.exists() else []
     )
@@ -54,7 +55,7 @@ def _done(log: Path, state: str) -> dict[int, dict]:
 
 
 def summary(mutants: list[Mutant], outcomes: dict[int, dict]) -> dict:
-    """The numbers of ``summary.json``. The score is of the mutants that are not equivalent to what they were."""
+    """The numbers of ``summary.json``. The score counts only mutants that are not equivalent to the original."""
     killed = sum(outcome["verdict"] == "killed" for outcome in outcomes.values())
     left = [mutants[number] for number, outcome in sorted(outcomes.items()) if outcome["verdict"] != "killed"]
     equivalent = [mutant for mutant in left if mutant.key in EQUIVALENT]
@@ -75,9 +76,9 @@ def summary(mutants: list[Mutant], outcomes: dict[int, dict]) -> dict:
 def run_all(
     mutants: list[Mutant], folder: Path, state: str, *, processes: int, seconds: float, cpu_seconds: float
 ) -> dict[int, dict]:
-    """The outcome of each mutant by its number, in ``seconds`` at most; what is not done then is left out.
+    """The outcome of each mutant by its number, within ``seconds``; mutants that are not done by then are left out.
 
-    Any exception here, such as that of a signal handler, ends all tests before it goes on.
+    Any exception here, such as that of a signal handler, ends all tests before it propagates.
     """
     log = folder / "results.jsonl"
     outcomes = _done(log, state)
@@ -96,7 +97,7 @@ def run_all(
             mutant = mutants[number]
             try:
                 verdict, test, spent = tree.run(mutant, seconds=cpu_seconds)
-            except Interrupted:  # which says nothing about the mutant: it is the next run's
+            except Interrupted:  # an interruption says nothing about the mutant: the next run repeats it
                 break
             outcome = {"number": number, "verdict": verdict, "test": test, "seconds": round(spent, 1)}
             with lock:
@@ -119,7 +120,7 @@ def run_all(
 
 
 def _end(number: int, _frame: object) -> None:
-    """Handle a signal: leave with the status that a shell gives to a command which that signal has ended."""
+    """Handle a signal: exit with the status that a shell reports for a command ended by that signal."""
     sys.exit(128 + number)
 
 

@@ -84,4 +84,4 @@ EQUIVALENT: dict[tuple[str, str, str, int], str] = {
         )
     },
 }
-"""`Mutant.key`, as ``results.jsonl`` and ``summary.json`` have it, to the reason."""
+"""The reasons, by `Mutant.key` as in ``results.jsonl`` and ``summary.json``."""

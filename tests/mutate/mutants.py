@@ -31,7 +31,7 @@ _BOOLEAN = {ast.And: "or", ast.Or: "and"}
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """``path`` from the root; the characters ``start`` to ``stop`` of its text become ``new``."""
+    """A change: the characters ``start`` to ``stop`` of the text of ``path``, a path from the root, become ``new``."""
 
     path: str
     start: int
@@ -40,20 +40,20 @@ class Mutant:
     line: int
     was: str  #: the whole line, or its first part
     now: str  #: what is changed, and into what
-    nth: int = 0  #: of the mutants of this module with the same ``was`` and ``now``, which one, from 0
+    nth: int = 0  #: number of this mutant, from 0, among those of the module with the same ``was`` and ``now``
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What names the mutant wherever its line moves to."""
+        """A key that stays the same if the line of the mutant moves."""
         return self.path, self.was, self.now, self.nth
 
     def applied(self, text: str) -> str:
-        """The source with the change."""
+        """The source with the change applied."""
         return text[: self.start] + self.new + text[self.stop :]
 
 
 def sources() -> list[str]:
-    """The modules that mutants are made of, as paths from the root."""
+    """The modules that are mutated, as paths from the root."""
     files = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
     return sorted(str(path.relative_to(ROOT)) for path in files if path.name != "__init__.py")
 
@@ -68,7 +68,7 @@ def mutants_of(path: str, text: str) -> list[Mutant]:
     octets = [line.encode() for line in lines]
 
     def place(row: int, column: int) -> int:
-        """Of a position as `ast` gives it: columns count bytes."""
+        """The offset of a position from `ast`, whose columns count bytes."""
         return starts[row - 1] + len(octets[row - 1][:column].decode())
 
     def span(node: ast.AST) -> tuple[int, int]:
@@ -113,14 +113,14 @@ def _changes(tree: ast.Module, text: str, span) -> Iterator[tuple[int, int, str]
             yield start, stop, text[last:stop] + text[middle:last] + text[start:middle]
         elif isinstance(node, ast.AugAssign) and not isinstance(node.value, ast.List):
             yield *span(node), "pass"
-        elif isinstance(node, ast.AugAssign):  # a list of statements of Amaranth's: one of them is forgotten
+        elif isinstance(node, ast.AugAssign):  # a list of Amaranth statements: one of them is dropped
             for element in node.value.elts:
                 if not isinstance(element, ast.Starred):
                     yield *span(element), "*()"
 
 
 def _operator(text: str, start: int, stop: int, new: str) -> Iterator[tuple[int, int, str]]:
-    """The operator between two operands, which may stand in brackets."""
+    """The operator between two operands, which may be in parentheses."""
     between = text[start:stop]
     old = between.strip().strip("()").strip()
     if old and "#" not in between and between.count(old) == 1:
@@ -137,13 +137,13 @@ def _is_string(node: ast.AST) -> bool:
 
 
 def _ignored(tree: ast.Module) -> set[int]:
-    """What changes nothing that runs, or only what is said: annotations, messages, assertions, tables of names."""
+    """Nodes without an effect on what runs, or only on messages: annotations, messages, assertions, tables of names."""
     roots: list[ast.AST] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr):
             roots.append(node)
         elif isinstance(node, ast.AnnAssign | ast.arg) and node.annotation is not None:
-            # The fields of Amaranth's structs are shapes, and those count.
+            # The fields of Amaranth's structs are shapes, which do have an effect.
             if isinstance(node, ast.arg) or node.value is not None:
                 roots.append(node.annotation)
         elif isinstance(node, ast.FunctionDef) and node.returns is not None:
@@ -151,13 +151,13 @@ def _ignored(tree: ast.Module) -> set[int]:
         elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             roots.append(node)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape":
-            # Any negative size is the one that NumPy finds out, -2 as much as -1.
+            # NumPy infers the size for any negative number, -2 as well as -1.
             roots += [size for size in node.args if isinstance(size, ast.UnaryOp)]
     return {id(inner) for root in roots for inner in ast.walk(root)}
 
 
 def draw(seed: int, count: int) -> list[Mutant]:
-    """``count`` mutants of all sources, any as likely as any other."""
+    """Draw ``count`` mutants of all sources, each equally likely."""
     texts = {path: (ROOT / path).read_text() for path in sources()}
     everything = [mutant for path, text in texts.items() for mutant in mutants_of(path, text)]
     random.Random(seed).shuffle(everything)
@@ -165,7 +165,7 @@ def draw(seed: int, count: int) -> list[Mutant]:
 
 
 def _compiles(mutant: Mutant, text: str) -> bool:
-    """Whether it is Python: an element of a list may stand in brackets, where nothing can be forgotten."""
+    """Whether the text is Python: an element of a list may be in parentheses, where it cannot be dropped."""
     try:
         ast.parse(mutant.applied(text))
     except SyntaxError:

@@ -22,11 +22,11 @@ __all__ = ["CPU_SECONDS", "PYTEST", "Interrupted", "Tree", "listed_tests"]
 PYTEST = [sys.executable, "-m", "pytest"]
 CPU_SECONDS = 120
 IDLE_SECONDS = 180
-"""After so long without any processor time a test hangs."""
+"""Time without any processor time after which a test counts as hanging."""
 _COPIED = ("hdl", "sim", "sw", "boards", "tests", "docs", "models", "qor", "examples")
 _FILES = ("pyproject.toml", "hatch_build.py", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "Makefile")
 _HANGS = -1
-_TEST_FACTOR = 10  # times what a test takes: then it has failed, for a mutant may let it run for ever
+_TEST_FACTOR = 10  # a test fails after this multiple of its usual time, for a mutant may run forever
 _TICKS = os.sysconf("SC_CLK_TCK")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py(?:::.+?)?)(?: - .*)?$", re.MULTILINE)
 
@@ -54,11 +54,12 @@ _MORE = {
     "sim/spikeloom/sim/attention": ("tests/hdl/attention", "tests/sw/compiler"),
     "sim/spikeloom/sim/fabric": ("tests/sw/compiler", "tests/sw/cli", "tests/boards/targets"),
 }
-"""Where a package, or a module, is tested besides the tests that mirror it."""
+"""Where a package or a module is tested besides the tests that mirror it."""
 
 
 def listed_tests(path: str, root: Path = ROOT) -> list[str]:
-    """The tests of a module: the one that mirrors it, the rest of its package, `_MORE`, and what all keep to."""
+    """The tests of a module: the one that mirrors it, the rest of its package, `_MORE`, and those that apply to every
+    module."""
     package, name = path.rsplit("/", 1)
     mirror = Path("tests", *Path(package).parts[2:])
     own = DECLARATIONS.get(path, str(mirror / f"test_{name}"))
@@ -68,7 +69,7 @@ def listed_tests(path: str, root: Path = ROOT) -> list[str]:
 
 
 class Interrupted(Exception):
-    """The tests were ended before they could say anything."""
+    """The tests were ended before they gave a result."""
 
 
 class Tree:
@@ -82,17 +83,17 @@ class Tree:
         self._interrupted = interrupted or threading.Event()
         for name in _COPIED:
             if (ROOT / name).exists():
-                # What was compiled of another state of the sources is found by its content, and is no harm.
+                # Compiled designs of another state of the sources are keyed by their content, and do no harm.
                 shutil.rmtree(folder / name, ignore_errors=True)
                 shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in _FILES:
             if (ROOT / name).exists():
                 shutil.copyfile(ROOT / name, folder / name)
         self._sound: dict[str, bool] = {}
-        self.unsound: list[str] = []  #: tests that fail without a change: they are left out from then on
+        self.unsound: list[str] = []  #: tests that fail without a change, which are left out from then on
 
     def run(self, mutant: Mutant, *, seconds: float = CPU_SECONDS) -> tuple[str, str, float]:
-        """Whether the mutant was "killed" or "survived", the test that found it, and the processor time."""
+        """Return whether the mutant was "killed" or "survived", the test that found it, and the processor time."""
         file = self.folder / mutant.path
         text = file.read_text()
         changed = mutant.applied(text)
@@ -111,10 +112,10 @@ class Tree:
             test = found[1] if found else ""
             if not test and status not in (2, 3, 4):
                 raise RuntimeError(f"pytest ended with status {status} and no failed test:\n{output[-2000:]}")
-            # A test that fails without the change too has found nothing.
+            # A test that also fails without the change has found nothing.
             if not test or self._is_sound(test):
                 return "killed", test or "does not start", spent
-            # Said at once: what is missing here, such as a package, would let all mutants of a module survive.
+            # Reported immediately: a missing package, for example, would let all mutants of a module survive.
             print(f"fails without any change, and has found nothing: {test}", file=sys.stderr, flush=True)
             self.unsound.append(test)
 
@@ -124,7 +125,8 @@ class Tree:
         return self._sound[test]
 
     def _pytest(self, tests: list[str], seconds: float) -> tuple[int | None, str, float]:
-        """Status, output and processor time; no status if that was over, `_HANGS` if nothing happened any more."""
+        """Status, output and processor time; the status is None if the time was over, `_HANGS` if nothing happened any
+        more."""
         command = [*PYTEST, "-q", "-x", "--no-header", "-rfE", "-p", "no:cacheprovider"]
         command += ["--fastest-first", "--cpu-limit", str(_TEST_FACTOR), "-m", "not slow"]
         # A file before the folder that it is in would be no earlier for that.
@@ -139,7 +141,7 @@ class Tree:
                 command, cwd=self.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
             status, spent = None, 0.0
-            busy, then = 0.0, time.monotonic()  # the processor time when it was last seen to go on, and when that was
+            busy, then = 0.0, time.monotonic()  # the processor time when progress was last seen, and the time of that
             try:
                 while status is None and spent < seconds and not self._interrupted.is_set():
                     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -158,7 +160,7 @@ class Tree:
 
 
 def _processes() -> Iterator[tuple[int, int, int, int]]:
-    """Number, parent, session and processor time in ticks, its ended children's included, of every process."""
+    """Number, parent, session and processor time in ticks, with that of ended children, of every process."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
             fields = stat.read_text().rsplit(")", 1)[1].split()
@@ -166,15 +168,16 @@ def _processes() -> Iterator[tuple[int, int, int, int]]:
 
 
 def _cpu_seconds(session: int) -> float:
-    """Of all processes of a session, and of their children that have ended."""
+    """Processor time of all processes of a session, and of their children that have ended."""
     return sum(ticks for _, _, its_session, ticks in _processes() if its_session == session) / _TICKS
 
 
 def _kill_all(session: int) -> None:
-    """Kill a session and all that its processes have started: some tests give their children sessions of their own."""
+    """Kill a session and everything that its processes have started: some tests start children in their own
+    sessions."""
     doomed: set[int] = set()
     while True:
-        # Each round looks again, for until they are killed they may start more.
+        # Each round looks again, because processes may start others until they are killed.
         processes = list(_processes())
         found = {process for process, parent, its_session, _ in processes if its_session == session or parent in doomed}
         if found <= doomed:

@@ -76,7 +76,7 @@ def test_every_module_has_tests():
 
 
 def test_the_tests_of_the_module_come_first(tmp_path):
-    """A mutant of the module whose tests are the last of its folder is found by them."""
+    """A mutant of a module is found by the tests of that module, which are the last of their folder."""
     path = "sim/spikeloom/sim/lib/words.py"
     (mutant, *_) = (m for m in mutants_of(path, (ROOT / path).read_text()) if m.now == "'<<' becomes '>>'")
     assert Tree(tmp_path).run(mutant)[1].startswith("tests/sim/lib/test_words.py::")
@@ -98,7 +98,7 @@ def own_tests_only(monkeypatch):
 
 @pytest.fixture
 def mutants():
-    """Two of the arithmetic of LFSRs that are found at once, and one in a text, which nothing finds."""
+    """Two mutants of the arithmetic of LFSRs that are found immediately, and one in a text, which no test finds."""
     path = "sim/spikeloom/sim/lib/lfsr.py"
     found = [
         m for m in mutants_of(path, (ROOT / path).read_text()) if m.now in ("'^' becomes '|'", "'>>' becomes '<<'")
@@ -170,12 +170,12 @@ def test_a_signal_ends_the_tests_in_progress_and_the_next_run_goes_on(tmp_path, 
         finally:
             process.kill()
     assert not is_running(stand_in)
-    wait_for(lambda: not is_running(child))  # init has to take note of its end
+    wait_for(lambda: not is_running(child))  # init has to reap it first
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2, (
         "a mutant that was interrupted has no verdict"
     )
     with (tmp_path / "results.jsonl").open("a") as log:
-        log.write('{"number": 1, "ver')  # as a run that was killed while it wrote may leave it
+        log.write('{"number": 1, "ver')  # as left by a run that was killed while writing
     (tmp_path / "all pass").touch()
     again = subprocess.run(command_line, env=variables, capture_output=True, text=True, timeout=300, check=False)
     assert [line.split("]")[0] for line in again.stdout.splitlines() if line[0] == "["] == ["[2/3", "[3/3"]
@@ -206,7 +206,7 @@ def test_a_mutant_that_outlives_its_time_has_survived(mutants, tmp_path):
 
 
 def add_test(tree, body):
-    """Let a test of the mutated module do ``body`` before all others."""
+    """Let a test of the mutated module run ``body`` before all others."""
     file = tree.folder / "tests/sim/lib/test_lfsr.py"
     file.write_text(f"def test_added():\n    {body}\n\n\n{file.read_text()}")
 

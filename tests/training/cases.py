@@ -37,7 +37,7 @@ def random_neurons(rng, *, spiking=True):
 
 
 def random_model(rng, *, hidden=24, weight_width=None, v_width=None):
-    """Two layers with integers; the first perhaps a convolution or recurrent, the input perhaps values."""
+    """Two layers with integers; the first may be convolutional or recurrent, and the input may have values."""
     torch.manual_seed(int(rng.integers(1 << 31)))
     input_value_width = 5 * int(rng.integers(2))
     options = {"input_bits": 4 if input_value_width else 0}

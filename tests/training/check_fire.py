@@ -37,7 +37,7 @@ def after(v, spike, threshold, value, rule):
 
 
 def recurrence(current, threshold, bias, value, beta, alpha, recurrent, rule):
-    """The step of `spikeloom.model.population`, as a user of PyTorch would write it."""
+    """The step of `spikeloom.model.population`, written as a PyTorch user would."""
     v, i = torch.zeros_like(current[0]), torch.zeros_like(current[0])
     spike = torch.zeros_like(v)
     wait = torch.zeros_like(v)

@@ -17,7 +17,7 @@ MODELS = 150
 
 
 def compared(model, inputs, network):
-    """The results of the reference, after a comparison of every cell of every layer."""
+    """The results of the reference, after every cell of every layer has been compared."""
     values = inputs.numpy().astype(np.int64)
     found = simulate(network, values, record=[layer.name for layer in model.layers])
     for layer, (_, outputs) in zip(model.layers, model.run(inputs), strict=True):
@@ -46,7 +46,7 @@ def test_random_networks_equal_the_integers_in_every_cell():
 
 @pytest.mark.parametrize("width", range(1, 9))
 def test_training_keeps_the_integers(width):
-    """After each of some updates, at every width."""
+    """The integers are equal after each of several updates, at every width."""
     rng = rng_of(f"updates {width}")
     model = random_model(rng, weight_width=width, v_width=16)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
@@ -85,7 +85,7 @@ def test_shorter_products_are_refused():
 
 
 def test_wide_sums_take_double_precision():
-    """Where single precision would round: 20,000 weights of 16 bits."""
+    """20,000 weights of 16 bits have sums that single precision would round."""
     torch.manual_seed(1)
     model = SpikingNetwork(
         [Dense("last", 20_000, 2, Neurons(threshold=50.0, spiking=False))],

@@ -16,7 +16,7 @@ BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 
 
 def digits_of(name, count=640):
-    """Ten patterns of strokes, each as many noisy images."""
+    """Ten stroke patterns, with the same number of noisy images each."""
     rng = rng_of(name)
     patterns = strokes(rng_of("patterns"), 10)
     labels = rng.integers(0, 10, count)

@@ -17,7 +17,7 @@ CASES = {f"{width} bits, {number}": (width, number) for width in (1, 2, 3, 4, 8)
 
 
 def recordings():
-    """The arrays of each case; texts are arrays as well."""
+    """The arrays of each case; texts are stored as arrays too."""
     found = {}
     for name, (width, number) in CASES.items():
         rng = rng_of(f"recording {width} {number}")

@@ -30,7 +30,7 @@ STEPS, BATCH = 100, 4
 
 
 class Recorder:
-    """Writes the recordings of one framework into the folder that is the only argument of the script."""
+    """Writes the recordings of one framework into the folder given as the only argument of the script."""
 
     def __init__(self, framework, package):
         (folder,) = sys.argv[1:]
@@ -41,7 +41,7 @@ class Recorder:
         self.features = set()
 
     def rng(self, feature):
-        """Return a generator that is seeded by the feature."""
+        """Return a generator that is seeded by the name of the feature."""
         return np.random.default_rng(zlib.crc32(f"{self.framework} {feature}".encode()))
 
     def record(
@@ -61,11 +61,11 @@ class Recorder:
     ):
         """Write a recording.
 
-        ``export`` is called without arguments and returns a NIR graph. ``load`` holds the options with which spikeloom
-        reads the file besides the preset. ``exact`` tells that no number is rounded by 16-bit weights and 24-bit
-        membranes. ``lost`` says in a sentence what the file does not hold, so that the result may differ. ``refused``
-        is text that the exporter's own message must contain if it refuses the network. ``late`` is the number of steps
-        by which the spikes of the framework come after those of spikeloom.
+        ``export`` is called without arguments and returns a NIR graph. ``load`` holds the options, besides the preset,
+        with which spikeloom reads the file. ``exact`` states that 16-bit weights and 24-bit membranes round no number.
+        ``lost`` is a sentence about what the file does not hold, so that the result may differ. ``refused`` is text
+        that the exporter's own message must contain if it refuses the network. ``late`` is the number of steps by which
+        the framework's spikes come later than those of spikeloom.
         """
         assert feature not in self.features, feature
         self.features.add(feature)
@@ -129,7 +129,8 @@ def stimulus(rng, shape, share=0.3, steps=STEPS, batch=BATCH):
 
 
 def two_layers_of(rng, linear, cell, lines, hidden, classes, scale=1.0):
-    """Return two layers ``linear(weights, biases)`` of random numbers, each before the neurons ``cell(rng, n)``."""
+    """Return two layers ``linear(weights, biases)`` with random numbers, each followed by the neurons ``cell(rng,
+    n)``."""
     return [
         linear(rng.normal(0.1, 0.5, (hidden, lines)) * scale, rng.normal(0.0, 0.1, hidden) * scale),
         cell(rng, hidden),

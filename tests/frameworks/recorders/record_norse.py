@@ -32,12 +32,12 @@ def constant(value):
 
 
 def in_double(parameters):
-    """Return the parameters of a neuron in double precision, with the numbers that they have in single precision."""
+    """Return the parameters of a neuron in double precision, with their single-precision values."""
     return type(parameters)(*(x.detach().double() if isinstance(x, torch.Tensor) else x for x in parameters))
 
 
 def record(feature, layers, inputs, **options):
-    """Record a sequence of layers; each is run on its own with a state of its own."""
+    """Record a sequence of layers; each is run separately with its own state."""
     spikes, membranes = {}, {}
     double = [copy.deepcopy(layer).double() for layer in layers]
     for layer in double:
@@ -52,7 +52,7 @@ def record(feature, layers, inputs, **options):
             for i, layer in enumerate(double):
                 if hasattr(layer, "p"):
                     if states[i] is None:
-                        # The initial membrane of one number holds for all neurons.
+                        # An initial membrane with one element is broadcast to all neurons.
                         state = layer.initial_state(x)
                         states[i] = type(state)(*(part.detach().double() + torch.zeros_like(x) for part in state))
                     x, states[i] = layer(x, states[i])
@@ -68,7 +68,8 @@ def record(feature, layers, inputs, **options):
     def export():
         if not any(isinstance(layer, torch.nn.Conv2d) for layer in layers):
             return to_nir(module, torch.tensor(inputs[0, :1]))
-        # The exporter takes a batch for a dimension, and the convolution has no input shape until types are inferred.
+        # The exporter mistakes the batch for a dimension, and the convolution has no input shape until types are
+        # inferred.
         graph = to_nir(module, torch.tensor(inputs[0, 0]))
         graph.infer_types()
         return graph
@@ -177,7 +178,7 @@ def main():
         linear(rng.normal(0.2, 0.5, (CLASSES, HIDDEN)) * 3.0),
         box()(CLASSES, rng),
     ]
-    # The exporter has no node for them, and the graph cannot be written.
+    # The exporter has no node for recurrent cells, so the graph cannot be written.
     record(feature, layers, stimulus(rng, LINES), refused="'NoneType' object has no attribute 'to_dict'")
 
 

@@ -30,7 +30,7 @@ def without_gradient(network):
 
 
 class InDouble:
-    """A function that fires, with its result in double precision."""
+    """A spike function whose result is in double precision."""
 
     def __init__(self, function):
         self.function = function
@@ -55,7 +55,7 @@ def record(feature, layers, inputs, *, prepare=lambda network: None, **options):
     with torch.no_grad():
         for name, layer in zip(names, layers, strict=True):
             double = copy.deepcopy(layer).double()
-            if hasattr(double, "spike_generation_fn"):  # it returns single precision
+            if hasattr(double, "spike_generation_fn"):  # the module returns single precision
                 double.spike_generation_fn = InDouble(double.spike_generation_fn)
             x, _, _ = double(x)
             if not isinstance(layer, LinearTorch):

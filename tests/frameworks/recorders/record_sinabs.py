@@ -20,7 +20,8 @@ LINES, HIDDEN, CLASSES = 12, 16, 6
 def record(feature, layers, inputs, sizes=None, **options):
     """Record a ``Sequential``, whose layers take samples and steps as one dimension.
 
-    ``sizes`` are the shapes that the exporter does not know: of the image, and of what is flattened in layer 3.
+    ``sizes`` are shapes that the exporter does not know: the shape of the image, and the shape that is flattened in
+    layer 3.
     """
     steps, batch, *shape = inputs.shape
     module = torch.nn.Sequential(*layers)
@@ -110,7 +111,7 @@ def main():
             linear(rng.normal(0.0, 0.5, (CLASSES, HIDDEN)), rng.normal(0.0, 0.1, CLASSES)),
             sl.ExpLeakSqueeze(tau_mem=6.0, norm_input=norm_input, batch_size=BATCH),
         ]
-        # The default differs between the kinds of layers, which is what spikeloom assumes.
+        # The default differs between the kinds of layers; spikeloom assumes these defaults.
         load = {"layers": {"3": {"norm_input": True}}} if norm_input else {}
         record(feature, layers, stimulus(rng, LINES), load=load)
 

@@ -18,7 +18,7 @@ RESETS = [(reset, delay) for reset in ("subtract", "zero") for delay in (1, 0)]
 
 
 def neuron(kind, size, rng, *, beta=None, threshold=1.0, **options):
-    """Return neurons with one ``beta`` and threshold each: the exporter needs tensors."""
+    """Return neurons with one ``beta`` and one threshold each, as tensors, which the exporter needs."""
     size = (size,) if isinstance(size, int) else size
     beta = rng.uniform(0.6, 0.95, size) if beta is None else beta
     options = {"init_hidden": True} | options
@@ -48,7 +48,7 @@ def record(feature, layers, inputs, *, nodes=None, **options):
         double = in_double(module)
         utils.reset(double)
         with torch.no_grad():
-            for layer in double:  # the exporter's own forward pass left states of another batch
+            for layer in double:  # the exporter's own forward pass leaves states of another batch
                 for name in ("mem", "syn", "spk"):
                     if hasattr(layer, name) and isinstance(getattr(layer, name), torch.Tensor):
                         setattr(layer, name, torch.zeros((), dtype=torch.float64))
@@ -60,7 +60,7 @@ def record(feature, layers, inputs, *, nodes=None, **options):
 
     def export():
         utils.reset(module)
-        # One sample without a batch: with one, the exporter takes the batch for a dimension of the neurons.
+        # One sample without a batch: the exporter mistakes a batch for a dimension of the neurons.
         sample = torch.tensor(inputs[0, :1])
         return export_to_nir(module, sample, ignore_dims=[0])
 
@@ -175,7 +175,7 @@ def main():
         linear(rng.normal(0.3, 1.5, (CLASSES, 16))),
         neuron(snn.Leaky, CLASSES, rng),
     ]
-    # The exporter writes a padding of 0, and then finds that the shapes do not match.
+    # The exporter writes a padding of 0, and then reports that the shapes do not match.
     record(feature, layers, stimulus(rng, (1, 8, 8)), refused="Type inference error")
 
     lost = "the exporter drops inhibition: only the neuron with the largest membrane fires in snnTorch"

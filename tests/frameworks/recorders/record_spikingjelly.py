@@ -16,7 +16,7 @@ LINES, HIDDEN, CLASSES = 12, 16, 6
 
 
 def record(feature, layers, inputs, *, dt=1e-4, **options):
-    """Record a ``Sequential``; the nodes of its neurons are named after their positions, as in ``_1``."""
+    """Record a ``Sequential``; the nodes of its neurons are named after their positions, for example ``_1``."""
     module = torch.nn.Sequential(*layers)
     positions = [str(i) for i, layer in enumerate(layers) if isinstance(layer, neuron.BaseNode)]
     double = in_double(module)

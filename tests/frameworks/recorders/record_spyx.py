@@ -33,7 +33,7 @@ def linear(weight, bias=None):
 
 
 def neuron(kind, size, rng, **options):
-    """Return neurons with one ``beta``, and ``alpha``, each."""
+    """Return neurons with one ``beta`` each, and one ``alpha`` where they have it."""
     size = (size,) if isinstance(size, int) else size
     layer = kind(size, rngs=RNGS, **options)
     for name, low, high in (("alpha", 0.3, 0.8), ("beta", 0.6, 0.95)):
@@ -63,7 +63,7 @@ def record(feature, layers, inputs, *, last=None, **options):
         {"input": np.array(shape)},
         {"output": np.array([size] if isinstance(size, int) else size)},
     )
-    # Values in double precision, as they were in single precision when the graph was made.
+    # Double precision, with the single-precision values that the graph was made with.
     for layer in layers:
         for _, value in nnx.iter_graph(layer):
             if isinstance(value, nnx.Param):

@@ -35,7 +35,7 @@ def conv(weight, bias=None, **options):
 
 
 def in_double(module):
-    """Return a copy of a module that computes in double precision, with the numbers that it has in single precision."""
+    """Return a copy of a module that computes in double precision with its single-precision values."""
     module = copy.deepcopy(module).double().eval()
     for part in module.modules():  # surrogate gradients return spikes in single precision
         part.register_forward_pre_hook(
@@ -45,7 +45,7 @@ def in_double(module):
 
 
 def outputs_of_modules(module, names, run, pick=lambda output: output[0] if isinstance(output, tuple) else output):
-    """Return what ``run()`` returns, and by name the outputs ``(T, ...)`` of the modules ``names`` in all calls."""
+    """Return the result of ``run()`` and, by name, the outputs ``(T, ...)`` of the modules ``names`` over all calls."""
     found = {name: [] for name in names}
     modules = dict(module.named_modules())
     hooks = [

@@ -129,7 +129,8 @@ def test_the_mean_over_seeds_approaches_the_expectation(request, tokens, feature
 
 
 def test_the_error_falls_as_one_over_the_root_of_the_steps():
-    """With the same Q, K and V in each step, the root mean square error of the mean over T steps falls with slope -1/2."""
+    """With the same Q, K and V in each step, the root mean square error of the mean over T steps falls with slope
+    -1/2."""
     rng = rng_of("test_the_error_falls_as_one_over_the_root_of_the_steps")
     parameters = AttentionParameters(tokens=16, features=16)
     q, k, v = random_attention(rng, parameters, 1)

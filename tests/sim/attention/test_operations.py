@@ -178,7 +178,8 @@ def test_exact_attention_takes_what_the_formulas_say(request, tokens, features, 
 
 
 def test_energies_are_those_of_the_source():
-    """In femtojoules: 100 for a 32-bit addition, 10,000 for 64 bits of memory, and a fifth of a full adder for a gate."""
+    """In femtojoules: 100 for a 32-bit addition, 10,000 for 64 bits of memory, and a fifth of a full adder for a
+    gate."""
     energies = Energies()
     found = [energies.full_adder_j, energies.gate_j, energies.bit_j]
     assert found == pytest.approx([3.125e-15, 0.625e-15, 156.25e-15])

@@ -169,7 +169,8 @@ def test_products_of_a_lane():
 
 
 def test_a_feature_is_in_four_files():
-    """The table and the three independent implementations of the arithmetic; adaptation has no special case elsewhere."""
+    """The table and the three independent implementations of the arithmetic; adaptation has no special case
+    elsewhere."""
     sources = [path for portion in ("sim", "hdl", "sw", "boards") for path in (ROOT / portion).rglob("*.py")]
     assert len(sources) > 100
     found = {path.name for path in sources if re.search(r"\badaptation\b", path.read_text(encoding="utf-8"))}

@@ -30,7 +30,8 @@ def test_cores_have_the_sizes_of_their_name(name):
 
 
 def test_what_the_lanes_can_do():
-    """The general cores have all features except those for single networks; the other cores integrate, fire and reset."""
+    """The general cores have all features except those for single networks; the other cores integrate, fire and
+    reset."""
     for name, features in (("small", GENERAL), ("medium", GENERAL), ("wide", set()), ("spatial", set())):
         core = FABRICS[name].core
         assert {feature.name for feature in FEATURES if getattr(core, feature.name, None)} == features

@@ -193,7 +193,8 @@ def test_seeds_are_different_and_scattered():
 
 @pytest.mark.parametrize("width", FIELDS)
 def test_field(width):
-    """Products with a nonzero element are a permutation, agree with those computed by hand, and distribute over sums."""
+    """Products with a nonzero element are a permutation, agree with those computed by hand, and distribute over
+    sums."""
     elements = np.arange(1 << width, dtype=np.uint32)
     table = field_product(elements[:, None], elements, width)
     assert np.array_equal(np.sort(table[1:], axis=1), np.tile(elements, (len(elements) - 1, 1)))

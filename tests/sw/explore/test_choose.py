@@ -31,7 +31,7 @@ def network_of(name, bits=8):
 
 
 def dense(*sizes):
-    """Layers of integrate-and-fire neurons."""
+    """A network of dense layers of integrate-and-fire neurons."""
     names = [INPUT, *(f"layer{number}" for number in range(len(sizes) - 1))]
     return QuantisedNetwork(
         name="-".join(map(str, sizes)),
@@ -58,7 +58,7 @@ def test_the_choice_fits_and_runs_the_network(name, device):
     choice = choose(network, device)
     assert not shortages(choice.core, device)
     place(network, FabricConfig(core=choice.core))
-    for depth in ("neurons", "weight_words", "axons"):  # and nothing to spare
+    for depth in ("neurons", "weight_words", "axons"):  # without slack
         less = getattr(choice.core, depth) - (choice.core.lanes if depth == "neurons" else 1)
         with pytest.raises(PlaceError):
             place(network, FabricConfig(core=dataclasses.replace(choice.core, **{depth: less})))
@@ -75,7 +75,7 @@ def test_features_are_those_that_the_network_needs():
 
 
 def test_values_of_the_input_need_a_width():
-    """A network whose input has values, and none of whose neurons fires with one, is placed on the chosen core."""
+    """A network whose input has values, but whose neurons fire without values, is placed on the chosen core."""
     core = choose_core(network := dataclasses.replace(dense(3, 2), input_value_width=9), LARGE)
     assert (core.value_width, choose_core(dense(3, 2), LARGE).value_width) == (9, 0)
     place(network, FabricConfig(core=core))
@@ -102,7 +102,7 @@ def test_more_room_gives_no_fewer_lanes():
 
 
 def test_more_lanes_than_are_chosen_lie_in_banks():
-    """Of eight lanes, and the reasons say so."""
+    """Banks of eight lanes are used, and the reasons say so."""
     network = network_of("mnist-mlp-128.nir")
     choice = choose(network, LARGE, lanes=128)
     assert (choice.core.lane_banks, choice.core.bank_lanes) == (16, 8)
@@ -144,7 +144,7 @@ def test_what_is_given_stays():
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_one_field_given_alone(given, lanes):
-    """What only some numbers of lanes can do is done with one of these."""
+    """A feature that only some numbers of lanes allow restricts the choice to these."""
     network = network_of("digits-mlp.nir")
     core = choose_core(network, LARGE, **given)
     assert core.lanes in lanes
@@ -193,7 +193,7 @@ def test_networks_that_no_core_can_serve_together():
 
 
 def test_a_network_is_placed_once_for_each_number_of_lanes(monkeypatch):
-    """For all devices, and for the boards that a refusal names after the board that was asked for."""
+    """For all devices, and for the boards named when the requested one is refused."""
     network = dense(784, 1000, 10)
     placed = []
 
@@ -212,11 +212,11 @@ def test_a_network_is_placed_once_for_each_number_of_lanes(monkeypatch):
 
 
 def test_scales_of_neurons_need_no_other_netlist():
-    """Thresholds and biases per neuron are what a core for networks with one scale per population can have, too."""
+    """A core for a network with one scale per population can also have thresholds and biases per neuron."""
     subjects = []
     for scales in Scales:
         network = quantise(load(shipped("digits-mlp.nir")), Quantisation(scales=scales))
-        # Sums differ with the scales, as they do with any weights; the digits network has biases per neuron anyhow.
+        # Sums differ with the scales, as with any weights; the digits network has biases per neuron in any case.
         given = {"lanes": 2, "accumulator_width": 20, "per_neuron": frozenset({"threshold", "bias"})}
         core = choose_core(network, SMALL, **given)
         place(network, FabricConfig(core=core))

@@ -13,7 +13,7 @@ ADDER_J, BIT_J = Energies().full_adder_j, Energies().bit_j
 
 
 def test_a_word_of_weights():
-    """Four additions of 12 bits, four weights, and four accumulators that are read and written."""
+    """Four additions of 12 bits, four weights read, and four accumulators read and written."""
     found = energy_of(CORE, words_added=1, words_updated=0)
     assert found.computing_j == pytest.approx(4 * 12 * LOGIC_FACTOR * ADDER_J)
     assert found.memory_j == pytest.approx(4 * (8 + 24) * BIT_J)
@@ -37,7 +37,7 @@ def test_a_multiplier_is_a_hard_block():
 
 @pytest.mark.parametrize(("bits", "picojoules"), [(8, 0.2), (32, 3.1)])
 def test_products_of_full_adders_agree_with_the_source(bits, picojoules):
-    """Horowitz gives products of 8 and 32 bits; an array of full adders takes as much, within 4 %."""
+    """Horowitz gives products of 8 and 32 bits; an array of full adders takes the same energy within 4 %."""
     assert bits * bits * ADDER_J * 1e12 == pytest.approx(picojoules, rel=0.04)
 
 

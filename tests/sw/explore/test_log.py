@@ -126,7 +126,7 @@ def test_digests_tell_values_apart():
     ]
     assert len({digest(value) for value in values}) == len(values)
     assert digest([1, 2]) == digest((1, 2))
-    # Where a piece ends counts: in a row, these are the same bytes.
+    # The boundaries of the pieces matter: joined, these are the same bytes.
     assert digest([b"xbytesy", b"z"]) != digest([b"x", b"ybytesz"])
     assert digest(np.arange(6).reshape(2, 3).T) == digest(np.arange(6).reshape(2, 3).T.copy())
     with pytest.raises(TypeError, match=r"^value must be a dataclass, mapping, .* or plain value, not object$"):

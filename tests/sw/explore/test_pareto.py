@@ -71,7 +71,7 @@ def test_of_equal_points_the_first():
 
 
 def test_the_rate_that_counts():
-    """Two cores of different size behind the same line: the larger one is of use without the line only."""
+    """Two cores of different sizes behind the same line: the larger one is useful only without the line."""
     small, large = outcome(0.9, 100, 500.0, 1.0, line=90.0), outcome(0.9, 200, 900.0, 1.0, line=90.0, steps=5)
     assert front([small, large]) == [small]
     assert front([small, large], objectives_for(Rate.CORE)) == [small, large]
@@ -84,7 +84,7 @@ def test_the_picture_shows_every_point_and_fills_the_front():
     circles = root.findall(f"{SVG}circle")
     points = [circle for circle in circles if circle.find(f"{SVG}title") is not None]
     assert len(points) == 3 * len(every)
-    assert len(circles) - len(points) == 2  # a legend entry per board
+    assert len(circles) - len(points) == 2  # one legend entry per board
     assert len([circle for circle in points if circle.get("fill")]) == 3 * len(front(every))
     assert len(root.findall(f"{SVG}polyline")) == 3 * 2
     titles = " ".join(circle.findtext(f"{SVG}title") for circle in points)
@@ -100,17 +100,17 @@ def test_the_picture_shows_every_point_and_fills_the_front():
 
 
 def test_fronts_are_steps():
-    """Between two points of a panel the line keeps the quality of the cheaper one."""
+    """Between two points of a panel, the line stays at the quality of the cheaper one."""
     root = ElementTree.fromstring(picture([outcome(0.8, 100, 5.0, 1.0), outcome(0.9, 100, 5.0, 10.0)], "x", "accuracy"))
     values = [float(value) for value in root.find(f"{SVG}polyline").get("points").split()]
     (x0, x1, x2), (y0, y1, y2) = values[::2], values[1::2]
     assert y0 == y1 > y2
     rates = root.findall(f"{SVG}polyline")[1].get("points").split()
-    assert rates == rates[:2]  # both have the same rate: the better one alone
+    assert rates == rates[:2]  # both have the same rate: only the better one remains
     root = ElementTree.fromstring(picture([outcome(0.8, 100, 50.0, 1.0), outcome(0.9, 100, 5.0, 1.0)], "x", "accuracy"))
     values = [float(value) for value in root.findall(f"{SVG}polyline")[1].get("points").split()]
     (a0, a1, a2), (b0, b1, b2) = values[::2], values[1::2]
-    assert a0 == a1 < a2  # faster than the better one, only the other one is left
+    assert a0 == a1 < a2  # above the rate of the better one, only the other one remains
     assert b0 < b1 == b2
     assert x0 < x1 == x2
 

@@ -45,7 +45,7 @@ def test_accuracy_is_that_of_the_reference(bits):
 
 
 def test_widths_of_single_populations():
-    """A number is the width of all weights, whatever the file asks for."""
+    """A single number is the width of all weights, whatever the file says."""
     study = small_study()
     both, hidden, output = (only(study, point((("hidden", a), ("class", b)))) for a, b in ((3, 3), (3, 8), (8, 3)))
     assert both.score == only(study, point(3)).score
@@ -57,7 +57,7 @@ def test_widths_of_single_populations():
 
 
 def test_without_labels_answers_are_those_of_the_floats():
-    """At 16 bits almost all are equal; the labels of the study are the answers of the floats."""
+    """At 16 bits almost all answers are equal; the labels of the study are the answers of the float model."""
     study = small_study()
     blind = small_study(arrays={"images": study.arrays["images"]})
     for bits in (16, 2):
@@ -107,7 +107,7 @@ def test_points_of_one_behaviour_share_a_run():
 
 
 def test_a_board_without_multipliers_is_another_behaviour():
-    """Its leak is a shift or refused, and factors of currents are not products."""
+    """Leaks that are not shifts are refused there, and the factors of currents are not products."""
     assert not find_board("hx8k-b-evn").device.dsp
     groups = behaviours([point(board="icebreaker"), point(board="hx8k-b-evn"), point(board="ulx3s-12f")])
     assert [[each.board for each in group] for group in groups] == [["icebreaker", "ulx3s-12f"], ["hx8k-b-evn"]]
@@ -143,7 +143,7 @@ def test_spikes_are_cut_to_the_first_steps():
 
 
 def test_options_of_the_study_count():
-    """Scales per neuron give other integers; another decision gives other answers."""
+    """Scales per neuron give different integers; another decision gives different answers."""
     plain = only(small_study(), point(2))
     assert only(small_study(scales=Scales.NEURON), point(2)).score != plain.score
     first = only(small_study(decision=Decision.FIRST_TO_SPIKE), point(2)).score

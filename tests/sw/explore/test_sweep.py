@@ -81,7 +81,7 @@ def run_by_dask(program, *options):
 
 @contextlib.contextmanager
 def scheduler(folder):
-    """The address of a scheduler on loopback, and a function that starts a worker in a process of its own."""
+    """The address of a scheduler on loopback, and a function that starts a worker in its own process."""
     file = folder / "scheduler.json"
     place = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
     processes = [run_by_dask("dask_scheduler", "--port", "0", *place)]
@@ -99,7 +99,7 @@ def scheduler(folder):
         yield json.loads(file.read_text())["address"], start_worker
     finally:
         for process in processes:
-            process.kill()  # a worker that is asked to end waits for a scheduler that has ended
+            process.kill()  # a worker that is asked to end would wait for a scheduler that has ended
             process.wait(60)
 
 

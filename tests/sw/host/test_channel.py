@@ -10,7 +10,7 @@ from spikeloom.sim.host.bridge import BridgeModel
 
 
 class ScriptedLink:
-    """A link whose answers are given; it keeps what was sent."""
+    """A link with prepared answers; it stores what was sent."""
 
     def __init__(self, *answers):
         self.answers, self.sent = list(answers), []

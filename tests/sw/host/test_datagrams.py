@@ -22,7 +22,7 @@ def sender(host="127.0.0.1"):
 
 
 def read_all(port):
-    """What waits in the queue, as datagrams."""
+    """Read all datagrams that wait in the queue."""
     found = []
     empty = False
     while not empty:
@@ -41,7 +41,7 @@ def test_a_batch_holds_the_datagrams_in_order(request):
         for each in sent:
             camera.sendto(each, ("127.0.0.1", port.port))
         port.wait(1)
-        assert not port.read(30)  # no more than asked for
+        assert not port.read(30)  # no more than requested
         data, sizes = port.take()
         assert data.tobytes() == b"".join(sent[:30])
         assert sizes.tolist() == [len(each) for each in sent[:30]]
@@ -61,7 +61,7 @@ def test_a_datagram_of_broken_units_is_not_in_the_batch():
 
 @pytest.mark.parametrize(("size", "limit"), [(60_000, BATCH_BYTES // 60_000 + 1), (0, BATCH_DATAGRAMS)])
 def test_a_batch_is_bounded(size, limit):
-    """Neither the largest datagrams nor empty ones make it grow: it is full, and reads nothing until it is taken."""
+    """Neither the largest datagrams nor empty ones let it grow: once full, it reads nothing until it is taken."""
     taken = 0
     with DatagramPort("127.0.0.1", 0) as port, sender() as camera:
         while not port.full:
@@ -81,7 +81,7 @@ def test_a_batch_is_bounded(size, limit):
 
 @linux
 def test_what_the_queue_cannot_hold_is_counted():
-    """Without a reader: the queue is bounded, and sent = received + dropped."""
+    """Without a reader, the queue is bounded, and sent = received + dropped."""
     number = 20_000
     with DatagramPort("127.0.0.1", 0) as port, sender() as camera:
         for _ in range(number):
@@ -116,7 +116,7 @@ def test_only_the_named_peer_is_heard(kernel_filter, named):
 
 @linux
 def test_strangers_do_not_displace_the_peer():
-    """More datagrams of strangers than the queue could hold, and then one of the peer."""
+    """More datagrams of other senders than the queue could hold, followed by one of the peer."""
     with (
         sender("127.0.0.2") as camera,
         sender() as stranger,
@@ -131,7 +131,7 @@ def test_strangers_do_not_displace_the_peer():
 
 @linux
 def test_no_stranger_is_heard_while_the_port_opens():
-    """A stranger that sends all the time, to a port that is opened again and again."""
+    """Another sender sends continuously to a port that is opened again and again."""
     with DatagramPort("127.0.0.1", 0) as free:
         number = free.port
     stop = threading.Event()
@@ -159,7 +159,7 @@ def test_no_stranger_is_heard_while_the_port_opens():
 
 @pytest.mark.parametrize("reason", ["another system", "another kernel"])
 def test_a_kernel_that_cannot_separate(monkeypatch, reason):
-    """Then the sources are compared; whoever insists on the kernel is refused."""
+    """The senders are then compared in software; a caller that requires the kernel to do so is refused."""
     if reason == "another system":
         monkeypatch.setattr("sys.platform", "darwin")
     else:
@@ -187,4 +187,4 @@ def test_a_port_in_use():
         message = f"UDP port {port.port} of 127.0.0.1 is in use by another program; end it, or use another port"
         with pytest.raises(OSError, match=f"^{re.escape(message)}$"):
             DatagramPort("127.0.0.1", port.port)
-    DatagramPort("127.0.0.1", port.port).close()  # it is free again
+    DatagramPort("127.0.0.1", port.port).close()  # the port is free again

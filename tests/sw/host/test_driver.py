@@ -48,7 +48,7 @@ def test_spikes_come_back_where_they_belong(request, membranes, piece):
             assert values.min() < 0 < values.max()
         else:
             assert result.membranes is None
-        # What arrives in pieces is told sample by sample, what arrives together in one call.
+        # Data that arrives in pieces is reported sample by sample, data that arrives together in one call.
         done = list(range(1, samples + 1)) if piece < 10 else [number for number, _ in seen]
         assert seen == [(number, samples) for number in done]
         assert done == sorted(set(done))
@@ -57,7 +57,7 @@ def test_spikes_come_back_where_they_belong(request, membranes, piece):
 
 @pytest.mark.parametrize("kind", ["clean", "faulty"])
 def test_small_buffers_do_not_lock(request, kind):
-    # Over a real link whose board takes nothing more while its 64 bytes for the host are full.
+    # Over a real link whose board accepts no more bytes while its 64 bytes for the host are full.
     rng = rng_of(request.node.name)
     program = program_of(rng, membranes=True)
     fake = FakeBoard(program)
@@ -98,7 +98,7 @@ def test_small_buffers_do_not_lock(request, kind):
     [(70_000, 2, 3), (65_535, 2, 2), (65_536, 1, 2), (200, 8, 1), (3, 1000, 1), (66, 1024, 2)],
 )
 def test_programs_are_loaded(request, words, planes, messages):
-    """Each memory with as few messages as possible; 65,535 words of 2 bytes take fewer by byte lanes."""
+    """Each memory takes as few messages as possible; for 65,535 words of 2 bytes, byte lanes take fewer."""
     rng = rng_of(request.node.name)
     program = program_of(rng, words=(words, planes))
     seen, sent = [], []
@@ -113,7 +113,7 @@ def test_programs_are_loaded(request, words, planes, messages):
     board.load(program, progress=lambda *done: seen.append(done))
     size = words * planes
     assert seen == [(size, 2 * size), (2 * size, 2 * size)]
-    # Besides: control, two reads, and two registers of one byte.
+    # In addition: control, two reads, and two registers of one byte.
     assert sum(sent) - 2 * size == (2 * messages + 5) * HEADER + 3
     for image in program.memories:
         found = [[fake.memory[1, image.memory, plane, index] for plane in range(planes)] for index in range(words)]
@@ -200,7 +200,7 @@ def test_what_cannot_be_read_back_is_refused(request):
 
 
 def test_values_of_the_input(request):
-    """They go to boards that take them; others refuse the program before anything is written."""
+    """Values go to boards that accept them; for other boards the program is refused before anything is written."""
     rng = rng_of(request.node.name)
     program = program_of(rng)
     program.input_value_width = 5
@@ -346,7 +346,7 @@ def test_bad_input_is_refused(request, call, error, message):
 
 
 def test_nothing_but_numpy_is_needed():
-    # The driver runs on a machine with NumPy and pyserial only.
+    # The driver runs on a machine with only NumPy and pyserial.
     heavy = ("nir", "typer", "rich", "amaranth", "serial", "torch", "cocotb")
     code = f"import sys, spikeloom.host.driver; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,7 +24,7 @@ def model_line(model_class=DeviceModel, parameters=None, serve=None, **options):
 
 
 def echo_through(endpoint, data, rng):
-    """Sends ``data`` in random pieces and collects as much."""
+    """Send ``data`` in random pieces and collect the same number of bytes."""
     got, position = b"", 0
     while position < len(data):
         size = rng.choice((1, 10, 1000, 5000))
@@ -51,7 +51,7 @@ def test_open_tells_what_the_board_is():
 
 
 def test_good_line():
-    """Nothing is asked for and nothing sent twice; the line is busy most of the time."""
+    """No query is sent and nothing is sent twice; the line is busy most of the time."""
     rng = random.Random("test_good_line")
     _, line = model_line()
     endpoint = Endpoint(line)
@@ -60,7 +60,7 @@ def test_good_line():
     began = line.now()
     assert echo_through(endpoint, data, rng) == data
     assert (endpoint.polls, endpoint.rewinds) == (0, 0)
-    # 10 us a byte, one direction after the other on this line.
+    # 10 us per byte, one direction at a time on this line
     assert line.now() - began < 1.25 * 2 * len(data) * 1e-5
 
 
@@ -81,7 +81,7 @@ def test_small_answers_are_acknowledged_with_the_next_frame():
         assert endpoint.receive(5) == bytes([step]) * 5
     assert len(frames) == 50
     assert (endpoint.polls, endpoint.rewinds) == (0, 0)
-    # Larger ones at once, so that the board goes on while the caller computes.
+    # Larger answers are acknowledged immediately, so that the board continues while the caller computes.
     endpoint.send(bytes(100))
     endpoint.receive(100)
     assert len(frames) == 52
@@ -92,7 +92,7 @@ def test_small_answers_are_acknowledged_with_the_next_frame():
 
 
 FIRST_OFFSETS = (0, (1 << 16) - 5000, (1 << 32) - 5000)
-"""A few frames before low and high parts of the offsets wrap."""
+"""A few frames before the low and high parts of the offsets wrap."""
 
 
 @pytest.mark.parametrize("first", FIRST_OFFSETS)
@@ -135,7 +135,7 @@ def test_bad_line_where_offsets_wrap(first, seed, maximum_payload):
 
 
 def test_the_window_of_the_host():
-    """It does not limit a board with large rings."""
+    """The window of the host does not limit a board with large rings."""
     parameters = LinkParameters(transmit_buffer=65536, receive_buffer=65536, maximum_payload=1400)
     model, line = model_line(parameters=parameters, serve=lambda model: None)
     endpoint = Endpoint(line)
@@ -157,7 +157,7 @@ def test_the_window_of_the_host():
     ids=["bytes", "frames", "both"],
 )
 def test_bad_line(seed, rates):
-    """Every byte once and in order, there and back, whatever the line does."""
+    """Every byte arrives once and in order, in both directions, whatever the line does."""
     rng = random.Random(f"test_bad_line {seed} {rates}")
     model, line = model_line()
     faulty = FaultyTransport(line, seed=seed, **rates)
@@ -198,7 +198,7 @@ def test_planted_bugs_are_found(planted):
 
 
 def test_a_board_that_answers_slowly_is_not_hurried():
-    """A computation of three seconds: a few questions, no error, no byte sent twice."""
+    """A computation of three seconds causes a few queries, no error, and no byte sent twice."""
     model, line = model_line(serve=lambda model: None)
     endpoint = Endpoint(line, timeout_s=5)
     endpoint.open()
@@ -219,7 +219,7 @@ def test_a_board_that_answers_slowly_is_not_hurried():
 
 
 def test_the_board_cannot_stop_while_the_host_sends():
-    """An echo with small rings: sending takes the answers in, however many."""
+    """An echo with small rings: while sending, the host accepts any number of answers."""
     parameters = LinkParameters(receive_buffer=64, transmit_buffer=64, maximum_payload=64)
     _, line = model_line(parameters=parameters)
     endpoint = Endpoint(line, maximum_payload=64)
@@ -245,7 +245,7 @@ def test_stale_frames_of_an_older_session_are_ignored():
     endpoint = Endpoint(line)
     endpoint.open()
     endpoint.send(b"old")
-    # Neither has read what the other has sent when the new session begins.
+    # Neither end has read what the other has sent when the new session begins.
     endpoint.open()
     endpoint.send(b"new")
     assert endpoint.receive(3) == b"new"
@@ -271,7 +271,7 @@ def test_no_board_answers():
 
 
 class Rates(Scripted):
-    """A line on which the board answers at one of four settings, and noise at the others."""
+    """A line on which the board answers at one of four settings, and sends noise at the others."""
 
     settings = ("12 Mbaud", "6 Mbaud", "3 Mbaud", "1 Mbaud")
 
@@ -341,7 +341,7 @@ def test_version_1_over_a_bad_line(seed):
 
 
 def test_version_1_frames_do_not_disturb_a_slow_board():
-    """A board that answers late is asked in both versions, opens once, and loses nothing."""
+    """A board that answers late is asked in both versions, opens one session, and loses nothing."""
     model, line = model_line()
     write, late = line.write, []
 

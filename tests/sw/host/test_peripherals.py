@@ -87,7 +87,7 @@ def test_one_encoder_cannot_be_all_of_them(other):
     ids=["phase", "curve", "scale"],
 )
 def test_other_encoders_stay_on_the_host(encoder):
-    """The units are the usual ones; what a board cannot do is refused in one sentence."""
+    """The units have default parameters; whatever the board cannot do is refused in one sentence."""
     fabric = with_units(FABRICS["small"], [encoder])
     assert fabric.encoder == EncoderParameters()
     message = (

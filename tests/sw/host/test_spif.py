@@ -12,7 +12,7 @@ from spikeloom.host.spif import PixelMap, SpifError, SpifReceiver, SpifSender, d
 
 
 def test_a_word_by_hand():
-    # x = 3, polarity 1, y = 5, no timestamp: 1000 0000 0000 0011 1000 0000 0000 0101, the lowest byte first
+    # x = 3, polarity 1, y = 5, no timestamp: 1000 0000 0000 0011 1000 0000 0000 0101, lowest byte first
     assert encode_events([3], [5], [1]) == bytes([0x05, 0x80, 0x03, 0x80])
     assert encode_events([0x7FFF], [0], [0]) == bytes([0x00, 0x00, 0xFF, 0xFF])
 
@@ -32,7 +32,7 @@ def test_timestamps_are_skipped():
 
 
 def decode_word_by_word(words):
-    """The definition: a word without bit 31 is followed by a timestamp. None if that is missing."""
+    """The definition: a word without bit 31 is followed by a timestamp. None if the timestamp is missing."""
     events, waiting = [], list(words)
     while waiting:
         word = waiting.pop(0)
@@ -45,7 +45,8 @@ def decode_word_by_word(words):
 
 
 def test_any_words_are_decoded_by_their_definition(request):
-    """Single datagrams, and all of them received in batches: the events of those that are complete, and the others."""
+    """Single datagrams, and all of them received in batches: the events of the complete ones, and the number of the
+    others."""
     rng = rng_of(request.node.name)
     pixels = PixelMap(columns=64, rows=64)
     expected, sizes, incomplete = np.zeros(pixels.size, bool), set(), 0
@@ -126,7 +127,7 @@ def test_refuses_bad_arguments(make, message):
 
 
 def test_late_steps_have_what_came_meanwhile():
-    """Who asks late is given all that waits, and the steps after it are in time again."""
+    """A late caller receives everything that waits, and the steps after it are on time again."""
     pixels, called = PixelMap(columns=4, rows=1, polarities=1), []
     with SpifReceiver(pixels, step_s=0.05) as receiver, SpifSender(pixels, receiver.port) as sender:
         steps = receiver.each(meanwhile=lambda: called.append(1))

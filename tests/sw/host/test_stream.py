@@ -14,7 +14,7 @@ def test_a_stream_gives_steps_as_they_come(request, membranes, piece):
     rng = rng_of(request.node.name)
     program = program_of(rng, membranes=membranes)
     board, _ = loaded(program, piece=piece)
-    for ends in (True, False):  # with a last step, or cut off, which adds a step without spikes
+    for ends in (True, False):  # with a last step, or closed early, which adds a step without spikes
         spikes = rng.random((9, 1, INPUTS)) < 0.3
         spikes[-1] &= ends
         stream, found = board.stream(), []
@@ -29,7 +29,7 @@ def test_a_stream_gives_steps_as_they_come(request, membranes, piece):
             assert np.array_equal([step.values[:READOUTS] for step in found], values[:, 0])
         else:
             assert np.array_equal([step.values for step in found], expected[:, 0])
-    result = board.run(spikes)  # and the board can be used again
+    result = board.run(spikes)  # and the board is usable again
     assert np.array_equal(result.spikes, expected)
 
 

@@ -42,7 +42,7 @@ def test_fault_rate_error():
 
 
 def serve_bytes(read, write, stop):
-    """A model behind real bytes, with an echo."""
+    """A model behind real bytes, which echoes its input."""
     model, serve = DeviceModel(LinkParameters(), IDENTITY.encode()), echo()
     while not stop.is_set():
         if data := read():
@@ -66,7 +66,7 @@ def served(read, write):
 
 
 def test_serial_port():
-    """Over a pseudo-terminal, which is a serial port as far as the driver knows."""
+    """Over a pseudo-terminal, which the driver treats like a serial port."""
     ours, theirs = os.openpty()
     os.set_blocking(ours, False)
 
@@ -115,18 +115,18 @@ def virtual_port(tmp_path, now=3.25):
         yield line, ours, clock
     finally:
         line.close()
-        line.close()  # twice is allowed
+        line.close()  # closing twice is allowed
         os.close(theirs)
         os.close(ours)
 
 
 def set_clock(clock, now):
-    with clock.open("r+b") as file:  # in place, as the simulation does
+    with clock.open("r+b") as file:  # overwritten in place, as the simulation does
         file.write(BOARD_CLOCK.pack(now))
 
 
 def test_the_clock_of_a_simulated_board(tmp_path):
-    """Waiting ends by this clock, whatever the clock of the host says."""
+    """Waiting ends by this clock, whatever the clock of the host reads."""
     with virtual_port(tmp_path) as (line, ours, clock):
         assert line.now() == 3.25
         os.write(ours, b"abc")
@@ -142,7 +142,7 @@ def test_the_clock_of_a_simulated_board(tmp_path):
 
 @pytest.mark.parametrize("virtual", [True, False])
 def test_a_slow_simulation_is_not_a_board_that_is_gone(tmp_path, virtual):
-    """The board begins to answer after more than the timeout of the link; by its own clock no time has passed."""
+    """The board begins to answer after more than the timeout of the link, while no time has passed by its own clock."""
     with virtual_port(tmp_path) as (line, ours, _):
         if not virtual:
             line.close()
@@ -237,7 +237,7 @@ def test_socket_errors():
 
 
 def test_socket_peer_that_writes_before_it_reads():
-    """Neither waits for the other forever when both have more to say than the sockets hold."""
+    """There is no deadlock when both have more to send than the sockets hold."""
     server = socket.create_server(("127.0.0.1", 0))
     line = TcpTransport(*server.getsockname())
     peer, _ = server.accept()
@@ -274,7 +274,7 @@ def test_a_serial_port_is_for_one_program():
 
 
 def test_a_serial_port_tries_the_other_rates():
-    """From the expected one on; the rate is that of the port, which a pseudo-terminal keeps too."""
+    """It begins with the expected rate; the rate is set on the port, and a pseudo-terminal stores it too."""
     ours, theirs = os.openpty()
     try:
         line = SerialTransport(os.ttyname(theirs), 3_000_000)

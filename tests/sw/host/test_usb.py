@@ -61,7 +61,7 @@ def test_a_port_without_a_baud_rate():
     ("given", "numbers"), [("usb", "1209:0001"), ("usb:1d50:6148", "1d50:6148"), ("usb:1d50:6148:a:b", "1d50:6148")]
 )
 def test_ports_of_the_command_line(given, numbers, monkeypatch):
-    """``usb`` with the numbers and the serial number after it."""
+    """``usb``, followed by the numbers and the serial number."""
     asked = []
 
     def comports():

@@ -8,7 +8,7 @@ from spikeloom.sim.host.link import Deframer, Frame, Kind
 
 
 def test_opening_bytes():
-    """As drivers of version 1 sent it."""
+    """As sent by drivers of version 1."""
     line = "02 02 01 01 01 01 01 0a 04 01 02 03 04 e1 da 16 f5 00"
     assert version1_opening(b"\x01\x02\x03\x04") == bytes.fromhex(line)
 

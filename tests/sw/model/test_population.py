@@ -80,7 +80,8 @@ def test_delayed_reset_is_what_snntorch_does_by_default():
 @pytest.mark.parametrize("compare", Compare)
 @pytest.mark.parametrize("most", [2, 3, 15])
 def test_several_spikes_per_step_are_the_quotient_of_membrane_and_threshold(request, compare, most):
-    """sinabs MultiSpike and MaxSpike: the quotient, up to a bound, which is subtracted. Dyadic numbers are exact."""
+    """sinabs MultiSpike and MaxSpike: the number of spikes is the quotient, up to a bound, and the threshold is
+    subtracted as often. Dyadic numbers are exact."""
     rng = rng_of(request.node.name)
     threshold = 0.75
     rule = {"beta": 0.5, "threshold": threshold, "compare": compare, "reset": Reset.SUBTRACT, "max_spikes": most}
@@ -89,7 +90,7 @@ def test_several_spikes_per_step_are_the_quotient_of_membrane_and_threshold(requ
     result, v, seen, capped = model.run(inputs, record_membranes=["lif"]), 0.0, set(), 0
     for t in range(200):
         v = 0.5 * v + float(inputs[t, 0])
-        # Exactly k thresholds count k with >=, and k - 1 with >.
+        # A membrane of exactly k thresholds gives k spikes with >=, and k - 1 with >.
         whole = v // threshold if compare is Compare.GREATER_EQUAL else -(-v // threshold) - 1
         count = min(max(int(whole), 0), most)
         capped += whole > most
@@ -105,14 +106,16 @@ def test_several_spikes_per_step_are_the_quotient_of_membrane_and_threshold(requ
 
 
 def test_a_synaptic_current_makes_the_difference_of_two_exponentials():
-    """One spike: v_n = w (alpha**(n+1) - beta**(n+1)) / (alpha - beta), the current's and the membrane's decay."""
+    """For one spike, v_n = w (alpha**(n+1) - beta**(n+1)) / (alpha - beta), with alpha the decay of the current and
+    beta that of the membrane."""
     membranes = single(weight=2.0, alpha=0.8, beta=0.9, spiking=False).simulate(np.eye(1, 30).T)[:, 0, 0]
     n = np.arange(1, 31)
     np.testing.assert_allclose(membranes, 2.0 * (0.8**n - 0.9**n) / (0.8 - 0.9), rtol=1e-12)
 
 
 def test_all_models_equal_the_recurrence_in_plain_python(request):
-    """The top of the module, statement by statement, for random combinations; noise is compared by its own numbers."""
+    """The recurrence of the module, statement by statement, for random combinations; noise uses the same random
+    numbers."""
     rng, seen = rng_of(request.node.name), 0
     for _ in range(40):
         has = rng.random(3) < 0.5
@@ -160,7 +163,7 @@ def test_all_models_equal_the_recurrence_in_plain_python(request):
 
 def test_noise_makes_the_probability_rise_linearly_over_its_width():
     """P(spike) = (u - threshold + noise) / (2 noise); 400 neurons, 200 steps, within five standard deviations; the
-    integers fire as often."""
+    integers fire equally often."""
     for drive in (0.5, 0.8, 1.0, 1.15, 1.5):
         neuron = population(size=400, beta=0.0, reset=Reset.NONE, noise=0.25)
         model = network([neuron], [Connection(source="input", target="lif", weight=np.full((400, 1), drive))], seed=11)
@@ -273,7 +276,7 @@ def test_the_equation_reads_as_the_step(options, equation):
     assert population(**options).equation == equation
 
 
-# With weight 1, alpha 1/2 and beta 0, whose gain is 1: v is alpha e of the step before, computed by hand.
+# With weight 1, alpha 1/2 and beta 0, whose gain is 1, v is alpha e of the step before; computed by hand.
 @pytest.mark.parametrize(
     ("options", "membranes", "spikes"),
     [

@@ -16,7 +16,7 @@ from spikeloom.sim.core.neuron import Reset
     ids=lambda options: next(iter(options), "plain"),
 )
 def test_the_membranes_are_those_of_the_neurons_that_fired(options, request):
-    """What only changes spikes is dropped, and changes no membrane."""
+    """Only spikes are dropped; no membrane changes."""
     hidden, last = population("hidden", 4), population("last", 3, reset=Reset.NONE, bias=0.25, **options)
     rng = rng_of(request.node.nodeid)
     weights = [

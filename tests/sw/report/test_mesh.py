@@ -18,7 +18,7 @@ def report():
 
 
 def with_parts(report, *parts):
-    """The report with these parts in its first busy tile."""
+    """The report with these parts in its first tile that is in use."""
     work = dataclasses.replace(report.explanation.work[0], parts=parts)
     explanation = dataclasses.replace(report.explanation, work=(work, *report.explanation.work[1:]))
     return dataclasses.replace(report, explanation=explanation)
@@ -29,7 +29,7 @@ def test_names_of_tiles():
 
 
 def test_every_tile_stands_at_its_place(report):
-    """Row 0 is at the bottom, as y grows downwards in a drawing."""
+    """Row 0 is at the bottom, whereas y grows downwards in a drawing."""
     corners = {
         int(tile): (int(x), int(y))
         for tile, x, y in re.findall(r'data-tile="(\d)".*?<rect x="(\d+)" y="(\d+)"', mesh_section(report))

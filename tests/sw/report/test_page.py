@@ -70,7 +70,7 @@ def plot(name, sample=0):
 
 
 def axis(opened, name, which):
-    """The numbers at an axis, and where they are: from the left or from the top, in shares of the area."""
+    """The numbers at an axis and their positions, from the left or from the top, as fractions of the area."""
     spans = f"[...({plot(name)}).querySelectorAll('.{which} span')]"
     where = "left" if which == "xs" else "top"
     texts = opened.evaluate(f"{spans}.map(s => s.textContent)")
@@ -102,7 +102,7 @@ def test_axes_have_numbers_at_their_places_and_neuron_0_is_at_the_bottom(chromiu
 
 
 def test_every_spike_is_drawn_where_the_axes_say(chromium, tmp_path):
-    """As a browser has it: the pixels that a mark covers are those of its step and neuron at the axes."""
+    """As rendered by a browser: the pixels of a mark are those of its step and neuron at the axes."""
     rng = rng_of("report marks")
     _, spikes, report = random_report(rng)
     name = INPUT
@@ -129,7 +129,7 @@ def test_zoom_by_keys_and_by_dragging_moves_the_steps_of_all_plots(chromium, wri
         assert whole == [-0.5, 0, 8, 64]
         press(opened, "input", "+")
         assert view(opened, "input") == [1.5, 16, 4, 32]
-        assert view(opened, "hidden") == [1.5, 0, 4, 32]  # its neurons stay
+        assert view(opened, "hidden") == [1.5, 0, 4, 32]  # its range of neurons is unchanged
         assert list(axis(opened, "hidden", "xs")) == [2, 3, 4, 5]
         assert min(axis(opened, "input", "ys")) >= 16
         press(opened, "input", "ArrowRight")
@@ -227,7 +227,7 @@ HOSTILE_NAMES = (
 
 
 def test_a_name_cannot_become_a_script(chromium, tmp_path):
-    """Names reach the page by the network, the parts, the flows and the layers: all of them hostile at once."""
+    """Names reach the page from the network, the parts, the flows and the layers: all of them are hostile here."""
     _, _, report = random_report(rng_of("report names"), runner=HOSTILE)
     work = [dataclasses.replace(w, parts=HOSTILE_NAMES) for w in report.explanation.work]
     flows = [

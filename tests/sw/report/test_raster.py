@@ -21,7 +21,7 @@ def read(path):
 
 
 def test_spikes_are_in_the_picture(tmp_path):
-    """One spike more is a mark more: pixels of its layer's colour appear, and only there."""
+    """One more spike is one more mark: pixels in the colour of its layer appear, and only there."""
     layers = layers_of("test_spikes_are_in_the_picture")
     silent = {name: np.zeros_like(layer) for name, layer in layers.items()}
     one = {**silent, "hidden": silent["hidden"].copy()}

@@ -27,7 +27,7 @@ def report():
 
 
 def rows_of(text):
-    """The cells of each row of the body, as text."""
+    """The cells of each row of the table body, as text."""
     body = text.partition("<tbody>")[2]
     return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
 

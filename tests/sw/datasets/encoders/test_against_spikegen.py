@@ -17,7 +17,7 @@ BITS = 4
 
 @pytest.mark.parametrize("case", RECORDED["delta"], ids=lambda c: f"{c['values']}-{c['threshold']}-{c['padding']}")
 def test_delta(case):
-    """Compare is ``>=``; without padding the first reference is 0, with padding the first sample."""
+    """The comparison is ``>=``; without padding the first reference is 0, with padding the first sample."""
     series = np.array(RECORDED[case["values"]]).reshape(len(case["spikes"]), -1, 1)
     encoder = DeltaEncoder(threshold=case["threshold"], first="sample" if case["padding"] else "zero")
     expected = np.array(case["spikes"]).reshape(series.shape)
@@ -29,7 +29,7 @@ def test_delta(case):
 
 @pytest.mark.parametrize("case", RECORDED["latency"], ids=lambda c: f"{c['steps']}-{c['clip']}")
 def test_latency(case):
-    """Linear and normalised: full scale in step 0 and 0 in the last step, or never with clip."""
+    """Linear and normalised: full scale in step 0, and 0 in the last step, or never with clip."""
     dark = "silent" if case["clip"] else "last"
     encoder = LatencyEncoder(steps=case["steps"], bits=BITS, curve="nearest", dark=dark)
     assert np.array_equal(encoder.encode(VALUES)[:, 0], np.array(case["spikes"], bool))
@@ -37,7 +37,7 @@ def test_latency(case):
 
 @pytest.mark.parametrize("case", RECORDED["charging"], ids=lambda c: f"{c['steps']}-{c['tau']}-{c['threshold']}")
 def test_charging(case):
-    """A value at the threshold never reaches it; spikegen, which moves it by 1e-7, spikes late or not at all."""
+    """A value at the threshold never reaches it; spikegen, which moves it by 1e-7, fires late or not at all."""
     encoder = LatencyEncoder(
         steps=case["steps"], bits=BITS, curve="charging", tau=case["tau"], threshold=case["threshold"]
     )
@@ -48,7 +48,8 @@ def test_charging(case):
 
 
 def test_rate():
-    """Both are Bernoulli draws of the same probabilities: counts within five standard deviations of each other."""
+    """Both are Bernoulli draws with the same probabilities: counts are within five standard deviations of each
+    other."""
     draws, counts = RECORDED["rate"]["draws"], np.array(RECORDED["rate"]["counts"])
     encoder = RateEncoder(steps=draws, bits=BITS, lfsr=Lfsr(width=32))
     ours = encoder.encode(VALUES)[:, 0].sum(axis=0)

@@ -38,7 +38,7 @@ VALUES = np.arange(FULL + 1)
 
 
 def wave(name, *, low=-40, high=40, time=200, channels=3):
-    """Integers that wander, ``(time, channels)``."""
+    """A random walk of integers, ``(time, channels)``."""
     steps = rng_of(name).integers(-6, 7, (time, channels)).cumsum(axis=0)
     return low + np.abs((steps + (high - low)) % (2 * (high - low)) - (high - low))
 
@@ -64,7 +64,8 @@ def test_step_forward(threshold, request):
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 1.5])
 def test_temporal_contrast(factor, request):
-    """Forward differences, the last one twice, and thresholds fitted as the mean plus deviations of the differences."""
+    """Forward differences, the last one repeated, and thresholds fitted as mean plus standard deviations of the
+    differences."""
     series = wave(request.node.name)
     encoder = TemporalContrastEncoder.fit(series[:, None], factor=factor, difference="forward")
     expected, thresholds = threshold_based_representation(series.astype(float), factor)
@@ -82,12 +83,12 @@ def test_moving_window(window, request):
 
 
 def constant_blocks(length):
-    """Each value for ``length`` steps, as spikify has it, the largest first so that nothing is scaled."""
+    """Each value for ``length`` steps, as spikify expects, the largest first so that nothing is scaled."""
     return np.repeat(VALUES[::-1] / FULL, length)
 
 
 def blocks(spikes, length):
-    """Patterns ``(values, length)`` in order of the values."""
+    """Patterns ``(values, length)`` in ascending order of the values."""
     return np.asarray(spikes).reshape(-1, length)[::-1]
 
 
@@ -114,9 +115,9 @@ def test_burst(most, shortest, longest):
 
 
 def test_poisson():
-    """Both spike with probability ``1 - exp(-rate)``: counts within five standard deviations of each other.
+    """Both fire with probability ``1 - exp(-rate)``: counts are within five standard deviations of each other.
 
-    With intervals of one step, that is: in longer ones spikify drops what is above one event per step on average.
+    This holds for intervals of one step: in longer ones, spikify drops events above one per step on average.
     """
     draws = 2000
     values = VALUES[::4]
@@ -128,7 +129,7 @@ def test_poisson():
     assert (np.abs(counts - spikes) <= 5 * deviation).all()
     assert (np.abs(counts - draws * values / FULL) > 5 * deviation)[
         len(values) // 2 :
-    ].all()  # which Bernoulli's would pass
+    ].all()  # a Bernoulli encoder would fail the check above
 
 
 TAPS = (2, 9, 14, 9, 2)
@@ -136,7 +137,7 @@ TAPS = (2, 9, 14, 9, 2)
 
 @pytest.fixture
 def whole_taps(monkeypatch):
-    """spikify designs its filters itself: here it gets one of whole 64ths."""
+    """spikify designs its own filters: here it gets one of whole 64ths."""
     for name in ("hough_spiker", "modified_hough_spiker", "bens_spiker"):
         module = __import__(f"{deconvolution.__name__}.{name}_algorithm", fromlist=["firwin"])
         monkeypatch.setattr(module, "firwin", lambda *_, **__: np.array(TAPS) / FULL)

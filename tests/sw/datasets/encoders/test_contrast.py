@@ -23,13 +23,13 @@ def signs(encoder, series=SEVEN):
 
 
 def test_lines_are_up_and_down():
-    """Axon ``2 c`` of channel ``c`` says up, ``2 c + 1`` down."""
+    """Axon ``2 c`` of channel ``c`` means up, ``2 c + 1`` down."""
     spikes = TemporalContrastEncoder(threshold=1).encode_series(np.array([[[0, 9, 4]], [[5, 9, 1]]]))
     assert spikes[1, 0].astype(int).tolist() == [1, 0, 0, 0, 0, 1]
 
 
 def test_temporal_contrast_by_hand():
-    """Differences 2 3 -1 4 0 -5."""
+    """The differences are 2 3 -1 4 0 -5."""
     assert signs(TemporalContrastEncoder(threshold=2)) == [0, 0, 1, 0, 1, 0, -1]
     assert signs(TemporalContrastEncoder(threshold=2, compare=">=")) == [0, 1, 1, 0, 1, 0, -1]
     assert signs(TemporalContrastEncoder(threshold=2, difference="forward")) == [0, 1, 0, 1, 0, -1, -1]
@@ -39,7 +39,7 @@ def test_temporal_contrast_by_hand():
 
 
 def test_step_forward_by_hand():
-    """The base goes 0 0 2 2 4 6 4: at 8 it is two thresholds behind, and catches up one step later."""
+    """The base is 0 0 2 2 4 6 4: at 8 it is two thresholds behind, and catches up one step later."""
     encoder = StepForwardEncoder(threshold=2)
     assert signs(encoder) == [0, 0, 1, 0, 1, 1, -1]
     assert encoder.decode(encoder.encode_series(SEVEN))[:, 0, 0].tolist() == [0, 0, 2, 2, 4, 6, 4]
@@ -47,10 +47,10 @@ def test_step_forward_by_hand():
 
 
 def test_moving_window_by_hand():
-    """Means of two before: 1 (of 0 and 2) twice, then 1, 3.5, 4.5, 6 and 8."""
+    """The means of two samples before: 1 (of 0 and 2) twice, then 1, 3.5, 4.5, 6 and 8."""
     assert signs(MovingWindowEncoder(threshold=2, window=2)) == [0, 0, 1, 0, 1, 0, -1]
     assert signs(MovingWindowEncoder(threshold=1, window=2, compare=">=")) == [-1, 1, 1, 0, 1, 1, -1]
-    # All of them: the mean is 30/7.
+    # With a window of all samples, the mean is 30/7.
     assert signs(MovingWindowEncoder(threshold=3, window=7)) == [-1, 0, 0, 0, 1, 1, 0]
     assert signs(MovingWindowEncoder(threshold=3, window=6)) == [-1, 0, 0, 0, 1, 1, 0]
     with pytest.raises(ValueError, match=r"^series must have at least as many samples as the window, 8, not 7$"):
@@ -58,7 +58,8 @@ def test_moving_window_by_hand():
 
 
 def test_delta_by_hand():
-    """To the sample before: 0 2 3 -1 4 0 -5. To the last one sent, 0: 2 is sent, 5 is sent, 4 not, 8, 8 not, 3."""
+    """Relative to the previous sample: 0 2 3 -1 4 0 -5. Relative to the last one sent, initially 0: 2 is sent, 5 is
+    sent, 4 is not, 8 is, 8 is not, 3 is."""
     assert signs(DeltaEncoder(threshold=2)) == [0, 1, 1, 0, 1, 0, -1]
     assert signs(DeltaEncoder(threshold=2, reference="sent")) == [0, 1, 1, 0, 1, 0, -1]
     assert signs(DeltaEncoder(threshold=3)) == [0, 0, 1, 0, 1, 0, -1]
@@ -71,7 +72,7 @@ def test_delta_by_hand():
 
 
 def python_spikes(encoder, series):
-    """One channel, one sample at a time, in Python's own integers and fractions of nothing."""
+    """One channel, sample by sample, in Python integers."""
     beyond = (
         (lambda change: change > encoder.threshold) if encoder.compare == ">" else (lambda c: c >= encoder.threshold)
     )
@@ -119,7 +120,7 @@ def test_sample_by_sample(kind, options, compare, request):
 @settings(max_examples=50, deadline=None)
 @given(threshold=st.integers(1, 9), compare=st.sampled_from([">", ">="]), data=st.data())
 def test_step_forward_follows_what_is_not_faster(threshold, compare, data):
-    """With steps of at most the threshold the staircase is never further than that away."""
+    """If no step exceeds the threshold, the staircase is never further away than the threshold."""
     steps = data.draw(st.lists(st.integers(-threshold, threshold), min_size=1, max_size=40))
     series = np.cumsum([7, *steps])[:, None, None]
     encoder = StepForwardEncoder(threshold=threshold, compare=compare)
@@ -128,7 +129,7 @@ def test_step_forward_follows_what_is_not_faster(threshold, compare, data):
 
 
 def test_fitted_temporal_contrast():
-    """Mean and deviation by NumPy, and the same spikes as with the threshold that is not an integer."""
+    """Mean and deviation from NumPy, and the same spikes as with the unrounded threshold."""
     series = rng_of("test_fitted_temporal_contrast").integers(-20, 21, (80, 3, 2)).cumsum(axis=0)
     changes = np.diff(series, axis=0, prepend=series[:1])
     for statistic, kept in (("signed", changes), ("absolute", np.abs(changes))):
@@ -145,7 +146,7 @@ def test_fitted_temporal_contrast():
     ("kind", "options"), [(StepForwardEncoder, {}), (DeltaEncoder, {}), (MovingWindowEncoder, {"window": 3})]
 )
 def test_fitted_threshold_is_the_best(kind, options, request):
-    """No other threshold that is tried has less error."""
+    """No other candidate threshold has a smaller error."""
     series = rng_of(request.node.name).integers(-5, 6, (100, 2, 2)).cumsum(axis=0) + np.array([0, 3])
     scale = Scale.fit(series, bits=8, signed=True)
     encoder = kind.fit(series, candidates=range(1, 60), scale=scale, **options)

@@ -18,7 +18,7 @@ TAPS = (1, 3, 1)
 
 
 def test_by_hand():
-    """The filter 1 3 1 from 1 4 4 3 1: it fits at 0, leaves 1 3 3 1, fits there again, leaves 0 0 2 1."""
+    """The filter 1 3 1 fits at 0 of 1 4 4 3 1 and leaves 1 3 3 1; it fits there again and leaves 0 0 2 1."""
     series = np.array([1, 4, 4, 3, 1])[:, None, None]
     encoder = HoughSpikerEncoder(taps=TAPS)
     spikes = encoder.encode_series(series)
@@ -27,7 +27,7 @@ def test_by_hand():
 
 
 def test_modified_by_hand():
-    """2 is short of 3 by 1; at the end the filter is cut to 1 3 and then to 1."""
+    """2 is short of 3 by 1; at the end, the filter is cut to 1 3 and then to 1."""
     series = np.array([1, 2, 1, 1])[:, None, None]
     for threshold, expected in ((0, [0, 0, 0, 1]), (1, [1, 0, 0, 0]), (2, [1, 0, 0, 1])):
         encoder = ModifiedHoughSpikerEncoder(taps=TAPS, threshold=threshold)
@@ -37,7 +37,7 @@ def test_modified_by_hand():
 
 
 def python_spikes(encoder, series):
-    """One channel in Python's integers."""
+    """One channel in Python integers."""
     left, spikes, taps = list(series), [], encoder.taps
     for time in range(len(left)):
         part = left[time : time + len(taps)]
@@ -88,7 +88,7 @@ def test_sample_by_sample(kind, options, tail, request):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=5, max_size=40), st.lists(st.integers(0, 9), min_size=1, max_size=5))
 def test_hough_stays_below_the_signal(series, taps):
-    """What is left is never negative, so the decoded signal is at most the signal, and 0 at least."""
+    """The remainder is never negative, so the decoded signal is at least 0 and at most the signal."""
     encoder = HoughSpikerEncoder(taps=(*taps, 1), tail="cut")
     array = np.array([*series, 0])[:, None, None]
     decoded = encoder.decode(encoder.encode_series(array))
@@ -121,7 +121,7 @@ def test_the_first_spike_comes_no_later_with_a_more_lenient_threshold(series):
 
 @pytest.mark.parametrize("kind", [HoughSpikerEncoder, ModifiedHoughSpikerEncoder, BensSpikerEncoder])
 def test_fit(kind):
-    """A slow wave, fitted through a scale: the root mean square error is a share of the deviation."""
+    """A slow wave, fitted through a scale: the root mean square error as a fraction of the standard deviation."""
     wave = np.sin(np.arange(200) / 9.0)[:, None, None] * 3.0
     scale = Scale.fit(wave, bits=8)
     encoder = kind.fit(wave, length=12, scale=scale)

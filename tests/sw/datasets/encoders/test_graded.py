@@ -19,7 +19,7 @@ def test_by_hand():
     assert values(GradedEncoder(bits=5, threshold=4)) == [0, 0, 5, 4, 8, 8, 0]
     assert values(GradedEncoder(bits=5, reference="previous")) == [0, 2, 3, -1, 4, 0, -5]
     assert values(GradedEncoder(bits=5, reference="previous", threshold=3)) == [0, 0, 3, 0, 4, 0, -5]
-    # 2 is held back and sent with the next change; 4 is one from 5, and 8 three from it.
+    # 2 is held back and sent with the next change; 4 differs from 5 by one, and 8 from it by three.
     assert values(GradedEncoder(bits=5, reference="sent", threshold=3)) == [0, 0, 5, 0, 3, 0, -5]
 
 

@@ -14,7 +14,7 @@ def cosine(time, period, *, delay=0.0, amplitude=1000):
 
 
 def test_taps_by_hand():
-    """128 * 2 / (pi n) times a Hamming window: the taps 1, 3, 5, ... of either side."""
+    """128 * 2 / (pi n) times a Hamming window: the taps 1, 3, 5, ... on either side."""
     assert hilbert_taps(1) == (7,)
     assert hilbert_taps(4) == (71, 6)
     window = firwin(31, 0.5, window="hamming", scale=False) / (0.5 * np.sinc(0.5 * np.arange(-15, 16)))
@@ -24,7 +24,7 @@ def test_taps_by_hand():
 
 @pytest.mark.parametrize("period", [5.3, 8, 12])
 def test_quadrature_is_that_of_scipy(period):
-    """In the middle of the band the signal and its transform are within 3 % of SciPy's, the half filter late."""
+    """In the middle of the band, the signal and its transform are within 3 % of SciPy's, delayed by half the filter."""
     encoder = HilbertEncoder(half=15, width=2)
     wave = cosine(200, period)
     in_phase, quadrature = encoder.quadrature(wave[:, None, None].astype(np.int32))
@@ -37,7 +37,8 @@ def test_quadrature_is_that_of_scipy(period):
 
 @pytest.mark.parametrize("period", [6.0, 9.5, 13.0])
 def test_the_phases_of_a_wave(period):
-    """Four spikes per period, in the order of their phases, each within a step of where the phase is reached."""
+    """Four spikes per period, in the order of their phases, each within one step of the time at which the phase is
+    reached."""
     encoder = HilbertEncoder(half=15, width=2)
     spikes = encoder.encode_series(cosine(300, period)[:, None, None])[:, 0]
     assert spikes.shape == (300, 4)
@@ -54,7 +55,7 @@ def test_the_phases_of_a_wave(period):
 
 @pytest.mark.parametrize("period", [6.0, 9.5, 13.0])
 def test_decoded_phase(period):
-    """Within an eighth of a turn and a step of the phase of the wave."""
+    """The decoded phase is within an eighth of a turn, plus a step, of the phase of the wave."""
     encoder = HilbertEncoder(half=15, width=2)
     decoded = encoder.decode(encoder.encode_series(cosine(300, period)[:, None, None]))[:, 0, 0]
     assert decoded[0] == -1
@@ -66,7 +67,7 @@ def test_decoded_phase(period):
 
 @pytest.mark.parametrize("delay", [-2.0, 0.5, 1.0, 2.5])
 def test_the_delay_between_two_microphones(delay):
-    """The spikes of the second microphone are that much later, on average over lines and periods."""
+    """The spikes of the second microphone are later by the delay, on average over lines and periods."""
     period = 12.7
     pair = np.stack([cosine(2000, period), cosine(2000, period, delay=delay)], axis=-1)[:, None]
     spikes = HilbertEncoder(half=15, width=3).encode_series(pair).reshape(2000, 2, 4)
@@ -80,7 +81,7 @@ def test_the_delay_between_two_microphones(delay):
 
 
 def test_robust_crossings_are_the_peaks_of_scipy():
-    """Of a wave in noise: peaks of the sum that are the largest within the width, all of them as far apart."""
+    """For a wave in noise: peaks of the sum that are the largest within the width and at least the width apart."""
     rng = rng_of("test_robust_crossings_are_the_peaks_of_scipy")
     sums = np.cumsum(cosine(2000, 40) + rng.integers(-600, 601, 2000))
     found = np.flatnonzero(_peaks(sums[:, None, None], 12)[:, 0, 0])
@@ -94,7 +95,7 @@ def test_robust_crossings_are_the_peaks_of_scipy():
 
 @pytest.mark.parametrize("width", [1, 2, 3, 7])
 def test_peaks_by_hand(width, request):
-    """Against a loop over every place, with equal sums, the first of which counts."""
+    """Compared with a loop over every position; of equal sums, the first one counts."""
     sums = rng_of(request.node.name).integers(0, 6, 200)
     found = _peaks(sums[:, None, None], width)[:, 0, 0]
     assert found.any()
@@ -114,7 +115,7 @@ def test_falling_edges_are_two_of_the_four_lines():
 
 
 def test_large_samples_do_not_overflow():
-    """Samples of 23 bits give the spikes of the same wave of 20 bits."""
+    """Samples of 23 bits give the same spikes as the same wave in 20 bits."""
     small = cosine(100, 9, amplitude=(1 << 20) - 1)
     encoder = HilbertEncoder(half=15, width=2)
     in_phase, quadrature = encoder.quadrature((small * 8)[:, None, None].astype(np.int32))

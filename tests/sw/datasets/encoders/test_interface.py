@@ -36,7 +36,7 @@ TIME = 9
 
 
 def small_series(encoder):
-    """A hypothesis strategy of series that ``encoder`` takes."""
+    """A hypothesis strategy for series that ``encoder`` accepts."""
     low = -16 if encoder.signed else 0
     shape = st.tuples(st.just(TIME), st.integers(1, 3), st.just(CHANNELS))
     return arrays(np.int64, shape, elements=st.integers(low, 16))
@@ -48,7 +48,7 @@ def test_the_examples_are_of_every_kind():
 
 @every
 def test_spikes_come_time_first(encoder, request):
-    """``steps`` per value, ``lines`` per channel, booleans unless graded, and some but not all places spike."""
+    """``steps`` per value, ``lines`` per channel, booleans unless graded, and some but not all entries fire."""
     series = values_for(encoder, rng_of(request.node.name), TIME, 5, CHANNELS)
     spikes = encoder.encode_series(series)
     assert spikes.shape == (TIME * encoder.steps, 5, encoder.axons(CHANNELS))
@@ -72,7 +72,7 @@ def test_images(encoder, request):
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_a_sample_is_encoded_alike_anywhere(encoder, data):
-    """In any batch, in any place of it, and whatever the integers are stored in; and what is encoded stays as it is."""
+    """In any batch, at any position and with any integer type; the input is not modified."""
     series = data.draw(small_series(encoder))
     before = series.copy()
     spikes = encoder.encode_series(series)
@@ -86,7 +86,7 @@ def test_a_sample_is_encoded_alike_anywhere(encoder, data):
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_spikes_and_decoded_values_are_in_range(encoder, data):
-    """At most one of up and down, at most one spike per step; level codes decode to values that they take."""
+    """At most one of up and down, and at most one spike per step; level codes decode to values in their range."""
     series = data.draw(small_series(encoder))
     spikes = encoder.encode_series(series)
     if isinstance(encoder, DirectEncoder | GradedEncoder):
@@ -109,7 +109,7 @@ MONOTONE = ("rate", "poisson", "latency", "phase", "burst", "interval", "populat
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_larger_values_never_decode_to_smaller_ones(encoder, data):
-    """Channel by channel: the codes of single values keep their order, the random ones too, which share their words."""
+    """Codes of single values keep the order in each channel, including the random ones, whose words are shared."""
     series = data.draw(small_series(encoder))
     other = data.draw(arrays(np.int64, series.shape, elements=st.integers(0, 16)))
     smaller, larger = np.minimum(series, other), np.maximum(series, other)
@@ -131,7 +131,7 @@ def test_decoding_is_within_the_stated_error(encoder, data):
 
 
 def test_the_stated_error_is_reached():
-    """The bounds are exact where they come from all values, and not above what the formula says elsewhere."""
+    """The bounds are reached where they are computed from all values, and do not exceed the formula elsewhere."""
     for encoder in EXAMPLES:
         if is_level(encoder) and encoder.error_bound is not None and not encoder.signed:
             values = np.arange((1 << encoder.bits) + 1).reshape(1, -1, 1)
@@ -155,7 +155,7 @@ def test_decoded_values_are_in_order(kind):
 
 @every
 def test_settings_make_the_encoder_again(encoder):
-    """Also as they come out of an HDF5 file or JSON, and written as text."""
+    """Also with settings from an HDF5 file or JSON, and written as text."""
     found = encoder.settings()
     assert encoder_from(found) == encoder
     in_a_file = {k: v.encode() if isinstance(v, str) else np.asarray(v) for k, v in found.items()}
@@ -171,7 +171,7 @@ def test_settings_make_the_encoder_again(encoder):
 
 @every
 def test_settings_travel_with_a_network(encoder, tmp_path):
-    """Through NIR's own writer and this project's reader: `run` and `simulate` encode as training did."""
+    """Through NIR's own writer and this project's reader: `run` and `simulate` encode as in training."""
     lif = nir.LIF(tau=np.ones(1), r=np.ones(1), v_leak=np.zeros(1), v_threshold=np.ones(1), v_reset=np.zeros(1))
     nodes = {
         "input": nir.Input(np.array([encoder.axons(CHANNELS)])),

@@ -9,13 +9,13 @@ from spikeloom.datasets.encoders.patterns import PatternEncoder
 
 
 def patterns(encoder, *values):
-    """The spikes of each value as a text, one character per step."""
+    """The spikes of each value as text, one character per step."""
     spikes = encoder.encode(np.array(values)[None])[:, 0].T
     return ["".join("|" if spike else "." for spike in row) for row in spikes]
 
 
 def test_latency_by_hand():
-    """Four steps at two bits: full scale 4 in step 0, then 3, 2, 1; 0 never."""
+    """Four steps at two bits: full scale 4 in step 0, then 3, 2, 1; 0 never fires."""
     spikes = LatencyEncoder(steps=4, bits=2).encode([[4, 3, 2, 1, 0]])
     assert spikes[:, 0].astype(int).tolist() == [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0]]
 
@@ -23,7 +23,8 @@ def test_latency_by_hand():
 @pytest.mark.parametrize("bits", [1, 4, 8])
 @pytest.mark.parametrize("steps", [1, 3, 8, 16, 25])
 def test_latency_properties(steps, bits):
-    """Once unless 0, brighter never later, the first step for full scale, the last for 1 if there are so few steps."""
+    """One spike unless the value is 0, never later for a larger value, in the first step for full scale, and in the
+    last for 1 if there are few enough steps."""
     values = np.arange((1 << bits) + 1)
     spikes = LatencyEncoder(steps=steps, bits=bits).encode(values[None])[:, 0]
     assert spikes.sum(axis=0).tolist() == [0] + [1] * (1 << bits)
@@ -36,7 +37,8 @@ def test_latency_properties(steps, bits):
 
 
 def test_nearest_by_hand():
-    """Halves to even: with 5 steps the values 4 to 0 of 4 are one step apart, with 4 steps 2.25, 1.5 and 0.75 away."""
+    """Halves are rounded to even: with 5 steps the values 4 to 0 are one step apart, with 4 steps 2.25, 1.5 and 0.75
+    from the start."""
     assert patterns(LatencyEncoder(steps=5, bits=2, curve="nearest"), 4, 3, 2, 1, 0) == [
         "|....",
         ".|...",
@@ -54,7 +56,7 @@ def test_nearest_by_hand():
 
 
 def test_charging_by_hand():
-    """ln(16/14) = 0.13, ln(4/2) = 0.69, ln(3/1) = 1.10; 2 is the threshold and never reached."""
+    """ln(16/14) = 0.13, ln(4/2) = 0.69, ln(3/1) = 1.10; 2 is the threshold and is never reached."""
     encoder = LatencyEncoder(steps=6, bits=4, curve="charging", tau=4, threshold=2)
     assert patterns(encoder, 16, 4, 3, 2, 1) == [".|....", "...|..", "....|.", "......", "......"]
 
@@ -67,7 +69,7 @@ def test_decaying_by_hand():
 
 @pytest.mark.parametrize("curve", ["charging", "decaying"])
 def test_logarithms_are_the_same_everywhere(curve):
-    """No time is so near to where it is rounded that another library's logarithm could change it."""
+    """No time is so close to a rounding boundary that the logarithm of another library could change it."""
     full, values = 1 << 16, np.arange(1, 1 << 16)
     times = {
         "charging": np.log((values[2:]) / (values[2:] - 2)) * 64 % 1 - 0.5,
@@ -87,7 +89,7 @@ def test_phase_by_hand():
 
 
 def test_burst_by_hand():
-    """Of 16: 4 is one spike, 8 two of 3 steps apart (ceil of 2.5), 16 four of 1."""
+    """At full scale 16: 4 gives one spike, 8 two spikes 3 steps apart (ceil of 2.5), 16 four spikes one step apart."""
     encoder = BurstEncoder(steps=8, bits=4, most=4, shortest=1, longest=4)
     assert patterns(encoder, 0, 4, 8, 12, 16) == ["........", "|.......", "|..|....", "|.|.|...", "||||...."]
     gaps = BurstEncoder(steps=8, bits=4, most=4, shortest=0, longest=3, spacing="gap")
@@ -105,7 +107,7 @@ def test_interval_by_hand():
 
 @pytest.mark.parametrize("encoder", [e for e in EXAMPLES if isinstance(e, PatternEncoder)], ids=label)
 def test_symbols_and_patterns(encoder):
-    """Patterns that values have are different and are read as what they are."""
+    """The patterns of different values differ, and are decoded to their values."""
     symbols, table = encoder.symbols(), encoder.patterns()
     assert len(table) == encoder.symbol_count
     used = np.unique(symbols)
@@ -115,7 +117,7 @@ def test_symbols_and_patterns(encoder):
 
 @pytest.mark.parametrize("encoder", [e for e in EXAMPLES if isinstance(e, PatternEncoder)], ids=label)
 def test_any_spikes_are_read(encoder):
-    """Also patterns that no value has: the answer is a value in range."""
+    """Patterns that no value has are decoded too: to a value in range."""
     grid = np.arange(1 << min(encoder.steps, 12))[:, None] >> np.arange(encoder.steps) & 1
     decoded = encoder.decode(grid.T[:, None])
     assert decoded.min() >= 0

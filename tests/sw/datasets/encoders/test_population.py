@@ -9,7 +9,7 @@ from spikeloom.datasets.encoders import PopulationEncoder
 
 
 def test_centres_by_hand():
-    """Bohte et al.: centre i of M is (2 i - 3) / 2 * range / (M - 2), and the width range / (beta (M - 2))."""
+    """Bohte et al.: centre i of M is (2 i - 3) / 2 * range / (M - 2), and the width is range / (beta (M - 2))."""
     centres, width = PopulationEncoder(steps=10, bits=4, fields=6, beta=1.5).centres()
     assert centres.tolist() == [(2 * i - 3) / 2 * 16 / 4 for i in range(1, 7)]
     assert width == 16 / (1.5 * 4)

@@ -8,7 +8,7 @@ from spikeloom.datasets.encoders import RankOrderEncoder, rank_order_activation
 
 
 def test_by_hand():
-    """Largest first; of equal values the lower channel first; 0 never."""
+    """Largest first; of equal values the lower channel first; 0 never fires."""
     encoder = RankOrderEncoder(steps=5, bits=4)
     spikes = encoder.encode([[3, 9, 0, 9, 16]])
     assert spikes[:, 0].argmax(axis=0).tolist() == [3, 1, 0, 2, 0]
@@ -21,7 +21,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize(("bits", "steps"), [(4, 3), (16, 7), (8, 30)])
 def test_against_a_sort(bits, steps, request):
-    """Groups of equal size, and each step only after all larger values."""
+    """Groups have equal sizes, and each step follows all larger values."""
     values = rng_of(request.node.name).integers(0, (1 << bits) + 1, (4, 3, 30))
     values[0, 0, :15] = values[0, 0, 15:]
     spikes = RankOrderEncoder(steps=steps, bits=bits, dark="ranked").encode_series(values)
@@ -43,7 +43,7 @@ def test_order_survives_decoding():
 
 
 def test_fitted_lookup():
-    """The mean of each rank, and less error than the straight line for values that are not evenly spread."""
+    """The mean of each rank, with a smaller error than a straight line for values that are unevenly spread."""
     values = rng_of("test_fitted_lookup").integers(0, 65, (1, 200, 8)) ** 2 // 64
     fitted = RankOrderEncoder.fit(values, steps=8, bits=6)
     ranks = -np.sort(-values, axis=2)[0]
@@ -55,14 +55,15 @@ def test_fitted_lookup():
 
 
 def test_activation_is_largest_in_the_order_of_the_weights():
-    """Weights 5 to 1 and 80 %: 5 + 4 * 0.8 + 3 * 0.64 + 2 * 0.512 + 0.4096 in order, least in the opposite order."""
+    """With weights 5 to 1 and 80 %, the activation is 5 + 4 * 0.8 + 3 * 0.64 + 2 * 0.512 + 0.4096 in this order, and
+    smallest in the opposite order."""
     encoder = RankOrderEncoder(steps=5, bits=4)
     samples = np.array([[10, 8, 6, 4, 2], [2, 4, 6, 8, 10], [8, 10, 6, 4, 2]])
     activation = rank_order_activation(encoder.encode(samples), [[5, 4, 3, 2, 1]], percent=80)[:, 0]
     assert activation[0] == pytest.approx(11.5536)
     assert activation[1] == pytest.approx(1 + 2 * 0.8 + 3 * 0.64 + 4 * 0.512 + 5 * 0.4096)
     assert activation[1] < activation[2] < activation[0]
-    # What never spikes counts nothing.
+    # An axon that never fires contributes nothing.
     assert rank_order_activation(encoder.encode([[0, 7, 0, 0, 0]]), [[5, 4, 3, 2, 1]])[0, 0] == 4.0
 
 

@@ -16,7 +16,7 @@ def random_images(name, *shape, bits=4):
 
 
 def test_rate_by_hand():
-    """The recurrence, one word a pixel and step, the seed's own word first."""
+    """The recurrence, one word per pixel and step, starting with the word of the seed itself."""
     lfsr = Lfsr(width=7, seed=99)
     images = random_images("test_rate_by_hand", 3, 5)
     spikes = RateEncoder(steps=4, bits=4, lfsr=lfsr).encode(images)
@@ -32,25 +32,26 @@ def test_rate_by_hand():
 
 
 def test_rate_ends_of_the_scale():
-    """Full scale in every step, 0 in none: no word is ever too large or too small."""
+    """Full scale fires in every step, 0 in none: no word is too large or too small."""
     spikes = RateEncoder(steps=500, bits=4).encode([[16, 0]])
     assert spikes[:, 0, 0].all()
     assert not spikes[:, 0, 1].any()
 
 
 def test_rate_without_bias_over_a_period():
-    """Over a whole period of words each value fires with its exact probability, but for the state 0 that is missing.
+    """Over a whole period of words each value fires with its exact probability, except for the missing state 0.
 
-    The word 0 comes once less, so of ``2**width - 1`` draws a value above 0 fires ``value * 2**(width - bits) - 1``.
+    The word 0 occurs once less, so a value above 0 fires ``value * 2**(width - bits) - 1`` times in ``2**width - 1``
+    draws.
     """
-    lfsr = Lfsr(width=13, seed=77)  # a period of 8191, prime: words of 4 bits run through all states too
+    lfsr = Lfsr(width=13, seed=77)  # the period of 8191 is prime, so words of 4 bits run through all states too
     spikes = RateEncoder(steps=lfsr.period, bits=4, lfsr=lfsr).encode(np.arange(17)[:, None])
     fired = spikes.sum(axis=(0, 2))
     assert fired.tolist() == [0] + [value * 512 - 1 for value in range(1, 17)]
 
 
 def test_rate_bias_with_the_default_register():
-    """With a shared register of 20 bits the rate of every pixel is within five standard deviations of a fair coin."""
+    """With a shared 20-bit register, the rate of every pixel is within five standard deviations of its probability."""
     steps, pixels = 4096, 64
     for value in (1, 4, 8, 13):
         spikes = RateEncoder(steps=steps, bits=4).encode(np.full((1, pixels), value))[:, 0]
@@ -61,20 +62,20 @@ def test_rate_bias_with_the_default_register():
 
 
 def test_pixels_that_share_a_register_are_hardly_correlated():
-    """Pairs of pixels, and a pixel with itself a step later, correlate no more than fair coins would."""
+    """Pairs of pixels, and a pixel with itself one step later, correlate no more than fair coins would."""
     steps, pixels = 4096, 64
     spikes = RateEncoder(steps=steps, bits=4).encode(np.full((1, pixels), 8))[:, 0].astype(float)
     pairs = np.corrcoef(spikes.T)[np.triu_indices(pixels, 1)]
     assert np.abs(pairs).max() < 5 / np.sqrt(
         steps
-    )  # 2016 pairs: a fair coin passes 4 in one of ten runs, 5 hardly ever
+    )  # for 2016 pairs of fair coins, 4 is exceeded in one of ten runs, 5 hardly ever
     assert abs(np.std(pairs) * np.sqrt(steps) - 1.0) < 0.1
     later = [np.corrcoef(spikes[:-1, i], spikes[1:, i])[0, 1] for i in range(pixels)]
     assert np.abs(later).max() < 5 / np.sqrt(steps)
 
 
 def test_neighbouring_states_would_be_correlated():
-    """Why words are drawn as many steps apart as they have bits: the test above does fail for the naive draw."""
+    """This is why words are drawn as many steps apart as they have bits: the test above fails for the naive draw."""
     states = Lfsr().states(4096 * 64) & 15
     spikes = (states.reshape(4096, 64) < 8).astype(float)
     thresholds = (states.reshape(4096, 64) < 4).astype(float)
@@ -86,7 +87,7 @@ def test_neighbouring_states_would_be_correlated():
 
 
 def test_short_register_is_stratified():
-    """The digits model's choice: a register of 4 bits and 64 pixels. In 15 steps each pixel meets each word once."""
+    """The choice of the digits model: a 4-bit register and 64 pixels. In 15 steps each pixel meets each word once."""
     lfsr = Lfsr(width=4, seed=1)
     words = lfsr.words(15 * 64, 4).reshape(15, 64)
     assert np.array_equal(np.sort(words, axis=0), np.broadcast_to(np.arange(1, 16)[:, None], (15, 64)))
@@ -95,7 +96,7 @@ def test_short_register_is_stratified():
 
 
 def test_words_run_on_through_a_series():
-    """Sample ``t`` of a series draws the words after those of the samples before it."""
+    """Sample ``t`` of a series draws the words that follow those of the samples before it."""
     series = random_images("test_words_run_on_through_a_series", 3, 2, 5)
     encoder = RateEncoder(steps=4, bits=4)
     words = encoder.lfsr.words(3 * 4 * 5, 4).reshape(12, 1, 5)
@@ -103,7 +104,7 @@ def test_words_run_on_through_a_series():
 
 
 def test_rate_decoder():
-    """The nearest value to the share of the steps, halves upwards."""
+    """The value nearest to the fraction of steps, with halves rounded up."""
     spikes = np.zeros((4, 1, 5), bool)
     for count in range(5):
         spikes[:count, 0, count] = True
@@ -112,7 +113,7 @@ def test_rate_decoder():
 
 
 def test_poisson_by_hand():
-    """In a whole period of a register each word but 0 comes 16 times: counts are exact."""
+    """In a whole period of the register each nonzero word occurs 16 times: counts are exact."""
     lfsr = Lfsr(width=20, seed=4711)
     encoder = PoissonEncoder(steps=1, bits=2, lfsr=lfsr)
     chances = encoder.chances()
@@ -122,7 +123,7 @@ def test_poisson_by_hand():
 
 
 def test_poisson_chances_are_the_same_everywhere():
-    """No probability is so near to a half that another library's exponential could round it to the other side."""
+    """No probability is so close to a half that the exponential of another library could round it to the other side."""
     exact = -np.expm1(-np.arange((1 << 16) + 1) / (1 << 16)) * (1 << 16)
     assert np.abs(exact % 1 - 0.5).min() > 1e-6
 
@@ -135,7 +136,8 @@ def test_poisson_decodes_the_most_likely_value():
 
 
 def test_sigma_delta_by_hand():
-    """Full scale 4, two steps per value: sums of 3 3 1 1 -4 -4 are 3 6 7 8 4 0, plus a half of 4 and divided by 4."""
+    """Full scale 4, two steps per value: the sums of 3 3 1 1 -4 -4 are 3 6 7 8 4 0; half of 4 is added, and the result
+    divided by 4."""
     encoder = SigmaDeltaEncoder(steps=2, bits=2)
     spikes = encoder.encode_series(np.array([3, 1, -4])[:, None, None])
     assert signed_counts(spikes)[:, 0, 0].tolist() == [1, 1, 0, 0, -1, -1]
@@ -152,7 +154,8 @@ def test_sigma_delta_by_hand():
 
 
 def test_sigma_delta_is_an_integrate_and_fire_neuron():
-    """From zero and without signs: the project's own neuron, compare ``>=``, reset by subtraction, no leak."""
+    """Starting from zero and without signs, it equals the project's own neuron with comparison ``>=``, reset by
+    subtraction and no leak."""
     rng = rng_of("test_sigma_delta_is_an_integrate_and_fire_neuron")
     series = rng.integers(0, 17, (20, 3, 4))
     spikes = SigmaDeltaEncoder(steps=5, bits=4, start="zero").encode_series(series)
@@ -168,7 +171,7 @@ def test_sigma_delta_is_an_integrate_and_fire_neuron():
 
 
 def test_sigma_delta_keeps_sums():
-    """Over any number of values the spikes count their sum to within half of full scale."""
+    """Over any number of values, the number of spikes matches their sum to within half of full scale."""
     series = rng_of("test_sigma_delta_keeps_sums").integers(-16, 17, (400, 1, 3))
     counts = signed_counts(SigmaDeltaEncoder(steps=1, bits=4).encode_series(series))
     error = series.cumsum(axis=0) - 16 * counts.cumsum(axis=0)

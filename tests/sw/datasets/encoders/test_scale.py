@@ -9,7 +9,7 @@ from spikeloom.datasets.encoders import Scale
 
 
 def test_by_hand():
-    """A quarter per level; outside is clipped; halves go to the even level."""
+    """A quarter per level; values outside are clipped; halves go to the even level."""
     scale = Scale(low=(-1.0,), high=(3.0,), bits=4)
     assert scale.levels([[-5.0], [-1.0], [0.0], [0.125], [0.375], [3.0], [9.0]])[:, 0].tolist() == [
         0,
