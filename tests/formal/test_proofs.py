@@ -24,39 +24,35 @@ def test_the_command_says_what_it_does_and_ends(capsys, monkeypatch):
     """A proof, a search that takes hours, and a bug: each is named before it begins and judged afterwards, and the
     status is 1."""
     copy = mutated(fifo, *QUEUE["order"])
-    proofs = [
-        PROOFS[0],
-        Proof(
-            name="too long",
-            build=lambda: BlockQueueProof(4, invariants=False),
-            mode="bmc",
-            depth=40,
-            short=1,
-            quick=False,
-        ),
-        Proof(name="wrong", build=lambda: FifoProof(4, fifo=copy.Fifo), mode="prove", depth=2, short=2, quick=False),
-    ]
+    wrong = Proof(name="wrong", build=lambda: FifoProof(4, fifo=copy.Fifo), mode="prove", depth=2, short=2, quick=False)
+    endless = Proof(
+        name="too long",
+        build=lambda: BlockQueueProof(4, invariants=False),
+        mode="bmc",
+        depth=40,
+        short=1,
+        quick=False,
+    )
     monkeypatch.setattr(command, "PROGRESS_SECONDS", 2)
-    assert command.main(proofs, proof_seconds=20) == 1
+    assert command.main([PROOFS[0], wrong]) == 1
     out = capsys.readouterr().out
-    order = [
-        "[ 1/3] sampler of 2 places",
-        "proven after",
-        "[ 2/3] too long",
-        "OPEN: not decided",
-        "[ 3/3] wrong",
-        "FAILED",
-    ]
+    order = ["[ 1/2] sampler of 2 places", "proven after", "[ 2/2] wrong", "FAILED"]
     places = [out.index(text) for text in order]
     assert places == sorted(places)
-    assert "still at it after" in out
-    assert out.splitlines()[-1].startswith("1 passed, 1 failed, 1 not decided, in ")
+    assert out.splitlines()[-1].startswith("1 passed, 1 failed, 0 not decided, in ")
+
+    assert command.main([endless], proof_seconds=5) == 1
+    out = capsys.readouterr().out
+    order = ["[ 1/1] too long", "still at it after", "OPEN: not decided"]
+    places = [out.index(text) for text in order]
+    assert places == sorted(places)
+    assert out.splitlines()[-1].startswith("0 passed, 0 failed, 1 not decided, in ")
 
 
-def found(harness, depth=12):
+def found(harness, depth=12, skip=0):
     """The ports alone show the bug: no invariant is asserted."""
     assert not harness.invariants
-    return not check(harness, mode="bmc", depth=depth).passed
+    return not check(harness, mode="bmc", depth=depth, skip=skip).passed
 
 
 QUEUE = {
@@ -82,12 +78,20 @@ BLOCK_QUEUE = {
     "more is read than there is room for": ("room - self.read +", "room - 0 +"),
     "full for ever": ("& push)) & ~ahead.read)", "& push)))"),
 }
+LATE_IN_BLOCK_QUEUE = {
+    "a word is written over": 12,
+    "more is read than there is room for": 11,
+    "full for ever": 11,
+}
+"""The first cycle in which they show themselves: to search those before it takes most of the time."""
 
 
 @pytest.mark.parametrize("bug", BLOCK_QUEUE)
 def test_queue_in_block_ram_with_a_planted_bug(bug):
     copy = mutated(block_queue, *BLOCK_QUEUE[bug])
-    assert found(BlockQueueProof(4, queue=copy.BlockQueue, invariants=False), depth=14)
+    assert found(
+        BlockQueueProof(4, queue=copy.BlockQueue, invariants=False), depth=14, skip=LATE_IN_BLOCK_QUEUE.get(bug, 0)
+    )
 
 
 SAMPLER = {
@@ -175,12 +179,15 @@ TOKENS = {
     "ACKs are counted twice": ("m.d.sync += [ticks.eq(0), acks.eq(0)", "m.d.sync += [ticks.eq(0)"),
     "whose count": ("mine = self.token_parity == number", "mine = self.token_parity != number"),
 }
+LATE_TOKENS = {"ACKs are not waited for", "a delayed sink is not waited for", "ACKs are counted twice"}
+"""They show themselves in cycle 21 at the earliest: to search the cycles before it takes four times as long."""
 
 
 @pytest.mark.parametrize("bug", TOKENS)
 def test_tokens_with_a_planted_bug(bug):
     copy = mutated(tokens, *TOKENS[bug])
-    assert found(TokensProof(delayed=True, tokens=copy.Tokens, invariants=False), depth=22)
+    skip = 21 if bug in LATE_TOKENS else 0
+    assert found(TokensProof(delayed=True, tokens=copy.Tokens, invariants=False), depth=22, skip=skip)
 
 
 def test_tokens_that_never_wait_for_an_acknowledgement():

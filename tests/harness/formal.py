@@ -33,17 +33,19 @@ def check(
     mode: str,
     depth: int,
     name: str = "harness",
+    skip: int = 0,
     timeout: int | None = None,
     wait: Callable[[subprocess.Popen], None] = lambda process: None,
 ) -> Result:
     """Search for a violated assertion of ``harness``, whose inputs are free.
 
     ``mode`` is "bmc" (in the first ``depth`` cycles after a reset) or "prove" (in all cycles, by induction over
-    ``depth`` cycles). After ``timeout`` seconds the search is given up. ``wait`` is called while it runs. Any result
-    that is neither a proof nor a counterexample raises a ``RuntimeError``.
+    ``depth`` cycles). The assertions are taken for granted in the first ``skip`` cycles of a search, so that what is
+    violated later is found sooner. After ``timeout`` seconds the search is given up. ``wait`` is called while it runs.
+    Any result that is neither a proof nor a counterexample raises a ``RuntimeError``.
     """
     assert mode in ("bmc", "prove")
-    limit = f"timeout {timeout}\n" if timeout is not None else ""
+    limits = "".join(f"{option} {value}\n" for option, value in (("skip", skip), ("timeout", timeout)) if value)
     tools = Path(sys.executable).parent
     path = f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     if shutil.which(_SOLVER, path=path) is None:
@@ -53,7 +55,7 @@ def check(
     with tempfile.TemporaryDirectory(dir=_BUILD) as scratch:
         Path(scratch, "design.il").write_text(rtlil.convert(harness, name="harness"))
         Path(scratch, "job.sby").write_text(
-            f"[options]\nmode {mode}\ndepth {depth}\nmulticlock off\n{limit}"
+            f"[options]\nmode {mode}\ndepth {depth}\nmulticlock off\n{limits}"
             "[engines]\nsmtbmc yices\n"
             "[script]\nread_rtlil design.il\nprep -flatten -top harness\n"
             "[files]\ndesign.il\n"
