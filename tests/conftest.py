@@ -1,8 +1,12 @@
 """Shared by all tests: compiled simulators, so that each design is compiled once per machine; the order of tests."""
 
+import os
+
+# Before NumPy is imported: one process runs per core, and more threads would only wait for each other, at full load.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import gc
 import json
-import os
 import resource
 import signal
 from collections.abc import Generator
