@@ -32,8 +32,7 @@ def connection(source: str, target: str, weight: int = 1, delay: int = 0) -> Qua
 
 @dataclass(frozen=True)
 class Gate(QuantisedUnit):
-    """A unit that fires where all of its sources fire or, if it ``alternates``, in every other step where not all of
-    them do."""
+    """A unit that fires where all of its sources fire; if it ``alternates``, every second step inverts this."""
 
     name: str
     reads: tuple[str, ...]
