@@ -145,7 +145,7 @@ def test_a_commit_is_only_named_where_nothing_has_changed(tmp_path):
         options = {"check": True, "capture_output": True, "text": True}
         return subprocess.run(["git", "-C", str(tmp_path), *words], **options).stdout.strip()
 
-    with pytest.raises(DirtyError, match=r"^figures are kept in a git checkout only"):
+    with pytest.raises(DirtyError, match=r"^figures are kept only in a git checkout, because they name its commit$"):
         commit_of(tmp_path)
     assert in_history(tmp_path, "1b" * 20)  # nobody knows
     git("init", "--quiet")
@@ -160,6 +160,6 @@ def test_a_commit_is_only_named_where_nothing_has_changed(tmp_path):
     (tmp_path / "qor" / "fake.json").write_text("{}")  # what make qor itself writes does not count
     assert commit_of(tmp_path) == git("rev-parse", "HEAD")
     (tmp_path / "hdl" / "a.py").write_text("A = 2\n")
-    message = r"^1 file of hdl, sim, boards, pyproject\.toml differ from the commit; finished seeds are stored, commit"
+    message = r"^1 file of hdl, sim, boards, pyproject\.toml differ from the commit; finished seeds are stored: commit"
     with pytest.raises(DirtyError, match=message):
         commit_of(tmp_path)
