@@ -22,10 +22,21 @@ from amaranth.sim import Simulator
 from spikeloom.host.transport import Transport
 from spikeloom.sim.host.usb import DATA_ENDPOINT, PACKET_BYTES, Descriptor
 
-__all__ = ["USB_HZ", "Faults", "Pid", "StallError", "UsbBusTransport", "UsbHost", "UsbPinHost", "crc5", "crc16"]
+__all__ = [
+    "FRAME_CYCLES",
+    "USB_HZ",
+    "Faults",
+    "Pid",
+    "StallError",
+    "UsbBusTransport",
+    "UsbHost",
+    "UsbPinHost",
+    "crc5",
+    "crc16",
+]
 
 USB_HZ = 12_000_000
-_FRAME_CYCLES = 12_000
+FRAME_CYCLES = 12_000
 _BUFFER_BYTES = 128
 _PATIENCE = 18  # bit times within which a device must answer
 _GAP = 3  # bit times between packets
@@ -317,9 +328,9 @@ class UsbHost:
                 interlude, self.interlude = self.interlude, None
                 await interlude(ctx)
             if self.is_suspended:
-                await self._wait(ctx, _FRAME_CYCLES)
+                await self._wait(ctx, FRAME_CYCLES)
                 continue
-            end = self.cycle + _FRAME_CYCLES * self.byte_cycles // 8
+            end = self.cycle + FRAME_CYCLES * self.byte_cycles // 8
             self.frames += 1
             await self._token(ctx, Pid.SOF, self.frames % 2048)
             longest = (PACKET_BYTES + 9) * self.byte_cycles + _PATIENCE + 4 * _GAP
@@ -439,10 +450,10 @@ class UsbBusTransport(Transport):
     """
 
     name = "the bus"
-    round_trip_s = 2e-3
 
     def __init__(self, design, host: UsbHost, *, sync_hz: float = 31e6) -> None:
         self.host = host
+        self.round_trip_s = 2e-3 * host.byte_cycles / 8  # two frames of the bus
         self.times_read = 0
         self._seconds = 0.0
         self._simulator = Simulator(design)
@@ -467,7 +478,7 @@ class UsbBusTransport(Transport):
             yield
             if self._seconds >= end:
                 return
-            self._advance(min(50e-6, end - self._seconds + 1e-9))
+            self._advance(min(10e-6, end - self._seconds + 1e-9))
 
     def write(self, data: bytes) -> None:
         self.host.outgoing += data

@@ -13,6 +13,7 @@ from harness.cores import TINY_PAIR
 from harness.mutations import mutated
 from harness.networks import random_network, random_spikes, rng_of
 from harness.usb_host import (
+    FRAME_CYCLES,
     USB_HZ,
     Faults,
     Pid,
@@ -72,7 +73,7 @@ class WholeTop(Elaboratable):
 
 
 class Bytes:
-    """A device alone: what arrives is collected, and ``frames`` of the link are offered without a pause."""
+    """A device alone: what arrives is collected, and ``frames`` of the link are offered, ``pause`` cycles apart."""
 
     def __init__(self, *, frames=(), byte_cycles=1, module=usb, faults=None, stalled=False, pause=0):
         self.device = module.UsbDevice(NAMED)
@@ -88,35 +89,48 @@ class Bytes:
 
     async def collect(self, ctx):
         device = self.device
-        while True:
-            ctx.set(device.o.ready, not self.stalled)
-            _, _, taken, byte = await ctx.tick("usb").sample(device.o.valid & device.o.ready, device.o.payload)
-            if taken:
+        outputs = device.o.valid, device.o.payload
+        ready = 0
+        async for _, _, valid, byte in ctx.tick("usb").sample(*outputs):
+            if valid and ready:
                 self.received.append(byte)
+            if ready == self.stalled:
+                ready = int(not self.stalled)
+                ctx.set(device.o.ready, ready)
 
     async def offer(self, ctx):
         device = self.device
-        while not self.host.is_ready:
-            await ctx.tick("usb")
-        for frame in self.frames:
-            for byte in frame:
-                ctx.set(device.i.payload, byte)
+        ticks = aiter(ctx.tick("usb").sample(device.i.ready))
+        while True:
+            await anext(ticks)
+            while self.host.is_ready and self.frames:
                 ctx.set(device.i.valid, 1)
-                ready = 0
-                while not ready:
-                    _, _, ready = await ctx.tick("usb").sample(device.i.ready)
-            ctx.set(device.i.valid, 0)
-            for _ in range(self.pause):
-                await ctx.tick("usb")
+                for byte in self.frames.pop(0):
+                    ctx.set(device.i.payload, byte)
+                    ready = 0
+                    while not ready:
+                        _, _, ready = await anext(ticks)
+                ctx.set(device.i.valid, 0)
+                for _ in range(self.pause):
+                    await anext(ticks)
 
     def advance(self, cycles):
         self._cycles += cycles
         self.simulator.run_until(self._cycles / USB_HZ)
 
+    def until(self, holds, cycles):
+        """Let time pass until ``holds()``, for up to ``cycles`` cycles."""
+        end = self._cycles + cycles
+        while not holds() and self._cycles < end:
+            self.advance(100)
+
     def until_ready(self):
-        while not self.host.is_ready:
-            self.advance(500)
-            assert self._cycles < 100_000
+        self.until(lambda: self.host.is_ready, 100_000)
+        assert self.host.is_ready
+
+    def until_next_frame(self):
+        number = self.host.frames
+        self.until(lambda: self.host.frames > number, 2 * FRAME_CYCLES)
 
     @property
     def lengths(self):
@@ -157,27 +171,29 @@ def test_enumeration():
         found.append(await host.transaction_in(ctx, NOTIFICATION_ENDPOINT))
 
     host.interlude = ask
-    bench.advance(9000)
+    bench.until(lambda: len(found) == 5, 9000)
     assert found == [(115_200).to_bytes(4, "little") + b"\0\0\x08", b"\1", b"\1", (Pid.NAK, b"")]
 
 
 def test_a_packet_ends_where_a_frame_ends_and_none_follows():
     """Full packets, and an empty one only after a frame that fills its last packet."""
-    bench = Bytes(frames=[frame_of(64)], pause=400)
+    bench = Bytes()
     bench.until_ready()
-    bench.advance(1500)
-    assert bench.lengths == [64, 0]
-    assert bytes(bench.host.incoming) == frame_of(64)
-    bench = Bytes(frames=[frame_of(30), frame_of(40), frame_of(100)])
-    bench.until_ready()
-    bench.advance(3000)
-    assert bench.lengths == [64, 64, 42]
-    assert bytes(bench.host.incoming) == frame_of(30) + frame_of(40) + frame_of(100)
-    bench = Bytes(frames=[frame_of(10), frame_of(128)], pause=600)
-    bench.until_ready()
-    bench.advance(3000)
-    assert bench.lengths == [10, 64, 64, 0]
-    assert bytes(bench.host.incoming) == frame_of(10) + frame_of(128)
+
+    def carried(frames, pause, cycles):
+        """The lengths of the packets of further frames, and their bytes."""
+        bench.host.packets.clear()
+        bench.host.incoming.clear()
+        bench.pause = pause
+        bench.frames += frames
+        bench.advance(cycles)
+        return bench.lengths, bytes(bench.host.incoming)
+
+    assert carried([frame_of(64)], 400, 1500) == ([64, 0], frame_of(64))
+    frames = [frame_of(30), frame_of(40), frame_of(100)]
+    assert carried(frames, 0, 2000) == ([64, 64, 42], b"".join(frames))
+    frames = [frame_of(10), frame_of(128)]
+    assert carried(frames, 600, 3000) == ([10, 64, 64, 0], b"".join(frames))
 
 
 def test_a_full_device_refuses_and_loses_nothing():
@@ -186,10 +202,11 @@ def test_a_full_device_refuses_and_loses_nothing():
     sent = bytes(place * 7 % 256 for place in range(1000))
     bench.host.outgoing += sent
     bench.until_ready()
-    bench.advance(4000)
+    bench.advance(3000)
     assert bench.host.answers[DATA_ENDPOINT, Pid.NAK] > 10
     bench.stalled = False
-    bench.advance(6000)
+    bench.until(lambda: len(bench.received) >= len(sent), 6000)
+    bench.advance(500)
     assert bench.received == sent
     assert all(bench.host.faults.count[name] > 1 for name in ("token", "out_data", "out_answer"))
 
@@ -198,28 +215,34 @@ def test_a_lost_acknowledgement_doubles_nothing():
     frames = [frame_of(200) for _ in range(6)]
     bench = Bytes(frames=frames, faults=Faults(token=0.05, in_data=0.1, in_answer=0.1, seed=9))
     bench.until_ready()
-    bench.advance(9000)
-    assert bytes(bench.host.incoming) == b"".join(frames)
+    sent = b"".join(frames)
+    bench.until(lambda: len(bench.host.incoming) >= len(sent), 9000)
+    bench.advance(500)
+    assert bench.host.incoming == sent
     assert all(bench.host.faults.count[name] > 1 for name in ("token", "in_data", "in_answer"))
 
 
 def test_the_pace_of_full_speed():
     """Nineteen packets of 64 bytes in a frame of 1 ms: to the device, and from it."""
-    bench = Bytes(byte_cycles=8, frames=[frame_of(20_000)])
-    bench.host.byte_cycles = 1
+    bench = Bytes(frames=[frame_of(20_000)])
+    host, refused = bench.host, []
     bench.until_ready()
-    bench.host.byte_cycles = 8
-    bench.advance(25_000)
-    counted = collections.Counter(
-        frame for frame, pid, length in bench.host.packets if pid is not Pid.OUT and length == 64
-    )
+    host.byte_cycles = 8
+
+    async def turn(ctx):
+        host.reads = False
+        host.outgoing += bytes(64 * 45)
+        refused.append(host.answers[DATA_ENDPOINT, Pid.NAK])
+
+    bench.until_next_frame()
+    host.interlude = turn  # between this frame of 1 ms and the next
+    bench.until_next_frame()
+    bench.until_next_frame()
+    counted = collections.Counter(frame for frame, pid, length in host.packets if pid is not Pid.OUT and length == 64)
     assert max(counted.values()) == BULK_PACKETS_PER_MS
-    bench.host.reads, refused = False, bench.host.answers[DATA_ENDPOINT, Pid.NAK]
-    bench.host.outgoing += bytes(64 * 45)
-    bench.advance(25_000)
-    counted = collections.Counter(frame for frame, pid, length in bench.host.packets if pid is Pid.OUT)
+    counted = collections.Counter(frame for frame, pid, length in host.packets if pid is Pid.OUT)
     assert max(counted.values()) == BULK_PACKETS_PER_MS
-    assert bench.host.answers[DATA_ENDPOINT, Pid.NAK] == refused, "bytes that arrive are taken at once"
+    assert refused == [host.answers[DATA_ENDPOINT, Pid.NAK]], "bytes that arrive are taken at once"
 
 
 BUGS = {
