@@ -11,6 +11,10 @@ from spikeloom.sim.host.link import DeviceModel
 
 __all__ = ["SimulatedLink", "simulated_line"]
 
+_TIMEOUT_CYCLES = 10_000
+_SLICE_CYCLES = 10
+"""Cycles between two looks at what has come: few, because every message that waits for an answer costs one."""
+
 
 class SimulatedLink:
     """The bytes of the driver, connected directly to the simulated bridge; time passes when the driver waits."""
@@ -71,15 +75,15 @@ class SimulatedLink:
     def send(self, data):
         self.outgoing.extend(data)
         while len(self.outgoing) > 64:
-            self._pass(50)
+            self._pass(_SLICE_CYCLES)
 
     def receive(self, minimum=1, *, timeout_s=None):
-        for _ in range(200):
+        for _ in range(_TIMEOUT_CYCLES // _SLICE_CYCLES):
             if len(self.incoming) >= minimum:
                 break
-            self._pass(50)
+            self._pass(_SLICE_CYCLES)
         else:
-            raise LinkError("nothing has come for 10000 cycles")
+            raise LinkError(f"nothing has come for {_TIMEOUT_CYCLES} cycles")
         data = bytes(self.incoming)
         self.incoming.clear()
         return data

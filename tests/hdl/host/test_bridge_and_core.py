@@ -58,9 +58,8 @@ def test_the_driver_runs_networks(request):
     assert 0 < np.mean(fired) < 1
 
 
-def check_input_values(rng, board, network, program, values):
+def check_input_values(board, network, program, values):
     """Run values on the board and compare with the reference, spikes and their values."""
-    board.load(program)
     result = board.run(values)
     board.check_errors()
     reference = simulate(network, values)
@@ -76,27 +75,29 @@ def check_input_values(rng, board, network, program, values):
 
 @pytest.mark.parametrize("mesh", [False, True])
 def test_values_of_the_input(request, mesh):
-    """Dense and sparse values of different widths, and some that are 0 or 1."""
+    """Dense and sparse values of different widths, and some that are 0 or 1; a second network after some of them."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(CORE, value_width=9, v_width=16, accumulator_width=26)
     fabric = mesh_of(2, 1, core=core) if mesh else FabricConfig(core=core)
     board = Board(SimulatedLink(rng, fabric, stall=0.1))
     fired = 0
-    for low, high, density in ((-8, 8, 0.9), (0, 256, 1.0), (-256, 256, 0.05), (0, 2, 0.5), (0, 1, 0.0)):
-        network = dataclasses.replace(random_network(rng, core, inputs=20), input_value_width=9)
+    for ranges in ((-8, 8, 0.9), (0, 256, 1.0), (0, 1, 0.0)), ((-256, 256, 0.05), (0, 2, 0.5)):
+        network = dataclasses.replace(random_network(rng, core, inputs=12), input_value_width=9)
         program = place(network, fabric, observe=[p.name for p in network.populations])
-        values = rng.integers(low, high, (4, 2, 20)) * (rng.random((4, 2, 20)) < density)
-        fired += check_input_values(rng, board, network, program, values)
-        stream = board.stream()
-        for step in range(3):
-            stream.send(values[step, 0])
-        steps = stream.finish()
-        alone = np.concatenate([values[:3, :1], np.zeros((1, 1, 20), int)])
-        expected = simulate(network, alone).spikes[network.output][:, 0]
-        assert np.array_equal([step.spikes[: expected.shape[1]] for step in steps], expected)
+        board.load(program)
+        for low, high, density in ranges:
+            values = rng.integers(low, high, (4, 2, 12)) * (rng.random((4, 2, 12)) < density)
+            fired += check_input_values(board, network, program, values)
+            stream = board.stream()
+            for step in range(3):
+                stream.send(values[step, 0])
+            steps = stream.finish()
+            alone = np.concatenate([values[:3, :1], np.zeros((1, 1, 12), int)])
+            expected = simulate(network, alone).spikes[network.output][:, 0]
+            assert np.array_equal([step.spikes[: expected.shape[1]] for step in steps], expected)
     assert fired > 0
     with pytest.raises(ValueError, match=r"^values must be from -256 to 255, not 256$"):
-        board.run(np.full((1, 1, 20), 256))
+        board.run(np.full((1, 1, 12), 256))
 
 
 def test_values_of_an_input_with_coordinates(request):
@@ -120,7 +121,8 @@ def test_values_of_an_input_with_coordinates(request):
     assert np.diff(program.input_axons).max() > 1
     board = Board(SimulatedLink(rng, fabric, stall=0.1))
     values = rng.integers(-32, 32, (3, 2, network.inputs))
-    assert check_input_values(rng, board, network, program, values) > 0
+    board.load(program)
+    assert check_input_values(board, network, program, values) > 0
 
 
 def test_values_come_back(request):
@@ -200,7 +202,18 @@ FABRICS = {
         core=dataclasses.replace(READABLE, weight_memory="single-port"), read_back=True
     ),
     "banks and wide words": FabricConfig(
-        core=dataclasses.replace(READABLE, lanes=16, lane_banks=2, neurons=32, weight_words=4, coordinate_width=0),
+        core=dataclasses.replace(
+            READABLE,
+            lanes=16,
+            lane_banks=2,
+            neurons=32,
+            weight_words=4,
+            coordinate_width=0,
+            multiplier=False,
+            shifts=(1, 2),
+            reset_value=False,
+            readout=False,
+        ),
         read_back=True,
     ),
     "every kind of tile": FabricConfig(

@@ -73,13 +73,14 @@ def test_images_in_answers_out(request):
     assert len(seen) > 3
 
 
-def test_on_a_mesh(request):
+@pytest.mark.parametrize("programs", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_on_a_mesh(request, programs):
     rng = rng_of(request.node.name)
     mesh = mesh_of(2, 2)
     fabric = FabricConfig(tiles=mesh.tiles, mesh=mesh.mesh, **UNITS)
     board = Board(SimulatedLink(rng, fabric, stall=0.2), fabric)
     done = 0
-    while done < 2:
+    while done < programs:
         network, program = random_program(rng, fabric)
         size = program.observed[0][1]
         axons = program.output_axons[:size]
