@@ -129,7 +129,8 @@ def test_values_come_back(request):
     """Of graded spikes, in every population, and 1 is one of them."""
     rng = rng_of(request.node.name)
     core = dataclasses.replace(CORE, value_width=6, accumulator_width=24)
-    board = Board(SimulatedLink(rng, FabricConfig(core=core), stall=0.1))
+    # Stalls have a generator of their own, so that the networks do not depend on how long an answer takes.
+    board = Board(SimulatedLink(rng_of(f"{request.node.name}, stalls"), FabricConfig(core=core), stall=0.1))
     seen = []
     for _ in range(3):
         network = random_network(rng, core)
