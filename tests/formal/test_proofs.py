@@ -5,7 +5,7 @@ from formal import __main__ as command
 from formal.proofs import MIDDLE, PROOFS, SMALL, Proof
 from formal.properties import ArbiterProof, BlockQueueProof, FifoProof, RouterProof, SamplerProof
 from formal.token_properties import TokensProof
-from harness.formal import check
+from harness.formal import check_at_once
 from harness.mutations import mutated
 
 from spikeloom.hdl.attention import sampler as attention_sampler
@@ -16,7 +16,7 @@ from spikeloom.sim.noc.mesh import Port
 
 @pytest.mark.parametrize("proof", [proof for proof in PROOFS if proof.quick], ids=lambda proof: proof.name)
 def test_proof(proof):
-    result = check(proof.build(), mode=proof.mode, depth=proof.short, name=proof.name)
+    result = check_at_once(proof.build(), mode=proof.mode, depth=proof.short)
     assert result.passed, result.log
 
 
@@ -52,7 +52,7 @@ def test_the_command_says_what_it_does_and_ends(capsys, monkeypatch):
 def found(harness, depth=12, skip=0):
     """The ports alone show the bug: no invariant is asserted."""
     assert not harness.invariants
-    return not check(harness, mode="bmc", depth=depth, skip=skip).passed
+    return not check_at_once(harness, mode="bmc", depth=depth, skip=skip).passed
 
 
 QUEUE = {
@@ -167,7 +167,7 @@ def test_router_that_loses_a_branch():
 def test_the_induction_fails_where_something_is_lost(old, new):
     """The invariants hold for everything that is present, and fail as soon as something is lost."""
     copy = mutated(router, old, new)
-    assert not check(RouterProof(SMALL, MIDDLE, Port.LOCAL, router=copy.Router), mode="prove", depth=2).passed
+    assert not check_at_once(RouterProof(SMALL, MIDDLE, Port.LOCAL, router=copy.Router), mode="prove", depth=2).passed
 
 
 TOKENS = {
